@@ -1,0 +1,5 @@
+"""The hocket command."""
+
+
+def main() -> None:
+    """Run the command line."""
