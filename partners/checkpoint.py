@@ -1,0 +1,160 @@
+"""Trunk, partner state and server state in one safetensors file, written whole or not at all.
+
+The file's one metadata entry `hocket` is JSON: format version, counters, the caller's facts, and the SHA-256 of all
+of this and of every array, so that a changed byte is found. No pickle anywhere.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from partners.errors import CheckpointDamaged, CheckpointMismatch, TrainingError
+from partners.server_step import ServerState
+from partners.state import HEAD_BIAS, PartnerState, check_state
+from partners.trunk import TrunkLayout, check_trunk
+
+_FORMAT = 1
+_KEY = "hocket"
+_TRUNK, _HEAD, _FIRST, _SECOND, _SERVER = "trunk", "head/", "adam.first/", "adam.second/", "server/"
+
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Checkpoint:
+    """What a member stores between rounds; any part may be absent."""
+
+    trunk: NDArray[np.float32] | None = None
+    partner: PartnerState | None = None
+    server: ServerState | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)  # JSON values of the caller: round, settings, digests
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write the file under a temporary name, sync and rename: `path` holds all of it or is left as it was."""
+    arrays, facts = _arrays(checkpoint), _counters(checkpoint)
+    header = {**facts, "sha256": _digest(arrays, facts)}
+    waiting = path.with_name(f"{path.name}.tmp")
+    try:
+        save_file(arrays, waiting, metadata={_KEY: json.dumps(header, sort_keys=True)})
+        _sync(waiting)
+        waiting.replace(path)
+    finally:
+        waiting.unlink(missing_ok=True)
+    _sync(path.parent)
+
+
+def load_checkpoint(path: Path, layout: TrunkLayout, n_tasks: int | None = None) -> Checkpoint:
+    """Read a file of `save_checkpoint` and check names, shapes, digest and that all numbers are finite.
+
+    n_tasks : of the heads; absent: whatever the file holds
+    Raises FileNotFoundError, CheckpointDamaged, or CheckpointMismatch when the file is sound but does not fit.
+    """
+    arrays, facts = _read(path)
+    try:
+        return _checkpoint(arrays, facts, layout, n_tasks)
+    except KeyError as error:
+        raise CheckpointDamaged(f"{path.name}: found no {error}, expected a complete checkpoint") from None
+    except TrainingError as error:
+        raise CheckpointMismatch(f"{path.name}: {error}") from None
+
+
+def _arrays(checkpoint: Checkpoint) -> Arrays:
+    arrays: Arrays = {}
+    if checkpoint.trunk is not None:
+        arrays[_TRUNK] = checkpoint.trunk
+    if checkpoint.partner is not None:
+        arrays |= {_HEAD + name: array for name, array in checkpoint.partner.heads.items()}
+        arrays |= {_FIRST + name: array for name, array in checkpoint.partner.first_moment.items()}
+        arrays |= {_SECOND + name: array for name, array in checkpoint.partner.second_moment.items()}
+    if checkpoint.server is not None:
+        arrays |= {_SERVER + name: array for name, array in checkpoint.server.arrays.items()}
+    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def _counters(checkpoint: Checkpoint) -> dict[str, Any]:
+    partner, server = checkpoint.partner, checkpoint.server
+    return {
+        "format": _FORMAT,
+        "facts": dict(checkpoint.facts),
+        "partner": None if partner is None else {"n_steps": partner.n_steps},
+        "server": None
+        if server is None
+        else {"n_steps": server.n_steps, "beta1_power": server.beta1_power, "beta2_power": server.beta2_power},
+    }
+
+
+def _digest(arrays: Arrays, facts: Mapping[str, Any]) -> str:
+    total = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for name in sorted(arrays):
+        total.update(f"{name} {arrays[name].dtype.str} {arrays[name].shape}".encode())
+        total.update(arrays[name].reshape(-1).view(np.uint8).data)
+    return total.hexdigest()
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _read(path: Path) -> tuple[Arrays, dict[str, Any]]:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = json.loads((file.metadata() or {}).get(_KEY, "null"))
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 -- it is no mapping
+    except (SafetensorError, ValueError) as error:
+        raise CheckpointDamaged(f"{path.name}: cannot be read as a checkpoint ({error})") from None
+    if not isinstance(header, dict) or header.get("format") != _FORMAT:
+        raise CheckpointDamaged(f"{path.name}: found no header of format {_FORMAT}, expected a checkpoint of hocket")
+    expected = header.pop("sha256", None)
+    if _digest(arrays, header) != expected:
+        raise CheckpointDamaged(f"{path.name}: the content differs from its SHA-256, expected the bytes once written")
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise CheckpointDamaged(f"{path.name}: {name} holds values that are not finite")
+    return arrays, header
+
+
+def _checkpoint(arrays: Arrays, facts: Mapping[str, Any], layout: TrunkLayout, n_tasks: int | None) -> Checkpoint:
+    trunk = arrays.get(_TRUNK)
+    if trunk is not None:
+        check_trunk(trunk, layout)
+    partner = None
+    if facts["partner"] is not None:
+        partner = PartnerState(
+            heads=_part(arrays, _HEAD),
+            first_moment=_part(arrays, _FIRST),
+            second_moment=_part(arrays, _SECOND),
+            n_steps=int(facts["partner"]["n_steps"]),
+        )
+        check_state(partner, layout, arrays[_HEAD + HEAD_BIAS].shape[0] if n_tasks is None else n_tasks)
+    server = None
+    if facts["server"] is not None:
+        server = ServerState(**facts["server"], arrays=_part(arrays, _SERVER))
+        _check_server(server, layout)
+    return Checkpoint(trunk, partner, server, facts["facts"])
+
+
+def _part(arrays: Arrays, prefix: str) -> Arrays:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def _check_server(server: ServerState, layout: TrunkLayout) -> None:
+    for name, array in server.arrays.items():
+        if array.shape != (layout.n_params,) or array.dtype != np.float64:
+            raise CheckpointMismatch(
+                f"server state: {name} is {array.dtype} of shape {array.shape}, "
+                f"expected float64 of shape ({layout.n_params},)"
+            )

@@ -1,0 +1,138 @@
+"""The sparse arithmetic of training: only set bits on the input side, only observed labels on the output side.
+
+Every function gives the same bits again at an equal number of threads: all operands are torch's own memory (64-byte
+aligned, so that vectorised loops split alike) and every sum runs in a fixed order.
+"""
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import sparse
+
+# above this share of observed labels one dense product is faster than a dot product for every label (measured)
+_DENSE_HEAD_ABOVE = 0.1
+
+
+def _has_mkl() -> bool:
+    return bool(torch.backends.mkl.is_available())  # type: ignore[no-untyped-call]  # torch declares no types here
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SparseRows:
+    """Rows of a sparse matrix on torch's side; `values` is None where all stored values are 1."""
+
+    indptr: torch.Tensor  # (n_rows + 1,) int32
+    indices: torch.Tensor  # (n_stored,) int32
+    values: torch.Tensor | None  # (n_stored,) float32
+    shape: tuple[int, int]
+
+
+def sparse_rows(matrix: sparse.csr_matrix) -> SparseRows:
+    """Copy a CSR matrix to torch."""
+    binary = bool((matrix.data == 1).all())
+    return SparseRows(
+        indptr=torch.tensor(matrix.indptr, dtype=torch.int32),
+        indices=torch.tensor(matrix.indices, dtype=torch.int32),
+        values=None if binary else torch.tensor(matrix.data, dtype=torch.float32),
+        shape=(int(matrix.shape[0]), int(matrix.shape[1])),
+    )
+
+
+def rows_times(rows: SparseRows, dense: torch.Tensor) -> torch.Tensor:
+    """Sparse (n, m) times dense (m, k): (n, k)."""
+    return torch.nn.functional.embedding_bag(
+        rows.indices, dense, rows.indptr, mode="sum", per_sample_weights=rows.values, include_last_offset=True
+    )
+
+
+def rows_times_into(out: torch.Tensor, rows: SparseRows, dense: torch.Tensor) -> None:
+    """Write sparse (n, m) times dense (m, k) into `out` (n, k), without another array of that size where MKL is there.
+
+    For the input layer's gradient, which has the size of the trunk: fresh memory costs more than the product itself.
+    """
+    if not _has_mkl():
+        out.copy_(rows_times(rows, dense))
+        return
+    torch.addmm(out, _csr_tensor(rows), dense, beta=0, out=out)
+
+
+def _csr_tensor(rows: SparseRows) -> torch.Tensor:
+    values = torch.ones(rows.indices.shape[0]) if rows.values is None else rows.values
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta", category=UserWarning)
+        return torch.sparse_csr_tensor(rows.indptr, rows.indices, values, size=rows.shape, check_invariants=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Observed:
+    """Which labels of a batch are observed, in row order, and how to walk them in task order."""
+
+    indptr: torch.Tensor  # (n_rows + 1,) int32
+    tasks: torch.Tensor  # (n_labels,) int32 column of each label
+    rows: torch.Tensor  # (n_labels,) int64 row of each label
+    by_task: torch.Tensor  # (n_labels,) int64 positions of the labels sorted by task
+    task_indptr: torch.Tensor  # (n_tasks + 1,) int32
+    shape: tuple[int, int]
+    dense: bool  # one dense product instead of a dot product for every label
+
+
+def observed(y: sparse.csr_matrix, *, dense: bool | None = None) -> Observed:
+    """Pattern of the stored labels of y (n_rows, n_tasks); `dense` picks the route, absent: by label density."""
+    n_rows, n_tasks = y.shape
+    by_task = np.argsort(y.indices, kind="stable")
+    counts = np.bincount(y.indices, minlength=n_tasks)
+    if dense is None:
+        dense = y.nnz > _DENSE_HEAD_ABOVE * n_rows * n_tasks or not _has_mkl()
+    return Observed(
+        indptr=torch.tensor(y.indptr, dtype=torch.int32),
+        tasks=torch.tensor(y.indices, dtype=torch.int32),
+        rows=torch.tensor(np.repeat(np.arange(n_rows), np.diff(y.indptr))),
+        by_task=torch.tensor(by_task),
+        task_indptr=torch.tensor(np.concatenate([[0], np.cumsum(counts)]), dtype=torch.int32),
+        shape=(int(n_rows), int(n_tasks)),
+        dense=dense,
+    )
+
+
+class ObservedLogits(torch.autograd.Function):
+    """Logits of the observed labels only: hidden (n_rows, h), weight (n_tasks, h), bias (n_tasks,) -> (n_labels,)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401 -- torch gives it no type
+        hidden: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
+        labels: Observed,
+    ) -> torch.Tensor:
+        """Compute the logits in row order."""
+        ctx.save_for_backward(hidden, weight)
+        ctx.labels = labels
+        if labels.dense:
+            return torch.addmm(bias, hidden, weight.T)[labels.rows, labels.tasks]
+        pattern = _csr_tensor(SparseRows(labels.indptr, labels.tasks, None, labels.shape))
+        dots: torch.Tensor = torch.sparse.sampled_addmm(pattern, hidden, weight.T, beta=0.0).values()
+        return dots + bias[labels.tasks]
+
+    @staticmethod
+    def backward(
+        ctx: Any,  # noqa: ANN401 -- torch gives it no type
+        slope: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, None]:
+        """Gradients of hidden, weight and bias from the logits' gradient (n_labels,)."""
+        hidden, weight = ctx.saved_tensors
+        labels: Observed = ctx.labels
+        if labels.dense:
+            full = torch.zeros(labels.shape)
+            full[labels.rows, labels.tasks] = slope
+            return full @ weight, full.T @ hidden, full.sum(dim=0), None
+        n_rows, n_tasks = labels.shape
+        slope = slope.contiguous()
+        by_row = SparseRows(labels.indptr, labels.tasks, slope, labels.shape)
+        task_rows, task_slope = labels.rows[labels.by_task].int(), slope[labels.by_task]
+        by_task = SparseRows(labels.task_indptr, task_rows, task_slope, (n_tasks, n_rows))
+        bias_slope = rows_times(by_task, torch.ones(n_rows, 1)).squeeze(1)
+        return rows_times(by_row, weight), rows_times(by_task, hidden), bias_slope, None

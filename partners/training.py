@@ -1,0 +1,162 @@
+"""One round of local training: a fixed number of optimiser steps from the common trunk."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from partners.errors import TrainingDiverged, TrunkMismatch
+from partners.model import Batch, Dropout, Network, make_batch, use_threads
+from partners.settings import Training, TrunkSettings
+from partners.state import PartnerState, check_state, initial_heads
+from partners.training_set import TrainingSet, check_features
+from partners.trunk import TrunkLayout, check_trunk
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RoundResult:
+    """What one round of local training gave."""
+
+    trunk_change: NDArray[np.float32]  # (n_params,) trunk after minus trunk before
+    state: PartnerState  # heads and optimiser, for the next round
+    losses: NDArray[np.float64]  # (n_steps,) training loss of each step's batch, dropout on
+    n_compounds_seen: int  # compounds over all batches, repeats counted
+
+
+def round_seed(seed: int, round_no: int, attempt: int = 0) -> tuple[int, int, int]:
+    """Seed of one attempt at one round: distinct for each, the same for *local only* and *federated*."""
+    return (seed, round_no, attempt)
+
+
+def train_round(  # noqa: PLR0913 -- data, model, settings and chance: each is one thing and has its own owner
+    training_set: TrainingSet,
+    trunk: NDArray[np.float32],
+    state: PartnerState | None,
+    layout: TrunkLayout,
+    trunk_settings: TrunkSettings,
+    training: Training,
+    seed: int | Sequence[int],
+    n_steps: int,
+    *,
+    progress: Progress | None = None,
+) -> RoundResult:
+    """Take exactly `n_steps` optimiser steps over shuffled batches of the training folds.
+
+    trunk : (n_params,) float32, where all partners start; left as it is
+    state : the last round's; None in the first, then heads are drawn from the seed and Adam starts from zero
+    seed  : all chance of the round (see `round_seed`): heads, shuffling, dropout
+    Equal arguments give equal bits. Raises FeatureCountMismatch, TrunkMismatch, StateMismatch or TrainingDiverged.
+    """
+    check_fit(training_set, trunk, layout, trunk_settings)
+    head_seed, batch_seed, dropout_seed = np.random.SeedSequence(seed).spawn(3)
+    if state is None:
+        state = _first_state(layout, training_set.n_tasks, np.random.default_rng(head_seed))
+    check_state(state, layout, training_set.n_tasks)
+    dropout = Dropout.of(trunk_settings, training, np.random.default_rng(dropout_seed))
+    batches = _batches(training_set, training.batch_size, np.random.default_rng(batch_seed))
+    with use_threads(training.n_threads):
+        network = Network(layout, trunk, state.heads)
+        adam = _adam(network, state, training)
+        losses = _steps(network, adam, batches, dropout, training, n_steps, progress)
+        after = _state_of(network, adam, state.n_steps + n_steps)
+        change = network.trunk()
+        change -= trunk
+    if not np.isfinite(change).all():
+        raise _diverged(n_steps, training)
+    n_seen = n_steps * min(training.batch_size, training_set.training_rows.size)
+    return RoundResult(change, after, losses, n_seen)
+
+
+def check_fit(
+    training_set: TrainingSet, trunk: NDArray[np.float32], layout: TrunkLayout, trunk_settings: TrunkSettings
+) -> None:
+    """Raise unless data, trunk vector, layout and settings belong together."""
+    check_features(training_set.x, layout.n_inputs)
+    check_layers(layout, trunk_settings)
+    check_trunk(trunk, layout)
+
+
+def check_layers(layout: TrunkLayout, trunk_settings: TrunkSettings) -> None:
+    """Raise TrunkMismatch when the layout has other layers than the settings."""
+    if layout.hidden != tuple(trunk_settings.hidden):
+        raise TrunkMismatch(f"trunk: found layers {layout.hidden} in the layout, expected {trunk_settings.hidden}")
+
+
+def _first_state(layout: TrunkLayout, n_tasks: int, rng: np.random.Generator) -> PartnerState:
+    heads = initial_heads(layout, n_tasks, rng)
+    zeros = {tensor.name: np.zeros(tensor.shape, dtype=np.float32) for tensor in layout.tensors}
+    zeros |= {name: np.zeros_like(head) for name, head in heads.items()}
+    return PartnerState(heads=heads, first_moment=zeros, second_moment=zeros, n_steps=0)
+
+
+def _batches(training_set: TrainingSet, batch_size: int, rng: np.random.Generator) -> Iterator[Batch]:
+    """Endless batches of equal size; compounds are reshuffled when all were seen."""
+    for rows in shuffled_rows(training_set.training_rows, batch_size, rng):
+        yield make_batch(training_set.x[rows], training_set.y[rows], training_set.training_weight)
+
+
+def shuffled_rows(rows: NDArray[np.int64], batch_size: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    """Endless batches of exactly min(batch_size, number of rows) rows, in random order, every row equally often.
+
+    A batch may take the end of one shuffle and the beginning of the next.
+    """
+    size = min(batch_size, rows.size)
+    waiting = rng.permutation(rows)
+    while True:
+        if waiting.size < size:
+            waiting = np.concatenate([waiting, rng.permutation(rows)])
+        batch, waiting = waiting[:size], waiting[size:]
+        yield batch
+
+
+def _adam(network: Network, state: PartnerState, training: Training) -> torch.optim.Adam:
+    adam = torch.optim.Adam(
+        list(network.parameters.values()), lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
+    )
+    for name, parameter in network.parameters.items():
+        adam.state[parameter] = {
+            "step": torch.tensor(float(state.n_steps)),
+            "exp_avg": torch.tensor(state.first_moment[name]),
+            "exp_avg_sq": torch.tensor(state.second_moment[name]),
+        }
+    return adam
+
+
+def _steps(
+    network: Network,
+    adam: torch.optim.Adam,
+    batches: Iterator[Batch],
+    dropout: Dropout,
+    training: Training,
+    n_steps: int,
+    progress: Progress | None,
+) -> NDArray[np.float64]:
+    losses = np.empty(n_steps)
+    for step in range(n_steps):
+        losses[step] = network.loss_and_gradients(next(batches), dropout)
+        if not math.isfinite(losses[step]):
+            raise _diverged(step + 1, training)
+        adam.step()
+        if progress is not None:
+            progress(step + 1, n_steps)
+    return losses
+
+
+def _state_of(network: Network, adam: torch.optim.Adam, n_steps: int) -> PartnerState:
+    def moments(kind: str) -> dict[str, NDArray[np.float32]]:
+        return {name: adam.state[parameter][kind].numpy() for name, parameter in network.parameters.items()}
+
+    trunk_names = {tensor.name for tensor in network.layout.tensors}
+    heads = {name: network.array(name) for name in network.parameters if name not in trunk_names}
+    return PartnerState(heads, moments("exp_avg"), moments("exp_avg_sq"), n_steps)
+
+
+def _diverged(step: int, training: Training) -> TrainingDiverged:
+    error = TrainingDiverged(f"step {step}: loss or weights are not finite at learning rate {training.learning_rate:g}")
+    error.add_note(f"lower learning_rate, for example to {training.learning_rate / 10:g}")
+    return error

@@ -1,0 +1,117 @@
+"""The shared trunk as one flat float32 vector: its layout, first values and digest."""
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partners.errors import TrunkMismatch
+
+_CHUNK = 1 << 20  # values drawn at a time, so that memory stays near the vector's own
+
+
+@dataclass(frozen=True, slots=True)
+class TrunkTensor:
+    """One weight matrix or bias of the trunk and its place in the flat vector."""
+
+    name: str
+    shape: tuple[int, ...]
+    start: int
+
+    @property
+    def n_params(self) -> int:
+        """Number of values."""
+        return math.prod(self.shape)
+
+    @property
+    def place(self) -> slice:
+        """Where the values stand in the flat vector, row-major."""
+        return slice(self.start, self.start + self.n_params)
+
+
+@dataclass(frozen=True, slots=True)
+class TrunkLayout:
+    """Tensors of the trunk in the order in which they stand in the flat vector."""
+
+    n_inputs: int
+    hidden: tuple[int, ...]
+    tensors: tuple[TrunkTensor, ...]
+
+    @property
+    def n_params(self) -> int:
+        """Length of the flat vector."""
+        return sum(tensor.n_params for tensor in self.tensors)
+
+    def views(self, trunk: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """Every tensor by name, in its shape, as a view into the flat vector."""
+        return {tensor.name: trunk[tensor.place].reshape(tensor.shape) for tensor in self.tensors}
+
+
+def trunk_layout(n_inputs: int, hidden: tuple[int, ...]) -> TrunkLayout:
+    """Layout of a trunk: `trunk.0.weight` (n_inputs, hidden[0]), then `trunk.i.weight` (hidden[i], hidden[i-1]).
+
+    Every weight is followed by its bias `trunk.i.bias` (hidden[i],). The input weight stands input first because a
+    sparse row picks whole rows of it.
+    """
+    if n_inputs < 1 or not hidden or min(hidden) < 1:
+        raise TrunkMismatch(f"trunk: found {n_inputs} inputs and layers {hidden}, expected positive numbers")
+    return TrunkLayout(n_inputs, tuple(hidden), tuple(_tensors(n_inputs, hidden)))
+
+
+def _tensors(n_inputs: int, hidden: tuple[int, ...]) -> Iterator[TrunkTensor]:
+    start = 0
+    for i, n_units in enumerate(hidden):
+        shape = (n_inputs, n_units) if i == 0 else (n_units, hidden[i - 1])
+        for name, tensor_shape in ((f"trunk.{i}.weight", shape), (f"trunk.{i}.bias", (n_units,))):
+            tensor = TrunkTensor(name, tensor_shape, start)
+            start += tensor.n_params
+            yield tensor
+
+
+def initial_trunk(layout: TrunkLayout, seed: int) -> NDArray[np.float32]:
+    """First trunk of a federation: (n_params,) float32, the same on every machine for the same seed.
+
+    Only PCG64's raw output is used, whose stream numpy guarantees; numpy's distributions may change. Weights are
+    uniform in +-sqrt(6 / (rows + columns)) (Glorot and Bengio, 2010), biases zero.
+    """
+    trunk = np.zeros(layout.n_params, dtype=np.float32)
+    bits = np.random.PCG64(seed)
+    for tensor in layout.tensors:
+        if tensor.name.endswith(".weight"):
+            _fill_uniform(trunk[tensor.place], bits, math.sqrt(6 / sum(tensor.shape)))
+    return trunk
+
+
+def _fill_uniform(values: NDArray[np.float32], bits: np.random.PCG64, bound: float) -> None:
+    for start in range(0, values.size, _CHUNK):
+        part = values[start : start + _CHUNK]
+        unit = (bits.random_raw(part.size) >> np.uint64(11)) * 2.0**-53  # [0, 1), exact in float64
+        part[:] = (unit * 2.0 - 1.0) * bound
+
+
+def check_trunk(trunk: NDArray[np.float32], layout: TrunkLayout) -> None:
+    """Raise TrunkMismatch unless the vector is finite float32 of the layout's length."""
+    if trunk.shape != (layout.n_params,) or trunk.dtype != np.float32:
+        raise TrunkMismatch(
+            f"trunk: found {trunk.dtype} of shape {trunk.shape}, expected float32 of shape ({layout.n_params},)"
+        )
+    check_finite(trunk)
+
+
+def check_finite(trunk: NDArray[np.float32]) -> None:
+    """Raise TrunkMismatch when any value is NaN or infinite."""
+    n_wrong = int(np.count_nonzero(~np.isfinite(trunk)))
+    if n_wrong:
+        raise TrunkMismatch(f"trunk: {n_wrong} of {trunk.size} values are not finite, expected finite numbers only")
+
+
+def trunk_digest(trunk: NDArray[np.float32]) -> str:
+    """SHA-256, hexadecimal, of the vector's float32 values in little-endian bytes.
+
+    Raises TrunkMismatch for values that are not finite: partners must never agree on a broken trunk.
+    """
+    check_finite(trunk)
+    return hashlib.sha256(np.ascontiguousarray(trunk, dtype="<f4").data).hexdigest()
