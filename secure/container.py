@@ -1,0 +1,278 @@
+"""The file of a sealed update or sum: an Arrow IPC stream with one column of ciphertexts of fixed size.
+
+The schema's metadata hold, under the key "hocket", what the ciphertexts are bound to, as canonical JSON. Record batches
+have BLOCK_CHUNKS rows, the last one what is left. Whoever has an Arrow reader can look inside.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from secure.canonical import canonical_json, is_digest
+from secure.encoding import is_name, parse_document
+from secure.errors import (
+    BadContainer,
+    ParameterMismatch,
+    WrongAttempt,
+    WrongKind,
+    WrongPlan,
+    WrongRoster,
+    WrongRound,
+)
+from secure.files import atomic_file
+from secure.messages import PayloadDigest
+from secure.packing import Block, blocks
+from secure.parameters import SealParameters
+from secure.roster import Roster
+
+Kind = Literal["hocket.sealed-update", "hocket.sealed-sum"]
+UPDATE: Kind = "hocket.sealed-update"
+SUM: Kind = "hocket.sealed-sum"
+MAX_PARAMS = 1 << 36
+_KEY = b"hocket"
+_KEYS = {"format", "version", "plan", "round", "attempt", "roster", "members", "n_params", "parameters"}
+_MAX_SCHEMA_BYTES = 1 << 18
+_MAX_BATCH_OVERHEAD = 1 << 10
+_END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a sealed file says of itself; proved by nobody but the tag in the end."""
+
+    kind: Kind
+    plan: str
+    round_no: int
+    attempt: int
+    roster: str  # digest of the roster
+    members: tuple[str, ...]  # whose updates are inside: one in an update, the whole roster in a sum
+    n_params: int
+    parameters: dict[str, object]  # SealParameters.to_dict()
+
+    def to_bytes(self) -> bytes:
+        """Return the canonical JSON in the schema's metadata."""
+        return canonical_json(
+            {
+                "format": self.kind,
+                "version": 1,
+                "plan": self.plan,
+                "round": self.round_no,
+                "attempt": self.attempt,
+                "roster": self.roster,
+                "members": list(self.members),
+                "n_params": self.n_params,
+                "parameters": self.parameters,
+            }
+        )
+
+
+def make_header(
+    kind: Kind, roster: Roster, members: tuple[str, ...], n_params: int, parameters: SealParameters
+) -> Header:
+    """Header of a file for one attempt."""
+    described = parameters.to_dict()
+    return Header(kind, roster.plan, roster.round_no, roster.attempt, roster.digest, members, n_params, described)
+
+
+def check_header(header: Header, kind: Kind, roster: Roster | Header, parameters: SealParameters, where: str) -> None:
+    """Raise the error of the first thing in which the header is not bound to this attempt and these parameters."""
+    roster_digest = roster.digest if isinstance(roster, Roster) else roster.roster
+    if header.kind != kind:
+        raise WrongKind(f"{where}: a {header.kind}, expected a {kind}")
+    if header.parameters != parameters.to_dict():
+        raise ParameterMismatch(f"{where}: sealed with {header.parameters}, expected {parameters.to_dict()}")
+    if header.plan != roster.plan:
+        raise WrongPlan(f"{where}: sealed for plan {header.plan[:12]}, expected {roster.plan[:12]}")
+    if header.round_no != roster.round_no:
+        raise WrongRound(f"{where}: sealed for round {header.round_no}, expected {roster.round_no}")
+    if header.attempt != roster.attempt:
+        raise WrongAttempt(f"{where}: sealed for attempt {header.attempt}, expected {roster.attempt}")
+    if header.roster != roster_digest:
+        raise WrongRoster(f"{where}: sealed for roster {header.roster[:12]}, expected {roster_digest[:12]}")
+
+
+class ChunkWriter:
+    """Writes blocks of chunks; knows afterwards what it wrote."""
+
+    def __init__(self, file: BinaryIO, header: Header, chunk_bytes: int) -> None:
+        self._file = _Hashed(file)
+        self._schema = _schema(header, chunk_bytes)
+        self._stream = pa.ipc.new_stream(pa.PythonFile(self._file, "w"), self._schema)
+
+    def write(self, chunks: np.ndarray) -> None:
+        """Write a block. chunks : (n, chunk_bytes) uint8."""
+        column = pa.Array.from_buffers(self._schema.field(0).type, len(chunks), [None, pa.py_buffer(chunks.tobytes())])
+        self._stream.write_batch(pa.record_batch([column], schema=self._schema))
+
+    def close(self) -> PayloadDigest:
+        """Write the end mark; digest and size of all that was written."""
+        self._stream.close()
+        return self._file.digest()
+
+
+@contextmanager
+def write_chunks(path: Path, header: Header, chunk_bytes: int) -> Iterator[ChunkWriter]:
+    """Write a sealed file atomically: it is at `path` completely, or not at all."""
+    with atomic_file(path) as file:
+        yield ChunkWriter(file, header, chunk_bytes)
+
+
+class ChunkReader:
+    """Reads a sealed file block by block; refuses whatever the writer would not have written."""
+
+    def __init__(self, file: BinaryIO, size: int, where: str) -> None:
+        self.where = where
+        self._file, self._size = _Hashed(file), size
+        with self._typed_errors():
+            self._stream = pa.ipc.open_stream(pa.PythonFile(self._file, "r"))
+            metadata = self._stream.schema.metadata or {}
+        if set(metadata) != {_KEY} or len(metadata[_KEY]) > _MAX_SCHEMA_BYTES:
+            raise BadContainer(f"{where}: metadata of the schema, expected exactly the key 'hocket'")
+        self.header = parse_header(metadata[_KEY], where)
+
+    def expect_shape(self, parameters: SealParameters) -> None:
+        """Raise BadContainer unless schema and file size are right for the header, which has been checked before."""
+        is_sum = self.header.kind == SUM
+        self._chunk_bytes = parameters.sum_chunk_bytes if is_sum else parameters.update_chunk_bytes
+        if not self._stream.schema.equals(_schema(self.header, self._chunk_bytes), check_metadata=True):
+            raise BadContainer(f"{self.where}: schema {self._stream.schema.remove_metadata()}, expected one column")
+        self._blocks = list(blocks(self.header.n_params, parameters))
+        least = parameters.n_chunks(self.header.n_params) * self._chunk_bytes
+        most = least + _MAX_SCHEMA_BYTES + len(self._blocks) * _MAX_BATCH_OVERHEAD
+        if not least < self._size <= most:  # refuses compression and promises of size before memory is taken
+            raise BadContainer(f"{self.where}: {self._size} bytes, expected between {least} and {most}")
+
+    def __iter__(self) -> Iterator[tuple[Block, np.ndarray]]:
+        """Yield blocks with their chunks, (n_chunks, chunk_bytes) uint8; raises BadContainer."""
+        for block in self._blocks:
+            yield block, self._next(block)
+        with self._typed_errors():
+            rest = next(iter(self._stream), None)
+        if rest is not None:
+            raise BadContainer(f"{self.where}: more than the expected {len(self._blocks)} record batches")
+        if self._file.read(1) or self._file.tail != _END:
+            raise BadContainer(f"{self.where}: does not end with the end mark of the stream")
+
+    def digest(self) -> PayloadDigest:
+        """Digest and size of what was read; of the whole file after iteration."""
+        return self._file.digest()
+
+    def _next(self, block: Block) -> np.ndarray:
+        with self._typed_errors():
+            try:
+                batch, custom = self._stream.read_next_batch_with_custom_metadata()
+            except StopIteration as error:
+                raise BadContainer(f"{self.where}: ends before record batch {block.number}") from error
+            batch.validate(full=True)
+        if batch.num_rows != block.n_chunks or custom is not None:
+            raise BadContainer(f"{self.where}: record batch {block.number} has {batch.num_rows} rows or metadata")
+        column = batch.column(0)
+        if column.null_count or column.buffers()[0] is not None:
+            raise BadContainer(f"{self.where}: record batch {block.number} has a validity map, expected none")
+        flat = np.frombuffer(column.buffers()[1], dtype=np.uint8, count=block.n_chunks * self._chunk_bytes)
+        return flat.reshape(block.n_chunks, self._chunk_bytes)
+
+    @contextmanager
+    def _typed_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+            raise BadContainer(f"{self.where}: not an Arrow stream of ciphertexts ({type(error).__name__})") from error
+
+
+@contextmanager
+def read_chunks(path: Path) -> Iterator[ChunkReader]:
+    """Open a sealed file; raises BadContainer."""
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise BadContainer(f"{path.name}: cannot be read ({error.strerror}), expected a sealed file") from error
+    with file:
+        yield ChunkReader(file, path.stat().st_size, path.name)
+
+
+def parse_header(data: bytes, where: str) -> Header:
+    """Header from the metadata; raises BadContainer."""
+    fields = parse_document(data, _KEYS, f"{where}: metadata", BadContainer)
+    kind, members, parameters = fields["format"], fields["members"], fields["parameters"]
+    if kind not in (UPDATE, SUM) or fields["version"] != 1 or not isinstance(parameters, dict):
+        raise BadContainer(f"{where}: not a sealed update or sum, version 1")
+    if not is_digest(fields["plan"]) or not is_digest(fields["roster"]):
+        raise BadContainer(f"{where}: plan or roster is not a digest")
+    if not isinstance(members, list) or not all(map(is_name, members)) or members != sorted(set(members)):
+        raise BadContainer(f"{where}: members are not sorted unique names")
+    if (len(members) == 1) != (kind == UPDATE) or not members:
+        raise BadContainer(f"{where}: {len(members)} members in a {kind}")
+    round_no, attempt, n_params = (_count(fields[key], f"{where}: {key}") for key in ("round", "attempt", "n_params"))
+    if not 0 < n_params <= MAX_PARAMS:
+        raise BadContainer(f"{where}: n_params = {n_params}, expected 1 to {MAX_PARAMS}")
+    return Header(
+        UPDATE if kind == UPDATE else SUM,
+        str(fields["plan"]),
+        round_no,
+        attempt,
+        str(fields["roster"]),
+        tuple(members),
+        n_params,
+        parameters,
+    )
+
+
+def _schema(header: Header, chunk_bytes: int) -> pa.Schema:
+    field = pa.field("chunk", pa.binary(chunk_bytes), nullable=False)
+    return pa.schema([field], metadata={_KEY: header.to_bytes()})
+
+
+def _count(value: object, where: str) -> int:
+    if type(value) is not int or value < 0:
+        raise BadContainer(f"{where}: expected a whole number from 0")
+    return value
+
+
+class _Hashed:
+    """A file that hashes, counts and remembers the end of what passes through it, in order."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._sha256, self._size, self.tail = file, hashlib.sha256(), 0, b""
+        self.closed = False
+
+    def read(self, n: int = -1) -> bytes:
+        return self._seen(self._file.read(n))
+
+    def write(self, data: bytes) -> int:
+        part = bytes(data)
+        self._file.write(part)
+        return len(self._seen(part))
+
+    def digest(self) -> PayloadDigest:
+        return PayloadDigest(self._sha256.hexdigest(), self._size)
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return False
+
+    def tell(self) -> int:
+        return self._size
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self.closed = True  # the file belongs to who opened it
+
+    def _seen(self, part: bytes) -> bytes:
+        self._sha256.update(part)
+        self._size += len(part)
+        self.tail = (self.tail + part)[-len(_END) :] if len(part) < len(_END) else part[-len(_END) :]
+        return part

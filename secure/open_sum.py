@@ -1,0 +1,101 @@
+"""Opening: a partner decrypts the sum, proves by the tag that it is the roster's, and only then uses it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from secure.bfv import Cipher, Ring
+from secure.container import SUM, ChunkReader, check_header, read_chunks
+from secure.errors import BadContainer, SumIncomplete, TagMismatch, UpdateOutOfRange
+from secure.fixed_point import Grid, make_grid
+from secure.group import GroupSecret
+from secure.packing import unpack
+from secure.parameters import SealParameters
+from secure.roster import Roster
+from secure.tags import Tagger
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedSum:
+    """The sum of the roster's updates, exact, and the mean it stands for."""
+
+    total: np.ndarray  # (n_params,) int32: sum of the members' integers
+    weight_total: int  # sum of the weights; n_members if all weigh the same
+    n_members: int
+    grid: Grid
+    max_weight: int  # 1 if all weigh the same
+
+    @property
+    def mean(self) -> np.ndarray:
+        """(n_params,) float32: the (weighted) mean change, computed in float64 and rounded once."""
+        mean = np.empty(self.total.size, dtype=np.float32)
+        for number, part in enumerate(self.grid.slices):
+            mean[part] = self.tensor_mean(number)
+        return mean
+
+    def tensor_mean(self, number: int) -> np.ndarray:
+        """(size of the tensor,) float64: mean change of one tensor, the same bits on every machine."""
+        factor = float(self.grid.steps[number]) * (self.max_weight / self.weight_total)
+        return self.total[self.grid.slices[number]] * np.float64(factor)
+
+
+def open_sum(
+    path: Path,
+    *,
+    roster: Roster,
+    group: GroupSecret,
+    parameters: SealParameters,
+    slices: Sequence[slice],
+    bounds: np.ndarray,
+    progress: Progress | None = None,
+) -> OpenedSum:
+    """Decrypt a sealed sum; nothing of it is returned unless the tag proves it to be exactly the roster's.
+
+    slices, bounds : as they were for sealing
+    Raises BadContainer, ParameterMismatch, WrongPlan, WrongRound, WrongAttempt, WrongRoster, SumIncomplete,
+    TagMismatch, and UpdateOutOfRange if members must have sent more than they may. Memory: the total and a few megabytes.
+    """
+    grid = make_grid(slices, bounds, parameters)
+    n_members, n_done = len(roster.members), 0
+    tagger = Tagger(group.tag_seed, roster, parameters.t)
+    cipher = Cipher(Ring(parameters), group.bfv_key)
+    total = np.empty(grid.n_params, dtype=np.int32)
+    weight_total, tag, beyond = 0, -1, 0
+    with read_chunks(path) as reader:
+        _check(reader, roster, grid, parameters)
+        for block, chunks in reader:
+            slots = cipher.decrypt(chunks)
+            if block.is_last:
+                weight_total, tag = int(slots[-2]), int(slots[-1])
+                slots[-1] = 0
+            tagger.add(slots, block.number)
+            total[block.start : block.stop] = sums = unpack(slots, block, parameters, n_members)
+            beyond = max(beyond, int(np.abs(sums).max(initial=0)))
+            n_done += block.n_chunks
+            if progress:
+                progress(n_done, parameters.n_chunks(grid.n_params))
+    if tag != tagger.tag(*roster.members):
+        raise _tag_mismatch(path, roster)
+    if beyond > n_members * parameters.limit or not n_members <= weight_total <= n_members * parameters.max_weight:
+        raise UpdateOutOfRange(f"{path.name}: the sum is beyond what {n_members} members may send, weights included")
+    return OpenedSum(total, weight_total, n_members, grid, parameters.max_weight)
+
+
+def _check(reader: ChunkReader, roster: Roster, grid: Grid, parameters: SealParameters) -> None:
+    check_header(reader.header, SUM, roster, parameters, reader.where)
+    if reader.header.members != roster.members:
+        found = ", ".join(reader.header.members)
+        raise SumIncomplete(f"{reader.where}: the sum of {found}, expected that of {', '.join(roster.members)}")
+    if reader.header.n_params != grid.n_params:
+        raise BadContainer(f"{reader.where}: {reader.header.n_params} parameters, expected {grid.n_params}")
+    reader.expect_shape(parameters)
+
+
+def _tag_mismatch(path: Path, roster: Roster) -> TagMismatch:
+    error = TagMismatch(f"{path.name}: not the sum of exactly the updates of {', '.join(roster.members)}")
+    error.add_note("the aggregator or the exchange changed something; stop and ask before going on")
+    return error

@@ -1,0 +1,51 @@
+"""A one-time linear tag over the slots: what makes dropping, doubling or changing an update visible.
+
+tag_i = <r, m_i> + u_i mod t over the masked slots m_i; r and the u_i are uniform mod t and known only to who has the
+tag seed. Sum of tags = <r, sum m_i> + sum u_i. Proof that a changed sum passes with probability 1/t is in THREAT_MODEL.md.
+"""
+
+import numpy as np
+
+from secure.derive import attempt_context, derive_key, uniform_numbers
+from secure.roster import Roster
+
+_LIMB = np.uint64(23)
+_LOW = np.uint64((1 << 23) - 1)
+
+
+class Tagger:
+    """Adds up <r, m> mod t block by block, for one attempt."""
+
+    __slots__ = ("_key", "_t", "_total", "_twist_key")
+
+    def __init__(self, tag_seed: bytes, roster: Roster, t: int) -> None:
+        context = attempt_context(roster)
+        self._key = derive_key(tag_seed, "hocket/tag/v1", context)
+        self._twist_key = derive_key(tag_seed, "hocket/tag-member/v1", context)
+        self._t, self._total = t, 0
+
+    def add(self, slots: np.ndarray, block: int) -> None:
+        """Add a block. slots : (n_slots,) uint64 below t; the tag's own slot must be zero here."""
+        r = uniform_numbers(self._key, block, slots.size, self._t)
+        self._total = (self._total + inner_product(r, slots)) % self._t
+
+    def tag(self, *members: str) -> int:
+        """Tag of what was added, for one member's update, or for the sum of several members' updates."""
+        return (self._total + sum(self._twist(name) for name in members)) % self._t
+
+    def _twist(self, member: str) -> int:
+        key = derive_key(self._twist_key, "hocket/tag-member/v1", {"member": member})
+        return int(uniform_numbers(key, 0, 1, self._t)[0])
+
+    def __repr__(self) -> str:
+        return "Tagger(hidden)"
+
+
+def inner_product(a: np.ndarray, b: np.ndarray) -> int:
+    """Exact sum of a_i b_i for numbers below 2^46, at most 2^17 of them.
+
+    In limbs of 23 bits every product is below 2^46 and every sum of them below 2^63: nothing overflows.
+    """
+    a_low, a_high, b_low, b_high = a & _LOW, a >> _LIMB, b & _LOW, b >> _LIMB
+    middle = int(np.vdot(a_low, b_high)) + int(np.vdot(a_high, b_low))
+    return int(np.vdot(a_low, b_low)) + (middle << 23) + (int(np.vdot(a_high, b_high)) << 46)
