@@ -1,5 +1,230 @@
-"""The hocket command."""
+"""The hocket command. Heavy imports happen inside the commands, so that --help answers at once."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+ANY_PATH = click.Path(path_type=Path)
+
+_EXIT_CODES = """
+Exit codes: 0 done, 1 a bug, 2 usage or configuration, 3 data, 4 security (signature, tag, key, roster),
+5 training, 6 not yet (--once: waiting for others).
+"""
 
 
+class Refusing(click.Group):
+    """A group whose commands end with one clear message and the exit code of design, not a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 -- click's signature
+        """Run the command; typed errors become a message and an exit code, anything else stays a traceback."""
+        from data_prep.errors import DataError
+        from partners.errors import TrainingError
+        from pipeline.errors import ExitCode, PipelineError
+        from secure.errors import SecureError
+
+        try:
+            return super().invoke(ctx)
+        except PipelineError as error:
+            _refuse(error, error.exit_code)
+        except DataError as error:
+            _refuse(error, ExitCode.DATA)
+        except SecureError as error:
+            _refuse(error, ExitCode.SECURITY)
+        except TrainingError as error:
+            _refuse(error, ExitCode.TRAINING)
+        except OSError as error:  # a disk that fills, a folder that may not be written
+            _refuse(error, ExitCode.CONFIGURATION)
+
+
+def _refuse(error: Exception, code: int) -> None:
+    click.echo(f"hocket: {error}", err=True)
+    for note in getattr(error, "__notes__", []):
+        click.echo(f"  {note}", err=True)
+    sys.exit(int(code))
+
+
+@click.group(cls=Refusing, epilog=_EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="hocket")
 def main() -> None:
-    """Run the command line."""
+    """Federated drug discovery: shared trunk, private heads, sealed aggregation."""
+
+
+@main.command()
+@click.argument("folder", type=ANY_PATH, default="demo")
+@click.option("--partners", default=3, show_default=True, type=click.IntRange(3, 16), help="Number of partners.")
+@click.option("--rounds", default=None, type=click.IntRange(1, 500), help="Number of rounds  [default: the demo's].")
+@click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="Same seed, same result.")
+@click.option(
+    "--data",
+    type=click.Path(exists=True, path_type=Path),
+    help="Local MoleculeACE 3.0.0 wheel, or a folder of partner folders with T0, T1, T2.",
+)
+def demo(folder: Path, partners: int, rounds: int | None, seed: int, data: Path | None) -> None:
+    """Run a whole federation on this machine: three partners, an aggregator, real ChEMBL data."""
+    from pipeline.demo import run_demo
+
+    run_demo(folder, n_partners=partners, n_rounds=rounds, seed=seed, source=data)
+
+
+@main.group()
+def key() -> None:
+    """Keys and the group secret."""
+
+
+@key.command("new")
+@click.argument("name")
+@click.option("--home", required=True, type=ANY_PATH, help="Home folder; the keys go to HOME/keys.")
+@click.option("--role", type=click.Choice(["partner", "aggregator"]), default="partner", show_default=True)
+@click.option("--passphrase-file", type=EXISTING_FILE, help="File whose first line encrypts the private keys.")
+def key_new(name: str, home: Path, role: str, passphrase_file: Path | None) -> None:
+    """Make NAME's keys and print its card, which goes into the plan."""
+    from pipeline.custody import new_keys
+
+    click.echo(new_keys(name, role, home, passphrase_file), nl=False)
+
+
+@key.command("deal")
+@click.argument("plan", type=EXISTING_FILE)
+@click.option("--home", required=True, type=ANY_PATH, help="The custodian's home folder.")
+@click.option("--passphrase-file", type=EXISTING_FILE, help="File whose first line unlocks the private keys.")
+@click.option(
+    "--structure-seed-file",
+    type=EXISTING_FILE,
+    help="32 bytes or more that key folds and bits, from an earlier federation; by default they are drawn anew.",
+)
+def key_deal(plan: Path, home: Path, passphrase_file: Path | None, structure_seed_file: Path | None) -> None:
+    """Custodian: make the group secret and deal it to all partners; the next `partner run` posts it."""
+    from pipeline.custody import deal
+
+    seed = structure_seed_file.read_bytes() if structure_seed_file else None
+    click.echo(deal(plan, home, passphrase_file, structure_seed=seed))
+
+
+@main.command()
+@click.argument("config", type=EXISTING_FILE)
+@click.option("--check", is_flag=True, help="Only say what is wrong with the tables.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def prepare(config: Path, check: bool, as_json: bool) -> None:
+    """Turn the partner's T0, T1, T2 into matrices (needs the group secret, for the keyed folds)."""
+    from pipeline.preparation import check_tables, prepare_tables
+
+    if check:
+        problems = check_tables(config)
+        click.echo(json.dumps(problems, indent=1) if as_json else "\n".join(problems) or "tables: no problem found")
+        sys.exit(3 if problems else 0)
+    summary = prepare_tables(config)
+    click.echo(json.dumps(summary, indent=1) if as_json else "\n".join(f"{k}: {v}" for k, v in summary.items()))
+
+
+@main.group()
+def partner() -> None:
+    """The partner's batch run."""
+
+
+@main.group()
+def aggregator() -> None:
+    """The aggregator's job."""
+
+
+_ONCE = click.option("--once", is_flag=True, help="Do what can be done now; exit 6 if others are awaited.")
+
+
+@partner.command("run")
+@click.argument("config", type=EXISTING_FILE)
+@_ONCE
+def partner_run(config: Path, once: bool) -> None:
+    """Take part until the plan's last round, then report."""
+    from pipeline.jobs import run_partner
+
+    with _interruptible():
+        run_partner(config, once=once)
+
+
+@aggregator.command("run")
+@click.argument("config", type=EXISTING_FILE)
+@_ONCE
+def aggregator_run(config: Path, once: bool) -> None:
+    """Call rosters and add sealed updates until the plan's last round."""
+    from pipeline.jobs import run_aggregator
+
+    with _interruptible():
+        run_aggregator(config, once=once)
+
+
+@main.command()
+@click.argument("config", type=EXISTING_FILE)
+@click.option("--json", "as_json", is_flag=True, help="Print report.json.")
+def report(config: Path, as_json: bool) -> None:
+    """Compare local only with federated, per task and over tasks."""
+    from pipeline.configs import PartnerConfig
+    from pipeline.home import Home
+    from pipeline.reporting import print_report, read_report
+
+    result = read_report(Home(PartnerConfig.read(config).home_folder))
+    if as_json:
+        click.echo(json.dumps(result, indent=1))
+    else:
+        print_report([result])
+
+
+@main.command()
+@click.argument("file", type=EXISTING_FILE)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def inspect(file: Path, as_json: bool) -> None:
+    """Say what any hocket file is, without a key."""
+    from pipeline.inspection import inspect_file
+
+    found = inspect_file(file)
+    click.echo(json.dumps(found, indent=1) if as_json else "\n".join(f"{k}: {v}" for k, v in found.items()))
+
+
+@main.command()
+@click.argument("exchange")
+@click.argument("plan", type=EXISTING_FILE)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def verify(exchange: str, plan: Path, as_json: bool) -> None:
+    """Check the whole transcript in EXCHANGE (folder or URL) against PLAN, without any secret."""
+    from dataclasses import asdict
+
+    from pipeline.audit import audit
+    from pipeline.exchange import exchange_at
+    from pipeline.plan import read_plan
+
+    found = audit(read_plan(plan), exchange_at(exchange, Path()))
+    if as_json:
+        click.echo(json.dumps([asdict(attempt) for attempt in found], indent=1))
+    for at in found if not as_json else ():
+        click.echo(f"round {at.round_no}, attempt {at.attempt}: {at.outcome:5} {', '.join(at.roster)}")
+
+
+@main.command()
+@click.argument("config", type=EXISTING_FILE)
+@click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
+def ui(config: Path, port: int) -> None:
+    """Serve MLflow's UI on that member's store, on this machine only."""
+    from pipeline.jobs import serve_ui
+
+    with _interruptible():
+        serve_ui(config, port)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C is a normal end: the files are the state, and the next start goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("hocket: stopped; start the same command again to go on", err=True)
+        sys.exit(6)
+
+
+if __name__ == "__main__":
+    main()

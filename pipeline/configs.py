@@ -1,0 +1,139 @@
+"""partner.toml and aggregator.toml: what is a member's own business."""
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+
+from partners.settings import Training
+from pipeline.errors import ConfigError
+
+
+class Schema(BaseModel):
+    """A table of a configuration file: unknown keys, wrong types, NaN and infinity are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+AnySchema = TypeVar("AnySchema", bound=Schema)
+
+
+def read_toml(path: Path, schema: type[AnySchema]) -> AnySchema:
+    """Read a TOML file as `schema`.
+
+    Raises ConfigError with the file, every wrong key, what was found and what was expected.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
+    return check_table(table, schema, str(path))
+
+
+def check_table(table: dict[str, Any], schema: type[AnySchema], where: str) -> AnySchema:
+    """Validate a parsed table; JSON is the way in, so that TOML arrays become tuples under strict types."""
+    try:
+        return schema.model_validate_json(json.dumps(table, default=str))
+    except ValidationError as error:
+        lines = [_describe(item) for item in error.errors(include_url=False)]
+        refused = ConfigError(f"{where}: {len(lines)} problem(s): " + "; ".join(lines))
+        raise refused from None
+
+
+def _describe(item: Any) -> str:  # noqa: ANN401 -- pydantic's ErrorDetails, a TypedDict with free content
+    key = ".".join(str(part) for part in item["loc"]) or "the file as a whole"
+    found = repr(item["input"])
+    found = f", found {found}" if len(found) <= 80 and not isinstance(item["input"], dict) else ""  # noqa: PLR2004
+    return f"{key}: {item['msg'].removeprefix('Value error, ')}{found}"
+
+
+def read_passphrase(path: Path | None) -> str | None:
+    """First line of a passphrase file; None for None.
+
+    Raises ConfigError where it cannot be read or is empty.
+    """
+    if path is None:
+        return None
+    try:
+        passphrase = path.read_text(encoding="utf-8").split("\n")[0].rstrip("\r")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: the passphrase file is not UTF-8 text") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: the passphrase file cannot be read: {error.strerror}") from error
+    if not passphrase:
+        raise ConfigError(f"{path}: the passphrase file's first line is empty")
+    return passphrase
+
+
+class Tables(Schema):
+    """The partner's three input tables, paths relative to the configuration file."""
+
+    assays: str
+    activities: str
+    structures: str
+
+
+class Tracking(Schema):
+    """Where MLflow keeps this member's run; empty means an SQLite file in the home."""
+
+    uri: str = ""
+
+
+class MemberConfig(Schema):
+    """What a partner's and the aggregator's configuration have in common."""
+
+    name: str = Field(min_length=1)
+    plan: str
+    home: str = "home"
+    exchange: str  # folder or any fsspec URL
+    poll_s: float = Field(default=0.2, gt=0)  # seconds between two looks into the exchange
+    passphrase_file: str = ""  # file whose first line unlocks the private keys; empty if they have no passphrase
+    tracking: Tracking = Tracking()
+
+    _folder: Path = PrivateAttr(default=Path())
+
+    def resolve(self, path: str) -> Path:
+        """Path as written in the configuration file, relative to that file's folder."""
+        return (self._folder / path).resolve()
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read and check the file; see `read_toml`."""
+        config = read_toml(path, cls)
+        config._folder = path.resolve().parent  # noqa: SLF001 -- our own private attribute, set once at birth
+        return config
+
+    @property
+    def plan_file(self) -> Path:
+        """The consortium's plan."""
+        return self.resolve(self.plan)
+
+    @property
+    def home_folder(self) -> Path:
+        """Folder with this member's keys and state."""
+        return self.resolve(self.home)
+
+    @property
+    def exchange_url(self) -> str:
+        """Exchange as an fsspec URL; a plain path becomes file://."""
+        return self.exchange if "://" in self.exchange else f"file://{self.resolve(self.exchange)}"
+
+    def passphrase(self) -> str | None:
+        """First line of the passphrase file, or None where the keys have no passphrase."""
+        return read_passphrase(self.resolve(self.passphrase_file) if self.passphrase_file else None)
+
+
+class PartnerConfig(MemberConfig):
+    """partner.toml."""
+
+    data: Tables
+    workers: int = Field(default=1, ge=1)  # processes for the preparation of structures
+    training: Training = Training()
+
+
+class AggregatorConfig(MemberConfig):
+    """aggregator.toml."""

@@ -1,0 +1,57 @@
+"""What a person reads on stderr: bars on a terminal, plain lines in a log."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+Advance = Callable[[int, int], None]  # (done, total)
+
+_QUARTERS = 4
+
+
+class Narrator:
+    """Tells what a member is doing; never a label, a structure or a secret."""
+
+    def __init__(self, member: str) -> None:
+        self.member = member
+        self._console = Console(stderr=True, highlight=False)
+        self._said = ""
+
+    def say(self, text: str) -> None:
+        """One line, with the time of day; the same line is not repeated."""
+        if text == self._said:
+            return
+        self._said = text
+        line = f"{time.strftime('%H:%M:%S')} {self.member}: {text}"
+        self._console.print(line, markup=False, soft_wrap=True)
+
+    @contextmanager
+    def progress(self, label: str) -> Iterator[Advance]:
+        """Hand out a callback (done, total); draws a bar on a terminal, a line for every quarter elsewhere."""
+        started = time.monotonic()
+        if self._console.is_terminal:
+            with self._bars() as bars:
+                task = bars.add_task(label, total=None)
+                yield lambda done, total: bars.update(task, completed=done, total=total)
+        else:
+            yield self._quarters(label)
+        self.say(f"{label}: done in {time.monotonic() - started:.1f} s")
+
+    def _bars(self) -> Progress:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        return Progress(*columns, console=self._console, transient=True)
+
+    def _quarters(self, label: str) -> Advance:
+        told = 0
+
+        def advance(done: int, total: int) -> None:
+            nonlocal told
+            quarter = _QUARTERS * done // max(total, 1)
+            if told < quarter < _QUARTERS:
+                told = quarter
+                self.say(f"{label}: {done} of {total}")
+
+        return advance

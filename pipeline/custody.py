@@ -1,0 +1,55 @@
+"""Making keys and dealing the group secret."""
+
+from pathlib import Path
+from typing import Literal, cast
+
+from pipeline.configs import read_passphrase
+from pipeline.errors import ConfigError
+from pipeline.home import Home, MessageName, write_atomically
+from pipeline.mail import Outbox
+from pipeline.plan import Plan, read_plan
+from secure.group import GroupSecret, deal_group_secret
+from secure.keys import PrivateKeys, load_private_keys
+from secure.parameters import seal_parameters
+
+
+def new_keys(name: str, role: str, home: Path, passphrase_file: Path | None) -> str:
+    """Make a member's private keys in HOME/keys and return its card's text; existing keys are never replaced."""
+    keys = PrivateKeys.generate(name, cast(Literal["partner", "aggregator"], role))
+    folder = Home(home).keys
+    keys.save(folder, read_passphrase(passphrase_file))
+    card = keys.card().to_text()
+    write_atomically(folder / "card.toml", card.encode())
+    return card
+
+
+def deal(
+    plan_file: Path, home_folder: Path, passphrase_file: Path | None, *, structure_seed: bytes | None = None
+) -> str:
+    """Custodian: make the group secret and the signed deal in the home's outbox; again changes nothing.
+
+    structure_seed : that of an earlier federation, so that folds stay what they were; None draws a new one
+    Raises ConfigError where the keys are not the custodian's, secure.errors.WrongKey where they are not its card's.
+    """
+    plan = read_plan(plan_file)
+    home = Home(home_folder)
+    keys = load_private_keys(home.keys, read_passphrase(passphrase_file))
+    if keys.name != plan.federation.custodian:
+        raise ConfigError(f"{home.keys}: keys of {keys.name}, but the custodian is {plan.federation.custodian}")
+    keys.expect_card(plan.cards[keys.name], str(home.keys))
+    with home.alone():
+        secret = _group_secret(home, plan, structure_seed)
+        name = MessageName("deal", 0, 0, keys.name)
+        if not home.outbox(name.manifest).exists():
+            partners = [plan.cards[partner] for partner in plan.partner_names]
+            payload = deal_group_secret(secret, plan.digest, keys.name, partners)
+            write_atomically(home.outbox(name.payload), payload)
+        Outbox(plan, keys, home).sign(name, {"group": secret.digest()})
+    return f"group {secret.digest()[:16]} dealt to {', '.join(plan.partner_names)}; `hocket partner run` posts it"
+
+
+def _group_secret(home: Home, plan: Plan, structure_seed: bytes | None) -> GroupSecret:
+    parameters = seal_parameters(plan.seal)
+    if not home.group_secret.exists():
+        GroupSecret.generate(parameters, structure_seed).save(home.group_secret)
+    return GroupSecret.load(home.group_secret, parameters)

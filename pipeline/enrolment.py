@@ -1,0 +1,92 @@
+"""The members' first step: the group secret from the custodian, a pair key with every other partner."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pipeline.errors import ConfigError, NotYet
+from pipeline.home import MessageName, write_atomically
+from pipeline.mail import Mail, text
+from secure.errors import WrongKey
+from secure.group import GroupSecret, receive_group_secret
+from secure.pairing import PairKey, PairSeeds, open_pair_seed, pair_key, seal_pair_seeds
+from secure.parameters import SealParameters
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """What a partner needs to seal and open."""
+
+    group: GroupSecret
+    pair_keys: Mapping[str, PairKey]  # by the other partner's name
+
+
+def enrol(mail: Mail, parameters: SealParameters) -> Enrolment:
+    """Take part in the enrolment as far as possible.
+
+    Raises NotYet while the deal or another partner's pairing is awaited.
+    """
+    group = obtain_group_secret(mail, parameters)
+    seeds = _post_pairing(mail, group)
+    others = [name for name in mail.plan.partner_names if name != mail.me]
+    keys = {name: _pair_key(mail, seeds, group, name) for name in others}
+    return Enrolment(group, keys)
+
+
+def obtain_group_secret(mail: Mail, parameters: SealParameters) -> GroupSecret:
+    """The group secret from the home, or from the custodian's deal the first time.
+
+    Raises NotYet while the deal is awaited, ConfigError for a custodian who has not dealt,
+    secure.errors.WrongKey where the home holds another group's secret.
+    """
+    custodian = mail.plan.federation.custodian
+    name = MessageName("deal", 0, 0, custodian)
+    if mail.me == custodian:
+        if not mail.repost(name):
+            error = ConfigError(f"{mail.home.folder}: {custodian} is the custodian and has not dealt the group secret")
+            error.add_note("run `hocket key deal PLAN --home HOME` once, then start again")
+            raise error
+        dealt = text(mail.own(name), "group")
+    else:
+        manifest = mail.expect(name)
+        dealt = text(manifest, "group")
+        if not mail.home.group_secret.exists():
+            payload = mail.fetch_payload(name, manifest).read_bytes()
+            secret = receive_group_secret(payload, mail.plan_digest, custodian, mail.keys, parameters)
+            _check_group(secret, dealt, mail.exchange.where(name.payload))
+            secret.save(mail.home.group_secret)
+    secret = GroupSecret.load(mail.home.group_secret, parameters)
+    _check_group(secret, dealt, str(mail.home.group_secret))
+    return secret
+
+
+def _check_group(secret: GroupSecret, dealt: str, where: str) -> None:
+    if secret.digest() != dealt:
+        raise WrongKey(f"{where}: group secret {secret.digest()[:12]}..., the custodian's deal says {dealt[:12]}...")
+
+
+def _post_pairing(mail: Mail, group: GroupSecret) -> PairSeeds:
+    """Make and post the seeds for the others once; they are in the home before they are anywhere else."""
+    if not mail.home.pair_seeds.exists():
+        others = [name for name in mail.plan.partner_names if name != mail.me]
+        PairSeeds.generate(mail.me, others).save(mail.home.pair_seeds)
+    seeds = PairSeeds.load(mail.home.pair_seeds)
+    name = MessageName("pairing", 0, 0, mail.me)
+    payload_file = mail.home.outbox(name.payload)
+    if not payload_file.exists():
+        cards = [mail.cards[other] for other in mail.plan.partner_names if other != mail.me]
+        write_atomically(payload_file, seal_pair_seeds(seeds, mail.plan_digest, mail.me, cards))
+    mail.post(name, {"group": group.digest()})
+    return seeds
+
+
+def _pair_key(mail: Mail, seeds: PairSeeds, group: GroupSecret, other: str) -> PairKey:
+    name = MessageName("pairing", 0, 0, other)
+    manifest = mail.receive(name)
+    if manifest is None:
+        raise NotYet(f"waiting for {other} to enrol")
+    found = text(manifest, "group")
+    if found != group.digest():
+        raise WrongKey(f"{name.manifest}: {other} holds group {found[:12]}..., we hold {group.digest()[:12]}...")
+    payload = mail.fetch_payload(name, manifest).read_bytes()
+    theirs = open_pair_seed(payload, mail.plan_digest, other, mail.keys)
+    return pair_key(seeds.for_partner(other), theirs, mail.me, other, mail.plan_digest)

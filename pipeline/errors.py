@@ -1,0 +1,65 @@
+"""What can go wrong in a run, each with the exit code a batch system sees."""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the command's exit status says."""
+
+    DONE = 0
+    BUG = 1
+    CONFIGURATION = 2
+    DATA = 3
+    SECURITY = 4
+    TRAINING = 5
+    NOT_YET = 6
+
+
+class PipelineError(Exception):
+    """Base of the errors of this folder."""
+
+    exit_code = ExitCode.CONFIGURATION
+
+
+class ConfigError(PipelineError):
+    """A plan, a configuration file or a command line that cannot be used."""
+
+
+class HomeInUse(PipelineError):
+    """Another process works in this home at the moment."""
+
+
+class ExchangeError(PipelineError):
+    """The exchange folder cannot be read or written."""
+
+
+class DemoFailed(PipelineError):
+    """A member's process of the demo ended with an error; its exit code is handed on."""
+
+    def __init__(self, message: str, exit_code: ExitCode) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class ExchangeConflict(PipelineError):
+    """A file of the exchange folder is not the one this member posted there."""
+
+    exit_code = ExitCode.SECURITY
+
+
+class Equivocation(PipelineError):
+    """A message contradicts another message of the same sender, or what this member holds."""
+
+    exit_code = ExitCode.SECURITY
+
+
+class Diverged(PipelineError):
+    """Members do not hold the same trunk or do not prepare compounds alike."""
+
+    exit_code = ExitCode.SECURITY
+
+
+class NotYet(PipelineError):
+    """The next step needs something that other members have not delivered."""
+
+    exit_code = ExitCode.NOT_YET

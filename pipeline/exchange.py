@@ -1,0 +1,123 @@
+"""The exchange folder: the only place where members meet, on any storage that fsspec knows."""
+
+import os
+from pathlib import Path
+
+from fsspec.core import url_to_fs
+
+from pipeline.errors import ExchangeConflict, ExchangeError
+
+_LARGEST_MANIFEST = 1 << 20  # bytes; a manifest lists members, not data
+
+
+class Exchange:
+    """Files by relative path; a file appears whole or not at all."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        try:
+            self._fs, root = url_to_fs(self.url, use_listings_cache=False)
+        except (ValueError, ImportError) as error:
+            raise ExchangeError(f"{url}: not a place that fsspec can open: {error}") from error
+        self._root = str(root).rstrip("/")
+        self._local = "file" in self._fs.protocol or "local" in self._fs.protocol
+
+    def where(self, path: str) -> str:
+        """The file as a person would name it."""
+        return f"{self.url.removeprefix('file://')}/{path}"
+
+    def read(self, path: str) -> bytes | None:
+        """Content of a small file, or None where there is none yet.
+
+        Raises ExchangeError when the storage fails.
+        """
+        try:
+            with self._fs.open(f"{self._root}/{path}", "rb") as file:
+                return bytes(file.read(_LARGEST_MANIFEST))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ExchangeError(f"{self.where(path)}: cannot be read: {error}") from error
+
+    def fetch(self, path: str, target: Path) -> bool:
+        """Copy a file of any size to `target` (whole or not at all); False where there is none."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.part")
+        try:
+            self._fs.get_file(f"{self._root}/{path}", str(temporary))
+            temporary.replace(target)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise ExchangeError(f"{self.where(path)}: cannot be fetched: {error}") from error
+        finally:
+            temporary.unlink(missing_ok=True)
+        return True
+
+    def send(self, source: Path, path: str) -> None:
+        """Post a file under its final name, once; posting the same file again changes nothing.
+
+        Raises ExchangeConflict where another content stands under that name, ExchangeError when the storage fails.
+        """
+        target = f"{self._root}/{path}"
+        try:
+            if self._fs.exists(target):
+                self._check_same(source, path)
+                return
+            self._fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
+            if self._local:
+                self._send_to_folder(source, target)
+            else:
+                self._fs.put_file(str(source), target)  # object stores show an object only when it is whole
+        except OSError as error:
+            raise ExchangeError(f"{self.where(path)}: cannot be written: {error}") from error
+
+    def list_files(self) -> list[str]:
+        """Relative paths of all files, sorted."""
+        try:
+            found = self._fs.find(self._root)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise ExchangeError(f"{self.url}: cannot be listed: {error}") from error
+        paths = (str(path).removeprefix(self._root).lstrip("/") for path in found)
+        return sorted(path for path in paths if not path.rsplit("/", 1)[-1].startswith("."))
+
+    def _send_to_folder(self, source: Path, target: str) -> None:
+        """Copy beside the target, fsync, rename: a reader on a shared folder never sees half a file."""
+        folder, name = target.rsplit("/", 1)
+        temporary = Path(folder) / f".{name}.part"  # one sender a name, one process a sender
+        try:
+            self._fs.put_file(str(source), str(temporary))
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.rename(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _check_same(self, source: Path, path: str) -> None:
+        """Compare byte for byte in pieces; a member never replaces what it posted."""
+        with self._fs.open(f"{self._root}/{path}", "rb") as posted, source.open("rb") as own:
+            while True:
+                left, right = posted.read(1 << 20), own.read(1 << 20)
+                if left != right:
+                    error = ExchangeConflict(f"{self.where(path)}: differs from what this member posted ({source})")
+                    error.add_note("someone changed it, or two homes run under this name; restore it from that file")
+                    raise error
+                if not left:
+                    return
+
+
+def exchange_at(place: str, folder: Path) -> Exchange:
+    """Open a URL, or a path relative to `folder`."""
+    return open_exchange(place if "://" in place else f"file://{(folder / place).resolve()}")
+
+
+def open_exchange(url: str) -> Exchange:
+    """Open the exchange and make sure its place can be reached.
+
+    Raises ExchangeError where it cannot.
+    """
+    exchange = Exchange(url)
+    exchange.list_files()
+    return exchange

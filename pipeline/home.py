@@ -1,0 +1,169 @@
+"""A member's home: its files are its state, written so that a killed process can always go on."""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import ConfigError, HomeInUse
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: temporary name, fsync, rename, fsync of the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 -- any JSON value
+    """Write readable JSON atomically; NaN is refused, use None."""
+    write_atomically(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+
+
+@dataclass(frozen=True, slots=True)
+class MessageName:
+    """Where a message lies, equally in the exchange, an inbox and an outbox."""
+
+    kind: str
+    round_no: int  # 0 at enrolment
+    attempt: int  # 0 at enrolment
+    sender: str
+
+    @property
+    def folder(self) -> str:
+        """Folder of the message, relative."""
+        return f"round-{self.round_no:04d}/attempt-{self.attempt:02d}" if self.round_no else "enrol"
+
+    @property
+    def manifest(self) -> str:
+        """Relative path of the signed manifest."""
+        return f"{self.folder}/{self.kind}.{self.sender}.json"
+
+    @property
+    def payload(self) -> str:
+        """Relative path of the payload file, for kinds that have one."""
+        suffix = "arrow" if self.kind in ("update", "sum") else "envelopes"
+        return f"{self.folder}/{self.kind}.{self.sender}.{suffix}"
+
+
+class Home:
+    """Paths below one member's home folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def keys(self) -> Path:
+        """Folder of the private keys."""
+        return self.folder / "keys"
+
+    @property
+    def group_secret(self) -> Path:
+        """The group secret, partners only."""
+        return self.folder / "group.secret"
+
+    @property
+    def pair_seeds(self) -> Path:
+        """The seeds this partner made for the others."""
+        return self.folder / "pair.seeds"
+
+    @property
+    def prepared(self) -> Path:
+        """Folder of the prepared matrices."""
+        return self.folder / "prepared"
+
+    @property
+    def report(self) -> Path:
+        """Folder of the report."""
+        return self.folder / "report"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON file a round with what is logged to MLflow."""
+        return self.folder / "metrics"
+
+    @property
+    def finished(self) -> Path:
+        """Written when nothing is left to do."""
+        return self.folder / "finished.json"
+
+    @property
+    def baseline(self) -> Path:
+        """State of the local-only model."""
+        return self.folder / "baseline"
+
+    def start_file(self, round_no: int) -> Path:
+        """State at the start of a round; that of the round after the last is the final model."""
+        return self.round(round_no) / "start.safetensors"
+
+    def rounds_started(self) -> list[int]:
+        """Rounds whose start is on disk."""
+        return [int(path.parent.name.removeprefix("round-")) for path in self.folder.glob("rounds/*/start.safetensors")]
+
+    def round(self, round_no: int) -> Path:
+        """State at the start of a round and what becomes of it."""
+        return self.folder / f"rounds/round-{round_no:04d}"
+
+    def attempt(self, round_no: int, attempt: int) -> Path:
+        """What this member made in one attempt at a round."""
+        return self.round(round_no) / f"attempt-{attempt:02d}"
+
+    def inbox(self, path: str) -> Path:
+        """Copy of a message of another member, verified before it got there."""
+        return self.folder / "inbox" / path
+
+    def outbox(self, path: str) -> Path:
+        """A message of this member's own, as it was or will be posted."""
+        return self.folder / "outbox" / path
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the home for this process; the lock goes with the process, however it ends.
+
+        Raises HomeInUse while another process holds it.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise ConfigError(f"{self.folder}: the home cannot be used: {error.strerror}") from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            busy = HomeInUse(f"{self.folder}: another hocket process works in this home")
+            busy.add_note("wait for it to end, or stop it")
+            raise busy from None
+        try:
+            self._sweep()
+            yield
+        finally:
+            os.close(handle)
+
+    def _sweep(self) -> None:
+        """Remove what a killed process left half-written; only the holder of the lock may."""
+        for pattern in (".*.part", "*.tmp", ".*.unchecked"):
+            for leftover in self.folder.rglob(pattern):
+                leftover.unlink(missing_ok=True)

@@ -1,0 +1,110 @@
+"""A partner's run from enrolment to report, as a step machine whose state is the files of its home."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from data_prep.prepared import Prepared
+
+from partners.baseline import Baseline, Budget, train_baseline
+from partners.trunk import initial_trunk, trunk_digest
+from pipeline.configs import PartnerConfig
+from pipeline.console import Narrator
+from pipeline.enrolment import Enrolment, enrol
+from pipeline.home import Home
+from pipeline.judging import task_rows
+from pipeline.mail import Mail
+from pipeline.preparation import open_mail, preparation_digest, prepared_matrices, training_set
+from pipeline.records import Record, write_record
+from pipeline.reporting import build_report, report_file, write_report
+from pipeline.rounds import Own, Rounds
+from pipeline.state import RoundStart
+from secure.parameters import seal_parameters
+
+
+class PartnerRun:
+    """Enrol, prepare, take part in every round, train the local-only baseline, report."""
+
+    def __init__(
+        self, config: PartnerConfig, mail: Mail, narrator: Narrator, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._config = config
+        self._mail = mail
+        self._tell = narrator
+        self._clock = clock
+        self._enrolment: Enrolment | None = None
+        self._rounds: Rounds | None = None
+        self._matrices: Prepared | None = None
+        self._own: Own | None = None
+
+    @property
+    def home(self) -> Home:
+        """Where this partner's state is."""
+        return self._mail.home
+
+    def advance(self) -> bool:
+        """Do the next step; False when the report is written. Raises NotYet while others are awaited."""
+        if self._enrolment is None:
+            self._enrolment = enrol(self._mail, seal_parameters(self._mail.plan.seal))
+            self._tell.say("enrolled: group secret and pair keys with all partners are here")
+        elif self._rounds is None:
+            self._rounds = self._prepare(self._enrolment)
+        elif not self._rounds.advance():
+            return self._conclude(self._rounds.start)
+        return True
+
+    def _prepare(self, enrolment: Enrolment) -> Rounds:
+        started = time.monotonic()
+        plan, config = self._mail.plan, self._config
+        self._matrices = prepared_matrices(config, plan, enrolment.group, self._tell)
+        own = Own(training_set(self._matrices, plan), config.training, preparation_digest(plan, enrolment.group))
+        metrics = {
+            "seconds_prepare": time.monotonic() - started,
+            "n_compounds": own.training_set.n_compounds,
+            "n_tasks": own.training_set.n_tasks,
+            "n_training_labels": own.training_set.n_training_labels,
+        }
+        write_record(self.home.metrics, Record(0, self._clock(), metrics))
+        self._tell.say(f"prepared {own.training_set.n_compounds} compounds, {own.training_set.n_tasks} tasks")
+        self._own = own
+        return Rounds(self._mail, enrolment, own, self._tell, self._clock)
+
+    def _conclude(self, final: RoundStart) -> bool:
+        """After the last round: the local-only baseline with the same number of steps, then the report."""
+        if report_file(self.home).exists() or self._matrices is None or self._own is None:
+            return False
+        local = self._local_only(self._own)
+        rows = task_rows(self._mail.plan, self._matrices, self._own, local=local, federated=final)
+        write_report(self.home, build_report(self._about(final), rows, self._own.training.seed))
+        return True
+
+    def _local_only(self, own: Own) -> Baseline:
+        plan = self._mail.plan
+        self.home.baseline.mkdir(parents=True, exist_ok=True)
+        with self._tell.progress("training the local-only baseline") as progress:
+            return train_baseline(
+                own.training_set,
+                initial_trunk(plan.layout, plan.federation.seed),
+                plan.layout,
+                plan.trunk,
+                own.training,
+                Budget(n_rounds=plan.rounds.n_rounds, n_steps=plan.rounds.local_steps),
+                self.home.baseline / "local.safetensors",
+                progress=progress,
+            )
+
+    def _about(self, final: RoundStart) -> dict[str, Any]:
+        plan = self._mail.plan
+        return {
+            "partner": self._mail.me,
+            "federation": plan.federation.name,
+            "plan": plan.digest,
+            "trunk": trunk_digest(final.trunk),
+            "n_rounds": plan.rounds.n_rounds,
+            "local_steps": plan.rounds.local_steps,
+        }
+
+
+def open_partner(config: PartnerConfig, narrator: Narrator) -> PartnerRun:
+    """Read plan and keys and open the exchange; see `open_mail` for what is refused."""
+    return PartnerRun(config, open_mail(config), narrator)

@@ -1,0 +1,124 @@
+"""plan.toml: everything that must be equal for all members, and its digest."""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from data_prep.settings import Preparation
+from partners.settings import ServerOptimiser, TrunkSettings
+from partners.trunk import TrunkLayout, trunk_layout
+from pipeline.configs import Schema, read_toml
+from pipeline.errors import ConfigError
+from secure.canonical import canonical_json, digest
+from secure.keys import Card, card_from_fields
+from secure.parameters import SealSettings, seal_parameters
+
+FEWEST_PARTNERS = 3  # two partners can never hide from each other
+
+
+class Federation(Schema):
+    """Which federation this is; the random id keeps two federations from ever sharing a mask."""
+
+    name: str = Field(min_length=1, max_length=64, pattern=r"^[\w .-]+$")
+    id: str = Field(pattern=r"^[0-9a-f]{32}$")
+    custodian: str
+    seed: int = Field(ge=0, lt=2**63)  # the initial trunk is drawn from it
+
+
+class Rounds(Schema):
+    """How many rounds, how long each, and who must take part."""
+
+    n_rounds: int = Field(ge=1, le=9999)
+    local_steps: int = Field(ge=1)  # optimiser steps of every partner in every round
+    min_partners: int = Field(ge=FEWEST_PARTNERS)
+    ready_deadline_s: float = Field(default=86_400.0, gt=0)  # after the first ready, the roster closes without the rest
+    update_deadline_s: float = Field(default=86_400.0, gt=0)  # after the roster, the attempt is void
+
+
+class CardTable(Schema):
+    """A member's card as it stands in the plan."""
+
+    name: str
+    role: Literal["partner", "aggregator"]
+    signing: str
+    agreement: str | None = None
+    signature: str
+
+
+class Plan(Schema):
+    """What the consortium agreed on. Frozen, checked once, its digest bound into every signature, mask and tag."""
+
+    format: Literal[1]
+    federation: Federation
+    rounds: Rounds
+    preparation: Preparation = Preparation()
+    trunk: TrunkSettings = TrunkSettings()
+    server: ServerOptimiser = ServerOptimiser()
+    seal: SealSettings = SealSettings()
+    card: tuple[CardTable, ...]
+
+    @model_validator(mode="after")
+    def _members_fit(self) -> Self:
+        names = [card.name for card in self.card]
+        if len(set(names)) != len(names):
+            raise ValueError(f"every member has one card, found {sorted(names)}")
+        aggregators = [card.name for card in self.card if card.role == "aggregator"]
+        if len(aggregators) != 1:
+            raise ValueError(f"a plan has exactly one aggregator card, found {len(aggregators)}")
+        self._check_partners()
+        seal_parameters(self.seal)  # raises where a sum could fail to decrypt
+        return self
+
+    def _check_partners(self) -> None:
+        partners = self.partner_names
+        if len(partners) < FEWEST_PARTNERS:
+            raise ValueError(f"a federation needs at least {FEWEST_PARTNERS} partners, found {len(partners)}")
+        if len(partners) > self.seal.max_partners:
+            raise ValueError(f"seal.max_partners is {self.seal.max_partners}, but {len(partners)} partners have cards")
+        if self.rounds.min_partners > len(partners):
+            raise ValueError(f"rounds.min_partners is {self.rounds.min_partners}, but only {len(partners)} have cards")
+        if self.federation.custodian not in partners:
+            raise ValueError(f"federation.custodian {self.federation.custodian!r} is not one of {partners}")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, hex, of the canonical JSON of all settings and cards, defaults included."""
+        return digest(canonical_json(self.model_dump(mode="json")))
+
+    @property
+    def partner_names(self) -> list[str]:
+        """Names of the partners, sorted."""
+        return sorted(card.name for card in self.card if card.role == "partner")
+
+    @property
+    def aggregator_name(self) -> str:
+        """Name of the one aggregator."""
+        return next(card.name for card in self.card if card.role == "aggregator")
+
+    @property
+    def cards(self) -> dict[str, Card]:
+        """Every member's card by name.
+
+        Raises secure.errors.BadCard for a card whose signature does not fit.
+        """
+        tables = [card.model_dump(exclude_none=True) for card in self.card]
+        return {table["name"]: card_from_fields(table, f"plan, card of {table['name']}") for table in tables}
+
+    @property
+    def layout(self) -> TrunkLayout:
+        """Names and shapes of the trunk's tensors."""
+        return trunk_layout(self.preparation.fingerprint.n_bits, self.trunk.hidden)
+
+
+def read_plan(path: Path) -> Plan:
+    """Read plan.toml and check every card's signature.
+
+    Raises ConfigError for a wrong setting, secure.errors.BadCard for a forged or damaged card.
+    """
+    plan = read_toml(path, Plan)
+    cards = plan.cards  # checks signatures
+    lacking = [name for name in plan.partner_names if cards[name].agreement is None]
+    if lacking:
+        raise ConfigError(f"{path}: partners without an agreement key: {lacking}")
+    return plan

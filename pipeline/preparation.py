@@ -1,0 +1,88 @@
+"""From a partner's tables to its training set."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from data_prep.prepare import check, prepare
+from data_prep.prepared import Prepared, read_prepared
+
+from data_prep.consistency import consistency_digest
+from partners.training_set import TrainingSet
+from pipeline.configs import PartnerConfig
+from pipeline.console import Narrator
+from pipeline.enrolment import obtain_group_secret
+from pipeline.errors import ConfigError
+from pipeline.exchange import open_exchange
+from pipeline.home import Home
+from pipeline.mail import Mail
+from pipeline.plan import Plan, read_plan
+from secure.group import GroupSecret
+from secure.keys import load_private_keys
+from secure.parameters import seal_parameters
+
+
+def open_mail(config: PartnerConfig) -> Mail:
+    """Read a partner's plan and keys and open its exchange.
+
+    Raises ConfigError for a partner that is not in the plan, secure.errors.WrongKey for another's keys.
+    """
+    plan = read_plan(config.plan_file)
+    if config.name not in plan.partner_names:
+        raise ConfigError(f"{config.plan_file}: {config.name} is not one of the partners {plan.partner_names}")
+    keys = load_private_keys(Home(config.home_folder).keys, config.passphrase())
+    keys.expect_card(plan.cards[config.name], str(Home(config.home_folder).keys))
+    return Mail(plan, keys, Home(config.home_folder), open_exchange(config.exchange_url))
+
+
+def prepared_matrices(config: PartnerConfig, plan: Plan, group: GroupSecret, narrator: Narrator) -> Prepared:
+    """Prepare the tables, or read what was prepared from the same tables before."""
+    data = config.data
+    with narrator.progress("preparing compounds") as progress:
+        folder = prepare(
+            config.resolve(data.assays),
+            config.resolve(data.activities),
+            config.resolve(data.structures),
+            plan.preparation,
+            group.structure_seed,
+            Home(config.home_folder).prepared,
+            workers=config.workers,
+            progress=progress,
+        )
+    return read_prepared(folder)
+
+
+def training_set(prepared: Prepared, plan: Plan) -> TrainingSet:
+    """The prepared matrices as the trainer takes them."""
+    return TrainingSet(
+        x=prepared.x,
+        y=prepared.y,
+        folding=prepared.folding,
+        training_weight=np.array([task.training_weight for task in prepared.tasks], dtype=np.float32),
+        test_fold=plan.preparation.folds.test,
+        validation_fold=plan.preparation.folds.validation,
+    )
+
+
+def preparation_digest(plan: Plan, group: GroupSecret) -> str:
+    """What `ready` says about how this partner prepares compounds; equal for equal set-ups."""
+    return consistency_digest(plan.preparation, group.structure_seed)
+
+
+def prepare_tables(config_file: Path) -> dict[str, Any]:
+    """`hocket prepare`: prepare and summarise. Raises NotYet before the group secret is dealt."""
+    config = PartnerConfig.read(config_file)
+    with Home(config.home_folder).alone():
+        mail = open_mail(config)
+        group = obtain_group_secret(mail, seal_parameters(mail.plan.seal))
+        prepared = prepared_matrices(config, mail.plan, group, Narrator(config.name))
+        return dict(prepared.manifest["counts"]) | {"folder": str(prepared.folder)}
+
+
+def check_tables(config_file: Path) -> list[str]:
+    """`hocket prepare --check`: everything that is wrong with the tables, before any expensive step."""
+    config = PartnerConfig.read(config_file)
+    data = config.data
+    plan = read_plan(config.plan_file)
+    tables = (config.resolve(data.assays), config.resolve(data.activities), config.resolve(data.structures))
+    return [str(problem) for problem in check(*tables, plan.preparation)]

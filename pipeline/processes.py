@@ -1,0 +1,121 @@
+"""One operating-system process per member of a demo, watched until all are done."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from pipeline.errors import DemoFailed, ExitCode
+
+_LOOK_S = 0.3  # seconds between two looks at the processes
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member's command and where its log goes."""
+
+    name: str
+    role: str
+    config: Path
+    folder: Path
+
+    @property
+    def log_file(self) -> Path:
+        """What the member's process prints."""
+        return self.folder / "run.log"
+
+    def start(self) -> "subprocess.Popen[bytes]":
+        """Start the member's batch run."""
+        command = [sys.executable, "-P", "-m", "pipeline.cli", self.role, "run", str(self.config)]
+        with self.log_file.open("ab") as log:
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+
+def run_members(members: Sequence[Member]) -> None:
+    """Run all members to their end, showing what each is doing.
+
+    Raises DemoFailed as soon as one ends with an error; the others are stopped then.
+    """
+    console = Console(stderr=True)
+    logs = {member.name: _Log(member) for member in members}
+    with ExitStack() as stack:
+        processes = {member.name: stack.enter_context(_stopped_at_exit(member.start())) for member in members}
+        live = stack.enter_context(Live(console=console, transient=True)) if console.is_terminal else None
+        while True:
+            ended = {name: process.poll() for name, process in processes.items()}
+            _show(console, live, logs)
+            for name, code in ended.items():
+                if code:
+                    raise _failure(logs[name], code)
+            if all(code == 0 for code in ended.values()):
+                return
+            time.sleep(_LOOK_S)
+
+
+class _stopped_at_exit:  # noqa: N801 -- used like a function
+    """Terminate a process that still runs when the block is left."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        self._process = process
+
+    def __enter__(self) -> "subprocess.Popen[bytes]":
+        return self._process
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.terminate()
+        self._process.wait()
+
+
+class _Log:
+    """New lines of a member's log."""
+
+    def __init__(self, member: Member) -> None:
+        self.member = member
+        self._read = member.log_file.stat().st_size if member.log_file.exists() else 0
+        self.last = "starting"
+
+    def new_lines(self) -> list[str]:
+        """Whole lines written since the last look."""
+        with self.member.log_file.open("rb") as file:
+            file.seek(self._read)
+            piece = file.read()
+        whole = piece[: piece.rfind(b"\n") + 1]
+        self._read += len(whole)
+        lines = whole.decode(errors="replace").splitlines()
+        self.last = lines[-1] if lines else self.last
+        return lines
+
+    def tail(self, n_lines: int) -> list[str]:
+        """The last lines of the whole log."""
+        return self.member.log_file.read_text(errors="replace").splitlines()[-n_lines:]
+
+
+def _show(console: Console, live: Live | None, logs: dict[str, _Log]) -> None:
+    for log in logs.values():
+        for line in log.new_lines():
+            if live is None:
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if live is not None:
+        table = Table("member", "now", box=None)
+        for name, log in logs.items():
+            table.add_row(name, log.last)
+        live.update(table)
+
+
+def _failure(log: _Log, code: int) -> DemoFailed:
+    known = set(ExitCode)
+    error = DemoFailed(
+        f"{log.member.name} ended with exit code {code}; its log is {log.member.log_file}",
+        ExitCode(code) if code in known else ExitCode.BUG,
+    )
+    for line in log.tail(12):
+        error.add_note(line)
+    return error

@@ -1,0 +1,128 @@
+"""report.json: did federation help this partner? And its table for a person.
+
+report.json is the partner's own: it names assays. summary.json beside it holds no task-level row, no id and no
+count below five, and may be shared.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.comparison import compare
+from pipeline.errors import NotYet
+from pipeline.home import Home, write_json
+
+METRICS = ("average_precision", "roc_auc")
+_SHORT = {"average_precision": "mean AP", "roc_auc": "mean AUC-ROC"}
+_SMALL = 5  # counts below this stay out of the shareable summary
+
+
+def build_report(about: dict[str, Any], rows: Sequence[dict[str, Any]], seed: int) -> dict[str, Any]:
+    """The report from its facts and one row per task.
+
+    about : who, which plan, how many rounds
+    rows  : task_id, input_assay_id, threshold, n_active, n_inactive, and `local` and `federated` with each metric
+            (None where a task cannot be judged)
+    """
+    report: dict[str, Any] = dict(about)
+    rng = np.random.default_rng(seed)
+    summary: dict[str, Any] = {"n_tasks": len(rows)}
+    for side in ("local", "federated"):
+        report[side] = {"n_tasks": len(rows)}
+    for metric in METRICS:
+        local, federated = (
+            np.array([_number(row[side][metric]) for row in rows], dtype=np.float64) for side in ("local", "federated")
+        )
+        found = compare(local, federated, rng)
+        summary[metric] = found.to_json() if found else None
+        summary["n_judged"] = int((np.isfinite(local) & np.isfinite(federated)).sum())
+        for side in ("local", "federated"):
+            report[side][metric] = getattr(found, side) if found else None
+            report[side]["n_judged"] = summary["n_judged"]
+    report["summary"] = summary
+    report["tasks"] = list(rows)
+    return report
+
+
+def shareable(report: dict[str, Any]) -> dict[str, Any]:
+    """The report without task-level rows, and without counts below five."""
+    kept: dict[str, Any] = {key: value for key, value in report.items() if key != "tasks"}
+    return dict(_without_small_counts(kept))
+
+
+def _without_small_counts(table: dict[str, Any]) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, dict):
+            kept[key] = _without_small_counts(value)
+        elif key.startswith("n_") and isinstance(value, int) and value < _SMALL:
+            kept[key] = f"< {_SMALL}"
+        else:
+            kept[key] = value
+    return kept
+
+
+def write_report(home: Home, report: dict[str, Any]) -> None:
+    """Write summary.json and then report.json, which says that the report is there."""
+    write_json(home.report / "summary.json", shareable(report))
+    write_json(report_file(home), report)
+
+
+def report_file(home: Home) -> Path:
+    """Where the partner's report is."""
+    return home.report / "report.json"
+
+
+def read_report(home: Home) -> dict[str, Any]:
+    """The report that the partner's run wrote; NotYet before that."""
+    path = report_file(home)
+    if not path.exists():
+        error = NotYet(f"{path}: there is no report yet")
+        error.add_note("it is written when the plan's last round is done: `hocket partner run`")
+        raise error
+    return dict(json.loads(path.read_text()))
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def print_report(reports: Sequence[dict[str, Any]]) -> None:
+    """Print the table of one or several partners to stdout."""
+    table = Table(title="Local only against federated, on the test fold", title_justify="left")
+    table.add_column("partner")
+    table.add_column("tasks judged", justify="right")
+    for metric in METRICS:
+        table.add_column(f"{_SHORT[metric]}\nlocal", justify="right")
+        table.add_column("\nfederated", justify="right")
+        table.add_column("\nchange [95 % interval]", justify="right")
+    table.add_column("tasks better\nby AP", justify="right")
+    table.add_column("\nworse", justify="right")
+    for report in reports:
+        table.add_row(*_cells(report))
+    console = Console()
+    console.print(table, width=max(console.width, 130) if not console.is_terminal else None)
+
+
+def _cells(report: dict[str, Any]) -> list[str]:
+    summary = report["summary"]
+    cells = [report["partner"], f"{summary['n_judged']} of {summary['n_tasks']}"]
+    for metric in METRICS:
+        found = summary[metric]
+        if found is None:
+            cells += ["-", "-", "-"]
+        else:
+            low, high = found["interval_95"]
+            cells += [
+                f"{found['local']:.4f}",
+                f"{found['federated']:.4f}",
+                f"{found['change']:+.4f} [{low:+.4f}, {high:+.4f}]",
+            ]
+    by_precision = summary["average_precision"] or {"n_better": 0, "n_worse": 0}
+    return [*cells, str(by_precision["n_better"]), str(by_precision["n_worse"])]

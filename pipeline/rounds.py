@@ -1,0 +1,308 @@
+"""A partner's part in the rounds: train, say ready, seal for exactly the roster, open the sum, step the server."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partners.evaluation import evaluate
+from partners.server_step import server_step
+from partners.settings import Training
+from partners.state import PartnerState
+from partners.training import round_seed, train_round
+from partners.training_set import TrainingSet
+from partners.trunk import trunk_digest
+from pipeline.console import Narrator
+from pipeline.enrolment import Enrolment
+from pipeline.errors import Diverged, Equivocation, NotYet
+from pipeline.home import MessageName
+from pipeline.mail import Mail, named_digests, roster_of, text
+from pipeline.records import Record, write_record
+from pipeline.state import RoundStart, Trained
+from secure.errors import SumIncomplete
+from secure.fixed_point import next_bounds
+from secure.messages import Manifest
+from secure.open_sum import OpenedSum, open_sum
+from secure.parameters import seal_parameters
+from secure.roster import Roster, check_roster
+from secure.seal import seal_update
+
+_ROUNDING = 1  # sets the chance of rounding apart from that of training
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What a partner brings: nothing of it leaves but sealed updates and digests."""
+
+    training_set: TrainingSet
+    training: Training
+    preparation_digest: str
+
+
+class Rounds:
+    """The step machine of the rounds; its state is the home's round folders, inbox and outbox."""
+
+    def __init__(
+        self, mail: Mail, enrolment: Enrolment, own: Own, narrator: Narrator, clock: Callable[[], float]
+    ) -> None:
+        self.plan = mail.plan
+        self.mail = mail
+        self.home = mail.home
+        self._enrolment = enrolment
+        self._own = own
+        self._tell = narrator
+        self._clock = clock
+        self._parameters = seal_parameters(self.plan.seal)
+        self._layout = self.plan.layout
+        self._slices = [tensor.place for tensor in self._layout.tensors]
+        self._round_no = max(self.home.rounds_started(), default=1)
+        self._attempt = 1
+        self._seconds: dict[str, float] = {}
+        self._start: RoundStart | None = None
+
+    @property
+    def start(self) -> RoundStart:
+        """State at the start of the current round; after the last round this is the final model."""
+        if self._start is None:
+            file = self.home.start_file(self._round_no)
+            self._start = RoundStart.read(file, self._layout) if file.exists() else RoundStart.first(self.plan)
+        return self._start
+
+    def advance(self) -> bool:
+        """Do the next step; False after the last round. Raises NotYet while others are awaited."""
+        if self._round_no > self.plan.rounds.n_rounds:
+            return False
+        if (void := self._receive("void")) is not None:
+            self._abandon(void)
+        elif (total := self._receive("sum")) is not None:
+            self._finish(total)
+        else:
+            self._contribute()
+        return True
+
+    @property
+    def _seed(self) -> tuple[int, ...]:
+        """All chance of this attempt; a later attempt at the round is trained with fresh chance."""
+        return round_seed(self._own.training.seed, self._round_no - 1, self._attempt - 1)
+
+    @property
+    def _trained_file(self) -> Path:
+        return self.home.attempt(self._round_no, self._attempt) / "trained.safetensors"
+
+    def _name(self, kind: str, sender: str) -> MessageName:
+        return MessageName(kind, self._round_no, self._attempt, sender)
+
+    def _mine(self, kind: str) -> MessageName:
+        return self._name(kind, self.mail.me)
+
+    def _theirs(self, kind: str) -> MessageName:
+        return self._name(kind, self.plan.aggregator_name)
+
+    def _receive(self, kind: str) -> Manifest | None:
+        return self.mail.receive(self._theirs(kind))
+
+    def _contribute(self) -> None:
+        """Do what this attempt asks for; ends in NotYet, because the others' part follows."""
+        manifest = self._receive("roster")
+        if manifest is None:
+            self._be_ready()
+            raise NotYet(f"round {self._round_no}: waiting for the roster")
+        roster = self._roster(manifest)
+        if self.mail.me in roster.members:
+            self._deliver(roster)
+        raise NotYet(f"round {self._round_no}: waiting for the sum of {', '.join(roster.members)}")
+
+    def _be_ready(self) -> None:
+        """Train, then say so; nothing of the update leaves yet."""
+        if not self._trained_file.exists():
+            self._train()
+        trunk = trunk_digest(self.start.trunk)
+        self.mail.post(self._mine("ready"), {"trunk": trunk, "preparation": self._own.preparation_digest})
+
+    def _train(self) -> None:
+        started = time.monotonic()
+        with self._tell.progress(f"round {self._round_no}: training") as progress:
+            result = train_round(
+                self._own.training_set,
+                self.start.trunk,
+                self.start.private,
+                self._layout,
+                self.plan.trunk,
+                self._own.training,
+                seed=self._seed,
+                n_steps=self.plan.rounds.local_steps,
+                progress=progress,
+            )
+        self._seconds["seconds_train"] = time.monotonic() - started
+        Trained(result.trunk_change, result.state, float(result.losses.mean())).write(self._trained_file)
+
+    def _roster(self, manifest: Manifest) -> Roster:
+        """The attempt's roster, refused unless this partner may seal for it.
+
+        Raises Diverged where the roster's trunk is not ours, Equivocation where it lists us without our ready,
+        secure.errors.SecureError for a roster too small or with strangers.
+        """
+        ours = trunk_digest(self.start.trunk)
+        where = self._theirs("roster").manifest
+        theirs = text(manifest, "trunk")
+        if theirs != ours:
+            raise Diverged(f"{where}: trunk {theirs[:12]}..., ours is {ours[:12]}...")
+        roster = roster_of(manifest, self.mail.digest_of(self._theirs("roster")))
+        check_roster(roster, None, self.plan.partner_names, self.plan.rounds.min_partners)
+        listed = named_digests(manifest, "members").get(self.mail.me)
+        if listed is not None:
+            if not self.mail.has(self._mine("ready")):
+                raise Equivocation(f"{where}: lists {self.mail.me}, which never said ready for this attempt")
+            if listed != self.mail.digest_of(self._mine("ready")):
+                raise Equivocation(f"{where}: lists a ready of {self.mail.me} that is not the one it signed")
+        return roster
+
+    def _deliver(self, roster: Roster) -> None:
+        """Seal for exactly this roster, once, and post; a sealed file that exists is sent again byte for byte."""
+        name = self._mine("update")
+        if not self.mail.has(name) and not self.home.outbox(name.payload).exists():
+            self._seal(roster)
+        self.mail.post(name, {"roster": roster.digest})
+
+    def _seal(self, roster: Roster) -> None:
+        trained = Trained.read(self._trained_file, self._layout)
+        payload_file = self.home.outbox(self._mine("update").payload)
+        unposted = self._trained_file.with_name(
+            "update.unposted"
+        )  # moved to the outbox only when its residual is on disk
+        unposted.unlink(missing_ok=True)
+        started = time.monotonic()
+        with self._tell.progress(f"round {self._round_no}: sealing for {', '.join(roster.members)}") as progress:
+            report = seal_update(
+                trained.change,
+                weight=self._weight(),
+                bounds=self.start.bounds,
+                slices=self._slices,
+                residual=self.start.residual,
+                roster=roster,
+                me=self.mail.me,
+                pair_keys=self._enrolment.pair_keys,
+                group=self._enrolment.group,
+                parameters=self._parameters,
+                rng=np.random.default_rng((*self._seed, _ROUNDING)),
+                path=unposted,
+                progress=progress,
+            )
+        self._seconds["seconds_seal"] = time.monotonic() - started
+        trained.sealed(report.residual, report.clipped_share).write(self._trained_file)
+        payload_file.parent.mkdir(parents=True, exist_ok=True)
+        unposted.replace(payload_file)
+
+    def _weight(self) -> int:
+        """1, or the number of labels in the training folds where the plan weighs by size."""
+        if self.plan.seal.weights == "equal":
+            return 1
+        return max(1, min(self._own.training_set.n_training_labels, self.plan.seal.max_weight))
+
+    def _abandon(self, void: Manifest) -> None:
+        """Throw the attempt's update away and go on to the next attempt: an update is never sealed for two rosters."""
+        self.mail.expect(self._theirs("roster"))
+        if text(void, "roster") != self.mail.digest_of(self._theirs("roster")):
+            raise Equivocation(f"{self._theirs('void').manifest}: voids another roster than the one we were shown")
+        self._tell.say(f"round {self._round_no}, attempt {self._attempt}: void, members did not deliver")
+        self.home.outbox(self._mine("update").payload).unlink(missing_ok=True)
+        self._forget_attempt()
+        self._attempt += 1
+
+    def _finish(self, total: Manifest) -> None:
+        """Open the sum, step the server, store the next round's start: the commit of the round."""
+        roster = self._roster(self.mail.expect(self._theirs("roster")))
+        self._check_sum(total, roster)
+        sum_file = self.mail.fetch_payload(self._theirs("sum"), total)
+        started = time.monotonic()
+        with self._tell.progress(f"round {self._round_no}: opening the sum") as progress:
+            opened = open_sum(
+                sum_file,
+                roster=roster,
+                group=self._enrolment.group,
+                parameters=self._parameters,
+                slices=self._slices,
+                bounds=self.start.bounds,
+                progress=progress,
+            )
+        self._seconds["seconds_open"] = time.monotonic() - started
+        following = self._follow(opened, roster)
+        self._record(opened, roster, following)
+        following.write(self.home.start_file(self._round_no + 1))
+        self._tidy()
+        self._round_no, self._attempt, self._start, self._seconds = self._round_no + 1, 1, following, {}
+
+    def _check_sum(self, total: Manifest, roster: Roster) -> None:
+        """The sum must be of this roster, list each member once and our update as we sealed it."""
+        where = self._theirs("sum").manifest
+        updates = named_digests(total, "updates")
+        if text(total, "roster") != roster.digest:
+            raise Equivocation(f"{where}: sums another roster than the one we were shown")
+        if sorted(updates) != list(roster.members):
+            raise SumIncomplete(f"{where}: lists {sorted(updates)}, the roster is {list(roster.members)}")
+        if self.mail.me in roster.members:
+            if not self.mail.has(self._mine("update")):
+                raise Equivocation(f"{where}: lists an update of {self.mail.me}, which sealed none for this attempt")
+            payload = self.mail.own(self._mine("update")).payload
+            if payload is None or updates[self.mail.me] != payload.sha256:
+                raise Equivocation(f"{where}: lists an update of {self.mail.me} that is not the one it sealed")
+
+    def _follow(self, opened: OpenedSum, roster: Roster) -> RoundStart:
+        """The next round's start; heads and residual advance only where our update is part of the sum."""
+        trunk, server = server_step(self.start.trunk, opened.mean, self.plan.server, self.start.server)
+        bounds = next_bounds(opened.mean, self._slices, self.start.bounds, self.plan.seal)
+        private, residual = self.start.private, self.start.residual
+        if self.mail.me in roster.members:
+            trained = Trained.read(self._trained_file, self._layout)
+            private, residual = trained.private, trained.residual
+            self._seconds |= {"loss_train": trained.loss, "clipped_share": trained.clipped_share}
+        return RoundStart(trunk, server, bounds, private, residual)
+
+    def _record(self, opened: OpenedSum, roster: Roster, following: RoundStart) -> None:
+        metrics = dict(self._seconds)
+        metrics["attempt"] = self._attempt
+        metrics["n_members"] = len(roster.members)
+        metrics["mean_change_norm"] = float(np.linalg.norm(opened.mean))
+        if self.mail.has(self._mine("update")):
+            size = self.mail.own(self._mine("update")).payload
+            metrics["upload_bytes"] = size.size if size else 0
+            metrics["upload_bytes_per_parameter"] = metrics["upload_bytes"] / self._layout.n_params
+        if following.private is not None:
+            metrics |= self._validation(following.trunk, following.private)
+        metrics = {key: value for key, value in metrics.items() if math.isfinite(value)}
+        facts = {"trunk": trunk_digest(following.trunk), "roster": list(roster.members)}
+        write_record(self.home.metrics, Record(self._round_no, self._clock(), metrics, facts))
+        seen = ", ".join(f"{key} {metrics[key]:.4f}" for key in ("loss_train", "validation_loss") if key in metrics)
+        self._tell.say(f"round {self._round_no} of {self.plan.rounds.n_rounds} done: {seen}")
+
+    def _validation(self, trunk: NDArray[np.float32], private: PartnerState) -> dict[str, float]:
+        """Loss and mean scores on the validation fold, with the new trunk and the heads trained in this round."""
+        found = evaluate(
+            self._own.training_set,
+            self._own.training_set.validation_fold,
+            trunk,
+            private,
+            self._layout,
+            self.plan.trunk,
+            self._own.training,
+        )
+        return {
+            "validation_loss": found.loss,
+            "validation_average_precision": found.mean.average_precision,
+            "validation_roc_auc": found.mean.roc_auc,
+        }
+
+    def _tidy(self) -> None:
+        """A finished round leaves its messages; its payloads lie in the exchange, its state is in the next start."""
+        self.home.outbox(self._mine("update").payload).unlink(missing_ok=True)
+        self.home.inbox(self._theirs("sum").payload).unlink(missing_ok=True)
+        self._forget_attempt()
+        self.home.start_file(self._round_no).unlink(missing_ok=True)
+
+    def _forget_attempt(self) -> None:
+        for file in (self._trained_file, self._trained_file.with_name("update.unposted")):
+            file.unlink(missing_ok=True)

@@ -1,0 +1,95 @@
+"""What a partner keeps of a round: the state at its start, and what it trained in the current attempt."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partners.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from partners.server_step import ServerState, initial_server_state
+from partners.state import PartnerState
+from partners.trunk import TrunkLayout, initial_trunk
+from pipeline.plan import Plan
+
+_RESIDUAL, _CHANGE = "residual", "change"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RoundStart:
+    """State at the start of a round; trunk, server and bounds are equal at all partners."""
+
+    trunk: NDArray[np.float32]  # (n_params,)
+    server: ServerState
+    bounds: NDArray[np.float64]  # (n_tensors,) largest change a parameter of the tensor may have in this round
+    private: PartnerState | None  # heads and optimiser; None before the first own training
+    residual: NDArray[np.float32] | None  # (n_params,) what rounding and clipping left over, carried on
+
+    @classmethod
+    def first(cls, plan: Plan) -> Self:
+        """Start of the first round: all from the plan, so nobody has to send it."""
+        layout = plan.layout
+        return cls(
+            trunk=initial_trunk(layout, plan.federation.seed),
+            server=initial_server_state(plan.server, layout.n_params),
+            bounds=np.full(len(layout.tensors), plan.seal.first_bound),
+            private=None,
+            residual=None,
+        )
+
+    def write(self, path: Path) -> None:
+        """Write atomically."""
+        vectors = {} if self.residual is None else {_RESIDUAL: self.residual}
+        facts = {"bounds": self.bounds.tolist()}
+        _save(path, Checkpoint(self.trunk, self.private, self.server, facts=facts, vectors=vectors))
+
+    @classmethod
+    def read(cls, path: Path, layout: TrunkLayout) -> Self:
+        """Read what `write` wrote; raises partners.errors.CheckpointDamaged or CheckpointMismatch."""
+        found = load_checkpoint(path, layout)
+        return cls(
+            trunk=found.need_trunk(path),
+            server=found.server or ServerState(),
+            bounds=np.array(found.facts["bounds"], dtype=np.float64),
+            private=found.partner,
+            residual=found.vectors.get(_RESIDUAL),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """What one attempt's training gave; with a residual once the update is sealed."""
+
+    change: NDArray[np.float32]  # (n_params,) trunk after minus trunk before
+    private: PartnerState
+    loss: float  # mean training loss over the attempt's steps
+    residual: NDArray[np.float32] | None = None
+    clipped_share: float = 0.0
+
+    def sealed(self, residual: NDArray[np.float32], clipped_share: float) -> Self:
+        """The same with what sealing left over."""
+        return replace(self, residual=residual, clipped_share=clipped_share)
+
+    def write(self, path: Path) -> None:
+        """Write atomically."""
+        vectors = {_CHANGE: self.change} | ({} if self.residual is None else {_RESIDUAL: self.residual})
+        facts = {"loss": self.loss, "clipped_share": self.clipped_share}
+        _save(path, Checkpoint(partner=self.private, facts=facts, vectors=vectors))
+
+    @classmethod
+    def read(cls, path: Path, layout: TrunkLayout) -> Self:
+        """Read what `write` wrote; raises partners.errors.CheckpointDamaged or CheckpointMismatch."""
+        found = load_checkpoint(path, layout)
+        return cls(
+            change=found.vectors[_CHANGE],
+            private=found.need_partner(path),
+            loss=float(found.facts["loss"]),
+            residual=found.vectors.get(_RESIDUAL),
+            clipped_share=float(found.facts["clipped_share"]),
+        )
+
+
+def _save(path: Path, checkpoint: Checkpoint) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_checkpoint(path, checkpoint)
