@@ -1,0 +1,99 @@
+"""From table T2 to rows of the matrix: one row per standardised structure, its bits and its fold."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy import sparse
+
+from data_prep.keyed import bit_permutation, scaffold_fold
+from data_prep.settings import Preparation
+from data_prep.structures import Progress, Structures, fold_scaffolds, standardise_all
+from data_prep.tables import Table, first_reason, reject
+
+
+@dataclass(frozen=True, slots=True)
+class Compounds:
+    """A partner's structures, in the order of their canonical SMILES."""
+
+    x: sparse.csr_matrix  # (n_compounds, n_bits), float32 ones at permuted bits
+    folding: NDArray[np.int64]  # (n_compounds,)
+    rows: pl.DataFrame  # every accepted id: `row`, `input_compound_id`, `canonical_smiles`, `fold`
+    rejected: pl.DataFrame
+
+
+def make_compounds(
+    structures: pl.DataFrame,
+    settings: Preparation,
+    structure_seed: bytes,
+    *,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> Compounds:
+    """Standardise, fingerprint and fold the structures of read_structures.
+
+    All ids with the same standardised structure share one row. An id with several different structures is rejected
+    (`conflicting_structures`), as are structures the standardiser refuses (its codes) and scaffolds that cannot be
+    taken apart (`scaffold_failed`). The result depends neither on the order of rows nor on `workers`.
+    """
+    distinct = structures["smiles"].unique(maintain_order=True)
+    found = standardise_all(
+        distinct.to_list(), settings.chemistry, settings.fingerprint, workers=workers, progress=progress
+    )
+    scaffolds = fold_scaffolds(found.murcko, workers=workers)
+    judged = _judge(structures, distinct, found, scaffolds)
+    kept = judged.accepted.unique("canonical_smiles").sort("canonical_smiles").with_row_index("row")
+    at = kept["at"].to_numpy()
+    x = _matrix(found, bit_permutation(structure_seed, settings.fingerprint.n_bits), at)
+    drawn = _draw_folds([scaffolds[found.murcko[i]] for i in at], structure_seed, settings.folds.n_folds)
+    folding = _one_fold_per_fingerprint(x, drawn)
+    kept = kept.select("row", "canonical_smiles", pl.Series("fold", folding))
+    rows = judged.accepted.select("input_compound_id", "canonical_smiles").unique()
+    rows = rows.join(kept, on="canonical_smiles").sort("row", "input_compound_id")
+    return Compounds(x, folding, rows.select("row", "input_compound_id", "canonical_smiles", "fold"), judged.rejected)
+
+
+def _judge(
+    structures: pl.DataFrame, distinct: pl.Series, found: Structures, scaffolds: dict[str | None, str | None]
+) -> Table:
+    reasons = [
+        reason or (None if murcko in scaffolds else "scaffold_failed")
+        for reason, murcko in zip(found.reasons, found.murcko, strict=True)
+    ]
+    outcome = pl.DataFrame(
+        {"smiles": distinct, "canonical_smiles": found.smiles, "refusal": reasons},
+        schema_overrides={"canonical_smiles": pl.String, "refusal": pl.String},
+    ).with_row_index("at")
+    rows = structures.join(outcome, on="smiles", how="left", nulls_equal=True, maintain_order="left")
+    accepted = pl.col("canonical_smiles").filter(pl.col("refusal").is_null())
+    several = accepted.n_unique().over("input_compound_id") > 1
+    return reject("T2", rows, pl.coalesce("refusal", first_reason(conflicting_structures=several)))
+
+
+def _matrix(found: Structures, places: NDArray[np.int64], at: NDArray[np.uint32]) -> sparse.csr_matrix:
+    shape = (len(found.smiles), len(places))
+    ones = np.ones(len(found.bits), dtype=np.float32)
+    everything = sparse.csr_matrix((ones, places[found.bits].astype(np.int32), found.starts), shape=shape)
+    x = everything[at]
+    x.sort_indices()
+    return sparse.csr_matrix((x.data, x.indices.astype(np.int32), x.indptr.astype(np.int32)), shape=x.shape)
+
+
+def _draw_folds(scaffolds: list[str | None], structure_seed: bytes, n_folds: int) -> NDArray[np.int64]:
+    drawn = {scaffold: scaffold_fold(structure_seed, scaffold, n_folds) for scaffold in set(scaffolds)}
+    return np.array([drawn[scaffold] for scaffold in scaffolds], dtype=np.int64)
+
+
+def _one_fold_per_fingerprint(x: sparse.csr_matrix, drawn: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Give structures with equal fingerprints one fold, or the same row of x would be trained on and tested on.
+
+    It is the fold of the first of them by canonical SMILES. Partners agree on it without a word wherever they hold
+    that first structure, or only structures whose own scaffolds give the same fold.
+    """
+    fold_of: dict[bytes, int] = {}
+    folding = np.empty_like(drawn)
+    for row, fold in enumerate(drawn):
+        bits = x.indices[x.indptr[row] : x.indptr[row + 1]].tobytes()
+        folding[row] = fold_of.setdefault(bits, int(fold))
+    return folding

@@ -1,0 +1,46 @@
+"""What depends on the group's structure seed: the order of fingerprint bits and the fold of a scaffold.
+
+Both are MELLODDY-TUNER's, bit for bit, when the seed is its key string. The seed never leaves the calling process.
+"""
+
+import hashlib
+import hmac
+import random
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.errors import StructureSeedError
+
+MIN_SEED_BYTES = 32
+
+
+def require_strong_seed(structure_seed: bytes) -> None:
+    """Raise StructureSeedError for a seed of fewer than 32 bytes: it could be guessed."""
+    if len(structure_seed) < MIN_SEED_BYTES:
+        error = StructureSeedError(
+            f"structure seed: found {len(structure_seed)} bytes, expected at least {MIN_SEED_BYTES}"
+        )
+        error.add_note("the custodian deals the structure seed with the group secret")
+        raise error
+
+
+def keyed_digest(structure_seed: bytes, message: bytes) -> bytes:
+    """Return HMAC-SHA256 of `message`, 32 bytes."""
+    return hmac.digest(structure_seed, message, hashlib.sha256)
+
+
+def bit_permutation(structure_seed: bytes, n_bits: int) -> NDArray[np.int64]:
+    """Return the new place of every fingerprint bit, (n_bits,): the rank of its keyed digest modulo 2^63."""
+    keys = [int.from_bytes(keyed_digest(structure_seed, str(bit).encode()), "big") % 2**63 for bit in range(n_bits)]
+    places = np.empty(n_bits, dtype=np.int64)
+    places[np.argsort(np.array(keys, dtype=np.uint64), kind="stable")] = np.arange(n_bits)
+    return places
+
+
+def scaffold_fold(structure_seed: bytes, scaffold: str | None, n_folds: int) -> int:
+    """Return the fold of a fold scaffold; None (acyclic) counts as the text "None"."""
+    digest = keyed_digest(structure_seed, str(scaffold).encode("ascii"))
+    chance = random.Random()  # noqa: S311 - the peer's way from a keyed digest to a fold; the digest carries the secrecy
+    chance.seed(digest, version=2)
+    return chance.randint(0, n_folds - 1)

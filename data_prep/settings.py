@@ -1,0 +1,135 @@
+"""Settings of the data preparation: every one of them must be equal for all partners of a federation."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+ASSAY_TYPES = ("ADME", "PANEL", "CATALOG-PANEL", "NON-CATALOG-PANEL", "OTHER", "AUX_HTS", "AUX_PL")
+"""The assay types of MELLODDY's table T0."""
+
+
+def _require(key: str, found: object, expected: str, *, ok: bool) -> None:
+    if not ok:
+        raise ValueError(f"{key}: found {found!r}, expected {expected}")
+
+
+def _require_whole(key: str, found: int, low: int, high: int) -> None:
+    _require(key, found, f"a whole number from {low} to {high}", ok=low <= found <= high)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chemistry:
+    """How structures are standardised, and where a structure becomes too large or too complex."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
+
+    tautomers: Literal["canonical", "keep"] = "canonical"  # "keep": the tautomer as drawn, for data standardised before
+    include_stereo: bool = False  # False: stereo marks are removed
+    max_heavy_atoms: int = 100  # of the parent, after salts are stripped; exactly this many are accepted
+    max_tautomers: int = 256  # the tautomer enumerator stops here
+    max_transforms: int = 1000  # and here
+    max_rings: int = 12  # more would make the scaffold network explode: reason `too_complex`
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range, naming the key."""
+        _require("tautomers", self.tautomers, "'canonical' or 'keep'", ok=self.tautomers in ("canonical", "keep"))
+        _require_whole("max_heavy_atoms", self.max_heavy_atoms, 1, 1000)
+        _require_whole("max_tautomers", self.max_tautomers, 1, 100_000)
+        _require_whole("max_transforms", self.max_transforms, 1, 100_000)
+        _require_whole("max_rings", self.max_rings, 3, 100)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fingerprint:
+    """Morgan (ECFP) fingerprint, presence bits only."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
+
+    radius: int = 3  # bonds; 3 is ECFP6
+    n_bits: int = 32_000  # length after folding
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range, naming the key."""
+        _require_whole("radius", self.radius, 0, 10)
+        _require_whole("n_bits", self.n_bits, 16, 2**24)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folds:
+    """How compounds are spread over folds, and which folds are held out."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
+
+    method: Literal["scaffold"] = "scaffold"  # by scaffold, keyed by the group's structure seed
+    n_folds: int = 5
+    test: int = 0  # the fold only the final report looks at
+    validation: int = 1  # the fold that scores rounds
+
+    def __post_init__(self) -> None:
+        """Refuse folds that do not exist or coincide, naming the key."""
+        _require("method", self.method, "'scaffold'", ok=self.method == "scaffold")
+        _require_whole("n_folds", self.n_folds, 3, 100)
+        _require_whole("test", self.test, 0, self.n_folds - 1)
+        _require_whole("validation", self.validation, 0, self.n_folds - 1)
+        _require("validation", self.validation, "another fold than test", ok=self.validation != self.test)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activities:
+    """Which values are believed, where thresholds lie, and which tasks are worth training and scoring."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
+
+    credible_min: float = 3.0  # log units; OTHER and all panels
+    credible_max: float = 10.0  # log units; OTHER and all panels
+    credible_hts_min: float = -10.0  # AUX_HTS
+    credible_hts_max: float = 10.0  # AUX_HTS
+    credible_adme_min: float | None = None  # ADME; None: no limit
+    credible_adme_max: float | None = None  # ADME; None: no limit
+    decimals: int = 2  # aggregated OTHER and NON-CATALOG-PANEL values are rounded to this many
+    near_constant_std: float = 1e-12  # an assay whose values spread no wider is reported as near-constant
+
+    adaptive_thresholds: tuple[float, ...] = (8.0, 7.0, 6.0, 5.0, 4.7, 4.4)  # tried in order without expert thresholds
+    adaptive_active_share: float = 0.2  # the first threshold with at least this share of actives
+    adaptive_min_active: int = 25  # and this many actives
+    adaptive_min_inactive: int = 25  # and this many inactives is taken, else the median
+    auxiliary_offset: float = 0.5  # log units; auxiliary thresholds below the lowest and above the highest threshold
+    auxiliary_until_experts: int = 3  # no auxiliary thresholds with more expert thresholds than this
+    hts_threshold: float = 3.0  # AUX_HTS, on the value (its mirror image for direction low, its size without)
+
+    training_min_active: int = 25  # a task with fewer is not trained
+    training_min_inactive: int = 25
+    aux_training_min_active: int = 10  # the same for AUX_HTS and AUX_PL
+    aux_training_min_inactive: int = 10_000
+    evaluation_min_active: int = 10  # in every fold, or the task is trained but not scored
+    evaluation_min_inactive: int = 10
+    aux_training_weight: float = 0.1  # an AUX assay weighs this much in training, any other 1
+
+    def __post_init__(self) -> None:
+        """Refuse empty ranges, negative counts and impossible shares, naming the key."""
+        ranges = {
+            "credible_max": (self.credible_min, self.credible_max),
+            "credible_hts_max": (self.credible_hts_min, self.credible_hts_max),
+            "credible_adme_max": (self.credible_adme_min, self.credible_adme_max),
+        }
+        for key, (low, high) in ranges.items():
+            _require(key, high, f"more than {low}", ok=low is None or high is None or low < high)
+        _require_whole("decimals", self.decimals, 0, 15)
+        share = self.adaptive_active_share
+        _require("adaptive_active_share", share, "a share between 0 and 1", ok=0 < share < 1)
+        _require("aux_training_weight", self.aux_training_weight, "more than 0", ok=self.aux_training_weight > 0)
+        _require("auxiliary_offset", self.auxiliary_offset, "more than 0", ok=self.auxiliary_offset > 0)
+        for key in self.__slots__:
+            if "_min_" in key:
+                _require_whole(key, getattr(self, key), 0, 10**9)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preparation:
+    """All of the data preparation that partners must agree on."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
+
+    chemistry: Chemistry = field(default_factory=Chemistry)
+    fingerprint: Fingerprint = field(default_factory=Fingerprint)
+    folds: Folds = field(default_factory=Folds)
+    activities: Activities = field(default_factory=Activities)

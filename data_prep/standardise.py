@@ -1,0 +1,165 @@
+"""One structure at a time: standard form, Murcko scaffold and fingerprint bits, as MELLODDY-TUNER makes them.
+
+The steps and their order are MELLODDY-TUNER's (charge parent, isotopes, stereo, tautomer, metals, normalisation,
+reionisation, SMILES round trip). Steps that provably cannot change the molecule in hand are left out.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from rdkit import Chem
+from rdkit.Chem import rdFingerprintGenerator, rdMolDescriptors
+from rdkit.Chem.MolStandardize import rdMolStandardize
+from rdkit.Chem.Scaffolds import MurckoScaffold
+
+from data_prep.settings import Chemistry, Fingerprint
+
+# Before the parent is known only plain size can be limited; the parent's own limit follows.
+_CHARACTERS_PER_ATOM = 100
+_RAW_ATOMS_PER_ATOM = 10
+
+# RDKit's metal disconnector, normaliser, reioniser and uncharger act on metals, on charges, on neutral sulfoxides and on
+# metaphosphates (every other neutral pattern among RDKit's normalisations has a five-valent N, which no sanitised
+# molecule contains). A nitro group is already as they would leave it. So a single fragment of the elements below, without
+# explicit hydrogens, with no charge outside nitro groups and no three-connected S or P passes through all unchanged.
+_WORK_TO_DO = Chem.MolFromSmarts(
+    "[$([!#6;!#7;!#8;!#9;!#15;!#16;!#17;!#35;!#53]),"
+    "$([!+0;!$([N+](=[OX1])([OX1-])[#6]);!$([OX1-][N+](=[OX1])[#6])]),"
+    "$([#15,#16;X3])]"
+)
+_ISOTOPE = Chem.MolFromSmarts("[!0*]")
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """A standardised structure; `bits` are not permuted yet."""
+
+    smiles: str  # canonical
+    murcko: str | None  # None: acyclic
+    bits: NDArray[np.int64]  # ascending
+
+
+class NotAccepted(ValueError):
+    """A structure that is left out; `reason` is the code that the table of rejected rows shows."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@cache
+def standardiser(chemistry: Chemistry, fingerprint: Fingerprint) -> "Standardiser":
+    """Return this process's standardiser for these settings; making its RDKit objects costs more than a molecule."""
+    return Standardiser(chemistry, fingerprint)
+
+
+class Standardiser:
+    """RDKit's objects, made once."""
+
+    def __init__(self, chemistry: Chemistry, fingerprint: Fingerprint) -> None:
+        self._chemistry = chemistry
+        self._tautomers = rdMolStandardize.TautomerEnumerator()
+        self._tautomers.SetMaxTautomers(chemistry.max_tautomers)
+        self._tautomers.SetMaxTransforms(chemistry.max_transforms)
+        self._tautomers.SetRemoveSp3Stereo(False)
+        self._metals = rdMolStandardize.MetalDisconnector()
+        self._normaliser = rdMolStandardize.Normalizer()
+        self._reioniser = rdMolStandardize.Reionizer()
+        self._fragments = rdMolStandardize.LargestFragmentChooser()
+        self._uncharger = rdMolStandardize.Uncharger()
+        self._morgan = rdFingerprintGenerator.GetMorganGenerator(radius=fingerprint.radius, fpSize=fingerprint.n_bits)
+
+    def structure(self, smiles: str | None) -> Structure:
+        """Return the standard form of `smiles`.
+
+        Raises NotAccepted with reason `empty`, `unparsable`, `too_large`, `too_complex` or `standardisation_failed`.
+        """
+        mol = self._parse(smiles)
+        try:
+            canonical, mol = self._standard_form(mol, smiles)
+        except (ValueError, RuntimeError) as failure:  # RDKit's sanitisation errors and broken invariants
+            if isinstance(failure, NotAccepted):
+                raise
+            raise NotAccepted("standardisation_failed") from failure
+        if rdMolDescriptors.CalcNumRings(mol) > self._chemistry.max_rings:
+            raise NotAccepted("too_complex")
+        return Structure(canonical, murcko_scaffold(mol), np.flatnonzero(self._morgan.GetFingerprintAsNumPy(mol)))
+
+    def _parse(self, smiles: str | None) -> Chem.Mol:
+        if smiles is None or not smiles.strip():
+            raise NotAccepted("empty")
+        limit = self._chemistry.max_heavy_atoms
+        if len(smiles) > _CHARACTERS_PER_ATOM * limit:
+            raise NotAccepted("too_large")
+        mol = Chem.MolFromSmiles(smiles)
+        if mol is None:
+            raise NotAccepted("unparsable")
+        if mol.GetNumAtoms() == 0:
+            raise NotAccepted("empty")
+        if mol.GetNumHeavyAtoms() > _RAW_ATOMS_PER_ATOM * limit:
+            raise NotAccepted("too_large")
+        return mol
+
+    def _standard_form(self, mol: Chem.Mol, smiles: str | None) -> tuple[str, Chem.Mol]:
+        mol = self._parent(mol)
+        if mol.GetNumHeavyAtoms() > self._chemistry.max_heavy_atoms:
+            raise NotAccepted("too_large")
+        if mol.HasSubstructMatch(_ISOTOPE):
+            for atom in mol.GetAtoms():
+                atom.SetIsotope(0)
+        if not self._chemistry.include_stereo:
+            Chem.RemoveStereochemistry(mol)
+        if self._chemistry.tautomers == "canonical":
+            mol = self._tautomers.Canonicalize(mol)
+            Chem.SanitizeMol(mol)
+        if not _nothing_to_do(mol):
+            Chem.SanitizeMol(mol)
+            mol = self._clean(mol)
+        Chem.AssignStereochemistry(mol, force=True, cleanIt=True)
+        return _round_trip(mol, smiles)
+
+    def _parent(self, mol: Chem.Mol) -> Chem.Mol:
+        """RDKit's ChargeParent, with its objects made once."""
+        if _nothing_to_do(mol):
+            return mol
+        mol = self._fragments.choose(self._cleanup(mol))
+        return self._cleanup(self._uncharger.uncharge(mol))
+
+    def _cleanup(self, mol: Chem.Mol) -> Chem.Mol:
+        mol = self._clean(mol)
+        Chem.AssignStereochemistry(mol, force=True, cleanIt=True)
+        return mol
+
+    def _clean(self, mol: Chem.Mol) -> Chem.Mol:
+        mol = self._metals.Disconnect(Chem.RemoveHs(mol))
+        return self._reioniser.reionize(self._normaliser.normalize(mol))
+
+
+def murcko_scaffold(mol: Chem.Mol) -> str | None:
+    """Return the SMILES of the Murcko scaffold, None for an acyclic molecule."""
+    if not mol.GetRingInfo().NumRings():
+        return None
+    return Chem.MolToSmiles(MurckoScaffold.GetScaffoldForMol(mol)) or None
+
+
+def _nothing_to_do(mol: Chem.Mol) -> bool:
+    return not mol.HasSubstructMatch(_WORK_TO_DO) and len(Chem.GetMolFrags(mol)) == 1
+
+
+def _round_trip(mol: Chem.Mol, smiles: str | None) -> tuple[str, Chem.Mol]:
+    """Write, read and write again; the molecule returned is what reading the returned SMILES gives."""
+    first = Chem.MolToSmiles(mol)
+    if first == smiles:  # canonical already, so `mol` is what reading it gives
+        return first, mol
+    mol = _read_back(first)
+    canonical = Chem.MolToSmiles(mol)
+    return canonical, mol if canonical == first else _read_back(canonical)
+
+
+def _read_back(smiles: str) -> Chem.Mol:
+    mol = Chem.MolFromSmiles(smiles)
+    if mol is None:
+        raise NotAccepted("standardisation_failed")
+    return mol

@@ -1,0 +1,7 @@
+"""The versions that make two partners' preparations comparable."""
+
+CODE_VERSION = 1
+"""Raised whenever the same input and settings would give another result."""
+
+FORMAT_VERSION = 1
+"""Raised whenever the files of a prepared folder change."""
