@@ -4,13 +4,14 @@ import math
 from typing import Any
 
 import numpy as np
-from data_prep.prepared import Prepared
 from numpy.typing import NDArray
 
+from data_prep.prepared import Prepared
 from partners.baseline import Baseline
 from partners.evaluation import evaluate
 from partners.scores import TaskScores
 from partners.state import PartnerState
+from pipeline.errors import ConfigError
 from pipeline.plan import Plan
 from pipeline.rounds import Own
 from pipeline.state import RoundStart
@@ -21,7 +22,7 @@ def task_rows(
 ) -> list[dict[str, Any]]:
     """Each task's facts and both models' scores; None where the test fold has too few labels to judge."""
     if federated.private is None:
-        raise ValueError("the federated model has no heads: this partner took part in no round")
+        raise ConfigError("there is nothing to report: this partner was on no roster, so it has no federated heads")
     before = _scores(plan, own, local.trunk, local.state)
     after = _scores(plan, own, federated.trunk, federated.private)
     return [
@@ -32,8 +33,9 @@ def task_rows(
             "threshold": task.threshold,
             "n_active": int(before.n_active[column]),
             "n_inactive": int(before.n_inactive[column]),
-            "local": _row(before, column),
-            "federated": _row(after, column),
+            "is_auxiliary": task.is_auxiliary,  # trained to help the others, never judged
+            "local": _row(before, column, judged=not task.is_auxiliary),
+            "federated": _row(after, column, judged=not task.is_auxiliary),
         }
         for column, task in enumerate(prepared.tasks)
     ]
@@ -54,6 +56,6 @@ def _scores(plan: Plan, own: Own, trunk: NDArray[np.float32], state: PartnerStat
     return found.tasks
 
 
-def _row(scores: TaskScores, column: int) -> dict[str, float | None]:
+def _row(scores: TaskScores, column: int, *, judged: bool) -> dict[str, float | None]:
     pair = {"average_precision": scores.average_precision[column], "roc_auc": scores.roc_auc[column]}
-    return {name: None if math.isnan(value) else float(value) for name, value in pair.items()}
+    return {name: float(value) if judged and math.isfinite(value) else None for name, value in pair.items()}

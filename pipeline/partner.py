@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 from data_prep.prepared import Prepared
-
 from partners.baseline import Baseline, Budget, train_baseline
 from partners.trunk import initial_trunk, trunk_digest
 from pipeline.configs import PartnerConfig

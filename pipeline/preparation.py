@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from data_prep.prepare import check, prepare
-from data_prep.prepared import Prepared, read_prepared
 
 from data_prep.consistency import consistency_digest
+from data_prep.check import check
+from data_prep.prepare import prepare
+from data_prep.prepared import Prepared, read_prepared
 from partners.training_set import TrainingSet
 from pipeline.configs import PartnerConfig
 from pipeline.console import Narrator
@@ -76,7 +77,8 @@ def prepare_tables(config_file: Path) -> dict[str, Any]:
         mail = open_mail(config)
         group = obtain_group_secret(mail, seal_parameters(mail.plan.seal))
         prepared = prepared_matrices(config, mail.plan, group, Narrator(config.name))
-        return dict(prepared.manifest["counts"]) | {"folder": str(prepared.folder)}
+        folder = Home(config.home_folder).prepared / prepared.manifest["digest"]
+        return {"folder": str(folder), **prepared.manifest["counts"]}
 
 
 def check_tables(config_file: Path) -> list[str]:

@@ -1,0 +1,145 @@
+"""A small federation on disk, driven in this process or through real processes."""
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+from pipeline.aggregator import AggregatorRun, open_aggregator
+from pipeline.configs import AggregatorConfig, PartnerConfig
+from pipeline.console import Narrator
+from pipeline.custody import deal, new_keys
+from pipeline.errors import NotYet
+from pipeline.home import Home
+from pipeline.partner import PartnerRun, open_partner
+from pipeline.waiting import Machine
+from tests.pipeline.tables import write_tables
+
+AGGREGATOR = "agg"
+PLAN = """\
+format = 1
+[federation]
+name = "small"
+id = "{id}"
+custodian = "P01"
+seed = 3
+[rounds]
+n_rounds = {n_rounds}
+local_steps = 4
+min_partners = 3
+ready_deadline_s = {deadline_s}
+update_deadline_s = {deadline_s}
+[preparation.chemistry]
+tautomers = "keep"
+[preparation.fingerprint]
+n_bits = 512
+[preparation.activities]
+training_min_active = 5
+training_min_inactive = 5
+evaluation_min_active = 1
+evaluation_min_inactive = 1
+[trunk]
+hidden = [16]
+dropout = 0.2
+{extra}
+"""
+PARTNER = """\
+name = "{name}"
+plan = "../plan.toml"
+exchange = "../exchange"
+poll_s = 0.02
+[data]
+assays = "T0.csv"
+activities = "T1.csv"
+structures = "T2.csv"
+[training]
+batch_size = 40
+"""
+
+
+class Federation:
+    """Folders, keys, plan, configurations and the dealt secret of a small federation."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        n_partners: int = 3,
+        n_rounds: int = 2,
+        deadline_s: float = 3600.0,
+        extra: str = "",
+        federation_id: str = "ab" * 16,
+    ) -> None:
+        self.folder = folder
+        self.partners = [f"P{i:02d}" for i in range(1, n_partners + 1)]
+        self.exchange = folder / "exchange"
+        self.plan_file = folder / "plan.toml"
+        cards = [new_keys(name, "partner", self.home(name).folder, None) for name in self.partners]
+        cards.append(new_keys(AGGREGATOR, "aggregator", self.home(AGGREGATOR).folder, None))
+        plan = PLAN.format(id=federation_id, n_rounds=n_rounds, deadline_s=deadline_s, extra=extra)
+        self.plan_file.write_text(plan + "\n".join(f"[[card]]\n{card}" for card in cards))
+        for number, name in enumerate(self.partners):
+            write_tables(folder / name, name, seed=number)
+            (folder / name / "partner.toml").write_text(PARTNER.format(name=name))
+        lines = PARTNER.format(name=AGGREGATOR).split("[data]")[0]
+        (folder / AGGREGATOR / "aggregator.toml").write_text(lines)
+        seed = hashlib.sha256(b"small federation").digest()
+        deal(self.plan_file, self.home("P01").folder, None, structure_seed=seed)
+
+    def home(self, name: str) -> Home:
+        """A member's home."""
+        return Home(self.folder / name / "home")
+
+    def config(self, name: str) -> Path:
+        """A member's configuration file."""
+        return self.folder / name / ("aggregator.toml" if name == AGGREGATOR else "partner.toml")
+
+    def partner(self, name: str) -> PartnerRun:
+        """A partner as a fresh process would open it."""
+        return open_partner(PartnerConfig.read(self.config(name)), Narrator(name))
+
+    def aggregator(self) -> AggregatorRun:
+        """The aggregator as a fresh process would open it."""
+        return open_aggregator(AggregatorConfig.read(self.config(AGGREGATOR)), Narrator(AGGREGATOR))
+
+    def members(self) -> dict[str, Machine]:
+        """All members, opened afresh."""
+        return {name: self.partner(name) for name in self.partners} | {AGGREGATOR: self.aggregator()}
+
+    def trunks(self, round_no: int) -> set[str]:
+        """Trunk digests that the partners recorded after a round."""
+        from pipeline.records import read_records  # noqa: PLC0415
+
+        records = [record for name in self.partners for record in read_records(self.home(name).metrics)]
+        return {record.facts["trunk"] for record in records if record.step == round_no}
+
+    def hocket(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run the command in a process of its own."""
+        return subprocess.run(self.command(*arguments), capture_output=True, text=True, check=False)
+
+    @staticmethod
+    def command(*arguments: str) -> list[str]:
+        """The command line of a hocket process."""
+        return [sys.executable, "-P", "-m", "pipeline.cli", *arguments]
+
+
+def step(machine: Machine) -> str:
+    """One step: "on", "waiting" or "done"."""
+    try:
+        return "on" if machine.advance() else "done"
+    except NotYet:
+        return "waiting"
+
+
+def run_all(machines: dict[str, Machine]) -> None:
+    """Drive all members in turn until all are done; fails if none can go on."""
+    while True:
+        states = {name: step(machine) for name, machine in machines.items()}
+        if all(state == "done" for state in states.values()):
+            return
+        assert "on" in states.values() or _moved(machines), f"nobody can go on: {states}"
+
+
+def _moved(machines: dict[str, Machine]) -> bool:
+    """Whether a second look gets somewhere: the first may have posted what another awaited."""
+    return any(step(machine) == "on" for machine in machines.values())
