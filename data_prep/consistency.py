@@ -32,7 +32,7 @@ def consistency_digest(settings: Preparation, structure_seed: bytes) -> str:
 
 def reference_smiles() -> list[str]:
     """Return the SMILES of the built-in public reference structures."""
-    with files("data_prep").joinpath("reference_structures.csv").open(encoding="utf-8", newline="") as table:
+    with files("data_prep").joinpath("reference_structures.csv").open(encoding="utf-8") as table:
         return [row["smiles"] for row in csv.DictReader(table)]
 
 

@@ -169,7 +169,7 @@ def _write(folder: Path, result: _Result, facts: dict[str, Any]) -> None:
     sparse.save_npz(folder / prepared.Y_FILE, result.y)
     np.save(folder / prepared.FOLDING_FILE, result.compounds.folding)
     weights = result.tasks.select(
-        "task_id", pl.col("catalog_assay_id").alias("catalog_id"), pl.col("assay_type").alias("task_type"),
+        "task_id", pl.lit(None, pl.String).alias("catalog_id"), pl.col("assay_type").alias("task_type"),
         "training_weight", "aggregation_weight",
     )  # fmt: skip
     weights.write_csv(folder / prepared.WEIGHTS_FILE)

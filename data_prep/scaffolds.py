@@ -28,12 +28,16 @@ def fold_scaffold(murcko: str) -> str:
 @cache
 def _network_settings() -> rdScaffoldNetwork.ScaffoldNetworkParams:
     settings = rdScaffoldNetwork.ScaffoldNetworkParams()
-    settings.flattenIsotopes = True
-    settings.includeGenericBondScaffolds = False
-    settings.includeGenericScaffolds = False
-    settings.includeScaffoldsWithAttachments = False
-    settings.includeScaffoldsWithoutAttachments = True
-    settings.pruneBeforeFragmenting = True
+    choices = {
+        "flattenIsotopes": True,
+        "includeGenericBondScaffolds": False,
+        "includeGenericScaffolds": False,
+        "includeScaffoldsWithAttachments": False,
+        "includeScaffoldsWithoutAttachments": True,
+        "pruneBeforeFragmenting": True,
+    }
+    for name, value in choices.items():
+        setattr(settings, name, value)
     return settings
 
 

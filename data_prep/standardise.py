@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from rdkit import Chem
 from rdkit.Chem import rdFingerprintGenerator, rdMolDescriptors
 from rdkit.Chem.MolStandardize import rdMolStandardize
-from rdkit.Chem.Scaffolds import MurckoScaffold
 
 from data_prep.settings import Chemistry, Fingerprint
 
@@ -20,10 +19,10 @@ from data_prep.settings import Chemistry, Fingerprint
 _CHARACTERS_PER_ATOM = 100
 _RAW_ATOMS_PER_ATOM = 10
 
-# RDKit's metal disconnector, normaliser, reioniser and uncharger act on metals, on charges, on neutral sulfoxides and on
-# metaphosphates (every other neutral pattern among RDKit's normalisations has a five-valent N, which no sanitised
-# molecule contains). A nitro group is already as they would leave it. So a single fragment of the elements below, without
-# explicit hydrogens, with no charge outside nitro groups and no three-connected S or P passes through all unchanged.
+# RDKit's metal disconnector, normaliser, reioniser and uncharger act on metals, on charges, on neutral sulfoxides and
+# on metaphosphates (every other neutral pattern among RDKit's normalisations has a five-valent N, which no sanitised
+# molecule contains). A nitro group is already as they would leave it. So a single fragment of the elements below,
+# without explicit hydrogens, charges outside nitro groups and three-connected S or P passes through all unchanged.
 _WORK_TO_DO = Chem.MolFromSmarts(
     "[$([!#6;!#7;!#8;!#9;!#15;!#16;!#17;!#35;!#53]),"
     "$([!+0;!$([N+](=[OX1])([OX1-])[#6]);!$([OX1-][N+](=[OX1])[#6])]),"
@@ -63,7 +62,7 @@ class Standardiser:
         self._tautomers = rdMolStandardize.TautomerEnumerator()
         self._tautomers.SetMaxTautomers(chemistry.max_tautomers)
         self._tautomers.SetMaxTransforms(chemistry.max_transforms)
-        self._tautomers.SetRemoveSp3Stereo(False)
+        self._tautomers.SetRemoveSp3Stereo(False)  # noqa: FBT003 - RDKit takes no keywords here
         self._metals = rdMolStandardize.MetalDisconnector()
         self._normaliser = rdMolStandardize.Normalizer()
         self._reioniser = rdMolStandardize.Reionizer()
@@ -138,10 +137,14 @@ class Standardiser:
 
 
 def murcko_scaffold(mol: Chem.Mol) -> str | None:
-    """Return the SMILES of the Murcko scaffold, None for an acyclic molecule."""
+    """Return the SMILES of the Murcko scaffold as RDKit's MurckoScaffold module makes it, None for an acyclic one."""
     if not mol.GetRingInfo().NumRings():
         return None
-    return Chem.MolToSmiles(MurckoScaffold.GetScaffoldForMol(mol)) or None
+    scaffold = Chem.MurckoDecompose(mol)
+    scaffold.ClearComputedProps()
+    scaffold.UpdatePropertyCache()
+    Chem.GetSymmSSSR(scaffold)
+    return Chem.MolToSmiles(scaffold) or None
 
 
 def _nothing_to_do(mol: Chem.Mol) -> bool:

@@ -127,7 +127,10 @@ def read_activities(path: Path) -> Table:
 
 
 def read_structures(path: Path) -> Table:
-    """Read T2: `input_compound_id` and `smiles` (may be null here). Code: `missing_id`. Raises TableError without rows."""
+    """Read T2: `input_compound_id` and `smiles` (may be null here). Code: `missing_id`.
+
+    Raises TableError for a table without rows.
+    """
     rows = _read(path, ("input_compound_id", "smiles"), ())
     if rows.is_empty():
         raise TableError(f"{path.name}: found a header and no rows, expected structures")

@@ -136,15 +136,11 @@ def _quantiles(assays: pl.DataFrame, values: pl.DataFrame) -> pl.DataFrame:
     )
     groups = groups.filter(pl.col("n") > 1)
     quartile = pl.when(pl.col("direction") == "low").then("low").when(pl.col("direction") == "high").then("high")
-    medians = groups.select(
-        "input_assay_id", pl.col("median").alias("threshold"), pl.lit("median").alias("threshold_method")
-    )
-    beyond = groups.filter(quartile != pl.col("median"))
+    groups = groups.with_columns(quartile.alias("quartile"))
+    beyond = groups.filter(pl.col("quartile") != pl.col("median"))
     return pl.concat(
-        [
-            medians,
-            beyond.select("input_assay_id", quartile.alias("threshold"), pl.lit("quartile").alias("threshold_method")),
-        ]
+        part.select("input_assay_id", pl.col(method).alias("threshold"), pl.lit(method).alias("threshold_method"))
+        for method, part in (("median", groups), ("quartile", beyond))
     )
 
 
