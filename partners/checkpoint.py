@@ -25,6 +25,7 @@ from partners.trunk import TrunkLayout, check_trunk
 _FORMAT = 1
 _KEY = "hocket"
 _TRUNK, _HEAD, _FIRST, _SECOND, _SERVER = "trunk", "head/", "adam.first/", "adam.second/", "server/"
+_VECTOR = "vector/"
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -37,6 +38,19 @@ class Checkpoint:
     partner: PartnerState | None = None
     server: ServerState | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)  # JSON values of the caller: round, settings, digests
+    vectors: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)  # the caller's, each as long as the trunk
+
+    def need_trunk(self, path: Path) -> NDArray[np.float32]:
+        """The trunk; raises CheckpointDamaged where the file holds none."""
+        if self.trunk is None:
+            raise CheckpointDamaged(f"{path.name}: found no trunk, expected one")
+        return self.trunk
+
+    def need_partner(self, path: Path) -> PartnerState:
+        """The partner's state; raises CheckpointDamaged where the file holds none."""
+        if self.partner is None:
+            raise CheckpointDamaged(f"{path.name}: found no partner state, expected one")
+        return self.partner
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -78,6 +92,7 @@ def _arrays(checkpoint: Checkpoint) -> Arrays:
         arrays |= {_SECOND + name: array for name, array in checkpoint.partner.second_moment.items()}
     if checkpoint.server is not None:
         arrays |= {_SERVER + name: array for name, array in checkpoint.server.arrays.items()}
+    arrays |= {_VECTOR + name: array for name, array in checkpoint.vectors.items()}
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
 
@@ -144,7 +159,10 @@ def _checkpoint(arrays: Arrays, facts: Mapping[str, Any], layout: TrunkLayout, n
     if facts["server"] is not None:
         server = ServerState(**facts["server"], arrays=_part(arrays, _SERVER))
         _check_server(server, layout)
-    return Checkpoint(trunk, partner, server, facts["facts"])
+    vectors = _part(arrays, _VECTOR)
+    for vector in vectors.values():
+        check_trunk(vector, layout)
+    return Checkpoint(trunk, partner, server, facts["facts"], vectors)
 
 
 def _part(arrays: Arrays, prefix: str) -> Arrays:

@@ -71,3 +71,5 @@ def _check_arrays(part: str, arrays: Arrays, shapes: Mapping[str, tuple[int, ...
                 f"partner state: {part} {name} has shape {found.get(name)}, expected {shapes.get(name)} "
                 f"for this trunk and number of tasks"
             )
+        if arrays[name].dtype != np.float32:
+            raise StateMismatch(f"partner state: {part} {name} is {arrays[name].dtype}, expected float32")

@@ -1,0 +1,185 @@
+"""Checkpoints come back bit for bit, and damaged or foreign ones are refused."""
+
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from partners.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from partners.errors import CheckpointDamaged, CheckpointMismatch, TrainingError
+from partners.server_step import initial_server_state, server_step
+from partners.settings import ServerOptimiser
+from partners.state import PartnerState
+from partners.training import train_round
+from tests.partners.synthetic import TRAINING, small_set, small_trunk
+
+_LAYOUT, _TRUNK, _SETTINGS = small_trunk(8, 5)
+_N_TASKS = 7
+
+
+def _partner() -> PartnerState:
+    return train_round(small_set(), _TRUNK, None, _LAYOUT, _SETTINGS, TRAINING, 0, 2).state
+
+
+def _full() -> Checkpoint:
+    optimiser = ServerOptimiser(method="adam")
+    change = np.linspace(-1, 1, _LAYOUT.n_params)
+    _, server = server_step(_TRUNK, change, optimiser, initial_server_state(optimiser, _LAYOUT.n_params))
+    return Checkpoint(_TRUNK, _partner(), server, {"round": 3, "name": "a fact", "rates": [1, 2.5]})
+
+
+def _assert_equal_arrays(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> None:
+    assert one.keys() == other.keys()
+    for name, array in one.items():
+        assert array.dtype == other[name].dtype
+        np.testing.assert_array_equal(array, other[name])
+
+
+def test_everything_comes_back(tmp_path: Path):
+    """Trunk, partner state, server state and facts are read as they were written, bit for bit."""
+    written, file = _full(), tmp_path / "all.safetensors"
+    save_checkpoint(file, written)
+    read = load_checkpoint(file, _LAYOUT, _N_TASKS)
+    np.testing.assert_array_equal(read.trunk, written.trunk)
+    for part in ("heads", "first_moment", "second_moment"):
+        _assert_equal_arrays(getattr(read.partner, part), getattr(written.partner, part))
+    _assert_equal_arrays(read.server.arrays, written.server.arrays)
+    assert read.partner.n_steps == 2
+    for counter in ("n_steps", "beta1_power", "beta2_power"):
+        assert getattr(read.server, counter) == getattr(written.server, counter)
+    assert read.facts == written.facts
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
+
+
+def test_any_part_may_be_absent(tmp_path: Path):
+    """A file of the trunk alone, or of nothing but facts, is a checkpoint too."""
+    file = tmp_path / "part.safetensors"
+    save_checkpoint(file, Checkpoint(trunk=_TRUNK))
+    read = load_checkpoint(file, _LAYOUT)
+    assert read.partner is None
+    assert read.server is None
+    np.testing.assert_array_equal(read.trunk, _TRUNK)
+    save_checkpoint(file, Checkpoint(facts={"n": 1}))
+    assert load_checkpoint(file, _LAYOUT).trunk is None
+
+
+def test_equal_content_equal_bytes(tmp_path: Path):
+    """The same checkpoint written twice gives the same file."""
+    checkpoint = _full()
+    save_checkpoint(tmp_path / "a", checkpoint)
+    save_checkpoint(tmp_path / "b", checkpoint)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_any_reader_of_safetensors_can_look_inside(tmp_path: Path):
+    """The file is plain safetensors with one JSON metadata entry."""
+    save_checkpoint(tmp_path / "a", _full())
+    with safe_open(tmp_path / "a", framework="numpy") as file:
+        assert {"trunk", "head/classification.weight", "adam.first/trunk.1.bias", "server/second"} <= set(file.keys())
+        assert json.loads(file.metadata()["hocket"])["facts"]["round"] == 3
+
+
+def test_every_truncation_is_refused(tmp_path: Path):
+    """A file cut anywhere is refused by name."""
+    file = tmp_path / "cut.safetensors"
+    save_checkpoint(file, _full())
+    whole = file.read_bytes()
+    for n_bytes in [0, 1, 7, 8, 9, 200, len(whole) // 2, len(whole) - 1]:
+        file.write_bytes(whole[:n_bytes])
+        with pytest.raises(CheckpointDamaged, match=r"^cut\.safetensors: "):
+            load_checkpoint(file, _LAYOUT, _N_TASKS)
+    file.write_bytes(whole + b"x")
+    with pytest.raises(CheckpointDamaged):
+        load_checkpoint(file, _LAYOUT, _N_TASKS)
+
+
+def test_every_flipped_byte_is_refused(tmp_path: Path):
+    """One changed byte, in the header or in a number, never passes."""
+    file = tmp_path / "flipped.safetensors"
+    save_checkpoint(file, _full())
+    whole = file.read_bytes()
+    rng = np.random.default_rng(0)
+    n_header = 8 + struct.unpack("<Q", whole[:8])[0]
+    places = [*rng.integers(0, n_header, 150), *rng.integers(n_header, len(whole), 100)]
+    for place in places:
+        changed = bytearray(whole)
+        changed[place] ^= 1 << int(rng.integers(8))
+        if _is_blank(whole[place], changed[place]):
+            continue
+        file.write_bytes(changed)
+        with pytest.raises(TrainingError, match=r"^flipped\.safetensors: "):
+            load_checkpoint(file, _LAYOUT, _N_TASKS)
+
+
+def _is_blank(one: int, other: int) -> bool:
+    """Whether one JSON space became another: the only change that alters nothing."""
+    return {one, other} <= set(b" \t\n\r")
+
+
+def test_values_that_are_not_finite_are_refused(tmp_path: Path):
+    """NaN in any array is refused, though the digest is right."""
+    file, partner = tmp_path / "nan.safetensors", _partner()
+    partner.heads["classification.bias"][1] = np.nan
+    save_checkpoint(file, Checkpoint(partner=partner))
+    with pytest.raises(CheckpointDamaged, match=r"head/classification\.bias holds values that are not finite"):
+        load_checkpoint(file, _LAYOUT, _N_TASKS)
+
+
+def test_another_trunk_or_other_tasks_are_refused(tmp_path: Path):
+    """A sound file of another shape is a mismatch, not damage."""
+    file = tmp_path / "other.safetensors"
+    save_checkpoint(file, _full())
+    other_layout, _, _ = small_trunk(8, 6)
+    with pytest.raises(CheckpointMismatch, match=r"^other\.safetensors: trunk: found float32 of shape"):
+        load_checkpoint(file, other_layout, _N_TASKS)
+    with pytest.raises(CheckpointMismatch, match=r"has shape \(7,\), expected \(8,\)"):
+        load_checkpoint(file, _LAYOUT, 8)
+    save_checkpoint(file, Checkpoint(server=_full().server))
+    with pytest.raises(CheckpointMismatch, match="server state"):
+        load_checkpoint(file, other_layout)
+
+
+def test_a_missing_array_is_refused(tmp_path: Path):
+    """A state without one of its arrays is refused by the array's name."""
+    partner = _partner()
+    heads = {"classification.weight": partner.heads["classification.weight"]}
+    moments = dict(partner.first_moment)
+    del moments["trunk.0.weight"]
+    for wrong, name in [
+        (PartnerState(heads, partner.first_moment, partner.second_moment, 2), "classification.bias"),
+        (PartnerState(partner.heads, moments, partner.second_moment, 2), "trunk.0.weight"),
+    ]:
+        save_checkpoint(tmp_path / "a", Checkpoint(partner=wrong))
+        with pytest.raises(CheckpointMismatch, match=name):
+            load_checkpoint(tmp_path / "a", _LAYOUT, _N_TASKS)
+        with pytest.raises(TrainingError, match=name):
+            load_checkpoint(tmp_path / "a", _LAYOUT)
+
+
+def test_foreign_files_are_refused(tmp_path: Path):
+    """A safetensors file of someone else, or no such file, is told apart."""
+    save_file({"a": np.zeros(3)}, tmp_path / "a")
+    with pytest.raises(CheckpointDamaged, match="expected a checkpoint of hocket"):
+        load_checkpoint(tmp_path / "a", _LAYOUT)
+    with pytest.raises(FileNotFoundError):
+        load_checkpoint(tmp_path / "absent", _LAYOUT)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """When writing fails, the checkpoint before stays whole and nothing half-written stays behind."""
+    file = tmp_path / "kept.safetensors"
+    save_checkpoint(file, Checkpoint(facts={"n": 1}))
+
+    def full_disk(_arrays: object, path: Path, **_options: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError("no space left")
+
+    monkeypatch.setattr("partners.checkpoint.save_file", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        save_checkpoint(file, Checkpoint(facts={"n": 2}))
+    assert load_checkpoint(file, _LAYOUT).facts == {"n": 1}
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]

@@ -1,0 +1,15 @@
+"""What other members compute must not cost them torch."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+_LIGHT = ("settings", "trunk", "server_step", "state", "scores", "training_set", "checkpoint")
+
+
+def test_numpy_modules_do_not_load_torch():
+    """Settings, trunk, server step, state, scores, data and checkpoints work without torch."""
+    imports = "".join(f"import partners.{name}\n" for name in _LIGHT)
+    code = f"{imports}import sys; sys.exit('torch' in sys.modules or 'sklearn' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).resolve().parents[2], check=False)
+    assert done.returncode == 0

@@ -1,0 +1,102 @@
+"""Predictions and evaluation of a fold."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
+
+from partners.errors import BadFeatures, BadFolds, FeatureCountMismatch, StateMismatch, TrunkMismatch
+from partners.evaluation import evaluate
+from partners.predict import logistic, predict
+from partners.settings import TrunkSettings
+from partners.state import HEAD_BIAS, HEAD_WEIGHT, PartnerState
+from partners.training import train_round
+from tests.partners.synthetic import TRAINING, small_set, small_trunk
+
+_DATA = small_set(7, n_compounds=300)
+_LAYOUT, _FIRST, _SETTINGS = small_trunk(16, 8)
+_RESULT = train_round(_DATA, _FIRST, None, _LAYOUT, _SETTINGS, TRAINING, 0, 80)
+_TRUNK = _FIRST + _RESULT.trunk_change
+_MODEL = (_TRUNK, _RESULT.state, _LAYOUT, _SETTINGS, TRAINING)
+
+
+def test_probabilities_equal_plain_numpy():
+    """The probabilities are the network's formula in float64 to 1e-6; dropout is off."""
+    views = _LAYOUT.views(_TRUNK.astype(np.float64))
+    hidden = np.maximum(_DATA.x.toarray() @ views["trunk.0.weight"] + views["trunk.0.bias"], 0)
+    hidden = np.maximum(hidden @ views["trunk.1.weight"].T + views["trunk.1.bias"], 0)
+    logits = hidden @ _RESULT.state.heads[HEAD_WEIGHT].T + _RESULT.state.heads[HEAD_BIAS]
+    found = predict(_DATA.x, *_MODEL)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, 1 / (1 + np.exp(-logits)), atol=1e-6)
+
+
+def test_one_by_one_equals_in_bulk(monkeypatch: pytest.MonkeyPatch):
+    """One by one, in bulk, or in odd batches: the same to 1e-6."""
+    bulk = predict(_DATA.x, *_MODEL)
+    single = np.concatenate([predict(_DATA.x[i], *_MODEL) for i in range(_DATA.n_compounds)])
+    np.testing.assert_allclose(single, bulk, atol=1e-6)
+    monkeypatch.setattr("partners.predict._BATCH", 7)
+    np.testing.assert_allclose(predict(_DATA.x, *_MODEL), bulk, atol=1e-6)
+
+
+def test_empty_inputs():
+    """No compound gives no row; a compound without any bit gets the biases' prediction, not an error."""
+    assert predict(_DATA.x[:0], *_MODEL).shape == (0, _DATA.n_tasks)
+    blank = predict(sparse.csr_matrix((2, _DATA.n_inputs)), *_MODEL)
+    assert np.isfinite(blank).all()
+    np.testing.assert_array_equal(blank[0], blank[1])
+
+
+def test_wrong_inputs_are_refused():
+    """Other features, values that are not finite, another trunk or another partner's heads are refused."""
+    with pytest.raises(FeatureCountMismatch):
+        predict(_DATA.x[:, :-1], *_MODEL)
+    broken = _DATA.x.copy()
+    broken.data[0] = np.nan
+    with pytest.raises(BadFeatures):
+        predict(broken, *_MODEL)
+    with pytest.raises(TrunkMismatch):
+        predict(_DATA.x, _TRUNK[1:], *_MODEL[1:])
+    with pytest.raises(TrunkMismatch):
+        predict(_DATA.x, _TRUNK, _RESULT.state, _LAYOUT, TrunkSettings(hidden=(9,)), TRAINING)
+    heads = {HEAD_WEIGHT: np.zeros((7, 5), np.float32), HEAD_BIAS: np.zeros(7, np.float32)}
+    state = PartnerState(heads, _RESULT.state.first_moment, _RESULT.state.second_moment, 0)
+    with pytest.raises(StateMismatch):
+        predict(_DATA.x, _TRUNK, state, *_MODEL[2:])
+
+
+def test_the_logistic_function_never_overflows():
+    """Logits of any size give probabilities in [0, 1], to float32."""
+    logits = np.array([-1e30, -100, -1.5, 0, 1.5, 100, 1e30], dtype=np.float32)
+    expected = [0, 0, 1 / (1 + np.exp(1.5)), 0.5, 1 / (1 + np.exp(-1.5)), 1, 1]
+    np.testing.assert_allclose(logistic(logits), expected, atol=1e-7)
+    assert logistic(logits).dtype == np.float32
+
+
+def test_evaluation_equals_scikit_learn():
+    """Loss, mean AUC-ROC and mean average precision of the validation fold are scikit-learn's."""
+    found = evaluate(_DATA, 1, *_MODEL)
+    rows = np.flatnonzero((_DATA.folding == 1) & (np.diff(_DATA.y.indptr) > 0))
+    np.testing.assert_array_equal(found.rows, rows)
+    y, probability = _DATA.y[rows].toarray(), predict(_DATA.x[rows], *_MODEL).astype(np.float64)
+    np.testing.assert_allclose(found.probabilities, probability, atol=1e-7)
+    aucs, precisions, loss = [], [], 0.0
+    for task in range(_DATA.n_tasks):
+        seen = y[:, task] != 0
+        active, score = y[seen, task] > 0, probability[seen, task]
+        loss += _DATA.training_weight[task] * log_loss(active, score, labels=[False, True], normalize=False)
+        if 0 < active.sum() < active.size:
+            aucs.append(roc_auc_score(active, score))
+            precisions.append(average_precision_score(active, score))
+    assert found.mean.n_scored == len(aucs) > 3
+    assert found.mean.roc_auc == pytest.approx(np.mean(aucs))
+    assert found.mean.average_precision == pytest.approx(np.mean(precisions))
+    assert found.loss == pytest.approx(loss / rows.size, rel=1e-5)
+    assert found.mean.roc_auc > 0.6
+
+
+def test_a_fold_without_labels_is_refused():
+    """There is nothing to evaluate on a fold nobody is in."""
+    with pytest.raises(BadFolds, match="fold 17: found no labelled compound"):
+        evaluate(_DATA, 17, *_MODEL)
