@@ -102,3 +102,7 @@ class SumIncomplete(SecureError):
 
 class TagMismatch(SecureError):
     """The sum is not the sum of exactly the roster's updates: something was dropped, added or changed."""
+
+
+class UnknownFile(SecureError):
+    """A file that none of this folder's formats describes."""

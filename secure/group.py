@@ -33,12 +33,16 @@ class GroupSecret:
         self._ring, self._tag_seed, self._structure_seed, self._bfv_key = ring, tag_seed, structure_seed, bfv_key
 
     @classmethod
-    def generate(cls, parameters: SealParameters) -> Self:
-        """Make a new secret from the operating system's randomness."""
+    def generate(cls, parameters: SealParameters, structure_seed: bytes | None = None) -> Self:
+        """Make a new secret from the operating system's randomness.
+
+        structure_seed : 32 bytes of an earlier federation, so that folds and bits stay what they were; None draws it
+        Raises BadKeyFile for a structure seed of another length.
+        """
         return cls(
             ring=bytes.fromhex(parameters.ring_digest()),
             tag_seed=os.urandom(KEY_BYTES),
-            structure_seed=os.urandom(KEY_BYTES),
+            structure_seed=os.urandom(KEY_BYTES) if structure_seed is None else structure_seed,
             bfv_key=generate_secret_key(parameters),
         )
 

@@ -11,7 +11,7 @@ from secure.encoding import expect_keys, from_base64, is_name, parse_document, t
 from secure.errors import BadKeyFile, WrongPassphrase
 
 FORMAT = "hocket.private-keys"
-_KEYS = {"format", "version", "name", "role", "lock", "secret"}
+KEYS = {"format", "version", "name", "role", "lock", "secret"}
 _LOG2_N, _R, _P = 16, 8, 1  # scrypt: 64 MiB; fixed, so that a file cannot ask for more
 _SALT, _NONCE = 16, 12
 
@@ -29,7 +29,7 @@ def lock(secret: bytes, name: str, role: str, passphrase: str | None) -> bytes:
 
 def unlock(data: bytes, passphrase: str | None, where: str) -> tuple[str, str, bytes]:
     """Name, role and secret of a key file; raises BadKeyFile or WrongPassphrase."""
-    document = parse_document(data, _KEYS, where, BadKeyFile)
+    document = parse_document(data, KEYS, where, BadKeyFile)
     name, role = describe(document, where)
     sealed = from_base64(document.pop("secret"), None, f"{where}: secret", BadKeyFile)
     if document["lock"] is None:

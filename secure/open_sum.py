@@ -57,7 +57,7 @@ def open_sum(
 
     slices, bounds : as they were for sealing
     Raises BadContainer, ParameterMismatch, WrongPlan, WrongRound, WrongAttempt, WrongRoster, SumIncomplete,
-    TagMismatch, and UpdateOutOfRange if members must have sent more than they may. Memory: the total and a few megabytes.
+    TagMismatch, and UpdateOutOfRange if members must have sent more than they may. Memory: the total and a few MB.
     """
     grid = make_grid(slices, bounds, parameters)
     n_members, n_done = len(roster.members), 0

@@ -14,7 +14,7 @@ N_SLOTS = 2048  # numbers in a ciphertext = ring degree
 Q_BITS = 54
 MIN_TAG_BITS = 40
 MAX_T_BITS = 46
-BLOCK_CHUNKS = 32  # chunks of one record batch; masks and tags are drawn block by block
+BLOCK_CHUNKS = 16  # chunks of one record batch; masks and tags are drawn block by block; 256 kB stay in the cache
 SEED_BYTES = 64
 # SEAL 4 draws the noise from a centred binomial distribution of 2 x 21 bits: |e| <= 21; rounding q m / t adds 1/2.
 _TWICE_NOISE = 43

@@ -1,7 +1,8 @@
 """A one-time linear tag over the slots: what makes dropping, doubling or changing an update visible.
 
 tag_i = <r, m_i> + u_i mod t over the masked slots m_i; r and the u_i are uniform mod t and known only to who has the
-tag seed. Sum of tags = <r, sum m_i> + sum u_i. Proof that a changed sum passes with probability 1/t is in THREAT_MODEL.md.
+tag seed. The sum of tags is <r, sum m_i> + sum u_i. THREAT_MODEL.md proves that a changed sum passes with probability
+1/t at most.
 """
 
 import numpy as np

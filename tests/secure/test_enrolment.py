@@ -1,0 +1,256 @@
+"""Group secret, pairing and their envelopes."""
+
+import json
+import os
+import pickle
+import stat
+
+import pytest
+
+from secure.canonical import canonical_json, digest
+from secure.encoding import to_base64
+from secure.envelopes import parse_envelopes
+from secure.errors import (
+    BadEnvelope,
+    BadKeyFile,
+    KeyFileExists,
+    ParameterMismatch,
+    WrongKey,
+    WrongKind,
+    WrongPlan,
+    WrongSender,
+)
+from secure.group import GroupSecret, deal_group_secret, receive_group_secret
+from secure.keys import PrivateKeys
+from secure.pairing import PairKey, PairSeeds, open_pair_seed, pair_key, seal_pair_seeds
+from secure.parameters import SealSettings, seal_parameters
+from tests.secure.consortium import PLAN
+
+OTHER_PLAN = digest(b"another plan")
+
+
+@pytest.fixture(scope="module")
+def parameters():
+    return seal_parameters(SealSettings())
+
+
+@pytest.fixture(scope="module")
+def keys():
+    return {name: PrivateKeys.generate(name, "partner") for name in ("ash", "birch", "cedar")}
+
+
+@pytest.fixture(scope="module")
+def secret(parameters):
+    return GroupSecret.generate(parameters)
+
+
+@pytest.fixture(scope="module")
+def deal(secret, keys):
+    return deal_group_secret(secret, PLAN, "ash", [key.card() for key in keys.values()])
+
+
+@pytest.fixture(scope="module")
+def pairing(keys):
+    seeds = PairSeeds.generate("ash", ["birch", "cedar"])
+    return seeds, seal_pair_seeds(seeds, PLAN, "ash", [key.card() for key in keys.values()])
+
+
+def test_every_partner_receives_the_group_secret(deal, keys, secret, parameters):
+    """All partners, the custodian included, open the very same secret."""
+    for me in keys.values():
+        assert receive_group_secret(deal, PLAN, "ash", me, parameters).to_bytes() == secret.to_bytes()
+
+
+def test_deal_says_its_digest_and_nothing_more(deal, secret):
+    """The payload shows the public digest; no seed is in it in the clear."""
+    assert parse_envelopes(deal, "test")[0].group == secret.digest()
+    for part in (secret.tag_seed, secret.structure_seed, secret.bfv_key[:33]):
+        assert to_base64(part)[:32].encode() not in deal
+
+
+def test_deal_for_another_plan_custodian_or_kind(deal, pairing, keys, parameters):
+    """What was made for something else has its own error."""
+    with pytest.raises(WrongPlan):
+        receive_group_secret(deal, OTHER_PLAN, "ash", keys["birch"], parameters)
+    with pytest.raises(WrongSender):
+        receive_group_secret(deal, PLAN, "birch", keys["birch"], parameters)
+    with pytest.raises(WrongKind):
+        receive_group_secret(pairing[1], PLAN, "ash", keys["birch"], parameters)
+    with pytest.raises(WrongKind):
+        open_pair_seed(deal, PLAN, "ash", keys["birch"])
+
+
+@pytest.mark.parametrize("change", [{"plan": OTHER_PLAN}, {"sender": "birch"}, {"group": digest(b"x")}, {"group": None}])
+def test_relabelled_envelopes_do_not_open(deal, keys, parameters, change):
+    """Plan, custodian and group digest are bound into every envelope."""
+    document = json.loads(deal) | change
+    with pytest.raises(BadEnvelope):
+        receive_group_secret(
+            canonical_json(document), str(document["plan"]), str(document["sender"]), keys["birch"], parameters
+        )
+
+
+def test_swapped_envelopes_do_not_open(deal, keys, parameters):
+    """An envelope opens for its receiver only, even if it stands under another's name."""
+    document = json.loads(deal)
+    envelopes = document["envelopes"]
+    envelopes["birch"], envelopes["cedar"] = envelopes["cedar"], envelopes["birch"]
+    with pytest.raises(BadEnvelope):
+        receive_group_secret(canonical_json(document), PLAN, "ash", keys["birch"], parameters)
+
+
+def test_envelope_for_another_key_does_not_open(deal, parameters):
+    """A new key pair under an old name opens nothing; nor does a stranger."""
+    for name in ("birch", "stranger"):
+        with pytest.raises(BadEnvelope):
+            receive_group_secret(deal, PLAN, "ash", PrivateKeys.generate(name, "partner"), parameters)
+
+
+def test_aggregator_receives_nothing(deal, parameters):
+    """An aggregator under a partner's name has no key that fits."""
+    with pytest.raises((WrongKey, BadEnvelope)):
+        receive_group_secret(deal, PLAN, "ash", PrivateKeys.generate("birch", "aggregator"), parameters)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"version": 2},
+        {"version": True},
+        {"format": "other"},
+        {"extra": 1},
+        {"envelopes": []},
+        {"envelopes": {"birch": 1}},
+        {"envelopes": {"birch": "AA"}},
+        {"envelopes": {"birch": "AAAA"}},
+        {"plan": "short"},
+        {"sender": "a b"},
+        {"group": 3},
+    ],
+)
+def test_damaged_payload_is_refused(deal, keys, parameters, damage):
+    """Malformed payloads are BadEnvelope."""
+    with pytest.raises(BadEnvelope):
+        receive_group_secret(canonical_json(json.loads(deal) | damage), PLAN, "ash", keys["birch"], parameters)
+
+
+def test_not_canonical_payload_is_refused(deal, keys, parameters):
+    """The payload has one spelling."""
+    with pytest.raises(BadEnvelope):
+        receive_group_secret(deal + b"\n", PLAN, "ash", keys["birch"], parameters)
+
+
+def test_secret_other_than_announced_is_refused(secret, keys, parameters):
+    """A custodian that gives one partner another secret than announced is found out."""
+    other = GroupSecret.generate(parameters)
+    cards = [key.card() for key in keys.values()]
+
+    class Lying(GroupSecret):
+        def digest(self):
+            return other.digest()
+
+    lie = Lying.from_bytes(secret.to_bytes(), parameters)
+    with pytest.raises(WrongKey):
+        receive_group_secret(deal_group_secret(lie, PLAN, "ash", cards), PLAN, "ash", keys["birch"], parameters)
+
+
+def test_group_secret_file(secret, parameters, tmp_path):
+    """The secret comes back from a file of mode 0600 that is never overwritten."""
+    path = tmp_path / "group.secret"
+    secret.save(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert GroupSecret.load(path, parameters).digest() == secret.digest()
+    with pytest.raises(KeyFileExists):
+        secret.save(path)
+    path.chmod(0o644)
+    with pytest.raises(BadKeyFile):
+        GroupSecret.load(path, parameters)
+    assert os.listdir(tmp_path) == ["group.secret"]
+
+
+def test_damaged_group_secret_is_refused(secret, parameters):
+    """Length, version and parameters are checked; short seeds and a zero key are refused."""
+    data = secret.to_bytes()
+    for damaged in (data[:-1], data + b"x", b"", data.replace(b"secret 1", b"secret 2")):
+        with pytest.raises(BadKeyFile):
+            GroupSecret.from_bytes(damaged, parameters)
+    with pytest.raises(ParameterMismatch):
+        GroupSecret.from_bytes(data, seal_parameters(SealSettings(bits=8, max_partners=8)))
+    good = {"ring": bytes(32), "tag_seed": bytes(32), "structure_seed": bytes(32), "bfv_key": b"\x01"}
+    for name, short in (("tag_seed", bytes(31)), ("structure_seed", bytes(16)), ("bfv_key", bytes(13824))):
+        with pytest.raises(BadKeyFile):
+            GroupSecret(**good | {name: short})
+
+
+def test_group_secrets_differ(secret, parameters):
+    """Every secret is new in all its parts, and its digest says which it is."""
+    other = GroupSecret.generate(parameters)
+    assert len({secret.tag_seed, secret.structure_seed, other.tag_seed, other.structure_seed}) == 4
+    assert secret.bfv_key != other.bfv_key
+    assert secret.digest() != other.digest()
+
+
+def test_secrets_do_not_show(secret, pairing):
+    """Secrets neither print nor pickle."""
+    key = pair_key(bytes(32), bytes(32), "a", "b", PLAN)
+    for hidden in (secret, pairing[0], key):
+        assert "hidden" in repr(hidden)
+        with pytest.raises(TypeError):
+            pickle.dumps(hidden)
+
+
+def test_pair_seeds_arrive(pairing, keys):
+    """Each partner opens its own seed, nobody else's."""
+    seeds, payload = pairing
+    assert open_pair_seed(payload, PLAN, "ash", keys["birch"]) == seeds.for_partner("birch")
+    assert open_pair_seed(payload, PLAN, "ash", keys["cedar"]) == seeds.for_partner("cedar")
+    assert seeds.for_partner("birch") != seeds.for_partner("cedar")
+    for plan, sender, error in ((OTHER_PLAN, "ash", WrongPlan), (PLAN, "cedar", WrongSender)):
+        with pytest.raises(error):
+            open_pair_seed(payload, plan, sender, keys["birch"])
+    with pytest.raises(BadEnvelope):
+        open_pair_seed(payload, PLAN, "ash", keys["ash"])
+
+
+def test_pairing_needs_a_seed_for_exactly_every_other(keys):
+    """Seeds and cards must be of the same partners."""
+    cards = [key.card() for key in keys.values()]
+    for me, others in (("ash", ["birch"]), ("birch", ["ash", "cedar"]), ("ash", ["birch", "cedar", "date"])):
+        with pytest.raises(BadEnvelope):
+            seal_pair_seeds(PairSeeds.generate(me, others), PLAN, "ash", cards)
+
+
+def test_pair_seeds_file(pairing, tmp_path):
+    """Seeds come back from their file; a damaged one is refused."""
+    seeds, _ = pairing
+    seeds.save(tmp_path / "seeds")
+    assert PairSeeds.load(tmp_path / "seeds").to_bytes() == seeds.to_bytes()
+    for damage in ({"me": "birch"}, {"seeds": {"birch": "AAAA"}}, {"seeds": []}, {"version": 2}, {"x": 1}, {"me": ""}):
+        with pytest.raises(BadKeyFile):
+            PairSeeds.from_bytes(canonical_json(json.loads(seeds.to_bytes()) | damage))
+    with pytest.raises(BadKeyFile):
+        seeds.for_partner("stranger")
+
+
+def test_pair_key_is_symmetric_and_bound():
+    """Both partners derive the same key; it depends on both seeds, both names and the plan."""
+    one, two = b"1" * 32, b"2" * 32
+    key = pair_key(one, two, "ash", "birch", PLAN)
+    assert pair_key(two, one, "birch", "ash", PLAN).key == key.key
+    assert key.names == ("ash", "birch")
+    others = [
+        pair_key(two, one, "ash", "birch", PLAN),
+        pair_key(one, one, "ash", "birch", PLAN),
+        pair_key(one, two, "ash", "cedar", PLAN),
+        pair_key(one, two, "ash", "birch", OTHER_PLAN),
+    ]
+    assert len({key.key, *(other.key for other in others)}) == 5
+
+
+def test_impossible_pair_keys_are_refused():
+    """A pair is two partners with two whole seeds."""
+    for arguments in ((bytes(32), bytes(32), "a", "a"), (bytes(31), bytes(32), "a", "b"), (bytes(32), b"", "a", "b")):
+        with pytest.raises(BadKeyFile):
+            pair_key(*arguments, PLAN)
+    with pytest.raises(BadKeyFile):
+        PairKey(("b", "a"), bytes(32))
