@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.consistency import consistency_digest
 from data_prep.check import check
+from data_prep.consistency import consistency_digest
 from data_prep.prepare import prepare
 from data_prep.prepared import Prepared, read_prepared
 from partners.training_set import TrainingSet

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +75,7 @@ class Rounds:
     def advance(self) -> bool:
         """Do the next step; False after the last round. Raises NotYet while others are awaited."""
         if self._round_no > self.plan.rounds.n_rounds:
-            return False
+            return self._give_heads()
         if (void := self._receive("void")) is not None:
             self._abandon(void)
         elif (total := self._receive("sum")) is not None:
@@ -123,8 +123,21 @@ class Rounds:
         trunk = trunk_digest(self.start.trunk)
         self.mail.post(self._mine("ready"), {"trunk": trunk, "preparation": self._own.preparation_digest})
 
+    def _give_heads(self) -> bool:
+        """A partner that only followed the rounds has the trunk but no heads: train them at the end, once."""
+        if self.start.private is not None:
+            return False
+        self._start = replace(self.start, private=self._trained().private)
+        self._start.write(self.home.start_file(self._round_no))
+        return True
+
     def _train(self) -> None:
         started = time.monotonic()
+        trained = self._trained()
+        self._seconds["seconds_train"] = time.monotonic() - started
+        trained.write(self._trained_file)
+
+    def _trained(self) -> Trained:
         with self._tell.progress(f"round {self._round_no}: training") as progress:
             result = train_round(
                 self._own.training_set,
@@ -137,8 +150,7 @@ class Rounds:
                 n_steps=self.plan.rounds.local_steps,
                 progress=progress,
             )
-        self._seconds["seconds_train"] = time.monotonic() - started
-        Trained(result.trunk_change, result.state, float(result.losses.mean())).write(self._trained_file)
+        return Trained(result.trunk_change, result.state, float(result.losses.mean()))
 
     def _roster(self, manifest: Manifest) -> Roster:
         """The attempt's roster, refused unless this partner may seal for it.

@@ -1,0 +1,197 @@
+"""A whole small federation: exact sums, equal trunks, voids, late and lost members."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pipeline.rounds
+from pipeline.errors import Diverged, NotYet
+from pipeline.home import MessageName
+from pipeline.reporting import read_report
+from secure.fixed_point import make_grid, quantise
+from secure.open_sum import OpenedSum
+from tests.pipeline.federation import AGGREGATOR, Federation, run_all, step
+
+
+class Witness:
+    """Sees what partners hand to sealing and get from opening, through the real functions."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sent: dict[tuple[int, int], dict[str, tuple[np.ndarray, int]]] = {}
+        self.opened: dict[tuple[int, int], list[OpenedSum]] = {}
+        self._seal, self._open = pipeline.rounds.seal_update, pipeline.rounds.open_sum
+        monkeypatch.setattr(pipeline.rounds, "seal_update", self.seal)
+        monkeypatch.setattr(pipeline.rounds, "open_sum", self.open)
+
+    def seal(self, change: np.ndarray, **given: Any) -> object:  # noqa: ANN401 -- handed on as it is
+        """Compute the fixed-point vector independently, with the same chance, and seal."""
+        grid = make_grid(given["slices"], given["bounds"], given["parameters"])
+        parameters = given["parameters"]
+        scale = 1.0 if parameters.max_weight == 1 else given["weight"] / parameters.max_weight
+        target = change * np.float32(scale)
+        if given["residual"] is not None:
+            target = target + given["residual"]
+        twin = np.random.Generator(type(given["rng"].bit_generator)(0))
+        twin.bit_generator.state = given["rng"].bit_generator.state
+        integers, _, _ = quantise(target, 0, grid, twin)
+        at = (given["roster"].round_no, given["roster"].attempt)
+        weight = 1 if parameters.max_weight == 1 else given["weight"]
+        self.sent.setdefault(at, {})[given["me"]] = (integers.astype(np.int64), weight)
+        return self._seal(change, **given)
+
+    def open(self, path: Path, **given: Any) -> OpenedSum:  # noqa: ANN401 -- handed on as it is
+        """Open and remember."""
+        found = self._open(path, **given)
+        self.opened.setdefault((given["roster"].round_no, given["roster"].attempt), []).append(found)
+        return found
+
+
+@pytest.mark.parametrize(
+    "extra",
+    ["", '[seal]\nbits = 8\nweights = "size"\nmax_weight = 1000', '[seal]\nbits = 12\n[server]\nmethod = "adam"'],
+)
+def test_every_opened_sum_is_the_exact_integer_sum(extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In every round each partner opens the plain numpy sum of what all partners put in, and gets the same trunk."""
+    witness = Witness(monkeypatch)
+    federation = Federation(tmp_path / "f", n_partners=4, n_rounds=3, extra=extra)
+    run_all(federation.members())
+    assert sorted(witness.opened) == [(1, 1), (2, 1), (3, 1)]
+    for at, opened in witness.opened.items():
+        assert sorted(witness.sent[at]) == federation.partners
+        total = sum(integers for integers, _ in witness.sent[at].values())
+        assert len(opened) == len(federation.partners)
+        for found in opened:
+            np.testing.assert_array_equal(found.total, total)
+            assert found.weight_total == sum(weight for _, weight in witness.sent[at].values())
+        assert len(federation.trunks(at[0])) == 1
+
+
+def test_a_restart_after_every_single_step_changes_nothing(tmp_path: Path) -> None:
+    """Members opened afresh before each step end with the trunk of an undisturbed run."""
+    undisturbed = Federation(tmp_path / "a")
+    run_all(undisturbed.members())
+    restless = Federation(tmp_path / "b")
+    open_one = dict.fromkeys(restless.partners, restless.partner)
+    done: set[str] = set()
+    while len(done) < len(open_one) + 1:
+        for name in [*restless.partners, AGGREGATOR]:
+            machine = restless.aggregator() if name == AGGREGATOR else restless.partner(name)
+            while (state := step(machine)) == "on" and not _made_a_file(restless, name):
+                pass
+            if state == "done":
+                done.add(name)
+    assert restless.trunks(2) == undisturbed.trunks(2)
+    for name in undisturbed.partners:
+        before, after = read_report(undisturbed.home(name)), read_report(restless.home(name))
+        assert [before[side] for side in ("local", "federated", "tasks")] == [
+            after[side] for side in ("local", "federated", "tasks")
+        ]
+
+
+def _made_a_file(federation: Federation, name: str) -> bool:
+    """Whether the member's home changed since the last look: then it is restarted."""
+    seen: dict[str, int] = federation.__dict__.setdefault("seen", {})
+    count = sum(1 for _ in federation.home(name).folder.rglob("*"))
+    changed = seen.get(name) != count
+    seen[name] = count
+    return changed
+
+
+def _until_waiting(federation: Federation, names: list[str]) -> None:
+    """Drive only these members until none of them can go on alone."""
+    machines = {name: federation.aggregator() if name == AGGREGATOR else federation.partner(name) for name in names}
+    idle = 0
+    while idle < 2:
+        idle = idle + 1 if {step(machine) for machine in machines.values()} <= {"waiting", "done"} else 0
+
+
+def _age(federation: Federation, name: MessageName, seconds: float) -> None:
+    """Let a message be older for the aggregator's deadlines than it is."""
+    home = federation.home(AGGREGATOR)
+    for path in (home.inbox(name.manifest), home.outbox(name.manifest)):
+        if path.exists():
+            then = path.stat().st_mtime - seconds
+            os.utime(path, (then, then))
+
+
+def test_a_partner_that_vanishes_after_the_roster_makes_the_attempt_void(tmp_path: Path) -> None:
+    """After the deadline the attempt is void; the next roster leaves the partner out; it catches up when it is back."""
+    federation = Federation(tmp_path / "f", n_partners=4, deadline_s=3600.0)
+    others = [name for name in federation.partners if name != "P03"]
+    _until_waiting(federation, federation.partners)  # all enrolled and ready for round 1
+    step(federation.aggregator())  # the roster lists all four; P03 is gone from here on
+    _until_waiting(federation, [*others, AGGREGATOR])
+    first = {name: _payload(federation, MessageName("update", 1, 1, name)) for name in others}
+    _age(federation, MessageName("roster", 1, 1, AGGREGATOR), 3601)
+    _until_waiting(federation, [*others, AGGREGATOR])
+    void = json.loads((federation.exchange / MessageName("void", 1, 1, AGGREGATOR).manifest).read_text())
+    assert void["body"]["missing"] == ["P03"]
+    for round_no, attempt in ((1, 2), (2, 1)):
+        for name in others:
+            _age(federation, MessageName("ready", round_no, attempt, name), 3601)
+        _until_waiting(federation, [*others, AGGREGATOR])
+    second = {name: _payload(federation, MessageName("update", 1, 2, name)) for name in others}
+    assert all(first[name] != second[name] for name in others)  # a voided update is never sealed for another roster
+    assert len(federation.trunks(2)) == 1
+    returned = federation.partner("P03")
+    while step(returned) == "on":
+        pass
+    assert len(federation.trunks(2)) == 1
+    assert federation.home("P03").rounds_started() == [3]
+
+
+def _payload(federation: Federation, name: MessageName) -> bytes:
+    return (federation.exchange / name.payload).read_bytes()
+
+
+def test_a_roster_never_falls_below_the_plans_minimum(tmp_path: Path) -> None:
+    """With two of three partners ready the aggregator waits, however long ago the deadline was."""
+    federation = Federation(tmp_path / "f")
+    _until_waiting(federation, federation.partners)
+    (federation.exchange / MessageName("ready", 1, 1, "P02").manifest).unlink()
+    aggregator = federation.aggregator()
+    with pytest.raises(NotYet, match="P02"):
+        aggregator.advance()
+    for name in ("P01", "P03"):
+        _age(federation, MessageName("ready", 1, 1, name), 1e6)
+    with pytest.raises(NotYet, match="P02"):
+        aggregator.advance()
+
+
+def test_a_diverged_partner_is_named_and_the_round_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A partner whose trunk differs is an error, not an average."""
+    federation = Federation(tmp_path / "f")
+    honest = pipeline.rounds.trunk_digest
+    diverged = federation.partner("P02")
+    while step(diverged) == "on":
+        pass
+    _until_waiting(federation, ["P01", "P03"])
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline.rounds, "trunk_digest", lambda trunk: honest(trunk * np.float32(1.5)))
+        while step(diverged) == "on":
+            pass
+    _until_waiting(federation, ["P01", "P03"])
+    with pytest.raises(Diverged, match="trunk digest of P02"):
+        federation.aggregator().advance()
+
+
+def test_homes_hold_no_more_than_they_need(tmp_path: Path) -> None:
+    """After the end: no decryption key at the aggregator, no payload copies, one model file per partner."""
+    federation = Federation(tmp_path / "f")
+    run_all(federation.members())
+    aggregator = federation.home(AGGREGATOR).folder
+    kept = {str(path.relative_to(aggregator)) for path in aggregator.rglob("*") if path.is_file()}
+    assert not [name for name in kept if name.endswith((".secret", ".seeds", ".safetensors", ".arrow", ".envelopes"))]
+    for name in federation.partners:
+        home = federation.home(name).folder
+        assert [path.name for path in home.rglob("*.arrow")] == []
+        assert sorted(str(path.relative_to(home)) for path in home.rglob("*.safetensors")) == [
+            "baseline/local.safetensors",
+            "rounds/round-0003/start.safetensors",
+        ]
+        for secret in ("keys/private.key", "group.secret", "pair.seeds"):
+            assert (home / secret).stat().st_mode & 0o077 == 0
