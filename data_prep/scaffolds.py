@@ -1,12 +1,18 @@
 """The fold scaffold: the part of a Murcko scaffold with about three rings that stands for its chemical series."""
 
+import re
 from functools import cache
 
 from rdkit import Chem
 from rdkit.Chem import rdMolDescriptors
 from rdkit.Chem.Scaffolds import rdScaffoldNetwork
 
+from data_prep.standardise import murcko_scaffold
+
 _TARGET_RINGS = 3
+_CARBON = 6
+_CUT = Chem.MolFromSmarts("[R]-!@[*]")
+_PLAIN = re.compile(r"(?:[^][@/\\.*]|\[nH\])+")  # SMILES whose only bracket atom is [nH]; others go RDKit's own way
 _LARGE_RING = 9  # atoms; rings beyond are macrocycles
 _USUAL_RINGS = (5, 6)  # atoms
 
@@ -14,15 +20,72 @@ _USUAL_RINGS = (5, 6)  # atoms
 def fold_scaffold(murcko: str) -> str:
     """Return the fold scaffold of a Murcko scaffold (both SMILES).
 
-    A scaffold of at most three rings is its own fold scaffold. Of a larger one RDKit's scaffold network is made
-    and the node that comes first by MELLODDY-TUNER's order (after the Scaffold Tree rules) is taken.
+    A scaffold of at most three rings is its own fold scaffold. A larger one is taken apart into the nodes of RDKit's
+    scaffold network, and the one that comes first by MELLODDY-TUNER's order (after the Scaffold Tree rules) is taken.
     Raises ValueError or RuntimeError where RDKit cannot read or take apart the scaffold.
     """
     mol = _read(murcko)
     if rdMolDescriptors.CalcNumRings(mol) <= _TARGET_RINGS:
         return murcko
-    nodes = rdScaffoldNetwork.CreateScaffoldNetwork([mol], _network_settings()).nodes
-    return min((str(node) for node in nodes), key=_preference)
+    if _PLAIN.fullmatch(murcko) and murcko_scaffold(mol) == murcko:
+        nodes = _closest_nodes(mol)
+    else:
+        nodes = {str(node) for node in rdScaffoldNetwork.CreateScaffoldNetwork([mol], _network_settings()).nodes}
+    return nodes.pop() if len(nodes) == 1 else min(nodes or {murcko}, key=_preference)
+
+
+def _closest_nodes(mol: Chem.Mol) -> set[str]:
+    """Return those nodes of the scaffold network whose number of rings is closest to three.
+
+    RDKit's network breaks, one after the other, single bonds between a ring atom and an atom outside that ring and
+    keeps the ring atom's side. Any order of breaks leaves a connected set of atoms, so sets of atoms (as the bits of
+    an int) are all that is followed here, none is broken further once it has three rings, and only the best become
+    molecules: three times as fast.
+    """
+    whole = (1 << mol.GetNumAtoms()) - 1
+    rings = [sum(1 << atom for atom in ring) for ring in mol.GetRingInfo().AtomRings()]
+    cuts = mol.GetSubstructMatches(_CUT, uniquify=False, maxMatches=10_000)
+    bonds = [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in mol.GetBonds()]
+    sides = [((1 << ring_atom) | (1 << other), _side(bonds, ring_atom, other)) for ring_atom, other in cuts]
+    n_rings = {whole: len(rings)}
+    to_break = [whole]
+    while to_break:
+        part = to_break.pop()
+        for ends, side in sides:
+            smaller = part & side
+            if part & ends == ends and smaller not in n_rings:
+                n_rings[smaller] = sum(ring & smaller == ring for ring in rings)
+                if n_rings[smaller] > _TARGET_RINGS:
+                    to_break.append(smaller)
+    closest = min(abs(n - _TARGET_RINGS) for n in n_rings.values())
+    return {_smiles_of(mol, part, cuts) for part, n in n_rings.items() if abs(n - _TARGET_RINGS) == closest}
+
+
+def _side(bonds: list[tuple[int, int]], ring_atom: int, other: int) -> int:
+    """Return the atoms on the ring atom's side of a bond that is in no ring."""
+    found, before = 1 << ring_atom, 0
+    while found != before:
+        before = found
+        for begin, end in bonds:
+            if (found >> begin ^ found >> end) & 1 and {begin, end} != {ring_atom, other}:
+                found |= 1 << begin | 1 << end
+    return found
+
+
+def _smiles_of(mol: Chem.Mol, part: int, cuts: tuple[tuple[int, int], ...]) -> str:
+    kept = Chem.RWMol(mol)
+    for ring_atom, other in cuts:
+        atom = kept.GetAtomWithIdx(ring_atom)
+        if part >> ring_atom & 1 and not part >> other & 1 and atom.GetIsAromatic() and atom.GetAtomicNum() != _CARBON:
+            atom.SetNoImplicit(True)  # noqa: FBT003 - RDKit takes no keywords here
+            atom.SetNumExplicitHs(1)
+    kept.BeginBatchEdit()
+    for index in range(mol.GetNumAtoms()):
+        if not part >> index & 1:
+            kept.RemoveAtom(index)
+    kept.CommitBatchEdit()
+    Chem.SanitizeMol(kept)
+    return Chem.MolToSmiles(kept)
 
 
 @cache
