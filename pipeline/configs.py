@@ -1,7 +1,9 @@
 """partner.toml and aggregator.toml: what is a member's own business."""
 
 import json
+import math
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -36,12 +38,28 @@ def read_toml(path: Path, schema: type[AnySchema]) -> AnySchema:
 
 def check_table(table: dict[str, Any], schema: type[AnySchema], where: str) -> AnySchema:
     """Validate a parsed table; JSON is the way in, so that TOML arrays become tuples under strict types."""
+    strange = list(_strange(table))
+    if strange:
+        raise _refusal(where, strange)
     try:
-        return schema.model_validate_json(json.dumps(table, default=str))
+        return schema.model_validate_json(json.dumps(table))
     except ValidationError as error:
-        lines = [_describe(item) for item in error.errors(include_url=False)]
-        refused = ConfigError(f"{where}: {len(lines)} problem(s): " + "; ".join(lines))
-        raise refused from None
+        raise _refusal(where, [_describe(item) for item in error.errors(include_url=False)]) from None
+
+
+def _refusal(where: str, lines: list[str]) -> ConfigError:
+    return ConfigError(f"{where}: {len(lines)} problem(s): " + "; ".join(lines))
+
+
+def _strange(value: object, key: str = "") -> Iterator[str]:
+    """What TOML knows and JSON does not: NaN, infinities, dates. No setting is one of them, nested ones included."""
+    if isinstance(value, dict | list):
+        for name, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _strange(item, f"{key}.{name}".lstrip("."))
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield f"{key}: found {value}, expected a finite number"
+    elif not isinstance(value, str | int | float):
+        yield f"{key}: found {value}, expected a text or a number, no date or time"
 
 
 def _describe(item: Any) -> str:  # noqa: ANN401 -- pydantic's ErrorDetails, a TypedDict with free content
@@ -89,7 +107,7 @@ class MemberConfig(Schema):
     name: str = Field(min_length=1)
     plan: str
     home: str = "home"
-    exchange: str  # folder or any fsspec URL
+    exchange: str = Field(min_length=1)  # folder or any fsspec URL
     poll_s: float = Field(default=0.2, gt=0)  # seconds between two looks into the exchange
     passphrase_file: str = ""  # file whose first line unlocks the private keys; empty if they have no passphrase
     tracking: Tracking = Tracking()

@@ -11,6 +11,7 @@ from partners.trunk import TrunkLayout, trunk_layout
 from pipeline.configs import Schema, read_toml
 from pipeline.errors import ConfigError
 from secure.canonical import canonical_json, digest
+from secure.errors import ParameterMismatch
 from secure.keys import Card, card_from_fields
 from secure.parameters import SealSettings, seal_parameters
 
@@ -67,7 +68,10 @@ class Plan(Schema):
         if len(aggregators) != 1:
             raise ValueError(f"a plan has exactly one aggregator card, found {len(aggregators)}")
         self._check_partners()
-        seal_parameters(self.seal)  # raises where a sum could fail to decrypt
+        try:
+            seal_parameters(self.seal)
+        except ParameterMismatch as error:  # a sum could fail to decrypt
+            raise ValueError(f"seal: {error}") from error
         return self
 
     def _check_partners(self) -> None:
