@@ -1,0 +1,46 @@
+"""One small federation before its first round and one after its last, built once for all tests of this folder."""
+
+import copy
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipeline.home import write_json
+from tests.pipeline.federation import AGGREGATOR, Federation, run_all
+
+
+@pytest.fixture(scope="session")
+def enrolled(tmp_path_factory: pytest.TempPathFactory) -> Federation:
+    """Keys, plan, tables and the dealt secret; nobody has run yet. For reading only."""
+    return Federation(tmp_path_factory.mktemp("enrolled"))
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Federation:
+    """A federation whose members are all done, as their commands would leave it. For reading only."""
+    federation = Federation(tmp_path_factory.mktemp("finished"))
+    run_all(federation.members())
+    for name in (*federation.partners, AGGREGATOR):
+        write_json(federation.home(name).finished, {"finished": True})
+    return federation
+
+
+@pytest.fixture
+def fresh(enrolled: Federation, tmp_path: Path) -> Federation:
+    """A copy of the enrolled federation that a test may change."""
+    return moved(enrolled, tmp_path / "federation")
+
+
+@pytest.fixture
+def done(finished: Federation, tmp_path: Path) -> Federation:
+    """A copy of the finished federation that a test may change."""
+    return moved(finished, tmp_path / "federation")
+
+
+def moved(federation: Federation, folder: Path) -> Federation:
+    """The same federation in another folder: every path in it is relative."""
+    shutil.copytree(federation.folder, folder)
+    twin = copy.copy(federation)
+    twin.folder, twin.exchange, twin.plan_file = folder, folder / "exchange", folder / "plan.toml"
+    return twin
