@@ -9,7 +9,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 Advance = Callable[[int, int], None]  # (done, total)
 
-_QUARTERS = 4
+_LINE_S = 10.0  # seconds between two lines of progress where there is no terminal
+_LONG_S = 1.0  # what takes longer is worth a line at its end
 
 
 class Narrator:
@@ -30,28 +31,29 @@ class Narrator:
 
     @contextmanager
     def progress(self, label: str) -> Iterator[Advance]:
-        """Hand out a callback (done, total); draws a bar on a terminal, a line for every quarter elsewhere."""
+        """Hand out a callback (done, total); draws a bar on a terminal, a line now and then elsewhere."""
         started = time.monotonic()
         if self._console.is_terminal:
             with self._bars() as bars:
                 task = bars.add_task(label, total=None)
                 yield lambda done, total: bars.update(task, completed=done, total=total)
         else:
-            yield self._quarters(label)
-        self.say(f"{label}: done in {time.monotonic() - started:.1f} s")
+            yield self._lines(label)
+        seconds = time.monotonic() - started
+        if seconds >= _LONG_S:
+            self.say(f"{label}: done in {seconds:.1f} s")
 
     def _bars(self) -> Progress:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         return Progress(*columns, console=self._console, transient=True)
 
-    def _quarters(self, label: str) -> Advance:
-        told = 0
+    def _lines(self, label: str) -> Advance:
+        told = time.monotonic()
 
         def advance(done: int, total: int) -> None:
             nonlocal told
-            quarter = _QUARTERS * done // max(total, 1)
-            if told < quarter < _QUARTERS:
-                told = quarter
+            if time.monotonic() - told >= _LINE_S and done < total:
+                told = time.monotonic()
                 self.say(f"{label}: {done} of {total}")
 
         return advance

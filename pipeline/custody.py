@@ -16,6 +16,7 @@ from secure.parameters import seal_parameters
 def new_keys(name: str, role: str, home: Path, passphrase_file: Path | None) -> str:
     """Make a member's private keys in HOME/keys and return its card's text; existing keys are never replaced."""
     keys = PrivateKeys.generate(name, cast(Literal["partner", "aggregator"], role))
+    Home(home).make()
     folder = Home(home).keys
     keys.save(folder, read_passphrase(passphrase_file))
     card = keys.card().to_text()

@@ -70,7 +70,7 @@ def _claim(folder: Path, options: Options) -> None:
 def _build(folder: Path, options: Options, partners: list[str]) -> None:
     """Data, keys, plan, configurations, the dealt secret: each made once, in the order a consortium would."""
     if not (folder / "data.json").exists():
-        _make_data(folder, options, partners)
+        _make_data(folder / "tables", options, partners)
         write_json(folder / "data.json", {"made": True})
     cards = [_card(folder / name, name, "partner") for name in partners]
     cards.append(_card(folder / AGGREGATOR, AGGREGATOR, "aggregator"))
@@ -79,7 +79,7 @@ def _build(folder: Path, options: Options, partners: list[str]) -> None:
         plan = plan_toml(secrets.token_hex(16), options.seed, options.n_rounds, partners, cards)
         write_atomically(plan_file, plan.encode())
     for name in partners:
-        _write_once(folder / name / "partner.toml", partner_toml(name, options.seed, _tables(folder / name)))
+        _write_once(folder / name / "partner.toml", partner_toml(name, options.seed, _tables(folder / "tables" / name)))
     _write_once(folder / AGGREGATOR / "aggregator.toml", aggregator_toml(AGGREGATOR))
     deal(plan_file, folder / partners[0] / "home", None, structure_seed=_structure_seed(options.seed))
 
@@ -114,7 +114,8 @@ def _copy_partner_folders(source: Path, folder: Path, partners: list[str]) -> No
 
 
 def _tables(folder: Path) -> dict[str, str]:
-    return {table: next(iter(sorted(folder.glob(f"{table}.*")))).name for table in _TABLES}
+    found = {table: next(iter(sorted(folder.glob(f"{table}.*")))) for table in _TABLES}
+    return {table: f"../tables/{path.parent.name}/{path.name}" for table, path in found.items()}
 
 
 def _card(folder: Path, name: str, role: str) -> str:
@@ -135,6 +136,7 @@ def _print_where_next(folder: Path, partner: str) -> None:
         f"\nLook around: {folder}\n"
         f"  plan.toml                 what the partners agreed on\n"
         f"  {partner}/partner.toml          a partner's own settings; {partner}/home is its state\n"
+        f"  tables/                   the partners' T0, T1 and T2 (at a real partner: wherever it keeps them)\n"
         f"  exchange/                 all that members ever showed each other: signed notes and sealed files\n"
         f"  hocket inspect {folder}/exchange/round-0001/attempt-01/update.{partner}.arrow\n"
         f"  hocket report {folder}/{partner}/partner.toml\n"

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -118,6 +119,10 @@ class Home:
         """State at the start of a round; that of the round after the last is the final model."""
         return self.round(round_no) / "start.safetensors"
 
+    def remove_round(self, round_no: int) -> None:
+        """Remove the folder of a round of which nothing is needed any more."""
+        shutil.rmtree(self.round(round_no), ignore_errors=True)
+
     def rounds_started(self) -> list[int]:
         """Rounds whose start is on disk."""
         return [int(path.parent.name.removeprefix("round-")) for path in self.folder.glob("rounds/*/start.safetensors")]
@@ -138,6 +143,10 @@ class Home:
         """A message of this member's own, as it was or will be posted."""
         return self.folder / "outbox" / path
 
+    def make(self) -> None:
+        """Make the folder, for nobody but its owner: it will hold keys, labels and structures."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Hold the home for this process; the lock goes with the process, however it ends.
@@ -145,7 +154,7 @@ class Home:
         Raises HomeInUse while another process holds it.
         """
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.make()
             handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise ConfigError(f"{self.folder}: the home cannot be used: {error.strerror}") from error

@@ -19,7 +19,8 @@ from pipeline.errors import NotYet
 from pipeline.home import Home, write_json
 
 METRICS = ("average_precision", "roc_auc")
-_SHORT = {"average_precision": "mean AP", "roc_auc": "mean AUC-ROC"}
+_SHORT = {"average_precision": "AP", "roc_auc": "AUC-ROC"}
+_WIDTH = 100  # columns of a report that goes into a file
 _SMALL = 5  # counts below this stay out of the shareable summary
 
 
@@ -95,34 +96,33 @@ def _number(value: float | None) -> float:
 
 def print_report(reports: Sequence[dict[str, Any]]) -> None:
     """Print the table of one or several partners to stdout."""
-    table = Table(title="Local only against federated, on the test fold", title_justify="left")
+    table = Table(title="Local only against federated, test fold, mean over tasks", title_justify="left")
     table.add_column("partner")
-    table.add_column("tasks judged", justify="right")
-    for metric in METRICS:
-        table.add_column(f"{_SHORT[metric]}\nlocal", justify="right")
-        table.add_column("\nfederated", justify="right")
-        table.add_column("\nchange [95 % interval]", justify="right")
-    table.add_column("tasks better\nby AP", justify="right")
-    table.add_column("\nworse", justify="right")
+    for column in ("tasks", "metric", "local", "federated", "change [95 % interval]", "better", "worse"):
+        table.add_column(column, justify="left" if column == "metric" else "right")
     for report in reports:
-        table.add_row(*_cells(report))
+        for row in _rows(report):
+            table.add_row(*row)
+        table.add_section()
     console = Console()
-    console.print(table, width=max(console.width, 130) if not console.is_terminal else None)
+    if not console.is_terminal:
+        console = Console(width=_WIDTH)
+    console.print(table)
 
 
-def _cells(report: dict[str, Any]) -> list[str]:
+def _rows(report: dict[str, Any]) -> list[list[str]]:
+    """A line per metric; who it is stands on the first."""
     summary = report["summary"]
-    cells = [report["partner"], f"{summary['n_judged']} of {summary['n_tasks']}"]
+    who = [report["partner"], f"{summary['n_judged']} of {summary['n_tasks']}"]
+    rows = []
     for metric in METRICS:
         found = summary[metric]
         if found is None:
-            cells += ["-", "-", "-"]
+            rows.append([*who, _SHORT[metric], *["-"] * 5])
         else:
             low, high = found["interval_95"]
-            cells += [
-                f"{found['local']:.4f}",
-                f"{found['federated']:.4f}",
-                f"{found['change']:+.4f} [{low:+.4f}, {high:+.4f}]",
-            ]
-    by_precision = summary["average_precision"] or {"n_better": 0, "n_worse": 0}
-    return [*cells, str(by_precision["n_better"]), str(by_precision["n_worse"])]
+            change = f"{found['change']:+.4f} [{low:+.4f}, {high:+.4f}]"
+            means = [f"{found['local']:.4f}", f"{found['federated']:.4f}"]
+            rows.append([*who, _SHORT[metric], *means, change, str(found["n_better"]), str(found["n_worse"])])
+        who = ["", ""]
+    return rows

@@ -314,6 +314,7 @@ class Rounds:
         self.home.inbox(self._theirs("sum").payload).unlink(missing_ok=True)
         self._forget_attempt()
         self.home.start_file(self._round_no).unlink(missing_ok=True)
+        self.home.remove_round(self._round_no)
 
     def _forget_attempt(self) -> None:
         for file in (self._trained_file, self._trained_file.with_name("update.unposted")):

@@ -140,16 +140,19 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
         raise BadManifest(f"{where}: not a manifest, version 1")
     if not isinstance(fields["kind"], str) or fields["kind"] not in BODIES:
         raise BadManifest(f"{where}: kind, expected one of {', '.join(BODIES)}")
-    return Manifest(
-        kind=fields["kind"],
-        plan=_text(fields["plan"]),
-        round=_count(fields["round"], f"{where}: round"),
-        attempt=_count(fields["attempt"], f"{where}: attempt"),
-        sender=_text(fields["sender"]),
-        body=check_body(fields["kind"], fields["body"], where),
-        payload=_payload(fields["payload"], where),
-        signature=from_base64(fields["signature"], SIGNATURE_BYTES, f"{where}: signature", BadManifest),
-    )
+    try:
+        return Manifest(
+            kind=fields["kind"],
+            plan=_text(fields["plan"]),
+            round=_count(fields["round"], f"{where}: round"),
+            attempt=_count(fields["attempt"], f"{where}: attempt"),
+            sender=_text(fields["sender"]),
+            body=check_body(fields["kind"], fields["body"], where),
+            payload=_payload(fields["payload"], where),
+            signature=from_base64(fields["signature"], SIGNATURE_BYTES, f"{where}: signature", BadManifest),
+        )
+    except BadManifest as error:
+        raise BadManifest(str(error) if where in str(error) else f"{where}: {error}") from None
 
 
 def manifest_digest(data: bytes) -> str:
