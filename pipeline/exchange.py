@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import ExchangeConflict, ExchangeError
 
@@ -20,7 +21,7 @@ class Exchange:
         except (ValueError, ImportError) as error:
             raise ExchangeError(f"{url}: not a place that fsspec can open: {error}") from error
         self._root = str(root).rstrip("/")
-        self._local = "file" in self._fs.protocol or "local" in self._fs.protocol
+        self._local = isinstance(self._fs, LocalFileSystem)
 
     def where(self, path: str) -> str:
         """The file as a person would name it."""
@@ -44,7 +45,7 @@ class Exchange:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{target.name}.part")
         try:
-            self._fs.get_file(f"{self._root}/{path}", str(temporary))
+            self._copy(path, temporary)
             temporary.replace(target)
         except FileNotFoundError:
             return False
@@ -53,6 +54,12 @@ class Exchange:
         finally:
             temporary.unlink(missing_ok=True)
         return True
+
+    def _copy(self, path: str, target: Path) -> None:
+        self._fs.get_file(f"{self._root}/{path}", str(target))
+        if target.is_dir():  # fsspec copies a folder as an empty folder
+            target.rmdir()
+            raise IsADirectoryError("found a folder, expected a file")
 
     def send(self, source: Path, path: str) -> None:
         """Post a file under its final name, once; posting the same file again changes nothing.
@@ -73,14 +80,19 @@ class Exchange:
             raise ExchangeError(f"{self.where(path)}: cannot be written: {error}") from error
 
     def list_files(self) -> list[str]:
-        """Relative paths of all files, sorted."""
+        """Relative paths of all files, sorted.
+
+        Raises ExchangeError when the storage fails, or where the exchange is a file.
+        """
         try:
             found = self._fs.find(self._root)
         except FileNotFoundError:
             return []
         except OSError as error:
             raise ExchangeError(f"{self.url}: cannot be listed: {error}") from error
-        paths = (str(path).removeprefix(self._root).lstrip("/") for path in found)
+        paths = [str(path).removeprefix(self._root).lstrip("/") for path in found]
+        if "" in paths:
+            raise ExchangeError(f"{self.url}: found a file, expected a folder")
         return sorted(path for path in paths if not path.rsplit("/", 1)[-1].startswith("."))
 
     def _send_to_folder(self, source: Path, target: str) -> None:
