@@ -48,19 +48,15 @@ def write_secret(path: Path, secret: bytes) -> None:
 def read_secret(path: Path) -> bytes:
     """Read a file of mode 0600; raises BadKeyFile if others could read it, or if it is no plain small file."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe must not make us wait
     except OSError as error:
         raise BadKeyFile(f"{path}: cannot be opened ({error.strerror}), expected a file with secrets") from error
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_SECRET_BYTES:
-            raise BadKeyFile(f"{path}: not a plain file of at most {MAX_SECRET_BYTES} bytes")
-        if status.st_mode & _GROUP_AND_OTHERS:
-            found = stat.S_IMODE(status.st_mode)
-            refused = BadKeyFile(f"{path}: has mode {found:04o}, expected 0600: group or others can read it")
-            refused.add_note(f"chmod 600 {path}  -- and make new keys if somebody may have read them")
-            raise refused
-        return file.read()
+    try:
+        _check_private(path, os.fstat(descriptor))
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
 
 
 def make_private_folder(folder: Path) -> None:
@@ -69,6 +65,16 @@ def make_private_folder(folder: Path) -> None:
     found = stat.S_IMODE(folder.stat().st_mode)
     if found & (stat.S_IWGRP | stat.S_IWOTH):
         raise BadKeyFile(f"{folder}: has mode {found:04o}, expected 0700: others can replace files in it")
+
+
+def _check_private(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_SECRET_BYTES:
+        raise BadKeyFile(f"{path}: not a plain file of at most {MAX_SECRET_BYTES} bytes")
+    if status.st_mode & _GROUP_AND_OTHERS:
+        found = stat.S_IMODE(status.st_mode)
+        refused = BadKeyFile(f"{path}: has mode {found:04o}, expected 0600: group or others can read it")
+        refused.add_note(f"chmod 600 {path}  -- and make new keys if somebody may have read them")
+        raise refused
 
 
 def _temporary(path: Path) -> Path:

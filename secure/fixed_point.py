@@ -45,7 +45,8 @@ def make_grid(slices: Sequence[slice], bounds: np.ndarray, parameters: SealParam
     checked = np.asarray(bounds, dtype=np.float64)
     if checked.shape != (len(slices),) or not (np.isfinite(checked) & (checked > 0)).all():
         raise UpdateOutOfRange(f"bounds: shape {checked.shape}, expected {len(slices)} finite positive numbers")
-    steps = (checked / parameters.limit).astype(np.float32)
+    with np.errstate(over="ignore"):
+        steps = (checked / parameters.limit).astype(np.float32)
     if not (np.isfinite(steps) & (steps >= np.finfo(np.float32).tiny)).all():
         raise UpdateOutOfRange("bounds: too small or too large for float32 steps")
     return Grid(tuple(slices), steps, parameters.limit)
@@ -60,12 +61,13 @@ def quantise(
     Returns the integers (m,) float32 in [-limit, limit], the residual target - integers * step (m,) float32, and the
     number of clipped values. Raises UpdateOutOfRange for NaN or infinity.
     """
-    values = np.empty_like(target)
-    pieces = grid.tensors(start, start + target.size)
-    for piece, step in pieces:
-        np.divide(target[piece], step, out=values[piece])
-    # NaN and infinity survive this sum, and nothing in float64 overflows from float32 values
-    if not np.isfinite(values.sum(dtype=np.float64)):
+    values, pieces = np.empty_like(target), grid.tensors(start, start + target.size)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for piece, step in pieces:
+            np.divide(target[piece], step, out=values[piece])
+        # NaN and infinity survive this sum, and nothing in float64 overflows from float32 values
+        is_finite = np.isfinite(values.sum(dtype=np.float64))
+    if not is_finite:
         raise UpdateOutOfRange(f"parameters {start} to {start + target.size}: NaN, infinity, or far beyond the bound")
     below = np.floor(values)
     values -= below  # exact, so that the comparison rounds up with exactly this probability

@@ -1,8 +1,6 @@
 """Say what a file of hocket's is, without a key; nothing secret is shown, and nothing is proved."""
 
 import json
-import os
-import stat
 from pathlib import Path
 
 from secure import locked, pairing
@@ -23,15 +21,14 @@ def inspect_file(path: Path) -> dict[str, object]:
 
     Raises UnknownFile for what is no file of this folder, and the error of its kind for a damaged one.
     """
+    if not path.is_file():
+        raise UnknownFile(f"{path.name}: not a plain file")
     try:
         with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise UnknownFile(f"{path.name}: not a plain file")
-            start = file.read(MAX_BYTES)
+            start, size = file.read(MAX_BYTES), path.stat().st_size
     except OSError as error:
         raise UnknownFile(f"{path.name}: cannot be read ({error.strerror})") from error
-    return {**_describe(path, start), "size": status.st_size}
+    return {**_describe(path, start), "size": size}
 
 
 def _describe(path: Path, start: bytes) -> dict[str, object]:

@@ -54,7 +54,19 @@ def test_refused_depth():
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"{", b'{"a":1 }', b'{"b":1,"a":2}', b'{"a":1,"a":1}', b"[NaN]", b"1e2", b'"\\u0041"', b"\xff", b"[1]\n", b"-0"],
+    [
+        b"",
+        b"{",
+        b'{"a":1 }',
+        b'{"b":1,"a":2}',
+        b'{"a":1,"a":1}',
+        b"[NaN]",
+        b"1e2",
+        b'"\\u0041"',
+        b"\xff",
+        b"[1]\n",
+        b"-0",
+    ],
 )
 def test_refused_spellings(data):
     """Every other spelling is refused: spaces, order, repeats, escapes, NaN, broken UTF-8."""

@@ -1,7 +1,6 @@
 """Group secret, pairing and their envelopes."""
 
 import json
-import os
 import pickle
 import stat
 
@@ -80,7 +79,9 @@ def test_deal_for_another_plan_custodian_or_kind(deal, pairing, keys, parameters
         open_pair_seed(deal, PLAN, "ash", keys["birch"])
 
 
-@pytest.mark.parametrize("change", [{"plan": OTHER_PLAN}, {"sender": "birch"}, {"group": digest(b"x")}, {"group": None}])
+@pytest.mark.parametrize(
+    "change", [{"plan": OTHER_PLAN}, {"sender": "birch"}, {"group": digest(b"x")}, {"group": None}]
+)
 def test_relabelled_envelopes_do_not_open(deal, keys, parameters, change):
     """Plan, custodian and group digest are bound into every envelope."""
     document = json.loads(deal) | change
@@ -146,7 +147,7 @@ def test_secret_other_than_announced_is_refused(secret, keys, parameters):
     cards = [key.card() for key in keys.values()]
 
     class Lying(GroupSecret):
-        def digest(self):
+        def digest(self) -> str:
             return other.digest()
 
     lie = Lying.from_bytes(secret.to_bytes(), parameters)
@@ -165,7 +166,7 @@ def test_group_secret_file(secret, parameters, tmp_path):
     path.chmod(0o644)
     with pytest.raises(BadKeyFile):
         GroupSecret.load(path, parameters)
-    assert os.listdir(tmp_path) == ["group.secret"]
+    assert [file.name for file in tmp_path.iterdir()] == ["group.secret"]
 
 
 def test_damaged_group_secret_is_refused(secret, parameters):

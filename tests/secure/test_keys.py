@@ -1,7 +1,6 @@
 """Cards and private keys."""
 
 import dataclasses
-import os
 import pickle
 import stat
 import tomllib
@@ -10,7 +9,15 @@ import pytest
 
 from secure.encoding import to_base64
 from secure.errors import BadCard, BadKeyFile, BadSignature, KeyFileExists, WrongKey, WrongPassphrase
-from secure.keys import AGREEMENT_BYTES, KEY_FILE, PrivateKeys, card_fields, card_from_fields, load_private_keys, parse_card
+from secure.keys import (
+    AGREEMENT_BYTES,
+    KEY_FILE,
+    PrivateKeys,
+    card_fields,
+    card_from_fields,
+    load_private_keys,
+    parse_card,
+)
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +119,7 @@ def test_save_and_load(partner, tmp_path, passphrase):
     path = partner.save(tmp_path / "keys", passphrase)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-    assert os.listdir(path.parent) == [KEY_FILE]
+    assert [file.name for file in path.parent.iterdir()] == [KEY_FILE]
     assert load_private_keys(tmp_path / "keys", passphrase, partner.card()).card() == partner.card()
 
 
@@ -129,7 +136,7 @@ def test_keys_are_never_overwritten(partner, tmp_path):
     with pytest.raises(KeyFileExists):
         PrivateKeys.generate("ash", "partner").save(tmp_path)
     assert path.read_bytes() == before
-    assert os.listdir(tmp_path) == [KEY_FILE]
+    assert [file.name for file in tmp_path.iterdir()] == [KEY_FILE]
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o601, 0o666])

@@ -1,0 +1,111 @@
+"""Every file says what it is, without a key and without a secret."""
+
+import json
+
+import numpy as np
+import pytest
+
+from secure.encoding import to_base64
+from secure.errors import BadCard, BadContainer, BadEnvelope, BadManifest, UnknownFile
+from secure.group import deal_group_secret
+from secure.inspect import inspect_file
+from secure.messages import sign_manifest
+from secure.pairing import PairSeeds, seal_pair_seeds
+
+
+@pytest.fixture(scope="module")
+def files(trio, tmp_path_factory):
+    """One file of every kind, by what it is."""
+    folder, cards = tmp_path_factory.mktemp("files"), [trio.cards[name] for name in trio.partners]
+    seeds = PairSeeds.generate("ash", ["birch", "cedar"])
+    ready = {"trunk": trio.plan, "preparation": trio.plan}
+    contents = {
+        "card": trio.cards["ash"].to_text().encode(),
+        "manifest: ready": sign_manifest(
+            trio.keys["ash"], kind="ready", plan=trio.plan, round_no=1, attempt=0, body=ready
+        ),
+        "payload: hocket.deal": deal_group_secret(trio.group, trio.plan, "ash", cards),
+        "payload: hocket.pairing": seal_pair_seeds(seeds, trio.plan, "ash", cards),
+    }
+    found = {}
+    for number, (what, content) in enumerate(contents.items()):
+        found[what] = folder / str(number)
+        found[what].write_bytes(content)
+    trio.group.save(folder / "group")
+    seeds.save(folder / "seeds")
+    found |= {"group secret": folder / "group", "pair seeds": folder / "seeds"}
+    found["private keys"] = trio.keys["ash"].save(folder / "home", "passphrase")
+    updates = trio.seal_all(folder, dict.fromkeys(trio.partners, np.zeros(100, np.float32)))
+    trio.add(updates, folder / "sum")
+    return found | {"hocket.sealed-update": updates[0], "hocket.sealed-sum": folder / "sum"}
+
+
+def test_every_kind_is_recognised(files):
+    """Each file says what it is, and its size; the answer is JSON."""
+    for what, path in files.items():
+        described = inspect_file(path)
+        assert described["what"] == what
+        assert described["size"] == path.stat().st_size
+        json.dumps(described)
+
+
+def test_details(files):
+    """Public fields are shown."""
+    assert inspect_file(files["hocket.sealed-sum"])["members"] == ["ash", "birch", "cedar"]
+    assert inspect_file(files["payload: hocket.deal"])["envelopes"] == ["ash", "birch", "cedar"]
+    assert inspect_file(files["pair seeds"])["others"] == ["birch", "cedar"]
+    assert inspect_file(files["private keys"])["passphrase"] is True
+    assert inspect_file(files["manifest: ready"])["sender"] == "ash"
+
+
+def test_no_secret_is_shown(files, trio):
+    """Files with secrets show that they are hidden, and nothing of them."""
+    for what in ("group secret", "pair seeds", "private keys"):
+        text = str(inspect_file(files[what]))
+        assert "hidden" in text
+        for secret in (trio.group.tag_seed, trio.group.structure_seed):
+            assert secret.hex() not in text
+            assert to_base64(secret) not in text
+    seeds = PairSeeds.load(files["pair seeds"])
+    assert to_base64(seeds.for_partner("birch")) not in str(inspect_file(files["pair seeds"]))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"hello", b"\x00\x01", b"{}", b"{", b"[1]", b"\xfe", b'{"format":"x"}', b"[[" * 9000]
+)
+def test_unknown_files(tmp_path, content):
+    """Any other file is UnknownFile."""
+    (tmp_path / "x").write_bytes(content)
+    with pytest.raises(UnknownFile):
+        inspect_file(tmp_path / "x")
+
+
+def test_missing_files_and_folders(tmp_path):
+    """What is no file is UnknownFile."""
+    for path in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(UnknownFile):
+            inspect_file(path)
+
+
+@pytest.mark.parametrize(
+    ("what", "error"),
+    [
+        ("card", BadCard),
+        ("manifest: ready", BadManifest),
+        ("payload: hocket.deal", BadEnvelope),
+        ("hocket.sealed-update", BadContainer),
+    ],
+)
+def test_damaged_files_have_the_error_of_their_kind(files, tmp_path, what, error):
+    """A damaged file is named for what it was meant to be."""
+    data = files[what].read_bytes()
+    damaged = (
+        data[:200]
+        if what == "hocket.sealed-update"
+        else data.replace(b'"', b' "', 1)
+        if what != "card"
+        else data + b"x = 1\n"
+    )
+    (tmp_path / "x").write_bytes(damaged)
+    with pytest.raises(error):
+        inspect_file(tmp_path / "x")
