@@ -1,0 +1,28 @@
+"""Golden structures, standardised once for all tests, and small tables to prepare."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from data_prep.settings import Chemistry, Fingerprint
+from data_prep.structures import Structures, standardise_all
+from tests.data_prep.small_tables import write_tables
+
+
+@pytest.fixture(scope="session")
+def golden(shared: Path) -> pl.DataFrame:
+    """The peer's 1,543 structures: smiles -> canonical_smiles, murcko_scaffold, fold_scaffold, fold_id, bits."""
+    return pl.read_csv(shared / "golden/tuner/structures.csv.gz")
+
+
+@pytest.fixture(scope="session")
+def standardised(golden: pl.DataFrame) -> Structures:
+    """What our code makes of them; the tautomers take half a minute, so once and in two processes."""
+    return standardise_all(golden["smiles"].to_list(), Chemistry(), Fingerprint(), workers=2)
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> tuple[Path, Path, Path]:
+    """T0, T1 and T2 of a small partner with one trainable assay."""
+    return write_tables(tmp_path / "tables")
