@@ -1,0 +1,190 @@
+"""report.json, its shareable summary and its table."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.comparison import compare
+from pipeline.errors import ExitCode, NotYet
+from pipeline.home import Home
+from pipeline.reporting import METRICS, build_report, print_report, read_report, report_file, shareable, write_report
+from tests.pipeline.federation import Federation
+
+SCORE = st.one_of(st.none(), st.floats(0, 1))
+QUICK = settings(max_examples=30, deadline=None)
+
+
+def row(number: int, local: float | None, federated: float | None) -> dict[str, Any]:
+    """One task's row."""
+    return {
+        "task_id": f"secret-task-{number}",
+        "input_assay_id": f"secret-assay-{number}",
+        "assay_type": "OTHER",
+        "threshold": 6.25,
+        "n_active": 3,
+        "n_inactive": 17,
+        "is_auxiliary": False,
+        "local": dict.fromkeys(METRICS, local),
+        "federated": dict.fromkeys(METRICS, federated),
+    }
+
+
+ROWS = st.lists(st.tuples(SCORE, SCORE), max_size=12).map(
+    lambda pairs: [row(number, *pair) for number, pair in enumerate(pairs)]
+)
+ABOUT = {
+    "partner": "P01",
+    "federation": "small",
+    "plan": "ab" * 32,
+    "trunk": "cd" * 32,
+    "n_rounds": 12,
+    "local_steps": 25,
+}
+
+
+def numbers(tree: object) -> list[object]:
+    """All counts (values of n_ keys) anywhere in a report."""
+    if isinstance(tree, dict):
+        here = [value for key, value in tree.items() if key.startswith("n_") and isinstance(value, int)]
+        return here + [found for value in tree.values() for found in numbers(value)]
+    return [found for value in tree for found in numbers(value)] if isinstance(tree, list) else []
+
+
+@QUICK
+@given(ROWS)
+def test_a_report_has_its_parts(rows: list[dict[str, Any]]):
+    """Facts, both sides, the summary and one row per task; the numbers are those of `compare`."""
+    report = build_report(ABOUT, rows, seed=5)
+    assert set(report) == {*ABOUT, "local", "federated", "summary", "tasks"}
+    assert report["tasks"] == rows
+    judged = sum(None not in (each["local"]["roc_auc"], each["federated"]["roc_auc"]) for each in rows)
+    assert report["summary"]["n_tasks"] == len(rows)
+    assert report["summary"]["n_judged"] == judged
+    rng = np.random.default_rng(5)
+    for metric in METRICS:
+        local, federated = (
+            np.array([math.nan if each[side][metric] is None else each[side][metric] for each in rows], np.float64)
+            for side in ("local", "federated")
+        )
+        expected = compare(local, federated, rng)
+        assert report["summary"][metric] == (expected.to_json() if expected else None)
+        assert report["local"][metric] == (expected.local if expected else None)
+        assert report["federated"][metric] == (expected.federated if expected else None)
+
+
+@QUICK
+@given(ROWS)
+def test_the_shareable_summary_shares_nothing_small(rows: list[dict[str, Any]]):
+    """No task row, no id of an assay or a task, no count under five; it is JSON."""
+    shared = shareable(build_report(ABOUT, rows, seed=5))
+    text = json.dumps(shared, allow_nan=False)
+    assert "secret" not in text
+    assert "tasks" not in shared
+    assert '"threshold"' not in text
+    assert '"n_active"' not in text
+    assert all(count >= 5 for count in numbers(shared))
+    assert {key: shared[key] for key in ("partner", "plan", "trunk")} == {
+        key: ABOUT[key] for key in ("partner", "plan", "trunk")
+    }
+
+
+@QUICK
+@given(st.recursive(st.integers(0, 100), lambda inner: st.dictionaries(st.sampled_from(["n_a", "n_b", "c"]), inner)))
+def test_small_counts_are_hidden_however_deep(tree: object):
+    """From five on a count stays what it is."""
+    shared = shareable({"x": tree, "tasks": []})
+    assert sorted(map(int, numbers(shared))) == sorted(n for n in map(int, numbers({"x": tree})) if n >= 5)
+
+
+def test_sharing_changes_nothing_in_the_report():
+    """The summary is a copy."""
+    report = build_report(ABOUT, [row(1, 0.5, 0.6)], seed=1)
+    before = json.dumps(report)
+    shareable(report)
+    assert json.dumps(report) == before
+
+
+def test_both_files_are_written_and_read(tmp_path: Path):
+    """report.json is what was built, summary.json what may be shared."""
+    home = Home(tmp_path)
+    report = build_report(ABOUT, [row(number, 0.5, 0.5 + number / 100) for number in range(9)], seed=1)
+    write_report(home, report)
+    assert read_report(home) == report
+    assert json.loads((home.report / "summary.json").read_text()) == shareable(report)
+
+
+def test_there_is_no_report_before_the_end(tmp_path: Path):
+    """The error says when it will be there."""
+    with pytest.raises(NotYet, match=r"report\.json: there is no report yet") as caught:
+        read_report(Home(tmp_path))
+    assert caught.value.exit_code == ExitCode.NOT_YET
+    assert any("last round" in note for note in caught.value.__notes__)
+
+
+def test_a_summary_alone_is_no_report(tmp_path: Path):
+    """report.json is written last and says that all is there."""
+    home = Home(tmp_path)
+    home.report.mkdir()
+    (home.report / "summary.json").write_text("{}")
+    with pytest.raises(NotYet):
+        read_report(home)
+
+
+def test_the_table_names_every_partner(capsys: pytest.CaptureFixture[str]):
+    """On stdout, one line each, with what could not be judged shown as such."""
+    reports = [
+        build_report(ABOUT | {"partner": name}, rows, seed=1)
+        for name, rows in {
+            "alpha": [row(number, 0.5, 0.75) for number in range(7)],
+            "beta": [row(1, None, None)],
+            "gamma": [],
+        }.items()
+    ]
+    print_report(reports)
+    out, err = capsys.readouterr()
+    lines = {name: line for name in ("alpha", "beta", "gamma") for line in out.splitlines() if name in line}
+    assert set(lines) == {"alpha", "beta", "gamma"}
+    assert all(part in lines["alpha"] for part in ("7 of 7", "0.5000", "0.7500", "+0.2500 [+0.2500, +0.2500]"))
+    assert "0 of 1" in lines["beta"]
+    assert "0 of 0" in lines["gamma"]
+    assert err == ""
+
+
+def test_a_finished_partner_has_a_true_report(finished: Federation):
+    """The report of a real run: who, which plan, a row per task, scores in [0, 1] or none."""
+    for name in finished.partners:
+        report = read_report(finished.home(name))
+        assert report["partner"] == name
+        assert report["n_rounds"] == 2
+        assert len(report["tasks"]) == report["summary"]["n_tasks"] == 6
+        assert 0 < report["summary"]["n_judged"] <= 6
+        for task in report["tasks"]:
+            assert task["input_assay_id"].startswith(name)
+            for side in ("local", "federated"):
+                assert all(score is None or 0 <= score <= 1 for score in task[side].values())
+        assert {task["is_auxiliary"] for task in report["tasks"]} == {True, False}
+        assert all(task["local"]["roc_auc"] is None for task in report["tasks"] if task["is_auxiliary"])
+
+
+def test_a_finished_partners_summary_names_no_assay(finished: Federation):
+    """The file that may be shared, as the run wrote it."""
+    for name in finished.partners:
+        text = (finished.home(name).report / "summary.json").read_text()
+        assert f"{name}-A" not in text
+        assert all(count >= 5 for count in numbers(json.loads(text)))
+
+
+def test_all_partners_report_the_same_trunk(finished: Federation):
+    """One model came out."""
+    assert len({read_report(finished.home(name))["trunk"] for name in finished.partners}) == 1
+
+
+def test_report_files_are_where_the_home_says(finished: Federation):
+    """One place."""
+    assert report_file(finished.home("P01")) == finished.folder / "P01" / "home" / "report" / "report.json"
