@@ -6,15 +6,18 @@ All signatures, payload digests, rosters, the lists of the sums, and the order; 
 import re
 import tempfile
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import Equivocation, ExchangeConflict
+from pipeline.errors import Equivocation, ExchangeConflict, ExchangeError
 from pipeline.exchange import Exchange
 from pipeline.home import MessageName
 from pipeline.mail import named_digests, text
 from pipeline.plan import Plan
+from secure.bodies import BODIES, ENROLMENT, WITH_PAYLOAD, sender_role
 from secure.errors import PayloadMismatch, WrongRoster
+from secure.keys import Card
 from secure.messages import Expected, Manifest, check_payload, manifest_digest, verify_manifest
 
 _PATH = re.compile(
@@ -43,10 +46,17 @@ class Message:
 def audit(plan: Plan, exchange: Exchange) -> list[Attempt]:
     """Check every file of the exchange; the attempts in order.
 
-    Raises secure.errors.SecureError, Equivocation or ExchangeConflict, naming the first file that is not as it must be.
+    Raises secure.errors.SecureError, Equivocation or ExchangeConflict, naming the first file that is not as it must
+    be; ExchangeError where there is nothing to check.
     """
     names = {_message_of(path, exchange): path for path in exchange.list_files()}
-    messages = {name: _verified(name, plan, exchange) for name in {name for name, _ in names} if _has(name, names)}
+    if not names:
+        raise ExchangeError(f"{exchange.url}: holds no message of a federation, is this the right place?")
+    cards, plan_digest = plan.cards, plan.digest
+    for (name, _), path in names.items():
+        _check_sender(name, cards, exchange.where(path))
+    # a payload alone is a message that is still being posted
+    messages = {name: _verified(name, cards, plan_digest, exchange) for name, is_manifest in names if is_manifest}
     attempts: dict[tuple[int, int], dict[str, dict[str, Message]]] = defaultdict(lambda: defaultdict(dict))
     for name, message in messages.items():
         if name.round_no:
@@ -59,26 +69,27 @@ def audit(plan: Plan, exchange: Exchange) -> list[Attempt]:
 def _message_of(path: str, exchange: Exchange) -> tuple[MessageName, bool]:
     """The message a file belongs to, and whether it is the manifest."""
     match = _PATH.fullmatch(path)
-    if match:
+    if match and match["kind"] in BODIES:
         name = MessageName(match["kind"], int(match["round"] or 0), int(match["attempt"] or 0), match["sender"])
-        if path in (name.manifest, name.payload):
+        allowed = (name.manifest, name.payload) if name.kind in WITH_PAYLOAD else (name.manifest,)
+        if path in allowed and (name.kind in ENROLMENT) == (name.round_no == 0):
             return name, path == name.manifest
     raise ExchangeConflict(f"{exchange.where(path)}: is no message of a federation; nothing else belongs here")
 
 
-def _has(name: MessageName, names: dict[tuple[MessageName, bool], str]) -> bool:
-    """Whether the manifest is there: a payload alone is a message that is still being posted."""
-    return (name, True) in names
-
-
-def _verified(name: MessageName, plan: Plan, exchange: Exchange) -> Message:
-    where = exchange.where(name.manifest)
-    card = plan.cards.get(name.sender)
+def _check_sender(name: MessageName, cards: Mapping[str, Card], where: str) -> None:
+    card = cards.get(name.sender)
     if card is None:
         raise ExchangeConflict(f"{where}: {name.sender} is not a member of the plan")
+    if card.role != sender_role(name.kind):
+        raise ExchangeConflict(f"{where}: a {name.kind} is sent by a {sender_role(name.kind)}, not by {name.sender}")
+
+
+def _verified(name: MessageName, cards: Mapping[str, Card], plan_digest: str, exchange: Exchange) -> Message:
+    where = exchange.where(name.manifest)
     data = exchange.read(name.manifest) or b""
-    expected = Expected(kind=name.kind, plan=plan.digest, round_no=name.round_no, attempt=name.attempt)
-    manifest = verify_manifest(data, card, expected, where)
+    expected = Expected(kind=name.kind, plan=plan_digest, round_no=name.round_no, attempt=name.attempt)
+    manifest = verify_manifest(data, cards[name.sender], expected, where)
     if manifest.payload is not None:
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / "payload"
