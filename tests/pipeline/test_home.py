@@ -20,7 +20,7 @@ from pipeline.audit import _message_of
 from pipeline.errors import ConfigError, ExchangeConflict, ExitCode, HomeInUse
 from pipeline.exchange import Exchange
 from pipeline.home import Home, MessageName, write_atomically, write_json
-from secure.bodies import BODIES, ENROLMENT
+from secure.bodies import BODIES, ENROLMENT, WITH_PAYLOAD
 
 EXCHANGE = Exchange("memory://paths")
 
@@ -249,7 +249,8 @@ NAMES = st.builds(
 def test_a_message_is_found_again_by_its_paths(name: MessageName):
     """The auditor reads back from a path exactly the message that was named."""
     assert _message_of(name.manifest, EXCHANGE) == (name, True)
-    assert _message_of(name.payload, EXCHANGE) == (name, False)
+    if name.kind in WITH_PAYLOAD:
+        assert _message_of(name.payload, EXCHANGE) == (name, False)
 
 
 @settings(max_examples=50)
