@@ -14,7 +14,7 @@ FAST = Preparation(
 """Settings that make preparing a matter of milliseconds."""
 
 RINGS = ("c1ccccc1", "c1ccncc1", "c1ccsc1", "C1CCCCC1", "c1ccc2ccccc2c1", "C1CCNCC1")
-STRUCTURES = tuple(f"{'C' * (i % 10 + 1)}O{RINGS[i % 6]}" for i in range(60))
+STRUCTURES = tuple(f"{'C' * (i // 6 + 1)}O{RINGS[i % 6]}" for i in range(60))
 
 T0 = "input_assay_id,assay_type,use_in_regression,is_binary,expert_threshold_1,direction\n"
 T1 = "input_compound_id,input_assay_id,standard_qualifier,standard_value\n"

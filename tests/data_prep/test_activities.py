@@ -4,7 +4,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_prep.activities import aggregate, credible
@@ -138,6 +138,7 @@ def test_replicate_rules(assays, values, merged):
 _VALUES = st.lists(st.tuples(st.sampled_from("<=>"), st.sampled_from([3, 4.5, 6, 7.25, 10])), min_size=1, max_size=6)
 
 
+@settings(max_examples=40, deadline=None)
 @given(_VALUES, st.sampled_from(["OTHER", "PANEL", "ADME", "NON-CATALOG-PANEL"]), st.randoms())
 def test_replicates_in_any_order(values, assay_type, random):
     """Shuffling the rows changes nothing."""
@@ -146,6 +147,7 @@ def test_replicates_in_any_order(values, assay_type, random):
     assert merge(assay(assay_type), values) == merge(assay(assay_type), shuffled)
 
 
+@settings(max_examples=40, deadline=None)
 @given(_VALUES)
 def test_direction_low_mirrors_direction_high(values):
     """Mirroring values at 6.5 and turning qualifiers round mirrors what replicates become."""

@@ -1,8 +1,10 @@
 """Keyed bits and folds, against the peer's values for its key string "melloddy"."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_prep.errors import StructureSeedError
@@ -20,7 +22,7 @@ def test_golden_bits(golden, standardised):
     """All golden structures have the peer's permuted bits."""
     places = bit_permutation(KEY, 32_000)
     starts = standardised.starts
-    found = [np.sort(places[standardised.bits[a:b]]) for a, b in zip(starts[:-1], starts[1:], strict=True)]
+    found = [np.sort(places[standardised.bits[a:b]]) for a, b in pairwise(starts)]
     assert [" ".join(map(str, bits)) for bits in found] == golden["bits"].to_list()
 
 
@@ -31,6 +33,7 @@ def test_golden_folds(golden):
     assert [scaffold_fold(KEY, s, 5) for s in (None, "c1ccccc1", "c1ccncc1")] == [3, 4, 3]
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.binary(min_size=1, max_size=64), st.integers(16, 300))
 def test_a_permutation_loses_no_bit(seed, n_bits):
     """Every key gives each bit its own place, and the same key the same places."""
@@ -39,6 +42,7 @@ def test_a_permutation_loses_no_bit(seed, n_bits):
     np.testing.assert_array_equal(places, bit_permutation(seed, n_bits))
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.binary(min_size=1), st.one_of(st.none(), st.text("CNOcn1()=#", min_size=1, max_size=40)))
 def test_folds_are_in_range(seed, scaffold):
     """A fold is one of n_folds, whatever key and scaffold, and does not depend on chance."""

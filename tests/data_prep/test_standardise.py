@@ -127,7 +127,7 @@ def test_refused_structures_have_a_reason(smiles, reason):
 def test_limits_include_their_number():
     """Exactly max_heavy_atoms and exactly max_rings are accepted, and salts do not count."""
     assert _outcome(KEEP, "C" * 100) == "C" * 100
-    assert _outcome(KEEP, "C" * 99 + "O." + "O." * 50 + "[Na+].[Cl-]") not in {"too_large"}
+    assert _outcome(KEEP, "C" * 99 + "O." + "O." * 50 + "[Na+].[Cl-]") != "too_large"
     assert _outcome(KEEP, "C1CC1" * 12) != "too_complex"
 
 

@@ -9,7 +9,7 @@ from data_prep.structures import standardise_all
 KEEP = Chemistry(tautomers="keep")
 
 
-def _by_smiles(smiles, found):
+def by_smiles(smiles, found):
     return {
         text: (
             found.smiles[i],
@@ -24,12 +24,12 @@ def _by_smiles(smiles, found):
 def test_partner_independence(golden):
     """Split at random among three, shuffled, in one process or two: each structure comes out the same."""
     smiles = [*golden["smiles"].gather_every(3), "no structure", "", "CC.[Na+]"]
-    whole = _by_smiles(smiles, standardise_all(smiles, KEEP, Fingerprint()))
+    whole = by_smiles(smiles, standardise_all(smiles, KEEP, Fingerprint()))
     rng = np.random.default_rng(3)
     order = rng.permutation(len(smiles))
     for workers, part in zip((1, 2, 1), np.array_split(order, 3), strict=True):
         mine = [smiles[i] for i in part]
-        found = _by_smiles(mine, standardise_all(mine, KEEP, Fingerprint(), workers=workers))
+        found = by_smiles(mine, standardise_all(mine, KEEP, Fingerprint(), workers=workers))
         assert found == {text: whole[text] for text in mine}
 
 

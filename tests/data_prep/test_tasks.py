@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_prep.settings import Activities
@@ -11,7 +11,7 @@ from data_prep.tasks import assay_report, judge_tasks
 from tests.data_prep.test_activities import assay
 
 
-def _candidates(*kinds):
+def candidates_of(*kinds: object):
     """Return candidate tasks (assay, type, auxiliary)."""
     return pl.DataFrame(
         [(i, a, t, x) for i, (a, t, x) in enumerate(kinds)],
@@ -25,7 +25,7 @@ def _candidates(*kinds):
     )
 
 
-def _labels(*tasks):
+def labels_of(*tasks: object):
     """Return labels: for each candidate (actives, inactives), on rows 0, 1, ..."""
     rows = []
     for candidate, (n_active, n_inactive) in enumerate(tasks):
@@ -39,7 +39,7 @@ FOLDING = np.arange(40_000) % 5
 @pytest.mark.parametrize(("counts", "trained"), [((25, 25), True), ((24, 26), False), ((26, 24), False)])
 def test_training_quorum_is_25_of_each(counts, trained):
     """25 actives and 25 inactives make a task, 24 of either do not."""
-    judged = judge_tasks(_candidates(("a", "OTHER", False)), _labels(counts), FOLDING, 5, Activities())
+    judged = judge_tasks(candidates_of(("a", "OTHER", False)), labels_of(counts), FOLDING, 5, Activities())
     assert judged["training_quorum"].to_list() == [trained]
     assert judged["task_id"].to_list() == [0 if trained else None]
 
@@ -47,14 +47,14 @@ def test_training_quorum_is_25_of_each(counts, trained):
 @pytest.mark.parametrize(("counts", "trained"), [((10, 10_000), True), ((9, 10_001), False), ((10, 9_999), False)])
 def test_auxiliary_quorum(counts, trained):
     """An auxiliary screen needs 10 actives and 10,000 inactives."""
-    judged = judge_tasks(_candidates(("a", "AUX_HTS", True)), _labels(counts), FOLDING, 5, Activities())
+    judged = judge_tasks(candidates_of(("a", "AUX_HTS", True)), labels_of(counts), FOLDING, 5, Activities())
     assert judged["training_quorum"].to_list() == [trained]
 
 
 def test_evaluation_needs_ten_of_each_in_every_fold():
     """A task is scored with 10 actives and 10 inactives in every fold; a fold without labels counts 0."""
-    candidates = _candidates(("a", "OTHER", False), ("b", "OTHER", False), ("c", "OTHER", True))
-    labels = _labels((50, 50), (49, 51), (50, 50))
+    candidates = candidates_of(("a", "OTHER", False), ("b", "OTHER", False), ("c", "OTHER", True))
+    labels = labels_of((50, 50), (49, 51), (50, 50))
     judged = judge_tasks(candidates, labels, FOLDING, 5, Activities())
     assert judged["min_fold_active"].to_list() == [10, 9, 10]
     assert judged["evaluated"].to_list() == [True, False, True]
@@ -64,13 +64,14 @@ def test_evaluation_needs_ten_of_each_in_every_fold():
     assert absent["evaluated"].to_list() == [False] * 3
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), min_size=1, max_size=12))
 def test_training_weights_sum_to_one_per_assay(tasks):
     """The trained tasks of an assay share a weight of 1, of an auxiliary screen 0.1; task ids run through them."""
     kinds = [(name, "AUX_HTS" if name == "c" else "OTHER", False) for name, _ in tasks]
     counts = [(30, 30) if trained else (3, 30) for _, trained in tasks]
     settings = Activities(aux_training_min_inactive=25)
-    judged = judge_tasks(_candidates(*kinds), _labels(*counts), FOLDING, 5, settings)
+    judged = judge_tasks(candidates_of(*kinds), labels_of(*counts), FOLDING, 5, settings)
     for name, total in judged.group_by("input_assay_id").agg(pl.col("training_weight").sum()).iter_rows():
         any_trained = any(n == name and trained for n, trained in tasks)
         assert total == pytest.approx((0.1 if name == "c" else 1.0) * any_trained)
@@ -82,7 +83,7 @@ def test_near_constant_assays_are_reported_not_dropped():
     """The report names an assay whose values do not spread, and one without values."""
     assays = pl.concat([assay(assay_id="a"), assay(assay_id="b"), assay(assay_id="c")])
     values = pl.DataFrame({"input_assay_id": ["a", "a", "b", "b"], "standard_value": [5.0, 5.0, 5.0, 6.0]})
-    tasks = judge_tasks(_candidates(("b", "OTHER", False)), _labels((30, 30)), FOLDING, 5, Activities())
+    tasks = judge_tasks(candidates_of(("b", "OTHER", False)), labels_of((30, 30)), FOLDING, 5, Activities())
     report = assay_report(assays, values, tasks, Activities())
     assert report["near_constant"].to_list() == [True, False, False]
     assert report["n_values"].to_list() == [2, 2, 0]

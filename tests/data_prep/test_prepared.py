@@ -1,0 +1,112 @@
+"""Reading a prepared folder: every way to be incomplete, changed or inconsistent is refused."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from data_prep.errors import PreparedError
+from data_prep.prepare import prepare
+from data_prep.prepared import Prepared, is_intact, manifest_of, read_prepared
+from tests.data_prep.small_tables import FAST, SEED
+
+
+@pytest.fixture
+def folder(tables, tmp_path) -> Path:
+    return prepare(*tables, FAST, SEED, tmp_path)
+
+
+def _sign_again(folder: Path) -> None:
+    """Make the manifest fit the changed files, as a careless editor would not."""
+    facts = json.loads((folder / "manifest.json").read_text())
+    kept = {key: value for key, value in facts.items() if key not in {"kind", "format", "files"}}
+    (folder / "manifest.json").write_bytes(manifest_of(folder, kept))
+
+
+FILES = [
+    *("x.npz", "y_class.npz", "folding.npy", "cls_weights.csv", "tasks.parquet"),
+    *("assays.parquet", "compounds.parquet", "rejected.parquet"),
+]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_changed_or_missing_file_is_refused(folder, name):
+    """One flipped byte, a cut end or a missing file is named."""
+    content = (folder / name).read_bytes()
+    middle = len(content) // 2
+    for damaged in (content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :], content[:-1]):
+        (folder / name).write_bytes(damaged)
+        with pytest.raises(PreparedError, match=f"{name}: found other content"):
+            read_prepared(folder)
+        assert not is_intact(folder)
+    (folder / name).unlink()
+    with pytest.raises(PreparedError, match=f"{name}: cannot be read"):
+        read_prepared(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "no readable manifest"),
+        (b"[]", "expected kind"),
+        (b'{"kind": "other"}', "expected kind"),
+        (b'{"kind": "hocket prepared", "format": 99}', "found format 99, expected format 1"),
+        (b'{"kind": "hocket prepared", "format": 1}', "another list of files"),
+        (b'{"kind": "hocket prepared", "format": 1, "files": {}}', "another list of files"),
+    ],
+)
+def test_a_wrong_manifest_is_refused(folder, content, message):
+    """A manifest that is empty, of another kind, of another format or without its files is refused."""
+    (folder / "manifest.json").write_bytes(content)
+    with pytest.raises(PreparedError, match=message):
+        read_prepared(folder)
+
+
+def test_no_folder_is_refused(tmp_path):
+    """A folder that is not there is no prepared folder."""
+    with pytest.raises(PreparedError, match="expected a prepared folder"):
+        read_prepared(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("folding.npy", lambda found: found.folding[:-1], "folding.npy: found shape"),
+        ("folding.npy", lambda found: found.folding + 5, "folding.npy: found a fold out of range"),
+        ("y_class.npz", lambda found: found.y[:-1], "y_class.npz: found shape"),
+        ("y_class.npz", lambda found: found.y * 2, "y_class.npz: found other values"),
+        ("y_class.npz", lambda found: abs(found.y), "tasks.parquet: found other label counts"),
+        ("x.npz", lambda found: found.x * 2, "x.npz: found other values"),
+    ],
+)
+def test_files_that_do_not_fit_together_are_refused(folder, name, change, message):
+    """Shapes, folds, labels and counts must agree even where the digests do."""
+    changed = change(read_prepared(folder))
+    np.save(folder / name, changed) if name.endswith(".npy") else sparse.save_npz(folder / name, changed)
+    _sign_again(folder)
+    with pytest.raises(PreparedError, match=message):
+        read_prepared(folder)
+
+
+def test_types_and_shapes(folder):
+    """Matrices x and y are float32 CSR, folds int64, tasks by number."""
+    found = read_prepared(folder)
+    assert isinstance(found, Prepared)
+    assert (found.x.dtype, found.y.dtype, found.folding.dtype) == (np.float32, np.float32, np.int64)
+    assert found.x.format == found.y.format == "csr"
+    assert [task.task_id for task in found.tasks] == list(range(found.y.shape[1]))
+    assert found.manifest["settings"]["fingerprint"] == {"radius": 3, "n_bits": 1024}
+
+
+def test_reading_needs_no_rdkit(folder):
+    """A process that reads a prepared folder never imports RDKit."""
+    code = (
+        "import pathlib, sys; from data_prep.prepared import read_prepared; "
+        "read_prepared(pathlib.Path(sys.argv[1])); sys.exit('rdkit' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(folder)], cwd=Path(__file__).parents[2], check=False)
+    assert done.returncode == 0
