@@ -8,17 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.configs import AggregatorConfig
 from pipeline.console import Narrator
-from pipeline.errors import ConfigError, Diverged, NotYet
-from pipeline.exchange import open_exchange
-from pipeline.home import Home, MessageName
+from pipeline.errors import Diverged, NotYet
+from pipeline.home import MessageName
 from pipeline.mail import Mail, named_digests, roster_of, text
-from pipeline.plan import Plan, read_plan
 from pipeline.records import Record, write_record
 from secure.add import add_updates
 from secure.errors import WrongRoster
-from secure.keys import load_private_keys
 from secure.messages import Manifest
 from secure.parameters import seal_parameters
 from secure.roster import Roster
@@ -35,8 +31,8 @@ class Position:
 class AggregatorRun:
     """The aggregator's step machine; its state is the outbox and the inbox in its home."""
 
-    def __init__(self, plan: Plan, mail: Mail, narrator: Narrator, clock: Callable[[], float] = time.time) -> None:
-        self.plan = plan
+    def __init__(self, mail: Mail, narrator: Narrator, clock: Callable[[], float] = time.time) -> None:
+        self.plan = plan = mail.plan
         self.mail = mail
         self.home = mail.home
         self._tell = narrator
@@ -170,18 +166,3 @@ class AggregatorRun:
         for name in self.plan.partner_names:
             self.home.inbox(self._name("update", name).payload).unlink(missing_ok=True)
         self.home.outbox(self._name("sum").payload).unlink(missing_ok=True)
-
-
-def open_aggregator(config: AggregatorConfig, narrator: Narrator) -> AggregatorRun:
-    """Read plan and keys and open the exchange.
-
-    Raises ConfigError where the configuration does not fit the plan, secure.errors.WrongKey for another's keys.
-    """
-    plan = read_plan(config.plan_file)
-    if config.name != plan.aggregator_name:
-        raise ConfigError(f"{config.plan_file}: the plan's aggregator is {plan.aggregator_name}, not {config.name}")
-    home = Home(config.home_folder)
-    keys = load_private_keys(home.keys, config.passphrase())
-    keys.expect_card(plan.cards[config.name], str(home.keys))
-    mail = Mail(plan, keys, home, open_exchange(config.exchange_url))
-    return AggregatorRun(plan, mail, narrator)

@@ -13,7 +13,7 @@ from pipeline.enrolment import Enrolment, enrol
 from pipeline.home import Home
 from pipeline.judging import task_rows
 from pipeline.mail import Mail
-from pipeline.preparation import open_mail, preparation_digest, prepared_matrices, training_set
+from pipeline.preparation import preparation_digest, prepared_matrices, training_set
 from pipeline.records import Record, write_record
 from pipeline.reporting import build_report, report_file, write_report
 from pipeline.rounds import Own, Rounds
@@ -102,8 +102,3 @@ class PartnerRun:
             "n_rounds": plan.rounds.n_rounds,
             "local_steps": plan.rounds.local_steps,
         }
-
-
-def open_partner(config: PartnerConfig, narrator: Narrator) -> PartnerRun:
-    """Read plan and keys and open the exchange; see `open_mail` for what is refused."""
-    return PartnerRun(config, open_mail(config), narrator)

@@ -13,27 +13,11 @@ from partners.training_set import TrainingSet
 from pipeline.configs import PartnerConfig
 from pipeline.console import Narrator
 from pipeline.enrolment import obtain_group_secret
-from pipeline.errors import ConfigError
-from pipeline.exchange import open_exchange
 from pipeline.home import Home
-from pipeline.mail import Mail
+from pipeline.opening import open_partner_mail
 from pipeline.plan import Plan, read_plan
 from secure.group import GroupSecret
-from secure.keys import load_private_keys
 from secure.parameters import seal_parameters
-
-
-def open_mail(config: PartnerConfig) -> Mail:
-    """Read a partner's plan and keys and open its exchange.
-
-    Raises ConfigError for a partner that is not in the plan, secure.errors.WrongKey for another's keys.
-    """
-    plan = read_plan(config.plan_file)
-    if config.name not in plan.partner_names:
-        raise ConfigError(f"{config.plan_file}: {config.name} is not one of the partners {plan.partner_names}")
-    keys = load_private_keys(Home(config.home_folder).keys, config.passphrase())
-    keys.expect_card(plan.cards[config.name], str(Home(config.home_folder).keys))
-    return Mail(plan, keys, Home(config.home_folder), open_exchange(config.exchange_url))
 
 
 def prepared_matrices(config: PartnerConfig, plan: Plan, group: GroupSecret, narrator: Narrator) -> Prepared:
@@ -74,7 +58,7 @@ def prepare_tables(config_file: Path) -> dict[str, Any]:
     """`hocket prepare`: prepare and summarise. Raises NotYet before the group secret is dealt."""
     config = PartnerConfig.read(config_file)
     with Home(config.home_folder).alone():
-        mail = open_mail(config)
+        mail = open_partner_mail(config)
         group = obtain_group_secret(mail, seal_parameters(mail.plan.seal))
         prepared = prepared_matrices(config, mail.plan, group, Narrator(config.name))
         folder = Home(config.home_folder).prepared / prepared.manifest["digest"]

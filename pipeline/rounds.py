@@ -26,7 +26,7 @@ from pipeline.state import RoundStart, Trained
 from secure.errors import SumIncomplete
 from secure.fixed_point import next_bounds
 from secure.messages import Manifest
-from secure.open_sum import OpenedSum, open_sum
+from secure.open_sum import open_sum
 from secure.parameters import seal_parameters
 from secure.roster import Roster, check_roster
 from secure.seal import seal_update
@@ -242,8 +242,9 @@ class Rounds:
                 progress=progress,
             )
         self._seconds["seconds_open"] = time.monotonic() - started
-        following = self._follow(opened, roster)
-        self._record(opened, roster, following)
+        mean = opened.mean
+        following = self._follow(mean, roster)
+        self._record(mean, roster, following)
         following.write(self.home.start_file(self._round_no + 1))
         self._tidy()
         self._round_no, self._attempt, self._start, self._seconds = self._round_no + 1, 1, following, {}
@@ -263,10 +264,10 @@ class Rounds:
             if payload is None or updates[self.mail.me] != payload.sha256:
                 raise Equivocation(f"{where}: lists an update of {self.mail.me} that is not the one it sealed")
 
-    def _follow(self, opened: OpenedSum, roster: Roster) -> RoundStart:
+    def _follow(self, mean: NDArray[np.float32], roster: Roster) -> RoundStart:
         """The next round's start; heads and residual advance only where our update is part of the sum."""
-        trunk, server = server_step(self.start.trunk, opened.mean, self.plan.server, self.start.server)
-        bounds = next_bounds(opened.mean, self._slices, self.start.bounds, self.plan.seal)
+        trunk, server = server_step(self.start.trunk, mean, self.plan.server, self.start.server)
+        bounds = next_bounds(mean, self._slices, self.start.bounds, self.plan.seal)
         private, residual = self.start.private, self.start.residual
         if self.mail.me in roster.members:
             trained = Trained.read(self._trained_file, self._layout)
@@ -274,11 +275,11 @@ class Rounds:
             self._seconds |= {"loss_train": trained.loss, "clipped_share": trained.clipped_share}
         return RoundStart(trunk, server, bounds, private, residual)
 
-    def _record(self, opened: OpenedSum, roster: Roster, following: RoundStart) -> None:
+    def _record(self, mean: NDArray[np.float32], roster: Roster, following: RoundStart) -> None:
         metrics = dict(self._seconds)
         metrics["attempt"] = self._attempt
         metrics["n_members"] = len(roster.members)
-        metrics["mean_change_norm"] = float(np.linalg.norm(opened.mean))
+        metrics["mean_change_norm"] = float(np.linalg.norm(mean))
         if self.mail.has(self._mine("update")):
             size = self.mail.own(self._mine("update")).payload
             metrics["upload_bytes"] = size.size if size else 0

@@ -5,13 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipeline.aggregator import AggregatorRun, open_aggregator
+from pipeline.aggregator import AggregatorRun
 from pipeline.configs import AggregatorConfig, PartnerConfig
 from pipeline.console import Narrator
 from pipeline.custody import deal, new_keys
 from pipeline.errors import NotYet
 from pipeline.home import Home
-from pipeline.partner import PartnerRun, open_partner
+from pipeline.opening import open_aggregator_mail, open_partner_mail
+from pipeline.partner import PartnerRun
 from pipeline.waiting import Machine
 from tests.pipeline.tables import write_tables
 
@@ -96,11 +97,13 @@ class Federation:
 
     def partner(self, name: str) -> PartnerRun:
         """A partner as a fresh process would open it."""
-        return open_partner(PartnerConfig.read(self.config(name)), Narrator(name))
+        config = PartnerConfig.read(self.config(name))
+        return PartnerRun(config, open_partner_mail(config), Narrator(name))
 
     def aggregator(self) -> AggregatorRun:
         """The aggregator as a fresh process would open it."""
-        return open_aggregator(AggregatorConfig.read(self.config(AGGREGATOR)), Narrator(AGGREGATOR))
+        mail = open_aggregator_mail(AggregatorConfig.read(self.config(AGGREGATOR)))
+        return AggregatorRun(mail, Narrator(AGGREGATOR))
 
     def members(self) -> dict[str, Machine]:
         """All members, opened afresh."""

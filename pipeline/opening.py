@@ -1,0 +1,38 @@
+"""The first thing every run does: plan, keys and exchange must belong together. Needs neither torch nor rdkit."""
+
+from pipeline.configs import AggregatorConfig, MemberConfig, PartnerConfig
+from pipeline.errors import ConfigError
+from pipeline.exchange import open_exchange
+from pipeline.home import Home
+from pipeline.mail import Mail
+from pipeline.plan import Plan, read_plan
+from secure.keys import load_private_keys
+
+
+def open_partner_mail(config: PartnerConfig) -> Mail:
+    """Read a partner's plan and keys and open its exchange.
+
+    Raises ConfigError for a partner that is not in the plan, secure.errors.WrongKey for another's keys.
+    """
+    plan = read_plan(config.plan_file)
+    if config.name not in plan.partner_names:
+        raise ConfigError(f"{config.plan_file}: {config.name} is not one of the partners {plan.partner_names}")
+    return _open(config, plan)
+
+
+def open_aggregator_mail(config: AggregatorConfig) -> Mail:
+    """Read the aggregator's plan and keys and open its exchange.
+
+    Raises ConfigError for another aggregator than the plan's, secure.errors.WrongKey for another's keys.
+    """
+    plan = read_plan(config.plan_file)
+    if config.name != plan.aggregator_name:
+        raise ConfigError(f"{config.plan_file}: the plan's aggregator is {plan.aggregator_name}, not {config.name}")
+    return _open(config, plan)
+
+
+def _open(config: MemberConfig, plan: Plan) -> Mail:
+    home = Home(config.home_folder)
+    keys = load_private_keys(home.keys, config.passphrase())
+    keys.expect_card(plan.cards[config.name], str(home.keys))
+    return Mail(plan, keys, home, open_exchange(config.exchange_url))
