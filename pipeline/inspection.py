@@ -1,6 +1,7 @@
 """`hocket inspect`: what any hocket file is, without a key."""
 
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,18 @@ from pipeline.plan import read_plan
 from secure.inspect import inspect_file as inspect_sealed
 
 _LARGEST_HEADER = 1 << 24  # bytes of a state file's JSON header
+_NOTES = {
+    "report.json": "report of a partner (private)",
+    "summary.json": "summary of a partner's report (may be shared)",
+    "manifest.json": "prepared matrices of a partner (private)",
+    "finished.json": "end of a member's run",
+}
+_RECORD = re.compile(r"step-\d{4,}\.json")
+_MATRICES = {".npz", ".npy", ".parquet", ".csv"}
 
 
 def inspect_file(path: Path) -> dict[str, Any]:
-    """Kind and facts of a file.
+    """What a file is ("what") and its facts, no values of anything private.
 
     Raises ConfigError for a file that is none of ours, secure.errors.SecureError for a damaged one of secure's.
     """
@@ -22,8 +31,10 @@ def inspect_file(path: Path) -> dict[str, Any]:
         return _settings(path)
     if path.suffix == ".safetensors":
         return _state(path)
-    if path.name in ("report.json", "summary.json", "manifest.json"):
-        return _json(path)
+    if path.name in _NOTES or _RECORD.fullmatch(path.name):
+        return _note(path)
+    if path.suffix in _MATRICES and path.with_name("manifest.json").exists():
+        return _matrices(path)
     found: dict[str, Any] = inspect_sealed(path)
     return found
 
@@ -37,7 +48,7 @@ def _settings(path: Path) -> dict[str, Any]:
     if "federation" in table:
         plan = read_plan(path)
         return {
-            "kind": "plan",
+            "what": "plan",
             "federation": plan.federation.name,
             "digest": plan.digest,
             "partners": plan.partner_names,
@@ -48,7 +59,7 @@ def _settings(path: Path) -> dict[str, Any]:
         }
     config = PartnerConfig.read(path) if "data" in table else AggregatorConfig.read(path)
     role = "partner" if isinstance(config, PartnerConfig) else "aggregator"
-    return {"kind": f"configuration of {role}", "name": config.name, "plan": str(config.plan_file)}
+    return {"what": f"configuration of {role}", "name": config.name, "plan": str(config.plan_file)}
 
 
 def _state(path: Path) -> dict[str, Any]:
@@ -59,17 +70,36 @@ def _state(path: Path) -> dict[str, Any]:
     try:
         tensors = json.loads(header)
         shapes = {name: tensor["shape"] for name, tensor in tensors.items() if name != "__metadata__"}
-    except (ValueError, AttributeError, KeyError, TypeError) as error:
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
         raise ConfigError(f"{path}: is no state of a partner: its header cannot be read") from error
-    return {"kind": "state of a partner (private)", "tensors": shapes}
+    return {"what": "state of a partner (private)", "tensors": shapes}
 
 
-def _json(path: Path) -> dict[str, Any]:
-    """A report or the manifest of prepared matrices."""
-    kinds = {"report.json": "report", "summary.json": "shareable summary", "manifest.json": "prepared matrices"}
+def _note(path: Path) -> dict[str, Any]:
+    """A small JSON file of a home: its plain facts, no tables or lists."""
+    kept = {key: value for key, value in _table(path).items() if not isinstance(value, list | dict)}
+    return {"what": _NOTES.get(path.name, "record of a member's step, for MLflow (private)"), **kept}
+
+
+def _matrices(path: Path) -> dict[str, Any]:
+    """A file of a prepared folder, as the folder's manifest lists it."""
+    manifest = _table(path.with_name("manifest.json"))
+    files = manifest.get("files")
+    if not isinstance(files, dict) or path.name not in files:
+        raise ConfigError(f"{path}: is none of the files that manifest.json beside it lists")
+    return {
+        "what": "part of prepared matrices (private)",
+        "prepared": manifest.get("digest"),
+        "sha256": files[path.name],
+        "size": path.stat().st_size,
+    }
+
+
+def _table(path: Path) -> dict[str, Any]:
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: cannot be read as JSON: {error}") from error
-    kept = {key: value for key, value in table.items() if not isinstance(value, list | dict)}
-    return {"kind": f"{kinds[path.name]} of a partner", **kept}
+    if not isinstance(table, dict):
+        raise ConfigError(f"{path}: found a JSON {type(table).__name__}, expected an object")
+    return table
