@@ -84,7 +84,8 @@ class Standardiser:
             raise NotAccepted("standardisation_failed") from failure
         if rdMolDescriptors.CalcNumRings(mol) > self._chemistry.max_rings:
             raise NotAccepted("too_complex")
-        return Structure(canonical, murcko_scaffold(mol), np.flatnonzero(self._morgan.GetFingerprintAsNumPy(mol)))
+        present = self._morgan.GetFingerprintAsNumPy(mol).view(np.bool_)
+        return Structure(canonical, murcko_scaffold(mol), np.flatnonzero(present))
 
     def _parse(self, smiles: str | None) -> Chem.Mol:
         if smiles is None or not smiles.strip():
