@@ -98,7 +98,7 @@ def key_new(name: str, home: Path, role: str, passphrase_file: Path | None) -> N
 @click.option(
     "--structure-seed-file",
     type=EXISTING_FILE,
-    help="32 bytes or more that key folds and bits, from an earlier federation; by default they are drawn anew.",
+    help="32 bytes that key folds and bits, from an earlier federation; by default they are drawn anew.",
 )
 def key_deal(plan: Path, home: Path, passphrase_file: Path | None, structure_seed_file: Path | None) -> None:
     """Custodian: make the group secret and deal it to all partners; the next `partner run` posts it."""

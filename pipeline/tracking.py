@@ -110,11 +110,12 @@ def sync(member: Member, client: "MlflowClient") -> None:
     run = _find_run(member, client) or _start_run(member, client)
     if run.info.status == "FINISHED":
         return
+    finished = member.finished  # looked at before the records: then none can follow
     last = int(run.data.tags.get(_LAST_STEP, "-1"))
     for record in read_records(member.home.metrics):
         if record.step > last:
             _log_record(client, run.info.run_id, record)
-    if member.finished:
+    if finished:
         if member.home.report.is_dir():
             client.log_artifacts(run.info.run_id, str(member.home.report), "report")
         client.set_terminated(run.info.run_id)
