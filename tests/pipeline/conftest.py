@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.home import write_json
+from pipeline.plan import read_plan
 from tests.pipeline.federation import AGGREGATOR, Federation, run_all
 
 
@@ -22,7 +23,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Federation:
     federation = Federation(tmp_path_factory.mktemp("finished"))
     run_all(federation.members())
     for name in (*federation.partners, AGGREGATOR):
-        write_json(federation.home(name).finished, {"finished": True})
+        write_json(federation.home(name).finished, {"plan": read_plan(federation.plan_file).digest})
     return federation
 
 
