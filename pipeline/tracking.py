@@ -128,7 +128,9 @@ def _experiment(member: Member, client: "MlflowClient") -> str:
     if found is not None:
         return str(found.experiment_id)
     place = None if member.config.tracking.uri else (member.home.folder / "mlartifacts").as_uri()
-    return str(client.create_experiment(name, artifact_location=place))
+    # without this tag MLflow's UI opens on its pages for language models
+    tags = {"mlflow.experimentKind": "custom_model_development"}
+    return str(client.create_experiment(name, artifact_location=place, tags=tags))
 
 
 def _find_run(member: Member, client: "MlflowClient") -> "Run | None":
