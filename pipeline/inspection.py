@@ -68,10 +68,13 @@ def _state(path: Path) -> dict[str, Any]:
         size = int.from_bytes(file.read(8), "little")
         header = file.read(size) if size <= _LARGEST_HEADER else b""
     try:
-        tensors = json.loads(header)
-        shapes = {name: tensor["shape"] for name, tensor in tensors.items() if name != "__metadata__"}
-    except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
+        tensors = {name: tensor for name, tensor in json.loads(header).items() if name != "__metadata__"}
+        shapes = {name: tensor["shape"] for name, tensor in tensors.items()}
+        expected = 8 + size + max((tensor["data_offsets"][1] for tensor in tensors.values()), default=0)
+    except (ValueError, AttributeError, LookupError, TypeError, RecursionError) as error:
         raise ConfigError(f"{path}: is no state of a partner: its header cannot be read") from error
+    if path.stat().st_size != expected:
+        raise ConfigError(f"{path}: has {path.stat().st_size} bytes, its header says {expected}")
     return {"what": "state of a partner (private)", "tensors": shapes}
 
 
