@@ -1,0 +1,612 @@
+"""The hocket command: exit codes, what goes to stdout and what to stderr, and no traceback in a refusal."""
+
+import json
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+import pipeline.jobs
+import pipeline.reporting
+from data_prep.errors import TableError
+from partners.errors import TrainingDiverged
+from pipeline.cli import main
+from pipeline.errors import ExchangeConflict, ExitCode, NotYet
+from pipeline.inspection import inspect_file
+from secure.errors import TagMismatch, WrongPassphrase
+from secure.keys import load_private_keys, parse_card
+from tests.pipeline.federation import AGGREGATOR, Federation
+
+
+def hocket(*arguments: object) -> Result:
+    """Run the command in this process; whatever is no typed refusal is raised, as a traceback would be."""
+    return CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+def refused(code: ExitCode, *arguments: object) -> str:
+    """Stderr of a command that must end with this code; nothing is printed as a result."""
+    done = hocket(*arguments)
+    assert done.exit_code == code, done.output
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def mode(path: Path) -> int:
+    """Permission bits."""
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+class NoTracker:
+    """Stands in for the process that writes to MLflow."""
+
+    failed = False
+
+    def __init__(self, *_: object) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def poke(self) -> None:
+        """Nobody listens."""
+
+
+# ----------------------------------------------------------------------------------------------------------- help
+
+
+def commands(group: click.Group = main, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """The path of every command and group."""
+    found = [path]
+    for name, command in group.commands.items():
+        inner = (*path, name)
+        found += commands(command, inner) if isinstance(command, click.Group) else [inner]
+    return found
+
+
+@pytest.mark.parametrize("path", commands(), ids=" ".join)
+def test_every_command_has_help(path: tuple[str, ...]):
+    """With -h and --help, on stdout, exit code 0, every option explained."""
+    done = hocket(*path, "--help")
+    assert done.exit_code == ExitCode.DONE
+    assert done.stderr == ""
+    assert done.stdout.startswith("Usage: ")
+    assert hocket(*path, "-h").stdout == done.stdout
+
+
+def test_all_commands_of_the_design_are_there():
+    """Names that scripts may rely on."""
+    expected = {"demo", "key new", "key deal", "prepare", "partner run", "aggregator run", "report", "inspect", "ui"}
+    assert expected | {"verify"} <= {" ".join(path) for path in commands()}
+
+
+def test_help_explains_the_exit_codes():
+    """A batch system reads them."""
+    text = " ".join(hocket("--help").stdout.split())
+    assert "0 done, 1 a bug, 2 usage or configuration, 3 data, 4 security" in text
+    assert "5 training, 6 not yet" in text
+
+
+def test_version():
+    """The distribution's."""
+    assert re.fullmatch(r".*version \d+\.\d+\.\d+\n", hocket("--version").stdout)
+
+
+# ---------------------------------------------------------------------------------------------------- usage: code 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nosuch"],
+        ["--nosuch"],
+        ["key", "new"],
+        ["key", "new", "P01", "--home", "h", "--role", "custodian"],
+        ["demo", "--partners", "2"],
+        ["demo", "--rounds", "0"],
+        ["demo", "--data", "/nowhere"],
+        ["prepare", "/nowhere/partner.toml"],
+        ["partner", "run", "/nowhere/partner.toml"],
+        ["aggregator", "run", "/nowhere/aggregator.toml", "--once"],
+        ["report", "/nowhere/partner.toml"],
+        ["inspect", "/nowhere/file"],
+        ["verify", "exchange"],
+        ["ui", "/nowhere/partner.toml"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage(arguments: list[str]):
+    """The usage on stderr."""
+    assert "Error: " in refused(ExitCode.CONFIGURATION, *arguments)
+
+
+@pytest.mark.parametrize("command", [["prepare"], ["prepare", "--check"], ["partner", "run"], ["report"], ["ui"]])
+def test_a_wrong_setting_names_file_and_key(fresh: Federation, command: list[str]):
+    """Found, and expected, before anything is made."""
+    config = fresh.config("P02")
+    config.write_text(f"nosuch = 3\n{config.read_text()}")
+    before = set(fresh.folder.rglob("*"))
+    message = refused(ExitCode.CONFIGURATION, *command, config)
+    assert f"hocket: {config}: 1 problem(s): nosuch" in message
+    assert "found 3" in message
+    assert set(fresh.folder.rglob("*")) == before
+
+
+def test_a_partner_is_no_aggregator(enrolled: Federation):
+    """A partner's configuration for the aggregator's job."""
+    assert "data" in refused(ExitCode.CONFIGURATION, "aggregator", "run", enrolled.config("P01"))
+
+
+def test_a_file_as_exchange_is_refused(fresh: Federation):
+    """With its name."""
+    fresh.exchange.write_text("")
+    assert "exchange" in refused(ExitCode.CONFIGURATION, "prepare", fresh.config("P02"))
+
+
+def test_ui_of_a_server_says_where_it_is(fresh: Federation):
+    """Nothing is started for a store that is a server already."""
+    config = fresh.config("P01")
+    config.write_text(f'{config.read_text()}[tracking]\nuri = "http://mlflow.example:5000"\n')
+    assert "open http://mlflow.example:5000" in refused(ExitCode.CONFIGURATION, "ui", config)
+
+
+# ------------------------------------------------------------------------------------------------- errors to codes
+
+
+def raising(error: BaseException) -> Callable[..., None]:
+    """A function that fails."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (TableError("T1: no such column"), ExitCode.DATA),
+        (TagMismatch("sum.agg.arrow: not the sum"), ExitCode.SECURITY),
+        (ExchangeConflict("ready.P01.json: differs"), ExitCode.SECURITY),
+        (TrainingDiverged("loss is not a number"), ExitCode.TRAINING),
+        (NotYet("waiting for P02"), ExitCode.NOT_YET),
+        (OSError(28, "No space left on device"), ExitCode.CONFIGURATION),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_each_family_of_errors_has_its_code(
+    enrolled: Federation, monkeypatch: pytest.MonkeyPatch, error: Exception, code: ExitCode
+):
+    """The message and its notes on stderr, nothing on stdout."""
+    error.add_note("what to do")
+    monkeypatch.setattr(pipeline.reporting, "read_report", raising(error))
+    assert refused(code, "report", enrolled.config("P01")) == f"hocket: {error}\n  what to do\n"
+
+
+def test_a_bug_keeps_its_traceback(enrolled: Federation, monkeypatch: pytest.MonkeyPatch):
+    """What is no typed refusal is not dressed up as one."""
+    monkeypatch.setattr(pipeline.reporting, "read_report", raising(ZeroDivisionError()))
+    with pytest.raises(ZeroDivisionError):
+        hocket("report", enrolled.config("P01"))
+
+
+@pytest.mark.parametrize(("role", "name"), [("partner", "P01"), ("aggregator", AGGREGATOR)])
+def test_ctrl_c_is_a_pause(enrolled: Federation, monkeypatch: pytest.MonkeyPatch, role: str, name: str):
+    """The files are the state: the same command goes on."""
+    monkeypatch.setattr(pipeline.jobs, f"run_{role}", raising(KeyboardInterrupt()))
+    assert "start the same command again" in refused(ExitCode.NOT_YET, role, "run", enrolled.config(name))
+
+
+# ------------------------------------------------------------------------------------------------------------ keys
+
+
+@pytest.mark.parametrize("role", ["partner", "aggregator"])
+def test_key_new_prints_the_card(tmp_path: Path, role: str):
+    """A genuine card on stdout, the same in the home; the private file for its owner only."""
+    home = tmp_path / "home"
+    done = hocket("key", "new", "acme", "--home", home, "--role", role)
+    assert (done.exit_code, done.stderr) == (ExitCode.DONE, "")
+    card = parse_card(done.stdout, "stdout")
+    assert (card.name, card.role) == ("acme", role)
+    assert (card.agreement is None) == (role == "aggregator")
+    assert (home / "keys" / "card.toml").read_text() == done.stdout
+    load_private_keys(home / "keys", None, card)
+    assert mode(home / "keys" / "private.key") == 0o600
+    assert mode(home / "keys") == mode(home) == 0o700
+    assert sorted(path.name for path in (home / "keys").iterdir()) == ["card.toml", "private.key"]
+
+
+def test_key_new_never_overwrites(tmp_path: Path):
+    """Neither the private keys nor the card, not even for another name or role."""
+    hocket("key", "new", "acme", "--home", tmp_path)
+    before = {path: path.read_bytes() for path in (tmp_path / "keys").iterdir()}
+    for arguments in (["acme"], ["other"], ["acme", "--role", "aggregator"]):
+        message = refused(ExitCode.SECURITY, "key", "new", *arguments, "--home", tmp_path)
+        assert "private.key: exists" in message
+    assert {path: path.read_bytes() for path in (tmp_path / "keys").iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["a b", "../x", "", "x" * 33, "Zürich"])
+def test_key_new_refuses_names_that_are_no_names(tmp_path: Path, name: str):
+    """They become parts of file names; nothing is made."""
+    done = hocket("key", "new", name, "--home", tmp_path / "home")
+    assert done.exit_code in (ExitCode.CONFIGURATION, ExitCode.SECURITY)
+    assert "expected 1 to 32 of" in done.stderr
+    assert list(tmp_path.rglob("*.key")) == []
+
+
+def test_a_passphrase_locks_the_keys(tmp_path: Path):
+    """The right one opens, another or none is refused, and no file holds it."""
+    secret = tmp_path / "secret"
+    secret.write_text("correct horse\r\nsecond line")
+    assert hocket("key", "new", "acme", "--home", tmp_path, "--passphrase-file", secret).exit_code == ExitCode.DONE
+    assert load_private_keys(tmp_path / "keys", "correct horse").name == "acme"
+    for wrong in ("correct hors", None):
+        with pytest.raises(WrongPassphrase):
+            load_private_keys(tmp_path / "keys", wrong)
+    assert all(b"correct horse" not in path.read_bytes() for path in (tmp_path / "keys").iterdir())
+
+
+def test_an_empty_passphrase_makes_no_keys(tmp_path: Path):
+    """An empty file is a mistake, not a wish for unlocked keys."""
+    (tmp_path / "secret").write_text("")
+    message = refused(
+        ExitCode.CONFIGURATION, "key", "new", "acme", "--home", tmp_path, "--passphrase-file", tmp_path / "secret"
+    )
+    assert "first line is empty" in message
+    assert not (tmp_path / "keys" / "private.key").exists()
+
+
+def test_the_custodian_deals_once(fresh: Federation):
+    """A group secret for its owner only, a deal for all partners; dealing again changes nothing."""
+    home = fresh.home("P01")
+    for path in (home.group_secret, *home.outbox("enrol").iterdir()):
+        path.unlink()
+    first = hocket("key", "deal", fresh.plan_file, "--home", home.folder)
+    assert first.exit_code == ExitCode.DONE
+    assert re.fullmatch(r"group [0-9a-f]{16} dealt to P01, P02, P03; .*\n", first.stdout)
+    assert mode(home.group_secret) == 0o600
+    before = {path: path.read_bytes() for path in (home.group_secret, *home.outbox("enrol").iterdir())}
+    assert {path.name for path in before} == {"group.secret", "deal.P01.envelopes", "deal.P01.json"}
+    assert hocket("key", "deal", fresh.plan_file, "--home", home.folder).stdout == first.stdout
+    assert {path: path.read_bytes() for path in (home.group_secret, *home.outbox("enrol").iterdir())} == before
+
+
+@pytest.mark.parametrize("name", ["P02", AGGREGATOR])
+def test_only_the_custodian_deals(fresh: Federation, name: str):
+    """Nobody else makes a group secret."""
+    message = refused(ExitCode.CONFIGURATION, "key", "deal", fresh.plan_file, "--home", fresh.home(name).folder)
+    assert f"keys of {name}, but the custodian is P01" in message
+    assert not fresh.home(name).group_secret.exists()
+    assert not fresh.home(name).outbox("enrol").exists()
+
+
+def test_keys_of_another_card_do_not_deal(fresh: Federation, tmp_path: Path):
+    """The custodian's name with keys that are not in the plan."""
+    hocket("key", "new", "P01", "--home", tmp_path / "other")
+    message = refused(ExitCode.SECURITY, "key", "deal", fresh.plan_file, "--home", tmp_path / "other")
+    assert "do not belong to the card of P01" in message
+    assert not (tmp_path / "other" / "group.secret").exists()
+
+
+@pytest.mark.parametrize("size", [0, 16, 31, 33])
+def test_a_structure_seed_has_32_bytes(fresh: Federation, tmp_path: Path, size: int):
+    """A shorter key could be guessed, a longer file is another file; nothing is dealt."""
+    home = fresh.home("P01")
+    home.group_secret.unlink()
+    shutil.rmtree(home.outbox(""))
+    (tmp_path / "seed").write_bytes(b"s" * size)
+    done = hocket("key", "deal", fresh.plan_file, "--home", home.folder, "--structure-seed-file", tmp_path / "seed")
+    assert done.exit_code in (ExitCode.CONFIGURATION, ExitCode.SECURITY)
+    assert f"{size} bytes, expected 32" in done.stderr
+    assert not home.group_secret.exists()
+    assert not home.outbox("").exists()
+
+
+# --------------------------------------------------------------------------------------------------------- prepare
+
+
+def test_prepare_check_of_good_tables(enrolled: Federation):
+    """Exit code 0, also as an empty JSON list."""
+    done = hocket("prepare", "--check", enrolled.config("P01"))
+    assert (done.exit_code, done.stdout) == (ExitCode.DONE, "tables: no problem found\n")
+    assert json.loads(hocket("prepare", "--check", "--json", enrolled.config("P01")).stdout) == []
+
+
+def test_prepare_check_of_bad_tables(fresh: Federation):
+    """Exit code 3; every problem on stdout, for it is the result; a list as JSON."""
+    (fresh.folder / "P01" / "T0.csv").unlink()
+    table = fresh.folder / "P01" / "T1.csv"
+    table.write_text(table.read_text().replace(",=,", ",≈,", 1))
+    done = hocket("prepare", "--check", fresh.config("P01"))
+    assert done.exit_code == ExitCode.DATA
+    lines = done.stdout.splitlines()
+    assert any(line.startswith("T0: ") for line in lines)
+    assert any(line.startswith("T1: ") for line in lines)
+    as_json = hocket("prepare", "--check", "--json", fresh.config("P01"))
+    assert as_json.exit_code == ExitCode.DATA
+    assert json.loads(as_json.stdout) == lines
+
+
+def test_prepare_of_unreadable_tables(fresh: Federation):
+    """Exit code 3, the table named, and no prepared folder."""
+    (fresh.folder / "P01" / "T1.csv").write_text("nothing,of,this\n1,2,3\n")
+    assert "T1" in refused(ExitCode.DATA, "prepare", fresh.config("P01"))
+    assert list(fresh.home("P01").prepared.glob("*/manifest.json")) == []
+
+
+def test_prepare_waits_for_the_deal(fresh: Federation):
+    """Folds are keyed: exit code 6 before the group secret is there."""
+    assert "waiting for deal of P01" in refused(ExitCode.NOT_YET, "prepare", fresh.config("P02"))
+
+
+def test_prepare_says_what_it_made(fresh: Federation):
+    """Counts and folder, in words or as JSON; the second time it is only read."""
+    first = hocket("prepare", "--json", fresh.config("P01"))
+    assert first.exit_code == ExitCode.DONE
+    found = json.loads(first.stdout)
+    assert (Path(found["folder"]) / "manifest.json").exists()
+    assert found["tasks"] == 6
+    lines = dict(line.split(": ", 1) for line in hocket("prepare", fresh.config("P01")).stdout.splitlines())
+    assert lines == {key: str(value) for key, value in found.items()}
+
+
+# ------------------------------------------------------------------------------------------------------------ runs
+
+
+@pytest.mark.parametrize(("name", "said"), [("P01", "waiting for P02 to enrol"), ("P02", "waiting for deal of P01")])
+def test_once_ends_where_others_are_awaited(fresh: Federation, monkeypatch: pytest.MonkeyPatch, name: str, said: str):
+    """Exit code 6 and for whom, on stderr; again and again the same."""
+    monkeypatch.setattr(pipeline.jobs, "Tracker", NoTracker)
+    for _ in range(2):
+        assert said in refused(ExitCode.NOT_YET, "partner", "run", "--once", fresh.config(name))
+    assert not fresh.home(name).finished.exists()
+
+
+def test_a_federation_of_once_commands_reaches_its_end(fresh: Federation, monkeypatch: pytest.MonkeyPatch):
+    """Cron is enough: each member's command, each time as far as it can go, with exit code 6 until it is 0."""
+    monkeypatch.setattr(pipeline.jobs, "Tracker", NoTracker)
+    members = dict.fromkeys(fresh.partners, "partner") | {AGGREGATOR: "aggregator"}
+    for _ in range(12):
+        codes = {name: hocket(role, "run", "--once", fresh.config(name)).exit_code for name, role in members.items()}
+        assert set(codes.values()) <= {ExitCode.DONE, ExitCode.NOT_YET}
+        if set(codes.values()) == {ExitCode.DONE}:
+            break
+    assert set(codes.values()) == {ExitCode.DONE}
+    assert len(fresh.trunks(2)) == 1
+
+
+def test_a_real_aggregator_waits_with_code_6(fresh: Federation):
+    """A process of its own: the wait on stderr, nothing on stdout, no traceback."""
+    done = fresh.hocket("aggregator", "run", "--once", str(fresh.config(AGGREGATOR)))
+    assert done.returncode == ExitCode.NOT_YET
+    assert done.stdout == ""
+    assert "waiting for P01, P02, P03 to be ready" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (fresh.home(AGGREGATOR).folder / "tracking.log").exists()
+
+
+def test_a_wrong_passphrase_ends_with_code_4(fresh: Federation, tmp_path: Path):
+    """Unlocked keys with a passphrase are refused too: one of the two is not what its owner thinks."""
+    (tmp_path / "secret").write_text("superfluous")
+    config = fresh.config("P02")
+    config.write_text(f'passphrase_file = "{tmp_path}/secret"\n{config.read_text()}')
+    message = refused(ExitCode.SECURITY, "partner", "run", config)
+    assert "passphrase" in message
+    assert "superfluous" not in message.replace("is superfluous", "")
+
+
+def test_a_busy_home_is_refused(fresh: Federation):
+    """Two processes of one member would say two things."""
+    with fresh.home("P02").alone():
+        assert "another hocket process" in refused(ExitCode.CONFIGURATION, "partner", "run", fresh.config("P02"))
+
+
+BLOCKED = """
+import sys
+for name in ("torch", "rdkit", "polars", "sklearn", "mlflow"): sys.modules[name] = None
+from pipeline.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(("role", "name"), [("partner", "P01"), ("aggregator", AGGREGATOR)])
+def test_a_run_after_the_end_is_at_once_done(done: Federation, role: str, name: str):
+    """Exit code 0, no file changed, and neither torch nor MLflow loaded: they cannot be, in this process."""
+    before = {path: path.stat().st_mtime_ns for path in done.folder.rglob("*") if path.is_file()}
+    command = [sys.executable, "-P", "-c", BLOCKED, role, "run", str(done.config(name))]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == ExitCode.DONE, ended.stderr
+    assert ended.stdout == ""
+    assert "nothing is left to do" in ended.stderr
+    assert {path: path.stat().st_mtime_ns for path in done.folder.rglob("*") if path.is_file()} == before
+
+
+# ---------------------------------------------------------------------------------------------------------- report
+
+
+def test_report_before_the_end(enrolled: Federation):
+    """Exit code 6 and when it will be there."""
+    message = refused(ExitCode.NOT_YET, "report", enrolled.config("P01"))
+    assert "there is no report yet" in message
+    assert "hocket partner run" in message
+
+
+def test_report_as_table_and_as_json(finished: Federation):
+    """The table names the partner; JSON is report.json itself."""
+    table = hocket("report", finished.config("P02"))
+    assert (table.exit_code, table.stderr) == (ExitCode.DONE, "")
+    assert "P02" in table.stdout
+    as_json = json.loads(hocket("report", "--json", finished.config("P02")).stdout)
+    assert as_json == json.loads((finished.home("P02").report / "report.json").read_text())
+
+
+# --------------------------------------------------------------------------------------------------------- inspect
+
+FOREIGN = {"T0.csv", "T1.csv", "T2.csv", "lock"}  # a partner's tables and the empty lock file are not hocket's
+PRIVATE = {"private.key", "group.secret", "pair.seeds"}
+
+
+def files_of(federation: Federation) -> list[Path]:
+    """Every file of hocket's in a federation's folder."""
+    found = (path for path in sorted(federation.folder.rglob("*")) if path.is_file())
+    return [path for path in found if path.name not in FOREIGN]
+
+
+def test_inspect_knows_every_file_of_a_finished_federation(finished: Federation):
+    """Each file of every home and of the exchange says what it is; text and JSON agree."""
+    kinds: dict[str, int] = {}
+    for path in files_of(finished):
+        found = json.loads(hocket("inspect", "--json", path).stdout)
+        kinds[found["what"]] = kinds.get(found["what"], 0) + 1
+        lines = hocket("inspect", path).stdout.splitlines()
+        assert [line.split(":")[0] for line in lines] == list(found), path
+        assert f"what: {found['what']}" in lines
+    assert set(kinds) == {
+        "plan",
+        "configuration of partner",
+        "configuration of aggregator",
+        "card",
+        "private keys",
+        "group secret",
+        "pair seeds",
+        "payload: hocket.deal",
+        "payload: hocket.pairing",
+        *(f"manifest: {kind}" for kind in ("deal", "pairing", "ready", "roster", "update", "sum")),
+        "hocket.sealed-update",
+        "hocket.sealed-sum",
+        "state of a partner (private)",
+        "prepared matrices of a partner (private)",
+        "part of prepared matrices (private)",
+        "record of a member's step, for MLflow (private)",
+        "report of a partner (private)",
+        "summary of a partner's report (may be shared)",
+        "end of a member's run",
+    }
+    assert kinds["hocket.sealed-update"] == 6
+    assert kinds["private keys"] == 4
+
+
+def test_inspect_shows_no_secret(finished: Federation):
+    """Not a line of a private file's content, no task of a report."""
+    for name in finished.partners:
+        home = finished.home(name)
+        for path in files_of(finished):
+            if path.name in PRIVATE:
+                shown = hocket("inspect", path).stdout.encode()
+                content = path.read_bytes()
+                assert not any(content[i : i + 16] in shown for i in range(64, len(content) - 16, 16))
+        assert f"{name}-A" not in hocket("inspect", home.report / "report.json").stdout
+
+
+def test_inspect_of_a_foreign_file(finished: Federation, tmp_path: Path):
+    """A clear word, no guess."""
+    for name in ("T0.csv", "T1.csv"):
+        assert name in refused(ExitCode.SECURITY, "inspect", finished.folder / "P01" / name)
+    (tmp_path / "notes.txt").write_text("hello")
+    assert "notes.txt" in refused(ExitCode.SECURITY, "inspect", tmp_path / "notes.txt")
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff\xff\xff\xff", b"\xff" * 100, b"[" * 50_000])
+@pytest.mark.parametrize(
+    "name",
+    ["plan.toml", "card.toml", "x.safetensors", "report.json", "manifest.json", "step-0001.json", "ready.P01.json",
+     "update.P01.arrow", "private.key", "group.secret"],
+)  # fmt: skip
+def test_inspect_of_rubbish_is_a_refusal(tmp_path: Path, name: str, content: bytes):
+    """Whatever the name promises: exit code 2 or 4, the file named, no traceback."""
+    (tmp_path / name).write_bytes(content)
+    done = hocket("inspect", tmp_path / name)
+    assert done.exit_code in (ExitCode.CONFIGURATION, ExitCode.SECURITY)
+    assert name in done.stderr
+    assert done.stdout == ""
+
+
+def test_inspect_of_a_cut_file_is_a_refusal(done: Federation):
+    """Every file cut in half is refused with its name; of the rest only the listing or the first bytes are read."""
+    described = set()
+    for path in files_of(done):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        ended = hocket("inspect", path)
+        assert ended.exit_code in (ExitCode.DONE, ExitCode.CONFIGURATION, ExitCode.SECURITY)
+        assert ended.exit_code == ExitCode.DONE or path.name in ended.stderr or path.parent.name in ended.stderr
+        if ended.exit_code == ExitCode.DONE:
+            described.add(json.loads(hocket("inspect", "--json", path).stdout)["what"])
+    assert described <= {
+        "part of prepared matrices (private)",
+        "group secret",
+        "hocket.sealed-sum",
+        "hocket.sealed-update",
+    }
+
+
+def test_inspect_of_a_file_that_is_not_listed(done: Federation):
+    """A matrix that somebody put into a prepared folder."""
+    folder = next(done.home("P01").prepared.iterdir())
+    (folder / "extra.npz").write_bytes(b"x")
+    assert "extra.npz" in refused(ExitCode.CONFIGURATION, "inspect", folder / "extra.npz")
+
+
+def test_inspect_needs_no_torch_and_no_key(finished: Federation):
+    """An update is read from its container, with the heavy libraries unimportable."""
+    update = finished.exchange / "round-0001" / "attempt-01" / "update.P01.arrow"
+    command = [sys.executable, "-P", "-c", BLOCKED, "inspect", "--json", str(update)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == ExitCode.DONE, ended.stderr
+    found = json.loads(ended.stdout)
+    assert found == json.loads(json.dumps(inspect_file(update)))
+    assert found["members"] == ["P01"]
+    assert (found["round"], found["attempt"], found["n_params"]) == (1, 1, 512 * 16 + 16)
+
+
+# ---------------------------------------------------------------------------------------------------------- verify
+
+
+def test_verify_prints_the_rounds(finished: Federation, monkeypatch: pytest.MonkeyPatch):
+    """One line each, from any folder."""
+    done = hocket("verify", finished.exchange, finished.plan_file)
+    assert (done.exit_code, done.stderr) == (ExitCode.DONE, "")
+    assert done.stdout.splitlines() == [
+        "round 1, attempt 1: sum   P01, P02, P03",
+        "round 2, attempt 1: sum   P01, P02, P03",
+    ]
+    monkeypatch.chdir(finished.folder)
+    assert hocket("verify", "exchange", "plan.toml").stdout == done.stdout
+
+
+def test_verify_as_json(finished: Federation):
+    """For a program."""
+    found = json.loads(hocket("verify", "--json", finished.exchange, finished.plan_file).stdout)
+    roster = ["P01", "P02", "P03"]
+    assert found == [{"round_no": n, "attempt": 1, "roster": roster, "outcome": "sum"} for n in (1, 2)]
+
+
+def test_verify_of_a_damaged_transcript(done: Federation):
+    """Exit code 4, the file named, nothing on stdout."""
+    path = done.exchange / "round-0002" / "attempt-01" / "sum.agg.arrow"
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    assert "sum.agg.arrow" in refused(ExitCode.SECURITY, "verify", done.exchange, done.plan_file)
+
+
+def test_verify_of_nothing(finished: Federation, tmp_path: Path):
+    """A mistyped folder is not a sound transcript."""
+    message = refused(ExitCode.CONFIGURATION, "verify", tmp_path / "typo", finished.plan_file)
+    assert "holds no message" in message
+
+
+def test_a_real_process_refuses_without_traceback(finished: Federation):
+    """The installed module end to end: one line on stderr, the code for the shell."""
+    done = finished.hocket("verify", str(finished.folder / "typo"), str(finished.plan_file))
+    assert done.returncode == ExitCode.CONFIGURATION
+    assert done.stdout == ""
+    assert done.stderr.startswith("hocket: ")
+    assert "Traceback" not in done.stderr
