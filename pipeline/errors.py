@@ -28,6 +28,8 @@ class ConfigError(PipelineError):
 class HomeInUse(PipelineError):
     """Another process works in this home at the moment."""
 
+    exit_code = ExitCode.NOT_YET
+
 
 class ExchangeError(PipelineError):
     """The exchange folder cannot be read or written."""

@@ -73,6 +73,7 @@ class Mail(Outbox):
     def __init__(self, plan: Plan, keys: PrivateKeys, home: Home, exchange: Exchange) -> None:
         super().__init__(plan, keys, home)
         self.exchange = exchange
+        self._posted: set[MessageName] = set()  # by this process; looked at again after a restart
 
     def post(self, name: MessageName, body: dict[str, object]) -> None:
         """Sign a message (see `sign`) and post it, its payload first; again and again the same bytes."""
@@ -82,11 +83,14 @@ class Mail(Outbox):
     def repost(self, name: MessageName) -> bool:
         """Make sure that a message signed before is also posted; False where none was signed."""
         payload_file, manifest_file = self.home.outbox(name.payload), self.home.outbox(name.manifest)
+        if name in self._posted:
+            return True
         if not manifest_file.exists():
             return False
         if payload_file.exists():
             self.exchange.send(payload_file, name.payload)
         self.exchange.send(manifest_file, name.manifest)
+        self._posted.add(name)
         return True
 
     def receive(self, name: MessageName) -> Manifest | None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from rich.console import Console
 from rich.live import Live
@@ -15,6 +16,7 @@ from rich.table import Table
 from pipeline.errors import DemoFailed, ExitCode
 
 _LOOK_S = 0.3  # seconds between two looks at the processes
+_MOST_STARTS = 100  # of one member; a machine that kills it more often has another problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,37 +43,48 @@ class Member:
 def run_members(members: Sequence[Member]) -> None:
     """Run all members to their end, showing what each is doing.
 
-    Raises DemoFailed as soon as one ends with an error; the others are stopped then.
+    A member that was killed is started again: its files are its state. Raises DemoFailed as soon as one ends with an
+    error of its own; the others are stopped then.
     """
     console = Console(stderr=True)
-    logs = {member.name: _Log(member) for member in members}
     with ExitStack() as stack:
-        processes = {member.name: stack.enter_context(_stopped_at_exit(member.start())) for member in members}
+        watched = [stack.enter_context(_Watched(member)) for member in members]
         live = stack.enter_context(Live(console=console, transient=True)) if console.is_terminal else None
         while True:
-            ended = {name: process.poll() for name, process in processes.items()}
-            _show(console, live, logs)
-            for name, code in ended.items():
-                if code:
-                    raise _failure(logs[name], code)
-            if all(code == 0 for code in ended.values()):
+            done = [one.look() for one in watched]
+            _show(console, live, [one.log for one in watched])
+            if all(done):
                 return
             time.sleep(_LOOK_S)
 
 
-class _stopped_at_exit:  # noqa: N801 -- used like a function
-    """Terminate a process that still runs when the block is left."""
+class _Watched:
+    """A member's process; stopped when the block is left."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
-        self._process = process
+    def __init__(self, member: Member) -> None:
+        self.log = _Log(member)
+        self._member = member
+        self._n_starts = 1
+        self._process = member.start()
 
-    def __enter__(self) -> "subprocess.Popen[bytes]":
-        return self._process
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(self, *_: object) -> None:
         if self._process.poll() is None:
             self._process.terminate()
         self._process.wait()
+
+    def look(self) -> bool:
+        """Whether the member is done; starts it again where it was killed, or where its home was in use."""
+        code = self._process.poll()
+        if code is None or code == ExitCode.DONE:
+            return code is not None
+        if (code < 0 or code == ExitCode.NOT_YET) and self._n_starts < _MOST_STARTS:
+            self._n_starts += 1
+            self._process = self._member.start()
+            return False
+        raise _failure(self.log, code)
 
 
 class _Log:
@@ -98,15 +111,15 @@ class _Log:
         return self.member.log_file.read_text(errors="replace").splitlines()[-n_lines:]
 
 
-def _show(console: Console, live: Live | None, logs: dict[str, _Log]) -> None:
-    for log in logs.values():
+def _show(console: Console, live: Live | None, logs: Sequence[_Log]) -> None:
+    for log in logs:
         for line in log.new_lines():
             if live is None:
                 console.print(line, markup=False, highlight=False, soft_wrap=True)
     if live is not None:
         table = Table("member", "now", box=None)
-        for name, log in logs.items():
-            table.add_row(name, log.last)
+        for log in logs:
+            table.add_row(log.member.name, log.last)
         live.update(table)
 
 

@@ -62,6 +62,7 @@ class Rounds:
         self._round_no = max(self.home.rounds_started(), default=1)
         self._attempt = 1
         self._seconds: dict[str, float] = {}
+        self._began = time.monotonic()  # of the round, as far as this process saw it
         self._start: RoundStart | None = None
 
     @property
@@ -247,7 +248,8 @@ class Rounds:
         self._record(mean, roster, following)
         following.write(self.home.start_file(self._round_no + 1))
         self._tidy()
-        self._round_no, self._attempt, self._start, self._seconds = self._round_no + 1, 1, following, {}
+        self._round_no, self._attempt, self._start = self._round_no + 1, 1, following
+        self._seconds, self._began = {}, time.monotonic()
 
     def _check_sum(self, total: Manifest, roster: Roster) -> None:
         """The sum must be of this roster, list each member once and our update as we sealed it."""
@@ -277,6 +279,9 @@ class Rounds:
 
     def _record(self, mean: NDArray[np.float32], roster: Roster, following: RoundStart) -> None:
         metrics = dict(self._seconds)
+        metrics["seconds_round"] = time.monotonic() - self._began
+        busy = sum(self._seconds.get(f"seconds_{part}", 0.0) for part in ("train", "seal", "open"))
+        metrics["seconds_wait"] = metrics["seconds_round"] - busy
         metrics["attempt"] = self._attempt
         metrics["n_members"] = len(roster.members)
         metrics["mean_change_norm"] = float(np.linalg.norm(mean))

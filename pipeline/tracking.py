@@ -123,6 +123,8 @@ def sync(member: Member, client: "MlflowClient") -> None:
 
 def _experiment(member: Member, client: "MlflowClient") -> str:
     """Id of the federation's experiment, made with artifacts beside the store where that is the home's own."""
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415 -- MLflow takes seconds to import
+
     name = f"{member.plan.federation.name} ({member.plan.federation.id[:8]})"
     found = client.get_experiment_by_name(name)
     if found is not None:
@@ -130,7 +132,13 @@ def _experiment(member: Member, client: "MlflowClient") -> str:
     place = None if member.config.tracking.uri else (member.home.folder / "mlartifacts").as_uri()
     # without this tag MLflow's UI opens on its pages for language models
     tags = {"mlflow.experimentKind": "custom_model_development"}
-    return str(client.create_experiment(name, artifact_location=place, tags=tags))
+    try:
+        return str(client.create_experiment(name, artifact_location=place, tags=tags))
+    except MlflowException:
+        found = client.get_experiment_by_name(name)  # another member that shares the server was faster
+        if found is None:
+            raise
+        return str(found.experiment_id)
 
 
 def _find_run(member: Member, client: "MlflowClient") -> "Run | None":

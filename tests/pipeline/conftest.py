@@ -5,10 +5,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from pipeline.home import write_json
 from pipeline.plan import read_plan
 from tests.pipeline.federation import AGGREGATOR, Federation, run_all
+
+settings.register_profile("hocket", deadline=None)  # a busy machine is no failure
+settings.load_profile("hocket")
 
 
 @pytest.fixture(scope="session")

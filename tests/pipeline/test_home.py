@@ -148,7 +148,7 @@ def test_a_home_has_one_process_and_a_killed_one_frees_it(tmp_path: Path):
     with holder(home.folder) as process:
         with pytest.raises(HomeInUse, match=str(home.folder)) as caught, home.alone():
             pytest.fail("two processes in one home")
-        assert caught.value.exit_code == ExitCode.CONFIGURATION
+        assert caught.value.exit_code == ExitCode.NOT_YET
         process.send_signal(signal.SIGKILL)
         process.wait()
         with home.alone():

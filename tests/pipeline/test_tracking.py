@@ -289,6 +289,29 @@ def test_a_shared_store_keeps_members_apart_and_loses_no_late_record(
     assert by_member["P02"].info.status == "FINISHED"
 
 
+class Slower:
+    """A client that does not see, at its first look, the experiment that another member is just making."""
+
+    def __init__(self, client: "MlflowClient") -> None:
+        self._client = client
+        self._looks = 0
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 -- whatever the client has
+        return getattr(self._client, name)
+
+    def get_experiment_by_name(self, name: str) -> Any:  # noqa: ANN401 -- an experiment or None
+        """Nothing the first time."""
+        self._looks += 1
+        return None if self._looks == 1 else self._client.get_experiment_by_name(name)
+
+
+def test_two_members_may_start_at_once_on_one_server(aggregator: "tuple[Member, Run]"):
+    """Both make the federation's experiment; the slower one takes that of the other."""
+    member = aggregator[0]
+    expected = client_of(member).get_experiment_by_name("small (abababab)").experiment_id
+    assert tracking._experiment(member, Slower(client_of(member))) == expected  # type: ignore[arg-type]
+
+
 # ------------------------------------------------------------------------------------------------- the process
 
 
