@@ -75,7 +75,7 @@ def parse_card(text: str, where: str) -> Card:
     """Read a card from its text; raises BadCard for anything but exactly a card."""
     try:
         fields = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, or an integer of thousands of digits
         raise BadCard(f"{where}: not TOML ({error}), expected a card") from error
     return card_from_fields(fields, where)
 
@@ -87,7 +87,7 @@ def card_from_fields(fields: Mapping[str, object], where: str) -> Card:
     values = expect_keys(fields, keys, where, BadCard)
     if not is_name(values["name"]):
         raise BadCard(f"{where}: name = {values['name']!r}, expected 1 to 32 of A-Z a-z 0-9 _ -")
-    if role not in {"partner", "aggregator"}:
+    if role not in ("partner", "aggregator"):  # a tuple: what a file says need not be hashable
         raise BadCard(f"{where}: role = {role!r}, expected partner or aggregator")
     has_agreement = role == "partner"
     return Card(
@@ -188,7 +188,7 @@ def load_private_keys(folder: Path, passphrase: str | None = None, card: Card | 
 
 def _check_card(card: Card) -> None:
     where = f"card of {card.name}"
-    if not is_name(card.name) or card.role not in {"partner", "aggregator"}:
+    if not is_name(card.name) or card.role not in ("partner", "aggregator"):
         raise BadCard(f"{where}: name or role {card.role!r} is not as expected")
     if (card.agreement is not None) != (card.role == "partner"):
         raise BadCard(f"{where}: a partner has an agreement key and an aggregator none")

@@ -37,6 +37,14 @@ class OpenedSum:
             mean[part] = self.tensor_mean(number)
         return mean
 
+    @property
+    def sent_mean(self) -> np.ndarray:
+        """(n_params,) float32: mean of what the members sent, weights still multiplied in; next_bounds wants it."""
+        mean = self.mean
+        if self.max_weight > 1:
+            mean *= np.float32(self.weight_total / (self.max_weight * self.n_members))
+        return mean
+
     def tensor_mean(self, number: int) -> np.ndarray:
         """(size of the tensor,) float64: mean change of one tensor, the same bits on every machine."""
         factor = float(self.grid.steps[number]) * (self.max_weight / self.weight_total)

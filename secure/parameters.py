@@ -33,8 +33,8 @@ class SealSettings:
     bound_factor: float = 4.0  # next bound = factor x the largest mean change of the tensor
     bound_shrink: float = 0.25  # a bound falls at most to this share of itself per round
     min_bound: float = 1e-8  # no bound falls below this
-    weights: Literal["equal", "size"] = "equal"  # mean over partners, or weighted by their number of compounds
-    max_weight: int = 10_000_000  # with "size": the largest weight a partner may have
+    weights: Literal["equal", "size"] = "equal"  # mean over partners, or weighted by their number of training labels
+    max_weight: int = 100_000  # with "size": set it just above the largest partner's; precision is relative to it
 
     def __post_init__(self) -> None:
         _expect("bits", self.bits, "16, 12 or 8", ok=self.bits in {16, 12, 8})

@@ -179,6 +179,27 @@ def test_compressed_and_annotated_batches_are_refused(trio, written, tmp_path):
         read(tmp_path / "y", trio.parameters)
 
 
+@pytest.mark.parametrize("n_claimed", [1 << 28, 1 << 50])
+def test_a_memory_bomb_is_refused_unopened(trio, tmp_path, n_claimed):
+    """A small file whose compressed batch promises any amount of memory is refused without taking it."""
+    n_params, n_bytes = 8208, trio.parameters.n_chunks(8208) * trio.parameters.update_chunk_bytes
+    small = make_header(UPDATE, trio.roster(), ("ash",), n_params, trio.parameters)
+    with write_chunks(tmp_path / "plain", small, trio.parameters.update_chunk_bytes) as writer:
+        writer.write(np.zeros((trio.parameters.n_chunks(n_params), trio.parameters.update_chunk_bytes), np.uint8))
+        writer.close()
+    with pa.ipc.open_stream(tmp_path / "plain") as plain:
+        rewritten(tmp_path / "x", plain.schema, list(plain), pa.ipc.IpcWriteOptions(compression="zstd"))
+    data, true = (tmp_path / "x").read_bytes(), n_bytes.to_bytes(8, "little")
+    at = data.rindex(true)  # the promised size before the compressed bytes
+    bomb = data[:at] + n_claimed.to_bytes(8, "little") + data[at + 8 :] + bytes(n_bytes)  # as large as a plain file
+    (tmp_path / "x").write_bytes(bomb)
+    pool = pa.default_memory_pool()
+    before = pool.max_memory()
+    with pytest.raises(BadContainer, match="not a plain one"):
+        read(tmp_path / "x", trio.parameters)
+    assert pool.max_memory() - before < 1 << 22
+
+
 def test_nulls_are_refused(trio, written, tmp_path):
     """A column with a validity map is refused even if the schema says there are none."""
     good = pa.ipc.open_stream(written.read_bytes())

@@ -78,6 +78,15 @@ def test_changed_card_is_refused(partner, key, value):
         card_from_fields(card_fields(partner.card()) | {key: value}, "test")
 
 
+@pytest.mark.parametrize("value", [[], {}, 1, None, ["partner"]])
+@pytest.mark.parametrize("key", ["name", "role", "signing", "agreement", "signature"])
+def test_card_with_a_field_of_another_type_is_refused(partner, hub, key, value):
+    """Whatever type a field has in TOML, a wrong one is a bad card."""
+    for keys in (partner, hub):
+        with pytest.raises(BadCard):
+            card_from_fields(card_fields(keys.card()) | {key: value}, "test")
+
+
 @pytest.mark.parametrize("key", ["name", "role", "signing", "agreement", "signature"])
 def test_card_without_a_field_is_refused(partner, key):
     """Every field is needed."""
@@ -89,7 +98,7 @@ def test_card_without_a_field_is_refused(partner, key):
 
 def test_card_text_that_is_no_card(partner):
     """Text that is not TOML, or another TOML, is refused."""
-    for text in ("", "= =", "name = 1", partner.card().to_text() * 2):
+    for text in ("", "= =", "name = 1", f"name = {'1' * 5000}", partner.card().to_text() * 2):
         with pytest.raises(BadCard):
             parse_card(text, "test")
 
