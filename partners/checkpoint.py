@@ -62,6 +62,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         save_file(arrays, waiting, metadata={_KEY: json.dumps(header, sort_keys=True)})
         _sync(waiting)
         waiting.replace(path)
+    except SafetensorError as error:  # how a full disk shows itself here
+        raise OSError(f"{path}: cannot be written: {error}") from error
     finally:
         waiting.unlink(missing_ok=True)
     _sync(path.parent)

@@ -48,6 +48,7 @@ class AggregatorRun:
             self._tidy()
             self._at = Position(self._at.round_no + 1, 1)
         elif self._repost("void"):
+            self._tidy()
             self._at = Position(self._at.round_no, self._at.attempt + 1)
         elif self._repost("roster"):
             self._collect_updates()
@@ -100,7 +101,8 @@ class AggregatorRun:
         roster = self.mail.own(self._name("roster"))
         members = sorted(named_digests(roster, "members"))
         updates = self._received("update", members)
-        files = {name: self._fetch(name, manifest) for name, manifest in updates.items()}
+        found = {name: self._fetch(name, manifest) for name, manifest in updates.items()}
+        files = {name: file for name, file in found.items() if file is not None}
         missing = [name for name in members if name not in files]
         if not missing:
             self._add(roster_of(roster, self.mail.digest_of(self._name("roster"))), files)
@@ -109,14 +111,18 @@ class AggregatorRun:
         else:
             raise NotYet(f"round {self._at.round_no}: waiting for the sealed update of {', '.join(missing)}")
 
-    def _fetch(self, sender: str, manifest: Manifest) -> Path:
+    def _fetch(self, sender: str, manifest: Manifest) -> Path | None:
+        """The sealed file, or None while the storage does not show it."""
         name = self._name("update", sender)
         roster = self.mail.digest_of(self._name("roster"))
         found = text(manifest, "roster")
         if found != roster:
             where = self.mail.exchange.where(name.manifest)
             raise WrongRoster(f"{where}: sealed for roster {found[:12]}..., this attempt's is {roster[:12]}...")
-        return self.mail.fetch_payload(name, manifest)
+        try:
+            return self.mail.fetch_payload(name, manifest)
+        except NotYet:
+            return None
 
     def _add(self, roster: Roster, files: dict[str, Path]) -> None:
         members = list(roster.members)

@@ -110,13 +110,7 @@ def _check_attempt(
             raise Equivocation(f"{place}: has updates, a sum or a void but no roster")
         return Attempt(*at, (), "open")
     roster = rosters[0]
-    members = named_digests(roster.manifest, "members")
-    ready = {name: message.digest for name, message in kinds["ready"].items()}
-    wrong = [name for name, value in members.items() if ready.get(name) != value]
-    if wrong or len(members) < plan.rounds.min_partners:
-        raise WrongRoster(
-            f"{place}: the roster's members {sorted(members)} are too few or not ready as listed: {wrong}"
-        )
+    members = _check_roster(roster.manifest, kinds["ready"], plan, place)
     for message in (*kinds["update"].values(), *kinds["sum"].values(), *kinds["void"].values()):
         if text(message.manifest, "roster") != roster.digest or (
             message.manifest.kind == "update" and message.manifest.sender not in members
@@ -129,6 +123,21 @@ def _check_attempt(
     for message in kinds["sum"].values():
         _check_sum(message.manifest, kinds["update"], set(members), place)
     return Attempt(*at, tuple(sorted(members)), "sum" if kinds["sum"] else "void" if kinds["void"] else "open")
+
+
+def _check_roster(roster: Manifest, readies: dict[str, Message], plan: Plan, place: str) -> dict[str, str]:
+    """The roster's members, each ready as listed, enough of them, and all from the trunk it names."""
+    members = named_digests(roster, "members")
+    ready = {name: message.digest for name, message in readies.items()}
+    wrong = [name for name, value in members.items() if ready.get(name) != value]
+    if wrong or len(members) < plan.rounds.min_partners:
+        raise WrongRoster(
+            f"{place}: the roster's members {sorted(members)} are too few or not ready as listed: {wrong}"
+        )
+    trunks = {text(readies[name].manifest, "trunk") for name in members}
+    if trunks != {text(roster, "trunk")}:
+        raise Equivocation(f"{place}: the roster's trunk is not the one its members said they hold")
+    return members
 
 
 def _check_sum(total: Manifest, updates: dict[str, Message], members: set[str], place: str) -> None:

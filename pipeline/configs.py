@@ -31,7 +31,7 @@ def read_toml(path: Path, schema: type[AnySchema]) -> AnySchema:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:  # ValueError: not TOML, not UTF-8, an endless number
         raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
     return check_table(table, schema, str(path))
 
@@ -58,6 +58,8 @@ def _strange(value: object, key: str = "") -> Iterator[str]:
             yield from _strange(item, f"{key}.{name}".lstrip("."))
     elif isinstance(value, float) and not math.isfinite(value):
         yield f"{key}: found {value}, expected a finite number"
+    elif isinstance(value, str) and "\0" in value:
+        yield f"{key}: holds a NUL character, which no setting has"
     elif not isinstance(value, str | int | float):
         yield f"{key}: found {value}, expected a text or a number, no date or time"
 

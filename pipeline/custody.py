@@ -9,16 +9,22 @@ from pipeline.home import Home, MessageName, write_atomically
 from pipeline.mail import Outbox
 from pipeline.plan import Plan, read_plan
 from secure.group import GroupSecret, deal_group_secret
-from secure.keys import PrivateKeys, load_private_keys
+from secure.keys import KEY_FILE, PrivateKeys, load_private_keys
 from secure.parameters import seal_parameters
 
 
 def new_keys(name: str, role: str, home: Path, passphrase_file: Path | None) -> str:
     """Make a member's private keys in HOME/keys and return its card's text; existing keys are never replaced."""
-    keys = PrivateKeys.generate(name, cast(Literal["partner", "aggregator"], role))
     Home(home).make()
     folder = Home(home).keys
-    keys.save(folder, read_passphrase(passphrase_file))
+    passphrase = read_passphrase(passphrase_file)
+    if (folder / KEY_FILE).exists() and not (folder / "card.toml").exists():
+        keys = load_private_keys(folder, passphrase)  # killed between the two files: the card was never seen
+        if (keys.name, keys.role) != (name, role):
+            raise ConfigError(f"{folder}: holds the keys of {keys.name} ({keys.role}), asked for {name} ({role})")
+    else:
+        keys = PrivateKeys.generate(name, cast(Literal["partner", "aggregator"], role))
+        keys.save(folder, passphrase)
     card = keys.card().to_text()
     write_atomically(folder / "card.toml", card.encode())
     return card
@@ -53,4 +59,7 @@ def _group_secret(home: Home, plan: Plan, structure_seed: bytes | None) -> Group
     parameters = seal_parameters(plan.seal)
     if not home.group_secret.exists():
         GroupSecret.generate(parameters, structure_seed).save(home.group_secret)
-    return GroupSecret.load(home.group_secret, parameters)
+    secret = GroupSecret.load(home.group_secret, parameters)
+    if structure_seed is not None and secret.structure_seed != structure_seed:
+        raise ConfigError(f"{home.group_secret}: is there already, with another structure seed than the one given")
+    return secret

@@ -121,7 +121,6 @@ def _tables(folder: Path) -> dict[str, str]:
 def _card(folder: Path, name: str, role: str) -> str:
     card_file = Home(folder / "home").keys / "card.toml"
     if not card_file.exists():
-        shutil.rmtree(card_file.parent, ignore_errors=True)  # half-made keys of a demo that was killed here
         new_keys(name, role, folder / "home", None)
     return card_file.read_text()
 

@@ -1,31 +1,46 @@
 """The exchange folder: the only place where members meet, on any storage that fsspec knows."""
 
 import os
+import re
+import secrets
 from pathlib import Path
+from typing import BinaryIO
 
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import ExchangeConflict, ExchangeError
 
+_PIECE = 1 << 20  # bytes
+_USERINFO = re.compile(r"//[^/@]*@")
 _LARGEST_MANIFEST = 1 << 20  # bytes; a manifest lists members, not data
+
+
+def _copy(source: BinaryIO, target: BinaryIO, n_bytes: int | None) -> None:
+    """Copy all, or one byte more than n_bytes at the most, down to the disk."""
+    left = float("inf") if n_bytes is None else n_bytes + 1
+    while left > 0 and (piece := source.read(int(min(left, _PIECE)))):
+        target.write(piece)
+        left -= len(piece)
+    target.flush()
+    os.fsync(target.fileno())
 
 
 class Exchange:
     """Files by relative path; a file appears whole or not at all."""
 
     def __init__(self, url: str) -> None:
-        self.url = url.rstrip("/")
+        self.url = _USERINFO.sub("//***@", url)  # as it is shown: without a password
         try:
-            self._fs, root = url_to_fs(self.url, use_listings_cache=False)
-        except (ValueError, ImportError) as error:
-            raise ExchangeError(f"{url}: not a place that fsspec can open: {error}") from error
+            self._fs, root = url_to_fs(url, use_listings_cache=False)
+        except (ValueError, TypeError, NotImplementedError, ImportError) as error:
+            raise ExchangeError(f"{self.url}: not a place that fsspec can open: {error}") from error
         self._root = str(root).rstrip("/")
         self._local = isinstance(self._fs, LocalFileSystem)
 
     def where(self, path: str) -> str:
         """The file as a person would name it."""
-        return f"{self.url.removeprefix('file://')}/{path}"
+        return f"{self.url.removeprefix('file://').rstrip('/')}/{path}"
 
     def read(self, path: str) -> bytes | None:
         """Content of a small file, or None where there is none yet.
@@ -40,12 +55,16 @@ class Exchange:
         except OSError as error:
             raise ExchangeError(f"{self.where(path)}: cannot be read: {error}") from error
 
-    def fetch(self, path: str, target: Path) -> bool:
-        """Copy a file of any size to `target` (whole or not at all); False where there is none."""
+    def fetch(self, path: str, target: Path, n_bytes: int | None = None) -> bool:
+        """Copy a file to `target` (whole or not at all, and on the disk); False where there is none.
+
+        n_bytes : the expected size; of a larger file no more than one byte beyond it is copied
+        """
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{target.name}.part")
         try:
-            self._copy(path, temporary)
+            with self._fs.open(f"{self._root}/{path}", "rb") as posted, temporary.open("wb") as copy:
+                _copy(posted, copy, n_bytes)
             temporary.replace(target)
         except FileNotFoundError:
             return False
@@ -54,12 +73,6 @@ class Exchange:
         finally:
             temporary.unlink(missing_ok=True)
         return True
-
-    def _copy(self, path: str, target: Path) -> None:
-        self._fs.get_file(f"{self._root}/{path}", str(target))
-        if target.is_dir():  # fsspec copies a folder as an empty folder
-            target.rmdir()
-            raise IsADirectoryError("found a folder, expected a file")
 
     def send(self, source: Path, path: str) -> None:
         """Post a file under its final name, once; posting the same file again changes nothing.
@@ -98,11 +111,13 @@ class Exchange:
     def _send_to_folder(self, source: Path, target: str) -> None:
         """Copy beside the target, fsync, rename: a reader on a shared folder never sees half a file."""
         folder, name = target.rsplit("/", 1)
-        temporary = Path(folder) / f".{name}.part"  # one sender a name, one process a sender
+        for leftover in Path(folder).glob(f".{name}.*.part"):  # of this sender, killed: nobody else posts this name
+            leftover.unlink(missing_ok=True)
+        temporary = Path(folder) / f".{name}.{secrets.token_hex(8)}.part"
         try:
-            self._fs.put_file(str(source), str(temporary))
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
+            # whoever can write to the exchange could plant a link under a name that can be guessed
+            with source.open("rb") as own, temporary.open("xb") as copy:
+                _copy(own, copy, None)
             temporary.rename(target)
         finally:
             temporary.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,9 +24,9 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError:
+    except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise
+        raise OSError(error.errno, error.strerror, str(path)) from error  # a full disk does not say which file
     sync_folder(path.parent)
 
 
@@ -111,6 +112,11 @@ class Home:
         return self.folder / "finished.json"
 
     @property
+    def tracked(self) -> Path:
+        """Written when MLflow holds everything."""
+        return self.folder / "tracked.json"
+
+    @property
     def baseline(self) -> Path:
         """State of the local-only model."""
         return self.folder / "baseline"
@@ -125,7 +131,8 @@ class Home:
 
     def rounds_started(self) -> list[int]:
         """Rounds whose start is on disk."""
-        return [int(path.parent.name.removeprefix("round-")) for path in self.folder.glob("rounds/*/start.safetensors")]
+        pattern = "rounds/round-[0-9][0-9][0-9][0-9]/start.safetensors"
+        return [int(path.parent.name.removeprefix("round-")) for path in self.folder.glob(pattern)]
 
     def round(self, round_no: int) -> Path:
         """State at the start of a round and what becomes of it."""
@@ -144,8 +151,16 @@ class Home:
         return self.folder / "outbox" / path
 
     def make(self) -> None:
-        """Make the folder, for nobody but its owner: it will hold keys, labels and structures."""
+        """Make the folder, for nobody but its owner: it will hold keys, labels and structures.
+
+        Raises ConfigError for an existing folder that others may look into.
+        """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mode = stat.S_IMODE(self.folder.stat().st_mode)
+        if mode & (stat.S_IRWXG | stat.S_IRWXO):
+            error = ConfigError(f"{self.folder}: the home has mode {mode:04o}, expected 0700: others can look into it")
+            error.add_note(f"chmod 700 {self.folder}")
+            raise error
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -173,6 +188,7 @@ class Home:
 
     def _sweep(self) -> None:
         """Remove what a killed process left half-written; only the holder of the lock may."""
-        for pattern in (".*.part", "*.tmp", ".*.unchecked"):
+        for pattern in (".*.part", ".*.tmp", "*.safetensors.tmp", ".*.unchecked"):
             for leftover in self.folder.rglob(pattern):
-                leftover.unlink(missing_ok=True)
+                if leftover.is_file():
+                    leftover.unlink(missing_ok=True)

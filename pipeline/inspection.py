@@ -43,7 +43,7 @@ def _settings(path: Path) -> dict[str, Any]:
     """A plan or a configuration, validated."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
     if "federation" in table:
         plan = read_plan(path)

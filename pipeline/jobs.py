@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.aggregator import AggregatorRun
@@ -21,45 +23,59 @@ def run_partner(config_file: Path, *, once: bool) -> None:
     """Take part in the federation until the report is written (or, with once, as far as others allow)."""
     config = PartnerConfig.read(config_file)
     narrator = Narrator(config.name)
-    if _is_finished(config, narrator):
+    if Home(config.home_folder).tracked.exists() and _is_finished(config, narrator):
         return
-    with Home(config.home_folder).alone():
-        mail = open_partner_mail(config)
-        from pipeline.partner import PartnerRun  # noqa: PLC0415 -- torch, rdkit: after all that can be refused without
+    with Home(config.home_folder).alone(), _tracker(config, config_file, "partner", narrator) as tracker:
+        if not _is_finished(config, narrator):
+            mail = open_partner_mail(config)
+            from pipeline.partner import PartnerRun  # noqa: PLC0415 -- torch, rdkit: after all refusals
 
-        _run(PartnerRun(config, mail, narrator), config, config_file, "partner", narrator, once=once)
+            _run(PartnerRun(config, mail, narrator), config, tracker, narrator, once=once)
 
 
 def run_aggregator(config_file: Path, *, once: bool) -> None:
     """Add sealed updates until the plan's last round (or, with once, as far as partners allow)."""
     config = AggregatorConfig.read(config_file)
     narrator = Narrator(config.name)
-    if _is_finished(config, narrator):
+    if Home(config.home_folder).tracked.exists() and _is_finished(config, narrator):
         return
-    with Home(config.home_folder).alone():
-        machine = AggregatorRun(open_aggregator_mail(config), narrator)
-        _run(machine, config, config_file, "aggregator", narrator, once=once)
+    with Home(config.home_folder).alone(), _tracker(config, config_file, "aggregator", narrator) as tracker:
+        if not _is_finished(config, narrator):
+            machine = AggregatorRun(open_aggregator_mail(config), narrator)
+            _run(machine, config, tracker, narrator, once=once)
 
 
-def _run(
-    machine: Machine, config: MemberConfig, config_file: Path, role: str, narrator: Narrator, *, once: bool
-) -> None:
+def _run(machine: Machine, config: MemberConfig, tracker: Tracker, narrator: Narrator, *, once: bool) -> None:
+    tracker.start()
+    drive(machine, narrator, once=once, poll_s=config.poll_s, idle=tracker.poke)
+    write_json(Home(config.home_folder).finished, {"plan": read_plan(config.plan_file).digest})
+    narrator.say("finished")
+
+
+@contextmanager
+def _tracker(config: MemberConfig, config_file: Path, role: str, narrator: Narrator) -> Iterator[Tracker]:
+    """Tracking beside the run; where an earlier run could not log everything, it is tried again."""
     home = Home(config.home_folder)
     with Tracker(config_file, role, home.folder / "tracking.log") as tracker:
-        drive(machine, narrator, once=once, poll_s=config.poll_s, idle=tracker.poke)
-        write_json(home.finished, {"plan": read_plan(config.plan_file).digest})
-    narrator.say("finished")
+        if home.finished.exists() and not home.tracked.exists():
+            tracker.start()
+        yield tracker
     if tracker.failed:
-        narrator.say(f"MLflow could not be reached; the records are kept, see {home.folder / 'tracking.log'}")
+        narrator.say(f"MLflow could not be reached; the records are kept for the next start, see {tracker.log_file}")
 
 
 def _is_finished(config: MemberConfig, narrator: Narrator) -> bool:
     """Whether this plan's last round and report are done, so that nothing heavy need be loaded."""
     file = Home(config.home_folder).finished
-    if not file.exists() or json.loads(file.read_text())["plan"] != read_plan(config.plan_file).digest:
+    if not file.exists():
         return False
-    narrator.say("the federation is finished, nothing is left to do")
-    return True
+    try:
+        finished = bool(json.loads(file.read_text())["plan"] == read_plan(config.plan_file).digest)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{file}: is damaged; remove it, and the run looks for itself what is left to do") from error
+    if finished:
+        narrator.say("the federation is finished, nothing is left to do")
+    return finished
 
 
 def serve_ui(config_file: Path, port: int) -> None:
@@ -82,5 +98,5 @@ def _is_partner(config_file: Path) -> bool:
 
     try:
         return "data" in tomllib.loads(config_file.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{config_file}: cannot be read as TOML: {error}") from error

@@ -5,12 +5,13 @@ from typing import cast
 
 from pipeline.errors import Equivocation, NotYet
 from pipeline.exchange import Exchange
-from pipeline.home import Home, MessageName, write_atomically
+from pipeline.home import Home, MessageName, sync_folder, write_atomically
 from pipeline.plan import Plan
 from secure.keys import PrivateKeys
 from secure.messages import (
     Expected,
     Manifest,
+    PayloadDigest,
     check_payload,
     manifest_digest,
     payload_digest,
@@ -74,6 +75,7 @@ class Mail(Outbox):
         super().__init__(plan, keys, home)
         self.exchange = exchange
         self._posted: set[MessageName] = set()  # by this process; looked at again after a restart
+        self._checked: set[MessageName] = set()  # payloads in the inbox; the same
 
     def post(self, name: MessageName, body: dict[str, object]) -> None:
         """Sign a message (see `sign`) and post it, its payload first; again and again the same bytes."""
@@ -133,16 +135,23 @@ class Mail(Outbox):
         if manifest.payload is None:
             raise ValueError(f"a {name.kind} has no payload")
         kept = self.home.inbox(name.payload)
+        if name not in self._checked and kept.exists() and payload_digest(kept) != manifest.payload:
+            kept.unlink()  # a power cut can leave a file without its content; the exchange still has it
         if not kept.exists():
-            incoming = kept.with_name(f".{kept.name}.unchecked")
-            if not self.exchange.fetch(name.payload, incoming):
-                raise NotYet(f"waiting for the payload of {_spoken(name)}")
-            try:
-                check_payload(incoming, manifest.payload, self.exchange.where(name.payload))
-                incoming.replace(kept)
-            finally:
-                incoming.unlink(missing_ok=True)
+            self._fetch(name, manifest.payload, kept)
+        self._checked.add(name)
         return kept
+
+    def _fetch(self, name: MessageName, payload: PayloadDigest, kept: Path) -> None:
+        incoming = kept.with_name(f".{kept.name}.unchecked")
+        if not self.exchange.fetch(name.payload, incoming, payload.size):
+            raise NotYet(f"waiting for the payload of {_spoken(name)}")
+        try:
+            check_payload(incoming, payload, self.exchange.where(name.payload))
+            incoming.replace(kept)
+            sync_folder(kept.parent)
+        finally:
+            incoming.unlink(missing_ok=True)
 
     def _kept(self, name: MessageName) -> Path:
         own = self.home.outbox(name.manifest)
@@ -163,6 +172,11 @@ def roster_of(manifest: Manifest, digest: str) -> Roster:
 def text(manifest: Manifest, key: str) -> str:
     """A text field of a body; secure.messages checked that it is one."""
     return cast(str, manifest.body[key])
+
+
+def names(manifest: Manifest, key: str) -> list[str]:
+    """A field of a body that lists members; secure.messages checked that it does."""
+    return cast(list[str], manifest.body[key])
 
 
 def named_digests(manifest: Manifest, key: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.comparison import compare
-from pipeline.errors import NotYet
+from pipeline.errors import ConfigError, NotYet
 from pipeline.home import Home, write_json
 
 METRICS = ("average_precision", "roc_auc")
@@ -54,6 +54,9 @@ def build_report(about: dict[str, Any], rows: Sequence[dict[str, Any]], seed: in
 def shareable(report: dict[str, Any]) -> dict[str, Any]:
     """The report without task-level rows, and without counts below five."""
     kept: dict[str, Any] = {key: value for key, value in report.items() if key != "tasks"}
+    if report.get("summary", {}).get("n_judged", _SMALL) < _SMALL:  # a mean over so few tasks is nearly their scores
+        hidden = dict.fromkeys(METRICS)
+        kept |= {part: {**report[part], **hidden} for part in ("local", "federated", "summary")}
     return dict(_without_small_counts(kept))
 
 
@@ -87,7 +90,10 @@ def read_report(home: Home) -> dict[str, Any]:
         error = NotYet(f"{path}: there is no report yet")
         error.add_note("it is written when the plan's last round is done: `hocket partner run`")
         raise error
-    return dict(json.loads(path.read_text()))
+    try:
+        return dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{path}: is damaged; remove it, and the next `hocket partner run` writes it anew") from error
 
 
 def _number(value: float | None) -> float:

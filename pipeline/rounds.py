@@ -20,7 +20,7 @@ from pipeline.console import Narrator
 from pipeline.enrolment import Enrolment
 from pipeline.errors import Diverged, Equivocation, NotYet
 from pipeline.home import MessageName
-from pipeline.mail import Mail, named_digests, roster_of, text
+from pipeline.mail import Mail, named_digests, names, roster_of, text
 from pipeline.records import Record, write_record
 from pipeline.state import RoundStart, Trained
 from secure.errors import SumIncomplete
@@ -30,8 +30,6 @@ from secure.open_sum import open_sum
 from secure.parameters import seal_parameters
 from secure.roster import Roster, check_roster
 from secure.seal import seal_update
-
-_ROUNDING = 1  # sets the chance of rounding apart from that of training
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +59,7 @@ class Rounds:
         self._slices = [tensor.place for tensor in self._layout.tensors]
         self._round_no = max(self.home.rounds_started(), default=1)
         self._attempt = 1
+        self._sweep_finished_rounds()
         self._seconds: dict[str, float] = {}
         self._began = time.monotonic()  # of the round, as far as this process saw it
         self._start: RoundStart | None = None
@@ -201,7 +200,7 @@ class Rounds:
                 pair_keys=self._enrolment.pair_keys,
                 group=self._enrolment.group,
                 parameters=self._parameters,
-                rng=np.random.default_rng((*self._seed, _ROUNDING)),
+                rng=np.random.default_rng((*self._seed, *self.mail.me.encode())),
                 path=unposted,
                 progress=progress,
             )
@@ -218,10 +217,15 @@ class Rounds:
 
     def _abandon(self, void: Manifest) -> None:
         """Throw the attempt's update away and go on to the next attempt: an update is never sealed for two rosters."""
-        self.mail.expect(self._theirs("roster"))
-        if text(void, "roster") != self.mail.digest_of(self._theirs("roster")):
-            raise Equivocation(f"{self._theirs('void').manifest}: voids another roster than the one we were shown")
-        self._tell.say(f"round {self._round_no}, attempt {self._attempt}: void, members did not deliver")
+        roster = self._roster(self.mail.expect(self._theirs("roster")))
+        missing, where = names(void, "missing"), self._theirs("void").manifest
+        if text(void, "roster") != roster.digest:
+            raise Equivocation(f"{where}: voids another roster than the one we were shown")
+        if not set(missing) <= set(roster.members):
+            raise Equivocation(f"{where}: misses {', '.join(missing)}, the roster is {', '.join(roster.members)}")
+        self._tell.say(
+            f"round {self._round_no}, attempt {self._attempt}: void, the aggregator misses {', '.join(missing)}"
+        )
         self.home.outbox(self._mine("update").payload).unlink(missing_ok=True)
         self._forget_attempt()
         self._attempt += 1
@@ -244,7 +248,7 @@ class Rounds:
             )
         self._seconds["seconds_open"] = time.monotonic() - started
         mean = opened.mean
-        following = self._follow(mean, roster)
+        following = self._follow(mean, opened.sent_mean, roster)
         self._record(mean, roster, following)
         following.write(self.home.start_file(self._round_no + 1))
         self._tidy()
@@ -266,10 +270,10 @@ class Rounds:
             if payload is None or updates[self.mail.me] != payload.sha256:
                 raise Equivocation(f"{where}: lists an update of {self.mail.me} that is not the one it sealed")
 
-    def _follow(self, mean: NDArray[np.float32], roster: Roster) -> RoundStart:
+    def _follow(self, mean: NDArray[np.float32], sent: NDArray[np.float32], roster: Roster) -> RoundStart:
         """The next round's start; heads and residual advance only where our update is part of the sum."""
         trunk, server = server_step(self.start.trunk, mean, self.plan.server, self.start.server)
-        bounds = next_bounds(mean, self._slices, self.start.bounds, self.plan.seal)
+        bounds = next_bounds(sent, self._slices, self.start.bounds, self.plan.seal)
         private, residual = self.start.private, self.start.residual
         if self.mail.me in roster.members:
             trained = Trained.read(self._trained_file, self._layout)
@@ -321,6 +325,14 @@ class Rounds:
         self._forget_attempt()
         self.home.start_file(self._round_no).unlink(missing_ok=True)
         self.home.remove_round(self._round_no)
+
+    def _sweep_finished_rounds(self) -> None:
+        """What a kill between a round's commit and its tidying left behind: the update in the clear, above all."""
+        for round_no in range(1, self._round_no):
+            self.home.remove_round(round_no)
+            for box in (self.home.inbox, self.home.outbox):
+                for payload in box(MessageName("", round_no, 0, "").folder).parent.glob("*/*.arrow"):
+                    payload.unlink(missing_ok=True)
 
     def _forget_attempt(self) -> None:
         for file in (self._trained_file, self._trained_file.with_name("update.unposted")):

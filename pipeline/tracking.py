@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from pipeline.configs import AggregatorConfig, MemberConfig, PartnerConfig
-from pipeline.home import Home
+from pipeline.home import Home, write_json
 from pipeline.plan import Plan, read_plan
 from pipeline.records import Record, read_records
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}  # unless the user sets them
+_LONGEST_WAIT_S = 60.0  # for the tracking process at the end of a run
 _LAST_STEP = "hocket.last_step"
 
 
@@ -65,21 +67,26 @@ class Tracker:
 
     def __init__(self, config_file: Path, role: str, log_file: Path) -> None:
         self._command = [sys.executable, "-P", "-m", "pipeline.tracking", str(config_file.resolve()), role]
-        self._log_file = log_file
+        self.log_file = log_file
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        self._log_file.parent.mkdir(parents=True, exist_ok=True)
-        with self._log_file.open("ab") as log:
+        return self
+
+    def start(self) -> None:
+        """Start the process, if that was not done."""
+        if self._process is not None:
+            return
+        self.log_file.parent.mkdir(parents=True, exist_ok=True)
+        with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                env=os.environ | QUIET,
+                env=_PATIENCE | os.environ | QUIET,
                 start_new_session=True,  # Ctrl-C stops the member; this process ends by itself at the end of its input
             )
-        return self
 
     def poke(self) -> None:
         """Say that there may be new records."""
@@ -93,10 +100,15 @@ class Tracker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let it write the rest."""
-        if self._process and self._process.stdin:
+        """Let it write the rest, but not for ever: a store that does not answer gets it at the next start."""
+        if self._process is None:
+            return
+        if self._process.stdin:
             self._process.stdin.close()
-        if self._process:
+        try:
+            self._process.wait(timeout=_LONGEST_WAIT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
             self._process.wait()
 
     @property
@@ -109,6 +121,7 @@ def sync(member: Member, client: "MlflowClient") -> None:
     """Bring the member's MLflow run up to its records and artifacts."""
     run = _find_run(member, client) or _start_run(member, client)
     if run.info.status == "FINISHED":
+        write_json(member.home.tracked, {"run": run.info.run_id})
         return
     finished = member.finished  # looked at before the records: then none can follow
     last = int(run.data.tags.get(_LAST_STEP, "-1"))
@@ -119,6 +132,7 @@ def sync(member: Member, client: "MlflowClient") -> None:
         if member.home.report.is_dir():
             client.log_artifacts(run.info.run_id, str(member.home.report), "report")
         client.set_terminated(run.info.run_id)
+        write_json(member.home.tracked, {"run": run.info.run_id})
 
 
 def _experiment(member: Member, client: "MlflowClient") -> str:

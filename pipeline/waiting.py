@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from pipeline.console import Narrator
-from pipeline.errors import NotYet
+from pipeline.errors import ExchangeError, NotYet
 
 _RAREST = 10  # looks grow up to this many times rarer while nothing comes
 
@@ -27,7 +27,7 @@ def drive(machine: Machine, narrator: Narrator, *, once: bool, poll_s: float, id
         try:
             if not machine.advance():
                 return
-        except NotYet as wait:
+        except (NotYet, ExchangeError) as wait:  # a storage that fails for a while is waited out as well
             if once:
                 raise
             narrator.say(str(wait))

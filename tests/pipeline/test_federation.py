@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import pipeline.rounds
-from pipeline.errors import Diverged, NotYet
+from pipeline.errors import Diverged, Equivocation, NotYet
 from pipeline.home import MessageName
 from pipeline.reporting import read_report
 from secure.fixed_point import make_grid, quantise
@@ -195,3 +195,45 @@ def test_homes_hold_no_more_than_they_need(tmp_path: Path) -> None:
         ]
         for secret in ("keys/private.key", "group.secret", "pair.seeds"):
             assert (home / secret).stat().st_mode & 0o077 == 0
+
+
+def test_a_void_may_only_miss_members_of_the_roster(tmp_path: Path) -> None:
+    """A void that misses a stranger is refused: the signed word of the aggregator must at least make sense."""
+    federation = Federation(tmp_path / "f")
+    _until_waiting(federation, federation.partners)
+    aggregator = federation.aggregator()
+    step(aggregator)
+    roster = aggregator.mail.digest_of(MessageName("roster", 1, 1, AGGREGATOR))
+    aggregator.mail.post(MessageName("void", 1, 1, AGGREGATOR), {"roster": roster, "missing": ["P09"]})
+    with pytest.raises(Equivocation, match="misses P09"):
+        _until_waiting(federation, ["P01"])
+
+
+def test_a_manifest_without_its_payload_does_not_hold_up_the_deadline(tmp_path: Path) -> None:
+    """A partner whose payload never appears is missing like one that posted nothing: the attempt becomes void."""
+    federation = Federation(tmp_path / "f")
+    _until_waiting(federation, federation.partners)
+    step(federation.aggregator())
+    _until_waiting(federation, federation.partners)
+    (federation.exchange / MessageName("update", 1, 1, "P02").payload).unlink()
+    _age(federation, MessageName("roster", 1, 1, AGGREGATOR), 3601)
+    step(federation.aggregator())
+    void = json.loads((federation.exchange / MessageName("void", 1, 1, AGGREGATOR).manifest).read_text())
+    assert void["body"]["missing"] == ["P02"]
+
+
+def test_a_kill_between_commit_and_tidying_leaves_no_update_in_the_clear(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the tidying of a round did not come to, the next start does."""
+    federation = Federation(tmp_path / "f")
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline.rounds.Rounds, "_tidy", lambda _self: None)
+        run_all(federation.members())
+    home = federation.home("P01").folder
+    assert list(home.rglob("trained.safetensors"))
+    (home / "report" / "report.json").unlink()
+    partner = federation.partner("P01")
+    while step(partner) == "on":
+        pass
+    assert not list(home.rglob("trained.safetensors")) + list(home.rglob("*.arrow"))

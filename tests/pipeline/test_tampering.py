@@ -24,7 +24,7 @@ class Tamperer:
         read, fetch = Exchange.read, Exchange.fetch
         monkeypatch.setattr(Exchange, "read", lambda ex, path: self._with_flip(ex, path, lambda: read(ex, path)))
         monkeypatch.setattr(
-            Exchange, "fetch", lambda ex, path, to: self._with_flip(ex, path, lambda: fetch(ex, path, to))
+            Exchange, "fetch", lambda ex, path, *to: self._with_flip(ex, path, lambda: fetch(ex, path, *to))
         )
 
     def _with_flip(self, exchange: Exchange, path: str, call: Callable[[], object]) -> object:

@@ -363,6 +363,7 @@ def test_the_member_pokes_and_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     fake = FakeProcess(monkeypatch, "import sys; print(len(sys.stdin.readlines()))")
     log = tmp_path / "home" / "tracking.log"
     with Tracker(tmp_path / "partner.toml", "partner", log) as tracker:
+        tracker.start()
         tracker.poke()
         tracker.poke()
     assert log.read_text() == "2\n"
@@ -376,6 +377,7 @@ def test_a_tracking_process_that_dies_stops_nobody(tmp_path: Path, monkeypatch: 
     FakeProcess(monkeypatch, "import sys; sys.exit('no such server')")
     log = tmp_path / "tracking.log"
     with Tracker(tmp_path / "partner.toml", "partner", log) as tracker:
+        tracker.start()
         for _ in range(200):
             tracker.poke()
     assert tracker.failed
