@@ -13,7 +13,7 @@ class NotCanonical(SecureError):
 
 
 class BadKeyFile(SecureError):
-    """A file with secrets is damaged, has the wrong mode or owner, or is not such a file."""
+    """A file with secrets is damaged, has the wrong mode, or is not such a file; who owns it is not checked."""
 
 
 class KeyFileExists(SecureError):

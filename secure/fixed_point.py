@@ -70,7 +70,9 @@ def quantise(
     if not is_finite:
         raise UpdateOutOfRange(f"parameters {start} to {start + target.size}: NaN, infinity, or far beyond the bound")
     below = np.floor(values)
-    values -= below  # exact, so that the comparison rounds up with exactly this probability
+    # The chance of rounding up is right to 2^-24: the random numbers are multiples of it, and the difference is exact
+    # but for values just below zero, where it is rounded by at most 2^-25. The residual carries what that leaves.
+    values -= below
     below += rng.random(target.size, dtype=np.float32) < values
     n_clipped = int(np.count_nonzero(np.abs(below) > grid.limit))
     np.clip(below, -grid.limit, grid.limit, out=below)
@@ -90,6 +92,9 @@ def next_bounds(
 ) -> np.ndarray:
     """(n_tensors,) float64: bounds of the next round from the mean update that all have opened.
 
+    mean_change : (n_params,) in sent units, OpenedSum.sent_mean: the mean of what the members sent, which with weights
+        is the mean change x weight_total / (max_weight x n_members). The mean change itself would keep the bounds far
+        too wide for what is sent, and the rounding would swallow it.
     bound_factor x the largest mean change of the tensor, but at least bound_shrink x the bound before and min_bound.
     A partner's own change can exceed the mean (a feature only one partner has is divided by the number of partners);
     what is clipped is not lost but carried to the next round, and a clipped tensor's bound grows by up to bound_factor

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from secure.tags import Tagger
 Progress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, for the cached mean
 class OpenedSum:
     """The sum of the roster's updates, exact, and the mean it stands for."""
 
@@ -29,7 +30,7 @@ class OpenedSum:
     grid: Grid
     max_weight: int  # 1 if all weigh the same
 
-    @property
+    @cached_property
     def mean(self) -> np.ndarray:
         """(n_params,) float32: the (weighted) mean change, computed in float64 and rounded once."""
         mean = np.empty(self.total.size, dtype=np.float32)
@@ -39,11 +40,13 @@ class OpenedSum:
 
     @property
     def sent_mean(self) -> np.ndarray:
-        """(n_params,) float32: mean of what the members sent, weights still multiplied in; next_bounds wants it."""
-        mean = self.mean
-        if self.max_weight > 1:
-            mean *= np.float32(self.weight_total / (self.max_weight * self.n_members))
-        return mean
+        """(n_params,) float32: mean of what the members sent, which is their change x weight / max_weight.
+
+        The unit of the bounds, hence what next_bounds takes; `mean` itself if all weigh the same.
+        """
+        if self.max_weight == 1:
+            return self.mean
+        return self.mean * np.float32(self.weight_total / (self.max_weight * self.n_members))
 
     def tensor_mean(self, number: int) -> np.ndarray:
         """(size of the tensor,) float64: mean change of one tensor, the same bits on every machine."""

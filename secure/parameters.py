@@ -34,7 +34,9 @@ class SealSettings:
     bound_shrink: float = 0.25  # a bound falls at most to this share of itself per round
     min_bound: float = 1e-8  # no bound falls below this
     weights: Literal["equal", "size"] = "equal"  # mean over partners, or weighted by their number of training labels
-    max_weight: int = 100_000  # with "size": set it just above the largest partner's; precision is relative to it
+    # With "size": the largest weight a partner may have. Weights are numbers of training labels; set it just above the
+    # largest partner's, since changes are sent times weight / max_weight: precision is relative to it.
+    max_weight: int = 100_000
 
     def __post_init__(self) -> None:
         _expect("bits", self.bits, "16, 12 or 8", ok=self.bits in {16, 12, 8})

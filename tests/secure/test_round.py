@@ -31,7 +31,7 @@ from secure.errors import (
     WrongRoster,
     WrongRound,
 )
-from secure.fixed_point import make_grid, quantise
+from secure.fixed_point import make_grid, next_bounds, quantise
 from secure.group import GroupSecret
 from secure.masks import make_masks
 from secure.messages import payload_digest
@@ -142,6 +142,43 @@ def test_weighted_mean(tmp_path):
     for weight in (0, 501, -1):
         with pytest.raises(UpdateOutOfRange):
             c.seal("ash", changes["ash"], tmp_path / "x", weight=weight)
+
+
+def test_bounds_adapt_to_small_weights(tmp_path):
+    """With weights far below max_weight the bounds follow what is sent; the mean is precise after a few rounds."""
+    c = make_consortium(3, weights="size")
+    weights, rng = {"ash": 100, "birch": 70, "cedar": 40}, np.random.default_rng(0)
+    assert max(weights.values()) * 1000 <= c.parameters.max_weight
+    bounds, residuals, errors = np.array([c.settings.first_bound]), dict.fromkeys(c.partners), []
+    for round_no in range(1, 11):
+        roster, files = c.roster(round_no=round_no), []
+        changes = {name: rng.uniform(-0.01, 0.01, N).astype(np.float32) for name in c.partners}
+        for name in c.partners:
+            files.append(tmp_path / f"{name}{round_no}")
+            more = {"weight": weights[name], "bounds": bounds, "residual": residuals[name], "rng": rng}
+            residuals[name] = c.seal(name, changes[name], files[-1], roster, **more).residual
+        c.add(files, tmp_path / f"sum{round_no}")
+        opened = c.open(tmp_path / f"sum{round_no}", N, roster, bounds=bounds)
+        wanted = sum(weights[name] * changes[name] for name in c.partners) / 210
+        errors.append(np.linalg.norm(opened.mean - wanted) / np.linalg.norm(wanted))
+        bounds = next_bounds(opened.sent_mean, [slice(0, N)], bounds, c.settings)
+    assert errors[0] > 0.1
+    assert errors[-1] < 0.01
+    assert bounds[0] < 1e-4
+
+
+def test_sent_mean(trio, sealed, tmp_path):
+    """What was sent is the mean itself without weights, and the mean of weight / max_weight x change with them."""
+    opened = trio.open(sealed[1], N)
+    assert opened.sent_mean is opened.mean
+    c = make_consortium(3, weights="size", max_weight=500)
+    change = np.random.default_rng(0).uniform(-0.1, 0.1, N).astype(np.float32)
+    for name in c.partners:
+        c.seal(name, change, tmp_path / name, weight=50)
+    c.add([tmp_path / name for name in c.partners], tmp_path / "sum")
+    sent = c.open(tmp_path / "sum", N).sent_mean
+    assert sent.dtype == np.float32
+    np.testing.assert_allclose(sent, change / 10, atol=0.1 / c.parameters.limit)
 
 
 def test_residual_goes_into_the_next_round(trio, tmp_path):
