@@ -12,6 +12,7 @@ from partners.server_step import ServerState, initial_server_state
 from partners.state import PartnerState
 from partners.trunk import TrunkLayout, initial_trunk
 from pipeline.plan import Plan
+from secure.fixed_point import first_bounds
 
 _RESIDUAL, _CHANGE = "residual", "change"
 
@@ -33,7 +34,7 @@ class RoundStart:
         return cls(
             trunk=initial_trunk(layout, plan.federation.seed),
             server=initial_server_state(plan.server, layout.n_params),
-            bounds=np.full(len(layout.tensors), plan.seal.first_bound),
+            bounds=first_bounds(len(layout.tensors), plan.seal),
             private=None,
             residual=None,
         )
