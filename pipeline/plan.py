@@ -9,7 +9,6 @@ from data_prep.settings import Preparation
 from partners.settings import ServerOptimiser, TrunkSettings
 from partners.trunk import TrunkLayout, trunk_layout
 from pipeline.configs import Schema, read_toml
-from pipeline.errors import ConfigError
 from secure.canonical import canonical_json, digest
 from secure.errors import ParameterMismatch
 from secure.keys import Card, card_from_fields
@@ -121,8 +120,5 @@ def read_plan(path: Path) -> Plan:
     Raises ConfigError for a wrong setting, secure.errors.BadCard for a forged or damaged card.
     """
     plan = read_toml(path, Plan)
-    cards = plan.cards  # checks signatures
-    lacking = [name for name in plan.partner_names if cards[name].agreement is None]
-    if lacking:
-        raise ConfigError(f"{path}: partners without an agreement key: {lacking}")
+    _ = plan.cards  # making them checks their signatures and that partners have agreement keys
     return plan

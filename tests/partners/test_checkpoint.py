@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+import partners.checkpoint
 from partners.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from partners.errors import CheckpointDamaged, CheckpointMismatch, TrainingError
 from partners.server_step import initial_server_state, server_step
@@ -183,3 +184,16 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
         save_checkpoint(file, Checkpoint(facts={"n": 2}))
     assert load_checkpoint(file, _LAYOUT).facts == {"n": 1}
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
+
+
+def test_a_full_disk_is_a_plain_error_and_leaves_nothing(tmp_path, monkeypatch):
+    """Safetensors' own error for a full disk becomes an OSError that names the file; nothing half-written stays."""
+
+    def full(_arrays: object, path: Path, **_more: object) -> None:
+        path.write_bytes(b"half")
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(partners.checkpoint, "save_file", full)
+    with pytest.raises(OSError, match=r"state\.safetensors: cannot be written: .*No space left"):
+        save_checkpoint(tmp_path / "state.safetensors", Checkpoint(trunk=np.zeros(4, dtype=np.float32)))
+    assert list(tmp_path.iterdir()) == []
