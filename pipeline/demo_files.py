@@ -43,7 +43,7 @@ learning_rate = {server_rate}  # above 1: an over-relaxed mean
 
 [seal]
 bits = 16
-max_partners = 16
+max_partners = {n_partners}  # the fewer, the smaller the sealed updates
 first_bound = {first_bound}  # largest change of a trunk parameter in the first round; adapts from then on
 weights = "{weights}"
 

@@ -71,11 +71,11 @@ class GroupSecret:
         expected = len(MAGIC) + _RING + 2 * KEY_BYTES + parameters.poly_bytes
         if not data.startswith(MAGIC):
             raise BadKeyFile(f"{where}: not a group secret, version 1")
+        body = data[len(MAGIC) :]
+        if len(body) >= _RING and body[:_RING].hex() != parameters.ring_digest():
+            raise ParameterMismatch(f"{where}: made for other encryption parameters than the plan's")
         if len(data) != expected:
             raise BadKeyFile(f"{where}: {len(data)} bytes, expected {expected}")
-        body = data[len(MAGIC) :]
-        if body[:_RING].hex() != parameters.ring_digest():
-            raise ParameterMismatch(f"{where}: made for other encryption parameters than the plan's")
         seeds = body[_RING:]
         return cls(
             ring=body[:_RING],

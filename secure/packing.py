@@ -1,8 +1,8 @@
 """Integers into slots and back: how parameters, weight and tag lie in the ciphertexts.
 
 A block is BLOCK_CHUNKS ciphertexts. Its value slots hold a contiguous range of parameters: the first field of all its
-slots, then the second, and so on. The last two slots of the last chunk are the weight and the tag; what lies between
-the values and them is zero.
+slots, then the second, and so on; a slot is the number whose digits, the first the lowest, are its fields. The last two
+slots of the last chunk are the weight and the tag; what lies between the values and them is zero.
 """
 
 from collections.abc import Iterator
@@ -51,18 +51,22 @@ def pack(integers: np.ndarray, block: Block, parameters: SealParameters) -> np.n
     by_field = padded.reshape(parameters.fields, block.n_value_slots)
     slots = np.zeros(block.n_slots, dtype=np.uint64)
     values = slots[: block.n_value_slots]
-    for field in range(parameters.fields):
-        values |= by_field[field] << np.uint64(field * parameters.width)
+    for digits in by_field[::-1]:
+        values *= np.uint64(parameters.radix)
+        values += digits
     return slots
 
 
 def unpack(slots: np.ndarray, block: Block, parameters: SealParameters, n_members: int) -> np.ndarray:
     """(stop - start,) int32: sums of the members' integers, the offsets removed; inverse of pack for one member."""
-    values = slots[: block.n_value_slots]
-    low_bits = np.uint64((1 << parameters.width) - 1)
+    values, radix = slots[: block.n_value_slots], np.uint64(parameters.radix)
     fields = np.empty((parameters.fields, block.n_value_slots), dtype=np.int32)
-    for field in range(parameters.fields):
-        fields[field] = (values >> np.uint64(field * parameters.width)) & low_bits
+    for digits in fields[:-1]:
+        rest = values // radix
+        digits[:] = values - rest * radix
+        values = rest
+    # A forged sum may hold more than a digit here: what does not fit the type must not wrap around to what would.
+    fields[-1] = np.minimum(values, np.uint64(np.iinfo(np.int32).max))
     sums = fields.reshape(-1)[: block.stop - block.start]
     sums -= np.int32(n_members * parameters.limit)
     return sums

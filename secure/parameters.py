@@ -1,7 +1,7 @@
 """Encryption parameters, computed from the plan's settings alone, with the proof that sums decrypt exactly.
 
-BFV (Fan & Vercauteren, IACR 2012/144) with ring degree 2048 and one 54-bit modulus q: 128-bit security with ternary
-secrets by the table of the Homomorphic Encryption Standard (2018), which allows log q <= 54 for N = 2048.
+BFV (Fan & Vercauteren, IACR 2012/144) with ring degree 8192 and one modulus q of at most 60 bits: 256-bit security with
+ternary secrets by the table of the Homomorphic Encryption Standard (2018), which allows log q <= 118 for N = 8192.
 """
 
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from typing import ClassVar, Literal
 from secure.canonical import canonical_json, digest
 from secure.errors import ParameterMismatch
 
-N_SLOTS = 2048  # numbers in a ciphertext = ring degree
-Q_BITS = 54
+N_SLOTS = 8192  # numbers in a ciphertext = ring degree = coefficients of a polynomial
+Q_BITS = (52, 56, 60)  # what packs well; SEAL's primes have at most 60 bits
 MIN_TAG_BITS = 40
-MAX_T_BITS = 46
-BLOCK_CHUNKS = 16  # chunks of one record batch; masks and tags are drawn block by block; 256 kB stay in the cache
+BLOCK_CHUNKS = 4  # chunks of one record batch; masks and tags are drawn block by block; 256 kB stay in the cache
 SEED_BYTES = 64
+_MOST_FIELDS = 8
 # SEAL 4 draws the noise from a centred binomial distribution of 2 x 21 bits: |e| <= 21; rounding q m / t adds 1/2.
 _TWICE_NOISE = 43
 _MIN_PARTNERS = 3
@@ -56,10 +56,10 @@ class SealParameters:
     bits: int
     max_partners: int
     max_weight: int  # 1 for equal weights
-    t: int  # plain modulus, a prime = 1 mod 2 N_SLOTS: slots, masks and tags are numbers mod t
-    q: int  # ciphertext modulus, the same kind of prime
-    width: int  # bits of one field: holds the sum of max_partners offset values
-    fields: int  # parameters in a slot
+    t: int  # plain modulus, a prime: slots, masks and tags are numbers mod t
+    q: int  # ciphertext modulus, a prime = 1 mod 2 N_SLOTS
+    radix: int  # of a field: one more than the largest sum of max_partners offset values
+    fields: int  # parameters in a slot, as digits of a number with that radix
 
     def __post_init__(self) -> None:
         prove_margin(self)
@@ -79,8 +79,8 @@ class SealParameters:
 
     @property
     def poly_bytes(self) -> int:
-        """Bytes of one polynomial, 54 bits to a coefficient."""
-        return N_SLOTS * Q_BITS // 8
+        """Bytes of one polynomial, packed."""
+        return N_SLOTS * self.q.bit_length() // 8
 
     @property
     def update_chunk_bytes(self) -> int:
@@ -100,7 +100,7 @@ class SealParameters:
             "q": self.q,
             "t": self.t,
             "bits": self.bits,
-            "width": self.width,
+            "radix": self.radix,
             "fields": self.fields,
             "max_partners": self.max_partners,
             "max_weight": self.max_weight,
@@ -113,24 +113,14 @@ class SealParameters:
 
 
 def seal_parameters(settings: SealSettings) -> SealParameters:
-    """Parameters with the most fields per slot and, for those, the smallest plain modulus.
+    """Parameters with the most fields per slot and, for those, the smallest ciphertexts.
 
     Raises ParameterMismatch when no plain modulus leaves room for the settings.
     """
-    width = (settings.max_partners * ((1 << settings.bits) - 2)).bit_length()
-    max_weight = settings.max_weight if settings.weights == "size" else 1
-    for fields in range(MAX_T_BITS // width, 0, -1):
-        for t_bits in range(MIN_TAG_BITS + 1, MAX_T_BITS):
+    for fields in range(_MOST_FIELDS, 0, -1):
+        for q_bits in Q_BITS:
             try:
-                return SealParameters(
-                    bits=settings.bits,
-                    max_partners=settings.max_partners,
-                    max_weight=max_weight,
-                    t=batching_prime(t_bits),
-                    q=batching_prime(Q_BITS),
-                    width=width,
-                    fields=fields,
-                )
+                return _with_fields(settings, fields, largest_prime((1 << q_bits) - 1, step=2 * N_SLOTS))
             except ParameterMismatch:
                 continue
     raise ParameterMismatch(
@@ -139,13 +129,24 @@ def seal_parameters(settings: SealSettings) -> SealParameters:
     )
 
 
+def _with_fields(settings: SealSettings, fields: int, q: int) -> SealParameters:
+    """Parameters with the largest t that has as many bits as are needed: few words of a random stream exceed it."""
+    n, max_weight = settings.max_partners, settings.max_weight if settings.weights == "size" else 1
+    radix = n * ((1 << settings.bits) - 2) + 1
+    needed = max(radix**fields, 1 << MIN_TAG_BITS, n * max_weight) + 1
+    most = min((1 << needed.bit_length()) - 1, (q - 1) // (_TWICE_NOISE * n + 2))
+    if most < needed:
+        raise ParameterMismatch(f"{fields} fields of radix {radix} do not fit into a slot")
+    return SealParameters(settings.bits, n, max_weight, largest_prime(most), q, radix, fields)
+
+
 def prove_margin(parameters: SealParameters) -> None:
     """Raise ParameterMismatch unless every sum of up to max_partners updates is exact.
 
     Decryption: a fresh ciphertext decrypts to q m / t + e with |e| <= 21 + 1/2, so the sum of n of them to
     q (sum m) / t + e' with |e'| <= 43 n / 2; rounding gives sum m mod t while |e'| < q / 2t. One unit is kept for
     the decryptor's own arithmetic: t (43 n + 2) < q.
-    Fields: the largest packed sum, n (2^bits - 2) in each field, is below t, and no field overflows into the next.
+    Fields: no sum of n values of 2^bits - 2 reaches the radix, and radix^fields, above every packed sum, is at most t.
     Weights: n max_weight < t. Tag: t > 2^40, since a forged sum passes with probability 1/t.
     """
     p, n = parameters, parameters.max_partners
@@ -155,20 +156,24 @@ def prove_margin(parameters: SealParameters) -> None:
         raise ParameterMismatch(f"t = {p.t}: a forged sum would pass with more than 2^-{MIN_TAG_BITS}")
     if p.t * (_TWICE_NOISE * n + 2) >= p.q:
         raise ParameterMismatch(f"t = {p.t}, q = {p.q}: a sum of {n} updates might not decrypt")
-    largest = n * 2 * p.limit
-    if p.fields < 1 or largest >= 1 << p.width:
-        raise ParameterMismatch(f"{p.fields} fields of {p.width} bits: {n} values of {p.bits} bits overflow a field")
-    if sum(largest << (p.width * field) for field in range(p.fields)) >= p.t:
-        raise ParameterMismatch(f"{p.fields} fields of {p.width} bits: {n} values overflow t = {p.t}")
+    if p.fields < 1 or n * 2 * p.limit >= p.radix:
+        raise ParameterMismatch(f"{p.fields} fields of radix {p.radix}: {n} values of {p.bits} bits overflow a field")
+    if p.radix**p.fields > p.t:
+        raise ParameterMismatch(f"{p.fields} fields of radix {p.radix}: {n} values overflow t = {p.t}")
+    if p.q.bit_length() not in Q_BITS:
+        raise ParameterMismatch(f"q = {p.q}: has {p.q.bit_length()} bits, expected one of {Q_BITS}")
     if n * p.max_weight >= p.t:
         raise ParameterMismatch(f"max_weight = {p.max_weight}: the sum of {n} weights overflows t = {p.t}")
 
 
-def batching_prime(n_bits: int) -> int:
-    """Largest prime of n_bits bits that is 1 mod 2 N_SLOTS: what SEAL's CoeffModulus and PlainModulus choose."""
-    candidate = ((1 << n_bits) - 1) // (2 * N_SLOTS) * (2 * N_SLOTS) + 1
+def largest_prime(most: int, step: int = 1) -> int:
+    """Largest prime that is 1 mod `step` and at most `most`, 3 or more.
+
+    With step 2 N_SLOTS and most 2^bits - 1 it is the one that SEAL's CoeffModulus chooses.
+    """
+    candidate = (most - 1) // step * step + 1
     while not _is_prime(candidate):
-        candidate -= 2 * N_SLOTS
+        candidate -= step
     return candidate
 
 
@@ -179,7 +184,7 @@ def _is_prime(n: int) -> bool:
         odd, twos = odd // 2, twos + 1
     for base in (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37):
         x = pow(base, odd, n)
-        if x not in (1, n - 1) and not any((x := x * x % n) == n - 1 for _ in range(twos - 1)):
+        if base % n and x not in (1, n - 1) and not any((x := x * x % n) == n - 1 for _ in range(twos - 1)):
             return False
     return True
 

@@ -1,6 +1,6 @@
-"""The files of Microsoft SEAL 4 that hocket reads and writes, in memory and uncompressed.
+"""The files of Microsoft SEAL 4 that hocket reads and writes, in memory.
 
-SEAL's Python binding saves and loads by path only, so a file in memory stands in. It saves with zstd, which gains
+SEAL's Python binding saves and loads by path only, so files in memory stand in. It saves with zstd, which gains
 nothing on uniform numbers; what is loaded here is uncompressed, which SEAL accepts as well. Layout (little-endian), as
 in SEAL's serialization.h, ciphertext.cpp and plaintext.cpp:
 
@@ -21,53 +21,73 @@ import pyarrow as pa
 from secure.errors import ParameterMismatch
 from secure.parameters import N_SLOTS, SEED_BYTES
 
-WORDS_BYTES = 8 * N_SLOTS  # of a polynomial as SEAL writes it
+POLYNOMIAL_BYTES = 8 * N_SLOTS  # as SEAL writes it
 _HEADER_BYTES = 16
 _MAGIC = b"\x5e\xa1\x10"
 _COMPRESSION = 5  # position in the header
 _ZSTD = 2
 _BLAKE2XB = b"\x01"  # SEAL's default generator, which expands the seed of a fresh ciphertext
-_MAX_FILE = 1 << 17
+_MAX_FILE = 4 * POLYNOMIAL_BYTES
 
 
-class SealFiles:
-    """Reads and writes SEAL objects as bytes; knows the beginnings of all files hocket needs."""
+class _MemoryFile:
+    """A file in memory with a path, closed with the object."""
 
-    def __init__(self, parms_id: bytes, sample: Any) -> None:  # noqa: ANN401 -- SEAL's binding has no types
-        self._descriptor = os.memfd_create("hocket")
-        self._path = f"/proc/self/fd/{self._descriptor}"
+    def __init__(self) -> None:
+        self.descriptor = os.memfd_create("hocket")
+        self.path = f"/proc/self/fd/{self.descriptor}"
+        weakref.finalize(self, os.close, self.descriptor)
+
+
+class SealInput:
+    """A file that SEAL loads from: a fixed beginning, then what changes."""
+
+    def __init__(self, context: Any, head: bytes) -> None:  # noqa: ANN401 -- SEAL's binding has no types
+        self._context, self._position, self._file = context, len(head), _MemoryFile()
+        os.pwrite(self._file.descriptor, head, 0)
+
+    def load(self, thing: Any, rest: Any) -> None:  # noqa: ANN401 -- no types, any buffer
+        """Load `thing`; SEAL raises RuntimeError or ValueError if the file is not valid for the context."""
+        os.pwrite(self._file.descriptor, rest, self._position)
+        thing.load(self._context, self._file.path)
+
+
+class SealOutput:
+    """A file that SEAL saves to."""
+
+    def __init__(self) -> None:
+        self._file = _MemoryFile()
+        self._saved = memoryview(bytearray(_MAX_FILE))
         self._codec = pa.Codec("zstd")
-        weakref.finalize(self, os.close, self._descriptor)
-        sample.save(self._path)
-        self._version = os.pread(self._descriptor, _HEADER_BYTES, 0)[3:5]
-        numbers = parms_id + struct.pack("<BQQQdQ", 0, 2, N_SLOTS, 1, 1.0, 1)
-        key_numbers = parms_id + struct.pack("<Qd", N_SLOTS, 1.0)
-        self.fresh_tail = self._header(1 + SEED_BYTES) + _BLAKE2XB
-        tail_bytes = len(self.fresh_tail) + SEED_BYTES
-        self.fresh_head = self._file_head(numbers + self._array_head(N_SLOTS), WORDS_BYTES + tail_bytes)
-        self.sum_head = self._file_head(numbers + self._array_head(2 * N_SLOTS), 2 * WORDS_BYTES)
-        self.key_head = self._file_head(key_numbers + self._array_head(N_SLOTS), WORDS_BYTES)
 
-    def save(self, thing: Any, head: bytes, n_bytes: int) -> bytes:  # noqa: ANN401 -- SEAL's binding has no types
+    def save(self, thing: Any, head: bytes, n_bytes: int) -> memoryview:  # noqa: ANN401 -- SEAL's binding has no types
         """Return the n_bytes after `head` of what SEAL saves; raises ParameterMismatch if SEAL saves otherwise."""
-        thing.save(self._path)
-        saved = os.pread(self._descriptor, _MAX_FILE, 0)
+        thing.save(self._file.path)
+        saved = self._saved[: os.preadv(self._file.descriptor, [self._saved], 0)]
         if saved[_COMPRESSION] != _ZSTD:
             raise ParameterMismatch(f"SEAL saved with compression {saved[_COMPRESSION]}, expected zstd")
-        size = len(head) - _HEADER_BYTES + n_bytes
-        content: bytes = self._codec.decompress(saved[_HEADER_BYTES:], decompressed_size=size, asbytes=True)
-        if not content.startswith(head[_HEADER_BYTES:]):
+        n_before = len(head) - _HEADER_BYTES
+        content = memoryview(self._codec.decompress(saved[_HEADER_BYTES:], n_before + n_bytes)).cast("B")
+        if content[:n_before] != head[_HEADER_BYTES:]:
             raise ParameterMismatch("this version of SEAL lays out its files in another way than expected")
-        return content[len(head) - _HEADER_BYTES :]
+        return content[n_before:]
 
-    def load(self, thing: Any, context: Any, file: bytes) -> None:  # noqa: ANN401 -- SEAL's binding has no types
-        """Load an uncompressed file; SEAL raises RuntimeError or ValueError if it is not valid for the context."""
-        self.load_again(thing, context, file, 0)
 
-    def load_again(self, thing: Any, context: Any, part: bytes, position: int) -> None:  # noqa: ANN401 -- no types
-        """Load the file loaded last, with another part at `position`."""
-        os.pwrite(self._descriptor, part, position)  # SEAL does not read what may follow the file
-        thing.load(context, self._path)
+class SealHeads:
+    """The beginnings of all files hocket needs, for a context's parms_id and SEAL's version."""
+
+    def __init__(self, parms_id: bytes, sample: Any) -> None:  # noqa: ANN401 -- SEAL's binding has no types
+        file = _MemoryFile()
+        sample.save(file.path)
+        self._version = os.pread(file.descriptor, _HEADER_BYTES, 0)[3:5]
+        ciphertext = parms_id + struct.pack("<BQQQdQ", 0, 2, N_SLOTS, 1, 1.0, 1)
+        plain = struct.pack("<Qd", N_SLOTS, 1.0)
+        self.fresh_tail = self._header(1 + SEED_BYTES) + _BLAKE2XB
+        n_tail = len(self.fresh_tail) + SEED_BYTES
+        self.fresh = self._file_head(ciphertext + self._array_head(N_SLOTS), POLYNOMIAL_BYTES + n_tail)
+        self.sum = self._file_head(ciphertext + self._array_head(2 * N_SLOTS), 2 * POLYNOMIAL_BYTES)
+        self.key = self._file_head(parms_id + plain + self._array_head(N_SLOTS), POLYNOMIAL_BYTES)
+        self.plain = self._file_head(bytes(32) + plain + self._array_head(N_SLOTS), POLYNOMIAL_BYTES)
 
     def _header(self, n_bytes: int) -> bytes:
         return _MAGIC + self._version + bytes(3) + struct.pack("<Q", _HEADER_BYTES + n_bytes)

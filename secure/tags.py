@@ -10,8 +10,9 @@ import numpy as np
 from secure.derive import attempt_context, derive_key, uniform_numbers
 from secure.roster import Roster
 
-_LIMB = np.uint64(23)
-_LOW = np.uint64((1 << 23) - 1)
+_LIMB = np.uint64(27)
+_LOW = np.uint64((1 << 27) - 1)
+_RUN = 512
 
 
 class Tagger:
@@ -43,10 +44,16 @@ class Tagger:
 
 
 def inner_product(a: np.ndarray, b: np.ndarray) -> int:
-    """Exact sum of a_i b_i for numbers below 2^46, at most 2^17 of them.
+    """Exact sum of a_i b_i for numbers below 2^54, as a Python integer.
 
-    In limbs of 23 bits every product is below 2^46 and every sum of them below 2^63: nothing overflows.
+    In limbs of 27 bits every product is below 2^54 and every sum over a run below 2^63: nothing overflows.
     """
     a_low, a_high, b_low, b_high = a & _LOW, a >> _LIMB, b & _LOW, b >> _LIMB
-    middle = int(np.vdot(a_low, b_high)) + int(np.vdot(a_high, b_low))
-    return int(np.vdot(a_low, b_low)) + (middle << 23) + (int(np.vdot(a_high, b_high)) << 46)
+    middle = _sum_of_products(a_low, b_high) + _sum_of_products(a_high, b_low)
+    return _sum_of_products(a_low, b_low) + (middle << 27) + (_sum_of_products(a_high, b_high) << 54)
+
+
+def _sum_of_products(a: np.ndarray, b: np.ndarray) -> int:
+    whole = a.size // _RUN * _RUN
+    runs = np.einsum("ij,ij->i", a[:whole].reshape(-1, _RUN), b[:whole].reshape(-1, _RUN))
+    return sum(runs.tolist()) + int(np.vdot(a[whole:], b[whole:]))

@@ -21,6 +21,9 @@ def reasons_of(table):
     return dict(table.rejected.select("input_row", "reason").iter_rows())
 
 
+CUT_GZIP = gzip.compress((T2 + "1,CCCCCC\n" * 99).encode(), mtime=0)[:-20]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -30,7 +33,11 @@ def reasons_of(table):
         ("T2.csv", T2, "T2.csv: found a header and no rows"),
         ("T2.csv", b"input_compound_id,smiles\n1,\xff\xfe\n", "T2.csv: expected comma separated UTF-8 text"),
         ("T2.csv", T2 + "1,C,extra\n", "T2.csv: expected comma separated UTF-8 text"),
-        ("T2.csv.gz", gzip.compress((T2 + "1,CCCCCC\n" * 99).encode(), mtime=0)[:-20], "T2.csv.gz: truncated or damaged gzip"),
+        (
+            "T2.csv.gz",
+            CUT_GZIP,
+            "T2.csv.gz: truncated or damaged gzip",
+        ),
         ("T2.csv.gz", b"\x1f\x8b\x08\x00garbage garbage garbage", "T2.csv.gz: truncated or damaged gzip"),
         ("T2.parquet", b"PAR1 no parquet", "T2.parquet: expected a Parquet file"),
     ],

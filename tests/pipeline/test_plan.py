@@ -498,7 +498,7 @@ def test_every_accepted_plan_has_the_decryption_margin(
 
 def test_settings_without_margin_are_refused(table: Table, monkeypatch: pytest.MonkeyPatch):
     """Where no plain modulus leaves room for a sum, the plan is refused, not the first sum."""
-    monkeypatch.setattr(parameters, "Q_BITS", 46)
+    monkeypatch.setattr(parameters, "Q_BITS", (46,))
     message = refusal(changed(table, "seal.max_partners", 100))
     assert "max_partners = 100" in message
     assert "margin" in message

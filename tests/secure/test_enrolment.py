@@ -178,7 +178,7 @@ def test_damaged_group_secret_is_refused(secret, parameters):
     with pytest.raises(ParameterMismatch):
         GroupSecret.from_bytes(data, seal_parameters(SealSettings(bits=8, max_partners=8)))
     good = {"ring": bytes(32), "tag_seed": bytes(32), "structure_seed": bytes(32), "bfv_key": b"\x01"}
-    for name, short in (("tag_seed", bytes(31)), ("structure_seed", bytes(16)), ("bfv_key", bytes(13824))):
+    for name, short in (("tag_seed", bytes(31)), ("structure_seed", bytes(16)), ("bfv_key", bytes(53248))):
         with pytest.raises(BadKeyFile):
             GroupSecret(**good | {name: short})
 

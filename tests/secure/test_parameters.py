@@ -1,6 +1,7 @@
 """Parameters and the proof that sums are exact."""
 
 import dataclasses
+from math import isqrt
 
 import pytest
 import tenseal.sealapi as seal
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secure.errors import ParameterMismatch
-from secure.parameters import MIN_TAG_BITS, SealSettings, batching_prime, prove_margin, seal_parameters
+from secure.parameters import MIN_TAG_BITS, N_SLOTS, Q_BITS, SealSettings, largest_prime, prove_margin, seal_parameters
 
 settings = st.builds(
     SealSettings,
@@ -26,46 +27,51 @@ def test_every_accepted_setting_has_its_margins(chosen):
     n = chosen.max_partners
     largest = n * (2**chosen.bits - 2)
     assert 2 * p.t * (21.5 * n + 1) < p.q
-    assert largest < 2**p.width
-    assert sum(largest * 2 ** (p.width * field) for field in range(p.fields)) < p.t
+    assert largest < p.radix
+    assert sum(largest * p.radix**field for field in range(p.fields)) < p.t
     assert n * p.max_weight < p.t
     assert p.t > 2**MIN_TAG_BITS
 
 
-@pytest.mark.parametrize("bits", [41, 42, 43, 44, 45])
-def test_plain_moduli_are_seals(bits):
-    """The plain modulus is the batching prime that SEAL would choose."""
-    assert batching_prime(bits) == seal.PlainModulus.Batching(2048, bits).value()
+@pytest.mark.parametrize("bits", Q_BITS)
+def test_ciphertext_moduli_are_seals(bits):
+    """The ciphertext modulus is the prime that SEAL would choose, and within the 256-bit security table."""
+    assert largest_prime((1 << bits) - 1, step=2 * N_SLOTS) == seal.CoeffModulus.Create(N_SLOTS, [bits])[0].value()
+    assert seal.CoeffModulus.MaxBitCount(N_SLOTS, seal.SEC_LEVEL_TYPE.TC256) == 118
 
 
-def test_ciphertext_modulus_is_seals():
-    """The ciphertext modulus is the prime that SEAL would choose, and within the 128-bit security table."""
-    assert batching_prime(54) == seal.CoeffModulus.Create(2048, [54])[0].value()
-    assert seal.CoeffModulus.MaxBitCount(2048, seal.SEC_LEVEL_TYPE.TC128) == 54
+@given(st.integers(3, 1 << 20))
+def test_largest_prime(most):
+    """No number between the prime found and the bound is a prime; the prime has no divisor."""
+    found = largest_prime(most)
+    assert all(any(n % d == 0 for d in range(2, isqrt(n) + 1)) for n in range(found + 1, most + 1))
+    assert all(found % d for d in range(2, isqrt(found) + 1))
 
 
 @pytest.mark.parametrize(
-    ("bits", "partners", "fields", "limit"), [(16, 16, 2, 3.45), (12, 8, 3, 2.3), (8, 16, 3, 2.3), (8, 8, 4, 1.75)]
+    ("bits", "partners", "fields", "limit"),
+    [(16, 3, 3, 2.51), (16, 16, 2, 3.26), (12, 8, 3, 2.35), (8, 3, 5, 1.41), (8, 16, 4, 1.88)],
 )
 def test_bytes_per_parameter(bits, partners, fields, limit):
     """An update takes fewer bytes than plain float32."""
     p = seal_parameters(SealSettings(bits=bits, max_partners=partners))
     assert p.fields == fields
-    assert p.update_chunk_bytes / 2048 / p.fields < limit
+    assert p.update_chunk_bytes / N_SLOTS / p.fields < limit
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"t": batching_prime(47)},
-        {"t": batching_prime(40)},
+        {"t": largest_prime(1 << 47)},
+        {"t": largest_prime(1 << 40)},
         {"max_partners": 2},
         {"max_partners": 1000},
-        {"width": 19},
+        {"radix": 1048544},
         {"fields": 3},
         {"fields": 0},
         {"max_weight": 1 << 38},
-        {"q": batching_prime(50)},
+        {"q": largest_prime(1 << 49, step=2 * N_SLOTS)},
+        {"q": largest_prime(1 << 53, step=2 * N_SLOTS)},
     ],
 )
 def test_parameters_without_margin_are_refused(change):
@@ -102,7 +108,7 @@ def test_impossible_settings_are_refused(change):
 def test_slots_and_chunks():
     """Values, a weight and a tag always fit, and never with a chunk to spare."""
     p = seal_parameters(SealSettings())
-    for n, chunks in ((1, 1), (2 * 2046, 1), (2 * 2046 + 1, 2), (2 * 2048, 2), (2 * 4094, 2), (2 * 4094 + 1, 3)):
+    for n, chunks in ((1, 1), (2 * 8190, 1), (2 * 8190 + 1, 2), (2 * 8192, 2), (2 * 16382, 2), (2 * 16382 + 1, 3)):
         assert p.n_chunks(n) == chunks
 
 
@@ -110,7 +116,7 @@ def test_margin_is_checked_at_the_boundary():
     """The largest roster for a modulus is accepted, one more is not."""
     p = seal_parameters(SealSettings(bits=8, max_partners=8))
     n = (p.q // p.t - 2) // 43
-    wide = {"width": 18, "fields": 2}
+    wide = {"radix": 1 << 18, "fields": 2}
     prove_margin(dataclasses.replace(p, max_partners=n, **wide))
     with pytest.raises(ParameterMismatch, match="might not decrypt"):
         dataclasses.replace(p, max_partners=n + 1, **wide)

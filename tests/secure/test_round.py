@@ -39,7 +39,7 @@ from secure.packing import blocks
 from secure.parameters import N_SLOTS
 from tests.secure.consortium import Consortium, make_consortium
 
-N = 5000
+N = 40_000  # three chunks
 _SHAPES = [(16, 3), (16, 10), (12, 4), (12, 7), (8, 5), (8, 10)]
 
 
@@ -374,17 +374,18 @@ def test_relabelled_old_sum_is_caught(trio, sealed, tmp_path):
 
 def scaled(factor, q):
     def change(chunks: np.ndarray) -> np.ndarray:
-        words = unpack_coefficients(chunks.reshape(2 * len(chunks), -1))
+        bits = q.bit_length()
+        words = unpack_coefficients(chunks.reshape(2 * len(chunks), -1), bits)
         times = (words.astype(object) * factor % q).astype(np.uint64)
-        return pack_coefficients(times).reshape(len(chunks), -1)
+        return pack_coefficients(times, bits).reshape(len(chunks), -1)
 
     return change
 
 
 def flipped(chunks):
-    """Add 2^45 to one coefficient of c0: far beyond the noise."""
+    """Change bit 45 of one coefficient of c0: far beyond the noise."""
     changed = chunks.copy()
-    changed[0, 4 * 2048 + 1] ^= 0x20
+    changed[0, 4 * N_SLOTS + 1] ^= 0x20
     return changed
 
 
@@ -447,7 +448,9 @@ def test_colluders_learn_the_sum_of_the_others_only(tmp_path):
     for numbers in alone.values():
         assert stats.kstest((numbers / c.parameters.t).astype(float), "uniform").pvalue > 1e-4
     both = (alone["cedar"] + alone["date"]) % c.parameters.t
-    offsets = 2 * c.parameters.limit * (1 + (1 << c.parameters.width))  # two changes of zero
+    offsets = (
+        2 * c.parameters.limit * sum(c.parameters.radix**field for field in range(c.parameters.fields))
+    )  # two changes of zero
     assert (both[:15_000] == offsets).all()
 
 
