@@ -56,4 +56,5 @@ def inner_product(a: np.ndarray, b: np.ndarray) -> int:
 def _sum_of_products(a: np.ndarray, b: np.ndarray) -> int:
     whole = a.size // _RUN * _RUN
     runs = np.einsum("ij,ij->i", a[:whole].reshape(-1, _RUN), b[:whole].reshape(-1, _RUN))
-    return sum(runs.tolist()) + int(np.vdot(a[whole:], b[whole:]))
+    total: int = sum(runs.tolist()) + int(np.vdot(a[whole:], b[whole:]))
+    return total
