@@ -1,6 +1,6 @@
 """Adding: the aggregator's whole work on updates. No key is here, and none is needed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +12,9 @@ from secure.container import SUM, UPDATE, ChunkReader, Header, check_header, rea
 from secure.errors import BadContainer, BadRoster, RosterTooSmall, SumIncomplete
 from secure.messages import PayloadDigest
 from secure.parameters import SealParameters
+from secure.progress import Progress, Telling
 from secure.roster import MIN_ROSTER, Roster
-
-Progress = Callable[[int, int], None]
+from secure.workers import Workers, n_workers_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,14 @@ def add_updates(
     progress: Progress | None = None,
     *,
     roster: Roster | None = None,
+    workers: int = 1,
 ) -> AddReport:
     """Add sealed updates, block by block in step, into a sealed sum at `path`.
 
-    roster : if given, the updates must be of exactly its members and for it; without, they must agree among themselves.
+    roster  : if given, the updates must be of exactly its members and for it; without, they must agree among themselves
+    workers : most processes to use; fewer, or none but this one, for small updates
     Raises RosterTooSmall under three updates, SumIncomplete for a member twice or missing, BadContainer,
-    ParameterMismatch, WrongPlan, WrongRound, WrongAttempt, WrongRoster. Memory: a block of each update.
+    ParameterMismatch, WrongPlan, WrongRound, WrongAttempt, WrongRoster. Memory: a block of each update per worker.
     """
     if len(update_files) < MIN_ROSTER:
         raise RosterTooSmall(f"{len(update_files)} updates, expected at least {MIN_ROSTER}")
@@ -48,21 +50,36 @@ def add_updates(
     with ExitStack() as files:
         readers = [files.enter_context(read_chunks(file)) for file in update_files]
         header = _sum_header(readers, parameters, roster)
-        ring, n_done, n_chunks = Ring(parameters), 0, parameters.n_chunks(header.n_params)
+        n_blocks, tell = readers[0].n_blocks, Telling(progress, parameters.n_chunks(header.n_params))
         writer = files.enter_context(write_chunks(path, header, parameters.sum_chunk_bytes))
-        for step in zip(*readers, strict=True):
-            writer.write(_add_block(ring, [chunks for _, chunks in step], readers))
-            n_done += step[0][0].n_chunks
-            if progress:
-                progress(n_done, n_chunks)
+        adders = files.enter_context(Workers(BlockAdder, (parameters,), n_workers_for(n_blocks, workers)))
+        for chunks in _named(adders.in_order(_in_step(readers)), readers):
+            writer.write(chunks)
+            tell(len(chunks))
         written = writer.close()
         updates = {reader.header.members[0]: reader.digest() for reader in readers}
     return AddReport(header.members, updates, written.sha256, written.size)
 
 
-def _add_block(ring: Ring, chunks: list[np.ndarray], readers: list[ChunkReader]) -> np.ndarray:
+class BlockAdder:
+    """Adds the same block of several updates."""
+
+    def __init__(self, parameters: SealParameters) -> None:
+        self._ring = Ring(parameters)
+
+    def __call__(self, chunks: list[np.ndarray]) -> np.ndarray:
+        """Return the chunks of the sum; raises BadContainer."""
+        return self._ring.add(chunks)
+
+
+def _in_step(readers: list[ChunkReader]) -> Iterator[list[np.ndarray]]:
+    for step in zip(*readers, strict=True):
+        yield [chunks for _, chunks in step]
+
+
+def _named(sums: Iterator[np.ndarray], readers: list[ChunkReader]) -> Iterator[np.ndarray]:
     try:
-        return ring.add(chunks)
+        yield from sums
     except BadContainer as error:
         error.add_note(f"while adding {', '.join(reader.where for reader in readers)}")
         raise

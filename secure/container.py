@@ -148,6 +148,11 @@ class ChunkReader:
         if not least < self._size <= most:  # the batches themselves are checked one by one
             raise BadContainer(f"{self.where}: {self._size} bytes, expected between {least} and {most}")
 
+    @property
+    def n_blocks(self) -> int:
+        """Record batches, once the shape has been checked."""
+        return len(self._blocks)
+
     def __iter__(self) -> Iterator[tuple[Block, np.ndarray]]:
         """Yield blocks with their chunks, (n_chunks, chunk_bytes) uint8; raises BadContainer."""
         for block in self._blocks:

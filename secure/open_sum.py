@@ -1,6 +1,7 @@
 """Opening: a partner decrypts the sum, proves by the tag that it is the roster's, and only then uses it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,12 +13,12 @@ from secure.container import SUM, ChunkReader, check_header, read_chunks
 from secure.errors import BadContainer, SumIncomplete, TagMismatch, UpdateOutOfRange
 from secure.fixed_point import Grid, make_grid
 from secure.group import GroupSecret
-from secure.packing import unpack
+from secure.packing import Block, unpack
 from secure.parameters import SealParameters
+from secure.progress import Progress, Telling
 from secure.roster import Roster
 from secure.tags import Tagger
-
-Progress = Callable[[int, int], None]
+from secure.workers import Workers, n_workers_for
 
 
 @dataclass(frozen=True)  # without slots, for the cached mean
@@ -62,38 +63,56 @@ def open_sum(
     parameters: SealParameters,
     slices: Sequence[slice],
     bounds: np.ndarray,
+    workers: int = 1,
     progress: Progress | None = None,
 ) -> OpenedSum:
     """Decrypt a sealed sum; nothing of it is returned unless the tag proves it to be exactly the roster's.
 
     slices, bounds : as they were for sealing
+    workers        : most processes to use; fewer, or none but this one, for small sums
     Raises BadContainer, ParameterMismatch, WrongPlan, WrongRound, WrongAttempt, WrongRoster, SumIncomplete,
     TagMismatch, and UpdateOutOfRange if members must have sent more than they may. Memory: the total and a few MB.
     """
     grid = make_grid(slices, bounds, parameters)
-    n_members, n_done = len(roster.members), 0
-    tagger = Tagger(group.tag_seed, roster, parameters.t)
-    cipher = Cipher(Ring(parameters), group.bfv_key)
-    total = np.empty(grid.n_params, dtype=np.int32)
+    n_members, total = len(roster.members), np.empty(grid.n_params, dtype=np.int32)
+    tagger, tell = Tagger(group.tag_seed, roster, parameters.t), Telling(progress, parameters.n_chunks(grid.n_params))
     weight_total, tag, beyond = 0, -1, 0
-    with read_chunks(path) as reader:
+    with ExitStack() as opened:
+        reader = opened.enter_context(read_chunks(path))
         _check(reader, roster, grid, parameters)
-        for block, chunks in reader:
-            slots = cipher.decrypt(chunks)
+        how = (parameters, group.bfv_key, tagger)
+        openers = opened.enter_context(Workers(BlockOpener, how, n_workers_for(reader.n_blocks, workers)))
+        for block, slots, part in openers.in_order(iter(reader)):
+            tagger.add(part)
             if block.is_last:
                 weight_total, tag = int(slots[-2]), int(slots[-1])
-                slots[-1] = 0
-            tagger.add(slots, block.number)
             total[block.start : block.stop] = sums = unpack(slots, block, parameters, n_members)
             beyond = max(beyond, int(np.abs(sums).max(initial=0)))
-            n_done += block.n_chunks
-            if progress:
-                progress(n_done, parameters.n_chunks(grid.n_params))
+            tell(block.n_chunks)
     if tag != tagger.tag(*roster.members):
         raise _tag_mismatch(path, roster)
     if beyond > n_members * parameters.limit or not n_members <= weight_total <= n_members * parameters.max_weight:
         raise UpdateOutOfRange(f"{path.name}: the sum is beyond what {n_members} members may send, weights included")
     return OpenedSum(total, weight_total, n_members, grid, parameters.max_weight)
+
+
+class BlockOpener:
+    """Decrypts blocks and computes their part of the tag."""
+
+    def __init__(self, parameters: SealParameters, bfv_key: bytes, tagger: Tagger) -> None:
+        self._tagger = tagger
+        self._cipher = Cipher(Ring(parameters), bfv_key)
+
+    def __call__(self, task: tuple[Block, np.ndarray]) -> tuple[Block, np.ndarray, int]:
+        """Return the block, its slots and its part of the tag. task : the block, (n_chunks, sum_chunk_bytes) uint8."""
+        block, chunks = task
+        slots = self._cipher.decrypt(chunks)
+        tag = slots[-1]
+        if block.is_last:
+            slots[-1] = 0  # the tag covers all slots but its own
+        part = self._tagger.part(slots, block.number)
+        slots[-1] = tag
+        return block, slots, part
 
 
 def _check(reader: ChunkReader, roster: Roster, grid: Grid, parameters: SealParameters) -> None:

@@ -1,6 +1,6 @@
 """Sealing: one partner's update, fixed-point, masked, tagged and encrypted for exactly one roster."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +15,10 @@ from secure.masks import Masks, make_masks
 from secure.packing import Block, blocks, pack
 from secure.pairing import PairKey
 from secure.parameters import SealParameters
+from secure.progress import Progress, Telling
 from secure.roster import Roster
 from secure.tags import Tagger
-
-Progress = Callable[[int, int], None]
+from secure.workers import Workers, n_workers_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,8 @@ def seal_update(  # noqa: PLR0913 -- everything an update is bound to, by name
     parameters: SealParameters,
     rng: np.random.Generator,
     path: Path,
+    residual_out: np.ndarray | None = None,
+    workers: int = 1,
     progress: Progress | None = None,
 ) -> SealReport:
     """Seal the change of the trunk for `roster` into a new file at `path`.
@@ -55,8 +57,10 @@ def seal_update(  # noqa: PLR0913 -- everything an update is bound to, by name
     slices   : of the tensors in the vector; they tile it in order
     residual : (n_params,) float32 of the round before, or None
     rng      : for the rounding; the same inputs and rng give the same residual (but never the same file)
+    residual_out : (n_params,) float32 for the new residual, may be `change` or `residual` itself; None makes one
+    workers  : most processes to use; fewer, or none but this one, for small updates
     Raises AlreadySealed if the file exists (an update is never sealed twice), UpdateOutOfRange for NaN, infinity,
-    wrong shapes or weights, BadRoster. Memory: the residual and a few megabytes.
+    wrong shapes or weights, BadRoster. Memory: a residual that is made, and some megabytes.
     """
     if path.exists():
         raise AlreadySealed(f"{path}: exists; a sealed update is sent again as it is, never made anew")
@@ -64,45 +68,68 @@ def seal_update(  # noqa: PLR0913 -- everything an update is bound to, by name
         raise BadRoster(f"the roster does not list {me}, or more than {parameters.max_partners} members")
     grid = make_grid(slices, bounds, parameters)
     scale, sent_weight = _weigh(weight, parameters)
-    source = _Source(_checked(change, grid, "change"), residual, scale, grid, rng)
+    out = np.empty(grid.n_params, dtype=np.float32) if residual_out is None else _checked(residual_out, grid, "out")
+    source = _Source(_checked(change, grid, "change"), residual, scale, grid, rng, out)
     masks = make_masks(me, roster, pair_keys, parameters.t)
     tagger = Tagger(group.tag_seed, roster, parameters.t)
-    cipher = Cipher(Ring(parameters), group.bfv_key)
     header = make_header(UPDATE, roster, (me,), grid.n_params, parameters)
-    n_done, n_chunks = 0, parameters.n_chunks(grid.n_params)
-    with write_chunks(path, header, parameters.update_chunk_bytes) as writer:
-        for block in blocks(grid.n_params, parameters):
-            slots = pack(source.take(block), block, parameters)
-            _mask_and_tag(slots, block, masks, tagger, sent_weight, me)
-            writer.write(cipher.encrypt(slots))
-            n_done += block.n_chunks
-            if progress:
-                progress(n_done, n_chunks)
+    *most, last = blocks(grid.n_params, parameters)
+    tasks = ((block.number, pack(source.take(block), block, parameters)) for block in most)
+    how = (parameters, group.bfv_key, masks, tagger)
+    tell = Telling(progress, parameters.n_chunks(grid.n_params))
+    with (
+        write_chunks(path, header, parameters.update_chunk_bytes) as writer,
+        Workers(BlockSealer, how, n_workers_for(len(most), workers)) as sealers,
+    ):
+        for chunks, part in sealers.in_order(tasks):
+            writer.write(chunks)
+            tagger.add(part)
+            tell(len(chunks))
+        slots = pack(source.take(last), last, parameters)
+        slots[-2] = sent_weight
+        writer.write(BlockSealer(*how).seal_last(last.number, slots, me))
         written = writer.close()
+    tell(last.n_chunks)
     return SealReport(source.residual, source.n_clipped / grid.n_params, written.sha256, written.size)
 
 
-def _mask_and_tag(slots: np.ndarray, block: Block, masks: Masks, tagger: Tagger, weight: int, me: str) -> None:
-    if block.is_last:
-        slots[-2] = weight
-    masks.add_to(slots, block.number)
-    if block.is_last:
+class BlockSealer:
+    """Masks, tags and encrypts blocks of slots."""
+
+    def __init__(self, parameters: SealParameters, bfv_key: bytes, masks: Masks, tagger: Tagger) -> None:
+        self._masks, self._tagger = masks, tagger
+        self._cipher = Cipher(Ring(parameters), bfv_key)
+
+    def __call__(self, task: tuple[int, np.ndarray]) -> tuple[np.ndarray, int]:
+        """Return the chunks of a block and its part of the tag. task : number of the block, (n_slots,) uint64."""
+        number, slots = task
+        self._masks.add_to(slots, number)
+        return self._cipher.encrypt(slots), self._tagger.part(slots, number)
+
+    def seal_last(self, number: int, slots: np.ndarray, me: str) -> np.ndarray:
+        """Return the chunks of the last block, with the tag; the tagger must hold the parts of all others."""
+        self._masks.add_to(slots, number)
         slots[-1] = 0  # the tag covers all slots but its own
-    tagger.add(slots, block.number)
-    if block.is_last:
-        slots[-1] = tagger.tag(me)
+        self._tagger.add(self._tagger.part(slots, number))
+        slots[-1] = self._tagger.tag(me)
+        return self._cipher.encrypt(slots)
 
 
 class _Source:
     """Gives the integers of block after block and collects the residual."""
 
     def __init__(
-        self, change: np.ndarray, residual: np.ndarray | None, scale: float, grid: Grid, rng: np.random.Generator
+        self,
+        change: np.ndarray,
+        residual: np.ndarray | None,
+        scale: float,
+        grid: Grid,
+        rng: np.random.Generator,
+        out: np.ndarray,
     ) -> None:
         self._change, self._scale, self._grid, self._rng = change, np.float32(scale), grid, rng
         self._carried = None if residual is None else _checked(residual, grid, "residual")
-        self.residual = np.empty(grid.n_params, dtype=np.float32)
-        self.n_clipped = 0
+        self.residual, self.n_clipped = out, 0
 
     def take(self, block: Block) -> np.ndarray:
         part = slice(block.start, block.stop)

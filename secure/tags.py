@@ -26,10 +26,14 @@ class Tagger:
         self._twist_key = derive_key(tag_seed, "hocket/tag-member/v1", context)
         self._t, self._total = t, 0
 
-    def add(self, slots: np.ndarray, block: int) -> None:
-        """Add a block. slots : (n_slots,) uint64 below t; the tag's own slot must be zero here."""
+    def part(self, slots: np.ndarray, block: int) -> int:
+        """Return <r, m> mod t of a block. slots : (n_slots,) uint64 below t; the tag's own slot must be zero here."""
         r = uniform_numbers(self._key, block, slots.size, self._t)
-        self._total = (self._total + inner_product(r, slots)) % self._t
+        return inner_product(r, slots) % self._t
+
+    def add(self, part: int) -> None:
+        """Add the part of a block."""
+        self._total = (self._total + part) % self._t
 
     def tag(self, *members: str) -> int:
         """Tag of what was added, for one member's update, or for the sum of several members' updates."""

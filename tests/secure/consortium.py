@@ -78,9 +78,9 @@ class Consortium:
             self.seal(name, changes[name], files[-1], roster)
         return files
 
-    def add(self, files: list[Path], path: Path) -> AddReport:
+    def add(self, files: list[Path], path: Path, **more: object) -> AddReport:
         """Add updates as the aggregator does."""
-        return add_updates(files, self.parameters, path)
+        return add_updates(files, self.parameters, path, **more)
 
 
 def make_consortium(

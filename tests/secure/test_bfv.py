@@ -53,7 +53,7 @@ def test_chunks_are_what_seal_makes(tmp_path):
     ciphertext.load(ring.context, str(tmp_path / "ciphertext"))
     decryptor = seal.Decryptor(ring.context, key)
     assert ciphertext.size() == 2
-    assert decryptor.invariant_noise_budget(ciphertext) >= 5
+    assert decryptor.invariant_noise_budget(ciphertext) >= 3
     decryptor.decrypt(ciphertext, plain)
     assert [plain[i] for i in range(N_SLOTS)] == slots.tolist()
 

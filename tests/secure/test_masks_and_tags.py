@@ -137,7 +137,7 @@ def test_tags_add_up():
     def tag(parts: list[np.ndarray], *members: str) -> int:
         tagger = Tagger(seed, roster, T)
         for block, part in enumerate(parts):
-            tagger.add(part, block)
+            tagger.add(tagger.part(part, block))
         return tagger.tag(*members)
 
     total = [sum(slots[name][block] for name in slots) % np.uint64(T) for block in (0, 1)]
@@ -155,7 +155,7 @@ def test_detection_follows_the_bound():
         tags = []
         for values in (slots, (slots + change) % np.uint64(t)):
             tagger = Tagger(seed, now, t)
-            tagger.add(values, 0)
+            tagger.add(tagger.part(values, 0))
             tags.append(tagger.tag(*roster.members))
         passed += tags[0] == tags[1] and change.any()
     assert abs(passed - n / t) < 5 * np.sqrt(n / t)

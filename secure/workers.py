@@ -1,0 +1,112 @@
+"""Block after block worked on by several processes; results come in the order of the tasks.
+
+SEAL's Python binding holds the interpreter's lock, so threads would gain nothing. A worker is handed everything through
+a pipe of its own and ends with its parent, however that ends: then the pipe is closed.
+"""
+
+import multiprocessing
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import cycle
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from secure.errors import SecureError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+_FEWEST_BLOCKS = 64  # for a worker: half a second of work, twice what it takes to start
+
+
+def n_workers_for(n_blocks: int, at_most: int) -> int:
+    """How many workers are worth their start; 1 means none beside this process."""
+    return max(1, min(at_most, n_blocks // _FEWEST_BLOCKS))
+
+
+class Workers(Generic[Task, Result]):
+    """Processes that each hold what `build(*arguments)` made and call it with one task after the other.
+
+    With n = 1 there is no other process. Whatever a task raises of SecureError is raised here.
+    """
+
+    def __init__(self, build: Callable[..., Callable[[Task], Result]], arguments: tuple[Any, ...], n: int) -> None:
+        self._work = build(*arguments) if n == 1 else None
+        context = multiprocessing.get_context("spawn")  # a forked copy of a process with threads may hang
+        self._workers = [_Worker(context, build, arguments) for _ in range(n if n > 1 else 0)]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for worker in self._workers:
+            worker.stop()
+
+    def in_order(self, tasks: Iterable[Task]) -> Iterator[Result]:
+        """Yield the results; one task is under way in every worker, and one result waits for who asked."""
+        if self._work is not None:
+            yield from map(self._work, tasks)
+            return
+        busy: deque[_Worker] = deque()
+        for task, worker in zip(tasks, cycle(self._workers), strict=False):
+            if len(busy) == len(self._workers):  # then it is this worker's turn
+                result = busy.popleft().receive()
+                worker.send(task)
+                busy.append(worker)
+                yield result
+            else:
+                worker.send(task)
+                busy.append(worker)
+        while busy:
+            yield busy.popleft().receive()
+
+
+class _Worker:
+    def __init__(self, context: Any, build: Callable[..., Any], arguments: tuple[Any, ...]) -> None:  # noqa: ANN401 -- untyped in typeshed
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, build, arguments), daemon=True)
+        self._process.start()
+        theirs.close()  # so that the end of the worker closes the pipe
+
+    def send(self, task: Any) -> None:  # noqa: ANN401 -- any task
+        try:
+            self._connection.send(task)
+        except OSError as error:
+            raise self._died() from error
+
+    def receive(self) -> Any:  # noqa: ANN401 -- any result
+        try:
+            result = self._connection.recv()
+        except (EOFError, OSError) as error:
+            raise self._died() from error
+        if isinstance(result, SecureError):
+            raise result
+        return result
+
+    def stop(self) -> None:
+        self._connection.close()
+        self._process.terminate()
+        self._process.join()
+
+    def _died(self) -> ChildProcessError:
+        self._process.join()
+        return ChildProcessError(f"a worker process ended with code {self._process.exitcode}: is there enough memory?")
+
+
+def _serve(connection: Connection, build: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    work = build(*arguments)
+    while True:
+        try:
+            task = connection.recv()
+        except EOFError:
+            return
+        try:
+            result = work(task)
+        except SecureError as error:
+            result = error
+        connection.send(result)
