@@ -31,12 +31,15 @@ class Position:
 class AggregatorRun:
     """The aggregator's step machine; its state is the outbox and the inbox in its home."""
 
-    def __init__(self, mail: Mail, narrator: Narrator, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, mail: Mail, narrator: Narrator, clock: Callable[[], float] = time.time, workers: int = 1
+    ) -> None:
         self.plan = plan = mail.plan
         self.mail = mail
         self.home = mail.home
         self._tell = narrator
         self._clock = clock
+        self._workers = workers
         self._at = Position(1, 1)
         self._parameters = seal_parameters(plan.seal)
 
@@ -132,7 +135,12 @@ class AggregatorRun:
         started = time.monotonic()
         with self._tell.progress(f"round {self._at.round_no}: adding {len(members)} sealed updates") as progress:
             added = add_updates(
-                [files[name] for name in members], self._parameters, sum_file, progress=progress, roster=roster
+                [files[name] for name in members],
+                self._parameters,
+                sum_file,
+                progress=progress,
+                roster=roster,
+                workers=self._workers,
             )
         seconds = time.monotonic() - started
         self._record(members, sizes, sum_file.stat().st_size, seconds)

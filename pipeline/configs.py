@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,6 +112,7 @@ class MemberConfig(Schema):
     home: str = "home"
     exchange: str = Field(min_length=1)  # folder or any fsspec URL
     poll_s: float = Field(default=0.2, gt=0)  # seconds between two looks into the exchange
+    workers: int = Field(default=0, ge=0)  # most processes for long steps; 0: one per core
     passphrase_file: str = ""  # file whose first line unlocks the private keys; empty if they have no passphrase
     tracking: Tracking = Tracking()
 
@@ -142,6 +144,11 @@ class MemberConfig(Schema):
         """Exchange as an fsspec URL; a plain path becomes file://."""
         return self.exchange if "://" in self.exchange else f"file://{self.resolve(self.exchange)}"
 
+    @property
+    def n_workers(self) -> int:
+        """Most processes for long steps: structures, sealing, adding, opening."""
+        return self.workers or len(os.sched_getaffinity(0))
+
     def passphrase(self) -> str | None:
         """First line of the passphrase file, or None where the keys have no passphrase."""
         return read_passphrase(self.resolve(self.passphrase_file) if self.passphrase_file else None)
@@ -151,7 +158,6 @@ class PartnerConfig(MemberConfig):
     """partner.toml."""
 
     data: Tables
-    workers: int = Field(default=1, ge=1)  # processes for the preparation of structures
     training: Training = Training()
 
 

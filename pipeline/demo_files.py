@@ -56,6 +56,7 @@ plan = "../plan.toml"
 home = "home"  # keys, state, models, MLflow store: private
 exchange = "../exchange"  # or any fsspec URL, s3://bucket/federation for one
 poll_s = 0.05
+workers = 1  # several partners share this machine; left out: one process per core
 
 [data]
 assays = "{T0}"

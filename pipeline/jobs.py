@@ -41,7 +41,7 @@ def run_aggregator(config_file: Path, *, once: bool) -> None:
         return
     with Home(config.home_folder).alone(), _tracker(config, config_file, "aggregator", narrator) as tracker:
         if not _is_finished(config, narrator):
-            machine = AggregatorRun(open_aggregator_mail(config), narrator)
+            machine = AggregatorRun(open_aggregator_mail(config), narrator, workers=config.n_workers)
             _run(machine, config, tracker, narrator, once=once)
 
 

@@ -56,7 +56,12 @@ class PartnerRun:
         started = time.monotonic()
         plan, config = self._mail.plan, self._config
         self._matrices = prepared_matrices(config, plan, enrolment.group, self._tell)
-        own = Own(training_set(self._matrices, plan), config.training, preparation_digest(plan, enrolment.group))
+        own = Own(
+            training_set(self._matrices, plan),
+            config.training,
+            preparation_digest(plan, enrolment.group),
+            config.n_workers,
+        )
         metrics = {
             "seconds_prepare": time.monotonic() - started,
             "n_compounds": own.training_set.n_compounds,

@@ -31,7 +31,7 @@ def prepared_matrices(config: PartnerConfig, plan: Plan, group: GroupSecret, nar
             plan.preparation,
             group.structure_seed,
             Home(config.home_folder).prepared,
-            workers=config.workers,
+            workers=config.n_workers,
             progress=progress,
         )
     return read_prepared(folder)

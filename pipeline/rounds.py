@@ -22,7 +22,7 @@ from pipeline.errors import Diverged, Equivocation, NotYet
 from pipeline.home import MessageName
 from pipeline.mail import Mail, named_digests, names, roster_of, text
 from pipeline.records import Record, write_record
-from pipeline.state import RoundStart, Trained
+from pipeline.state import Leftover, RoundStart, Trained
 from secure.errors import SumIncomplete
 from secure.fixed_point import next_bounds
 from secure.messages import Manifest
@@ -39,6 +39,7 @@ class Own:
     training_set: TrainingSet
     training: Training
     preparation_digest: str
+    workers: int = 1  # most processes for sealing and opening
 
 
 class Rounds:
@@ -92,6 +93,10 @@ class Rounds:
     @property
     def _trained_file(self) -> Path:
         return self.home.attempt(self._round_no, self._attempt) / "trained.safetensors"
+
+    @property
+    def _leftover_file(self) -> Path:
+        return self.home.attempt(self._round_no, self._attempt) / "leftover.safetensors"
 
     def _name(self, kind: str, sender: str) -> MessageName:
         return MessageName(kind, self._round_no, self._attempt, sender)
@@ -202,10 +207,12 @@ class Rounds:
                 parameters=self._parameters,
                 rng=np.random.default_rng((*self._seed, *self.mail.me.encode())),
                 path=unposted,
+                residual_out=trained.change,
+                workers=self._own.workers,
                 progress=progress,
             )
         self._seconds["seconds_seal"] = time.monotonic() - started
-        trained.sealed(report.residual, report.clipped_share).write(self._trained_file)
+        Leftover(report.residual, report.clipped_share).write(self._leftover_file)
         payload_file.parent.mkdir(parents=True, exist_ok=True)
         unposted.replace(payload_file)
 
@@ -244,6 +251,7 @@ class Rounds:
                 parameters=self._parameters,
                 slices=self._slices,
                 bounds=self.start.bounds,
+                workers=self._own.workers,
                 progress=progress,
             )
         self._seconds["seconds_open"] = time.monotonic() - started
@@ -277,8 +285,9 @@ class Rounds:
         private, residual = self.start.private, self.start.residual
         if self.mail.me in roster.members:
             trained = Trained.read(self._trained_file, self._layout)
-            private, residual = trained.private, trained.residual
-            self._seconds |= {"loss_train": trained.loss, "clipped_share": trained.clipped_share}
+            leftover = Leftover.read(self._leftover_file, self._layout)
+            private, residual = trained.private, leftover.residual
+            self._seconds |= {"loss_train": trained.loss, "clipped_share": leftover.clipped_share}
         return RoundStart(trunk, server, bounds, private, residual)
 
     def _record(self, mean: NDArray[np.float32], roster: Roster, following: RoundStart) -> None:

@@ -1,6 +1,6 @@
 """What a partner keeps of a round: the state at its start, and what it trained in the current attempt."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -60,23 +60,15 @@ class RoundStart:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trained:
-    """What one attempt's training gave; with a residual once the update is sealed."""
+    """What one attempt's training gave."""
 
     change: NDArray[np.float32]  # (n_params,) trunk after minus trunk before
     private: PartnerState
     loss: float  # mean training loss over the attempt's steps
-    residual: NDArray[np.float32] | None = None
-    clipped_share: float = 0.0
-
-    def sealed(self, residual: NDArray[np.float32], clipped_share: float) -> Self:
-        """The same with what sealing left over."""
-        return replace(self, residual=residual, clipped_share=clipped_share)
 
     def write(self, path: Path) -> None:
         """Write atomically."""
-        vectors = {_CHANGE: self.change} | ({} if self.residual is None else {_RESIDUAL: self.residual})
-        facts = {"loss": self.loss, "clipped_share": self.clipped_share}
-        _save(path, Checkpoint(partner=self.private, facts=facts, vectors=vectors))
+        _save(path, Checkpoint(partner=self.private, facts={"loss": self.loss}, vectors={_CHANGE: self.change}))
 
     @classmethod
     def read(cls, path: Path, layout: TrunkLayout) -> Self:
@@ -86,9 +78,25 @@ class Trained:
             change=found.vectors[_CHANGE],
             private=found.need_partner(path),
             loss=float(found.facts["loss"]),
-            residual=found.vectors.get(_RESIDUAL),
-            clipped_share=float(found.facts["clipped_share"]),
         )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Leftover:
+    """What sealing an attempt's update left over."""
+
+    residual: NDArray[np.float32]  # (n_params,)
+    clipped_share: float
+
+    def write(self, path: Path) -> None:
+        """Write atomically."""
+        _save(path, Checkpoint(facts={"clipped_share": self.clipped_share}, vectors={_RESIDUAL: self.residual}))
+
+    @classmethod
+    def read(cls, path: Path, layout: TrunkLayout) -> Self:
+        """Read what `write` wrote; raises partners.errors.CheckpointDamaged or CheckpointMismatch."""
+        found = load_checkpoint(path, layout)
+        return cls(found.vectors[_RESIDUAL], float(found.facts["clipped_share"]))
 
 
 def _save(path: Path, checkpoint: Checkpoint) -> None:

@@ -1,6 +1,7 @@
 """partner.toml, aggregator.toml and passphrase files: what is read and what is refused."""
 
 import math
+import os
 import re
 from pathlib import Path
 
@@ -79,7 +80,8 @@ def test_defaults(tmp_path: Path):
     config = read(tmp_path, PARTNER)
     assert config.poll_s == 0.2
     assert config.tracking.uri == ""
-    assert config.workers == 1
+    assert config.n_workers == len(os.sched_getaffinity(0))
+    assert read(tmp_path, "workers = 3\n" + PARTNER).n_workers == 3
     assert config.training.batch_size == 500
     assert config.passphrase() is None
 
@@ -135,7 +137,7 @@ def test_missing_keys_are_named(tmp_path: Path, kind: type[MemberConfig], text: 
         ("poll_s = 0", "poll_s", "0"),
         ("poll_s = nan", "poll_s", "nan"),
         ("poll_s = inf", "poll_s", "inf"),
-        ("workers = 0", "workers", "0"),
+        ("workers = -1", "workers", "-1"),
         ("workers = 1.0", "workers", "1.0"),
         ("training = 3", "training", "3"),
         ("training.batch_size = 0", "batch_size", "0"),
