@@ -20,6 +20,8 @@ from secure.roster import Roster
 from secure.tags import Tagger
 from secure.workers import Workers, n_workers_for
 
+_PIECE = 1 << 20  # parameters; float64 takes twice the memory of the trunk
+
 
 @dataclass(frozen=True)  # without slots, for the cached mean
 class OpenedSum:
@@ -35,8 +37,11 @@ class OpenedSum:
     def mean(self) -> np.ndarray:
         """(n_params,) float32: the (weighted) mean change, computed in float64 and rounded once."""
         mean = np.empty(self.total.size, dtype=np.float32)
-        for number, part in enumerate(self.grid.slices):
-            mean[part] = self.tensor_mean(number)
+        for tensor, step in zip(self.grid.slices, self.grid.steps, strict=True):
+            factor = np.float64(step) * (self.max_weight / self.weight_total)
+            for start in range(tensor.start, tensor.stop, _PIECE):
+                part = slice(start, min(start + _PIECE, tensor.stop))
+                mean[part] = self.total[part] * factor
         return mean
 
     @property
@@ -48,11 +53,6 @@ class OpenedSum:
         if self.max_weight == 1:
             return self.mean
         return self.mean * np.float32(self.weight_total / (self.max_weight * self.n_members))
-
-    def tensor_mean(self, number: int) -> np.ndarray:
-        """(size of the tensor,) float64: mean change of one tensor, the same bits on every machine."""
-        factor = float(self.grid.steps[number]) * (self.max_weight / self.weight_total)
-        return self.total[self.grid.slices[number]] * np.float64(factor)
 
 
 def open_sum(

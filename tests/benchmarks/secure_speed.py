@@ -1,0 +1,187 @@
+"""Sealed updates beside NVFlare's homomorphic encryption and a plain sum: CPU seconds, bytes, error, growth.
+
+Ours: fixed point, masks, tag and BFV, from files to files, worker processes included. Peer: TenSEAL CKKS at the
+parameters that NVFlare sets (poly_modulus_degree 8192, coeff_mod_bit_sizes [60, 40, 40], global_scale 2^40, symmetric),
+in memory. Plain: float32 vectors in files. Runs alternate in one process; the tables show the smallest of each.
+usage: secure_speed.py [millions of parameters, with commas] [partners, with commas] [repeats]
+"""
+
+import os
+import resource
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import tenseal
+from rich.console import Console
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for the consortium of the tests
+
+from tests.secure.consortium import Consortium, make_consortium
+
+FIRST_BOUND = 0.01
+STEPS = ("seal", "add", "open")
+# What we set out for: the peer's CPU seconds (seal + open, and add) over ours, and bytes per parameter.
+LIMITS = {16: (6.0, 4.0, 3.9), 8: (9.0, 4.0, 2.7)}
+PEER, PLAIN = "NVFlare's CKKS", "plain float32"
+Result = TypeVar("Result")
+
+
+@dataclass
+class Measured:
+    """One run: CPU seconds of each step, bytes of one update, largest error of the mean."""
+
+    seal: float
+    add: float
+    open: float
+    n_bytes: int
+    error: float
+
+    @property
+    def both(self) -> float:
+        """CPU seconds that a partner spends in a round."""
+        return self.seal + self.open
+
+
+def timed(call: Callable[[], Result]) -> tuple[float, Result]:
+    """CPU seconds of a call, processes it started and ended included, and what it returned."""
+    before = _cpu_seconds()
+    result = call()
+    return _cpu_seconds() - before, result
+
+
+def _cpu_seconds() -> float:
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def ours(consortium: Consortium, change: np.ndarray, folder: Path) -> Measured:
+    """Seal one update (the others were sealed before), add all, open the sum."""
+    cores = len(os.sched_getaffinity(0))
+    files = [folder / f"{name}.update" for name in consortium.partners]
+    files[0].unlink()
+    seal_s, _ = timed(lambda: consortium.seal(consortium.partners[0], change, files[0], workers=cores))
+    add_s, _ = timed(lambda: consortium.add(files, folder / "sum", workers=cores))
+    open_s, opened = timed(lambda: consortium.open(folder / "sum", change.size, workers=cores))
+    error = float(np.abs(opened.mean - change).max())
+    assert error <= FIRST_BOUND / consortium.parameters.limit, f"the mean of equal updates is off by {error}"
+    return Measured(seal_s, add_s, open_s, files[0].stat().st_size, error)
+
+
+def nvflare(context: tenseal.Context, change: np.ndarray, n_partners: int) -> Measured:
+    """The same with CKKS vectors and their serialised form."""
+
+    def add() -> bytes:
+        total = tenseal.ckks_vector_from(context, sealed)
+        for _ in range(n_partners - 1):
+            total += tenseal.ckks_vector_from(context, sealed)
+        return bytes(total.serialize())
+
+    seal_s, sealed = timed(lambda: tenseal.ckks_vector(context, change).serialize())
+    add_s, total = timed(add)
+    open_s, opened = timed(lambda: np.array(tenseal.ckks_vector_from(context, total).decrypt()) / n_partners)
+    return Measured(seal_s, add_s, open_s, len(sealed), float(np.abs(opened - change).max()))
+
+
+def plain(change: np.ndarray, n_partners: int, folder: Path) -> Measured:
+    """Float32 vectors written, read and added; hides nothing."""
+    file, total_file = folder / "plain.npy", folder / "total.npy"
+
+    def add() -> None:
+        total = np.load(file)
+        for _ in range(n_partners - 1):
+            total += np.load(file)
+        np.save(total_file, total)
+
+    seal_s, _ = timed(lambda: np.save(file, change))
+    add_s, _ = timed(add)
+    open_s, mean = timed(lambda: np.load(total_file) / np.float32(n_partners))
+    return Measured(seal_s, add_s, open_s, file.stat().st_size, float(np.abs(mean - change).max()))
+
+
+def best(runs: Iterable[Measured]) -> Measured:
+    """The least of every figure: what the step costs where nothing else disturbs."""
+    found = list(runs)
+    return Measured(*(min(getattr(run, name) for run in found) for name in Measured.__dataclass_fields__))
+
+
+def measure(n_params: int, n_partners: int, repeats: int) -> dict[str, Measured]:
+    """Alternating runs of all three."""
+    change = (np.random.default_rng(0).standard_normal(n_params) * 1e-3).astype(np.float32)
+    context = tenseal.context(
+        tenseal.SCHEME_TYPE.CKKS,
+        poly_modulus_degree=8192,
+        coeff_mod_bit_sizes=[60, 40, 40],
+        encryption_type=tenseal.ENCRYPTION_TYPE.SYMMETRIC,
+    )
+    context.global_scale = 2**40
+    runs: dict[str, list[Measured]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        consortia, folders = {}, {bits: Path(name) / str(bits) for bits in LIMITS}
+        for bits, folder in folders.items():
+            folder.mkdir()
+            consortia[bits] = make_consortium(n_partners, bits=bits, max_partners=n_partners, first_bound=FIRST_BOUND)
+            for partner in consortia[bits].partners:
+                consortia[bits].seal(partner, change, folder / f"{partner}.update", workers=2)
+        for _ in range(repeats):
+            for bits, folder in folders.items():
+                runs.setdefault(f"hocket, {bits} bits", []).append(ours(consortia[bits], change, folder))
+            runs.setdefault(PEER, []).append(nvflare(context, change, n_partners))
+            runs.setdefault(PLAIN, []).append(plain(change, n_partners, Path(name)))
+    return {who: best(found) for who, found in runs.items()}
+
+
+def show(found: dict[str, Measured], n_params: int, n_partners: int, console: Console) -> None:
+    """Print the table; ratios are NVFlare's over ours."""
+    peer = found[PEER]
+    title = f"{n_params / 1e6:g} M parameters, {n_partners} partners: CPU seconds (NVFlare's / ours, at least wanted)"
+    table = Table(title=title)
+    for column in ("", *STEPS, "seal + open", "bytes per parameter", "largest error of the mean"):
+        table.add_column(column, justify="right")
+    for who, run in found.items():
+        both, add, size = LIMITS.get(int(who.split()[1]), ()) if who.startswith("hocket") else ("", "", "")
+        cells = [
+            f"{run.seal:.2f}",
+            _ratio(run.add, peer.add, add),
+            f"{run.open:.2f}",
+            _ratio(run.both, peer.both, both),
+        ]
+        per_parameter = f"{run.n_bytes / n_params:.2f}" + (f" (limit {size})" if size else "")
+        table.add_row(who, *cells, per_parameter, f"{run.error:.1e}")
+    console.print(table)
+
+
+def _ratio(seconds: float, peer: float, wanted: float | str) -> str:
+    text = f"{seconds:.2f} ({peer / seconds:.1f}x"
+    return f"{text}, {wanted:g}x)" if wanted else f"{text})"
+
+
+def show_slopes(found: dict[tuple[int, int], dict[str, Measured]], console: Console) -> None:
+    """Print how the cost grows: nanoseconds of CPU per parameter, and for adding per parameter and partner."""
+    table = Table(title="growth: CPU ns per parameter; adding: per parameter and partner")
+    for column in ("parameters", "partners", "who", *STEPS):
+        table.add_column(column, justify="right")
+    for (n_params, n_partners), runs in found.items():
+        for who, run in runs.items():
+            per = [run.seal / n_params, run.add / n_params / n_partners, run.open / n_params]
+            table.add_row(f"{n_params / 1e6:g} M", str(n_partners), who, *(f"{1e9 * value:.1f}" for value in per))
+    console.print(table)
+
+
+def main(millions: str = "2,20", partners: str = "3,5,10", repeats: str = "2") -> None:
+    """Measure and print."""
+    console, found = Console(width=150), {}
+    for n_params in (int(float(text) * 1e6) for text in millions.split(",")):
+        for n_partners in map(int, partners.split(",")):
+            found[n_params, n_partners] = measure(n_params, n_partners, int(repeats))
+            show(found[n_params, n_partners], n_params, n_partners, console)
+    show_slopes(found, console)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
