@@ -6,11 +6,13 @@ in memory. Plain: float32 vectors in files. Runs alternate in one process; the t
 usage: secure_speed.py [millions of parameters, with commas] [partners, with commas] [repeats]
 """
 
+import math
 import os
 import resource
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -46,6 +48,9 @@ class Measured:
     def both(self) -> float:
         """CPU seconds that a partner spends in a round."""
         return self.seal + self.open
+
+
+Found = dict[tuple[int, int], dict[str, Measured]]  # by parameters and partners, then by who
 
 
 def timed(call: Callable[[], Result]) -> tuple[float, Result]:
@@ -86,6 +91,20 @@ def nvflare(context: tenseal.Context, change: np.ndarray, n_partners: int) -> Me
     add_s, total = timed(add)
     open_s, opened = timed(lambda: np.array(tenseal.ckks_vector_from(context, total).decrypt()) / n_partners)
     return Measured(seal_s, add_s, open_s, len(sealed), float(np.abs(opened - change).max()))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """TenSEAL prints a warning for every vector longer than a ciphertext, from C++."""
+    sys.stdout.flush()
+    stdout, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    try:
+        yield
+    finally:
+        os.dup2(stdout, 1)
+        os.close(stdout)
+        os.close(nowhere)
 
 
 def plain(change: np.ndarray, n_partners: int, folder: Path) -> Measured:
@@ -131,7 +150,8 @@ def measure(n_params: int, n_partners: int, repeats: int) -> dict[str, Measured]
         for _ in range(repeats):
             for bits, folder in folders.items():
                 runs.setdefault(f"hocket, {bits} bits", []).append(ours(consortia[bits], change, folder))
-            runs.setdefault(PEER, []).append(nvflare(context, change, n_partners))
+            with _quiet():
+                runs.setdefault(PEER, []).append(nvflare(context, change, n_partners))
             runs.setdefault(PLAIN, []).append(plain(change, n_partners, Path(name)))
     return {who: best(found) for who, found in runs.items()}
 
@@ -161,7 +181,7 @@ def _ratio(seconds: float, peer: float, wanted: float | str) -> str:
     return f"{text}, {wanted:g}x)" if wanted else f"{text})"
 
 
-def show_slopes(found: dict[tuple[int, int], dict[str, Measured]], console: Console) -> None:
+def show_slopes(found: Found, console: Console) -> None:
     """Print how the cost grows: nanoseconds of CPU per parameter, and for adding per parameter and partner."""
     table = Table(title="growth: CPU ns per parameter; adding: per parameter and partner")
     for column in ("parameters", "partners", "who", *STEPS):
@@ -171,11 +191,29 @@ def show_slopes(found: dict[tuple[int, int], dict[str, Measured]], console: Cons
             per = [run.seal / n_params, run.add / n_params / n_partners, run.open / n_params]
             table.add_row(f"{n_params / 1e6:g} M", str(n_partners), who, *(f"{1e9 * value:.1f}" for value in per))
     console.print(table)
+    (least, most), partners = _ends(n for n, _ in found), _ends(n for _, n in found)
+    for who in next(iter(found.values())):
+        few = partners[0]
+        by_size = [f"{step} {_exponent(found, who, step, (least, few), (most, few)):.2f}" for step in STEPS]
+        by_partners = _exponent(found, who, "add", (least, few), (least, partners[1]))
+        console.print(f"{who}: cost ~ parameters to the power {', '.join(by_size)}; add ~ partners^{by_partners:.2f}")
+
+
+def _ends(numbers: Iterable[int]) -> tuple[int, int]:
+    found = sorted(numbers)
+    return found[0], found[-1]
+
+
+def _exponent(found: Found, who: str, step: str, small: tuple[int, int], large: tuple[int, int]) -> float:
+    """Slope of log cost against log size between two cases; 1 is linear, NaN where only one was measured."""
+    growth = math.prod(large) / math.prod(small)
+    costs = [getattr(found[case][who], step) for case in (small, large)]
+    return math.log(costs[1] / costs[0]) / math.log(growth) if growth > 1 else math.nan
 
 
 def main(millions: str = "2,20", partners: str = "3,5,10", repeats: str = "2") -> None:
     """Measure and print."""
-    console, found = Console(width=150), {}
+    console, found = Console(width=150), Found()
     for n_params in (int(float(text) * 1e6) for text in millions.split(",")):
         for n_partners in map(int, partners.split(",")):
             found[n_params, n_partners] = measure(n_params, n_partners, int(repeats))
