@@ -1,5 +1,7 @@
 """Making keys and dealing the group secret."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, cast
 
@@ -31,7 +33,12 @@ def new_keys(name: str, role: str, home: Path, passphrase_file: Path | None) -> 
 
 
 def deal(
-    plan_file: Path, home_folder: Path, passphrase_file: Path | None, *, structure_seed: bytes | None = None
+    plan_file: Path,
+    home_folder: Path,
+    passphrase_file: Path | None,
+    *,
+    structure_seed: bytes | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> str:
     """Custodian: make the group secret and the signed deal in the home's outbox; again changes nothing.
 
@@ -51,7 +58,7 @@ def deal(
             partners = [plan.cards[partner] for partner in plan.partner_names]
             payload = deal_group_secret(secret, plan.digest, keys.name, partners)
             write_atomically(home.outbox(name.payload), payload)
-        Outbox(plan, keys, home).sign(name, {"group": secret.digest()})
+        Outbox(plan, keys, home, clock).sign(name, {"group": secret.digest()})
     return f"group {secret.digest()[:16]} dealt to {', '.join(plan.partner_names)}; `hocket partner run` posts it"
 
 

@@ -1,5 +1,6 @@
 """Signed messages between members: posted from an outbox, accepted into an inbox, never changed after."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -22,15 +23,16 @@ from secure.roster import Roster
 
 
 class Outbox:
-    """What one member signs; each message once, kept for good."""
+    """What one member signs; each message once, with the time of the signing, kept for good."""
 
-    def __init__(self, plan: Plan, keys: PrivateKeys, home: Home) -> None:
+    def __init__(self, plan: Plan, keys: PrivateKeys, home: Home, clock: Callable[[], float]) -> None:
         self.plan = plan
         self.plan_digest = plan.digest
         self.cards = plan.cards
         self.me = keys.name
         self.keys = keys
         self.home = home
+        self._clock = clock  # seconds since 1970
 
     def sign(self, name: MessageName, body: dict[str, object]) -> None:
         """Sign a message over its payload (the file in the outbox, if there is one), if that was not done before.
@@ -50,6 +52,7 @@ class Outbox:
             plan=self.plan_digest,
             round_no=name.round_no,
             attempt=name.attempt,
+            time=int(self._clock()),
             body=body,
             payload=payload_digest(payload_file) if payload_file.exists() else None,
         )
@@ -71,8 +74,10 @@ class Outbox:
 class Mail(Outbox):
     """An outbox with an exchange: one member's correspondence with the others."""
 
-    def __init__(self, plan: Plan, keys: PrivateKeys, home: Home, exchange: Exchange) -> None:
-        super().__init__(plan, keys, home)
+    def __init__(
+        self, plan: Plan, keys: PrivateKeys, home: Home, exchange: Exchange, clock: Callable[[], float]
+    ) -> None:
+        super().__init__(plan, keys, home, clock)
         self.exchange = exchange
         self._posted: set[MessageName] = set()  # by this process; looked at again after a restart
         self._checked: set[MessageName] = set()  # payloads in the inbox; the same

@@ -1,5 +1,8 @@
 """The first thing every run does: plan, keys and exchange must belong together. Needs neither torch nor rdkit."""
 
+import time
+from collections.abc import Callable
+
 from pipeline.configs import AggregatorConfig, MemberConfig, PartnerConfig
 from pipeline.errors import ConfigError
 from pipeline.exchange import open_exchange
@@ -9,7 +12,7 @@ from pipeline.plan import Plan, read_plan
 from secure.keys import load_private_keys
 
 
-def open_partner_mail(config: PartnerConfig) -> Mail:
+def open_partner_mail(config: PartnerConfig, clock: Callable[[], float] = time.time) -> Mail:
     """Read a partner's plan and keys and open its exchange.
 
     Raises ConfigError for a partner that is not in the plan, secure.errors.WrongKey for another's keys.
@@ -17,10 +20,10 @@ def open_partner_mail(config: PartnerConfig) -> Mail:
     plan = read_plan(config.plan_file)
     if config.name not in plan.partner_names:
         raise ConfigError(f"{config.plan_file}: {config.name} is not one of the partners {plan.partner_names}")
-    return _open(config, plan)
+    return _open(config, plan, clock)
 
 
-def open_aggregator_mail(config: AggregatorConfig) -> Mail:
+def open_aggregator_mail(config: AggregatorConfig, clock: Callable[[], float] = time.time) -> Mail:
     """Read the aggregator's plan and keys and open its exchange.
 
     Raises ConfigError for another aggregator than the plan's, secure.errors.WrongKey for another's keys.
@@ -28,11 +31,11 @@ def open_aggregator_mail(config: AggregatorConfig) -> Mail:
     plan = read_plan(config.plan_file)
     if config.name != plan.aggregator_name:
         raise ConfigError(f"{config.plan_file}: the plan's aggregator is {plan.aggregator_name}, not {config.name}")
-    return _open(config, plan)
+    return _open(config, plan, clock)
 
 
-def _open(config: MemberConfig, plan: Plan) -> Mail:
+def _open(config: MemberConfig, plan: Plan, clock: Callable[[], float]) -> Mail:
     home = Home(config.home_folder)
     keys = load_private_keys(home.keys, config.passphrase())
     keys.expect_card(plan.cards[config.name], str(home.keys))
-    return Mail(plan, keys, home, open_exchange(config.exchange_url))
+    return Mail(plan, keys, home, open_exchange(config.exchange_url), clock)

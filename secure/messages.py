@@ -23,7 +23,8 @@ MAX_BYTES = 64 << 10
 _MAX_ROUND = 1 << 31
 _MAX_PAYLOAD = 1 << 50
 _DOMAIN = b"hocket/manifest/v1\0"
-_KEYS = {"format", "version", "kind", "plan", "round", "attempt", "sender", "body", "payload", "signature"}
+_MAX_TIME = 1 << 37  # the year 6325: what is accepted can be shown as a date
+_KEYS = {"format", "version", "kind", "plan", "round", "attempt", "sender", "time", "body", "payload", "signature"}
 _READ = 1 << 20
 
 
@@ -44,6 +45,7 @@ class Manifest:
     round: int  # 0 for deal and pairing
     attempt: int
     sender: str
+    time: int  # of signing, seconds since 1970 by the sender's clock: a claim, nothing in the protocol rests on it
     body: dict[str, object]
     payload: PayloadDigest | None
     signature: bytes
@@ -57,6 +59,8 @@ class Manifest:
             raise BadManifest(f"{where}: plan is not a digest, or sender not a name")
         if not _is_count(self.round, _MAX_ROUND) or not _is_count(self.attempt, _MAX_ROUND):
             raise BadManifest(f"{where}: round and attempt, expected whole numbers from 0")
+        if not _is_count(self.time, _MAX_TIME):
+            raise BadManifest(f"{where}: time, expected whole seconds since 1970")
         if self.kind in ENROLMENT and (self.round, self.attempt) != (0, 0):
             raise BadManifest(f"{where}: round {self.round}, attempt {self.attempt}, expected 0, 0 at enrolment")
         if (self.payload is not None) != (self.kind in WITH_PAYLOAD):
@@ -73,6 +77,7 @@ class Manifest:
             "round": self.round,
             "attempt": self.attempt,
             "sender": self.sender,
+            "time": self.time,
             "body": self.body,
             "payload": payload,
         }
@@ -95,11 +100,15 @@ def sign_manifest(
     plan: str,
     round_no: int,
     attempt: int,
+    time: int,
     body: dict[str, object],
     payload: PayloadDigest | None = None,
 ) -> bytes:
-    """Bytes of the manifest's file; raises BadManifest or WrongSender for what no reader would accept."""
-    unsigned = Manifest(kind, plan, round_no, attempt, keys.name, body, payload, b"").unsigned()
+    """Bytes of the manifest's file; raises BadManifest or WrongSender for what no reader would accept.
+
+    time : whole seconds since 1970 by the sender's clock; it goes under the signature, but proves nothing
+    """
+    unsigned = Manifest(kind, plan, round_no, attempt, keys.name, time, body, payload, b"").unsigned()
     if keys.role != sender_role(kind):
         raise WrongSender(f"{keys.name} is an {keys.role}: a {kind} is sent by a {sender_role(kind)}")
     signature = keys.sign(_DOMAIN + canonical_json(unsigned))
@@ -147,6 +156,7 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
             round=_count(fields["round"], f"{where}: round"),
             attempt=_count(fields["attempt"], f"{where}: attempt"),
             sender=_text(fields["sender"]),
+            time=_count(fields["time"], f"{where}: time", _MAX_TIME),
             body=check_body(fields["kind"], fields["body"], where),
             payload=_payload(fields["payload"], where),
             signature=from_base64(fields["signature"], SIGNATURE_BYTES, f"{where}: signature", BadManifest),
@@ -187,9 +197,9 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""  # refused by Manifest
 
 
-def _count(value: object, where: str) -> int:
-    if not _is_count(value, _MAX_ROUND) or not isinstance(value, int):
-        raise BadManifest(f"{where}: expected a whole number from 0")
+def _count(value: object, where: str, below: int = _MAX_ROUND) -> int:
+    if not _is_count(value, below) or not isinstance(value, int):
+        raise BadManifest(f"{where}: expected a whole number from 0, below {below}")
     return value
 
 

@@ -19,6 +19,7 @@ from secure.keys import load_private_keys
 from secure.messages import PayloadDigest, parse_manifest, payload_digest, sign_manifest
 from tests.pipeline.federation import AGGREGATOR, Federation
 
+TIME = 1_700_000_000
 ALL = ("P01", "P02", "P03")
 SUM = MessageName("sum", 1, 1, AGGREGATOR)
 ROSTER = MessageName("roster", 1, 1, AGGREGATOR)
@@ -61,6 +62,7 @@ def say(federation: Federation, name: MessageName, body: dict[str, object], *, p
         plan=plan or read_plan(federation.plan_file).digest,
         round_no=name.round_no,
         attempt=name.attempt,
+        time=TIME,
         body=body,
         payload=payload_digest(payload) if payload.exists() else None,
     )
@@ -303,7 +305,7 @@ def test_a_forged_signature_is_refused(done: Federation):
     manifest = parse_manifest((done.exchange / READY.manifest).read_bytes(), "here")
     done_by = load_private_keys(done.home("P03").keys)
     data = sign_manifest(
-        done_by, kind="ready", plan=manifest.plan, round_no=1, attempt=1, body=manifest.body, payload=None
+        done_by, kind="ready", plan=manifest.plan, round_no=1, attempt=1, time=TIME, body=manifest.body, payload=None
     )
     (done.exchange / READY.manifest).write_bytes(data.replace(b'"sender":"P03"', b'"sender":"P02"'))
     refusal(done, BadSignature, READY.manifest)
@@ -330,6 +332,7 @@ def test_a_payload_digest_of_another_size_is_refused(done: Federation):
         plan=read_plan(done.plan_file).digest,
         round_no=1,
         attempt=1,
+        time=TIME,
         body=body_of(done, UPDATE),
         payload=PayloadDigest(digest(b"another"), 7),
     )

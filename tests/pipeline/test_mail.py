@@ -26,6 +26,7 @@ from secure.keys import PrivateKeys, load_private_keys
 from secure.messages import payload_digest, sign_manifest
 from tests.pipeline.federation import Federation
 
+NOW = 1_700_000_000
 READY = MessageName("ready", 1, 1, "P01")
 UPDATE = MessageName("update", 1, 1, "P01")
 
@@ -54,8 +55,8 @@ def keys(enrolled: Federation) -> dict[str, PrivateKeys]:
 @pytest.fixture
 def post_office(plan: Plan, keys: dict[str, PrivateKeys], tmp_path: Path) -> dict[str, Mail]:
     """Every member's mail, homes empty, one exchange."""
-    url = f"file://{tmp_path}/exchange"
-    return {name: Mail(plan, keys[name], Home(tmp_path / name), open_exchange(url)) for name in keys}
+    url, clock = f"file://{tmp_path}/exchange", lambda: NOW + 0.9
+    return {name: Mail(plan, keys[name], Home(tmp_path / name), open_exchange(url), clock) for name in keys}
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def reader(post_office: dict[str, Mail]) -> Mail:
 
 def restarted(mail: Mail) -> Mail:
     """The same member in a new process."""
-    return Mail(mail.plan, mail.keys, mail.home, mail.exchange)
+    return Mail(mail.plan, mail.keys, mail.home, mail.exchange, lambda: NOW + 3600.0)
 
 
 def exchanged(mail: Mail, path: str) -> Path:
@@ -102,6 +103,7 @@ def test_what_is_posted_is_received(sender: Mail, reader: Mail):
     assert text(found, "trunk") == BODY["trunk"]
     assert reader.digest_of(READY) == sender.digest_of(READY)
     assert found == sender.own(READY)
+    assert found.time == NOW
 
 
 def test_what_has_not_come_is_none_or_not_yet(reader: Mail):
@@ -114,11 +116,11 @@ def test_what_has_not_come_is_none_or_not_yet(reader: Mail):
         reader.expect(MessageName("deal", 0, 0, "P01"))
 
 
-def test_posting_again_sends_the_same_bytes(sender: Mail, plan: Plan, keys: dict[str, PrivateKeys]):
-    """A restarted member repeats itself exactly."""
+def test_posting_again_sends_the_same_bytes(sender: Mail):
+    """A member restarted an hour later repeats itself exactly, the time included."""
     sender.post(READY, BODY)
     before = exchanged(sender, READY.manifest).read_bytes()
-    again = Mail(plan, keys["P01"], sender.home, sender.exchange)
+    again = restarted(sender)
     again.post(READY, dict(reversed(BODY.items())))
     assert exchanged(sender, READY.manifest).read_bytes() == before
 
@@ -205,6 +207,7 @@ def signed(
         plan=plan,
         round_no=name.round_no,
         attempt=name.attempt,
+        time=NOW,
         body=body,
         payload=payload_digest(payload) if payload else None,
     )

@@ -22,7 +22,7 @@ def files(trio, tmp_path_factory):
     contents = {
         "card": trio.cards["ash"].to_text().encode(),
         "manifest: ready": sign_manifest(
-            trio.keys["ash"], kind="ready", plan=trio.plan, round_no=1, attempt=0, body=ready
+            trio.keys["ash"], kind="ready", plan=trio.plan, round_no=1, attempt=0, time=0, body=ready
         ),
         "payload: hocket.deal": deal_group_secret(trio.group, trio.plan, "ash", cards),
         "payload: hocket.pairing": seal_pair_seeds(seeds, trio.plan, "ash", cards),

@@ -33,6 +33,7 @@ from secure.messages import (
 )
 
 PLAN, OTHER, TRUNK = digest(b"plan"), digest(b"other"), digest(b"trunk")
+TIME = 1_700_000_000
 PAYLOAD = PayloadDigest(digest(b"payload"), 7)
 ASH, BIRCH = PrivateKeys.generate("ash", "partner"), PrivateKeys.generate("birch", "partner")
 HUB = PrivateKeys.generate("hub", "aggregator")
@@ -60,6 +61,7 @@ def signed(kind: str, keys: PrivateKeys | None = None, **change: object) -> byte
         "plan": PLAN,
         "round_no": round_no,
         "attempt": attempt,
+        "time": TIME,
         "body": BODIES[kind],
         "payload": PAYLOAD if kind in WITH_PAYLOAD else None,
     }
@@ -78,6 +80,7 @@ def test_every_kind_arrives(kind):
     manifest = verify(signed(kind), kind)
     assert (manifest.kind, manifest.plan, manifest.body) == (kind, PLAN, BODIES[kind])
     assert (manifest.round, manifest.attempt) == place(kind)
+    assert manifest.time == TIME
     assert manifest.payload == (PAYLOAD if kind in WITH_PAYLOAD else None)
 
 
@@ -120,6 +123,7 @@ def test_signature_of_another_kind_does_not_fit():
         {"payload": {"sha256": PAYLOAD.sha256, "size": 8}},
         {"round": 4},
         {"attempt": 2},
+        {"time": 0},
         {"plan": OTHER},
         {"kind": "ready", "payload": None, "body": BODIES["ready"]},
     ],
@@ -150,6 +154,11 @@ def test_unsigned_changes_are_refused(change):
         {"round": 1 << 31},
         {"attempt": None},
         {"attempt": -1},
+        {"time": None},
+        {"time": -1},
+        {"time": 1.5},
+        {"time": True},
+        {"time": 1 << 37},
         {"sender": ""},
         {"sender": "a b"},
         {"sender": 1},
