@@ -84,6 +84,11 @@ def load_checkpoint(path: Path, layout: TrunkLayout, n_tasks: int | None = None)
         raise CheckpointMismatch(f"{path.name}: {error}") from None
 
 
+def checkpoint_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Shape of every array by name, of a file that is as it was written; raises CheckpointDamaged."""
+    return {name: array.shape for name, array in _read(path)[0].items()}
+
+
 def _arrays(checkpoint: Checkpoint) -> Arrays:
     arrays: Arrays = {}
     if checkpoint.trunk is not None:

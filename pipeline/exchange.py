@@ -26,11 +26,16 @@ def _copy(source: BinaryIO, target: BinaryIO, n_bytes: int | None) -> None:
     os.fsync(target.fileno())
 
 
+def without_password(url: str) -> str:
+    """The URL as it may be shown."""
+    return _USERINFO.sub("//***@", url)
+
+
 class Exchange:
     """Files by relative path; a file appears whole or not at all."""
 
     def __init__(self, url: str) -> None:
-        self.url = _USERINFO.sub("//***@", url)  # as it is shown: without a password
+        self.url = without_password(url)
         try:
             self._fs, root = url_to_fs(url, use_listings_cache=False)
         except (ValueError, TypeError, NotImplementedError, ImportError) as error:

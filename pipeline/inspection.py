@@ -1,24 +1,36 @@
 """`hocket inspect`: what any hocket file is, without a key."""
 
+import hashlib
 import json
 import re
 import tomllib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pipeline.configs import AggregatorConfig, PartnerConfig
 from pipeline.errors import ConfigError
-from pipeline.plan import read_plan
+from pipeline.exchange import without_password
+from pipeline.plan import Plan, read_plan
 from secure.inspect import inspect_file as inspect_sealed
+from secure.parameters import seal_parameters
 
-_LARGEST_HEADER = 1 << 24  # bytes of a state file's JSON header
-_NOTES = {
-    "report.json": "report of a partner (private)",
-    "summary.json": "summary of a partner's report (may be shared)",
-    "manifest.json": "prepared matrices of a partner (private)",
-    "finished.json": "end of a member's run",
+_RECORD = "step-NNNN.json"
+# what each small JSON file of a home is, and what it must hold
+_NOTES: dict[str, tuple[str, set[str]]] = {
+    "report.json": ("report of a partner (private)", {"partner", "plan", "summary", "tasks"}),
+    "summary.json": ("summary of a partner's report (may be shared)", {"partner", "plan", "summary"}),
+    "manifest.json": ("prepared matrices of a partner (private)", {"kind", "digest", "files"}),
+    "finished.json": ("end of a member's run", {"plan"}),
+    "tracked.json": ("end of a member's MLflow run", {"run"}),
+    _RECORD: ("record of a member's step, for MLflow (private)", {"step", "at", "metrics"}),
 }
-_RECORD = re.compile(r"step-\d{4,}\.json")
+_STATES = {
+    "start.safetensors": "state at the start of a round (private)",
+    "trained.safetensors": "what a partner trained in an attempt (private)",
+    "leftover.safetensors": "what sealing an update left over (private)",
+    "local.safetensors": "local-only model of a partner (private)",
+}
 _MATRICES = {".npz", ".npy", ".parquet", ".csv"}
 
 
@@ -31,12 +43,23 @@ def inspect_file(path: Path) -> dict[str, Any]:
         return _settings(path)
     if path.suffix == ".safetensors":
         return _state(path)
-    if path.name in _NOTES or _RECORD.fullmatch(path.name):
-        return _note(path)
+    kind = re.sub(r"step-\d{4,}", "step-NNNN", path.name)
+    if kind in _NOTES:
+        return _note(path, *_NOTES[kind])
     if path.suffix in _MATRICES and path.with_name("manifest.json").exists():
         return _matrices(path)
     found: dict[str, Any] = inspect_sealed(path)
     return found
+
+
+def as_lines(found: Mapping[str, Any], indent: str = "") -> Iterator[str]:
+    """Lines for a person: a fact each, what belongs to one below it."""
+    for key, value in found.items():
+        if isinstance(value, Mapping):
+            yield f"{indent}{key}:"
+            yield from as_lines(value, indent + "  ")
+        else:
+            yield f"{indent}{key}: {', '.join(map(str, value)) if isinstance(value, list | tuple) else value}"
 
 
 def _settings(path: Path) -> dict[str, Any]:
@@ -46,42 +69,58 @@ def _settings(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
     if "federation" in table:
-        plan = read_plan(path)
-        return {
-            "what": "plan",
-            "federation": plan.federation.name,
-            "digest": plan.digest,
-            "partners": plan.partner_names,
-            "aggregator": plan.aggregator_name,
-            "custodian": plan.federation.custodian,
-            "n_rounds": plan.rounds.n_rounds,
-            "trunk_parameters": plan.layout.n_params,
-        }
+        return _plan(read_plan(path))
     config = PartnerConfig.read(path) if "data" in table else AggregatorConfig.read(path)
-    role = "partner" if isinstance(config, PartnerConfig) else "aggregator"
-    return {"what": f"configuration of {role}", "name": config.name, "plan": str(config.plan_file)}
+    return {
+        "what": f"configuration of {'partner' if isinstance(config, PartnerConfig) else 'aggregator'}",
+        "name": config.name,
+        "plan": str(config.plan_file),
+        "home": str(config.home_folder),
+        "exchange": without_password(config.exchange_url),
+    }
+
+
+def _plan(plan: Plan) -> dict[str, Any]:
+    """What the consortium agreed on, and what follows from it for the sealed files."""
+    parameters, n_params = seal_parameters(plan.seal), plan.layout.n_params
+    n_chunks = parameters.n_chunks(n_params)
+    return {
+        "what": "plan",
+        "federation": plan.federation.name,
+        "digest": plan.digest,
+        "partners": plan.partner_names,
+        "aggregator": plan.aggregator_name,
+        "custodian": plan.federation.custodian,
+        "fingerprints": {name: card.fingerprint for name, card in sorted(plan.cards.items())},
+        "n_rounds": plan.rounds.n_rounds,
+        "min_partners": plan.rounds.min_partners,
+        "trunk_parameters": n_params,
+        "sealed_with": parameters.to_dict(),
+        "bytes_per_parameter": {
+            "update": round(n_chunks * parameters.update_chunk_bytes / n_params, 3),
+            "sum": round(n_chunks * parameters.sum_chunk_bytes / n_params, 3),
+        },
+    }
 
 
 def _state(path: Path) -> dict[str, Any]:
-    """A safetensors file's own header: names and shapes, no values."""
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        header = file.read(size) if size <= _LARGEST_HEADER else b""
+    """Names and shapes of a state's arrays, no values; the whole file is compared with its own SHA-256."""
+    from partners.checkpoint import checkpoint_shapes  # noqa: PLC0415 -- safetensors: partners only
+    from partners.errors import CheckpointDamaged  # noqa: PLC0415 -- the same
+
     try:
-        tensors = {name: tensor for name, tensor in json.loads(header).items() if name != "__metadata__"}
-        shapes = {name: tensor["shape"] for name, tensor in tensors.items()}
-        expected = 8 + size + max((tensor["data_offsets"][1] for tensor in tensors.values()), default=0)
-    except (ValueError, AttributeError, LookupError, TypeError, RecursionError) as error:
-        raise ConfigError(f"{path}: is no state of a partner: its header cannot be read") from error
-    if path.stat().st_size != expected:
-        raise ConfigError(f"{path}: has {path.stat().st_size} bytes, its header says {expected}")
-    return {"what": "state of a partner (private)", "tensors": shapes}
+        shapes = checkpoint_shapes(path)
+    except CheckpointDamaged as error:
+        raise ConfigError(f"{path}: is no state of a partner, or damaged: {error}") from error
+    return {"what": _STATES.get(path.name, "state of a partner (private)"), "tensors": shapes}
 
 
-def _note(path: Path) -> dict[str, Any]:
+def _note(path: Path, what: str, needed: set[str]) -> dict[str, Any]:
     """A small JSON file of a home: its plain facts, no tables or lists."""
-    kept = {key: value for key, value in _table(path).items() if not isinstance(value, list | dict)}
-    return {"what": _NOTES.get(path.name, "record of a member's step, for MLflow (private)"), **kept}
+    table = _table(path)
+    if not needed <= set(table):
+        raise ConfigError(f"{path}: has no {', '.join(sorted(needed - set(table)))}, expected a {what}")
+    return {"what": what, **{key: value for key, value in table.items() if not isinstance(value, list | dict)}}
 
 
 def _matrices(path: Path) -> dict[str, Any]:
@@ -90,12 +129,14 @@ def _matrices(path: Path) -> dict[str, Any]:
     files = manifest.get("files")
     if not isinstance(files, dict) or path.name not in files:
         raise ConfigError(f"{path}: is none of the files that manifest.json beside it lists")
-    return {
-        "what": "part of prepared matrices (private)",
-        "prepared": manifest.get("digest"),
-        "sha256": files[path.name],
-        "size": path.stat().st_size,
-    }
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != files[path.name]:
+        raise ConfigError(
+            f"{path}: has SHA-256 {found[:12]}, manifest.json beside it lists {str(files[path.name])[:12]}"
+        )
+    facts = {"prepared": manifest.get("digest"), "sha256": found, "size": path.stat().st_size}
+    return {"what": "part of prepared matrices (private)", **facts}
 
 
 def _table(path: Path) -> dict[str, Any]:

@@ -1,16 +1,20 @@
 """Say what a file of hocket's is, without a key; nothing secret is shown, and nothing is proved."""
 
 import json
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from secure import locked, pairing
-from secure.container import ChunkReader, read_chunks
+from secure.container import ChunkReader, Header, read_chunks
 from secure.encoding import parse_document
 from secure.envelopes import MAX_BYTES, parse_envelopes
-from secure.errors import BadKeyFile, SecureError, UnknownFile
+from secure.errors import BadKeyFile, ParameterMismatch, SecureError, UnknownFile
 from secure.group import MAGIC
-from secure.keys import card_fields, parse_card
-from secure.messages import FORMAT, parse_manifest
+from secure.keys import parse_card
+from secure.messages import FORMAT, manifest_digest, parse_manifest, utc
+from secure.parameters import SealParameters, SealSettings, seal_parameters
 
 _ARROW = b"\xff\xff\xff\xff"
 _HIDDEN = "hidden"
@@ -44,8 +48,9 @@ def _describe(path: Path, start: bytes) -> dict[str, object]:
         raise _unknown(path.name) from error
     if "signing" not in text:
         raise _unknown(path.name)
-    card = card_fields(parse_card(text, path.name))
-    return {"what": "card", **card, "signature": "by its own key: right"}
+    card = parse_card(text, path.name)
+    about = {"name": card.name, "role": card.role, "fingerprint": card.fingerprint}
+    return {"what": "card", **about, "signature": "by its own key: right"}
 
 
 def _json(data: bytes, where: str) -> dict[str, object]:
@@ -55,8 +60,10 @@ def _json(data: bytes, where: str) -> dict[str, object]:
         raise _unknown(where) from error
     found = document.get("format") if isinstance(document, dict) else None
     if found == FORMAT:
-        fields = parse_manifest(data, where).unsigned()
-        return {"what": f"manifest: {fields['kind']}", **fields, "signature": "not checked"}
+        manifest = parse_manifest(data, where)
+        fields = manifest.unsigned() | {"time": utc(manifest.time)}
+        named = {"digest": manifest_digest(data), "signature": "not checked"}
+        return {"what": f"manifest: {manifest.kind}", **fields, **named}
     if found in ("hocket.deal", "hocket.pairing"):
         binding, envelopes = parse_envelopes(data, where)
         described = {"plan": binding.plan, "sender": binding.sender, "group": binding.group}
@@ -73,12 +80,32 @@ def _json(data: bytes, where: str) -> dict[str, object]:
 
 
 def _sealed(path: Path) -> dict[str, object]:
+    """What the header says, once the whole file is laid out as it says."""
     with read_chunks(path) as reader:
-        return {"what": reader.header.kind, **_header_fields(reader)}
+        reader.expect_shape(_parameters(reader.header.parameters, path.name))
+        for _ in reader:  # refuses what the writer would not have written
+            pass
+        return {"what": reader.header.kind, **_header_fields(reader.header), **_measured(reader)}
 
 
-def _header_fields(reader: ChunkReader) -> dict[str, object]:
-    header = reader.header
+def _parameters(described: Mapping[str, object], where: str) -> SealParameters:
+    """The parameters that a header describes; raises ParameterMismatch where no plan's settings lead to them."""
+    settings: dict[str, Any] = {key: described.get(key) for key in ("bits", "max_partners", "max_weight")}
+    if all(type(value) is int for value in settings.values()):
+        with suppress(ValueError, ParameterMismatch):
+            parameters = seal_parameters(SealSettings(weights="size", **settings))
+            if parameters.to_dict() == described:
+                return parameters
+    raise ParameterMismatch(f"{where}: sealed with {described}, to which no plan's settings lead")
+
+
+def _measured(reader: ChunkReader) -> dict[str, object]:
+    """Facts of a file that was read to its end."""
+    digest = reader.digest()
+    return {"sha256": digest.sha256, "bytes_per_parameter": round(digest.size / reader.header.n_params, 3)}
+
+
+def _header_fields(header: Header) -> dict[str, object]:
     return {
         "plan": header.plan,
         "round": header.round_no,

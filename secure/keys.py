@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey, MLKEM768X25519PublicKey
 
-from secure.canonical import canonical_json
+from secure.canonical import canonical_json, digest
 from secure.encoding import expect_keys, from_base64, is_name, to_base64
 from secure.errors import BadCard, BadKeyFile, BadSignature, WrongKey
 from secure.files import make_private_folder, read_secret, write_secret
@@ -46,6 +46,12 @@ class Card:
         """Return TOML lines, as they stand in a [[card]] table of plan.toml."""
         fields = card_fields(self)
         return "".join(f'{key} = "{fields[key]}"\n' for key in _in_order(fields))
+
+    @property
+    def fingerprint(self) -> str:
+        """For comparing a card outside of hocket: the first 128 bits of the SHA-256 of what its signature covers."""
+        text = digest(_card_message(_unsigned(self.name, self.role, self.signing, self.agreement)))
+        return " ".join(text[start : start + 4] for start in range(0, 32, 4))
 
     def agreement_key(self) -> MLKEM768X25519PublicKey:
         """Return the HPKE public key; raises BadCard if this card has none."""

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from secure.bodies import BODIES, ENROLMENT, WITH_PAYLOAD, check_body, sender_role
@@ -168,6 +169,11 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
 def manifest_digest(data: bytes) -> str:
     """Digest by which a roster lists ready notes and an update its roster: SHA-256 of the whole file."""
     return digest(data)
+
+
+def utc(time: int) -> str:
+    """Time of a manifest as a date, ISO 8601."""
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def payload_digest(path: Path) -> PayloadDigest:

@@ -1,12 +1,17 @@
 """Every file says what it is, without a key and without a secret."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from secure.canonical import digest
+from secure.container import UPDATE, make_header, write_chunks
 from secure.encoding import to_base64
-from secure.errors import BadCard, BadContainer, BadEnvelope, BadManifest, UnknownFile
+from secure.errors import BadCard, BadContainer, BadEnvelope, BadManifest, ParameterMismatch, UnknownFile
 from secure.group import deal_group_secret
 from secure.inspect import inspect_file
 from secure.messages import sign_manifest
@@ -56,6 +61,44 @@ def test_details(files):
     assert inspect_file(files["pair seeds"])["others"] == ["birch", "cedar"]
     assert inspect_file(files["private keys"])["passphrase"] is True
     assert inspect_file(files["manifest: ready"])["sender"] == "ash"
+    assert inspect_file(files["manifest: ready"])["time"] == "1970-01-01T00:00:00Z"
+    assert inspect_file(files["manifest: ready"])["digest"] == digest(files["manifest: ready"].read_bytes())
+    update = files["hocket.sealed-update"]
+    assert inspect_file(update)["sha256"] == digest(update.read_bytes())
+    assert inspect_file(update)["bytes_per_parameter"] == round(update.stat().st_size / 100, 3)
+
+
+def test_a_card_shows_its_fingerprint(files, trio):
+    """What people compare by telephone; another card has another."""
+    assert inspect_file(files["card"])["fingerprint"] == trio.cards["ash"].fingerprint
+    assert len({card.fingerprint for card in trio.cards.values()}) == len(trio.cards)
+    assert all(len(part) == 4 for part in trio.cards["ash"].fingerprint.split(" "))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"bits": 10**9}, {"bits": 16.0}, {"bits": True}, {"bits": None}, {"max_partners": 2}, {"max_partners": 10**9},
+        {"max_weight": -1}, {"t": 65537}, {"fields": 10**9}, {"n_slots": 4096}, {"more": 1},
+    ],
+)  # fmt: skip
+def test_parameters_of_no_plan_are_refused(trio, tmp_path, change):
+    """A header may not make the reader compute with whatever it says."""
+    header = make_header(UPDATE, trio.roster(), ("ash",), 100, trio.parameters)
+    with write_chunks(tmp_path / "x", replace(header, parameters=header.parameters | change), 64) as writer:
+        writer.close()
+    with pytest.raises(ParameterMismatch, match="x: sealed with"):
+        inspect_file(tmp_path / "x")
+
+
+@given(st.data())
+def test_a_sealed_file_cut_anywhere_is_refused(files, tmp_path_factory, data):
+    """It is read to its end, so nothing that lacks a part of it is described."""
+    what = data.draw(st.sampled_from(["hocket.sealed-update", "hocket.sealed-sum"]))
+    content, path = files[what].read_bytes(), tmp_path_factory.getbasetemp() / "cut"
+    path.write_bytes(content[: data.draw(st.integers(0, len(content) - 1))])
+    with pytest.raises((BadContainer, UnknownFile)):
+        inspect_file(path)
 
 
 def test_no_secret_is_shown(files, trio):
