@@ -1,163 +1,171 @@
 """`hocket verify`: anybody, without any secret, checks the whole transcript of a federation.
 
-All signatures, payload digests, rosters, the lists of the sums, and the order; what the sums contain stays sealed.
+Every message by itself (transcript.py), the messages of an attempt with one another (outcomes.py), the payloads
+(payloads.py), and here the whole: enrolment, order, trunks. What the sums contain stays sealed.
 """
 
-import re
-import tempfile
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import chain
 
-from pipeline.errors import Equivocation, ExchangeConflict, ExchangeError
+from partners.trunk import initial_trunk, trunk_digest
+from pipeline.clocks import clock_warnings
+from pipeline.errors import BrokenTranscript, Equivocation, ExchangeConflict
 from pipeline.exchange import Exchange
 from pipeline.home import MessageName
-from pipeline.mail import named_digests, text
+from pipeline.mail import text
+from pipeline.outcomes import Attempt, read_attempt
+from pipeline.payloads import Payloads
 from pipeline.plan import Plan
-from secure.bodies import BODIES, ENROLMENT, WITH_PAYLOAD, sender_role
-from secure.errors import PayloadMismatch, WrongRoster
-from secure.keys import Card
-from secure.messages import Expected, Manifest, check_payload, manifest_digest, verify_manifest
+from pipeline.transcript import Transcript, read_transcript
+from secure.messages import utc
 
-_PATH = re.compile(
-    r"(?:enrol|round-(?P<round>\d{4})/attempt-(?P<attempt>\d{2,}))/(?P<kind>[a-z]+)\.(?P<sender>[\w-]+)\.(?P<suffix>\w+)"
-)
+Progress = Callable[[int, int], None]  # (done, total) attempts
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """What the transcript says of one attempt at a round."""
+class AuditTrail:
+    """What took part when; all of it verified but the times, which are the senders' claims."""
 
-    round_no: int
-    attempt: int
-    roster: tuple[str, ...]
-    outcome: str  # "sum", "void" or "open"
+    group: str | None  # digest of the group secret, as dealt
+    dealt: int | None  # time of signing, seconds since 1970
+    paired: dict[str, int]  # the same, by partner
+    attempts: tuple[Attempt, ...]
+    n_files: int
+    n_signatures: int
+    notes: tuple[str, ...]  # what may be so, and is worth knowing
+    warnings: tuple[str, ...]  # what somebody should be asked about
+
+    @property
+    def n_recomputed(self) -> int:
+        """Sums that were added again."""
+        return sum(found.recomputed for found in self.attempts)
+
+    @property
+    def n_sums(self) -> int:
+        """Rounds that are done."""
+        return sum(found.outcome == "sum" for found in self.attempts)
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A verified message and the digest of its manifest."""
+def audit(
+    plan: Plan,
+    exchange: Exchange,
+    *,
+    now: float,
+    recompute: bool = True,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> AuditTrail:
+    """Check every file of the exchange.
 
-    manifest: Manifest
-    digest: str
-
-
-def audit(plan: Plan, exchange: Exchange) -> list[Attempt]:
-    """Check every file of the exchange; the attempts in order.
-
-    Raises secure.errors.SecureError, Equivocation or ExchangeConflict, naming the first file that is not as it must
-    be; ExchangeError where there is nothing to check.
+    now       : seconds since 1970; what is signed later than this is warned of
+    recompute : add the updates of every sum again; needs disk space for the updates of a round and two sums
+    workers   : most processes for that
+    Raises secure.errors.SecureError, BrokenTranscript, Equivocation or ExchangeConflict, naming the first file or
+    attempt that is not as it must be; ExchangeError where there is nothing to check.
     """
-    names = {_message_of(path, exchange): path for path in exchange.list_files()}
-    if not names:
-        raise ExchangeError(f"{exchange.url}: holds no message of a federation, is this the right place?")
-    cards, plan_digest = plan.cards, plan.digest
-    for (name, _), path in names.items():
-        _check_sender(name, cards, exchange.where(path))
-    # a payload alone is a message that is still being posted
-    messages = {name: _verified(name, cards, plan_digest, exchange) for name, is_manifest in names if is_manifest}
-    attempts: dict[tuple[int, int], dict[str, dict[str, Message]]] = defaultdict(lambda: defaultdict(dict))
-    for name, message in messages.items():
-        if name.round_no:
-            attempts[name.round_no, name.attempt][name.kind][name.sender] = message
-    found = [_check_attempt(at, attempts[at], plan, exchange) for at in sorted(attempts)]
-    _check_order(found, exchange)
-    return found
+    transcript = read_transcript(plan, exchange)
+    group = _check_enrolment(transcript, plan, exchange)
+    attempts = [
+        read_attempt(at, transcript, plan, exchange.where(MessageName("ready", *at, "").folder))
+        for at in transcript.attempts
+    ]
+    _check_order(attempts, plan, exchange)
+    _check_trunks(transcript, plan, exchange)
+    payloads = Payloads(plan, exchange, recompute=recompute, workers=workers)
+    payloads.check_enrolment(transcript)
+    for number, found in enumerate(attempts):
+        attempts[number] = payloads.check_attempt(found, transcript)
+        if progress:
+            progress(number + 1, len(attempts))
+    return AuditTrail(
+        group=group,
+        dealt=next((message.manifest.time for message in transcript.of("deal").values()), None),
+        paired={name: message.manifest.time for name, message in transcript.of("pairing").items()},
+        attempts=tuple(attempts),
+        n_files=transcript.n_files,
+        n_signatures=len(transcript.messages),
+        notes=tuple(_notes(attempts, transcript)),
+        warnings=tuple(chain(_warnings(attempts, transcript), clock_warnings(transcript, now))),
+    )
 
 
-def _message_of(path: str, exchange: Exchange) -> tuple[MessageName, bool]:
-    """The message a file belongs to, and whether it is the manifest."""
-    match = _PATH.fullmatch(path)
-    if match and match["kind"] in BODIES:
-        name = MessageName(match["kind"], int(match["round"] or 0), int(match["attempt"] or 0), match["sender"])
-        allowed = (name.manifest, name.payload) if name.kind in WITH_PAYLOAD else (name.manifest,)
-        if path in allowed and (name.kind in ENROLMENT) == (name.round_no == 0):
-            return name, path == name.manifest
-    raise ExchangeConflict(f"{exchange.where(path)}: is no message of a federation; nothing else belongs here")
+def _check_enrolment(transcript: Transcript, plan: Plan, exchange: Exchange) -> str | None:
+    """One deal, by the custodian; all pairings for its group; complete before the first round."""
+    deals, pairings = transcript.of("deal"), transcript.of("pairing")
+    custodian = plan.federation.custodian
+    for message in (message for sender, message in deals.items() if sender != custodian):
+        where = exchange.where(message.name.manifest)
+        raise ExchangeConflict(f"{where}: the group secret is dealt by {custodian}, not by {message.name.sender}")
+    groups = {str(message): text(message.manifest, "group") for message in chain(deals.values(), pairings.values())}
+    if len(set(groups.values())) > 1:
+        listed = ", ".join(f"{said} {group[:12]}" for said, group in groups.items())
+        raise Equivocation(f"{exchange.where('enrol')}: not all are of one group: {listed}")
+    lacking = [] if deals else [f"the deal of {custodian}"]
+    lacking += [f"the pairing of {name}" for name in plan.partner_names if name not in pairings]
+    if lacking and transcript.attempts:
+        raise BrokenTranscript(f"{exchange.where('enrol')}: lacks {', '.join(lacking)}, and there are rounds")
+    return next(iter(groups.values()), None)
 
 
-def _check_sender(name: MessageName, cards: Mapping[str, Card], where: str) -> None:
-    card = cards.get(name.sender)
-    if card is None:
-        raise ExchangeConflict(f"{where}: {name.sender} is not a member of the plan")
-    if card.role != sender_role(name.kind):
-        raise ExchangeConflict(f"{where}: a {name.kind} is sent by a {sender_role(name.kind)}, not by {name.sender}")
-
-
-def _verified(name: MessageName, cards: Mapping[str, Card], plan_digest: str, exchange: Exchange) -> Message:
-    where = exchange.where(name.manifest)
-    data = exchange.read(name.manifest) or b""
-    expected = Expected(kind=name.kind, plan=plan_digest, round_no=name.round_no, attempt=name.attempt)
-    manifest = verify_manifest(data, cards[name.sender], expected, where)
-    if manifest.payload is not None:
-        with tempfile.TemporaryDirectory() as folder:
-            copy = Path(folder) / "payload"
-            if not exchange.fetch(name.payload, copy):
-                raise PayloadMismatch(f"{exchange.where(name.payload)}: is missing, its manifest is there")
-            check_payload(copy, manifest.payload, exchange.where(name.payload))
-    return Message(manifest, manifest_digest(data))
-
-
-def _check_attempt(
-    at: tuple[int, int], kinds: dict[str, dict[str, Message]], plan: Plan, exchange: Exchange
-) -> Attempt:
-    """Roster, updates, sum or void of one attempt must fit together."""
-    place = exchange.where(MessageName("roster", *at, plan.aggregator_name).folder)
-    rosters = list(kinds["roster"].values())
-    if not rosters:
-        if kinds["update"] or kinds["sum"] or kinds["void"]:
-            raise Equivocation(f"{place}: has updates, a sum or a void but no roster")
-        return Attempt(*at, (), "open")
-    roster = rosters[0]
-    members = _check_roster(roster.manifest, kinds["ready"], plan, place)
-    for message in (*kinds["update"].values(), *kinds["sum"].values(), *kinds["void"].values()):
-        if text(message.manifest, "roster") != roster.digest or (
-            message.manifest.kind == "update" and message.manifest.sender not in members
-        ):
-            raise WrongRoster(
-                f"{place}: the {message.manifest.kind} of {message.manifest.sender} is for another roster"
-            )
-    if kinds["sum"] and kinds["void"]:
-        raise Equivocation(f"{place}: the attempt has both a sum and a void")
-    for message in kinds["sum"].values():
-        _check_sum(message.manifest, kinds["update"], set(members), place)
-    return Attempt(*at, tuple(sorted(members)), "sum" if kinds["sum"] else "void" if kinds["void"] else "open")
-
-
-def _check_roster(roster: Manifest, readies: dict[str, Message], plan: Plan, place: str) -> dict[str, str]:
-    """The roster's members, each ready as listed, enough of them, and all from the trunk it names."""
-    members = named_digests(roster, "members")
-    ready = {name: message.digest for name, message in readies.items()}
-    wrong = [name for name, value in members.items() if ready.get(name) != value]
-    if wrong or len(members) < plan.rounds.min_partners:
-        raise WrongRoster(
-            f"{place}: the roster's members {sorted(members)} are too few or not ready as listed: {wrong}"
-        )
-    trunks = {text(readies[name].manifest, "trunk") for name in members}
-    if trunks != {text(roster, "trunk")}:
-        raise Equivocation(f"{place}: the roster's trunk is not the one its members said they hold")
-    return members
-
-
-def _check_sum(total: Manifest, updates: dict[str, Message], members: set[str], place: str) -> None:
-    posted = {name: message.manifest.payload.sha256 for name, message in updates.items() if message.manifest.payload}
-    listed = named_digests(total, "updates")
-    if set(listed) != members or listed != posted:
-        raise Equivocation(f"{place}: the sum does not list exactly the roster's updates as they were posted")
-
-
-def _check_order(attempts: list[Attempt], exchange: Exchange) -> None:
-    """Rounds follow one another by a sum, attempts by a void."""
+def _check_order(attempts: Sequence[Attempt], plan: Plan, exchange: Exchange) -> None:
+    """Rounds follow one another by a sum, attempts by a void, until the plan's last round."""
     expected = (1, 1)
     for found in attempts:
         if (found.round_no, found.attempt) != expected:
-            raise Equivocation(
+            raise BrokenTranscript(
                 f"{exchange.url}: round {found.round_no}, attempt {found.attempt} follows out of order; "
                 f"expected round {expected[0]}, attempt {expected[1]}"
             )
+        if found.round_no > plan.rounds.n_rounds:
+            raise BrokenTranscript(f"{exchange.url}: has round {found.round_no}, the plan {plan.rounds.n_rounds}")
         expected = {
             "sum": (found.round_no + 1, 1),
             "void": (found.round_no, found.attempt + 1),
             "open": (0, 0),  # nothing may follow
         }[found.outcome]
+
+
+def _check_trunks(transcript: Transcript, plan: Plan, exchange: Exchange) -> None:
+    """All attempts at a round start from one trunk, those at the first from the one that follows from the plan."""
+    trunks: dict[int, str] = {}
+    for round_no, attempt in transcript.attempts:
+        for message in transcript.of("roster", round_no, attempt).values():
+            if round_no == 1 and not trunks:
+                trunks[1] = trunk_digest(initial_trunk(plan.layout, plan.federation.seed))
+            found = text(message.manifest, "trunk")
+            if found != trunks.setdefault(round_no, found):
+                where = exchange.where(message.name.manifest)
+                raise Equivocation(
+                    f"{where}: starts from trunk {found[:12]}, round {round_no} from {trunks[round_no][:12]}"
+                )
+
+
+def _notes(attempts: Sequence[Attempt], transcript: Transcript) -> Iterator[str]:
+    for path in transcript.unfinished:
+        yield f"{path}: has no manifest; its sender is still posting, or was stopped"
+    for found in attempts:
+        if found.gone:
+            what = "not recomputed: " if found.outcome == "sum" else ""
+            yield f"{_place(found)}: {what}update of {', '.join(found.gone)} is gone, its manifest is there"
+
+
+def _warnings(attempts: Sequence[Attempt], transcript: Transcript) -> Iterator[str]:
+    for found in attempts:
+        at = (found.round_no, found.attempt)
+        here = [name for name in found.missing if name in found.update_bytes]
+        if here:
+            signed = ", ".join(f"{name} (signed {utc(found.signed['update'][name])})" for name in here)
+            yield (
+                f"{_place(found)}: void although the update of {signed} is here: "
+                f"ask {', '.join(here)} and the aggregator when it was posted"
+            )
+        for what in ("trunk", "preparation"):
+            said = {name: text(message.manifest, what)[:12] for name, message in transcript.of("ready", *at).items()}
+            if len(set(said.values())) > 1:
+                listed = ", ".join(f"{name} {value}" for name, value in said.items())
+                yield f"{_place(found)}: not all who are ready name the same {what}: {listed}"
+
+
+def _place(found: Attempt) -> str:
+    return f"round {found.round_no}, attempt {found.attempt}"

@@ -55,6 +55,12 @@ class Equivocation(PipelineError):
     exit_code = ExitCode.SECURITY
 
 
+class BrokenTranscript(PipelineError):
+    """The messages of a federation do not fit together: one is missing, one too many, or out of order."""
+
+    exit_code = ExitCode.SECURITY
+
+
 class Diverged(PipelineError):
     """Members do not hold the same trunk or do not prepare compounds alike."""
 

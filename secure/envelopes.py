@@ -4,7 +4,7 @@ HPKE (RFC 9180), base mode, with the hybrid KEM ML-KEM-768 + X25519, HKDF-SHA256
 receiver and (for a deal) the group digest are bound through the info string. The sender is proved by the manifest.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidTag
@@ -72,6 +72,21 @@ def parse_envelopes(payload: bytes, where: str) -> tuple[Binding, dict[str, str]
     return Binding(str(purpose), str(plan), str(sender), None if group is None else str(group)), dict(envelopes)
 
 
+def check_envelopes(payload: bytes, expected: Binding, receivers: Collection[str], where: str) -> None:
+    """Check without a key what can be: bound as expected, and one envelope for each receiver and nobody else.
+
+    Raises BadEnvelope, WrongKind, WrongPlan, WrongSender. Only a receiver can see what is inside.
+    """
+    found, envelopes = parse_envelopes(payload, where)
+    _check_binding(found, expected, where)
+    if found.group != expected.group:
+        raise BadEnvelope(f"{where}: for group {str(found.group)[:12]}, expected {str(expected.group)[:12]}")
+    if set(envelopes) != set(receivers):
+        raise BadEnvelope(f"{where}: envelopes for {sorted(envelopes)}, expected {sorted(receivers)}")
+    for name, sealed in envelopes.items():
+        from_base64(sealed, None, f"{where}: envelope for {name}", BadEnvelope)
+
+
 def open_envelope(payload: bytes, expected: Binding, me: PrivateKeys) -> bytes:
     """Secret for `me`. The group digest is taken from the payload, and bound, so the caller must check it.
 
@@ -80,12 +95,7 @@ def open_envelope(payload: bytes, expected: Binding, me: PrivateKeys) -> bytes:
     """
     where = f"{expected.purpose} of {expected.sender}"
     found, envelopes = parse_envelopes(payload, where)
-    if found.purpose != expected.purpose:
-        raise WrongKind(f"{where}: found a {found.purpose}")
-    if found.plan != expected.plan:
-        raise WrongPlan(f"{where}: made for plan {found.plan[:12]}, expected {expected.plan[:12]}")
-    if found.sender != expected.sender:
-        raise WrongSender(f"{where}: made by {found.sender}, expected {expected.sender}")
+    _check_binding(found, expected, where)
     if me.name not in envelopes:
         raise BadEnvelope(f"{where}: no envelope for {me.name}, found {', '.join(sorted(envelopes))}")
     sealed = from_base64(envelopes[me.name], None, f"{where}: envelope for {me.name}", BadEnvelope)
@@ -95,3 +105,12 @@ def open_envelope(payload: bytes, expected: Binding, me: PrivateKeys) -> bytes:
         refused = BadEnvelope(f"{where}: the envelope for {me.name} was made for another key or purpose, or is damaged")
         refused.add_note("is the card in the plan the one of these private keys?")
         raise refused from error
+
+
+def _check_binding(found: Binding, expected: Binding, where: str) -> None:
+    if found.purpose != expected.purpose:
+        raise WrongKind(f"{where}: found a {found.purpose}")
+    if found.plan != expected.plan:
+        raise WrongPlan(f"{where}: made for plan {found.plan[:12]}, expected {expected.plan[:12]}")
+    if found.sender != expected.sender:
+        raise WrongSender(f"{where}: made by {found.sender}, expected {expected.sender}")

@@ -100,6 +100,10 @@ class SumIncomplete(SecureError):
     """A sum does not list exactly the members of the roster, each once."""
 
 
+class WrongSum(SecureError):
+    """A sum is not what adding the updates it lists gives."""
+
+
 class TagMismatch(SecureError):
     """The sum is not the sum of exactly the roster's updates: something was dropped, added or changed."""
 

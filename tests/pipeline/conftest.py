@@ -1,7 +1,5 @@
 """One small federation before its first round and one after its last, built once for all tests of this folder."""
 
-import copy
-import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +8,7 @@ from hypothesis import settings
 from pipeline.home import write_json
 from pipeline.plan import read_plan
 from tests.pipeline.federation import AGGREGATOR, Federation, run_all
+from tests.pipeline.transcripts import federation_with_a_void
 
 settings.register_profile("hocket", deadline=None)  # a busy machine is no failure
 settings.load_profile("hocket")
@@ -31,21 +30,19 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Federation:
     return federation
 
 
+@pytest.fixture(scope="session")
+def voided(tmp_path_factory: pytest.TempPathFactory) -> Federation:
+    """One round of four partners, of which P03 vanished after the first roster. For reading only."""
+    return federation_with_a_void(tmp_path_factory.mktemp("voided") / "federation")
+
+
 @pytest.fixture
 def fresh(enrolled: Federation, tmp_path: Path) -> Federation:
     """A copy of the enrolled federation that a test may change."""
-    return moved(enrolled, tmp_path / "federation")
+    return enrolled.moved(tmp_path / "federation")
 
 
 @pytest.fixture
 def done(finished: Federation, tmp_path: Path) -> Federation:
     """A copy of the finished federation that a test may change."""
-    return moved(finished, tmp_path / "federation")
-
-
-def moved(federation: Federation, folder: Path) -> Federation:
-    """The same federation in another folder: every path in it is relative."""
-    shutil.copytree(federation.folder, folder)
-    twin = copy.copy(federation)
-    twin.folder, twin.exchange, twin.plan_file = folder, folder / "exchange", folder / "plan.toml"
-    return twin
+    return finished.moved(tmp_path / "federation")

@@ -1,6 +1,9 @@
 """A small federation on disk, driven in this process or through real processes."""
 
+import copy
 import hashlib
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +13,7 @@ from pipeline.configs import AggregatorConfig, PartnerConfig
 from pipeline.console import Narrator
 from pipeline.custody import deal, new_keys
 from pipeline.errors import NotYet
-from pipeline.home import Home
+from pipeline.home import Home, MessageName
 from pipeline.opening import open_aggregator_mail, open_partner_mail
 from pipeline.partner import PartnerRun
 from pipeline.waiting import Machine
@@ -105,6 +108,13 @@ class Federation:
         mail = open_aggregator_mail(AggregatorConfig.read(self.config(AGGREGATOR)))
         return AggregatorRun(mail, Narrator(AGGREGATOR))
 
+    def moved(self, folder: Path) -> "Federation":
+        """A copy in another folder: every path in it is relative."""
+        shutil.copytree(self.folder, folder)
+        twin = copy.copy(self)
+        twin.folder, twin.exchange, twin.plan_file = folder, folder / "exchange", folder / "plan.toml"
+        return twin
+
     def members(self) -> dict[str, Machine]:
         """All members, opened afresh."""
         return {name: self.partner(name) for name in self.partners} | {AGGREGATOR: self.aggregator()}
@@ -146,3 +156,20 @@ def run_all(machines: dict[str, Machine]) -> None:
 def _moved(machines: dict[str, Machine]) -> bool:
     """Whether a second look gets somewhere: the first may have posted what another awaited."""
     return any(step(machine) == "on" for machine in machines.values())
+
+
+def until_waiting(federation: Federation, names: list[str]) -> None:
+    """Drive only these members, opened afresh, until none of them can go on alone."""
+    machines = {name: federation.aggregator() if name == AGGREGATOR else federation.partner(name) for name in names}
+    idle = 0
+    while idle < 2:
+        idle = idle + 1 if {step(machine) for machine in machines.values()} <= {"waiting", "done"} else 0
+
+
+def age(federation: Federation, name: MessageName, seconds: float) -> None:
+    """Let a message be older for the aggregator's deadlines than it is."""
+    home = federation.home(AGGREGATOR)
+    for path in (home.inbox(name.manifest), home.outbox(name.manifest)):
+        if path.exists():
+            then = path.stat().st_mtime - seconds
+            os.utime(path, (then, then))

@@ -6,11 +6,13 @@ import shutil
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
 import click
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -20,10 +22,15 @@ from data_prep.errors import TableError
 from partners.errors import TrainingDiverged
 from pipeline.cli import main
 from pipeline.errors import ExchangeConflict, ExitCode, NotYet
+from pipeline.home import write_json
 from pipeline.inspection import inspect_file
+from pipeline.plan import read_plan
+from pipeline.state import Leftover
 from secure.errors import TagMismatch, WrongPassphrase
 from secure.keys import load_private_keys, parse_card
+from secure.parameters import seal_parameters
 from tests.pipeline.federation import AGGREGATOR, Federation
+from tests.pipeline.transcripts import SUM, UPDATE, flip, say_again
 
 
 def hocket(*arguments: object) -> Result:
@@ -473,7 +480,7 @@ def test_inspect_knows_every_file_of_a_finished_federation(finished: Federation)
         found = json.loads(hocket("inspect", "--json", path).stdout)
         kinds[found["what"]] = kinds.get(found["what"], 0) + 1
         lines = hocket("inspect", path).stdout.splitlines()
-        assert [line.split(":")[0] for line in lines] == list(found), path
+        assert [line.split(":")[0] for line in lines if not line.startswith(" ")] == list(found), path
         assert f"what: {found['what']}" in lines
     assert set(kinds) == {
         "plan",
@@ -488,7 +495,8 @@ def test_inspect_knows_every_file_of_a_finished_federation(finished: Federation)
         *(f"manifest: {kind}" for kind in ("deal", "pairing", "ready", "roster", "update", "sum")),
         "hocket.sealed-update",
         "hocket.sealed-sum",
-        "state of a partner (private)",
+        "state at the start of a round (private)",
+        "local-only model of a partner (private)",
         "prepared matrices of a partner (private)",
         "part of prepared matrices (private)",
         "record of a member's step, for MLflow (private)",
@@ -498,6 +506,30 @@ def test_inspect_knows_every_file_of_a_finished_federation(finished: Federation)
     }
     assert kinds["hocket.sealed-update"] == 6
     assert kinds["private keys"] == 4
+
+
+def test_inspect_of_a_plan(finished: Federation):
+    """Digest, members with their cards' fingerprints, and how updates are sealed and how large they get."""
+    plan = read_plan(finished.plan_file)
+    found = json.loads(hocket("inspect", "--json", finished.plan_file).stdout)
+    assert (found["digest"], found["custodian"], found["min_partners"]) == (plan.digest, "P01", 3)
+    assert found["fingerprints"] == {name: card.fingerprint for name, card in plan.cards.items()}
+    assert found["sealed_with"] == seal_parameters(plan.seal).to_dict()
+    update = json.loads(hocket("inspect", "--json", finished.exchange / UPDATE.payload).stdout)
+    assert update["parameters"] == found["sealed_with"]
+    assert found["bytes_per_parameter"]["update"] == pytest.approx(update["bytes_per_parameter"], rel=0.1)
+    card = json.loads(hocket("inspect", "--json", finished.home("P01").keys / "card.toml").stdout)
+    assert card["fingerprint"] == plan.cards["P01"].fingerprint
+    assert f"  P01: {card['fingerprint']}" in hocket("inspect", finished.plan_file).stdout.splitlines()
+
+
+def test_inspect_hides_a_password_in_the_exchange(done: Federation):
+    """A configuration is shown around when something does not work."""
+    config = done.config("P01")
+    config.write_text(config.read_text().replace('"../exchange"', '"ftp://me:secret@host/room"'))
+    shown = hocket("inspect", config).stdout
+    assert "exchange: ftp://***@host/room" in shown
+    assert "secret" not in shown
 
 
 def test_inspect_shows_no_secret(finished: Federation):
@@ -546,11 +578,37 @@ def test_inspect_of_a_cut_file_is_a_refusal(done: Federation):
         if ended.exit_code == ExitCode.DONE:
             described.add(json.loads(hocket("inspect", "--json", path).stdout)["what"])
     assert described <= {
-        "part of prepared matrices (private)",
         "group secret",
-        "hocket.sealed-sum",
-        "hocket.sealed-update",
     }
+
+
+def test_inspect_of_a_changed_file_is_a_refusal(done: Federation):
+    """One byte flipped in the middle of what has a digest, a layout or a checksum of its own."""
+    home = done.home("P01")
+    prepared = next(home.prepared.iterdir())
+    changed = [home.start_file(3), home.baseline / "local.safetensors", prepared / "x.npz", prepared / "tasks.parquet"]
+    for path in changed:
+        flip(path, path.stat().st_size // 2)
+        assert str(path) in refused(ExitCode.CONFIGURATION, "inspect", path)
+    for path in (done.exchange / name for name in (UPDATE.payload, SUM.payload, UPDATE.manifest)):
+        flip(path, 100)
+        assert path.name in refused(ExitCode.SECURITY, "inspect", path)
+
+
+@pytest.mark.parametrize("name", ["report.json", "summary.json", "manifest.json", "finished.json", "step-0001.json"])
+def test_inspect_of_an_empty_note_is_a_refusal(tmp_path: Path, name: str):
+    """A JSON object that holds nothing of what its name promises."""
+    (tmp_path / name).write_text("{}")
+    assert "expected a" in refused(ExitCode.CONFIGURATION, "inspect", tmp_path / name)
+
+
+def test_inspect_of_what_only_some_homes_hold(done: Federation):
+    """The mark that MLflow has everything, and what an attempt under way has left over."""
+    write_json(done.home("P01").tracked, {"run": "0123"})
+    assert "what: end of a member's MLflow run" in hocket("inspect", done.home("P01").tracked).stdout
+    leftover = done.home("P01").attempt(3, 1) / "leftover.safetensors"
+    Leftover(np.zeros(4, np.float32), 0.5).write(leftover)
+    assert "what: what sealing an update left over (private)" in hocket("inspect", leftover).stdout
 
 
 def test_inspect_of_a_file_that_is_not_listed(done: Federation):
@@ -575,23 +633,42 @@ def test_inspect_needs_no_torch_and_no_key(finished: Federation):
 # ---------------------------------------------------------------------------------------------------------- verify
 
 
-def test_verify_prints_the_rounds(finished: Federation, monkeypatch: pytest.MonkeyPatch):
-    """One line each, from any folder."""
+def test_verify_prints_the_audit_trail(finished: Federation, monkeypatch: pytest.MonkeyPatch):
+    """A round in three lines, the verdict in the last, from any folder."""
     done = hocket("verify", finished.exchange, finished.plan_file)
     assert (done.exit_code, done.stderr) == (ExitCode.DONE, "")
-    assert done.stdout.splitlines() == [
-        "round 1, attempt 1: sum   P01, P02, P03",
-        "round 2, attempt 1: sum   P01, P02, P03",
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if line.startswith("round")] == [
+        f"round {n}, attempt 1: sum of P01, P02, P03, recomputed" for n in (1, 2)
     ]
+    assert lines[-1].endswith("2 sums recomputed: everything is as it must be")
     monkeypatch.chdir(finished.folder)
     assert hocket("verify", "exchange", "plan.toml").stdout == done.stdout
+    assert "0 sums recomputed" in hocket("verify", "--quick", "exchange", "plan.toml").stdout
 
 
 def test_verify_as_json(finished: Federation):
-    """For a program."""
-    found = json.loads(hocket("verify", "--json", finished.exchange, finished.plan_file).stdout)
-    roster = ["P01", "P02", "P03"]
-    assert found == [{"round_no": n, "attempt": 1, "roster": roster, "outcome": "sum"} for n in (1, 2)]
+    """For a program; the sums are added again unless asked otherwise."""
+    for options, n_recomputed in (((), 2), (("--quick",), 0)):
+        found = json.loads(hocket("verify", "--json", *options, finished.exchange, finished.plan_file).stdout)
+        assert [(at["round_no"], at["outcome"]) for at in found["attempts"]] == [(1, "sum"), (2, "sum")]
+        assert found["n_recomputed"] == n_recomputed
+
+
+def test_verify_of_a_wrong_sum(done: Federation):
+    """Signed by the aggregator and laid out as it must be, but not the sum of the updates: exit code 4."""
+    flip(done.exchange / SUM.payload, -1000)
+    say_again(done, SUM)
+    assert "adding its updates gives" in refused(ExitCode.SECURITY, "verify", done.exchange, done.plan_file)
+    assert hocket("verify", "--quick", done.exchange, done.plan_file).exit_code == ExitCode.DONE
+
+
+def test_warnings_are_no_failure(voided: Federation, monkeypatch: pytest.MonkeyPatch):
+    """Exit code 0, the warning and the verdict on stdout."""
+    monkeypatch.setattr(time, "time", lambda: 1e9)
+    done = hocket("verify", voided.exchange, voided.plan_file)
+    assert done.exit_code == ExitCode.DONE
+    assert "warning: the clock of agg is ahead of ours" in done.stdout
 
 
 def test_verify_of_a_damaged_transcript(done: Federation):

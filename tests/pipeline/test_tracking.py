@@ -16,7 +16,6 @@ from pipeline import tracking
 from pipeline.home import write_json
 from pipeline.records import Record, read_records, write_record
 from pipeline.tracking import QUIET, Member, Tracker, read_member, sync
-from tests.pipeline.conftest import moved
 from tests.pipeline.federation import AGGREGATOR, Federation
 
 if TYPE_CHECKING:
@@ -115,7 +114,7 @@ def quiet() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def federation(finished: Federation, tmp_path_factory: pytest.TempPathFactory) -> Federation:
     """A copy of the finished federation whose homes get stores."""
-    return moved(finished, tmp_path_factory.mktemp("tracked") / "federation")
+    return finished.moved(tmp_path_factory.mktemp("tracked") / "federation")
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,9 @@ HEAVY = {
 }
 
 
-@pytest.mark.parametrize("module", ["secure.add", "secure.messages", "secure.open_sum", "secure.inspect"])
+@pytest.mark.parametrize(
+    "module", ["secure.add", "secure.messages", "secure.open_sum", "secure.inspect", "secure.verify"]
+)
 def test_no_heavy_imports(module):
     """Adding, talking and opening load nothing of the other folders, nor torch, rdkit or polars."""
     code = f"import sys, {module}; print(*{{name.split('.')[0] for name in sys.modules}})"
@@ -58,6 +60,11 @@ def imports_of(module):
 def test_adding_knows_no_keys():
     """The code of adding cannot reach the group secret, pair keys, masks or tags: it does not import them."""
     assert not {"group", "pairing", "masks", "tags", "envelopes", "seal", "open_sum"} & imports_of("add")
+
+
+def test_checking_sealed_files_knows_no_keys():
+    """An auditor's check of sealed files and sums needs none: its code cannot reach them either."""
+    assert not {"group", "pairing", "masks", "tags", "envelopes", "seal", "open_sum"} & imports_of("verify")
 
 
 def test_no_folder_but_this():
