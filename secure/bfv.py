@@ -46,8 +46,11 @@ class Ring:
         Raises BadContainer for a coefficient that is not below q.
         """
         c0 = np.zeros((len(fresh[0]), N_SLOTS), dtype=np.uint64)
-        for chunks in fresh:
-            c0 += self.unpack(chunks[:, SEED_BYTES:])
+        for number, chunks in enumerate(fresh, 1):
+            try:
+                c0 += self.unpack(chunks[:, SEED_BYTES:])
+            except BadContainer as error:
+                raise BadContainer(f"update {number} of {len(fresh)}: {error}") from error
             np.minimum(c0, c0 - self._q, out=c0)  # of x and x - q (wrapped) the smaller is x mod q
         c1 = np.empty_like(c0)
         for i, row in enumerate(c1):
