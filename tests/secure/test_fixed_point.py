@@ -23,27 +23,58 @@ def grid_of(sizes, bounds, bits=16):
 @settings(max_examples=50)
 @given(st.integers(0, 2**32), st.sampled_from([16, 12, 8]), st.floats(1e-6, 1e3), st.floats(0.01, 3))
 def test_conservation(seed, bits, bound, spread):
-    """Over rounds, what was sent and what is left is what was to be sent; whatever was clipped."""
+    """What was sent and what is left is what was to be sent, whatever was clipped, up to counted float32 roundings."""
     rng = np.random.default_rng(seed)
     grid = grid_of([30, 70], [bound, 3 * bound], bits)
     steps = np.repeat(grid.steps.astype(np.float64), [30, 70])
-    residual, sent, wanted = np.zeros(100, np.float32), np.zeros(100), np.zeros(100)
+    residual, sent, wanted, roundings = np.zeros(100, np.float32), np.zeros(100), np.zeros(100), np.zeros(100)
     for _ in range(5):
         change = (rng.standard_normal(100) * bound * spread).astype(np.float32)
-        integers, residual, _ = quantise(change + residual, 0, grid, rng)
+        target = change + residual
+        integers, residual, _ = quantise(target, 0, grid, rng)
         sent += integers * steps
         wanted += change
-    np.testing.assert_allclose(sent + residual, wanted, atol=20 * spread * bound * 1e-6)
+        roundings += 2.0**-24 * (np.abs(target) + np.abs(integers * steps) + np.abs(residual))
+    assert (np.abs(sent + residual - wanted) <= roundings * (1 + 1e-6)).all()
 
 
-def test_unbiased():
-    """The mean of many roundings is the value, for values large and small against the step."""
-    grid = grid_of([4], [1.0])
-    step = float(grid.steps[0])
-    values = np.array([0.3, 1000.25, -30000.9, 32766.5], dtype=np.float32) * np.float32(step)
-    rng, n = np.random.default_rng(0), 20_000
-    mean = sum(quantise(values, 0, grid, rng)[0].astype(np.float64) for _ in range(n)) / n
-    assert np.abs(mean - values / step).max() < 5 * 0.5 / np.sqrt(n) + 2e-3  # y itself has 24 bits
+class Chance:
+    """A generator whose next numbers are known."""
+
+    def __init__(self, numbers: np.ndarray) -> None:
+        self._numbers = numbers
+
+    def random(self, size: int, dtype: type) -> np.ndarray:
+        """Return them."""
+        assert (size, dtype) == (self._numbers.size, np.float32)
+        return self._numbers
+
+
+@given(st.sampled_from([16, 12, 8]), st.floats(-1, 1, width=32))
+def test_expectation_is_exact(bits, share):
+    """Of the 2^24 numbers a generator gives, as many round up as the float32 fraction says: right to 2^-23."""
+    grid = grid_of([1], [float(PARAMETERS[bits].limit)], bits)  # the step is 1
+    value = np.array([share * (grid.limit - 1)], dtype=np.float32)
+    below = np.floor(value)
+    fraction = value - below  # exact but just below zero
+    n_up = np.ceil(fraction.astype(np.float64) * 2**24)  # numbers below it: 0, 2^-24, ...
+    assert abs(n_up / 2**24 - (value.astype(np.float64) - below)) <= 2**-23
+    for position, rounded in ((n_up - 1, below + 1), (n_up, below)):
+        if 0 <= position < 2**24:
+            chance = Chance((position / 2**24).astype(np.float32))
+            assert quantise(value, 0, grid, chance)[0] == rounded
+
+
+@pytest.mark.parametrize("bits", [16, 12, 8])
+def test_unbiased(bits):
+    """The mean of many roundings is within five standard errors of the value, near zero as near the limit."""
+    limit, n = PARAMETERS[bits].limit, 100_000
+    grid, rng = grid_of([n], [float(limit)], bits), np.random.default_rng(bits)
+    for value in (0.001, 0.3, -0.5, 10.25, -100.9, limit - 0.5, -(limit - 0.0625)):
+        exact = np.float32(value)
+        fraction = float(exact - np.floor(exact))
+        mean = quantise(np.full(n, exact), 0, grid, rng)[0].mean(dtype=np.float64)
+        assert abs(mean - float(exact)) <= 5 * np.sqrt(fraction * (1 - fraction) / n)
 
 
 def test_neighbours_only():
@@ -118,16 +149,23 @@ def test_bound_rule():
     np.testing.assert_array_equal(first_bounds(3, chosen), [0.1] * 3)
 
 
-@given(st.lists(st.floats(-1e3, 1e3, width=32), min_size=1, max_size=20), st.floats(1e-8, 1e3))
-def test_bounds_stay_usable(mean, bound):
-    """Whatever the mean change, the next bounds make a grid."""
-    chosen = SealSettings()
-    slices = [slice(0, len(mean))]
+@given(st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=20), st.floats(1e-8, 1e3), st.floats(1, 100))
+def test_laws_of_the_bounds(shares, bound, factor):
+    """Bounds are the same for all, make a grid, hold the mean, grow by the factor at most and shrink by the share.
+
+    For any mean within the bound, which is all that open_sum lets through.
+    """
+    chosen, slices = SealSettings(bound_factor=factor), [slice(0, len(shares))]
     bounds = np.array([bound])
     for _ in range(5):
-        bounds = next_bounds(np.array(mean, np.float32), slices, bounds, chosen)
-        make_grid(slices, bounds, PARAMETERS[16])
-    assert bounds[0] >= max(abs(x) for x in mean)
+        mean = np.array(shares, np.float32) * np.float32(bounds[0])
+        following = next_bounds(mean, slices, bounds, chosen)
+        np.testing.assert_array_equal(following, next_bounds(mean[::-1], slices, bounds.copy(), chosen))
+        make_grid(slices, following, PARAMETERS[16])
+        assert following[0] >= np.abs(mean).max()
+        assert following[0] >= max(chosen.min_bound, bounds[0] * chosen.bound_shrink)
+        assert following[0] <= max(chosen.min_bound, bounds[0] * factor * (1 + 2**-22))
+        bounds = following
 
 
 def test_bound_rule_refuses_nan():
