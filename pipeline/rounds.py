@@ -281,7 +281,7 @@ class Rounds:
     def _follow(self, mean: NDArray[np.float32], sent: NDArray[np.float32], roster: Roster) -> RoundStart:
         """The next round's start; heads and residual advance only where our update is part of the sum."""
         trunk, server = server_step(self.start.trunk, mean, self.plan.server, self.start.server)
-        bounds = next_bounds(sent, self._slices, self.start.bounds, self.plan.seal)
+        bounds = next_bounds(sent, self._slices, self.start.bounds, self.plan.seal, len(roster.members))
         private, residual = self.start.private, self.start.residual
         if self.mail.me in roster.members:
             trained = Trained.read(self._trained_file, self._layout)

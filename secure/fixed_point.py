@@ -88,21 +88,22 @@ def first_bounds(n_tensors: int, settings: SealSettings) -> np.ndarray:
 
 
 def next_bounds(
-    mean_change: np.ndarray, slices: Sequence[slice], bounds: np.ndarray, settings: SealSettings
+    mean_change: np.ndarray, slices: Sequence[slice], bounds: np.ndarray, settings: SealSettings, n_members: int
 ) -> np.ndarray:
     """(n_tensors,) float64: bounds of the next round from the mean update that all have opened.
 
     mean_change : (n_params,) in sent units, OpenedSum.sent_mean: the mean of what the members sent, which with weights
         is the mean change x weight_total / (max_weight x n_members). The mean change itself would keep the bounds far
         too wide for what is sent, and the rounding would swallow it.
-    bound_factor x the largest mean change of the tensor, but at least bound_shrink x the bound before and min_bound.
-    A partner's own change can exceed the mean (a feature only one partner has is divided by the number of partners);
-    what is clipped is not lost but carried to the next round, and a clipped tensor's bound grows by up to bound_factor
-    a round. Only maxima and products in float64: the same bits on every machine.
+    n_members : of the roster
+    bound_factor x n_members x the largest mean change of the tensor, but at least bound_shrink x the bound before and
+    min_bound. A parameter that one partner alone changes, by a feature only it has, has n_members times the mean.
+    Where partners' changes cancel, their own may be larger still: what is clipped is carried to the next round, and a
+    clipped tensor's bound grows. Only maxima and products in float64: the same bits on every machine.
     Raises UpdateOutOfRange for NaN or infinity.
     """
     largest = np.array([max(float(mean_change[s].max()), -float(mean_change[s].min())) for s in slices])
     if not np.isfinite(largest).all():
         raise UpdateOutOfRange("mean change: holds NaN or infinity")
     floor = np.maximum(np.asarray(bounds, dtype=np.float64) * settings.bound_shrink, settings.min_bound)
-    return np.maximum(largest * settings.bound_factor, floor)
+    return np.maximum(largest * (settings.bound_factor * n_members), floor)

@@ -30,7 +30,7 @@ class SealSettings:
     bits: Literal[16, 12, 8] = 16  # bits of one parameter's change
     max_partners: int = 16  # the largest roster; fewer bits per parameter are left the larger it is
     first_bound: float = 0.1  # largest change of a parameter in round one, before the bounds adapt
-    bound_factor: float = 4.0  # next bound = factor x the largest mean change of the tensor
+    bound_factor: float = 1.25  # next bound = factor x n partners x the largest mean change of the tensor
     bound_shrink: float = 0.25  # a bound falls at most to this share of itself per round
     min_bound: float = 1e-8  # no bound falls below this
     weights: Literal["equal", "size"] = "equal"  # mean over partners, or weighted by their number of training labels

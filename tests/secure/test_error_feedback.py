@@ -49,7 +49,7 @@ class Rounds:
                 self.residuals[name] = report.residual
         self.c.add(files, self.folder / "sum")
         opened = self.c.open(self.folder / "sum", self.slices[-1].stop, roster, **shared)
-        self.bounds = next_bounds(opened.sent_mean, self.slices, self.bounds, self.c.settings)
+        self.bounds = next_bounds(opened.sent_mean, self.slices, self.bounds, self.c.settings, len(files))
         return opened
 
 
@@ -96,7 +96,7 @@ def test_clipping_is_told_and_made_good(tmp_path, bits):
     for _ in range(8):
         before = rounds.bounds
         total += rounds.run(dict.fromkeys(c.partners, np.zeros(10_000, np.float32))).mean
-        assert rounds.bounds[0] <= before[0] * c.settings.bound_factor * (1 + 2**-23)
+        assert rounds.bounds[0] <= before[0] * 3 * c.settings.bound_factor * (1 + 2**-23)
         if not any(rounds.clipped.values()):
             break
     np.testing.assert_allclose(total, integers / SCALE, atol=2 * before[0] / limit)

@@ -140,18 +140,23 @@ def test_slices_that_do_not_tile_are_refused(slices):
 
 
 def test_bound_rule():
-    """The next bound is the factor times the largest mean change, but falls slowly and never to zero."""
-    chosen = SealSettings(bound_factor=4, bound_shrink=0.25, min_bound=1e-6)
+    """The next bound is factor x members x the largest mean change, but falls slowly and never to zero."""
+    chosen = SealSettings(bound_factor=2, bound_shrink=0.25, min_bound=1e-6)
     mean = np.array([0.1, -0.2, 0.0, 0.0, 1e-9], dtype=np.float32)
     slices = [slice(0, 2), slice(2, 4), slice(4, 5)]
-    bounds = next_bounds(mean, slices, np.array([0.1, 0.4, 2e-6]), chosen)
-    np.testing.assert_array_equal(bounds, [4 * float(np.float32(0.2)), 0.1, 1e-6])
+    bounds = next_bounds(mean, slices, np.array([0.1, 0.4, 2e-6]), chosen, 5)
+    np.testing.assert_array_equal(bounds, [10 * float(np.float32(0.2)), 0.1, 1e-6])
     np.testing.assert_array_equal(first_bounds(3, chosen), [0.1] * 3)
 
 
-@given(st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=20), st.floats(1e-8, 1e3), st.floats(1, 100))
-def test_laws_of_the_bounds(shares, bound, factor):
-    """Bounds are the same for all, make a grid, hold the mean, grow by the factor at most and shrink by the share.
+@given(
+    st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=20),
+    st.floats(1e-8, 1e3),
+    st.floats(1, 10),
+    st.integers(3, 16),
+)
+def test_laws_of_the_bounds(shares, bound, factor, n):
+    """Bounds are the same for all, make a grid, hold any lone change, grow by factor x n at most, shrink by the share.
 
     For any mean within the bound, which is all that open_sum lets through.
     """
@@ -159,16 +164,16 @@ def test_laws_of_the_bounds(shares, bound, factor):
     bounds = np.array([bound])
     for _ in range(5):
         mean = np.array(shares, np.float32) * np.float32(bounds[0])
-        following = next_bounds(mean, slices, bounds, chosen)
-        np.testing.assert_array_equal(following, next_bounds(mean[::-1], slices, bounds.copy(), chosen))
+        following = next_bounds(mean, slices, bounds, chosen, n)
+        np.testing.assert_array_equal(following, next_bounds(mean[::-1], slices, bounds.copy(), chosen, n))
         make_grid(slices, following, PARAMETERS[16])
-        assert following[0] >= np.abs(mean).max()
+        assert following[0] >= n * float(np.abs(mean).max())
         assert following[0] >= max(chosen.min_bound, bounds[0] * chosen.bound_shrink)
-        assert following[0] <= max(chosen.min_bound, bounds[0] * factor * (1 + 2**-22))
+        assert following[0] <= max(chosen.min_bound, bounds[0] * factor * n * (1 + 2**-22))
         bounds = following
 
 
 def test_bound_rule_refuses_nan():
     """A NaN in the mean update does not become a bound."""
     with pytest.raises(UpdateOutOfRange):
-        next_bounds(np.array([np.nan, 1]), [slice(0, 2)], np.ones(1), SealSettings())
+        next_bounds(np.array([np.nan, 1]), [slice(0, 2)], np.ones(1), SealSettings(), 3)
