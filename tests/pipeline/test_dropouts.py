@@ -37,6 +37,12 @@ def all_posted(federation: Federation, names: list[MessageName]) -> Callable[[],
     return lambda: all(federation.posted(name).exists() for name in names)
 
 
+def sums_of(federation: Federation, round_no: int) -> list[list[str]]:
+    """Members of the sums posted in a round; a busy machine may need more than one attempt."""
+    attempts = [MessageName("sum", round_no, attempt, AGGREGATOR) for attempt in range(1, 21)]
+    return [sorted(body_of(federation, name)["updates"]) for name in attempts if federation.posted(name).exists()]
+
+
 def vanish_after_roster(federation: Federation, running: Running, lost: str) -> None:
     """All partners run and are ready, the roster lists them all; then one is gone before it delivers."""
     others = [name for name in federation.partners if name != lost]
@@ -55,21 +61,19 @@ def vanish_after_roster(federation: Federation, running: Running, lost: str) -> 
 @pytest.mark.slow
 def test_a_partner_vanishes_and_returns_in_a_later_round(tmp_path: Path):
     """Void, fresh training, a roster without it; then it opens the sum it missed and all end with one trunk."""
-    federation = Federation(tmp_path / "f", n_partners=4, n_rounds=3, deadline_s=3.0)
-    others = ["P01", "P02", "P04"]
+    federation = Federation(tmp_path / "f", n_partners=4, n_rounds=3, deadline_s=3.0, max_attempts=20)
     with Running(federation) as running:
         vanish_after_roster(federation, running, "P03")
         running.start(AGGREGATOR)
-        last = MessageName("sum", 1, 2, AGGREGATOR)
-        running.wait_for(all_posted(federation, [last]))
+        running.wait_for(lambda: bool(sums_of(federation, 1)))
         running.freeze(AGGREGATOR)  # the roster of round 2 waits 3 s for P03; it shall be back by then
         running.start("P03")
         running.wait_for(all_posted(federation, [ready_of(name, 2) for name in federation.partners]))
         running.go_on(AGGREGATOR)
         running.finish()
     assert body_of(federation, VOID)["missing"] == ["P03"]
-    assert sorted(body_of(federation, last)["updates"]) == others
-    assert sorted(body_of(federation, MessageName("sum", 2, 1, AGGREGATOR))["updates"]) == federation.partners
+    assert sums_of(federation, 1) == [["P01", "P02", "P04"]]
+    assert sums_of(federation, 2) == [federation.partners]
     assert [len(federation.trunks(round_no)) for round_no in (1, 2, 3)] == [1, 1, 1]
     assert len({read_report(federation.home(name))["trunk"] for name in federation.partners}) == 1
 
@@ -77,7 +81,7 @@ def test_a_partner_vanishes_and_returns_in_a_later_round(tmp_path: Path):
 @pytest.mark.slow
 def test_a_roster_at_the_minimum_waits_for_the_one_that_vanished(tmp_path: Path):
     """With three of three needed nobody goes on without the third; it returns, and the federation completes."""
-    federation = Federation(tmp_path / "f", deadline_s=1.0)
+    federation = Federation(tmp_path / "f", deadline_s=1.0, max_attempts=20)
     with Running(federation) as running:
         vanish_after_roster(federation, running, "P02")
         running.start(AGGREGATOR)
@@ -94,7 +98,7 @@ def test_a_roster_at_the_minimum_waits_for_the_one_that_vanished(tmp_path: Path)
         running.start("P02", AGGREGATOR)
         running.finish()
     assert body_of(federation, VOID)["missing"] == ["P02"]
-    assert sorted(body_of(federation, MessageName("sum", 1, 2, AGGREGATOR))["updates"]) == federation.partners
+    assert sums_of(federation, 1) == [federation.partners]
     assert [len(federation.trunks(round_no)) for round_no in (1, 2)] == [1, 1]
 
 
