@@ -70,14 +70,20 @@ def header_with(**changes: object) -> Damage:
 
 def of_another_roster(federation: Federation) -> None:
     """A manifest that says itself that it is for another roster."""
-    say(federation, UPDATE, {"roster": OTHER}, federation.home("P02").outbox(UPDATE.payload))
+    say(federation, UPDATE, {"roster": OTHER}, federation.home(UPDATE.sender).outbox(UPDATE.payload))
 
 
 def of_another_plan(federation: Federation) -> None:
     """A manifest of a plan with another seed."""
     plan = read_plan(federation.plan_file)
     other = plan.model_copy(update={"federation": plan.federation.model_copy(update={"seed": 4})})
-    say(federation, UPDATE, body_of(federation, UPDATE), federation.home("P02").outbox(UPDATE.payload), plan=other)
+    say(
+        federation,
+        UPDATE,
+        body_of(federation, UPDATE),
+        federation.home(UPDATE.sender).outbox(UPDATE.payload),
+        plan=other,
+    )
 
 
 def of_another_partner(federation: Federation) -> None:
