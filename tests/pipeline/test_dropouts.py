@@ -14,8 +14,8 @@ from pipeline.reporting import read_report
 from pipeline.waiting import Machine
 from secure.errors import BadKeyFile
 from tests.pipeline.federation import AGGREGATOR, Federation, age, step, until_waiting
-from tests.pipeline.hostile import body_of, digest_of, say
 from tests.pipeline.running import Running
+from tests.pipeline.transcripts import body_of, digest_of, say
 
 ROSTER = MessageName("roster", 1, 1, AGGREGATOR)
 VOID = MessageName("void", 1, 1, AGGREGATOR)

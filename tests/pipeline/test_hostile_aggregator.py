@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,8 @@ from secure.messages import payload_digest
 from secure.parameters import seal_parameters
 from secure.roster import Roster
 from tests.pipeline.federation import AGGREGATOR, Federation, step, until_waiting
-from tests.pipeline.hostile import OTHER, call_roster, digest_of, ready_digests, relabelled, say
+from tests.pipeline.hostile import OTHER, call_roster, post, ready_digests
+from tests.pipeline.transcripts import digest_of, rewrite, say
 
 ALL = ("P01", "P02", "P03", "P04")
 ROSTER = MessageName("roster", 1, 1, AGGREGATOR)
@@ -91,7 +93,7 @@ def add(federation: Federation, roster: MessageName, updates: dict[str, Path]) -
 def post_sum(federation: Federation, total: Path, **listed: str) -> None:
     """Sign a sum of round 1 that lists every member's update as it was posted, except for what is given."""
     updates = {name: payload_digest(federation.payload(update_of(name))).sha256 for name in ALL}
-    say(federation, SUM, {"roster": digest_of(federation, ROSTER), "updates": updates | listed}, total)
+    post(federation, SUM, {"roster": digest_of(federation, ROSTER), "updates": updates | listed}, total)
 
 
 # ------------------------------------------------------------------------------------------------------- rosters
@@ -149,7 +151,7 @@ def test_a_second_roster_for_the_attempt_is_never_used(called: Federation):
     drive(called, "P01")
     assert called.payload(update_of("P01")).read_bytes() == first
     updates = dict.fromkeys(("P01", "P02", "P03"), OTHER)
-    say(called, SUM, {"roster": digest_of(called, ROSTER), "updates": updates}, called.payload(update_of("P01")))
+    post(called, SUM, {"roster": digest_of(called, ROSTER), "updates": updates}, called.payload(update_of("P01")))
     refuses(called, "P01", Equivocation, "sums another roster")
 
 
@@ -163,7 +165,7 @@ def test_different_rosters_for_different_partners_give_nothing_to_add(called: Fe
     with pytest.raises(WrongRoster, match=r"update\.P03"):
         add(called, ROSTER, files)
     at = digest_of(called, ROSTER)
-    files["P03"] = relabelled(called, files["P03"], roster=at)
+    rewrite(called, update_of("P03"), lambda header: replace(header, roster=at))
     post_sum(called, add(called, ROSTER, files))
     refuses(called, "P01", TagMismatch)
     refuses(called, "P03", Equivocation, "sums another roster")
@@ -189,7 +191,7 @@ def test_an_honest_void_accuses_nobody(called: Federation, capsys: pytest.Captur
     """An update that is not there, or is not a proper one for the roster, is missing indeed."""
     roster = call_roster(called, ready_digests(called, *ALL))
     drive(called, "P01")
-    say(called, update_of("P02"), {"roster": OTHER}, called.payload(update_of("P01")))
+    post(called, update_of("P02"), {"roster": OTHER}, called.payload(update_of("P01")))
     called.posted(update_of("P03")).write_bytes(b"{}")
     say(called, VOID, {"roster": roster, "missing": ["P02", "P03", "P04"]})
     drive(called, "P01")
@@ -247,7 +249,7 @@ def test_a_sum_that_lists_other_members_is_refused(delivered: Federation, listed
         "roster": digest_of(delivered, ROSTER),
         "updates": {name: body_digest(delivered, name) for name in listed},
     }
-    say(delivered, SUM, body, total)
+    post(delivered, SUM, body, total)
     refuses(delivered, "P01", SumIncomplete)
 
 
@@ -262,7 +264,7 @@ def test_a_sum_with_an_update_never_sealed_is_refused(called: Federation):
     roster = call_roster(called, ready_digests(called, *ALL))
     drive(called, "P01")
     body: dict[str, object] = {"roster": roster, "updates": dict.fromkeys(ALL, OTHER)}
-    say(called, SUM, body, called.payload(update_of("P01")))
+    post(called, SUM, body, called.payload(update_of("P01")))
     refuses(called, "P02", Equivocation, "sealed none")
 
 
@@ -313,10 +315,11 @@ def test_last_rounds_sum_signed_anew_is_refused(later: Federation):
     name, roster = MessageName("sum", 2, 1, AGGREGATOR), MessageName("roster", 2, 1, AGGREGATOR)
     updates = {member: payload_digest(later.payload(update_of(member, 2))).sha256 for member in ALL}
     body: dict[str, object] = {"roster": digest_of(later, roster), "updates": updates}
-    say(later, name, body, later.payload(SUM))
+    post(later, name, body, later.payload(SUM))
     refuses(later, "P01", WrongRound)
     at = digest_of(later, roster)
-    say(later, name, body, relabelled(later, later.payload(SUM), round_no=2, roster=at))
+    rewrite(later, name, lambda header: replace(header, round_no=2, roster=at))
+    say(later, name, body)
     refuses(later, "P02", TagMismatch)
 
 
@@ -326,6 +329,7 @@ def test_last_rounds_update_in_a_sum_is_refused(later: Federation):
     at = digest_of(later, roster)
     files = {member: later.payload(update_of(member, 2)) for member in ALL}
     updates = {member: payload_digest(file).sha256 for member, file in files.items()}
-    files["P02"] = relabelled(later, later.payload(update_of("P02")), round_no=2, roster=at)
-    say(later, name, {"roster": at, "updates": updates}, add(later, roster, files))
+    files["P02"] = later.payload(update_of("P02"))
+    rewrite(later, update_of("P02"), lambda header: replace(header, round_no=2, roster=at))
+    post(later, name, {"roster": at, "updates": updates}, add(later, roster, files))
     refuses(later, "P01", TagMismatch)

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from pipeline.home import MessageName
-from pipeline.plan import read_plan
 from secure.errors import (
     BadContainer,
     BadManifest,
@@ -23,7 +22,8 @@ from secure.errors import (
 )
 from secure.parameters import SealSettings, seal_parameters
 from tests.pipeline.federation import AGGREGATOR, Federation, step, until_waiting
-from tests.pipeline.hostile import OTHER, body_of, relabelled, say
+from tests.pipeline.hostile import OTHER, post
+from tests.pipeline.transcripts import body_of, rewrite, say
 
 UPDATE = MessageName("update", 1, 1, "P01")
 SUM = MessageName("sum", 1, 1, AGGREGATOR)
@@ -53,7 +53,7 @@ def signed(change: Callable[[bytes], bytes]) -> Damage:
     def damage(federation: Federation) -> None:
         wrong = federation.folder / "wrong"
         wrong.write_bytes(change(federation.payload(UPDATE).read_bytes()))
-        say(federation, UPDATE, body_of(federation, UPDATE), wrong)
+        post(federation, UPDATE, body_of(federation, UPDATE), wrong)
 
     return damage
 
@@ -62,34 +62,26 @@ def header_with(**changes: object) -> Damage:
     """The right ciphertexts under a wrong header, genuinely signed."""
 
     def damage(federation: Federation) -> None:
-        wrong = relabelled(federation, federation.payload(UPDATE), **changes)
-        say(federation, UPDATE, body_of(federation, UPDATE), wrong)
+        rewrite(federation, UPDATE, lambda header: dataclasses.replace(header, **changes))
+        say(federation, UPDATE, body_of(federation, UPDATE))
 
     return damage
 
 
 def of_another_roster(federation: Federation) -> None:
     """A manifest that says itself that it is for another roster."""
-    say(federation, UPDATE, {"roster": OTHER}, federation.home(UPDATE.sender).outbox(UPDATE.payload))
+    say(federation, UPDATE, {"roster": OTHER})
 
 
 def of_another_plan(federation: Federation) -> None:
-    """A manifest of a plan with another seed."""
-    plan = read_plan(federation.plan_file)
-    other = plan.model_copy(update={"federation": plan.federation.model_copy(update={"seed": 4})})
-    say(
-        federation,
-        UPDATE,
-        body_of(federation, UPDATE),
-        federation.home(UPDATE.sender).outbox(UPDATE.payload),
-        plan=other,
-    )
+    """A manifest of another plan."""
+    say(federation, UPDATE, body_of(federation, UPDATE), plan=OTHER)
 
 
 def of_another_partner(federation: Federation) -> None:
     """P03's sealed update, signed by P01 as its own."""
     theirs = federation.payload(dataclasses.replace(UPDATE, sender="P03"))
-    say(federation, UPDATE, body_of(federation, UPDATE), theirs)
+    post(federation, UPDATE, body_of(federation, UPDATE), theirs)
 
 
 def with_other_parameters(federation: Federation) -> None:
