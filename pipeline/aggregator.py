@@ -4,17 +4,19 @@ Nothing here may import torch, rdkit or polars; tests/test_architecture.py holds
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.console import Narrator
-from pipeline.errors import Diverged, NotYet
+from pipeline.errors import AttemptsUsedUp, Diverged, NotYet
 from pipeline.home import MessageName
 from pipeline.mail import Mail, named_digests, roster_of, text
 from pipeline.records import Record, write_record
 from secure.add import add_updates
-from secure.errors import WrongRoster
+from secure.container import read_chunks
+from secure.errors import BadContainer, SecureError, WrongRoster, WrongSender
 from secure.messages import Manifest
 from secure.parameters import seal_parameters
 from secure.roster import Roster
@@ -54,7 +56,8 @@ class AggregatorRun:
             self._tidy()
             self._at = Position(self._at.round_no, self._at.attempt + 1)
         elif self._repost("roster"):
-            self._collect_updates()
+            with self._refusing():
+                self._collect_updates()
         else:
             self._call_roster()
         return True
@@ -114,6 +117,19 @@ class AggregatorRun:
         else:
             raise NotYet(f"round {self._at.round_no}: waiting for the sealed update of {', '.join(missing)}")
 
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        """A refused update is no accepted one: forget what came, so that the right one can take its place."""
+        try:
+            yield
+        except SecureError as error:
+            for name in self.plan.partner_names:
+                for path in (self._name("update", name).manifest, self._name("update", name).payload):
+                    self.home.inbox(path).unlink(missing_ok=True)
+            error.add_note("nothing was added. Stop the partner that is named in the file and look at its log;")
+            error.add_note("remove the file, start the partner (it posts what its outbox holds), then start this again")
+            raise
+
     def _fetch(self, sender: str, manifest: Manifest) -> Path | None:
         """The sealed file, or None while the storage does not show it."""
         name = self._name("update", sender)
@@ -132,6 +148,7 @@ class AggregatorRun:
         sum_file = self.home.outbox(self._name("sum").payload)
         sum_file.parent.mkdir(parents=True, exist_ok=True)
         sizes = [files[name].stat().st_size for name in members]
+        self._check_headers(files)
         started = time.monotonic()
         with self._tell.progress(f"round {self._at.round_no}: adding {len(members)} sealed updates") as progress:
             added = add_updates(
@@ -146,6 +163,17 @@ class AggregatorRun:
         self._record(members, sizes, sum_file.stat().st_size, seconds)
         digests = {name: payload.sha256 for name, payload in added.updates.items()}  # of the very bytes that were added
         self.mail.post(self._name("sum"), {"roster": roster.digest, "updates": digests})
+
+    def _check_headers(self, files: dict[str, Path]) -> None:
+        """Name the one whose sealed file is not its own, or of another trunk; all else is refused while adding."""
+        n_params = self.plan.layout.n_params
+        for name, file in files.items():
+            with read_chunks(file) as reader:
+                found = reader.header
+            if found.members != (name,):
+                raise WrongSender(f"{file.name}: holds the update of {', '.join(found.members)}, expected {name}'s")
+            if found.n_params != n_params:
+                raise BadContainer(f"{file.name}: {found.n_params} parameters, expected {n_params}")
 
     def _record(self, members: list[str], sizes: list[int], sum_size: int, seconds: float) -> None:
         per_parameter = max(sizes) / self.plan.layout.n_params
@@ -165,6 +193,13 @@ class AggregatorRun:
         )
 
     def _void(self, missing: list[str]) -> None:
+        if self._at.attempt >= self.plan.rounds.max_attempts:  # no partner would train again: a late update still helps
+            error = AttemptsUsedUp(
+                f"round {self._at.round_no}: {', '.join(missing)} did not deliver in attempt {self._at.attempt}, "
+                "the last one that the plan allows"
+            )
+            error.add_note("it is not declared void: once they have delivered, start the aggregator again")
+            raise error
         roster = self.mail.digest_of(self._name("roster"))
         self.mail.post(self._name("void"), {"roster": roster, "missing": missing})
         self._tell.say(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pipeline.errors import ConfigError, NotYet
 from pipeline.home import MessageName, write_atomically
 from pipeline.mail import Mail, text
-from secure.errors import WrongKey
+from secure.errors import BadKeyFile, WrongKey
 from secure.group import GroupSecret, receive_group_secret
 from secure.pairing import PairKey, PairSeeds, open_pair_seed, pair_key, seal_pair_seeds
 from secure.parameters import SealParameters
@@ -66,12 +66,16 @@ def _check_group(secret: GroupSecret, dealt: str, where: str) -> None:
 
 def _post_pairing(mail: Mail, group: GroupSecret) -> PairSeeds:
     """Make and post the seeds for the others once; they are in the home before they are anywhere else."""
+    name = MessageName("pairing", 0, 0, mail.me)
+    payload_file = mail.home.outbox(name.payload)
     if not mail.home.pair_seeds.exists():
+        if payload_file.exists():  # fresh seeds would not fit what the others hold: no sum would ever open
+            error = BadKeyFile(f"{mail.home.pair_seeds}: is missing, but {payload_file} was made from it")
+            error.add_note("restore it from a backup")
+            raise error
         others = [name for name in mail.plan.partner_names if name != mail.me]
         PairSeeds.generate(mail.me, others).save(mail.home.pair_seeds)
     seeds = PairSeeds.load(mail.home.pair_seeds)
-    name = MessageName("pairing", 0, 0, mail.me)
-    payload_file = mail.home.outbox(name.payload)
     if not payload_file.exists():
         cards = [mail.cards[other] for other in mail.plan.partner_names if other != mail.me]
         write_atomically(payload_file, seal_pair_seeds(seeds, mail.plan_digest, mail.me, cards))

@@ -67,6 +67,18 @@ class Diverged(PipelineError):
     exit_code = ExitCode.SECURITY
 
 
+class AttemptsUsedUp(PipelineError):
+    """A round has had as many attempts as the plan allows: each void may give away more of an update."""
+
+    exit_code = ExitCode.SECURITY
+
+
+class LeftBehind(PipelineError):
+    """The others went on, and what this member needs to follow them was removed from the exchange."""
+
+    exit_code = ExitCode.SECURITY
+
+
 class NotYet(PipelineError):
     """The next step needs something that other members have not delivered."""
 

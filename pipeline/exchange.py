@@ -113,6 +113,19 @@ class Exchange:
             raise ExchangeError(f"{self.url}: found a file, expected a folder")
         return sorted(path for path in paths if not path.rsplit("/", 1)[-1].startswith("."))
 
+    def list_folders(self) -> list[str]:
+        """Names of the folders of the exchange itself, without those inside them.
+
+        Raises ExchangeError when the storage fails.
+        """
+        try:
+            found = self._fs.ls(self._root, detail=True)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise ExchangeError(f"{self.url}: cannot be listed: {error}") from error
+        return sorted(str(one["name"]).rsplit("/", 1)[-1] for one in found if one["type"] == "directory")
+
     def _send_to_folder(self, source: Path, target: str) -> None:
         """Copy beside the target, fsync, rename: a reader on a shared folder never sees half a file."""
         folder, name = target.rsplit("/", 1)

@@ -34,6 +34,7 @@ class Rounds(Schema):
     min_partners: int = Field(ge=FEWEST_PARTNERS)
     ready_deadline_s: float = Field(default=86_400.0, gt=0)  # after the first ready, the roster closes without the rest
     update_deadline_s: float = Field(default=86_400.0, gt=0)  # after the roster, the attempt is void
+    max_attempts: int = Field(default=5, ge=1, le=99)  # at a round; each void may give away more of an update
 
 
 class CardTable(Schema):

@@ -16,19 +16,19 @@ from partners.state import PartnerState
 from partners.training import round_seed, train_round
 from partners.training_set import TrainingSet
 from partners.trunk import trunk_digest
+from pipeline.attempt import Attempt
 from pipeline.console import Narrator
 from pipeline.enrolment import Enrolment
-from pipeline.errors import Diverged, Equivocation, NotYet
+from pipeline.errors import ConfigError, NotYet
 from pipeline.home import MessageName
-from pipeline.mail import Mail, named_digests, names, roster_of, text
+from pipeline.mail import Mail, names
 from pipeline.records import Record, write_record
 from pipeline.state import Leftover, RoundStart, Trained
-from secure.errors import SumIncomplete
 from secure.fixed_point import next_bounds
 from secure.messages import Manifest
 from secure.open_sum import open_sum
 from secure.parameters import seal_parameters
-from secure.roster import Roster, check_roster
+from secure.roster import Roster
 from secure.seal import seal_update
 
 
@@ -74,16 +74,31 @@ class Rounds:
         return self._start
 
     def advance(self) -> bool:
-        """Do the next step; False after the last round. Raises NotYet while others are awaited."""
+        """Do the next step; False after the last round.
+
+        Raises NotYet while others are awaited, LeftBehind where that would be in vain, AttemptsUsedUp.
+        """
         if self._round_no > self.plan.rounds.n_rounds:
             return self._give_heads()
-        if (void := self._receive("void")) is not None:
-            self._abandon(void)
-        elif (total := self._receive("sum")) is not None:
-            self._finish(total)
-        else:
-            self._contribute()
+        outcome = self._at.outcome()
+        try:
+            self._proceed(outcome)
+        except NotYet as wait:
+            self._at.check_not_left_behind(str(wait), outcome)
+            raise
         return True
+
+    def _proceed(self, outcome: Manifest | None) -> None:
+        if outcome is None:
+            self._contribute()
+        elif outcome.kind == "void":
+            self._abandon(outcome)
+        else:
+            self._finish(outcome)
+
+    @property
+    def _at(self) -> Attempt:
+        return Attempt(self.mail, self._round_no, self._attempt)
 
     @property
     def _seed(self) -> tuple[int, ...]:
@@ -98,35 +113,26 @@ class Rounds:
     def _leftover_file(self) -> Path:
         return self.home.attempt(self._round_no, self._attempt) / "leftover.safetensors"
 
-    def _name(self, kind: str, sender: str) -> MessageName:
-        return MessageName(kind, self._round_no, self._attempt, sender)
-
-    def _mine(self, kind: str) -> MessageName:
-        return self._name(kind, self.mail.me)
-
-    def _theirs(self, kind: str) -> MessageName:
-        return self._name(kind, self.plan.aggregator_name)
-
-    def _receive(self, kind: str) -> Manifest | None:
-        return self.mail.receive(self._theirs(kind))
-
     def _contribute(self) -> None:
         """Do what this attempt asks for; ends in NotYet, because the others' part follows."""
-        manifest = self._receive("roster")
+        self._at.check_allowed()
+        manifest = self.mail.receive(self._at.theirs("roster"))
         if manifest is None:
-            self._be_ready()
-            raise NotYet(f"round {self._round_no}: waiting for the roster")
-        roster = self._roster(manifest)
+            wait = f"round {self._round_no}: waiting for the roster"
+            self._be_ready(wait)
+            raise NotYet(wait)
+        roster = self._at.roster(manifest, trunk_digest(self.start.trunk))
         if self.mail.me in roster.members:
             self._deliver(roster)
         raise NotYet(f"round {self._round_no}: waiting for the sum of {', '.join(roster.members)}")
 
-    def _be_ready(self) -> None:
+    def _be_ready(self, wait: str) -> None:
         """Train, then say so; nothing of the update leaves yet."""
         if not self._trained_file.exists():
+            self._at.check_not_left_behind(wait)  # before hours of training for nothing
             self._train()
         trunk = trunk_digest(self.start.trunk)
-        self.mail.post(self._mine("ready"), {"trunk": trunk, "preparation": self._own.preparation_digest})
+        self.mail.post(self._at.mine("ready"), {"trunk": trunk, "preparation": self._own.preparation_digest})
 
     def _give_heads(self) -> bool:
         """A partner that only followed the rounds has the trunk but no heads: train them at the end, once."""
@@ -157,37 +163,23 @@ class Rounds:
             )
         return Trained(result.trunk_change, result.state, float(result.losses.mean()))
 
-    def _roster(self, manifest: Manifest) -> Roster:
-        """The attempt's roster, refused unless this partner may seal for it.
-
-        Raises Diverged where the roster's trunk is not ours, Equivocation where it lists us without our ready,
-        secure.errors.SecureError for a roster too small or with strangers.
-        """
-        ours = trunk_digest(self.start.trunk)
-        where = self._theirs("roster").manifest
-        theirs = text(manifest, "trunk")
-        if theirs != ours:
-            raise Diverged(f"{where}: trunk {theirs[:12]}..., ours is {ours[:12]}...")
-        roster = roster_of(manifest, self.mail.digest_of(self._theirs("roster")))
-        check_roster(roster, None, self.plan.partner_names, self.plan.rounds.min_partners)
-        listed = named_digests(manifest, "members").get(self.mail.me)
-        if listed is not None:
-            if not self.mail.has(self._mine("ready")):
-                raise Equivocation(f"{where}: lists {self.mail.me}, which never said ready for this attempt")
-            if listed != self.mail.digest_of(self._mine("ready")):
-                raise Equivocation(f"{where}: lists a ready of {self.mail.me} that is not the one it signed")
-        return roster
+    def _needed(self, file: Path) -> Path:
+        if not file.exists():
+            error = ConfigError(f"{file}: is missing, but the outbox holds what was said of it")
+            error.add_note("restore the home whole: its rounds and its messages belong together")
+            raise error
+        return file
 
     def _deliver(self, roster: Roster) -> None:
         """Seal for exactly this roster, once, and post; a sealed file that exists is sent again byte for byte."""
-        name = self._mine("update")
+        name = self._at.mine("update")
         if not self.mail.has(name) and not self.home.outbox(name.payload).exists():
             self._seal(roster)
         self.mail.post(name, {"roster": roster.digest})
 
     def _seal(self, roster: Roster) -> None:
-        trained = Trained.read(self._trained_file, self._layout)
-        payload_file = self.home.outbox(self._mine("update").payload)
+        trained = Trained.read(self._needed(self._trained_file), self._layout)
+        payload_file = self.home.outbox(self._at.mine("update").payload)
         unposted = self._trained_file.with_name(
             "update.unposted"
         )  # moved to the outbox only when its residual is on disk
@@ -224,24 +216,20 @@ class Rounds:
 
     def _abandon(self, void: Manifest) -> None:
         """Throw the attempt's update away and go on to the next attempt: an update is never sealed for two rosters."""
-        roster = self._roster(self.mail.expect(self._theirs("roster")))
-        missing, where = names(void, "missing"), self._theirs("void").manifest
-        if text(void, "roster") != roster.digest:
-            raise Equivocation(f"{where}: voids another roster than the one we were shown")
-        if not set(missing) <= set(roster.members):
-            raise Equivocation(f"{where}: misses {', '.join(missing)}, the roster is {', '.join(roster.members)}")
-        self._tell.say(
-            f"round {self._round_no}, attempt {self._attempt}: void, the aggregator misses {', '.join(missing)}"
-        )
-        self.home.outbox(self._mine("update").payload).unlink(missing_ok=True)
+        self._at.check_void(void, self._shown_roster())
+        missing = ", ".join(names(void, "missing"))
+        self._tell.say(f"round {self._round_no}, attempt {self._attempt}: void, the aggregator misses {missing}")
+        for name in self._at.delivered(void):  # no proof against either: it can have come a moment too late
+            self._tell.say(f"warning: the aggregator misses {name}, whose signed update is on the exchange: ask both")
+        self.home.outbox(self._at.mine("update").payload).unlink(missing_ok=True)
         self._forget_attempt()
         self._attempt += 1
 
     def _finish(self, total: Manifest) -> None:
         """Open the sum, step the server, store the next round's start: the commit of the round."""
-        roster = self._roster(self.mail.expect(self._theirs("roster")))
-        self._check_sum(total, roster)
-        sum_file = self.mail.fetch_payload(self._theirs("sum"), total)
+        roster = self._shown_roster()
+        self._at.check_sum(total, roster)
+        sum_file = self.mail.fetch_payload(self._at.theirs("sum"), total)
         started = time.monotonic()
         with self._tell.progress(f"round {self._round_no}: opening the sum") as progress:
             opened = open_sum(
@@ -263,20 +251,9 @@ class Rounds:
         self._round_no, self._attempt, self._start = self._round_no + 1, 1, following
         self._seconds, self._began = {}, time.monotonic()
 
-    def _check_sum(self, total: Manifest, roster: Roster) -> None:
-        """The sum must be of this roster, list each member once and our update as we sealed it."""
-        where = self._theirs("sum").manifest
-        updates = named_digests(total, "updates")
-        if text(total, "roster") != roster.digest:
-            raise Equivocation(f"{where}: sums another roster than the one we were shown")
-        if sorted(updates) != list(roster.members):
-            raise SumIncomplete(f"{where}: lists {sorted(updates)}, the roster is {list(roster.members)}")
-        if self.mail.me in roster.members:
-            if not self.mail.has(self._mine("update")):
-                raise Equivocation(f"{where}: lists an update of {self.mail.me}, which sealed none for this attempt")
-            payload = self.mail.own(self._mine("update")).payload
-            if payload is None or updates[self.mail.me] != payload.sha256:
-                raise Equivocation(f"{where}: lists an update of {self.mail.me} that is not the one it sealed")
+    def _shown_roster(self) -> Roster:
+        manifest = self.mail.expect(self._at.theirs("roster"))
+        return self._at.roster(manifest, trunk_digest(self.start.trunk))
 
     def _follow(self, mean: NDArray[np.float32], sent: NDArray[np.float32], roster: Roster) -> RoundStart:
         """The next round's start; heads and residual advance only where our update is part of the sum."""
@@ -284,8 +261,8 @@ class Rounds:
         bounds = next_bounds(sent, self._slices, self.start.bounds, self.plan.seal, len(roster.members))
         private, residual = self.start.private, self.start.residual
         if self.mail.me in roster.members:
-            trained = Trained.read(self._trained_file, self._layout)
-            leftover = Leftover.read(self._leftover_file, self._layout)
+            trained = Trained.read(self._needed(self._trained_file), self._layout)
+            leftover = Leftover.read(self._needed(self._leftover_file), self._layout)
             private, residual = trained.private, leftover.residual
             self._seconds |= {"loss_train": trained.loss, "clipped_share": leftover.clipped_share}
         return RoundStart(trunk, server, bounds, private, residual)
@@ -298,8 +275,8 @@ class Rounds:
         metrics["attempt"] = self._attempt
         metrics["n_members"] = len(roster.members)
         metrics["mean_change_norm"] = float(np.linalg.norm(mean))
-        if self.mail.has(self._mine("update")):
-            size = self.mail.own(self._mine("update")).payload
+        if self.mail.has(self._at.mine("update")):
+            size = self.mail.own(self._at.mine("update")).payload
             metrics["upload_bytes"] = size.size if size else 0
             metrics["upload_bytes_per_parameter"] = metrics["upload_bytes"] / self._layout.n_params
         if following.private is not None:
@@ -329,8 +306,8 @@ class Rounds:
 
     def _tidy(self) -> None:
         """A finished round leaves its messages; its payloads lie in the exchange, its state is in the next start."""
-        self.home.outbox(self._mine("update").payload).unlink(missing_ok=True)
-        self.home.inbox(self._theirs("sum").payload).unlink(missing_ok=True)
+        self.home.outbox(self._at.mine("update").payload).unlink(missing_ok=True)
+        self.home.inbox(self._at.theirs("sum").payload).unlink(missing_ok=True)
         self._forget_attempt()
         self.home.start_file(self._round_no).unlink(missing_ok=True)
         self.home.remove_round(self._round_no)
@@ -344,5 +321,5 @@ class Rounds:
                     payload.unlink(missing_ok=True)
 
     def _forget_attempt(self) -> None:
-        for file in (self._trained_file, self._trained_file.with_name("update.unposted")):
+        for file in (self._trained_file, self._leftover_file, self._trained_file.with_name("update.unposted")):
             file.unlink(missing_ok=True)

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from pipeline.home import write_json
+from pipeline.home import MessageName, write_json
 from pipeline.plan import read_plan
-from tests.pipeline.federation import AGGREGATOR, Federation, run_all
+from tests.pipeline.federation import AGGREGATOR, Federation, run_all, step, until_waiting
 from tests.pipeline.transcripts import federation_with_a_void
 
 settings.register_profile("hocket", deadline=None)  # a busy machine is no failure
@@ -34,6 +34,36 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Federation:
 def voided(tmp_path_factory: pytest.TempPathFactory) -> Federation:
     """One round of four partners, of which P03 vanished after the first roster. For reading only."""
     return federation_with_a_void(tmp_path_factory.mktemp("voided") / "federation")
+
+
+@pytest.fixture(scope="session")
+def ready(tmp_path_factory: pytest.TempPathFactory) -> Federation:
+    """Four partners, all ready for round 1; the aggregator has not looked. For reading only."""
+    federation = Federation(tmp_path_factory.mktemp("ready") / "federation", n_partners=4)
+    until_waiting(federation, federation.partners)
+    return federation
+
+
+@pytest.fixture(scope="session")
+def sealed(ready: Federation, tmp_path_factory: pytest.TempPathFactory) -> Federation:
+    """The same when all have posted their sealed updates of round 1. For reading only."""
+    federation = ready.moved(tmp_path_factory.mktemp("sealed") / "federation")
+    step(federation.aggregator())
+    until_waiting(federation, federation.partners)
+    return federation
+
+
+@pytest.fixture(scope="session")
+def sealed_again(sealed: Federation, tmp_path_factory: pytest.TempPathFactory) -> Federation:
+    """The same one round later. For reading only."""
+    federation = sealed.moved(tmp_path_factory.mktemp("again") / "federation")
+    step(federation.aggregator())  # adds
+    until_waiting(federation, federation.partners)
+    aggregator = federation.aggregator()
+    while step(aggregator) == "on" and not federation.posted(MessageName("roster", 2, 1, AGGREGATOR)).exists():
+        pass
+    until_waiting(federation, federation.partners)
+    return federation
 
 
 @pytest.fixture

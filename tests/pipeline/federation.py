@@ -30,9 +30,10 @@ seed = 3
 [rounds]
 n_rounds = {n_rounds}
 local_steps = 4
-min_partners = 3
+min_partners = {min_partners}
 ready_deadline_s = {deadline_s}
 update_deadline_s = {deadline_s}
+max_attempts = {max_attempts}
 [preparation.chemistry]
 tautomers = "keep"
 [preparation.fingerprint]
@@ -71,6 +72,8 @@ class Federation:
         n_partners: int = 3,
         n_rounds: int = 2,
         deadline_s: float = 3600.0,
+        max_attempts: int = 5,
+        min_partners: int = 3,
         extra: str = "",
         federation_id: str = "ab" * 16,
     ) -> None:
@@ -80,7 +83,14 @@ class Federation:
         self.plan_file = folder / "plan.toml"
         cards = [new_keys(name, "partner", self.home(name).folder, None) for name in self.partners]
         cards.append(new_keys(AGGREGATOR, "aggregator", self.home(AGGREGATOR).folder, None))
-        plan = PLAN.format(id=federation_id, n_rounds=n_rounds, deadline_s=deadline_s, extra=extra)
+        plan = PLAN.format(
+            id=federation_id,
+            n_rounds=n_rounds,
+            deadline_s=deadline_s,
+            max_attempts=max_attempts,
+            min_partners=min_partners,
+            extra=extra,
+        )
         self.plan_file.write_text(plan + "\n".join(f"[[card]]\n{card}" for card in cards))
         for number, name in enumerate(self.partners):
             write_tables(folder / name, name, seed=number)
@@ -114,6 +124,14 @@ class Federation:
         twin = copy.copy(self)
         twin.folder, twin.exchange, twin.plan_file = folder, folder / "exchange", folder / "plan.toml"
         return twin
+
+    def posted(self, name: MessageName) -> Path:
+        """A message's manifest in the exchange, whether it is there or not."""
+        return self.exchange / name.manifest
+
+    def payload(self, name: MessageName) -> Path:
+        """A message's payload in the exchange, whether it is there or not."""
+        return self.exchange / name.payload
 
     def members(self) -> dict[str, Machine]:
         """All members, opened afresh."""

@@ -123,6 +123,14 @@ def test_files_are_listed_sorted_without_hidden_ones(tmp_path: Path):
     assert exchange.list_files() == sorted(names)
 
 
+def test_folders_are_listed(exchange: Exchange, tmp_path: Path):
+    """Those of the exchange itself, on a disk and in an object store; an exchange that is not there has none."""
+    assert exchange.list_folders() == []
+    for name in ("round-0002/attempt-01/b", "enrol/a", "c"):
+        exchange.send(written(tmp_path, b"x"), name)
+    assert exchange.list_folders() == ["enrol", "round-0002"]
+
+
 def test_a_file_is_named_as_a_person_would(tmp_path: Path):
     """No file:// in front of a local path, the URL of anything else."""
     assert Exchange(f"file://{tmp_path}/e/").where("enrol/x") == f"{tmp_path}/e/enrol/x"

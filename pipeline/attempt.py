@@ -1,0 +1,122 @@
+"""One attempt at a round as a partner sees it: the aggregator's word, refused where it contradicts what we hold."""
+
+import re
+from dataclasses import dataclass
+
+from pipeline.errors import AttemptsUsedUp, Diverged, Equivocation, LeftBehind
+from pipeline.home import MessageName
+from pipeline.mail import Mail, named_digests, names, roster_of, text
+from secure.errors import SecureError, SumIncomplete
+from secure.messages import Manifest
+from secure.roster import Roster, check_roster
+
+_ROUND = re.compile(r"round-(\d{4})")
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Where a partner is, and what it has been told there."""
+
+    mail: Mail
+    round_no: int
+    number: int
+
+    def mine(self, kind: str) -> MessageName:
+        """This partner's own message."""
+        return MessageName(kind, self.round_no, self.number, self.mail.me)
+
+    def theirs(self, kind: str) -> MessageName:
+        """The aggregator's message."""
+        return MessageName(kind, self.round_no, self.number, self.mail.plan.aggregator_name)
+
+    def outcome(self) -> Manifest | None:
+        """The sum or the void, if it has come; raises Equivocation where there are both."""
+        total, void = (self.mail.receive(self.theirs(kind)) for kind in ("sum", "void"))
+        if total is not None and void is not None:
+            where = self.theirs("void").manifest
+            raise Equivocation(f"{where}: the aggregator signed a void and a sum for the same attempt")
+        return total or void
+
+    def roster(self, manifest: Manifest, trunk: str) -> Roster:
+        """The roster of this manifest, refused unless this partner, holding this trunk, may seal for it.
+
+        Raises Diverged where the roster's trunk is not ours, Equivocation where it lists us without our ready,
+        secure.errors.SecureError for a roster too small or with strangers.
+        """
+        me, plan, where = self.mail.me, self.mail.plan, self.theirs("roster").manifest
+        theirs = text(manifest, "trunk")
+        if theirs != trunk:
+            raise Diverged(f"{where}: trunk {theirs[:12]}..., ours is {trunk[:12]}...")
+        roster = roster_of(manifest, self.mail.digest_of(self.theirs("roster")))
+        check_roster(roster, None, plan.partner_names, plan.rounds.min_partners)
+        listed = named_digests(manifest, "members").get(me)
+        if listed is not None:
+            if not self.mail.has(self.mine("ready")):
+                raise Equivocation(f"{where}: lists {me}, which never said ready for this attempt")
+            if listed != self.mail.digest_of(self.mine("ready")):
+                raise Equivocation(f"{where}: lists a ready of {me} that is not the one it signed")
+        return roster
+
+    def check_sum(self, total: Manifest, roster: Roster) -> None:
+        """The sum must be of this roster, list each member once and our update as we sealed it."""
+        me, where = self.mail.me, self.theirs("sum").manifest
+        updates = named_digests(total, "updates")
+        if text(total, "roster") != roster.digest:
+            raise Equivocation(f"{where}: sums another roster than the one we were shown")
+        if sorted(updates) != list(roster.members):
+            raise SumIncomplete(f"{where}: lists {sorted(updates)}, the roster is {list(roster.members)}")
+        if me in roster.members:
+            if not self.mail.has(self.mine("update")):
+                raise Equivocation(f"{where}: lists an update of {me}, which sealed none for this attempt")
+            payload = self.mail.own(self.mine("update")).payload
+            if payload is None or updates[me] != payload.sha256:
+                raise Equivocation(f"{where}: lists an update of {me} that is not the one it sealed")
+
+    def check_void(self, void: Manifest, roster: Roster) -> None:
+        """The void must be of this roster and miss members of it."""
+        missing, where = names(void, "missing"), self.theirs("void").manifest
+        if text(void, "roster") != roster.digest:
+            raise Equivocation(f"{where}: voids another roster than the one we were shown")
+        if not set(missing) <= set(roster.members):
+            raise Equivocation(f"{where}: misses {', '.join(missing)}, the roster is {', '.join(roster.members)}")
+
+    def delivered(self, void: Manifest) -> list[str]:
+        """Members that a void misses though their signed update for its roster is on the exchange."""
+        return [name for name in names(void, "missing") if self._has_delivered(name, text(void, "roster"))]
+
+    def _has_delivered(self, member: str, roster: str) -> bool:
+        try:
+            update = self.mail.receive(MessageName("update", self.round_no, self.number, member))
+        except SecureError:  # whatever it is, it is not the update that is missing
+            return False
+        return update is not None and text(update, "roster") == roster
+
+    def check_allowed(self) -> None:
+        """Raise AttemptsUsedUp beyond the plan's last attempt: each void may give away more of an update."""
+        most = self.mail.plan.rounds.max_attempts
+        if self.number > most:
+            error = AttemptsUsedUp(f"round {self.round_no}: {most} attempts are void, {self.mail.me} joins in no other")
+            error.add_note("ask those who did not deliver; more (rounds.max_attempts) need a plan that all agree on")
+            raise error
+
+    def check_not_left_behind(self, wait: str, outcome: Manifest | None = None) -> None:
+        """Raise LeftBehind where a wait is in vain: a later round has its sum, so what is missing here was removed.
+
+        outcome : this attempt's sum or void, if it is not that what is awaited
+        """
+        later = self._later_sum()
+        if later is None or (outcome is None and self.outcome() is not None):  # it came while this partner worked
+            return
+        url, folder = self.mail.exchange.url, self.theirs("sum").folder
+        error = LeftBehind(f"{wait}, but round {later.round_no} has its sum: what is missing was removed from {url}")
+        error.add_note(f"put {folder} and what followed back there from a copy, then start again: every sum is needed")
+        raise error
+
+    def _later_sum(self) -> MessageName | None:
+        """A signed sum of a later round. Of an exchange's rounds only the last can be without, so two are looked at."""
+        found = (_ROUND.fullmatch(folder) for folder in self.mail.exchange.list_folders())
+        ahead = sorted(number for match in found if match and (number := int(match[1])) > self.round_no)[-2:]
+        plan = self.mail.plan
+        attempts = range(1, plan.rounds.max_attempts + 1)
+        sums = (MessageName("sum", later, attempt, plan.aggregator_name) for later in ahead for attempt in attempts)
+        return next((name for name in sums if self.mail.receive(name) is not None), None)
