@@ -119,6 +119,9 @@ def _check_order(attempts: Sequence[Attempt], plan: Plan, exchange: Exchange) ->
             )
         if found.round_no > plan.rounds.n_rounds:
             raise BrokenTranscript(f"{exchange.url}: has round {found.round_no}, the plan {plan.rounds.n_rounds}")
+        if found.attempt > plan.rounds.max_attempts:
+            place = f"{exchange.url}: round {found.round_no}"
+            raise BrokenTranscript(f"{place} has attempt {found.attempt}, the plan allows {plan.rounds.max_attempts}")
         expected = {
             "sum": (found.round_no + 1, 1),
             "void": (found.round_no, found.attempt + 1),

@@ -439,6 +439,23 @@ def test_more_rounds_than_the_plan_has_are_refused(done: Federation):
     refusal(done, BrokenTranscript, "has round 3, the plan 2")
 
 
+def test_more_attempts_than_the_plan_allows_are_refused(done: Federation):
+    """No partner takes part in attempt 6 of 5, and no honest aggregator declares the fifth void."""
+    make_void(done, 2, "P02")
+    for attempt in range(2, 6):
+        for name in ALL:
+            ready = MessageName("ready", 2, 1, name)
+            say(done, replace(ready, attempt=attempt), body_of(done, ready), time=NOW)
+        digests = {name: digest_of(done, MessageName("ready", 2, attempt, name)) for name in ALL}
+        roster = at_round(ROSTER, 2, attempt)
+        say(done, roster, body_of(done, at_round(ROSTER, 2)) | {"members": digests}, time=NOW)
+        void = {"roster": digest_of(done, roster), "missing": ["P02"]}
+        say(done, at_round(VOID, 2, attempt), void, time=NOW)
+    assert outcomes(done)[-1] == (2, 5, "void")
+    say(done, MessageName("ready", 2, 6, "P01"), body_of(done, MessageName("ready", 2, 1, "P01")), time=NOW)
+    refusal(done, BrokenTranscript, "round 2 has attempt 6, the plan allows 5")
+
+
 @pytest.mark.parametrize("missing", [["P04"], ["P02", "P04"], [AGGREGATOR]])
 def test_a_void_for_want_of_a_stranger_is_refused(done: Federation, missing: list[str]):
     """Only who was called can be missing."""
