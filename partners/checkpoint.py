@@ -89,6 +89,18 @@ def checkpoint_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     return {name: array.shape for name, array in _read(path)[0].items()}
 
 
+def read_facts(path: Path) -> Mapping[str, Any]:
+    """The caller's facts alone, from the file's header; that they are unchanged only `load_checkpoint` proves.
+
+    Raises CheckpointDamaged.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return dict(_header(file.metadata(), path)["facts"])
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointDamaged(f"{path.name}: cannot be read as a checkpoint ({error})") from None
+
+
 def _arrays(checkpoint: Checkpoint) -> Arrays:
     arrays: Arrays = {}
     if checkpoint.trunk is not None:
@@ -134,12 +146,10 @@ def _sync(path: Path) -> None:
 def _read(path: Path) -> tuple[Arrays, dict[str, Any]]:
     try:
         with safe_open(path, framework="numpy") as file:
-            header = json.loads((file.metadata() or {}).get(_KEY, "null"))
+            header = _header(file.metadata(), path)
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 -- it is no mapping
     except (SafetensorError, ValueError) as error:
         raise CheckpointDamaged(f"{path.name}: cannot be read as a checkpoint ({error})") from None
-    if not isinstance(header, dict) or header.get("format") != _FORMAT:
-        raise CheckpointDamaged(f"{path.name}: found no header of format {_FORMAT}, expected a checkpoint of hocket")
     expected = header.pop("sha256", None)
     if _digest(arrays, header) != expected:
         raise CheckpointDamaged(f"{path.name}: the content differs from its SHA-256, expected the bytes once written")
@@ -147,6 +157,13 @@ def _read(path: Path) -> tuple[Arrays, dict[str, Any]]:
         if not np.isfinite(array).all():
             raise CheckpointDamaged(f"{path.name}: {name} holds values that are not finite")
     return arrays, header
+
+
+def _header(metadata: Mapping[str, str] | None, path: Path) -> dict[str, Any]:
+    header = json.loads((metadata or {}).get(_KEY, "null"))
+    if not isinstance(header, dict) or header.get("format") != _FORMAT:
+        raise CheckpointDamaged(f"{path.name}: found no header of format {_FORMAT}, expected a checkpoint of hocket")
+    return header
 
 
 def _checkpoint(arrays: Arrays, facts: Mapping[str, Any], layout: TrunkLayout, n_tasks: int | None) -> Checkpoint:

@@ -28,9 +28,12 @@ class RoundResult:
     n_compounds_seen: int  # compounds over all batches, repeats counted
 
 
-def round_seed(seed: int, round_no: int, attempt: int = 0) -> tuple[int, int, int]:
-    """Seed of one attempt at one round: distinct for each, the same for *local only* and *federated*."""
-    return (seed, round_no, attempt)
+def round_seed(seed: int, round_no: int, attempt: int = 0, revision: int = 1) -> tuple[int, ...]:
+    """Seed of one attempt at one round under one revision of the plan: distinct for each.
+
+    The same for *local only* and *federated* (first attempt, first plan).
+    """
+    return (seed, round_no, attempt) if revision == 1 else (seed, round_no, attempt, revision)
 
 
 def train_round(  # noqa: PLR0913 -- data, model, settings and chance: each is one thing and has its own owner

@@ -42,8 +42,9 @@ class AggregatorRun:
         self._tell = narrator
         self._clock = clock
         self._workers = workers
-        self._at = Position(1, 1)
+        self._at = Position(plan.first_round, 1)
         self._parameters = seal_parameters(plan.seal)
+        mail.home.remove_leftovers()
 
     def advance(self) -> bool:
         """Do the next step; False after the last round. Raises NotYet while partners are awaited."""

@@ -64,6 +64,7 @@ def audit(
     Raises secure.errors.SecureError, BrokenTranscript, Equivocation or ExchangeConflict, naming the first file or
     attempt that is not as it must be; ExchangeError where there is nothing to check.
     """
+    exchange = exchange.below(plan.folder)
     transcript = read_transcript(plan, exchange)
     group = _check_enrolment(transcript, plan, exchange)
     attempts = [
@@ -110,7 +111,7 @@ def _check_enrolment(transcript: Transcript, plan: Plan, exchange: Exchange) -> 
 
 def _check_order(attempts: Sequence[Attempt], plan: Plan, exchange: Exchange) -> None:
     """Rounds follow one another by a sum, attempts by a void, until the plan's last round."""
-    expected = (1, 1)
+    expected = (plan.first_round, 1)
     for found in attempts:
         if (found.round_no, found.attempt) != expected:
             raise BrokenTranscript(

@@ -48,6 +48,8 @@ def print_trail(trail: AuditTrail, plan: Plan, console: Console) -> None:
 
 def _header(trail: AuditTrail, plan: Plan) -> Iterator[str]:
     yield f"federation {plan.federation.name}, plan {plan.digest}"
+    if plan.continues:
+        yield f"revision {plan.revision} from round {plan.first_round} on, continues plan {plan.continues.plan}"
     for name, card in sorted(plan.cards.items(), key=lambda item: (item[1].role, item[0])):
         paired = f", paired {utc(trail.paired[name])}" if name in trail.paired else ""
         yield f"{card.role:10} {name}, card {card.fingerprint}{paired}"
@@ -128,5 +130,6 @@ def _verdict(trail: AuditTrail, plan: Plan) -> str:
     left = trail.n_sums - trail.n_recomputed
     skipped = f", {left} not recomputed" if left else ""
     warned = f", but see {len(trail.warnings)} warning(s)" if trail.warnings else ""
-    done = f"{trail.n_sums} of {plan.rounds.n_rounds} rounds done"
+    since = f" from round {plan.first_round} on" if plan.continues else ""
+    done = f"{trail.n_sums} of {plan.rounds.n_rounds - plan.first_round + 1} rounds{since} done"
     return f"{done}; {checked}{skipped}: everything is as it must be{warned}"

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from partners.settings import Training
 from pipeline.errors import ConfigError
+from secure.files import check_private
 
 
 class Schema(BaseModel):
@@ -75,12 +76,14 @@ def _describe(item: Any) -> str:  # noqa: ANN401 -- pydantic's ErrorDetails, a T
 def read_passphrase(path: Path | None) -> str | None:
     """First line of a passphrase file; None for None.
 
-    Raises ConfigError where it cannot be read or is empty.
+    Raises ConfigError where it cannot be read or is empty, secure.errors.BadKeyFile where others can read it.
     """
     if path is None:
         return None
     try:
-        passphrase = path.read_text(encoding="utf-8").split("\n")[0].rstrip("\r")
+        with path.open("rb") as file:
+            check_private(path, os.fstat(file.fileno()))
+            passphrase = file.read().decode().split("\n")[0].rstrip("\r")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: the passphrase file is not UTF-8 text") from error
     except OSError as error:

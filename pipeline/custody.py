@@ -5,11 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, cast
 
+import secure.keys
 from pipeline.configs import read_passphrase
 from pipeline.errors import ConfigError
 from pipeline.home import Home, MessageName, write_atomically
 from pipeline.mail import Outbox
 from pipeline.plan import Plan, read_plan
+from pipeline.revision import check_chain
 from secure.group import GroupSecret, deal_group_secret
 from secure.keys import KEY_FILE, PrivateKeys, load_private_keys
 from secure.parameters import seal_parameters
@@ -42,31 +44,52 @@ def deal(
 ) -> str:
     """Custodian: make the group secret and the signed deal in the home's outbox; again changes nothing.
 
-    structure_seed : that of an earlier federation, so that folds stay what they were; None draws a new one
-    Raises ConfigError where the keys are not the custodian's, secure.errors.WrongKey where they are not its card's.
+    structure_seed : that of an earlier federation, so that folds stay what they were; None draws a new one, or
+                     keeps the one of this home's earlier group secret where the plan is a revision
+    Raises ConfigError where the keys are not the custodian's, secure.errors.WrongKey where they are not its card's,
+    secure.errors.WrongPlan where a revision continues another plan than this home's.
     """
     plan = read_plan(plan_file)
-    home = Home(home_folder)
+    home = Home(home_folder, plan.folder)
     keys = load_private_keys(home.keys, read_passphrase(passphrase_file))
     if keys.name != plan.federation.custodian:
         raise ConfigError(f"{home.keys}: keys of {keys.name}, but the custodian is {plan.federation.custodian}")
     keys.expect_card(plan.cards[keys.name], str(home.keys))
     with home.alone():
-        secret = _group_secret(home, plan, structure_seed)
+        check_chain(plan, home)
+        secret = _group_secret(home, plan, keys, structure_seed)
         name = MessageName("deal", 0, 0, keys.name)
         if not home.outbox(name.manifest).exists():
             partners = [plan.cards[partner] for partner in plan.partner_names]
             payload = deal_group_secret(secret, plan.digest, keys.name, partners)
             write_atomically(home.outbox(name.payload), payload)
         Outbox(plan, keys, home, clock).sign(name, {"group": secret.digest()})
-    return f"group {secret.digest()[:16]} dealt to {', '.join(plan.partner_names)}; `hocket partner run` posts it"
+    dealt = f"group {secret.digest()[:16]} dealt to {', '.join(plan.partner_names)}"
+    kept = "; folds and fingerprint bits stay what they were" if plan.continues else ""
+    return f"{dealt}{kept}; `hocket partner run` posts it"
 
 
-def _group_secret(home: Home, plan: Plan, structure_seed: bytes | None) -> GroupSecret:
+def _group_secret(home: Home, plan: Plan, keys: PrivateKeys, structure_seed: bytes | None) -> GroupSecret:
+    """The group secret of this plan, made the first time; folds and bits stay those of an earlier one."""
     parameters = seal_parameters(plan.seal)
+    held = [at.group_secret for at in home.of_every_plan() if at.revision <= home.revision and at.group_secret.exists()]
+    seed = GroupSecret.load(held[-1], parameters, keys).structure_seed if held else structure_seed
+    if structure_seed not in (None, seed):
+        raise ConfigError(f"{held[-1]}: is there already, with another structure seed than the one given")
+    if plan.continues and seed is None:
+        error = ConfigError(f"{home.folder}: holds no earlier group secret, whose structure seed keeps the folds")
+        error.add_note("let a partner who holds it be the custodian of this revision, or give --structure-seed-file")
+        raise error
     if not home.group_secret.exists():
-        GroupSecret.generate(parameters, structure_seed).save(home.group_secret)
-    secret = GroupSecret.load(home.group_secret, parameters)
-    if structure_seed is not None and secret.structure_seed != structure_seed:
-        raise ConfigError(f"{home.group_secret}: is there already, with another structure seed than the one given")
-    return secret
+        GroupSecret.generate(parameters, seed).save(home.group_secret, keys)
+    return GroupSecret.load(home.group_secret, parameters, keys)
+
+
+def change_passphrase(home_folder: Path, old_file: Path | None, new_file: Path | None) -> str:
+    """Lock the private keys under another passphrase; without a new one they lie in the clear."""
+    if old_file is None and new_file is None:
+        raise ConfigError(f"{home_folder}: neither an old nor a new passphrase was given, so nothing changes")
+    home, old, new = Home(home_folder), read_passphrase(old_file), read_passphrase(new_file)
+    with home.alone():
+        keys = secure.keys.change_passphrase(home.keys, old, new)
+    return f"private keys of {keys.name}: " + ("locked under the new passphrase" if new else "have no passphrase now")

@@ -53,8 +53,8 @@ def obtain_group_secret(mail: Mail, parameters: SealParameters) -> GroupSecret:
             payload = mail.fetch_payload(name, manifest).read_bytes()
             secret = receive_group_secret(payload, mail.plan_digest, custodian, mail.keys, parameters)
             _check_group(secret, dealt, mail.exchange.where(name.payload))
-            secret.save(mail.home.group_secret)
-    secret = GroupSecret.load(mail.home.group_secret, parameters)
+            secret.save(mail.home.group_secret, mail.keys)
+    secret = GroupSecret.load(mail.home.group_secret, parameters, mail.keys)
     _check_group(secret, dealt, str(mail.home.group_secret))
     return secret
 
@@ -74,8 +74,8 @@ def _post_pairing(mail: Mail, group: GroupSecret) -> PairSeeds:
             error.add_note("restore it from a backup")
             raise error
         others = [name for name in mail.plan.partner_names if name != mail.me]
-        PairSeeds.generate(mail.me, others).save(mail.home.pair_seeds)
-    seeds = PairSeeds.load(mail.home.pair_seeds)
+        PairSeeds.generate(mail.me, others).save(mail.home.pair_seeds, mail.keys)
+    seeds = PairSeeds.load(mail.home.pair_seeds, mail.keys)
     if not payload_file.exists():
         cards = [mail.cards[other] for other in mail.plan.partner_names if other != mail.me]
         write_atomically(payload_file, seal_pair_seeds(seeds, mail.plan_digest, mail.me, cards))

@@ -25,6 +25,10 @@ class ConfigError(PipelineError):
     """A plan, a configuration file or a command line that cannot be used."""
 
 
+class OutOfStep(PipelineError):
+    """A home does not stand at the round from which a revision of the plan goes on."""
+
+
 class HomeInUse(PipelineError):
     """Another process works in this home at the moment."""
 

@@ -1,5 +1,6 @@
 """The exchange folder: the only place where members meet, on any storage that fsspec knows."""
 
+import copy
 import os
 import re
 import secrets
@@ -42,6 +43,14 @@ class Exchange:
             raise ExchangeError(f"{self.url}: not a place that fsspec can open: {error}") from error
         self._root = str(root).rstrip("/")
         self._local = isinstance(self._fs, LocalFileSystem)
+
+    def below(self, folder: str) -> "Exchange":
+        """A folder of this exchange as an exchange of its own; "" is this one."""
+        lower = copy.copy(self)
+        if folder:
+            lower.url = f"{self.url.rstrip('/')}/{folder}"
+            lower._root = f"{self._root}/{folder}"  # noqa: SLF001 -- its own twin
+        return lower
 
     def where(self, path: str) -> str:
         """The file as a person would name it."""

@@ -73,8 +73,14 @@ class MessageName:
 class Home:
     """Paths below one member's home folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, revision: str = "") -> None:
         self.folder = folder
+        self.revision = revision  # Plan.folder: messages, secrets and attempts of a revision of the plan lie apart
+
+    def of_every_plan(self) -> "list[Home]":
+        """This home under the first plan and under each revision that it has taken up, in order."""
+        revisions = sorted(path.name for path in self.folder.glob("revision-[0-9][0-9]"))
+        return [Home(self.folder, revision) for revision in ("", *revisions)]
 
     @property
     def keys(self) -> Path:
@@ -84,12 +90,12 @@ class Home:
     @property
     def group_secret(self) -> Path:
         """The group secret, partners only."""
-        return self.folder / "group.secret"
+        return self.folder / self.revision / "group.secret"
 
     @property
     def pair_seeds(self) -> Path:
         """The seeds this partner made for the others."""
-        return self.folder / "pair.seeds"
+        return self.folder / self.revision / "pair.seeds"
 
     @property
     def prepared(self) -> Path:
@@ -140,15 +146,28 @@ class Home:
 
     def attempt(self, round_no: int, attempt: int) -> Path:
         """What this member made in one attempt at a round."""
-        return self.round(round_no) / f"attempt-{attempt:02d}"
+        return self.round(round_no) / self.revision / f"attempt-{attempt:02d}"
 
     def inbox(self, path: str) -> Path:
         """Copy of a message of another member, verified before it got there."""
-        return self.folder / "inbox" / path
+        return self.folder / self.revision / "inbox" / path
 
     def outbox(self, path: str) -> Path:
         """A message of this member's own, as it was or will be posted."""
-        return self.folder / "outbox" / path
+        return self.folder / self.revision / "outbox" / path
+
+    def remove_payloads(self, round_no: int | None = None) -> None:
+        """Remove the sealed files of a round, or of all; what is still needed of them lies in the exchange."""
+        which = "round-*" if round_no is None else f"round-{round_no:04d}"
+        for box in (self.inbox(""), self.outbox("")):
+            for payload in box.glob(f"{which}/*/*.arrow"):
+                payload.unlink(missing_ok=True)
+
+    def remove_leftovers(self) -> None:
+        """Remove what was sealed under earlier plans: a revision starts its first round anew."""
+        for other in self.of_every_plan():
+            if other.revision < self.revision:
+                other.remove_payloads()
 
     def make(self) -> None:
         """Make the folder, for nobody but its owner: it will hold keys, labels and structures.

@@ -11,7 +11,7 @@ from pathlib import Path
 from pipeline.aggregator import AggregatorRun
 from pipeline.configs import AggregatorConfig, MemberConfig, PartnerConfig
 from pipeline.console import Narrator
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, OutOfStep
 from pipeline.home import Home, write_json
 from pipeline.opening import open_aggregator_mail, open_partner_mail
 from pipeline.plan import read_plan
@@ -65,17 +65,21 @@ def _tracker(config: MemberConfig, config_file: Path, role: str, narrator: Narra
 
 
 def _is_finished(config: MemberConfig, narrator: Narrator) -> bool:
-    """Whether this plan's last round and report are done, so that nothing heavy need be loaded."""
+    """Whether this plan's last round and report are done, so that nothing heavy need be loaded.
+
+    Raises OutOfStep where another plan's are: there is no round left to go on with.
+    """
     file = Home(config.home_folder).finished
     if not file.exists():
         return False
     try:
-        finished = bool(json.loads(file.read_text())["plan"] == read_plan(config.plan_file).digest)
+        ended = str(json.loads(file.read_text())["plan"])
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{file}: is damaged; remove it, and the run looks for itself what is left to do") from error
-    if finished:
-        narrator.say("the federation is finished, nothing is left to do")
-    return finished
+    if ended != (expected := read_plan(config.plan_file).digest):
+        raise OutOfStep(f"{file}: the federation ended here under plan {ended[:12]}..., not {expected[:12]}...")
+    narrator.say("the federation is finished, nothing is left to do")
+    return True
 
 
 def serve_ui(config_file: Path, port: int) -> None:

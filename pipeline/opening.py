@@ -35,7 +35,7 @@ def open_aggregator_mail(config: AggregatorConfig, clock: Callable[[], float] = 
 
 
 def _open(config: MemberConfig, plan: Plan, clock: Callable[[], float]) -> Mail:
-    home = Home(config.home_folder)
+    home = Home(config.home_folder, plan.folder)
     keys = load_private_keys(home.keys, config.passphrase())
     keys.expect_card(plan.cards[config.name], str(home.keys))
-    return Mail(plan, keys, home, open_exchange(config.exchange_url), clock)
+    return Mail(plan, keys, home, open_exchange(config.exchange_url).below(plan.folder), clock)

@@ -16,6 +16,7 @@ from pipeline.mail import Mail
 from pipeline.preparation import preparation_digest, prepared_matrices, training_set
 from pipeline.records import Record, write_record
 from pipeline.reporting import build_report, report_file, write_report
+from pipeline.revision import check_place, check_preparation
 from pipeline.rounds import Own, Rounds
 from pipeline.state import RoundStart
 from secure.parameters import seal_parameters
@@ -28,6 +29,8 @@ class PartnerRun:
         self, config: PartnerConfig, mail: Mail, narrator: Narrator, clock: Callable[[], float] = time.time
     ) -> None:
         self._config = config
+        check_place(mail.plan, mail.home)
+        mail.home.remove_leftovers()
         self._mail = mail
         self._tell = narrator
         self._clock = clock
@@ -55,13 +58,10 @@ class PartnerRun:
     def _prepare(self, enrolment: Enrolment) -> Rounds:
         started = time.monotonic()
         plan, config = self._mail.plan, self._config
+        preparation = preparation_digest(plan, enrolment.group)
+        check_preparation(self.home, preparation)
         self._matrices = prepared_matrices(config, plan, enrolment.group, self._tell)
-        own = Own(
-            training_set(self._matrices, plan),
-            config.training,
-            preparation_digest(plan, enrolment.group),
-            config.n_workers,
-        )
+        own = Own(training_set(self._matrices, plan), config.training, preparation, config.n_workers)
         metrics = {
             "seconds_prepare": time.monotonic() - started,
             "n_compounds": own.training_set.n_compounds,

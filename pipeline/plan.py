@@ -37,6 +37,14 @@ class Rounds(Schema):
     max_attempts: int = Field(default=5, ge=1, le=99)  # at a round; each void may give away more of an update
 
 
+class Continues(Schema):
+    """Of a revision: where it takes up an earlier plan."""
+
+    plan: str = Field(pattern=r"^[0-9a-f]{64}$")  # digest of the plan under which the rounds before were done
+    revision: int = Field(ge=2, le=99)  # the first plan is 1
+    round: int = Field(ge=1, le=9999)  # the first round under this plan
+
+
 class CardTable(Schema):
     """A member's card as it stands in the plan."""
 
@@ -52,6 +60,7 @@ class Plan(Schema):
 
     format: Literal[1]
     federation: Federation
+    continues: Continues | None = None
     rounds: Rounds
     preparation: Preparation = Preparation()
     trunk: TrunkSettings = TrunkSettings()
@@ -68,6 +77,8 @@ class Plan(Schema):
         if len(aggregators) != 1:
             raise ValueError(f"a plan has exactly one aggregator card, found {len(aggregators)}")
         self._check_partners()
+        if self.first_round > self.rounds.n_rounds:
+            raise ValueError(f"continues.round is {self.first_round}, but rounds.n_rounds is {self.rounds.n_rounds}")
         try:
             seal_parameters(self.seal)
         except ParameterMismatch as error:  # a sum could fail to decrypt
@@ -88,7 +99,23 @@ class Plan(Schema):
     @property
     def digest(self) -> str:
         """SHA-256, hex, of the canonical JSON of all settings and cards, defaults included."""
-        return digest(canonical_json(self.model_dump(mode="json")))
+        without = None if self.continues else {"continues"}
+        return digest(canonical_json(self.model_dump(mode="json", exclude=without)))
+
+    @property
+    def revision(self) -> int:
+        """1 for the first plan of a federation."""
+        return self.continues.revision if self.continues else 1
+
+    @property
+    def first_round(self) -> int:
+        """The first round under this plan."""
+        return self.continues.round if self.continues else 1
+
+    @property
+    def folder(self) -> str:
+        """Folder of this plan's messages and secrets, in the exchange and in a home; none for the first plan."""
+        return f"revision-{self.revision:02d}" if self.continues else ""
 
     @property
     def partner_names(self) -> list[str]:

@@ -20,10 +20,9 @@ from pipeline.attempt import Attempt
 from pipeline.console import Narrator
 from pipeline.enrolment import Enrolment
 from pipeline.errors import ConfigError, NotYet
-from pipeline.home import MessageName
 from pipeline.mail import Mail, names
 from pipeline.records import Record, write_record
-from pipeline.state import Leftover, RoundStart, Trained
+from pipeline.state import Leftover, RoundStart, Trained, Under
 from secure.fixed_point import next_bounds
 from secure.messages import Manifest
 from secure.open_sum import open_sum
@@ -102,8 +101,8 @@ class Rounds:
 
     @property
     def _seed(self) -> tuple[int, ...]:
-        """All chance of this attempt; a later attempt at the round is trained with fresh chance."""
-        return round_seed(self._own.training.seed, self._round_no - 1, self._attempt - 1)
+        """All chance of this attempt; a later attempt, or revision of the plan, is trained with fresh chance."""
+        return round_seed(self._own.training.seed, self._round_no - 1, self._attempt - 1, self.plan.revision)
 
     @property
     def _trained_file(self) -> Path:
@@ -265,7 +264,8 @@ class Rounds:
             leftover = Leftover.read(self._needed(self._leftover_file), self._layout)
             private, residual = trained.private, leftover.residual
             self._seconds |= {"loss_train": trained.loss, "clipped_share": leftover.clipped_share}
-        return RoundStart(trunk, server, bounds, private, residual)
+        under = Under(self.mail.plan_digest, self._own.preparation_digest)
+        return RoundStart(trunk, server, bounds, private, residual, under)
 
     def _record(self, mean: NDArray[np.float32], roster: Roster, following: RoundStart) -> None:
         metrics = dict(self._seconds)
@@ -316,9 +316,7 @@ class Rounds:
         """What a kill between a round's commit and its tidying left behind: the update in the clear, above all."""
         for round_no in range(1, self._round_no):
             self.home.remove_round(round_no)
-            for box in (self.home.inbox, self.home.outbox):
-                for payload in box(MessageName("", round_no, 0, "").folder).parent.glob("*/*.arrow"):
-                    payload.unlink(missing_ok=True)
+            self.home.remove_payloads(round_no)
 
     def _forget_attempt(self) -> None:
         for file in (self._trained_file, self._leftover_file, self._trained_file.with_name("update.unposted")):

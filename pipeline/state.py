@@ -1,13 +1,15 @@
 """What a partner keeps of a round: the state at its start, and what it trained in the current attempt."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from partners.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from partners.checkpoint import Checkpoint, load_checkpoint, read_facts, save_checkpoint
+from partners.errors import CheckpointDamaged
 from partners.server_step import ServerState, initial_server_state
 from partners.state import PartnerState
 from partners.trunk import TrunkLayout, initial_trunk
@@ -15,6 +17,19 @@ from pipeline.plan import Plan
 from secure.fixed_point import first_bounds
 
 _RESIDUAL, _CHANGE = "residual", "change"
+
+
+@dataclass(frozen=True, slots=True)
+class Under:
+    """What a member went by when it opened a sum."""
+
+    plan: str  # digest
+    preparation: str  # digest of preparation settings and structure seed
+
+
+def read_under(path: Path) -> Under:
+    """What the start of a round was made under, without reading the arrays; raises CheckpointDamaged."""
+    return _under(read_facts(path), path)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,6 +41,7 @@ class RoundStart:
     bounds: NDArray[np.float64]  # (n_tensors,) largest change a parameter of the tensor may have in this round
     private: PartnerState | None  # heads and optimiser; None before the first own training
     residual: NDArray[np.float32] | None  # (n_params,) what rounding and clipping left over, carried on
+    under: Under | None = None  # of the sum that made it; None before the first
 
     @classmethod
     def first(cls, plan: Plan) -> Self:
@@ -42,7 +58,7 @@ class RoundStart:
     def write(self, path: Path) -> None:
         """Write atomically."""
         vectors = {} if self.residual is None else {_RESIDUAL: self.residual}
-        facts = {"bounds": self.bounds.tolist()}
+        facts = {"bounds": self.bounds.tolist(), "under": asdict(self.under) if self.under else None}
         _save(path, Checkpoint(self.trunk, self.private, self.server, facts=facts, vectors=vectors))
 
     @classmethod
@@ -55,6 +71,7 @@ class RoundStart:
             bounds=np.array(found.facts["bounds"], dtype=np.float64),
             private=found.partner,
             residual=found.vectors.get(_RESIDUAL),
+            under=_under(found.facts, path),
         )
 
 
@@ -97,6 +114,13 @@ class Leftover:
         """Read what `write` wrote; raises partners.errors.CheckpointDamaged or CheckpointMismatch."""
         found = load_checkpoint(path, layout)
         return cls(found.vectors[_RESIDUAL], float(found.facts["clipped_share"]))
+
+
+def _under(facts: Mapping[str, Any], path: Path) -> Under:
+    try:
+        return Under(**facts["under"])
+    except (KeyError, TypeError):
+        raise CheckpointDamaged(f"{path}: does not say under which plan it was made") from None
 
 
 def _save(path: Path, checkpoint: Checkpoint) -> None:

@@ -28,6 +28,7 @@ QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_LOG
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}  # unless the user sets them
 _LONGEST_WAIT_S = 60.0  # for the tracking process at the end of a run
 _LAST_STEP = "hocket.last_step"
+_PLAN = "hocket.plan"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,8 @@ class Tracker:
 def sync(member: Member, client: "MlflowClient") -> None:
     """Bring the member's MLflow run up to its records and artifacts."""
     run = _find_run(member, client) or _start_run(member, client)
+    if run.data.tags.get(_PLAN) != member.plan.digest:
+        _take_up(member, client, run.info.run_id)
     if run.info.status == "FINISHED":
         write_json(member.home.tracked, {"run": run.info.run_id})
         return
@@ -156,13 +159,16 @@ def _experiment(member: Member, client: "MlflowClient") -> str:
 
 
 def _find_run(member: Member, client: "MlflowClient") -> "Run | None":
-    query = f"tags.`hocket.member` = '{member.config.name}' and tags.`hocket.plan` = '{member.plan.digest}'"
+    """The member's run under this plan; a revision goes on with the latest run of the federation."""
+    query = f"tags.`hocket.member` = '{member.config.name}'"
+    if not member.plan.continues:
+        query += f" and tags.`{_PLAN}` = '{member.plan.digest}'"
     runs = client.search_runs([_experiment(member, client)], filter_string=query, max_results=1)
     return runs[0] if runs else None
 
 
 def _start_run(member: Member, client: "MlflowClient") -> "Run":
-    tags = {"hocket.member": member.config.name, "hocket.role": member.role, "hocket.plan": member.plan.digest}
+    tags = {"hocket.member": member.config.name, "hocket.role": member.role, _PLAN: member.plan.digest}
     run = client.create_run(_experiment(member, client), run_name=member.config.name, tags=tags)
     rounds = member.plan.rounds
     for key, value in (("n_rounds", rounds.n_rounds), ("local_steps", rounds.local_steps)):
@@ -170,6 +176,12 @@ def _start_run(member: Member, client: "MlflowClient") -> "Run":
     client.log_artifact(run.info.run_id, str(member.config.plan_file), "settings")
     client.log_artifact(run.info.run_id, str(member.config_file), "settings")
     return run
+
+
+def _take_up(member: Member, client: "MlflowClient", run_id: str) -> None:
+    """Say in the run that a revision of the plan goes on with it."""
+    client.log_artifact(run_id, str(member.config.plan_file), f"settings/{member.plan.folder}")
+    client.set_tag(run_id, _PLAN, member.plan.digest)
 
 
 def _log_record(client: "MlflowClient", run_id: str, record: Record) -> None:

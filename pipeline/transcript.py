@@ -16,6 +16,7 @@ _PATH = re.compile(
     r"(?:enrol|round-(?P<round>\d{4})/attempt-(?P<attempt>\d{2,}))/(?P<kind>[a-z]+)\.(?P<sender>[\w-]+)\.(?P<suffix>\w+)",
     re.ASCII,
 )
+_REVISION = re.compile(r"revision-\d{2}/", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,8 @@ def read_transcript(plan: Plan, exchange: Exchange) -> Transcript:
 
     Raises secure.errors.SecureError or ExchangeConflict, naming the file; ExchangeError where there is no message.
     """
-    names = {_message_of(path, exchange): path for path in exchange.list_files()}
+    paths = [path for path in exchange.list_files() if not _REVISION.match(path)]  # each plan has its own transcript
+    names = {_message_of(path, exchange): path for path in paths}
     if not names:
         raise ExchangeError(f"{exchange.url}: holds no message of a federation, is this the right place?")
     cards, plan_digest = plan.cards, plan.digest

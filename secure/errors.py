@@ -13,7 +13,7 @@ class NotCanonical(SecureError):
 
 
 class BadKeyFile(SecureError):
-    """A file with secrets is damaged, has the wrong mode, or is not such a file; who owns it is not checked."""
+    """A file with secrets is damaged, has the wrong mode or owner, or is not such a file."""
 
 
 class KeyFileExists(SecureError):
@@ -25,7 +25,7 @@ class WrongPassphrase(SecureError):
 
 
 class WrongKey(SecureError):
-    """The key does not belong to the card, or the group secret to the digest."""
+    """The key does not belong to the card, the group secret to the digest, or the file to the keys."""
 
 
 class BadCard(SecureError):

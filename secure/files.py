@@ -30,6 +30,7 @@ def atomic_file(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
 
 def write_secret(path: Path, secret: bytes) -> None:
     """Write a file of mode 0600 that did not exist; raises KeyFileExists instead of overwriting."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = _temporary(path)
     try:
         with _create(temporary, 0o600) as file:
@@ -46,13 +47,14 @@ def write_secret(path: Path, secret: bytes) -> None:
 
 
 def read_secret(path: Path) -> bytes:
-    """Read a file of mode 0600; raises BadKeyFile if others could read it, or if it is no plain small file."""
+    """Read a file of mode 0600; raises BadKeyFile if others could read or own it, or if it is no plain small file."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe must not make us wait
     except OSError as error:
         raise BadKeyFile(f"{path}: cannot be opened ({error.strerror}), expected a file with secrets") from error
     try:
-        _check_private(path, os.fstat(descriptor))
+        _check_plain(path, os.fstat(descriptor))
+        check_private(path, os.fstat(descriptor))
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             return file.read()
     finally:
@@ -67,14 +69,20 @@ def make_private_folder(folder: Path) -> None:
         raise BadKeyFile(f"{folder}: has mode {found:04o}, expected 0700: others can replace files in it")
 
 
-def _check_private(path: Path, status: os.stat_result) -> None:
-    if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_SECRET_BYTES:
-        raise BadKeyFile(f"{path}: not a plain file of at most {MAX_SECRET_BYTES} bytes")
+def check_private(path: Path, status: os.stat_result) -> None:
+    """Raise BadKeyFile for an open file that belongs to someone else, or that group or others can touch."""
+    if status.st_uid != os.geteuid():
+        raise BadKeyFile(f"{path}: belongs to user {status.st_uid}, expected {os.geteuid()}, who runs this")
     if status.st_mode & _GROUP_AND_OTHERS:
         found = stat.S_IMODE(status.st_mode)
         refused = BadKeyFile(f"{path}: has mode {found:04o}, expected 0600: group or others can read it")
-        refused.add_note(f"chmod 600 {path}  -- and make new keys if somebody may have read them")
+        refused.add_note(f"chmod 600 {path}  -- and think of it as lost if somebody may have read it")
         raise refused
+
+
+def _check_plain(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_SECRET_BYTES:
+        raise BadKeyFile(f"{path}: not a plain file of at most {MAX_SECRET_BYTES} bytes")
 
 
 def _temporary(path: Path) -> Path:

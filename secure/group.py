@@ -15,6 +15,7 @@ from secure.keys import Card, PrivateKeys
 from secure.parameters import SealParameters
 
 MAGIC = b"hocket group secret 1\n"
+WHAT = "group secret"
 DEAL = "hocket.deal"
 _RING = 32
 
@@ -88,14 +89,14 @@ class GroupSecret:
         """Public name of this secret: a hash that tells nothing about it."""
         return digest(b"hocket/group/v1\0" + self.to_bytes())
 
-    def save(self, path: Path) -> None:
-        """Write a new file of mode 0600; raises KeyFileExists."""
-        write_secret(path, self.to_bytes())
+    def save(self, path: Path, keys: PrivateKeys) -> None:
+        """Write a new file of mode 0600, locked with a member's keys; raises KeyFileExists."""
+        write_secret(path, keys.lock(self.to_bytes(), WHAT))
 
     @classmethod
-    def load(cls, path: Path, parameters: SealParameters) -> Self:
-        """Read what save wrote; raises BadKeyFile or ParameterMismatch."""
-        return cls.from_bytes(read_secret(path), parameters, str(path))
+    def load(cls, path: Path, parameters: SealParameters, keys: PrivateKeys) -> Self:
+        """Read what save wrote; raises BadKeyFile, WrongKey or ParameterMismatch."""
+        return cls.from_bytes(keys.unlock(read_secret(path), WHAT, str(path)), parameters, str(path))
 
     def __repr__(self) -> str:
         return "GroupSecret(hidden)"

@@ -6,12 +6,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from secure import locked, pairing
+from secure import group, locked, pairing
 from secure.container import ChunkReader, Header, read_chunks
 from secure.encoding import parse_document
 from secure.envelopes import MAX_BYTES, parse_envelopes
 from secure.errors import BadKeyFile, ParameterMismatch, SecureError, UnknownFile
-from secure.group import MAGIC
 from secure.keys import parse_card
 from secure.messages import FORMAT, manifest_digest, parse_manifest, utc
 from secure.parameters import SealParameters, SealSettings, seal_parameters
@@ -38,8 +37,6 @@ def inspect_file(path: Path) -> dict[str, object]:
 def _describe(path: Path, start: bytes) -> dict[str, object]:
     if start.startswith(_ARROW):
         return _sealed(path)
-    if start.startswith(MAGIC):
-        return {"what": "group secret", "content": _HIDDEN}
     if start.startswith(b"{"):
         return _json(start, path.name)
     try:
@@ -73,9 +70,10 @@ def _json(data: bytes, where: str) -> dict[str, object]:
         name, role = locked.describe(document, where)
         is_locked = document["lock"] is not None
         return {"what": "private keys", "name": name, "role": role, "passphrase": is_locked, "content": _HIDDEN}
-    if found == pairing.FORMAT:
-        seeds = pairing.PairSeeds.from_bytes(data, where)
-        return {"what": "pair seeds", "name": seeds.me, "others": list(seeds.others), "content": _HIDDEN}
+    if found == locked.FORMAT_OF_OTHERS:
+        what = parse_document(data, locked.KEYS_OF_OTHERS, where, BadKeyFile)["what"]
+        if what in (group.WHAT, pairing.WHAT):
+            return {"what": what, "locked": "with its member's private keys", "content": _HIDDEN}
     raise _unknown(where)
 
 

@@ -13,10 +13,11 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey, MLKEM768X25519PublicKey
 
 from secure.canonical import canonical_json, digest
+from secure.derive import derive_key
 from secure.encoding import expect_keys, from_base64, is_name, to_base64
 from secure.errors import BadCard, BadKeyFile, BadSignature, WrongKey
-from secure.files import make_private_folder, read_secret, write_secret
-from secure.locked import lock, unlock
+from secure.files import atomic_file, make_private_folder, read_secret, write_secret
+from secure.locked import lock, lock_with_key, unlock, unlock_with_key
 
 Role = Literal["partner", "aggregator"]
 
@@ -164,13 +165,27 @@ class PrivateKeys:
 
         With a passphrase the file is encrypted (scrypt, AES-256-GCM). Raises KeyFileExists, never overwrites.
         """
+        make_private_folder(folder)
+        path = folder / KEY_FILE
+        write_secret(path, lock(self._secret(), self.name, self.role, passphrase))
+        return path
+
+    def lock(self, secret: bytes, what: str) -> bytes:
+        """Bytes of a file that only these keys unlock; `what` says which secret it is."""
+        return lock_with_key(secret, what, self._file_key())
+
+    def unlock(self, data: bytes, what: str, where: str) -> bytes:
+        """Inverse of lock; raises BadKeyFile or WrongKey."""
+        return unlock_with_key(data, what, self._file_key(), where)
+
+    def _file_key(self) -> bytes:
+        return derive_key(self._secret(), "hocket/home/v1", {"name": self.name})
+
+    def _secret(self) -> bytes:
         secret = self._signing.private_bytes_raw()
         if self._mlkem and self._x25519:
             secret += self._mlkem.private_bytes_raw() + self._x25519.private_bytes_raw()
-        make_private_folder(folder)
-        path = folder / KEY_FILE
-        write_secret(path, lock(secret, self.name, self.role, passphrase))
-        return path
+        return secret
 
     def __repr__(self) -> str:
         return f"PrivateKeys({self.name}, {self.role}, hidden)"
@@ -189,6 +204,17 @@ def load_private_keys(folder: Path, passphrase: str | None = None, card: Card | 
     keys = PrivateKeys(name, "partner" if role == "partner" else "aggregator", secret)
     if card is not None:
         keys.expect_card(card, str(path))
+    return keys
+
+
+def change_passphrase(folder: Path, old: str | None, new: str | None) -> PrivateKeys:
+    """Write private.key anew under another passphrase (None: in the clear) in the place of the old file.
+
+    Raises what load_private_keys raises, before anything is touched.
+    """
+    keys = load_private_keys(folder, old)
+    with atomic_file(folder / KEY_FILE, 0o600) as file:
+        file.write(lock(keys._secret(), keys.name, keys.role, new))  # noqa: SLF001 -- of this module
     return keys
 
 

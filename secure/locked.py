@@ -1,4 +1,7 @@
-"""The file of a member's private keys, in the clear (mode 0600) or under a passphrase (scrypt, AES-256-GCM)."""
+"""Files with secrets, under AES-256-GCM: the private keys by a passphrase (scrypt), all others by the private keys.
+
+Private keys without a passphrase lie in the clear, and with them all others do: mode 0600 is what protects them then.
+"""
 
 import os
 
@@ -8,10 +11,12 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from secure.canonical import canonical_json
 from secure.encoding import expect_keys, from_base64, is_name, parse_document, to_base64
-from secure.errors import BadKeyFile, WrongPassphrase
+from secure.errors import BadKeyFile, WrongKey, WrongPassphrase
 
 FORMAT = "hocket.private-keys"
 KEYS = {"format", "version", "name", "role", "lock", "secret"}
+FORMAT_OF_OTHERS = "hocket.locked"
+KEYS_OF_OTHERS = {"format", "version", "what", "nonce", "secret"}
 _LOG2_N, _R, _P = 16, 8, 1  # scrypt: 64 MiB; fixed, so that a file cannot ask for more
 _SALT, _NONCE = 16, 12
 
@@ -57,6 +62,29 @@ def describe(document: dict[str, object], where: str) -> tuple[str, str]:
     if not is_name(name) or role not in ("partner", "aggregator"):
         raise BadKeyFile(f"{where}: name or role is not as expected")
     return str(name), str(role)
+
+
+def lock_with_key(secret: bytes, what: str, key: bytes) -> bytes:
+    """Bytes of the file of another secret; `what` says which and is bound."""
+    nonce = os.urandom(_NONCE)
+    document: dict[str, object] = {"format": FORMAT_OF_OTHERS, "version": 1, "what": what, "nonce": to_base64(nonce)}
+    sealed = AESGCM(key).encrypt(nonce, secret, canonical_json(document))
+    return canonical_json(document | {"secret": to_base64(sealed)})
+
+
+def unlock_with_key(data: bytes, what: str, key: bytes, where: str) -> bytes:
+    """Inverse of lock_with_key; raises BadKeyFile, or WrongKey for another member's file or a damaged one."""
+    document = parse_document(data, KEYS_OF_OTHERS, where, BadKeyFile)
+    if (document["format"], document["version"], document["what"]) != (FORMAT_OF_OTHERS, 1, what):
+        raise BadKeyFile(f"{where}: not a file of the {what}, version 1")
+    sealed = from_base64(document.pop("secret"), None, f"{where}: secret", BadKeyFile)
+    nonce = from_base64(document["nonce"], _NONCE, f"{where}: nonce", BadKeyFile)
+    try:
+        return AESGCM(key).decrypt(nonce, sealed, canonical_json(document))
+    except InvalidTag as error:
+        refused = WrongKey(f"{where}: locked with other private keys than this home's, or damaged")
+        refused.add_note("a secret opens only with the private keys that the home had when it came")
+        raise refused from error
 
 
 def _kdf_name() -> str:

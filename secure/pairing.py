@@ -14,6 +14,7 @@ from secure.files import read_secret, write_secret
 from secure.keys import Card, PrivateKeys
 
 FORMAT = "hocket.pair-seeds"
+WHAT = "pair seeds"
 PAIRING = "hocket.pairing"
 
 
@@ -66,14 +67,14 @@ class PairSeeds:
             },
         )
 
-    def save(self, path: Path) -> None:
-        """Write a new file of mode 0600; raises KeyFileExists."""
-        write_secret(path, self.to_bytes())
+    def save(self, path: Path, keys: PrivateKeys) -> None:
+        """Write a new file of mode 0600, locked with a member's keys; raises KeyFileExists."""
+        write_secret(path, keys.lock(self.to_bytes(), WHAT))
 
     @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read what save wrote; raises BadKeyFile."""
-        return cls.from_bytes(read_secret(path), str(path))
+    def load(cls, path: Path, keys: PrivateKeys) -> Self:
+        """Read what save wrote; raises BadKeyFile or WrongKey."""
+        return cls.from_bytes(keys.unlock(read_secret(path), WHAT, str(path)), str(path))
 
     def __repr__(self) -> str:
         return f"PairSeeds({self.me}, hidden)"

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pipeline.errors import NotYet
 from pipeline.home import Home, MessageName
 from pipeline.opening import open_aggregator_mail, open_partner_mail
 from pipeline.partner import PartnerRun
+from pipeline.plan import read_plan
 from pipeline.waiting import Machine
 from tests.pipeline.tables import write_tables
 
@@ -100,6 +102,30 @@ class Federation:
         seed = hashlib.sha256(b"small federation").digest()
         deal(self.plan_file, self.home("P01").folder, None, structure_seed=seed)
 
+    def revise(self, round_no: int, *, revision: int = 2, n_rounds: int = 4, custodian: str = "P01") -> None:
+        """Let all go on under a revision of the plan, with the cards now in the homes; nothing is dealt yet."""
+        before = read_plan(self.plan_file)
+        settings = self.plan_file.read_text().split("[[card]]")[0].split("[continues]")[0]
+        settings = re.sub(r"n_rounds = \d+", f"n_rounds = {n_rounds}", settings)
+        settings = re.sub(r"custodian = .*", f'custodian = "{custodian}"', settings)
+        settings += f'[continues]\nplan = "{before.digest}"\nrevision = {revision}\nround = {round_no}\n'
+        cards = [(self.home(name).keys / "card.toml").read_text() for name in (*self.partners, AGGREGATOR)]
+        self.use_plan(self.folder / f"plan-{revision}.toml")
+        self.plan_file.write_text(settings + "\n".join(f"[[card]]\n{card}" for card in cards))
+
+    def use_plan(self, plan_file: Path) -> None:
+        """Point every configuration to a plan."""
+        self.plan_file = plan_file
+        for name in (*self.partners, AGGREGATOR):
+            config = re.sub(r"plan = .*", f'plan = "../{plan_file.name}"', self.config(name).read_text())
+            self.config(name).write_text(config)
+
+    def renew_keys(self, name: str) -> None:
+        """A partner that lost its keys makes new ones."""
+        keys = self.home(name).keys
+        keys.rename(keys.with_name(f"keys-lost-{len(list(keys.parent.glob('keys*')))}"))
+        new_keys(name, "partner", keys.parent, None)
+
     def home(self, name: str) -> Home:
         """A member's home."""
         return Home(self.folder / name / "home")
@@ -169,6 +195,14 @@ def run_all(machines: dict[str, Machine]) -> None:
         if all(state == "done" for state in states.values()):
             return
         assert "on" in states.values() or _moved(machines), f"nobody can go on: {states}"
+
+
+def run_to(federation: Federation, round_no: int) -> None:
+    """Drive all members until every partner stands at the start of a round, and no further."""
+    machines = federation.members()
+    while late := [name for name in federation.partners if round_no not in federation.home(name).rounds_started()]:
+        states = {step(machines[name]) for name in (*late, AGGREGATOR)}
+        assert states != {"done"}
 
 
 def _moved(machines: dict[str, Machine]) -> bool:

@@ -224,8 +224,9 @@ def test_key_new_prints_the_card(tmp_path: Path, role: str):
     """A genuine card on stdout, the same in the home; the private file for its owner only."""
     home = tmp_path / "home"
     done = hocket("key", "new", "acme", "--home", home, "--role", role)
-    assert (done.exit_code, done.stderr) == (ExitCode.DONE, "")
     card = parse_card(done.stdout, "stdout")
+    assert done.exit_code == ExitCode.DONE
+    assert done.stderr == f"fingerprint, to be told to the others by telephone: {card.fingerprint}\n"
     assert (card.name, card.role) == ("acme", role)
     assert (card.agreement is None) == (role == "aggregator")
     assert (home / "keys" / "card.toml").read_text() == done.stdout
@@ -257,6 +258,7 @@ def test_key_new_refuses_names_that_are_no_names(tmp_path: Path, name: str):
 def test_a_passphrase_locks_the_keys(tmp_path: Path):
     """The right one opens, another or none is refused, and no file holds it."""
     secret = tmp_path / "secret"
+    secret.touch(0o600)
     secret.write_text("correct horse\r\nsecond line")
     assert hocket("key", "new", "acme", "--home", tmp_path, "--passphrase-file", secret).exit_code == ExitCode.DONE
     assert load_private_keys(tmp_path / "keys", "correct horse").name == "acme"
@@ -268,6 +270,7 @@ def test_a_passphrase_locks_the_keys(tmp_path: Path):
 
 def test_an_empty_passphrase_makes_no_keys(tmp_path: Path):
     """An empty file is a mistake, not a wish for unlocked keys."""
+    (tmp_path / "secret").touch(0o600)
     (tmp_path / "secret").write_text("")
     message = refused(
         ExitCode.CONFIGURATION, "key", "new", "acme", "--home", tmp_path, "--passphrase-file", tmp_path / "secret"
@@ -314,6 +317,7 @@ def test_a_structure_seed_has_32_bytes(fresh: Federation, tmp_path: Path, size: 
     home = fresh.home("P01")
     home.group_secret.unlink()
     shutil.rmtree(home.outbox(""))
+    (tmp_path / "seed").touch(0o600)
     (tmp_path / "seed").write_bytes(b"s" * size)
     done = hocket("key", "deal", fresh.plan_file, "--home", home.folder, "--structure-seed-file", tmp_path / "seed")
     assert done.exit_code in (ExitCode.CONFIGURATION, ExitCode.SECURITY)
@@ -407,6 +411,7 @@ def test_a_real_aggregator_waits_with_code_6(fresh: Federation):
 
 def test_a_wrong_passphrase_ends_with_code_4(fresh: Federation, tmp_path: Path):
     """Unlocked keys with a passphrase are refused too: one of the two is not what its owner thinks."""
+    (tmp_path / "secret").touch(0o600)
     (tmp_path / "secret").write_text("superfluous")
     config = fresh.config("P02")
     config.write_text(f'passphrase_file = "{tmp_path}/secret"\n{config.read_text()}')

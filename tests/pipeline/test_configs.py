@@ -3,6 +3,7 @@
 import math
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.configs import AggregatorConfig, MemberConfig, PartnerConfig, check_table, read_passphrase
 from pipeline.errors import ConfigError, ExitCode
+from secure.errors import BadKeyFile
 
 COMMON = """\
 name = "P01"
@@ -216,6 +218,7 @@ def test_a_folder_is_refused(tmp_path: Path):
 def test_the_first_line_is_the_passphrase(tmp_path: Path, content: bytes, passphrase: str):
     """Whichever editor wrote the line's end."""
     (tmp_path / "acme").mkdir()
+    (tmp_path / "acme" / "secret").touch(0o600)
     (tmp_path / "acme" / "secret").write_bytes(content)
     assert read(tmp_path, 'passphrase_file = "secret"\n' + PARTNER).passphrase() == passphrase
 
@@ -223,6 +226,7 @@ def test_the_first_line_is_the_passphrase(tmp_path: Path, content: bytes, passph
 @pytest.mark.parametrize("content", [b"", b"\n", b"\r\n", b"\nbelow\n"])
 def test_an_empty_passphrase_is_refused(tmp_path: Path, content: bytes):
     """An empty line must not mean: no passphrase."""
+    (tmp_path / "secret").touch(0o600)
     (tmp_path / "secret").write_bytes(content)
     with pytest.raises(ConfigError, match=r"secret: the passphrase file's first line is empty"):
         read_passphrase(tmp_path / "secret")
@@ -236,10 +240,29 @@ def test_a_missing_passphrase_file_is_refused(tmp_path: Path):
 
 def test_a_binary_passphrase_file_is_refused_without_showing_it(tmp_path: Path):
     """The content of a file with a secret is in no message."""
+    (tmp_path / "secret").touch(0o600)
     (tmp_path / "secret").write_bytes(b"hunter2\xff\xfe")
     with pytest.raises(ConfigError, match="not UTF-8") as caught:
         read_passphrase(tmp_path / "secret")
     assert "hunter" not in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o666])
+def test_a_passphrase_that_others_can_read_is_refused(tmp_path: Path, mode: int):
+    """It protects nothing then."""
+    (tmp_path / "secret").write_text("correct horse")
+    (tmp_path / "secret").chmod(mode)
+    with pytest.raises(BadKeyFile, match=f"secret: has mode {mode:04o}, expected 0600") as caught:
+        read_passphrase(tmp_path / "secret")
+    assert f"chmod 600 {tmp_path}/secret" in caught.value.__notes__[0]
+
+
+def test_a_passphrase_may_come_through_a_pipe(tmp_path: Path):
+    """As from `--passphrase-file <(pass show hocket)`, so that it lies in no file."""
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    with ThreadPoolExecutor() as pool:
+        pool.submit((tmp_path / "pipe").write_text, "correct horse\n")
+        assert read_passphrase(tmp_path / "pipe") == "correct horse"
 
 
 def test_no_file_is_no_passphrase():

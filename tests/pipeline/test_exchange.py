@@ -131,6 +131,18 @@ def test_folders_are_listed(exchange: Exchange, tmp_path: Path):
     assert exchange.list_folders() == ["enrol", "round-0002"]
 
 
+def test_a_folder_of_an_exchange_is_an_exchange(exchange: Exchange, tmp_path: Path):
+    """It sees its own files only, under their names below it; a name of nothing is the exchange itself."""
+    (tmp_path / "own").write_bytes(b"content")
+    lower = exchange.below("revision-02")
+    lower.send(tmp_path / "own", "enrol/deal.P01.json")
+    exchange.send(tmp_path / "own", "enrol/deal.P02.json")
+    assert lower.list_files() == ["enrol/deal.P01.json"]
+    assert exchange.read("revision-02/enrol/deal.P01.json") == lower.read("enrol/deal.P01.json") == b"content"
+    assert lower.where("x") == exchange.where("revision-02/x")
+    assert exchange.below("").list_files() == ["enrol/deal.P02.json", "revision-02/enrol/deal.P01.json"]
+
+
 def test_a_file_is_named_as_a_person_would(tmp_path: Path):
     """No file:// in front of a local path, the URL of anything else."""
     assert Exchange(f"file://{tmp_path}/e/").where("enrol/x") == f"{tmp_path}/e/enrol/x"

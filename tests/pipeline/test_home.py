@@ -293,6 +293,30 @@ def test_a_path_of_no_message_is_refused(path: str):
         _message_of(path, EXCHANGE)
 
 
+def test_each_revision_has_its_own_messages_secrets_and_attempts(tmp_path: Path):
+    """Only the start of a round is of all of them; the first plan has no folder of its own."""
+    first, second = Home(tmp_path), Home(tmp_path, "revision-02")
+    for home in (first, second):
+        for path in (home.group_secret, home.inbox("a"), home.outbox("a"), home.pair_seeds, home.attempt(3, 1) / "a"):
+            write_atomically(path, home.revision.encode())
+        assert home.group_secret.read_bytes() == home.attempt(3, 1).joinpath("a").read_bytes() == home.revision.encode()
+    assert first.start_file(3) == second.start_file(3)
+    assert second.attempt(3, 1).is_relative_to(first.round(3))
+    assert [home.revision for home in second.of_every_plan()] == ["", "revision-02"]
+
+
+def test_leftovers_are_the_payloads_of_earlier_plans(tmp_path: Path):
+    """Neither a later or the same revision's, nor manifests."""
+    name = MessageName("update", 3, 1, "P01")
+    homes = [Home(tmp_path, revision) for revision in ("", "revision-02", "revision-03")]
+    for home in homes:
+        write_atomically(home.outbox(name.payload), b"x")
+        write_atomically(home.outbox(name.manifest), b"x")
+    homes[1].remove_leftovers()
+    assert [home.outbox(name.payload).exists() for home in homes] == [False, True, True]
+    assert all(home.outbox(name.manifest).exists() for home in homes)
+
+
 def test_rounds_started_are_those_with_a_start(tmp_path: Path):
     """A round's folder alone is no start."""
     home = Home(tmp_path)

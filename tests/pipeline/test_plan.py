@@ -90,12 +90,12 @@ def test_the_plan_is_frozen(enrolled: Federation):
 
 
 def leaves(tree: object, prefix: str = "") -> dict[str, object]:
-    """Every setting of a plan by its dotted key; cards apart."""
+    """Every setting of a plan by its dotted key; cards and what a revision continues apart."""
     if not isinstance(tree, dict):
         return {prefix: tree}
     found: dict[str, object] = {}
     for key, value in tree.items():
-        found |= leaves(value, f"{prefix}.{key}" if prefix else key) if key != "card" else {}
+        found |= leaves(value, f"{prefix}.{key}" if prefix else key) if key not in {"card", "continues"} else {}
     return found
 
 
@@ -204,6 +204,32 @@ def test_every_setting_enters_the_digest(enrolled: Federation, table: Table):
             other = 2 if name == "test" else (value or 0) + (0.001 if isinstance(value, float | None) else 1)
         digests.add(check_table(changed(table, key, other), Plan, "plan").digest)
     assert len(digests) == len(VALID) + 1
+
+
+CONTINUES = {"plan": "ab" * 32, "revision": 2, "round": 2}
+
+
+def test_what_a_revision_continues_enters_the_digest(table: Table):
+    """Two revisions that continue another plan, or from another round on, share no mask, tag or key."""
+    tables = [CONTINUES | {key: value} for key, value in (("plan", "cd" * 32), ("revision", 3), ("round", 1))]
+    plans = [check_table(table | {"continues": part}, Plan, "plan") for part in (CONTINUES, *tables)]
+    assert len({plan.digest for plan in (*plans, check_table(table, Plan, "plan"))}) == 5
+    assert [plan.folder for plan in plans] == ["revision-02", "revision-02", "revision-03", "revision-02"]
+    assert [plan.first_round for plan in plans] == [2, 2, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("plan", "ab" * 31), ("plan", "AB" * 32), ("revision", 1), ("revision", 100), ("round", 0), ("more", 1)],
+)
+def test_a_table_that_continues_nothing_is_refused(table: Table, key: str, value: object):
+    """It is named with its key."""
+    assert f"continues.{key}: " in refusal(table | {"continues": CONTINUES | {key: value}})
+
+
+def test_a_revision_needs_a_round_to_do(table: Table):
+    """One that begins after the last round is a mistake."""
+    assert "continues.round is 3, but rounds.n_rounds is 2" in refusal(table | {"continues": CONTINUES | {"round": 3}})
 
 
 def test_cards_enter_the_digest(enrolled: Federation, table: Table, tmp_path: Path):

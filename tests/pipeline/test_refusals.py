@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.custody import new_keys
 from pipeline.errors import ExitCode
+from secure.keys import load_private_keys
 from tests.pipeline.federation import AGGREGATOR, Federation, step
 
 
@@ -89,7 +90,7 @@ def test_fresh_keys_of_the_same_name_are_refused(federation: Federation, tmp_pat
 
 
 def test_two_partners_who_swap_their_group_secrets_homes_are_told(tmp_path: Path) -> None:
-    """A group secret of another federation in the home is refused by its digest."""
+    """A group secret of another home does not open here; locked for this home, its digest is not the dealt one."""
     one, two = Federation(tmp_path / "one"), Federation(tmp_path / "two", federation_id="cd" * 16)
     for federation in (one, two):
         for name in ("P01", "P02"):
@@ -101,8 +102,12 @@ def test_two_partners_who_swap_their_group_secrets_homes_are_told(tmp_path: Path
     shutil.copy(two.home("P02").group_secret, secret)
     code, said = run_once(one, "P02")
     assert code == ExitCode.SECURITY
-    assert "group secret" in said
-    assert "group.secret" in said
+    assert "group.secret: locked with other private keys" in said
+    ours, theirs = (load_private_keys(federation.home("P02").keys) for federation in (one, two))
+    secret.write_bytes(ours.lock(theirs.unlock(secret.read_bytes(), "group secret", "theirs"), "group secret"))
+    code, said = run_once(one, "P02")
+    assert code == ExitCode.SECURITY
+    assert "the custodian's deal says" in said
 
 
 def test_a_readable_private_key_is_refused(federation: Federation) -> None:

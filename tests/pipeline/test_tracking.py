@@ -148,6 +148,24 @@ def aggregator(federation: Federation) -> "tuple[Member, Run]":
 # ----------------------------------------------------------------------------------------------------- a partner
 
 
+def test_a_revision_goes_on_with_the_run(finished: Federation, tmp_path: Path):
+    """One run per member and federation: the plan before and the revision are both in it."""
+    federation = finished.moved(tmp_path / "f")
+    home = federation.home(AGGREGATOR)
+    home.finished.unlink()
+    (home.metrics / "step-0002.json").rename(tmp_path / "later")
+    sync(member_of(federation, AGGREGATOR), client_of(member_of(federation, AGGREGATOR)))
+    federation.revise(2, n_rounds=2)
+    (tmp_path / "later").rename(home.metrics / "step-0002.json")
+    member = member_of(federation, AGGREGATOR)
+    for _ in range(2):
+        sync(member, client_of(member))
+    (run,) = runs_of(member)
+    assert run.data.tags["hocket.plan"] == member.plan.digest
+    assert {"settings/plan.toml", "settings/revision-02/plan-2.toml"} <= artifacts(member, run)
+    assert [step for step, _ in curves(member, run)["n_members"]] == [1, 2]
+
+
 def test_a_partner_has_one_finished_run(tracked: Tracked):
     """Three starts of the tracking process, one run, found again by its tags."""
     assert tracked.final.info.status == "FINISHED"

@@ -155,17 +155,17 @@ def test_secret_other_than_announced_is_refused(secret, keys, parameters):
         receive_group_secret(deal_group_secret(lie, PLAN, "ash", cards), PLAN, "ash", keys["birch"], parameters)
 
 
-def test_group_secret_file(secret, parameters, tmp_path):
+def test_group_secret_file(secret, keys, parameters, tmp_path):
     """The secret comes back from a file of mode 0600 that is never overwritten."""
     path = tmp_path / "group.secret"
-    secret.save(path)
+    secret.save(path, keys["ash"])
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert GroupSecret.load(path, parameters).digest() == secret.digest()
+    assert GroupSecret.load(path, parameters, keys["ash"]).digest() == secret.digest()
     with pytest.raises(KeyFileExists):
-        secret.save(path)
+        secret.save(path, keys["ash"])
     path.chmod(0o644)
     with pytest.raises(BadKeyFile):
-        GroupSecret.load(path, parameters)
+        GroupSecret.load(path, parameters, keys["ash"])
     assert [file.name for file in tmp_path.iterdir()] == ["group.secret"]
 
 
@@ -221,11 +221,56 @@ def test_pairing_needs_a_seed_for_exactly_every_other(keys):
             seal_pair_seeds(PairSeeds.generate(me, others), PLAN, "ash", cards)
 
 
-def test_pair_seeds_file(pairing, tmp_path):
+def test_a_secret_file_opens_only_with_its_members_keys(secret, pairing, keys, parameters, tmp_path):
+    """Neither another member's keys nor new ones of the same name open it; in the file nothing is in the clear."""
+    secret.save(tmp_path / "group", keys["ash"])
+    pairing[0].save(tmp_path / "seeds", keys["ash"])
+    for others in (keys["birch"], PrivateKeys.generate("ash", "partner")):
+        with pytest.raises(WrongKey):
+            GroupSecret.load(tmp_path / "group", parameters, others)
+        with pytest.raises(WrongKey):
+            PairSeeds.load(tmp_path / "seeds", others)
+    hidden = (secret.tag_seed, secret.structure_seed, secret.bfv_key, pairing[0].for_partner("birch"))
+    for file in ("group", "seeds"):
+        data = (tmp_path / file).read_bytes()
+        assert not any(to_base64(part)[:30].encode() in data or part[:24] in data for part in hidden)
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"what": "pair seeds"}, BadKeyFile),
+        ({"version": 2}, BadKeyFile),
+        ({"format": "other"}, BadKeyFile),
+        ({"more": 1}, BadKeyFile),
+        ({"nonce": "AAAA"}, BadKeyFile),
+        ({"nonce": to_base64(bytes(12))}, WrongKey),
+        ({"secret": to_base64(bytes(99))}, WrongKey),
+    ],
+)
+def test_damaged_secret_files_are_refused(secret, keys, parameters, tmp_path, change, error):
+    """A file that is another or not whole is told from one that does not open."""
+    secret.save(tmp_path / "group", keys["ash"])
+    document = json.loads((tmp_path / "group").read_bytes())
+    (tmp_path / "group").write_bytes(canonical_json(document | change))
+    with pytest.raises(error):
+        GroupSecret.load(tmp_path / "group", parameters, keys["ash"])
+
+
+def test_a_relabelled_secret_file_does_not_open(secret, keys, tmp_path):
+    """What a file says it is, is bound."""
+    secret.save(tmp_path / "group", keys["ash"])
+    document = json.loads((tmp_path / "group").read_bytes())
+    (tmp_path / "group").write_bytes(canonical_json(document | {"what": "pair seeds"}))
+    with pytest.raises(WrongKey):
+        PairSeeds.load(tmp_path / "group", keys["ash"])
+
+
+def test_pair_seeds_file(pairing, keys, tmp_path):
     """Seeds come back from their file; a damaged one is refused."""
     seeds, _ = pairing
-    seeds.save(tmp_path / "seeds")
-    assert PairSeeds.load(tmp_path / "seeds").to_bytes() == seeds.to_bytes()
+    seeds.save(tmp_path / "seeds", keys["ash"])
+    assert PairSeeds.load(tmp_path / "seeds", keys["ash"]).to_bytes() == seeds.to_bytes()
     for damage in ({"me": "birch"}, {"seeds": {"birch": "AAAA"}}, {"seeds": []}, {"version": 2}, {"x": 1}, {"me": ""}):
         with pytest.raises(BadKeyFile):
             PairSeeds.from_bytes(canonical_json(json.loads(seeds.to_bytes()) | damage))

@@ -60,6 +60,14 @@ def test_secrets_that_are_not_read(tmp_path):
             read_secret(tmp_path / name)
 
 
+def test_a_file_of_another_user_is_refused(tmp_path, monkeypatch):
+    """Who owns a file can change its mode and read it at any time."""
+    write_secret(tmp_path / "x", b"secret")
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(BadKeyFile, match="belongs to user"):
+        read_secret(tmp_path / "x")
+
+
 def test_private_folder(tmp_path):
     """New folders are for the owner alone; existing ones must not be writable by others."""
     make_private_folder(tmp_path / "a")

@@ -1,12 +1,16 @@
 """Cards and private keys."""
 
 import dataclasses
+import errno
+import hashlib
+import os
 import pickle
 import stat
 import tomllib
 
 import pytest
 
+from secure.canonical import canonical_json
 from secure.encoding import to_base64
 from secure.errors import BadCard, BadKeyFile, BadSignature, KeyFileExists, WrongKey, WrongPassphrase
 from secure.keys import (
@@ -15,6 +19,7 @@ from secure.keys import (
     PrivateKeys,
     card_fields,
     card_from_fields,
+    change_passphrase,
     load_private_keys,
     parse_card,
 )
@@ -122,6 +127,26 @@ def test_signature(partner, hub):
         partner.card().verify(signature[:-1], b"message", "test")
 
 
+def test_a_fingerprint_is_the_sha256_of_what_is_signed(partner):
+    """128 bits in groups to be read aloud, of the domain and the canonical card without its signature."""
+    fields = card_fields(partner.card())
+    fields.pop("signature")
+    expected = hashlib.sha256(b"hocket/card/v1\0" + canonical_json(fields)).hexdigest()[:32]
+    assert partner.card().fingerprint.replace(" ", "") == expected
+    assert [len(group) for group in partner.card().fingerprint.split(" ")] == [4] * 8
+
+
+def test_each_card_has_its_own_fingerprint(partner):
+    """Another name, role or key makes another one."""
+    secret = partner._secret()
+    others = [
+        PrivateKeys("asp", "partner", secret),
+        PrivateKeys("ash", "aggregator", secret[:32]),
+        *(PrivateKeys("ash", "partner", bytes(secret[:at] + b"?" + secret[at + 1 :])) for at in (0, 32, 96)),
+    ]
+    assert len({keys.card().fingerprint for keys in (partner, *others)}) == 6
+
+
 @pytest.mark.parametrize("passphrase", [None, "correct horse"])
 def test_save_and_load(partner, tmp_path, passphrase):
     """Keys come back from their file, which only the owner can read, in a folder only the owner can enter."""
@@ -193,6 +218,20 @@ def test_passphrase(partner, tmp_path):
     for folder, passphrase in (("locked", "wrong"), ("locked", None), ("free", "any")):
         with pytest.raises(WrongPassphrase):
             load_private_keys(tmp_path / folder, passphrase)
+
+
+def test_a_failed_change_of_the_passphrase_leaves_the_old_file(partner, tmp_path, monkeypatch):
+    """The file is replaced whole, or stays."""
+    path = partner.save(tmp_path, "old")
+    before = path.read_bytes()
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        change_passphrase(tmp_path, "old", "new")
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [before]
 
 
 def test_locked_file_is_bound_to_its_name(partner, tmp_path):
