@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.audit import _message_of
 from pipeline.errors import ConfigError, ExchangeConflict, ExitCode, HomeInUse
 from pipeline.exchange import Exchange
 from pipeline.home import Home, MessageName, write_atomically, write_json
+from pipeline.transcript import _message_of
 from secure.bodies import BODIES, ENROLMENT, WITH_PAYLOAD
 
 EXCHANGE = Exchange("memory://paths")

@@ -15,7 +15,7 @@ import pytest
 import pipeline.rounds
 from partners.errors import CheckpointDamaged
 from pipeline.audit import audit
-from pipeline.custody import deal
+from pipeline.custody import deal, new_keys
 from pipeline.errors import ConfigError, Diverged, ExitCode, OutOfStep
 from pipeline.exchange import Exchange
 from pipeline.home import Home, MessageName, write_json
@@ -178,13 +178,19 @@ def test_nothing_sealed_under_the_plan_before_is_sealed_again(
     assert len(federation.trunks(4)) == 1
 
 
-def test_a_partner_leaves_and_another_is_custodian(tmp_path: Path) -> None:
-    """Without P01, who was the custodian, the others go on; P01 is not among the receivers of anything new."""
+def test_a_partner_leaves_and_another_is_custodian_with_a_new_aggregator(tmp_path: Path) -> None:
+    """Without P01, who was the custodian, and with an aggregator that has lost all, the others go on.
+
+    P01 is not among the receivers of anything new.
+    """
     federation = Federation(tmp_path / "f", n_partners=4)
     run_to(federation, 2)
     structure_seed = group_of(federation, "P01", read_plan(federation.plan_file)).structure_seed
     leaver = federation.home("P01").folder
     federation.partners.remove("P01")
+    lost = federation.home(AGGREGATOR).folder
+    shutil.rmtree(lost)
+    new_keys(AGGREGATOR, "aggregator", lost, None)
     federation.revise(2, n_rounds=2, custodian="P03")
     said = deal(federation.plan_file, federation.home("P03").folder, None)
     assert "dealt to P02, P03, P04; folds and fingerprint bits stay what they were" in said
