@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 import partners.checkpoint
-from partners.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from partners.checkpoint import Checkpoint, load_checkpoint, read_facts, save_checkpoint
 from partners.errors import CheckpointDamaged, CheckpointMismatch, TrainingError
 from partners.server_step import initial_server_state, server_step
 from partners.settings import ServerOptimiser
@@ -66,6 +66,18 @@ def test_any_part_may_be_absent(tmp_path: Path):
     np.testing.assert_array_equal(read.trunk, _TRUNK)
     save_checkpoint(file, Checkpoint(facts={"n": 1}))
     assert load_checkpoint(file, _LAYOUT).trunk is None
+
+
+def test_facts_are_read_alone(tmp_path: Path):
+    """From the header; what is no checkpoint is refused."""
+    file = tmp_path / "part.safetensors"
+    save_checkpoint(file, _full())
+    assert read_facts(file) == _full().facts
+    whole = file.read_bytes()
+    for damaged in (whole[:-1], whole[:50], b"", whole.replace(b"format", b"farmot")):
+        file.write_bytes(damaged)
+        with pytest.raises(CheckpointDamaged):
+            read_facts(file)
 
 
 def test_equal_content_equal_bytes(tmp_path: Path):

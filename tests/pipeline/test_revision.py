@@ -290,7 +290,8 @@ def test_the_plan_before_is_over_once_a_sum_was_opened_under_the_revision(revise
 
 def test_a_finished_home_takes_up_no_revision(federation: Federation) -> None:
     """Its report is written, there is nothing to go on with."""
-    write_json(federation.home("P01").finished, {"plan": read_plan(federation.plan_file).digest})
+    for note in (federation.home("P01").finished, federation.home("P01").tracked):
+        write_json(note, {"plan": read_plan(federation.plan_file).digest})
     federation.revise(FIRST_ROUND)
     done = federation.hocket("partner", "run", str(federation.config("P01")), "--once")
     assert done.returncode == ExitCode.CONFIGURATION
