@@ -10,7 +10,7 @@ from secure.errors import SecureError, SumIncomplete
 from secure.messages import Manifest
 from secure.roster import Roster, check_roster
 
-_ROUND = re.compile(r"round-(\d{4})")
+_ROUND = re.compile(r"round-(\d{4})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +113,12 @@ class Attempt:
         raise error
 
     def _later_sum(self) -> MessageName | None:
-        """A signed sum of a later round. Of an exchange's rounds only the last can be without, so two are looked at."""
-        found = (_ROUND.fullmatch(folder) for folder in self.mail.exchange.list_folders())
-        ahead = sorted(number for match in found if match and (number := int(match[1])) > self.round_no)[-2:]
+        """A signed sum of a later round."""
         plan = self.mail.plan
+        found = (_ROUND.fullmatch(folder) for folder in self.mail.exchange.list_folders())
+        ahead = sorted(
+            {int(match[1]) for match in found if match} & set(range(self.round_no + 1, plan.rounds.n_rounds + 1))
+        )
         attempts = range(1, plan.rounds.max_attempts + 1)
         sums = (MessageName("sum", later, attempt, plan.aggregator_name) for later in ahead for attempt in attempts)
         return next((name for name in sums if self.mail.receive(name) is not None), None)

@@ -13,6 +13,8 @@ from fsspec.implementations.local import LocalFileSystem
 from pipeline.errors import ExchangeConflict, ExchangeError
 
 _PIECE = 1 << 20  # bytes
+# These show an object only when it is whole; a file server shows what has come so far.
+_OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"}
 _USERINFO = re.compile(r"//[^/@]*@")
 _LARGEST_MANIFEST = 1 << 20  # bytes; a manifest lists members, not data
 
@@ -43,6 +45,8 @@ class Exchange:
             raise ExchangeError(f"{self.url}: not a place that fsspec can open: {error}") from error
         self._root = str(root).rstrip("/")
         self._local = isinstance(self._fs, LocalFileSystem)
+        protocols = {self._fs.protocol} if isinstance(self._fs.protocol, str) else set(self._fs.protocol)
+        self._shows_whole = bool(protocols & _OBJECT_STORES)
 
     def below(self, folder: str) -> "Exchange":
         """A folder of this exchange as an exchange of its own; "" is this one."""
@@ -55,6 +59,16 @@ class Exchange:
     def where(self, path: str) -> str:
         """The file as a person would name it."""
         return f"{self.url.removeprefix('file://').rstrip('/')}/{path}"
+
+    def has(self, path: str) -> bool:
+        """Whether there is such a file.
+
+        Raises ExchangeError when the storage fails.
+        """
+        try:
+            return bool(self._fs.isfile(f"{self._root}/{path}"))
+        except OSError as error:
+            raise ExchangeError(f"{self.where(path)}: cannot be looked up: {error}") from error
 
     def read(self, path: str) -> bytes | None:
         """Content of a small file, or None where there is none yet.
@@ -101,8 +115,12 @@ class Exchange:
             self._fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
             if self._local:
                 self._send_to_folder(source, target)
+            elif self._shows_whole:
+                self._fs.put_file(str(source), target)
             else:
-                self._fs.put_file(str(source), target)  # object stores show an object only when it is whole
+                temporary = f"{target.rsplit('/', 1)[0]}/.{secrets.token_hex(8)}.part"
+                self._fs.put_file(str(source), temporary)
+                self._fs.mv(temporary, target)
         except OSError as error:
             raise ExchangeError(f"{self.where(path)}: cannot be written: {error}") from error
 
@@ -156,7 +174,9 @@ class Exchange:
                 left, right = posted.read(1 << 20), own.read(1 << 20)
                 if left != right:
                     error = ExchangeConflict(f"{self.where(path)}: differs from what this member posted ({source})")
-                    error.add_note("someone changed it, or two homes run under this name; restore it from that file")
+                    error.add_note(
+                        "someone changed it, or two homes run under this name: stop both, and see secure/KEYS.md"
+                    )
                     raise error
                 if not left:
                     return

@@ -84,8 +84,19 @@ class Mail(Outbox):
 
     def post(self, name: MessageName, body: dict[str, object]) -> None:
         """Sign a message (see `sign`) and post it, its payload first; again and again the same bytes."""
+        if not self.has(name):
+            self.expect_unsaid(name)
         self.sign(name, body)
         self.repost(name)
+
+    def expect_unsaid(self, name: MessageName) -> None:
+        """Raise Equivocation where the exchange holds this message and the home never made it: it is not the latest."""
+        own = {name.manifest: self.home.outbox(name.manifest), name.payload: self.home.outbox(name.payload)}
+        for path, made in own.items():
+            if not made.exists() and self.exchange.has(path):
+                error = Equivocation(f"{self.exchange.where(path)}: is there, but this home never made it ({made})")
+                error.add_note("was the home restored from a backup? Then go on under a revision only: secure/KEYS.md")
+                raise error
 
     def repost(self, name: MessageName) -> bool:
         """Make sure that a message signed before is also posted; False where none was signed."""

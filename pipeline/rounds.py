@@ -173,6 +173,7 @@ class Rounds:
         """Seal for exactly this roster, once, and post; a sealed file that exists is sent again byte for byte."""
         name = self._at.mine("update")
         if not self.mail.has(name) and not self.home.outbox(name.payload).exists():
+            self.mail.expect_unsaid(name)  # a restored home would seal the very same update once more
             self._seal(roster)
         self.mail.post(name, {"roster": roster.digest})
 
@@ -242,8 +243,9 @@ class Rounds:
                 progress=progress,
             )
         self._seconds["seconds_open"] = time.monotonic() - started
-        mean = opened.mean
-        following = self._follow(mean, opened.sent_mean, roster)
+        mean, sent = opened.mean, opened.sent_mean
+        del opened  # each of these is as large as the trunk
+        following = self._follow(mean, sent, roster)
         self._record(mean, roster, following)
         following.write(self.home.start_file(self._round_no + 1))
         self._tidy()

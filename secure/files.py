@@ -15,14 +15,20 @@ _GROUP_AND_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 @contextmanager
-def atomic_file(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
-    """Open a temporary file beside `path` for writing; rename it to `path` at the end, remove it on failure."""
+def atomic_file(path: Path, mode: int = 0o644, *, is_new: bool = False) -> Iterator[BinaryIO]:
+    """Open a temporary file beside `path` for writing; rename it to `path` at the end, remove it on failure.
+
+    is_new : raise FileExistsError rather than replace what is there at the end
+    """
     temporary = _temporary(path)
     try:
         with _create(temporary, mode) as file:
             yield file
             _sync(file)
-        temporary.replace(path)
+        if is_new:
+            os.link(temporary, path)  # unlike rename, refuses to replace
+        else:
+            temporary.replace(path)
         _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ import multiprocessing
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, suppress
 from itertools import cycle
 from multiprocessing.connection import Connection
 from types import TracebackType
@@ -33,23 +34,27 @@ class Workers(Generic[Task, Result]):
     """
 
     def __init__(self, build: Callable[..., Callable[[Task], Result]], arguments: tuple[Any, ...], n: int) -> None:
-        self._work = build(*arguments) if n == 1 else None
-        context = multiprocessing.get_context("spawn")  # a forked copy of a process with threads may hang
-        self._workers = [_Worker(context, build, arguments) for _ in range(n if n > 1 else 0)]
+        self._build, self._arguments, self._n = build, arguments, n
+        self._workers: list[_Worker] = []
 
     def __enter__(self) -> Self:
+        context = multiprocessing.get_context("spawn")  # a forked copy of a process with threads may hang
+        with ExitStack() as started:
+            for _ in range(self._n if self._n > 1 else 0):
+                self._workers.append(_Worker(context, self._build, self._arguments))
+                started.callback(self._workers[-1].stop)
+            self._started = started.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for worker in self._workers:
-            worker.stop()
+        self._started.close()
 
     def in_order(self, tasks: Iterable[Task]) -> Iterator[Result]:
         """Yield the results; one task is under way in every worker, and one result waits for who asked."""
-        if self._work is not None:
-            yield from map(self._work, tasks)
+        if not self._workers:
+            yield from map(self._build(*self._arguments), tasks)
             return
         busy: deque[_Worker] = deque()
         for task, worker in zip(tasks, cycle(self._workers), strict=False):
@@ -100,13 +105,11 @@ class _Worker:
 def _serve(connection: Connection, build: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     work = build(*arguments)
-    while True:
-        try:
+    with suppress(EOFError, OSError):  # the parent is gone, perhaps in the middle of a message
+        while True:
             task = connection.recv()
-        except EOFError:
-            return
-        try:
-            result = work(task)
-        except SecureError as error:
-            result = error
-        connection.send(result)
+            try:
+                result = work(task)
+            except SecureError as error:
+                result = error
+            connection.send(result)

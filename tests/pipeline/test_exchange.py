@@ -94,7 +94,7 @@ def test_a_conflict_says_what_to_do(exchange: Exchange, tmp_path: Path):
     exchange.send(written(tmp_path, b"a"), PATH)
     with pytest.raises(ExchangeConflict) as caught:
         exchange.send(written(tmp_path, b"b"), PATH)
-    assert any("restore it" in note for note in caught.value.__notes__)
+    assert any("stop both" in note for note in caught.value.__notes__)
 
 
 def test_what_is_missing_is_none(exchange: Exchange, tmp_path: Path):
