@@ -58,6 +58,7 @@ def canonical_plan(text: str, defaults: dict) -> bytes:
     """Return canonical JSON of a plan.toml, completed from FORMAT.md's table of defaults."""
     table = tomllib.loads(text)
     plan = {key: _completed(table.get(key), default, key) for key, default in defaults.items() if key != "card"}
+    plan |= {key: table[key] for key in ("continues",) if key in table}
     plan["card"] = [{"agreement": None} | card for card in table["card"]]
     return canonical(plan)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.plan import read_plan
 from secure import errors
 from secure.add import add_updates
 from secure.fixed_point import next_bounds
@@ -141,9 +142,13 @@ def test_pictures(example, total):
         assert data == laid_out("schema", values) + laid_out("batch", values) + chunk + laid_out("end", values)
 
 
-def test_plan_digest(example):
-    """The defaults of FORMAT.md and the settings of plan.toml give the plan's digest."""
+def test_plan_digest(example, tmp_path):
+    """The defaults of FORMAT.md and the settings of plan.toml give the plan's digest, a revision's too."""
     assert plain.digest(canonical_plan()) == example.plan.digest
+    revised = (FOLDER / "plan.toml").read_text()
+    revised += f'[continues]\nplan = "{example.plan.digest}"\nrevision = 2\nround = 2\n'
+    (tmp_path / "plan.toml").write_text(revised)
+    assert plain.digest(plain.canonical_plan(revised, block("defaults"))) == read_plan(tmp_path / "plan.toml").digest
 
 
 def test_cards_and_manifests(example):
