@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pipeline.errors import AttemptsUsedUp, Diverged, Equivocation, LeftBehind
 from pipeline.home import MessageName
 from pipeline.mail import Mail, named_digests, names, roster_of, text
-from secure.errors import SecureError, SumIncomplete
+from secure.errors import SecureError
 from secure.messages import Manifest
-from secure.roster import Roster, check_roster
+from secure.roster import Roster, check_roster, check_summed
 
 _ROUND = re.compile(r"round-(\d{4})", re.ASCII)
 
@@ -63,8 +63,7 @@ class Attempt:
         updates = named_digests(total, "updates")
         if text(total, "roster") != roster.digest:
             raise Equivocation(f"{where}: sums another roster than the one we were shown")
-        if sorted(updates) != list(roster.members):
-            raise SumIncomplete(f"{where}: lists {sorted(updates)}, the roster is {list(roster.members)}")
+        check_summed(updates, roster, where)
         if me in roster.members:
             if not self.mail.has(self.mine("update")):
                 raise Equivocation(f"{where}: lists an update of {me}, which sealed none for this attempt")

@@ -90,7 +90,8 @@ def _sum_header(readers: list[ChunkReader], parameters: SealParameters, roster: 
     for reader in readers:
         check_header(reader.header, UPDATE, roster or first, parameters, reader.where)
         if reader.header.n_params != first.n_params:
-            raise BadContainer(f"{reader.where}: {reader.header.n_params} parameters, others have {first.n_params}")
+            found = f"{readers[0].where}: {first.n_params} parameters, {reader.where}: {reader.header.n_params}"
+            raise BadContainer(f"{found}, expected the same number")
         reader.expect_shape(parameters)
     names = sorted(reader.header.members[0] for reader in readers)
     if len(set(names)) != len(names):

@@ -28,7 +28,11 @@ def parse_canonical(data: bytes, where: str) -> object:
         value: object = json.loads(data.decode())
     except (ValueError, RecursionError) as error:
         raise NotCanonical(f"{where}: not JSON ({type(error).__name__}), expected canonical JSON") from error
-    if canonical_json(value) != data:
+    try:
+        written = canonical_json(value)
+    except NotCanonical as error:
+        raise NotCanonical(f"{where}: {error}") from error
+    if written != data:
         raise NotCanonical(f"{where}: JSON, but not in the canonical form (sorted keys, no white space, no repeats)")
     return value
 

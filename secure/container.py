@@ -40,7 +40,9 @@ _KEYS = {"format", "version", "plan", "round", "attempt", "roster", "members", "
 _MAX_SCHEMA_BYTES = 1 << 18
 _MAX_BATCH_OVERHEAD = 1 << 10
 _ALIGNMENT = 8  # of the buffers in an Arrow stream
-_END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+_CONTINUATION = b"\xff\xff\xff\xff"  # before every message of a stream, followed by its length
+_LENGTHS = 8
+_END = _CONTINUATION + bytes(4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ def check_header(header: Header, kind: Kind, roster: Roster | Header, parameters
     roster_digest = roster.digest if isinstance(roster, Roster) else roster.roster
     if header.kind != kind:
         raise WrongKind(f"{where}: a {header.kind}, expected a {kind}")
-    if header.parameters != parameters.to_dict():
+    if canonical_json(header.parameters) != canonical_json(parameters.to_dict()):  # True == 1 == 1.0
         raise ParameterMismatch(f"{where}: sealed with {header.parameters}, expected {parameters.to_dict()}")
     if header.plan != roster.plan:
         raise WrongPlan(f"{where}: sealed for plan {header.plan[:12]}, expected {roster.plan[:12]}")
@@ -129,9 +131,9 @@ class ChunkReader:
     def __init__(self, file: BinaryIO, size: int, where: str) -> None:
         self.where = where
         self._file, self._size = _Hashed(file), size
+        self._head = self._read_head()
         with self._typed_errors():
-            self._stream = pa.ipc.open_stream(pa.PythonFile(self._file, "r"))
-            metadata = self._stream.schema.metadata or {}
+            metadata = pa.ipc.read_schema(pa.py_buffer(self._head)).metadata or {}
         if set(metadata) != {_KEY} or len(metadata[_KEY]) > _MAX_SCHEMA_BYTES:
             raise BadContainer(f"{where}: metadata of the schema, expected exactly the key 'hocket'")
         self.header = parse_header(metadata[_KEY], where)
@@ -140,13 +142,15 @@ class ChunkReader:
         """Raise BadContainer unless schema and file size are right for the header, which has been checked before."""
         is_sum = self.header.kind == SUM
         self._chunk_bytes = parameters.sum_chunk_bytes if is_sum else parameters.update_chunk_bytes
-        if not self._stream.schema.equals(_schema(self.header, self._chunk_bytes), check_metadata=True):
-            raise BadContainer(f"{self.where}: schema {self._stream.schema.remove_metadata()}, expected one column")
-        self._blocks, self._heads = list(blocks(self.header.n_params, parameters)), dict[int, bytes]()
-        least = parameters.n_chunks(self.header.n_params) * self._chunk_bytes
-        most = least + _MAX_SCHEMA_BYTES + len(self._blocks) * _MAX_BATCH_OVERHEAD
+        self._schema = _schema(self.header, self._chunk_bytes)
+        if self._head != self._schema.serialize().to_pybytes():  # Arrow would read many others alike
+            raise BadContainer(f"{self.where}: schema, expected one column of {self._chunk_bytes} bytes as we write it")
+        n_chunks = parameters.n_chunks(self.header.n_params)
+        least = n_chunks * self._chunk_bytes
+        most = least + _MAX_SCHEMA_BYTES + n_chunks * _MAX_BATCH_OVERHEAD
         if not least < self._size <= most:  # the batches themselves are checked one by one
             raise BadContainer(f"{self.where}: {self._size} bytes, expected between {least} and {most}")
+        self._blocks, self._heads = list(blocks(self.header.n_params, parameters)), dict[int, bytes]()
 
     @property
     def n_blocks(self) -> int:
@@ -163,6 +167,14 @@ class ChunkReader:
     def digest(self) -> PayloadDigest:
         """Digest and size of what was read; of the whole file after iteration."""
         return self._file.digest()
+
+    def _read_head(self) -> bytes:
+        """Read the stream's first message, the schema; whatever length it claims, no more than it can have."""
+        start = self._file.read(_LENGTHS)
+        n_bytes = int.from_bytes(start[len(_CONTINUATION) :], "little")
+        if not start.startswith(_CONTINUATION) or n_bytes > _MAX_SCHEMA_BYTES:
+            raise BadContainer(f"{self.where}: not an Arrow stream of ciphertexts")
+        return start + self._file.read(n_bytes)
 
     def _next(self, block: Block) -> np.ndarray:
         """Chunks of the next record batch; Arrow never decodes it, since what it promises could take any memory."""
@@ -181,7 +193,7 @@ class ChunkReader:
         """What the writer puts before the bytes of n_rows ciphertexts: lengths and layout, whatever the contents."""
         if n_rows not in self._heads:
             n_bytes = n_rows * self._chunk_bytes
-            message = _batch(self._stream.schema, np.zeros((n_rows, self._chunk_bytes), np.uint8)).serialize()
+            message = _batch(self._schema, np.zeros((n_rows, self._chunk_bytes), np.uint8)).serialize()
             self._heads[n_rows] = message[: message.size - n_bytes - -n_bytes % _ALIGNMENT].to_pybytes()
         return self._heads[n_rows]
 
@@ -208,7 +220,8 @@ def parse_header(data: bytes, where: str) -> Header:
     """Header from the metadata; raises BadContainer."""
     fields = parse_document(data, _KEYS, f"{where}: metadata", BadContainer)
     kind, members, parameters = fields["format"], fields["members"], fields["parameters"]
-    if kind not in (UPDATE, SUM) or fields["version"] != 1 or not isinstance(parameters, dict):
+    version_is_right = type(fields["version"]) is int and fields["version"] == 1
+    if kind not in (UPDATE, SUM) or not version_is_right or not isinstance(parameters, dict):
         raise BadContainer(f"{where}: not a sealed update or sum, version 1")
     if not is_digest(fields["plan"]) or not is_digest(fields["roster"]):
         raise BadContainer(f"{where}: plan or roster is not a digest")
@@ -264,9 +277,6 @@ class _Hashed:
 
     def digest(self) -> PayloadDigest:
         return PayloadDigest(self._sha256.hexdigest(), self._size)
-
-    def readable(self) -> bool:
-        return True
 
     def writable(self) -> bool:
         return True

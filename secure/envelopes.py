@@ -67,6 +67,8 @@ def parse_envelopes(payload: bytes, where: str) -> tuple[Binding, dict[str, str]
         raise BadEnvelope(f"{where}: version {document['version']}, expected 1")
     if not is_digest(plan) or not is_name(sender) or not (is_digest(group) or group is None):
         raise BadEnvelope(f"{where}: plan, sender or group is not as expected")
+    if (group is None) != (purpose == "hocket.pairing"):
+        raise BadEnvelope(f"{where}: a {purpose} with{'out' if group is None else ''} a group, expected the opposite")
     if not isinstance(envelopes, dict) or not all(is_name(k) and isinstance(v, str) for k, v in envelopes.items()):
         raise BadEnvelope(f"{where}: envelopes is not an object of names and base64 text")
     return Binding(str(purpose), str(plan), str(sender), None if group is None else str(group)), dict(envelopes)

@@ -5,8 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+import numpy as np
+
 from secure.bfv import generate_secret_key
 from secure.canonical import digest
+from secure.coefficients import unpack_coefficients
 from secure.derive import KEY_BYTES
 from secure.envelopes import Binding, open_envelope, parse_envelopes, seal_envelopes
 from secure.errors import BadKeyFile, ParameterMismatch, WrongKey
@@ -78,6 +81,9 @@ class GroupSecret:
         if len(data) != expected:
             raise BadKeyFile(f"{where}: {len(data)} bytes, expected {expected}")
         seeds = body[_RING:]
+        key = np.frombuffer(seeds[2 * KEY_BYTES :], dtype=np.uint8)
+        if not 0 < unpack_coefficients(key[None, :], parameters.q.bit_length()).max() < parameters.q:
+            raise BadKeyFile(f"{where}: the BFV key is zero, or has a coefficient that is not below q")
         return cls(
             ring=body[:_RING],
             tag_seed=seeds[:KEY_BYTES],

@@ -61,6 +61,7 @@ class Card:
         try:
             mlkem = MLKEM768PublicKey.from_public_bytes(self.agreement[:_MLKEM_PUBLIC])
             x25519 = X25519PublicKey.from_public_bytes(self.agreement[_MLKEM_PUBLIC:])
+            X25519PrivateKey.from_private_bytes(bytes(_X25519)).exchange(x25519)  # refuses points of small order
         except ValueError as error:
             raise BadCard(f"card of {self.name}: the agreement key is no ML-KEM-768 and X25519 key") from error
         return MLKEM768X25519PublicKey(mlkem, x25519)

@@ -1,7 +1,7 @@
 """Opening: a partner decrypts the sum, proves by the tag that it is the roster's, and only then uses it."""
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -81,6 +81,7 @@ def open_sum(
         reader = opened.enter_context(read_chunks(path))
         _check(reader, roster, grid, parameters)
         how = (parameters, group.bfv_key, tagger)
+        opened.enter_context(_naming(reader.where))
         openers = opened.enter_context(Workers(BlockOpener, how, n_workers_for(reader.n_blocks, workers)))
         for block, slots, part in openers.in_order(iter(reader)):
             tagger.add(part)
@@ -123,6 +124,15 @@ def _check(reader: ChunkReader, roster: Roster, grid: Grid, parameters: SealPara
     if reader.header.n_params != grid.n_params:
         raise BadContainer(f"{reader.where}: {reader.header.n_params} parameters, expected {grid.n_params}")
     reader.expect_shape(parameters)
+
+
+@contextmanager
+def _naming(where: str) -> Iterator[None]:
+    try:
+        yield
+    except BadContainer as error:
+        error.add_note(f"while opening {where}")
+        raise
 
 
 def _tag_mismatch(path: Path, roster: Roster) -> TagMismatch:

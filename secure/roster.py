@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from secure.canonical import is_digest
-from secure.errors import BadRoster, RosterTooSmall
+from secure.errors import BadRoster, RosterTooSmall, SumIncomplete
 
 MIN_ROSTER = 3  # of two, each learns the other's update from the sum
 
@@ -48,3 +48,9 @@ def check_roster(roster: Roster, me: str | None, partners: Collection[str], min_
         raise RosterTooSmall(f"{where}: {len(roster.members)} members, expected at least {needed}")
     if me is not None and me not in roster.members:
         raise BadRoster(f"{where}: does not list {me}, who is asked to take part")
+
+
+def check_summed(updates: Collection[str], roster: Roster, where: str) -> None:
+    """Raise SumIncomplete unless a sum lists updates of exactly the roster's members."""
+    if sorted(updates) != list(roster.members):
+        raise SumIncomplete(f"{where}: lists {sorted(updates)}, the roster is {list(roster.members)}")

@@ -15,7 +15,6 @@ from secure.errors import (
     KeyFileExists,
     ParameterMismatch,
     WrongKey,
-    WrongKind,
     WrongPlan,
     WrongSender,
 )
@@ -67,78 +66,10 @@ def test_deal_says_its_digest_and_nothing_more(deal, secret):
         assert to_base64(part)[:32].encode() not in deal
 
 
-def test_deal_for_another_plan_custodian_or_kind(deal, pairing, keys, parameters):
-    """What was made for something else has its own error."""
-    with pytest.raises(WrongPlan):
-        receive_group_secret(deal, OTHER_PLAN, "ash", keys["birch"], parameters)
-    with pytest.raises(WrongSender):
-        receive_group_secret(deal, PLAN, "birch", keys["birch"], parameters)
-    with pytest.raises(WrongKind):
-        receive_group_secret(pairing[1], PLAN, "ash", keys["birch"], parameters)
-    with pytest.raises(WrongKind):
-        open_pair_seed(deal, PLAN, "ash", keys["birch"])
-
-
-@pytest.mark.parametrize(
-    "change", [{"plan": OTHER_PLAN}, {"sender": "birch"}, {"group": digest(b"x")}, {"group": None}]
-)
-def test_relabelled_envelopes_do_not_open(deal, keys, parameters, change):
-    """Plan, custodian and group digest are bound into every envelope."""
-    document = json.loads(deal) | change
-    with pytest.raises(BadEnvelope):
-        receive_group_secret(
-            canonical_json(document), str(document["plan"]), str(document["sender"]), keys["birch"], parameters
-        )
-
-
-def test_swapped_envelopes_do_not_open(deal, keys, parameters):
-    """An envelope opens for its receiver only, even if it stands under another's name."""
-    document = json.loads(deal)
-    envelopes = document["envelopes"]
-    envelopes["birch"], envelopes["cedar"] = envelopes["cedar"], envelopes["birch"]
-    with pytest.raises(BadEnvelope):
-        receive_group_secret(canonical_json(document), PLAN, "ash", keys["birch"], parameters)
-
-
-def test_envelope_for_another_key_does_not_open(deal, parameters):
-    """A new key pair under an old name opens nothing; nor does a stranger."""
-    for name in ("birch", "stranger"):
-        with pytest.raises(BadEnvelope):
-            receive_group_secret(deal, PLAN, "ash", PrivateKeys.generate(name, "partner"), parameters)
-
-
 def test_aggregator_receives_nothing(deal, parameters):
     """An aggregator under a partner's name has no key that fits."""
     with pytest.raises((WrongKey, BadEnvelope)):
         receive_group_secret(deal, PLAN, "ash", PrivateKeys.generate("birch", "aggregator"), parameters)
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        {"version": 2},
-        {"version": True},
-        {"format": "other"},
-        {"extra": 1},
-        {"envelopes": []},
-        {"envelopes": {"birch": 1}},
-        {"envelopes": {"birch": "AA"}},
-        {"envelopes": {"birch": "AAAA"}},
-        {"plan": "short"},
-        {"sender": "a b"},
-        {"group": 3},
-    ],
-)
-def test_damaged_payload_is_refused(deal, keys, parameters, damage):
-    """Malformed payloads are BadEnvelope."""
-    with pytest.raises(BadEnvelope):
-        receive_group_secret(canonical_json(json.loads(deal) | damage), PLAN, "ash", keys["birch"], parameters)
-
-
-def test_not_canonical_payload_is_refused(deal, keys, parameters):
-    """The payload has one spelling."""
-    with pytest.raises(BadEnvelope):
-        receive_group_secret(deal + b"\n", PLAN, "ash", keys["birch"], parameters)
 
 
 def test_secret_other_than_announced_is_refused(secret, keys, parameters):
@@ -169,12 +100,9 @@ def test_group_secret_file(secret, keys, parameters, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["group.secret"]
 
 
-def test_damaged_group_secret_is_refused(secret, parameters):
-    """Length, version and parameters are checked; short seeds and a zero key are refused."""
+def test_impossible_group_secrets_are_refused(secret):
+    """A secret of other parameters, short seeds and a zero key are refused."""
     data = secret.to_bytes()
-    for damaged in (data[:-1], data + b"x", b"", data.replace(b"secret 1", b"secret 2")):
-        with pytest.raises(BadKeyFile):
-            GroupSecret.from_bytes(damaged, parameters)
     with pytest.raises(ParameterMismatch):
         GroupSecret.from_bytes(data, seal_parameters(SealSettings(bits=8, max_partners=8)))
     good = {"ring": bytes(32), "tag_seed": bytes(32), "structure_seed": bytes(32), "bfv_key": b"\x01"}
