@@ -71,7 +71,9 @@ def _post_pairing(mail: Mail, group: GroupSecret) -> PairSeeds:
     if not mail.home.pair_seeds.exists():
         if payload_file.exists():  # fresh seeds would not fit what the others hold: no sum would ever open
             error = BadKeyFile(f"{mail.home.pair_seeds}: is missing, but {payload_file} was made from it")
-            error.add_note("restore it from a backup")
+            error.add_note(
+                "put this very file back; where it is lost, a revision of the plan is needed: see secure/KEYS.md"
+            )
             raise error
         others = [name for name in mail.plan.partner_names if name != mail.me]
         PairSeeds.generate(mail.me, others).save(mail.home.pair_seeds, mail.keys)

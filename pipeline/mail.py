@@ -8,6 +8,9 @@ from pipeline.errors import Equivocation, NotYet
 from pipeline.exchange import Exchange
 from pipeline.home import Home, MessageName, sync_folder, write_atomically
 from pipeline.plan import Plan
+from secure.container import SUM, UPDATE, most_bytes
+from secure.envelopes import MAX_BYTES
+from secure.errors import PayloadMismatch
 from secure.keys import PrivateKeys
 from secure.messages import (
     Expected,
@@ -19,6 +22,7 @@ from secure.messages import (
     sign_manifest,
     verify_manifest,
 )
+from secure.parameters import seal_parameters
 from secure.roster import Roster
 
 
@@ -146,10 +150,12 @@ class Mail(Outbox):
     def fetch_payload(self, name: MessageName, manifest: Manifest) -> Path:
         """Local copy of a message's payload, its size and digest checked.
 
-        Raises NotYet where the storage does not show it yet, secure.errors.PayloadMismatch where it is another one.
+        Raises NotYet where the storage does not show it yet, secure.errors.PayloadMismatch where it is another one, or
+        larger than any payload of this kind can be.
         """
         if manifest.payload is None:
             raise ValueError(f"a {name.kind} has no payload")
+        check_payload_size(self.plan, manifest, self.exchange.where(name.manifest))
         kept = self.home.inbox(name.payload)
         if name not in self._checked and kept.exists() and payload_digest(kept) != manifest.payload:
             kept.unlink()  # a power cut can leave a file without its content; the exchange still has it
@@ -172,6 +178,16 @@ class Mail(Outbox):
     def _kept(self, name: MessageName) -> Path:
         own = self.home.outbox(name.manifest)
         return own if own.exists() else self.home.inbox(name.manifest)
+
+
+def check_payload_size(plan: Plan, manifest: Manifest, where: str) -> None:
+    """Raise PayloadMismatch where a sender announces more than its message can hold: nobody's disk shall take that."""
+    most = MAX_BYTES
+    if manifest.kind in ("update", "sum"):
+        kind = UPDATE if manifest.kind == "update" else SUM
+        most = most_bytes(kind, plan.layout.n_params, seal_parameters(plan.seal))
+    if manifest.payload is not None and manifest.payload.size > most:
+        raise PayloadMismatch(f"{where}: announces {manifest.payload.size} bytes, expected at most {most}")
 
 
 def roster_of(manifest: Manifest, digest: str) -> Roster:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.exchange import Exchange
-from pipeline.mail import roster_of, text
+from pipeline.mail import check_payload_size, roster_of, text
 from pipeline.outcomes import Attempt
 from pipeline.plan import Plan
 from pipeline.transcript import Message, Transcript
@@ -94,6 +94,7 @@ class Payloads:
     def _fetch(self, message: Message, folder: Path) -> Path | None:
         """Local copy of a payload, its size and digest checked; None where there is none."""
         payload, file = message.manifest.payload, folder / Path(message.name.payload).name
+        check_payload_size(self._plan, message.manifest, self._exchange.where(message.name.manifest))
         if payload is None or not self._exchange.fetch(message.name.payload, file, payload.size):
             return None
         check_payload(file, payload, self._exchange.where(message.name.payload))

@@ -165,7 +165,7 @@ class Rounds:
     def _needed(self, file: Path) -> Path:
         if not file.exists():
             error = ConfigError(f"{file}: is missing, but the outbox holds what was said of it")
-            error.add_note("restore the home whole: its rounds and its messages belong together")
+            error.add_note("a home is restored whole, and goes on under a revision of the plan: see secure/KEYS.md")
             raise error
         return file
 

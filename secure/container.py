@@ -119,10 +119,23 @@ class ChunkWriter:
 
 
 @contextmanager
-def write_chunks(path: Path, header: Header, chunk_bytes: int) -> Iterator[ChunkWriter]:
-    """Write a sealed file atomically: it is at `path` completely, or not at all."""
-    with atomic_file(path) as file:
+def write_chunks(path: Path, header: Header, chunk_bytes: int, *, is_new: bool = False) -> Iterator[ChunkWriter]:
+    """Write a sealed file atomically: it is at `path` completely, or not at all.
+
+    is_new : raise FileExistsError rather than replace a file
+    """
+    with atomic_file(path, is_new=is_new) as file:
         yield ChunkWriter(file, header, chunk_bytes)
+
+
+def most_bytes(kind: Kind, n_params: int, parameters: SealParameters) -> int:
+    """Size in bytes that no sealed file of this kind exceeds."""
+    n_chunks = parameters.n_chunks(n_params)
+    return n_chunks * (_chunk_bytes(kind, parameters) + _MAX_BATCH_OVERHEAD) + _MAX_SCHEMA_BYTES
+
+
+def _chunk_bytes(kind: Kind, parameters: SealParameters) -> int:
+    return parameters.sum_chunk_bytes if kind == SUM else parameters.update_chunk_bytes
 
 
 class ChunkReader:
@@ -140,14 +153,12 @@ class ChunkReader:
 
     def expect_shape(self, parameters: SealParameters) -> None:
         """Raise BadContainer unless schema and file size are right for the header, which has been checked before."""
-        is_sum = self.header.kind == SUM
-        self._chunk_bytes = parameters.sum_chunk_bytes if is_sum else parameters.update_chunk_bytes
+        self._chunk_bytes = _chunk_bytes(self.header.kind, parameters)
         self._schema = _schema(self.header, self._chunk_bytes)
         if self._head != self._schema.serialize().to_pybytes():  # Arrow would read many others alike
             raise BadContainer(f"{self.where}: schema, expected one column of {self._chunk_bytes} bytes as we write it")
-        n_chunks = parameters.n_chunks(self.header.n_params)
-        least = n_chunks * self._chunk_bytes
-        most = least + _MAX_SCHEMA_BYTES + n_chunks * _MAX_BATCH_OVERHEAD
+        least = parameters.n_chunks(self.header.n_params) * self._chunk_bytes
+        most = most_bytes(self.header.kind, self.header.n_params, parameters)
         if not least < self._size <= most:  # the batches themselves are checked one by one
             raise BadContainer(f"{self.where}: {self._size} bytes, expected between {least} and {most}")
         self._blocks, self._heads = list(blocks(self.header.n_params, parameters)), dict[int, bytes]()

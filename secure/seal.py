@@ -1,6 +1,7 @@
 """Sealing: one partner's update, fixed-point, masked, tagged and encrypted for exactly one roster."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def seal_update(  # noqa: PLR0913 -- everything an update is bound to, by name
     wrong shapes or weights, BadRoster. Memory: a residual that is made, and some megabytes.
     """
     if path.exists():
-        raise AlreadySealed(f"{path}: exists; a sealed update is sent again as it is, never made anew")
+        raise _already_sealed(path)
     if me not in roster.members or len(roster.members) > parameters.max_partners:
         raise BadRoster(f"the roster does not list {me}, or more than {parameters.max_partners} members")
     grid = make_grid(slices, bounds, parameters)
@@ -78,7 +79,8 @@ def seal_update(  # noqa: PLR0913 -- everything an update is bound to, by name
     how = (parameters, group.bfv_key, masks, tagger)
     tell = Telling(progress, parameters.n_chunks(grid.n_params))
     with (
-        write_chunks(path, header, parameters.update_chunk_bytes) as writer,
+        _new_file(path),
+        write_chunks(path, header, parameters.update_chunk_bytes, is_new=True) as writer,
         Workers(BlockSealer, how, n_workers_for(len(most), workers)) as sealers,
     ):
         for chunks, part in sealers.in_order(tasks):
@@ -91,6 +93,18 @@ def seal_update(  # noqa: PLR0913 -- everything an update is bound to, by name
         written = writer.close()
     tell(last.n_chunks)
     return SealReport(source.residual, source.n_clipped / grid.n_params, written.sha256, written.size)
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileExistsError as error:  # made by somebody else meanwhile
+        raise _already_sealed(path) from error
+
+
+def _already_sealed(path: Path) -> AlreadySealed:
+    return AlreadySealed(f"{path}: exists; a sealed update is sent again as it is, never made anew")
 
 
 class BlockSealer:

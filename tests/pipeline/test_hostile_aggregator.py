@@ -11,7 +11,7 @@ import pytest
 from pipeline.errors import Diverged, Equivocation, LeftBehind, NotYet
 from pipeline.home import MessageName
 from pipeline.plan import read_plan
-from pipeline.state import Trained
+from pipeline.state import RoundStart, Trained
 from secure.add import add_updates
 from secure.errors import (
     BadRoster,
@@ -23,7 +23,10 @@ from secure.errors import (
     WrongRoster,
     WrongRound,
 )
+from secure.group import GroupSecret
+from secure.keys import load_private_keys
 from secure.messages import payload_digest
+from secure.open_sum import open_sum
 from secure.parameters import seal_parameters
 from secure.roster import Roster
 from tests.pipeline.federation import AGGREGATOR, Federation, step, until_waiting
@@ -133,6 +136,51 @@ def test_a_roster_that_lists_a_ready_never_said_is_refused(called: Federation):
     called.home("P04").outbox(MessageName("ready", 1, 1, "P04").manifest).unlink()
     refuses(called, "P04", Equivocation, "never said ready")
     assert not has_sealed(called, "P04")
+
+
+@pytest.mark.parametrize("roster", [ALL, ("P01", "P02", "P03")], ids=["the same roster", "another roster"])
+def test_a_restored_home_does_not_seal_again(called: Federation, tmp_path: Path, roster: tuple[str, ...]):
+    """Equivocation: a home of before the sealing holds the same update, and the exchange shows that it was sealed."""
+    called.exchange.joinpath(ROSTER.manifest).unlink(missing_ok=True)
+    shutil.copytree(called.home("P01").folder, tmp_path / "backup")
+    call_roster(called, ready_digests(called, *ALL))
+    drive(called, "P01")
+    posted = called.payload(update_of("P01")).read_bytes()
+    shutil.rmtree(called.home("P01").folder)
+    shutil.copytree(tmp_path / "backup", called.home("P01").folder)
+    call_roster(called, ready_digests(called, *roster))
+    refuses(called, "P01", Equivocation, "this home never made it")
+    assert called.payload(update_of("P01")).read_bytes() == posted
+    assert not called.home("P01").outbox(update_of("P01").payload).exists()
+
+
+def test_a_partner_that_delivers_nothing_can_open_the_sum_alone(called: Federation, tmp_path: Path):
+    """Nothing stops it: the others' updates and its own, which it never posts, make the roster's sum."""
+    call_roster(called, ready_digests(called, *ALL))
+    for name in ("P01", "P02", "P03"):
+        drive(called, name)
+    shadow = called.moved(tmp_path / "shadow")
+    drive(shadow, "P04")
+    total = add(shadow, ROSTER, {name: shadow.payload(update_of(name)) for name in ALL})
+    assert not called.posted(update_of("P04")).exists()
+    plan, home = read_plan(called.plan_file), called.home("P04")
+    parameters = seal_parameters(plan.seal)
+    start = RoundStart.first(plan)
+    opened = open_sum(
+        total,
+        roster=Roster(plan.digest, 1, 1, ALL, digest_of(called, ROSTER)),
+        group=GroupSecret.load(home.group_secret, parameters, load_private_keys(home.keys)),
+        parameters=parameters,
+        slices=[tensor.place for tensor in plan.layout.tensors],
+        bounds=start.bounds,
+    )
+    changes = [Trained.read(trained_file(shadow, name), plan.layout).change for name in ALL]
+    np.testing.assert_allclose(opened.mean, np.mean(changes, axis=0), atol=float(start.bounds[0]) / parameters.limit)
+
+
+def trained_file(federation: Federation, name: str) -> Path:
+    """What a partner trained in round 1."""
+    return federation.home(name).attempt(1, 1) / "trained.safetensors"
 
 
 def test_a_roster_on_another_trunk_is_refused(called: Federation):
@@ -276,8 +324,11 @@ def test_a_sum_whose_payload_is_replaced_is_refused(delivered: Federation):
     refuses(delivered, "P01", PayloadMismatch)
 
 
-def test_a_sum_kept_from_a_partner_is_noticed(later: Federation):
+@pytest.mark.parametrize("decoys", [(), ("round-9998", "round-9999", "round-0003")], ids=["", "empty folders"])
+def test_a_sum_kept_from_a_partner_is_noticed(later: Federation, decoys: tuple[str, ...]):
     """LeftBehind as soon as a later round has its sum: what is withheld is not awaited for ever."""
+    for decoy in decoys:
+        (later.exchange / decoy).mkdir()
     until_waiting(later, [AGGREGATOR, "P01", "P02", "P03"])
     for name in ("sum", "roster"):
         later.posted(MessageName(name, 1, 1, AGGREGATOR)).unlink()

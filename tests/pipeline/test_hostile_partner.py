@@ -20,6 +20,8 @@ from secure.errors import (
     WrongRound,
     WrongSender,
 )
+from secure.keys import load_private_keys
+from secure.messages import PayloadDigest, parse_manifest, sign_manifest
 from secure.parameters import SealSettings, seal_parameters
 from tests.pipeline.federation import AGGREGATOR, Federation, step, until_waiting
 from tests.pipeline.hostile import OTHER, post
@@ -45,6 +47,17 @@ def payload_changed(change: Callable[[bytes], bytes]) -> Damage:
         path.write_bytes(change(path.read_bytes()))
 
     return damage
+
+
+def endless(federation: Federation) -> None:
+    """A sparse file costs its sender nothing, and whoever copies it a disk."""
+    with federation.payload(UPDATE).open("r+b") as file:
+        file.truncate(1 << 40)
+    manifest = parse_manifest(federation.posted(UPDATE).read_bytes(), "here")
+    keys = load_private_keys(federation.home("P01").keys)
+    size = PayloadDigest(manifest.payload.sha256, 1 << 40)
+    said = {"kind": "update", "plan": manifest.plan, "round_no": 1, "attempt": 1, "time": manifest.time}
+    federation.posted(UPDATE).write_bytes(sign_manifest(keys, **said, body=manifest.body, payload=size))
 
 
 def signed(change: Callable[[bytes], bytes]) -> Damage:
@@ -106,6 +119,7 @@ CASES: dict[str, tuple[Damage, type[SecureError]]] = {
     "payload changed": (payload_changed(lambda data: data[:-20] + b"?" + data[-19:]), PayloadMismatch),
     "payload truncated": (payload_changed(lambda data: data[:-20]), PayloadMismatch),
     "payload extended": (payload_changed(lambda data: data + b"?"), PayloadMismatch),
+    "payload of a terabyte": (endless, PayloadMismatch),
     "signed truncated container": (signed(lambda data: data[: len(data) // 2]), BadContainer),
     "signed container without its end": (signed(lambda data: data[:-8]), BadContainer),
     "signed rubbish": (signed(lambda _: b"no container at all"), BadContainer),
