@@ -18,12 +18,12 @@ _RUN = 512
 class Tagger:
     """Adds up <r, m> mod t block by block, for one attempt."""
 
-    __slots__ = ("_key", "_t", "_total", "_twist_key")
+    __slots__ = ("_context", "_key", "_seed", "_t", "_total")
 
     def __init__(self, tag_seed: bytes, roster: Roster, t: int) -> None:
         context = attempt_context(roster)
         self._key = derive_key(tag_seed, "hocket/tag/v1", context)
-        self._twist_key = derive_key(tag_seed, "hocket/tag-member/v1", context)
+        self._seed, self._context = tag_seed, context
         self._t, self._total = t, 0
 
     def part(self, slots: np.ndarray, block: int) -> int:
@@ -40,7 +40,7 @@ class Tagger:
         return (self._total + sum(self._twist(name) for name in members)) % self._t
 
     def _twist(self, member: str) -> int:
-        key = derive_key(self._twist_key, "hocket/tag-member/v1", {"member": member})
+        key = derive_key(self._seed, "hocket/tag-member/v1", self._context | {"member": member})
         return int(uniform_numbers(key, 0, 1, self._t)[0])
 
     def __repr__(self) -> str:

@@ -231,7 +231,7 @@ def test_lost_pair_seeds_are_not_made_anew(returning: Federation):
     returning.home("P04").pair_seeds.unlink()
     with pytest.raises(BadKeyFile, match=r"pair\.seeds: is missing") as caught:
         come_back(returning)
-    assert "backup" in caught.value.__notes__[0]
+    assert "KEYS.md" in caught.value.__notes__[0]
     assert not returning.home("P04").pair_seeds.exists()
 
 

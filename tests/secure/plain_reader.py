@@ -360,8 +360,7 @@ def expected_tag(slots: np.ndarray, members: list[str], tag_seed: bytes, header:
         (uniform(derive(tag_seed, "hocket/tag/v1", context), number, len(block), t) * block).sum()
         for number, block in enumerate(blocks(slots))
     )
-    twists = derive(tag_seed, "hocket/tag-member/v1", context)
-    own = [derive(twists, "hocket/tag-member/v1", {"member": name}) for name in members]
+    own = [derive(tag_seed, "hocket/tag-member/v1", context | {"member": name}) for name in members]
     return int((total + sum(uniform(key, 0, 1, t)[0] for key in own)) % t)
 
 
