@@ -212,7 +212,10 @@ class Rounds:
         """1, or the number of labels in the training folds where the plan weighs by size."""
         if self.plan.seal.weights == "equal":
             return 1
-        return max(1, min(self._own.training_set.n_training_labels, self.plan.seal.max_weight))
+        n_labels, most = self._own.training_set.n_training_labels, self.plan.seal.max_weight
+        if n_labels > most:
+            self._tell.say(f"weight {n_labels} cut to the plan's seal.max_weight {most}: agree on a larger one")
+        return max(1, min(n_labels, most))
 
     def _abandon(self, void: Manifest) -> None:
         """Throw the attempt's update away and go on to the next attempt: an update is never sealed for two rosters."""

@@ -5,6 +5,7 @@ have BLOCK_CHUNKS rows, the last one what is left. Whoever has an Arrow reader c
 """
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -224,7 +225,7 @@ def read_chunks(path: Path) -> Iterator[ChunkReader]:
     except OSError as error:
         raise BadContainer(f"{path.name}: cannot be read ({error.strerror}), expected a sealed file") from error
     with file:
-        yield ChunkReader(file, path.stat().st_size, path.name)
+        yield ChunkReader(file, os.fstat(file.fileno()).st_size, path.name)
 
 
 def parse_header(data: bytes, where: str) -> Header:
