@@ -138,6 +138,7 @@ def _print_where_next(folder: Path, partner: str) -> None:
         f"  tables/                   the partners' T0, T1 and T2 (at a real partner: wherever it keeps them)\n"
         f"  exchange/                 all that members ever showed each other: signed notes and sealed files\n"
         f"  hocket inspect {folder}/exchange/round-0001/attempt-01/update.{partner}.arrow\n"
+        f"  hocket verify {folder}/exchange {folder}/plan.toml\n"
         f"  hocket report {folder}/{partner}/partner.toml\n"
         f"  hocket ui {folder}/{partner}/partner.toml"
     )

@@ -1,16 +1,16 @@
 """Sealed updates beside NVFlare's homomorphic encryption and a plain sum: CPU seconds, bytes, error, growth.
 
-Ours: fixed point, masks, tag and BFV, from files to files, worker processes included. Peer: TenSEAL CKKS at the
-parameters that NVFlare sets (poly_modulus_degree 8192, coeff_mod_bit_sizes [60, 40, 40], global_scale 2^40, symmetric),
-in memory. Plain: float32 vectors in files. Runs alternate in one process; the tables show the smallest of each.
+Ours: fixed point, masks, tag and BFV, from files to files, in one process (secure_memory.py takes all cores). Peer:
+TenSEAL CKKS at the parameters that NVFlare sets (poly_modulus_degree 8192, coeff_mod_bit_sizes [60, 40, 40],
+global_scale 2^40, symmetric), in memory. Plain: float32 vectors in files. Runs alternate; the tables show the smallest.
 usage: secure_speed.py [millions of parameters, with commas] [partners, with commas] [repeats]
 """
 
 import math
 import os
-import resource
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -54,25 +54,19 @@ Found = dict[tuple[int, int], dict[str, Measured]]  # by parameters and partners
 
 
 def timed(call: Callable[[], Result]) -> tuple[float, Result]:
-    """CPU seconds of a call, processes it started and ended included, and what it returned."""
-    before = _cpu_seconds()
+    """CPU seconds of a call, all threads, and what it returned."""
+    before = time.process_time()
     result = call()
-    return _cpu_seconds() - before, result
-
-
-def _cpu_seconds() -> float:
-    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+    return time.process_time() - before, result
 
 
 def ours(consortium: Consortium, change: np.ndarray, folder: Path) -> Measured:
     """Seal one update (the others were sealed before), add all, open the sum."""
-    cores = len(os.sched_getaffinity(0))
     files = [folder / f"{name}.update" for name in consortium.partners]
     files[0].unlink()
-    seal_s, _ = timed(lambda: consortium.seal(consortium.partners[0], change, files[0], workers=cores))
-    add_s, _ = timed(lambda: consortium.add(files, folder / "sum", workers=cores))
-    open_s, opened = timed(lambda: consortium.open(folder / "sum", change.size, workers=cores))
+    seal_s, _ = timed(lambda: consortium.seal(consortium.partners[0], change, files[0]))
+    add_s, _ = timed(lambda: consortium.add(files, folder / "sum"))
+    open_s, opened = timed(lambda: consortium.open(folder / "sum", change.size))
     error = float(np.abs(opened.mean - change).max())
     assert error <= FIRST_BOUND / consortium.parameters.limit, f"the mean of equal updates is off by {error}"
     return Measured(seal_s, add_s, open_s, files[0].stat().st_size, error)
