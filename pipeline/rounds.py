@@ -110,7 +110,11 @@ class Rounds:
 
     @property
     def _leftover_file(self) -> Path:
-        return self.home.attempt(self._round_no, self._attempt) / "leftover.safetensors"
+        return self._trained_file.with_name("leftover.safetensors")
+
+    @property
+    def _unposted_file(self) -> Path:
+        return self._trained_file.with_name("update.unposted")
 
     def _contribute(self) -> None:
         """Do what this attempt asks for; ends in NotYet, because the others' part follows."""
@@ -180,9 +184,7 @@ class Rounds:
     def _seal(self, roster: Roster) -> None:
         trained = Trained.read(self._needed(self._trained_file), self._layout)
         payload_file = self.home.outbox(self._at.mine("update").payload)
-        unposted = self._trained_file.with_name(
-            "update.unposted"
-        )  # moved to the outbox only when its residual is on disk
+        unposted = self._unposted_file  # moved to the outbox only when its residual is on disk
         unposted.unlink(missing_ok=True)
         started = time.monotonic()
         with self._tell.progress(f"round {self._round_no}: sealing for {', '.join(roster.members)}") as progress:
@@ -324,5 +326,5 @@ class Rounds:
             self.home.remove_payloads(round_no)
 
     def _forget_attempt(self) -> None:
-        for file in (self._trained_file, self._leftover_file, self._trained_file.with_name("update.unposted")):
+        for file in (self._trained_file, self._leftover_file, self._unposted_file):
             file.unlink(missing_ok=True)

@@ -34,7 +34,7 @@ class Roster:
 def check_roster(roster: Roster, me: str | None, partners: Collection[str], min_partners: int) -> None:
     """Refuse a roster that one must not seal for or open.
 
-    me           : who asks, or None for the aggregator or an auditor
+    me           : who seals for it, or None for who only follows
     partners     : all partners of the plan
     min_partners : the plan's minimum
     Raises RosterTooSmall or BadRoster.

@@ -17,7 +17,7 @@ from secure.packing import Block, blocks, pack
 from secure.pairing import PairKey
 from secure.parameters import SealParameters
 from secure.progress import Progress, Telling
-from secure.roster import Roster
+from secure.roster import MIN_ROSTER, Roster, check_roster
 from secure.tags import Tagger
 from secure.workers import Workers, n_workers_for
 
@@ -65,8 +65,9 @@ def seal_update(  # noqa: PLR0913 -- everything an update is bound to, by name
     """
     if path.exists():
         raise _already_sealed(path)
-    if me not in roster.members or len(roster.members) > parameters.max_partners:
-        raise BadRoster(f"the roster does not list {me}, or more than {parameters.max_partners} members")
+    check_roster(roster, me, {me, *pair_keys}, MIN_ROSTER)
+    if len(roster.members) > parameters.max_partners:
+        raise BadRoster(f"the roster lists {len(roster.members)} members, expected at most {parameters.max_partners}")
     grid = make_grid(slices, bounds, parameters)
     scale, sent_weight = _weigh(weight, parameters)
     out = np.empty(grid.n_params, dtype=np.float32) if residual_out is None else _checked(residual_out, grid, "out")
