@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -36,13 +36,15 @@ Result = TypeVar("Result")
 
 @dataclass
 class Measured:
-    """One run: CPU seconds of each step, bytes of one update, largest error of the mean."""
+    """One run: CPU seconds of each step, bytes of one update and of the sum, largest error of the mean, memory."""
 
     seal: float
     add: float
     open: float
     n_bytes: int
+    sum_bytes: int
     error: float
+    peak_mb: float = 0.0  # most resident memory during the run, above what was there before it
 
     @property
     def both(self) -> float:
@@ -69,7 +71,7 @@ def ours(consortium: Consortium, change: np.ndarray, folder: Path) -> Measured:
     open_s, opened = timed(lambda: consortium.open(folder / "sum", change.size))
     error = float(np.abs(opened.mean - change).max())
     assert error <= FIRST_BOUND / consortium.parameters.limit, f"the mean of equal updates is off by {error}"
-    return Measured(seal_s, add_s, open_s, files[0].stat().st_size, error)
+    return Measured(seal_s, add_s, open_s, files[0].stat().st_size, (folder / "sum").stat().st_size, error)
 
 
 def nvflare(context: tenseal.Context, change: np.ndarray, n_partners: int) -> Measured:
@@ -84,7 +86,7 @@ def nvflare(context: tenseal.Context, change: np.ndarray, n_partners: int) -> Me
     seal_s, sealed = timed(lambda: tenseal.ckks_vector(context, change).serialize())
     add_s, total = timed(add)
     open_s, opened = timed(lambda: np.array(tenseal.ckks_vector_from(context, total).decrypt()) / n_partners)
-    return Measured(seal_s, add_s, open_s, len(sealed), float(np.abs(opened - change).max()))
+    return Measured(seal_s, add_s, open_s, len(sealed), len(total), float(np.abs(opened - change).max()))
 
 
 @contextmanager
@@ -114,7 +116,20 @@ def plain(change: np.ndarray, n_partners: int, folder: Path) -> Measured:
     seal_s, _ = timed(lambda: np.save(file, change))
     add_s, _ = timed(add)
     open_s, mean = timed(lambda: np.load(total_file) / np.float32(n_partners))
-    return Measured(seal_s, add_s, open_s, file.stat().st_size, float(np.abs(mean - change).max()))
+    error = float(np.abs(mean - change).max())
+    return Measured(seal_s, add_s, open_s, file.stat().st_size, total_file.stat().st_size, error)
+
+
+def with_peak(run: Callable[[], Measured]) -> Measured:
+    """The run with its peak of memory; writing 5 to clear_refs sets the kernel's peak back to what is resident now."""
+    Path("/proc/self/clear_refs").write_text("5")
+    before = _peak_mb()
+    measured = run()
+    return replace(measured, peak_mb=_peak_mb() - before)
+
+
+def _peak_mb() -> float:
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
 
 
 def best(runs: Iterable[Measured]) -> Measured:
@@ -143,10 +158,12 @@ def measure(n_params: int, n_partners: int, repeats: int) -> dict[str, Measured]
                 consortia[bits].seal(partner, change, folder / f"{partner}.update", workers=2)
         for _ in range(repeats):
             for bits, folder in folders.items():
-                runs.setdefault(f"hocket, {bits} bits", []).append(ours(consortia[bits], change, folder))
+                runs.setdefault(f"hocket, {bits} bits", []).append(
+                    with_peak(lambda c=consortia[bits], f=folder: ours(c, change, f))  # type: ignore[misc]
+                )
             with _quiet():
-                runs.setdefault(PEER, []).append(nvflare(context, change, n_partners))
-            runs.setdefault(PLAIN, []).append(plain(change, n_partners, Path(name)))
+                runs.setdefault(PEER, []).append(with_peak(lambda: nvflare(context, change, n_partners)))
+            runs.setdefault(PLAIN, []).append(with_peak(lambda: plain(change, n_partners, Path(name))))
     return {who: best(found) for who, found in runs.items()}
 
 
@@ -155,7 +172,7 @@ def show(found: dict[str, Measured], n_params: int, n_partners: int, console: Co
     peer = found[PEER]
     title = f"{n_params / 1e6:g} M parameters, {n_partners} partners: CPU seconds (NVFlare's / ours, at least wanted)"
     table = Table(title=title)
-    for column in ("", *STEPS, "seal + open", "bytes per parameter", "largest error of the mean"):
+    for column in ("", *STEPS, "seal + open", "bytes per parameter, up", "down", "error of the mean", "peak MB"):
         table.add_column(column, justify="right")
     for who, run in found.items():
         both, add, size = LIMITS.get(int(who.split()[1]), ()) if who.startswith("hocket") else ("", "", "")
@@ -166,7 +183,8 @@ def show(found: dict[str, Measured], n_params: int, n_partners: int, console: Co
             _ratio(run.both, peer.both, both),
         ]
         per_parameter = f"{run.n_bytes / n_params:.2f}" + (f" (limit {size})" if size else "")
-        table.add_row(who, *cells, per_parameter, f"{run.error:.1e}")
+        down = f"{run.sum_bytes / n_params:.2f}"
+        table.add_row(who, *cells, per_parameter, down, f"{run.error:.1e}", f"{run.peak_mb:.0f}")
     console.print(table)
 
 
