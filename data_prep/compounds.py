@@ -1,6 +1,7 @@
 """From table T2 to rows of the matrix: one row per standardised structure, its bits and its fold."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -9,15 +10,16 @@ from scipy import sparse
 
 from data_prep.keyed import bit_permutation, scaffold_fold
 from data_prep.settings import Preparation
-from data_prep.structures import Progress, Structures, fold_scaffolds, standardise_all
+from data_prep.structures import FoldScaffolds, Progress, Structures, fold_scaffolds, standardise_all
 from data_prep.tables import Table, first_reason, reject
+from data_prep.watchdog import DEFAULT_TIMEOUT_S, kept_children
 
 
 @dataclass(frozen=True, slots=True)
 class Compounds:
     """A partner's structures, in the order of their canonical SMILES."""
 
-    x: sparse.csr_matrix  # (n_compounds, n_bits), float32 ones at permuted bits
+    x: sparse.csr_matrix  # (n_compounds, n_bits), float32 ones, or counts, at permuted bits
     folding: NDArray[np.int64]  # (n_compounds,)
     rows: pl.DataFrame  # every accepted id: `row`, `input_compound_id`, `canonical_smiles`, `fold`
     rejected: pl.DataFrame
@@ -29,19 +31,29 @@ def make_compounds(
     structure_seed: bytes,
     *,
     workers: int = 1,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Compounds:
     """Standardise, fingerprint and fold the structures of read_structures.
 
     All ids with the same standardised structure share one row. An id with several different structures is rejected
-    (`conflicting_structures`), as are structures the standardiser refuses (its codes) and scaffolds that cannot be
-    taken apart (`scaffold_failed`). The result depends neither on the order of rows nor on `workers`.
+    (`conflicting_structures`), as are structures and scaffolds that are refused (codes of standardise_all and
+    fold_scaffolds). The result depends neither on the order of rows nor on `workers` nor on what the file `cache`
+    remembers, and on `timeout_s` only through the reason `timeout`.
     """
     distinct = structures["smiles"].unique(maintain_order=True)
-    found = standardise_all(
-        distinct.to_list(), settings.chemistry, settings.fingerprint, workers=workers, progress=progress
-    )
-    scaffolds = fold_scaffolds(found.murcko, workers=workers)
+    with kept_children():
+        found = standardise_all(
+            distinct.to_list(),
+            settings.chemistry,
+            settings.fingerprint,
+            workers=workers,
+            timeout_s=timeout_s,
+            cache=cache,
+            progress=progress,
+        )
+        scaffolds = fold_scaffolds(found.murcko, workers=workers, timeout_s=timeout_s, cache=cache)
     judged = _judge(structures, distinct, found, scaffolds)
     kept = judged.accepted.unique("canonical_smiles").sort("canonical_smiles").with_row_index("row")
     at = kept["at"].to_numpy()
@@ -55,10 +67,11 @@ def make_compounds(
 
 
 def _judge(
-    structures: pl.DataFrame, distinct: pl.Series, found: Structures, scaffolds: dict[str | None, str | None]
+    structures: pl.DataFrame, distinct: pl.Series, found: Structures, scaffolds: FoldScaffolds
 ) -> Table:
+    refused = scaffolds.refused
     reasons = [
-        reason or (None if murcko in scaffolds else "scaffold_failed")
+        reason or (refused.get(murcko) if murcko else None)
         for reason, murcko in zip(found.reasons, found.murcko, strict=True)
     ]
     outcome = pl.DataFrame(
@@ -73,8 +86,8 @@ def _judge(
 
 def _matrix(found: Structures, places: NDArray[np.int64], at: NDArray[np.uint32]) -> sparse.csr_matrix:
     shape = (len(found.smiles), len(places))
-    ones = np.ones(len(found.bits), dtype=np.float32)
-    everything = sparse.csr_matrix((ones, places[found.bits].astype(np.int32), found.starts), shape=shape)
+    counts = found.counts.astype(np.float32)
+    everything = sparse.csr_matrix((counts, places[found.bits].astype(np.int32), found.starts), shape=shape)
     x = everything[at]
     x.sort_indices()
     return sparse.csr_matrix((x.data, x.indices.astype(np.int32), x.indptr.astype(np.int32)), shape=x.shape)

@@ -19,3 +19,11 @@ class PreparedError(DataError):
 
 class BenchmarkError(DataError):
     """The public benchmark cannot be read or split as asked."""
+
+
+class ChildError(DataError):
+    """No process for structures can be started on this machine."""
+
+
+class CacheWarning(UserWarning):
+    """The cache of structures is of no use, or only to read; the run goes on without it."""

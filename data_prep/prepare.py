@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,13 @@ from data_prep.compounds import Compounds, make_compounds
 from data_prep.errors import TableError
 from data_prep.keyed import keyed_digest, require_strong_seed
 from data_prep.settings import Preparation
+from data_prep.steps import CRASHED, TIMEOUT
 from data_prep.structures import Progress
 from data_prep.tables import read_activities, read_assays, read_structures
 from data_prep.tasks import assay_report, judge_tasks
 from data_prep.thresholds import candidate_tasks, label_all
 from data_prep.version import CODE_VERSION, FORMAT_VERSION
+from data_prep.watchdog import DEFAULT_TIMEOUT_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,7 @@ class _Result:
     n_rows: dict[str, int]  # of each input table
 
 
-def prepare(
+def prepare(  # noqa: PLR0913 - what a run needs; all after the tables' settings by keyword
     t0: Path,
     t1: Path,
     t2: Path,
@@ -44,32 +48,44 @@ def prepare(
     prepared_root: Path,
     *,
     workers: int = 1,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Prepare the tables and return the folder with the result (see data_prep.prepared), `prepared_root`/<digest>.
 
     The digest is SHA-256 over the input files, settings, a commitment to the seed and the versions; a folder that is
     there and intact is returned at once. The folder appears whole or not at all, and its bytes depend on nothing but
-    what the digest covers. `progress` is told (done, total) structures.
+    what the digest covers, unless a structure takes longer than `timeout_s` or its process dies (rejected as `timeout`
+    and `crashed`; with a `cache`, the file that remembers structures, such a folder is made anew). `progress` is told
+    (done, total) structures.
 
     Raises TableError for a file that is no such table and StructureSeedError for a seed of fewer than 32 bytes.
     """
     require_strong_seed(structure_seed)
     identity = _identity(t0, t1, t2, settings, structure_seed)
     folder = prepared_root / hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-    if prepared.is_intact(folder):
+    if prepared.is_intact(folder) and not (cache and _gave_up(folder)):
         return folder
-    result = _compute(t0, t1, t2, settings, structure_seed, workers, progress)
+    how = {"workers": workers, "timeout_s": timeout_s, "cache": cache, "progress": progress}
+    compounds_of = partial(make_compounds, settings=settings, structure_seed=structure_seed, **how)
+    result = _compute(t0, t1, t2, settings, compounds_of)
     with appearing(folder) as unfinished:
         _write(unfinished, result, {**identity, "digest": folder.name, **_summary(result, settings)})
     return folder
 
 
+def _gave_up(folder: Path) -> bool:
+    """Say whether a structure was left out for its time or its process, which may be better now."""
+    rejected = prepared.read_manifest(folder)["tables"]["T2"]["rejected"]
+    return TIMEOUT in rejected or CRASHED in rejected
+
+
 def _compute(
-    t0: Path, t1: Path, t2: Path, settings: Preparation, structure_seed: bytes, workers: int, progress: Progress | None
+    t0: Path, t1: Path, t2: Path, settings: Preparation, compounds_of: Callable[[pl.DataFrame], Compounds]
 ) -> _Result:
     assays, activities, structures = read_assays(t0), read_activities(t1), read_structures(t2)
-    compounds = make_compounds(structures.accepted, settings, structure_seed, workers=workers, progress=progress)
+    compounds = compounds_of(structures.accepted)
     row_of = compounds.rows.select("input_compound_id", "row")
     measured = activities.accepted.join(row_of, on="input_compound_id", how="left", maintain_order="left")
     believed = credible(assays.accepted, measured, settings.activities)

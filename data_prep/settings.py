@@ -40,12 +40,15 @@ class Chemistry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fingerprint:
-    """Morgan (ECFP) fingerprint, presence bits only."""
+    """Morgan fingerprint: ECFP, or FCFP with `features`."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
 
     radius: int = 3  # bonds; 3 is ECFP6
     n_bits: int = 32_000  # length after folding
+    chirality: bool = False  # True: enantiomers differ, where the chemistry includes stereo
+    features: bool = False  # True: atoms are told apart by what they do (donor, acceptor, ...), not by element
+    counts: bool = False  # True: x holds how often each bit's environment occurs, not ones
 
     def __post_init__(self) -> None:
         """Refuse values out of range, naming the key."""

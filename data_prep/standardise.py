@@ -38,6 +38,7 @@ class Structure:
     smiles: str  # canonical
     murcko: str | None  # None: acyclic
     bits: NDArray[np.int64]  # ascending
+    counts: NDArray[np.int64]  # of each bit; ones for a binary fingerprint
 
 
 class NotAccepted(ValueError):
@@ -68,7 +69,15 @@ class Standardiser:
         self._reioniser = rdMolStandardize.Reionizer()
         self._fragments = rdMolStandardize.LargestFragmentChooser()
         self._uncharger = rdMolStandardize.Uncharger()
-        self._morgan = rdFingerprintGenerator.GetMorganGenerator(radius=fingerprint.radius, fpSize=fingerprint.n_bits)
+        self._counted = fingerprint.counts
+        self._morgan = rdFingerprintGenerator.GetMorganGenerator(
+            radius=fingerprint.radius,
+            fpSize=fingerprint.n_bits,
+            includeChirality=fingerprint.chirality,
+            atomInvariantsGenerator=(
+                rdFingerprintGenerator.GetMorganFeatureAtomInvGen() if fingerprint.features else None
+            ),
+        )
 
     def structure(self, smiles: str | None) -> Structure:
         """Return the standard form of `smiles`.
@@ -84,8 +93,15 @@ class Standardiser:
             raise NotAccepted("standardisation_failed") from failure
         if rdMolDescriptors.CalcNumRings(mol) > self._chemistry.max_rings:
             raise NotAccepted("too_complex")
-        present = self._morgan.GetFingerprintAsNumPy(mol).view(np.bool_)
-        return Structure(canonical, murcko_scaffold(mol), np.flatnonzero(present))
+        return Structure(canonical, murcko_scaffold(mol), *self._fingerprint(mol))
+
+    def _fingerprint(self, mol: Chem.Mol) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        if self._counted:
+            found = self._morgan.GetCountFingerprintAsNumPy(mol)
+            bits = np.flatnonzero(found)
+            return bits, found[bits].astype(np.int64)
+        bits = np.flatnonzero(self._morgan.GetFingerprintAsNumPy(mol).view(np.bool_))
+        return bits, np.ones_like(bits)
 
     def _parse(self, smiles: str | None) -> Chem.Mol:
         if smiles is None or not smiles.strip():

@@ -1,31 +1,27 @@
 """Many structures at once, over processes: standard forms, fingerprint bits and fold scaffolds.
 
 No secret is needed here: bits are permuted and folds are drawn afterwards (data_prep.keyed). The result is the same
-for any number of workers.
+for any number of workers, with any joblib backend and whatever the cache holds.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
-from multiprocessing import get_context
-from typing import TypeVar
+from pathlib import Path
 
+import joblib
 import numpy as np
 from numpy.typing import NDArray
-from rdkit import rdBase
 
-from data_prep.scaffolds import fold_scaffold
+from data_prep import cache as caches
 from data_prep.settings import Chemistry, Fingerprint
-from data_prep.standardise import NotAccepted, standardiser
-
-_Given = TypeVar("_Given")
-_Made = TypeVar("_Made")
+from data_prep.steps import Made, ScaffoldStep, Step, StructureStep
+from data_prep.watchdog import DEFAULT_TIMEOUT_S, guarded, kept_children
 
 Progress = Callable[[int, int], None]
 
-_CHUNK = 256  # structures per task: some seconds of the slowest chemistry
+_CHUNK = 64  # texts per task: a second of usual chemistry
+_LOOKUP = 4096  # texts looked up in the cache at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +32,16 @@ class Structures:
     murcko: list[str | None]  # None: acyclic or rejected
     reasons: list[str | None]  # None: accepted
     bits: NDArray[np.int32]  # all structures' bits one after the other, ascending within each, not permuted
+    counts: NDArray[np.int32]  # of each bit; ones for a binary fingerprint
     starts: NDArray[np.int64]  # (n + 1,): the bits of structure i are bits[starts[i]:starts[i + 1]]
+
+
+class FoldScaffolds(dict[str | None, str | None]):
+    """The fold scaffold of each Murcko scaffold, and None for None (acyclic)."""
+
+    def __init__(self) -> None:
+        super().__init__({None: None})
+        self.refused: dict[str, str] = {}  # Murcko scaffolds without one -> reason
 
 
 def standardise_all(
@@ -45,80 +50,107 @@ def standardise_all(
     fingerprint: Fingerprint,
     *,
     workers: int = 1,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Structures:
-    """Standardise every SMILES; `progress` is told (done, total) after each chunk."""
-    step = partial(_standardise_chunk, chemistry, fingerprint)
-    chunks = list(_over_processes(step, smiles, workers, progress))
-    counts = np.concatenate([np.zeros(1, np.int64), *(chunk[4] for chunk in chunks)])
+    """Standardise every SMILES; `progress` is told (done, total) after each chunk.
+
+    A structure that takes longer than `timeout_s` gets the reason `timeout`, one on which a process dies twice
+    `crashed`. `cache` is the file that remembers outcomes. Raises ChildError where no process can be started.
+    """
+    step = StructureStep(chemistry, fingerprint)
+    made = _make_all(step, smiles, workers=workers, timeout_s=timeout_s, cache=cache, progress=progress)
+    bits = np.frombuffer(b"".join([one.bits for one in made]), "<i4").astype(np.int32, copy=False)
+    counted = b"".join([one.counts for one in made])
+    counts = np.frombuffer(counted, "<i4").astype(np.int32, copy=False) if counted else np.ones_like(bits)
+    n_bits = np.fromiter((len(one.bits) // bits.itemsize for one in made), np.int64, len(made))
     return Structures(
-        smiles=[text for chunk in chunks for text in chunk[0]],
-        murcko=[text for chunk in chunks for text in chunk[1]],
-        reasons=[text for chunk in chunks for text in chunk[2]],
-        bits=np.concatenate([np.zeros(0, np.int32), *(chunk[3] for chunk in chunks)]),
-        starts=np.cumsum(counts),
+        smiles=[one.text for one in made],
+        murcko=[one.murcko for one in made],
+        reasons=[one.reason for one in made],
+        bits=bits,
+        counts=counts,
+        starts=np.concatenate([np.zeros(1, np.int64), np.cumsum(n_bits)]),
     )
 
 
-def fold_scaffolds(murcko: Iterable[str | None], *, workers: int = 1) -> dict[str | None, str | None]:
-    """Return the fold scaffold of every distinct Murcko scaffold, and None for None (acyclic).
+def fold_scaffolds(
+    murcko: Iterable[str | None],
+    *,
+    workers: int = 1,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    cache: Path | None = None,
+) -> FoldScaffolds:
+    """Return the fold scaffold of every distinct Murcko scaffold.
 
-    A scaffold that RDKit cannot take apart is missing from the answer.
+    One that has none is missing from the answer and has its reason in `refused`: `too_complex`, `timeout`, `crashed`
+    or, where RDKit cannot take it apart, `scaffold_failed`.
     """
     distinct = sorted({scaffold for scaffold in murcko if scaffold is not None})
-    answer: dict[str | None, str | None] = {None: None}
-    for chunk in _over_processes(_scaffold_chunk, distinct, workers, None):
-        answer.update(chunk)
+    answer = FoldScaffolds()
+    made = _make_all(ScaffoldStep(), distinct, workers=workers, timeout_s=timeout_s, cache=cache, progress=None)
+    for scaffold, one in zip(distinct, made, strict=True):
+        if one.reason is None:
+            answer[scaffold] = one.text
+        else:
+            answer.refused[scaffold] = one.reason
     return answer
 
 
-_Chunk = tuple[list[str | None], list[str | None], list[str | None], NDArray[np.int32], NDArray[np.int64]]
-
-
-def _standardise_chunk(chemistry: Chemistry, fingerprint: Fingerprint, smiles: Sequence[str | None]) -> _Chunk:
-    make = standardiser(chemistry, fingerprint).structure
-    canonical: list[str | None] = [None] * len(smiles)
-    murcko: list[str | None] = [None] * len(smiles)
-    reasons: list[str | None] = [None] * len(smiles)
-    bits = [np.zeros(0, np.int32)] * len(smiles)
-    with rdBase.BlockLogs():  # every complaint becomes a reason code
-        for i, text in enumerate(smiles):
-            try:
-                structure = make(text)
-            except NotAccepted as refusal:
-                reasons[i] = refusal.reason
-                continue
-            canonical[i], murcko[i], bits[i] = structure.smiles, structure.murcko, structure.bits.astype(np.int32)
-    return canonical, murcko, reasons, np.concatenate(bits), np.array([len(b) for b in bits], np.int64)
-
-
-def _scaffold_chunk(murcko: Sequence[str]) -> dict[str, str]:
-    found = {}
-    with rdBase.BlockLogs():
-        for scaffold in murcko:
-            with suppress(ValueError, RuntimeError):  # RDKit's refusals: the scaffold stays missing
-                found[scaffold] = fold_scaffold(scaffold)
-    return found
+def _make_all(
+    step: Step,
+    texts: Sequence[str | None],
+    *,
+    workers: int,
+    timeout_s: float,
+    cache: Path | None,
+    progress: Progress | None,
+) -> list[Made]:
+    """Return what the step makes of each text, in order, remembered or made now."""
+    if workers < 1:
+        raise ValueError(f"workers: found {workers}, expected at least 1")
+    if timeout_s <= 0:
+        raise ValueError(f"timeout_s: found {timeout_s}, expected more than 0")
+    made: list[Made | None] = [None] * len(texts)
+    with caches.opened(cache) as remembered:
+        keys = caches.keys_of(step, texts) if cache else []
+        for start in range(0, len(keys), _LOOKUP):
+            some = keys[start : start + _LOOKUP]
+            found = remembered.lookup(some, timeout_s)
+            made[start : start + len(some)] = [found.get(key) for key in some]
+        missing = [i for i, one in enumerate(made) if one is None]
+        done = len(texts) - len(missing)
+        if progress and texts and not missing:
+            progress(done, done)
+        chunks = [missing[start : start + _CHUNK] for start in range(0, len(missing), _CHUNK)]
+        given = ([texts[i] for i in chunk] for chunk in chunks)
+        with closing(_over_processes(step, given, min(workers, len(chunks)), timeout_s)) as answers:
+            for chunk, outcomes in zip(chunks, answers, strict=True):
+                for i, outcome in zip(chunk, outcomes, strict=True):
+                    made[i] = outcome
+                if keys:
+                    remembered.store([keys[i] for i in chunk], outcomes, timeout_s)
+                done += len(chunk)
+                if progress:
+                    progress(done, len(texts))
+    return [one for one in made if one is not None]
 
 
 def _over_processes(
-    step: Callable[[Sequence[_Given]], _Made], everything: Sequence[_Given], workers: int, progress: Progress | None
-) -> Iterator[_Made]:
-    """Yield what `step` makes of each chunk, in order."""
-    if workers < 1:
-        raise ValueError(f"workers: found {workers}, expected at least 1")
-    chunks = [everything[start : start + _CHUNK] for start in range(0, len(everything), _CHUNK)]
-    done = 0
-    with _pool(min(workers, len(chunks))) as pool:
-        for chunk, made in zip(chunks, (pool.map if pool else map)(step, chunks), strict=True):
-            yield made
-            done += len(chunk)
-            if progress:
-                progress(done, len(everything))
+    step: Step, chunks: Iterable[list[str | None]], workers: int, timeout_s: float
+) -> Iterator[list[Made]]:
+    """Yield what the step makes of each chunk, in order: one thread for each child process, or joblib's backend."""
+    if not workers:
+        return
+    tasks = (joblib.delayed(guarded)(step, chunk, timeout_s) for chunk in chunks)
+    with kept_children():
+        yield from _parallel(workers)(tasks)
 
 
-def _pool(workers: int) -> AbstractContextManager[ProcessPoolExecutor | None]:
-    """Return fresh processes (a fork of a process with polars' threads may hang), or none for one worker."""
-    if workers <= 1:
-        return nullcontext()
-    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+def _parallel(workers: int) -> joblib.Parallel:
+    """Return threads, or what an outer joblib.parallel_config chose; as a generator where that backend can."""
+    try:
+        return joblib.Parallel(workers, prefer="threads", batch_size=1, return_as="generator")
+    except ValueError:  # "multiprocessing" answers only when all is done
+        return joblib.Parallel(workers, prefer="threads", batch_size=1)

@@ -1,0 +1,156 @@
+"""Steps under guard: each text is made in a child process, so that none can stall or end the run.
+
+A text that takes longer than its time costs its child (reason `timeout`); one that ends its child in any other way,
+twice, is left out too (`crashed`). The rest goes on in a new child. Children are plain processes, so this works
+inside a worker of any kind, and they talk to their parent alone, through a socket nobody else holds.
+"""
+
+import mmap
+import os
+import signal
+import subprocess
+import sys
+import threading
+import weakref
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import Pipe
+
+from data_prep.errors import ChildError
+from data_prep.steps import CRASHED, TIMEOUT, Made, Step
+
+DEFAULT_TIMEOUT_S = 60.0
+_CRASHES = 2  # a child may die of something else than its text, say of memory used elsewhere, but not twice
+
+
+class _Child:
+    """A process that makes texts; it ends when its connection does."""
+
+    def __init__(self) -> None:
+        self.connection, far = Pipe()
+        memory = os.memfd_create("hocket")
+        os.ftruncate(memory, mmap.PAGESIZE)
+        self._in_hand = mmap.mmap(memory, mmap.PAGESIZE)
+        inherited = (far.fileno(), memory)
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "data_prep.child", *map(str, inherited)],
+                pass_fds=inherited,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+                process_group=0,  # Ctrl-C is the parent's to handle
+            )
+        finally:
+            far.close()
+            os.close(memory)
+        _alive.add(self)
+
+    def wait_until_ready(self) -> None:
+        """Raise ChildError when the process ends before it can work."""
+        try:
+            self.connection.recv()
+        except (EOFError, OSError):
+            error = ChildError(f"a process for structures ended at its start with code {self.end()}, expected it ready")
+            error.add_note("its own message stands above; memory or an incomplete installation may be the cause")
+            raise error from None
+
+    @property
+    def in_hand(self) -> int:
+        """Place of the text that the child works on, among those it was given last."""
+        return int.from_bytes(self._in_hand[:8], "little")
+
+    def take_in_hand(self, place: int) -> None:
+        """Say what the child works on until it says so itself."""
+        self._in_hand[:8] = place.to_bytes(8, "little")
+
+    def end(self) -> int:
+        """Let the process end, wait for it and return its exit code, negative for a signal."""
+        self.connection.close()
+        return self._process.wait()
+
+    def kill(self) -> None:
+        """End the process whatever it does."""
+        self._process.kill()
+        self.end()
+
+
+_alive: "weakref.WeakSet[_Child]" = weakref.WeakSet()
+_idle: deque[_Child] = deque()
+_keepers = 0  # callers inside kept_children
+_keepers_lock = threading.Lock()
+
+
+def _forget_after_fork() -> None:
+    """A forked process must neither use its parent's children nor keep their connections open."""
+    global _keepers, _keepers_lock  # noqa: PLW0603 - they count this process's callers, of which there are none yet
+    _keepers, _keepers_lock = 0, threading.Lock()
+    for child in _alive:
+        child.connection.close()
+    _idle.clear()
+
+
+os.register_at_fork(after_in_child=_forget_after_fork)
+
+
+@contextmanager
+def kept_children() -> Iterator[None]:
+    """Keep idle children for the next call; the last to leave ends those of this process."""
+    global _keepers  # noqa: PLW0603 - children belong to the process, and so does the number of their keepers
+    with _keepers_lock:
+        _keepers += 1
+    try:
+        yield
+    finally:
+        with _keepers_lock:
+            _keepers -= 1
+            while not _keepers and _idle:
+                _idle.pop().kill()
+
+
+def guarded(step: Step, texts: Sequence[str | None], timeout_s: float) -> list[Made]:
+    """Return what `step` makes of each text, in order; `timeout_s` is the time of each.
+
+    Raises ChildError when no child process can be started.
+    """
+    made: list[Made | None] = [None] * len(texts)
+    crashes: Counter[int] = Counter()
+    while missing := [i for i, outcome in enumerate(made) if outcome is None]:
+        child = _take()
+        try:
+            for i, outcome in zip(missing, _outcomes(child, step, timeout_s, [texts[i] for i in missing]), strict=True):
+                made[i] = outcome
+            _idle.append(child)
+        except (EOFError, OSError):
+            culprit = missing[child.in_hand]
+            if child.end() == -signal.SIGALRM:
+                made[culprit] = Made(reason=TIMEOUT)
+                continue
+            crashes[culprit] += 1
+            if crashes[culprit] == _CRASHES:
+                made[culprit] = Made(reason=CRASHED)
+        except BaseException:  # KeyboardInterrupt: the child would go on with what nobody waits for
+            child.kill()
+            raise
+    return [outcome for outcome in made if outcome is not None]
+
+
+def _take() -> _Child:
+    try:
+        return _idle.pop()
+    except IndexError:
+        child = _Child()
+        child.wait_until_ready()
+        return child
+
+
+def _outcomes(child: _Child, step: Step, timeout_s: float, texts: list[str | None]) -> Iterator[Made]:
+    child.take_in_hand(0)  # what was in hand before says nothing about a child that died since
+    child.connection.send((step, timeout_s, texts))
+    n_received = 0
+    while n_received < len(texts):
+        batch: list[Made] = child.connection.recv()
+        yield from batch
+        n_received += len(batch)
+
