@@ -23,7 +23,7 @@ _LOCKED_S = 2.0  # seconds to wait for another process that writes
 _TABLE = "outcomes_1"  # the number belongs to the columns
 _COLUMNS = "key, text, murcko, reason, bits, counts, limit_s"
 _MAKE_TABLE = f"CREATE TABLE IF NOT EXISTS {_TABLE} ({_COLUMNS}, checksum, PRIMARY KEY (key)) WITHOUT ROWID"
-_WRITE = f"INSERT OR REPLACE INTO {_TABLE} VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_WRITE = f"INSERT OR REPLACE INTO {_TABLE} VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants
 _Row = tuple[Any, ...]
 
 
@@ -95,7 +95,7 @@ class Cache:
         if self._file is None:
             return iter(())
         places = ",".join("?" * len(keys))
-        return self._file.execute(f"SELECT {_COLUMNS}, checksum FROM {_TABLE} WHERE key IN ({places})", keys)  # noqa: S608 - question marks only
+        return self._file.execute(f"SELECT {_COLUMNS}, checksum FROM {_TABLE} WHERE key IN ({places})", keys)  # noqa: S608 - constants and question marks
 
     def _open(self, path: Path) -> None:
         try:
@@ -165,8 +165,11 @@ def _read(row: _Row, timeout_s: float) -> Made | None:
     _, text, murcko, reason, bits, counts, limit_s = content
     if limit_s is not None and limit_s < timeout_s:
         return None
-    texts = (None if text is None else text.decode() for text in (text, murcko, reason))
-    return Made(*texts, bits, counts)
+    return Made(_decoded(text), _decoded(murcko), _decoded(reason), bits, counts)
+
+
+def _decoded(text: bytes | None) -> str | None:
+    return None if text is None else text.decode()
 
 
 def _checksum(row: _Row) -> bytes:

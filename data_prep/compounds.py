@@ -66,9 +66,7 @@ def make_compounds(
     return Compounds(x, folding, rows.select("row", "input_compound_id", "canonical_smiles", "fold"), judged.rejected)
 
 
-def _judge(
-    structures: pl.DataFrame, distinct: pl.Series, found: Structures, scaffolds: FoldScaffolds
-) -> Table:
+def _judge(structures: pl.DataFrame, distinct: pl.Series, found: Structures, scaffolds: FoldScaffolds) -> Table:
     refused = scaffolds.refused
     reasons = [
         reason or (refused.get(murcko) if murcko else None)

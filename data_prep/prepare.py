@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +66,12 @@ def prepare(  # noqa: PLR0913 - what a run needs; all after the tables' settings
     folder = prepared_root / hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     if prepared.is_intact(folder) and not (cache and _gave_up(folder)):
         return folder
-    how = {"workers": workers, "timeout_s": timeout_s, "cache": cache, "progress": progress}
-    compounds_of = partial(make_compounds, settings=settings, structure_seed=structure_seed, **how)
+
+    def compounds_of(structures: pl.DataFrame) -> Compounds:
+        return make_compounds(
+            structures, settings, structure_seed, workers=workers, timeout_s=timeout_s, cache=cache, progress=progress
+        )
+
     result = _compute(t0, t1, t2, settings, compounds_of)
     with appearing(folder) as unfinished:
         _write(unfinished, result, {**identity, "digest": folder.name, **_summary(result, settings)})

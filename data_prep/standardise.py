@@ -18,6 +18,7 @@ from data_prep.settings import Chemistry, Fingerprint
 # Before the parent is known only plain size can be limited; the parent's own limit follows.
 _CHARACTERS_PER_ATOM = 100
 _RAW_ATOMS_PER_ATOM = 10
+_MOST_SULFOXIDES = 40  # the normaliser takes seconds for one chain of these, minutes for 300
 
 # RDKit's metal disconnector, normaliser, reioniser and uncharger act on metals, on charges, on neutral sulfoxides and
 # on metaphosphates (every other neutral pattern among RDKit's normalisations has a five-valent N, which no sanitised
@@ -28,6 +29,7 @@ _WORK_TO_DO = Chem.MolFromSmarts(
     "$([!+0;!$([N+](=[OX1])([OX1-])[#6]);!$([OX1-][N+](=[OX1])[#6])]),"
     "$([#15,#16;X3])]"
 )
+_SULFOXIDE = Chem.MolFromSmarts("[#15,#16;X3]")
 _ISOTOPE = Chem.MolFromSmarts("[!0*]")
 
 
@@ -87,13 +89,14 @@ class Standardiser:
         mol = self._parse(smiles)
         try:
             canonical, mol = self._standard_form(mol, smiles)
-        except (ValueError, RuntimeError) as failure:  # RDKit's sanitisation errors and broken invariants
-            if isinstance(failure, NotAccepted):
-                raise
+            if rdMolDescriptors.CalcNumRings(mol) > self._chemistry.max_rings:
+                raise NotAccepted("too_complex")
+            return Structure(canonical, murcko_scaffold(mol), *self._fingerprint(mol))
+        except NotAccepted:
+            raise
+        # RDKit's sanitisation errors, its broken invariants, and what its C++ passes on as these
+        except (ValueError, RuntimeError, IndexError, KeyError, OverflowError) as failure:
             raise NotAccepted("standardisation_failed") from failure
-        if rdMolDescriptors.CalcNumRings(mol) > self._chemistry.max_rings:
-            raise NotAccepted("too_complex")
-        return Structure(canonical, murcko_scaffold(mol), *self._fingerprint(mol))
 
     def _fingerprint(self, mol: Chem.Mol) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         if self._counted:
@@ -109,13 +112,18 @@ class Standardiser:
         limit = self._chemistry.max_heavy_atoms
         if len(smiles) > _CHARACTERS_PER_ATOM * limit:
             raise NotAccepted("too_large")
-        mol = Chem.MolFromSmiles(smiles)
+        try:
+            mol = Chem.MolFromSmiles(smiles)
+        except ValueError:  # characters that no file of text holds
+            mol = None
         if mol is None:
             raise NotAccepted("unparsable")
         if mol.GetNumAtoms() == 0:
             raise NotAccepted("empty")
         if mol.GetNumHeavyAtoms() > _RAW_ATOMS_PER_ATOM * limit:
             raise NotAccepted("too_large")
+        if len(mol.GetSubstructMatches(_SULFOXIDE, maxMatches=_MOST_SULFOXIDES + 1)) > _MOST_SULFOXIDES:
+            raise NotAccepted("too_complex")
         return mol
 
     def _standard_form(self, mol: Chem.Mol, smiles: str | None) -> tuple[str, Chem.Mol]:

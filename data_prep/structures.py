@@ -5,7 +5,6 @@ for any number of workers, with any joblib backend and whatever the cache holds.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep import cache as caches
+from data_prep.cache import Cache, keys_of, opened
 from data_prep.settings import Chemistry, Fingerprint
 from data_prep.steps import Made, ScaffoldStep, Step, StructureStep
 from data_prep.watchdog import DEFAULT_TIMEOUT_S, guarded, kept_children
@@ -110,42 +109,47 @@ def _make_all(
     """Return what the step makes of each text, in order, remembered or made now."""
     if workers < 1:
         raise ValueError(f"workers: found {workers}, expected at least 1")
-    if timeout_s <= 0:
+    if not timeout_s > 0:
         raise ValueError(f"timeout_s: found {timeout_s}, expected more than 0")
-    made: list[Made | None] = [None] * len(texts)
-    with caches.opened(cache) as remembered:
-        keys = caches.keys_of(step, texts) if cache else []
-        for start in range(0, len(keys), _LOOKUP):
-            some = keys[start : start + _LOOKUP]
-            found = remembered.lookup(some, timeout_s)
-            made[start : start + len(some)] = [found.get(key) for key in some]
+    with opened(cache) as remembered:
+        keys = keys_of(step, texts) if cache else []
+        made: list[Made | None] = _remembered(remembered, keys, timeout_s) if keys else [None] * len(texts)
         missing = [i for i, one in enumerate(made) if one is None]
         done = len(texts) - len(missing)
-        if progress and texts and not missing:
-            progress(done, done)
-        chunks = [missing[start : start + _CHUNK] for start in range(0, len(missing), _CHUNK)]
-        given = ([texts[i] for i in chunk] for chunk in chunks)
-        with closing(_over_processes(step, given, min(workers, len(chunks)), timeout_s)) as answers:
-            for chunk, outcomes in zip(chunks, answers, strict=True):
-                for i, outcome in zip(chunk, outcomes, strict=True):
-                    made[i] = outcome
-                if keys:
-                    remembered.store([keys[i] for i in chunk], outcomes, timeout_s)
-                done += len(chunk)
-                if progress:
-                    progress(done, len(texts))
+        if done and progress:
+            progress(done, len(texts))
+        for chunk, outcomes in _over_processes(step, texts, missing, workers, timeout_s):
+            for i, outcome in zip(chunk, outcomes, strict=True):
+                made[i] = outcome
+            if keys:
+                remembered.store([keys[i] for i in chunk], outcomes, timeout_s)
+            done += len(chunk)
+            if progress:
+                progress(done, len(texts))
     return [one for one in made if one is not None]
 
 
+def _remembered(cache: Cache, keys: list[bytes], timeout_s: float) -> list[Made | None]:
+    made: list[Made | None] = []
+    for start in range(0, len(keys), _LOOKUP):
+        some = keys[start : start + _LOOKUP]
+        found = cache.lookup(some, timeout_s)
+        made.extend(found.get(key) for key in some)
+    return made
+
+
 def _over_processes(
-    step: Step, chunks: Iterable[list[str | None]], workers: int, timeout_s: float
-) -> Iterator[list[Made]]:
-    """Yield what the step makes of each chunk, in order: one thread for each child process, or joblib's backend."""
-    if not workers:
-        return
-    tasks = (joblib.delayed(guarded)(step, chunk, timeout_s) for chunk in chunks)
-    with kept_children():
-        yield from _parallel(workers)(tasks)
+    step: Step, texts: Sequence[str | None], wanted: list[int], workers: int, timeout_s: float
+) -> Iterator[tuple[list[int], list[Made]]]:
+    """Yield the places of each chunk and what the step makes of it, in order.
+
+    One thread drives each child process, unless an outer joblib.parallel_config chose another backend.
+    """
+    chunks = [wanted[start : start + _CHUNK] for start in range(0, len(wanted), _CHUNK)]
+    if chunks:
+        tasks = (joblib.delayed(guarded)(step, [texts[i] for i in chunk], timeout_s) for chunk in chunks)
+        with kept_children():
+            yield from zip(chunks, _parallel(min(workers, len(chunks)))(tasks), strict=True)
 
 
 def _parallel(workers: int) -> joblib.Parallel:

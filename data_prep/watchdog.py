@@ -84,7 +84,7 @@ _keepers_lock = threading.Lock()
 
 def _forget_after_fork() -> None:
     """A forked process must neither use its parent's children nor keep their connections open."""
-    global _keepers, _keepers_lock  # noqa: PLW0603 - they count this process's callers, of which there are none yet
+    global _keepers, _keepers_lock
     _keepers, _keepers_lock = 0, threading.Lock()
     for child in _alive:
         child.connection.close()
@@ -153,4 +153,3 @@ def _outcomes(child: _Child, step: Step, timeout_s: float, texts: list[str | Non
         batch: list[Made] = child.connection.recv()
         yield from batch
         n_received += len(batch)
-

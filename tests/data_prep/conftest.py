@@ -1,5 +1,6 @@
 """Golden structures, standardised once for all tests, and small tables to prepare."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -7,7 +8,15 @@ import pytest
 
 from data_prep.settings import Chemistry, Fingerprint
 from data_prep.structures import Structures, standardise_all
+from data_prep.watchdog import kept_children
 from tests.data_prep.small_tables import write_tables
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _children() -> Iterator[None]:
+    """Child processes outlive a test: each costs half a second to start."""
+    with kept_children():
+        yield
 
 
 @pytest.fixture(scope="session")
