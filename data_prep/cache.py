@@ -5,14 +5,15 @@ costs a warning. Every outcome carries a checksum over itself and its key, becau
 older state, would otherwise pass for an answer.
 """
 
+import math
 import os
 import sqlite3
+import struct
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
 from data_prep.errors import CacheWarning
 from data_prep.steps import CRASHED, TIMEOUT, Made, Step
@@ -20,11 +21,11 @@ from data_prep.steps import CRASHED, TIMEOUT, Made, Step
 _KEY_BYTES, _CHECKSUM_BYTES = 16, 8
 _KEYS_PER_QUERY = 500
 _LOCKED_S = 2.0  # seconds to wait for another process that writes
-_TABLE = "outcomes_1"  # the number belongs to the columns
-_COLUMNS = "key, text, murcko, reason, bits, counts, limit_s"
-_MAKE_TABLE = f"CREATE TABLE IF NOT EXISTS {_TABLE} ({_COLUMNS}, checksum, PRIMARY KEY (key)) WITHOUT ROWID"
-_WRITE = f"INSERT OR REPLACE INTO {_TABLE} VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants
-_Row = tuple[Any, ...]
+_TABLE = "outcomes_1"  # the number belongs to the columns and what is packed into them
+_MAKE_TABLE = f"CREATE TABLE IF NOT EXISTS {_TABLE} (key BLOB PRIMARY KEY, content BLOB) WITHOUT ROWID"
+_READ = f"SELECT key, content FROM {_TABLE} WHERE key IN "  # noqa: S608 - constants
+_WRITE = f"INSERT OR REPLACE INTO {_TABLE} VALUES (?, ?)"  # noqa: S608 - constants
+_HEAD = struct.Struct("<diiii")  # limit of a timeout in seconds; bytes of text, murcko, reason (-1: None) and bits
 
 
 def keys_of(step: Step, texts: Sequence[str | None]) -> list[bytes]:
@@ -65,10 +66,10 @@ class Cache:
         found: dict[bytes, Made] = {}
         try:
             for start in range(0, len(keys) if self._file else 0, _KEYS_PER_QUERY):
-                for row in self._rows(keys[start : start + _KEYS_PER_QUERY]):
-                    made = _read(row, timeout_s)
+                for key, content in self._rows(keys[start : start + _KEYS_PER_QUERY]):
+                    made = _read(key, content, timeout_s) if isinstance(content, bytes) else None
                     if made is not None:
-                        found[row[0]] = made
+                        found[key] = made
         except sqlite3.Error as failure:
             self._failed(failure)
         return found
@@ -77,7 +78,8 @@ class Cache:
         """Keep outcomes, on disk when this returns; those of crashed processes are not worth keeping."""
         if self._file is None or not self._writes:
             return
-        rows = [_row(key, one, timeout_s) for key, one in zip(keys, made, strict=True) if one.reason != CRASHED]
+        worth = [(key, one) for key, one in zip(keys, made, strict=True) if one.reason != CRASHED]
+        rows = [(key, _content(key, one, timeout_s)) for key, one in worth]
         try:
             with self._file:
                 self._file.execute("BEGIN IMMEDIATE")
@@ -91,11 +93,10 @@ class Cache:
             self._file.close()
             self._file = None
 
-    def _rows(self, keys: Sequence[bytes]) -> Iterator[_Row]:
+    def _rows(self, keys: Sequence[bytes]) -> Iterable[tuple[bytes, object]]:
         if self._file is None:
-            return iter(())
-        places = ",".join("?" * len(keys))
-        return self._file.execute(f"SELECT {_COLUMNS}, checksum FROM {_TABLE} WHERE key IN ({places})", keys)  # noqa: S608 - constants and question marks
+            return ()
+        return self._file.execute(f"{_READ}({','.join('?' * len(keys))})", keys)
 
     def _open(self, path: Path) -> None:
         try:
@@ -122,7 +123,7 @@ class Cache:
             self._file.execute("PRAGMA journal_mode = WAL")  # whole transactions, whenever the process is killed
             self._file.execute("PRAGMA synchronous = NORMAL")
             self._file.execute(_MAKE_TABLE)
-        self._file.execute(f"SELECT {_COLUMNS}, checksum FROM {_TABLE} LIMIT 1").fetchone()  # noqa: S608 - constants
+        self._file.execute(_READ + "(?)", (b"",)).fetchone()  # whether it is such a file
 
     def _failed(self, failure: sqlite3.Error) -> None:
         """Go on without writing, without the file, or with a new one, whatever the failure leaves."""
@@ -151,26 +152,30 @@ class Cache:
         warnings.warn(f"{self._path}: the cache of structures is {what}", CacheWarning, stacklevel=3)
 
 
-def _row(key: bytes, made: Made, timeout_s: float) -> _Row:
-    texts = (None if text is None else text.encode() for text in (made.text, made.murcko, made.reason))
-    row = (key, *texts, made.bits, made.counts, float(timeout_s) if made.reason == TIMEOUT else None)
-    return (*row, _checksum(row))
+def _content(key: bytes, made: Made, timeout_s: float) -> bytes:
+    texts = [b"" if text is None else text.encode() for text in (made.text, made.murcko, made.reason)]
+    sizes = [-1 if text is None else len(packed) for text, packed in zip(made[:3], texts, strict=True)]
+    limit_s = timeout_s if made.reason == TIMEOUT else math.inf
+    content = b"".join([_HEAD.pack(limit_s, *sizes, len(made.bits)), *texts, made.bits, made.counts])
+    return _checksum(key, content) + content
 
 
-def _read(row: _Row, timeout_s: float) -> Made | None:
+def _read(key: bytes, content: bytes, timeout_s: float) -> Made | None:
     """Return the outcome, or None for one that is damaged or a timeout after less time than there is now."""
-    content, checksum = row[:-1], row[-1]
-    if _checksum(content) != checksum:
+    checked = content[_CHECKSUM_BYTES:]
+    if content[:_CHECKSUM_BYTES] != _checksum(key, checked):
         return None
-    _, text, murcko, reason, bits, counts, limit_s = content
-    if limit_s is not None and limit_s < timeout_s:
+    limit_s, *sizes, n_bits = _HEAD.unpack_from(checked)
+    if limit_s < timeout_s:
         return None
-    return Made(_decoded(text), _decoded(murcko), _decoded(reason), bits, counts)
+    at = _HEAD.size
+    texts: list[str | None] = []
+    for size in sizes:
+        texts.append(None if size < 0 else checked[at : at + size].decode())
+        at += max(size, 0)
+    text, murcko, reason = texts
+    return Made(text, murcko, reason, checked[at : at + n_bits], checked[at + n_bits :])
 
 
-def _decoded(text: bytes | None) -> str | None:
-    return None if text is None else text.decode()
-
-
-def _checksum(row: _Row) -> bytes:
-    return blake2b(repr(row).encode(), digest_size=_CHECKSUM_BYTES).digest()
+def _checksum(key: bytes, content: bytes) -> bytes:
+    return blake2b(content, digest_size=_CHECKSUM_BYTES, key=key).digest()

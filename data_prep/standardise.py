@@ -18,7 +18,9 @@ from data_prep.settings import Chemistry, Fingerprint
 # Before the parent is known only plain size can be limited; the parent's own limit follows.
 _CHARACTERS_PER_ATOM = 100
 _RAW_ATOMS_PER_ATOM = 10
-_MOST_SULFOXIDES = 40  # the normaliser takes seconds for one chain of these, minutes for 300
+# Limits of the normaliser's work, which grows with a high power of it: seconds here, minutes at five times as much.
+_MOST_SULFOXIDES = 40
+_MOST_WORK = 200  # charges, metals and the like
 
 # RDKit's metal disconnector, normaliser, reioniser and uncharger act on metals, on charges, on neutral sulfoxides and
 # on metaphosphates (every other neutral pattern among RDKit's normalisations has a five-valent N, which no sanitised
@@ -89,14 +91,17 @@ class Standardiser:
         mol = self._parse(smiles)
         try:
             canonical, mol = self._standard_form(mol, smiles)
-            if rdMolDescriptors.CalcNumRings(mol) > self._chemistry.max_rings:
-                raise NotAccepted("too_complex")
+            self._limit_rings(mol)
             return Structure(canonical, murcko_scaffold(mol), *self._fingerprint(mol))
         except NotAccepted:
             raise
         # RDKit's sanitisation errors, its broken invariants, and what its C++ passes on as these
         except (ValueError, RuntimeError, IndexError, KeyError, OverflowError) as failure:
             raise NotAccepted("standardisation_failed") from failure
+
+    def _limit_rings(self, mol: Chem.Mol) -> None:
+        if rdMolDescriptors.CalcNumRings(mol) > self._chemistry.max_rings:
+            raise NotAccepted("too_complex")
 
     def _fingerprint(self, mol: Chem.Mol) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         if self._counted:
@@ -122,7 +127,7 @@ class Standardiser:
             raise NotAccepted("empty")
         if mol.GetNumHeavyAtoms() > _RAW_ATOMS_PER_ATOM * limit:
             raise NotAccepted("too_large")
-        if len(mol.GetSubstructMatches(_SULFOXIDE, maxMatches=_MOST_SULFOXIDES + 1)) > _MOST_SULFOXIDES:
+        if _more_than(_MOST_SULFOXIDES, _SULFOXIDE, mol) or _more_than(_MOST_WORK, _WORK_TO_DO, mol):
             raise NotAccepted("too_complex")
         return mol
 
@@ -170,6 +175,10 @@ def murcko_scaffold(mol: Chem.Mol) -> str | None:
     scaffold.UpdatePropertyCache()
     Chem.GetSymmSSSR(scaffold)
     return Chem.MolToSmiles(scaffold) or None
+
+
+def _more_than(most: int, pattern: Chem.Mol, mol: Chem.Mol) -> bool:
+    return mol.GetNumAtoms() > most and len(mol.GetSubstructMatches(pattern, maxMatches=most + 1)) > most
 
 
 def _nothing_to_do(mol: Chem.Mol) -> bool:

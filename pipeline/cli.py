@@ -138,8 +138,9 @@ def key_passphrase(home: Path, old_passphrase_file: Path | None, new_passphrase_
 @main.command()
 @click.argument("config", type=EXISTING_FILE)
 @click.option("--check", is_flag=True, help="Only say what is wrong with the tables.")
+@click.option("--workers", type=click.IntRange(min=1), help="Most processes, instead of the configuration's.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def prepare(config: Path, check: bool, as_json: bool) -> None:
+def prepare(config: Path, check: bool, workers: int | None, as_json: bool) -> None:
     """Turn the partner's T0, T1, T2 into matrices (needs the group secret, for the keyed folds)."""
     from pipeline.preparation import check_tables, prepare_tables
 
@@ -147,7 +148,7 @@ def prepare(config: Path, check: bool, as_json: bool) -> None:
         problems = check_tables(config)
         click.echo(json.dumps(problems, indent=1) if as_json else "\n".join(problems) or "tables: no problem found")
         sys.exit(3 if problems else 0)
-    summary = prepare_tables(config)
+    summary = prepare_tables(config, workers)
     click.echo(json.dumps(summary, indent=1) if as_json else "\n".join(f"{k}: {v}" for k, v in summary.items()))
 
 

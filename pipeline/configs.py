@@ -94,11 +94,12 @@ def read_passphrase(path: Path | None) -> str | None:
 
 
 class Tables(Schema):
-    """The partner's three input tables, paths relative to the configuration file."""
+    """The partner's three input tables, paths relative to the configuration file, and how long one row may take."""
 
     assays: str
     activities: str
     structures: str
+    compound_timeout_s: float = Field(default=60.0, gt=0)  # a structure that takes longer is left out
 
 
 class Tracking(Schema):

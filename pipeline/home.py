@@ -103,6 +103,11 @@ class Home:
         return self.folder / "prepared"
 
     @property
+    def structures_cache(self) -> Path:
+        """What became of each structure in earlier runs; may be deleted, which costs its time again."""
+        return self.folder / "structures.cache"
+
+    @property
     def report(self) -> Path:
         """Folder of the report."""
         return self.folder / "report"

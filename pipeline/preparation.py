@@ -20,9 +20,11 @@ from secure.group import GroupSecret
 from secure.parameters import seal_parameters
 
 
-def prepared_matrices(config: PartnerConfig, plan: Plan, group: GroupSecret, narrator: Narrator) -> Prepared:
-    """Prepare the tables, or read what was prepared from the same tables before."""
-    data = config.data
+def prepared_matrices(
+    config: PartnerConfig, plan: Plan, group: GroupSecret, narrator: Narrator, *, workers: int | None = None
+) -> Prepared:
+    """Prepare the tables, or read what was prepared from the same tables before; `workers` None: as configured."""
+    data, home = config.data, Home(config.home_folder)
     with narrator.progress("preparing compounds") as progress:
         folder = prepare(
             config.resolve(data.assays),
@@ -30,8 +32,10 @@ def prepared_matrices(config: PartnerConfig, plan: Plan, group: GroupSecret, nar
             config.resolve(data.structures),
             plan.preparation,
             group.structure_seed,
-            Home(config.home_folder).prepared,
-            workers=config.n_workers,
+            home.prepared,
+            workers=workers or config.n_workers,
+            timeout_s=data.compound_timeout_s,
+            cache=home.structures_cache,
             progress=progress,
         )
     return read_prepared(folder)
@@ -54,13 +58,13 @@ def preparation_digest(plan: Plan, group: GroupSecret) -> str:
     return consistency_digest(plan.preparation, group.structure_seed)
 
 
-def prepare_tables(config_file: Path) -> dict[str, Any]:
+def prepare_tables(config_file: Path, workers: int | None = None) -> dict[str, Any]:
     """`hocket prepare`: prepare and summarise. Raises NotYet before the group secret is dealt."""
     config = PartnerConfig.read(config_file)
     with Home(config.home_folder).alone():
         mail = open_partner_mail(config)
         group = obtain_group_secret(mail, seal_parameters(mail.plan.seal))
-        prepared = prepared_matrices(config, mail.plan, group, Narrator(config.name))
+        prepared = prepared_matrices(config, mail.plan, group, Narrator(config.name), workers=workers)
         folder = Home(config.home_folder).prepared / prepared.manifest["digest"]
         return {"folder": str(folder), **prepared.manifest["counts"]}
 
