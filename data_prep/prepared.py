@@ -53,7 +53,7 @@ class Task:
 class Prepared:
     """One partner's matrices, consistent with each other."""
 
-    x: sparse.csr_matrix  # (n_compounds, n_bits), float32 ones
+    x: sparse.csr_matrix  # (n_compounds, n_bits), float32 ones, or counts
     y: sparse.csr_matrix  # (n_compounds, n_tasks), float32; 1 active, -1 inactive, not stored: not known
     folding: NDArray[np.int64]  # (n_compounds,), 0 to n_folds - 1
     tasks: tuple[Task, ...]  # by task_id
@@ -74,7 +74,9 @@ class Prepared:
         n_folds = self.manifest["settings"]["folds"]["n_folds"]
         in_range = bool(((self.folding >= 0) & (self.folding < n_folds)).all())
         _require("folding.npy", "a fold out of range", f"0 to {n_folds - 1}", in_range)
-        _require("x.npz", "other values", "ones only", bool((self.x.data == 1).all()))
+        counted = self.manifest["settings"]["fingerprint"]["counts"]
+        expected = "counts from 1" if counted else "ones only"
+        _require("x.npz", "other values", expected, bool((self.x.data >= 1 if counted else self.x.data == 1).all()))
         _require("y_class.npz", "other values", "1 and -1 only", bool((np.abs(self.y.data) == 1).all()))
         in_order = [task.task_id for task in self.tasks] == list(range(n_tasks))
         _require("tasks.parquet", "task_id out of order", f"0 to {n_tasks - 1}", in_order)

@@ -91,17 +91,12 @@ class Standardiser:
         mol = self._parse(smiles)
         try:
             canonical, mol = self._standard_form(mol, smiles)
-            self._limit_rings(mol)
             return Structure(canonical, murcko_scaffold(mol), *self._fingerprint(mol))
         except NotAccepted:
             raise
         # RDKit's sanitisation errors, its broken invariants, and what its C++ passes on as these
         except (ValueError, RuntimeError, IndexError, KeyError, OverflowError) as failure:
             raise NotAccepted("standardisation_failed") from failure
-
-    def _limit_rings(self, mol: Chem.Mol) -> None:
-        if rdMolDescriptors.CalcNumRings(mol) > self._chemistry.max_rings:
-            raise NotAccepted("too_complex")
 
     def _fingerprint(self, mol: Chem.Mol) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         if self._counted:
@@ -135,6 +130,8 @@ class Standardiser:
         mol = self._parent(mol)
         if mol.GetNumHeavyAtoms() > self._chemistry.max_heavy_atoms:
             raise NotAccepted("too_large")
+        if rdMolDescriptors.CalcNumRings(mol) > self._chemistry.max_rings:  # no later step makes a ring
+            raise NotAccepted("too_complex")
         if mol.HasSubstructMatch(_ISOTOPE):
             for atom in mol.GetAtoms():
                 atom.SetIsotope(0)
