@@ -34,7 +34,10 @@ def prepared_matrices(config: PartnerConfig, plan: Plan, group: GroupSecret, nar
             workers=config.n_workers,
             progress=progress,
         )
-    return read_prepared(folder)
+    prepared = read_prepared(folder)
+    for warning in prepared.manifest["warnings"]:
+        narrator.say(f"warning: {warning}")
+    return prepared
 
 
 def training_set(prepared: Prepared, plan: Plan) -> TrainingSet:
@@ -55,14 +58,18 @@ def preparation_digest(plan: Plan, group: GroupSecret) -> str:
 
 
 def prepare_tables(config_file: Path) -> dict[str, Any]:
-    """`hocket prepare`: prepare and summarise. Raises NotYet before the group secret is dealt."""
+    """`hocket prepare`: prepare and summarise. Raises NotYet before the group secret is dealt.
+
+    `consistency` is equal for all partners whose set-ups are equal; one who differs would be refused in round 1.
+    """
     config = PartnerConfig.read(config_file)
     with Home(config.home_folder).alone():
         mail = open_partner_mail(config)
         group = obtain_group_secret(mail, seal_parameters(mail.plan.seal))
         prepared = prepared_matrices(config, mail.plan, group, Narrator(config.name))
         folder = Home(config.home_folder).prepared / prepared.manifest["digest"]
-        return {"folder": str(folder), **prepared.manifest["counts"]}
+        consistency = preparation_digest(mail.plan, group)
+        return {"folder": str(folder), **prepared.manifest["counts"], "consistency": consistency}
 
 
 def check_tables(config_file: Path) -> list[str]:
