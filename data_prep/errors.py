@@ -19,3 +19,7 @@ class PreparedError(DataError):
 
 class BenchmarkError(DataError):
     """The public benchmark cannot be read or split as asked."""
+
+
+class OutputOccupied(DataError):
+    """The place for an output holds something that is no earlier output, and is left as it is."""

@@ -7,12 +7,15 @@ import numpy as np
 
 from data_prep.check import check
 from data_prep.consistency import consistency_digest
+from data_prep.errors import OutputOccupied
+from data_prep.new_structures import check_output, prepare_new, write_new
 from data_prep.prepare import prepare
 from data_prep.prepared import Prepared, read_prepared
 from partners.training_set import TrainingSet
 from pipeline.configs import PartnerConfig
 from pipeline.console import Narrator
 from pipeline.enrolment import obtain_group_secret
+from pipeline.errors import ConfigError
 from pipeline.home import Home
 from pipeline.opening import open_partner_mail
 from pipeline.plan import Plan, read_plan
@@ -70,6 +73,34 @@ def prepare_tables(config_file: Path) -> dict[str, Any]:
         folder = Home(config.home_folder).prepared / prepared.manifest["digest"]
         consistency = preparation_digest(mail.plan, group)
         return {"folder": str(folder), **prepared.manifest["counts"], "consistency": consistency}
+
+
+def prepare_structures(config_file: Path, structures: Path, output: Path) -> dict[str, Any]:
+    """`hocket prepare --structures`: fingerprints of new structures, as in training, and those refused, to `output`.
+
+    Raises ConfigError for an output folder that holds something else, NotYet before the group secret is dealt.
+    """
+    try:
+        check_output(output)
+    except OutputOccupied as occupied:
+        error = ConfigError(str(occupied))
+        error.add_note(occupied.__notes__[0])
+        raise error from occupied
+    config = PartnerConfig.read(config_file)
+    narrator = Narrator(config.name)
+    with Home(config.home_folder).alone():
+        mail = open_partner_mail(config)
+        group = obtain_group_secret(mail, seal_parameters(mail.plan.seal))
+        with narrator.progress("preparing new structures") as progress:
+            new = prepare_new(
+                structures,
+                mail.plan.preparation,
+                group.structure_seed,
+                workers=config.n_workers,
+                progress=progress,
+            )
+        counts = write_new(new, structures, mail.plan.preparation, output)
+        return {"folder": str(output), **counts, "consistency": preparation_digest(mail.plan, group)}
 
 
 def check_tables(config_file: Path) -> list[str]:
