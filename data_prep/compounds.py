@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from scipy import sparse
 
-from data_prep.keyed import bit_permutation, scaffold_fold
+from data_prep.folds import assign_folds, fold_balance, needs_fold_scaffolds
+from data_prep.keyed import bit_permutation
 from data_prep.settings import Preparation
 from data_prep.structures import FoldScaffolds, Progress, Structures, fold_scaffolds, standardise_all
 from data_prep.tables import Table, first_reason, reject
@@ -23,6 +25,7 @@ class Compounds:
     folding: NDArray[np.int64]  # (n_compounds,)
     rows: pl.DataFrame  # every accepted id: `row`, `input_compound_id`, `canonical_smiles`, `fold`
     rejected: pl.DataFrame
+    balance: list[dict[str, int | float]]  # of the folds: `fold`, `compounds`, `share`, `scaffolds`
 
 
 def make_compounds(
@@ -53,17 +56,20 @@ def make_compounds(
             cache=cache,
             progress=progress,
         )
-        scaffolds = fold_scaffolds(found.murcko, workers=workers, timeout_s=timeout_s, cache=cache)
+        scaffolds = FoldScaffolds.themselves(found.murcko)
+        if needs_fold_scaffolds(settings.folds):
+            scaffolds = fold_scaffolds(found.murcko, workers=workers, timeout_s=timeout_s, cache=cache)
     judged = _judge(structures, distinct, found, scaffolds)
     kept = judged.accepted.unique("canonical_smiles").sort("canonical_smiles").with_row_index("row")
     at = kept["at"].to_numpy()
-    x = _matrix(found, bit_permutation(structure_seed, settings.fingerprint.n_bits), at)
-    drawn = _draw_folds([scaffolds[found.murcko[i]] for i in at], structure_seed, settings.folds.n_folds)
-    folding = _one_fold_per_fingerprint(x, drawn)
+    x = fingerprint_matrix(found, bit_permutation(structure_seed, settings.fingerprint.n_bits), at)
+    folding = assign_folds(found, at, scaffolds, settings.folds, structure_seed)
+    balance = fold_balance(folding, [scaffolds[found.murcko[i]] for i in at], settings.folds.n_folds)
     kept = kept.select("row", "canonical_smiles", pl.Series("fold", folding))
     rows = judged.accepted.select("input_compound_id", "canonical_smiles").unique()
     rows = rows.join(kept, on="canonical_smiles").sort("row", "input_compound_id")
-    return Compounds(x, folding, rows.select("row", "input_compound_id", "canonical_smiles", "fold"), judged.rejected)
+    rows = rows.select("row", "input_compound_id", "canonical_smiles", "fold")
+    return Compounds(x, folding, rows, judged.rejected, balance)
 
 
 def _judge(structures: pl.DataFrame, distinct: pl.Series, found: Structures, scaffolds: FoldScaffolds) -> Table:
@@ -82,29 +88,11 @@ def _judge(structures: pl.DataFrame, distinct: pl.Series, found: Structures, sca
     return reject("T2", rows, pl.coalesce("refusal", first_reason(conflicting_structures=several)))
 
 
-def _matrix(found: Structures, places: NDArray[np.int64], at: NDArray[np.uint32]) -> sparse.csr_matrix:
+def fingerprint_matrix(found: Structures, places: NDArray[np.int64], at: NDArray[np.integer[Any]]) -> sparse.csr_matrix:
+    """Return the fingerprints of the structures at the places `at`, (len(at), n_bits), float32; bit b at places[b]."""
     shape = (len(found.smiles), len(places))
     counts = found.counts.astype(np.float32)
     everything = sparse.csr_matrix((counts, places[found.bits].astype(np.int32), found.starts), shape=shape)
     x = everything[at]
     x.sort_indices()
     return sparse.csr_matrix((x.data, x.indices.astype(np.int32), x.indptr.astype(np.int32)), shape=x.shape)
-
-
-def _draw_folds(scaffolds: list[str | None], structure_seed: bytes, n_folds: int) -> NDArray[np.int64]:
-    drawn = {scaffold: scaffold_fold(structure_seed, scaffold, n_folds) for scaffold in set(scaffolds)}
-    return np.array([drawn[scaffold] for scaffold in scaffolds], dtype=np.int64)
-
-
-def _one_fold_per_fingerprint(x: sparse.csr_matrix, drawn: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Give structures with equal fingerprints one fold, or the same row of x would be trained on and tested on.
-
-    It is the fold of the first of them by canonical SMILES. Partners agree on it without a word wherever they hold
-    that first structure, or only structures whose own scaffolds give the same fold.
-    """
-    fold_of: dict[bytes, int] = {}
-    folding = np.empty_like(drawn)
-    for row, fold in enumerate(drawn):
-        bits = x.indices[x.indptr[row] : x.indptr[row + 1]].tobytes()
-        folding[row] = fold_of.setdefault(bits, int(fold))
-    return folding

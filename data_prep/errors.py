@@ -27,3 +27,7 @@ class ChildError(DataError):
 
 class CacheWarning(UserWarning):
     """The cache of structures is of no use, or only to read; the run goes on without it."""
+
+
+class OutputOccupied(DataError):
+    """The place for an output holds something that is no earlier output, and is left as it is."""

@@ -6,6 +6,7 @@ Both are MELLODDY-TUNER's, bit for bit, when the seed is its key string. The see
 import hashlib
 import hmac
 import random
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,17 +31,36 @@ def keyed_digest(structure_seed: bytes, message: bytes) -> bytes:
     return hmac.digest(structure_seed, message, hashlib.sha256)
 
 
+def keyed_digests(
+    structure_seed: bytes, messages: Iterable[bytes | memoryview], prefix: bytes = b""
+) -> Iterator[bytes]:
+    """Yield keyed_digest of `prefix` + message for each message, three times as fast for many."""
+    begun = hmac.new(structure_seed, prefix, hashlib.sha256)
+    for message in messages:
+        digest = begun.copy()
+        digest.update(message)
+        yield digest.digest()
+
+
 def bit_permutation(structure_seed: bytes, n_bits: int) -> NDArray[np.int64]:
     """Return the new place of every fingerprint bit, (n_bits,): the rank of its keyed digest modulo 2^63."""
-    keys = [int.from_bytes(keyed_digest(structure_seed, str(bit).encode()), "big") % 2**63 for bit in range(n_bits)]
+    digests = keyed_digests(structure_seed, (str(bit).encode() for bit in range(n_bits)))
+    keys = [int.from_bytes(digest, "big") % 2**63 for digest in digests]
     places = np.empty(n_bits, dtype=np.int64)
     places[np.argsort(np.array(keys, dtype=np.uint64), kind="stable")] = np.arange(n_bits)
     return places
 
 
 def scaffold_fold(structure_seed: bytes, scaffold: str | None, n_folds: int) -> int:
-    """Return the fold of a fold scaffold; None (acyclic) counts as the text "None"."""
-    digest = keyed_digest(structure_seed, str(scaffold).encode("ascii"))
+    """Return the fold of a scaffold; None (acyclic) counts as the text "None"."""
+    return scaffold_folds(structure_seed, [scaffold], n_folds)[0]
+
+
+def scaffold_folds(structure_seed: bytes, scaffolds: Sequence[str | None], n_folds: int) -> list[int]:
+    """Return scaffold_fold of each; this is also how MELLODDY-TUNER draws a fold for a string of LSH bits."""
     chance = random.Random()  # noqa: S311 - the peer's way from a keyed digest to a fold; the digest carries the secrecy
-    chance.seed(digest, version=2)
-    return chance.randint(0, n_folds - 1)
+    folds = []
+    for digest in keyed_digests(structure_seed, (str(scaffold).encode("ascii") for scaffold in scaffolds)):
+        chance.seed(digest, version=2)
+        folds.append(chance.randint(0, n_folds - 1))
+    return folds

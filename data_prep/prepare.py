@@ -17,6 +17,7 @@ from data_prep.activities import aggregate, credible
 from data_prep.atomic import appearing
 from data_prep.compounds import Compounds, make_compounds
 from data_prep.errors import TableError
+from data_prep.folds import balance_warnings
 from data_prep.keyed import keyed_digest, require_strong_seed
 from data_prep.settings import Preparation
 from data_prep.steps import CRASHED, TIMEOUT
@@ -160,7 +161,6 @@ def _file_digest(path: Path) -> str:
 
 def _summary(result: _Result, settings: Preparation) -> dict[str, Any]:
     folding, y = result.compounds.folding, result.y
-    folds = range(settings.folds.n_folds)
     by_reason = result.rejected.group_by("table", "reason").len().sort("table", "reason")
     rejected: dict[str, dict[str, int]] = {name: {} for name in result.n_rows}
     for table, reason, n in by_reason.iter_rows():
@@ -176,11 +176,9 @@ def _summary(result: _Result, settings: Preparation) -> dict[str, Any]:
         "labels": int(y.nnz),
         "near_constant_assays": int(result.assays["near_constant"].sum()),
     }
-    balance = [
-        {"fold": fold, "compounds": int((folding == fold).sum()), "labels": int(y[folding == fold].nnz)}
-        for fold in folds
-    ]
-    return {"tables": rows, "counts": counts, "folds": balance}
+    balance = [row | {"labels": int(y[folding == row["fold"]].nnz)} for row in result.compounds.balance]
+    warnings = balance_warnings(balance, settings.folds)
+    return {"tables": rows, "counts": counts, "folds": balance, "warnings": warnings}
 
 
 def _write(folder: Path, result: _Result, facts: dict[str, Any]) -> None:

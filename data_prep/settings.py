@@ -1,10 +1,16 @@
 """Settings of the data preparation: every one of them must be equal for all partners of a federation."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import ClassVar, Literal
 
 ASSAY_TYPES = ("ADME", "PANEL", "CATALOG-PANEL", "NON-CATALOG-PANEL", "OTHER", "AUX_HTS", "AUX_PL")
 """The assay types of MELLODDY's table T0."""
+
+LSH_BITS = (26490, 8094, 25216, 21099, 2487, 2991, 9639, 17984, 24189, 8272, 1787, 31834, 11815, 8648, 27066, 17552)
+"""MELLODDY-TUNER's bits of high entropy among ChEMBL's compounds; they mean nothing in another fingerprint."""
+
+
+_MOST_LSH_BITS = 32
 
 
 def _require(key: str, found: object, expected: str, *, ok: bool) -> None:
@@ -62,14 +68,27 @@ class Folds:
 
     __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
 
-    method: Literal["scaffold"] = "scaffold"  # by scaffold, keyed by the group's structure seed
+    method: Literal["scaffold", "lsh", "random"] = "scaffold"  # what must not be torn apart; see data_prep.folds
+    scaffold_balanced: bool = False  # True: compounds of at most one ring are spread; MELLODDY-TUNER does not
+    lsh_bits: tuple[int, ...] = LSH_BITS  # places in the fingerprint before its bits are permuted
     n_folds: int = 5
     test: int = 0  # the fold only the final report looks at
     validation: int = 1  # the fold that scores rounds
 
     def __post_init__(self) -> None:
         """Refuse folds that do not exist or coincide, naming the key."""
-        _require("method", self.method, "'scaffold'", ok=self.method == "scaffold")
+        known = ("scaffold", "lsh", "random")
+        _require("method", self.method, "'scaffold', 'lsh' or 'random'", ok=self.method in known)
+        balanced = self.scaffold_balanced
+        _require(
+            "scaffold_balanced",
+            balanced,
+            "false unless method is 'scaffold'",
+            ok=not balanced or self.method == known[0],
+        )
+        bits = self.lsh_bits
+        several = 1 <= len(set(bits)) == len(bits) <= _MOST_LSH_BITS and min(bits) >= 0
+        _require("lsh_bits", bits, f"1 to {_MOST_LSH_BITS} different places in the fingerprint", ok=several)
         _require_whole("n_folds", self.n_folds, 3, 100)
         _require_whole("test", self.test, 0, self.n_folds - 1)
         _require_whole("validation", self.validation, 0, self.n_folds - 1)
@@ -136,3 +155,18 @@ class Preparation:
     fingerprint: Fingerprint = field(default_factory=Fingerprint)
     folds: Folds = field(default_factory=Folds)
     activities: Activities = field(default_factory=Activities)
+
+    def __post_init__(self) -> None:
+        """Refuse lsh_bits that do not belong to the fingerprint, where folds are drawn by them."""
+        if self.folds.method == "lsh":
+            bits, n_bits = self.folds.lsh_bits, self.fingerprint.n_bits
+            _require("folds: lsh_bits", bits, f"places below fingerprint.n_bits, {n_bits}", ok=max(bits) < n_bits)
+            expected = "bits chosen for this fingerprint: the default ones are those of radius 3 and 32,000 bits"
+            _require(
+                "folds: lsh_bits", bits, expected, ok=bits != LSH_BITS or _same_bits(self.fingerprint, Fingerprint())
+            )
+
+
+def _same_bits(one: Fingerprint, other: Fingerprint) -> bool:
+    """Say whether two fingerprints set the same bits, whatever they count."""
+    return asdict(one) | {"counts": False} == asdict(other) | {"counts": False}

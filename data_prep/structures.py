@@ -7,6 +7,7 @@ for any number of workers, with any joblib backend and whatever the cache holds.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import joblib
 import numpy as np
@@ -41,6 +42,13 @@ class FoldScaffolds(dict[str | None, str | None]):
     def __init__(self) -> None:
         super().__init__({None: None})
         self.refused: dict[str, str] = {}  # Murcko scaffolds without one -> reason
+
+    @classmethod
+    def themselves(cls, murcko: Iterable[str | None]) -> Self:
+        """Return every Murcko scaffold as its own, for folds that need no fold scaffold."""
+        answer = cls()
+        answer.update({scaffold: scaffold for scaffold in murcko})
+        return answer
 
 
 def standardise_all(

@@ -139,16 +139,30 @@ def key_passphrase(home: Path, old_passphrase_file: Path | None, new_passphrase_
 @click.argument("config", type=EXISTING_FILE)
 @click.option("--check", is_flag=True, help="Only say what is wrong with the tables.")
 @click.option("--workers", type=click.IntRange(min=1), help="Most processes, instead of the configuration's.")
+@click.option(
+    "--structures", type=EXISTING_FILE, help="New structures to predict for: prepare only these, to --output."
+)
+@click.option("--output", type=ANY_PATH, help="Folder for the new structures' x.npz, compounds and rejected rows.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def prepare(config: Path, check: bool, workers: int | None, as_json: bool) -> None:
-    """Turn the partner's T0, T1, T2 into matrices (needs the group secret, for the keyed folds)."""
-    from pipeline.preparation import check_tables, prepare_tables
+def prepare(
+    config: Path, check: bool, workers: int | None, structures: Path | None, output: Path | None, as_json: bool
+) -> None:
+    """Turn the partner's T0, T1, T2 into matrices (needs the group secret, for the keyed folds and bits).
 
+    With --structures and --output: a table of input_compound_id and smiles into a matrix for prediction.
+    """
+    from pipeline.preparation import check_tables, prepare_structures, prepare_tables
+
+    if (structures is None) != (output is None) or (check and structures):
+        raise click.UsageError("--structures and --output go together, without --check")
     if check:
         problems = check_tables(config)
         click.echo(json.dumps(problems, indent=1) if as_json else "\n".join(problems) or "tables: no problem found")
         sys.exit(3 if problems else 0)
-    summary = prepare_tables(config, workers)
+    if structures and output:
+        summary = prepare_structures(config, structures, output, workers)
+    else:
+        summary = prepare_tables(config, workers)
     click.echo(json.dumps(summary, indent=1) if as_json else "\n".join(f"{k}: {v}" for k, v in summary.items()))
 
 

@@ -69,7 +69,8 @@ class PartnerRun:
             "n_training_labels": own.training_set.n_training_labels,
         }
         write_record(self.home.metrics, Record(0, self._clock(), metrics))
-        self._tell.say(f"prepared {own.training_set.n_compounds} compounds, {own.training_set.n_tasks} tasks")
+        made = f"{own.training_set.n_compounds} compounds, {own.training_set.n_tasks} tasks"
+        self._tell.say(f"prepared {made}; consistency digest, equal for all partners: {preparation}")
         self._own = own
         return Rounds(self._mail, enrolment, own, self._tell, self._clock)
 

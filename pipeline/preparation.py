@@ -7,12 +7,15 @@ import numpy as np
 
 from data_prep.check import check
 from data_prep.consistency import consistency_digest
+from data_prep.errors import OutputOccupied
+from data_prep.new_structures import check_output, prepare_new, write_new
 from data_prep.prepare import prepare
 from data_prep.prepared import Prepared, read_prepared
 from partners.training_set import TrainingSet
 from pipeline.configs import PartnerConfig
 from pipeline.console import Narrator
 from pipeline.enrolment import obtain_group_secret
+from pipeline.errors import ConfigError
 from pipeline.home import Home
 from pipeline.opening import open_partner_mail
 from pipeline.plan import Plan, read_plan
@@ -38,7 +41,10 @@ def prepared_matrices(
             cache=home.structures_cache,
             progress=progress,
         )
-    return read_prepared(folder)
+    prepared = read_prepared(folder)
+    for warning in prepared.manifest["warnings"]:
+        narrator.say(f"warning: {warning}")
+    return prepared
 
 
 def training_set(prepared: Prepared, plan: Plan) -> TrainingSet:
@@ -59,14 +65,48 @@ def preparation_digest(plan: Plan, group: GroupSecret) -> str:
 
 
 def prepare_tables(config_file: Path, workers: int | None = None) -> dict[str, Any]:
-    """`hocket prepare`: prepare and summarise. Raises NotYet before the group secret is dealt."""
+    """`hocket prepare`: prepare and summarise. Raises NotYet before the group secret is dealt.
+
+    `consistency` is equal for all partners whose set-ups are equal; one who differs would be refused in round 1.
+    """
     config = PartnerConfig.read(config_file)
     with Home(config.home_folder).alone():
         mail = open_partner_mail(config)
         group = obtain_group_secret(mail, seal_parameters(mail.plan.seal))
         prepared = prepared_matrices(config, mail.plan, group, Narrator(config.name), workers=workers)
         folder = Home(config.home_folder).prepared / prepared.manifest["digest"]
-        return {"folder": str(folder), **prepared.manifest["counts"]}
+        consistency = preparation_digest(mail.plan, group)
+        return {"folder": str(folder), **prepared.manifest["counts"], "consistency": consistency}
+
+
+def prepare_structures(config_file: Path, structures: Path, output: Path, workers: int | None = None) -> dict[str, Any]:
+    """`hocket prepare --structures`: fingerprints of new structures, as in training, and those refused, to `output`.
+
+    Raises ConfigError for an output folder that holds something else, NotYet before the group secret is dealt.
+    """
+    try:
+        check_output(output)
+    except OutputOccupied as occupied:
+        error = ConfigError(str(occupied))
+        error.add_note(occupied.__notes__[0])
+        raise error from occupied
+    config = PartnerConfig.read(config_file)
+    narrator = Narrator(config.name)
+    with Home(config.home_folder).alone():
+        mail = open_partner_mail(config)
+        group = obtain_group_secret(mail, seal_parameters(mail.plan.seal))
+        with narrator.progress("preparing new structures") as progress:
+            new = prepare_new(
+                structures,
+                mail.plan.preparation,
+                group.structure_seed,
+                workers=workers or config.n_workers,
+                timeout_s=config.data.compound_timeout_s,
+                cache=Home(config.home_folder).structures_cache,
+                progress=progress,
+            )
+        counts = write_new(new, structures, mail.plan.preparation, output)
+        return {"folder": str(output), **counts, "consistency": preparation_digest(mail.plan, group)}
 
 
 def check_tables(config_file: Path) -> list[str]:

@@ -20,7 +20,7 @@ from data_prep.settings import Activities, Chemistry, Fingerprint, Folds, Prepar
         (lambda: Folds(n_folds=2), "n_folds"),
         (lambda: Folds(test=5), "test"),
         (lambda: Folds(test=2, validation=2), "validation"),
-        (lambda: Folds(method="random"), "method"),
+        (lambda: Folds(method="series"), "method"),
         (lambda: Activities(credible_min=11.0), "credible_max"),
         (lambda: Activities(adaptive_active_share=1.0), "adaptive_active_share"),
         (lambda: Activities(training_min_active=-1), "training_min_active"),

@@ -15,6 +15,7 @@ import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from scipy import sparse
 
 import pipeline.jobs
 import pipeline.reporting
@@ -372,6 +373,57 @@ def test_prepare_says_what_it_made(fresh: Federation):
     assert found["tasks"] == 6
     lines = dict(line.split(": ", 1) for line in hocket("prepare", fresh.config("P01")).stdout.splitlines())
     assert lines == {key: str(value) for key, value in found.items()}
+
+
+NEW = "input_compound_id,smiles\nN1,CCO\nN2,C(\nN1,c1ccccc1CN\n"
+
+
+def test_prepare_of_new_structures(fresh: Federation, tmp_path: Path):
+    """Folder, counts and consistency digest, in words or as JSON; what was refused is counted and listed."""
+    (tmp_path / "new.csv").write_text(NEW)
+    command = ["prepare", fresh.config("P01"), "--structures", tmp_path / "new.csv", "--output", tmp_path / "out"]
+    first = hocket(*command, "--json")
+    assert first.exit_code == ExitCode.DONE
+    found = json.loads(first.stdout)
+    digest = json.loads(hocket("prepare", "--json", fresh.config("P01")).stdout)["consistency"]
+    assert found == {
+        "folder": str(tmp_path / "out"),
+        "rows": 3,
+        "accepted": 2,
+        "rejected": {"unparsable": 1},
+        "consistency": digest,
+    }
+    assert sparse.load_npz(tmp_path / "out/x.npz").shape == (2, 512)
+    lines = dict(line.split(": ", 1) for line in hocket(*command).stdout.splitlines())
+    assert lines == {key: str(value) for key, value in found.items()}
+    for file in (tmp_path / "out").iterdir():
+        assert "(private)" in str(inspect_file(file)["what"])
+
+
+def test_prepare_of_new_structures_never_removes_what_is_no_output(fresh: Federation, tmp_path: Path):
+    """Exit code 2 for an occupied folder, 3 for an unreadable table, 2 for one option without the other."""
+    (tmp_path / "new.csv").write_text(NEW)
+    (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/notes.txt").write_text("mine")
+    prepare = ["prepare", fresh.config("P01")]
+    new, out = ["--structures", tmp_path / "new.csv"], ["--output", tmp_path / "out"]
+    said = refused(ExitCode.CONFIGURATION, *prepare, *new, "--output", tmp_path / "mine")
+    assert "is no earlier output" in said
+    assert "name another folder" in said
+    assert (tmp_path / "mine/notes.txt").read_text() == "mine"
+    assert "missing column" in refused(ExitCode.DATA, *prepare, "--structures", tmp_path / "bad.csv", *out)
+    for half in (new, out, ["--check", *new, *out]):
+        assert "--structures and --output go together" in refused(ExitCode.CONFIGURATION, *prepare, *half)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.csv", "federation", "mine", "new.csv"]
+
+
+def test_prepare_of_new_structures_waits_for_the_deal(fresh: Federation, tmp_path: Path):
+    """Bits are keyed: exit code 6 before the group secret is there, and no output."""
+    (tmp_path / "new.csv").write_text(NEW)
+    options = ["--structures", tmp_path / "new.csv", "--output", tmp_path / "out"]
+    assert "waiting for deal" in refused(ExitCode.NOT_YET, "prepare", fresh.config("P02"), *options)
+    assert not (tmp_path / "out").exists()
 
 
 # ------------------------------------------------------------------------------------------------------------ runs

@@ -121,6 +121,9 @@ VALID: dict[str, st.SearchStrategy[Any]] = {
     "preparation.chemistry.max_rings": st.integers(3, 100),
     "preparation.fingerprint.radius": st.integers(0, 10),
     "preparation.fingerprint.n_bits": st.integers(16, 10**6),
+    "preparation.folds.method": st.sampled_from(["scaffold", "random"]),
+    "preparation.folds.scaffold_balanced": st.booleans(),
+    "preparation.folds.lsh_bits": st.lists(st.integers(0, 511), min_size=1, max_size=32, unique=True),
     "preparation.folds.n_folds": st.integers(3, 100),
     "preparation.folds.test": st.sampled_from([0, 2, 3, 4]),
     "preparation.folds.validation": st.sampled_from([1, 2, 3, 4]),
@@ -163,7 +166,7 @@ VALID: dict[str, st.SearchStrategy[Any]] = {
     "seal.weights": st.sampled_from(["equal", "size"]),
     "seal.max_weight": st.integers(1, 2**32),
 }
-ONE_VALUE = {"format", "preparation.folds.method", "rounds.min_partners"}  # three partners allow one minimum
+ONE_VALUE = {"format", "rounds.min_partners"}  # three partners allow one minimum
 
 
 def test_every_setting_has_a_strategy(enrolled: Federation):
@@ -188,10 +191,18 @@ def test_every_setting_enters_the_digest(enrolled: Federation, table: Table):
     """The same for each setting once, so that none is left to chance."""
     plan = read_plan(enrolled.plan_file)
     found = leaves(plan.model_dump(mode="json"))
-    choices = {"tautomers": "canonical", "method": "adam", "weights": "size", "bits": 12, "custodian": "P02"}
+    choices = {
+        "tautomers": "canonical",
+        "folds.method": "random",
+        "server.method": "adam",
+        "weights": "size",
+        "bits": 12,
+        "custodian": "P02",
+    }
     digests = {plan.digest}
     for key in VALID:
         name, value = key.rsplit(".", 1)[-1], found[key]
+        name = name if name != "method" else ".".join(key.split(".")[-2:])
         if name in choices:
             other: object = choices[name]
         elif isinstance(value, bool):
@@ -322,6 +333,8 @@ def test_unknown_keys_are_refused_at_every_level(table: Table, place: str):
         ("preparation.chemistry.include_stereo", 1, "valid boolean"),
         ("preparation.fingerprint.n_bits", 512.0, "valid integer"),
         ("trunk.hidden", 16, "valid array"),
+        ("preparation.folds.method", "series", "'scaffold', 'lsh' or 'random'"),
+        ("preparation.folds.scaffold_balanced", 1, "valid boolean"),
         ("seal.bits", 10, "16, 12 or 8"),
         ("server.method", "median", "'mean', 'momentum' or 'adam'"),
         ("card.0.role", "custodian", "'partner' or 'aggregator'"),
@@ -355,6 +368,15 @@ def test_settings_out_of_range_are_refused(table: Table, key: str, value: object
     assert f"{section}: {name}" in message
     assert str(value) in message
     assert "expected" in message
+
+
+def test_lsh_bits_of_another_fingerprint_are_refused(table: Table):
+    """A plan with 512 bits and the default LSH bits would fold all compounds by nothing; given bits are taken."""
+    message = refusal(changed(table, "preparation.folds.method", "lsh"))
+    assert "preparation: folds: lsh_bits: found (26490, " in message
+    assert "expected places below fingerprint.n_bits, 512" in message
+    lsh = changed(changed(table, "preparation.folds.method", "lsh"), "preparation.folds.lsh_bits", [511, 3])
+    assert check_table(lsh, Plan, "plan").preparation.folds.lsh_bits == (511, 3)
 
 
 def floats_of(table: Table) -> list[str]:
