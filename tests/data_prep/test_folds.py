@@ -38,7 +38,7 @@ def made_of(fingerprints: list[list[int]], murcko: list[str | None]) -> Structur
     starts = np.cumsum([0, *map(len, fingerprints)])
     bits = np.array([bit for row in fingerprints for bit in sorted(row)], np.int32)
     n = len(murcko)
-    return Structures([f"C{i}" for i in range(n)], murcko, [None] * n, bits, starts)
+    return Structures([f"C{i}" for i in range(n)], murcko, [None] * n, bits, np.ones_like(bits), starts)
 
 
 def folds_of(found: Structures, chosen: Folds, seed: bytes = SEED) -> list[int]:
