@@ -13,12 +13,15 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 from scipy import sparse
 
 from data_prep.folds import Scaffolds, assign_folds, needs_fold_scaffolds
 from data_prep.settings import Chemistry, Fingerprint, Folds
 from data_prep.structures import Structures, fold_scaffolds, standardise_all
 from data_prep.tables import read_structures
+
+tell = Console(highlight=False, soft_wrap=True).print
 
 METHODS = {
     "scaffold": Folds(),
@@ -40,12 +43,12 @@ def main() -> None:
     found, at, scaffolds = _structures(arguments.partner / "T2.csv.gz")
     seeds = [hashlib.sha256(f"seed {i}".encode()).digest() for i in range(arguments.seeds)]
     similarity, chosen = _similarity(found, at)
-    print(f"{len(at)} compounds, {len(seeds)} seeds")
+    tell(f"{len(at)} compounds, {len(seeds)} seeds")
     for name, folds in METHODS.items():
         foldings = [assign_folds(found, at, scaffolds, folds, seed) for seed in seeds]
         largest = [np.bincount(folding, minlength=5).max() / len(at) for folding in foldings]
         close = np.mean([_close_elsewhere(similarity, chosen, folding) for folding in foldings[:4]])
-        print(f"{name:20} largest fold {np.mean(largest):.3f} (worst {max(largest):.3f}), close elsewhere {close:.3f}")
+        tell(f"{name:20} largest fold {np.mean(largest):.3f} (worst {max(largest):.3f}), close elsewhere {close:.3f}")
     if arguments.million:
         _time_a_million(found, at, scaffolds)
 
@@ -85,7 +88,7 @@ def _time_a_million(found: Structures, at: NDArray[np.int64], scaffolds: Scaffol
         started = time.perf_counter()
         assign_folds(million, np.arange(_MILLION), scaffolds, folds, bytes(32))
         needs = ", fold scaffolds given" if needs_fold_scaffolds(folds) else ""
-        print(f"{name:20} {time.perf_counter() - started:.1f} s for a million compounds{needs}")
+        tell(f"{name:20} {time.perf_counter() - started:.1f} s for a million compounds{needs}")
 
 
 if __name__ == "__main__":
