@@ -8,9 +8,11 @@ Every draw depends on nothing but the structure and the group's seed, so partner
 * `lsh`: the presence of the settings' `lsh_bits` in the fingerprint before permutation, as MELLODDY-TUNER does.
 * `random`: the whole fingerprint.
 
-Measured, 20 seeds, largest of five folds (mean, worst) and share of compounds with one of Tanimoto >= .6 in another
-fold: `scaffold` .257, .275 and 15 %, balanced .214, .224 and 33 %, `random` 65 % (13,227 ChEMBL compounds, 8 % of them
-with one ring). Spreading the acyclic ones alone changes nothing there; they are .3 %.
+Measured (tests/benchmarks/fold_methods.py; 13,227 ChEMBL compounds, 8 % of them with one ring and .3 % with none): the
+largest of five folds, mean and worst of 20 seeds, and the share of compounds of which another fold holds one with
+Tanimoto similarity >= .6: `scaffold` .245, .273 and 16 %; balanced .214, .226 and 33 %; `lsh` .222, .240 and 48 %;
+`random` .204, .208 and 65 %. Spreading the compounds of at most one ring but no more gives .219 and 20 % there, yet
+does nothing about a large series around one core of three rings, such as 13 % of the peer's test structures are.
 """
 
 from collections.abc import Mapping, Sequence

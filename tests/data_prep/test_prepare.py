@@ -193,3 +193,17 @@ def test_progress_is_told(tables, tmp_path):
     heard = []
     prepare(*tables, FAST, SEED, tmp_path, progress=lambda done, total: heard.append((done, total)))
     assert heard[-1] == (60, 60)
+
+
+def test_the_manifest_holds_the_balance_of_folds(tables, tmp_path):
+    """Compounds, share, scaffolds and labels of each fold add up; uneven folds are warned of with advice."""
+    found = read_prepared(prepare(*tables, FAST, SEED, tmp_path))
+    folds = found.manifest["folds"]
+    assert [row["fold"] for row in folds] == [0, 1, 2, 3, 4]
+    assert [row["compounds"] for row in folds] == np.bincount(found.folding, minlength=5).tolist()
+    assert sum(row["labels"] for row in folds) == found.y.nnz
+    assert sum(row["scaffolds"] for row in folds) == 6
+    uneven = [row["fold"] for row in folds if not 6 <= row["compounds"] <= 24]  # of 60; six scaffolds of ten each
+    warnings = found.manifest["warnings"]
+    assert [int(text.split()[1]) for text in warnings] == uneven != []
+    assert all("scaffold_balanced = true" in text for text in warnings)
