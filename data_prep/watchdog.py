@@ -28,6 +28,7 @@ class _Child:
     """A process that makes texts; it ends when its connection does."""
 
     def __init__(self) -> None:
+        self.dismissed = False
         self.connection, far = Pipe()
         memory = os.memfd_create("hocket")
         os.ftruncate(memory, mmap.PAGESIZE)
@@ -70,9 +71,14 @@ class _Child:
         self.connection.close()
         return self._process.wait()
 
-    def kill(self) -> None:
-        """End the process whatever it does."""
+    def dismiss(self) -> None:
+        """Stop the process whatever it does; who uses it notices."""
+        self.dismissed = True
         self._process.kill()
+
+    def kill(self) -> None:
+        """Stop the process and wait for its end."""
+        self.dismiss()
         self.end()
 
 
@@ -105,8 +111,15 @@ def kept_children() -> Iterator[None]:
     finally:
         with _keepers_lock:
             _keepers -= 1
-            while not _keepers and _idle:
-                _idle.pop().kill()
+            if not _keepers:
+                _end_all()
+
+
+def _end_all() -> None:
+    while _idle:
+        _idle.pop().kill()
+    for child in list(_alive):  # at work for a thread whose caller has left, after Ctrl-C
+        child.dismiss()
 
 
 def guarded(step: Step, texts: Sequence[str | None], timeout_s: float) -> list[Made]:
@@ -123,8 +136,10 @@ def guarded(step: Step, texts: Sequence[str | None], timeout_s: float) -> list[M
                 made[i] = outcome
             _idle.append(child)
         except (EOFError, OSError):
-            culprit = missing[child.in_hand]
-            if child.end() == -signal.SIGALRM:
+            culprit, code = missing[child.in_hand], child.end()
+            if child.dismissed:
+                raise ChildError("a process for structures was stopped: nobody waits for it any more") from None
+            if code == -signal.SIGALRM:
                 made[culprit] = Made(reason=TIMEOUT)
                 continue
             crashes[culprit] += 1

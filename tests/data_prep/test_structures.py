@@ -75,8 +75,12 @@ def test_enantiomers_differ_with_chirality_alone():
         assert (left.tolist() == right.tolist()) is not chirality
 
 
-STAR_OF_73 = "C(c1ccc(-c2ccccc2)cc1)(c1ccc(-c2ccccc2)cc1)(c1ccc(-c2ccccc2)cc1)c1ccc(-c2cc(-c3ccccc3)cc(-c3ccccc3)c2)cc1"
-HUB = "C[n+]1ccc(cc1)-c1c(-c2ccsc2)c(-c2ccoc2)c(Cc2c(-c3cncnc3)c(-c3cccnc3)c(-c3ccccc3)c(C3CC3)c2C2CCC2)c(C2CCCC2)c1C1CCNC1"
+_ARM = "c1cc(-c2ccccc2)cc(-c2ccccc2)c1"
+STAR_OF_73 = f"C({_ARM})({_ARM})({_ARM}){_ARM}"  # costs RDKit's network seconds
+HUB = (
+    "C[n+]1ccc(cc1)-c1c(-c2ccsc2)c(-c2ccoc2)c(Cc2c(-c3cncnc3)c(-c3cccnc3)c(-c3ccccc3)c(C3CC3)c2C2CCC2)"
+    "c(C2CCCC2)c1C1CCNC1"
+)
 
 
 @pytest.mark.parametrize(
@@ -98,5 +102,5 @@ def test_runaway_scaffolds_are_refused_by_their_work():
     found = standardise_all([HUB, STAR_OF_73], KEEP, Fingerprint())
     scaffolds = fold_scaffolds(found.murcko)
     assert scaffolds.refused == {found.murcko[0]: "too_complex"}
-    assert Chem.MolFromSmiles(STAR_OF_73).GetNumAtoms() == 67
+    assert Chem.MolFromSmiles(STAR_OF_73).GetNumAtoms() == 73
     assert scaffolds[found.murcko[1]] is not None

@@ -130,6 +130,34 @@ def test_children_end_with_a_killed_parent():
         assert time.monotonic() < deadline, "the child outlives its parent"
 
 
+def test_ctrl_c_ends_everything_at_once():
+    """A run that is interrupted in the middle of endless structures ends, with its child processes."""
+    command = script(f"""
+        from pathlib import Path
+        from data_prep.settings import Chemistry, Fingerprint
+        from data_prep.structures import standardise_all
+        from data_prep import watchdog
+        take = watchdog._take
+        def told():
+            child = take()
+            print(child._process.pid, flush=True)
+            return child
+        watchdog._take = told
+        endless = Chemistry(max_tautomers=100_000, max_transforms=100_000)
+        standardise_all([{SLOW!r}] * 200, endless, Fingerprint(), workers=2)
+    """)
+    with subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    ) as parent:  # fmt: skip
+        children = [Path("/proc", parent.stdout.readline().strip()) for _ in range(2)]
+        parent.send_signal(signal.SIGINT)
+        assert parent.wait(60) == -signal.SIGINT
+    deadline = time.monotonic() + 30  # much less than the 60 seconds that each structure may take
+    while any(_runs(child) for child in children):
+        assert time.monotonic() < deadline, "a child outlives the interrupted run"
+
+
 def _runs(process: Path) -> bool:
     try:
         return process.joinpath("stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
