@@ -142,13 +142,18 @@ def key_passphrase(home: Path, old_passphrase_file: Path | None, new_passphrase_
 def prepare(config: Path, check: bool, as_json: bool) -> None:
     """Turn the partner's T0, T1, T2 into matrices (needs the group secret, for the keyed folds)."""
     from pipeline.preparation import check_tables, prepare_tables
+    from pipeline.preparation_summary import show_summary
 
     if check:
-        problems = check_tables(config)
-        click.echo(json.dumps(problems, indent=1) if as_json else "\n".join(problems) or "tables: no problem found")
-        sys.exit(3 if problems else 0)
+        found = check_tables(config)
+        said = [str(finding) for finding in found]
+        click.echo(json.dumps(said, indent=1) if as_json else "\n".join(said) or "tables: no problem found")
+        sys.exit(3 if any(finding.serious for finding in found) else 0)
     summary = prepare_tables(config)
-    click.echo(json.dumps(summary, indent=1) if as_json else "\n".join(f"{k}: {v}" for k, v in summary.items()))
+    if as_json:
+        click.echo(json.dumps(summary, indent=1))
+    else:
+        show_summary(summary)
 
 
 @main.group()

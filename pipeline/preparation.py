@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.check import check
+from data_prep.check import Finding, check
 from data_prep.consistency import consistency_digest
 from data_prep.prepare import prepare
-from data_prep.prepared import Prepared, read_prepared
+from data_prep.prepared import Prepared, read_prepared, read_summary
 from partners.training_set import TrainingSet
 from pipeline.configs import PartnerConfig
 from pipeline.console import Narrator
@@ -62,13 +62,13 @@ def prepare_tables(config_file: Path) -> dict[str, Any]:
         group = obtain_group_secret(mail, seal_parameters(mail.plan.seal))
         prepared = prepared_matrices(config, mail.plan, group, Narrator(config.name))
         folder = Home(config.home_folder).prepared / prepared.manifest["digest"]
-        return {"folder": str(folder), **prepared.manifest["counts"]}
+        return {"folder": str(folder), **read_summary(folder)}
 
 
-def check_tables(config_file: Path) -> list[str]:
+def check_tables(config_file: Path) -> list[Finding]:
     """`hocket prepare --check`: everything that is wrong with the tables, before any expensive step."""
     config = PartnerConfig.read(config_file)
     data = config.data
     plan = read_plan(config.plan_file)
     tables = (config.resolve(data.assays), config.resolve(data.activities), config.resolve(data.structures))
-    return [str(problem) for problem in check(*tables, plan.preparation)]
+    return check(*tables, plan.preparation)

@@ -24,7 +24,7 @@ def _bytes(folder: Path) -> dict[str, bytes]:
 
 
 def facts_of(folder: Path):
-    return json.loads((folder / "manifest.json").read_text())
+    return json.loads((folder / "summary.json").read_text())
 
 
 def test_the_small_partner(tables, tmp_path):

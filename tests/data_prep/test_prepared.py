@@ -29,7 +29,8 @@ def _sign_again(folder: Path) -> None:
 
 FILES = [
     *("x.npz", "y_class.npz", "folding.npy", "cls_weights.csv", "tasks.parquet"),
-    *("assays.parquet", "compounds.parquet", "rejected.parquet"),
+    *("y_regr.npz", "y_censor.npz", "reg_weights.csv", "regression_tasks.parquet"),
+    *("assays.parquet", "compounds.parquet", "rejected.parquet", "summary.json"),
 ]
 
 
@@ -54,9 +55,9 @@ def test_a_changed_or_missing_file_is_refused(folder, name):
         (b"", "no readable manifest"),
         (b"[]", "expected kind"),
         (b'{"kind": "other"}', "expected kind"),
-        (b'{"kind": "hocket prepared", "format": 99}', "found format 99, expected format 1"),
-        (b'{"kind": "hocket prepared", "format": 1}', "another list of files"),
-        (b'{"kind": "hocket prepared", "format": 1, "files": {}}', "another list of files"),
+        (b'{"kind": "hocket prepared", "format": 99}', "found format 99, expected format 2"),
+        (b'{"kind": "hocket prepared", "format": 2}', "another list of files"),
+        (b'{"kind": "hocket prepared", "format": 2, "files": {}}', "another list of files"),
     ],
 )
 def test_a_wrong_manifest_is_refused(folder, content, message):

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep.activities import aggregate, credible
+from data_prep.activities import credible
+from data_prep.replicates import aggregate
 from data_prep.settings import Activities
 from data_prep.thresholds import candidate_tasks, label, label_all
 from tests.data_prep.test_activities import assay, measured

@@ -364,14 +364,17 @@ def test_prepare_waits_for_the_deal(fresh: Federation):
 
 
 def test_prepare_says_what_it_made(fresh: Federation):
-    """Counts and folder, in words or as JSON; the second time it is only read."""
+    """Counts and folder, as tables of 80 columns or as JSON; the second time it is only read."""
     first = hocket("prepare", "--json", fresh.config("P01"))
     assert first.exit_code == ExitCode.DONE
     found = json.loads(first.stdout)
     assert (Path(found["folder"]) / "manifest.json").exists()
-    assert found["tasks"] == 6
-    lines = dict(line.split(": ", 1) for line in hocket("prepare", fresh.config("P01")).stdout.splitlines())
-    assert lines == {key: str(value) for key, value in found.items()}
+    assert found["classification"]["tasks"] == 6
+    assert found["regression"]["tasks"] == 2
+    shown = hocket("prepare", fresh.config("P01")).stdout
+    assert max(len(line) for line in shown.splitlines()) <= 80
+    assert found["folder"] in "".join(shown.split())
+    assert "6 tasks, 6 candidates" in shown
 
 
 # ------------------------------------------------------------------------------------------------------------ runs

@@ -1,0 +1,118 @@
+"""What `hocket prepare` made, as tables for a person; for the partner's eyes only."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+_WIDTH = 80  # columns where stdout is no terminal
+_OF_ASSAYS = ("measured", "with_tasks", "in_regression", "near_constant")
+_OF_TASKS = ("candidates", "evaluated", "auxiliary")
+
+
+def show_summary(summary: Mapping[str, Any], console: Console | None = None) -> None:
+    """Print prepare_tables' summary (see data_prep.summary), 80 columns wide at least."""
+    console = console or Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(file=console.file, highlight=False, width=_WIDTH)
+    for table in (_inputs(summary), _rejected(summary), _tasks(summary), _folds(summary)):
+        if table.row_count:
+            console.print(table)
+    console.print(_facts(summary))
+
+
+def _inputs(summary: Mapping[str, Any]) -> Table:
+    return _table("Tables", ("table", "rows", "accepted", "rejected"), [
+        (name, found["rows"], found["accepted"], sum(found["rejected"].values()))
+        for name, found in summary["tables"].items()
+    ])  # fmt: skip
+
+
+def _rejected(summary: Mapping[str, Any]) -> Table:
+    return _table("Rejected rows", ("table", "reason", "rows"), [
+        (name, reason, n) for name, found in summary["tables"].items() for reason, n in found["rejected"].items()
+    ], n_words=2)  # fmt: skip
+
+
+def _tasks(summary: Mapping[str, Any]) -> Table:
+    labels, values = summary["classification"], summary["regression"]
+    rows = [
+        (
+            "classification",
+            kind,
+            n["tasks"],
+            n["evaluated"],
+            n["active"] + n["inactive"],
+            _share(n["active"], n["inactive"]),
+            "",
+        )
+        for kind, n in labels["by_type"].items()
+    ]
+    rows += [
+        ("regression", kind, n["tasks"], n["evaluated"], n["values"], "", _share(n["values"] - n["exact"], n["exact"]))
+        for kind, n in values["by_type"].items()
+    ]
+    columns = ("tasks of", "assay type", "tasks", "scored", "labels", "active", "censored")
+    return _table("Tasks", columns, rows, n_words=2)
+
+
+def _folds(summary: Mapping[str, Any]) -> Table:
+    return _table(
+        "Folds",
+        ("fold", "compounds", "share", "labels", "regression values"),
+        [
+            (
+                n["fold"],
+                n["compounds"],
+                _share(n["compounds"], summary["compounds"]["rows"] - n["compounds"]),
+                n["labels"],
+                n["values"],
+            )
+            for n in summary["folds"]
+        ],
+    )
+
+
+def _facts(summary: Mapping[str, Any]) -> Table:
+    compounds, assays = summary["compounds"], summary["assays"]
+    labels, values = summary["classification"], summary["regression"]
+    found = {
+        "compounds": {"rows": compounds["rows"], "ids": compounds["ids"], "ids merged": compounds["merged_ids"]},
+        "assays": {
+            "accepted": assays["all"],
+            **{_words(k): assays[k] for k in _OF_ASSAYS},
+            **assays["catalogue_notes"],
+        },
+        "classification": {_words(key): labels[key] for key in ("tasks", *_OF_TASKS, "catalogue")},
+        "labels": labels["labels"],
+        "thresholds": labels["thresholds"],
+        "regression": {_words(key): values[key] for key in ("tasks", *_OF_TASKS, "values", "exact")},
+    }
+    grid = Table.grid(padding=(0, 2))
+    for name, counts in found.items():
+        grid.add_row(name, ", ".join(f"{_number(n)} {_words(key)}" for key, n in counts.items()))
+    grid.add_row("folder", str(summary["folder"]))
+    return grid
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], n_words: int = 1) -> Table:
+    """A table of words in its first columns, of numbers in the others."""
+    table = Table(title=title, title_justify="left")
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="left" if i < n_words else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(_number(cell) if isinstance(cell, int) else str(cell) for cell in row))
+    return table
+
+
+def _words(key: str) -> str:
+    return key.replace("_", " ")
+
+
+def _number(n: int) -> str:
+    return f"{n:,}"
+
+
+def _share(part: int, rest: int) -> str:
+    return f"{100 * part / (part + rest):.0f} %" if part + rest else ""
