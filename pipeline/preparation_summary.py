@@ -7,7 +7,13 @@ from rich.console import Console
 from rich.table import Table
 
 _WIDTH = 80  # columns where stdout is no terminal
-_OF_ASSAYS = ("measured", "with_tasks", "in_regression", "near_constant")
+_OF_ASSAYS = {
+    "all": "accepted",
+    "measured": "measured",
+    "with_tasks": "in classification",
+    "in_regression": "in regression",
+    "near_constant": "near-constant",
+}
 _OF_TASKS = ("candidates", "evaluated", "auxiliary")
 
 
@@ -20,6 +26,7 @@ def show_summary(summary: Mapping[str, Any], console: Console | None = None) -> 
         if table.row_count:
             console.print(table)
     console.print(_facts(summary))
+    console.print(f"folder: {summary['folder']}", markup=False, soft_wrap=True)  # whole, to be copied
 
 
 def _inputs(summary: Mapping[str, Any]) -> Table:
@@ -79,20 +86,18 @@ def _facts(summary: Mapping[str, Any]) -> Table:
     labels, values = summary["classification"], summary["regression"]
     found = {
         "compounds": {"rows": compounds["rows"], "ids": compounds["ids"], "ids merged": compounds["merged_ids"]},
-        "assays": {
-            "accepted": assays["all"],
-            **{_words(k): assays[k] for k in _OF_ASSAYS},
-            **assays["catalogue_notes"],
-        },
+        "assays": {words: assays[key] for key, words in _OF_ASSAYS.items()},
+        "catalogue": {_words(note): n for note, n in assays["catalogue_notes"].items()},
         "classification": {_words(key): labels[key] for key in ("tasks", *_OF_TASKS, "catalogue")},
-        "labels": labels["labels"],
-        "thresholds": labels["thresholds"],
-        "regression": {_words(key): values[key] for key in ("tasks", *_OF_TASKS, "values", "exact")},
+        "labels": {key: labels["labels"][key] for key in ("active", "inactive")},
+        "thresholds": {_words(method): n for method, n in labels["thresholds"].items()},
+        "regression": {_words(key): values[key] for key in ("tasks", *_OF_TASKS)},
+        "values": {"exact": values["exact"], "censored": values["values"] - values["exact"]},
     }
     grid = Table.grid(padding=(0, 2))
     for name, counts in found.items():
-        grid.add_row(name, ", ".join(f"{_number(n)} {_words(key)}" for key, n in counts.items()))
-    grid.add_row("folder", str(summary["folder"]))
+        if counts:
+            grid.add_row(name, ", ".join(f"{_number(n)} {key}" for key, n in counts.items()))
     return grid
 
 
