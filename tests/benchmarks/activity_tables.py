@@ -1,5 +1,7 @@
 """Large tables for the benchmarks: the real T0 and T1 of one partner, its compounds copied and its values jittered."""
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 
@@ -37,3 +39,10 @@ def large_activities(t1: pl.DataFrame, n_compounds: int, n_rows: int, seed: int)
             "standard_value": pl.Series(np.round(value, 2)),
         }
     ).with_columns(pl.format("C{}", "input_compound_id").alias("input_compound_id"))
+
+
+def write_large_tables(real: Path, folder: Path, n_compounds: int, n_rows: int, seed: int) -> None:
+    """Write T0.csv and T1.csv into `folder`, made from T0.csv.gz and T1.csv.gz of the folder `real`."""
+    t0, t1 = (pl.read_csv(real / f"{name}.csv.gz", infer_schema=False) for name in ("T0", "T1"))
+    large_assays(t0, seed).write_csv(folder / "T0.csv")
+    large_activities(t1, n_compounds, n_rows, seed).write_csv(folder / "T1.csv")
