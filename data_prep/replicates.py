@@ -22,6 +22,7 @@ Floats = NDArray[np.float64]
 _KEPT = ("input_assay_id", "row", "assay_type", "standard_qualifier", "standard_value")
 _QUALIFIERS = tuple(QUALIFIER.categories)
 _BELOW, _ABOVE, _EXACT = (_QUALIFIERS.index(qualifier) for qualifier in "<>=")
+_PACKED_BITS = 64
 _NEITHER = len(_QUALIFIERS)  # where < and > are equally common
 _BY_PRECISION = (_EXACT, _ABOVE, _BELOW)  # which of equal values with different qualifiers is taken
 _RULES = tuple(RULE.categories)
@@ -82,7 +83,7 @@ def _merge(activities: pl.DataFrame, merge: Callable[[_Groups], _Merged]) -> pl.
 def _sorted(group: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     """Return the groups in ascending order and the rows they come from, ascending within a group."""
     bits = len(group).bit_length()
-    if int(group.max(initial=0)) >> (64 - bits):  # more than 16 million structures, rows and 65 thousand assays
+    if int(group.max(initial=0)).bit_length() + bits > _PACKED_BITS:  # not with 16 million structures and rows
         order = np.argsort(group, kind="stable").astype(np.uint64)
         return group[order], order
     shift = np.uint64(bits)

@@ -122,6 +122,8 @@ class Activities:
         _require("adaptive_active_share", share, "a share between 0 and 1", ok=0 < share < 1)
         _require("aux_training_weight", self.aux_training_weight, "more than 0", ok=self.aux_training_weight > 0)
         _require("auxiliary_offset", self.auxiliary_offset, "more than 0", ok=self.auxiliary_offset > 0)
+        _require("hts_threshold", self.hts_threshold, "more than 0", ok=self.hts_threshold > 0)
+        _require("near_constant_std", self.near_constant_std, "0 or more", ok=self.near_constant_std >= 0)
         for key in self.__slots__:
             if "_min_" in key:
                 _require_whole(key, getattr(self, key), 0, 10**9)

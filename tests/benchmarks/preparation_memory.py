@@ -1,7 +1,7 @@
 """Peak memory of preparing a million structures and ten million activities, end to end.
 
-Activities are made from a partner's real T0 and T1; structures are simple enumerated ones, kept in the tautomer as drawn
-so that the chemistry takes minutes. Counted is what the process and its workers hold at the same time.
+Activities are made from a partner's real T0 and T1; structures are simple enumerated ones, whose tautomers are
+kept, so that the chemistry takes minutes. Counted is what the process and its workers hold at the same time.
 
 usage: preparation_memory.py FOLDER_OF_T0_T1 [--rows 1e7] [--compounds 1e6] [--workers 2] [--seed 1]
 """
