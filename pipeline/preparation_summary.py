@@ -22,7 +22,8 @@ def show_summary(summary: Mapping[str, Any], console: Console | None = None) -> 
     console = console or Console(highlight=False)
     if not console.is_terminal:
         console = Console(file=console.file, highlight=False, width=_WIDTH)
-    for table in (_inputs(summary), _rejected(summary), _tasks(summary), _folds(summary)):
+    for make in (_inputs, _rejected, _classification, _regression, _folds):
+        table = make(summary)
         if table.row_count:
             console.print(table)
     console.print(_facts(summary))
@@ -42,26 +43,18 @@ def _rejected(summary: Mapping[str, Any]) -> Table:
     ], n_words=2)  # fmt: skip
 
 
-def _tasks(summary: Mapping[str, Any]) -> Table:
-    labels, values = summary["classification"], summary["regression"]
-    rows = [
-        (
-            "classification",
-            kind,
-            n["tasks"],
-            n["evaluated"],
-            n["active"] + n["inactive"],
-            _share(n["active"], n["inactive"]),
-            "",
-        )
-        for kind, n in labels["by_type"].items()
-    ]
-    rows += [
-        ("regression", kind, n["tasks"], n["evaluated"], n["values"], "", _share(n["values"] - n["exact"], n["exact"]))
-        for kind, n in values["by_type"].items()
-    ]
-    columns = ("tasks of", "assay type", "tasks", "scored", "labels", "active", "censored")
-    return _table("Tasks", columns, rows, n_words=2)
+def _classification(summary: Mapping[str, Any]) -> Table:
+    return _table("Classification tasks", ("assay type", "tasks", "scored", "labels", "active"), [
+        (kind, n["tasks"], n["evaluated"], n["active"] + n["inactive"], _share(n["active"], n["inactive"]))
+        for kind, n in summary["classification"]["by_type"].items()
+    ])  # fmt: skip
+
+
+def _regression(summary: Mapping[str, Any]) -> Table:
+    return _table("Regression tasks", ("assay type", "tasks", "scored", "values", "censored"), [
+        (kind, n["tasks"], n["evaluated"], n["values"], _share(n["values"] - n["exact"], n["exact"]))
+        for kind, n in summary["regression"]["by_type"].items()
+    ])  # fmt: skip
 
 
 def _folds(summary: Mapping[str, Any]) -> Table:

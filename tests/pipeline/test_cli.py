@@ -517,6 +517,15 @@ def test_inspect_knows_every_file_of_a_finished_federation(finished: Federation)
     assert kinds["private keys"] == 4
 
 
+def test_inspect_tells_the_two_summaries_apart(finished: Federation):
+    """The report's may be shared, the preparation's, of the same name, never."""
+    home = finished.home("P01")
+    found = [path for path in files_of(finished) if path.name == "summary.json" and home.folder in path.parents]
+    told = {path.parent.parent == home.prepared: hocket("inspect", path).stdout for path in found}
+    assert told[True].startswith("what: part of prepared matrices (private)")
+    assert told[False].startswith("what: summary of a partner's report (may be shared)")
+
+
 def test_inspect_of_a_plan(finished: Federation):
     """Digest, members with their cards' fingerprints, and how updates are sealed and how large they get."""
     plan = read_plan(finished.plan_file)
