@@ -1,7 +1,7 @@
 """From one value per assay and structure to labels: where the thresholds lie and what is active.
 
 The rules are MELLODDY-TUNER's; adaptive thresholds of a direction-low assay are tried from the other end, which
-mirrors direction high exactly. Panels without a rule of their own are treated like OTHER.
+mirrors direction high exactly. Panels and AUX_PL have no rule of their own and are treated like OTHER.
 """
 
 from math import log10

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -105,6 +106,30 @@ def test_same_input_same_bytes(tables, tmp_path):
     two = prepare(*tables, FAST, SEED, tmp_path / "two", workers=2)
     assert one.name == two.name
     assert _bytes(one) == _bytes(two)
+
+
+_PREPARED = """
+import pathlib, sys
+from data_prep.prepare import prepare
+from tests.data_prep.small_tables import FAST, SEED
+home = pathlib.Path(sys.argv[1])
+print(prepare(*(home / "tables" / f"T{i}.csv" for i in range(3)), FAST, SEED, home / sys.argv[2]), end="")
+"""
+
+
+def test_threads_change_no_byte(tables, tmp_path):
+    """One thread of polars or five: every file is the same."""
+    del tables  # written where the script reads them
+    folders = []
+    for threads in ("1", "5"):
+        command = [sys.executable, "-c", _PREPARED, str(tmp_path), threads]
+        env = os.environ | {"POLARS_MAX_THREADS": threads}
+        done = subprocess.run(
+            command, cwd=Path(__file__).parents[2], env=env, check=True, capture_output=True, text=True
+        )
+        folders.append(Path(done.stdout))
+    assert folders[0] != folders[1]
+    assert _bytes(folders[0]) == _bytes(folders[1])
 
 
 def test_row_order_and_compression_change_only_the_digest(tables, tmp_path):
