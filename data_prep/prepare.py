@@ -13,17 +13,26 @@ import rdkit
 from scipy import sparse
 
 from data_prep import prepared
-from data_prep.activities import aggregate, credible
+from data_prep.activities import credible
 from data_prep.atomic import appearing
+from data_prep.catalogue import settle_catalogue
 from data_prep.compounds import Compounds, make_compounds
 from data_prep.errors import TableError
 from data_prep.folds import balance_warnings
 from data_prep.keyed import keyed_digest, require_strong_seed
+from data_prep.regression import regression_tasks, value_matrices
+from data_prep.replicates import aggregate
 from data_prep.settings import Preparation
-from data_prep.steps import CRASHED, TIMEOUT
 from data_prep.structures import Progress
-from data_prep.tables import read_activities, read_assays, read_structures
-from data_prep.tasks import assay_report, judge_tasks
+from data_prep.summary import (
+    assay_summary,
+    classification_summary,
+    fold_summary,
+    regression_summary,
+    table_summary,
+)
+from data_prep.tables import Table, read_activities, read_assays, read_structures
+from data_prep.tasks import assay_report, judge_tasks, label_matrix
 from data_prep.thresholds import candidate_tasks, label_all
 from data_prep.version import CODE_VERSION, FORMAT_VERSION
 from data_prep.watchdog import DEFAULT_TIMEOUT_S
@@ -32,11 +41,23 @@ from data_prep.watchdog import DEFAULT_TIMEOUT_S
 @dataclass(frozen=True, slots=True)
 class _Result:
     compounds: Compounds
-    tasks: pl.DataFrame  # trained ones, by task_id
+    n_ids: int  # accepted compound ids
+    tasks: pl.DataFrame  # all candidates, judged
+    regression: pl.DataFrame  # the same
     assays: pl.DataFrame
     y: sparse.csr_matrix
+    y_regr: sparse.csr_matrix
+    y_censor: sparse.csr_matrix
     rejected: pl.DataFrame
     n_rows: dict[str, int]  # of each input table
+
+    @property
+    def trained(self) -> pl.DataFrame:
+        return self.tasks.filter("training_quorum").sort("task_id")
+
+    @property
+    def trained_regression(self) -> pl.DataFrame:
+        return self.regression.filter("training_quorum").sort("task_id")
 
 
 def prepare(  # noqa: PLR0913 - what a run needs; all after the tables' settings by keyword
@@ -63,9 +84,9 @@ def prepare(  # noqa: PLR0913 - what a run needs; all after the tables' settings
     Raises TableError for a file that is no such table and StructureSeedError for a seed of fewer than 32 bytes.
     """
     require_strong_seed(structure_seed)
-    identity = _identity(t0, t1, t2, settings, structure_seed)
+    identity = _identity(t0, t1, t2, settings, structure_seed) | {"timeout_s": timeout_s}
     folder = prepared_root / hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-    if prepared.is_intact(folder) and not (cache and _gave_up(folder)):
+    if prepared.is_intact(folder):
         return folder
 
     def compounds_of(structures: pl.DataFrame) -> Compounds:
@@ -75,48 +96,48 @@ def prepare(  # noqa: PLR0913 - what a run needs; all after the tables' settings
 
     result = _compute(t0, t1, t2, settings, compounds_of)
     with appearing(folder) as unfinished:
-        _write(unfinished, result, {**identity, "digest": folder.name, **_summary(result, settings)})
+        _write(unfinished, result, _summary(result, settings), {**identity, "digest": folder.name})
     return folder
-
-
-def _gave_up(folder: Path) -> bool:
-    """Say whether a structure was left out for its time or its process, which may be better now."""
-    rejected = prepared.read_manifest(folder)["tables"]["T2"]["rejected"]
-    return TIMEOUT in rejected or CRASHED in rejected
 
 
 def _compute(
     t0: Path, t1: Path, t2: Path, settings: Preparation, compounds_of: Callable[[pl.DataFrame], Compounds]
 ) -> _Result:
-    assays, activities, structures = read_assays(t0), read_activities(t1), read_structures(t2)
+    structures, assays = read_structures(t2), read_assays(t0)
+    activities = read_activities(t1)  # before the long step, which a bad table would waste
     compounds = compounds_of(structures.accepted)
-    row_of = compounds.rows.select("input_compound_id", "row")
-    measured = activities.accepted.join(row_of, on="input_compound_id", how="left", maintain_order="left")
-    believed = credible(assays.accepted, measured, settings.activities)
-    values = aggregate(believed.accepted, settings.activities)
-    tasks, labels = _tasks(assays.accepted, values.accepted, compounds, settings)
-    tables = (assays, activities, structures)
-    rejected = _explained(
-        pl.concat([*(t.rejected for t in tables), compounds.rejected, believed.rejected, values.rejected])
-    )
+    tables = {"T0": assays, "T1": activities, "T2": structures}
+    n_rows = {name: table.accepted.height + table.rejected.height for name, table in tables.items()}
+    settled = settle_catalogue(assays.accepted)
+    values = _values(settled, activities, compounds, settings)
+    rejected = pl.concat([assays.rejected, structures.rejected, compounds.rejected, values.rejected])
+    n_compounds = compounds.x.shape[0]
+    candidates = candidate_tasks(settled, values.accepted, settings.activities)
+    labels = label_all(candidates, values.accepted)
+    tasks = judge_tasks(candidates, labels, compounds.folding, settings.folds.n_folds, settings.activities)
+    regression = regression_tasks(settled, values.accepted, compounds.folding, settings)
+    y_regr, y_censor = value_matrices(regression, values.accepted, n_compounds)
     return _Result(
         compounds=compounds,
-        tasks=tasks.filter(pl.col("training_quorum")).sort("task_id"),
-        assays=assay_report(assays.accepted, values.accepted, tasks, settings.activities),
-        y=_label_matrix(tasks, labels, compounds.x.shape[0]),
-        rejected=rejected.sort("table", "input_row"),
-        n_rows={
-            name: t.accepted.height + t.rejected.height for name, t in zip(("T0", "T1", "T2"), tables, strict=True)
-        },
+        n_ids=compounds.rows.height,
+        tasks=tasks,
+        regression=regression,
+        assays=assay_report(settled, values.accepted, tasks, regression, settings.activities),
+        y=label_matrix(tasks, labels, n_compounds),
+        y_regr=y_regr,
+        y_censor=y_censor,
+        rejected=_explained(rejected).sort("table", "input_row"),
+        n_rows=n_rows,
     )
 
 
-def _tasks(
-    assays: pl.DataFrame, values: pl.DataFrame, compounds: Compounds, settings: Preparation
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    candidates = candidate_tasks(assays, values, settings.activities)
-    labels = label_all(candidates, values)
-    return judge_tasks(candidates, labels, compounds.folding, settings.folds.n_folds, settings.activities), labels
+def _values(assays: pl.DataFrame, activities: Table, compounds: Compounds, settings: Preparation) -> Table:
+    """Return the values of structures, and all rejected activities."""
+    row_of = compounds.rows.select(pl.col("input_compound_id").cast(pl.Categorical), "row")
+    measured = activities.accepted.join(row_of, on="input_compound_id", how="left", maintain_order="left")
+    believed = credible(assays, measured, settings.activities)
+    values = aggregate(believed.accepted, settings.activities)
+    return Table(values.accepted, pl.concat([activities.rejected, believed.rejected, values.rejected]))
 
 
 def _explained(rejected: pl.DataFrame) -> pl.DataFrame:
@@ -131,15 +152,6 @@ def _explained(rejected: pl.DataFrame) -> pl.DataFrame:
         of_refused = (table == "T1") & (reason == f"unknown_{name}") & pl.col(f"input_{name}_id").is_in(ids)
         explained = pl.when(of_refused).then(pl.lit(f"rejected_{name}")).otherwise(explained)
     return rejected.with_columns(explained.alias("reason"))
-
-
-def _label_matrix(tasks: pl.DataFrame, labels: pl.DataFrame, n_compounds: int) -> sparse.csr_matrix:
-    """Return (n_compounds, n_tasks), float32, 1 active and -1 inactive, nothing stored for the rest."""
-    trained = tasks.filter(pl.col("training_quorum")).select("candidate", "task_id")
-    kept = labels.join(trained, on="candidate")
-    places = (kept["row"].to_numpy(), kept["task_id"].to_numpy())
-    y = sparse.coo_matrix((kept["label"].to_numpy().astype(np.float32), places), shape=(n_compounds, trained.height))
-    return sparse.csr_matrix(y)
 
 
 def _identity(t0: Path, t1: Path, t2: Path, settings: Preparation, structure_seed: bytes) -> dict[str, Any]:
@@ -160,39 +172,43 @@ def _file_digest(path: Path) -> str:
 
 
 def _summary(result: _Result, settings: Preparation) -> dict[str, Any]:
-    folding, y = result.compounds.folding, result.y
-    by_reason = result.rejected.group_by("table", "reason").len().sort("table", "reason")
-    rejected: dict[str, dict[str, int]] = {name: {} for name in result.n_rows}
-    for table, reason, n in by_reason.iter_rows():
-        rejected[table][reason] = n
-    rows = {
-        name: {"rows": n, "accepted": n - sum(rejected[name].values()), "rejected": rejected[name]}
-        for name, n in result.n_rows.items()
+    n_compounds = result.compounds.x.shape[0]
+    folds = fold_summary(result.compounds.folding, result.compounds.balance, result.y, result.y_regr)
+    return {
+        "tables": table_summary(result.n_rows, result.rejected),
+        "compounds": {"rows": n_compounds, "ids": result.n_ids, "merged_ids": result.n_ids - n_compounds},
+        "assays": assay_summary(result.assays),
+        "classification": classification_summary(result.trained, result.tasks, result.y),
+        "regression": regression_summary(result.trained_regression, result.regression),
+        "folds": folds,
+        "warnings": balance_warnings(folds, settings.folds),
     }
-    counts = {
-        "compounds": y.shape[0],
-        "tasks": y.shape[1],
-        "evaluated_tasks": int(result.tasks["evaluated"].sum()),
-        "labels": int(y.nnz),
-        "near_constant_assays": int(result.assays["near_constant"].sum()),
-    }
-    balance = [row | {"labels": int(y[folding == row["fold"]].nnz)} for row in result.compounds.balance]
-    warnings = balance_warnings(balance, settings.folds)
-    return {"tables": rows, "counts": counts, "folds": balance, "warnings": warnings}
 
 
-def _write(folder: Path, result: _Result, facts: dict[str, Any]) -> None:
-    sparse.save_npz(folder / prepared.X_FILE, result.compounds.x)
-    sparse.save_npz(folder / prepared.Y_FILE, result.y)
+def _write(folder: Path, result: _Result, summary: dict[str, Any], facts: dict[str, Any]) -> None:
+    matrices = {
+        prepared.X_FILE: result.compounds.x,
+        prepared.Y_FILE: result.y,
+        prepared.Y_REGR_FILE: result.y_regr,
+        prepared.Y_CENSOR_FILE: result.y_censor,
+    }
+    for name, matrix in matrices.items():
+        sparse.save_npz(folder / name, matrix)
     np.save(folder / prepared.FOLDING_FILE, result.compounds.folding)
-    weights = result.tasks.select(
-        "task_id", pl.lit(None, pl.String).alias("catalog_id"), pl.col("assay_type").alias("task_type"),
-        "training_weight", "aggregation_weight",
-    )  # fmt: skip
-    weights.write_csv(folder / prepared.WEIGHTS_FILE)
-    columns = list(prepared.Task.__dataclass_fields__)
-    result.tasks.select(columns).write_parquet(folder / prepared.TASKS_FILE)
-    result.assays.write_parquet(folder / prepared.ASSAYS_FILE)
-    result.compounds.rows.write_parquet(folder / prepared.COMPOUNDS_FILE)
-    result.rejected.write_parquet(folder / prepared.REJECTED_FILE)
+    weights = [pl.col("assay_type").alias("task_type"), pl.col("training_weight"), pl.col("aggregation_weight")]
+    catalogue = pl.col("catalog_assay_id").alias("catalog_id")
+    trained, regression = result.trained, result.trained_regression
+    trained.select("task_id", catalogue, *weights).write_csv(folder / prepared.WEIGHTS_FILE)
+    regression.select("task_id", *weights, "censored_weight").write_csv(folder / prepared.REGRESSION_WEIGHTS_FILE)
+    tables = {
+        prepared.TASKS_FILE: trained.select(prepared.columns_of(prepared.Task)),
+        prepared.REGRESSION_TASKS_FILE: regression.select(prepared.columns_of(prepared.RegressionTask)),
+        prepared.ASSAYS_FILE: result.assays,
+        prepared.COMPOUNDS_FILE: result.compounds.rows,
+        prepared.REJECTED_FILE: result.rejected,
+    }
+    for name, table in tables.items():
+        ids = pl.col("input_assay_id").cast(pl.String)  # not the whole list of the partner's assays in every file
+        (table.with_columns(ids) if "input_assay_id" in table.columns else table).write_parquet(folder / name)
+    (folder / prepared.SUMMARY_FILE).write_bytes(json.dumps(summary, indent=1, sort_keys=True).encode() + b"\n")
     (folder / prepared.MANIFEST_FILE).write_bytes(prepared.manifest_of(folder, facts))

@@ -1,14 +1,15 @@
 """The prepared folder: what `prepare` wrote, read back and checked. Needs no RDKit.
 
-x.npz, y_class.npz, folding.npy and cls_weights.csv load into SparseChem unchanged. Beside them lie tasks.parquet (one
-row per task, by `task_id`), assays.parquet (what each accepted assay gave), compounds.parquet (every input id and its
-row), rejected.parquet (every row left out, and why) and manifest.json (inputs, settings, counts, digests).
+x.npz, y_class.npz, y_regr.npz, y_censor.npz, folding.npy, cls_weights.csv and reg_weights.csv load into SparseChem
+unchanged. Beside them lie tasks.parquet and regression_tasks.parquet (one row per task, by `task_id`), assays.parquet
+(what each accepted assay gave), compounds.parquet (every input id and its row), rejected.parquet (every row left out,
+and why), summary.json (counts) and manifest.json (inputs, settings, digests).
 """
 
 import hashlib
 import json
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,19 @@ from scipy import sparse
 from data_prep.errors import PreparedError
 from data_prep.version import FORMAT_VERSION
 
-X_FILE, Y_FILE, FOLDING_FILE, WEIGHTS_FILE = "x.npz", "y_class.npz", "folding.npy", "cls_weights.csv"
-TASKS_FILE, ASSAYS_FILE = "tasks.parquet", "assays.parquet"
-COMPOUNDS_FILE, REJECTED_FILE = "compounds.parquet", "rejected.parquet"
-MANIFEST_FILE = "manifest.json"
+X_FILE, FOLDING_FILE = "x.npz", "folding.npy"
+Y_FILE, WEIGHTS_FILE, TASKS_FILE = "y_class.npz", "cls_weights.csv", "tasks.parquet"
+Y_REGR_FILE, Y_CENSOR_FILE = "y_regr.npz", "y_censor.npz"
+REGRESSION_WEIGHTS_FILE, REGRESSION_TASKS_FILE = "reg_weights.csv", "regression_tasks.parquet"
+ASSAYS_FILE, COMPOUNDS_FILE, REJECTED_FILE = "assays.parquet", "compounds.parquet", "rejected.parquet"
+SUMMARY_FILE, MANIFEST_FILE = "summary.json", "manifest.json"
 _KIND = "hocket prepared"
-_FILES = {X_FILE, Y_FILE, FOLDING_FILE, WEIGHTS_FILE, TASKS_FILE, ASSAYS_FILE, COMPOUNDS_FILE, REJECTED_FILE}
+_MATRICES = {"x": X_FILE, "y": Y_FILE, "y_regr": Y_REGR_FILE, "y_censor": Y_CENSOR_FILE}
+_FILES = {
+    *(X_FILE, FOLDING_FILE, Y_FILE, WEIGHTS_FILE, TASKS_FILE),
+    *(Y_REGR_FILE, Y_CENSOR_FILE, REGRESSION_WEIGHTS_FILE, REGRESSION_TASKS_FILE),
+    *(ASSAYS_FILE, COMPOUNDS_FILE, REJECTED_FILE, SUMMARY_FILE),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +42,9 @@ class Task:
 
     task_id: int  # column of y
     input_assay_id: str
-    catalog_assay_id: str | None
-    assay_type: str
+    catalog_assay_id: str | None  # of a catalogue task only
+    parent_assay_id: str | None
+    assay_type: str  # NON-CATALOG-PANEL for a catalogue task that failed its quorum
     threshold: float  # log units; 0 for binary assays
     threshold_method: str  # expert, fixed_adaptive, median, quartile, fixed, binary, aux_low, aux_high
     direction: str  # high, low or empty, as in T0
@@ -49,39 +58,82 @@ class Task:
     aggregation_weight: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegressionTask:
+    """One regression task: an assay."""
+
+    task_id: int  # column of y_regr and y_censor
+    input_assay_id: str
+    parent_assay_id: str | None
+    assay_type: str
+    is_auxiliary: bool
+    n_values: int
+    n_exact: int
+    n_below: int  # values that are upper bounds ("<")
+    n_above: int  # values that are lower bounds (">")
+    min_fold_exact: int  # in the fold with the fewest
+    min_fold_std: float  # of the exact values in the fold where they spread least
+    evaluated: bool  # enough exact values that spread enough in every fold to be scored
+    training_weight: float
+    aggregation_weight: float
+    censored_weight: float  # of a censored value in training and in scores
+
+
+def columns_of(task: type[Task | RegressionTask]) -> list[str]:
+    """Return the columns of the table that holds such tasks."""
+    return [field.name for field in fields(task)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
     """One partner's matrices, consistent with each other."""
 
-    x: sparse.csr_matrix  # (n_compounds, n_bits), float32 ones, or counts
+    x: sparse.csr_matrix  # (n_compounds, n_bits), float32 ones, or counts where the settings say so
     y: sparse.csr_matrix  # (n_compounds, n_tasks), float32; 1 active, -1 inactive, not stored: not known
+    y_regr: sparse.csr_matrix  # (n_compounds, n_regression_tasks), float32 values; not stored: not measured
+    y_censor: sparse.csr_matrix  # the same pattern; -1: the value is an upper bound, 1: a lower one, 0: exact
     folding: NDArray[np.int64]  # (n_compounds,), 0 to n_folds - 1
     tasks: tuple[Task, ...]  # by task_id
+    regression_tasks: tuple[RegressionTask, ...]  # by task_id
     manifest: dict[str, Any]
 
     def __post_init__(self) -> None:
-        """Raise PreparedError unless shapes, folds, labels and tasks fit together."""
-        n_compounds, n_tasks = self.x.shape[0], len(self.tasks)
-        _require(
-            "y_class.npz",
-            f"shape {self.y.shape}",
-            f"({n_compounds}, {n_tasks})",
-            self.y.shape == (n_compounds, n_tasks),
-        )
-        _require(
-            "folding.npy", f"shape {self.folding.shape}", f"({n_compounds},)", self.folding.shape == (n_compounds,)
-        )
+        """Raise PreparedError unless shapes, folds, labels, values and tasks fit together."""
+        self._check_compounds()
+        self._check_labels()
+        self._check_values()
+
+    def _check_compounds(self) -> None:
+        counts = self.manifest["settings"]["fingerprint"].get("counts", False)
+        whole = bool(((self.x.data > 0) & (self.x.data == np.floor(self.x.data))).all())
+        good = whole if counts else bool((self.x.data == 1).all())
+        _require(X_FILE, "other values", "positive whole numbers" if counts else "ones only", good)
+        _require_shape(FOLDING_FILE, self.folding.shape, (self.x.shape[0],))
         n_folds = self.manifest["settings"]["folds"]["n_folds"]
         in_range = bool(((self.folding >= 0) & (self.folding < n_folds)).all())
-        _require("folding.npy", "a fold out of range", f"0 to {n_folds - 1}", in_range)
-        counted = self.manifest["settings"]["fingerprint"]["counts"]
-        expected = "counts from 1" if counted else "ones only"
-        _require("x.npz", "other values", expected, bool((self.x.data >= 1 if counted else self.x.data == 1).all()))
-        _require("y_class.npz", "other values", "1 and -1 only", bool((np.abs(self.y.data) == 1).all()))
-        in_order = [task.task_id for task in self.tasks] == list(range(n_tasks))
-        _require("tasks.parquet", "task_id out of order", f"0 to {n_tasks - 1}", in_order)
+        _require(FOLDING_FILE, "a fold out of range", f"0 to {n_folds - 1}", in_range)
+
+    def _check_labels(self) -> None:
+        _require_shape(Y_FILE, self.y.shape, (self.x.shape[0], len(self.tasks)))
+        _require(Y_FILE, "other values", "1 and -1 only", bool((np.abs(self.y.data) == 1).all()))
+        _require_in_order(TASKS_FILE, self.tasks)
         counts = [(task.n_active, task.n_inactive) for task in self.tasks]
-        _require("tasks.parquet", "other label counts", "those of y_class.npz", counts == _label_counts(self.y))
+        found = _column_counts(self.y, (1, -1))
+        _require(TASKS_FILE, "other label counts", f"those of {Y_FILE}", counts == found)
+
+    def _check_values(self) -> None:
+        for name, matrix in ((Y_REGR_FILE, self.y_regr), (Y_CENSOR_FILE, self.y_censor)):
+            _require_shape(name, matrix.shape, (self.x.shape[0], len(self.regression_tasks)))
+        same = all(
+            np.array_equal(getattr(self.y_regr, part), getattr(self.y_censor, part)) for part in ("indptr", "indices")
+        )
+        _require(Y_CENSOR_FILE, "another pattern", f"that of {Y_REGR_FILE}", same)
+        _require(Y_REGR_FILE, "values that are not finite", "numbers", bool(np.isfinite(self.y_regr.data).all()))
+        _require(Y_CENSOR_FILE, "other values", "-1, 0 and 1 only", bool(np.isin(self.y_censor.data, (-1, 0, 1)).all()))
+        _require_in_order(REGRESSION_TASKS_FILE, self.regression_tasks)
+        counts = [(task.n_below, task.n_exact, task.n_above) for task in self.regression_tasks]
+        found = _column_counts(self.y_censor, (-1, 0, 1))
+        _require(REGRESSION_TASKS_FILE, "other counts of values", f"those of {Y_CENSOR_FILE}", counts == found)
 
 
 def read_prepared(folder: Path) -> Prepared:
@@ -99,13 +151,31 @@ def read_prepared(folder: Path) -> Prepared:
             _digest(folder, name) == manifest["files"][name],
         )
     try:
-        x = sparse.csr_matrix(sparse.load_npz(folder / X_FILE)).astype(np.float32)
-        y = sparse.csr_matrix(sparse.load_npz(folder / Y_FILE)).astype(np.float32)
+        matrices = {key: _read_matrix(folder / name) for key, name in _MATRICES.items()}
         folding = np.load(folder / FOLDING_FILE, allow_pickle=False).astype(np.int64)
         tasks = tuple(Task(**row) for row in pl.read_parquet(folder / TASKS_FILE).to_dicts())
+        regression_tasks = tuple(
+            RegressionTask(**row) for row in pl.read_parquet(folder / REGRESSION_TASKS_FILE).to_dicts()
+        )
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, pl.exceptions.PolarsError) as cause:
         raise PreparedError(f"{folder.name}: a file cannot be read: {cause}") from cause
-    return Prepared(x, y, folding, tasks, manifest)
+    return Prepared(**matrices, folding=folding, tasks=tasks, regression_tasks=regression_tasks, manifest=manifest)
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """Return summary.json (see data_prep.summary). Raises PreparedError when it was changed or is missing."""
+    written = read_manifest(folder)["files"][SUMMARY_FILE]
+    _require(
+        SUMMARY_FILE, "other content than was written", "an unchanged file", _digest(folder, SUMMARY_FILE) == written
+    )
+    summary: dict[str, Any] = json.loads((folder / SUMMARY_FILE).read_bytes())
+    return summary
+
+
+def _read_matrix(path: Path) -> sparse.csr_matrix:
+    matrix = sparse.csr_matrix(sparse.load_npz(path)).astype(np.float32, copy=False)
+    matrix.sort_indices()
+    return matrix
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -150,11 +220,19 @@ def _digest(folder: Path, name: str) -> str:
         raise PreparedError(f"{folder.name}/{name}: cannot be read: {cause.strerror}") from cause
 
 
-def _label_counts(y: sparse.csr_matrix) -> list[tuple[int, int]]:
-    n_tasks = y.shape[1]
-    active = np.bincount(y.indices[y.data > 0], minlength=n_tasks)
-    inactive = np.bincount(y.indices[y.data < 0], minlength=n_tasks)
-    return list(zip(active.tolist(), inactive.tolist(), strict=True))
+def _column_counts(matrix: sparse.csr_matrix, values: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Return for each column how many of its stored entries have each value."""
+    counts = [np.bincount(matrix.indices[matrix.data == value], minlength=matrix.shape[1]).tolist() for value in values]
+    return list(zip(*counts, strict=True))
+
+
+def _require_shape(name: str, found: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    _require(name, f"shape {found}", f"{expected}", found == expected)
+
+
+def _require_in_order(name: str, tasks: tuple[Task, ...] | tuple[RegressionTask, ...]) -> None:
+    in_order = [task.task_id for task in tasks] == list(range(len(tasks)))
+    _require(name, "task_id out of order", f"0 to {len(tasks) - 1}", in_order)
 
 
 def _require(name: str, found: str, expected: str, ok: bool) -> None:  # noqa: FBT001 - the condition reads best last

@@ -124,7 +124,11 @@ class Activities:
     aux_training_min_inactive: int = 10_000
     evaluation_min_active: int = 10  # in every fold, or the task is trained but not scored
     evaluation_min_inactive: int = 10
+    catalogue_min_labels: int = 400  # a catalogue task with fewer is an ordinary NON-CATALOG-PANEL task
+    catalogue_min_fold_active: int = 10  # the same, in every fold
+    catalogue_min_fold_inactive: int = 10
     aux_training_weight: float = 0.1  # an AUX assay weighs this much in training, any other 1
+    auxiliary_tasks: bool = True  # False: no auxiliary thresholds, no AUX_HTS and AUX_PL assays
 
     def __post_init__(self) -> None:
         """Refuse empty ranges, negative counts and impossible shares, naming the key."""
@@ -140,9 +144,37 @@ class Activities:
         _require("adaptive_active_share", share, "a share between 0 and 1", ok=0 < share < 1)
         _require("aux_training_weight", self.aux_training_weight, "more than 0", ok=self.aux_training_weight > 0)
         _require("auxiliary_offset", self.auxiliary_offset, "more than 0", ok=self.auxiliary_offset > 0)
+        _require("hts_threshold", self.hts_threshold, "more than 0", ok=self.hts_threshold > 0)
+        _require("near_constant_std", self.near_constant_std, "0 or more", ok=self.near_constant_std >= 0)
         for key in self.__slots__:
             if "_min_" in key:
                 _require_whole(key, getattr(self, key), 0, 10**9)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Regression:
+    """Which assays give regression tasks worth training and scoring, and how much censored values weigh.
+
+    A value is exact where its qualifier is "=", else censored.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
+
+    training_min_values: int = 50  # an assay with fewer is not trained
+    training_min_exact: int = 25  # of them exact
+    evaluation_min_exact: int = 25  # in every fold, or the task is trained but not scored
+    evaluation_min_std: float = 0.5  # log units; of the exact values in every fold, for all types but ADME
+    aux_training_weight: float = 0.1  # an AUX assay weighs this much in training, any other 1
+    censored_share: float = 0.05  # censored values together weigh no more than as if they were this share
+
+    def __post_init__(self) -> None:
+        """Refuse negative counts and impossible shares, naming the key."""
+        for key in ("training_min_values", "training_min_exact", "evaluation_min_exact"):
+            _require_whole(key, getattr(self, key), 0, 10**9)
+        _require("evaluation_min_std", self.evaluation_min_std, "0 or more", ok=self.evaluation_min_std >= 0)
+        _require("aux_training_weight", self.aux_training_weight, "more than 0", ok=self.aux_training_weight > 0)
+        share = self.censored_share
+        _require("censored_share", share, "at least 0 and less than 1", ok=0 <= share < 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +187,7 @@ class Preparation:
     fingerprint: Fingerprint = field(default_factory=Fingerprint)
     folds: Folds = field(default_factory=Folds)
     activities: Activities = field(default_factory=Activities)
+    regression: Regression = field(default_factory=Regression)
 
     def __post_init__(self) -> None:
         """Refuse lsh_bits that do not belong to the fingerprint, where folds are drawn by them."""

@@ -1,7 +1,7 @@
 """From one value per assay and structure to labels: where the thresholds lie and what is active.
 
 The rules are MELLODDY-TUNER's; adaptive thresholds of a direction-low assay are tried from the other end, which
-mirrors direction high exactly. Panels without a rule of their own are treated like OTHER.
+mirrors direction high exactly. Panels and AUX_PL have no rule of their own and are treated like OTHER.
 """
 
 from math import log10
@@ -34,8 +34,9 @@ def label(value: pl.Expr, qualifier: pl.Expr, threshold: pl.Expr, side: pl.Expr)
 def candidate_tasks(assays: pl.DataFrame, values: pl.DataFrame, settings: Activities) -> pl.DataFrame:
     """Return every task that the assays with values could give, sorted by assay and threshold.
 
-    Columns: `candidate` (0, 1, ...), `input_assay_id`, `catalog_assay_id`, `assay_type`, `direction`, `side` (see
-    label), `threshold`, `threshold_method`, `is_auxiliary`, `rank` (of the threshold within its assay).
+    Columns: `candidate` (0, 1, ...), `input_assay_id`, `catalog_assay_id`, `parent_assay_id`, `assay_type`,
+    `direction`, `side` (see label), `threshold`, `threshold_method`, `is_auxiliary`, `rank` (of the threshold within
+    its assay).
     """
     measured = assays.drop("input_row").unique("input_assay_id").join(values, on="input_assay_id", how="semi")
     measured = measured.with_columns(_side().alias("side"))
@@ -56,10 +57,12 @@ def candidate_tasks(assays: pl.DataFrame, values: pl.DataFrame, settings: Activi
     sandwich = _auxiliary(main.join(measured.filter(dose), on="input_assay_id", how="semi"), settings)
     tasks = pl.concat([main, sandwich]).join(measured, on="input_assay_id").sort("input_assay_id", "threshold")
     auxiliary = pl.col("threshold_method").str.starts_with("aux") | pl.col("assay_type").str.starts_with("AUX")
+    tasks = tasks.with_columns(auxiliary.alias("is_auxiliary"))
+    tasks = tasks if settings.auxiliary_tasks else tasks.filter(~pl.col("is_auxiliary"))
     return tasks.select(
         pl.int_range(pl.len(), dtype=pl.UInt32).alias("candidate"),
-        *("input_assay_id", "catalog_assay_id", "assay_type", "direction", "side", "threshold", "threshold_method"),
-        auxiliary.alias("is_auxiliary"),
+        *("input_assay_id", "catalog_assay_id", "parent_assay_id", "assay_type", "direction", "side"),
+        *("threshold", "threshold_method", "is_auxiliary"),
         pl.int_range(pl.len(), dtype=pl.UInt32).over("input_assay_id").alias("rank"),
     )
 

@@ -3,5 +3,5 @@
 CODE_VERSION = 2
 """Raised whenever the same input and settings would give another result."""
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Raised whenever the files of a prepared folder change."""

@@ -152,18 +152,24 @@ def prepare(
     With --structures and --output: a table of input_compound_id and smiles into a matrix for prediction.
     """
     from pipeline.preparation import check_tables, prepare_structures, prepare_tables
+    from pipeline.preparation_summary import show_summary
 
     if (structures is None) != (output is None) or (check and structures):
         raise click.UsageError("--structures and --output go together, without --check")
     if check:
-        problems = check_tables(config)
-        click.echo(json.dumps(problems, indent=1) if as_json else "\n".join(problems) or "tables: no problem found")
-        sys.exit(3 if problems else 0)
+        found = check_tables(config)
+        said = [str(finding) for finding in found]
+        click.echo(json.dumps(said, indent=1) if as_json else "\n".join(said) or "tables: no problem found")
+        sys.exit(3 if any(finding.serious for finding in found) else 0)
     if structures and output:
-        summary = prepare_structures(config, structures, output, workers)
+        counts = prepare_structures(config, structures, output, workers)
+        click.echo(json.dumps(counts, indent=1) if as_json else "\n".join(f"{k}: {v}" for k, v in counts.items()))
+        return
+    summary = prepare_tables(config, workers)
+    if as_json:
+        click.echo(json.dumps(summary, indent=1))
     else:
-        summary = prepare_tables(config, workers)
-    click.echo(json.dumps(summary, indent=1) if as_json else "\n".join(f"{k}: {v}" for k, v in summary.items()))
+        show_summary(summary)
 
 
 @main.group()

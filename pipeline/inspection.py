@@ -16,11 +16,12 @@ from secure.inspect import inspect_file as inspect_sealed
 from secure.parameters import seal_parameters
 
 _RECORD = "step-NNNN.json"
+_MANIFEST = "manifest.json"  # of prepared matrices; it stands for every file beside it
 # what each small JSON file of a home is, and what it must hold
 _NOTES: dict[str, tuple[str, set[str]]] = {
     "report.json": ("report of a partner (private)", {"partner", "plan", "summary", "tasks"}),
     "summary.json": ("summary of a partner's report (may be shared)", {"partner", "plan", "summary"}),
-    "manifest.json": ("prepared matrices of a partner (private)", {"kind", "digest", "files"}),
+    _MANIFEST: ("prepared matrices of a partner (private)", {"kind", "digest", "files"}),
     "finished.json": ("end of a member's run", {"plan"}),
     "tracked.json": ("end of a member's MLflow run", {"run"}),
     _RECORD: ("record of a member's step, for MLflow (private)", {"step", "at", "metrics"}),
@@ -44,10 +45,10 @@ def inspect_file(path: Path) -> dict[str, Any]:
     if path.suffix == ".safetensors":
         return _state(path)
     kind = re.sub(r"step-\d{4,}", "step-NNNN", path.name)
+    if (path.suffix in _MATRICES or path.name == "summary.json") and path.with_name(_MANIFEST).exists():
+        return _matrices(path)
     if kind in _NOTES:
         return _note(path, *_NOTES[kind])
-    if path.suffix in _MATRICES and path.with_name("manifest.json").exists():
-        return _matrices(path)
     found: dict[str, Any] = inspect_sealed(path)
     return found
 
@@ -126,7 +127,7 @@ def _note(path: Path, what: str, needed: set[str]) -> dict[str, Any]:
 
 def _matrices(path: Path) -> dict[str, Any]:
     """A file of a prepared folder, as the folder's manifest lists it."""
-    manifest = _table(path.with_name("manifest.json"))
+    manifest = _table(path.with_name(_MANIFEST))
     files = manifest.get("files")
     if not isinstance(files, dict) or path.name not in files:
         raise ConfigError(f"{path}: is none of the files that manifest.json beside it lists")

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.check import check
+from data_prep.check import Finding, check
 from data_prep.consistency import consistency_digest
 from data_prep.errors import OutputOccupied
 from data_prep.new_structures import check_output, prepare_new, write_new
 from data_prep.prepare import prepare
-from data_prep.prepared import Prepared, read_prepared
+from data_prep.prepared import Prepared, read_prepared, read_summary
 from partners.training_set import TrainingSet
 from pipeline.configs import PartnerConfig
 from pipeline.console import Narrator
@@ -41,10 +41,9 @@ def prepared_matrices(
             cache=home.structures_cache,
             progress=progress,
         )
-    prepared = read_prepared(folder)
-    for warning in prepared.manifest["warnings"]:
+    for warning in read_summary(folder)["warnings"]:
         narrator.say(f"warning: {warning}")
-    return prepared
+    return read_prepared(folder)
 
 
 def training_set(prepared: Prepared, plan: Plan) -> TrainingSet:
@@ -75,8 +74,7 @@ def prepare_tables(config_file: Path, workers: int | None = None) -> dict[str, A
         group = obtain_group_secret(mail, seal_parameters(mail.plan.seal))
         prepared = prepared_matrices(config, mail.plan, group, Narrator(config.name), workers=workers)
         folder = Home(config.home_folder).prepared / prepared.manifest["digest"]
-        consistency = preparation_digest(mail.plan, group)
-        return {"folder": str(folder), **prepared.manifest["counts"], "consistency": consistency}
+        return {"folder": str(folder), **read_summary(folder), "consistency": preparation_digest(mail.plan, group)}
 
 
 def prepare_structures(config_file: Path, structures: Path, output: Path, workers: int | None = None) -> dict[str, Any]:
@@ -109,10 +107,10 @@ def prepare_structures(config_file: Path, structures: Path, output: Path, worker
         return {"folder": str(output), **counts, "consistency": preparation_digest(mail.plan, group)}
 
 
-def check_tables(config_file: Path) -> list[str]:
+def check_tables(config_file: Path) -> list[Finding]:
     """`hocket prepare --check`: everything that is wrong with the tables, before any expensive step."""
     config = PartnerConfig.read(config_file)
     data = config.data
     plan = read_plan(config.plan_file)
     tables = (config.resolve(data.assays), config.resolve(data.activities), config.resolve(data.structures))
-    return [str(problem) for problem in check(*tables, plan.preparation)]
+    return check(*tables, plan.preparation)

@@ -83,7 +83,9 @@ def _time_a_million(found: Structures, at: NDArray[np.int64], scaffolds: Scaffol
     starts = np.concatenate([[0], np.cumsum(lengths)])
     bits = np.concatenate([found.bits[found.starts[i] : found.starts[i + 1]] for i in again])
     bits[starts[1:] - 1] = np.random.default_rng(0).integers(0, 32_000, _MILLION)
-    million = Structures([""] * _MILLION, [found.murcko[i] for i in again], [None] * _MILLION, bits, np.ones_like(bits), starts)
+    million = Structures(
+        [""] * _MILLION, [found.murcko[i] for i in again], [None] * _MILLION, bits, np.ones_like(bits), starts
+    )
     for name, folds in METHODS.items():
         started = time.process_time()
         assign_folds(million, np.arange(_MILLION), scaffolds, folds, bytes(32))

@@ -7,18 +7,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep.activities import aggregate, credible
+from data_prep.activities import credible
+from data_prep.replicates import aggregate
 from data_prep.settings import Activities
-from data_prep.tables import read_activities, read_assays
+from data_prep.tables import QUALIFIER, read_activities, read_assays
 
 PEERS = Activities(credible_adme_min=-1e12, credible_adme_max=1e12)  # the limits of its unit test
 
 
-def assay(assay_type="OTHER", direction="", *, is_binary=False, experts=(), assay_id="a") -> pl.DataFrame:
+ASSAY_IDS = pl.Enum(["a", "b", "c"])
+
+
+def assay(
+    assay_type="OTHER", direction="", *, is_binary=False, experts=(), assay_id="a", **other: object
+) -> pl.DataFrame:
     """Return one accepted assay as read_assays gives it."""
     row = {"input_row": 1, "input_assay_id": assay_id, "assay_type": assay_type, "direction": direction}
-    row |= {"experts": list(experts), "catalog_assay_id": None, "is_binary": is_binary, "use_in_regression": True}
-    return pl.DataFrame([row], schema_overrides={"experts": pl.List(pl.Float64), "catalog_assay_id": pl.String})
+    row |= {"experts": list(experts), "is_binary": is_binary, "use_in_regression": True}
+    row |= {"catalog_assay_id": None, "parent_assay_id": None} | other
+    types = {"input_assay_id": ASSAY_IDS, "experts": pl.List(pl.Float64)}
+    return pl.DataFrame([row], schema_overrides=types | dict.fromkeys(_LINKS, pl.String))
+
+
+_LINKS = ("catalog_assay_id", "parent_assay_id")
 
 
 def measured(values, assay_id="a") -> pl.DataFrame:
@@ -27,9 +38,9 @@ def measured(values, assay_id="a") -> pl.DataFrame:
         [(i + 1, f"c{i}", assay_id, q, float(v), row) for i, (q, v, row) in enumerate(values)],
         schema={
             "input_row": pl.UInt32,
-            "input_compound_id": pl.String,
-            "input_assay_id": pl.String,
-            "standard_qualifier": pl.String,
+            "input_compound_id": pl.Categorical,
+            "input_assay_id": pl.Categorical,
+            "standard_qualifier": QUALIFIER,
             "standard_value": pl.Float64,
             "row": pl.UInt32,
         },
@@ -51,7 +62,7 @@ def peer(shared):
     folder = shared / "golden/tuner/aggregation"
     assays, activities = read_assays(folder / "T0.csv"), read_activities(folder / "T1.csv")
     rows = pl.read_csv(folder / "T5.csv").select(
-        pl.col("input_compound_id").cast(pl.Int64).cast(pl.String),
+        pl.col("input_compound_id").cast(pl.Int64).cast(pl.String).cast(pl.Categorical),
         pl.col("descriptor_vector_id").cast(pl.UInt32).alias("row"),
     )
     joined = activities.accepted.join(rows, on="input_compound_id", how="left")

@@ -2,20 +2,25 @@
 
 import gzip
 import json
+import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import sparse
 
 from data_prep import prepare as prepare_module
 from data_prep.errors import StructureSeedError, TableError
 from data_prep.prepare import prepare
-from data_prep.prepared import is_intact, read_prepared
+from data_prep.prepared import Prepared, is_intact, read_prepared, read_summary
+from data_prep.settings import Activities, Regression
 from tests.data_prep.small_tables import FAST, SEED, STRUCTURES, t0_rows, t1_rows, t2_rows, write_tables
 
 
@@ -24,7 +29,7 @@ def _bytes(folder: Path) -> dict[str, bytes]:
 
 
 def facts_of(folder: Path):
-    return json.loads((folder / "manifest.json").read_text())
+    return json.loads((folder / "summary.json").read_text())
 
 
 def test_the_small_partner(tables, tmp_path):
@@ -38,6 +43,8 @@ def test_the_small_partner(tables, tmp_path):
     y = found.y.toarray()
     for i in range(len(STRUCTURES)):
         assert y[rows[f"C{i}"], 0] == (1 if 5 + (i * 7 % 20) / 10 >= 6 else -1)
+    assert [task.input_assay_id for task in found.regression_tasks] == ["A1"]
+    assert [found.y_regr[rows[f"C{i}"], 0] for i in range(3)] == pytest.approx([5.0, 5.7, 6.4])
     for table, name in zip(tables, ("T0", "T1", "T2"), strict=True):
         told = facts_of(folder)["tables"][name]
         assert told["rows"] == len(table.read_text().splitlines()) - 1
@@ -46,18 +53,39 @@ def test_the_small_partner(tables, tmp_path):
 
 
 def test_files_load_as_sparsechem_loads_them(tables, tmp_path, shared):
-    """The matrices have the types of the peer's own files and no explicit zeros, cls_weights its columns."""
+    """The matrices have the types of the peer's own files, the tables its columns."""
     folder = prepare(*tables, FAST, SEED, tmp_path)
     golden = shared / "golden/sparsechem"
-    for name in ("x.npz", "y_class.npz"):
+    for name in ("x.npz", "y_class.npz", "y_regr.npz", "y_censor.npz"):
         mine, theirs = sparse.load_npz(folder / name), sparse.load_npz(golden / name)
         assert (type(mine), mine.dtype, mine.indices.dtype) == (type(theirs), theirs.dtype, theirs.indices.dtype)
+        assert mine.indptr.dtype == theirs.indptr.dtype
         assert mine.has_sorted_indices
-        assert np.all(mine.data != 0)
+        assert mine.nnz
+        if name in {"x.npz", "y_class.npz"}:
+            assert np.all(mine.data != 0)
     assert np.load(folder / "folding.npy").dtype == np.load(golden / "folding.npy").dtype
-    mine, theirs = pl.read_csv(folder / "cls_weights.csv"), pl.read_csv(golden / "cls_weights.csv")
-    assert mine.columns == theirs.columns
-    assert mine["task_id"].to_list() == list(range(mine.height))
+    for name in ("cls_weights.csv", "reg_weights.csv"):
+        mine, theirs = pl.read_csv(folder / name), pl.read_csv(golden / name)
+        assert mine.columns == theirs.columns
+        assert mine["task_id"].to_list() == list(range(mine.height))
+        assert mine["task_id"].dtype == theirs["task_id"].dtype
+
+
+def test_a_measured_zero_reaches_the_files(tmp_path):
+    """ADME values of 0.0 are stored, loaded and sliced as measurements, and censoring has their pattern."""
+    t0 = ["A1,ADME,true,false,,high\n"]
+    t1 = [f"C{i},A1,{'<' if i < 20 else '='},{i % 3 - 1}\n" for i in range(len(STRUCTURES))]
+    folder = prepare(*write_tables(tmp_path / "t", t0, t1), FAST, SEED, tmp_path)
+    y_regr, y_censor = (sparse.load_npz(folder / f"{name}.npz") for name in ("y_regr", "y_censor"))
+    assert y_regr.nnz == y_censor.nnz == len(STRUCTURES)
+    assert (y_regr.data == 0).sum() == 20
+    assert sorted(set(y_censor.data.tolist())) == [-1.0, 0.0]
+    for start in range(0, len(STRUCTURES), 7):  # SparseChem's batches
+        values, bounds = y_regr[start : start + 7], y_censor[start : start + 7]
+        assert (values.indptr == bounds.indptr).all()
+        assert (values.indices == bounds.indices).all()
+    assert (read_prepared(folder).y_regr != y_regr).nnz == 0
 
 
 def test_second_run_returns_at_once(tables, tmp_path, monkeypatch):
@@ -80,6 +108,30 @@ def test_same_input_same_bytes(tables, tmp_path):
     assert _bytes(one) == _bytes(two)
 
 
+_PREPARED = """
+import pathlib, sys
+from data_prep.prepare import prepare
+from tests.data_prep.small_tables import FAST, SEED
+home = pathlib.Path(sys.argv[1])
+print(prepare(*(home / "tables" / f"T{i}.csv" for i in range(3)), FAST, SEED, home / sys.argv[2]), end="")
+"""
+
+
+def test_threads_change_no_byte(tables, tmp_path):
+    """One thread of polars or five: every file is the same."""
+    del tables  # written where the script reads them
+    folders = []
+    for threads in ("1", "5"):
+        command = [sys.executable, "-c", _PREPARED, str(tmp_path), threads]
+        env = os.environ | {"POLARS_MAX_THREADS": threads}
+        done = subprocess.run(
+            command, cwd=Path(__file__).parents[2], env=env, check=True, capture_output=True, text=True
+        )
+        folders.append(Path(done.stdout))
+    assert folders[0] != folders[1]
+    assert _bytes(folders[0]) == _bytes(folders[1])
+
+
 def test_row_order_and_compression_change_only_the_digest(tables, tmp_path):
     """Shuffled and zipped tables give the same matrices and tasks under another name."""
     shuffled = write_tables(tmp_path / "shuffled", t0_rows()[::-1], t1_rows()[::-1], t2_rows()[::-1])
@@ -89,8 +141,8 @@ def test_row_order_and_compression_change_only_the_digest(tables, tmp_path):
         zipped[-1].write_bytes(gzip.compress(path.read_bytes()))
     one, other = prepare(*tables, FAST, SEED, tmp_path), prepare(*zipped, FAST, SEED, tmp_path)
     assert one.name != other.name
-    for name in ("x.npz", "y_class.npz", "folding.npy", "cls_weights.csv", "tasks.parquet", "compounds.parquet"):
-        assert (one / name).read_bytes() == (other / name).read_bytes()
+    for name in {file.name for file in one.iterdir()} - {"manifest.json"}:
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
 
 
 def test_settings_and_seed_are_in_the_digest(tables, tmp_path):
@@ -132,8 +184,9 @@ def test_empty_t1_gives_no_tasks(tmp_path):
     """A T1 with a header only gives structures and folds, and a matrix of no labels."""
     folder = prepare(*write_tables(tmp_path / "t", t1=[]), FAST, SEED, tmp_path)
     found = read_prepared(folder)
-    assert found.tasks == ()
-    assert found.y.shape == (found.x.shape[0], 0)
+    assert found.tasks == found.regression_tasks == ()
+    assert found.y.shape == found.y_regr.shape == (found.x.shape[0], 0)
+    assert pl.read_parquet(folder / "assays.parquet")["n_values"].to_list() == [0, 0]
 
 
 def test_too_few_labels_give_no_task(tmp_path):
@@ -197,13 +250,125 @@ def test_progress_is_told(tables, tmp_path):
 
 def test_the_manifest_holds_the_balance_of_folds(tables, tmp_path):
     """Compounds, share, scaffolds and labels of each fold add up; uneven folds are warned of with advice."""
-    found = read_prepared(prepare(*tables, FAST, SEED, tmp_path))
-    folds = found.manifest["folds"]
+    folder = prepare(*tables, FAST, SEED, tmp_path)
+    found, told = read_prepared(folder), read_summary(folder)
+    folds = told["folds"]
     assert [row["fold"] for row in folds] == [0, 1, 2, 3, 4]
     assert [row["compounds"] for row in folds] == np.bincount(found.folding, minlength=5).tolist()
     assert sum(row["labels"] for row in folds) == found.y.nnz
     assert sum(row["scaffolds"] for row in folds) == 6
     uneven = [row["fold"] for row in folds if not 6 <= row["compounds"] <= 24]  # of 60; six scaffolds of ten each
-    warnings = found.manifest["warnings"]
+    warnings = told["warnings"]
     assert [int(text.split()[1]) for text in warnings] == uneven != []
     assert all("scaffold_balanced = true" in text for text in warnings)
+
+
+def test_compounds_without_structure_or_activity(tmp_path):
+    """An activity of an unknown compound is rejected; a compound nobody measured has a row without labels."""
+    folder = prepare(
+        *write_tables(tmp_path / "t", t1=[*t1_rows(), "nobody,A1,=,6\n"], t2=[*t2_rows(), "idle,CCCCCCCCO\n"]),
+        *(FAST, SEED, tmp_path),
+    )
+    found, rows = read_prepared(folder), pl.read_parquet(folder / "compounds.parquet")
+    row = rows.filter(input_compound_id="idle")["row"].item()
+    assert found.x[row].nnz > 0
+    assert found.y[row].nnz == found.y_regr[row].nnz == 0
+    assert facts_of(folder)["tables"]["T1"]["rejected"] == {"unknown_compound": 1}
+
+
+def test_several_ids_of_one_structure_are_replicates(tmp_path):
+    """Ids that share a structure share a row, and their values are merged like replicates."""
+    t1 = [*t1_rows(), "twin,A1,=,9.5\n", "C0,A1,=,5\n"]
+    folder = prepare(
+        *write_tables(tmp_path / "t", t1=t1, t2=[*t2_rows(), f"twin,{STRUCTURES[0]}\n"]), FAST, SEED, tmp_path
+    )
+    found, rows = read_prepared(folder), pl.read_parquet(folder / "compounds.parquet")
+    shared = rows.filter(pl.col("input_compound_id").is_in(["twin", "C0"]))["row"].unique().to_list()
+    assert len(shared) == 1
+    assert found.y_regr[shared[0], 0] == pytest.approx(9.5)
+    compounds = facts_of(folder)["compounds"]
+    assert compounds == {"rows": len(STRUCTURES), "ids": len(STRUCTURES) + 1, "merged_ids": 1}
+
+
+def test_the_summary_counts_what_the_files_hold(tmp_path):
+    """Tasks, labels, values, folds and notes of summary.json are those of the matrices and tables."""
+    t0 = [*t0_rows(), "A3,CATALOG-PANEL,true,false,6,\n", "A4,OTHER,true,false,6,\n"]
+    t1 = t1_rows() + [f"C{i},A3,{'<' if i < 6 else '='},{5 + i % 2 * 2}\n" for i in range(60)]
+    t1 += [f"C{i},A4,=,5\n" for i in range(60)]
+    folder = prepare(*write_tables(tmp_path / "t", t0, t1), FAST, SEED, tmp_path)
+    found, told = read_prepared(folder), read_summary(folder)
+    assert told == facts_of(folder)
+    labels, values = told["classification"], told["regression"]
+    assert labels["tasks"] == len(found.tasks)
+    assert labels["labels"] == {
+        "all": found.y.nnz, "active": (found.y.data > 0).sum(), "inactive": (found.y.data < 0).sum()
+    }  # fmt: skip
+    assert sum(kind["active"] for kind in labels["by_type"].values()) == labels["labels"]["active"]
+    assert sum(labels["thresholds"].values()) == len(found.tasks)
+    assert (values["tasks"], values["values"]) == (3, found.y_regr.nnz)
+    assert values["exact"] == (found.y_censor.data == 0).sum()
+    assert values["censored_share"] == pytest.approx((found.y_censor.data != 0).mean(), abs=1e-4)
+    assert set(values["by_type"]) == {"OTHER", "NON-CATALOG-PANEL"}
+    assert [fold["labels"] for fold in told["folds"]] == [found.y[found.folding == f].nnz for f in range(5)]
+    assert [fold["values"] for fold in told["folds"]] == [found.y_regr[found.folding == f].nnz for f in range(5)]
+    assert told["assays"]["near_constant"] == 2  # A2 and A4
+    assert told["assays"]["catalogue_notes"] == {"missing_catalog_id": 1}
+
+
+def test_leaving_auxiliary_tasks_out(tables, tmp_path):
+    """Without auxiliary tasks only the other ones remain, and their assay's weight is theirs."""
+    low = Activities(training_min_active=1, training_min_inactive=1)
+    some, fewer = (
+        read_prepared(prepare(*tables, replace(FAST, activities=chosen), SEED, tmp_path))
+        for chosen in (low, replace(low, auxiliary_tasks=False))
+    )
+    assert [task.threshold_method for task in some.tasks] == ["aux_low", "expert", "aux_high"]
+    assert [(task.threshold_method, task.training_weight) for task in fewer.tasks] == [("expert", 1.0)]
+
+
+_ID = st.sampled_from(["C0", "C1", "C2", "twin", "nobody", ""])
+_T1_ROW = st.tuples(_ID, st.sampled_from(["A1", "A2", "A9", ""]), st.sampled_from(["=", "<", ">>", "?"]),
+                    st.sampled_from(["5", "6.5", "nan", "inf", "x", "99", ""]))  # fmt: skip
+_T2_ROW = st.tuples(_ID, st.sampled_from(["CCO", "OCC", "c1ccccc1", "C1CC", "", "[Na+].[Cl-]"]))
+_T0_ROW = st.tuples(st.sampled_from(["A1", "A2", "A9", ""]), st.sampled_from(["OTHER", "ADME", "MAGIC", "AUX_PL"]),
+                    st.sampled_from(["true", "", "perhaps"]), st.sampled_from(["", "true"]),
+                    st.sampled_from(["", "6", "x"]), st.sampled_from(["", "low"]))  # fmt: skip
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(_T0_ROW, max_size=5), st.lists(_T1_ROW, max_size=25), st.lists(_T2_ROW, min_size=1, max_size=8))
+def test_rows_add_up_through_everything(tmp_path_factory, t0, t1, t2):
+    """However dirty the tables: every row is accepted or rejected exactly once, and labels agree with values."""
+    home = tmp_path_factory.mktemp("dirty")
+    lines = [[",".join(row) + "\n" for row in table] for table in (t0, t1, t2)]
+    lines[1] = ["fine,fine,=,5\n", *lines[1]]
+    tiny = Activities(
+        training_min_active=0, training_min_inactive=0, evaluation_min_active=0, evaluation_min_inactive=0
+    )
+    chosen = replace(FAST, activities=tiny, regression=Regression(training_min_values=1, training_min_exact=0))
+    folder = prepare(*write_tables(home, *lines), chosen, SEED, home)
+    rejected, told = pl.read_parquet(folder / "rejected.parquet"), facts_of(folder)["tables"]
+    for table, rows in zip(("T0", "T1", "T2"), lines, strict=True):
+        numbers = rejected.filter(table=table)["input_row"]
+        assert numbers.is_unique().all()
+        assert numbers.is_between(1, len(rows)).all()
+        assert told[table]["rows"] == len(rows) == told[table]["accepted"] + numbers.len()
+    _require_labels_of_values(read_prepared(folder))
+
+
+def _require_labels_of_values(found: Prepared) -> None:
+    """Hold every label against the value and the bound that regression has for the same assay and row."""
+    column = {task.input_assay_id: task.task_id for task in found.regression_tasks}
+    for task in found.tasks:
+        if task.input_assay_id not in column or task.threshold_method == "fixed":
+            continue
+        k = column[task.input_assay_id]
+        sign = -1 if task.direction == "low" else 1
+        labels = dict(zip(found.y[:, [task.task_id]].tocoo().row, found.y[:, [task.task_id]].tocoo().data, strict=True))
+        values, bounds = found.y_regr[:, [k]].tocoo(), found.y_censor[:, [k]].tocoo()
+        for row, value, bound in zip(values.row, values.data, bounds.data, strict=True):
+            above, below = sign * (value - task.threshold) >= 0, sign * bound
+            expected = 1 if above and below >= 0 else -1 if (not above and below <= 0) else None
+            if expected is None and value == np.float32(task.threshold):
+                expected = -1
+            assert labels.get(row) == expected

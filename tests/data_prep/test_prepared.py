@@ -11,7 +11,7 @@ from scipy import sparse
 
 from data_prep.errors import PreparedError
 from data_prep.prepare import prepare
-from data_prep.prepared import Prepared, is_intact, manifest_of, read_prepared
+from data_prep.prepared import Prepared, is_intact, manifest_of, read_prepared, read_summary
 from tests.data_prep.small_tables import FAST, SEED
 
 
@@ -29,7 +29,8 @@ def _sign_again(folder: Path) -> None:
 
 FILES = [
     *("x.npz", "y_class.npz", "folding.npy", "cls_weights.csv", "tasks.parquet"),
-    *("assays.parquet", "compounds.parquet", "rejected.parquet"),
+    *("y_regr.npz", "y_censor.npz", "reg_weights.csv", "regression_tasks.parquet"),
+    *("assays.parquet", "compounds.parquet", "rejected.parquet", "summary.json"),
 ]
 
 
@@ -54,9 +55,9 @@ def test_a_changed_or_missing_file_is_refused(folder, name):
         (b"", "no readable manifest"),
         (b"[]", "expected kind"),
         (b'{"kind": "other"}', "expected kind"),
-        (b'{"kind": "hocket prepared", "format": 99}', "found format 99, expected format 1"),
-        (b'{"kind": "hocket prepared", "format": 1}', "another list of files"),
-        (b'{"kind": "hocket prepared", "format": 1, "files": {}}', "another list of files"),
+        (b'{"kind": "hocket prepared", "format": 99}', "found format 99, expected format 2"),
+        (b'{"kind": "hocket prepared", "format": 2}', "another list of files"),
+        (b'{"kind": "hocket prepared", "format": 2, "files": {}}', "another list of files"),
     ],
 )
 def test_a_wrong_manifest_is_refused(folder, content, message):
@@ -72,6 +73,12 @@ def test_no_folder_is_refused(tmp_path):
         read_prepared(tmp_path / "none")
 
 
+def _with_data(matrix: sparse.csr_matrix, value: float) -> sparse.csr_matrix:
+    changed = matrix.copy()
+    changed.data[:] = value
+    return changed
+
+
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
@@ -80,7 +87,13 @@ def test_no_folder_is_refused(tmp_path):
         ("y_class.npz", lambda found: found.y[:-1], "y_class.npz: found shape"),
         ("y_class.npz", lambda found: found.y * 2, "y_class.npz: found other values"),
         ("y_class.npz", lambda found: abs(found.y), "tasks.parquet: found other label counts"),
-        ("x.npz", lambda found: found.x * 2, "x.npz: found other values"),
+        ("x.npz", lambda found: found.x * 2, "x.npz: found other values, expected ones only"),
+        ("y_regr.npz", lambda found: found.y_regr[:-1], "y_regr.npz: found shape"),
+        ("y_regr.npz", lambda found: found.y_regr * np.inf, "y_regr.npz: found values that are not finite"),
+        ("y_censor.npz", lambda found: found.y_censor[:, :0], "y_censor.npz: found shape"),
+        ("y_censor.npz", lambda found: _with_data(found.y_censor, 2), "y_censor.npz: found other values"),
+        ("y_censor.npz", lambda found: _with_data(found.y_censor, 1), "regression_tasks.parquet: found other counts"),
+        ("y_censor.npz", lambda found: sparse.csr_matrix(found.y_censor.shape), "y_censor.npz: found another pattern"),
     ],
 )
 def test_files_that_do_not_fit_together_are_refused(folder, name, change, message):
@@ -97,9 +110,34 @@ def test_types_and_shapes(folder):
     found = read_prepared(folder)
     assert isinstance(found, Prepared)
     assert (found.x.dtype, found.y.dtype, found.folding.dtype) == (np.float32, np.float32, np.int64)
+    assert found.y_regr.dtype == found.y_censor.dtype == np.float32
+    assert [task.task_id for task in found.regression_tasks] == list(range(found.y_regr.shape[1]))
     assert found.x.format == found.y.format == "csr"
     assert [task.task_id for task in found.tasks] == list(range(found.y.shape[1]))
     assert found.manifest["settings"]["fingerprint"]["n_bits"] == 1024
+
+
+@pytest.mark.parametrize(("count", "accepted"), [(3, True), (0.5, False), (-1, False), (0, False)])
+def test_counts_where_the_settings_say_so(folder, count, accepted):
+    """With a fingerprint of counts x holds positive whole numbers, nothing else."""
+    facts = json.loads((folder / "manifest.json").read_text())
+    facts["settings"]["fingerprint"]["counts"] = True
+    (folder / "manifest.json").write_text(json.dumps(facts))
+    sparse.save_npz(folder / "x.npz", _with_data(read_prepared(folder).x, count))
+    _sign_again(folder)
+    if accepted:
+        assert read_prepared(folder).x.data.max() == count
+    else:
+        with pytest.raises(PreparedError, match=r"x\.npz: found other values, expected positive whole numbers"):
+            read_prepared(folder)
+
+
+def test_the_summary_is_read_back(folder):
+    """It is what was written, or it is refused."""
+    assert read_summary(folder)["compounds"]["ids"] == 60
+    (folder / "summary.json").write_text("{}")
+    with pytest.raises(PreparedError, match=r"summary\.json: found other content"):
+        read_summary(folder)
 
 
 def test_reading_needs_no_rdkit(folder):

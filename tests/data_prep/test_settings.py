@@ -6,7 +6,7 @@ import json
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from data_prep.settings import Activities, Chemistry, Fingerprint, Folds, Preparation
+from data_prep.settings import Activities, Chemistry, Fingerprint, Folds, Preparation, Regression
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,16 @@ from data_prep.settings import Activities, Chemistry, Fingerprint, Folds, Prepar
         (lambda: Activities(adaptive_active_share=1.0), "adaptive_active_share"),
         (lambda: Activities(training_min_active=-1), "training_min_active"),
         (lambda: Activities(aux_training_weight=0.0), "aux_training_weight"),
+        (lambda: Activities(catalogue_min_labels=-1), "catalogue_min_labels"),
+        (lambda: Activities(catalogue_min_fold_active=-1), "catalogue_min_fold_active"),
+        (lambda: Activities(hts_threshold=0.0), "hts_threshold"),
+        (lambda: Activities(near_constant_std=-1.0), "near_constant_std"),
+        (lambda: Regression(training_min_values=-1), "training_min_values"),
+        (lambda: Regression(training_min_exact=-1), "training_min_exact"),
+        (lambda: Regression(evaluation_min_exact=-1), "evaluation_min_exact"),
+        (lambda: Regression(evaluation_min_std=float("nan")), "evaluation_min_std"),
+        (lambda: Regression(aux_training_weight=0.0), "aux_training_weight"),
+        (lambda: Regression(censored_share=1.0), "censored_share"),
     ],
 )
 def test_wrong_settings_are_refused_by_name(make, key):

@@ -6,20 +6,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep.settings import Activities
+from data_prep.catalogue import settle_catalogue
+from data_prep.regression import regression_tasks
+from data_prep.settings import Activities, Preparation, Regression
 from data_prep.tasks import assay_report, judge_tasks
-from tests.data_prep.test_activities import assay
+from tests.data_prep.test_activities import ASSAY_IDS, assay
 
 
 def candidates_of(*kinds: object):
-    """Return candidate tasks (assay, type, auxiliary)."""
+    """Return candidate tasks (assay, type, auxiliary, catalogue id or nothing)."""
     return pl.DataFrame(
-        [(i, a, t, x) for i, (a, t, x) in enumerate(kinds)],
+        [(i, *kind, *[None] * (4 - len(kind))) for i, kind in enumerate(kinds)],
         schema={
             "candidate": pl.UInt32,
-            "input_assay_id": pl.String,
+            "input_assay_id": ASSAY_IDS,
             "assay_type": pl.String,
             "is_auxiliary": pl.Boolean,
+            "catalog_assay_id": pl.String,
         },
         orient="row",
     )
@@ -79,12 +82,65 @@ def test_training_weights_sum_to_one_per_assay(tasks):
     assert ids == list(range(sum(trained for _, trained in tasks)))
 
 
+def report_of(assays, values, tasks):
+    rows = [(a, i, "=", v) for i, (a, v) in enumerate(values)]
+    names = ["input_assay_id", "row", "standard_qualifier", "standard_value"]
+    table = pl.DataFrame(
+        rows, schema=dict(zip(names, (ASSAY_IDS, pl.UInt32, pl.String, pl.Float64), strict=True)), orient="row"
+    )
+    regression = regression_tasks(assays, table, FOLDING, Preparation(regression=Regression(training_min_values=2)))
+    return assay_report(assays, table, tasks, regression, Activities())
+
+
 def test_near_constant_assays_are_reported_not_dropped():
     """The report names an assay whose values do not spread, and one without values."""
-    assays = pl.concat([assay(assay_id="a"), assay(assay_id="b"), assay(assay_id="c")])
-    values = pl.DataFrame({"input_assay_id": ["a", "a", "b", "b"], "standard_value": [5.0, 5.0, 5.0, 6.0]})
+    assays = pl.concat([assay(assay_id="a", parent_assay_id="p"), assay(assay_id="b"), assay(assay_id="c")])
+    assays = settle_catalogue(assays)
+    values = [("a", 5.1), ("a", 5.1), ("a", 5.1), ("b", 5.0), ("b", 6.0)]
     tasks = judge_tasks(candidates_of(("b", "OTHER", False)), labels_of((30, 30)), FOLDING, 5, Activities())
-    report = assay_report(assays, values, tasks, Activities())
+    report = report_of(assays, values, tasks)
     assert report["near_constant"].to_list() == [True, False, False]
-    assert report["n_values"].to_list() == [2, 2, 0]
+    assert report["n_values"].to_list() == [3, 2, 0]
     assert report["n_tasks"].to_list() == [0, 1, 0]
+    assert report["std"].to_list() == pytest.approx([0, 0.5**0.5, None])
+    assert report["parent_assay_id"].to_list() == ["p", None, None]
+    assert report["in_regression"].to_list() == [False] * 3
+
+
+def test_the_report_says_what_became_of_catalogue_ids():
+    """Notes of T0 and of a failed quorum stand in one column; an auxiliary task's failure is none."""
+    assays = settle_catalogue(
+        pl.concat(
+            [
+                assay("CATALOG-PANEL", assay_id="a"),
+                assay("CATALOG-PANEL", assay_id="b", catalog_assay_id="cat1"),
+                assay("CATALOG-PANEL", assay_id="c", catalog_assay_id="cat2"),
+            ]
+        )
+    )
+    kinds = [("b", "CATALOG-PANEL", False, "cat1"), ("b", "CATALOG-PANEL", True, "cat1")]
+    kinds += [("c", "CATALOG-PANEL", False, "cat2"), ("c", "CATALOG-PANEL", True, "cat2")]
+    labels = labels_of((199, 200), (200, 200), (200, 200), (199, 200))
+    report = report_of(assays, [("b", 5.0)], judge_tasks(candidates_of(*kinds), labels, FOLDING, 5, Activities()))
+    assert report["catalog_note"].to_list() == ["missing_catalog_id", "failed_quorum", None]
+    assert report["catalog_assay_id"].to_list() == [None, "cat1", "cat2"]
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), min_size=1, max_size=6),
+    st.sampled_from([name for name in Activities.__slots__ if "_min_" in name and not name.startswith("adaptive")]),
+    st.integers(0, 40),
+    st.sampled_from([None, "cat"]),
+)
+def test_a_higher_quorum_never_adds_a_task(counts, key, n, catalogue):
+    """Raising any quorum by one keeps the trained, evaluated and catalogue tasks or takes some away."""
+    kinds = [("a", "CATALOG-PANEL" if catalogue else "OTHER", False, catalogue)] * len(counts)
+    small = dict.fromkeys(("training_min_active", "training_min_inactive", "catalogue_min_labels"), 20)
+    low, high = (Activities(**(small | {key: n + more})) for more in (0, 1))
+    before, after = (judge_tasks(candidates_of(*kinds), labels_of(*counts), FOLDING, 5, q) for q in (low, high))
+    for column in (pl.col("evaluated"), pl.col("catalog_assay_id").is_not_null()):
+        some, fewer = before.select(column).to_series(), after.select(column).to_series()
+        assert not (fewer & ~some).any()
+    if catalogue is None:
+        assert not (after["training_quorum"] & ~before["training_quorum"]).any()

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep.activities import aggregate, credible
+from data_prep.activities import credible
+from data_prep.replicates import aggregate
 from data_prep.settings import Activities
 from data_prep.thresholds import candidate_tasks, label, label_all
 from tests.data_prep.test_activities import assay, measured
@@ -138,3 +139,20 @@ def test_binary_labels_are_the_values():
 def test_assays_without_values_give_no_task():
     """An assay nobody measured has no candidate task."""
     assert thresholds_of(assay(experts=[6.0]), []) == []
+
+
+def test_panels_and_auxiliary_values_are_treated_like_other():
+    """Every dose-response type gets the same thresholds from the same values; all of AUX_PL is auxiliary."""
+    values = exact(*[7.5] * 25, *[6.5] * 25)
+    expected = thresholds_of(assay("OTHER"), values)
+    for assay_type in ("PANEL", "CATALOG-PANEL", "NON-CATALOG-PANEL"):
+        assert thresholds_of(assay(assay_type), values) == expected
+    assert thresholds_of(assay("AUX_PL"), values) == [(t, method, True) for t, method, _ in expected]
+
+
+def test_auxiliary_tasks_can_be_left_out():
+    """Without them no neighbours of thresholds and no AUX assays are left."""
+    fewer = Activities(auxiliary_tasks=False)
+    assert thresholds_of(assay(experts=[6.0]), exact(5, 7), fewer) == [(6.0, "expert", False)]
+    assert thresholds_of(assay("AUX_HTS"), exact(4), fewer) == []
+    assert thresholds_of(assay("AUX_PL", is_binary=True), exact(1), fewer) == []

@@ -365,14 +365,18 @@ def test_prepare_waits_for_the_deal(fresh: Federation):
 
 
 def test_prepare_says_what_it_made(fresh: Federation):
-    """Counts and folder, in words or as JSON; the second time it is only read."""
+    """Counts and folder, as tables of 80 columns or as JSON; the second time it is only read."""
     first = hocket("prepare", "--json", fresh.config("P01"))
     assert first.exit_code == ExitCode.DONE
     found = json.loads(first.stdout)
     assert (Path(found["folder"]) / "manifest.json").exists()
-    assert found["tasks"] == 6
-    lines = dict(line.split(": ", 1) for line in hocket("prepare", fresh.config("P01")).stdout.splitlines())
-    assert lines == {key: str(value) for key, value in found.items()}
+    assert found["classification"]["tasks"] == 6
+    assert found["regression"]["tasks"] == 2
+    shown = hocket("prepare", fresh.config("P01")).stdout
+    *lines, last = shown.splitlines()
+    assert max(len(line) for line in lines) <= 80
+    assert last == f"folder: {found['folder']}"
+    assert "6 tasks, 6 candidates" in shown
 
 
 NEW = "input_compound_id,smiles\nN1,CCO\nN2,C(\nN1,c1ccccc1CN\n"
@@ -563,6 +567,15 @@ def test_inspect_knows_every_file_of_a_finished_federation(finished: Federation)
     }
     assert kinds["hocket.sealed-update"] == 6
     assert kinds["private keys"] == 4
+
+
+def test_inspect_tells_the_two_summaries_apart(finished: Federation):
+    """The report's may be shared, the preparation's, of the same name, never."""
+    home = finished.home("P01")
+    found = [path for path in files_of(finished) if path.name == "summary.json" and home.folder in path.parents]
+    told = {path.parent.parent == home.prepared: hocket("inspect", path).stdout for path in found}
+    assert told[True].startswith("what: part of prepared matrices (private)")
+    assert told[False].startswith("what: summary of a partner's report (may be shared)")
 
 
 def test_inspect_of_a_plan(finished: Federation):

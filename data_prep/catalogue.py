@@ -1,0 +1,40 @@
+"""Catalogue assays: panels that partners share, named by the same `catalog_assay_id`."""
+
+import polars as pl
+
+from data_prep.settings import Activities
+
+_SHARED, _OWN = "CATALOG-PANEL", "NON-CATALOG-PANEL"
+
+
+def settle_catalogue(assays: pl.DataFrame) -> pl.DataFrame:
+    """Leave `catalog_assay_id` to assays of type CATALOG-PANEL, and that type to assays with an id.
+
+    New column `catalog_note`: `missing_catalog_id` (treated as NON-CATALOG-PANEL), `catalog_id_ignored` (an id on
+    another type) or null.
+    """
+    shared, named = pl.col("assay_type") == _SHARED, pl.col("catalog_assay_id").is_not_null()
+    note = pl.when(shared & ~named).then(pl.lit("missing_catalog_id"))
+    return assays.with_columns(
+        note.when(~shared & named).then(pl.lit("catalog_id_ignored")).alias("catalog_note"),
+        pl.when(shared & ~named).then(pl.lit(_OWN)).otherwise("assay_type").alias("assay_type"),
+        pl.when(shared).then("catalog_assay_id").alias("catalog_assay_id"),
+    )
+
+
+def demote(candidates: pl.DataFrame, settings: Activities) -> pl.DataFrame:
+    """Make ordinary NON-CATALOG-PANEL tasks of catalogue tasks that have too few labels in all or in a fold.
+
+    candidates : with label counts. New column `catalog_note`: `failed_quorum` where a task lost its id, else null.
+    """
+    named = pl.col("catalog_assay_id").is_not_null()
+    enough = (
+        (pl.col("n_active") + pl.col("n_inactive") >= settings.catalogue_min_labels)
+        & (pl.col("min_fold_active") >= settings.catalogue_min_fold_active)
+        & (pl.col("min_fold_inactive") >= settings.catalogue_min_fold_inactive)
+    )
+    return candidates.with_columns(
+        pl.when(named & ~enough).then(pl.lit("failed_quorum")).alias("catalog_note"),
+        pl.when(named & ~enough).then(pl.lit(_OWN)).otherwise("assay_type").alias("assay_type"),
+        pl.when(enough).then("catalog_assay_id").alias("catalog_assay_id"),
+    )

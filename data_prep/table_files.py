@@ -1,0 +1,120 @@
+"""Files of tables as text, block by block: CSV, CSV.gz or Parquet, whoever wrote them, in little memory."""
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+
+from data_prep.errors import TableError
+
+_BLOCK_BYTES = 1 << 24  # of text at a time: some 60 MB of memory, whatever the size of the file
+_BLOCK_ROWS = 1 << 19  # of a Parquet file at a time
+_GZIP_MARK, _UTF8_MARK = b"\x1f\x8b", b"\xef\xbb\xbf"
+
+
+def read_blocks(path: Path, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> Iterator[pl.DataFrame]:
+    """Yield the named columns as text without blanks around it, `input_row` (1, 2, ...) first; at least one block.
+
+    An empty text is null, and so is an optional column that the file does not have. Line ends of every origin and a
+    UTF-8 mark make no difference. Raises TableError for a file that is no such table.
+    """
+    start = 1
+    for block in _parquet_blocks(path) if path.suffix == ".parquet" else _csv_blocks(path):
+        _require_columns(path, block.columns, required)
+        columns = [_as_text(block, name, path) for name in (*required, *optional)]
+        yield block.select(columns).with_row_index("input_row", offset=start)
+        start += block.height
+
+
+def _require_columns(path: Path, found: list[str], required: tuple[str, ...]) -> None:
+    missing = [name for name in required if name not in found]
+    if missing:
+        error = TableError(f"{path.name}: missing column {', '.join(missing)}; found {', '.join(found)}")
+        error.add_note(f"expected at least the columns {', '.join(required)}")
+        raise error
+
+
+def _as_text(rows: pl.DataFrame, name: str, path: Path) -> pl.Expr:
+    if name not in rows.columns:
+        return pl.lit(None, pl.String).alias(name)
+    dtype = rows.schema[name]
+    if name.endswith("_id") and not (dtype.is_integer() or dtype in (pl.String, pl.Categorical, pl.Enum, pl.Null)):
+        raise TableError(f"{path.name}: column {name}: found {dtype}, expected text or whole numbers")
+    text = pl.col(name).cast(pl.String).str.strip_chars()
+    return pl.when(text != "").then(text).alias(name)  # an empty text is a missing value
+
+
+def _parquet_blocks(path: Path) -> Iterator[pl.DataFrame]:
+    try:
+        table = pl.scan_parquet(path)
+        n_rows = table.select(pl.len()).collect().item()
+        for start in range(0, max(n_rows, 1), _BLOCK_ROWS):
+            yield table.slice(start, _BLOCK_ROWS).collect()
+    except (OSError, pl.exceptions.PolarsError) as cause:
+        raise TableError(f"{path.name}: expected a Parquet file: {type(cause).__name__}") from cause
+
+
+def _csv_blocks(path: Path) -> Iterator[pl.DataFrame]:
+    header = b""
+    for lines in _whole_lines(path):
+        if header:
+            yield _parse(header + b"\n" + lines, path)
+        elif rows := lines.removeprefix(_UTF8_MARK).lstrip(b"\n"):
+            header = rows.partition(b"\n")[0]
+            yield _parse(rows, path)
+    if not header:
+        raise TableError(f"{path.name}: found an empty file, expected a table with a header line")
+
+
+def _parse(content: bytes, path: Path) -> pl.DataFrame:
+    try:
+        rows = pl.read_csv(content, infer_schema=False)
+    except pl.exceptions.PolarsError as cause:
+        error = TableError(f"{path.name}: expected comma separated UTF-8 text: {type(cause).__name__}")
+        error.add_note("fields that contain commas need double quotes around them")
+        raise error from None  # polars' own message may show structures
+    return rows.rename(str.strip)
+
+
+def _whole_lines(path: Path) -> Iterator[bytes]:
+    r"""Yield the file's lines in blocks, ends of lines as \n, without those at the end of a block or of the file."""
+    rest = b""
+    for piece in _pieces(path):
+        rest += piece
+        cut = _last_line_end(rest)
+        if lines := rest[:cut].rstrip(b"\n"):
+            yield lines
+            rest = rest[len(lines) + 1 :]  # blank lines stay: they are rows if more rows follow
+    if lines := rest.rstrip(b"\n"):
+        yield lines
+
+
+def _last_line_end(text: bytes) -> int:
+    """Return where the last line ends that does not end within quotes; 0: nowhere."""
+    cut = text.rfind(b"\n")
+    while cut > 0 and text.count(b'"', 0, cut) % 2:
+        cut = text.rfind(b"\n", 0, cut)
+    return max(cut, 0)
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    r"""Yield the file unzipped, with \n for \r\n and \r."""
+    try:
+        with path.open("rb") as raw:
+            zipped = raw.peek(2).startswith(_GZIP_MARK)
+            file = gzip.GzipFile(fileobj=raw) if zipped else raw
+            held = b""  # a \r at the end of a piece, which may belong to a \n
+            while piece := file.read(_BLOCK_BYTES):
+                whole = held + piece
+                held = b"\r" if whole.endswith(b"\r") else b""
+                whole = whole.removesuffix(b"\r") if held else whole
+                yield whole.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in whole else whole
+            yield held.replace(b"\r", b"\n")
+    except (EOFError, zlib.error, gzip.BadGzipFile) as cause:
+        error = TableError(f"{path.name}: truncated or damaged gzip file ({cause})")
+        error.add_note("copy the file again")
+        raise error from cause
+    except OSError as cause:
+        raise TableError(f"{path.name}: cannot be read: {cause.strerror}") from cause

@@ -1,0 +1,119 @@
+"""What `hocket prepare` made, as tables for a person; for the partner's eyes only."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+_WIDTH = 80  # columns where stdout is no terminal
+_OF_ASSAYS = {
+    "all": "accepted",
+    "measured": "measured",
+    "with_tasks": "in classification",
+    "in_regression": "in regression",
+    "near_constant": "near-constant",
+}
+_OF_TASKS = ("candidates", "evaluated", "auxiliary")
+
+
+def show_summary(summary: Mapping[str, Any], console: Console | None = None) -> None:
+    """Print prepare_tables' summary (see data_prep.summary), 80 columns wide at least."""
+    console = console or Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(file=console.file, highlight=False, width=_WIDTH)
+    for make in (_inputs, _rejected, _classification, _regression, _folds):
+        table = make(summary)
+        if table.row_count:
+            console.print(table)
+    console.print(_facts(summary))
+    for warning in summary["warnings"]:
+        console.print(f"warning: {warning}", markup=False, soft_wrap=True)
+    console.print(f"consistency: {summary['consistency']}", markup=False, soft_wrap=True)  # compared with the others'
+    console.print(f"folder: {summary['folder']}", markup=False, soft_wrap=True)  # whole, to be copied
+
+
+def _inputs(summary: Mapping[str, Any]) -> Table:
+    return _table("Tables", ("table", "rows", "accepted", "rejected"), [
+        (name, found["rows"], found["accepted"], sum(found["rejected"].values()))
+        for name, found in summary["tables"].items()
+    ])  # fmt: skip
+
+
+def _rejected(summary: Mapping[str, Any]) -> Table:
+    return _table("Rejected rows", ("table", "reason", "rows"), [
+        (name, reason, n) for name, found in summary["tables"].items() for reason, n in found["rejected"].items()
+    ], n_words=2)  # fmt: skip
+
+
+def _classification(summary: Mapping[str, Any]) -> Table:
+    return _table("Classification tasks", ("assay type", "tasks", "scored", "labels", "active"), [
+        (kind, n["tasks"], n["evaluated"], n["active"] + n["inactive"], _share(n["active"], n["inactive"]))
+        for kind, n in summary["classification"]["by_type"].items()
+    ])  # fmt: skip
+
+
+def _regression(summary: Mapping[str, Any]) -> Table:
+    return _table("Regression tasks", ("assay type", "tasks", "scored", "values", "censored"), [
+        (kind, n["tasks"], n["evaluated"], n["values"], _share(n["values"] - n["exact"], n["exact"]))
+        for kind, n in summary["regression"]["by_type"].items()
+    ])  # fmt: skip
+
+
+def _folds(summary: Mapping[str, Any]) -> Table:
+    return _table(
+        "Folds",
+        ("fold", "compounds", "share", "labels", "regression values"),
+        [
+            (
+                n["fold"],
+                n["compounds"],
+                _share(n["compounds"], summary["compounds"]["rows"] - n["compounds"]),
+                n["labels"],
+                n["values"],
+            )
+            for n in summary["folds"]
+        ],
+    )
+
+
+def _facts(summary: Mapping[str, Any]) -> Table:
+    compounds, assays = summary["compounds"], summary["assays"]
+    labels, values = summary["classification"], summary["regression"]
+    found = {
+        "compounds": {"rows": compounds["rows"], "ids": compounds["ids"], "ids merged": compounds["merged_ids"]},
+        "assays": {words: assays[key] for key, words in _OF_ASSAYS.items()},
+        "catalogue": {_words(note): n for note, n in assays["catalogue_notes"].items()},
+        "classification": {_words(key): labels[key] for key in ("tasks", *_OF_TASKS, "catalogue")},
+        "labels": {key: labels["labels"][key] for key in ("active", "inactive")},
+        "thresholds": {_words(method): n for method, n in labels["thresholds"].items()},
+        "regression": {_words(key): values[key] for key in ("tasks", *_OF_TASKS)},
+        "values": {"exact": values["exact"], "censored": values["values"] - values["exact"]},
+    }
+    grid = Table.grid(padding=(0, 2))
+    for name, counts in found.items():
+        if counts:
+            grid.add_row(name, ", ".join(f"{_number(n)} {key}" for key, n in counts.items()))
+    return grid
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], n_words: int = 1) -> Table:
+    """A table of words in its first columns, of numbers in the others."""
+    table = Table(title=title, title_justify="left")
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="left" if i < n_words else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(_number(cell) if isinstance(cell, int) else str(cell) for cell in row))
+    return table
+
+
+def _words(key: str) -> str:
+    return key.replace("_", " ")
+
+
+def _number(n: int) -> str:
+    return f"{n:,}"
+
+
+def _share(part: int, rest: int) -> str:
+    return f"{100 * part / (part + rest):.0f} %" if part + rest else ""

@@ -1,0 +1,92 @@
+"""Files read block by block: where a block ends changes nothing."""
+
+import gzip
+import io
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from data_prep import table_files
+from data_prep.errors import TableError
+from data_prep.table_files import read_blocks
+
+COLUMNS = ("id", "value")
+
+
+def rows_of(path, block_bytes=1 << 24, block_rows=1 << 19):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(table_files, "_BLOCK_BYTES", block_bytes)
+        patch.setattr(table_files, "_BLOCK_ROWS", block_rows)
+        blocks = list(read_blocks(path, COLUMNS))
+    return len(blocks), pl.concat(blocks)
+
+
+FIELD = st.sampled_from(["", "1", "C", "é", "a b", '"x, y"', '"two\nlines"', '"an ""inner"" quote"', '"\n\n"'])
+END = st.sampled_from(["\n", "\r\n", "\r"])
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    lines=st.lists(st.tuples(FIELD, FIELD, END), max_size=12),
+    block_bytes=st.integers(1, 40),
+    zipped=st.booleans(),
+    marked=st.booleans(),
+)
+@example(lines=[("1", '"two\nlines"', "\r\n")] * 3, block_bytes=1, zipped=False, marked=False)
+def test_blocks_of_any_size_give_the_same_rows(tmp_path, lines, block_bytes, zipped, marked):
+    """Quoted line ends, ends of all kinds, a mark and gzip, cut anywhere: the rows are those of polars on the whole."""
+    text = "id,value\n" + "".join(
+        f"k{a.strip(chr(34))},{b}{end}" if '"' not in a else f"{a},{b}{end}" for a, b, end in lines
+    )
+    content = (b"\xef\xbb\xbf" if marked else b"") + text.encode()
+    path = tmp_path / "table.csv"
+    path.write_bytes(gzip.compress(content) if zipped else content)
+    plain = text.replace("\r\n", "\n").replace("\r", "\n")
+    expected = pl.read_csv(io.StringIO(plain), infer_schema=False)
+    expected = expected.with_columns(pl.all().str.strip_chars()).with_columns(
+        pl.when(pl.col(c) != "").then(pl.col(c)).alias(c) for c in COLUMNS
+    )
+    _, found = rows_of(path, block_bytes)
+    assert found.drop("input_row").rows() == expected.rows()
+    assert found["input_row"].to_list() == list(range(1, expected.height + 1))
+
+
+def test_blocks_are_really_cut(tmp_path):
+    """A small block size gives many blocks, and row numbers run through."""
+    path = tmp_path / "table.csv"
+    path.write_text("id,value\n" + "".join(f"{i},{i}\n" for i in range(1000)))
+    n_blocks, rows = rows_of(path, 100)
+    assert n_blocks > 50
+    assert rows["input_row"].to_list() == list(range(1, 1001))
+    assert rows["id"].to_list() == [str(i) for i in range(1000)]
+
+
+def test_parquet_is_cut_by_rows(tmp_path):
+    """A Parquet file gives the same rows in one block or in many; an empty one gives one empty block."""
+    table = pl.DataFrame({"id": range(10), "value": [1.5] * 10, "more": ["x"] * 10})
+    table.write_parquet(tmp_path / "table.parquet")
+    whole, parts = rows_of(tmp_path / "table.parquet"), rows_of(tmp_path / "table.parquet", block_rows=3)
+    assert (whole[0], parts[0]) == (1, 4)
+    assert whole[1].equals(parts[1])
+    table.clear().write_parquet(tmp_path / "table.parquet")
+    assert rows_of(tmp_path / "table.parquet")[1].shape == (0, 3)
+
+
+@pytest.mark.parametrize("cut", [1, 10, 100, 5000])
+def test_a_truncated_gzip_is_refused_wherever_it_ends(tmp_path, cut):
+    """Even when whole blocks were read before the end."""
+    content = gzip.compress(("id,value\n" + "".join(f"{i},{i * i}\n" for i in range(5000))).encode())
+    (tmp_path / "table.csv.gz").write_bytes(content[:-cut])
+    with pytest.raises(TableError, match="truncated or damaged gzip"):
+        rows_of(tmp_path / "table.csv.gz", 1000)
+
+
+def test_a_bad_line_is_refused_in_any_block(tmp_path):
+    """A line with a field too many is refused wherever it stands."""
+    for at in (0, 50, 99):
+        lines = [f"{i},{i}" + (",extra" if i == at else "") for i in range(100)]
+        (tmp_path / "table.csv").write_text("id,value\n" + "\n".join(lines))
+        with pytest.raises(TableError, match="expected comma separated UTF-8 text"):
+            rows_of(tmp_path / "table.csv", 60)
