@@ -352,6 +352,14 @@ def test_prepare_check_of_bad_tables(fresh: Federation):
     assert json.loads(as_json.stdout) == lines
 
 
+def test_prepare_workers_and_cache(fresh: Federation):
+    """The number of workers is an option, at least 1; structures are remembered for nobody but the owner."""
+    assert hocket("prepare", "--workers", "0", fresh.config("P01")).exit_code == ExitCode.CONFIGURATION
+    done = hocket("prepare", "--workers", "1", "--json", fresh.config("P01"))
+    assert json.loads(done.stdout)["compounds"] > 0
+    assert mode(fresh.home("P01").structures_cache) == 0o600
+
+
 def test_prepare_of_unreadable_tables(fresh: Federation):
     """Exit code 3, the table named, and no prepared folder."""
     (fresh.folder / "P01" / "T1.csv").write_text("nothing,of,this\n1,2,3\n")
