@@ -4,26 +4,30 @@ import polars as pl
 
 from data_prep.settings import Activities
 
-_SHARED, _OWN = "CATALOG-PANEL", "NON-CATALOG-PANEL"
+_CATALOGUE, _OWN = "CATALOG-PANEL", "NON-CATALOG-PANEL"
+_SHARED = (_CATALOGUE, "PANEL")  # types that may belong to a catalogue
 
 
 def settle_catalogue(assays: pl.DataFrame) -> pl.DataFrame:
-    """Leave `catalog_assay_id` to assays of type CATALOG-PANEL, and that type to assays with an id.
+    """Leave `catalog_assay_id` to assays of type CATALOG-PANEL or PANEL, and the first type to assays with an id.
 
-    New column `catalog_note`: `missing_catalog_id` (treated as NON-CATALOG-PANEL), `catalog_id_ignored` (an id on
-    another type) or null.
+    New column `catalog_note`: `missing_catalog_id` (a CATALOG-PANEL treated as NON-CATALOG-PANEL),
+    `catalog_id_ignored` (an id on another type) or null.
     """
-    shared, named = pl.col("assay_type") == _SHARED, pl.col("catalog_assay_id").is_not_null()
-    note = pl.when(shared & ~named).then(pl.lit("missing_catalog_id"))
+    shared, named = pl.col("assay_type").is_in(_SHARED), pl.col("catalog_assay_id").is_not_null()
+    nameless = (pl.col("assay_type") == _CATALOGUE) & ~named
+    note = pl.when(nameless).then(pl.lit("missing_catalog_id"))
     return assays.with_columns(
         note.when(~shared & named).then(pl.lit("catalog_id_ignored")).alias("catalog_note"),
-        pl.when(shared & ~named).then(pl.lit(_OWN)).otherwise("assay_type").alias("assay_type"),
+        pl.when(nameless).then(pl.lit(_OWN)).otherwise("assay_type").alias("assay_type"),
         pl.when(shared).then("catalog_assay_id").alias("catalog_assay_id"),
     )
 
 
 def demote(candidates: pl.DataFrame, settings: Activities) -> pl.DataFrame:
-    """Make ordinary NON-CATALOG-PANEL tasks of catalogue tasks that have too few labels in all or in a fold.
+    """Make ordinary tasks of catalogue tasks that have too few labels in all or in a fold.
+
+    A CATALOG-PANEL becomes a NON-CATALOG-PANEL, a PANEL stays one.
 
     candidates : with label counts. New column `catalog_note`: `failed_quorum` where a task lost its id, else null.
     """
@@ -35,6 +39,9 @@ def demote(candidates: pl.DataFrame, settings: Activities) -> pl.DataFrame:
     )
     return candidates.with_columns(
         pl.when(named & ~enough).then(pl.lit("failed_quorum")).alias("catalog_note"),
-        pl.when(named & ~enough).then(pl.lit(_OWN)).otherwise("assay_type").alias("assay_type"),
+        pl.when(named & ~enough & (pl.col("assay_type") == _CATALOGUE))
+        .then(pl.lit(_OWN))
+        .otherwise("assay_type")
+        .alias("assay_type"),
         pl.when(enough).then("catalog_assay_id").alias("catalog_assay_id"),
     )

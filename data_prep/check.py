@@ -17,7 +17,7 @@ _NOT_LOGARITHMS = ("ADME", "AUX_HTS")  # types that may well be negative
 _READERS = {"T0": read_assays, "T1": read_activities, "T2": read_structures}
 _CATALOGUE = {
     "missing_catalog_id": "of type CATALOG-PANEL without catalog_assay_id: taken as NON-CATALOG-PANEL",
-    "catalog_id_ignored": "with catalog_assay_id and another type than CATALOG-PANEL: the id is ignored",
+    "catalog_id_ignored": "with catalog_assay_id and another type than CATALOG-PANEL or PANEL: the id is ignored",
 }
 
 

@@ -78,8 +78,8 @@ def prepare(  # noqa: PLR0913 - what a run needs; all after the tables' settings
     The digest is SHA-256 over the input files, settings, a commitment to the seed and the versions; a folder that is
     there and intact is returned at once. The folder appears whole or not at all, and its bytes depend on nothing but
     what the digest covers, unless a structure takes longer than `timeout_s` or its process dies (rejected as `timeout`
-    and `crashed`; with a `cache`, the file that remembers structures, such a folder is made anew). `progress` is told
-    (done, total) structures.
+    and `crashed`). `timeout_s` is part of the digest, so a longer limit gives such structures another chance; `cache`,
+    the file that remembers structures, is not. `progress` is told (done, total) structures.
 
     Raises TableError for a file that is no such table and StructureSeedError for a seed of fewer than 32 bytes.
     """

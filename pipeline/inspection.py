@@ -33,6 +33,7 @@ _STATES = {
     "local.safetensors": "local-only model of a partner (private)",
 }
 _MATRICES = {".npz", ".npy", ".parquet", ".csv"}
+_SQLITE, _SQLITE_HEAD = b"SQLite format 3\0", 100  # first bytes, length of the header
 
 
 def inspect_file(path: Path) -> dict[str, Any]:
@@ -44,6 +45,8 @@ def inspect_file(path: Path) -> dict[str, Any]:
         return _settings(path)
     if path.suffix == ".safetensors":
         return _state(path)
+    if path.name == "structures.cache":
+        return _cache(path)
     kind = re.sub(r"step-\d{4,}", "step-NNNN", path.name)
     if (path.suffix in _MATRICES or path.name == "summary.json") and path.with_name(_MANIFEST).exists():
         return _matrices(path)
@@ -115,6 +118,18 @@ def _state(path: Path) -> dict[str, Any]:
     except CheckpointDamaged as error:
         raise ConfigError(f"{path}: is no state of a partner, or damaged: {error}") from error
     return {"what": _STATES.get(path.name, "state of a partner (private)"), "tensors": shapes}
+
+
+def _cache(path: Path) -> dict[str, Any]:
+    """The file in which a partner's structures are remembered."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(_SQLITE_HEAD)
+    page = int.from_bytes(head[16:18], "big")  # sqlite.org/fileformat.html: page size, 1 for 65536, and number of pages
+    whole = (65536 if page == 1 else page) * int.from_bytes(head[28:32], "big")
+    if not head.startswith(_SQLITE) or size != whole:
+        raise ConfigError(f"{path}: is no SQLite file, or damaged; it can be removed, structures are made again")
+    return {"what": "structures that a partner standardised before (private)", "size": size}
 
 
 def _note(path: Path, what: str, needed: set[str]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def show_summary(summary: Mapping[str, Any], console: Console | None = None) -> 
             console.print(table)
     console.print(_facts(summary))
     for warning in summary["warnings"]:
-        console.print(f"warning: {warning}", markup=False, soft_wrap=True)
+        console.print(f"warning: {warning}", markup=False)
     console.print(f"consistency: {summary['consistency']}", markup=False, soft_wrap=True)  # compared with the others'
     console.print(f"folder: {summary['folder']}", markup=False, soft_wrap=True)  # whole, to be copied
 

@@ -290,15 +290,16 @@ def test_prepared_bytes_do_not_depend_on_the_cache(tables, tmp_path):
     assert all(other == first for other in others)
 
 
-def test_a_folder_with_a_timeout_is_made_anew(tmp_path, monkeypatch):
-    """A longer limit gives the structures that were left out another chance; without a cache the folder stands."""
+def test_a_longer_limit_is_another_folder(tmp_path, monkeypatch):
+    """A folder with a timeout stands as long as the limit does; a longer one gives its structures another chance."""
     tables, cache = write_tables(tmp_path / "t"), tmp_path / "structures.cache"
     monkeypatch.setattr(structures, "guarded", lambda _step, given_texts, _s: [Made(reason=TIMEOUT)] * len(given_texts))
     folder = prepare(*tables, FAST, SEED, tmp_path / "p", cache=cache, timeout_s=1.0)
-    before = (folder / "manifest.json").read_bytes()
+    before = (folder / "summary.json").read_bytes()
+    assert b"timeout" in before
     monkeypatch.undo()
-    assert prepare(*tables, FAST, SEED, tmp_path / "p", timeout_s=2.0) == folder
     assert prepare(*tables, FAST, SEED, tmp_path / "p", cache=cache, timeout_s=1.0) == folder
-    assert (folder / "manifest.json").read_bytes() == before
-    assert prepare(*tables, FAST, SEED, tmp_path / "p", cache=cache, timeout_s=2.0) == folder
-    assert b"timeout" not in (folder / "manifest.json").read_bytes()
+    assert (folder / "summary.json").read_bytes() == before
+    longer = prepare(*tables, FAST, SEED, tmp_path / "p", cache=cache, timeout_s=2.0)
+    assert longer != folder
+    assert b"timeout" not in (longer / "summary.json").read_bytes()

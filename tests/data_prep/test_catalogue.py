@@ -16,18 +16,20 @@ from tests.data_prep.test_tasks import FOLDING, candidates_of, labels_of
     [
         ("CATALOG-PANEL", "k1", ("CATALOG-PANEL", "k1", None)),
         ("CATALOG-PANEL", None, ("NON-CATALOG-PANEL", None, "missing_catalog_id")),
+        ("PANEL", "k1", ("PANEL", "k1", None)),
+        ("PANEL", None, ("PANEL", None, None)),
         ("OTHER", "k1", ("OTHER", None, "catalog_id_ignored")),
         ("NON-CATALOG-PANEL", None, ("NON-CATALOG-PANEL", None, None)),
     ],
 )
 def test_type_and_id_belong_together(assay_type, given, settled):
-    """Only CATALOG-PANEL has an id and only an id makes a CATALOG-PANEL; the note says what was changed."""
+    """Only panels of a catalogue keep an id and only an id makes a CATALOG-PANEL; the note says what was changed."""
     found = settle_catalogue(assay(assay_type, catalog_assay_id=given))
     assert found.select("assay_type", "catalog_assay_id", "catalog_note").rows() == [settled]
 
 
-def judged(counts, folding=FOLDING, **settings: int):
-    kinds = candidates_of(("a", "CATALOG-PANEL", False, "k1"))
+def judged(counts, folding=FOLDING, assay_type="CATALOG-PANEL", **settings: int):
+    kinds = candidates_of(("a", assay_type, False, "k1"))
     found = judge_tasks(kinds, labels_of(counts), folding, 5, Activities(**settings))
     columns = ("assay_type", "catalog_assay_id", "catalog_note", "training_quorum", "evaluated")
     return found.select(columns).rows()[0]
@@ -51,6 +53,12 @@ DEMOTED = ("NON-CATALOG-PANEL", None, "failed_quorum")
 def test_catalogue_quorum(counts, expected):
     """400 labels and 10 of each class in every fold keep the id; 399 or 9 make an ordinary task with its quorum."""
     assert judged(counts) == expected
+
+
+def test_a_panel_stays_a_panel():
+    """A PANEL with an id is held to the catalogue's quorum too, and keeps its type either way."""
+    assert judged((200, 200), assay_type="PANEL") == ("PANEL", "k1", None, True, True)
+    assert judged((199, 200), assay_type="PANEL") == ("PANEL", None, "failed_quorum", True, True)
 
 
 def test_a_fold_without_labels_demotes():

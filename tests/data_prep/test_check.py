@@ -104,7 +104,7 @@ def test_ids_of_catalogues_on_other_types(tmp_path):
     t0, t1, t2 = write_tables(tmp_path)
     header = T0.replace("direction", "catalog_assay_id")
     t0.write_text(header + "A1,OTHER,true,false,6,k1\nA2,CATALOG-PANEL,true,false,,k2\n")
-    remark = "with catalog_assay_id and another type than CATALOG-PANEL: the id is ignored"
+    remark = "with catalog_assay_id and another type than CATALOG-PANEL or PANEL: the id is ignored"
     assert said(t0, t1, t2) == [f"T0: remark: 1 row (1) {remark}"]
 
 

@@ -80,7 +80,11 @@ def test_hundred_structures_of_the_peers_unit_test(shared, golden, standardised)
         assert (known.get(smiles) or FULL.structure(smiles).smiles) == canonical
 
 
-@pytest.mark.parametrize("smiles", [*TRICKY, *reference_smiles()])
+REFUSALS = {"empty", "unparsable", "too_large", "too_complex"}
+ACCEPTED = [smiles for smiles in reference_smiles() if _outcome(KEEP, smiles) not in REFUSALS]
+
+
+@pytest.mark.parametrize("smiles", [*TRICKY, *ACCEPTED])
 def test_skipped_steps_change_nothing(smiles):
     """Leaving steps out where they cannot act gives what all of RDKit's steps give."""
     assert _outcome(KEEP, smiles) == _plain_steps(smiles)

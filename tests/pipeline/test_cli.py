@@ -356,7 +356,7 @@ def test_prepare_workers_and_cache(fresh: Federation):
     """The number of workers is an option, at least 1; structures are remembered for nobody but the owner."""
     assert hocket("prepare", "--workers", "0", fresh.config("P01")).exit_code == ExitCode.CONFIGURATION
     done = hocket("prepare", "--workers", "1", "--json", fresh.config("P01"))
-    assert json.loads(done.stdout)["compounds"] > 0
+    assert json.loads(done.stdout)["compounds"]["rows"] > 0
     assert mode(fresh.home("P01").structures_cache) == 0o600
 
 
@@ -557,6 +557,7 @@ def test_inspect_knows_every_file_of_a_finished_federation(finished: Federation)
         "configuration of aggregator",
         "card",
         "private keys",
+        "structures that a partner standardised before (private)",
         "group secret",
         "pair seeds",
         "payload: hocket.deal",
