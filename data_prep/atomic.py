@@ -23,9 +23,16 @@ def appearing(folder: Path) -> Iterator[Path]:
             yield unfinished
             for path in (*unfinished.rglob("*"), unfinished):
                 _flush(path)
-            shutil.rmtree(folder, ignore_errors=True)
+            replaced = folder.parent / f".{folder.name}.replaced"
+            shutil.rmtree(replaced, ignore_errors=True)
+            if folder.exists():
+                folder.rename(replaced)  # a kill finds the old folder whole or gone, never some of its files
             unfinished.rename(folder)
             _flush(folder.parent)
+            shutil.rmtree(replaced, ignore_errors=True)
+        except OSError as failure:  # a full disk does not say where
+            failure.add_note(f"while writing {folder}; what was there before is as it was")
+            raise
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
 

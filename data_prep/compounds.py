@@ -95,4 +95,5 @@ def fingerprint_matrix(found: Structures, places: NDArray[np.int64], at: NDArray
     everything = sparse.csr_matrix((counts, places[found.bits].astype(np.int32), found.starts), shape=shape)
     x = everything[at]
     x.sort_indices()
-    return sparse.csr_matrix((x.data, x.indices.astype(np.int32), x.indptr.astype(np.int32)), shape=x.shape)
+    starts = x.indptr.astype(np.int32) if x.nnz <= np.iinfo(np.int32).max else x.indptr  # as SparseChem's files
+    return sparse.csr_matrix((x.data, x.indices.astype(np.int32), starts), shape=x.shape)

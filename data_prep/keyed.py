@@ -51,13 +51,11 @@ def bit_permutation(structure_seed: bytes, n_bits: int) -> NDArray[np.int64]:
     return places
 
 
-def scaffold_fold(structure_seed: bytes, scaffold: str | None, n_folds: int) -> int:
-    """Return the fold of a scaffold; None (acyclic) counts as the text "None"."""
-    return scaffold_folds(structure_seed, [scaffold], n_folds)[0]
-
-
 def scaffold_folds(structure_seed: bytes, scaffolds: Sequence[str | None], n_folds: int) -> list[int]:
-    """Return scaffold_fold of each; this is also how MELLODDY-TUNER draws a fold for a string of LSH bits."""
+    """Return the fold of each scaffold; None (acyclic) counts as the text "None".
+
+    This is also how MELLODDY-TUNER draws a fold for a string of LSH bits.
+    """
     chance = random.Random()  # noqa: S311 - the peer's way from a keyed digest to a fold; the digest carries the secrecy
     folds = []
     for digest in keyed_digests(structure_seed, (str(scaffold).encode("ascii") for scaffold in scaffolds)):

@@ -23,6 +23,7 @@ from data_prep.keyed import keyed_digest, require_strong_seed
 from data_prep.regression import regression_tasks, value_matrices
 from data_prep.replicates import aggregate
 from data_prep.settings import Preparation
+from data_prep.steps import CRASHED, TIMEOUT
 from data_prep.structures import Progress
 from data_prep.summary import (
     assay_summary,
@@ -181,8 +182,15 @@ def _summary(result: _Result, settings: Preparation) -> dict[str, Any]:
         "classification": classification_summary(result.trained, result.tasks, result.y),
         "regression": regression_summary(result.trained_regression, result.regression),
         "folds": folds,
-        "warnings": balance_warnings(folds, settings.folds),
+        "warnings": [*balance_warnings(folds, settings.folds), *_machine_warnings(result.rejected)],
     }
+
+
+def _machine_warnings(rejected: pl.DataFrame) -> list[str]:
+    """Return a warning where structures were left out for reasons of the machine: their labels are missing."""
+    n_left_out = rejected.filter(pl.col("reason").is_in([TIMEOUT, CRASHED])).height
+    advice = "raise compound_timeout_s, or remove this prepared folder, to try them again"
+    return [f"T2: {n_left_out} rows left out by this machine ({TIMEOUT}, {CRASHED}): {advice}"] if n_left_out else []
 
 
 def _write(folder: Path, result: _Result, summary: dict[str, Any], facts: dict[str, Any]) -> None:

@@ -90,7 +90,7 @@ class Standardiser:
         """
         mol = self._parse(smiles)
         try:
-            canonical, mol = self._standard_form(mol, smiles)
+            canonical, mol = self._standard_form(mol)
             return Structure(canonical, murcko_scaffold(mol), *self._fingerprint(mol))
         except NotAccepted:
             raise
@@ -124,7 +124,7 @@ class Standardiser:
             raise NotAccepted("too_complex")
         return mol
 
-    def _standard_form(self, mol: Chem.Mol, smiles: str | None) -> tuple[str, Chem.Mol]:
+    def _standard_form(self, mol: Chem.Mol) -> tuple[str, Chem.Mol]:
         mol = self._parent(mol)
         if mol.GetNumHeavyAtoms() > self._chemistry.max_heavy_atoms:
             raise NotAccepted("too_large")
@@ -142,7 +142,7 @@ class Standardiser:
             Chem.SanitizeMol(mol)
             mol = self._clean(mol)
         Chem.AssignStereochemistry(mol, force=True, cleanIt=True)
-        return _round_trip(mol, smiles)
+        return _round_trip(mol)
 
     def _parent(self, mol: Chem.Mol) -> Chem.Mol:
         """RDKit's ChargeParent, with its objects made once."""
@@ -180,11 +180,13 @@ def _nothing_to_do(mol: Chem.Mol) -> bool:
     return not mol.HasSubstructMatch(_WORK_TO_DO) and len(Chem.GetMolFrags(mol)) == 1
 
 
-def _round_trip(mol: Chem.Mol, smiles: str | None) -> tuple[str, Chem.Mol]:
-    """Write, read and write again; the molecule returned is what reading the returned SMILES gives."""
+def _round_trip(mol: Chem.Mol) -> tuple[str, Chem.Mol]:
+    """Write, read and write again; the molecule returned is what reading the returned SMILES gives.
+
+    Even for a SMILES that was canonical: after the tautomer step a molecule may hold marks that fingerprints with
+    chirality see and its SMILES does not.
+    """
     first = Chem.MolToSmiles(mol)
-    if first == smiles:  # canonical already, so `mol` is what reading it gives
-        return first, mol
     mol = _read_back(first)
     canonical = Chem.MolToSmiles(mol)
     return canonical, mol if canonical == first else _read_back(canonical)

@@ -4,6 +4,7 @@ No secret is needed here: bits are permuted and folds are drawn afterwards (data
 for any number of workers, with any joblib backend and whatever the cache holds.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,9 @@ from data_prep.watchdog import DEFAULT_TIMEOUT_S, guarded, kept_children
 
 Progress = Callable[[int, int], None]
 
-_CHUNK = 64  # texts per task: a second of usual chemistry
+_CHUNK = 32  # texts per task at most: half a second of usual chemistry
+_CHUNKS_PER_WORKER = 4  # at least, so that few texts keep all workers busy too
+_LONGEST_S = 86_400  # a day; the system's timer takes no infinity
 _LOOKUP = 4096  # texts looked up in the cache at once
 
 
@@ -117,8 +120,8 @@ def _make_all(
     """Return what the step makes of each text, in order, remembered or made now."""
     if workers < 1:
         raise ValueError(f"workers: found {workers}, expected at least 1")
-    if not timeout_s > 0:
-        raise ValueError(f"timeout_s: found {timeout_s}, expected more than 0")
+    if not 0 < timeout_s <= _LONGEST_S:
+        raise ValueError(f"timeout_s: found {timeout_s}, expected more than 0 and at most {_LONGEST_S}")
     with opened(cache) as remembered:
         keys = keys_of(step, texts) if cache else []
         made: list[Made | None] = _remembered(remembered, keys, timeout_s) if keys else [None] * len(texts)
@@ -153,7 +156,8 @@ def _over_processes(
 
     One thread drives each child process, unless an outer joblib.parallel_config chose another backend.
     """
-    chunks = [wanted[start : start + _CHUNK] for start in range(0, len(wanted), _CHUNK)]
+    size = min(_CHUNK, math.ceil(len(wanted) / (_CHUNKS_PER_WORKER * workers))) or 1
+    chunks = [wanted[start : start + size] for start in range(0, len(wanted), size)]
     if chunks:
         tasks = (joblib.delayed(guarded)(step, [texts[i] for i in chunk], timeout_s) for chunk in chunks)
         with kept_children():

@@ -99,7 +99,7 @@ class Tables(Schema):
     assays: str
     activities: str
     structures: str
-    compound_timeout_s: float = Field(default=60.0, gt=0)  # a structure that takes longer is left out
+    compound_timeout_s: float = Field(default=60.0, gt=0, le=86_400)  # a structure that takes longer is left out
 
 
 class Tracking(Schema):

@@ -19,7 +19,7 @@ from data_prep.folds import (
     fold_balance,
     needs_fold_scaffolds,
 )
-from data_prep.keyed import keyed_digest, scaffold_fold
+from data_prep.keyed import keyed_digest, scaffold_folds
 from data_prep.settings import LSH_BITS, Chemistry, Fingerprint, Folds, Preparation
 from data_prep.structures import Structures, fold_scaffolds, standardise_all
 from tests.data_prep.small_tables import FAST, SEED
@@ -79,7 +79,7 @@ def test_lsh_folds_of_real_structures_are_those_of_their_bits(golden):
     found = standardise_all(smiles, Chemistry(tautomers="keep"), Fingerprint())
     assert found.smiles == smiles
     assert len(set(strings)) > 20
-    assert folds_of(found, Folds(method="lsh"), KEY) == [scaffold_fold(KEY, text, 5) for text in strings]
+    assert folds_of(found, Folds(method="lsh"), KEY) == scaffold_folds(KEY, strings, 5)
 
 
 # ------------------------------------------------------------------------------ functions of the structure and the seed
@@ -148,7 +148,7 @@ def test_other_structures_never_decide_where_fingerprints_do(structures, method:
 def test_the_first_of_equal_fingerprints_decides_between_scaffolds():
     """The documented exception: two scaffolds with one fingerprint take the fold of the first."""
     scaffolds = ["c1ccc2ccccc2c1", "c1ccc2ncccc2c1", "c1ccc(-c2ccccc2)cc1"]
-    alone = [scaffold_fold(SEED, scaffold, 5) for scaffold in scaffolds]
+    alone = scaffold_folds(SEED, scaffolds, 5)
     assert len(set(alone)) > 1
     for order in ([0, 1, 2], [2, 1, 0], [1, 2, 0]):
         found = made_of([[5, 9]] * 3, [scaffolds[i] for i in order])

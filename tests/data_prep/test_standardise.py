@@ -148,3 +148,19 @@ def test_tautomers(one, other):
     """Tautomers meet in one form, unless the plan keeps them as drawn."""
     assert _outcome(FULL, one) == _outcome(FULL, other)
     assert _outcome(KEEP, one) != _outcome(KEEP, other)
+
+
+DRAWN_OTHERWISE = "CC(=CCC\\C(=C\\Cc1c(O)cc(\\C=C\\c2ccc(O)cc2)cc1O)\\C)C"
+
+
+def test_a_fingerprint_belongs_to_the_canonical_smiles():
+    """However a structure is drawn, its bits are those of its canonical SMILES, stereo and chirality included."""
+    chiral = Standardiser(Chemistry(include_stereo=True), Fingerprint(chirality=True))
+    drawn = chiral.structure(DRAWN_OTHERWISE)
+    again = chiral.structure(drawn.smiles)
+    assert (again.smiles, again.murcko) == (drawn.smiles, drawn.murcko)
+    np.testing.assert_array_equal(again.bits, drawn.bits)
+    whole = rdFingerprintGenerator.GetMorganGenerator(radius=3, fpSize=32_000, includeChirality=True)
+    np.testing.assert_array_equal(
+        drawn.bits, np.flatnonzero(whole.GetFingerprintAsNumPy(Chem.MolFromSmiles(drawn.smiles)))
+    )
