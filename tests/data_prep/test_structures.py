@@ -39,7 +39,7 @@ def test_progress_counts_structures():
     """The callback hears how many of how many are done, and the last call says all."""
     heard = []
     standardise_all(["CC"] * 150, KEEP, Fingerprint(), progress=lambda done, total: heard.append((done, total)))
-    assert heard == [(64, 150), (128, 150), (150, 150)]
+    assert heard == [(32, 150), (64, 150), (96, 150), (128, 150), (150, 150)]
 
 
 def test_nothing_gives_nothing():
