@@ -44,7 +44,8 @@ def check(t0: Path, t1: Path, t2: Path, settings: Preparation) -> list[Finding]:
         try:
             tables[name] = read(path)
         except TableError as error:
-            found.append(Finding(name, str(error), serious=True))
+            said = [str(error), *getattr(error, "__notes__", [])]  # a note says what to do
+            found.append(Finding(name, "; ".join(said), serious=True))
     for table in tables.values():
         found += _rejections(table.rejected)
     rows = {name: table.accepted for name, table in tables.items()}

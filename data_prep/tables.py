@@ -38,11 +38,6 @@ class Table:
     rejected: pl.DataFrame
 
 
-def no_rejected() -> pl.DataFrame:
-    """Return an empty table of rejected rows."""
-    return pl.DataFrame(schema=REJECTED_COLUMNS)
-
-
 def reject(table: str, rows: pl.DataFrame, reason: pl.Expr) -> Table:
     """Split rows by `reason`: null keeps a row, any text rejects it with that code."""
     judged = rows.with_columns(reason.alias("reason"))

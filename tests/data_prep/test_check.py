@@ -83,6 +83,7 @@ def test_a_bad_table_does_not_hide_the_others(tmp_path):
     zipped.write_bytes(gzip.compress(t2.read_bytes())[:-9])
     problems = said(t0, t1, zipped)
     assert problems[0].startswith("T2: T2.csv.gz: truncated or damaged gzip file")
+    assert problems[0].endswith("; copy the file again")  # what to do is said too
     assert problems[1:] == [
         "T0: 1 row (1) rejected: unknown_assay_type",
         "T1: 1 row (1) rejected: not_a_number",
