@@ -11,6 +11,8 @@ from data_prep.errors import TableError
 
 _BLOCK_BYTES = 1 << 24  # of text at a time: some 60 MB of memory, whatever the size of the file
 _BLOCK_ROWS = 1 << 19  # of a Parquet file at a time
+_LONGEST_ROW = 1 << 26  # bytes
+_MOST_LINES_OF_A_ROW = 1000  # where a field in quotes goes on for a whole block
 _GZIP_MARK, _UTF8_MARK = b"\x1f\x8b", b"\xef\xbb\xbf"
 
 
@@ -57,15 +59,41 @@ def _parquet_blocks(path: Path) -> Iterator[pl.DataFrame]:
 
 
 def _csv_blocks(path: Path) -> Iterator[pl.DataFrame]:
-    header = b""
+    header, n_rows = b"", 0
     for lines in _whole_lines(path):
-        if header:
-            yield _parse(header + b"\n" + lines, path)
-        elif rows := lines.removeprefix(_UTF8_MARK).lstrip(b"\n"):
-            header = rows.partition(b"\n")[0]
-            yield _parse(rows, path)
+        rows = lines
+        if not header:
+            header, _, rows = lines.removeprefix(_UTF8_MARK).lstrip(b"\n").partition(b"\n")
+        if rows:
+            _require_closed_quotes(path, rows, n_rows)
+            block = _parse(header + b"\n" + rows, path)
+            yield block
+            n_rows += block.height
     if not header:
         raise TableError(f"{path.name}: found an empty file, expected a table with a header line")
+    if not n_rows:
+        yield _parse(header, path)
+
+
+def _require_closed_quotes(path: Path, rows: bytes, n_before: int) -> None:
+    if rows.count(b'"') % 2:  # blocks end outside quotes, so a quote opens in the last row and nothing closes it
+        error = TableError(f"{path.name}: row {n_before + len(_split(rows))}: found a quote that does not close")
+        error.add_note('it opens in this row or shortly before; write "" for a quote within a field in quotes')
+        raise error
+
+
+def _split(rows: bytes) -> list[bytes]:
+    """Return the single rows, those with line ends within quotes whole."""
+    found: list[bytes] = []
+    held: list[bytes] = []
+    n_quotes = 0
+    for line in rows.split(b"\n"):
+        held.append(line)
+        n_quotes += line.count(b'"')
+        if n_quotes % 2 == 0:
+            found.append(b"\n".join(held))
+            held = []
+    return [*found, b"\n".join(held)] if held else found
 
 
 def _parse(content: bytes, path: Path) -> pl.DataFrame:
@@ -87,6 +115,10 @@ def _whole_lines(path: Path) -> Iterator[bytes]:
         if lines := rest[:cut].rstrip(b"\n"):
             yield lines
             rest = rest[len(lines) + 1 :]  # blank lines stay: they are rows if more rows follow
+        if len(rest) > _LONGEST_ROW:
+            raise TableError(f"{path.name}: found a row of more than {_LONGEST_ROW >> 20} MiB, expected lines of text")
+        if len(rest) > _BLOCK_BYTES and rest.count(b"\n") > _MOST_LINES_OF_A_ROW and rest.count(b'"') % 2:
+            break  # a quote that does not close: what is left would be held in memory as one row
     if lines := rest.rstrip(b"\n"):
         yield lines
 
@@ -94,8 +126,10 @@ def _whole_lines(path: Path) -> Iterator[bytes]:
 def _last_line_end(text: bytes) -> int:
     """Return where the last line ends that does not end within quotes; 0: nowhere."""
     cut = text.rfind(b"\n")
-    while cut > 0 and text.count(b'"', 0, cut) % 2:
-        cut = text.rfind(b"\n", 0, cut)
+    n_quotes = text.count(b'"', 0, max(cut, 0))
+    while cut > 0 and n_quotes % 2:
+        end, cut = cut, text.rfind(b"\n", 0, text.rfind(b'"', 0, cut))
+        n_quotes -= text.count(b'"', max(cut, 0), end)  # only the new stretch: all of it each time would be quadratic
     return max(cut, 0)
 
 

@@ -90,3 +90,46 @@ def test_a_bad_line_is_refused_in_any_block(tmp_path):
         (tmp_path / "table.csv").write_text("id,value\n" + "\n".join(lines))
         with pytest.raises(TableError, match="expected comma separated UTF-8 text"):
             rows_of(tmp_path / "table.csv", 60)
+
+
+@pytest.mark.parametrize("block_bytes", [1 << 24, 1 << 12])
+@pytest.mark.parametrize(("row", "quoted"), [(1, 0), (700, 0), (700, 3), (5000, 0)])
+def test_a_quote_that_does_not_close_is_refused(tmp_path, block_bytes, row, quoted):
+    """The message names its row, in small blocks and in large ones, and shows nothing of the text."""
+    lines = [f'{i},"two\nlines"' if i <= quoted else f"{i},CCOSECRET" for i in range(1, 5002)]
+    lines[row - 1] = '77,"5 mM SECRET'
+    (tmp_path / "table.csv").write_text("id,value\n" + "\n".join(lines) + "\n")
+    with pytest.raises(TableError, match=rf"^table.csv: row {row}: found a quote that does not close") as caught:
+        rows_of(tmp_path / "table.csv", block_bytes)
+    assert "SECRET" not in "".join([str(caught.value), *caught.value.__notes__])
+
+
+def test_reading_stops_soon_after_a_quote_that_does_not_close(tmp_path, monkeypatch):
+    """No more than a few blocks are read and held, however long the file goes on."""
+    (tmp_path / "table.csv").write_text('id,value\n1,5" disk\n' + "2,CCO\n" * 50_000)
+    taken = []
+    pieces = table_files._pieces
+
+    monkeypatch.setattr(table_files, "_pieces", lambda path: (taken.append(p) or p for p in pieces(path)))
+    with pytest.raises(TableError, match="row 1: found a quote"):
+        rows_of(tmp_path / "table.csv", 8000)
+    assert len(taken) < 5
+
+
+def test_a_row_without_end_is_refused(tmp_path, monkeypatch):
+    """What has no line end is not held in memory beyond a limit."""
+    monkeypatch.setattr(table_files, "_LONGEST_ROW", 1 << 20)
+    (tmp_path / "table.csv").write_bytes(b"id,value\n1," + bytes(3 << 20))
+    with pytest.raises(TableError, match="found a row of more than 1 MiB"):
+        rows_of(tmp_path / "table.csv", 1 << 16)
+
+
+_PIECE = st.sampled_from([b"\n", b'"', b"x", b"\n\n", b',"a\nb"'])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(_PIECE, max_size=30).map(b"".join))
+def test_the_last_line_end_is_the_last_outside_quotes(text):
+    """It is the last line end with an even number of quotes before it, as counting from the start says."""
+    ends = [i for i in range(len(text)) if text[i : i + 1] == b"\n" and text[:i].count(b'"') % 2 == 0]
+    assert table_files._last_line_end(text) == (ends[-1] if ends else 0)
