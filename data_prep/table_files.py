@@ -2,12 +2,20 @@
 
 import gzip
 import zlib
+from collections import Counter
 from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 
 import polars as pl
 
 from data_prep.errors import TableError
+
+T0_REQUIRED, T2_REQUIRED = ("input_assay_id", "assay_type"), ("input_compound_id", "smiles")
+T1_REQUIRED = ("input_compound_id", "input_assay_id", "standard_qualifier", "standard_value")
+EXPERT_COLUMNS = tuple(f"expert_threshold_{i}" for i in range(1, 6))
+T0_OPTIONAL = ("use_in_regression", "is_binary", *EXPERT_COLUMNS, "direction", "catalog_assay_id", "parent_assay_id")
+_KNOWN = sorted({*T0_REQUIRED, *T0_OPTIONAL, *T1_REQUIRED, *T2_REQUIRED})
 
 _BLOCK_BYTES = 1 << 24  # of text at a time: some 60 MB of memory, whatever the size of the file
 _BLOCK_ROWS = 1 << 19  # of a Parquet file at a time
@@ -23,9 +31,10 @@ def read_blocks(path: Path, required: tuple[str, ...], optional: tuple[str, ...]
     UTF-8 mark make no difference. Raises TableError for a file that is no such table.
     """
     start = 1
-    for block in _parquet_blocks(path) if path.suffix == ".parquet" else _csv_blocks(path):
-        _require_columns(path, block.columns, required)
-        columns = [_as_text(block, name, path) for name in (*required, *optional)]
+    wanted = (*required, *optional)
+    parquet = path.suffix == ".parquet"
+    for block in _parquet_blocks(path, required) if parquet else _csv_blocks(path, required, wanted):
+        columns = [_as_text(block, name, path) for name in wanted]
         yield block.select(columns).with_row_index("input_row", offset=start)
         start += block.height
 
@@ -33,8 +42,11 @@ def read_blocks(path: Path, required: tuple[str, ...], optional: tuple[str, ...]
 def _require_columns(path: Path, found: list[str], required: tuple[str, ...]) -> None:
     missing = [name for name in required if name not in found]
     if missing:
-        error = TableError(f"{path.name}: missing column {', '.join(missing)}; found {', '.join(found)}")
-        error.add_note(f"expected at least the columns {', '.join(required)}")
+        # the first line of a file without header is data, so only what looks like a column of these tables is shown
+        shown = [name for name in found if get_close_matches(name.strip().lower(), _KNOWN, 1)]
+        among = f", among them {', '.join(shown)}" if shown else ", none with a name like those of T0, T1 or T2"
+        error = TableError(f"{path.name}: missing column {', '.join(missing)}; found {len(found)} columns{among}")
+        error.add_note(f"expected a header line with at least {', '.join(required)}, separated by commas")
         raise error
 
 
@@ -42,15 +54,20 @@ def _as_text(rows: pl.DataFrame, name: str, path: Path) -> pl.Expr:
     if name not in rows.columns:
         return pl.lit(None, pl.String).alias(name)
     dtype = rows.schema[name]
-    if name.endswith("_id") and not (dtype.is_integer() or dtype in (pl.String, pl.Categorical, pl.Enum, pl.Null)):
+    text_like = dtype in (pl.String, pl.Categorical, pl.Enum, pl.Null)
+    if name.endswith("_id") and not (dtype.is_integer() or text_like):
         raise TableError(f"{path.name}: column {name}: found {dtype}, expected text or whole numbers")
+    if not (dtype.is_numeric() or dtype == pl.Boolean or text_like):
+        found = dtype.base_type()  # an Enum or Struct within would list what it holds
+        raise TableError(f"{path.name}: column {name}: found {found}, expected text, numbers or truth values")
     text = pl.col(name).cast(pl.String).str.strip_chars()
     return pl.when(text != "").then(text).alias(name)  # an empty text is a missing value
 
 
-def _parquet_blocks(path: Path) -> Iterator[pl.DataFrame]:
+def _parquet_blocks(path: Path, required: tuple[str, ...]) -> Iterator[pl.DataFrame]:
     try:
         table = pl.scan_parquet(path)
+        _require_columns(path, table.collect_schema().names(), required)
         n_rows = table.select(pl.len()).collect().item()
         for start in range(0, max(n_rows, 1), _BLOCK_ROWS):
             yield table.slice(start, _BLOCK_ROWS).collect()
@@ -58,21 +75,41 @@ def _parquet_blocks(path: Path) -> Iterator[pl.DataFrame]:
         raise TableError(f"{path.name}: expected a Parquet file: {type(cause).__name__}") from cause
 
 
-def _csv_blocks(path: Path) -> Iterator[pl.DataFrame]:
-    header, n_rows = b"", 0
+def _csv_blocks(path: Path, required: tuple[str, ...], wanted: tuple[str, ...]) -> Iterator[pl.DataFrame]:
+    names: list[str] = []
+    n_rows = 0
     for lines in _whole_lines(path):
         rows = lines
-        if not header:
+        if not names:
             header, _, rows = lines.removeprefix(_UTF8_MARK).lstrip(b"\n").partition(b"\n")
+            names = _column_names(header, path, required, wanted) if header else []
         if rows:
             _require_closed_quotes(path, rows, n_rows)
-            block = _parse(header + b"\n" + rows, path)
+            block = _parse(rows, names, path)
             yield block
             n_rows += block.height
-    if not header:
+    if not names:
         raise TableError(f"{path.name}: found an empty file, expected a table with a header line")
     if not n_rows:
-        yield _parse(header, path)
+        yield pl.DataFrame(schema=dict.fromkeys(names, pl.String))
+
+
+def _column_names(header: bytes, path: Path, required: tuple[str, ...], wanted: tuple[str, ...]) -> list[str]:
+    """Return the names of the wanted columns and numbers for the others, whose names may be missing or repeated."""
+    try:
+        header.decode()
+        cells = pl.read_csv(header, has_header=False, infer_schema=False).row(0)
+    except (UnicodeDecodeError, pl.exceptions.PolarsError) as cause:
+        error = TableError(f"{path.name}: header line: expected comma separated UTF-8 text: {type(cause).__name__}")
+        raise error from None  # the cause's own message may show structures
+    names = [(cell or "").strip() for cell in cells]
+    twice = [name for name, n in Counter(names).items() if n > 1 and name in wanted]
+    if twice:
+        error = TableError(f"{path.name}: found column {', '.join(twice)} more than once, expected it once")
+        error.add_note("remove or rename the columns that are not meant")
+        raise error
+    _require_columns(path, names, required)
+    return [name if name in wanted else f"{i}" for i, name in enumerate(names)]
 
 
 def _require_closed_quotes(path: Path, rows: bytes, n_before: int) -> None:
@@ -96,14 +133,15 @@ def _split(rows: bytes) -> list[bytes]:
     return [*found, b"\n".join(held)] if held else found
 
 
-def _parse(content: bytes, path: Path) -> pl.DataFrame:
+def _parse(rows: bytes, names: list[str], path: Path) -> pl.DataFrame:
+    header = ",".join(f"{i}" for i in range(len(names))).encode()
     try:
-        rows = pl.read_csv(content, infer_schema=False)
+        block = pl.read_csv(header + b"\n" + rows, infer_schema=False)
     except pl.exceptions.PolarsError as cause:
         error = TableError(f"{path.name}: expected comma separated UTF-8 text: {type(cause).__name__}")
         error.add_note("fields that contain commas need double quotes around them")
         raise error from None  # polars' own message may show structures
-    return rows.rename(str.strip)
+    return block.rename(dict(zip(block.columns, names, strict=True)))
 
 
 def _whole_lines(path: Path) -> Iterator[bytes]:

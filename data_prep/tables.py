@@ -11,7 +11,7 @@ import polars as pl
 
 from data_prep.errors import TableError
 from data_prep.settings import ASSAY_TYPES
-from data_prep.table_files import read_blocks
+from data_prep.table_files import EXPERT_COLUMNS, T0_OPTIONAL, T0_REQUIRED, T1_REQUIRED, T2_REQUIRED, read_blocks
 
 REJECTED_COLUMNS = {
     "table": pl.String,  # T0, T1 or T2
@@ -21,8 +21,6 @@ REJECTED_COLUMNS = {
     "reason": pl.String,  # code
 }
 
-_EXPERT_COLUMNS = tuple(f"expert_threshold_{i}" for i in range(1, 6))
-_T0_OPTIONAL = ("use_in_regression", "is_binary", *_EXPERT_COLUMNS, "direction", "catalog_assay_id", "parent_assay_id")
 _T0_KEPT = ("assay_type", "direction", "catalog_assay_id", "parent_assay_id")
 _TRUE, _FALSE = ("true", "1", "yes", "t", "y", "1.0"), ("false", "0", "no", "f", "n", "0.0")
 _QUALIFIERS = {"<": "<", "<=": "<", "<<": "<", ">": ">", ">=": ">", ">>": ">", "=": "=", "~": "=", "": "="}
@@ -63,9 +61,9 @@ def read_assays(path: Path) -> Table:
     given twice in the same words counts once; in different words it is rejected as `conflicting_assay`. Codes:
     `missing_id`, `unknown_assay_type`, `bad_direction`, `bad_flag`, `bad_threshold`, `conflicting_assay`.
     """
-    rows = pl.concat(read_blocks(path, ("input_assay_id", "assay_type"), _T0_OPTIONAL))
+    rows = pl.concat(read_blocks(path, T0_REQUIRED, T0_OPTIONAL))
     definition = [name for name in rows.columns if name != "input_row"]
-    experts = [_number(name) for name in _EXPERT_COLUMNS]
+    experts = [_number(name) for name in EXPERT_COLUMNS]
     rows = rows.with_columns(
         _text("assay_type").str.to_uppercase(),
         _text("direction").str.to_lowercase(),
@@ -73,7 +71,7 @@ def read_assays(path: Path) -> Table:
         _flag("use_in_regression").alias("regression"),
         pl.concat_list(experts).list.drop_nulls().list.unique().list.sort().alias("experts"),
         pl.any_horizontal(
-            *(n.is_null() & ~_says_nothing(c) | ~n.is_finite() for c, n in zip(_EXPERT_COLUMNS, experts, strict=True))
+            *(n.is_null() & ~_says_nothing(c) | ~n.is_finite() for c, n in zip(EXPERT_COLUMNS, experts, strict=True))
         ).alias("bad_threshold"),
         (pl.struct(definition).n_unique().over("input_assay_id") > 1).alias("conflicting"),
     )
@@ -101,8 +99,7 @@ def read_activities(path: Path) -> Table:
     Codes: `missing_id`, `missing_value`, `not_a_number`, `not_finite`, `unknown_qualifier`.
     Raises TableError when no value at all is a number: the column is another one.
     """
-    required = ("input_compound_id", "input_assay_id", "standard_qualifier", "standard_value")
-    blocks = [_judge_activities(block) for block in read_blocks(path, required)]
+    blocks = [_judge_activities(block) for block in read_blocks(path, T1_REQUIRED)]
     table = Table(pl.concat(b.accepted for b in blocks), pl.concat(b.rejected for b in blocks))
     n_rows = table.accepted.height + table.rejected.height
     if n_rows and (table.rejected["reason"] == "not_a_number").sum() == n_rows:
@@ -134,7 +131,7 @@ def read_structures(path: Path) -> Table:
 
     Raises TableError for a table without rows.
     """
-    rows = pl.concat(read_blocks(path, ("input_compound_id", "smiles")))
+    rows = pl.concat(read_blocks(path, T2_REQUIRED))
     if rows.is_empty():
         raise TableError(f"{path.name}: found a header and no rows, expected structures")
     return reject("T2", rows, first_reason(missing_id=pl.col("input_compound_id").is_null()))
