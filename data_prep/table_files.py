@@ -20,6 +20,7 @@ _KNOWN = sorted({*T0_REQUIRED, *T0_OPTIONAL, *T1_REQUIRED, *T2_REQUIRED})
 _BLOCK_BYTES = 1 << 24  # of text at a time: some 60 MB of memory, whatever the size of the file
 _BLOCK_ROWS = 1 << 19  # of a Parquet file at a time
 _LONGEST_ROW = 1 << 26  # bytes
+_MOST_UNREADABLE = 10_000  # rows of a block; more, and the file is something else
 _MOST_LINES_OF_A_ROW = 1000  # where a field in quotes goes on for a whole block
 _GZIP_MARK, _UTF8_MARK = b"\x1f\x8b", b"\xef\xbb\xbf"
 
@@ -27,15 +28,17 @@ _GZIP_MARK, _UTF8_MARK = b"\x1f\x8b", b"\xef\xbb\xbf"
 def read_blocks(path: Path, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> Iterator[pl.DataFrame]:
     """Yield the named columns as text without blanks around it, `input_row` (1, 2, ...) first; at least one block.
 
-    An empty text is null, and so is an optional column that the file does not have. Line ends of every origin and a
-    UTF-8 mark make no difference. Raises TableError for a file that is no such table.
+    Two flags follow: `unreadable` (no CSV row: too many fields, quotes out of place or no UTF-8; its columns are null)
+    and `multiline` (a field in quotes holds line ends: perhaps rows, swallowed after a stray quote). An empty text is
+    null, and so is an optional column that the file does not have. Line ends of every origin and a UTF-8 mark make no
+    difference. Raises TableError for a file that is no such table.
     """
     start = 1
     wanted = (*required, *optional)
     parquet = path.suffix == ".parquet"
     for block in _parquet_blocks(path, required) if parquet else _csv_blocks(path, required, wanted):
         columns = [_as_text(block, name, path) for name in wanted]
-        yield block.select(columns).with_row_index("input_row", offset=start)
+        yield block.select(*columns, "unreadable", "multiline").with_row_index("input_row", offset=start)
         start += block.height
 
 
@@ -70,28 +73,38 @@ def _parquet_blocks(path: Path, required: tuple[str, ...]) -> Iterator[pl.DataFr
         _require_columns(path, table.collect_schema().names(), required)
         n_rows = table.select(pl.len()).collect().item()
         for start in range(0, max(n_rows, 1), _BLOCK_ROWS):
-            yield table.slice(start, _BLOCK_ROWS).collect()
+            yield _flagged(table.slice(start, _BLOCK_ROWS).collect(), [], multiline=False)
     except (OSError, pl.exceptions.PolarsError) as cause:
         raise TableError(f"{path.name}: expected a Parquet file: {type(cause).__name__}") from cause
 
 
+def _flagged(block: pl.DataFrame, unreadable: list[int], *, multiline: bool) -> pl.DataFrame:
+    places = pl.int_range(pl.len(), dtype=pl.Int64)
+    several = pl.any_horizontal(pl.all().str.contains("\n", literal=True)) if multiline else pl.lit(value=False)
+    return block.with_columns(
+        places.is_in(unreadable).alias("unreadable"), several.fill_null(value=False).alias("multiline")
+    )
+
+
 def _csv_blocks(path: Path, required: tuple[str, ...], wanted: tuple[str, ...]) -> Iterator[pl.DataFrame]:
     names: list[str] = []
-    n_rows = 0
+    n_rows = n_unreadable = 0
     for lines in _whole_lines(path):
         rows = lines
         if not names:
             header, _, rows = lines.removeprefix(_UTF8_MARK).lstrip(b"\n").partition(b"\n")
             names = _column_names(header, path, required, wanted) if header else []
         if rows:
-            _require_closed_quotes(path, rows, n_rows)
-            block = _parse(rows, names, path)
+            block = _read_rows(rows, names, path, n_rows)
             yield block
             n_rows += block.height
+            n_unreadable += block["unreadable"].sum()
     if not names:
         raise TableError(f"{path.name}: found an empty file, expected a table with a header line")
+    if n_rows and n_unreadable == n_rows:
+        raise _unreadable_error(path, 1, f"found no readable row in {n_rows}")
     if not n_rows:
-        yield pl.DataFrame(schema=dict.fromkeys(names, pl.String))
+        yield _flagged(pl.DataFrame(schema=dict.fromkeys(names, pl.String)), [], multiline=False)
 
 
 def _column_names(header: bytes, path: Path, required: tuple[str, ...], wanted: tuple[str, ...]) -> list[str]:
@@ -112,11 +125,71 @@ def _column_names(header: bytes, path: Path, required: tuple[str, ...], wanted: 
     return [name if name in wanted else f"{i}" for i, name in enumerate(names)]
 
 
-def _require_closed_quotes(path: Path, rows: bytes, n_before: int) -> None:
-    if rows.count(b'"') % 2:  # blocks end outside quotes, so a quote opens in the last row and nothing closes it
-        error = TableError(f"{path.name}: row {n_before + len(_split(rows))}: found a quote that does not close")
-        error.add_note('it opens in this row or shortly before; write "" for a quote within a field in quotes')
-        raise error
+def _read_rows(rows: bytes, names: list[str], path: Path, n_before: int) -> pl.DataFrame:
+    """Return all columns and the flags; rows that cannot be read are empty ones, and only they make it slow."""
+    quoted = rows.count(b'"')
+    block = None if quoted % 2 else _parse(rows, len(names))
+    bad: list[int] = []
+    if block is None:
+        records = _split(rows)
+        for place in _unreadable(records, len(names)):
+            bad.append(place)
+            where = n_before + place + 1
+            if b"\n" in records[place]:
+                raise _open_quote_error(path, where)
+            if len(bad) > _MOST_UNREADABLE:
+                raise _unreadable_error(path, n_before + bad[0] + 1, f"found more than {_MOST_UNREADABLE} bad rows")
+            records[place] = b""
+        block = _parse(b"\n".join([*records, b""]), len(names))
+    if block is None:
+        raise _unreadable_error(path, n_before + 1, "found rows that cannot be told apart")
+    multiline = bool(quoted) and rows.count(b"\n") >= block.height
+    flagged = _flagged(block, bad, multiline=multiline)
+    return flagged.rename(dict(zip(block.columns, names, strict=True)))
+
+
+def _open_quote_error(path: Path, row: int) -> TableError:
+    error = TableError(f"{path.name}: row {row}: found a quote that does not close in its row")
+    error.add_note('it opens in this row or shortly before; write "" for a quote within a field in quotes')
+    return error
+
+
+def _unreadable_error(path: Path, first: int, found: str) -> TableError:
+    error = TableError(f"{path.name}: row {first} and others: {found}, expected comma separated UTF-8 text")
+    error.add_note("fields that contain commas need double quotes around them")
+    return error
+
+
+def _unreadable(records: list[bytes], n_columns: int) -> Iterator[int]:
+    """Yield the places of the rows that cannot be read, those that halving finds last.
+
+    Most give themselves away alone; of the others only polars knows what it makes of their quotes.
+    """
+    sound = list(records)
+    for place, record in enumerate(records):
+        if not _plausible(record, n_columns):
+            sound[place] = b""
+            yield place
+    parts = [(0, len(sound))]
+    while parts:
+        start, stop = parts.pop()
+        block = _parse(b"\n".join([*sound[start:stop], b""]), n_columns)
+        if block is not None and block.height == stop - start:
+            continue
+        if stop - start == 1:
+            yield start
+        else:
+            middle = (start + stop) // 2
+            parts += [(middle, stop), (start, middle)]
+
+
+def _plausible(record: bytes, n_columns: int) -> bool:
+    n_quotes = record.count(b'"')
+    try:
+        record.decode()
+    except UnicodeDecodeError:
+        return False
+    return n_quotes % 2 == 0 and (n_quotes > 0 or record.count(b",") < n_columns)
 
 
 def _split(rows: bytes) -> list[bytes]:
@@ -133,15 +206,13 @@ def _split(rows: bytes) -> list[bytes]:
     return [*found, b"\n".join(held)] if held else found
 
 
-def _parse(rows: bytes, names: list[str], path: Path) -> pl.DataFrame:
-    header = ",".join(f"{i}" for i in range(len(names))).encode()
+def _parse(rows: bytes, n_columns: int) -> pl.DataFrame | None:
+    """Return all columns as text, named by their numbers; None: there is a row that cannot be read."""
+    header = ",".join(f"{i}" for i in range(n_columns)).encode()
     try:
-        block = pl.read_csv(header + b"\n" + rows, infer_schema=False)
-    except pl.exceptions.PolarsError as cause:
-        error = TableError(f"{path.name}: expected comma separated UTF-8 text: {type(cause).__name__}")
-        error.add_note("fields that contain commas need double quotes around them")
-        raise error from None  # polars' own message may show structures
-    return block.rename(dict(zip(block.columns, names, strict=True)))
+        return pl.read_csv(header + b"\n" + rows, infer_schema=False)
+    except pl.exceptions.PolarsError:  # its message may show structures
+        return None
 
 
 def _whole_lines(path: Path) -> Iterator[bytes]:

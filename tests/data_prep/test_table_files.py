@@ -1,5 +1,6 @@
 """Files read block by block: where a block ends changes nothing."""
 
+import csv
 import gzip
 import io
 
@@ -49,7 +50,7 @@ def test_blocks_of_any_size_give_the_same_rows(tmp_path, lines, block_bytes, zip
         pl.when(pl.col(c) != "").then(pl.col(c)).alias(c) for c in COLUMNS
     )
     _, found = rows_of(path, block_bytes)
-    assert found.drop("input_row").rows() == expected.rows()
+    assert found.select(COLUMNS).rows() == expected.rows()
     assert found["input_row"].to_list() == list(range(1, expected.height + 1))
 
 
@@ -71,7 +72,7 @@ def test_parquet_is_cut_by_rows(tmp_path):
     assert (whole[0], parts[0]) == (1, 4)
     assert whole[1].equals(parts[1])
     table.clear().write_parquet(tmp_path / "table.parquet")
-    assert rows_of(tmp_path / "table.parquet")[1].shape == (0, 3)
+    assert rows_of(tmp_path / "table.parquet")[1].shape == (0, 5)
 
 
 @pytest.mark.parametrize("cut", [1, 10, 100, 5000])
@@ -83,13 +84,43 @@ def test_a_truncated_gzip_is_refused_wherever_it_ends(tmp_path, cut):
         rows_of(tmp_path / "table.csv.gz", 1000)
 
 
-def test_a_bad_line_is_refused_in_any_block(tmp_path):
-    """A line with a field too many is refused wherever it stands."""
-    for at in (0, 50, 99):
-        lines = [f"{i},{i}" + (",extra" if i == at else "") for i in range(100)]
-        (tmp_path / "table.csv").write_text("id,value\n" + "\n".join(lines))
-        with pytest.raises(TableError, match="expected comma separated UTF-8 text"):
-            rows_of(tmp_path / "table.csv", 60)
+BAD = [b"7,7,extra", b"7,\xe9", b'"7" x,7', b'7,"7","7"', b"7,\xff,\xfe"]
+GOOD = [b"1,CC", b"2", b"", b'3,"a ""b"", c"', b'4,"two\nlines"', "5,é".encode(), b'6,a " b "']
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(lines=st.lists(st.sampled_from(GOOD + BAD), max_size=25), block_bytes=st.sampled_from([1, 7, 20, 60, 1 << 24]))
+def test_bad_rows_cost_only_themselves(tmp_path, lines, block_bytes):
+    """Wherever blocks end, just the bad rows are unreadable and empty, and all others are what they are alone."""
+    lines = [b"0,first", *lines, b"8,last"]
+    (tmp_path / "table.csv").write_bytes(b"id,value\n" + b"\n".join(lines))
+    _, found = rows_of(tmp_path / "table.csv", block_bytes)
+    assert found["input_row"].to_list() == list(range(1, len(lines) + 1))
+    assert found["unreadable"].to_list() == [line in BAD for line in lines]
+    assert found["multiline"].to_list() == [b"\n" in line for line in lines]
+    for line, row in zip(lines, found.select(COLUMNS).iter_rows(), strict=True):
+        fields = [] if line in BAD or not line else next(csv.reader(io.StringIO(line.decode(), newline="")))
+        assert row == tuple([*fields, None, None][:2])
+
+
+def test_a_file_of_bad_rows_is_refused(tmp_path, monkeypatch):
+    """Where no row, or too few of them, can be read, the file is something else; the first bad row is named."""
+    path = tmp_path / "table.csv"
+    path.write_text("id,value\n" + "1,2,3\n" * 5)
+    with pytest.raises(TableError, match="row 1 and others: found no readable row in 5, expected comma"):
+        rows_of(path, 6)
+    monkeypatch.setattr(table_files, "_MOST_UNREADABLE", 3)
+    path.write_text("id,value\n1,2\n" + "1,SECRET,3\n" * 4)
+    with pytest.raises(TableError, match="row 2 and others: found more than 3 bad rows") as caught:
+        rows_of(path)
+    assert "SECRET" not in "".join([str(caught.value), *caught.value.__notes__])
+
+
+def test_two_stray_quotes_are_refused(tmp_path):
+    """Between them rows cannot be told apart: nothing is guessed, the row of the first is named."""
+    (tmp_path / "table.csv").write_text('id,value\n1,C\n2,5" disk\n3,C\n4,3" disk\n5,C\n')
+    with pytest.raises(TableError, match="row 2: found a quote that does not close in its row"):
+        rows_of(tmp_path / "table.csv")
 
 
 @pytest.mark.parametrize("block_bytes", [1 << 24, 1 << 12])

@@ -39,8 +39,8 @@ CUT_GZIP = gzip.compress((T2 + "1,CCCCCC\n" * 99).encode(), mtime=0)[:-20]
         ("T2.csv", "input_compound_id, smiles,smiles \n1,C,C\n", "T2.csv: found column smiles more than once"),
         ("T2.csv", "\n\n", "T2.csv: found an empty file"),
         ("T2.csv", T2, "T2.csv: found a header and no rows"),
-        ("T2.csv", b"input_compound_id,smiles\n1,\xff\xfe\n", "T2.csv: expected comma separated UTF-8 text"),
-        ("T2.csv", T2 + "1,C,extra\n", "T2.csv: expected comma separated UTF-8 text"),
+        ("T2.csv", b"input_compound_id,smiles\n1,\xff\xfe\n", "T2.csv: row 1 and others: found no readable row in 1"),
+        ("T2.csv", T2 + "1,C,extra\n", "T2.csv: row 1 and others: found no readable row in 1"),
         (
             "T2.csv.gz",
             CUT_GZIP,
@@ -228,3 +228,13 @@ def test_row_numbers_count_data_rows(tmp_path):
     """Row 1 is the line after the header."""
     table = read_structures(write(tmp_path / "T2.csv", T2 + "".join(t2_rows()[:3]) + ",C\n"))
     assert reasons_of(table) == {4: "missing_id"}
+
+
+def test_an_unreadable_row_costs_only_itself(tmp_path):
+    """A row with a comma too many, or with bytes of another encoding, is set aside with its number, in every table."""
+    t0 = read_assays(write(tmp_path / "T0.csv", T0 + "a,OTHER,,,,\nb,OTHER,,,,,,\nb,OTHER,,,,\n"))
+    t1 = read_activities(write(tmp_path / "T1.csv", T1 + "a,a,=,5\na,a,=,5,5\na,a,=,6\n"))
+    t2 = read_structures(write(tmp_path / "T2.csv", T2.encode() + b"a,C\nb,C\xe9\nc,CC\n"))
+    for table in (t0, t1, t2):
+        assert reasons_of(table) == {2: "unreadable"}
+        assert table.accepted["input_row"].to_list() == [1, 3]
