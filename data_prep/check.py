@@ -44,9 +44,11 @@ def check(t0: Path, t1: Path, t2: Path, settings: Preparation) -> list[Finding]:
         try:
             tables[name] = read(path)
         except TableError as error:
-            found.append(Finding(name, str(error), serious=True))
-    for table in tables.values():
+            said = [str(error), *getattr(error, "__notes__", [])]  # a note says what to do
+            found.append(Finding(name, "; ".join(said), serious=True))
+    for name, table in tables.items():
         found += _rejections(table.rejected)
+        found += _remark(name, table.multiline, "with line ends within a field: a stray quote may have swallowed rows")
     rows = {name: table.accepted for name, table in tables.items()}
     if "T0" in rows:
         found += _of_assays(rows["T0"], settings.activities)

@@ -4,14 +4,14 @@ A file that is no such table raises TableError. A row that is no good never stop
 with its number and a reason code, so that accepted and rejected rows always add up to the rows of the file.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
 from data_prep.errors import TableError
 from data_prep.settings import ASSAY_TYPES
-from data_prep.table_files import read_blocks
+from data_prep.table_files import EXPERT_COLUMNS, T0_OPTIONAL, T0_REQUIRED, T1_REQUIRED, T2_REQUIRED, read_blocks
 
 REJECTED_COLUMNS = {
     "table": pl.String,  # T0, T1 or T2
@@ -21,8 +21,6 @@ REJECTED_COLUMNS = {
     "reason": pl.String,  # code
 }
 
-_EXPERT_COLUMNS = tuple(f"expert_threshold_{i}" for i in range(1, 6))
-_T0_OPTIONAL = ("use_in_regression", "is_binary", *_EXPERT_COLUMNS, "direction", "catalog_assay_id", "parent_assay_id")
 _T0_KEPT = ("assay_type", "direction", "catalog_assay_id", "parent_assay_id")
 _TRUE, _FALSE = ("true", "1", "yes", "t", "y", "1.0"), ("false", "0", "no", "f", "n", "0.0")
 _QUALIFIERS = {"<": "<", "<=": "<", "<<": "<", ">": ">", ">=": ">", ">>": ">", "=": "=", "~": "=", "": "="}
@@ -32,15 +30,14 @@ _NO_NUMBER = ("", "nan", "na", "n/a", "null", "none")  # ways to say that nothin
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The rows of a table that are good so far, and those that are not (columns: REJECTED_COLUMNS)."""
+    """The rows of a table that are good so far, and those that are not (columns: REJECTED_COLUMNS).
+
+    `multiline` has the `input_row` of those rows of the file, of either kind, that hold line ends within a field.
+    """
 
     accepted: pl.DataFrame
     rejected: pl.DataFrame
-
-
-def no_rejected() -> pl.DataFrame:
-    """Return an empty table of rejected rows."""
-    return pl.DataFrame(schema=REJECTED_COLUMNS)
+    multiline: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={"input_row": pl.UInt32}))
 
 
 def reject(table: str, rows: pl.DataFrame, reason: pl.Expr) -> Table:
@@ -66,11 +63,11 @@ def read_assays(path: Path) -> Table:
 
     Accepted ids are an Enum of all of them, sorted; `experts` are the distinct expert thresholds, ascending. An assay
     given twice in the same words counts once; in different words it is rejected as `conflicting_assay`. Codes:
-    `missing_id`, `unknown_assay_type`, `bad_direction`, `bad_flag`, `bad_threshold`, `conflicting_assay`.
+    `unreadable`, `missing_id`, `unknown_assay_type`, `bad_direction`, `bad_flag`, `bad_threshold`, `conflicting_assay`.
     """
-    rows = pl.concat(read_blocks(path, ("input_assay_id", "assay_type"), _T0_OPTIONAL))
-    definition = [name for name in rows.columns if name != "input_row"]
-    experts = [_number(name) for name in _EXPERT_COLUMNS]
+    rows = pl.concat(read_blocks(path, T0_REQUIRED, T0_OPTIONAL))
+    definition = [*T0_REQUIRED, *T0_OPTIONAL]
+    experts = [_number(name) for name in EXPERT_COLUMNS]
     rows = rows.with_columns(
         _text("assay_type").str.to_uppercase(),
         _text("direction").str.to_lowercase(),
@@ -78,7 +75,7 @@ def read_assays(path: Path) -> Table:
         _flag("use_in_regression").alias("regression"),
         pl.concat_list(experts).list.drop_nulls().list.unique().list.sort().alias("experts"),
         pl.any_horizontal(
-            *(n.is_null() & ~_says_nothing(c) | ~n.is_finite() for c, n in zip(_EXPERT_COLUMNS, experts, strict=True))
+            *(n.is_null() & ~_says_nothing(c) | ~n.is_finite() for c, n in zip(EXPERT_COLUMNS, experts, strict=True))
         ).alias("bad_threshold"),
         (pl.struct(definition).n_unique().over("input_assay_id") > 1).alias("conflicting"),
     )
@@ -86,6 +83,7 @@ def read_assays(path: Path) -> Table:
         "T0",
         rows,
         first_reason(
+            unreadable=pl.col("unreadable"),
             missing_id=pl.col("input_assay_id").is_null(),
             unknown_assay_type=~pl.col("assay_type").is_in(ASSAY_TYPES),
             bad_direction=~pl.col("direction").is_in(["", "low", "high"]),
@@ -97,18 +95,22 @@ def read_assays(path: Path) -> Table:
     known = pl.Enum(split.accepted["input_assay_id"].unique().sort())
     flags = [pl.col("binary").alias("is_binary"), pl.col("regression").alias("use_in_regression")]
     ids = pl.col("input_assay_id").cast(known)
-    return Table(split.accepted.select("input_row", ids, *_T0_KEPT, "experts", *flags), split.rejected)
+    accepted = split.accepted.select("input_row", ids, *_T0_KEPT, "experts", *flags)
+    return Table(accepted, split.rejected, _multiline(rows))
 
 
 def read_activities(path: Path) -> Table:
     """Read T1: rows with a finite `standard_value` and a `standard_qualifier` out of <, = and >; ids as categories.
 
-    Codes: `missing_id`, `missing_value`, `not_a_number`, `not_finite`, `unknown_qualifier`.
+    Codes: `unreadable`, `missing_id`, `missing_value`, `not_a_number`, `not_finite`, `unknown_qualifier`.
     Raises TableError when no value at all is a number: the column is another one.
     """
-    required = ("input_compound_id", "input_assay_id", "standard_qualifier", "standard_value")
-    blocks = [_judge_activities(block) for block in read_blocks(path, required)]
-    table = Table(pl.concat(b.accepted for b in blocks), pl.concat(b.rejected for b in blocks))
+    blocks = [_judge_activities(block) for block in read_blocks(path, T1_REQUIRED)]
+    table = Table(
+        pl.concat(b.accepted for b in blocks),
+        pl.concat(b.rejected for b in blocks),
+        pl.concat(b.multiline for b in blocks),
+    )
     n_rows = table.accepted.height + table.rejected.height
     if n_rows and (table.rejected["reason"] == "not_a_number").sum() == n_rows:
         raise TableError(f"{path.name}: column standard_value: found no number in {n_rows} rows, expected log units")
@@ -122,6 +124,7 @@ def _judge_activities(rows: pl.DataFrame) -> Table:
         "T1",
         rows.with_columns(qualifier.alias("standard_qualifier"), number.alias("value")),
         first_reason(
+            unreadable=pl.col("unreadable"),
             missing_id=pl.col("input_assay_id").is_null() | pl.col("input_compound_id").is_null(),
             missing_value=pl.col("value").is_nan().fill_null(value=True) & _says_nothing("standard_value"),
             not_a_number=pl.col("value").is_null(),
@@ -131,18 +134,24 @@ def _judge_activities(rows: pl.DataFrame) -> Table:
     )
     ids = [pl.col(name).cast(pl.Categorical) for name in ("input_compound_id", "input_assay_id")]
     accepted = split.accepted.select("input_row", *ids, "standard_qualifier", pl.col("value").alias("standard_value"))
-    return Table(accepted, split.rejected)
+    return Table(accepted, split.rejected, _multiline(rows))
 
 
 def read_structures(path: Path) -> Table:
-    """Read T2: `input_compound_id` and `smiles` (may be null here). Code: `missing_id`.
+    """Read T2: `input_compound_id` and `smiles` (may be null here). Codes: `unreadable`, `missing_id`.
 
     Raises TableError for a table without rows.
     """
-    rows = pl.concat(read_blocks(path, ("input_compound_id", "smiles")))
+    rows = pl.concat(read_blocks(path, T2_REQUIRED))
     if rows.is_empty():
         raise TableError(f"{path.name}: found a header and no rows, expected structures")
-    return reject("T2", rows, first_reason(missing_id=pl.col("input_compound_id").is_null()))
+    reason = first_reason(unreadable=pl.col("unreadable"), missing_id=pl.col("input_compound_id").is_null())
+    split = reject("T2", rows, reason)
+    return Table(split.accepted.select("input_row", *T2_REQUIRED), split.rejected, _multiline(rows))
+
+
+def _multiline(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.filter("multiline").select("input_row")
 
 
 def _text(name: str) -> pl.Expr:

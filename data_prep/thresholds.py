@@ -104,22 +104,21 @@ def _fixed(measured: pl.DataFrame, settings: Activities) -> pl.DataFrame:
 def _adaptive(assays: pl.DataFrame, values: pl.DataFrame, settings: Activities) -> pl.DataFrame:
     """Return for each assay the first trial threshold with actives and inactives enough, else the median."""
     rows = values.drop("assay_type").join(assays.select("input_assay_id", "side"), on="input_assay_id")
-    value, qualifier = pl.col("standard_value"), pl.col("standard_qualifier")
+    value, qualifier, side = pl.col("standard_value"), pl.col("standard_qualifier"), pl.col("side")
     trials = settings.adaptive_thresholds
+    shift = qualifier.replace_strict({"<": -_CENSOR_SHIFT, ">": _CENSOR_SHIFT, "=": 0.0}, return_dtype=pl.Float64)
+    found = {f"label_{i}": label(value, qualifier, pl.lit(trial), side) for i, trial in enumerate(trials)}
+    rows = rows.with_columns((value + shift).alias("median"), **found)  # within agg, label is slow with many assays
     passes = []
-    for trial in trials:
-        found = label(value, qualifier, pl.lit(trial), pl.col("side"))
-        active, inactive = (found == 1).sum(), (found == -1).sum()
+    for name in found:
+        active, inactive = (pl.col(name) == 1).sum(), (pl.col(name) == -1).sum()
         enough = (active >= settings.adaptive_min_active) & (inactive >= settings.adaptive_min_inactive)
         passes.append(enough & (active >= settings.adaptive_active_share * (active + inactive)))
-    shift = qualifier.replace_strict({"<": -_CENSOR_SHIFT, ">": _CENSOR_SHIFT, "=": 0.0}, return_dtype=pl.Float64)
     groups = rows.group_by("input_assay_id").agg(
-        pl.col("side").first(),
-        (value + shift).median().alias("median"),
-        *(p.alias(f"{i}") for i, p in enumerate(passes)),
+        side.first(), pl.col("median").median(), *(p.alias(f"{i}") for i, p in enumerate(passes))
     )
     high = [pl.when(f"{i}").then(trial) for i, trial in enumerate(trials)]
-    first = pl.when(pl.col("side") == "low").then(pl.coalesce(*high[::-1])).otherwise(pl.coalesce(*high))
+    first = pl.when(side == "low").then(pl.coalesce(*high[::-1])).otherwise(pl.coalesce(*high))
     method = pl.when(first.is_null()).then(pl.lit("median")).otherwise(pl.lit("fixed_adaptive"))
     return groups.select(
         "input_assay_id", pl.coalesce(first, "median").alias("threshold"), method.alias("threshold_method")

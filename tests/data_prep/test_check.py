@@ -83,6 +83,7 @@ def test_a_bad_table_does_not_hide_the_others(tmp_path):
     zipped.write_bytes(gzip.compress(t2.read_bytes())[:-9])
     problems = said(t0, t1, zipped)
     assert problems[0].startswith("T2: T2.csv.gz: truncated or damaged gzip file")
+    assert problems[0].endswith("; copy the file again")  # what to do is said too
     assert problems[1:] == [
         "T0: 1 row (1) rejected: unknown_assay_type",
         "T1: 1 row (1) rejected: not_a_number",
@@ -111,3 +112,15 @@ def test_ids_of_catalogues_on_other_types(tmp_path):
 def test_empty_t1_is_said(tmp_path):
     """Without activities there will be no task, which is worth saying."""
     assert "T1: no row with an activity, so there will be no task" in said(*write_tables(tmp_path, t1=[]))
+
+
+def test_a_field_that_swallowed_rows_is_said(tmp_path):
+    """A quote that closes rows later hides the rows between, in whatever column, which is remarked on."""
+    t0, t1, t2 = write_tables(tmp_path)
+    header, *rows = t2.read_text().splitlines()
+    rows = [f"{row},fine" for row in rows]
+    rows[3] += "!"
+    rows.insert(3, 'C0x,CCC,"5 mM\nC0y,CCN,x"')
+    t2.write_text("\n".join([f"{header},comment", *rows]))
+    remark = "remark: 1 row (4) with line ends within a field: a stray quote may have swallowed rows"
+    assert f"T2: {remark}" in said(t0, t1, t2)

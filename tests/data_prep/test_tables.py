@@ -27,12 +27,20 @@ CUT_GZIP = gzip.compress((T2 + "1,CCCCCC\n" * 99).encode(), mtime=0)[:-20]
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("T2.csv", "compound,smiles\n1,C\n", "T2.csv: missing column input_compound_id; found compound, smiles"),
+        (
+            "T2.csv",
+            "compound,smiles\n1,C\n",
+            "found 2 columns, among them compound, smiles",
+        ),
         ("T2.csv", "", "T2.csv: found an empty file"),
+        ("T2.csv", T2.encode("utf-16"), "T2.csv: header line: expected comma separated UTF-8 text"),
+        ("T2.csv", 'input_compound_id,"smiles\n1,C\n', "T2.csv: header line: expected comma separated UTF-8 text"),
+        ("T2.csv", "input_compound_id,smiles,smiles\n1,C,C\n", "T2.csv: found column smiles more than once"),
+        ("T2.csv", "input_compound_id, smiles,smiles \n1,C,C\n", "T2.csv: found column smiles more than once"),
         ("T2.csv", "\n\n", "T2.csv: found an empty file"),
         ("T2.csv", T2, "T2.csv: found a header and no rows"),
-        ("T2.csv", b"input_compound_id,smiles\n1,\xff\xfe\n", "T2.csv: expected comma separated UTF-8 text"),
-        ("T2.csv", T2 + "1,C,extra\n", "T2.csv: expected comma separated UTF-8 text"),
+        ("T2.csv", b"input_compound_id,smiles\n1,\xff\xfe\n", "T2.csv: row 1 and others: found no readable row in 1"),
+        ("T2.csv", T2 + "1,C,extra\n", "T2.csv: row 1 and others: found no readable row in 1"),
         (
             "T2.csv.gz",
             CUT_GZIP,
@@ -46,6 +54,41 @@ def test_what_is_no_table_is_refused(tmp_path, name, content, message):
     """A file that cannot be a table raises TableError naming the file and what was found."""
     with pytest.raises(TableError, match=message):
         read_structures(write(tmp_path / name, content))
+
+
+@pytest.mark.parametrize("content", ["C-17,CCOc1ccccc1CCN\nC-18,CCO\n", "smiles;CCOc1ccccc1CCN\n"])
+def test_a_file_without_header_shows_no_structure(tmp_path, content):
+    """Its first line is data: the message counts the columns and names none but known ones."""
+    with pytest.raises(TableError, match=r"missing column input_compound_id, smiles; found \d columns, none") as caught:
+        read_structures(write(tmp_path / "T2.csv", content))
+    assert "CCO" not in "".join([str(caught.value), *caught.value.__notes__])
+    with pytest.raises(TableError, match=r"found 3 columns, among them SMILES, Compound_ID\n"):
+        read_structures(write(tmp_path / "T2.csv", "SMILES,CCOc1ccccc1CCN,Compound_ID\n"))
+
+
+def test_columns_nobody_needs_may_have_any_name(tmp_path):
+    """Unnamed and repeated columns beside the needed ones make no difference."""
+    table = read_structures(write(tmp_path / "T2.csv", ",x,smiles,x,,input_compound_id,0\n9,9,C,9,9,a,9\n"))
+    assert table.accepted.rows() == [(1, "a", "C")]
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [([b"CCO\xff", b"C"], "Binary"), ([["CCO"], ["C"]], "List"), ([{"CCO": "C"}, {"CCO": "N"}], "Struct")],
+)
+def test_parquet_columns_that_are_no_text_are_refused(tmp_path, values, found):
+    """A binary, list or struct column is refused by name and kind, without its content."""
+    pl.DataFrame({"input_compound_id": ["a", "b"], "smiles": values}).write_parquet(tmp_path / "T2.parquet")
+    with pytest.raises(TableError, match=rf"T2.parquet: column smiles: found {found}, expected text"):
+        read_structures(tmp_path / "T2.parquet")
+
+
+@pytest.mark.parametrize("dtype", [pl.Categorical, pl.Enum(["C", "CC"])])
+def test_parquet_columns_of_categories_are_text(tmp_path, dtype):
+    """Text stored as categories is the same text."""
+    frame = pl.DataFrame({"input_compound_id": ["a", "b"], "smiles": ["C", "CC"]})
+    frame.with_columns(pl.col("smiles").cast(dtype)).write_parquet(tmp_path / "T2.parquet")
+    assert read_structures(tmp_path / "T2.parquet").accepted["smiles"].to_list() == ["C", "CC"]
 
 
 def test_missing_files_and_folders_are_refused(tmp_path):
@@ -185,3 +228,13 @@ def test_row_numbers_count_data_rows(tmp_path):
     """Row 1 is the line after the header."""
     table = read_structures(write(tmp_path / "T2.csv", T2 + "".join(t2_rows()[:3]) + ",C\n"))
     assert reasons_of(table) == {4: "missing_id"}
+
+
+def test_an_unreadable_row_costs_only_itself(tmp_path):
+    """A row with a comma too many, or with bytes of another encoding, is set aside with its number, in every table."""
+    t0 = read_assays(write(tmp_path / "T0.csv", T0 + "a,OTHER,,,,\nb,OTHER,,,,,,\nb,OTHER,,,,\n"))
+    t1 = read_activities(write(tmp_path / "T1.csv", T1 + "a,a,=,5\na,a,=,5,5\na,a,=,6\n"))
+    t2 = read_structures(write(tmp_path / "T2.csv", T2.encode() + b"a,C\nb,C\xe9\nc,CC\n"))
+    for table in (t0, t1, t2):
+        assert reasons_of(table) == {2: "unreadable"}
+        assert table.accepted["input_row"].to_list() == [1, 3]
