@@ -2,8 +2,9 @@
 
 The loop calls what the libraries have: for classification roc_auc_score, average_precision_score, the two curves (for
 AUC-PR, F1 and kappa at every cut-off), log_loss and brier_score_loss; for regression root_mean_squared_error,
-r2_score, pearsonr and spearmanr. It computes no BEDROC and no calibration error, which ours does. Each runs once more
-than it is timed; the table shows the smallest. Both must agree to 1e-9 or the script fails.
+r2_score, pearsonr and spearmanr. It computes no BEDROC and no calibration error, which ours does. Ours
+is warmed up and the smallest of its repeats shown; the loop, far longer, runs once. Both must agree to 1e-9 or the
+script fails.
 usage: metrics.py [tasks, with commas] [labels, with commas] [repeats]
 """
 
