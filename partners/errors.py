@@ -51,3 +51,11 @@ class CheckpointMismatch(TrainingError):
 
 class BadPredictions(TrainingError):
     """A prediction that is to be scored is not a number."""
+
+
+class BadMeasurements(TrainingError):
+    """A measured value that is to be scored is not a number, or its bound is none of <, = and >."""
+
+
+class BadPrevalence(TrainingError):
+    """The reference prevalence of calibrated precision is not a share between 0 and 1."""

@@ -75,13 +75,13 @@ def test_the_logistic_function_never_overflows():
 
 
 def test_evaluation_equals_scikit_learn():
-    """Loss, mean AUC-ROC and mean average precision of the validation fold are scikit-learn's."""
+    """Loss and mean AUC-ROC, average precision and log loss of the validation fold are scikit-learn's."""
     found = evaluate(_DATA, 1, *_MODEL)
     rows = np.flatnonzero((_DATA.folding == 1) & (np.diff(_DATA.y.indptr) > 0))
     np.testing.assert_array_equal(found.rows, rows)
     y, probability = _DATA.y[rows].toarray(), predict(_DATA.x[rows], *_MODEL).astype(np.float64)
     np.testing.assert_allclose(found.probabilities, probability, atol=1e-7)
-    aucs, precisions, loss = [], [], 0.0
+    aucs, precisions, losses, loss = [], [], [], 0.0
     for task in range(_DATA.n_tasks):
         seen = y[:, task] != 0
         active, score = y[seen, task] > 0, probability[seen, task]
@@ -89,9 +89,11 @@ def test_evaluation_equals_scikit_learn():
         if 0 < active.sum() < active.size:
             aucs.append(roc_auc_score(active, score))
             precisions.append(average_precision_score(active, score))
+            losses.append(log_loss(active, score))
     assert found.mean.n_scored == len(aucs) > 3
     assert found.mean.roc_auc == pytest.approx(np.mean(aucs))
     assert found.mean.average_precision == pytest.approx(np.mean(precisions))
+    assert found.mean.log_loss == pytest.approx(np.mean(losses), rel=1e-5)
     assert found.loss == pytest.approx(loss / rows.size, rel=1e-5)
     assert found.mean.roc_auc > 0.6
 
