@@ -21,8 +21,16 @@ class BadLabels(TrainingError):
     """A label is neither +1 nor -1."""
 
 
+class BadValues(TrainingError):
+    """A measured value for regression is not finite or is given twice."""
+
+
+class BadCensoring(TrainingError):
+    """The censoring marks do not go with the measured values, or are none of -1, 0 and +1."""
+
+
 class BadWeights(TrainingError):
-    """A task's training weight is negative or not finite."""
+    """A task's weight is out of range or not finite, or a table of weights does not go with the tasks."""
 
 
 class BadFolds(TrainingError):
@@ -51,3 +59,11 @@ class CheckpointMismatch(TrainingError):
 
 class BadPredictions(TrainingError):
     """A prediction that is to be scored is not a number."""
+
+
+class BadMatrixFile(TrainingError):
+    """A file of SparseChem's that cannot be read as the matrix, folding or table it should be."""
+
+
+class ForeignModel(TrainingError):
+    """A model that cannot be carried over between SparseChem and hocket as it is."""

@@ -1,5 +1,6 @@
 """The local-only baseline: a chain of rounds that can be interrupted."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -46,17 +47,18 @@ def test_resuming_equals_not_stopping(tmp_path: Path, n_before: int):
     class StoppedError(Exception):
         pass
 
-    def stop(done: int, _total: int) -> None:
+    def stop(done: int, _total: int, _note: str) -> None:
         if done == 3 * n_before + 2:
             raise StoppedError
 
     with pytest.raises(StoppedError):
         _baseline(tmp_path / "stopped", progress=stop)
-    heard: list[tuple[int, int]] = []
-    resumed = _baseline(tmp_path / "stopped", progress=lambda *counts: heard.append(counts))
+    heard: list[tuple[int, int, str]] = []
+    resumed = _baseline(tmp_path / "stopped", progress=lambda *heard_now: heard.append(heard_now))
     _assert_equal(resumed, _baseline(tmp_path / "whole"))
-    assert heard[0] == (3 * n_before + 1, 12)
-    assert heard[-1] == (12, 12)
+    assert heard[0][:2] == (3 * n_before + 1, 12)
+    assert heard[-1][:2] == (12, 12)
+    assert re.fullmatch(r"loss \d\.\d{4}, validation loss \d\.\d{4}, AUC-ROC 0\.\d{4}", heard[-1][2])
 
 
 def test_a_finished_baseline_is_only_read(tmp_path: Path):

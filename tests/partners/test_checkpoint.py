@@ -14,12 +14,12 @@ from partners.checkpoint import Checkpoint, load_checkpoint, read_facts, save_ch
 from partners.errors import CheckpointDamaged, CheckpointMismatch, TrainingError
 from partners.server_step import initial_server_state, server_step
 from partners.settings import ServerOptimiser
-from partners.state import PartnerState
+from partners.state import HeadSizes, PartnerState
 from partners.training import train_round
 from tests.partners.synthetic import TRAINING, small_set, small_trunk
 
 _LAYOUT, _TRUNK, _SETTINGS = small_trunk(8, 5)
-_N_TASKS = 7
+_SIZES = HeadSizes((7,))
 
 
 def _partner() -> PartnerState:
@@ -44,7 +44,7 @@ def test_everything_comes_back(tmp_path: Path):
     """Trunk, partner state, server state and facts are read as they were written, bit for bit."""
     written, file = _full(), tmp_path / "all.safetensors"
     save_checkpoint(file, written)
-    read = load_checkpoint(file, _LAYOUT, _N_TASKS)
+    read = load_checkpoint(file, _LAYOUT, _SIZES)
     np.testing.assert_array_equal(read.trunk, written.trunk)
     for part in ("heads", "first_moment", "second_moment"):
         _assert_equal_arrays(getattr(read.partner, part), getattr(written.partner, part))
@@ -104,10 +104,10 @@ def test_every_truncation_is_refused(tmp_path: Path):
     for n_bytes in [0, 1, 7, 8, 9, 200, len(whole) // 2, len(whole) - 1]:
         file.write_bytes(whole[:n_bytes])
         with pytest.raises(CheckpointDamaged, match=r"^cut\.safetensors: "):
-            load_checkpoint(file, _LAYOUT, _N_TASKS)
+            load_checkpoint(file, _LAYOUT, _SIZES)
     file.write_bytes(whole + b"x")
     with pytest.raises(CheckpointDamaged):
-        load_checkpoint(file, _LAYOUT, _N_TASKS)
+        load_checkpoint(file, _LAYOUT, _SIZES)
 
 
 def test_every_flipped_byte_is_refused(tmp_path: Path):
@@ -125,7 +125,7 @@ def test_every_flipped_byte_is_refused(tmp_path: Path):
             continue
         file.write_bytes(changed)
         with pytest.raises(TrainingError, match=r"^flipped\.safetensors: "):
-            load_checkpoint(file, _LAYOUT, _N_TASKS)
+            load_checkpoint(file, _LAYOUT, _SIZES)
 
 
 def _is_blank(one: int, other: int) -> bool:
@@ -139,7 +139,7 @@ def test_values_that_are_not_finite_are_refused(tmp_path: Path):
     partner.heads["classification.bias"][1] = np.nan
     save_checkpoint(file, Checkpoint(partner=partner))
     with pytest.raises(CheckpointDamaged, match=r"head/classification\.bias holds values that are not finite"):
-        load_checkpoint(file, _LAYOUT, _N_TASKS)
+        load_checkpoint(file, _LAYOUT, _SIZES)
 
 
 def test_another_trunk_or_other_tasks_are_refused(tmp_path: Path):
@@ -148,9 +148,9 @@ def test_another_trunk_or_other_tasks_are_refused(tmp_path: Path):
     save_checkpoint(file, _full())
     other_layout, _, _ = small_trunk(8, 6)
     with pytest.raises(CheckpointMismatch, match=r"^other\.safetensors: trunk: found float32 of shape"):
-        load_checkpoint(file, other_layout, _N_TASKS)
+        load_checkpoint(file, other_layout, _SIZES)
     with pytest.raises(CheckpointMismatch, match=r"has shape \(7,\), expected \(8,\)"):
-        load_checkpoint(file, _LAYOUT, 8)
+        load_checkpoint(file, _LAYOUT, HeadSizes((8,)))
     save_checkpoint(file, Checkpoint(server=_full().server))
     with pytest.raises(CheckpointMismatch, match="server state"):
         load_checkpoint(file, other_layout)
@@ -168,7 +168,7 @@ def test_a_missing_array_is_refused(tmp_path: Path):
     ]:
         save_checkpoint(tmp_path / "a", Checkpoint(partner=wrong))
         with pytest.raises(CheckpointMismatch, match=name):
-            load_checkpoint(tmp_path / "a", _LAYOUT, _N_TASKS)
+            load_checkpoint(tmp_path / "a", _LAYOUT, _SIZES)
         with pytest.raises(TrainingError, match=name):
             load_checkpoint(tmp_path / "a", _LAYOUT)
 

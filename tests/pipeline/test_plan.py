@@ -148,6 +148,8 @@ VALID: dict[str, st.SearchStrategy[Any]] = {
     "preparation.activities.aux_training_weight": st.floats(0.01, 1),
     "trunk.hidden": st.lists(st.integers(1, 4000), min_size=1, max_size=4),
     "trunk.dropout": SHARE,
+    "trunk.non_linearity": st.sampled_from(["relu", "tanh"]),
+    "trunk.input_transform": st.sampled_from(["none", "binarize", "log1p", "tanh"]),
     "server.method": st.sampled_from(["mean", "momentum", "adam"]),
     "server.learning_rate": POSITIVE,
     "server.momentum": SHARE,
@@ -189,6 +191,7 @@ def test_every_setting_enters_the_digest(enrolled: Federation, table: Table):
     plan = read_plan(enrolled.plan_file)
     found = leaves(plan.model_dump(mode="json"))
     choices = {"tautomers": "canonical", "method": "adam", "weights": "size", "bits": 12, "custodian": "P02"}
+    choices |= {"non_linearity": "tanh", "input_transform": "log1p"}
     digests = {plan.digest}
     for key in VALID:
         name, value = key.rsplit(".", 1)[-1], found[key]
