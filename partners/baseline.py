@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from partners.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from partners.errors import BadFolds, CheckpointMismatch
 from partners.evaluation import Evaluation, evaluate
-from partners.history import RoundScores, best_round, is_enough, write_history
+from partners.history import RoundScores, best_round, is_enough
 from partners.settings import Training, TrunkSettings
 from partners.state import HeadSizes, PartnerState
 from partners.training import Progress, RoundResult, round_seed, train_round
@@ -59,8 +59,8 @@ def train_baseline(  # noqa: PLR0913 -- as train_round, and where to keep and te
 ) -> Baseline:
     """Train for `budget` from `first_trunk`, where the federation starts too, and with the same seeds.
 
-    checkpoint_file : written after every round, with a line in `*.history.jsonl` beside it; when it is there, training
-                      goes on from it, with the same result bit for bit as without the interruption
+    checkpoint_file : written after every round, the history among its facts; when it is there, training goes on from
+                      it, with the same result bit for bit as without the interruption
     progress        : called with (steps done, steps in all, losses and scores in words)
     after_round     : called with the number of rounds done, the trunk and the round's result, once for each round
                       trained in this call
@@ -119,7 +119,7 @@ def _validation(
 
 @dataclass(frozen=True, slots=True)
 class _Files:
-    """The last round's checkpoint, the best one's, and the history in lines."""
+    """The last round's checkpoint, with the history of all, and the best one's."""
 
     last: Path
     facts: dict[str, object]
@@ -134,9 +134,7 @@ class _Files:
         """The last round's, or None before the first."""
         if not self.last.exists():
             return None
-        found = self._read(self.last)
-        write_history(self._lines, found.history)
-        return found
+        return self._read(self.last)
 
     def read_best(self, now: Baseline) -> Baseline:
         if best_round(now.history) == 0:  # no round could be judged
@@ -150,11 +148,6 @@ class _Files:
         if keep_best and best_round(now.history) == len(now.history):
             save_checkpoint(self.best, checkpoint)
         save_checkpoint(self.last, checkpoint)
-        write_history(self._lines, now.history)
-
-    @property
-    def _lines(self) -> Path:
-        return self.last.with_name(f"{self.last.stem}.history.jsonl")
 
     def _read(self, path: Path) -> Baseline:
         stored = load_checkpoint(path, self.layout, self.sizes)

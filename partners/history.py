@@ -1,10 +1,8 @@
 """What a local-only training saw after each round, and when it has seen enough."""
 
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 from partners.evaluation import Evaluation
 
@@ -54,10 +52,3 @@ def best_round(history: Sequence[RoundScores]) -> int:
 def is_enough(history: Sequence[RoundScores], patience: int | None) -> bool:
     """Whether the last `patience` rounds were all no better than one before; never for None."""
     return patience is not None and len(history) - best_round(history) >= patience
-
-
-def write_history(path: Path, history: Sequence[RoundScores]) -> None:
-    """One JSON object a line, the file whole or left as it was."""
-    waiting = path.with_name(f"{path.name}.tmp")
-    waiting.write_text("".join(json.dumps(asdict(row), allow_nan=False) + "\n" for row in history), encoding="utf-8")
-    waiting.replace(path)

@@ -20,7 +20,7 @@ from partners.optimiser import (
     steps_per_epoch,
 )
 from partners.settings import Training, TrunkSettings
-from partners.state import HeadSizes, PartnerState, check_state, initial_heads, parameter_shapes
+from partners.state import Arrays, HeadSizes, PartnerState, check_state, initial_heads, parameter_shapes
 from partners.training_set import TrainingSet, check_features
 from partners.trunk import TrunkLayout, check_trunk
 
@@ -107,16 +107,17 @@ def first_state(
     training_set: TrainingSet, layout: TrunkLayout, training: Training, rng: np.random.Generator
 ) -> PartnerState:
     """Fresh heads, the normalisation of the training folds, and an optimiser that has not stepped yet."""
-    sizes = HeadSizes.of(training_set, training)
-    zeros = {name: np.zeros(shape, dtype=np.float32) for name, shape in parameter_shapes(layout, sizes).items()}
-    names = moment_names(training)
-    return PartnerState(
-        heads=initial_heads(layout, sizes, rng),
-        first_moment=zeros if "first_moment" in names else {},
-        second_moment=zeros if "second_moment" in names else {},
-        n_steps=0,
-        normalisation=normalisation_of(training_set, normalise=training.normalise_regression),
-    )
+    heads = initial_heads(layout, HeadSizes.of(training_set, training), rng)
+    normalisation = normalisation_of(training_set, normalise=training.normalise_regression)
+    return unstepped(heads, normalisation, layout, training)
+
+
+def unstepped(heads: Arrays, normalisation: Arrays, layout: TrunkLayout, training: Training) -> PartnerState:
+    """These heads, with an optimiser that has not stepped yet."""
+    shapes = parameter_shapes(layout, HeadSizes.found_in(heads))
+    zeros = {name: np.zeros(shape, dtype=np.float32) for name, shape in shapes.items()}
+    moments = {part: zeros if part in moment_names(training) else {} for part in ("first_moment", "second_moment")}
+    return PartnerState(heads, **moments, n_steps=0, normalisation=normalisation)
 
 
 def shuffled_rows(rows: NDArray[np.int64], batch_size: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
