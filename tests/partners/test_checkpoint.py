@@ -2,6 +2,7 @@
 
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,10 @@ import partners.checkpoint
 from partners.checkpoint import Checkpoint, load_checkpoint, read_facts, save_checkpoint
 from partners.errors import CheckpointDamaged, CheckpointMismatch, TrainingError
 from partners.server_step import initial_server_state, server_step
-from partners.settings import ServerOptimiser
+from partners.settings import ClassificationHead, ServerOptimiser, Training
 from partners.state import HeadSizes, PartnerState
 from partners.training import train_round
-from tests.partners.synthetic import TRAINING, small_set, small_trunk
+from tests.partners.synthetic import TRAINING, hybrid_set, small_set, small_trunk
 
 _LAYOUT, _TRUNK, _SETTINGS = small_trunk(8, 5)
 _SIZES = HeadSizes((7,))
@@ -209,3 +210,36 @@ def test_a_full_disk_is_a_plain_error_and_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(OSError, match=r"state\.safetensors: cannot be written: .*No space left"):
         save_checkpoint(tmp_path / "state.safetensors", Checkpoint(trunk=np.zeros(4, dtype=np.float32)))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("optimiser", "momentum"), [("adam", 0.0), ("sgd", 0.5), ("sgd", 0.0)])
+def test_every_kind_of_head_and_optimiser_comes_back(tmp_path: Path, optimiser: str, momentum: float):
+    """Regression heads, extra layers, normalisation, and as many moments as the optimiser has, bit for bit."""
+    training = Training(
+        optimiser=optimiser, momentum=momentum, classification=ClassificationHead(hidden=(6,)), learning_rate=1e-2
+    )
+    state = train_round(hybrid_set(), _TRUNK, None, _LAYOUT, _SETTINGS, training, 0, 2).state
+    file = tmp_path / "all.safetensors"
+    save_checkpoint(file, Checkpoint(partner=state))
+    for sizes in (None, HeadSizes((6, 7), (4,))):
+        read = load_checkpoint(file, _LAYOUT, sizes).partner
+        for part in ("heads", "first_moment", "second_moment", "normalisation"):
+            _assert_equal_arrays(getattr(read, part), getattr(state, part))
+    assert set(state.heads) >= {"classification.hidden.0.weight", "regression.bias"}
+    for wrong in (HeadSizes((7,), (4,)), HeadSizes((6, 7), (5,)), HeadSizes((6, 7))):
+        with pytest.raises(CheckpointMismatch, match="partner state"):
+            load_checkpoint(file, _LAYOUT, wrong)
+
+
+@pytest.mark.parametrize("name", ["normalisation/mean", "head/regression.bias", "head/classification.hidden.0.bias"])
+def test_a_missing_array_of_a_head_is_refused(tmp_path: Path, name: str):
+    """Whichever array of regression or of an extra layer is lost, the file is refused, sizes given or not."""
+    training = Training(classification=ClassificationHead(hidden=(6,)))
+    state = train_round(hybrid_set(), _TRUNK, None, _LAYOUT, _SETTINGS, training, 0, 1).state
+    prefix, array = name.split("/")
+    part = {"head": "heads"}.get(prefix, prefix)
+    kept = {key: value for key, value in getattr(state, part).items() if key != array}
+    save_checkpoint(tmp_path / "a", Checkpoint(partner=replace(state, **{part: kept})))
+    for sizes in (None, HeadSizes((6, 7), (4,))):
+        with pytest.raises(TrainingError, match=array):
+            load_checkpoint(tmp_path / "a", _LAYOUT, sizes)

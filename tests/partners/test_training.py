@@ -15,7 +15,7 @@ from partners.settings import Training, TrunkSettings
 from partners.state import HEAD_BIAS, HEAD_WEIGHT, HeadSizes, PartnerState, initial_heads, parameter_shapes
 from partners.training import RoundResult, round_seed, shuffled_rows, train_round
 from tests.partners.round_digest import rounds_digest
-from tests.partners.synthetic import TRAINING, small_set, small_trunk
+from tests.partners.synthetic import TRAINING, hybrid_set, small_set, small_trunk
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -199,6 +199,16 @@ def test_a_diverged_run_says_where_and_what_to_try():
     with pytest.raises(TrainingDiverged, match=r"^step \d+: .*learning rate 1e\+30") as caught:
         _round(0, 20, learning_rate=1e30)
     assert caught.value.__notes__ == ["lower learning_rate, for example to 1e+29"]
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered")
+@pytest.mark.parametrize("optimiser", ["adam", "adamw", "sgd"])
+def test_a_diverged_hybrid_run_names_the_rate_it_had(optimiser: str):
+    """The message has the learning rate of that step, fallen or risen since the start."""
+    layout, trunk, settings = small_trunk(16)
+    training = Training(optimiser=optimiser, batch_size=10**6, learning_rate=1e-3, lr_steps=(2,), lr_alpha=1e34)
+    with pytest.raises(TrainingDiverged, match=r"^step [3-9]: .*learning rate 1e\+31$"):
+        train_round(hybrid_set(), trunk, None, layout, settings, training, 0, 9)
 
 
 def test_what_does_not_fit_is_refused():
