@@ -33,7 +33,7 @@ def test_two_rounds_are_one_long_round(name: str, momentum: float):
         assert getattr(whole.state, part).keys() == getattr(second.state, part).keys()
 
 
-@pytest.mark.parametrize(("before", "after"), itertools.permutations(_CHOICES, 2))
+@pytest.mark.parametrize(("before", "after"), list(itertools.permutations(_CHOICES, 2)))
 def test_another_optimisers_state_is_refused(before: tuple[str, float], after: tuple[str, float]):
     """A state without the moments, or with others, is refused by name; Adam and AdamW have the same."""
     data, (layout, trunk, settings) = hybrid_set(), small_trunk(8)
@@ -73,5 +73,5 @@ def test_the_fall_slows_the_steps():
     settings = TrunkSettings(hidden=(8,), dropout=0.0)
     training = Training(optimiser="sgd", batch_size=10**6, learning_rate=1e-2, lr_steps=(1,), lr_alpha=1e-30)
     losses = train_round(data, trunk, None, layout, settings, training, 0, 4).losses
-    assert losses[1] < losses[0]
-    assert losses[1] == losses[2] == losses[3]
+    np.testing.assert_allclose(losses[2:], losses[1], rtol=1e-6)  # compounds are added up in another order
+    assert losses[0] - losses[1] > 1e-3
