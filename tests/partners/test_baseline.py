@@ -213,7 +213,7 @@ def killed_run(file: Path) -> Baseline:
 
 
 def test_killed_at_any_moment_it_ends_the_same(tmp_path: Path):
-    """Killed with -9 after random steps, again and again, then a run to the end: the uninterrupted result, bit for bit."""
+    """Killed with -9 after random steps, again and again, then run to the end: the uninterrupted result to the bit."""
     rng, file = random.Random(4), tmp_path / "killed"
     n_kills = 0
     for n_lines in [rng.randrange(1, 6) for _ in range(4)]:
