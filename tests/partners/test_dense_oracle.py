@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from partners.batches import BatchMaker
@@ -138,6 +138,7 @@ def test_loss_equals_plain_numpy():
 _VALUES = st.floats(-100, 100, width=32)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(_VALUES, _VALUES, st.sampled_from([-1.0, 0.0, 1.0])), min_size=1, max_size=20))
 def test_the_censored_loss_is_one_sided(triples: list[tuple[float, float, float]]):
     """A prediction beyond the bound costs nothing, on the wrong side its square; exact values cost the square always.
@@ -156,6 +157,7 @@ def test_the_censored_loss_is_one_sided(triples: list[tuple[float, float, float]
         assert slope == (0 if fine else pytest.approx(2 * (guess - value), rel=1e-5, abs=1e-12))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(_VALUES, _VALUES), min_size=1, max_size=20))
 def test_without_marks_all_is_exact(pairs: list[tuple[float, float]]):
     """No censoring and marks of zero are the same."""

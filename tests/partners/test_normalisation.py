@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -36,6 +36,7 @@ def _set(columns: list[list[float | None]]) -> TrainingSet:
 _VALUE = st.none() | st.floats(-1e3, 1e3, width=32)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 8).flatmap(lambda n: st.lists(st.lists(_VALUE, min_size=n, max_size=n), min_size=1, max_size=3)))
 def test_mean_and_deviation_are_numpys(columns: list[list[float | None]]):
     """They are those of the training folds alone, and 0 and 1 where there is no value or no spread: always finite."""
