@@ -6,11 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from partners.batches import loss_weights
 from partners.errors import BadFolds
-from partners.predict import logistic, predict_logits
+from partners.predict import Outputs, predict
 from partners.scores import MeanScores, TaskScores, mean_scores, score_tasks
 from partners.settings import Training, TrunkSettings
-from partners.state import PartnerState
+from partners.state import DEVIATION, Arrays, PartnerState
 from partners.training import check_fit
 from partners.training_set import TrainingSet
 from partners.trunk import TrunkLayout
@@ -20,10 +21,11 @@ from partners.trunk import TrunkLayout
 class Evaluation:
     """Loss and scores on one fold."""
 
-    loss: float  # weighted sum over observed labels per compound, as in training, dropout off
-    mean: MeanScores
-    tasks: TaskScores
+    loss: float  # weighted sum over observed labels and values per compound, as in training, dropout off
+    mean: MeanScores  # of classification
+    tasks: TaskScores  # the same
     probabilities: NDArray[np.float32]  # (n_rows, n_tasks)
+    values: NDArray[np.float32]  # (n_rows, n_regressions) predicted, in original units
     rows: NDArray[np.int64]  # (n_rows,) which compounds of the training set
 
 
@@ -37,7 +39,7 @@ def evaluate(
     training: Training,
     min_per_class: int = 1,
 ) -> Evaluation:
-    """Evaluate on the labelled compounds of one fold.
+    """Evaluate on the labelled or measured compounds of one fold.
 
     Raises BadFolds when the fold has none, and what `predict` raises.
     """
@@ -45,15 +47,35 @@ def evaluate(
     rows = training_set.rows_of(fold)
     if rows.size == 0:
         raise BadFolds(f"fold {fold}: found no labelled compound, expected at least one to evaluate on")
-    logits = predict_logits(training_set.x[rows], trunk, state, layout, trunk_settings, training)
-    y = training_set.y[rows]
-    probabilities = logistic(logits)
-    tasks = score_tasks(y, logits, min_per_class)  # logits: probabilities of 1 - 1e-9 would tie
-    return Evaluation(_loss(y, logits, training_set), mean_scores(tasks), tasks, probabilities, rows)
+    found = predict(training_set.x[rows], trunk, state, layout, trunk_settings, training)
+    tasks = score_tasks(training_set.y[rows], found.logits, min_per_class)  # probabilities of 1 - 1e-9 would tie
+    loss = _loss(training_set, rows, found, training, state.normalisation)
+    return Evaluation(loss, mean_scores(tasks), tasks, found.probabilities, found.values, rows)
 
 
-def _loss(y: sparse.csr_matrix, logits: NDArray[np.float32], training_set: TrainingSet) -> float:
-    labels = y.tocoo()
-    margin = labels.data * logits[labels.row, labels.col].astype(np.float64)
-    weight = training_set.training_weight[labels.col].astype(np.float64)
-    return float((weight * np.logaddexp(0.0, -margin)).sum() / y.shape[0])
+def _loss(
+    training_set: TrainingSet, rows: NDArray[np.int64], found: Outputs, training: Training, normalisation: Arrays
+) -> float:
+    class_weight, regr_weight = loss_weights(training_set, training)
+    labels = training_set.y[rows].tocoo()
+    margin = labels.data * found.logits[labels.row, labels.col].astype(np.float64)
+    total = (class_weight[labels.col].astype(np.float64) * np.logaddexp(0.0, -margin)).sum()
+    if training_set.n_regressions:
+        total += _squares(training_set, rows, found.values, regr_weight, normalisation[DEVIATION])
+    return float(total / rows.size)
+
+
+def _squares(
+    training_set: TrainingSet,
+    rows: NDArray[np.int64],
+    predicted: NDArray[np.float32],
+    weight: NDArray[np.float32],
+    deviation: NDArray[np.float32],
+) -> float:
+    """Weighted censored squared errors, in units of each task's deviation as training has them."""
+    values: sparse.coo_matrix = training_set.y_regr[rows].tocoo()
+    mark, column = training_set.y_censor[rows].data, values.col
+    miss = (values.data.astype(np.float64) - predicted[values.row, column]) / deviation[column]
+    miss = np.where(mark == 0, miss, np.maximum(mark * miss, 0))
+    factor = np.where(mark == 0, 1, training_set.censored_weight[column])
+    return float((weight[column].astype(np.float64) * factor * miss**2).sum())

@@ -48,15 +48,17 @@ def rows_times(rows: SparseRows, dense: torch.Tensor) -> torch.Tensor:
     )
 
 
-def rows_times_into(out: torch.Tensor, rows: SparseRows, dense: torch.Tensor) -> None:
+def rows_times_into(out: torch.Tensor, rows: SparseRows, dense: torch.Tensor, *, add: bool = False) -> None:
     """Write sparse (n, m) times dense (m, k) into `out` (n, k), without another array of that size where MKL is there.
 
     For the input layer's gradient, which has the size of the trunk: fresh memory costs more than the product itself.
+    add : add to what `out` holds instead
     """
     if not _has_mkl():
-        out.copy_(rows_times(rows, dense))
+        product = rows_times(rows, dense)
+        out.add_(product) if add else out.copy_(product)
         return
-    torch.addmm(out, _csr_tensor(rows), dense, beta=0, out=out)
+    torch.addmm(out, _csr_tensor(rows), dense, beta=int(add), out=out)
 
 
 def _csr_tensor(rows: SparseRows) -> torch.Tensor:
@@ -85,7 +87,7 @@ def observed(y: sparse.csr_matrix, *, dense: bool | None = None) -> Observed:
     by_task = np.argsort(y.indices, kind="stable")
     counts = np.bincount(y.indices, minlength=n_tasks)
     if dense is None:
-        dense = y.nnz > _DENSE_HEAD_ABOVE * n_rows * n_tasks or not _has_mkl()
+        dense = y.nnz == 0 or y.nnz > _DENSE_HEAD_ABOVE * n_rows * n_tasks or not _has_mkl()
     return Observed(
         indptr=torch.tensor(y.indptr, dtype=torch.int32),
         tasks=torch.tensor(y.indices, dtype=torch.int32),
@@ -97,8 +99,11 @@ def observed(y: sparse.csr_matrix, *, dense: bool | None = None) -> Observed:
     )
 
 
-class ObservedLogits(torch.autograd.Function):
-    """Logits of the observed labels only: hidden (n_rows, h), weight (n_tasks, h), bias (n_tasks,) -> (n_labels,)."""
+class ObservedOutputs(torch.autograd.Function):
+    """A head's last layer for the observed labels only.
+
+    hidden (n_rows, h), weight (n_tasks, h), bias (n_tasks,) -> (n_labels,) in row order
+    """
 
     @staticmethod
     def forward(
@@ -108,7 +113,7 @@ class ObservedLogits(torch.autograd.Function):
         bias: torch.Tensor,
         labels: Observed,
     ) -> torch.Tensor:
-        """Compute the logits in row order."""
+        """Compute the outputs in row order."""
         ctx.save_for_backward(hidden, weight)
         ctx.labels = labels
         if labels.dense:
@@ -122,7 +127,7 @@ class ObservedLogits(torch.autograd.Function):
         ctx: Any,  # noqa: ANN401 -- torch gives it no type
         slope: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, None]:
-        """Gradients of hidden, weight and bias from the logits' gradient (n_labels,)."""
+        """Gradients of hidden, weight and bias from the outputs' gradient (n_labels,)."""
         hidden, weight = ctx.saved_tensors
         labels: Observed = ctx.labels
         if labels.dense:

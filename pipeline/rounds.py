@@ -30,6 +30,8 @@ from secure.parameters import seal_parameters
 from secure.roster import Roster
 from secure.seal import seal_update
 
+_TOLD = ("loss_train", "validation_loss", "validation_roc_auc")  # on the line that ends a round
+
 
 @dataclass(frozen=True, slots=True)
 class Own:
@@ -291,7 +293,7 @@ class Rounds:
         metrics = {key: value for key, value in metrics.items() if math.isfinite(value)}
         facts = {"trunk": trunk_digest(following.trunk), "roster": list(roster.members)}
         write_record(self.home.metrics, Record(self._round_no, self._clock(), metrics, facts))
-        seen = ", ".join(f"{key} {metrics[key]:.4f}" for key in ("loss_train", "validation_loss") if key in metrics)
+        seen = ", ".join(f"{key} {metrics[key]:.4f}" for key in _TOLD if key in metrics)
         self._tell.say(f"round {self._round_no} of {self.plan.rounds.n_rounds} done: {seen}")
 
     def _validation(self, trunk: NDArray[np.float32], private: PartnerState) -> dict[str, float]:

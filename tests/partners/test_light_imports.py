@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 _LIGHT = (
-    *("settings", "trunk", "server_step", "state", "training_set", "checkpoint"),
+    *("settings", "trunk", "server_step", "state", "training_set", "checkpoint", "normalisation", "inputs"),
     *("scores", "regression_scores", "task_means"),
 )
 

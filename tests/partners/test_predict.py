@@ -26,24 +26,24 @@ def test_probabilities_equal_plain_numpy():
     hidden = np.maximum(_DATA.x.toarray() @ views["trunk.0.weight"] + views["trunk.0.bias"], 0)
     hidden = np.maximum(hidden @ views["trunk.1.weight"].T + views["trunk.1.bias"], 0)
     logits = hidden @ _RESULT.state.heads[HEAD_WEIGHT].T + _RESULT.state.heads[HEAD_BIAS]
-    found = predict(_DATA.x, *_MODEL)
+    found = predict(_DATA.x, *_MODEL).probabilities
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, 1 / (1 + np.exp(-logits)), atol=1e-6)
 
 
 def test_one_by_one_equals_in_bulk(monkeypatch: pytest.MonkeyPatch):
     """One by one, in bulk, or in odd batches: the same to 1e-6."""
-    bulk = predict(_DATA.x, *_MODEL)
-    single = np.concatenate([predict(_DATA.x[i], *_MODEL) for i in range(_DATA.n_compounds)])
+    bulk = predict(_DATA.x, *_MODEL).probabilities
+    single = np.concatenate([predict(_DATA.x[i], *_MODEL).probabilities for i in range(_DATA.n_compounds)])
     np.testing.assert_allclose(single, bulk, atol=1e-6)
     monkeypatch.setattr("partners.predict._BATCH", 7)
-    np.testing.assert_allclose(predict(_DATA.x, *_MODEL), bulk, atol=1e-6)
+    np.testing.assert_allclose(predict(_DATA.x, *_MODEL).probabilities, bulk, atol=1e-6)
 
 
 def test_empty_inputs():
     """No compound gives no row; a compound without any bit gets the biases' prediction, not an error."""
-    assert predict(_DATA.x[:0], *_MODEL).shape == (0, _DATA.n_tasks)
-    blank = predict(sparse.csr_matrix((2, _DATA.n_inputs)), *_MODEL)
+    assert predict(_DATA.x[:0], *_MODEL).probabilities.shape == (0, _DATA.n_tasks)
+    blank = predict(sparse.csr_matrix((2, _DATA.n_inputs)), *_MODEL).probabilities
     assert np.isfinite(blank).all()
     np.testing.assert_array_equal(blank[0], blank[1])
 
@@ -79,7 +79,7 @@ def test_evaluation_equals_scikit_learn():
     found = evaluate(_DATA, 1, *_MODEL)
     rows = np.flatnonzero((_DATA.folding == 1) & (np.diff(_DATA.y.indptr) > 0))
     np.testing.assert_array_equal(found.rows, rows)
-    y, probability = _DATA.y[rows].toarray(), predict(_DATA.x[rows], *_MODEL).astype(np.float64)
+    y, probability = _DATA.y[rows].toarray(), predict(_DATA.x[rows], *_MODEL).probabilities.astype(np.float64)
     np.testing.assert_allclose(found.probabilities, probability, atol=1e-7)
     aucs, precisions, losses, loss = [], [], [], 0.0
     for task in range(_DATA.n_tasks):
