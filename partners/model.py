@@ -4,7 +4,7 @@ x (sparse) -> input layer -> (relu, dropout, linear)* -> relu, dropout, linear h
 observed labels only, times the task's training weight, summed, divided by the number of compounds in the batch.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
-from partners.kernels import Observed, ObservedLogits, SparseRows, observed, rows_times, rows_times_into, sparse_rows
+from partners.input_layer import NO_FEATURES, InputLayer, InputRows, Part, input_rows
+from partners.kernels import Observed, ObservedLogits, observed
 from partners.settings import Training, TrunkSettings
 from partners.state import HEAD_BIAS, HEAD_WEIGHT, Arrays
 from partners.trunk import TrunkLayout
@@ -36,8 +37,7 @@ def use_threads(n_threads: int) -> Iterator[None]:
 class Batch:
     """Some compounds of a training set, ready for torch."""
 
-    x: SparseRows
-    x_transposed: SparseRows
+    x: InputRows
     labels: Observed
     targets: torch.Tensor  # (n_labels,) 1 active, 0 inactive
     weights: torch.Tensor  # (n_labels,) training weight of each label's task
@@ -45,14 +45,18 @@ class Batch:
     @property
     def n_compounds(self) -> int:
         """Number of compounds."""
-        return self.x.shape[0]
+        return self.x.n_rows
 
 
-def make_batch(x: sparse.csr_matrix, y: sparse.csr_matrix, training_weight: NDArray[np.float32]) -> Batch:
-    """Batch of all rows of x (n, n_inputs) and y (n, n_tasks); training_weight (n_tasks,)."""
+def make_batch(
+    x: sparse.csr_matrix,
+    y: sparse.csr_matrix,
+    training_weight: NDArray[np.float32],
+    frequent: NDArray[np.int64] = NO_FEATURES,
+) -> Batch:
+    """Batch of all rows of x (n, n_inputs) and y (n, n_tasks); training_weight (n_tasks,), frequent features of x."""
     return Batch(
-        x=sparse_rows(x),
-        x_transposed=sparse_rows(x.T.tocsr()),
+        x=input_rows(x, frequent),
         labels=observed(y),
         targets=torch.tensor(y.data > 0, dtype=torch.float32),
         weights=torch.tensor(training_weight[y.indices]),
@@ -63,25 +67,30 @@ class Network:
     """All weights of one partner's network as torch tensors of its own, in `parameter_shapes` order."""
 
     def __init__(self, layout: TrunkLayout, trunk: NDArray[np.float32], heads: Arrays) -> None:
-        arrays: Mapping[str, NDArray[np.float32]] = layout.views(trunk) | dict(heads)
         self.layout = layout
-        self.parameters = {name: torch.tensor(array).requires_grad_() for name, array in arrays.items()}
-        # autograd stops before the input layer: its gradient has the trunk's size and is written into this one buffer
-        self._input_gradient = torch.zeros(layout.tensors[0].shape)
+        self._trunk = torch.tensor(trunk)
+        tensors = {tensor.name: self._trunk[tensor.place].view(tensor.shape) for tensor in layout.tensors}
+        tensors |= {name: torch.tensor(array) for name, array in heads.items()}
+        self.parameters = {name: tensor.requires_grad_() for name, tensor in tensors.items()}
+        # autograd stops before the input layer, whose gradient is made and used piece by piece
+        self._input = InputLayer(self.parameters[_INPUT_WEIGHT], self.parameters[_INPUT_BIAS])
+        self._parts: list[Part] = []
 
     def trunk(self) -> NDArray[np.float32]:
-        """Trunk weights as one flat vector (n_params,), a copy."""
-        return np.concatenate([self.array(tensor.name).ravel() for tensor in self.layout.tensors])
+        """Trunk weights as one flat vector (n_params,) that shares the network's memory."""
+        trunk: NDArray[np.float32] = self._trunk.numpy()
+        return trunk
+
+    def pieces(self, name: str) -> list[tuple[slice, torch.Tensor]]:
+        """What an optimiser works on: consecutive rows of a parameter, where they stand, sharing its memory."""
+        if name == _INPUT_WEIGHT:
+            return list(zip(self._input.places, self._input.pieces, strict=True))
+        return [(slice(None), self.parameters[name])]
 
     def array(self, name: str) -> NDArray[np.float32]:
         """One tensor as an array that shares its memory."""
         array: NDArray[np.float32] = self.parameters[name].detach().numpy()
         return array
-
-    def input_layer(self, x: SparseRows) -> torch.Tensor:
-        """Sparse x (n, n_inputs) through the first layer: (n, hidden[0]), outside autograd."""
-        with torch.no_grad():
-            return rows_times(x, self.parameters[_INPUT_WEIGHT]).add_(self.parameters[_INPUT_BIAS])
 
     def activations(self, first: torch.Tensor, dropout: "Dropout | None" = None) -> torch.Tensor:
         """First layer's output (n, hidden[0]) to what the heads multiply, (n, hidden[-1]): after relu and dropout."""
@@ -96,27 +105,41 @@ class Network:
                 hidden = torch.nn.functional.linear(hidden, weight, bias)
         return hidden
 
-    def logits(self, x: SparseRows) -> torch.Tensor:
+    def logits(self, x: InputRows) -> torch.Tensor:
         """Logits of all tasks (n, n_tasks), without dropout."""
         with torch.no_grad():
-            hidden = self.activations(self.input_layer(x))
+            hidden = self.activations(self._input(x))
             return torch.nn.functional.linear(hidden, self.parameters[HEAD_WEIGHT], self.parameters[HEAD_BIAS])
 
     def loss_and_gradients(self, batch: Batch, dropout: "Dropout | None" = None) -> float:
-        """Loss of the batch; leaves its gradient in the parameters' `grad`."""
+        """Loss of the batch; leaves its gradient in the parameters' `grad`, but for the input weight's (see `step`)."""
         for parameter in self.parameters.values():
             parameter.grad = None
-        first = self.input_layer(batch.x).requires_grad_()
+        first = self._input(batch.x).requires_grad_()
         hidden = self.activations(first, dropout)
         loss = self._summed_loss(hidden, batch) / batch.n_compounds
         loss.backward()  # type: ignore[no-untyped-call]  # torch declares no types here
         slope = first.grad
         if slope is None:  # pragma: no cover -- backward always fills a leaf
             raise AssertionError("backward left no gradient at the input layer")
-        rows_times_into(self._input_gradient, batch.x_transposed, slope)
-        self.parameters[_INPUT_WEIGHT].grad = self._input_gradient
+        self._parts = [(batch.x, slope)]
         self.parameters[_INPUT_BIAS].grad = slope.sum(dim=0)
         return float(loss.detach())
+
+    def input_gradients(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Every piece of the input weight and its gradient of the last batch; a gradient lives until the next one."""
+        return self._input.gradients(self._parts)
+
+    def step(self, optimiser: torch.optim.Optimizer) -> None:
+        """Let an optimiser of all `pieces` take its step, parameters without a gradient being left alone by it."""
+        optimiser.step()
+        for parameter in self.parameters.values():
+            parameter.grad = None
+        for piece, gradient in self.input_gradients():
+            piece.grad = gradient
+            optimiser.step()
+            piece.grad = None
+        self._parts = []
 
     def _summed_loss(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
         head = (self.parameters[HEAD_WEIGHT], self.parameters[HEAD_BIAS])

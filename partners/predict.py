@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
-from partners.kernels import sparse_rows
+from partners.input_layer import input_rows
 from partners.model import Network, use_threads
 from partners.settings import Training, TrunkSettings
 from partners.state import PartnerState, check_state
@@ -53,7 +53,7 @@ def predict_logits(
     with use_threads(training.n_threads), torch.inference_mode():
         network = Network(layout, trunk, state.heads)
         for part in _parts(rows.shape[0]):
-            logits[part] = network.logits(sparse_rows(rows[part])).numpy()
+            logits[part] = network.logits(input_rows(rows[part], for_gradient=False)).numpy()
     return logits
 
 

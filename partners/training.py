@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from partners.errors import TrainingDiverged, TrunkMismatch
+from partners.input_layer import frequent_features
 from partners.model import Batch, Dropout, Network, make_batch, use_threads
 from partners.settings import Training, TrunkSettings
 from partners.state import PartnerState, check_state, initial_heads
@@ -67,9 +68,9 @@ def train_round(  # noqa: PLR0913 -- data, model, settings and chance: each is o
         adam = _adam(network, state, training)
         losses = _steps(network, adam, batches, dropout, training, n_steps, progress)
         after = _state_of(network, adam, state.n_steps + n_steps)
-        change = network.trunk()
+        change = network.trunk()  # the network's own memory: at this size a copy counts, and it is not used again
         change -= trunk
-    if not np.isfinite(change).all():
+    if not (math.isfinite(change.min()) and math.isfinite(change.max())):
         raise _diverged(n_steps, training)
     n_seen = n_steps * min(training.batch_size, training_set.training_rows.size)
     return RoundResult(change, after, losses, n_seen)
@@ -99,8 +100,9 @@ def _first_state(layout: TrunkLayout, n_tasks: int, rng: np.random.Generator) ->
 
 def _batches(training_set: TrainingSet, batch_size: int, rng: np.random.Generator) -> Iterator[Batch]:
     """Endless batches of equal size; compounds are reshuffled when all were seen."""
+    frequent = frequent_features(training_set.x[training_set.training_rows])
     for rows in shuffled_rows(training_set.training_rows, batch_size, rng):
-        yield make_batch(training_set.x[rows], training_set.y[rows], training_set.training_weight)
+        yield make_batch(training_set.x[rows], training_set.y[rows], training_set.training_weight, frequent)
 
 
 def shuffled_rows(rows: NDArray[np.int64], batch_size: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
@@ -117,22 +119,33 @@ def shuffled_rows(rows: NDArray[np.int64], batch_size: int, rng: np.random.Gener
         yield batch
 
 
-def _adam(network: Network, state: PartnerState, training: Training) -> torch.optim.Adam:
-    adam = torch.optim.Adam(
-        list(network.parameters.values()), lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
-    )
-    for name, parameter in network.parameters.items():
-        adam.state[parameter] = {
+@dataclass(frozen=True, slots=True, eq=False)
+class _Adam:
+    """Torch's Adam over the network's pieces, and the moments they share."""
+
+    torch: torch.optim.Adam
+    first_moment: dict[str, torch.Tensor]
+    second_moment: dict[str, torch.Tensor]
+
+
+def _adam(network: Network, state: PartnerState, training: Training) -> _Adam:
+    first = {name: torch.tensor(array) for name, array in state.first_moment.items()}
+    second = {name: torch.tensor(array) for name, array in state.second_moment.items()}
+    leaves = [(name, place, leaf) for name in network.parameters for place, leaf in network.pieces(name)]
+    rate, decay = training.learning_rate, training.weight_decay
+    adam = torch.optim.Adam([leaf for _, _, leaf in leaves], lr=rate, weight_decay=decay, fused=True)
+    for name, place, leaf in leaves:
+        adam.state[leaf] = {
             "step": torch.tensor(float(state.n_steps)),
-            "exp_avg": torch.tensor(state.first_moment[name]),
-            "exp_avg_sq": torch.tensor(state.second_moment[name]),
+            "exp_avg": first[name][place],
+            "exp_avg_sq": second[name][place],
         }
-    return adam
+    return _Adam(adam, first, second)
 
 
 def _steps(
     network: Network,
-    adam: torch.optim.Adam,
+    adam: _Adam,
     batches: Iterator[Batch],
     dropout: Dropout,
     training: Training,
@@ -144,19 +157,19 @@ def _steps(
         losses[step] = network.loss_and_gradients(next(batches), dropout)
         if not math.isfinite(losses[step]):
             raise _diverged(step + 1, training)
-        adam.step()
+        network.step(adam.torch)
         if progress is not None:
             progress(step + 1, n_steps)
     return losses
 
 
-def _state_of(network: Network, adam: torch.optim.Adam, n_steps: int) -> PartnerState:
-    def moments(kind: str) -> dict[str, NDArray[np.float32]]:
-        return {name: adam.state[parameter][kind].numpy() for name, parameter in network.parameters.items()}
+def _state_of(network: Network, adam: _Adam, n_steps: int) -> PartnerState:
+    def arrays(moments: dict[str, torch.Tensor]) -> dict[str, NDArray[np.float32]]:
+        return {name: moment.numpy() for name, moment in moments.items()}
 
     trunk_names = {tensor.name for tensor in network.layout.tensors}
     heads = {name: network.array(name) for name in network.parameters if name not in trunk_names}
-    return PartnerState(heads, moments("exp_avg"), moments("exp_avg_sq"), n_steps)
+    return PartnerState(heads, arrays(adam.first_moment), arrays(adam.second_moment), n_steps)
 
 
 def _diverged(step: int, training: Training) -> TrainingDiverged:
