@@ -51,3 +51,7 @@ class CheckpointMismatch(TrainingError):
 
 class BadPredictions(TrainingError):
     """A prediction that is to be scored is not a number."""
+
+
+class DeviceMissing(TrainingError):
+    """The settings ask for a device or a precision that this machine does not have."""

@@ -125,3 +125,26 @@ class ObservedLogits(torch.autograd.Function):
         by_task = SparseRows(labels.task_indptr, task_rows, task_slope, (n_tasks, n_rows))
         bias_slope = rows_times(by_task, torch.ones(n_rows, 1, device=slope.device)).squeeze(1)
         return rows_times(by_row, weight), rows_times(by_task, hidden), bias_slope, None
+
+
+class Masked(torch.autograd.Function):
+    """Values where a mask is true, times a factor, 0 elsewhere; remembers the mask only, a byte each."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401 -- torch gives it no type
+        values: torch.Tensor,
+        mask: torch.Tensor,
+        factor: float,
+    ) -> torch.Tensor:
+        """Mask (bool) and scale the values; both of one shape."""
+        ctx.mask, ctx.factor = mask, factor
+        return mask.to(values.dtype).mul_(factor).mul_(values)
+
+    @staticmethod
+    def backward(
+        ctx: Any,  # noqa: ANN401 -- torch gives it no type
+        slope: torch.Tensor,
+    ) -> tuple[torch.Tensor, None, None]:
+        """Gradient of the values."""
+        return ctx.mask.to(slope.dtype).mul_(ctx.factor).mul_(slope), None, None

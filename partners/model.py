@@ -5,7 +5,6 @@ observed labels only, times the task's training weight, summed, divided by the n
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,23 +13,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from partners.input_layer import NO_FEATURES, InputLayer, InputRows, Part, input_rows
-from partners.kernels import Observed, ObservedLogits, observed
+from partners.kernels import Masked, Observed, ObservedLogits, observed
 from partners.settings import Training, TrunkSettings
 from partners.state import HEAD_BIAS, HEAD_WEIGHT, Arrays
 from partners.trunk import TrunkLayout
 
 _INPUT_WEIGHT, _INPUT_BIAS = "trunk.0.weight", "trunk.0.bias"
-
-
-@contextmanager
-def use_threads(n_threads: int) -> Iterator[None]:
-    """Let torch compute with this many threads inside the block; the only place that touches torch's thread count."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(n_threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,32 +41,42 @@ def make_batch(
     y: sparse.csr_matrix,
     training_weight: NDArray[np.float32],
     frequent: NDArray[np.int64] = NO_FEATURES,
+    device: str = "cpu",
 ) -> Batch:
     """Batch of all rows of x (n, n_inputs) and y (n, n_tasks); training_weight (n_tasks,), frequent features of x."""
     return Batch(
-        x=input_rows(x, frequent),
-        labels=observed(y),
-        targets=torch.tensor(y.data > 0, dtype=torch.float32),
-        weights=torch.tensor(training_weight[y.indices]),
+        x=input_rows(x, frequent, device=device),
+        labels=observed(y, device=device),
+        targets=torch.tensor(y.data > 0, dtype=torch.float32, device=device),
+        weights=torch.tensor(training_weight[y.indices], device=device),
     )
 
 
 class Network:
     """All weights of one partner's network as torch tensors of its own, in `parameter_shapes` order."""
 
-    def __init__(self, layout: TrunkLayout, trunk: NDArray[np.float32], heads: Arrays) -> None:
+    def __init__(
+        self,
+        layout: TrunkLayout,
+        trunk: NDArray[np.float32],
+        heads: Arrays,
+        *,
+        device: str = "cpu",
+        half: bool = False,
+    ) -> None:
         self.layout = layout
-        self._trunk = torch.tensor(trunk)
+        self._half = half  # compute the layers between input layer and heads in bfloat16
+        self._trunk = torch.tensor(trunk, device=device)
         tensors = {tensor.name: self._trunk[tensor.place].view(tensor.shape) for tensor in layout.tensors}
-        tensors |= {name: torch.tensor(array) for name, array in heads.items()}
+        tensors |= {name: torch.tensor(array, device=device) for name, array in heads.items()}
         self.parameters = {name: tensor.requires_grad_() for name, tensor in tensors.items()}
         # autograd stops before the input layer, whose gradient is made and used piece by piece
         self._input = InputLayer(self.parameters[_INPUT_WEIGHT], self.parameters[_INPUT_BIAS])
         self._parts: list[Part] = []
 
     def trunk(self) -> NDArray[np.float32]:
-        """Trunk weights as one flat vector (n_params,) that shares the network's memory."""
-        trunk: NDArray[np.float32] = self._trunk.numpy()
+        """Trunk weights as one flat vector (n_params,) that shares the network's memory, on the CPU."""
+        trunk: NDArray[np.float32] = self._trunk.cpu().numpy()
         return trunk
 
     def pieces(self, name: str) -> list[tuple[slice, torch.Tensor]]:
@@ -88,8 +86,8 @@ class Network:
         return [(slice(None), self.parameters[name])]
 
     def array(self, name: str) -> NDArray[np.float32]:
-        """One tensor as an array that shares its memory."""
-        array: NDArray[np.float32] = self.parameters[name].detach().numpy()
+        """One tensor as an array that shares its memory, on the CPU."""
+        array: NDArray[np.float32] = self.parameters[name].detach().cpu().numpy()
         return array
 
     def activations(self, first: torch.Tensor, dropout: "Dropout | None" = None) -> torch.Tensor:
@@ -105,10 +103,15 @@ class Network:
                 hidden = torch.nn.functional.linear(hidden, weight, bias)
         return hidden
 
+    def _output(self, first: torch.Tensor, dropout: "Dropout | None") -> torch.Tensor:
+        # no cache of rounded weights: the optimiser changes them in place
+        with torch.autocast(first.device.type, dtype=torch.bfloat16, enabled=self._half, cache_enabled=False):
+            return self.activations(first, dropout).float()
+
     def logits(self, x: InputRows) -> torch.Tensor:
         """Logits of all tasks (n, n_tasks), without dropout."""
         with torch.no_grad():
-            hidden = self.activations(self._input(x))
+            hidden = self._output(self._input(x), None)
             return torch.nn.functional.linear(hidden, self.parameters[HEAD_WEIGHT], self.parameters[HEAD_BIAS])
 
     def loss_and_gradients(self, batch: Batch, dropout: "Dropout | None" = None) -> float:
@@ -116,7 +119,7 @@ class Network:
         for parameter in self.parameters.values():
             parameter.grad = None
         first = self._input(batch.x).requires_grad_()
-        hidden = self.activations(first, dropout)
+        hidden = self._output(first, dropout)
         loss = self._summed_loss(hidden, batch) / batch.n_compounds
         loss.backward()  # type: ignore[no-untyped-call]  # torch declares no types here
         slope = first.grad
@@ -171,4 +174,6 @@ class Dropout:
         # 16 random bits a unit: 15 times cheaper than torch's bernoulli_, and exact to 2^-16 in the share
         threshold = round(share * 2**16)
         kept = self.rng.integers(0, 2**16, size=tuple(hidden.shape), dtype=np.uint16) >= threshold
-        return hidden * torch.from_numpy(kept) * (2**16 / (2**16 - threshold))
+        mask, factor = torch.from_numpy(kept).to(hidden.device), 2**16 / (2**16 - threshold)
+        dropped: torch.Tensor = Masked.apply(hidden, mask, factor)  # type: ignore[no-untyped-call]  # torch's gap
+        return dropped

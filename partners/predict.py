@@ -7,8 +7,9 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
+from partners.device import arithmetic
 from partners.input_layer import input_rows
-from partners.model import Network, use_threads
+from partners.model import Network
 from partners.settings import Training, TrunkSettings
 from partners.state import PartnerState, check_state
 from partners.training import check_layers
@@ -50,10 +51,12 @@ def predict_logits(
     check_trunk(trunk, layout)
     check_state(state, layout, state.n_tasks)
     logits = np.empty((rows.shape[0], state.n_tasks), dtype=np.float32)
-    with use_threads(training.n_threads), torch.inference_mode():
-        network = Network(layout, trunk, state.heads)
+    with arithmetic(training), torch.inference_mode():
+        half = training.precision == "bfloat16"
+        network = Network(layout, trunk, state.heads, device=training.device, half=half)
         for part in _parts(rows.shape[0]):
-            logits[part] = network.logits(input_rows(rows[part], for_gradient=False)).numpy()
+            inputs = input_rows(rows[part], for_gradient=False, device=training.device)
+            logits[part] = network.logits(inputs).cpu().numpy()
     return logits
 
 

@@ -60,7 +60,10 @@ class Training:
     batch_size: int = 500  # compounds per optimiser step; at most all training compounds are used
     weight_decay: float = 0.0  # L2 penalty added to Adam's gradient, at least 0
     head_dropout: float | None = None  # dropout of the trunk's output before the heads; absent: the plan's dropout
-    device: Literal["cpu"] = "cpu"  # where the arithmetic runs
+    device: Literal["cpu", "cuda"] = "cpu"  # where the arithmetic runs
+    # tf32 (cuda only): dense products round their factors to 10 bits. bfloat16: the trunk's layers after the first in
+    # bfloat16; input layer, heads, loss and optimiser stay in float32
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
     n_threads: int = 1  # threads of one partner's arithmetic; results are bit for bit equal at equal n_threads
     seed: int = 0  # of shuffling, dropout and head initialisation, at least 0
 
@@ -71,7 +74,9 @@ class Training:
         _require(self.batch_size > 0, "batch_size", self.batch_size, "at least 1 compound")
         _require(0 <= self.weight_decay < math.inf, "weight_decay", self.weight_decay, "a number of at least 0")
         _require(_is_share(self.head_dropout), "head_dropout", self.head_dropout, "a share in [0, 1)")
-        _require(self.device == "cpu", "device", self.device, "cpu")
+        _require(self.device in {"cpu", "cuda"}, "device", self.device, "cpu or cuda")
+        known = self.precision in {"float32", "bfloat16"} or (self.precision, self.device) == ("tf32", "cuda")
+        _require(known, "precision", self.precision, "float32, bfloat16 or, on device cuda, tf32")
         _require(self.n_threads > 0, "n_threads", self.n_threads, "at least 1 thread")
         _require(self.seed >= 0, "seed", self.seed, "a number of at least 0")
 

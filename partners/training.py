@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from partners.device import arithmetic
 from partners.errors import TrainingDiverged, TrunkMismatch
 from partners.input_layer import frequent_features
-from partners.model import Batch, Dropout, Network, make_batch, use_threads
+from partners.model import Batch, Dropout, Network, make_batch
 from partners.settings import Training, TrunkSettings
 from partners.state import PartnerState, check_state, initial_heads
 from partners.training_set import TrainingSet, check_features
@@ -54,7 +55,8 @@ def train_round(  # noqa: PLR0913 -- data, model, settings and chance: each is o
     trunk : (n_params,) float32, where all partners start; left as it is
     state : the last round's; None in the first, then heads are drawn from the seed and Adam starts from zero
     seed  : all chance of the round (see `round_seed`): heads, shuffling, dropout
-    Equal arguments give equal bits. Raises FeatureCountMismatch, TrunkMismatch, StateMismatch or TrainingDiverged.
+    Equal arguments give equal bits. Raises FeatureCountMismatch, TrunkMismatch, StateMismatch, DeviceMissing or
+    TrainingDiverged.
     """
     check_fit(training_set, trunk, layout, trunk_settings)
     head_seed, batch_seed, dropout_seed = np.random.SeedSequence(seed).spawn(3)
@@ -62,9 +64,10 @@ def train_round(  # noqa: PLR0913 -- data, model, settings and chance: each is o
         state = _first_state(layout, training_set.n_tasks, np.random.default_rng(head_seed))
     check_state(state, layout, training_set.n_tasks)
     dropout = Dropout.of(trunk_settings, training, np.random.default_rng(dropout_seed))
-    batches = _batches(training_set, training.batch_size, np.random.default_rng(batch_seed))
-    with use_threads(training.n_threads):
-        network = Network(layout, trunk, state.heads)
+    batches = _batches(training_set, training, np.random.default_rng(batch_seed))
+    with arithmetic(training):
+        half = training.precision == "bfloat16"
+        network = Network(layout, trunk, state.heads, device=training.device, half=half)
         adam = _adam(network, state, training)
         losses = _steps(network, adam, batches, dropout, training, n_steps, progress)
         after = _state_of(network, adam, state.n_steps + n_steps)
@@ -98,11 +101,12 @@ def _first_state(layout: TrunkLayout, n_tasks: int, rng: np.random.Generator) ->
     return PartnerState(heads=heads, first_moment=zeros, second_moment=zeros, n_steps=0)
 
 
-def _batches(training_set: TrainingSet, batch_size: int, rng: np.random.Generator) -> Iterator[Batch]:
+def _batches(training_set: TrainingSet, training: Training, rng: np.random.Generator) -> Iterator[Batch]:
     """Endless batches of equal size; compounds are reshuffled when all were seen."""
     frequent = frequent_features(training_set.x[training_set.training_rows])
-    for rows in shuffled_rows(training_set.training_rows, batch_size, rng):
-        yield make_batch(training_set.x[rows], training_set.y[rows], training_set.training_weight, frequent)
+    for rows in shuffled_rows(training_set.training_rows, training.batch_size, rng):
+        x, y = training_set.x[rows], training_set.y[rows]
+        yield make_batch(x, y, training_set.training_weight, frequent, training.device)
 
 
 def shuffled_rows(rows: NDArray[np.int64], batch_size: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
@@ -123,20 +127,20 @@ def shuffled_rows(rows: NDArray[np.int64], batch_size: int, rng: np.random.Gener
 class _Adam:
     """Torch's Adam over the network's pieces, and the moments they share."""
 
-    torch: torch.optim.Adam
+    optimiser: torch.optim.Adam
     first_moment: dict[str, torch.Tensor]
     second_moment: dict[str, torch.Tensor]
 
 
 def _adam(network: Network, state: PartnerState, training: Training) -> _Adam:
-    first = {name: torch.tensor(array) for name, array in state.first_moment.items()}
-    second = {name: torch.tensor(array) for name, array in state.second_moment.items()}
+    first = {name: torch.tensor(array, device=training.device) for name, array in state.first_moment.items()}
+    second = {name: torch.tensor(array, device=training.device) for name, array in state.second_moment.items()}
     leaves = [(name, place, leaf) for name in network.parameters for place, leaf in network.pieces(name)]
     rate, decay = training.learning_rate, training.weight_decay
     adam = torch.optim.Adam([leaf for _, _, leaf in leaves], lr=rate, weight_decay=decay, fused=True)
     for name, place, leaf in leaves:
         adam.state[leaf] = {
-            "step": torch.tensor(float(state.n_steps)),
+            "step": torch.tensor(float(state.n_steps), device=training.device),
             "exp_avg": first[name][place],
             "exp_avg_sq": second[name][place],
         }
@@ -157,7 +161,7 @@ def _steps(
         losses[step] = network.loss_and_gradients(next(batches), dropout)
         if not math.isfinite(losses[step]):
             raise _diverged(step + 1, training)
-        network.step(adam.torch)
+        network.step(adam.optimiser)
         if progress is not None:
             progress(step + 1, n_steps)
     return losses
@@ -165,7 +169,7 @@ def _steps(
 
 def _state_of(network: Network, adam: _Adam, n_steps: int) -> PartnerState:
     def arrays(moments: dict[str, torch.Tensor]) -> dict[str, NDArray[np.float32]]:
-        return {name: moment.numpy() for name, moment in moments.items()}
+        return {name: moment.cpu().numpy() for name, moment in moments.items()}
 
     trunk_names = {tensor.name for tensor in network.layout.tensors}
     heads = {name: network.array(name) for name in network.parameters if name not in trunk_names}

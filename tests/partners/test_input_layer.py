@@ -27,10 +27,10 @@ def _rows(rng: np.random.Generator, n_rows: int, n_inputs: int, *, binary: bool)
     binary=st.booleans(),
 )
 @settings(max_examples=80, deadline=None)
-def test_output_and_gradient_equal_the_plain_product(  # noqa: PLR0913 -- what hypothesis draws
+def test_output_and_gradient_equal_the_plain_product(
     seed: int, n_inputs: int, n_hidden: int, piece: int, n_frequent: int, n_parts: int, *, binary: bool
 ):
-    """Whatever the pieces, the frequent features and the parts of a batch: X W + b forward, the sum of X^T S backward."""
+    """Whatever pieces, frequent features and parts of a batch: X W + b forward, the sum of X^T S backward."""
     rng = np.random.default_rng(seed)
     frequent = np.sort(rng.permutation(n_inputs)[:n_frequent])
     weight, bias = (rng.normal(size=shape).astype(np.float32) for shape in ((n_inputs, n_hidden), (n_hidden,)))
