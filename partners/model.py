@@ -104,8 +104,10 @@ class Network:
         return hidden
 
     def _output(self, first: torch.Tensor, dropout: "Dropout | None") -> torch.Tensor:
+        if not self._half:
+            return self.activations(first, dropout)
         # no cache of rounded weights: the optimiser changes them in place
-        with torch.autocast(first.device.type, dtype=torch.bfloat16, enabled=self._half, cache_enabled=False):
+        with torch.autocast(first.device.type, dtype=torch.bfloat16, cache_enabled=False):
             return self.activations(first, dropout).float()
 
     def logits(self, x: InputRows) -> torch.Tensor:
