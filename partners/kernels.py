@@ -13,7 +13,7 @@ import torch
 from scipy import sparse
 
 # above this share of observed labels one dense product is faster than a dot product for every label (measured)
-_DENSE_HEAD_ABOVE = 0.1
+_DENSE_HEAD_ABOVE = 0.15
 
 
 def _has_mkl() -> bool:
