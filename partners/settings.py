@@ -64,7 +64,7 @@ class Training:
     # tf32 (cuda only): dense products round their factors to 10 bits. bfloat16: the trunk's layers after the first in
     # bfloat16; input layer, heads, loss and optimiser stay in float32
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
-    # threads of one partner's arithmetic, bit for bit equal at equal n_threads; 1 was fastest on a shared machine (measured)
+    # threads of one partner's arithmetic; equal bits at equal n_threads; one was fastest on a shared machine (measured)
     n_threads: int = 1
     seed: int = 0  # of shuffling, dropout and head initialisation, at least 0
 
