@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from partners.input_layer import InputRows, features_for_block, input_rows
 from partners.inputs import transformed
-from partners.kernels import Observed, SparseRows, observed, sparse_rows
+from partners.kernels import Observed, observed
 from partners.normalisation import normalised
 from partners.settings import Training, TrunkSettings
 from partners.state import Arrays
@@ -29,15 +30,14 @@ class Targets:
 class Batch:
     """Inputs and targets; a kind of head without tasks has no targets."""
 
-    x: SparseRows
-    x_transposed: SparseRows
+    x: InputRows
     classification: Targets | None
     regression: Targets | None
 
     @property
     def n_compounds(self) -> int:
         """Number of compounds."""
-        return self.x.shape[0]
+        return self.x.n_rows
 
 
 class BatchMaker:
@@ -48,6 +48,8 @@ class BatchMaker:
     ) -> None:
         self._set = training_set
         self._transform = trunk_settings.input_transform
+        self._device = training.device
+        self._frequent = features_for_block(training_set.x)  # a transform keeps the places, also where it gives 0
         self._values = normalised(training_set.y_regr, normalisation)
         self._is_censored = bool(training_set.y_censor.data.any())
         self.class_weight, self.regr_weight = loss_weights(training_set, training)
@@ -56,8 +58,7 @@ class BatchMaker:
         """Batch of these rows of the training set, in this order."""
         x = transformed(self._set.x[rows], self._transform)
         return Batch(
-            x=sparse_rows(x),
-            x_transposed=sparse_rows(x.T.tocsr()),
+            x=input_rows(x, self._frequent, device=self._device),
             classification=self._labels(rows) if self._set.n_tasks else None,
             regression=self._measured(rows) if self._set.n_regressions else None,
         )
@@ -65,9 +66,9 @@ class BatchMaker:
     def _labels(self, rows: NDArray[np.int64]) -> Targets:
         y = self._set.y[rows]
         return Targets(
-            pattern=observed(y),
-            values=torch.tensor(y.data > 0, dtype=torch.float32),
-            weights=torch.tensor(self.class_weight[y.indices]),
+            pattern=observed(y, device=self._device),
+            values=torch.tensor(y.data > 0, dtype=torch.float32, device=self._device),
+            weights=torch.tensor(self.class_weight[y.indices], device=self._device),
         )
 
     def _measured(self, rows: NDArray[np.int64]) -> Targets:
@@ -77,11 +78,11 @@ class BatchMaker:
         if self._is_censored:
             marks = self._set.y_censor[rows].data  # stored where the values are
             weights = np.where(marks == 0, weights, weights * self._set.censored_weight[values.indices])
-            censoring = torch.tensor(marks)
+            censoring = torch.tensor(marks, device=self._device)
         return Targets(
-            pattern=observed(values),
-            values=torch.tensor(values.data),
-            weights=torch.tensor(weights),
+            pattern=observed(values, device=self._device),
+            values=torch.tensor(values.data, device=self._device),
+            weights=torch.tensor(weights, device=self._device),
             censoring=censoring,
         )
 

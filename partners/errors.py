@@ -79,3 +79,7 @@ class BadMatrixFile(BadData):
 
 class ForeignModel(TrainingError):
     """A model that cannot be carried over between SparseChem and hocket as it is."""
+
+
+class DeviceMissing(TrainingError):
+    """The settings ask for a device or a precision that this machine does not have."""

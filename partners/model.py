@@ -6,7 +6,6 @@ number of compounds in the step: binary cross entropy and censored squared error
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,24 +13,14 @@ import torch
 from numpy.typing import NDArray
 
 from partners.batches import Batch, Targets
-from partners.kernels import ObservedOutputs, SparseRows, rows_times, rows_times_into
+from partners.input_layer import InputLayer, InputRows, Part
+from partners.kernels import Masked, ObservedOutputs
 from partners.settings import ClassificationHead, NonLinearity, Training, TrunkSettings
 from partners.state import CLASSIFICATION, REGRESSION, Arrays, HeadSizes
 from partners.trunk import TrunkLayout
 
 _INPUT_WEIGHT, _INPUT_BIAS = "trunk.0.weight", "trunk.0.bias"
 _FUNCTIONS = {"relu": torch.relu, "tanh": torch.tanh}
-
-
-@contextmanager
-def use_threads(n_threads: int) -> Iterator[None]:
-    """Let torch compute with this many threads inside the block; the only place that touches torch's thread count."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(n_threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +46,16 @@ class Network:
         trunk: NDArray[np.float32],
         heads: Arrays,
         non_linearities: NonLinearities = NonLinearities(),
+        *,
+        device: str = "cpu",
+        half: bool = False,
     ) -> None:
-        arrays: Mapping[str, NDArray[np.float32]] = layout.views(trunk) | dict(heads)
         self.layout = layout
-        self.parameters = {name: torch.tensor(array).requires_grad_() for name, array in arrays.items()}
+        self._half = half  # compute the trunk's layers after the first in bfloat16
+        self._trunk = torch.tensor(trunk, device=device)
+        tensors = {tensor.name: self._trunk[tensor.place].view(tensor.shape) for tensor in layout.tensors}
+        tensors |= {name: torch.tensor(head, device=device) for name, head in heads.items()}
+        self.parameters = {name: tensor.requires_grad_() for name, tensor in tensors.items()}
         sizes = HeadSizes.found_in(heads)
         self._head_layers = {
             kind: [name for name, _, _ in sizes.layers(kind, layout.hidden[-1])]
@@ -71,26 +66,48 @@ class Network:
             CLASSIFICATION: _FUNCTIONS[non_linearities.classification],
             REGRESSION: _FUNCTIONS[non_linearities.regression],
         }
-        # autograd stops before the input layer: its gradient has the trunk's size and is written into this one buffer
-        self._input_gradient = torch.zeros(layout.tensors[0].shape)
+        # autograd stops before the input layer, whose gradient is made and used piece by piece
+        self.input_layer = InputLayer(self.parameters[_INPUT_WEIGHT], self.parameters[_INPUT_BIAS])
+        self._parts: list[Part] = []
+
+    @classmethod
+    def of(
+        cls,
+        layout: TrunkLayout,
+        trunk: NDArray[np.float32],
+        heads: Arrays,
+        trunk_settings: TrunkSettings,
+        training: Training,
+    ) -> "Network":
+        """Network with the functions, device and precision of the settings."""
+        functions, half = NonLinearities.of(trunk_settings, training), training.precision == "bfloat16"
+        return cls(layout, trunk, heads, functions, device=training.device, half=half)
 
     def trunk(self) -> NDArray[np.float32]:
-        """Trunk weights as one flat vector (n_params,), a copy."""
-        return np.concatenate([self.array(tensor.name).ravel() for tensor in self.layout.tensors])
+        """Trunk weights as one flat vector (n_params,) that shares the network's memory, on the CPU."""
+        trunk: NDArray[np.float32] = self._trunk.cpu().numpy()
+        return trunk
+
+    def pieces(self, name: str) -> list[tuple[slice, torch.Tensor]]:
+        """What an optimiser works on: consecutive rows of a parameter, where they stand, sharing its memory."""
+        if name == _INPUT_WEIGHT:
+            return list(zip(self.input_layer.places, self.input_layer.pieces, strict=True))
+        return [(slice(None), self.parameters[name])]
 
     def array(self, name: str) -> NDArray[np.float32]:
-        """One tensor as an array that shares its memory."""
-        array: NDArray[np.float32] = self.parameters[name].detach().numpy()
+        """One tensor as an array that shares its memory, on the CPU."""
+        array: NDArray[np.float32] = self.parameters[name].detach().cpu().numpy()
         return array
-
-    def input_layer(self, x: SparseRows) -> torch.Tensor:
-        """Sparse x (n, n_inputs) through the first layer: (n, hidden[0]), outside autograd."""
-        with torch.no_grad():
-            return rows_times(x, self.parameters[_INPUT_WEIGHT]).add_(self.parameters[_INPUT_BIAS])
 
     def trunk_output(self, first: torch.Tensor, dropout: "Dropout | None" = None) -> torch.Tensor:
         """First layer's output (n, hidden[0]) to the trunk's, (n, hidden[-1]), before any head's non-linearity."""
-        hidden = first
+        if not self._half:
+            return self._later_layers(first, dropout)
+        # no cache of rounded weights: the optimiser changes them in place
+        with torch.autocast(first.device.type, dtype=torch.bfloat16, cache_enabled=False):
+            return self._later_layers(first, dropout).float()
+
+    def _later_layers(self, hidden: torch.Tensor, dropout: "Dropout | None") -> torch.Tensor:
         for i in range(1, len(self.layout.hidden)):
             hidden = self._trunk_function(hidden)
             if dropout is not None:
@@ -98,7 +115,7 @@ class Network:
             hidden = self._linear(hidden, f"trunk.{i}")
         return hidden
 
-    def outputs(self, x: SparseRows) -> dict[str, torch.Tensor]:
+    def outputs(self, x: InputRows) -> dict[str, torch.Tensor]:
         """Logits (n, n_tasks) and regression outputs (n, n_regressions) by kind of head, without dropout."""
         with torch.no_grad():
             hidden = self.trunk_output(self.input_layer(x))
@@ -109,30 +126,44 @@ class Network:
             }
 
     def loss_and_gradients(self, parts: Iterable[Batch], n_compounds: int, dropout: "Dropout | None" = None) -> float:
-        """Loss of one optimiser step's batches together; leaves its gradient in the parameters' `grad`.
+        """Loss of one optimiser step's batches together; leaves its gradient for `step`.
 
+        It is in the parameters' `grad`, but for the input weight's, which `step` makes piece by piece.
         parts        : computed one after the other, gradients added up, so that memory is that of the largest
         n_compounds  : in all parts; the summed loss is divided by it
         """
+        self._forget_gradients()
+        self._parts = []
+        return sum(self._add_part(batch, n_compounds, dropout) for batch in parts)
+
+    def input_gradients(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Every piece of the input weight and its gradient of the last step; a gradient lives until the next one."""
+        return self.input_layer.gradients(self._parts)
+
+    def step(self, optimiser: torch.optim.Optimizer) -> None:
+        """Let an optimiser of all `pieces` take its step, parameters without a gradient being left alone by it."""
+        optimiser.step()
+        self._forget_gradients()
+        for piece, gradient in self.input_gradients():
+            piece.grad = gradient
+            optimiser.step()
+            piece.grad = None
+        self._parts = []
+
+    def _forget_gradients(self) -> None:
         for parameter in self.parameters.values():
             parameter.grad = None
-        total = 0.0
-        for i, batch in enumerate(parts):
-            total += self._add_part(batch, n_compounds, dropout, is_first=i == 0)
-        return total
 
-    def _add_part(self, batch: Batch, n_compounds: int, dropout: "Dropout | None", *, is_first: bool) -> float:
+    def _add_part(self, batch: Batch, n_compounds: int, dropout: "Dropout | None") -> float:
         first = self.input_layer(batch.x).requires_grad_()
         loss = self._summed_loss(self.trunk_output(first, dropout), batch, dropout) / n_compounds
         loss.backward()  # type: ignore[no-untyped-call]  # torch declares no types here
         slope = first.grad
         if slope is None:  # pragma: no cover -- backward always fills a leaf
             raise AssertionError("backward left no gradient at the input layer")
-        rows_times_into(self._input_gradient, batch.x_transposed, slope, add=not is_first)
-        bias_slope = slope.sum(dim=0)
-        before = self.parameters[_INPUT_BIAS].grad
-        self.parameters[_INPUT_WEIGHT].grad = self._input_gradient
-        self.parameters[_INPUT_BIAS].grad = bias_slope if before is None else before + bias_slope
+        self._parts.append((batch.x, slope))
+        bias, bias_slope = self.parameters[_INPUT_BIAS], slope.sum(dim=0)
+        bias.grad = bias_slope if bias.grad is None else bias.grad + bias_slope
         return float(loss.detach())
 
     def _summed_loss(self, hidden: torch.Tensor, batch: Batch, dropout: "Dropout | None") -> torch.Tensor:
@@ -211,4 +242,6 @@ class Dropout:
         # 16 random bits a unit: 15 times cheaper than torch's bernoulli_, and exact to 2^-16 in the share
         threshold = round(share * 2**16)
         kept = self.rng.integers(0, 2**16, size=tuple(hidden.shape), dtype=np.uint16) >= threshold
-        return hidden * torch.from_numpy(kept) * (2**16 / (2**16 - threshold))
+        mask, factor = torch.from_numpy(kept).to(hidden.device), 2**16 / (2**16 - threshold)
+        dropped: torch.Tensor = Masked.apply(hidden, mask, factor)  # type: ignore[no-untyped-call]  # torch's gap
+        return dropped

@@ -1,6 +1,7 @@
 """A partner's optimiser: torch's fused ones, their state kept as arrays, and the learning rate by step."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -9,22 +10,22 @@ from numpy.typing import NDArray
 from partners.errors import StateMismatch
 from partners.model import Network
 from partners.settings import Training
-from partners.state import Arrays, PartnerState
+from partners.state import PartnerState
 
-_FIRST, _SECOND = "first_moment", "second_moment"
+FIRST, SECOND = "first_moment", "second_moment"  # parts of a partner's state
 
 
 def moment_names(training: Training) -> dict[str, str]:
     """Which moments of a partner's state this optimiser has, and what torch calls them."""
     if training.optimiser in {"adam", "adamw"}:
-        return {_FIRST: "exp_avg", _SECOND: "exp_avg_sq"}
-    return {_FIRST: "momentum_buffer"} if training.momentum else {}
+        return {FIRST: "exp_avg", SECOND: "exp_avg_sq"}
+    return {FIRST: "momentum_buffer"} if training.momentum else {}
 
 
 def check_moments(state: PartnerState, training: Training) -> None:
     """Raise StateMismatch unless the state holds the moments of this optimiser."""
     names = moment_names(training)
-    for part in (_FIRST, _SECOND):
+    for part in (FIRST, SECOND):
         if bool(getattr(state, part)) != (part in names):
             words = part.replace("_", " ")
             found, expected = ("a", "none") if part not in names else ("no", "one")
@@ -35,16 +36,32 @@ def check_moments(state: PartnerState, training: Training) -> None:
             raise error
 
 
-def make_optimiser(network: Network, state: PartnerState, training: Training) -> torch.optim.Optimizer:
-    """Optimiser of all the network's parameters that goes on from the state."""
-    optimiser = _fresh(list(network.parameters.values()), training)
-    counts = training.optimiser != "sgd"
-    for name, parameter in network.parameters.items():
-        kept = {theirs: torch.tensor(getattr(state, ours)[name]) for ours, theirs in moment_names(training).items()}
-        if counts:
-            kept["step"] = torch.tensor(float(state.n_steps))
-        optimiser.state[parameter] = kept
-    return optimiser
+@dataclass(frozen=True, slots=True, eq=False)
+class Moving:
+    """Torch's optimiser of a network's pieces, and the moments they share."""
+
+    optimiser: torch.optim.Optimizer
+    moments: dict[str, dict[str, torch.Tensor]]  # by part of the state and parameter, as large as the parameter
+
+    def arrays(self, part: str) -> dict[str, NDArray[np.float32]]:
+        """First or second moment of every parameter, sharing its memory; empty where the optimiser has none."""
+        return {name: moment.cpu().numpy() for name, moment in self.moments.get(part, {}).items()}
+
+
+def make_optimiser(network: Network, state: PartnerState, training: Training) -> Moving:
+    """Optimiser of all the network's parameters, in its pieces, that goes on from a copy of the state."""
+    moments: dict[str, dict[str, torch.Tensor]] = {
+        ours: {name: torch.tensor(array, device=training.device) for name, array in getattr(state, ours).items()}
+        for ours in moment_names(training)
+    }
+    leaves = [(name, place, leaf) for name in network.parameters for place, leaf in network.pieces(name)]
+    optimiser = _fresh([leaf for _, _, leaf in leaves], training)
+    for name, place, leaf in leaves:
+        kept = {theirs: moments[ours][name][place] for ours, theirs in moment_names(training).items()}
+        if training.optimiser != "sgd":
+            kept["step"] = torch.tensor(float(state.n_steps), device=training.device)
+        optimiser.state[leaf] = kept
+    return Moving(optimiser, moments)
 
 
 def _fresh(parameters: list[torch.Tensor], training: Training) -> torch.optim.Optimizer:
@@ -53,18 +70,6 @@ def _fresh(parameters: list[torch.Tensor], training: Training) -> torch.optim.Op
         return torch.optim.SGD(parameters, lr=rate, momentum=training.momentum, weight_decay=decay, fused=True)
     kind = torch.optim.Adam if training.optimiser == "adam" else torch.optim.AdamW
     return kind(parameters, lr=rate, weight_decay=decay, fused=True)
-
-
-def moments_of(network: Network, optimiser: torch.optim.Optimizer, training: Training) -> dict[str, Arrays]:
-    """First and second moment of every parameter by name; empty where the optimiser has none."""
-    names = moment_names(training)
-
-    def arrays(part: str) -> dict[str, NDArray[np.float32]]:
-        if part not in names:
-            return {}
-        return {name: optimiser.state[p][names[part]].numpy() for name, p in network.parameters.items()}
-
-    return {part: arrays(part) for part in (_FIRST, _SECOND)}
 
 
 def steps_per_epoch(n_rows: int, batch_size: int) -> int:

@@ -8,9 +8,10 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
+from partners.device import arithmetic, use_threads
+from partners.input_layer import InputRows, input_rows
 from partners.inputs import transformed
-from partners.kernels import SparseRows, sparse_rows
-from partners.model import Network, NonLinearities, use_threads
+from partners.model import Network, NonLinearities
 from partners.normalisation import in_original_units
 from partners.settings import Training, TrunkSettings
 from partners.state import CLASSIFICATION, REGRESSION, PartnerState, check_state
@@ -45,17 +46,17 @@ def predict(
     """Logits, probabilities and values of every task.
 
     A compound's predictions do not depend on its neighbours but for rounding: one by one or in bulk agree to 1e-6.
-    Raises BadFeatures, FeatureCountMismatch, TrunkMismatch or StateMismatch.
+    Raises BadFeatures, FeatureCountMismatch, TrunkMismatch, StateMismatch or DeviceMissing.
     """
     check_state(state, layout, state.sizes)
     rows = _checked(x, trunk, layout, trunk_settings)
     widths = {CLASSIFICATION: state.n_tasks, REGRESSION: state.n_regressions}
     found = {kind: np.empty((rows.shape[0], n), dtype=np.float32) for kind, n in widths.items()}
-    with use_threads(training.n_threads), torch.inference_mode():
-        network = Network(layout, trunk, state.heads, NonLinearities.of(trunk_settings, training))
-        for part, x_part in _parts(rows):
+    with arithmetic(training), torch.inference_mode():
+        network = Network.of(layout, trunk, state.heads, trunk_settings, training)
+        for part, x_part in _parts(rows, training.device):
             for kind, outputs in network.outputs(x_part).items():
-                found[kind][part] = outputs.numpy()
+                found[kind][part] = outputs.cpu().numpy()
     return Outputs(found[CLASSIFICATION], in_original_units(found[REGRESSION], state.normalisation))
 
 
@@ -94,7 +95,7 @@ def logistic(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return 0.5 * (1 + np.tanh(0.5 * logits, dtype=np.float32))  # type: ignore[no-any-return]  # numpy's stubs
 
 
-def _parts(rows: sparse.csr_matrix) -> Iterator[tuple[slice, SparseRows]]:
+def _parts(rows: sparse.csr_matrix, device: str = "cpu") -> Iterator[tuple[slice, InputRows]]:
     for start in range(0, rows.shape[0], _BATCH):
         part = slice(start, min(start + _BATCH, rows.shape[0]))
-        yield part, sparse_rows(rows[part])
+        yield part, input_rows(rows[part], for_gradient=False, device=device)

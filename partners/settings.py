@@ -131,8 +131,12 @@ class Training:
     regression_weight: float = 0.5  # w: classification loss times 2 (1 - w), regression loss times 2 w
     normalise_regression: bool = True  # train on (value - mean) / standard deviation of each task's training folds
     patience: int | None = None  # rounds of local-only training without a better validation loss; absent: never stop
-    device: Literal["cpu"] = "cpu"  # where the arithmetic runs
-    n_threads: int = 1  # threads of one partner's arithmetic; results are bit for bit equal at equal n_threads
+    device: Literal["cpu", "cuda"] = "cpu"  # where the arithmetic runs
+    # tf32 (cuda only): dense products round their factors to 10 bits. bfloat16: the trunk's layers after the first in
+    # bfloat16; input layer, heads, loss and optimiser stay in float32
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    # threads of one partner's arithmetic; equal bits at equal n_threads; one was fastest on a shared machine (measured)
+    n_threads: int = 1
     seed: int = 0  # of shuffling, dropout and head initialisation, at least 0
 
     def __post_init__(self) -> None:
@@ -145,8 +149,7 @@ class Training:
         weight = self.regression_weight
         _require(0 <= weight <= 1, "regression_weight", weight, "a number in [0, 1]")
         _require(_counts(self.patience), "patience", self.patience, "at least 1 round")
-        _require(self.device == "cpu", "device", self.device, "cpu")
-        _require(self.n_threads > 0, "n_threads", self.n_threads, "at least 1 thread")
+        self._check_device()
         _require(self.seed >= 0, "seed", self.seed, "a number of at least 0")
 
     def _check_optimiser(self) -> None:
@@ -159,3 +162,9 @@ class Training:
         fits = self.momentum == 0 or self.optimiser == "sgd"
         _require(fits, "momentum", self.momentum, f"0, as {self.optimiser} has its own")
         _require(0 <= self.weight_decay < math.inf, "weight_decay", self.weight_decay, "a number of at least 0")
+
+    def _check_device(self) -> None:
+        _require(self.device in {"cpu", "cuda"}, "device", self.device, "cpu or cuda")
+        known = self.precision in {"float32", "bfloat16"} or (self.precision, self.device) == ("tf32", "cuda")
+        _require(known, "precision", self.precision, "float32, bfloat16 or, on device cuda, tf32")
+        _require(self.n_threads > 0, "n_threads", self.n_threads, "at least 1 thread")

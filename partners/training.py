@@ -8,15 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partners.batches import BatchMaker, parts_of
+from partners.device import arithmetic
 from partners.errors import TrainingDiverged, TrunkMismatch
-from partners.model import Dropout, Network, NonLinearities, use_threads
+from partners.model import Dropout, Network
 from partners.normalisation import normalisation_of
 from partners.optimiser import (
+    FIRST,
+    SECOND,
     check_moments,
     learning_rate_at,
     make_optimiser,
     moment_names,
-    moments_of,
     steps_per_epoch,
 )
 from partners.settings import Training, TrunkSettings
@@ -62,8 +64,8 @@ def train_round(  # noqa: PLR0913 -- data, model, settings and chance: each is o
     trunk : (n_params,) float32, where all partners start; left as it is
     state : the last round's; None in the first, then heads are drawn from the seed and the optimiser starts anew
     seed  : all chance of the round (see `round_seed`): heads, shuffling, dropout
-    Equal arguments give equal bits. Raises FeatureCountMismatch, TrunkMismatch, StateMismatch, BadFeatures or
-    TrainingDiverged.
+    Equal arguments give equal bits. Raises FeatureCountMismatch, TrunkMismatch, StateMismatch, BadFeatures,
+    DeviceMissing or TrainingDiverged.
     """
     check_fit(training_set, trunk, layout, trunk_settings)
     head_seed, batch_seed, dropout_seed = np.random.SeedSequence(seed).spawn(3)
@@ -75,14 +77,14 @@ def train_round(  # noqa: PLR0913 -- data, model, settings and chance: each is o
     rows = training_set.training_rows
     batches = shuffled_rows(rows, training.batch_size, np.random.default_rng(batch_seed))
     make_batch = BatchMaker(training_set, trunk_settings, training, state.normalisation)
-    with use_threads(training.n_threads):
-        network = Network(layout, trunk, state.heads, NonLinearities.of(trunk_settings, training))
+    with arithmetic(training):
+        network = Network.of(layout, trunk, state.heads, trunk_settings, training)
         stepper = Stepper(network, state, training, steps_per_epoch(rows.size, training.batch_size))
         losses = stepper.take(n_steps, batches, make_batch, dropout, progress)
         after = stepper.state()
-        change = network.trunk()
+        change = network.trunk()  # the network's own memory: at this size a copy counts, and it is not used again
         change -= trunk
-    if not np.isfinite(change).all():
+    if not (math.isfinite(change.min()) and math.isfinite(change.max())):
         raise _diverged(n_steps, stepper.learning_rate)
     n_seen = n_steps * min(training.batch_size, rows.size)
     return RoundResult(change, after, losses, n_seen)
@@ -116,7 +118,7 @@ def unstepped(heads: Arrays, normalisation: Arrays, layout: TrunkLayout, trainin
     """These heads, with an optimiser that has not stepped yet."""
     shapes = parameter_shapes(layout, HeadSizes.found_in(heads))
     zeros = {name: np.zeros(shape, dtype=np.float32) for name, shape in shapes.items()}
-    moments = {part: zeros if part in moment_names(training) else {} for part in ("first_moment", "second_moment")}
+    moments = {part: zeros if part in moment_names(training) else {} for part in (FIRST, SECOND)}
     return PartnerState(heads, **moments, n_steps=0, normalisation=normalisation)
 
 
@@ -143,7 +145,7 @@ class Stepper:
         self._training = training
         self._n_per_epoch = n_per_epoch
         self._n_steps = state.n_steps
-        self._optimiser = make_optimiser(network, state, training)
+        self._moving = make_optimiser(network, state, training)
 
     @property
     def learning_rate(self) -> float:
@@ -173,9 +175,9 @@ class Stepper:
 
     def _step(self) -> None:
         if self._training.lr_steps:
-            for group in self._optimiser.param_groups:
+            for group in self._moving.optimiser.param_groups:
                 group["lr"] = self.learning_rate
-        self._optimiser.step()
+        self._network.step(self._moving.optimiser)
         self._n_steps += 1
 
     def state(self) -> PartnerState:
@@ -183,7 +185,7 @@ class Stepper:
         network = self._network
         trunk_names = {tensor.name for tensor in network.layout.tensors}
         heads = {name: network.array(name) for name in network.parameters if name not in trunk_names}
-        moments = moments_of(network, self._optimiser, self._training)
+        moments = {part: self._moving.arrays(part) for part in (FIRST, SECOND)}
         return PartnerState(heads, **moments, n_steps=self._n_steps, normalisation=self._before.normalisation)
 
 

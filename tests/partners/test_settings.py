@@ -45,6 +45,8 @@ _ALL = (TrunkSettings, ServerOptimiser, Training, ClassificationHead, Regression
         (Training, {"weight_decay": -1.0}),
         (Training, {"head_dropout": 1.5}),
         (Training, {"device": "abacus"}),
+        (Training, {"precision": "float16"}),
+        (Training, {"precision": "tf32"}),
         (Training, {"n_threads": 0}),
         (Training, {"seed": -1}),
     ],

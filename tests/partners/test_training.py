@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from partners.device import use_threads
 from partners.errors import StateMismatch, TrainingDiverged, TrunkMismatch
-from partners.model import Network, use_threads
+from partners.model import Network
 from partners.settings import Training, TrunkSettings
 from partners.state import HEAD_BIAS, HEAD_WEIGHT, HeadSizes, PartnerState, initial_heads, parameter_shapes
 from partners.training import RoundResult, round_seed, shuffled_rows, train_round
