@@ -88,8 +88,12 @@ class BatchMaker:
 
 
 def loss_weights(training_set: TrainingSet, training: Training) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Factor of each classification (n_tasks,) and regression (n_regressions,) task's loss, mixed as in SparseChem."""
-    share = training.regression_weight
+    """Factor of each classification (n_tasks,) and regression (n_regressions,) task's loss.
+
+    Both kinds are mixed as in SparseChem; where there is only one, there is nothing to mix it with.
+    """
+    both = training_set.n_tasks > 0 and training_set.n_regressions > 0
+    share = training.regression_weight if both else 0.5
     return (
         training_set.training_weight * np.float32((1 - share) * 2),
         training_set.regr_weight * np.float32(share * 2),

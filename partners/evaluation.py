@@ -9,9 +9,11 @@ from scipy import sparse
 from partners.batches import loss_weights
 from partners.errors import BadFolds
 from partners.predict import Outputs, predict
+from partners.regression_scores import RegressionMetrics, TaskErrors, mean_errors, score_regression
 from partners.scores import MeanScores, TaskScores, mean_scores, score_tasks
 from partners.settings import Training, TrunkSettings
 from partners.state import DEVIATION, Arrays, PartnerState
+from partners.task_means import TaskMean
 from partners.training import check_fit
 from partners.training_set import TrainingSet
 from partners.trunk import TrunkLayout
@@ -22,14 +24,16 @@ class Evaluation:
     """Loss and scores on one fold."""
 
     loss: float  # weighted sum over observed labels and values per compound, as in training, dropout off
-    mean: MeanScores  # of classification
+    mean: MeanScores  # of classification, by aggregation weight
     tasks: TaskScores  # the same
+    regression_mean: RegressionMetrics[TaskMean]  # by aggregation weight
+    regression_tasks: TaskErrors  # in original units
     probabilities: NDArray[np.float32]  # (n_rows, n_tasks)
     values: NDArray[np.float32]  # (n_rows, n_regressions) predicted, in original units
     rows: NDArray[np.int64]  # (n_rows,) which compounds of the training set
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 -- as train_round, and the two quorums of a report
     training_set: TrainingSet,
     fold: int,
     trunk: NDArray[np.float32],
@@ -37,10 +41,14 @@ def evaluate(
     layout: TrunkLayout,
     trunk_settings: TrunkSettings,
     training: Training,
+    *,
     min_per_class: int = 1,
+    min_measured: int = 2,
 ) -> Evaluation:
     """Evaluate on the labelled or measured compounds of one fold.
 
+    min_per_class : fewest actives, and inactives, with which a classification task is scored
+    min_measured  : fewest exact values with which a regression task is scored
     Raises BadFolds when the fold has none, and what `predict` raises.
     """
     check_fit(training_set, trunk, layout, trunk_settings)
@@ -49,8 +57,18 @@ def evaluate(
         raise BadFolds(f"fold {fold}: found no labelled compound, expected at least one to evaluate on")
     found = predict(training_set.x[rows], trunk, state, layout, trunk_settings, training)
     tasks = score_tasks(training_set.y[rows], found.logits, min_per_class)  # probabilities of 1 - 1e-9 would tie
-    loss = _loss(training_set, rows, found, training, state.normalisation)
-    return Evaluation(loss, mean_scores(tasks), tasks, found.probabilities, found.values, rows)
+    measured, censored = training_set.y_regr[rows], training_set.y_censor[rows]
+    errors = score_regression(found.values, measured, censored, min_measured=min_measured)
+    return Evaluation(
+        loss=_loss(training_set, rows, found, training, state.normalisation),
+        mean=mean_scores(tasks, training_set.aggregation_weight),
+        tasks=tasks,
+        regression_mean=mean_errors(errors, training_set.regr_aggregation_weight),
+        regression_tasks=errors,
+        probabilities=found.probabilities,
+        values=found.values,
+        rows=rows,
+    )
 
 
 def _loss(

@@ -123,12 +123,15 @@ class Training:
     lr_alpha: float = 0.3  # above 0
     momentum: float = 0.0  # share of the last step kept (sgd only), in [0, 1)
     batch_size: int = 500  # compounds per optimiser step; at most all training compounds are used
-    internal_batch_max: int | None = None  # most compounds computed at a time, gradients added up; absent: all
+    # most compounds computed at a time, gradients added up; 1000 bounds memory and costs no time (measured); none: all
+    internal_batch_max: int | None = 1000
     weight_decay: float = 0.0  # at least 0; L2 penalty in the gradient, for adamw apart from it
     head_dropout: float | None = None  # dropout of the trunk's output before the heads; absent: the plan's dropout
     classification: ClassificationHead = ClassificationHead()
     regression: RegressionHead = RegressionHead()
-    regression_weight: float = 0.5  # w: classification loss times 2 (1 - w), regression loss times 2 w
+    # w: classification loss times 2 (1 - w), regression loss times 2 w, where there are both. In a federation 0 leaves
+    # regression out altogether: no regression head, and no compound that has measured values only
+    regression_weight: float = 0.0
     normalise_regression: bool = True  # train on (value - mean) / standard deviation of each task's training folds
     patience: int | None = None  # rounds of local-only training without a better validation loss; absent: never stop
     device: Literal["cpu", "cuda"] = "cpu"  # where the arithmetic runs

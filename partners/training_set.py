@@ -22,6 +22,13 @@ from partners.errors import (
 
 _NO_MATRIX = sparse.csr_matrix((0, 0))  # stands for "not given"
 _NO_WEIGHTS = np.zeros(0, dtype=np.float32)  # the same
+_WEIGHTS = {  # and the matrix whose columns are their tasks
+    "training_weight": "y",
+    "regr_weight": "y_regr",
+    "censored_weight": "y_regr",
+    "aggregation_weight": "y",
+    "regr_aggregation_weight": "y_regr",
+}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,6 +43,8 @@ class TrainingSet:
     y_censor        : stored where y_regr is: -1 the true value is below, 0 exact, +1 above; absent or empty: all exact
     regr_weight     : (n_regressions,) factor of each regression task's loss, at least 0; absent: 1
     censored_weight : (n_regressions,) further factor where a value is censored, at least 0; absent: 1
+    aggregation_weight, regr_aggregation_weight : (n_tasks,), (n_regressions,) weight of each task in means over tasks,
+                      at least 0; absent: 1. No training depends on them, and so neither does `digest`
     Raises BadLengths, BadFeatures, BadLabels, BadValues, BadCensoring, BadWeights or BadFolds.
     """
 
@@ -47,6 +56,8 @@ class TrainingSet:
     y_censor: sparse.csr_matrix = field(default_factory=lambda: _NO_MATRIX)
     regr_weight: NDArray[np.float32] = field(default_factory=lambda: _NO_WEIGHTS)
     censored_weight: NDArray[np.float32] = field(default_factory=lambda: _NO_WEIGHTS)
+    aggregation_weight: NDArray[np.float32] = field(default_factory=lambda: _NO_WEIGHTS)
+    regr_aggregation_weight: NDArray[np.float32] = field(default_factory=lambda: _NO_WEIGHTS)
     test_fold: int = 0
     validation_fold: int = 1
 
@@ -55,13 +66,12 @@ class TrainingSet:
         object.__setattr__(self, "x", canonical_rows(self.x))
         object.__setattr__(self, "y", canonical_rows(self.y))
         object.__setattr__(self, "folding", np.asarray(self.folding, dtype=np.int64))
-        object.__setattr__(self, "training_weight", np.asarray(self.training_weight, dtype=np.float32))
         self._take_regression()
         self._check_lengths()
         check_features(self.x)
         self._check_labels()
         self._check_values()
-        for name in ("training_weight", "regr_weight", "censored_weight"):
+        for name in _WEIGHTS:
             _check_weights(name, getattr(self, name))
         self._check_folds()
 
@@ -77,9 +87,9 @@ class TrainingSet:
         _refuse_duplicates("y_censor", marks)
         object.__setattr__(self, "y_regr", values)
         object.__setattr__(self, "y_censor", canonical_rows(marks))
-        for name in ("regr_weight", "censored_weight"):
+        for name in _WEIGHTS:
             given = getattr(self, name)
-            weight = np.ones(values.shape[1]) if given is _NO_WEIGHTS else given
+            weight = np.ones(getattr(self, _WEIGHTS[name]).shape[1]) if given is _NO_WEIGHTS else given
             object.__setattr__(self, name, np.asarray(weight, dtype=np.float32))
 
     @property
@@ -147,7 +157,7 @@ class TrainingSet:
                 raise BadLengths(f"{name}: found {matrix.shape[0]} rows, expected {n_compounds}, one for each row of x")
         if self.folding.shape != (n_compounds,):
             raise BadLengths(f"folding: found shape {self.folding.shape}, expected ({n_compounds},), as x has rows")
-        for name, matrix_name in (("training_weight", "y"), ("regr_weight", "y_regr"), ("censored_weight", "y_regr")):
+        for name, matrix_name in _WEIGHTS.items():
             found, n_tasks = getattr(self, name).shape, getattr(self, matrix_name).shape[1]
             if found != (n_tasks,):
                 raise BadLengths(f"{name}: found shape {found}, expected ({n_tasks},), as {matrix_name} has columns")

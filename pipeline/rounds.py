@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from partners import regression_scores, scores
 from partners.evaluation import evaluate
 from partners.server_step import server_step
 from partners.settings import Training
@@ -30,7 +31,7 @@ from secure.parameters import seal_parameters
 from secure.roster import Roster
 from secure.seal import seal_update
 
-_TOLD = ("loss_train", "validation_loss", "validation_roc_auc")  # on the line that ends a round
+_TOLD = ("loss_train", "validation_loss", "validation_roc_auc", "validation_r2")  # on the line that ends a round
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,11 +308,10 @@ class Rounds:
             self.plan.trunk,
             self._own.training,
         )
-        return {
-            "validation_loss": found.loss,
-            "validation_average_precision": found.mean.average_precision,
-            "validation_roc_auc": found.mean.roc_auc,
-        }
+        means = {name: getattr(found.mean, name) for name in scores.METRICS}
+        if self._own.training_set.n_regressions:
+            means |= {name: getattr(found.regression_mean, name).value for name in regression_scores.METRICS}
+        return {"validation_loss": found.loss, **{f"validation_{name}": value for name, value in means.items()}}
 
     def _tidy(self) -> None:
         """A finished round leaves its messages; its payloads lie in the exchange, its state is in the next start."""

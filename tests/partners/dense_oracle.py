@@ -66,7 +66,7 @@ def _class_loss(
     per_label = torch.nn.functional.binary_cross_entropy_with_logits(
         outputs["classification"], (y > 0).float(), reduction="none"
     )
-    factor = torch.tensor(data.training_weight) * (1 - training.regression_weight) * 2
+    factor = torch.tensor(data.training_weight) * (1 - _share(data, training)) * 2
     return (per_label * (y != 0) * factor).sum()
 
 
@@ -81,9 +81,13 @@ def _regr_loss(
     mean, deviation = (torch.tensor(normalisation[name]) for name in ("mean", "deviation"))
     miss = (torch.tensor(data.y_regr[rows].toarray()) - mean) / deviation - outputs["regression"]
     miss = torch.where(censor < 0, miss.clamp(max=0), torch.where(censor > 0, miss.clamp(min=0), miss))
-    factor = torch.tensor(data.regr_weight) * training.regression_weight * 2
+    factor = torch.tensor(data.regr_weight) * _share(data, training) * 2
     factor = torch.where(censor == 0, factor, factor * torch.tensor(data.censored_weight))
     return (miss**2 * mask * factor).sum()
+
+
+def _share(data: TrainingSet, training: Training) -> float:
+    return training.regression_weight if data.y.shape[1] and data.y_regr.shape[1] else 0.5
 
 
 def _optimiser(parameters: list[torch.Tensor], training: Training) -> torch.optim.Optimizer:

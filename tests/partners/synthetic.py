@@ -53,4 +53,4 @@ def small_trunk(*hidden: int, seed: int = 1) -> tuple[TrunkLayout, np.ndarray, T
     return layout, initial_trunk(layout, seed), TrunkSettings(hidden=hidden, dropout=0.3)
 
 
-TRAINING = Training(batch_size=32, learning_rate=1e-2)
+TRAINING = Training(batch_size=32, learning_rate=1e-2, regression_weight=0.5)
