@@ -216,7 +216,11 @@ def test_a_full_disk_is_a_plain_error_and_leaves_nothing(tmp_path, monkeypatch):
 def test_every_kind_of_head_and_optimiser_comes_back(tmp_path: Path, optimiser: str, momentum: float):
     """Regression heads, extra layers, normalisation, and as many moments as the optimiser has, bit for bit."""
     training = Training(
-        optimiser=optimiser, momentum=momentum, classification=ClassificationHead(hidden=(6,)), learning_rate=1e-2
+        regression_weight=0.5,
+        optimiser=optimiser,
+        momentum=momentum,
+        classification=ClassificationHead(hidden=(6,)),
+        learning_rate=1e-2,
     )
     state = train_round(hybrid_set(), _TRUNK, None, _LAYOUT, _SETTINGS, training, 0, 2).state
     file = tmp_path / "all.safetensors"
@@ -234,7 +238,7 @@ def test_every_kind_of_head_and_optimiser_comes_back(tmp_path: Path, optimiser: 
 @pytest.mark.parametrize("name", ["normalisation/mean", "head/regression.bias", "head/classification.hidden.0.bias"])
 def test_a_missing_array_of_a_head_is_refused(tmp_path: Path, name: str):
     """Whichever array of regression or of an extra layer is lost, the file is refused, sizes given or not."""
-    training = Training(classification=ClassificationHead(hidden=(6,)))
+    training = Training(regression_weight=0.5, classification=ClassificationHead(hidden=(6,)))
     state = train_round(hybrid_set(), _TRUNK, None, _LAYOUT, _SETTINGS, training, 0, 1).state
     prefix, array = name.split("/")
     part = {"head": "heads"}.get(prefix, prefix)

@@ -92,6 +92,7 @@ def test_every_kind_with_every_optimiser(kind: str, internal_batch_max: int | No
 def test_every_choice_of_function(normalise: bool, function: str, transform: str):  # noqa: FBT001 -- a parameter
     """Extra head layers, non-linearities, input transforms and normalisation: the dense network's steps."""
     training = Training(
+        regression_weight=0.5,
         classification=ClassificationHead(hidden=(11,), non_linearity=function),
         regression=RegressionHead(hidden=(9, 5), non_linearity=function),
         normalise_regression=normalise,
@@ -110,7 +111,9 @@ def test_a_dense_block_of_frequent_features(monkeypatch: pytest.MonkeyPatch):
     data = hybrid_set()
     assert features_for_block(data.x).size > 8
     for most in (None, 11):
-        _assert_equals_dense(data, TrunkSettings(hidden=(16,)), Training(internal_batch_max=most))
+        _assert_equals_dense(
+            data, TrunkSettings(hidden=(16,)), Training(regression_weight=0.5, internal_batch_max=most)
+        )
 
 
 def test_predictions_equal_the_dense_networks():
@@ -213,7 +216,7 @@ def test_parts_together_are_the_batch(sizes: tuple[int, int]):
     layout, trunk, settings = small_trunk(8)
     results = []
     for cut in (None, most):
-        training = Training(internal_batch_max=cut, learning_rate=1e-2, optimiser="sgd")
+        training = Training(regression_weight=0.5, internal_batch_max=cut, learning_rate=1e-2, optimiser="sgd")
         state = first_state(data, layout, training, np.random.default_rng(1))
         losses, weights = our_losses(layout, trunk, state, data, [data.training_rows[:n_rows]], settings, training)
         results.append([losses, *weights.values()])

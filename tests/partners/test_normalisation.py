@@ -73,7 +73,7 @@ def _without_regression(data: TrainingSet) -> TrainingSet:
 def test_predictions_are_in_original_units(normalise: bool):  # noqa: FBT001 -- a parameter
     """Shifting and stretching a task's values shifts and stretches its predictions; the loss is per deviation."""
     layout, trunk, settings = small_trunk(16)
-    training = Training(batch_size=64, learning_rate=1e-2, normalise_regression=normalise)
+    training = Training(regression_weight=0.5, batch_size=64, learning_rate=1e-2, normalise_regression=normalise)
     data = hybrid_set(5, n_compounds=300)
     values = data.y_regr.copy()
     values.data = values.data * 4 + 100
@@ -110,7 +110,7 @@ def test_constant_and_empty_tasks_train_and_predict_finite_numbers():
     layout, trunk, settings = small_trunk(8)
     wide = sparse.csr_matrix((data.x.data, data.x.indices, data.x.indptr), shape=(14, layout.n_inputs))
     data = dataclasses.replace(data, x=wide)
-    training = Training(learning_rate=1e-2, batch_size=12)
+    training = Training(regression_weight=0.5, learning_rate=1e-2, batch_size=12)
     result = train_round(data, trunk, None, layout, settings, training, 0, 100)
     values = evaluate(data, 1, trunk + result.trunk_change, result.state, layout, settings, training).values
     assert np.isfinite(values).all()

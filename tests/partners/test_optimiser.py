@@ -21,7 +21,13 @@ def test_two_rounds_are_one_long_round(name: str, momentum: float):
     data, (layout, trunk, _) = hybrid_set(), small_trunk(16)
     settings = TrunkSettings(hidden=(16,), dropout=0.0)
     training = Training(
-        optimiser=name, momentum=momentum, batch_size=10**6, learning_rate=1e-2, lr_steps=(2, 5), weight_decay=1e-3
+        regression_weight=0.5,
+        optimiser=name,
+        momentum=momentum,
+        batch_size=10**6,
+        learning_rate=1e-2,
+        lr_steps=(2, 5),
+        weight_decay=1e-3,
     )
     whole = train_round(data, trunk, None, layout, settings, training, 0, 6)
     first = train_round(data, trunk, None, layout, settings, training, 0, 3)
@@ -39,7 +45,7 @@ def test_another_optimisers_state_is_refused(before: tuple[str, float], after: t
     data, (layout, trunk, settings) = hybrid_set(), small_trunk(8)
 
     def training(choice: tuple[str, float]) -> Training:
-        return Training(optimiser=choice[0], momentum=choice[1])
+        return Training(regression_weight=0.5, optimiser=choice[0], momentum=choice[1])
 
     state = train_round(data, trunk, None, layout, settings, training(before), 0, 1).state
     if {before[0], after[0]} == {"adam", "adamw"}:
@@ -71,7 +77,9 @@ def test_the_fall_slows_the_steps():
     """After the first epoch with lr_alpha tiny, plain SGD stands still."""
     data, (layout, trunk, _) = hybrid_set(), small_trunk(8)
     settings = TrunkSettings(hidden=(8,), dropout=0.0)
-    training = Training(optimiser="sgd", batch_size=10**6, learning_rate=1e-2, lr_steps=(1,), lr_alpha=1e-30)
+    training = Training(
+        regression_weight=0.5, optimiser="sgd", batch_size=10**6, learning_rate=1e-2, lr_steps=(1,), lr_alpha=1e-30
+    )
     losses = train_round(data, trunk, None, layout, settings, training, 0, 4).losses
     np.testing.assert_allclose(losses[2:], losses[1], rtol=1e-6)  # compounds are added up in another order
     assert losses[0] - losses[1] > 1e-3

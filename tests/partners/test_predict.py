@@ -1,9 +1,11 @@
 """Predictions and evaluation of a fold."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy import sparse
-from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
+from sklearn.metrics import average_precision_score, log_loss, r2_score, roc_auc_score, root_mean_squared_error
 
 from partners.errors import BadFeatures, BadFolds, FeatureCountMismatch, StateMismatch, TrunkMismatch
 from partners.evaluation import evaluate
@@ -11,7 +13,7 @@ from partners.predict import logistic, predict
 from partners.settings import TrunkSettings
 from partners.state import HEAD_BIAS, HEAD_WEIGHT, PartnerState
 from partners.training import train_round
-from tests.partners.synthetic import TRAINING, small_set, small_trunk
+from tests.partners.synthetic import TRAINING, hybrid_set, small_set, small_trunk
 
 _DATA = small_set(7, n_compounds=300)
 _LAYOUT, _FIRST, _SETTINGS = small_trunk(16, 8)
@@ -96,6 +98,45 @@ def test_evaluation_equals_scikit_learn():
     assert found.mean.log_loss == pytest.approx(np.mean(losses), rel=1e-5)
     assert found.loss == pytest.approx(loss / rows.size, rel=1e-5)
     assert found.mean.roc_auc > 0.6
+
+
+def test_regression_scores_are_scikit_learns_in_original_units():
+    """RMSE and R2 of the validation fold over exact values, whatever the normalisation of training."""
+    data = hybrid_set(3)
+    result = train_round(data, _TRUNK, None, _LAYOUT, _SETTINGS, TRAINING, 0, 20)
+    trunk = _TRUNK + result.trunk_change
+    found = evaluate(data, 1, trunk, result.state, _LAYOUT, _SETTINGS, TRAINING)
+    predicted = predict(data.x, trunk, result.state, _LAYOUT, _SETTINGS, TRAINING).values
+    values, marks = data.y_regr.tocoo(), data.y_censor.data
+    errors = []
+    for task in range(data.n_regressions):
+        seen = (values.col == task) & (marks == 0) & (data.folding[values.row] == 1)
+        guess = predicted[values.row[seen], task]
+        errors.append(root_mean_squared_error(values.data[seen], guess))
+        assert found.regression_tasks.r2[task] == pytest.approx(r2_score(values.data[seen], guess), rel=1e-4)
+    np.testing.assert_allclose(found.regression_tasks.rmse, errors, rtol=1e-5)
+    assert found.regression_mean.rmse.value == pytest.approx(np.mean(errors), rel=1e-5)
+
+
+def test_means_are_weighted_by_the_sets_aggregation_weights():
+    """Tasks of weight 0 are in the table and not in the mean, of either kind."""
+    data = dataclasses.replace(hybrid_set(3), aggregation_weight=np.eye(7)[2], regr_aggregation_weight=np.eye(4)[1] * 3)
+    state = train_round(data, _TRUNK, None, _LAYOUT, _SETTINGS, TRAINING, 0, 5).state
+    found = evaluate(data, 1, _TRUNK, state, _LAYOUT, _SETTINGS, TRAINING)
+    assert found.mean.roc_auc == found.tasks.roc_auc[2] != found.tasks.roc_auc[0]
+    assert found.regression_mean.r2.value == found.regression_tasks.r2[1] != found.regression_tasks.r2[0]
+    assert np.isfinite(found.regression_tasks.r2).all()
+
+
+def test_quorums_of_evaluation():
+    """A task with fewer labels or exact values than asked for is not scored."""
+    data = hybrid_set(3)
+    state = train_round(data, _TRUNK, None, _LAYOUT, _SETTINGS, TRAINING, 0, 1).state
+    tasks = evaluate(data, 1, _TRUNK, state, _LAYOUT, _SETTINGS, TRAINING).regression_tasks
+    least = int(tasks.n_exact.max())
+    found = evaluate(data, 1, _TRUNK, state, _LAYOUT, _SETTINGS, TRAINING, min_per_class=10**6, min_measured=least)
+    np.testing.assert_array_equal(np.isfinite(found.regression_tasks.rmse), tasks.n_exact == least)
+    assert found.mean.n_scored == 0
 
 
 def test_a_fold_without_labels_is_refused():

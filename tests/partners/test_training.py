@@ -23,7 +23,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 def _round(seed: int = 0, n_steps: int = 6, state: PartnerState | None = None, **changes: float) -> RoundResult:
     layout, trunk, settings = small_trunk(16)
-    training = Training(**({"batch_size": 32, "learning_rate": 1e-2} | changes))
+    training = Training(**({"batch_size": 32, "learning_rate": 1e-2, "regression_weight": 0.5} | changes))
     return train_round(small_set(), trunk, state, layout, settings, training, seed, n_steps)
 
 
@@ -121,7 +121,10 @@ def test_state_goes_on_between_rounds():
     """Without chance, two rounds of three steps are one round of six: heads, Adam's moments and count are kept."""
     data = small_set()
     layout, trunk, _ = small_trunk(16)
-    settings, training = TrunkSettings(hidden=(16,), dropout=0.0), Training(batch_size=10**6, learning_rate=1e-2)
+    settings, training = (
+        TrunkSettings(hidden=(16,), dropout=0.0),
+        Training(regression_weight=0.5, batch_size=10**6, learning_rate=1e-2),
+    )
     whole = train_round(data, trunk, None, layout, settings, training, 0, 6)
     first = train_round(data, trunk, None, layout, settings, training, 0, 3)
     second = train_round(data, trunk + first.trunk_change, first.state, layout, settings, training, 1, 3)
@@ -207,7 +210,9 @@ def test_a_diverged_run_says_where_and_what_to_try():
 def test_a_diverged_hybrid_run_names_the_rate_it_had(optimiser: str):
     """The message has the learning rate of that step, fallen or risen since the start."""
     layout, trunk, settings = small_trunk(16)
-    training = Training(optimiser=optimiser, batch_size=10**6, learning_rate=1e-3, lr_steps=(2,), lr_alpha=1e34)
+    training = Training(
+        regression_weight=0.5, optimiser=optimiser, batch_size=10**6, learning_rate=1e-3, lr_steps=(2,), lr_alpha=1e34
+    )
     with pytest.raises(TrainingDiverged, match=r"^step [3-9]: .*learning rate 1e\+31\n"):
         train_round(hybrid_set(), trunk, None, layout, settings, training, 0, 9)
 
