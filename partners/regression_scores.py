@@ -82,7 +82,10 @@ def _bounds_at(labels: sparse.coo_matrix, censor: sparse.csr_matrix | None) -> F
         return np.zeros(labels.nnz)
     if censor.shape != labels.shape:
         raise BadLengths(f"censor: found shape {censor.shape}, expected {labels.shape} as measured")
-    bounds = np.asarray(sparse.csr_matrix(censor)[labels.row, labels.col], dtype=np.float64).reshape(-1)
+    if labels.nnz == 0:  # scipy refuses an empty index
+        bounds = np.zeros(0)
+    else:
+        bounds = np.asarray(sparse.csr_matrix(censor)[labels.row, labels.col], dtype=np.float64).reshape(-1)
     n_astray = int(np.count_nonzero(censor.data) - np.count_nonzero(bounds))
     if n_astray:
         raise BadMeasurements(f"censor: {n_astray} bounds stand where nothing was measured, expected none")

@@ -1,6 +1,6 @@
 """From a partner's tables to its training set."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from data_prep.consistency import consistency_digest
 from data_prep.errors import OutputOccupied
 from data_prep.new_structures import check_output, prepare_new, write_new
 from data_prep.prepare import prepare
-from data_prep.prepared import Prepared, read_prepared, read_summary
+from data_prep.prepared import Prepared, RegressionTask, Task, read_prepared, read_summary
 from partners.settings import Training
 from partners.training_set import TrainingSet
 from pipeline.configs import PartnerConfig
@@ -59,18 +59,24 @@ def training_set(prepared: Prepared, plan: Plan, training: Training) -> Training
             "y_censor": prepared.y_censor,
             "regr_weight": _weights(task.training_weight for task in regression_tasks),
             "censored_weight": _weights(task.censored_weight for task in regression_tasks),
-            "regr_aggregation_weight": _weights(task.aggregation_weight for task in regression_tasks),
+            "regr_aggregation_weight": _aggregation_weights(regression_tasks),
         }
     return TrainingSet(
         x=prepared.x,
         y=prepared.y,
         folding=prepared.folding,
         training_weight=_weights(task.training_weight for task in tasks),
-        aggregation_weight=_weights(task.aggregation_weight for task in tasks),
+        aggregation_weight=_aggregation_weights(tasks),
         test_fold=plan.preparation.folds.test,
         validation_fold=plan.preparation.folds.validation,
         **regression,
     )
+
+
+def _aggregation_weights(tasks: Sequence[Task] | Sequence[RegressionTask]) -> NDArray[np.float32]:
+    """Weight of each task in means: of those that every fold can judge, or else of all but the auxiliary ones."""
+    weights = _weights(task.aggregation_weight for task in tasks)
+    return weights if weights.any() else _weights(not task.is_auxiliary for task in tasks)
 
 
 def _weights(values: Iterable[float]) -> NDArray[np.float32]:

@@ -204,3 +204,14 @@ def test_equal_to_sparsechem(shared: Path):
         np.testing.assert_allclose(getattr(found, ours), list(tasks[theirs].values()), rtol=1e-5, err_msg=ours)
         assert getattr(means, ours).value == pytest.approx(aggregated[theirs], rel=1e-5)
     np.testing.assert_array_equal(found.n_exact + found.n_censored, list(tasks["num_samples"].values()))
+
+
+def test_no_tasks_and_no_measurements_give_empty_scores():
+    """Nothing to score is no error: no task, or tasks without a measurement, with marks or without."""
+    for n_tasks in (0, 3):
+        empty = sparse.csr_matrix((5, n_tasks))
+        for censor in (None, empty):
+            found = score_regression(np.zeros((5, n_tasks)), empty, censor)
+            assert found.rmse.shape == (n_tasks,)
+            assert np.isnan(found.rmse).all()
+            assert not found.n_exact.any()
