@@ -27,7 +27,7 @@ _SHORT = {
     "r2": "R2",
     "spearman": "Spearman",
     "rmse": "RMSE",
-    "censored_rmse": "RMSE censored",
+    "censored_rmse": "cRMSE",
 }
 _PARTS = ("local", "federated", "summary")
 _ROWS = {"tasks", "regression_tasks"}  # never shared

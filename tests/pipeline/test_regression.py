@@ -1,6 +1,7 @@
 """Regression in a whole federation: some partners measure values and train on them, one leaves them out."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -88,9 +89,8 @@ def test_means_stand_beside_classification(regression: Federation) -> None:
         rows = report["regression_tasks"]
         for side in ("local", "federated"):
             mean = float(np.mean([row[side]["r2"] for row in rows]))
-            assert (
-                report[side]["regression"]["r2"] == report["summary"]["regression"]["r2"][side] == pytest.approx(mean)
-            )
+            assert report[side]["regression"]["r2"] == pytest.approx(mean)
+            assert report["summary"]["regression"]["r2"][side] == report[side]["regression"]["r2"]
         assert report["summary"]["roc_auc"] is not None
         shared = json.loads((regression.home(name).report / "summary.json").read_text())
         assert f"{name}-A" not in json.dumps(shared)
@@ -117,7 +117,7 @@ def test_heads_train_and_are_followed_by_round(regression: Federation) -> None:
 
 
 def test_a_partner_may_leave_regression_out(regression: Federation) -> None:
-    """With no regression weight, values and what is measured only leave no trace, and the trunk is shared all the same."""
+    """With no regression weight, values leave no trace, and the trunk is shared all the same."""
     report = read_report(regression.home(WITHOUT))
     assert "regression" not in json.dumps(report)
     prepared = _prepared(regression, WITHOUT)
@@ -128,6 +128,20 @@ def test_a_partner_may_leave_regression_out(regression: Federation) -> None:
     np.testing.assert_array_equal(without.labels_per_row, np.diff(prepared.y.indptr))
     assert training_set(prepared, plan, Training(regression_weight=0.1)).n_regressions == 2
     assert len(regression.trunks(2)) == 1
+
+
+def test_tasks_that_no_fold_can_judge_are_still_followed(regression: Federation) -> None:
+    """Means are over evaluated tasks; where there is none, over all that are not auxiliary."""
+    plan, prepared = read_plan(regression.plan_file), _prepared(regression, "P01")
+
+    def weights(*evaluated: int) -> list[float]:
+        tasks = tuple(replace(task, aggregation_weight=float(task.task_id in evaluated)) for task in prepared.tasks)
+        found = training_set(replace(prepared, tasks=tasks), plan, Training())
+        return found.aggregation_weight.tolist()
+
+    assert weights(1, 3) == [0, 1, 0, 1, 0, 0]
+    assert weights() == [float(not task.is_auxiliary) for task in prepared.tasks]
+    assert 0 < sum(weights()) < 6
 
 
 def test_members_opened_afresh_end_alike(regression: Federation, tmp_path: Path) -> None:
