@@ -1,21 +1,23 @@
 """Local-only baseline: the same rounds and optimiser steps on the partner's own trunk, no federation."""
 
+import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from partners.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from partners.errors import CheckpointDamaged, CheckpointMismatch
+from partners.errors import BadFolds, CheckpointMismatch
+from partners.evaluation import Evaluation, evaluate
+from partners.history import RoundScores, best_round, is_enough
 from partners.settings import Training, TrunkSettings
-from partners.state import PartnerState
-from partners.training import RoundResult, round_seed, train_round
+from partners.state import HeadSizes, PartnerState
+from partners.training import Progress, RoundResult, round_seed, train_round
 from partners.training_set import TrainingSet
 from partners.trunk import TrunkLayout, trunk_digest
 
-Progress = Callable[[int, int], None]
 AfterRound = Callable[[int, NDArray[np.float32], RoundResult], None]
 
 
@@ -36,10 +38,11 @@ class Budget:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Baseline:
-    """The local-only model after its last round."""
+    """The local-only model after its last round, or after its best one where `patience` is set."""
 
     trunk: NDArray[np.float32]
     state: PartnerState
+    history: tuple[RoundScores, ...] = ()
 
 
 def train_baseline(  # noqa: PLR0913 -- as train_round, and where to keep and tell the progress
@@ -56,40 +59,105 @@ def train_baseline(  # noqa: PLR0913 -- as train_round, and where to keep and te
 ) -> Baseline:
     """Train for `budget` from `first_trunk`, where the federation starts too, and with the same seeds.
 
-    checkpoint_file : written after every round; when it is there, training goes on from it, with the same result bit
-                      for bit as without the interruption
-    progress        : called with (steps done, steps in all)
+    checkpoint_file : written after every round, the history among its facts; when it is there, training goes on from
+                      it, with the same result bit for bit as without the interruption
+    progress        : called with (steps done, steps in all, losses and scores in words)
     after_round     : called with the number of rounds done, the trunk and the round's result, once for each round
                       trained in this call
-    Raises CheckpointMismatch when the file belongs to other data or settings, and what `train_round` raises.
+    With `training.patience` it ends when the validation loss has not become better for as many rounds, and the model
+    is the best round's. Raises CheckpointMismatch when the file belongs to other data or settings, BadFolds for
+    patience without a validation fold, and what `train_round` raises.
     """
+    if training.patience and training_set.rows_of(training_set.validation_fold).size == 0:
+        raise BadFolds(f"fold {training_set.validation_fold}: found no labelled compound, expected some for patience")
     facts = _facts(training_set, first_trunk, trunk_settings, training, budget.n_steps)
-    trunk, state, n_done = _resume(checkpoint_file, facts, layout, training_set.n_tasks, first_trunk)
-    if n_done > budget.n_rounds:
+    files = _Files(checkpoint_file, facts, layout, HeadSizes.of(training_set, training))
+    now = files.read() or Baseline(first_trunk, _NO_STATE)
+    if len(now.history) > budget.n_rounds:
         raise CheckpointMismatch(
-            f"{checkpoint_file.name}: {n_done} rounds are done, expected {budget.n_rounds} at most"
+            f"{checkpoint_file.name}: {len(now.history)} rounds are done, expected {budget.n_rounds} at most"
         )
-    for round_no in range(n_done, budget.n_rounds):
-        seed = round_seed(training.seed, round_no)
-        steps_progress = _shifted(progress, round_no, budget)
+    while len(now.history) < budget.n_rounds and not is_enough(now.history, training.patience):
+        round_no = len(now.history)
         result = train_round(
             training_set,
-            trunk,
-            state,
+            now.trunk,
+            now.state if now.history else None,
             layout,
             trunk_settings,
             training,
-            seed,
+            round_seed(training.seed, round_no),
             budget.n_steps,
-            progress=steps_progress,
+            progress=_shifted(progress, now.history, budget),
         )
-        trunk, state = trunk + result.trunk_change, result.state
-        save_checkpoint(checkpoint_file, Checkpoint(trunk, state, facts=facts | {"n_rounds_done": round_no + 1}))
+        trunk = now.trunk + result.trunk_change
+        found = _validation(training_set, trunk, result.state, layout, trunk_settings, training)
+        scores = RoundScores.of(round_no + 1, result.state.n_steps, float(result.losses.mean()), found)
+        now = Baseline(trunk, result.state, (*now.history, scores))
+        files.write(now, keep_best=training.patience is not None)
         if after_round is not None:
             after_round(round_no + 1, trunk, result)
-    if state is None:  # pragma: no cover -- a budget has at least one round
-        raise AssertionError("no round was trained")
-    return Baseline(trunk, state)
+    return now if training.patience is None else files.read_best(now)
+
+
+_NO_STATE = PartnerState({}, {}, {}, 0)  # before the first round, which makes its own
+
+
+def _validation(
+    training_set: TrainingSet,
+    trunk: NDArray[np.float32],
+    state: PartnerState,
+    layout: TrunkLayout,
+    trunk_settings: TrunkSettings,
+    training: Training,
+) -> Evaluation | None:
+    fold = training_set.validation_fold
+    if training_set.rows_of(fold).size == 0:
+        return None
+    return evaluate(training_set, fold, trunk, state, layout, trunk_settings, training)
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """The last round's checkpoint, with the history of all, and the best one's."""
+
+    last: Path
+    facts: dict[str, object]
+    layout: TrunkLayout
+    sizes: HeadSizes
+
+    @property
+    def best(self) -> Path:
+        return self.last.with_name(f"{self.last.stem}.best.safetensors")
+
+    def read(self) -> Baseline | None:
+        """The last round's, or None before the first."""
+        if not self.last.exists():
+            return None
+        return self._read(self.last)
+
+    def read_best(self, now: Baseline) -> Baseline:
+        if best_round(now.history) == 0:  # no round could be judged
+            return now
+        return replace(self._read(self.best), history=now.history)
+
+    def write(self, now: Baseline, *, keep_best: bool) -> None:
+        """The best first: a kill in between repeats the round, which writes the same best again."""
+        facts = self.facts | {"history": [asdict(row) for row in now.history]}
+        checkpoint = Checkpoint(now.trunk, now.state, facts=facts)
+        if keep_best and best_round(now.history) == len(now.history):
+            save_checkpoint(self.best, checkpoint)
+        save_checkpoint(self.last, checkpoint)
+
+    def _read(self, path: Path) -> Baseline:
+        stored = load_checkpoint(path, self.layout, self.sizes)
+        other = [key for key in self.facts if stored.facts.get(key) != self.facts[key]]
+        if other:
+            error = CheckpointMismatch(f"{path.name}: made with other {', '.join(other)}, expected those of this run")
+            error.add_note("remove the file to train the baseline anew")
+            raise error
+        history = tuple(RoundScores(**row) for row in stored.facts["history"])
+        return Baseline(stored.need_trunk(path), stored.need_partner(path), history)
 
 
 def _facts(
@@ -100,33 +168,21 @@ def _facts(
     n_steps: int,
 ) -> dict[str, object]:
     """Everything the result depends on, as JSON values."""
-    return {
+    facts: dict[str, object] = {
         "kind": "baseline",
         "data": training_set.digest(),
         "first_trunk": trunk_digest(first_trunk),
-        "trunk_settings": {"hidden": list(trunk_settings.hidden), "dropout": trunk_settings.dropout},
+        "trunk_settings": asdict(trunk_settings),
         "training": asdict(training),
         "n_steps": n_steps,
     }
+    as_read: dict[str, object] = json.loads(json.dumps(facts))  # tuples become lists
+    return as_read
 
 
-def _resume(
-    path: Path, facts: dict[str, object], layout: TrunkLayout, n_tasks: int, first_trunk: NDArray[np.float32]
-) -> tuple[NDArray[np.float32], PartnerState | None, int]:
-    if not path.exists():
-        return first_trunk, None, 0
-    stored = load_checkpoint(path, layout, n_tasks)
-    other = [key for key in facts if stored.facts.get(key) != facts[key]]
-    if other:
-        error = CheckpointMismatch(f"{path.name}: made with other {', '.join(other)}, expected those of this run")
-        error.add_note("remove the file to train the baseline anew")
-        raise error
-    if stored.trunk is None or stored.partner is None:
-        raise CheckpointDamaged(f"{path.name}: found no trunk or no partner state, expected both")
-    return stored.trunk, stored.partner, int(stored.facts["n_rounds_done"])
-
-
-def _shifted(progress: Progress | None, round_no: int, budget: Budget) -> Progress | None:
+def _shifted(progress: Progress | None, history: tuple[RoundScores, ...], budget: Budget) -> Progress | None:
     if progress is None:
         return None
-    return lambda done, _total: progress(round_no * budget.n_steps + done, budget.n_rounds * budget.n_steps)
+    before = f", {history[-1].short}" if history else ""
+    n_done, n_all = len(history) * budget.n_steps, budget.n_rounds * budget.n_steps
+    return lambda done, _total, note: progress(n_done + done, n_all, note + before)

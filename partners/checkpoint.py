@@ -19,13 +19,13 @@ from safetensors.numpy import save_file
 
 from partners.errors import CheckpointDamaged, CheckpointMismatch, TrainingError
 from partners.server_step import ServerState
-from partners.state import HEAD_BIAS, PartnerState, check_state
+from partners.state import HeadSizes, PartnerState, check_state
 from partners.trunk import TrunkLayout, check_trunk
 
 _FORMAT = 1
 _KEY = "hocket"
 _TRUNK, _HEAD, _FIRST, _SECOND, _SERVER = "trunk", "head/", "adam.first/", "adam.second/", "server/"
-_VECTOR = "vector/"
+_VECTOR, _NORMALISATION = "vector/", "normalisation/"
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -69,15 +69,15 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     _sync(path.parent)
 
 
-def load_checkpoint(path: Path, layout: TrunkLayout, n_tasks: int | None = None) -> Checkpoint:
+def load_checkpoint(path: Path, layout: TrunkLayout, sizes: HeadSizes | None = None) -> Checkpoint:
     """Read a file of `save_checkpoint` and check names, shapes, digest and that all numbers are finite.
 
-    n_tasks : of the heads; absent: whatever the file holds
+    sizes : of the heads; absent: whatever the file holds
     Raises FileNotFoundError, CheckpointDamaged, or CheckpointMismatch when the file is sound but does not fit.
     """
     arrays, facts = _read(path)
     try:
-        return _checkpoint(arrays, facts, layout, n_tasks)
+        return _checkpoint(arrays, facts, layout, sizes)
     except KeyError as error:
         raise CheckpointDamaged(f"{path.name}: found no {error}, expected a complete checkpoint") from None
     except TrainingError as error:
@@ -109,6 +109,7 @@ def _arrays(checkpoint: Checkpoint) -> Arrays:
         arrays |= {_HEAD + name: array for name, array in checkpoint.partner.heads.items()}
         arrays |= {_FIRST + name: array for name, array in checkpoint.partner.first_moment.items()}
         arrays |= {_SECOND + name: array for name, array in checkpoint.partner.second_moment.items()}
+        arrays |= {_NORMALISATION + name: array for name, array in checkpoint.partner.normalisation.items()}
     if checkpoint.server is not None:
         arrays |= {_SERVER + name: array for name, array in checkpoint.server.arrays.items()}
     arrays |= {_VECTOR + name: array for name, array in checkpoint.vectors.items()}
@@ -166,7 +167,7 @@ def _header(metadata: Mapping[str, str] | None, path: Path) -> dict[str, Any]:
     return header
 
 
-def _checkpoint(arrays: Arrays, facts: Mapping[str, Any], layout: TrunkLayout, n_tasks: int | None) -> Checkpoint:
+def _checkpoint(arrays: Arrays, facts: Mapping[str, Any], layout: TrunkLayout, sizes: HeadSizes | None) -> Checkpoint:
     trunk = arrays.get(_TRUNK)
     if trunk is not None:
         check_trunk(trunk, layout)
@@ -177,8 +178,9 @@ def _checkpoint(arrays: Arrays, facts: Mapping[str, Any], layout: TrunkLayout, n
             first_moment=_part(arrays, _FIRST),
             second_moment=_part(arrays, _SECOND),
             n_steps=int(facts["partner"]["n_steps"]),
+            normalisation=_part(arrays, _NORMALISATION),
         )
-        check_state(partner, layout, arrays[_HEAD + HEAD_BIAS].shape[0] if n_tasks is None else n_tasks)
+        check_state(partner, layout, partner.sizes if sizes is None else sizes)
     server = None
     if facts["server"] is not None:
         server = ServerState(**facts["server"], arrays=_part(arrays, _SERVER))

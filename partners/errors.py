@@ -5,27 +5,39 @@ class TrainingError(Exception):
     """Base of all errors of this folder."""
 
 
-class BadLengths(TrainingError):
+class BadData(TrainingError):
+    """Base of what is wrong with the data, found before any training."""
+
+
+class BadLengths(BadData):
     """Matrices and arrays that describe the same compounds or tasks differ in length."""
 
 
-class BadFeatures(TrainingError):
+class BadFeatures(BadData):
     """The input matrix holds a value that is not finite."""
 
 
-class FeatureCountMismatch(TrainingError):
+class FeatureCountMismatch(BadData):
     """The input matrix has another number of features than the trunk."""
 
 
-class BadLabels(TrainingError):
+class BadLabels(BadData):
     """A label is neither +1 nor -1."""
 
 
-class BadWeights(TrainingError):
-    """A task's training weight is negative or not finite."""
+class BadValues(BadData):
+    """A measured value for regression is not finite or is given twice."""
 
 
-class BadFolds(TrainingError):
+class BadCensoring(BadData):
+    """The censoring marks do not go with the measured values, or are none of -1, 0 and +1."""
+
+
+class BadWeights(BadData):
+    """A task's weight is out of range or not finite, or a table of weights does not go with the tasks."""
+
+
+class BadFolds(BadData):
     """Validation and test fold are the same, or nothing is left to train on."""
 
 
@@ -51,3 +63,23 @@ class CheckpointMismatch(TrainingError):
 
 class BadPredictions(TrainingError):
     """A prediction that is to be scored is not a number."""
+
+
+class BadMeasurements(TrainingError):
+    """A measured value that is to be scored is not a number, or its bound is none of <, = and >."""
+
+
+class BadPrevalence(TrainingError):
+    """The reference prevalence of calibrated precision is not a share between 0 and 1."""
+
+
+class BadMatrixFile(BadData):
+    """A file of SparseChem's that cannot be read as the matrix, folding or table it should be."""
+
+
+class ForeignModel(TrainingError):
+    """A model that cannot be carried over between SparseChem and hocket as it is."""
+
+
+class DeviceMissing(TrainingError):
+    """The settings ask for a device or a precision that this machine does not have."""

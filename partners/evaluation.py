@@ -6,11 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from partners.batches import loss_weights
 from partners.errors import BadFolds
-from partners.predict import logistic, predict_logits
+from partners.predict import Outputs, predict
+from partners.regression_scores import RegressionMetrics, TaskErrors, mean_errors, score_measurements
 from partners.scores import MeanScores, TaskScores, mean_scores, score_tasks
 from partners.settings import Training, TrunkSettings
-from partners.state import PartnerState
+from partners.state import DEVIATION, Arrays, PartnerState
+from partners.task_means import TaskMean
 from partners.training import check_fit
 from partners.training_set import TrainingSet
 from partners.trunk import TrunkLayout
@@ -20,14 +23,17 @@ from partners.trunk import TrunkLayout
 class Evaluation:
     """Loss and scores on one fold."""
 
-    loss: float  # weighted sum over observed labels per compound, as in training, dropout off
-    mean: MeanScores
-    tasks: TaskScores
+    loss: float  # weighted sum over observed labels and values per compound, as in training, dropout off
+    mean: MeanScores  # of classification, by aggregation weight
+    tasks: TaskScores  # the same
+    regression_mean: RegressionMetrics[TaskMean]  # by aggregation weight
+    regression_tasks: TaskErrors  # in original units
     probabilities: NDArray[np.float32]  # (n_rows, n_tasks)
+    values: NDArray[np.float32]  # (n_rows, n_regressions) predicted, in original units
     rows: NDArray[np.int64]  # (n_rows,) which compounds of the training set
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 -- as train_round, and the two quorums of a report
     training_set: TrainingSet,
     fold: int,
     trunk: NDArray[np.float32],
@@ -35,25 +41,65 @@ def evaluate(
     layout: TrunkLayout,
     trunk_settings: TrunkSettings,
     training: Training,
+    *,
     min_per_class: int = 1,
+    min_measured: int = 2,
 ) -> Evaluation:
-    """Evaluate on the labelled compounds of one fold.
+    """Evaluate on the labelled or measured compounds of one fold.
 
+    min_per_class : fewest actives, and inactives, with which a classification task is scored
+    min_measured  : fewest exact values with which a regression task is scored
     Raises BadFolds when the fold has none, and what `predict` raises.
     """
     check_fit(training_set, trunk, layout, trunk_settings)
     rows = training_set.rows_of(fold)
     if rows.size == 0:
         raise BadFolds(f"fold {fold}: found no labelled compound, expected at least one to evaluate on")
-    logits = predict_logits(training_set.x[rows], trunk, state, layout, trunk_settings, training)
-    y = training_set.y[rows]
-    probabilities = logistic(logits)
-    tasks = score_tasks(y, logits, min_per_class)  # logits: probabilities of 1 - 1e-9 would tie
-    return Evaluation(_loss(y, logits, training_set), mean_scores(tasks), tasks, probabilities, rows)
+    found = predict(training_set.x[rows], trunk, state, layout, trunk_settings, training)
+    tasks = score_tasks(training_set.y[rows], found.logits, min_per_class)  # probabilities of 1 - 1e-9 would tie
+    errors = _errors(training_set, rows, found, min_measured)
+    return Evaluation(
+        loss=_loss(training_set, rows, found, training, state.normalisation),
+        mean=mean_scores(tasks, training_set.aggregation_weight),
+        tasks=tasks,
+        regression_mean=mean_errors(errors, training_set.regr_aggregation_weight),
+        regression_tasks=errors,
+        probabilities=found.probabilities,
+        values=found.values,
+        rows=rows,
+    )
 
 
-def _loss(y: sparse.csr_matrix, logits: NDArray[np.float32], training_set: TrainingSet) -> float:
-    labels = y.tocoo()
-    margin = labels.data * logits[labels.row, labels.col].astype(np.float64)
-    weight = training_set.training_weight[labels.col].astype(np.float64)
-    return float((weight * np.logaddexp(0.0, -margin)).sum() / y.shape[0])
+def _errors(training_set: TrainingSet, rows: NDArray[np.int64], found: Outputs, min_measured: int) -> TaskErrors:
+    measured: sparse.coo_matrix = training_set.y_regr[rows].tocoo()
+    marks = training_set.y_censor[rows].data  # stored where the values are
+    guess, n_tasks = found.values[measured.row, measured.col], training_set.n_regressions
+    return score_measurements(guess, measured.data, marks, measured.col, n_tasks, min_measured=min_measured)
+
+
+def _loss(
+    training_set: TrainingSet, rows: NDArray[np.int64], found: Outputs, training: Training, normalisation: Arrays
+) -> float:
+    class_weight, regr_weight = loss_weights(training_set, training)
+    labels = training_set.y[rows].tocoo()
+    margin = labels.data * found.logits[labels.row, labels.col].astype(np.float64)
+    total = (class_weight[labels.col].astype(np.float64) * np.logaddexp(0.0, -margin)).sum()
+    if training_set.n_regressions:
+        total += _squares(training_set, rows, found.values, regr_weight, normalisation[DEVIATION])
+    return float(total / rows.size)
+
+
+def _squares(
+    training_set: TrainingSet,
+    rows: NDArray[np.int64],
+    predicted: NDArray[np.float32],
+    weight: NDArray[np.float32],
+    deviation: NDArray[np.float32],
+) -> float:
+    """Weighted censored squared errors, in units of each task's deviation as training has them."""
+    values: sparse.coo_matrix = training_set.y_regr[rows].tocoo()
+    mark, column = training_set.y_censor[rows].data, values.col
+    miss = (values.data.astype(np.float64) - predicted[values.row, column]) / deviation[column]
+    miss = np.where(mark == 0, miss, np.maximum(mark * miss, 0))
+    factor = np.where(mark == 0, 1, training_set.censored_weight[column])
+    return float((weight[column].astype(np.float64) * factor * miss**2).sum())

@@ -13,7 +13,7 @@ import torch
 from scipy import sparse
 
 # above this share of observed labels one dense product is faster than a dot product for every label (measured)
-_DENSE_HEAD_ABOVE = 0.1
+_DENSE_HEAD_ABOVE = 0.15
 
 
 def _has_mkl() -> bool:
@@ -30,13 +30,13 @@ class SparseRows:
     shape: tuple[int, int]
 
 
-def sparse_rows(matrix: sparse.csr_matrix) -> SparseRows:
+def sparse_rows(matrix: sparse.csr_matrix, device: str = "cpu") -> SparseRows:
     """Copy a CSR matrix to torch."""
     binary = bool((matrix.data == 1).all())
     return SparseRows(
-        indptr=torch.tensor(matrix.indptr, dtype=torch.int32),
-        indices=torch.tensor(matrix.indices, dtype=torch.int32),
-        values=None if binary else torch.tensor(matrix.data, dtype=torch.float32),
+        indptr=torch.tensor(matrix.indptr, dtype=torch.int32, device=device),
+        indices=torch.tensor(matrix.indices, dtype=torch.int32, device=device),
+        values=None if binary else torch.tensor(matrix.data, dtype=torch.float32, device=device),
         shape=(int(matrix.shape[0]), int(matrix.shape[1])),
     )
 
@@ -48,19 +48,8 @@ def rows_times(rows: SparseRows, dense: torch.Tensor) -> torch.Tensor:
     )
 
 
-def rows_times_into(out: torch.Tensor, rows: SparseRows, dense: torch.Tensor) -> None:
-    """Write sparse (n, m) times dense (m, k) into `out` (n, k), without another array of that size where MKL is there.
-
-    For the input layer's gradient, which has the size of the trunk: fresh memory costs more than the product itself.
-    """
-    if not _has_mkl():
-        out.copy_(rows_times(rows, dense))
-        return
-    torch.addmm(out, _csr_tensor(rows), dense, beta=0, out=out)
-
-
 def _csr_tensor(rows: SparseRows) -> torch.Tensor:
-    values = torch.ones(rows.indices.shape[0]) if rows.values is None else rows.values
+    values = torch.ones(rows.indices.shape[0], device=rows.indices.device) if rows.values is None else rows.values
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta", category=UserWarning)
         return torch.sparse_csr_tensor(rows.indptr, rows.indices, values, size=rows.shape, check_invariants=False)
@@ -79,26 +68,29 @@ class Observed:
     dense: bool  # one dense product instead of a dot product for every label
 
 
-def observed(y: sparse.csr_matrix, *, dense: bool | None = None) -> Observed:
+def observed(y: sparse.csr_matrix, *, dense: bool | None = None, device: str = "cpu") -> Observed:
     """Pattern of the stored labels of y (n_rows, n_tasks); `dense` picks the route, absent: by label density."""
     n_rows, n_tasks = y.shape
     by_task = np.argsort(y.indices, kind="stable")
     counts = np.bincount(y.indices, minlength=n_tasks)
     if dense is None:
-        dense = y.nnz > _DENSE_HEAD_ABOVE * n_rows * n_tasks or not _has_mkl()
+        dense = y.nnz == 0 or y.nnz > _DENSE_HEAD_ABOVE * n_rows * n_tasks or not _has_mkl()
     return Observed(
-        indptr=torch.tensor(y.indptr, dtype=torch.int32),
-        tasks=torch.tensor(y.indices, dtype=torch.int32),
-        rows=torch.tensor(np.repeat(np.arange(n_rows), np.diff(y.indptr))),
-        by_task=torch.tensor(by_task),
-        task_indptr=torch.tensor(np.concatenate([[0], np.cumsum(counts)]), dtype=torch.int32),
+        indptr=torch.tensor(y.indptr, dtype=torch.int32, device=device),
+        tasks=torch.tensor(y.indices, dtype=torch.int32, device=device),
+        rows=torch.tensor(np.repeat(np.arange(n_rows), np.diff(y.indptr)), device=device),
+        by_task=torch.tensor(by_task, device=device),
+        task_indptr=torch.tensor(np.concatenate([[0], np.cumsum(counts)]), dtype=torch.int32, device=device),
         shape=(int(n_rows), int(n_tasks)),
         dense=dense,
     )
 
 
-class ObservedLogits(torch.autograd.Function):
-    """Logits of the observed labels only: hidden (n_rows, h), weight (n_tasks, h), bias (n_tasks,) -> (n_labels,)."""
+class ObservedOutputs(torch.autograd.Function):
+    """A head's last layer for the observed labels only.
+
+    hidden (n_rows, h), weight (n_tasks, h), bias (n_tasks,) -> (n_labels,) in row order
+    """
 
     @staticmethod
     def forward(
@@ -108,7 +100,7 @@ class ObservedLogits(torch.autograd.Function):
         bias: torch.Tensor,
         labels: Observed,
     ) -> torch.Tensor:
-        """Compute the logits in row order."""
+        """Compute the outputs in row order."""
         ctx.save_for_backward(hidden, weight)
         ctx.labels = labels
         if labels.dense:
@@ -122,11 +114,11 @@ class ObservedLogits(torch.autograd.Function):
         ctx: Any,  # noqa: ANN401 -- torch gives it no type
         slope: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, None]:
-        """Gradients of hidden, weight and bias from the logits' gradient (n_labels,)."""
+        """Gradients of hidden, weight and bias from the outputs' gradient (n_labels,)."""
         hidden, weight = ctx.saved_tensors
         labels: Observed = ctx.labels
         if labels.dense:
-            full = torch.zeros(labels.shape)
+            full = torch.zeros(labels.shape, device=slope.device)
             full[labels.rows, labels.tasks] = slope
             return full @ weight, full.T @ hidden, full.sum(dim=0), None
         n_rows, n_tasks = labels.shape
@@ -134,5 +126,28 @@ class ObservedLogits(torch.autograd.Function):
         by_row = SparseRows(labels.indptr, labels.tasks, slope, labels.shape)
         task_rows, task_slope = labels.rows[labels.by_task].int(), slope[labels.by_task]
         by_task = SparseRows(labels.task_indptr, task_rows, task_slope, (n_tasks, n_rows))
-        bias_slope = rows_times(by_task, torch.ones(n_rows, 1)).squeeze(1)
+        bias_slope = rows_times(by_task, torch.ones(n_rows, 1, device=slope.device)).squeeze(1)
         return rows_times(by_row, weight), rows_times(by_task, hidden), bias_slope, None
+
+
+class Masked(torch.autograd.Function):
+    """Values where a mask is true, times a factor, 0 elsewhere; remembers the mask only, a byte each."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401 -- torch gives it no type
+        values: torch.Tensor,
+        mask: torch.Tensor,
+        factor: float,
+    ) -> torch.Tensor:
+        """Mask (bool) and scale the values; both of one shape."""
+        ctx.mask, ctx.factor = mask, factor
+        return mask.to(values.dtype).mul_(factor).mul_(values)
+
+    @staticmethod
+    def backward(
+        ctx: Any,  # noqa: ANN401 -- torch gives it no type
+        slope: torch.Tensor,
+    ) -> tuple[torch.Tensor, None, None]:
+        """Gradient of the values."""
+        return ctx.mask.to(slope.dtype).mul_(ctx.factor).mul_(slope), None, None

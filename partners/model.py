@@ -1,151 +1,247 @@
 """Trunk and heads as torch tensors: forward, loss and gradients of one batch (SparseChem's semantics).
 
-x (sparse) -> input layer -> (relu, dropout, linear)* -> relu, dropout, linear head. Binary cross entropy on the
-observed labels only, times the task's training weight, summed, divided by the number of compounds in the batch.
+x (sparse) -> input layer -> (non-linearity, dropout, linear)* = the trunk's output, and from it for each kind of head
+(non-linearity, dropout, linear)+. Losses on the observed labels only, each times its weight, summed, divided by the
+number of compounds in the step: binary cross entropy and censored squared error.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 
-from partners.kernels import Observed, ObservedLogits, SparseRows, observed, rows_times, rows_times_into, sparse_rows
-from partners.settings import Training, TrunkSettings
-from partners.state import HEAD_BIAS, HEAD_WEIGHT, Arrays
+from partners.batches import Batch, Targets
+from partners.input_layer import InputLayer, InputRows, Part
+from partners.kernels import Masked, ObservedOutputs
+from partners.settings import ClassificationHead, NonLinearity, Training, TrunkSettings
+from partners.state import CLASSIFICATION, REGRESSION, Arrays, HeadSizes
 from partners.trunk import TrunkLayout
 
 _INPUT_WEIGHT, _INPUT_BIAS = "trunk.0.weight", "trunk.0.bias"
+_FUNCTIONS = {"relu": torch.relu, "tanh": torch.tanh}
 
 
-@contextmanager
-def use_threads(n_threads: int) -> Iterator[None]:
-    """Let torch compute with this many threads inside the block; the only place that touches torch's thread count."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(n_threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+@dataclass(frozen=True, slots=True)
+class NonLinearities:
+    """Which function follows the layers of each part."""
 
+    trunk: NonLinearity = "relu"
+    classification: NonLinearity = "relu"
+    regression: NonLinearity = "tanh"
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Batch:
-    """Some compounds of a training set, ready for torch."""
-
-    x: SparseRows
-    x_transposed: SparseRows
-    labels: Observed
-    targets: torch.Tensor  # (n_labels,) 1 active, 0 inactive
-    weights: torch.Tensor  # (n_labels,) training weight of each label's task
-
-    @property
-    def n_compounds(self) -> int:
-        """Number of compounds."""
-        return self.x.shape[0]
-
-
-def make_batch(x: sparse.csr_matrix, y: sparse.csr_matrix, training_weight: NDArray[np.float32]) -> Batch:
-    """Batch of all rows of x (n, n_inputs) and y (n, n_tasks); training_weight (n_tasks,)."""
-    return Batch(
-        x=sparse_rows(x),
-        x_transposed=sparse_rows(x.T.tocsr()),
-        labels=observed(y),
-        targets=torch.tensor(y.data > 0, dtype=torch.float32),
-        weights=torch.tensor(training_weight[y.indices]),
-    )
+    @classmethod
+    def of(cls, trunk: TrunkSettings, training: Training) -> "NonLinearities":
+        """As the plan and the partner's settings say."""
+        return cls(trunk.non_linearity, training.classification.non_linearity, training.regression.non_linearity)
 
 
 class Network:
     """All weights of one partner's network as torch tensors of its own, in `parameter_shapes` order."""
 
-    def __init__(self, layout: TrunkLayout, trunk: NDArray[np.float32], heads: Arrays) -> None:
-        arrays: Mapping[str, NDArray[np.float32]] = layout.views(trunk) | dict(heads)
+    def __init__(
+        self,
+        layout: TrunkLayout,
+        trunk: NDArray[np.float32],
+        heads: Arrays,
+        non_linearities: NonLinearities = NonLinearities(),
+        *,
+        device: str = "cpu",
+        half: bool = False,
+    ) -> None:
         self.layout = layout
-        self.parameters = {name: torch.tensor(array).requires_grad_() for name, array in arrays.items()}
-        # autograd stops before the input layer: its gradient has the trunk's size and is written into this one buffer
-        self._input_gradient = torch.zeros(layout.tensors[0].shape)
+        self._half = half  # compute the trunk's layers after the first in bfloat16
+        self._trunk = torch.tensor(trunk, device=device)
+        tensors = {tensor.name: self._trunk[tensor.place].view(tensor.shape) for tensor in layout.tensors}
+        tensors |= {name: torch.tensor(head, device=device) for name, head in heads.items()}
+        self.parameters = {name: tensor.requires_grad_() for name, tensor in tensors.items()}
+        sizes = HeadSizes.found_in(heads)
+        self._head_layers = {
+            kind: [name for name, _, _ in sizes.layers(kind, layout.hidden[-1])]
+            for kind in (CLASSIFICATION, REGRESSION)
+        }
+        self._trunk_function = _FUNCTIONS[non_linearities.trunk]
+        self._head_functions = {
+            CLASSIFICATION: _FUNCTIONS[non_linearities.classification],
+            REGRESSION: _FUNCTIONS[non_linearities.regression],
+        }
+        # autograd stops before the input layer, whose gradient is made and used piece by piece
+        self.input_layer = InputLayer(self.parameters[_INPUT_WEIGHT], self.parameters[_INPUT_BIAS])
+        self._parts: list[Part] = []
+
+    @classmethod
+    def of(
+        cls,
+        layout: TrunkLayout,
+        trunk: NDArray[np.float32],
+        heads: Arrays,
+        trunk_settings: TrunkSettings,
+        training: Training,
+    ) -> "Network":
+        """Network with the functions, device and precision of the settings."""
+        functions, half = NonLinearities.of(trunk_settings, training), training.precision == "bfloat16"
+        return cls(layout, trunk, heads, functions, device=training.device, half=half)
 
     def trunk(self) -> NDArray[np.float32]:
-        """Trunk weights as one flat vector (n_params,), a copy."""
-        return np.concatenate([self.array(tensor.name).ravel() for tensor in self.layout.tensors])
+        """Trunk weights as one flat vector (n_params,) that shares the network's memory, on the CPU."""
+        trunk: NDArray[np.float32] = self._trunk.cpu().numpy()
+        return trunk
+
+    def pieces(self, name: str) -> list[tuple[slice, torch.Tensor]]:
+        """What an optimiser works on: consecutive rows of a parameter, where they stand, sharing its memory."""
+        if name == _INPUT_WEIGHT:
+            return list(zip(self.input_layer.places, self.input_layer.pieces, strict=True))
+        return [(slice(None), self.parameters[name])]
 
     def array(self, name: str) -> NDArray[np.float32]:
-        """One tensor as an array that shares its memory."""
-        array: NDArray[np.float32] = self.parameters[name].detach().numpy()
+        """One tensor as an array that shares its memory, on the CPU."""
+        array: NDArray[np.float32] = self.parameters[name].detach().cpu().numpy()
         return array
 
-    def input_layer(self, x: SparseRows) -> torch.Tensor:
-        """Sparse x (n, n_inputs) through the first layer: (n, hidden[0]), outside autograd."""
-        with torch.no_grad():
-            return rows_times(x, self.parameters[_INPUT_WEIGHT]).add_(self.parameters[_INPUT_BIAS])
+    def trunk_output(self, first: torch.Tensor, dropout: "Dropout | None" = None) -> torch.Tensor:
+        """First layer's output (n, hidden[0]) to the trunk's, (n, hidden[-1]), before any head's non-linearity."""
+        if not self._half:
+            return self._later_layers(first, dropout)
+        # no cache of rounded weights: the optimiser changes them in place
+        with torch.autocast(first.device.type, dtype=torch.bfloat16, cache_enabled=False):
+            return self._later_layers(first, dropout).float()
 
-    def activations(self, first: torch.Tensor, dropout: "Dropout | None" = None) -> torch.Tensor:
-        """First layer's output (n, hidden[0]) to what the heads multiply, (n, hidden[-1]): after relu and dropout."""
-        hidden = first
-        n_layers = len(self.layout.hidden)
-        for i in range(1, n_layers + 1):
-            hidden = torch.relu(hidden)
+    def _later_layers(self, hidden: torch.Tensor, dropout: "Dropout | None") -> torch.Tensor:
+        for i in range(1, len(self.layout.hidden)):
+            hidden = self._trunk_function(hidden)
             if dropout is not None:
-                hidden = dropout.apply(hidden, is_last=i == n_layers)
-            if i < n_layers:
-                weight, bias = self.parameters[f"trunk.{i}.weight"], self.parameters[f"trunk.{i}.bias"]
-                hidden = torch.nn.functional.linear(hidden, weight, bias)
+                hidden = dropout.apply(hidden, dropout.trunk[i - 1])
+            hidden = self._linear(hidden, f"trunk.{i}")
         return hidden
 
-    def logits(self, x: SparseRows) -> torch.Tensor:
-        """Logits of all tasks (n, n_tasks), without dropout."""
+    def outputs(self, x: InputRows) -> dict[str, torch.Tensor]:
+        """Logits (n, n_tasks) and regression outputs (n, n_regressions) by kind of head, without dropout."""
         with torch.no_grad():
-            hidden = self.activations(self.input_layer(x))
-            return torch.nn.functional.linear(hidden, self.parameters[HEAD_WEIGHT], self.parameters[HEAD_BIAS])
+            hidden = self.trunk_output(self.input_layer(x))
+            return {
+                kind: self._linear(self._head_input(kind, hidden, None), kind)
+                for kind, layers in self._head_layers.items()
+                if layers
+            }
 
-    def loss_and_gradients(self, batch: Batch, dropout: "Dropout | None" = None) -> float:
-        """Loss of the batch; leaves its gradient in the parameters' `grad`."""
+    def loss_and_gradients(self, parts: Iterable[Batch], n_compounds: int, dropout: "Dropout | None" = None) -> float:
+        """Loss of one optimiser step's batches together; leaves its gradient for `step`.
+
+        It is in the parameters' `grad`, but for the input weight's, which `step` makes piece by piece.
+        parts        : computed one after the other, gradients added up, so that memory is that of the largest
+        n_compounds  : in all parts; the summed loss is divided by it
+        """
+        self._forget_gradients()
+        self._parts = []
+        return sum(self._add_part(batch, n_compounds, dropout) for batch in parts)
+
+    def input_gradients(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Every piece of the input weight and its gradient of the last step; a gradient lives until the next one."""
+        return self.input_layer.gradients(self._parts)
+
+    def step(self, optimiser: torch.optim.Optimizer) -> None:
+        """Let an optimiser of all `pieces` take its step, parameters without a gradient being left alone by it."""
+        optimiser.step()
+        self._forget_gradients()
+        for piece, gradient in self.input_gradients():
+            piece.grad = gradient
+            optimiser.step()
+            piece.grad = None
+        self._parts = []
+
+    def _forget_gradients(self) -> None:
         for parameter in self.parameters.values():
             parameter.grad = None
+
+    def _add_part(self, batch: Batch, n_compounds: int, dropout: "Dropout | None") -> float:
         first = self.input_layer(batch.x).requires_grad_()
-        hidden = self.activations(first, dropout)
-        loss = self._summed_loss(hidden, batch) / batch.n_compounds
+        loss = self._summed_loss(self.trunk_output(first, dropout), batch, dropout) / n_compounds
         loss.backward()  # type: ignore[no-untyped-call]  # torch declares no types here
         slope = first.grad
         if slope is None:  # pragma: no cover -- backward always fills a leaf
             raise AssertionError("backward left no gradient at the input layer")
-        rows_times_into(self._input_gradient, batch.x_transposed, slope)
-        self.parameters[_INPUT_WEIGHT].grad = self._input_gradient
-        self.parameters[_INPUT_BIAS].grad = slope.sum(dim=0)
+        self._parts.append((batch.x, slope))
+        bias, bias_slope = self.parameters[_INPUT_BIAS], slope.sum(dim=0)
+        bias.grad = bias_slope if bias.grad is None else bias.grad + bias_slope
         return float(loss.detach())
 
-    def _summed_loss(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
-        head = (self.parameters[HEAD_WEIGHT], self.parameters[HEAD_BIAS])
-        logits = ObservedLogits.apply(hidden, *head, batch.labels)  # type: ignore[no-untyped-call]  # torch's gap
-        return torch.nn.functional.binary_cross_entropy_with_logits(
-            logits, batch.targets, weight=batch.weights, reduction="sum"
-        )
+    def _summed_loss(self, hidden: torch.Tensor, batch: Batch, dropout: "Dropout | None") -> torch.Tensor:
+        losses = []
+        if batch.classification is not None:
+            targets = batch.classification
+            logits = self._observed(CLASSIFICATION, hidden, targets, dropout)
+            losses.append(
+                torch.nn.functional.binary_cross_entropy_with_logits(
+                    logits, targets.values, weight=targets.weights, reduction="sum"
+                )
+            )
+        if batch.regression is not None:
+            targets = batch.regression
+            predicted = self._observed(REGRESSION, hidden, targets, dropout)
+            losses.append((censored_squares(predicted, targets.values, targets.censoring) * targets.weights).sum())
+        return losses[0] if len(losses) == 1 else losses[0] + losses[1]
+
+    def _observed(self, kind: str, hidden: torch.Tensor, targets: Targets, dropout: "Dropout | None") -> torch.Tensor:
+        hidden = self._head_input(kind, hidden, dropout)
+        last = (self.parameters[f"{kind}.weight"], self.parameters[f"{kind}.bias"])
+        outputs: torch.Tensor = ObservedOutputs.apply(hidden, *last, targets.pattern)  # type: ignore[no-untyped-call]
+        return outputs
+
+    def _head_input(self, kind: str, hidden: torch.Tensor, dropout: "Dropout | None") -> torch.Tensor:
+        """Trunk's output (n, hidden[-1]) to what the last layer of a head multiplies: after function and dropout."""
+        layers = self._head_layers[kind]
+        for i, layer in enumerate(layers):
+            hidden = self._head_functions[kind](hidden)
+            if dropout is not None:
+                hidden = dropout.apply(hidden, dropout.heads[kind][i])
+            if i < len(layers) - 1:
+                hidden = self._linear(hidden, layer)
+        return hidden
+
+    def _linear(self, hidden: torch.Tensor, layer: str) -> torch.Tensor:
+        return torch.nn.functional.linear(hidden, self.parameters[f"{layer}.weight"], self.parameters[f"{layer}.bias"])
+
+
+def censored_squares(predicted: torch.Tensor, measured: torch.Tensor, censoring: torch.Tensor | None) -> torch.Tensor:
+    """Squared error of every value, 0 for a censored one whose prediction lies on the right side of the bound.
+
+    predicted, measured : (n_labels,)
+    censoring           : (n_labels,) -1 the true value is below `measured`, 0 exact, +1 above; None: all exact
+    """
+    miss = measured - predicted
+    if censoring is not None:
+        miss = torch.where(censoring == 0, miss, torch.relu(censoring * miss))
+    return miss * miss
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dropout:
     """Random zeros in the hidden activations; what is kept is scaled so that the mean stays."""
 
-    hidden: float  # share dropped between trunk layers
-    last: float  # share dropped before the heads
+    trunk: tuple[float, ...]  # share dropped after each trunk layer but the last
+    heads: Mapping[str, tuple[float, ...]]  # by kind: share dropped of the trunk's output, then after each extra layer
     rng: np.random.Generator
 
     @classmethod
     def of(cls, trunk: TrunkSettings, training: Training, rng: np.random.Generator) -> "Dropout":
         """Dropout as the plan and the partner's settings say."""
-        last = trunk.dropout if training.head_dropout is None else training.head_dropout
-        return cls(trunk.dropout, last, rng)
+        *between, last = trunk.dropouts
+        entry = last if training.head_dropout is None else training.head_dropout
 
-    def apply(self, hidden: torch.Tensor, *, is_last: bool) -> torch.Tensor:
+        def shares(head: ClassificationHead) -> tuple[float, ...]:
+            return (entry if head.dropout is None else head.dropout, *(head.dropouts or (0.0,) * len(head.hidden)))
+
+        heads = {CLASSIFICATION: shares(training.classification), REGRESSION: shares(training.regression)}
+        return cls(tuple(between), heads, rng)
+
+    def apply(self, hidden: torch.Tensor, share: float) -> torch.Tensor:
         """Activations (n, n_units) with a fresh mask; no chance is drawn where nothing is dropped."""
-        share = self.last if is_last else self.hidden
         if share == 0:
             return hidden
         # 16 random bits a unit: 15 times cheaper than torch's bernoulli_, and exact to 2^-16 in the share
         threshold = round(share * 2**16)
         kept = self.rng.integers(0, 2**16, size=tuple(hidden.shape), dtype=np.uint16) >= threshold
-        return hidden * torch.from_numpy(kept) * (2**16 / (2**16 - threshold))
+        mask, factor = torch.from_numpy(kept).to(hidden.device), 2**16 / (2**16 - threshold)
+        dropped: torch.Tensor = Masked.apply(hidden, mask, factor)  # type: ignore[no-untyped-call]  # torch's gap
+        return dropped

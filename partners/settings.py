@@ -2,12 +2,32 @@
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
+
+NonLinearity = Literal["relu", "tanh"]
+InputTransform = Literal["none", "binarize", "log1p", "tanh"]
+Optimiser = Literal["adam", "adamw", "sgd"]
 
 
 def _require(ok: bool, key: str, found: object, expected: str) -> None:  # noqa: FBT001 -- the condition is the subject
     if not ok:
         raise ValueError(f"{key}: found {found!r}, expected {expected}")
+
+
+def _require_choice(key: str, found: object, choices: object) -> None:
+    _require(found in get_args(choices), key, found, " or ".join(get_args(choices)))
+
+
+def _positive(value: float) -> bool:
+    return 0 < value < math.inf
+
+
+def _is_share(value: float) -> bool:
+    return 0 <= value < 1
+
+
+def _counts(value: int | None) -> bool:
+    return value is None or value > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,13 +37,24 @@ class TrunkSettings:
     __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
 
     hidden: tuple[int, ...] = (2000,)  # units of each trunk layer, input side first
-    dropout: float = 0.6  # share of hidden activations set to zero while training, in [0, 1)
+    dropout: float | tuple[float, ...] = 0.6  # share of each layer's activations dropped in training; one, or per layer
+    non_linearity: NonLinearity = "relu"  # between trunk layers; each head has its own after the last
+    input_transform: InputTransform = "none"  # of every stored value of x, before the first layer
 
     def __post_init__(self) -> None:
-        """Refuse an empty trunk and impossible numbers."""
+        """Refuse an empty trunk, unknown choices and impossible numbers."""
         _require(len(self.hidden) > 0, "hidden", self.hidden, "at least one layer")
         _require(all(n > 0 for n in self.hidden), "hidden", self.hidden, "positive numbers of units")
-        _require(0 <= self.dropout < 1, "dropout", self.dropout, "a share in [0, 1)")
+        fits = not isinstance(self.dropout, tuple) or len(self.dropout) == len(self.hidden)
+        _require(fits, "dropout", self.dropout, f"one share, or {len(self.hidden)}, one for each layer")
+        _require(all(map(_is_share, self.dropouts)), "dropout", self.dropout, "a share in [0, 1)")
+        _require_choice("non_linearity", self.non_linearity, NonLinearity)
+        _require_choice("input_transform", self.input_transform, InputTransform)
+
+    @property
+    def dropouts(self) -> tuple[float, ...]:
+        """Share dropped of each trunk layer's activations, input side first."""
+        return self.dropout if isinstance(self.dropout, tuple) else (self.dropout,) * len(self.hidden)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,35 +81,93 @@ class ServerOptimiser:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClassificationHead:
+    """What follows the trunk for classification: (non-linearity, dropout, linear) for each extra layer and the tasks.
+
+    The defaults are SparseChem's, which fixes relu here and tanh for regression.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
+
+    hidden: tuple[int, ...] = ()  # units of each extra layer between trunk and tasks
+    dropouts: tuple[float, ...] = ()  # share of each extra layer's activations dropped in training; absent: none
+    dropout: float | None = None  # of the trunk's output before this head; absent: training.head_dropout
+    non_linearity: NonLinearity = "relu"
+
+    def __post_init__(self) -> None:
+        """Refuse unknown choices, impossible numbers and dropouts that do not go with the layers."""
+        _require(all(n > 0 for n in self.hidden), "hidden", self.hidden, "positive numbers of units")
+        fits = len(self.dropouts) in {0, len(self.hidden)}
+        _require(fits, "dropouts", self.dropouts, f"{len(self.hidden)}, one for each extra layer")
+        _require(all(map(_is_share, self.dropouts)), "dropouts", self.dropouts, "shares in [0, 1)")
+        _require(self.dropout is None or _is_share(self.dropout), "dropout", self.dropout, "a share in [0, 1)")
+        _require_choice("non_linearity", self.non_linearity, NonLinearity)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegressionHead(ClassificationHead):
+    """The same for regression."""
+
+    non_linearity: NonLinearity = "tanh"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
     """How one partner trains at home; its own business, never sent to anyone."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
 
-    optimiser: Literal["adam"] = "adam"
-    learning_rate: float = 1e-3  # Adam's step size, above 0
+    optimiser: Optimiser = "adam"
+    learning_rate: float = 1e-3  # the optimiser's step size, above 0
+    lr_steps: tuple[int, ...] = ()  # epochs after which the learning rate is multiplied by lr_alpha, rising
+    lr_alpha: float = 0.3  # above 0
+    momentum: float = 0.0  # share of the last step kept (sgd only), in [0, 1)
     batch_size: int = 500  # compounds per optimiser step; at most all training compounds are used
-    weight_decay: float = 0.0  # L2 penalty added to Adam's gradient, at least 0
+    # most compounds computed at a time, gradients added up; 1000 bounds memory and costs no time (measured); none: all
+    internal_batch_max: int | None = 1000
+    weight_decay: float = 0.0  # at least 0; L2 penalty in the gradient, for adamw apart from it
     head_dropout: float | None = None  # dropout of the trunk's output before the heads; absent: the plan's dropout
-    device: Literal["cpu"] = "cpu"  # where the arithmetic runs
-    n_threads: int = 1  # threads of one partner's arithmetic; results are bit for bit equal at equal n_threads
+    classification: ClassificationHead = ClassificationHead()
+    regression: RegressionHead = RegressionHead()
+    # w: classification loss times 2 (1 - w), regression loss times 2 w, where there are both. In a federation 0 leaves
+    # regression out altogether: no regression head, and no compound that has measured values only
+    regression_weight: float = 0.0
+    normalise_regression: bool = True  # train on (value - mean) / standard deviation of each task's training folds
+    patience: int | None = None  # rounds of local-only training without a better validation loss; absent: never stop
+    device: Literal["cpu", "cuda"] = "cpu"  # where the arithmetic runs
+    # tf32 (cuda only): dense products round their factors to 10 bits. bfloat16: the trunk's layers after the first in
+    # bfloat16; input layer, heads, loss and optimiser stay in float32
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    # threads of one partner's arithmetic; equal bits at equal n_threads; one was fastest on a shared machine (measured)
+    n_threads: int = 1
     seed: int = 0  # of shuffling, dropout and head initialisation, at least 0
 
     def __post_init__(self) -> None:
         """Refuse unknown choices and impossible numbers."""
-        _require(self.optimiser == "adam", "optimiser", self.optimiser, "adam")
-        _require(_positive(self.learning_rate), "learning_rate", self.learning_rate, "a number above 0")
+        self._check_optimiser()
         _require(self.batch_size > 0, "batch_size", self.batch_size, "at least 1 compound")
-        _require(0 <= self.weight_decay < math.inf, "weight_decay", self.weight_decay, "a number of at least 0")
-        _require(_is_share(self.head_dropout), "head_dropout", self.head_dropout, "a share in [0, 1)")
-        _require(self.device == "cpu", "device", self.device, "cpu")
-        _require(self.n_threads > 0, "n_threads", self.n_threads, "at least 1 thread")
+        _require(_counts(self.internal_batch_max), "internal_batch_max", self.internal_batch_max, "at least 1 compound")
+        share = self.head_dropout is None or _is_share(self.head_dropout)
+        _require(share, "head_dropout", self.head_dropout, "a share in [0, 1)")
+        weight = self.regression_weight
+        _require(0 <= weight <= 1, "regression_weight", weight, "a number in [0, 1]")
+        _require(_counts(self.patience), "patience", self.patience, "at least 1 round")
+        self._check_device()
         _require(self.seed >= 0, "seed", self.seed, "a number of at least 0")
 
+    def _check_optimiser(self) -> None:
+        _require_choice("optimiser", self.optimiser, Optimiser)
+        _require(_positive(self.learning_rate), "learning_rate", self.learning_rate, "a number above 0")
+        rising = list(self.lr_steps) == sorted(set(self.lr_steps)) and all(step > 0 for step in self.lr_steps)
+        _require(rising, "lr_steps", self.lr_steps, "rising numbers of epochs above 0")
+        _require(_positive(self.lr_alpha), "lr_alpha", self.lr_alpha, "a number above 0")
+        _require(0 <= self.momentum < 1, "momentum", self.momentum, "a number in [0, 1)")
+        fits = self.momentum == 0 or self.optimiser == "sgd"
+        _require(fits, "momentum", self.momentum, f"0, as {self.optimiser} has its own")
+        _require(0 <= self.weight_decay < math.inf, "weight_decay", self.weight_decay, "a number of at least 0")
 
-def _positive(value: float) -> bool:
-    return 0 < value < math.inf
-
-
-def _is_share(value: float | None) -> bool:
-    return value is None or 0 <= value < 1
+    def _check_device(self) -> None:
+        _require(self.device in {"cpu", "cuda"}, "device", self.device, "cpu or cuda")
+        known = self.precision in {"float32", "bfloat16"} or (self.precision, self.device) == ("tf32", "cuda")
+        _require(known, "precision", self.precision, "float32, bfloat16 or, on device cuda, tf32")
+        _require(self.n_threads > 0, "n_threads", self.n_threads, "at least 1 thread")

@@ -5,17 +5,28 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from partners.batches import BatchMaker, parts_of
+from partners.device import arithmetic
 from partners.errors import TrainingDiverged, TrunkMismatch
-from partners.model import Batch, Dropout, Network, make_batch, use_threads
+from partners.model import Dropout, Network
+from partners.normalisation import normalisation_of
+from partners.optimiser import (
+    FIRST,
+    SECOND,
+    check_moments,
+    learning_rate_at,
+    make_optimiser,
+    moment_names,
+    steps_per_epoch,
+)
 from partners.settings import Training, TrunkSettings
-from partners.state import PartnerState, check_state, initial_heads
+from partners.state import Arrays, HeadSizes, PartnerState, check_state, initial_heads, parameter_shapes
 from partners.training_set import TrainingSet, check_features
 from partners.trunk import TrunkLayout, check_trunk
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int, str], None]  # steps done, steps in all, what to show beside them
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,27 +62,31 @@ def train_round(  # noqa: PLR0913 -- data, model, settings and chance: each is o
     """Take exactly `n_steps` optimiser steps over shuffled batches of the training folds.
 
     trunk : (n_params,) float32, where all partners start; left as it is
-    state : the last round's; None in the first, then heads are drawn from the seed and Adam starts from zero
+    state : the last round's; None in the first, then heads are drawn from the seed and the optimiser starts anew
     seed  : all chance of the round (see `round_seed`): heads, shuffling, dropout
-    Equal arguments give equal bits. Raises FeatureCountMismatch, TrunkMismatch, StateMismatch or TrainingDiverged.
+    Equal arguments give equal bits. Raises FeatureCountMismatch, TrunkMismatch, StateMismatch, BadFeatures,
+    DeviceMissing or TrainingDiverged.
     """
     check_fit(training_set, trunk, layout, trunk_settings)
     head_seed, batch_seed, dropout_seed = np.random.SeedSequence(seed).spawn(3)
     if state is None:
-        state = _first_state(layout, training_set.n_tasks, np.random.default_rng(head_seed))
-    check_state(state, layout, training_set.n_tasks)
+        state = first_state(training_set, layout, training, np.random.default_rng(head_seed))
+    check_state(state, layout, HeadSizes.of(training_set, training))
+    check_moments(state, training)
     dropout = Dropout.of(trunk_settings, training, np.random.default_rng(dropout_seed))
-    batches = _batches(training_set, training.batch_size, np.random.default_rng(batch_seed))
-    with use_threads(training.n_threads):
-        network = Network(layout, trunk, state.heads)
-        adam = _adam(network, state, training)
-        losses = _steps(network, adam, batches, dropout, training, n_steps, progress)
-        after = _state_of(network, adam, state.n_steps + n_steps)
-        change = network.trunk()
+    rows = training_set.training_rows
+    batches = shuffled_rows(rows, training.batch_size, np.random.default_rng(batch_seed))
+    make_batch = BatchMaker(training_set, trunk_settings, training, state.normalisation)
+    with arithmetic(training):
+        network = Network.of(layout, trunk, state.heads, trunk_settings, training)
+        stepper = Stepper(network, state, training, steps_per_epoch(rows.size, training.batch_size))
+        losses = stepper.take(n_steps, batches, make_batch, dropout, progress)
+        after = stepper.state()
+        change = network.trunk()  # the network's own memory: at this size a copy counts, and it is not used again
         change -= trunk
-    if not np.isfinite(change).all():
-        raise _diverged(n_steps, training)
-    n_seen = n_steps * min(training.batch_size, training_set.training_rows.size)
+    if not (math.isfinite(change.min()) and math.isfinite(change.max())):
+        raise _diverged(n_steps, stepper.learning_rate)
+    n_seen = n_steps * min(training.batch_size, rows.size)
     return RoundResult(change, after, losses, n_seen)
 
 
@@ -90,17 +105,21 @@ def check_layers(layout: TrunkLayout, trunk_settings: TrunkSettings) -> None:
         raise TrunkMismatch(f"trunk: found layers {layout.hidden} in the layout, expected {trunk_settings.hidden}")
 
 
-def _first_state(layout: TrunkLayout, n_tasks: int, rng: np.random.Generator) -> PartnerState:
-    heads = initial_heads(layout, n_tasks, rng)
-    zeros = {tensor.name: np.zeros(tensor.shape, dtype=np.float32) for tensor in layout.tensors}
-    zeros |= {name: np.zeros_like(head) for name, head in heads.items()}
-    return PartnerState(heads=heads, first_moment=zeros, second_moment=zeros, n_steps=0)
+def first_state(
+    training_set: TrainingSet, layout: TrunkLayout, training: Training, rng: np.random.Generator
+) -> PartnerState:
+    """Fresh heads, the normalisation of the training folds, and an optimiser that has not stepped yet."""
+    heads = initial_heads(layout, HeadSizes.of(training_set, training), rng)
+    normalisation = normalisation_of(training_set, normalise=training.normalise_regression)
+    return unstepped(heads, normalisation, layout, training)
 
 
-def _batches(training_set: TrainingSet, batch_size: int, rng: np.random.Generator) -> Iterator[Batch]:
-    """Endless batches of equal size; compounds are reshuffled when all were seen."""
-    for rows in shuffled_rows(training_set.training_rows, batch_size, rng):
-        yield make_batch(training_set.x[rows], training_set.y[rows], training_set.training_weight)
+def unstepped(heads: Arrays, normalisation: Arrays, layout: TrunkLayout, training: Training) -> PartnerState:
+    """These heads, with an optimiser that has not stepped yet."""
+    shapes = parameter_shapes(layout, HeadSizes.found_in(heads))
+    zeros = {name: np.zeros(shape, dtype=np.float32) for name, shape in shapes.items()}
+    moments = {part: zeros if part in moment_names(training) else {} for part in (FIRST, SECOND)}
+    return PartnerState(heads, **moments, n_steps=0, normalisation=normalisation)
 
 
 def shuffled_rows(rows: NDArray[np.int64], batch_size: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
@@ -117,49 +136,60 @@ def shuffled_rows(rows: NDArray[np.int64], batch_size: int, rng: np.random.Gener
         yield batch
 
 
-def _adam(network: Network, state: PartnerState, training: Training) -> torch.optim.Adam:
-    adam = torch.optim.Adam(
-        list(network.parameters.values()), lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
-    )
-    for name, parameter in network.parameters.items():
-        adam.state[parameter] = {
-            "step": torch.tensor(float(state.n_steps)),
-            "exp_avg": torch.tensor(state.first_moment[name]),
-            "exp_avg_sq": torch.tensor(state.second_moment[name]),
-        }
-    return adam
+class Stepper:
+    """An optimiser on a network, going on from a partner's state."""
+
+    def __init__(self, network: Network, state: PartnerState, training: Training, n_per_epoch: int) -> None:
+        self._network = network
+        self._before = state
+        self._training = training
+        self._n_per_epoch = n_per_epoch
+        self._n_steps = state.n_steps
+        self._moving = make_optimiser(network, state, training)
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the next step."""
+        return learning_rate_at(self._n_steps, self._n_per_epoch, self._training)
+
+    def take(
+        self,
+        n_steps: int,
+        batches: Iterator[NDArray[np.int64]],
+        make_batch: BatchMaker,
+        dropout: Dropout | None = None,
+        progress: Progress | None = None,
+    ) -> NDArray[np.float64]:
+        """Losses (n_steps,) of as many steps, each on the next rows of `batches`; raises TrainingDiverged."""
+        losses = np.empty(n_steps)
+        for step in range(n_steps):
+            rows = next(batches)
+            parts = map(make_batch, parts_of(rows, self._training.internal_batch_max))
+            losses[step] = self._network.loss_and_gradients(parts, rows.size, dropout)
+            if not math.isfinite(losses[step]):
+                raise _diverged(step + 1, self.learning_rate)
+            self._step()
+            if progress is not None:
+                progress(step + 1, n_steps, f"loss {losses[step]:.4f}")
+        return losses
+
+    def _step(self) -> None:
+        if self._training.lr_steps:
+            for group in self._moving.optimiser.param_groups:
+                group["lr"] = self.learning_rate
+        self._network.step(self._moving.optimiser)
+        self._n_steps += 1
+
+    def state(self) -> PartnerState:
+        """Heads and moments as they are now."""
+        network = self._network
+        trunk_names = {tensor.name for tensor in network.layout.tensors}
+        heads = {name: network.array(name) for name in network.parameters if name not in trunk_names}
+        moments = {part: self._moving.arrays(part) for part in (FIRST, SECOND)}
+        return PartnerState(heads, **moments, n_steps=self._n_steps, normalisation=self._before.normalisation)
 
 
-def _steps(
-    network: Network,
-    adam: torch.optim.Adam,
-    batches: Iterator[Batch],
-    dropout: Dropout,
-    training: Training,
-    n_steps: int,
-    progress: Progress | None,
-) -> NDArray[np.float64]:
-    losses = np.empty(n_steps)
-    for step in range(n_steps):
-        losses[step] = network.loss_and_gradients(next(batches), dropout)
-        if not math.isfinite(losses[step]):
-            raise _diverged(step + 1, training)
-        adam.step()
-        if progress is not None:
-            progress(step + 1, n_steps)
-    return losses
-
-
-def _state_of(network: Network, adam: torch.optim.Adam, n_steps: int) -> PartnerState:
-    def moments(kind: str) -> dict[str, NDArray[np.float32]]:
-        return {name: adam.state[parameter][kind].numpy() for name, parameter in network.parameters.items()}
-
-    trunk_names = {tensor.name for tensor in network.layout.tensors}
-    heads = {name: network.array(name) for name in network.parameters if name not in trunk_names}
-    return PartnerState(heads, moments("exp_avg"), moments("exp_avg_sq"), n_steps)
-
-
-def _diverged(step: int, training: Training) -> TrainingDiverged:
-    error = TrainingDiverged(f"step {step}: loss or weights are not finite at learning rate {training.learning_rate:g}")
-    error.add_note(f"lower learning_rate, for example to {training.learning_rate / 10:g}")
+def _diverged(step: int, learning_rate: float) -> TrainingDiverged:
+    error = TrainingDiverged(f"step {step}: loss or weights are not finite at learning rate {learning_rate:g}")
+    error.add_note(f"lower learning_rate, for example to {learning_rate / 10:g}")
     return error

@@ -26,7 +26,7 @@ class Refusing(click.Group):
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 -- click's signature
         """Run the command; typed errors become a message and an exit code, anything else stays a traceback."""
         from data_prep.errors import DataError
-        from partners.errors import TrainingError
+        from partners.errors import BadData, TrainingError
         from pipeline.errors import ExitCode, PipelineError
         from secure.errors import SecureError
 
@@ -34,7 +34,7 @@ class Refusing(click.Group):
             return super().invoke(ctx)
         except PipelineError as error:
             _refuse(error, error.exit_code)
-        except DataError as error:
+        except (DataError, BadData) as error:
             _refuse(error, ExitCode.DATA)
         except SecureError as error:
             _refuse(error, ExitCode.SECURITY)
@@ -221,6 +221,48 @@ def report(config: Path, as_json: bool) -> None:
         click.echo(json.dumps(result, indent=1))
     else:
         print_report([result])
+
+
+@main.group()
+def export() -> None:
+    """Models for other programs."""
+
+
+@export.command("sparsechem")
+@click.argument("config", type=EXISTING_FILE)
+@click.argument("output", type=ANY_PATH)
+@click.option("--json", "settings_file", type=ANY_PATH, help="Its settings file  [default: OUTPUT with .json].")
+def export_sparsechem(config: Path, output: Path, settings_file: Path | None) -> None:
+    """Write the partner's newest federated model as SparseChem's .pt (OUTPUT) and .json; both stay private."""
+    from pipeline.sparsechem import export_sparsechem as export
+
+    said = export(config, output, settings_file or output.with_suffix(".json"))
+    click.echo("\n".join(f"{key}: {value}" for key, value in said.items()))
+
+
+@main.command("check-matrices")
+@click.option("--x", required=True, type=EXISTING_FILE, help="Features: .npz, .mtx, or .npy with --trust-pickle.")
+@click.option("--folding", required=True, type=EXISTING_FILE, help="Fold of every compound: .npy.")
+@click.option("--y-class", type=EXISTING_FILE, help="Labels +1 and -1.")
+@click.option("--y-regr", type=EXISTING_FILE, help="Measured values.")
+@click.option(
+    "--y-censor", type=EXISTING_FILE, help="Where y-regr has a value: -1 it is lower, 0 exact, 1 it is higher."
+)
+@click.option("--weights-class", type=EXISTING_FILE, help="CSV: task_id, training_weight.")
+@click.option("--weights-regr", type=EXISTING_FILE, help="CSV: task_id, training_weight, censored_weight.")
+@click.option("--plan", type=EXISTING_FILE, help="Also compare with this plan's features, and take its folds.")
+@click.option("--fold-te", "test_fold", default=0, show_default=True, help="Test fold, without --plan.")
+@click.option("--fold-va", "validation_fold", default=1, show_default=True, help="Validation fold, without --plan.")
+@click.option("--trust-pickle", is_flag=True, help="Read .npy matrices too: runs any code in them, so only your own.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check_matrices(plan: Path | None, as_json: bool, trust_pickle: bool, **given: Any) -> None:  # noqa: ANN401
+    """Check a SparseChem user's data files for training, and count what is in them."""
+    from partners.sparsechem_files import MatrixFiles
+    from pipeline.sparsechem import check_matrices as check
+
+    folds = {name: given.pop(name) for name in ("test_fold", "validation_fold")}
+    found = check(MatrixFiles(**given), plan, trust_pickle=trust_pickle, **folds)
+    click.echo(json.dumps(found, indent=1) if as_json else "\n".join(f"{k}: {v}" for k, v in found.items()))
 
 
 @main.command()

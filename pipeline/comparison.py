@@ -37,23 +37,27 @@ class Comparison:
         }
 
 
-def compare(local: Scores, federated: Scores, rng: np.random.Generator) -> Comparison | None:
-    """Compare two models over the tasks where both scores are finite; None where there is no such task."""
+def compare(local: Scores, federated: Scores, rng: np.random.Generator, *, is_error: bool = False) -> Comparison | None:
+    """Compare two models over the tasks where both scores are finite; None where there is no such task.
+
+    is_error : less is better and 0 is perfect; else more is better and 1 is perfect
+    """
     judged = np.isfinite(local) & np.isfinite(federated)
     if not judged.any():
         return None
     local, federated = local[judged], federated[judged]
     change = federated - local
     resampled = change[rng.integers(0, len(change), (_N_RESAMPLES, len(change)))].mean(axis=1)
+    gain = -change if is_error else change
     low, high = np.percentile(resampled, [2.5, 97.5])
     return Comparison(
         local=float(local.mean()),
         federated=float(federated.mean()),
         interval=(float(low), float(high)),
-        n_better=int((change > 0).sum()),
-        n_worse=int((change < 0).sum()),
-        n_equal=int((change == 0).sum()),
-        riptop=float(riptop(local, federated).mean()),
+        n_better=int((gain > 0).sum()),
+        n_worse=int((gain < 0).sum()),
+        n_equal=int((gain == 0).sum()),
+        riptop=float((riptop(1 - local, 1 - federated) if is_error else riptop(local, federated)).mean()),
     )
 
 

@@ -1,16 +1,22 @@
 """What a person reads on stderr: bars on a terminal, plain lines in a log."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-Advance = Callable[[int, int], None]  # (done, total)
-
 _LINE_S = 10.0  # seconds between two lines of progress where there is no terminal
 _LONG_S = 1.0  # what takes longer is worth a line at its end
+
+
+class Advance(Protocol):
+    """Tells how far a long step is; `note` is shown beside it: a loss, a score."""
+
+    def __call__(self, done: int, total: int, note: str = "", /) -> None:
+        """Say that `done` of `total` are done."""
 
 
 class Narrator:
@@ -31,12 +37,12 @@ class Narrator:
 
     @contextmanager
     def progress(self, label: str) -> Iterator[Advance]:
-        """Hand out a callback (done, total); draws a bar on a terminal, a line now and then elsewhere."""
+        """Hand out a callback (done, total, note); draws a bar on a terminal, a line now and then elsewhere."""
         started = time.monotonic()
         if self._console.is_terminal:
             with self._bars() as bars:
-                task = bars.add_task(label, total=None)
-                yield lambda done, total: bars.update(task, completed=done, total=total)
+                task = bars.add_task(label, total=None, note="")
+                yield lambda done, total, note="": bars.update(task, completed=done, total=total, note=note)
         else:
             yield self._lines(label)
         seconds = time.monotonic() - started
@@ -45,15 +51,19 @@ class Narrator:
 
     def _bars(self) -> Progress:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        return Progress(*columns, console=self._console, transient=True)
+        return Progress(
+            *columns, TextColumn("{task.fields[note]}", markup=False), console=self._console, transient=True
+        )
 
     def _lines(self, label: str) -> Advance:
-        told = time.monotonic()
+        started = told = time.monotonic()
 
-        def advance(done: int, total: int) -> None:
+        def advance(done: int, total: int, note: str = "", /) -> None:
             nonlocal told
-            if time.monotonic() - told >= _LINE_S and done < total:
-                told = time.monotonic()
-                self.say(f"{label}: {done} of {total}")
+            now = time.monotonic()
+            if now - told >= _LINE_S and 0 < done < total:
+                told = now
+                left = f"{(now - started) / done * (total - done):.0f} s left"
+                self.say(", ".join(part for part in (f"{label}: {done} of {total}", note, left) if part))
 
         return advance

@@ -31,6 +31,7 @@ _STATES = {
     "trained.safetensors": "what a partner trained in an attempt (private)",
     "leftover.safetensors": "what sealing an update left over (private)",
     "local.safetensors": "local-only model of a partner (private)",
+    "local.best.safetensors": "local-only model of a partner after its best round (private)",
 }
 _MATRICES = {".npz", ".npy", ".parquet", ".csv"}
 _SQLITE, _SQLITE_HEAD = b"SQLite format 3\0", 100  # first bytes, length of the header

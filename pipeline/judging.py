@@ -1,14 +1,17 @@
 """Scores of the local-only and the federated model on the test fold, a row per task."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.prepared import Prepared
+from data_prep.prepared import Prepared, RegressionTask, Task
+from partners import regression_scores, scores
 from partners.baseline import Baseline
-from partners.evaluation import evaluate
+from partners.evaluation import Evaluation, evaluate
+from partners.regression_scores import TaskErrors
 from partners.scores import TaskScores
 from partners.state import PartnerState
 from pipeline.errors import ConfigError
@@ -16,34 +19,56 @@ from pipeline.plan import Plan
 from pipeline.rounds import Own
 from pipeline.state import RoundStart
 
+Rows = list[dict[str, Any]]
 
-def task_rows(
-    plan: Plan, prepared: Prepared, own: Own, *, local: Baseline, federated: RoundStart
-) -> list[dict[str, Any]]:
-    """Each task's facts and both models' scores; None where the test fold has too few labels to judge."""
+
+def judge(plan: Plan, prepared: Prepared, own: Own, *, local: Baseline, federated: RoundStart) -> tuple[Rows, Rows]:
+    """Each classification and each regression task's facts and both models' scores.
+
+    A score is None where the test fold has too few labels or values to judge, or the task is auxiliary. No regression
+    rows where the partner leaves regression out.
+    """
     if federated.private is None:
         raise ConfigError("there is nothing to report: this partner was on no roster, so it has no federated heads")
-    before = _scores(plan, own, local.trunk, local.state)
-    after = _scores(plan, own, federated.trunk, federated.private)
-    return [
-        {
-            "task_id": task.task_id,
-            "input_assay_id": task.input_assay_id,
-            "assay_type": task.assay_type,
-            "threshold": task.threshold,
-            "n_active": int(before.n_active[column]),
-            "n_inactive": int(before.n_inactive[column]),
-            "is_auxiliary": task.is_auxiliary,  # trained to help the others, never judged
-            "local": _row(before, column, judged=not task.is_auxiliary),
-            "federated": _row(after, column, judged=not task.is_auxiliary),
-        }
-        for column, task in enumerate(prepared.tasks)
-    ]
+    before = _evaluation(plan, own, local.trunk, local.state)
+    after = _evaluation(plan, own, federated.trunk, federated.private)
+    rows = [_task_row(task, before, after) for task in prepared.tasks]
+    regression_tasks = prepared.regression_tasks if own.training_set.n_regressions else ()
+    return rows, [_regression_row(task, before, after) for task in regression_tasks]
 
 
-def _scores(plan: Plan, own: Own, trunk: NDArray[np.float32], state: PartnerState) -> TaskScores:
-    quorum = plan.preparation.activities
-    found = evaluate(
+def _task_row(task: Task, before: Evaluation, after: Evaluation) -> dict[str, Any]:
+    column = task.task_id
+    return {
+        "task_id": task.task_id,
+        "input_assay_id": task.input_assay_id,
+        "assay_type": task.assay_type,
+        "threshold": task.threshold,
+        "n_active": int(before.tasks.n_active[column]),
+        "n_inactive": int(before.tasks.n_inactive[column]),
+        "is_auxiliary": task.is_auxiliary,  # trained to help the others, never judged
+        "local": _scores(before.tasks, scores.METRICS, column, judged=not task.is_auxiliary),
+        "federated": _scores(after.tasks, scores.METRICS, column, judged=not task.is_auxiliary),
+    }
+
+
+def _regression_row(task: RegressionTask, before: Evaluation, after: Evaluation) -> dict[str, Any]:
+    column = task.task_id
+    return {
+        "task_id": task.task_id,
+        "input_assay_id": task.input_assay_id,
+        "assay_type": task.assay_type,
+        "n_exact": int(before.regression_tasks.n_exact[column]),
+        "n_censored": int(before.regression_tasks.n_censored[column]),
+        "is_auxiliary": task.is_auxiliary,
+        "local": _scores(before.regression_tasks, regression_scores.METRICS, column, judged=not task.is_auxiliary),
+        "federated": _scores(after.regression_tasks, regression_scores.METRICS, column, judged=not task.is_auxiliary),
+    }
+
+
+def _evaluation(plan: Plan, own: Own, trunk: NDArray[np.float32], state: PartnerState) -> Evaluation:
+    quorum, measured = plan.preparation.activities, plan.preparation.regression.evaluation_min_exact
+    return evaluate(
         own.training_set,
         own.training_set.test_fold,
         trunk,
@@ -52,10 +77,12 @@ def _scores(plan: Plan, own: Own, trunk: NDArray[np.float32], state: PartnerStat
         plan.trunk,
         own.training,
         min_per_class=max(1, min(quorum.evaluation_min_active, quorum.evaluation_min_inactive)),
+        min_measured=max(2, measured),
     )
-    return found.tasks
 
 
-def _row(scores: TaskScores, column: int, *, judged: bool) -> dict[str, float | None]:
-    pair = {"average_precision": scores.average_precision[column], "roc_auc": scores.roc_auc[column]}
-    return {name: float(value) if judged and math.isfinite(value) else None for name, value in pair.items()}
+def _scores(
+    found: TaskScores | TaskErrors, metrics: Sequence[str], column: int, *, judged: bool
+) -> dict[str, float | None]:
+    values = {name: float(getattr(found, name)[column]) for name in metrics}
+    return {name: value if judged and math.isfinite(value) else None for name, value in values.items()}

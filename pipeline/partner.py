@@ -11,7 +11,7 @@ from pipeline.configs import PartnerConfig
 from pipeline.console import Narrator
 from pipeline.enrolment import Enrolment, enrol
 from pipeline.home import Home
-from pipeline.judging import task_rows
+from pipeline.judging import judge
 from pipeline.mail import Mail
 from pipeline.preparation import preparation_digest, prepared_matrices, training_set
 from pipeline.records import Record, write_record
@@ -61,11 +61,12 @@ class PartnerRun:
         preparation = preparation_digest(plan, enrolment.group)
         check_preparation(self.home, preparation)
         self._matrices = prepared_matrices(config, plan, enrolment.group, self._tell)
-        own = Own(training_set(self._matrices, plan), config.training, preparation, config.n_workers)
+        own = Own(training_set(self._matrices, plan, config.training), config.training, preparation, config.n_workers)
         metrics = {
             "seconds_prepare": time.monotonic() - started,
             "n_compounds": own.training_set.n_compounds,
             "n_tasks": own.training_set.n_tasks,
+            "n_regression_tasks": own.training_set.n_regressions,
             "n_training_labels": own.training_set.n_training_labels,
         }
         write_record(self.home.metrics, Record(0, self._clock(), metrics))
@@ -79,8 +80,9 @@ class PartnerRun:
         if report_file(self.home).exists() or self._matrices is None or self._own is None:
             return False
         local = self._local_only(self._own)
-        rows = task_rows(self._mail.plan, self._matrices, self._own, local=local, federated=final)
-        write_report(self.home, build_report(self._about(final), rows, self._own.training.seed))
+        rows, regression_rows = judge(self._mail.plan, self._matrices, self._own, local=local, federated=final)
+        report = build_report(self._about(final), rows, self._own.training.seed, regression_rows)
+        write_report(self.home, report)
         return True
 
     def _local_only(self, own: Own) -> Baseline:

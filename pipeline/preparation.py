@@ -1,16 +1,19 @@
 """From a partner's tables to its training set."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from data_prep.check import Finding, check
 from data_prep.consistency import consistency_digest
 from data_prep.errors import OutputOccupied
 from data_prep.new_structures import check_output, prepare_new, write_new
 from data_prep.prepare import prepare
-from data_prep.prepared import Prepared, read_prepared, read_summary
+from data_prep.prepared import Prepared, RegressionTask, Task, read_prepared, read_summary
+from partners.settings import Training
 from partners.training_set import TrainingSet
 from pipeline.configs import PartnerConfig
 from pipeline.console import Narrator
@@ -46,16 +49,38 @@ def prepared_matrices(
     return read_prepared(folder)
 
 
-def training_set(prepared: Prepared, plan: Plan) -> TrainingSet:
-    """The prepared matrices as the trainer takes them."""
+def training_set(prepared: Prepared, plan: Plan, training: Training) -> TrainingSet:
+    """The prepared matrices as the trainer takes them; regression only where the partner gives it a weight."""
+    tasks, regression_tasks = prepared.tasks, prepared.regression_tasks
+    regression: dict[str, Any] = {}
+    if training.regression_weight > 0:
+        regression = {
+            "y_regr": prepared.y_regr,
+            "y_censor": prepared.y_censor,
+            "regr_weight": _weights(task.training_weight for task in regression_tasks),
+            "censored_weight": _weights(task.censored_weight for task in regression_tasks),
+            "regr_aggregation_weight": _aggregation_weights(regression_tasks),
+        }
     return TrainingSet(
         x=prepared.x,
         y=prepared.y,
         folding=prepared.folding,
-        training_weight=np.array([task.training_weight for task in prepared.tasks], dtype=np.float32),
+        training_weight=_weights(task.training_weight for task in tasks),
+        aggregation_weight=_aggregation_weights(tasks),
         test_fold=plan.preparation.folds.test,
         validation_fold=plan.preparation.folds.validation,
+        **regression,
     )
+
+
+def _aggregation_weights(tasks: Sequence[Task] | Sequence[RegressionTask]) -> NDArray[np.float32]:
+    """Weight of each task in means: of those that every fold can judge, or else of all but the auxiliary ones."""
+    weights = _weights(task.aggregation_weight for task in tasks)
+    return weights if weights.any() else _weights(not task.is_auxiliary for task in tasks)
+
+
+def _weights(values: Iterable[float]) -> NDArray[np.float32]:
+    return np.fromiter(values, dtype=np.float32)
 
 
 def preparation_digest(plan: Plan, group: GroupSecret) -> str:

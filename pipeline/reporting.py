@@ -19,45 +19,75 @@ from pipeline.errors import ConfigError, NotYet
 from pipeline.home import Home, write_json
 
 METRICS = ("average_precision", "roc_auc")
-_SHORT = {"average_precision": "AP", "roc_auc": "AUC-ROC"}
+REGRESSION_METRICS = ("r2", "spearman", "rmse", "censored_rmse")
+_ERRORS = {"rmse", "censored_rmse"}  # less is better
+_SHORT = {
+    "average_precision": "AP",
+    "roc_auc": "AUC-ROC",
+    "r2": "R2",
+    "spearman": "Spearman",
+    "rmse": "RMSE",
+    "censored_rmse": "cRMSE",
+}
+_PARTS = ("local", "federated", "summary")
+_ROWS = {"tasks", "regression_tasks"}  # never shared
 _WIDTH = 100  # columns of a report that goes into a file
 _SMALL = 5  # counts below this stay out of the shareable summary
 
 
-def build_report(about: dict[str, Any], rows: Sequence[dict[str, Any]], seed: int) -> dict[str, Any]:
+def build_report(
+    about: dict[str, Any], rows: Sequence[dict[str, Any]], seed: int, regression_rows: Sequence[dict[str, Any]] = ()
+) -> dict[str, Any]:
     """The report from its facts and one row per task.
 
-    about : who, which plan, how many rounds
-    rows  : task_id, input_assay_id, threshold, n_active, n_inactive, and `local` and `federated` with each metric
-            (None where a task cannot be judged)
+    about           : who, which plan, how many rounds
+    rows            : task_id, input_assay_id, threshold, n_active, n_inactive, and `local` and `federated` with each
+                      metric (None where a task cannot be judged)
+    regression_rows : task_id, input_assay_id, n_exact, n_censored, and both sides as above; where there are any, each
+                      part of the report says the same of them under `regression`
     """
     report: dict[str, Any] = dict(about)
-    rng = np.random.default_rng(seed)
-    summary: dict[str, Any] = {"n_tasks": len(rows)}
-    for side in ("local", "federated"):
-        report[side] = {"n_tasks": len(rows)}
-    for metric in METRICS:
+    report |= _sides(rows, METRICS, np.random.default_rng(seed))
+    report["tasks"] = list(rows)
+    if regression_rows:
+        parts = _sides(regression_rows, REGRESSION_METRICS, np.random.default_rng(seed))
+        for part, found in parts.items():
+            report[part]["regression"] = found
+        report["regression_tasks"] = list(regression_rows)
+    return report
+
+
+def _sides(rows: Sequence[dict[str, Any]], metrics: Sequence[str], rng: np.random.Generator) -> dict[str, Any]:
+    """Means of both sides over the rows' tasks, and how they compare."""
+    parts: dict[str, dict[str, Any]] = {part: {"n_tasks": len(rows)} for part in _PARTS}
+    for metric in metrics:
         local, federated = (
             np.array([_number(row[side][metric]) for row in rows], dtype=np.float64) for side in ("local", "federated")
         )
-        found = compare(local, federated, rng)
-        summary[metric] = found.to_json() if found else None
-        summary["n_judged"] = int((np.isfinite(local) & np.isfinite(federated)).sum())
+        found = compare(local, federated, rng, is_error=metric in _ERRORS)
+        parts["summary"][metric] = found.to_json() if found else None
+        n_judged = int((np.isfinite(local) & np.isfinite(federated)).sum())
         for side in ("local", "federated"):
-            report[side][metric] = getattr(found, side) if found else None
-            report[side]["n_judged"] = summary["n_judged"]
-    report["summary"] = summary
-    report["tasks"] = list(rows)
-    return report
+            parts[side][metric] = getattr(found, side) if found else None
+        for part in _PARTS:  # where metrics differ, the fewest: what may be shared depends on it
+            parts[part]["n_judged"] = min(n_judged, parts[part].get("n_judged", n_judged))
+    return parts
 
 
 def shareable(report: dict[str, Any]) -> dict[str, Any]:
     """The report without task-level rows, and without counts below five."""
-    kept: dict[str, Any] = {key: value for key, value in report.items() if key != "tasks"}
-    if report.get("summary", {}).get("n_judged", _SMALL) < _SMALL:  # a mean over so few tasks is nearly their scores
-        hidden = dict.fromkeys(METRICS)
-        kept |= {part: {**report[part], **hidden} for part in ("local", "federated", "summary")}
+    kept: dict[str, Any] = {key: value for key, value in report.items() if key not in _ROWS}
+    for part in _PARTS:
+        if part in report:
+            kept[part] = _without_few_judged(report[part], METRICS)
+            if "regression" in report[part]:
+                kept[part]["regression"] = _without_few_judged(report[part]["regression"], REGRESSION_METRICS)
     return dict(_without_small_counts(kept))
+
+
+def _without_few_judged(part: dict[str, Any], metrics: Sequence[str]) -> dict[str, Any]:
+    """A mean over very few tasks is nearly their scores."""
+    return part | (dict.fromkeys(metrics) if part["n_judged"] < _SMALL else {})
 
 
 def _without_small_counts(table: dict[str, Any]) -> dict[str, Any]:
@@ -117,18 +147,20 @@ def print_report(reports: Sequence[dict[str, Any]]) -> None:
 
 
 def _rows(report: dict[str, Any]) -> list[list[str]]:
-    """A line per metric; who it is stands on the first."""
-    summary = report["summary"]
-    who = [report["partner"], f"{summary['n_judged']} of {summary['n_tasks']}"]
-    rows = []
-    for metric in METRICS:
-        found = summary[metric]
-        if found is None:
-            rows.append([*who, _SHORT[metric], *["-"] * 5])
-        else:
-            low, high = found["interval_95"]
-            change = f"{found['change']:+.4f} [{low:+.4f}, {high:+.4f}]"
-            means = [f"{found['local']:.4f}", f"{found['federated']:.4f}"]
-            rows.append([*who, _SHORT[metric], *means, change, str(found["n_better"]), str(found["n_worse"])])
-        who = ["", ""]
+    """A line per metric; who it is stands on the first of all, the number of tasks on the first of each kind."""
+    rows, who = [], str(report["partner"])
+    for summary, metrics in ((report["summary"], METRICS), (report["summary"].get("regression"), REGRESSION_METRICS)):
+        n_tasks = f"{summary['n_judged']} of {summary['n_tasks']}" if summary else ""
+        for metric in metrics if summary else ():
+            rows.append([who, n_tasks, _SHORT[metric], *_figures(summary[metric])])
+            who = n_tasks = ""
     return rows
+
+
+def _figures(found: dict[str, Any] | None) -> list[str]:
+    if found is None:
+        return ["-"] * 5
+    low, high = found["interval_95"]
+    change = f"{found['change']:+.4f} [{low:+.4f}, {high:+.4f}]"
+    means = [f"{found['local']:.4f}", f"{found['federated']:.4f}"]
+    return [*means, change, str(found["n_better"]), str(found["n_worse"])]

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from partners import regression_scores, scores
 from partners.evaluation import evaluate
 from partners.server_step import server_step
 from partners.settings import Training
@@ -29,6 +30,8 @@ from secure.open_sum import open_sum
 from secure.parameters import seal_parameters
 from secure.roster import Roster
 from secure.seal import seal_update
+
+_TOLD = ("loss_train", "validation_loss", "validation_roc_auc", "validation_r2")  # on the line that ends a round
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +294,7 @@ class Rounds:
         metrics = {key: value for key, value in metrics.items() if math.isfinite(value)}
         facts = {"trunk": trunk_digest(following.trunk), "roster": list(roster.members)}
         write_record(self.home.metrics, Record(self._round_no, self._clock(), metrics, facts))
-        seen = ", ".join(f"{key} {metrics[key]:.4f}" for key in ("loss_train", "validation_loss") if key in metrics)
+        seen = ", ".join(f"{key} {metrics[key]:.4f}" for key in _TOLD if key in metrics)
         self._tell.say(f"round {self._round_no} of {self.plan.rounds.n_rounds} done: {seen}")
 
     def _validation(self, trunk: NDArray[np.float32], private: PartnerState) -> dict[str, float]:
@@ -305,11 +308,10 @@ class Rounds:
             self.plan.trunk,
             self._own.training,
         )
-        return {
-            "validation_loss": found.loss,
-            "validation_average_precision": found.mean.average_precision,
-            "validation_roc_auc": found.mean.roc_auc,
-        }
+        means = {name: getattr(found.mean, name) for name in scores.METRICS}
+        if self._own.training_set.n_regressions:
+            means |= {name: getattr(found.regression_mean, name).value for name in regression_scores.METRICS}
+        return {"validation_loss": found.loss, **{f"validation_{name}": value for name, value in means.items()}}
 
     def _tidy(self) -> None:
         """A finished round leaves its messages; its payloads lie in the exchange, its state is in the next start."""

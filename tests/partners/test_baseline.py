@@ -1,16 +1,25 @@
 """The local-only baseline: a chain of rounds that can be interrupted."""
 
+import dataclasses
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from partners.baseline import Baseline, Budget, train_baseline
-from partners.errors import CheckpointDamaged, CheckpointMismatch
+from partners.errors import BadFolds, CheckpointDamaged, CheckpointMismatch
+from partners.evaluation import evaluate
+from partners.history import RoundScores, best_round, is_enough
 from partners.settings import Training
 from partners.training import RoundResult, round_seed, train_round
 from partners.training_set import TrainingSet
-from tests.partners.synthetic import TRAINING, small_set, small_trunk
+from tests.partners.synthetic import TRAINING, hybrid_set, small_set, small_trunk
 
 _LAYOUT, _FIRST, _SETTINGS = small_trunk(12)
 _BUDGET = Budget(n_rounds=4, n_steps=3)
@@ -46,17 +55,18 @@ def test_resuming_equals_not_stopping(tmp_path: Path, n_before: int):
     class StoppedError(Exception):
         pass
 
-    def stop(done: int, _total: int) -> None:
+    def stop(done: int, _total: int, _note: str) -> None:
         if done == 3 * n_before + 2:
             raise StoppedError
 
     with pytest.raises(StoppedError):
         _baseline(tmp_path / "stopped", progress=stop)
-    heard: list[tuple[int, int]] = []
-    resumed = _baseline(tmp_path / "stopped", progress=lambda *counts: heard.append(counts))
+    heard: list[tuple[int, int, str]] = []
+    resumed = _baseline(tmp_path / "stopped", progress=lambda *heard_now: heard.append(heard_now))
     _assert_equal(resumed, _baseline(tmp_path / "whole"))
-    assert heard[0] == (3 * n_before + 1, 12)
-    assert heard[-1] == (12, 12)
+    assert heard[0][:2] == (3 * n_before + 1, 12)
+    assert heard[-1][:2] == (12, 12)
+    assert re.fullmatch(r"loss \d\.\d{4}, validation loss \d\.\d{4}, AUC-ROC 0\.\d{4}", heard[-1][2])
 
 
 def test_a_finished_baseline_is_only_read(tmp_path: Path):
@@ -112,3 +122,114 @@ def test_an_empty_budget_is_refused(numbers: tuple[int, int]):
     """A baseline has at least one round of one step."""
     with pytest.raises(ValueError, match="expected at least 1 of each"):
         Budget(n_rounds=numbers[0], n_steps=numbers[1])
+
+
+def test_the_history_tells_every_round(tmp_path: Path):
+    """Loss and validation scores of each round, also of those before an interruption."""
+    rounds: list[tuple[np.ndarray, RoundResult]] = []
+    done = _baseline(tmp_path / "b", after_round=lambda _n, trunk, result: rounds.append((trunk, result)))
+    assert [row.round_no for row in done.history] == [1, 2, 3, 4]
+    for row, (trunk, result) in zip(done.history, rounds, strict=True):
+        found = evaluate(small_set(), 1, trunk, result.state, _LAYOUT, _SETTINGS, TRAINING)
+        assert row.loss == pytest.approx(result.losses.mean())
+        assert (row.n_steps, row.validation_loss) == (3 * row.round_no, found.loss)
+        assert row.validation_roc_auc == found.mean.roc_auc
+        assert row.validation_average_precision == found.mean.average_precision
+    assert _baseline(tmp_path / "b", Budget(n_rounds=5, n_steps=3)).history[:4] == done.history
+
+
+def test_without_a_validation_fold_it_trains_unjudged(tmp_path: Path):
+    """The scores are None; patience, which needs them, is refused before training."""
+    data = dataclasses.replace(small_set(), validation_fold=17)
+    assert [row.validation_loss for row in _baseline(tmp_path / "b", data=data).history] == [None] * 4
+    with pytest.raises(BadFolds, match="fold 17: found no labelled compound, expected some for patience"):
+        _baseline(tmp_path / "c", data=data, training=dataclasses.replace(TRAINING, patience=1))
+    assert not (tmp_path / "c").exists()
+
+
+_EAGER = Training(batch_size=32, learning_rate=0.1, patience=2)  # soon too well adapted to the training folds
+_LONG = Budget(n_rounds=30, n_steps=10)
+
+
+def test_early_stopping_gives_the_best_round(tmp_path: Path):
+    """It ends two rounds after the lowest validation loss, with that round's model, bit for bit."""
+    rounds: list[tuple[np.ndarray, RoundResult]] = []
+    stopped = _baseline(
+        tmp_path / "b", _LONG, training=_EAGER, after_round=lambda _n, trunk, result: rounds.append((trunk, result))
+    )
+    losses = [row.validation_loss for row in stopped.history]
+    best = int(np.argmin(losses))
+    assert len(losses) == best + 3 < 30
+    _assert_equal(stopped, Baseline(rounds[best][0], rounds[best][1].state))
+    _assert_equal(_baseline(tmp_path / "b", _LONG, training=_EAGER), stopped)
+    assert _baseline(tmp_path / "b", _LONG, training=_EAGER).history == stopped.history
+
+
+def test_patience_changes_nothing_but_the_end(tmp_path: Path):
+    """Round by round the losses are those of the run without patience."""
+    free = _baseline(
+        tmp_path / "a", Budget(n_rounds=6, n_steps=10), training=dataclasses.replace(_EAGER, patience=None)
+    )
+    stopped = _baseline(
+        tmp_path / "b", Budget(n_rounds=6, n_steps=10), training=dataclasses.replace(_EAGER, patience=6)
+    )
+    assert [row.loss for row in stopped.history] == [row.loss for row in free.history]
+
+
+def _row(round_no: int, loss: float | None) -> RoundScores:
+    return RoundScores(round_no=round_no, n_steps=round_no, loss=1.0, validation_loss=loss)
+
+
+def test_enough_is_counted_from_the_first_best():
+    """An equal loss is no better one; unjudged rounds count as no better."""
+    rows = [_row(i, loss) for i, loss in enumerate([3.0, 2.0, 2.0, None, 2.5], start=1)]
+    assert best_round(rows) == 2
+    assert [is_enough(rows[:n], 3) for n in range(6)] == [False, False, False, False, False, True]
+    assert not is_enough(rows, None)
+    assert best_round([]) == 0
+
+
+_RUN = """
+import sys
+from pathlib import Path
+from tests.partners.test_baseline import killed_run
+killed_run(Path(sys.argv[1]))
+"""
+
+
+def killed_run(file: Path) -> Baseline:
+    """A hybrid run with patience, a falling rate and parts, that says aloud every step and every round."""
+    training = dataclasses.replace(TRAINING, lr_steps=(2, 3), internal_batch_max=10, patience=3)
+    return train_baseline(
+        hybrid_set(),
+        _FIRST,
+        _LAYOUT,
+        _SETTINGS,
+        training,
+        Budget(n_rounds=6, n_steps=3),
+        file,
+        progress=lambda done, _total, _note: print(done, flush=True),  # noqa: T201 -- for the parent process
+    )
+
+
+def test_killed_at_any_moment_it_ends_the_same(tmp_path: Path):
+    """Killed with -9 after random steps, again and again, then run to the end: the uninterrupted result to the bit."""
+    rng, file = random.Random(4), tmp_path / "killed"
+    n_kills = 0
+    for n_lines in [rng.randrange(1, 6) for _ in range(4)]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _RUN, str(file)],
+            cwd=Path(__file__).resolve().parents[2],
+            stdout=subprocess.PIPE,
+        )
+        heard = [process.stdout.readline() for _ in range(n_lines)]
+        if heard[-1]:
+            os.kill(process.pid, signal.SIGKILL)
+            n_kills += 1
+        process.communicate()
+    assert n_kills >= 2
+    resumed, whole = killed_run(file), killed_run(tmp_path / "whole")
+    _assert_equal(resumed, whole)
+    assert resumed.history == whole.history
+    for name, array in whole.state.normalisation.items():
+        np.testing.assert_array_equal(array, resumed.state.normalisation[name])

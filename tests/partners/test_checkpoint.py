@@ -2,6 +2,7 @@
 
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,13 @@ import partners.checkpoint
 from partners.checkpoint import Checkpoint, load_checkpoint, read_facts, save_checkpoint
 from partners.errors import CheckpointDamaged, CheckpointMismatch, TrainingError
 from partners.server_step import initial_server_state, server_step
-from partners.settings import ServerOptimiser
-from partners.state import PartnerState
+from partners.settings import ClassificationHead, ServerOptimiser, Training
+from partners.state import HeadSizes, PartnerState
 from partners.training import train_round
-from tests.partners.synthetic import TRAINING, small_set, small_trunk
+from tests.partners.synthetic import TRAINING, hybrid_set, small_set, small_trunk
 
 _LAYOUT, _TRUNK, _SETTINGS = small_trunk(8, 5)
-_N_TASKS = 7
+_SIZES = HeadSizes((7,))
 
 
 def _partner() -> PartnerState:
@@ -44,7 +45,7 @@ def test_everything_comes_back(tmp_path: Path):
     """Trunk, partner state, server state and facts are read as they were written, bit for bit."""
     written, file = _full(), tmp_path / "all.safetensors"
     save_checkpoint(file, written)
-    read = load_checkpoint(file, _LAYOUT, _N_TASKS)
+    read = load_checkpoint(file, _LAYOUT, _SIZES)
     np.testing.assert_array_equal(read.trunk, written.trunk)
     for part in ("heads", "first_moment", "second_moment"):
         _assert_equal_arrays(getattr(read.partner, part), getattr(written.partner, part))
@@ -104,10 +105,10 @@ def test_every_truncation_is_refused(tmp_path: Path):
     for n_bytes in [0, 1, 7, 8, 9, 200, len(whole) // 2, len(whole) - 1]:
         file.write_bytes(whole[:n_bytes])
         with pytest.raises(CheckpointDamaged, match=r"^cut\.safetensors: "):
-            load_checkpoint(file, _LAYOUT, _N_TASKS)
+            load_checkpoint(file, _LAYOUT, _SIZES)
     file.write_bytes(whole + b"x")
     with pytest.raises(CheckpointDamaged):
-        load_checkpoint(file, _LAYOUT, _N_TASKS)
+        load_checkpoint(file, _LAYOUT, _SIZES)
 
 
 def test_every_flipped_byte_is_refused(tmp_path: Path):
@@ -125,7 +126,7 @@ def test_every_flipped_byte_is_refused(tmp_path: Path):
             continue
         file.write_bytes(changed)
         with pytest.raises(TrainingError, match=r"^flipped\.safetensors: "):
-            load_checkpoint(file, _LAYOUT, _N_TASKS)
+            load_checkpoint(file, _LAYOUT, _SIZES)
 
 
 def _is_blank(one: int, other: int) -> bool:
@@ -139,7 +140,7 @@ def test_values_that_are_not_finite_are_refused(tmp_path: Path):
     partner.heads["classification.bias"][1] = np.nan
     save_checkpoint(file, Checkpoint(partner=partner))
     with pytest.raises(CheckpointDamaged, match=r"head/classification\.bias holds values that are not finite"):
-        load_checkpoint(file, _LAYOUT, _N_TASKS)
+        load_checkpoint(file, _LAYOUT, _SIZES)
 
 
 def test_another_trunk_or_other_tasks_are_refused(tmp_path: Path):
@@ -148,9 +149,9 @@ def test_another_trunk_or_other_tasks_are_refused(tmp_path: Path):
     save_checkpoint(file, _full())
     other_layout, _, _ = small_trunk(8, 6)
     with pytest.raises(CheckpointMismatch, match=r"^other\.safetensors: trunk: found float32 of shape"):
-        load_checkpoint(file, other_layout, _N_TASKS)
+        load_checkpoint(file, other_layout, _SIZES)
     with pytest.raises(CheckpointMismatch, match=r"has shape \(7,\), expected \(8,\)"):
-        load_checkpoint(file, _LAYOUT, 8)
+        load_checkpoint(file, _LAYOUT, HeadSizes((8,)))
     save_checkpoint(file, Checkpoint(server=_full().server))
     with pytest.raises(CheckpointMismatch, match="server state"):
         load_checkpoint(file, other_layout)
@@ -168,7 +169,7 @@ def test_a_missing_array_is_refused(tmp_path: Path):
     ]:
         save_checkpoint(tmp_path / "a", Checkpoint(partner=wrong))
         with pytest.raises(CheckpointMismatch, match=name):
-            load_checkpoint(tmp_path / "a", _LAYOUT, _N_TASKS)
+            load_checkpoint(tmp_path / "a", _LAYOUT, _SIZES)
         with pytest.raises(TrainingError, match=name):
             load_checkpoint(tmp_path / "a", _LAYOUT)
 
@@ -209,3 +210,40 @@ def test_a_full_disk_is_a_plain_error_and_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(OSError, match=r"state\.safetensors: cannot be written: .*No space left"):
         save_checkpoint(tmp_path / "state.safetensors", Checkpoint(trunk=np.zeros(4, dtype=np.float32)))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("optimiser", "momentum"), [("adam", 0.0), ("sgd", 0.5), ("sgd", 0.0)])
+def test_every_kind_of_head_and_optimiser_comes_back(tmp_path: Path, optimiser: str, momentum: float):
+    """Regression heads, extra layers, normalisation, and as many moments as the optimiser has, bit for bit."""
+    training = Training(
+        regression_weight=0.5,
+        optimiser=optimiser,
+        momentum=momentum,
+        classification=ClassificationHead(hidden=(6,)),
+        learning_rate=1e-2,
+    )
+    state = train_round(hybrid_set(), _TRUNK, None, _LAYOUT, _SETTINGS, training, 0, 2).state
+    file = tmp_path / "all.safetensors"
+    save_checkpoint(file, Checkpoint(partner=state))
+    for sizes in (None, HeadSizes((6, 7), (4,))):
+        read = load_checkpoint(file, _LAYOUT, sizes).partner
+        for part in ("heads", "first_moment", "second_moment", "normalisation"):
+            _assert_equal_arrays(getattr(read, part), getattr(state, part))
+    assert set(state.heads) >= {"classification.hidden.0.weight", "regression.bias"}
+    for wrong in (HeadSizes((7,), (4,)), HeadSizes((6, 7), (5,)), HeadSizes((6, 7))):
+        with pytest.raises(CheckpointMismatch, match="partner state"):
+            load_checkpoint(file, _LAYOUT, wrong)
+
+
+@pytest.mark.parametrize("name", ["normalisation/mean", "head/regression.bias", "head/classification.hidden.0.bias"])
+def test_a_missing_array_of_a_head_is_refused(tmp_path: Path, name: str):
+    """Whichever array of regression or of an extra layer is lost, the file is refused, sizes given or not."""
+    training = Training(regression_weight=0.5, classification=ClassificationHead(hidden=(6,)))
+    state = train_round(hybrid_set(), _TRUNK, None, _LAYOUT, _SETTINGS, training, 0, 1).state
+    prefix, array = name.split("/")
+    part = {"head": "heads"}.get(prefix, prefix)
+    kept = {key: value for key, value in getattr(state, part).items() if key != array}
+    save_checkpoint(tmp_path / "a", Checkpoint(partner=replace(state, **{part: kept})))
+    for sizes in (None, HeadSizes((6, 7), (4,))):
+        with pytest.raises(TrainingError, match=array):
+            load_checkpoint(tmp_path / "a", _LAYOUT, sizes)

@@ -1,39 +1,61 @@
-"""Our sparse training step against plain dense torch, numpy, and SparseChem's own run."""
+"""Our sparse training step against plain dense torch and numpy."""
 
-import json
-from pathlib import Path
+import dataclasses
+import itertools
 
 import numpy as np
 import pytest
 import torch
-from scipy import sparse
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from partners.kernels import ObservedLogits, observed, rows_times, rows_times_into, sparse_rows
-from partners.model import Dropout, Network, make_batch
-from partners.settings import Training, TrunkSettings
-from partners.state import HEAD_BIAS, HEAD_WEIGHT, initial_heads
-from partners.training import _adam, _first_state, _steps
+from partners.batches import BatchMaker
+from partners.input_layer import features_for_block
+from partners.kernels import observed
+from partners.model import Dropout, Network, censored_squares
+from partners.predict import predict
+from partners.settings import ClassificationHead, RegressionHead, Training, TrunkSettings
+from partners.state import HEAD_BIAS, HEAD_WEIGHT, PartnerState
+from partners.training import Stepper, first_state
 from partners.training_set import TrainingSet
-from partners.trunk import TrunkLayout, trunk_layout
-from tests.partners.dense_oracle import dense_losses
-from tests.partners.synthetic import TRAINING, small_set, small_trunk
+from partners.trunk import TrunkLayout
+from tests.partners.dense_oracle import dense_losses, dense_outputs
+from tests.partners.synthetic import TRAINING, hybrid_set, small_set, small_trunk
 
-_NO_DROPOUT = Dropout.of(TrunkSettings(dropout=0.0), Training(), np.random.default_rng(0))
+_KINDS = {"class": (20, 0), "regr": (0, 4), "hybrid": (7, 4)}
 
 
-def _our_losses(
+def our_losses(
     layout: TrunkLayout,
     trunk: np.ndarray,
-    heads: dict[str, np.ndarray],
+    state: PartnerState,
     data: TrainingSet,
     batches: list[np.ndarray],
+    trunk_settings: TrunkSettings,
     training: Training,
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    network = Network(layout, trunk, heads)
-    adam = _adam(network, _first_state(layout, data.n_tasks, np.random.default_rng(0)), training)
-    made = (make_batch(data.x[rows], data.y[rows], data.training_weight) for rows in batches)
-    losses = _steps(network, adam, made, _NO_DROPOUT, training, len(batches), None)
+    """Losses and final weights of one step per batch, no dropout."""
+    network = Network.of(layout, trunk, state.heads, trunk_settings, training)
+    make = BatchMaker(data, trunk_settings, training, state.normalisation)
+    losses = Stepper(network, state, training, 1).take(len(batches), iter(batches), make)
     return losses, {name: network.array(name) for name in network.parameters}
+
+
+def _assert_equals_dense(
+    data: TrainingSet, trunk_settings: TrunkSettings, training: Training, atol: float = 1e-5
+) -> None:
+    layout, trunk, _ = small_trunk(*trunk_settings.hidden)
+    rng = np.random.default_rng(5)
+    state = first_state(data, layout, training, rng)
+    batches = [rng.permutation(data.training_rows)[:30] for _ in range(8)]
+    weights = layout.views(trunk) | dict(state.heads)
+    expected, final = dense_losses(weights, data, batches, trunk_settings, training, state.normalisation)
+    losses, found = our_losses(layout, trunk, state, data, batches, trunk_settings, training)
+    np.testing.assert_allclose(losses, expected, rtol=1e-5, atol=atol)
+    assert losses[-1] != losses[0]
+    assert found.keys() == final.keys()
+    for name, array in found.items():
+        np.testing.assert_allclose(array, final[name], atol=atol, err_msg=name)
 
 
 @pytest.mark.parametrize("hidden", [(16,), (16, 8), (24, 16, 8)])
@@ -42,130 +64,206 @@ def _our_losses(
 def test_losses_and_weights_equal_dense_torch(hidden: tuple[int, ...], density: float, decay: float):
     """Eight Adam steps give the losses and weights of a plain dense network, for sparse and dense labels."""
     data = small_set(3, n_compounds=150, n_tasks=20, density=density)
-    layout, trunk, _ = small_trunk(*hidden)
-    rng = np.random.default_rng(5)
-    heads = initial_heads(layout, data.n_tasks, rng)
-    batches = [rng.permutation(data.training_rows)[:30] for _ in range(8)]
-    training = Training(learning_rate=1e-3, weight_decay=decay)
-    expected, final = dense_losses(layout.views(trunk) | heads, data, batches, 1e-3, decay)
-    losses, weights = _our_losses(layout, trunk, heads, data, batches, training)
-    np.testing.assert_allclose(losses, expected, atol=1e-5)
-    assert weights.keys() == final.keys()
-    for name, array in weights.items():
-        np.testing.assert_allclose(array, final[name], atol=1e-5, err_msg=name)
+    _assert_equals_dense(data, TrunkSettings(hidden=hidden), Training(weight_decay=decay))
+
+
+@pytest.mark.parametrize("kind", _KINDS)
+@pytest.mark.parametrize("internal_batch_max", [None, 7])
+@pytest.mark.parametrize("optimiser", ["adam", "adamw", "sgd", "momentum"])
+def test_every_kind_with_every_optimiser(kind: str, internal_batch_max: int | None, optimiser: str):
+    """Classification, regression and both, in one batch or in parts, with each optimiser: the dense network's steps."""
+    name, momentum = ("sgd", 0.9) if optimiser == "momentum" else (optimiser, 0.0)
+    training = Training(
+        optimiser=name,
+        momentum=momentum,
+        learning_rate=1e-2 if name == "sgd" else 1e-3,
+        weight_decay=1e-2,
+        internal_batch_max=internal_batch_max,
+        regression_weight=0.3,
+    )
+    n_tasks, n_regressions = _KINDS[kind]
+    data = hybrid_set(3, n_tasks=n_tasks, n_regressions=n_regressions)
+    _assert_equals_dense(data, TrunkSettings(hidden=(16, 8)), training)
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+@pytest.mark.parametrize("function", ["relu", "tanh"])
+@pytest.mark.parametrize("transform", ["none", "binarize", "log1p", "tanh"])
+def test_every_choice_of_function(normalise: bool, function: str, transform: str):  # noqa: FBT001 -- a parameter
+    """Extra head layers, non-linearities, input transforms and normalisation: the dense network's steps."""
+    training = Training(
+        regression_weight=0.5,
+        classification=ClassificationHead(hidden=(11,), non_linearity=function),
+        regression=RegressionHead(hidden=(9, 5), non_linearity=function),
+        normalise_regression=normalise,
+    )
+    base = hybrid_set(4)
+    counts = base.x.copy()
+    counts.data = np.random.default_rng(0).integers(1, 6, counts.nnz).astype(np.float32)
+    data = dataclasses.replace(base, x=counts)
+    trunk = TrunkSettings(hidden=(16, 8), non_linearity=function, input_transform=transform)
+    _assert_equals_dense(data, trunk, training)
+
+
+def test_a_dense_block_of_frequent_features(monkeypatch: pytest.MonkeyPatch):
+    """With frequent features multiplied as a block, in one batch or in parts: the dense network's steps."""
+    monkeypatch.setattr("partners.input_layer._BLOCK_FROM", 1)
+    data = hybrid_set()
+    assert features_for_block(data.x).size > 8
+    for most in (None, 11):
+        _assert_equals_dense(
+            data, TrunkSettings(hidden=(16,)), Training(regression_weight=0.5, internal_batch_max=most)
+        )
+
+
+def test_predictions_equal_the_dense_networks():
+    """Probabilities, and values in original units, of all head layers at once."""
+    data = hybrid_set(2)
+    training = Training(classification=ClassificationHead(hidden=(11,)), regression=RegressionHead(hidden=(9, 5)))
+    trunk_settings = TrunkSettings(hidden=(16, 8), non_linearity="tanh")
+    layout, trunk, _ = small_trunk(16, 8)
+    state = first_state(data, layout, training, np.random.default_rng(0))
+    tensors = {name: torch.tensor(array) for name, array in (layout.views(trunk) | dict(state.heads)).items()}
+    dense = dense_outputs(tensors, torch.tensor(data.x.toarray()), trunk_settings, training)
+    found = predict(data.x, trunk, state, layout, trunk_settings, training)
+    np.testing.assert_allclose(found.probabilities, torch.sigmoid(dense["classification"]), atol=1e-6)
+    mean, deviation = state.normalisation["mean"], state.normalisation["deviation"]
+    assert (mean > 1).all()
+    np.testing.assert_allclose(found.values, dense["regression"].numpy() * deviation + mean, atol=1e-5)
 
 
 def test_loss_equals_plain_numpy():
     """The loss is the weighted cross entropy summed over observed labels, divided by the number of compounds."""
     data = small_set(1)
-    layout, trunk, _ = small_trunk(8)
-    heads = initial_heads(layout, data.n_tasks, np.random.default_rng(2))
-    network = Network(layout, trunk, heads)
-    loss = network.loss_and_gradients(make_batch(data.x, data.y, data.training_weight))
+    layout, trunk, settings = small_trunk(8)
+    state = first_state(data, layout, TRAINING, np.random.default_rng(2))
+    network = Network(layout, trunk, state.heads)
+    batch = BatchMaker(data, settings, TRAINING, {})(np.arange(data.n_compounds))
+    loss = network.loss_and_gradients([batch], data.n_compounds)
     views = layout.views(trunk.astype(np.float64))
     hidden = np.maximum(data.x.toarray() @ views["trunk.0.weight"] + views["trunk.0.bias"], 0)
-    probability = 1 / (1 + np.exp(-(hidden @ heads[HEAD_WEIGHT].T + heads[HEAD_BIAS])))
+    probability = 1 / (1 + np.exp(-(hidden @ state.heads[HEAD_WEIGHT].T + state.heads[HEAD_BIAS])))
     y = data.y.toarray()
     right = np.where(y > 0, probability, 1 - probability)
     expected = -(np.log(right) * (y != 0) * data.training_weight).sum() / data.n_compounds
     assert loss == pytest.approx(expected, abs=1e-6)
 
 
+_VALUES = st.floats(-100, 100, width=32)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(_VALUES, _VALUES, st.sampled_from([-1.0, 0.0, 1.0])), min_size=1, max_size=20))
+def test_the_censored_loss_is_one_sided(triples: list[tuple[float, float, float]]):
+    """A prediction beyond the bound costs nothing, on the wrong side its square; exact values cost the square always.
+
+    The gradient pulls towards the bound, or is zero.
+    """
+    predicted, measured, censoring = (torch.tensor(column) for column in zip(*triples, strict=True))
+    predicted = predicted.requires_grad_()
+    squares = censored_squares(predicted, measured, censoring)
+    squares.sum().backward()
+    for guess, value, mark, square, slope in zip(
+        *(tensor.tolist() for tensor in (predicted, measured, censoring, squares, predicted.grad)), strict=True
+    ):
+        fine = (mark < 0 and guess <= value) or (mark > 0 and guess >= value)
+        assert square == (0 if fine else pytest.approx((guess - value) ** 2, rel=1e-5, abs=1e-12))
+        assert slope == (0 if fine else pytest.approx(2 * (guess - value), rel=1e-5, abs=1e-12))
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(_VALUES, _VALUES), min_size=1, max_size=20))
+def test_without_marks_all_is_exact(pairs: list[tuple[float, float]]):
+    """No censoring and marks of zero are the same."""
+    predicted, measured = (torch.tensor(column) for column in zip(*pairs, strict=True))
+    with_zeros = censored_squares(predicted, measured, torch.zeros(len(pairs)))
+    assert torch.equal(censored_squares(predicted, measured, None), with_zeros)
+
+
 def test_a_batch_without_some_bits_has_zero_gradient_there():
     """Input features no compound of the batch has get gradient zero, also after a batch that had them."""
     data = small_set(1)
-    layout, trunk, _ = small_trunk(8)
-    network = Network(layout, trunk, initial_heads(layout, data.n_tasks, np.random.default_rng(2)))
-    network.loss_and_gradients(make_batch(data.x, data.y, data.training_weight))
-    few = slice(0, 2)
-    network.loss_and_gradients(make_batch(data.x[few], data.y[few], data.training_weight))
-    absent = np.setdiff1d(np.arange(data.n_inputs), data.x[few].indices)
+    layout, trunk, settings = small_trunk(8)
+    network = Network(layout, trunk, first_state(data, layout, TRAINING, np.random.default_rng(2)).heads)
+    make = BatchMaker(data, settings, TRAINING, {})
+    network.loss_and_gradients([make(np.arange(data.n_compounds))], data.n_compounds)
+    network.loss_and_gradients([make(np.arange(2))], 2)
+    absent = np.setdiff1d(np.arange(data.n_inputs), data.x[:2].indices)
     assert absent.size > 0
-    assert np.all(network.parameters["trunk.0.weight"].grad.numpy()[absent] == 0)
+    gradient = torch.cat([gradient for _, gradient in network.input_gradients()])
+    assert gradient.any()
+    assert not gradient[absent].any()
 
 
-def test_values_other_than_one_are_multiplied():
-    """Inputs need not be binary: counts go through forward and gradient as numbers."""
-    x = sparse.csr_matrix(np.array([[0, 2.5, 0], [1, 0, -3]], dtype=np.float32))
-    dense = torch.tensor([[1.0, 2], [3, 4], [5, 6]])
-    np.testing.assert_allclose(rows_times(sparse_rows(x), dense), x @ dense.numpy())
-    out = torch.full((3, 2), 7.0)
-    rows_times_into(out, sparse_rows(x.T.tocsr()), dense[:2])
-    np.testing.assert_allclose(out, x.T @ dense[:2].numpy())
+def test_a_batch_without_labels_of_one_kind_still_steps_that_head():
+    """Such a batch gives the head a gradient of zero, which Adam's momentum needs, not none at all."""
+    base = hybrid_set()
+    only_values = np.flatnonzero((np.diff(base.y.indptr) == 0) & (np.diff(base.y_regr.indptr) > 0))
+    assert only_values.size > 0
+    layout, trunk, settings = small_trunk(8)
+    state = first_state(base, layout, TRAINING, np.random.default_rng(2))
+    network = Network(layout, trunk, state.heads)
+    network.loss_and_gradients([BatchMaker(base, settings, TRAINING, state.normalisation)(only_values)], 1)
+    assert torch.equal(network.parameters[HEAD_WEIGHT].grad, torch.zeros(7, 8))
+    assert network.parameters["regression.weight"].grad.any()
 
 
-def test_without_mkl_the_result_is_the_same(monkeypatch: pytest.MonkeyPatch):
-    """The road for builds of torch without MKL gives the same product."""
-    data = small_set(4)
-    slope = torch.randn(data.n_compounds, 8, generator=torch.Generator().manual_seed(0))
-    outs = []
+@pytest.mark.parametrize("sizes", list(itertools.product([1, 6, 7, 30], [1, 7, 30, 31])))
+def test_parts_together_are_the_batch(sizes: tuple[int, int]):
+    """Gradients of the parts add up to the whole batch's, however it is cut."""
+    n_rows, most = sizes
+    data = hybrid_set()
+    layout, trunk, settings = small_trunk(8)
+    results = []
+    for cut in (None, most):
+        training = Training(regression_weight=0.5, internal_batch_max=cut, learning_rate=1e-2, optimiser="sgd")
+        state = first_state(data, layout, training, np.random.default_rng(1))
+        losses, weights = our_losses(layout, trunk, state, data, [data.training_rows[:n_rows]], settings, training)
+        results.append([losses, *weights.values()])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_without_mkl_the_weights_are_the_same(monkeypatch: pytest.MonkeyPatch):
+    """The road for builds of torch without MKL gives the weights of the road with it within 1e-5."""
+    data = small_set(4, n_compounds=150, n_tasks=40, density=0.05)
+    layout, trunk, settings = small_trunk(16, 8)
+    training = Training(learning_rate=1e-3)
+    state = first_state(data, layout, training, np.random.default_rng(1))
+    batches = [data.training_rows[start::3] for start in range(3)]
+    routes, ends = [], []
     for has_mkl in (True, False):
         monkeypatch.setattr("partners.kernels._has_mkl", lambda has_mkl=has_mkl: has_mkl)
-        out = torch.empty(data.n_inputs, 8)
-        rows_times_into(out, sparse_rows(data.x.T.tocsr()), slope)
-        outs.append(out.numpy())
-    np.testing.assert_allclose(outs[0], outs[1], atol=1e-5)
-
-
-@pytest.mark.parametrize("density", [0.01, 0.2, 1.0])
-def test_both_head_routes_agree(density: float):
-    """A dot product per observed label and one dense product give the same logits and gradients."""
-    rng = np.random.default_rng(0)
-    y = sparse.random(40, 30, density, format="csr", rng=rng)
-    results = []
-    for dense in (False, True):
-        generator = torch.Generator().manual_seed(1)
-        leaves = [torch.randn(n, generator=generator).requires_grad_() for n in ((40, 16), (30, 16), (30,))]
-        logits = ObservedLogits.apply(*leaves, observed(y, dense=dense))
-        (logits * torch.linspace(-1, 1, logits.shape[0])).sum().backward()
-        results.append([logits.detach().numpy(), *(leaf.grad.numpy() for leaf in leaves)])
-    for one, other in zip(*results, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-5)
-
-
-def test_sparsechem_six_adam_steps(shared: Path):
-    """From SparseChem's initial weights, its six batches give its losses and its final weights within 1e-5."""
-    folder = shared / "golden" / "sparsechem"
-    golden, facts = np.load(folder / "parity_class.npz"), json.loads((folder / "parity_class.json").read_text())
-    data = TrainingSet(
-        x=sparse.load_npz(folder / "x.npz"),
-        y=sparse.load_npz(folder / "y_class.npz"),
-        folding=np.load(folder / "folding.npy"),
-        training_weight=np.loadtxt(folder / "cls_weights.csv", delimiter=",", skiprows=1, usecols=3),
-    )
-    layout = trunk_layout(data.n_inputs, tuple(facts["hidden_sizes"]))
-    ours = {
-        "trunk.0.weight": "net.0.net_freq.weight",
-        "trunk.0.bias": "net.0.net_freq.bias",
-        HEAD_WEIGHT: "classLast.net.initial_layer.2.weight",
-        HEAD_BIAS: "classLast.net.initial_layer.2.bias",
-    }
-    trunk = np.concatenate([golden["init/" + ours[tensor.name]].ravel() for tensor in layout.tensors])
-    heads = {name: golden["init/" + ours[name]] for name in (HEAD_WEIGHT, HEAD_BIAS)}
-    n = facts["batch_size"]
-    batches = [np.arange(n) + n * step % data.n_compounds for step in range(facts["steps"])]
-    training = Training(learning_rate=facts["lr"], weight_decay=facts["weight_decay"])
-    losses, weights = _our_losses(layout, trunk, heads, data, batches, training)
-    np.testing.assert_allclose(losses, golden["losses"], atol=1e-5)
-    for name, theirs in ours.items():
-        np.testing.assert_allclose(weights[name], golden["final/" + theirs], atol=1e-5, err_msg=name)
+        routes.append(observed(data.y).dense)
+        ends.append(our_losses(layout, trunk, state, data, batches, settings, training)[1])
+    assert routes == [False, True]
+    for name in ends[0]:
+        np.testing.assert_allclose(ends[0][name], ends[1][name], atol=1e-5, err_msg=name)
 
 
 def test_dropout_keeps_the_mean():
     """Dropout zeroes its share of the activations and scales the rest, so that the expectation stays."""
-    dropout = Dropout(hidden=0.6, last=0.25, rng=np.random.default_rng(0))
+    dropout = Dropout.of(TrunkSettings(), Training(), np.random.default_rng(0))
     ones = torch.ones(400, 500)
-    for is_last, share in ((False, 0.6), (True, 0.25)):
-        dropped = dropout.apply(ones, is_last=is_last).numpy()
+    for share in (0.6, 0.25):
+        dropped = dropout.apply(ones, share).numpy()
         assert np.mean(dropped == 0) == pytest.approx(share, abs=0.005)
         assert dropped.mean() == pytest.approx(1, abs=0.01)
         assert len(np.unique(dropped)) == 2
+    assert dropout.apply(ones, 0.0) is ones
 
 
-def test_head_dropout_defaults_to_the_plans():
-    """A partner that sets no head dropout uses the plan's; zero turns it off."""
-    rng = np.random.default_rng(0)
-    assert Dropout.of(TrunkSettings(dropout=0.4), Training(), rng).last == 0.4
-    assert Dropout.of(TrunkSettings(dropout=0.4), Training(head_dropout=0.0), rng).last == 0
-    ones = torch.ones(3, 3)
-    assert Dropout.of(TrunkSettings(dropout=0.0), TRAINING, rng).apply(ones, is_last=True) is ones
+def test_dropout_of_each_place():
+    """The plan's counts between trunk layers and, where nothing else is said, before each head, not in extra layers."""
+    rng, trunk = np.random.default_rng(0), TrunkSettings(hidden=(8, 4), dropout=(0.4, 0.3))
+
+    def shares(**settings: object) -> tuple[object, ...]:
+        dropout = Dropout.of(trunk, Training(**settings), rng)
+        return dropout.trunk, dropout.heads["classification"], dropout.heads["regression"]
+
+    assert shares() == ((0.4,), (0.3,), (0.3,))
+    assert shares(head_dropout=0.0) == ((0.4,), (0.0,), (0.0,))
+    head = ClassificationHead(hidden=(9, 5), dropout=0.1)
+    assert shares(head_dropout=0.2, classification=head) == ((0.4,), (0.1, 0.0, 0.0), (0.2,))
+    regression = RegressionHead(hidden=(9, 5), dropouts=(0.5, 0.6))
+    assert shares(regression=regression) == ((0.4,), (0.3,), (0.3, 0.5, 0.6))

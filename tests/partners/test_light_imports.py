@@ -4,7 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-_LIGHT = ("settings", "trunk", "server_step", "state", "scores", "training_set", "checkpoint")
+_LIGHT = (
+    *("settings", "trunk", "server_step", "state", "training_set", "checkpoint", "normalisation", "inputs"),
+    *("scores", "regression_scores", "task_means"),
+)
 
 
 def test_numpy_modules_do_not_load_torch():

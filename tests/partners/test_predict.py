@@ -1,9 +1,11 @@
 """Predictions and evaluation of a fold."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy import sparse
-from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
+from sklearn.metrics import average_precision_score, log_loss, r2_score, roc_auc_score, root_mean_squared_error
 
 from partners.errors import BadFeatures, BadFolds, FeatureCountMismatch, StateMismatch, TrunkMismatch
 from partners.evaluation import evaluate
@@ -11,7 +13,7 @@ from partners.predict import logistic, predict
 from partners.settings import TrunkSettings
 from partners.state import HEAD_BIAS, HEAD_WEIGHT, PartnerState
 from partners.training import train_round
-from tests.partners.synthetic import TRAINING, small_set, small_trunk
+from tests.partners.synthetic import TRAINING, hybrid_set, small_set, small_trunk
 
 _DATA = small_set(7, n_compounds=300)
 _LAYOUT, _FIRST, _SETTINGS = small_trunk(16, 8)
@@ -26,24 +28,24 @@ def test_probabilities_equal_plain_numpy():
     hidden = np.maximum(_DATA.x.toarray() @ views["trunk.0.weight"] + views["trunk.0.bias"], 0)
     hidden = np.maximum(hidden @ views["trunk.1.weight"].T + views["trunk.1.bias"], 0)
     logits = hidden @ _RESULT.state.heads[HEAD_WEIGHT].T + _RESULT.state.heads[HEAD_BIAS]
-    found = predict(_DATA.x, *_MODEL)
+    found = predict(_DATA.x, *_MODEL).probabilities
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, 1 / (1 + np.exp(-logits)), atol=1e-6)
 
 
 def test_one_by_one_equals_in_bulk(monkeypatch: pytest.MonkeyPatch):
     """One by one, in bulk, or in odd batches: the same to 1e-6."""
-    bulk = predict(_DATA.x, *_MODEL)
-    single = np.concatenate([predict(_DATA.x[i], *_MODEL) for i in range(_DATA.n_compounds)])
+    bulk = predict(_DATA.x, *_MODEL).probabilities
+    single = np.concatenate([predict(_DATA.x[i], *_MODEL).probabilities for i in range(_DATA.n_compounds)])
     np.testing.assert_allclose(single, bulk, atol=1e-6)
     monkeypatch.setattr("partners.predict._BATCH", 7)
-    np.testing.assert_allclose(predict(_DATA.x, *_MODEL), bulk, atol=1e-6)
+    np.testing.assert_allclose(predict(_DATA.x, *_MODEL).probabilities, bulk, atol=1e-6)
 
 
 def test_empty_inputs():
     """No compound gives no row; a compound without any bit gets the biases' prediction, not an error."""
-    assert predict(_DATA.x[:0], *_MODEL).shape == (0, _DATA.n_tasks)
-    blank = predict(sparse.csr_matrix((2, _DATA.n_inputs)), *_MODEL)
+    assert predict(_DATA.x[:0], *_MODEL).probabilities.shape == (0, _DATA.n_tasks)
+    blank = predict(sparse.csr_matrix((2, _DATA.n_inputs)), *_MODEL).probabilities
     assert np.isfinite(blank).all()
     np.testing.assert_array_equal(blank[0], blank[1])
 
@@ -75,13 +77,13 @@ def test_the_logistic_function_never_overflows():
 
 
 def test_evaluation_equals_scikit_learn():
-    """Loss, mean AUC-ROC and mean average precision of the validation fold are scikit-learn's."""
+    """Loss and mean AUC-ROC, average precision and log loss of the validation fold are scikit-learn's."""
     found = evaluate(_DATA, 1, *_MODEL)
     rows = np.flatnonzero((_DATA.folding == 1) & (np.diff(_DATA.y.indptr) > 0))
     np.testing.assert_array_equal(found.rows, rows)
-    y, probability = _DATA.y[rows].toarray(), predict(_DATA.x[rows], *_MODEL).astype(np.float64)
+    y, probability = _DATA.y[rows].toarray(), predict(_DATA.x[rows], *_MODEL).probabilities.astype(np.float64)
     np.testing.assert_allclose(found.probabilities, probability, atol=1e-7)
-    aucs, precisions, loss = [], [], 0.0
+    aucs, precisions, losses, loss = [], [], [], 0.0
     for task in range(_DATA.n_tasks):
         seen = y[:, task] != 0
         active, score = y[seen, task] > 0, probability[seen, task]
@@ -89,11 +91,52 @@ def test_evaluation_equals_scikit_learn():
         if 0 < active.sum() < active.size:
             aucs.append(roc_auc_score(active, score))
             precisions.append(average_precision_score(active, score))
+            losses.append(log_loss(active, score))
     assert found.mean.n_scored == len(aucs) > 3
     assert found.mean.roc_auc == pytest.approx(np.mean(aucs))
     assert found.mean.average_precision == pytest.approx(np.mean(precisions))
+    assert found.mean.log_loss == pytest.approx(np.mean(losses), rel=1e-5)
     assert found.loss == pytest.approx(loss / rows.size, rel=1e-5)
     assert found.mean.roc_auc > 0.6
+
+
+def test_regression_scores_are_scikit_learns_in_original_units():
+    """RMSE and R2 of the validation fold over exact values, whatever the normalisation of training."""
+    data = hybrid_set(3)
+    result = train_round(data, _TRUNK, None, _LAYOUT, _SETTINGS, TRAINING, 0, 20)
+    trunk = _TRUNK + result.trunk_change
+    found = evaluate(data, 1, trunk, result.state, _LAYOUT, _SETTINGS, TRAINING)
+    predicted = predict(data.x, trunk, result.state, _LAYOUT, _SETTINGS, TRAINING).values
+    values, marks = data.y_regr.tocoo(), data.y_censor.data
+    errors = []
+    for task in range(data.n_regressions):
+        seen = (values.col == task) & (marks == 0) & (data.folding[values.row] == 1)
+        guess = predicted[values.row[seen], task]
+        errors.append(root_mean_squared_error(values.data[seen], guess))
+        assert found.regression_tasks.r2[task] == pytest.approx(r2_score(values.data[seen], guess), rel=1e-4)
+    np.testing.assert_allclose(found.regression_tasks.rmse, errors, rtol=1e-5)
+    assert found.regression_mean.rmse.value == pytest.approx(np.mean(errors), rel=1e-5)
+
+
+def test_means_are_weighted_by_the_sets_aggregation_weights():
+    """Tasks of weight 0 are in the table and not in the mean, of either kind."""
+    data = dataclasses.replace(hybrid_set(3), aggregation_weight=np.eye(7)[2], regr_aggregation_weight=np.eye(4)[1] * 3)
+    state = train_round(data, _TRUNK, None, _LAYOUT, _SETTINGS, TRAINING, 0, 5).state
+    found = evaluate(data, 1, _TRUNK, state, _LAYOUT, _SETTINGS, TRAINING)
+    assert found.mean.roc_auc == found.tasks.roc_auc[2] != found.tasks.roc_auc[0]
+    assert found.regression_mean.r2.value == found.regression_tasks.r2[1] != found.regression_tasks.r2[0]
+    assert np.isfinite(found.regression_tasks.r2).all()
+
+
+def test_quorums_of_evaluation():
+    """A task with fewer labels or exact values than asked for is not scored."""
+    data = hybrid_set(3)
+    state = train_round(data, _TRUNK, None, _LAYOUT, _SETTINGS, TRAINING, 0, 1).state
+    tasks = evaluate(data, 1, _TRUNK, state, _LAYOUT, _SETTINGS, TRAINING).regression_tasks
+    least = int(tasks.n_exact.max())
+    found = evaluate(data, 1, _TRUNK, state, _LAYOUT, _SETTINGS, TRAINING, min_per_class=10**6, min_measured=least)
+    np.testing.assert_array_equal(np.isfinite(found.regression_tasks.rmse), tasks.n_exact == least)
+    assert found.mean.n_scored == 0
 
 
 def test_a_fold_without_labels_is_refused():

@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from partners.settings import ServerOptimiser, Training, TrunkSettings
+from partners.settings import ClassificationHead, RegressionHead, ServerOptimiser, Training, TrunkSettings
 
-_ALL = (TrunkSettings, ServerOptimiser, Training)
+_ALL = (TrunkSettings, ServerOptimiser, Training, ClassificationHead, RegressionHead)
 
 
 @pytest.mark.parametrize(
@@ -24,12 +24,29 @@ _ALL = (TrunkSettings, ServerOptimiser, Training)
         (ServerOptimiser, {"beta1": -0.1}),
         (ServerOptimiser, {"beta2": 1.0}),
         (ServerOptimiser, {"epsilon": 0.0}),
-        (Training, {"optimiser": "sgd"}),
+        (TrunkSettings, {"dropout": (0.1, 0.2)}),
+        (TrunkSettings, {"dropout": (1.0,)}),
+        (TrunkSettings, {"non_linearity": "selu"}),
+        (TrunkSettings, {"input_transform": "sqrt"}),
+        (ClassificationHead, {"hidden": (0,)}),
+        (ClassificationHead, {"dropouts": (0.5,)}),
+        (RegressionHead, {"dropout": -0.1}),
+        (RegressionHead, {"non_linearity": "selu"}),
+        (Training, {"optimiser": "lion"}),
+        (Training, {"momentum": 0.9}),
+        (Training, {"lr_steps": (10, 5)}),
+        (Training, {"lr_steps": (0,)}),
+        (Training, {"lr_alpha": 0.0}),
+        (Training, {"internal_batch_max": 0}),
+        (Training, {"regression_weight": 1.1}),
+        (Training, {"patience": 0}),
         (Training, {"learning_rate": float("nan")}),
         (Training, {"batch_size": 0}),
         (Training, {"weight_decay": -1.0}),
         (Training, {"head_dropout": 1.5}),
         (Training, {"device": "abacus"}),
+        (Training, {"precision": "float16"}),
+        (Training, {"precision": "tf32"}),
         (Training, {"n_threads": 0}),
         (Training, {"seed": -1}),
     ],
@@ -64,3 +81,21 @@ def test_pydantic_refuses_unknown_keys_and_wrong_types(kind: type):
 def test_a_list_of_layers_is_read_from_json():
     """The layers of a trunk come as a JSON list."""
     assert TypeAdapter(TrunkSettings).validate_json('{"hidden": [64, 32]}').hidden == (64, 32)
+
+
+def test_dropout_is_one_share_or_one_for_each_layer():
+    """A number counts for all layers; JSON gives several as a list, which must be as long as the trunk."""
+    read = TypeAdapter(TrunkSettings).validate_json
+    assert read('{"hidden": [8, 4], "dropout": 0.5}').dropouts == (0.5, 0.5)
+    assert read('{"hidden": [8, 4], "dropout": [0.2, 0.1]}').dropouts == (0.2, 0.1)
+    with pytest.raises(ValidationError, match="one share, or 2, one for each layer"):
+        read('{"hidden": [8, 4], "dropout": [0.2]}')
+
+
+def test_heads_are_nested_tables():
+    """A head's table need not repeat its defaults: regression stays with tanh."""
+    training = TypeAdapter(Training).validate_json(
+        '{"regression": {"hidden": [16]}, "classification": {"dropout": 0.1}}'
+    )
+    assert (training.regression.hidden, training.regression.non_linearity) == ((16,), "tanh")
+    assert (training.classification.dropout, training.classification.non_linearity) == (0.1, "relu")

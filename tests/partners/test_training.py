@@ -1,5 +1,6 @@
 """Rounds of local training: determinism, state, chance, refusals."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,20 +9,21 @@ import numpy as np
 import pytest
 import torch
 
+from partners.device import use_threads
 from partners.errors import StateMismatch, TrainingDiverged, TrunkMismatch
-from partners.model import Network, use_threads
+from partners.model import Network
 from partners.settings import Training, TrunkSettings
-from partners.state import HEAD_BIAS, HEAD_WEIGHT, PartnerState, initial_heads, parameter_shapes
+from partners.state import HEAD_BIAS, HEAD_WEIGHT, HeadSizes, PartnerState, initial_heads, parameter_shapes
 from partners.training import RoundResult, round_seed, shuffled_rows, train_round
 from tests.partners.round_digest import rounds_digest
-from tests.partners.synthetic import TRAINING, small_set, small_trunk
+from tests.partners.synthetic import TRAINING, hybrid_set, small_set, small_trunk
 
 _ROOT = Path(__file__).resolve().parents[2]
 
 
 def _round(seed: int = 0, n_steps: int = 6, state: PartnerState | None = None, **changes: float) -> RoundResult:
     layout, trunk, settings = small_trunk(16)
-    training = Training(**({"batch_size": 32, "learning_rate": 1e-2} | changes))
+    training = Training(**({"batch_size": 32, "learning_rate": 1e-2, "regression_weight": 0.5} | changes))
     return train_round(small_set(), trunk, state, layout, settings, training, seed, n_steps)
 
 
@@ -119,7 +121,10 @@ def test_state_goes_on_between_rounds():
     """Without chance, two rounds of three steps are one round of six: heads, Adam's moments and count are kept."""
     data = small_set()
     layout, trunk, _ = small_trunk(16)
-    settings, training = TrunkSettings(hidden=(16,), dropout=0.0), Training(batch_size=10**6, learning_rate=1e-2)
+    settings, training = (
+        TrunkSettings(hidden=(16,), dropout=0.0),
+        Training(regression_weight=0.5, batch_size=10**6, learning_rate=1e-2),
+    )
     whole = train_round(data, trunk, None, layout, settings, training, 0, 6)
     first = train_round(data, trunk, None, layout, settings, training, 0, 3)
     second = train_round(data, trunk + first.trunk_change, first.state, layout, settings, training, 1, 3)
@@ -149,13 +154,14 @@ def test_zero_steps_change_nothing():
 
 
 def test_progress_counts_every_step():
-    """The callback hears (steps done, steps in all) after each step."""
+    """The callback hears (steps done, steps in all, the loss in words) after each step."""
     layout, trunk, settings = small_trunk(4)
-    heard: list[tuple[int, int]] = []
+    heard: list[tuple[int, int, str]] = []
     train_round(
-        small_set(), trunk, None, layout, settings, TRAINING, 0, 3, progress=lambda *counts: heard.append(counts)
+        small_set(), trunk, None, layout, settings, TRAINING, 0, 3, progress=lambda *heard_now: heard.append(heard_now)
     )
-    assert heard == [(1, 3), (2, 3), (3, 3)]
+    assert [(done, total) for done, total, _ in heard] == [(1, 3), (2, 3), (3, 3)]
+    assert all(re.fullmatch(r"loss \d\.\d{4}", note) for _, _, note in heard)
 
 
 def test_every_compound_comes_equally_often():
@@ -199,6 +205,18 @@ def test_a_diverged_run_says_where_and_what_to_try():
     assert caught.value.__notes__ == ["lower learning_rate, for example to 1e+29"]
 
 
+@pytest.mark.filterwarnings("ignore:overflow encountered")
+@pytest.mark.parametrize("optimiser", ["adam", "adamw", "sgd"])
+def test_a_diverged_hybrid_run_names_the_rate_it_had(optimiser: str):
+    """The message has the learning rate of that step, fallen or risen since the start."""
+    layout, trunk, settings = small_trunk(16)
+    training = Training(
+        regression_weight=0.5, optimiser=optimiser, batch_size=10**6, learning_rate=1e-3, lr_steps=(2,), lr_alpha=1e34
+    )
+    with pytest.raises(TrainingDiverged, match=r"^step [3-9]: .*learning rate 1e\+31\n"):
+        train_round(hybrid_set(), trunk, None, layout, settings, training, 0, 9)
+
+
 def test_what_does_not_fit_is_refused():
     """Another trunk length, other layers, NaN in the trunk, another partner's heads: refused before the first step."""
     layout, trunk, settings = small_trunk(16)
@@ -221,8 +239,8 @@ def test_what_does_not_fit_is_refused():
 def test_heads_start_small_and_unbiased():
     """Fresh heads are uniform within 1/sqrt(hidden), biases zero, and named as the layout says."""
     layout, trunk, _ = small_trunk(16, 9)
-    heads = initial_heads(layout, 50, np.random.default_rng(0))
+    heads = initial_heads(layout, HeadSizes((50,)), np.random.default_rng(0))
     assert np.abs(heads[HEAD_WEIGHT]).max() <= 1 / 3
     assert heads[HEAD_WEIGHT].std() == pytest.approx(1 / 3 / 3**0.5, rel=0.1)
     assert not heads[HEAD_BIAS].any()
-    assert list(Network(layout, trunk, heads).parameters) == list(parameter_shapes(layout, 50))
+    assert list(Network(layout, trunk, heads).parameters) == list(parameter_shapes(layout, HeadSizes((50,))))

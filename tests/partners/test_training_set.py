@@ -5,17 +5,19 @@ import pytest
 from scipy import sparse
 
 from partners.errors import (
+    BadCensoring,
     BadFeatures,
     BadFolds,
     BadLabels,
     BadLengths,
+    BadValues,
     BadWeights,
     FeatureCountMismatch,
     TrainingError,
 )
 from partners.training import train_round
 from partners.training_set import TrainingSet, check_features
-from tests.partners.synthetic import TRAINING, small_set, small_trunk
+from tests.partners.synthetic import TRAINING, hybrid_set, small_set, small_trunk
 
 
 def _parts(**changes: object) -> dict[str, object]:
@@ -42,6 +44,9 @@ def _with_value(matrix: sparse.csr_matrix, value: float) -> sparse.csr_matrix:
         ({"training_weight": np.ones(3)}, BadLengths, "training_weight: found shape"),
         ({"training_weight": np.full(7, -1.0)}, BadWeights, "at least 0"),
         ({"training_weight": np.full(7, np.nan)}, BadWeights, "at least 0"),
+        ({"aggregation_weight": np.ones(3)}, BadLengths, "aggregation_weight: found shape"),
+        ({"aggregation_weight": np.full(7, -1.0)}, BadWeights, "at least 0"),
+        ({"regr_aggregation_weight": np.ones(1)}, BadLengths, "regr_aggregation_weight: found shape"),
         ({"validation_fold": 0}, BadFolds, "both 0"),
         ({"folding": np.arange(120) % 2}, BadFolds, "expected at least one to train on"),
         ({"y": sparse.csr_matrix((120, 7))}, BadFolds, "no labelled compound"),
@@ -106,5 +111,71 @@ def test_the_digest_tells_sets_apart():
         _parts(folding=(base.folding + 1) % 5),
         _parts(training_weight=base.training_weight * 2),
         _parts(validation_fold=2),
+    ]
+    assert len({base.digest(), *(TrainingSet(**other).digest() for other in others)}) == 6
+
+
+_HYBRID = hybrid_set()
+
+
+def _hybrid_parts(**changes: object) -> dict[str, object]:
+    names = ("x", "y", "folding", "training_weight", "y_regr", "y_censor", "regr_weight", "censored_weight")
+    return {name: getattr(_HYBRID, name) for name in names} | changes
+
+
+_UNSORTED_TWICE = sparse.csr_matrix(
+    (np.ones(2, np.float32), np.array([1, 1]), np.array([0, 2, *[2] * 119])), shape=(120, 4)
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"y_regr": _with_value(_HYBRID.y_regr, np.nan)}, BadValues, "1 values are not finite numbers, .* nan at row"),
+        ({"y_regr": _UNSORTED_TWICE}, BadValues, "y_regr: 1 entries stand where another one stands"),
+        ({"y_regr": _HYBRID.y_regr[1:]}, BadLengths, "y_regr: found 119 rows, expected 120"),
+        ({"y_censor": _with_value(_HYBRID.y_censor, 0.5)}, BadCensoring, "none of -1, 0 and \\+1, the first is 0.5"),
+        ({"y_censor": _with_value(_HYBRID.y_censor, np.nan)}, BadCensoring, "none of -1, 0"),
+        ({"y_censor": _HYBRID.y_regr[:, 1:]}, BadCensoring, "found shape .120, 3., expected .120, 4., as y_regr"),
+        ({"y_censor": sparse.csr_matrix(_HYBRID.y_censor.toarray())}, BadCensoring, "expected one mark for each value"),
+        ({"regr_weight": np.ones(3)}, BadLengths, "regr_weight: found shape .3,., expected .4,., as y_regr"),
+        ({"regr_weight": np.full(4, np.inf)}, BadWeights, "regr_weight: found inf for task 0"),
+        ({"censored_weight": np.ones(5)}, BadLengths, "censored_weight: found shape"),
+        ({"censored_weight": np.array([1, 1, -1, 1])}, BadWeights, "censored_weight: found -1.0 for task 2"),
+        (
+            {"y_regr": sparse.csr_matrix((120, 4))},
+            BadCensoring,
+            "y_censor: its .* marks do not stand where the 0 values",
+        ),
+    ],
+)
+def test_wrong_regression_data_is_refused(changes: dict[str, object], error: type[TrainingError], words: str):
+    """Values, marks and their weights are checked when the set is made, in one sentence."""
+    with pytest.raises(error, match=words) as caught:
+        TrainingSet(**_hybrid_parts(**changes))
+    assert "\n" not in str(caught.value)
+
+
+def test_measured_values_count_as_labels():
+    """A compound with a value and no label is trained on; a stored zero is a value; all marks are zero if not given."""
+    y = sparse.csr_matrix((3, 2))
+    values = sparse.csr_matrix((np.zeros(1), np.array([0]), np.array([0, 0, 0, 1])), shape=(3, 1))
+    data = TrainingSet(x=sparse.eye(3, format="csr"), y=y, folding=[2, 2, 2], training_weight=[1, 1], y_regr=values)
+    assert data.training_rows.tolist() == [2]
+    assert (data.n_training_labels, data.n_regressions) == (1, 1)
+    assert data.y_censor.data.tolist() == [0]
+    assert data.regr_weight.tolist() == data.censored_weight.tolist() == [1]
+
+
+def test_regression_is_part_of_the_digest():
+    """One changed value, mark or weight of regression changes the digest; a set without regression keeps its own."""
+    base = TrainingSet(**_hybrid_parts())
+    assert base.digest() == _HYBRID.digest()
+    others = [
+        _hybrid_parts(y_regr=_with_value(base.y_regr, 3)),
+        _hybrid_parts(y_censor=_with_value(base.y_censor, 1 - abs(base.y_censor.data[3]))),
+        _hybrid_parts(regr_weight=base.regr_weight / 2),
+        _hybrid_parts(censored_weight=base.censored_weight / 2),
+        {name: part for name, part in _hybrid_parts().items() if name in _parts()},
     ]
     assert len({base.digest(), *(TrainingSet(**other).digest() for other in others)}) == 6

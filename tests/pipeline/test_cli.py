@@ -97,6 +97,7 @@ def test_every_command_has_help(path: tuple[str, ...]):
 def test_all_commands_of_the_design_are_there():
     """Names that scripts may rely on."""
     expected = {"demo", "key new", "key deal", "prepare", "partner run", "aggregator run", "report", "inspect", "ui"}
+    expected |= {"export sparsechem", "check-matrices"}
     assert expected | {"verify"} <= {" ".join(path) for path in commands()}
 
 
@@ -131,6 +132,8 @@ def test_version():
         ["report", "/nowhere/partner.toml"],
         ["inspect", "/nowhere/file"],
         ["verify", "exchange"],
+        ["export", "sparsechem", "/nowhere/partner.toml", "model.pt"],
+        ["check-matrices", "--x", "/nowhere/x.npz", "--folding", "/nowhere/folding.npy"],
         ["ui", "/nowhere/partner.toml"],
     ],
     ids=" ".join,

@@ -140,3 +140,17 @@ def test_another_seed_gives_another_interval():
     assert second is not None
     assert first.interval != second.interval
     assert first.to_json() | {"interval_95": None} == second.to_json() | {"interval_95": None}
+
+
+@given(PAIRS)
+def test_an_error_is_better_when_smaller(pairs: list[tuple[float, float]]):
+    """Errors count as distances from perfection: better and worse change places, the change keeps its sign."""
+    local, federated = columns(pairs)
+    scores = compare(1 - local, 1 - federated, np.random.default_rng(0))
+    errors = compare(local, federated, np.random.default_rng(0), is_error=True)
+    assert scores is not None
+    assert errors is not None
+    assert errors.n_better == int((federated < local).sum())
+    assert errors.n_worse == int((federated > local).sum())
+    assert errors.riptop == pytest.approx(scores.riptop, rel=1e-9, abs=1e-9)
+    assert errors.federated - errors.local == pytest.approx(-(scores.federated - scores.local), abs=1e-9)

@@ -93,6 +93,12 @@ def test_a_training_table_is_read(tmp_path: Path):
     """The partner's own training settings, whole numbers for fractions allowed."""
     config = read(tmp_path, PARTNER + "[training]\nlearning_rate = 1\nhead_dropout = 0.25\nseed = 7\n")
     assert (config.training.learning_rate, config.training.head_dropout, config.training.seed) == (1.0, 0.25, 7)
+    heads = "[training.regression]\nhidden = [64]\ndropouts = [0.5]\n[training.classification]\ndropout = 0.1\n"
+    schedule = '[training]\noptimiser = "adamw"\nlr_steps = [10, 20]\ninternal_batch_max = 100\npatience = 3\n'
+    training = read(tmp_path, PARTNER + schedule + heads).training
+    assert (training.optimiser, training.lr_steps, training.patience) == ("adamw", (10, 20), 3)
+    assert (training.regression.hidden, training.regression.non_linearity) == ((64,), "tanh")
+    assert training.classification.dropout == 0.1
 
 
 # ----------------------------------------------------------------------------------------------- what is refused

@@ -165,6 +165,8 @@ VALID: dict[str, st.SearchStrategy[Any]] = {
     "preparation.regression.censored_share": SHARE,
     "trunk.hidden": st.lists(st.integers(1, 4000), min_size=1, max_size=4),
     "trunk.dropout": SHARE,
+    "trunk.non_linearity": st.sampled_from(["relu", "tanh"]),
+    "trunk.input_transform": st.sampled_from(["none", "binarize", "log1p", "tanh"]),
     "server.method": st.sampled_from(["mean", "momentum", "adam"]),
     "server.learning_rate": POSITIVE,
     "server.momentum": SHARE,
@@ -212,6 +214,8 @@ def test_every_setting_enters_the_digest(enrolled: Federation, table: Table):
         "weights": "size",
         "bits": 12,
         "custodian": "P02",
+        "non_linearity": "tanh",
+        "input_transform": "log1p",
     }
     digests = {plan.digest}
     for key in VALID:

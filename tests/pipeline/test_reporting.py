@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 from pipeline.comparison import compare
 from pipeline.errors import ExitCode, NotYet
 from pipeline.home import Home
-from pipeline.reporting import METRICS, build_report, print_report, read_report, report_file, shareable, write_report
+from pipeline.reporting import (
+    METRICS,
+    REGRESSION_METRICS,
+    build_report,
+    print_report,
+    read_report,
+    report_file,
+    shareable,
+    write_report,
+)
 from tests.pipeline.federation import Federation
 
 SCORE = st.one_of(st.none(), st.floats(0, 1))
@@ -102,6 +111,43 @@ def test_small_counts_are_hidden_however_deep(tree: object):
     assert sorted(map(int, numbers(shared))) == sorted(n for n in map(int, numbers({"x": tree})) if n >= 5)
 
 
+def regression_row(number: int, **sides: tuple[float, float]) -> dict[str, Any]:
+    """One regression task's row; a side's R2 and Spearman are its first number, its RMSEs the second."""
+    facts = {"task_id": number, "input_assay_id": f"secret-assay-{number}", "n_exact": 3, "n_censored": 9}
+    return facts | {
+        side: {"r2": score, "spearman": score, "rmse": error, "censored_rmse": error}
+        for side, (score, error) in sides.items()
+    }
+
+
+@pytest.mark.parametrize("n_tasks", [4, 6])
+def test_regression_stands_beside_classification(n_tasks: int, capsys: pytest.CaptureFixture[str]):
+    """Means, comparison and rows in the report, lines in the table; fewer than five judged tasks are not shared."""
+    rows = [regression_row(number, local=(0.25, 2.0), federated=(0.5, 1.5 + number)) for number in range(n_tasks)]
+    report = build_report(ABOUT, [row(number, 0.5, 0.75) for number in range(7)], 1, rows)
+    found = report["summary"]["regression"]
+    assert report["regression_tasks"] == rows
+    assert (found["r2"]["local"], found["r2"]["federated"], found["r2"]["n_better"]) == (0.25, 0.5, n_tasks)
+    assert (found["rmse"]["n_better"], found["rmse"]["n_worse"]) == (1, n_tasks - 1)
+    assert report["federated"]["regression"]["r2"] == 0.5
+    shared = shareable(report)
+    assert "secret" not in json.dumps(shared)
+    assert "regression_tasks" not in shared
+    hidden = [shared[part]["regression"]["r2"] is None for part in ("local", "federated", "summary")]
+    assert hidden == [n_tasks < 5] * 3
+    assert shared["summary"]["roc_auc"]["federated"] == 0.75
+    print_report([report])
+    out = capsys.readouterr().out
+    lines = [line for line in out.splitlines() if any(word in line for word in ("R2", "RMSE", "Spearman"))]
+    assert len(lines) == len(REGRESSION_METRICS)
+    assert "+0.2500 [+0.2500, +0.2500]" in lines[0]
+
+
+def test_a_report_without_regression_does_not_mention_it():
+    """A partner that leaves regression out has the report of before."""
+    assert "regression" not in json.dumps(build_report(ABOUT, [row(1, 0.5, 0.6)], seed=1))
+
+
 def test_sharing_changes_nothing_in_the_report():
     """The summary is a copy."""
     report = build_report(ABOUT, [row(1, 0.5, 0.6)], seed=1)
@@ -167,7 +213,9 @@ def test_a_finished_partner_has_a_true_report(finished: Federation):
         for task in report["tasks"]:
             assert task["input_assay_id"].startswith(name)
             for side in ("local", "federated"):
-                assert all(score is None or 0 <= score <= 1 for score in task[side].values())
+                assert len(task[side]) == 10
+                shares = {name: score for name, score in task[side].items() if name != "log_loss"}
+                assert all(score is None or 0 <= score <= 1 for score in shares.values())
         assert {task["is_auxiliary"] for task in report["tasks"]} == {True, False}
         assert all(task["local"]["roc_auc"] is None for task in report["tasks"] if task["is_auxiliary"])
 

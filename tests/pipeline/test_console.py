@@ -1,0 +1,54 @@
+"""What a person reads on stderr."""
+
+import pytest
+from rich.console import Console
+
+import pipeline.console
+from pipeline.console import Narrator
+
+
+class _Clock:
+    """Moves a second at every look."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        """Seconds since whenever."""
+        self.now += 1
+        return self.now
+
+    def strftime(self, _format: str) -> str:
+        """Always noon."""
+        return "12:00:00"
+
+
+def test_without_a_terminal_lines_tell_how_far_with_what_and_how_long(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """Every ten seconds a line with the count, the loss and scores if any, and the seconds left at this pace."""
+    monkeypatch.setattr(pipeline.console, "time", _Clock())
+    with Narrator("P01").progress("round 3: training") as progress:
+        for step in range(1, 41):
+            progress(step, 40, f"loss {1 / step:.4f}, validation loss 0.5000")
+    with Narrator("P01").progress("sealing") as progress:
+        for chunk in range(1, 15):
+            progress(chunk, 14)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "12:00:00 P01: round 3: training: 10 of 40, loss 0.1000, validation loss 0.5000, 30 s left"
+    assert lines[1].startswith("12:00:00 P01: round 3: training: 20 of 40, loss 0.0500")
+    assert lines[1].endswith(", 20 s left")
+    assert "12:00:00 P01: sealing: 10 of 14, 4 s left" in lines
+    assert sum("done in" in line for line in lines) == 2
+
+
+def test_on_a_terminal_a_bar_shows_the_note(capsys: pytest.CaptureFixture[str]):
+    """Bar, count, time left and the note; a note's brackets are no markup."""
+    narrator = Narrator("P01")
+    narrator._console = Console(stderr=True, force_terminal=True, width=120)
+    with narrator.progress("training") as progress:
+        progress(3, 9, "loss 0.1234 [red]")
+    shown = capsys.readouterr().err
+    assert "training" in shown
+    assert "3/9" in shown
+    assert "loss 0.1234 [red]" in shown
