@@ -1,0 +1,138 @@
+"""What federation gains: each partner alone, all in one process, and the rounds of the protocol, beside each other.
+
+Arms: *local*; *joint* (one trunk, private heads, every step takes a batch of every partner, one process); *federated*
+(the rounds' own code; sealing replaced by its exact integer arithmetic, which test_clear_rounds.py proves equal);
+*pooled* (joint, with equal tasks at several partners as one, by the truth no partner has); *shuffled* (federated, all
+other partners' training labels permuted: must show no gain). Every partner takes the same number of optimiser steps
+in every arm. Choose settings with `--fold validation`; look at `--fold test` once.
+Without arguments, a small example on the public MoleculeACE tables; `--data dev_p5` is the study's.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for the modules of the tests
+
+from tests.benchmarks.gain.judge import gain
+from tests.benchmarks.gain.partners import Partner, load_partners, tables_of
+from tests.benchmarks.gain.runs import FOLDS, Scores, Setting, obtain
+
+ARMS = ("local", "joint", "federated", "pooled", "shuffled")
+OF_ROUNDS = ("federated", "shuffled")
+METRICS = {"average_precision": "AUC-PR", "roc_auc": "AUC-ROC"}
+
+
+def arguments() -> argparse.Namespace:
+    """The command line; several values where a setting is to be compared."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="demo", help="demo, dev_p3, dev_p5 or dev_p10")
+    parser.add_argument("--shared", type=Path, help="folder with dev_p3, ... (default: HOCKET_SHARED/data)")
+    parser.add_argument("--bits", type=int, default=4096)
+    parser.add_argument("--hidden", type=int, nargs="+", default=[256])
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--steps", type=int, default=10, help="optimiser steps of every partner in every round")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=["joint", "federated"])
+    parser.add_argument("--server-rate", type=float, nargs="+", default=[2.0])
+    parser.add_argument("--method", choices=("mean", "momentum", "adam"), default="mean")
+    parser.add_argument("--weights", choices=("equal", "size"), nargs="+", default=["equal"])
+    parser.add_argument("--seal-bits", type=int, choices=(16, 12, 8), default=16)
+    parser.add_argument("--dropout", type=float, default=0.6)
+    parser.add_argument("--batch", type=int, default=500)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--weight-decay", type=float, default=0.0)
+    parser.add_argument("--honest", nargs="+", help="shuffled: these partners in turn (default: all)")
+    parser.add_argument("--fold", choices=tuple(FOLDS), default="validation")
+    parser.add_argument("--least", type=int, default=10, help="labels of both classes that a judged task has")
+    parser.add_argument("--work", type=Path, help="folder that keeps prepared tables and runs")
+    return parser.parse_args()
+
+
+def settings(asked: argparse.Namespace, arm: str) -> Iterator[list[Setting]]:
+    """Every setting of an arm, each as a list over seeds."""
+    common = {
+        "arm": arm, "data": asked.data, "bits": asked.bits, "hidden": tuple(asked.hidden), "rounds": asked.rounds,
+        "steps": asked.steps, "dropout": asked.dropout, "batch": asked.batch, "learning_rate": asked.learning_rate,
+        "weight_decay": asked.weight_decay,
+    }  # fmt: skip
+    if arm not in OF_ROUNDS:
+        yield [Setting(**common, seed=seed) for seed in asked.seeds]
+        return
+    common |= {"method": asked.method, "seal_bits": asked.seal_bits}
+    if arm == "shuffled":
+        common["honest"] = tuple(asked.honest) if asked.honest else None
+    for rate in asked.server_rate:
+        for weights in asked.weights:
+            yield [Setting(**common, server_rate=rate, weights=weights, seed=seed) for seed in asked.seeds]
+
+
+def compare(asked: argparse.Namespace, partners: Mapping[str, Partner], work: Path, console: Console) -> Iterator[Table]:
+    """Run all arms and yield a table as each is done."""
+    folder = work / "runs"
+
+    def runs(chosen: Sequence[Setting]) -> list[Scores]:
+        found = []
+        for setting in chosen:
+            console.print(f"{setting.label}, seed {setting.seed}", style="dim")
+            found.append(obtain(setting, partners, folder))
+        return found
+
+    (chosen,) = settings(asked, "local")
+    local = runs(chosen)
+    for arm in ["local", *(arm for arm in asked.arms if arm != "local")]:
+        for chosen in settings(asked, arm):
+            yield table_of(chosen[0].label, runs(chosen), local, partners, asked)
+
+
+def table_of(
+    label: str, arm: Sequence[Scores], local: Sequence[Scores], partners: Mapping[str, Partner], asked: argparse.Namespace
+) -> Table:
+    """One setting: means, gains over local with intervals, partner by partner."""
+    facts = arm[0].facts
+    title = (
+        f"{label}: {asked.data}, {asked.bits} bits, hidden {asked.hidden}, {asked.fold} fold, seeds {asked.seeds}; "
+        f"{facts['seconds']:.2f} CPU s/round, {facts['bytes_up'] / 1e6:.1f} MB up, {facts['bytes_down'] / 1e6:.1f} down"
+    )
+    table = Table("metric", "tasks", "mean", "gain", "95 %", *partners, title=title, title_justify="left")
+    for metric, shown in METRICS.items():
+        for least in sorted({1, asked.least}):
+            found = gain(arm, local, partners, asked.fold, metric, least)
+            each = [
+                "{:+.4f}\n{:+.3f}..{:+.3f}".format(*found.by_partner[name]) if name in found.by_partner else ""
+                for name in partners
+            ]
+            low, high = found.interval
+            table.add_row(
+                f"{shown}, {least}+", str(found.n_tasks), f"{found.mean:.4f}", f"{found.gain:+.4f}",
+                f"{low:+.4f}..{high:+.4f}", *each,
+            )  # fmt: skip
+    curve = " ".join(f"{n}:{value:.4f}" for n, value in arm[0].curve)
+    table.caption = (
+        f"validation AUC-PR by round (1+): {curve}; cosine of changes {facts['cosine_first']:.2f} to "
+        f"{facts['cosine_last']:.2f}; clipped {facts['clipped']:.1e}"
+    )
+    return table
+
+
+def main() -> None:
+    """Prepare, run, print."""
+    asked = arguments()
+    shared = asked.shared or Path(os.environ.get("HOCKET_SHARED", "../shared")) / "data"
+    console = Console(width=None if sys.stdout.isatty() else 190)
+    with tempfile.TemporaryDirectory() as fresh:
+        work = asked.work or Path(fresh)
+        tables = tables_of(asked.data, work, shared)
+        partners = load_partners(tables, asked.bits, work, lambda text: console.print(text, style="dim"))
+        for table in compare(asked, partners, work, console):
+            console.print(table)
+
+
+if __name__ == "__main__":
+    main()
