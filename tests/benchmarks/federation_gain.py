@@ -9,6 +9,7 @@ Without arguments, a small example on the public MoleculeACE tables; `--data dev
 """
 
 import argparse
+import math
 import os
 import sys
 import tempfile
@@ -20,7 +21,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for the modules of the tests
 
-from tests.benchmarks.gain.judge import gain
+from tests.benchmarks.gain.judge import Gain, gain
 from tests.benchmarks.gain.partners import Partner, load_partners, tables_of
 from tests.benchmarks.gain.runs import FOLDS, Scores, Setting, obtain
 
@@ -73,65 +74,82 @@ def settings(asked: argparse.Namespace, arm: str) -> Iterator[list[Setting]]:
             yield [Setting(**common, server_rate=rate, weights=weights, seed=seed) for seed in asked.seeds]
 
 
-def compare(asked: argparse.Namespace, partners: Mapping[str, Partner], work: Path, console: Console) -> Iterator[Table]:
-    """Run all arms and yield a table as each is done."""
-    folder = work / "runs"
+def compare(asked: argparse.Namespace, partners: Mapping[str, Partner], work: Path, console: Console) -> Table:
+    """Run all arms, say of each what it gave as soon as it is done, and return them all in one table."""
 
     def runs(chosen: Sequence[Setting]) -> list[Scores]:
         found = []
         for setting in chosen:
-            console.print(f"{setting.label}, seed {setting.seed}", style="dim")
-            found.append(obtain(setting, partners, folder))
+            found.append(obtain(setting, partners, work / "runs"))
+            console.print(f"{setting.label}, seed {setting.seed}: {_course(found[-1])}", style="dim")
         return found
 
+    title = f"{asked.data}, {asked.bits} bits, hidden {asked.hidden}, dropout {asked.dropout}, {asked.fold} fold"
+    title = f"{title}, seeds {asked.seeds}; gains over local with 95 % intervals over targets"
+    table = Table(*_columns(asked), *partners, title=title)
     (chosen,) = settings(asked, "local")
     local = runs(chosen)
     for arm in ["local", *(arm for arm in asked.arms if arm != "local")]:
         for chosen in settings(asked, arm):
-            yield table_of(chosen[0].label, runs(chosen), local, partners, asked)
-
-
-def table_of(
-    label: str, arm: Sequence[Scores], local: Sequence[Scores], partners: Mapping[str, Partner], asked: argparse.Namespace
-) -> Table:
-    """One setting: means, gains over local with intervals, partner by partner."""
-    facts = arm[0].facts
-    title = (
-        f"{label}: {asked.data}, {asked.bits} bits, hidden {asked.hidden}, {asked.fold} fold, seeds {asked.seeds}; "
-        f"{facts['seconds']:.2f} CPU s/round, {facts['bytes_up'] / 1e6:.1f} MB up, {facts['bytes_down'] / 1e6:.1f} down"
-    )
-    table = Table("metric", "tasks", "mean", "gain", "95 %", *partners, title=title, title_justify="left")
-    for metric, shown in METRICS.items():
-        for least in sorted({1, asked.least}):
-            found = gain(arm, local, partners, asked.fold, metric, least)
-            each = [
-                "{:+.4f}\n{:+.3f}..{:+.3f}".format(*found.by_partner[name]) if name in found.by_partner else ""
-                for name in partners
-            ]
-            low, high = found.interval
-            table.add_row(
-                f"{shown}, {least}+", str(found.n_tasks), f"{found.mean:.4f}", f"{found.gain:+.4f}",
-                f"{low:+.4f}..{high:+.4f}", *each,
-            )  # fmt: skip
-    curve = " ".join(f"{n}:{value:.4f}" for n, value in arm[0].curve)
-    table.caption = (
-        f"validation AUC-PR by round (1+): {curve}; cosine of changes {facts['cosine_first']:.2f} to "
-        f"{facts['cosine_last']:.2f}; clipped {facts['clipped']:.1e}"
-    )
+            table.add_row(*_row(chosen[0].label, runs(chosen), local, partners, asked))
     return table
+
+
+def _columns(asked: argparse.Namespace) -> list[str]:
+    least = f"{asked.least}+ labels" if asked.least > 1 else "all"
+    means = ["AUC-PR", f"gain, {least}", "gain, all tasks", "AUC-ROC", f"gain, {least}"]
+    return ["", *means, "CPU s/round", "MB up, down"]
+
+
+def _row(
+    label: str,
+    arm: Sequence[Scores],
+    local: Sequence[Scores],
+    partners: Mapping[str, Partner],
+    asked: argparse.Namespace,
+) -> list[str]:
+    precision, wide, roc = (
+        gain(arm, local, partners, asked.fold, metric, least)
+        for metric, least in (("average_precision", asked.least), ("average_precision", 1), ("roc_auc", asked.least))
+    )
+    facts, parts = arm[0].facts, precision.by_partner
+    is_sent = math.isfinite(facts["cosine_last"])
+    return [
+        label,
+        f"{precision.mean:.4f}",
+        _interval(precision),
+        _interval(wide),
+        f"{roc.mean:.4f}",
+        _interval(roc),
+        f"{facts['seconds']:.2f}",
+        f"{facts['bytes_up'] / 1e6:.1f}, {facts['bytes_down'] / 1e6:.1f}" if is_sent else "",
+        *("{:+.4f} ({:+.3f}, {:+.3f})".format(*parts[name]) if name in parts else "" for name in partners),
+    ]
+
+
+def _interval(found: Gain) -> str:
+    low, high = found.interval
+    return f"{found.gain:+.4f} ({low:+.4f}, {high:+.4f}) n={found.n_tasks}"
+
+
+def _course(scores: Scores) -> str:
+    """How the validation fold went, and what the rounds were like."""
+    curve = " ".join(f"{n_done}:{value:.4f}" for n_done, value in scores.curve)
+    first, last, clipped = (scores.facts[name] for name in ("cosine_first", "cosine_last", "clipped"))
+    rounds = f"; cosine of changes {first:.3f} to {last:.3f}, clipped {clipped:.0e}"
+    return f"validation AUC-PR after rounds {curve}{rounds if math.isfinite(last) else ''}"
 
 
 def main() -> None:
     """Prepare, run, print."""
     asked = arguments()
     shared = asked.shared or Path(os.environ.get("HOCKET_SHARED", "../shared")) / "data"
-    console = Console(width=None if sys.stdout.isatty() else 190)
+    console = Console(width=None if sys.stdout.isatty() else 300)
     with tempfile.TemporaryDirectory() as fresh:
         work = asked.work or Path(fresh)
         tables = tables_of(asked.data, work, shared)
         partners = load_partners(tables, asked.bits, work, lambda text: console.print(text, style="dim"))
-        for table in compare(asked, partners, work, console):
-            console.print(table)
+        console.print(compare(asked, partners, work, console))
 
 
 if __name__ == "__main__":

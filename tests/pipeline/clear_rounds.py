@@ -39,8 +39,8 @@ class Agreed:
     trunk_seed: int
     n_rounds: int
     local_steps: int
-    server: ServerOptimiser = ServerOptimiser()
-    seal: SealSettings = SealSettings()
+    server: ServerOptimiser = field(default_factory=ServerOptimiser)
+    seal: SealSettings = field(default_factory=SealSettings)
 
 
 @dataclass
@@ -83,7 +83,7 @@ def clear_rounds(members: Mapping[str, Member], agreed: Agreed, after_round: Aft
     return state
 
 
-def _sent(  # noqa: PLR0913 -- one partner's part in one round
+def _sent(
     name: str,
     member: Member,
     agreed: Agreed,

@@ -10,11 +10,14 @@ from partners.trunk import trunk_digest
 from pipeline.configs import PartnerConfig
 from pipeline.plan import read_plan
 from pipeline.preparation import training_set
+from tests.partners.synthetic import TRAINING, small_set, small_trunk
 from tests.pipeline.clear_rounds import Agreed, Member, clear_rounds
 from tests.pipeline.federation import Federation, run_all
 
 
-@pytest.mark.parametrize("extra", ["", '[seal]\nbits = 8\nweights = "size"\nmax_weight = 1000\n[server]\nmethod = "adam"'])
+@pytest.mark.parametrize(
+    "extra", ["", '[seal]\nbits = 8\nweights = "size"\nmax_weight = 1000\n[server]\nmethod = "adam"']
+)
 def test_the_real_protocol_ends_with_the_same_trunks(extra: str, tmp_path: Path):
     """Every round's trunk, bit for bit: sealing adds nothing to the arithmetic and takes nothing away."""
     federation = Federation(tmp_path / "f", n_partners=4, n_rounds=3, extra=extra)
@@ -36,10 +39,8 @@ def test_the_real_protocol_ends_with_the_same_trunks(extra: str, tmp_path: Path)
         assert federation.trunks(round_no) == {digest}
 
 
-def test_changes_that_agree_have_cosine_one(tmp_path: Path):
+def test_changes_that_agree_have_cosine_one():
     """Partners with the same data and the same chance change the trunk alike."""
-    from tests.partners.synthetic import TRAINING, small_set, small_trunk  # noqa: PLC0415
-
     layout, _, settings = small_trunk(12)
     same = {name: Member(small_set(), TRAINING) for name in ("P01", "P02", "P03")}
     agreed = Agreed(layout, settings, trunk_seed=1, n_rounds=1, local_steps=3)

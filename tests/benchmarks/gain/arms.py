@@ -1,7 +1,7 @@
 """The arms of the comparison: each gives every partner a trunk and heads after the same number of optimiser steps."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,8 +117,7 @@ def pooled_columns(keys: Mapping[str, Sequence[str]]) -> dict[str, NDArray[np.in
     """Common tasks of *pooled*: tasks with equal keys (target, endpoint, threshold) are one."""
     number: dict[str, int] = {}
     return {
-        name: np.array([number.setdefault(key, len(number)) for key in of_partner])
-        for name, of_partner in keys.items()
+        name: np.array([number.setdefault(key, len(number)) for key in of_partner]) for name, of_partner in keys.items()
     }
 
 
@@ -131,7 +130,13 @@ def _common_weight(
     return (total / np.maximum(1, np.bincount(every, minlength=n_tasks))).astype(np.float32)
 
 
-def _stacked(sets, where, rows, n_tasks):  # noqa: ANN001, ANN202 -- three lists by partner: rows of x and of y
+def _stacked(
+    sets: Sequence[TrainingSet],
+    where: Sequence[NDArray[np.int64]],
+    rows: Sequence[Iterator[NDArray[np.int64]]],
+    n_tasks: int,
+) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
+    """The next batch of every partner, one below the other: x and common y."""
     chosen = [next(of_partner) for of_partner in rows]
     x = sparse.vstack([part.x[r] for part, r in zip(sets, chosen, strict=True)], format="csr")
     y = sparse.vstack(

@@ -79,9 +79,8 @@ def _truth(tables: Path) -> Truth:
 
 
 def _rows(file: Path) -> Iterator[dict[str, str]]:
-    opened = gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8")
-    with opened as text:
-        yield from csv.DictReader(text)
+    raw = file.read_bytes()
+    yield from csv.DictReader((gzip.decompress(raw) if file.suffix == ".gz" else raw).decode().splitlines())
 
 
 def permuted(training_set: TrainingSet, rng: np.random.Generator) -> TrainingSet:

@@ -15,7 +15,7 @@ from partners.settings import ServerOptimiser, Training, TrunkSettings
 from partners.trunk import trunk_layout
 from secure.parameters import SealSettings, seal_parameters
 from tests.benchmarks.gain import arms
-from tests.benchmarks.gain.arms import Model, Tell
+from tests.benchmarks.gain.arms import Model
 from tests.benchmarks.gain.partners import Partner
 from tests.pipeline.clear_rounds import Agreed, Member
 
