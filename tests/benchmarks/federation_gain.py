@@ -21,7 +21,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for the modules of the tests
 
-from tests.benchmarks.gain.judge import Gain, gain
+from tests.benchmarks.gain.judge import Gain, gain, gates
 from tests.benchmarks.gain.partners import Partner, load_partners, tables_of
 from tests.benchmarks.gain.runs import FOLDS, Scores, Setting, obtain
 
@@ -91,7 +91,11 @@ def compare(asked: argparse.Namespace, partners: Mapping[str, Partner], work: Pa
     local = runs(chosen)
     for arm in ["local", *(arm for arm in asked.arms if arm != "local")]:
         for chosen in settings(asked, arm):
-            table.add_row(*_row(chosen[0].label, runs(chosen), local, partners, asked))
+            done = runs(chosen)
+            table.add_row(*_row(chosen[0].label, done, local, partners, asked))
+            if arm in OF_ROUNDS:
+                said = ", ".join(f"{name} {'/'.join(seeds)}" for name, seeds in gates(done, local, partners).items())
+                console.print(f"{chosen[0].label}: gates say federated is: {said}", style="dim")
     return table
 
 

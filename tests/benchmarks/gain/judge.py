@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from partners.gate import GateSettings, judge
 from tests.benchmarks.gain.partners import Partner
 from tests.benchmarks.gain.runs import Scores
 
@@ -45,6 +46,22 @@ def gain(
         for name in dict.fromkeys(owners)
     }
     return Gain(float(np.concatenate(values).mean()), float(change.mean()), (low, high), change.size, by_partner)
+
+
+def gates(arm: Sequence[Scores], local: Sequence[Scores], partners: Mapping[str, Partner]) -> dict[str, list[str]]:
+    """What each partner's gate says, seed by seed, on the validation fold as the partner itself sees it."""
+    said: dict[str, list[str]] = {}
+    for name, partner in partners.items():
+        for seed, (after, before) in enumerate(zip(arm, local, strict=True)):
+            federated, alone = (run.of(name, "validation", "average_precision") for run in (after, before))
+            if federated is None or alone is None:
+                continue
+            rows = np.flatnonzero(partner.judged)
+            _, groups = np.unique(np.array(partner.targets)[rows], return_inverse=True)  # an assay has one target
+            rng = np.random.default_rng(seed)
+            verdict = judge(alone[rows], federated[rows], GateSettings(keep="better"), rng, groups)
+            said.setdefault(name, []).append(verdict.outcome)
+    return said
 
 
 def interval(change: NDArray[np.float64], target: NDArray[np.str_]) -> tuple[float, float]:

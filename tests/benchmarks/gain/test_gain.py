@@ -9,7 +9,7 @@ from partners.training import round_seed, train_round
 from partners.training_set import TrainingSet
 from tests.benchmarks.gain import arms
 from tests.benchmarks.gain.arms import Model
-from tests.benchmarks.gain.judge import gain, interval
+from tests.benchmarks.gain.judge import gain, gates, interval
 from tests.benchmarks.gain.partners import Partner, load_partners, permuted
 from tests.benchmarks.gain.runs import Scores, Setting, obtain
 from tests.partners.synthetic import N_INPUTS, TRAINING, small_set, small_trunk
@@ -136,6 +136,18 @@ def test_the_gain_is_the_mean_over_seeds_and_tasks():
     assert found.n_tasks == 6
     assert found.by_partner["P01"][0] == pytest.approx(found.gain)
     assert found.interval[0] < found.gain < found.interval[1]
+
+
+def test_a_gate_hears_of_its_own_partner_only():
+    """A partner whose federated scores all fell is told so, whatever the others see."""
+    low, high = np.linspace(0.4, 0.5, 14), np.linspace(0.7, 0.8, 14)
+    sets = {name: _partner(small_set(n_tasks=14)) for name in ("P01", "P02")}
+
+    def run(first: np.ndarray, second: np.ndarray) -> Scores:
+        return Scores({"P01/validation/average_precision": first, "P02/validation/average_precision": second})
+
+    assert gates([run(low, high)], [run(high, low)], sets) == {"P01": ["worse"], "P02": ["better"]}
+    assert gates([run(low, low)] * 2, [run(high, low)] * 2, sets) == {"P01": ["worse"] * 2, "P02": ["undecided"] * 2}
 
 
 def test_tasks_of_a_target_are_drawn_together():
