@@ -1,17 +1,15 @@
 """The arms of the comparison: each gives every partner a trunk and heads after the same number of optimiser steps."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
-from partners.model import Dropout, Network, make_batch, use_threads
-from partners.state import HEAD_BIAS, HEAD_WEIGHT, PartnerState, initial_heads, parameter_shapes
-from partners.training import round_seed, shuffled_rows, train_round
+from partners.state import Arrays, PartnerState
+from partners.training import round_seed, train_round
 from partners.training_set import TrainingSet
 from partners.trunk import initial_trunk
 from tests.benchmarks.gain.partners import permuted
@@ -72,36 +70,43 @@ def shuffled(members: Members, agreed: Agreed, tell: Tell, honest: Sequence[str]
 
 
 def together(members: Members, columns: Mapping[str, NDArray[np.int64]], agreed: Agreed, tell: Tell) -> None:
-    """One network in one process; every step takes a batch of every partner.
+    """One network trained in one process, whose batches hold a batch of every partner.
 
     columns : by partner, (n_tasks,) the common task of each of its tasks; private heads where no two are the same
     """
-    sets = [member.training_set for member in members.values()]
-    where = list(columns.values())
-    training = next(iter(members.values())).training
-    n_tasks = 1 + max(int(column.max()) for column in where)
-    heads_seed, rows_seed, dropout_seed = np.random.SeedSequence(round_seed(training.seed, 0)).spawn(3)
-    seeds = [rows_seed, *rows_seed.spawn(len(sets) - 1)]
-    rows = [
-        shuffled_rows(part.training_rows, member.training.batch_size, np.random.default_rng(seed))
-        for part, member, seed in zip(sets, members.values(), seeds, strict=True)
-    ]
-    weight = _common_weight(sets, where, n_tasks)
-    heads = initial_heads(agreed.layout, n_tasks, np.random.default_rng(heads_seed))
-    dropout = Dropout.of(agreed.trunk, training, np.random.default_rng(dropout_seed))
-    with use_threads(training.n_threads):
-        network = Network(agreed.layout, initial_trunk(agreed.layout, agreed.trunk_seed), heads)
-        adam = torch.optim.Adam(
-            list(network.parameters.values()), lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
-        )
-        for round_no in range(agreed.n_rounds):
-            before = time.process_time()
-            for _ in range(agreed.local_steps):
-                network.loss_and_gradients(make_batch(*_stacked(sets, where, rows, n_tasks), weight), dropout)
-                adam.step()
-            seconds = time.process_time() - before
-            for name, column in columns.items():
-                tell(round_no + 1, name, Model(network.trunk(), _state_of(network, agreed, column), seconds))
+    first = next(iter(members.values())).training
+    sizes = [min(m.training.batch_size, m.training_set.training_rows.size) for m in members.values()]
+    everyone = Member(stacked(members, columns), replace(first, batch_size=sum(sizes)))
+
+    def tell_all(n_done: int, _: str, model: Model) -> None:
+        for name, column in columns.items():
+            tell(n_done, name, replace(model, state=_rows_of(model.state, column)))
+
+    local({"everyone": everyone}, agreed, tell_all)
+
+
+def stacked(members: Members, columns: Mapping[str, NDArray[np.int64]]) -> TrainingSet:
+    """All partners' training compounds as one set; small partners' are repeated, so that all have equally many.
+
+    A batch then holds as many compounds of each partner, up to chance. The held-out folds stay out.
+    """
+    n_rows = max(member.training_set.training_rows.size for member in members.values())
+    n_tasks = 1 + max(int(column.max()) for column in columns.values())
+    x, y, every, weights = [], [], [], []
+    for name, member in members.items():
+        rows = np.resize(member.training_set.training_rows, n_rows)
+        x.append(member.training_set.x[rows])
+        y.append(_moved(member.training_set.y[rows], columns[name], n_tasks))
+        every.append(columns[name])
+        weights.append(member.training_set.training_weight)
+    number = np.concatenate(every)
+    total = np.bincount(number, weights=np.concatenate(weights), minlength=n_tasks)
+    return TrainingSet(
+        x=sparse.vstack(x, format="csr"),
+        y=sparse.vstack(y, format="csr"),
+        folding=np.full(n_rows * len(members), 2),
+        training_weight=(total / np.bincount(number, minlength=n_tasks)).astype(np.float32),  # mean over its partners
+    )
 
 
 def private_columns(members: Members) -> dict[str, NDArray[np.int64]]:
@@ -121,37 +126,19 @@ def pooled_columns(keys: Mapping[str, Sequence[str]]) -> dict[str, NDArray[np.in
     }
 
 
-def _common_weight(
-    sets: Sequence[TrainingSet], where: Sequence[NDArray[np.int64]], n_tasks: int
-) -> NDArray[np.float32]:
-    """Mean weight of each common task over the partners that have it."""
-    every = np.concatenate(where)
-    total = np.bincount(every, weights=np.concatenate([part.training_weight for part in sets]), minlength=n_tasks)
-    return (total / np.maximum(1, np.bincount(every, minlength=n_tasks))).astype(np.float32)
-
-
-def _stacked(
-    sets: Sequence[TrainingSet],
-    where: Sequence[NDArray[np.int64]],
-    rows: Sequence[Iterator[NDArray[np.int64]]],
-    n_tasks: int,
-) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
-    """The next batch of every partner, one below the other: x and common y."""
-    chosen = [next(of_partner) for of_partner in rows]
-    x = sparse.vstack([part.x[r] for part, r in zip(sets, chosen, strict=True)], format="csr")
-    y = sparse.vstack(
-        [_moved(part.y[r], column, n_tasks) for part, column, r in zip(sets, where, chosen, strict=True)], format="csr"
-    )
-    y.sort_indices()
-    return x, y
-
-
 def _moved(y: sparse.csr_matrix, column: NDArray[np.int64], n_tasks: int) -> sparse.csr_matrix:
+    """The same labels in the columns of the common tasks."""
+    if np.unique(column).size < column.size:
+        raise ValueError("two tasks of one partner are the same task: their labels would be added up")
     return sparse.csr_matrix((y.data, column[y.indices], y.indptr), shape=(y.shape[0], n_tasks))
 
 
-def _state_of(network: Network, agreed: Agreed, column: NDArray[np.int64]) -> PartnerState:
-    """The partner's rows of the common heads, with moments of the right shape: nobody trains on from here."""
-    heads = {name: network.array(name)[column].copy() for name in (HEAD_WEIGHT, HEAD_BIAS)}
-    zeros = {n: np.broadcast_to(np.float32(0), s) for n, s in parameter_shapes(agreed.layout, len(column)).items()}
-    return PartnerState(heads, zeros, zeros, n_steps=0)
+def _rows_of(state: PartnerState, column: NDArray[np.int64]) -> PartnerState:
+    """A partner's rows of the common heads, to be looked at and never trained on."""
+    is_head = set(state.heads)
+
+    def rows(arrays: Arrays) -> Arrays:
+        return {name: array[column] if name in is_head else array for name, array in arrays.items()}
+
+    heads, moments = rows(state.heads), (rows(state.first_moment), rows(state.second_moment))
+    return replace(state, heads=heads, first_moment=moments[0], second_moment=moments[1])

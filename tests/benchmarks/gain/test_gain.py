@@ -49,9 +49,32 @@ def test_one_partner_jointly_is_one_partner_locally():
     arms.together(alone, arms.private_columns(alone), agreed, seen)
     expected = train_round(small_set(), _FIRST, None, _LAYOUT, _SETTINGS, TRAINING, round_seed(0, 0), 5)
     model = seen.models[1, "P01"]
-    np.testing.assert_allclose(model.trunk - _FIRST, expected.trunk_change, atol=1e-6)
+    np.testing.assert_array_equal(model.trunk, _FIRST + expected.trunk_change)
     for name, head in expected.state.heads.items():
-        np.testing.assert_allclose(model.state.heads[name], head, atol=1e-6)
+        np.testing.assert_array_equal(model.state.heads[name], head)
+
+
+def test_stacking_gives_every_partner_as_many_rows():
+    """Small partners' compounds come again until they are as many as the largest's; no held-out compound comes."""
+    members = {"P01": Member(small_set(seed=1), TRAINING), "P02": Member(small_set(seed=2, n_compounds=40), TRAINING)}
+    both = arms.stacked(members, arms.private_columns(members))
+    n_rows = members["P01"].training_set.training_rows.size
+    assert both.n_compounds == 2 * n_rows
+    for start, (member, tasks) in zip(
+        (0, n_rows), ((members["P01"], slice(0, 7)), (members["P02"], slice(7, 14))), strict=True
+    ):
+        part, own = slice(start, start + n_rows), member.training_set
+        place = np.resize(own.training_rows, n_rows)
+        np.testing.assert_array_equal(both.x[part].toarray(), own.x[place].toarray())
+        np.testing.assert_array_equal(both.y[part].toarray()[:, tasks], own.y[place].toarray())
+        assert both.y[part].nnz == own.y[place].nnz
+
+
+def test_two_tasks_of_a_partner_are_never_pooled_into_one():
+    """Labels of two columns would be added up, so it is refused."""
+    alone = {"P01": Member(small_set(), TRAINING)}
+    with pytest.raises(ValueError, match="same task"):
+        arms.stacked(alone, {"P01": np.zeros(7, dtype=np.int64)})
 
 
 def test_every_arm_tells_of_every_partner_after_every_round():
