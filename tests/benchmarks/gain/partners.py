@@ -18,7 +18,7 @@ from partners.training_set import TrainingSet
 from pipeline.benchmark_data import ensure_wheel
 
 STRUCTURE_SEED = bytes(range(32))  # the same for all partners, so that folds agree; no secret here
-DEMO_PARTNERS, DEMO_SHARE = 5, 0.25
+DEMO_PARTNERS, DEMO_SHARE = 5, 0.5
 
 Truth = dict[tuple[str, str], str]  # (partner, assay) -> target and endpoint
 
