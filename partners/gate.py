@@ -22,7 +22,7 @@ class GateSettings:
 
     __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
 
-    # "federated": use the federated model and be warned; "better": use the local one where that is shown to be better
+    # "federated": use it whatever the verdict, and be told; "better": use the one with the higher mean score
     keep: Literal["federated", "better"] = "federated"
     confidence: float = 0.95  # of the interval, in (0, 1)
 
@@ -76,8 +76,9 @@ def judge(
                        fall together, so whole groups are drawn. Absent: every task is its own group
     rng              : of the bootstrap; equal arguments give equal verdicts
     Federated is better or worse when the whole interval of the mean change lies above or below zero, and undecided
-    where zero is inside or fewer than 5 groups can be judged. "better" keeps local only where federated is worse: an
-    undecided change is no reason to leave, since the trunk has seen more compounds than the validation fold holds.
+    where zero is inside or fewer than 5 groups can be judged. "better" goes by the mean change, which is the best guess
+    also where it is undecided: a small partner among noisy ones lost .03 and its interval held zero. With fewer than 5
+    groups even the sign is chance, and federated is kept.
     Raises ValueError for different lengths.
     """
     if local.shape != federated.shape or (groups is not None and groups.shape != local.shape):
@@ -87,8 +88,9 @@ def judge(
     group = np.flatnonzero(judged) if groups is None else groups[judged]
     low, high = _interval(change, group, settings.confidence, rng)
     outcome: Literal["better", "worse", "undecided"] = "better" if low > 0 else "worse" if high < 0 else "undecided"
-    kept: Literal["federated", "local"] = "local" if settings.keep == "better" and outcome == "worse" else "federated"
     mean = float(change.mean()) if change.size else float("nan")
+    is_lower = bool(np.isfinite(low)) and mean < 0
+    kept: Literal["federated", "local"] = "local" if settings.keep == "better" and is_lower else "federated"
     return Verdict(outcome, mean, (low, high), settings.confidence, int(change.size), kept)
 
 
