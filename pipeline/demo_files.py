@@ -45,7 +45,7 @@ learning_rate = {server_rate}  # above 1: an over-relaxed mean
 bits = 16
 max_partners = {n_partners}  # the fewer, the smaller the sealed updates
 first_bound = {first_bound}  # largest change of a trunk parameter in the first round; adapts from then on
-weights = "{weights}"
+weights = "{weights}"  # the mean of the changes weighs partners by their training labels; only sums are seen
 
 """
 
@@ -98,7 +98,7 @@ def plan_toml(federation_id: str, seed: int, n_rounds: int, partners: Sequence[s
         dropout=0.6,
         server_rate=2.0,
         first_bound=0.1,
-        weights="equal",
+        weights="size",
     )
     return head + "\n".join(f"[[card]]\n{card}" for card in cards)
 

@@ -33,10 +33,10 @@ class SealSettings:
     bound_factor: float = 1.25  # next bound = factor x n partners x the largest mean change of the tensor
     bound_shrink: float = 0.25  # a bound falls at most to this share of itself per round
     min_bound: float = 1e-8  # no bound falls below this
-    weights: Literal["equal", "size"] = "equal"  # mean over partners, or weighted by their number of training labels
+    weights: Literal["equal", "size"] = "size"  # mean over partners, or weighted by their number of training labels
     # With "size": the largest weight a partner may have. Weights are numbers of training labels; set it just above the
     # largest partner's, since changes are sent times weight / max_weight: precision is relative to it.
-    max_weight: int = 100_000
+    max_weight: int = 1_000_000
 
     def __post_init__(self) -> None:
         _expect("bits", self.bits, "16, 12 or 8", ok=self.bits in {16, 12, 8})

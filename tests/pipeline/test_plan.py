@@ -211,7 +211,7 @@ def test_every_setting_enters_the_digest(enrolled: Federation, table: Table):
         "tautomers": "canonical",
         "folds.method": "random",
         "server.method": "adam",
-        "weights": "size",
+        "weights": "equal",
         "bits": 12,
         "custodian": "P02",
         "non_linearity": "tanh",

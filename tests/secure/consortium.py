@@ -86,8 +86,8 @@ class Consortium:
 def make_consortium(
     n_partners: int = 3, *, plan: str = PLAN, group: GroupSecret | None = None, **settings: object
 ) -> Consortium:
-    """Enrol n partners through the real envelopes."""
-    chosen = SealSettings(**settings)
+    """Enrol n partners through the real envelopes; without weights unless told otherwise."""
+    chosen = SealSettings(**({"weights": "equal"} | settings))
     parameters = seal_parameters(chosen)
     keys = {name: PrivateKeys.generate(name, "partner") for name in NAMES[:n_partners]}
     cards = [key.card() for key in keys.values()]

@@ -1,0 +1,160 @@
+"""What federation gains: each partner alone, all in one process, and the rounds of the protocol, beside each other.
+
+Arms: *local*; *joint* (one trunk, private heads, every step takes a batch of every partner, one process); *federated*
+(the rounds' own code; sealing replaced by its exact integer arithmetic, which test_clear_rounds.py proves equal);
+*pooled* (joint, with equal tasks at several partners as one, by the truth no partner has); *shuffled* (federated, all
+other partners' training labels permuted: must show no gain). Every partner takes the same number of optimiser steps
+in every arm. Choose settings with `--fold validation`; look at `--fold test` once.
+Without arguments, a small example on the public MoleculeACE tables; `--data dev_p5` is the study's.
+"""
+
+import argparse
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for the modules of the tests
+
+from tests.benchmarks.gain.judge import Gain, gain, gates
+from tests.benchmarks.gain.partners import Partner, load_partners, tables_of
+from tests.benchmarks.gain.runs import FOLDS, Scores, Setting, obtain
+
+ARMS = ("local", "joint", "federated", "pooled", "shuffled")
+OF_ROUNDS = ("federated", "shuffled")
+METRICS = {"average_precision": "AUC-PR", "roc_auc": "AUC-ROC"}
+
+
+def arguments() -> argparse.Namespace:
+    """The command line; several values where a setting is to be compared."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="demo", help="demo, dev_p3, dev_p5 or dev_p10")
+    parser.add_argument("--shared", type=Path, help="folder with dev_p3, ... (default: HOCKET_SHARED/data)")
+    parser.add_argument("--bits", type=int, default=4096)
+    parser.add_argument("--hidden", type=int, nargs="+", default=[256])
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=20, help="optimiser steps of every partner in every round")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=["joint", "federated"])
+    parser.add_argument("--server-rate", type=float, nargs="+", default=[2.0])
+    parser.add_argument("--method", choices=("mean", "momentum", "adam"), default="mean")
+    parser.add_argument("--weights", choices=("equal", "size"), nargs="+", default=["size"])
+    parser.add_argument("--seal-bits", type=int, choices=(16, 12, 8), default=16)
+    parser.add_argument("--dropout", type=float, default=0.6)
+    parser.add_argument("--batch", type=int, default=500)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--weight-decay", type=float, default=0.0)
+    parser.add_argument("--honest", nargs="+", help="shuffled: these partners in turn (default: all)")
+    parser.add_argument("--fold", choices=tuple(FOLDS), default="validation")
+    parser.add_argument("--least", type=int, default=10, help="labels of both classes that a judged task has")
+    parser.add_argument("--work", type=Path, help="folder that keeps prepared tables and runs")
+    return parser.parse_args()
+
+
+def settings(asked: argparse.Namespace, arm: str) -> Iterator[list[Setting]]:
+    """Every setting of an arm, each as a list over seeds."""
+    common = {
+        "arm": arm, "data": asked.data, "bits": asked.bits, "hidden": tuple(asked.hidden), "rounds": asked.rounds,
+        "steps": asked.steps, "dropout": asked.dropout, "batch": asked.batch, "learning_rate": asked.learning_rate,
+        "weight_decay": asked.weight_decay,
+    }  # fmt: skip
+    if arm not in OF_ROUNDS:
+        yield [Setting(**common, seed=seed) for seed in asked.seeds]
+        return
+    common |= {"method": asked.method, "seal_bits": asked.seal_bits}
+    if arm == "shuffled":
+        common["honest"] = tuple(asked.honest) if asked.honest else None
+    for rate in asked.server_rate:
+        for weights in asked.weights:
+            yield [Setting(**common, server_rate=rate, weights=weights, seed=seed) for seed in asked.seeds]
+
+
+def compare(asked: argparse.Namespace, partners: Mapping[str, Partner], work: Path, console: Console) -> Table:
+    """Run all arms, say of each what it gave as soon as it is done, and return them all in one table."""
+
+    def runs(chosen: Sequence[Setting]) -> list[Scores]:
+        found = []
+        for setting in chosen:
+            found.append(obtain(setting, partners, work / "runs"))
+            console.print(f"{setting.label}, seed {setting.seed}: {_course(found[-1])}", style="dim")
+        return found
+
+    title = f"{asked.data}, {asked.bits} bits, hidden {asked.hidden}, dropout {asked.dropout}, {asked.fold} fold"
+    title = f"{title}, seeds {asked.seeds}; gains over local with 95 % intervals over targets"
+    table = Table(*_columns(asked), *partners, title=title)
+    (chosen,) = settings(asked, "local")
+    local = runs(chosen)
+    for arm in ["local", *(arm for arm in asked.arms if arm != "local")]:
+        for chosen in settings(asked, arm):
+            done = runs(chosen)
+            table.add_row(*_row(chosen[0].label, done, local, partners, asked))
+            if arm in OF_ROUNDS:
+                said = ", ".join(f"{name} {'/'.join(seeds)}" for name, seeds in gates(done, local, partners).items())
+                console.print(f"{chosen[0].label}: gates say federated is: {said}", style="dim")
+    return table
+
+
+def _columns(asked: argparse.Namespace) -> list[str]:
+    least = f"{asked.least}+ labels" if asked.least > 1 else "all"
+    means = ["AUC-PR", f"gain, {least}", "gain, all tasks", "AUC-ROC", f"gain, {least}"]
+    return ["", *means, "CPU s/round", "MB up, down"]
+
+
+def _row(
+    label: str,
+    arm: Sequence[Scores],
+    local: Sequence[Scores],
+    partners: Mapping[str, Partner],
+    asked: argparse.Namespace,
+) -> list[str]:
+    precision, wide, roc = (
+        gain(arm, local, partners, asked.fold, metric, least)
+        for metric, least in (("average_precision", asked.least), ("average_precision", 1), ("roc_auc", asked.least))
+    )
+    facts, parts = arm[0].facts, precision.by_partner
+    is_sent = math.isfinite(facts["cosine_last"])
+    return [
+        label,
+        f"{precision.mean:.4f}",
+        _interval(precision),
+        _interval(wide),
+        f"{roc.mean:.4f}",
+        _interval(roc),
+        f"{facts['seconds']:.2f}",
+        f"{facts['bytes_up'] / 1e6:.1f}, {facts['bytes_down'] / 1e6:.1f}" if is_sent else "",
+        *("{:+.4f} ({:+.3f}, {:+.3f})".format(*parts[name]) if name in parts else "" for name in partners),
+    ]
+
+
+def _interval(found: Gain) -> str:
+    low, high = found.interval
+    return f"{found.gain:+.4f} ({low:+.4f}, {high:+.4f}) n={found.n_tasks}"
+
+
+def _course(scores: Scores) -> str:
+    """How the validation fold went, and what the rounds were like."""
+    curve = " ".join(f"{n_done}:{value:.4f}" for n_done, value in scores.curve)
+    first, last, clipped = (scores.facts[name] for name in ("cosine_first", "cosine_last", "clipped"))
+    rounds = f"; cosine of changes {first:.3f} to {last:.3f}, clipped {clipped:.0e}"
+    return f"validation AUC-PR after rounds {curve}{rounds if math.isfinite(last) else ''}"
+
+
+def main() -> None:
+    """Prepare, run, print."""
+    asked = arguments()
+    shared = asked.shared or Path(os.environ.get("HOCKET_SHARED", "../shared")) / "data"
+    console = Console(width=None if sys.stdout.isatty() else 300)
+    with tempfile.TemporaryDirectory() as fresh:
+        work = asked.work or Path(fresh)
+        tables = tables_of(asked.data, work, shared)
+        partners = load_partners(tables, asked.bits, work, lambda text: console.print(text, style="dim"))
+        console.print(compare(asked, partners, work, console))
+
+
+if __name__ == "__main__":
+    main()

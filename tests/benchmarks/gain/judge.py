@@ -1,0 +1,80 @@
+"""From the scores of runs to means, gains and intervals."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partners.gate import GateSettings, judge
+from tests.benchmarks.gain.partners import Partner
+from tests.benchmarks.gain.runs import Scores
+
+_N_RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Gain:
+    """A mean over tasks of an arm minus *local*, and its 95 % interval over targets."""
+
+    mean: float  # of the arm itself
+    gain: float
+    interval: tuple[float, float]
+    n_tasks: int
+    by_partner: dict[str, tuple[float, float, float]]  # gain and interval
+
+
+def gain(
+    arm: Sequence[Scores], local: Sequence[Scores], partners: Mapping[str, Partner], fold: str, metric: str, least: int
+) -> Gain:
+    """Compare runs, one for each seed, over the tasks with at least `least` labels of both classes in the fold."""
+    changes, targets, owners, values = [], [], [], []
+    for name, partner in partners.items():
+        if arm[0].of(name, fold, metric) is None:
+            continue
+        counts = np.minimum(*(_mean(local, name, fold, count) for count in ("n_active", "n_inactive")))
+        rows = np.flatnonzero(partner.judged & (counts >= max(1, least)))
+        after, before = _mean(arm, name, fold, metric)[rows], _mean(local, name, fold, metric)[rows]
+        changes.append(after - before)
+        values.append(after)
+        targets += [partner.targets[row] for row in rows]
+        owners += [name] * rows.size
+    change, owner, target = np.concatenate(changes), np.array(owners), np.array(targets)
+    low, high = interval(change, target)
+    by_partner = {
+        str(name): (float(change[owner == name].mean()), *interval(change[owner == name], target[owner == name]))
+        for name in dict.fromkeys(owners)
+    }
+    return Gain(float(np.concatenate(values).mean()), float(change.mean()), (low, high), change.size, by_partner)
+
+
+def gates(arm: Sequence[Scores], local: Sequence[Scores], partners: Mapping[str, Partner]) -> dict[str, list[str]]:
+    """What each partner's gate says, seed by seed, on the validation fold as the partner itself sees it."""
+    said: dict[str, list[str]] = {}
+    for name, partner in partners.items():
+        for seed, (after, before) in enumerate(zip(arm, local, strict=True)):
+            federated, alone = (run.of(name, "validation", "average_precision") for run in (after, before))
+            if federated is None or alone is None:
+                continue
+            rows = np.flatnonzero(partner.judged)
+            _, groups = np.unique(np.array(partner.targets)[rows], return_inverse=True)  # an assay has one target
+            rng = np.random.default_rng(seed)
+            verdict = judge(alone[rows], federated[rows], GateSettings(keep="better"), rng, groups)
+            said.setdefault(name, []).append(verdict.outcome)
+    return said
+
+
+def interval(change: NDArray[np.float64], target: NDArray[np.str_]) -> tuple[float, float]:
+    """95 % bootstrap interval of the mean change; targets are drawn, each with all its tasks."""
+    _, group = np.unique(target, return_inverse=True)
+    n_groups = int(group.max()) + 1
+    total, count = np.bincount(group, weights=change), np.bincount(group)
+    drawn = np.random.default_rng(0).integers(0, n_groups, (_N_RESAMPLES, n_groups))
+    low, high = np.percentile(total[drawn].sum(axis=1) / count[drawn].sum(axis=1), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _mean(runs: Sequence[Scores], name: str, fold: str, metric: str) -> NDArray[np.float64]:
+    """Mean over seeds, by task."""
+    found = [values for run in runs if (values := run.of(name, fold, metric)) is not None]
+    return np.mean(found, axis=0)
