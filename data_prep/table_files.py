@@ -1,6 +1,7 @@
 """Files of tables as text, block by block: CSV, CSV.gz or Parquet, whoever wrote them, in little memory."""
 
 import gzip
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ _KNOWN = sorted({*T0_REQUIRED, *T0_OPTIONAL, *T1_REQUIRED, *T2_REQUIRED})
 _BLOCK_BYTES = 1 << 24  # of text at a time: some 60 MB of memory, whatever the size of the file
 _BLOCK_ROWS = 1 << 19  # of a Parquet file at a time
 _LONGEST_ROW = 1 << 26  # bytes
+_AFTER_QUOTES = re.compile(rb'(?:^|,)"(?:[^"]|"")*"[^",]')  # text between a closing quote and the next comma
 _MOST_UNREADABLE = 10_000  # rows of a block; more, and the file is something else
 _MOST_LINES_OF_A_ROW = 1000  # where a field in quotes goes on for a whole block
 _GZIP_MARK, _UTF8_MARK = b"\x1f\x8b", b"\xef\xbb\xbf"
@@ -98,7 +100,7 @@ def _csv_blocks(path: Path, required: tuple[str, ...], wanted: tuple[str, ...]) 
             block = _read_rows(rows, names, path, n_rows)
             yield block
             n_rows += block.height
-            n_unreadable += block["unreadable"].sum()
+            n_unreadable += block.filter("unreadable").height
     if not names:
         raise TableError(f"{path.name}: found an empty file, expected a table with a header line")
     if n_rows and n_unreadable == n_rows:
@@ -138,7 +140,7 @@ def _read_rows(rows: bytes, names: list[str], path: Path, n_before: int) -> pl.D
             if b"\n" in records[place]:
                 raise _open_quote_error(path, where)
             if len(bad) > _MOST_UNREADABLE:
-                raise _unreadable_error(path, n_before + bad[0] + 1, f"found more than {_MOST_UNREADABLE} bad rows")
+                raise _unreadable_error(path, n_before + min(bad) + 1, f"found more than {_MOST_UNREADABLE} bad rows")
             records[place] = b""
         block = _parse(b"\n".join([*records, b""]), len(names))
     if block is None:
@@ -170,13 +172,15 @@ def _unreadable(records: list[bytes], n_columns: int) -> Iterator[int]:
         if not _plausible(record, n_columns):
             sound[place] = b""
             yield place
-    parts = [(0, len(sound))]
+    suspects = [(place, place + 1) for place, record in enumerate(sound) if _AFTER_QUOTES.search(record)]
+    parts = [(0, len(sound)), *suspects[::-1]]  # one by one first: halving takes twenty times as long to find one
     while parts:
         start, stop = parts.pop()
         block = _parse(b"\n".join([*sound[start:stop], b""]), n_columns)
         if block is not None and block.height == stop - start:
             continue
         if stop - start == 1:
+            sound[start] = b""
             yield start
         else:
             middle = (start + stop) // 2
