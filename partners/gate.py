@@ -4,6 +4,7 @@ Federation can harm: where the others' labels are noise, the common trunk serves
 partner itself can see that, on compounds neither model was trained on. The test fold stays for the report.
 """
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -60,6 +61,13 @@ class Verdict:
             f"gate: {found} on the validation fold: {self.change:+.4f} ({share} interval {low:+.4f} to {high:+.4f}, "
             f"{self.n_tasks} tasks); the {self.kept} model is kept"
         )
+
+    def to_json(self) -> dict[str, object]:
+        """The verdict and its sentence as JSON values; None where a number is not known."""
+        numbers = {"change": self.change, "low": self.interval[0], "high": self.interval[1]}
+        known = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+        facts = {"outcome": self.outcome, "kept": self.kept, "n_tasks": self.n_tasks, "confidence": self.confidence}
+        return {"sentence": self.sentence(), **facts, **known}
 
 
 def judge(

@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
+from partners.gate import GateSettings
 from partners.settings import Training
 from pipeline.errors import ConfigError
 from secure.files import check_private
@@ -163,6 +164,7 @@ class PartnerConfig(MemberConfig):
 
     data: Tables
     training: Training = Training()
+    gate: GateSettings = GateSettings()
 
 
 class AggregatorConfig(MemberConfig):

@@ -1,4 +1,4 @@
-"""Scores of the local-only and the federated model on the test fold, a row per task."""
+"""Scores of the local-only and the federated model: a row per task of the test fold, and the validation fold's verdict."""
 
 import math
 from collections.abc import Sequence
@@ -11,6 +11,8 @@ from data_prep.prepared import Prepared, RegressionTask, Task
 from partners import regression_scores, scores
 from partners.baseline import Baseline
 from partners.evaluation import Evaluation, evaluate
+from partners.gate import GateSettings, Verdict
+from partners.gate import judge as verdict_of
 from partners.regression_scores import TaskErrors
 from partners.scores import TaskScores
 from partners.state import PartnerState
@@ -21,6 +23,8 @@ from pipeline.state import RoundStart
 
 Rows = list[dict[str, Any]]
 
+_NO_HEADS = "there is nothing to report: this partner was on no roster, so it has no federated heads"
+
 
 def judge(plan: Plan, prepared: Prepared, own: Own, *, local: Baseline, federated: RoundStart) -> tuple[Rows, Rows]:
     """Each classification and each regression task's facts and both models' scores.
@@ -29,12 +33,29 @@ def judge(plan: Plan, prepared: Prepared, own: Own, *, local: Baseline, federate
     rows where the partner leaves regression out.
     """
     if federated.private is None:
-        raise ConfigError("there is nothing to report: this partner was on no roster, so it has no federated heads")
-    before = _evaluation(plan, own, local.trunk, local.state)
-    after = _evaluation(plan, own, federated.trunk, federated.private)
+        raise ConfigError(_NO_HEADS)
+    fold = own.training_set.test_fold
+    before = _evaluation(plan, own, fold, local.trunk, local.state)
+    after = _evaluation(plan, own, fold, federated.trunk, federated.private)
     rows = [_task_row(task, before, after) for task in prepared.tasks]
     regression_tasks = prepared.regression_tasks if own.training_set.n_regressions else ()
     return rows, [_regression_row(task, before, after) for task in regression_tasks]
+
+
+def pass_gate(
+    plan: Plan, prepared: Prepared, own: Own, settings: GateSettings, *, local: Baseline, federated: RoundStart
+) -> Verdict:
+    """Say on the validation fold whether federation helped this partner; raises ConfigError as judge does."""
+    if federated.private is None:
+        raise ConfigError(_NO_HEADS)
+    fold = own.training_set.validation_fold
+    columns = [task.task_id for task in prepared.tasks if not task.is_auxiliary]
+    assays = np.unique([prepared.tasks[column].input_assay_id for column in columns], return_inverse=True)[1]
+    before, after = (
+        _evaluation(plan, own, fold, trunk, state).tasks.average_precision[columns]
+        for trunk, state in ((local.trunk, local.state), (federated.trunk, federated.private))
+    )
+    return verdict_of(before, after, settings, np.random.default_rng(own.training.seed), assays)
 
 
 def _task_row(task: Task, before: Evaluation, after: Evaluation) -> dict[str, Any]:
@@ -66,11 +87,11 @@ def _regression_row(task: RegressionTask, before: Evaluation, after: Evaluation)
     }
 
 
-def _evaluation(plan: Plan, own: Own, trunk: NDArray[np.float32], state: PartnerState) -> Evaluation:
+def _evaluation(plan: Plan, own: Own, fold: int, trunk: NDArray[np.float32], state: PartnerState) -> Evaluation:
     quorum, measured = plan.preparation.activities, plan.preparation.regression.evaluation_min_exact
     return evaluate(
         own.training_set,
-        own.training_set.test_fold,
+        fold,
         trunk,
         state,
         plan.layout,

@@ -11,7 +11,7 @@ from pipeline.configs import PartnerConfig
 from pipeline.console import Narrator
 from pipeline.enrolment import Enrolment, enrol
 from pipeline.home import Home
-from pipeline.judging import judge
+from pipeline.judging import judge, pass_gate
 from pipeline.mail import Mail
 from pipeline.preparation import preparation_digest, prepared_matrices, training_set
 from pipeline.records import Record, write_record
@@ -81,7 +81,10 @@ class PartnerRun:
             return False
         local = self._local_only(self._own)
         rows, regression_rows = judge(self._mail.plan, self._matrices, self._own, local=local, federated=final)
-        report = build_report(self._about(final), rows, self._own.training.seed, regression_rows)
+        verdict = pass_gate(self._mail.plan, self._matrices, self._own, self._config.gate, local=local, federated=final)
+        self._tell.say(verdict.sentence())
+        about = self._about(final) | {"gate": verdict.to_json()}
+        report = build_report(about, rows, self._own.training.seed, regression_rows)
         write_report(self.home, report)
         return True
 

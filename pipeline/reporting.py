@@ -30,7 +30,7 @@ _SHORT = {
     "censored_rmse": "cRMSE",
 }
 _PARTS = ("local", "federated", "summary")
-_ROWS = {"tasks", "regression_tasks"}  # never shared
+_PRIVATE = {"tasks", "regression_tasks", "gate"}  # never shared
 _WIDTH = 100  # columns of a report that goes into a file
 _SMALL = 5  # counts below this stay out of the shareable summary
 
@@ -76,7 +76,7 @@ def _sides(rows: Sequence[dict[str, Any]], metrics: Sequence[str], rng: np.rando
 
 def shareable(report: dict[str, Any]) -> dict[str, Any]:
     """The report without task-level rows, and without counts below five."""
-    kept: dict[str, Any] = {key: value for key, value in report.items() if key not in _ROWS}
+    kept: dict[str, Any] = {key: value for key, value in report.items() if key not in _PRIVATE}
     for part in _PARTS:
         if part in report:
             kept[part] = _without_few_judged(report[part], METRICS)
@@ -144,6 +144,9 @@ def print_report(reports: Sequence[dict[str, Any]]) -> None:
     if not console.is_terminal:
         console = Console(width=_WIDTH)
     console.print(table)
+    for report in reports:
+        if "gate" in report:
+            console.print(f"{report['partner']}: {report['gate']['sentence']}", markup=False, highlight=False)
 
 
 def _rows(report: dict[str, Any]) -> list[list[str]]:
