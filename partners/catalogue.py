@@ -32,7 +32,7 @@ class TravellingRows:
         return cls(layout, np.array(rows, dtype=np.int64), np.array(tasks, dtype=np.int64))
 
     def placed(self, vector: NDArray[np.float32], state: PartnerState) -> PartnerState:
-        """The state with the head rows that travel as the vector (n_params,) has them; the argument is left as it is."""
+        """The state with the head rows that travel as in the vector (n_params,); the argument is left as it is."""
         if self.rows.size == 0:
             return state
         shared, heads = self.layout.views(vector), dict(state.heads)

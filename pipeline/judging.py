@@ -48,7 +48,7 @@ def _scores(plan: Plan, own: Own, trunk: NDArray[np.float32], state: PartnerStat
         own.training_set.test_fold,
         trunk,
         state,
-        plan.layout,
+        plan.layout.trunk,
         plan.trunk,
         own.training,
         min_per_class=max(1, min(quorum.evaluation_min_active, quorum.evaluation_min_inactive)),
