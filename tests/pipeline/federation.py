@@ -72,7 +72,7 @@ batch_size = 40
 class Federation:
     """Folders, keys, plan, configurations and the dealt secret of a small federation."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- what a test may want otherwise, by name
         self,
         folder: Path,
         *,
