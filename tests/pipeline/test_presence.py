@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+import pipeline.partner
 import pipeline.presence
 import pipeline.rounds
 from data_prep.prepared import read_prepared
+from partners.baseline import Baseline
+from partners.state import PartnerState
 from partners.training import RoundResult
 from partners.trunk import initial_trunk, trunk_digest
 from pipeline.catalogue import held_rows
@@ -52,6 +55,9 @@ class Witness:
         self.trained: list[RoundResult] = []
         self.sealed: dict[int, dict[str, tuple[np.ndarray, RoundResult | None]]] = {}
         self.opened: dict[int, list[OpenedSum]] = {}
+        self.local: dict[str, tuple[np.ndarray, PartnerState]] = {}  # first trunk and state of each local-only model
+        self._baseline = pipeline.partner.train_baseline
+        monkeypatch.setattr(pipeline.partner, "train_baseline", self.baseline)
         self._train = pipeline.rounds.train_round
         self._seal, self._open = pipeline.rounds.seal_update, pipeline.rounds.open_sum
         monkeypatch.setattr(pipeline.rounds, "train_round", self.train)
@@ -63,6 +69,11 @@ class Witness:
         """Train and remember."""
         self.trained.append(self._train(*given, **named))
         return self.trained[-1]
+
+    def baseline(self, *given: Any, **named: Any) -> Baseline:  # noqa: ANN401 -- handed on as it is
+        """Remember where the local-only model of a partner begins; its file is in the partner's home."""
+        self.local[given[6].parents[2].name] = (given[1].copy(), named["first_state"])
+        return self._baseline(*given, **named)
 
     def seal(self, change: np.ndarray, **given: Any) -> object:  # noqa: ANN401 -- handed on as it is
         """Remember what is about to be sealed and of which training it is."""
@@ -249,7 +260,26 @@ def test_the_report_judges_both_models(watched: tuple[Federation, Witness]):
     federation, _ = watched
     reports = [read_report(federation.home(name)) for name in ALL]
     assert len({report["trunk"] for report in reports}) == 1
-    assert [len(report["tasks"]) for report in reports] == [6, 5, 4, 3]
+    judged = [[task for task in report["tasks"] if not task["is_auxiliary"]] for report in reports]
+    assert [len(tasks) for tasks in judged] == [6, 5, 4, 3]
+    assert all(
+        task[side]["roc_auc"] is not None for tasks in judged for task in tasks for side in ("local", "federated")
+    )
+
+
+def test_the_local_model_begins_with_the_same_rows(watched: tuple[Federation, Witness]):
+    """Without federation, but from the very trunk and rows with which the federation begins."""
+    federation, witness = watched
+    plan = read_plan(federation.plan_file)
+    first = initial_trunk(plan.layout, plan.federation.seed)
+    assert len(witness.local) == len(ALL)
+    for name in ALL:
+        held = {row: task for row, task in tasks_of(federation, plan, name).items() if row in TRAVELLING}
+        trunk, state = witness.local[name]
+        np.testing.assert_array_equal(trunk, first[: plan.layout.trunk.n_params])
+        for row, task in held.items():
+            weight, bias = (state.heads[f"classification.{part}"][task] for part in ("weight", "bias"))
+            np.testing.assert_array_equal(np.append(weight, bias), rows_of(plan, first)[row])
 
 
 def test_inspect_knows_the_files(watched: tuple[Federation, Witness]):
