@@ -54,6 +54,7 @@ def train_baseline(  # noqa: PLR0913 -- as train_round, and where to keep and te
     budget: Budget,
     checkpoint_file: Path,
     *,
+    first_state: PartnerState | None = None,
     progress: Progress | None = None,
     after_round: AfterRound | None = None,
 ) -> Baseline:
@@ -61,6 +62,7 @@ def train_baseline(  # noqa: PLR0913 -- as train_round, and where to keep and te
 
     checkpoint_file : written after every round, the history among its facts; when it is there, training goes on from
                       it, with the same result bit for bit as without the interruption
+    first_state     : heads before the first round; absent: drawn from the settings' seed
     progress        : called with (steps done, steps in all, losses and scores in words)
     after_round     : called with the number of rounds done, the trunk and the round's result, once for each round
                       trained in this call
@@ -71,6 +73,8 @@ def train_baseline(  # noqa: PLR0913 -- as train_round, and where to keep and te
     if training.patience and training_set.rows_of(training_set.validation_fold).size == 0:
         raise BadFolds(f"fold {training_set.validation_fold}: found no labelled compound, expected some for patience")
     facts = _facts(training_set, first_trunk, trunk_settings, training, budget.n_steps)
+    if first_state is not None:
+        facts["first_heads"] = {name: trunk_digest(array) for name, array in sorted(first_state.heads.items())}
     files = _Files(checkpoint_file, facts, layout, HeadSizes.of(training_set, training))
     now = files.read() or Baseline(first_trunk, _NO_STATE)
     if len(now.history) > budget.n_rounds:
@@ -82,7 +86,7 @@ def train_baseline(  # noqa: PLR0913 -- as train_round, and where to keep and te
         result = train_round(
             training_set,
             now.trunk,
-            now.state if now.history else None,
+            now.state if now.history else first_state,
             layout,
             trunk_settings,
             training,

@@ -100,7 +100,7 @@ def head_shapes(layout: TrunkLayout, sizes: HeadSizes) -> dict[str, tuple[int, .
 
 def parameter_shapes(layout: TrunkLayout, sizes: HeadSizes) -> dict[str, tuple[int, ...]]:
     """Shape of every trunk tensor and head by name, in the optimiser's order."""
-    return {tensor.name: tensor.shape for tensor in layout.tensors} | head_shapes(layout, sizes)
+    return {tensor.name: tensor.shape for tensor in layout.trunk.tensors} | head_shapes(layout, sizes)
 
 
 def initial_heads(layout: TrunkLayout, sizes: HeadSizes, rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:

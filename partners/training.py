@@ -68,9 +68,9 @@ def train_round(  # noqa: PLR0913 -- data, model, settings and chance: each is o
     DeviceMissing or TrainingDiverged.
     """
     check_fit(training_set, trunk, layout, trunk_settings)
-    head_seed, batch_seed, dropout_seed = np.random.SeedSequence(seed).spawn(3)
+    _, batch_seed, dropout_seed = np.random.SeedSequence(seed).spawn(3)
     if state is None:
-        state = first_state(training_set, layout, training, np.random.default_rng(head_seed))
+        state = seeded_state(training_set, layout, training, seed)
     check_state(state, layout, HeadSizes.of(training_set, training))
     check_moments(state, training)
     dropout = Dropout.of(trunk_settings, training, np.random.default_rng(dropout_seed))
@@ -100,9 +100,19 @@ def check_fit(
 
 
 def check_layers(layout: TrunkLayout, trunk_settings: TrunkSettings) -> None:
-    """Raise TrunkMismatch when the layout has other layers than the settings."""
+    """Raise TrunkMismatch when the layout has other layers than the settings, or more than the trunk."""
+    if layout.n_rows:
+        raise TrunkMismatch(f"trunk: found {layout.n_rows} rows of a catalogue behind it, expected the trunk alone")
     if layout.hidden != tuple(trunk_settings.hidden):
         raise TrunkMismatch(f"trunk: found layers {layout.hidden} in the layout, expected {trunk_settings.hidden}")
+
+
+def seeded_state(
+    training_set: TrainingSet, layout: TrunkLayout, training: Training, seed: int | Sequence[int]
+) -> PartnerState:
+    """The state with which `train_round` begins when it is given none and this seed."""
+    head_seed = np.random.SeedSequence(seed).spawn(1)[0]
+    return first_state(training_set, layout, training, np.random.default_rng(head_seed))
 
 
 def first_state(

@@ -1,4 +1,4 @@
-"""The shared trunk as one flat float32 vector: its layout, first values and digest."""
+"""What all partners share, as one flat float32 vector: the trunk, and behind it a catalogue's head rows."""
 
 import hashlib
 import math
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from partners.errors import TrunkMismatch
 
+CATALOGUE_WEIGHT, CATALOGUE_BIAS = "catalogue.weight", "catalogue.bias"
 _CHUNK = 1 << 20  # values drawn at a time, so that memory stays near the vector's own
 
 
@@ -34,11 +35,17 @@ class TrunkTensor:
 
 @dataclass(frozen=True, slots=True)
 class TrunkLayout:
-    """Tensors of the trunk in the order in which they stand in the flat vector."""
+    """Tensors of the trunk in the order in which they stand in the flat vector, then those of a catalogue."""
 
     n_inputs: int
     hidden: tuple[int, ...]
     tensors: tuple[TrunkTensor, ...]
+    n_rows: int = 0  # of the catalogue; 0: the vector is the trunk alone
+
+    @property
+    def trunk(self) -> "TrunkLayout":
+        """The trunk alone, which is the beginning of the vector: the network's part."""
+        return trunk_layout(self.n_inputs, self.hidden)
 
     @property
     def n_params(self) -> int:
@@ -50,38 +57,49 @@ class TrunkLayout:
         return {tensor.name: trunk[tensor.place].reshape(tensor.shape) for tensor in self.tensors}
 
 
-def trunk_layout(n_inputs: int, hidden: tuple[int, ...]) -> TrunkLayout:
+def trunk_layout(n_inputs: int, hidden: tuple[int, ...], n_rows: int = 0) -> TrunkLayout:
     """Layout of a trunk: `trunk.0.weight` (n_inputs, hidden[0]), then `trunk.i.weight` (hidden[i], hidden[i-1]).
 
     Every weight is followed by its bias `trunk.i.bias` (hidden[i],). The input weight stands input first because a
-    sparse row picks whole rows of it.
+    sparse row picks whole rows of it. With a catalogue of `n_rows` head rows `catalogue.weight` (n_rows, hidden[-1])
+    and `catalogue.bias` (n_rows,) come last.
     """
     if n_inputs < 1 or not hidden or min(hidden) < 1:
         raise TrunkMismatch(f"trunk: found {n_inputs} inputs and layers {hidden}, expected positive numbers")
-    return TrunkLayout(n_inputs, tuple(hidden), tuple(_tensors(n_inputs, hidden)))
+    return TrunkLayout(n_inputs, tuple(hidden), tuple(_tensors(n_inputs, hidden, n_rows)), n_rows)
 
 
-def _tensors(n_inputs: int, hidden: tuple[int, ...]) -> Iterator[TrunkTensor]:
+def _tensors(n_inputs: int, hidden: tuple[int, ...], n_rows: int) -> Iterator[TrunkTensor]:
     start = 0
+    for name, shape in _shapes(n_inputs, hidden, n_rows):
+        tensor = TrunkTensor(name, shape, start)
+        start += tensor.n_params
+        yield tensor
+
+
+def _shapes(n_inputs: int, hidden: tuple[int, ...], n_rows: int) -> Iterator[tuple[str, tuple[int, ...]]]:
     for i, n_units in enumerate(hidden):
-        shape = (n_inputs, n_units) if i == 0 else (n_units, hidden[i - 1])
-        for name, tensor_shape in ((f"trunk.{i}.weight", shape), (f"trunk.{i}.bias", (n_units,))):
-            tensor = TrunkTensor(name, tensor_shape, start)
-            start += tensor.n_params
-            yield tensor
+        yield f"trunk.{i}.weight", (n_inputs, n_units) if i == 0 else (n_units, hidden[i - 1])
+        yield f"trunk.{i}.bias", (n_units,)
+    if n_rows:
+        yield CATALOGUE_WEIGHT, (n_rows, hidden[-1])
+        yield CATALOGUE_BIAS, (n_rows,)
 
 
 def initial_trunk(layout: TrunkLayout, seed: int) -> NDArray[np.float32]:
-    """First trunk of a federation: (n_params,) float32, the same on every machine for the same seed.
+    """First vector of a federation: (n_params,) float32, the same on every machine for the same seed.
 
     Only PCG64's raw output is used, whose stream numpy guarantees; numpy's distributions may change. Weights are
-    uniform in +-sqrt(6 / (rows + columns)) (Glorot and Bengio, 2010), biases zero.
+    uniform in +-sqrt(6 / (rows + columns)) (Glorot and Bengio, 2010), rows of a catalogue in +-1/sqrt(columns) as
+    other heads are, biases zero. The trunk is the same with and without a catalogue.
     """
     trunk = np.zeros(layout.n_params, dtype=np.float32)
     bits = np.random.PCG64(seed)
     for tensor in layout.tensors:
         if tensor.name.endswith(".weight"):
-            _fill_uniform(trunk[tensor.place], bits, math.sqrt(6 / sum(tensor.shape)))
+            is_head = tensor.name == CATALOGUE_WEIGHT
+            bound = 1 / math.sqrt(tensor.shape[1]) if is_head else math.sqrt(6 / sum(tensor.shape))
+            _fill_uniform(trunk[tensor.place], bits, bound)
     return trunk
 
 

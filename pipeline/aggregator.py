@@ -18,7 +18,6 @@ from secure.add import add_updates
 from secure.container import read_chunks
 from secure.errors import BadContainer, SecureError, WrongRoster, WrongSender
 from secure.messages import Manifest
-from secure.parameters import seal_parameters
 from secure.roster import Roster
 
 
@@ -42,8 +41,7 @@ class AggregatorRun:
         self._tell = narrator
         self._clock = clock
         self._workers = workers
-        self._at = Position(plan.first_round, 1)
-        self._parameters = seal_parameters(plan.seal)
+        self._at = Position(plan.starts_with, 1)
         mail.home.remove_leftovers()
 
     def advance(self) -> bool:
@@ -52,7 +50,7 @@ class AggregatorRun:
             return False
         if self._repost("sum"):
             self._tidy()
-            self._at = Position(self._at.round_no + 1, 1)
+            self._at = Position(self._at.round_no + 1, 1)  # after the presence round comes the first
         elif self._repost("void"):
             self._tidy()
             self._at = Position(self._at.round_no, self._at.attempt + 1)
@@ -83,7 +81,7 @@ class AggregatorRun:
 
     def _may_close(self, ready: dict[str, Manifest]) -> bool:
         """Whether the deadline after the first ready has passed and enough partners are there."""
-        if len(ready) < self.plan.rounds.min_partners:
+        if len(ready) < self.plan.min_roster(self._at.round_no):
             return False
         first = min(self.mail.accepted_at(self._name("ready", name)) for name in ready)
         return self._clock() - first > self.plan.rounds.ready_deadline_s
@@ -154,7 +152,7 @@ class AggregatorRun:
         with self._tell.progress(f"round {self._at.round_no}: adding {len(members)} sealed updates") as progress:
             added = add_updates(
                 [files[name] for name in members],
-                self._parameters,
+                self.plan.seal_parameters(roster.round_no),
                 sum_file,
                 progress=progress,
                 roster=roster,
@@ -167,7 +165,7 @@ class AggregatorRun:
 
     def _check_headers(self, files: dict[str, Path]) -> None:
         """Name the one whose sealed file is not its own, or of another trunk; all else is refused while adding."""
-        n_params = self.plan.layout.n_params
+        n_params = self.plan.n_params(self._at.round_no)
         for name, file in files.items():
             with read_chunks(file) as reader:
                 found = reader.header
@@ -177,7 +175,7 @@ class AggregatorRun:
                 raise BadContainer(f"{file.name}: {found.n_params} parameters, expected {n_params}")
 
     def _record(self, members: list[str], sizes: list[int], sum_size: int, seconds: float) -> None:
-        per_parameter = max(sizes) / self.plan.layout.n_params
+        per_parameter = max(sizes) / self.plan.n_params(self._at.round_no)
         metrics = {
             "n_members": len(members),
             "attempt": self._at.attempt,

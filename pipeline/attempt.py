@@ -48,7 +48,7 @@ class Attempt:
         if theirs != trunk:
             raise Diverged(f"{where}: trunk {theirs[:12]}..., ours is {trunk[:12]}...")
         roster = roster_of(manifest, self.mail.digest_of(self.theirs("roster")))
-        check_roster(roster, None, plan.partner_names, plan.rounds.min_partners)
+        check_roster(roster, None, plan.partner_names, plan.min_roster(self.round_no))
         listed = named_digests(manifest, "members").get(me)
         if listed is not None:
             if not self.mail.has(self.mine("ready")):

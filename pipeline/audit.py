@@ -16,7 +16,7 @@ from pipeline.home import MessageName
 from pipeline.mail import text
 from pipeline.outcomes import Attempt, read_attempt
 from pipeline.payloads import Payloads
-from pipeline.plan import Plan
+from pipeline.plan import PRESENCE, Plan
 from pipeline.transcript import Transcript, read_transcript
 from secure.messages import utc
 
@@ -43,8 +43,13 @@ class AuditTrail:
 
     @property
     def n_sums(self) -> int:
-        """Rounds that are done."""
+        """Sums there are, that of the presence round included."""
         return sum(found.outcome == "sum" for found in self.attempts)
+
+    @property
+    def n_rounds(self) -> int:
+        """Rounds of training that are done."""
+        return sum(found.outcome == "sum" and found.round_no != PRESENCE for found in self.attempts)
 
 
 def audit(
@@ -111,7 +116,7 @@ def _check_enrolment(transcript: Transcript, plan: Plan, exchange: Exchange) -> 
 
 def _check_order(attempts: Sequence[Attempt], plan: Plan, exchange: Exchange) -> None:
     """Rounds follow one another by a sum, attempts by a void, until the plan's last round."""
-    expected = (plan.first_round, 1)
+    expected = (plan.starts_with, 1)
     for found in attempts:
         if (found.round_no, found.attempt) != expected:
             raise BrokenTranscript(
@@ -131,12 +136,15 @@ def _check_order(attempts: Sequence[Attempt], plan: Plan, exchange: Exchange) ->
 
 
 def _check_trunks(transcript: Transcript, plan: Plan, exchange: Exchange) -> None:
-    """All attempts at a round start from one trunk, those at the first from the one that follows from the plan."""
+    """All attempts at a round start from one trunk, those at the first from the one that follows from the plan.
+
+    The trunk is the whole shared vector; in the presence round it is named too.
+    """
     trunks: dict[int, str] = {}
     for round_no, attempt in transcript.attempts:
         for message in transcript.of("roster", round_no, attempt).values():
-            if round_no == 1 and not trunks:
-                trunks[1] = trunk_digest(initial_trunk(plan.layout, plan.federation.seed))
+            if round_no in (PRESENCE, 1) and not trunks:
+                trunks[PRESENCE] = trunks[1] = trunk_digest(initial_trunk(plan.layout, plan.federation.seed))
             found = text(message.manifest, "trunk")
             if found != trunks.setdefault(round_no, found):
                 where = exchange.where(message.name.manifest)

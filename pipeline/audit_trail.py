@@ -67,7 +67,7 @@ def _lines(found: Attempt, plan: Plan) -> Iterator[str]:
     if found.update_bytes:
         most = max(found.update_bytes.values())
         down = f", sum {found.sum_bytes} bytes" if found.sum_bytes else ""
-        yield f"  update {most} bytes, {most / plan.layout.n_params:.2f} per parameter{down}"
+        yield f"  update {most} bytes, {most / plan.n_params(found.round_no):.2f} per parameter{down}"
     spans = _spans(found)
     times = [
         f"{kind} {utc(first)}{f' to {utc(last)}' if last > first else ''}" for kind, (first, last) in spans.items()
@@ -131,5 +131,5 @@ def _verdict(trail: AuditTrail, plan: Plan) -> str:
     skipped = f", {left} not recomputed" if left else ""
     warned = f", but see {len(trail.warnings)} warning(s)" if trail.warnings else ""
     since = f" from round {plan.first_round} on" if plan.continues else ""
-    done = f"{trail.n_sums} of {plan.rounds.n_rounds - plan.first_round + 1} rounds{since} done"
+    done = f"{trail.n_rounds} of {plan.rounds.n_rounds - plan.first_round + 1} rounds{since} done"
     return f"{done}; {checked}{skipped}: everything is as it must be{warned}"

@@ -49,14 +49,14 @@ class MessageName:
     """Where a message lies, equally in the exchange, an inbox and an outbox."""
 
     kind: str
-    round_no: int  # 0 at enrolment
+    round_no: int  # 0 at enrolment, and in the presence round of a catalogue
     attempt: int  # 0 at enrolment
     sender: str
 
     @property
     def folder(self) -> str:
         """Folder of the message, relative."""
-        return f"round-{self.round_no:04d}/attempt-{self.attempt:02d}" if self.round_no else "enrol"
+        return f"round-{self.round_no:04d}/attempt-{self.attempt:02d}" if self.attempt else "enrol"
 
     @property
     def manifest(self) -> str:
@@ -106,6 +106,11 @@ class Home:
     def structures_cache(self) -> Path:
         """What became of each structure in earlier runs; may be deleted, which costs its time again."""
         return self.folder / "structures.cache"
+
+    @property
+    def catalogue(self) -> Path:
+        """How many partners hold each task of the catalogue, as the presence round gave it."""
+        return self.folder / "catalogue.json"
 
     @property
     def report(self) -> Path:

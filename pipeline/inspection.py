@@ -22,6 +22,7 @@ _NOTES: dict[str, tuple[str, set[str]]] = {
     "report.json": ("report of a partner (private)", {"partner", "plan", "summary", "tasks"}),
     "summary.json": ("summary of a partner's report (may be shared)", {"partner", "plan", "summary"}),
     _MANIFEST: ("prepared matrices of a partner (private)", {"kind", "digest", "files"}),
+    "catalogue.json": ("how many partners hold each task of the catalogue (private)", {"plan", "counts"}),
     "finished.json": ("end of a member's run", {"plan"}),
     "tracked.json": ("end of a member's MLflow run", {"run"}),
     _RECORD: ("record of a member's step, for MLflow (private)", {"step", "at", "metrics"}),
@@ -89,6 +90,7 @@ def _plan(plan: Plan) -> dict[str, Any]:
     """What the consortium agreed on, and what follows from it for the sealed files."""
     parameters, n_params = seal_parameters(plan.seal), plan.layout.n_params
     n_chunks = parameters.n_chunks(n_params)
+    catalogue = {"tasks": len(plan.catalogue.tasks), "min_partners": plan.catalogue.min_partners}
     return {
         "what": "plan",
         "federation": plan.federation.name,
@@ -100,7 +102,8 @@ def _plan(plan: Plan) -> dict[str, Any]:
         "fingerprints": {name: card.fingerprint for name, card in sorted(plan.cards.items())},
         "n_rounds": plan.rounds.n_rounds,
         "min_partners": plan.rounds.min_partners,
-        "trunk_parameters": n_params,
+        "trunk_parameters": plan.layout.trunk.n_params,
+        "catalogue": catalogue if plan.catalogue.tasks else None,
         "sealed_with": parameters.to_dict(),
         "bytes_per_parameter": {
             "update": round(n_chunks * parameters.update_chunk_bytes / n_params, 3),

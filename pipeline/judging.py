@@ -94,7 +94,7 @@ def _evaluation(plan: Plan, own: Own, fold: int, trunk: NDArray[np.float32], sta
         fold,
         trunk,
         state,
-        plan.layout,
+        plan.layout.trunk,
         plan.trunk,
         own.training,
         min_per_class=max(1, min(quorum.evaluation_min_active, quorum.evaluation_min_inactive)),

@@ -22,7 +22,6 @@ from secure.messages import (
     sign_manifest,
     verify_manifest,
 )
-from secure.parameters import seal_parameters
 from secure.roster import Roster
 
 
@@ -185,7 +184,7 @@ def check_payload_size(plan: Plan, manifest: Manifest, where: str) -> None:
     most = MAX_BYTES
     if manifest.kind in ("update", "sum"):
         kind = UPDATE if manifest.kind == "update" else SUM
-        most = most_bytes(kind, plan.layout.n_params, seal_parameters(plan.seal))
+        most = most_bytes(kind, plan.n_params(manifest.round), plan.seal_parameters(manifest.round))
     if manifest.payload is not None and manifest.payload.size > most:
         raise PayloadMismatch(f"{where}: announces {manifest.payload.size} bytes, expected at most {most}")
 
@@ -217,6 +216,6 @@ def named_digests(manifest: Manifest, key: str) -> dict[str, str]:
 
 
 def _spoken(name: MessageName) -> str:
-    if not name.round_no:
+    if not name.attempt:
         return f"{name.kind} of {name.sender}"
     return f"{name.kind} of {name.sender} for round {name.round_no}, attempt {name.attempt}"

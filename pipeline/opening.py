@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 
+from partners.settings import ClassificationHead
 from pipeline.configs import AggregatorConfig, MemberConfig, PartnerConfig
 from pipeline.errors import ConfigError
 from pipeline.exchange import open_exchange
@@ -20,6 +21,7 @@ def open_partner_mail(config: PartnerConfig, clock: Callable[[], float] = time.t
     plan = read_plan(config.plan_file)
     if config.name not in plan.partner_names:
         raise ConfigError(f"{config.plan_file}: {config.name} is not one of the partners {plan.partner_names}")
+    _check_heads(config, plan)
     return _open(config, plan, clock)
 
 
@@ -32,6 +34,18 @@ def open_aggregator_mail(config: AggregatorConfig, clock: Callable[[], float] = 
     if config.name != plan.aggregator_name:
         raise ConfigError(f"{config.plan_file}: the plan's aggregator is {plan.aggregator_name}, not {config.name}")
     return _open(config, plan, clock)
+
+
+def _check_heads(config: PartnerConfig, plan: Plan) -> None:
+    """A head row that travels must multiply the same thing at every partner: the trunk's output after relu."""
+    head, plain = config.training.classification, ClassificationHead()
+    if plan.catalogue.tasks and (head.hidden, head.non_linearity) != (plain.hidden, plain.non_linearity):
+        error = ConfigError(
+            f"{config.name}: training.classification has extra layers {list(head.hidden)} and {head.non_linearity}, "
+            f"expected no extra layer and {plain.non_linearity}, since the plan has a catalogue"
+        )
+        error.add_note("head rows of the catalogue's tasks are shared, so they follow the trunk directly at everybody")
+        raise error
 
 
 def _open(config: MemberConfig, plan: Plan, clock: Callable[[], float]) -> Mail:

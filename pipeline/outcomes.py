@@ -62,7 +62,7 @@ def _check_roster(found: dict[str, dict[str, Message]], plan: Plan, place: str) 
     wrong = [
         name for name, value in members.items() if name not in found["ready"] or found["ready"][name].digest != value
     ]
-    if wrong or len(members) < plan.rounds.min_partners:
+    if wrong or len(members) < plan.min_roster(roster.manifest.round):
         raise WrongRoster(
             f"{place}: the roster's members {sorted(members)} are too few or not ready as listed: {wrong}"
         )

@@ -2,11 +2,14 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from data_prep.prepared import Prepared
 from partners.baseline import Baseline, Budget, train_baseline
+from partners.training import round_seed
 from partners.trunk import initial_trunk, trunk_digest
+from pipeline.catalogue import held_rows, known_counts
 from pipeline.configs import PartnerConfig
 from pipeline.console import Narrator
 from pipeline.enrolment import Enrolment, enrol
@@ -14,6 +17,7 @@ from pipeline.home import Home
 from pipeline.judging import judge, pass_gate
 from pipeline.mail import Mail
 from pipeline.preparation import preparation_digest, prepared_matrices, training_set
+from pipeline.presence import Presence
 from pipeline.records import Record, write_record
 from pipeline.reporting import build_report, report_file, write_report
 from pipeline.revision import check_place, check_preparation
@@ -35,6 +39,7 @@ class PartnerRun:
         self._tell = narrator
         self._clock = clock
         self._enrolment: Enrolment | None = None
+        self._presence: Presence | None = None
         self._rounds: Rounds | None = None
         self._matrices: Prepared | None = None
         self._own: Own | None = None
@@ -49,19 +54,34 @@ class PartnerRun:
         if self._enrolment is None:
             self._enrolment = enrol(self._mail, seal_parameters(self._mail.plan.seal))
             self._tell.say("enrolled: group secret and pair keys with all partners are here")
+        elif self._own is None:
+            self._own = self._prepare(self._enrolment)
         elif self._rounds is None:
-            self._rounds = self._prepare(self._enrolment)
+            self._begin(self._enrolment, self._own)
         elif not self._rounds.advance():
             return self._conclude(self._rounds.start)
         return True
 
-    def _prepare(self, enrolment: Enrolment) -> Rounds:
+    def _begin(self, enrolment: Enrolment, own: Own) -> None:
+        """The rounds, once it is known how many partners hold each task of the catalogue."""
+        counts = known_counts(self._mail.plan, self.home)
+        if counts is not None:
+            self._own = replace(own, counts=counts)
+            self._rounds = Rounds(self._mail, enrolment, self._own, self._tell, self._clock)
+            return
+        if self._presence is None:
+            self._presence = Presence(self._mail, enrolment, own.held, own.preparation_digest, self._tell)
+        self._presence.advance()
+
+    def _prepare(self, enrolment: Enrolment) -> Own:
         started = time.monotonic()
         plan, config = self._mail.plan, self._config
         preparation = preparation_digest(plan, enrolment.group)
         check_preparation(self.home, preparation)
         self._matrices = prepared_matrices(config, plan, enrolment.group, self._tell)
-        own = Own(training_set(self._matrices, plan, config.training), config.training, preparation, config.n_workers)
+        held = held_rows(plan.catalogue, self._matrices.tasks)
+        data = training_set(self._matrices, plan, config.training)
+        own = Own(data, config.training, preparation, config.n_workers, held)
         metrics = {
             "seconds_prepare": time.monotonic() - started,
             "n_compounds": own.training_set.n_compounds,
@@ -72,8 +92,7 @@ class PartnerRun:
         write_record(self.home.metrics, Record(0, self._clock(), metrics))
         made = f"{own.training_set.n_compounds} compounds, {own.training_set.n_tasks} tasks"
         self._tell.say(f"prepared {made}; consistency digest, equal for all partners: {preparation}")
-        self._own = own
-        return Rounds(self._mail, enrolment, own, self._tell, self._clock)
+        return own
 
     def _conclude(self, final: RoundStart) -> bool:
         """After the last round: the local-only baseline with the same number of steps, then the report."""
@@ -89,17 +108,19 @@ class PartnerRun:
         return True
 
     def _local_only(self, own: Own) -> Baseline:
-        plan = self._mail.plan
+        plan, layout = self._mail.plan, self._mail.plan.layout
+        first = initial_trunk(layout, plan.federation.seed)
         self.home.baseline.mkdir(parents=True, exist_ok=True)
         with self._tell.progress("training the local-only baseline") as progress:
             return train_baseline(
                 own.training_set,
-                initial_trunk(plan.layout, plan.federation.seed),
-                plan.layout,
+                first[: layout.trunk.n_params],
+                layout.trunk,
                 plan.trunk,
                 own.training,
                 Budget(n_rounds=plan.rounds.n_rounds, n_steps=plan.rounds.local_steps),
                 self.home.baseline / "local.safetensors",
+                first_state=own.first_state(layout, first, round_seed(own.training.seed, 0)) if layout.n_rows else None,
                 progress=progress,
             )
 
@@ -109,7 +130,7 @@ class PartnerRun:
             "partner": self._mail.me,
             "federation": plan.federation.name,
             "plan": plan.digest,
-            "trunk": trunk_digest(final.trunk),
+            "trunk": trunk_digest(final.vector),
             "n_rounds": plan.rounds.n_rounds,
             "local_steps": plan.rounds.local_steps,
         }

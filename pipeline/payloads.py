@@ -17,7 +17,6 @@ from secure.errors import PayloadMismatch, SecureError
 from secure.group import DEAL
 from secure.messages import check_payload
 from secure.pairing import PAIRING
-from secure.parameters import seal_parameters
 from secure.roster import Roster
 from secure.verify import check_adding, check_sealed
 
@@ -29,8 +28,6 @@ class Payloads:
         self._plan, self._plan_digest = plan, plan.digest
         self._exchange = exchange
         self._recompute, self._workers = recompute, workers
-        self._parameters = seal_parameters(plan.seal)
-        self._n_params = plan.layout.n_params
 
     def check_enrolment(self, transcript: Transcript) -> None:
         """The deal has an envelope for every partner, a pairing one for every other; what is inside they alone see."""
@@ -71,7 +68,8 @@ class Payloads:
         check_envelopes(payload, expected, receivers, self._exchange.where(message.name.payload))
 
     def _check_sealed(self, file: Path, kind: Kind, members: tuple[str, ...], roster: Roster) -> None:
-        check_sealed(file, kind, members, roster=roster, parameters=self._parameters, n_params=self._n_params)
+        parameters, n_params = self._plan.seal_parameters(roster.round_no), self._plan.n_params(roster.round_no)
+        check_sealed(file, kind, members, roster=roster, parameters=parameters, n_params=n_params)
 
     def _check_adding(self, total: Message, files: list[Path], roster: Roster) -> None:
         payload = total.manifest.payload
@@ -80,7 +78,7 @@ class Payloads:
                 files,
                 files[0].with_name("sum.recomputed"),
                 roster=roster,
-                parameters=self._parameters,
+                parameters=self._plan.seal_parameters(roster.round_no),
                 digest=payload.sha256,
                 workers=self._workers,
             )

@@ -1,5 +1,6 @@
 """plan.toml: everything that must be equal for all members, and its digest."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Self
 
@@ -12,9 +13,11 @@ from pipeline.configs import Schema, read_toml
 from secure.canonical import canonical_json, digest
 from secure.errors import ParameterMismatch
 from secure.keys import Card, card_from_fields
-from secure.parameters import SealSettings, seal_parameters
+from secure.parameters import SealParameters, SealSettings, seal_parameters
 
 FEWEST_PARTNERS = 3  # two partners can never hide from each other
+FEWEST_HOLDERS = 2  # of a catalogue's row that travels
+PRESENCE = 0  # number of the round in which the partners' presence flags are added up
 
 
 class Federation(Schema):
@@ -45,6 +48,28 @@ class Continues(Schema):
     round: int = Field(ge=1, le=9999)  # the first round under this plan
 
 
+class CatalogueTask(Schema):
+    """A classification task that several partners may have: T0's `catalog_assay_id` and a threshold in log units."""
+
+    id: str = Field(min_length=1)
+    threshold: float
+
+
+class Catalogue(Schema):
+    """Tasks whose head rows are part of the shared vector, in its order; none: all heads are private."""
+
+    tasks: tuple[CatalogueTask, ...] = ()
+    min_partners: int = Field(default=FEWEST_PARTNERS, ge=FEWEST_HOLDERS)  # a row that fewer hold does not travel
+
+    @model_validator(mode="after")
+    def _tasks_differ(self) -> Self:
+        known = [(task.id, task.threshold) for task in self.tasks]
+        twice = sorted({task for task in known if known.count(task) > 1})
+        if twice:
+            raise ValueError(f"tasks: {twice[0][0]!r} at {twice[0][1]:g} stands there twice, expected each task once")
+        return self
+
+
 class CardTable(Schema):
     """A member's card as it stands in the plan."""
 
@@ -66,6 +91,7 @@ class Plan(Schema):
     trunk: TrunkSettings = TrunkSettings()
     server: ServerOptimiser = ServerOptimiser()
     seal: SealSettings = SealSettings()
+    catalogue: Catalogue = Catalogue()
     card: tuple[CardTable, ...]
 
     @model_validator(mode="after")
@@ -93,13 +119,16 @@ class Plan(Schema):
             raise ValueError(f"seal.max_partners is {self.seal.max_partners}, but {len(partners)} partners have cards")
         if self.rounds.min_partners > len(partners):
             raise ValueError(f"rounds.min_partners is {self.rounds.min_partners}, but only {len(partners)} have cards")
+        if self.catalogue.min_partners > len(partners):
+            raise ValueError(f"catalogue.min_partners is {self.catalogue.min_partners}, but {len(partners)} have cards")
         if self.federation.custodian not in partners:
             raise ValueError(f"federation.custodian {self.federation.custodian!r} is not one of {partners}")
 
     @property
     def digest(self) -> str:
         """SHA-256, hex, of the canonical JSON of all settings and cards, defaults included."""
-        without = None if self.continues else {"continues"}
+        without = {"continues"} if self.continues is None else set()
+        without |= set() if self.catalogue.tasks else {"catalogue"}
         return digest(canonical_json(self.model_dump(mode="json", exclude=without)))
 
     @property
@@ -111,6 +140,28 @@ class Plan(Schema):
     def first_round(self) -> int:
         """The first round under this plan."""
         return self.continues.round if self.continues else 1
+
+    @property
+    def has_presence(self) -> bool:
+        """Whether the rounds begin with that of the presence flags; a later revision keeps what was counted."""
+        return bool(self.catalogue.tasks) and self.first_round == 1
+
+    @property
+    def starts_with(self) -> int:
+        """The number of the round with which this plan begins: PRESENCE, or the first of training."""
+        return PRESENCE if self.has_presence else self.first_round
+
+    def min_roster(self, round_no: int) -> int:
+        """Fewest members of a roster: in the presence round all, for the same flags are sent in every attempt."""
+        return len(self.partner_names) if round_no == PRESENCE else self.rounds.min_partners
+
+    def n_params(self, round_no: int) -> int:
+        """Length of the vector that is sealed in a round."""
+        return len(self.catalogue.tasks) if round_no == PRESENCE else self.layout.n_params
+
+    def seal_parameters(self, round_no: int) -> SealParameters:
+        """How it is sealed; presence flags always weigh the same."""
+        return seal_parameters(replace(self.seal, weights="equal") if round_no == PRESENCE else self.seal)
 
     @property
     def folder(self) -> str:
@@ -138,8 +189,8 @@ class Plan(Schema):
 
     @property
     def layout(self) -> TrunkLayout:
-        """Names and shapes of the trunk's tensors."""
-        return trunk_layout(self.preparation.fingerprint.n_bits, self.trunk.hidden)
+        """Names and shapes of the tensors of the shared vector: the trunk's, then the catalogue's."""
+        return trunk_layout(self.preparation.fingerprint.n_bits, self.trunk.hidden, len(self.catalogue.tasks))
 
 
 def read_plan(path: Path) -> Plan:

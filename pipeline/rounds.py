@@ -2,26 +2,29 @@
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from partners import regression_scores, scores
+from partners.catalogue import TravellingRows, scale_rows
 from partners.evaluation import evaluate
 from partners.server_step import server_step
 from partners.settings import Training
 from partners.state import PartnerState
-from partners.training import round_seed, train_round
+from partners.training import round_seed, seeded_state, train_round
 from partners.training_set import TrainingSet
-from partners.trunk import trunk_digest
+from partners.trunk import TrunkLayout, trunk_digest
 from pipeline.attempt import Attempt
+from pipeline.catalogue import Counts
 from pipeline.console import Narrator
 from pipeline.enrolment import Enrolment
 from pipeline.errors import ConfigError, NotYet
 from pipeline.mail import Mail, names
+from pipeline.plan import PRESENCE
 from pipeline.records import Record, write_record
 from pipeline.state import Leftover, RoundStart, Trained, Under
 from secure.fixed_point import next_bounds
@@ -42,6 +45,17 @@ class Own:
     training: Training
     preparation_digest: str
     workers: int = 1  # most processes for sealing and opening
+    held: Mapping[int, int] = field(default_factory=dict)  # row of the catalogue to task
+    counts: Counts = field(default_factory=Counts)  # of the catalogue's rows
+
+    def first_state(self, layout: TrunkLayout, vector: NDArray[np.float32], seed: tuple[int, ...]) -> PartnerState:
+        """Heads before any training: drawn from the seed, rows that travel as in the vector (n_params,)."""
+        drawn = seeded_state(self.training_set, layout.trunk, self.training, seed)
+        return self.travelling(layout).placed(vector, drawn)
+
+    def travelling(self, layout: TrunkLayout) -> TravellingRows:
+        """The head rows of this partner that travel."""
+        return TravellingRows.of(layout, dict(self.held), self.counts.travelling)
 
 
 class Rounds:
@@ -60,6 +74,7 @@ class Rounds:
         self._parameters = seal_parameters(self.plan.seal)
         self._layout = self.plan.layout
         self._slices = [tensor.place for tensor in self._layout.tensors]
+        self._rows = own.travelling(self._layout)
         self._round_no = max(self.home.rounds_started(), default=1)
         self._attempt = 1
         self._sweep_finished_rounds()
@@ -127,7 +142,7 @@ class Rounds:
             wait = f"round {self._round_no}: waiting for the roster"
             self._be_ready(wait)
             raise NotYet(wait)
-        roster = self._at.roster(manifest, trunk_digest(self.start.trunk))
+        roster = self._at.roster(manifest, trunk_digest(self.start.vector))
         if self.mail.me in roster.members:
             self._deliver(roster)
         raise NotYet(f"round {self._round_no}: waiting for the sum of {', '.join(roster.members)}")
@@ -137,14 +152,14 @@ class Rounds:
         if not self._trained_file.exists():
             self._at.check_not_left_behind(wait)  # before hours of training for nothing
             self._train()
-        trunk = trunk_digest(self.start.trunk)
+        trunk = trunk_digest(self.start.vector)
         self.mail.post(self._at.mine("ready"), {"trunk": trunk, "preparation": self._own.preparation_digest})
 
     def _give_heads(self) -> bool:
         """A partner that only followed the rounds has the trunk but no heads: train them at the end, once."""
         if self.start.private is not None:
             return False
-        self._start = replace(self.start, private=self._trained().private)
+        self._start = replace(self.start, private=self._rows.placed(self.start.vector, self._trained().private))
         self._start.write(self.home.start_file(self._round_no))
         return True
 
@@ -155,19 +170,21 @@ class Rounds:
         trained.write(self._trained_file)
 
     def _trained(self) -> Trained:
+        start = self.start
         with self._tell.progress(f"round {self._round_no}: training") as progress:
             result = train_round(
                 self._own.training_set,
-                self.start.trunk,
-                self.start.private,
-                self._layout,
+                start.trunk,
+                start.private or self._own.first_state(self._layout, start.vector, self._seed),
+                self._layout.trunk,
                 self.plan.trunk,
                 self._own.training,
                 seed=self._seed,
                 n_steps=self.plan.rounds.local_steps,
                 progress=progress,
             )
-        return Trained(result.trunk_change, result.state, float(result.losses.mean()))
+        change = self._rows.change(start.vector, result.trunk_change, result.state)
+        return Trained(change, result.state, float(result.losses.mean()))
 
     def _needed(self, file: Path) -> Path:
         if not file.exists():
@@ -186,17 +203,18 @@ class Rounds:
 
     def _seal(self, roster: Roster) -> None:
         trained = Trained.read(self._needed(self._trained_file), self._layout)
+        change, residual = self._kept_back(roster, trained.change), self.start.residual
         payload_file = self.home.outbox(self._at.mine("update").payload)
         unposted = self._unposted_file  # moved to the outbox only when its residual is on disk
         unposted.unlink(missing_ok=True)
         started = time.monotonic()
         with self._tell.progress(f"round {self._round_no}: sealing for {', '.join(roster.members)}") as progress:
             report = seal_update(
-                trained.change,
+                change,
                 weight=self._weight(),
                 bounds=self.start.bounds,
                 slices=self._slices,
-                residual=self.start.residual,
+                residual=None if residual is None else self._kept_back(roster, residual),
                 roster=roster,
                 me=self.mail.me,
                 pair_keys=self._enrolment.pair_keys,
@@ -204,7 +222,7 @@ class Rounds:
                 parameters=self._parameters,
                 rng=np.random.default_rng((*self._seed, *self.mail.me.encode())),
                 path=unposted,
-                residual_out=trained.change,
+                residual_out=change,
                 workers=self._own.workers,
                 progress=progress,
             )
@@ -212,6 +230,15 @@ class Rounds:
         Leftover(report.residual, report.clipped_share).write(self._leftover_file)
         payload_file.parent.mkdir(parents=True, exist_ok=True)
         unposted.replace(payload_file)
+
+    def _kept_back(self, roster: Roster, vector: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The vector (n_params,) with zeros in the catalogue's rows of which the roster may have too few holders."""
+        sent = self._own.counts.factors(roster.members) > 0
+        if sent[self._own.counts.travelling].all():  # in all other rows it is zero
+            return vector
+        vector = vector.copy()  # an attempt that becomes void leaves the round's start as it is
+        scale_rows(vector, self._layout, sent.astype(np.float64))
+        return vector
 
     def _weight(self) -> int:
         """1, or the number of labels in the training folds where the plan weighs by size."""
@@ -262,20 +289,23 @@ class Rounds:
 
     def _shown_roster(self) -> Roster:
         manifest = self.mail.expect(self._at.theirs("roster"))
-        return self._at.roster(manifest, trunk_digest(self.start.trunk))
+        return self._at.roster(manifest, trunk_digest(self.start.vector))
 
     def _follow(self, mean: NDArray[np.float32], sent: NDArray[np.float32], roster: Roster) -> RoundStart:
         """The next round's start; heads and residual advance only where our update is part of the sum."""
-        trunk, server = server_step(self.start.trunk, mean, self.plan.server, self.start.server)
         bounds = next_bounds(sent, self._slices, self.start.bounds, self.plan.seal, len(roster.members))
+        scale_rows(mean, self._layout, self._own.counts.factors(roster.members))  # `sent` may be the same array
+        vector, server = server_step(self.start.vector, mean, self.plan.server, self.start.server)
         private, residual = self.start.private, self.start.residual
         if self.mail.me in roster.members:
             trained = Trained.read(self._needed(self._trained_file), self._layout)
             leftover = Leftover.read(self._needed(self._leftover_file), self._layout)
             private, residual = trained.private, leftover.residual
             self._seconds |= {"loss_train": trained.loss, "clipped_share": leftover.clipped_share}
+        if private is not None:
+            private = self._rows.placed(vector, private)
         under = Under(self.mail.plan_digest, self._own.preparation_digest)
-        return RoundStart(trunk, server, bounds, private, residual, under)
+        return RoundStart(self._layout, vector, server, bounds, private, residual, under)
 
     def _record(self, mean: NDArray[np.float32], roster: Roster, following: RoundStart) -> None:
         metrics = dict(self._seconds)
@@ -285,6 +315,8 @@ class Rounds:
         metrics["attempt"] = self._attempt
         metrics["n_members"] = len(roster.members)
         metrics["mean_change_norm"] = float(np.linalg.norm(mean))
+        if self._layout.n_rows:
+            metrics["catalogue_rows"] = int(np.count_nonzero(self._own.counts.factors(roster.members)))
         if self.mail.has(self._at.mine("update")):
             size = self.mail.own(self._at.mine("update")).payload
             metrics["upload_bytes"] = size.size if size else 0
@@ -292,7 +324,7 @@ class Rounds:
         if following.private is not None:
             metrics |= self._validation(following.trunk, following.private)
         metrics = {key: value for key, value in metrics.items() if math.isfinite(value)}
-        facts = {"trunk": trunk_digest(following.trunk), "roster": list(roster.members)}
+        facts = {"trunk": trunk_digest(following.vector), "roster": list(roster.members)}
         write_record(self.home.metrics, Record(self._round_no, self._clock(), metrics, facts))
         seen = ", ".join(f"{key} {metrics[key]:.4f}" for key in _TOLD if key in metrics)
         self._tell.say(f"round {self._round_no} of {self.plan.rounds.n_rounds} done: {seen}")
@@ -304,7 +336,7 @@ class Rounds:
             self._own.training_set.validation_fold,
             trunk,
             private,
-            self._layout,
+            self._layout.trunk,
             self.plan.trunk,
             self._own.training,
         )
@@ -323,7 +355,7 @@ class Rounds:
 
     def _sweep_finished_rounds(self) -> None:
         """What a kill between a round's commit and its tidying left behind: the update in the clear, above all."""
-        for round_no in range(1, self._round_no):
+        for round_no in range(PRESENCE, self._round_no):
             self.home.remove_round(round_no)
             self.home.remove_payloads(round_no)
 

@@ -32,7 +32,7 @@ def export_sparsechem(config_file: Path, model_file: Path, settings_file: Path) 
         start = RoundStart.read(home.start_file(round_no), plan.layout) if round_no else None
     if start is None or start.private is None:
         raise NotYet(f"{config.name}: there is no model yet, expected at least one round this partner took part in")
-    model = Model(plan.layout, start.trunk, start.private, plan.trunk, config.training)
+    model = Model(plan.layout.trunk, start.trunk, start.private, plan.trunk, config.training)
     write_sparsechem(model, model_file, settings_file)
     return {
         "model": str(model_file),

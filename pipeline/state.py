@@ -34,21 +34,28 @@ def read_under(path: Path) -> Under:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RoundStart:
-    """State at the start of a round; trunk, server and bounds are equal at all partners."""
+    """State at the start of a round; vector, server and bounds are equal at all partners."""
 
-    trunk: NDArray[np.float32]  # (n_params,)
+    layout: TrunkLayout  # of the vector
+    vector: NDArray[np.float32]  # (n_params,) the trunk, and behind it the catalogue's head rows
     server: ServerState
     bounds: NDArray[np.float64]  # (n_tensors,) largest change a parameter of the tensor may have in this round
-    private: PartnerState | None  # heads and optimiser; None before the first own training
+    private: PartnerState | None  # heads and optimiser; None before the first own training; rows that travel as above
     residual: NDArray[np.float32] | None  # (n_params,) what rounding and clipping left over, carried on
     under: Under | None = None  # of the sum that made it; None before the first
+
+    @property
+    def trunk(self) -> NDArray[np.float32]:
+        """The trunk alone, a view."""
+        return self.vector[: self.layout.trunk.n_params]
 
     @classmethod
     def first(cls, plan: Plan) -> Self:
         """Start of the first round: all from the plan, so nobody has to send it."""
         layout = plan.layout
         return cls(
-            trunk=initial_trunk(layout, plan.federation.seed),
+            layout=layout,
+            vector=initial_trunk(layout, plan.federation.seed),
             server=initial_server_state(plan.server, layout.n_params),
             bounds=first_bounds(len(layout.tensors), plan.seal),
             private=None,
@@ -59,14 +66,15 @@ class RoundStart:
         """Write atomically."""
         vectors = {} if self.residual is None else {_RESIDUAL: self.residual}
         facts = {"bounds": self.bounds.tolist(), "under": asdict(self.under) if self.under else None}
-        _save(path, Checkpoint(self.trunk, self.private, self.server, facts=facts, vectors=vectors))
+        _save(path, Checkpoint(self.vector, self.private, self.server, facts=facts, vectors=vectors))
 
     @classmethod
     def read(cls, path: Path, layout: TrunkLayout) -> Self:
         """Read what `write` wrote; raises partners.errors.CheckpointDamaged or CheckpointMismatch."""
         found = load_checkpoint(path, layout)
         return cls(
-            trunk=found.need_trunk(path),
+            layout=layout,
+            vector=found.need_trunk(path),
             server=found.server or ServerState(),
             bounds=np.array(found.facts["bounds"], dtype=np.float64),
             private=found.partner,
@@ -79,7 +87,7 @@ class RoundStart:
 class Trained:
     """What one attempt's training gave."""
 
-    change: NDArray[np.float32]  # (n_params,) trunk after minus trunk before
+    change: NDArray[np.float32]  # (n_params,) vector after minus vector before, rows that stay here zero
     private: PartnerState
     loss: float  # mean training loss over the attempt's steps
 

@@ -35,7 +35,7 @@ class Message:
 
     def __str__(self) -> str:
         """As a person would name it."""
-        place = f" in round {self.name.round_no}, attempt {self.name.attempt}" if self.name.round_no else ""
+        place = f" in round {self.name.round_no}, attempt {self.name.attempt}" if self.name.attempt else ""
         return f"{self.name.kind} of {self.name.sender}{place}"
 
 
@@ -93,7 +93,7 @@ def _message_of(path: str, exchange: Exchange) -> tuple[MessageName, bool]:
     if match and match["kind"] in BODIES:
         name = MessageName(match["kind"], int(match["round"] or 0), int(match["attempt"] or 0), match["sender"])
         allowed = (name.manifest, name.payload) if name.kind in WITH_PAYLOAD else (name.manifest,)
-        if path in allowed and (name.kind in ENROLMENT) == (name.round_no == 0):
+        if path in allowed and (name.kind in ENROLMENT) == (name.attempt == 0):
             return name, path == name.manifest
     raise ExchangeConflict(f"{exchange.where(path)}: is no message of a federation; nothing else belongs here")
 

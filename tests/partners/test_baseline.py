@@ -17,7 +17,7 @@ from partners.errors import BadFolds, CheckpointDamaged, CheckpointMismatch
 from partners.evaluation import evaluate
 from partners.history import RoundScores, best_round, is_enough
 from partners.settings import Training
-from partners.training import RoundResult, round_seed, train_round
+from partners.training import RoundResult, round_seed, seeded_state, train_round
 from partners.training_set import TrainingSet
 from tests.partners.synthetic import TRAINING, hybrid_set, small_set, small_trunk
 
@@ -27,7 +27,7 @@ _BUDGET = Budget(n_rounds=4, n_steps=3)
 
 def _baseline(file: Path, budget: Budget = _BUDGET, **changes: object) -> Baseline:
     parts = {"data": small_set(), "training": TRAINING, "first": _FIRST} | changes
-    callbacks = {key: parts[key] for key in ("progress", "after_round") if key in parts}
+    callbacks = {key: parts[key] for key in ("progress", "after_round", "first_state") if key in parts}
     data, training, first = parts["data"], parts["training"], parts["first"]
     return train_baseline(data, first, _LAYOUT, _SETTINGS, training, budget, file, **callbacks)
 
@@ -46,6 +46,19 @@ def test_it_is_the_chain_of_rounds(tmp_path: Path):
         result = train_round(small_set(), trunk, state, _LAYOUT, _SETTINGS, TRAINING, round_seed(0, round_no), 3)
         trunk, state = trunk + result.trunk_change, result.state
     _assert_equal(_baseline(tmp_path / "b"), Baseline(trunk, state))
+
+
+def test_it_begins_with_the_heads_it_is_given(tmp_path: Path):
+    """As the first round of a federation does with a catalogue; a file of other first heads is refused."""
+    drawn = seeded_state(small_set(), _LAYOUT, TRAINING, 99)
+    result = train_round(small_set(), _FIRST, drawn, _LAYOUT, _SETTINGS, TRAINING, round_seed(0, 0), 3)
+    budget = Budget(n_rounds=1, n_steps=3)
+    found = _baseline(tmp_path / "b", budget, first_state=drawn)
+    _assert_equal(found, Baseline(_FIRST + result.trunk_change, result.state))
+    other = seeded_state(small_set(), _LAYOUT, TRAINING, 98)
+    with pytest.raises(CheckpointMismatch, match="first_heads"):
+        _baseline(tmp_path / "b", budget, first_state=other)
+    _assert_equal(_baseline(tmp_path / "b", budget, first_state=drawn), found)
 
 
 @pytest.mark.parametrize("n_before", [1, 3])

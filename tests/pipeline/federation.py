@@ -7,7 +7,9 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from pipeline.aggregator import AggregatorRun
 from pipeline.configs import AggregatorConfig, PartnerConfig
@@ -45,6 +47,9 @@ training_min_active = 5
 training_min_inactive = 5
 evaluation_min_active = 1
 evaluation_min_inactive = 1
+catalogue_min_labels = 20
+catalogue_min_fold_active = 0
+catalogue_min_fold_inactive = 0
 [trunk]
 hidden = [16]
 dropout = 0.2
@@ -67,7 +72,7 @@ batch_size = 40
 class Federation:
     """Folders, keys, plan, configurations and the dealt secret of a small federation."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- what a test may want otherwise, by name
         self,
         folder: Path,
         *,
@@ -78,6 +83,7 @@ class Federation:
         min_partners: int = 3,
         extra: str = "",
         federation_id: str = "ab" * 16,
+        holders: Mapping[str, Sequence[str]] = MappingProxyType({}),
     ) -> None:
         self.folder = folder
         self.partners = [f"P{i:02d}" for i in range(1, n_partners + 1)]
@@ -95,7 +101,8 @@ class Federation:
         )
         self.plan_file.write_text(plan + "\n".join(f"[[card]]\n{card}" for card in cards))
         for number, name in enumerate(self.partners):
-            write_tables(folder / name, name, seed=number)
+            held = [shared for shared, names in holders.items() if name in names]
+            write_tables(folder / name, name, seed=number, catalogue=held)
             (folder / name / "partner.toml").write_text(PARTNER.format(name=name))
         lines = PARTNER.format(name=AGGREGATOR).split("[data]")[0]
         (folder / AGGREGATOR / "aggregator.toml").write_text(lines)

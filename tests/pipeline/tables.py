@@ -1,6 +1,7 @@
 """Small, realistic T0/T1/T2 tables for whole-federation tests: drug-like series with a rule behind each assay."""
 
 import csv
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
@@ -12,12 +13,15 @@ ENDS = ["CCO", "c1ccccc1", "C(F)(F)F", "CC(=O)O", "c1ccncc1", "C1CC1", "CN(C)C",
 SMILES = [core.format(link.format(end)) for core, link, end in product(CORES, LINKS, ENDS)]
 
 
-def write_tables(folder: Path, name: str, seed: int, n_compounds: int = 120) -> None:
-    """T0, T1 and T2 of one partner: two assays, active where a fragment of the assay's choice is present."""
+def write_tables(folder: Path, name: str, seed: int, n_compounds: int = 120, catalogue: Sequence[str] = ()) -> None:
+    """T0, T1 and T2 of one partner: two assays, active where a fragment of the assay's choice is present.
+
+    catalogue : ids of further assays, which belong to a catalogue; active where an oxygen is present
+    """
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(SMILES))[:n_compounds]
     structures = [(f"{name}-C{i:04d}", SMILES[i]) for i in sorted(chosen)]
-    fragments = {f"{name}-A1": "N", f"{name}-A2": "c1"}
+    fragments = {f"{name}-A1": "N", f"{name}-A2": "c1"} | {f"{name}-{shared}": "O" for shared in catalogue}
     activities = [
         (compound, assay, "=", round(float(5.5 + 2 * (fragment in smiles[4:]) + rng.normal(0, 0.4)), 2))
         for assay, fragment in fragments.items()
@@ -27,7 +31,11 @@ def write_tables(folder: Path, name: str, seed: int, n_compounds: int = 120) -> 
     _write(folder / "T2.csv", ("input_compound_id", "smiles"), structures)
     header = ("input_compound_id", "input_assay_id", "standard_qualifier", "standard_value")
     _write(folder / "T1.csv", header, activities)
-    assays = [(assay, "OTHER", "true", "false", 6.0, "", "", "", "", "high", "", "") for assay in fragments]
+    kinds = {f"{name}-{shared}": ("CATALOG-PANEL", shared) for shared in catalogue}
+    assays = [
+        (assay, kind, "true", "false", 6.0, "", "", "", "", "high", shared, "")
+        for assay, (kind, shared) in ((assay, kinds.get(assay, ("OTHER", ""))) for assay in fragments)
+    ]
     thresholds = [f"expert_threshold_{i}" for i in range(1, 6)]
     columns = ("input_assay_id", "assay_type", "use_in_regression", "is_binary", *thresholds)
     _write(folder / "T0.csv", (*columns, "direction", "catalog_assay_id", "parent_assay_id"), assays)

@@ -32,6 +32,7 @@ TABLES = (
     "trunk",
     "server",
     "seal",
+    "catalogue",
 )
 
 
@@ -90,13 +91,16 @@ def test_the_plan_is_frozen(enrolled: Federation):
 # ---------------------------------------------------------------------------------------------------- the digest
 
 
+APART = {"card", "continues", "catalogue"}  # each has its own test of what it does to the digest
+
+
 def leaves(tree: object, prefix: str = "") -> dict[str, object]:
-    """Every setting of a plan by its dotted key; cards and what a revision continues apart."""
+    """Every setting of a plan by its dotted key; cards, a catalogue and what a revision continues apart."""
     if not isinstance(tree, dict):
         return {prefix: tree}
     found: dict[str, object] = {}
     for key, value in tree.items():
-        found |= leaves(value, f"{prefix}.{key}" if prefix else key) if key not in {"card", "continues"} else {}
+        found |= leaves(value, f"{prefix}.{key}" if prefix else key) if key not in APART else {}
     return found
 
 
@@ -575,3 +579,70 @@ def test_settings_without_margin_are_refused(table: Table, monkeypatch: pytest.M
 def test_defaults_leave_margin_for_32_partners():
     """The design's figure: 32 partners still decrypt exactly."""
     prove_margin(seal_parameters(SealSettings(max_partners=32)))
+
+
+# ---------------------------------------------------------------------------------------------------- the catalogue
+
+TASKS = [{"id": "C1", "threshold": 6.0}, {"id": "C1", "threshold": 7.0}, {"id": "C2", "threshold": 6.0}]
+
+
+def with_catalogue(table: Table, **catalogue: object) -> Plan:
+    """The plan with this catalogue."""
+    return check_table(table | {"catalogue": catalogue}, Plan, "plan")
+
+
+def test_without_a_catalogue_nothing_changes(table: Table):
+    """No catalogue, or an empty one: the digest, the vector and the rounds are as they were before there were any."""
+    plain, empty = check_table(table, Plan, "plan"), with_catalogue(table, tasks=[], min_partners=2)
+    assert plain.digest == empty.digest
+    assert plain.layout == empty.layout
+    assert not plain.has_presence
+    assert plain.starts_with == 1
+
+
+def test_a_catalogue_enters_the_digest(table: Table):
+    """Its tasks, their order and its minimum: who differs in one of them has another plan."""
+    catalogues: list[Table] = [{"tasks": TASKS}, {"tasks": TASKS[::-1]}, {"tasks": TASKS[:2]}]
+    catalogues += [{"tasks": TASKS, "min_partners": 2}]
+    plans = [with_catalogue(table, **catalogue) for catalogue in catalogues]
+    assert len({plan.digest for plan in (*plans, check_table(table, Plan, "plan"))}) == 5
+    assert with_catalogue(table, tasks=TASKS, min_partners=3).digest == plans[0].digest
+
+
+def test_a_catalogue_makes_the_vector_longer(table: Table):
+    """A row of weights and a bias for each task, whether it travels or not: everybody knows the size from the plan."""
+    plan = with_catalogue(table, tasks=TASKS)
+    assert plan.n_params(1) == plan.layout.n_params == 512 * 16 + 16 + 3 * 16 + 3
+    assert plan.n_params(0) == 3
+    assert plan.starts_with == 0
+
+
+def test_presence_flags_weigh_the_same_under_the_same_key(table: Table):
+    """Where updates weigh by size flags do not, and the group's key opens both."""
+    plan = with_catalogue(table | {"seal": {"weights": "size", "max_weight": 2**32}}, tasks=TASKS)
+    assert (plan.seal_parameters(0).max_weight, plan.seal_parameters(1).max_weight) == (1, 2**32)
+    assert plan.seal_parameters(0).ring_digest() == plan.seal_parameters(1).ring_digest()
+
+
+def test_only_a_plan_from_the_first_round_on_counts_presence(table: Table):
+    """A later revision keeps what was counted: another count would tell who came or left."""
+    later = check_table(table | {"catalogue": {"tasks": TASKS}, "continues": CONTINUES | {"round": 2}}, Plan, "plan")
+    assert not later.has_presence
+    assert later.starts_with == 2
+
+
+@pytest.mark.parametrize(
+    ("catalogue", "said"),
+    [
+        ({"tasks": [*TASKS, TASKS[0]]}, "'C1' at 6 stands there twice"),
+        ({"tasks": TASKS, "min_partners": 1}, "catalogue.min_partners: "),
+        ({"tasks": TASKS, "min_partners": 4}, "catalogue.min_partners is 4, but 3 have cards"),
+        ({"tasks": [{"id": "", "threshold": 6.0}]}, "catalogue.tasks.0.id: "),
+        ({"tasks": [{"id": "C1"}]}, "catalogue.tasks.0.threshold: "),
+        ({"tasks": [{"id": "C1", "threshold": 6.0, "assay": "A"}]}, "catalogue.tasks.0.assay: "),
+        ({"tasks": [{"id": "C1", "threshold": math.nan}]}, "catalogue.tasks.0.threshold: found nan"),
+    ],
+)
+def test_impossible_catalogues_are_refused(table: Table, catalogue: Table, said: str):
+    """A task twice, a minimum of one or above the number of partners, tasks without id or threshold."""
+    assert said in refusal(table | {"catalogue": catalogue})
