@@ -1,4 +1,4 @@
-"""Scores of the local-only and the federated model: a row per task of the test fold, and the validation fold's verdict."""
+"""Scores of the local-only and the federated model on the test fold, and the verdict of the validation fold."""
 
 import math
 from collections.abc import Sequence

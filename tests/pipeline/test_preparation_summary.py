@@ -30,6 +30,8 @@ SUMMARY: dict[str, Any] = {
         "by_type": {"ADME": {"tasks": 1, "evaluated": 1, "values": 60, "exact": 45}},
     },
     "folds": [{"fold": fold, "compounds": 200_000, "labels": 20, "values": 12} for fold in range(5)],
+    "warnings": ["fold 4 holds 999,000 compounds, an even share is 200,000: agree on something that is more even"],
+    "consistency": "0123456789abcdef" * 4,
     "folder": "/a/folder/" + "0123456789abcdef" * 8,
 }  # fmt: skip
 

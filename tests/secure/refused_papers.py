@@ -85,3 +85,9 @@ def plans(valid: Valid) -> Iterator[Row]:
         "A card in it has another's name.",
         put(b'\nname = "birch"', b'\nname = "elm"'),
     )
+    task = b'{ id = "C1", threshold = 6.0 }'
+    twice, alone = (b"[catalogue]\ntasks = [" + tasks + b"]\n" for tasks in (task + b", " + task, task))
+    trunk = b"[trunk]\n"
+    yield "catalogue-twice", "P-5", odd, "Its catalogue has a task twice.", put(trunk, twice + trunk)
+    few = alone + b"min_partners = 1\n"
+    yield "catalogue-min-1", "P-5", odd, "A row of its catalogue may travel alone.", put(trunk, few + trunk)
