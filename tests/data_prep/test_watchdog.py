@@ -11,6 +11,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
+from joblib.externals.loky import get_reusable_executor
 
 from data_prep import watchdog
 from data_prep.errors import ChildError
@@ -170,8 +171,11 @@ def test_every_joblib_backend_gives_the_same(backend):
     """An outer joblib.parallel_config decides where the work is done, not what comes out."""
     smiles = [*FEW, *(f"{'C' * i}N" for i in range(1, 90))]
     here = standardise_all(smiles, Chemistry(), Fingerprint())
-    with joblib.parallel_config(backend=backend):
-        there = standardise_all(smiles, Chemistry(), Fingerprint(), workers=2)
+    try:
+        with joblib.parallel_config(backend=backend):
+            there = standardise_all(smiles, Chemistry(), Fingerprint(), workers=2)
+    finally:
+        get_reusable_executor().shutdown(wait=True)  # loky's processes would outlive this test
     assert (here.smiles, here.murcko, here.reasons) == (there.smiles, there.murcko, there.reasons)
     np.testing.assert_array_equal(here.bits, there.bits)
     np.testing.assert_array_equal(here.starts, there.starts)

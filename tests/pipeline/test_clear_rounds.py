@@ -27,7 +27,7 @@ def test_the_real_protocol_ends_with_the_same_trunks(extra: str, tmp_path: Path)
     for name in federation.partners:
         (folder,) = federation.home(name).prepared.iterdir()
         config = PartnerConfig.read(federation.config(name))
-        members[name] = Member(training_set(read_prepared(folder), plan), config.training)
+        members[name] = Member(training_set(read_prepared(folder), plan, config.training), config.training)
     agreed = Agreed(
         plan.layout, plan.trunk, plan.federation.seed, plan.rounds.n_rounds, plan.rounds.local_steps,
         plan.server, plan.seal,

@@ -29,7 +29,7 @@ def test_a_time_to_come_is_warned_of(finished: Federation, seconds: int, n_warni
 @pytest.mark.parametrize(
     ("name", "seconds", "said"),
     [
-        (LAST, -61, "update of P0"),
+        (LAST, -300, "update of P0"),
         (FIRST_UPDATE, 3600, "the update of P01 in round 1, attempt 1 is signed"),
         (UPDATE, -3600, "the roster of agg in round 1, attempt 1 is signed"),
         (PAIRING, -3600, "the deal of P01 is signed"),

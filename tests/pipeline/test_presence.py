@@ -39,12 +39,13 @@ TRAVELLING = [3, 4]
 CATALOGUE = "[catalogue]\ntasks = [{}]\n".format(
     ", ".join(f'{{id = "{shared}", threshold = 6.0}}' for shared in HOLDERS)
 )
+EQUAL = '[seal]\nweights = "equal"\n'  # so that plain sums are the oracle
 ROSTER, SUM, VOID = (MessageName(kind, PRESENCE, 1, AGGREGATOR) for kind in ("roster", "sum", "void"))
 
 
 def make(folder: Path, **changes: Any) -> Federation:  # noqa: ANN401 -- Federation's own
     """Four partners with a catalogue of five tasks, held by one, two, none, three and four of them."""
-    settings = {"n_partners": 4, "n_rounds": 2, "extra": CATALOGUE, "holders": HOLDERS} | changes
+    settings = {"n_partners": 4, "n_rounds": 2, "extra": CATALOGUE + EQUAL, "holders": HOLDERS} | changes
     return Federation(folder, **settings)
 
 
