@@ -46,6 +46,8 @@ bits = 16
 max_partners = {n_partners}  # the fewer, the smaller the sealed updates
 first_bound = {first_bound}  # largest change of a trunk parameter in the first round; adapts from then on
 weights = "{weights}"  # the mean of the changes weighs partners by their training labels; only sums are seen
+max_weight = {max_weight}  # labels; a partner with more counts as this many. Set it near the largest partner's number:
+# a partner's change is scaled by its share of it before it is rounded, so a number far too large costs precision
 
 """
 
@@ -99,6 +101,7 @@ def plan_toml(federation_id: str, seed: int, n_rounds: int, partners: Sequence[s
         server_rate=2.0,
         first_bound=0.1,
         weights="size",
+        max_weight=50_000,
     )
     return head + "\n".join(f"[[card]]\n{card}" for card in cards)
 

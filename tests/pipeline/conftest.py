@@ -39,7 +39,9 @@ def voided(tmp_path_factory: pytest.TempPathFactory) -> Federation:
 @pytest.fixture(scope="session")
 def ready(tmp_path_factory: pytest.TempPathFactory) -> Federation:
     """Four partners, all ready for round 1; the aggregator has not looked. For reading only."""
-    federation = Federation(tmp_path_factory.mktemp("ready") / "federation", n_partners=4)
+    federation = Federation(
+        tmp_path_factory.mktemp("ready") / "federation", n_partners=4, extra='[seal]\nweights = "equal"'
+    )
     until_waiting(federation, federation.partners)
     return federation
 
