@@ -23,6 +23,7 @@ from data_prep.tables import read_structures
 
 tell = Console(highlight=False, soft_wrap=True).print
 
+SHARED = Path(os.environ.get("HOCKET_SHARED", Path(__file__).resolve().parents[3] / "shared"))
 METHODS = {
     "scaffold": Folds(),
     "scaffold, balanced": Folds(scaffold_balanced=True),
@@ -36,10 +37,13 @@ _MILLION = 1_000_000
 def main() -> None:
     """Print one line per method."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("partner", type=Path, help="folder with T2.csv.gz")
+    parser.add_argument("partner", type=Path, nargs="?", default=SHARED / "data/dev_p5/P02", help="has T2.csv.gz")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--million", action="store_true", help="also CPU seconds of a million compounds")
     arguments = parser.parse_args()
+    if not arguments.partner.is_dir():
+        tell(f"fold_methods.py: skipped, needs {arguments.partner} (set HOCKET_SHARED)")
+        return
     found, at, scaffolds = _structures(arguments.partner / "T2.csv.gz")
     seeds = [hashlib.sha256(f"seed {i}".encode()).digest() for i in range(arguments.seeds)]
     similarity, chosen = _similarity(found, at)

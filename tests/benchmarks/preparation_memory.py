@@ -3,10 +3,12 @@
 Activities are made from a partner's real T0 and T1; structures are simple enumerated ones, whose tautomers are
 kept, so that the chemistry takes minutes. Counted is what the process and its workers hold at the same time.
 
-usage: preparation_memory.py FOLDER_OF_T0_T1 [--rows 1e7] [--compounds 1e6] [--workers 2] [--seed 1]
+The whole is `--rows 1e7 --compounds 1e6`; without arguments it is a part of that, of one partner of the dev data.
+usage: preparation_memory.py [FOLDER_OF_T0_T1] [--rows 2e6] [--compounds 5e4] [--workers 2] [--seed 1]
 """
 
 import argparse
+import os
 import sys
 import tempfile
 import threading
@@ -26,6 +28,7 @@ from data_prep.settings import Chemistry, Preparation
 from tests.benchmarks.activity_tables import write_large_tables
 
 LIMIT_MB = 6 * 1024.0
+SHARED = Path(os.environ.get("HOCKET_SHARED", Path(__file__).resolve().parents[3] / "shared"))
 SEED = bytes(range(32))
 RINGS = ("c1ccccc1", "c1ccncc1", "c1ccsc1", "C1CCCCC1", "c1ccc2ccccc2c1", "C1CCNCC1", "c1ccoc1", "C1CC1", "C1CCOC1")
 LINKS = ("C", "C(F)", "C(Cl)", "C(C)", "C(O)", "C(N)", "C(S)", "C(Br)", "C(CC)", "C(OC)")
@@ -67,12 +70,15 @@ def _resident_mb(pid: str) -> float:
 def main() -> None:
     """Prepare and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--rows", type=float, default=1e7)
-    parser.add_argument("--compounds", type=float, default=1e6)
+    parser.add_argument("folder", type=Path, nargs="?", default=SHARED / "data/dev_p3/P01")
+    parser.add_argument("--rows", type=float, default=2e6)
+    parser.add_argument("--compounds", type=float, default=5e4)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
+    if not given.folder.is_dir():
+        Console().print(f"preparation_memory.py: skipped, needs {given.folder} (set HOCKET_SHARED)")
+        return
     n_rows, n_compounds = int(given.rows), int(given.compounds)
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
