@@ -1,6 +1,6 @@
 """How even folds are by each method, how much of the test fold has a twin in training, and what a million costs.
 
-    python tests/benchmarks/fold_methods.py DATA/dev_p5/P02 [--seeds 20] [--million]
+    python tests/benchmarks/fold_methods.py [DATA/dev_p5/P02] [--seeds 20] [--million]
 
 Of one partner's T2, tautomers as drawn: over the seeds, the mean and worst share of the largest of five folds; and the
 share of compounds (2,500 of them) of which another fold holds one with Tanimoto similarity >= 0.6.
@@ -8,6 +8,8 @@ share of compounds (2,500 of them) of which another fold holds one with Tanimoto
 
 import argparse
 import hashlib
+import os
+import sys
 import time
 from pathlib import Path
 
@@ -15,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from scipy import sparse
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # data_prep.py beside this script is not the package
 
 from data_prep.folds import Scaffolds, assign_folds, needs_fold_scaffolds
 from data_prep.settings import Chemistry, Fingerprint, Folds
