@@ -130,25 +130,35 @@ def guarded(step: Step, texts: Sequence[str | None], timeout_s: float) -> list[M
     made: list[Made | None] = [None] * len(texts)
     crashes: Counter[int] = Counter()
     while missing := [i for i, outcome in enumerate(made) if outcome is None]:
-        child = _take()
-        try:
-            for i, outcome in zip(missing, _outcomes(child, step, timeout_s, [texts[i] for i in missing]), strict=True):
-                made[i] = outcome
-            _idle.append(child)
-        except (EOFError, OSError):
-            culprit, code = missing[child.in_hand], child.end()
-            if child.dismissed:
-                raise ChildError("a process for structures was stopped: nobody waits for it any more") from None
-            if code == -signal.SIGALRM:
-                made[culprit] = Made(reason=TIMEOUT)
-                continue
-            crashes[culprit] += 1
-            if crashes[culprit] == _CRASHES:
-                made[culprit] = Made(reason=CRASHED)
-        except BaseException:  # KeyboardInterrupt: the child would go on with what nobody waits for
-            child.kill()
-            raise
+        with _borrowed() as child:
+            outcomes = _outcomes(child, step, timeout_s, [texts[i] for i in missing])
+            try:
+                for i, outcome in zip(missing, outcomes, strict=True):
+                    made[i] = outcome
+            except (EOFError, OSError):
+                culprit, code = missing[child.in_hand], child.end()
+                if child.dismissed:
+                    raise ChildError("a process for structures was stopped: nobody waits for it any more") from None
+                crashes[culprit] += code != -signal.SIGALRM
+                if code == -signal.SIGALRM:
+                    made[culprit] = Made(reason=TIMEOUT)
+                elif crashes[culprit] == _CRASHES:
+                    made[culprit] = Made(reason=CRASHED)
     return [outcome for outcome in made if outcome is not None]
+
+
+@contextmanager
+def _borrowed() -> Iterator[_Child]:
+    """Lend a child, idle again afterwards; one that ended, or whose work was cut short (Ctrl-C), is not used again."""
+    child, is_done = _take(), False
+    try:
+        yield child
+        is_done = not child.connection.closed
+    finally:
+        if is_done:
+            _idle.append(child)
+        else:
+            child.kill()  # it would go on with what nobody waits for
 
 
 def _take() -> _Child:

@@ -63,11 +63,7 @@ def seal_update(  # noqa: PLR0913 -- everything an update is bound to, by name
     Raises AlreadySealed if the file exists (an update is never sealed twice), UpdateOutOfRange for NaN, infinity,
     wrong shapes or weights, BadRoster. Memory: a residual that is made, and some megabytes.
     """
-    if path.exists():
-        raise _already_sealed(path)
-    check_roster(roster, me, {me, *pair_keys}, MIN_ROSTER)
-    if len(roster.members) > parameters.max_partners:
-        raise BadRoster(f"the roster lists {len(roster.members)} members, expected at most {parameters.max_partners}")
+    _check_once(path, roster, me, pair_keys, parameters)
     grid = make_grid(slices, bounds, parameters)
     scale, sent_weight = _weigh(weight, parameters)
     out = np.empty(grid.n_params, dtype=np.float32) if residual_out is None else _checked(residual_out, grid, "out")
@@ -94,6 +90,17 @@ def seal_update(  # noqa: PLR0913 -- everything an update is bound to, by name
         written = writer.close()
     tell(last.n_chunks)
     return SealReport(source.residual, source.n_clipped / grid.n_params, written.sha256, written.size)
+
+
+def _check_once(
+    path: Path, roster: Roster, me: str, pair_keys: Mapping[str, PairKey], parameters: SealParameters
+) -> None:
+    """Refuse a file that exists, and a roster that is not for this partner, its pair keys and the parameters."""
+    if path.exists():
+        raise _already_sealed(path)
+    check_roster(roster, me, {me, *pair_keys}, MIN_ROSTER)
+    if len(roster.members) > parameters.max_partners:
+        raise BadRoster(f"the roster lists {len(roster.members)} members, expected at most {parameters.max_partners}")
 
 
 @contextmanager
