@@ -9,7 +9,7 @@ from scipy import sparse
 from partners.batches import loss_weights
 from partners.errors import BadFolds
 from partners.predict import Outputs, predict
-from partners.regression_scores import RegressionMetrics, TaskErrors, mean_errors, score_measurements
+from partners.regression_scores import RegressionMetrics, TaskErrors, mean_errors, score_regression
 from partners.scores import MeanScores, TaskScores, mean_scores, score_tasks
 from partners.settings import Training, TrunkSettings
 from partners.state import DEVIATION, Arrays, PartnerState
@@ -57,7 +57,8 @@ def evaluate(  # noqa: PLR0913 -- as train_round, and the two quorums of a repor
         raise BadFolds(f"fold {fold}: found no labelled compound, expected at least one to evaluate on")
     found = predict(training_set.x[rows], trunk, state, layout, trunk_settings, training)
     tasks = score_tasks(training_set.y[rows], found.logits, min_per_class)  # probabilities of 1 - 1e-9 would tie
-    errors = _errors(training_set, rows, found, min_measured)
+    measured, censor = training_set.y_regr[rows], training_set.y_censor[rows]
+    errors = score_regression(found.values, measured, censor, min_measured=min_measured)
     return Evaluation(
         loss=_loss(training_set, rows, found, training, state.normalisation),
         mean=mean_scores(tasks, training_set.aggregation_weight),
@@ -68,13 +69,6 @@ def evaluate(  # noqa: PLR0913 -- as train_round, and the two quorums of a repor
         values=found.values,
         rows=rows,
     )
-
-
-def _errors(training_set: TrainingSet, rows: NDArray[np.int64], found: Outputs, min_measured: int) -> TaskErrors:
-    measured: sparse.coo_matrix = training_set.y_regr[rows].tocoo()
-    marks = training_set.y_censor[rows].data  # stored where the values are
-    guess, n_tasks = found.values[measured.row, measured.col], training_set.n_regressions
-    return score_measurements(guess, measured.data, marks, measured.col, n_tasks, min_measured=min_measured)
 
 
 def _loss(
