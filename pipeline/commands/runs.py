@@ -1,0 +1,59 @@
+"""The commands that take part in a federation."""
+
+from pathlib import Path
+
+import click
+
+from pipeline.commands.words import ANY_PATH, EXISTING_FILE, interruptible
+
+
+@click.command()
+@click.argument("folder", type=ANY_PATH, default="demo")
+@click.option("--partners", default=3, show_default=True, type=click.IntRange(3, 16), help="Number of partners.")
+@click.option("--rounds", default=None, type=click.IntRange(1, 500), help="Number of rounds  [default: the demo's].")
+@click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="Same seed, same result.")
+@click.option(
+    "--data",
+    type=click.Path(exists=True, path_type=Path),
+    help="Local MoleculeACE 3.0.0 wheel, or a folder of partner folders with T0, T1, T2.",
+)
+def demo(folder: Path, partners: int, rounds: int | None, seed: int, data: Path | None) -> None:
+    """Run a whole federation on this machine: three partners, an aggregator, real ChEMBL data."""
+    from pipeline.demo import run_demo
+
+    run_demo(folder, n_partners=partners, n_rounds=rounds, seed=seed, source=data)
+
+
+@click.group()
+def partner() -> None:
+    """The partner's batch run."""
+
+
+@click.group()
+def aggregator() -> None:
+    """The aggregator's job."""
+
+
+_ONCE = click.option("--once", is_flag=True, help="Do what can be done now; exit 6 if others are awaited.")
+
+
+@partner.command("run")
+@click.argument("config", type=EXISTING_FILE)
+@_ONCE
+def partner_run(config: Path, once: bool) -> None:
+    """Take part until the plan's last round, then report."""
+    from pipeline.jobs import run_partner
+
+    with interruptible():
+        run_partner(config, once=once)
+
+
+@aggregator.command("run")
+@click.argument("config", type=EXISTING_FILE)
+@_ONCE
+def aggregator_run(config: Path, once: bool) -> None:
+    """Call rosters and add sealed updates until the plan's last round."""
+    from pipeline.jobs import run_aggregator
+
+    with interruptible():
+        run_aggregator(config, once=once)
