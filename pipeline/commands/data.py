@@ -7,10 +7,16 @@ from typing import Any
 
 import click
 
-from pipeline.commands.words import ANY_PATH, EXISTING_FILE
+from pipeline.commands.words import ANY_PATH, EXISTING_FILE, examples
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "hocket prepare partner.toml --check",
+        "hocket prepare partner.toml --workers 8",
+        "hocket prepare partner.toml --structures new.csv --output new",
+    )
+)
 @click.argument("config", type=EXISTING_FILE)
 @click.option("--check", is_flag=True, help="Only say what is wrong with the tables.")
 @click.option("--workers", type=click.IntRange(min=1), help="Most processes, instead of the configuration's.")
@@ -47,7 +53,10 @@ def prepare(
         show_summary(summary)
 
 
-@click.command("check-matrices")
+@click.command(
+    "check-matrices",
+    epilog=examples("hocket check-matrices --x x.npz --folding folding.npy --y-class y_class.npz --plan plan.toml"),
+)
 @click.option("--x", required=True, type=EXISTING_FILE, help="Features: .npz, .mtx, or .npy with --trust-pickle.")
 @click.option("--folding", required=True, type=EXISTING_FILE, help="Fold of every compound: .npy.")
 @click.option("--y-class", type=EXISTING_FILE, help="Labels +1 and -1.")

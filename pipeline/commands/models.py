@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.words import ANY_PATH, EXISTING_FILE
+from pipeline.commands.words import ANY_PATH, EXISTING_FILE, examples
 
 
-@click.command()
+@click.command(epilog=examples("hocket report partner.toml", "hocket report partner.toml --json > report.json"))
 @click.argument("config", type=EXISTING_FILE)
 @click.option("--json", "as_json", is_flag=True, help="Print report.json.")
 def report(config: Path, as_json: bool) -> None:
@@ -29,7 +29,7 @@ def export() -> None:
     """Models for other programs."""
 
 
-@export.command("sparsechem")
+@export.command("sparsechem", epilog=examples("hocket export sparsechem partner.toml model.pt"))
 @click.argument("config", type=EXISTING_FILE)
 @click.argument("output", type=ANY_PATH)
 @click.option("--json", "settings_file", type=ANY_PATH, help="Its settings file  [default: OUTPUT with .json].")

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.words import ANY_PATH, EXISTING_FILE, interruptible
+from pipeline.commands.words import ANY_PATH, EXISTING_FILE, examples, interruptible
 
 
-@click.command()
+@click.command(
+    epilog=examples("hocket demo", "hocket demo /tmp/demo --partners 5 --data MoleculeACE-3.0.0-py3-none-any.whl")
+)
 @click.argument("folder", type=ANY_PATH, default="demo")
 @click.option("--partners", default=3, show_default=True, type=click.IntRange(3, 16), help="Number of partners.")
 @click.option("--rounds", default=None, type=click.IntRange(1, 500), help="Number of rounds  [default: the demo's].")
@@ -37,7 +39,9 @@ def aggregator() -> None:
 _ONCE = click.option("--once", is_flag=True, help="Do what can be done now; exit 6 if others are awaited.")
 
 
-@partner.command("run")
+@partner.command(
+    "run", epilog=examples("hocket partner run partner.toml", "hocket partner run partner.toml --once  # cron")
+)
 @click.argument("config", type=EXISTING_FILE)
 @_ONCE
 def partner_run(config: Path, once: bool) -> None:
@@ -48,7 +52,10 @@ def partner_run(config: Path, once: bool) -> None:
         run_partner(config, once=once)
 
 
-@aggregator.command("run")
+@aggregator.command(
+    "run",
+    epilog=examples("hocket aggregator run aggregator.toml", "hocket aggregator run aggregator.toml --once  # cron"),
+)
 @click.argument("config", type=EXISTING_FILE)
 @_ONCE
 def aggregator_run(config: Path, once: bool) -> None:
