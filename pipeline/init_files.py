@@ -15,9 +15,9 @@ from secure.files import atomic_file
 from secure.keys import Card, parse_card
 
 _PLAN_TITLE = (
-    "What the consortium agreed on. Every member holds this very file; its digest (`hocket key show plan.toml`) is bound "
-    "into every signature, mask and tag, so compare it by telephone. All settings stand here, the defaults too: a later "
-    "version of hocket reads the same plan."
+    "What the consortium agreed on. Every member holds this very file; its digest (`hocket key show plan.toml`) is "
+    "bound into every signature, mask and tag, so compare it by telephone. All settings stand here, the defaults too: "
+    "a later version of hocket reads the same plan."
 )
 _PARTNER_TITLE = "A partner's own business: nothing here is agreed on with anyone."
 _AGGREGATOR_TITLE = "The aggregator adds what it cannot read: it needs no data, and no key but the one it signs with."

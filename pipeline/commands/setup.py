@@ -107,7 +107,7 @@ def _ask_cards() -> list[Path]:
     "partner",
     epilog=examples(
         "hocket init partner P01 --exchange s3://bucket/example  # P01/T0.csv.gz, T1.csv.gz, T2.csv.gz",
-        "hocket init partner --exchange /mnt/shared --assays T0.csv --activities T1.csv --structures T2.csv",
+        "hocket init partner --exchange /mnt/shared --structures smiles.parquet",
         "hocket init partner  # asks",
     ),
 )
