@@ -68,6 +68,7 @@ def main() -> None:
 for command in (
     runs.demo,
     setup.init,
+    setup.doctor,
     keys.key,
     data.prepare,
     data.check_matrices,

@@ -1,5 +1,6 @@
 """The commands before the first run: configuration files, a look at the whole set-up, completion for the shell."""
 
+import json
 import secrets
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import click
 
 from pipeline.commands.words import ANY_PATH, EXISTING_FILE, examples
 
+_COLOURS = {"ok": "green", "note": "yellow", "wrong": "red"}
 _FORCE = click.option("--force", is_flag=True, help="Replace the file if there is one.")
 _NAME = click.option("--name", help="The member's name  [default: that on the card in HOME].")
 _PLAN = click.option("--plan", help="The consortium's plan  [default: plan.toml].")
@@ -178,6 +180,33 @@ def _member(folder: Path, given: dict[str, Any]) -> dict[str, object]:
 def _say_written(file: Path) -> None:
     click.echo(file)
     click.echo(f"next: `hocket doctor {file}` says whether all is in place", err=True)
+
+
+@click.command(epilog=examples("hocket doctor partner.toml", "hocket doctor aggregator.toml --json"))
+@click.argument("config", type=EXISTING_FILE)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def doctor(config: Path, as_json: bool) -> None:
+    """Check a member's whole set-up before it runs, and say what to do.
+
+    CONFIG is partner.toml or aggregator.toml. Looks at machine, library versions, plan digest, home, keys, exchange
+    (a small file is written and removed), enrolment, tables and tracking store. Nothing secret is shown. Exit code: 0
+    ready to run (notes are no failure), 2 configuration, 3 tables, 4 keys, file modes or signatures.
+    """
+    from pipeline.doctor import examine, read_config
+    from pipeline.findings import exit_code
+
+    member, found = read_config(config), []
+    for finding in examine(member):
+        found.append(finding)
+        if not as_json:
+            mark = click.style(f"{finding.level:5}", fg=_COLOURS[finding.level])
+            click.echo(f"{mark}  {finding.about:9}  {finding.text}")
+            click.echo(f"{'':18}do: {finding.advice}" if finding.advice else "", nl=bool(finding.advice))
+    code = exit_code(found)
+    if as_json:
+        findings = [finding.to_json() for finding in found]
+        click.echo(json.dumps({"member": member.name, "exit_code": int(code), "findings": findings}, indent=1))
+    sys.exit(int(code))
 
 
 @click.command(
