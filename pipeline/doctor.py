@@ -77,7 +77,7 @@ def _enrolment(config: MemberConfig, plan: Plan, keys: PrivateKeys) -> Iterator[
 
 
 def _tables(config: PartnerConfig, plan: Plan | None) -> Iterator[Finding]:
-    """What `hocket prepare --check` says, the first of it."""
+    """What `hocket prepare --check` says, the first of it; only what stops a run is wrong, for rows can be left out."""
     from data_prep.check import check  # noqa: PLC0415 -- polars; the aggregator's doctor has none
     from data_prep.settings import Preparation  # noqa: PLC0415
 
@@ -88,13 +88,12 @@ def _tables(config: PartnerConfig, plan: Plan | None) -> Iterator[Finding]:
             yield wrong("tables", f"{file}: no such file", "put its path into [data]", ExitCode.DATA)
         return
     found = check(*files, plan.preparation if plan else Preparation())
-    serious = [str(one) for one in found if one.serious]
-    advice = "`hocket prepare CONFIG --check` says all of it"
-    for said in serious[:_SHOWN_TABLE_FINDINGS]:
-        yield wrong("tables", said, advice, ExitCode.DATA)
-    if len(serious) > _SHOWN_TABLE_FINDINGS:
-        yield wrong("tables", f"and {len(serious) - _SHOWN_TABLE_FINDINGS} more", advice, ExitCode.DATA)
-    if len(found) > len(serious):
-        yield note("tables", f"{len(found) - len(serious)} remarks", advice)
-    if not serious:
-        yield Finding("tables", f"{', '.join(file.name for file in files)}: can be read and fit together")
+    for one in (one for one in found if one.stops):
+        yield wrong("tables", str(one), "mend the table", ExitCode.DATA)
+    doubtful = [one for one in found if one.serious and not one.stops]
+    for one in doubtful[:_SHOWN_TABLE_FINDINGS]:
+        yield note("tables", str(one), "mend these rows, or go on without them")
+    if left := len([one for one in found if not one.stops]) - len(doubtful[:_SHOWN_TABLE_FINDINGS]):
+        yield note("tables", f"{left} further findings", "`hocket prepare CONFIG --check` says all of them")
+    if not any(one.stops for one in found):
+        yield Finding("tables", f"{', '.join(file.name for file in files)}: can be read")

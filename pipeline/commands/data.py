@@ -41,6 +41,8 @@ def prepare(
         found = check_tables(config)
         said = [str(finding) for finding in found]
         click.echo(json.dumps(said, indent=1) if as_json else "\n".join(said) or "tables: no problem found")
+        if any(finding.serious for finding in found) and not any(finding.stops for finding in found):
+            click.echo("these rows are left out or doubtful: mend them, or go on without them", err=True)
         sys.exit(3 if any(finding.serious for finding in found) else 0)
     if structures and output:
         counts = prepare_structures(config, structures, output, workers)

@@ -30,6 +30,7 @@ from pipeline.exchange import Exchange
 from pipeline.exchange_probe import probe_exchange
 from pipeline.findings import Finding, examined, exit_code, note, refused, wrong
 from pipeline.plan import read_plan
+from pipeline.preparation import check_tables
 from secure.errors import WrongPlan
 from tests.pipeline.federation import AGGREGATOR, Federation, until_waiting
 
@@ -228,10 +229,6 @@ def no_table(at: Federation) -> None:
     (at.folder / "P01" / "T2.csv").unlink()
 
 
-def bad_table(at: Federation) -> None:
-    edit(at.folder / "P01" / "T1.csv", ",=,", ",≈,")
-
-
 def not_a_table(at: Federation) -> None:
     (at.folder / "P01" / "T0.csv").write_text("nothing,of,this\n1,2,3\n")
 
@@ -257,8 +254,7 @@ def not_a_table(at: Federation) -> None:
         (another_group, ExitCode.SECURITY, "is not the group secret that P01 dealt", ""),
         (others_have_another_plan, ExitCode.SECURITY, "made for plan", ""),
         (no_table, ExitCode.DATA, "T2.csv: no such file", "[data]"),
-        (bad_table, ExitCode.DATA, "T1: 1 row", "hocket prepare CONFIG --check"),
-        (not_a_table, ExitCode.DATA, "T0: ", "hocket prepare CONFIG --check"),
+        (not_a_table, ExitCode.DATA, "T0: ", "mend the table"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
@@ -274,6 +270,24 @@ def test_a_fault_is_found(
     assert advised in ours[0].advice
     assert exit_code(found) == code
     assert {"machine", "versions", "exchange", "tables", "tracking"} <= {one.about for one in found}
+
+
+def test_rows_that_are_left_out_stop_no_run(fresh: Federation):
+    """Real tables have some: the first findings are notes, the others are counted."""
+    table = fresh.folder / "P01" / "T1.csv"
+    lines = table.read_text().splitlines()
+    swaps = ((",=,", ",≈,"), ("P01-A1", "nosuch"), ("P01-C", "nosuch"), (",=,", ",=,9"), (",=,", ",=,-"))
+    for row, (old, new) in enumerate(swaps, start=1):
+        assert old in lines[row]
+        lines[row] = lines[row].replace(old, new)
+    table.write_text("\n".join(lines))
+    found = about(fresh.config("P01"), "tables")
+    assert exit_code(found) == ExitCode.DONE
+    *rows, more, readable = found
+    assert {one.level for one in (*rows, more)} == {"note"}
+    assert all(re.match(r"T1: 1 row \(\d\) ", one.text) for one in rows)
+    n_all = len(check_tables(fresh.config("P01")))
+    assert (len(rows), more.text, readable.level) == (3, f"{n_all - 3} further findings", "ok")
 
 
 def test_a_passphrase_file_unlocks(fresh: Federation):
