@@ -44,6 +44,17 @@ def parse(line: str) -> click.Command:
 
     Raises click.UsageError where it names no command, an unknown option or choice, or lacks or exceeds arguments.
     """
+    command, context, words = _resolve(line)
+    _check_values(line, command, context, words)
+    return command
+
+
+def command_of(line: str) -> click.Command:
+    """The command or group that a line names; its arguments are not looked at. Raises click.UsageError for none."""
+    return _resolve(line)[0]
+
+
+def _resolve(line: str) -> tuple[click.Command, click.Context, list[str]]:
     program, *words = words_of(line)
     if program != "hocket":
         raise click.UsageError(f"{line}: expected a hocket command")
@@ -54,8 +65,7 @@ def parse(line: str) -> click.Command:
         if found is None:
             raise click.UsageError(f"{line}: no command {name}")
         command, context = found, click.Context(found, info_name=name, parent=context, resilient_parsing=True)
-    _check_values(line, command, context, words)
-    return command
+    return command, context, words
 
 
 def _check_values(line: str, command: click.Command, context: click.Context, words: list[str]) -> None:
