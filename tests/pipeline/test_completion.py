@@ -1,6 +1,7 @@
 """Completion in the shell, and `hocket --version`."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -70,7 +71,8 @@ def test_the_script_works_in_bash(tmp_path: Path):
 def test_a_script_for_each_shell(shell: str):
     """It asks hocket, and is for hocket whatever way this process was started."""
     text = script(shell)
-    assert f"_HOCKET_COMPLETE={shell}_complete hocket" in text
+    assert f"_HOCKET_COMPLETE={shell}_complete" in text
+    assert re.search(r"(complete .*|compdef .*|--command )hocket\b", text)
 
 
 def test_another_shell_is_refused():
