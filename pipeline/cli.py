@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from pipeline.commands import data, keys, look, models, runs
+from pipeline.commands.words import complain, log_of
 
 _EXIT_CODES = """
 Exit codes: 0 done, 1 a bug, 2 usage or configuration, 3 data, 4 security (signature, tag, key, roster),
@@ -26,21 +27,24 @@ class Refusing(click.Group):
         try:
             return super().invoke(ctx)
         except PipelineError as error:
-            _refuse(error, error.exit_code)
+            _refuse(ctx, error, error.exit_code)
         except (DataError, BadData) as error:
-            _refuse(error, ExitCode.DATA)
+            _refuse(ctx, error, ExitCode.DATA)
         except SecureError as error:
-            _refuse(error, ExitCode.SECURITY)
+            _refuse(ctx, error, ExitCode.SECURITY)
         except TrainingError as error:
-            _refuse(error, ExitCode.TRAINING)
+            _refuse(ctx, error, ExitCode.TRAINING)
         except OSError as error:  # a disk that fills, a folder that may not be written
-            _refuse(error, ExitCode.CONFIGURATION)
+            _refuse(ctx, error, ExitCode.CONFIGURATION)
+        except click.UsageError as error:
+            if not log_of(ctx).as_json:
+                raise
+            log_of(ctx).write(error.format_message(), "error", exit_code=error.exit_code)
+            sys.exit(error.exit_code)
 
 
-def _refuse(error: Exception, code: int) -> None:
-    click.echo(f"hocket: {error}", err=True)
-    for note in getattr(error, "__notes__", []):
-        click.echo(f"  {note}", err=True)
+def _refuse(ctx: click.Context, error: Exception, code: int) -> None:
+    complain(log_of(ctx), str(error), getattr(error, "__notes__", []), int(code))
     sys.exit(int(code))
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}  # unless the user sets them
 _LONGEST_WAIT_S = 60.0  # for the tracking process at the end of a run
+_LONGEST_WAIT_STOPPED_S = 2.0  # the same where the run was stopped
 _LAST_STEP = "hocket.last_step"
 _PLAN = "hocket.plan"
 
@@ -106,9 +107,12 @@ class Tracker:
             return
         if self._process.stdin:
             self._process.stdin.close()
+        was_stopped = isinstance(error, KeyboardInterrupt)
         try:
-            self._process.wait(timeout=_LONGEST_WAIT_S)
+            self._process.wait(timeout=_LONGEST_WAIT_STOPPED_S if was_stopped else _LONGEST_WAIT_S)
         except subprocess.TimeoutExpired:
+            pass
+        finally:  # a stop may come now
             self._process.kill()
             self._process.wait()
 

@@ -54,7 +54,7 @@ def verify(exchange: str, plan: Path, quick: bool, as_json: bool) -> None:
 @click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
 def ui(config: Path, port: int) -> None:
     """Serve MLflow's UI on that member's store, on this machine only."""
-    from pipeline.jobs import serve_ui
-
     with interruptible():
+        from pipeline.jobs import serve_ui
+
         serve_ui(config, port)
