@@ -7,7 +7,7 @@ import traceback
 import warnings
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 # where a line's own words say which round it is about, or that it is a warning
 _ROUND = re.compile(r"(?:(?P<presence>presence round)|round (?P<round>\d+)(?: of \d+)?)(?:, attempt (?P<attempt>\d+))?")
@@ -38,8 +38,8 @@ class Log:
             category: type[Warning],
             filename: str,
             lineno: int,
-            _file: object = None,
-            _line: object = None,
+            file: TextIO | None = None,  # noqa: ARG001
+            line: str | None = None,  # noqa: ARG001
         ) -> None:
             self.write(str(message), "warning", category=category.__name__, where=f"{filename}:{lineno}")
 
