@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 
 from fsspec.implementations.memory import MemoryFileSystem
 
-_LOOKS = {"json": 2}  # before the file is seen
-_LOOKS_OF_PAYLOADS = 5
+_LOOKS = {"json": 4}  # before the file is seen
+_LOOKS_OF_PAYLOADS = 9
 
 
 class LaggingFileSystem(MemoryFileSystem):
@@ -28,6 +28,7 @@ class LaggingFileSystem(MemoryFileSystem):
         return self.looks[path] <= _LOOKS.get(path.rsplit(".", 1)[-1], _LOOKS_OF_PAYLOADS)
 
     def info(self, path: str, **how: Any) -> dict[str, Any]:  # noqa: ANN401 -- as fsspec has it
+        """What is late is not there."""
         path = self._strip_protocol(path)
         if self._is_late(path):
             raise FileNotFoundError(path)
@@ -40,6 +41,7 @@ class LaggingFileSystem(MemoryFileSystem):
         return super()._open(path, mode=mode, **how)
 
     def ls(self, path: str, detail: bool = True, **how: Any) -> list[Any]:  # noqa: ANN401, FBT001, FBT002
+        """Files that are late are not listed."""
         found = super().ls(path, detail=True, **how)
         seen = [one for one in found if one["type"] == "directory" or not self._is_late(one["name"])]
         return seen if detail else [one["name"] for one in seen]

@@ -16,12 +16,13 @@ from pipeline.exchange import Exchange, open_exchange
 from pipeline.home import MessageName
 from pipeline.reporting import report_file
 from pipeline.waiting import Patience
-from tests.pipeline.federation import AGGREGATOR, Federation, run_all
+from tests.pipeline.federation import AGGREGATOR, Federation, step
 from tests.pipeline.lagging import LaggingFileSystem
 from tests.pipeline.running import Running
 from tests.pipeline.s3_server import BUCKET, FaultyServer, client, environment, free_port, moto_server, use
 
 PLACE = f"s3://{BUCKET}/federation"
+MANY = 500  # looks
 PATH = "round-0001/attempt-01/update.P01.arrow"
 
 
@@ -81,7 +82,7 @@ def test_a_bucket_is_an_exchange(server: FaultyServer, tmp_path: Path):
         exchange.send(own(tmp_path, b"Content"), PATH)
 
 
-def test_nothing_that_was_seen_is_kept(server: FaultyServer, tmp_path: Path):
+def test_nothing_that_was_seen_is_kept(server: FaultyServer):
     """Two members with the bucket open meet: s3fs keeps listings unless it is told not to."""
     reader = open_exchange(PLACE)
     assert (reader.read(PATH), reader.has(PATH), reader.list_files(), reader.list_folders()) == (None, False, [], [])
@@ -96,7 +97,7 @@ def test_nothing_that_was_seen_is_kept(server: FaultyServer, tmp_path: Path):
 def test_no_bucket_is_made(server: FaultyServer, tmp_path: Path):
     """A mistyped name is an error that names it, not a new bucket somewhere."""
     exchange = open_exchange("s3://mistyped/federation")
-    with pytest.raises(ExchangeError, match="s3://mistyped/federation.*bucket does not exist"):
+    with pytest.raises(ExchangeError, match=r"s3://mistyped/federation.*bucket does not exist"):
         exchange.send(own(tmp_path, b"x"), PATH)
     assert [bucket["Name"] for bucket in client(server.endpoint).list_buckets()["Buckets"]] == [BUCKET]
 
@@ -143,7 +144,7 @@ def test_no_server_at_all(server: FaultyServer, monkeypatch: pytest.MonkeyPatch,
 def test_no_right_is_not_waited_for(server: FaultyServer, tmp_path: Path):
     """Only a person can help, so the start ends at once."""
     server.fault = lambda *_: 403
-    with pytest.raises(ExchangeError, match=f"{PLACE}.*Forbidden") as caught:
+    with pytest.raises(ExchangeError, match=rf"{PLACE}.*Forbidden") as caught:
         patient(tmp_path, 300.0).through(lambda: open_exchange(PLACE))
     assert not isinstance(caught.value, ExchangeUnreachable)
 
@@ -170,6 +171,7 @@ open_exchange(sys.argv[1]).send(pathlib.Path(sys.argv[2]), sys.argv[3])
 """
 
 
+@pytest.mark.slow
 def test_a_sender_killed_in_the_middle_leaves_no_message(server: FaultyServer, tmp_path: Path):
     """A large payload goes in parts: before the last of them nobody sees it, and the next start posts it whole."""
     large = tmp_path / "payload"
@@ -222,6 +224,8 @@ def test_what_is_late_is_not_there(lagging: str, tmp_path: Path):
     exchange.send(own(tmp_path, b"x"), "enrol/deal.P01.json")
     assert exchange.read("enrol/deal.P01.json") is None
     assert exchange.list_files() == []
+    while exchange.read("enrol/deal.P01.json") is None:
+        assert LaggingFileSystem.looks["/enrol/deal.P01.json"] < MANY
     assert exchange.read("enrol/deal.P01.json") == b"x"
     assert exchange.list_files() == ["enrol/deal.P01.json"]
 
@@ -260,7 +264,10 @@ def test_a_manifest_before_its_payload_is_waited_for(lagging: str, fresh: Federa
 def test_a_federation_on_a_late_storage_ends_as_on_any(lagging: str, fresh: Federation, finished: Federation):
     """Every file is seen late, payloads later than manifests: the same trunks and reports."""
     at(fresh, lagging)
-    run_all(fresh.members())
+    members = fresh.members()
+    for _ in range(MANY):  # looks, for nobody knows when something comes
+        if {step(member) for member in members.values()} == {"done"}:
+            break
     for round_no in (1, 2):
         assert fresh.trunks(round_no) == finished.trunks(round_no)
     assert min(LaggingFileSystem.looks.values()) > 1
