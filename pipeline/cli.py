@@ -65,6 +65,7 @@ for command in (
     models.export,
     look.inspect,
     look.verify,
+    look.status,
     look.ui,
 ):
     main.add_command(command)

@@ -45,3 +45,7 @@ class LaggingFileSystem(MemoryFileSystem):
         found = super().ls(path, detail=True, **how)
         seen = [one for one in found if one["type"] == "directory" or not self._is_late(one["name"])]
         return seen if detail else [one["name"] for one in seen]
+
+    def find(self, path: str, *depth: Any, **how: Any) -> Any:  # noqa: ANN401
+        """The same for all files below."""
+        return [name for name in super().find(path, *depth, **how) if not self._is_late(name)]
