@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from pipeline.commands import data, keys, look, models, runs
-from pipeline.commands.words import complain, log_of
+from pipeline.commands.words import choose_log, complain, log_of
 
 _EXIT_CODES = """
 Exit codes: 0 done, 1 a bug, 2 usage or configuration, 3 data, 4 security (signature, tag, key, roster),
@@ -16,6 +16,11 @@ Exit codes: 0 done, 1 a bug, 2 usage or configuration, 3 data, 4 security (signa
 
 class Refusing(click.Group):
     """A group whose commands end with one clear message and the exit code of design, not a traceback."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does, once it is known how a refusal is to be said."""
+        choose_log(ctx, args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 -- click's signature
         """Run the command; typed errors become a message and an exit code, anything else stays a traceback."""

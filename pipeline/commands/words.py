@@ -12,6 +12,7 @@ from pipeline.stopping import STOPPED, Stoppable
 
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 ANY_PATH = click.Path(path_type=Path)
+_OPTION = "--log-format"
 _LOG = "hocket.log"  # of click's meta, which a command shares with its groups
 
 
@@ -21,20 +22,20 @@ def log_of(ctx: click.Context) -> Log:
     return found
 
 
-def _set_log(ctx: click.Context, _: click.Parameter, chosen: str) -> Log:
-    log = ctx.meta[_LOG] = Log(as_json=chosen == "json")
+def choose_log(ctx: click.Context, arguments: Sequence[str]) -> None:
+    """Look for the format before anything is parsed, so that whatever is refused is said in it."""
+    asked = " ".join(arguments).replace("=", " ")
+    ctx.meta[_LOG] = log = Log(as_json=f"{_OPTION} json" in asked)
     log.take_over()
-    return log
 
 
 log_format = click.option(
-    "--log-format",
+    _OPTION,
     "log",
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
-    is_eager=True,  # so that a refusal of another option is said in that format too
-    callback=_set_log,
+    callback=lambda ctx, _option, _chosen: log_of(ctx),
     help="What stderr holds: lines for people, or one JSON object on each line.",
 )
 
