@@ -1,6 +1,7 @@
 """The exchange folder: the only place where members meet, on any storage that fsspec knows."""
 
 import copy
+import errno
 import os
 import re
 import secrets
@@ -14,6 +15,7 @@ from pipeline.errors import ExchangeConflict, ExchangeError, ExchangeUnreachable
 from pipeline.storages import OBJECT_STORES, failures, is_lasting
 
 _PIECE = 1 << 20  # bytes
+_OF_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _USERINFO = re.compile(r"//[^/@]*@")
 _LARGEST_MANIFEST = 1 << 20  # bytes; a manifest lists members, not data
 
@@ -102,6 +104,8 @@ class Exchange:
         except FileNotFoundError:
             return False
         except self._failures as error:
+            if isinstance(error, OSError) and error.errno in _OF_WRITING:  # the copy's disk, not the exchange
+                raise OSError(error.errno, error.strerror, str(target)) from error
             raise _failed(self.where(path), "fetched", error) from error
         finally:
             temporary.unlink(missing_ok=True)

@@ -1,7 +1,9 @@
 """What a member waits for, how long, and with what it gives up: others, the exchange, a full disk."""
 
 import errno
+import itertools
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,8 +17,10 @@ from pipeline.console import Narrator
 from pipeline.errors import ExchangeError, ExchangeUnreachable, ExitCode, NotYet
 from pipeline.home import MessageName
 from pipeline.waiting import Patience, drive
+from secure.canonical import digest
 from tests.pipeline.federation import AGGREGATOR, Federation
 from tests.pipeline.marked import Marked, marked
+from tests.pipeline.transcripts import say
 
 FULL = OSError(errno.ENOSPC, "No space left on device", "home/file")
 QUOTA = OSError(errno.EDQUOT, "Disk quota exceeded", "home/file")
@@ -166,7 +170,7 @@ def test_on_a_full_disk_the_step_is_tried_when_space_was_given_back(world: World
     drive(Machine(), patience(tmp_path), idle=lambda: None)
     assert 3600 < steps[-1] < 3605
     assert len(steps) < 20  # in an hour of looks
-    assert max(later - earlier for earlier, later in zip(steps, steps[1:], strict=False)) <= 600
+    assert max(later - earlier for earlier, later in itertools.pairwise(steps)) <= 600
 
 
 def test_opening_waits_for_what_comes_by_itself(world: World, tmp_path: Path):
@@ -197,13 +201,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of two megabytes."""
     place = tmp_path / "disk"
     place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place], check=False, capture_output=True
-    )
+    command = ["/usr/bin/mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)]
+    mounted = subprocess.run(command, check=False, capture_output=True)
     if mounted.returncode:
         pytest.skip(f"needs the right to mount a small file system: {mounted.stderr.decode().strip()}")
     yield place
-    subprocess.run(["umount", "--lazy", place], check=True)
+    subprocess.run(["/usr/bin/umount", "--lazy", str(place)], check=True)
 
 
 def fill(folder: Path) -> Path:
@@ -219,9 +222,21 @@ def fill(folder: Path) -> Path:
 
 
 @pytest.fixture
-def on_small_disk(sealed: Federation, small_disk: Path) -> Federation:
-    """All have delivered; the aggregator, which has yet to add, finds its disk full."""
-    return sealed.moved(small_disk / "federation")
+def all_ready(fresh: Federation) -> Federation:
+    """A federation whose partners say that they are ready, without having trained: the aggregator cannot know."""
+    for name in fresh.partners:
+        body: dict[str, object] = {"trunk": digest(b"trunk"), "preparation": digest(b"preparation")}
+        say(fresh, MessageName("ready", 1, 1, name), body, time=1_800_000_000)
+    return fresh
+
+
+@pytest.fixture
+def on_small_disk(all_ready: Federation, small_disk: Path) -> Federation:
+    """The aggregator, which has yet to call them, has its home on the small disk."""
+    shutil.move(all_ready.home(AGGREGATOR).folder, small_disk / "home")
+    config = all_ready.config(AGGREGATOR)
+    config.write_text(f'home = "{small_disk / "home"}"\n{config.read_text()}')
+    return all_ready
 
 
 def aggregator(federation: Federation, *options: str) -> Marked:
@@ -229,11 +244,12 @@ def aggregator(federation: Federation, *options: str) -> Marked:
     return marked(federation.command("aggregator", "run", str(federation.config(AGGREGATOR)), *options))
 
 
-SUM = MessageName("sum", 1, 1, AGGREGATOR)
+ROSTER = MessageName("roster", 1, 1, AGGREGATOR)
+CALLED = "waiting for the sealed update"  # what comes after the roster
 
 
 def test_a_full_disk_is_waited_out(on_small_disk: Federation, small_disk: Path):
-    """The process says so and waits; with space again it goes on, and the sum is posted whole."""
+    """The process says so and waits; with space again it goes on, and the roster is called."""
     ballast = fill(small_disk)
     process = aggregator(on_small_disk)
     assert process.popen.stderr is not None
@@ -242,15 +258,15 @@ def test_a_full_disk_is_waited_out(on_small_disk: Federation, small_disk: Path):
             break
     else:
         pytest.fail("the process ended")
-    assert not on_small_disk.posted(SUM).exists()
+    assert not on_small_disk.posted(ROSTER).exists()
     ballast.unlink()
     for line in process.popen.stderr:
-        if "to be ready" in line:  # for round 2
+        if CALLED in line:
             break
     process.popen.terminate()
     process.popen.communicate()
     assert process.popen.returncode == ExitCode.NOT_YET
-    assert on_small_disk.posted(SUM).exists()
+    assert on_small_disk.posted(ROSTER).exists()
     assert process.alive() == []
 
 
@@ -265,21 +281,20 @@ def test_a_full_disk_ends_the_run_where_it_may_not_wait(
     assert process.popen.returncode == ExitCode.CONFIGURATION, said
     assert "No space left on device" in said.splitlines()[-1 - ("--timeout" in options)]
     assert str(small_disk) in said
-    assert not on_small_disk.posted(SUM).exists()
+    assert not on_small_disk.posted(ROSTER).exists()
     ballast.unlink()
     process = aggregator(on_small_disk, "--once")
     process.popen.communicate()
     assert process.popen.returncode == ExitCode.NOT_YET
-    assert on_small_disk.posted(SUM).exists()
+    assert on_small_disk.posted(ROSTER).exists()
 
 
-def test_a_limit_on_file_sizes_is_an_error(sealed: Federation, tmp_path: Path):
+def test_a_limit_on_file_sizes_is_an_error(all_ready: Federation):
     """`ulimit -f` will not change while the process runs: exit code 2 at once, and no half file."""
-    federation = sealed.moved(tmp_path / "federation")
-    command = federation.command("aggregator", "run", str(federation.config(AGGREGATOR)))
-    limit = "import resource, os, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192)); os.execv(*sys.argv[1:2], sys.argv[1:])"  # noqa: E501
+    command = all_ready.command("aggregator", "run", str(all_ready.config(AGGREGATOR)))
+    limit = "import resource, os, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64)); os.execv(*sys.argv[1:2], sys.argv[1:])"  # noqa: E501
     done = subprocess.run([sys.executable, "-c", limit, *command], capture_output=True, text=True, check=False)
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
     assert done.returncode == ExitCode.CONFIGURATION, done.stderr
     assert "File too large" in done.stderr.splitlines()[-1]
-    assert not federation.posted(SUM).exists()
+    assert not all_ready.posted(ROSTER).exists()
