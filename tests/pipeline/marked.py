@@ -5,6 +5,7 @@ import secrets
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,13 @@ class Marked:
                 continue
         return found
 
+    def libraries(self) -> str:
+        """Paths of the libraries that the process has loaded so far."""
+        try:
+            return Path(f"/proc/{self.popen.pid}/maps").read_text()
+        except OSError:  # it ended
+            return ""
+
     def wait_for_processes(self, n: int) -> None:
         """Wait until so many are alive."""
         until = time.monotonic() + _PATIENCE_S
@@ -48,15 +56,16 @@ def _seconds_worked(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def marked(command: Sequence[str], **environment: str) -> Marked:
-    """Start the command; its streams are pipes."""
+def marked(command: Sequence[str], log: Path | None = None) -> Marked:
+    """Start the command; its streams are pipes, or stderr the end of the log."""
     mark = secrets.token_hex(8)
-    popen = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | environment | {_MARK: mark},
-    )
+    with log.open("a") if log else nullcontext(subprocess.PIPE) as stderr:
+        popen = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            env=os.environ | {_MARK: mark},
+        )
     return Marked(popen, mark.encode())
