@@ -4,9 +4,11 @@ The file's one metadata entry `hocket` is JSON: format version, counters, the ca
 of this and of every array, so that a changed byte is found. No pickle anywhere.
 """
 
+import errno
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +25,7 @@ from partners.state import HeadSizes, PartnerState, check_state
 from partners.trunk import TrunkLayout, check_trunk
 
 _FORMAT = 1
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")  # as Rust says it
 _KEY = "hocket"
 _TRUNK, _HEAD, _FIRST, _SECOND, _SERVER = "trunk", "head/", "adam.first/", "adam.second/", "server/"
 _VECTOR, _NORMALISATION = "vector/", "normalisation/"
@@ -63,7 +66,9 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         _sync(waiting)
         waiting.replace(path)
     except SafetensorError as error:  # how a full disk shows itself here
-        raise OSError(f"{path}: cannot be written: {error}") from error
+        failure, number = OSError(f"{path}: cannot be written: {error}"), _OS_ERROR.search(str(error))
+        failure.errno = int(number[1]) if number else errno.EIO
+        raise failure from error
     finally:
         waiting.unlink(missing_ok=True)
     _sync(path.parent)

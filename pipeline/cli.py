@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from pipeline.commands import data, keys, look, models, runs, setup
+from pipeline.commands.words import choose_log, complain, log_of
 
 _EXIT_CODES = """
 Exit codes: 0 done, 1 a bug, 2 usage or configuration, 3 data, 4 security (signature, tag, key, roster),
@@ -15,6 +16,11 @@ Exit codes: 0 done, 1 a bug, 2 usage or configuration, 3 data, 4 security (signa
 
 class Refusing(click.Group):
     """A group whose commands end with one clear message and the exit code of design, not a traceback."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does, once it is known how a refusal is to be said."""
+        choose_log(ctx, args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 -- click's signature
         """Run the command; typed errors become a message and an exit code, anything else stays a traceback."""
@@ -26,21 +32,24 @@ class Refusing(click.Group):
         try:
             return super().invoke(ctx)
         except PipelineError as error:
-            _refuse(error, error.exit_code)
+            _refuse(ctx, error, error.exit_code)
         except (DataError, BadData) as error:
-            _refuse(error, ExitCode.DATA)
+            _refuse(ctx, error, ExitCode.DATA)
         except SecureError as error:
-            _refuse(error, ExitCode.SECURITY)
+            _refuse(ctx, error, ExitCode.SECURITY)
         except TrainingError as error:
-            _refuse(error, ExitCode.TRAINING)
+            _refuse(ctx, error, ExitCode.TRAINING)
         except OSError as error:  # a disk that fills, a folder that may not be written
-            _refuse(error, ExitCode.CONFIGURATION)
+            _refuse(ctx, error, ExitCode.CONFIGURATION)
+        except click.UsageError as error:
+            if not log_of(ctx).as_json:
+                raise
+            log_of(ctx).write(error.format_message(), "error", exit_code=error.exit_code)
+            sys.exit(error.exit_code)
 
 
-def _refuse(error: Exception, code: int) -> None:
-    click.echo(f"hocket: {error}", err=True)
-    for note in getattr(error, "__notes__", []):
-        click.echo(f"  {note}", err=True)
+def _refuse(ctx: click.Context, error: Exception, code: int) -> None:
+    complain(log_of(ctx), str(error), getattr(error, "__notes__", []), int(code))
     sys.exit(int(code))
 
 
@@ -78,6 +87,7 @@ for command in (
     models.export,
     look.inspect,
     look.verify,
+    look.status,
     look.ui,
     setup.completion,
 ):

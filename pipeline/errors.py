@@ -39,6 +39,10 @@ class ExchangeError(PipelineError):
     """The exchange folder cannot be read or written."""
 
 
+class ExchangeUnreachable(ExchangeError):
+    """The exchange does not answer at the moment, as far as one can tell: worth another try."""
+
+
 class DemoFailed(PipelineError):
     """A member's process of the demo ended with an error; its exit code is handed on."""
 

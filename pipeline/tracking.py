@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}  # unless the user sets them
 _LONGEST_WAIT_S = 60.0  # for the tracking process at the end of a run
+_LONGEST_WAIT_STOPPED_S = 2.0  # the same where the run was stopped
 _LAST_STEP = "hocket.last_step"
 _PLAN = "hocket.plan"
 
@@ -48,7 +49,12 @@ class Member:
     @property
     def store(self) -> str:
         """MLflow tracking URI: the configured one, or an SQLite file in the home."""
-        return self.config.tracking.uri or f"sqlite:///{self.home.folder / 'mlflow.db'}"
+        return self.config.tracking.uri or f"sqlite:///{self.own_store}"
+
+    @property
+    def own_store(self) -> Path:
+        """The SQLite file of a member without a tracking URI."""
+        return self.home.folder / "mlflow.db"
 
     @property
     def finished(self) -> bool:
@@ -106,9 +112,12 @@ class Tracker:
             return
         if self._process.stdin:
             self._process.stdin.close()
+        was_stopped = isinstance(error, KeyboardInterrupt)
         try:
-            self._process.wait(timeout=_LONGEST_WAIT_S)
+            self._process.wait(timeout=_LONGEST_WAIT_STOPPED_S if was_stopped else _LONGEST_WAIT_S)
         except subprocess.TimeoutExpired:
+            pass
+        finally:  # a stop may come now
             self._process.kill()
             self._process.wait()
 
@@ -196,6 +205,19 @@ def _log_record(client: "MlflowClient", run_id: str, record: Record) -> None:
     client.set_tag(run_id, _LAST_STEP, str(record.step))
 
 
+def _make_store(member: Member) -> None:
+    """Make the home's own store whole or not at all: MLflow never goes on with one that it was killed in making."""
+    if member.config.tracking.uri or (store := member.own_store).exists():
+        return
+    from mlflow import MlflowClient  # noqa: PLC0415 -- MLflow takes seconds to import
+
+    for leftover in store.parent.glob("mlflow.db.new*"):  # its journal too
+        leftover.unlink()
+    unfinished = store.with_name("mlflow.db.new")
+    MlflowClient(tracking_uri=f"sqlite:///{unfinished}").search_experiments(max_results=1)
+    unfinished.replace(store)
+
+
 def main(config_file: str, role: str) -> None:
     """Sync at the start, at every line on standard input, and when that ends."""
     os.environ.update(QUIET)
@@ -204,6 +226,7 @@ def main(config_file: str, role: str) -> None:
 
     with (member.home.folder / "tracking.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # a predecessor may still be writing after its member was killed
+        _make_store(member)
         client = MlflowClient(tracking_uri=member.store)
         sync(member, client)
         while sys.stdin.readline():

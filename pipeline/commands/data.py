@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from pipeline.commands.words import ANY_PATH, EXISTING_FILE, examples
+from pipeline.commands.words import ANY_PATH, EXISTING_FILE, examples, interruptible, log_format
+from pipeline.log import Log
 
 
 @click.command(
@@ -25,8 +26,15 @@ from pipeline.commands.words import ANY_PATH, EXISTING_FILE, examples
 )
 @click.option("--output", type=ANY_PATH, help="Folder for the new structures' x.npz, compounds and rejected rows.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@log_format
 def prepare(
-    config: Path, check: bool, workers: int | None, structures: Path | None, output: Path | None, as_json: bool
+    config: Path,
+    check: bool,
+    workers: int | None,
+    structures: Path | None,
+    output: Path | None,
+    as_json: bool,
+    log: Log,
 ) -> None:
     """Turn the partner's T0, T1, T2 into matrices (needs the group secret, for the keyed folds and bits).
 
@@ -45,10 +53,12 @@ def prepare(
             click.echo("these rows are left out or doubtful: mend them, or go on without them", err=True)
         sys.exit(3 if any(finding.serious for finding in found) else 0)
     if structures and output:
-        counts = prepare_structures(config, structures, output, workers)
+        with interruptible(log):
+            counts = prepare_structures(config, structures, output, workers, log)
         click.echo(json.dumps(counts, indent=1) if as_json else "\n".join(f"{k}: {v}" for k, v in counts.items()))
         return
-    summary = prepare_tables(config, workers)
+    with interruptible(log):
+        summary = prepare_tables(config, workers, log)
     if as_json:
         click.echo(json.dumps(summary, indent=1))
     else:
