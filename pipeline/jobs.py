@@ -1,9 +1,6 @@
 """The jobs behind the commands: a member's run under its lock, with tracking beside it."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +12,7 @@ from pipeline.errors import ConfigError, OutOfStep
 from pipeline.home import Home, write_json
 from pipeline.opening import open_aggregator_mail, open_partner_mail
 from pipeline.plan import read_plan
-from pipeline.tracking import QUIET, Member, Tracker
+from pipeline.tracking import Tracker
 from pipeline.waiting import Machine, drive
 
 
@@ -56,12 +53,10 @@ def _run(machine: Machine, config: MemberConfig, tracker: Tracker, narrator: Nar
 def _tracker(config: MemberConfig, config_file: Path, role: str, narrator: Narrator) -> Iterator[Tracker]:
     """Tracking beside the run; where an earlier run could not log everything, it is tried again."""
     home = Home(config.home_folder)
-    with Tracker(config_file, role, home.folder / "tracking.log") as tracker:
+    with Tracker(config_file, role, home.folder / "tracking.log", narrator.say) as tracker:
         if home.finished.exists() and not home.tracked.exists():
             tracker.start()
         yield tracker
-    if tracker.failed:
-        narrator.say(f"MLflow could not be reached; the records are kept for the next start, see {tracker.log_file}")
 
 
 def _is_finished(config: MemberConfig, narrator: Narrator) -> bool:
@@ -80,27 +75,3 @@ def _is_finished(config: MemberConfig, narrator: Narrator) -> bool:
         raise OutOfStep(f"{file}: the federation ended here under plan {ended[:12]}..., not {expected[:12]}...")
     narrator.say("the federation is finished, nothing is left to do")
     return True
-
-
-def serve_ui(config_file: Path, port: int) -> None:
-    """Serve MLflow's UI for a member's store on 127.0.0.1 until interrupted."""
-    role = "partner" if _is_partner(config_file) else "aggregator"
-    from pipeline.tracking import read_member  # noqa: PLC0415 -- not needed by a member's run
-
-    member: Member = read_member(config_file, role)
-    if member.store.startswith("http"):
-        raise ConfigError(f"{config_file}: the store is a server already, open {member.store}")
-    command = [sys.executable, "-P", "-m", "mlflow", "ui", "--backend-store-uri", member.store]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
-    ended = subprocess.run(command, env=os.environ | QUIET, check=False)
-    if ended.returncode:
-        raise ConfigError(f"mlflow ui ended with exit code {ended.returncode}")
-
-
-def _is_partner(config_file: Path) -> bool:
-    import tomllib  # noqa: PLC0415
-
-    try:
-        return "data" in tomllib.loads(config_file.read_text())
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{config_file}: cannot be read as TOML: {error}") from error

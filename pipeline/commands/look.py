@@ -53,8 +53,11 @@ def verify(exchange: str, plan: Path, quick: bool, as_json: bool) -> None:
 @click.argument("config", type=EXISTING_FILE)
 @click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
 def ui(config: Path, port: int) -> None:
-    """Serve MLflow's UI on that member's store, on this machine only."""
-    from pipeline.jobs import serve_ui
+    """Serve MLflow's UI on that member's store, on this machine only, until Ctrl-C.
+
+    Prints where to look. What the store does not have yet is sent to it first.
+    """
+    from pipeline.ui import serve_ui
 
     with interruptible():
         serve_ui(config, port)
