@@ -4,58 +4,83 @@ The run is found again by its tags after a restart, never started anew. MLflow i
 used: it takes seconds, and a member's process has no need of it.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 from pipeline import tracking_words as words
 from pipeline.configs import PartnerConfig
-from pipeline.home import write_json
+from pipeline.home import Home, write_json
 from pipeline.records import Record, read_records
-from pipeline.tracking import Member
+from pipeline.tracking import Member, report_digest, report_files
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+_SQLITE = "sqlite:///"
 _N_DIGEST = 32  # characters of a dataset's digest; MLflow allows 36
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """What a run holds already, kept in one of its tags."""
+
+    plan: str = ""  # digest of the plan whose settings and descriptions it has
+    step: int = -1  # last record
+    report: str = ""  # digest of the report folder
+
+    @classmethod
+    def of(cls, run: "Run") -> Self:
+        """As the run's tag says."""
+        return cls(**json.loads(run.data.tags.get(words.LOGGED, "{}")))
+
+    def note(self, client: "MlflowClient", run_id: str) -> Self:
+        """Write it into the run, after what it says was logged: a server that fails in between gets that again."""
+        client.set_tag(run_id, words.LOGGED, json.dumps(asdict(self)))
+        return self
 
 
 def sync(member: Member, client: "MlflowClient") -> str:
     """Bring the member's run up to its records and artifacts, and return the run's id."""
     run = _find_run(member, client) or _start_run(member, client)
-    run_id, tags = run.info.run_id, run.data.tags
-    if tags.get(words.SETTINGS) != member.plan.digest:
-        _log_settings(member, client, run_id, first=words.SETTINGS not in tags)
+    run_id, logged = run.info.run_id, Logged.of(run)
+    if logged.plan != member.plan.digest:
+        _log_settings(member, client, run_id, first=not logged.plan)
+        logged = replace(logged, plan=member.plan.digest).note(client, run_id)
     finished = member.finished  # looked at before the records: then none can follow
-    last = int(tags.get(words.LAST_STEP, "-1"))
     for record in read_records(member.home.metrics):
-        if record.step > last:
+        if record.step > logged.step:
             _log_record(client, run_id, record)
-            last = record.step
-    state = words.state(last, member.plan.rounds.n_rounds, finished=finished)
-    if tags.get(words.STATE) != state:
+            logged = replace(logged, step=record.step).note(client, run_id)
+    state = words.state(logged.step, member.plan.rounds.n_rounds, finished=finished)
+    if run.data.tags.get(words.STATE) != state:
         client.set_tag(run_id, words.STATE, state)
     if finished:
-        _log_report(member, client, run)
+        report = report_digest(member.home)
+        if logged.report != report:
+            _log_report(member, client, run_id)
+            replace(logged, report=report).note(client, run_id)
         if run.info.status != "FINISHED":
             client.set_terminated(run_id)
-        write_json(member.home.tracked, {"run": run_id})
+        write_json(member.home.tracked, {"run": run_id, "report": report})
     return str(run_id)
 
 
 def _experiment(member: Member, client: "MlflowClient") -> str:
-    """Id of the federation's experiment, made with artifacts beside the store where that is the home's own."""
+    """Id of the federation's experiment, made where it is not there."""
     from mlflow.exceptions import MlflowException  # noqa: PLC0415 -- MLflow takes seconds to import
 
     name, tags = words.experiment_name(member.plan), words.experiment_tags(member.plan)
     found = client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
-    place = (member.home.folder / "mlartifacts").as_uri() if member.own_store else None
     try:
-        made = str(client.create_experiment(name, artifact_location=place, tags=tags))
+        made = str(
+            client.create_experiment(name, artifact_location=_artifact_place(member.store, member.home), tags=tags)
+        )
     except MlflowException:
         found = client.get_experiment_by_name(name)  # another member that shares the server was faster
         if found is None:
@@ -64,6 +89,17 @@ def _experiment(member: Member, client: "MlflowClient") -> str:
     if member.own_store:
         _remove_default(client)
     return made
+
+
+def _artifact_place(store: str, home: Home) -> str | None:
+    """URI of the artifacts' folder: beside an SQLite file, in the home for another database; else the store knows.
+
+    MLflow would take the folder from which the run was started.
+    """
+    if store.startswith(_SQLITE):
+        return (Path(store.removeprefix(_SQLITE)).resolve().parent / "mlartifacts").as_uri()
+    database = store.startswith(("postgresql", "mysql", "mssql"))
+    return (home.folder / "mlartifacts").as_uri() if database else None
 
 
 def _remove_default(client: "MlflowClient") -> None:
@@ -88,10 +124,7 @@ def _start_run(member: Member, client: "MlflowClient") -> "Run":
 
 
 def _log_settings(member: Member, client: "MlflowClient", run_id: str, *, first: bool) -> None:
-    """What was agreed on and configured; under a revision of the plan, that the run goes on with it.
-
-    The tag comes last, so that a server that fails in between gets all of it at the next look.
-    """
+    """What was agreed on and configured; under a revision of the plan, that the run goes on with it."""
     from mlflow.entities import Param, RunTag  # noqa: PLC0415 -- MLflow takes seconds to import
 
     tags = words.run_tags(member.config.name, member.role, member.plan)
@@ -100,7 +133,6 @@ def _log_settings(member: Member, client: "MlflowClient", run_id: str, *, first:
     client.log_artifact(run_id, str(member.config_file), folder)
     params = [Param(key, str(value)) for key, value in _params(member).items()] if first else []
     client.log_batch(run_id, params=params, tags=[RunTag(key, value) for key, value in tags.items()])
-    client.set_tag(run_id, words.SETTINGS, member.plan.digest)
 
 
 def _params(member: Member) -> dict[str, Any]:
@@ -129,7 +161,6 @@ def _log_record(client: "MlflowClient", run_id: str, record: Record) -> None:
         _log_datasets(client, run_id, record.facts["datasets"])
     if record.facts:
         client.log_text(run_id, json.dumps(record.facts, indent=1), words.artifact(record.step))
-    client.set_tag(run_id, words.LAST_STEP, str(record.step))
 
 
 def _log_datasets(client: "MlflowClient", run_id: str, datasets: list[Mapping[str, Any]]) -> None:
@@ -152,19 +183,9 @@ def _log_datasets(client: "MlflowClient", run_id: str, datasets: list[Mapping[st
     client.log_inputs(run_id, datasets=inputs)
 
 
-def _log_report(member: Member, client: "MlflowClient", run: "Run") -> None:
+def _log_report(member: Member, client: "MlflowClient", run_id: str) -> None:
     """The report folder, and again when it has changed since: `hocket report` may be run later."""
     folder = member.home.report
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
-    if not files:
-        return
-    total = hashlib.sha256()
-    for path in files:
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-        total.update(f"{path.relative_to(folder)}\0{content}\n".encode())
-    if run.data.tags.get(words.REPORT) == total.hexdigest():
-        return
-    for path in files:
+    for path in report_files(member.home):
         place = path.relative_to(folder).parent
-        client.log_artifact(run.info.run_id, str(path), f"report/{place}" if place.parts else "report")
-    client.set_tag(run.info.run_id, words.REPORT, total.hexdigest())
+        client.log_artifact(run_id, str(path), f"report/{place}" if place.parts else "report")

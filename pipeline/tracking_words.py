@@ -10,11 +10,9 @@ from pipeline.plan import Plan
 MEMBER = "hocket.member"
 ROLE = "hocket.role"
 PLAN = "hocket.plan"
-SETTINGS = "hocket.settings"  # the plan of which settings and descriptions are in the run
 VERSION = "hocket.version"
 STATE = "hocket.state"
-LAST_STEP = "hocket.last_step"
-REPORT = "hocket.report"  # digest of the report folder as it was logged
+LOGGED = "hocket.logged"  # what the run holds already, see tracking_store.Logged
 
 _NOTE = "mlflow.note.content"
 _CURVES = {
@@ -48,8 +46,8 @@ takes up the sum of all partners' updates.
 | curves | what they are |
 |---|---|
 | train/loss | mean training loss of the round's {local_steps} local steps |
-| validation/... | loss and scores on the validation fold after the round, mean over tasks; more is better, but less is \
-better for loss, log_loss, brier, ece, rmse and censored_rmse |
+| validation/... | loss and scores on the validation fold after the round, mean over tasks; more is better, except for \
+loss, log_loss, brier, ece, rmse and censored_rmse |
 | update/norm, update/clipped_share | size of this partner's change of the trunk, share of it that was clipped |
 | update/mean_norm | size of the mean of all partners' changes |
 | seconds/... | train, seal, wait for the others, open the sum, validate; round is all together |

@@ -28,7 +28,7 @@ _LOOK_S = 0.2
 _LONGEST_END_S = 10.0
 # gunicorn serves MLflow's own pages only: its default server adds an assistant that runs shell commands for whoever
 # asks on this machine, and a dozen processes for jobs
-_SERVER = ("--workers", "1", "--gunicorn-opts", "--threads 4 --worker-class gthread --graceful-timeout 2")
+_SERVER = ("--workers", "1", "--gunicorn-opts", "--threads 4 --worker-class gthread --no-control-socket")
 _NO_JOBS = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
 _LOCAL = build_opener(ProxyHandler({}))  # whatever proxy the machine has
 
@@ -50,7 +50,7 @@ def serve_ui(config_file: Path, port: int) -> None:
     _check_free(port)
     try:
         with _interruptible():
-            if not send_rest(config_file, member.role, member.home):
+            if not send_rest(member):
                 _say(f"the store may lack the latest records; why: {home / 'tracking.log'}", error=True)
             with _server(member, port) as process:
                 _say(f"{member.config.name}: {_experiment_url(member, port)}")
