@@ -51,7 +51,7 @@ loss, log_loss, brier, ece, rmse and censored_rmse |
 | update/norm, update/clipped_share | size of this partner's change of the trunk, share of it that was clipped |
 | update/mean_norm | size of the mean of all partners' changes |
 | seconds/... | train, seal, wait for the others, open the sum, validate; round is all together |
-| bytes/up, bytes/down | size of the sealed update, and of the sum |
+| bytes/up, bytes/down, bytes/up_per_parameter | size of the sealed update, of the sum, and of the first by trunk size |
 | round/... | members in the roster, attempts that the round needed |
 | data/... | counts of the prepared data |
 
@@ -65,7 +65,8 @@ _AGGREGATOR = """\
 
 | curves | what they are |
 |---|---|
-| bytes/up, bytes/down | size of the largest sealed update, and of the sum |
+| bytes/up, bytes/down, bytes/up_per_parameter | size of the largest sealed update, of the sum, and of the first by \
+trunk size |
 | seconds/add, seconds/round | adding the updates; from the first ready member's word to the sum |
 | round/... | members in the roster, attempts that the round needed |
 

@@ -243,7 +243,7 @@ def test_datasets_are_logged_by_digest_and_counts(tracked: Tracked, federation: 
     assert len({found.dataset.digest for found in inputs.values()}) == 3
     counts = {name: json.loads(found.dataset.profile) for name, found in inputs.items()}
     prepared = next((federation.home("P01").prepared).iterdir())
-    labels = sparse.load_npz(prepared / "y.npz").data
+    labels = sparse.load_npz(prepared / "y_class.npz").data
     assert sum(count["n_active"] for count in counts.values()) == (labels > 0).sum()
     assert sum(count["n_inactive"] for count in counts.values()) == (labels < 0).sum()
     for found in inputs.values():
