@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _AGAIN_S = 30.0  # between two tries of a store that cannot be reached, where no poke comes
 _SOON_S = 10.0  # after a try that failed, the end of the input is no reason for another one
+_KNOCK_S = 5  # in which a server must answer at all
 _POKES = 65536  # bytes read at once: many pokes are one look
 
 
@@ -53,6 +54,7 @@ class Store:
         from pipeline.tracking_store import sync  # noqa: PLC0415
 
         try:
+            _knock(self._member.store)
             run_id = sync(self._member, self._client)
         except (MlflowException, OSError) as error:  # OSError: what requests raises, and artifacts' storage
             self._failed_at = time.monotonic()
@@ -86,6 +88,17 @@ class Store:
         if self._machine:
             self._machine.finish()  # type: ignore[no-untyped-call]
             self._machine = None
+
+
+def _knock(store: str) -> None:
+    """Raise MlflowException for a server that does not answer soon; one that does may take its time over the rest."""
+    if not store.startswith("http"):
+        return
+    from mlflow.utils.credentials import get_default_host_creds  # noqa: PLC0415 -- seconds: only in this process
+    from mlflow.utils.rest_utils import http_request  # noqa: PLC0415
+
+    login = get_default_host_creds(store)  # type: ignore[no-untyped-call]
+    http_request(login, "/health", "GET", timeout=_KNOCK_S, max_retries=0)  # type: ignore[no-untyped-call]
 
 
 def _without_login(text: str) -> str:

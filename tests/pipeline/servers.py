@@ -57,6 +57,36 @@ def hanging_server() -> Iterator[int]:
         yield int(listener.getsockname()[1])
 
 
+class _Half(_Failing):
+    """Answers that it is well, and nothing else."""
+
+    closing = threading.Event()
+
+    def _wait(self) -> None:
+        if self.path == "/health":
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"OK")
+        else:
+            self.closing.wait()
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _wait  # noqa: N815 -- the base class names them so
+
+
+@contextmanager
+def half_hanging_server() -> Iterator[int]:
+    """Port of a server that says that it is well, and hangs when it is asked for anything."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Half)
+    _Half.closing.clear()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield server.server_address[1]
+    finally:
+        _Half.closing.set()
+        server.shutdown()
+        server.server_close()
+
+
 @contextmanager
 def mlflow_server(folder: Path, port: int) -> Iterator[str]:
     """URL of a real tracking server that keeps runs and artifacts in a folder."""

@@ -19,7 +19,7 @@ from pipeline.tracking import QUIET, UNREACHABLE, Tracker, send_rest
 from pipeline.tracking_process import Store, follow
 from tests.pipeline.federation import Federation
 from tests.pipeline.running import Running
-from tests.pipeline.servers import failing_server, free_port, hanging_server, mlflow_server
+from tests.pipeline.servers import failing_server, free_port, half_hanging_server, hanging_server, mlflow_server
 from tests.pipeline.tracked import artifacts, client_of, curves, expected_curves, member_of, runs_of, use_store
 
 if TYPE_CHECKING:
@@ -59,16 +59,21 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that hangs takes this process a second, not five."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setattr(tracking_process, "_KNOCK_S", 1)
 
 
 # ------------------------------------------------------------------------------------------ stores out of reach
 
 
 @pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize("kind", ["absent", "failing", "hanging"])
+@pytest.mark.parametrize("kind", ["absent", "failing", "hanging", "half"])
 def test_a_server_out_of_reach_is_said_once(done: Federation, capfd: pytest.CaptureFixture[str], kind: str):
     """Tried three times, told once, to the member and to the log; no record is lost by it."""
-    servers: dict[str, Callable[[], Any]] = {"failing": failing_server, "hanging": hanging_server}
+    servers: dict[str, Callable[[], Any]] = {
+        "failing": failing_server,
+        "hanging": hanging_server,
+        "half": half_hanging_server,
+    }
     if kind == "absent":
         _check_out_of_reach(done, free_port(), capfd)
     else:
