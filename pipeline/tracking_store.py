@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 _SQLITE = "sqlite:///"
-_N_DIGEST = 32  # characters of a dataset's digest; MLflow allows 36
+_N_DIGEST = 16  # characters of a dataset's digest, which MLflow shows beside the name
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def sync(member: Member, client: "MlflowClient") -> str:
             _log_report(member, client, run_id)
             replace(logged, report=report).note(client, run_id)
         if run.info.status != "FINISHED":
-            client.set_terminated(run_id)
+            client.set_terminated(run_id, end_time=int(member.home.finished.stat().st_mtime * 1000))
         write_json(member.home.tracked, {"run": run_id, "report": report})
     return str(run_id)
 
@@ -119,8 +119,10 @@ def _find_run(member: Member, client: "MlflowClient") -> "Run | None":
 
 
 def _start_run(member: Member, client: "MlflowClient") -> "Run":
-    tags = words.identity_tags(member.config.name, member.role, member.plan)
-    return client.create_run(_experiment(member, client), run_name=member.config.name, tags=tags)
+    name, tags = member.config.name, words.identity_tags(member.config.name, member.role, member.plan)
+    records = read_records(member.home.metrics)
+    began_ms = int(records[0].at * 1000) if records else None  # the server may be there long after the run has begun
+    return client.create_run(_experiment(member, client), start_time=began_ms, run_name=name, tags=tags)
 
 
 def _log_settings(member: Member, client: "MlflowClient", run_id: str, *, first: bool) -> None:

@@ -43,6 +43,10 @@ _PARTNER = """\
 **{member}** is a partner of *{name}*: it trains on its own compounds and labels, seals what it learned in a round, and
 takes up the sum of all partners' updates.
 
+**Private:** all of this. Losses, scores, the report and the model come from {member}'s own labels. None of it is ever
+sent to another member; whoever may open this store can see it. The others see only the size of the sealed update, when
+it came, and digests. The store holds no key, no structure and no single label; the report names assays.
+
 | curves | what they are |
 |---|---|
 | train/loss | mean training loss of the round's {local_steps} local steps |
@@ -54,14 +58,13 @@ loss, log_loss, brier, ece, rmse and censored_rmse |
 | bytes/up, bytes/down, bytes/up_per_parameter | size of the sealed update, of the sum, and of the first by trunk size |
 | round/... | members in the roster, attempts that the round needed |
 | data/... | counts of the prepared data |
-
-**Private:** all of this. Losses, scores, the report and the model come from {member}'s own labels. None of it is ever
-sent to another member; whoever may open this store can see it. The others see only the size of the sealed update, when
-it came, and digests. The store holds no key, no structure and no single label; the report names assays.
 """
 
 _AGGREGATOR = """\
 **{member}** is the aggregator of *{name}*: it calls each round's roster and adds sealed updates that it cannot read.
+
+**Private:** nothing that was learned is here, for the aggregator has no key that opens an update: no loss, no score, no
+model, only sizes, seconds, rosters and digests. Every partner can know these as well.
 
 | curves | what they are |
 |---|---|
@@ -69,9 +72,6 @@ _AGGREGATOR = """\
 trunk size |
 | seconds/add, seconds/round | adding the updates; from the first ready member's word to the sum |
 | round/... | members in the roster, attempts that the round needed |
-
-**Private:** nothing that was learned is here, for the aggregator has no key that opens an update: no loss, no score, no
-model, only sizes, seconds, rosters and digests. Every partner can know these as well.
 """
 
 
