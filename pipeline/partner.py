@@ -12,6 +12,7 @@ from partners.trunk import initial_trunk, trunk_digest
 from pipeline.catalogue import held_rows, known_counts
 from pipeline.configs import PartnerConfig
 from pipeline.console import Narrator
+from pipeline.dataset_facts import dataset_facts
 from pipeline.enrolment import Enrolment, enrol
 from pipeline.home import Home
 from pipeline.judging import judge, pass_gate
@@ -81,7 +82,14 @@ class PartnerRun:
         self._matrices = prepared_matrices(config, plan, enrolment.group, self._tell)
         held = held_rows(plan.catalogue, self._matrices.tasks)
         data = training_set(self._matrices, plan, config.training)
-        own = Own(data, config.training, preparation, config.n_workers, held)
+        own = Own(
+            data,
+            config.training,
+            preparation,
+            config.n_workers,
+            held=held,
+            validate_every=config.tracking.validate_every,
+        )
         metrics = {
             "seconds_prepare": time.monotonic() - started,
             "n_compounds": own.training_set.n_compounds,
@@ -89,7 +97,8 @@ class PartnerRun:
             "n_regression_tasks": own.training_set.n_regressions,
             "n_training_labels": own.training_set.n_training_labels,
         }
-        write_record(self.home.metrics, Record(0, self._clock(), metrics))
+        facts = {"datasets": dataset_facts(self._mail.me, data)}
+        write_record(self.home.metrics, Record(0, self._clock(), metrics, facts))
         made = f"{own.training_set.n_compounds} compounds, {own.training_set.n_tasks} tasks"
         self._tell.say(f"prepared {made}; consistency digest, equal for all partners: {preparation}")
         return own

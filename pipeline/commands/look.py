@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.words import EXISTING_FILE, examples, interruptible
+from pipeline.commands.words import EXISTING_FILE, examples
 
 
 @click.command(epilog=examples("hocket inspect plan.toml", "hocket inspect exchange/enrol/deal.P01.json --json"))
@@ -91,8 +91,10 @@ def status(plan: Path, exchange: str, watching: bool, every_s: float, as_json: b
 @click.argument("config", type=EXISTING_FILE)
 @click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535), help="Port of 127.0.0.1.")
 def ui(config: Path, port: int) -> None:
-    """Serve MLflow's UI on that member's store, on this machine only."""
-    with interruptible():
-        from pipeline.jobs import serve_ui
+    """Serve MLflow's UI on that member's store, on this machine only, until Ctrl-C.
 
-        serve_ui(config, port)
+    Prints where to look. What the store does not have yet is sent to it first.
+    """
+    from pipeline.ui import serve_ui
+
+    serve_ui(config, port)
