@@ -16,7 +16,6 @@ from tests.partners.synthetic import TRAINING, small_set, small_trunk
 from tests.pipeline.clear_rounds import Agreed, Member, clear_rounds
 from tests.pipeline.federation import Federation, run_all
 
-
 HOLDERS = {"ONE": ["P01"], "TWO": ["P01", "P02"], "THREE": ["P01", "P02", "P03"]}
 CATALOGUE = "[catalogue]\ntasks = [{}]\nmin_partners = 2\n".format(
     ", ".join(f'{{id = "{shared}", threshold = 6.0}}' for shared in HOLDERS)
