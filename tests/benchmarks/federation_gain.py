@@ -101,7 +101,7 @@ def lines(asked: argparse.Namespace, partners: Mapping[str, Partner], work: Path
                 said = ", ".join(f"{name} {'/'.join(seeds)}" for name, seeds in gates(done, local, partners).items())
                 console.print(f"{label}: gates say federated is: {said}", style="dim")
             yield label, done
-            if asked.average_seeds:
+            if asked.average_seeds and len(done) > 1:
                 yield f"{label}, mean of {len(done)} seeds", [averaged(done, partners)]
 
 
