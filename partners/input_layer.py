@@ -22,7 +22,7 @@ _FREQUENT_MOST = 256
 _FREQUENT_LEAST = 8  # a thinner block is not worth its own product
 _BLOCK_FROM = 1000  # compounds of a training set; with fewer the block saves nothing
 _COUNTED = 1 << 20  # stored values at a time: bincount copies what it counts
-_PIECE = 1 << 21  # values of a piece of the gradient, 8 MB
+_PIECE = 1 << 20  # values of a piece of the gradient, 8 MB
 
 NO_FEATURES = np.empty(0, dtype=np.int64)
 
