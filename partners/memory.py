@@ -27,7 +27,7 @@ def zeros(shape: tuple[int, ...]) -> NDArray[np.float32]:
 
 def copied(array: NDArray[np.float32]) -> NDArray[np.float32]:
     """Copy of an array."""
-    copy = empty(array.shape)
+    copy = empty(array.shape, array.dtype)
     copy[...] = array
     return copy
 

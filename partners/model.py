@@ -5,7 +5,7 @@ x (sparse) -> input layer -> (non-linearity, dropout, linear)* = the trunk's out
 number of compounds in the step: binary cross entropy and censored squared error.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -136,7 +136,7 @@ class Network:
             }
 
     def loss_and_gradients(self, parts: Iterable[Batch], n_compounds: int, dropout: "Dropout | None" = None) -> float:
-        """Loss of one optimiser step's batches together; leaves its gradient for `gradients`.
+        """Loss of one optimiser step's batches together; leaves its gradient for `each_gradient`.
 
         It is in the parameters' `grad`, but for the input weight's, which is made piece by piece.
         parts        : computed one after the other, gradients added up, so that memory is that of the largest
@@ -146,16 +146,11 @@ class Network:
         self._parts = []
         return sum(self._add_part(batch, n_compounds, dropout) for batch in parts)
 
-    def input_gradients(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Every piece of the input weight and its gradient of the last step; a gradient lives until the next one."""
-        return self.input_layer.gradients(self._parts)
-
-    def gradients(self) -> Iterator[Gradients]:
-        """All pieces that the last step's loss depends on, in portions; a portion's gradients live until the next."""
-        yield [(leaf, leaf.grad) for leaf in self.parameters.values() if leaf.grad is not None]
+    def each_gradient(self, use: Callable[[Gradients], None]) -> None:
+        """Hand over all that the last step's loss depends on, in portions, to be used at once."""
+        use([(leaf, leaf.grad) for leaf in self.parameters.values() if leaf.grad is not None])
         self._forget_gradients()
-        for piece, gradient in self.input_gradients():
-            yield [(piece, gradient)]
+        self.input_layer.each_gradient(self._parts, lambda piece, gradient: use([(piece, gradient)]))
         self._parts = []
 
     def _forget_gradients(self) -> None:

@@ -1,7 +1,6 @@
 """A partner's optimiser: torch's fused arithmetic, its state kept as arrays, and the learning rate by step."""
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -58,30 +57,29 @@ class Optimiser:
             }
             for part in moment_names(training)
         }
-        self._kept: dict[torch.Tensor, list[torch.Tensor]] = {}  # of each piece
+        self._kept: dict[str, dict[torch.Tensor, torch.Tensor]] = {FIRST: {}, SECOND: {}}  # moments of each piece
         self._n_steps: dict[torch.Tensor, torch.Tensor] = {}  # as torch wants it
         for name in network.parameters:
             for place, piece in network.pieces(name):
-                self._kept[piece] = [moments[name][place] for moments in self._moments.values()]
                 self._n_steps[piece] = torch.tensor(float(state.n_steps), device=training.device)
+                for part, moments in self._moments.items():
+                    self._kept[part][piece] = moments[name][place]
 
-    def step(self, moving: Gradients, learning_rate: float) -> None:
+    def step(self, learning_rate: float, moving: Gradients) -> None:
         """Move pieces by their gradients; every piece once in a step."""
         pieces, gradients = [piece for piece, _ in moving], [gradient for _, gradient in moving]
-        moments = [[self._kept[piece][i] for piece in pieces] for i in range(len(self._moments))]
         with torch.no_grad():
             if self._training.optimiser == "sgd":
-                self._sgd(pieces, gradients, moments, learning_rate)
+                self._sgd(pieces, gradients, learning_rate)
             else:
-                self._adam(pieces, gradients, moments, learning_rate)
+                self._adam(pieces, gradients, learning_rate)
 
-    def _adam(
-        self, pieces: Tensors, gradients: Tensors, moments: Sequence[Tensors], learning_rate: float
-    ) -> None:
+    def _adam(self, pieces: Tensors, gradients: Tensors, learning_rate: float) -> None:
         (adam if self._training.optimiser == "adam" else adamw)(
             pieces,
             gradients,
-            *moments,
+            exp_avgs=[self._kept[FIRST][piece] for piece in pieces],
+            exp_avg_sqs=[self._kept[SECOND][piece] for piece in pieces],
             max_exp_avg_sqs=[],
             state_steps=[self._n_steps[piece] for piece in pieces],
             fused=True,
@@ -94,13 +92,11 @@ class Optimiser:
             maximize=False,
         )
 
-    def _sgd(
-        self, pieces: Tensors, gradients: Tensors, moments: Sequence[Tensors], learning_rate: float
-    ) -> None:
+    def _sgd(self, pieces: Tensors, gradients: Tensors, learning_rate: float) -> None:
         sgd(
             pieces,
             gradients,
-            moments[0] if moments else [None] * len(pieces),
+            momentum_buffer_list=[self._kept[FIRST].get(piece) for piece in pieces],
             fused=True,
             weight_decay=self._training.weight_decay,
             momentum=self._training.momentum,

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,8 +126,11 @@ def train_in_place(  # noqa: PLR0913 -- as train_round
 
 
 def _copied_state(state: PartnerState) -> PartnerState:
-    parts = ("heads", FIRST, SECOND)
-    return replace(state, **{part: {name: copied(a) for name, a in getattr(state, part).items()} for part in parts})
+    heads, first, second = (
+        {name: copied(array) for name, array in arrays.items()}
+        for arrays in (state.heads, state.first_moment, state.second_moment)
+    )
+    return replace(state, heads=heads, first_moment=first, second_moment=second)
 
 
 def check_fit(
@@ -219,8 +223,7 @@ class Stepper:
             losses[step] = self._network.loss_and_gradients(parts, rows.size, dropout)
             if not math.isfinite(losses[step]):
                 raise _diverged(step + 1, self.learning_rate)
-            for moving in self._network.gradients():
-                self._optimiser.step(moving, self.learning_rate)
+            self._network.each_gradient(partial(self._optimiser.step, self.learning_rate))
             self._n_steps += 1
             if progress is not None:
                 progress(step + 1, n_steps, f"loss {losses[step]:.4f}")

@@ -115,7 +115,7 @@ def _bound(tensor: TrunkTensor) -> float:
 
 
 def _uniform(n_values: int, bits: np.random.PCG64, bound: float) -> NDArray[np.float64]:
-    unit = (bits.random_raw(n_values) >> np.uint64(11)) * 2.0**-53  # [0, 1), exact in float64
+    unit = (bits.random_raw(n_values) >> np.uint64(11)).astype(np.float64) * 2.0**-53  # [0, 1), exact
     return (unit * 2.0 - 1.0) * bound
 
 
