@@ -53,7 +53,7 @@ def predict(
     widths = {CLASSIFICATION: state.n_tasks, REGRESSION: state.n_regressions}
     found = {kind: np.empty((rows.shape[0], n), dtype=np.float32) for kind, n in widths.items()}
     with arithmetic(training), torch.inference_mode():
-        network = Network.of(layout, trunk, state.heads, trunk_settings, training)
+        network = Network.of(layout, trunk, state.heads, trunk_settings, training, in_place=True)
         for part, x_part in _parts(rows, training.device):
             for kind, outputs in network.outputs(x_part).items():
                 found[kind][part] = outputs.cpu().numpy()
@@ -74,7 +74,8 @@ def predict_hidden(
     rows = _checked(x, trunk, layout, trunk_settings)
     found = np.empty((rows.shape[0], layout.hidden[-1]), dtype=np.float32)
     with use_threads(n_threads), torch.inference_mode():
-        network = Network(layout, trunk, {}, NonLinearities(trunk=trunk_settings.non_linearity))
+        functions = NonLinearities(trunk=trunk_settings.non_linearity)
+        network = Network(layout, trunk, {}, functions, in_place=True)
         for part, x_part in _parts(rows):
             found[part] = network.trunk_output(network.input_layer(x_part)).numpy()
     return found
