@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from pipeline.commands import data, keys, look, models, runs
+from pipeline.commands import data, keys, look, models, predict, runs
 
 _EXIT_CODES = """
 Exit codes: 0 done, 1 a bug, 2 usage or configuration, 3 data, 4 security (signature, tag, key, roster),
@@ -58,6 +58,7 @@ for command in (
     runs.partner,
     runs.aggregator,
     models.report,
+    predict.predict,
     models.export,
     look.inspect,
     look.verify,
