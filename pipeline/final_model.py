@@ -4,28 +4,34 @@ import json
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
 
-from pydantic import Field, ValidationError
+import numpy as np
+from numpy.typing import NDArray
 
 from data_prep.atomic import appearing
 from data_prep.keyed import bit_permutation
 from data_prep.prepared import Prepared
-from data_prep.settings import Chemistry, Fingerprint
 from partners.baseline import Baseline
 from partners.final_model import FinalModel, KnownCompounds, Weights, known_compounds
-from partners.settings import Training, TrunkSettings
+from partners.settings import Training
+from partners.state import PartnerState
 from partners.training_set import TrainingSet
 from partners.trunk import trunk_layout
 from pipeline.configs import Schema
 from pipeline.errors import ConfigError
+from pipeline.model_description import (
+    COMPOUNDS_FILE,
+    DESCRIPTION_FILE,
+    ClassTask,
+    Description,
+    RegrTask,
+    Which,
+    weights_file,
+)
 from pipeline.plan import Plan
 from pipeline.state import RoundStart
 
-Which = Literal["federated", "local"]
-BOTH: tuple[Which, Which] = ("federated", "local")
-
-_DESCRIPTION, _COMPOUNDS, _README = "model.json", "compounds.safetensors", "README.md"
+_README = "README.md"
 _FOLDER_MODE, _FILE_MODE = 0o700, 0o600
 _SAID = """\
 # The finished model of {partner} in {federation}
@@ -42,67 +48,6 @@ PRIVATE: nothing in this folder may leave {partner}. It holds
 """
 
 
-class ClassTask(Schema):
-    """One classification task, by its column."""
-
-    input_assay_id: str
-    threshold: float  # log units; 0 for binary assays
-    direction: str  # high, low or empty, as in T0
-    assay_type: str
-    is_auxiliary: bool  # trained to help the others, never judged
-
-    @property
-    def name(self) -> str:
-        """Assay and threshold, as columns of wide tables and --tasks have it."""
-        return f"{self.input_assay_id}@{self.threshold:.10g}"
-
-
-class RegrTask(Schema):
-    """One regression task, by its column."""
-
-    input_assay_id: str
-    assay_type: str
-    is_auxiliary: bool
-
-    @property
-    def name(self) -> str:
-        """The assay."""
-        return self.input_assay_id
-
-
-class Description(Schema):
-    """model.json: all of a model but its arrays."""
-
-    kind: Literal["hocket model"] = "hocket model"
-    format: Literal[1] = 1
-    version: str  # of the program that wrote it
-    partner: str
-    federation: str
-    federation_id: str
-    plan: str  # digest
-    n_rounds: int
-    kept: Which  # which model the gate says to use
-    trunk: TrunkSettings
-    training: Training
-    chemistry: Chemistry
-    fingerprint: Fingerprint
-    compound_timeout_s: float = Field(gt=0)
-    tasks: tuple[ClassTask, ...]
-    regression_tasks: tuple[RegrTask, ...]
-    least_similarity: float = Field(ge=0, le=1)  # to a training compound, of a compound within the domain
-
-    @classmethod
-    def read(cls, folder: Path) -> "Description":
-        """Read and check; raises ConfigError for a folder that holds no such model."""
-        path = folder / _DESCRIPTION
-        try:
-            return cls.model_validate_json(path.read_bytes())
-        except FileNotFoundError:
-            raise ConfigError(f"{path}: is not there, expected the folder of a finished model") from None
-        except ValidationError as error:
-            raise ConfigError(f"{path}: is damaged or of another version: {error.error_count()} problem(s)") from None
-
-
 class OpenModel:
     """A model read from its folder, ready to predict."""
 
@@ -113,13 +58,13 @@ class OpenModel:
         trunk = self.description.trunk
         layout = trunk_layout(self.description.fingerprint.n_bits, trunk.hidden)
         try:
-            weights = Weights.read(folder / f"{self.which}.safetensors", layout)
-            known = KnownCompounds.read(folder / _COMPOUNDS, layout)
+            weights = Weights.read(folder / weights_file(self.which), layout)
+            known = KnownCompounds.read(folder / COMPOUNDS_FILE, layout)
         except FileNotFoundError as missing:
             raise ConfigError(f"{folder}: {Path(missing.filename).name} is missing, expected a whole model") from None
         found = (weights.state.n_tasks, weights.state.n_regressions)
         if found != (len(self.description.tasks), len(self.description.regression_tasks)):
-            raise ConfigError(f"{folder}: {_DESCRIPTION} and {self.which}.safetensors have other tasks")
+            raise ConfigError(f"{folder}: {DESCRIPTION_FILE} and {self.which}.safetensors have other tasks")
         self.places = known.places
         self.calibration = weights.calibration
         training, least = self.description.training, self.description.least_similarity
@@ -146,7 +91,10 @@ def write_final_model(  # noqa: PLR0913 -- all that a run has found
     # on the processor, whatever trained it: a model predicts the same wherever it is taken
     precision = "float32" if training.precision == "tf32" else training.precision
     training = replace(training, device="cpu", precision=precision)
-    models = {"local": (local.trunk, local.state), "federated": (federated.trunk, federated.private)}
+    models: tuple[tuple[Which, NDArray[np.float32], PartnerState], ...] = (
+        ("local", local.trunk, local.state),
+        ("federated", federated.trunk, federated.private),
+    )
     known, least_similarity = known_compounds(
         training_set, bit_permutation(structure_seed, plan.preparation.fingerprint.n_bits)
     )
@@ -172,12 +120,12 @@ def write_final_model(  # noqa: PLR0913 -- all that a run has found
     )
     with appearing(folder) as unfinished:
         unfinished.chmod(_FOLDER_MODE)
-        for which, (trunk, state) in models.items():
+        for which, trunk, state in models:
             weights = Weights.of(training_set, trunk, state, plan.layout.trunk, plan.trunk, training)
-            weights.write(unfinished / f"{which}.safetensors")
-        known.write(unfinished / _COMPOUNDS)
+            weights.write(unfinished / weights_file(which))
+        known.write(unfinished / COMPOUNDS_FILE)
         told = description.model_dump(mode="json")
-        (unfinished / _DESCRIPTION).write_text(json.dumps(told, indent=1, allow_nan=False) + "\n")
+        (unfinished / DESCRIPTION_FILE).write_text(json.dumps(told, indent=1, allow_nan=False) + "\n")
         (unfinished / _README).write_text(_SAID.format(partner=partner, federation=plan.federation.name))
         for file in unfinished.iterdir():
             file.chmod(_FILE_MODE)

@@ -18,9 +18,10 @@ from partners.final_model import Prediction
 from pipeline.configs import PartnerConfig
 from pipeline.console import Narrator
 from pipeline.errors import ConfigError
-from pipeline.final_model import Description, OpenModel, Which
+from pipeline.final_model import OpenModel
 from pipeline.home import Home
-from pipeline.prediction_tables import Format, Selection, as_table
+from pipeline.model_description import Selection, Which
+from pipeline.prediction_tables import Format, as_table
 from pipeline.remaking import remake_final_model
 
 _MOST_ROWS = 4096  # compounds of a batch
@@ -77,7 +78,7 @@ class Batch:
 
 def predict_batch(model: OpenModel, records: list[Record], *, workers: int = 1, cache: Path | None = None) -> Batch:
     """Standardise, fingerprint and predict; the same for a record alone and in any company."""
-    told: Description = model.description
+    told = model.description
     usable = [record for record in records if record.reason is None]
     made = fingerprint(
         [record.text for record in usable],

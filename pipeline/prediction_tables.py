@@ -3,7 +3,7 @@
 Names are the same everywhere: a classification task is ASSAY@THRESHOLD, a regression task its assay.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -11,51 +11,10 @@ from numpy.typing import NDArray
 
 from data_prep.prediction_files import Texts
 from partners.final_model import Prediction
-from pipeline.errors import ConfigError
-from pipeline.final_model import ClassTask, Description, RegrTask
+from pipeline.model_description import CLASS_COLUMNS, REGR_COLUMNS, ClassTask, RegrTask, Selection
 
 Format = Literal["long", "wide"]
 Table = dict[str, NDArray[Any] | Texts]
-
-CLASS_COLUMNS = ("probability", "p_active", "p_inactive", "in_domain")
-REGR_COLUMNS = ("value", "low", "high", "in_domain")
-
-
-class Selection:
-    """Which tasks to tell about, by their columns."""
-
-    def __init__(self, description: Description, names: Sequence[str] | None) -> None:
-        """`names` are assays or ASSAY@THRESHOLD; None: all but auxiliary tasks.
-
-        Raises ConfigError for a name that is none of them.
-        """
-        every: list[ClassTask | RegrTask] = [*description.tasks, *description.regression_tasks]
-        known = {name for task in every for name in _names_of(task)}
-        wanted = None if names is None else set(_taken_apart(names, known))
-        self.classes = _chosen(description.tasks, wanted)
-        self.regressions = _chosen(description.regression_tasks, wanted)
-        self.class_tasks = [description.tasks[i] for i in self.classes]
-        self.regression_tasks = [description.regression_tasks[i] for i in self.regressions]
-
-
-def _taken_apart(names: Sequence[str], known: set[str]) -> Iterator[str]:
-    """Names, and several of them separated by commas; an assay's name may hold commas itself."""
-    for name in names:
-        parts = [name] if name in known else [part.strip() for part in name.split(",") if part.strip()]
-        unknown = [part for part in parts if part not in known]
-        if unknown or not parts:
-            error = ConfigError(f"--tasks: found {', '.join(unknown) or 'no name'}, expected assays or ASSAY@THRESHOLD")
-            error.add_note("the model's tasks are listed in HOME/model/model.json")
-            raise error
-        yield from parts
-
-
-def _chosen(tasks: Sequence[ClassTask] | Sequence[RegrTask], wanted: set[str] | None) -> NDArray[np.int64]:
-    return np.flatnonzero([not t.is_auxiliary if wanted is None else bool(_names_of(t) & wanted) for t in tasks])
-
-
-def _names_of(task: ClassTask | RegrTask) -> set[str]:
-    return {task.name, task.input_assay_id}
 
 
 def as_table(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Self
 
 from pipeline.configs import AggregatorConfig, MemberConfig, PartnerConfig
 from pipeline.home import Home, write_json
+from pipeline.mlflow_model import log_final_model
 from pipeline.plan import Plan, read_plan
 from pipeline.records import Record, read_records
 
@@ -134,6 +135,7 @@ def sync(member: Member, client: "MlflowClient") -> None:
     if finished:
         if member.home.report.is_dir():
             client.log_artifacts(run.info.run_id, str(member.home.report), "report")
+        log_final_model(member.home.model, member.store, run.info.run_id)
         client.set_terminated(run.info.run_id)
         write_json(member.home.tracked, {"run": run.info.run_id})
 

@@ -28,7 +28,7 @@ def predict(
     """
     from typing import cast
 
-    from pipeline.final_model import Which
+    from pipeline.model_description import Which
     from pipeline.predicting import Wanted, predict_structures
     from pipeline.prediction_tables import Format
 
