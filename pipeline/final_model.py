@@ -61,7 +61,7 @@ class OpenModel:
             weights = Weights.read(folder / weights_file(self.which), layout)
             known = KnownCompounds.read(folder / COMPOUNDS_FILE, layout)
         except FileNotFoundError as missing:
-            raise ConfigError(f"{folder}: {Path(missing.filename).name} is missing, expected a whole model") from None
+            raise ConfigError(f"{folder}: a file is missing, expected a whole model: {missing}") from None
         found = (weights.state.n_tasks, weights.state.n_regressions)
         if found != (len(self.description.tasks), len(self.description.regression_tasks)):
             raise ConfigError(f"{folder}: {DESCRIPTION_FILE} and {self.which}.safetensors have other tasks")
