@@ -30,11 +30,13 @@ class ServedModel:
         """Predictions for a data frame with a column `smiles`, a row for each of its rows, in its order.
 
         The columns are those of `hocket predict --format wide` without row and id, and `reason`: why a structure cannot
-        be used, else empty; its numbers are missing then and it is in no domain.
+        be used, else None; its numbers are None then and it is in no domain. What is not known is None rather than NaN,
+        which a server would pass on and JSON does not have.
         """
-        smiles = [None if text is None else str(text) for text in model_input["smiles"].tolist()]
+        smiles = [text if isinstance(text, str) else None for text in model_input["smiles"].tolist()]
         parts = [self._columns(smiles[start : start + _ROWS]) for start in range(0, max(len(smiles), 1), _ROWS)]
-        return as_pandas({name: _joined([part[name] for part in parts]) for name in parts[0]})
+        found = as_pandas({name: _joined([part[name] for part in parts]) for name in parts[0]})
+        return found.astype(object).where(found.notna(), None) if found.isna().any(axis=None) else found
 
     def _columns(self, smiles: list[str | None]) -> Columns:
         records = [Record(i, str(i), text, None) for i, text in enumerate(smiles)]
