@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from pipeline.commands import data, keys, look, models, runs, setup
+from pipeline.commands import data, keys, look, models, predict, runs, setup
 from pipeline.commands.words import choose_log, complain, log_of
 
 _EXIT_CODES = """
@@ -84,6 +84,7 @@ for command in (
     runs.partner,
     runs.aggregator,
     models.report,
+    predict.predict,
     models.export,
     look.inspect,
     look.verify,

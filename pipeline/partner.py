@@ -14,6 +14,7 @@ from pipeline.configs import PartnerConfig
 from pipeline.console import Narrator
 from pipeline.dataset_facts import dataset_facts
 from pipeline.enrolment import Enrolment, enrol
+from pipeline.final_model import write_final_model
 from pipeline.home import Home
 from pipeline.judging import judge, pass_gate
 from pipeline.mail import Mail
@@ -105,12 +106,25 @@ class PartnerRun:
 
     def _conclude(self, final: RoundStart) -> bool:
         """After the last round: the local-only baseline with the same number of steps, then the report."""
-        if report_file(self.home).exists() or self._matrices is None or self._own is None:
+        if report_file(self.home).exists() or not (self._enrolment and self._matrices and self._own):
             return False
         local = self._local_only(self._own)
         rows, regression_rows = judge(self._mail.plan, self._matrices, self._own, local=local, federated=final)
         verdict = pass_gate(self._mail.plan, self._matrices, self._own, self._config.gate, local=local, federated=final)
         self._tell.say(verdict.sentence())
+        write_final_model(
+            self.home.model,
+            self._mail.plan,
+            self._matrices,
+            self._own.training_set,
+            self._enrolment.group.structure_seed,
+            partner=self._mail.me,
+            training=self._own.training,
+            local=local,
+            federated=final,
+            kept=verdict.kept,
+            compound_timeout_s=self._config.data.compound_timeout_s,
+        )
         about = self._about(final) | {"gate": verdict.to_json()}
         report = build_report(about, rows, self._own.training.seed, regression_rows)
         write_report(self.home, report)
