@@ -1,0 +1,23 @@
+"""The metrics of a report: which there are, how they are called and which way is better."""
+
+METRICS = ("average_precision", "roc_auc")
+REGRESSION_METRICS = ("r2", "spearman", "rmse", "censored_rmse")
+ERRORS = {"rmse", "censored_rmse", "loss"}  # less is better
+SIDES = ("local", "federated")
+SHORT = {
+    "average_precision": "AP",
+    "roc_auc": "AUC-ROC",
+    "r2": "R2",
+    "spearman": "Spearman",
+    "rmse": "RMSE",
+    "censored_rmse": "cRMSE",
+}
+LONG = {
+    "average_precision": "average precision",
+    "roc_auc": "area under the ROC curve",
+    "r2": "R²",
+    "spearman": "Spearman correlation",
+    "rmse": "root mean squared error, units of the assay",
+    "censored_rmse": "root mean squared error with bounds, units of the assay",
+    "loss": "loss",
+}
