@@ -115,7 +115,7 @@ def interval_of_mean(total: Scores, count: Scores, rng: np.random.Generator) -> 
 
 
 def paired_test(change: Scores) -> float:
-    """p of the two-sided Wilcoxon signed-rank test that changes lie evenly about zero; 1 where nothing changed.
+    """P of the two-sided Wilcoxon signed-rank test that changes lie evenly about zero; 1 where nothing changed.
 
     change : (n,) finite. Zeros are left out (Wilcoxon), so that without any change there is nothing to test.
     """
@@ -125,7 +125,7 @@ def paired_test(change: Scores) -> float:
 
 
 def holm(p: Mapping[str, float]) -> dict[str, float]:
-    """p by name, corrected for being several (Holm 1979): the chance of one false alarm or more among all is bounded.
+    """P by name, corrected for being several (Holm 1979): the chance of one false alarm or more among all is bounded.
 
     The smallest is multiplied by the number of tests, the next by one less, and so on; none becomes smaller than one
     before it, none larger than 1.

@@ -37,7 +37,7 @@ def draw_changes(changes: Mapping[str, Floats], *, grouped: bool) -> Figure:
     _zero_line(axes)
     axes.set_xlim(*change_limits(np.concatenate(list(changes.values()))))
     axes.set_ylim(-0.02, 1.02)
-    axes.set_xlabel("change per task, federated − local" + (" (means of groups of tasks)" if grouped else ""))
+    axes.set_xlabel("change per task, federated minus local" + (" (means of groups of tasks)" if grouped else ""))
     axes.set_ylabel("share of tasks at or below")
     axes.legend(loc="upper left")
     return figure
@@ -122,7 +122,7 @@ def draw_groups(
     axes.set_yticks(range(len(groups)), names)
     axes.set_ylim(len(groups) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel(f"change of {what}, federated − local: mean and 95 % interval")
+    axes.set_xlabel(f"change of {what}, federated minus local: mean and 95 % interval")
     return figure
 
 
