@@ -1,6 +1,6 @@
 """The change of groups of tasks: by number of labels and by type of assay."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.comparison import Groups, by_group, interval_of_mean, numbered
 from pipeline.metrics import ERRORS, SIDES
-from pipeline.reporting import judged, scores_of
+from pipeline.report_rows import judged, scores_of
 
 SIZE_EDGES = (0, 50, 100, 200, 500, 1000, 5000)  # labels of a task, where each bin begins; the last is open
 _FEWEST_ASSAYS = 5  # an interval over fewer says nothing, and could be one assay's score
@@ -53,7 +53,7 @@ class Changes:
         }
 
 
-def changes(rows: Sequence[dict[str, Any]], metric: str) -> Changes:
+def changes(rows: Sequence[Mapping[str, Any]], metric: str) -> Changes:
     """Changes of one metric from a report's rows."""
     kept = judged(rows, metric)
     local, federated = (scores_of(rows, side, metric)[kept] for side in SIDES)

@@ -100,7 +100,7 @@ def numbered(keys: Sequence[Hashable]) -> Groups:
 def by_group(change: Scores, group: Groups) -> tuple[Scores, Scores]:
     """Sum of the changes and number of the tasks of each group, (n_groups,) both, groups by first appearance."""
     number = numbered(group.tolist())
-    return np.bincount(number, weights=change), np.bincount(number).astype(np.float64)
+    return np.bincount(number, weights=change).astype(np.float64), np.bincount(number).astype(np.float64)
 
 
 def interval_of_mean(total: Scores, count: Scores, rng: np.random.Generator) -> tuple[float, float]:

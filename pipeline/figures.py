@@ -251,7 +251,7 @@ def _square(axes: Axes, metric: str, low: float) -> None:
     axes.plot([low, 1], [low, 1], color="black", linewidth=0.9, linestyle="dotted")
     axes.set(xlim=(low, 1), ylim=(low, 1), aspect="equal", xlabel="local", ylabel="federated", title=SHORT[metric])
     for x, y, words in ((0.04, 0.96, "federated better"), (0.96, 0.04, "local better")):
-        kind = {"ha": "left" if x < y else "right", "va": "top" if x < y else "bottom"}
+        kind: dict[str, Any] = {"ha": "left" if x < y else "right", "va": "top" if x < y else "bottom"}
         axes.text(x, y, words, transform=axes.transAxes, color=GREY, fontsize=9, style="italic", **kind)
 
 

@@ -12,12 +12,12 @@ from partners.reliability import of_probabilities, of_values
 from partners.state import DEVIATION, MEAN
 from partners.training_set import TrainingSet
 from partners.trunk import trunk_digest
-from pipeline.applicability import domain_rows
 from pipeline.judging import Model, Rows, judge, look_at, pass_gate
 from pipeline.learning_curves import learning_curves
 from pipeline.mail import Mail
 from pipeline.records import read_records
-from pipeline.reporting import build_report, judged
+from pipeline.report_rows import judged
+from pipeline.reporting import build_report
 from pipeline.rounds import Own
 from pipeline.state import RoundStart
 
@@ -33,7 +33,6 @@ def full_report(
     before = look_at(plan, own, local.trunk, local.state)
     after = look_at(plan, own, federated.trunk, federated.private)
     rows, regression_rows = judge(prepared, own, local=before, federated=after)
-    domain_rows(rows, regression_rows, local=before, federated=after)
     verdict = pass_gate(prepared, own, gate, local=before, federated=after)
     about = {
         "partner": mail.me,

@@ -17,6 +17,7 @@ from partners.regression_scores import TaskErrors
 from partners.scores import TaskScores
 from partners.state import PartnerState
 from partners.training_set import TrainingSet
+from pipeline.applicability import Domain, domain_of
 from pipeline.errors import ConfigError
 from pipeline.plan import Plan
 from pipeline.rounds import Own
@@ -60,6 +61,7 @@ class Model:
 
     test: Seen
     validation: Seen
+    domain: Domain
 
 
 def look_at(plan: Plan, own: Own, trunk: NDArray[np.float32], state: PartnerState | None) -> Model:
@@ -70,10 +72,8 @@ def look_at(plan: Plan, own: Own, trunk: NDArray[np.float32], state: PartnerStat
     if state is None:
         raise ConfigError(_NO_HEADS)
     data = own.training_set
-    return Model(
-        test=_seen(data, _evaluation(plan, own, data.test_fold, trunk, state)),
-        validation=_seen(data, _evaluation(plan, own, data.validation_fold, trunk, state)),
-    )
+    test, validation = (_evaluation(plan, own, fold, trunk, state) for fold in (data.test_fold, data.validation_fold))
+    return Model(_seen(data, test), _seen(data, validation), domain_of(data, validation, test))
 
 
 def judge(prepared: Prepared, own: Own, *, local: Model, federated: Model) -> tuple[Rows, Rows]:
@@ -82,11 +82,9 @@ def judge(prepared: Prepared, own: Own, *, local: Model, federated: Model) -> tu
     A score is None where the test fold has too few labels or values to judge, or the task is auxiliary. No regression
     rows where the partner leaves regression out.
     """
-    before, after = local.test, federated.test
-    rows = [_task_row(task, before.tasks, after.tasks) for task in prepared.tasks]
+    rows = [_task_row(task, local, federated) for task in prepared.tasks]
     regression_tasks = prepared.regression_tasks if own.training_set.n_regressions else ()
-    errors = before.regression_tasks, after.regression_tasks
-    return rows, [_regression_row(task, *errors) for task in regression_tasks]
+    return rows, [_regression_row(task, local, federated) for task in regression_tasks]
 
 
 def pass_gate(prepared: Prepared, own: Own, settings: GateSettings, *, local: Model, federated: Model) -> Verdict:
@@ -117,8 +115,9 @@ def _seen(data: TrainingSet, found: Evaluation) -> Seen:
     )
 
 
-def _task_row(task: Task, before: TaskScores, after: TaskScores) -> dict[str, Any]:
-    column = task.task_id
+def _task_row(task: Task, local: Model, federated: Model) -> dict[str, Any]:
+    column, is_judged = task.task_id, not task.is_auxiliary
+    before, after = local.test.tasks, federated.test.tasks
     return {
         "task_id": task.task_id,
         "input_assay_id": task.input_assay_id,
@@ -128,13 +127,20 @@ def _task_row(task: Task, before: TaskScores, after: TaskScores) -> dict[str, An
         "n_active": int(before.n_active[column]),  # in the test fold
         "n_inactive": int(before.n_inactive[column]),
         "is_auxiliary": task.is_auxiliary,  # trained to help the others, never judged
-        "local": _scores(before, scores.METRICS, column, judged=not task.is_auxiliary),
-        "federated": _scores(after, scores.METRICS, column, judged=not task.is_auxiliary),
+        "local": _scores(before, scores.METRICS, column, judged=is_judged),
+        "federated": _scores(after, scores.METRICS, column, judged=is_judged),
+        "domain": {
+            "local": local.domain.of_task(column),
+            "federated": federated.domain.of_task(column),
+        }
+        if is_judged
+        else None,
     }
 
 
-def _regression_row(task: RegressionTask, before: TaskErrors, after: TaskErrors) -> dict[str, Any]:
-    column = task.task_id
+def _regression_row(task: RegressionTask, local: Model, federated: Model) -> dict[str, Any]:
+    column, is_judged = task.task_id, not task.is_auxiliary
+    before, after = local.test.regression_tasks, federated.test.regression_tasks
     return {
         "task_id": task.task_id,
         "input_assay_id": task.input_assay_id,
@@ -143,8 +149,14 @@ def _regression_row(task: RegressionTask, before: TaskErrors, after: TaskErrors)
         "n_exact": int(before.n_exact[column]),
         "n_censored": int(before.n_censored[column]),
         "is_auxiliary": task.is_auxiliary,
-        "local": _scores(before, regression_scores.METRICS, column, judged=not task.is_auxiliary),
-        "federated": _scores(after, regression_scores.METRICS, column, judged=not task.is_auxiliary),
+        "local": _scores(before, regression_scores.METRICS, column, judged=is_judged),
+        "federated": _scores(after, regression_scores.METRICS, column, judged=is_judged),
+        "domain": {
+            "local": local.domain.of_regression(column),
+            "federated": federated.domain.of_regression(column),
+        }
+        if is_judged
+        else None,
     }
 
 

@@ -21,3 +21,4 @@ LONG = {
     "censored_rmse": "root mean squared error with bounds, units of the assay",
     "loss": "loss",
 }
+EPSILON = 0.05  # of conformal sets and intervals: how often the truth may be missing

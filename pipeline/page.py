@@ -84,13 +84,15 @@ def stamp(source: str) -> str:
 _STYLE = """
 :root { color-scheme: light; --ink: #1b1b1b; --soft: #5a5a5a; --line: #d8d8d8; }
 * { box-sizing: border-box; }
-body { margin: 0; background: #fff; color: var(--ink); font: 16px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }
+body { margin: 0; background: #fff; color: var(--ink);
+  font: 16px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }
 main { max-width: 62rem; margin: 0 auto; padding: 2rem 1.25rem 4rem; }
 h1 { font-size: 1.7rem; margin: 0; line-height: 1.2; }
 h2 { font-size: 1.25rem; margin: 2.6rem 0 .6rem; padding-top: 1rem; border-top: 1px solid var(--line); }
 p { margin: .5rem 0; max-width: 46rem; }
 .subtitle { color: var(--soft); margin: .2rem 0 1.2rem; overflow-wrap: anywhere; }
-.verdict { border-left: .5rem solid #767676; background: #f4f4f4; padding: .9rem 1.1rem; font-size: 1.1rem; max-width: none; }
+.verdict { border-left: .5rem solid #767676; background: #f4f4f4; padding: .9rem 1.1rem; font-size: 1.1rem;
+  max-width: none; }
 .verdict.better { border-color: #0072B2; background: #eaf3f9; }
 .verdict.worse { border-color: #D55E00; background: #fcf0e8; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; margin: 1rem 0; font-size: .9rem; }
@@ -115,7 +117,8 @@ _TEMPLATE = """\
 {{ cell }}</th>{% endfor %}</tr></thead>
 <tbody>
 {% for row in found.rows %}
-<tr>{% for cell in row %}<td{% if loop.index <= found.n_words %} class="words"{% endif %}>{{ cell }}</td>{% endfor %}</tr>
+<tr>{% for cell in row %}\
+<td{% if loop.index <= found.n_words %} class="words"{% endif %}>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}
 </tbody></table></div>
 {% endmacro %}

@@ -18,7 +18,8 @@ from pipeline.mail import Mail
 from pipeline.preparation import preparation_digest, prepared_matrices, training_set
 from pipeline.presence import Presence
 from pipeline.records import Record, write_record
-from pipeline.report_files import report_file, write_report
+from pipeline.report_files import write_report
+from pipeline.reporting import report_file
 from pipeline.revision import check_place, check_preparation
 from pipeline.rounds import Own, Rounds
 from pipeline.state import RoundStart

@@ -69,7 +69,9 @@ def task_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         ]
         for row in reversed(chosen)
     ]
-    return Table(f"All {len(cells):,} judged classification tasks, the most improved first", header, cells, 2, folded=True)
+    return Table(
+        f"All {len(cells):,} judged classification tasks, the most improved first", header, cells, 2, folded=True
+    )
 
 
 def regression_task_table(rows: Sequence[Mapping[str, Any]]) -> Table:
@@ -160,5 +162,3 @@ def interval(found: Sequence[float] | None) -> str:
 def chance(p: float) -> str:
     """A p-value."""
     return "< 0.0001" if p < 1e-4 else f"{p:.4f}"  # noqa: PLR2004 -- four digits are shown
-
-

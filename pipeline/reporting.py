@@ -4,20 +4,19 @@ report.json is the partner's own: it names assays. What may be shared of it is i
 """
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.comparison import Scores, compare, holm, numbered
+from pipeline.comparison import compare, holm, numbered
 from pipeline.errors import DamagedReport, NotYet
 from pipeline.home import Home
 from pipeline.metrics import ERRORS, METRICS, REGRESSION_METRICS, SHORT, SIDES
+from pipeline.report_rows import domain_summary, scores_of
 from pipeline.verdict import give_verdict
 
 FORMAT = 2  # of report.json and of what may be shared of it
@@ -44,11 +43,14 @@ def build_report(
     """
     report: dict[str, Any] = {"format": FORMAT, **about, "seed": seed}
     report |= _sides(rows, METRICS, np.random.default_rng(seed))
+    report["summary"]["domain"] = domain_summary(rows, "efficiency", np.random.default_rng(seed))
     report["tasks"] = list(rows)
     if regression_rows:
         parts = _sides(regression_rows, REGRESSION_METRICS, np.random.default_rng(seed))
         for part, found in parts.items():
             report[part]["regression"] = found
+        widths = domain_summary(regression_rows, "width", np.random.default_rng(seed))
+        report["summary"]["regression"]["domain"] = widths
         report["regression_tasks"] = list(regression_rows)
     _correct(report["summary"])
     report["verdict"] = give_verdict(report["summary"], str(report["partner"]))
@@ -83,17 +85,6 @@ def _correct(summary: dict[str, Any]) -> None:
     for p in ("p_tasks", "p_assays"):
         for name, corrected in holm({name: table[p] for name, table in found.items()}).items():
             found[name][f"{p}_holm"] = corrected
-
-
-def scores_of(rows: Sequence[dict[str, Any]], side: str, metric: str) -> Scores:
-    """One side's scores, (n_tasks,); NaN where a task could not be judged."""
-    return np.array([math.nan if row[side][metric] is None else row[side][metric] for row in rows], dtype=np.float64)
-
-
-def judged(rows: Sequence[dict[str, Any]], metric: str) -> npt.NDArray[np.bool_]:
-    """Which tasks both models were judged on, (n_tasks,)."""
-    local, federated = (scores_of(rows, side, metric) for side in SIDES)
-    return np.isfinite(local) & np.isfinite(federated)
 
 
 def report_file(home: Home) -> Path:

@@ -14,6 +14,7 @@ from pipeline.breakdown import Changes, changes, size_label
 from pipeline.disclosure import FEWEST, HIDDEN, WITHHELD, cells, group_means, neighbours, pooled, rounded, shown
 from pipeline.learning_curves import CURVES, REGRESSION_CURVES
 from pipeline.metrics import ERRORS, METRICS, REGRESSION_METRICS, SIDES
+from pipeline.report_rows import domain_shares
 from pipeline.reporting import FORMAT
 from pipeline.verdict import give_verdict
 
@@ -76,7 +77,7 @@ def _views(report: Mapping[str, Any], rows: Sequence[Any], metrics: Sequence[str
         "types": _told_types(first, report["seed"]),
         "learning": _told_curves(report.get("learning"), prefix),
         "calibration": _told_calibration(report.get(f"{prefix}calibration")),
-        "domain": _told_domain(report["summary"] if not prefix else report["summary"]["regression"]),
+        "domain": _told_domain(report["summary"]["regression"] if prefix else report["summary"], rows),
     }
     return {name: rounded(view) for name, view in views.items()}
 
@@ -123,11 +124,17 @@ def _told_calibration(sides: Mapping[str, Any] | None) -> dict[str, list[list[fl
     }
 
 
-def _told_domain(summary: Mapping[str, Any]) -> dict[str, Any] | None:
-    found = summary.get("domain")
+def _told_domain(summary: Mapping[str, Any], rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    found = summary["domain"]
     if not found or found["n_tasks"] < FEWEST:
         return None
-    return {**found, "interval_95": found["interval_95"]}
+    shares = domain_shares(rows, found["measure"])
+    return {
+        **found,
+        "n_assays": _told_count(found["n_assays"]),
+        "interval_95": found["interval_95"] if found["n_assays"] >= FEWEST else None,
+        "groups": {side: group_means(shares[side]) for side in SIDES},
+    }
 
 
 def _told_data(data: Mapping[str, Any]) -> dict[str, Any]:
