@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from partners.conformal import Calibration, calibrate
 from partners.evaluation import Evaluation
 from partners.training_set import TrainingSet
-from pipeline.metrics import EPSILON
+from pipeline.report_format import EPSILON
 
 _BLOCK = 4096  # compounds at a time: bounds memory at as many p-values of each class and task
 

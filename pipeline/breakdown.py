@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.comparison import Groups, by_group, interval_of_mean, numbered
-from pipeline.metrics import ERRORS, SIDES
+from pipeline.report_format import ERRORS, SIDES
 from pipeline.report_rows import judged, scores_of
 
 SIZE_EDGES = (0, 50, 100, 200, 500, 1000, 5000)  # labels of a task, where each bin begins; the last is open

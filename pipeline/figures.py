@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, ScalarFormatter
+from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
-from pipeline.metrics import LONG, SHORT, SIDES
 from pipeline.plotting import BLUE, CYCLE, GREY, LINES, MANY, SIDE_COLOUR, SIDE_LINE, SIDE_MARK, new_figure
+from pipeline.report_format import LONG, SHORT, SIDES
 
 Floats = NDArray[np.float64]
 Points = Sequence[Sequence[float]]  # (n, 2)
@@ -21,6 +21,7 @@ Points = Sequence[Sequence[float]]  # (n, 2)
 _METRIC_COLOURS = (CYCLE[2], CYCLE[3])
 _FEW_ROUNDS = 30  # up to which each round gets a mark
 _REACH = 5  # interquartile ranges beyond the quartiles at which an axis of changes ends
+_SIZE_TICKS = tuple(digit * 10**power for power in range(8) for digit in (1, 2, 5))
 _ROW = 0.42  # inches of height for a row of names
 
 
@@ -39,7 +40,7 @@ def draw_changes(changes: Mapping[str, Floats], *, grouped: bool) -> Figure:
     axes.set_ylim(-0.02, 1.02)
     axes.set_xlabel("change per task, federated minus local" + (" (means of groups of tasks)" if grouped else ""))
     axes.set_ylabel("share of tasks at or below")
-    axes.legend(loc="upper left")
+    axes.legend(loc="lower right")
     return figure
 
 
@@ -90,7 +91,11 @@ def draw_sizes(n_labels: NDArray[np.int64], change: Floats, bins: Sequence[Mappi
         axes.plot(span, [part["change"]] * 2, color=BLUE, label="mean and 95 % interval" if i == 0 else None)
     axes.axhline(0, color="black", linewidth=0.9)
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(ScalarFormatter())
+    low_n, high_n = 0.8 * n_labels.min(initial=10), 1.25 * n_labels.max(initial=10)
+    axes.set_xticks([tick for tick in _SIZE_TICKS if low_n <= tick <= high_n], minor=False)
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlim(max(low_n, 1), high_n)
     axes.set_ylim(low, high)
     axes.set_xlabel("labels of the task, all folds (logarithmic)")
     axes.set_ylabel(f"change of {what}")
@@ -210,7 +215,7 @@ def draw_domain(shares: Mapping[str, Floats], what: str, *, grouped: bool) -> Fi
     axes.set_ylim(-0.02, 1.02)
     axes.set_xlabel(what + (" (means of groups of tasks)" if grouped else ""))
     axes.set_ylabel("share of tasks at or below")
-    axes.legend(loc="upper left")
+    axes.legend(loc="lower right")
     return figure
 
 

@@ -5,10 +5,7 @@ from typing import Any
 
 from partners.history import RoundScores
 from pipeline.records import Record
-
-# those of the classification tasks also kept for the local-only model
-CURVES = ("average_precision", "roc_auc", "loss")
-REGRESSION_CURVES = ("r2", "spearman", "rmse")
+from pipeline.report_format import CURVES, REGRESSION_CURVES
 
 
 def learning_curves(records: Sequence[Record], history: Sequence[RoundScores]) -> dict[str, Any]:

@@ -5,9 +5,8 @@ from typing import Any
 
 from pipeline import figures
 from pipeline.breakdown import SIZE_EDGES, Changes, changes, size_label
-from pipeline.learning_curves import CURVES, REGRESSION_CURVES
-from pipeline.metrics import ERRORS, LONG, METRICS, REGRESSION_METRICS, SHORT, SIDES
 from pipeline.page import Drawing, Page, Section
+from pipeline.report_format import CURVES, ERRORS, LONG, METRICS, REGRESSION_CURVES, REGRESSION_METRICS, SHORT, SIDES
 from pipeline.report_rows import domain_shares
 from pipeline.report_tables import (
     comparison_table,

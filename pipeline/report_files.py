@@ -1,14 +1,13 @@
 """A report's files: the page, its figures, the summary, and report.json, which says that all is there."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.home import Home, write_atomically, write_json
+from pipeline.home import Home, write_json
 from pipeline.own_page import own_page
-from pipeline.page import Page, files_of, stamp
+from pipeline.page import stamp
+from pipeline.page_files import digest, write_page
 from pipeline.reporting import report_file
 from pipeline.shareable import shareable
 from pipeline.shared_page import shared_page
@@ -41,18 +40,3 @@ def write_shareable(folder: Path, report: Mapping[str, Any]) -> dict[str, Any]:
     write_page(folder, shared_page(summary), PAGE, digest(summary))
     write_json(folder / SUMMARY, summary)
     return summary
-
-
-def write_page(folder: Path, page: Page, name: str, source: str) -> None:
-    """Write a page's figures and then the page; figures of an earlier page are removed."""
-    files = files_of(page, name, source)
-    for path, content in files.items():
-        write_atomically(folder / path, content)
-    for old in (folder / "figures").glob("*.*"):
-        if old.suffix in {".png", ".svg"} and f"figures/{old.name}" not in files:
-            old.unlink(missing_ok=True)
-
-
-def digest(source: Mapping[str, Any]) -> str:
-    """SHA-256, hexadecimal, of the JSON that a page is made from."""
-    return hashlib.sha256(json.dumps(source, sort_keys=True, allow_nan=False).encode()).hexdigest()

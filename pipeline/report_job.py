@@ -7,7 +7,8 @@ from pipeline.configs import PartnerConfig
 from pipeline.console import Narrator
 from pipeline.errors import NotYet
 from pipeline.home import Home
-from pipeline.reporting import FORMAT, read_report, report_file
+from pipeline.report_format import FORMAT
+from pipeline.reporting import read_report, report_file
 
 
 def bring_up(config_file: Path) -> dict[str, Any]:

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.metrics import METRICS, REGRESSION_METRICS, SHORT, SIDES
 from pipeline.page import Table
+from pipeline.report_format import METRICS, REGRESSION_METRICS, SHORT, SIDES
 
-_NONE = "–"  # noqa: RUF001 -- an en dash, as tables have it
+NONE = "–"  # noqa: RUF001 -- an en dash, as tables have it
 
 
 def comparison_table(summary: Mapping[str, Any], *, medians: bool) -> Table:
@@ -28,7 +28,7 @@ def _metric_row(part: Mapping[str, Any], metric: str, *, medians: bool) -> list[
     found = part[metric]
     n_tasks = f"{count(part['n_judged'])} of {count(part['n_tasks'])}"
     if found is None:
-        return [SHORT[metric], n_tasks] + [_NONE] * (13 if medians else 10)
+        return [SHORT[metric], n_tasks] + [NONE] * (13 if medians else 10)
     middle = [number(found[f"{side}_median"]) for side in SIDES] + [signed(found["median_change"])] if medians else []
     return [
         SHORT[metric],
@@ -131,7 +131,7 @@ def fold_table(folds: Sequence[Mapping[str, Any]]) -> Table:
 
 def _both(row: Mapping[str, Any], metric: str) -> list[str]:
     if any(row[side][metric] is None for side in SIDES):
-        return [_NONE] * 3
+        return [NONE] * 3
     return [*(number(row[side][metric]) for side in SIDES), signed(_change(row, metric))]
 
 
@@ -156,7 +156,7 @@ def signed(value: float) -> str:
 
 def interval(found: Sequence[float] | None) -> str:
     """An interval of changes."""
-    return f"{found[0]:+.4f} to {found[1]:+.4f}" if found else _NONE
+    return f"{found[0]:+.4f} to {found[1]:+.4f}" if found else NONE
 
 
 def chance(p: float) -> str:

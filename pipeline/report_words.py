@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.metrics import EPSILON, SIDES
+from pipeline.report_format import EPSILON, SIDES
 
 _MODELS = (
     "Local: the same data, network, seed and number of training steps, without federation. Federated: the trunk that "

@@ -1,4 +1,4 @@
-"""report.json: did federation help this partner? And its table for a person.
+"""report.json: did federation help this partner?
 
 report.json is the partner's own: it names assays. What may be shared of it is in `pipeline.shareable`.
 """
@@ -9,20 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from pipeline.comparison import compare, holm, numbered
 from pipeline.errors import DamagedReport, NotYet
 from pipeline.home import Home
-from pipeline.metrics import ERRORS, METRICS, REGRESSION_METRICS, SHORT, SIDES
+from pipeline.report_format import ERRORS, FORMAT, METRICS, REGRESSION_METRICS, SIDES
 from pipeline.report_rows import domain_summary, scores_of
 from pipeline.verdict import give_verdict
 
-FORMAT = 2  # of report.json and of what may be shared of it
-
 _PARTS = ("local", "federated", "summary")
-_WIDTH = 100  # columns of a report that goes into a file
 
 
 def build_report(
@@ -108,42 +103,3 @@ def read_report(home: Home) -> dict[str, Any]:
         damaged.add_note("remove it; then `hocket report` makes it anew from the models in the home")
         raise damaged
     return dict(found)
-
-
-def print_report(reports: Sequence[dict[str, Any]]) -> None:
-    """Print the table of one or several partners to stdout."""
-    table = Table(title="Local only against federated, test fold, mean over tasks", title_justify="left")
-    table.add_column("partner")
-    for column in ("tasks", "metric", "local", "federated", "change [95 % interval]", "better", "worse"):
-        table.add_column(column, justify="left" if column == "metric" else "right")
-    for report in reports:
-        for row in _rows(report):
-            table.add_row(*row)
-        table.add_section()
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_WIDTH)
-    console.print(table)
-    for report in reports:
-        if "gate" in report:
-            console.print(f"{report['partner']}: {report['gate']['sentence']}", markup=False, highlight=False)
-
-
-def _rows(report: dict[str, Any]) -> list[list[str]]:
-    """A line per metric; who it is stands on the first of all, the number of tasks on the first of each kind."""
-    rows, who = [], str(report["partner"])
-    for summary, metrics in ((report["summary"], METRICS), (report["summary"].get("regression"), REGRESSION_METRICS)):
-        n_tasks = f"{summary['n_judged']} of {summary['n_tasks']}" if summary else ""
-        for metric in metrics if summary else ():
-            rows.append([who, n_tasks, SHORT[metric], *_figures(summary[metric])])
-            who = n_tasks = ""
-    return rows
-
-
-def _figures(found: dict[str, Any] | None) -> list[str]:
-    if found is None:
-        return ["-"] * 5
-    low, high = found["interval_95"]
-    change = f"{found['change']:+.4f} [{low:+.4f}, {high:+.4f}]"
-    means = [f"{found['local']:.4f}", f"{found['federated']:.4f}"]
-    return [*means, change, str(found["n_better"]), str(found["n_worse"])]

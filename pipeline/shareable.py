@@ -12,14 +12,20 @@ import numpy as np
 
 from pipeline.breakdown import Changes, changes, size_label
 from pipeline.disclosure import FEWEST, HIDDEN, WITHHELD, cells, group_means, neighbours, pooled, rounded, shown
-from pipeline.learning_curves import CURVES, REGRESSION_CURVES
-from pipeline.metrics import ERRORS, METRICS, REGRESSION_METRICS, SIDES
+from pipeline.report_format import (
+    CURVES,
+    ERRORS,
+    FORMAT,
+    METRICS,
+    REGRESSION_CURVES,
+    REGRESSION_METRICS,
+    SCORE_EDGES,
+    SIDES,
+    SUMMARY_KIND,
+)
 from pipeline.report_rows import domain_shares
-from pipeline.reporting import FORMAT
 from pipeline.verdict import give_verdict
 
-KIND = "hocket shareable summary"
-SCORE_EDGES = tuple(np.linspace(0, 1, 11).round(1).tolist())  # of the histogram, federated by local score
 OTHER_TYPES, OTHER_REASONS = "other types", "other reasons"
 _ABOUT = ("partner", "federation", "plan", "trunk", "n_rounds", "local_steps")
 # a median is one task's score, so there is none
@@ -31,7 +37,7 @@ _SHARE_DIGITS = 3
 def shareable(report: Mapping[str, Any]) -> dict[str, Any]:
     """The summary for the consortium; equal reports give equal summaries."""
     summary = _told_summary(report["summary"], METRICS)
-    found: dict[str, Any] = {"kind": KIND, "format": FORMAT, **{key: report[key] for key in _ABOUT}}
+    found: dict[str, Any] = {"kind": SUMMARY_KIND, "format": FORMAT, **{key: report[key] for key in _ABOUT}}
     found["classification"] = _views(report, report["tasks"], METRICS, "")
     if "regression" in report["summary"]:
         summary["regression"] = _told_summary(report["summary"]["regression"], REGRESSION_METRICS)

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from pipeline import figures
-from pipeline.metrics import SHORT, SIDES
 from pipeline.page import Drawing, Page, Section
+from pipeline.report_format import SCORE_EDGES, SHORT, SIDES
 from pipeline.report_tables import comparison_table, group_table, rejected_share_table
 from pipeline.report_words import (
     CALIBRATION,
@@ -23,7 +23,6 @@ from pipeline.report_words import (
     domain_sentence,
     facts_of,
 )
-from pipeline.shareable import SCORE_EDGES
 
 _NOTHING = "Too few tasks could be judged to show anything without showing single tasks."
 _HIDDEN = "Counts below five and whatever would give them away are hidden."

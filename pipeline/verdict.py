@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pipeline.metrics import LONG
+from pipeline.report_format import LONG
 
 Outcome = Literal["better", "worse", "undecided", "unjudged"]
 

@@ -15,7 +15,7 @@ from pipeline.commands.words import ANY_PATH, EXISTING_FILE
 @click.option("--output", type=ANY_PATH, help="Folder for --shareable  [default: HOME/report/shareable] or --merge.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report, summary or merged summary as JSON.")
 def report(files: tuple[Path, ...], shareable: bool, merge: bool, output: Path | None, as_json: bool) -> None:
-    """Compare local only with federated, per task and over tasks.
+    r"""Compare local only with federated, per task and over tasks.
 
     Writes report.html, a page that opens offline, and its figures into HOME/report, and prints the table.
 
@@ -41,7 +41,7 @@ def _own_report(config: Path, output: Path | None, *, shareable: bool, as_json: 
     from pipeline.configs import PartnerConfig
     from pipeline.home import Home
     from pipeline.report_job import bring_up
-    from pipeline.reporting import print_report
+    from pipeline.terminal_table import print_report
 
     result = bring_up(config)
     folder = Home(PartnerConfig.read(config).home_folder).report

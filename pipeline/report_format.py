@@ -1,7 +1,12 @@
-"""The metrics of a report: which there are, how they are called and which way is better."""
+"""What a report is made of: its format and kind, its metrics, how they are called and which way is better."""
+
+FORMAT = 2  # of report.json and of what may be shared of it
+SUMMARY_KIND = "hocket shareable summary"
 
 METRICS = ("average_precision", "roc_auc")
 REGRESSION_METRICS = ("r2", "spearman", "rmse", "censored_rmse")
+CURVES = ("average_precision", "roc_auc", "loss")  # by round on the validation fold
+REGRESSION_CURVES = ("r2", "spearman", "rmse")
 ERRORS = {"rmse", "censored_rmse", "loss"}  # less is better
 SIDES = ("local", "federated")
 SHORT = {
@@ -22,3 +27,4 @@ LONG = {
     "loss": "loss",
 }
 EPSILON = 0.05  # of conformal sets and intervals: how often the truth may be missing
+SCORE_EDGES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # of the histogram, federated by local score
