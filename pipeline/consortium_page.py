@@ -8,7 +8,7 @@ import numpy as np
 from pipeline import consortium_figures as figures
 from pipeline.page import Drawing, Page, Section, Table
 from pipeline.report_format import LONG, METRICS, REGRESSION_METRICS, SHORT
-from pipeline.report_tables import NONE, chance, count, interval, number, signed
+from pipeline.report_tables import NONE, comparison_row, count, interval, number, signed
 from pipeline.report_words import HOW_TO_READ, facts_of
 
 _POOLED = (
@@ -48,21 +48,7 @@ def _tables(merged: Mapping[str, Any]) -> Iterator[Table]:
 
 def _row(summary: Mapping[str, Any], metric: str) -> list[str]:
     part = _part(summary, metric)
-    found = part[metric] if part else None
-    if found is None or part is None:
-        return [summary["partner"], count(part["n_judged"]) if part else NONE, *[NONE] * 10]
-    return [
-        summary["partner"],
-        count(part["n_judged"]),
-        number(found["local"]),
-        number(found["federated"]),
-        signed(found["change"]),
-        interval(found["interval_95"]),
-        *(count(found[f"n_{which}"]) for which in ("better", "worse", "equal")),
-        signed(found["riptop"]),
-        chance(found["p_tasks_holm"]),
-        chance(found["p_assays_holm"]),
-    ]
+    return [summary["partner"], *(comparison_row(part, metric, of_all=False) if part else [NONE] * 11)]
 
 
 def _part(summary: Mapping[str, Any], metric: str) -> Mapping[str, Any] | None:
@@ -98,8 +84,8 @@ def _changes(views: Mapping[str, Any], metric: str, title: str, prefix: str) -> 
     means = {name: np.array(view["changes"][metric]) for name, view in views.items() if view["changes"].get(metric)}
     if means:
         caption = (
-            "Cumulative distribution of the tasks' changes, a line per partner; each point is the mean of five tasks or "
-            "more. Right of the line federation helped."
+            "Cumulative distribution of the tasks' changes, a line per partner; each point is the mean of five tasks "
+            "or more. Right of the line federation helped."
         )
         drawing = Drawing(f"{prefix}changes", caption, lambda: figures.draw_all_changes(means, SHORT[metric]))
         yield Section(f"{title}: over the tasks", drawings=[drawing])

@@ -63,16 +63,17 @@ def draw_scatter(scores: Mapping[str, tuple[Floats, Floats]]) -> Figure:
     return figure
 
 
-def draw_histograms(cells: Mapping[str, Sequence[Sequence[int]]], edges: Sequence[float]) -> Figure:
-    """The same from counts of tasks: [column, row, count] by bin of the edges; bins without a count stay white."""
-    figure, panels = new_figure(len(cells), height=4.0)
-    largest = max((cell[2] for metric in cells.values() for cell in metric), default=1)
-    for axes, (metric, found) in zip(panels, cells.items(), strict=True):
-        table = np.full((len(edges) - 1, len(edges) - 1), np.nan)
-        for column, row, count in found:
+def draw_histograms(histograms: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """The same from counts of tasks: `cells` are [column, row, count] of `n_bins` even bins; others stay white."""
+    figure, panels = new_figure(len(histograms), height=4.0)
+    largest = max((cell[2] for found in histograms.values() for cell in found["cells"]), default=1)
+    for axes, (metric, found) in zip(panels, histograms.items(), strict=True):
+        edges = np.linspace(0, 1, found["n_bins"] + 1)
+        table = np.full((found["n_bins"], found["n_bins"]), np.nan)
+        for column, row, count in found["cells"]:
             table[row, column] = count
         mesh = axes.pcolormesh(edges, edges, table, cmap="cividis_r", vmin=0, vmax=largest, edgecolors="white", lw=0.4)
-        _square(axes, metric, edges[0])
+        _square(axes, metric, 0.0)
     figure.colorbar(mesh, ax=panels, label="tasks", shrink=0.8, ticks=MaxNLocator(5, integer=True))
     return figure
 
@@ -200,13 +201,13 @@ def _draw_counts(axes: Axes, counts: Mapping[str, Points], what: str) -> None:
     axes.set_ylabel(f"{what} in the point")
 
 
-def draw_domain(shares: Mapping[str, Floats], what: str, *, grouped: bool) -> Figure:
-    """Cumulative distribution over tasks of how sure each model is, a line per model."""
+def draw_domain(shares: Mapping[str, Floats], means: Mapping[str, Any], what: str, *, grouped: bool) -> Figure:
+    """Cumulative distribution over tasks of how sure each model is, a line per model, with the means over tasks."""
     figure, (axes,) = new_figure()
     for side in SIDES:
         values = np.sort(shares[side])
         kind: dict[str, Any] = {"color": SIDE_COLOUR[side], "linestyle": SIDE_LINE[side]}
-        label = f"{side}, mean {values.mean():.3f}"
+        label = f"{side}, mean {means[side]:.3f}"
         if grouped:
             share = (np.arange(values.size) + 0.5) / values.size
             axes.plot(values, share, marker=SIDE_MARK[side], markersize=5, label=label, **kind)

@@ -14,6 +14,7 @@ from pipeline.report_tables import (
     fold_table,
     group_table,
     input_table,
+    median_table,
     regression_task_table,
     rejected_table,
     task_table,
@@ -40,7 +41,11 @@ Report = Mapping[str, Any]
 def own_page(report: Report) -> Page:
     """The page of report.json."""
     sections = [
-        Section("Local against federated", HOW_TO_READ, [comparison_table(report["summary"], medians=True)]),
+        Section(
+            "Local against federated",
+            HOW_TO_READ,
+            [comparison_table(report["summary"]), median_table(report["summary"])],
+        ),
         *_sections(report, report["tasks"], METRICS, ""),
     ]
     if "regression_tasks" in report:
@@ -50,7 +55,7 @@ def own_page(report: Report) -> Page:
     gate = [("validation fold", report["gate"]["sentence"])] if "gate" in report else []
     return Page(
         title=f"Did federation help {report['partner']}?",
-        subtitle="Private: this page names assays. What may be shared is made by `hocket report --shareable`.",
+        subtitle="Private: this page names assays. `hocket report --shareable` writes what may be shared.",
         outcome=report["verdict"]["outcome"],
         sentence=report["verdict"]["sentence"],
         facts=[*facts_of(report), *gate],
@@ -167,7 +172,9 @@ def _domain(
             [domain_sentence(summary)],
             drawings=[
                 Drawing(
-                    f"{prefix}domain", words.caption, lambda: figures.draw_domain(shares, words.axis, grouped=False)
+                    f"{prefix}domain",
+                    words.caption,
+                    lambda: figures.draw_domain(shares, summary, words.axis, grouped=False),
                 )
             ],
         )

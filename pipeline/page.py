@@ -86,11 +86,11 @@ _STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0; background: #fff; color: var(--ink);
   font: 16px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }
-main { max-width: 62rem; margin: 0 auto; padding: 2rem 1.25rem 4rem; }
+main { max-width: 66rem; margin: 0 auto; padding: 2rem 1.25rem 4rem; }
 h1 { font-size: 1.7rem; margin: 0; line-height: 1.2; }
 h2 { font-size: 1.25rem; margin: 2.6rem 0 .6rem; padding-top: 1rem; border-top: 1px solid var(--line); }
 p { margin: .5rem 0; max-width: 46rem; }
-.subtitle { color: var(--soft); margin: .2rem 0 1.2rem; overflow-wrap: anywhere; }
+.subtitle { color: var(--soft); max-width: none; margin: .2rem 0 1.2rem; overflow-wrap: anywhere; }
 .verdict { border-left: .5rem solid #767676; background: #f4f4f4; padding: .9rem 1.1rem; font-size: 1.1rem;
   max-width: none; }
 .verdict.better { border-color: #0072B2; background: #eaf3f9; }
@@ -98,9 +98,9 @@ p { margin: .5rem 0; max-width: 46rem; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; margin: 1rem 0; font-size: .9rem; }
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
 .wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .88rem; margin: .8rem 0; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; font-size: .82rem; margin: .8rem 0; font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: var(--soft); padding-bottom: .3rem; }
-th, td { padding: .25rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
+th, td { padding: .25rem .5rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th { border-bottom: 2px solid var(--ink); vertical-align: bottom; }
 th.words, td.words { text-align: left; }
 figure { margin: 1.2rem 0; } figure img { max-width: 100%; height: auto; display: block; }

@@ -27,4 +27,3 @@ LONG = {
     "loss": "loss",
 }
 EPSILON = 0.05  # of conformal sets and intervals: how often the truth may be missing
-SCORE_EDGES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # of the histogram, federated by local score

@@ -9,12 +9,11 @@ from pipeline.report_format import METRICS, REGRESSION_METRICS, SHORT, SIDES
 NONE = "–"  # noqa: RUF001 -- an en dash, as tables have it
 
 
-def comparison_table(summary: Mapping[str, Any], *, medians: bool) -> Table:
+def comparison_table(summary: Mapping[str, Any]) -> Table:
     """Local against federated over tasks, a row per metric, classification first."""
-    header = ["metric", "tasks", "local", "federated", "change", "95 % interval"]
-    header += ["median local", "median federated", "median change"] if medians else []
-    header += ["better", "worse", "equal", "RIPtoP", "p, tasks", "p, assays"]
-    rows = [_metric_row(part, metric, medians=medians) for part, metric in _measured(summary)]
+    header = ["metric", "tasks", "local", "federated", "change", "95 % interval", "better", "worse", "equal"]
+    header += ["RIPtoP", "p, tasks", "p, assays"]
+    rows = [[SHORT[metric], *comparison_row(part, metric, of_all=True)] for part, metric in _measured(summary)]
     return Table("Test fold, means over the tasks that both models could be judged on", header, rows)
 
 
@@ -24,24 +23,37 @@ def _measured(summary: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], str]]
     return found + ([(regression, metric) for metric in REGRESSION_METRICS] if regression else [])
 
 
-def _metric_row(part: Mapping[str, Any], metric: str, *, medians: bool) -> list[str]:
+def comparison_row(part: Mapping[str, Any], metric: str, *, of_all: bool) -> list[str]:
+    """From the number of judged tasks (`of_all`: and of all) to the tests; dashes where nothing may be told."""
+    n_tasks = count(part["n_judged"]) + (f" of {count(part['n_tasks'])}" if of_all else "")
     found = part[metric]
-    n_tasks = f"{count(part['n_judged'])} of {count(part['n_tasks'])}"
     if found is None:
-        return [SHORT[metric], n_tasks] + [NONE] * (13 if medians else 10)
-    middle = [number(found[f"{side}_median"]) for side in SIDES] + [signed(found["median_change"])] if medians else []
+        return [n_tasks] + [NONE] * 10
     return [
-        SHORT[metric],
         n_tasks,
         *(number(found[side]) for side in SIDES),
         signed(found["change"]),
         interval(found["interval_95"]),
-        *middle,
         *(count(found[f"n_{which}"]) for which in ("better", "worse", "equal")),
         signed(found["riptop"]),
         chance(found["p_tasks_holm"]),
         chance(found["p_assays_holm"]),
     ]
+
+
+def median_table(summary: Mapping[str, Any]) -> Table:
+    """Medians over tasks, a row per metric."""
+    rows = [
+        [
+            SHORT[metric],
+            *(number(part[metric][f"{side}_median"]) for side in SIDES),
+            signed(part[metric]["median_change"]),
+            signed(part[metric]["median_riptop"]),
+        ]
+        for part, metric in _measured(summary)
+        if part[metric]
+    ]
+    return Table("Medians over the same tasks", ["metric", "local", "federated", "change", "RIPtoP"], rows)
 
 
 def group_table(caption: str, groups: Sequence[Mapping[str, Any]], what: str) -> Table:

@@ -67,7 +67,7 @@ def facts_of(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What the report is about, in names and values."""
     return [
         ("federation", str(report["federation"])),
-        ("rounds", f"{report['n_rounds']:,} of {report['local_steps']:,} local steps each"),
+        ("rounds", f"{report['n_rounds']:,}, each of {report['local_steps']:,} local steps"),
         ("plan", str(report["plan"])),
         ("trunk", str(report["trunk"])),
     ]

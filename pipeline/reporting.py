@@ -1,4 +1,4 @@
-"""report.json: did federation help this partner?
+"""report.json, which says whether federation helped this partner.
 
 report.json is the partner's own: it names assays. What may be shared of it is in `pipeline.shareable`.
 """

@@ -19,7 +19,6 @@ from pipeline.report_format import (
     METRICS,
     REGRESSION_CURVES,
     REGRESSION_METRICS,
-    SCORE_EDGES,
     SIDES,
     SUMMARY_KIND,
 )
@@ -30,6 +29,7 @@ OTHER_TYPES, OTHER_REASONS = "other types", "other reasons"
 _ABOUT = ("partner", "federation", "plan", "trunk", "n_rounds", "local_steps")
 # a median is one task's score, so there is none
 _MEANS = ("local", "federated", "change", "riptop", "p_tasks", "p_tasks_holm", "p_assays", "p_assays_holm")
+_N_BINS, _N_COARSE_BINS, _MANY_TASKS = 10, 5, 500  # of a histogram, coarse where tasks are not many
 _FEWEST_LABELS = 20  # of a point on a calibration curve
 _SHARE_DIGITS = 3
 
@@ -88,10 +88,11 @@ def _views(report: Mapping[str, Any], rows: Sequence[Any], metrics: Sequence[str
     return {name: rounded(view) for name, view in views.items()}
 
 
-def _told_cells(found: Changes) -> list[list[int]]:
-    """[local, federated, tasks] by bin of SCORE_EDGES; scores below 0, as R² has them, count in the lowest."""
+def _told_cells(found: Changes) -> dict[str, Any]:
+    """[local, federated, tasks] by even bins of 0 to 1; scores below 0, as R² has them, count in the lowest."""
     local, federated = (np.clip(scores, 0, 1) for scores in (found.local, found.federated))
-    return [list(cell) for cell in cells(local, federated, np.array(SCORE_EDGES))]
+    n_bins = _N_BINS if local.size >= _MANY_TASKS else _N_COARSE_BINS
+    return {"n_bins": n_bins, "cells": [list(cell) for cell in cells(local, federated, np.linspace(0, 1, n_bins + 1))]}
 
 
 def _told_sizes(found: Changes, seed: int) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from pipeline import figures
 from pipeline.page import Drawing, Page, Section
-from pipeline.report_format import SCORE_EDGES, SHORT, SIDES
+from pipeline.report_format import SHORT, SIDES
 from pipeline.report_tables import comparison_table, group_table, rejected_share_table
 from pipeline.report_words import (
     CALIBRATION,
@@ -33,9 +33,7 @@ View = Mapping[str, Any]
 def shared_page(summary: Mapping[str, Any]) -> Page:
     """The page of a shareable summary (`pipeline.shareable`)."""
     sections = [
-        Section(
-            "Local against federated", (*HOW_TO_READ, _HIDDEN), [comparison_table(summary["summary"], medians=False)]
-        ),
+        Section("Local against federated", (*HOW_TO_READ, _HIDDEN), [comparison_table(summary["summary"])]),
         *_sections(summary["classification"], "average_precision", "", "Classification: "),
     ]
     if summary.get("regression"):
@@ -59,13 +57,13 @@ def _sections(views: View, metric: str, prefix: str, kind: str) -> list[Section]
 
 def _over_tasks(views: View, prefix: str, kind: str) -> Iterator[Section]:
     changes = {metric: np.array(means) for metric, means in views["changes"].items() if means}
-    cells = {metric: found for metric, found in views["histograms"].items() if found}
+    cells = {metric: found for metric, found in views["histograms"].items() if found["cells"]}
     drawings = []
     if changes:
         words = f"{CHANGES} Each point is the mean of five tasks or more."
         drawings.append(Drawing(f"{prefix}changes", words, lambda: figures.draw_changes(changes, grouped=True)))
     if cells:
-        drawings.append(Drawing(f"{prefix}histogram", HISTOGRAM, lambda: figures.draw_histograms(cells, SCORE_EDGES)))
+        drawings.append(Drawing(f"{prefix}histogram", HISTOGRAM, lambda: figures.draw_histograms(cells)))
     if drawings:
         yield Section(f"{kind}Over the tasks", drawings=drawings)
 
@@ -112,7 +110,7 @@ def _models(views: View, prefix: str, kind: str) -> Iterator[Section]:
                 Drawing(
                     f"{prefix}domain",
                     words_of.caption,
-                    lambda: figures.draw_domain(shares, words_of.axis, grouped=True),
+                    lambda: figures.draw_domain(shares, domain, words_of.axis, grouped=True),
                 )
             ],
         )

@@ -2,9 +2,9 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from pipeline.configs import Schema
 from pipeline.errors import DamagedReport, NotShareable
@@ -110,11 +110,24 @@ class Domain(Schema):
     groups: Means
 
 
+class Histogram(Schema):
+    """Tasks by score of the local (column) and of the federated model (row), in even bins of 0 to 1."""
+
+    n_bins: Annotated[int, Field(ge=1, le=100)]
+    cells: list[tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)], Annotated[int, Field(ge=5)]]]
+
+    @model_validator(mode="after")
+    def _inside(self) -> Self:
+        if any(max(column, row) >= self.n_bins for column, row, _ in self.cells):
+            raise ValueError(f"cells: found a bin beyond the {self.n_bins} there are")
+        return self
+
+
 class Views(Schema):
     """What the figures of one kind of task show."""
 
     changes: dict[Name, list[float]]
-    histograms: dict[Name, list[tuple[int, int, Annotated[int, Field(ge=5)]]]]
+    histograms: dict[Name, Histogram]
     sizes: list[Group]
     types: list[Group]
     learning: dict[Name, Curves]

@@ -10,17 +10,18 @@ from pipeline.disclosure import WITHHELD
 from pipeline.report_format import METRICS, REGRESSION_METRICS, SHORT
 from pipeline.report_tables import chance
 
-_WIDTH = 106  # columns of a report that goes into a file
+_WIDTH = 112  # columns of a report that goes into a file
+_TITLE = "Local only against federated, test fold, mean over tasks; p: Wilcoxon over tasks, Holm"
 _NONE, _HIDDEN = "-", "?"
 
 
 def print_report(reports: Sequence[Mapping[str, Any]]) -> None:
     """Print the table of one or several partners to stdout."""
     table = Table(
-        title="Local only against federated, test fold, mean over tasks; p: Wilcoxon over tasks, Holm",
+        title=_TITLE,
         title_justify="left",
     )
-    table.add_column("partner")
+    table.add_column("partner", no_wrap=True)
     for column in ("tasks", "metric", "local", "federated", "change [95 % interval]", "p", "better", "worse"):
         table.add_column(column, justify="left" if column == "metric" else "right", no_wrap=True)
     for report in reports:
