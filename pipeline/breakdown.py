@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.comparison import Groups, by_group, interval_of_mean, numbered
-from pipeline.report_format import ERRORS, SIDES
+from pipeline.report_format import ERRORS, FEWEST_ASSAYS, SIDES
 from pipeline.report_rows import judged, scores_of
 
 SIZE_EDGES = (0, 50, 100, 200, 500, 1000, 5000)  # labels of a task, where each bin begins; the last is open
-_FEWEST_ASSAYS = 5  # an interval over fewer says nothing, and could be one assay's score
 
 Floats = NDArray[np.float64]
 
@@ -45,7 +44,7 @@ class Changes:
     def mean_of(self, tasks: NDArray[np.int64], seed: int) -> dict[str, Any]:
         """Number, mean change and its bootstrap 95 % interval, None over fewer than five assays; some tasks."""
         total, count = by_group(self.change[tasks], self.assay[tasks])
-        enough = len(total) >= _FEWEST_ASSAYS
+        enough = len(total) >= FEWEST_ASSAYS
         return {
             "n_tasks": len(tasks),
             "change": float(self.change[tasks].mean()),

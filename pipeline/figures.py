@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.plotting import BLUE, CYCLE, GREY, LINES, MANY, SIDE_COLOUR, SIDE_LINE, SIDE_MARK, new_figure
 from pipeline.report_format import LONG, SHORT, SIDES
+from pipeline.report_words import in_words
 
 Floats = NDArray[np.float64]
 Points = Sequence[Sequence[float]]  # (n, 2)
@@ -21,7 +22,9 @@ Points = Sequence[Sequence[float]]  # (n, 2)
 _METRIC_COLOURS = (CYCLE[2], CYCLE[3])
 _FEW_ROUNDS = 30  # up to which each round gets a mark
 _REACH = 5  # interquartile ranges beyond the quartiles at which an axis of changes ends
-_SIZE_TICKS = tuple(digit * 10**power for power in range(8) for digit in (1, 2, 5))
+_DECADES = tuple(10**power for power in range(8))
+_SIZE_TICKS = tuple(digit * decade for decade in _DECADES for digit in (1, 2, 5))
+_MOST_TICKS = 9
 _ROW = 0.42  # inches of height for a row of names
 
 
@@ -54,7 +57,7 @@ def draw_scatter(scores: Mapping[str, tuple[Floats, Floats]]) -> Figure:
             np.maximum(federated, low),
             s=float(np.clip(6000 / max(local.size, 1), 5, 26)),
             color=BLUE,
-            alpha=float(np.clip(60 / max(local.size, 1) ** 0.75, 0.15, 0.7)),
+            alpha=_faint(local.size),
             linewidths=0,
             rasterized=local.size > MANY,
             clip_on=False,
@@ -93,7 +96,8 @@ def draw_sizes(n_labels: NDArray[np.int64], change: Floats, bins: Sequence[Mappi
     axes.axhline(0, color="black", linewidth=0.9)
     axes.set_xscale("log")
     low_n, high_n = 0.8 * n_labels.min(initial=10), 1.25 * n_labels.max(initial=10)
-    axes.set_xticks([tick for tick in _SIZE_TICKS if low_n <= tick <= high_n], minor=False)
+    ticks = [tick for tick in _SIZE_TICKS if low_n <= tick <= high_n]
+    axes.set_xticks(ticks if len(ticks) <= _MOST_TICKS else [tick for tick in _DECADES if low_n <= tick <= high_n])
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlim(max(low_n, 1), high_n)
@@ -108,7 +112,6 @@ def draw_groups(
     groups: Sequence[Mapping[str, Any]],
     what: str,
     *,
-    counted: str = "tasks",
     points: Mapping[str, Floats] | None = None,
 ) -> Figure:
     """Mean change of named groups with their intervals, one below the other; faint points where tasks may be seen."""
@@ -116,7 +119,9 @@ def draw_groups(
     for place, group in enumerate(groups):
         own = (points or {}).get(group["name"], np.zeros(0))
         spread = (np.arange(own.size) * 0.618034) % 1 * 0.5 - 0.25  # golden ratio: even, and no chance in it
-        axes.scatter(own, place + spread, s=9, color=GREY, alpha=0.4, linewidths=0, rasterized=own.size > MANY)
+        axes.scatter(
+            own, place + spread, s=9, color=GREY, alpha=_faint(own.size), linewidths=0, rasterized=own.size > MANY
+        )
         if group["interval_95"]:
             axes.plot(group["interval_95"], [place] * 2, color=BLUE, solid_capstyle="butt", linewidth=2.4)
         axes.plot(group["change"], place, "o", color=BLUE, markersize=7, markeredgecolor="white")
@@ -124,7 +129,7 @@ def draw_groups(
     shown = [group["change"] for group in groups] + [x for group in groups for x in group["interval_95"] or ()]
     spread_out = [*(points or {}).values(), np.array(shown)]
     axes.set_xlim(*change_limits(np.concatenate(spread_out), least=np.array(shown)))
-    names = [f"{group['name']}  ({_count(group['n_tasks'])} {counted})" for group in groups]
+    names = [f"{group['name']}  ({in_words(group['n_tasks'], 'task')})" for group in groups]
     axes.set_yticks(range(len(groups)), names)
     axes.set_ylim(len(groups) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
@@ -275,5 +280,6 @@ def _short(name: str) -> str:
     return SHORT.get(name, LONG[name])
 
 
-def _count(n: object) -> str:
-    return f"{n:,}" if isinstance(n, int) else str(n)
+def _faint(n_points: int) -> float:
+    """Opacity of a point, less where many lie over each other."""
+    return float(np.clip(20 / max(n_points, 1) ** 0.6, 0.12, 0.6))

@@ -5,12 +5,11 @@ from typing import Any
 
 from pipeline import figures
 from pipeline.breakdown import SIZE_EDGES, Changes, changes, size_label
-from pipeline.page import Drawing, Page, Section
+from pipeline.page import Drawing, Page, Section, Table
 from pipeline.report_format import CURVES, ERRORS, LONG, METRICS, REGRESSION_CURVES, REGRESSION_METRICS, SHORT, SIDES
 from pipeline.report_rows import domain_shares
 from pipeline.report_tables import (
     comparison_table,
-    count,
     fold_table,
     group_table,
     input_table,
@@ -33,6 +32,7 @@ from pipeline.report_words import (
     WIDTH,
     domain_sentence,
     facts_of,
+    in_words,
 )
 
 Report = Mapping[str, Any]
@@ -44,7 +44,7 @@ def own_page(report: Report) -> Page:
         Section(
             "Local against federated",
             HOW_TO_READ,
-            [comparison_table(report["summary"]), median_table(report["summary"])],
+            _with_rows(comparison_table(report["summary"]), median_table(report["summary"])),
         ),
         *_sections(report, report["tasks"], METRICS, ""),
     ]
@@ -134,7 +134,7 @@ def _learning(learning: Mapping[str, Any], kind: str, prefix: str) -> Iterator[S
     curves = {name: learning[name] for name in names if name in learning}
     if curves:
         n_tasks = learning["n_tasks"]["regression" if prefix else "classification"]
-        text = [f"Validation fold, {count(n_tasks)} tasks. Neither model was trained on it."]
+        text = [f"Validation fold, {in_words(n_tasks, 'task')}. Neither model was trained on it."]
         yield Section(
             f"{kind}Learning, round by round",
             text,
@@ -185,4 +185,8 @@ def _data(data: Mapping[str, Any]) -> Section:
     tables = [input_table(data["tables"]), rejected_table(data["tables"]), fold_table(data["folds"])]
     drawings = [Drawing("folds", DATA, lambda: figures.draw_folds(data["folds"], whats))] if whats else []
     warnings = [f"Warning: {warning}" for warning in data["warnings"]]
-    return Section("Data", warnings, [table for table in tables if table.rows], drawings)
+    return Section("Data", warnings, _with_rows(*tables), drawings)
+
+
+def _with_rows(*tables: Table) -> list[Table]:
+    return [table for table in tables if table.rows]

@@ -26,4 +26,5 @@ LONG = {
     "censored_rmse": "root mean squared error with bounds, units of the assay",
     "loss": "loss",
 }
+FEWEST_ASSAYS = 5  # an interval over fewer says nothing, and could end at one assay's score
 EPSILON = 0.05  # of conformal sets and intervals: how often the truth may be missing

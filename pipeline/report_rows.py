@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.comparison import Scores, compare, numbered
-from pipeline.report_format import SIDES
+from pipeline.report_format import FEWEST_ASSAYS, SIDES
 
 
 def scores_of(rows: Sequence[Mapping[str, Any]], side: str, metric: str) -> Scores:
@@ -33,6 +33,8 @@ def domain_summary(rows: Sequence[Mapping[str, Any]], measure: str, rng: np.rand
     both = np.isfinite(shares["local"]) & np.isfinite(shares["federated"])
     kept = ("local", "federated", "change", "interval_95", "n_assays")
     table = found.to_json()
+    if found.n_groups < FEWEST_ASSAYS:
+        table["interval_95"] = None
     return {
         "measure": measure,
         "n_tasks": int(both.sum()),

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.page import Table
-from pipeline.report_format import METRICS, REGRESSION_METRICS, SHORT, SIDES
+from pipeline.report_format import FEWEST_ASSAYS, METRICS, REGRESSION_METRICS, SHORT, SIDES
 
 NONE = "–"  # noqa: RUF001 -- an en dash, as tables have it
 
@@ -33,12 +33,16 @@ def comparison_row(part: Mapping[str, Any], metric: str, *, of_all: bool) -> lis
         n_tasks,
         *(number(found[side]) for side in SIDES),
         signed(found["change"]),
-        interval(found["interval_95"]),
+        interval(found["interval_95"] if _is_enough(found["n_assays"]) else None),
         *(count(found[f"n_{which}"]) for which in ("better", "worse", "equal")),
         signed(found["riptop"]),
         chance(found["p_tasks_holm"]),
         chance(found["p_assays_holm"]),
     ]
+
+
+def _is_enough(n_assays: int | str) -> bool:
+    return isinstance(n_assays, int) and n_assays >= FEWEST_ASSAYS
 
 
 def median_table(summary: Mapping[str, Any]) -> Table:
@@ -81,9 +85,7 @@ def task_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         ]
         for row in reversed(chosen)
     ]
-    return Table(
-        f"All {len(cells):,} judged classification tasks, the most improved first", header, cells, 2, folded=True
-    )
+    return Table(_tasks_caption(len(cells), "classification"), header, cells, 2, folded=True)
 
 
 def regression_task_table(rows: Sequence[Mapping[str, Any]]) -> Table:
@@ -102,13 +104,17 @@ def regression_task_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         ]
         for row in reversed(chosen)
     ]
-    return Table(f"All {len(cells):,} judged regression tasks, the most improved first", header, cells, 2, folded=True)
+    return Table(_tasks_caption(len(cells), "regression"), header, cells, 2, folded=True)
+
+
+def _tasks_caption(n_tasks: int, kind: str) -> str:
+    return f"Every judged {kind} task ({n_tasks:,}), the most improved first"
 
 
 def rejected_table(tables: Mapping[str, Any]) -> Table:
     """Rows left out, by table and reason."""
     rows = [
-        [name, reason.replace("_", " "), count(n), f"{100 * n / table['rows']:.2f} %"]
+        [name, reason.replace("_", " "), count(n), percent(n / table["rows"], 2)]
         for name, table in tables.items()
         for reason, n in table["rejected"].items()
     ]
@@ -118,7 +124,7 @@ def rejected_table(tables: Mapping[str, Any]) -> Table:
 def rejected_share_table(tables: Mapping[str, Mapping[str, float]]) -> Table:
     """The same in shares."""
     rows = [
-        [name, reason.replace("_", " "), f"{100 * share:.1f} %"]
+        [name, reason.replace("_", " "), percent(share, 1)]
         for name, reasons in tables.items()
         for reason, share in reasons.items()
     ]
@@ -154,6 +160,12 @@ def _change(row: Mapping[str, Any], metric: str) -> float:
 def count(n: object) -> str:
     """A count with commas; a hidden one as it stands."""
     return f"{n:,}" if isinstance(n, int) else str(n)
+
+
+def percent(share: float, digits: int) -> str:
+    """A share of 0 to 1; one that is too small for the digits is said to be that."""
+    least = 10.0**-digits
+    return f"< {least:g} %" if 100 * share < least else f"{100 * share:.{digits}f} %"
 
 
 def number(value: float) -> str:

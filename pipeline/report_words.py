@@ -63,6 +63,11 @@ WIDTH = DomainWords(
 )
 
 
+def in_words(n: int, what: str) -> str:
+    """A count with its noun."""
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
+
+
 def facts_of(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What the report is about, in names and values."""
     return [
@@ -82,10 +87,12 @@ def domain_sentence(found: Mapping[str, Any]) -> str:
     if found["interval_95"]:
         low, high = found["interval_95"]
         change += f", 95 % interval {low:+{digits}} to {high:+{digits}}"
-    covered = [f"{100 * found['coverage'][side]:.1f} % {side}" for side in SIDES if found["coverage"][side] is not None]
+    covered = [
+        f"{100 * found['coverage'][side]:.1f} % ({side})" for side in SIDES if found["coverage"][side] is not None
+    ]
     truth = "measured value lies in its interval" if is_width else "true class is among those possible"
     return (
-        f"Mean {what} over {found['n_tasks']:,} tasks: local {found['local']:{digits}}, federated "
+        f"Mean {what} over {in_words(found['n_tasks'], 'task')}: local {found['local']:{digits}}, federated "
         f"{found['federated']:{digits}} (change {change}). Inductive conformal prediction, calibrated on the "
         f"validation fold{'' if is_width else ', each class apart'}; the {truth} in {' and '.join(covered)} of cases, "
         f"expected {100 * (1 - EPSILON):g} %."

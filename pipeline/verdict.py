@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pipeline.report_format import LONG
+from pipeline.report_format import FEWEST_ASSAYS, LONG
 
 Outcome = Literal["better", "worse", "undecided", "unjudged"]
 
-_FEWEST_ASSAYS = 5  # an interval over fewer says nothing
 _WORDS = {
     "better": "Federation helped {who}",
     "worse": "Federation harmed {who}",
@@ -27,10 +26,8 @@ def give_verdict(summary: Mapping[str, Any], who: str) -> dict[str, Any]:
         metric, part = "r2", regression
     found = part[metric]
     n_assays = found["n_assays"] if found else 0
-    if not isinstance(n_assays, int) or n_assays < _FEWEST_ASSAYS:
-        sentence = (
-            f"Whether federation helped {who} cannot be said: fewer than {_FEWEST_ASSAYS} assays could be judged."
-        )
+    if not isinstance(n_assays, int) or n_assays < FEWEST_ASSAYS:
+        sentence = f"Whether federation helped {who} cannot be said: fewer than {FEWEST_ASSAYS} assays could be judged."
         return {"metric": metric, "outcome": "unjudged", "sentence": sentence}
     low, high = found["interval_95"]
     outcome: Outcome = "better" if low > 0 else "worse" if high < 0 else "undecided"
