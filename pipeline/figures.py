@@ -86,7 +86,13 @@ def draw_sizes(n_labels: NDArray[np.int64], change: Floats, bins: Sequence[Mappi
     figure, (axes,) = new_figure()
     low, high = change_limits(change)
     axes.scatter(
-        n_labels, np.clip(change, low, high), s=14, color=GREY, alpha=0.45, linewidths=0, rasterized=change.size > MANY
+        n_labels,
+        np.clip(change, low, high),
+        s=14,
+        color=GREY,
+        alpha=_faint(change.size),
+        linewidths=0,
+        rasterized=change.size > MANY,
     )
     for i, part in enumerate(bins):
         span = [max(part["from"], 1), part["to"]]
@@ -95,7 +101,7 @@ def draw_sizes(n_labels: NDArray[np.int64], change: Floats, bins: Sequence[Mappi
         axes.plot(span, [part["change"]] * 2, color=BLUE, label="mean and 95 % interval" if i == 0 else None)
     axes.axhline(0, color="black", linewidth=0.9)
     axes.set_xscale("log")
-    low_n, high_n = 0.8 * n_labels.min(initial=10), 1.25 * n_labels.max(initial=10)
+    low_n, high_n = 0.8 * n_labels.min(), 1.25 * n_labels.max()
     ticks = [tick for tick in _SIZE_TICKS if low_n <= tick <= high_n]
     axes.set_xticks(ticks if len(ticks) <= _MOST_TICKS else [tick for tick in _DECADES if low_n <= tick <= high_n])
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))

@@ -17,13 +17,12 @@ _HEAD = 4096  # bytes in which a page's stamp stands
 
 
 def write_report(home: Home, report: Mapping[str, Any]) -> None:
-    """Write the page, its figures and the summary, and then report.json."""
-    write_page(home.report, own_page(report), PAGE, digest(report))
+    """Write the summary, and then report.json, which says that the partner's models are judged."""
     write_json(home.report / SUMMARY, shareable(report))
     write_json(report_file(home), report)
 
 
-def is_current(home: Home, report: Mapping[str, Any]) -> bool:
+def has_page(home: Home, report: Mapping[str, Any]) -> bool:
     """Whether the page is of this report and version, and as many figures are there as it shows."""
     try:
         page = (home.report / PAGE).read_bytes()
@@ -32,6 +31,12 @@ def is_current(home: Home, report: Mapping[str, Any]) -> bool:
     n_there = sum(1 for _ in (home.report / "figures").glob("*.svg"))
     is_its_own = stamp(digest(report)).encode() in page[:_HEAD] and n_there == page.count(b"<figure>")
     return is_its_own and (home.report / SUMMARY).exists()
+
+
+def write_own_page(home: Home, report: Mapping[str, Any]) -> None:
+    """Write the summary, the figures and the page of a report that is there."""
+    write_json(home.report / SUMMARY, shareable(report))
+    write_page(home.report, own_page(report), PAGE, digest(report))
 
 
 def write_shareable(folder: Path, report: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,29 @@ from pipeline.errors import NotYet
 from pipeline.home import Home
 from pipeline.report_format import FORMAT
 from pipeline.reporting import read_report, report_file
+from pipeline.waiting import Machine
+
+
+class WithPage:
+    """A partner's run whose last step is the page of its report."""
+
+    def __init__(self, run: Machine, home: Home) -> None:
+        self._run = run
+        self._home = home
+
+    def advance(self) -> bool:
+        """Do the next step; False when report, page and figures are there."""
+        return self._run.advance() or _write_missing_page(self._home)
+
+
+def _write_missing_page(home: Home) -> bool:
+    from pipeline.report_files import has_page, write_own_page  # noqa: PLC0415 -- matplotlib, needed by no refusal
+
+    report = read_report(home)
+    if has_page(home, report):
+        return False
+    write_own_page(home, report)
+    return True
 
 
 def bring_up(config_file: Path) -> dict[str, Any]:
@@ -20,13 +43,13 @@ def bring_up(config_file: Path) -> dict[str, Any]:
     config = PartnerConfig.read(config_file)
     home = Home(config.home_folder)
     if _must_be_scored(home):
-        return _score_again(config, home)
+        _score_again(config, home)
     report = read_report(home)
-    from pipeline.report_files import is_current, write_report  # noqa: PLC0415 -- matplotlib, needed by no refusal
+    from pipeline.report_files import has_page  # noqa: PLC0415 -- matplotlib, needed by no refusal
 
-    if not is_current(home, report):
+    if not has_page(home, report):
         with home.alone():
-            write_report(home, report)
+            _write_missing_page(home)
     return report
 
 
@@ -36,7 +59,7 @@ def _must_be_scored(home: Home) -> bool:
     return not report_file(home).exists() or read_report(home).get("format") != FORMAT
 
 
-def _score_again(config: PartnerConfig, home: Home) -> dict[str, Any]:
+def _score_again(config: PartnerConfig, home: Home) -> None:
     """Go through the finished run: its matrices, heads, trunk and baseline are on disk."""
     if not (home.baseline / "local.safetensors").exists():
         error = NotYet(f"{home.baseline}: the local-only model is missing, so that there is nothing to compare with")
@@ -48,7 +71,6 @@ def _score_again(config: PartnerConfig, home: Home) -> dict[str, Any]:
     with home.alone():
         mail = open_partner_mail(config)
         report_file(home).unlink(missing_ok=True)
-        run = PartnerRun(config, mail, Narrator(config.name))
+        run = WithPage(PartnerRun(config, mail, Narrator(config.name)), home)
         while run.advance():
             pass
-    return read_report(home)
