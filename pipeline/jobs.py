@@ -16,6 +16,7 @@ from pipeline.lock import Holder
 from pipeline.log import Log
 from pipeline.opening import open_aggregator_mail, open_partner_mail
 from pipeline.plan import read_plan
+from pipeline.report_job import WithPage
 from pipeline.tracking import Tracker
 from pipeline.waiting import Machine, Patience, drive
 
@@ -32,7 +33,7 @@ def run_partner(config_file: Path, *, once: bool, timeout_s: float | None = None
         mail = open_partner_mail(config)
         from pipeline.partner import PartnerRun  # noqa: PLC0415 -- torch, rdkit: after all refusals
 
-        return PartnerRun(config, mail, narrator)
+        return WithPage(PartnerRun(config, mail, narrator), mail.home)
 
     _run(open_machine, Member(config, config_file, "partner", narrator), once=once, timeout_s=timeout_s)
 
