@@ -16,7 +16,6 @@ from pipeline.lock import Holder
 from pipeline.log import Log
 from pipeline.opening import open_aggregator_mail, open_partner_mail
 from pipeline.plan import read_plan
-from pipeline.report_job import WithPage
 from pipeline.tracking import Tracker
 from pipeline.waiting import Machine, Patience, drive
 
@@ -31,7 +30,8 @@ def run_partner(config_file: Path, *, once: bool, timeout_s: float | None = None
 
     def open_machine() -> Machine:
         mail = open_partner_mail(config)
-        from pipeline.partner import PartnerRun  # noqa: PLC0415 -- torch, rdkit: after all refusals
+        from pipeline.partner import PartnerRun  # noqa: PLC0415 -- torch, rdkit: after all refusals, never an aggregator
+        from pipeline.report_job import WithPage  # noqa: PLC0415
 
         return WithPage(PartnerRun(config, mail, narrator), mail.home)
 
