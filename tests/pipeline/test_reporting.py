@@ -56,7 +56,8 @@ ABOUT = {
 def numbers(tree: object) -> list[object]:
     """All counts (values of n_ keys) anywhere in a report."""
     if isinstance(tree, dict):
-        here = [value for key, value in tree.items() if key.startswith("n_") and isinstance(value, int)]
+        counts = [value for key, value in tree.items() if key.startswith("n_") and key not in ("n_rounds", "n_bins")]
+        here = [value for value in counts if isinstance(value, int)]
         return here + [found for value in tree.values() for found in numbers(value)]
     return [found for value in tree for found in numbers(value)] if isinstance(tree, list) else []
 
