@@ -12,7 +12,7 @@ from scipy import sparse
 
 from partners.errors import FeatureCountMismatch
 
-_WORDS = 4  # of 64 frequent bits; more would make bounds weaker, fewer the lists of rare bits longer (measured)
+_WORDS = 2  # of 64 frequent bits; more would make bounds weaker, fewer the lists of rare bits longer (measured)
 _NOBODY = np.empty(0, dtype=np.int64)
 
 
@@ -64,10 +64,12 @@ class Neighbours:
         # Tanimoto is at most the smaller size over the larger; half a bit of room, for rounding
         sizes = (size * tanimoto - 0.5, size / tanimoto + 0.5 if best else np.inf)
         low, high = np.searchsorted(self._size, np.array(sizes, dtype=np.float32))
-        possible = np.minimum(self._n_frequent[low:high], np.float32(np.bitwise_count(packed).sum()))
-        possible += n_rare[low:high]
-        needed = (self._size[low:high] + np.float32(size)) * np.float32(best)
-        left = np.flatnonzero(possible > needed) + low
+        # whatever its frequent bits, a nearer one has this many rare bits in common: a single pass leaves few
+        n_frequent = int(np.bitwise_count(packed).sum())
+        fewest = (self._size[low] + size) * best - n_frequent if low < high else 0.0
+        left = np.flatnonzero(n_rare[low:high] >= int(np.floor(fewest))) + low
+        possible = np.minimum(self._n_frequent[left], n_frequent) + n_rare[left]
+        left = left[possible > (self._size[left] + size) * best]
         if left.size:
             best = max(best, self._largest(left, packed, n_rare, size))
         return best / (1 - best)
