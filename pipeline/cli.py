@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from pipeline.commands import data, keys, look, models, runs
+from pipeline.commands import data, keys, look, models, predict, runs, setup
 from pipeline.commands.words import choose_log, complain, log_of
 
 _EXIT_CODES = """
@@ -53,25 +53,44 @@ def _refuse(ctx: click.Context, error: Exception, code: int) -> None:
     sys.exit(int(code))
 
 
+def _show_versions(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from pipeline.versions import version_lines
+
+        click.echo("\n".join(version_lines()))
+        ctx.exit()
+
+
 @click.group(cls=Refusing, epilog=_EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="hocket")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_versions,
+    help="Show the versions of hocket, Python and the libraries that matter.",
+)
 def main() -> None:
     """Federated drug discovery: shared trunk, private heads, sealed aggregation."""
 
 
 for command in (
     runs.demo,
+    setup.init,
+    setup.doctor,
     keys.key,
     data.prepare,
     data.check_matrices,
     runs.partner,
     runs.aggregator,
     models.report,
+    predict.predict,
     models.export,
     look.inspect,
     look.verify,
     look.status,
     look.ui,
+    setup.completion,
 ):
     main.add_command(command)
 

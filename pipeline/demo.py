@@ -17,7 +17,8 @@ from pipeline.errors import ConfigError
 from pipeline.home import Home, write_atomically, write_json
 from pipeline.log import Log
 from pipeline.processes import Member, run_members
-from pipeline.reporting import print_report, read_report
+from pipeline.reporting import read_report
+from pipeline.terminal_table import print_report
 
 AGGREGATOR = "aggregator"
 _DATA_SHARE = 0.35  # of the compounds: enough for a clear gain, small enough for two minutes

@@ -137,6 +137,11 @@ class Home:
         """State of the local-only model."""
         return self.folder / "baseline"
 
+    @property
+    def model(self) -> Path:
+        """The finished model as `hocket predict` uses it, local and federated; made anew where it is missing."""
+        return self.folder / "model"
+
     def start_file(self, round_no: int) -> Path:
         """State at the start of a round; that of the round after the last is the final model."""
         return self.round(round_no) / "start.safetensors"

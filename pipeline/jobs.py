@@ -1,10 +1,7 @@
 """The jobs behind the commands: a member's run under its lock, with tracking beside it."""
 
 import json
-import os
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +16,8 @@ from pipeline.lock import Holder
 from pipeline.log import Log
 from pipeline.opening import open_aggregator_mail, open_partner_mail
 from pipeline.plan import read_plan
-from pipeline.tracking import QUIET, Tracker
+from pipeline.report_job import WithPage
+from pipeline.tracking import Tracker
 from pipeline.waiting import Machine, Patience, drive
 
 
@@ -35,7 +33,7 @@ def run_partner(config_file: Path, *, once: bool, timeout_s: float | None = None
         mail = open_partner_mail(config)
         from pipeline.partner import PartnerRun  # noqa: PLC0415 -- torch, rdkit: after all refusals
 
-        return PartnerRun(config, mail, narrator)
+        return WithPage(PartnerRun(config, mail, narrator), mail.home)
 
     _run(open_machine, Member(config, config_file, "partner", narrator), once=once, timeout_s=timeout_s)
 
@@ -98,13 +96,10 @@ def _warn_of(before: Holder | None, narrator: Narrator) -> None:
 def _tracker(member: Member) -> Iterator[Tracker]:
     """Tracking beside the run; where an earlier run could not log everything, it is tried again."""
     home = member.home
-    with Tracker(member.config_file, member.role, home.folder / "tracking.log") as tracker:
+    with Tracker(member.config_file, member.role, home.folder / "tracking.log", member.narrator.say) as tracker:
         if home.finished.exists() and not home.tracked.exists():
             tracker.start()
         yield tracker
-    if tracker.failed:
-        left = f"the records are kept for the next start, see {tracker.log_file}"
-        member.narrator.say(f"warning: MLflow could not be reached; {left}")
 
 
 def _is_finished(config: MemberConfig, narrator: Narrator) -> bool:
@@ -123,27 +118,3 @@ def _is_finished(config: MemberConfig, narrator: Narrator) -> bool:
         raise OutOfStep(f"{file}: the federation ended here under plan {ended[:12]}..., not {expected[:12]}...")
     narrator.say("the federation is finished, nothing is left to do")
     return True
-
-
-def serve_ui(config_file: Path, port: int) -> None:
-    """Serve MLflow's UI for a member's store on 127.0.0.1 until interrupted."""
-    role = "partner" if _is_partner(config_file) else "aggregator"
-    from pipeline.tracking import read_member  # noqa: PLC0415 -- not needed by a member's run
-
-    member = read_member(config_file, role)
-    if member.store.startswith("http"):
-        raise ConfigError(f"{config_file}: the store is a server already, open {member.store}")
-    command = [sys.executable, "-P", "-m", "mlflow", "ui", "--backend-store-uri", member.store]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
-    ended = subprocess.run(command, env=os.environ | QUIET, check=False)
-    if ended.returncode:
-        raise ConfigError(f"mlflow ui ended with exit code {ended.returncode}")
-
-
-def _is_partner(config_file: Path) -> bool:
-    import tomllib  # noqa: PLC0415
-
-    try:
-        return "data" in tomllib.loads(config_file.read_text())
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{config_file}: cannot be read as TOML: {error}") from error

@@ -25,8 +25,9 @@ from pipeline.enrolment import Enrolment
 from pipeline.errors import ConfigError, NotYet
 from pipeline.mail import Mail, names
 from pipeline.plan import PRESENCE
-from pipeline.records import Record, write_record
+from pipeline.records import Record, read_records, write_record
 from pipeline.state import Leftover, RoundStart, Trained, Under
+from pipeline.validation import is_due
 from secure.fixed_point import next_bounds
 from secure.messages import Manifest
 from secure.open_sum import open_sum
@@ -45,6 +46,7 @@ class Own:
     training: Training
     preparation_digest: str
     workers: int = 1  # most processes for sealing and opening
+    validate_every: int = 0  # rounds, see pipeline.validation.is_due
     held: Mapping[int, int] = field(default_factory=dict)  # row of the catalogue to task
     counts: Counts = field(default_factory=Counts)  # of the catalogue's rows
 
@@ -277,7 +279,7 @@ class Rounds:
                 workers=self._own.workers,
                 progress=progress,
             )
-        self._seconds["seconds_open"] = time.monotonic() - started
+        self._seconds |= {"seconds_open": time.monotonic() - started, "download_bytes": sum_file.stat().st_size}
         mean, sent = opened.mean, opened.sent_mean
         del opened  # each of these is as large as the trunk
         following = self._follow(mean, sent, roster)
@@ -302,6 +304,7 @@ class Rounds:
             leftover = Leftover.read(self._needed(self._leftover_file), self._layout)
             private, residual = trained.private, leftover.residual
             self._seconds |= {"loss_train": trained.loss, "clipped_share": leftover.clipped_share}
+            self._seconds["update_norm"] = float(np.linalg.norm(trained.change))
         if private is not None:
             private = self._rows.placed(vector, private)
         under = Under(self.mail.plan_digest, self._own.preparation_digest)
@@ -309,8 +312,12 @@ class Rounds:
 
     def _record(self, mean: NDArray[np.float32], roster: Roster, following: RoundStart) -> None:
         metrics = dict(self._seconds)
+        if following.private is not None and self._is_validated:
+            started = time.monotonic()
+            metrics |= self._validation(following.trunk, following.private)
+            metrics["seconds_validate"] = time.monotonic() - started
         metrics["seconds_round"] = time.monotonic() - self._began
-        busy = sum(self._seconds.get(f"seconds_{part}", 0.0) for part in ("train", "seal", "open"))
+        busy = sum(metrics.get(f"seconds_{part}", 0.0) for part in ("train", "seal", "open", "validate"))
         metrics["seconds_wait"] = metrics["seconds_round"] - busy
         metrics["attempt"] = self._attempt
         metrics["n_members"] = len(roster.members)
@@ -321,13 +328,17 @@ class Rounds:
             size = self.mail.own(self._at.mine("update")).payload
             metrics["upload_bytes"] = size.size if size else 0
             metrics["upload_bytes_per_parameter"] = metrics["upload_bytes"] / self._layout.n_params
-        if following.private is not None:
-            metrics |= self._validation(following.trunk, following.private)
         metrics = {key: value for key, value in metrics.items() if math.isfinite(value)}
         facts = {"trunk": trunk_digest(following.vector), "roster": list(roster.members)}
         write_record(self.home.metrics, Record(self._round_no, self._clock(), metrics, facts))
         seen = ", ".join(f"{key} {metrics[key]:.4f}" for key in _TOLD if key in metrics)
         self._tell.say(f"round {self._round_no} of {self.plan.rounds.n_rounds} done: {seen}")
+
+    @property
+    def _is_validated(self) -> bool:
+        """Whether this round ends with scores."""
+        before = read_records(self.home.metrics)
+        return is_due(self._round_no, self.plan.rounds.n_rounds, self._own.validate_every, before)
 
     def _validation(self, trunk: NDArray[np.float32], private: PartnerState) -> dict[str, float]:
         """Loss and mean scores on the validation fold, with the new trunk and the heads trained in this round."""

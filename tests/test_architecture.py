@@ -31,7 +31,10 @@ HOMES = {
     "rich": "pipeline",
     "mlflow": "pipeline",
 }
-ONLY_IN = {"click": ("pipeline/cli.py", "pipeline/commands/"), "mlflow": ("pipeline/tracking.py",)}
+ONLY_IN = {
+    "click": ("pipeline/cli.py", "pipeline/commands/"),
+    "mlflow": ("pipeline/tracking_store.py", "pipeline/tracking_process.py", "pipeline/mlflow_model.py"),
+}
 MODULES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
 
 

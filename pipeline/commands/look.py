@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.words import EXISTING_FILE, interruptible
+from pipeline.commands.words import EXISTING_FILE, examples
 
 
-@click.command()
+@click.command(epilog=examples("hocket inspect plan.toml", "hocket inspect exchange/enrol/deal.P01.json --json"))
 @click.argument("file", type=EXISTING_FILE)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def inspect(file: Path, as_json: bool) -> None:
@@ -20,7 +20,7 @@ def inspect(file: Path, as_json: bool) -> None:
     click.echo(json.dumps(found, indent=1) if as_json else "\n".join(as_lines(found)))
 
 
-@click.command()
+@click.command(epilog=examples("hocket verify exchange plan.toml", "hocket verify s3://bucket/all plan.toml --quick"))
 @click.argument("exchange")
 @click.argument("plan", type=EXISTING_FILE)
 @click.option("--quick", is_flag=True, help="Do not add the updates of every sum again.")
@@ -50,7 +50,12 @@ def verify(exchange: str, plan: Path, quick: bool, as_json: bool) -> None:
         print_trail(trail, agreed, Console(highlight=False))
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "hocket status plan.toml exchange",
+        "hocket status plan.toml s3://bucket/example --watch",
+    )
+)
 @click.argument("plan", type=EXISTING_FILE)
 @click.argument("exchange")
 @click.option("--watch", "watching", is_flag=True, help="Follow the federation until it is finished or Ctrl-C.")
@@ -82,12 +87,14 @@ def status(plan: Path, exchange: str, watching: bool, every_s: float, as_json: b
         print_status(reader.look(), reader.plan, time.time(), console)
 
 
-@click.command()
+@click.command(epilog=examples("hocket ui partner.toml --port 5001  # then open http://127.0.0.1:5001"))
 @click.argument("config", type=EXISTING_FILE)
-@click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
+@click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535), help="Port of 127.0.0.1.")
 def ui(config: Path, port: int) -> None:
-    """Serve MLflow's UI on that member's store, on this machine only."""
-    with interruptible():
-        from pipeline.jobs import serve_ui
+    """Serve MLflow's UI on that member's store, on this machine only, until Ctrl-C.
 
-        serve_ui(config, port)
+    Prints where to look. What the store does not have yet is sent to it first.
+    """
+    from pipeline.ui import serve_ui
+
+    serve_ui(config, port)

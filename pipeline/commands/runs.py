@@ -4,12 +4,14 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.words import ANY_PATH, EXISTING_FILE, interruptible, log_format
+from pipeline.commands.words import ANY_PATH, EXISTING_FILE, examples, interruptible, log_format
 from pipeline.log import Log
 from pipeline.stopping import GRACE_S
 
 
-@click.command()
+@click.command(
+    epilog=examples("hocket demo", "hocket demo /tmp/demo --partners 5 --data MoleculeACE-3.0.0-py3-none-any.whl")
+)
 @click.argument("folder", type=ANY_PATH, default="demo")
 @click.option("--partners", default=3, show_default=True, type=click.IntRange(3, 16), help="Number of partners.")
 @click.option("--rounds", default=None, type=click.IntRange(1, 500), help="Number of rounds  [default: the demo's].")
@@ -49,7 +51,9 @@ _TIMEOUT = click.option(
 )
 
 
-@partner.command("run")
+@partner.command(
+    "run", epilog=examples("hocket partner run partner.toml", "hocket partner run partner.toml --once  # cron")
+)
 @click.argument("config", type=EXISTING_FILE)
 @_ONCE
 @_TIMEOUT
@@ -62,7 +66,10 @@ def partner_run(config: Path, once: bool, timeout_s: float | None, log: Log) -> 
         run_partner(config, once=once, timeout_s=timeout_s, log=log)
 
 
-@aggregator.command("run")
+@aggregator.command(
+    "run",
+    epilog=examples("hocket aggregator run aggregator.toml", "hocket aggregator run aggregator.toml --once  # cron"),
+)
 @click.argument("config", type=EXISTING_FILE)
 @_ONCE
 @_TIMEOUT

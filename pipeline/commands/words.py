@@ -1,4 +1,9 @@
-"""What several commands have in common."""
+"""What several commands have in common.
+
+Every command ends its help with examples: `@click.command(epilog=examples("hocket verify exchange plan.toml", ...))`.
+Each is a line that a shell would take, with a `# comment` where it needs one; tests/pipeline/test_help.py checks that
+every command has one and that each names existing commands, options and choices and gives every required argument.
+"""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -48,6 +53,12 @@ def complain(log: Log, message: str, notes: Sequence[str], code: int) -> None:
     click.echo(f"hocket: {message}", err=True)
     for note in notes:
         click.echo(f"  {note}", err=True)
+
+
+def examples(*lines: str) -> str:
+    """Epilog of a command's help: the examples, each on a line of its own."""
+    title = "Examples:" if len(lines) > 1 else "Example:"
+    return "\n".join(("\b", title, *(f"  {line}" for line in lines)))
 
 
 @contextmanager

@@ -109,8 +109,8 @@ def test_help_explains_the_exit_codes():
 
 
 def test_version():
-    """The distribution's."""
-    assert re.fullmatch(r".*version \d+\.\d+\.\d+\n", hocket("--version").stdout)
+    """The distribution's, on the first line."""
+    assert re.fullmatch(r".*version \d+\.\d+\.\d+", hocket("--version").stdout.splitlines()[0])
 
 
 # ---------------------------------------------------------------------------------------------------- usage: code 2

@@ -1,0 +1,43 @@
+"""The command for predictions."""
+
+from pathlib import Path
+
+import click
+
+from pipeline.commands.words import ANY_PATH, EXISTING_FILE, interruptible
+
+
+@click.command()
+@click.argument("config", type=EXISTING_FILE)
+@click.argument("structures", type=EXISTING_FILE, metavar="INPUT")
+@click.option("--output", type=ANY_PATH, help="A .csv, .csv.gz or .parquet file  [default: CSV to standard output].")
+@click.option(
+    "--tasks", multiple=True, help="Assays or ASSAY@THRESHOLD, separated by commas  [default: all but auxiliary tasks]."
+)
+@click.option("--model", type=click.Choice(["federated", "local"]), help="[default: the one that the gate keeps]")
+@click.option("--format", "how", type=click.Choice(["long", "wide"]), default="long", show_default=True)
+def predict(
+    config: Path, structures: Path, output: Path | None, tasks: tuple[str, ...], model: str | None, how: str
+) -> None:
+    """Predict for new structures, with how sure it is of each.
+
+    INPUT is a table (.csv, .parquet) of input_compound_id and smiles, a SMILES file (.smi) or an SD file (.sdf), also
+    gzipped. Rows that cannot be used are listed with the reason in a .rejected.csv beside the output.
+
+    Example: hocket predict partner.toml new.smi --output predictions.parquet --format wide
+    """
+    from typing import cast
+
+    from pipeline.model_description import Which
+    from pipeline.predicting import Wanted, predict_structures
+    from pipeline.prediction_tables import Format
+
+    wanted = Wanted(
+        structures=structures,
+        output=output,
+        tasks=tasks or None,
+        which=cast("Which | None", model),
+        format=cast("Format", how),
+    )
+    with interruptible():
+        predict_structures(config, wanted)
