@@ -6,6 +6,7 @@ import click
 
 from pipeline.commands.words import ANY_PATH, EXISTING_FILE, examples, interruptible, log_format
 from pipeline.log import Log
+from pipeline.stopping import GRACE_S
 
 
 @click.command(
@@ -23,7 +24,7 @@ from pipeline.log import Log
 @log_format
 def demo(folder: Path, partners: int, rounds: int | None, seed: int, data: Path | None, log: Log) -> None:
     """Run a whole federation on this machine: three partners, an aggregator, real ChEMBL data."""
-    with interruptible(log):
+    with interruptible(log, GRACE_S + 2):  # its members have GRACE_S
         from pipeline.demo import run_demo
 
         run_demo(folder, n_partners=partners, n_rounds=rounds, seed=seed, source=data, log=log)

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from pipeline.log import Log
-from pipeline.stopping import STOPPED, Stoppable
+from pipeline.stopping import GRACE_S, STOPPED, Stoppable
 
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 ANY_PATH = click.Path(path_type=Path)
@@ -62,7 +62,7 @@ def examples(*lines: str) -> str:
 
 
 @contextmanager
-def interruptible(log: Log | None = None) -> Iterator[None]:
+def interruptible(log: Log | None = None, grace_s: float = GRACE_S) -> Iterator[None]:
     """A stop by Ctrl-C or a batch system is a normal end: the files are the state, and the next start goes on."""
     log = log or Log()
 
@@ -70,7 +70,7 @@ def interruptible(log: Log | None = None) -> Iterator[None]:
         log.write(message if log.as_json else f"hocket: {message}")
 
     try:
-        with Stoppable(tell):
+        with Stoppable(tell, grace_s):
             yield
     except KeyboardInterrupt:
         tell(STOPPED)
