@@ -141,7 +141,8 @@ def _loads(modules: tuple[str, ...]) -> Finding:
             [sys.executable, "-P", "-c", _LOAD, *modules], capture_output=True, text=True, timeout=_LOAD_S, check=False
         )
     except subprocess.TimeoutExpired:
-        return wrong("versions", f"the libraries did not load within {_LOAD_S:.0f} s", "look at the disk they lie on")
+        text = f"the libraries did not load within {_LOAD_S:.0f} s"
+        return note("versions", text, "is the machine busy, or the disk slow on which they lie?")
     if ended.returncode == 0:
         return Finding("versions", f"{', '.join(name.split('.')[0] for name in modules)} load")
     name = (ended.stdout.split() or ["Python"])[-1]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.configs import MemberConfig, PartnerConfig
+from pipeline.custody import expect_dealt_for
 from pipeline.errors import ConfigError, ExitCode
 from pipeline.exchange import Exchange, without_password
 from pipeline.findings import Finding, note, wrong
@@ -134,6 +135,8 @@ def _group_secret(config: MemberConfig, plan: Plan, keys: PrivateKeys, deal: Man
     home, custodian = Home(config.home_folder, plan.folder), plan.federation.custodian
     if home.pair_seeds.exists():
         PairSeeds.load(home.pair_seeds, keys)
+    if keys.name == custodian:
+        expect_dealt_for(plan, home, keys)
     if home.group_secret.exists():
         group = GroupSecret.load(home.group_secret, seal_parameters(plan.seal), keys)
         if deal is not None and text(deal, "group") != group.digest():

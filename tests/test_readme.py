@@ -35,7 +35,7 @@ SMALL = {
     "evaluation_min_active": "1",
     "evaluation_min_inactive": "1",
 }
-PATIENCE_S = 300.0
+PATIENCE_S = 1200.0  # for a condition; MLflow's server takes long on a busy machine
 BASH = shutil.which("bash") or "/bin/bash"
 
 

@@ -190,7 +190,8 @@ def doctor(config: Path, as_json: bool) -> None:
 
     CONFIG is partner.toml or aggregator.toml. Looks at machine, library versions, plan digest, home, keys, exchange
     (a small file is written and removed), enrolment, tables and tracking store. Nothing secret is shown. Exit code: 0
-    ready to run (notes are no failure), 2 configuration, 3 tables, 4 keys, file modes or signatures.
+    ready to run (notes are no failure), 2 configuration, 3 tables, 4 keys, file modes or signatures, 5 a device that is
+    not there.
     """
     from pipeline.doctor import examine, read_config
     from pipeline.findings import exit_code

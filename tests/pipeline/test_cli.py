@@ -298,6 +298,20 @@ def test_the_custodian_deals_once(fresh: Federation):
     assert {path: path.read_bytes() for path in (home.group_secret, *home.outbox("enrol").iterdir())} == before
 
 
+def test_a_plan_that_was_changed_is_not_dealt_again_in_silence(fresh: Federation):
+    """Exit code 4, how to begin anew, and not a byte changed; what the message says to do works."""
+    home = fresh.home("P01")
+    fresh.plan_file.write_text(fresh.plan_file.read_text().replace("local_steps = 4", "local_steps = 5"))
+    before = {path: path.read_bytes() for path in (home.group_secret, *home.outbox("enrol").iterdir())}
+    message = refused(ExitCode.SECURITY, "key", "deal", fresh.plan_file, "--home", home.folder)
+    assert "the plan was changed since it was dealt" in message
+    assert f"rm -r {home.outbox('enrol')} {home.group_secret}" in message
+    assert {path: path.read_bytes() for path in (home.group_secret, *home.outbox("enrol").iterdir())} == before
+    shutil.rmtree(home.outbox("enrol"))
+    home.group_secret.unlink()
+    assert hocket("key", "deal", fresh.plan_file, "--home", home.folder).exit_code == ExitCode.DONE
+
+
 @pytest.mark.parametrize("name", ["P02", AGGREGATOR])
 def test_only_the_custodian_deals(fresh: Federation, name: str):
     """Nobody else makes a group secret."""

@@ -225,6 +225,10 @@ def others_have_another_plan(at: Federation) -> None:
     edit(at.plan_file, "local_steps = 4", "local_steps = 5")
 
 
+def changed_since_the_deal(at: Federation) -> None:
+    edit(at.plan_file, "local_steps = 4", "local_steps = 5")
+
+
 def no_table(at: Federation) -> None:
     (at.folder / "P01" / "T2.csv").unlink()
 
@@ -253,6 +257,7 @@ def not_a_table(at: Federation) -> None:
         (not_dealt, ExitCode.CONFIGURATION, "has not dealt the group secret", "hocket key deal"),
         (another_group, ExitCode.SECURITY, "is not the group secret that P01 dealt", ""),
         (others_have_another_plan, ExitCode.SECURITY, "made for plan", ""),
+        (changed_since_the_deal, ExitCode.SECURITY, "deal.P01.json: made for plan", "deal again"),
         (no_table, ExitCode.DATA, "T2.csv: no such file", "[data]"),
         (not_a_table, ExitCode.DATA, "T0: ", "mend the table"),
     ],
@@ -445,6 +450,15 @@ def test_a_library_that_does_not_load(
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     monkeypatch.setattr(machine, "_LOADED", {"partner": ("json", "broken", "csv")})
     assert the([one for one in about(enrolled.config("P01"), "versions") if one.level == "wrong"], said).advice
+
+
+def test_libraries_that_take_for_ever(enrolled: Federation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A busy machine is no failure."""
+    (tmp_path / "endless.py").write_text("import signal; signal.pause()")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.setattr(machine, "_LOADED", {"partner": ("endless",)})
+    monkeypatch.setattr(machine, "_LOAD_S", 0.5)
+    assert the(about(enrolled.config("P01"), "versions"), "did not load within").level == "note"
 
 
 # ----------------------------------------------------------------------------------------------- exchange, tracking
