@@ -35,6 +35,7 @@ _SWITCHES = [
     "--disable-component-update",
     "--disable-sync",
 ]
+_GROUP = "experiment-view-compare-runs-section-header"  # MLflow's mark of a group of charts
 _PATIENCE_S = 300.0
 _LOOK_MS = 90_000  # a page of MLflow on a busy machine
 
@@ -192,11 +193,10 @@ def _look_at_the_experiment(page: "Page", served: Served) -> None:
 def _look_at_the_curves(page: "Page") -> None:
     page.get_by_role("tab", name="Model metrics").click()
     for group in ("bytes", "seconds", "train", "update", "validation"):
-        section = page.get_by_text(f"{group} (", exact=False).first
-        section.scroll_into_view_if_needed()
-        section.wait_for()
+        page.get_by_test_id(_GROUP).filter(has_text=group).first.scroll_into_view_if_needed()
     page.get_by_text("average_precision", exact=True).first.scroll_into_view_if_needed()
-    page.locator(".plotly .main-svg").first.wait_for()  # a chart is drawn
+    page.locator(".plotly .main-svg").last.wait_for()  # charts are drawn
+    page.get_by_text("P01 (validation/average_precision)").first.wait_for()
     _shoot(page, "curves")
 
 
