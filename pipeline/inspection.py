@@ -49,12 +49,9 @@ def inspect_file(path: Path) -> dict[str, Any]:
     """
     if path.suffix == ".toml" and path.name != "card.toml":
         return _settings(path)
-    if path.suffix in _PICTURES:
-        return _picture(path)
-    if path.suffix == ".safetensors":
-        return _state(path)
-    if path.name == "structures.cache":
-        return _cache(path)
+    by_suffix = dict.fromkeys(_PICTURES, _picture) | {".safetensors": _state, ".cache": _cache}
+    if path.suffix in by_suffix:
+        return by_suffix[path.suffix](path)
     kind = re.sub(r"step-\d{4,}", "step-NNNN", path.name)
     if (path.suffix in _MATRICES or path.name == "summary.json") and path.with_name(_MANIFEST).exists():
         return _matrices(path)

@@ -59,7 +59,15 @@ def verify(exchange: str, plan: Path, quick: bool, as_json: bool) -> None:
 @click.argument("plan", type=EXISTING_FILE)
 @click.argument("exchange")
 @click.option("--watch", "watching", is_flag=True, help="Follow the federation until it is finished or Ctrl-C.")
-@click.option("--every", "every_s", type=click.FloatRange(min=0.1), default=2.0, show_default=True, metavar="SECONDS")
+@click.option(
+    "--every",
+    "every_s",
+    type=click.FloatRange(min=0.1),
+    default=2.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Between two looks of --watch.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(plan: Path, exchange: str, watching: bool, every_s: float, as_json: bool) -> None:
     """Show where the federation and each of its members stand, from the signed messages in EXCHANGE (folder or URL).
