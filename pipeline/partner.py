@@ -59,7 +59,7 @@ class PartnerRun:
         elif self._rounds is None:
             self._begin(self._enrolment, self._own)
         elif not self._rounds.advance():
-            return self._conclude(self._rounds.start)
+            return self._conclude(self._rounds)
         return True
 
     def _begin(self, enrolment: Enrolment, own: Own) -> None:
@@ -94,11 +94,12 @@ class PartnerRun:
         self._tell.say(f"prepared {made}; consistency digest, equal for all partners: {preparation}")
         return own
 
-    def _conclude(self, final: RoundStart) -> bool:
+    def _conclude(self, rounds: Rounds) -> bool:
         """After the last round: the local-only baseline with the same number of steps, then the report."""
         if report_file(self.home).exists() or self._matrices is None or self._own is None:
             return False
         local = self._local_only(self._own)
+        final = rounds.final()
         rows, regression_rows = judge(self._mail.plan, self._matrices, self._own, local=local, federated=final)
         verdict = pass_gate(self._mail.plan, self._matrices, self._own, self._config.gate, local=local, federated=final)
         self._tell.say(verdict.sentence())

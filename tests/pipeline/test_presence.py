@@ -14,7 +14,7 @@ import pipeline.rounds
 from data_prep.prepared import read_prepared
 from partners.baseline import Baseline
 from partners.state import PartnerState
-from partners.training import RoundResult
+from partners.training import RoundResult, TrainedInPlace
 from partners.trunk import initial_trunk, trunk_digest
 from pipeline.catalogue import held_rows
 from pipeline.configs import PartnerConfig
@@ -59,17 +59,20 @@ class Witness:
         self.local: dict[str, tuple[np.ndarray, PartnerState]] = {}  # first trunk and state of each local-only model
         self._baseline = pipeline.partner.train_baseline
         monkeypatch.setattr(pipeline.partner, "train_baseline", self.baseline)
-        self._train = pipeline.rounds.train_round
+        self._train = pipeline.rounds.train_in_place
         self._seal, self._open = pipeline.rounds.seal_update, pipeline.rounds.open_sum
-        monkeypatch.setattr(pipeline.rounds, "train_round", self.train)
+        monkeypatch.setattr(pipeline.rounds, "train_in_place", self.train)
         for module in (pipeline.rounds, pipeline.presence):
             monkeypatch.setattr(module, "seal_update", self.seal)
             monkeypatch.setattr(module, "open_sum", self.open)
 
-    def train(self, *given: Any, **named: Any) -> RoundResult:  # noqa: ANN401 -- handed on as it is
-        """Train and remember."""
-        self.trained.append(self._train(*given, **named))
-        return self.trained[-1]
+    def train(self, *given: Any, **named: Any) -> TrainedInPlace:  # noqa: ANN401 -- handed on as it is
+        """Train and remember; heads in a copy, for the next round trains on in their memory."""
+        before = given[1].copy()
+        found = self._train(*given, **named)
+        kept = found.state.copied()
+        self.trained.append(RoundResult(given[1] - before, kept, found.losses, found.n_compounds_seen))
+        return found
 
     def baseline(self, *given: Any, **named: Any) -> Baseline:  # noqa: ANN401 -- handed on as it is
         """Remember where the local-only model of a partner begins; its file is in the partner's home."""
