@@ -20,7 +20,7 @@ from pipeline.preparation import preparation_digest, prepared_matrices, training
 from pipeline.presence import Presence
 from pipeline.records import Record, write_record
 from pipeline.reporting import build_report, report_file, write_report
-from pipeline.revision import check_place, check_preparation
+from pipeline.revision import check_place, check_preparation, check_vector
 from pipeline.rounds import Own, Rounds
 from pipeline.state import RoundStart
 from secure.parameters import seal_parameters
@@ -34,6 +34,8 @@ class PartnerRun:
     ) -> None:
         self._config = config
         check_place(mail.plan, mail.home)
+        check_vector(mail.plan, mail.home)
+        known_counts(mail.plan, mail.home)  # what does not go together is said before anything is done
         mail.home.remove_leftovers()
         self._mail = mail
         self._tell = narrator

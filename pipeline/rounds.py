@@ -103,21 +103,8 @@ class Rounds:
         """
         if self._round_no > self.plan.rounds.n_rounds:
             return self._give_heads()
-        outcome = self._at.outcome()
-        try:
-            self._proceed(outcome)
-        except NotYet as wait:
-            self._at.check_not_left_behind(str(wait), outcome)
-            raise
+        self._at.proceed(contribute=self._contribute, abandon=self._abandon, finish=self._finish)
         return True
-
-    def _proceed(self, outcome: Manifest | None) -> None:
-        if outcome is None:
-            self._contribute()
-        elif outcome.kind == "void":
-            self._abandon(outcome)
-        else:
-            self._finish(outcome)
 
     @property
     def _at(self) -> Attempt:
@@ -142,7 +129,6 @@ class Rounds:
 
     def _contribute(self) -> None:
         """Do what this attempt asks for; ends in NotYet, because the others' part follows."""
-        self._at.check_allowed()
         manifest = self.mail.receive(self._at.theirs("roster"))
         if manifest is None:
             wait = f"round {self._round_no}: waiting for the roster"
@@ -150,7 +136,7 @@ class Rounds:
             raise NotYet(wait)
         roster = self._at.roster(manifest, self._start.digest)
         if self.mail.me in roster.members:
-            self._deliver(roster)
+            self._at.deliver(roster, self._seal)
         raise NotYet(f"round {self._round_no}: waiting for the sum of {', '.join(roster.members)}")
 
     def _be_ready(self, wait: str) -> None:
@@ -202,14 +188,6 @@ class Rounds:
             raise error
         return file
 
-    def _deliver(self, roster: Roster) -> None:
-        """Seal for exactly this roster, once, and post; a sealed file that exists is sent again byte for byte."""
-        name = self._at.mine("update")
-        if not self.mail.has(name) and not self.home.outbox(name.payload).exists():
-            self.mail.expect_unsaid(name)  # a restored home would seal the very same update once more
-            self._seal(roster)
-        self.mail.post(name, {"roster": roster.digest})
-
     def _seal(self, roster: Roster) -> None:
         change, residual = read_change(self._needed(self._trained_file), self._layout), self._start.residual()
         for vector in (change, residual):
@@ -258,7 +236,7 @@ class Rounds:
 
     def _abandon(self, void: Manifest) -> None:
         """Throw the attempt's update away and go on to the next attempt: an update is never sealed for two rosters."""
-        self._at.check_void(void, self._shown_roster())
+        self._at.check_void(void, self._at.shown_roster(self._start.digest))
         missing = ", ".join(names(void, "missing"))
         self._tell.say(f"round {self._round_no}, attempt {self._attempt}: void, the aggregator misses {missing}")
         for name in self._at.delivered(void):  # no proof against either: it can have come a moment too late
@@ -269,7 +247,7 @@ class Rounds:
 
     def _finish(self, total: Manifest) -> None:
         """Open the sum, step the server, store the next round's start: the commit of the round."""
-        roster = self._shown_roster()
+        roster = self._at.shown_roster(self._start.digest)
         self._at.check_sum(total, roster)
         sum_file = self.mail.fetch_payload(self._at.theirs("sum"), total)
         stepped = self._step_server(sum_file, roster)
@@ -281,10 +259,6 @@ class Rounds:
         self._round_no, self._attempt = self._round_no + 1, 1
         self._start = StoredStart(self.plan, self.home.start_file(self._round_no))
         self._seconds, self._began = {}, time.monotonic()
-
-    def _shown_roster(self) -> Roster:
-        manifest = self.mail.expect(self._at.theirs("roster"))
-        return self._at.roster(manifest, self._start.digest)
 
     def _step_server(self, sum_file: Path, roster: Roster) -> Stepped:
         opened = self._open(sum_file, roster)
