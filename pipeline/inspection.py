@@ -49,10 +49,8 @@ def inspect_file(path: Path) -> dict[str, Any]:
     """
     if path.suffix == ".toml" and path.name != "card.toml":
         return _settings(path)
-    if path.suffix in _PICTURES:
-        return _picture(path)
-    if path.suffix == ".safetensors":
-        return _state(path)
+    if path.suffix == ".safetensors" or path.suffix in _PICTURES:
+        return _state(path) if path.suffix == ".safetensors" else _picture(path)
     if path.name == "structures.cache":
         return _cache(path)
     kind = re.sub(r"step-\d{4,}", "step-NNNN", path.name)

@@ -40,12 +40,14 @@ class Seen(HTMLParser):
         self.words: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note the tag and its addresses."""
         self.tags.append(tag)
         self.asked += [value or "" for name, value in attrs if name in ("src", "href", "action", "data")]
         if tag == "img":
             self.images.append(dict(attrs))
 
     def handle_data(self, data: str) -> None:
+        """Note the words."""
         self.words.append(data)
 
 
@@ -97,7 +99,7 @@ def test_every_figure_is_shown_in_words_too(pages: dict[str, dict[str, bytes]], 
 
 
 def test_figures_are_whole_and_undated(pages: dict[str, dict[str, bytes]], tmp_path: Path):
-    """SVGs are XML that refers to nothing outside, PNGs are at least 600 pixels wide; neither holds a date or a path."""
+    """SVGs are XML that refers to nothing outside, PNGs are at least 600 pixels wide; neither holds a date."""
     for path, content in pages["own"].items():
         if path.endswith(".svg"):
             tree = ET.fromstring(content)  # noqa: S314 -- our own file
