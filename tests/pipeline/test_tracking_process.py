@@ -216,6 +216,33 @@ def test_a_tracking_process_that_hangs_holds_nobody_up(tmp_path: Path, monkeypat
     assert len(said) == 1
 
 
+def test_a_stop_ends_the_tracking_process_without_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A batch system gives ten seconds: no waiting for a slow store, no process left, and nothing wrong is told."""
+    FakeProcess(monkeypatch, "import time; time.sleep(3600)")
+    monkeypatch.setattr(tracking, "_LONGEST_WAIT_STOPPED_S", 0.1)
+    said: list[str] = []
+    tracker = Tracker(tmp_path / "partner.toml", "partner", tmp_path / "log", said.append)
+    tracker.start()
+    with pytest.raises(KeyboardInterrupt), tracker:
+        raise KeyboardInterrupt
+    assert tracker.failed  # it was killed
+    assert said == []
+
+
+def test_a_store_is_made_whole(fresh: Federation):
+    """MLflow cannot take up a database that it was killed in making, so it is made under another name."""
+    member = member_of(fresh, "P01")
+    unfinished = member.store_file.with_name("mlflow.db.new")
+    for leftover in (unfinished, Path(f"{unfinished}-journal")):
+        leftover.write_bytes(b"killed in the middle")
+    tracking_process._make_store(member)
+    assert [path.name for path in member.home.folder.glob("mlflow.db*")] == ["mlflow.db"]
+    made = member.store_file.stat()
+    tracking_process._make_store(member)
+    assert member.store_file.stat() == made
+    assert runs_of(member) == []
+
+
 def test_a_warning_comes_at_once_and_its_end_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """As soon as the process says so, not at the end; and the end says that nothing is missing."""
     FakeProcess(monkeypatch, f"import sys; print({UNREACHABLE.decode()!r}, end='', flush=True); sys.stdin.read()")
