@@ -4,10 +4,16 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.words import ANY_PATH, EXISTING_FILE, interruptible
+from pipeline.commands.words import ANY_PATH, EXISTING_FILE, examples, interruptible
 
 
-@click.command()
+@click.command(
+    short_help="Predict for new structures.",
+    epilog=examples(
+        "hocket predict partner.toml new.smi > predictions.csv",
+        "hocket predict partner.toml new.sdf.gz --output predictions.parquet --format wide",
+    ),
+)
 @click.argument("config", type=EXISTING_FILE)
 @click.argument("structures", type=EXISTING_FILE, metavar="INPUT")
 @click.option("--output", type=ANY_PATH, help="A .csv, .csv.gz or .parquet file  [default: CSV to standard output].")
@@ -15,7 +21,14 @@ from pipeline.commands.words import ANY_PATH, EXISTING_FILE, interruptible
     "--tasks", multiple=True, help="Assays or ASSAY@THRESHOLD, separated by commas  [default: all but auxiliary tasks]."
 )
 @click.option("--model", type=click.Choice(["federated", "local"]), help="[default: the one that the gate keeps]")
-@click.option("--format", "how", type=click.Choice(["long", "wide"]), default="long", show_default=True)
+@click.option(
+    "--format",
+    "how",
+    type=click.Choice(["long", "wide"]),
+    default="long",
+    show_default=True,
+    help="A row for each compound and task, or one for each compound.",
+)
 def predict(
     config: Path, structures: Path, output: Path | None, tasks: tuple[str, ...], model: str | None, how: str
 ) -> None:
@@ -23,8 +36,6 @@ def predict(
 
     INPUT is a table (.csv, .parquet) of input_compound_id and smiles, a SMILES file (.smi) or an SD file (.sdf), also
     gzipped. Rows that cannot be used are listed with the reason in a .rejected.csv beside the output.
-
-    Example: hocket predict partner.toml new.smi --output predictions.parquet --format wide
     """
     from typing import cast
 
