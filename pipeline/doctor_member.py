@@ -3,17 +3,18 @@
 import os
 import sqlite3
 import stat
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.configs import MemberConfig, PartnerConfig
-from pipeline.custody import expect_dealt_for
+from pipeline.enrolment import expect_dealt_for
 from pipeline.errors import ConfigError, ExitCode
 from pipeline.exchange import Exchange, without_password
 from pipeline.findings import Finding, note, wrong
 from pipeline.home import Home, MessageName
-from pipeline.mail import text
+from pipeline.mail import Outbox, text
 from pipeline.plan import Plan
 from secure.errors import WrongKey
 from secure.group import GroupSecret
@@ -136,7 +137,7 @@ def _group_secret(config: MemberConfig, plan: Plan, keys: PrivateKeys, deal: Man
     if home.pair_seeds.exists():
         PairSeeds.load(home.pair_seeds, keys)
     if keys.name == custodian:
-        expect_dealt_for(plan, home, keys)
+        expect_dealt_for(Outbox(plan, keys, home, time.time))
     if home.group_secret.exists():
         group = GroupSecret.load(home.group_secret, seal_parameters(plan.seal), keys)
         if deal is not None and text(deal, "group") != group.digest():

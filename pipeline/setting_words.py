@@ -120,6 +120,7 @@ _MEMBER = {
     "passphrase_file": "its first line unlocks the private keys; empty: they have no passphrase",
     "tracking": "Where MLflow keeps this member's run.",
     "tracking.uri": "any MLflow tracking URI; empty: an SQLite file in the home",
+    "tracking.system_metrics": "true: processor, memory, disk and network of this machine too; needs psutil",
 }
 
 AGGREGATOR: Mapping[str, str] = MappingProxyType(_MEMBER)
@@ -127,6 +128,7 @@ AGGREGATOR: Mapping[str, str] = MappingProxyType(_MEMBER)
 PARTNER: Mapping[str, str] = MappingProxyType(
     _MEMBER
     | {
+        "tracking.validate_every": "rounds between two validations; 0: as often as it takes 2 % of the time",
         "data": "The input tables: CSV, CSV.gz or Parquet.",
         "data.assays": "T0",
         "data.activities": "T1, in log units",

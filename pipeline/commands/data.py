@@ -12,11 +12,12 @@ from pipeline.log import Log
 
 
 @click.command(
+    short_help="Turn the partner's tables into matrices, or check them.",
     epilog=examples(
         "hocket prepare partner.toml --check",
         "hocket prepare partner.toml --workers 8",
         "hocket prepare partner.toml --structures new.csv --output new",
-    )
+    ),
 )
 @click.argument("config", type=EXISTING_FILE)
 @click.option("--check", is_flag=True, help="Only say what is wrong with the tables.")
@@ -67,6 +68,7 @@ def prepare(
 
 @click.command(
     "check-matrices",
+    short_help="Check a SparseChem user's data files for training.",
     epilog=examples("hocket check-matrices --x x.npz --folding folding.npy --y-class y_class.npz --plan plan.toml"),
 )
 @click.option("--x", required=True, type=EXISTING_FILE, help="Features: .npz, .mtx, or .npy with --trust-pickle.")

@@ -15,6 +15,7 @@ def key() -> None:
 
 @key.command(
     "new",
+    short_help="Make a member's keys and print its card.",
     epilog=examples(
         "hocket key new P01 --home P01/home > P01.card",
         "hocket key new hub --home hub/home --role aggregator > hub.card",
@@ -40,7 +41,11 @@ def key_new(name: str, home: Path, role: str, passphrase_file: Path | None) -> N
     click.echo(f"fingerprint, to be told to the others by telephone: {parse_card(card, name).fingerprint}", err=True)
 
 
-@key.command("deal", epilog=examples("hocket key deal plan.toml --home P01/home"))
+@key.command(
+    "deal",
+    short_help="Custodian: make the group secret and deal it.",
+    epilog=examples("hocket key deal plan.toml --home P01/home"),
+)
 @click.argument("plan", type=EXISTING_FILE)
 @click.option("--home", required=True, type=ANY_PATH, help="The custodian's home folder.")
 @click.option("--passphrase-file", type=EXISTING_FILE, help="File whose first line unlocks the private keys.")
@@ -58,7 +63,11 @@ def key_deal(plan: Path, home: Path, passphrase_file: Path | None, structure_see
     click.echo(deal(plan, home, passphrase_file, structure_seed=seed))
 
 
-@key.command("show", epilog=examples("hocket key show P01/home", "hocket key show plan.toml"))
+@key.command(
+    "show",
+    short_help="Show fingerprints of a home or a plan.",
+    epilog=examples("hocket key show P01/home", "hocket key show plan.toml"),
+)
 @click.argument("place", type=click.Path(exists=True, path_type=Path))
 @click.option("--passphrase-file", type=EXISTING_FILE, help="Also try locked private keys against the card.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -72,6 +81,7 @@ def key_show(place: Path, passphrase_file: Path | None, as_json: bool) -> None:
 
 @key.command(
     "passphrase",
+    short_help="Set, change or remove a passphrase.",
     epilog=examples(
         "hocket key passphrase P01/home --new-passphrase-file new.pass  # set",
         "hocket key passphrase P01/home --old-passphrase-file old.pass  # remove",

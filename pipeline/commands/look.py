@@ -20,7 +20,10 @@ def inspect(file: Path, as_json: bool) -> None:
     click.echo(json.dumps(found, indent=1) if as_json else "\n".join(as_lines(found)))
 
 
-@click.command(epilog=examples("hocket verify exchange plan.toml", "hocket verify s3://bucket/all plan.toml --quick"))
+@click.command(
+    short_help="Check a whole transcript, without any secret.",
+    epilog=examples("hocket verify exchange plan.toml", "hocket verify s3://bucket/all plan.toml --quick"),
+)
 @click.argument("exchange")
 @click.argument("plan", type=EXISTING_FILE)
 @click.option("--quick", is_flag=True, help="Do not add the updates of every sum again.")
@@ -51,10 +54,11 @@ def verify(exchange: str, plan: Path, quick: bool, as_json: bool) -> None:
 
 
 @click.command(
+    short_help="Show where the federation and each member stand.",
     epilog=examples(
         "hocket status plan.toml exchange",
         "hocket status plan.toml s3://bucket/example --watch",
-    )
+    ),
 )
 @click.argument("plan", type=EXISTING_FILE)
 @click.argument("exchange")
@@ -95,7 +99,10 @@ def status(plan: Path, exchange: str, watching: bool, every_s: float, as_json: b
         print_status(reader.look(), reader.plan, time.time(), console)
 
 
-@click.command(epilog=examples("hocket ui partner.toml --port 5001  # then open http://127.0.0.1:5001"))
+@click.command(
+    short_help="Serve MLflow's pages on a member's store.",
+    epilog=examples("hocket ui partner.toml --port 5001  # then open http://127.0.0.1:5001"),
+)
 @click.argument("config", type=EXISTING_FILE)
 @click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535), help="Port of 127.0.0.1.")
 def ui(config: Path, port: int) -> None:

@@ -9,11 +9,12 @@ from pipeline.commands.words import ANY_PATH, EXISTING_FILE, examples
 
 
 @click.command(
+    short_help="Compare local only with federated.",
     epilog=examples(
         "hocket report partner.toml",
         "hocket report partner.toml --shareable --output for_the_others",
         "hocket report --merge P01/summary.json P02/summary.json P03/summary.json --output consortium",
-    )
+    ),
 )
 @click.argument("files", nargs=-1, required=True, type=EXISTING_FILE, metavar="PARTNER.toml | SUMMARY.json...")
 @click.option("--shareable", is_flag=True, help="Write what may be shared: page, figures, summary.json.")
@@ -63,7 +64,11 @@ def export() -> None:
     """Models for other programs."""
 
 
-@export.command("sparsechem", epilog=examples("hocket export sparsechem partner.toml model.pt"))
+@export.command(
+    "sparsechem",
+    short_help="Write the federated model as SparseChem's files.",
+    epilog=examples("hocket export sparsechem partner.toml model.pt"),
+)
 @click.argument("config", type=EXISTING_FILE)
 @click.argument("output", type=ANY_PATH)
 @click.option("--json", "settings_file", type=ANY_PATH, help="Its settings file  [default: OUTPUT with .json].")

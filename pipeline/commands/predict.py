@@ -9,10 +9,11 @@ from pipeline.log import Log
 
 
 @click.command(
+    short_help="Predict for new structures.",
     epilog=examples(
         "hocket predict partner.toml new.smi --output predictions.parquet --format wide",
         "hocket predict partner.toml new.csv --tasks A1,A2@6.5 > predictions.csv",
-    )
+    ),
 )
 @click.argument("config", type=EXISTING_FILE)
 @click.argument("structures", type=EXISTING_FILE, metavar="INPUT")

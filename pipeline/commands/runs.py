@@ -10,7 +10,8 @@ from pipeline.stopping import GRACE_S
 
 
 @click.command(
-    epilog=examples("hocket demo", "hocket demo /tmp/demo --partners 5 --data MoleculeACE-3.0.0-py3-none-any.whl")
+    short_help="Run a whole federation on this machine, on real data.",
+    epilog=examples("hocket demo", "hocket demo /tmp/demo --partners 5 --data MoleculeACE-3.0.0-py3-none-any.whl"),
 )
 @click.argument("folder", type=ANY_PATH, default="demo")
 @click.option("--partners", default=3, show_default=True, type=click.IntRange(3, 16), help="Number of partners.")

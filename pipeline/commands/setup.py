@@ -30,7 +30,7 @@ def _ask(given: str | None, option: str, question: str, default: str | None = No
     return default
 
 
-@click.group()
+@click.group(short_help="Write commented configuration files.")
 def init() -> None:
     """Write a commented configuration file; what is not given is asked for on a terminal.
 
@@ -40,6 +40,7 @@ def init() -> None:
 
 @init.command(
     "plan",
+    short_help="Write plan.toml from all members' cards.",
     epilog=examples(
         "hocket init plan P01.card P02.card P03.card hub.card --name example --custodian P01",
         "hocket init plan *.card  # asks for the rest",
@@ -107,6 +108,7 @@ def _ask_cards() -> list[Path]:
 
 @init.command(
     "partner",
+    short_help="Write a partner's partner.toml.",
     epilog=examples(
         "hocket init partner P01 --exchange s3://bucket/example  # P01/T0.csv.gz, T1.csv.gz, T2.csv.gz",
         "hocket init partner --exchange /mnt/shared --structures smiles.parquet",
@@ -140,6 +142,7 @@ def init_partner(folder: Path, force: bool, **given: Any) -> None:  # noqa: ANN4
 
 @init.command(
     "aggregator",
+    short_help="Write the aggregator's aggregator.toml.",
     epilog=examples(
         "hocket init aggregator hub --plan plan.toml --exchange s3://bucket/example", "hocket init aggregator  # asks"
     ),
@@ -182,7 +185,10 @@ def _say_written(file: Path) -> None:
     click.echo(f"next: `hocket doctor {file}` says whether all is in place", err=True)
 
 
-@click.command(epilog=examples("hocket doctor partner.toml", "hocket doctor aggregator.toml --json"))
+@click.command(
+    short_help="Check a member's set-up and say what to do.",
+    epilog=examples("hocket doctor partner.toml", "hocket doctor aggregator.toml --json"),
+)
 @click.argument("config", type=EXISTING_FILE)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(config: Path, as_json: bool) -> None:
@@ -211,11 +217,12 @@ def doctor(config: Path, as_json: bool) -> None:
 
 
 @click.command(
+    short_help="Print the script for completion in the shell.",
     epilog=examples(
         "hocket completion bash > ~/.local/share/bash-completion/completions/hocket",
         "hocket completion zsh > ~/.zfunc/_hocket  # a folder in fpath",
         "hocket completion fish > ~/.config/fish/completions/hocket.fish",
-    )
+    ),
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:

@@ -9,6 +9,7 @@ from pipeline.commands.words import examples
 from tests.pipeline.command_lines import commands, examples_of, parse, words_of
 
 ALL = dict(commands())
+GROUPS = [(), *dict.fromkeys(tuple(name.split()[:-1]) for name in ALL if " " in name)]
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -27,6 +28,14 @@ def test_help_fits_a_terminal(name: str):
     """Nothing is wider than 100 columns, an example included."""
     shown = CliRunner().invoke(main, [*name.split(), "--help"], terminal_width=100).stdout
     assert max(map(len, shown.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("path", GROUPS, ids=" ".join)
+def test_a_group_says_in_whole_sentences_what_its_commands_do(path: tuple[str, ...]):
+    """On 80 columns; a command whose first sentence is longer has a short_help."""
+    shown = CliRunner().invoke(main, [*path, "--help"], terminal_width=80).stdout
+    listed = shown.split("Commands:")[1].split("\n\n")[0]
+    assert [line for line in listed.splitlines() if line.endswith("...")] == []
 
 
 @pytest.mark.parametrize("name", ALL)
