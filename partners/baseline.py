@@ -4,11 +4,12 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from partners.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from partners.checkpoint import Checkpoint, load_checkpoint, read_facts, save_checkpoint
 from partners.errors import BadFolds, CheckpointMismatch
 from partners.evaluation import Evaluation, evaluate
 from partners.history import RoundScores, best_round, is_enough
@@ -104,6 +105,20 @@ def train_baseline(  # noqa: PLR0913 -- as train_round, and where to keep and te
     return now if training.patience is None else files.read_best(now)
 
 
+def read_baseline(checkpoint_file: Path, layout: TrunkLayout) -> tuple[Baseline, dict[str, Any]]:
+    """What `train_baseline` left in a file, its best round's where the settings say patience, and what it was made of.
+
+    Raises FileNotFoundError, CheckpointDamaged or CheckpointMismatch.
+    """
+    facts = {name: fact for name, fact in read_facts(checkpoint_file).items() if name != "history"}
+    if facts.get("kind") != _KIND:
+        raise CheckpointMismatch(f"{checkpoint_file.name}: found no baseline, expected one")
+    files = _Files(checkpoint_file, facts, layout, None)
+    last = files.read_last()
+    return (last if facts["training"]["patience"] is None else files.read_best(last)), facts
+
+
+_KIND = "baseline"
 _NO_STATE = PartnerState({}, {}, {}, 0)  # before the first round, which makes its own
 
 
@@ -128,7 +143,7 @@ class _Files:
     last: Path
     facts: dict[str, object]
     layout: TrunkLayout
-    sizes: HeadSizes
+    sizes: HeadSizes | None  # None: whatever the files hold
 
     @property
     def best(self) -> Path:
@@ -136,8 +151,10 @@ class _Files:
 
     def read(self) -> Baseline | None:
         """The last round's, or None before the first."""
-        if not self.last.exists():
-            return None
+        return self.read_last() if self.last.exists() else None
+
+    def read_last(self) -> Baseline:
+        """The last round's; raises FileNotFoundError before the first."""
         return self._read(self.last)
 
     def read_best(self, now: Baseline) -> Baseline:
@@ -173,7 +190,7 @@ def _facts(
 ) -> dict[str, object]:
     """Everything the result depends on, as JSON values."""
     facts: dict[str, object] = {
-        "kind": "baseline",
+        "kind": _KIND,
         "data": training_set.digest(),
         "first_trunk": trunk_digest(first_trunk),
         "trunk_settings": asdict(trunk_settings),

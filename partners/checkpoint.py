@@ -4,13 +4,17 @@ The file's one metadata entry `hocket` is JSON: format version, counters, the ca
 of this and of every array, so that a changed byte is found. No pickle anywhere.
 """
 
+import errno
 import hashlib
 import json
+import math
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +22,30 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from partners.errors import CheckpointDamaged, CheckpointMismatch, TrainingError
+from partners.memory import empty
 from partners.server_step import ServerState
 from partners.state import HeadSizes, PartnerState, check_state
 from partners.trunk import TrunkLayout, check_trunk
 
 _FORMAT = 1
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")  # as Rust says it
 _KEY = "hocket"
 _TRUNK, _HEAD, _FIRST, _SECOND, _SERVER = "trunk", "head/", "adam.first/", "adam.second/", "server/"
-_VECTOR, _NORMALISATION = "vector/", "normalisation/"
+_VECTOR, _NORMALISATION, _OTHER = "vector/", "normalisation/", "other/"
+
+_PIECE = 1 << 23  # bytes read at a time
+_TYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}  # as safetensors calls them
 
 Arrays = dict[str, NDArray[Any]]
+Part = Literal["trunk", "heads", "moments", "server", "vectors"]
+
+_PARTS: dict[Part, tuple[str, ...]] = {  # how the names of their arrays begin
+    "trunk": (_TRUNK,),
+    "heads": (_HEAD, _NORMALISATION),
+    "moments": (_FIRST, _SECOND),
+    "server": (_SERVER,),
+    "vectors": (_VECTOR,),
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +57,7 @@ class Checkpoint:
     server: ServerState | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)  # JSON values of the caller: round, settings, digests
     vectors: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)  # the caller's, each as long as the trunk
+    others: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # the caller's, of any shape; finite
 
     def need_trunk(self, path: Path) -> NDArray[np.float32]:
         """The trunk; raises CheckpointDamaged where the file holds none."""
@@ -63,19 +82,27 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         _sync(waiting)
         waiting.replace(path)
     except SafetensorError as error:  # how a full disk shows itself here
-        raise OSError(f"{path}: cannot be written: {error}") from error
+        failure, number = OSError(f"{path}: cannot be written: {error}"), _OS_ERROR.search(str(error))
+        failure.errno = int(number[1]) if number else errno.EIO
+        raise failure from error
     finally:
         waiting.unlink(missing_ok=True)
     _sync(path.parent)
 
 
-def load_checkpoint(path: Path, layout: TrunkLayout, sizes: HeadSizes | None = None) -> Checkpoint:
+def load_checkpoint(
+    path: Path, layout: TrunkLayout, sizes: HeadSizes | None = None, *, only: Collection[Part] = tuple(_PARTS)
+) -> Checkpoint:
     """Read a file of `save_checkpoint` and check names, shapes, digest and that all numbers are finite.
 
     sizes : of the heads; absent: whatever the file holds
+    only  : parts to return, the others being checked and left out; `moments` only with `heads`
+    Memory: the arrays returned, which are `memory.is_sharable`, and some megabytes.
     Raises FileNotFoundError, CheckpointDamaged, or CheckpointMismatch when the file is sound but does not fit.
     """
-    arrays, facts = _read(path)
+    arrays, facts = _read(path, tuple(start for part in only for start in _PARTS[part]))
+    wanted = {"partner": "heads", "server": "server"}
+    facts |= {kind: None for kind, part in wanted.items() if part not in only}
     try:
         return _checkpoint(arrays, facts, layout, sizes)
     except KeyError as error:
@@ -84,9 +111,21 @@ def load_checkpoint(path: Path, layout: TrunkLayout, sizes: HeadSizes | None = N
         raise CheckpointMismatch(f"{path.name}: {error}") from None
 
 
+def trunk_pieces(path: Path) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Places and values of a file's trunk, in order, a piece at a time.
+
+    That they are unchanged only `load_checkpoint` proves. Raises CheckpointDamaged.
+    """
+    with _reading(path):
+        yield from _pieces(path, _TRUNK)
+
+
 def checkpoint_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """Shape of every array by name, of a file that is as it was written; raises CheckpointDamaged."""
-    return {name: array.shape for name, array in _read(path)[0].items()}
+    with _reading(path), safe_open(path, framework="numpy") as file:
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 -- no mapping
+    _read(path, ())
+    return shapes
 
 
 def read_facts(path: Path) -> Mapping[str, Any]:
@@ -113,6 +152,7 @@ def _arrays(checkpoint: Checkpoint) -> Arrays:
     if checkpoint.server is not None:
         arrays |= {_SERVER + name: array for name, array in checkpoint.server.arrays.items()}
     arrays |= {_VECTOR + name: array for name, array in checkpoint.vectors.items()}
+    arrays |= {_OTHER + name: array for name, array in checkpoint.others.items()}
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
 
@@ -131,9 +171,17 @@ def _counters(checkpoint: Checkpoint) -> dict[str, Any]:
 def _digest(arrays: Arrays, facts: Mapping[str, Any]) -> str:
     total = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for name in sorted(arrays):
-        total.update(f"{name} {arrays[name].dtype.str} {arrays[name].shape}".encode())
-        total.update(arrays[name].reshape(-1).view(np.uint8).data)
+        total.update(_described(name, arrays[name].dtype, arrays[name].shape))
+        total.update(_bytes(arrays[name]))
     return total.hexdigest()
+
+
+def _described(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    return f"{name} {dtype.str} {shape}".encode()
+
+
+def _bytes(array: NDArray[Any]) -> memoryview:
+    return array.reshape(-1).view(np.uint8).data
 
 
 def _sync(path: Path) -> None:
@@ -144,20 +192,60 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def _read(path: Path) -> tuple[Arrays, dict[str, Any]]:
-    try:
+def _read(path: Path, wanted: tuple[str, ...]) -> tuple[Arrays, dict[str, Any]]:
+    """Arrays whose names begin with one of the wanted words, and the header; all of the file is checked."""
+    with _reading(path):
         with safe_open(path, framework="numpy") as file:
-            header = _header(file.metadata(), path)
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 -- it is no mapping
+            header, names = _header(file.metadata(), path), sorted(file.keys())
+        expected = header.pop("sha256", None)
+        total = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+        arrays = {name: _read_array(path, name, total.update, keep=name.startswith(wanted)) for name in names}
+    if total.hexdigest() != expected:
+        raise CheckpointDamaged(f"{path.name}: the content differs from its SHA-256, expected the bytes once written")
+    return {name: array for name, array in arrays.items() if array is not None}, header
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (SafetensorError, ValueError) as error:
         raise CheckpointDamaged(f"{path.name}: cannot be read as a checkpoint ({error})") from None
-    expected = header.pop("sha256", None)
-    if _digest(arrays, header) != expected:
-        raise CheckpointDamaged(f"{path.name}: the content differs from its SHA-256, expected the bytes once written")
-    for name, array in arrays.items():
-        if not np.isfinite(array).all():
+
+
+def _read_array(
+    path: Path, name: str, digested: Callable[[bytes | memoryview], None], *, keep: bool
+) -> NDArray[Any] | None:
+    shape, dtype = _shape_and_type(path, name)
+    array = empty(shape, dtype) if keep else None
+    digested(_described(name, dtype, shape))
+    for rows, values in _pieces(path, name):
+        digested(_bytes(values))
+        if not np.isfinite(values).all():
             raise CheckpointDamaged(f"{path.name}: {name} holds values that are not finite")
-    return arrays, header
+        if array is not None:
+            array[rows] = values
+    return array
+
+
+def _shape_and_type(path: Path, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    with safe_open(path, framework="numpy") as file:
+        stored = file.get_slice(name)
+        shape, kind = tuple(stored.get_shape()), stored.get_dtype()
+    if kind not in _TYPES:
+        raise CheckpointDamaged(f"{path.name}: {name} is {kind}, expected {' or '.join(_TYPES)}")
+    return shape, _TYPES[kind]
+
+
+def _pieces(path: Path, name: str) -> Iterator[tuple[slice, NDArray[Any]]]:
+    """Some rows of an array at a time. The file is opened for each: its pages count as memory while it is open."""
+    shape, dtype = _shape_and_type(path, name)
+    n_rows = max(1, _PIECE // max(1, math.prod(shape[1:]) * dtype.itemsize))
+    for start in range(0, shape[0] if math.prod(shape) else 0, n_rows):
+        rows = slice(start, min(start + n_rows, shape[0]))
+        with safe_open(path, framework="numpy") as file:
+            values = file.get_slice(name)[rows]
+        yield rows, values
 
 
 def _header(metadata: Mapping[str, str] | None, path: Path) -> dict[str, Any]:
@@ -188,7 +276,7 @@ def _checkpoint(arrays: Arrays, facts: Mapping[str, Any], layout: TrunkLayout, s
     vectors = _part(arrays, _VECTOR)
     for vector in vectors.values():
         check_trunk(vector, layout)
-    return Checkpoint(trunk, partner, server, facts["facts"], vectors)
+    return Checkpoint(trunk, partner, server, facts["facts"], vectors, _part(arrays, _OTHER))
 
 
 def _part(arrays: Arrays, prefix: str) -> Arrays:

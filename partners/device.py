@@ -3,9 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from partners.errors import DeviceMissing
+from partners.memory import is_sharable
 from partners.settings import Training
 
 
@@ -34,6 +37,13 @@ def arithmetic(training: Training) -> Iterator[None]:
             yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+def tensor_of(array: NDArray[np.float32], device: str, *, shared: bool = False) -> torch.Tensor:
+    """Tensor of an array's values on a device; `shared`: in its memory where torch can compute there."""
+    if shared and device == "cpu" and is_sharable(array):
+        return torch.from_numpy(array)
+    return torch.tensor(array, device=device)
 
 
 def _require_device(training: Training) -> None:

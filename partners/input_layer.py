@@ -6,7 +6,7 @@ again than to compute: it is made piece by piece, each small enough for the proc
 (by the optimiser) before the next is made. The sums are those of the plain product, in another order.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -120,14 +120,18 @@ class InputLayer:
                 out.addmm_(rows.dense, self._weight[torch.from_numpy(rows.frequent).to(out.device)])
         return out
 
-    def gradients(self, parts: Sequence[Part]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Every piece of the weight and its gradient, summed over parts of a batch; keep no more than one."""
+    def each_gradient(self, parts: Sequence[Part], use: Callable[[torch.Tensor, torch.Tensor], None]) -> None:
+        """Hand over every piece of the weight and its gradient, summed over parts of a batch, to be used at once."""
         dense = [rows.dense.T @ slope for rows, slope in parts]
         for place, piece in zip(self.places, self.pieces, strict=True):
-            total = _piece_gradient(parts[0], dense[0], place)
-            for part, frequent in zip(parts[1:], dense[1:], strict=True):
-                total += _piece_gradient(part, frequent, place)
-            yield piece, total
+            use(piece, _summed_gradient(parts, dense, place))
+
+
+def _summed_gradient(parts: Sequence[Part], dense: Sequence[torch.Tensor], place: slice) -> torch.Tensor:
+    total = _piece_gradient(parts[0], dense[0], place)
+    for part, frequent in zip(parts[1:], dense[1:], strict=True):
+        total += _piece_gradient(part, frequent, place)
+    return total
 
 
 def _piece_gradient(part: Part, dense: torch.Tensor, place: slice) -> torch.Tensor:

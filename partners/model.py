@@ -5,7 +5,7 @@ x (sparse) -> input layer -> (non-linearity, dropout, linear)* = the trunk's out
 number of compounds in the step: binary cross entropy and censored squared error.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from partners.batches import Batch, Targets
+from partners.device import tensor_of
 from partners.input_layer import InputLayer, InputRows, Part
 from partners.kernels import Masked, ObservedOutputs
 from partners.settings import ClassificationHead, NonLinearity, Training, TrunkSettings
@@ -20,6 +21,8 @@ from partners.state import CLASSIFICATION, REGRESSION, Arrays, HeadSizes
 from partners.trunk import TrunkLayout
 
 _INPUT_WEIGHT, _INPUT_BIAS = "trunk.0.weight", "trunk.0.bias"
+Gradients = list[tuple[torch.Tensor, torch.Tensor]]  # what an optimiser moves, and each one's gradient
+
 _FUNCTIONS = {"relu": torch.relu, "tanh": torch.tanh}
 
 
@@ -38,7 +41,10 @@ class NonLinearities:
 
 
 class Network:
-    """All weights of one partner's network as torch tensors of its own, in `parameter_shapes` order."""
+    """All weights of one partner's network as torch tensors, in `parameter_shapes` order.
+
+    in_place : they share the memory of the arrays given, where torch can compute there; else they are copies
+    """
 
     def __init__(
         self,
@@ -49,12 +55,14 @@ class Network:
         *,
         device: str = "cpu",
         half: bool = False,
+        in_place: bool = False,
     ) -> None:
         self.layout = layout
+        self.in_place = in_place
         self._half = half  # compute the trunk's layers after the first in bfloat16
-        self._trunk = torch.tensor(trunk, device=device)
+        self._trunk = tensor_of(trunk, device, shared=in_place)
         tensors = {tensor.name: self._trunk[tensor.place].view(tensor.shape) for tensor in layout.tensors}
-        tensors |= {name: torch.tensor(head, device=device) for name, head in heads.items()}
+        tensors |= {name: tensor_of(head, device, shared=in_place) for name, head in heads.items()}
         self.parameters = {name: tensor.requires_grad_() for name, tensor in tensors.items()}
         sizes = HeadSizes.found_in(heads)
         self._head_layers = {
@@ -78,10 +86,12 @@ class Network:
         heads: Arrays,
         trunk_settings: TrunkSettings,
         training: Training,
+        *,
+        in_place: bool = False,
     ) -> "Network":
         """Network with the functions, device and precision of the settings."""
         functions, half = NonLinearities.of(trunk_settings, training), training.precision == "bfloat16"
-        return cls(layout, trunk, heads, functions, device=training.device, half=half)
+        return cls(layout, trunk, heads, functions, device=training.device, half=half, in_place=in_place)
 
     def trunk(self) -> NDArray[np.float32]:
         """Trunk weights as one flat vector (n_params,) that shares the network's memory, on the CPU."""
@@ -126,9 +136,9 @@ class Network:
             }
 
     def loss_and_gradients(self, parts: Iterable[Batch], n_compounds: int, dropout: "Dropout | None" = None) -> float:
-        """Loss of one optimiser step's batches together; leaves its gradient for `step`.
+        """Loss of one optimiser step's batches together; leaves its gradient for `each_gradient`.
 
-        It is in the parameters' `grad`, but for the input weight's, which `step` makes piece by piece.
+        It is in the parameters' `grad`, but for the input weight's, which is made piece by piece.
         parts        : computed one after the other, gradients added up, so that memory is that of the largest
         n_compounds  : in all parts; the summed loss is divided by it
         """
@@ -136,18 +146,11 @@ class Network:
         self._parts = []
         return sum(self._add_part(batch, n_compounds, dropout) for batch in parts)
 
-    def input_gradients(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Every piece of the input weight and its gradient of the last step; a gradient lives until the next one."""
-        return self.input_layer.gradients(self._parts)
-
-    def step(self, optimiser: torch.optim.Optimizer) -> None:
-        """Let an optimiser of all `pieces` take its step, parameters without a gradient being left alone by it."""
-        optimiser.step()
+    def each_gradient(self, use: Callable[[Gradients], None]) -> None:
+        """Hand over all that the last step's loss depends on, in portions, to be used at once."""
+        use([(leaf, leaf.grad) for leaf in self.parameters.values() if leaf.grad is not None])
         self._forget_gradients()
-        for piece, gradient in self.input_gradients():
-            piece.grad = gradient
-            optimiser.step()
-            piece.grad = None
+        self.input_layer.each_gradient(self._parts, lambda piece, gradient: use([(piece, gradient)]))
         self._parts = []
 
     def _forget_gradients(self) -> None:

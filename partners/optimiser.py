@@ -1,25 +1,31 @@
-"""A partner's optimiser: torch's fused ones, their state kept as arrays, and the learning rate by step."""
+"""A partner's optimiser: torch's fused arithmetic, its state kept as arrays, and the learning rate by step."""
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.optim.adam import adam
+from torch.optim.adamw import adamw
+from torch.optim.sgd import sgd
 
+from partners.device import tensor_of
 from partners.errors import StateMismatch
-from partners.model import Network
+from partners.model import Gradients, Network
 from partners.settings import Training
 from partners.state import PartnerState
 
 FIRST, SECOND = "first_moment", "second_moment"  # parts of a partner's state
+_BETAS, _EPSILON = (0.9, 0.999), 1e-8  # torch's own, and SparseChem's
+
+Tensors = list[torch.Tensor]
 
 
-def moment_names(training: Training) -> dict[str, str]:
-    """Which moments of a partner's state this optimiser has, and what torch calls them."""
+def moment_names(training: Training) -> tuple[str, ...]:
+    """Which moments of a partner's state this optimiser has."""
     if training.optimiser in {"adam", "adamw"}:
-        return {FIRST: "exp_avg", SECOND: "exp_avg_sq"}
-    return {FIRST: "momentum_buffer"} if training.momentum else {}
+        return (FIRST, SECOND)
+    return (FIRST,) if training.momentum else ()
 
 
 def check_moments(state: PartnerState, training: Training) -> None:
@@ -36,40 +42,73 @@ def check_moments(state: PartnerState, training: Training) -> None:
             raise error
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Moving:
-    """Torch's optimiser of a network's pieces, and the moments they share."""
+class Optimiser:
+    """An optimiser of a network's pieces that goes on from a state: in its memory where the network is in place.
 
-    optimiser: torch.optim.Optimizer
-    moments: dict[str, dict[str, torch.Tensor]]  # by part of the state and parameter, as large as the parameter
+    It calls the functions behind `torch.optim`'s classes: making one of these imports torch's compiler, 80 MB.
+    """
+
+    def __init__(self, network: Network, state: PartnerState, training: Training) -> None:
+        self._training = training
+        self._moments = {
+            part: {
+                name: tensor_of(array, training.device, shared=network.in_place)
+                for name, array in getattr(state, part).items()
+            }
+            for part in moment_names(training)
+        }
+        self._kept: dict[str, dict[torch.Tensor, torch.Tensor]] = {FIRST: {}, SECOND: {}}  # moments of each piece
+        self._n_steps: dict[torch.Tensor, torch.Tensor] = {}  # as torch wants it
+        for name in network.parameters:
+            for place, piece in network.pieces(name):
+                self._n_steps[piece] = torch.tensor(float(state.n_steps), device=training.device)
+                for part, moments in self._moments.items():
+                    self._kept[part][piece] = moments[name][place]
+
+    def step(self, learning_rate: float, moving: Gradients) -> None:
+        """Move pieces by their gradients; every piece once in a step."""
+        pieces, gradients = [piece for piece, _ in moving], [gradient for _, gradient in moving]
+        with torch.no_grad():
+            if self._training.optimiser == "sgd":
+                self._sgd(pieces, gradients, learning_rate)
+            else:
+                self._adam(pieces, gradients, learning_rate)
+
+    def _adam(self, pieces: Tensors, gradients: Tensors, learning_rate: float) -> None:
+        (adam if self._training.optimiser == "adam" else adamw)(
+            pieces,
+            gradients,
+            exp_avgs=[self._kept[FIRST][piece] for piece in pieces],
+            exp_avg_sqs=[self._kept[SECOND][piece] for piece in pieces],
+            max_exp_avg_sqs=[],
+            state_steps=[self._n_steps[piece] for piece in pieces],
+            fused=True,
+            amsgrad=False,
+            beta1=_BETAS[0],
+            beta2=_BETAS[1],
+            lr=learning_rate,
+            weight_decay=self._training.weight_decay,
+            eps=_EPSILON,
+            maximize=False,
+        )
+
+    def _sgd(self, pieces: Tensors, gradients: Tensors, learning_rate: float) -> None:
+        sgd(
+            pieces,
+            gradients,
+            momentum_buffer_list=[self._kept[FIRST].get(piece) for piece in pieces],
+            fused=True,
+            weight_decay=self._training.weight_decay,
+            momentum=self._training.momentum,
+            lr=learning_rate,
+            dampening=0,
+            nesterov=False,
+            maximize=False,
+        )
 
     def arrays(self, part: str) -> dict[str, NDArray[np.float32]]:
         """First or second moment of every parameter, sharing its memory; empty where the optimiser has none."""
-        return {name: moment.cpu().numpy() for name, moment in self.moments.get(part, {}).items()}
-
-
-def make_optimiser(network: Network, state: PartnerState, training: Training) -> Moving:
-    """Optimiser of all the network's parameters, in its pieces, that goes on from a copy of the state."""
-    moments: dict[str, dict[str, torch.Tensor]] = {
-        ours: {name: torch.tensor(array, device=training.device) for name, array in getattr(state, ours).items()}
-        for ours in moment_names(training)
-    }
-    leaves = [(name, place, leaf) for name in network.parameters for place, leaf in network.pieces(name)]
-    optimiser = _fresh([leaf for _, _, leaf in leaves], training)
-    for name, place, leaf in leaves:
-        kept = {theirs: moments[ours][name][place] for ours, theirs in moment_names(training).items()}
-        if training.optimiser != "sgd":
-            kept["step"] = torch.tensor(float(state.n_steps), device=training.device)
-        optimiser.state[leaf] = kept
-    return Moving(optimiser, moments)
-
-
-def _fresh(parameters: list[torch.Tensor], training: Training) -> torch.optim.Optimizer:
-    rate, decay = training.learning_rate, training.weight_decay
-    if training.optimiser == "sgd":
-        return torch.optim.SGD(parameters, lr=rate, momentum=training.momentum, weight_decay=decay, fused=True)
-    kind = torch.optim.Adam if training.optimiser == "adam" else torch.optim.AdamW
-    return kind(parameters, lr=rate, weight_decay=decay, fused=True)
+        return {name: moment.cpu().numpy() for name, moment in self._moments.get(part, {}).items()}
 
 
 def steps_per_epoch(n_rows: int, batch_size: int) -> int:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partners.errors import StateMismatch
+from partners.memory import empty, zeros
 from partners.settings import Training
 from partners.training_set import TrainingSet
 from partners.trunk import TrunkLayout
@@ -108,10 +109,12 @@ def initial_heads(layout: TrunkLayout, sizes: HeadSizes, rng: np.random.Generato
     heads: dict[str, NDArray[np.float32]] = {}
     for name, shape in head_shapes(layout, sizes).items():
         if name.endswith(".weight"):
-            unit = rng.random(shape, dtype=np.float32) * 2 - 1
-            heads[name] = unit * np.float32(shape[1] ** -0.5)
+            heads[name] = rng.random(out=empty(shape), dtype=np.float32)
+            heads[name] *= 2
+            heads[name] -= 1
+            heads[name] *= np.float32(shape[1] ** -0.5)
         else:
-            heads[name] = np.zeros(shape, dtype=np.float32)
+            heads[name] = zeros(shape)
     return heads
 
 

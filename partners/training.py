@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,14 +11,15 @@ from numpy.typing import NDArray
 from partners.batches import BatchMaker, parts_of
 from partners.device import arithmetic
 from partners.errors import TrainingDiverged, TrunkMismatch
+from partners.memory import copied, zeros
 from partners.model import Dropout, Network
 from partners.normalisation import normalisation_of
 from partners.optimiser import (
     FIRST,
     SECOND,
+    Optimiser,
     check_moments,
     learning_rate_at,
-    make_optimiser,
     moment_names,
     steps_per_epoch,
 )
@@ -37,6 +39,15 @@ class RoundResult:
     state: PartnerState  # heads and optimiser, for the next round
     losses: NDArray[np.float64]  # (n_steps,) training loss of each step's batch, dropout on
     n_compounds_seen: int  # compounds over all batches, repeats counted
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainedInPlace:
+    """The same, where the trunk given holds the trunk after."""
+
+    state: PartnerState
+    losses: NDArray[np.float64]
+    n_compounds_seen: int
 
 
 def round_seed(seed: int, round_no: int, attempt: int = 0, revision: int = 1) -> tuple[int, ...]:
@@ -67,6 +78,31 @@ def train_round(  # noqa: PLR0913 -- data, model, settings and chance: each is o
     Equal arguments give equal bits. Raises FeatureCountMismatch, TrunkMismatch, StateMismatch, BadFeatures,
     DeviceMissing or TrainingDiverged.
     """
+    after, kept = copied(trunk), state and _copied_state(state)
+    trained = train_in_place(
+        training_set, after, kept, layout, trunk_settings, training, seed, n_steps, progress=progress
+    )
+    after -= trunk
+    return RoundResult(after, trained.state, trained.losses, trained.n_compounds_seen)
+
+
+def train_in_place(  # noqa: PLR0913 -- as train_round
+    training_set: TrainingSet,
+    trunk: NDArray[np.float32],
+    state: PartnerState | None,
+    layout: TrunkLayout,
+    trunk_settings: TrunkSettings,
+    training: Training,
+    seed: int | Sequence[int],
+    n_steps: int,
+    *,
+    progress: Progress | None = None,
+) -> TrainedInPlace:
+    """Train as `train_round` does, to the same bits, in the memory of trunk and state; both are used up.
+
+    trunk : (n_params,) float32, afterwards the trunk after; state: go on with the one returned
+    On the CPU nothing as large as the trunk is held besides, if the arrays are `memory.is_sharable`.
+    """
     check_fit(training_set, trunk, layout, trunk_settings)
     _, batch_seed, dropout_seed = np.random.SeedSequence(seed).spawn(3)
     if state is None:
@@ -78,16 +114,23 @@ def train_round(  # noqa: PLR0913 -- data, model, settings and chance: each is o
     batches = shuffled_rows(rows, training.batch_size, np.random.default_rng(batch_seed))
     make_batch = BatchMaker(training_set, trunk_settings, training, state.normalisation)
     with arithmetic(training):
-        network = Network.of(layout, trunk, state.heads, trunk_settings, training)
+        network = Network.of(layout, trunk, state.heads, trunk_settings, training, in_place=True)
         stepper = Stepper(network, state, training, steps_per_epoch(rows.size, training.batch_size))
         losses = stepper.take(n_steps, batches, make_batch, dropout, progress)
         after = stepper.state()
-        change = network.trunk()  # the network's own memory: at this size a copy counts, and it is not used again
-        change -= trunk
-    if not (math.isfinite(change.min()) and math.isfinite(change.max())):
+    if not np.may_share_memory(trunk, network.trunk()):
+        trunk[:] = network.trunk()
+    if not (math.isfinite(trunk.min()) and math.isfinite(trunk.max())):
         raise _diverged(n_steps, stepper.learning_rate)
-    n_seen = n_steps * min(training.batch_size, rows.size)
-    return RoundResult(change, after, losses, n_seen)
+    return TrainedInPlace(after, losses, n_steps * min(training.batch_size, rows.size))
+
+
+def _copied_state(state: PartnerState) -> PartnerState:
+    heads, first, second = (
+        {name: copied(array) for name, array in arrays.items()}
+        for arrays in (state.heads, state.first_moment, state.second_moment)
+    )
+    return replace(state, heads=heads, first_moment=first, second_moment=second)
 
 
 def check_fit(
@@ -127,8 +170,10 @@ def first_state(
 def unstepped(heads: Arrays, normalisation: Arrays, layout: TrunkLayout, training: Training) -> PartnerState:
     """These heads, with an optimiser that has not stepped yet."""
     shapes = parameter_shapes(layout, HeadSizes.found_in(heads))
-    zeros = {name: np.zeros(shape, dtype=np.float32) for name, shape in shapes.items()}
-    moments = {part: zeros if part in moment_names(training) else {} for part in (FIRST, SECOND)}
+    kept = moment_names(training)
+    moments = {
+        part: {name: zeros(shape) for name, shape in shapes.items()} if part in kept else {} for part in (FIRST, SECOND)
+    }
     return PartnerState(heads, **moments, n_steps=0, normalisation=normalisation)
 
 
@@ -155,7 +200,7 @@ class Stepper:
         self._training = training
         self._n_per_epoch = n_per_epoch
         self._n_steps = state.n_steps
-        self._moving = make_optimiser(network, state, training)
+        self._optimiser = Optimiser(network, state, training)
 
     @property
     def learning_rate(self) -> float:
@@ -178,24 +223,18 @@ class Stepper:
             losses[step] = self._network.loss_and_gradients(parts, rows.size, dropout)
             if not math.isfinite(losses[step]):
                 raise _diverged(step + 1, self.learning_rate)
-            self._step()
+            self._network.each_gradient(partial(self._optimiser.step, self.learning_rate))
+            self._n_steps += 1
             if progress is not None:
                 progress(step + 1, n_steps, f"loss {losses[step]:.4f}")
         return losses
-
-    def _step(self) -> None:
-        if self._training.lr_steps:
-            for group in self._moving.optimiser.param_groups:
-                group["lr"] = self.learning_rate
-        self._network.step(self._moving.optimiser)
-        self._n_steps += 1
 
     def state(self) -> PartnerState:
         """Heads and moments as they are now."""
         network = self._network
         trunk_names = {tensor.name for tensor in network.layout.tensors}
         heads = {name: network.array(name) for name in network.parameters if name not in trunk_names}
-        moments = {part: self._moving.arrays(part) for part in (FIRST, SECOND)}
+        moments = {part: self._optimiser.arrays(part) for part in (FIRST, SECOND)}
         return PartnerState(heads, **moments, n_steps=self._n_steps, normalisation=self._before.normalisation)
 
 

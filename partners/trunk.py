@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partners.errors import TrunkMismatch
+from partners.memory import empty, pieces
 
 CATALOGUE_WEIGHT, CATALOGUE_BIAS = "catalogue.weight", "catalogue.bias"
-_CHUNK = 1 << 20  # values drawn at a time, so that memory stays near the vector's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,21 +93,30 @@ def initial_trunk(layout: TrunkLayout, seed: int) -> NDArray[np.float32]:
     uniform in +-sqrt(6 / (rows + columns)) (Glorot and Bengio, 2010), rows of a catalogue in +-1/sqrt(columns) as
     other heads are, biases zero. The trunk is the same with and without a catalogue.
     """
-    trunk = np.zeros(layout.n_params, dtype=np.float32)
-    bits = np.random.PCG64(seed)
-    for tensor in layout.tensors:
-        if tensor.name.endswith(".weight"):
-            is_head = tensor.name == CATALOGUE_WEIGHT
-            bound = 1 / math.sqrt(tensor.shape[1]) if is_head else math.sqrt(6 / sum(tensor.shape))
-            _fill_uniform(trunk[tensor.place], bits, bound)
+    trunk = empty((layout.n_params,))
+    for place, values in initial_pieces(layout, seed):
+        trunk[place] = values
     return trunk
 
 
-def _fill_uniform(values: NDArray[np.float32], bits: np.random.PCG64, bound: float) -> None:
-    for start in range(0, values.size, _CHUNK):
-        part = values[start : start + _CHUNK]
-        unit = (bits.random_raw(part.size) >> np.uint64(11)) * 2.0**-53  # [0, 1), exact in float64
-        part[:] = (unit * 2.0 - 1.0) * bound
+def initial_pieces(layout: TrunkLayout, seed: int) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Places and values of `initial_trunk`, in order, a piece at a time."""
+    bits = np.random.PCG64(seed)
+    for tensor in layout.tensors:
+        for part in pieces(tensor.n_params):
+            values = np.zeros(part.stop - part.start, dtype=np.float32)
+            if tensor.name.endswith(".weight"):
+                values[:] = _uniform(values.size, bits, _bound(tensor))
+            yield slice(tensor.start + part.start, tensor.start + part.stop), values
+
+
+def _bound(tensor: TrunkTensor) -> float:
+    return 1 / math.sqrt(tensor.shape[1]) if tensor.name == CATALOGUE_WEIGHT else math.sqrt(6 / sum(tensor.shape))
+
+
+def _uniform(n_values: int, bits: np.random.PCG64, bound: float) -> NDArray[np.float64]:
+    unit = (bits.random_raw(n_values) >> np.uint64(11)).astype(np.float64) * 2.0**-53  # [0, 1), exact
+    return (unit * 2.0 - 1.0) * bound
 
 
 def check_trunk(trunk: NDArray[np.float32], layout: TrunkLayout) -> None:
@@ -121,7 +130,7 @@ def check_trunk(trunk: NDArray[np.float32], layout: TrunkLayout) -> None:
 
 def check_finite(trunk: NDArray[np.float32]) -> None:
     """Raise TrunkMismatch when any value is NaN or infinite."""
-    n_wrong = int(np.count_nonzero(~np.isfinite(trunk)))
+    n_wrong = sum(part.stop - part.start - int(np.isfinite(trunk[part]).sum()) for part in pieces(trunk.size))
     if n_wrong:
         raise TrunkMismatch(f"trunk: {n_wrong} of {trunk.size} values are not finite, expected finite numbers only")
 

@@ -12,6 +12,7 @@ from pipeline.home import Home, MessageName, write_atomically
 from pipeline.mail import Outbox
 from pipeline.plan import Plan, read_plan
 from pipeline.revision import check_chain
+from secure.errors import WrongPlan
 from secure.group import GroupSecret, deal_group_secret
 from secure.keys import KEY_FILE, PrivateKeys, load_private_keys
 from secure.parameters import seal_parameters
@@ -57,8 +58,9 @@ def deal(
     keys.expect_card(plan.cards[keys.name], str(home.keys))
     with home.alone():
         check_chain(plan, home)
-        secret = _group_secret(home, plan, keys, structure_seed)
         name = MessageName("deal", 0, 0, keys.name)
+        expect_dealt_for(plan, home, keys)
+        secret = _group_secret(home, plan, keys, structure_seed)
         if not home.outbox(name.manifest).exists():
             partners = [plan.cards[partner] for partner in plan.partner_names]
             payload = deal_group_secret(secret, plan.digest, keys.name, partners)
@@ -67,6 +69,23 @@ def deal(
     dealt = f"group {secret.digest()[:16]} dealt to {', '.join(plan.partner_names)}"
     kept = "; folds and fingerprint bits stay what they were" if plan.continues else ""
     return f"{dealt}{kept}; `hocket partner run` posts it"
+
+
+def expect_dealt_for(plan: Plan, home: Home, keys: PrivateKeys) -> None:
+    """Make sure that what the custodian has dealt, if anything, was dealt for this very plan.
+
+    Raises secure.errors.WrongPlan where the plan was changed since, saying how to deal anew.
+    """
+    outbox, name = Outbox(plan, keys, home, time.time), MessageName("deal", 0, 0, keys.name)
+    if not outbox.has(name):
+        return
+    try:
+        outbox.own(name)
+    except WrongPlan as error:
+        error.add_note("the plan was changed since it was dealt. Where all still wait and nobody has enrolled yet:")
+        error.add_note(f"rm -r {home.outbox('enrol')} {home.group_secret}, empty the exchange, and deal again;")
+        error.add_note("after that settings stay as they are: restore the plan, or see secure/KEYS.md for a revision")
+        raise
 
 
 def _group_secret(home: Home, plan: Plan, keys: PrivateKeys, structure_seed: bytes | None) -> GroupSecret:

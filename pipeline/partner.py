@@ -3,24 +3,25 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from data_prep.prepared import Prepared
 from partners.baseline import Baseline, Budget, train_baseline
 from partners.training import round_seed
-from partners.trunk import initial_trunk, trunk_digest
+from partners.trunk import initial_trunk
 from pipeline.catalogue import held_rows, known_counts
 from pipeline.configs import PartnerConfig
 from pipeline.console import Narrator
 from pipeline.dataset_facts import dataset_facts
 from pipeline.enrolment import Enrolment, enrol
+from pipeline.final_model import write_final_model
+from pipeline.full_report import full_report
 from pipeline.home import Home
-from pipeline.judging import judge, pass_gate
 from pipeline.mail import Mail
 from pipeline.preparation import preparation_digest, prepared_matrices, training_set
 from pipeline.presence import Presence
 from pipeline.records import Record, write_record
-from pipeline.reporting import build_report, report_file, write_report
+from pipeline.report_files import write_report
+from pipeline.reporting import report_file
 from pipeline.revision import check_place, check_preparation
 from pipeline.rounds import Own, Rounds
 from pipeline.state import RoundStart
@@ -105,14 +106,24 @@ class PartnerRun:
 
     def _conclude(self, final: RoundStart) -> bool:
         """After the last round: the local-only baseline with the same number of steps, then the report."""
-        if report_file(self.home).exists() or self._matrices is None or self._own is None:
+        if report_file(self.home).exists() or not (self._enrolment and self._matrices and self._own):
             return False
-        local = self._local_only(self._own)
-        rows, regression_rows = judge(self._mail.plan, self._matrices, self._own, local=local, federated=final)
-        verdict = pass_gate(self._mail.plan, self._matrices, self._own, self._config.gate, local=local, federated=final)
-        self._tell.say(verdict.sentence())
-        about = self._about(final) | {"gate": verdict.to_json()}
-        report = build_report(about, rows, self._own.training.seed, regression_rows)
+        baseline = self._local_only(self._own)
+        report = full_report(self._mail, self._matrices, self._own, self._config.gate, local=baseline, federated=final)
+        self._tell.say(report["gate"]["sentence"])
+        write_final_model(
+            self.home.model,
+            self._mail.plan,
+            self._matrices,
+            self._own.training_set,
+            self._enrolment.group.structure_seed,
+            partner=self._mail.me,
+            training=self._own.training,
+            local=baseline,
+            federated=final,
+            kept=report["gate"]["kept"],
+            compound_timeout_s=self._config.data.compound_timeout_s,
+        )
         write_report(self.home, report)
         return True
 
@@ -132,14 +143,3 @@ class PartnerRun:
                 first_state=own.first_state(layout, first, round_seed(own.training.seed, 0)) if layout.n_rows else None,
                 progress=progress,
             )
-
-    def _about(self, final: RoundStart) -> dict[str, Any]:
-        plan = self._mail.plan
-        return {
-            "partner": self._mail.me,
-            "federation": plan.federation.name,
-            "plan": plan.digest,
-            "trunk": trunk_digest(final.vector),
-            "n_rounds": plan.rounds.n_rounds,
-            "local_steps": plan.rounds.local_steps,
-        }

@@ -63,7 +63,12 @@ class Member:
     @property
     def store(self) -> str:
         """MLflow tracking URI: the configured one, or an SQLite file in the home."""
-        return self.config.tracking.uri or f"sqlite:///{self.home.folder / 'mlflow.db'}"
+        return self.config.tracking.uri or f"sqlite:///{self.store_file}"
+
+    @property
+    def store_file(self) -> Path:
+        """The home's own store."""
+        return self.home.folder / "mlflow.db"
 
     @property
     def finished(self) -> bool:
@@ -75,7 +80,7 @@ class Member:
         """Whether the store has everything, as far as can be said without asking it."""
         if not self.finished or not self.home.tracked.exists():
             return False
-        if self.own_store and not (self.home.folder / "mlflow.db").exists():
+        if self.own_store and not self.store_file.exists():
             return False
         try:
             return bool(json.loads(self.home.tracked.read_text())["report"] == report_digest(self.home))

@@ -123,6 +123,19 @@ def follow(store: Store) -> int:
     return int(store.failed)
 
 
+def _make_store(member: Member) -> None:
+    """Make the home's own store whole or not at all: MLflow never goes on with one that it was killed in making."""
+    if not member.own_store or (store := member.store_file).exists():
+        return
+    from mlflow import MlflowClient  # noqa: PLC0415 -- seconds and much memory: only in this process
+
+    for leftover in store.parent.glob("mlflow.db.new*"):  # its journal too
+        leftover.unlink()
+    unfinished = store.with_name("mlflow.db.new")
+    MlflowClient(tracking_uri=f"sqlite:///{unfinished}").search_experiments(max_results=1)
+    unfinished.replace(store)
+
+
 def main(config_file: str, role: str, *, once: bool) -> int:
     """Follow the member's records; with `once`, bring the store up to them unless another process does."""
     os.environ.update(QUIET)
@@ -137,6 +150,7 @@ def main(config_file: str, role: str, *, once: bool) -> int:
             return BUSY
         from mlflow import MlflowClient  # noqa: PLC0415 -- seconds and much memory: only in this process
 
+        _make_store(member)
         store = Store(member, MlflowClient(tracking_uri=member.store), news)
         if once:
             store.close()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pipeline import tracking_words as words
 from pipeline.configs import PartnerConfig
 from pipeline.home import Home, write_json
+from pipeline.mlflow_model import log_final_model
 from pipeline.records import Record, read_records
 from pipeline.tracking import Member, report_digest, report_files
 
@@ -63,6 +64,7 @@ def sync(member: Member, client: "MlflowClient") -> str:
         if logged.report != report:
             _log_report(member, client, run_id)
             replace(logged, report=report).note(client, run_id)
+        log_final_model(member.home.model, member.store, run_id)
         if run.info.status != "FINISHED":
             client.set_terminated(run_id, end_time=int(member.home.finished.stat().st_mtime * 1000))
         write_json(member.home.tracked, {"run": run_id, "report": report})

@@ -33,7 +33,7 @@ HOMES = {
 }
 ONLY_IN = {
     "click": ("pipeline/cli.py", "pipeline/commands/"),
-    "mlflow": ("pipeline/tracking_store.py", "pipeline/tracking_process.py"),
+    "mlflow": ("pipeline/tracking_store.py", "pipeline/tracking_process.py", "pipeline/mlflow_model.py"),
 }
 MODULES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
 

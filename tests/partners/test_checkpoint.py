@@ -11,8 +11,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 import partners.checkpoint
-from partners.checkpoint import Checkpoint, load_checkpoint, read_facts, save_checkpoint
+from partners.checkpoint import Checkpoint, load_checkpoint, read_facts, save_checkpoint, trunk_pieces
 from partners.errors import CheckpointDamaged, CheckpointMismatch, TrainingError
+from partners.memory import is_sharable
 from partners.server_step import initial_server_state, server_step
 from partners.settings import ClassificationHead, ServerOptimiser, Training
 from partners.state import HeadSizes, PartnerState
@@ -247,3 +248,61 @@ def test_a_missing_array_of_a_head_is_refused(tmp_path: Path, name: str):
     for sizes in (None, HeadSizes((6, 7), (4,))):
         with pytest.raises(TrainingError, match=array):
             load_checkpoint(tmp_path / "a", _LAYOUT, sizes)
+
+
+def test_parts_are_read_alone(tmp_path: Path):
+    """What is asked for is there and nothing else; moments come with heads."""
+    file, full = tmp_path / "full.safetensors", _full()
+    save_checkpoint(file, full)
+    trunk = load_checkpoint(file, _LAYOUT, only=["trunk"])
+    np.testing.assert_array_equal(trunk.trunk, full.trunk)
+    assert (trunk.partner, trunk.server, trunk.vectors) == (None, None, {})
+    heads = load_checkpoint(file, _LAYOUT, _SIZES, only=["heads"])
+    _assert_equal_arrays(heads.partner.heads, full.partner.heads)
+    assert (heads.trunk, heads.partner.first_moment, heads.partner.second_moment) == (None, {}, {})
+    both = load_checkpoint(file, _LAYOUT, only=["heads", "moments", "server"])
+    _assert_equal_arrays(both.partner.second_moment, full.partner.second_moment)
+    _assert_equal_arrays(both.server.arrays, full.server.arrays)
+    assert trunk.facts == heads.facts == full.facts
+
+
+def test_a_part_is_refused_when_another_is_damaged(tmp_path: Path):
+    """The digest is of the whole file, whatever is asked for."""
+    file = tmp_path / "flipped.safetensors"
+    save_checkpoint(file, _full())
+    damaged = bytearray(file.read_bytes())
+    damaged[-3] ^= 1
+    file.write_bytes(damaged)
+    for part in ("trunk", "heads", "server", "vectors"):
+        with pytest.raises(CheckpointDamaged):
+            load_checkpoint(file, _LAYOUT, only=[part])
+
+
+def test_what_is_read_can_be_trained_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Arrays are writable and begin where torch's do, however small the pieces they are read in."""
+    save_checkpoint(tmp_path / "a", _full())
+    for piece in (1, 1000, 1 << 23):
+        monkeypatch.setattr("partners.checkpoint._PIECE", piece)
+        read = load_checkpoint(tmp_path / "a", _LAYOUT, _SIZES)
+        np.testing.assert_array_equal(read.trunk, _TRUNK)
+        for array in (read.trunk, *read.partner.heads.values(), *read.partner.first_moment.values()):
+            assert is_sharable(array)
+
+
+@pytest.mark.parametrize("piece", [4, 40, 1 << 23])
+def test_a_trunk_comes_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int):
+    """Its pieces tile it in order, a rest included."""
+    monkeypatch.setattr("partners.checkpoint._PIECE", piece)
+    save_checkpoint(tmp_path / "a", _full())
+    found = list(trunk_pieces(tmp_path / "a"))
+    np.testing.assert_array_equal(np.concatenate([values for _, values in found]), _TRUNK)
+    assert [place.start for place, _ in found] == list(range(0, _TRUNK.size, piece // 4))
+    for place, values in found:
+        np.testing.assert_array_equal(values, _TRUNK[place])
+
+
+def test_numbers_of_another_kind_are_refused(tmp_path: Path):
+    """A file with integers where floats belong names the array."""
+    save_file({"trunk": np.arange(3)}, tmp_path / "a", metadata={"hocket": '{"format": 1}'})
+    with pytest.raises(CheckpointDamaged, match=r"^a: trunk is I64, expected F32 or F64"):
+        load_checkpoint(tmp_path / "a", _LAYOUT)

@@ -78,6 +78,7 @@ def test_every_tensor_is_made_on_the_networks_device():
         "classification": (data.n_compounds, data.n_tasks),
         "regression": (data.n_compounds, data.n_regressions),
     }
-    gradients = [gradient for _, gradient in network.input_gradients()]
-    assert [gradient.device.type for gradient in gradients] == ["meta"]
+    gradients: list[torch.Tensor] = []
+    network.each_gradient(lambda moving: gradients.extend(gradient for _, gradient in moving))
+    assert {gradient.device.type for gradient in gradients} == {"meta"}
     assert all(parameter.device.type == "meta" for parameter in network.parameters.values())

@@ -45,7 +45,8 @@ def test_output_and_gradient_equal_the_plain_product(
         np.testing.assert_allclose(layer(rows), x @ weight + bias, atol=1e-5)
         parts.append((rows, torch.tensor(slope)))
         expected += x.T @ slope
-    found = list(layer.gradients(parts))
+    found: list[tuple[torch.Tensor, torch.Tensor]] = []
+    layer.each_gradient(parts, lambda *pair: found.append(pair))
     assert len(found) == -(-n_inputs // max(1, piece // n_hidden))
     np.testing.assert_allclose(torch.cat([gradient for _, gradient in found]), expected, atol=1e-5)
     np.testing.assert_array_equal(torch.cat([part.detach() for part, _ in found]), weight)
@@ -93,4 +94,4 @@ def test_rows_without_transpose_give_no_gradient():
     rows = input_rows(sparse.csr_matrix(np.eye(3, dtype=np.float32)), for_gradient=False)
     layer = InputLayer(torch.zeros(3, 2), torch.zeros(2))
     with pytest.raises(ValueError, match=r"^input rows: made without for_gradient, expected with it"):
-        list(layer.gradients([(rows, torch.zeros(3, 2))]))
+        layer.each_gradient([(rows, torch.zeros(3, 2))], lambda *_: pytest.fail("there is none"))

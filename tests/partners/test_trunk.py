@@ -65,7 +65,7 @@ def test_first_values_do_not_depend_on_the_chunk(monkeypatch: pytest.MonkeyPatch
     """Drawing in pieces gives the values drawn at once."""
     layout = trunk_layout(50, (7, 3))
     whole = initial_trunk(layout, 1)
-    monkeypatch.setattr("partners.trunk._CHUNK", 13)
+    monkeypatch.setattr("partners.memory._PIECE", 13)
     np.testing.assert_array_equal(initial_trunk(layout, 1), whole)
     assert not np.array_equal(initial_trunk(layout, 2), whole)
 
