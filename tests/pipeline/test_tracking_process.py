@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -268,6 +270,50 @@ def test_system_metrics_need_psutil(fresh: Federation, monkeypatch: pytest.Monke
         config.write_text(f"{config.read_text()}[tracking]\nsystem_metrics = true\n")
         with pytest.raises(ConfigError, match="tracking: system_metrics: needs the package psutil"):
             kind.read(config)
+
+
+class Machine(ModuleType):
+    """Stands in for psutil: a machine whose figures are known."""
+
+    def __init__(self) -> None:
+        super().__init__("psutil")
+        self.__spec__ = ModuleSpec("psutil", None)
+
+    def cpu_percent(self) -> float:
+        """A third."""
+        return 33.0
+
+    def virtual_memory(self) -> SimpleNamespace:
+        """A tenth of 10 GB."""
+        return SimpleNamespace(used=1e9, total=1e10, available=9e9, percent=10.0)
+
+    def disk_usage(self, _path: str) -> SimpleNamespace:
+        """Half of 100 GB."""
+        return SimpleNamespace(used=5e10, free=5e10, total=1e11, percent=50.0)
+
+    def net_io_counters(self) -> SimpleNamespace:
+        """None yet."""
+        return SimpleNamespace(bytes_recv=0, bytes_sent=0)
+
+
+def test_system_metrics_are_logged_where_wanted(done: Federation, monkeypatch: pytest.MonkeyPatch):
+    """In MLflow's own group for them, until the run ends, which they do not keep from ending."""
+    monkeypatch.setitem(sys.modules, "psutil", Machine())
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.01")
+    done.home("P01").finished.rename(done.folder / "later")
+    member = use_store(done, "P01", "", "system_metrics = true\n")
+    client = client_of(member)
+    store = Store(member, client, io.BytesIO())
+    store.update()
+    (run,) = runs_of(member)
+    _until(lambda: "system/cpu_utilization_percentage" in client.get_run(run.info.run_id).data.metrics, lambda: None)
+    (done.folder / "later").rename(member.home.finished)
+    store.close()
+    store.update()
+    (ended,) = runs_of(member)
+    assert ended.info.status == "FINISHED"
+    assert ended.data.metrics["system/cpu_utilization_percentage"] == 33.0
+    assert ended.data.metrics["system/disk_usage_percentage"] == 50.0
 
 
 @pytest.mark.parametrize("every", ["-1", "1.5", '"often"'])
