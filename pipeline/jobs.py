@@ -15,7 +15,6 @@ from pipeline.errors import ConfigError, OutOfStep
 from pipeline.home import Home, write_json
 from pipeline.opening import open_aggregator_mail, open_partner_mail
 from pipeline.plan import read_plan
-from pipeline.report_job import WithPage
 from pipeline.tracking import QUIET, Member, Tracker
 from pipeline.waiting import Machine, drive
 
@@ -30,6 +29,7 @@ def run_partner(config_file: Path, *, once: bool) -> None:
         if not _is_finished(config, narrator):
             mail = open_partner_mail(config)
             from pipeline.partner import PartnerRun  # noqa: PLC0415 -- torch, rdkit: after all refusals
+            from pipeline.report_job import WithPage  # noqa: PLC0415 -- an aggregator needs none of it
 
             run = WithPage(PartnerRun(config, mail, narrator), mail.home)
             _run(run, config, tracker, narrator, once=once)
