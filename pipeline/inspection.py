@@ -15,8 +15,12 @@ from pipeline.plan import Plan, read_plan
 from secure.inspect import inspect_file as inspect_sealed
 from secure.parameters import seal_parameters
 
-_FIGURE = ("figure of a report", b"hocket")
-_PICTURES = {".html": ("page of a report", b'name="generator" content="hocket'), ".svg": _FIGURE, ".png": _FIGURE}
+# pages and figures: what they are, what stands near their beginning, and how they end
+_PICTURES = {
+    ".html": ("page of a report", b'name="generator" content="hocket', b"</html>"),
+    ".svg": ("figure of a report", b"hocket", b"</svg>\n"),
+    ".png": ("figure of a report", b"hocket", b"IEND\xaeB`\x82"),
+}
 _PICTURE_HEAD = 4096  # bytes in which a page or figure says who made it
 _RECORD = "step-NNNN.json"
 _MANIFEST = "manifest.json"  # of prepared matrices; it stands for every file beside it
@@ -63,11 +67,11 @@ def inspect_file(path: Path) -> dict[str, Any]:
 
 def _picture(path: Path) -> dict[str, Any]:
     """A page or figure of a report; a private page and one that may be shared look alike from outside."""
-    what, sign = _PICTURES[path.suffix]
-    with path.open("rb") as file:
-        if sign not in file.read(_PICTURE_HEAD):
-            raise ConfigError(f"{path}: expected a {what} that hocket made")
-    return {"what": f"{what} (as private as its folder)", "bytes": path.stat().st_size}
+    what, sign, end = _PICTURES[path.suffix]
+    content = path.read_bytes()
+    if sign not in content[:_PICTURE_HEAD] or not content.endswith(end):
+        raise ConfigError(f"{path}: expected a whole {what} that hocket made")
+    return {"what": f"{what} (as private as its folder)", "bytes": len(content)}
 
 
 def as_lines(found: Mapping[str, Any], indent: str = "") -> Iterator[str]:
