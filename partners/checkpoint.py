@@ -31,7 +31,7 @@ _TRUNK, _HEAD, _FIRST, _SECOND, _SERVER = "trunk", "head/", "adam.first/", "adam
 _VECTOR, _NORMALISATION = "vector/", "normalisation/"
 
 _PIECE = 1 << 23  # bytes read at a time
-_TYPES = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}  # as safetensors calls them
+_TYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}  # as safetensors calls them
 
 Arrays = dict[str, NDArray[Any]]
 Part = Literal["trunk", "heads", "moments", "server", "vectors"]
