@@ -146,8 +146,8 @@ class Rounds:
         if not self._trained_file.exists():
             self._at.check_not_left_behind(wait)  # before hours of training for nothing
             self._train()
-        said: dict[str, object] = {"trunk": self._start.digest, "preparation": self._own.preparation_digest}
-        self.mail.post(self._at.mine("ready"), said)
+        trunk = self._start.digest
+        self.mail.post(self._at.mine("ready"), {"trunk": trunk, "preparation": self._own.preparation_digest})
 
     def _give_heads(self) -> bool:
         """A partner that only followed the rounds has the trunk but no heads: train them at the end, once."""
@@ -290,20 +290,21 @@ class Rounds:
 
     def _follow(self, stepped: Stepped, roster: Roster) -> RoundStart:
         """The next round's start; heads and residual advance only where our update is part of the sum."""
-        private: PartnerState | None
-        residual: NDArray[np.float32] | None
-        if self.mail.me in roster.members:
-            private, loss = read_private(self._needed(self._trained_file), self._layout)
-            leftover = Leftover.read(self._needed(self._leftover_file), self._layout)
-            residual = leftover.residual
-            self._seconds |= {"loss_train": loss, "clipped_share": leftover.clipped_share}
-            self._seconds["update_norm"] = float(np.linalg.norm(read_change(self._trained_file, self._layout)))
-        else:
-            private, residual = self._start.private(), self._start.residual()
+        private, residual = self._carried(roster)
         if private is not None:
             private = self._rows.placed(stepped.vector, private)
         under = Under(self.mail.plan_digest, self._own.preparation_digest)
         return RoundStart(self._layout, stepped.vector, stepped.server, stepped.bounds, private, residual, under)
+
+    def _carried(self, roster: Roster) -> tuple[PartnerState | None, NDArray[np.float32] | None]:
+        """Private state and residual."""
+        if self.mail.me not in roster.members:
+            return self._start.private(), self._start.residual()
+        private, loss = read_private(self._needed(self._trained_file), self._layout)
+        leftover = Leftover.read(self._needed(self._leftover_file), self._layout)
+        self._seconds |= {"loss_train": loss, "clipped_share": leftover.clipped_share}
+        self._seconds["update_norm"] = float(np.linalg.norm(read_change(self._trained_file, self._layout)))
+        return private, leftover.residual
 
     def _record(self, change_norm: float, roster: Roster, following: RoundStart) -> None:
         metrics = dict(self._seconds)
