@@ -101,7 +101,7 @@ def test_the_extraction() -> None:
 
 
 class Shell:
-    """Carries out the section's commands in a folder: what P01 does, the other partners do too."""
+    """Carries out the section's commands in a folder: what P01 does, the others do too, but for the deal and the UI."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -125,7 +125,7 @@ class Shell:
     def do(self, line: str) -> None:
         """Carry out a line, for every partner where it is one that each does."""
         names = words_of(line)
-        alone = "deal" in names or "P02" in line or "P01" not in line
+        alone = names[1] == "ui" or "deal" in names or "P02" in line or "P01" not in line
         for name in ("P01",) if alone else PARTNERS:
             self._do(line.replace("P01", name))
         if names[1:3] == ["init", "plan"]:
