@@ -1,7 +1,6 @@
 """Local-only baseline: the same rounds and optimiser steps on the partner's own trunk, no federation."""
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,14 @@ from partners.checkpoint import Checkpoint, load_checkpoint, read_facts, save_ch
 from partners.errors import BadFolds, CheckpointMismatch
 from partners.evaluation import Evaluation, evaluate
 from partners.history import RoundScores, best_round, is_enough
+from partners.memory import copied
 from partners.settings import Training, TrunkSettings
 from partners.state import HeadSizes, PartnerState
-from partners.training import Progress, RoundResult, round_seed, train_round
+from partners.training import Progress, round_seed, seeded_state, train_in_place
 from partners.training_set import TrainingSet
 from partners.trunk import TrunkLayout, trunk_digest
 
-AfterRound = Callable[[int, NDArray[np.float32], RoundResult], None]
+_KIND = "baseline"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,6 @@ def train_baseline(  # noqa: PLR0913 -- as train_round, and where to keep and te
     *,
     first_state: PartnerState | None = None,
     progress: Progress | None = None,
-    after_round: AfterRound | None = None,
 ) -> Baseline:
     """Train for `budget` from `first_trunk`, where the federation starts too, and with the same seeds.
 
@@ -65,8 +64,6 @@ def train_baseline(  # noqa: PLR0913 -- as train_round, and where to keep and te
                       it, with the same result bit for bit as without the interruption
     first_state     : heads before the first round; absent: drawn from the settings' seed
     progress        : called with (steps done, steps in all, losses and scores in words)
-    after_round     : called with the number of rounds done, the trunk and the round's result, once for each round
-                      trained in this call
     With `training.patience` it ends when the validation loss has not become better for as many rounds, and the model
     is the best round's. Raises CheckpointMismatch when the file belongs to other data or settings, BadFolds for
     patience without a validation fold, and what `train_round` raises.
@@ -77,31 +74,17 @@ def train_baseline(  # noqa: PLR0913 -- as train_round, and where to keep and te
     if first_state is not None:
         facts["first_heads"] = {name: trunk_digest(array) for name, array in sorted(first_state.heads.items())}
     files = _Files(checkpoint_file, facts, layout, HeadSizes.of(training_set, training))
-    now = files.read() or Baseline(first_trunk, _NO_STATE)
+    now = files.read()
+    if now is None:
+        state = seeded_state(training_set, layout, training, round_seed(training.seed, 0))
+        now = Baseline(copied(first_trunk), state if first_state is None else first_state.copied())
     if len(now.history) > budget.n_rounds:
         raise CheckpointMismatch(
             f"{checkpoint_file.name}: {len(now.history)} rounds are done, expected {budget.n_rounds} at most"
         )
     while len(now.history) < budget.n_rounds and not is_enough(now.history, training.patience):
-        round_no = len(now.history)
-        result = train_round(
-            training_set,
-            now.trunk,
-            now.state if now.history else first_state,
-            layout,
-            trunk_settings,
-            training,
-            round_seed(training.seed, round_no),
-            budget.n_steps,
-            progress=_shifted(progress, now.history, budget),
-        )
-        trunk = now.trunk + result.trunk_change
-        found = _validation(training_set, trunk, result.state, layout, trunk_settings, training)
-        scores = RoundScores.of(round_no + 1, result.state.n_steps, float(result.losses.mean()), found)
-        now = Baseline(trunk, result.state, (*now.history, scores))
+        now = _next_round(now, training_set, layout, trunk_settings, training, budget, progress)
         files.write(now, keep_best=training.patience is not None)
-        if after_round is not None:
-            after_round(round_no + 1, trunk, result)
     return now if training.patience is None else files.read_best(now)
 
 
@@ -118,8 +101,34 @@ def read_baseline(checkpoint_file: Path, layout: TrunkLayout) -> tuple[Baseline,
     return (last if facts["training"]["patience"] is None else files.read_best(last)), facts
 
 
-_KIND = "baseline"
-_NO_STATE = PartnerState({}, {}, {}, 0)  # before the first round, which makes its own
+def _next_round(
+    now: Baseline,
+    training_set: TrainingSet,
+    layout: TrunkLayout,
+    trunk_settings: TrunkSettings,
+    training: Training,
+    budget: Budget,
+    progress: Progress | None,
+) -> Baseline:
+    """One round more, in the memory of what is given."""
+    trunk, round_no = now.trunk, len(now.history)
+    before = copied(trunk)
+    trained = train_in_place(
+        training_set,
+        trunk,
+        now.state,
+        layout,
+        trunk_settings,
+        training,
+        round_seed(training.seed, round_no),
+        budget.n_steps,
+        progress=_shifted(progress, now.history, budget),
+    )
+    trunk -= before  # and back, rounded as where a change is sent and added
+    trunk += before
+    found = _validation(training_set, trunk, trained.state, layout, trunk_settings, training)
+    scores = RoundScores.of(round_no + 1, trained.state.n_steps, float(trained.losses.mean()), found)
+    return Baseline(trunk, trained.state, (*now.history, scores))
 
 
 def _validation(

@@ -41,25 +41,12 @@ class TravellingRows:
             heads[name][self.tasks] = shared[theirs][self.rows]
         return replace(state, heads=heads)
 
-    def change(
-        self, vector: NDArray[np.float32], trunk_change: NDArray[np.float32], after: PartnerState
-    ) -> NDArray[np.float32]:
-        """What may leave of a round of training: (n_params,) float32, the trunk's change and that of the rows.
-
-        vector       : (n_params,) where the round started
-        trunk_change : (n_params of the trunk,) trunk after minus trunk before
-        after        : heads after the round
-        Rows of the catalogue that do not travel, or that this partner does not hold, are zero.
-        """
-        if self.layout.n_rows == 0:
-            return trunk_change
-        change = np.zeros(self.layout.n_params, dtype=np.float32)
-        change[: trunk_change.size] = trunk_change
-        before, ours = self.layout.views(vector), self.layout.views(change)
-        for name, theirs in ((HEAD_WEIGHT, CATALOGUE_WEIGHT), (HEAD_BIAS, CATALOGUE_BIAS)):
-            if self.rows.size:
-                ours[theirs][self.rows] = after.heads[name][self.tasks] - before[theirs][self.rows]
-        return change
+    def put(self, state: PartnerState, vector: NDArray[np.float32]) -> None:
+        """Put the head rows that travel where they stand in the vector (n_params,), in place."""
+        shared = self.layout.views(vector)
+        if self.rows.size:
+            shared[CATALOGUE_WEIGHT][self.rows] = state.heads[HEAD_WEIGHT][self.tasks]
+            shared[CATALOGUE_BIAS][self.rows] = state.heads[HEAD_BIAS][self.tasks]
 
 
 def scale_rows(vector: NDArray[np.float32], layout: TrunkLayout, factors: NDArray[np.float64]) -> None:

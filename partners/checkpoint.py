@@ -128,6 +128,12 @@ def checkpoint_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+def trunk_length(path: Path) -> int:
+    """Number of values of a file's trunk, from its header alone; raises CheckpointDamaged."""
+    with _reading(path):
+        return int(_shape_and_type(path, _TRUNK)[0][0])
+
+
 def read_facts(path: Path) -> Mapping[str, Any]:
     """The caller's facts alone, from the file's header; that they are unchanged only `load_checkpoint` proves.
 

@@ -43,6 +43,11 @@ def pieces(n_values: int) -> Iterator[slice]:
         yield slice(start, min(start + _PIECE, n_values))
 
 
+def all_finite(vector: NDArray[np.floating]) -> bool:
+    """Whether a long vector holds finite numbers only."""
+    return all(bool(np.isfinite(vector[part]).all()) for part in pieces(vector.size))
+
+
 def _aligned(make: Callable[..., NDArray[Any]], shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     n_bytes = math.prod(shape) * dtype.itemsize
     raw = make(n_bytes + _ALIGNMENT, dtype=np.uint8)

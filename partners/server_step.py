@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partners.errors import StateMismatch, TrainingDiverged, TrunkMismatch
+from partners.memory import all_finite, empty, pieces
 from partners.settings import ServerOptimiser
-
-_CHUNK = 1 << 18  # values stepped at a time, so that float64 temporaries stay in the cache
 
 Floats = NDArray[np.float64]
 
@@ -63,13 +62,12 @@ def server_step(
         beta2_power=state.beta2_power * optimiser.beta2,
         arrays={name: array.copy() for name, array in state.arrays.items()},
     )
-    new_trunk = np.empty_like(trunk)
-    for start in range(0, trunk.size, _CHUNK):
-        part = slice(start, start + _CHUNK)
+    new_trunk = empty(trunk.shape)
+    for part in pieces(trunk.size):  # so that float64 temporaries stay in the cache
         step = _step(mean_change[part].astype(np.float64), optimiser, after, part)
         with np.errstate(over="ignore"):  # found below
             new_trunk[part] = trunk[part].astype(np.float64) + optimiser.learning_rate * step
-    if not np.isfinite(new_trunk).all():
+    if not all_finite(new_trunk):
         error = TrainingDiverged(f"server step {after.n_steps}: the new trunk is not finite")
         error.add_note(f"lower the plan's server learning rate, now {optimiser.learning_rate:g}")
         raise error
@@ -99,7 +97,7 @@ def _check(
             f"server step: found trunk {trunk.dtype} {trunk.shape} and change {mean_change.shape}, "
             f"expected one float32 vector and a change of its length"
         )
-    if not (np.isfinite(trunk).all() and np.isfinite(mean_change).all()):
+    if not (all_finite(trunk) and all_finite(mean_change)):
         raise TrunkMismatch("server step: trunk or mean change is not finite, expected finite numbers only")
     names = array_names(optimiser)
     if sorted(state.arrays) != sorted(names) or any(a.shape != trunk.shape for a in state.arrays.values()):

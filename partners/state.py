@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partners.errors import StateMismatch
-from partners.memory import empty, zeros
+from partners.memory import copied, empty, zeros
 from partners.settings import Training
 from partners.training_set import TrainingSet
 from partners.trunk import TrunkLayout
@@ -73,6 +73,14 @@ class PartnerState:
     second_moment: Arrays
     n_steps: int
     normalisation: Arrays = field(default_factory=dict)
+
+    def copied(self) -> "PartnerState":
+        """The same in memory of its own."""
+        heads, first, second = (
+            {name: copied(array) for name, array in arrays.items()}
+            for arrays in (self.heads, self.first_moment, self.second_moment)
+        )
+        return PartnerState(heads, first, second, self.n_steps, self.normalisation)
 
     @property
     def sizes(self) -> HeadSizes:

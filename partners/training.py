@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -78,7 +78,7 @@ def train_round(  # noqa: PLR0913 -- data, model, settings and chance: each is o
     Equal arguments give equal bits. Raises FeatureCountMismatch, TrunkMismatch, StateMismatch, BadFeatures,
     DeviceMissing or TrainingDiverged.
     """
-    after, kept = copied(trunk), state and _copied_state(state)
+    after, kept = copied(trunk), state and state.copied()
     trained = train_in_place(
         training_set, after, kept, layout, trunk_settings, training, seed, n_steps, progress=progress
     )
@@ -123,14 +123,6 @@ def train_in_place(  # noqa: PLR0913 -- as train_round
     if not (math.isfinite(trunk.min()) and math.isfinite(trunk.max())):
         raise _diverged(n_steps, stepper.learning_rate)
     return TrainedInPlace(after, losses, n_steps * min(training.batch_size, rows.size))
-
-
-def _copied_state(state: PartnerState) -> PartnerState:
-    heads, first, second = (
-        {name: copied(array) for name, array in arrays.items()}
-        for arrays in (state.heads, state.first_moment, state.second_moment)
-    )
-    return replace(state, heads=heads, first_moment=first, second_moment=second)
 
 
 def check_fit(

@@ -13,6 +13,7 @@ from pipeline.console import Narrator
 from pipeline.errors import AttemptsUsedUp, Diverged, NotYet
 from pipeline.home import MessageName
 from pipeline.mail import Mail, named_digests, roster_of, text
+from pipeline.plan import spoken
 from pipeline.records import Record, write_record
 from secure.add import add_updates
 from secure.container import read_chunks
@@ -73,11 +74,11 @@ class AggregatorRun:
         self._check_alike(ready)
         lacking = [name for name in self.plan.partner_names if name not in ready]
         if lacking and not self._may_close(ready):
-            raise NotYet(f"round {self._at.round_no}: waiting for {', '.join(lacking)} to be ready")
+            raise NotYet(f"{spoken(self._at.round_no)}: waiting for {', '.join(lacking)} to be ready")
         members = {name: self.mail.digest_of(self._name("ready", name)) for name in sorted(ready)}
         trunk = text(next(iter(ready.values())), "trunk")
         self.mail.post(self._name("roster"), {"members": members, "trunk": trunk})
-        self._tell.say(f"round {self._at.round_no}, attempt {self._at.attempt}: roster {', '.join(members)}")
+        self._tell.say(f"{spoken(self._at.round_no, self._at.attempt)}: roster {', '.join(members)}")
 
     def _may_close(self, ready: dict[str, Manifest]) -> bool:
         """Whether the deadline after the first ready has passed and enough partners are there."""
@@ -96,7 +97,7 @@ class AggregatorRun:
                 groups = sorted(holders.values(), key=len, reverse=True)
                 odd = groups if len(groups[0]) == len(groups[1]) else groups[1:]
                 named = ", ".join(sorted(name for group in odd for name in group))
-                error = Diverged(f"round {self._at.round_no}: the {what} digest of {named} differs from the others'")
+                error = Diverged(f"{spoken(self._at.round_no)}: the {what} digest of {named} differs from the others'")
                 error.add_note(
                     "compare hocket versions, machines and plans of the partners; then start anew from theirs"
                 )
@@ -114,7 +115,7 @@ class AggregatorRun:
         elif self._clock() - self.mail.accepted_at(self._name("roster")) > self.plan.rounds.update_deadline_s:
             self._void(missing)
         else:
-            raise NotYet(f"round {self._at.round_no}: waiting for the sealed update of {', '.join(missing)}")
+            raise NotYet(f"{spoken(self._at.round_no)}: waiting for the sealed update of {', '.join(missing)}")
 
     @contextmanager
     def _refusing(self) -> Iterator[None]:
@@ -149,7 +150,7 @@ class AggregatorRun:
         sizes = [files[name].stat().st_size for name in members]
         self._check_headers(files)
         started = time.monotonic()
-        with self._tell.progress(f"round {self._at.round_no}: adding {len(members)} sealed updates") as progress:
+        with self._tell.progress(f"{spoken(self._at.round_no)}: adding {len(members)} sealed updates") as progress:
             added = add_updates(
                 [files[name] for name in members],
                 self.plan.seal_parameters(roster.round_no),
@@ -187,23 +188,20 @@ class AggregatorRun:
         }
         facts = {"roster": members, "roster_digest": self.mail.digest_of(self._name("roster"))}
         write_record(self.home.metrics, Record(self._at.round_no, self._clock(), metrics, facts))
-        self._tell.say(
-            f"round {self._at.round_no}: sum of {len(members)} updates, upload {per_parameter:.2f} bytes per parameter"
-        )
+        said = f"sum of {len(members)} updates, upload {per_parameter:.2f} bytes per parameter"
+        self._tell.say(f"{spoken(self._at.round_no)}: {said}")
 
     def _void(self, missing: list[str]) -> None:
         if self._at.attempt >= self.plan.rounds.max_attempts:  # no partner would train again: a late update still helps
             error = AttemptsUsedUp(
-                f"round {self._at.round_no}: {', '.join(missing)} did not deliver in attempt {self._at.attempt}, "
+                f"{spoken(self._at.round_no)}: {', '.join(missing)} did not deliver in attempt {self._at.attempt}, "
                 "the last one that the plan allows"
             )
             error.add_note("it is not declared void: once they have delivered, start the aggregator again")
             raise error
         roster = self.mail.digest_of(self._name("roster"))
         self.mail.post(self._name("void"), {"roster": roster, "missing": missing})
-        self._tell.say(
-            f"round {self._at.round_no}, attempt {self._at.attempt}: void, {', '.join(missing)} did not deliver"
-        )
+        self._tell.say(f"{spoken(self._at.round_no, self._at.attempt)}: void, {', '.join(missing)} did not deliver")
 
     def _received(self, kind: str, senders: list[str]) -> dict[str, Manifest]:
         found = {name: self.mail.receive(self._name(kind, name)) for name in senders}

@@ -1,11 +1,13 @@
 """One attempt at a round as a partner sees it: the aggregator's word, refused where it contradicts what we hold."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipeline.errors import AttemptsUsedUp, Diverged, Equivocation, LeftBehind
+from pipeline.errors import AttemptsUsedUp, Diverged, Equivocation, LeftBehind, NotYet
 from pipeline.home import MessageName
 from pipeline.mail import Mail, named_digests, names, roster_of, text
+from pipeline.plan import spoken
 from secure.errors import SecureError
 from secure.messages import Manifest
 from secure.roster import Roster, check_roster, check_summed
@@ -36,6 +38,38 @@ class Attempt:
             where = self.theirs("void").manifest
             raise Equivocation(f"{where}: the aggregator signed a void and a sum for the same attempt")
         return total or void
+
+    def proceed(
+        self, *, contribute: Callable[[], None], abandon: Callable[[Manifest], None], finish: Callable[[Manifest], None]
+    ) -> None:
+        """Do our part, or what follows from the aggregator's void or sum.
+
+        Raises NotYet while others are awaited, LeftBehind where that would be in vain, AttemptsUsedUp.
+        """
+        outcome = self.outcome()
+        try:
+            if outcome is None:
+                self.check_allowed()
+                contribute()
+            elif outcome.kind == "void":
+                abandon(outcome)
+            else:
+                finish(outcome)
+        except NotYet as wait:
+            self.check_not_left_behind(str(wait), outcome)
+            raise
+
+    def deliver(self, roster: Roster, seal: Callable[[Roster], None]) -> None:
+        """Seal for exactly this roster, once, and post; a sealed file that exists is sent again byte for byte."""
+        name = self.mine("update")
+        if not self.mail.has(name) and not self.mail.home.outbox(name.payload).exists():
+            self.mail.expect_unsaid(name)  # a restored home would seal the very same update once more
+            seal(roster)
+        self.mail.post(name, {"roster": roster.digest})
+
+    def shown_roster(self, trunk: str) -> Roster:
+        """The roster that this partner, holding this trunk, has been shown."""
+        return self.roster(self.mail.expect(self.theirs("roster")), trunk)
 
     def roster(self, manifest: Manifest, trunk: str) -> Roster:
         """The roster of this manifest, refused unless this partner, holding this trunk, may seal for it.
@@ -94,7 +128,8 @@ class Attempt:
         """Raise AttemptsUsedUp beyond the plan's last attempt: each void may give away more of an update."""
         most = self.mail.plan.rounds.max_attempts
         if self.number > most:
-            error = AttemptsUsedUp(f"round {self.round_no}: {most} attempts are void, {self.mail.me} joins in no other")
+            place, me = spoken(self.round_no), self.mail.me
+            error = AttemptsUsedUp(f"{place}: {most} attempts are void, {me} joins in no other")
             error.add_note("ask those who did not deliver; more (rounds.max_attempts) need a plan that all agree on")
             raise error
 

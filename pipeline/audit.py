@@ -16,7 +16,7 @@ from pipeline.home import MessageName
 from pipeline.mail import text
 from pipeline.outcomes import Attempt, read_attempt
 from pipeline.payloads import Payloads
-from pipeline.plan import PRESENCE, Plan
+from pipeline.plan import PRESENCE, Plan, spoken
 from pipeline.transcript import Transcript, read_transcript
 from secure.messages import utc
 
@@ -116,22 +116,22 @@ def _check_enrolment(transcript: Transcript, plan: Plan, exchange: Exchange) -> 
 
 def _check_order(attempts: Sequence[Attempt], plan: Plan, exchange: Exchange) -> None:
     """Rounds follow one another by a sum, attempts by a void, until the plan's last round."""
-    expected = (plan.starts_with, 1)
+    expected: tuple[int, int] | None = (plan.starts_with, 1)
     for found in attempts:
         if (found.round_no, found.attempt) != expected:
             raise BrokenTranscript(
-                f"{exchange.url}: round {found.round_no}, attempt {found.attempt} follows out of order; "
-                f"expected round {expected[0]}, attempt {expected[1]}"
+                f"{exchange.url}: {_place(found)} follows out of order; "
+                f"expected {spoken(*expected) if expected else 'nothing more'}"
             )
         if found.round_no > plan.rounds.n_rounds:
             raise BrokenTranscript(f"{exchange.url}: has round {found.round_no}, the plan {plan.rounds.n_rounds}")
         if found.attempt > plan.rounds.max_attempts:
-            place = f"{exchange.url}: round {found.round_no}"
+            place = f"{exchange.url}: {spoken(found.round_no)}"
             raise BrokenTranscript(f"{place} has attempt {found.attempt}, the plan allows {plan.rounds.max_attempts}")
         expected = {
             "sum": (found.round_no + 1, 1),
             "void": (found.round_no, found.attempt + 1),
-            "open": (0, 0),  # nothing may follow
+            "open": None,
         }[found.outcome]
 
 
@@ -149,7 +149,7 @@ def _check_trunks(transcript: Transcript, plan: Plan, exchange: Exchange) -> Non
             if found != trunks.setdefault(round_no, found):
                 where = exchange.where(message.name.manifest)
                 raise Equivocation(
-                    f"{where}: starts from trunk {found[:12]}, round {round_no} from {trunks[round_no][:12]}"
+                    f"{where}: starts from trunk {found[:12]}, {spoken(round_no)} from {trunks[round_no][:12]}"
                 )
 
 
@@ -180,4 +180,4 @@ def _warnings(attempts: Sequence[Attempt], transcript: Transcript) -> Iterator[s
 
 
 def _place(found: Attempt) -> str:
-    return f"round {found.round_no}, attempt {found.attempt}"
+    return spoken(found.round_no, found.attempt)

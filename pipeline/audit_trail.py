@@ -10,7 +10,7 @@ from rich.table import Table
 
 from pipeline.audit import AuditTrail
 from pipeline.outcomes import KINDS, Attempt
-from pipeline.plan import Plan
+from pipeline.plan import Plan, spoken
 from secure.messages import utc
 
 _START = "first ready"
@@ -63,7 +63,7 @@ def _lines(found: Attempt, plan: Plan) -> Iterator[str]:
     lacking = f", missing {', '.join(found.missing)}" if found.missing else ""
     without = f", without {', '.join(found.left_out)}" if found.left_out else ""
     again = ", recomputed" if found.recomputed else ""
-    yield f"round {found.round_no}, attempt {found.attempt}: {found.outcome}{called}{lacking}{without}{again}"
+    yield f"{spoken(found.round_no, found.attempt)}: {found.outcome}{called}{lacking}{without}{again}"
     if found.update_bytes:
         most = max(found.update_bytes.values())
         down = f", sum {found.sum_bytes} bytes" if found.sum_bytes else ""
@@ -95,7 +95,7 @@ def _row(found: Attempt) -> dict[str, str]:
     start = spans["ready"][0]
     after = {kind: _duration(last - start) for kind, (_, last) in spans.items()}
     return {
-        "round": f"{found.round_no}.{found.attempt}",
+        "round": f"{found.round_no or 'presence'}.{found.attempt}",
         "outcome": f"{found.outcome}, recomputed" if found.recomputed else found.outcome,
         "roster": ", ".join(found.roster),
         "missing": ", ".join(found.missing),

@@ -92,7 +92,11 @@ def known_counts(plan: Plan, home: Home) -> Counts | None:
         _check_same_partners(plan, file, found)
         return None
     if found is None or found.tasks != tasks:
-        raise ConfigError(f"{file}: holds no counts of the plan's catalogue: a later revision keeps the first one's")
+        error = ConfigError(f"{file}: holds no counts of the plan's catalogue: a later revision keeps the first one's")
+        error.add_note(
+            "give the plan the [catalogue] tasks of the plan before, in their order; min_partners may differ"
+        )
+        raise error
     return Counts(found.counts, frozenset(found.partners), plan.catalogue.min_partners)
 
 

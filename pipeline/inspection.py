@@ -15,8 +15,12 @@ from pipeline.plan import Plan, read_plan
 from secure.inspect import inspect_file as inspect_sealed
 from secure.parameters import seal_parameters
 
-_FIGURE = ("figure of a report", b"hocket")
-_PICTURES = {".html": ("page of a report", b'name="generator" content="hocket'), ".svg": _FIGURE, ".png": _FIGURE}
+# pages and figures: what they are, what stands near their beginning, and how they end
+_PICTURES = {
+    ".html": ("page of a report", b'name="generator" content="hocket', b"</html>"),
+    ".svg": ("figure of a report", b"hocket", b"</svg>\n"),
+    ".png": ("figure of a report", b"hocket", b"IEND\xaeB`\x82"),
+}
 _PICTURE_HEAD = 4096  # bytes in which a page or figure says who made it
 _RECORD = "step-NNNN.json"
 _MANIFEST = "manifest.json"  # of prepared matrices; it stands for every file beside it
@@ -49,12 +53,9 @@ def inspect_file(path: Path) -> dict[str, Any]:
     """
     if path.suffix == ".toml" and path.name != "card.toml":
         return _settings(path)
-    if path.suffix in _PICTURES:
-        return _picture(path)
-    if path.suffix == ".safetensors":
-        return _state(path)
-    if path.name == "structures.cache":
-        return _cache(path)
+    by_suffix = dict.fromkeys(_PICTURES, _picture) | {".safetensors": _state, ".cache": _cache}
+    if path.suffix in by_suffix:
+        return by_suffix[path.suffix](path)
     kind = re.sub(r"step-\d{4,}", "step-NNNN", path.name)
     if (path.suffix in _MATRICES or path.name == "summary.json") and path.with_name(_MANIFEST).exists():
         return _matrices(path)
@@ -66,11 +67,11 @@ def inspect_file(path: Path) -> dict[str, Any]:
 
 def _picture(path: Path) -> dict[str, Any]:
     """A page or figure of a report; a private page and one that may be shared look alike from outside."""
-    what, sign = _PICTURES[path.suffix]
-    with path.open("rb") as file:
-        if sign not in file.read(_PICTURE_HEAD):
-            raise ConfigError(f"{path}: expected a {what} that hocket made")
-    return {"what": f"{what} (as private as its folder)", "bytes": path.stat().st_size}
+    what, sign, end = _PICTURES[path.suffix]
+    content = path.read_bytes()
+    if sign not in content[:_PICTURE_HEAD] or not content.endswith(end):
+        raise ConfigError(f"{path}: expected a whole {what} that hocket made")
+    return {"what": f"{what} (as private as its folder)", "bytes": len(content)}
 
 
 def as_lines(found: Mapping[str, Any], indent: str = "") -> Iterator[str]:

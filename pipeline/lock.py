@@ -59,8 +59,8 @@ def hold(lock_file: Path) -> Iterator[Holder | None]:
     try:
         _write(handle, Holder.this())
         yield before
-        _write(handle, None)
     finally:
+        _write(handle, None)
         os.close(handle)
 
 

@@ -7,7 +7,7 @@ from typing import cast
 from pipeline.errors import Equivocation, NotYet
 from pipeline.exchange import Exchange
 from pipeline.home import Home, MessageName, sync_folder, write_atomically
-from pipeline.plan import Plan
+from pipeline.plan import Plan, spoken
 from secure.container import SUM, UPDATE, most_bytes
 from secure.envelopes import MAX_BYTES
 from secure.errors import PayloadMismatch
@@ -218,4 +218,4 @@ def named_digests(manifest: Manifest, key: str) -> dict[str, str]:
 def _spoken(name: MessageName) -> str:
     if not name.attempt:
         return f"{name.kind} of {name.sender}"
-    return f"{name.kind} of {name.sender} for round {name.round_no}, attempt {name.attempt}"
+    return f"{name.kind} of {name.sender} for {spoken(name.round_no, name.attempt)}"

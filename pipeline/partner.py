@@ -22,9 +22,8 @@ from pipeline.presence import Presence
 from pipeline.records import Record, write_record
 from pipeline.report_files import write_report
 from pipeline.reporting import report_file
-from pipeline.revision import check_place, check_preparation
+from pipeline.revision import check_place, check_preparation, check_vector
 from pipeline.rounds import Own, Rounds
-from pipeline.state import RoundStart
 from secure.parameters import seal_parameters
 
 
@@ -36,6 +35,8 @@ class PartnerRun:
     ) -> None:
         self._config = config
         check_place(mail.plan, mail.home)
+        check_vector(mail.plan, mail.home)
+        known_counts(mail.plan, mail.home)  # what does not go together is said before anything is done
         mail.home.remove_leftovers()
         self._mail = mail
         self._tell = narrator
@@ -61,7 +62,7 @@ class PartnerRun:
         elif self._rounds is None:
             self._begin(self._enrolment, self._own)
         elif not self._rounds.advance():
-            return self._conclude(self._rounds.start)
+            return self._conclude(self._rounds)
         return True
 
     def _begin(self, enrolment: Enrolment, own: Own) -> None:
@@ -104,11 +105,11 @@ class PartnerRun:
         self._tell.say(f"prepared {made}; consistency digest, equal for all partners: {preparation}")
         return own
 
-    def _conclude(self, final: RoundStart) -> bool:
+    def _conclude(self, rounds: Rounds) -> bool:
         """After the last round: the local-only baseline with the same number of steps, then the report."""
         if report_file(self.home).exists() or not (self._enrolment and self._matrices and self._own):
             return False
-        baseline = self._local_only(self._own)
+        baseline, final = self._local_only(self._own), rounds.final()
         report = full_report(self._mail, self._matrices, self._own, self._config.gate, local=baseline, federated=final)
         self._tell.say(report["gate"]["sentence"])
         write_final_model(

@@ -20,6 +20,12 @@ FEWEST_HOLDERS = 2  # of a catalogue's row that travels
 PRESENCE = 0  # number of the round in which the partners' presence flags are added up
 
 
+def spoken(round_no: int, attempt: int | None = None) -> str:
+    """A round, or an attempt at it, as a person would name it."""
+    named = "presence round" if round_no == PRESENCE else f"round {round_no}"
+    return named if attempt is None else f"{named}, attempt {attempt}"
+
+
 class Federation(Schema):
     """Which federation this is; the random id keeps two federations from ever sharing a mask."""
 

@@ -20,6 +20,7 @@ from pipeline.console import Narrator
 from pipeline.errors import ConfigError
 from pipeline.final_model import OpenModel
 from pipeline.home import Home
+from pipeline.log import Log
 from pipeline.model_description import Selection, Which
 from pipeline.prediction_tables import Format, as_table
 from pipeline.remaking import remake_final_model
@@ -41,14 +42,14 @@ class Wanted:
     format: Format = "long"
 
 
-def predict_structures(config_file: Path, wanted: Wanted) -> None:
+def predict_structures(config_file: Path, wanted: Wanted, log: Log | None = None) -> None:
     """Predict for a file of structures; rejected rows go to a table beside the output.
 
     Raises NotYet before the federation is finished here, ConfigError for tasks the model does not have or an output in
     the input's place, data_prep.errors.TableError for a file that cannot be read. Then no output is written.
     """
     config = PartnerConfig.read(config_file)
-    narrator, rejected_file = Narrator(config.name), _rejected_file(wanted)
+    narrator, rejected_file = Narrator(config.name, log), _rejected_file(wanted)
     if not Home(config.home_folder).model.exists():
         with Home(config.home_folder).alone():
             narrator.say("the finished model is not there: it is made from what the home keeps")

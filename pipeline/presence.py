@@ -45,38 +45,20 @@ class Presence:
 
     def advance(self) -> None:
         """Do the next step. Raises NotYet while others are awaited, LeftBehind where in vain, AttemptsUsedUp."""
-        outcome = self._at.outcome()
-        try:
-            if outcome is None:
-                self._contribute()
-            elif outcome.kind == "void":
-                self._abandon(outcome)
-            else:
-                self._finish(outcome)
-        except NotYet as wait:
-            self._at.check_not_left_behind(str(wait), outcome)
-            raise
+        self._at.proceed(contribute=self._contribute, abandon=self._abandon, finish=self._finish)
 
     @property
     def _at(self) -> Attempt:
         return Attempt(self.mail, PRESENCE, self._attempt)
 
     def _contribute(self) -> None:
-        self._at.check_allowed()
         manifest = self.mail.receive(self._at.theirs("roster"))
         if manifest is None:
             self.mail.post(self._at.mine("ready"), {"trunk": self._trunk, "preparation": self._preparation})
             raise NotYet("presence round: waiting for the roster of all partners")
         roster = self._at.roster(manifest, self._trunk)
-        self._deliver(roster)
+        self._at.deliver(roster, self._seal)
         raise NotYet(f"presence round: waiting for the sum of {', '.join(roster.members)}")
-
-    def _deliver(self, roster: Roster) -> None:
-        name = self._at.mine("update")
-        if not self.mail.has(name) and not self._home.outbox(name.payload).exists():
-            self.mail.expect_unsaid(name)
-            self._seal(roster)
-        self.mail.post(name, {"roster": roster.digest})
 
     def _seal(self, roster: Roster) -> None:
         payload_file = self._home.outbox(self._at.mine("update").payload)
@@ -102,14 +84,14 @@ class Presence:
 
     def _abandon(self, void: Manifest) -> None:
         """Go on to the next attempt: the same flags for the same partners, whose sum tells nothing new."""
-        self._at.check_void(void, self._shown_roster())
+        self._at.check_void(void, self._at.shown_roster(self._trunk))
         missing = ", ".join(names(void, "missing"))
         self._tell.say(f"presence round, attempt {self._attempt}: void, the aggregator misses {missing}")
         self._home.outbox(self._at.mine("update").payload).unlink(missing_ok=True)
         self._attempt += 1
 
     def _finish(self, total: Manifest) -> None:
-        roster = self._shown_roster()
+        roster = self._at.shown_roster(self._trunk)
         self._at.check_sum(total, roster)
         sum_file = self.mail.fetch_payload(self._at.theirs("sum"), total)
         counts = open_sum(
@@ -136,6 +118,3 @@ class Presence:
                 f"presence round: {counts[wrong[0]]} of {n_members} partners hold row {wrong[0]} of the catalogue, "
                 "which cannot be: a partner sent something else than flags"
             )
-
-    def _shown_roster(self) -> Roster:
-        return self._at.roster(self.mail.expect(self._at.theirs("roster")), self._trunk)

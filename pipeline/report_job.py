@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+from pipeline import reporting
 from pipeline.configs import PartnerConfig
 from pipeline.console import Narrator
 from pipeline.errors import NotYet
 from pipeline.home import Home
 from pipeline.report_format import FORMAT
-from pipeline.reporting import read_report, report_file
 from pipeline.waiting import Machine
 
 
@@ -27,7 +27,7 @@ class WithPage:
 def _write_missing_page(home: Home) -> bool:
     from pipeline.report_files import has_page, write_own_page  # noqa: PLC0415 -- matplotlib, needed by no refusal
 
-    report = read_report(home)
+    report = reporting.read_report(home)
     if has_page(home, report):
         return False
     write_own_page(home, report)
@@ -44,7 +44,7 @@ def bring_up(config_file: Path) -> dict[str, Any]:
     home = Home(config.home_folder)
     if _must_be_scored(home):
         _score_again(config, home)
-    report = read_report(home)
+    report = reporting.read_report(home)
     from pipeline.report_files import has_page  # noqa: PLC0415 -- matplotlib, needed by no refusal
 
     if not has_page(home, report):
@@ -56,7 +56,7 @@ def bring_up(config_file: Path) -> dict[str, Any]:
 def _must_be_scored(home: Home) -> bool:
     if not home.finished.exists():
         return False
-    return not report_file(home).exists() or read_report(home).get("format") != FORMAT
+    return not reporting.report_file(home).exists() or reporting.read_report(home).get("format") != FORMAT
 
 
 def _score_again(config: PartnerConfig, home: Home) -> None:
@@ -70,7 +70,7 @@ def _score_again(config: PartnerConfig, home: Home) -> None:
 
     with home.alone():
         mail = open_partner_mail(config)
-        report_file(home).unlink(missing_ok=True)
+        reporting.report_file(home).unlink(missing_ok=True)
         run = WithPage(PartnerRun(config, mail, Narrator(config.name)), home)
         while run.advance():
             pass

@@ -4,7 +4,8 @@ A revision has its own digest, so its deal, pair keys, masks and tags have nothi
 before; only the state at the start of its first round is carried over.
 """
 
-from pipeline.errors import Diverged, OutOfStep
+from partners.checkpoint import trunk_length
+from pipeline.errors import ConfigError, Diverged, OutOfStep
 from pipeline.home import Home
 from pipeline.plan import Plan
 from pipeline.state import read_under
@@ -33,6 +34,26 @@ def check_chain(plan: Plan, home: Home) -> str | None:
         error.add_note("a home goes on under the plan it has, or under a revision whose continues.plan is that plan")
         raise error
     return under
+
+
+def check_vector(plan: Plan, home: Home) -> None:
+    """Make sure that a home's state is of the plan's trunk and catalogue.
+
+    Raises ConfigError: no row comes or goes in the middle, and no layer changes its size.
+    """
+    at = max(home.rounds_started(), default=0)
+    found = trunk_length(home.start_file(at)) if at else plan.layout.n_params
+    if found == plan.layout.n_params:
+        return
+    n_rows, rest = divmod(found - plan.layout.trunk.n_params, plan.layout.hidden[-1] + 1)  # weights and a bias each
+    if rest == 0 and n_rows >= 0:
+        what = f"with a catalogue of {n_rows} tasks, the plan has {plan.layout.n_rows}"
+    else:
+        what = f"with a vector of {found} values, the plan's trunk and catalogue have {plan.layout.n_params}"
+    error = ConfigError(f"{home.start_file(at)}: made {what}: a federation keeps its trunk and catalogue to the end")
+    error.add_note("give the plan the [trunk], fingerprint.n_bits and [catalogue] of the plan before")
+    error.add_note("or begin a new federation, with a new id and new homes")
+    raise error
 
 
 def check_preparation(home: Home, preparation: str) -> None:

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from partners import regression_scores, scores
 from partners.catalogue import TravellingRows, scale_rows
 from partners.evaluation import evaluate
-from partners.server_step import server_step
+from partners.server_step import ServerState, server_step
 from partners.settings import Training
 from partners.state import PartnerState
-from partners.training import round_seed, seeded_state, train_round
+from partners.training import round_seed, seeded_state, train_in_place
 from partners.training_set import TrainingSet
 from partners.trunk import TrunkLayout, trunk_digest
 from pipeline.attempt import Attempt
@@ -26,11 +26,11 @@ from pipeline.errors import ConfigError, NotYet
 from pipeline.mail import Mail, names
 from pipeline.plan import PRESENCE
 from pipeline.records import Record, read_records, write_record
-from pipeline.state import Leftover, RoundStart, Trained, Under
+from pipeline.state import Leftover, RoundStart, StoredStart, Trained, Under, read_change, read_private
 from pipeline.validation import is_due
 from secure.fixed_point import next_bounds
 from secure.messages import Manifest
-from secure.open_sum import open_sum
+from secure.open_sum import OpenedSum, open_sum
 from secure.parameters import seal_parameters
 from secure.roster import Roster
 from secure.seal import seal_update
@@ -60,6 +60,16 @@ class Own:
         return TravellingRows.of(layout, dict(self.held), self.counts.travelling)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Stepped:
+    """What every partner makes of a sum, to the same bits."""
+
+    vector: NDArray[np.float32]  # (n_params,)
+    server: ServerState
+    bounds: NDArray[np.float64]  # (n_tensors,)
+    change_norm: float  # of the mean
+
+
 class Rounds:
     """The step machine of the rounds; its state is the home's round folders, inbox and outbox."""
 
@@ -82,15 +92,11 @@ class Rounds:
         self._sweep_finished_rounds()
         self._seconds: dict[str, float] = {}
         self._began = time.monotonic()  # of the round, as far as this process saw it
-        self._start: RoundStart | None = None
+        self._start = StoredStart(self.plan, self.home.start_file(self._round_no))
 
-    @property
-    def start(self) -> RoundStart:
-        """State at the start of the current round; after the last round this is the final model."""
-        if self._start is None:
-            file = self.home.start_file(self._round_no)
-            self._start = RoundStart.read(file, self._layout) if file.exists() else RoundStart.first(self.plan)
-        return self._start
+    def final(self) -> RoundStart:
+        """After the last round: the model."""
+        return RoundStart.read(self._start.path, self._layout, to_predict=True)
 
     def advance(self) -> bool:
         """Do the next step; False after the last round.
@@ -99,21 +105,8 @@ class Rounds:
         """
         if self._round_no > self.plan.rounds.n_rounds:
             return self._give_heads()
-        outcome = self._at.outcome()
-        try:
-            self._proceed(outcome)
-        except NotYet as wait:
-            self._at.check_not_left_behind(str(wait), outcome)
-            raise
+        self._at.proceed(contribute=self._contribute, abandon=self._abandon, finish=self._finish)
         return True
-
-    def _proceed(self, outcome: Manifest | None) -> None:
-        if outcome is None:
-            self._contribute()
-        elif outcome.kind == "void":
-            self._abandon(outcome)
-        else:
-            self._finish(outcome)
 
     @property
     def _at(self) -> Attempt:
@@ -138,15 +131,14 @@ class Rounds:
 
     def _contribute(self) -> None:
         """Do what this attempt asks for; ends in NotYet, because the others' part follows."""
-        self._at.check_allowed()
         manifest = self.mail.receive(self._at.theirs("roster"))
         if manifest is None:
             wait = f"round {self._round_no}: waiting for the roster"
             self._be_ready(wait)
             raise NotYet(wait)
-        roster = self._at.roster(manifest, trunk_digest(self.start.vector))
+        roster = self._at.roster(manifest, self._start.digest)
         if self.mail.me in roster.members:
-            self._deliver(roster)
+            self._at.deliver(roster, self._seal)
         raise NotYet(f"round {self._round_no}: waiting for the sum of {', '.join(roster.members)}")
 
     def _be_ready(self, wait: str) -> None:
@@ -154,15 +146,15 @@ class Rounds:
         if not self._trained_file.exists():
             self._at.check_not_left_behind(wait)  # before hours of training for nothing
             self._train()
-        trunk = trunk_digest(self.start.vector)
+        trunk = self._start.digest
         self.mail.post(self._at.mine("ready"), {"trunk": trunk, "preparation": self._own.preparation_digest})
 
     def _give_heads(self) -> bool:
         """A partner that only followed the rounds has the trunk but no heads: train them at the end, once."""
-        if self.start.private is not None:
+        if self._start.private() is not None:
             return False
-        self._start = replace(self.start, private=self._rows.placed(self.start.vector, self._trained().private))
-        self._start.write(self.home.start_file(self._round_no))
+        trained, start = self._trained(), RoundStart.read(self._start.path, self._layout)
+        replace(start, private=self._rows.placed(start.vector, trained.private)).write(self._start.path)
         return True
 
     def _train(self) -> None:
@@ -172,21 +164,24 @@ class Rounds:
         trained.write(self._trained_file)
 
     def _trained(self) -> Trained:
-        start = self.start
+        vector, layout = self._start.vector(), self._layout.trunk
+        private = self._start.private() or self._own.first_state(self._layout, vector, self._seed)
         with self._tell.progress(f"round {self._round_no}: training") as progress:
-            result = train_round(
+            result = train_in_place(
                 self._own.training_set,
-                start.trunk,
-                start.private or self._own.first_state(self._layout, start.vector, self._seed),
-                self._layout.trunk,
+                vector[: layout.n_params],
+                private,
+                layout,
                 self.plan.trunk,
                 self._own.training,
                 seed=self._seed,
                 n_steps=self.plan.rounds.local_steps,
                 progress=progress,
             )
-        change = self._rows.change(start.vector, result.trunk_change, result.state)
-        return Trained(change, result.state, float(result.losses.mean()))
+        self._rows.put(result.state, vector)
+        for place, before in self._start.pieces():
+            vector[place] -= before
+        return Trained(vector, result.state, float(result.losses.mean()))
 
     def _needed(self, file: Path) -> Path:
         if not file.exists():
@@ -195,17 +190,10 @@ class Rounds:
             raise error
         return file
 
-    def _deliver(self, roster: Roster) -> None:
-        """Seal for exactly this roster, once, and post; a sealed file that exists is sent again byte for byte."""
-        name = self._at.mine("update")
-        if not self.mail.has(name) and not self.home.outbox(name.payload).exists():
-            self.mail.expect_unsaid(name)  # a restored home would seal the very same update once more
-            self._seal(roster)
-        self.mail.post(name, {"roster": roster.digest})
-
     def _seal(self, roster: Roster) -> None:
-        trained = Trained.read(self._needed(self._trained_file), self._layout)
-        change, residual = self._kept_back(roster, trained.change), self.start.residual
+        change, residual = read_change(self._needed(self._trained_file), self._layout), self._start.residual()
+        for vector in (change, residual):
+            self._keep_back(roster, vector)
         payload_file = self.home.outbox(self._at.mine("update").payload)
         unposted = self._unposted_file  # moved to the outbox only when its residual is on disk
         unposted.unlink(missing_ok=True)
@@ -214,9 +202,9 @@ class Rounds:
             report = seal_update(
                 change,
                 weight=self._weight(),
-                bounds=self.start.bounds,
+                bounds=self._start.bounds,
                 slices=self._slices,
-                residual=None if residual is None else self._kept_back(roster, residual),
+                residual=residual,
                 roster=roster,
                 me=self.mail.me,
                 pair_keys=self._enrolment.pair_keys,
@@ -233,14 +221,11 @@ class Rounds:
         payload_file.parent.mkdir(parents=True, exist_ok=True)
         unposted.replace(payload_file)
 
-    def _kept_back(self, roster: Roster, vector: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The vector (n_params,) with zeros in the catalogue's rows of which the roster may have too few holders."""
+    def _keep_back(self, roster: Roster, vector: NDArray[np.float32] | None) -> None:
+        """Zero the catalogue's rows of a vector (n_params,) of which the roster may have too few holders, in place."""
         sent = self._own.counts.factors(roster.members) > 0
-        if sent[self._own.counts.travelling].all():  # in all other rows it is zero
-            return vector
-        vector = vector.copy()  # an attempt that becomes void leaves the round's start as it is
-        scale_rows(vector, self._layout, sent.astype(np.float64))
-        return vector
+        if vector is not None and not sent[self._own.counts.travelling].all():  # in all other rows it is zero
+            scale_rows(vector, self._layout, sent.astype(np.float64))
 
     def _weight(self) -> int:
         """1, or the number of labels in the training folds where the plan weighs by size."""
@@ -253,7 +238,7 @@ class Rounds:
 
     def _abandon(self, void: Manifest) -> None:
         """Throw the attempt's update away and go on to the next attempt: an update is never sealed for two rosters."""
-        self._at.check_void(void, self._shown_roster())
+        self._at.check_void(void, self._at.shown_roster(self._start.digest))
         missing = ", ".join(names(void, "missing"))
         self._tell.say(f"round {self._round_no}, attempt {self._attempt}: void, the aggregator misses {missing}")
         for name in self._at.delivered(void):  # no proof against either: it can have come a moment too late
@@ -264,9 +249,30 @@ class Rounds:
 
     def _finish(self, total: Manifest) -> None:
         """Open the sum, step the server, store the next round's start: the commit of the round."""
-        roster = self._shown_roster()
+        roster = self._at.shown_roster(self._start.digest)
         self._at.check_sum(total, roster)
         sum_file = self.mail.fetch_payload(self._at.theirs("sum"), total)
+        stepped = self._step_server(sum_file, roster)
+        following = self._follow(stepped, roster)
+        self._record(stepped.change_norm, roster, following)
+        following.write(self.home.start_file(self._round_no + 1))
+        del following  # it is several times as large as the trunk
+        self._tidy()
+        self._round_no, self._attempt = self._round_no + 1, 1
+        self._start = StoredStart(self.plan, self.home.start_file(self._round_no))
+        self._seconds, self._began = {}, time.monotonic()
+
+    def _step_server(self, sum_file: Path, roster: Roster) -> Stepped:
+        opened = self._open(sum_file, roster)
+        mean, sent = opened.mean, opened.sent_mean
+        del opened  # each of these is as large as the trunk
+        bounds = next_bounds(sent, self._slices, self._start.bounds, self.plan.seal, len(roster.members))
+        del sent
+        scale_rows(mean, self._layout, self._own.counts.factors(roster.members))
+        vector, server = server_step(self._start.vector(), mean, self.plan.server, self._start.server())
+        return Stepped(vector, server, bounds, float(np.linalg.norm(mean)))
+
+    def _open(self, sum_file: Path, roster: Roster) -> OpenedSum:
         started = time.monotonic()
         with self._tell.progress(f"round {self._round_no}: opening the sum") as progress:
             opened = open_sum(
@@ -275,42 +281,32 @@ class Rounds:
                 group=self._enrolment.group,
                 parameters=self._parameters,
                 slices=self._slices,
-                bounds=self.start.bounds,
+                bounds=self._start.bounds,
                 workers=self._own.workers,
                 progress=progress,
             )
         self._seconds |= {"seconds_open": time.monotonic() - started, "download_bytes": sum_file.stat().st_size}
-        mean, sent = opened.mean, opened.sent_mean
-        del opened  # each of these is as large as the trunk
-        following = self._follow(mean, sent, roster)
-        self._record(mean, roster, following)
-        following.write(self.home.start_file(self._round_no + 1))
-        self._tidy()
-        self._round_no, self._attempt, self._start = self._round_no + 1, 1, following
-        self._seconds, self._began = {}, time.monotonic()
+        return opened
 
-    def _shown_roster(self) -> Roster:
-        manifest = self.mail.expect(self._at.theirs("roster"))
-        return self._at.roster(manifest, trunk_digest(self.start.vector))
-
-    def _follow(self, mean: NDArray[np.float32], sent: NDArray[np.float32], roster: Roster) -> RoundStart:
+    def _follow(self, stepped: Stepped, roster: Roster) -> RoundStart:
         """The next round's start; heads and residual advance only where our update is part of the sum."""
-        bounds = next_bounds(sent, self._slices, self.start.bounds, self.plan.seal, len(roster.members))
-        scale_rows(mean, self._layout, self._own.counts.factors(roster.members))  # `sent` may be the same array
-        vector, server = server_step(self.start.vector, mean, self.plan.server, self.start.server)
-        private, residual = self.start.private, self.start.residual
-        if self.mail.me in roster.members:
-            trained = Trained.read(self._needed(self._trained_file), self._layout)
-            leftover = Leftover.read(self._needed(self._leftover_file), self._layout)
-            private, residual = trained.private, leftover.residual
-            self._seconds |= {"loss_train": trained.loss, "clipped_share": leftover.clipped_share}
-            self._seconds["update_norm"] = float(np.linalg.norm(trained.change))
+        private, residual = self._carried(roster)
         if private is not None:
-            private = self._rows.placed(vector, private)
+            private = self._rows.placed(stepped.vector, private)
         under = Under(self.mail.plan_digest, self._own.preparation_digest)
-        return RoundStart(self._layout, vector, server, bounds, private, residual, under)
+        return RoundStart(self._layout, stepped.vector, stepped.server, stepped.bounds, private, residual, under)
 
-    def _record(self, mean: NDArray[np.float32], roster: Roster, following: RoundStart) -> None:
+    def _carried(self, roster: Roster) -> tuple[PartnerState | None, NDArray[np.float32] | None]:
+        """Private state and residual."""
+        if self.mail.me not in roster.members:
+            return self._start.private(), self._start.residual()
+        private, loss = read_private(self._needed(self._trained_file), self._layout)
+        leftover = Leftover.read(self._needed(self._leftover_file), self._layout)
+        self._seconds |= {"loss_train": loss, "clipped_share": leftover.clipped_share}
+        self._seconds["update_norm"] = float(np.linalg.norm(read_change(self._trained_file, self._layout)))
+        return private, leftover.residual
+
+    def _record(self, change_norm: float, roster: Roster, following: RoundStart) -> None:
         metrics = dict(self._seconds)
         if following.private is not None and self._is_validated:
             started = time.monotonic()
@@ -321,7 +317,7 @@ class Rounds:
         metrics["seconds_wait"] = metrics["seconds_round"] - busy
         metrics["attempt"] = self._attempt
         metrics["n_members"] = len(roster.members)
-        metrics["mean_change_norm"] = float(np.linalg.norm(mean))
+        metrics["mean_change_norm"] = change_norm
         if self._layout.n_rows:
             metrics["catalogue_rows"] = int(np.count_nonzero(self._own.counts.factors(roster.members)))
         if self.mail.has(self._at.mine("update")):

@@ -29,7 +29,7 @@ def export_sparsechem(config_file: Path, model_file: Path, settings_file: Path) 
     with home.alone():
         plan = read_plan(config.plan_file)
         round_no = max(home.rounds_started(), default=0)
-        start = RoundStart.read(home.start_file(round_no), plan.layout) if round_no else None
+        start = RoundStart.read(home.start_file(round_no), plan.layout, to_predict=True) if round_no else None
     if start is None or start.private is None:
         raise NotYet(f"{config.name}: there is no model yet, expected at least one round this partner took part in")
     model = Model(plan.layout.trunk, start.trunk, start.private, plan.trunk, config.training)

@@ -1,18 +1,19 @@
 """What a partner keeps of a round: the state at its start, and what it trained in the current attempt."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from partners.checkpoint import Checkpoint, load_checkpoint, read_facts, save_checkpoint
+from partners.checkpoint import Checkpoint, Part, load_checkpoint, read_facts, save_checkpoint, trunk_pieces
 from partners.errors import CheckpointDamaged
 from partners.server_step import ServerState, initial_server_state
 from partners.state import PartnerState
-from partners.trunk import TrunkLayout, initial_trunk
+from partners.trunk import TrunkLayout, initial_pieces, initial_trunk, trunk_digest
 from pipeline.plan import Plan
 from secure.fixed_point import first_bounds
 
@@ -69,9 +70,12 @@ class RoundStart:
         _save(path, Checkpoint(self.vector, self.private, self.server, facts=facts, vectors=vectors))
 
     @classmethod
-    def read(cls, path: Path, layout: TrunkLayout) -> Self:
-        """Read what `write` wrote; raises partners.errors.CheckpointDamaged or CheckpointMismatch."""
-        found = load_checkpoint(path, layout)
+    def read(cls, path: Path, layout: TrunkLayout, *, to_predict: bool = False) -> Self:
+        """Read what `write` wrote; raises partners.errors.CheckpointDamaged or CheckpointMismatch.
+
+        to_predict : trunk and heads only, without what training and the server step go on from
+        """
+        found = load_checkpoint(path, layout, only=["trunk", "heads"]) if to_predict else load_checkpoint(path, layout)
         return cls(
             layout=layout,
             vector=found.need_trunk(path),
@@ -81,6 +85,59 @@ class RoundStart:
             residual=found.vectors.get(_RESIDUAL),
             under=_under(found.facts, path),
         )
+
+
+@dataclass(frozen=True)  # without slots, for what is cached
+class StoredStart:
+    """The start of a round as it lies in its file, the first one's in the plan: an array is read when asked for.
+
+    Each is as large as the trunk, so none is kept here. Everything raises partners.errors.CheckpointDamaged or
+    CheckpointMismatch.
+    """
+
+    plan: Plan
+    path: Path
+
+    def vector(self) -> NDArray[np.float32]:
+        """RoundStart.vector."""
+        if not self.path.exists():
+            return initial_trunk(self.plan.layout, self.plan.federation.seed)
+        return self._read("trunk").need_trunk(self.path)
+
+    def pieces(self) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """Places and values of the vector, in order, a piece at a time."""
+        if not self.path.exists():
+            return initial_pieces(self.plan.layout, self.plan.federation.seed)
+        return trunk_pieces(self.path)
+
+    def private(self) -> PartnerState | None:
+        """RoundStart.private."""
+        return self._read("heads", "moments").partner
+
+    def server(self) -> ServerState:
+        """RoundStart.server."""
+        if not self.path.exists():
+            return initial_server_state(self.plan.server, self.plan.layout.n_params)
+        return self._read("server").server or ServerState()
+
+    def residual(self) -> NDArray[np.float32] | None:
+        """RoundStart.residual."""
+        return self._read("vectors").vectors.get(_RESIDUAL)
+
+    @cached_property
+    def bounds(self) -> NDArray[np.float64]:
+        """RoundStart.bounds."""
+        if not self.path.exists():
+            return first_bounds(len(self.plan.layout.tensors), self.plan.seal)
+        return np.array(read_facts(self.path)["bounds"], dtype=np.float64)
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of the vector."""
+        return trunk_digest(self.vector())
+
+    def _read(self, *parts: Part) -> Checkpoint:
+        return load_checkpoint(self.path, self.plan.layout, only=parts) if self.path.exists() else Checkpoint()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,15 +152,16 @@ class Trained:
         """Write atomically."""
         _save(path, Checkpoint(partner=self.private, facts={"loss": self.loss}, vectors={_CHANGE: self.change}))
 
-    @classmethod
-    def read(cls, path: Path, layout: TrunkLayout) -> Self:
-        """Read what `write` wrote; raises partners.errors.CheckpointDamaged or CheckpointMismatch."""
-        found = load_checkpoint(path, layout)
-        return cls(
-            change=found.vectors[_CHANGE],
-            private=found.need_partner(path),
-            loss=float(found.facts["loss"]),
-        )
+
+def read_change(path: Path, layout: TrunkLayout) -> NDArray[np.float32]:
+    """The change of what `Trained.write` wrote; raises partners.errors.CheckpointDamaged or CheckpointMismatch."""
+    return load_checkpoint(path, layout, only=["vectors"]).vectors[_CHANGE]
+
+
+def read_private(path: Path, layout: TrunkLayout) -> tuple[PartnerState, float]:
+    """Its private state and its loss; raises the same."""
+    found = load_checkpoint(path, layout, only=["heads", "moments"])
+    return found.need_partner(path), float(found.facts["loss"])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

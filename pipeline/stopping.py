@@ -7,6 +7,7 @@ cannot get through: then, after a grace, a thread of its own ends the process an
 import atexit
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -59,6 +60,18 @@ class Stoppable:
         signal.set_wakeup_fd(self._wakeup_before)
         os.close(self._wakeup)  # ends the watch
         atexit.register(_ignore, tuple(self._before))  # all is done; the interpreter takes its time to end
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether one of the signals came."""
+        return self._is_stopping
+
+    @staticmethod
+    def end() -> NoReturn:
+        """End the process without what an interpreter still does: libraries may take seconds, or wait for threads."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(ExitCode.NOT_YET)
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         if not self._is_stopping:

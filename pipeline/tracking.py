@@ -172,7 +172,9 @@ class Tracker:
         finally:  # a stop may come now
             self._process.kill()
             self._process.wait()
-        if self.failed:
+        if was_stopped:
+            pass  # the next start sends the rest
+        elif self.failed:
             self._warn("the records are kept and sent by the next start")
         elif self._warned:
             self._tell("MLflow's store was reached again and has all records")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pipeline.errors import ExchangeConflict, ExchangeError
 from pipeline.exchange import Exchange
 from pipeline.home import MessageName
-from pipeline.plan import Plan
+from pipeline.plan import Plan, spoken
 from secure.bodies import BODIES, ENROLMENT, WITH_PAYLOAD, sender_role
 from secure.keys import Card
 from secure.messages import Expected, Manifest, manifest_digest, verify_manifest
@@ -35,7 +35,7 @@ class Message:
 
     def __str__(self) -> str:
         """As a person would name it."""
-        place = f" in round {self.name.round_no}, attempt {self.name.attempt}" if self.name.attempt else ""
+        place = f" in {spoken(self.name.round_no, self.name.attempt)}" if self.name.attempt else ""
         return f"{self.name.kind} of {self.name.sender}{place}"
 
 

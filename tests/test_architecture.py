@@ -22,6 +22,7 @@ HOMES = {
     "torch": "partners",
     "sklearn": "partners",
     "safetensors": "partners",
+    "crepes": "partners",
     "tenseal": "secure",
     "cryptography": "secure",
     "pyarrow": "secure",
@@ -29,6 +30,8 @@ HOMES = {
     "pydantic": "pipeline",
     "fsspec": "pipeline",
     "rich": "pipeline",
+    "matplotlib": "pipeline",
+    "jinja2": "pipeline",
     "mlflow": "pipeline",
 }
 ONLY_IN = {

@@ -209,6 +209,7 @@ def test_running_it_for_real(tmp_path: Path) -> None:
         for table in ("T0", "T1", "T2"):
             file = tmp_path / name / f"{table}.csv"
             file.with_suffix(".csv.gz").write_bytes(gzip.compress(file.read_bytes()))
+    (tmp_path / "new.smi").write_text("CCO ethanol\nCC(=O)Oc1ccccc1C(=O)O aspirin\n")
     lines = command_lines(section((ROOT / "README.md").read_text(), "Running it for real"))
     assert len(lines) > 10
     with Shell(tmp_path) as shell:

@@ -70,7 +70,7 @@ def verify(exchange: str, plan: Path, quick: bool, as_json: bool) -> None:
     default=2.0,
     show_default=True,
     metavar="SECONDS",
-    help="Time between two looks of --watch.",
+    help="Between two looks of --watch.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(plan: Path, exchange: str, watching: bool, every_s: float, as_json: bool) -> None:

@@ -4,14 +4,15 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.words import ANY_PATH, EXISTING_FILE, examples, interruptible
+from pipeline.commands.words import ANY_PATH, EXISTING_FILE, examples, interruptible, log_format
+from pipeline.log import Log
 
 
 @click.command(
     short_help="Predict for new structures.",
     epilog=examples(
-        "hocket predict partner.toml new.smi > predictions.csv",
-        "hocket predict partner.toml new.sdf.gz --output predictions.parquet --format wide",
+        "hocket predict partner.toml new.smi --output predictions.parquet --format wide",
+        "hocket predict partner.toml new.csv --tasks A1,A2@6.5 > predictions.csv",
     ),
 )
 @click.argument("config", type=EXISTING_FILE)
@@ -20,17 +21,20 @@ from pipeline.commands.words import ANY_PATH, EXISTING_FILE, examples, interrupt
 @click.option(
     "--tasks", multiple=True, help="Assays or ASSAY@THRESHOLD, separated by commas  [default: all but auxiliary tasks]."
 )
-@click.option("--model", type=click.Choice(["federated", "local"]), help="[default: the one that the gate keeps]")
+@click.option(
+    "--model", type=click.Choice(["federated", "local"]), help="Whose  [default: the one that the gate keeps]."
+)
 @click.option(
     "--format",
     "how",
     type=click.Choice(["long", "wide"]),
     default="long",
     show_default=True,
-    help="A row for each compound and task, or one for each compound.",
+    help="A row for each compound and task, or for each compound.",
 )
+@log_format
 def predict(
-    config: Path, structures: Path, output: Path | None, tasks: tuple[str, ...], model: str | None, how: str
+    config: Path, structures: Path, output: Path | None, tasks: tuple[str, ...], model: str | None, how: str, log: Log
 ) -> None:
     """Predict for new structures, with how sure it is of each.
 
@@ -50,5 +54,5 @@ def predict(
         which=cast("Which | None", model),
         format=cast("Format", how),
     )
-    with interruptible():
-        predict_structures(config, wanted)
+    with interruptible(log):
+        predict_structures(config, wanted, log)

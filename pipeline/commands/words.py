@@ -69,9 +69,12 @@ def interruptible(log: Log | None = None, grace_s: float = GRACE_S) -> Iterator[
     def tell(message: str) -> None:
         log.write(message if log.as_json else f"hocket: {message}")
 
+    stoppable = Stoppable(tell, grace_s)
     try:
-        with Stoppable(tell, grace_s):
+        with stoppable:
             yield
     except KeyboardInterrupt:
         tell(STOPPED)
+        if stoppable.was_stopped:
+            stoppable.end()
         sys.exit(6)

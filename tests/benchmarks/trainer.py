@@ -3,7 +3,8 @@
 Both run in one process by turns, a few steps each, at the same number of threads; every turn gives a ratio, the tables
 show sums and the ratios' range. What a step takes includes making its batch from the data's CSR matrices, on both
 sides in one piece (SparseChem's own loader fetches compound by compound, which costs more). The first step of each is
-not counted. Peak memory is the whole process's (VmHWM) for a few steps in a process of its own.
+not counted. Peak memory is the whole process's (VmHWM) for a few steps in a process of its own, ours with what a round
+does around them: the trunk comes from a file, and the change is formed with it.
 usage: trainer.py [--full] [--turns N] [--threads N] [--data folder of a partner's T0..T2 --cache folder]
 """
 
@@ -25,10 +26,11 @@ from scipy import sparse
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for the peer among the tests
 
+from partners.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, trunk_pieces
 from partners.device import use_threads
 from partners.settings import Training, TrunkSettings
 from partners.state import HEAD_BIAS, HEAD_WEIGHT
-from partners.training import shuffled_rows, train_round
+from partners.training import shuffled_rows, train_in_place, train_round
 from partners.training_set import TrainingSet
 from partners.trunk import initial_trunk, trunk_layout
 from tests.partners.plain_sparsechem import PlainNetwork, PlainTrainer
@@ -36,6 +38,7 @@ from tests.partners.plain_sparsechem import PlainNetwork, PlainTrainer
 N_HIDDEN = 2000
 DROPOUT = 0.6
 RSS_LIMIT = 0.65
+N_PEAK_STEPS = 4
 
 
 @dataclass(frozen=True)
@@ -126,15 +129,35 @@ def run_ours(
     data: TrainingSet, batch_size: int, n_steps: int, n_threads: int, after_step: Callable[[int], None] | None = None
 ) -> None:
     """Train from a first trunk through the public function, as a round does."""
+    trunk = initial_trunk(trunk_layout(data.n_inputs, (N_HIDDEN,)), 0)
+    _train(data, trunk, batch_size, n_steps, n_threads, after_step)
+
+
+def _train(
+    data: TrainingSet,
+    trunk: np.ndarray,
+    batch_size: int,
+    n_steps: int,
+    n_threads: int,
+    after_step: Callable[[int], None] | None = None,
+) -> None:
     layout = trunk_layout(data.n_inputs, (N_HIDDEN,))
-    trunk = initial_trunk(layout, 0)
     settings, training = _settings(batch_size, DROPOUT, n_threads)
 
     def progress(step: int, *_: object) -> None:
         if after_step is not None:
             after_step(step)
 
-    train_round(data, trunk, None, layout, settings, training, 0, n_steps, progress=progress)
+    train_in_place(data, trunk, None, layout, settings, training, 0, n_steps, progress=progress)
+
+
+def run_round(data: TrainingSet, trunk_file: Path, batch_size: int, n_threads: int) -> None:
+    """A few steps from a trunk in a file, and the change, as `pipeline.rounds` has it."""
+    layout = trunk_layout(data.n_inputs, (N_HIDDEN,))
+    trunk = load_checkpoint(trunk_file, layout, only=["trunk"]).need_trunk(trunk_file)
+    _train(data, trunk, batch_size, N_PEAK_STEPS, n_threads)
+    for place, before in trunk_pieces(trunk_file):
+        trunk[place] -= before
 
 
 def _settings(batch_size: int, dropout: float, n_threads: int) -> tuple[TrunkSettings, Training]:
@@ -213,6 +236,8 @@ def save(data: TrainingSet, folder: Path) -> None:
     sparse.save_npz(folder / "x.npz", data.x, compressed=False)
     sparse.save_npz(folder / "y.npz", data.y, compressed=False)
     np.savez(folder / "rest.npz", folding=data.folding, training_weight=data.training_weight)
+    trunk = initial_trunk(trunk_layout(data.n_inputs, (N_HIDDEN,)), 0)
+    save_checkpoint(folder / "trunk.safetensors", Checkpoint(trunk=trunk))
 
 
 def print_peak(who: str, folder: Path, batch_size: int, n_threads: int) -> None:
@@ -220,11 +245,11 @@ def print_peak(who: str, folder: Path, batch_size: int, n_threads: int) -> None:
     x, y = sparse.load_npz(folder / "x.npz"), sparse.load_npz(folder / "y.npz")
     data = TrainingSet(x=x, y=y, **np.load(folder / "rest.npz"))
     if who == "ours":
-        run_ours(data, batch_size, 4, n_threads)
+        run_round(data, folder / "trunk.safetensors", batch_size, n_threads)
     else:
         trainer, batches = peer_steps(data, batch_size)
         with use_threads(n_threads):
-            for _ in range(4):
+            for _ in range(N_PEAK_STEPS):
                 trainer.step(next(batches))
     status = Path("/proc/self/status").read_text()
     print(int(status.split("VmHWM:")[1].split()[0]) / 1024)  # noqa: T201 -- the answer to the parent process

@@ -27,7 +27,7 @@ _BUDGET = Budget(n_rounds=4, n_steps=3)
 
 def _baseline(file: Path, budget: Budget = _BUDGET, **changes: object) -> Baseline:
     parts = {"data": small_set(), "training": TRAINING, "first": _FIRST} | changes
-    callbacks = {key: parts[key] for key in ("progress", "after_round", "first_state") if key in parts}
+    callbacks = {key: parts[key] for key in ("progress", "first_state") if key in parts}
     data, training, first = parts["data"], parts["training"], parts["first"]
     return train_baseline(data, first, _LAYOUT, _SETTINGS, training, budget, file, **callbacks)
 
@@ -39,13 +39,21 @@ def _assert_equal(one: Baseline, other: Baseline) -> None:
             np.testing.assert_array_equal(array, getattr(other.state, part)[name])
 
 
-def test_it_is_the_chain_of_rounds(tmp_path: Path):
-    """The baseline is train_round after train_round on its own trunk, state kept, one seed per round."""
-    trunk, state = _FIRST, None
-    for round_no in range(4):
-        result = train_round(small_set(), trunk, state, _LAYOUT, _SETTINGS, TRAINING, round_seed(0, round_no), 3)
+def _chain(n_rounds: int, n_steps: int, training: Training) -> list[tuple[np.ndarray, RoundResult]]:
+    """Trunk and result after each of some rounds, state kept, one seed per round."""
+    trunk, state, rounds = _FIRST, None, []
+    for round_no in range(n_rounds):
+        seed = round_seed(0, round_no)
+        result = train_round(small_set(), trunk, state, _LAYOUT, _SETTINGS, training, seed, n_steps)
         trunk, state = trunk + result.trunk_change, result.state
-    _assert_equal(_baseline(tmp_path / "b"), Baseline(trunk, state))
+        rounds.append((trunk, result))
+    return rounds
+
+
+def test_it_is_the_chain_of_rounds(tmp_path: Path):
+    """The baseline is train_round after train_round on its own trunk."""
+    trunk, result = _chain(4, 3, TRAINING)[-1]
+    _assert_equal(_baseline(tmp_path / "b"), Baseline(trunk, result.state))
 
 
 def test_it_begins_with_the_heads_it_is_given(tmp_path: Path):
@@ -86,15 +94,15 @@ def test_a_finished_baseline_is_only_read(tmp_path: Path):
     """A second call trains nothing; a larger budget goes on from where the first ended."""
     file = tmp_path / "b"
     first = _baseline(file)
-    rounds: list[int] = []
+    steps: list[int] = []
 
-    def note(round_no: int, _trunk: np.ndarray, _result: RoundResult) -> None:
-        rounds.append(round_no)
+    def note(done: int, _total: int, _note: str) -> None:
+        steps.append(done)
 
-    _assert_equal(_baseline(file, after_round=note), first)
-    assert rounds == []
-    longer = _baseline(file, Budget(n_rounds=6, n_steps=3), after_round=note)
-    assert rounds == [5, 6]
+    _assert_equal(_baseline(file, progress=note), first)
+    assert steps == []
+    longer = _baseline(file, Budget(n_rounds=6, n_steps=3), progress=note)
+    assert steps == [13, 14, 15, 16, 17, 18]
     _assert_equal(longer, _baseline(tmp_path / "whole", Budget(n_rounds=6, n_steps=3)))
     with pytest.raises(CheckpointMismatch, match="6 rounds are done, expected 4 at most"):
         _baseline(file)
@@ -139,8 +147,7 @@ def test_an_empty_budget_is_refused(numbers: tuple[int, int]):
 
 def test_the_history_tells_every_round(tmp_path: Path):
     """Loss and validation scores of each round, also of those before an interruption."""
-    rounds: list[tuple[np.ndarray, RoundResult]] = []
-    done = _baseline(tmp_path / "b", after_round=lambda _n, trunk, result: rounds.append((trunk, result)))
+    done, rounds = _baseline(tmp_path / "b"), _chain(4, 3, TRAINING)
     assert [row.round_no for row in done.history] == [1, 2, 3, 4]
     for row, (trunk, result) in zip(done.history, rounds, strict=True):
         found = evaluate(small_set(), 1, trunk, result.state, _LAYOUT, _SETTINGS, TRAINING)
@@ -166,14 +173,12 @@ _LONG = Budget(n_rounds=30, n_steps=10)
 
 def test_early_stopping_gives_the_best_round(tmp_path: Path):
     """It ends two rounds after the lowest validation loss, with that round's model, bit for bit."""
-    rounds: list[tuple[np.ndarray, RoundResult]] = []
-    stopped = _baseline(
-        tmp_path / "b", _LONG, training=_EAGER, after_round=lambda _n, trunk, result: rounds.append((trunk, result))
-    )
+    stopped = _baseline(tmp_path / "b", _LONG, training=_EAGER)
     losses = [row.validation_loss for row in stopped.history]
     best = int(np.argmin(losses))
     assert len(losses) == best + 3 < 30
-    _assert_equal(stopped, Baseline(rounds[best][0], rounds[best][1].state))
+    trunk, result = _chain(best + 1, _LONG.n_steps, _EAGER)[-1]
+    _assert_equal(stopped, Baseline(trunk, result.state))
     _assert_equal(_baseline(tmp_path / "b", _LONG, training=_EAGER), stopped)
     assert _baseline(tmp_path / "b", _LONG, training=_EAGER).history == stopped.history
 

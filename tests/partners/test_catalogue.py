@@ -85,29 +85,28 @@ def test_only_rows_that_travel_are_placed(held: dict[int, int], travelling: set[
 
 
 @given(HELD, st.sets(st.integers(0, 5)), st.integers(0, 2**32))
-def test_only_rows_that_travel_change(held: dict[int, int], travelling: set[int], seed: int):
-    """The change is the trunk's, then head minus vector in held and travelling rows, and exactly zero elsewhere."""
+def test_only_rows_that_travel_are_put(held: dict[int, int], travelling: set[int], seed: int):
+    """Held and travelling rows of the vector become the heads', every other number of it stays."""
     rng = np.random.default_rng(seed)
-    after, vector = state(rng), rng.normal(size=LAYOUT.n_params).astype(np.float32)
-    trunk_change = rng.normal(size=LAYOUT.trunk.n_params).astype(np.float32)
-    change = TravellingRows.of(LAYOUT, held, travelling).change(vector, trunk_change, after)
-    np.testing.assert_array_equal(change[: LAYOUT.trunk.n_params], trunk_change)
-    before, found = LAYOUT.views(vector), LAYOUT.views(change)
+    heads, vector = state(rng), rng.normal(size=LAYOUT.n_params).astype(np.float32)
+    put = vector.copy()
+    TravellingRows.of(LAYOUT, held, travelling).put(heads, put)
+    np.testing.assert_array_equal(put[: LAYOUT.trunk.n_params], vector[: LAYOUT.trunk.n_params])
+    before, found = LAYOUT.views(vector), LAYOUT.views(put)
     for row in range(6):
-        weight, bias = np.zeros(3, np.float32), np.float32(0)
+        weight, bias = before[CATALOGUE_WEIGHT][row], before[CATALOGUE_BIAS][row]
         if row in held and row in travelling:
-            weight = after.heads[HEAD_WEIGHT][held[row]] - before[CATALOGUE_WEIGHT][row]
-            bias = after.heads[HEAD_BIAS][held[row]] - before[CATALOGUE_BIAS][row]
+            weight, bias = heads.heads[HEAD_WEIGHT][held[row]], heads.heads[HEAD_BIAS][held[row]]
         np.testing.assert_array_equal(found[CATALOGUE_WEIGHT][row], weight)
         assert found[CATALOGUE_BIAS][row] == bias
 
 
-def test_without_a_catalogue_the_change_is_the_trunks():
-    """Not even copied."""
+def test_without_a_catalogue_nothing_is_put():
+    """The vector is the trunk alone, which stays as it is."""
     layout = LAYOUT.trunk
-    trunk_change = np.ones(layout.n_params, np.float32)
-    rows = TravellingRows.of(layout, {}, [])
-    assert rows.change(trunk_change, trunk_change, state(np.random.default_rng(0))) is trunk_change
+    trunk = np.ones(layout.n_params, np.float32)
+    TravellingRows.of(layout, {}, []).put(state(np.random.default_rng(0)), trunk)
+    assert (trunk == 1).all()
 
 
 @given(st.lists(st.floats(0, 10), min_size=6, max_size=6), st.integers(0, 2**32))

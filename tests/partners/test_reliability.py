@@ -1,5 +1,7 @@
 """Reliability curves, held against scikit-learn and plain numpy."""
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -42,7 +44,7 @@ def test_bins_hold_every_label_once(labels: list[tuple[int, bool, float]]):
     edges = np.linspace(0, 1, 11)
     bins = [
         set(task[(probability > low) & (probability <= high) | ((low == 0) & (probability == 0))].tolist())
-        for low, high in zip(edges[:-1], edges[1:], strict=True)
+        for low, high in pairwise(edges)
     ]
     assert found.n_tasks.tolist() == [len(tasks) for tasks in bins if tasks]
 

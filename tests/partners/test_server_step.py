@@ -67,7 +67,7 @@ def test_chunks_change_nothing(method: str, monkeypatch: pytest.MonkeyPatch):
     state = initial_server_state(optimiser, 100)
     before = trunk.copy()
     whole, after = server_step(trunk, change, optimiser, state)
-    monkeypatch.setattr("partners.server_step._CHUNK", 7)
+    monkeypatch.setattr("partners.memory._PIECE", 7)
     pieces, after_pieces = server_step(trunk, change, optimiser, state)
     np.testing.assert_array_equal(whole, pieces)
     np.testing.assert_array_equal(trunk, before)

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partners.catalogue import TravellingRows, scale_rows
+from partners.memory import copied
 from partners.server_step import initial_server_state, server_step
 from partners.settings import ServerOptimiser, Training, TrunkSettings
 from partners.state import PartnerState
-from partners.training import round_seed, seeded_state, train_round
+from partners.training import round_seed, seeded_state, train_in_place
 from partners.training_set import TrainingSet
 from partners.trunk import TrunkLayout, initial_trunk
 from pipeline.catalogue import Counts
@@ -72,7 +73,10 @@ AfterRound = Callable[[int, State], None]
 
 
 def clear_rounds(members: Mapping[str, Member], agreed: Agreed, after_round: AfterRound | None = None) -> State:
-    """Run every round with everybody on the roster; `after_round` is told the number of rounds done and the state."""
+    """Run every round with everybody on the roster; `after_round` is told the number of rounds done and the state.
+
+    What a round's state holds is used up by the next one.
+    """
     layout, parameters = agreed.layout, seal_parameters(agreed.seal)
     slices = [tensor.place for tensor in layout.tensors]
     weights = {name: _weight(member.training_set, agreed.seal) for name, member in members.items()}
@@ -118,11 +122,13 @@ def _change(name: str, member: Member, agreed: Agreed, state: State, round_no: i
     if private is None:
         drawn = seeded_state(member.training_set, layout.trunk, member.training, seed)
         private = rows.placed(state.vector, drawn)
-    result = train_round(
-        member.training_set, state.trunk, private, layout.trunk, agreed.trunk, member.training, seed, agreed.local_steps
+    change = copied(state.trunk)
+    result = train_in_place(
+        member.training_set, change, private, layout.trunk, agreed.trunk, member.training, seed, agreed.local_steps
     )
+    change -= state.trunk
     state.private[name] = result.state
-    return rows.change(state.vector, result.trunk_change, result.state)
+    return rows.change(state.vector, change, result.state)
 
 
 def _add_sent(

@@ -67,6 +67,12 @@ structures = "T2.csv"
 [training]
 batch_size = 40
 """
+MEASURING = """\
+[preparation.regression]
+evaluation_min_exact = 5
+evaluation_min_std = 0.0
+"""
+WITH_REGRESSION = ("P01", "P02")
 
 
 class Federation:
@@ -185,6 +191,20 @@ class Federation:
     def command(*arguments: str) -> list[str]:
         """The command line of a hocket process."""
         return [sys.executable, "-P", "-m", "pipeline.cli", *arguments]
+
+
+def measuring_federation(folder: Path, *, n_rounds: int = 2) -> Federation:
+    """Three partners with measured values, some of them bounds; two give regression a weight."""
+    federation = Federation(folder, n_rounds=n_rounds, extra=MEASURING)
+    for name in federation.partners:
+        table = folder / name / "T1.csv"
+        lines = table.read_text().splitlines()
+        lines[1::9] = [line.replace(",=,", ",>,") for line in lines[1::9]]
+        table.write_text("\n".join(lines) + "\n")
+    for name in WITH_REGRESSION:
+        with federation.config(name).open("a") as config:
+            config.write("regression_weight = 0.4\n")
+    return federation
 
 
 def step(machine: Machine) -> str:

@@ -538,13 +538,13 @@ def test_report_before_the_end(enrolled: Federation):
     assert "hocket partner run" in message
 
 
-def test_report_as_table_and_as_json(finished: Federation):
+def test_report_as_table_and_as_json(done: Federation):
     """The table names the partner; JSON is report.json itself."""
-    table = hocket("report", finished.config("P02"))
+    table = hocket("report", done.config("P02"))
     assert (table.exit_code, table.stderr) == (ExitCode.DONE, "")
     assert "P02" in table.stdout
-    as_json = json.loads(hocket("report", "--json", finished.config("P02")).stdout)
-    assert as_json == json.loads((finished.home("P02").report / "report.json").read_text())
+    as_json = json.loads(hocket("report", "--json", done.config("P02")).stdout)
+    assert as_json == json.loads((done.home("P02").report / "report.json").read_text())
 
 
 # --------------------------------------------------------------------------------------------------------- inspect

@@ -11,7 +11,7 @@ import pytest
 from pipeline.errors import Diverged, Equivocation, LeftBehind, NotYet
 from pipeline.home import MessageName
 from pipeline.plan import read_plan
-from pipeline.state import RoundStart, Trained
+from pipeline.state import RoundStart, read_change
 from secure.add import add_updates
 from secure.errors import (
     BadRoster,
@@ -174,7 +174,7 @@ def test_a_partner_that_delivers_nothing_can_open_the_sum_alone(called: Federati
         slices=[tensor.place for tensor in plan.layout.tensors],
         bounds=start.bounds,
     )
-    changes = [Trained.read(trained_file(shadow, name), plan.layout).change for name in ALL]
+    changes = [read_change(trained_file(shadow, name), plan.layout) for name in ALL]
     np.testing.assert_allclose(opened.mean, np.mean(changes, axis=0), atol=float(start.bounds[0]) / parameters.limit)
 
 
@@ -226,13 +226,13 @@ def test_a_void_after_receiving_everything_ends_honestly(delivered: Federation, 
     """Every partner says that the update is there, throws its own away, and trains anew with fresh chance."""
     layout = read_plan(delivered.plan_file).layout
     attempts = [delivered.home("P01").attempt(1, attempt) / "trained.safetensors" for attempt in (1, 2)]
-    first = Trained.read(attempts[0], layout).change
+    first = read_change(attempts[0], layout)
     say(delivered, VOID, {"roster": digest_of(delivered, ROSTER), "missing": ["P02"]})
     drive(delivered, "P01")
     assert "misses P02, whose signed update is on the exchange: ask both" in capsys.readouterr().err
     assert not delivered.home("P01").outbox(update_of("P01").payload).exists()
     assert not attempts[0].exists()
-    assert not np.array_equal(Trained.read(attempts[1], layout).change, first)
+    assert not np.array_equal(read_change(attempts[1], layout), first)
 
 
 def test_an_honest_void_accuses_nobody(called: Federation, capsys: pytest.CaptureFixture[str]):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import pipeline.lock
-from pipeline.errors import ConfigError, ExitCode, HomeInUse
+from pipeline.errors import ConfigError, ExitCode, HomeInUse, NotYet
 from pipeline.lock import Holder, hold
 from tests.pipeline.test_home import holder
 
@@ -43,13 +43,13 @@ def test_a_killed_holder_is_told_and_one_that_ended_is_not(tmp_path: Path):
         assert before is None
 
 
-def test_an_error_is_an_end_that_is_told(tmp_path: Path):
-    """Whoever left the block by an error may have left work half done; the next one is told."""
-    with pytest.raises(ZeroDivisionError), hold(tmp_path / "lock"):
-        raise ZeroDivisionError
+@pytest.mark.parametrize("error", [NotYet, ZeroDivisionError, KeyboardInterrupt])
+def test_an_error_is_a_proper_end(tmp_path: Path, error: type[BaseException]):
+    """Every --once ends by one; the next start has nothing to tell."""
+    with pytest.raises(error), hold(tmp_path / "lock"):
+        raise error
     with hold(tmp_path / "lock") as before:
-        assert before is not None
-        assert before.pid == os.getpid()
+        assert before is None
 
 
 @pytest.mark.parametrize("note", [b"", b"{}", b"[1]", b"not JSON", b"\xff" * 100, b'{"pid": 1}'])

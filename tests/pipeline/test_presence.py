@@ -14,11 +14,11 @@ import pipeline.rounds
 from data_prep.prepared import read_prepared
 from partners.baseline import Baseline
 from partners.state import PartnerState
-from partners.training import RoundResult
+from partners.training import RoundResult, TrainedInPlace
 from partners.trunk import initial_trunk, trunk_digest
 from pipeline.catalogue import held_rows
 from pipeline.configs import PartnerConfig
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, ExitCode
 from pipeline.home import MessageName
 from pipeline.inspection import inspect_file
 from pipeline.opening import open_partner_mail
@@ -36,9 +36,14 @@ ALL = ("P01", "P02", "P03", "P04")
 HOLDERS = {"ONE": ALL[:1], "TWO": ALL[:2], "NONE": (), "THREE": ALL[:3], "FOUR": ALL}
 COUNTS = [len(names) for names in HOLDERS.values()]
 TRAVELLING = [3, 4]
-CATALOGUE = "[catalogue]\ntasks = [{}]\n".format(
-    ", ".join(f'{{id = "{shared}", threshold = 6.0}}' for shared in HOLDERS)
-)
+
+
+def catalogue_of(*ids: str) -> str:
+    """The plan's table of a catalogue."""
+    return "[catalogue]\ntasks = [{}]\n".format(", ".join(f'{{id = "{shared}", threshold = 6.0}}' for shared in ids))
+
+
+CATALOGUE = catalogue_of(*HOLDERS)
 EQUAL = '[seal]\nweights = "equal"\n'  # so that plain sums are the oracle
 ROSTER, SUM, VOID = (MessageName(kind, PRESENCE, 1, AGGREGATOR) for kind in ("roster", "sum", "void"))
 
@@ -59,17 +64,20 @@ class Witness:
         self.local: dict[str, tuple[np.ndarray, PartnerState]] = {}  # first trunk and state of each local-only model
         self._baseline = pipeline.partner.train_baseline
         monkeypatch.setattr(pipeline.partner, "train_baseline", self.baseline)
-        self._train = pipeline.rounds.train_round
+        self._train = pipeline.rounds.train_in_place
         self._seal, self._open = pipeline.rounds.seal_update, pipeline.rounds.open_sum
-        monkeypatch.setattr(pipeline.rounds, "train_round", self.train)
+        monkeypatch.setattr(pipeline.rounds, "train_in_place", self.train)
         for module in (pipeline.rounds, pipeline.presence):
             monkeypatch.setattr(module, "seal_update", self.seal)
             monkeypatch.setattr(module, "open_sum", self.open)
 
-    def train(self, *given: Any, **named: Any) -> RoundResult:  # noqa: ANN401 -- handed on as it is
-        """Train and remember."""
-        self.trained.append(self._train(*given, **named))
-        return self.trained[-1]
+    def train(self, *given: Any, **named: Any) -> TrainedInPlace:  # noqa: ANN401 -- handed on as it is
+        """Train and remember; heads in a copy, for the next round trains on in their memory."""
+        before = given[1].copy()
+        found = self._train(*given, **named)
+        kept = found.state.copied()
+        self.trained.append(RoundResult(given[1] - before, kept, found.losses, found.n_compounds_seen))
+        return found
 
     def baseline(self, *given: Any, **named: Any) -> Baseline:  # noqa: ANN401 -- handed on as it is
         """Remember where the local-only model of a partner begins; its file is in the partner's home."""
@@ -427,7 +435,55 @@ def test_rounds_without_the_presence_round_are_out_of_order(watched: tuple[Feder
     copy = watched[0].moved(tmp_path / "f")
     for kind, senders in (("ready", ALL), ("update", ALL), ("roster", [AGGREGATOR]), ("sum", [AGGREGATOR])):
         remove(copy.exchange, *(MessageName(kind, PRESENCE, 1, sender) for sender in senders))
-    refusal(copy, BrokenTranscript, "expected round 0, attempt 1")
+    refusal(copy, BrokenTranscript, "round 1, attempt 1 follows out of order; expected presence round, attempt 1")
+
+
+def test_everybody_calls_it_the_presence_round(ready: Federation, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """What members say on the way, a void included, and what `verify` shows: nobody has to know its number."""
+    federation = ready.moved(tmp_path / "f")
+    until_waiting(federation, [AGGREGATOR])
+    drive(federation, *ALL[:3])
+    say(federation, VOID, {"roster": digest_of(federation, ROSTER), "missing": ["P04"]})
+    drive(federation, *ALL)
+    until_waiting(federation, [AGGREGATOR])
+    drive(federation, *ALL)
+    until_waiting(federation, [AGGREGATOR])
+    said = capsys.readouterr().err
+    for line in (
+        "P01: presence round, attempt 1: void, the aggregator misses P04",
+        "agg: presence round, attempt 2: roster P01, P02, P03, P04",
+        "agg: presence round: adding 4 sealed updates",
+        "agg: presence round: sum of 4 updates",
+    ):
+        assert line in said
+    shown = federation.hocket("verify", str(federation.exchange), str(federation.plan_file)).stdout
+    assert "presence round, attempt 1: void for P01, P02, P03, P04, missing P04" in shown
+    assert "presence round, attempt 2: sum of P01, P02, P03, P04" in shown
+    assert "round 0" not in said + shown
+
+
+@pytest.mark.parametrize(
+    ("tasks", "said"),
+    [
+        ([], "start.safetensors: made with a catalogue of 5 tasks, the plan has 0"),
+        (["ONE"], "start.safetensors: made with a catalogue of 5 tasks, the plan has 1"),
+        (list("ABCDE"), "catalogue.json: holds no counts of the plan's catalogue"),
+    ],
+)
+def test_a_revision_cannot_change_the_catalogue(
+    watched: tuple[Federation, Witness], tmp_path: Path, tasks: list[str], said: str
+):
+    """Dropped, shortened or with other tasks after round 2: the partner's command says what is, and what to do."""
+    federation = watched[0].moved(tmp_path / "f")
+    federation.revise(3, n_rounds=3)
+    changed = catalogue_of(*tasks) if tasks else ""
+    federation.plan_file.write_text(federation.plan_file.read_text().replace(CATALOGUE, changed))
+    run = federation.hocket("partner", "run", str(federation.config("P01")), "--once")
+    assert run.returncode == ExitCode.CONFIGURATION
+    assert said in run.stderr
+    assert "give the plan the" in run.stderr
+    assert "[catalogue]" in run.stderr
+    assert "Traceback" not in run.stderr
 
 
 @pytest.mark.parametrize("head", ["hidden = [8]", 'non_linearity = "tanh"'])

@@ -19,34 +19,15 @@ from pipeline.preparation import training_set
 from pipeline.records import read_records
 from pipeline.reporting import read_report
 from pipeline.state import RoundStart
-from tests.pipeline.federation import Federation, run_all, run_to
+from tests.pipeline.federation import WITH_REGRESSION, Federation, measuring_federation, run_all, run_to
 
-WITH_REGRESSION, WITHOUT = ("P01", "P02"), "P03"
-EXTRA = """\
-[preparation.regression]
-evaluation_min_exact = 5
-evaluation_min_std = 0.0
-"""
-
-
-def _federation(folder: Path) -> Federation:
-    """Three partners with measured values, some of them bounds; two give regression a weight."""
-    federation = Federation(folder, extra=EXTRA)
-    for name in federation.partners:
-        table = folder / name / "T1.csv"
-        lines = table.read_text().splitlines()
-        lines[1::9] = [line.replace(",=,", ",>,") for line in lines[1::9]]
-        table.write_text("\n".join(lines) + "\n")
-    for name in WITH_REGRESSION:
-        with federation.config(name).open("a") as config:
-            config.write("regression_weight = 0.4\n")
-    return federation
+WITHOUT = "P03"
 
 
 @pytest.fixture(scope="module")
 def regression(tmp_path_factory: pytest.TempPathFactory) -> Federation:
     """Such a federation after its last round. For reading only."""
-    federation = _federation(tmp_path_factory.mktemp("regression") / "f")
+    federation = measuring_federation(tmp_path_factory.mktemp("regression") / "f")
     run_all(federation.members())
     return federation
 
@@ -146,7 +127,7 @@ def test_tasks_that_no_fold_can_judge_are_still_followed(regression: Federation)
 
 def test_members_opened_afresh_end_alike(regression: Federation, tmp_path: Path) -> None:
     """Stopped after round 1 and opened afresh: the same trunk and, to the last bit, the same report."""
-    stopped = _federation(tmp_path / "f")
+    stopped = measuring_federation(tmp_path / "f")
     run_to(stopped, 2)
     run_all(stopped.members())
     assert stopped.trunks(2) == regression.trunks(2)

@@ -9,14 +9,16 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from pipeline.consortium_page import consortium_page
 from pipeline.home import Home
 from pipeline.merging import merge
 from pipeline.own_page import own_page
-from pipeline.page import Page, Section, Table, files_of
+from pipeline.page import Drawing, Page, Section, Table, files_of
 from pipeline.page_files import write_page
+from pipeline.plotting import new_figure
 from pipeline.report_files import PAGE, has_page, write_own_page, write_report
 from pipeline.shareable import shareable
 from pipeline.shared_page import shared_page
@@ -40,12 +42,14 @@ class Seen(HTMLParser):
         self.words: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note the tag and its addresses."""
         self.tags.append(tag)
         self.asked += [value or "" for name, value in attrs if name in ("src", "href", "action", "data")]
         if tag == "img":
             self.images.append(dict(attrs))
 
     def handle_data(self, data: str) -> None:
+        """Note the words."""
         self.words.append(data)
 
 
@@ -97,7 +101,7 @@ def test_every_figure_is_shown_in_words_too(pages: dict[str, dict[str, bytes]], 
 
 
 def test_figures_are_whole_and_undated(pages: dict[str, dict[str, bytes]], tmp_path: Path):
-    """SVGs are XML that refers to nothing outside, PNGs are at least 600 pixels wide; neither holds a date or a path."""
+    """SVGs are XML that refers to nothing outside, PNGs are at least 600 pixels wide; neither holds a date."""
     for path, content in pages["own"].items():
         if path.endswith(".svg"):
             tree = ET.fromstring(content)  # noqa: S314 -- our own file
@@ -128,7 +132,7 @@ def test_names_are_text_whatever_they_hold():
     assert "".join(seen(html).words).count(name) >= 8
 
 
-@pytest.mark.parametrize(("n_tasks", "n_regressions"), [(0, 0), (1, 1), (5, 0)])
+@pytest.mark.parametrize(("n_tasks", "n_regressions"), [(0, 0), (1, 1)])
 def test_few_tasks_make_a_page_too(n_tasks: int, n_regressions: int):
     """None, one, five: no figure fails, and what cannot be said is said to be so."""
     report = made_up_report(n_tasks, n_regressions)
@@ -157,27 +161,49 @@ def test_the_verdict_is_one_sentence_of_its_colour(gain: float, outcome: str):
 
 def test_a_page_is_known_as_that_of_its_report(tmp_path: Path):
     """Not before it is written, nor after the report, a figure or the page has changed."""
-    home, report = Home(tmp_path), made_up_report(5)
+    home, report = Home(tmp_path), made_up_report(0)
     write_report(home, report)
     assert not has_page(home, report)
     write_own_page(home, report)
     assert has_page(home, report)
-    assert not has_page(home, made_up_report(5, seed=9))
-    (home.report / "figures" / "changes.svg").unlink()
+    assert not has_page(home, report | {"partner": "P02"})
+    (home.report / "summary.json").rename(home.report / "elsewhere.json")
+    assert not has_page(home, report)
+    (home.report / "elsewhere.json").rename(home.report / "summary.json")
+    (home.report / "figures" / "folds.svg").unlink()
     assert not has_page(home, report)
     write_own_page(home, report)
     (home.report / PAGE).write_text("<html>older</html>")
     assert not has_page(home, report)
 
 
+def plain_page(*names: str) -> Page:
+    """A page with an empty figure for each name."""
+    drawings = [Drawing(name, name, lambda: new_figure()[0]) for name in names]
+    return Page("title", "subtitle", "better", "sentence", [], [Section("section", drawings=drawings)])
+
+
 def test_figures_of_an_earlier_page_go(tmp_path: Path):
     """A page with fewer figures leaves none behind that nobody shows; other files stay."""
-    write_page(tmp_path, own_page(made_up_report(5)), PAGE, "first")
+    write_page(tmp_path, plain_page("one", "two"), PAGE, "first")
     (tmp_path / "figures" / "notes.txt").write_text("mine")
-    write_page(tmp_path, own_page(made_up_report(0)), PAGE, "second")
-    left = sorted(path.name for path in (tmp_path / "figures").iterdir())
-    assert left == ["folds.png", "folds.svg", "learning.png", "learning.svg", "notes.txt"]
+    write_page(tmp_path, plain_page("two"), PAGE, "second")
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == ["notes.txt", "two.png", "two.svg"]
     assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_page_that_cannot_be_drawn_leaves_the_old_one(tmp_path: Path):
+    """All figures are drawn before the first file is touched."""
+    write_page(tmp_path, plain_page("one"), PAGE, "first")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    def fail() -> Figure:
+        raise ZeroDivisionError
+
+    section = Section("section", drawings=[Drawing("other", "other", lambda: new_figure()[0]), Drawing("x", "x", fail)])
+    with pytest.raises(ZeroDivisionError):
+        write_page(tmp_path, Page("title", "subtitle", "better", "sentence", [], [section]), PAGE, "second")
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 # ------------------------------------------------------------------------------------------------------ a real browser

@@ -13,7 +13,7 @@ from pipeline.reporting import read_report
 from tests.pipeline.federation import AGGREGATOR, PLAN, Federation, run_all
 from tests.pipeline.marked import Marked, marked
 
-N_ROUNDS = 5
+N_ROUNDS = 3
 WITHIN_S = 10.0
 
 

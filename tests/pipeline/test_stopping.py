@@ -106,6 +106,16 @@ def test_an_interrupt_that_got_lost_is_still_a_stop(lose: str):
     assert ended(process) == f"hocket: {STOPPED}\n"
 
 
+def test_nothing_holds_up_the_end():
+    """Neither a thread that nobody ends nor a library's last words at the interpreter's exit."""
+    process = run(
+        "import atexit\natexit.register(time.sleep, 900)\nthreading.Thread(target=time.sleep, args=[900]).start()\n"
+        "with interruptible():\n    started()\n    time.sleep(900)"
+    )
+    process.popen.terminate()
+    assert ended(process) == f"hocket: {STOPPED}\n"  # and not ABANDONED, after the grace
+
+
 def test_an_ignored_hangup_stays_ignored():
     """Under nohup the end of the terminal ends nothing."""
     process = run(

@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -216,6 +218,33 @@ def test_a_tracking_process_that_hangs_holds_nobody_up(tmp_path: Path, monkeypat
     assert len(said) == 1
 
 
+def test_a_stop_ends_the_tracking_process_without_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A batch system gives ten seconds: no waiting for a slow store, no process left, and nothing wrong is told."""
+    FakeProcess(monkeypatch, "import time; time.sleep(3600)")
+    monkeypatch.setattr(tracking, "_LONGEST_WAIT_STOPPED_S", 0.1)
+    said: list[str] = []
+    tracker = Tracker(tmp_path / "partner.toml", "partner", tmp_path / "log", said.append)
+    tracker.start()
+    with pytest.raises(KeyboardInterrupt), tracker:
+        raise KeyboardInterrupt
+    assert tracker.failed  # it was killed
+    assert said == []
+
+
+def test_a_store_is_made_whole(fresh: Federation):
+    """MLflow cannot take up a database that it was killed in making, so it is made under another name."""
+    member = member_of(fresh, "P01")
+    unfinished = member.store_file.with_name("mlflow.db.new")
+    for leftover in (unfinished, Path(f"{unfinished}-journal")):
+        leftover.write_bytes(b"killed in the middle")
+    tracking_process._make_store(member)
+    assert [path.name for path in member.home.folder.glob("mlflow.db*")] == ["mlflow.db"]
+    made = member.store_file.stat()
+    tracking_process._make_store(member)
+    assert member.store_file.stat() == made
+    assert runs_of(member) == []
+
+
 def test_a_warning_comes_at_once_and_its_end_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """As soon as the process says so, not at the end; and the end says that nothing is missing."""
     FakeProcess(monkeypatch, f"import sys; print({UNREACHABLE.decode()!r}, end='', flush=True); sys.stdin.read()")
@@ -241,6 +270,50 @@ def test_system_metrics_need_psutil(fresh: Federation, monkeypatch: pytest.Monke
         config.write_text(f"{config.read_text()}[tracking]\nsystem_metrics = true\n")
         with pytest.raises(ConfigError, match="tracking: system_metrics: needs the package psutil"):
             kind.read(config)
+
+
+class Machine(ModuleType):
+    """Stands in for psutil: a machine whose figures are known."""
+
+    def __init__(self) -> None:
+        super().__init__("psutil")
+        self.__spec__ = ModuleSpec("psutil", None)
+
+    def cpu_percent(self) -> float:
+        """A third."""
+        return 33.0
+
+    def virtual_memory(self) -> SimpleNamespace:
+        """A tenth of 10 GB."""
+        return SimpleNamespace(used=1e9, total=1e10, available=9e9, percent=10.0)
+
+    def disk_usage(self, _path: str) -> SimpleNamespace:
+        """Half of 100 GB."""
+        return SimpleNamespace(used=5e10, free=5e10, total=1e11, percent=50.0)
+
+    def net_io_counters(self) -> SimpleNamespace:
+        """None yet."""
+        return SimpleNamespace(bytes_recv=0, bytes_sent=0)
+
+
+def test_system_metrics_are_logged_where_wanted(done: Federation, monkeypatch: pytest.MonkeyPatch):
+    """In MLflow's own group for them, until the run ends, which they do not keep from ending."""
+    monkeypatch.setitem(sys.modules, "psutil", Machine())
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.01")
+    done.home("P01").finished.rename(done.folder / "later")
+    member = use_store(done, "P01", "", "system_metrics = true\n")
+    client = client_of(member)
+    store = Store(member, client, io.BytesIO())
+    store.update()
+    (run,) = runs_of(member)
+    _until(lambda: "system/cpu_utilization_percentage" in client.get_run(run.info.run_id).data.metrics, lambda: None)
+    (done.folder / "later").rename(member.home.finished)
+    store.close()
+    store.update()
+    (ended,) = runs_of(member)
+    assert ended.info.status == "FINISHED"
+    assert ended.data.metrics["system/cpu_utilization_percentage"] == 33.0
+    assert ended.data.metrics["system/disk_usage_percentage"] == 50.0
 
 
 @pytest.mark.parametrize("every", ["-1", "1.5", '"often"'])

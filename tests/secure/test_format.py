@@ -151,6 +151,24 @@ def test_plan_digest(example, tmp_path):
     assert plain.digest(plain.canonical_plan(revised, block("defaults"))) == read_plan(tmp_path / "plan.toml").digest
 
 
+@pytest.mark.parametrize(
+    "catalogue",
+    [
+        "tasks = []",
+        'tasks = [{id = "B", threshold = 6.5}, {id = "A", threshold = 6}]',
+        'min_partners = 2\ntasks = [{threshold = -0.125, id = "\u00e9 \\\\"}, {id = "A", threshold = 1e22}]',
+    ],
+)
+def test_plan_digest_with_a_catalogue(tmp_path, catalogue):
+    """Section 13: tasks in the plan's order, thresholds as doubles, the minimum filled in; without tasks nothing."""
+    text = (FOLDER / "plan.toml").read_text()
+    with_catalogue = f"{text}\n[catalogue]\n{catalogue}\n"
+    (tmp_path / "plan.toml").write_text(with_catalogue)
+    found = plain.digest(plain.canonical_plan(with_catalogue, block("defaults")))
+    assert found == read_plan(tmp_path / "plan.toml").digest
+    assert (found == plain.digest(canonical_plan())) == (catalogue == "tasks = []")
+
+
 def test_cards_and_manifests(example):
     """Every signature, payload digest and roster of the example is right, for both programs."""
     n_seen = 0
