@@ -29,7 +29,7 @@ QUIET = {
 }
 # Unless the user sets them. No retries: the records are kept, and every look at them is one
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
-_LONGEST_WAIT_S = 60.0  # for the tracking process at a run's end: with a store that answers, it has something to do
+_LONGEST_WAIT_S = 300.0  # for the tracking process at a run's end: it gives up a dead store by itself, within seconds
 _LONGEST_WAIT_STOPPED_S = 2.0  # the same where the run was stopped
 _LONGEST_REST_S = 3600.0  # where sending the rest is all there is to do
 UNREACHABLE = b"unreachable\n"  # the tracking process says so once

@@ -44,8 +44,12 @@ def _own_report(config: Path, output: Path | None, *, shareable: bool, as_json: 
     from pipeline.home import Home
     from pipeline.report_job import bring_up
     from pipeline.terminal_table import print_report
+    from pipeline.tracking import read_member, send_rest
 
     result = bring_up(config)
+    member = read_member(config, "partner")
+    if member.home.tracked.exists() and not send_rest(member):  # the run is in MLflow; its report may be new
+        click.echo(f"hocket: the report is not in MLflow yet; why: {member.home.folder / 'tracking.log'}", err=True)
     folder = Home(PartnerConfig.read(config).home_folder).report
     if shareable:
         from pipeline.report_files import write_shareable

@@ -13,10 +13,13 @@ from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click.testing import CliRunner
 
 from pipeline import tracking, tracking_process, tracking_store
+from pipeline.cli import main
 from pipeline.configs import AggregatorConfig, PartnerConfig
 from pipeline.errors import ConfigError
+from pipeline.home import write_json
 from pipeline.tracking import QUIET, UNREACHABLE, Tracker, send_rest
 from pipeline.tracking_process import Store, follow
 from tests.pipeline.federation import Federation
@@ -256,6 +259,31 @@ def test_a_warning_comes_at_once_and_its_end_is_told(tmp_path: Path, monkeypatch
         tracker.poke()
         assert len(said) == 1
     assert said[1:] == ["MLflow's store was reached again and has all records"]
+
+
+def test_a_report_made_later_goes_to_the_store(done: Federation, monkeypatch: pytest.MonkeyPatch):
+    """`hocket report` sends what it wrote where the run is in the store already; else the next start does."""
+    member, sent, code = member_of(done, "P01"), [], 0
+
+    def run(command: list[str], **_: object) -> "subprocess.CompletedProcess[bytes]":
+        sent.append(command[-3:])
+        return subprocess.CompletedProcess(command, code)
+
+    monkeypatch.setattr(tracking.subprocess, "run", run)
+    report = ["report", str(member.config_file), "--json"]
+    assert CliRunner().invoke(main, report).exit_code == 0
+    assert sent == []
+    write_json(member.home.tracked, {"run": "1", "report": "of an earlier one"})
+    assert CliRunner().invoke(main, report).stderr == ""
+    assert sent == [[str(member.config_file), "partner", "once"]]
+    code = 1
+    told = CliRunner().invoke(main, report)
+    assert told.exit_code == 0
+    assert "the report is not in MLflow yet" in told.stderr
+    member.store_file.touch()
+    write_json(member.home.tracked, {"run": "1", "report": tracking.report_digest(member.home)})
+    assert CliRunner().invoke(main, report).stderr == ""
+    assert len(sent) == 2
 
 
 # ------------------------------------------------------------------------------------------------- settings
