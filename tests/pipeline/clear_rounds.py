@@ -122,13 +122,21 @@ def _change(name: str, member: Member, agreed: Agreed, state: State, round_no: i
     if private is None:
         drawn = seeded_state(member.training_set, layout.trunk, member.training, seed)
         private = rows.placed(state.vector, drawn)
-    change = copied(state.trunk)
+    vector, trunk = copied(state.vector), layout.trunk
     result = train_in_place(
-        member.training_set, change, private, layout.trunk, agreed.trunk, member.training, seed, agreed.local_steps
+        member.training_set,
+        vector[: trunk.n_params],
+        private,
+        trunk,
+        agreed.trunk,
+        member.training,
+        seed,
+        agreed.local_steps,
     )
-    change -= state.trunk
+    rows.put(result.state, vector)
+    vector -= state.vector
     state.private[name] = result.state
-    return rows.change(state.vector, change, result.state)
+    return vector
 
 
 def _add_sent(
