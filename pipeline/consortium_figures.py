@@ -34,7 +34,7 @@ def draw_partners(names: Sequence[str], changes: Mapping[str, Sequence[Mapping[s
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.margins(x=0.08)
         axes.grid(visible=False, axis="y")
-        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.set_xlabel(f"change of {SHORT[metric]}")
     return figure
 

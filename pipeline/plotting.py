@@ -35,6 +35,7 @@ _STYLE: dict[Any, Any] = {
     "lines.linewidth": 1.8,
     "svg.fonttype": "path",  # looks the same where the font is missing
     "text.parse_math": False,  # a partner's name may hold a dollar sign
+    "figure.constrained_layout.w_pad": 0.1,  # inches: the last tick of one panel beside the first of the next
     "figure.dpi": _DPI,
     "savefig.dpi": _DPI,
 }
