@@ -1,4 +1,5 @@
-# make demo, make test: each sets up its own .venv once. Needs Python 3.11 or newer with venv, and make.
+# make install, make demo, make test: each sets up its own .venv once. Needs Python 3.11 or newer with venv, and make.
+# `. .venv/bin/activate` puts hocket on the path.
 PYTHON ?= python3
 # On machines where pip's default torch is the large CUDA build: the URL of PyTorch's CPU index (see README).
 TORCH_INDEX ?=
@@ -8,13 +9,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow lint bench clean
+.PHONY: install demo test test-slow lint bench clean
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	touch $@
+
+install: $(READY)
 
 demo: $(READY)
 	$(BIN)/hocket demo $(DEMO)

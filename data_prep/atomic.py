@@ -1,11 +1,14 @@
 """Folders that appear whole or not at all, whenever the process is killed."""
 
+import errno
 import fcntl
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_NEXT_TO_NOTHING = 1 << 20  # bytes
 
 
 @contextmanager
@@ -30,7 +33,9 @@ def appearing(folder: Path) -> Iterator[Path]:
             unfinished.rename(folder)
             _flush(folder.parent)
             shutil.rmtree(replaced, ignore_errors=True)
-        except OSError as failure:  # a full disk does not say where
+        except OSError as failure:  # a full disk does not say where, and numpy not even that it is full
+            if failure.errno is None and _is_full(unfinished):
+                failure.errno = errno.ENOSPC
             failure.add_note(f"while writing {folder}; what was there before is as it was")
             raise
         finally:
@@ -46,6 +51,11 @@ def _turn(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _is_full(folder: Path) -> bool:
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize < _NEXT_TO_NOTHING
 
 
 def _flush(path: Path) -> None:

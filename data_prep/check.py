@@ -28,6 +28,7 @@ class Finding:
     table: str  # T0, T1 or T2
     text: str
     serious: bool  # rows will be lost, or are not what they seem; else a remark
+    stops: bool = False  # nothing can be prepared at all
 
     def __str__(self) -> str:
         return f"{self.table}: {'' if self.serious else 'remark: '}{self.text}"
@@ -45,7 +46,7 @@ def check(t0: Path, t1: Path, t2: Path, settings: Preparation) -> list[Finding]:
             tables[name] = read(path)
         except TableError as error:
             said = [str(error), *getattr(error, "__notes__", [])]  # a note says what to do
-            found.append(Finding(name, "; ".join(said), serious=True))
+            found.append(Finding(name, "; ".join(said), serious=True, stops=True))
     for name, table in tables.items():
         found += _rejections(table.rejected)
         found += _remark(name, table.multiline, "with line ends within a field: a stray quote may have swallowed rows")
@@ -78,7 +79,7 @@ def _of_assays(assays: pl.DataFrame, settings: Activities) -> list[Finding]:
 
 def _of_activities(activities: pl.DataFrame) -> list[Finding]:
     if activities.is_empty():
-        return [Finding("T1", "no row with an activity, so there will be no task", serious=True)]
+        return [Finding("T1", "no row with an activity, so there will be no task", serious=True, stops=True)]
     large = activities.filter(pl.col("standard_value") > _SUSPICIOUS_VALUE)
     return _finding("T1", large, f"above {_SUSPICIOUS_VALUE:g}: log units are expected, not nM or %")
 

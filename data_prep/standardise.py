@@ -161,6 +161,15 @@ class Standardiser:
         return self._reioniser.reionize(self._normaliser.normalize(mol))
 
 
+def smiles_of_mol_block(block: str) -> str | None:
+    """Return the SMILES of a mol block as it is drawn, None where RDKit cannot read it."""
+    try:
+        mol = Chem.MolFromMolBlock(block)
+        return None if mol is None else Chem.MolToSmiles(mol)
+    except (ValueError, RuntimeError):
+        return None
+
+
 def murcko_scaffold(mol: Chem.Mol) -> str | None:
     """Return the SMILES of the Murcko scaffold as RDKit's MurckoScaffold module makes it, None for an acyclic one."""
     if not mol.GetRingInfo().NumRings():

@@ -8,7 +8,7 @@ import rdkit
 
 from data_prep import scaffolds
 from data_prep.settings import Chemistry, Fingerprint
-from data_prep.standardise import NotAccepted, standardiser
+from data_prep.standardise import NotAccepted, smiles_of_mol_block, standardiser
 from data_prep.version import CODE_VERSION
 
 TIMEOUT, CRASHED = "timeout", "crashed"
@@ -54,6 +54,19 @@ class StructureStep:
     def identity(self) -> bytes:
         """Return settings and versions."""
         return _identity("structure", asdict(self.chemistry), asdict(self.fingerprint))
+
+
+@dataclass(frozen=True, slots=True)
+class MolBlockStep:
+    """From a mol block, V2000 or V3000, to a SMILES."""
+
+    def make(self, text: str | None) -> Made:
+        """Return the SMILES as drawn, or the reason `unparsable`."""
+        return Made(smiles) if (smiles := smiles_of_mol_block(text or "")) is not None else Made(reason="unparsable")
+
+    def identity(self) -> bytes:
+        """Return the versions; there is nothing to set."""
+        return _identity("mol block")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from data_prep.cache import Cache, keys_of, opened
 from data_prep.settings import Chemistry, Fingerprint
-from data_prep.steps import Made, ScaffoldStep, Step, StructureStep
+from data_prep.steps import Made, MolBlockStep, ScaffoldStep, Step, StructureStep
 from data_prep.watchdog import DEFAULT_TIMEOUT_S, guarded, kept_children
 
 Progress = Callable[[int, int], None]
@@ -106,6 +106,14 @@ def fold_scaffolds(
         else:
             answer.refused[scaffold] = one.reason
     return answer
+
+
+def smiles_of_mol_blocks(
+    blocks: Sequence[str], *, workers: int = 1, timeout_s: float = DEFAULT_TIMEOUT_S
+) -> tuple[list[str | None], list[str | None]]:
+    """Return the SMILES and the reason of each mol block; one of both is None (`unparsable`, `timeout`, `crashed`)."""
+    made = _make_all(MolBlockStep(), blocks, workers=workers, timeout_s=timeout_s, cache=None, progress=None)
+    return [one.text for one in made], [one.reason for one in made]
 
 
 def _make_all(

@@ -3,11 +3,12 @@
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from partners.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from partners.checkpoint import Checkpoint, load_checkpoint, read_facts, save_checkpoint
 from partners.errors import BadFolds, CheckpointMismatch
 from partners.evaluation import Evaluation, evaluate
 from partners.history import RoundScores, best_round, is_enough
@@ -17,6 +18,8 @@ from partners.state import HeadSizes, PartnerState
 from partners.training import Progress, round_seed, seeded_state, train_in_place
 from partners.training_set import TrainingSet
 from partners.trunk import TrunkLayout, trunk_digest
+
+_KIND = "baseline"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +88,19 @@ def train_baseline(  # noqa: PLR0913 -- as train_round, and where to keep and te
     return now if training.patience is None else files.read_best(now)
 
 
+def read_baseline(checkpoint_file: Path, layout: TrunkLayout) -> tuple[Baseline, dict[str, Any]]:
+    """What `train_baseline` left in a file, its best round's where the settings say patience, and what it was made of.
+
+    Raises FileNotFoundError, CheckpointDamaged or CheckpointMismatch.
+    """
+    facts = {name: fact for name, fact in read_facts(checkpoint_file).items() if name != "history"}
+    if facts.get("kind") != _KIND:
+        raise CheckpointMismatch(f"{checkpoint_file.name}: found no baseline, expected one")
+    files = _Files(checkpoint_file, facts, layout, None)
+    last = files.read_last()
+    return (last if facts["training"]["patience"] is None else files.read_best(last)), facts
+
+
 def _next_round(
     now: Baseline,
     training_set: TrainingSet,
@@ -136,7 +152,7 @@ class _Files:
     last: Path
     facts: dict[str, object]
     layout: TrunkLayout
-    sizes: HeadSizes
+    sizes: HeadSizes | None  # None: whatever the files hold
 
     @property
     def best(self) -> Path:
@@ -144,8 +160,10 @@ class _Files:
 
     def read(self) -> Baseline | None:
         """The last round's, or None before the first."""
-        if not self.last.exists():
-            return None
+        return self.read_last() if self.last.exists() else None
+
+    def read_last(self) -> Baseline:
+        """The last round's; raises FileNotFoundError before the first."""
         return self._read(self.last)
 
     def read_best(self, now: Baseline) -> Baseline:
@@ -181,7 +199,7 @@ def _facts(
 ) -> dict[str, object]:
     """Everything the result depends on, as JSON values."""
     facts: dict[str, object] = {
-        "kind": "baseline",
+        "kind": _KIND,
         "data": training_set.digest(),
         "first_trunk": trunk_digest(first_trunk),
         "trunk_settings": asdict(trunk_settings),

@@ -4,10 +4,12 @@ The file's one metadata entry `hocket` is JSON: format version, counters, the ca
 of this and of every array, so that a changed byte is found. No pickle anywhere.
 """
 
+import errno
 import hashlib
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,9 +28,10 @@ from partners.state import HeadSizes, PartnerState, check_state
 from partners.trunk import TrunkLayout, check_trunk
 
 _FORMAT = 1
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")  # as Rust says it
 _KEY = "hocket"
 _TRUNK, _HEAD, _FIRST, _SECOND, _SERVER = "trunk", "head/", "adam.first/", "adam.second/", "server/"
-_VECTOR, _NORMALISATION = "vector/", "normalisation/"
+_VECTOR, _NORMALISATION, _OTHER = "vector/", "normalisation/", "other/"
 
 _PIECE = 1 << 23  # bytes read at a time
 _TYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}  # as safetensors calls them
@@ -54,6 +57,7 @@ class Checkpoint:
     server: ServerState | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)  # JSON values of the caller: round, settings, digests
     vectors: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)  # the caller's, each as long as the trunk
+    others: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # the caller's, of any shape; finite
 
     def need_trunk(self, path: Path) -> NDArray[np.float32]:
         """The trunk; raises CheckpointDamaged where the file holds none."""
@@ -78,7 +82,9 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         _sync(waiting)
         waiting.replace(path)
     except SafetensorError as error:  # how a full disk shows itself here
-        raise OSError(f"{path}: cannot be written: {error}") from error
+        failure, number = OSError(f"{path}: cannot be written: {error}"), _OS_ERROR.search(str(error))
+        failure.errno = int(number[1]) if number else errno.EIO
+        raise failure from error
     finally:
         waiting.unlink(missing_ok=True)
     _sync(path.parent)
@@ -152,6 +158,7 @@ def _arrays(checkpoint: Checkpoint) -> Arrays:
     if checkpoint.server is not None:
         arrays |= {_SERVER + name: array for name, array in checkpoint.server.arrays.items()}
     arrays |= {_VECTOR + name: array for name, array in checkpoint.vectors.items()}
+    arrays |= {_OTHER + name: array for name, array in checkpoint.others.items()}
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
 
@@ -275,7 +282,7 @@ def _checkpoint(arrays: Arrays, facts: Mapping[str, Any], layout: TrunkLayout, s
     vectors = _part(arrays, _VECTOR)
     for vector in vectors.values():
         check_trunk(vector, layout)
-    return Checkpoint(trunk, partner, server, facts["facts"], vectors)
+    return Checkpoint(trunk, partner, server, facts["facts"], vectors, _part(arrays, _OTHER))
 
 
 def _part(arrays: Arrays, prefix: str) -> Arrays:

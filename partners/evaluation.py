@@ -28,9 +28,18 @@ class Evaluation:
     tasks: TaskScores  # the same
     regression_mean: RegressionMetrics[TaskMean]  # by aggregation weight
     regression_tasks: TaskErrors  # in original units
-    probabilities: NDArray[np.float32]  # (n_rows, n_tasks)
-    values: NDArray[np.float32]  # (n_rows, n_regressions) predicted, in original units
+    outputs: Outputs  # (n_rows, n_tasks) and (n_rows, n_regressions)
     rows: NDArray[np.int64]  # (n_rows,) which compounds of the training set
+
+    @property
+    def probabilities(self) -> NDArray[np.float32]:
+        """Of being active, (n_rows, n_tasks)."""
+        return self.outputs.probabilities
+
+    @property
+    def values(self) -> NDArray[np.float32]:
+        """Predicted, in original units, (n_rows, n_regressions)."""
+        return self.outputs.values
 
 
 def evaluate(  # noqa: PLR0913 -- as train_round, and the two quorums of a report
@@ -65,8 +74,7 @@ def evaluate(  # noqa: PLR0913 -- as train_round, and the two quorums of a repor
         tasks=tasks,
         regression_mean=mean_errors(errors, training_set.regr_aggregation_weight),
         regression_tasks=errors,
-        probabilities=found.probabilities,
-        values=found.values,
+        outputs=found,
         rows=rows,
     )
 

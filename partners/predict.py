@@ -19,7 +19,9 @@ from partners.training import check_layers
 from partners.training_set import canonical_rows, check_features
 from partners.trunk import TrunkLayout, check_trunk
 
-_BATCH = 1000  # compounds at a time: bounds memory at n_tasks + hidden floats each
+# Compounds at a time, filled up with empty ones: products of one shape are computed in one way, so that a compound
+# gets the same bits alone and in any company. Speed does not tell 128 from 1000 (measured); a lone one costs 128.
+_BLOCK = 128
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +37,43 @@ class Outputs:
         return logistic(self.logits)
 
 
+class Predictor:
+    """A trunk with a partner's heads, ready to predict again and again.
+
+    Raises TrunkMismatch, StateMismatch or DeviceMissing.
+    """
+
+    def __init__(
+        self,
+        trunk: NDArray[np.float32],
+        state: PartnerState,
+        layout: TrunkLayout,
+        trunk_settings: TrunkSettings,
+        training: Training,
+    ) -> None:
+        check_state(state, layout, state.sizes)
+        check_layers(layout, trunk_settings)
+        check_trunk(trunk, layout)
+        self._layout, self._trunk_settings, self._training = layout, trunk_settings, training
+        self._normalisation = state.normalisation
+        self._widths = {CLASSIFICATION: state.n_tasks, REGRESSION: state.n_regressions}
+        with arithmetic(training):
+            self._network = Network.of(layout, trunk, state.heads, trunk_settings, training, in_place=True)
+
+    def __call__(self, x: sparse.csr_matrix) -> Outputs:
+        """Logits, probabilities and values of every task; raises BadFeatures or FeatureCountMismatch.
+
+        A compound's predictions do not depend on its neighbours: one by one or in bulk the bits are the same.
+        """
+        rows = _checked(x, self._layout, self._trunk_settings)
+        found = {kind: np.empty((rows.shape[0], n), dtype=np.float32) for kind, n in self._widths.items()}
+        with arithmetic(self._training), torch.inference_mode():
+            for part, n_rows, x_part in _parts(rows, self._training.device):
+                for kind, outputs in self._network.outputs(x_part).items():
+                    found[kind][part] = outputs[:n_rows].cpu().numpy()
+        return Outputs(found[CLASSIFICATION], in_original_units(found[REGRESSION], self._normalisation))
+
+
 def predict(
     x: sparse.csr_matrix,
     trunk: NDArray[np.float32],
@@ -43,21 +82,8 @@ def predict(
     trunk_settings: TrunkSettings,
     training: Training,
 ) -> Outputs:
-    """Logits, probabilities and values of every task.
-
-    A compound's predictions do not depend on its neighbours but for rounding: one by one or in bulk agree to 1e-6.
-    Raises BadFeatures, FeatureCountMismatch, TrunkMismatch, StateMismatch or DeviceMissing.
-    """
-    check_state(state, layout, state.sizes)
-    rows = _checked(x, trunk, layout, trunk_settings)
-    widths = {CLASSIFICATION: state.n_tasks, REGRESSION: state.n_regressions}
-    found = {kind: np.empty((rows.shape[0], n), dtype=np.float32) for kind, n in widths.items()}
-    with arithmetic(training), torch.inference_mode():
-        network = Network.of(layout, trunk, state.heads, trunk_settings, training, in_place=True)
-        for part, x_part in _parts(rows, training.device):
-            for kind, outputs in network.outputs(x_part).items():
-                found[kind][part] = outputs.cpu().numpy()
-    return Outputs(found[CLASSIFICATION], in_original_units(found[REGRESSION], state.normalisation))
+    """What a Predictor says once; raises what it raises."""
+    return Predictor(trunk, state, layout, trunk_settings, training)(x)
 
 
 def predict_hidden(
@@ -71,23 +97,21 @@ def predict_hidden(
 
     Raises BadFeatures, FeatureCountMismatch or TrunkMismatch.
     """
-    rows = _checked(x, trunk, layout, trunk_settings)
+    check_layers(layout, trunk_settings)
+    check_trunk(trunk, layout)
+    rows = _checked(x, layout, trunk_settings)
     found = np.empty((rows.shape[0], layout.hidden[-1]), dtype=np.float32)
     with use_threads(n_threads), torch.inference_mode():
         functions = NonLinearities(trunk=trunk_settings.non_linearity)
         network = Network(layout, trunk, {}, functions, in_place=True)
-        for part, x_part in _parts(rows):
-            found[part] = network.trunk_output(network.input_layer(x_part)).numpy()
+        for part, n_rows, x_part in _parts(rows):
+            found[part] = network.trunk_output(network.input_layer(x_part))[:n_rows].numpy()
     return found
 
 
-def _checked(
-    x: sparse.csr_matrix, trunk: NDArray[np.float32], layout: TrunkLayout, trunk_settings: TrunkSettings
-) -> sparse.csr_matrix:
+def _checked(x: sparse.csr_matrix, layout: TrunkLayout, trunk_settings: TrunkSettings) -> sparse.csr_matrix:
     rows = canonical_rows(x)
     check_features(rows, layout.n_inputs)
-    check_layers(layout, trunk_settings)
-    check_trunk(trunk, layout)
     return transformed(rows, trunk_settings.input_transform)
 
 
@@ -96,7 +120,12 @@ def logistic(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return 0.5 * (1 + np.tanh(0.5 * logits, dtype=np.float32))  # type: ignore[no-any-return]  # numpy's stubs
 
 
-def _parts(rows: sparse.csr_matrix, device: str = "cpu") -> Iterator[tuple[slice, InputRows]]:
-    for start in range(0, rows.shape[0], _BATCH):
-        part = slice(start, min(start + _BATCH, rows.shape[0]))
-        yield part, input_rows(rows[part], for_gradient=False, device=device)
+def _parts(rows: sparse.csr_matrix, device: str = "cpu") -> Iterator[tuple[slice, int, InputRows]]:
+    """Where each block stands, how many rows of it count, and the block."""
+    for start in range(0, rows.shape[0], _BLOCK):
+        part = slice(start, min(start + _BLOCK, rows.shape[0]))
+        block, n_rows = rows[part], part.stop - part.start
+        if n_rows < _BLOCK:
+            starts = np.concatenate([block.indptr, np.full(_BLOCK - n_rows, block.indptr[-1], block.indptr.dtype)])
+            block = sparse.csr_matrix((block.data, block.indices, starts), shape=(_BLOCK, rows.shape[1]))
+        yield part, n_rows, input_rows(block, for_gradient=False, device=device)

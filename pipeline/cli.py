@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from pipeline.commands import data, keys, look, models, runs
+from pipeline.commands import data, keys, look, models, predict, runs, setup
+from pipeline.commands.words import choose_log, complain, log_of
 
 _EXIT_CODES = """
 Exit codes: 0 done, 1 a bug, 2 usage or configuration, 3 data, 4 security (signature, tag, key, roster),
@@ -15,6 +16,11 @@ Exit codes: 0 done, 1 a bug, 2 usage or configuration, 3 data, 4 security (signa
 
 class Refusing(click.Group):
     """A group whose commands end with one clear message and the exit code of design, not a traceback."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does, once it is known how a refusal is to be said."""
+        choose_log(ctx, args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 -- click's signature
         """Run the command; typed errors become a message and an exit code, anything else stays a traceback."""
@@ -26,42 +32,65 @@ class Refusing(click.Group):
         try:
             return super().invoke(ctx)
         except PipelineError as error:
-            _refuse(error, error.exit_code)
+            _refuse(ctx, error, error.exit_code)
         except (DataError, BadData) as error:
-            _refuse(error, ExitCode.DATA)
+            _refuse(ctx, error, ExitCode.DATA)
         except SecureError as error:
-            _refuse(error, ExitCode.SECURITY)
+            _refuse(ctx, error, ExitCode.SECURITY)
         except TrainingError as error:
-            _refuse(error, ExitCode.TRAINING)
+            _refuse(ctx, error, ExitCode.TRAINING)
         except OSError as error:  # a disk that fills, a folder that may not be written
-            _refuse(error, ExitCode.CONFIGURATION)
+            _refuse(ctx, error, ExitCode.CONFIGURATION)
+        except click.UsageError as error:
+            if not log_of(ctx).as_json:
+                raise
+            log_of(ctx).write(error.format_message(), "error", exit_code=error.exit_code)
+            sys.exit(error.exit_code)
 
 
-def _refuse(error: Exception, code: int) -> None:
-    click.echo(f"hocket: {error}", err=True)
-    for note in getattr(error, "__notes__", []):
-        click.echo(f"  {note}", err=True)
+def _refuse(ctx: click.Context, error: Exception, code: int) -> None:
+    complain(log_of(ctx), str(error), getattr(error, "__notes__", []), int(code))
     sys.exit(int(code))
 
 
+def _show_versions(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from pipeline.versions import version_lines
+
+        click.echo("\n".join(version_lines()))
+        ctx.exit()
+
+
 @click.group(cls=Refusing, epilog=_EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="hocket")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_versions,
+    help="Show the versions of hocket, Python and the libraries that matter.",
+)
 def main() -> None:
     """Federated drug discovery: shared trunk, private heads, sealed aggregation."""
 
 
 for command in (
     runs.demo,
+    setup.init,
+    setup.doctor,
     keys.key,
     data.prepare,
     data.check_matrices,
     runs.partner,
     runs.aggregator,
     models.report,
+    predict.predict,
     models.export,
     look.inspect,
     look.verify,
+    look.status,
     look.ui,
+    setup.completion,
 ):
     main.add_command(command)
 

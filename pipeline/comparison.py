@@ -1,14 +1,19 @@
 """Local only against federated: numbers over tasks, from scores by task."""
 
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import rankdata, wilcoxon
 
 Scores = npt.NDArray[np.float64]  # (n_tasks,), NaN where a task cannot be judged
+Groups = npt.NDArray[np.int64]  # (n_tasks,) which tasks belong together, numbered from 0
 
 _N_RESAMPLES = 2000
+_PERFECT = 1e-12  # an error up to this is rounding
+_TRIED = 13  # changes of which every combination of signs is tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +22,18 @@ class Comparison:
 
     local: float  # mean
     federated: float  # mean
-    interval: tuple[float, float]  # bootstrap 95 % interval of the mean change, over tasks
+    local_median: float
+    federated_median: float
+    median_change: float  # median of the changes, not change of the medians
+    interval: tuple[float, float]  # bootstrap 95 % interval of the mean change, whole groups drawn
     n_better: int
     n_worse: int
     n_equal: int
+    n_groups: int
     riptop: float  # mean relative improvement of proximity to perfection
+    median_riptop: float  # the same, not ruled by a few tasks that were nearly perfect before
+    p_tasks: float  # two-sided Wilcoxon signed-rank test of the tasks' changes
+    p_groups: float  # the same of the groups' mean changes: tasks of one assay are no independent witnesses
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in report.json."""
@@ -30,42 +42,121 @@ class Comparison:
             "federated": self.federated,
             "change": self.federated - self.local,
             "interval_95": list(self.interval),
+            "local_median": self.local_median,
+            "federated_median": self.federated_median,
+            "median_change": self.median_change,
             "n_better": self.n_better,
             "n_worse": self.n_worse,
             "n_equal": self.n_equal,
+            "n_assays": self.n_groups,
             "riptop": self.riptop,
+            "median_riptop": self.median_riptop,
+            "p_tasks": self.p_tasks,
+            "p_assays": self.p_groups,
         }
 
 
-def compare(local: Scores, federated: Scores, rng: np.random.Generator, *, is_error: bool = False) -> Comparison | None:
+def compare(
+    local: Scores,
+    federated: Scores,
+    rng: np.random.Generator,
+    *,
+    is_error: bool = False,
+    groups: Groups | None = None,
+) -> Comparison | None:
     """Compare two models over the tasks where both scores are finite; None where there is no such task.
 
     is_error : less is better and 0 is perfect; else more is better and 1 is perfect
+    groups   : which tasks belong together, as the thresholds of one assay do: their scores rise and fall together, so
+               the bootstrap draws whole groups. None: every task is its own group
     """
     judged = np.isfinite(local) & np.isfinite(federated)
     if not judged.any():
         return None
+    group = np.flatnonzero(judged) if groups is None else groups[judged]
     local, federated = local[judged], federated[judged]
     change = federated - local
-    resampled = change[rng.integers(0, len(change), (_N_RESAMPLES, len(change)))].mean(axis=1)
     gain = -change if is_error else change
-    low, high = np.percentile(resampled, [2.5, 97.5])
+    total, count = by_group(change, group)
+    proximity = riptop(local, federated, is_error=is_error)
     return Comparison(
         local=float(local.mean()),
         federated=float(federated.mean()),
-        interval=(float(low), float(high)),
+        local_median=float(np.median(local)),
+        federated_median=float(np.median(federated)),
+        median_change=float(np.median(change)),
+        interval=interval_of_mean(total, count, rng),
         n_better=int((gain > 0).sum()),
         n_worse=int((gain < 0).sum()),
         n_equal=int((gain == 0).sum()),
-        riptop=float((riptop(1 - local, 1 - federated) if is_error else riptop(local, federated)).mean()),
+        n_groups=len(total),
+        riptop=float(proximity.mean()),
+        median_riptop=float(np.median(proximity)),
+        p_tasks=paired_test(change),
+        p_groups=paired_test(total / count),
     )
 
 
-def riptop(local: Scores, federated: Scores) -> Scores:
-    """Relative improvement of proximity to perfection, (federated - local) / (1 - local), by task.
+def numbered(keys: Sequence[Hashable]) -> Groups:
+    """Number the keys by their first appearance, so that tasks of one key are one group, (n_tasks,)."""
+    numbers: dict[Hashable, int] = {}
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
 
-    Both perfect gives 0; only local perfect gives the plain difference (Heyndrickx et al. 2023, MELLODDY).
+
+def by_group(change: Scores, group: Groups) -> tuple[Scores, Scores]:
+    """Sum of the changes and number of the tasks of each group, (n_groups,) both, groups by first appearance."""
+    number = numbered(group.tolist())
+    return np.bincount(number, weights=change).astype(np.float64), np.bincount(number).astype(np.float64)
+
+
+def interval_of_mean(total: Scores, count: Scores, rng: np.random.Generator) -> tuple[float, float]:
+    """Bootstrap 95 % interval of the mean over tasks, groups drawn with all their tasks (percentiles).
+
+    total, count : (n_groups,) sum of the values and number of the tasks of each group, at least one group
     """
-    room = 1.0 - local
-    change = federated - local
-    return np.where(room > 0, change / np.where(room > 0, room, 1.0), change)
+    n_groups = len(total)
+    drawn = rng.integers(0, n_groups, (_N_RESAMPLES, n_groups))
+    low, high = np.percentile(total[drawn].sum(axis=1) / count[drawn].sum(axis=1), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def paired_test(change: Scores) -> float:
+    """P of the two-sided Wilcoxon signed-rank test that changes lie evenly about zero; 1 where nothing changed.
+
+    change : (n,) finite. Zeros are left out (Wilcoxon), so that without any change there is nothing to test. Up to 13
+             changes all their signs are tried, in a hundredth of the seconds that scipy takes where some are equal.
+    """
+    moved = change[change != 0]
+    if not moved.size:
+        return 1.0
+    if moved.size > _TRIED:
+        return float(wilcoxon(moved).pvalue)
+    rank = rankdata(np.abs(moved))
+    signs = (np.arange(2**moved.size)[:, None] >> np.arange(moved.size)) & 1
+    sums, found = signs @ rank, rank[moved > 0].sum()
+    return min(1.0, 2 * float(min((sums <= found).mean(), (sums >= found).mean())))
+
+
+def holm(p: Mapping[str, float]) -> dict[str, float]:
+    """P by name, corrected for being several (Holm 1979): the chance of one false alarm or more among all is bounded.
+
+    The smallest is multiplied by the number of tests, the next by one less, and so on; none becomes smaller than one
+    before it, none larger than 1.
+    """
+    corrected: dict[str, float] = {}
+    highest = 0.0
+    for rank, (name, value) in enumerate(sorted(p.items(), key=lambda item: (item[1], item[0]))):
+        highest = max(highest, min(1.0, value * (len(p) - rank)))
+        corrected[name] = highest
+    return {name: corrected[name] for name in p}
+
+
+def riptop(local: Scores, federated: Scores, *, is_error: bool = False) -> Scores:
+    """Relative improvement of proximity to perfection, (federated - local) / (perfect - local), by task.
+
+    Perfect is 1, of an error 0. Both perfect gives 0; only local perfect gives the plain difference, below zero as any
+    loss (Heyndrickx et al. 2023, MELLODDY).
+    """
+    room = np.where(local > _PERFECT, local, 0.0) if is_error else 1.0 - local
+    gain = local - federated if is_error else federated - local
+    return np.where(room > 0, gain / np.where(room > 0, room, 1.0), gain)

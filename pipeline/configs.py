@@ -5,10 +5,11 @@ import math
 import os
 import tomllib
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from partners.gate import GateSettings
 from partners.settings import Training
@@ -107,6 +108,19 @@ class Tracking(Schema):
     """Where MLflow keeps this member's run; empty means an SQLite file in the home."""
 
     uri: str = ""
+    system_metrics: bool = False  # processor, memory, disk and network of this machine too; needs psutil
+
+    @model_validator(mode="after")
+    def _can_measure(self) -> Self:
+        if self.system_metrics and find_spec("psutil") is None:
+            raise ValueError("system_metrics: needs the package psutil; install it beside hocket, or leave this out")
+        return self
+
+
+class PartnerTracking(Tracking):
+    """The same of a partner."""
+
+    validate_every: int = Field(default=0, ge=0)  # rounds; 0: as often as it takes 2 % of the rounds' time
 
 
 class MemberConfig(Schema):
@@ -162,6 +176,7 @@ class MemberConfig(Schema):
 class PartnerConfig(MemberConfig):
     """partner.toml."""
 
+    tracking: PartnerTracking = PartnerTracking()
     data: Tables
     training: Training = Training()
     gate: GateSettings = GateSettings()

@@ -1,12 +1,14 @@
-"""What a person reads on stderr: bars on a terminal, plain lines in a log."""
+"""What is said on stderr: bars on a terminal, plain lines in a log, JSON lines for a program."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from pipeline.log import Log
 
 _LINE_S = 10.0  # seconds between two lines of progress where there is no terminal
 _LONG_S = 1.0  # what takes longer is worth a line at its end
@@ -22,16 +24,21 @@ class Advance(Protocol):
 class Narrator:
     """Tells what a member is doing; never a label, a structure or a secret."""
 
-    def __init__(self, member: str) -> None:
+    def __init__(self, member: str, log: Log | None = None) -> None:
         self.member = member
+        self.log = log or Log()
+        self.log.member = member
         self._console = Console(stderr=True, highlight=False)
         self._said = ""
 
-    def say(self, text: str) -> None:
-        """One line, with the time of day; the same line is not repeated."""
+    def say(self, text: str, **fields: Any) -> None:  # noqa: ANN401 -- any JSON value
+        """One line, with the time of day; the same line is not repeated. fields : for programs alone."""
         if text == self._said:
             return
         self._said = text
+        if self.log.as_json:
+            self.log.write(text, **fields)
+            return
         line = f"{time.strftime('%H:%M:%S')} {self.member}: {text}"
         self._console.print(line, markup=False, soft_wrap=True)
 
@@ -39,7 +46,7 @@ class Narrator:
     def progress(self, label: str) -> Iterator[Advance]:
         """Hand out a callback (done, total, note); draws a bar on a terminal, a line now and then elsewhere."""
         started = time.monotonic()
-        if self._console.is_terminal:
+        if self._console.is_terminal and not self.log.as_json:
             with self._bars() as bars:
                 task = bars.add_task(label, total=None, note="")
                 yield lambda done, total, note="": bars.update(task, completed=done, total=total, note=note)
@@ -47,7 +54,7 @@ class Narrator:
             yield self._lines(label)
         seconds = time.monotonic() - started
         if seconds >= _LONG_S:
-            self.say(f"{label}: done in {seconds:.1f} s")
+            self.say(f"{label}: done in {seconds:.1f} s", seconds=round(seconds, 3))
 
     def _bars(self) -> Progress:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -63,7 +70,9 @@ class Narrator:
             now = time.monotonic()
             if now - told >= _LINE_S and 0 < done < total:
                 told = now
-                left = f"{(now - started) / done * (total - done):.0f} s left"
-                self.say(", ".join(part for part in (f"{label}: {done} of {total}", note, left) if part))
+                seconds_left = round((now - started) / done * (total - done))
+                parts = (f"{label}: {done} of {total}", note, f"{seconds_left} s left")
+                said = ", ".join(part for part in parts if part)
+                self.say(said, done=done, total=total, note=note, seconds_left=seconds_left)
 
         return advance

@@ -7,6 +7,7 @@ from typing import Literal, cast
 
 import secure.keys
 from pipeline.configs import read_passphrase
+from pipeline.enrolment import expect_dealt_for
 from pipeline.errors import ConfigError
 from pipeline.home import Home, MessageName, write_atomically
 from pipeline.mail import Outbox
@@ -57,13 +58,15 @@ def deal(
     keys.expect_card(plan.cards[keys.name], str(home.keys))
     with home.alone():
         check_chain(plan, home)
-        secret = _group_secret(home, plan, keys, structure_seed)
         name = MessageName("deal", 0, 0, keys.name)
+        outbox = Outbox(plan, keys, home, clock)
+        expect_dealt_for(outbox)
+        secret = _group_secret(home, plan, keys, structure_seed)
         if not home.outbox(name.manifest).exists():
             partners = [plan.cards[partner] for partner in plan.partner_names]
             payload = deal_group_secret(secret, plan.digest, keys.name, partners)
             write_atomically(home.outbox(name.payload), payload)
-        Outbox(plan, keys, home, clock).sign(name, {"group": secret.digest()})
+        outbox.sign(name, {"group": secret.digest()})
     dealt = f"group {secret.digest()[:16]} dealt to {', '.join(plan.partner_names)}"
     kept = "; folds and fingerprint bits stay what they were" if plan.continues else ""
     return f"{dealt}{kept}; `hocket partner run` posts it"

@@ -15,8 +15,10 @@ from pipeline.custody import deal, new_keys
 from pipeline.demo_files import aggregator_toml, partner_toml, plan_toml
 from pipeline.errors import ConfigError
 from pipeline.home import Home, write_atomically, write_json
+from pipeline.log import Log
 from pipeline.processes import Member, run_members
-from pipeline.reporting import print_report, read_report
+from pipeline.reporting import read_report
+from pipeline.terminal_table import print_report
 
 AGGREGATOR = "aggregator"
 _DATA_SHARE = 0.35  # of the compounds: enough for a clear gain, small enough for two minutes
@@ -34,7 +36,9 @@ class Options:
     source: str | None
 
 
-def run_demo(folder: Path, *, n_partners: int, n_rounds: int | None, seed: int, source: Path | None) -> None:
+def run_demo(
+    folder: Path, *, n_partners: int, n_rounds: int | None, seed: int, source: Path | None, log: Log | None = None
+) -> None:
     """Build what is missing, run what is not finished, print the report.
 
     Raises ConfigError for a folder with something else in it, DemoFailed when a member's process fails.
@@ -47,7 +51,7 @@ def run_demo(folder: Path, *, n_partners: int, n_rounds: int | None, seed: int, 
         _build(folder, options, partners)
         members = [Member(AGGREGATOR, "aggregator", folder / AGGREGATOR / "aggregator.toml", folder / AGGREGATOR)]
         members += [Member(name, "partner", folder / name / "partner.toml", folder / name) for name in partners]
-        run_members(members)
+        run_members(members, log or Log())
     print_report([read_report(Home(folder / name / "home")) for name in partners])
     _print_where_next(folder, partners[-1])
 

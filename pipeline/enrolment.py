@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from pipeline.errors import ConfigError, NotYet
 from pipeline.home import MessageName, write_atomically
-from pipeline.mail import Mail, text
-from secure.errors import BadKeyFile, WrongKey
+from pipeline.mail import Mail, Outbox, text
+from secure.errors import BadKeyFile, WrongKey, WrongPlan
 from secure.group import GroupSecret, receive_group_secret
 from secure.pairing import PairKey, PairSeeds, open_pair_seed, pair_key, seal_pair_seeds
 from secure.parameters import SealParameters
@@ -57,6 +57,24 @@ def obtain_group_secret(mail: Mail, parameters: SealParameters) -> GroupSecret:
     secret = GroupSecret.load(mail.home.group_secret, parameters, mail.keys)
     _check_group(secret, dealt, str(mail.home.group_secret))
     return secret
+
+
+def expect_dealt_for(outbox: Outbox) -> None:
+    """Make sure that what the custodian has dealt, if anything, was dealt for the plan that it has now.
+
+    Raises secure.errors.WrongPlan where the plan was changed since, saying how to deal anew.
+    """
+    name = MessageName("deal", 0, 0, outbox.me)
+    if not outbox.has(name):
+        return
+    try:
+        outbox.own(name)
+    except WrongPlan as error:
+        made = f"{outbox.home.outbox('enrol')} {outbox.home.group_secret}"
+        error.add_note("the plan was changed since it was dealt. Where all still wait and nobody has enrolled yet:")
+        error.add_note(f"rm -r {made}, empty the exchange, and deal again;")
+        error.add_note("after that settings stay as they are: restore the plan, or see secure/KEYS.md for a revision")
+        raise
 
 
 def _check_group(secret: GroupSecret, dealt: str, where: str) -> None:

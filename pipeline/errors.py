@@ -25,6 +25,20 @@ class ConfigError(PipelineError):
     """A plan, a configuration file or a command line that cannot be used."""
 
 
+class DamagedReport(PipelineError):
+    """A report, or what was shared of one, cannot be read."""
+
+    exit_code = ExitCode.DATA
+
+
+class NotShareable(PipelineError):
+    """A file given to be merged is none that partners share."""
+
+
+class MixedFederations(PipelineError):
+    """Summaries to be merged are not of one federation, plan and model, or two are of one partner."""
+
+
 class OutOfStep(PipelineError):
     """A home does not stand at the round from which a revision of the plan goes on."""
 
@@ -37,6 +51,10 @@ class HomeInUse(PipelineError):
 
 class ExchangeError(PipelineError):
     """The exchange folder cannot be read or written."""
+
+
+class ExchangeUnreachable(ExchangeError):
+    """The exchange does not answer at the moment, as far as one can tell: worth another try."""
 
 
 class DemoFailed(PipelineError):

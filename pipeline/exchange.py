@@ -1,6 +1,7 @@
 """The exchange folder: the only place where members meet, on any storage that fsspec knows."""
 
 import copy
+import errno
 import os
 import re
 import secrets
@@ -10,11 +11,11 @@ from typing import BinaryIO
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from pipeline.errors import ExchangeConflict, ExchangeError
+from pipeline.errors import ExchangeConflict, ExchangeError, ExchangeUnreachable
+from pipeline.storages import OBJECT_STORES, failures, is_lasting
 
 _PIECE = 1 << 20  # bytes
-# These show an object only when it is whole; a file server shows what has come so far.
-_OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"}
+_OF_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _USERINFO = re.compile(r"//[^/@]*@")
 _LARGEST_MANIFEST = 1 << 20  # bytes; a manifest lists members, not data
 
@@ -34,6 +35,11 @@ def without_password(url: str) -> str:
     return _USERINFO.sub("//***@", url)
 
 
+def _failed(where: str, done: str, error: Exception) -> ExchangeError:
+    kind = ExchangeError if is_lasting(error) else ExchangeUnreachable
+    return kind(f"{where}: cannot be {done}: {error}")
+
+
 class Exchange:
     """Files by relative path; a file appears whole or not at all."""
 
@@ -46,7 +52,8 @@ class Exchange:
         self._root = str(root).rstrip("/")
         self._local = isinstance(self._fs, LocalFileSystem)
         protocols = {self._fs.protocol} if isinstance(self._fs.protocol, str) else set(self._fs.protocol)
-        self._shows_whole = bool(protocols & _OBJECT_STORES)
+        self._shows_whole = bool(protocols & OBJECT_STORES)
+        self._failures = failures(protocols)
 
     def below(self, folder: str) -> "Exchange":
         """A folder of this exchange as an exchange of its own; "" is this one."""
@@ -63,25 +70,25 @@ class Exchange:
     def has(self, path: str) -> bool:
         """Whether there is such a file.
 
-        Raises ExchangeError when the storage fails.
+        Raises ExchangeUnreachable when the storage fails, ExchangeError where that will last.
         """
         try:
             return bool(self._fs.isfile(f"{self._root}/{path}"))
-        except OSError as error:
-            raise ExchangeError(f"{self.where(path)}: cannot be looked up: {error}") from error
+        except self._failures as error:
+            raise _failed(self.where(path), "looked up", error) from error
 
     def read(self, path: str) -> bytes | None:
         """Content of a small file, or None where there is none yet.
 
-        Raises ExchangeError when the storage fails.
+        Raises ExchangeUnreachable when the storage fails, ExchangeError where that will last.
         """
         try:
             with self._fs.open(f"{self._root}/{path}", "rb") as file:
                 return bytes(file.read(_LARGEST_MANIFEST))
         except FileNotFoundError:
             return None
-        except OSError as error:
-            raise ExchangeError(f"{self.where(path)}: cannot be read: {error}") from error
+        except self._failures as error:
+            raise _failed(self.where(path), "read", error) from error
 
     def fetch(self, path: str, target: Path, n_bytes: int | None = None) -> bool:
         """Copy a file to `target` (whole or not at all, and on the disk); False where there is none.
@@ -96,8 +103,10 @@ class Exchange:
             temporary.replace(target)
         except FileNotFoundError:
             return False
-        except OSError as error:
-            raise ExchangeError(f"{self.where(path)}: cannot be fetched: {error}") from error
+        except self._failures as error:
+            if isinstance(error, OSError) and error.errno in _OF_WRITING:  # the copy's disk, not the exchange
+                raise OSError(error.errno, error.strerror, str(target)) from error
+            raise _failed(self.where(path), "fetched", error) from error
         finally:
             temporary.unlink(missing_ok=True)
         return True
@@ -105,36 +114,38 @@ class Exchange:
     def send(self, source: Path, path: str) -> None:
         """Post a file under its final name, once; posting the same file again changes nothing.
 
-        Raises ExchangeConflict where another content stands under that name, ExchangeError when the storage fails.
+        Raises ExchangeConflict where another content stands under that name, ExchangeUnreachable or ExchangeError
+        as the others.
         """
         target = f"{self._root}/{path}"
         try:
             if self._fs.exists(target):
                 self._check_same(source, path)
                 return
+            if self._shows_whole:  # there are no folders; s3fs would make a bucket that is not there
+                self._fs.put_file(str(source), target)
+                return
             self._fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
             if self._local:
                 self._send_to_folder(source, target)
-            elif self._shows_whole:
-                self._fs.put_file(str(source), target)
             else:
                 temporary = f"{target.rsplit('/', 1)[0]}/.{secrets.token_hex(8)}.part"
                 self._fs.put_file(str(source), temporary)
                 self._fs.mv(temporary, target)
-        except OSError as error:
-            raise ExchangeError(f"{self.where(path)}: cannot be written: {error}") from error
+        except self._failures as error:
+            raise _failed(self.where(path), "written", error) from error
 
     def list_files(self) -> list[str]:
         """Relative paths of all files, sorted.
 
-        Raises ExchangeError when the storage fails, or where the exchange is a file.
+        Raises ExchangeUnreachable when the storage fails, ExchangeError where that will last or the exchange is a file.
         """
         try:
             found = self._fs.find(self._root)
         except FileNotFoundError:
             return []
-        except OSError as error:
-            raise ExchangeError(f"{self.url}: cannot be listed: {error}") from error
+        except self._failures as error:
+            raise _failed(self.url, "listed", error) from error
         paths = [str(path).removeprefix(self._root).lstrip("/") for path in found]
         if "" in paths:
             raise ExchangeError(f"{self.url}: found a file, expected a folder")
@@ -143,14 +154,14 @@ class Exchange:
     def list_folders(self) -> list[str]:
         """Names of the folders of the exchange itself, without those inside them.
 
-        Raises ExchangeError when the storage fails.
+        Raises ExchangeUnreachable when the storage fails, ExchangeError where that will last.
         """
         try:
             found = self._fs.ls(self._root, detail=True)
         except FileNotFoundError:
             return []
-        except OSError as error:
-            raise ExchangeError(f"{self.url}: cannot be listed: {error}") from error
+        except self._failures as error:
+            raise _failed(self.url, "listed", error) from error
         return sorted(str(one["name"]).rsplit("/", 1)[-1] for one in found if one["type"] == "directory")
 
     def _send_to_folder(self, source: Path, target: str) -> None:

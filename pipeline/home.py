@@ -1,6 +1,5 @@
 """A member's home: its files are its state, written so that a killed process can always go on."""
 
-import fcntl
 import json
 import os
 import shutil
@@ -11,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import ConfigError, HomeInUse
+from pipeline.errors import ConfigError
+from pipeline.lock import Holder, hold
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -137,6 +137,11 @@ class Home:
         """State of the local-only model."""
         return self.folder / "baseline"
 
+    @property
+    def model(self) -> Path:
+        """The finished model as `hocket predict` uses it, local and federated; made anew where it is missing."""
+        return self.folder / "model"
+
     def start_file(self, round_no: int) -> Path:
         """State at the start of a round; that of the round after the last is the final model."""
         return self.round(round_no) / "start.safetensors"
@@ -192,28 +197,18 @@ class Home:
             raise error
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self) -> Iterator[Holder | None]:
         """Hold the home for this process; the lock goes with the process, however it ends.
 
-        Raises HomeInUse while another process holds it.
+        Yields the last holder where it was killed. Raises HomeInUse while another process holds the home.
         """
         try:
             self.make()
-            handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise ConfigError(f"{self.folder}: the home cannot be used: {error.strerror}") from error
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            busy = HomeInUse(f"{self.folder}: another hocket process works in this home")
-            busy.add_note("wait for it to end, or stop it")
-            raise busy from None
-        try:
+        with hold(self.folder / "lock") as before:
             self._sweep()
-            yield
-        finally:
-            os.close(handle)
+            yield before
 
     def _sweep(self) -> None:
         """Remove what a killed process left half-written; only the holder of the lock may."""

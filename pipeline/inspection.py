@@ -15,6 +15,13 @@ from pipeline.plan import Plan, read_plan
 from secure.inspect import inspect_file as inspect_sealed
 from secure.parameters import seal_parameters
 
+# pages and figures: what they are, what stands near their beginning, and how they end
+_PICTURES = {
+    ".html": ("page of a report", b'name="generator" content="hocket', b"</html>"),
+    ".svg": ("figure of a report", b"hocket", b"</svg>\n"),
+    ".png": ("figure of a report", b"hocket", b"IEND\xaeB`\x82"),
+}
+_PICTURE_HEAD = 4096  # bytes in which a page or figure says who made it
 _RECORD = "step-NNNN.json"
 _MANIFEST = "manifest.json"  # of prepared matrices; it stands for every file beside it
 # what each small JSON file of a home is, and what it must hold
@@ -22,6 +29,7 @@ _NOTES: dict[str, tuple[str, set[str]]] = {
     "report.json": ("report of a partner (private)", {"partner", "plan", "summary", "tasks"}),
     "summary.json": ("summary of a partner's report (may be shared)", {"partner", "plan", "summary"}),
     _MANIFEST: ("prepared matrices of a partner (private)", {"kind", "digest", "files"}),
+    "consortium.json": ("partners' shareable summaries, merged", {"federation", "plan", "partners"}),
     "catalogue.json": ("how many partners hold each task of the catalogue (private)", {"plan", "counts"}),
     "finished.json": ("end of a member's run", {"plan"}),
     "tracked.json": ("end of a member's MLflow run", {"run"}),
@@ -45,10 +53,9 @@ def inspect_file(path: Path) -> dict[str, Any]:
     """
     if path.suffix == ".toml" and path.name != "card.toml":
         return _settings(path)
-    if path.suffix == ".safetensors":
-        return _state(path)
-    if path.name == "structures.cache":
-        return _cache(path)
+    by_suffix = dict.fromkeys(_PICTURES, _picture) | {".safetensors": _state, ".cache": _cache}
+    if path.suffix in by_suffix:
+        return by_suffix[path.suffix](path)
     kind = re.sub(r"step-\d{4,}", "step-NNNN", path.name)
     if (path.suffix in _MATRICES or path.name == "summary.json") and path.with_name(_MANIFEST).exists():
         return _matrices(path)
@@ -56,6 +63,15 @@ def inspect_file(path: Path) -> dict[str, Any]:
         return _note(path, *_NOTES[kind])
     found: dict[str, Any] = inspect_sealed(path)
     return found
+
+
+def _picture(path: Path) -> dict[str, Any]:
+    """A page or figure of a report; a private page and one that may be shared look alike from outside."""
+    what, sign, end = _PICTURES[path.suffix]
+    content = path.read_bytes()
+    if sign not in content[:_PICTURE_HEAD] or not content.endswith(end):
+        raise ConfigError(f"{path}: expected a whole {what} that hocket made")
+    return {"what": f"{what} (as private as its folder)", "bytes": len(content)}
 
 
 def as_lines(found: Mapping[str, Any], indent: str = "") -> Iterator[str]:

@@ -1,11 +1,10 @@
 """The jobs behind the commands: a member's run under its lock, with tracking beside it."""
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.aggregator import AggregatorRun
@@ -13,55 +12,94 @@ from pipeline.configs import AggregatorConfig, MemberConfig, PartnerConfig
 from pipeline.console import Narrator
 from pipeline.errors import ConfigError, OutOfStep
 from pipeline.home import Home, write_json
+from pipeline.lock import Holder
+from pipeline.log import Log
 from pipeline.opening import open_aggregator_mail, open_partner_mail
 from pipeline.plan import read_plan
-from pipeline.tracking import QUIET, Member, Tracker
-from pipeline.waiting import Machine, drive
+from pipeline.tracking import Tracker
+from pipeline.waiting import Machine, Patience, drive
 
 
-def run_partner(config_file: Path, *, once: bool) -> None:
-    """Take part in the federation until the report is written (or, with once, as far as others allow)."""
+def run_partner(config_file: Path, *, once: bool, timeout_s: float | None = None, log: Log | None = None) -> None:
+    """Take part in the federation until the report is written (or, with once, as far as others allow).
+
+    timeout_s : see pipeline.waiting.Patience
+    """
     config = PartnerConfig.read(config_file)
-    narrator = Narrator(config.name)
-    if Home(config.home_folder).tracked.exists() and _is_finished(config, narrator):
-        return
-    with Home(config.home_folder).alone(), _tracker(config, config_file, "partner", narrator) as tracker:
-        if not _is_finished(config, narrator):
-            mail = open_partner_mail(config)
-            from pipeline.partner import PartnerRun  # noqa: PLC0415 -- torch, rdkit: after all refusals
+    narrator = Narrator(config.name, log)
 
-            _run(PartnerRun(config, mail, narrator), config, tracker, narrator, once=once)
+    def open_machine() -> Machine:
+        mail = open_partner_mail(config)
+        from pipeline.partner import PartnerRun  # noqa: PLC0415 -- torch, rdkit: after all refusals, never an aggregator
+        from pipeline.report_job import WithPage  # noqa: PLC0415
+
+        return WithPage(PartnerRun(config, mail, narrator), mail.home)
+
+    _run(open_machine, Member(config, config_file, "partner", narrator), once=once, timeout_s=timeout_s)
 
 
-def run_aggregator(config_file: Path, *, once: bool) -> None:
-    """Add sealed updates until the plan's last round (or, with once, as far as partners allow)."""
+def run_aggregator(config_file: Path, *, once: bool, timeout_s: float | None = None, log: Log | None = None) -> None:
+    """Add sealed updates until the plan's last round (or, with once, as far as partners allow).
+
+    timeout_s : see pipeline.waiting.Patience
+    """
     config = AggregatorConfig.read(config_file)
-    narrator = Narrator(config.name)
-    if Home(config.home_folder).tracked.exists() and _is_finished(config, narrator):
+    narrator = Narrator(config.name, log)
+
+    def open_machine() -> Machine:
+        return AggregatorRun(open_aggregator_mail(config), narrator, workers=config.n_workers)
+
+    _run(open_machine, Member(config, config_file, "aggregator", narrator), once=once, timeout_s=timeout_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Whose run it is."""
+
+    config: MemberConfig
+    config_file: Path
+    role: str
+    narrator: Narrator
+
+    @property
+    def home(self) -> Home:
+        """The member's home."""
+        return Home(self.config.home_folder)
+
+
+def _run(open_machine: Callable[[], Machine], member: Member, *, once: bool, timeout_s: float | None) -> None:
+    config, narrator, home = member.config, member.narrator, member.home
+    if home.tracked.exists() and _is_finished(config, narrator):
         return
-    with Home(config.home_folder).alone(), _tracker(config, config_file, "aggregator", narrator) as tracker:
+    with home.alone() as before, _tracker(member) as tracker:
+        _warn_of(before, narrator)
         if not _is_finished(config, narrator):
-            machine = AggregatorRun(open_aggregator_mail(config), narrator, workers=config.n_workers)
-            _run(machine, config, tracker, narrator, once=once)
+            patience = Patience(narrator, home.folder, once=once, poll_s=config.poll_s, timeout_s=timeout_s)
+            machine = patience.through(open_machine)
+            patience.through(tracker.start)
+            drive(machine, patience, idle=tracker.poke)
+            ended = {"plan": read_plan(config.plan_file).digest}
+            patience.through(lambda: write_json(home.finished, ended))
+            narrator.say("finished")
 
 
-def _run(machine: Machine, config: MemberConfig, tracker: Tracker, narrator: Narrator, *, once: bool) -> None:
-    tracker.start()
-    drive(machine, narrator, once=once, poll_s=config.poll_s, idle=tracker.poke)
-    write_json(Home(config.home_folder).finished, {"plan": read_plan(config.plan_file).digest})
-    narrator.say("finished")
+def _warn_of(before: Holder | None, narrator: Narrator) -> None:
+    """Say that the last process was killed, and where that cannot be known for sure."""
+    if before is None:
+        return
+    narrator.say(f"{before} did not end by itself; going on from its files")
+    if before.host != (here := socket.gethostname()):
+        narrator.say(f"warning: make sure that it no longer runs, for {here} cannot see the processes of {before.host}")
 
 
 @contextmanager
-def _tracker(config: MemberConfig, config_file: Path, role: str, narrator: Narrator) -> Iterator[Tracker]:
+def _tracker(member: Member) -> Iterator[Tracker]:
     """Tracking beside the run; where an earlier run could not log everything, it is tried again."""
-    home = Home(config.home_folder)
-    with Tracker(config_file, role, home.folder / "tracking.log") as tracker:
+    home = member.home
+    with Tracker(member.config_file, member.role, home.folder / "tracking.log", member.narrator.say) as tracker:
         if home.finished.exists() and not home.tracked.exists():
             tracker.start()
         yield tracker
-    if tracker.failed:
-        narrator.say(f"MLflow could not be reached; the records are kept for the next start, see {tracker.log_file}")
 
 
 def _is_finished(config: MemberConfig, narrator: Narrator) -> bool:
@@ -80,27 +118,3 @@ def _is_finished(config: MemberConfig, narrator: Narrator) -> bool:
         raise OutOfStep(f"{file}: the federation ended here under plan {ended[:12]}..., not {expected[:12]}...")
     narrator.say("the federation is finished, nothing is left to do")
     return True
-
-
-def serve_ui(config_file: Path, port: int) -> None:
-    """Serve MLflow's UI for a member's store on 127.0.0.1 until interrupted."""
-    role = "partner" if _is_partner(config_file) else "aggregator"
-    from pipeline.tracking import read_member  # noqa: PLC0415 -- not needed by a member's run
-
-    member: Member = read_member(config_file, role)
-    if member.store.startswith("http"):
-        raise ConfigError(f"{config_file}: the store is a server already, open {member.store}")
-    command = [sys.executable, "-P", "-m", "mlflow", "ui", "--backend-store-uri", member.store]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
-    ended = subprocess.run(command, env=os.environ | QUIET, check=False)
-    if ended.returncode:
-        raise ConfigError(f"mlflow ui ended with exit code {ended.returncode}")
-
-
-def _is_partner(config_file: Path) -> bool:
-    import tomllib  # noqa: PLC0415
-
-    try:
-        return "data" in tomllib.loads(config_file.read_text())
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{config_file}: cannot be read as TOML: {error}") from error

@@ -3,26 +3,27 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from data_prep.prepared import Prepared
 from partners.baseline import Baseline, Budget, train_baseline
 from partners.training import round_seed
-from partners.trunk import initial_trunk, trunk_digest
+from partners.trunk import initial_trunk
 from pipeline.catalogue import held_rows, known_counts
 from pipeline.configs import PartnerConfig
 from pipeline.console import Narrator
+from pipeline.dataset_facts import dataset_facts
 from pipeline.enrolment import Enrolment, enrol
+from pipeline.final_model import write_final_model
+from pipeline.full_report import full_report
 from pipeline.home import Home
-from pipeline.judging import judge, pass_gate
 from pipeline.mail import Mail
 from pipeline.preparation import preparation_digest, prepared_matrices, training_set
 from pipeline.presence import Presence
 from pipeline.records import Record, write_record
-from pipeline.reporting import build_report, report_file, write_report
+from pipeline.report_files import write_report
+from pipeline.reporting import report_file
 from pipeline.revision import check_place, check_preparation, check_vector
 from pipeline.rounds import Own, Rounds
-from pipeline.state import RoundStart
 from secure.parameters import seal_parameters
 
 
@@ -83,7 +84,14 @@ class PartnerRun:
         self._matrices = prepared_matrices(config, plan, enrolment.group, self._tell)
         held = held_rows(plan.catalogue, self._matrices.tasks)
         data = training_set(self._matrices, plan, config.training)
-        own = Own(data, config.training, preparation, config.n_workers, held)
+        own = Own(
+            data,
+            config.training,
+            preparation,
+            config.n_workers,
+            held=held,
+            validate_every=config.tracking.validate_every,
+        )
         metrics = {
             "seconds_prepare": time.monotonic() - started,
             "n_compounds": own.training_set.n_compounds,
@@ -91,22 +99,32 @@ class PartnerRun:
             "n_regression_tasks": own.training_set.n_regressions,
             "n_training_labels": own.training_set.n_training_labels,
         }
-        write_record(self.home.metrics, Record(0, self._clock(), metrics))
+        facts = {"datasets": dataset_facts(self._mail.me, data)}
+        write_record(self.home.metrics, Record(0, self._clock(), metrics, facts))
         made = f"{own.training_set.n_compounds} compounds, {own.training_set.n_tasks} tasks"
         self._tell.say(f"prepared {made}; consistency digest, equal for all partners: {preparation}")
         return own
 
     def _conclude(self, rounds: Rounds) -> bool:
         """After the last round: the local-only baseline with the same number of steps, then the report."""
-        if report_file(self.home).exists() or self._matrices is None or self._own is None:
+        if report_file(self.home).exists() or not (self._enrolment and self._matrices and self._own):
             return False
-        local = self._local_only(self._own)
-        final = rounds.final()
-        rows, regression_rows = judge(self._mail.plan, self._matrices, self._own, local=local, federated=final)
-        verdict = pass_gate(self._mail.plan, self._matrices, self._own, self._config.gate, local=local, federated=final)
-        self._tell.say(verdict.sentence())
-        about = self._about(final) | {"gate": verdict.to_json()}
-        report = build_report(about, rows, self._own.training.seed, regression_rows)
+        baseline, final = self._local_only(self._own), rounds.final()
+        report = full_report(self._mail, self._matrices, self._own, self._config.gate, local=baseline, federated=final)
+        self._tell.say(report["gate"]["sentence"])
+        write_final_model(
+            self.home.model,
+            self._mail.plan,
+            self._matrices,
+            self._own.training_set,
+            self._enrolment.group.structure_seed,
+            partner=self._mail.me,
+            training=self._own.training,
+            local=baseline,
+            federated=final,
+            kept=report["gate"]["kept"],
+            compound_timeout_s=self._config.data.compound_timeout_s,
+        )
         write_report(self.home, report)
         return True
 
@@ -126,14 +144,3 @@ class PartnerRun:
                 first_state=own.first_state(layout, first, round_seed(own.training.seed, 0)) if layout.n_rows else None,
                 progress=progress,
             )
-
-    def _about(self, final: RoundStart) -> dict[str, Any]:
-        plan = self._mail.plan
-        return {
-            "partner": self._mail.me,
-            "federation": plan.federation.name,
-            "plan": plan.digest,
-            "trunk": trunk_digest(final.vector),
-            "n_rounds": plan.rounds.n_rounds,
-            "local_steps": plan.rounds.local_steps,
-        }

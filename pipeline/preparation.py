@@ -20,6 +20,7 @@ from pipeline.console import Narrator
 from pipeline.enrolment import obtain_group_secret
 from pipeline.errors import ConfigError
 from pipeline.home import Home
+from pipeline.log import Log
 from pipeline.opening import open_partner_mail
 from pipeline.plan import Plan, read_plan
 from secure.group import GroupSecret
@@ -88,7 +89,7 @@ def preparation_digest(plan: Plan, group: GroupSecret) -> str:
     return consistency_digest(plan.preparation, group.structure_seed)
 
 
-def prepare_tables(config_file: Path, workers: int | None = None) -> dict[str, Any]:
+def prepare_tables(config_file: Path, workers: int | None = None, log: Log | None = None) -> dict[str, Any]:
     """`hocket prepare`: prepare and summarise. Raises NotYet before the group secret is dealt.
 
     `consistency` is equal for all partners whose set-ups are equal; one who differs would be refused in round 1.
@@ -97,12 +98,14 @@ def prepare_tables(config_file: Path, workers: int | None = None) -> dict[str, A
     with Home(config.home_folder).alone():
         mail = open_partner_mail(config)
         group = obtain_group_secret(mail, seal_parameters(mail.plan.seal))
-        prepared = prepared_matrices(config, mail.plan, group, Narrator(config.name), workers=workers)
+        prepared = prepared_matrices(config, mail.plan, group, Narrator(config.name, log), workers=workers)
         folder = Home(config.home_folder).prepared / prepared.manifest["digest"]
         return {"folder": str(folder), **read_summary(folder), "consistency": preparation_digest(mail.plan, group)}
 
 
-def prepare_structures(config_file: Path, structures: Path, output: Path, workers: int | None = None) -> dict[str, Any]:
+def prepare_structures(
+    config_file: Path, structures: Path, output: Path, workers: int | None = None, log: Log | None = None
+) -> dict[str, Any]:
     """`hocket prepare --structures`: fingerprints of new structures, as in training, and those refused, to `output`.
 
     Raises ConfigError for an output folder that holds something else, NotYet before the group secret is dealt.
@@ -114,7 +117,7 @@ def prepare_structures(config_file: Path, structures: Path, output: Path, worker
         error.add_note(occupied.__notes__[0])
         raise error from occupied
     config = PartnerConfig.read(config_file)
-    narrator = Narrator(config.name)
+    narrator = Narrator(config.name, log)
     with Home(config.home_folder).alone():
         mail = open_partner_mail(config)
         group = obtain_group_secret(mail, seal_parameters(mail.plan.seal))

@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.table import Table
 
 from pipeline.errors import DemoFailed, ExitCode
+from pipeline.log import Log, as_json_line
 
 _LOOK_S = 0.3  # seconds between two looks at the processes
 _MOST_STARTS = 100  # of one member; a machine that kills it more often has another problem
@@ -33,26 +34,33 @@ class Member:
         """What the member's process prints."""
         return self.folder / "run.log"
 
-    def start(self) -> "subprocess.Popen[bytes]":
+    def start(self, *, log_json: bool) -> "subprocess.Popen[bytes]":
         """Start the member's batch run."""
         command = [sys.executable, "-P", "-m", "pipeline.cli", self.role, "run", str(self.config)]
+        command += ["--log-format", "json"] if log_json else []
         with self.log_file.open("ab") as log:
             return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
 
-def run_members(members: Sequence[Member]) -> None:
+def run_members(members: Sequence[Member], log: Log) -> None:
     """Run all members to their end, showing what each is doing.
 
     A member that was killed is started again: its files are its state. Raises DemoFailed as soon as one ends with an
     error of its own; the others are stopped then.
     """
     console = Console(stderr=True)
+    shows_live = console.is_terminal and not log.as_json
     with ExitStack() as stack:
-        watched = [stack.enter_context(_Watched(member)) for member in members]
-        live = stack.enter_context(Live(console=console, transient=True)) if console.is_terminal else None
+        watched = [stack.enter_context(_Watched(member, log_json=log.as_json)) for member in members]
+        for one in watched:
+            stack.callback(one.stop)  # all are asked, before each is waited for
+        live = stack.enter_context(Live(console=console, transient=True)) if shows_live else None
         while True:
             done = [one.look() for one in watched]
-            _show(console, live, [one.log for one in watched])
+            if log.as_json:
+                _hand_on([one.log for one in watched])
+            else:
+                _show(console, live, [one.log for one in watched])
             if all(done):
                 return
             time.sleep(_LOOK_S)
@@ -61,19 +69,23 @@ def run_members(members: Sequence[Member]) -> None:
 class _Watched:
     """A member's process; stopped when the block is left."""
 
-    def __init__(self, member: Member) -> None:
+    def __init__(self, member: Member, *, log_json: bool) -> None:
         self.log = _Log(member)
-        self._member = member
+        self._member, self._log_json = member, log_json
         self._n_starts = 1
-        self._process = member.start()
+        self._process = member.start(log_json=log_json)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+        self._process.wait()
+
+    def stop(self) -> None:
+        """Ask the process to end."""
         if self._process.poll() is None:
             self._process.terminate()
-        self._process.wait()
 
     def look(self) -> bool:
         """Whether the member is done; starts it again where it was killed, or where its home was in use."""
@@ -82,7 +94,7 @@ class _Watched:
             return code is not None
         if (code < 0 or code == ExitCode.NOT_YET) and self._n_starts < _MOST_STARTS:
             self._n_starts += 1
-            self._process = self._member.start()
+            self._process = self._member.start(log_json=self._log_json)
             return False
         raise _failure(self.log, code)
 
@@ -109,6 +121,13 @@ class _Log:
     def tail(self, n_lines: int) -> list[str]:
         """The last lines of the whole log."""
         return self.member.log_file.read_text(errors="replace").splitlines()[-n_lines:]
+
+
+def _hand_on(logs: Sequence["_Log"]) -> None:
+    for log in logs:
+        for line in log.new_lines():
+            sys.stderr.write(f"{as_json_line(log.member.name, line)}\n")
+    sys.stderr.flush()
 
 
 def _show(console: Console, live: Live | None, logs: Sequence[_Log]) -> None:

@@ -25,8 +25,9 @@ from pipeline.enrolment import Enrolment
 from pipeline.errors import ConfigError, NotYet
 from pipeline.mail import Mail, names
 from pipeline.plan import PRESENCE
-from pipeline.records import Record, write_record
+from pipeline.records import Record, read_records, write_record
 from pipeline.state import Leftover, RoundStart, StoredStart, Trained, Under, read_change, read_private
+from pipeline.validation import is_due
 from secure.fixed_point import next_bounds
 from secure.messages import Manifest
 from secure.open_sum import OpenedSum, open_sum
@@ -45,6 +46,7 @@ class Own:
     training: Training
     preparation_digest: str
     workers: int = 1  # most processes for sealing and opening
+    validate_every: int = 0  # rounds, see pipeline.validation.is_due
     held: Mapping[int, int] = field(default_factory=dict)  # row of the catalogue to task
     counts: Counts = field(default_factory=Counts)  # of the catalogue's rows
 
@@ -283,7 +285,7 @@ class Rounds:
                 workers=self._own.workers,
                 progress=progress,
             )
-        self._seconds["seconds_open"] = time.monotonic() - started
+        self._seconds |= {"seconds_open": time.monotonic() - started, "download_bytes": sum_file.stat().st_size}
         return opened
 
     def _follow(self, stepped: Stepped, roster: Roster) -> RoundStart:
@@ -301,12 +303,17 @@ class Rounds:
         private, loss = read_private(self._needed(self._trained_file), self._layout)
         leftover = Leftover.read(self._needed(self._leftover_file), self._layout)
         self._seconds |= {"loss_train": loss, "clipped_share": leftover.clipped_share}
+        self._seconds["update_norm"] = float(np.linalg.norm(read_change(self._trained_file, self._layout)))
         return private, leftover.residual
 
     def _record(self, change_norm: float, roster: Roster, following: RoundStart) -> None:
         metrics = dict(self._seconds)
+        if following.private is not None and self._is_validated:
+            started = time.monotonic()
+            metrics |= self._validation(following.trunk, following.private)
+            metrics["seconds_validate"] = time.monotonic() - started
         metrics["seconds_round"] = time.monotonic() - self._began
-        busy = sum(self._seconds.get(f"seconds_{part}", 0.0) for part in ("train", "seal", "open"))
+        busy = sum(metrics.get(f"seconds_{part}", 0.0) for part in ("train", "seal", "open", "validate"))
         metrics["seconds_wait"] = metrics["seconds_round"] - busy
         metrics["attempt"] = self._attempt
         metrics["n_members"] = len(roster.members)
@@ -317,13 +324,17 @@ class Rounds:
             size = self.mail.own(self._at.mine("update")).payload
             metrics["upload_bytes"] = size.size if size else 0
             metrics["upload_bytes_per_parameter"] = metrics["upload_bytes"] / self._layout.n_params
-        if following.private is not None:
-            metrics |= self._validation(following.trunk, following.private)
         metrics = {key: value for key, value in metrics.items() if math.isfinite(value)}
         facts = {"trunk": trunk_digest(following.vector), "roster": list(roster.members)}
         write_record(self.home.metrics, Record(self._round_no, self._clock(), metrics, facts))
         seen = ", ".join(f"{key} {metrics[key]:.4f}" for key in _TOLD if key in metrics)
         self._tell.say(f"round {self._round_no} of {self.plan.rounds.n_rounds} done: {seen}")
+
+    @property
+    def _is_validated(self) -> bool:
+        """Whether this round ends with scores."""
+        before = read_records(self.home.metrics)
+        return is_due(self._round_no, self.plan.rounds.n_rounds, self._own.validate_every, before)
 
     def _validation(self, trunk: NDArray[np.float32], private: PartnerState) -> dict[str, float]:
         """Loss and mean scores on the validation fold, with the new trunk and the heads trained in this round."""

@@ -1,34 +1,44 @@
-"""MLflow, in a process of its own: `python -m pipeline.tracking CONFIG ROLE`.
+"""MLflow beside a member's run, in a process of its own (pipeline.tracking_process), so that it never slows a round.
 
-The member's process writes records (pipeline.records) and pokes this one through its standard input; a slow or
-absent tracking server never stops or slows a round, and the aggregator's process stays free of MLflow's imports.
-One run per member and federation: found again by its tags after a restart, never started anew.
+The member's process writes records (pipeline.records) and pokes the other one through its standard input. A tracking
+server that is slow, down or hanging costs nothing: the records wait, in this run and for the next start. And the
+aggregator's process stays free of MLflow's imports.
 """
 
-import fcntl
+import hashlib
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from pipeline.configs import AggregatorConfig, MemberConfig, PartnerConfig
-from pipeline.home import Home, write_json
+from pipeline.home import Home
 from pipeline.plan import Plan, read_plan
-from pipeline.records import Record, read_records
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import Run
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+# Unless the user sets them. No retries: the records are kept, and every look at them is one
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+_LONGEST_WAIT_S = 300.0  # for the tracking process at a run's end: it gives up a dead store by itself, within seconds
+_LONGEST_WAIT_STOPPED_S = 2.0  # the same where the run was stopped
+_LONGEST_REST_S = 3600.0  # where sending the rest is all there is to do
+UNREACHABLE = b"unreachable\n"  # the tracking process says so once
+BUSY = 3  # its exit code where another one holds the store's lock
 
-QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
-_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}  # unless the user sets them
-_LONGEST_WAIT_S = 60.0  # for the tracking process at the end of a run
-_LAST_STEP = "hocket.last_step"
-_PLAN = "hocket.plan"
+
+def environment() -> dict[str, str]:
+    """Of every process that loads MLflow: nothing is sent to anyone but the configured store."""
+    return _PATIENCE | os.environ | QUIET
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +56,49 @@ class Member:
         return Home(self.config.home_folder)
 
     @property
+    def own_store(self) -> bool:
+        """Whether the store lies in the home."""
+        return not self.config.tracking.uri
+
+    @property
     def store(self) -> str:
         """MLflow tracking URI: the configured one, or an SQLite file in the home."""
-        return self.config.tracking.uri or f"sqlite:///{self.home.folder / 'mlflow.db'}"
+        return self.config.tracking.uri or f"sqlite:///{self.store_file}"
+
+    @property
+    def store_file(self) -> Path:
+        """The home's own store."""
+        return self.home.folder / "mlflow.db"
 
     @property
     def finished(self) -> bool:
         """Whether the member's last file is there."""
         return self.home.finished.exists()
+
+    @property
+    def all_sent(self) -> bool:
+        """Whether the store has everything, as far as can be said without asking it."""
+        if not self.finished or not self.home.tracked.exists():
+            return False
+        if self.own_store and not self.store_file.exists():
+            return False
+        try:
+            return bool(json.loads(self.home.tracked.read_text())["report"] == report_digest(self.home))
+        except (ValueError, KeyError, TypeError):
+            return False  # damaged, or of an earlier version: ask
+
+
+def report_files(home: Home) -> list[Path]:
+    """Files of the report, those half-written left out."""
+    found = sorted(home.report.rglob("*"))
+    return [path for path in found if path.is_file() and not path.name.startswith(".")]
+
+
+def report_digest(home: Home) -> str:
+    """SHA-256, hexadecimal, over the report's names and bytes; "" where there is no report."""
+    files = report_files(home)
+    lines = [f"{path.relative_to(home.report)} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in files]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest() if files else ""
 
 
 def read_member(config_file: Path, role: str) -> Member:
@@ -64,11 +109,16 @@ def read_member(config_file: Path, role: str) -> Member:
 
 
 class Tracker:
-    """The member's side: starts the tracking process, pokes it, waits for it at the end."""
+    """The member's side: starts the tracking process, pokes it, waits for it at the end.
 
-    def __init__(self, config_file: Path, role: str, log_file: Path) -> None:
-        self._command = [sys.executable, "-P", "-m", "pipeline.tracking", str(config_file.resolve()), role]
+    tell : says a line to a person: one warning where the store cannot be reached, and one line if that has changed
+    """
+
+    def __init__(self, config_file: Path, role: str, log_file: Path, tell: Callable[[str], None]) -> None:
+        self._command = [sys.executable, "-P", "-m", "pipeline.tracking_process", str(config_file.resolve()), role]
         self.log_file = log_file
+        self._tell = tell
+        self._warned = False
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -83,20 +133,28 @@ class Tracker:
             self._process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.PIPE,
-                stdout=log,
+                stdout=subprocess.PIPE,
                 stderr=log,
-                env=_PATIENCE | os.environ | QUIET,
+                env=environment(),
                 start_new_session=True,  # Ctrl-C stops the member; this process ends by itself at the end of its input
             )
+        for end in (self._process.stdin, self._process.stdout):
+            if end:
+                os.set_blocking(end.fileno(), False)  # it may hang, and the member goes on
 
     def poke(self) -> None:
-        """Say that there may be new records."""
-        if self._process and self._process.stdin and self._process.poll() is None:
-            try:
-                self._process.stdin.write(b"\n")
-                self._process.stdin.flush()
-            except BrokenPipeError:
-                self._process.stdin = None  # it ended; the records stay for the next start
+        """Say that there may be new records, and warn, once, as soon as the process says that it cannot send them."""
+        if self._process is None or self._process.stdin is None or self._process.stdout is None:
+            return
+        with suppress(BlockingIOError, BrokenPipeError):  # as many pokes as fit are waiting, or it has ended
+            os.write(self._process.stdin.fileno(), b"\n")
+        if UNREACHABLE in (self._process.stdout.read() or b"") or self._process.poll():
+            self._warn("the run goes on, the records are kept and sent later")
+
+    def _warn(self, what_now: str) -> None:
+        if not self._warned:
+            self._warned = True
+            self._tell(f"warning: MLflow's store cannot be reached; {what_now}. Why: {self.log_file}")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -106,11 +164,22 @@ class Tracker:
             return
         if self._process.stdin:
             self._process.stdin.close()
+        was_stopped = isinstance(error, KeyboardInterrupt)
         try:
-            self._process.wait(timeout=_LONGEST_WAIT_S)
+            self._process.wait(timeout=_LONGEST_WAIT_STOPPED_S if was_stopped else _LONGEST_WAIT_S)
         except subprocess.TimeoutExpired:
+            pass
+        finally:  # a stop may come now
             self._process.kill()
             self._process.wait()
+        if was_stopped:
+            pass  # the next start sends the rest
+        elif self.failed:
+            self._warn("the records are kept and sent by the next start")
+        elif self._warned:
+            self._tell("MLflow's store was reached again and has all records")
+        if self._process.stdout:
+            self._process.stdout.close()
 
     @property
     def failed(self) -> bool:
@@ -118,98 +187,22 @@ class Tracker:
         return bool(self._process and self._process.returncode)
 
 
-def sync(member: Member, client: "MlflowClient") -> None:
-    """Bring the member's MLflow run up to its records and artifacts."""
-    run = _find_run(member, client) or _start_run(member, client)
-    if run.data.tags.get(_PLAN) != member.plan.digest:
-        _take_up(member, client, run.info.run_id)
-    if run.info.status == "FINISHED":
-        write_json(member.home.tracked, {"run": run.info.run_id})
-        return
-    finished = member.finished  # looked at before the records: then none can follow
-    last = int(run.data.tags.get(_LAST_STEP, "-1"))
-    for record in read_records(member.home.metrics):
-        if record.step > last:
-            _log_record(client, run.info.run_id, record)
-    if finished:
-        if member.home.report.is_dir():
-            client.log_artifacts(run.info.run_id, str(member.home.report), "report")
-        client.set_terminated(run.info.run_id)
-        write_json(member.home.tracked, {"run": run.info.run_id})
+def send_rest(member: Member) -> bool:
+    """Send what the member's store does not have yet, records and report; whether it has all then.
 
-
-def _experiment(member: Member, client: "MlflowClient") -> str:
-    """Id of the federation's experiment, made with artifacts beside the store where that is the home's own."""
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415 -- MLflow takes seconds to import
-
-    name = f"{member.plan.federation.name} ({member.plan.federation.id[:8]})"
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        return str(found.experiment_id)
-    place = None if member.config.tracking.uri else (member.home.folder / "mlartifacts").as_uri()
-    # without this tag MLflow's UI opens on its pages for language models
-    tags = {"mlflow.experimentKind": "custom_model_development"}
-    try:
-        return str(client.create_experiment(name, artifact_location=place, tags=tags))
-    except MlflowException:
-        found = client.get_experiment_by_name(name)  # another member that shares the server was faster
-        if found is None:
-            raise
-        return str(found.experiment_id)
-
-
-def _find_run(member: Member, client: "MlflowClient") -> "Run | None":
-    """The member's run under this plan; a revision goes on with the latest run of the federation."""
-    query = f"tags.`hocket.member` = '{member.config.name}'"
-    if not member.plan.continues:
-        query += f" and tags.`{_PLAN}` = '{member.plan.digest}'"
-    runs = client.search_runs([_experiment(member, client)], filter_string=query, max_results=1)
-    return runs[0] if runs else None
-
-
-def _start_run(member: Member, client: "MlflowClient") -> "Run":
-    tags = {"hocket.member": member.config.name, "hocket.role": member.role, _PLAN: member.plan.digest}
-    run = client.create_run(_experiment(member, client), run_name=member.config.name, tags=tags)
-    rounds = member.plan.rounds
-    for key, value in (("n_rounds", rounds.n_rounds), ("local_steps", rounds.local_steps)):
-        client.log_param(run.info.run_id, key, value)
-    client.log_artifact(run.info.run_id, str(member.config.plan_file), "settings")
-    client.log_artifact(run.info.run_id, str(member.config_file), "settings")
-    return run
-
-
-def _take_up(member: Member, client: "MlflowClient", run_id: str) -> None:
-    """Say in the run that a revision of the plan goes on with it."""
-    client.log_artifact(run_id, str(member.config.plan_file), f"settings/{member.plan.folder}")
-    client.set_tag(run_id, _PLAN, member.plan.digest)
-
-
-def _log_record(client: "MlflowClient", run_id: str, record: Record) -> None:
-    from mlflow.entities import Metric  # noqa: PLC0415 -- MLflow takes seconds to import
-
-    milliseconds = int(record.at * 1000)
-    client.log_batch(
-        run_id, metrics=[Metric(key, value, milliseconds, record.step) for key, value in record.metrics.items()]
-    )
-    if record.facts:
-        client.log_text(run_id, json.dumps(record.facts, indent=1), f"rounds/step-{record.step:04d}.json")
-    client.set_tag(run_id, _LAST_STEP, str(record.step))
-
-
-def main(config_file: str, role: str) -> None:
-    """Sync at the start, at every line on standard input, and when that ends."""
-    os.environ.update(QUIET)
-    member = read_member(Path(config_file), role)
-    from mlflow import MlflowClient  # noqa: PLC0415 -- seconds and much memory: only in this process
-
-    with (member.home.folder / "tracking.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # a predecessor may still be writing after its member was killed
-        client = MlflowClient(tracking_uri=member.store)
-        sync(member, client)
-        while sys.stdin.readline():
-            sync(member, client)
-        sync(member, client)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    True as well where a run is under way in the home, whose own tracking process does it.
+    """
+    if member.all_sent:
+        return True
+    command = [sys.executable, "-P", "-m", "pipeline.tracking_process", str(member.config_file), member.role, "once"]
+    with (member.home.folder / "tracking.log").open("ab") as log:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=environment(),
+            timeout=_LONGEST_REST_S,
+            check=False,
+        )
+    return done.returncode in (0, BUSY)

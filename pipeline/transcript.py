@@ -16,7 +16,7 @@ _PATH = re.compile(
     r"(?:enrol|round-(?P<round>\d{4})/attempt-(?P<attempt>\d{2,}))/(?P<kind>[a-z]+)\.(?P<sender>[\w-]+)\.(?P<suffix>\w+)",
     re.ASCII,
 )
-_REVISION = re.compile(r"revision-\d{2}/", re.ASCII)
+REVISION = re.compile(r"revision-\d{2}/", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,25 +70,33 @@ def read_transcript(plan: Plan, exchange: Exchange) -> Transcript:
 
     Raises secure.errors.SecureError or ExchangeConflict, naming the file; ExchangeError where there is no message.
     """
-    paths = [path for path in exchange.list_files() if not _REVISION.match(path)]  # each plan has its own transcript
-    names = {_message_of(path, exchange): path for path in paths}
+    paths = [path for path in exchange.list_files() if not REVISION.match(path)]  # each plan has its own transcript
+    names = {message_of(path, exchange): path for path in paths}
     if not names:
         raise ExchangeError(f"{exchange.url}: holds no message of a federation, is this the right place?")
     cards, plan_digest = plan.cards, plan.digest
     for (name, _), path in names.items():
-        _check_sender(name, cards, exchange.where(path))
-    messages = {}
-    for name in (name for name, is_manifest in names if is_manifest):
-        data = exchange.read(name.manifest) or b""
-        expected = Expected(kind=name.kind, plan=plan_digest, round_no=name.round_no, attempt=name.attempt)
-        manifest = verify_manifest(data, cards[name.sender], expected, exchange.where(name.manifest))
-        messages[name] = Message(name, manifest, manifest_digest(data), (name, False) in names)
+        check_sender(name, cards, exchange.where(path))
+    messages = {
+        name: read_message(name, plan_digest, cards, exchange, has_payload=(name, False) in names)
+        for name in (name for name, is_manifest in names if is_manifest)
+    }
     unfinished = (path for (name, is_manifest), path in names.items() if not is_manifest and name not in messages)
     return Transcript(messages, tuple(sorted(unfinished)))
 
 
-def _message_of(path: str, exchange: Exchange) -> tuple[MessageName, bool]:
-    """The message a file belongs to, and whether it is the manifest."""
+def read_message(
+    name: MessageName, plan_digest: str, cards: Mapping[str, Card], exchange: Exchange, *, has_payload: bool
+) -> Message:
+    """One message, its manifest verified. Raises secure.errors.SecureError, naming the file."""
+    data = exchange.read(name.manifest) or b""
+    expected = Expected(kind=name.kind, plan=plan_digest, round_no=name.round_no, attempt=name.attempt)
+    manifest = verify_manifest(data, cards[name.sender], expected, exchange.where(name.manifest))
+    return Message(name, manifest, manifest_digest(data), has_payload)
+
+
+def message_of(path: str, exchange: Exchange) -> tuple[MessageName, bool]:
+    """The message a file belongs to, and whether it is the manifest. Raises ExchangeConflict for any other file."""
     match = _PATH.fullmatch(path)
     if match and match["kind"] in BODIES:
         name = MessageName(match["kind"], int(match["round"] or 0), int(match["attempt"] or 0), match["sender"])
@@ -98,7 +106,8 @@ def _message_of(path: str, exchange: Exchange) -> tuple[MessageName, bool]:
     raise ExchangeConflict(f"{exchange.where(path)}: is no message of a federation; nothing else belongs here")
 
 
-def _check_sender(name: MessageName, cards: Mapping[str, Card], where: str) -> None:
+def check_sender(name: MessageName, cards: Mapping[str, Card], where: str) -> None:
+    """Raise ExchangeConflict for a sender who is no member, or has another role than sends this kind."""
     card = cards.get(name.sender)
     if card is None:
         raise ExchangeConflict(f"{where}: {name.sender} is not a member of the plan")

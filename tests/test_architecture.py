@@ -22,6 +22,7 @@ HOMES = {
     "torch": "partners",
     "sklearn": "partners",
     "safetensors": "partners",
+    "crepes": "partners",
     "tenseal": "secure",
     "cryptography": "secure",
     "pyarrow": "secure",
@@ -29,9 +30,14 @@ HOMES = {
     "pydantic": "pipeline",
     "fsspec": "pipeline",
     "rich": "pipeline",
+    "matplotlib": "pipeline",
+    "jinja2": "pipeline",
     "mlflow": "pipeline",
 }
-ONLY_IN = {"click": ("pipeline/cli.py", "pipeline/commands/"), "mlflow": ("pipeline/tracking.py",)}
+ONLY_IN = {
+    "click": ("pipeline/cli.py", "pipeline/commands/"),
+    "mlflow": ("pipeline/tracking_store.py", "pipeline/tracking_process.py", "pipeline/mlflow_model.py"),
+}
 MODULES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
 
 

@@ -7,10 +7,18 @@ from typing import Any
 
 import click
 
-from pipeline.commands.words import ANY_PATH, EXISTING_FILE
+from pipeline.commands.words import ANY_PATH, EXISTING_FILE, examples, interruptible, log_format
+from pipeline.log import Log
 
 
-@click.command()
+@click.command(
+    short_help="Turn the partner's tables into matrices, or check them.",
+    epilog=examples(
+        "hocket prepare partner.toml --check",
+        "hocket prepare partner.toml --workers 8",
+        "hocket prepare partner.toml --structures new.csv --output new",
+    ),
+)
 @click.argument("config", type=EXISTING_FILE)
 @click.option("--check", is_flag=True, help="Only say what is wrong with the tables.")
 @click.option("--workers", type=click.IntRange(min=1), help="Most processes, instead of the configuration's.")
@@ -19,8 +27,15 @@ from pipeline.commands.words import ANY_PATH, EXISTING_FILE
 )
 @click.option("--output", type=ANY_PATH, help="Folder for the new structures' x.npz, compounds and rejected rows.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@log_format
 def prepare(
-    config: Path, check: bool, workers: int | None, structures: Path | None, output: Path | None, as_json: bool
+    config: Path,
+    check: bool,
+    workers: int | None,
+    structures: Path | None,
+    output: Path | None,
+    as_json: bool,
+    log: Log,
 ) -> None:
     """Turn the partner's T0, T1, T2 into matrices (needs the group secret, for the keyed folds and bits).
 
@@ -35,19 +50,27 @@ def prepare(
         found = check_tables(config)
         said = [str(finding) for finding in found]
         click.echo(json.dumps(said, indent=1) if as_json else "\n".join(said) or "tables: no problem found")
+        if any(finding.serious for finding in found) and not any(finding.stops for finding in found):
+            click.echo("these rows are left out or doubtful: mend them, or go on without them", err=True)
         sys.exit(3 if any(finding.serious for finding in found) else 0)
     if structures and output:
-        counts = prepare_structures(config, structures, output, workers)
+        with interruptible(log):
+            counts = prepare_structures(config, structures, output, workers, log)
         click.echo(json.dumps(counts, indent=1) if as_json else "\n".join(f"{k}: {v}" for k, v in counts.items()))
         return
-    summary = prepare_tables(config, workers)
+    with interruptible(log):
+        summary = prepare_tables(config, workers, log)
     if as_json:
         click.echo(json.dumps(summary, indent=1))
     else:
         show_summary(summary)
 
 
-@click.command("check-matrices")
+@click.command(
+    "check-matrices",
+    short_help="Check a SparseChem user's data files for training.",
+    epilog=examples("hocket check-matrices --x x.npz --folding folding.npy --y-class y_class.npz --plan plan.toml"),
+)
 @click.option("--x", required=True, type=EXISTING_FILE, help="Features: .npz, .mtx, or .npy with --trust-pickle.")
 @click.option("--folding", required=True, type=EXISTING_FILE, help="Fold of every compound: .npy.")
 @click.option("--y-class", type=EXISTING_FILE, help="Labels +1 and -1.")

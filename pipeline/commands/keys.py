@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.words import ANY_PATH, EXISTING_FILE
+from pipeline.commands.words import ANY_PATH, EXISTING_FILE, examples
 
 
 @click.group()
@@ -13,10 +13,23 @@ def key() -> None:
     """Keys and the group secret."""
 
 
-@key.command("new")
+@key.command(
+    "new",
+    short_help="Make a member's keys and print its card.",
+    epilog=examples(
+        "hocket key new P01 --home P01/home > P01.card",
+        "hocket key new hub --home hub/home --role aggregator > hub.card",
+    ),
+)
 @click.argument("name")
 @click.option("--home", required=True, type=ANY_PATH, help="Home folder; the keys go to HOME/keys.")
-@click.option("--role", type=click.Choice(["partner", "aggregator"]), default="partner", show_default=True)
+@click.option(
+    "--role",
+    type=click.Choice(["partner", "aggregator"]),
+    default="partner",
+    show_default=True,
+    help="What NAME is in the federation.",
+)
 @click.option("--passphrase-file", type=EXISTING_FILE, help="File whose first line encrypts the private keys.")
 def key_new(name: str, home: Path, role: str, passphrase_file: Path | None) -> None:
     """Make NAME's keys and print its card, which goes into the plan."""
@@ -28,7 +41,11 @@ def key_new(name: str, home: Path, role: str, passphrase_file: Path | None) -> N
     click.echo(f"fingerprint, to be told to the others by telephone: {parse_card(card, name).fingerprint}", err=True)
 
 
-@key.command("deal")
+@key.command(
+    "deal",
+    short_help="Custodian: make the group secret and deal it.",
+    epilog=examples("hocket key deal plan.toml --home P01/home"),
+)
 @click.argument("plan", type=EXISTING_FILE)
 @click.option("--home", required=True, type=ANY_PATH, help="The custodian's home folder.")
 @click.option("--passphrase-file", type=EXISTING_FILE, help="File whose first line unlocks the private keys.")
@@ -46,7 +63,11 @@ def key_deal(plan: Path, home: Path, passphrase_file: Path | None, structure_see
     click.echo(deal(plan, home, passphrase_file, structure_seed=seed))
 
 
-@key.command("show")
+@key.command(
+    "show",
+    short_help="Show fingerprints of a home or a plan.",
+    epilog=examples("hocket key show P01/home", "hocket key show plan.toml"),
+)
 @click.argument("place", type=click.Path(exists=True, path_type=Path))
 @click.option("--passphrase-file", type=EXISTING_FILE, help="Also try locked private keys against the card.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -58,7 +79,14 @@ def key_show(place: Path, passphrase_file: Path | None, as_json: bool) -> None:
     click.echo(json.dumps(facts, indent=1) if as_json else "\n".join(lines(facts)))
 
 
-@key.command("passphrase")
+@key.command(
+    "passphrase",
+    short_help="Set, change or remove a passphrase.",
+    epilog=examples(
+        "hocket key passphrase P01/home --new-passphrase-file new.pass  # set",
+        "hocket key passphrase P01/home --old-passphrase-file old.pass  # remove",
+    ),
+)
 @click.argument("home", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--old-passphrase-file", type=EXISTING_FILE, help="Needed where the private keys are locked.")
 @click.option("--new-passphrase-file", type=EXISTING_FILE, help="Without it the passphrase is removed.")

@@ -5,23 +5,62 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.words import ANY_PATH, EXISTING_FILE
+from pipeline.commands.words import ANY_PATH, EXISTING_FILE, examples
 
 
-@click.command()
-@click.argument("config", type=EXISTING_FILE)
-@click.option("--json", "as_json", is_flag=True, help="Print report.json.")
-def report(config: Path, as_json: bool) -> None:
-    """Compare local only with federated, per task and over tasks."""
+@click.command(
+    short_help="Compare local only with federated.",
+    epilog=examples(
+        "hocket report partner.toml",
+        "hocket report partner.toml --shareable --output for_the_others",
+        "hocket report --merge P01/summary.json P02/summary.json P03/summary.json --output consortium",
+    ),
+)
+@click.argument("files", nargs=-1, required=True, type=EXISTING_FILE, metavar="PARTNER.toml | SUMMARY.json...")
+@click.option("--shareable", is_flag=True, help="Write what may be shared: page, figures, summary.json.")
+@click.option("--merge", is_flag=True, help="One page for the consortium from the partners' SUMMARY.json files.")
+@click.option("--output", type=ANY_PATH, help="Folder for --shareable  [default: HOME/report/shareable] or --merge.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report, summary or merged summary as JSON.")
+def report(files: tuple[Path, ...], shareable: bool, merge: bool, output: Path | None, as_json: bool) -> None:
+    """Compare local only with federated, per task and over tasks.
+
+    Writes report.html, a page that opens offline, and its figures into HOME/report, and prints the table.
+    """
+    if merge:
+        if shareable or output is None:
+            raise click.UsageError("--merge takes summaries and --output FOLDER, without --shareable")
+        from pipeline.merging import merge_summaries, print_merged
+
+        merged = merge_summaries(files, output)
+        click.echo(json.dumps(merged, indent=1)) if as_json else print_merged(merged, output)
+        return
+    if len(files) != 1 or (output and not shareable):
+        raise click.UsageError("expected one PARTNER.toml; --output goes with --shareable or --merge")
+    _own_report(files[0], output, shareable=shareable, as_json=as_json)
+
+
+def _own_report(config: Path, output: Path | None, *, shareable: bool, as_json: bool) -> None:
     from pipeline.configs import PartnerConfig
     from pipeline.home import Home
-    from pipeline.reporting import print_report, read_report
+    from pipeline.report_job import bring_up
+    from pipeline.terminal_table import print_report
+    from pipeline.tracking import read_member, send_rest
 
-    result = read_report(Home(PartnerConfig.read(config).home_folder))
+    result = bring_up(config)
+    member = read_member(config, "partner")
+    if member.home.tracked.exists() and not send_rest(member):  # the run is in MLflow; its report may be new
+        click.echo(f"hocket: the report is not in MLflow yet; why: {member.home.folder / 'tracking.log'}", err=True)
+    folder = Home(PartnerConfig.read(config).home_folder).report
+    if shareable:
+        from pipeline.report_files import write_shareable
+
+        folder = output or folder / "shareable"
+        result = write_shareable(folder, result)
     if as_json:
         click.echo(json.dumps(result, indent=1))
-    else:
-        print_report([result])
+        return
+    print_report([result])
+    click.echo(f"page: {folder / 'report.html'}")
 
 
 @click.group()
@@ -29,7 +68,11 @@ def export() -> None:
     """Models for other programs."""
 
 
-@export.command("sparsechem")
+@export.command(
+    "sparsechem",
+    short_help="Write the federated model as SparseChem's files.",
+    epilog=examples("hocket export sparsechem partner.toml model.pt"),
+)
 @click.argument("config", type=EXISTING_FILE)
 @click.argument("output", type=ANY_PATH)
 @click.option("--json", "settings_file", type=ANY_PATH, help="Its settings file  [default: OUTPUT with .json].")

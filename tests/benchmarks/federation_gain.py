@@ -5,6 +5,9 @@ Arms: *local*; *joint* (one trunk, private heads, every step takes a batch of ev
 *pooled* (joint, with equal tasks at several partners as one, by the truth no partner has); *shuffled* (federated, all
 other partners' training labels permuted: must show no gain). Every partner takes the same number of optimiser steps
 in every arm. Choose settings with `--fold validation`; look at `--fold test` once.
+With `--regression-weight` all arms train regression heads too (private in *joint*, by target in *pooled*), and a second
+table scores them. With `--catalogue` the head rows of tasks that partners share travel with the trunk; its kinds stand
+in `gain/catalogue.py`. With `--average-seeds` the mean of the seeds' predictions is judged too, *local*'s as well.
 Without arguments, a small example on the public MoleculeACE tables; `--data dev_p5` is the study's.
 """
 
@@ -13,7 +16,8 @@ import math
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 
 from rich.console import Console
@@ -21,13 +25,16 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for the modules of the tests
 
+from tests.benchmarks.gain.catalogue import KINDS, travelling
 from tests.benchmarks.gain.judge import Gain, gain, gates
 from tests.benchmarks.gain.partners import Partner, load_partners, tables_of
-from tests.benchmarks.gain.runs import FOLDS, Scores, Setting, obtain
+from tests.benchmarks.gain.runs import Setting, obtain
+from tests.benchmarks.gain.scores import FOLDS, Scores, averaged
 
 ARMS = ("local", "joint", "federated", "pooled", "shuffled")
 OF_ROUNDS = ("federated", "shuffled")
-METRICS = {"average_precision": "AUC-PR", "roc_auc": "AUC-ROC"}
+
+Line = tuple[str, Sequence[Scores]]  # of a table: its name and its runs, one for each seed
 
 
 def arguments() -> argparse.Namespace:
@@ -37,10 +44,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--shared", type=Path, help="folder with dev_p3, ... (default: HOCKET_SHARED/data)")
     parser.add_argument("--bits", type=int, default=4096)
     parser.add_argument("--hidden", type=int, nargs="+", default=[256])
-    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--steps", type=int, default=20, help="optimiser steps of every partner in every round")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=["joint", "federated"])
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS[1:])
     parser.add_argument("--server-rate", type=float, nargs="+", default=[2.0])
     parser.add_argument("--method", choices=("mean", "momentum", "adam"), default="mean")
     parser.add_argument("--weights", choices=("equal", "size"), nargs="+", default=["size"])
@@ -50,6 +57,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--weight-decay", type=float, default=0.0)
     parser.add_argument("--honest", nargs="+", help="shuffled: these partners in turn (default: all)")
+    parser.add_argument("--regression-weight", type=float, default=0.0, help="train regression heads too; 0: none")
+    parser.add_argument(
+        "--catalogue", choices=("none", *KINDS), nargs="+", default=["none"], help="head rows that travel"
+    )
+    parser.add_argument("--min-holders", type=int, default=3, help="partners that hold a row that travels, 2 or more")
+    parser.add_argument("--average-seeds", action="store_true", help="also judge the mean of the seeds' predictions")
     parser.add_argument("--fold", choices=tuple(FOLDS), default="validation")
     parser.add_argument("--least", type=int, default=10, help="labels of both classes that a judged task has")
     parser.add_argument("--work", type=Path, help="folder that keeps prepared tables and runs")
@@ -61,7 +74,7 @@ def settings(asked: argparse.Namespace, arm: str) -> Iterator[list[Setting]]:
     common = {
         "arm": arm, "data": asked.data, "bits": asked.bits, "hidden": tuple(asked.hidden), "rounds": asked.rounds,
         "steps": asked.steps, "dropout": asked.dropout, "batch": asked.batch, "learning_rate": asked.learning_rate,
-        "weight_decay": asked.weight_decay,
+        "weight_decay": asked.weight_decay, "regression_weight": asked.regression_weight,
     }  # fmt: skip
     if arm not in OF_ROUNDS:
         yield [Setting(**common, seed=seed) for seed in asked.seeds]
@@ -69,66 +82,74 @@ def settings(asked: argparse.Namespace, arm: str) -> Iterator[list[Setting]]:
     common |= {"method": asked.method, "seal_bits": asked.seal_bits}
     if arm == "shuffled":
         common["honest"] = tuple(asked.honest) if asked.honest else None
-    for rate in asked.server_rate:
-        for weights in asked.weights:
-            yield [Setting(**common, server_rate=rate, weights=weights, seed=seed) for seed in asked.seeds]
+    for rate, weights, catalogue in product(asked.server_rate, asked.weights, asked.catalogue):
+        rows = {} if catalogue == "none" else {"catalogue": catalogue, "min_holders": asked.min_holders}
+        yield [Setting(**common, **rows, server_rate=rate, weights=weights, seed=seed) for seed in asked.seeds]
 
 
-def compare(asked: argparse.Namespace, partners: Mapping[str, Partner], work: Path, console: Console) -> Table:
-    """Run all arms, say of each what it gave as soon as it is done, and return them all in one table."""
-
-    def runs(chosen: Sequence[Setting]) -> list[Scores]:
-        found = []
-        for setting in chosen:
-            found.append(obtain(setting, partners, work / "runs"))
-            console.print(f"{setting.label}, seed {setting.seed}: {_course(found[-1])}", style="dim")
-        return found
-
-    title = f"{asked.data}, {asked.bits} bits, hidden {asked.hidden}, dropout {asked.dropout}, {asked.fold} fold"
-    title = f"{title}, seeds {asked.seeds}; gains over local with 95 % intervals over targets"
-    table = Table(*_columns(asked), *partners, title=title)
-    (chosen,) = settings(asked, "local")
-    local = runs(chosen)
+def lines(asked: argparse.Namespace, partners: Mapping[str, Partner], work: Path, console: Console) -> Iterator[Line]:
+    """Run all arms, *local* first, and say of each what it gave as soon as it is done."""
+    local: list[Scores] = []
     for arm in ["local", *(arm for arm in asked.arms if arm != "local")]:
         for chosen in settings(asked, arm):
-            done = runs(chosen)
-            table.add_row(*_row(chosen[0].label, done, local, partners, asked))
+            done = []
+            for setting in chosen:
+                done.append(obtain(setting, partners, work / "runs", predictions=asked.average_seeds))
+                console.print(f"{setting.label}, seed {setting.seed}: {_course(done[-1])}", style="dim")
+            label, local = chosen[0].label, local or done
             if arm in OF_ROUNDS:
                 said = ", ".join(f"{name} {'/'.join(seeds)}" for name, seeds in gates(done, local, partners).items())
-                console.print(f"{chosen[0].label}: gates say federated is: {said}", style="dim")
+                console.print(f"{label}: gates say federated is: {said}", style="dim")
+            yield label, done
+            if asked.average_seeds and len(done) > 1:
+                yield f"{label}, mean of {len(done)} seeds", [averaged(done, partners)]
+
+
+def class_table(found: Sequence[Line], partners: Mapping[str, Partner], asked: argparse.Namespace) -> Table:
+    """Gains of every line over the first one, *local*; by partner those in AUC-PR."""
+    least = f"{asked.least}+ labels" if asked.least > 1 else "all"
+    means = ["AUC-PR", f"gain, {least}", "gain, all tasks", "AUC-ROC", f"gain, {least}"]
+    table = Table("", *means, "CPU s/round", "MB up, down", *partners, title=_title(asked))
+    local = found[0][1]
+    for label, runs in found:
+        precision, wide, roc = (
+            gain(runs, local, partners, asked.fold, metric, least)
+            for metric, least in (
+                ("average_precision", asked.least),
+                ("average_precision", 1),
+                ("roc_auc", asked.least),
+            )
+        )
+        cells = [f"{precision.mean:.4f}", _interval(precision), _interval(wide), f"{roc.mean:.4f}", _interval(roc)]
+        table.add_row(label, *cells, *_costs(runs[0].facts), *_by_partner(precision, partners))
     return table
 
 
-def _columns(asked: argparse.Namespace) -> list[str]:
-    least = f"{asked.least}+ labels" if asked.least > 1 else "all"
-    means = ["AUC-PR", f"gain, {least}", "gain, all tasks", "AUC-ROC", f"gain, {least}"]
-    return ["", *means, "CPU s/round", "MB up, down"]
+def regression_table(found: Sequence[Line], partners: Mapping[str, Partner], asked: argparse.Namespace) -> Table:
+    """The same of regression tasks; by partner gains in R2."""
+    least = f"{2 * asked.least}+ values"
+    table = Table("", "R2", f"gain, {least}", "Spearman", f"gain, {least}", *partners, title=_title(asked))
+    for label, runs in found:
+        r2, rank = (gain(runs, found[0][1], partners, asked.fold, each, asked.least) for each in ("r2", "spearman"))
+        cells = [f"{r2.mean:.4f}", _interval(r2), f"{rank.mean:.4f}", _interval(rank)]
+        table.add_row(label, *cells, *_by_partner(r2, partners))
+    return table
 
 
-def _row(
-    label: str,
-    arm: Sequence[Scores],
-    local: Sequence[Scores],
-    partners: Mapping[str, Partner],
-    asked: argparse.Namespace,
-) -> list[str]:
-    precision, wide, roc = (
-        gain(arm, local, partners, asked.fold, metric, least)
-        for metric, least in (("average_precision", asked.least), ("average_precision", 1), ("roc_auc", asked.least))
-    )
-    facts, parts = arm[0].facts, precision.by_partner
+def _title(asked: argparse.Namespace) -> str:
+    title = f"{asked.data}, {asked.bits} bits, hidden {asked.hidden}, dropout {asked.dropout}, {asked.fold} fold"
+    return f"{title}, seeds {asked.seeds}; gains over local with 95 % intervals over targets"
+
+
+def _costs(facts: Mapping[str, float]) -> tuple[str, str]:
     is_sent = math.isfinite(facts["cosine_last"])
-    return [
-        label,
-        f"{precision.mean:.4f}",
-        _interval(precision),
-        _interval(wide),
-        f"{roc.mean:.4f}",
-        _interval(roc),
-        f"{facts['seconds']:.2f}",
-        f"{facts['bytes_up'] / 1e6:.1f}, {facts['bytes_down'] / 1e6:.1f}" if is_sent else "",
-        *("{:+.4f} ({:+.3f}, {:+.3f})".format(*parts[name]) if name in parts else "" for name in partners),
-    ]
+    sent = f"{facts['bytes_up'] / 1e6:.1f}, {facts['bytes_down'] / 1e6:.1f}" if is_sent else ""
+    return f"{facts['seconds']:.2f}", sent
+
+
+def _by_partner(found: Gain, partners: Iterable[str]) -> Iterator[str]:
+    parts = found.by_partner
+    return ("{:+.4f} ({:+.3f}, {:+.3f})".format(*parts[name]) if name in parts else "" for name in partners)
 
 
 def _interval(found: Gain) -> str:
@@ -153,7 +174,21 @@ def main() -> None:
         work = asked.work or Path(fresh)
         tables = tables_of(asked.data, work, shared)
         partners = load_partners(tables, asked.bits, work, lambda text: console.print(text, style="dim"))
-        console.print(compare(asked, partners, work, console))
+        for kind in (kind for kind in asked.catalogue if kind != "none"):
+            console.print(_coverage(kind, partners, asked.min_holders), style="dim")
+        found = list(lines(asked, partners, work, console))
+        console.print(class_table(found, partners, asked))
+        if asked.regression_weight:
+            console.print(regression_table(found, partners, asked))
+
+
+def _coverage(kind: str, partners: Mapping[str, Partner], min_holders: int) -> str:
+    rows = travelling(kind, partners, min_holders)
+    n_judged = sum(int(partner.classes.judged.sum()) for partner in partners.values())
+    return (
+        f"catalogue {kind}: {rows.n_rows} tasks at 2 or more partners; {len(rows.counts.travelling)} at {min_holders} "
+        f"or more travel, and are {rows.n_heads} of {n_judged} heads"
+    )
 
 
 if __name__ == "__main__":

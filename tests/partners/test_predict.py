@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score, log_loss, r2_score, roc_auc
 
 from partners.errors import BadFeatures, BadFolds, FeatureCountMismatch, StateMismatch, TrunkMismatch
 from partners.evaluation import evaluate
-from partners.predict import logistic, predict
+from partners.predict import Predictor, logistic, predict
 from partners.settings import TrunkSettings
 from partners.state import HEAD_BIAS, HEAD_WEIGHT, PartnerState
 from partners.training import train_round
@@ -33,13 +33,32 @@ def test_probabilities_equal_plain_numpy():
     np.testing.assert_allclose(found, 1 / (1 + np.exp(-logits)), atol=1e-6)
 
 
-def test_one_by_one_equals_in_bulk(monkeypatch: pytest.MonkeyPatch):
-    """One by one, in bulk, or in odd batches: the same to 1e-6."""
-    bulk = predict(_DATA.x, *_MODEL).probabilities
-    single = np.concatenate([predict(_DATA.x[i], *_MODEL).probabilities for i in range(_DATA.n_compounds)])
-    np.testing.assert_allclose(single, bulk, atol=1e-6)
-    monkeypatch.setattr("partners.predict._BATCH", 7)
-    np.testing.assert_allclose(predict(_DATA.x, *_MODEL).probabilities, bulk, atol=1e-6)
+@pytest.mark.parametrize("counts", [False, True])
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_one_by_one_equals_in_bulk(monkeypatch: pytest.MonkeyPatch, n_threads: int, counts: bool):  # noqa: FBT001
+    """One by one, in bulk, or in another order: the same bits; in blocks of another size to 1e-6."""
+    model = (*_MODEL[:-1], dataclasses.replace(TRAINING, n_threads=n_threads))
+    x = _DATA.x.copy()
+    if counts:
+        x.data = np.random.default_rng(1).integers(1, 4, x.nnz).astype(np.float32)
+        x.data[: x.indptr[_DATA.n_compounds // 2]] = 1  # a block of ones only takes another way
+    predictor = Predictor(*model)
+    bulk = predictor(x).logits
+    single = np.concatenate([predictor(x[i]).logits for i in range(_DATA.n_compounds)])
+    np.testing.assert_array_equal(single, bulk)
+    order = np.random.default_rng(2).permutation(_DATA.n_compounds)
+    np.testing.assert_array_equal(predictor(x[order]).logits, bulk[order])
+    monkeypatch.setattr("partners.predict._BLOCK", 7)
+    np.testing.assert_allclose(predict(x, *model).logits, bulk, atol=1e-6)
+
+
+def test_values_are_the_same_alone():
+    """A regression task's values have the same bits one by one and in bulk."""
+    data = hybrid_set(3)
+    state = train_round(data, _TRUNK, None, _LAYOUT, _SETTINGS, TRAINING, 0, 5).state
+    predictor = Predictor(_TRUNK, state, _LAYOUT, _SETTINGS, TRAINING)
+    single = np.concatenate([predictor(data.x[i]).values for i in range(data.n_compounds)])
+    np.testing.assert_array_equal(single, predictor(data.x).values)
 
 
 def test_empty_inputs():

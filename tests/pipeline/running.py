@@ -8,7 +8,7 @@ from typing import Self
 
 from tests.pipeline.federation import AGGREGATOR, Federation
 
-_PATIENCE_S = 240.0
+_PATIENCE_S = 600.0
 
 
 class Running:

@@ -109,8 +109,8 @@ def test_help_explains_the_exit_codes():
 
 
 def test_version():
-    """The distribution's."""
-    assert re.fullmatch(r".*version \d+\.\d+\.\d+\n", hocket("--version").stdout)
+    """The distribution's, on the first line."""
+    assert re.fullmatch(r".*version \d+\.\d+\.\d+", hocket("--version").stdout.splitlines()[0])
 
 
 # ---------------------------------------------------------------------------------------------------- usage: code 2
@@ -296,6 +296,20 @@ def test_the_custodian_deals_once(fresh: Federation):
     assert {path.name for path in before} == {"group.secret", "deal.P01.envelopes", "deal.P01.json"}
     assert hocket("key", "deal", fresh.plan_file, "--home", home.folder).stdout == first.stdout
     assert {path: path.read_bytes() for path in (home.group_secret, *home.outbox("enrol").iterdir())} == before
+
+
+def test_a_plan_that_was_changed_is_not_dealt_again_in_silence(fresh: Federation):
+    """Exit code 4, how to begin anew, and not a byte changed; what the message says to do works."""
+    home = fresh.home("P01")
+    fresh.plan_file.write_text(fresh.plan_file.read_text().replace("local_steps = 4", "local_steps = 5"))
+    before = {path: path.read_bytes() for path in (home.group_secret, *home.outbox("enrol").iterdir())}
+    message = refused(ExitCode.SECURITY, "key", "deal", fresh.plan_file, "--home", home.folder)
+    assert "the plan was changed since it was dealt" in message
+    assert f"rm -r {home.outbox('enrol')} {home.group_secret}" in message
+    assert {path: path.read_bytes() for path in (home.group_secret, *home.outbox("enrol").iterdir())} == before
+    shutil.rmtree(home.outbox("enrol"))
+    home.group_secret.unlink()
+    assert hocket("key", "deal", fresh.plan_file, "--home", home.folder).exit_code == ExitCode.DONE
 
 
 @pytest.mark.parametrize("name", ["P02", AGGREGATOR])
@@ -524,13 +538,13 @@ def test_report_before_the_end(enrolled: Federation):
     assert "hocket partner run" in message
 
 
-def test_report_as_table_and_as_json(finished: Federation):
+def test_report_as_table_and_as_json(done: Federation):
     """The table names the partner; JSON is report.json itself."""
-    table = hocket("report", finished.config("P02"))
+    table = hocket("report", done.config("P02"))
     assert (table.exit_code, table.stderr) == (ExitCode.DONE, "")
     assert "P02" in table.stdout
-    as_json = json.loads(hocket("report", "--json", finished.config("P02")).stdout)
-    assert as_json == json.loads((finished.home("P02").report / "report.json").read_text())
+    as_json = json.loads(hocket("report", "--json", done.config("P02")).stdout)
+    assert as_json == json.loads((done.home("P02").report / "report.json").read_text())
 
 
 # --------------------------------------------------------------------------------------------------------- inspect

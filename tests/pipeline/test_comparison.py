@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import wilcoxon
 
-from pipeline.comparison import compare, riptop
+from pipeline.comparison import compare, holm, numbered, paired_test, riptop
 
 SCORES = st.floats(0, 1)
 PAIRS = st.lists(st.tuples(SCORES, SCORES), min_size=1, max_size=30)
+ROUND = SCORES.map(lambda score: round(score, 6))
 MAYBE = st.one_of(SCORES, st.just(math.nan))
 
 
@@ -142,7 +144,8 @@ def test_another_seed_gives_another_interval():
     assert first.to_json() | {"interval_95": None} == second.to_json() | {"interval_95": None}
 
 
-@given(PAIRS)
+@settings(deadline=None)
+@given(st.lists(st.tuples(ROUND, ROUND), min_size=1, max_size=30))
 def test_an_error_is_better_when_smaller(pairs: list[tuple[float, float]]):
     """Errors count as distances from perfection: better and worse change places, the change keeps its sign."""
     local, federated = columns(pairs)
@@ -154,3 +157,114 @@ def test_an_error_is_better_when_smaller(pairs: list[tuple[float, float]]):
     assert errors.n_worse == int((federated > local).sum())
     assert errors.riptop == pytest.approx(scores.riptop, rel=1e-9, abs=1e-9)
     assert errors.federated - errors.local == pytest.approx(-(scores.federated - scores.local), abs=1e-9)
+
+
+# ------------------------------------------------------------------------------------------ medians, tests, correction
+
+CHANGES = st.lists(st.floats(-1, 1).map(lambda x: round(x, 2)), min_size=1, max_size=9)
+
+
+@settings(deadline=None, max_examples=25)
+@given(CHANGES)
+def test_the_paired_test_is_scipys_exact_one(changes: list[float]):
+    """Equal and zero changes among them; without any change there is nothing to tell apart."""
+    found = paired_test(np.array(changes))
+    if not any(changes):
+        assert found == 1.0
+    else:
+        moved = np.array([change for change in changes if change])
+        assert found == pytest.approx(wilcoxon(moved).pvalue, abs=1e-12)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(14, 400), st.integers(0, 1000))
+def test_the_paired_test_of_many_is_scipys(n: int, seed: int):
+    """Called directly on both sides' scores."""
+    local, federated = np.random.default_rng(seed).uniform(size=(2, n))
+    assert paired_test(federated - local) == wilcoxon(federated, local).pvalue
+
+
+@given(CHANGES)
+def test_the_paired_test_does_not_care_who_is_who(changes: list[float]):
+    """Swapping the models, or the order of the tasks, gives the same p, in (0, 1]."""
+    values = np.array(changes)
+    found = paired_test(values)
+    assert 0 < found <= 1
+    assert paired_test(-values) == pytest.approx(found, abs=1e-12)
+    assert paired_test(values[::-1]) == pytest.approx(found, abs=1e-12)
+
+
+def plain_holm(p: list[float]) -> list[float]:
+    """Holm's procedure by its definition: the largest scaled p among those not larger."""
+    order = sorted(range(len(p)), key=lambda i: p[i])
+    scaled = {i: min(1.0, (len(p) - rank) * p[i]) for rank, i in enumerate(order)}
+    return [max(scaled[j] for j in order[: order.index(i) + 1]) for i in range(len(p))]
+
+
+@given(st.lists(st.floats(0, 1), max_size=8))
+def test_holm_is_its_definition(p: list[float]):
+    """Held against plain Python; the order of the names does not matter."""
+    found = holm({f"metric {i}": value for i, value in enumerate(p)})
+    assert list(found.values()) == pytest.approx(plain_holm(p))
+    assert list(found) == [f"metric {i}" for i in range(len(p))]
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_lies_between_none_and_bonferroni(p: list[float]):
+    """Never smaller than the p itself, never larger than Bonferroni's, in the same order."""
+    found = list(holm({str(i): value for i, value in enumerate(p)}).values())
+    for before, after in zip(p, found, strict=True):
+        assert before <= after <= min(1.0, len(p) * before) + 1e-12
+    by_p = [found[i] for i in np.argsort(p, kind="stable")]
+    assert by_p == sorted(by_p)
+
+
+def test_holm_by_hand():
+    """The textbook's four tests."""
+    found = holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005})
+    assert found == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06, "d": 0.02})
+
+
+@settings(deadline=None)
+@given(PAIRS)
+def test_medians_are_numpys(pairs: list[tuple[float, float]]):
+    """Of both sides, of the changes and of RIPtoP."""
+    local, federated = columns(pairs)
+    found = compare(local, federated, np.random.default_rng(0))
+    assert found is not None
+    assert found.local_median == np.median(local)
+    assert found.federated_median == np.median(federated)
+    assert found.median_change == np.median(federated - local)
+    assert found.median_riptop == pytest.approx(np.median([plain_riptop(*pair) for pair in pairs]))
+
+
+@settings(deadline=None)
+@given(PAIRS, st.integers(2, 5), st.integers(0, 1000))
+def test_repeating_every_task_of_an_assay_changes_no_interval(pairs: list[tuple[float, float]], times: int, seed: int):
+    """Ten thresholds of one assay are one witness: whole assays are drawn, so copies narrow nothing."""
+    local, federated = columns(pairs)
+    alone = compare(local, federated, np.random.default_rng(seed))
+    groups = np.repeat(np.arange(len(pairs)), times)
+    copied = compare(np.repeat(local, times), np.repeat(federated, times), np.random.default_rng(seed), groups=groups)
+    assert alone is not None
+    assert copied is not None
+    np.testing.assert_allclose(copied.interval, alone.interval, atol=1e-12)
+    assert copied.n_groups == alone.n_groups == len(pairs)
+    assert copied.p_groups == pytest.approx(alone.p_tasks)
+
+
+@given(st.lists(st.sampled_from("abcde"), max_size=20))
+def test_groups_are_numbered_by_first_appearance(keys: list[str]):
+    """Equal keys get equal numbers, without gaps, in order."""
+    found = numbered(keys).tolist()
+    assert sorted(set(found)) == list(range(len(set(keys))))
+    assert [keys.index(key) for key in keys] == [keys.index(keys[found.index(number)]) for number in found]
+
+
+@pytest.mark.parametrize(
+    ("local", "federated", "expected"),
+    [(2.0, 1.0, 0.5), (2.0, 3.0, -0.5), (1.0, 0.0, 1.0), (0.0, 0.0, 0.0), (0.0, 0.5, -0.5)],
+)
+def test_riptop_of_errors_at_its_edges(local: float, federated: float, expected: float):
+    """Perfect is 0: (federated - local) / (0 - local); where only local is perfect the difference, as a loss."""
+    assert riptop(np.array([local]), np.array([federated]), is_error=True)[0] == expected

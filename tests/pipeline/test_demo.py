@@ -12,6 +12,8 @@ import pytest
 
 from pipeline.benchmark_data import ensure_wheel
 from pipeline.errors import ConfigError, ExitCode
+from pipeline.stopping import ABANDONED, STOPPED
+from tests.pipeline.marked import marked
 from tests.pipeline.tables import write_tables
 
 PARTNERS = ["P01", "P02", "P03"]
@@ -94,6 +96,24 @@ def test_the_log_says_how_many_bytes_a_parameter_costs(finished: Path) -> None:
     found = re.findall(r"upload (\d+\.\d+) bytes per parameter", (finished / "aggregator" / "run.log").read_text())
     assert len(found) == 2
     assert all(float(value) <= 4.0 for value in found)
+
+
+def test_a_stopped_demo_stops_its_members_and_says_only_json(tables: Path, tmp_path: Path) -> None:
+    """SIGTERM while the members are at work: code 6, no process left, and every line of all of them is JSON."""
+    command = [sys.executable, "-P", "-m", "pipeline.cli", "demo", str(tmp_path / "d"), "--data", str(tables)]
+    process = marked([*command, "--rounds", "2", "--log-format", "json"])
+    assert process.popen.stderr is not None
+    lines = []
+    for line in process.popen.stderr:
+        lines.append(json.loads(line))
+        if {one["member"] for one in lines} == {*PARTNERS, "aggregator"}:
+            break
+    process.popen.terminate()
+    _, rest = process.popen.communicate(timeout=10)
+    assert process.popen.returncode == ExitCode.NOT_YET
+    assert process.alive() == []
+    lines += [json.loads(line) for line in rest.splitlines()]
+    assert lines[-1]["message"] in {STOPPED, ABANDONED}  # as busy as the machine is
 
 
 def test_damaged_benchmark_data_is_refused(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from pipeline.errors import ConfigError, ExchangeConflict, ExitCode, HomeInUse
 from pipeline.exchange import Exchange
 from pipeline.home import Home, MessageName, write_atomically, write_json
-from pipeline.transcript import _message_of
+from pipeline.transcript import message_of
 from secure.bodies import BODIES, ENROLMENT, WITH_PAYLOAD
 
 EXCHANGE = Exchange("memory://paths")
@@ -248,9 +248,9 @@ NAMES = st.builds(
 @given(NAMES)
 def test_a_message_is_found_again_by_its_paths(name: MessageName):
     """The auditor reads back from a path exactly the message that was named."""
-    assert _message_of(name.manifest, EXCHANGE) == (name, True)
+    assert message_of(name.manifest, EXCHANGE) == (name, True)
     if name.kind in WITH_PAYLOAD:
-        assert _message_of(name.payload, EXCHANGE) == (name, False)
+        assert message_of(name.payload, EXCHANGE) == (name, False)
 
 
 @settings(max_examples=50)
@@ -290,7 +290,7 @@ def test_messages_list_in_their_order(names: list[MessageName]):
 def test_a_path_of_no_message_is_refused(path: str):
     """Nothing else belongs into an exchange; each path has one spelling."""
     with pytest.raises(ExchangeConflict, match="is no message"):
-        _message_of(path, EXCHANGE)
+        message_of(path, EXCHANGE)
 
 
 def test_each_revision_has_its_own_messages_secrets_and_attempts(tmp_path: Path):

@@ -1,83 +1,51 @@
 """MLflow, with real SQLite stores: one run per member, each record once, nothing learned at the aggregator's."""
 
-import io
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from scipy import sparse
 
-from pipeline import tracking
+from pipeline import tracking_store
 from pipeline.home import write_json
 from pipeline.records import Record, read_records, write_record
-from pipeline.tracking import QUIET, Member, Tracker, read_member, sync
+from pipeline.tracking import QUIET, Member
+from pipeline.tracking_store import sync
 from tests.pipeline.federation import AGGREGATOR, Federation
+from tests.pipeline.tracked import artifacts, client_of, curves, expected_curves, member_of, runs_of, use_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
 AGGREGATOR_METRICS = {
-    "n_members",
-    "attempt",
-    "upload_bytes",
-    "upload_bytes_per_parameter",
-    "download_bytes",
-    "seconds_add",
-    "seconds_round",
+    "round/members",
+    "round/attempt",
+    "bytes/up",
+    "bytes/up_per_parameter",
+    "bytes/down",
+    "seconds/add",
+    "seconds/round",
 }
+DATASET_COUNTS = {"n_compounds", "n_inputs", "n_tasks", "n_active", "n_inactive"}
 AGGREGATOR_FACTS = {"roster", "roster_digest"}
-CURVES = {"loss_train", "validation_loss", "validation_roc_auc", "upload_bytes", "seconds_train"}
-
-
-def client_of(member: Member) -> "MlflowClient":
-    """A client as a fresh tracking process would make it."""
-    from mlflow import MlflowClient  # noqa: PLC0415 -- seconds to import, only where it is used
-
-    return MlflowClient(tracking_uri=member.store)
-
-
-def member_of(federation: Federation, name: str) -> Member:
-    """A member as its tracking process reads it."""
-    return read_member(federation.config(name), "aggregator" if name == AGGREGATOR else "partner")
-
-
-def runs_of(member: Member) -> "list[Run]":
-    """All runs of all experiments of the member's store."""
-    client = client_of(member)
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    return list(client.search_runs(experiments))
-
-
-def curves(member: Member, run: "Run") -> dict[str, list[tuple[int, float]]]:
-    """Every metric's history as (step, value), as often as it was logged."""
-    client = client_of(member)
-    return {
-        key: [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, key)]
-        for key in run.data.metrics
-    }
-
-
-def expected_curves(member: Member) -> dict[str, list[tuple[int, float]]]:
-    """What the records hold, each step once."""
-    found: dict[str, list[tuple[int, float]]] = {}
-    for record in read_records(member.home.metrics):
-        for key, value in record.metrics.items():
-            found.setdefault(key, []).append((record.step, value))
-    return found
-
-
-def artifacts(member: Member, run: "Run", folder: str | None = None) -> set[str]:
-    """Paths of all artifact files."""
-    found: set[str] = set()
-    for item in client_of(member).list_artifacts(run.info.run_id, folder):
-        found |= artifacts(member, run, item.path) if item.is_dir else {item.path}
-    return found
+AGGREGATOR_PARAMS = {"n_rounds", "local_steps", "n_partners", "n_parameters", "hidden"}
+CURVES = {
+    "train/loss",
+    "validation/loss",
+    "validation/roc_auc",
+    "validation/average_precision",
+    "update/norm",
+    "update/clipped_share",
+    "update/mean_norm",
+    "bytes/up",
+    "bytes/down",
+    *(f"seconds/{part}" for part in ("train", "seal", "wait", "open", "validate", "round")),
+}
 
 
 class Dying:
@@ -87,7 +55,7 @@ class Dying:
         self._client = client
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 -- whatever the client has
-        if name == "set_tag":
+        if name == "set_tag":  # `sync` notes how far it came in a tag
             raise InterruptedError
         return getattr(self._client, name)
 
@@ -162,8 +130,12 @@ def test_a_revision_goes_on_with_the_run(finished: Federation, tmp_path: Path):
         sync(member, client_of(member))
     (run,) = runs_of(member)
     assert run.data.tags["hocket.plan"] == member.plan.digest
-    assert {"settings/plan.toml", "settings/revision-02/plan-2.toml"} <= artifacts(member, run)
-    assert [step for step, _ in curves(member, run)["n_members"]] == [1, 2]
+    assert {
+        "settings/plan.toml",
+        "settings/revision-02/plan-2.toml",
+        "settings/revision-02/aggregator.toml",
+    } <= artifacts(member, run)
+    assert [step for step, _ in curves(member, run)["round/members"]] == [1, 2]
 
 
 def test_a_partner_has_one_finished_run(tracked: Tracked):
@@ -172,7 +144,8 @@ def test_a_partner_has_one_finished_run(tracked: Tracked):
     assert tracked.final.info.run_name == "P01"
     assert tracked.final.data.tags["hocket.plan"] == tracked.member.plan.digest
     assert tracked.final.data.tags["hocket.role"] == "partner"
-    assert tracked.final.data.params == {"n_rounds": "2", "local_steps": "4"}
+    expected = {"n_rounds": "2", "local_steps": "4", "n_partners": "3", "batch_size": "40", "dropout": "0.2"}
+    assert expected.items() <= tracked.final.data.params.items()
 
 
 def test_a_run_is_resumed_not_started_anew(tracked: Tracked):
@@ -188,7 +161,7 @@ def test_every_record_is_logged_once(tracked: Tracked):
     found = curves(tracked.member, tracked.final)
     assert found == expected_curves(tracked.member)
     assert set(found) >= CURVES
-    assert [step for step, _ in found["loss_train"]] == [1, 2]
+    assert [step for step, _ in found["train/loss"]] == [1, 2]
     assert all(found[key][: len(curve)] == curve for key, curve in tracked.early_curves.items())
 
 
@@ -197,8 +170,9 @@ def test_settings_rounds_and_report_are_artifacts(tracked: Tracked):
     assert artifacts(tracked.member, tracked.final) == {
         "settings/plan.toml",
         "settings/partner.toml",
-        "rounds/step-0001.json",
-        "rounds/step-0002.json",
+        "rounds/preparation.json",
+        "rounds/round-0001.json",
+        "rounds/round-0002.json",
         "report/report.json",
         "report/summary.json",
     }
@@ -233,6 +207,143 @@ def test_no_key_is_in_the_store(tracked: Tracked):
         assert all(content not in data for data in stored)
 
 
+# ------------------------------------------------------------------------------------------------ what people see
+
+
+def test_the_experiment_and_the_run_say_in_words_what_they_are(tracked: Tracked, aggregator: "tuple[Member, Run]"):
+    """Descriptions with who may see what; tags with role, version and how far the member is."""
+    (experiment,) = client_of(tracked.member).search_experiments()
+    assert experiment.name == "small (abababab)"
+    for part in ("3 partners (P01, P02, P03)", "agg adds", tracked.member.plan.digest, "ab" * 16):
+        assert part in experiment.tags["mlflow.note.content"]
+    note = tracked.final.data.tags["mlflow.note.content"]
+    assert "**Private:** all of this." in note
+    assert "the round's 4 local steps" in note
+    assert "nothing that was learned is here" in aggregator[1].data.tags["mlflow.note.content"]
+    assert tracked.early.data.tags["hocket.state"] == "round 2 of 2"
+    assert tracked.final.data.tags["hocket.state"] == "finished after 2 rounds"
+    assert tracked.final.data.tags["hocket.version"] == version("hocket")
+    assert tracked.final.data.tags["mlflow.source.name"] == f"hocket {version('hocket')}"
+
+
+def test_every_curve_is_described(tracked: Tracked, aggregator: "tuple[Member, Run]"):
+    """All are in groups, and each group stands in the run's description."""
+    for run in (tracked.final, aggregator[1]):
+        note = run.data.tags["mlflow.note.content"]
+        for name in run.data.metrics:
+            group = name.split("/")[0]
+            assert group != name
+            assert name in note or f"{group}/..." in note
+
+
+def test_datasets_are_logged_by_digest_and_counts(tracked: Tracked, federation: Federation):
+    """Training, validation and test folds; the counts are those of the prepared labels."""
+    inputs = {found.dataset.name: found for found in tracked.final.inputs.dataset_inputs}
+    assert set(inputs) == {"P01, training folds", "P01, validation fold", "P01, test fold"}
+    assert len({found.dataset.digest for found in inputs.values()}) == 3
+    counts = {name: json.loads(found.dataset.profile) for name, found in inputs.items()}
+    prepared = next((federation.home("P01").prepared).iterdir())
+    labels = sparse.load_npz(prepared / "y_class.npz").data
+    assert sum(count["n_active"] for count in counts.values()) == (labels > 0).sum()
+    assert sum(count["n_inactive"] for count in counts.values()) == (labels < 0).sum()
+    for found in inputs.values():
+        assert found.dataset.schema is None
+        assert set(json.loads(found.dataset.profile)) <= DATASET_COUNTS
+        assert str(federation.folder) not in found.dataset.source
+        assert [tag.key for tag in found.tags] == ["mlflow.data.context"]
+
+
+def test_no_compound_is_in_a_partners_store(tracked: Tracked, federation: Federation):
+    """Neither an id nor a structure of T2 is in the database; the report names assays, no compound."""
+    table = (federation.folder / "P01" / "T2.csv").read_text().splitlines()[1:]
+    words = {cell for line in table for cell in line.split(",") if len(cell) > 5}
+    assert len(words) > 100
+    folder = tracked.member.home.folder
+    stored = [path.read_bytes() for path in (folder / "mlartifacts").rglob("*") if path.is_file()]
+    stored.append((folder / "mlflow.db").read_bytes())
+    assert not [word for word in words if any(word.encode() in data for data in stored)]
+
+
+def test_a_home_s_own_store_has_one_experiment(tracked: Tracked):
+    """The empty one that MLflow makes is gone."""
+    assert [found.name for found in client_of(tracked.member).search_experiments()] == ["small (abababab)"]
+
+
+# ------------------------------------------------------------------------------------------ a store that is unreliable
+
+
+class Lossy:
+    """A client that does everything, and loses the answer to each call that it sees for the first time."""
+
+    def __init__(self, client: "MlflowClient") -> None:
+        self._client = client
+        self._seen: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 -- whatever the client has
+        from mlflow.exceptions import MlflowException  # noqa: PLC0415 -- seconds to import, only where it is used
+
+        method = getattr(self._client, name)
+
+        def call(*given: Any, **named: Any) -> Any:  # noqa: ANN401 -- handed on
+            answer = method(*given, **named)
+            what = f"{name} {given[1:]} {sorted(named)} {len(named.get('metrics', ()))} {named.get('datasets')}"
+            if what not in self._seen:
+                self._seen.add(what)
+                raise MlflowException("the answer is lost")
+            return answer
+
+        return call
+
+
+def test_lost_answers_lose_and_double_nothing(finished: Federation, tmp_path: Path):
+    """Every single call may fail after the server did its work; in the end the store is as if none had."""
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415 -- seconds to import, only where it is used
+
+    federation = finished.moved(tmp_path / "f")
+    member = member_of(federation, "P01")
+    client = Lossy(client_of(member))
+    n_losses = 0
+    while not member.home.tracked.exists():
+        try:
+            sync(member, client)  # type: ignore[arg-type]
+        except MlflowException:
+            n_losses += 1
+    assert n_losses > 15
+    (run,) = runs_of(member)
+    assert curves(member, run) == expected_curves(member)
+    assert run.info.status == "FINISHED"
+    assert {"settings/plan.toml", "report/report.json", "rounds/round-0002.json"} <= artifacts(member, run)
+    assert len(run.inputs.dataset_inputs) == 3
+
+
+def test_a_store_elsewhere_keeps_its_artifacts_beside_it(finished: Federation, tmp_path: Path):
+    """Nothing of the run is in the home or where the process was started."""
+    federation = finished.moved(tmp_path / "f")
+    (tmp_path / "stores").mkdir()
+    member = use_store(federation, "P01", f"sqlite:///{tmp_path}/stores/mine.db")
+    before = set(tmp_path.rglob("*"))
+    sync(member, client_of(member))
+    (run,) = runs_of(member)
+    assert "report/report.json" in artifacts(member, run)
+    new = {path.relative_to(tmp_path).parts[:2] for path in set(tmp_path.rglob("*")) - before if path.is_file()}
+    assert new == {("stores", "mine.db"), ("stores", "mlartifacts"), ("f", "P01")}
+    assert set(tmp_path.joinpath("f").rglob("*")) - before == {member.home.tracked}
+
+
+def test_a_report_that_changed_is_logged_again(finished: Federation, tmp_path: Path):
+    """`hocket report` may write more when the run is long finished."""
+    member = member_of(finished.moved(tmp_path / "f"), "P01")
+    sync(member, client_of(member))
+    assert member.all_sent
+    (member.home.report / "figures").mkdir()
+    (member.home.report / "figures" / "tasks.svg").write_text("<svg/>")
+    assert not member.all_sent
+    sync(member, client_of(member))
+    assert member.all_sent
+    (run,) = runs_of(member)
+    assert "report/figures/tasks.svg" in artifacts(member, run)
+
+
 # ----------------------------------------------------------------------------------------------- the aggregator
 
 
@@ -244,12 +355,12 @@ def test_the_aggregator_learns_nothing(aggregator: "tuple[Member, Run]"):
     assert curves(member, run) == expected_curves(member)
     for record in read_records(member.home.metrics):
         assert set(record.facts) == AGGREGATOR_FACTS
-    assert set(run.data.params) == {"n_rounds", "local_steps"}
+    assert set(run.data.params) == AGGREGATOR_PARAMS
     assert artifacts(member, run) == {
         "settings/plan.toml",
         "settings/aggregator.toml",
-        "rounds/step-0001.json",
-        "rounds/step-0002.json",
+        "rounds/round-0001.json",
+        "rounds/round-0002.json",
     }
 
 
@@ -281,9 +392,7 @@ def test_a_shared_store_keeps_members_apart_and_loses_no_late_record(
 
     The member writes its last record and ends between the sync's look at the records and its end.
     """
-    config = federation.config("P02")
-    config.write_text(f'{config.read_text()}[tracking]\nuri = "{aggregator[0].store}"\n')
-    member = member_of(federation, "P02")
+    member = use_store(federation, "P02", aggregator[0].store)
     assert member.store == aggregator[0].store
     last, finished = member.home.metrics / "step-0002.json", member.home.finished
     record, end = last.read_bytes(), finished.read_bytes()
@@ -297,7 +406,7 @@ def test_a_shared_store_keeps_members_apart_and_loses_no_late_record(
         return found
 
     with monkeypatch.context() as patch:
-        patch.setattr(tracking, "read_records", late)
+        patch.setattr(tracking_store, "read_records", late)
         sync(member, client_of(member))
     sync(member, client_of(member))
     by_member = {run.data.tags["hocket.member"]: run for run in runs_of(member)}
@@ -326,79 +435,7 @@ def test_two_members_may_start_at_once_on_one_server(aggregator: "tuple[Member, 
     """Both make the federation's experiment; the slower one takes that of the other."""
     member = aggregator[0]
     expected = client_of(member).get_experiment_by_name("small (abababab)").experiment_id
-    assert tracking._experiment(member, Slower(client_of(member))) == expected  # type: ignore[arg-type]
-
-
-# ------------------------------------------------------------------------------------------------- the process
-
-
-def test_main_syncs_at_the_end_of_its_input(
-    federation: Federation, aggregator: "tuple[Member, Run]", monkeypatch: pytest.MonkeyPatch
-):
-    """One look at the start, one for each line, one at the end; telemetry is off in its environment."""
-    looks: list[str] = []
-    monkeypatch.setattr(tracking, "sync", lambda member, _client: looks.append(member.config.name))
-    monkeypatch.setattr(sys, "stdin", io.StringIO("\n\n"))
-    for key in QUIET:
-        monkeypatch.setenv(key, "something else")
-    tracking.main(str(federation.config(AGGREGATOR)), "aggregator")
-    assert looks == [AGGREGATOR] * 4
-    assert {key: os.environ[key] for key in QUIET} == QUIET
-    assert aggregator
-
-
-def test_no_library_sends_anything():
-    """The environment of every process that loads MLflow."""
-    assert QUIET["MLFLOW_DISABLE_TELEMETRY"] == "true"
-    assert QUIET["DO_NOT_TRACK"] == "true"
-
-
-def test_mlflow_agrees_that_telemetry_is_off(tracked: Tracked):
-    """Asked itself, in this process that has the same environment."""
-    from mlflow.telemetry.utils import is_telemetry_disabled  # noqa: PLC0415 -- after the environment is set
-
-    assert is_telemetry_disabled()
-    assert tracked
-
-
-class FakeProcess:
-    """What the member starts, without the seconds of MLflow."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
-        self.given: dict[str, Any] = {}
-        start = subprocess.Popen
-
-        def popen(command: list[str], **given: Any) -> "subprocess.Popen[bytes]":  # noqa: ANN401 -- handed on
-            self.given = given | {"command": command}
-            return start([sys.executable, "-c", code], **given)
-
-        monkeypatch.setattr(subprocess, "Popen", popen)
-
-
-def test_the_member_pokes_and_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Every poke is a line, the end of the input is the end; the process is started without telemetry."""
-    fake = FakeProcess(monkeypatch, "import sys; print(len(sys.stdin.readlines()))")
-    log = tmp_path / "home" / "tracking.log"
-    with Tracker(tmp_path / "partner.toml", "partner", log) as tracker:
-        tracker.start()
-        tracker.poke()
-        tracker.poke()
-    assert log.read_text() == "2\n"
-    assert not tracker.failed
-    assert fake.given["command"][-2:] == [str(tmp_path / "partner.toml"), "partner"]
-    assert QUIET.items() <= fake.given["env"].items()
-
-
-def test_a_tracking_process_that_dies_stops_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Pokes go nowhere, the end is no error, and the member is told."""
-    FakeProcess(monkeypatch, "import sys; sys.exit('no such server')")
-    log = tmp_path / "tracking.log"
-    with Tracker(tmp_path / "partner.toml", "partner", log) as tracker:
-        tracker.start()
-        for _ in range(200):
-            tracker.poke()
-    assert tracker.failed
-    assert "no such server" in log.read_text()
+    assert tracking_store._experiment(member, Slower(client_of(member))) == expected  # type: ignore[arg-type]
 
 
 # ---------------------------------------------------------------------------------------------------- the records

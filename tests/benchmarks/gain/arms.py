@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from partners.state import Arrays, PartnerState
+from partners.state import CLASSIFICATION, REGRESSION, Arrays, PartnerState
 from partners.training import round_seed, train_round
 from partners.training_set import TrainingSet
 from partners.trunk import initial_trunk
@@ -63,16 +63,24 @@ def shuffled(members: Members, agreed: Agreed, tell: Tell, honest: Sequence[str]
     for name in honest:
         rng = np.random.default_rng([agreed.trunk_seed, *name.encode()])
         mixed = {
-            other: member if other == name else Member(permuted(member.training_set, rng), member.training)
+            other: member if other == name else replace(member, training_set=permuted(member.training_set, rng))
             for other, member in members.items()
         }
         federated(mixed, agreed, lambda n, who, model, name=name: tell(n, who, model) if who == name else None)
 
 
-def together(members: Members, columns: Mapping[str, NDArray[np.int64]], agreed: Agreed, tell: Tell) -> None:
+@dataclass(frozen=True)
+class Columns:
+    """Which common task each of a partner's tasks is, where all are trained as one."""
+
+    classes: NDArray[np.int64]  # (n_tasks,)
+    regressions: NDArray[np.int64]  # (n_regressions,)
+
+
+def together(members: Members, columns: Mapping[str, Columns], agreed: Agreed, tell: Tell) -> None:
     """One network trained in one process, whose batches hold a batch of every partner.
 
-    columns : by partner, (n_tasks,) the common task of each of its tasks; private heads where no two are the same
+    columns : by partner; private heads where no two tasks are the same
     """
     first = next(iter(members.values())).training
     sizes = [min(m.training.batch_size, m.training_set.training_rows.size) for m in members.values()]
@@ -85,44 +93,70 @@ def together(members: Members, columns: Mapping[str, NDArray[np.int64]], agreed:
     local({"everyone": everyone}, agreed, tell_all)
 
 
-def stacked(members: Members, columns: Mapping[str, NDArray[np.int64]]) -> TrainingSet:
+def stacked(members: Members, columns: Mapping[str, Columns]) -> TrainingSet:
     """All partners' training compounds as one set; small partners' are repeated, so that all have equally many.
 
     A batch then holds as many compounds of each partner, up to chance. The held-out folds stay out.
     """
     n_rows = max(member.training_set.training_rows.size for member in members.values())
-    n_tasks = 1 + max(int(column.max()) for column in columns.values())
-    x, y, every, weights = [], [], [], []
-    for name, member in members.items():
-        rows = np.resize(member.training_set.training_rows, n_rows)
-        x.append(member.training_set.x[rows])
-        y.append(_moved(member.training_set.y[rows], columns[name], n_tasks))
-        every.append(columns[name])
-        weights.append(member.training_set.training_weight)
-    number = np.concatenate(every)
-    total = np.bincount(number, weights=np.concatenate(weights), minlength=n_tasks)
+    sets = {name: member.training_set for name, member in members.items()}
+    rows = {name: np.resize(one.training_rows, n_rows) for name, one in sets.items()}
+    classes = {name: columns[name].classes for name in sets}
+    regressions = {name: columns[name].regressions for name in sets}
+
+    def side_by_side(matrix: str, column: Mapping[str, NDArray[np.int64]]) -> sparse.csr_matrix:
+        n_tasks, parts = _n_common(column), []
+        for name, one in sets.items():
+            parts.append(_moved(getattr(one, matrix)[rows[name]], column[name], n_tasks))
+        return sparse.vstack(parts, format="csr")
+
+    def mean_over_partners(weight: str, column: Mapping[str, NDArray[np.int64]]) -> NDArray[np.float32]:
+        number = np.concatenate([column[name] for name in sets])
+        total = np.bincount(number, np.concatenate([getattr(one, weight) for one in sets.values()]), _n_common(column))
+        return (total / np.bincount(number, minlength=total.size)).astype(np.float32)
+
     return TrainingSet(
-        x=sparse.vstack(x, format="csr"),
-        y=sparse.vstack(y, format="csr"),
+        x=sparse.vstack([one.x[rows[name]] for name, one in sets.items()], format="csr"),
+        y=side_by_side("y", classes),
         folding=np.full(n_rows * len(members), 2),
-        training_weight=(total / np.bincount(number, minlength=n_tasks)).astype(np.float32),  # mean over its partners
+        training_weight=mean_over_partners("training_weight", classes),
+        y_regr=side_by_side("y_regr", regressions),
+        y_censor=side_by_side("y_censor", regressions),
+        regr_weight=mean_over_partners("regr_weight", regressions),
+        censored_weight=mean_over_partners("censored_weight", regressions),
     )
 
 
-def private_columns(members: Members) -> dict[str, NDArray[np.int64]]:
+def _n_common(column: Mapping[str, NDArray[np.int64]]) -> int:
+    return 1 + max(int(numbers.max(initial=-1)) for numbers in column.values())
+
+
+def private_columns(members: Members) -> dict[str, Columns]:
     """Common tasks of *joint*: every partner's tasks are its own."""
-    starts = np.cumsum([0, *(member.training_set.n_tasks for member in members.values())])
-    return {
-        name: start + np.arange(member.training_set.n_tasks)
-        for start, (name, member) in zip(starts[:-1], members.items(), strict=True)
-    }
+
+    def own(n_tasks: Mapping[str, int]) -> dict[str, list[str]]:
+        return {name: [f"{name} {task}" for task in range(n)] for name, n in n_tasks.items()}
+
+    sets = {name: member.training_set for name, member in members.items()}
+    return pooled_columns(
+        own({name: one.n_tasks for name, one in sets.items()}),
+        own({name: one.n_regressions for name, one in sets.items()}),
+    )
 
 
-def pooled_columns(keys: Mapping[str, Sequence[str]]) -> dict[str, NDArray[np.int64]]:
-    """Common tasks of *pooled*: tasks with equal keys (target, endpoint, threshold) are one."""
+def pooled_columns(
+    classes: Mapping[str, Sequence[str]], regressions: Mapping[str, Sequence[str]]
+) -> dict[str, Columns]:
+    """Common tasks of *pooled*: tasks with equal keys (target, endpoint and, of a class, threshold) are one."""
+    by_class, by_value = _numbered(classes), _numbered(regressions)
+    return {name: Columns(by_class[name], by_value[name]) for name in classes}
+
+
+def _numbered(keys: Mapping[str, Sequence[str]]) -> dict[str, NDArray[np.int64]]:
     number: dict[str, int] = {}
     return {
-        name: np.array([number.setdefault(key, len(number)) for key in of_partner]) for name, of_partner in keys.items()
+        name: np.array([number.setdefault(key, len(number)) for key in of_partner], dtype=np.int64)
+        for name, of_partner in keys.items()
     }
 
 
@@ -133,12 +167,20 @@ def _moved(y: sparse.csr_matrix, column: NDArray[np.int64], n_tasks: int) -> spa
     return sparse.csr_matrix((y.data, column[y.indices], y.indptr), shape=(y.shape[0], n_tasks))
 
 
-def _rows_of(state: PartnerState, column: NDArray[np.int64]) -> PartnerState:
+def _rows_of(state: PartnerState, columns: Columns) -> PartnerState:
     """A partner's rows of the common heads, to be looked at and never trained on."""
-    is_head = set(state.heads)
+    of_kind = {CLASSIFICATION: columns.classes, REGRESSION: columns.regressions}
 
     def rows(arrays: Arrays) -> Arrays:
-        return {name: array[column] if name in is_head else array for name, array in arrays.items()}
+        kinds = {name: name.split(".")[0] for name in arrays}
+        return {
+            name: array[of_kind[kinds[name]]] if kinds[name] in of_kind else array for name, array in arrays.items()
+        }
 
-    heads, moments = rows(state.heads), (rows(state.first_moment), rows(state.second_moment))
-    return replace(state, heads=heads, first_moment=moments[0], second_moment=moments[1])
+    return replace(
+        state,
+        heads=rows(state.heads),
+        first_moment=rows(state.first_moment),
+        second_moment=rows(state.second_moment),
+        normalisation={name: array[columns.regressions] for name, array in state.normalisation.items()},
+    )

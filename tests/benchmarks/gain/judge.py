@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from partners.gate import GateSettings, judge
 from tests.benchmarks.gain.partners import Partner
-from tests.benchmarks.gain.runs import Scores
+from tests.benchmarks.gain.scores import Scores
 
+OF_REGRESSIONS = ("r2", "spearman")  # metrics; all others are of classification tasks
 _N_RESAMPLES = 2000
 
 
@@ -27,17 +28,21 @@ class Gain:
 def gain(
     arm: Sequence[Scores], local: Sequence[Scores], partners: Mapping[str, Partner], fold: str, metric: str, least: int
 ) -> Gain:
-    """Compare runs, one for each seed, over the tasks with at least `least` labels of both classes in the fold."""
+    """Compare runs, one for each seed, over the tasks with at least `least` labels of both classes in the fold.
+
+    A regression task is judged with twice as many exact values; one whose metric is not defined is left out.
+    """
     changes, targets, owners, values = [], [], [], []
     for name, partner in partners.items():
         if arm[0].of(name, fold, metric) is None:
             continue
-        counts = np.minimum(*(_mean(local, name, fold, count) for count in ("n_active", "n_inactive")))
-        rows = np.flatnonzero(partner.judged & (counts >= max(1, least)))
-        after, before = _mean(arm, name, fold, metric)[rows], _mean(local, name, fold, metric)[rows]
-        changes.append(after - before)
-        values.append(after)
-        targets += [partner.targets[row] for row in rows]
+        known = partner.regressions if metric in OF_REGRESSIONS else partner.classes
+        after, before = _mean(arm, name, fold, metric), _mean(local, name, fold, metric)
+        enough = _has_enough(local, name, fold, metric, least)
+        rows = np.flatnonzero(known.judged & enough & np.isfinite(after) & np.isfinite(before))
+        changes.append(after[rows] - before[rows])
+        values.append(after[rows])
+        targets += [known.targets[row] for row in rows]
         owners += [name] * rows.size
     change, owner, target = np.concatenate(changes), np.array(owners), np.array(targets)
     low, high = interval(change, target)
@@ -56,8 +61,10 @@ def gates(arm: Sequence[Scores], local: Sequence[Scores], partners: Mapping[str,
             federated, alone = (run.of(name, "validation", "average_precision") for run in (after, before))
             if federated is None or alone is None:
                 continue
-            rows = np.flatnonzero(partner.judged)
-            _, groups = np.unique(np.array(partner.targets)[rows], return_inverse=True)  # an assay has one target
+            rows = np.flatnonzero(partner.classes.judged)
+            _, groups = np.unique(
+                np.array(partner.classes.targets)[rows], return_inverse=True
+            )  # an assay has one target
             rng = np.random.default_rng(seed)
             verdict = judge(alone[rows], federated[rows], GateSettings(keep="better"), rng, groups)
             said.setdefault(name, []).append(verdict.outcome)
@@ -72,6 +79,13 @@ def interval(change: NDArray[np.float64], target: NDArray[np.str_]) -> tuple[flo
     drawn = np.random.default_rng(0).integers(0, n_groups, (_N_RESAMPLES, n_groups))
     low, high = np.percentile(total[drawn].sum(axis=1) / count[drawn].sum(axis=1), [2.5, 97.5])
     return float(low), float(high)
+
+
+def _has_enough(local: Sequence[Scores], name: str, fold: str, metric: str, least: int) -> NDArray[np.bool_]:
+    if metric in OF_REGRESSIONS:
+        return _mean(local, name, fold, "n_exact") >= 2 * max(1, least)
+    counts = np.minimum(*(_mean(local, name, fold, count) for count in ("n_active", "n_inactive")))
+    return counts >= max(1, least)
 
 
 def _mean(runs: Sequence[Scores], name: str, fold: str, metric: str) -> NDArray[np.float64]:

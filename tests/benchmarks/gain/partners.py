@@ -2,7 +2,8 @@
 
 import csv
 import gzip
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from scipy import sparse
 
 from data_prep.benchmark_split import split_benchmark
 from data_prep.prepare import prepare
-from data_prep.prepared import Prepared, read_prepared
+from data_prep.prepared import Prepared, Task, read_prepared
 from data_prep.settings import Chemistry, Fingerprint, Preparation
 from partners.training_set import TrainingSet
 from pipeline.benchmark_data import ensure_wheel
@@ -24,13 +25,23 @@ Truth = dict[tuple[str, str], str]  # (partner, assay) -> target and endpoint
 
 
 @dataclass(frozen=True)
+class Known:
+    """What the judge alone knows of a partner's tasks of one kind, in the order of their columns."""
+
+    judged: NDArray[np.bool_]  # (n_tasks,) auxiliary tasks are trained to help the others, never judged
+    targets: tuple[str, ...]  # by task: target and endpoint, from the truth no partner reads
+    keys: tuple[str, ...]  # by task: equal keys are the same task at two partners
+
+
+@dataclass(frozen=True)
 class Partner:
     """One partner's training set, and for each task whether it is judged and what it truly measures."""
 
-    training_set: TrainingSet
-    judged: NDArray[np.bool_]  # (n_tasks,) auxiliary tasks are trained to help the others, never judged
-    targets: tuple[str, ...]  # by task: target and endpoint, from the truth no partner reads
-    keys: tuple[str, ...]  # by task: the same with the threshold; equal keys are the same task at two partners
+    training_set: TrainingSet  # with measured values; a run without regression takes `labels_only` of it
+    classes: Known
+    regressions: Known
+    tasks: tuple[Task, ...] = ()  # of classification, as they were prepared
+    declared: tuple[str, ...] = ()  # by such task: the `catalog_assay_id` in T0, or nothing
 
 
 def tables_of(data: str, work: Path, shared: Path) -> Path:
@@ -54,22 +65,45 @@ def load_partners(tables: Path, n_bits: int, work: Path, tell: Callable[[str], N
         tell(f"preparing {folder.name} at {n_bits} bits")
         files = (next(folder.glob(f"{name}.csv*")) for name in ("T0", "T1", "T2"))
         prepared = read_prepared(prepare(*files, settings, STRUCTURE_SEED, work / "prepared" / tables.name))
-        partners[folder.name] = _partner(folder.name, prepared, truth)
+        (assays,) = folder.glob("T0.csv*")
+        declared = {row["input_assay_id"]: row["catalog_assay_id"] for row in _rows(assays)}
+        partners[folder.name] = _partner(folder.name, prepared, truth, declared)
     return partners
 
 
-def _partner(name: str, prepared: Prepared, truth: Truth) -> Partner:
-    targets = tuple(truth[name, task.input_assay_id] for task in prepared.tasks)
+def _partner(name: str, prepared: Prepared, truth: Truth, declared: Mapping[str, str]) -> Partner:
+    tasks, regressions = prepared.tasks, prepared.regression_tasks
+    of_class, of_value = (tuple(truth[name, task.input_assay_id] for task in kind) for kind in (tasks, regressions))
+    keys = tuple(f"{target} {task.threshold:g}" for target, task in zip(of_class, tasks, strict=True))
     return Partner(
         training_set=TrainingSet(
             x=prepared.x,
             y=prepared.y,
             folding=prepared.folding,
-            training_weight=np.array([task.training_weight for task in prepared.tasks], dtype=np.float32),
+            training_weight=_numbers(task.training_weight for task in tasks),
+            y_regr=prepared.y_regr,
+            y_censor=prepared.y_censor,
+            regr_weight=_numbers(task.training_weight for task in regressions),
+            censored_weight=_numbers(task.censored_weight for task in regressions),
         ),
-        judged=np.array([not task.is_auxiliary for task in prepared.tasks]),
-        targets=targets,
-        keys=tuple(f"{target} {task.threshold:g}" for target, task in zip(targets, prepared.tasks, strict=True)),
+        classes=Known(np.array([not task.is_auxiliary for task in tasks]), of_class, keys),
+        regressions=Known(np.array([not task.is_auxiliary for task in regressions], dtype=bool), of_value, of_value),
+        tasks=tasks,
+        declared=tuple(declared[task.input_assay_id] for task in tasks),
+    )
+
+
+def _numbers(values: Iterable[float]) -> NDArray[np.float32]:
+    return np.fromiter(values, dtype=np.float32)
+
+
+def labels_only(training_set: TrainingSet) -> TrainingSet:
+    """The same partner without regression: no measured values, and no compound counts that has nothing else."""
+    return TrainingSet(
+        x=training_set.x,
+        y=training_set.y,
+        folding=training_set.folding,
+        training_weight=training_set.training_weight,
     )
 
 
@@ -84,13 +118,25 @@ def _rows(file: Path) -> Iterator[dict[str, str]]:
 
 
 def permuted(training_set: TrainingSet, rng: np.random.Generator) -> TrainingSet:
-    """The same partner with its training labels permuted within each task: same compounds, counts and weights."""
-    y = training_set.y.tocsc()
-    y.sort_indices()
+    """The same partner with its training labels and values permuted within each task: same compounds and weights."""
     is_training = np.zeros(training_set.n_compounds, dtype=bool)
     is_training[training_set.training_rows] = True
-    for column in range(training_set.n_tasks):
-        place = np.arange(y.indptr[column], y.indptr[column + 1])
-        mixed = place[is_training[y.indices[place]]]
-        y.data[mixed] = y.data[rng.permutation(mixed)]
-    return replace(training_set, y=sparse.csr_matrix(y))
+    (y,) = _mixed([training_set.y], is_training, rng)
+    y_regr, y_censor = _mixed([training_set.y_regr, training_set.y_censor], is_training, rng)
+    return replace(training_set, y=y, y_regr=y_regr, y_censor=y_censor)
+
+
+def _mixed(
+    matrices: Sequence[sparse.csr_matrix], is_training: NDArray[np.bool_], rng: np.random.Generator
+) -> list[sparse.csr_matrix]:
+    """Permute the training compounds' stored values in each column, in all of these of one pattern alike."""
+    columns = [matrix.tocsc() for matrix in matrices]
+    for matrix in columns:
+        matrix.sort_indices()
+    for start, stop in itertools.pairwise(columns[0].indptr):
+        place = np.arange(start, stop)
+        mixed = place[is_training[columns[0].indices[place]]]
+        order = rng.permutation(mixed)
+        for matrix in columns:
+            matrix.data[mixed] = matrix.data[order]
+    return [sparse.csr_matrix(matrix) for matrix in columns]

@@ -1,0 +1,58 @@
+"""The command for predictions."""
+
+from pathlib import Path
+
+import click
+
+from pipeline.commands.words import ANY_PATH, EXISTING_FILE, examples, interruptible, log_format
+from pipeline.log import Log
+
+
+@click.command(
+    short_help="Predict for new structures.",
+    epilog=examples(
+        "hocket predict partner.toml new.smi --output predictions.parquet --format wide",
+        "hocket predict partner.toml new.csv --tasks A1,A2@6.5 > predictions.csv",
+    ),
+)
+@click.argument("config", type=EXISTING_FILE)
+@click.argument("structures", type=EXISTING_FILE, metavar="INPUT")
+@click.option("--output", type=ANY_PATH, help="A .csv, .csv.gz or .parquet file  [default: CSV to standard output].")
+@click.option(
+    "--tasks", multiple=True, help="Assays or ASSAY@THRESHOLD, separated by commas  [default: all but auxiliary tasks]."
+)
+@click.option(
+    "--model", type=click.Choice(["federated", "local"]), help="Whose  [default: the one that the gate keeps]."
+)
+@click.option(
+    "--format",
+    "how",
+    type=click.Choice(["long", "wide"]),
+    default="long",
+    show_default=True,
+    help="A row for each compound and task, or for each compound.",
+)
+@log_format
+def predict(
+    config: Path, structures: Path, output: Path | None, tasks: tuple[str, ...], model: str | None, how: str, log: Log
+) -> None:
+    """Predict for new structures, with how sure it is of each.
+
+    INPUT is a table (.csv, .parquet) of input_compound_id and smiles, a SMILES file (.smi) or an SD file (.sdf), also
+    gzipped. Rows that cannot be used are listed with the reason in a .rejected.csv beside the output.
+    """
+    from typing import cast
+
+    from pipeline.model_description import Which
+    from pipeline.predicting import Wanted, predict_structures
+    from pipeline.prediction_tables import Format
+
+    wanted = Wanted(
+        structures=structures,
+        output=output,
+        tasks=tasks or None,
+        which=cast("Which | None", model),
+        format=cast("Format", how),
+    )
+    with interruptible(log):
+        predict_structures(config, wanted, log)

@@ -1,0 +1,90 @@
+"""All that report.json says, from both models of a partner and its prepared matrices."""
+
+from typing import Any
+
+import numpy as np
+
+from data_prep.prepared import Prepared, read_summary
+from partners.baseline import Baseline
+from partners.gate import GateSettings
+from partners.normalisation import normalisation_of
+from partners.reliability import of_probabilities, of_values
+from partners.state import DEVIATION, MEAN
+from partners.training_set import TrainingSet
+from partners.trunk import trunk_digest
+from pipeline.judging import Model, Rows, judge, look_at, pass_gate
+from pipeline.learning_curves import learning_curves
+from pipeline.mail import Mail
+from pipeline.records import read_records
+from pipeline.report_rows import judged
+from pipeline.reporting import build_report
+from pipeline.rounds import Own
+from pipeline.state import RoundStart
+
+
+def full_report(
+    mail: Mail, prepared: Prepared, own: Own, gate: GateSettings, *, local: Baseline, federated: RoundStart
+) -> dict[str, Any]:
+    """The report of a partner after the last round; see `pipeline.reporting` for its parts.
+
+    Raises ConfigError for a partner without federated heads, and what scoring raises.
+    """
+    plan, seed = mail.plan, own.training.seed
+    before = look_at(plan, own, local.trunk, local.state)
+    after = look_at(plan, own, federated.trunk, federated.private)
+    rows, regression_rows = judge(prepared, own, local=before, federated=after)
+    verdict = pass_gate(prepared, own, gate, local=before, federated=after)
+    about = {
+        "partner": mail.me,
+        "federation": plan.federation.name,
+        "plan": plan.digest,
+        "trunk": trunk_digest(federated.vector),
+        "n_rounds": plan.rounds.n_rounds,
+        "local_steps": plan.rounds.local_steps,
+        "gate": verdict.to_json(),
+    }
+    details = {
+        "learning": learning_curves(read_records(mail.home.metrics), local.history)
+        | {"n_tasks": _n_followed(own.training_set, after)},
+        "calibration": {side: _calibration(rows, model) for side, model in _sides(before, after)},
+        "data": read_summary(mail.home.prepared / str(prepared.manifest["digest"])),
+    }
+    if regression_rows:
+        details["regression_calibration"] = {
+            side: _regression_calibration(regression_rows, model, own.training_set)
+            for side, model in _sides(before, after)
+        }
+    return build_report(about, rows, seed, regression_rows, details)
+
+
+def _sides(before: Model, after: Model) -> tuple[tuple[str, Model], tuple[str, Model]]:
+    return ("local", before), ("federated", after)
+
+
+def _n_followed(data: TrainingSet, model: Model) -> dict[str, int]:
+    """How many tasks the means by round on the validation fold are over."""
+    found = model.validation
+    with_both = np.minimum(found.tasks.n_active, found.tasks.n_inactive) > 0
+    measured = found.regression_tasks.n_exact > 1
+    return {
+        "classification": int((with_both & (data.aggregation_weight > 0)).sum()),
+        "regression": int((measured & (data.regr_aggregation_weight > 0)).sum()),
+    }
+
+
+def _calibration(rows: Rows, model: Model) -> list[dict[str, float]]:
+    """How often tasks' test labels are active by predicted probability, over the judged tasks."""
+    seen = model.test.labels
+    kept = judged(rows, "roc_auc")[seen.task]
+    return of_probabilities(seen.task[kept], seen.active[kept], seen.probability[kept]).to_json()
+
+
+def _regression_calibration(rows: Rows, model: Model, data: TrainingSet) -> list[dict[str, float]]:
+    """Measured against predicted values, in deviations from each task's mean over the training folds."""
+    seen, scale = model.test.values, normalisation_of(data, normalise=True)
+    kept = judged(rows, "rmse")[seen.task]
+    task = seen.task[kept]
+    measured, predicted = (
+        (values[kept] - scale[MEAN][task]) / scale[DEVIATION][task] for values in (seen.measured, seen.predicted)
+    )
+    return of_values(task, measured, predicted).to_json()

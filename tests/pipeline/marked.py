@@ -1,0 +1,71 @@
+"""A process whose descendants can all be found, wherever they went: they inherit a mark in their environment."""
+
+import os
+import secrets
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+_MARK = "HOCKET_TEST_MARK"
+_PATIENCE_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """A process and its mark."""
+
+    popen: "subprocess.Popen[str]"
+    mark: bytes
+
+    def alive(self) -> list[str]:
+        """Command lines of all processes with the mark that have not ended, this one's too."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                if self.mark in (folder / "environ").read_bytes():  # an ended process has none
+                    found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+            except OSError:  # it ended, or is not ours
+                continue
+        return found
+
+    def libraries(self) -> str:
+        """Paths of the libraries that the process has loaded so far."""
+        try:
+            return Path(f"/proc/{self.popen.pid}/maps").read_text()
+        except OSError:  # it ended
+            return ""
+
+    def wait_for_processes(self, n: int) -> None:
+        """Wait until so many are alive."""
+        until = time.monotonic() + _PATIENCE_S
+        while len(self.alive()) < n:
+            assert time.monotonic() < until, self.alive()
+
+    def wait_for_work(self, seconds: float) -> None:
+        """Wait until the process has used so much more of a processor."""
+        least, until = _seconds_worked(self.popen.pid) + seconds, time.monotonic() + _PATIENCE_S
+        while _seconds_worked(self.popen.pid) < least:
+            assert time.monotonic() < until, self.alive()
+
+
+def _seconds_worked(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def marked(command: Sequence[str], log: Path | None = None) -> Marked:
+    """Start the command; its streams are pipes, or stderr the end of the log."""
+    mark = secrets.token_hex(8)
+    with log.open("a") if log else nullcontext(subprocess.PIPE) as stderr:
+        popen = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            env=os.environ | {_MARK: mark},
+        )
+    return Marked(popen, mark.encode())
