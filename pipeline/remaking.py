@@ -32,7 +32,8 @@ def remake_final_model(config: PartnerConfig) -> None:
     report = read_report(home)
     baseline_file = _needed(home.baseline / "local.safetensors")
     local, facts = read_baseline(baseline_file, plan.layout.trunk)
-    final = RoundStart.read(_needed(home.start_file(plan.rounds.n_rounds + 1)), plan.layout)
+    final_file = _needed(home.start_file(plan.rounds.n_rounds + 1))
+    final = RoundStart.read(final_file, plan.layout, to_predict=True)
     # as the models were trained, whatever partner.toml says today
     training = TypeAdapter(Training).validate_json(json.dumps(facts["training"]))
     prepared, data = _matrices(home, plan, training, digest=facts["data"])

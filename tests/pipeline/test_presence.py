@@ -337,8 +337,11 @@ def test_the_presence_round_waits_for_every_partner(tmp_path: Path):
     assert sorted(body_of(federation, ROSTER)["members"]) == list(ALL)
 
 
-def test_a_void_presence_round_is_held_again_with_all(federation: Federation):
-    """P03 is late: void, then the same flags for the same partners in the next attempt, and the counts are right."""
+def test_a_void_presence_round_is_held_again_with_all(federation: Federation, capsys: pytest.CaptureFixture[str]):
+    """P03 is late: void, then the same flags for the same partners in the next attempt, and the counts are right.
+
+    Everybody calls it the presence round, also `verify`: nobody has to know its number.
+    """
     until_waiting(federation, [AGGREGATOR])
     until_waiting(federation, ["P01", "P02", "P04", AGGREGATOR])
     age(federation, ROSTER, 3601)
@@ -349,6 +352,17 @@ def test_a_void_presence_round_is_held_again_with_all(federation: Federation):
     assert sorted(body_of(federation, again)["updates"]) == list(ALL)
     assert [counts_in(federation, name) for name in ALL] == [COUNTS] * 4
     assert run_audit(federation).n_rounds == 1
+    said = capsys.readouterr().err
+    for line in (
+        "P01: presence round, attempt 1: void, the aggregator misses P03",
+        "agg: presence round, attempt 2: roster P01, P02, P03, P04",
+        "agg: presence round: sum of 4 updates",
+    ):
+        assert line in said
+    shown = federation.hocket("verify", str(federation.exchange), str(federation.plan_file)).stdout
+    assert "presence round, attempt 1: void for P01, P02, P03, P04, missing P03" in shown
+    assert "presence round, attempt 2: sum of P01, P02, P03, P04" in shown
+    assert "round 0" not in said + shown
 
 
 def test_rows_stay_where_holders_may_be_absent(federation: Federation):
@@ -436,30 +450,6 @@ def test_rounds_without_the_presence_round_are_out_of_order(watched: tuple[Feder
     for kind, senders in (("ready", ALL), ("update", ALL), ("roster", [AGGREGATOR]), ("sum", [AGGREGATOR])):
         remove(copy.exchange, *(MessageName(kind, PRESENCE, 1, sender) for sender in senders))
     refusal(copy, BrokenTranscript, "round 1, attempt 1 follows out of order; expected presence round, attempt 1")
-
-
-def test_everybody_calls_it_the_presence_round(ready: Federation, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """What members say on the way, a void included, and what `verify` shows: nobody has to know its number."""
-    federation = ready.moved(tmp_path / "f")
-    until_waiting(federation, [AGGREGATOR])
-    drive(federation, *ALL[:3])
-    say(federation, VOID, {"roster": digest_of(federation, ROSTER), "missing": ["P04"]})
-    drive(federation, *ALL)
-    until_waiting(federation, [AGGREGATOR])
-    drive(federation, *ALL)
-    until_waiting(federation, [AGGREGATOR])
-    said = capsys.readouterr().err
-    for line in (
-        "P01: presence round, attempt 1: void, the aggregator misses P04",
-        "agg: presence round, attempt 2: roster P01, P02, P03, P04",
-        "agg: presence round: adding 4 sealed updates",
-        "agg: presence round: sum of 4 updates",
-    ):
-        assert line in said
-    shown = federation.hocket("verify", str(federation.exchange), str(federation.plan_file)).stdout
-    assert "presence round, attempt 1: void for P01, P02, P03, P04, missing P04" in shown
-    assert "presence round, attempt 2: sum of P01, P02, P03, P04" in shown
-    assert "round 0" not in said + shown
 
 
 @pytest.mark.parametrize(
