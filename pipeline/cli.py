@@ -1,5 +1,6 @@
 """The hocket command. Heavy imports happen inside the commands, so that --help answers at once."""
 
+import os
 import sys
 from typing import Any
 
@@ -40,12 +41,20 @@ class Refusing(click.Group):
         except TrainingError as error:
             _refuse(ctx, error, ExitCode.TRAINING)
         except OSError as error:  # a disk that fills, a folder that may not be written
+            _end_where_nobody_reads(error)
             _refuse(ctx, error, ExitCode.CONFIGURATION)
         except click.UsageError as error:
             if not log_of(ctx).as_json:
                 raise
             log_of(ctx).write(error.format_message(), "error", exit_code=error.exit_code)
             sys.exit(error.exit_code)
+
+
+def _end_where_nobody_reads(error: OSError) -> None:
+    """Whoever read the output has enough, as `head` has: a normal end."""
+    if isinstance(error, BrokenPipeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed
+        sys.exit(0)
 
 
 def _refuse(ctx: click.Context, error: Exception, code: int) -> None:

@@ -1,21 +1,25 @@
 """The doctor's look at what a member holds and shares: home, keys, plan, enrolment, tracking store."""
 
+import base64
 import os
 import sqlite3
 import stat
 import time
 import urllib.request
 from collections.abc import Iterator
+from http.client import HTTPException
 from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from pipeline.configs import MemberConfig, PartnerConfig
 from pipeline.enrolment import expect_dealt_for
 from pipeline.errors import ConfigError, ExitCode
-from pipeline.exchange import Exchange, without_password
+from pipeline.exchange import Exchange
 from pipeline.findings import Finding, note, wrong
 from pipeline.home import Home, MessageName
 from pipeline.mail import Outbox, text
 from pipeline.plan import Plan
+from pipeline.redaction import without_password
 from secure.errors import WrongKey
 from secure.group import GroupSecret
 from secure.keys import KEY_FILE, PrivateKeys, load_private_keys, parse_card
@@ -170,11 +174,20 @@ def examine_tracking(config: MemberConfig) -> Iterator[Finding]:
         yield note("tracking", f"{shown}: not looked at", "`hocket ui` shows it once a run has begun")
 
 
+def _health(uri: str) -> urllib.request.Request:
+    """The server's page that says whether it lives; a login in the URL goes into a header, as urllib wants it."""
+    parts = urlsplit(uri)
+    login, _, place = parts.netloc.rpartition("@")
+    headers = {"Authorization": f"Basic {base64.b64encode(unquote(login).encode()).decode()}"} if login else {}
+    url = urlunsplit((parts.scheme, place, f"{parts.path.rstrip('/')}/health", "", ""))
+    return urllib.request.Request(url, headers=headers)  # noqa: S310 -- http(s)
+
+
 def _server(uri: str, shown: str) -> Finding:
     try:
-        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=_SERVER_S) as answer:  # noqa: S310 -- http(s)
+        with urllib.request.urlopen(_health(uri), timeout=_SERVER_S) as answer:  # noqa: S310 -- http(s)
             return Finding("tracking", f"{shown}: answers ({answer.status})")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         advice = "runs go on without it and log everything later"
         return note("tracking", f"{shown}: does not answer ({type(error).__name__})", advice)
 

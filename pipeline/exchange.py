@@ -3,7 +3,6 @@
 import copy
 import errno
 import os
-import re
 import secrets
 from pathlib import Path
 from typing import BinaryIO
@@ -12,11 +11,11 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import ExchangeConflict, ExchangeError, ExchangeUnreachable
+from pipeline.redaction import without_password
 from pipeline.storages import OBJECT_STORES, failures, is_lasting
 
 _PIECE = 1 << 20  # bytes
 _OF_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_USERINFO = re.compile(r"//[^/@]*@")
 _LARGEST_MANIFEST = 1 << 20  # bytes; a manifest lists members, not data
 
 
@@ -28,11 +27,6 @@ def _copy(source: BinaryIO, target: BinaryIO, n_bytes: int | None) -> None:
         left -= len(piece)
     target.flush()
     os.fsync(target.fileno())
-
-
-def without_password(url: str) -> str:
-    """The URL as it may be shown."""
-    return _USERINFO.sub("//***@", url)
 
 
 def _failed(where: str, done: str, error: Exception) -> ExchangeError:

@@ -9,8 +9,9 @@ from pathlib import Path
 from fsspec.core import url_to_fs
 
 from pipeline.errors import ExchangeError
-from pipeline.exchange import Exchange, open_exchange, without_password
+from pipeline.exchange import Exchange, open_exchange
 from pipeline.findings import Finding, note, wrong
+from pipeline.redaction import without_password
 from secure.messages import utc
 
 _ABOUT = "exchange"

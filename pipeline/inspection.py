@@ -10,8 +10,8 @@ from typing import Any
 
 from pipeline.configs import AggregatorConfig, PartnerConfig
 from pipeline.errors import ConfigError
-from pipeline.exchange import without_password
 from pipeline.plan import Plan, read_plan
+from pipeline.redaction import without_password
 from secure.inspect import inspect_file as inspect_sealed
 from secure.parameters import seal_parameters
 

@@ -24,6 +24,7 @@ from pipeline.log import Log
 from pipeline.model_description import Selection, Which
 from pipeline.prediction_tables import Format, as_table
 from pipeline.remaking import remake_final_model
+from pipeline.reporting import read_report
 
 _MOST_ROWS = 4096  # compounds of a batch
 _MOST_CELLS = 1 << 20  # compounds x tasks of a batch: with the rows, what bounds memory
@@ -51,6 +52,7 @@ def predict_structures(config_file: Path, wanted: Wanted, log: Log | None = None
     config = PartnerConfig.read(config_file)
     narrator, rejected_file = Narrator(config.name, log), _rejected_file(wanted)
     if not Home(config.home_folder).model.exists():
+        read_report(Home(config.home_folder))  # NotYet before the federation is finished here
         with Home(config.home_folder).alone():
             narrator.say("the finished model is not there: it is made from what the home keeps")
             remake_final_model(config)

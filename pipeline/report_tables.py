@@ -183,6 +183,8 @@ def interval(found: Sequence[float] | None) -> str:
     return f"{found[0]:+.4f} to {found[1]:+.4f}" if found else NONE
 
 
-def chance(p: float) -> str:
-    """A p-value."""
+def chance(p: float | None) -> str:
+    """A p-value; a dash where it is not told."""
+    if p is None:
+        return "-"
     return "< 0.0001" if p < 1e-4 else f"{p:.4f}"  # noqa: PLR2004 -- four digits are shown

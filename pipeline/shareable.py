@@ -28,7 +28,8 @@ from pipeline.verdict import give_verdict
 OTHER_TYPES, OTHER_REASONS = "other types", "other reasons"
 _ABOUT = ("partner", "federation", "plan", "trunk", "n_rounds", "local_steps")
 # a median is one task's score, so there is none
-_MEANS = ("local", "federated", "change", "riptop", "p_tasks", "p_tasks_holm", "p_assays", "p_assays_holm")
+_MEANS = ("local", "federated", "change", "riptop")
+_CHANCES = ("p_tasks", "p_tasks_holm", "p_assays", "p_assays_holm")
 _N_BINS, _N_COARSE_BINS, _MANY_TASKS = 10, 5, 500  # of a histogram, coarse where tasks are not many
 _FEWEST_LABELS = 20  # of a point on a calibration curve
 _SHARE_DIGITS = 3
@@ -43,7 +44,7 @@ def shareable(report: Mapping[str, Any]) -> dict[str, Any]:
         summary["regression"] = _told_summary(report["summary"]["regression"], REGRESSION_METRICS)
         found["regression"] = _views(report, report["regression_tasks"], REGRESSION_METRICS, "regression_")
     found["summary"] = rounded(summary)
-    found["verdict"] = give_verdict(found["summary"], str(report["partner"]))
+    found["verdict"] = give_verdict(report["summary"], str(report["partner"]))  # the partner's own, word for word
     found["data"] = _told_data(report["data"]) if "data" in report else None
     return found
 
@@ -59,12 +60,16 @@ def _told_summary(summary: Mapping[str, Any], metrics: Sequence[str]) -> dict[st
 
 
 def _told_metric(found: Mapping[str, Any]) -> dict[str, Any]:
-    """An interval over very few assays ends at the scores of one: so there is none."""
+    """An interval over very few assays ends at the scores of one, a p-value tells small counts: so there is none."""
+    counts = shown({name: found[name] for name in ("n_better", "n_worse", "n_equal")})
+    enough = found["n_assays"] >= FEWEST
+    no_small = enough and all(isinstance(count, int) for count in counts.values())
     return {
         **{name: found[name] for name in _MEANS},
-        "interval_95": found["interval_95"] if found["n_assays"] >= FEWEST else None,
+        **{name: found[name] if no_small else None for name in _CHANCES},
+        "interval_95": found["interval_95"] if enough else None,
         "n_assays": _told_count(found["n_assays"]),
-        **shown({name: found[name] for name in ("n_better", "n_worse", "n_equal")}),
+        **counts,
     }
 
 

@@ -34,10 +34,10 @@ class Metric(Schema):
     federated: float
     change: float
     riptop: float
-    p_tasks: float
-    p_tasks_holm: float
-    p_assays: float
-    p_assays_holm: float
+    p_tasks: float | None
+    p_tasks_holm: float | None
+    p_assays: float | None
+    p_assays_holm: float | None
     interval_95: Interval | None
     n_assays: Count
     n_better: Count

@@ -196,13 +196,16 @@ def send_rest(member: Member) -> bool:
         return True
     command = [sys.executable, "-P", "-m", "pipeline.tracking_process", str(member.config_file), member.role, "once"]
     with (member.home.folder / "tracking.log").open("ab") as log:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env=environment(),
-            timeout=_LONGEST_REST_S,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment(),
+                timeout=_LONGEST_REST_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return False
     return done.returncode in (0, BUSY)

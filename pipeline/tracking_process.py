@@ -6,7 +6,6 @@ cannot be reached is tried again at the next poke and now and then in between; s
 
 import fcntl
 import os
-import re
 import select
 import sys
 import time
@@ -14,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from pipeline.redaction import without_password
 from pipeline.tracking import BUSY, QUIET, UNREACHABLE, Member, read_member
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ _POKES = 65536  # bytes read at once: many pokes are one look
 class Store:
     """A member's store as far as it can be reached."""
 
-    def __init__(self, member: Member, client: "MlflowClient", news: BinaryIO) -> None:
+    def __init__(self, member: Member, news: BinaryIO, client: "MlflowClient | None" = None) -> None:
         self._member = member
-        self._client = client
+        self._client = client  # None: made at the first try, for a database is asked then
         self._news = news
         self._told = self._closed = False
         self._failed_at: float | None = None
@@ -49,12 +49,15 @@ class Store:
 
     def update(self) -> None:
         """Try to bring the store up to the records."""
-        from mlflow.exceptions import MlflowException  # noqa: PLC0415 -- seconds: only in this process
+        from mlflow import MlflowClient  # noqa: PLC0415 -- seconds and much memory: only in this process
+        from mlflow.exceptions import MlflowException  # noqa: PLC0415
 
         from pipeline.tracking_store import sync  # noqa: PLC0415
 
         try:
             _knock(self._member.store)
+            _make_store(self._member)
+            self._client = self._client or MlflowClient(tracking_uri=self._member.store)
             run_id = sync(self._member, self._client)
         except (MlflowException, OSError) as error:  # OSError: what requests raises, and artifacts' storage
             self._failed_at = time.monotonic()
@@ -67,7 +70,7 @@ class Store:
     def _tell(self, error: Exception) -> None:
         if not self._told:
             self._told = True
-            where, reason = _without_login(self._member.store), _without_login(str(error))
+            where, reason = without_password(self._member.store), without_password(str(error))
             print(f"{where} cannot be reached: {reason}", file=sys.stderr, flush=True)  # noqa: T201 -- the log
             with suppress(BrokenPipeError):  # the member was killed
                 self._news.write(UNREACHABLE)
@@ -99,11 +102,6 @@ def _knock(store: str) -> None:
 
     login = get_default_host_creds(store)  # type: ignore[no-untyped-call]
     http_request(login, "/health", "GET", timeout=_KNOCK_S, max_retries=0)  # type: ignore[no-untyped-call]
-
-
-def _without_login(text: str) -> str:
-    """The text without the user and password of URLs in it."""
-    return re.sub(r"://[^/@\s]+@", "://", text)
 
 
 def _poked(again_s: float | None) -> bool:
@@ -148,10 +146,7 @@ def main(config_file: str, role: str, *, once: bool) -> int:
             fcntl.flock(lock, fcntl.LOCK_EX | (fcntl.LOCK_NB if once else 0))
         except BlockingIOError:
             return BUSY
-        from mlflow import MlflowClient  # noqa: PLC0415 -- seconds and much memory: only in this process
-
-        _make_store(member)
-        store = Store(member, MlflowClient(tracking_uri=member.store), news)
+        store = Store(member, news)
         if once:
             store.close()
             store.update()

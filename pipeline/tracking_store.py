@@ -15,6 +15,7 @@ from pipeline.configs import PartnerConfig
 from pipeline.home import Home, write_json
 from pipeline.mlflow_model import log_final_model
 from pipeline.records import Record, read_records
+from pipeline.redaction import without_password
 from pipeline.tracking import Member, report_digest, report_files
 
 if TYPE_CHECKING:
@@ -134,7 +135,9 @@ def _log_settings(member: Member, client: "MlflowClient", run_id: str, *, first:
     tags = words.run_tags(member.config.name, member.role, member.plan)
     folder = f"settings/{member.plan.folder}".rstrip("/")
     client.log_artifact(run_id, str(member.config.plan_file), folder)
-    client.log_artifact(run_id, str(member.config_file), folder)
+    client.log_text(
+        run_id, without_password(member.config_file.read_text("utf-8")), f"{folder}/{member.config_file.name}"
+    )
     params = [Param(key, str(value)) for key, value in _params(member).items()] if first else []
     client.log_batch(run_id, params=params, tags=[RunTag(key, value) for key, value in tags.items()])
 

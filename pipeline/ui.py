@@ -19,6 +19,7 @@ from urllib.parse import quote
 from urllib.request import ProxyHandler, build_opener
 
 from pipeline.errors import ConfigError
+from pipeline.redaction import without_password
 from pipeline.tracking import Member, environment, read_member, send_rest
 from pipeline.tracking_words import experiment_name
 
@@ -42,7 +43,7 @@ def serve_ui(config_file: Path, port: int) -> None:
     member = read_member(config_file, _role(config_file))
     home = member.home.folder
     if member.store.startswith("http"):
-        raise ConfigError(f"{config_file}: the store is a server already, open {member.store}")
+        raise ConfigError(f"{config_file}: the store is a server already, open {without_password(member.store)}")
     if not home.is_dir():
         error = ConfigError(f"{home}: no such folder, expected the home of {member.config.name}")
         error.add_note(f"it is there after `hocket {member.role} run {config_file}`")
@@ -98,14 +99,14 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
 def _server(member: Member, port: int) -> Iterator["subprocess.Popen[bytes]"]:
     """MLflow's server once it answers; it and all its children end with the block."""
     home = member.home.folder
-    command = [sys.executable, "-P", "-m", "mlflow", "server", "--backend-store-uri", member.store, *_SERVER]
+    command = [sys.executable, "-P", "-m", "mlflow", "server", *_SERVER]
     command += ["--no-serve-artifacts", "--default-artifact-root", str(home / "mlartifacts")]
     command += ["--host", _HOST, "--port", str(port)]
     with (home / "ui.log").open("wb") as log:
         process = subprocess.Popen(
             command,
             cwd=home,
-            env=environment() | _NO_JOBS,
+            env=environment() | _NO_JOBS | {"MLFLOW_BACKEND_STORE_URI": member.store},  # a command line is seen by all
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -7,6 +7,7 @@ from pipeline.report_format import FEWEST_ASSAYS, LONG
 
 Outcome = Literal["better", "worse", "undecided", "unjudged"]
 
+_CHANCE = 0.05
 _WORDS = {
     "better": "Federation helped {who}",
     "worse": "Federation harmed {who}",
@@ -14,23 +15,28 @@ _WORDS = {
 }
 
 
-def give_verdict(summary: Mapping[str, Any], who: str) -> dict[str, Any]:
-    """Outcome and sentence from the comparison of average precision, or of R² where only regression was judged.
+def _n_assays(found: Mapping[str, Any] | None) -> int:
+    return int(found["n_assays"]) if found else 0
 
-    summary : the report's `summary`; counts in it may be hidden
-    Better or worse where the whole 95 % interval of the mean change lies above or below zero.
+
+def give_verdict(summary: Mapping[str, Any], who: str) -> dict[str, Any]:
+    """Outcome and sentence from the comparison of average precision, or of R² where too few assays have the former.
+
+    summary : the report's `summary`
+    Better or worse where the whole 95 % interval of the mean change lies above or below zero, and the test over assays,
+    corrected for the number of metrics, agrees at 5 %: over very few assays the interval alone is too sure.
     """
     metric, part = "average_precision", summary
-    regression = summary.get("regression")
-    if summary[metric] is None and regression and regression["r2"] is not None:
-        metric, part = "r2", regression
+    regression: Mapping[str, Any] | None = summary.get("regression")
+    if _n_assays(summary[metric]) < FEWEST_ASSAYS <= (_n_assays(regression["r2"]) if regression else 0):
+        metric, part = "r2", regression or {}
     found = part[metric]
-    n_assays = found["n_assays"] if found else 0
-    if not isinstance(n_assays, int) or n_assays < FEWEST_ASSAYS:
+    if (n_assays := _n_assays(found)) < FEWEST_ASSAYS:
         sentence = f"Whether federation helped {who} cannot be said: fewer than {FEWEST_ASSAYS} assays could be judged."
         return {"metric": metric, "outcome": "unjudged", "sentence": sentence}
     low, high = found["interval_95"]
-    outcome: Outcome = "better" if low > 0 else "worse" if high < 0 else "undecided"
+    is_sure = found["p_assays_holm"] < _CHANCE
+    outcome: Outcome = "better" if is_sure and low > 0 else "worse" if is_sure and high < 0 else "undecided"
     sentence = (
         f"{_WORDS[outcome].format(who=who)}: mean {LONG[metric]} on the test fold went from {found['local']:.3f} to "
         f"{found['federated']:.3f}, a change of {found['change']:+.3f} (95 % interval {low:+.3f} to {high:+.3f}) "

@@ -47,9 +47,6 @@ def _own_report(config: Path, output: Path | None, *, shareable: bool, as_json: 
     from pipeline.tracking import read_member, send_rest
 
     result = bring_up(config)
-    member = read_member(config, "partner")
-    if member.home.tracked.exists() and not send_rest(member):  # the run is in MLflow; its report may be new
-        click.echo(f"hocket: the report is not in MLflow yet; why: {member.home.folder / 'tracking.log'}", err=True)
     folder = Home(PartnerConfig.read(config).home_folder).report
     if shareable:
         from pipeline.report_files import write_shareable
@@ -58,9 +55,12 @@ def _own_report(config: Path, output: Path | None, *, shareable: bool, as_json: 
         result = write_shareable(folder, result)
     if as_json:
         click.echo(json.dumps(result, indent=1))
-        return
-    print_report([result])
-    click.echo(f"page: {folder / 'report.html'}")
+    else:
+        print_report([result])
+        click.echo(f"page: {folder / 'report.html'}")
+    member = read_member(config, "partner")
+    if member.home.tracked.exists() and not send_rest(member):  # the run is in MLflow; its report may be new
+        click.echo(f"hocket: the report is not in MLflow yet; why: {member.home.folder / 'tracking.log'}", err=True)
 
 
 @click.group()

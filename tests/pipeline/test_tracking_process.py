@@ -90,7 +90,7 @@ def _check_out_of_reach(federation: Federation, port: int, capfd: pytest.Capture
     member = use_store(federation, "P01", f"http://somebody:secret@127.0.0.1:{port}")
     before = {path.name: path.read_bytes() for path in member.home.metrics.iterdir()}
     news = io.BytesIO()
-    store = Store(member, client_of(member), news)
+    store = Store(member, news, client_of(member))
     for _ in range(3):
         store.update()
         assert store.failed
@@ -123,7 +123,7 @@ class Storage:
 def test_a_store_that_comes_back_is_used(finished: Federation, monkeypatch: pytest.MonkeyPatch):
     """The next poke tries again; at the end it has everything."""
     storage = Storage(monkeypatch)
-    store = Store(member_of(finished, "P01"), None, io.BytesIO())  # type: ignore[arg-type]
+    store = Store(member_of(finished, "P01"), io.BytesIO())
     answers: list[float | None] = []
 
     def poked(again_s: float | None) -> bool:
@@ -140,7 +140,7 @@ def test_a_store_that_comes_back_is_used(finished: Federation, monkeypatch: pyte
 def test_the_end_is_no_reason_to_wait_for_a_dead_store_again(finished: Federation, monkeypatch: pytest.MonkeyPatch):
     """It failed a moment ago: its next failure would cost the member's end another wait."""
     storage = Storage(monkeypatch)
-    store = Store(member_of(finished, "P01"), None, io.BytesIO())  # type: ignore[arg-type]
+    store = Store(member_of(finished, "P01"), io.BytesIO())
     monkeypatch.setattr(tracking_process, "_poked", lambda _again_s: False)
     assert follow(store) == 1
     assert storage.n_tries == 1
@@ -331,7 +331,7 @@ def test_system_metrics_are_logged_where_wanted(done: Federation, monkeypatch: p
     done.home("P01").finished.rename(done.folder / "later")
     member = use_store(done, "P01", "", "system_metrics = true\n")
     client = client_of(member)
-    store = Store(member, client, io.BytesIO())
+    store = Store(member, io.BytesIO(), client)
     store.update()
     (run,) = runs_of(member)
     _until(lambda: "system/cpu_utilization_percentage" in client.get_run(run.info.run_id).data.metrics, lambda: None)
