@@ -27,9 +27,9 @@ def give_verdict(summary: Mapping[str, Any], who: str) -> dict[str, Any]:
     corrected for the number of metrics, agrees at 5 %: over very few assays the interval alone is too sure.
     """
     metric, part = "average_precision", summary
-    regression: Mapping[str, Any] | None = summary.get("regression")
-    if _n_assays(summary[metric]) < FEWEST_ASSAYS <= (_n_assays(regression["r2"]) if regression else 0):
-        metric, part = "r2", regression or {}
+    of_values: Mapping[str, Any] = summary.get("regression") or {"r2": None}
+    if _n_assays(summary[metric]) < FEWEST_ASSAYS <= _n_assays(of_values["r2"]):
+        metric, part = "r2", of_values
     found = part[metric]
     if (n_assays := _n_assays(found)) < FEWEST_ASSAYS:
         sentence = f"Whether federation helped {who} cannot be said: fewer than {FEWEST_ASSAYS} assays could be judged."
