@@ -63,7 +63,7 @@ def _told_metric(found: Mapping[str, Any]) -> dict[str, Any]:
     """An interval over very few assays ends at the scores of one, a p-value tells small counts: so there is none."""
     counts = shown({name: found[name] for name in ("n_better", "n_worse", "n_equal")})
     enough = found["n_assays"] >= FEWEST
-    no_small = enough and all(isinstance(count, int) for count in counts.values())
+    no_small = enough and min(found["n_better"], found["n_worse"]) >= FEWEST
     return {
         **{name: found[name] for name in _MEANS},
         **{name: found[name] if no_small else None for name in _CHANCES},
