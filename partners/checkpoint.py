@@ -34,10 +34,12 @@ _TRUNK, _HEAD, _FIRST, _SECOND, _SERVER = "trunk", "head/", "adam.first/", "adam
 _VECTOR, _NORMALISATION, _OTHER = "vector/", "normalisation/", "other/"
 
 _PIECE = 1 << 23  # bytes read at a time
-_TYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}  # as safetensors calls them
+# as safetensors calls them
+_FLOATS = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
+_WHOLE = {"U16": np.dtype("<u2"), "U32": np.dtype("<u4"), "I32": np.dtype("<i4"), "I64": np.dtype("<i8")}  # of others
 
 Arrays = dict[str, NDArray[Any]]
-Part = Literal["trunk", "heads", "moments", "server", "vectors"]
+Part = Literal["trunk", "heads", "moments", "server", "vectors", "others"]
 
 _PARTS: dict[Part, tuple[str, ...]] = {  # how the names of their arrays begin
     "trunk": (_TRUNK,),
@@ -45,6 +47,7 @@ _PARTS: dict[Part, tuple[str, ...]] = {  # how the names of their arrays begin
     "moments": (_FIRST, _SECOND),
     "server": (_SERVER,),
     "vectors": (_VECTOR,),
+    "others": (_OTHER,),
 }
 
 
@@ -238,9 +241,10 @@ def _shape_and_type(path: Path, name: str) -> tuple[tuple[int, ...], np.dtype[An
     with safe_open(path, framework="numpy") as file:
         stored = file.get_slice(name)
         shape, kind = tuple(stored.get_shape()), stored.get_dtype()
-    if kind not in _TYPES:
-        raise CheckpointDamaged(f"{path.name}: {name} is {kind}, expected {' or '.join(_TYPES)}")
-    return shape, _TYPES[kind]
+    known: Mapping[str, np.dtype[Any]] = {**_FLOATS, **(_WHOLE if name.startswith(_OTHER) else {})}
+    if kind not in known:
+        raise CheckpointDamaged(f"{path.name}: {name} is {kind}, expected {' or '.join(known)}")
+    return shape, known[kind]
 
 
 def _pieces(path: Path, name: str) -> Iterator[tuple[slice, NDArray[Any]]]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import pipeline.rounds
+import pipeline.state
 from pipeline.errors import Diverged, NotYet
 from pipeline.home import MessageName
 from pipeline.reporting import read_report
@@ -145,13 +146,13 @@ def test_a_roster_never_falls_below_the_plans_minimum(tmp_path: Path) -> None:
 def test_a_diverged_partner_is_named_and_the_round_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A partner whose trunk differs is an error, not an average."""
     federation = Federation(tmp_path / "f")
-    honest = pipeline.rounds.trunk_digest
+    honest = pipeline.state.trunk_digest
     diverged = federation.partner("P02")
     while step(diverged) == "on":
         pass
     until_waiting(federation, ["P01", "P03"])
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline.rounds, "trunk_digest", lambda trunk: honest(trunk * np.float32(1.5)))
+        patch.setattr(pipeline.state, "trunk_digest", lambda trunk: honest(trunk * np.float32(1.5)))
         while step(diverged) == "on":
             pass
     until_waiting(federation, ["P01", "P03"])
@@ -160,7 +161,7 @@ def test_a_diverged_partner_is_named_and_the_round_stops(tmp_path: Path, monkeyp
 
 
 def test_homes_hold_no_more_than_they_need(tmp_path: Path) -> None:
-    """After the end: no decryption key at the aggregator, no payload copies, one model file per partner."""
+    """After the end: no decryption key at the aggregator, no payload copies; a partner keeps what it needs."""
     federation = Federation(tmp_path / "f")
     run_all(federation.members())
     aggregator = federation.home(AGGREGATOR).folder
@@ -171,6 +172,9 @@ def test_homes_hold_no_more_than_they_need(tmp_path: Path) -> None:
         assert [path.name for path in home.rglob("*.arrow")] == []
         assert sorted(str(path.relative_to(home)) for path in home.rglob("*.safetensors")) == [
             "baseline/local.safetensors",
+            "model/compounds.safetensors",
+            "model/federated.safetensors",
+            "model/local.safetensors",
             "rounds/round-0003/start.safetensors",
         ]
         for secret in ("keys/private.key", "group.secret", "pair.seeds"):

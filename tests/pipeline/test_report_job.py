@@ -23,8 +23,8 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("something was trained")
 
-    monkeypatch.setattr(partners.training, "train_round", refuse)
-    monkeypatch.setattr("partners.baseline.train_round", refuse)
+    monkeypatch.setattr(partners.training, "train_in_place", refuse)
+    monkeypatch.setattr("partners.baseline.train_in_place", refuse)
     return
 
 
