@@ -35,8 +35,13 @@ _VECTOR, _NORMALISATION, _OTHER = "vector/", "normalisation/", "other/"
 
 _PIECE = 1 << 23  # bytes read at a time
 # as safetensors calls them
-_FLOATS = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
-_WHOLE = {"U16": np.dtype("<u2"), "U32": np.dtype("<u4"), "I32": np.dtype("<i4"), "I64": np.dtype("<i8")}  # of others
+_FLOATS: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
+_WHOLE: dict[str, np.dtype[Any]] = {  # of others
+    "U16": np.dtype("<u2"),
+    "U32": np.dtype("<u4"),
+    "I32": np.dtype("<i4"),
+    "I64": np.dtype("<i8"),
+}
 
 Arrays = dict[str, NDArray[Any]]
 Part = Literal["trunk", "heads", "moments", "server", "vectors", "others"]
@@ -241,7 +246,7 @@ def _shape_and_type(path: Path, name: str) -> tuple[tuple[int, ...], np.dtype[An
     with safe_open(path, framework="numpy") as file:
         stored = file.get_slice(name)
         shape, kind = tuple(stored.get_shape()), stored.get_dtype()
-    known: Mapping[str, np.dtype[Any]] = {**_FLOATS, **(_WHOLE if name.startswith(_OTHER) else {})}
+    known = _FLOATS | _WHOLE if name.startswith(_OTHER) else _FLOATS
     if kind not in known:
         raise CheckpointDamaged(f"{path.name}: {name} is {kind}, expected {' or '.join(known)}")
     return shape, known[kind]
