@@ -31,6 +31,7 @@ _NOTES: dict[str, tuple[str, set[str]]] = {
     _MANIFEST: ("prepared matrices of a partner (private)", {"kind", "digest", "files"}),
     "consortium.json": ("partners' shareable summaries, merged", {"federation", "plan", "partners"}),
     "catalogue.json": ("how many partners hold each task of the catalogue (private)", {"plan", "counts"}),
+    "model.json": ("description of a partner's finished model (private)", {"partner", "federation"}),
     "finished.json": ("end of a member's run", {"plan"}),
     "tracked.json": ("end of a member's MLflow run", {"run"}),
     _RECORD: ("record of a member's step, for MLflow (private)", {"step", "at", "metrics"}),
@@ -39,6 +40,8 @@ _STATES = {
     "start.safetensors": "state at the start of a round (private)",
     "trained.safetensors": "what a partner trained in an attempt (private)",
     "leftover.safetensors": "what sealing an update left over (private)",
+    "federated.safetensors": "federated model of a partner (private)",
+    "compounds.safetensors": "fingerprints of a partner's training compounds (private)",
     "local.safetensors": "local-only model of a partner (private)",
     "local.best.safetensors": "local-only model of a partner after its best round (private)",
 }

@@ -549,7 +549,7 @@ def test_report_as_table_and_as_json(done: Federation):
 
 # --------------------------------------------------------------------------------------------------------- inspect
 
-FOREIGN = {"T0.csv", "T1.csv", "T2.csv", "lock"}  # a partner's tables and the empty lock file are not hocket's
+FOREIGN = {"T0.csv", "T1.csv", "T2.csv", "lock", "README.md"}  # a partner's tables, an empty file, words for people
 PRIVATE = {"private.key", "group.secret", "pair.seeds"}
 
 

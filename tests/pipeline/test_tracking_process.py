@@ -98,7 +98,7 @@ def _check_out_of_reach(federation: Federation, port: int, capfd: pytest.Capture
     assert news.getvalue() == UNREACHABLE
     log = capfd.readouterr().err
     assert log.count("cannot be reached") == 1
-    assert f"127.0.0.1:{port} cannot be reached" in log
+    assert f"http://***@127.0.0.1:{port} cannot be reached" in log
     assert "secret" not in log
     assert {path.name: path.read_bytes() for path in member.home.metrics.iterdir()} == before
     assert not member.home.tracked.exists()
