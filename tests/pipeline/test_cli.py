@@ -569,6 +569,9 @@ def test_inspect_knows_every_file_of_a_finished_federation(finished: Federation)
         assert [line.split(":")[0] for line in lines if not line.startswith(" ")] == list(found), path
         assert f"what: {found['what']}" in lines
     assert set(kinds) == {
+        "federated model of a partner (private)",
+        "description of a partner's finished model (private)",
+        "fingerprints of a partner's training compounds (private)",
         "plan",
         "configuration of partner",
         "configuration of aggregator",
