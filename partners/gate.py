@@ -51,15 +51,16 @@ class Verdict:
         if self.n_tasks == 0:
             return f"gate: no task can be judged on the validation fold; the {self.kept} model is kept"
         low, high = self.interval
-        share = f"{self.confidence * 100:g} %"
+        interval = f"{self.confidence * 100:g} % interval {low:+.4f} to {high:+.4f}, {self.n_tasks} tasks"
+        if not math.isfinite(low):
+            interval = f"{self.n_tasks} tasks of too few assays for an interval"
         found = {
             "better": "the federated model is better than local",
             "worse": "the federated model is WORSE than local",
             "undecided": "federated and local cannot be told apart",
         }[self.outcome]
         return (
-            f"gate: {found} on the validation fold: {self.change:+.4f} ({share} interval {low:+.4f} to {high:+.4f}, "
-            f"{self.n_tasks} tasks); the {self.kept} model is kept"
+            f"gate: {found} on the validation fold: {self.change:+.4f} ({interval}); the {self.kept} model is kept"
         )
 
     def to_json(self) -> dict[str, object]:

@@ -120,7 +120,7 @@ class Tracking(Schema):
 class PartnerTracking(Tracking):
     """The same of a partner."""
 
-    validate_every: int = Field(default=0, ge=0)  # rounds; 0: as often as it takes 2 % of the rounds' time
+    validate_every: int = Field(default=1, ge=1)  # rounds; the last one is always validated
 
 
 class MemberConfig(Schema):

@@ -128,7 +128,7 @@ AGGREGATOR: Mapping[str, str] = MappingProxyType(_MEMBER)
 PARTNER: Mapping[str, str] = MappingProxyType(
     _MEMBER
     | {
-        "tracking.validate_every": "rounds between two validations; 0: as often as it takes 2 % of the time",
+        "tracking.validate_every": "rounds between two validations; the last one is always validated",
         "data": "The input tables: CSV, CSV.gz or Parquet.",
         "data.assays": "T0",
         "data.activities": "T1, in log units",

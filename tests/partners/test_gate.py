@@ -84,6 +84,8 @@ def test_too_few_tasks_decide_nothing(n: int):
     assert (found.outcome, found.kept, found.n_tasks) == ("undecided", "federated", n)
     assert all(math.isnan(end) for end in found.interval)
     assert ("no task" in found.sentence()) == (n == 0)
+    assert ("too few assays for an interval" in found.sentence()) == (n > 0)
+    assert "nan" not in found.sentence()
 
 
 def test_five_tasks_of_one_assay_decide_nothing():

@@ -11,6 +11,7 @@ import pipeline.rounds
 import pipeline.state
 from pipeline.errors import Diverged, NotYet
 from pipeline.home import MessageName
+from pipeline.records import read_records
 from pipeline.reporting import read_report
 from secure.fixed_point import make_grid, quantise
 from secure.open_sum import OpenedSum
@@ -68,6 +69,17 @@ def test_every_opened_sum_is_the_exact_integer_sum(extra: str, tmp_path: Path, m
             np.testing.assert_array_equal(found.total, total)
             assert found.weight_total == sum(weight for _, weight in witness.sent[at].values())
         assert len(federation.trunks(at[0])) == 1
+
+
+@pytest.mark.parametrize(("every", "expected"), [(1, [1, 2, 3]), (2, [2, 3]), (50, [3])])
+def test_rounds_are_validated_at_the_interval_and_at_the_end(every: int, expected: list[int], tmp_path: Path) -> None:
+    """Never by the clock: the report must repeat bit for bit."""
+    federation = Federation(tmp_path / "f", n_rounds=3)
+    config = federation.config("P01")
+    config.write_text(f"{config.read_text()}[tracking]\nvalidate_every = {every}\n")
+    run_all(federation.members())
+    records = read_records(federation.home("P01").metrics)
+    assert [r.step for r in records if r.step > 0 and "validation_loss" in r.metrics] == expected
 
 
 def test_a_restart_after_every_single_step_changes_nothing(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ STAGES = dict.fromkeys(("P01", "P02", "P03"), PARTNER) | {
 @pytest.mark.slow
 def test_stopped_at_every_stage_the_end_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Preparing, training, sealing in workers, adding, opening, waiting, tracking: the trunks of an undisturbed run."""
-    large = PLAN.replace("n_bits = 512", "n_bits = 16384").replace("hidden = [16]", "hidden = [128]")
+    large = PLAN.replace("n_bits = 512", "n_bits = 16384").replace("hidden = [16]", "hidden = [256]")
     monkeypatch.setattr(tests.pipeline.federation, "PLAN", large)
     federation = Federation(tmp_path / "stopped", n_rounds=N_ROUNDS)
     undisturbed = federation.moved(tmp_path / "undisturbed")
@@ -107,8 +107,9 @@ def test_stopped_at_every_stage_the_end_is_the_same(tmp_path: Path, monkeypatch:
     finally:
         for member in members.values():
             member.process.popen.kill()
-    assert {stage for _, stage in left} <= {"sealing", "opening", "training"}, "stages that no look met"
-    assert len(left) <= 3
+    met = {(name, stage) for name, stages in STAGES.items() for stage in stages} - left
+    assert {stage for _, stage in met} == {*PARTNER, *STAGES[AGGREGATOR]}, "stages that no look met"
+    assert len(left) <= 3  # a short stage may pass between two looks, not at everybody
     for round_no in range(1, N_ROUNDS + 1):
         assert federation.trunks(round_no) == undisturbed.trunks(round_no)
     for name in federation.partners:

@@ -344,7 +344,7 @@ def test_system_metrics_are_logged_where_wanted(done: Federation, monkeypatch: p
     assert ended.data.metrics["system/disk_usage_percentage"] == 50.0
 
 
-@pytest.mark.parametrize("every", ["-1", "1.5", '"often"'])
+@pytest.mark.parametrize("every", ["-1", "0", "1.5", '"often"'])
 def test_validation_is_every_so_many_rounds(fresh: Federation, every: str):
     """A whole number; the aggregator validates nothing and has no such setting."""
     config = fresh.config("P01")
