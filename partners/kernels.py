@@ -130,6 +130,32 @@ class ObservedOutputs(torch.autograd.Function):
         return rows_times(by_row, weight), rows_times(by_task, hidden), bias_slope, None
 
 
+class MaskedRelu(torch.autograd.Function):
+    """Positive values where a mask is true, times a factor, 0 elsewhere; remembers the result only, which says all."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401 -- torch gives it no type
+        values: torch.Tensor,
+        mask: torch.Tensor,
+        factor: float,
+    ) -> torch.Tensor:
+        """Clip, mask (bool) and scale the values; both of one shape, factor above 0."""
+        out = values.clamp(min=0).mul_(mask).mul_(factor)
+        ctx.save_for_backward(out)
+        ctx.factor = factor
+        return out
+
+    @staticmethod
+    def backward(
+        ctx: Any,  # noqa: ANN401 -- torch gives it no type
+        slope: torch.Tensor,
+    ) -> tuple[torch.Tensor, None, None]:
+        """Gradient of the values."""
+        (out,) = ctx.saved_tensors
+        return torch.ops.aten.threshold_backward(slope, out, 0).mul_(ctx.factor), None, None
+
+
 class Masked(torch.autograd.Function):
     """Values where a mask is true, times a factor, 0 elsewhere; remembers the mask only, a byte each."""
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from partners.batches import Batch, Targets
 from partners.device import tensor_of
 from partners.input_layer import InputLayer, InputRows, Part
-from partners.kernels import Masked, ObservedOutputs
+from partners.kernels import Masked, MaskedRelu, ObservedOutputs
 from partners.settings import ClassificationHead, NonLinearity, Training, TrunkSettings
 from partners.state import CLASSIFICATION, REGRESSION, Arrays, HeadSizes
 from partners.trunk import TrunkLayout
@@ -69,11 +69,7 @@ class Network:
             kind: [name for name, _, _ in sizes.layers(kind, layout.hidden[-1])]
             for kind in (CLASSIFICATION, REGRESSION)
         }
-        self._trunk_function = _FUNCTIONS[non_linearities.trunk]
-        self._head_functions = {
-            CLASSIFICATION: _FUNCTIONS[non_linearities.classification],
-            REGRESSION: _FUNCTIONS[non_linearities.regression],
-        }
+        self._functions = non_linearities
         # autograd stops before the input layer, whose gradient is made and used piece by piece
         self.input_layer = InputLayer(self.parameters[_INPUT_WEIGHT], self.parameters[_INPUT_BIAS])
         self._parts: list[Part] = []
@@ -119,9 +115,7 @@ class Network:
 
     def _later_layers(self, hidden: torch.Tensor, dropout: "Dropout | None") -> torch.Tensor:
         for i in range(1, len(self.layout.hidden)):
-            hidden = self._trunk_function(hidden)
-            if dropout is not None:
-                hidden = dropout.apply(hidden, dropout.trunk[i - 1])
+            hidden = _activated(hidden, self._functions.trunk, dropout, dropout.trunk[i - 1] if dropout else 0)
             hidden = self._linear(hidden, f"trunk.{i}")
         return hidden
 
@@ -194,16 +188,27 @@ class Network:
     def _head_input(self, kind: str, hidden: torch.Tensor, dropout: "Dropout | None") -> torch.Tensor:
         """Trunk's output (n, hidden[-1]) to what the last layer of a head multiplies: after function and dropout."""
         layers = self._head_layers[kind]
+        function = self._functions.classification if kind == CLASSIFICATION else self._functions.regression
         for i, layer in enumerate(layers):
-            hidden = self._head_functions[kind](hidden)
-            if dropout is not None:
-                hidden = dropout.apply(hidden, dropout.heads[kind][i])
+            hidden = _activated(hidden, function, dropout, dropout.heads[kind][i] if dropout else 0)
             if i < len(layers) - 1:
                 hidden = self._linear(hidden, layer)
         return hidden
 
     def _linear(self, hidden: torch.Tensor, layer: str) -> torch.Tensor:
         return torch.nn.functional.linear(hidden, self.parameters[f"{layer}.weight"], self.parameters[f"{layer}.bias"])
+
+
+def _activated(hidden: torch.Tensor, function: NonLinearity, dropout: "Dropout | None", share: float) -> torch.Tensor:
+    """Activations (n, n_units) after the function and, in training, dropout."""
+    if dropout is None or share == 0:  # no chance is drawn where nothing is dropped
+        return _FUNCTIONS[function](hidden)
+    mask, factor = dropout.mask(hidden, share)
+    if function == "relu":
+        clipped: torch.Tensor = MaskedRelu.apply(hidden, mask, factor)  # type: ignore[no-untyped-call]  # torch's gap
+        return clipped
+    dropped: torch.Tensor = Masked.apply(_FUNCTIONS[function](hidden), mask, factor)  # type: ignore[no-untyped-call]
+    return dropped
 
 
 def censored_squares(predicted: torch.Tensor, measured: torch.Tensor, censoring: torch.Tensor | None) -> torch.Tensor:
@@ -238,13 +243,9 @@ class Dropout:
         heads = {CLASSIFICATION: shares(training.classification), REGRESSION: shares(training.regression)}
         return cls(tuple(between), heads, rng)
 
-    def apply(self, hidden: torch.Tensor, share: float) -> torch.Tensor:
-        """Activations (n, n_units) with a fresh mask; no chance is drawn where nothing is dropped."""
-        if share == 0:
-            return hidden
+    def mask(self, hidden: torch.Tensor, share: float) -> tuple[torch.Tensor, float]:
+        """Which activations (n, n_units) are kept, a fresh bool each, and what to multiply them by."""
         # 16 random bits a unit: 15 times cheaper than torch's bernoulli_, and exact to 2^-16 in the share
         threshold = round(share * 2**16)
         kept = self.rng.integers(0, 2**16, size=tuple(hidden.shape), dtype=np.uint16) >= threshold
-        mask, factor = torch.from_numpy(kept).to(hidden.device), 2**16 / (2**16 - threshold)
-        dropped: torch.Tensor = Masked.apply(hidden, mask, factor)  # type: ignore[no-untyped-call]  # torch's gap
-        return dropped
+        return torch.from_numpy(kept).to(hidden.device), 2**16 / (2**16 - threshold)

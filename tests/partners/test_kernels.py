@@ -1,11 +1,13 @@
 """The sparse arithmetic against dense torch and numpy."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 from scipy import sparse
 
-from partners.kernels import ObservedOutputs, observed, rows_times, sparse_rows
+from partners.kernels import Masked, MaskedRelu, ObservedOutputs, observed, rows_times, sparse_rows
 
 
 def test_values_other_than_one_are_multiplied():
@@ -30,3 +32,19 @@ def test_both_head_routes_agree(density: float):
         results.append([logits.detach().numpy(), *(leaf.grad.numpy() for leaf in leaves)])
     for one, other in zip(*results, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("function", [torch.relu, torch.tanh])
+def test_dropout_after_a_function_is_torchs_own(function: Callable[[torch.Tensor], torch.Tensor]):
+    """Values and gradients of function, mask and factor in one: those of autograd, to the bit."""
+    generator = torch.Generator().manual_seed(2)
+    start, slope = torch.randn(40, 16, generator=generator), torch.randn(40, 16, generator=generator)
+    start[0, :4] = torch.tensor([0.0, -0.0, 1e-30, -1e-30])
+    mask = torch.rand(40, 16, generator=generator) < 0.4
+    found, expected = start.clone().requires_grad_(), start.clone().requires_grad_()
+    ours = MaskedRelu.apply(found, mask, 2.5) if function is torch.relu else Masked.apply(function(found), mask, 2.5)
+    plain = function(expected) * mask * 2.5
+    ours.backward(slope)
+    plain.backward(slope)
+    np.testing.assert_array_equal(ours.detach().numpy(), plain.detach().numpy())
+    np.testing.assert_array_equal(found.grad.numpy(), expected.grad.numpy())
