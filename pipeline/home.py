@@ -133,6 +133,11 @@ class Home:
         return self.folder / "tracked.json"
 
     @property
+    def sent(self) -> Path:
+        """Which files of report and model MLflow holds, and how much is left."""
+        return self.folder / "sent.json"
+
+    @property
     def baseline(self) -> Path:
         """State of the local-only model."""
         return self.folder / "baseline"
