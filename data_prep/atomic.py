@@ -25,16 +25,16 @@ def appearing(folder: Path) -> Iterator[Path]:
         try:
             yield unfinished
             for path in (*unfinished.rglob("*"), unfinished):
-                _flush(path)
+                flush(path)
             replaced = folder.parent / f".{folder.name}.replaced"
             shutil.rmtree(replaced, ignore_errors=True)
             if folder.exists():
                 folder.rename(replaced)  # a kill finds the old folder whole or gone, never some of its files
             unfinished.rename(folder)
-            _flush(folder.parent)
+            flush(folder.parent)
             shutil.rmtree(replaced, ignore_errors=True)
         except OSError as failure:  # a full disk does not say where, and numpy not even that it is full
-            if failure.errno is None and _is_full(unfinished):
+            if failure.errno is None and is_full(unfinished):
                 failure.errno = errno.ENOSPC
             failure.add_note(f"while writing {folder}; what was there before is as it was")
             raise
@@ -53,12 +53,14 @@ def _turn(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _is_full(folder: Path) -> bool:
+def is_full(folder: Path) -> bool:
+    """Whether next to nothing more can be written there."""
     found = os.statvfs(folder)
     return found.f_bavail * found.f_frsize < _NEXT_TO_NOTHING
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Make a file, or the names in a folder, survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
