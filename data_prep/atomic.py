@@ -1,4 +1,4 @@
-"""Folders that appear whole or not at all, whenever the process is killed."""
+"""Files and folders that appear whole or not at all, whenever the process is killed."""
 
 import errno
 import fcntl
@@ -9,6 +9,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _NEXT_TO_NOTHING = 1 << 20  # bytes
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: temporary name, fsync, rename, fsync of the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error  # a full disk does not say which file
+    flush(path.parent)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pipeline.configs import AggregatorConfig, MemberConfig, PartnerConfig
+from pipeline.configs import MemberConfig, read_member_config
 from pipeline.home import Home
 from pipeline.plan import Plan, read_plan
 from pipeline.sending import Left
@@ -105,8 +105,7 @@ def report_digest(home: Home) -> str:
 
 def read_member(config_file: Path, role: str) -> Member:
     """Read a member's configuration and plan."""
-    kind: type[MemberConfig] = PartnerConfig if role == "partner" else AggregatorConfig
-    config = kind.read(config_file)
+    config = read_member_config(config_file, role)
     return Member(config, config_file.resolve(), read_plan(config.plan_file), role)
 
 
