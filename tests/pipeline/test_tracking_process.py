@@ -439,6 +439,24 @@ def _everything(member: "Member") -> object:
     return run.to_dictionary(), curves(member, run), artifacts(member, run)
 
 
+def test_page_and_figures_are_artifacts_at_the_end_of_a_run(done: Federation):
+    """A run whose last steps are the page and its sending: every file of the report is in the store, byte by byte."""
+    member = member_of(done, "P01")
+    member.home.finished.unlink()  # all rounds are done, the page is not there
+    ended = done.hocket("partner", "run", str(member.config_file))
+    assert ended.returncode == 0, ended.stderr
+    (run,) = runs_of(member)
+    report = member.home.report
+    expected = {f"report/{path.relative_to(report)}" for path in report.rglob("*") if path.is_file()}
+    assert {"report/report.html", "report/report.json", "report/summary.json"} <= expected
+    assert {"report/figures/changes.png", "report/figures/changes.svg"} <= expected
+    assert {name for name in artifacts(member, run) if name.startswith("report/")} == expected
+    folder = Path(run.info.artifact_uri.removeprefix("file://"))
+    for name in expected:
+        assert (folder / name).read_bytes() == (report / name.removeprefix("report/")).read_bytes()
+    assert member.all_sent
+
+
 @pytest.mark.slow
 def test_nothing_goes_out_but_to_the_store(done: Federation, tmp_path: Path):
     """No way to another machine is tried; nor is anything written where the process was started."""
