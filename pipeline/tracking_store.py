@@ -5,6 +5,7 @@ used: it takes seconds, and a member's process has no need of it.
 """
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 _SQLITE = "sqlite:///"
+_TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"  # seconds without a word from the server, which MLflow reads at each request
+_SHORTEST_S, _BYTES_PER_S = 20, 1_000_000
 _N_DIGEST = 16  # characters of a dataset's digest, which MLflow shows beside the name
 
 
@@ -193,12 +196,26 @@ def _send_files(member: Member, client: "MlflowClient", run_id: str, logged: Log
     report = report_digest(member.home)
     model = pack_final_model(member.home.model, member.store, run_id)
     uploads = _report_uploads(member, client, run_id) if logged.report != report else []
-    send([*uploads, *(model.uploads() if model else [])], member.home.sent, run_id)
+    uploads = [*uploads, *(model.uploads() if model else [])]
+    send([replace(upload, send=partial(_patiently, upload)) for upload in uploads], member.home.sent, run_id)
     if logged.report != report:
         replace(logged, report=report).note(client, run_id)
     if model:
         model.register()
     return report
+
+
+def _patiently(upload: Upload) -> None:
+    """Send it to a server that may answer as late as it takes to store so much: a second for each megabyte."""
+    before = os.environ.get(_TIMEOUT)
+    os.environ[_TIMEOUT] = str(max(int(before or _SHORTEST_S), upload.file.stat().st_size // _BYTES_PER_S))
+    try:
+        upload.send()
+    finally:
+        if before is None:
+            del os.environ[_TIMEOUT]
+        else:
+            os.environ[_TIMEOUT] = before
 
 
 def _report_uploads(member: Member, client: "MlflowClient", run_id: str) -> list[Upload]:

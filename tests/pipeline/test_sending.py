@@ -1,6 +1,7 @@
 """Files for MLflow: each is sent once, however often the sending is ended, and what is left is said as it is."""
 
 import json
+import os
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from pipeline.home import Home
 from pipeline.sending import Left, Upload, send
 from pipeline.tracking import QUIET, Tracker
 from pipeline.tracking_process import _make_store
+from pipeline.tracking_store import _patiently
 from pipeline.tracking_words import experiment_name
 from tests.pipeline.federation import Federation
 from tests.pipeline.servers import ArtifactServer, artifact_server
@@ -95,6 +97,23 @@ def test_what_is_left_is_said_in_words():
     """Files and their size."""
     assert str(Left(1, 0)) == "1 file (0.0 MB)"
     assert str(Left(12, 3_456_700_000)) == "12 files (3,456.7 MB)"
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "before", "seconds"), [(9, "20", "20"), (900_000_000, "20", "900"), (9, None, "20")]
+)
+def test_a_large_file_may_take_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_bytes: int, before: str | None, seconds: str
+):
+    """A server that has all of it may still have to store it; for other requests the patience is as before."""
+    name = "MLFLOW_HTTP_REQUEST_TIMEOUT"
+    monkeypatch.setenv(name, before) if before else monkeypatch.delenv(name, raising=False)
+    with (tmp_path / "model").open("wb") as file:
+        file.truncate(n_bytes)
+    seen: list[str | None] = []
+    _patiently(Upload(tmp_path / "model", "model", lambda: seen.append(os.environ.get(name))))
+    assert seen == [seconds]
+    assert os.environ.get(name) == before
 
 
 # ------------------------------------------------------------------------------------------------- real processes
