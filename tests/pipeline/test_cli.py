@@ -69,6 +69,8 @@ class NoTracker:
     def start(self) -> None:
         """Nothing is started."""
 
+    start_rest = start
+
     def poke(self) -> None:
         """Nobody listens."""
 
