@@ -1,4 +1,4 @@
-"""Folders that appear whole or not at all, whenever the process is killed."""
+"""Files and folders that appear whole or not at all, whenever the process is killed."""
 
 import errno
 import fcntl
@@ -9,6 +9,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _NEXT_TO_NOTHING = 1 << 20  # bytes
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: temporary name, fsync, rename, fsync of the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error  # a full disk does not say which file
+    flush(path.parent)
 
 
 @contextmanager
@@ -25,16 +41,16 @@ def appearing(folder: Path) -> Iterator[Path]:
         try:
             yield unfinished
             for path in (*unfinished.rglob("*"), unfinished):
-                _flush(path)
+                flush(path)
             replaced = folder.parent / f".{folder.name}.replaced"
             shutil.rmtree(replaced, ignore_errors=True)
             if folder.exists():
                 folder.rename(replaced)  # a kill finds the old folder whole or gone, never some of its files
             unfinished.rename(folder)
-            _flush(folder.parent)
+            flush(folder.parent)
             shutil.rmtree(replaced, ignore_errors=True)
         except OSError as failure:  # a full disk does not say where, and numpy not even that it is full
-            if failure.errno is None and _is_full(unfinished):
+            if failure.errno is None and is_full(unfinished):
                 failure.errno = errno.ENOSPC
             failure.add_note(f"while writing {folder}; what was there before is as it was")
             raise
@@ -53,12 +69,14 @@ def _turn(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _is_full(folder: Path) -> bool:
+def is_full(folder: Path) -> bool:
+    """Whether next to nothing more can be written there."""
     found = os.statvfs(folder)
     return found.f_bavail * found.f_frsize < _NEXT_TO_NOTHING
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Make a file, or the names in a folder, survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

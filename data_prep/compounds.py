@@ -12,7 +12,7 @@ from scipy import sparse
 from data_prep.folds import assign_folds, fold_balance, needs_fold_scaffolds
 from data_prep.keyed import bit_permutation
 from data_prep.settings import Preparation
-from data_prep.structures import FoldScaffolds, Progress, Structures, fold_scaffolds, standardise_all
+from data_prep.structures import FoldScaffolds, Progress, Structures, fold_scaffolds, noted, standardise_all
 from data_prep.tables import Table, first_reason, reject
 from data_prep.watchdog import DEFAULT_TIMEOUT_S, kept_children
 
@@ -43,7 +43,8 @@ def make_compounds(
     All ids with the same standardised structure share one row. An id with several different structures is rejected
     (`conflicting_structures`), as are structures and scaffolds that are refused (codes of standardise_all and
     fold_scaffolds). The result depends neither on the order of rows nor on `workers` nor on what the file `cache`
-    remembers, and on `timeout_s` only through the reason `timeout`.
+    remembers, and on `timeout_s` only through the reason `timeout`. `progress` is told of structures, then, with a
+    note, of scaffolds and folds.
     """
     distinct = structures["smiles"].unique(maintain_order=True)
     with kept_children():
@@ -58,11 +59,14 @@ def make_compounds(
         )
         scaffolds = FoldScaffolds.themselves(found.murcko)
         if needs_fold_scaffolds(settings.folds):
-            scaffolds = fold_scaffolds(found.murcko, workers=workers, timeout_s=timeout_s, cache=cache)
+            told = noted(progress, "scaffolds for the folds")
+            scaffolds = fold_scaffolds(found.murcko, workers=workers, timeout_s=timeout_s, cache=cache, progress=told)
     judged = _judge(structures, distinct, found, scaffolds)
     kept = judged.accepted.unique("canonical_smiles").sort("canonical_smiles").with_row_index("row")
     at = kept["at"].to_numpy()
     x = fingerprint_matrix(found, bit_permutation(structure_seed, settings.fingerprint.n_bits), at)
+    if progress:
+        progress(len(at), len(at), "folds")
     folding = assign_folds(found, at, scaffolds, settings.folds, structure_seed)
     balance = fold_balance(folding, [scaffolds[found.murcko[i]] for i in at], settings.folds.n_folds)
     kept = kept.select("row", "canonical_smiles", pl.Series("fold", folding))

@@ -1,19 +1,24 @@
 """Tables that grow batch by batch and appear whole or not at all."""
 
+import errno
+import fcntl
+import glob
 import gzip
 import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import IO, Any, Protocol, cast
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from data_prep.atomic import flush, is_full
 from data_prep.errors import TableError
 
 
@@ -47,24 +52,95 @@ def check_kind(path: Path) -> str:
 
 @contextmanager
 def growing_table(path: Path | None) -> Iterator[Sink]:
-    """Hand out what takes rows; at the end of the block the file is there, and after a failure it is as it was before.
-
-    path : named by KINDS; None: CSV to standard output, row by row as they come
-    What a killed process left beside it is removed by the next one. Raises TableError for another kind of name.
-    """
+    """One table, see `growing_tables`; None: CSV to standard output, row by row as they come."""
     if path is None:
         yield _CsvSink(sys.stdout.buffer)
         return
-    kind, part = check_kind(path), path.with_name(f".{path.name}.part")
-    _remove(part)
+    with growing_tables(path) as (sink,):
+        yield sink
+
+
+@contextmanager
+def growing_tables(*paths: Path) -> Iterator[list[Sink]]:
+    """Hand out what takes rows of each; at the end of the block all files are there, after a failure no new one.
+
+    paths : in one folder, each named by KINDS; they appear in this order, so that the last one stands for all
+    What a killed process left there for the last one is removed by the next. Raises TableError for another kind of
+    name, OSError that says so for a full disk.
+    """
+    kinds = [check_kind(path) for path in paths]
+    with _own_folder(paths[-1]) as folder, _named_where_full(paths[-1]):
+        parts = [folder / f"{i}{kind}" for i, kind in enumerate(kinds)]
+        with ExitStack() as open_parts:
+            yield [open_parts.enter_context(_growing(part, kind)) for part, kind in zip(parts, kinds, strict=True)]
+        for part in parts:
+            flush(part)
+        _place(parts, paths)
+        flush(paths[-1].parent)
+
+
+@contextmanager
+def _named_where_full(path: Path) -> Iterator[None]:
+    """Polars says in many ways, of different types, that the disk is full."""
     try:
-        with _parquet(part) if kind == ".parquet" else _csv(part, zipped=kind == ".csv.gz") as sink:
-            yield sink
-        _flush(part)
-        part.replace(path)
-        _flush(path.parent)
+        yield
+    except (OSError, pl.exceptions.ComputeError) as error:
+        if not is_full(path.parent):
+            raise
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        full.add_note("nothing of it was kept; what was there before is as it was")
+        raise full from error
+
+
+def _place(parts: Sequence[Path], paths: Sequence[Path]) -> None:
+    placed: list[Path] = []
+    try:
+        for part, path in zip(parts, paths, strict=True):
+            part.replace(path)
+            placed.append(path)
+    except OSError:
+        for path in placed:
+            path.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _own_folder(path: Path) -> Iterator[Path]:
+    """A hidden folder beside the path that is nobody else's; those of processes that were killed are removed."""
+    prefix, suffix = f".{path.name}.", ".part"
+    for other in path.parent.glob(f"{glob.escape(prefix)}*{suffix}"):
+        with _held(other, fcntl.LOCK_EX | fcntl.LOCK_NB) as is_held:
+            if is_held:
+                shutil.rmtree(other)
+    while True:
+        folder = Path(mkdtemp(prefix=prefix, suffix=suffix, dir=path.parent))
+        with _held(folder, fcntl.LOCK_EX) as is_held:
+            if is_held and folder.exists():  # else another process took it for a leftover before it was locked
+                try:
+                    yield folder
+                finally:
+                    shutil.rmtree(folder)
+                return
+
+
+@contextmanager
+def _held(folder: Path, how: int) -> Iterator[bool]:
+    """Whether this process has the folder's lock; the system gives it back when the process ends in whatever way."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        fcntl.flock(descriptor, how)
+    except BlockingIOError:
+        is_held = False
+    else:
+        is_held = True
+    try:
+        yield is_held
     finally:
-        _remove(part)
+        os.close(descriptor)
 
 
 def as_pandas(columns: Columns) -> Any:  # noqa: ANN401 -- a pandas DataFrame, which only MLflow needs
@@ -82,6 +158,10 @@ class _CsvSink:
         self._is_new = False
 
 
+def _growing(part: Path, kind: str) -> AbstractContextManager[Sink]:
+    return _parquet(part) if kind == ".parquet" else _csv(part, zipped=kind == ".csv.gz")
+
+
 @contextmanager
 def _csv(part: Path, *, zipped: bool) -> Iterator[Sink]:
     with part.open("wb") as raw:
@@ -95,8 +175,7 @@ def _csv(part: Path, *, zipped: bool) -> Iterator[Sink]:
 @contextmanager
 def _parquet(part: Path) -> Iterator[Sink]:
     """Polars cannot append to a Parquet file: batches are files of their own, and made one at the end, streaming."""
-    folder = part.with_name(f"{part.name}s")
-    _remove(folder)
+    folder = part.with_suffix(".batches")
     folder.mkdir()
     n_batches = 0
 
@@ -105,15 +184,12 @@ def _parquet(part: Path) -> Iterator[Sink]:
         _frame(columns).write_parquet(folder / f"{n_batches:08d}.parquet")
         n_batches += 1
 
-    try:
-        yield sink
-        batches = [folder / f"{i:08d}.parquet" for i in range(n_batches)]
-        if batches:
-            pl.scan_parquet(batches).sink_parquet(part)
-        else:
-            pl.DataFrame().write_parquet(part)
-    finally:
-        _remove(folder)
+    yield sink
+    batches = [folder / f"{i:08d}.parquet" for i in range(n_batches)]
+    if batches:
+        pl.scan_parquet(batches).sink_parquet(part)
+    else:
+        pl.DataFrame().write_parquet(part)
 
 
 def _frame(columns: Columns) -> pl.DataFrame:
@@ -127,18 +203,3 @@ def _series(name: str, column: NDArray[Any] | Texts) -> pl.Series:
         return pl.Series(name, column)
     texts = pl.Series(name, column.values, dtype=pl.String)
     return texts if column.at is None else texts.gather(pl.Series(column.at))
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

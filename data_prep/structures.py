@@ -5,10 +5,10 @@ for any number of workers, with any joblib backend and whatever the cache holds.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 import joblib
 import numpy as np
@@ -19,7 +19,13 @@ from data_prep.settings import Chemistry, Fingerprint
 from data_prep.steps import Made, MolBlockStep, ScaffoldStep, Step, StructureStep
 from data_prep.watchdog import DEFAULT_TIMEOUT_S, guarded, kept_children
 
-Progress = Callable[[int, int], None]
+
+class Progress(Protocol):
+    """Is told how far a long step is; `note` says which part of it."""
+
+    def __call__(self, done: int, total: int, note: str = "", /) -> None:
+        """`done` of `total` are done."""
+
 
 _CHUNK = 32  # texts per task at most: half a second of usual chemistry
 _CHUNKS_PER_WORKER = 4  # at least, so that few texts keep all workers busy too
@@ -91,21 +97,33 @@ def fold_scaffolds(
     workers: int = 1,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     cache: Path | None = None,
+    progress: Progress | None = None,
 ) -> FoldScaffolds:
-    """Return the fold scaffold of every distinct Murcko scaffold.
+    """Return the fold scaffold of every distinct Murcko scaffold; `progress` as for standardise_all.
 
     One that has none is missing from the answer and has its reason in `refused`: `too_complex`, `timeout`, `crashed`
     or, where RDKit cannot take it apart, `scaffold_failed`.
     """
     distinct = sorted({scaffold for scaffold in murcko if scaffold is not None})
     answer = FoldScaffolds()
-    made = _make_all(ScaffoldStep(), distinct, workers=workers, timeout_s=timeout_s, cache=cache, progress=None)
+    made = _make_all(ScaffoldStep(), distinct, workers=workers, timeout_s=timeout_s, cache=cache, progress=progress)
     for scaffold, one in zip(distinct, made, strict=True):
         if one.reason is None:
             answer[scaffold] = one.text
         else:
             answer.refused[scaffold] = one.reason
     return answer
+
+
+def noted(progress: Progress | None, note: str) -> Progress | None:
+    """What tells `progress` the same of a part of the step, by the part's name."""
+    if progress is None:
+        return None
+
+    def told(done: int, total: int, _note: str = "", /) -> None:
+        progress(done, total, note)
+
+    return told
 
 
 def smiles_of_mol_blocks(

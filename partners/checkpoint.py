@@ -8,7 +8,6 @@ import errno
 import hashlib
 import json
 import math
-import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from data_prep.atomic import flush
 from partners.errors import CheckpointDamaged, CheckpointMismatch, TrainingError
 from partners.memory import empty
 from partners.server_step import ServerState
@@ -87,7 +87,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     waiting = path.with_name(f"{path.name}.tmp")
     try:
         save_file(arrays, waiting, metadata={_KEY: json.dumps(header, sort_keys=True)})
-        _sync(waiting)
+        flush(waiting)
         waiting.replace(path)
     except SafetensorError as error:  # how a full disk shows itself here
         failure, number = OSError(f"{path}: cannot be written: {error}"), _OS_ERROR.search(str(error))
@@ -95,7 +95,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         raise failure from error
     finally:
         waiting.unlink(missing_ok=True)
-    _sync(path.parent)
+    flush(path.parent)
 
 
 def load_checkpoint(
@@ -196,14 +196,6 @@ def _described(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes
 
 def _bytes(array: NDArray[Any]) -> memoryview:
     return array.reshape(-1).view(np.uint8).data
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _read(path: Path, wanted: tuple[str, ...]) -> tuple[Arrays, dict[str, Any]]:

@@ -22,8 +22,8 @@ from scipy import sparse
 
 from partners.errors import BadPredictions, CheckpointDamaged
 from partners.predict import Outputs
+from partners.settings import EPSILON
 
-EPSILON = 0.05  # a class with a p-value of at most this is excluded; intervals have confidence 1 - EPSILON
 FEWEST_LABELS = 5  # of each class, to say anything about a task
 
 Floats = NDArray[np.float32]
@@ -134,18 +134,6 @@ class Calibration:
     def resolves(self, epsilon: float = EPSILON) -> NDArray[np.bool_]:
         """Tasks with labels enough to exclude a class at all, (n_tasks,): the smallest p-value is 1 / (labels + 1)."""
         return 1 / (self.n_labels + 1) <= epsilon
-
-    def efficiency(self, logits: Floats, epsilon: float = EPSILON) -> NDArray[np.float64]:
-        """Share of the compounds of which exactly one class stays possible, by task, (n_tasks,).
-
-        The wider a model's applicability domain, the larger (Heyndrickx et al., MELLODDY, 2023). NaN for tasks that do
-        not resolve epsilon, which would only tell how few labels they have, and without compounds.
-        Raises BadPredictions as p_values does.
-        """
-        is_single = self.p_values(logits).n_labels(epsilon) == 1
-        if not len(logits):
-            return np.full(logits.shape[1], np.nan)
-        return np.where(self.resolves(epsilon), is_single.mean(axis=0), np.nan)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All of it as named arrays, for a file without pickle."""

@@ -4,6 +4,10 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
+EPSILON = (
+    0.05  # of conformal prediction: a class with a p-value of at most this is excluded, intervals have 1 - EPSILON
+)
+
 NonLinearity = Literal["relu", "tanh"]
 InputTransform = Literal["none", "binarize", "log1p", "tanh"]
 Optimiser = Literal["adam", "adamw", "sgd"]

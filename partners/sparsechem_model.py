@@ -8,7 +8,6 @@ values are normalised where its settings say so, with mean and variance under `s
 import io
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from data_prep.atomic import write_atomically
 from partners.errors import ForeignModel, TrainingError, TrunkMismatch
 from partners.settings import ClassificationHead, RegressionHead, Training, TrunkSettings
 from partners.state import CLASSIFICATION, DEVIATION, MEAN, REGRESSION, Arrays, HeadSizes, PartnerState, check_state
@@ -66,8 +66,8 @@ def write_sparsechem(model: Model, model_file: Path, settings_file: Path) -> Non
     torch.save(_state_dict(model), content)
     text = json.dumps({"conf": _settings(model)} | _stats(model.state), indent=1, allow_nan=False)
     # 1e999 is strict JSON, and what Python reads as infinity: so SparseChem switches its scaling layer off
-    _write_whole(settings_file, text.replace(json.dumps(_INFINITY), "1e999").encode() + b"\n")
-    _write_whole(model_file, content.getvalue())
+    write_atomically(settings_file, text.replace(json.dumps(_INFINITY), "1e999").encode() + b"\n")
+    write_atomically(model_file, content.getvalue())
 
 
 def read_sparsechem(model_file: Path, settings_file: Path) -> Model:
@@ -291,15 +291,3 @@ def _normalisation(conf: Mapping[str, Any], stats: Mapping[str, Any] | None, siz
             deviation = np.sqrt(deviation)
         deviation[~(deviation > 0)] = 1
     return {MEAN: mean.astype(np.float32), DEVIATION: deviation.astype(np.float32)}
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    waiting = path.with_name(f".{path.name}.part")
-    try:
-        with waiting.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        waiting.replace(path)
-    finally:
-        waiting.unlink(missing_ok=True)

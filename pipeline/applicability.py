@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from partners.conformal import Calibration, calibrate
 from partners.evaluation import Evaluation
+from partners.settings import EPSILON
 from partners.training_set import TrainingSet
-from pipeline.report_format import EPSILON
 
 _BLOCK = 4096  # compounds at a time: bounds memory at as many p-values of each class and task
 

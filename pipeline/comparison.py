@@ -45,6 +45,7 @@ class Comparison:
             "local_median": self.local_median,
             "federated_median": self.federated_median,
             "median_change": self.median_change,
+            "n_judged": self.n_better + self.n_worse + self.n_equal,
             "n_better": self.n_better,
             "n_worse": self.n_worse,
             "n_equal": self.n_equal,

@@ -31,13 +31,16 @@ def read_toml(path: Path, schema: type[AnySchema]) -> AnySchema:
 
     Raises ConfigError with the file, every wrong key, what was found and what was expected.
     """
+    return check_table(_table_in(path), schema, str(path))
+
+
+def _table_in(path: Path) -> dict[str, Any]:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None
     except (ValueError, RecursionError, OSError) as error:  # ValueError: not TOML, not UTF-8, an endless number
         raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
-    return check_table(table, schema, str(path))
 
 
 def check_table(table: dict[str, Any], schema: type[AnySchema], where: str) -> AnySchema:
@@ -184,3 +187,13 @@ class PartnerConfig(MemberConfig):
 
 class AggregatorConfig(MemberConfig):
     """aggregator.toml."""
+
+
+def role_in(path: Path) -> str:
+    """Whose configuration a file is: "partner" with a [data] table, else "aggregator"; ConfigError for no TOML."""
+    return "partner" if "data" in _table_in(path) else "aggregator"
+
+
+def read_member_config(path: Path, role: str) -> MemberConfig:
+    """A partner's or an aggregator's configuration; raises ConfigError for a wrong setting."""
+    return PartnerConfig.read(path) if role == "partner" else AggregatorConfig.read(path)

@@ -63,16 +63,35 @@ class Narrator:
         )
 
     def _lines(self, label: str) -> Advance:
-        started = told = time.monotonic()
+        told = time.monotonic()
+        pace = _Pace()
 
         def advance(done: int, total: int, note: str = "", /) -> None:
             nonlocal told
             now = time.monotonic()
+            seconds_left = pace.seconds_left(now, done, total)
             if now - told >= _LINE_S and 0 < done < total:
                 told = now
-                seconds_left = round((now - started) / done * (total - done))
-                parts = (f"{label}: {done} of {total}", note, f"{seconds_left} s left")
+                parts = (f"{label}: {done} of {total}", note, "" if seconds_left is None else f"{seconds_left} s left")
                 said = ", ".join(part for part in parts if part)
                 self.say(said, done=done, total=total, note=note, seconds_left=seconds_left)
 
         return advance
+
+
+class _Pace:
+    """How fast a step is since it was first heard of: what it took to start says nothing of what is left."""
+
+    def __init__(self) -> None:
+        self._since = 0.0
+        self._n_first: int | None = None
+        self._n_last = 0
+
+    def seconds_left(self, now: float, done: int, total: int) -> int | None:
+        """At this pace; None where nothing was done since the step, or the next part of it, was first heard of."""
+        if self._n_first is None or done < self._n_last:
+            self._since, self._n_first = now, done
+        self._n_last = done
+        if done == self._n_first:
+            return None
+        return round((now - self._since) / (done - self._n_first) * (total - done))

@@ -9,11 +9,12 @@ from pipeline import consortium_figures as figures
 from pipeline.page import Drawing, Page, Section, Table
 from pipeline.report_format import LONG, METRICS, REGRESSION_METRICS, SHORT
 from pipeline.report_tables import NONE, comparison_row, count, interval, number, signed
-from pipeline.report_words import HOW_TO_READ, facts_of
+from pipeline.report_words import facts_of, how_to_read
 
 _POOLED = (
-    "All partners: mean over the tasks that are told of, each partner weighing as many as it judged; the interval "
-    "takes the partners' intervals as normal and independent. Partners with fewer than five judged tasks tell no mean."
+    "All partners: mean over the tasks that are told of, each partner weighing as many as it judged by the metric; the "
+    "interval takes the partners' intervals as normal and independent. Partners with fewer than five judged tasks tell "
+    "no mean. Errors (RMSE) are in the units of each assay: of all partners only their RIPtoP, a share, has a mean."
 )
 _HIDDEN = "Partners hide counts below five and whatever would give them away."
 
@@ -21,7 +22,8 @@ _HIDDEN = "Partners hide counts below five and whatever would give them away."
 def consortium_page(merged: Mapping[str, Any]) -> Page:
     """The page of consortium.json (`pipeline.merging`)."""
     partners = merged["partners"]
-    sections = [Section("Partner by partner", (*HOW_TO_READ, _POOLED, _HIDDEN), list(_tables(merged)))]
+    words = how_to_read(has_errors="rmse" in merged["pooled"])
+    sections = [Section("Partner by partner", (*words, _POOLED, _HIDDEN), list(_tables(merged)))]
     sections += _kind(partners, METRICS, "classification", "")
     sections += _kind(partners, REGRESSION_METRICS, "regression", "regression_")
     return Page(
@@ -40,7 +42,9 @@ def _tables(merged: Mapping[str, Any]) -> Iterator[Table]:
     for metric, pooled in merged["pooled"].items():
         rows = [_row(summary, metric) for summary in merged["partners"]]
         if pooled:
-            cells = [number(pooled["local"]), number(pooled["federated"]), signed(pooled["change"])]
+            cells = [NONE] * 3
+            if pooled["change"] is not None:
+                cells = [number(pooled["local"]), number(pooled["federated"]), signed(pooled["change"])]
             told = [count(pooled["n_tasks"]), *cells, interval(pooled["interval_95"])]
             rows.append(["all partners", *told, *[NONE] * 3, signed(pooled["riptop"]), NONE, NONE])
         yield Table(f"{LONG[metric][0].upper()}{LONG[metric][1:]}", header, rows)

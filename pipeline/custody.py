@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Literal, cast
 
 import secure.keys
+from data_prep.atomic import write_atomically
 from pipeline.configs import read_passphrase
 from pipeline.enrolment import expect_dealt_for
 from pipeline.errors import ConfigError
-from pipeline.home import Home, MessageName, write_atomically
+from pipeline.home import Home, MessageName
 from pipeline.mail import Outbox
 from pipeline.plan import Plan, read_plan
 from pipeline.revision import check_chain

@@ -10,11 +10,12 @@ import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from data_prep.atomic import write_atomically
 from pipeline.benchmark_data import ensure_wheel
 from pipeline.custody import deal, new_keys
 from pipeline.demo_files import aggregator_toml, partner_toml, plan_toml
 from pipeline.errors import ConfigError
-from pipeline.home import Home, write_atomically, write_json
+from pipeline.home import Home, write_json
 from pipeline.log import Log
 from pipeline.processes import Member, run_members
 from pipeline.reporting import read_report

@@ -30,6 +30,16 @@ def shown(counts: Mapping[Key, int]) -> dict[Key, int | str]:
     return told
 
 
+def apart(counts: Mapping[Key, int]) -> dict[Key, int]:
+    """Counts of overlapping sets, no two of which differ by fewer than five: each is told as the fewest near it."""
+    told: dict[Key, int] = {}
+    fewest = -FEWEST
+    for key in sorted(counts, key=lambda key: counts[key]):
+        fewest = counts[key] if counts[key] - fewest >= FEWEST else fewest
+        told[key] = fewest
+    return told
+
+
 def pooled(counts: Mapping[str, int], rest: str) -> dict[str, list[str]]:
     """Names to be told together, by what they are called then: `rest` for small ones, with the next larger if need be.
 

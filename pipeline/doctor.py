@@ -1,10 +1,8 @@
 """`hocket doctor`: looks at a member's whole set-up before anything expensive, and says what to do."""
 
-import tomllib
 from collections.abc import Iterator
-from pathlib import Path
 
-from pipeline.configs import AggregatorConfig, MemberConfig, PartnerConfig
+from pipeline.configs import MemberConfig, PartnerConfig
 from pipeline.doctor_machine import examine_libraries, examine_machine
 from pipeline.doctor_member import (
     examine_enrolment,
@@ -14,7 +12,7 @@ from pipeline.doctor_member import (
     examine_tracking,
     open_keys,
 )
-from pipeline.errors import ConfigError, ExitCode, PipelineError
+from pipeline.errors import ExitCode, PipelineError
 from pipeline.exchange import open_exchange
 from pipeline.exchange_probe import probe_exchange
 from pipeline.findings import Finding, examined, note, refused, wrong
@@ -23,18 +21,6 @@ from secure.errors import SecureError
 from secure.keys import PrivateKeys
 
 _SHOWN_TABLE_FINDINGS = 3
-
-
-def read_config(file: Path) -> MemberConfig:
-    """A partner's configuration where it has a [data] table, else an aggregator's.
-
-    Raises ConfigError for a wrong setting.
-    """
-    try:
-        is_partner = "data" in tomllib.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{file}: cannot be read as TOML: {error}") from error
-    return PartnerConfig.read(file) if is_partner else AggregatorConfig.read(file)
 
 
 def examine(config: MemberConfig) -> Iterator[Finding]:

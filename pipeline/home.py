@@ -1,7 +1,6 @@
 """A member's home: its files are its state, written so that a killed process can always go on."""
 
 import json
-import os
 import shutil
 import stat
 from collections.abc import Iterator
@@ -10,33 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data_prep.atomic import write_atomically
 from pipeline.errors import ConfigError
 from pipeline.lock import Holder, hold
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: temporary name, fsync, rename, fsync of the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from error  # a full disk does not say which file
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 -- any JSON value
@@ -131,6 +106,11 @@ class Home:
     def tracked(self) -> Path:
         """Written when MLflow holds everything."""
         return self.folder / "tracked.json"
+
+    @property
+    def sent(self) -> Path:
+        """Which files of report and model MLflow holds, and how much is left."""
+        return self.folder / "sent.json"
 
     @property
     def baseline(self) -> Path:

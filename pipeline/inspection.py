@@ -34,6 +34,7 @@ _NOTES: dict[str, tuple[str, set[str]]] = {
     "model.json": ("description of a partner's finished model (private)", {"partner", "federation"}),
     "finished.json": ("end of a member's run", {"plan"}),
     "tracked.json": ("end of a member's MLflow run", {"run"}),
+    "sent.json": ("files that a member's MLflow run has", {"run", "files", "left"}),
     _RECORD: ("record of a member's step, for MLflow (private)", {"step", "at", "metrics"}),
 }
 _STATES = {

@@ -2,22 +2,21 @@
 
 import json
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.aggregator import AggregatorRun
-from pipeline.configs import AggregatorConfig, MemberConfig, PartnerConfig
+from pipeline.configs import AggregatorConfig, PartnerConfig
 from pipeline.console import Narrator
 from pipeline.errors import ConfigError, OutOfStep
-from pipeline.home import Home, write_json
+from pipeline.home import write_json
 from pipeline.lock import Holder
 from pipeline.log import Log
 from pipeline.opening import open_aggregator_mail, open_partner_mail
-from pipeline.plan import read_plan
-from pipeline.tracking import Tracker
+from pipeline.tracking import Member, Tracker, read_member
 from pipeline.waiting import Machine, Patience, drive
+
+_NOTHING_LEFT = "the federation is finished, nothing is left to do"
 
 
 def run_partner(config_file: Path, *, once: bool, timeout_s: float | None = None, log: Log | None = None) -> None:
@@ -35,7 +34,7 @@ def run_partner(config_file: Path, *, once: bool, timeout_s: float | None = None
 
         return WithPage(PartnerRun(config, mail, narrator), mail.home)
 
-    _run(open_machine, Member(config, config_file, "partner", narrator), once=once, timeout_s=timeout_s)
+    _run(open_machine, read_member(config_file, "partner"), narrator, once=once, timeout_s=timeout_s)
 
 
 def run_aggregator(config_file: Path, *, once: bool, timeout_s: float | None = None, log: Log | None = None) -> None:
@@ -49,36 +48,27 @@ def run_aggregator(config_file: Path, *, once: bool, timeout_s: float | None = N
     def open_machine() -> Machine:
         return AggregatorRun(open_aggregator_mail(config), narrator, workers=config.n_workers)
 
-    _run(open_machine, Member(config, config_file, "aggregator", narrator), once=once, timeout_s=timeout_s)
+    _run(open_machine, read_member(config_file, "aggregator"), narrator, once=once, timeout_s=timeout_s)
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
-    """Whose run it is."""
-
-    config: MemberConfig
-    config_file: Path
-    role: str
-    narrator: Narrator
-
-    @property
-    def home(self) -> Home:
-        """The member's home."""
-        return Home(self.config.home_folder)
-
-
-def _run(open_machine: Callable[[], Machine], member: Member, *, once: bool, timeout_s: float | None) -> None:
-    config, narrator, home = member.config, member.narrator, member.home
-    if home.tracked.exists() and _is_finished(config, narrator):
+def _run(
+    open_machine: Callable[[], Machine], member: Member, narrator: Narrator, *, once: bool, timeout_s: float | None
+) -> None:
+    config, home = member.config, member.home
+    if _is_finished(member) and member.all_sent:
+        narrator.say(_NOTHING_LEFT)
         return
-    with home.alone() as before, _tracker(member) as tracker:
+    with home.alone() as before, Tracker(member.config_file, member.role, home, narrator.say) as tracker:
         _warn_of(before, narrator)
-        if not _is_finished(config, narrator):
+        if _is_finished(member):
+            narrator.say(f"{_NOTHING_LEFT} but to send to MLflow what its store lacks")
+            tracker.start_rest()
+        else:
             patience = Patience(narrator, home.folder, once=once, poll_s=config.poll_s, timeout_s=timeout_s)
             machine = patience.through(open_machine)
             patience.through(tracker.start)
             drive(machine, patience, idle=tracker.poke)
-            ended = {"plan": read_plan(config.plan_file).digest}
+            ended = {"plan": member.plan.digest}
             patience.through(lambda: write_json(home.finished, ended))
             narrator.say("finished")
 
@@ -92,29 +82,18 @@ def _warn_of(before: Holder | None, narrator: Narrator) -> None:
         narrator.say(f"warning: make sure that it no longer runs, for {here} cannot see the processes of {before.host}")
 
 
-@contextmanager
-def _tracker(member: Member) -> Iterator[Tracker]:
-    """Tracking beside the run; where an earlier run could not log everything, it is tried again."""
-    home = member.home
-    with Tracker(member.config_file, member.role, home.folder / "tracking.log", member.narrator.say) as tracker:
-        if home.finished.exists() and not home.tracked.exists():
-            tracker.start()
-        yield tracker
-
-
-def _is_finished(config: MemberConfig, narrator: Narrator) -> bool:
+def _is_finished(member: Member) -> bool:
     """Whether this plan's last round and report are done, so that nothing heavy need be loaded.
 
     Raises OutOfStep where another plan's are: there is no round left to go on with.
     """
-    file = Home(config.home_folder).finished
+    file = member.home.finished
     if not file.exists():
         return False
     try:
         ended = str(json.loads(file.read_text())["plan"])
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{file}: is damaged; remove it, and the run looks for itself what is left to do") from error
-    if ended != (expected := read_plan(config.plan_file).digest):
+    if ended != (expected := member.plan.digest):
         raise OutOfStep(f"{file}: the federation ended here under plan {ended[:12]}..., not {expected[:12]}...")
-    narrator.say("the federation is finished, nothing is left to do")
     return True

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
+from data_prep.atomic import flush, write_atomically
 from pipeline.errors import Equivocation, NotYet
 from pipeline.exchange import Exchange
-from pipeline.home import Home, MessageName, sync_folder, write_atomically
+from pipeline.home import Home, MessageName
 from pipeline.plan import Plan, spoken
 from secure.container import SUM, UPDATE, most_bytes
 from secure.envelopes import MAX_BYTES
@@ -170,7 +171,7 @@ class Mail(Outbox):
         try:
             check_payload(incoming, payload, self.exchange.where(name.payload))
             incoming.replace(kept)
-            sync_folder(kept.parent)
+            flush(kept.parent)
         finally:
             incoming.unlink(missing_ok=True)
 

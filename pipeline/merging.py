@@ -11,13 +11,12 @@ from pipeline.consortium_page import consortium_page
 from pipeline.errors import MixedFederations
 from pipeline.home import write_json
 from pipeline.page_files import digest, write_page
-from pipeline.report_format import METRICS, REGRESSION_METRICS
+from pipeline.report_format import ERRORS, METRICS, REGRESSION_METRICS
 from pipeline.summary_schema import read_shared
 from pipeline.terminal_table import print_report
 
 PAGE, MERGED = "consortium.html", "consortium.json"
 _SAME = ("federation", "plan", "trunk", "n_rounds", "local_steps")
-_Z_95 = 1.959963984540054  # standard errors to either side of a normal 95 % interval
 
 
 def merge_summaries(files: Sequence[Path], output: Path) -> dict[str, Any]:
@@ -61,18 +60,24 @@ def merge(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _pooled(parts: Sequence[Mapping[str, Any]], metric: str) -> dict[str, Any] | None:
-    """Mean over the tasks of all partners who may be told; their intervals taken as normal and independent."""
-    told = [(part["n_judged"], part[metric]) for part in parts if part[metric] and isinstance(part["n_judged"], int)]
-    n_tasks = sum(n for n, _ in told)
+    """Mean over the tasks judged by the metric of all partners who may tell; intervals are normal and independent.
+
+    Errors are in the units of each assay, which differ between partners: only RIPtoP, a share, has a mean.
+    """
+    told = [part[metric] for part in parts if part[metric]]
     if not told:
         return None
+    n_judged = [table["n_judged"] for table in told]
+    n_tasks = sum(n_judged)
     found: dict[str, Any] = {"n_partners": len(told), "n_tasks": n_tasks}
     for name in ("local", "federated", "change", "riptop"):
-        found[name] = sum(n * table[name] for n, table in told) / n_tasks
+        has_mean = name == "riptop" or metric not in ERRORS
+        mean = sum(n * table[name] for n, table in zip(n_judged, told, strict=True)) / n_tasks
+        found[name] = mean if has_mean else None
     found["interval_95"] = None
-    if all(table["interval_95"] for _, table in told):
-        errors = [n / n_tasks * (table["interval_95"][1] - table["interval_95"][0]) / (2 * _Z_95) for n, table in told]
-        reach = _Z_95 * math.hypot(*errors)
+    if metric not in ERRORS and all(table["interval_95"] for table in told):
+        halves = [(table["interval_95"][1] - table["interval_95"][0]) / 2 for table in told]
+        reach = math.hypot(*(n / n_tasks * half for n, half in zip(n_judged, halves, strict=True)))
         found["interval_95"] = [found["change"] - reach, found["change"] + reach]
     return found
 

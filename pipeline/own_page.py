@@ -23,7 +23,6 @@ from pipeline.report_words import (
     CHANGES,
     DATA,
     DOMAIN,
-    HOW_TO_READ,
     LEARNING,
     REGRESSION_CALIBRATION,
     SCATTER,
@@ -32,6 +31,7 @@ from pipeline.report_words import (
     WIDTH,
     domain_sentence,
     facts_of,
+    how_to_read,
     in_words,
 )
 
@@ -43,7 +43,7 @@ def own_page(report: Report) -> Page:
     sections = [
         Section(
             "Local against federated",
-            HOW_TO_READ,
+            how_to_read(has_errors="regression" in report["summary"]),
             _with_rows(comparison_table(report["summary"]), median_table(report["summary"])),
         ),
         *_sections(report, report["tasks"], METRICS, ""),

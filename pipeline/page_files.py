@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.home import write_atomically
+from data_prep.atomic import write_atomically
 from pipeline.page import Page, files_of
 
 

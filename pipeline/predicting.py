@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.fingerprints import fingerprint
-from data_prep.prediction_files import Sink, Texts, check_kind, growing_table
+from data_prep.prediction_files import Sink, Texts, check_kind, growing_table, growing_tables
 from data_prep.structure_files import Record, read_batches
 from data_prep.watchdog import kept_children
 from partners.final_model import Prediction
@@ -61,7 +61,7 @@ def predict_structures(config_file: Path, wanted: Wanted, log: Log | None = None
     narrator.say(_announcement(model, selection))
     cache = Home(config.home_folder).structures_cache
     tally = _Tally(narrator)
-    with growing_table(wanted.output) as sink, _beside(rejected_file) as reject:
+    with _tables(wanted.output, rejected_file) as (sink, reject):
         for batch in _batches(model, wanted.structures, config.n_workers, cache):
             sink(as_table(wanted.format, batch.rows, batch.ids, batch.found, selection))
             reject(_as_rejected_table(batch.refused))
@@ -166,12 +166,14 @@ def _rejected_file(wanted: Wanted) -> Path | None:
 
 
 @contextmanager
-def _beside(rejected_file: Path | None) -> Iterator[Sink]:
-    if rejected_file is None:
-        yield lambda _columns: None
+def _tables(output: Path | None, rejected_file: Path | None) -> Iterator[tuple[Sink, Sink]]:
+    """What takes predictions and what takes rejected rows; both files appear together."""
+    if output is None or rejected_file is None:
+        with growing_table(None) as sink:
+            yield sink, lambda _columns: None
         return
-    with growing_table(rejected_file) as sink:
-        yield sink
+    with growing_tables(rejected_file, output) as (reject, sink):
+        yield sink, reject
 
 
 def _as_rejected_table(refused: list[Record]) -> dict[str, NDArray[np.int64] | Texts]:

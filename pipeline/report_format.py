@@ -1,6 +1,6 @@
 """What a report is made of: its format and kind, its metrics, how they are called and which way is better."""
 
-FORMAT = 2  # of report.json and of what may be shared of it
+FORMAT = 3  # of report.json and of what may be shared of it
 SUMMARY_KIND = "hocket shareable summary"
 
 METRICS = ("average_precision", "roc_auc")
@@ -27,4 +27,3 @@ LONG = {
     "loss": "loss",
 }
 FEWEST_ASSAYS = 5  # an interval over fewer says nothing, and could end at one assay's score
-EPSILON = 0.05  # of conformal sets and intervals: how often the truth may be missing

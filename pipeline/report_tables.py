@@ -25,8 +25,8 @@ def _measured(summary: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], str]]
 
 def comparison_row(part: Mapping[str, Any], metric: str, *, of_all: bool) -> list[str]:
     """From the number of judged tasks (`of_all`: and of all) to the tests; dashes where nothing may be told."""
-    n_tasks = count(part["n_judged"]) + (f" of {count(part['n_tasks'])}" if of_all else "")
     found = part[metric]
+    n_tasks = count((found or part)["n_judged"]) + (f" of {count(part['n_tasks'])}" if of_all else "")
     if found is None:
         return [n_tasks] + [NONE] * 10
     return [

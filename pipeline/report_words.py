@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.report_format import EPSILON, SIDES
+from partners.settings import EPSILON
+from pipeline.report_format import SIDES
 
 _MODELS = (
     "Local: the same data, network, seed and number of training steps, without federation. Federated: the trunk that "
@@ -16,7 +17,10 @@ _NUMBERS = (
     "signed-rank test over tasks, and over assays (each assay's mean change), corrected by Holm for all metrics of the "
     "table. RIPtoP: (federated - local) / (perfect - local), mean over tasks; 1 is all of the way to a perfect model."
 )
-HOW_TO_READ = (_MODELS, _NUMBERS)
+_UNITS = (
+    "Errors (RMSE) are in the units of each assay. Where assays have different units, their mean over tasks is ruled "
+    "by those of large numbers: compare by R², Spearman correlation and RIPtoP, which have none."
+)
 CHANGES = (
     "Cumulative distribution of the tasks' changes. Right of the line federation helped; a curve that crosses it at "
     "0.3 means that 30 % of the tasks became worse."
@@ -61,6 +65,11 @@ WIDTH = DomainWords(
     f"width of the {100 * (1 - EPSILON):g} % prediction interval, units of the assay",
     "Per task, the width of the conformal prediction interval. Curves further left: the model is surer.",
 )
+
+
+def how_to_read(*, has_errors: bool) -> tuple[str, ...]:
+    """What stands above a table of local against federated; has_errors : whether errors of regression are in it."""
+    return (_MODELS, _NUMBERS, _UNITS) if has_errors else (_MODELS, _NUMBERS)
 
 
 def in_words(n: int, what: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.breakdown import Changes, changes, size_label
-from pipeline.disclosure import FEWEST, HIDDEN, WITHHELD, cells, group_means, neighbours, pooled, rounded, shown
+from pipeline.disclosure import FEWEST, HIDDEN, WITHHELD, apart, cells, group_means, neighbours, pooled, rounded, shown
 from pipeline.report_format import (
     CURVES,
     ERRORS,
@@ -50,16 +50,23 @@ def shareable(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _told_summary(summary: Mapping[str, Any], metrics: Sequence[str]) -> dict[str, Any]:
-    """Counts and means over all judged tasks; no mean over fewer than five, which is nearly their scores."""
+    """Counts and means over the tasks judged by each metric; none over fewer than five, which is nearly their scores.
+
+    Metrics whose numbers of judged tasks differ by fewer than five tell the fewest of these.
+    """
     n_tasks, n_judged = summary["n_tasks"], summary["n_judged"]
     told: dict[str, Any] = {"n_tasks": _told_count(n_tasks), "n_judged": _told_count(n_judged)}
-    if 0 < n_tasks - n_judged < FEWEST and isinstance(told["n_judged"], int):
+    if n_judged < FEWEST:
+        return told | dict.fromkeys(metrics)
+    judged = apart({metric: summary[metric]["n_judged"] for metric in metrics if summary[metric]})
+    if any(0 < n_tasks - n < FEWEST for n in (n_judged, *judged.values())):
         told["n_tasks"] = WITHHELD
-    few = n_judged < FEWEST
-    return told | {metric: None if few or not summary[metric] else _told_metric(summary[metric]) for metric in metrics}
+    return told | {
+        metric: _told_metric(summary[metric], judged[metric]) if summary[metric] else None for metric in metrics
+    }
 
 
-def _told_metric(found: Mapping[str, Any]) -> dict[str, Any]:
+def _told_metric(found: Mapping[str, Any], n_judged: int) -> dict[str, Any]:
     """An interval over very few assays ends at the scores of one, a p-value tells small counts: so there is none."""
     counts = shown({name: found[name] for name in ("n_better", "n_worse", "n_equal")})
     enough = found["n_assays"] >= FEWEST
@@ -68,6 +75,7 @@ def _told_metric(found: Mapping[str, Any]) -> dict[str, Any]:
         **{name: found[name] for name in _MEANS},
         **{name: found[name] if no_small else None for name in _CHANCES},
         "interval_95": found["interval_95"] if enough else None,
+        "n_judged": n_judged,
         "n_assays": _told_count(found["n_assays"]),
         **counts,
     }

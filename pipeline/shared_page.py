@@ -16,12 +16,12 @@ from pipeline.report_words import (
     DOMAIN,
     GROUPS,
     HISTOGRAM,
-    HOW_TO_READ,
     LEARNING,
     REGRESSION_CALIBRATION,
     WIDTH,
     domain_sentence,
     facts_of,
+    how_to_read,
 )
 
 _NOTHING = "Too few tasks could be judged to show anything without showing single tasks."
@@ -33,7 +33,11 @@ View = Mapping[str, Any]
 def shared_page(summary: Mapping[str, Any]) -> Page:
     """The page of a shareable summary (`pipeline.shareable`)."""
     sections = [
-        Section("Local against federated", (*HOW_TO_READ, _HIDDEN), [comparison_table(summary["summary"])]),
+        Section(
+            "Local against federated",
+            (*how_to_read(has_errors="regression" in summary["summary"]), _HIDDEN),
+            [comparison_table(summary["summary"])],
+        ),
         *_sections(summary["classification"], "average_precision", "", "Classification: "),
     ]
     if summary.get("regression"):

@@ -21,17 +21,18 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 GRACE_S = 6.0  # for the step under way; batch systems use force after ten seconds or more
 STOPPED = "stopped; start the same command again to go on"
 ABANDONED = "stopped in the middle of a step; start the same command again, it begins that step anew"
+BEGINS_ANEW = "stopped; the same command will begin anew"  # of commands whose work is one step
 
 
 class Stoppable:
     """A block that the three signals leave with KeyboardInterrupt, and with no process below this one.
 
-    tell : called from another thread before the process is ended, when the grace has passed
+    tell : called with `abandoned` from another thread before the process is ended, when the grace has passed
     Signals that were ignored at the start (nohup) stay ignored; all but the first change nothing.
     """
 
-    def __init__(self, tell: Callable[[str], None], grace_s: float = GRACE_S) -> None:
-        self._tell, self._grace_s = tell, grace_s
+    def __init__(self, tell: Callable[[str], None], grace_s: float = GRACE_S, abandoned: str = ABANDONED) -> None:
+        self._tell, self._grace_s, self._abandoned = tell, grace_s, abandoned
         self._is_stopping = False
         self._before: dict[signal.Signals, Callable[[int, FrameType | None], object] | int | None] = {}
 
@@ -88,7 +89,7 @@ class Stoppable:
 
     def _abandon(self) -> NoReturn:
         try:
-            self._tell(ABANDONED)
+            self._tell(self._abandoned)
         finally:
             kill_descendants()
             os._exit(ExitCode.NOT_YET)

@@ -39,6 +39,7 @@ class Metric(Schema):
     p_assays: float | None
     p_assays_holm: float | None
     interval_95: Interval | None
+    n_judged: Annotated[int, Field(ge=5)]
     n_assays: Count
     n_better: Count
     n_worse: Count
@@ -154,7 +155,7 @@ class Summary(Schema):
     """A partner's shareable summary."""
 
     kind: Literal["hocket shareable summary"]
-    format: Literal[2]
+    format: Literal[3]
     partner: Name
     federation: Name
     plan: Digest

@@ -17,9 +17,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pipeline.configs import AggregatorConfig, MemberConfig, PartnerConfig
+from pipeline.configs import MemberConfig, read_member_config
 from pipeline.home import Home
 from pipeline.plan import Plan, read_plan
+from pipeline.sending import Left
 
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -29,9 +30,10 @@ QUIET = {
 }
 # Unless the user sets them. No retries: the records are kept, and every look at them is one
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
-_LONGEST_WAIT_S = 300.0  # for the tracking process at a run's end: it gives up a dead store by itself, within seconds
+# for the tracking process to get a file through, at a run's end: it gives up a dead store by itself, within seconds
+_LONGEST_WAIT_S = 300.0
 _LONGEST_WAIT_STOPPED_S = 2.0  # the same where the run was stopped
-_LONGEST_REST_S = 3600.0  # where sending the rest is all there is to do
+_LONGEST_REST_S = 3600.0  # the same where sending the rest is all there is to do
 UNREACHABLE = b"unreachable\n"  # the tracking process says so once
 BUSY = 3  # its exit code where another one holds the store's lock
 
@@ -103,8 +105,7 @@ def report_digest(home: Home) -> str:
 
 def read_member(config_file: Path, role: str) -> Member:
     """Read a member's configuration and plan."""
-    kind: type[MemberConfig] = PartnerConfig if role == "partner" else AggregatorConfig
-    config = kind.read(config_file)
+    config = read_member_config(config_file, role)
     return Member(config, config_file.resolve(), read_plan(config.plan_file), role)
 
 
@@ -114,11 +115,13 @@ class Tracker:
     tell : says a line to a person: one warning where the store cannot be reached, and one line if that has changed
     """
 
-    def __init__(self, config_file: Path, role: str, log_file: Path, tell: Callable[[str], None]) -> None:
+    def __init__(self, config_file: Path, role: str, home: Home, tell: Callable[[str], None]) -> None:
         self._command = [sys.executable, "-P", "-m", "pipeline.tracking_process", str(config_file.resolve()), role]
-        self.log_file = log_file
+        self.log_file = home.folder / "tracking.log"
+        self._note = home.sent
         self._tell = tell
-        self._warned = False
+        self._warned = self._was_ended = False
+        self._longest_wait_s = _LONGEST_WAIT_S
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -141,6 +144,11 @@ class Tracker:
         for end in (self._process.stdin, self._process.stdout):
             if end:
                 os.set_blocking(end.fileno(), False)  # it may hang, and the member goes on
+
+    def start_rest(self) -> None:
+        """Start the process where nothing else is left to do, so that each file may take its time."""
+        self._longest_wait_s = _LONGEST_REST_S
+        self.start()
 
     def poke(self) -> None:
         """Say that there may be new records, and warn, once, as soon as the process says that it cannot send them."""
@@ -166,20 +174,38 @@ class Tracker:
             self._process.stdin.close()
         was_stopped = isinstance(error, KeyboardInterrupt)
         try:
-            self._process.wait(timeout=_LONGEST_WAIT_STOPPED_S if was_stopped else _LONGEST_WAIT_S)
-        except subprocess.TimeoutExpired:
-            pass
+            self._wait(self._process, was_stopped=was_stopped)
         finally:  # a stop may come now
             self._process.kill()
             self._process.wait()
-        if was_stopped:
-            pass  # the next start sends the rest
-        elif self.failed:
-            self._warn("the records are kept and sent by the next start")
-        elif self._warned:
-            self._tell("MLflow's store was reached again and has all records")
+        self._tell_end(was_stopped=was_stopped)
         if self._process.stdout:
             self._process.stdout.close()
+
+    def _wait(self, process: "subprocess.Popen[bytes]", *, was_stopped: bool) -> None:
+        """As long as file after file gets through; where the run was stopped, for a moment."""
+        seen = None
+        while not self._was_ended:
+            try:
+                process.wait(timeout=_LONGEST_WAIT_STOPPED_S if was_stopped else self._longest_wait_s)
+            except subprocess.TimeoutExpired:
+                left = Left.read(self._note)
+                self._was_ended = was_stopped or left == seen
+                seen = left
+            else:
+                return
+
+    def _tell_end(self, *, was_stopped: bool) -> None:
+        left = Left.read(self._note)
+        if self._was_ended and left and left.n_files:
+            self._tell(f"{left} of report and model are still to be sent to MLflow's store; the next start goes on")
+        elif was_stopped:
+            pass  # the next start sends the rest
+        elif self.failed:
+            what = f"{left} of report and model" if left and left.n_files else "the records"
+            self._warn(f"{what} are kept and sent by the next start")
+        elif self._warned:
+            self._tell("MLflow's store was reached again and has all records")
 
     @property
     def failed(self) -> bool:

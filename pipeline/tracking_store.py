@@ -5,17 +5,20 @@ used: it takes seconds, and a member's process has no need of it.
 """
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pipeline import tracking_words as words
 from pipeline.configs import PartnerConfig
 from pipeline.home import Home, write_json
-from pipeline.mlflow_model import log_final_model
+from pipeline.mlflow_model import pack_final_model
 from pipeline.records import Record, read_records
 from pipeline.redaction import without_password
+from pipeline.sending import Upload, send
 from pipeline.tracking import Member, report_digest, report_files
 
 if TYPE_CHECKING:
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 _SQLITE = "sqlite:///"
+_TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"  # seconds without a word from the server, which MLflow reads at each request
+_SHORTEST_S, _BYTES_PER_S = 20, 1_000_000
 _N_DIGEST = 16  # characters of a dataset's digest, which MLflow shows beside the name
 
 
@@ -61,11 +66,7 @@ def sync(member: Member, client: "MlflowClient") -> str:
     if run.data.tags.get(words.STATE) != state:
         client.set_tag(run_id, words.STATE, state)
     if finished:
-        report = report_digest(member.home)
-        if logged.report != report:
-            _log_report(member, client, run_id)
-            replace(logged, report=report).note(client, run_id)
-        log_final_model(member.home.model, member.store, run_id)
+        report = _send_files(member, client, run_id, logged)
         if run.info.status != "FINISHED":
             client.set_terminated(run_id, end_time=int(member.home.finished.stat().st_mtime * 1000))
         write_json(member.home.tracked, {"run": run_id, "report": report})
@@ -190,9 +191,36 @@ def _log_datasets(client: "MlflowClient", run_id: str, datasets: list[Mapping[st
     client.log_inputs(run_id, datasets=inputs)
 
 
-def _log_report(member: Member, client: "MlflowClient", run_id: str) -> None:
-    """The report folder, and again when it has changed since: `hocket report` may be run later."""
-    folder = member.home.report
+def _send_files(member: Member, client: "MlflowClient", run_id: str, logged: Logged) -> str:
+    """Send the report, again when it has changed since, and the model; return the report's digest."""
+    report = report_digest(member.home)
+    model = pack_final_model(member.home.model, member.store, run_id)
+    uploads = _report_uploads(member, client, run_id) if logged.report != report else []
+    uploads = [*uploads, *(model.uploads() if model else [])]
+    send([replace(upload, send=partial(_patiently, upload)) for upload in uploads], member.home.sent, run_id)
+    if logged.report != report:
+        replace(logged, report=report).note(client, run_id)
+    if model:
+        model.register()
+    return report
+
+
+def _patiently(upload: Upload) -> None:
+    """Send it to a server that may answer as late as it takes to store so much: a second for each megabyte."""
+    before = os.environ.get(_TIMEOUT)
+    os.environ[_TIMEOUT] = str(max(int(before or _SHORTEST_S), upload.file.stat().st_size // _BYTES_PER_S))
+    try:
+        upload.send()
+    finally:
+        if before is None:
+            del os.environ[_TIMEOUT]
+        else:
+            os.environ[_TIMEOUT] = before
+
+
+def _report_uploads(member: Member, client: "MlflowClient", run_id: str) -> list[Upload]:
+    found = []
     for path in report_files(member.home):
-        place = path.relative_to(folder).parent
-        client.log_artifact(run_id, str(path), f"report/{place}" if place.parts else "report")
+        name = Path("report") / path.relative_to(member.home.report)
+        found.append(Upload(path, str(name), partial(client.log_artifact, run_id, str(path), str(name.parent))))
+    return found

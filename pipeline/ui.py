@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import time
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -18,6 +17,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote
 from urllib.request import ProxyHandler, build_opener
 
+from pipeline.configs import role_in
 from pipeline.errors import ConfigError
 from pipeline.redaction import without_password
 from pipeline.tracking import Member, environment, read_member, send_rest
@@ -40,7 +40,7 @@ def serve_ui(config_file: Path, port: int) -> None:
     Raises ConfigError for a store that is a server already, a home that is not there, a port in use, and where the
     server does not start.
     """
-    member = read_member(config_file, _role(config_file))
+    member = read_member(config_file, role_in(config_file))
     home = member.home.folder
     if member.store.startswith("http"):
         raise ConfigError(f"{config_file}: the store is a server already, open {without_password(member.store)}")
@@ -60,13 +60,6 @@ def serve_ui(config_file: Path, port: int) -> None:
                 raise _ended(member, process)
     except KeyboardInterrupt:
         return  # as asked
-
-
-def _role(config_file: Path) -> str:
-    try:
-        return "partner" if "data" in tomllib.loads(config_file.read_text()) else "aggregator"
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{config_file}: cannot be read as TOML: {error}") from error
 
 
 def _check_free(port: int) -> None:

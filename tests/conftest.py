@@ -1,6 +1,8 @@
 """Fixtures that every part of the tests may use."""
 
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,3 +17,16 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the golden files and data of {folder}, which is not here (set HOCKET_SHARED)")
     return folder
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of two megabytes."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    command = ["/usr/bin/mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)]
+    mounted = subprocess.run(command, check=False, capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"needs the right to mount a small file system: {mounted.stderr.decode().strip()}")
+    yield place
+    subprocess.run(["/usr/bin/umount", "--lazy", str(place)], check=True)

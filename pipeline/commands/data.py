@@ -54,11 +54,11 @@ def prepare(
             click.echo("these rows are left out or doubtful: mend them, or go on without them", err=True)
         sys.exit(3 if any(finding.serious for finding in found) else 0)
     if structures and output:
-        with interruptible(log):
+        with interruptible(log, goes_on=False):
             counts = prepare_structures(config, structures, output, workers, log)
         click.echo(json.dumps(counts, indent=1) if as_json else "\n".join(f"{k}: {v}" for k, v in counts.items()))
         return
-    with interruptible(log):
+    with interruptible(log, goes_on=False):
         summary = prepare_tables(config, workers, log)
     if as_json:
         click.echo(json.dumps(summary, indent=1))

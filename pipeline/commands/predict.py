@@ -54,5 +54,5 @@ def predict(
         which=cast("Which | None", model),
         format=cast("Format", how),
     )
-    with interruptible(log):
+    with interruptible(log, goes_on=False):
         predict_structures(config, wanted, log)

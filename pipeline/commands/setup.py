@@ -199,10 +199,11 @@ def doctor(config: Path, as_json: bool) -> None:
     ready to run (notes are no failure), 2 configuration, 3 tables, 4 keys, file modes or signatures, 5 a device that is
     not there.
     """
-    from pipeline.doctor import examine, read_config
+    from pipeline.configs import read_member_config, role_in
+    from pipeline.doctor import examine
     from pipeline.findings import exit_code
 
-    member, found = read_config(config), []
+    member, found = read_member_config(config, role_in(config)), []
     for finding in examine(member):
         found.append(finding)
         if not as_json:

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from pipeline.log import Log
-from pipeline.stopping import GRACE_S, STOPPED, Stoppable
+from pipeline.stopping import ABANDONED, BEGINS_ANEW, GRACE_S, STOPPED, Stoppable
 
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 ANY_PATH = click.Path(path_type=Path)
@@ -62,19 +62,23 @@ def examples(*lines: str) -> str:
 
 
 @contextmanager
-def interruptible(log: Log | None = None, grace_s: float = GRACE_S) -> Iterator[None]:
-    """A stop by Ctrl-C or a batch system is a normal end: the files are the state, and the next start goes on."""
+def interruptible(log: Log | None = None, grace_s: float = GRACE_S, *, goes_on: bool = True) -> Iterator[None]:
+    """A stop by Ctrl-C or a batch system is a normal end: what is said of it fits the command.
+
+    goes_on : whether the files are the command's state, from which its next start goes on
+    """
     log = log or Log()
+    stopped, abandoned = (STOPPED, ABANDONED) if goes_on else (BEGINS_ANEW, BEGINS_ANEW)
 
     def tell(message: str) -> None:
         log.write(message if log.as_json else f"hocket: {message}")
 
-    stoppable = Stoppable(tell, grace_s)
+    stoppable = Stoppable(tell, grace_s, abandoned)
     try:
         with stoppable:
             yield
     except KeyboardInterrupt:
-        tell(STOPPED)
+        tell(stopped)
         if stoppable.was_stopped:
             stoppable.end()
         sys.exit(6)

@@ -82,3 +82,13 @@ def test_nothing_accepted_gives_an_empty_matrix():
     found = rows_of(("a", "C("), ("b", ""))
     assert found.x.shape == (0, 1024)
     assert found.rejected.height == 2
+
+
+def test_every_part_of_the_work_is_told():
+    """Structures, then the scaffolds for the folds, then the folds; each part to its end."""
+    heard: list[tuple[int, int, str]] = []
+    rings = [(f"r{i}", f"C1CC1{'C' * i}C1CC1") for i in range(40)]
+    make_compounds(t2_table(rings), FAST, SEED, progress=lambda done, total, note="": heard.append((done, total, note)))
+    scaffolds = "scaffolds for the folds"
+    tenths = [(done, 40) for done in (10, 20, 30, 40)]  # each kind of ring system has a scaffold of its own
+    assert heard == [(*far, part) for part in ("", scaffolds) for far in tenths] + [(40, 40, "folds")]

@@ -42,6 +42,14 @@ def test_progress_counts_structures():
     assert heard == [(32, 150), (64, 150), (96, 150), (128, 150), (150, 150)]
 
 
+def test_progress_counts_scaffolds():
+    """Each distinct one, and those that are remembered at once."""
+    heard: list[tuple[int, int]] = []
+    murcko = [f"C1CC1{'C' * i}C1CC1" for i in range(40)] * 2
+    fold_scaffolds([*murcko, None], progress=lambda done, total, _note="": heard.append((done, total)))
+    assert heard == [(10, 40), (20, 40), (30, 40), (40, 40)]
+
+
 def test_nothing_gives_nothing():
     """No structures give empty results, and no workers are refused."""
     found = standardise_all([], KEEP, Fingerprint())

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from safetensors.numpy import load, save
 from scipy import sparse
 
-from partners.conformal import EPSILON, FEWEST_LABELS, Calibration, Ranked, calibrate
+from partners.conformal import FEWEST_LABELS, Calibration, Ranked, calibrate
 from partners.errors import BadPredictions, CheckpointDamaged
 from partners.predict import Outputs
+from partners.settings import EPSILON
 
 
 def outputs(logits: NDArray[np.float32], values: NDArray[np.float32] | None = None) -> Outputs:
@@ -117,18 +118,6 @@ def test_nothing_is_said_with_too_few_labels() -> None:
     assert of_residuals(np.ones(19, np.float32)).half_widths()[0] == 1
 
 
-def test_efficiency_is_the_share_of_single_labels() -> None:
-    """Counted by hand from the p-values; NaN where the labels are too few for epsilon."""
-    calibration, (logits, _) = of_classes(5, 300), simulated(6, 200)
-    found = calibration.p_values(logits)
-    single = (found.active > EPSILON).astype(int) + (found.inactive > EPSILON) == 1
-    np.testing.assert_allclose(calibration.efficiency(logits), single.mean(axis=0))
-    few = of_classes(5, 30)
-    assert np.isnan(few.efficiency(logits)[~few.resolves()]).all()
-    assert not few.resolves().all()
-    assert np.isnan(calibration.efficiency(logits[:0])).all()
-
-
 def test_a_model_that_knows_more_is_more_efficient() -> None:
     """Where classes lie further apart, more compounds keep a single label."""
     rng, shares = np.random.default_rng(7), []
@@ -136,7 +125,8 @@ def test_a_model_that_knows_more_is_more_efficient() -> None:
     none = sparse.csr_matrix((600, 0))
     for apart in (0.3, 1.0, 1.6):
         logits = (apart * label + rng.normal(0, 1, label.shape)).astype(np.float32)
-        shares.append(calibrate(outputs(logits), sparse.csr_matrix(label), none, none).efficiency(logits)[0])
+        calibration = calibrate(outputs(logits), sparse.csr_matrix(label), none, none)
+        shares.append((calibration.p_values(logits).n_labels()[:, 0] == 1).mean())
     assert shares[0] < shares[1] < shares[2]
 
 

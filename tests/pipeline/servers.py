@@ -87,6 +87,51 @@ def half_hanging_server() -> Iterator[int]:
         server.server_close()
 
 
+class ArtifactServer(ThreadingHTTPServer):
+    """Takes artifacts as MLflow's server does, and holds every answer back once it has taken so many."""
+
+    def __init__(self, n_quick: int) -> None:
+        super().__init__(("127.0.0.1", 0), _Artifacts)
+        self.n_quick = n_quick
+        self.taken: dict[str, list[bytes]] = {}  # by path, each time that it came
+        self.holds, self.may_go_on = threading.Event(), threading.Event()
+        self.uri = f"http://127.0.0.1:{self.server_address[1]}/artifacts"
+
+    @property
+    def n_taken(self) -> int:
+        """Answers given."""
+        return sum(map(len, self.taken.values()))
+
+
+class _Artifacts(_Failing):
+    server: ArtifactServer
+
+    def do_PUT(self) -> None:
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.server.n_taken >= self.server.n_quick:
+            self.server.holds.set()
+            self.server.may_go_on.wait()
+            return  # whoever waited is gone
+        self.server.taken.setdefault(self.path.removeprefix("/artifacts/"), []).append(content)
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+
+@contextmanager
+def artifact_server(n_quick: int) -> Iterator[ArtifactServer]:
+    """A server for artifacts alone that hangs after `n_quick` of them, until that is raised."""
+    server = ArtifactServer(n_quick)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield server
+    finally:
+        server.may_go_on.set()
+        server.shutdown()
+        server.server_close()
+
+
 @contextmanager
 def mlflow_server(folder: Path, port: int) -> Iterator[str]:
     """URL of a real tracking server that keeps runs and artifacts in a folder."""

@@ -9,10 +9,10 @@ from crepes import ConformalClassifier, ConformalRegressor
 from scipy import sparse
 
 from partners.predict import Outputs
+from partners.settings import EPSILON
 from partners.training_set import TrainingSet
 from pipeline import applicability
 from pipeline.applicability import domain_of
-from pipeline.report_format import EPSILON
 
 N_COMPOUNDS, N_TASKS, N_REGRESSIONS = 900, 5, 3
 TEST, VALIDATION = 0, 1

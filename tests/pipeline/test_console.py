@@ -42,6 +42,36 @@ def test_without_a_terminal_lines_tell_how_far_with_what_and_how_long(
     assert sum("done in" in line for line in lines) == 2
 
 
+def test_what_a_step_took_to_start_is_not_in_the_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """A minute of start-up, then a step a second: the first line has no time left, the second that of the pace."""
+    clock = _Clock()
+    monkeypatch.setattr(pipeline.console, "time", clock)
+    with Narrator("P01").progress("round 1: training") as progress:
+        clock.now += 60
+        for step in range(1, 31):
+            progress(step, 100)
+    first, second, *_ = capsys.readouterr().err.splitlines()
+    assert first == "12:00:00 P01: round 1: training: 1 of 100"
+    assert second == "12:00:00 P01: round 1: training: 11 of 100, 89 s left"
+
+
+def test_what_was_done_before_is_not_in_the_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """Neither what an earlier start did nor what is remembered; and each part of a step has its own pace."""
+    monkeypatch.setattr(pipeline.console, "time", _Clock())
+    with Narrator("P01").progress("preparing compounds") as progress:
+        for done in range(9000, 9011):
+            progress(done, 10_000)
+        for done in range(20):
+            progress(done, 60, "scaffolds for the folds")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "12:00:00 P01: preparing compounds: 9009 of 10000, 991 s left"
+    assert lines[1].startswith("12:00:00 P01: preparing compounds: 8 of 60, scaffolds for the folds, 52 s left")
+
+
 def test_on_a_terminal_a_bar_shows_the_note(capsys: pytest.CaptureFixture[str]):
     """Bar, count, time left and the note; a note's brackets are no markup."""
     narrator = Narrator("P01")

@@ -22,9 +22,9 @@ import pipeline.doctor_machine as machine
 from data_prep.errors import TableError
 from partners.errors import DeviceMissing
 from pipeline.cli import main
-from pipeline.configs import AggregatorConfig, PartnerConfig
+from pipeline.configs import AggregatorConfig, PartnerConfig, read_member_config, role_in
 from pipeline.custody import change_passphrase, deal
-from pipeline.doctor import examine, read_config
+from pipeline.doctor import examine
 from pipeline.errors import ConfigError, ExchangeError, ExitCode, NotYet
 from pipeline.exchange import Exchange
 from pipeline.exchange_probe import probe_exchange
@@ -43,7 +43,7 @@ def light(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def findings(config: Path) -> list[Finding]:
     """All that the doctor finds."""
-    return list(examine(read_config(config)))
+    return list(examine(read_member_config(config, role_in(config))))
 
 
 def wrong_ones(config: Path) -> list[Finding]:
@@ -341,14 +341,14 @@ def test_a_wrong_configuration_is_refused(fresh: Federation):
     assert "nosuch" in done.stderr
     fresh.config("P01").write_text("= no TOML")
     with pytest.raises(ConfigError, match="TOML"):
-        read_config(fresh.config("P01"))
+        role_in(fresh.config("P01"))
 
 
 @pytest.mark.parametrize("kind", [PartnerConfig, AggregatorConfig])
 def test_the_configuration_says_what_the_member_is(enrolled: Federation, kind: type):
     """A partner has tables."""
     config = enrolled.config("P01" if kind is PartnerConfig else AGGREGATOR)
-    assert type(read_config(config)) is kind
+    assert type(read_member_config(config, role_in(config))) is kind
 
 
 # ------------------------------------------------------------------------------------------------ machine, versions

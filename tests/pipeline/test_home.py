@@ -16,9 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_prep.atomic import write_atomically
 from pipeline.errors import ConfigError, ExchangeConflict, ExitCode, HomeInUse
 from pipeline.exchange import Exchange
-from pipeline.home import Home, MessageName, write_atomically, write_json
+from pipeline.home import Home, MessageName, write_json
 from pipeline.transcript import message_of
 from secure.bodies import BODIES, ENROLMENT, WITH_PAYLOAD
 

@@ -1,5 +1,6 @@
 """Summaries of several partners on one page: what is taken, what is refused, and what comes out."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -9,11 +10,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given as whenever
+from hypothesis import settings
+from hypothesis import strategies as st
 
+from pipeline.disclosure import FEWEST, apart
 from pipeline.errors import DamagedReport, ExitCode, MixedFederations, NotShareable, PipelineError
 from pipeline.merging import merge, merge_summaries
+from pipeline.report_format import METRICS
+from pipeline.reporting import build_report
 from pipeline.shareable import shareable
-from tests.pipeline.made_up import made_up_report
+from tests.pipeline.made_up import ABOUT, made_up_report
 
 NAMES = ("P01", "P02", "P03")
 
@@ -67,6 +74,90 @@ def test_pooled_means_are_those_over_all_tasks():
     low, high = pooled["interval_95"]
     assert (high - low) / 2 == pytest.approx(reach)
     assert (pooled["n_tasks"], pooled["n_partners"]) == (180, 3)
+
+
+def partial_summary(name: str, n_regressions: int, missing: dict[str, int]) -> tuple[dict[str, Any], list[Any]]:
+    """A partner's summary, some of whose tasks could not be judged by some metrics; and its rows."""
+    rows = made_up_report(0, n_regressions, seed=int(name[1:]))["regression_tasks"]
+    for metric, n in missing.items():
+        for row in rows[:n]:
+            row["local"][metric] = None
+    report = build_report(made_up_about(name), [], 1, rows)
+    return dict(json.loads(json.dumps(shareable(report)))), rows
+
+
+def made_up_about(name: str) -> dict[str, Any]:
+    """Facts of a report."""
+    return ABOUT | {"partner": name}
+
+
+@whenever(st.lists(st.tuples(st.integers(5, 40), st.integers(0, 15), st.integers(0, 15)), min_size=1, max_size=3))
+@settings(max_examples=20, deadline=None)
+def test_each_metric_weighs_by_the_tasks_that_it_judged(sizes: list[tuple[int, int, int]]):
+    """A partner whose tasks fewer metrics can judge weighs less in these alone, but for the four nobody may know of."""
+    given, rows = [], list[list[Any]]()
+    for name, (n, *missing) in zip(NAMES, sizes, strict=False):
+        found, of_partner = partial_summary(name, n, dict(zip(("spearman", "rmse"), missing, strict=True)))
+        given.append(found)
+        rows.append(of_partner)
+    pooled = merge(given)["pooled"]
+    for metric in ("r2", "spearman"):
+        told = [found["summary"]["regression"][metric] for found in given]
+        judged = [
+            [row for row in of_partner if row["local"][metric] is not None and row["federated"][metric] is not None]
+            for of_partner in rows
+        ]
+        for table, of_metric in zip(told, judged, strict=True):
+            assert table is None or len(of_metric) - FEWEST < table["n_judged"] <= len(of_metric)
+        if all(table and table["n_judged"] == len(of_metric) for table, of_metric in zip(told, judged, strict=True)):
+            every = [row for of_metric in judged for row in of_metric]
+            for side in ("local", "federated"):
+                expected = np.mean([row[side][metric] for row in every])
+                assert pooled[metric][side] == pytest.approx(expected, abs=1e-4)
+            assert pooled[metric]["n_tasks"] == len(every)
+
+
+@whenever(st.lists(st.integers(5, 60), min_size=1, max_size=5))
+def test_no_two_told_counts_differ_by_a_small_one(counts: list[int]):
+    """Each is at most four below the truth and never above it; counts that lie apart are told as they are."""
+    told = apart(dict(enumerate(counts)))
+    values = sorted(set(told.values()))
+    assert all(later - earlier >= FEWEST for earlier, later in itertools.pairwise(values))
+    assert all(0 <= count - told[i] < FEWEST for i, count in enumerate(counts))
+    truth = sorted(set(counts))
+    if all(later - earlier >= FEWEST for earlier, later in itertools.pairwise(truth)):
+        assert values == truth
+
+
+def test_one_partners_pooled_numbers_are_its_own():
+    """Means, and the interval around the change."""
+    (found,) = (given := [summary("P01", 60, 30)])
+    pooled = merge(given)["pooled"]
+    for part, metrics in ((found["summary"], METRICS), (found["summary"]["regression"], ("r2", "spearman"))):
+        for metric in metrics:
+            for name in ("local", "federated", "change", "riptop"):
+                assert pooled[metric][name] == pytest.approx(part[metric][name])
+            assert np.ptp(pooled[metric]["interval_95"]) == pytest.approx(np.ptp(part[metric]["interval_95"]))
+            assert np.mean(pooled[metric]["interval_95"]) == pytest.approx(part[metric]["change"])
+
+
+@pytest.mark.parametrize("metric", ["rmse", "censored_rmse"])
+def test_errors_of_different_units_are_never_averaged(tmp_path: Path, metric: str):
+    """A partner that measures in thousandths changes nothing of the pooled numbers; only RIPtoP has a mean."""
+    given = [summary(name, 60, 30) for name in NAMES]
+    before = merge(given)["pooled"][metric]
+    told = given[1]["summary"]["regression"][metric]
+    for name in ("local", "federated", "change"):
+        told[name] *= 1000
+    told["interval_95"] = [1000 * bound for bound in told["interval_95"]]
+    merged = merge_summaries(written(tmp_path, *given), tmp_path / "out")
+    assert merged["pooled"][metric] == before
+    assert {name: before[name] for name in ("local", "federated", "change", "interval_95")} == dict.fromkeys(
+        ("local", "federated", "change", "interval_95")
+    )
+    shares = [found["summary"]["regression"][metric]["riptop"] for found in given]
+    assert before["riptop"] == pytest.approx(np.mean(shares))  # as many tasks each
+    assert "only their RIPtoP" in (tmp_path / "out/consortium.html").read_text()
 
 
 def test_a_partner_who_tells_no_mean_is_listed_and_left_out(tmp_path: Path):

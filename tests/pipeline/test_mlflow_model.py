@@ -17,8 +17,9 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import main
-from pipeline.mlflow_model import log_final_model, registered_name
+from pipeline.mlflow_model import pack_final_model, registered_name
 from pipeline.model_description import Description
+from pipeline.sending import send
 from pipeline.tracking import QUIET
 from tests.pipeline.federation import AGGREGATOR, Federation
 from tests.pipeline.tables import SMILES
@@ -39,8 +40,14 @@ class Store:
         experiment = self.client.create_experiment("small", artifact_location=self.artifacts.as_uri())
         self.run_id = self.client.create_run(experiment).info.run_id
         self.folder = federation.home("P01").model
-        log_final_model(self.folder, self.uri, self.run_id)
+        self.log()
         self.name = registered_name(Description.read(self.folder))
+
+    def log(self) -> None:
+        """As at the end of a run."""
+        if model := pack_final_model(self.folder, self.uri, self.run_id):
+            send(model.uploads(), self.artifacts.with_name("sent.json"), self.run_id)
+            model.register()
 
     def versions(self) -> list[Any]:
         """Registered versions of the partner's model."""
@@ -92,7 +99,7 @@ def test_it_is_registered_once_for_its_run(store: Store) -> None:
     assert store.name == "small-abababab-P01"
     (found,) = store.versions()
     assert found.run_id == store.run_id
-    log_final_model(store.folder, store.uri, store.run_id)
+    store.log()
     assert len(store.versions()) == 1
     assert sorted(path.name for path in store.folder.parent.glob(".model*")) == []
 
@@ -144,7 +151,7 @@ def test_rows_keep_their_place(store: Store, expected: pl.DataFrame) -> None:
 
 def test_an_aggregator_has_no_model(finished: Federation, store: Store) -> None:
     """Its home has none to log."""
-    log_final_model(finished.home(AGGREGATOR).model, store.uri, store.run_id)
+    assert pack_final_model(finished.home(AGGREGATOR).model, store.uri, store.run_id) is None
     assert len(list(store.client.search_registered_models())) == 1
 
 

@@ -26,6 +26,7 @@ from pipeline.home import write_json
 from pipeline.model_description import Description
 from pipeline.plan import read_plan
 from pipeline.state import RoundStart
+from tests.full_disk import fill
 from tests.pipeline.federation import Federation, run_all
 from tests.pipeline.tables import SMILES
 
@@ -339,6 +340,24 @@ def test_a_damaged_input_leaves_nothing(finished: Federation, tmp_path: Path, mo
     result = run(finished, path, "--output", tmp_path / "out.parquet")
     assert result.exit_code == 3
     assert [file.name for file in tmp_path.iterdir()] == ["cut.smi.gz"]
+
+
+@pytest.mark.parametrize("kind", [".csv", ".csv.gz", ".parquet"])
+def test_a_full_disk_leaves_nothing(finished: Federation, tmp_path: Path, small_disk: Path, kind: str) -> None:
+    """Exit code 2 and why; neither predictions nor rejected rows are there, and with space it is done."""
+    many = tmp_path / "many.smi"
+    many.write_text("".join(f"{smiles} {i}\n" for i in range(500) for smiles in (*SMILES[:9], "C1CC")))
+    output = small_disk / f"out{kind}"
+    ballast = fill(small_disk)
+    result = run(finished, many, "--output", output)
+    assert result.exit_code == 2
+    assert f"No space left on device: '{output}'" in result.stderr
+    assert list(small_disk.iterdir()) == [ballast]
+    ballast.unlink()
+    few = tmp_path / "few.smi"
+    few.write_text("CCO a\nC1CC b\n")
+    said(finished, few, output)
+    assert sorted(file.name for file in small_disk.iterdir()) == [f"out{kind}", "out.rejected.csv"]
 
 
 def test_an_empty_file_gives_an_empty_table(finished: Federation, tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ExitCode
-from pipeline.stopping import ABANDONED, GRACE_S, SIGNALS, STOPPED, kill_descendants
+from pipeline.stopping import ABANDONED, BEGINS_ANEW, GRACE_S, SIGNALS, STOPPED, kill_descendants
+from tests.pipeline.federation import Federation
 from tests.pipeline.marked import Marked, marked
 
 WITHIN_S = 10.0  # what batch systems give at the least
@@ -137,6 +138,41 @@ def test_a_signal_after_the_work_changes_nothing():
         process.popen.send_signal(number)
     process.popen.communicate("done\n", timeout=WITHIN_S)
     assert process.popen.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "grace_s"),
+    [("time.sleep(900)", 60.0), ("__import__('hashlib').pbkdf2_hmac('sha256', b'x', b'x', 2_000_000_000)", 0.1)],
+    ids=["at once", "abandoned"],
+)
+def test_a_command_of_one_step_does_not_say_that_it_goes_on(body: str, grace_s: float):
+    """Whether it ends by itself or is ended after the grace: its next start has nothing to go on from."""
+    process = run(
+        f"from pipeline.log import Log\nwith interruptible(Log(), {grace_s}, goes_on=False):\n    started()\n    {body}"
+    )
+    if grace_s < 1:
+        process.wait_for_work(0.3)  # it is in that call
+    process.popen.terminate()
+    assert ended(process) == f"hocket: {BEGINS_ANEW}\n"
+
+
+@pytest.mark.parametrize("command", ["predict", "prepare"])
+def test_predictions_and_preparation_are_such_commands(finished: Federation, tmp_path: Path, command: str):
+    """Stopped while they read the structures: no file of theirs is there, and the message is true of them."""
+    (tmp_path / "out").mkdir()
+    new, config = tmp_path / ("new.smi" if command == "predict" else "new.csv"), str(finished.config("P01"))
+    os.mkfifo(new)
+    options = [str(new)] if command == "predict" else ["--structures", str(new)]
+    output = str(tmp_path / "out" / ("out.csv" if command == "predict" else "made"))
+    process = marked(finished.command(command, config, *options, "--output", output))
+    with new.open("w") as structures:  # returns when the process has opened it
+        structures.write("CCO n1\n" if command == "predict" else "input_compound_id,smiles\nn1,CCO\n")
+        structures.flush()
+        process.popen.terminate()
+        said = ended(process)
+    assert said.splitlines()[-1] == f"hocket: {BEGINS_ANEW}"
+    assert "go on" not in said
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_after_the_block_signals_are_as_before():

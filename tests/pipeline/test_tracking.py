@@ -327,7 +327,7 @@ def test_a_store_elsewhere_keeps_its_artifacts_beside_it(finished: Federation, t
     assert "report/report.json" in artifacts(member, run)
     new = {path.relative_to(tmp_path).parts[:2] for path in set(tmp_path.rglob("*")) - before if path.is_file()}
     assert new == {("stores", "mine.db"), ("stores", "mlartifacts"), ("f", "P01")}
-    assert set(tmp_path.joinpath("f").rglob("*")) - before == {member.home.tracked}
+    assert set(tmp_path.joinpath("f").rglob("*")) - before == {member.home.tracked, member.home.sent}
 
 
 def test_a_report_that_changed_is_logged_again(finished: Federation, tmp_path: Path):

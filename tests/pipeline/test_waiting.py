@@ -6,7 +6,7 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +18,7 @@ from pipeline.errors import ExchangeError, ExchangeUnreachable, ExitCode, NotYet
 from pipeline.home import MessageName
 from pipeline.waiting import Patience, drive
 from secure.canonical import digest
+from tests.full_disk import fill
 from tests.pipeline.federation import AGGREGATOR, Federation
 from tests.pipeline.marked import Marked, marked
 from tests.pipeline.transcripts import say
@@ -194,31 +195,6 @@ def test_opening_waits_for_what_comes_by_itself(world: World, tmp_path: Path):
 
 
 # ------------------------------------------------------------------------------------------------- on a real full disk
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of two megabytes."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    command = ["/usr/bin/mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)]
-    mounted = subprocess.run(command, check=False, capture_output=True)
-    if mounted.returncode:
-        pytest.skip(f"needs the right to mount a small file system: {mounted.stderr.decode().strip()}")
-    yield place
-    subprocess.run(["/usr/bin/umount", "--lazy", str(place)], check=True)
-
-
-def fill(folder: Path) -> Path:
-    """Take all the space there is."""
-    ballast = folder / "ballast"
-    with ballast.open("wb", buffering=0) as file:
-        try:
-            while file.write(bytes(4096)):
-                pass
-        except OSError as error:
-            assert error.errno == errno.ENOSPC  # noqa: PT017 -- writing until then is the point
-    return ballast
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ def client_of(member: Member) -> "MlflowClient":
     """A client as a fresh tracking process would make it."""
     from mlflow import MlflowClient  # noqa: PLC0415 -- seconds to import, only where it is used
 
-    return MlflowClient(tracking_uri=member.store)
+    return MlflowClient(tracking_uri=member.store, registry_uri=member.store)
 
 
 def member_of(federation: Federation, name: str) -> Member:
