@@ -75,7 +75,8 @@ class DaskCluster:
     @property
     def n_workers(self) -> int:
         """Texts that can be made at the same time, now. Raises ClusterError as `outcomes` does."""
-        return max(1, sum(self._connected().ncores().values()))
+        n_threads: int = sum(self._connected().ncores().values())
+        return max(1, n_threads)
 
     def outcomes(
         self, step: Step, texts: Sequence[str | None], chunks: Sequence[list[int]], timeout_s: float
@@ -135,6 +136,8 @@ class DaskCluster:
             made: list[Made] | str = future.result()
         except KilledWorker:
             return None
+        except (ImportError, AttributeError) as cause:  # a chunk that the worker cannot take in
+            raise self._differs({"a worker": f"{type(cause).__name__}: {cause}"}) from cause
         if isinstance(made, str):
             raise self._differs({"a worker": made})
         return made
@@ -145,7 +148,7 @@ class DaskCluster:
         return self._client
 
     def _connect(self) -> Client:
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong is raised here, in words
+        _hush()
         place: str | LocalCluster = self._scheduler
         if self._scheduler.startswith(LOCAL):
             place = self._opened.enter_context(_local_cluster(int(self._scheduler.removeprefix(LOCAL))))
@@ -196,6 +199,13 @@ class DaskCluster:
         error = ClusterError(f"{self._scheduler}: the Dask scheduler is gone, in the middle of the work")
         error.add_note("run again when it is back: it goes on from what is in the cache")
         return error
+
+
+def _hush() -> None:
+    """Let distributed write nothing into the caller's log: what goes wrong is raised, in words."""
+    for name in logging.root.manager.loggerDict:
+        if name.partition(".")[0] == "distributed":
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _local_cluster(n_workers: int) -> LocalCluster:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Self
@@ -33,7 +34,8 @@ class DaskProcesses:
 
     def __exit__(self, *_: object) -> None:
         for process in self._processes:
-            os.killpg(process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it ended, and a nanny ends with its worker
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
     def add_worker(self, environment: Mapping[str, str] = MappingProxyType({})) -> Self:
@@ -46,6 +48,12 @@ class DaskProcesses:
         """Kill -9."""
         self._processes[0].kill()
         self._processes[0].wait()
+
+    def kill_workers(self) -> None:
+        """Kill -9 of all workers and of the nannies that would start them again."""
+        for nanny in self._processes[1:]:
+            os.killpg(nanny.pid, signal.SIGKILL)
+            nanny.wait()
 
     def log(self) -> str:
         """What all of them wrote."""
