@@ -110,20 +110,23 @@ class DaskCluster:
                     places = waiting.popleft()
                     chunk = Chunk(step, [texts[i] for i in places], timeout_s, versions())
                     under_way[client.submit(chunk.made, pure=False)] = places
-                for future in self._done(client, list(under_way)):
-                    yield under_way.pop(future), self._result(future)
+                yield from self._done(client, under_way)
         except (CancelledError, OSError) as lost:
             raise self._lost() from lost
         finally:
             if client.status == "running":
                 client.cancel(list(under_way))
 
-    def _done(self, client: Client, futures: list[Future]) -> list[Future]:
-        """Wait for at least one of the futures, as long as there are workers."""
-        idle_s = 0.0
-        while True:
+    def _done(
+        self, client: Client, under_way: dict[Future, list[int]]
+    ) -> Iterator[tuple[list[int], list[Made] | None]]:
+        """Wait for at least one of the futures, as long as there are workers; take out those that are done."""
+        idle_s, n_under_way = 0.0, len(under_way)
+        while len(under_way) == n_under_way:
             try:
-                return list(wait(futures, timeout=_LOOK_S, return_when="FIRST_COMPLETED").done)
+                for future in wait(list(under_way), timeout=_LOOK_S, return_when="FIRST_COMPLETED").done:
+                    made = self._result(future)
+                    yield under_way.pop(future), made
             except TimeoutError:
                 idle_s = 0.0 if client.ncores() else idle_s + _LOOK_S
             if idle_s >= self._patience_s:
@@ -132,12 +135,11 @@ class DaskCluster:
                 raise error
 
     def _result(self, future: Future) -> list[Made] | None:
+        """Return a result that is done; TimeoutError where its worker died with it, and it is made again."""
         try:
-            made: list[Made] | str = future.result()
+            made: list[Made] | str = future.result(timeout=_LOOK_S)
         except KilledWorker:
             return None
-        except (ImportError, AttributeError) as cause:  # a chunk that the worker cannot take in
-            raise self._differs({"a worker": f"{type(cause).__name__}: {cause}"}) from cause
         if isinstance(made, str):
             raise self._differs({"a worker": made})
         return made
