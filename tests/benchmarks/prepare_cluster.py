@@ -3,7 +3,7 @@
 A scheduler and one or two workers of one thread each, with real structures of the dev data and MELLODY's settings.
 CPU seconds are those of all processes that take part: caller, scheduler, workers and their children, start-up left out.
 Where the machine is busy, read the CPU seconds; the wall clock shows what was left for us.
-usage: prepare_cluster.py [T2_FILE] [--structures 1500] [--price 0.05]
+usage: prepare_cluster.py [T2_FILE] [--structures 500] [--price 0.05]
 """
 
 import argparse
@@ -100,7 +100,7 @@ def main() -> None:
     """Measure and print; fails where a crew's outcome is not that of one process here."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("table", type=Path, nargs="?", default=SHARED / "data/dev_p3/P01/T2.csv.gz")
-    parser.add_argument("--structures", type=int, default=1500)
+    parser.add_argument("--structures", type=int, default=500)
     parser.add_argument("--price", type=float, default=0.05, help="of a core hour, in any currency: an assumption")
     given = parser.parse_args()
     if not given.table.is_file():
