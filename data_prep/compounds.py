@@ -12,7 +12,7 @@ from scipy import sparse
 from data_prep.folds import assign_folds, fold_balance, needs_fold_scaffolds
 from data_prep.keyed import bit_permutation
 from data_prep.settings import Preparation
-from data_prep.structures import FoldScaffolds, Progress, Structures, fold_scaffolds, noted, standardise_all
+from data_prep.structures import Crew, FoldScaffolds, Progress, Structures, fold_scaffolds, noted, standardise_all
 from data_prep.tables import Table, first_reason, reject
 from data_prep.watchdog import DEFAULT_TIMEOUT_S, kept_children
 
@@ -33,7 +33,7 @@ def make_compounds(
     settings: Preparation,
     structure_seed: bytes,
     *,
-    workers: int = 1,
+    workers: Crew = 1,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     cache: Path | None = None,
     progress: Progress | None = None,

@@ -25,6 +25,10 @@ class ChildError(DataError):
     """No process for structures can be started on this machine."""
 
 
+class ClusterError(DataError):
+    """The cluster cannot make structures: not reachable, gone, without workers, or with other versions."""
+
+
 class CacheWarning(UserWarning):
     """The cache of structures is of no use, or only to read; the run goes on without it."""
 

@@ -24,7 +24,7 @@ from data_prep.regression import regression_tasks, value_matrices
 from data_prep.replicates import aggregate
 from data_prep.settings import Preparation
 from data_prep.steps import CRASHED, TIMEOUT
-from data_prep.structures import Progress
+from data_prep.structures import Crew, Progress
 from data_prep.summary import (
     assay_summary,
     classification_summary,
@@ -69,7 +69,7 @@ def prepare(  # noqa: PLR0913 - what a run needs; all after the tables' settings
     structure_seed: bytes,
     prepared_root: Path,
     *,
-    workers: int = 1,
+    workers: Crew = 1,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     cache: Path | None = None,
     progress: Progress | None = None,
@@ -81,8 +81,10 @@ def prepare(  # noqa: PLR0913 - what a run needs; all after the tables' settings
     what the digest covers, unless a structure takes longer than `timeout_s` or its process dies (rejected as `timeout`
     and `crashed`). `timeout_s` is part of the digest, so a longer limit gives such structures another chance; `cache`,
     the file that remembers structures, is not. `progress` is told (done, total) structures.
+    `workers` are processes of this machine, or a cluster, asked only where something is left to make.
 
-    Raises TableError for a file that is no such table and StructureSeedError for a seed of fewer than 32 bytes.
+    Raises TableError for a file that is no such table and StructureSeedError for a seed of fewer than 32 bytes,
+    and what the cluster raises.
     """
     require_strong_seed(structure_seed)
     identity = _identity(t0, t1, t2, settings, structure_seed) | {"timeout_s": timeout_s}

@@ -27,6 +27,23 @@ class Progress(Protocol):
         """`done` of `total` are done."""
 
 
+
+class Cluster(Protocol):
+    """Other processes than this one's children, such as data_prep.cluster's."""
+
+    @property
+    def n_workers(self) -> int:
+        """Texts that can be made at the same time."""
+
+    def outcomes(
+        self, step: Step, texts: Sequence[str | None], chunks: Sequence[list[int]], timeout_s: float
+    ) -> Iterator[tuple[list[int], list[Made]]]:
+        """Yield places of texts and what the step makes of them, in any order; every place of the chunks once."""
+
+
+Crew = int | Cluster
+"""Who makes structures: so many processes of this machine, or a cluster."""
+
 _CHUNK = 32  # texts per task at most: half a second of usual chemistry
 _CHUNKS_PER_WORKER = 4  # at least, so that few texts keep all workers busy too
 _LONGEST_S = 86_400  # a day; the system's timer takes no infinity
@@ -65,7 +82,7 @@ def standardise_all(
     chemistry: Chemistry,
     fingerprint: Fingerprint,
     *,
-    workers: int = 1,
+    workers: Crew = 1,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     cache: Path | None = None,
     progress: Progress | None = None,
@@ -94,7 +111,7 @@ def standardise_all(
 def fold_scaffolds(
     murcko: Iterable[str | None],
     *,
-    workers: int = 1,
+    workers: Crew = 1,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     cache: Path | None = None,
     progress: Progress | None = None,
@@ -138,13 +155,13 @@ def _make_all(
     step: Step,
     texts: Sequence[str | None],
     *,
-    workers: int,
+    workers: Crew,
     timeout_s: float,
     cache: Path | None,
     progress: Progress | None,
 ) -> list[Made]:
     """Return what the step makes of each text, in order, remembered or made now."""
-    if workers < 1:
+    if isinstance(workers, int) and workers < 1:
         raise ValueError(f"workers: found {workers}, expected at least 1")
     if not 0 < timeout_s <= _LONGEST_S:
         raise ValueError(f"timeout_s: found {timeout_s}, expected more than 0 and at most {_LONGEST_S}")
@@ -176,22 +193,27 @@ def _remembered(cache: Cache, keys: list[bytes], timeout_s: float) -> list[Made 
 
 
 def _over_processes(
-    step: Step, texts: Sequence[str | None], wanted: list[int], workers: int, timeout_s: float
+    step: Step, texts: Sequence[str | None], wanted: list[int], workers: Crew, timeout_s: float
 ) -> Iterator[tuple[list[int], list[Made]]]:
-    """Yield the places of each chunk and what the step makes of it, in order.
-
-    One thread drives each child process, unless an outer joblib.parallel_config chose another backend.
-    """
-    size = min(_CHUNK, math.ceil(len(wanted) / (_CHUNKS_PER_WORKER * workers))) or 1
+    """Yield places of texts and what the step makes of them; every wanted place once."""
+    if not wanted:
+        return
+    n_workers = workers if isinstance(workers, int) else workers.n_workers
+    size = min(_CHUNK, math.ceil(len(wanted) / (_CHUNKS_PER_WORKER * n_workers))) or 1
     chunks = [wanted[start : start + size] for start in range(0, len(wanted), size)]
-    if chunks:
-        tasks = (joblib.delayed(guarded)(step, [texts[i] for i in chunk], timeout_s) for chunk in chunks)
-        with kept_children():
-            yield from zip(chunks, _parallel(min(workers, len(chunks)))(tasks), strict=True)
+    if not isinstance(workers, int):
+        yield from workers.outcomes(step, texts, chunks, timeout_s)
+        return
+    tasks = (joblib.delayed(guarded)(step, [texts[i] for i in chunk], timeout_s) for chunk in chunks)
+    with kept_children():
+        yield from zip(chunks, _parallel(min(workers, len(chunks)))(tasks), strict=True)
 
 
 def _parallel(workers: int) -> joblib.Parallel:
-    """Return threads, or what an outer joblib.parallel_config chose; as a generator where that backend can."""
+    """Return threads, each to drive a child process, or what an outer joblib.parallel_config chose.
+
+    As a generator where that backend can.
+    """
     try:
         return joblib.Parallel(workers, prefer="threads", batch_size=1, return_as="generator")
     except ValueError:  # "multiprocessing" answers only when all is done

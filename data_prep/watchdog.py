@@ -14,7 +14,7 @@ import threading
 import weakref
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Pipe
 
 from data_prep.errors import ChildError
@@ -115,9 +115,15 @@ def kept_children() -> Iterator[None]:
                 _end_all()
 
 
-def _end_all() -> None:
+def end_idle() -> None:
+    """End the children of this process that nobody uses, where no caller keeps them: on a cluster's workers."""
     while _idle:
-        _idle.pop().kill()
+        with suppress(IndexError):  # a thread took it for a new call
+            _idle.pop().kill()
+
+
+def _end_all() -> None:
+    end_idle()
     for child in list(_alive):  # at work for a thread whose caller has left, after Ctrl-C
         child.dismiss()
 

@@ -3,13 +3,14 @@
 import json
 import math
 import os
+import re
 import tomllib
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from partners.gate import GateSettings
 from partners.settings import Training
@@ -98,6 +99,17 @@ def read_passphrase(path: Path | None) -> str | None:
     return passphrase
 
 
+_SCHEDULER = re.compile(r"(tcp|tls)://[^\s/@]+:[0-9]{1,5}|local:[1-9][0-9]{0,2}")
+
+
+def expect_scheduler(scheduler: str) -> None:
+    """Raise ValueError for what is no Dask scheduler, or where Dask is not installed; "" is none, and right."""
+    if scheduler and not _SCHEDULER.fullmatch(scheduler):
+        raise ValueError(f"found {scheduler!r}, expected tcp://HOST:PORT, tls://HOST:PORT or local:N")
+    if scheduler and find_spec("distributed") is None:
+        raise ValueError("Dask is not installed: pip install hocket[dask]")
+
+
 class Tables(Schema):
     """The partner's three input tables, paths relative to the configuration file, and how long one row may take."""
 
@@ -105,6 +117,13 @@ class Tables(Schema):
     activities: str
     structures: str
     compound_timeout_s: float = Field(default=60.0, gt=0, le=86_400)  # a structure that takes longer is left out
+    scheduler: str = ""  # of the Dask cluster that prepares structures; empty: this machine does
+
+    @field_validator("scheduler")
+    @classmethod
+    def _is_scheduler(cls, scheduler: str) -> str:
+        expect_scheduler(scheduler)
+        return scheduler
 
 
 class Tracking(Schema):

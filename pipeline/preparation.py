@@ -17,6 +17,7 @@ from partners.settings import Training
 from partners.training_set import TrainingSet
 from pipeline.configs import PartnerConfig
 from pipeline.console import Narrator
+from pipeline.crews import hired
 from pipeline.enrolment import obtain_group_secret
 from pipeline.errors import ConfigError
 from pipeline.home import Home
@@ -28,11 +29,20 @@ from secure.parameters import seal_parameters
 
 
 def prepared_matrices(
-    config: PartnerConfig, plan: Plan, group: GroupSecret, narrator: Narrator, *, workers: int | None = None
+    config: PartnerConfig,
+    plan: Plan,
+    group: GroupSecret,
+    narrator: Narrator,
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
 ) -> Prepared:
-    """Prepare the tables, or read what was prepared from the same tables before; `workers` None: as configured."""
+    """Prepare the tables, or read what was prepared from the same tables before.
+
+    workers, scheduler : instead of the configuration's, see pipeline.crews
+    """
     data, home = config.data, Home(config.home_folder)
-    with narrator.progress("preparing compounds") as progress:
+    with hired(config, workers, scheduler) as crew, narrator.progress("preparing compounds") as progress:
         folder = prepare(
             config.resolve(data.assays),
             config.resolve(data.activities),
@@ -40,7 +50,7 @@ def prepared_matrices(
             plan.preparation,
             group.structure_seed,
             home.prepared,
-            workers=workers or config.n_workers,
+            workers=crew,
             timeout_s=data.compound_timeout_s,
             cache=home.structures_cache,
             progress=progress,
@@ -89,7 +99,9 @@ def preparation_digest(plan: Plan, group: GroupSecret) -> str:
     return consistency_digest(plan.preparation, group.structure_seed)
 
 
-def prepare_tables(config_file: Path, workers: int | None = None, log: Log | None = None) -> dict[str, Any]:
+def prepare_tables(
+    config_file: Path, workers: int | None = None, scheduler: str | None = None, log: Log | None = None
+) -> dict[str, Any]:
     """`hocket prepare`: prepare and summarise. Raises NotYet before the group secret is dealt.
 
     `consistency` is equal for all partners whose set-ups are equal; one who differs would be refused in round 1.
@@ -98,13 +110,19 @@ def prepare_tables(config_file: Path, workers: int | None = None, log: Log | Non
     with Home(config.home_folder).alone():
         mail = open_partner_mail(config)
         group = obtain_group_secret(mail, seal_parameters(mail.plan.seal))
-        prepared = prepared_matrices(config, mail.plan, group, Narrator(config.name, log), workers=workers)
+        narrator = Narrator(config.name, log)
+        prepared = prepared_matrices(config, mail.plan, group, narrator, workers=workers, scheduler=scheduler)
         folder = Home(config.home_folder).prepared / prepared.manifest["digest"]
         return {"folder": str(folder), **read_summary(folder), "consistency": preparation_digest(mail.plan, group)}
 
 
 def prepare_structures(
-    config_file: Path, structures: Path, output: Path, workers: int | None = None, log: Log | None = None
+    config_file: Path,
+    structures: Path,
+    output: Path,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    log: Log | None = None,
 ) -> dict[str, Any]:
     """`hocket prepare --structures`: fingerprints of new structures, as in training, and those refused, to `output`.
 
@@ -121,12 +139,12 @@ def prepare_structures(
     with Home(config.home_folder).alone():
         mail = open_partner_mail(config)
         group = obtain_group_secret(mail, seal_parameters(mail.plan.seal))
-        with narrator.progress("preparing new structures") as progress:
+        with hired(config, workers, scheduler) as crew, narrator.progress("preparing new structures") as progress:
             new = prepare_new(
                 structures,
                 mail.plan.preparation,
                 group.structure_seed,
-                workers=workers or config.n_workers,
+                workers=crew,
                 timeout_s=config.data.compound_timeout_s,
                 cache=Home(config.home_folder).structures_cache,
                 progress=progress,

@@ -134,6 +134,8 @@ PARTNER: Mapping[str, str] = MappingProxyType(
         "data.activities": "T1, in log units",
         "data.structures": "T2",
         "data.compound_timeout_s": "seconds; a structure that takes longer to prepare is left out",
+        "data.scheduler": "tcp://HOST:8786, tls:// or local:N: your own Dask cluster prepares the structures, which "
+        "are sent there; empty: this machine",
         "training": "How this partner trains: its own business, never sent to anyone.",
         "training.optimiser": "of the local steps",
         "training.learning_rate": "the optimiser's step size",

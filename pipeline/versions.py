@@ -18,6 +18,7 @@ LIBRARIES = (
     "pydantic",
     "fsspec",
     "s3fs",
+    "distributed",
     "mlflow",
     "click",
 )

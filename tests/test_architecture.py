@@ -19,6 +19,8 @@ MAY_IMPORT = {
 HOMES = {
     "rdkit": "data_prep",
     "polars": "data_prep",
+    "dask": "data_prep",
+    "distributed": "data_prep",
     "torch": "partners",
     "sklearn": "partners",
     "safetensors": "partners",
@@ -35,6 +37,8 @@ HOMES = {
     "mlflow": "pipeline",
 }
 ONLY_IN = {
+    "dask": ("data_prep/cluster.py",),
+    "distributed": ("data_prep/cluster.py",),
     "click": ("pipeline/cli.py", "pipeline/commands/"),
     "mlflow": ("pipeline/tracking_store.py", "pipeline/tracking_process.py", "pipeline/mlflow_model.py"),
 }

@@ -10,7 +10,10 @@ from data_prep.steps import Made
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """`die`: the process is killed; `die once PATH`: only the first time; `segfault`; else the text in capitals."""
+    """`die`: the process is killed; `die once PATH`: only the first time; `segfault`; `orphan`: its parent is killed.
+
+    Any other text comes back in capitals.
+    """
 
     name: str = "trial"
 
@@ -22,6 +25,8 @@ class Trial:
             if once:
                 once.touch()
             os.kill(os.getpid(), signal.SIGKILL)
+        if text == "orphan":
+            os.kill(os.getppid(), signal.SIGKILL)
         if text == "segfault":
             os.kill(os.getpid(), signal.SIGSEGV)
         if text == "pid":

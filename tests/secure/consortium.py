@@ -16,6 +16,7 @@ from secure.roster import Roster
 from secure.seal import SealReport, seal_update
 
 NAMES = ("ash", "birch", "cedar", "date", "elm", "fir", "gum", "hazel", "iris", "jade")
+MANY_NAMES = (*NAMES, *(f"plant-{i:03d}" for i in range(len(NAMES), 128)))
 PLAN = digest(b"a plan")
 
 
@@ -89,7 +90,7 @@ def make_consortium(
     """Enrol n partners through the real envelopes; without weights unless told otherwise."""
     chosen = SealSettings(**({"weights": "equal"} | settings))
     parameters = seal_parameters(chosen)
-    keys = {name: PrivateKeys.generate(name, "partner") for name in NAMES[:n_partners]}
+    keys = {name: PrivateKeys.generate(name, "partner") for name in MANY_NAMES[:n_partners]}
     cards = [key.card() for key in keys.values()]
     deal = deal_group_secret(group or GroupSecret.generate(parameters), plan, NAMES[0], cards)
     received = [receive_group_secret(deal, plan, NAMES[0], key, parameters) for key in keys.values()]
