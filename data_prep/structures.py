@@ -27,7 +27,6 @@ class Progress(Protocol):
         """`done` of `total` are done."""
 
 
-
 class Cluster(Protocol):
     """Other processes than this one's children, such as data_prep.cluster's."""
 
