@@ -27,6 +27,7 @@ class AttachedRun:
         self._command = [sys.executable, "-P", "-m", "pipeline.engines.attached", role, str(config_file)]
         self._role, self._log_file, self._tell = role, log_file, tell
         self._n_starts = 0
+        self._again_at: float | None = None  # seconds, of time.monotonic
         self._start()
 
     def look(self) -> int | None:
@@ -34,7 +35,7 @@ class AttachedRun:
         code = self._process.poll()
         if code is None or not self._may_start_again(code):
             return code
-        if time.monotonic() >= self._again_at:
+        if self._again_at is not None and time.monotonic() >= self._again_at:
             self._tell(f"the {self._role}'s run ended with {code}; started again, it goes on from its files")
             self._start()
         return None
@@ -58,7 +59,7 @@ class AttachedRun:
 
     def _start(self) -> None:
         self._n_starts += 1
-        self._again_at: float | None = None
+        self._again_at = None
         with self._log_file.open("ab") as log:
             self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=log, stderr=log)
 

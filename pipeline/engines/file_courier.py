@@ -1,4 +1,4 @@
-"""Sealed files over NVFlare's file downloader: the receiver pulls chunk by chunk, so memory does not grow with files."""
+"""Sealed files over NVFlare's file downloader: the receiver pulls chunk by chunk, so memory stays small."""
 
 import threading
 from pathlib import Path

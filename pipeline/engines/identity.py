@@ -1,10 +1,11 @@
-"""Who is at the other end of NVFlare: the common name of a site's certificate is the member's name in the plan.
+"""Who is at the other end of NVFlare: the common name of a site's certificate is the partner's name in the plan.
 
 NVFlare checks certificates where a site registers and on every connection. This checks them once more between the two
 jobs, in the words of this federation: each side signs the other's fresh challenge with the private key of its kit, for
 this receiver and this plan. The members' own signatures, which alone decide what is believed, come on top.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ class Kit:
         if (found := common_name(chain, expected)) != expected:
             error = WrongSite(f"{expected}: the site's certificate is that of {found}")
             error.add_note(
-                "every site has a startup kit of its own, whose common name is the member's name in the plan"
+                "every site has a startup kit of its own, whose common name is the partner's name in the plan"
             )
             raise error
         certificate, *others = load_crt_chain_bytes(chain)
@@ -88,14 +89,25 @@ def common_name(chain: bytes, where: str) -> str:
         raise WrongSite(f"{where}: is no certificate with a common name") from error
 
 
+def server_of(startup: Path) -> str:
+    """Common name of the server's certificate, as a site's startup kit has it. Raises ConfigError where it has none."""
+    file = startup / "fed_client.json"
+    try:
+        return str(json.loads(file.read_text())["servers"][0]["identity"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ConfigError(
+            f"{file}: does not name the server, as an NVFlare client's kit does"
+        ) from error
+
+
 def expect_name(found: str, expected: str, where: str) -> None:
     """Raise WrongSite where a name is not the one expected there."""
     if found != expected:
         error = WrongSite(f"{where}: is {found}, expected {expected}")
-        error.add_note("NVFlare's site names are the members' names in the plan; was another member's kit installed?")
+        error.add_note("NVFlare's site names are the partners' names in the plan; was another's kit installed?")
         raise error
 
 
 def _content(receiver: str, plan: str, nonce: str) -> str:
     """What is signed after the signer's own name."""
-    return "\n".join(("", _DOMAIN, receiver, plan, nonce))
+    return f"\n{_DOMAIN}\n{receiver}\n{plan}\n{nonce}"

@@ -104,9 +104,7 @@ def mirror_folder(config: MemberConfig) -> Path:
     """
     protocol, _, place = config.exchange_url.partition("://")
     if protocol != "file":
-        error = ConfigError(
-            f"{config.name}: exchange is at {protocol}://, expected a local folder of this member alone"
-        )
+        error = ConfigError(f"{config.name}: exchange is at {protocol}://, expected a local folder of its own")
         error.add_note('with an engine, write for example: exchange = "mirror"')
         raise error
     return Path(place)

@@ -48,16 +48,14 @@ class FederationController(Controller):  # type: ignore[misc] # NVFlare ships no
         self._over = threading.Event()
 
     def start_controller(self, fl_ctx: FLContext) -> None:
-        """Read configuration, plan and startup kit; they must be the same member's."""
+        """Read configuration, plan and startup kit; the configuration must be that of the plan's aggregator."""
         with self._panicking(fl_ctx):
             self._file = config_file(AGGREGATOR_FILE, os.environ)
             config = AggregatorConfig.read(self._file)
             self._plan = read_plan(config.plan_file)
             self._digest = self._plan.digest
             expect_name(config.name, self._plan.aggregator_name, f"{self._file}: name")
-            startup = Path(fl_ctx.get_workspace().get_startup_kit_dir())
-            self._kit = Kit.at(startup, "server")
-            expect_name(self._kit.name, self._plan.aggregator_name, f"{self._kit.certificate_file}: common name")
+            self._kit = Kit.at(Path(fl_ctx.get_workspace().get_startup_kit_dir()), "server")
             self._mirror = Mirror(self._plan, mirror_folder(config))
 
     def stop_controller(self, fl_ctx: FLContext) -> None:  # noqa: ARG002 -- NVFlare's signature

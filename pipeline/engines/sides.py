@@ -41,20 +41,24 @@ def refusal(error: Exception) -> Wire:
 
 
 class SiteSide:
-    """Answers the aggregator's questions; its partner's run starts once the aggregator is known."""
+    """Answers the aggregator's questions; its partner's run starts once the server has proved who it is.
+
+    server : common name of the server's certificate, as this site's own startup kit says; whose messages the server
+             brings is not decided by it, but by the members' signatures
+    """
 
     def __init__(
-        self, correspondence: Correspondence, prover: Prover, start: Callable[[], Run], *, plan: str, aggregator: str
+        self, correspondence: Correspondence, prover: Prover, start: Callable[[], Run], *, plan: str, server: str
     ) -> None:
         self._correspondence, self._prover, self._start = correspondence, prover, start
-        self._plan, self._aggregator = plan, aggregator
+        self._plan, self._server = plan, server
         self._nonce: str | None = None
         self._run: Run | None = None
 
     def answer(self, request: object) -> Wire:
         """Take what came and say what is new.
 
-        Raises WrongSite for another than the plan's aggregator, and what Correspondence.incoming raises.
+        Raises WrongSite for another server than the kit's, and what Correspondence.incoming raises.
         """
         if not isinstance(request, dict):
             raise BadTransfer("a question is no dictionary")
@@ -76,12 +80,12 @@ class SiteSide:
         if not isinstance(nonce, str):
             raise BadTransfer("a challenge is no text")
         self._nonce = challenge()
-        return {_PROOF: self._prover.prove(self._aggregator, self._plan, nonce), _HELLO: self._nonce}
+        return {_PROOF: self._prover.prove(self._server, self._plan, nonce), _HELLO: self._nonce}
 
     def _trust(self, proof: object) -> None:
         if self._nonce is None:
-            raise WrongSite(f"{self._aggregator}: sends messages before it has proved who it is")
-        self._prover.check(proof, expected=self._aggregator, plan=self._plan, nonce=self._nonce)
+            raise WrongSite(f"{self._server}: sends messages before it has proved who it is")
+        self._prover.check(proof, expected=self._server, plan=self._plan, nonce=self._nonce)
         self._run = self._start()
 
 
@@ -91,7 +95,7 @@ class SiteLink:
     ask : carries a question to the site and its answer back; None where none came in time
     """
 
-    def __init__(  # noqa: PLR0913 -- by name
+    def __init__(
         self,
         site: str,
         *,

@@ -1,4 +1,4 @@
-"""A partner's part of a job on NVFlare: an executor that answers the aggregator's questions, beside the ordinary run."""
+"""A partner's part of a job on NVFlare: an executor that answers the server's questions beside the ordinary run."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ from pipeline.configs import PartnerConfig
 from pipeline.engines.attached import AttachedRun
 from pipeline.engines.correspondence import Correspondence, rules_at_site
 from pipeline.engines.file_courier import FileCourier
-from pipeline.engines.identity import Kit, expect_name
+from pipeline.engines.identity import Kit, expect_name, server_of
 from pipeline.engines.mirror import Mirror, mirror_folder
 from pipeline.engines.places import CONTENT, PARTNER_FILE, config_file
 from pipeline.engines.sides import SiteSide, refusal
@@ -52,7 +52,8 @@ class PartnerExecutor(Executor):  # type: ignore[misc] # NVFlare ships no types
         plan = read_plan(config.plan_file)
         if config.name not in plan.partner_names:
             raise ConfigError(f"{config.plan_file}: {config.name} is not one of the partners {plan.partner_names}")
-        kit = Kit.at(Path(fl_ctx.get_workspace().get_startup_kit_dir()), "client")
+        startup = Path(fl_ctx.get_workspace().get_startup_kit_dir())
+        kit = Kit.at(startup, "client")
         expect_name(kit.name, config.name, f"{kit.certificate_file}: common name")
         expect_name(str(fl_ctx.get_identity_name()), config.name, "NVFlare's name of this site")
         return SiteSide(
@@ -60,7 +61,7 @@ class PartnerExecutor(Executor):  # type: ignore[misc] # NVFlare ships no types
             kit,
             lambda: AttachedRun("partner", file, file.with_name("run.log"), self.logger.info),
             plan=plan.digest,
-            aggregator=plan.aggregator_name,
+            server=server_of(startup),
         )
 
     def _correspondence(self, plan: Plan, config: PartnerConfig, fl_ctx: FLContext) -> Correspondence:
