@@ -159,12 +159,12 @@ class Correspondence:
     def _pull_all(self) -> None:
         while (wanted := self._to_pull.get()) is not None:
             try:
-                self._pull(wanted)
+                if self._failure is None:  # else the peer is refused
+                    self._pull(wanted)
             except TransferFailed as error:  # it is offered again
                 self._tell(str(error))
             except (PipelineError, SecureError, OSError) as error:
                 self._failure = error
-                return
             finally:
                 self._pulling.discard(wanted.name.manifest)
 

@@ -67,7 +67,7 @@ def drive(line: Line) -> None:
     while True:
         states = {name: step(machine) for name, machine in machines.items()}
         for name, run in line.runs.items():
-            run.code = ExitCode.DONE if states[name] == "done" else None
+            run.code = int(ExitCode.DONE) if states[name] == "done" else None
         moved = line.turn()
         if set(states.values()) == {"done"} and not moved:
             return
