@@ -95,9 +95,7 @@ def server_of(startup: Path) -> str:
     try:
         return str(json.loads(file.read_text())["servers"][0]["identity"])
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise ConfigError(
-            f"{file}: does not name the server, as an NVFlare client's kit does"
-        ) from error
+        raise ConfigError(f"{file}: does not name the server, as an NVFlare client's kit does") from error
 
 
 def expect_name(found: str, expected: str, where: str) -> None:

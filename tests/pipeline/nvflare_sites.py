@@ -21,7 +21,7 @@ from tests.pipeline.federation import AGGREGATOR, Federation
 
 HOST = "127.0.0.1"
 _MARK = "HOCKET_TEST_MARK"
-_PATIENCE_S = 240.0
+_PATIENCE_S = 180.0
 
 
 def own_mirrors(federation: Federation) -> None:
@@ -61,19 +61,32 @@ class Sites:
             shutil.copy(self.folder / "local" / name / "resources.json", self.kits / name / "local")
 
     def start(self, *names: str) -> None:
-        """Start the server (HOST) or a partner's site, in a process group and with a mark to know them by."""
+        """Start the server (HOST) or partners' sites."""
         for name in names:
-            side, kind = ("server", "server") if name == HOST else ("client", "client")
-            command = [sys.executable, "-u", "-m", f"nvflare.private.fed.app.{side}.{kind}_train"]
-            command += ["-m", str(self.kits / name), "-s", f"fed_{side}.json", "--set", "secure_train=true"]
-            command += ["org=test", "config_folder=config", *([] if name == HOST else [f"uid={name}"])]
-            member = AGGREGATOR if name == HOST else name
-            variable = AGGREGATOR_FILE if name == HOST else PARTNER_FILE
-            environment = os.environ | {_MARK: self._mark, variable: str(self.federation.config(member))}
-            with (self.folder / f"{name}.log").open("ab") as log:
-                self.started[name] = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, cwd=self.folder
-                )
+            self.start_as(name, name)
+
+    def start_as(self, member: str, site: str) -> None:
+        """Start a member's machine, with the kit in its folder, under a site's name."""
+        side = "server" if member == HOST else "client"
+        command = [sys.executable, "-u", "-m", f"nvflare.private.fed.app.{side}.{side}_train"]
+        command += ["-m", str(self.kits / member), "-s", f"fed_{side}.json", "--set", "secure_train=true"]
+        command += ["org=test", "config_folder=config", *([] if member == HOST else [f"uid={site}"])]
+        variable = AGGREGATOR_FILE if member == HOST else PARTNER_FILE
+        config = self.federation.config(AGGREGATOR if member == HOST else member)
+        environment = os.environ | {_MARK: self._mark, variable: str(config)}
+        with self.log(member).open("ab") as log:
+            self.started[member] = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, cwd=self.folder
+            )
+
+    def log(self, member: str) -> Path:
+        """What the member's NVFlare process prints."""
+        return self.folder / f"{member}.log"
+
+    def need(self, n_sites: int) -> None:
+        """Let the job begin with so many sites."""
+        file = self.folder / "job/meta.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"min_clients": n_sites}))
 
     def submit(self) -> None:
         """Submit the job, as the README says; tried again until the server listens."""
