@@ -74,6 +74,8 @@ def files(plan: Plan, place: Place) -> dict[str, str]:
         "job/app/config/config_fed_client.json": _json(_site_job()),
         f"local/{place.host}/resources.json": _json(_server_resources(place)),
     }
+    for name in (place.host, *plan.partner_names):
+        found[f"local/{name}/authorization.json"] = _json(_authorization())
     for name in plan.partner_names:
         found[f"local/{name}/resources.json"] = _json(_site_resources())
     reached = {"server": {"host": place.host, "fed_learn_port": place.port, "admin_port": place.port}}
@@ -98,7 +100,7 @@ def _site(name: str) -> dict[str, Any]:
 
 
 def _admin() -> dict[str, Any]:
-    return {"name": ADMIN, "type": "admin", "org": "aggregator", "role": "project_admin"}
+    return {"name": ADMIN, "type": "admin", "org": "aggregator", "role": "lead"}
 
 
 def _project(name: str, participants: list[dict[str, Any]]) -> dict[str, Any]:
@@ -205,6 +207,18 @@ def _site_resources() -> dict[str, Any]:
             _launcher("client"),
         ],
     }
+
+
+def _authorization() -> dict[str, Any]:
+    """Whoever submits the job may submit, end and look at jobs: no code of their own, no shell at any site."""
+    granted = {
+        "submit_job": "any",
+        "manage_job": "any",
+        "download_job": "n:submitter",
+        "view": "any",
+        "operate": "o:site",
+    }
+    return {"format_version": "1.0", "permissions": {"lead": {**granted, "byoc": "none", "shell_commands": "none"}}}
 
 
 def _launcher(side: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ its sender and checked by its reader, and sealed updates go to the aggregator al
 |---|---|
 | `project.yml` | `nvflare provision`: all startup kits at one place |
 | `profile.yml`, `participants/` | `nvflare cert` and `nvflare package`: each site makes its own private key |
-| `local/NAME/resources.json` | the site's local settings, see below |
+| `local/NAME/` | the site's local settings, see below |
 | `job/` | the job: configuration only |
 
 ## 1. At every site and at the server
@@ -63,9 +63,10 @@ NVFlare's own checks; a site with another's kit is refused.
 
 ## 3. Local settings
 
-Copy `local/NAME/resources.json` into the folder `local` of NAME's kit, beside `resources.json.default`, which it
-replaces. It allows the one class of hocket that a job may name there ({executor} at a site), streams no logs, and
-keeps the server's own files in `{storage}`, which must be on a disk that lasts and writable.
+Copy the files of `local/NAME/` into the folder `local` of NAME's kit, beside the files with `.default`, which they
+replace. `resources.json` allows the one class of hocket that a job may name there ({executor} at a site),
+streams no logs, and keeps the server's own files in `{storage}`, which must be writable and on a disk that lasts.
+`authorization.json` lets {admin} submit, end and look at jobs, and nobody bring code or open a shell at a site.
 
 ## 4. Start
 

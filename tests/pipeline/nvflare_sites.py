@@ -46,6 +46,11 @@ def wait_until(holds: Callable[[], object], what: Callable[[], object], patience
         time.sleep(0.1)  # between two looks; the loop ends with the condition
 
 
+def at_home(folder: Path) -> dict[str, str]:
+    """An environment in which nvflare's own records go below a folder."""
+    return os.environ | {"HOME": str(folder)}
+
+
 class Sites:
     """Kits, processes and jobs of a federation whose members have mirrors."""
 
@@ -58,7 +63,7 @@ class Sites:
         self._hasten(job or {})
         self.kits = self._provision(project_name(plan))
         for name in (HOST, *federation.partners):
-            shutil.copy(self.folder / "local" / name / "resources.json", self.kits / name / "local")
+            shutil.copytree(self.folder / "local" / name, self.kits / name / "local", dirs_exist_ok=True)
 
     def start(self, *names: str) -> None:
         """Start the server (HOST) or partners' sites."""
@@ -101,7 +106,9 @@ class Sites:
     def nvflare(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run an nvflare command with the admin's kit."""
         command = [sys.executable, "-m", "nvflare.cli", *arguments, "--startup-kit", str(self.kits / ADMIN)]
-        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=self.folder)
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, cwd=self.folder, env=at_home(self.folder)
+        )
 
     def processes(self, *words: str) -> dict[int, str]:
         """Number and command line of each process of this federation whose command line holds all words."""
