@@ -88,7 +88,8 @@ With the kit of {admin}, from any machine that reaches the server:
     nvflare job submit -j job --startup-kit kits/{project}/prod_00/{admin}
 
 The job begins when {n_partners} sites are there (`min_clients` in `job/meta.json`; with fewer, those that come later
-take no part in this job). It ends when the aggregator and all partners that answer are done. `nvflare job list` shows it.
+take no part in this job). It ends when the aggregator and all partners that answer are done; `nvflare job list`
+shows it.
 
 ## When something dies
 

@@ -167,9 +167,9 @@ class SiteLink:
             return
         self._proof = None
         correspondence.incoming(answer)
-        ended = answer.get(_ENDED)
+        before, ended = self.ended, answer.get(_ENDED)
         self.ended = ended if type(ended) is int else None
-        if self.has_failed:
+        if self.has_failed and self.ended != before:
             self._tell(f"the run of {self.site} ended with exit code {self.ended}; its own log says why")
 
     def _heard(self, question: Wire) -> Wire | None:

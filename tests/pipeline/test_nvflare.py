@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.home import MessageName
 from secure.messages import payload_digest
+from tests.pipeline.big_messages import arrived, place, with_large_trunk
 from tests.pipeline.federation import AGGREGATOR, Federation
 from tests.pipeline.nvflare_sites import HOST, Sites, sites, wait_until
 
@@ -130,3 +131,31 @@ def test_a_site_that_claims_another_name(on_nvflare: Sites) -> None:
     refused = "authenticated as 'P02' but claimed endpoint 'P03'"
     wait_until(lambda: refused in on_nvflare.log(HOST).read_text(), on_nvflare.logs)
     assert not on_nvflare.federation.config("P02").with_name("run.log").exists()
+
+
+def test_a_payload_of_300_mb_per_site(enrolled: Federation, tmp_path: Path) -> None:
+    """Three sealed files of 300 MB come whole, and one of 300 MB goes to each site; no process holds a whole one."""
+    federation = enrolled.moved(tmp_path / "federation")
+    with_large_trunk(federation, 4000)
+    n_bytes = 300_000_000
+    with sites(federation, job={"stall_s": 3600.0}) as made:
+        posted = {name: place(federation, "update", name, n_bytes) for name in federation.partners}
+        posted[AGGREGATOR] = place(federation, "sum", AGGREGATOR, n_bytes)
+        made.start(HOST, *federation.partners)
+        made.submit()
+        peaks = dict.fromkeys((_SERVER_JOB, _SITE_JOB, "attached"), 0)
+
+        def is_there() -> bool:
+            peaks.update({kind: max(peaks[kind], made.peak_mb(kind)) for kind in peaks})
+            up = all(arrived(federation, "update", name, AGGREGATOR) for name in federation.partners)
+            return up and all(arrived(federation, "sum", AGGREGATOR, name) for name in federation.partners)
+
+        made.wait_for(is_there, 300)
+        print(f"peak MB: {peaks}")  # noqa: T201 -- recorded with pytest -s
+        for name, file in posted.items():
+            kind = "sum" if name == AGGREGATOR else "update"
+            at = "P01" if name == AGGREGATOR else AGGREGATOR
+            kept = federation.config(at).parent / "mirror" / MessageName(kind, 1, 1, name).payload
+            assert payload_digest(kept) == payload_digest(file)
+        assert peaks[_SERVER_JOB] < 300, peaks
+        assert peaks[_SITE_JOB] < 300, peaks
