@@ -59,9 +59,7 @@ class Verdict:
             "worse": "the federated model is WORSE than local",
             "undecided": "federated and local cannot be told apart",
         }[self.outcome]
-        return (
-            f"gate: {found} on the validation fold: {self.change:+.4f} ({interval}); the {self.kept} model is kept"
-        )
+        return f"gate: {found} on the validation fold: {self.change:+.4f} ({interval}); the {self.kept} model is kept"
 
     def to_json(self) -> dict[str, object]:
         """The verdict and its sentence as JSON values; None where a number is not known."""

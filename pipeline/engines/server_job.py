@@ -50,7 +50,7 @@ class FederationController(Controller):  # type: ignore[misc] # NVFlare ships no
 
     def start_controller(self, fl_ctx: FLContext) -> None:
         """Read configuration, plan and startup kit; the configuration must be that of the plan's aggregator."""
-        # at a job's end NVFlare loads torch wherever it is installed, to tidy up after tensors that no job of ours sends
+        # at a job's end NVFlare loads torch where it is installed, to tidy up after tensors that no job of ours sends
         sys.modules.setdefault("torch", None)  # type: ignore[arg-type] # None: not importable
         with self._panicking(fl_ctx):
             self._file = config_file(AGGREGATOR_FILE, os.environ)

@@ -78,7 +78,7 @@ class Sites:
         command += ["org=test", "config_folder=config", *([] if member == HOST else [f"uid={site}"])]
         variable = AGGREGATOR_FILE if member == HOST else PARTNER_FILE
         config = self.federation.config(AGGREGATOR if member == HOST else member)
-        environment = os.environ | {_MARK: self._mark, variable: str(config)}
+        environment = os.environ | {_MARK: self._mark, variable: str(config), "MALLOC_ARENA_MAX": "4"}  # as start.sh
         with self.log(member).open("ab") as log:
             self.started[member] = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, cwd=self.folder
