@@ -27,6 +27,18 @@ def with_large_trunk(federation: Federation, n_hidden: int) -> None:
 
 def place(federation: Federation, kind: str, sender: str, n_bytes: int) -> Path:
     """Put a message of round 1 into its sender's mirror as its run would; the payload's path."""
+    payload, hidden = prepare(federation, kind, sender, n_bytes)
+    reveal(hidden)
+    return payload
+
+
+def reveal(hidden: Path) -> None:
+    """Let a prepared message be seen."""
+    hidden.rename(hidden.with_name(hidden.name.removeprefix(".")))
+
+
+def prepare(federation: Federation, kind: str, sender: str, n_bytes: int) -> tuple[Path, Path]:
+    """A message's payload, and its manifest under a name that nobody looks at."""
     name = MessageName(kind, 1, 1, sender)
     mirror = federation.config(sender).parent / "mirror"
     payload, manifest = mirror / name.payload, mirror / name.manifest
@@ -43,8 +55,9 @@ def place(federation: Federation, kind: str, sender: str, n_bytes: int) -> Path:
     data = sign_manifest(
         keys, kind=kind, plan=digest, round_no=1, attempt=1, time=0, body=body, payload=payload_digest(payload)
     )
-    manifest.write_bytes(data)
-    return payload
+    hidden = manifest.with_name(f".{manifest.name}")
+    hidden.write_bytes(data)
+    return payload, hidden
 
 
 def arrived(federation: Federation, kind: str, sender: str, at: str) -> bool:
