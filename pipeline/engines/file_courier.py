@@ -1,5 +1,6 @@
 """Sealed files over NVFlare's file downloader: the receiver pulls chunk by chunk, so memory stays small."""
 
+import os
 import threading
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -60,6 +61,7 @@ class FileCourier:
                 abort_signal=self._stop,
             )
             file.flush()
+            os.fsync(file.fileno())
         if consumer.failure:
             target.unlink(missing_ok=True)
             raise TransferFailed(f"{target.name}: did not come whole from {self._peer}: {consumer.failure}")

@@ -33,7 +33,7 @@ from pipeline.plan import read_plan
 from secure.errors import SecureError
 
 _LOOK_S = 0.2  # seconds between two looks at the run and the links
-_SHORTEST_S, _LONGEST_S = 0.05, 2.0  # between two turns with a site; longer while nothing comes
+_SHORTEST_S, _LONGEST_S = 0.05, 0.5  # between two turns with a site; longer while nothing comes
 
 
 class FederationController(Controller):  # type: ignore[misc] # NVFlare ships no types
