@@ -37,6 +37,17 @@ def apart(enrolled: Federation, tmp_path: Path) -> Federation:
     return federation
 
 
+@pytest.fixture(scope="module")
+def driven(enrolled: Federation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
+    """A whole federation over mirrors, to its end. For reading only."""
+    federation = enrolled.moved(tmp_path_factory.mktemp("driven") / "federation")
+    own_mirrors(federation)
+    joined = Line(federation)
+    drive(joined)
+    yield joined
+    joined.close()
+
+
 @pytest.fixture
 def running(apart: Federation) -> Iterator[Line]:
     """Its members, joined."""
@@ -86,19 +97,18 @@ def greeted(line: Line, site: str) -> None:
     assert not line.links[site].refused
 
 
-def test_a_federation_over_mirrors_ends_with_the_same_trunk(running: Line, finished: Federation) -> None:
+def test_a_federation_over_mirrors_ends_with_the_same_trunk(driven: Line, finished: Federation) -> None:
     """Three partners that share no folder end with the trunk of those that do, and every partner is known to be done.
 
     No site's mirror holds another's sealed update; the aggregator's holds all messages.
     """
-    drive(running)
-    assert running.federation.trunks(2) == finished.trunks(2)
-    assert all(link.is_finished for link in running.links.values())
-    assert running.mirror(AGGREGATOR).paths() == [str(p.relative_to(finished.exchange)) for p in manifests(finished)]
-    for name in running.federation.partners:
-        kept = {file.name for file in (running.federation.config(name).parent / "mirror").rglob("*.arrow")}
+    assert driven.federation.trunks(2) == finished.trunks(2)
+    assert all(link.is_finished for link in driven.links.values())
+    assert driven.mirror(AGGREGATOR).paths() == [str(p.relative_to(finished.exchange)) for p in manifests(finished)]
+    for name in driven.federation.partners:
+        kept = {file.name for file in (driven.federation.config(name).parent / "mirror").rglob("*.arrow")}
         assert kept == {f"update.{name}.arrow", f"sum.{AGGREGATOR}.arrow"}
-        assert running.mirror(name).paths() == running.mirror(AGGREGATOR).paths()
+        assert driven.mirror(name).paths() == driven.mirror(AGGREGATOR).paths()
 
 
 def manifests(federation: Federation) -> list[Path]:
@@ -106,11 +116,10 @@ def manifests(federation: Federation) -> list[Path]:
     return sorted(federation.exchange.rglob("*.json"), key=lambda path: str(path.relative_to(federation.exchange)))
 
 
-def test_turns_change_nothing_when_all_are_alike(running: Line) -> None:
+def test_turns_change_nothing_when_all_are_alike(driven: Line) -> None:
     """Both ends opened anew over the same mirrors (a job submitted again) pull no file a second time."""
-    drive(running)
-    before = running.mirror(AGGREGATOR).paths()
-    again = Line(running.federation)
+    before = driven.mirror(AGGREGATOR).paths()
+    again = Line(driven.federation)
     try:
         again.turn()
         assert again.mirror(AGGREGATOR).paths() == before
