@@ -11,108 +11,27 @@ import os
 import shutil
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
-from nvflare.apis.controller_spec import ClientTask, Task
-from nvflare.apis.executor import Executor
-from nvflare.apis.fl_context import FLContext
-from nvflare.apis.impl.controller import Controller
-from nvflare.apis.shareable import Shareable
-from nvflare.apis.signal import Signal
-from nvflare.fuel.f3.cellnet.fqcn import FQCN
-from nvflare.fuel.f3.streaming.file_downloader import add_file, download_file
-from nvflare.fuel.f3.streaming.obj_downloader import ObjectDownloader
 from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for the federation of the tests
 
 from pipeline.exchange import Exchange
+from tests.pipeline.bare_transfer import BARE
 from tests.pipeline.big_messages import arrived, place, prepare, reveal, with_large_trunk
 from tests.pipeline.federation import AGGREGATOR, Federation
 from tests.pipeline.nvflare_sites import HOST, Sites, sites, wait_until
 
 LIMIT = 1.3  # times the bare transfer
 MB = 1_000_000
-BARE = "HOCKET_BARE"  # environment: folder of the bare transfer's files
 SERVER_JOB, SITE_JOB = "server.runner_process", "client.worker_process"
 
 
 Way = Callable[[Federation, int], tuple[float, dict[str, int]]]
-
-
-def told(task: Shareable | None = None, **content: object) -> Shareable:
-    """What bare tasks and answers hold."""
-    return Shareable({**(task or {}), **content})
-
-
-class BareController(Controller):  # type: ignore[misc] # NVFlare ships no types
-    """Pulls a file from every site by reference, then lets every site pull one; notes the seconds."""
-
-    def start_controller(self, fl_ctx: FLContext) -> None:
-        """Nothing to do."""
-
-    def stop_controller(self, fl_ctx: FLContext) -> None:
-        """Nothing to do."""
-
-    def process_result_of_unknown_task(self, *_: object) -> None:
-        """Nothing to do."""
-
-    def control_flow(self, abort_signal: Signal, fl_ctx: FLContext) -> None:  # noqa: ARG002
-        """One round's transfer."""
-        cell, job, folder = fl_ctx.get_engine().get_cell(), fl_ctx.get_job_id(), Path(os.environ[BARE])
-        names = json.loads((folder / "names.json").read_text())
-        references = {name: self._ask(name, told(do="offer"))["reference"] for name in names}
-        started = time.monotonic()
-        with ThreadPoolExecutor(len(names)) as pool:
-            where = {name: FQCN.join([name, job]) for name in names}
-            pulls = [
-                pool.submit(download_file, where[name], references[name], 60.0, cell, str(folder)) for name in names
-            ]
-            kept = [pull.result() for pull in pulls]
-        up_s = time.monotonic() - started
-        files = [Path(path) for error, path in kept if not error]
-        references = {name: offer(cell, files[0]) for name in names}
-        started = time.monotonic()
-        with ThreadPoolExecutor(len(names)) as pool:
-            list(pool.map(lambda name: self._ask(name, told(do="pull", reference=references[name])), names))
-        seconds = {"up": up_s, "down": time.monotonic() - started}
-        (folder / "seconds.json.part").write_text(json.dumps(seconds))
-        (folder / "seconds.json.part").rename(folder / "seconds.json")
-        threading.Event().wait(3)  # for the peaks to be read
-
-    def _ask(self, site: str, data: Shareable) -> Any:  # noqa: ANN401 -- any answer
-        answers: list[Shareable] = []
-
-        def received(client_task: ClientTask, fl_ctx: FLContext) -> None:  # noqa: ARG001 -- NVFlare's signature
-            answers.append(client_task.result)
-
-        with self._engine.new_context() as fl_ctx:
-            self.send_and_wait(Task("bare", data, timeout=600, result_received_cb=received), fl_ctx, targets=[site])
-        return answers[0]
-
-
-class BareExecutor(Executor):  # type: ignore[misc] # NVFlare ships no types
-    """Offers this site's file, or pulls the server's."""
-
-    def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:  # noqa: ARG002
-        """Do what the task says."""
-        cell, folder = fl_ctx.get_engine().get_cell(), Path(os.environ[BARE])
-        if shareable["do"] == "offer":
-            return told(reference=offer(cell, folder / f"{fl_ctx.get_identity_name()}.file"))
-        server = FQCN.join([FQCN.ROOT_SERVER, fl_ctx.get_job_id()])
-        error, _ = download_file(server, shareable["reference"], 60.0, cell, str(folder), abort_signal=abort_signal)
-        return told(error=error or "")
-
-
-def offer(cell: Any, file: Path) -> str:  # noqa: ANN401 -- NVFlare's cell
-    """A reference to a file, for one receiver."""
-    return str(add_file(ObjectDownloader(cell, timeout=600.0, num_receivers=1), str(file)))
 
 
 def ours(federation: Federation, n_bytes: int) -> tuple[float, dict[str, int]]:
@@ -161,8 +80,8 @@ def bare(federation: Federation, n_bytes: int) -> tuple[float, dict[str, int]]:
 
 
 def rename_classes(made: Sites) -> None:
-    """Let the job name this script's classes instead, and the sites allow them."""
-    here = "tests.benchmarks.nvflare_transfer"
+    """Let the job name the bare classes instead, and the sites allow them."""
+    here = "tests.pipeline.bare_transfer"
     renamed = {
         "pipeline.engines.server_job.FederationController": f"{here}.BareController",
         "pipeline.engines.site_job.PartnerExecutor": f"{here}.BareExecutor",
