@@ -47,6 +47,7 @@ class FederationController(Controller):  # type: ignore[misc] # NVFlare ships no
         super().__init__(task_check_period=0.1)
         self._answer_s, self._silence_s, self._stall_s = answer_s, silence_s, stall_s
         self._over = threading.Event()
+        self._is_ready = False  # what was wrong was said; NVFlare may ask for the run all the same
 
     def start_controller(self, fl_ctx: FLContext) -> None:
         """Read configuration, plan and startup kit; the configuration must be that of the plan's aggregator."""
@@ -60,6 +61,7 @@ class FederationController(Controller):  # type: ignore[misc] # NVFlare ships no
             expect_name(config.name, self._plan.aggregator_name, f"{self._file}: name")
             self._kit = Kit.at(Path(fl_ctx.get_workspace().get_startup_kit_dir()), "server")
             self._mirror = Mirror(self._plan, mirror_folder(config))
+            self._is_ready = True
 
     def stop_controller(self, fl_ctx: FLContext) -> None:  # noqa: ARG002 -- NVFlare's signature
         """End all turns."""
@@ -67,6 +69,8 @@ class FederationController(Controller):  # type: ignore[misc] # NVFlare ships no
 
     def control_flow(self, abort_signal: Signal, fl_ctx: FLContext) -> None:
         """Run the federation; ends when there is nothing left to do, panics where it cannot go on."""
+        if not self._is_ready:
+            return
         links = [self._link(site, abort_signal, fl_ctx) for site in self._plan.partner_names]
         threads = [threading.Thread(target=self._talk, args=(link,), daemon=True) for link in links]
         run = AttachedRun("aggregator", self._file, self._file.with_name("run.log"), self._say)
