@@ -1,6 +1,7 @@
 """The two NVFlare parts by themselves: what they refuse before any message, and files over NVFlare's consumer."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -72,8 +73,8 @@ def test_a_server_that_cannot_begin_ends_the_job(
     enrolled: Federation,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    change: Any,
-    said: str,  # noqa: ANN401
+    change: Callable[[str], str],
+    said: str,
 ) -> None:
     """Another's configuration, a missing kit or a wrong file panics the job with the reason; no run is started."""
     federation = enrolled.moved(tmp_path / "federation")
