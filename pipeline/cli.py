@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from pipeline.commands import data, keys, look, models, predict, runs, setup
+from pipeline.commands import data, engines, keys, look, models, predict, runs, setup
 from pipeline.commands.words import choose_log, complain, log_of
 
 _EXIT_CODES = """
@@ -92,6 +92,7 @@ for command in (
     data.check_matrices,
     runs.partner,
     runs.aggregator,
+    engines.engine,
     models.report,
     predict.predict,
     models.export,

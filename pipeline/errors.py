@@ -65,6 +65,14 @@ class DemoFailed(PipelineError):
         self.exit_code = exit_code
 
 
+class RunFailed(PipelineError):
+    """A member's run beside an engine ended with an error; its exit code is handed on."""
+
+    def __init__(self, message: str, exit_code: ExitCode) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 class ExchangeConflict(PipelineError):
     """A file of the exchange folder is not the one this member posted there."""
 
@@ -73,6 +81,18 @@ class ExchangeConflict(PipelineError):
 
 class Equivocation(PipelineError):
     """A message contradicts another message of the same sender, or what this member holds."""
+
+    exit_code = ExitCode.SECURITY
+
+
+class WrongSite(PipelineError):
+    """A site of an engine is not the member that it should be, or cannot prove it."""
+
+    exit_code = ExitCode.SECURITY
+
+
+class BadTransfer(PipelineError):
+    """What came over an engine is not what a member of the federation sends."""
 
     exit_code = ExitCode.SECURITY
 
@@ -87,6 +107,18 @@ class Diverged(PipelineError):
     """Members do not hold the same trunk or do not prepare compounds alike."""
 
     exit_code = ExitCode.SECURITY
+
+
+class TransferFailed(PipelineError):
+    """An engine did not bring a file whole; it is offered again."""
+
+    exit_code = ExitCode.NOT_YET
+
+
+class SitesLost(PipelineError):
+    """An engine's job cannot go on with the sites that still answer; the same job, submitted again, goes on."""
+
+    exit_code = ExitCode.NOT_YET
 
 
 class AttemptsUsedUp(PipelineError):

@@ -35,11 +35,13 @@ HOMES = {
     "matplotlib": "pipeline",
     "jinja2": "pipeline",
     "mlflow": "pipeline",
+    "nvflare": "pipeline",
 }
 ONLY_IN = {
     "dask": ("data_prep/cluster.py",),
     "distributed": ("data_prep/cluster.py",),
     "click": ("pipeline/cli.py", "pipeline/commands/"),
+    "nvflare": ("pipeline/engines/",),
     "mlflow": ("pipeline/tracking_store.py", "pipeline/tracking_process.py", "pipeline/mlflow_model.py"),
 }
 MODULES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]

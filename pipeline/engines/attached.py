@@ -1,0 +1,84 @@
+"""A member's ordinary run as a process beside the engine's, which ends when that one does, however it ends.
+
+Run as `python -P -m pipeline.engines.attached partner|aggregator CONFIG`: the command of that name, watching its stdin,
+whose other end the engine's process holds. When that process is gone, this one is stopped as by SIGTERM.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.errors import ExitCode
+
+_MOST_STARTS = 100
+_PAUSE_S = 2.0  # before another start
+_GRACE_S = 10.0  # for the run to end by itself; it has its own grace inside
+
+
+class AttachedRun:
+    """A run, started again where it was killed or its home was in use; `code` tells how it ended."""
+
+    def __init__(self, role: str, config_file: Path, log_file: Path, tell: Callable[[str], None]) -> None:
+        self._command = [sys.executable, "-P", "-m", "pipeline.engines.attached", role, str(config_file)]
+        self._role, self._log_file, self._tell = role, log_file, tell
+        self._n_starts = 0
+        self._again_at: float | None = None  # seconds, of time.monotonic
+        self._start()
+
+    def look(self) -> int | None:
+        """Exit code of the run if it has ended for good, else None."""
+        code = self._process.poll()
+        if code is None or not self._may_start_again(code):
+            return code
+        if self._again_at is not None and time.monotonic() >= self._again_at:
+            self._tell(f"the {self._role}'s run ended with {code}; started again, it goes on from its files")
+            self._start()
+        return None
+
+    def stop(self) -> None:
+        """End the run where it stands: its files are its state."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()  # as if this process had gone
+        try:
+            self._process.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _may_start_again(self, code: int) -> bool:
+        if not (code < 0 or code == ExitCode.NOT_YET) or self._n_starts >= _MOST_STARTS:
+            return False
+        if self._again_at is None:
+            self._again_at = time.monotonic() + _PAUSE_S
+        return True
+
+    def _start(self) -> None:
+        self._n_starts += 1
+        self._again_at = None
+        with self._log_file.open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=log, stderr=log)
+
+
+def _end_with_stdin() -> None:
+    while os.read(0, 1 << 12):  # nothing is ever written; not sys.stdin, whose lock would be held at the end
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def main() -> None:
+    """Run the command, attached."""
+    from pipeline.cli import main as hocket  # noqa: PLC0415 -- after the watch has begun
+
+    threading.Thread(target=_end_with_stdin, daemon=True).start()
+    role, config = sys.argv[1:]
+    sys.argv = ["hocket", role, "run", config]
+    hocket()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""Sealed files over NVFlare's file downloader: the receiver pulls chunk by chunk, so memory stays small."""
+
+import os
+import threading
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from nvflare.apis.signal import Signal
+from nvflare.fuel.f3.cellnet.cell import Cell
+from nvflare.fuel.f3.streaming.download_service import Consumer, download_object
+from nvflare.fuel.f3.streaming.file_downloader import add_file
+from nvflare.fuel.f3.streaming.obj_downloader import ObjectDownloader
+
+from pipeline.errors import TransferFailed
+
+_OFFERED_S = 3600.0  # without a request for it, after which a file is offered anew
+_REQUEST_S = 60.0  # for one chunk, before it is asked for again
+_RECEIVED = "received_bytes"  # NVFlare's word in nvflare.fuel.f3.streaming.file_downloader
+
+
+class FileCourier:
+    """Offers files to one peer and pulls those that it offers."""
+
+    def __init__(self, cell: Cell, peer: str, stop: Signal) -> None:
+        self._cell, self._peer, self._stop = cell, peer, stop
+        self._offered: dict[Path, tuple[str, ObjectDownloader]] = {}
+        self._lock = threading.Lock()
+
+    def offer(self, file: Path) -> str:
+        """A reference by which the peer may pull the file; the same again while it holds."""
+        with self._lock:
+            if file in self._offered:
+                return self._offered[file][0]
+            downloader = ObjectDownloader(
+                self._cell,
+                timeout=_OFFERED_S,
+                num_receivers=1,
+                transaction_done_cb=lambda *_args, **_kwargs: self._forget(file),
+            )
+            reference = str(add_file(downloader, str(file)))
+            self._offered[file] = (reference, downloader)
+            return reference
+
+    def withdraw(self, file: Path) -> None:
+        """The peer has the file, or needs it no more."""
+        with self._lock:
+            offered = self._offered.pop(file, None)
+        if offered:
+            offered[1].delete_transaction()
+
+    def pull(self, reference: str, target: Path, n_bytes: int) -> None:
+        """Bring the peer's file. Raises TransferFailed, also for more than n_bytes."""
+        with target.open("wb") as file:
+            consumer = _Gather(file, n_bytes)
+            download_object(
+                from_fqcn=self._peer,
+                ref_id=reference,
+                consumer=consumer,
+                per_request_timeout=_REQUEST_S,
+                cell=self._cell,
+                abort_signal=self._stop,
+            )
+            file.flush()
+            os.fsync(file.fileno())
+        if consumer.failure:
+            target.unlink(missing_ok=True)
+            raise TransferFailed(f"{target.name}: did not come whole from {self._peer}: {consumer.failure}")
+
+    def _forget(self, file: Path) -> None:
+        with self._lock:
+            self._offered.pop(file, None)
+
+
+class _Gather(Consumer):  # type: ignore[misc] # NVFlare ships no types
+    """Writes what comes, up to a limit."""
+
+    def __init__(self, file: BinaryIO, n_bytes: int) -> None:
+        super().__init__()
+        self._file, self._left, self._received = file, n_bytes, 0
+        self.failure = "it ended before the download began"
+
+    def consume(self, ref_id: str, state: dict[str, Any], data: bytes) -> dict[str, Any]:  # noqa: ARG002
+        """Write a chunk; NVFlare ends the download where this raises."""
+        self._left -= len(data)
+        if self._left < 0:
+            raise TransferFailed("more bytes than its manifest announces")
+        self._file.write(data)
+        self._received += len(data)
+        return {_RECEIVED: self._received}
+
+    def download_completed(self, ref_id: str) -> None:  # noqa: ARG002
+        """The peer has no more."""
+        self.failure = ""
+
+    def download_failed(self, ref_id: str, reason: str) -> None:  # noqa: ARG002
+        """The peer is gone, or has no such file."""
+        self.failure = reason

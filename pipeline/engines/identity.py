@@ -1,0 +1,111 @@
+"""Who is at the other end of NVFlare: the common name of a site's certificate is the partner's name in the plan.
+
+NVFlare checks certificates where a site registers and on every connection. This checks them once more between the two
+jobs, in the words of this federation: each side signs the other's fresh challenge with the private key of its kit, for
+this receiver and this plan. The members' own signatures, which alone decide what is believed, come on top.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nvflare.lighter.utils import load_crt_chain_bytes
+from nvflare.private.fed.utils.identity_utils import (
+    CNMismatch,
+    IdentityAsserter,
+    IdentityVerifier,
+    InvalidAsserterCert,
+    InvalidCNSignature,
+    MissingCN,
+    get_cn_from_cert,
+)
+
+from pipeline.errors import ConfigError, WrongSite
+
+_DOMAIN = "hocket/nvflare/identity/v1"
+_LONGEST = 1 << 16  # bytes of a certificate chain
+_CERTIFICATE, _SIGNATURE = "certificate", "signature"
+
+
+@dataclass(frozen=True, slots=True)
+class Kit:
+    """The certificate and private key in a site's startup kit, and the root that all sites share."""
+
+    certificate_file: Path
+    key_file: Path
+    root_file: Path
+
+    @classmethod
+    def at(cls, startup: Path, side: str) -> "Kit":
+        """The kit in a startup folder; side is "client" or "server". Raises ConfigError where files are missing."""
+        kit = cls(startup / f"{side}.crt", startup / f"{side}.key", startup / "rootCA.pem")
+        for file in (kit.certificate_file, kit.key_file, kit.root_file):
+            if not file.is_file():
+                raise ConfigError(f"{file}: is missing, expected the startup kit of an NVFlare {side} with mTLS")
+        return kit
+
+    @property
+    def name(self) -> str:
+        """Common name of the certificate."""
+        return common_name(self.certificate_file.read_bytes(), str(self.certificate_file))
+
+    def prove(self, to: str, plan: str, nonce: str) -> dict[str, Any]:
+        """Sign the receiver's challenge."""
+        asserter = IdentityAsserter(str(self.key_file), str(self.certificate_file))
+        signature = asserter.sign_common_name(_content(to, plan, nonce))
+        return {_CERTIFICATE: asserter.cert_data, _SIGNATURE: signature}
+
+    def check(self, proof: object, *, expected: str, plan: str, nonce: str) -> None:
+        """Raise WrongSite unless the proof is that of `expected`, made for this site's challenge."""
+        chain = proof.get(_CERTIFICATE) if isinstance(proof, dict) else None
+        signature = proof.get(_SIGNATURE) if isinstance(proof, dict) else None
+        if not isinstance(chain, bytes) or len(chain) > _LONGEST or not isinstance(signature, bytes):
+            raise WrongSite(f"{expected}: no certificate and signature came, expected both")
+        if (found := common_name(chain, expected)) != expected:
+            error = WrongSite(f"{expected}: the site's certificate is that of {found}")
+            error.add_note(
+                "every site has a startup kit of its own, whose common name is the partner's name in the plan"
+            )
+            raise error
+        certificate, *others = load_crt_chain_bytes(chain)
+        try:
+            IdentityVerifier(str(self.root_file)).verify_common_name(
+                asserted_cn=expected,
+                nonce=_content(self.name, plan, nonce),
+                asserter_cert=certificate,
+                signature=signature,
+                intermediate_certs=others,
+            )
+        except (CNMismatch, InvalidAsserterCert, InvalidCNSignature) as error:
+            raise WrongSite(f"{expected}: certificate or signature is not valid under {self.root_file}") from error
+
+
+def common_name(chain: bytes, where: str) -> str:
+    """Common name of the first certificate. Raises WrongSite for anything that is none."""
+    try:
+        return str(get_cn_from_cert(load_crt_chain_bytes(chain)[0]))
+    except (ValueError, MissingCN) as error:
+        raise WrongSite(f"{where}: is no certificate with a common name") from error
+
+
+def server_of(startup: Path) -> str:
+    """Common name of the server's certificate, as a site's startup kit has it. Raises ConfigError where it has none."""
+    file = startup / "fed_client.json"
+    try:
+        return str(json.loads(file.read_text())["servers"][0]["identity"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ConfigError(f"{file}: does not name the server, as an NVFlare client's kit does") from error
+
+
+def expect_name(found: str, expected: str, where: str) -> None:
+    """Raise WrongSite where a name is not the one expected there."""
+    if found != expected:
+        error = WrongSite(f"{where}: is {found}, expected {expected}")
+        error.add_note("NVFlare's site names are the partners' names in the plan; was another's kit installed?")
+        raise error
+
+
+def _content(receiver: str, plan: str, nonce: str) -> str:
+    """What is signed after the signer's own name."""
+    return f"\n{_DOMAIN}\n{receiver}\n{plan}\n{nonce}"

@@ -1,0 +1,395 @@
+"""Mirrors kept alike over a line: what enters, what is refused, and that a federation ends as over one folder."""
+
+import json
+import string
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.configs import PartnerConfig
+from pipeline.engines.correspondence import MOST_MESSAGES
+from pipeline.engines.mirror import Mirror, mirror_folder
+from pipeline.errors import BadTransfer, ConfigError, Equivocation, ExitCode, TransferFailed, WrongSite
+from pipeline.home import MessageName
+from pipeline.plan import read_plan
+from secure.errors import PayloadMismatch, SecureError
+from secure.keys import load_private_keys
+from secure.messages import PayloadDigest, sign_manifest
+from tests.pipeline.engine_line import SERVER, Line, Voucher
+from tests.pipeline.federation import AGGREGATOR, Federation, step, until_waiting
+from tests.pipeline.nvflare_sites import own_mirrors
+
+DEAL = MessageName("deal", 0, 0, "P01")
+READY = MessageName("ready", 1, 1, "P02")
+UPDATE = MessageName("update", 1, 1, "P02")
+SUM = MessageName("sum", 1, 1, AGGREGATOR)
+
+
+@pytest.fixture
+def apart(enrolled: Federation, tmp_path: Path) -> Federation:
+    """A federation whose members have mirrors; the custodian has posted its first messages in its own."""
+    federation = enrolled.moved(tmp_path / "apart")
+    own_mirrors(federation)
+    assert step(federation.partner("P01")) == "waiting"
+    return federation
+
+
+@pytest.fixture(scope="module")
+def driven(enrolled: Federation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
+    """A whole federation over mirrors, to its end. For reading only."""
+    federation = enrolled.moved(tmp_path_factory.mktemp("driven") / "federation")
+    own_mirrors(federation)
+    joined = Line(federation)
+    drive(joined)
+    yield joined
+    joined.close()
+
+
+@pytest.fixture
+def running(apart: Federation) -> Iterator[Line]:
+    """Its members, joined."""
+    joined = Line(apart)
+    yield joined
+    joined.close()
+
+
+@pytest.fixture
+def line(finished: Federation, tmp_path: Path) -> Iterator[Line]:
+    """Members with empty mirrors, joined; `over` has messages that they signed."""
+    federation = finished.moved(tmp_path / "empty")
+    own_mirrors(federation)
+    joined = Line(federation)
+    yield joined
+    joined.close()
+
+
+@pytest.fixture(scope="module")
+def over(finished: Federation) -> tuple[Federation, Mirror]:
+    """A finished federation and its exchange as a mirror. For reading only."""
+    return finished, Mirror(read_plan(finished.plan_file), finished.exchange)
+
+
+def drive(line: Line) -> None:
+    """Drive all members and the line in turn until all are done."""
+    machines = line.federation.members()
+    while True:
+        states = {name: step(machine) for name, machine in machines.items()}
+        for name, run in line.runs.items():
+            run.code = int(ExitCode.DONE) if states[name] == "done" else None
+        moved = line.turn()
+        if set(states.values()) == {"done"} and not moved:
+            return
+        assert moved or "on" in states.values(), (states, line.told)
+
+
+def sent(over: tuple[Federation, Mirror], *names: MessageName, reference: str = "") -> dict[str, object]:
+    """What a peer would send of these messages."""
+    return {"messages": [[name.manifest, over[1].manifest(name), reference] for name in names], "kept": []}
+
+
+def greeted(line: Line, site: str) -> None:
+    """Let the server and a site prove who they are; the site then takes messages."""
+    line.links[site].turn()
+    line.links[site].turn()
+    assert not line.links[site].refused
+
+
+def test_a_federation_over_mirrors_ends_with_the_same_trunk(driven: Line, finished: Federation) -> None:
+    """Three partners that share no folder end with the trunk of those that do, and every partner is known to be done.
+
+    No site's mirror holds another's sealed update; the aggregator's holds all messages.
+    """
+    assert driven.federation.trunks(2) == finished.trunks(2)
+    assert all(link.is_finished for link in driven.links.values())
+    assert driven.mirror(AGGREGATOR).paths() == [str(p.relative_to(finished.exchange)) for p in manifests(finished)]
+    for name in driven.federation.partners:
+        kept = {file.name for file in (driven.federation.config(name).parent / "mirror").rglob("*.arrow")}
+        assert kept == {f"update.{name}.arrow", f"sum.{AGGREGATOR}.arrow"}
+        assert driven.mirror(name).paths() == driven.mirror(AGGREGATOR).paths()
+
+
+def manifests(federation: Federation) -> list[Path]:
+    """Every manifest in an exchange folder, sorted."""
+    return sorted(federation.exchange.rglob("*.json"), key=lambda path: str(path.relative_to(federation.exchange)))
+
+
+def test_turns_change_nothing_when_all_are_alike(driven: Line) -> None:
+    """Both ends opened anew over the same mirrors (a job submitted again) pull no file a second time."""
+    before = driven.mirror(AGGREGATOR).paths()
+    again = Line(driven.federation)
+    try:
+        again.turn()
+        assert again.mirror(AGGREGATOR).paths() == before
+        assert sum(porter.n_pulled for porter in again.porters.values()) == 0
+    finally:
+        again.close()
+
+
+def test_a_lost_answer_is_made_up_for(apart: Federation) -> None:
+    """Where every other answer of a site is lost, everything still comes through."""
+    line = Line(apart)
+    n_asked = 0
+
+    def ask(question: dict[str, object]) -> object | None:
+        nonlocal n_asked
+        n_asked += 1
+        answer = line.sides["P01"].answer(question)
+        return answer if n_asked % 2 else None
+
+    line.links["P01"] = line.link("P01", ask)
+    try:
+        for _ in range(8):
+            line.turn()
+        posted = line.mirror("P01").paths()
+        assert DEAL.manifest in posted
+        assert all(line.mirror(name).paths() == posted for name in (*apart.partners, AGGREGATOR))
+    finally:
+        line.close()
+
+
+@pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data[:-1] + bytes([data[-1] ^ 1])])
+def test_a_spoilt_payload_refuses_its_site_alone(apart: Federation, change) -> None:
+    """A payload that is cut short or changed on the way is not kept, nor is its message; other sites go on."""
+    line = Line(apart, spoil=lambda file: file.write_bytes(change(file.read_bytes())) and None)
+    try:
+        line.turn()
+        assert "deal.P01.envelopes" in line.links["P01"].refused
+        assert not line.links["P02"].refused
+        assert line.mirror(AGGREGATOR).paths() == []
+        folder = apart.config(AGGREGATOR).parent / "mirror"
+        assert [path for path in folder.rglob("*") if path.is_file()] == []
+    finally:
+        line.close()
+
+
+def test_a_failed_transfer_is_tried_again(apart: Federation) -> None:
+    """A payload that does not come whole is offered and pulled again."""
+    line = Line(apart)
+    pulled = []
+
+    def fail_first(file: Path) -> None:
+        pulled.append(file.name)
+        if len(pulled) == 1:
+            raise TransferFailed("the line broke")
+
+    line.spoil = fail_first
+    line.links["P01"] = line.link("P01")
+    try:
+        line.turn()
+        assert pulled[0] in pulled[1:]
+        assert line.mirror(AGGREGATOR).paths() == line.mirror("P01").paths()
+    finally:
+        line.close()
+
+
+def test_a_site_sends_its_own_messages_only(line: Line, over: tuple[Federation, Mirror]) -> None:
+    """P01 that sends P02's genuine message is refused: nobody speaks for another."""
+    greeted(line, "P01")
+    with pytest.raises(BadTransfer, match="own messages only"):
+        line.links["P01"]._correspondence.incoming(sent(over, READY))
+    assert line.mirror(AGGREGATOR).manifest(READY) is None
+
+
+def test_two_versions_of_a_message_are_refused(line: Line, over: tuple[Federation, Mirror]) -> None:
+    """What is in the mirror stays; another message of the same name is an equivocation."""
+    greeted(line, "P02")
+    correspondence = line.links["P02"]._correspondence
+    correspondence.incoming(sent(over, READY))
+    kept = line.mirror(AGGREGATOR).manifest(READY)
+    changed = sent(over, READY)
+    changed["messages"][0][1] = kept.replace(b"ready", b"roady")
+    with pytest.raises(Equivocation, match=r"ready\.P02"):
+        correspondence.incoming(changed)
+    assert line.mirror(AGGREGATOR).manifest(READY) == kept
+
+
+def test_an_unsigned_message_is_refused(line: Line, over: tuple[Federation, Mirror]) -> None:
+    """A manifest whose signature does not fit never enters a mirror."""
+    greeted(line, "P02")
+    fields = json.loads(over[1].manifest(READY))
+    fields["time"] += 1
+    forged = {"messages": [[READY.manifest, json.dumps(fields).encode(), ""]], "kept": []}
+    with pytest.raises(SecureError, match=r"ready\.P02"):
+        line.sides["P02"]._correspondence.incoming(forged)
+    assert line.mirror("P02").manifest(READY) is None
+
+
+def test_a_message_belongs_in_its_place(line: Line, over: tuple[Federation, Mirror]) -> None:
+    """A genuine message under another round's name is refused."""
+    greeted(line, "P02")
+    moved = sent(over, READY)
+    moved["messages"][0][0] = MessageName("ready", 2, 1, "P02").manifest
+    with pytest.raises(SecureError, match="round"):
+        line.links["P02"]._correspondence.incoming(moved)
+
+
+def test_the_aggregator_takes_no_update_without_its_payload(line: Line, over: tuple[Federation, Mirror]) -> None:
+    """An update whose sealed file the sender no longer has is not taken, so that it can still come with it."""
+    greeted(line, "P02")
+    line.links["P02"]._correspondence.incoming(sent(over, UPDATE))
+    assert line.mirror(AGGREGATOR).manifest(UPDATE) is None
+    assert any("update.P02.arrow" in said for said in line.told)
+
+
+def test_a_payload_larger_than_any_is_not_pulled(line: Line, over: tuple[Federation, Mirror]) -> None:
+    """A manifest that announces more bytes than such a message can hold is refused before anything is pulled."""
+    federation, _ = over
+    keys = load_private_keys(federation.home("P02").keys, None)
+    huge = sign_manifest(
+        keys,
+        kind="update",
+        plan=line.plan.digest,
+        round_no=1,
+        attempt=1,
+        time=0,
+        body={"roster": "ab" * 32},
+        payload=PayloadDigest("cd" * 32, 1 << 40),
+    )
+    greeted(line, "P02")
+    with pytest.raises(PayloadMismatch, match="announces"):
+        line.links["P02"]._correspondence.incoming({"messages": [[UPDATE.manifest, huge, "ref"]], "kept": []})
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        None,
+        {},
+        {"messages": "x", "kept": []},
+        {"messages": [], "kept": [3]},
+        {"messages": [["a"]], "kept": []},
+        {"messages": [[READY.manifest, "text", ""]], "kept": []},
+        {"messages": [[READY.manifest, b"x" * (1 << 17), ""]], "kept": []},
+        {"messages": [[READY.manifest, b"x", 5]], "kept": []},
+        {"messages": [[READY.manifest, b"x", "r" * 201]], "kept": []},
+        {"messages": [], "kept": [READY.manifest] * (2 * MOST_MESSAGES + 1)},
+    ],
+)
+def test_what_is_no_message_is_refused(line: Line, wire: object) -> None:
+    """Anything else than short lists of paths, manifests and references is refused."""
+    with pytest.raises(BadTransfer):
+        line.sides["P01"]._correspondence.incoming(wire)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../round-0001/attempt-01/ready.P02.json",
+        "/etc/passwd",
+        "enrol/../enrol/deal.P01.json",
+        "round-0001/attempt-01/ready.P09.json",
+        "round-0001/attempt-01/ready.agg.json",
+        "round-0001/attempt-01/roster.P01.json",
+        "round-0001/attempt-01/update.P02.arrow",
+        "round-001/attempt-01/ready.P02.json",
+        "round-0001/attempt-01/deal.P01.json",
+        "enrol/ready.P01.json",
+        "revision-02/enrol/deal.P01.json",
+        "enrol/deal.P01.json\n",
+        "",
+        None,
+        b"enrol/deal.P01.json",
+    ],
+)
+def test_only_names_of_messages_are_paths(over: tuple[Federation, Mirror], path: object) -> None:
+    """A path is that of a manifest that this sender may send under this plan, or it is refused."""
+    with pytest.raises(BadTransfer):
+        over[1].name_of(path)
+
+
+@given(path=st.text(st.sampled_from("./-_\\" + string.ascii_letters + string.digits + "\0é"), max_size=60))
+def test_no_text_leads_out_of_the_mirror(over: tuple[Federation, Mirror], path: str) -> None:
+    """Any text is refused, or names a file below the mirror with exactly that path."""
+    federation, mirror = over
+    try:
+        name = mirror.name_of(path)
+    except BadTransfer:
+        return
+    assert name.manifest == path
+    assert (federation.exchange / path).resolve().is_relative_to(federation.exchange.resolve())
+
+
+@given(st.sampled_from(["deal", "pairing", "ready", "update", "roster", "sum", "void"]), st.data())
+def test_every_message_s_path_is_known(over: tuple[Federation, Mirror], kind: str, data: st.DataObject) -> None:
+    """The path of any message that a member may send reads back as that message."""
+    sender = AGGREGATOR if kind in ("roster", "sum", "void") else data.draw(st.sampled_from(["P01", "P02", "P03"]))
+    numbers = (0, 0) if kind in ("deal", "pairing") else data.draw(st.tuples(st.integers(0, 9999), st.integers(1, 99)))
+    name = MessageName(kind, *numbers, sender)
+    assert over[1].name_of(name.manifest) == name
+
+
+def test_a_restored_home_is_found_out(running: Line) -> None:
+    """A partner whose home and mirror are of yesterday gets its own messages back, and does not say them anew."""
+    running.turn()
+    machine = running.federation.partner("P02")
+    for _ in range(3):
+        step(machine)
+        running.turn()
+    pairing = MessageName("pairing", 0, 0, "P02")
+    assert pairing.manifest in running.mirror(AGGREGATOR).paths()
+    before = running.federation.home("P02").outbox(pairing.manifest)
+    for file in (*before.parent.glob("pairing.*"), *running.mirror("P02")._folder.rglob("pairing.P02.*")):
+        file.unlink()
+    again = Line(running.federation)
+    try:
+        again.turn()
+        with pytest.raises(Equivocation, match="this home never made it"):
+            until_waiting(running.federation, ["P02"])
+    finally:
+        again.close()
+
+
+def test_no_message_is_looked_at_before_the_server_is_known(line: Line, over: tuple[Federation, Mirror]) -> None:
+    """A site that was not greeted refuses messages, and does not start its partner's run."""
+    with pytest.raises(WrongSite, match="before it has proved"):
+        line.sides["P02"].answer(sent(over, READY))
+    assert line.mirror("P02").paths() == []
+
+
+def test_a_site_refuses_another_server(line: Line) -> None:
+    """A server with another certificate than the kit names is refused, and its partner's run is not started."""
+    link = line.link("P02")
+    link._prover = Voucher("somebody")
+    line.sides["P02"] = line.side("P02")
+    link.turn()
+    assert link.refused  # the site's proof is for the server of its kit, not for this one
+    nonce = line.sides["P02"].answer({"hello": "00"})["hello"]
+    forged = Voucher("somebody").prove("P02", line.plan.digest, nonce)
+    with pytest.raises(WrongSite):
+        line.sides["P02"].answer({"messages": [], "kept": [], "proof": forged})
+    assert Voucher(SERVER).prove("P02", line.plan.digest, nonce) != forged
+
+
+def test_a_server_refuses_a_site_of_another_name(line: Line) -> None:
+    """A site that proves another name than NVFlare's is refused for good, with the name said."""
+    line.links["P02"] = line.link("P02", line.sides["P03"].answer)
+    line.links["P02"].turn()
+    assert "P02" in line.links["P02"].refused
+    assert line.links["P02"].has_failed
+
+
+def test_a_site_s_refusal_is_said_at_the_server(line: Line) -> None:
+    """What a site answers instead of going on ends up as the reason, and is told."""
+    line.links["P02"] = line.link("P02", lambda _: {"refused": "the kit is another's"})
+    line.links["P02"].turn()
+    assert "the kit is another's" in line.links["P02"].refused
+    assert any("the kit is another's" in said for said in line.told)
+
+
+def test_closing_a_site_ends_its_run(line: Line) -> None:
+    """The partner's run is stopped with the job."""
+    greeted(line, "P03")
+    line.sides["P03"].close()
+    assert line.runs["P03"].stopped
+
+
+def test_a_mirror_is_a_local_folder(apart: Federation) -> None:
+    """An exchange elsewhere is refused: an engine and a bucket would be two ways at once."""
+    config = apart.config("P01")
+    assert mirror_folder(PartnerConfig.read(config)) == config.parent / "mirror"
+    config.write_text(config.read_text().replace('"mirror"', '"s3://bucket/place"'))
+    with pytest.raises(ConfigError, match="expected a local folder"):
+        mirror_folder(PartnerConfig.read(config))
