@@ -6,10 +6,11 @@ from elsewhere enters it only as a message that its sender signed for this plan,
 
 from pathlib import Path
 
+from data_prep.atomic import flush, write_atomically
 from pipeline.configs import MemberConfig
 from pipeline.errors import BadTransfer, ConfigError, Equivocation, ExchangeConflict
 from pipeline.exchange import Exchange
-from pipeline.home import MessageName, sync_folder, write_atomically
+from pipeline.home import MessageName
 from pipeline.mail import check_payload_size
 from pipeline.plan import Plan
 from pipeline.transcript import check_sender, message_of
@@ -88,7 +89,7 @@ class Mirror:
                 raise BadTransfer(f"{name.payload}: came with a message that has no payload")
             check_payload(gathered, manifest.payload, name.payload)
             gathered.replace(self._folder / name.payload)
-            sync_folder(gathered.parent)
+            flush(gathered.parent)
         finally:
             gathered.unlink(missing_ok=True)
 
