@@ -66,6 +66,11 @@ class _Child:
         """Say what the child works on until it says so itself."""
         self._in_hand[:8] = place.to_bytes(8, "little")
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process has not ended."""
+        return self._process.poll() is None
+
     def end(self) -> int:
         """Let the process end, wait for it and return its exit code, negative for a signal."""
         self.connection.close()
@@ -168,12 +173,15 @@ def _borrowed() -> Iterator[_Child]:
 
 
 def _take() -> _Child:
-    try:
-        return _idle.pop()
-    except IndexError:
-        child = _Child()
-        child.wait_until_ready()
-        return child
+    while _idle:
+        with suppress(IndexError):  # another thread took the last
+            child = _idle.pop()
+            if child.is_alive:
+                return child
+            child.end()  # somebody killed it while it was idle: no text is to blame
+    child = _Child()
+    child.wait_until_ready()
+    return child
 
 
 def _outcomes(child: _Child, step: Step, timeout_s: float, texts: list[str | None]) -> Iterator[Made]:

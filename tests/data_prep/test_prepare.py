@@ -242,10 +242,12 @@ def test_a_killed_run_leaves_no_half_folder(tables):
 
 
 def test_progress_is_told(tables, tmp_path):
-    """The callback hears of all distinct structures."""
+    """The callback hears of all distinct structures, and after them of scaffolds and folds, by a note."""
     heard = []
-    prepare(*tables, FAST, SEED, tmp_path, progress=lambda done, total: heard.append((done, total)))
-    assert heard[-1] == (60, 60)
+    prepare(*tables, FAST, SEED, tmp_path, progress=lambda done, total, note="": heard.append((done, total, note)))
+    assert (60, 60, "") in heard
+    assert all(note for _, _, note in heard[heard.index((60, 60, "")) + 1 :])
+    assert heard[-1][0] == heard[-1][1]
 
 
 def test_the_manifest_holds_the_balance_of_folds(tables, tmp_path):

@@ -86,6 +86,17 @@ def test_a_killed_idle_child_is_replaced():
     assert int(made[0].text) != pid
 
 
+def test_however_many_idle_children_are_killed_no_text_is_blamed():
+    """Two that died while they waited are not two crashes of the next text."""
+    with kept_children():
+        with watchdog._borrowed() as one, watchdog._borrowed() as other:
+            pass
+        for child in (one, other):
+            child._process.kill()
+            child._process.wait()
+        assert guarded(Trial(), ["a"], 60.0) == [Trial().make("a")]
+
+
 def test_ctrl_c_is_the_parents_to_handle():
     """A child goes on after SIGINT."""
     with kept_children():

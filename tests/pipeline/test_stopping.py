@@ -17,7 +17,8 @@ from tests.pipeline.marked import Marked, marked
 WITHIN_S = 10.0  # what batch systems give at the least
 
 START = """
-import os, subprocess, sys, threading, time
+import os, signal, subprocess, sys, threading, time
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may ignore it (nohup), and that is inherited
 from pipeline.commands.words import interruptible
 import pipeline.stopping
 def started():
