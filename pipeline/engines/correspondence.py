@@ -19,7 +19,7 @@ from secure.errors import SecureError
 from secure.messages import MAX_BYTES, Manifest
 
 MOST_MESSAGES = 64  # in one turn and direction; the next turn brings more
-_MESSAGES, _KEPT = "messages", "kept"
+_MESSAGES, _KEPT, _MORE = "messages", "kept", "more"
 _LONGEST_REFERENCE = 200  # characters
 
 Wire = dict[str, Any]
@@ -80,6 +80,7 @@ class Correspondence:
         self._to_pull: queue.SimpleQueue[_Pull | None] = queue.SimpleQueue()
         self._failure: PipelineError | SecureError | OSError | None = None
         self.n_moved = 0  # messages that came or were confirmed
+        self.has_heard_all = False  # the peer has offered, by now, all that it had
         self._lock = threading.Lock()
         threading.Thread(target=self._pull_all, daemon=True).start()
 
@@ -96,18 +97,20 @@ class Correspondence:
         """What the peer shall hear in this turn."""
         with self._lock:
             kept, self._confirm = sorted(self._confirm), set()
-        offers = [self._offer(path) for path in self._pending()[:MOST_MESSAGES]]
-        return {_MESSAGES: offers, _KEPT: kept[: 2 * MOST_MESSAGES]}
+        pending = self._pending()
+        offers = [self._offer(path) for path in pending[:MOST_MESSAGES]]
+        return {_MESSAGES: offers, _KEPT: kept[: 2 * MOST_MESSAGES], _MORE: len(pending) > MOST_MESSAGES}
 
     def incoming(self, wire: object) -> None:
         """Take what the peer says. Raises BadTransfer, Equivocation, secure.errors.SecureError, naming the message."""
         if self._failure is not None:
             raise self._failure
-        messages, kept = _list(wire, _MESSAGES), _list(wire, _KEPT)
+        messages, kept, more = _list(wire, _MESSAGES), _list(wire, _KEPT), _flag(wire, _MORE)
         for path in kept:
             self._confirmed(self._mirror.name_of(path))
         for message in messages:
             self._take(*_message(message))
+        self.has_heard_all |= not more
 
     def _pending(self) -> list[str]:
         """What the peer has not confirmed: of a partner its own messages, of the aggregator all that it has."""
@@ -191,6 +194,13 @@ def _list(wire: object, key: str) -> list[object]:
     found = wire.get(key) if isinstance(wire, dict) else None
     if not isinstance(found, list) or len(found) > MOST_MESSAGES * 2:
         raise BadTransfer(f"{key}: expected a list of at most {MOST_MESSAGES * 2}")
+    return found
+
+
+def _flag(wire: object, key: str) -> bool:
+    found = wire.get(key) if isinstance(wire, dict) else None
+    if not isinstance(found, bool):
+        raise BadTransfer(f"{key}: expected true or false")
     return found
 
 

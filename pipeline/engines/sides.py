@@ -41,7 +41,10 @@ def refusal(error: Exception) -> Wire:
 
 
 class SiteSide:
-    """Answers the aggregator's questions; its partner's run starts once the server has proved who it is.
+    """Answers the aggregator's questions; its partner's run starts once the server has proved who it is and told all.
+
+    All: what the server holds of this site's own messages is the witness that a home restored from a backup needs. A
+    run that began before could seal an update again that it has forgotten.
 
     server : common name of the server's certificate, as this site's own startup kit says; whose messages the server
              brings is not decided by it, but by the members' signatures
@@ -53,6 +56,7 @@ class SiteSide:
         self._correspondence, self._prover, self._start = correspondence, prover, start
         self._plan, self._server = plan, server
         self._nonce: str | None = None
+        self._is_trusted = False
         self._run: Run | None = None
 
     def answer(self, request: object) -> Wire:
@@ -64,9 +68,11 @@ class SiteSide:
             raise BadTransfer("a question is no dictionary")
         if _HELLO in request:
             return self._greet(request[_HELLO])
-        if self._run is None:
+        if not self._is_trusted:
             self._trust(request.get(_PROOF))
         self._correspondence.incoming(request)
+        if self._run is None and self._correspondence.has_heard_all:
+            self._run = self._start()
         code = self._run.look() if self._run else None
         return self._correspondence.outgoing() | {_ENDED: code if self._correspondence.is_settled else None}
 
@@ -86,7 +92,7 @@ class SiteSide:
         if self._nonce is None:
             raise WrongSite(f"{self._server}: sends messages before it has proved who it is")
         self._prover.check(proof, expected=self._server, plan=self._plan, nonce=self._nonce)
-        self._run = self._start()
+        self._is_trusted = True
 
 
 class SiteLink:

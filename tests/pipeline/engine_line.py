@@ -82,6 +82,7 @@ class Line:
         self.offered: dict[str, Path] = {}
         self.told: list[str] = []
         self.runs = {name: IdleRun() for name in federation.partners}
+        self.at_start: dict[str, list[str]] = {}  # messages in a site's mirror when its run started
         self.now = 0.0
         self.spoil = spoil
         self.porters: dict[str, Porter] = {}
@@ -98,7 +99,12 @@ class Line:
         correspondence = Correspondence(
             self.mirror(name), self.porters[name], rules_at_site(AGGREGATOR), me=name, tell=self.told.append
         )
-        return SiteSide(correspondence, Voucher(name), lambda: self.runs[name], plan=self.plan.digest, server=SERVER)
+
+        def start() -> IdleRun:
+            self.at_start[name] = self.mirror(name).paths()
+            return self.runs[name]
+
+        return SiteSide(correspondence, Voucher(name), start, plan=self.plan.digest, server=SERVER)
 
     def link(self, name: str, ask: Callable[[Wire], object | None] | None = None) -> SiteLink:
         """The server's link to it."""

@@ -1,6 +1,7 @@
 """Mirrors kept alike over a line: what enters, what is refused, and that a federation ends as over one folder."""
 
 import json
+import shutil
 import string
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,7 +88,11 @@ def drive(line: Line) -> None:
 
 def sent(over: tuple[Federation, Mirror], *names: MessageName, reference: str = "") -> dict[str, object]:
     """What a peer would send of these messages."""
-    return {"messages": [[name.manifest, over[1].manifest(name), reference] for name in names], "kept": []}
+    return {
+        "messages": [[name.manifest, over[1].manifest(name), reference] for name in names],
+        "kept": [],
+        "more": False,
+    }
 
 
 def greeted(line: Line, site: str) -> None:
@@ -211,7 +216,7 @@ def test_an_unsigned_message_is_refused(line: Line, over: tuple[Federation, Mirr
     greeted(line, "P02")
     fields = json.loads(over[1].manifest(READY))
     fields["time"] += 1
-    forged = {"messages": [[READY.manifest, json.dumps(fields).encode(), ""]], "kept": []}
+    forged = {"messages": [[READY.manifest, json.dumps(fields).encode(), ""]], "kept": [], "more": False}
     with pytest.raises(SecureError, match=r"ready\.P02"):
         line.sides["P02"]._correspondence.incoming(forged)
     assert line.mirror("P02").manifest(READY) is None
@@ -250,7 +255,9 @@ def test_a_payload_larger_than_any_is_not_pulled(line: Line, over: tuple[Federat
     )
     greeted(line, "P02")
     with pytest.raises(PayloadMismatch, match="announces"):
-        line.links["P02"]._correspondence.incoming({"messages": [[UPDATE.manifest, huge, "ref"]], "kept": []})
+        line.links["P02"]._correspondence.incoming(
+            {"messages": [[UPDATE.manifest, huge, "ref"]], "kept": [], "more": False}
+        )
 
 
 @pytest.mark.parametrize(
@@ -258,14 +265,16 @@ def test_a_payload_larger_than_any_is_not_pulled(line: Line, over: tuple[Federat
     [
         None,
         {},
-        {"messages": "x", "kept": []},
-        {"messages": [], "kept": [3]},
-        {"messages": [["a"]], "kept": []},
-        {"messages": [[READY.manifest, "text", ""]], "kept": []},
-        {"messages": [[READY.manifest, b"x" * (1 << 17), ""]], "kept": []},
-        {"messages": [[READY.manifest, b"x", 5]], "kept": []},
-        {"messages": [[READY.manifest, b"x", "r" * 201]], "kept": []},
-        {"messages": [], "kept": [READY.manifest] * (2 * MOST_MESSAGES + 1)},
+        {"messages": [], "kept": []},
+        {"messages": [], "kept": [], "more": 0},
+        {"messages": "x", "kept": [], "more": False},
+        {"messages": [], "kept": [3], "more": False},
+        {"messages": [["a"]], "kept": [], "more": False},
+        {"messages": [[READY.manifest, "text", ""]], "kept": [], "more": False},
+        {"messages": [[READY.manifest, b"x" * (1 << 17), ""]], "kept": [], "more": False},
+        {"messages": [[READY.manifest, b"x", 5]], "kept": [], "more": False},
+        {"messages": [[READY.manifest, b"x", "r" * 201]], "kept": [], "more": False},
+        {"messages": [], "kept": [READY.manifest] * (2 * MOST_MESSAGES + 1), "more": False},
     ],
 )
 def test_what_is_no_message_is_refused(line: Line, wire: object) -> None:
@@ -342,6 +351,26 @@ def test_a_restored_home_is_found_out(running: Line) -> None:
         again.close()
 
 
+def test_a_run_starts_when_the_server_has_told_all(
+    line: Line, over: tuple[Federation, Mirror], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A site with an empty mirror has every message of its own back before its partner's run can look for them.
+
+    However many turns that takes: else a home restored from a backup could seal an update once more.
+    """
+    monkeypatch.setattr("pipeline.engines.correspondence.MOST_MESSAGES", 2)
+    shutil.copytree(over[0].exchange, line.federation.config(AGGREGATOR).parent / "mirror", dirs_exist_ok=True)
+    n_turns = 0
+    while "P02" not in line.at_start:
+        line.links["P02"].turn()
+        assert not line.links["P02"].refused
+        n_turns += 1
+    assert n_turns > 3
+    own = [path for path in over[1].paths() if over[1].name_of(path).sender == "P02"]
+    assert [path for path in line.at_start["P02"] if path in own] == own
+    assert UPDATE.manifest in own
+
+
 def test_no_message_is_looked_at_before_the_server_is_known(line: Line, over: tuple[Federation, Mirror]) -> None:
     """A site that was not greeted refuses messages, and does not start its partner's run."""
     with pytest.raises(WrongSite, match="before it has proved"):
@@ -359,7 +388,7 @@ def test_a_site_refuses_another_server(line: Line) -> None:
     nonce = line.sides["P02"].answer({"hello": "00"})["hello"]
     forged = Voucher("somebody").prove("P02", line.plan.digest, nonce)
     with pytest.raises(WrongSite):
-        line.sides["P02"].answer({"messages": [], "kept": [], "proof": forged})
+        line.sides["P02"].answer({"messages": [], "kept": [], "more": False, "proof": forged})
     assert Voucher(SERVER).prove("P02", line.plan.digest, nonce) != forged
 
 
