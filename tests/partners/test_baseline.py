@@ -230,6 +230,7 @@ def killed_run(file: Path) -> Baseline:
     )
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_ends_the_same(tmp_path: Path):
     """Killed with -9 after random steps, again and again, then run to the end: the uninterrupted result to the bit."""
     rng, file = random.Random(4), tmp_path / "killed"

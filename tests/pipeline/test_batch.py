@@ -38,6 +38,7 @@ def environment(tmp_path: Path, fresh: Federation) -> dict[str, str]:
     return os.environ | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
 
 
+@pytest.mark.slow
 def test_cron_line(fresh: Federation, tmp_path: Path, environment: dict[str, str]):
     """What stands behind the five fields: exit code 6 while others are awaited, all it says in the log."""
     command = CRON.split("* * * * ")[1].replace("/srv/hocket/partner.toml", str(fresh.config("P01")))
@@ -48,6 +49,7 @@ def test_cron_line(fresh: Federation, tmp_path: Path, environment: dict[str, str
     assert fresh.posted(MessageName("pairing", 0, 0, "P01")).exists()
 
 
+@pytest.mark.slow
 def test_slurm_script(fresh: Federation, tmp_path: Path, environment: dict[str, str]):
     """While others are awaited the job ends well and is queued for later; an error is the job's own."""
     script = tmp_path / "hocket.sh"
@@ -62,6 +64,7 @@ def test_slurm_script(fresh: Federation, tmp_path: Path, environment: dict[str, 
     assert len((tmp_path / "sbatch.log").read_text().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_second_start_says_who_is_at_work(fresh: Federation):
     """Cron does not wait for the last run: the second ends with 6; after kill -9 the next goes on."""
     command = fresh.command("aggregator", "run", str(fresh.config(AGGREGATOR)))

@@ -470,6 +470,7 @@ def test_once_ends_where_others_are_awaited(fresh: Federation, monkeypatch: pyte
     assert not fresh.home(name).finished.exists()
 
 
+@pytest.mark.slow
 def test_a_federation_of_once_commands_reaches_its_end(fresh: Federation, monkeypatch: pytest.MonkeyPatch):
     """Cron is enough: each member's command, each time as far as it can go, with exit code 6 until it is 0."""
     monkeypatch.setattr(pipeline.jobs, "Tracker", NoTracker)
@@ -483,6 +484,7 @@ def test_a_federation_of_once_commands_reaches_its_end(fresh: Federation, monkey
     assert len(fresh.trunks(2)) == 1
 
 
+@pytest.mark.slow
 def test_a_real_aggregator_waits_with_code_6(fresh: Federation):
     """A process of its own: the wait on stderr, nothing on stdout, no traceback."""
     done = fresh.hocket("aggregator", "run", "--once", str(fresh.config(AGGREGATOR)))

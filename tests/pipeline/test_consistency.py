@@ -34,6 +34,7 @@ def all_ready(federation: Federation, odd: str) -> None:
     until_waiting(federation, [name for name in federation.partners if name != odd])
 
 
+@pytest.mark.slow
 def test_a_partner_with_another_rdkit_is_named_and_refused(fresh: Federation):
     """Real processes: P02 runs under another version of RDKit; the aggregator ends with code 4 and calls no roster."""
     all_ready(fresh, "P02")

@@ -98,6 +98,7 @@ def test_the_log_says_how_many_bytes_a_parameter_costs(finished: Path) -> None:
     assert all(float(value) <= 4.0 for value in found)
 
 
+@pytest.mark.slow
 def test_a_stopped_demo_stops_its_members_and_says_only_json(tables: Path, tmp_path: Path) -> None:
     """SIGTERM while the members are at work: code 6, no process left, and every line of all of them is JSON."""
     command = [sys.executable, "-P", "-m", "pipeline.cli", "demo", str(tmp_path / "d"), "--data", str(tables)]

@@ -102,6 +102,7 @@ def test_a_roster_at_the_minimum_waits_for_the_one_that_vanished(tmp_path: Path)
     assert [len(federation.trunks(round_no)) for round_no in (1, 2)] == [1, 1]
 
 
+@pytest.mark.slow
 def test_a_partner_killed_between_sealing_and_posting_posts_the_same_bytes(sealed: Federation, tmp_path: Path):
     """A sealed file in the outbox of a killed process is what the next process posts, byte for byte."""
     federation = sealed.moved(tmp_path / "federation")

@@ -129,6 +129,7 @@ def run(*arguments: str, folder: Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=at_home(folder))
 
 
+@pytest.mark.slow
 def test_each_site_can_make_its_own_key(exported: dict[str, str], tmp_path: Path) -> None:
     """The README's commands of distributed provisioning work: every key is made where it belongs."""
     for path in ("profile.yml", "participants/P01.yml", f"participants/{PLACE.host}.yml", f"participants/{ADMIN}.yml"):

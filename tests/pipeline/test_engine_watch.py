@@ -135,6 +135,7 @@ def test_a_run_that_was_killed_is_started_again(enrolled: Federation, tmp_path: 
     assert run._process.poll() is not None
 
 
+@pytest.mark.slow
 def test_a_run_ends_with_the_process_it_is_attached_to(enrolled: Federation, tmp_path: Path) -> None:
     """After kill -9 of the engine's process no run is left behind, and the home is free."""
     federation = enrolled.moved(tmp_path / "federation")

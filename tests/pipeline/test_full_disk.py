@@ -64,6 +64,7 @@ def others_go_on(federation: Federation, process: Marked) -> None:
         step(next(rest))
 
 
+@pytest.mark.slow
 def test_a_partner_waits_for_space_and_comes_to_the_same_trunk(
     half_way: Federation, undisturbed: Federation, full: Path
 ):
@@ -87,6 +88,7 @@ def test_a_partner_waits_for_space_and_comes_to_the_same_trunk(
     assert model(half_way.home("P01")) == model(undisturbed.home("P01"))
 
 
+@pytest.mark.slow
 def test_a_partner_that_may_not_wait_ends_and_keeps_what_it_had(
     half_way: Federation, undisturbed: Federation, full: Path
 ):

@@ -153,6 +153,7 @@ def test_text_takes_nothing_over():
     assert (warnings.showwarning, sys.excepthook) == (shown, hook)
 
 
+@pytest.mark.slow
 def test_a_real_run_says_only_json(fresh: Federation):
     """A partner and the aggregator in processes of their own, from the first line to the end."""
     for role, name in (("partner", "P01"), ("aggregator", AGGREGATOR)):

@@ -43,6 +43,7 @@ def test_two_partners_are_no_federation(federation: Federation) -> None:
     assert "plan.toml" in said
 
 
+@pytest.mark.slow
 def test_a_partner_with_another_plan_is_refused(federation: Federation) -> None:
     """One changed setting makes another plan; the first message of the others gives it away, on both sides."""
     partner = federation.partner("P01")
@@ -89,6 +90,7 @@ def test_fresh_keys_of_the_same_name_are_refused(federation: Federation, tmp_pat
     assert "do not belong to the card of P02" in said
 
 
+@pytest.mark.slow
 def test_two_partners_who_swap_their_group_secrets_homes_are_told(tmp_path: Path) -> None:
     """A group secret of another home does not open here; locked for this home, its digest is not the dealt one."""
     one, two = Federation(tmp_path / "one"), Federation(tmp_path / "two", federation_id="cd" * 16)
@@ -127,6 +129,7 @@ def test_a_member_that_is_not_in_the_plan_is_refused(federation: Federation) -> 
     assert "P09 is not one of the partners" in said
 
 
+@pytest.mark.slow
 def test_a_custodian_who_has_not_dealt_is_told_how(federation: Federation) -> None:
     """Without the deal the custodian's run says which command is missing."""
     shutil.rmtree(federation.home("P01").folder / "outbox")

@@ -145,6 +145,7 @@ def _files(home: Home) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in found if not str(path.relative_to(home.folder)).startswith(tracked)}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_sending_goes_on_over_starts(done: Federation):
     """A server too slow for the end of a run: each start sends some more, the last one registers the model.

@@ -78,6 +78,7 @@ def _step_or_refusal(machine: Machine, tamperer: Tamperer) -> str:
     return "refused"
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_exit_code_4_and_names_the_file(tmp_path: Path) -> None:
     """A real aggregator process meets a damaged ready message: exit code 4, the file's name, no traceback."""
     federation = Federation(tmp_path / "f")

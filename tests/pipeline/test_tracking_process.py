@@ -439,6 +439,7 @@ def _everything(member: "Member") -> object:
     return run.to_dictionary(), curves(member, run), artifacts(member, run)
 
 
+@pytest.mark.slow
 def test_page_and_figures_are_artifacts_at_the_end_of_a_run(done: Federation):
     """A run whose last steps are the page and its sending: every file of the report is in the store, byte by byte."""
     member = member_of(done, "P01")

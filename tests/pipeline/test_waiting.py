@@ -246,6 +246,7 @@ def test_a_full_disk_is_waited_out(on_small_disk: Federation, small_disk: Path):
     assert process.alive() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [["--once"], ["--timeout", "0.5"]], ids=" ".join)
 def test_a_full_disk_ends_the_run_where_it_may_not_wait(
     on_small_disk: Federation, small_disk: Path, options: list[str]
