@@ -70,6 +70,7 @@ def bare(federation: Federation, n_bytes: int) -> tuple[float, dict[str, int]]:
         shutil.move(place(federation, "update", name, n_bytes), folder / f"{name}.file")
     (folder / "names.json").write_text(json.dumps(federation.partners))
     os.environ[BARE] = str(folder)
+    os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])  # where the engine's processes find its classes
     with sites(federation) as made:
         rename_classes(made)
         made.start(HOST, *federation.partners)
