@@ -67,8 +67,8 @@ def files(plan: Plan, place: Place) -> dict[str, str]:
     participants = {place.host: _server(place), **{name: _site(name) for name in plan.partner_names}, ADMIN: _admin()}
     found = {
         "README.md": readme(plan, project, place.host, place.port, place.storage, ADMIN),
-        "project.yml": _yaml(_project(project, [dict(one) for one in participants.values()])),
-        "profile.yml": _yaml(_profile(project, place)),
+        "project.yml": _json(_project(project, [dict(one) for one in participants.values()])),
+        "profile.yml": _json(_profile(project, place)),
         "job/meta.json": _json(_meta(plan, project)),
         "job/app/config/config_fed_server.json": _json(_server_job()),
         "job/app/config/config_fed_client.json": _json(_site_job()),
@@ -81,7 +81,7 @@ def files(plan: Plan, place: Place) -> dict[str, str]:
     reached = {"server": {"host": place.host, "fed_learn_port": place.port, "admin_port": place.port}}
     for name, participant in participants.items():
         told = {} if name == place.host else reached
-        found[f"participants/{name}.yml"] = _yaml({"name": project, "participants": [{**participant, **told}]})
+        found[f"participants/{name}.yml"] = _json({"name": project, "participants": [{**participant, **told}]})
     return found
 
 
@@ -227,9 +227,5 @@ def _launcher(side: str) -> dict[str, Any]:
 
 
 def _json(table: Mapping[str, Any]) -> str:
+    """JSON, which is YAML too."""
     return json.dumps(table, indent=2) + "\n"
-
-
-def _yaml(table: Mapping[str, Any]) -> str:
-    """YAML 1.2 contains JSON."""
-    return _json(table)
