@@ -1,5 +1,6 @@
 """Sealed files over NVFlare's file downloader: the receiver pulls chunk by chunk, so memory stays small."""
 
+import gc
 import os
 import threading
 from pathlib import Path
@@ -8,14 +9,20 @@ from typing import Any, BinaryIO
 from nvflare.apis.signal import Signal
 from nvflare.fuel.f3.cellnet.cell import Cell
 from nvflare.fuel.f3.streaming.download_service import Consumer, download_object
-from nvflare.fuel.f3.streaming.file_downloader import add_file
+from nvflare.fuel.f3.streaming.file_downloader import FileDownloadable
 from nvflare.fuel.f3.streaming.obj_downloader import ObjectDownloader
 
 from pipeline.errors import TransferFailed
 
 _OFFERED_S = 3600.0  # without a request for it, after which a file is offered anew
 _REQUEST_S = 60.0  # for one chunk, before it is asked for again
+_CHUNKS_KEPT = 4  # of each file, at most, after they were sent
 _RECEIVED = "received_bytes"  # NVFlare's word in nvflare.fuel.f3.streaming.file_downloader
+
+
+def keep_loaded() -> None:
+    """Let what is loaded by now stay for good: left out, a collection of what is sent takes 5 ms instead of 80."""
+    gc.freeze()
 
 
 class FileCourier:
@@ -37,7 +44,7 @@ class FileCourier:
                 num_receivers=1,
                 transaction_done_cb=lambda *_args, **_kwargs: self._forget(file),
             )
-            reference = str(add_file(downloader, str(file)))
+            reference = str(downloader.add_object(_Offer(file)))
             self._offered[file] = (reference, downloader)
             return reference
 
@@ -52,6 +59,15 @@ class FileCourier:
         """Bring the peer's file. Raises TransferFailed, also for more than n_bytes."""
         with target.open("wb") as file:
             consumer = _Gather(file, n_bytes)
+            self._download(reference, consumer)
+            file.flush()
+            os.fsync(file.fileno())
+        if consumer.failure:
+            target.unlink(missing_ok=True)
+            raise TransferFailed(f"{target.name}: did not come whole from {self._peer}: {consumer.failure}")
+
+    def _download(self, reference: str, consumer: "_Gather") -> None:
+        try:
             download_object(
                 from_fqcn=self._peer,
                 ref_id=reference,
@@ -60,19 +76,37 @@ class FileCourier:
                 cell=self._cell,
                 abort_signal=self._stop,
             )
-            file.flush()
-            os.fsync(file.fileno())
-        if consumer.failure:
-            target.unlink(missing_ok=True)
-            raise TransferFailed(f"{target.name}: did not come whole from {self._peer}: {consumer.failure}")
+        except (AssertionError, TypeError, ValueError) as error:  # where the peer's answer is not of NVFlare's form
+            consumer.download_failed(reference, f"it answered what NVFlare does not understand: {error}")
 
     def _forget(self, file: Path) -> None:
         with self._lock:
             self._offered.pop(file, None)
 
 
+class _Offer(FileDownloadable):  # type: ignore[misc] # NVFlare ships no types
+    """A file to be pulled, whose chunks do not pile up once they are sent.
+
+    NVFlare leaves each chunk in a cycle of references, and allocates too little else for Python to look for cycles:
+    measured, a site that sent 1 GB grew by as much.
+    """
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(str(file))
+        self._n_chunks = 0
+
+    def produce(self, state: dict[str, Any], requester: str) -> Any:  # noqa: ANN401 -- NVFlare's triple
+        """The next chunk."""
+        self._n_chunks += 1
+        if self._n_chunks % _CHUNKS_KEPT == 0:
+            gc.collect()
+        return super().produce(state, requester)
+
+
 class _Gather(Consumer):  # type: ignore[misc] # NVFlare ships no types
     """Writes what comes, up to a limit."""
+
+    supports_pipelining = True  # the next chunk is asked for while this one is written: `consume` keeps NVFlare's state
 
     def __init__(self, file: BinaryIO, n_bytes: int) -> None:
         super().__init__()

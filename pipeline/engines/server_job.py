@@ -22,7 +22,7 @@ from nvflare.fuel.f3.cellnet.fqcn import FQCN
 from pipeline.configs import AggregatorConfig
 from pipeline.engines.attached import AttachedRun
 from pipeline.engines.correspondence import Correspondence, Wire, rules_at_server
-from pipeline.engines.file_courier import FileCourier
+from pipeline.engines.file_courier import FileCourier, keep_loaded
 from pipeline.engines.identity import Kit, expect_name
 from pipeline.engines.mirror import Mirror, mirror_folder
 from pipeline.engines.places import AGGREGATOR_FILE, CONTENT, TASK, config_file
@@ -71,6 +71,7 @@ class FederationController(Controller):  # type: ignore[misc] # NVFlare ships no
         """Run the federation; ends when there is nothing left to do, panics where it cannot go on."""
         if not self._is_ready:
             return
+        keep_loaded()
         links = [self._link(site, abort_signal, fl_ctx) for site in self._plan.partner_names]
         threads = [threading.Thread(target=self._talk, args=(link,), daemon=True) for link in links]
         run = AttachedRun("aggregator", self._file, self._file.with_name("run.log"), self._say)

@@ -13,7 +13,7 @@ from nvflare.fuel.f3.cellnet.fqcn import FQCN
 from pipeline.configs import PartnerConfig
 from pipeline.engines.attached import AttachedRun
 from pipeline.engines.correspondence import Correspondence, rules_at_site
-from pipeline.engines.file_courier import FileCourier
+from pipeline.engines.file_courier import FileCourier, keep_loaded
 from pipeline.engines.identity import Kit, expect_name, server_of
 from pipeline.engines.mirror import Mirror, mirror_folder
 from pipeline.engines.places import CONTENT, PARTNER_FILE, config_file
@@ -34,7 +34,9 @@ class PartnerExecutor(Executor):  # type: ignore[misc] # NVFlare ships no types
     def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:  # noqa: ARG002
         """Answer one question; what is wrong with it, or with this site, ends this site's part and is said."""
         try:
-            self._side = self._side or self._open(fl_ctx)
+            if self._side is None:
+                self._side = self._open(fl_ctx)
+                keep_loaded()
             return Shareable({CONTENT: self._side.answer(shareable.get(CONTENT))})
         except (PipelineError, SecureError, OSError) as error:
             self.log_error(fl_ctx, " ".join([str(error), *getattr(error, "__notes__", [])]))

@@ -27,7 +27,10 @@ def told(task: Shareable | None = None, **content: object) -> Shareable:
 
 
 class BareController(Controller):  # type: ignore[misc] # NVFlare ships no types
-    """Pulls a file from every site by reference, then lets every site pull one; notes the seconds."""
+    """Pulls a file from every site by reference, then lets every site pull one; notes the seconds.
+
+    Says that it is ready, and waits for the word to go.
+    """
 
     def start_controller(self, fl_ctx: FLContext) -> None:
         """Nothing to do."""
@@ -43,6 +46,9 @@ class BareController(Controller):  # type: ignore[misc] # NVFlare ships no types
         cell, job, folder = fl_ctx.get_engine().get_cell(), fl_ctx.get_job_id(), Path(os.environ[BARE])
         names = json.loads((folder / "names.json").read_text())
         references = {name: self._ask(name, told(do="offer"))["reference"] for name in names}
+        (folder / "ready").touch()
+        while not (folder / "go").exists():
+            threading.Event().wait(0.1)
         started = time.monotonic()
         with ThreadPoolExecutor(len(names)) as pool:
             where = {name: FQCN.join([name, job]) for name in names}

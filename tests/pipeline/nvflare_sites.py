@@ -54,13 +54,13 @@ def at_home(folder: Path) -> dict[str, str]:
 class Sites:
     """Kits, processes and jobs of a federation whose members have mirrors."""
 
-    def __init__(self, federation: Federation, *, job: dict[str, float] | None = None) -> None:
+    def __init__(self, federation: Federation, *, job: dict[str, float] | None = None, ask_s: float = 0.1) -> None:
         self.federation, self.folder = federation, federation.folder / "nvflare"
         plan = read_plan(federation.plan_file)
         self._mark = secrets.token_hex(8)
         self.started: dict[str, subprocess.Popen[bytes]] = {}
         export(plan, Place(HOST, free_port(), str(federation.folder / "storage")), self.folder)
-        self._hasten(job or {})
+        self._set(job or {}, ask_s)
         self.kits = self._provision(project_name(plan))
         for name in (HOST, *federation.partners):
             shutil.copytree(self.folder / "local" / name, self.kits / name / "local", dirs_exist_ok=True)
@@ -140,6 +140,15 @@ class Sites:
                 peaks.append(int(found[1]) // 1024 if found else 0)
         return max(peaks)
 
+    def cpu_s(self) -> float:
+        """CPU time so far of all processes that run, seconds."""
+        total = 0.0
+        for process in self.processes():
+            with suppress(OSError):
+                fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+                total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime, stime of proc(5)
+        return total
+
     def is_finished(self, names: Sequence[str] = ()) -> bool:
         """Whether these members, or all, are done."""
         members = names or (*self.federation.partners, AGGREGATOR)
@@ -167,11 +176,10 @@ class Sites:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(0.2)
 
-    def _hasten(self, arguments: dict[str, float]) -> None:
-        """Small tables need no pauses between questions."""
+    def _set(self, arguments: dict[str, float], ask_s: float) -> None:
         file = self.folder / "job/app/config/config_fed_server.json"
         job = json.loads(file.read_text())
-        job["server"]["task_request_interval"] = 0.1
+        job["server"]["task_request_interval"] = ask_s
         job["workflows"][0]["args"] = arguments
         file.write_text(json.dumps(job))
 
@@ -183,10 +191,14 @@ class Sites:
 
 
 @contextmanager
-def sites(federation: Federation, *, job: dict[str, float] | None = None) -> Iterator[Sites]:
-    """All sites of a federation; whatever was started is gone afterwards."""
+def sites(federation: Federation, *, job: dict[str, float] | None = None, ask_s: float = 0.1) -> Iterator[Sites]:
+    """All sites of a federation; whatever was started is gone afterwards.
+
+    job   : arguments of the job's controller
+    ask_s : pause between two looks of a site for a question; small tables need none
+    """
     own_mirrors(federation)
-    made = Sites(federation, job=job)
+    made = Sites(federation, job=job, ask_s=ask_s)
     try:
         yield made
     finally:

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from nvflare.apis.shareable import Shareable
 from nvflare.apis.signal import Signal
+from nvflare.fuel.f3.cellnet.defs import ReturnCode
+from nvflare.fuel.f3.cellnet.utils import make_reply
 
-from pipeline.engines.file_courier import _Gather
+from pipeline.engines.file_courier import FileCourier, _Gather
 from pipeline.engines.places import AGGREGATOR_FILE, CONTENT, PARTNER_FILE, TASK
 from pipeline.engines.server_job import FederationController
 from pipeline.engines.site_job import PartnerExecutor
@@ -108,3 +110,55 @@ def test_a_download_has_failed_until_it_is_complete() -> None:
     assert gather.failure == "the peer is gone"
     gather.download_completed("r")
     assert not gather.failure
+
+
+class PeerCell:
+    """As much of NVFlare's cell as a download needs; the peer gives these answers, and the last one for ever."""
+
+    def __init__(self, *answers: object) -> None:
+        self._left = list(answers)
+
+    def send_request(self, **_: object) -> Any:  # noqa: ANN401 -- NVFlare's message
+        """The next answer."""
+        return make_reply(ReturnCode.OK, body=self._left.pop(0) if len(self._left) > 1 else self._left[0])
+
+    def register_request_cb(self, **_: object) -> None:
+        """Nobody asks."""
+
+    def fire_and_forget(self, **_: object) -> None:
+        """Nobody listens."""
+
+
+END = {"status": "eof"}
+
+
+def chunk(data: object, received: object) -> dict[str, object]:
+    """A peer's answer that brings something."""
+    return {"status": "ok", "data": data, "state": {"received_bytes": received}}
+
+
+def test_a_file_is_pulled_chunk_by_chunk(tmp_path: Path) -> None:
+    """What the peer gives in order is what is written."""
+    cell = PeerCell(chunk(b"abc", 3), chunk(b"de", 5), END)
+    FileCourier(cell, "P01", Signal()).pull("r", tmp_path / "file", 5)
+    assert (tmp_path / "file").read_bytes() == b"abcde"
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        (["no dictionary"], "does not understand"),
+        ([{"status": "ok", "data": b"abc", "state": 5}], "does not understand"),
+        ([chunk(b"abc", 3), {"status": "ok", "data": b"d"}], "does not understand"),
+        ([chunk(5, 3)], "does not understand"),
+        ([chunk("abc", 3)], "consuming data"),
+        ([chunk(b"abc", 4), END], "state"),
+        ([chunk(b"abcdef", 6)], "more bytes"),
+        ([chunk(b"abc", 3), {"status": "error"}], "producer error"),
+    ],
+)
+def test_a_peer_that_answers_something_else(tmp_path: Path, answers: list[object], said: str) -> None:
+    """Whatever a peer answers instead of chunks in order ends this transfer, and nothing of it stays."""
+    with pytest.raises(TransferFailed, match=said):
+        FileCourier(PeerCell(*answers), "P01", Signal()).pull("r", tmp_path / "file", 5)
+    assert not list(tmp_path.iterdir())
