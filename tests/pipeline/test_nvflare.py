@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.home import MessageName
+from pipeline import demo
+from pipeline.home import Home, MessageName
 from secure.messages import payload_digest
 from tests.pipeline.big_messages import arrived, place, with_large_trunk
 from tests.pipeline.federation import AGGREGATOR, Federation
@@ -107,6 +108,62 @@ def test_a_server_killed_in_mid_round(on_nvflare: Sites, finished: Federation) -
     on_nvflare.wait_for(on_nvflare.is_finished, 420)
     assert federation.trunks(2) == finished.trunks(2)
     assert before.items() <= {path: path.read_bytes() for path in mirror.rglob("*.json")}.items()
+
+
+def test_a_federation_goes_on_without_a_lost_site(tmp_path: Path) -> None:
+    """Of four sites one is killed in mid-round: the round is void, the three others go on without it to the end.
+
+    The engine gives the running job to no site that comes back; in the next job the lost one catches up.
+    """
+    federation = Federation(tmp_path / "federation", n_partners=4, deadline_s=20.0)
+    others = federation.partners[:-1]
+    with sites(federation, job={"silence_s": 10.0, "stall_s": 300.0, "answer_s": 10}) as made:
+        made.start(HOST, *federation.partners)
+        made.submit()
+        mirror = federation.config(AGGREGATOR).parent / "mirror"
+        made.wait_for((mirror / MessageName("roster", 1, 1, AGGREGATOR).manifest).exists)
+        made.kill(_SITE_JOB, "P04")
+        made.wait_for(lambda: made.is_finished([*others, AGGREGATOR]), 300)
+        assert (mirror / MessageName("void", 1, 1, AGGREGATOR).manifest).exists()
+        assert not made.is_finished(["P04"])
+        made.wait_for(lambda: "FINISHED:COMPLETED" in made.nvflare("job", "list").stdout)
+        made.submit()
+        made.wait_for(lambda: made.is_finished(["P04"]), 300)
+    assert len(federation.trunks(2)) == 1
+
+
+class DemoFederation(Federation):
+    """The federation of `hocket demo`: real compounds, before its first round."""
+
+    def __init__(self, folder: Path, options: demo.Options) -> None:
+        self.folder, self.exchange, self.plan_file = folder, folder / "exchange", folder / "plan.toml"
+        self.partners = [f"P{i:02d}" for i in range(1, options.n_partners + 1)]
+        demo._claim(folder, options)
+        demo._build(folder, options, self.partners)
+
+    def home(self, name: str) -> Home:
+        """A member's home."""
+        return Home(self.config(name).parent / "home")
+
+    def config(self, name: str) -> Path:
+        """A member's configuration file."""
+        if name == AGGREGATOR:
+            return self.folder / demo.AGGREGATOR / "aggregator.toml"
+        return self.folder / name / "partner.toml"
+
+
+def test_the_demo_on_nvflare(tmp_path: Path) -> None:
+    """On the demo's compounds the trunk is, bit for bit, the one that `hocket demo` ends with."""
+    federation = DemoFederation(tmp_path / "federation", demo.Options(3, 3, 1, None))
+    in_folder = federation.moved(tmp_path / "in-folder")
+    done = in_folder.hocket("demo", str(in_folder.folder), "--rounds", "3", "--seed", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    with sites(federation) as made:
+        made.start(HOST, *federation.partners)
+        made.submit()
+        made.wait_for(made.is_finished, 600)
+    assert len(in_folder.trunks(3)) == 1
+    assert federation.trunks(3) == in_folder.trunks(3)
 
 
 def test_a_site_with_another_s_kit(on_nvflare: Sites) -> None:
