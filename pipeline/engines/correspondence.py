@@ -76,6 +76,7 @@ class Correspondence:
         self._mirror, self._courier, self._rules, self._me, self._tell = mirror, courier, rules, me, tell
         self._held: set[str] = set()  # manifests' paths that the peer has
         self._confirm: set[str] = set()  # what the peer offered and is here
+        self._told: set[str] = set()  # what was offered in the last turn
         self._pulling: set[str] = set()
         self._to_pull: queue.SimpleQueue[_Pull | None] = queue.SimpleQueue()
         self._failure: PipelineError | SecureError | OSError | None = None
@@ -93,11 +94,17 @@ class Correspondence:
         """Whether the peer has all that it may have of this mirror, and nothing of its own is on its way."""
         return not self._pulling and not self._pending()
 
+    @property
+    def has_news(self) -> bool:
+        """Whether the next turn would say more than the last one."""
+        return bool(self._confirm or self._failure) or not self._told.issuperset(self._pending())
+
     def outgoing(self) -> Wire:
         """What the peer shall hear in this turn."""
         with self._lock:
             kept, self._confirm = sorted(self._confirm), set()
         pending = self._pending()
+        self._told = set(pending[:MOST_MESSAGES])
         offers = [self._offer(path) for path in pending[:MOST_MESSAGES]]
         return {_MESSAGES: offers, _KEPT: kept[: 2 * MOST_MESSAGES], _MORE: len(pending) > MOST_MESSAGES}
 

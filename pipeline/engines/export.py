@@ -20,7 +20,7 @@ from pipeline.plan import Plan
 
 ADMIN = "admin@hocket.local"
 _HOST = re.compile(r"(([a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])\.)*[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?")
-_FETCH_S = 0.5  # between two looks of a site for a question
+_FETCH_S = 0.2  # between two looks of a site for a question; it has one nearly always, and rests over it
 
 
 @dataclass(frozen=True, slots=True)

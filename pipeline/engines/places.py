@@ -10,6 +10,8 @@ CONTENT = "hocket"  # key of a Shareable
 PARTNER_FILE = "HOCKET_PARTNER"  # the site's own environment says where its configuration is; no job may
 AGGREGATOR_FILE = "HOCKET_AGGREGATOR"
 CONTROLLER = "pipeline.engines.server_job.FederationController"
+OUTCOME = "NVFLARE_CLIENT_OUTCOME_WAIT_TIMEOUT"  # NVFlare's own
+OUTCOME_S = 60  # seconds
 EXECUTOR = "pipeline.engines.site_job.PartnerExecutor"
 
 

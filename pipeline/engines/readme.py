@@ -1,6 +1,6 @@
 """The README of an exported folder: the exact commands, from certificates to the last round."""
 
-from pipeline.engines.places import AGGREGATOR_FILE, EXECUTOR, PARTNER_FILE
+from pipeline.engines.places import AGGREGATOR_FILE, EXECUTOR, OUTCOME, OUTCOME_S, PARTNER_FILE
 from pipeline.plan import Plan
 
 _TEXT = """\
@@ -72,7 +72,11 @@ streams no logs, and keeps the server's own files in `{storage}`, which must be 
 
 At the server, with the path of its own configuration:
 
-    {aggregator_variable}=/path/to/aggregator.toml kits/{project}/prod_00/{host}/startup/start.sh
+    export {aggregator_variable}=/path/to/aggregator.toml {outcome_variable}={outcome_s}
+    kits/{project}/prod_00/{host}/startup/start.sh
+
+The second variable is for a job's end: NVFlare asks a lost site how it ended, and lets no next job begin for 900
+seconds otherwise.
 
 At each site:
 
@@ -95,8 +99,9 @@ shows it.
 
 State is in the members' homes and mirrors, so nothing is lost and nothing is sealed twice.
 
-* A site's job process dies: NVFlare does not give a running job to a site that comes back. The others go on as far as
-  the plan's deadlines and `min_partners` allow. Then abort the job, if it has not ended by itself, and submit it again.
+* A site's machine dies, or its network: NVFlare does not give a running job to a site that comes back. The others go
+  on without it as far as the plan's deadlines and `min_partners` allow; it catches up in the next job: submit again.
+* A site's job process alone dies: NVFlare fails the job for all. Submit it again.
 * The server dies: start it again and submit the same job again. It goes on at the round where it stopped. In
   NVFlare's list the lost job may stay RUNNING; that entry is harmless.
 * A site is refused, or its run fails: the server's log and the site's `run.log` say why. See to it, submit again.
@@ -127,4 +132,6 @@ def readme(plan: Plan, project: str, host: str, port: int, storage: str, admin: 
         executor=f"`{EXECUTOR}`",
         aggregator_variable=AGGREGATOR_FILE,
         partner_variable=PARTNER_FILE,
+        outcome_variable=OUTCOME,
+        outcome_s=OUTCOME_S,
     )

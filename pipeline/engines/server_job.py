@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from nvflare.fuel.f3.cellnet.fqcn import FQCN
 
 from pipeline.configs import AggregatorConfig
 from pipeline.engines.attached import AttachedRun
+from pipeline.engines.bell import ring
 from pipeline.engines.correspondence import Correspondence, Wire, rules_at_server
 from pipeline.engines.file_courier import FileCourier, keep_loaded
 from pipeline.engines.identity import Kit, expect_name
@@ -33,7 +34,7 @@ from pipeline.plan import read_plan
 from secure.errors import SecureError
 
 _LOOK_S = 0.2  # seconds between two looks at the run and the links
-_SHORTEST_S, _LONGEST_S = 0.05, 0.5  # between two turns with a site; longer while nothing comes
+_SHORTEST_S, _LONGEST_S = 0.05, 0.5  # between the starts of two turns with a site; longer where nothing came
 
 
 class FederationController(Controller):  # type: ignore[misc] # NVFlare ships no types
@@ -92,33 +93,42 @@ class FederationController(Controller):  # type: ignore[misc] # NVFlare ships no
         """An answer that came too late; what was in it comes again."""
 
     def _link(self, site: str, abort_signal: Signal, fl_ctx: FLContext) -> SiteLink:
-        cell, job = fl_ctx.get_engine().get_cell(), fl_ctx.get_job_id()
+        cell, there = fl_ctx.get_engine().get_cell(), FQCN.join([site, fl_ctx.get_job_id()])
 
         def correspond() -> Correspondence:
-            courier = FileCourier(cell, FQCN.join([site, job]), abort_signal)
+            courier = FileCourier(cell, there, abort_signal)
             me = self._plan.aggregator_name
             return Correspondence(self._mirror, courier, rules_at_server(site), me=me, tell=self._say)
 
-        return SiteLink(
+        def was_rung() -> bool:
+            if link.has_news:
+                ring(cell, there)
+            return link.has_news
+
+        link = SiteLink(
             site,
-            ask=lambda question: self._ask(site, question),
+            ask=lambda question: self._ask(site, question, was_rung),
             correspond=correspond,
             prover=self._kit,
             plan=self._digest,
             tell=self._say,
             clock=time.monotonic,
         )
+        return link
 
     def _talk(self, link: SiteLink) -> None:
-        pause_s, moved = _SHORTEST_S, 0
-        while not self._over.wait(pause_s) and not link.refused:
+        while not self._over.is_set() and not link.refused:
+            moved, until = link.n_moved, time.monotonic() + _LONGEST_S
             link.turn()
-            pause_s = _SHORTEST_S if link.n_moved != moved else min(1.3 * pause_s, _LONGEST_S)
-            moved = link.n_moved
+            left_s = until - time.monotonic() if link.n_moved == moved else 0.0
+            self._over.wait(max(left_s, _SHORTEST_S))
         link.close()
 
-    def _ask(self, site: str, question: Wire) -> object | None:
-        """NVFlare hands a task to that site alone, and takes the answer of no other."""
+    def _ask(self, site: str, question: Wire, was_rung: Callable[[], bool]) -> object | None:
+        """NVFlare hands a task to that site alone, and takes the answer of no other.
+
+        was_rung : asks for the answer now where there is more to tell by now, and says whether it did
+        """
         answers: list[object] = []
         answered = threading.Event()
 
@@ -138,8 +148,9 @@ class FederationController(Controller):  # type: ignore[misc] # NVFlare ships no
         )
         with self._engine.new_context() as fl_ctx:
             self.send(task, fl_ctx, targets=[site])
+        is_rung = False
         while not answered.wait(_LOOK_S) and not self._over.is_set():
-            pass
+            is_rung = is_rung or was_rung()
         return answers[0] if answers else None
 
     def _say(self, text: str) -> None:

@@ -48,16 +48,25 @@ class SiteSide:
 
     server : common name of the server's certificate, as this site's own startup kit says; whose messages the server
              brings is not decided by it, but by the members' signatures
+    rest   : waits before an answer that would bring nothing, at most until what it is given says that there is news
     """
 
     def __init__(
-        self, correspondence: Correspondence, prover: Prover, start: Callable[[], Run], *, plan: str, server: str
+        self,
+        correspondence: Correspondence,
+        prover: Prover,
+        start: Callable[[], Run],
+        *,
+        plan: str,
+        server: str,
+        rest: Callable[[Callable[[], bool]], None],
     ) -> None:
         self._correspondence, self._prover, self._start = correspondence, prover, start
-        self._plan, self._server = plan, server
+        self._plan, self._server, self._rest = plan, server, rest
         self._nonce: str | None = None
         self._is_trusted = False
         self._run: Run | None = None
+        self._ended: int | None = None  # as the server was told
 
     def answer(self, request: object) -> Wire:
         """Take what came and say what is new.
@@ -73,14 +82,25 @@ class SiteSide:
         self._correspondence.incoming(request)
         if self._run is None and self._correspondence.has_heard_all:
             self._run = self._start()
-        code = self._run.look() if self._run else None
-        return self._correspondence.outgoing() | {_ENDED: code if self._correspondence.is_settled else None}
+        elif self._run is not None:
+            self._rest(self._has_news)
+        answer = self._correspondence.outgoing()
+        self._ended = self._end()
+        return answer | {_ENDED: self._ended}
 
     def close(self) -> None:
         """End the partner's run where it stands."""
         self._correspondence.close()
         if self._run is not None:
             self._run.stop()
+
+    def _has_news(self) -> bool:
+        return self._correspondence.has_news or self._end() != self._ended
+
+    def _end(self) -> int | None:
+        """Exit code of the run, once everything that it posted is at the server."""
+        code = self._run.look() if self._run else None
+        return code if self._correspondence.is_settled else None
 
     def _greet(self, nonce: object) -> Wire:
         if not isinstance(nonce, str):
@@ -125,6 +145,11 @@ class SiteLink:
     def n_moved(self) -> int:
         """Messages that went one way or the other."""
         return self._correspondence.n_moved if self._correspondence else 0
+
+    @property
+    def has_news(self) -> bool:
+        """Whether the site should hear something."""
+        return self._correspondence is not None and self._correspondence.has_news
 
     @property
     def is_finished(self) -> bool:

@@ -12,6 +12,7 @@ from nvflare.fuel.f3.cellnet.fqcn import FQCN
 
 from pipeline.configs import PartnerConfig
 from pipeline.engines.attached import AttachedRun
+from pipeline.engines.bell import Bell
 from pipeline.engines.correspondence import Correspondence, rules_at_site
 from pipeline.engines.file_courier import FileCourier, keep_loaded
 from pipeline.engines.identity import Kit, expect_name, server_of
@@ -64,6 +65,7 @@ class PartnerExecutor(Executor):  # type: ignore[misc] # NVFlare ships no types
             lambda: AttachedRun("partner", file, file.with_name("run.log"), self.logger.info),
             plan=plan.digest,
             server=server_of(startup),
+            rest=Bell(fl_ctx.get_engine().get_cell(), self._stop).rest,
         )
 
     def _correspondence(self, plan: Plan, config: PartnerConfig, fl_ctx: FLContext) -> Correspondence:

@@ -32,7 +32,7 @@ from tests.pipeline.nvflare_sites import HOST, Sites, sites, wait_until
 
 LIMIT = 1.3  # times the bare transfer
 MB = 1_000_000
-ASK_S = 0.5  # as `hocket engine nvflare export` writes it
+ASK_S = 0.2  # as `hocket engine nvflare export` writes it
 SERVER_JOB, SITE_JOB = "server.runner_process", "client.worker_process"
 STARTED = 0.1  # CPU seconds a second of all processes, below which they only wait
 

@@ -82,6 +82,7 @@ class Line:
         self.offered: dict[str, Path] = {}
         self.told: list[str] = []
         self.runs = {name: IdleRun() for name in federation.partners}
+        self.rests: dict[str, list[Callable[[], bool]]] = {name: [] for name in federation.partners}
         self.at_start: dict[str, list[str]] = {}  # messages in a site's mirror when its run started
         self.now = 0.0
         self.spoil = spoil
@@ -104,7 +105,9 @@ class Line:
             self.at_start[name] = self.mirror(name).paths()
             return self.runs[name]
 
-        return SiteSide(correspondence, Voucher(name), start, plan=self.plan.digest, server=SERVER)
+        return SiteSide(
+            correspondence, Voucher(name), start, plan=self.plan.digest, server=SERVER, rest=self.rests[name].append
+        )
 
     def link(self, name: str, ask: Callable[[Wire], object | None] | None = None) -> SiteLink:
         """The server's link to it."""

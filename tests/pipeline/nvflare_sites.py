@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.engines.export import ADMIN, Place, export, project_name
-from pipeline.engines.places import AGGREGATOR_FILE, PARTNER_FILE
+from pipeline.engines.places import AGGREGATOR_FILE, OUTCOME, PARTNER_FILE
 from pipeline.plan import read_plan
 from tests.pipeline.federation import AGGREGATOR, Federation
 
@@ -78,7 +78,8 @@ class Sites:
         command += ["org=test", "config_folder=config", *([] if member == HOST else [f"uid={site}"])]
         variable = AGGREGATOR_FILE if member == HOST else PARTNER_FILE
         config = self.federation.config(AGGREGATOR if member == HOST else member)
-        environment = os.environ | {_MARK: self._mark, variable: str(config), "MALLOC_ARENA_MAX": "4"}  # as start.sh
+        environment = os.environ | {_MARK: self._mark, variable: str(config), OUTCOME: "5"}
+        environment["MALLOC_ARENA_MAX"] = "4"  # as start.sh
         with self.log(member).open("ab") as log:
             self.started[member] = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, cwd=self.folder

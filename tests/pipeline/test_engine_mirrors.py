@@ -371,6 +371,31 @@ def test_a_run_starts_when_the_server_has_told_all(
     assert UPDATE.manifest in own
 
 
+def test_a_site_rests_while_it_has_nothing_to_say(line: Line, over: tuple[Federation, Mirror]) -> None:
+    """From the start of its run on, a site rests before each answer until a message or its run's end is news.
+
+    The server's link has news likewise, and neither has any once it was said.
+    """
+    greeted(line, "P02")
+    site, link = line.rests["P02"], line.links["P02"]
+    assert site == []
+    line.turn()
+    assert not site[-1]()
+    assert not link.has_news
+    shutil.copytree(over[0].exchange, line.federation.config("P02").parent / "mirror", dirs_exist_ok=True)
+    assert site[-1]()
+    link.turn()
+    assert not site[-1]()
+    assert link.has_news  # it has taken the messages and should say so
+    line.turn()
+    assert not link.has_news
+    line.runs["P02"].code = 0
+    assert site[-1]()
+    link.turn()
+    assert link.ended == 0
+    assert not site[-1]()
+
+
 def test_no_message_is_looked_at_before_the_server_is_known(line: Line, over: tuple[Federation, Mirror]) -> None:
     """A site that was not greeted refuses messages, and does not start its partner's run."""
     with pytest.raises(WrongSite, match="before it has proved"):

@@ -12,6 +12,7 @@ from nvflare.apis.signal import Signal
 from nvflare.fuel.f3.cellnet.defs import ReturnCode
 from nvflare.fuel.f3.cellnet.utils import make_reply
 
+from pipeline.engines.bell import Bell
 from pipeline.engines.file_courier import FileCourier, _Gather
 from pipeline.engines.places import AGGREGATOR_FILE, CONTENT, PARTNER_FILE, TASK
 from pipeline.engines.server_job import FederationController
@@ -122,11 +123,41 @@ class PeerCell:
         """The next answer."""
         return make_reply(ReturnCode.OK, body=self._left.pop(0) if len(self._left) > 1 else self._left[0])
 
-    def register_request_cb(self, **_: object) -> None:
-        """Nobody asks."""
+    def register_request_cb(self, *, cb: Callable[[object], None], **_: object) -> None:
+        """Who hears what is sent to this side."""
+        self.hear = cb
 
     def fire_and_forget(self, **_: object) -> None:
         """Nobody listens."""
+
+
+def test_a_site_rests_until_it_has_news() -> None:
+    """It looks again and again, and no longer than until there is something to say."""
+    looks = iter([False, False, True])
+    Bell(PeerCell(), Signal()).rest(lambda: next(looks))
+    assert list(looks) == []
+
+
+def test_a_site_rests_until_the_server_rings() -> None:
+    """A word before or during the rest ends it, once; where the job is over nobody rests."""
+    cell, stop = PeerCell(), Signal()
+    bell, looks = Bell(cell, stop), []
+
+    def look() -> bool:
+        looks.append(len(looks))
+        if looks[-1] == 1:
+            cell.hear(None)
+        if looks[-1] == 3:
+            stop.trigger("over")
+        return False
+
+    cell.hear(None)
+    bell.rest(look)
+    assert looks == [0]
+    bell.rest(look)
+    assert looks == [0, 1]
+    bell.rest(look)
+    assert looks == [0, 1, 2, 3]
 
 
 END = {"status": "eof"}

@@ -111,7 +111,7 @@ def test_a_server_killed_in_mid_round(on_nvflare: Sites, finished: Federation) -
 
 
 def test_a_federation_goes_on_without_a_lost_site(tmp_path: Path) -> None:
-    """Of four sites one is killed in mid-round: the round is void, the three others go on without it to the end.
+    """Of four sites one dies in mid-round, whole: the round is void, the three others go on without it to the end.
 
     The engine gives the running job to no site that comes back; in the next job the lost one catches up.
     """
@@ -122,11 +122,12 @@ def test_a_federation_goes_on_without_a_lost_site(tmp_path: Path) -> None:
         made.submit()
         mirror = federation.config(AGGREGATOR).parent / "mirror"
         made.wait_for((mirror / MessageName("roster", 1, 1, AGGREGATOR).manifest).exists)
-        made.kill(_SITE_JOB, "P04")
+        made.kill("P04")
         made.wait_for(lambda: made.is_finished([*others, AGGREGATOR]), 300)
         assert (mirror / MessageName("void", 1, 1, AGGREGATOR).manifest).exists()
         assert not made.is_finished(["P04"])
         made.wait_for(lambda: "FINISHED:COMPLETED" in made.nvflare("job", "list").stdout)
+        made.start("P04")
         made.submit()
         made.wait_for(lambda: made.is_finished(["P04"]), 300)
     assert len(federation.trunks(2)) == 1
