@@ -40,7 +40,7 @@ _SHORTEST_S, _LONGEST_S = 0.05, 0.5  # between the starts of two turns with a si
 class FederationController(Controller):  # type: ignore[misc] # NVFlare ships no types
     """Asks every site in turn, until the aggregator's run and the sites' are done.
 
-    answer_s  : how long a site may take to fetch a question and answer it
+    answer_s  : how long a site may take to fetch a question and answer it, its rest of 5 s included
     silence_s, stall_s : see pipeline.engines.watch.Watch
     """
 
