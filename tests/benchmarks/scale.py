@@ -2,7 +2,8 @@
 
 A federation's whole round runs here with the real code of secure/, files on disk, one member after the other, each in
 a process of its own with one worker. A model (per parameter and per parameter and partner) is fitted on two smaller
-runs, one of them shorter and with more partners, and checked against this one; what it says beyond is extrapolated.
+runs, one of them shorter and with more partners, before and after this one, and checked against it; what it says beyond
+is extrapolated.
 
 --full is 32,000 x 6,000 parameters, MELLODDY's largest input layer: 7.5 GB in TMPDIR and a quarter of an hour.
 usage: scale.py [--full] [--millions 20] [--partners 10]
@@ -12,8 +13,9 @@ import argparse
 import os
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 from rich.console import Console
@@ -78,6 +80,16 @@ def _open(consortium: Consortium, total: Path, n_params: int, expected: np.ndarr
 def _least(costs: list[Cost]) -> Cost:
     wall_s, cpu_s = (min(getattr(one, key) for one in costs) for key in ("wall_s", "cpu_s"))
     return Cost(wall_s, cpu_s, max(one.peak_mb for one in costs))
+
+
+def between(before: Run, after: Run) -> Run:
+    """What the same run would have taken between these two, where the machine's speed drifts."""
+    costs = {}
+    for role in ROLES:
+        first, last = before.costs[role], after.costs[role]
+        wall_s, cpu_s = (fmean((getattr(first, key), getattr(last, key))) for key in ("wall_s", "cpu_s"))
+        costs[role] = Cost(wall_s, cpu_s, max(first.peak_mb, last.peak_mb))
+    return replace(before, costs=costs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,12 +229,15 @@ def main() -> None:
     console, p = Console(width=150), given.partners
     many = min(MORE * p, 128)  # the most that a plan may have
     larger = int(fitted * 1e6)
-    small_run, larger_run = measure(larger // MORE, many, many, adds=3), measure(larger, p, p, adds=3)
+    fits = [(larger // MORE, many), (larger, p)]
+    before = [measure(n_params, partners, partners, adds=3) for n_params, partners in fits]
+    large_run = measure(int(millions * 1e6), p, p, adds=1)
+    after = [measure(n_params, partners, partners, adds=3) for n_params, partners in fits]
+    small_run, larger_run = (between(*pair) for pair in zip(before, after, strict=True))
     model = Model.fitted(small_run, larger_run)
     for run in (small_run, larger_run):
         show_run(run, console)
     show_model(model, console)
-    large_run = measure(int(millions * 1e6), p, p, adds=1)
     show_run(large_run, console)
     show_check(model, large_run, seal_parameters(SealSettings(max_partners=p)), console)
     show_beyond(model, console)
