@@ -76,7 +76,7 @@ class FileCourier:
                 cell=self._cell,
                 abort_signal=self._stop,
             )
-        except (AssertionError, TypeError, ValueError) as error:  # where the peer's answer is not of NVFlare's form
+        except Exception as error:  # noqa: BLE001 -- whatever NVFlare raises where an answer is not of its form
             consumer.download_failed(reference, f"it answered what NVFlare does not understand: {error}")
 
     def _forget(self, file: Path) -> None:

@@ -101,9 +101,10 @@ class FederationController(Controller):  # type: ignore[misc] # NVFlare ships no
             return Correspondence(self._mirror, courier, rules_at_server(site), me=me, tell=self._say)
 
         def was_rung() -> bool:
-            if link.has_news:
+            has_news = link.has_news
+            if has_news:
                 ring(cell, there)
-            return link.has_news
+            return has_news
 
         link = SiteLink(
             site,
