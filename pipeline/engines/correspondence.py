@@ -83,7 +83,8 @@ class Correspondence:
         self.n_moved = 0  # messages that came or were confirmed
         self.has_heard_all = False  # the peer has offered, by now, all that it had
         self._lock = threading.Lock()
-        threading.Thread(target=self._pull_all, daemon=True).start()
+        self._puller = threading.Thread(target=self._pull_all, daemon=True)
+        self._puller.start()
 
     def close(self) -> None:
         """Let the thread end after the file that it is at."""
@@ -97,7 +98,9 @@ class Correspondence:
     @property
     def has_news(self) -> bool:
         """Whether the next turn would say more than the last one."""
-        return bool(self._confirm or self._failure) or not self._told.issuperset(self._pending())
+        if self._failure or not self._puller.is_alive():
+            return True
+        return bool(self._confirm) or not self._told.issuperset(self._pending())
 
     def outgoing(self) -> Wire:
         """What the peer shall hear in this turn."""
@@ -112,6 +115,8 @@ class Correspondence:
         """Take what the peer says. Raises BadTransfer, Equivocation, secure.errors.SecureError, naming the message."""
         if self._failure is not None:
             raise self._failure
+        if not self._puller.is_alive():  # nothing would be pulled ever again, and nobody would know
+            raise BadTransfer(f"{self._rules.peer}: something in its answers ended the transfers; see this log")
         messages, kept, more = _list(wire, _MESSAGES), _list(wire, _KEPT), _flag(wire, _MORE)
         for path in kept:
             self._confirmed(self._mirror.name_of(path))

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 from nvflare.apis.signal import Signal
 from nvflare.fuel.f3.cellnet.cell import Cell
-from nvflare.fuel.f3.streaming.download_service import Consumer, download_object
+from nvflare.fuel.f3.streaming.download_service import Consumer, ProduceRC, download_object
 from nvflare.fuel.f3.streaming.file_downloader import FileDownloadable
 from nvflare.fuel.f3.streaming.obj_downloader import ObjectDownloader
 
@@ -76,7 +76,7 @@ class FileCourier:
                 cell=self._cell,
                 abort_signal=self._stop,
             )
-        except Exception as error:  # noqa: BLE001 -- whatever NVFlare raises where an answer is not of its form
+        except (AssertionError, TypeError, ValueError) as error:  # where the peer's answer is not of NVFlare's form
             consumer.download_failed(reference, f"it answered what NVFlare does not understand: {error}")
 
     def _forget(self, file: Path) -> None:
@@ -97,10 +97,11 @@ class _Offer(FileDownloadable):  # type: ignore[misc] # NVFlare ships no types
 
     def produce(self, state: dict[str, Any], requester: str) -> Any:  # noqa: ANN401 -- NVFlare's triple
         """The next chunk."""
+        produced = super().produce(state, requester)
         self._n_chunks += 1
-        if self._n_chunks % _CHUNKS_KEPT == 0:
+        if self._n_chunks % _CHUNKS_KEPT == 0 or produced[0] == ProduceRC.EOF:
             gc.collect()
-        return super().produce(state, requester)
+        return produced
 
 
 class _Gather(Consumer):  # type: ignore[misc] # NVFlare ships no types

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from nvflare.apis.event_type import EventType
 from nvflare.apis.executor import Executor
+from nvflare.apis.fl_constant import ReservedKey
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
 from nvflare.apis.signal import Signal
@@ -59,6 +60,7 @@ class PartnerExecutor(Executor):  # type: ignore[misc] # NVFlare ships no types
         kit = Kit.at(startup, "client")
         expect_name(kit.name, config.name, f"{kit.certificate_file}: common name")
         expect_name(str(fl_ctx.get_identity_name()), config.name, "NVFlare's name of this site")
+        self._stop = Signal(parent=fl_ctx.get_prop(ReservedKey.RUN_ABORT_SIGNAL))  # ends a rest at once
         return SiteSide(
             self._correspondence(plan, config, fl_ctx),
             kit,

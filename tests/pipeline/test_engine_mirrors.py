@@ -3,6 +3,7 @@
 import json
 import shutil
 import string
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from pipeline.plan import read_plan
 from secure.errors import PayloadMismatch, SecureError
 from secure.keys import load_private_keys
 from secure.messages import PayloadDigest, sign_manifest
-from tests.pipeline.engine_line import SERVER, Line, Voucher
+from tests.pipeline.engine_line import SERVER, Line, Porter, Voucher
 from tests.pipeline.federation import AGGREGATOR, Federation, step, until_waiting
 from tests.pipeline.nvflare_sites import own_mirrors
 
@@ -188,6 +189,25 @@ def test_a_failed_transfer_is_tried_again(apart: Federation) -> None:
         assert line.mirror(AGGREGATOR).paths() == line.mirror("P01").paths()
     finally:
         line.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_answer_that_nobody_foresaw_refuses_its_site(apart: Federation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the engine stumbles over a peer's file the site is refused: no job waits for transfers that never come."""
+
+    def stumble(*_: object) -> None:
+        raise KeyError("data")
+
+    monkeypatch.setattr(Porter, "pull", stumble)
+    line = Line(apart)
+    greeted(line, "P01")
+    until = time.monotonic() + 60
+    while not line.links["P01"].refused:
+        line.links["P01"].turn()
+        assert time.monotonic() < until
+    assert "ended the transfers" in line.links["P01"].refused
+    assert line.links["P01"].has_news
+    line.close()
 
 
 def test_a_site_sends_its_own_messages_only(line: Line, over: tuple[Federation, Mirror]) -> None:
