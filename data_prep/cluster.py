@@ -18,6 +18,7 @@ from typing import Self
 import rdkit
 from distributed import Client, Future, LocalCluster, wait
 from distributed.scheduler import KilledWorker
+from distributed.security import Security
 
 from data_prep.errors import ChildError, ClusterError
 from data_prep.steps import CRASHED, Made, Step
@@ -151,6 +152,7 @@ class DaskCluster:
 
     def _connect(self) -> Client:
         _hush()
+        self._expect_fit_settings()
         place: str | LocalCluster = self._scheduler
         if self._scheduler.startswith(LOCAL):
             place = self._opened.enter_context(_local_cluster(int(self._scheduler.removeprefix(LOCAL))))
@@ -168,16 +170,31 @@ class DaskCluster:
     def _opened_client(self, place: str | LocalCluster) -> Client:
         try:
             return Client(place, timeout=_CONNECT_S, name="hocket")
-        except TypeError as cause:  # what distributed raises without certificates
-            error = ClusterError(f"{self._scheduler}: TLS is not configured on this machine")
-            error.add_note(
-                "Dask's own settings name the files: distributed.comm.tls.ca-file, .client.cert, .client.key"
-            )
-            raise error from cause
         except OSError as cause:
             error = ClusterError(f"{self._scheduler}: no Dask scheduler answers there: {cause}")
             error.add_note("start it: dask scheduler; a firewall, or tcp:// for tls://, may be the cause too")
             raise error from cause
+
+    def _expect_fit_settings(self) -> None:
+        """Raise ClusterError where Dask's settings of this machine do not suit the address.
+
+        Before there is a Client: one that fails over them is closed by nobody but the garbage collector, and where that
+        comes in the middle of another Client's start, it waits for ever for the lock that this one holds.
+        """
+        try:
+            found = Security().get_connection_args("client")
+        except OSError as cause:
+            raise self._unfit(f"Dask's certificates of this machine cannot be read: {cause}") from cause
+        if self._scheduler.startswith("tls://"):
+            if found["ssl_context"] is None:
+                raise self._unfit("TLS is not configured on this machine")
+        elif found["require_encryption"]:
+            raise self._unfit("Dask's settings of this machine demand encryption, expected an address with tls://")
+
+    def _unfit(self, what: str) -> ClusterError:
+        error = ClusterError(f"{self._scheduler}: {what}")
+        error.add_note("Dask's own settings name the files: distributed.comm.tls.ca-file, .client.cert, .client.key")
+        return error
 
     def _expect_equal_versions(self, client: Client) -> None:
         ours = versions()

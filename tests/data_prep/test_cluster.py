@@ -1,5 +1,6 @@
 """Structures on a Dask cluster: the same as here, whatever dies, and a clear word where the cluster is of no use."""
 
+import gc
 import os
 import shutil
 import signal
@@ -7,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import dask as dask_module
 import psutil
 import pytest
 from distributed import Client
@@ -183,17 +185,37 @@ def nobodys_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.mark.parametrize("scheme", ["tcp", "tls"])
-def test_nobody_there_is_said_at_once(scheme, monkeypatch):
-    """An address where no scheduler answers, and TLS without certificates, are errors that say what to do."""
+def test_nobody_there_is_said_at_once(monkeypatch):
+    """An address where no scheduler answers is an error that says what to do."""
     monkeypatch.setattr(cluster_module, "_CONNECT_S", 2.0)
-    said = {"tcp": "no Dask scheduler answers there", "tls": "TLS is not configured"}[scheme]
-    with (
-        DaskCluster(f"{scheme}://127.0.0.1:{nobodys_port()}") as nobody,
-        pytest.raises(ClusterError, match=said) as raised,
-    ):
-        standardise_all(["C"], KEEP.chemistry, Fingerprint(), workers=nobody)
+    refused(f"tcp://127.0.0.1:{nobodys_port()}", "no Dask scheduler answers there")
+
+
+@pytest.mark.parametrize(
+    ("address", "settings", "said"),
+    [
+        ("tls://127.0.0.1:9", {}, "TLS is not configured"),
+        (
+            "tls://127.0.0.1:9",
+            {"tls.ca-file": "/none.pem", "tls.client.cert": "/none.pem"},
+            "cannot be read: .*No such",
+        ),
+        ("tcp://127.0.0.1:9", {"require-encryption": True}, "expected an address with tls://"),
+        ("local:1", {"require-encryption": True}, "expected an address with tls://"),
+    ],
+)
+def test_settings_that_do_not_suit_are_said_at_once(address, settings, said):
+    """Certificates that are missing, and encryption that is demanded but not there, are errors that say what to do."""
+    with dask_module.config.set({f"distributed.comm.{name}": value for name, value in settings.items()}):
+        refused(address, said)
+
+
+def refused(address: str, said: str) -> None:
+    """Raises ClusterError, with advice; no client is left that only the garbage collector would close: it may hang."""
+    with DaskCluster(address) as unfit, pytest.raises(ClusterError, match=said) as raised:
+        standardise_all(["C"], KEEP.chemistry, Fingerprint(), workers=unfit)
     assert raised.value.__notes__
+    assert all(one.status == "closed" for one in gc.get_objects() if isinstance(one, Client))
 
 
 def test_a_scheduler_without_workers_is_said(tmp_path, monkeypatch):
