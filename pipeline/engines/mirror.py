@@ -9,7 +9,7 @@ from pathlib import Path
 
 from data_prep.atomic import flush, write_atomically
 from pipeline.configs import MemberConfig
-from pipeline.errors import BadTransfer, ConfigError, Equivocation, ExchangeConflict
+from pipeline.errors import BadTransfer, ConfigError, Equivocation, ExchangeConflict, ExchangeError
 from pipeline.exchange import Exchange
 from pipeline.home import MessageName
 from pipeline.mail import check_payload_size
@@ -30,9 +30,13 @@ class Mirror:
         self._folder = folder / plan.folder
 
     def paths(self) -> list[str]:
-        """Relative paths of the manifests of all whole messages, sorted."""
+        """Relative paths of the manifests of all whole messages, sorted.
+
+        Raises ExchangeError for a folder that cannot be read.
+        """
         found = []
-        for folder, _, names in os.walk(self._folder):  # for thousands of files a ninth of what the exchange takes
+        # for thousands of files a ninth of what the exchange takes
+        for folder, _, names in os.walk(self._folder, onerror=_unreadable):
             at = Path(folder).relative_to(self._folder)
             found += [(at / name).as_posix() for name in names if name.endswith(".json") and not name.startswith(".")]
         return sorted(found)
@@ -101,6 +105,12 @@ class Mirror:
     def keep(self, name: MessageName, data: bytes) -> None:
         """Write the manifest: from here on, the message is there."""
         write_atomically(self._folder / name.manifest, data)
+
+
+def _unreadable(error: OSError) -> None:
+    """A folder whose messages cannot be seen would pass for one without any; one that is not there has none."""
+    if not isinstance(error, FileNotFoundError):
+        raise ExchangeError(f"{error.filename}: {error.strerror}, expected a folder that can be read") from error
 
 
 def mirror_folder(config: MemberConfig) -> Path:

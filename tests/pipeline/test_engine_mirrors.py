@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from pipeline.configs import PartnerConfig
 from pipeline.engines.correspondence import MOST_MESSAGES
 from pipeline.engines.mirror import Mirror, mirror_folder
-from pipeline.errors import BadTransfer, ConfigError, Equivocation, ExitCode, TransferFailed, WrongSite
+from pipeline.errors import (
+    BadTransfer,
+    ConfigError,
+    Equivocation,
+    ExchangeError,
+    ExitCode,
+    TransferFailed,
+    WrongSite,
+)
 from pipeline.home import MessageName
 from pipeline.plan import read_plan
 from secure.errors import PayloadMismatch, SecureError
@@ -467,3 +475,14 @@ def test_a_mirror_is_a_local_folder(apart: Federation) -> None:
     config.write_text(config.read_text().replace('"mirror"', '"s3://bucket/place"'))
     with pytest.raises(ConfigError, match="expected a local folder"):
         mirror_folder(PartnerConfig.read(config))
+
+
+def test_a_folder_that_cannot_be_read_is_not_empty(over: tuple[Federation, Mirror], tmp_path: Path) -> None:
+    """One that is not there has no messages yet; of one that cannot be listed nobody knows."""
+    plan = over[1].plan
+    mirror, folder = Mirror(plan, tmp_path), tmp_path / plan.folder
+    folder.rmdir()
+    assert mirror.paths() == []
+    folder.write_bytes(b"")
+    with pytest.raises(ExchangeError, match="expected a folder that can be read"):
+        mirror.paths()
