@@ -15,7 +15,7 @@ from pipeline.errors import ExchangeError, ExchangeUnreachable, NotYet
 
 _RAREST = 10  # looks for messages grow up to this many times rarer while nothing comes
 _LONGEST_DISK_S = 600.0  # between two tries of a step for which there was no space, where none was given back
-_FULL = {errno.ENOSPC, errno.EDQUOT}
+FULL = {errno.ENOSPC, errno.EDQUOT}
 _TOLERANCE = 1 << 20  # bytes that come and go on any disk
 
 Result = TypeVar("Result")
@@ -50,7 +50,7 @@ class Patience:
 
     def wait(self, error: NotYet | ExchangeError | OSError) -> None:
         """Wait for another try of what failed so. Raises the error where no wait helps, or the time is up."""
-        if isinstance(error, OSError) and error.errno not in _FULL:
+        if isinstance(error, OSError) and error.errno not in FULL:
             raise error
         if self._once and (self._timeout_s is None or isinstance(error, NotYet)):
             raise error

@@ -15,12 +15,14 @@ from typing import Any, Protocol
 from pipeline.engines.mirror import Mirror
 from pipeline.errors import BadTransfer, PipelineError, TransferFailed
 from pipeline.home import MessageName
+from pipeline.waiting import FULL
 from secure.errors import SecureError
 from secure.messages import MAX_BYTES, Manifest
 
 MOST_MESSAGES = 64  # in one turn and direction; the next turn brings more
 _MESSAGES, _KEPT, _MORE = "messages", "kept", "more"
 _LONGEST_REFERENCE = 200  # characters
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0  # before another try
 
 Wire = dict[str, Any]
 
@@ -35,7 +37,7 @@ class Courier(Protocol):
         """The peer has the file, or needs it no more."""
 
     def pull(self, reference: str, target: Path, n_bytes: int) -> None:
-        """Bring the peer's file. Raises TransferFailed, also for more than n_bytes."""
+        """Bring the peer's file or leave nothing. Raises TransferFailed, BadTransfer for more than n_bytes, OSError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +74,23 @@ def rules_at_server(site: str) -> Rules:
 class Correspondence:
     """One side's view of one peer. `outgoing` and `incoming` are called by one thread."""
 
-    def __init__(self, mirror: Mirror, courier: Courier, rules: Rules, *, me: str, tell: Callable[[str], None]) -> None:
-        self._mirror, self._courier, self._rules, self._me, self._tell = mirror, courier, rules, me, tell
+    def __init__(
+        self,
+        mirror: Mirror,
+        courier: Courier,
+        rules: Rules,
+        *,
+        me: str,
+        tell: Callable[[str], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._mirror, self._courier, self._rules, self._me = mirror, courier, rules, me
+        self._tell, self._clock = tell, clock
         self._held: set[str] = set()  # manifests' paths that the peer has
         self._confirm: set[str] = set()  # what the peer offered and is here
         self._told: set[str] = set()  # what was offered in the last turn
         self._pulling: set[str] = set()
+        self._put_off: dict[str, tuple[int, float]] = {}  # messages not to be taken before: tries so far, when again
         self._to_pull: queue.SimpleQueue[_Pull | None] = queue.SimpleQueue()
         self._failure: PipelineError | SecureError | OSError | None = None
         self.n_moved = 0  # messages that came or were confirmed
@@ -121,7 +134,7 @@ class Correspondence:
         for path in kept:
             self._confirmed(self._mirror.name_of(path))
         for message in messages:
-            self._take(*_message(message))
+            self._receive(*_message(message))
         self.has_heard_all |= not more
 
     def _pending(self) -> list[str]:
@@ -145,12 +158,20 @@ class Correspondence:
         if payload:
             self._courier.withdraw(payload)
 
-    def _take(self, path: object, data: bytes, reference: str) -> None:
+    def _receive(self, path: object, data: bytes, reference: str) -> None:
         name = self._mirror.name_of(path)
         if not self._rules.takes_all and name.sender != self._rules.peer:
             raise BadTransfer(f"{name.manifest}: sent by {self._rules.peer}, who may send its own messages only")
-        if name.manifest in self._pulling:
+        if name.manifest in self._pulling or self._clock() < self._put_off.get(name.manifest, (0, 0.0))[1]:
             return
+        try:
+            self._take(name, data, reference)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            self._later(name, error)
+
+    def _take(self, name: MessageName, data: bytes, reference: str) -> None:
         if self._mirror.has(name, data):
             self._note(name)
             return
@@ -170,16 +191,27 @@ class Correspondence:
             self.n_moved += name.manifest not in self._held
             self._held.add(name.manifest)
             self._confirm.add(name.manifest)
+            self._put_off.pop(name.manifest, None)
+
+    def _later(self, name: MessageName, error: PipelineError | OSError) -> None:
+        """Take the message not now but when it is offered again: the line broke, or this side's disk is full."""
+        n_tries = self._put_off.get(name.manifest, (0, 0.0))[0] + 1
+        pause_s = min(_FIRST_PAUSE_S * 2 ** (n_tries - 1), _LONGEST_PAUSE_S)
+        self._put_off[name.manifest] = n_tries, self._clock() + pause_s
+        self._tell(f"{name.manifest}: {error}; tried again in {pause_s:g} s")
 
     def _pull_all(self) -> None:
         while (wanted := self._to_pull.get()) is not None:
             try:
                 if self._failure is None:  # else the peer is refused
                     self._pull(wanted)
-            except TransferFailed as error:  # it is offered again
-                self._tell(str(error))
+            except TransferFailed as error:
+                self._later(wanted.name, error)
             except (PipelineError, SecureError, OSError) as error:
-                self._failure = error
+                if isinstance(error, OSError) and error.errno in FULL:
+                    self._later(wanted.name, error)
+                else:
+                    self._failure = error
             finally:
                 self._pulling.discard(wanted.name.manifest)
 

@@ -20,6 +20,7 @@ from pipeline.plan import Plan
 
 ADMIN = "admin@hocket.local"
 _HOST = re.compile(r"(([a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])\.)*[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?")
+_SERVER = "server"  # NVFlare's own name of it, under which its jobs are addressed
 _FETCH_S = 0.2  # between two looks of a site for a question; it has one nearly always, and rests over it
 
 
@@ -62,7 +63,11 @@ def export(plan: Plan, place: Place, folder: Path) -> None:
 
 
 def files(plan: Plan, place: Place) -> dict[str, str]:
-    """Relative path and text of every file."""
+    """Relative path and text of every file. Raises ConfigError where two sites would have one name."""
+    if {place.host, _SERVER} & set(plan.partner_names):
+        error = ConfigError(f"partners {plan.partner_names}: the server is {place.host!r}, and {_SERVER!r} to NVFlare")
+        error.add_note("give the server another --host, or the partner another name in the plan")
+        raise error
     project = project_name(plan)
     participants = {place.host: _server(place), **{name: _site(name) for name in plan.partner_names}, ADMIN: _admin()}
     found = {

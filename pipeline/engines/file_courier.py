@@ -3,6 +3,7 @@
 import gc
 import os
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,7 +13,7 @@ from nvflare.fuel.f3.streaming.download_service import Consumer, ProduceRC, down
 from nvflare.fuel.f3.streaming.file_downloader import FileDownloadable
 from nvflare.fuel.f3.streaming.obj_downloader import ObjectDownloader
 
-from pipeline.errors import TransferFailed
+from pipeline.errors import BadTransfer, TransferFailed
 
 _OFFERED_S = 3600.0  # without a request for it, after which a file is offered anew
 _REQUEST_S = 60.0  # for one chunk, before it is asked for again
@@ -56,15 +57,22 @@ class FileCourier:
             offered[1].delete_transaction()
 
     def pull(self, reference: str, target: Path, n_bytes: int) -> None:
-        """Bring the peer's file. Raises TransferFailed, also for more than n_bytes."""
-        with target.open("wb") as file:
-            consumer = _Gather(file, n_bytes)
-            self._download(reference, consumer)
-            file.flush()
-            os.fsync(file.fileno())
-        if consumer.failure:
-            target.unlink(missing_ok=True)
-            raise TransferFailed(f"{target.name}: did not come whole from {self._peer}: {consumer.failure}")
+        """Bring the peer's file, whole and on the disk, or leave nothing.
+
+        Raises TransferFailed, BadTransfer for more than n_bytes, OSError where it cannot be written.
+        """
+        with ExitStack() as undo:
+            undo.callback(target.unlink, missing_ok=True)
+            with target.open("wb") as file:
+                consumer = _Gather(file, n_bytes, target.name)
+                self._download(reference, consumer)
+                if consumer.error:
+                    raise consumer.error
+                if consumer.failure:
+                    raise TransferFailed(f"did not come whole from {self._peer}: {consumer.failure}")
+                file.flush()
+                os.fsync(file.fileno())
+            undo.pop_all()
 
     def _download(self, reference: str, consumer: "_Gather") -> None:
         try:
@@ -109,17 +117,24 @@ class _Gather(Consumer):  # type: ignore[misc] # NVFlare ships no types
 
     supports_pipelining = True  # the next chunk is asked for while this one is written: `consume` keeps NVFlare's state
 
-    def __init__(self, file: BinaryIO, n_bytes: int) -> None:
+    def __init__(self, file: BinaryIO, n_bytes: int, name: str) -> None:
         super().__init__()
-        self._file, self._left, self._received = file, n_bytes, 0
-        self.failure = "it ended before the download began"
+        self._file, self._left, self._name, self._received = file, n_bytes, name, 0
+        self.failure = "it ended before the download began"  # as NVFlare says it
+        self.error: BadTransfer | OSError | None = None  # what NVFlare says as "consuming data" alone
 
     def consume(self, ref_id: str, state: dict[str, Any], data: bytes) -> dict[str, Any]:  # noqa: ARG002
         """Write a chunk; NVFlare ends the download where this raises."""
         self._left -= len(data)
         if self._left < 0:
-            raise TransferFailed("more bytes than its manifest announces")
-        self._file.write(data)
+            self.error = BadTransfer(f"{self._name}: more bytes than its manifest announces")
+        else:
+            try:
+                self._file.write(data)
+            except OSError as error:
+                self.error = error
+        if self.error:
+            raise self.error
         self._received += len(data)
         return {_RECEIVED: self._received}
 

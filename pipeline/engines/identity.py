@@ -48,7 +48,7 @@ class Kit:
     @property
     def name(self) -> str:
         """Common name of the certificate."""
-        return common_name(self.certificate_file.read_bytes(), str(self.certificate_file))
+        return common_name(self.certificate_file.read_bytes(), self.certificate_file.name)
 
     def prove(self, to: str, plan: str, nonce: str) -> dict[str, Any]:
         """Sign the receiver's challenge."""
@@ -78,7 +78,7 @@ class Kit:
                 intermediate_certs=others,
             )
         except (CNMismatch, InvalidAsserterCert, InvalidCNSignature) as error:
-            raise WrongSite(f"{expected}: certificate or signature is not valid under {self.root_file}") from error
+            raise WrongSite(f"{expected}: certificate or signature is not valid under {self.root_file.name}") from error
 
 
 def common_name(chain: bytes, where: str) -> str:

@@ -4,12 +4,12 @@ A mirror is an ordinary exchange in a local folder: the ordinary runs of partner
 from elsewhere enters it only as a message that its sender signed for this plan, whole, and under its one name.
 """
 
-import os
 from pathlib import Path
 
 from data_prep.atomic import flush, write_atomically
 from pipeline.configs import MemberConfig
-from pipeline.errors import BadTransfer, ConfigError, Equivocation, ExchangeConflict, ExchangeError
+from pipeline.engines.listing import Listing
+from pipeline.errors import BadTransfer, ConfigError, Equivocation, ExchangeConflict
 from pipeline.exchange import Exchange
 from pipeline.home import MessageName
 from pipeline.mail import check_payload_size
@@ -28,18 +28,11 @@ class Mirror:
         self._cards, self._digest = plan.cards, plan.digest
         self._exchange = Exchange(f"file://{folder}").below(plan.folder)
         self._folder = folder / plan.folder
+        self._listing = Listing(self._folder)
 
     def paths(self) -> list[str]:
-        """Relative paths of the manifests of all whole messages, sorted.
-
-        Raises ExchangeError for a folder that cannot be read.
-        """
-        found = []
-        # for thousands of files a ninth of what the exchange takes
-        for folder, _, names in os.walk(self._folder, onerror=_unreadable):
-            at = Path(folder).relative_to(self._folder)
-            found += [(at / name).as_posix() for name in names if name.endswith(".json") and not name.startswith(".")]
-        return sorted(found)
+        """Relative paths of the manifests of all whole messages, sorted. Raises ExchangeError where it cannot look."""
+        return self._listing.paths()
 
     def name_of(self, path: object) -> MessageName:
         """The message whose manifest has this path. Raises BadTransfer for anything else."""
@@ -105,12 +98,6 @@ class Mirror:
     def keep(self, name: MessageName, data: bytes) -> None:
         """Write the manifest: from here on, the message is there."""
         write_atomically(self._folder / name.manifest, data)
-
-
-def _unreadable(error: OSError) -> None:
-    """A folder whose messages cannot be seen would pass for one without any; one that is not there has none."""
-    if not isinstance(error, FileNotFoundError):
-        raise ExchangeError(f"{error.filename}: {error.strerror}, expected a folder that can be read") from error
 
 
 def mirror_folder(config: MemberConfig) -> Path:

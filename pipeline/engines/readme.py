@@ -99,12 +99,17 @@ shows it.
 
 State is in the members' homes and mirrors, so nothing is lost and nothing is sealed twice.
 
-* A site's machine dies, or its network: NVFlare does not give a running job to a site that comes back. The others go
-  on without it as far as the plan's deadlines and `min_partners` allow; it catches up in the next job: submit again.
+* A site's machine dies, or its network: NVFlare does not give a running job to a site that comes back. While
+  `min_partners` ({min_partners}) are left the others go on without it: the round closes without it or is void by the
+  plan's deadlines ({ready_h:g} and {update_h:g} hours), the next ones go on. It catches up in the next job: submit
+  again when this one is done, or after `nvflare job abort`. To begin a job while it is still away, lower
+  `min_clients` in `job/meta.json`. With fewer than `min_partners` left, a job ends after 15 minutes without news.
 * A site's job process alone dies: NVFlare fails the job for all. Submit it again.
 * The server dies: start it again and submit the same job again. It goes on at the round where it stopped. In
   NVFlare's list the lost job may stay RUNNING; that entry is harmless.
-* A site is refused, or its run fails: the server's log and the site's `run.log` say why. See to it, submit again.
+* A site is refused, or its run fails: the site's log and its `run.log` say why, the server's log only where it is
+  about what came over the line. See to it, submit again.
+* A disk is full: what finds no space is sent again, after pauses of up to a minute.
 
 ## Network
 
@@ -123,6 +128,9 @@ def readme(plan: Plan, project: str, host: str, port: int, storage: str, admin: 
         partners=", ".join(names),
         names=", ".join(names),
         n_partners=len(names),
+        min_partners=plan.rounds.min_partners,
+        ready_h=plan.rounds.ready_deadline_s / 3600,
+        update_h=plan.rounds.update_deadline_s / 3600,
         aggregator=plan.aggregator_name,
         host=host,
         port=port,

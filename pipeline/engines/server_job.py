@@ -27,7 +27,7 @@ from pipeline.engines.file_courier import FileCourier, keep_loaded
 from pipeline.engines.identity import Kit, expect_name
 from pipeline.engines.mirror import Mirror, mirror_folder
 from pipeline.engines.places import AGGREGATOR_FILE, CONTENT, TASK, config_file
-from pipeline.engines.sides import SiteLink
+from pipeline.engines.sides import SiteLink, printable
 from pipeline.engines.watch import Watch
 from pipeline.errors import PipelineError
 from pipeline.plan import read_plan
@@ -79,7 +79,9 @@ class FederationController(Controller):  # type: ignore[misc] # NVFlare ships no
         try:
             for thread in threads:
                 thread.start()
-            watch = Watch(links, silence_s=self._silence_s, stall_s=self._stall_s, clock=time.monotonic)
+            watch = Watch(
+                links, self._plan.rounds, silence_s=self._silence_s, stall_s=self._stall_s, clock=time.monotonic
+            )
             with self._panicking(fl_ctx):
                 while not abort_signal.triggered and not watch.is_over(run.look()):
                     self._over.wait(_LOOK_S)
@@ -98,7 +100,8 @@ class FederationController(Controller):  # type: ignore[misc] # NVFlare ships no
         def correspond() -> Correspondence:
             courier = FileCourier(cell, there, abort_signal)
             me = self._plan.aggregator_name
-            return Correspondence(self._mirror, courier, rules_at_server(site), me=me, tell=self._say)
+            rules = rules_at_server(site)
+            return Correspondence(self._mirror, courier, rules, me=me, tell=self._say, clock=time.monotonic)
 
         def was_rung() -> bool:
             has_news = link.has_news
@@ -155,7 +158,7 @@ class FederationController(Controller):  # type: ignore[misc] # NVFlare ships no
         return answers[0] if answers else None
 
     def _say(self, text: str) -> None:
-        self.logger.info(text)
+        self.logger.info(printable(text))
 
     @contextmanager
     def _panicking(self, fl_ctx: FLContext) -> Iterator[None]:

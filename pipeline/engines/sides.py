@@ -8,11 +8,34 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from pipeline.engines.correspondence import Correspondence, Wire
-from pipeline.errors import BadTransfer, ExitCode, PipelineError, WrongSite
-from secure.errors import SecureError
+from pipeline.errors import BadTransfer, Equivocation, ExitCode, PipelineError, WrongSite
+from secure.errors import (
+    BadManifest,
+    BadSignature,
+    PayloadMismatch,
+    SecureError,
+    WrongAttempt,
+    WrongKind,
+    WrongPlan,
+    WrongRound,
+    WrongSender,
+)
 
 _HELLO, _PROOF, _ENDED, _REFUSED = "hello", "proof", "ended", "refused"
 _LONGEST_REASON = 2000  # characters
+_ABOUT_WHAT_CAME = (  # these name messages and sites; others may name a member's own files and settings
+    BadTransfer,
+    WrongSite,
+    Equivocation,
+    BadManifest,
+    BadSignature,
+    WrongKind,
+    WrongPlan,
+    WrongRound,
+    WrongAttempt,
+    WrongSender,
+    PayloadMismatch,
+)
 
 
 class Prover(Protocol):
@@ -36,8 +59,15 @@ class Run(Protocol):
 
 
 def refusal(error: Exception) -> Wire:
-    """What a site answers that cannot go on."""
-    return {_REFUSED: str(error)[:_LONGEST_REASON]}
+    """What a site answers that cannot go on: of what came, why; of its own settings and files, nothing."""
+    if isinstance(error, _ABOUT_WHAT_CAME):
+        return {_REFUSED: str(error)[:_LONGEST_REASON]}
+    return {_REFUSED: f"{type(error).__name__}; this site's own log says more"}
+
+
+def printable(text: str) -> str:
+    """A text of a peer, in one line and without what a terminal would obey, so that it forges no line of a log."""
+    return "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
 class SiteSide:

@@ -1,6 +1,7 @@
 """A partner's part of a job on NVFlare: an executor that answers the server's questions beside the ordinary run."""
 
 import os
+import time
 from pathlib import Path
 
 from nvflare.apis.event_type import EventType
@@ -19,7 +20,7 @@ from pipeline.engines.file_courier import FileCourier, keep_loaded
 from pipeline.engines.identity import Kit, expect_name, server_of
 from pipeline.engines.mirror import Mirror, mirror_folder
 from pipeline.engines.places import CONTENT, PARTNER_FILE, config_file
-from pipeline.engines.sides import SiteSide, refusal
+from pipeline.engines.sides import SiteSide, printable, refusal
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.plan import Plan, read_plan
 from secure.errors import SecureError
@@ -41,7 +42,7 @@ class PartnerExecutor(Executor):  # type: ignore[misc] # NVFlare ships no types
                 keep_loaded()
             return Shareable({CONTENT: self._side.answer(shareable.get(CONTENT))})
         except (PipelineError, SecureError, OSError) as error:
-            self.log_error(fl_ctx, " ".join([str(error), *getattr(error, "__notes__", [])]))
+            self.log_error(fl_ctx, printable(" ".join([str(error), *getattr(error, "__notes__", [])])))
             self._close()
             return Shareable({CONTENT: refusal(error)})
 
@@ -58,13 +59,13 @@ class PartnerExecutor(Executor):  # type: ignore[misc] # NVFlare ships no types
             raise ConfigError(f"{config.plan_file}: {config.name} is not one of the partners {plan.partner_names}")
         startup = Path(fl_ctx.get_workspace().get_startup_kit_dir())
         kit = Kit.at(startup, "client")
-        expect_name(kit.name, config.name, f"{kit.certificate_file}: common name")
+        expect_name(kit.name, config.name, f"{kit.certificate_file.name}: common name")
         expect_name(str(fl_ctx.get_identity_name()), config.name, "NVFlare's name of this site")
         self._stop = Signal(parent=fl_ctx.get_prop(ReservedKey.RUN_ABORT_SIGNAL))  # ends a rest at once
         return SiteSide(
             self._correspondence(plan, config, fl_ctx),
             kit,
-            lambda: AttachedRun("partner", file, file.with_name("run.log"), self.logger.info),
+            lambda: AttachedRun("partner", file, file.with_name("run.log"), self._say),
             plan=plan.digest,
             server=server_of(startup),
             rest=Bell(fl_ctx.get_engine().get_cell(), self._stop).rest,
@@ -75,7 +76,10 @@ class PartnerExecutor(Executor):  # type: ignore[misc] # NVFlare ships no types
         courier = FileCourier(cell, FQCN.join([FQCN.ROOT_SERVER, job]), self._stop)
         mirror = Mirror(plan, mirror_folder(config))
         rules = rules_at_site(plan.aggregator_name)
-        return Correspondence(mirror, courier, rules, me=config.name, tell=self.logger.info)
+        return Correspondence(mirror, courier, rules, me=config.name, tell=self._say, clock=time.monotonic)
+
+    def _say(self, text: str) -> None:
+        self.logger.info(printable(text))
 
     def _close(self) -> None:
         self._stop.trigger("the job is over")

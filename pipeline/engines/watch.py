@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from pipeline.errors import ExitCode, RunFailed, SitesLost
+from pipeline.plan import Rounds
 
 
 class Link(Protocol):
@@ -28,13 +29,17 @@ class Link(Protocol):
 class Watch:
     """Looks at the aggregator's run and at the links.
 
+    rounds    : the plan's; with `min_partners` left they close and become void by its deadlines, and go on
     silence_s : a site that has not answered for so long counts as lost
-    stall_s   : how long to go on without any news while a site is lost: rounds close and become void by the plan's
-                deadlines, which may be enough for the others to go on
+    stall_s   : how long to go on without any news where too few sites are left; where enough are, the longer of the
+                plan's deadlines comes on top
     """
 
-    def __init__(self, links: Sequence[Link], *, silence_s: float, stall_s: float, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, links: Sequence[Link], rounds: Rounds, *, silence_s: float, stall_s: float, clock: Callable[[], float]
+    ) -> None:
         self._links, self._silence_s, self._stall_s, self._clock = links, silence_s, stall_s, clock
+        self._fewest, self._deadline_s = rounds.min_partners, max(rounds.ready_deadline_s, rounds.update_deadline_s)
         self._moved, self._moved_at = 0, clock()
 
     def is_over(self, ended: int | None) -> bool:
@@ -64,7 +69,8 @@ class Watch:
     def _expect_enough(self, left: Sequence[Link]) -> None:
         lost = [link.site for link in self._links if link not in left]
         for_ever = all(link.has_failed for link in self._links)
-        if for_ever or (lost and self._clock() - self._moved_at > self._stall_s):
+        patience_s = self._stall_s + (self._deadline_s if len(left) >= self._fewest else 0.0)
+        if for_ever or (lost and self._clock() - self._moved_at > patience_s):
             error = SitesLost(f"nothing more came, and {', '.join(lost)} cannot be reached in this job")
             error.add_note("see to these sites, then submit the same job again: it goes on where it stopped")
             raise error

@@ -98,7 +98,12 @@ class Line:
         """A site, as its executor would open it."""
         self.porters[name] = Porter(self.offered)
         correspondence = Correspondence(
-            self.mirror(name), self.porters[name], rules_at_site(AGGREGATOR), me=name, tell=self.told.append
+            self.mirror(name),
+            self.porters[name],
+            rules_at_site(AGGREGATOR),
+            me=name,
+            tell=self.told.append,
+            clock=lambda: self.now,
         )
 
         def start() -> IdleRun:
@@ -116,7 +121,12 @@ class Line:
             name,
             ask=ask or self.sides[name].answer,
             correspond=lambda: Correspondence(
-                self.mirror(AGGREGATOR), porter, rules_at_server(name), me=AGGREGATOR, tell=self.told.append
+                self.mirror(AGGREGATOR),
+                porter,
+                rules_at_server(name),
+                me=AGGREGATOR,
+                tell=self.told.append,
+                clock=lambda: self.now,
             ),
             prover=Voucher(SERVER),
             plan=self.plan.digest,

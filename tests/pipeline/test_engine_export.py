@@ -166,6 +166,14 @@ def test_a_place_that_cannot_be_is_refused(host: str, storage: str) -> None:
         Place(host, 8002, storage)
 
 
+@pytest.mark.parametrize(("partner", "host"), [("P02", "P02"), ("server", "hub.example.org")])
+def test_two_sites_of_one_name_are_refused(plan: Plan, partner: str, host: str) -> None:
+    """A partner's name is neither the server's nor NVFlare's word for it, under which its jobs are addressed."""
+    cards = [card.model_copy(update={"name": partner}) if card.name == "P02" else card for card in plan.card]
+    with pytest.raises(ConfigError, match=f"the server is '{host}'"):
+        files(plan.model_copy(update={"card": cards}), Place(host, 8002, "/srv"))
+
+
 def test_an_existing_folder_is_left_alone(plan: Plan, tmp_path: Path) -> None:
     """The second export is refused, and changes nothing."""
     folder = tmp_path / "deep" / "nvflare"

@@ -1,5 +1,6 @@
 """Mirrors kept alike over a line: what enters, what is refused, and that a federation ends as over one folder."""
 
+import errno
 import json
 import shutil
 import string
@@ -179,22 +180,52 @@ def test_a_spoilt_payload_refuses_its_site_alone(apart: Federation, change) -> N
         line.close()
 
 
-def test_a_failed_transfer_is_tried_again(apart: Federation) -> None:
-    """A payload that does not come whole is offered and pulled again."""
-    line = Line(apart)
-    pulled = []
+@pytest.mark.parametrize("broken", [TransferFailed("the line broke"), OSError(errno.ENOSPC, "No space left", "file")])
+def test_what_did_not_come_is_tried_again_later(apart: Federation, broken: Exception) -> None:
+    """A payload that does not come whole, or finds no space, is pulled again, after longer and longer pauses."""
+    line, pulled = Line(apart), list[str]()
 
-    def fail_first(file: Path) -> None:
-        pulled.append(file.name)
-        if len(pulled) == 1:
-            raise TransferFailed("the line broke")
+    def fail_twice(file: Path) -> None:
+        if DEAL.payload.endswith(file.name.removeprefix(".").removesuffix(".incoming")):
+            pulled.append(file.name)
+            if len(pulled) <= 2:
+                raise broken
 
-    line.spoil = fail_first
+    line.spoil = fail_twice
     line.links["P01"] = line.link("P01")
     try:
+        for later_s, n_pulled in [(0.0, 1), (0.9, 1), (0.2, 2), (1.8, 2)]:
+            line.now += later_s
+            line.turn()
+            assert len(pulled) == n_pulled
+            assert DEAL.manifest not in line.mirror(AGGREGATOR).paths()
+        line.now += 0.3
         line.turn()
-        assert pulled[0] in pulled[1:]
-        assert line.mirror(AGGREGATOR).paths() == line.mirror("P01").paths()
+        assert line.mirror(AGGREGATOR).paths() == line.mirror("P01").paths() != []
+        assert not line.links["P01"].refused
+        assert [told for told in line.told if "tried again in 2 s" in told]
+    finally:
+        line.close()
+
+
+def test_a_manifest_that_finds_no_space_comes_later(apart: Federation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk at the server refuses nobody; another error of its disk ends the link."""
+    keep, errors = Mirror.keep, [errno.ENOSPC, errno.EIO]
+
+    def keep_not(mirror: Mirror, name: MessageName, data: bytes) -> None:
+        if name == DEAL and errors and f"/{AGGREGATOR}/" in str(mirror._folder):
+            raise OSError(errors.pop(0), "a reason", "a file")
+        keep(mirror, name, data)
+
+    monkeypatch.setattr(Mirror, "keep", keep_not)
+    line = Line(apart)
+    try:
+        line.turn()
+        assert len(errors) == 1
+        assert not line.links["P01"].refused
+        line.now += 2.0
+        line.turn()
+        assert "a reason" in line.links["P01"].refused
     finally:
         line.close()
 

@@ -1,5 +1,6 @@
 """The two NVFlare parts by themselves: what they refuse before any message, and files over NVFlare's consumer."""
 
+import errno
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +17,9 @@ from pipeline.engines.bell import Bell
 from pipeline.engines.file_courier import FileCourier, _Gather
 from pipeline.engines.places import AGGREGATOR_FILE, CONTENT, PARTNER_FILE, TASK
 from pipeline.engines.server_job import FederationController
+from pipeline.engines.sides import printable
 from pipeline.engines.site_job import PartnerExecutor
-from pipeline.errors import TransferFailed
+from pipeline.errors import BadTransfer, TransferFailed
 from tests.pipeline.federation import AGGREGATOR, Federation
 
 
@@ -32,36 +34,63 @@ class Context:
         return SimpleNamespace(get_startup_kit_dir=lambda: str(self._startup))
 
 
-def answer(executor: PartnerExecutor, monkeypatch: pytest.MonkeyPatch, startup: Path) -> str:
-    """What a site says that refuses to begin."""
-    monkeypatch.setattr(executor, "log_error", lambda *_: None)
+def refused(monkeypatch: pytest.MonkeyPatch, startup: Path) -> tuple[str, str]:
+    """What a site says that refuses to begin: to the server, and to its own log."""
+    executor, logged = PartnerExecutor(), list[str]()
+    monkeypatch.setattr(executor, "log_error", lambda _, text: logged.append(text))
     question = Shareable({CONTENT: {"hello": "00"}})
     found = executor.execute(TASK, question, Context(startup), Signal())[CONTENT]
     assert set(found) == {"refused"}
-    return str(found["refused"])
+    return str(found["refused"]), logged[0]
+
+
+OWN = "ConfigError; this site's own log says more"
 
 
 def test_a_site_without_its_variable_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A site whose environment names no configuration answers with the variable it needs, and starts nothing."""
+    """A site whose environment names no configuration logs the variable it needs, and starts nothing."""
     monkeypatch.delenv(PARTNER_FILE, raising=False)
-    assert PARTNER_FILE in answer(PartnerExecutor(), monkeypatch, tmp_path)
+    told, logged = refused(monkeypatch, tmp_path)
+    assert told == OWN
+    assert PARTNER_FILE in logged
 
 
 def test_a_site_without_a_kit_says_so(enrolled: Federation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without certificate, key and root nothing begins."""
     monkeypatch.setenv(PARTNER_FILE, str(enrolled.config("P01")))
-    assert "client.crt: is missing" in answer(PartnerExecutor(), monkeypatch, tmp_path)
+    told, logged = refused(monkeypatch, tmp_path)
+    assert told == OWN
+    assert "client.crt: is missing" in logged
 
 
-def test_a_site_that_is_no_partner_says_so(
-    enrolled: Federation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: text.replace('"P01"', '"P09"'), "P09 is not one of the partners"),
+        (lambda text: f'passphrase = "a secret"\n{text}', "a secret"),
+        (lambda text: text.replace("[data]", '[data]\nnot_a_setting = "of a secret project"'), "of a secret project"),
+    ],
+)
+def test_what_a_site_s_settings_say_stays_there(
+    enrolled: Federation,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[str], str],
+    said: str,
 ) -> None:
-    """A configuration of a name that is not in the plan is refused."""
+    """A wrong configuration is told in full in the site's own log; the server hears that there is one."""
     federation = enrolled.moved(tmp_path / "federation")
     config = federation.config("P01")
-    config.write_text(config.read_text().replace('"P01"', '"P09"'))
+    config.write_text(change(config.read_text()))
     monkeypatch.setenv(PARTNER_FILE, str(config))
-    assert "P09 is not one of the partners" in answer(PartnerExecutor(), monkeypatch, tmp_path)
+    told, logged = refused(monkeypatch, tmp_path)
+    assert told == OWN
+    assert said in logged
+
+
+def test_a_peer_s_text_is_one_line() -> None:
+    """Nobody forges a line of another's log, or moves its cursor."""
+    assert printable("P02: é\n2026 - INFO - P03 has proved\x1b[2K\r") == "P02: é?2026 - INFO - P03 has proved?[2K?"
 
 
 @pytest.mark.parametrize(
@@ -95,17 +124,17 @@ def test_a_server_that_cannot_begin_ends_the_job(
 def test_a_file_is_gathered_up_to_its_size() -> None:
     """Chunks are written in order; a byte more than announced ends the download, and what came is not more."""
     file = io.BytesIO()
-    gather = _Gather(file, 5)
+    gather = _Gather(file, 5, "x")
     assert gather.consume("r", {}, b"abc") == {"received_bytes": 3}
     assert gather.consume("r", {}, b"de") == {"received_bytes": 5}
-    with pytest.raises(TransferFailed, match="more bytes"):
+    with pytest.raises(BadTransfer, match="more bytes"):
         gather.consume("r", {}, b"f")
     assert file.getvalue() == b"abcde"
 
 
 def test_a_download_has_failed_until_it_is_complete() -> None:
     """Only NVFlare's word that all has come makes it good; its reason is kept otherwise."""
-    gather = _Gather(io.BytesIO(), 5)
+    gather = _Gather(io.BytesIO(), 5, "x")
     assert gather.failure
     gather.download_failed("r", "the peer is gone")
     assert gather.failure == "the peer is gone"
@@ -184,7 +213,6 @@ def test_a_file_is_pulled_chunk_by_chunk(tmp_path: Path) -> None:
         ([chunk(5, 3)], "does not understand"),
         ([chunk("abc", 3)], "consuming data"),
         ([chunk(b"abc", 4), END], "state"),
-        ([chunk(b"abcdef", 6)], "more bytes"),
         ([chunk(b"abc", 3), {"status": "error"}], "producer error"),
     ],
 )
@@ -192,4 +220,23 @@ def test_a_peer_that_answers_something_else(tmp_path: Path, answers: list[object
     """Whatever a peer answers instead of chunks in order ends this transfer, and nothing of it stays."""
     with pytest.raises(TransferFailed, match=said):
         FileCourier(PeerCell(*answers), "P01", Signal()).pull("r", tmp_path / "file", 5)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_peer_that_sends_too_much(tmp_path: Path) -> None:
+    """It is not tried again: its signed message announced less."""
+    with pytest.raises(BadTransfer, match="file: more bytes"):
+        FileCourier(PeerCell(chunk(b"abcdef", 6)), "P01", Signal()).pull("r", tmp_path / "file", 5)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("n_chunks", [1, 40])
+def test_a_disk_that_fills(tmp_path: Path, n_chunks: int) -> None:
+    """A write that finds no space is told as such, whether in the middle or at the end; nothing stays."""
+    answers = [chunk(b"a" * 5000, 5000 * (i + 1)) for i in range(n_chunks)]
+    courier = FileCourier(PeerCell(*answers, END), "P01", Signal())
+    (tmp_path / "file").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as full:
+        courier.pull("r", tmp_path / "file", 5000 * n_chunks)
+    assert full.value.errno == errno.ENOSPC
     assert not list(tmp_path.iterdir())

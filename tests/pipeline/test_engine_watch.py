@@ -12,6 +12,7 @@ import pytest
 from pipeline.engines.attached import AttachedRun
 from pipeline.engines.watch import Watch
 from pipeline.errors import ExitCode, RunFailed, SitesLost
+from pipeline.plan import Rounds
 from tests.pipeline.federation import AGGREGATOR, Federation
 from tests.pipeline.marked import Marked, marked
 from tests.pipeline.nvflare_sites import wait_until
@@ -29,12 +30,18 @@ class FakeLink:
 
 
 class Watched:
-    """Three links under watch, and a clock."""
+    """Some links under watch, and a clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, n_partners: int = 3, **rounds: float) -> None:
         self.now = 0.0
-        self.links = [FakeLink(name) for name in ("P01", "P02", "P03")]
-        self.watch = Watch(self.links, silence_s=10, stall_s=60, clock=lambda: self.now)
+        self.links = [FakeLink(f"P{i:02d}") for i in range(1, n_partners + 1)]
+        self.watch = Watch(
+            self.links,
+            Rounds(n_rounds=9, local_steps=1, min_partners=3, **rounds),
+            silence_s=10,
+            stall_s=60,
+            clock=lambda: self.now,
+        )
 
     def later(self, seconds: float, *silent: str) -> None:
         """Let time pass; all but the silent answer at its end."""
@@ -68,7 +75,7 @@ def test_a_done_federation_does_not_wait_for_a_lost_site(lost: dict[str, object]
 
 
 def test_a_silent_site_stops_nobody_while_there_is_news() -> None:
-    """Others may go on without it; only when nothing comes for stall_s is the job given up, and the site named."""
+    """Only when too few are left and nothing comes for stall_s is the job given up, and the site named."""
     watched = Watched()
     for _ in range(20):
         watched.later(30, "P03")
@@ -78,6 +85,18 @@ def test_a_silent_site_stops_nobody_while_there_is_news() -> None:
     assert not watched.watch.is_over(None)
     watched.later(2, "P03")
     with pytest.raises(SitesLost, match="P03"):
+        watched.watch.is_over(None)
+
+
+@pytest.mark.parametrize("rounds", [{}, {"ready_deadline_s": 7200.0, "update_deadline_s": 600.0}])
+def test_enough_sites_may_take_the_plan_s_deadlines(rounds: dict[str, float]) -> None:
+    """With `min_partners` left, a round closes or is void by its deadlines: until then no news is no reason to end."""
+    watched = Watched(4, **rounds)
+    deadline_s = max(rounds.values(), default=86_400.0)
+    watched.later(deadline_s + 50, "P04")
+    assert not watched.watch.is_over(None)
+    watched.later(20, "P04")
+    with pytest.raises(SitesLost, match="P04"):
         watched.watch.is_over(None)
 
 
