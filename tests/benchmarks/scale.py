@@ -2,8 +2,8 @@
 
 A federation's whole round runs here with the real code of secure/, files on disk, one member after the other, each in
 a process of its own with one worker. A model (per parameter and per parameter and partner) is fitted on two smaller
-runs, one of them shorter and with more partners, before and after this one, and checked against it; what it says beyond
-is extrapolated.
+runs, one of them shorter and with more partners, before and after this one, and checked against two that it does not
+know: this one, and one between those two; what it says beyond is extrapolated.
 
 --full is 32,000 x 6,000 parameters, MELLODDY's largest input layer: 7.5 GB in TMPDIR and a quarter of an hour.
 usage: scale.py [--full] [--millions 20] [--partners 10]
@@ -31,6 +31,7 @@ from tests.secure.consortium import Consortium, make_consortium
 
 FULL_MILLIONS, FULL_FITTED, FITTED = 192.0, 20.0, 8.0  # parameters: of the large run, of what is fitted for it, else
 MORE = 4  # times as many partners has the smallest run, for a quarter of the parameters
+BETWEEN = 2  # times as many has the one between, for half of them
 OPENINGS = 10  # partners whose opening is measured: all do the same
 WEIGHT = 500_000  # training labels of each partner
 WANTED = 0.2  # how far the model may be off
@@ -227,19 +228,20 @@ def main() -> None:
     given = parser.parse_args()
     millions, fitted = (FULL_MILLIONS, FULL_FITTED) if given.full else (given.millions, min(FITTED, given.millions / 2))
     console, p = Console(width=150), given.partners
-    many = min(MORE * p, 128)  # the most that a plan may have
+    many, some = (min(times * p, 128) for times in (MORE, BETWEEN))  # 128: the most that a plan may have
     larger = int(fitted * 1e6)
     fits = [(larger // MORE, many), (larger, p)]
     before = [measure(n_params, partners, partners, adds=3) for n_params, partners in fits]
-    large_run = measure(int(millions * 1e6), p, p, adds=1)
+    checks = [measure(larger // BETWEEN, some, some, adds=3), measure(int(millions * 1e6), p, p, adds=1)]
     after = [measure(n_params, partners, partners, adds=3) for n_params, partners in fits]
     small_run, larger_run = (between(*pair) for pair in zip(before, after, strict=True))
     model = Model.fitted(small_run, larger_run)
     for run in (small_run, larger_run):
         show_run(run, console)
     show_model(model, console)
-    show_run(large_run, console)
-    show_check(model, large_run, seal_parameters(SealSettings(max_partners=p)), console)
+    for run in checks:
+        show_run(run, console)
+        show_check(model, run, seal_parameters(SealSettings(max_partners=run.n_partners)), console)
     show_beyond(model, console)
 
 
