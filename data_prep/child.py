@@ -20,6 +20,8 @@ _BATCH_S = 0.02  # outcomes are sent together, unless one of them is waiting for
 def main() -> None:
     """Answer (step, timeout_s, texts) with lists of Made until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to handle: it closes the connection
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # whoever started all this may ignore or block it, and exec
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})  # hands both down: then nothing would take too long
     connection = Connection(int(sys.argv[1]))
     in_hand = mmap.mmap(int(sys.argv[2]), mmap.PAGESIZE)
     connection.send(None)  # ready: from here on nothing is worth telling, and a complaint may show a structure

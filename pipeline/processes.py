@@ -15,8 +15,10 @@ from rich.table import Table
 
 from pipeline.errors import DemoFailed, ExitCode
 from pipeline.log import Log, as_json_line
+from pipeline.stopping import GRACE_S
 
 _LOOK_S = 0.3  # seconds between two looks at the processes
+_MOST_WAIT_S = GRACE_S + 4  # for a member to end by itself; it has its own grace inside
 _MOST_STARTS = 100  # of one member; a machine that kills it more often has another problem
 
 
@@ -80,7 +82,11 @@ class _Watched:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-        self._process.wait()
+        try:
+            self._process.wait(_MOST_WAIT_S)
+        except subprocess.TimeoutExpired:  # say it stands still, after SIGSTOP: then it takes no other signal
+            self._process.kill()
+            self._process.wait()
 
     def stop(self) -> None:
         """Ask the process to end."""

@@ -22,6 +22,7 @@ GRACE_S = 6.0  # for the step under way; batch systems use force after ten secon
 STOPPED = "stopped; start the same command again to go on"
 ABANDONED = "stopped in the middle of a step; start the same command again, it begins that step anew"
 BEGINS_ANEW = "stopped; the same command will begin anew"  # of commands whose work is one step
+_TELL_S = 1.0  # longest that the end waits for somebody to read why
 
 
 class Stoppable:
@@ -89,7 +90,10 @@ class Stoppable:
 
     def _abandon(self) -> NoReturn:
         try:
-            self._tell(self._abandoned)
+            # in a thread, because the main one may hold stderr's lock for ever: it writes, and nobody reads
+            telling = threading.Thread(target=self._tell, args=(self._abandoned,), daemon=True)
+            telling.start()
+            telling.join(_TELL_S)
         finally:
             kill_descendants()
             os._exit(ExitCode.NOT_YET)

@@ -19,6 +19,7 @@ from secure.errors import SecureError
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
+_END_S = 10.0  # for a worker whose pipe is closed to end by itself; an interpreter takes a moment
 _FEWEST_BLOCKS = 64  # for a worker: half a second of work, twice what it takes to start
 
 
@@ -94,10 +95,12 @@ class _Worker:
 
     def stop(self) -> None:
         self._connection.close()
-        self._process.terminate()
+        self._process.kill()  # it has nothing to tidy, and one that stands still (SIGSTOP) takes no other signal
         self._process.join()
 
     def _died(self) -> ChildProcessError:
+        self._process.join(_END_S)  # only then its code tells why
+        self._process.kill()
         self._process.join()
         return ChildProcessError(f"a worker process ended with code {self._process.exitcode}: is there enough memory?")
 

@@ -202,6 +202,7 @@ def make_small(plan: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # more than PATIENCE_S, which says more when it ends
 def test_running_it_for_real(tmp_path: Path) -> None:
     """Every command of the section, in its order, with real processes; at the end each member is finished."""
     for number, name in enumerate(PARTNERS):

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Self
@@ -27,9 +27,11 @@ class DaskProcesses:
 
     def __enter__(self) -> Self:
         where = ("--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(self._file))
-        self._start("scheduler", *where, *self._options)
-        self.wait_for(self._file.exists)
-        self.address = str(json.loads(self._file.read_text())["address"])
+        with ExitStack() as undo:
+            undo.push(self)  # where this fails, nobody else leaves the block
+            self._start("scheduler", *where, *self._options)
+            self.wait_for(self._is_up)
+            undo.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -66,6 +68,12 @@ class DaskProcesses:
             assert all(process.poll() is None for process in self._processes), self.log()
             assert time.monotonic() < until, self.log()
             time.sleep(0.02)
+
+    def _is_up(self) -> bool:
+        with suppress(FileNotFoundError, json.JSONDecodeError):  # the scheduler is still writing it
+            self.address = str(json.loads(self._file.read_text())["address"])
+            return True
+        return False
 
     def _start(self, what: str, *options: str, environment: Mapping[str, str] = MappingProxyType({})) -> None:
         with (self.folder / f"{len(self._processes)}.log").open("wb") as log:

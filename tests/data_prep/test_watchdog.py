@@ -162,9 +162,12 @@ def test_ctrl_c_ends_everything_at_once():
         command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     ) as parent:  # fmt: skip
-        children = [Path("/proc", parent.stdout.readline().strip()) for _ in range(2)]
-        parent.send_signal(signal.SIGINT)
-        assert parent.wait(60) == -signal.SIGINT
+        try:
+            children = [Path("/proc", parent.stdout.readline().strip()) for _ in range(2)]
+            parent.send_signal(signal.SIGINT)
+            assert parent.wait(60) == -signal.SIGINT
+        finally:
+            parent.kill()
     deadline = time.monotonic() + 30  # much less than the 60 seconds that each structure may take
     while any(_runs(child) for child in children):
         assert time.monotonic() < deadline, "a child outlives the interrupted run"

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from data_prep.steps import Made
 class Trial:
     """`die`: the process is killed; `die once PATH`: only the first time; `segfault`; `orphan`: its parent is killed.
 
-    Any other text comes back in capitals.
+    `slow`: it takes a quarter of a minute. Any other text comes back in capitals.
     """
 
     name: str = "trial"
@@ -29,6 +30,8 @@ class Trial:
             os.kill(os.getppid(), signal.SIGKILL)
         if text == "segfault":
             os.kill(os.getpid(), signal.SIGSEGV)
+        if text == "slow":
+            time.sleep(15)
         if text == "pid":
             return Made(str(os.getpid()))
         return Made(text.upper(), None, None, b"\1\0\0\0" * len(text))

@@ -22,6 +22,7 @@ from tests.pipeline.federation import AGGREGATOR, Federation
 HOST = "127.0.0.1"
 _MARK = "HOCKET_TEST_MARK"
 _PATIENCE_S = 180.0
+_COMMAND_S = 60.0  # of nvflare; it takes seconds
 
 
 def own_mirrors(federation: Federation) -> None:
@@ -105,11 +106,21 @@ class Sites:
         wait_until(submitted, lambda: self._submitted)
 
     def nvflare(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """Run an nvflare command with the admin's kit."""
+        """Run an nvflare command with the admin's kit; one that takes too long ends with a code of its own."""
         command = [sys.executable, "-m", "nvflare.cli", *arguments, "--startup-kit", str(self.kits / ADMIN)]
-        return subprocess.run(
-            command, capture_output=True, text=True, check=False, cwd=self.folder, env=at_home(self.folder)
-        )
+        environment = at_home(self.folder)
+        try:
+            return subprocess.run(
+                command,
+                capture_output=True,
+                text=True,
+                check=False,
+                cwd=self.folder,
+                env=environment,
+                timeout=_COMMAND_S,
+            )
+        except subprocess.TimeoutExpired as error:  # it may wait for a server without end
+            return subprocess.CompletedProcess(command, -signal.SIGKILL, "", str(error))
 
     def processes(self, *words: str) -> dict[int, str]:
         """Number and command line of each process of this federation whose command line holds all words."""

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tests.pipeline.marked import marked
 from tests.pipeline.tables import write_tables
 
 PARTNERS = ["P01", "P02", "P03"]
+_END_S = 30.0  # for a stopped demo to end
 
 
 def demo(folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":
@@ -145,9 +147,15 @@ def test_the_real_demo_repeats_bit_for_bit_and_its_aggregator_loads_no_torch(tmp
     command = [sys.executable, "-P", "-m", "pipeline.cli", "demo", str(folders[0])]
     seen: set[str] = set()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
-        while running.poll() is None:
-            seen |= _aggregators_libraries(folders[0])
-            time.sleep(0.5)  # between two looks; the loop ends with the process
+        try:
+            while running.poll() is None:
+                seen |= _aggregators_libraries(folders[0])
+                time.sleep(0.5)  # between two looks; the loop ends with the process
+        finally:
+            running.terminate()  # it ends its members, which would outlive a kill
+            with suppress(subprocess.TimeoutExpired):
+                running.wait(_END_S)
+            running.kill()
     assert running.returncode == 0
     assert "sealapi" in seen
     assert not seen & {"torch", "rdkit", "polars", "sklearn"}

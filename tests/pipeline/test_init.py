@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -227,15 +228,16 @@ def answer(place: Path, answers: list[str], *arguments: str) -> str:
     ours, theirs = pty.openpty()
     command = [sys.executable, "-P", "-m", "pipeline.cli", "init", *arguments]
     with subprocess.Popen(command, cwd=place, stdin=theirs, stdout=theirs, stderr=theirs, close_fds=True) as process:
-        os.close(theirs)
-        os.write(ours, "".join(f"{one}\n" for one in answers).encode())
-        shown = b""
         try:
-            while piece := os.read(ours, 4096):
-                shown += piece
-        except OSError:  # Linux says so at the end of a terminal
-            pass
-        assert process.wait() == 0, shown.decode()
+            os.close(theirs)
+            os.write(ours, "".join(f"{one}\n" for one in answers).encode())
+            shown = b""
+            with suppress(OSError):  # Linux says so at the end of a terminal
+                while piece := os.read(ours, 4096):
+                    shown += piece
+            assert process.wait() == 0, shown.decode()
+        finally:
+            process.kill()  # one that asks more than it is answered would wait for ever
     os.close(ours)
     return shown.decode()
 

@@ -17,6 +17,7 @@ from secure.keys import KEY_FILE, PrivateKeys, load_private_keys, parse_card
 from tests.pipeline.federation import AGGREGATOR, Federation
 
 LONGEST_WAIT_S = 240.0
+MOST_S = 60.0  # for a stopped job to end
 
 
 def hocket(*arguments: object) -> Result:
@@ -164,7 +165,11 @@ def stop(jobs: "dict[str, subprocess.Popen[bytes]]") -> None:
     """End these processes and wait for them."""
     for job in jobs.values():
         job.terminate()
-        job.wait()
+        try:
+            job.wait(MOST_S)
+        except subprocess.TimeoutExpired:
+            job.kill()
+            job.wait()
 
 
 def until_all_stand_at_one_round(federation: Federation, jobs: "dict[str, subprocess.Popen[bytes]]") -> int:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -170,8 +171,12 @@ def test_a_real_server_answers_a_post_with_smiles(store: Store, expected: pl.Dat
     try:
         answer = _answer(server, port, {"dataframe_split": {"columns": ["smiles"], "data": [[SMILES[0]], ["C1CC"]]}})
     finally:
-        os.killpg(server.pid, 15)  # the session that was started above, and nothing else
-        server.wait(timeout=60)
+        os.killpg(server.pid, signal.SIGTERM)  # the session that was started above, and nothing else
+        try:
+            server.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
     first, second = answer["predictions"]
     assert second["reason"] == "unparsable"
     assert second["similarity"] is None

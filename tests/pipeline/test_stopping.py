@@ -93,6 +93,25 @@ def test_a_long_call_of_a_library_is_abandoned():
     assert time.monotonic() - began >= GRACE_S
 
 
+@pytest.mark.parametrize("work", ["time.sleep(900)", "log.write('more')"], ids=["at rest", "while it writes"])
+def test_a_stderr_that_nobody_reads_holds_up_no_stop(work: str):
+    """As under `2>&1 | less`: nothing can be said any more, yet the process and those below it end after the grace."""
+    process = run(
+        "from pipeline.log import Log\nlog = Log()\n"
+        "os.set_blocking(2, False)\ntry:\n    while True:\n        os.write(2, b'.' * 512)\n"
+        "except BlockingIOError:\n    os.set_blocking(2, True)\n"
+        f"with interruptible(log, 0.5):\n    child()\n    started()\n    {work}"
+    )
+    try:
+        process.wait_for_processes(2)
+        process.popen.terminate()
+        assert process.popen.wait(WITHIN_S) == ExitCode.NOT_YET
+        assert process.alive() == []
+    finally:
+        process.popen.kill()
+    process.popen.communicate(timeout=WITHIN_S)
+
+
 @pytest.mark.parametrize(
     "lose",
     ["raise ValueError('as a library would')", "pass", "sys.exit(0)"],

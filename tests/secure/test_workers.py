@@ -7,6 +7,8 @@ import select
 import signal
 import subprocess
 import sys
+import time
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +61,45 @@ def test_a_killed_worker_is_an_error():
     with pytest.raises(ChildProcessError, match="-9"), Workers(Doubling, (2,), 2) as found:
         list(found.in_order([1, 0, 3, 4]))
     assert not multiprocessing.active_children()
+
+
+@pytest.mark.timeout(60)
+def test_a_worker_that_stands_still_does_not_hold_up_the_end():
+    """After SIGSTOP it takes no other signal but SIGKILL."""
+    with ExitStack() as afterwards:
+        with Workers(Doubling, (2,), 2) as found:
+            (_, standing), _ = found.in_order([1, 2])
+            afterwards.callback(_go_on, os.pidfd_open(standing))
+            os.kill(standing, signal.SIGSTOP)
+        assert not multiprocessing.active_children()
+
+
+class Leaving:
+    """Work that closes its process's pipe and takes long."""
+
+    def __call__(self, _task: int) -> int:
+        """A quarter of an hour."""
+        for fd in Path("/proc/self/fd").iterdir():
+            if fd.is_symlink() and "socket" in str(fd.readlink()):
+                os.close(int(fd.name))
+        time.sleep(900)
+        return 0
+
+
+@pytest.mark.timeout(60)
+def test_a_worker_that_closes_its_pipe_and_stays_is_an_error(monkeypatch):
+    """It is given time to end, and is killed then."""
+    monkeypatch.setattr(workers, "_END_S", 0.5)
+    with pytest.raises(ChildProcessError, match="-9"), Workers(Leaving, (), 2) as found:
+        list(found.in_order([1, 2]))
+    assert not multiprocessing.active_children()
+
+
+def _go_on(pidfd: int) -> None:
+    """Let a process that stands still take its signals, if it is there yet: else this one would wait for it."""
+    with suppress(ProcessLookupError):
+        signal.pidfd_send_signal(pidfd, signal.SIGCONT)
+    os.close(pidfd)
 
 
 def test_workers_end_with_a_killed_parent(tmp_path):
