@@ -28,7 +28,8 @@ class DaskProcesses:
     def __enter__(self) -> Self:
         where = ("--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(self._file))
         self._start("scheduler", *where, *self._options)
-        self.wait_for(self._file.exists)
+        # not only there, but whole: it is written in place
+        self.wait_for(lambda: self._file.exists() and self._file.read_text().rstrip().endswith("}"))
         self.address = str(json.loads(self._file.read_text())["address"])
         return self
 

@@ -264,8 +264,8 @@ def test_a_worker_of_another_version_that_comes_later_makes_nothing(file, is_ref
 def test_processes_of_this_machine_are_for_it_alone_and_leave_nothing(tables, tmp_path):
     """`local:2`: equal bytes; whatever listens does so on 127.0.0.1; no process stays."""
     me = psutil.Process()
-    before = {child.pid for child in me.children(recursive=True)}
     here = prepare(*tables, KEEP, SEED, tmp_path / "here")
+    before = {child.pid for child in me.children(recursive=True)}  # with those that the session keeps
     with DaskCluster("local:2") as cluster:
         there = prepare(*tables, KEEP, SEED, tmp_path / "there", workers=cluster)
         assert cluster.n_workers == 2
