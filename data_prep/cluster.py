@@ -6,6 +6,7 @@ Dask backend a task whose workers died too often, and a scheduler that is gone, 
 """
 
 import logging
+import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
@@ -45,14 +46,14 @@ class Chunk:
     timeout_s: float
     versions: dict[str, str]  # of the caller
 
-    def made(self) -> list[Made] | str:
-        """Return the outcomes, or why this machine cannot make them: called on a worker."""
+    def made(self) -> list[Made] | str | ChildError:
+        """Return the outcomes, in what this machine differs, or why it starts no process: called on a worker."""
         if versions() != self.versions:
             return f"it has {_listed(versions())}"
         try:
             return guarded(self.step, self.texts, self.timeout_s)
         except ChildError as error:
-            return str(error)
+            return error.with_traceback(None)  # a value keeps its words and note; what is raised is named by type alone
 
 
 class DaskCluster:
@@ -86,7 +87,7 @@ class DaskCluster:
 
         Texts whose workers die again and again are made once more at the end, each alone, for a worker that dies takes
         others' texts with it; one that ends its workers then too is `crashed`. Raises ClusterError for a scheduler that
-        cannot be reached or is gone, without workers, or where a worker has another version of hocket or RDKit.
+        cannot be reached or is gone, without workers, where a worker has another version of hocket or RDKit, or fails.
         """
         suspects: list[int] = []
         for places, made in self._attempted(step, texts, chunks, timeout_s):
@@ -137,13 +138,39 @@ class DaskCluster:
 
     def _result(self, future: Future) -> list[Made] | None:
         """Return a result that is done; TimeoutError where its worker died with it, and it is made again."""
+        made: list[Made] | str | ChildError | None = None
         try:
-            made: list[Made] | str = future.result(timeout=_LOOK_S)
-        except KilledWorker:
-            return None
-        if isinstance(made, str):
+            if future.status != "error":
+                made = future.result(timeout=_LOOK_S)
+        except (KilledWorker, CancelledError, OSError):
+            if future.status != "error":  # of the connection, and not of a task that was made again since
+                raise
+        if made is None:
+            self._expect_killed(future)
+        elif isinstance(made, str):
             raise self._differs({"a worker": made})
+        elif isinstance(made, ChildError):
+            raise self._without_processes(made)
         return made
+
+    def _expect_killed(self, future: Future) -> None:
+        """Raise ClusterError where the task has failed of something else than the death of its workers.
+
+        Asked for and not caught: the task's own OSError or TimeoutError looks like one of the connection. Its text may
+        show a structure, and so may `strerror`, which Dask replaces when it is long; its type and number do not.
+        """
+        failed = future.exception(timeout=_LOOK_S)
+        if isinstance(failed, KilledWorker):
+            return
+        number = failed.errno if isinstance(failed, OSError) else None
+        reason = f" ({os.strerror(number)})" if isinstance(number, int) else ""
+        error = ClusterError(
+            f"{self._scheduler}: a task failed with {type(failed).__name__}{reason}, expected outcomes"
+        )
+        error.add_note(
+            "the workers' logs say where it failed; run again when that is mended: it goes on from the cache"
+        )
+        raise error
 
     def _connected(self) -> Client:
         if self._client is None:
@@ -212,6 +239,12 @@ class DaskCluster:
         said = f"{self._scheduler}: {len(complaints)} unfit worker(s); {address}: {what}"
         error = ClusterError(f"{said}, expected {_listed(versions())}")
         error.add_note("all machines need the same hocket and RDKit, or they would prepare compounds differently")
+        return error
+
+    def _without_processes(self, cause: ChildError) -> ClusterError:
+        error = ClusterError(f"{self._scheduler}: on a worker, {cause}")
+        for note in getattr(cause, "__notes__", []):
+            error.add_note(note)
         return error
 
     def _lost(self) -> ClusterError:

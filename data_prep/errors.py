@@ -26,7 +26,7 @@ class ChildError(DataError):
 
 
 class ClusterError(DataError):
-    """The cluster cannot make structures: not reachable, gone, without workers, or with other versions."""
+    """The cluster cannot make structures: not reachable, gone, without workers, with other versions, or failing."""
 
 
 class CacheWarning(UserWarning):

@@ -14,7 +14,7 @@ import threading
 import weakref
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing.connection import Pipe
 
 from data_prep.errors import ChildError
@@ -28,13 +28,28 @@ class _Child:
     """A process that makes texts; it ends when its connection does."""
 
     def __init__(self) -> None:
+        """Raise ChildError where the machine has no process, file or memory left for it."""
         self.dismissed = False
-        self.connection, far = Pipe()
-        memory = os.memfd_create("hocket")
-        os.ftruncate(memory, mmap.PAGESIZE)
-        self._in_hand = mmap.mmap(memory, mmap.PAGESIZE)
-        inherited = (far.fileno(), memory)
         try:
+            self._start()
+        except OSError as cause:
+            error = ChildError(f"a process for structures cannot be started: {cause}, expected room for one more")
+            error.add_note(
+                "raise the machine's limits of open files (ulimit -n) and processes (ulimit -u), or use fewer workers"
+            )
+            raise error from cause
+        _alive.add(self)
+
+    def _start(self) -> None:
+        with ExitStack() as ours, ExitStack() as childs:
+            self.connection, far = Pipe()
+            ours.callback(self.connection.close)
+            childs.callback(far.close)
+            memory = os.memfd_create("hocket")
+            childs.callback(os.close, memory)
+            os.ftruncate(memory, mmap.PAGESIZE)
+            self._in_hand = ours.enter_context(mmap.mmap(memory, mmap.PAGESIZE))
+            inherited = (far.fileno(), memory)
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "data_prep.child", *map(str, inherited)],
                 pass_fds=inherited,
@@ -43,10 +58,7 @@ class _Child:
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
                 process_group=0,  # Ctrl-C is the parent's to handle
             )
-        finally:
-            far.close()
-            os.close(memory)
-        _alive.add(self)
+            ours.pop_all()  # it has started: they stay open as long as it works
 
     def wait_until_ready(self) -> None:
         """Raise ChildError when the process ends before it can work."""

@@ -231,8 +231,14 @@ def test_a_scheduler_without_workers_is_said(tmp_path, monkeypatch):
 
 def other_hocket(folder: Path, version_file: str) -> dict[str, str]:
     """Environment of a machine whose data_prep differs in one file."""
-    shutil.copytree(ROOT / "data_prep", folder / "data_prep", ignore=shutil.ignore_patterns("__pycache__"))
+    environment = copied_hocket(folder)
     (folder / "data_prep" / version_file).write_text("CODE_VERSION = FORMAT_VERSION = 99\n")
+    return environment
+
+
+def copied_hocket(folder: Path) -> dict[str, str]:
+    """Environment of a machine with a data_prep of its own."""
+    shutil.copytree(ROOT / "data_prep", folder / "data_prep", ignore=shutil.ignore_patterns("__pycache__"))
     return {"PYTHONPATH": str(folder)}
 
 
@@ -264,8 +270,8 @@ def test_a_worker_of_another_version_that_comes_later_makes_nothing(file, is_ref
 def test_processes_of_this_machine_are_for_it_alone_and_leave_nothing(tables, tmp_path):
     """`local:2`: equal bytes; whatever listens does so on 127.0.0.1; no process stays."""
     me = psutil.Process()
-    before = {child.pid for child in me.children(recursive=True)}
     here = prepare(*tables, KEEP, SEED, tmp_path / "here")
+    before = {child.pid for child in me.children(recursive=True)}  # with those that the session keeps
     with DaskCluster("local:2") as cluster:
         there = prepare(*tables, KEEP, SEED, tmp_path / "there", workers=cluster)
         assert cluster.n_workers == 2
@@ -278,8 +284,69 @@ def test_processes_of_this_machine_are_for_it_alone_and_leave_nothing(tables, tm
     assert [one.cmdline() for one in left if "resource_tracker" not in str(one.cmdline())] == []
 
 
-def test_no_structure_is_in_any_log(cluster, dask):
-    """Crashes leave no text in the logs of scheduler and workers."""
+# Appended to the watchdog of a worker: it fails itself, and not a child of its own, which Dask would never hear of. The
+# last failure shows the repr of what Dask was given to do, as the errors of pickle do.
+FAILING = """
+import types
+
+def no_process(*_, **__):
+    raise BlockingIOError(11, "Resource temporarily unavailable")
+
+subprocess = types.SimpleNamespace(Popen=no_process, DEVNULL=subprocess.DEVNULL)
+unfailing = guarded
+
+def guarded(step, texts, timeout_s):
+    if texts == ["CS"]:
+        return unfailing(step, texts, timeout_s)
+    failures = {"CO": OSError(28, "CO"), "CN": TimeoutError("CN"), "CF": ValueError("CF")}
+    work = sys._getframe(1).f_locals["self"].made
+    raise failures.get(texts[0], RuntimeError(f"cannot pickle {work!r}"))
+"""
+
+
+NO_ROOM = "[Errno 11] Resource temporarily unavailable"
+
+
+@pytest.fixture(scope="module")
+def failing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskProcesses]:
+    """A scheduler and one worker on which every task fails."""
+    folder = tmp_path_factory.mktemp("failing")
+    environment = copied_hocket(folder / "other")
+    with (folder / "other" / "data_prep" / "watchdog.py").open("a") as watchdog:
+        watchdog.write(FAILING)
+    with DaskProcesses(folder) as processes:
+        yield processes.add_worker(environment)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    ("smiles", "said"),
+    [
+        ("CO", "a task failed with OSError (No space left on device), expected outcomes"),
+        ("CN", "a task failed with TimeoutError, expected outcomes"),
+        ("CF", "a task failed with ValueError, expected outcomes"),
+        ("CS", f"on a worker, a process for structures cannot be started: {NO_ROOM}, expected room for one more"),
+    ],
+)
+def test_what_fails_on_a_worker_is_told_as_that(smiles, said, failing):
+    """The scheduler is there, and the worker is no other version: the error says neither, and comes at once."""
+    with DaskCluster(failing.address) as cluster, pytest.raises(ClusterError) as raised:
+        standardise_all([smiles], KEEP.chemistry, Fingerprint(), workers=cluster)
+    assert str(raised.value) == f"{failing.address}: {said}"
+    assert len(raised.value.__notes__) == 1
+
+
+def test_no_structure_is_in_the_log_of_what_failed(failing):
+    """Dask writes of a task that fails on a worker, also what it was given to do, but none of its texts."""
+    with DaskCluster(failing.address) as cluster, pytest.raises(ClusterError, match="failed with RuntimeError"):
+        standardise_all(["CCSCCOCCN"], KEEP.chemistry, Fingerprint(), workers=cluster)
+    failing.wait_for(lambda: "bound method Chunk.made of Chunk(step=" in failing.log())
+    assert "Compute Failed" in failing.log()
+    assert "CCSCCOCCN" not in failing.log()
+
+
+def test_no_structure_is_in_the_log_after_crashes(cluster, dask):
+    """Children that end leave no text in the logs of scheduler and workers."""
     texts = ["die", "a-text-of-mine", "segfault"]
     texts_in_order(cluster, texts)
     assert "a-text-of-mine" not in dask.log()

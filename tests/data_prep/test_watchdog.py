@@ -1,11 +1,16 @@
 """Guarded steps: no text stalls a run, ends it, or costs another text its answer."""
 
+import errno
+import gc
 import os
+import resource
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import joblib
@@ -201,6 +206,59 @@ def test_a_process_that_cannot_start_is_an_error(monkeypatch):
     monkeypatch.setattr(watchdog, "_idle", watchdog.deque())
     with pytest.raises(ChildError, match="ended at its start with code 1"):
         guarded(Trial(), ["a"], 60.0)
+
+
+@contextmanager
+def files_left(n_left: int) -> Iterator[None]:
+    """The process may open so many files more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = [os.open(os.devnull, os.O_RDONLY)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(open_files()) + 2, hard))
+    try:
+        with suppress(OSError):
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+        for _ in range(n_left):
+            os.close(taken.pop())
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for number in taken:
+            os.close(number)
+
+
+def open_files() -> set[int]:
+    return {int(file.name) for file in Path("/proc/self/fd").iterdir() if file.exists()}
+
+
+@pytest.mark.parametrize("n_left", range(7))
+def test_no_file_left_for_a_process_is_said_and_leaves_nothing(n_left, monkeypatch):
+    """Wherever the start of a process stops, it is a ChildError with advice, and no file stays open."""
+    monkeypatch.setattr(watchdog, "_idle", watchdog.deque())
+    gc.collect()  # what other tests left closes now and not in between
+    before = open_files()
+    with files_left(n_left), pytest.raises(ChildError, match=r"cannot be started: .*Too many open files") as raised:
+        guarded(Trial(), ["a"], 60.0)
+    assert "ulimit -n" in raised.value.__notes__[0]
+    assert open_files() == before
+
+
+def test_no_room_for_a_process_is_said_and_leaves_nothing(monkeypatch):
+    """A limit of processes is told in the same way; with room again, work goes on."""
+    monkeypatch.setattr(watchdog, "_idle", watchdog.deque())
+    gc.collect()
+    before = open_files()
+    with monkeypatch.context() as full:
+        full.setattr(watchdog.subprocess, "Popen", no_process)
+        with pytest.raises(ChildError, match=r"cannot be started: .*temporarily unavailable"):
+            guarded(Trial(), ["a"], 60.0)
+    assert open_files() == before
+    assert guarded(Trial(), ["a"], 60.0) == [Trial().make("a")]
+    watchdog.end_idle()
+
+
+def no_process(*_: object, **__: object) -> None:
+    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
 
 @pytest.mark.parametrize("timeout_s", [0.0, -1.0, float("nan")])
