@@ -10,7 +10,7 @@ import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from types import TracebackType
@@ -77,8 +77,10 @@ class DaskCluster:
     @property
     def n_workers(self) -> int:
         """Texts that can be made at the same time, now. Raises ClusterError as `outcomes` does."""
-        n_threads: int = sum(self._connected().ncores().values())
-        return max(1, n_threads)
+        try:
+            return max(1, _n_threads(self._connected()))
+        except OSError as lost:
+            raise self._lost() from lost
 
     def outcomes(
         self, step: Step, texts: Sequence[str | None], chunks: Sequence[list[int]], timeout_s: float
@@ -130,7 +132,7 @@ class DaskCluster:
                     made = self._result(future)
                     yield under_way.pop(future), made
             except TimeoutError:
-                idle_s = 0.0 if client.ncores() else idle_s + _LOOK_S
+                idle_s = 0.0 if _n_threads(client) else idle_s + _LOOK_S
             if idle_s >= self._patience_s:
                 error = ClusterError(f"{self._scheduler}: no worker for {idle_s:.0f} s, expected at least one")
                 error.add_note("start workers and run again: it goes on from what is in the cache")
@@ -274,10 +276,18 @@ def _local_cluster(n_workers: int) -> LocalCluster:
     )
 
 
+def _n_threads(client: Client) -> int:
+    """Threads of all workers, now. Raises OSError where no scheduler answers: Dask by itself waits for ever."""
+    n_threads: int = sum(client.ncores(callback_timeout=_CONNECT_S).values())
+    return n_threads
+
+
 def _let_go(client: Client) -> None:
     """Leave no idle process behind on the workers, where they can still be asked."""
     if client.status == "running":
-        client.run(end_idle, on_error="ignore")
+        with suppress(OSError):  # a scheduler that stands still
+            _n_threads(client)
+            client.run(end_idle, on_error="ignore")
 
 
 def _listed(found: dict[str, str]) -> str:

@@ -51,6 +51,10 @@ class DaskProcesses:
         self._processes[0].kill()
         self._processes[0].wait()
 
+    def stop_scheduler(self) -> None:
+        """Let it stand still, connected."""
+        self._processes[0].send_signal(signal.SIGSTOP)
+
     def kill_workers(self) -> None:
         """Kill -9 of all workers and of the nannies that would start them again."""
         for nanny in self._processes[1:]:
