@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import demo
+from pipeline.engines.places import CONTROLLER, EXECUTOR
 from pipeline.home import Home, MessageName
 from secure.messages import payload_digest
 from tests.pipeline.big_messages import arrived, place, with_large_trunk
@@ -190,6 +191,34 @@ def test_a_site_that_claims_another_name(on_nvflare: Sites) -> None:
     refused = "authenticated as 'P02' but claimed endpoint 'P03'"
     wait_until(lambda: refused in on_nvflare.log(HOST).read_text(), on_nvflare.logs)
     assert not on_nvflare.federation.config("P02").with_name("run.log").exists()
+
+
+def test_no_other_class_and_no_code_runs(on_nvflare: Sites, tmp_path: Path) -> None:
+    """The local settings hold: whoever may submit jobs can have no class run but ours, and bring no code."""
+    on_nvflare.start(HOST, "P01")
+    on_nvflare.need(1)
+    server, site = (on_nvflare.folder / f"job/app/config/config_fed_{side}.json" for side in ("server", "client"))
+    ours = {file: file.read_text() for file in (server, site)}
+
+    def refused(member: str, said: str) -> None:
+        on_nvflare.submit()
+        on_nvflare.wait_for(lambda: said in on_nvflare.log(member).read_text())
+        on_nvflare.wait_for(lambda: not on_nvflare.processes(_SERVER_JOB))
+
+    for file, member, name, replacement in [
+        (server, HOST, CONTROLLER, "nvflare.app_common.workflows.cyclic_ctl.CyclicController"),
+        (site, "P01", EXECUTOR, "nvflare.app_common.np.np_trainer.NPTrainer"),
+    ]:
+        assert ours[file].count(name) == 1
+        file.write_text(ours[file].replace(name, replacement))
+        refused(member, f"component not authorized: Component '{replacement}'")
+        file.write_text(ours[file])
+    (on_nvflare.folder / "job/app/custom").mkdir()
+    (on_nvflare.folder / "job/app/custom/spy.py").write_text(f"open({str(tmp_path / 'spied')!r}, 'w')\n")
+    server.write_text(ours[server].replace(CONTROLLER, "spy.Spy"))
+    refused(HOST, "BYOC not permitted")
+    assert not (tmp_path / "spied").exists()
+    assert not on_nvflare.federation.config("P01").with_name("run.log").exists()
 
 
 def test_a_payload_of_300_mb_per_site(enrolled: Federation, tmp_path: Path) -> None:
