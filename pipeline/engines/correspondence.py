@@ -196,7 +196,7 @@ class Correspondence:
     def _later(self, name: MessageName, error: PipelineError | OSError) -> None:
         """Take the message not now but when it is offered again: the line broke, or this side's disk is full."""
         n_tries = self._put_off.get(name.manifest, (0, 0.0))[0] + 1
-        pause_s = min(_FIRST_PAUSE_S * 2 ** (n_tries - 1), _LONGEST_PAUSE_S)
+        pause_s = min(_FIRST_PAUSE_S * 2.0 ** min(n_tries - 1, 10), _LONGEST_PAUSE_S)  # a disk may stay full for days
         self._put_off[name.manifest] = n_tries, self._clock() + pause_s
         self._tell(f"{name.manifest}: {error}; tried again in {pause_s:g} s")
 

@@ -208,6 +208,16 @@ def test_what_did_not_come_is_tried_again_later(apart: Federation, broken: Excep
         line.close()
 
 
+def test_pauses_end_at_a_minute(apart: Federation) -> None:
+    """However often a message fails, and a disk that stays full for days fails thousands of times."""
+    line = Line(apart)
+    correspondence = line.sides["P01"]._correspondence
+    correspondence._put_off[DEAL.manifest] = 5000, 0.0
+    correspondence._later(DEAL, TransferFailed("the line broke"))
+    line.close()
+    assert correspondence._put_off[DEAL.manifest] == (5001, 60.0)
+
+
 def test_a_manifest_that_finds_no_space_comes_later(apart: Federation, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk at the server refuses nobody; another error of its disk ends the link."""
     keep, errors = Mirror.keep, [errno.ENOSPC, errno.EIO]
