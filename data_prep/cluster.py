@@ -214,10 +214,11 @@ class DaskCluster:
             found = Security().get_connection_args("client")
         except OSError as cause:
             raise self._unfit(f"Dask's certificates of this machine cannot be read: {cause}") from cause
-        if self._scheduler.startswith("tls://"):
+        is_local, must = self._scheduler.startswith(LOCAL), found["require_encryption"]
+        if self._scheduler.startswith("tls://") or (is_local and must):
             if found["ssl_context"] is None:
-                raise self._unfit("TLS is not configured on this machine")
-        elif found["require_encryption"]:
+                raise self._unfit("TLS is not configured on this machine, expected certificates")
+        elif must:
             raise self._unfit("Dask's settings of this machine demand encryption, expected an address with tls://")
 
     def _unfit(self, what: str) -> ClusterError:

@@ -94,7 +94,7 @@ class Correspondence:
         self._to_pull: queue.SimpleQueue[_Pull | None] = queue.SimpleQueue()
         self._failure: PipelineError | SecureError | OSError | None = None
         self.n_moved = 0  # messages that came or were confirmed
-        self.has_heard_all = False  # the peer has offered, by now, all that it had
+        self.has_heard_all = False  # the peer has offered, by now, all that it had; what is this side's own is here
         self._lock = threading.Lock()
         self._puller = threading.Thread(target=self._pull_all, daemon=True)
         self._puller.start()
@@ -135,17 +135,22 @@ class Correspondence:
             self._confirmed(self._mirror.name_of(path))
         for message in messages:
             self._receive(*_message(message))
-        self.has_heard_all |= not more
+        self.has_heard_all |= not more and not self._lacks_own
+
+    @property
+    def _lacks_own(self) -> bool:
+        """Whether a message that this member once posted is at the peer, and finds no space here."""
+        return any(self._mirror.message(path).sender == self._me for path in list(self._put_off))
 
     def _pending(self) -> list[str]:
         """What the peer has not confirmed: of a partner its own messages, of the aggregator all that it has."""
         paths = [path for path in self._mirror.paths() if path not in self._held]
         if self._rules.takes_all:
-            return [path for path in paths if self._mirror.name_of(path).sender == self._me]
+            return [path for path in paths if self._mirror.message(path).sender == self._me]
         return paths
 
     def _offer(self, path: str) -> list[object]:
-        name = self._mirror.name_of(path)
+        name = self._mirror.message(path)
         payload = self._mirror.payload(name) if self._rules.gives_payload(name) else None
         return [path, self._mirror.manifest(name), self._courier.offer(payload) if payload else ""]
 

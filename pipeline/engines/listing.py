@@ -1,5 +1,6 @@
 """Names of the manifests in a folder that grows for months and is looked at several times a second."""
 
+import errno
 import os
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pipeline.errors import ExchangeError
 from pipeline.transcript import REVISION
 
 _SETTLED_S = 2.5  # more than the grain of any file system's clock
+_PASSING = {errno.EMFILE, errno.ENFILE, errno.ESTALE}  # the next look may see more; what was there still is
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,8 @@ class Listing:
         except FileNotFoundError:  # not yet there, or no longer
             return _Folder(0, 0.0, is_settled=False, manifests=[], folders=[])
         except OSError as error:  # its messages would pass for none
+            if known is not None and error.errno in _PASSING:
+                return known
             raise ExchangeError(f"{error.filename}: {error.strerror}, expected a folder that can be read") from error
         return found
 

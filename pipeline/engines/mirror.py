@@ -34,16 +34,21 @@ class Mirror:
         """Relative paths of the manifests of all whole messages, sorted. Raises ExchangeError where it cannot look."""
         return self._listing.paths()
 
+    def message(self, path: str) -> MessageName:
+        """The message whose manifest is one of `paths`. Raises ExchangeConflict for any other file."""
+        name, _ = message_of(path, self._exchange)
+        check_sender(name, self._cards, self._exchange.where(path))
+        return name
+
     def name_of(self, path: object) -> MessageName:
-        """The message whose manifest has this path. Raises BadTransfer for anything else."""
+        """The message whose manifest has this path, as a peer says. Raises BadTransfer for anything else."""
         if not isinstance(path, str) or len(path) > _LONGEST_PATH:
             raise BadTransfer(f"found {type(path).__name__}, expected the relative path of a manifest")
         try:
-            name, is_manifest = message_of(path, self._exchange)
-            check_sender(name, self._cards, path)
-        except ExchangeConflict as error:
-            raise BadTransfer(str(error)) from None
-        if not is_manifest:
+            name = self.message(path)
+        except ExchangeConflict:  # whose text has this member's own folder in it
+            raise BadTransfer(f"{path!r}: is no message of this federation that its sender may send") from None
+        if path != name.manifest:
             raise BadTransfer(f"{path}: is a payload, expected a manifest")
         return name
 

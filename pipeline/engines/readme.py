@@ -109,7 +109,7 @@ State is in the members' homes and mirrors, so nothing is lost and nothing is se
   NVFlare's list the lost job may stay RUNNING; that entry is harmless.
 * A site is refused, or its run fails: the site's log and its `run.log` say why, the server's log only where it is
   about what came over the line. See to it, submit again.
-* A disk is full: what finds no space is sent again, after pauses of up to a minute.
+* A disk is full: a message that finds no space is sent again, after pauses of up to a minute.
 
 ## Network
 

@@ -75,21 +75,21 @@ class FederationController(Controller):  # type: ignore[misc] # NVFlare ships no
         keep_loaded()
         links = [self._link(site, abort_signal, fl_ctx) for site in self._plan.partner_names]
         threads = [threading.Thread(target=self._talk, args=(link,), daemon=True) for link in links]
-        run = AttachedRun("aggregator", self._file, self._file.with_name("run.log"), self._say)
-        try:
-            for thread in threads:
-                thread.start()
-            watch = Watch(
-                links, self._plan.rounds, silence_s=self._silence_s, stall_s=self._stall_s, clock=time.monotonic
-            )
-            with self._panicking(fl_ctx):
+        with self._panicking(fl_ctx):
+            run = AttachedRun("aggregator", self._file, self._file.with_name("run.log"), self._say)
+            try:
+                for thread in threads:
+                    thread.start()
+                watch = Watch(
+                    links, self._plan.rounds, silence_s=self._silence_s, stall_s=self._stall_s, clock=time.monotonic
+                )
                 while not abort_signal.triggered and not watch.is_over(run.look()):
                     self._over.wait(_LOOK_S)
-        finally:
-            self._over.set()
-            run.stop()
-            for thread in threads:
-                thread.join(self._answer_s)
+            finally:
+                self._over.set()
+                run.stop()
+                for thread in threads:
+                    thread.join(self._answer_s)
 
     def process_result_of_unknown_task(self, *_: object) -> None:
         """An answer that came too late; what was in it comes again."""
@@ -165,5 +165,5 @@ class FederationController(Controller):  # type: ignore[misc] # NVFlare ships no
         """NVFlare's way to end a job with an error."""
         try:
             yield
-        except (PipelineError, SecureError) as error:
+        except (PipelineError, SecureError, OSError) as error:
             self.system_panic(" ".join([str(error), *getattr(error, "__notes__", [])]), fl_ctx)

@@ -31,7 +31,7 @@ class Watch:
 
     rounds    : the plan's; with `min_partners` left they close and become void by its deadlines, and go on
     silence_s : a site that has not answered for so long counts as lost
-    stall_s   : how long to go on without any news where too few sites are left; where enough are, the longer of the
+    stall_s   : how long to go on without any news since too few sites are left; where enough are, the longer of the
                 plan's deadlines comes on top
     """
 
@@ -40,7 +40,7 @@ class Watch:
     ) -> None:
         self._links, self._silence_s, self._stall_s, self._clock = links, silence_s, stall_s, clock
         self._fewest, self._deadline_s = rounds.min_partners, max(rounds.ready_deadline_s, rounds.update_deadline_s)
-        self._moved, self._moved_at = 0, clock()
+        self._moved, self._moved_at, self._enough_at = 0, clock(), clock()
 
     def is_over(self, ended: int | None) -> bool:
         """Whether the federation is done, as far as it can be with the sites that answer.
@@ -69,8 +69,12 @@ class Watch:
     def _expect_enough(self, left: Sequence[Link]) -> None:
         lost = [link.site for link in self._links if link not in left]
         for_ever = all(link.has_failed for link in self._links)
-        patience_s = self._stall_s + (self._deadline_s if len(left) >= self._fewest else 0.0)
-        if for_ever or (lost and self._clock() - self._moved_at > patience_s):
+        if len(left) >= self._fewest:
+            self._enough_at = self._clock()
+            over_at = self._moved_at + self._deadline_s + self._stall_s
+        else:
+            over_at = max(self._moved_at, self._enough_at) + self._stall_s
+        if for_ever or (lost and self._clock() > over_at):
             error = SitesLost(f"nothing more came, and {', '.join(lost)} cannot be reached in this job")
             error.add_note("see to these sites, then submit the same job again: it goes on where it stopped")
             raise error

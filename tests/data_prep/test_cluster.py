@@ -212,7 +212,7 @@ def test_nobody_there_is_said_at_once(monkeypatch):
             "cannot be read: .*No such",
         ),
         ("tcp://127.0.0.1:9", {"require-encryption": True}, "expected an address with tls://"),
-        ("local:1", {"require-encryption": True}, "expected an address with tls://"),
+        ("local:1", {"require-encryption": True}, "TLS is not configured"),
     ],
 )
 def test_settings_that_do_not_suit_are_said_at_once(address, settings, said):

@@ -22,7 +22,7 @@ from tests.pipeline.federation import AGGREGATOR, Federation
 HOST = "127.0.0.1"
 _MARK = "HOCKET_TEST_MARK"
 _PATIENCE_S = 180.0
-_COMMAND_S = 60.0  # of nvflare; it takes seconds
+_COMMAND_S = 120.0  # of nvflare; it takes seconds
 
 
 def own_mirrors(federation: Federation) -> None:

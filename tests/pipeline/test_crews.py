@@ -140,7 +140,7 @@ def test_nobody_there_ends_the_command_with_one_message(enrolled: Federation, tm
 
 @pytest.mark.slow
 def test_tls_with_dasks_own_settings(enrolled: Federation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Scheduler, worker and caller with certificates of one authority talk over tls://; the folder is the same."""
+    """With certificates of one authority all talk over tls://, where Dask must also here; the folders are equal."""
     (tmp_path / "dask").mkdir()
     for name, value in write_certificates(tmp_path).items():
         monkeypatch.setenv(name, value)
@@ -150,3 +150,5 @@ def test_tls_with_dasks_own_settings(enrolled: Federation, tmp_path: Path, monke
         dask.add_worker()
         found, _ = prepared(there, "--scheduler", dask.address)
     assert found == prepared(here)[0]
+    monkeypatch.setenv("DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION", "True")
+    assert found == prepared(enrolled.moved(tmp_path / "local"), "--scheduler", "local:1")[0]

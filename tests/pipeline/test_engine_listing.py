@@ -1,5 +1,6 @@
 """Manifests of a folder that grows: always those that a walk finds, and settled folders are not read again."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.engines import listing as listing_module
 from pipeline.engines.listing import Listing
+from pipeline.errors import ExchangeError
 
 NAMES = st.sampled_from(["a.json", "b.json", ".c.json", "d.arrow"])
 FOLDERS = st.sampled_from(["", "enrol", "round-0001/attempt-01", "round-0001/attempt-02", "revision-02/enrol"])
@@ -78,3 +80,22 @@ def test_a_settled_folder_is_not_read_again(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "old/a.json").unlink()
     (tmp_path / "old").rmdir()
     assert listing.paths() == ["new/a.json", "new/b.json"]
+
+
+def test_a_passing_shortage_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a file to spare the last look counts; a folder that was never seen, or may not be, is an error."""
+    (tmp_path / "a.json").touch()
+    listing = Listing(tmp_path)
+    assert listing.paths() == ["a.json"]
+
+    def fail(_: str) -> None:
+        raise OSError(number, os.strerror(number), "folder")
+
+    monkeypatch.setattr(listing_module.os, "scandir", fail)
+    number = errno.EMFILE
+    assert listing.paths() == ["a.json"]
+    with pytest.raises(ExchangeError, match="Too many open files"):
+        Listing(tmp_path).paths()
+    number = errno.EACCES
+    with pytest.raises(ExchangeError, match="expected a folder that can be read"):
+        listing.paths()

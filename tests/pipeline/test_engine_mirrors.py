@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from pipeline.configs import PartnerConfig
 from pipeline.engines.correspondence import MOST_MESSAGES
 from pipeline.engines.mirror import Mirror, mirror_folder
+from pipeline.engines.sides import refusal
 from pipeline.errors import (
     BadTransfer,
     ConfigError,
     Equivocation,
+    ExchangeConflict,
     ExchangeError,
     ExitCode,
     TransferFailed,
@@ -418,6 +420,47 @@ def test_a_restored_home_is_found_out(running: Line) -> None:
             until_waiting(running.federation, ["P02"])
     finally:
         again.close()
+
+
+def test_no_run_starts_while_its_own_messages_find_no_space(apart: Federation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a full disk a member does not know what it once said: it could seal the same update again."""
+    first = Line(apart)
+    first.turn()
+    first.close()
+    mirror = first.mirror("P01")._folder
+    shutil.rmtree(mirror)
+    keep, is_full = Mirror.keep, True
+
+    def keep_where_there_is_space(there: Mirror, name: MessageName, data: bytes) -> None:
+        if is_full and there._folder == mirror:
+            raise OSError(errno.EDQUOT, "Disk quota exceeded", "file")
+        keep(there, name, data)
+
+    monkeypatch.setattr(Mirror, "keep", keep_where_there_is_space)
+    line = Line(apart)
+    try:
+        line.turn()
+        assert set(line.at_start) == {"P02", "P03"}
+        assert not line.links["P01"].refused
+        is_full = False
+        line.now += 1.0
+        line.turn()
+        assert DEAL.manifest in line.at_start["P01"]
+    finally:
+        line.close()
+
+
+def test_a_stray_file_is_told_to_nobody_else(apart: Federation) -> None:
+    """What lies in a member's own folder is for its own log; of a peer's wrong path the folder is not told."""
+    mirror = Mirror(read_plan(apart.plan_file), apart.config("P01").parent / "mirror")
+    (mirror._folder / "notes-of-a-project.json").touch()
+    with pytest.raises(ExchangeConflict, match="notes-of-a-project") as own:
+        [mirror.message(path) for path in mirror.paths()]
+    assert "notes" not in str(refusal(own.value))
+    with pytest.raises(BadTransfer) as came:
+        mirror.name_of("enrol/nothing.json")
+    assert "enrol/nothing.json" in str(refusal(came.value))
+    assert str(apart.folder) not in str(refusal(came.value))
 
 
 def test_a_run_starts_when_the_server_has_told_all(

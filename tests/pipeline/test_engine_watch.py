@@ -100,6 +100,23 @@ def test_enough_sites_may_take_the_plan_s_deadlines(rounds: dict[str, float]) ->
         watched.watch.is_over(None)
 
 
+def test_an_outage_in_long_training_has_its_time() -> None:
+    """Without messages for an hour, one site too few is no end yet: it may come back within stall_s."""
+    watched = Watched(4)
+    watched.later(3600)
+    assert not watched.watch.is_over(None)
+    for _ in range(2):
+        watched.later(29, "P03", "P04")
+        assert not watched.watch.is_over(None)
+    watched.later(1)
+    assert not watched.watch.is_over(None)
+    watched.later(59, "P03", "P04")
+    assert not watched.watch.is_over(None)
+    watched.later(2, "P03", "P04")
+    with pytest.raises(SitesLost, match="P03, P04"):
+        watched.watch.is_over(None)
+
+
 def test_long_training_is_no_loss() -> None:
     """Sites that answer may be without news for as long as they like."""
     watched = Watched()
