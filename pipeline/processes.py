@@ -13,13 +13,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from pipeline.child_runs import may_start_again, wait_or_kill
 from pipeline.errors import DemoFailed, ExitCode
 from pipeline.log import Log, as_json_line
-from pipeline.stopping import GRACE_S
 
 _LOOK_S = 0.3  # seconds between two looks at the processes
-_MOST_WAIT_S = GRACE_S + 4  # for a member to end by itself; it has its own grace inside
-_MOST_STARTS = 100  # of one member; a machine that kills it more often has another problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +80,7 @@ class _Watched:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-        try:
-            self._process.wait(_MOST_WAIT_S)
-        except subprocess.TimeoutExpired:  # say it stands still, after SIGSTOP: then it takes no other signal
-            self._process.kill()
-            self._process.wait()
+        wait_or_kill(self._process)
 
     def stop(self) -> None:
         """Ask the process to end."""
@@ -98,7 +92,7 @@ class _Watched:
         code = self._process.poll()
         if code is None or code == ExitCode.DONE:
             return code is not None
-        if (code < 0 or code == ExitCode.NOT_YET) and self._n_starts < _MOST_STARTS:
+        if may_start_again(code, self._n_starts):
             self._n_starts += 1
             self._process = self._member.start(log_json=self._log_json)
             return False

@@ -13,15 +13,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.errors import ExitCode
+from pipeline.child_runs import may_start_again, wait_or_kill
 
-_MOST_STARTS = 100
 _PAUSE_S = 2.0  # before another start
-_GRACE_S = 10.0  # for the run to end by itself; it has its own grace inside
 
 
 class AttachedRun:
-    """A run, started again where it was killed or its home was in use; `code` tells how it ended."""
+    """A run, started again where it was killed or its home was in use; `look` tells how it ended."""
 
     def __init__(self, role: str, config_file: Path, log_file: Path, tell: Callable[[str], None]) -> None:
         self._command = [sys.executable, "-P", "-m", "pipeline.engines.attached", role, str(config_file)]
@@ -33,9 +31,11 @@ class AttachedRun:
     def look(self) -> int | None:
         """Exit code of the run if it has ended for good, else None."""
         code = self._process.poll()
-        if code is None or not self._may_start_again(code):
+        if code is None or not may_start_again(code, self._n_starts):
             return code
-        if self._again_at is not None and time.monotonic() >= self._again_at:
+        if self._again_at is None:
+            self._again_at = time.monotonic() + _PAUSE_S
+        elif time.monotonic() >= self._again_at:
             self._tell(f"the {self._role}'s run ended with {code}; started again, it goes on from its files")
             self._start()
         return None
@@ -44,18 +44,7 @@ class AttachedRun:
         """End the run where it stands: its files are its state."""
         if self._process.stdin is not None:
             self._process.stdin.close()  # as if this process had gone
-        try:
-            self._process.wait(_GRACE_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-    def _may_start_again(self, code: int) -> bool:
-        if not (code < 0 or code == ExitCode.NOT_YET) or self._n_starts >= _MOST_STARTS:
-            return False
-        if self._again_at is None:
-            self._again_at = time.monotonic() + _PAUSE_S
-        return True
+        wait_or_kill(self._process)
 
     def _start(self) -> None:
         self._n_starts += 1

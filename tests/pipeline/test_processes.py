@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import processes
+from pipeline import child_runs
 from pipeline.errors import DemoFailed
 from pipeline.log import Log
 from pipeline.processes import Member, run_members
@@ -43,7 +43,7 @@ def scripted(folder: Path, name: str, code: str, *, stands: bool = False) -> Scr
 @pytest.mark.timeout(60)
 def test_a_member_that_takes_no_signal_does_not_hold_up_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """One fails, another stands still: the failure is told, and no process is left."""
-    monkeypatch.setattr(processes, "_MOST_WAIT_S", 0.5)
+    monkeypatch.setattr(child_runs, "_MOST_WAIT_S", 0.5)
     standing = scripted(tmp_path, "P01", "import time; time.sleep(900)", stands=True)
     failing = scripted(tmp_path, "P02", "import sys; sys.exit('no such thing')")
     try:
