@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.console import Narrator
 from pipeline.errors import AttemptsUsedUp, Diverged, NotYet
 from pipeline.home import MessageName
 from pipeline.mail import Mail, named_digests, roster_of, text
 from pipeline.plan import spoken
 from pipeline.records import Record, write_record
+from pipeline.runtime.progress import Narrator
 from secure.add import add_updates
 from secure.container import read_chunks
 from secure.errors import BadContainer, SecureError, WrongRoster, WrongSender

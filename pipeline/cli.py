@@ -64,7 +64,7 @@ def _refuse(ctx: click.Context, error: Exception, code: int) -> None:
 
 def _show_versions(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
-        from pipeline.versions import version_lines
+        from pipeline.runtime.versions import version_lines
 
         click.echo("\n".join(version_lines()))
         ctx.exit()

@@ -16,9 +16,9 @@ from pipeline.custody import deal, new_keys
 from pipeline.demo_files import aggregator_toml, partner_toml, plan_toml
 from pipeline.errors import ConfigError
 from pipeline.home import Home, write_json
-from pipeline.log import Log
 from pipeline.processes import Member, run_members
 from pipeline.reporting import read_report
+from pipeline.runtime.log import Log
 from pipeline.terminal_table import print_report
 
 AGGREGATOR = "aggregator"

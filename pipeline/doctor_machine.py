@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from pipeline.configs import MemberConfig, PartnerConfig
 from pipeline.findings import Finding, note, wrong
 from pipeline.plan import Plan
-from pipeline.versions import installed
+from pipeline.runtime.versions import installed
 from secure.container import SUM, UPDATE, most_bytes
 
 _GIB = 1 << 30

@@ -19,7 +19,7 @@ from pipeline.findings import Finding, note, wrong
 from pipeline.home import Home, MessageName
 from pipeline.mail import Outbox, text
 from pipeline.plan import Plan
-from pipeline.redaction import without_password
+from pipeline.runtime.redact import without_password
 from secure.errors import WrongKey
 from secure.group import GroupSecret
 from secure.keys import KEY_FILE, PrivateKeys, load_private_keys, parse_card

@@ -11,7 +11,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import ExchangeConflict, ExchangeError, ExchangeUnreachable
-from pipeline.redaction import without_password
+from pipeline.runtime.redact import without_password
 from pipeline.storages import OBJECT_STORES, failures, is_lasting
 
 _PIECE = 1 << 20  # bytes

@@ -11,7 +11,7 @@ from fsspec.core import url_to_fs
 from pipeline.errors import ExchangeError
 from pipeline.exchange import Exchange, open_exchange
 from pipeline.findings import Finding, note, wrong
-from pipeline.redaction import without_password
+from pipeline.runtime.redact import without_password
 from secure.messages import utc
 
 _ABOUT = "exchange"

@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.configs import AggregatorConfig, PartnerConfig
 from pipeline.errors import ConfigError
 from pipeline.plan import Plan, read_plan
-from pipeline.redaction import without_password
+from pipeline.runtime.redact import without_password
 from secure.inspect import inspect_file as inspect_sealed
 from secure.parameters import seal_parameters
 

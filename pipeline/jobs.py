@@ -7,14 +7,14 @@ from pathlib import Path
 
 from pipeline.aggregator import AggregatorRun
 from pipeline.configs import AggregatorConfig, PartnerConfig
-from pipeline.console import Narrator
 from pipeline.errors import ConfigError, OutOfStep
 from pipeline.home import write_json
 from pipeline.lock import Holder
-from pipeline.log import Log
 from pipeline.opening import open_aggregator_mail, open_partner_mail
+from pipeline.runtime.log import Log
+from pipeline.runtime.progress import Narrator
+from pipeline.runtime.retry import Machine, Patience, drive
 from pipeline.tracking import Member, Tracker, read_member
-from pipeline.waiting import Machine, Patience, drive
 
 _NOTHING_LEFT = "the federation is finished, nothing is left to do"
 
@@ -22,7 +22,7 @@ _NOTHING_LEFT = "the federation is finished, nothing is left to do"
 def run_partner(config_file: Path, *, once: bool, timeout_s: float | None = None, log: Log | None = None) -> None:
     """Take part in the federation until the report is written (or, with once, as far as others allow).
 
-    timeout_s : see pipeline.waiting.Patience
+    timeout_s : see pipeline.runtime.retry.Patience
     """
     config = PartnerConfig.read(config_file)
     narrator = Narrator(config.name, log)
@@ -40,7 +40,7 @@ def run_partner(config_file: Path, *, once: bool, timeout_s: float | None = None
 def run_aggregator(config_file: Path, *, once: bool, timeout_s: float | None = None, log: Log | None = None) -> None:
     """Add sealed updates until the plan's last round (or, with once, as far as partners allow).
 
-    timeout_s : see pipeline.waiting.Patience
+    timeout_s : see pipeline.runtime.retry.Patience
     """
     config = AggregatorConfig.read(config_file)
     narrator = Narrator(config.name, log)

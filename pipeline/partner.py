@@ -10,7 +10,6 @@ from partners.training import round_seed
 from partners.trunk import initial_trunk
 from pipeline.catalogue import held_rows, known_counts
 from pipeline.configs import PartnerConfig
-from pipeline.console import Narrator
 from pipeline.dataset_facts import dataset_facts
 from pipeline.enrolment import Enrolment, enrol
 from pipeline.final_model import write_final_model
@@ -24,6 +23,7 @@ from pipeline.report_files import write_report
 from pipeline.reporting import report_file
 from pipeline.revision import check_place, check_preparation, check_vector
 from pipeline.rounds import Own, Rounds
+from pipeline.runtime.progress import Narrator
 from secure.parameters import seal_parameters
 
 

@@ -16,15 +16,15 @@ from data_prep.structure_files import Record, read_batches
 from data_prep.watchdog import kept_children
 from partners.final_model import Prediction
 from pipeline.configs import PartnerConfig
-from pipeline.console import Narrator
 from pipeline.errors import ConfigError
 from pipeline.final_model import OpenModel
 from pipeline.home import Home
-from pipeline.log import Log
 from pipeline.model_description import Selection, Which
 from pipeline.prediction_tables import Format, as_table
 from pipeline.remaking import remake_final_model
 from pipeline.reporting import read_report
+from pipeline.runtime.log import Log
+from pipeline.runtime.progress import Narrator
 
 _MOST_ROWS = 4096  # compounds of a batch
 _MOST_CELLS = 1 << 20  # compounds x tasks of a batch: with the rows, what bounds memory

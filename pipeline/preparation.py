@@ -16,14 +16,14 @@ from data_prep.prepared import Prepared, RegressionTask, Task, read_prepared, re
 from partners.settings import Training
 from partners.training_set import TrainingSet
 from pipeline.configs import PartnerConfig
-from pipeline.console import Narrator
 from pipeline.crews import hired
 from pipeline.enrolment import obtain_group_secret
 from pipeline.errors import ConfigError
 from pipeline.home import Home
-from pipeline.log import Log
 from pipeline.opening import open_partner_mail
 from pipeline.plan import Plan, read_plan
+from pipeline.runtime.log import Log
+from pipeline.runtime.progress import Narrator
 from secure.group import GroupSecret
 from secure.parameters import seal_parameters
 

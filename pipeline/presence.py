@@ -12,11 +12,11 @@ import numpy as np
 from partners.trunk import initial_trunk, trunk_digest
 from pipeline.attempt import Attempt
 from pipeline.catalogue import keep_counts
-from pipeline.console import Narrator
 from pipeline.enrolment import Enrolment
 from pipeline.errors import NotYet
 from pipeline.mail import Mail, names
 from pipeline.plan import PRESENCE
+from pipeline.runtime.progress import Narrator
 from secure.errors import UpdateOutOfRange
 from secure.messages import Manifest
 from secure.open_sum import open_sum

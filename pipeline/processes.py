@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from pipeline.child_runs import may_start_again, wait_or_kill
 from pipeline.errors import DemoFailed, ExitCode
-from pipeline.log import Log, as_json_line
+from pipeline.runtime.log import Log, as_json_line
+from pipeline.runtime.restart import may_start_again, wait_or_kill
 
 _LOOK_S = 0.3  # seconds between two looks at the processes
 

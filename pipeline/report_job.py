@@ -5,11 +5,11 @@ from typing import Any
 
 from pipeline import reporting
 from pipeline.configs import PartnerConfig
-from pipeline.console import Narrator
 from pipeline.errors import NotYet
 from pipeline.home import Home
 from pipeline.report_format import FORMAT
-from pipeline.waiting import Machine
+from pipeline.runtime.progress import Narrator
+from pipeline.runtime.retry import Machine
 
 
 class WithPage:

@@ -20,12 +20,12 @@ from partners.training_set import TrainingSet
 from partners.trunk import TrunkLayout, trunk_digest
 from pipeline.attempt import Attempt
 from pipeline.catalogue import Counts
-from pipeline.console import Narrator
 from pipeline.enrolment import Enrolment
 from pipeline.errors import ConfigError, NotYet
 from pipeline.mail import Mail, names
 from pipeline.plan import PRESENCE
 from pipeline.records import Record, write_record
+from pipeline.runtime.progress import Narrator
 from pipeline.state import Leftover, RoundStart, StoredStart, Trained, Under, read_change, read_private
 from secure.fixed_point import next_bounds
 from secure.messages import Manifest

@@ -1,8 +1,8 @@
 """MLflow beside a member's run, in a process of its own (pipeline.tracking_process), so that it never slows a round.
 
 The member's process writes records (pipeline.records) and pokes the other one through its standard input. A tracking
-server that is slow, down or hanging costs nothing: the records wait, in this run and for the next start. And the
-aggregator's process stays free of MLflow's imports.
+server that is slow, down or hanging costs nothing: the records wait, in this run and for the next start. And
+the aggregator's process stays free of MLflow's imports.
 """
 
 import hashlib

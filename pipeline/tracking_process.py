@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from pipeline.redaction import without_password
+from pipeline.runtime.redact import without_password
 from pipeline.tracking import BUSY, QUIET, UNREACHABLE, Member, read_member
 
 if TYPE_CHECKING:

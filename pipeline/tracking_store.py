@@ -17,7 +17,7 @@ from pipeline.configs import PartnerConfig
 from pipeline.home import Home, write_json
 from pipeline.mlflow_model import pack_final_model
 from pipeline.records import Record, read_records
-from pipeline.redaction import without_password
+from pipeline.runtime.redact import without_password
 from pipeline.sending import Upload, send
 from pipeline.tracking import Member, report_digest, report_files
 

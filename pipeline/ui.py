@@ -19,7 +19,7 @@ from urllib.request import ProxyHandler, build_opener
 
 from pipeline.configs import role_in
 from pipeline.errors import ConfigError
-from pipeline.redaction import without_password
+from pipeline.runtime.redact import without_password
 from pipeline.tracking import Member, environment, read_member, send_rest
 from pipeline.tracking_words import experiment_name
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from pipeline.commands.words import ANY_PATH, EXISTING_FILE, examples, interruptible, log_format
-from pipeline.log import Log
+from pipeline.runtime.log import Log
 
 
 @click.command(

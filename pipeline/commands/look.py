@@ -40,9 +40,9 @@ def verify(exchange: str, plan: Path, quick: bool, as_json: bool) -> None:
 
     from pipeline.audit import audit
     from pipeline.audit_trail import print_trail, trail_json
-    from pipeline.console import Narrator
     from pipeline.exchange import exchange_at
     from pipeline.plan import read_plan
+    from pipeline.runtime.progress import Narrator
 
     agreed, place, n_cores = read_plan(plan), exchange_at(exchange, Path()), len(os.sched_getaffinity(0))
     with Narrator("verify").progress("attempts") as progress:

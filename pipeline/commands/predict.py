@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from pipeline.commands.words import ANY_PATH, EXISTING_FILE, examples, interruptible, log_format
-from pipeline.log import Log
+from pipeline.runtime.log import Log
 
 
 @click.command(

@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from pipeline.commands.words import ANY_PATH, EXISTING_FILE, examples, interruptible, log_format
-from pipeline.log import Log
-from pipeline.stopping import GRACE_S
+from pipeline.runtime.log import Log
+from pipeline.runtime.signals import GRACE_S
 
 
 @click.command(

@@ -2,7 +2,8 @@
 
 Every command ends its help with examples: `@click.command(epilog=examples("hocket verify exchange plan.toml", ...))`.
 Each is a line that a shell would take, with a `# comment` where it needs one; tests/pipeline/test_help.py checks that
-every command has one and that each names existing commands, options and choices and gives every required argument.
+every command has one and that each names existing commands, options and choices and gives every required
+argument.
 """
 
 import sys
@@ -12,8 +13,8 @@ from pathlib import Path
 
 import click
 
-from pipeline.log import Log
-from pipeline.stopping import ABANDONED, BEGINS_ANEW, GRACE_S, STOPPED, Stoppable
+from pipeline.runtime.log import Log
+from pipeline.runtime.signals import ABANDONED, BEGINS_ANEW, GRACE_S, STOPPED, Stoppable
 
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 ANY_PATH = click.Path(path_type=Path)

@@ -1,7 +1,7 @@
 """A member's ordinary run as a process beside the engine's, which ends when that one does, however it ends.
 
-Run as `python -P -m pipeline.engines.attached partner|aggregator CONFIG`: the command of that name, watching its stdin,
-whose other end the engine's process holds. When that process is gone, this one is stopped as by SIGTERM.
+Run as `python -P -m pipeline.engines.attached partner|aggregator CONFIG`: the command of that name, watching its
+stdin, whose other end the engine's process holds. When that process is gone, this one is stopped as by SIGTERM.
 """
 
 import os
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.child_runs import may_start_again, wait_or_kill
+from pipeline.runtime.restart import may_start_again, wait_or_kill
 
 _PAUSE_S = 2.0  # before another start
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-import pipeline.versions
+import pipeline.runtime.versions
 from pipeline.cli import main
-from pipeline.versions import LIBRARIES, installed, version_lines, versions
+from pipeline.runtime.versions import LIBRARIES, installed, version_lines, versions
 from tests.pipeline.command_lines import commands
 
 BASH = shutil.which("bash") or ""
@@ -94,7 +94,7 @@ def test_versions_are_those_of_the_metadata():
 def test_what_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch):
     """An aggregator's machine has no torch."""
     assert installed("no-such-distribution") is None
-    monkeypatch.setattr(pipeline.versions, "installed", {"hocket": "0.1.0"}.get)
+    monkeypatch.setattr(pipeline.runtime.versions, "installed", {"hocket": "0.1.0"}.get)
     lines = version_lines()
     assert lines[0] == "hocket, version 0.1.0"
     assert any(line.split() == ["torch", "not", "installed"] for line in lines)

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.benchmark_data import ensure_wheel
 from pipeline.errors import ConfigError, ExitCode
-from pipeline.stopping import ABANDONED, STOPPED
+from pipeline.runtime.signals import ABANDONED, STOPPED
 from tests.pipeline.marked import marked
 from tests.pipeline.tables import write_tables
 

@@ -11,7 +11,7 @@ import pytest
 from pipeline.errors import AttemptsUsedUp, ConfigError, ExitCode, LeftBehind, NotYet
 from pipeline.home import MessageName
 from pipeline.reporting import read_report
-from pipeline.waiting import Machine
+from pipeline.runtime.retry import Machine
 from secure.errors import BadKeyFile
 from tests.pipeline.federation import AGGREGATOR, Federation, age, step, until_waiting
 from tests.pipeline.running import Running

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import child_runs
 from pipeline.errors import DemoFailed
-from pipeline.log import Log
 from pipeline.processes import Member, run_members
+from pipeline.runtime import restart as child_runs
+from pipeline.runtime.log import Log
 
 
 @dataclass(frozen=True, slots=True)

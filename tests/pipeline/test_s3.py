@@ -10,12 +10,12 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from pipeline.console import Narrator
 from pipeline.errors import ExchangeConflict, ExchangeError, ExchangeUnreachable, NotYet
 from pipeline.exchange import Exchange, open_exchange
 from pipeline.home import MessageName
 from pipeline.reporting import report_file
-from pipeline.waiting import Patience
+from pipeline.runtime.progress import Narrator
+from pipeline.runtime.retry import Patience
 from tests.pipeline.federation import AGGREGATOR, Federation, step
 from tests.pipeline.lagging import LaggingFileSystem
 from tests.pipeline.running import Running

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.errors import ExitCode, PipelineError
 from pipeline.exchange import Exchange
-from pipeline.waiting import Machine
+from pipeline.runtime.retry import Machine
 from secure.errors import SecureError
 from tests.pipeline.federation import AGGREGATOR, Federation, run_all, step
 

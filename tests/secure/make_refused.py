@@ -1,7 +1,7 @@
 """Writes tests/secure/refused: for every rule of FORMAT.md, files that break it, made from the worked example.
 
-`python -m tests.secure.make_refused` writes the same bytes again, but for three envelopes that chance is a part of:
-those are kept. Only what is said to be wrong is wrong: a manifest that breaks a rule is rightly signed.
+`python -m tests.secure.make_refused` writes the same bytes again, but for three envelopes that chance is a
+part of: those are kept. Only what is said to be wrong is wrong: a manifest that breaks a rule is rightly signed.
 """
 
 import json

@@ -1,7 +1,7 @@
 """The worked example of secure/FORMAT.md: three partners and an aggregator with known keys, two rounds.
 
-`python -m tests.secure.worked_example` writes tests/secure/example. All of it follows from the names below but the
-envelopes and the sealed updates, whose randomness is the libraries': those are kept if they are there.
+`python -m tests.secure.worked_example` writes tests/secure/example. All of it follows from the names below but
+the envelopes and the sealed updates, whose randomness is the libraries': those are kept if they are there.
 """
 
 import hashlib

@@ -3,7 +3,7 @@
 import subprocess
 
 from pipeline.errors import ExitCode
-from pipeline.stopping import GRACE_S
+from pipeline.runtime.signals import GRACE_S
 
 _MOST_STARTS = 100  # of one run; a machine that kills it more often has another problem
 _MOST_WAIT_S = GRACE_S + 4  # for a run to end by itself; it has its own grace inside

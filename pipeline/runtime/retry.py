@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from pipeline.console import Narrator
 from pipeline.errors import ExchangeError, ExchangeUnreachable, NotYet
+from pipeline.runtime.progress import Narrator
 
 _RAREST = 10  # looks for messages grow up to this many times rarer while nothing comes
 _LONGEST_DISK_S = 600.0  # between two tries of a step for which there was no space, where none was given back

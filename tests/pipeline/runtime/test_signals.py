@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ExitCode
-from pipeline.stopping import ABANDONED, BEGINS_ANEW, GRACE_S, SIGNALS, STOPPED, kill_descendants
+from pipeline.runtime.signals import ABANDONED, BEGINS_ANEW, GRACE_S, SIGNALS, STOPPED, kill_descendants
 from tests.pipeline.federation import Federation
 from tests.pipeline.marked import Marked, marked
 
@@ -20,7 +20,7 @@ START = """
 import os, signal, subprocess, sys, threading, time
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may ignore it (nohup), and that is inherited
 from pipeline.commands.words import interruptible
-import pipeline.stopping
+import pipeline.runtime.signals
 def started():
     print("started", flush=True)
 def child():
@@ -97,7 +97,7 @@ def test_a_long_call_of_a_library_is_abandoned():
 def test_a_stderr_that_nobody_reads_holds_up_no_stop(work: str):
     """As under `2>&1 | less`: nothing can be said any more, yet the process and those below it end after the grace."""
     process = run(
-        "from pipeline.log import Log\nlog = Log()\n"
+        "from pipeline.runtime.log import Log\nlog = Log()\n"
         "os.set_blocking(2, False)\ntry:\n    while True:\n        os.write(2, b'.' * 512)\n"
         "except BlockingIOError:\n    os.set_blocking(2, True)\n"
         f"with interruptible(log, 0.5):\n    child()\n    started()\n    {work}"
@@ -168,7 +168,8 @@ def test_a_signal_after_the_work_changes_nothing():
 def test_a_command_of_one_step_does_not_say_that_it_goes_on(body: str, grace_s: float):
     """Whether it ends by itself or is ended after the grace: its next start has nothing to go on from."""
     process = run(
-        f"from pipeline.log import Log\nwith interruptible(Log(), {grace_s}, goes_on=False):\n    started()\n    {body}"
+        "from pipeline.runtime.log import Log\n"
+        f"with interruptible(Log(), {grace_s}, goes_on=False):\n    started()\n    {body}"
     )
     if grace_s < 1:
         process.wait_for_work(0.3)  # it is in that call
@@ -208,7 +209,7 @@ def test_after_the_block_signals_are_as_before():
 def test_as_json_the_stop_is_a_line(tmp_path: Path):
     """A program reads why the run ended."""
     process = run(
-        "from pipeline.log import Log\nwith interruptible(Log(as_json=True, member='P01')):\n"
+        "from pipeline.runtime.log import Log\nwith interruptible(Log(as_json=True, member='P01')):\n"
         "    started()\n    time.sleep(900)"
     )
     process.popen.terminate()
@@ -219,7 +220,7 @@ def test_as_json_the_stop_is_a_line(tmp_path: Path):
 def test_only_processes_below_are_killed():
     """A sibling lives on."""
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(900)"]) as sibling:
-        code = "import pipeline.stopping; pipeline.stopping.kill_descendants(); print('done')"
+        code = "import pipeline.runtime.signals; pipeline.runtime.signals.kill_descendants(); print('done')"
         done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout == "done\n"
         assert sibling.poll() is None

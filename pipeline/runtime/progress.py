@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pipeline.log import Log
+from pipeline.runtime.log import Log
 
 _LINE_S = 10.0  # seconds between two lines of progress where there is no terminal
 _LONG_S = 1.0  # what takes longer is worth a line at its end

@@ -12,13 +12,13 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-import pipeline.console
 import pipeline.jobs
+import pipeline.runtime.progress
 from pipeline.cli import main
-from pipeline.console import Narrator
 from pipeline.errors import ExitCode, NotYet
-from pipeline.log import PRESENCE, Log, as_json_line, json_line
 from pipeline.plan import PRESENCE as PRESENCE_OF_THE_PLAN
+from pipeline.runtime.log import PRESENCE, Log, as_json_line, json_line
+from pipeline.runtime.progress import Narrator
 from tests.pipeline.federation import AGGREGATOR, Federation
 
 KEYS = {"time", "level", "member", "message"}
@@ -74,7 +74,7 @@ def test_the_presence_round_has_one_number():
 def test_progress_is_lines_with_counts(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     """No bar, on a terminal either; done, total, note and seconds left as fields."""
     now = iter(range(0, 1000, 6))
-    monkeypatch.setattr(pipeline.console.time, "monotonic", lambda: next(now))
+    monkeypatch.setattr(pipeline.runtime.progress.time, "monotonic", lambda: next(now))
     narrator = Narrator("P01", Log(as_json=True))
     narrator._console._force_terminal = True
     with narrator.progress("round 3: training") as progress:
@@ -135,7 +135,7 @@ def test_a_missing_file_is_a_line():
 def test_warnings_and_bugs_are_lines():
     """A library's warning, and the traceback of a bug, which still ends with code 1."""
     code = (
-        "import warnings\nfrom pipeline.log import Log\nLog(as_json=True, member='P01').take_over()\n"
+        "import warnings\nfrom pipeline.runtime.log import Log\nLog(as_json=True, member='P01').take_over()\n"
         "warnings.warn('old')\nraise ZeroDivisionError('bug')"
     )
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)

@@ -12,11 +12,11 @@ from types import SimpleNamespace
 
 import pytest
 
-import pipeline.waiting
-from pipeline.console import Narrator
+import pipeline.runtime.retry
 from pipeline.errors import ExchangeError, ExchangeUnreachable, ExitCode, NotYet
 from pipeline.home import MessageName
-from pipeline.waiting import Patience, drive
+from pipeline.runtime.progress import Narrator
+from pipeline.runtime.retry import Patience, drive
 from secure.canonical import digest
 from tests.full_disk import fill
 from tests.pipeline.federation import AGGREGATOR, Federation
@@ -35,9 +35,9 @@ class World:
         self.now, self.free, self.naps = 0.0, 0, list[float]()
         self.at_nap: Callable[[], None] = lambda: None
         clock = SimpleNamespace(monotonic=lambda: self.now, sleep=self._sleep)
-        monkeypatch.setattr(pipeline.waiting, "time", clock)
+        monkeypatch.setattr(pipeline.runtime.retry, "time", clock)
         disk = lambda _: SimpleNamespace(f_bavail=self.free, f_frsize=1)  # noqa: E731 -- one expression
-        monkeypatch.setattr(pipeline.waiting, "os", SimpleNamespace(statvfs=disk))
+        monkeypatch.setattr(pipeline.runtime.retry, "os", SimpleNamespace(statvfs=disk))
 
     def _sleep(self, seconds: float) -> None:
         self.naps.append(seconds)
