@@ -12,7 +12,7 @@ from pathlib import Path
 from pipeline.errors import AttemptsUsedUp, Diverged, NotYet
 from pipeline.home import MessageName
 from pipeline.mail import Mail, named_digests, roster_of, text
-from pipeline.plan import spoken
+from pipeline.plan.plan import spoken
 from pipeline.records import Record, write_record
 from pipeline.runtime.progress import Narrator
 from secure.add import add_updates

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pipeline.errors import AttemptsUsedUp, Diverged, Equivocation, LeftBehind, NotYet
 from pipeline.home import MessageName
 from pipeline.mail import Mail, named_digests, names, roster_of, text
-from pipeline.plan import spoken
+from pipeline.plan.plan import spoken
 from secure.errors import SecureError
 from secure.messages import Manifest
 from secure.roster import Roster, check_roster, check_summed

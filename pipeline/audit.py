@@ -16,7 +16,7 @@ from pipeline.home import MessageName
 from pipeline.mail import text
 from pipeline.outcomes import Attempt, read_attempt
 from pipeline.payloads import Payloads
-from pipeline.plan import PRESENCE, Plan, spoken
+from pipeline.plan.plan import PRESENCE, Plan, spoken
 from pipeline.transcript import Transcript, read_transcript
 from secure.messages import utc
 

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from pipeline.audit import AuditTrail
 from pipeline.outcomes import KINDS, Attempt
-from pipeline.plan import Plan, spoken
+from pipeline.plan.plan import Plan, spoken
 from secure.messages import utc
 
 _START = "first ready"

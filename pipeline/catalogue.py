@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from pydantic import model_validator
 
 from data_prep.prepared import Task
-from pipeline.configs import Schema, check_table
 from pipeline.errors import ConfigError
 from pipeline.home import Home, write_json
-from pipeline.plan import Catalogue, CatalogueTask, Plan
+from pipeline.plan.member_configs import Schema, check_table
+from pipeline.plan.plan import Catalogue, CatalogueTask, Plan
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from data_prep.structures import Crew
-from pipeline.configs import PartnerConfig, expect_scheduler
 from pipeline.errors import ConfigError
+from pipeline.plan.member_configs import PartnerConfig, expect_scheduler
 
 
 @contextmanager

@@ -7,12 +7,12 @@ from typing import Literal, cast
 
 import secure.keys
 from data_prep.atomic import write_atomically
-from pipeline.configs import read_passphrase
 from pipeline.enrolment import expect_dealt_for
 from pipeline.errors import ConfigError
 from pipeline.home import Home, MessageName
 from pipeline.mail import Outbox
-from pipeline.plan import Plan, read_plan
+from pipeline.plan.member_configs import read_passphrase
+from pipeline.plan.plan import Plan, read_plan
 from pipeline.revision import check_chain
 from secure.group import GroupSecret, deal_group_secret
 from secure.keys import KEY_FILE, PrivateKeys, load_private_keys

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from pipeline.configs import MemberConfig, PartnerConfig
 from pipeline.doctor_machine import examine_libraries, examine_machine
 from pipeline.doctor_member import (
     examine_enrolment,
@@ -16,7 +15,8 @@ from pipeline.errors import ExitCode, PipelineError
 from pipeline.exchange import open_exchange
 from pipeline.exchange_probe import probe_exchange
 from pipeline.findings import Finding, examined, note, refused, wrong
-from pipeline.plan import Plan, read_plan
+from pipeline.plan.member_configs import MemberConfig, PartnerConfig
+from pipeline.plan.plan import Plan, read_plan
 from secure.errors import SecureError
 from secure.keys import PrivateKeys
 

@@ -13,9 +13,9 @@ from types import MappingProxyType
 
 from packaging.requirements import Requirement
 
-from pipeline.configs import MemberConfig, PartnerConfig
 from pipeline.findings import Finding, note, wrong
-from pipeline.plan import Plan
+from pipeline.plan.member_configs import MemberConfig, PartnerConfig
+from pipeline.plan.plan import Plan
 from pipeline.runtime.versions import installed
 from secure.container import SUM, UPDATE, most_bytes
 

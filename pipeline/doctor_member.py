@@ -11,14 +11,14 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from pipeline.configs import MemberConfig, PartnerConfig
 from pipeline.enrolment import expect_dealt_for
 from pipeline.errors import ConfigError, ExitCode
 from pipeline.exchange import Exchange
 from pipeline.findings import Finding, note, wrong
 from pipeline.home import Home, MessageName
 from pipeline.mail import Outbox, text
-from pipeline.plan import Plan
+from pipeline.plan.member_configs import MemberConfig, PartnerConfig
+from pipeline.plan.plan import Plan
 from pipeline.runtime.redact import without_password
 from secure.errors import WrongKey
 from secure.group import GroupSecret

@@ -17,7 +17,6 @@ from partners.settings import Training
 from partners.state import PartnerState
 from partners.training_set import TrainingSet
 from partners.trunk import trunk_layout
-from pipeline.configs import Schema
 from pipeline.errors import ConfigError
 from pipeline.model_description import (
     COMPOUNDS_FILE,
@@ -28,7 +27,8 @@ from pipeline.model_description import (
     Which,
     weights_file,
 )
-from pipeline.plan import Plan
+from pipeline.plan.member_configs import Schema
+from pipeline.plan.plan import Plan
 from pipeline.state import RoundStart
 
 _README = "README.md"

@@ -5,12 +5,12 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pipeline.configs import AggregatorConfig, AnySchema, PartnerConfig, check_table
 from pipeline.errors import ConfigError
 from pipeline.home import Home
-from pipeline.plan import FEWEST_PARTNERS, Plan
-from pipeline.setting_words import AGGREGATOR, PARTNER, PLAN
-from pipeline.written_settings import written
+from pipeline.plan.commented_toml import written
+from pipeline.plan.member_configs import AggregatorConfig, AnySchema, PartnerConfig, check_table
+from pipeline.plan.plan import FEWEST_PARTNERS, Plan
+from pipeline.plan.setting_words import AGGREGATOR, PARTNER, PLAN
 from secure.files import atomic_file
 from secure.keys import Card, parse_card
 

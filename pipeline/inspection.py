@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.configs import AggregatorConfig, PartnerConfig
 from pipeline.errors import ConfigError
-from pipeline.plan import Plan, read_plan
+from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
+from pipeline.plan.plan import Plan, read_plan
 from pipeline.runtime.redact import without_password
 from secure.inspect import inspect_file as inspect_sealed
 from secure.parameters import seal_parameters

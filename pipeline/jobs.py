@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.aggregator import AggregatorRun
-from pipeline.configs import AggregatorConfig, PartnerConfig
 from pipeline.errors import ConfigError, OutOfStep
 from pipeline.home import write_json
 from pipeline.lock import Holder
 from pipeline.opening import open_aggregator_mail, open_partner_mail
+from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
 from pipeline.runtime.log import Log
 from pipeline.runtime.progress import Narrator
 from pipeline.runtime.retry import Machine, Patience, drive

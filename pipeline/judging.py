@@ -19,7 +19,7 @@ from partners.state import PartnerState
 from partners.training_set import TrainingSet
 from pipeline.applicability import Domain, domain_of
 from pipeline.errors import ConfigError
-from pipeline.plan import Plan
+from pipeline.plan.plan import Plan
 from pipeline.rounds import Own
 
 Rows = list[dict[str, Any]]

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from pipeline.configs import read_passphrase
 from pipeline.errors import ConfigError
 from pipeline.home import Home
-from pipeline.plan import Plan, read_plan
+from pipeline.plan.member_configs import read_passphrase
+from pipeline.plan.plan import Plan, read_plan
 from secure.inspect import inspect_file
 from secure.keys import KEY_FILE, load_private_keys, parse_card
 from secure.messages import parse_manifest

@@ -10,8 +10,8 @@ from pydantic import Field, ValidationError
 
 from data_prep.settings import Chemistry, Fingerprint
 from partners.settings import Training, TrunkSettings
-from pipeline.configs import Schema
 from pipeline.errors import ConfigError
+from pipeline.plan.member_configs import Schema
 
 DESCRIPTION_FILE, COMPOUNDS_FILE = "model.json", "compounds.safetensors"
 

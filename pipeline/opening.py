@@ -4,12 +4,12 @@ import time
 from collections.abc import Callable
 
 from partners.settings import ClassificationHead
-from pipeline.configs import AggregatorConfig, MemberConfig, PartnerConfig
 from pipeline.errors import ConfigError
 from pipeline.exchange import open_exchange
 from pipeline.home import Home
 from pipeline.mail import Mail
-from pipeline.plan import Plan, read_plan
+from pipeline.plan.member_configs import AggregatorConfig, MemberConfig, PartnerConfig
+from pipeline.plan.plan import Plan, read_plan
 from secure.keys import load_private_keys
 
 

@@ -5,7 +5,7 @@ from itertools import chain
 
 from pipeline.errors import BrokenTranscript, Equivocation
 from pipeline.mail import named_digests, names, text
-from pipeline.plan import Plan
+from pipeline.plan.plan import Plan
 from pipeline.transcript import Message, Transcript
 from secure.errors import WrongRoster
 

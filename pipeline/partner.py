@@ -9,13 +9,13 @@ from partners.baseline import Baseline, Budget, train_baseline
 from partners.training import round_seed
 from partners.trunk import initial_trunk
 from pipeline.catalogue import held_rows, known_counts
-from pipeline.configs import PartnerConfig
 from pipeline.dataset_facts import dataset_facts
 from pipeline.enrolment import Enrolment, enrol
 from pipeline.final_model import write_final_model
 from pipeline.full_report import full_report
 from pipeline.home import Home
 from pipeline.mail import Mail
+from pipeline.plan.member_configs import PartnerConfig
 from pipeline.preparation import preparation_digest, prepared_matrices, training_set
 from pipeline.presence import Presence
 from pipeline.records import Record, write_record

@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.exchange import Exchange
 from pipeline.mail import check_payload_size, roster_of, text
 from pipeline.outcomes import Attempt
-from pipeline.plan import Plan
+from pipeline.plan.plan import Plan
 from pipeline.transcript import Message, Transcript
 from secure.container import SUM, UPDATE, Kind
 from secure.envelopes import Binding, check_envelopes

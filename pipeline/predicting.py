@@ -15,11 +15,11 @@ from data_prep.prediction_files import Sink, Texts, check_kind, growing_table, g
 from data_prep.structure_files import Record, read_batches
 from data_prep.watchdog import kept_children
 from partners.final_model import Prediction
-from pipeline.configs import PartnerConfig
 from pipeline.errors import ConfigError
 from pipeline.final_model import OpenModel
 from pipeline.home import Home
 from pipeline.model_description import Selection, Which
+from pipeline.plan.member_configs import PartnerConfig
 from pipeline.prediction_tables import Format, as_table
 from pipeline.remaking import remake_final_model
 from pipeline.reporting import read_report

@@ -15,13 +15,13 @@ from data_prep.prepare import prepare
 from data_prep.prepared import Prepared, RegressionTask, Task, read_prepared, read_summary
 from partners.settings import Training
 from partners.training_set import TrainingSet
-from pipeline.configs import PartnerConfig
 from pipeline.crews import hired
 from pipeline.enrolment import obtain_group_secret
 from pipeline.errors import ConfigError
 from pipeline.home import Home
 from pipeline.opening import open_partner_mail
-from pipeline.plan import Plan, read_plan
+from pipeline.plan.member_configs import PartnerConfig
+from pipeline.plan.plan import Plan, read_plan
 from pipeline.runtime.log import Log
 from pipeline.runtime.progress import Narrator
 from secure.group import GroupSecret

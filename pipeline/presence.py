@@ -15,7 +15,7 @@ from pipeline.catalogue import keep_counts
 from pipeline.enrolment import Enrolment
 from pipeline.errors import NotYet
 from pipeline.mail import Mail, names
-from pipeline.plan import PRESENCE
+from pipeline.plan.plan import PRESENCE
 from pipeline.runtime.progress import Narrator
 from secure.errors import UpdateOutOfRange
 from secure.messages import Manifest

@@ -9,11 +9,11 @@ from data_prep.prepared import Prepared, read_prepared
 from partners.baseline import read_baseline
 from partners.settings import Training
 from partners.training_set import TrainingSet
-from pipeline.configs import PartnerConfig
 from pipeline.errors import ConfigError
 from pipeline.final_model import write_final_model
 from pipeline.home import Home
-from pipeline.plan import Plan, read_plan
+from pipeline.plan.member_configs import PartnerConfig
+from pipeline.plan.plan import Plan, read_plan
 from pipeline.preparation import training_set
 from pipeline.reporting import read_report
 from pipeline.state import RoundStart

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import reporting
-from pipeline.configs import PartnerConfig
 from pipeline.errors import NotYet
 from pipeline.home import Home
+from pipeline.plan.member_configs import PartnerConfig
 from pipeline.report_format import FORMAT
 from pipeline.runtime.progress import Narrator
 from pipeline.runtime.retry import Machine

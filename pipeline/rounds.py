@@ -23,7 +23,7 @@ from pipeline.catalogue import Counts
 from pipeline.enrolment import Enrolment
 from pipeline.errors import ConfigError, NotYet
 from pipeline.mail import Mail, names
-from pipeline.plan import PRESENCE
+from pipeline.plan.plan import PRESENCE
 from pipeline.records import Record, write_record
 from pipeline.runtime.progress import Narrator
 from pipeline.state import Leftover, RoundStart, StoredStart, Trained, Under, read_change, read_private

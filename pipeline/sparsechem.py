@@ -9,10 +9,10 @@ from partners.inputs import transformed
 from partners.sparsechem_files import MatrixFiles, read_training_set
 from partners.sparsechem_model import Model, write_sparsechem
 from partners.training_set import TrainingSet, check_features
-from pipeline.configs import PartnerConfig
 from pipeline.errors import ConfigError, NotYet
 from pipeline.home import Home
-from pipeline.plan import Plan, read_plan
+from pipeline.plan.member_configs import PartnerConfig
+from pipeline.plan.plan import Plan, read_plan
 from pipeline.state import RoundStart
 
 

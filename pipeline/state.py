@@ -14,7 +14,7 @@ from partners.errors import CheckpointDamaged
 from partners.server_step import ServerState, initial_server_state
 from partners.state import PartnerState
 from partners.trunk import TrunkLayout, initial_pieces, initial_trunk, trunk_digest
-from pipeline.plan import Plan
+from pipeline.plan.plan import Plan
 from secure.fixed_point import first_bounds
 
 _RESIDUAL, _CHANGE = "residual", "change"

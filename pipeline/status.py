@@ -13,7 +13,7 @@ from pipeline.errors import ExchangeConflict
 from pipeline.exchange import Exchange
 from pipeline.home import MessageName
 from pipeline.mail import named_digests, names, text
-from pipeline.plan import PRESENCE, Plan
+from pipeline.plan.plan import PRESENCE, Plan
 from pipeline.transcript import REVISION, Message, check_sender, message_of, read_message
 from secure.errors import SecureError
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.errors import ExchangeError
-from pipeline.plan import Plan
+from pipeline.plan.plan import Plan
 from pipeline.status import MemberState, Status, StatusReader
 from secure.messages import utc
 

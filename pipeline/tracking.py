@@ -17,9 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pipeline.configs import MemberConfig, read_member_config
 from pipeline.home import Home
-from pipeline.plan import Plan, read_plan
+from pipeline.plan.member_configs import MemberConfig, read_member_config
+from pipeline.plan.plan import Plan, read_plan
 from pipeline.sending import Left
 
 QUIET = {

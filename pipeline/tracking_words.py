@@ -5,7 +5,7 @@ MLflow puts the curves whose names begin alike, up to a slash, into one group.
 
 from importlib.metadata import version
 
-from pipeline.plan import Plan
+from pipeline.plan.plan import Plan
 
 MEMBER = "hocket.member"
 ROLE = "hocket.role"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pipeline.errors import ExchangeConflict, ExchangeError
 from pipeline.exchange import Exchange
 from pipeline.home import MessageName
-from pipeline.plan import Plan, spoken
+from pipeline.plan.plan import Plan, spoken
 from secure.bodies import BODIES, ENROLMENT, WITH_PAYLOAD, sender_role
 from secure.keys import Card
 from secure.messages import Expected, Manifest, manifest_digest, verify_manifest

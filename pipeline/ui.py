@@ -17,8 +17,8 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote
 from urllib.request import ProxyHandler, build_opener
 
-from pipeline.configs import role_in
 from pipeline.errors import ConfigError
+from pipeline.plan.member_configs import role_in
 from pipeline.runtime.redact import without_password
 from pipeline.tracking import Member, environment, read_member, send_rest
 from pipeline.tracking_words import experiment_name

@@ -65,7 +65,7 @@ def init_plan(file: Path, cards: tuple[Path, ...], n_rounds: int, local_steps: i
     before, for all further settings are in it.
     """
     from pipeline.init_files import expect_free, plan_text, read_cards, write_file
-    from pipeline.plan import read_plan
+    from pipeline.plan.plan import read_plan
 
     expect_free(file, replace=given["force"])
     name = _ask(given["name"], "--name", "Name of the federation")
@@ -199,9 +199,9 @@ def doctor(config: Path, as_json: bool) -> None:
     ready to run (notes are no failure), 2 configuration, 3 tables, 4 keys, file modes or signatures, 5 a device that is
     not there.
     """
-    from pipeline.configs import read_member_config, role_in
     from pipeline.doctor import examine
     from pipeline.findings import exit_code
+    from pipeline.plan.member_configs import read_member_config, role_in
 
     member, found = read_member_config(config, role_in(config)), []
     for finding in examine(member):

@@ -16,7 +16,7 @@ from typing import Any
 from pipeline.engines.places import CONTROLLER, EXECUTOR, TASK
 from pipeline.engines.readme import readme
 from pipeline.errors import ConfigError
-from pipeline.plan import Plan
+from pipeline.plan.plan import Plan
 
 ADMIN = "admin@hocket.local"
 _HOST = re.compile(r"(([a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])\.)*[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?")

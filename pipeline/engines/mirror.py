@@ -7,13 +7,13 @@ from elsewhere enters it only as a message that its sender signed for this plan,
 from pathlib import Path
 
 from data_prep.atomic import flush, write_atomically
-from pipeline.configs import MemberConfig
 from pipeline.engines.listing import Listing
 from pipeline.errors import BadTransfer, ConfigError, Equivocation, ExchangeConflict
 from pipeline.exchange import Exchange
 from pipeline.home import MessageName
 from pipeline.mail import check_payload_size
-from pipeline.plan import Plan
+from pipeline.plan.member_configs import MemberConfig
+from pipeline.plan.plan import Plan
 from pipeline.transcript import check_sender, message_of
 from secure.messages import Expected, Manifest, check_payload, payload_digest, verify_manifest
 

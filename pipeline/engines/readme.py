@@ -1,7 +1,7 @@
 """The README of an exported folder: the exact commands, from certificates to the last round."""
 
 from pipeline.engines.places import AGGREGATOR_FILE, EXECUTOR, OUTCOME, OUTCOME_S, PARTNER_FILE
-from pipeline.plan import Plan
+from pipeline.plan.plan import Plan
 
 _TEXT = """\
 # {federation} on NVFlare

@@ -19,7 +19,6 @@ from nvflare.apis.shareable import Shareable
 from nvflare.apis.signal import Signal
 from nvflare.fuel.f3.cellnet.fqcn import FQCN
 
-from pipeline.configs import AggregatorConfig
 from pipeline.engines.attached import AttachedRun
 from pipeline.engines.bell import ring
 from pipeline.engines.correspondence import Correspondence, Wire, rules_at_server
@@ -30,7 +29,8 @@ from pipeline.engines.places import AGGREGATOR_FILE, CONTENT, TASK, config_file
 from pipeline.engines.sides import SiteLink, printable
 from pipeline.engines.watch import Watch
 from pipeline.errors import PipelineError
-from pipeline.plan import read_plan
+from pipeline.plan.member_configs import AggregatorConfig
+from pipeline.plan.plan import read_plan
 from secure.errors import SecureError
 
 _LOOK_S = 0.2  # seconds between two looks at the run and the links

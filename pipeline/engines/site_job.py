@@ -12,7 +12,6 @@ from nvflare.apis.shareable import Shareable
 from nvflare.apis.signal import Signal
 from nvflare.fuel.f3.cellnet.fqcn import FQCN
 
-from pipeline.configs import PartnerConfig
 from pipeline.engines.attached import AttachedRun
 from pipeline.engines.bell import Bell
 from pipeline.engines.correspondence import Correspondence, rules_at_site
@@ -22,7 +21,8 @@ from pipeline.engines.mirror import Mirror, mirror_folder
 from pipeline.engines.places import CONTENT, PARTNER_FILE, config_file
 from pipeline.engines.sides import SiteSide, printable, refusal
 from pipeline.errors import ConfigError, PipelineError
-from pipeline.plan import Plan, read_plan
+from pipeline.plan.member_configs import PartnerConfig
+from pipeline.plan.plan import Plan, read_plan
 from secure.errors import SecureError
 
 

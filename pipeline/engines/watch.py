@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from pipeline.errors import ExitCode, RunFailed, SitesLost
-from pipeline.plan import Rounds
+from pipeline.plan.plan import Rounds
 
 
 class Link(Protocol):

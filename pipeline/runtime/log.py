@@ -12,7 +12,7 @@ from typing import Any, TextIO
 # where a line's own words say which round it is about, or that it is a warning
 _ROUND = re.compile(r"(?:(?P<presence>presence round)|round (?P<round>\d+)(?: of \d+)?)(?:, attempt (?P<attempt>\d+))?")
 _WARNING = "warning: "
-PRESENCE = 0  # number of the presence round; pipeline.plan says so too, but is slow to import
+PRESENCE = 0  # number of the presence round; pipeline.plan.plan says so too, but is slow to import
 
 
 class Log:

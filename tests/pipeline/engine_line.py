@@ -10,7 +10,7 @@ from pipeline.engines.correspondence import Correspondence, Wire, rules_at_serve
 from pipeline.engines.mirror import Mirror
 from pipeline.engines.sides import SiteLink, SiteSide
 from pipeline.errors import TransferFailed, WrongSite
-from pipeline.plan import read_plan
+from pipeline.plan.plan import read_plan
 from tests.pipeline.federation import AGGREGATOR, Federation
 
 SERVER = "server"  # common name of its certificate

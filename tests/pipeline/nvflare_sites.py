@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pipeline.engines.export import ADMIN, Place, export, project_name
 from pipeline.engines.places import AGGREGATOR_FILE, OUTCOME, PARTNER_FILE
-from pipeline.plan import read_plan
+from pipeline.plan.plan import read_plan
 from tests.pipeline.federation import AGGREGATOR, Federation
 
 HOST = "127.0.0.1"

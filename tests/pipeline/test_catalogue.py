@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from data_prep.prepared import Task
 from pipeline.catalogue import Counts, held_rows, keep_counts, known_counts
-from pipeline.configs import check_table
 from pipeline.errors import ConfigError
 from pipeline.home import Home
-from pipeline.plan import Catalogue, Plan
+from pipeline.plan.member_configs import check_table
+from pipeline.plan.plan import Catalogue, Plan
 from tests.pipeline.federation import Federation
 
 PARTNERS = tuple(f"P{i}" for i in range(8))

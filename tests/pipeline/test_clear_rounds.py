@@ -8,8 +8,8 @@ import pytest
 from data_prep.prepared import read_prepared
 from partners.trunk import trunk_digest
 from pipeline.catalogue import Counts, held_rows, known_counts
-from pipeline.configs import PartnerConfig
-from pipeline.plan import read_plan
+from pipeline.plan.member_configs import PartnerConfig
+from pipeline.plan.plan import read_plan
 from pipeline.preparation import training_set
 from pipeline.state import RoundStart
 from tests.partners.synthetic import TRAINING, small_set, small_trunk

@@ -25,7 +25,7 @@ from pipeline.cli import main
 from pipeline.errors import ExchangeConflict, ExitCode, NotYet
 from pipeline.home import write_json
 from pipeline.inspection import inspect_file
-from pipeline.plan import read_plan
+from pipeline.plan.plan import read_plan
 from pipeline.state import Leftover
 from pipeline.tracking import report_digest
 from secure.errors import TagMismatch, WrongPassphrase

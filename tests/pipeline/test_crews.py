@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from data_prep.cluster import DaskCluster
-from pipeline import configs
-from pipeline.configs import PartnerConfig
 from pipeline.crews import hired
 from pipeline.errors import ConfigError, ExitCode
 from pipeline.home import MessageName
+from pipeline.plan import member_configs as configs
+from pipeline.plan.member_configs import PartnerConfig
 from pipeline.preparation import prepare_tables
 from tests.data_prep.dask_processes import DaskProcesses
 from tests.pipeline.federation import Federation, until_waiting

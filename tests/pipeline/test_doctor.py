@@ -22,14 +22,14 @@ import pipeline.doctor_machine as machine
 from data_prep.errors import TableError
 from partners.errors import DeviceMissing
 from pipeline.cli import main
-from pipeline.configs import AggregatorConfig, PartnerConfig, read_member_config, role_in
 from pipeline.custody import change_passphrase, deal
 from pipeline.doctor import examine
 from pipeline.errors import ConfigError, ExchangeError, ExitCode, NotYet
 from pipeline.exchange import Exchange
 from pipeline.exchange_probe import probe_exchange
 from pipeline.findings import Finding, examined, exit_code, note, refused, wrong
-from pipeline.plan import read_plan
+from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig, read_member_config, role_in
+from pipeline.plan.plan import read_plan
 from pipeline.preparation import check_tables
 from secure.errors import WrongPlan
 from tests.pipeline.federation import AGGREGATOR, Federation, until_waiting

@@ -14,7 +14,7 @@ from pipeline.engines.places import AGGREGATOR_FILE, CONTROLLER, EXECUTOR, PARTN
 from pipeline.engines.server_job import FederationController
 from pipeline.engines.site_job import PartnerExecutor
 from pipeline.errors import ConfigError, ExitCode
-from pipeline.plan import Plan, read_plan
+from pipeline.plan.plan import Plan, read_plan
 from tests.pipeline.federation import Federation
 from tests.pipeline.nvflare_sites import at_home
 

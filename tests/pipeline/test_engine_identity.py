@@ -12,7 +12,7 @@ from pipeline.engines.export import Place, export, project_name
 from pipeline.engines.identity import Kit, common_name, expect_name, server_of
 from pipeline.engines.places import PARTNER_FILE, config_file
 from pipeline.errors import ConfigError, ExitCode, WrongSite
-from pipeline.plan import read_plan
+from pipeline.plan.plan import read_plan
 from tests.pipeline.federation import Federation
 
 HOST = "hub.example.org"

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.configs import PartnerConfig
 from pipeline.engines.correspondence import MOST_MESSAGES
 from pipeline.engines.mirror import Mirror, mirror_folder
 from pipeline.engines.sides import refusal
@@ -27,7 +26,8 @@ from pipeline.errors import (
     WrongSite,
 )
 from pipeline.home import MessageName
-from pipeline.plan import read_plan
+from pipeline.plan.member_configs import PartnerConfig
+from pipeline.plan.plan import read_plan
 from secure.errors import PayloadMismatch, SecureError
 from secure.keys import load_private_keys
 from secure.messages import PayloadDigest, sign_manifest

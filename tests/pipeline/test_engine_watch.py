@@ -12,7 +12,7 @@ import pytest
 from pipeline.engines.attached import AttachedRun
 from pipeline.engines.watch import Watch
 from pipeline.errors import ExitCode, RunFailed, SitesLost
-from pipeline.plan import Rounds
+from pipeline.plan.plan import Rounds
 from tests.pipeline.federation import AGGREGATOR, Federation
 from tests.pipeline.marked import Marked, marked
 from tests.pipeline.nvflare_sites import wait_until

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.errors import Diverged, Equivocation, LeftBehind, NotYet
 from pipeline.home import MessageName
-from pipeline.plan import read_plan
+from pipeline.plan.plan import read_plan
 from pipeline.state import RoundStart, read_change
 from secure.add import add_updates
 from secure.errors import (

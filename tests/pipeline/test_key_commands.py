@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from pipeline.cli import main
 from pipeline.errors import ExitCode
-from pipeline.plan import read_plan
+from pipeline.plan.plan import read_plan
 from pipeline.reporting import read_report
 from secure.errors import WrongPassphrase
 from secure.keys import KEY_FILE, PrivateKeys, load_private_keys, parse_card

@@ -11,7 +11,7 @@ from pipeline.errors import Equivocation, ExchangeConflict, ExitCode, NotYet
 from pipeline.exchange import open_exchange
 from pipeline.home import Home, MessageName
 from pipeline.mail import Mail, named_digests, roster_of, text
-from pipeline.plan import Plan, read_plan
+from pipeline.plan.plan import Plan, read_plan
 from secure.errors import (
     BadManifest,
     BadRoster,

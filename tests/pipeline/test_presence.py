@@ -17,12 +17,12 @@ from partners.state import PartnerState
 from partners.training import RoundResult, TrainedInPlace
 from partners.trunk import initial_trunk, trunk_digest
 from pipeline.catalogue import held_rows
-from pipeline.configs import PartnerConfig
 from pipeline.errors import ConfigError, ExitCode
 from pipeline.home import MessageName
 from pipeline.inspection import inspect_file
 from pipeline.opening import open_partner_mail
-from pipeline.plan import PRESENCE, Plan, read_plan
+from pipeline.plan.member_configs import PartnerConfig
+from pipeline.plan.plan import PRESENCE, Plan, read_plan
 from pipeline.records import read_records
 from pipeline.reporting import read_report
 from pipeline.state import RoundStart

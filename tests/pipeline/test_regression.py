@@ -13,8 +13,8 @@ from partners.checkpoint import load_checkpoint
 from partners.predict import predict
 from partners.regression_scores import METRICS
 from partners.settings import Training
-from pipeline.configs import PartnerConfig
-from pipeline.plan import read_plan
+from pipeline.plan.member_configs import PartnerConfig
+from pipeline.plan.plan import read_plan
 from pipeline.preparation import training_set
 from pipeline.records import read_records
 from pipeline.reporting import read_report

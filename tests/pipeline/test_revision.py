@@ -20,7 +20,7 @@ from pipeline.errors import ConfigError, Diverged, ExitCode, OutOfStep
 from pipeline.exchange import Exchange
 from pipeline.home import Home, MessageName, write_json
 from pipeline.mail import roster_of
-from pipeline.plan import Plan, read_plan
+from pipeline.plan.plan import Plan, read_plan
 from pipeline.reporting import read_report
 from pipeline.state import RoundStart, read_under
 from secure.errors import TagMismatch, WrongKey, WrongPlan

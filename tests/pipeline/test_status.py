@@ -13,7 +13,7 @@ from pipeline.cli import main
 from pipeline.errors import ExchangeUnreachable
 from pipeline.exchange import Exchange, open_exchange
 from pipeline.home import MessageName
-from pipeline.plan import read_plan
+from pipeline.plan.plan import read_plan
 from pipeline.status import MemberState, Place, Status, StatusReader
 from pipeline.status_view import watch
 from tests.pipeline.federation import AGGREGATOR, Federation, step, until_waiting

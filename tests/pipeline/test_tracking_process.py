@@ -17,9 +17,9 @@ from click.testing import CliRunner
 
 from pipeline import tracking, tracking_process, tracking_store
 from pipeline.cli import main
-from pipeline.configs import AggregatorConfig, PartnerConfig
 from pipeline.errors import ConfigError
 from pipeline.home import Home, write_json
+from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
 from pipeline.tracking import QUIET, UNREACHABLE, Tracker, send_rest
 from pipeline.tracking_process import Store, follow
 from tests.pipeline.federation import Federation
@@ -291,7 +291,7 @@ def test_a_report_made_later_goes_to_the_store(done: Federation, monkeypatch: py
 
 def test_system_metrics_need_psutil(fresh: Federation, monkeypatch: pytest.MonkeyPatch):
     """A clear refusal before anything is done, for both roles; off, nothing is needed."""
-    monkeypatch.setattr("pipeline.configs.find_spec", lambda _name: None)
+    monkeypatch.setattr("pipeline.plan.member_configs.find_spec", lambda _name: None)
     for name, kind in (("P01", PartnerConfig), ("agg", AggregatorConfig)):
         config = fresh.config(name)
         assert not kind.read(config).tracking.system_metrics

@@ -11,7 +11,7 @@ from pipeline.audit import AuditTrail, audit
 from pipeline.errors import BrokenTranscript, Equivocation, ExchangeConflict, ExitCode
 from pipeline.exchange import open_exchange
 from pipeline.home import MessageName
-from pipeline.plan import read_plan
+from pipeline.plan.plan import read_plan
 from secure.canonical import digest
 from secure.container import Header, read_chunks, write_chunks
 from secure.errors import SecureError

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from pipeline.plan import read_plan
+from pipeline.plan.plan import read_plan
 from secure.add import add_updates
 from secure.canonical import canonical_json
 from secure.container import UPDATE

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.plan import read_plan
+from pipeline.plan.plan import read_plan
 from secure import errors
 from secure.add import add_updates
 from secure.fixed_point import next_bounds

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import ConfigError
-from pipeline.plan import read_plan
+from pipeline.plan.plan import read_plan
 from secure.add import add_updates
 from secure.errors import PayloadMismatch, SecureError, WrongKey
 from secure.group import GroupSecret, receive_group_secret

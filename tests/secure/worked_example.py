@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.plan import Plan, read_plan
+from pipeline.plan.plan import Plan, read_plan
 from secure.add import add_updates
 from secure.coefficients import pack_coefficients
 from secure.group import GroupSecret, deal_group_secret

@@ -16,7 +16,7 @@ import pipeline.jobs
 import pipeline.runtime.progress
 from pipeline.cli import main
 from pipeline.errors import ExitCode, NotYet
-from pipeline.plan import PRESENCE as PRESENCE_OF_THE_PLAN
+from pipeline.plan.plan import PRESENCE as PRESENCE_OF_THE_PLAN
 from pipeline.runtime.log import PRESENCE, Log, as_json_line, json_line
 from pipeline.runtime.progress import Narrator
 from tests.pipeline.federation import AGGREGATOR, Federation

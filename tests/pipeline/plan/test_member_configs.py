@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.configs import AggregatorConfig, MemberConfig, PartnerConfig, check_table, read_passphrase
 from pipeline.errors import ConfigError, ExitCode
+from pipeline.plan.member_configs import AggregatorConfig, MemberConfig, PartnerConfig, check_table, read_passphrase
 from secure.errors import BadKeyFile
 
 COMMON = """\

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
-from pipeline.configs import AggregatorConfig, PartnerConfig, Schema
-from pipeline.plan import Plan
-from pipeline.setting_words import AGGREGATOR, PARTNER, PLAN
-from pipeline.written_settings import settings_of, toml_value, written
+from pipeline.plan.commented_toml import settings_of, toml_value, written
+from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig, Schema
+from pipeline.plan.plan import Plan
+from pipeline.plan.setting_words import AGGREGATOR, PARTNER, PLAN
 
 REQUIRED: dict[type[Schema], dict[str, object]] = {
     Plan: {
@@ -91,10 +91,10 @@ def test_every_setting_stands_there_with_its_default(schema: type[Schema], *, wh
 
 @KINDS
 def test_every_setting_has_words_and_every_word_a_setting(schema: type[Schema]) -> None:
-    """Whoever adds a setting adds its meaning in pipeline/setting_words.py."""
+    """Whoever adds a setting adds its meaning in pipeline/plan/setting_words.py."""
     keys = {setting.key for setting in settings_of(schema)}
-    assert keys - WORDS[schema].keys() == set(), "pipeline/setting_words.py lacks these settings"
-    assert WORDS[schema].keys() - keys == set(), "pipeline/setting_words.py has words for settings that are gone"
+    assert keys - WORDS[schema].keys() == set(), "pipeline/plan/setting_words.py lacks these settings"
+    assert WORDS[schema].keys() - keys == set(), "pipeline/plan/setting_words.py has words for settings that are gone"
     assert all(len(words) > 1 for words in WORDS[schema].values())
 
 

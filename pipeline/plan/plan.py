@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from data_prep.settings import Preparation
 from partners.settings import ServerOptimiser, TrunkSettings
 from partners.trunk import TrunkLayout, trunk_layout
-from pipeline.configs import Schema, read_toml
+from pipeline.plan.member_configs import Schema, read_toml
 from secure.canonical import canonical_json, digest
 from secure.errors import ParameterMismatch
 from secure.keys import Card, card_from_fields

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.configs import check_table
 from pipeline.errors import ConfigError, ExitCode
-from pipeline.plan import Plan, read_plan
+from pipeline.plan.member_configs import check_table
+from pipeline.plan.plan import Plan, read_plan
 from secure import parameters
 from secure.errors import BadCard
 from secure.parameters import SealSettings, prove_margin, seal_parameters
