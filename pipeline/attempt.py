@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipeline.errors import AttemptsUsedUp, Diverged, Equivocation, LeftBehind, NotYet
-from pipeline.home import MessageName
+from pipeline.home.paths import MessageName
 from pipeline.mail import Mail, named_digests, names, roster_of, text
 from pipeline.plan.plan import spoken
 from secure.errors import SecureError

@@ -12,7 +12,7 @@ from partners.trunk import initial_trunk, trunk_digest
 from pipeline.clocks import clock_warnings
 from pipeline.errors import BrokenTranscript, Equivocation, ExchangeConflict
 from pipeline.exchange import Exchange
-from pipeline.home import MessageName
+from pipeline.home.paths import MessageName
 from pipeline.mail import text
 from pipeline.outcomes import Attempt, read_attempt
 from pipeline.payloads import Payloads

@@ -9,7 +9,7 @@ import secure.keys
 from data_prep.atomic import write_atomically
 from pipeline.enrolment import expect_dealt_for
 from pipeline.errors import ConfigError
-from pipeline.home import Home, MessageName
+from pipeline.home.paths import Home, MessageName
 from pipeline.mail import Outbox
 from pipeline.plan.member_configs import read_passphrase
 from pipeline.plan.plan import Plan, read_plan

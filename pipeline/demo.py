@@ -15,7 +15,7 @@ from pipeline.benchmark_data import ensure_wheel
 from pipeline.custody import deal, new_keys
 from pipeline.demo_files import aggregator_toml, partner_toml, plan_toml
 from pipeline.errors import ConfigError
-from pipeline.home import Home, write_json
+from pipeline.home.paths import Home, write_json
 from pipeline.processes import Member, run_members
 from pipeline.reporting import read_report
 from pipeline.runtime.log import Log

@@ -15,7 +15,7 @@ from pipeline.enrolment import expect_dealt_for
 from pipeline.errors import ConfigError, ExitCode
 from pipeline.exchange import Exchange
 from pipeline.findings import Finding, note, wrong
-from pipeline.home import Home, MessageName
+from pipeline.home.paths import Home, MessageName
 from pipeline.mail import Outbox, text
 from pipeline.plan.member_configs import MemberConfig, PartnerConfig
 from pipeline.plan.plan import Plan

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from data_prep.atomic import write_atomically
 from pipeline.errors import ConfigError, NotYet
-from pipeline.home import MessageName
+from pipeline.home.paths import MessageName
 from pipeline.mail import Mail, Outbox, text
 from secure.errors import BadKeyFile, WrongKey, WrongPlan
 from secure.group import GroupSecret, receive_group_secret

@@ -18,6 +18,7 @@ from partners.state import PartnerState
 from partners.training_set import TrainingSet
 from partners.trunk import trunk_layout
 from pipeline.errors import ConfigError
+from pipeline.home.round_state import RoundStart
 from pipeline.model_description import (
     COMPOUNDS_FILE,
     DESCRIPTION_FILE,
@@ -29,7 +30,6 @@ from pipeline.model_description import (
 )
 from pipeline.plan.member_configs import Schema
 from pipeline.plan.plan import Plan
-from pipeline.state import RoundStart
 
 _README = "README.md"
 _FOLDER_MODE, _FILE_MODE = 0o700, 0o600

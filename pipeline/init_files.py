@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.errors import ConfigError
-from pipeline.home import Home
+from pipeline.home.paths import Home
 from pipeline.plan.commented_toml import written
 from pipeline.plan.member_configs import AggregatorConfig, AnySchema, PartnerConfig, check_table
 from pipeline.plan.plan import FEWEST_PARTNERS, Plan

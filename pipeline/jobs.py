@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pipeline.aggregator import AggregatorRun
 from pipeline.errors import ConfigError, OutOfStep
-from pipeline.home import write_json
-from pipeline.lock import Holder
+from pipeline.home.lock import Holder
+from pipeline.home.paths import write_json
 from pipeline.opening import open_aggregator_mail, open_partner_mail
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
 from pipeline.runtime.log import Log

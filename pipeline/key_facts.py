@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ConfigError
-from pipeline.home import Home
+from pipeline.home.paths import Home
 from pipeline.plan.member_configs import read_passphrase
 from pipeline.plan.plan import Plan, read_plan
 from secure.inspect import inspect_file

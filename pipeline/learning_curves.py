@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from partners.history import RoundScores
-from pipeline.records import Record
+from pipeline.home.round_metrics import Record
 from pipeline.report_format import CURVES, REGRESSION_CURVES
 
 

@@ -7,7 +7,7 @@ from typing import cast
 from data_prep.atomic import flush, write_atomically
 from pipeline.errors import Equivocation, NotYet
 from pipeline.exchange import Exchange
-from pipeline.home import Home, MessageName
+from pipeline.home.paths import Home, MessageName
 from pipeline.plan.plan import Plan, spoken
 from secure.container import SUM, UPDATE, most_bytes
 from secure.envelopes import MAX_BYTES

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from pipeline.consortium_page import consortium_page
 from pipeline.errors import MixedFederations
-from pipeline.home import write_json
+from pipeline.home.paths import write_json
 from pipeline.page_files import digest, write_page
 from pipeline.report_format import ERRORS, METRICS, REGRESSION_METRICS
 from pipeline.summary_schema import read_shared

@@ -8,17 +8,17 @@ from data_prep.prepared import Prepared
 from partners.baseline import Baseline, Budget, train_baseline
 from partners.training import round_seed
 from partners.trunk import initial_trunk
-from pipeline.catalogue import held_rows, known_counts
 from pipeline.dataset_facts import dataset_facts
 from pipeline.enrolment import Enrolment, enrol
 from pipeline.final_model import write_final_model
 from pipeline.full_report import full_report
-from pipeline.home import Home
+from pipeline.home.catalogue_counts import held_rows, known_counts
+from pipeline.home.paths import Home
+from pipeline.home.round_metrics import Record, write_record
 from pipeline.mail import Mail
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.preparation import preparation_digest, prepared_matrices, training_set
 from pipeline.presence import Presence
-from pipeline.records import Record, write_record
 from pipeline.report_files import write_report
 from pipeline.reporting import report_file
 from pipeline.revision import check_place, check_preparation, check_vector

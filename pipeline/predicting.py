@@ -17,7 +17,7 @@ from data_prep.watchdog import kept_children
 from partners.final_model import Prediction
 from pipeline.errors import ConfigError
 from pipeline.final_model import OpenModel
-from pipeline.home import Home
+from pipeline.home.paths import Home
 from pipeline.model_description import Selection, Which
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.prediction_tables import Format, as_table

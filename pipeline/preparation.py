@@ -18,7 +18,7 @@ from partners.training_set import TrainingSet
 from pipeline.crews import hired
 from pipeline.enrolment import obtain_group_secret
 from pipeline.errors import ConfigError
-from pipeline.home import Home
+from pipeline.home.paths import Home
 from pipeline.opening import open_partner_mail
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import Plan, read_plan

@@ -11,9 +11,9 @@ import numpy as np
 
 from partners.trunk import initial_trunk, trunk_digest
 from pipeline.attempt import Attempt
-from pipeline.catalogue import keep_counts
 from pipeline.enrolment import Enrolment
 from pipeline.errors import NotYet
+from pipeline.home.catalogue_counts import keep_counts
 from pipeline.mail import Mail, names
 from pipeline.plan.plan import PRESENCE
 from pipeline.runtime.progress import Narrator

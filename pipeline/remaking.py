@@ -11,12 +11,12 @@ from partners.settings import Training
 from partners.training_set import TrainingSet
 from pipeline.errors import ConfigError
 from pipeline.final_model import write_final_model
-from pipeline.home import Home
+from pipeline.home.paths import Home
+from pipeline.home.round_state import RoundStart
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import Plan, read_plan
 from pipeline.preparation import training_set
 from pipeline.reporting import read_report
-from pipeline.state import RoundStart
 from secure.group import GroupSecret
 from secure.keys import load_private_keys
 from secure.parameters import seal_parameters

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.home import Home, write_json
+from pipeline.home.paths import Home, write_json
 from pipeline.own_page import own_page
 from pipeline.page import stamp
 from pipeline.page_files import digest, write_page

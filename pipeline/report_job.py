@@ -5,7 +5,7 @@ from typing import Any
 
 from pipeline import reporting
 from pipeline.errors import NotYet
-from pipeline.home import Home
+from pipeline.home.paths import Home
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.report_format import FORMAT
 from pipeline.runtime.progress import Narrator

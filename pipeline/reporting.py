@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.comparison import compare, holm, numbered
 from pipeline.errors import DamagedReport, NotYet
-from pipeline.home import Home
+from pipeline.home.paths import Home
 from pipeline.report_format import ERRORS, FORMAT, METRICS, REGRESSION_METRICS, SIDES
 from pipeline.report_rows import domain_summary, scores_of
 from pipeline.verdict import give_verdict

@@ -6,9 +6,9 @@ before; only the state at the start of its first round is carried over.
 
 from partners.checkpoint import trunk_length
 from pipeline.errors import ConfigError, Diverged, OutOfStep
-from pipeline.home import Home
+from pipeline.home.paths import Home
+from pipeline.home.round_state import read_under
 from pipeline.plan.plan import Plan
-from pipeline.state import read_under
 from secure.errors import WrongPlan
 
 

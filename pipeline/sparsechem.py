@@ -10,10 +10,10 @@ from partners.sparsechem_files import MatrixFiles, read_training_set
 from partners.sparsechem_model import Model, write_sparsechem
 from partners.training_set import TrainingSet, check_features
 from pipeline.errors import ConfigError, NotYet
-from pipeline.home import Home
+from pipeline.home.paths import Home
+from pipeline.home.round_state import RoundStart
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import Plan, read_plan
-from pipeline.state import RoundStart
 
 
 def export_sparsechem(config_file: Path, model_file: Path, settings_file: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from pipeline.errors import ExchangeConflict
 from pipeline.exchange import Exchange
-from pipeline.home import MessageName
+from pipeline.home.paths import MessageName
 from pipeline.mail import named_digests, names, text
 from pipeline.plan.plan import PRESENCE, Plan
 from pipeline.transcript import REVISION, Message, check_sender, message_of, read_message

@@ -1,7 +1,7 @@
 """MLflow beside a member's run, in a process of its own (pipeline.tracking_process), so that it never slows a round.
 
-The member's process writes records (pipeline.records) and pokes the other one through its standard input. A tracking
-server that is slow, down or hanging costs nothing: the records wait, in this run and for the next start. And
+The member's process writes records (pipeline.home.round_metrics) and pokes the other one through its standard input. A
+tracking server that is slow, down or hanging costs nothing: the records wait, in this run and for the next start. And
 the aggregator's process stays free of MLflow's imports.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pipeline.home import Home
+from pipeline.home.paths import Home
 from pipeline.plan.member_configs import MemberConfig, read_member_config
 from pipeline.plan.plan import Plan, read_plan
 from pipeline.sending import Left

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pipeline import tracking_words as words
-from pipeline.home import Home, write_json
+from pipeline.home.paths import Home, write_json
+from pipeline.home.round_metrics import Record, read_records
 from pipeline.mlflow_model import pack_final_model
 from pipeline.plan.member_configs import PartnerConfig
-from pipeline.records import Record, read_records
 from pipeline.runtime.redact import without_password
 from pipeline.sending import Upload, send
 from pipeline.tracking import Member, report_digest, report_files

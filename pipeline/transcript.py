@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pipeline.errors import ExchangeConflict, ExchangeError
 from pipeline.exchange import Exchange
-from pipeline.home import MessageName
+from pipeline.home.paths import MessageName
 from pipeline.plan.plan import Plan, spoken
 from secure.bodies import BODIES, ENROLMENT, WITH_PAYLOAD, sender_role
 from secure.keys import Card

@@ -40,7 +40,7 @@ def report(files: tuple[Path, ...], shareable: bool, merge: bool, output: Path |
 
 
 def _own_report(config: Path, output: Path | None, *, shareable: bool, as_json: bool) -> None:
-    from pipeline.home import Home
+    from pipeline.home.paths import Home
     from pipeline.plan.member_configs import PartnerConfig
     from pipeline.report_job import bring_up
     from pipeline.terminal_table import print_report

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from pipeline.engines.mirror import Mirror
 from pipeline.errors import BadTransfer, PipelineError, TransferFailed
-from pipeline.home import MessageName
+from pipeline.home.paths import MessageName
 from pipeline.runtime.retry import FULL
 from secure.errors import SecureError
 from secure.messages import MAX_BYTES, Manifest

@@ -10,7 +10,7 @@ from data_prep.atomic import flush, write_atomically
 from pipeline.engines.listing import Listing
 from pipeline.errors import BadTransfer, ConfigError, Equivocation, ExchangeConflict
 from pipeline.exchange import Exchange
-from pipeline.home import MessageName
+from pipeline.home.paths import MessageName
 from pipeline.mail import check_payload_size
 from pipeline.plan.member_configs import MemberConfig
 from pipeline.plan.plan import Plan

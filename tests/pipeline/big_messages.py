@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.home import MessageName
+from pipeline.home.paths import MessageName
 from pipeline.plan.plan import read_plan
 from secure.keys import load_private_keys
 from secure.messages import payload_digest, sign_manifest

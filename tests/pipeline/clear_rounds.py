@@ -19,7 +19,7 @@ from partners.state import PartnerState
 from partners.training import round_seed, seeded_state, train_in_place
 from partners.training_set import TrainingSet
 from partners.trunk import TrunkLayout, initial_trunk
-from pipeline.catalogue import Counts
+from pipeline.home.catalogue_counts import Counts
 from secure.fixed_point import Grid, first_bounds, make_grid, next_bounds, quantise
 from secure.open_sum import OpenedSum
 from secure.parameters import SealSettings, seal_parameters

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from pipeline.home import MessageName, write_json
+from pipeline.home.paths import MessageName, write_json
 from pipeline.plan.plan import read_plan
 from tests.pipeline.federation import AGGREGATOR, Federation, run_all, step, until_waiting
 from tests.pipeline.transcripts import federation_with_a_void

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from pipeline.aggregator import AggregatorRun
 from pipeline.custody import deal, new_keys
 from pipeline.errors import NotYet
-from pipeline.home import Home, MessageName
+from pipeline.home.paths import Home, MessageName
 from pipeline.opening import open_aggregator_mail, open_partner_mail
 from pipeline.partner import PartnerRun
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
@@ -178,7 +178,7 @@ class Federation:
 
     def trunks(self, round_no: int) -> set[str]:
         """Trunk digests that the partners recorded after a round."""
-        from pipeline.records import read_records  # noqa: PLC0415
+        from pipeline.home.round_metrics import read_records  # noqa: PLC0415
 
         records = [record for name in self.partners for record in read_records(self.home(name).metrics)]
         return {record.facts["trunk"] for record in records if record.step == round_no}

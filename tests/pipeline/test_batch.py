@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ExitCode
-from pipeline.home import MessageName
+from pipeline.home.paths import MessageName
 from tests.pipeline.federation import AGGREGATOR, Federation
 from tests.pipeline.marked import marked
 

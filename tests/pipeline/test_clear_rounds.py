@@ -7,11 +7,11 @@ import pytest
 
 from data_prep.prepared import read_prepared
 from partners.trunk import trunk_digest
-from pipeline.catalogue import Counts, held_rows, known_counts
+from pipeline.home.catalogue_counts import Counts, held_rows, known_counts
+from pipeline.home.round_state import RoundStart
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan
 from pipeline.preparation import training_set
-from pipeline.state import RoundStart
 from tests.partners.synthetic import TRAINING, small_set, small_trunk
 from tests.pipeline.clear_rounds import Agreed, Member, clear_rounds
 from tests.pipeline.federation import Federation, run_all

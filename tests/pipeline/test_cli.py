@@ -23,10 +23,10 @@ from data_prep.errors import TableError
 from partners.errors import TrainingDiverged
 from pipeline.cli import main
 from pipeline.errors import ExchangeConflict, ExitCode, NotYet
-from pipeline.home import write_json
+from pipeline.home.paths import write_json
+from pipeline.home.round_state import Leftover
 from pipeline.inspection import inspect_file
 from pipeline.plan.plan import read_plan
-from pipeline.state import Leftover
 from pipeline.tracking import report_digest
 from secure.errors import TagMismatch, WrongPassphrase
 from secure.keys import load_private_keys, parse_card

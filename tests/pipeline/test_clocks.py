@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.home import MessageName
+from pipeline.home.paths import MessageName
 from tests.pipeline.federation import AGGREGATOR, Federation
 from tests.pipeline.transcripts import DEAL, PAIRING, SUM, UPDATE, at_round, manifest_of, run_audit, sign_later
 

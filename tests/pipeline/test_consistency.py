@@ -9,7 +9,7 @@ import pytest
 
 from data_prep import consistency
 from pipeline.errors import Diverged, ExitCode
-from pipeline.home import MessageName
+from pipeline.home.paths import MessageName
 from pipeline.mail import text
 from secure.messages import parse_manifest
 from tests.pipeline.federation import AGGREGATOR, Federation, step, until_waiting

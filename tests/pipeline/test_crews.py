@@ -8,7 +8,7 @@ import pytest
 from data_prep.cluster import DaskCluster
 from pipeline.crews import hired
 from pipeline.errors import ConfigError, ExitCode
-from pipeline.home import MessageName
+from pipeline.home.paths import MessageName
 from pipeline.plan import member_configs as configs
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.preparation import prepare_tables

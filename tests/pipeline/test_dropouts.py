@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import AttemptsUsedUp, ConfigError, ExitCode, LeftBehind, NotYet
-from pipeline.home import MessageName
+from pipeline.home.paths import MessageName
 from pipeline.reporting import read_report
 from pipeline.runtime.retry import Machine
 from secure.errors import BadKeyFile

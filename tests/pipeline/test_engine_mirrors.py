@@ -25,7 +25,7 @@ from pipeline.errors import (
     TransferFailed,
     WrongSite,
 )
-from pipeline.home import MessageName
+from pipeline.home.paths import MessageName
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan
 from secure.errors import PayloadMismatch, SecureError

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+import pipeline.home.round_state
 import pipeline.rounds
-import pipeline.state
 from pipeline.errors import Diverged, NotYet
-from pipeline.home import MessageName
-from pipeline.records import read_records
+from pipeline.home.paths import MessageName
+from pipeline.home.round_metrics import read_records
 from pipeline.reporting import read_report
 from secure.fixed_point import make_grid, quantise
 from secure.open_sum import OpenedSum
@@ -158,13 +158,13 @@ def test_a_roster_never_falls_below_the_plans_minimum(tmp_path: Path) -> None:
 def test_a_diverged_partner_is_named_and_the_round_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A partner whose trunk differs is an error, not an average."""
     federation = Federation(tmp_path / "f")
-    honest = pipeline.state.trunk_digest
+    honest = pipeline.home.round_state.trunk_digest
     diverged = federation.partner("P02")
     while step(diverged) == "on":
         pass
     until_waiting(federation, ["P01", "P03"])
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline.state, "trunk_digest", lambda trunk: honest(trunk * np.float32(1.5)))
+        patch.setattr(pipeline.home.round_state, "trunk_digest", lambda trunk: honest(trunk * np.float32(1.5)))
         while step(diverged) == "on":
             pass
     until_waiting(federation, ["P01", "P03"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ExitCode
-from pipeline.home import Home
+from pipeline.home.paths import Home
 from tests.full_disk import fill
 from tests.pipeline.federation import AGGREGATOR, Federation, run_all, run_to, step
 from tests.pipeline.marked import Marked, marked

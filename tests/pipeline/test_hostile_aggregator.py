@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from pipeline.errors import Diverged, Equivocation, LeftBehind, NotYet
-from pipeline.home import MessageName
+from pipeline.home.paths import MessageName
+from pipeline.home.round_state import RoundStart, read_change
 from pipeline.plan.plan import read_plan
-from pipeline.state import RoundStart, read_change
 from secure.add import add_updates
 from secure.errors import (
     BadRoster,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.home import MessageName
+from pipeline.home.paths import MessageName
 from secure.errors import (
     BadContainer,
     BadManifest,

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import PipelineError
-from pipeline.home import MessageName
+from pipeline.home.paths import MessageName
 from secure.canonical import digest
 from secure.container import Header
 from secure.errors import (

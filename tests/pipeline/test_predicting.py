@@ -21,11 +21,11 @@ from pipeline import predicting, remaking
 from pipeline.cli import main
 from pipeline.errors import NotYet
 from pipeline.final_model import OpenModel
-from pipeline.home import write_json
+from pipeline.home.paths import write_json
+from pipeline.home.round_state import RoundStart
 from pipeline.model_description import Description
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan
-from pipeline.state import RoundStart
 from tests.full_disk import fill
 from tests.pipeline.federation import Federation, run_all
 from tests.pipeline.tables import SMILES

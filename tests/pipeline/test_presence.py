@@ -16,16 +16,16 @@ from partners.baseline import Baseline
 from partners.state import PartnerState
 from partners.training import RoundResult, TrainedInPlace
 from partners.trunk import initial_trunk, trunk_digest
-from pipeline.catalogue import held_rows
 from pipeline.errors import ConfigError, ExitCode
-from pipeline.home import MessageName
+from pipeline.home.catalogue_counts import held_rows
+from pipeline.home.paths import MessageName
+from pipeline.home.round_metrics import read_records
+from pipeline.home.round_state import RoundStart
 from pipeline.inspection import inspect_file
 from pipeline.opening import open_partner_mail
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import PRESENCE, Plan, read_plan
-from pipeline.records import read_records
 from pipeline.reporting import read_report
-from pipeline.state import RoundStart
 from secure.errors import RosterTooSmall, TagMismatch, UpdateOutOfRange, WrongRoster
 from secure.messages import payload_digest
 from secure.open_sum import OpenedSum

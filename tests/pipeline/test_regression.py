@@ -13,12 +13,12 @@ from partners.checkpoint import load_checkpoint
 from partners.predict import predict
 from partners.regression_scores import METRICS
 from partners.settings import Training
+from pipeline.home.round_metrics import read_records
+from pipeline.home.round_state import RoundStart
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan
 from pipeline.preparation import training_set
-from pipeline.records import read_records
 from pipeline.reporting import read_report
-from pipeline.state import RoundStart
 from tests.pipeline.federation import WITH_REGRESSION, Federation, measuring_federation, run_all, run_to
 
 WITHOUT = "P03"

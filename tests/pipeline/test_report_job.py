@@ -8,9 +8,9 @@ import pytest
 import partners.training
 from partners.checkpoint import load_checkpoint
 from pipeline.errors import DamagedReport, ExitCode, NotYet
-from pipeline.home import Home
+from pipeline.home.paths import Home
+from pipeline.home.round_metrics import read_records
 from pipeline.plan.plan import read_plan
-from pipeline.records import read_records
 from pipeline.report_job import WithPage, bring_up
 from pipeline.reporting import read_report, report_file
 from tests.pipeline.federation import Federation

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from pipeline.consortium_page import consortium_page
-from pipeline.home import Home
+from pipeline.home.paths import Home
 from pipeline.merging import merge
 from pipeline.own_page import own_page
 from pipeline.page import Drawing, Page, Section, Table, files_of

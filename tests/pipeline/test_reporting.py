@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.comparison import compare
 from pipeline.errors import ExitCode, NotYet
-from pipeline.home import Home
+from pipeline.home.paths import Home
 from pipeline.report_files import write_report
 from pipeline.report_format import METRICS, REGRESSION_METRICS
 from pipeline.reporting import build_report, read_report, report_file

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.errors import ExchangeConflict, ExchangeError, ExchangeUnreachable, NotYet
 from pipeline.exchange import Exchange, open_exchange
-from pipeline.home import MessageName
+from pipeline.home.paths import MessageName
 from pipeline.reporting import report_file
 from pipeline.runtime.progress import Narrator
 from pipeline.runtime.retry import Patience

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import tracking
-from pipeline.home import Home
+from pipeline.home.paths import Home
 from pipeline.sending import Left, Upload, send
 from pipeline.tracking import QUIET, Tracker
 from pipeline.tracking_process import _make_store

@@ -10,9 +10,9 @@ from scipy import sparse
 from partners.predict import predict
 from partners.sparsechem_model import read_sparsechem
 from pipeline.errors import ExitCode
+from pipeline.home.round_state import RoundStart
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan
-from pipeline.state import RoundStart
 from tests.partners.synthetic import hybrid_set
 from tests.pipeline.federation import Federation
 from tests.pipeline.test_cli import hocket, refused

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import tests.pipeline.federation
-from pipeline.home import Home
+from pipeline.home.paths import Home
 from pipeline.reporting import read_report
 from tests.pipeline.federation import AGGREGATOR, PLAN, Federation, run_all
 from tests.pipeline.marked import Marked, marked

@@ -11,8 +11,8 @@ import pytest
 from scipy import sparse
 
 from pipeline import tracking_store
-from pipeline.home import write_json
-from pipeline.records import Record, read_records, write_record
+from pipeline.home.paths import write_json
+from pipeline.home.round_metrics import Record, read_records, write_record
 from pipeline.tracking import QUIET, Member
 from pipeline.tracking_store import sync
 from tests.pipeline.federation import AGGREGATOR, Federation

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from pipeline import tracking, tracking_process, tracking_store
 from pipeline.cli import main
 from pipeline.errors import ConfigError
-from pipeline.home import Home, write_json
+from pipeline.home.paths import Home, write_json
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
 from pipeline.tracking import QUIET, UNREACHABLE, Tracker, send_rest
 from pipeline.tracking_process import Store, follow

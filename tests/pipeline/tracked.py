@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from pipeline.records import read_records
+from pipeline.home.round_metrics import read_records
 from pipeline.tracking import Member, read_member
 from pipeline.tracking_words import curve
 from tests.pipeline.federation import AGGREGATOR, Federation

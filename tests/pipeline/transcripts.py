@@ -10,7 +10,7 @@ import pytest
 from pipeline.audit import AuditTrail, audit
 from pipeline.errors import BrokenTranscript, Equivocation, ExchangeConflict, ExitCode
 from pipeline.exchange import open_exchange
-from pipeline.home import MessageName
+from pipeline.home.paths import MessageName
 from pipeline.plan.plan import read_plan
 from secure.canonical import digest
 from secure.container import Header, read_chunks, write_chunks

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from data_prep.prepared import Task
-from pipeline.catalogue import Counts, held_rows
+from pipeline.home.catalogue_counts import Counts, held_rows
 from pipeline.plan.plan import FEWEST_HOLDERS, Catalogue, CatalogueTask
 from tests.benchmarks.gain.partners import Partner
 

@@ -14,7 +14,7 @@ import pytest
 
 import pipeline.runtime.retry
 from pipeline.errors import ExchangeError, ExchangeUnreachable, ExitCode, NotYet
-from pipeline.home import MessageName
+from pipeline.home.paths import MessageName
 from pipeline.runtime.progress import Narrator
 from pipeline.runtime.retry import Patience, drive
 from secure.canonical import digest

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-import pipeline.lock
+import pipeline.home.lock
 from pipeline.errors import ConfigError, ExitCode, HomeInUse, NotYet
-from pipeline.lock import Holder, hold
-from tests.pipeline.test_home import holder
+from pipeline.home.lock import Holder, hold
+from tests.pipeline.home.test_paths import holder
 
 TIME = r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 
@@ -77,7 +77,7 @@ def test_a_full_disk_takes_no_note(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pipeline.lock.os, "pwrite", full)
+    monkeypatch.setattr(pipeline.home.lock.os, "pwrite", full)
     with hold(tmp_path / "lock"), pytest.raises(HomeInUse, match="it just began"), hold(tmp_path / "lock"):
         pytest.fail("locked twice")
 

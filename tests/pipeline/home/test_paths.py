@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from data_prep.atomic import write_atomically
 from pipeline.errors import ConfigError, ExchangeConflict, ExitCode, HomeInUse
 from pipeline.exchange import Exchange
-from pipeline.home import Home, MessageName, write_json
+from pipeline.home.paths import Home, MessageName, write_json
 from pipeline.transcript import message_of
 from secure.bodies import BODIES, ENROLMENT, WITH_PAYLOAD
 
@@ -126,8 +126,8 @@ def test_json_has_no_nan(tmp_path: Path, value: float):
 # ------------------------------------------------------------------------------------------------------- the lock
 
 HOLD = """
-import sys, pathlib, pipeline.home
-with pipeline.home.Home(pathlib.Path(sys.argv[1])).alone():
+import sys, pathlib, pipeline.home.paths
+with pipeline.home.paths.Home(pathlib.Path(sys.argv[1])).alone():
     print("held", flush=True)
     sys.stdin.read()
 """

@@ -12,7 +12,7 @@ from pydantic import model_validator
 
 from data_prep.prepared import Task
 from pipeline.errors import ConfigError
-from pipeline.home import Home, write_json
+from pipeline.home.paths import Home, write_json
 from pipeline.plan.member_configs import Schema, check_table
 from pipeline.plan.plan import Catalogue, CatalogueTask, Plan
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from data_prep.atomic import write_atomically
 from pipeline.errors import ConfigError
-from pipeline.lock import Holder, hold
+from pipeline.home.lock import Holder, hold
 
 
 def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 -- any JSON value

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_prep.prepared import Task
-from pipeline.catalogue import Counts, held_rows, keep_counts, known_counts
 from pipeline.errors import ConfigError
-from pipeline.home import Home
+from pipeline.home.catalogue_counts import Counts, held_rows, keep_counts, known_counts
+from pipeline.home.paths import Home
 from pipeline.plan.member_configs import check_table
 from pipeline.plan.plan import Catalogue, Plan
 from tests.pipeline.federation import Federation
