@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import AttemptsUsedUp, Diverged, NotYet
+from pipeline.exchange.mailbox import Mail, named_digests, roster_of, text
 from pipeline.home.paths import MessageName
 from pipeline.home.round_metrics import Record, write_record
-from pipeline.mail import Mail, named_digests, roster_of, text
 from pipeline.plan.plan import spoken
 from pipeline.runtime.progress import Narrator
 from secure.add import add_updates

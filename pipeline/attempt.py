@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipeline.errors import AttemptsUsedUp, Diverged, Equivocation, LeftBehind, NotYet
+from pipeline.exchange.mailbox import Mail, named_digests, names, roster_of, text
 from pipeline.home.paths import MessageName
-from pipeline.mail import Mail, named_digests, names, roster_of, text
 from pipeline.plan.plan import spoken
 from secure.errors import SecureError
 from secure.messages import Manifest

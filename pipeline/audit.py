@@ -11,13 +11,13 @@ from itertools import chain
 from partners.trunk import initial_trunk, trunk_digest
 from pipeline.clocks import clock_warnings
 from pipeline.errors import BrokenTranscript, Equivocation, ExchangeConflict
-from pipeline.exchange import Exchange
+from pipeline.exchange.mailbox import text
+from pipeline.exchange.storage import Exchange
+from pipeline.exchange.transcript import Transcript, read_transcript
 from pipeline.home.paths import MessageName
-from pipeline.mail import text
 from pipeline.outcomes import Attempt, read_attempt
 from pipeline.payloads import Payloads
 from pipeline.plan.plan import PRESENCE, Plan, spoken
-from pipeline.transcript import Transcript, read_transcript
 from secure.messages import utc
 
 Progress = Callable[[int, int], None]  # (done, total) attempts

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from itertools import chain, product
 
-from pipeline.mail import named_digests
-from pipeline.transcript import Message, Transcript
+from pipeline.exchange.mailbox import named_digests
+from pipeline.exchange.transcript import Message, Transcript
 from secure.messages import utc
 
 _TOLERANCE_S = 60  # two clocks may differ by so much without a word

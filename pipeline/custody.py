@@ -9,8 +9,8 @@ import secure.keys
 from data_prep.atomic import write_atomically
 from pipeline.enrolment import expect_dealt_for
 from pipeline.errors import ConfigError
+from pipeline.exchange.mailbox import Outbox
 from pipeline.home.paths import Home, MessageName
-from pipeline.mail import Outbox
 from pipeline.plan.member_configs import read_passphrase
 from pipeline.plan.plan import Plan, read_plan
 from pipeline.revision import check_chain

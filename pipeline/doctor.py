@@ -12,7 +12,7 @@ from pipeline.doctor_member import (
     open_keys,
 )
 from pipeline.errors import ExitCode, PipelineError
-from pipeline.exchange import open_exchange
+from pipeline.exchange.storage import open_exchange
 from pipeline.exchange_probe import probe_exchange
 from pipeline.findings import Finding, examined, note, refused, wrong
 from pipeline.plan.member_configs import MemberConfig, PartnerConfig

@@ -13,10 +13,10 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from pipeline.enrolment import expect_dealt_for
 from pipeline.errors import ConfigError, ExitCode
-from pipeline.exchange import Exchange
+from pipeline.exchange.mailbox import Outbox, text
+from pipeline.exchange.storage import Exchange
 from pipeline.findings import Finding, note, wrong
 from pipeline.home.paths import Home, MessageName
-from pipeline.mail import Outbox, text
 from pipeline.plan.member_configs import MemberConfig, PartnerConfig
 from pipeline.plan.plan import Plan
 from pipeline.runtime.redact import without_password

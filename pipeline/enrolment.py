@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from data_prep.atomic import write_atomically
 from pipeline.errors import ConfigError, NotYet
+from pipeline.exchange.mailbox import Mail, Outbox, text
 from pipeline.home.paths import MessageName
-from pipeline.mail import Mail, Outbox, text
 from secure.errors import BadKeyFile, WrongKey, WrongPlan
 from secure.group import GroupSecret, receive_group_secret
 from secure.pairing import PairKey, PairSeeds, open_pair_seed, pair_key, seal_pair_seeds

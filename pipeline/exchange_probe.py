@@ -9,7 +9,7 @@ from pathlib import Path
 from fsspec.core import url_to_fs
 
 from pipeline.errors import ExchangeError
-from pipeline.exchange import Exchange, open_exchange
+from pipeline.exchange.storage import Exchange, open_exchange
 from pipeline.findings import Finding, note, wrong
 from pipeline.runtime.redact import without_password
 from secure.messages import utc

@@ -12,11 +12,11 @@ from partners.reliability import of_probabilities, of_values
 from partners.state import DEVIATION, MEAN
 from partners.training_set import TrainingSet
 from partners.trunk import trunk_digest
+from pipeline.exchange.mailbox import Mail
 from pipeline.home.round_metrics import read_records
 from pipeline.home.round_state import RoundStart
 from pipeline.judging import Model, Rows, judge, look_at, pass_gate
 from pipeline.learning_curves import learning_curves
-from pipeline.mail import Mail
 from pipeline.report_rows import judged
 from pipeline.reporting import build_report
 from pipeline.rounds import Own

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 from partners.settings import ClassificationHead
 from pipeline.errors import ConfigError
-from pipeline.exchange import open_exchange
+from pipeline.exchange.mailbox import Mail
+from pipeline.exchange.storage import open_exchange
 from pipeline.home.paths import Home
-from pipeline.mail import Mail
 from pipeline.plan.member_configs import AggregatorConfig, MemberConfig, PartnerConfig
 from pipeline.plan.plan import Plan, read_plan
 from secure.keys import load_private_keys

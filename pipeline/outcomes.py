@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from pipeline.errors import BrokenTranscript, Equivocation
-from pipeline.mail import named_digests, names, text
+from pipeline.exchange.mailbox import named_digests, names, text
+from pipeline.exchange.transcript import Message, Transcript
 from pipeline.plan.plan import Plan
-from pipeline.transcript import Message, Transcript
 from secure.errors import WrongRoster
 
 KINDS = ("ready", "roster", "update", "sum", "void")

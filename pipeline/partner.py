@@ -10,12 +10,12 @@ from partners.training import round_seed
 from partners.trunk import initial_trunk
 from pipeline.dataset_facts import dataset_facts
 from pipeline.enrolment import Enrolment, enrol
+from pipeline.exchange.mailbox import Mail
 from pipeline.final_model import write_final_model
 from pipeline.full_report import full_report
 from pipeline.home.catalogue_counts import held_rows, known_counts
 from pipeline.home.paths import Home
 from pipeline.home.round_metrics import Record, write_record
-from pipeline.mail import Mail
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.preparation import preparation_digest, prepared_matrices, training_set
 from pipeline.presence import Presence

@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.exchange import Exchange
-from pipeline.mail import check_payload_size, roster_of, text
+from pipeline.exchange.mailbox import check_payload_size, roster_of, text
+from pipeline.exchange.storage import Exchange
+from pipeline.exchange.transcript import Message, Transcript
 from pipeline.outcomes import Attempt
 from pipeline.plan.plan import Plan
-from pipeline.transcript import Message, Transcript
 from secure.container import SUM, UPDATE, Kind
 from secure.envelopes import Binding, check_envelopes
 from secure.errors import PayloadMismatch, SecureError

@@ -13,8 +13,8 @@ from partners.trunk import initial_trunk, trunk_digest
 from pipeline.attempt import Attempt
 from pipeline.enrolment import Enrolment
 from pipeline.errors import NotYet
+from pipeline.exchange.mailbox import Mail, names
 from pipeline.home.catalogue_counts import keep_counts
-from pipeline.mail import Mail, names
 from pipeline.plan.plan import PRESENCE
 from pipeline.runtime.progress import Narrator
 from secure.errors import UpdateOutOfRange

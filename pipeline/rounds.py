@@ -21,10 +21,10 @@ from partners.trunk import TrunkLayout, trunk_digest
 from pipeline.attempt import Attempt
 from pipeline.enrolment import Enrolment
 from pipeline.errors import ConfigError, NotYet
+from pipeline.exchange.mailbox import Mail, names
 from pipeline.home.catalogue_counts import Counts
 from pipeline.home.round_metrics import Record, write_record
 from pipeline.home.round_state import Leftover, RoundStart, StoredStart, Trained, Under, read_change, read_private
-from pipeline.mail import Mail, names
 from pipeline.plan.plan import PRESENCE
 from pipeline.runtime.progress import Narrator
 from secure.fixed_point import next_bounds

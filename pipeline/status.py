@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from pipeline.errors import ExchangeConflict
-from pipeline.exchange import Exchange
+from pipeline.exchange.mailbox import named_digests, names, text
+from pipeline.exchange.storage import Exchange
+from pipeline.exchange.transcript import REVISION, Message, check_sender, message_of, read_message
 from pipeline.home.paths import MessageName
-from pipeline.mail import named_digests, names, text
 from pipeline.plan.plan import PRESENCE, Plan
-from pipeline.transcript import REVISION, Message, check_sender, message_of, read_message
 from secure.errors import SecureError
 
 _ENROLMENT = (0, 0)

@@ -40,7 +40,7 @@ def verify(exchange: str, plan: Path, quick: bool, as_json: bool) -> None:
 
     from pipeline.audit import audit
     from pipeline.audit_trail import print_trail, trail_json
-    from pipeline.exchange import exchange_at
+    from pipeline.exchange.storage import exchange_at
     from pipeline.plan.plan import read_plan
     from pipeline.runtime.progress import Narrator
 
@@ -82,7 +82,7 @@ def status(plan: Path, exchange: str, watching: bool, every_s: float, as_json: b
 
     from rich.console import Console
 
-    from pipeline.exchange import exchange_at
+    from pipeline.exchange.storage import exchange_at
     from pipeline.plan.plan import read_plan
     from pipeline.status import StatusReader
     from pipeline.status_view import print_status, status_json, watch

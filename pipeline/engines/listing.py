@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import ExchangeError
-from pipeline.transcript import REVISION
+from pipeline.exchange.transcript import REVISION
 
 _SETTLED_S = 2.5  # more than the grain of any file system's clock
 _PASSING = {errno.EMFILE, errno.ENFILE, errno.ESTALE}  # the next look may see more; what was there still is

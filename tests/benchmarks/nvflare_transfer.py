@@ -24,7 +24,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for the federation of the tests
 
-from pipeline.exchange import Exchange
+from pipeline.exchange.storage import Exchange
 from tests.pipeline.bare_transfer import BARE
 from tests.pipeline.big_messages import arrived, place, prepare, reveal, with_large_trunk
 from tests.pipeline.federation import AGGREGATOR, Federation

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.audit import audit
 from pipeline.errors import BrokenTranscript, Equivocation, ExchangeConflict, ExchangeError
-from pipeline.exchange import open_exchange
+from pipeline.exchange.storage import open_exchange
 from pipeline.home.paths import MessageName
 from pipeline.plan.plan import read_plan
 from secure.canonical import canonical_json, digest

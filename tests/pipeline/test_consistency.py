@@ -9,8 +9,8 @@ import pytest
 
 from data_prep import consistency
 from pipeline.errors import Diverged, ExitCode
+from pipeline.exchange.mailbox import text
 from pipeline.home.paths import MessageName
-from pipeline.mail import text
 from secure.messages import parse_manifest
 from tests.pipeline.federation import AGGREGATOR, Federation, step, until_waiting
 

@@ -25,7 +25,7 @@ from pipeline.cli import main
 from pipeline.custody import change_passphrase, deal
 from pipeline.doctor import examine
 from pipeline.errors import ConfigError, ExchangeError, ExitCode, NotYet
-from pipeline.exchange import Exchange
+from pipeline.exchange.storage import Exchange
 from pipeline.exchange_probe import probe_exchange
 from pipeline.findings import Finding, examined, exit_code, note, refused, wrong
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig, read_member_config, role_in

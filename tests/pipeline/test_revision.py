@@ -17,10 +17,10 @@ from partners.errors import CheckpointDamaged
 from pipeline.audit import audit
 from pipeline.custody import deal, new_keys
 from pipeline.errors import ConfigError, Diverged, ExitCode, OutOfStep
-from pipeline.exchange import Exchange
+from pipeline.exchange.mailbox import roster_of
+from pipeline.exchange.storage import Exchange
 from pipeline.home.paths import Home, MessageName, write_json
 from pipeline.home.round_state import RoundStart, read_under
-from pipeline.mail import roster_of
 from pipeline.plan.plan import Plan, read_plan
 from pipeline.reporting import read_report
 from secure.errors import TagMismatch, WrongKey, WrongPlan

@@ -11,7 +11,7 @@ import fsspec
 import pytest
 
 from pipeline.errors import ExchangeConflict, ExchangeError, ExchangeUnreachable, NotYet
-from pipeline.exchange import Exchange, open_exchange
+from pipeline.exchange.storage import Exchange, open_exchange
 from pipeline.home.paths import MessageName
 from pipeline.reporting import report_file
 from pipeline.runtime.progress import Narrator
@@ -166,7 +166,7 @@ def test_no_credentials_are_not_waited_for(server: FaultyServer, monkeypatch: py
 
 SEND = """
 import sys, pathlib
-from pipeline.exchange import open_exchange
+from pipeline.exchange.storage import open_exchange
 open_exchange(sys.argv[1]).send(pathlib.Path(sys.argv[2]), sys.argv[3])
 """
 

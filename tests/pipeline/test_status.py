@@ -11,7 +11,7 @@ from rich.console import Console
 
 from pipeline.cli import main
 from pipeline.errors import ExchangeUnreachable
-from pipeline.exchange import Exchange, open_exchange
+from pipeline.exchange.storage import Exchange, open_exchange
 from pipeline.home.paths import MessageName
 from pipeline.plan.plan import read_plan
 from pipeline.status import MemberState, Place, Status, StatusReader

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ExitCode, PipelineError
-from pipeline.exchange import Exchange
+from pipeline.exchange.storage import Exchange
 from pipeline.runtime.retry import Machine
 from secure.errors import SecureError
 from tests.pipeline.federation import AGGREGATOR, Federation, run_all, step

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.audit import AuditTrail, audit
 from pipeline.errors import BrokenTranscript, Equivocation, ExchangeConflict, ExitCode
-from pipeline.exchange import open_exchange
+from pipeline.exchange.storage import open_exchange
 from pipeline.home.paths import MessageName
 from pipeline.plan.plan import read_plan
 from secure.canonical import digest

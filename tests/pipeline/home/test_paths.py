@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from data_prep.atomic import write_atomically
 from pipeline.errors import ConfigError, ExchangeConflict, ExitCode, HomeInUse
-from pipeline.exchange import Exchange
+from pipeline.exchange.storage import Exchange
+from pipeline.exchange.transcript import message_of
 from pipeline.home.paths import Home, MessageName, write_json
-from pipeline.transcript import message_of
 from secure.bodies import BODIES, ENROLMENT, WITH_PAYLOAD
 
 EXCHANGE = Exchange("memory://paths")

@@ -6,7 +6,7 @@ from typing import cast
 
 from data_prep.atomic import flush, write_atomically
 from pipeline.errors import Equivocation, NotYet
-from pipeline.exchange import Exchange
+from pipeline.exchange.storage import Exchange
 from pipeline.home.paths import Home, MessageName
 from pipeline.plan.plan import Plan, spoken
 from secure.container import SUM, UPDATE, most_bytes

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipeline.errors import ExchangeConflict, ExchangeError
-from pipeline.exchange import Exchange
+from pipeline.exchange.storage import Exchange
 from pipeline.home.paths import MessageName
 from pipeline.plan.plan import Plan, spoken
 from secure.bodies import BODIES, ENROLMENT, WITH_PAYLOAD, sender_role

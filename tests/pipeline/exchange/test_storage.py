@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import pipeline.exchange
+import pipeline.exchange.storage
 from pipeline.errors import ExchangeConflict, ExchangeError, ExitCode
-from pipeline.exchange import Exchange, exchange_at, open_exchange
+from pipeline.exchange.storage import Exchange, exchange_at, open_exchange
 
 PATH = "round-0001/attempt-01/update.P01.arrow"
 KINDS = ("folder", "memory")
@@ -226,7 +226,7 @@ def test_a_failed_send_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
     exchange = open_exchange(f"file://{tmp_path}/exchange")
     source = written(tmp_path, b"0123456789")
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline.exchange, "_copy", failing(half))
+        patch.setattr(pipeline.exchange.storage, "_copy", failing(half))
         with pytest.raises(ExchangeError, match=f"{PATH}.*No space left"):
             exchange.send(source, PATH)
     assert [path for path in (tmp_path / "exchange").rglob("*") if path.is_file()] == []
@@ -260,7 +260,7 @@ def test_a_failed_fetch_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 
     target = tmp_path / "in" / "target"
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline.exchange, "_copy", half_way)
+        patch.setattr(pipeline.exchange.storage, "_copy", half_way)
         with pytest.raises(OSError, match=f"No space left.*{target}") as caught:  # it is not the exchange that is full
             exchange.fetch(PATH, target)
         assert caught.value.errno == errno.ENOSPC
@@ -271,13 +271,13 @@ def test_a_failed_fetch_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_reader_never_sees_half_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """While a file is being copied, its final name is not there."""
     exchange, seen = open_exchange(f"file://{tmp_path}/exchange"), []
-    copy = pipeline.exchange._copy
+    copy = pipeline.exchange.storage._copy
 
     def watched(source: BinaryIO, target: BinaryIO, n_bytes: int | None) -> None:
         copy(source, target, n_bytes)
         seen.extend([exchange.read(PATH), exchange.list_files()])
 
-    monkeypatch.setattr(pipeline.exchange, "_copy", watched)
+    monkeypatch.setattr(pipeline.exchange.storage, "_copy", watched)
     exchange.send(written(tmp_path, b"x"), PATH)
     assert seen == [None, []]
     assert exchange.read(PATH) == b"x"

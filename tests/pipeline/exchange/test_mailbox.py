@@ -8,9 +8,9 @@ import pytest
 
 from data_prep.atomic import write_atomically
 from pipeline.errors import Equivocation, ExchangeConflict, ExitCode, NotYet
-from pipeline.exchange import open_exchange
+from pipeline.exchange.mailbox import Mail, named_digests, roster_of, text
+from pipeline.exchange.storage import open_exchange
 from pipeline.home.paths import Home, MessageName
-from pipeline.mail import Mail, named_digests, roster_of, text
 from pipeline.plan.plan import Plan, read_plan
 from secure.errors import (
     BadManifest,

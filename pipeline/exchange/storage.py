@@ -11,8 +11,8 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import ExchangeConflict, ExchangeError, ExchangeUnreachable
+from pipeline.exchange.storages import OBJECT_STORES, failures, is_lasting
 from pipeline.runtime.redact import without_password
-from pipeline.storages import OBJECT_STORES, failures, is_lasting
 
 _PIECE = 1 << 20  # bytes
 _OF_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
