@@ -7,13 +7,13 @@ from typing import Literal, cast
 
 import secure.keys
 from data_prep.atomic import write_atomically
-from pipeline.enrolment import expect_dealt_for
 from pipeline.errors import ConfigError
 from pipeline.exchange.mailbox import Outbox
 from pipeline.home.paths import Home, MessageName
 from pipeline.plan.member_configs import read_passphrase
 from pipeline.plan.plan import Plan, read_plan
-from pipeline.revision import check_chain
+from pipeline.protocol.enrolment import expect_dealt_for
+from pipeline.protocol.revision import check_chain
 from secure.group import GroupSecret, deal_group_secret
 from secure.keys import KEY_FILE, PrivateKeys, load_private_keys
 from secure.parameters import seal_parameters

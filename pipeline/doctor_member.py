@@ -11,7 +11,6 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from pipeline.enrolment import expect_dealt_for
 from pipeline.errors import ConfigError, ExitCode
 from pipeline.exchange.mailbox import Outbox, text
 from pipeline.exchange.storage import Exchange
@@ -19,6 +18,7 @@ from pipeline.findings import Finding, note, wrong
 from pipeline.home.paths import Home, MessageName
 from pipeline.plan.member_configs import MemberConfig, PartnerConfig
 from pipeline.plan.plan import Plan
+from pipeline.protocol.enrolment import expect_dealt_for
 from pipeline.runtime.redact import without_password
 from secure.errors import WrongKey
 from secure.group import GroupSecret

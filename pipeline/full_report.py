@@ -17,9 +17,9 @@ from pipeline.home.round_metrics import read_records
 from pipeline.home.round_state import RoundStart
 from pipeline.judging import Model, Rows, judge, look_at, pass_gate
 from pipeline.learning_curves import learning_curves
+from pipeline.protocol.partner_rounds import Own
 from pipeline.report_rows import judged
 from pipeline.reporting import build_report
-from pipeline.rounds import Own
 
 
 def full_report(

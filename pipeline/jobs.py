@@ -5,12 +5,12 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.aggregator import AggregatorRun
 from pipeline.errors import ConfigError, OutOfStep
 from pipeline.home.lock import Holder
 from pipeline.home.paths import write_json
-from pipeline.opening import open_aggregator_mail, open_partner_mail
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
+from pipeline.protocol.aggregator import AggregatorRun
+from pipeline.protocol.open_mailbox import open_aggregator_mail, open_partner_mail
 from pipeline.runtime.log import Log
 from pipeline.runtime.progress import Narrator
 from pipeline.runtime.retry import Machine, Patience, drive

@@ -20,7 +20,7 @@ from partners.training_set import TrainingSet
 from pipeline.applicability import Domain, domain_of
 from pipeline.errors import ConfigError
 from pipeline.plan.plan import Plan
-from pipeline.rounds import Own
+from pipeline.protocol.partner_rounds import Own
 
 Rows = list[dict[str, Any]]
 

@@ -9,7 +9,6 @@ from partners.baseline import Baseline, Budget, train_baseline
 from partners.training import round_seed
 from partners.trunk import initial_trunk
 from pipeline.dataset_facts import dataset_facts
-from pipeline.enrolment import Enrolment, enrol
 from pipeline.exchange.mailbox import Mail
 from pipeline.final_model import write_final_model
 from pipeline.full_report import full_report
@@ -18,11 +17,12 @@ from pipeline.home.paths import Home
 from pipeline.home.round_metrics import Record, write_record
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.preparation import preparation_digest, prepared_matrices, training_set
-from pipeline.presence import Presence
+from pipeline.protocol.catalogue_round import Presence
+from pipeline.protocol.enrolment import Enrolment, enrol
+from pipeline.protocol.partner_rounds import Own, Rounds
+from pipeline.protocol.revision import check_place, check_preparation, check_vector
 from pipeline.report_files import write_report
 from pipeline.reporting import report_file
-from pipeline.revision import check_place, check_preparation, check_vector
-from pipeline.rounds import Own, Rounds
 from pipeline.runtime.progress import Narrator
 from secure.parameters import seal_parameters
 

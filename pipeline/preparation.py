@@ -16,12 +16,12 @@ from data_prep.prepared import Prepared, RegressionTask, Task, read_prepared, re
 from partners.settings import Training
 from partners.training_set import TrainingSet
 from pipeline.crews import hired
-from pipeline.enrolment import obtain_group_secret
 from pipeline.errors import ConfigError
 from pipeline.home.paths import Home
-from pipeline.opening import open_partner_mail
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import Plan, read_plan
+from pipeline.protocol.enrolment import obtain_group_secret
+from pipeline.protocol.open_mailbox import open_partner_mail
 from pipeline.runtime.log import Log
 from pipeline.runtime.progress import Narrator
 from secure.group import GroupSecret

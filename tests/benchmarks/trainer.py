@@ -152,7 +152,7 @@ def _train(
 
 
 def run_round(data: TrainingSet, trunk_file: Path, batch_size: int, n_threads: int) -> None:
-    """A few steps from a trunk in a file, and the change, as `pipeline.rounds` has it."""
+    """A few steps from a trunk in a file, and the change, as `pipeline.protocol.partner_rounds` has it."""
     layout = trunk_layout(data.n_inputs, (N_HIDDEN,))
     trunk = load_checkpoint(trunk_file, layout, only=["trunk"]).need_trunk(trunk_file)
     _train(data, trunk, batch_size, N_PEAK_STEPS, n_threads)

@@ -11,14 +11,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from pipeline.aggregator import AggregatorRun
 from pipeline.custody import deal, new_keys
 from pipeline.errors import NotYet
 from pipeline.home.paths import Home, MessageName
-from pipeline.opening import open_aggregator_mail, open_partner_mail
 from pipeline.partner import PartnerRun
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
 from pipeline.plan.plan import read_plan
+from pipeline.protocol.aggregator import AggregatorRun
+from pipeline.protocol.open_mailbox import open_aggregator_mail, open_partner_mail
 from pipeline.runtime.progress import Narrator
 from pipeline.runtime.retry import Machine
 from tests.pipeline.tables import write_tables

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import pipeline.partner
-import pipeline.presence
-import pipeline.rounds
+import pipeline.protocol.catalogue_round
+import pipeline.protocol.partner_rounds
 from data_prep.prepared import read_prepared
 from partners.baseline import Baseline
 from partners.state import PartnerState
@@ -22,9 +22,9 @@ from pipeline.home.paths import MessageName
 from pipeline.home.round_metrics import read_records
 from pipeline.home.round_state import RoundStart
 from pipeline.inspection import inspect_file
-from pipeline.opening import open_partner_mail
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import PRESENCE, Plan, read_plan
+from pipeline.protocol.open_mailbox import open_partner_mail
 from pipeline.reporting import read_report
 from secure.errors import RosterTooSmall, TagMismatch, UpdateOutOfRange, WrongRoster
 from secure.messages import payload_digest
@@ -64,10 +64,10 @@ class Witness:
         self.local: dict[str, tuple[np.ndarray, PartnerState]] = {}  # first trunk and state of each local-only model
         self._baseline = pipeline.partner.train_baseline
         monkeypatch.setattr(pipeline.partner, "train_baseline", self.baseline)
-        self._train = pipeline.rounds.train_in_place
-        self._seal, self._open = pipeline.rounds.seal_update, pipeline.rounds.open_sum
-        monkeypatch.setattr(pipeline.rounds, "train_in_place", self.train)
-        for module in (pipeline.rounds, pipeline.presence):
+        self._train = pipeline.protocol.partner_rounds.train_in_place
+        self._seal, self._open = pipeline.protocol.partner_rounds.seal_update, pipeline.protocol.partner_rounds.open_sum
+        monkeypatch.setattr(pipeline.protocol.partner_rounds, "train_in_place", self.train)
+        for module in (pipeline.protocol.partner_rounds, pipeline.protocol.catalogue_round):
             monkeypatch.setattr(module, "seal_update", self.seal)
             monkeypatch.setattr(module, "open_sum", self.open)
 
@@ -428,12 +428,12 @@ def test_a_wrong_sum_of_flags_is_caught(federation: Federation):
 
 def test_more_holders_than_partners_are_noticed(federation: Federation, monkeypatch: pytest.MonkeyPatch):
     """A partner that sends seven for a flag makes a count that cannot be: all stop."""
-    real = pipeline.presence.seal_update
+    real = pipeline.protocol.catalogue_round.seal_update
 
     def sealed(change: np.ndarray, **given: Any) -> object:  # noqa: ANN401 -- handed on as it is
         return real(change * 7 if given["me"] == "P04" else change, **given)
 
-    monkeypatch.setattr(pipeline.presence, "seal_update", sealed)
+    monkeypatch.setattr(pipeline.protocol.catalogue_round, "seal_update", sealed)
     until_waiting(federation, [AGGREGATOR])
     drive(federation, *ALL)
     until_waiting(federation, [AGGREGATOR])

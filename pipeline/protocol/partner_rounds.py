@@ -18,14 +18,14 @@ from partners.state import PartnerState
 from partners.training import round_seed, seeded_state, train_in_place
 from partners.training_set import TrainingSet
 from partners.trunk import TrunkLayout, trunk_digest
-from pipeline.attempt import Attempt
-from pipeline.enrolment import Enrolment
 from pipeline.errors import ConfigError, NotYet
 from pipeline.exchange.mailbox import Mail, names
 from pipeline.home.catalogue_counts import Counts
 from pipeline.home.round_metrics import Record, write_record
 from pipeline.home.round_state import Leftover, RoundStart, StoredStart, Trained, Under, read_change, read_private
 from pipeline.plan.plan import PRESENCE
+from pipeline.protocol.attempt import Attempt
+from pipeline.protocol.enrolment import Enrolment
 from pipeline.runtime.progress import Narrator
 from secure.fixed_point import next_bounds
 from secure.messages import Manifest

@@ -10,12 +10,12 @@ from collections.abc import Collection
 import numpy as np
 
 from partners.trunk import initial_trunk, trunk_digest
-from pipeline.attempt import Attempt
-from pipeline.enrolment import Enrolment
 from pipeline.errors import NotYet
 from pipeline.exchange.mailbox import Mail, names
 from pipeline.home.catalogue_counts import keep_counts
 from pipeline.plan.plan import PRESENCE
+from pipeline.protocol.attempt import Attempt
+from pipeline.protocol.enrolment import Enrolment
 from pipeline.runtime.progress import Narrator
 from secure.errors import UpdateOutOfRange
 from secure.messages import Manifest
