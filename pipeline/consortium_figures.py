@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from pipeline.plotting import BLUE, CYCLE, GREY, LINES, SIDE_COLOUR, SIDE_MARK, new_figure
-from pipeline.report_format import SHORT, SIDES
+from pipeline.report.metrics import SHORT, SIDES
 
 _ROW = 0.36  # inches of height for a partner
 _FEW_ROUNDS = 30  # up to which each round gets a mark

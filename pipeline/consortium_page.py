@@ -7,7 +7,7 @@ import numpy as np
 
 from pipeline import consortium_figures as figures
 from pipeline.page import Drawing, Page, Section, Table
-from pipeline.report_format import LONG, METRICS, REGRESSION_METRICS, SHORT
+from pipeline.report.metrics import LONG, METRICS, REGRESSION_METRICS, SHORT
 from pipeline.report_tables import NONE, comparison_row, count, interval, number, signed
 from pipeline.report_words import facts_of, how_to_read
 
@@ -20,7 +20,7 @@ _HIDDEN = "Partners hide counts below five and whatever would give them away."
 
 
 def consortium_page(merged: Mapping[str, Any]) -> Page:
-    """The page of consortium.json (`pipeline.merging`)."""
+    """The page of consortium.json (`pipeline.report.consortium`)."""
     partners = merged["partners"]
     words = how_to_read(has_errors="rmse" in merged["pooled"])
     sections = [Section("Partner by partner", (*words, _POOLED, _HIDDEN), list(_tables(merged)))]

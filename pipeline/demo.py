@@ -17,9 +17,9 @@ from pipeline.demo_files import aggregator_toml, partner_toml, plan_toml
 from pipeline.errors import ConfigError
 from pipeline.home.paths import Home, write_json
 from pipeline.processes import Member, run_members
-from pipeline.reporting import read_report
+from pipeline.report.report import read_report
+from pipeline.report.terminal_table import print_report
 from pipeline.runtime.log import Log
-from pipeline.terminal_table import print_report
 
 AGGREGATOR = "aggregator"
 _DATA_SHARE = 0.35  # of the compounds: enough for a clear gain, small enough for two minutes

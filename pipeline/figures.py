@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
 from pipeline.plotting import BLUE, CYCLE, GREY, LINES, MANY, SIDE_COLOUR, SIDE_LINE, SIDE_MARK, new_figure
-from pipeline.report_format import LONG, SHORT, SIDES
+from pipeline.report.metrics import LONG, SHORT, SIDES
 from pipeline.report_words import in_words
 
 Floats = NDArray[np.float64]

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline import figures
-from pipeline.breakdown import SIZE_EDGES, Changes, changes, size_label
 from pipeline.page import Drawing, Page, Section, Table
-from pipeline.report_format import CURVES, ERRORS, LONG, METRICS, REGRESSION_CURVES, REGRESSION_METRICS, SHORT, SIDES
-from pipeline.report_rows import domain_shares
+from pipeline.report.breakdown import SIZE_EDGES, Changes, changes, size_label
+from pipeline.report.metrics import CURVES, ERRORS, LONG, METRICS, REGRESSION_CURVES, REGRESSION_METRICS, SHORT, SIDES
+from pipeline.report.rows import domain_shares
 from pipeline.report_tables import (
     comparison_table,
     fold_table,

@@ -11,7 +11,6 @@ from partners.trunk import initial_trunk
 from pipeline.dataset_facts import dataset_facts
 from pipeline.exchange.mailbox import Mail
 from pipeline.final_model import write_final_model
-from pipeline.full_report import full_report
 from pipeline.home.catalogue_counts import held_rows, known_counts
 from pipeline.home.paths import Home
 from pipeline.home.round_metrics import Record, write_record
@@ -21,8 +20,9 @@ from pipeline.protocol.catalogue_round import Presence
 from pipeline.protocol.enrolment import Enrolment, enrol
 from pipeline.protocol.partner_rounds import Own, Rounds
 from pipeline.protocol.revision import check_place, check_preparation, check_vector
+from pipeline.report.full_report import full_report
+from pipeline.report.report import report_file
 from pipeline.report_files import write_report
-from pipeline.reporting import report_file
 from pipeline.runtime.progress import Narrator
 from secure.parameters import seal_parameters
 

@@ -22,7 +22,7 @@ from pipeline.model_description import Selection, Which
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.prediction_tables import Format, as_table
 from pipeline.remaking import remake_final_model
-from pipeline.reporting import read_report
+from pipeline.report.report import read_report
 from pipeline.runtime.log import Log
 from pipeline.runtime.progress import Narrator
 

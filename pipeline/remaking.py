@@ -16,7 +16,7 @@ from pipeline.home.round_state import RoundStart
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import Plan, read_plan
 from pipeline.preparation import training_set
-from pipeline.reporting import read_report
+from pipeline.report.report import read_report
 from secure.group import GroupSecret
 from secure.keys import load_private_keys
 from secure.parameters import seal_parameters

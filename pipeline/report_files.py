@@ -8,8 +8,8 @@ from pipeline.home.paths import Home, write_json
 from pipeline.own_page import own_page
 from pipeline.page import stamp
 from pipeline.page_files import digest, write_page
-from pipeline.reporting import report_file
-from pipeline.shareable import shareable
+from pipeline.report.report import report_file
+from pipeline.report.shareable import shareable
 from pipeline.shared_page import shared_page
 
 PAGE, SUMMARY = "report.html", "summary.json"

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from pipeline import reporting
 from pipeline.errors import NotYet
 from pipeline.home.paths import Home
 from pipeline.plan.member_configs import PartnerConfig
-from pipeline.report_format import FORMAT
+from pipeline.report import report as reporting
+from pipeline.report.metrics import FORMAT
 from pipeline.runtime.progress import Narrator
 from pipeline.runtime.retry import Machine
 

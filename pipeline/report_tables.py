@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.page import Table
-from pipeline.report_format import FEWEST_ASSAYS, METRICS, REGRESSION_METRICS, SHORT, SIDES
+from pipeline.report.metrics import FEWEST_ASSAYS, METRICS, REGRESSION_METRICS, SHORT, SIDES
 
 NONE = "–"  # noqa: RUF001 -- an en dash, as tables have it
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from partners.settings import EPSILON
-from pipeline.report_format import SIDES
+from pipeline.report.metrics import SIDES
 
 _MODELS = (
     "Local: the same data, network, seed and number of training steps, without federation. Federated: the trunk that "

@@ -7,7 +7,7 @@ import numpy as np
 
 from pipeline import figures
 from pipeline.page import Drawing, Page, Section
-from pipeline.report_format import SHORT, SIDES
+from pipeline.report.metrics import SHORT, SIDES
 from pipeline.report_tables import comparison_table, group_table, rejected_share_table
 from pipeline.report_words import (
     CALIBRATION,
@@ -31,7 +31,7 @@ View = Mapping[str, Any]
 
 
 def shared_page(summary: Mapping[str, Any]) -> Page:
-    """The page of a shareable summary (`pipeline.shareable`)."""
+    """The page of a shareable summary (`pipeline.report.shareable`)."""
     sections = [
         Section(
             "Local against federated",

@@ -29,7 +29,7 @@ def report(files: tuple[Path, ...], shareable: bool, merge: bool, output: Path |
     if merge:
         if shareable or output is None:
             raise click.UsageError("--merge takes summaries and --output FOLDER, without --shareable")
-        from pipeline.merging import merge_summaries, print_merged
+        from pipeline.report.consortium import merge_summaries, print_merged
 
         merged = merge_summaries(files, output)
         click.echo(json.dumps(merged, indent=1)) if as_json else print_merged(merged, output)
@@ -42,8 +42,8 @@ def report(files: tuple[Path, ...], shareable: bool, merge: bool, output: Path |
 def _own_report(config: Path, output: Path | None, *, shareable: bool, as_json: bool) -> None:
     from pipeline.home.paths import Home
     from pipeline.plan.member_configs import PartnerConfig
+    from pipeline.report.terminal_table import print_report
     from pipeline.report_job import bring_up
-    from pipeline.terminal_table import print_report
     from pipeline.tracking import read_member, send_rest
 
     result = bring_up(config)

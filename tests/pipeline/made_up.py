@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.report_format import CURVES, ERRORS, METRICS, REGRESSION_CURVES, REGRESSION_METRICS, SIDES
-from pipeline.reporting import build_report
+from pipeline.report.metrics import CURVES, ERRORS, METRICS, REGRESSION_CURVES, REGRESSION_METRICS, SIDES
+from pipeline.report.report import build_report
 
 ABOUT = {
     "partner": "P01",

@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from scipy import sparse
 
 import pipeline.jobs
-import pipeline.reporting
+import pipeline.report.report
 from data_prep.errors import TableError
 from partners.errors import TrainingDiverged
 from pipeline.cli import main
@@ -205,13 +205,13 @@ def test_each_family_of_errors_has_its_code(
 ):
     """The message and its notes on stderr, nothing on stdout."""
     error.add_note("what to do")
-    monkeypatch.setattr(pipeline.reporting, "read_report", raising(error))
+    monkeypatch.setattr(pipeline.report.report, "read_report", raising(error))
     assert refused(code, "report", enrolled.config("P01")) == f"hocket: {error}\n  what to do\n"
 
 
 def test_a_bug_keeps_its_traceback(enrolled: Federation, monkeypatch: pytest.MonkeyPatch):
     """What is no typed refusal is not dressed up as one."""
-    monkeypatch.setattr(pipeline.reporting, "read_report", raising(ZeroDivisionError()))
+    monkeypatch.setattr(pipeline.report.report, "read_report", raising(ZeroDivisionError()))
     with pytest.raises(ZeroDivisionError):
         hocket("report", enrolled.config("P01"))
 

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.errors import AttemptsUsedUp, ConfigError, ExitCode, LeftBehind, NotYet
 from pipeline.home.paths import MessageName
-from pipeline.reporting import read_report
+from pipeline.report.report import read_report
 from pipeline.runtime.retry import Machine
 from secure.errors import BadKeyFile
 from tests.pipeline.federation import AGGREGATOR, Federation, age, step, until_waiting

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from pipeline.cli import main
 from pipeline.errors import ExitCode
 from pipeline.plan.plan import read_plan
-from pipeline.reporting import read_report
+from pipeline.report.report import read_report
 from secure.errors import WrongPassphrase
 from secure.keys import KEY_FILE, PrivateKeys, load_private_keys, parse_card
 from tests.pipeline.federation import AGGREGATOR, Federation

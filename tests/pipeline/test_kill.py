@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.plan.plan import read_plan
-from pipeline.reporting import read_report
+from pipeline.report.report import read_report
 from tests.pipeline.federation import AGGREGATOR, WITH_REGRESSION, Federation, measuring_federation, run_all
 from tests.pipeline.running import Running
 

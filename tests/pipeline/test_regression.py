@@ -18,7 +18,7 @@ from pipeline.home.round_state import RoundStart
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan
 from pipeline.preparation import training_set
-from pipeline.reporting import read_report
+from pipeline.report.report import read_report
 from tests.pipeline.federation import WITH_REGRESSION, Federation, measuring_federation, run_all, run_to
 
 WITHOUT = "P03"

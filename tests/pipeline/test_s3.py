@@ -13,7 +13,7 @@ import pytest
 from pipeline.errors import ExchangeConflict, ExchangeError, ExchangeUnreachable, NotYet
 from pipeline.exchange.storage import Exchange, open_exchange
 from pipeline.home.paths import MessageName
-from pipeline.reporting import report_file
+from pipeline.report.report import report_file
 from pipeline.runtime.progress import Narrator
 from pipeline.runtime.retry import Patience
 from tests.pipeline.federation import AGGREGATOR, Federation, step

@@ -9,7 +9,7 @@ import pytest
 
 import tests.pipeline.federation
 from pipeline.home.paths import Home
-from pipeline.reporting import read_report
+from pipeline.report.report import read_report
 from tests.pipeline.federation import AGGREGATOR, PLAN, Federation, run_all
 from tests.pipeline.marked import Marked, marked
 

@@ -25,7 +25,7 @@ from pipeline.inspection import inspect_file
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import PRESENCE, Plan, read_plan
 from pipeline.protocol.open_mailbox import open_partner_mail
-from pipeline.reporting import read_report
+from pipeline.report.report import read_report
 from secure.errors import RosterTooSmall, TagMismatch, UpdateOutOfRange, WrongRoster
 from secure.messages import payload_digest
 from secure.open_sum import OpenedSum

@@ -22,7 +22,7 @@ from pipeline.exchange.storage import Exchange
 from pipeline.home.paths import Home, MessageName, write_json
 from pipeline.home.round_state import RoundStart, read_under
 from pipeline.plan.plan import Plan, read_plan
-from pipeline.reporting import read_report
+from pipeline.report.report import read_report
 from secure.errors import TagMismatch, WrongKey, WrongPlan
 from secure.group import GroupSecret
 from secure.keys import load_private_keys

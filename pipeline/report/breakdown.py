@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.comparison import Groups, by_group, interval_of_mean, numbered
-from pipeline.report_format import ERRORS, FEWEST_ASSAYS, SIDES
-from pipeline.report_rows import judged, scores_of
+from pipeline.report.metrics import ERRORS, FEWEST_ASSAYS, SIDES
+from pipeline.report.rows import judged, scores_of
 
 SIZE_EDGES = (0, 50, 100, 200, 500, 1000, 5000)  # labels of a task, where each bin begins; the last is open
 

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from pipeline.errors import DamagedReport, NotShareable
 from pipeline.plan.member_configs import Schema
-from pipeline.report_format import FORMAT, SUMMARY_KIND
+from pipeline.report.metrics import FORMAT, SUMMARY_KIND
 
 _MOST_BYTES = 4_000_000  # a summary has a few thousand
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from partners.history import RoundScores
 from pipeline.home.round_metrics import Record
-from pipeline.report_format import CURVES, REGRESSION_CURVES
+from pipeline.report.metrics import CURVES, REGRESSION_CURVES
 
 
 def learning_curves(records: Sequence[Record], history: Sequence[RoundScores]) -> dict[str, Any]:

@@ -10,9 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.breakdown import Changes, changes, size_label
-from pipeline.disclosure import FEWEST, HIDDEN, WITHHELD, apart, cells, group_means, neighbours, pooled, rounded, shown
-from pipeline.report_format import (
+from pipeline.report.breakdown import Changes, changes, size_label
+from pipeline.report.disclosure import (
+    FEWEST,
+    HIDDEN,
+    WITHHELD,
+    apart,
+    cells,
+    group_means,
+    neighbours,
+    pooled,
+    rounded,
+    shown,
+)
+from pipeline.report.metrics import (
     CURVES,
     ERRORS,
     FORMAT,
@@ -22,8 +33,8 @@ from pipeline.report_format import (
     SIDES,
     SUMMARY_KIND,
 )
-from pipeline.report_rows import domain_shares
-from pipeline.verdict import give_verdict
+from pipeline.report.rows import domain_shares
+from pipeline.report.verdict import give_verdict
 
 OTHER_TYPES, OTHER_REASONS = "other types", "other reasons"
 _ABOUT = ("partner", "federation", "plan", "trunk", "n_rounds", "local_steps")

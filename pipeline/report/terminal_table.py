@@ -6,8 +6,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.disclosure import WITHHELD
-from pipeline.report_format import METRICS, REGRESSION_METRICS, SHORT
+from pipeline.report.disclosure import WITHHELD
+from pipeline.report.metrics import METRICS, REGRESSION_METRICS, SHORT
 from pipeline.report_tables import chance
 
 _WIDTH = 112  # columns of a report that goes into a file

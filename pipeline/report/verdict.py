@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pipeline.report_format import FEWEST_ASSAYS, LONG
+from pipeline.report.metrics import FEWEST_ASSAYS, LONG
 
 Outcome = Literal["better", "worse", "undecided", "unjudged"]
 

@@ -15,17 +15,17 @@ from partners.trunk import trunk_digest
 from pipeline.exchange.mailbox import Mail
 from pipeline.home.round_metrics import read_records
 from pipeline.home.round_state import RoundStart
-from pipeline.judging import Model, Rows, judge, look_at, pass_gate
-from pipeline.learning_curves import learning_curves
 from pipeline.protocol.partner_rounds import Own
-from pipeline.report_rows import judged
-from pipeline.reporting import build_report
+from pipeline.report.learning_curves import learning_curves
+from pipeline.report.report import build_report
+from pipeline.report.rows import judged
+from pipeline.report.task_rows import Model, Rows, judge, look_at, pass_gate
 
 
 def full_report(
     mail: Mail, prepared: Prepared, own: Own, gate: GateSettings, *, local: Baseline, federated: RoundStart
 ) -> dict[str, Any]:
-    """The report of a partner after the last round; see `pipeline.reporting` for its parts.
+    """The report of a partner after the last round; see `pipeline.report.report` for its parts.
 
     Raises ConfigError for a partner without federated heads, and what scoring raises.
     """

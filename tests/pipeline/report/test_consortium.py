@@ -14,12 +14,12 @@ from hypothesis import given as whenever
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from pipeline.disclosure import FEWEST, apart
 from pipeline.errors import DamagedReport, ExitCode, MixedFederations, NotShareable, PipelineError
-from pipeline.merging import merge, merge_summaries
-from pipeline.report_format import METRICS
-from pipeline.reporting import build_report
-from pipeline.shareable import shareable
+from pipeline.report.consortium import merge, merge_summaries
+from pipeline.report.disclosure import FEWEST, apart
+from pipeline.report.metrics import METRICS
+from pipeline.report.report import build_report
+from pipeline.report.shareable import shareable
 from tests.pipeline.made_up import ABOUT, made_up_report
 
 NAMES = ("P01", "P02", "P03")

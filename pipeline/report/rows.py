@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.comparison import Scores, compare, numbered
-from pipeline.report_format import FEWEST_ASSAYS, SIDES
+from pipeline.report.metrics import FEWEST_ASSAYS, SIDES
 
 
 def scores_of(rows: Sequence[Mapping[str, Any]], side: str, metric: str) -> Scores:

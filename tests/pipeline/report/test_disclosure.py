@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.disclosure import FEWEST, HIDDEN, WITHHELD, cells, group_means, neighbours, pooled, rounded, shown
+from pipeline.report.disclosure import FEWEST, HIDDEN, WITHHELD, cells, group_means, neighbours, pooled, rounded, shown
 
 NAMES = st.text("abcdef", min_size=1, max_size=3)
 COUNTS = st.dictionaries(NAMES, st.integers(0, 40), max_size=8)

@@ -11,9 +11,9 @@ from pipeline.consortium_page import consortium_page
 from pipeline.errors import MixedFederations
 from pipeline.home.paths import write_json
 from pipeline.page_files import digest, write_page
-from pipeline.report_format import ERRORS, METRICS, REGRESSION_METRICS
-from pipeline.summary_schema import read_shared
-from pipeline.terminal_table import print_report
+from pipeline.report.metrics import ERRORS, METRICS, REGRESSION_METRICS
+from pipeline.report.shareable_schema import read_shared
+from pipeline.report.terminal_table import print_report
 
 PAGE, MERGED = "consortium.html", "consortium.json"
 _SAME = ("federation", "plan", "trunk", "n_rounds", "local_steps")

@@ -1,6 +1,6 @@
 """report.json, which says whether federation helped this partner.
 
-report.json is the partner's own: it names assays. What may be shared of it is in `pipeline.shareable`.
+report.json is the partner's own: it names assays. What may be shared of it is in `pipeline.report.shareable`.
 """
 
 import json
@@ -13,9 +13,9 @@ import numpy as np
 from pipeline.comparison import compare, holm, numbered
 from pipeline.errors import DamagedReport, NotYet
 from pipeline.home.paths import Home
-from pipeline.report_format import ERRORS, FORMAT, METRICS, REGRESSION_METRICS, SIDES
-from pipeline.report_rows import domain_summary, scores_of
-from pipeline.verdict import give_verdict
+from pipeline.report.metrics import ERRORS, FORMAT, METRICS, REGRESSION_METRICS, SIDES
+from pipeline.report.rows import domain_summary, scores_of
+from pipeline.report.verdict import give_verdict
 
 _PARTS = ("local", "federated", "summary")
 
