@@ -14,6 +14,7 @@ from pipeline.final_model import write_final_model
 from pipeline.home.catalogue_counts import held_rows, known_counts
 from pipeline.home.paths import Home
 from pipeline.home.round_metrics import Record, write_record
+from pipeline.pages.files import write_report
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.preparation import preparation_digest, prepared_matrices, training_set
 from pipeline.protocol.catalogue_round import Presence
@@ -22,7 +23,6 @@ from pipeline.protocol.partner_rounds import Own, Rounds
 from pipeline.protocol.revision import check_place, check_preparation, check_vector
 from pipeline.report.full_report import full_report
 from pipeline.report.report import report_file
-from pipeline.report_files import write_report
 from pipeline.runtime.progress import Narrator
 from secure.parameters import seal_parameters
 

@@ -25,7 +25,7 @@ class WithPage:
 
 
 def _write_missing_page(home: Home) -> bool:
-    from pipeline.report_files import has_page, write_own_page  # noqa: PLC0415 -- matplotlib, needed by no refusal
+    from pipeline.pages.files import has_page, write_own_page  # noqa: PLC0415 -- matplotlib, needed by no refusal
 
     report = reporting.read_report(home)
     if has_page(home, report):
@@ -45,7 +45,7 @@ def bring_up(config_file: Path) -> dict[str, Any]:
     if _must_be_scored(home):
         _score_again(config, home)
     report = reporting.read_report(home)
-    from pipeline.report_files import has_page  # noqa: PLC0415 -- matplotlib, needed by no refusal
+    from pipeline.pages.files import has_page  # noqa: PLC0415 -- matplotlib, needed by no refusal
 
     if not has_page(home, report):
         with home.alone():

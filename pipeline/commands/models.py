@@ -49,7 +49,7 @@ def _own_report(config: Path, output: Path | None, *, shareable: bool, as_json: 
     result = bring_up(config)
     folder = Home(PartnerConfig.read(config).home_folder).report
     if shareable:
-        from pipeline.report_files import write_shareable
+        from pipeline.pages.files import write_shareable
 
         folder = output or folder / "shareable"
         result = write_shareable(folder, result)

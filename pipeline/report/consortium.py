@@ -7,10 +7,10 @@ from typing import Any
 
 from rich.console import Console
 
-from pipeline.consortium_page import consortium_page
 from pipeline.errors import MixedFederations
 from pipeline.home.paths import write_json
-from pipeline.page_files import digest, write_page
+from pipeline.pages.consortium_page import consortium_page
+from pipeline.pages.page_files import digest, write_page
 from pipeline.report.metrics import ERRORS, METRICS, REGRESSION_METRICS
 from pipeline.report.shareable_schema import read_shared
 from pipeline.report.terminal_table import print_report

@@ -6,9 +6,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.pages.tables import chance
 from pipeline.report.disclosure import WITHHELD
 from pipeline.report.metrics import METRICS, REGRESSION_METRICS, SHORT
-from pipeline.report_tables import chance
 
 _WIDTH = 112  # columns of a report that goes into a file
 _TITLE = "Local only against federated, test fold, mean over tasks; p: Wilcoxon over tasks, Holm"

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from pipeline.comparison import compare
 from pipeline.errors import ExitCode, NotYet
 from pipeline.home.paths import Home
+from pipeline.pages.files import write_report
 from pipeline.report.metrics import METRICS, REGRESSION_METRICS
 from pipeline.report.report import build_report, read_report, report_file
 from pipeline.report.shareable import shareable
 from pipeline.report.terminal_table import print_report
-from pipeline.report_files import write_report
 from tests.pipeline.federation import Federation
 
 SCORE = st.one_of(st.none(), st.floats(0, 1))

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from pipeline.pages.files import write_own_page, write_shareable
 from pipeline.report.disclosure import FEWEST, HIDDEN
 from pipeline.report.metrics import METRICS, SIDES, SUMMARY_KIND
 from pipeline.report.report import read_report
 from pipeline.report.shareable import shareable
 from pipeline.report.shareable_schema import Summary, read_shared
-from pipeline.report_files import write_own_page, write_shareable
 from tests.pipeline.federation import Federation
 from tests.pipeline.made_up import made_up_report
 

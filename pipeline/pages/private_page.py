@@ -3,22 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pipeline import figures
-from pipeline.page import Drawing, Page, Section, Table
-from pipeline.report.breakdown import SIZE_EDGES, Changes, changes, size_label
-from pipeline.report.metrics import CURVES, ERRORS, LONG, METRICS, REGRESSION_CURVES, REGRESSION_METRICS, SHORT, SIDES
-from pipeline.report.rows import domain_shares
-from pipeline.report_tables import (
-    comparison_table,
-    fold_table,
-    group_table,
-    input_table,
-    median_table,
-    regression_task_table,
-    rejected_table,
-    task_table,
-)
-from pipeline.report_words import (
+from pipeline.pages import figures
+from pipeline.pages.captions import (
     CALIBRATION,
     CHANGES,
     DATA,
@@ -34,6 +20,20 @@ from pipeline.report_words import (
     how_to_read,
     in_words,
 )
+from pipeline.pages.page import Drawing, Page, Section, Table
+from pipeline.pages.tables import (
+    comparison_table,
+    fold_table,
+    group_table,
+    input_table,
+    median_table,
+    regression_task_table,
+    rejected_table,
+    task_table,
+)
+from pipeline.report.breakdown import SIZE_EDGES, Changes, changes, size_label
+from pipeline.report.metrics import CURVES, ERRORS, LONG, METRICS, REGRESSION_CURVES, REGRESSION_METRICS, SHORT, SIDES
+from pipeline.report.rows import domain_shares
 
 Report = Mapping[str, Any]
 

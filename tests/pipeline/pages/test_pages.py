@@ -12,16 +12,16 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from pipeline.consortium_page import consortium_page
 from pipeline.home.paths import Home
-from pipeline.own_page import own_page
-from pipeline.page import Drawing, Page, Section, Table, files_of
-from pipeline.page_files import write_page
-from pipeline.plotting import new_figure
+from pipeline.pages.consortium_page import consortium_page
+from pipeline.pages.figure_style import new_figure
+from pipeline.pages.files import PAGE, has_page, write_own_page, write_report
+from pipeline.pages.page import Drawing, Page, Section, Table, files_of
+from pipeline.pages.page_files import write_page
+from pipeline.pages.private_page import own_page
+from pipeline.pages.shareable_page import shared_page
 from pipeline.report.consortium import merge
 from pipeline.report.shareable import shareable
-from pipeline.report_files import PAGE, has_page, write_own_page, write_report
-from pipeline.shared_page import shared_page
 from tests.pipeline.made_up import made_up_report
 
 CHROMIUM = shutil.which("chromium")

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.home.paths import Home, write_json
-from pipeline.own_page import own_page
-from pipeline.page import stamp
-from pipeline.page_files import digest, write_page
+from pipeline.pages.page import stamp
+from pipeline.pages.page_files import digest, write_page
+from pipeline.pages.private_page import own_page
+from pipeline.pages.shareable_page import shared_page
 from pipeline.report.report import report_file
 from pipeline.report.shareable import shareable
-from pipeline.shared_page import shared_page
 
 PAGE, SUMMARY = "report.html", "summary.json"
 _HEAD = 4096  # bytes in which a page's stamp stands

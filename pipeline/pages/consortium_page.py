@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import consortium_figures as figures
-from pipeline.page import Drawing, Page, Section, Table
+from pipeline.pages import consortium_figures as figures
+from pipeline.pages.captions import facts_of, how_to_read
+from pipeline.pages.page import Drawing, Page, Section, Table
+from pipeline.pages.tables import NONE, comparison_row, count, interval, number, signed
 from pipeline.report.metrics import LONG, METRICS, REGRESSION_METRICS, SHORT
-from pipeline.report_tables import NONE, comparison_row, count, interval, number, signed
-from pipeline.report_words import facts_of, how_to_read
 
 _POOLED = (
     "All partners: mean over the tasks that are told of, each partner weighing as many as it judged by the metric; the "

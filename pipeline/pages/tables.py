@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.page import Table
+from pipeline.pages.page import Table
 from pipeline.report.metrics import FEWEST_ASSAYS, METRICS, REGRESSION_METRICS, SHORT, SIDES
 
 NONE = "–"  # noqa: RUF001 -- an en dash, as tables have it

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.atomic import write_atomically
-from pipeline.page import Page, files_of
+from pipeline.pages.page import Page, files_of
 
 
 def write_page(folder: Path, page: Page, name: str, source: str) -> None:

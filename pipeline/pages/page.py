@@ -8,7 +8,7 @@ from importlib.metadata import version
 from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
-from pipeline.plotting import house_style, rendered
+from pipeline.pages.figure_style import house_style, rendered
 
 _DRAWN_BY = f"hocket {version('hocket')}"
 

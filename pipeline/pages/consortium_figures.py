@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from pipeline.plotting import BLUE, CYCLE, GREY, LINES, SIDE_COLOUR, SIDE_MARK, new_figure
+from pipeline.pages.figure_style import BLUE, CYCLE, GREY, LINES, SIDE_COLOUR, SIDE_MARK, new_figure
 from pipeline.report.metrics import SHORT, SIDES
 
 _ROW = 0.36  # inches of height for a partner

@@ -5,11 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import figures
-from pipeline.page import Drawing, Page, Section
-from pipeline.report.metrics import SHORT, SIDES
-from pipeline.report_tables import comparison_table, group_table, rejected_share_table
-from pipeline.report_words import (
+from pipeline.pages import figures
+from pipeline.pages.captions import (
     CALIBRATION,
     CHANGES,
     DATA,
@@ -23,6 +20,9 @@ from pipeline.report_words import (
     facts_of,
     how_to_read,
 )
+from pipeline.pages.page import Drawing, Page, Section
+from pipeline.pages.tables import comparison_table, group_table, rejected_share_table
+from pipeline.report.metrics import SHORT, SIDES
 
 _NOTHING = "Too few tasks could be judged to show anything without showing single tasks."
 _HIDDEN = "Counts below five and whatever would give them away are hidden."

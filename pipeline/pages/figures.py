@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
-from pipeline.plotting import BLUE, CYCLE, GREY, LINES, MANY, SIDE_COLOUR, SIDE_LINE, SIDE_MARK, new_figure
+from pipeline.pages.captions import in_words
+from pipeline.pages.figure_style import BLUE, CYCLE, GREY, LINES, MANY, SIDE_COLOUR, SIDE_LINE, SIDE_MARK, new_figure
 from pipeline.report.metrics import LONG, SHORT, SIDES
-from pipeline.report_words import in_words
 
 Floats = NDArray[np.float64]
 Points = Sequence[Sequence[float]]  # (n, 2)
