@@ -14,7 +14,7 @@ from pipeline.commands.words import EXISTING_FILE, examples
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def inspect(file: Path, as_json: bool) -> None:
     """Say what any hocket file is, without a key."""
-    from pipeline.inspection import as_lines, inspect_file
+    from pipeline.audit.inspect_file import as_lines, inspect_file
 
     found = inspect_file(file)
     click.echo(json.dumps(found, indent=1) if as_json else "\n".join(as_lines(found)))
@@ -38,8 +38,8 @@ def verify(exchange: str, plan: Path, quick: bool, as_json: bool) -> None:
 
     from rich.console import Console
 
-    from pipeline.audit import audit
-    from pipeline.audit_trail import print_trail, trail_json
+    from pipeline.audit.verify import audit
+    from pipeline.audit.verify_view import print_trail, trail_json
     from pipeline.exchange.storage import exchange_at
     from pipeline.plan.plan import read_plan
     from pipeline.runtime.progress import Narrator
@@ -82,10 +82,10 @@ def status(plan: Path, exchange: str, watching: bool, every_s: float, as_json: b
 
     from rich.console import Console
 
+    from pipeline.audit.status import StatusReader
+    from pipeline.audit.status_view import print_status, status_json, watch
     from pipeline.exchange.storage import exchange_at
     from pipeline.plan.plan import read_plan
-    from pipeline.status import StatusReader
-    from pipeline.status_view import print_status, status_json, watch
 
     if watching and as_json:
         raise click.UsageError("--watch and --json do not go together: ask again for the next JSON")

@@ -21,11 +21,11 @@ import pipeline.jobs
 import pipeline.report.report
 from data_prep.errors import TableError
 from partners.errors import TrainingDiverged
+from pipeline.audit.inspect_file import inspect_file
 from pipeline.cli import main
 from pipeline.errors import ExchangeConflict, ExitCode, NotYet
 from pipeline.home.paths import write_json
 from pipeline.home.round_state import Leftover
-from pipeline.inspection import inspect_file
 from pipeline.plan.plan import read_plan
 from pipeline.tracking import report_digest
 from secure.errors import TagMismatch, WrongPassphrase

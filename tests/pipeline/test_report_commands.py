@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from pipeline.audit.inspect_file import inspect_file
 from pipeline.cli import main
 from pipeline.errors import ExitCode
-from pipeline.inspection import inspect_file
 from tests.pipeline.federation import Federation
 
 

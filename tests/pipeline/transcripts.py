@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.audit import AuditTrail, audit
+from pipeline.audit.verify import AuditTrail, audit
 from pipeline.errors import BrokenTranscript, Equivocation, ExchangeConflict, ExitCode
 from pipeline.exchange.storage import open_exchange
 from pipeline.home.paths import MessageName

@@ -16,12 +16,12 @@ from partners.baseline import Baseline
 from partners.state import PartnerState
 from partners.training import RoundResult, TrainedInPlace
 from partners.trunk import initial_trunk, trunk_digest
+from pipeline.audit.inspect_file import inspect_file
 from pipeline.errors import ConfigError, ExitCode
 from pipeline.home.catalogue_counts import held_rows
 from pipeline.home.paths import MessageName
 from pipeline.home.round_metrics import read_records
 from pipeline.home.round_state import RoundStart
-from pipeline.inspection import inspect_file
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import PRESENCE, Plan, read_plan
 from pipeline.protocol.open_mailbox import open_partner_mail

@@ -14,7 +14,7 @@ import pytest
 
 import pipeline.protocol.partner_rounds
 from partners.errors import CheckpointDamaged
-from pipeline.audit import audit
+from pipeline.audit.verify import audit
 from pipeline.custody import deal, new_keys
 from pipeline.errors import ConfigError, Diverged, ExitCode, OutOfStep
 from pipeline.exchange.mailbox import roster_of

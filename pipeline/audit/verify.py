@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from itertools import chain
 
 from partners.trunk import initial_trunk, trunk_digest
-from pipeline.clocks import clock_warnings
+from pipeline.audit.attempt_record import Attempt, read_attempt
+from pipeline.audit.clock_skew import clock_warnings
+from pipeline.audit.payloads import Payloads
 from pipeline.errors import BrokenTranscript, Equivocation, ExchangeConflict
 from pipeline.exchange.mailbox import text
 from pipeline.exchange.storage import Exchange
 from pipeline.exchange.transcript import Transcript, read_transcript
 from pipeline.home.paths import MessageName
-from pipeline.outcomes import Attempt, read_attempt
-from pipeline.payloads import Payloads
 from pipeline.plan.plan import PRESENCE, Plan, spoken
 from secure.messages import utc
 

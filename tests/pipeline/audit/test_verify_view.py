@@ -7,7 +7,7 @@ import re
 import pytest
 from rich.console import Console
 
-from pipeline.audit_trail import print_trail, trail_json
+from pipeline.audit.verify_view import print_trail, trail_json
 from pipeline.plan.plan import read_plan
 from tests.pipeline.federation import AGGREGATOR, Federation
 from tests.pipeline.transcripts import ALL, DEAL, SUM, UPDATE, at_round, make_void, manifest_of, run_audit, sign_later

@@ -8,8 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.audit import AuditTrail
-from pipeline.outcomes import KINDS, Attempt
+from pipeline.audit.attempt_record import KINDS, Attempt
+from pipeline.audit.verify import AuditTrail
 from pipeline.plan.plan import Plan, spoken
 from secure.messages import utc
 

@@ -10,9 +10,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.audit.status import MemberState, Status, StatusReader
 from pipeline.errors import ExchangeError
 from pipeline.plan.plan import Plan
-from pipeline.status import MemberState, Status, StatusReader
 from secure.messages import utc
 
 _COLOURS = {"absent": "dim", "void": "red", "left out": "yellow", "sealed": "green", "summed": "green"}

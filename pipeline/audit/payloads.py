@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from pipeline.audit.attempt_record import Attempt
 from pipeline.exchange.mailbox import check_payload_size, roster_of, text
 from pipeline.exchange.storage import Exchange
 from pipeline.exchange.transcript import Message, Transcript
-from pipeline.outcomes import Attempt
 from pipeline.plan.plan import Plan
 from secure.container import SUM, UPDATE, Kind
 from secure.envelopes import Binding, check_envelopes

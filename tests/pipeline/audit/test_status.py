@@ -9,13 +9,13 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+from pipeline.audit.status import MemberState, Place, Status, StatusReader
+from pipeline.audit.status_view import watch
 from pipeline.cli import main
 from pipeline.errors import ExchangeUnreachable
 from pipeline.exchange.storage import Exchange, open_exchange
 from pipeline.home.paths import MessageName
 from pipeline.plan.plan import read_plan
-from pipeline.status import MemberState, Place, Status, StatusReader
-from pipeline.status_view import watch
 from tests.pipeline.federation import AGGREGATOR, Federation, step, until_waiting
 from tests.pipeline.transcripts import (
     PAIRING,

@@ -11,7 +11,7 @@ from uuid import uuid4
 import fsspec
 import pytest
 
-from pipeline.audit import audit
+from pipeline.audit.verify import audit
 from pipeline.errors import BrokenTranscript, Equivocation, ExchangeConflict, ExchangeError
 from pipeline.exchange.storage import open_exchange
 from pipeline.home.paths import MessageName
