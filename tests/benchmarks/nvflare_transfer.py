@@ -129,8 +129,8 @@ def rename_classes(made: Sites) -> None:
     """Let the job name the bare classes instead, and the sites allow them."""
     here = "tests.pipeline.bare_transfer"
     renamed = {
-        "pipeline.engines.server_job.FederationController": f"{here}.BareController",
-        "pipeline.engines.site_job.PartnerExecutor": f"{here}.BareExecutor",
+        "pipeline.transport.nvflare.controller.FederationController": f"{here}.BareController",
+        "pipeline.transport.nvflare.executor.PartnerExecutor": f"{here}.BareExecutor",
         "hocket_sync": "bare",
     }
     for file in (*made.folder.glob("job/app/config/*.json"), *made.kits.glob("*/local/resources.json")):

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline.engines.correspondence import Correspondence, Wire, rules_at_server, rules_at_site
-from pipeline.engines.mirror import Mirror
-from pipeline.engines.sides import SiteLink, SiteSide
 from pipeline.errors import TransferFailed, WrongSite
 from pipeline.plan.plan import read_plan
+from pipeline.transport.endpoints import SiteLink, SiteSide
+from pipeline.transport.mirror import Mirror
+from pipeline.transport.sync import Correspondence, Wire, rules_at_server, rules_at_site
 from tests.pipeline.federation import AGGREGATOR, Federation
 
 SERVER = "server"  # common name of its certificate

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pipeline.engines.export import ADMIN, Place, export, project_name
-from pipeline.engines.places import AGGREGATOR_FILE, OUTCOME, PARTNER_FILE
 from pipeline.plan.plan import read_plan
+from pipeline.transport.nvflare.export import ADMIN, Place, export, project_name
+from pipeline.transport.nvflare.names import AGGREGATOR_FILE, OUTCOME, PARTNER_FILE
 from tests.pipeline.federation import AGGREGATOR, Federation
 
 HOST = "127.0.0.1"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipeline import demo
-from pipeline.engines.places import CONTROLLER, EXECUTOR
 from pipeline.home.paths import Home, MessageName
+from pipeline.transport.nvflare.names import CONTROLLER, EXECUTOR
 from secure.messages import payload_digest
 from tests.pipeline.big_messages import arrived, place, with_large_trunk
 from tests.pipeline.federation import AGGREGATOR, Federation

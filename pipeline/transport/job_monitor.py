@@ -8,7 +8,7 @@ from pipeline.plan.plan import Rounds
 
 
 class Link(Protocol):
-    """What is watched of a site; see pipeline.engines.sides.SiteLink."""
+    """What is watched of a site; see pipeline.transport.endpoints.SiteLink."""
 
     site: str
     heard_at: float

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline.engines.mirror import Mirror
 from pipeline.errors import BadTransfer, PipelineError, TransferFailed
 from pipeline.home.paths import MessageName
 from pipeline.runtime.retry import FULL
+from pipeline.transport.mirror import Mirror
 from secure.errors import SecureError
 from secure.messages import MAX_BYTES, Manifest
 

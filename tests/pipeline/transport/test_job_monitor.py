@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.engines.attached import AttachedRun
-from pipeline.engines.watch import Watch
 from pipeline.errors import ExitCode, RunFailed, SitesLost
 from pipeline.plan.plan import Rounds
+from pipeline.transport.child_process import AttachedRun
+from pipeline.transport.job_monitor import Watch
 from tests.pipeline.federation import AGGREGATOR, Federation
 from tests.pipeline.marked import Marked, marked
 from tests.pipeline.nvflare_sites import wait_until
@@ -177,7 +177,7 @@ def test_a_run_ends_with_the_process_it_is_attached_to(enrolled: Federation, tmp
     federation = enrolled.moved(tmp_path / "federation")
     log = tmp_path / "run.log"
     code = (
-        "import sys, time; from pathlib import Path; from pipeline.engines.attached import AttachedRun\n"
+        "import sys, time; from pathlib import Path; from pipeline.transport.child_process import AttachedRun\n"
         "run = AttachedRun('aggregator', Path(sys.argv[1]), Path(sys.argv[2]), print); time.sleep(1000)"
     )
     engine: Marked = marked([sys.executable, "-c", code, str(federation.config(AGGREGATOR)), str(log)])

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.engines.places import CONTROLLER, EXECUTOR, TASK
-from pipeline.engines.readme import readme
 from pipeline.errors import ConfigError
 from pipeline.plan.plan import Plan
+from pipeline.transport.nvflare.names import CONTROLLER, EXECUTOR, TASK
+from pipeline.transport.nvflare.readme import readme
 
 ADMIN = "admin@hocket.local"
 _HOST = re.compile(r"(([a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])\.)*[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?")

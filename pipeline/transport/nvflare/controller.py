@@ -19,18 +19,18 @@ from nvflare.apis.shareable import Shareable
 from nvflare.apis.signal import Signal
 from nvflare.fuel.f3.cellnet.fqcn import FQCN
 
-from pipeline.engines.attached import AttachedRun
-from pipeline.engines.bell import ring
-from pipeline.engines.correspondence import Correspondence, Wire, rules_at_server
-from pipeline.engines.file_courier import FileCourier, keep_loaded
-from pipeline.engines.identity import Kit, expect_name
-from pipeline.engines.mirror import Mirror, mirror_folder
-from pipeline.engines.places import AGGREGATOR_FILE, CONTENT, TASK, config_file
-from pipeline.engines.sides import SiteLink, printable
-from pipeline.engines.watch import Watch
 from pipeline.errors import PipelineError
 from pipeline.plan.member_configs import AggregatorConfig
 from pipeline.plan.plan import read_plan
+from pipeline.transport.child_process import AttachedRun
+from pipeline.transport.endpoints import SiteLink, printable
+from pipeline.transport.job_monitor import Watch
+from pipeline.transport.mirror import Mirror, mirror_folder
+from pipeline.transport.nvflare.file_transfer import FileCourier, keep_loaded
+from pipeline.transport.nvflare.identity import Kit, expect_name
+from pipeline.transport.nvflare.names import AGGREGATOR_FILE, CONTENT, TASK, config_file
+from pipeline.transport.nvflare.wakeup import ring
+from pipeline.transport.sync import Correspondence, Wire, rules_at_server
 from secure.errors import SecureError
 
 _LOOK_S = 0.2  # seconds between two looks at the run and the links
@@ -41,7 +41,7 @@ class FederationController(Controller):  # type: ignore[misc] # NVFlare ships no
     """Asks every site in turn, until the aggregator's run and the sites' are done.
 
     answer_s  : how long a site may take to fetch a question and answer it, its rest of 5 s included
-    silence_s, stall_s : see pipeline.engines.watch.Watch
+    silence_s, stall_s : see pipeline.transport.job_monitor.Watch
     """
 
     def __init__(self, answer_s: int = 30, silence_s: float = 120.0, stall_s: float = 900.0) -> None:

@@ -12,9 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engines.correspondence import MOST_MESSAGES
-from pipeline.engines.mirror import Mirror, mirror_folder
-from pipeline.engines.sides import refusal
 from pipeline.errors import (
     BadTransfer,
     ConfigError,
@@ -28,6 +25,9 @@ from pipeline.errors import (
 from pipeline.home.paths import MessageName
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan
+from pipeline.transport.endpoints import refusal
+from pipeline.transport.mirror import Mirror, mirror_folder
+from pipeline.transport.sync import MOST_MESSAGES
 from secure.errors import PayloadMismatch, SecureError
 from secure.keys import load_private_keys
 from secure.messages import PayloadDigest, sign_manifest
@@ -470,7 +470,7 @@ def test_a_run_starts_when_the_server_has_told_all(
 
     However many turns that takes: else a home restored from a backup could seal an update once more.
     """
-    monkeypatch.setattr("pipeline.engines.correspondence.MOST_MESSAGES", 2)
+    monkeypatch.setattr("pipeline.transport.sync.MOST_MESSAGES", 2)
     shutil.copytree(over[0].exchange, line.federation.config(AGGREGATOR).parent / "mirror", dirs_exist_ok=True)
     n_turns = 0
     while "P02" not in line.at_start:

@@ -1,7 +1,7 @@
 """The README of an exported folder: the exact commands, from certificates to the last round."""
 
-from pipeline.engines.places import AGGREGATOR_FILE, EXECUTOR, OUTCOME, OUTCOME_S, PARTNER_FILE
 from pipeline.plan.plan import Plan
+from pipeline.transport.nvflare.names import AGGREGATOR_FILE, EXECUTOR, OUTCOME, OUTCOME_S, PARTNER_FILE
 
 _TEXT = """\
 # {federation} on NVFlare

@@ -7,7 +7,6 @@ from elsewhere enters it only as a message that its sender signed for this plan,
 from pathlib import Path
 
 from data_prep.atomic import flush, write_atomically
-from pipeline.engines.listing import Listing
 from pipeline.errors import BadTransfer, ConfigError, Equivocation, ExchangeConflict
 from pipeline.exchange.mailbox import check_payload_size
 from pipeline.exchange.storage import Exchange
@@ -15,6 +14,7 @@ from pipeline.exchange.transcript import check_sender, message_of
 from pipeline.home.paths import MessageName
 from pipeline.plan.member_configs import MemberConfig
 from pipeline.plan.plan import Plan
+from pipeline.transport.manifest_listing import Listing
 from secure.messages import Expected, Manifest, check_payload, payload_digest, verify_manifest
 
 _LONGEST_PATH = 200  # characters

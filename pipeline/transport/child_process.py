@@ -1,6 +1,6 @@
 """A member's ordinary run as a process beside the engine's, which ends when that one does, however it ends.
 
-Run as `python -P -m pipeline.engines.attached partner|aggregator CONFIG`: the command of that name, watching its
+Run as `python -P -m pipeline.transport.child_process partner|aggregator CONFIG`: the command of that name, watching its
 stdin, whose other end the engine's process holds. When that process is gone, this one is stopped as by SIGTERM.
 """
 
@@ -22,7 +22,7 @@ class AttachedRun:
     """A run, started again where it was killed or its home was in use; `look` tells how it ended."""
 
     def __init__(self, role: str, config_file: Path, log_file: Path, tell: Callable[[str], None]) -> None:
-        self._command = [sys.executable, "-P", "-m", "pipeline.engines.attached", role, str(config_file)]
+        self._command = [sys.executable, "-P", "-m", "pipeline.transport.child_process", role, str(config_file)]
         self._role, self._log_file, self._tell = role, log_file, tell
         self._n_starts = 0
         self._again_at: float | None = None  # seconds, of time.monotonic

@@ -7,8 +7,8 @@ import secrets
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from pipeline.engines.correspondence import Correspondence, Wire
 from pipeline.errors import BadTransfer, Equivocation, ExitCode, PipelineError, WrongSite
+from pipeline.transport.sync import Correspondence, Wire
 from secure.errors import (
     BadManifest,
     BadSignature,
@@ -39,7 +39,7 @@ _ABOUT_WHAT_CAME = (  # these name messages and sites; others may name a member'
 
 
 class Prover(Protocol):
-    """Who this site is, and whether another is who it should be; see pipeline.engines.identity.Kit."""
+    """Who this site is, and whether another is who it should be; see pipeline.transport.nvflare.identity.Kit."""
 
     def prove(self, to: str, plan: str, nonce: str) -> dict[str, Any]:
         """Sign the receiver's challenge."""
@@ -49,7 +49,7 @@ class Prover(Protocol):
 
 
 class Run(Protocol):
-    """A member's ordinary run; see pipeline.engines.attached.AttachedRun."""
+    """A member's ordinary run; see pipeline.transport.child_process.AttachedRun."""
 
     def look(self) -> int | None:
         """Exit code if it has ended for good."""

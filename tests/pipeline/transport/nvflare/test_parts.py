@@ -13,13 +13,13 @@ from nvflare.apis.signal import Signal
 from nvflare.fuel.f3.cellnet.defs import ReturnCode
 from nvflare.fuel.f3.cellnet.utils import make_reply
 
-from pipeline.engines.bell import Bell
-from pipeline.engines.file_courier import FileCourier, _Gather
-from pipeline.engines.places import AGGREGATOR_FILE, CONTENT, PARTNER_FILE, TASK
-from pipeline.engines.server_job import FederationController
-from pipeline.engines.sides import printable
-from pipeline.engines.site_job import PartnerExecutor
 from pipeline.errors import BadTransfer, TransferFailed
+from pipeline.transport.endpoints import printable
+from pipeline.transport.nvflare.controller import FederationController
+from pipeline.transport.nvflare.executor import PartnerExecutor
+from pipeline.transport.nvflare.file_transfer import FileCourier, _Gather
+from pipeline.transport.nvflare.names import AGGREGATOR_FILE, CONTENT, PARTNER_FILE, TASK
+from pipeline.transport.nvflare.wakeup import Bell
 from tests.pipeline.federation import AGGREGATOR, Federation
 
 

@@ -12,17 +12,17 @@ from nvflare.apis.shareable import Shareable
 from nvflare.apis.signal import Signal
 from nvflare.fuel.f3.cellnet.fqcn import FQCN
 
-from pipeline.engines.attached import AttachedRun
-from pipeline.engines.bell import Bell
-from pipeline.engines.correspondence import Correspondence, rules_at_site
-from pipeline.engines.file_courier import FileCourier, keep_loaded
-from pipeline.engines.identity import Kit, expect_name, server_of
-from pipeline.engines.mirror import Mirror, mirror_folder
-from pipeline.engines.places import CONTENT, PARTNER_FILE, config_file
-from pipeline.engines.sides import SiteSide, printable, refusal
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import Plan, read_plan
+from pipeline.transport.child_process import AttachedRun
+from pipeline.transport.endpoints import SiteSide, printable, refusal
+from pipeline.transport.mirror import Mirror, mirror_folder
+from pipeline.transport.nvflare.file_transfer import FileCourier, keep_loaded
+from pipeline.transport.nvflare.identity import Kit, expect_name, server_of
+from pipeline.transport.nvflare.names import CONTENT, PARTNER_FILE, config_file
+from pipeline.transport.nvflare.wakeup import Bell
+from pipeline.transport.sync import Correspondence, rules_at_site
 from secure.errors import SecureError
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from nvflare.private.fed.utils.identity_utils import IdentityAsserter
 
-from pipeline.engines.export import Place, export, project_name
-from pipeline.engines.identity import Kit, common_name, expect_name, server_of
-from pipeline.engines.places import PARTNER_FILE, config_file
 from pipeline.errors import ConfigError, ExitCode, WrongSite
 from pipeline.plan.plan import read_plan
+from pipeline.transport.nvflare.export import Place, export, project_name
+from pipeline.transport.nvflare.identity import Kit, common_name, expect_name, server_of
+from pipeline.transport.nvflare.names import PARTNER_FILE, config_file
 from tests.pipeline.federation import Federation
 
 HOST = "hub.example.org"

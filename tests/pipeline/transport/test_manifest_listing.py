@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engines import listing as listing_module
-from pipeline.engines.listing import Listing
 from pipeline.errors import ExchangeError
+from pipeline.transport import manifest_listing as listing_module
+from pipeline.transport.manifest_listing import Listing
 
 NAMES = st.sampled_from(["a.json", "b.json", ".c.json", "d.arrow"])
 FOLDERS = st.sampled_from(["", "enrol", "round-0001/attempt-01", "round-0001/attempt-02", "revision-02/enrol"])

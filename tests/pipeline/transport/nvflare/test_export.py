@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from nvflare.lighter.utils import load_yaml
 
-from pipeline.engines.export import ADMIN, Place, export, files, project_name
-from pipeline.engines.places import AGGREGATOR_FILE, CONTROLLER, EXECUTOR, PARTNER_FILE, TASK
-from pipeline.engines.server_job import FederationController
-from pipeline.engines.site_job import PartnerExecutor
 from pipeline.errors import ConfigError, ExitCode
 from pipeline.plan.plan import Plan, read_plan
+from pipeline.transport.nvflare.controller import FederationController
+from pipeline.transport.nvflare.executor import PartnerExecutor
+from pipeline.transport.nvflare.export import ADMIN, Place, export, files, project_name
+from pipeline.transport.nvflare.names import AGGREGATOR_FILE, CONTROLLER, EXECUTOR, PARTNER_FILE, TASK
 from tests.pipeline.federation import Federation
 from tests.pipeline.nvflare_sites import at_home
 
@@ -192,7 +192,7 @@ def test_a_failed_export_leaves_nothing(plan: Plan, tmp_path: Path, monkeypatch:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pipeline.engines.export.shutil.move", full)
+    monkeypatch.setattr("pipeline.transport.nvflare.export.shutil.move", full)
     with pytest.raises(ConfigError, match="No space left"):
         export(plan, PLACE, tmp_path / "nvflare")
     assert list(tmp_path.iterdir()) == []
@@ -214,7 +214,8 @@ def test_the_core_needs_no_nvflare() -> None:
     """With nvflare made unimportable, the command's module, the export and the ordinary runs still import."""
     code = (
         "import sys; sys.modules['nvflare'] = None\n"
-        "import pipeline.cli, pipeline.jobs, pipeline.engines.export, pipeline.engines.sides, pipeline.engines.attached"
+        "import pipeline.cli, pipeline.jobs, pipeline.transport.nvflare.export\n"
+        "import pipeline.transport.endpoints, pipeline.transport.child_process"
     )
     assert subprocess.run([sys.executable, "-P", "-c", code], check=False).returncode == 0
 
@@ -222,5 +223,5 @@ def test_the_core_needs_no_nvflare() -> None:
 def test_the_server_s_part_needs_no_torch_or_rdkit() -> None:
     """The controller imports with torch, rdkit, polars and mlflow made unimportable."""
     blocked = ["torch", "rdkit", "polars", "sklearn", "safetensors", "mlflow"]
-    code = f"import sys\nfor name in {blocked}: sys.modules[name] = None\nimport pipeline.engines.server_job"
+    code = f"import sys\nfor name in {blocked}: sys.modules[name] = None\nimport pipeline.transport.nvflare.controller"
     assert subprocess.run([sys.executable, "-P", "-c", code], check=False).returncode == 0

@@ -9,10 +9,10 @@ TASK = "hocket_sync"
 CONTENT = "hocket"  # key of a Shareable
 PARTNER_FILE = "HOCKET_PARTNER"  # the site's own environment says where its configuration is; no job may
 AGGREGATOR_FILE = "HOCKET_AGGREGATOR"
-CONTROLLER = "pipeline.engines.server_job.FederationController"
+CONTROLLER = "pipeline.transport.nvflare.controller.FederationController"
 OUTCOME = "NVFLARE_CLIENT_OUTCOME_WAIT_TIMEOUT"  # NVFlare's own
 OUTCOME_S = 60  # seconds
-EXECUTOR = "pipeline.engines.site_job.PartnerExecutor"
+EXECUTOR = "pipeline.transport.nvflare.executor.PartnerExecutor"
 
 
 def config_file(variable: str, environment: Mapping[str, str]) -> Path:
