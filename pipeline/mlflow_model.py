@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data_prep.atomic import appearing
-from pipeline.model_description import COMPOUNDS_FILE, DESCRIPTION_FILE, Description, output_columns, weights_file
+from pipeline.model.description import COMPOUNDS_FILE, DESCRIPTION_FILE, Description, output_columns, weights_file
 from pipeline.sending import Upload
 
 if TYPE_CHECKING:

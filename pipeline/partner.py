@@ -10,10 +10,10 @@ from partners.training import round_seed
 from partners.trunk import initial_trunk
 from pipeline.dataset_facts import dataset_facts
 from pipeline.exchange.mailbox import Mail
-from pipeline.final_model import write_final_model
 from pipeline.home.catalogue_counts import held_rows, known_counts
 from pipeline.home.paths import Home
 from pipeline.home.round_metrics import Record, write_record
+from pipeline.model.folder import write_final_model
 from pipeline.pages.files import write_report
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.preparation import preparation_digest, prepared_matrices, training_set

@@ -9,10 +9,10 @@ import numpy as np
 from data_prep.prediction_files import Columns, Texts, as_pandas
 from data_prep.structure_files import Record
 from data_prep.watchdog import kept_children
-from pipeline.final_model import OpenModel
-from pipeline.model_description import Selection
-from pipeline.predicting import predict_batch
-from pipeline.prediction_tables import as_table
+from pipeline.model.description import Selection
+from pipeline.model.folder import OpenModel
+from pipeline.model.predict import predict_batch
+from pipeline.model.prediction_tables import as_table
 
 _ROWS = 4096  # structures at a time
 

@@ -95,7 +95,7 @@ def prepare(
 def check_matrices(plan: Path | None, as_json: bool, trust_pickle: bool, **given: Any) -> None:  # noqa: ANN401
     """Check a SparseChem user's data files for training, and count what is in them."""
     from partners.sparsechem_files import MatrixFiles
-    from pipeline.sparsechem import check_matrices as check
+    from pipeline.model.sparsechem import check_matrices as check
 
     folds = {name: given.pop(name) for name in ("test_fold", "validation_fold")}
     found = check(MatrixFiles(**given), plan, trust_pickle=trust_pickle, **folds)

@@ -78,7 +78,7 @@ def export() -> None:
 @click.option("--json", "settings_file", type=ANY_PATH, help="Its settings file  [default: OUTPUT with .json].")
 def export_sparsechem(config: Path, output: Path, settings_file: Path | None) -> None:
     """Write the partner's newest federated model as SparseChem's .pt (OUTPUT) and .json; both stay private."""
-    from pipeline.sparsechem import export_sparsechem as export
+    from pipeline.model.sparsechem import export_sparsechem as export
 
     said = export(config, output, settings_file or output.with_suffix(".json"))
     click.echo("\n".join(f"{key}: {value}" for key, value in said.items()))

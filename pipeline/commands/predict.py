@@ -43,9 +43,9 @@ def predict(
     """
     from typing import cast
 
-    from pipeline.model_description import Which
-    from pipeline.predicting import Wanted, predict_structures
-    from pipeline.prediction_tables import Format
+    from pipeline.model.description import Which
+    from pipeline.model.predict import Wanted, predict_structures
+    from pipeline.model.prediction_tables import Format
 
     wanted = Wanted(
         structures=structures,

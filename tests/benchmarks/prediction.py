@@ -36,8 +36,8 @@ from partners.settings import Training, TrunkSettings
 from partners.similarity import Neighbours
 from partners.state import HeadSizes, PartnerState, initial_heads
 from partners.trunk import initial_trunk, trunk_layout
-from pipeline.model_description import ClassTask, Description, Selection
-from pipeline.prediction_tables import Format, as_table
+from pipeline.model.description import ClassTask, Description, Selection
+from pipeline.model.prediction_tables import Format, as_table
 
 _BITS, _BITS_OF_A_COMPOUND = 32_000, 70
 _CALIBRATED = 2000  # compounds, each with a label for a tenth of the tasks

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 from pipeline.cli import main
 from pipeline.mlflow_model import pack_final_model, registered_name
-from pipeline.model_description import Description
+from pipeline.model.description import Description
 from pipeline.sending import send
 from pipeline.tracking import QUIET
 from tests.pipeline.federation import AGGREGATOR, Federation

@@ -17,13 +17,14 @@ from data_prep.prepared import Prepared, read_prepared
 from partners.checkpoint import load_checkpoint
 from partners.predict import predict
 from partners.state import PartnerState
-from pipeline import predicting, remaking
 from pipeline.cli import main
 from pipeline.errors import NotYet
-from pipeline.final_model import OpenModel
 from pipeline.home.paths import write_json
 from pipeline.home.round_state import RoundStart
-from pipeline.model_description import Description
+from pipeline.model import predict as predicting
+from pipeline.model import rebuild as remaking
+from pipeline.model.description import Description
+from pipeline.model.folder import OpenModel
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan
 from tests.full_disk import fill
@@ -193,8 +194,8 @@ def test_one_by_one_equals_in_bulk(
             of_classes["p_active"].fill_null(np.nan).to_numpy(), alone.found.p_values.active[0, kept]
         )
         assert rows["similarity"][0] == alone.found.similarity[0]
-    monkeypatch.setattr("pipeline.predicting._MOST_ROWS", 128)
-    monkeypatch.setattr("pipeline.predicting._MOST_CELLS", 1)
+    monkeypatch.setattr("pipeline.model.predict._MOST_ROWS", 128)
+    monkeypatch.setattr("pipeline.model.predict._MOST_CELLS", 1)
     many = tmp_path / "many.csv"
     lines = new.read_text().splitlines()
     many.write_text("\n".join([lines[0], *(lines[1:] * 7)]) + "\n")
@@ -333,7 +334,7 @@ def test_the_input_is_never_overwritten(finished: Federation, new: Path, tmp_pat
 
 def test_a_damaged_input_leaves_nothing(finished: Federation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was predicted before the damage is not left behind as if it were all."""
-    monkeypatch.setattr("pipeline.predicting._MOST_ROWS", 128)
+    monkeypatch.setattr("pipeline.model.predict._MOST_ROWS", 128)
     lines = "".join(f"{smiles} {i}\n" for i, smiles in enumerate(SMILES))
     path = tmp_path / "cut.smi.gz"
     path.write_bytes(gzip.compress((lines * 40).encode())[:-9])

@@ -19,7 +19,7 @@ from partners.training_set import TrainingSet
 from partners.trunk import trunk_layout
 from pipeline.errors import ConfigError
 from pipeline.home.round_state import RoundStart
-from pipeline.model_description import (
+from pipeline.model.description import (
     COMPOUNDS_FILE,
     DESCRIPTION_FILE,
     ClassTask,

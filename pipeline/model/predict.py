@@ -16,12 +16,12 @@ from data_prep.structure_files import Record, read_batches
 from data_prep.watchdog import kept_children
 from partners.final_model import Prediction
 from pipeline.errors import ConfigError
-from pipeline.final_model import OpenModel
 from pipeline.home.paths import Home
-from pipeline.model_description import Selection, Which
+from pipeline.model.description import Selection, Which
+from pipeline.model.folder import OpenModel
+from pipeline.model.prediction_tables import Format, as_table
+from pipeline.model.rebuild import remake_final_model
 from pipeline.plan.member_configs import PartnerConfig
-from pipeline.prediction_tables import Format, as_table
-from pipeline.remaking import remake_final_model
 from pipeline.report.report import read_report
 from pipeline.runtime.log import Log
 from pipeline.runtime.progress import Narrator

@@ -10,9 +10,9 @@ from partners.baseline import read_baseline
 from partners.settings import Training
 from partners.training_set import TrainingSet
 from pipeline.errors import ConfigError
-from pipeline.final_model import write_final_model
 from pipeline.home.paths import Home
 from pipeline.home.round_state import RoundStart
+from pipeline.model.folder import write_final_model
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import Plan, read_plan
 from pipeline.preparation import training_set

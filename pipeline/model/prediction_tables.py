@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from data_prep.prediction_files import Texts
 from partners.final_model import Prediction
-from pipeline.model_description import CLASS_COLUMNS, REGR_COLUMNS, ClassTask, RegrTask, Selection
+from pipeline.model.description import CLASS_COLUMNS, REGR_COLUMNS, ClassTask, RegrTask, Selection
 
 Format = Literal["long", "wide"]
 Table = dict[str, NDArray[Any] | Texts]
