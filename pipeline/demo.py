@@ -12,7 +12,6 @@ from pathlib import Path
 
 from data_prep.atomic import write_atomically
 from pipeline.benchmark_data import ensure_wheel
-from pipeline.custody import deal, new_keys
 from pipeline.demo_files import aggregator_toml, partner_toml, plan_toml
 from pipeline.errors import ConfigError
 from pipeline.home.paths import Home, write_json
@@ -20,6 +19,7 @@ from pipeline.processes import Member, run_members
 from pipeline.report.report import read_report
 from pipeline.report.terminal_table import print_report
 from pipeline.runtime.log import Log
+from pipeline.setup.keys import deal, new_keys
 
 AGGREGATOR = "aggregator"
 _DATA_SHARE = 0.35  # of the compounds: enough for a clear gain, small enough for two minutes

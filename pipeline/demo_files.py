@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from pipeline.init_files import aggregator_text, partner_text, plan_text
+from pipeline.setup.init_files import aggregator_text, partner_text, plan_text
 from secure.keys import parse_card
 
 _PLAN = {

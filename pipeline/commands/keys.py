@@ -33,7 +33,7 @@ def key() -> None:
 @click.option("--passphrase-file", type=EXISTING_FILE, help="File whose first line encrypts the private keys.")
 def key_new(name: str, home: Path, role: str, passphrase_file: Path | None) -> None:
     """Make NAME's keys and print its card, which goes into the plan."""
-    from pipeline.custody import new_keys
+    from pipeline.setup.keys import new_keys
     from secure.keys import parse_card
 
     card = new_keys(name, role, home, passphrase_file)
@@ -56,7 +56,7 @@ def key_new(name: str, home: Path, role: str, passphrase_file: Path | None) -> N
 )
 def key_deal(plan: Path, home: Path, passphrase_file: Path | None, structure_seed_file: Path | None) -> None:
     """Custodian: make the group secret and deal it to all partners; the next `partner run` posts it."""
-    from pipeline.custody import deal
+    from pipeline.setup.keys import deal
     from secure.files import read_secret
 
     seed = read_secret(structure_seed_file) if structure_seed_file else None
@@ -73,7 +73,7 @@ def key_deal(plan: Path, home: Path, passphrase_file: Path | None, structure_see
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def key_show(place: Path, passphrase_file: Path | None, as_json: bool) -> None:
     """Show the fingerprints of a HOME's card or of all members of a PLAN; never a secret."""
-    from pipeline.key_facts import lines, show_home, show_plan
+    from pipeline.setup.key_display import lines, show_home, show_plan
 
     facts = show_home(place, passphrase_file) if place.is_dir() else show_plan(place)
     click.echo(json.dumps(facts, indent=1) if as_json else "\n".join(lines(facts)))
@@ -92,6 +92,6 @@ def key_show(place: Path, passphrase_file: Path | None, as_json: bool) -> None:
 @click.option("--new-passphrase-file", type=EXISTING_FILE, help="Without it the passphrase is removed.")
 def key_passphrase(home: Path, old_passphrase_file: Path | None, new_passphrase_file: Path | None) -> None:
     """Set, change or remove the passphrase of HOME's private keys."""
-    from pipeline.custody import change_passphrase
+    from pipeline.setup.keys import change_passphrase
 
     click.echo(change_passphrase(home, old_passphrase_file, new_passphrase_file))

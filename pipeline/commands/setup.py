@@ -64,8 +64,8 @@ def init_plan(file: Path, cards: tuple[Path, ...], n_rounds: int, local_steps: i
     CARDS are files as `hocket key new` prints them. One does this for all and sends the file to every member; edit it
     before, for all further settings are in it.
     """
-    from pipeline.init_files import expect_free, plan_text, read_cards, write_file
     from pipeline.plan.plan import read_plan
+    from pipeline.setup.init_files import expect_free, plan_text, read_cards, write_file
 
     expect_free(file, replace=given["force"])
     name = _ask(given["name"], "--name", "Name of the federation")
@@ -127,7 +127,7 @@ def _ask_cards() -> list[Path]:
 @_FORCE
 def init_partner(folder: Path, force: bool, **given: Any) -> None:  # noqa: ANN401
     """Write partner.toml into FOLDER, the current one by default."""
-    from pipeline.init_files import expect_free, partner_text, seen_from, write_file
+    from pipeline.setup.init_files import expect_free, partner_text, seen_from, write_file
 
     file = folder / "partner.toml"
     expect_free(file, replace=force)
@@ -156,7 +156,7 @@ def init_partner(folder: Path, force: bool, **given: Any) -> None:  # noqa: ANN4
 @_FORCE
 def init_aggregator(folder: Path, force: bool, **given: Any) -> None:  # noqa: ANN401
     """Write aggregator.toml into FOLDER, the current one by default."""
-    from pipeline.init_files import aggregator_text, expect_free, write_file
+    from pipeline.setup.init_files import aggregator_text, expect_free, write_file
 
     file = folder / "aggregator.toml"
     expect_free(file, replace=force)
@@ -166,7 +166,7 @@ def init_aggregator(folder: Path, force: bool, **given: Any) -> None:  # noqa: A
 
 def _member(folder: Path, given: dict[str, Any]) -> dict[str, object]:
     """What partners and the aggregator are asked alike."""
-    from pipeline.init_files import name_in, seen_from
+    from pipeline.setup.init_files import name_in, seen_from
 
     home = _ask(given["home"], "--home", "Home, the folder of keys and state", str(folder / "home"))
     values: dict[str, object] = {
@@ -199,9 +199,9 @@ def doctor(config: Path, as_json: bool) -> None:
     ready to run (notes are no failure), 2 configuration, 3 tables, 4 keys, file modes or signatures, 5 a device that is
     not there.
     """
-    from pipeline.doctor import examine
-    from pipeline.findings import exit_code
     from pipeline.plan.member_configs import read_member_config, role_in
+    from pipeline.setup.doctor import examine
+    from pipeline.setup.findings import exit_code
 
     member, found = read_member_config(config, role_in(config)), []
     for finding in examine(member):

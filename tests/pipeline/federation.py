@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from pipeline.custody import deal, new_keys
 from pipeline.errors import NotYet
 from pipeline.home.paths import Home, MessageName
 from pipeline.partner import PartnerRun
@@ -21,6 +20,7 @@ from pipeline.protocol.aggregator import AggregatorRun
 from pipeline.protocol.open_mailbox import open_aggregator_mail, open_partner_mail
 from pipeline.runtime.progress import Narrator
 from pipeline.runtime.retry import Machine
+from pipeline.setup.keys import deal, new_keys
 from tests.pipeline.tables import write_tables
 
 AGGREGATOR = "agg"

@@ -14,13 +14,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeline.cli import main
-from pipeline.custody import deal, new_keys
 from pipeline.demo_files import aggregator_toml, partner_toml, plan_toml
 from pipeline.errors import ConfigError, ExitCode
-from pipeline.init_files import plan_text, read_cards, seen_from, write_file
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig, check_table
 from pipeline.plan.plan import Plan, read_plan
 from pipeline.protocol.open_mailbox import open_aggregator_mail, open_partner_mail
+from pipeline.setup.init_files import plan_text, read_cards, seen_from, write_file
+from pipeline.setup.keys import deal, new_keys
 from secure.errors import BadCard
 from tests.pipeline.plan.test_commented_toml import lines_by_key
 

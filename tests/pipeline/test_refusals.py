@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.custody import new_keys
 from pipeline.errors import ExitCode
+from pipeline.setup.keys import new_keys
 from secure.keys import load_private_keys
 from tests.pipeline.federation import AGGREGATOR, Federation, step
 

@@ -15,7 +15,6 @@ import pytest
 import pipeline.protocol.partner_rounds
 from partners.errors import CheckpointDamaged
 from pipeline.audit.verify import audit
-from pipeline.custody import deal, new_keys
 from pipeline.errors import ConfigError, Diverged, ExitCode, OutOfStep
 from pipeline.exchange.mailbox import roster_of
 from pipeline.exchange.storage import Exchange
@@ -23,6 +22,7 @@ from pipeline.home.paths import Home, MessageName, write_json
 from pipeline.home.round_state import RoundStart, read_under
 from pipeline.plan.plan import Plan, read_plan
 from pipeline.report.report import read_report
+from pipeline.setup.keys import deal, new_keys
 from secure.errors import TagMismatch, WrongKey, WrongPlan
 from secure.group import GroupSecret
 from secure.keys import load_private_keys

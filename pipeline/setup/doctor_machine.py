@@ -13,10 +13,10 @@ from types import MappingProxyType
 
 from packaging.requirements import Requirement
 
-from pipeline.findings import Finding, note, wrong
 from pipeline.plan.member_configs import MemberConfig, PartnerConfig
 from pipeline.plan.plan import Plan
 from pipeline.runtime.versions import installed
+from pipeline.setup.findings import Finding, note, wrong
 from secure.container import SUM, UPDATE, most_bytes
 
 _GIB = 1 << 30

@@ -14,12 +14,12 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from pipeline.errors import ConfigError, ExitCode
 from pipeline.exchange.mailbox import Outbox, text
 from pipeline.exchange.storage import Exchange
-from pipeline.findings import Finding, note, wrong
 from pipeline.home.paths import Home, MessageName
 from pipeline.plan.member_configs import MemberConfig, PartnerConfig
 from pipeline.plan.plan import Plan
 from pipeline.protocol.enrolment import expect_dealt_for
 from pipeline.runtime.redact import without_password
+from pipeline.setup.findings import Finding, note, wrong
 from secure.errors import WrongKey
 from secure.group import GroupSecret
 from secure.keys import KEY_FILE, PrivateKeys, load_private_keys, parse_card

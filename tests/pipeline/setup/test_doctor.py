@@ -18,19 +18,19 @@ from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given
 from hypothesis import strategies as st
 
-import pipeline.doctor_machine as machine
+import pipeline.setup.doctor_machine as machine
 from data_prep.errors import TableError
 from partners.errors import DeviceMissing
 from pipeline.cli import main
-from pipeline.custody import change_passphrase, deal
-from pipeline.doctor import examine
 from pipeline.errors import ConfigError, ExchangeError, ExitCode, NotYet
 from pipeline.exchange.storage import Exchange
-from pipeline.exchange_probe import probe_exchange
-from pipeline.findings import Finding, examined, exit_code, note, refused, wrong
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig, read_member_config, role_in
 from pipeline.plan.plan import read_plan
 from pipeline.preparation import check_tables
+from pipeline.setup.doctor import examine
+from pipeline.setup.doctor_exchange import probe_exchange
+from pipeline.setup.findings import Finding, examined, exit_code, note, refused, wrong
+from pipeline.setup.keys import change_passphrase, deal
 from secure.errors import WrongPlan
 from tests.pipeline.federation import AGGREGATOR, Federation, until_waiting
 
@@ -431,7 +431,7 @@ def test_a_library_that_is_too_old_or_absent(enrolled: Federation, monkeypatch: 
 
 def test_every_declared_library_of_the_repository_is_known():
     """What the aggregator does without is declared, so a renamed library is noticed."""
-    declared = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["dependencies"]
+    declared = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]["dependencies"]
     assert {re.split(r"[>\[]", line)[0] for line in declared} >= machine._NOT_THE_AGGREGATORS
 
 

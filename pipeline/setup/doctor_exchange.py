@@ -10,8 +10,8 @@ from fsspec.core import url_to_fs
 
 from pipeline.errors import ExchangeError
 from pipeline.exchange.storage import Exchange, open_exchange
-from pipeline.findings import Finding, note, wrong
 from pipeline.runtime.redact import without_password
+from pipeline.setup.findings import Finding, note, wrong
 from secure.messages import utc
 
 _ABOUT = "exchange"

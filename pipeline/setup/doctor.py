@@ -2,8 +2,13 @@
 
 from collections.abc import Iterator
 
-from pipeline.doctor_machine import examine_libraries, examine_machine
-from pipeline.doctor_member import (
+from pipeline.errors import ExitCode, PipelineError
+from pipeline.exchange.storage import open_exchange
+from pipeline.plan.member_configs import MemberConfig, PartnerConfig
+from pipeline.plan.plan import Plan, read_plan
+from pipeline.setup.doctor_exchange import probe_exchange
+from pipeline.setup.doctor_machine import examine_libraries, examine_machine
+from pipeline.setup.doctor_member import (
     examine_enrolment,
     examine_home,
     examine_keys,
@@ -11,12 +16,7 @@ from pipeline.doctor_member import (
     examine_tracking,
     open_keys,
 )
-from pipeline.errors import ExitCode, PipelineError
-from pipeline.exchange.storage import open_exchange
-from pipeline.exchange_probe import probe_exchange
-from pipeline.findings import Finding, examined, note, refused, wrong
-from pipeline.plan.member_configs import MemberConfig, PartnerConfig
-from pipeline.plan.plan import Plan, read_plan
+from pipeline.setup.findings import Finding, examined, note, refused, wrong
 from secure.errors import SecureError
 from secure.keys import PrivateKeys
 
