@@ -26,7 +26,7 @@ from pipeline.runtime.signals import GRACE_S
 def demo(folder: Path, partners: int, rounds: int | None, seed: int, data: Path | None, log: Log) -> None:
     """Run a whole federation on this machine: three partners, an aggregator, real ChEMBL data."""
     with interruptible(log, GRACE_S + 2):  # its members have GRACE_S
-        from pipeline.demo import run_demo
+        from pipeline.demo.demo import run_demo
 
         run_demo(folder, n_partners=partners, n_rounds=rounds, seed=seed, source=data, log=log)
 

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeline.cli import main
-from pipeline.demo_files import aggregator_toml, partner_toml, plan_toml
+from pipeline.demo.configs import aggregator_toml, partner_toml, plan_toml
 from pipeline.errors import ConfigError, ExitCode
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig, check_table
 from pipeline.plan.plan import Plan, read_plan

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import demo
+from pipeline.demo import demo
 from pipeline.home.paths import Home, MessageName
 from pipeline.transport.nvflare.names import CONTROLLER, EXECUTOR
 from secure.messages import payload_digest

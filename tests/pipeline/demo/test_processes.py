@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.demo.processes import Member, run_members
 from pipeline.errors import DemoFailed
-from pipeline.processes import Member, run_members
 from pipeline.runtime import restart as child_runs
 from pipeline.runtime.log import Log
 

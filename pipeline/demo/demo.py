@@ -12,10 +12,10 @@ from pathlib import Path
 
 from data_prep.atomic import write_atomically
 from pipeline.benchmark_data import ensure_wheel
-from pipeline.demo_files import aggregator_toml, partner_toml, plan_toml
+from pipeline.demo.configs import aggregator_toml, partner_toml, plan_toml
+from pipeline.demo.processes import Member, run_members
 from pipeline.errors import ConfigError
 from pipeline.home.paths import Home, write_json
-from pipeline.processes import Member, run_members
 from pipeline.report.report import read_report
 from pipeline.report.terminal_table import print_report
 from pipeline.runtime.log import Log
