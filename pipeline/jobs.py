@@ -14,7 +14,7 @@ from pipeline.protocol.open_mailbox import open_aggregator_mail, open_partner_ma
 from pipeline.runtime.log import Log
 from pipeline.runtime.progress import Narrator
 from pipeline.runtime.retry import Machine, Patience, drive
-from pipeline.tracking import Member, Tracker, read_member
+from pipeline.tracking.tracker import Member, Tracker, read_member
 
 _NOTHING_LEFT = "the federation is finished, nothing is left to do"
 

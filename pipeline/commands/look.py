@@ -110,6 +110,6 @@ def ui(config: Path, port: int) -> None:
 
     Prints where to look. What the store does not have yet is sent to it first.
     """
-    from pipeline.ui import serve_ui
+    from pipeline.tracking.ui import serve_ui
 
     serve_ui(config, port)

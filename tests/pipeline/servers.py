@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
-from pipeline.tracking import environment
+from pipeline.tracking.tracker import environment
 
 _PATIENCE_S = 300.0
 

@@ -27,7 +27,7 @@ from pipeline.errors import ExchangeConflict, ExitCode, NotYet
 from pipeline.home.paths import write_json
 from pipeline.home.round_state import Leftover
 from pipeline.plan.plan import read_plan
-from pipeline.tracking import report_digest
+from pipeline.tracking.tracker import report_digest
 from secure.errors import TagMismatch, WrongPassphrase
 from secure.keys import load_private_keys, parse_card
 from secure.parameters import seal_parameters

@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 from pipeline.home.round_metrics import read_records
-from pipeline.tracking import Member, read_member
-from pipeline.tracking_words import curve
+from pipeline.tracking.descriptions import curve
+from pipeline.tracking.tracker import Member, read_member
 from tests.pipeline.federation import AGGREGATOR, Federation
 
 if TYPE_CHECKING:

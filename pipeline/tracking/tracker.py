@@ -1,4 +1,4 @@
-"""MLflow beside a member's run, in a process of its own (pipeline.tracking_process), so that it never slows a round.
+"""MLflow beside a member's run, in a process of its own (pipeline.tracking.process), so that it never slows a round.
 
 The member's process writes records (pipeline.home.round_metrics) and pokes the other one through its standard input. A
 tracking server that is slow, down or hanging costs nothing: the records wait, in this run and for the next start. And
@@ -20,7 +20,7 @@ from typing import Self
 from pipeline.home.paths import Home
 from pipeline.plan.member_configs import MemberConfig, read_member_config
 from pipeline.plan.plan import Plan, read_plan
-from pipeline.sending import Left
+from pipeline.tracking.uploads import Left
 
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -116,7 +116,7 @@ class Tracker:
     """
 
     def __init__(self, config_file: Path, role: str, home: Home, tell: Callable[[str], None]) -> None:
-        self._command = [sys.executable, "-P", "-m", "pipeline.tracking_process", str(config_file.resolve()), role]
+        self._command = [sys.executable, "-P", "-m", "pipeline.tracking.process", str(config_file.resolve()), role]
         self.log_file = home.folder / "tracking.log"
         self._note = home.sent
         self._tell = tell
@@ -220,7 +220,7 @@ def send_rest(member: Member) -> bool:
     """
     if member.all_sent:
         return True
-    command = [sys.executable, "-P", "-m", "pipeline.tracking_process", str(member.config_file), member.role, "once"]
+    command = [sys.executable, "-P", "-m", "pipeline.tracking.process", str(member.config_file), member.role, "once"]
     with (member.home.folder / "tracking.log").open("ab") as log:
         try:
             done = subprocess.run(

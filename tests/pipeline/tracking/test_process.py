@@ -15,20 +15,22 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from pipeline import tracking, tracking_process, tracking_store
 from pipeline.cli import main
 from pipeline.errors import ConfigError
 from pipeline.home.paths import Home, write_json
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
-from pipeline.tracking import QUIET, UNREACHABLE, Tracker, send_rest
-from pipeline.tracking_process import Store, follow
+from pipeline.tracking import process as tracking_process
+from pipeline.tracking import sync as tracking_store
+from pipeline.tracking import tracker as tracking
+from pipeline.tracking.process import Store, follow
+from pipeline.tracking.tracker import QUIET, UNREACHABLE, Tracker, send_rest
 from tests.pipeline.federation import Federation
 from tests.pipeline.running import Running
 from tests.pipeline.servers import failing_server, free_port, half_hanging_server, hanging_server, mlflow_server
 from tests.pipeline.tracked import artifacts, client_of, curves, expected_curves, member_of, runs_of, use_store
 
 if TYPE_CHECKING:
-    from pipeline.tracking import Member
+    from pipeline.tracking.tracker import Member
 
 GUARD = """\
 import os, socket
@@ -113,7 +115,7 @@ class Storage:
         monkeypatch.setattr(tracking_store, "sync", self.sync)
 
     def sync(self, *_: object) -> str:
-        """As pipeline.tracking_store.sync."""
+        """As pipeline.tracking.sync.sync."""
         self.n_tries += 1
         if self.fails:
             raise OSError("no route")
@@ -465,7 +467,7 @@ def test_nothing_goes_out_but_to_the_store(done: Federation, tmp_path: Path):
     (tmp_path / "guard" / "sitecustomize.py").write_text(GUARD)
     (tmp_path / "elsewhere").mkdir()
     member = member_of(done, "P01")
-    root = Path(tracking.__file__).parents[1]
+    root = Path(tracking.__file__).parents[2]
     # a machine that MLflow does not take for a test machine, where it would keep quiet by itself
     env = {key: value for key, value in tracking.environment().items() if key not in ("CI", "PYTEST_CURRENT_TEST")}
     env |= {"PYTHONPATH": f"{tmp_path / 'guard'}{os.pathsep}{root}", "GUARD_LOG": str(tmp_path / "ways")}
@@ -482,7 +484,7 @@ def test_nothing_goes_out_but_to_the_store(done: Federation, tmp_path: Path):
         assert ended.returncode == 0, ended.stderr.decode()
         return (tmp_path / "ways").read_text().splitlines()
 
-    found = run("-m", "pipeline.tracking_process", str(member.config_file), "partner", "once")
+    found = run("-m", "pipeline.tracking.process", str(member.config_file), "partner", "once")
     assert set(found) == {"guarded"}
     assert json.loads(member.home.tracked.read_text())["run"]
     assert list((tmp_path / "elsewhere").iterdir()) == []

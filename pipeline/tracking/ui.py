@@ -20,8 +20,8 @@ from urllib.request import ProxyHandler, build_opener
 from pipeline.errors import ConfigError
 from pipeline.plan.member_configs import role_in
 from pipeline.runtime.redact import without_password
-from pipeline.tracking import Member, environment, read_member, send_rest
-from pipeline.tracking_words import experiment_name
+from pipeline.tracking.descriptions import experiment_name
+from pipeline.tracking.tracker import Member, environment, read_member, send_rest
 
 _HOST = "127.0.0.1"
 _LONGEST_START_S = 300.0  # MLflow takes some ten seconds, more where the disk is slow

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from scipy import sparse
 
-from pipeline import tracking_store
 from pipeline.home.paths import write_json
 from pipeline.home.round_metrics import Record, read_records, write_record
-from pipeline.tracking import QUIET, Member
-from pipeline.tracking_store import sync
+from pipeline.tracking import sync as tracking_store
+from pipeline.tracking.sync import sync
+from pipeline.tracking.tracker import QUIET, Member
 from tests.pipeline.federation import AGGREGATOR, Federation
 from tests.pipeline.tracked import artifacts, client_of, curves, expected_curves, member_of, runs_of, use_store
 

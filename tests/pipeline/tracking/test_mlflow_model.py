@@ -18,10 +18,10 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import main
-from pipeline.mlflow_model import pack_final_model, registered_name
 from pipeline.model.description import Description
-from pipeline.sending import send
-from pipeline.tracking import QUIET
+from pipeline.tracking.mlflow_model import pack_final_model, registered_name
+from pipeline.tracking.tracker import QUIET
+from pipeline.tracking.uploads import send
 from tests.pipeline.federation import AGGREGATOR, Federation
 from tests.pipeline.tables import SMILES
 
@@ -125,7 +125,7 @@ def test_nothing_of_it_is_a_pickle(store: Store) -> None:
     assert "local.safetensors" not in names
     assert not [name for name in names if name.endswith((".pkl", ".pickle", ".pt", ".bin", ".py"))]
     (settings,) = (path.read_text() for path in store.artifacts.rglob("MLmodel"))
-    assert "loader_module: pipeline.mlflow_model" in settings
+    assert "loader_module: pipeline.tracking.mlflow_model" in settings
     assert "code: null" in settings
 
 

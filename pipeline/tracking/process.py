@@ -1,4 +1,4 @@
-"""The tracking process: `python -m pipeline.tracking_process CONFIG ROLE`, started by pipeline.tracking.
+"""The tracking process: `python -m pipeline.tracking.process CONFIG ROLE`, started by pipeline.tracking.tracker.
 
 Brings the store up to the records at its start, at every poke on its standard input, and when that ends. A store that
 cannot be reached is tried again at the next poke and now and then in between; standard output hears of it once.
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from pipeline.runtime.redact import without_password
-from pipeline.tracking import BUSY, QUIET, UNREACHABLE, Member, read_member
+from pipeline.tracking.tracker import BUSY, QUIET, UNREACHABLE, Member, read_member
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -52,7 +52,7 @@ class Store:
         from mlflow import MlflowClient  # noqa: PLC0415 -- seconds and much memory: only in this process
         from mlflow.exceptions import MlflowException  # noqa: PLC0415
 
-        from pipeline.tracking_store import sync  # noqa: PLC0415
+        from pipeline.tracking.sync import sync  # noqa: PLC0415
 
         try:
             _knock(self._member.store)

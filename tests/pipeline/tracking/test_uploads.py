@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import tracking
 from pipeline.home.paths import Home
-from pipeline.sending import Left, Upload, send
-from pipeline.tracking import QUIET, Tracker
-from pipeline.tracking_process import _make_store
-from pipeline.tracking_store import _patiently
-from pipeline.tracking_words import experiment_name
+from pipeline.tracking import tracker as tracking
+from pipeline.tracking.descriptions import experiment_name
+from pipeline.tracking.process import _make_store
+from pipeline.tracking.sync import _patiently
+from pipeline.tracking.tracker import QUIET, Tracker
+from pipeline.tracking.uploads import Left, Upload, send
 from tests.pipeline.federation import Federation
 from tests.pipeline.servers import ArtifactServer, artifact_server
 from tests.pipeline.tracked import client_of, member_of, runs_of

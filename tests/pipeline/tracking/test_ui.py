@@ -16,9 +16,9 @@ from urllib.request import ProxyHandler, build_opener
 
 import pytest
 
-from pipeline import ui
 from pipeline.errors import ConfigError
-from pipeline.ui import serve_ui
+from pipeline.tracking import ui
+from pipeline.tracking.ui import serve_ui
 from tests.pipeline.federation import AGGREGATOR, Federation
 from tests.pipeline.servers import free_port
 

@@ -12,14 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from pipeline import tracking_words as words
 from pipeline.home.paths import Home, write_json
 from pipeline.home.round_metrics import Record, read_records
-from pipeline.mlflow_model import pack_final_model
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.runtime.redact import without_password
-from pipeline.sending import Upload, send
-from pipeline.tracking import Member, report_digest, report_files
+from pipeline.tracking import descriptions as words
+from pipeline.tracking.mlflow_model import pack_final_model
+from pipeline.tracking.tracker import Member, report_digest, report_files
+from pipeline.tracking.uploads import Upload, send
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 from data_prep.atomic import appearing
 from pipeline.model.description import COMPOUNDS_FILE, DESCRIPTION_FILE, Description, output_columns, weights_file
-from pipeline.sending import Upload
+from pipeline.tracking.uploads import Upload
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel
 
-    from pipeline.served_model import ServedModel
+    from pipeline.tracking.served_model import ServedModel
 
 # what the code of a served model imports; pinned as they are here
 _PACKAGES = (
@@ -165,6 +165,6 @@ def _save(needed: Path, unfinished: Path, description: Description, logged: "Log
 
 def _load_pyfunc(data_path: str) -> "ServedModel":
     """MLflow's way in."""
-    from pipeline.served_model import ServedModel  # noqa: PLC0415 -- torch and rdkit, not to log a model
+    from pipeline.tracking.served_model import ServedModel  # noqa: PLC0415 -- torch and rdkit, not to log a model
 
     return ServedModel(Path(data_path))
