@@ -92,7 +92,7 @@ def test_the_aggregator_needs_no_torch_rdkit_polars_or_mlflow() -> None:
     """The aggregator's code path imports with these libraries made unimportable, so its host needs none."""
     blocked = ["torch", "rdkit", "polars", "sklearn", "safetensors", "mlflow"]
     code = f"import sys\nfor name in {blocked}: sys.modules[name] = None\n"
-    code += "import pipeline.protocol.aggregator, pipeline.jobs"
+    code += "import pipeline.protocol.aggregator, pipeline.runs.jobs"
     run_python(code)
 
 

@@ -46,8 +46,8 @@ def prepare(
 
     With --scheduler structures are sent to the machines of a Dask cluster, which must be the partner's own.
     """
-    from pipeline.preparation import check_tables, prepare_structures, prepare_tables
-    from pipeline.preparation_summary import show_summary
+    from pipeline.runs.preparation import check_tables, prepare_structures, prepare_tables
+    from pipeline.runs.preparation_table import show_summary
 
     if (structures is None) != (output is None) or (check and structures):
         raise click.UsageError("--structures and --output go together, without --check")

@@ -43,7 +43,7 @@ def _own_report(config: Path, output: Path | None, *, shareable: bool, as_json: 
     from pipeline.home.paths import Home
     from pipeline.plan.member_configs import PartnerConfig
     from pipeline.report.terminal_table import print_report
-    from pipeline.report_job import bring_up
+    from pipeline.runs.report import bring_up
     from pipeline.tracking.tracker import read_member, send_rest
 
     result = bring_up(config)

@@ -62,7 +62,7 @@ _TIMEOUT = click.option(
 def partner_run(config: Path, once: bool, timeout_s: float | None, log: Log) -> None:
     """Take part until the plan's last round, then report."""
     with interruptible(log):
-        from pipeline.jobs import run_partner
+        from pipeline.runs.jobs import run_partner
 
         run_partner(config, once=once, timeout_s=timeout_s, log=log)
 
@@ -78,6 +78,6 @@ def partner_run(config: Path, once: bool, timeout_s: float | None, log: Log) -> 
 def aggregator_run(config: Path, once: bool, timeout_s: float | None, log: Log) -> None:
     """Call rosters and add sealed updates until the plan's last round."""
     with interruptible(log):
-        from pipeline.jobs import run_aggregator
+        from pipeline.runs.jobs import run_aggregator
 
         run_aggregator(config, once=once, timeout_s=timeout_s, log=log)

@@ -15,8 +15,8 @@ from pipeline.home.round_state import RoundStart
 from pipeline.model.folder import write_final_model
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import Plan, read_plan
-from pipeline.preparation import training_set
 from pipeline.report.report import read_report
+from pipeline.runs.preparation import training_set
 from secure.group import GroupSecret
 from secure.keys import load_private_keys
 from secure.parameters import seal_parameters

@@ -13,11 +13,11 @@ from types import MappingProxyType
 
 from pipeline.errors import NotYet
 from pipeline.home.paths import Home, MessageName
-from pipeline.partner import PartnerRun
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
 from pipeline.plan.plan import read_plan
 from pipeline.protocol.aggregator import AggregatorRun
 from pipeline.protocol.open_mailbox import open_aggregator_mail, open_partner_mail
+from pipeline.runs.partner_run import PartnerRun
 from pipeline.runtime.progress import Narrator
 from pipeline.runtime.retry import Machine
 from pipeline.setup.keys import deal, new_keys

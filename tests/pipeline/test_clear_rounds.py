@@ -11,7 +11,7 @@ from pipeline.home.catalogue_counts import Counts, held_rows, known_counts
 from pipeline.home.round_state import RoundStart
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan
-from pipeline.preparation import training_set
+from pipeline.runs.preparation import training_set
 from tests.partners.synthetic import TRAINING, small_set, small_trunk
 from tests.pipeline.clear_rounds import Agreed, Member, clear_rounds
 from tests.pipeline.federation import Federation, run_all

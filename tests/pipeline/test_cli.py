@@ -17,8 +17,8 @@ import pytest
 from click.testing import CliRunner, Result
 from scipy import sparse
 
-import pipeline.jobs
 import pipeline.report.report
+import pipeline.runs.jobs
 from data_prep.errors import TableError
 from partners.errors import TrainingDiverged
 from pipeline.audit.inspect_file import inspect_file
@@ -219,7 +219,7 @@ def test_a_bug_keeps_its_traceback(enrolled: Federation, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(("role", "name"), [("partner", "P01"), ("aggregator", AGGREGATOR)])
 def test_ctrl_c_is_a_pause(enrolled: Federation, monkeypatch: pytest.MonkeyPatch, role: str, name: str):
     """The files are the state: the same command goes on."""
-    monkeypatch.setattr(pipeline.jobs, f"run_{role}", raising(KeyboardInterrupt()))
+    monkeypatch.setattr(pipeline.runs.jobs, f"run_{role}", raising(KeyboardInterrupt()))
     assert "start the same command again" in refused(ExitCode.NOT_YET, role, "run", enrolled.config(name))
 
 
@@ -464,7 +464,7 @@ def test_prepare_of_new_structures_waits_for_the_deal(fresh: Federation, tmp_pat
 @pytest.mark.parametrize(("name", "said"), [("P01", "waiting for P02 to enrol"), ("P02", "waiting for deal of P01")])
 def test_once_ends_where_others_are_awaited(fresh: Federation, monkeypatch: pytest.MonkeyPatch, name: str, said: str):
     """Exit code 6 and for whom, on stderr; again and again the same."""
-    monkeypatch.setattr(pipeline.jobs, "Tracker", NoTracker)
+    monkeypatch.setattr(pipeline.runs.jobs, "Tracker", NoTracker)
     for _ in range(2):
         assert said in refused(ExitCode.NOT_YET, "partner", "run", "--once", fresh.config(name))
     assert not fresh.home(name).finished.exists()
@@ -473,7 +473,7 @@ def test_once_ends_where_others_are_awaited(fresh: Federation, monkeypatch: pyte
 @pytest.mark.slow
 def test_a_federation_of_once_commands_reaches_its_end(fresh: Federation, monkeypatch: pytest.MonkeyPatch):
     """Cron is enough: each member's command, each time as far as it can go, with exit code 6 until it is 0."""
-    monkeypatch.setattr(pipeline.jobs, "Tracker", NoTracker)
+    monkeypatch.setattr(pipeline.runs.jobs, "Tracker", NoTracker)
     members = dict.fromkeys(fresh.partners, "partner") | {AGGREGATOR: "aggregator"}
     for _ in range(12):
         codes = {name: hocket(role, "run", "--once", fresh.config(name)).exit_code for name, role in members.items()}

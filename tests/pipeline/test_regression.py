@@ -17,8 +17,8 @@ from pipeline.home.round_metrics import read_records
 from pipeline.home.round_state import RoundStart
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan
-from pipeline.preparation import training_set
 from pipeline.report.report import read_report
+from pipeline.runs.preparation import training_set
 from tests.pipeline.federation import WITH_REGRESSION, Federation, measuring_federation, run_all, run_to
 
 WITHOUT = "P03"

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-import pipeline.partner
 import pipeline.protocol.catalogue_round
 import pipeline.protocol.partner_rounds
+import pipeline.runs.partner_run
 from data_prep.prepared import read_prepared
 from partners.baseline import Baseline
 from partners.state import PartnerState
@@ -62,8 +62,8 @@ class Witness:
         self.sealed: dict[int, dict[str, tuple[np.ndarray, RoundResult | None]]] = {}
         self.opened: dict[int, list[OpenedSum]] = {}
         self.local: dict[str, tuple[np.ndarray, PartnerState]] = {}  # first trunk and state of each local-only model
-        self._baseline = pipeline.partner.train_baseline
-        monkeypatch.setattr(pipeline.partner, "train_baseline", self.baseline)
+        self._baseline = pipeline.runs.partner_run.train_baseline
+        monkeypatch.setattr(pipeline.runs.partner_run, "train_baseline", self.baseline)
         self._train = pipeline.protocol.partner_rounds.train_in_place
         self._seal, self._open = pipeline.protocol.partner_rounds.seal_update, pipeline.protocol.partner_rounds.open_sum
         monkeypatch.setattr(pipeline.protocol.partner_rounds, "train_in_place", self.train)

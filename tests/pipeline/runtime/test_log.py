@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-import pipeline.jobs
+import pipeline.runs.jobs
 import pipeline.runtime.progress
 from pipeline.cli import main
 from pipeline.errors import ExitCode, NotYet
@@ -106,7 +106,7 @@ def test_errors_at_the_end_are_lines(enrolled: Federation, monkeypatch: pytest.M
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(pipeline.jobs, "run_partner", fail)
+    monkeypatch.setattr(pipeline.runs.jobs, "run_partner", fail)
     done = CliRunner().invoke(main, ["partner", "run", str(enrolled.config("P01")), "--log-format", "json"])
     assert done.exit_code == ExitCode.NOT_YET
     (found,) = lines(done.stderr)

@@ -26,7 +26,7 @@ from pipeline.errors import ConfigError, ExchangeError, ExitCode, NotYet
 from pipeline.exchange.storage import Exchange
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig, read_member_config, role_in
 from pipeline.plan.plan import read_plan
-from pipeline.preparation import check_tables
+from pipeline.runs.preparation import check_tables
 from pipeline.setup.doctor import examine
 from pipeline.setup.doctor_exchange import probe_exchange
 from pipeline.setup.findings import Finding, examined, exit_code, note, refused, wrong

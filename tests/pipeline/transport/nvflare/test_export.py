@@ -214,7 +214,7 @@ def test_the_core_needs_no_nvflare() -> None:
     """With nvflare made unimportable, the command's module, the export and the ordinary runs still import."""
     code = (
         "import sys; sys.modules['nvflare'] = None\n"
-        "import pipeline.cli, pipeline.jobs, pipeline.transport.nvflare.export\n"
+        "import pipeline.cli, pipeline.runs.jobs, pipeline.transport.nvflare.export\n"
         "import pipeline.transport.endpoints, pipeline.transport.child_process"
     )
     assert subprocess.run([sys.executable, "-P", "-c", code], check=False).returncode == 0

@@ -29,8 +29,8 @@ def run_partner(config_file: Path, *, once: bool, timeout_s: float | None = None
 
     def open_machine() -> Machine:
         mail = open_partner_mail(config)
-        from pipeline.partner import PartnerRun  # noqa: PLC0415 -- torch, rdkit: after all refusals, never an aggregator
-        from pipeline.report_job import WithPage  # noqa: PLC0415
+        from pipeline.runs.partner_run import PartnerRun  # noqa: PLC0415 -- torch, rdkit: after all refusals, never an aggregator
+        from pipeline.runs.report import WithPage  # noqa: PLC0415
 
         return WithPage(PartnerRun(config, mail, narrator), mail.home)
 

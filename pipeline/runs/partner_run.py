@@ -16,13 +16,13 @@ from pipeline.home.round_metrics import Record, write_record
 from pipeline.model.folder import write_final_model
 from pipeline.pages.files import write_report
 from pipeline.plan.member_configs import PartnerConfig
-from pipeline.preparation import preparation_digest, prepared_matrices, training_set
 from pipeline.protocol.catalogue_round import Presence
 from pipeline.protocol.enrolment import Enrolment, enrol
 from pipeline.protocol.partner_rounds import Own, Rounds
 from pipeline.protocol.revision import check_place, check_preparation, check_vector
 from pipeline.report.full_report import full_report
 from pipeline.report.report import report_file
+from pipeline.runs.preparation import preparation_digest, prepared_matrices, training_set
 from pipeline.runtime.progress import Narrator
 from secure.parameters import seal_parameters
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pipeline.preparation_summary import show_summary
+from pipeline.runs.preparation_table import show_summary
 
 SUMMARY: dict[str, Any] = {
     "tables": {

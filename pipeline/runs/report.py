@@ -65,8 +65,8 @@ def _score_again(config: PartnerConfig, home: Home) -> None:
         error = NotYet(f"{home.baseline}: the local-only model is missing, so that there is nothing to compare with")
         error.add_note(f"remove {home.finished}; then `hocket partner run` trains it again")
         raise error
-    from pipeline.partner import PartnerRun  # noqa: PLC0415
     from pipeline.protocol.open_mailbox import open_partner_mail  # noqa: PLC0415 -- torch, rdkit: after all refusals
+    from pipeline.runs.partner_run import PartnerRun  # noqa: PLC0415
 
     with home.alone():
         mail = open_partner_mail(config)

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from data_prep.cluster import DaskCluster
-from pipeline.crews import hired
 from pipeline.errors import ConfigError, ExitCode
 from pipeline.home.paths import MessageName
 from pipeline.plan import member_configs as configs
 from pipeline.plan.member_configs import PartnerConfig
-from pipeline.preparation import prepare_tables
+from pipeline.runs.preparation import prepare_tables
+from pipeline.runs.structure_workers import hired
 from tests.data_prep.dask_processes import DaskProcesses
 from tests.pipeline.federation import Federation, until_waiting
 from tests.secure.certificates import write_certificates

@@ -15,13 +15,13 @@ from data_prep.prepare import prepare
 from data_prep.prepared import Prepared, RegressionTask, Task, read_prepared, read_summary
 from partners.settings import Training
 from partners.training_set import TrainingSet
-from pipeline.crews import hired
 from pipeline.errors import ConfigError
 from pipeline.home.paths import Home
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import Plan, read_plan
 from pipeline.protocol.enrolment import obtain_group_secret
 from pipeline.protocol.open_mailbox import open_partner_mail
+from pipeline.runs.structure_workers import hired
 from pipeline.runtime.log import Log
 from pipeline.runtime.progress import Narrator
 from secure.group import GroupSecret
@@ -39,7 +39,7 @@ def prepared_matrices(
 ) -> Prepared:
     """Prepare the tables, or read what was prepared from the same tables before.
 
-    workers, scheduler : instead of the configuration's, see pipeline.crews
+    workers, scheduler : instead of the configuration's, see pipeline.runs.structure_workers
     """
     data, home = config.data, Home(config.home_folder)
     with hired(config, workers, scheduler) as crew, narrator.progress("preparing compounds") as progress:

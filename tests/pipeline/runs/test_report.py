@@ -12,7 +12,7 @@ from pipeline.home.paths import Home
 from pipeline.home.round_metrics import read_records
 from pipeline.plan.plan import read_plan
 from pipeline.report.report import read_report, report_file
-from pipeline.report_job import WithPage, bring_up
+from pipeline.runs.report import WithPage, bring_up
 from tests.pipeline.federation import Federation
 
 
