@@ -6,8 +6,15 @@ from typing import Any
 
 import click
 
-from pipeline.commands import data, engines, keys, look, models, predict, runs, setup
-from pipeline.commands.words import choose_log, complain, log_of
+from pipeline.commands import engine as engines
+from pipeline.commands import init as setup
+from pipeline.commands import inspect as look
+from pipeline.commands import key as keys
+from pipeline.commands import predict
+from pipeline.commands import prepare as data
+from pipeline.commands import report as models
+from pipeline.commands import run as runs
+from pipeline.commands.options import choose_log, complain, log_of
 
 _EXIT_CODES = """
 Exit codes: 0 done, 1 a bug, 2 usage or configuration, 3 data, 4 security (signature, tag, key, roster),

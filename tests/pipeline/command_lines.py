@@ -22,7 +22,7 @@ def commands(group: click.Group = main, path: tuple[str, ...] = ()) -> Iterator[
 
 
 def examples_of(command: click.Command) -> list[str]:
-    """The examples in a command's help, as in pipeline.commands.words.examples."""
+    """The examples in a command's help, as in pipeline.commands.options.examples."""
     lines = [line.strip() for line in (command.epilog or "").splitlines()]
     return [line for line in lines if line.startswith("hocket ")]
 

@@ -19,7 +19,7 @@ WITHIN_S = 10.0  # what batch systems give at the least
 START = """
 import os, signal, subprocess, sys, threading, time
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may ignore it (nohup), and that is inherited
-from pipeline.commands.words import interruptible
+from pipeline.commands.options import interruptible
 import pipeline.runtime.signals
 def started():
     print("started", flush=True)
@@ -198,7 +198,7 @@ def test_predictions_and_preparation_are_such_commands(finished: Federation, tmp
 
 def test_after_the_block_signals_are_as_before():
     """In a process that goes on, such as this one."""
-    from pipeline.commands.words import interruptible  # noqa: PLC0415
+    from pipeline.commands.options import interruptible  # noqa: PLC0415
 
     before = [signal.getsignal(number) for number in SIGNALS]
     with interruptible():

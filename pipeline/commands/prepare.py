@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from pipeline.commands.words import ANY_PATH, EXISTING_FILE, examples, interruptible, log_format
+from pipeline.commands.options import ANY_PATH, EXISTING_FILE, examples, interruptible, log_format
 from pipeline.runtime.log import Log
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.words import EXISTING_FILE, examples
+from pipeline.commands.options import EXISTING_FILE, examples
 
 
 @click.command(epilog=examples("hocket inspect plan.toml", "hocket inspect exchange/enrol/deal.P01.json --json"))

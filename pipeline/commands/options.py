@@ -1,8 +1,8 @@
 """What several commands have in common.
 
 Every command ends its help with examples: `@click.command(epilog=examples("hocket verify exchange plan.toml", ...))`.
-Each is a line that a shell would take, with a `# comment` where it needs one; tests/pipeline/test_help.py checks that
-every command has one and that each names existing commands, options and choices and gives every required
+Each is a line that a shell would take, with a `# comment` where it needs one; tests/pipeline/commands/test_help.py
+checks that every command has one and that each names existing commands, options and choices and gives every required
 argument.
 """
 

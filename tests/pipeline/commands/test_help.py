@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import main
-from pipeline.commands.words import examples
+from pipeline.commands.options import examples
 from tests.pipeline.command_lines import commands, examples_of, parse, words_of
 
 ALL = dict(commands())
@@ -16,7 +16,7 @@ GROUPS = [(), *dict.fromkeys(tuple(name.split()[:-1]) for name in ALL if " " in 
 def test_every_command_has_an_example_of_itself(name: str):
     """In its help, under a heading, and it names existing options and gives every required argument."""
     lines = examples_of(ALL[name])
-    assert lines, f"hocket {name}: give examples, see pipeline/commands/words.py"
+    assert lines, f"hocket {name}: give examples, see pipeline/commands/options.py"
     assert [parse(line) for line in lines] == [ALL[name]] * len(lines)
     shown = [line.strip() for line in CliRunner().invoke(main, [*name.split(), "--help"]).stdout.splitlines()]
     assert ("Examples:" if len(lines) > 1 else "Example:") in shown

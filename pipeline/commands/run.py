@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.words import ANY_PATH, EXISTING_FILE, examples, interruptible, log_format
+from pipeline.commands.options import ANY_PATH, EXISTING_FILE, examples, interruptible, log_format
 from pipeline.runtime.log import Log
 from pipeline.runtime.signals import GRACE_S
 

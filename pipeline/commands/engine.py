@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.words import ANY_PATH, EXISTING_FILE, examples
+from pipeline.commands.options import ANY_PATH, EXISTING_FILE, examples
 
 
 @click.group()

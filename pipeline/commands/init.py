@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pipeline.commands.words import ANY_PATH, EXISTING_FILE, examples
+from pipeline.commands.options import ANY_PATH, EXISTING_FILE, examples
 
 _COLOURS = {"ok": "green", "note": "yellow", "wrong": "red"}
 _FORCE = click.option("--force", is_flag=True, help="Replace the file if there is one.")
