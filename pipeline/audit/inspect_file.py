@@ -134,8 +134,8 @@ def _plan(plan: Plan) -> dict[str, Any]:
 
 def _state(path: Path) -> dict[str, Any]:
     """Names and shapes of a state's arrays, no values; the whole file is compared with its own SHA-256."""
-    from partners.checkpoint import checkpoint_shapes  # noqa: PLC0415 -- safetensors: partners only
     from partners.errors import CheckpointDamaged  # noqa: PLC0415 -- the same
+    from partners.files.checkpoint import checkpoint_shapes  # noqa: PLC0415 -- safetensors: partners only
 
     try:
         shapes = checkpoint_shapes(path)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from partners.trunk import initial_trunk, trunk_digest
+from partners.network.trunk import initial_trunk, trunk_digest
 from pipeline.audit.attempt_record import Attempt, read_attempt
 from pipeline.audit.clock_skew import clock_warnings
 from pipeline.audit.payloads import Payloads

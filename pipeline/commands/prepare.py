@@ -94,7 +94,7 @@ def prepare(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check_matrices(plan: Path | None, as_json: bool, trust_pickle: bool, **given: Any) -> None:  # noqa: ANN401
     """Check a SparseChem user's data files for training, and count what is in them."""
-    from partners.sparsechem_files import MatrixFiles
+    from partners.training_data.sparsechem_files import MatrixFiles
     from pipeline.model.sparsechem import check_matrices as check
 
     folds = {name: given.pop(name) for name in ("test_fold", "validation_fold")}

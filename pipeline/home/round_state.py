@@ -9,11 +9,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from partners.checkpoint import Checkpoint, Part, load_checkpoint, read_facts, save_checkpoint, trunk_pieces
 from partners.errors import CheckpointDamaged
-from partners.server_step import ServerState, initial_server_state
-from partners.state import PartnerState
-from partners.trunk import TrunkLayout, initial_pieces, initial_trunk, trunk_digest
+from partners.files.checkpoint import Checkpoint, Part, load_checkpoint, read_facts, save_checkpoint, trunk_pieces
+from partners.network.state import PartnerState
+from partners.network.trunk import TrunkLayout, initial_pieces, initial_trunk, trunk_digest
+from partners.training.server_step import ServerState, initial_server_state
 from pipeline.plan.plan import Plan
 from secure.fixed_point import first_bounds
 

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from data_prep.atomic import appearing
 from data_prep.keyed import bit_permutation
 from data_prep.prepared import Prepared
-from partners.baseline import Baseline
-from partners.final_model import FinalModel, KnownCompounds, Weights, known_compounds
+from partners.models.final_model import FinalModel, KnownCompounds, Weights, known_compounds
+from partners.network.state import PartnerState
+from partners.network.trunk import trunk_layout
 from partners.settings import Training
-from partners.state import PartnerState
-from partners.training_set import TrainingSet
-from partners.trunk import trunk_layout
+from partners.training.baseline import Baseline
+from partners.training_data.training_set import TrainingSet
 from pipeline.errors import ConfigError
 from pipeline.home.round_state import RoundStart
 from pipeline.model.description import (

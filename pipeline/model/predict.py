@@ -14,7 +14,7 @@ from data_prep.fingerprints import fingerprint
 from data_prep.prediction_files import Sink, Texts, check_kind, growing_table, growing_tables
 from data_prep.structure_files import Record, read_batches
 from data_prep.watchdog import kept_children
-from partners.final_model import Prediction
+from partners.models.final_model import Prediction
 from pipeline.errors import ConfigError
 from pipeline.home.paths import Home
 from pipeline.model.description import Selection, Which

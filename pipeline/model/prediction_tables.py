@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.prediction_files import Texts
-from partners.final_model import Prediction
+from partners.models.final_model import Prediction
 from pipeline.model.description import CLASS_COLUMNS, REGR_COLUMNS, ClassTask, RegrTask, Selection
 
 Format = Literal["long", "wide"]

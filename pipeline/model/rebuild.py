@@ -6,9 +6,9 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from data_prep.prepared import Prepared, read_prepared
-from partners.baseline import read_baseline
 from partners.settings import Training
-from partners.training_set import TrainingSet
+from partners.training.baseline import read_baseline
+from partners.training_data.training_set import TrainingSet
 from pipeline.errors import ConfigError
 from pipeline.home.paths import Home
 from pipeline.home.round_state import RoundStart

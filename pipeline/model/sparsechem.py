@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from partners.inputs import transformed
-from partners.sparsechem_files import MatrixFiles, read_training_set
-from partners.sparsechem_model import Model, write_sparsechem
-from partners.training_set import TrainingSet, check_features
+from partners.files.sparsechem_model import Model, write_sparsechem
+from partners.network.input_transform import transformed
+from partners.training_data.sparsechem_files import MatrixFiles, read_training_set
+from partners.training_data.training_set import TrainingSet, check_features
 from pipeline.errors import ConfigError, NotYet
 from pipeline.home.paths import Home
 from pipeline.home.round_state import RoundStart

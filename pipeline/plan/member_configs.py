@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
-from partners.gate import GateSettings
+from partners.scores.gate import GateSettings
 from partners.settings import Training
 from pipeline.errors import ConfigError
 from secure.files import check_private

@@ -7,8 +7,8 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from data_prep.settings import Preparation
+from partners.network.trunk import TrunkLayout, trunk_layout
 from partners.settings import ServerOptimiser, TrunkSettings
-from partners.trunk import TrunkLayout, trunk_layout
 from pipeline.plan.member_configs import Schema, read_toml
 from secure.canonical import canonical_json, digest
 from secure.errors import ParameterMismatch

@@ -9,7 +9,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from partners.trunk import initial_trunk, trunk_digest
+from partners.network.trunk import initial_trunk, trunk_digest
 from pipeline.errors import NotYet
 from pipeline.exchange.mailbox import Mail, names
 from pipeline.home.catalogue_counts import keep_counts

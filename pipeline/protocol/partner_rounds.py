@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from partners import regression_scores, scores
-from partners.catalogue import TravellingRows, scale_rows
-from partners.evaluation import evaluate
-from partners.server_step import ServerState, server_step
+from partners.network.shared_head_rows import TravellingRows, scale_rows
+from partners.network.state import PartnerState
+from partners.network.trunk import TrunkLayout, trunk_digest
+from partners.scores import regression_scores, scores
 from partners.settings import Training
-from partners.state import PartnerState
-from partners.training import round_seed, seeded_state, train_in_place
-from partners.training_set import TrainingSet
-from partners.trunk import TrunkLayout, trunk_digest
+from partners.training.evaluation import evaluate
+from partners.training.server_step import ServerState, server_step
+from partners.training.training import round_seed, seeded_state, train_in_place
+from partners.training_data.training_set import TrainingSet
 from pipeline.errors import ConfigError, NotYet
 from pipeline.exchange.mailbox import Mail, names
 from pipeline.home.catalogue_counts import Counts

@@ -4,7 +4,7 @@ A revision has its own digest, so its deal, pair keys, masks and tags have nothi
 before; only the state at the start of its first round is carried over.
 """
 
-from partners.checkpoint import trunk_length
+from partners.files.checkpoint import trunk_length
 from pipeline.errors import ConfigError, Diverged, OutOfStep
 from pipeline.home.paths import Home
 from pipeline.home.round_state import read_under

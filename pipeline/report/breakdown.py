@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.comparison import Groups, by_group, interval_of_mean, numbered
+from partners.scores.comparison import Groups, by_group, interval_of_mean, numbered
 from pipeline.report.metrics import ERRORS, FEWEST_ASSAYS, SIDES
 from pipeline.report.rows import judged, scores_of
 

@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 
 from data_prep.prepared import Prepared, read_summary
-from partners.baseline import Baseline
-from partners.gate import GateSettings
-from partners.normalisation import normalisation_of
-from partners.reliability import of_probabilities, of_values
-from partners.state import DEVIATION, MEAN
-from partners.training_set import TrainingSet
-from partners.trunk import trunk_digest
+from partners.network.normalisation import normalisation_of
+from partners.network.state import DEVIATION, MEAN
+from partners.network.trunk import trunk_digest
+from partners.scores.gate import GateSettings
+from partners.scores.reliability import of_probabilities, of_values
+from partners.training.baseline import Baseline
+from partners.training_data.training_set import TrainingSet
 from pipeline.exchange.mailbox import Mail
 from pipeline.home.round_metrics import read_records
 from pipeline.home.round_state import RoundStart

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from partners.history import RoundScores
+from partners.training.history import RoundScores
 from pipeline.home.round_metrics import Record
 from pipeline.report.metrics import CURVES, REGRESSION_CURVES
 

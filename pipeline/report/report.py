@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.comparison import compare, holm, numbered
+from partners.scores.comparison import compare, holm, numbered
 from pipeline.errors import DamagedReport, NotYet
 from pipeline.home.paths import Home
 from pipeline.report.metrics import ERRORS, FORMAT, METRICS, REGRESSION_METRICS, SIDES

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.comparison import Scores, compare, numbered
+from partners.scores.comparison import Scores, compare, numbered
 from pipeline.report.metrics import FEWEST_ASSAYS, SIDES
 
 

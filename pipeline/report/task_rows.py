@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.prepared import Prepared, RegressionTask, Task
-from partners import regression_scores, scores
-from partners.evaluation import Evaluation, evaluate
-from partners.gate import GateSettings, Verdict
-from partners.gate import judge as verdict_of
-from partners.regression_scores import TaskErrors
-from partners.scores import TaskScores
-from partners.state import PartnerState
-from partners.training_set import TrainingSet
-from pipeline.applicability import Domain, domain_of
+from partners.models.applicability import Domain, domain_of
+from partners.network.state import PartnerState
+from partners.scores import regression_scores, scores
+from partners.scores.gate import GateSettings, Verdict
+from partners.scores.gate import judge as verdict_of
+from partners.scores.regression_scores import TaskErrors
+from partners.scores.scores import TaskScores
+from partners.training.evaluation import Evaluation, evaluate
+from partners.training_data.training_set import TrainingSet
 from pipeline.errors import ConfigError
 from pipeline.plan.plan import Plan
 from pipeline.protocol.partner_rounds import Own

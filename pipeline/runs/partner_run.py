@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from data_prep.prepared import Prepared
-from partners.baseline import Baseline, Budget, train_baseline
-from partners.training import round_seed
-from partners.trunk import initial_trunk
-from pipeline.dataset_facts import dataset_facts
+from partners.network.trunk import initial_trunk
+from partners.training.baseline import Baseline, Budget, train_baseline
+from partners.training.training import round_seed
+from partners.training_data.dataset_facts import dataset_facts
 from pipeline.exchange.mailbox import Mail
 from pipeline.home.catalogue_counts import held_rows, known_counts
 from pipeline.home.paths import Home

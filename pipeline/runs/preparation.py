@@ -14,7 +14,7 @@ from data_prep.new_structures import check_output, prepare_new, write_new
 from data_prep.prepare import prepare
 from data_prep.prepared import Prepared, RegressionTask, Task, read_prepared, read_summary
 from partners.settings import Training
-from partners.training_set import TrainingSet
+from partners.training_data.training_set import TrainingSet
 from pipeline.errors import ConfigError
 from pipeline.home.paths import Home
 from pipeline.plan.member_configs import PartnerConfig

@@ -54,7 +54,7 @@ def examine_machine(config: MemberConfig, plan: Plan | None) -> Iterator[Finding
 
 
 def _device(config: PartnerConfig) -> Finding:
-    from partners.device import arithmetic  # noqa: PLC0415 -- torch; the aggregator's doctor has none
+    from partners.network.device import arithmetic  # noqa: PLC0415 -- torch; the aggregator's doctor has none
 
     with arithmetic(config.training):
         return Finding("machine", f"device {config.training.device} can be had")

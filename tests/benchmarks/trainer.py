@@ -26,13 +26,13 @@ from scipy import sparse
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for the peer among the tests
 
-from partners.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, trunk_pieces
-from partners.device import use_threads
+from partners.files.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, trunk_pieces
+from partners.network.device import use_threads
+from partners.network.state import HEAD_BIAS, HEAD_WEIGHT
+from partners.network.trunk import initial_trunk, trunk_layout
 from partners.settings import Training, TrunkSettings
-from partners.state import HEAD_BIAS, HEAD_WEIGHT
-from partners.training import shuffled_rows, train_in_place, train_round
-from partners.training_set import TrainingSet
-from partners.trunk import initial_trunk, trunk_layout
+from partners.training.training import shuffled_rows, train_in_place, train_round
+from partners.training_data.training_set import TrainingSet
 from tests.partners.plain_sparsechem import PlainNetwork, PlainTrainer
 
 N_HIDDEN = 2000

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from partners.settings import Training, TrunkSettings
-from partners.training_set import TrainingSet
+from partners.training_data.training_set import TrainingSet
 
 Weights = dict[str, np.ndarray]
 

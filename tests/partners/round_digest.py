@@ -5,9 +5,9 @@ import sys
 
 import numpy as np
 
-from partners.evaluation import evaluate
 from partners.settings import Training
-from partners.training import round_seed, train_round
+from partners.training.evaluation import evaluate
+from partners.training.training import round_seed, train_round
 from tests.partners.synthetic import small_set, small_trunk
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from partners.sparsechem_files import MatrixFiles, read_training_set
-from partners.training_set import TrainingSet
+from partners.training_data.sparsechem_files import MatrixFiles, read_training_set
+from partners.training_data.training_set import TrainingSet
 
 
 def golden_files(folder: Path) -> MatrixFiles:

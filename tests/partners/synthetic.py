@@ -3,9 +3,9 @@
 import numpy as np
 from scipy import sparse
 
+from partners.network.trunk import TrunkLayout, initial_trunk, trunk_layout
 from partners.settings import Training, TrunkSettings
-from partners.training_set import TrainingSet
-from partners.trunk import TrunkLayout, initial_trunk, trunk_layout
+from partners.training_data.training_set import TrainingSet
 
 N_INPUTS = 96
 

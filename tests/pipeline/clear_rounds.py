@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from partners.catalogue import TravellingRows, scale_rows
-from partners.memory import copied
-from partners.server_step import initial_server_state, server_step
+from partners.network.shared_head_rows import TravellingRows, scale_rows
+from partners.network.state import PartnerState
+from partners.network.trunk import TrunkLayout, initial_trunk
 from partners.settings import ServerOptimiser, Training, TrunkSettings
-from partners.state import PartnerState
-from partners.training import round_seed, seeded_state, train_in_place
-from partners.training_set import TrainingSet
-from partners.trunk import TrunkLayout, initial_trunk
+from partners.training.server_step import initial_server_state, server_step
+from partners.training.training import round_seed, seeded_state, train_in_place
+from partners.training_data.aligned_arrays import copied
+from partners.training_data.training_set import TrainingSet
 from pipeline.home.catalogue_counts import Counts
 from secure.fixed_point import Grid, first_bounds, make_grid, next_bounds, quantise
 from secure.open_sum import OpenedSum

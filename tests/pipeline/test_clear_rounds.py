@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data_prep.prepared import read_prepared
-from partners.trunk import trunk_digest
+from partners.network.trunk import trunk_digest
 from pipeline.home.catalogue_counts import Counts, held_rows, known_counts
 from pipeline.home.round_state import RoundStart
 from pipeline.plan.member_configs import PartnerConfig

@@ -9,9 +9,9 @@ import pytest
 from sklearn.metrics import r2_score, root_mean_squared_error
 
 from data_prep.prepared import Prepared, read_prepared
-from partners.checkpoint import load_checkpoint
-from partners.predict import predict
-from partners.regression_scores import METRICS
+from partners.files.checkpoint import load_checkpoint
+from partners.models.predict import predict
+from partners.scores.regression_scores import METRICS
 from partners.settings import Training
 from pipeline.home.round_metrics import read_records
 from pipeline.home.round_state import RoundStart

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from partners.gate import GateSettings, judge
+from partners.scores.gate import GateSettings, judge
 from tests.benchmarks.gain.partners import Partner
 from tests.benchmarks.gain.scores import Scores
 

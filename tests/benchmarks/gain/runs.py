@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from partners.network.trunk import trunk_layout
 from partners.settings import ServerOptimiser, Training, TrunkSettings
-from partners.trunk import trunk_layout
 from secure.parameters import SealSettings
 from tests.benchmarks.gain import arms
 from tests.benchmarks.gain.arms import Columns, Members

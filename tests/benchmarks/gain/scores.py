@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.special import expit, logit
 
-from partners.predict import predict
-from partners.regression_scores import score_measurements
-from partners.scores import score_labels
-from partners.training_set import TrainingSet
+from partners.models.predict import predict
+from partners.scores.regression_scores import score_measurements
+from partners.scores.scores import score_labels
+from partners.training_data.training_set import TrainingSet
 from secure.parameters import seal_parameters
 from tests.benchmarks.gain.arms import Members, Model
 from tests.benchmarks.gain.partners import Partner

@@ -10,9 +10,9 @@ from scipy.special import expit
 from sklearn.metrics import average_precision_score, r2_score
 
 from data_prep.prepared import Task
-from partners.training import round_seed, train_round
-from partners.training_set import TrainingSet
-from partners.trunk import trunk_layout
+from partners.network.trunk import trunk_layout
+from partners.training.training import round_seed, train_round
+from partners.training_data.training_set import TrainingSet
 from tests.benchmarks import federation_gain
 from tests.benchmarks.gain import arms
 from tests.benchmarks.gain.arms import Model

@@ -14,9 +14,9 @@ from rdkit import Chem, DataStructs
 from rdkit.Chem import rdFingerprintGenerator
 
 from data_prep.prepared import Prepared, read_prepared
-from partners.checkpoint import load_checkpoint
-from partners.predict import predict
-from partners.state import PartnerState
+from partners.files.checkpoint import load_checkpoint
+from partners.models.predict import predict
+from partners.network.state import PartnerState
 from pipeline.cli import main
 from pipeline.errors import NotYet
 from pipeline.home.paths import write_json
@@ -256,7 +256,7 @@ def test_a_removed_model_is_made_anew_without_training(
         (done.folder / "P01" / table).unlink()
     with done.config("P01").open("a") as config:
         config.write("learning_rate = 0.5\n")
-    monkeypatch.setattr("partners.training.train_round", None)
+    monkeypatch.setattr("partners.training.training.train_round", None)
     assert said(done, new, tmp_path / "b.parquet").equals(before)
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == files
 

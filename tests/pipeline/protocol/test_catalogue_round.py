@@ -12,10 +12,10 @@ import pipeline.protocol.catalogue_round
 import pipeline.protocol.partner_rounds
 import pipeline.runs.partner_run
 from data_prep.prepared import read_prepared
-from partners.baseline import Baseline
-from partners.state import PartnerState
-from partners.training import RoundResult, TrainedInPlace
-from partners.trunk import initial_trunk, trunk_digest
+from partners.network.state import PartnerState
+from partners.network.trunk import initial_trunk, trunk_digest
+from partners.training.baseline import Baseline
+from partners.training.training import RoundResult, TrainedInPlace
 from pipeline.audit.inspect_file import inspect_file
 from pipeline.errors import ConfigError, ExitCode
 from pipeline.home.catalogue_counts import held_rows

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.comparison import compare
+from partners.scores.comparison import compare
 from pipeline.errors import ExitCode, NotYet
 from pipeline.home.paths import Home
 from pipeline.pages.files import write_report

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-import partners.training
-from partners.checkpoint import load_checkpoint
+import partners.training.training
+from partners.files.checkpoint import load_checkpoint
 from pipeline.errors import DamagedReport, ExitCode, NotYet
 from pipeline.home.paths import Home
 from pipeline.home.round_metrics import read_records
@@ -23,8 +23,8 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("something was trained")
 
-    monkeypatch.setattr(partners.training, "train_in_place", refuse)
-    monkeypatch.setattr("partners.baseline.train_in_place", refuse)
+    monkeypatch.setattr(partners.training.training, "train_in_place", refuse)
+    monkeypatch.setattr("partners.training.baseline.train_in_place", refuse)
     return
 
 
