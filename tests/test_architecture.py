@@ -38,8 +38,8 @@ HOMES = {
     "nvflare": "pipeline",
 }
 ONLY_IN = {
-    "dask": ("data_prep/cluster.py",),
-    "distributed": ("data_prep/cluster.py",),
+    "dask": ("data_prep/structures/cluster.py",),
+    "distributed": ("data_prep/structures/cluster.py",),
     "click": ("pipeline/cli.py", "pipeline/commands/"),
     "nvflare": ("pipeline/engines/",),
     "mlflow": ("pipeline/tracking/sync.py", "pipeline/tracking/process.py", "pipeline/tracking/mlflow_model.py"),

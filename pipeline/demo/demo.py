@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from data_prep.atomic import write_atomically
-from pipeline.benchmark_data import ensure_wheel
+from pipeline.demo.benchmark_data import ensure_wheel
 from pipeline.demo.configs import aggregator_toml, partner_toml, plan_toml
 from pipeline.demo.processes import Member, run_members
 from pipeline.errors import ConfigError

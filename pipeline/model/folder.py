@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.atomic import appearing
-from data_prep.keyed import bit_permutation
+from data_prep.folds.keyed import bit_permutation
 from data_prep.prepared import Prepared
 from partners.models.final_model import FinalModel, KnownCompounds, Weights, known_compounds
 from partners.network.state import PartnerState

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.fingerprints import fingerprint
-from data_prep.prediction_files import Sink, Texts, check_kind, growing_table, growing_tables
-from data_prep.structure_files import Record, read_batches
-from data_prep.watchdog import kept_children
+from data_prep.prediction.fingerprints import fingerprint
+from data_prep.prediction.prediction_files import Sink, Texts, check_kind, growing_table, growing_tables
+from data_prep.prediction.structure_files import Record, read_batches
+from data_prep.structures.watchdog import kept_children
 from partners.models.final_model import Prediction
 from pipeline.errors import ConfigError
 from pipeline.home.paths import Home

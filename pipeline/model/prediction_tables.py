@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.prediction_files import Texts
+from data_prep.prediction.prediction_files import Texts
 from partners.models.final_model import Prediction
 from pipeline.model.description import CLASS_COLUMNS, REGR_COLUMNS, ClassTask, RegrTask, Selection
 

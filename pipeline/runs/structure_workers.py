@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from data_prep.structures import Crew
+from data_prep.structures.structures import Crew
 from pipeline.errors import ConfigError
 from pipeline.plan.member_configs import PartnerConfig, expect_scheduler
 
@@ -22,7 +22,7 @@ def hired(config: PartnerConfig, workers: int | None = None, scheduler: str | No
     if not chosen:
         yield workers or config.n_workers
         return
-    from data_prep.cluster import DaskCluster  # noqa: PLC0415 -- Dask is an extra, and a second to load
+    from data_prep.structures.cluster import DaskCluster  # noqa: PLC0415 -- Dask is an extra, and a second to load
 
     with DaskCluster(chosen) as cluster:
         yield cluster

@@ -141,7 +141,7 @@ def _save(needed: Path, unfinished: Path, description: Description, logged: "Log
     from mlflow.models import Model, ModelSignature  # noqa: PLC0415
     from mlflow.types import ColSpec, Schema  # noqa: PLC0415
 
-    from data_prep.prediction_files import Texts, as_pandas  # noqa: PLC0415 -- polars: not at an aggregator
+    from data_prep.prediction.prediction_files import Texts, as_pandas  # noqa: PLC0415 -- polars: not at an aggregator
 
     numbers = [ColSpec(kind, column) for column, kind in output_columns(description).items()]
     mlflow.pyfunc.save_model(

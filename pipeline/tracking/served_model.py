@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.prediction_files import Columns, Texts, as_pandas
-from data_prep.structure_files import Record
-from data_prep.watchdog import kept_children
+from data_prep.prediction.prediction_files import Columns, Texts, as_pandas
+from data_prep.prediction.structure_files import Record
+from data_prep.structures.watchdog import kept_children
 from pipeline.model.description import Selection
 from pipeline.model.folder import OpenModel
 from pipeline.model.predict import predict_batch

@@ -30,15 +30,15 @@ from scipy import sparse
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # `-P` and the child processes find the folders by it
 
-from data_prep.cache import keys_of, opened  # noqa: E402
-from data_prep.compounds import make_compounds  # noqa: E402
-from data_prep.keyed import bit_permutation  # noqa: E402
-from data_prep.scaffolds import _network_settings, _preference, fold_scaffold  # noqa: E402
+from data_prep.folds.compounds import make_compounds  # noqa: E402
+from data_prep.folds.keyed import bit_permutation  # noqa: E402
 from data_prep.settings import Preparation  # noqa: E402
-from data_prep.standardise import Standardiser, _nothing_to_do, murcko_scaffold  # noqa: E402
-from data_prep.steps import StructureStep  # noqa: E402
-from data_prep.structures import fold_scaffolds, standardise_all  # noqa: E402
-from data_prep.watchdog import kept_children  # noqa: E402
+from data_prep.structures.cache import keys_of, opened  # noqa: E402
+from data_prep.structures.scaffolds import _network_settings, _preference, fold_scaffold  # noqa: E402
+from data_prep.structures.standardise import Standardiser, _nothing_to_do, murcko_scaffold  # noqa: E402
+from data_prep.structures.steps import StructureStep  # noqa: E402
+from data_prep.structures.structures import fold_scaffolds, standardise_all  # noqa: E402
+from data_prep.structures.watchdog import kept_children  # noqa: E402
 
 SHARED = Path(os.environ.get("HOCKET_SHARED", ROOT.parent / "shared"))
 SEED = bytes(range(32))

@@ -25,10 +25,10 @@ from rich.console import Console
 from rich.table import Table
 from scipy import sparse
 
-from data_prep.fingerprints import fingerprint
-from data_prep.prediction_files import growing_table
+from data_prep.prediction.fingerprints import fingerprint
+from data_prep.prediction.prediction_files import growing_table
+from data_prep.prediction.structure_files import read_batches
 from data_prep.settings import Chemistry, Fingerprint
-from data_prep.structure_files import read_batches
 from partners.models.conformal import Calibration, calibrate
 from partners.models.final_model import FinalModel, KnownCompounds, Weights
 from partners.models.predict import Predictor

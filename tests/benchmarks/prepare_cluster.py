@@ -22,10 +22,10 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script
 
-from data_prep.cluster import DaskCluster
 from data_prep.settings import Chemistry, Fingerprint
-from data_prep.structures import Crew, Structures, standardise_all
-from data_prep.watchdog import kept_children
+from data_prep.structures.cluster import DaskCluster
+from data_prep.structures.structures import Crew, Structures, standardise_all
+from data_prep.structures.watchdog import kept_children
 from tests.data_prep.dask_processes import DaskProcesses
 
 SHARED = Path(os.environ.get("HOCKET_SHARED", Path(__file__).resolve().parents[3] / "shared"))

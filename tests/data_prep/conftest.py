@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from data_prep.settings import Chemistry, Fingerprint
-from data_prep.structures import Structures, standardise_all
-from data_prep.watchdog import kept_children
+from data_prep.structures.structures import Structures, standardise_all
+from data_prep.structures.watchdog import kept_children
 from tests.data_prep.small_tables import write_tables
 
 

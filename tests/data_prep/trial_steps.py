@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep.steps import Made
+from data_prep.structures.steps import Made
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from data_prep import consistency
+from data_prep.folds import consistency
 from pipeline.errors import Diverged, ExitCode
 from pipeline.exchange.mailbox import text
 from pipeline.home.paths import MessageName

@@ -72,7 +72,7 @@ def is_opening(member: Member) -> bool:
 
 PARTNER: dict[str, Callable[[Member], bool]] = {
     "importing": lambda member: "torch" in member.process.libraries() and not member.said("enrolled"),
-    "preparing": lambda member: any("data_prep.child" in line for line in member.process.alive()),
+    "preparing": lambda member: any("data_prep.structures.child" in line for line in member.process.alive()),
     "training": lambda member: member.said("prepared ") and not newest(member.home, "rounds/*/*/trained.safetensors"),
     "waiting": lambda member: member.said("waiting for the roster"),
     "sealing": lambda member: newest(member.home, "rounds/*/*/update.unposted"),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.benchmark_data import ensure_wheel
+from pipeline.demo.benchmark_data import ensure_wheel
 from pipeline.errors import ConfigError, ExitCode
 from pipeline.runtime.signals import ABANDONED, STOPPED
 from tests.pipeline.marked import marked

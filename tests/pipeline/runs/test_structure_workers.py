@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.cluster import DaskCluster
+from data_prep.structures.cluster import DaskCluster
 from pipeline.errors import ConfigError, ExitCode
 from pipeline.home.paths import MessageName
 from pipeline.plan import member_configs as configs
