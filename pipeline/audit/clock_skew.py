@@ -5,7 +5,7 @@ from itertools import chain, product
 
 from pipeline.exchange.mailbox import named_digests
 from pipeline.exchange.transcript import Message, Transcript
-from secure.messages import utc
+from secure.messages.messages import utc
 
 _TOLERANCE_S = 60  # two clocks may differ by so much without a word
 

@@ -12,8 +12,8 @@ from pipeline.errors import ConfigError
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
 from pipeline.plan.plan import Plan, read_plan
 from pipeline.runtime.redact import without_password
+from secure.ciphertexts.parameters import seal_parameters
 from secure.inspect import inspect_file as inspect_sealed
-from secure.parameters import seal_parameters
 
 # pages and figures: what they are, what stands near their beginning, and how they end
 _PICTURES = {

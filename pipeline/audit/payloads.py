@@ -11,13 +11,13 @@ from pipeline.exchange.mailbox import check_payload_size, roster_of, text
 from pipeline.exchange.storage import Exchange
 from pipeline.exchange.transcript import Message, Transcript
 from pipeline.plan.plan import Plan
-from secure.container import SUM, UPDATE, Kind
-from secure.envelopes import Binding, check_envelopes
+from secure.encoding.roster import Roster
 from secure.errors import PayloadMismatch, SecureError
-from secure.group import DEAL
-from secure.messages import check_payload
-from secure.pairing import PAIRING
-from secure.roster import Roster
+from secure.keys.envelopes import Binding, check_envelopes
+from secure.keys.group import DEAL
+from secure.keys.pairing import PAIRING
+from secure.messages.messages import check_payload
+from secure.sealing.container import SUM, UPDATE, Kind
 from secure.verify import check_adding, check_sealed
 
 
@@ -73,7 +73,7 @@ class Payloads:
 
     def _check_adding(self, total: Message, files: list[Path], roster: Roster) -> None:
         payload = total.manifest.payload
-        if payload is not None:  # a sum has one: secure.messages checked that
+        if payload is not None:  # a sum has one: secure.messages.messages checked that
             check_adding(
                 files,
                 files[0].with_name("sum.recomputed"),

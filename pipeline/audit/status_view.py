@@ -13,7 +13,7 @@ from rich.text import Text
 from pipeline.audit.status import MemberState, Status, StatusReader
 from pipeline.errors import ExchangeError
 from pipeline.plan.plan import Plan
-from secure.messages import utc
+from secure.messages.messages import utc
 
 _COLOURS = {"absent": "dim", "void": "red", "left out": "yellow", "sealed": "green", "summed": "green"}
 

@@ -18,7 +18,7 @@ from pipeline.exchange.storage import Exchange
 from pipeline.exchange.transcript import Transcript, read_transcript
 from pipeline.home.paths import MessageName
 from pipeline.plan.plan import PRESENCE, Plan, spoken
-from secure.messages import utc
+from secure.messages.messages import utc
 
 Progress = Callable[[int, int], None]  # (done, total) attempts
 

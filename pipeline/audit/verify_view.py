@@ -11,7 +11,7 @@ from rich.table import Table
 from pipeline.audit.attempt_record import KINDS, Attempt
 from pipeline.audit.verify import AuditTrail
 from pipeline.plan.plan import Plan, spoken
-from secure.messages import utc
+from secure.messages.messages import utc
 
 _START = "first ready"
 

@@ -34,7 +34,7 @@ def key() -> None:
 def key_new(name: str, home: Path, role: str, passphrase_file: Path | None) -> None:
     """Make NAME's keys and print its card, which goes into the plan."""
     from pipeline.setup.keys import new_keys
-    from secure.keys import parse_card
+    from secure.keys.keys import parse_card
 
     card = new_keys(name, role, home, passphrase_file)
     click.echo(card, nl=False)

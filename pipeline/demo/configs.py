@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from pipeline.setup.init_files import aggregator_text, partner_text, plan_text
-from secure.keys import parse_card
+from secure.keys.keys import parse_card
 
 _PLAN = {
     "federation.name": "hocket demo",

@@ -9,11 +9,11 @@ from pipeline.errors import Equivocation, NotYet
 from pipeline.exchange.storage import Exchange
 from pipeline.home.paths import Home, MessageName
 from pipeline.plan.plan import Plan, spoken
-from secure.container import SUM, UPDATE, most_bytes
-from secure.envelopes import MAX_BYTES
+from secure.encoding.roster import Roster
 from secure.errors import PayloadMismatch
-from secure.keys import PrivateKeys
-from secure.messages import (
+from secure.keys.envelopes import MAX_BYTES
+from secure.keys.keys import PrivateKeys
+from secure.messages.messages import (
     Expected,
     Manifest,
     PayloadDigest,
@@ -23,7 +23,7 @@ from secure.messages import (
     sign_manifest,
     verify_manifest,
 )
-from secure.roster import Roster
+from secure.sealing.container import SUM, UPDATE, most_bytes
 
 
 class Outbox:
@@ -202,17 +202,17 @@ def roster_of(manifest: Manifest, digest: str) -> Roster:
 
 
 def text(manifest: Manifest, key: str) -> str:
-    """A text field of a body; secure.messages checked that it is one."""
+    """A text field of a body; secure.messages.messages checked that it is one."""
     return cast(str, manifest.body[key])
 
 
 def names(manifest: Manifest, key: str) -> list[str]:
-    """A field of a body that lists members; secure.messages checked that it does."""
+    """A field of a body that lists members; secure.messages.messages checked that it does."""
     return cast(list[str], manifest.body[key])
 
 
 def named_digests(manifest: Manifest, key: str) -> dict[str, str]:
-    """A field of a body that maps members' names to digests; secure.messages checked that it does."""
+    """A field of a body that maps members' names to digests; secure.messages.messages checked that it does."""
     return cast(dict[str, str], manifest.body[key])
 
 

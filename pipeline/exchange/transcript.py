@@ -8,9 +8,9 @@ from pipeline.errors import ExchangeConflict, ExchangeError
 from pipeline.exchange.storage import Exchange
 from pipeline.home.paths import MessageName
 from pipeline.plan.plan import Plan, spoken
-from secure.bodies import BODIES, ENROLMENT, WITH_PAYLOAD, sender_role
-from secure.keys import Card
-from secure.messages import Expected, Manifest, manifest_digest, verify_manifest
+from secure.keys.keys import Card
+from secure.messages.message_schemas import BODIES, ENROLMENT, WITH_PAYLOAD, sender_role
+from secure.messages.messages import Expected, Manifest, manifest_digest, verify_manifest
 
 _PATH = re.compile(
     r"(?:enrol|round-(?P<round>\d{4})/attempt-(?P<attempt>\d{2,}))/(?P<kind>[a-z]+)\.(?P<sender>[\w-]+)\.(?P<suffix>\w+)",

@@ -12,7 +12,7 @@ from time import time
 from typing import Self
 
 from pipeline.errors import ConfigError, HomeInUse
-from secure.messages import utc
+from secure.messages.messages import utc
 
 _LONGEST = 4096  # bytes of a note
 

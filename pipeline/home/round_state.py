@@ -15,7 +15,7 @@ from partners.network.state import PartnerState
 from partners.network.trunk import TrunkLayout, initial_pieces, initial_trunk, trunk_digest
 from partners.training.server_step import ServerState, initial_server_state
 from pipeline.plan.plan import Plan
-from secure.fixed_point import first_bounds
+from secure.sealing.fixed_point import first_bounds
 
 _RESIDUAL, _CHANGE = "residual", "change"
 

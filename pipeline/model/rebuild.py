@@ -17,9 +17,9 @@ from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import Plan, read_plan
 from pipeline.report.report import read_report
 from pipeline.runs.preparation import training_set
-from secure.group import GroupSecret
-from secure.keys import load_private_keys
-from secure.parameters import seal_parameters
+from secure.ciphertexts.parameters import seal_parameters
+from secure.keys.group import GroupSecret
+from secure.keys.keys import load_private_keys
 
 
 def remake_final_model(config: PartnerConfig) -> None:

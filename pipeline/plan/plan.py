@@ -10,10 +10,10 @@ from data_prep.settings import Preparation
 from partners.network.trunk import TrunkLayout, trunk_layout
 from partners.settings import ServerOptimiser, TrunkSettings
 from pipeline.plan.member_configs import Schema, read_toml
-from secure.canonical import canonical_json, digest
+from secure.ciphertexts.parameters import SealParameters, SealSettings, seal_parameters
+from secure.encoding.canonical import canonical_json, digest
 from secure.errors import ParameterMismatch
-from secure.keys import Card, card_from_fields
-from secure.parameters import SealParameters, SealSettings, seal_parameters
+from secure.keys.keys import Card, card_from_fields
 
 FEWEST_PARTNERS = 3  # two partners can never hide from each other
 FEWEST_HOLDERS = 2  # of a catalogue's row that travels

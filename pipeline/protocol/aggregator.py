@@ -15,11 +15,11 @@ from pipeline.home.paths import MessageName
 from pipeline.home.round_metrics import Record, write_record
 from pipeline.plan.plan import spoken
 from pipeline.runtime.progress import Narrator
-from secure.add import add_updates
-from secure.container import read_chunks
+from secure.encoding.roster import Roster
 from secure.errors import BadContainer, SecureError, WrongRoster, WrongSender
-from secure.messages import Manifest
-from secure.roster import Roster
+from secure.messages.messages import Manifest
+from secure.sealing.add import add_updates
+from secure.sealing.container import read_chunks
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from pipeline.errors import AttemptsUsedUp, Diverged, Equivocation, LeftBehind, 
 from pipeline.exchange.mailbox import Mail, named_digests, names, roster_of, text
 from pipeline.home.paths import MessageName
 from pipeline.plan.plan import spoken
+from secure.encoding.roster import Roster, check_roster, check_summed
 from secure.errors import SecureError
-from secure.messages import Manifest
-from secure.roster import Roster, check_roster, check_summed
+from secure.messages.messages import Manifest
 
 _ROUND = re.compile(r"round-(\d{4})", re.ASCII)
 

@@ -17,11 +17,11 @@ from pipeline.plan.plan import PRESENCE
 from pipeline.protocol.attempt import Attempt
 from pipeline.protocol.enrolment import Enrolment
 from pipeline.runtime.progress import Narrator
+from secure.encoding.roster import Roster
 from secure.errors import UpdateOutOfRange
-from secure.messages import Manifest
-from secure.open_sum import open_sum
-from secure.roster import Roster
-from secure.seal import seal_update
+from secure.messages.messages import Manifest
+from secure.sealing.open_sum import open_sum
+from secure.sealing.seal import seal_update
 
 
 class Presence:

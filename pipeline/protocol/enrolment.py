@@ -7,10 +7,10 @@ from data_prep.atomic import write_atomically
 from pipeline.errors import ConfigError, NotYet
 from pipeline.exchange.mailbox import Mail, Outbox, text
 from pipeline.home.paths import MessageName
+from secure.ciphertexts.parameters import SealParameters
 from secure.errors import BadKeyFile, WrongKey, WrongPlan
-from secure.group import GroupSecret, receive_group_secret
-from secure.pairing import PairKey, PairSeeds, open_pair_seed, pair_key, seal_pair_seeds
-from secure.parameters import SealParameters
+from secure.keys.group import GroupSecret, receive_group_secret
+from secure.keys.pairing import PairKey, PairSeeds, open_pair_seed, pair_key, seal_pair_seeds
 
 
 @dataclass(frozen=True, slots=True)

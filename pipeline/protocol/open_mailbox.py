@@ -10,7 +10,7 @@ from pipeline.exchange.storage import open_exchange
 from pipeline.home.paths import Home
 from pipeline.plan.member_configs import AggregatorConfig, MemberConfig, PartnerConfig
 from pipeline.plan.plan import Plan, read_plan
-from secure.keys import load_private_keys
+from secure.keys.keys import load_private_keys
 
 
 def open_partner_mail(config: PartnerConfig, clock: Callable[[], float] = time.time) -> Mail:

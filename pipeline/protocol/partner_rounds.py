@@ -27,12 +27,12 @@ from pipeline.plan.plan import PRESENCE
 from pipeline.protocol.attempt import Attempt
 from pipeline.protocol.enrolment import Enrolment
 from pipeline.runtime.progress import Narrator
-from secure.fixed_point import next_bounds
-from secure.messages import Manifest
-from secure.open_sum import OpenedSum, open_sum
-from secure.parameters import seal_parameters
-from secure.roster import Roster
-from secure.seal import seal_update
+from secure.ciphertexts.parameters import seal_parameters
+from secure.encoding.roster import Roster
+from secure.messages.messages import Manifest
+from secure.sealing.fixed_point import next_bounds
+from secure.sealing.open_sum import OpenedSum, open_sum
+from secure.sealing.seal import seal_update
 
 _TOLD = ("loss_train", "validation_loss", "validation_roc_auc", "validation_r2")  # on the line that ends a round
 

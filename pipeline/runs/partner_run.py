@@ -24,7 +24,7 @@ from pipeline.report.full_report import full_report
 from pipeline.report.report import report_file
 from pipeline.runs.preparation import preparation_digest, prepared_matrices, training_set
 from pipeline.runtime.progress import Narrator
-from secure.parameters import seal_parameters
+from secure.ciphertexts.parameters import seal_parameters
 
 
 class PartnerRun:

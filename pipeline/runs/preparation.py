@@ -24,8 +24,8 @@ from pipeline.protocol.open_mailbox import open_partner_mail
 from pipeline.runs.structure_workers import hired
 from pipeline.runtime.log import Log
 from pipeline.runtime.progress import Narrator
-from secure.group import GroupSecret
-from secure.parameters import seal_parameters
+from secure.ciphertexts.parameters import seal_parameters
+from secure.keys.group import GroupSecret
 
 
 def prepared_matrices(

@@ -18,7 +18,7 @@ from pipeline.setup.doctor_member import (
 )
 from pipeline.setup.findings import Finding, examined, note, refused, wrong
 from secure.errors import SecureError
-from secure.keys import PrivateKeys
+from secure.keys.keys import PrivateKeys
 
 _SHOWN_TABLE_FINDINGS = 3
 

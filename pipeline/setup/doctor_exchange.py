@@ -12,7 +12,7 @@ from pipeline.errors import ExchangeError
 from pipeline.exchange.storage import Exchange, open_exchange
 from pipeline.runtime.redact import without_password
 from pipeline.setup.findings import Finding, note, wrong
-from secure.messages import utc
+from secure.messages.messages import utc
 
 _ABOUT = "exchange"
 _CLOCK_S = 60.0  # by how much this clock and the storage's may differ without a word

@@ -17,7 +17,7 @@ from pipeline.plan.member_configs import MemberConfig, PartnerConfig
 from pipeline.plan.plan import Plan
 from pipeline.runtime.versions import installed
 from pipeline.setup.findings import Finding, note, wrong
-from secure.container import SUM, UPDATE, most_bytes
+from secure.sealing.container import SUM, UPDATE, most_bytes
 
 _GIB = 1 << 30
 # Measured with real processes (3 partners, 8 thousand and 32 million parameters): 0.62 and 2.25 GB at a partner, 0.47

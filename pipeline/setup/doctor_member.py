@@ -20,12 +20,12 @@ from pipeline.plan.plan import Plan
 from pipeline.protocol.enrolment import expect_dealt_for
 from pipeline.runtime.redact import without_password
 from pipeline.setup.findings import Finding, note, wrong
+from secure.ciphertexts.parameters import seal_parameters
 from secure.errors import WrongKey
-from secure.group import GroupSecret
-from secure.keys import KEY_FILE, PrivateKeys, load_private_keys, parse_card
-from secure.messages import Expected, Manifest, verify_manifest
-from secure.pairing import PairSeeds
-from secure.parameters import seal_parameters
+from secure.keys.group import GroupSecret
+from secure.keys.keys import KEY_FILE, PrivateKeys, load_private_keys, parse_card
+from secure.keys.pairing import PairSeeds
+from secure.messages.messages import Expected, Manifest, verify_manifest
 
 _SHARED = stat.S_IRWXG | stat.S_IRWXO
 _SERVER_S = 5.0  # seconds that a tracking server has to answer

@@ -12,7 +12,7 @@ from pipeline.plan.member_configs import AggregatorConfig, AnySchema, PartnerCon
 from pipeline.plan.plan import FEWEST_PARTNERS, Plan
 from pipeline.plan.setting_words import AGGREGATOR, PARTNER, PLAN
 from secure.files import atomic_file
-from secure.keys import Card, parse_card
+from secure.keys.keys import Card, parse_card
 
 _PLAN_TITLE = (
     "What the consortium agreed on. Every member holds this very file; its digest (`hocket key show plan.toml`) is "

@@ -8,8 +8,8 @@ from pipeline.home.paths import Home
 from pipeline.plan.member_configs import read_passphrase
 from pipeline.plan.plan import Plan, read_plan
 from secure.inspect import inspect_file
-from secure.keys import KEY_FILE, load_private_keys, parse_card
-from secure.messages import parse_manifest
+from secure.keys.keys import KEY_FILE, load_private_keys, parse_card
+from secure.messages.messages import parse_manifest
 
 
 def show_home(folder: Path, passphrase_file: Path | None) -> dict[str, Any]:

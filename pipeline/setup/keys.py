@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, cast
 
-import secure.keys
+import secure.keys.keys
 from data_prep.atomic import write_atomically
 from pipeline.errors import ConfigError
 from pipeline.exchange.mailbox import Outbox
@@ -14,9 +14,9 @@ from pipeline.plan.member_configs import read_passphrase
 from pipeline.plan.plan import Plan, read_plan
 from pipeline.protocol.enrolment import expect_dealt_for
 from pipeline.protocol.revision import check_chain
-from secure.group import GroupSecret, deal_group_secret
-from secure.keys import KEY_FILE, PrivateKeys, load_private_keys
-from secure.parameters import seal_parameters
+from secure.ciphertexts.parameters import seal_parameters
+from secure.keys.group import GroupSecret, deal_group_secret
+from secure.keys.keys import KEY_FILE, PrivateKeys, load_private_keys
 
 
 def new_keys(name: str, role: str, home: Path, passphrase_file: Path | None) -> str:
@@ -95,5 +95,5 @@ def change_passphrase(home_folder: Path, old_file: Path | None, new_file: Path |
         raise ConfigError(f"{home_folder}: neither an old nor a new passphrase was given, so nothing changes")
     home, old, new = Home(home_folder), read_passphrase(old_file), read_passphrase(new_file)
     with home.alone():
-        keys = secure.keys.change_passphrase(home.keys, old, new)
+        keys = secure.keys.keys.change_passphrase(home.keys, old, new)
     return f"private keys of {keys.name}: " + ("locked under the new passphrase" if new else "have no passphrase now")

@@ -15,7 +15,7 @@ from pipeline.home.paths import MessageName
 from pipeline.plan.member_configs import MemberConfig
 from pipeline.plan.plan import Plan
 from pipeline.transport.manifest_listing import Listing
-from secure.messages import Expected, Manifest, check_payload, payload_digest, verify_manifest
+from secure.messages.messages import Expected, Manifest, check_payload, payload_digest, verify_manifest
 
 _LONGEST_PATH = 200  # characters
 

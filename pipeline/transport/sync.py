@@ -17,7 +17,7 @@ from pipeline.home.paths import MessageName
 from pipeline.runtime.retry import FULL
 from pipeline.transport.mirror import Mirror
 from secure.errors import SecureError
-from secure.messages import MAX_BYTES, Manifest
+from secure.messages.messages import MAX_BYTES, Manifest
 
 MOST_MESSAGES = 64  # in one turn and direction; the next turn brings more
 _MESSAGES, _KEPT, _MORE = "messages", "kept", "more"

@@ -23,9 +23,9 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for the consortium of the tests
 
-from secure.container import MAX_PARAMS
-from secure.messages import _MAX_PAYLOAD as MAX_PAYLOAD
-from secure.parameters import SealParameters, SealSettings, seal_parameters
+from secure.ciphertexts.parameters import SealParameters, SealSettings, seal_parameters
+from secure.messages.messages import _MAX_PAYLOAD as MAX_PAYLOAD
+from secure.sealing.container import MAX_PARAMS
 from tests.benchmarks.round_steps import Cost, apart, changes_of, open_mean, seal_apart
 from tests.secure.consortium import Consortium, make_consortium
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from pipeline.home.paths import MessageName
 from pipeline.plan.plan import read_plan
-from secure.keys import load_private_keys
-from secure.messages import payload_digest, sign_manifest
+from secure.keys.keys import load_private_keys
+from secure.messages.messages import payload_digest, sign_manifest
 from tests.pipeline.federation import Federation
 
 _PIECE = 1 << 20

@@ -20,9 +20,9 @@ from partners.training.training import round_seed, seeded_state, train_in_place
 from partners.training_data.aligned_arrays import copied
 from partners.training_data.training_set import TrainingSet
 from pipeline.home.catalogue_counts import Counts
-from secure.fixed_point import Grid, first_bounds, make_grid, next_bounds, quantise
-from secure.open_sum import OpenedSum
-from secure.parameters import SealSettings, seal_parameters
+from secure.ciphertexts.parameters import SealSettings, seal_parameters
+from secure.sealing.fixed_point import Grid, first_bounds, make_grid, next_bounds, quantise
+from secure.sealing.open_sum import OpenedSum
 
 _PIECE = 1 << 18  # values at a time, so that they stay in the cache
 

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from pipeline.home.paths import MessageName
-from secure.canonical import digest
+from secure.encoding.canonical import digest
 from tests.pipeline.federation import AGGREGATOR, Federation
 from tests.pipeline.transcripts import body_of, digest_of, say
 

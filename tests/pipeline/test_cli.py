@@ -28,9 +28,9 @@ from pipeline.home.paths import write_json
 from pipeline.home.round_state import Leftover
 from pipeline.plan.plan import read_plan
 from pipeline.tracking.tracker import report_digest
+from secure.ciphertexts.parameters import seal_parameters
 from secure.errors import TagMismatch, WrongPassphrase
-from secure.keys import load_private_keys, parse_card
-from secure.parameters import seal_parameters
+from secure.keys.keys import load_private_keys, parse_card
 from tests.pipeline.federation import AGGREGATOR, Federation
 from tests.pipeline.transcripts import SUM, UPDATE, flip, say_again
 

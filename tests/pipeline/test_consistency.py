@@ -11,7 +11,7 @@ from data_prep.folds import consistency
 from pipeline.errors import Diverged, ExitCode
 from pipeline.exchange.mailbox import text
 from pipeline.home.paths import MessageName
-from secure.messages import parse_manifest
+from secure.messages.messages import parse_manifest
 from tests.pipeline.federation import AGGREGATOR, Federation, step, until_waiting
 
 ROSTER = MessageName("roster", 1, 1, AGGREGATOR)

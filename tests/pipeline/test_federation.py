@@ -13,8 +13,8 @@ from pipeline.errors import Diverged, NotYet
 from pipeline.home.paths import MessageName
 from pipeline.home.round_metrics import read_records
 from pipeline.report.report import read_report
-from secure.fixed_point import make_grid, quantise
-from secure.open_sum import OpenedSum
+from secure.sealing.fixed_point import make_grid, quantise
+from secure.sealing.open_sum import OpenedSum
 from tests.pipeline.federation import AGGREGATOR, Federation, age, run_all, step, until_waiting
 
 

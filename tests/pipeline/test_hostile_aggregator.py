@@ -12,7 +12,8 @@ from pipeline.errors import Diverged, Equivocation, LeftBehind, NotYet
 from pipeline.home.paths import MessageName
 from pipeline.home.round_state import RoundStart, read_change
 from pipeline.plan.plan import read_plan
-from secure.add import add_updates
+from secure.ciphertexts.parameters import seal_parameters
+from secure.encoding.roster import Roster
 from secure.errors import (
     BadRoster,
     PayloadMismatch,
@@ -23,12 +24,11 @@ from secure.errors import (
     WrongRoster,
     WrongRound,
 )
-from secure.group import GroupSecret
-from secure.keys import load_private_keys
-from secure.messages import payload_digest
-from secure.open_sum import open_sum
-from secure.parameters import seal_parameters
-from secure.roster import Roster
+from secure.keys.group import GroupSecret
+from secure.keys.keys import load_private_keys
+from secure.messages.messages import payload_digest
+from secure.sealing.add import add_updates
+from secure.sealing.open_sum import open_sum
 from tests.pipeline.federation import AGGREGATOR, Federation, step, until_waiting
 from tests.pipeline.hostile import OTHER, call_roster, post, ready_digests
 from tests.pipeline.transcripts import digest_of, rewrite, say

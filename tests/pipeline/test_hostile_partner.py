@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.home.paths import MessageName
+from secure.ciphertexts.parameters import SealSettings, seal_parameters
 from secure.errors import (
     BadContainer,
     BadManifest,
@@ -20,9 +21,8 @@ from secure.errors import (
     WrongRound,
     WrongSender,
 )
-from secure.keys import load_private_keys
-from secure.messages import PayloadDigest, parse_manifest, sign_manifest
-from secure.parameters import SealSettings, seal_parameters
+from secure.keys.keys import load_private_keys
+from secure.messages.messages import PayloadDigest, parse_manifest, sign_manifest
 from tests.pipeline.federation import AGGREGATOR, Federation, step, until_waiting
 from tests.pipeline.hostile import OTHER, post
 from tests.pipeline.transcripts import body_of, rewrite, say

@@ -9,7 +9,7 @@ import pytest
 from pipeline.demo import demo
 from pipeline.home.paths import Home, MessageName
 from pipeline.transport.nvflare.names import CONTROLLER, EXECUTOR
-from secure.messages import payload_digest
+from secure.messages.messages import payload_digest
 from tests.pipeline.big_messages import arrived, place, with_large_trunk
 from tests.pipeline.federation import AGGREGATOR, Federation
 from tests.pipeline.nvflare_sites import HOST, Sites, sites, wait_until

@@ -12,12 +12,12 @@ from pipeline.errors import BrokenTranscript, Equivocation, ExchangeConflict, Ex
 from pipeline.exchange.storage import open_exchange
 from pipeline.home.paths import MessageName
 from pipeline.plan.plan import read_plan
-from secure.canonical import digest
-from secure.container import Header, read_chunks, write_chunks
+from secure.ciphertexts.parameters import seal_parameters
+from secure.encoding.canonical import digest
 from secure.errors import SecureError
-from secure.keys import load_private_keys
-from secure.messages import Manifest, parse_manifest, payload_digest, sign_manifest
-from secure.parameters import seal_parameters
+from secure.keys.keys import load_private_keys
+from secure.messages.messages import Manifest, parse_manifest, payload_digest, sign_manifest
+from secure.sealing.container import Header, read_chunks, write_chunks
 from tests.pipeline.federation import AGGREGATOR, Federation, age, step, until_waiting
 
 ALL = ("P01", "P02", "P03")

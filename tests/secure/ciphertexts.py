@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from secure.bfv import Cipher, Ring
-from secure.container import SUM, UPDATE, Header, make_header, read_chunks, write_chunks
-from secure.masks import make_masks
-from secure.packing import blocks
-from secure.parameters import BLOCK_CHUNKS, N_SLOTS, SealParameters
-from secure.roster import Roster
-from secure.tags import Tagger
+from secure.ciphertexts.bfv import Cipher, Ring
+from secure.ciphertexts.packing import blocks
+from secure.ciphertexts.parameters import BLOCK_CHUNKS, N_SLOTS, SealParameters
+from secure.encoding.roster import Roster
+from secure.sealing.container import SUM, UPDATE, Header, make_header, read_chunks, write_chunks
+from secure.sealing.masks import make_masks
+from secure.sealing.tags import Tagger
 from tests.secure.consortium import Consortium
 
 SCALE = 1024  # steps of 1 / SCALE and integers make changes that are rounded to themselves

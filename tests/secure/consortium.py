@@ -5,15 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
-from secure.add import AddReport, add_updates
-from secure.canonical import digest
-from secure.group import GroupSecret, deal_group_secret, receive_group_secret
-from secure.keys import Card, PrivateKeys
-from secure.open_sum import OpenedSum, open_sum
-from secure.pairing import PairKey, PairSeeds, open_pair_seed, pair_key, seal_pair_seeds
-from secure.parameters import SealParameters, SealSettings, seal_parameters
-from secure.roster import Roster
-from secure.seal import SealReport, seal_update
+from secure.ciphertexts.parameters import SealParameters, SealSettings, seal_parameters
+from secure.encoding.canonical import digest
+from secure.encoding.roster import Roster
+from secure.keys.group import GroupSecret, deal_group_secret, receive_group_secret
+from secure.keys.keys import Card, PrivateKeys
+from secure.keys.pairing import PairKey, PairSeeds, open_pair_seed, pair_key, seal_pair_seeds
+from secure.sealing.add import AddReport, add_updates
+from secure.sealing.open_sum import OpenedSum, open_sum
+from secure.sealing.seal import SealReport, seal_update
 
 NAMES = ("ash", "birch", "cedar", "date", "elm", "fir", "gum", "hazel", "iris", "jade")
 MANY_NAMES = (*NAMES, *(f"plant-{i:03d}" for i in range(len(NAMES), 128)))

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Self
 
 from pipeline.plan.plan import read_plan
-from secure.add import add_updates
-from secure.canonical import canonical_json
-from secure.container import UPDATE
-from secure.encoding import to_base64
-from secure.envelopes import Binding, check_envelopes
-from secure.group import GroupSecret, receive_group_secret
-from secure.keys import PrivateKeys, parse_card
-from secure.messages import check_payload, manifest_digest, payload_digest, verify_manifest
-from secure.pairing import open_pair_seed
-from secure.roster import Roster, check_roster, check_summed
+from secure.encoding.canonical import canonical_json
+from secure.encoding.json_fields import to_base64
+from secure.encoding.roster import Roster, check_roster, check_summed
+from secure.keys.envelopes import Binding, check_envelopes
+from secure.keys.group import GroupSecret, receive_group_secret
+from secure.keys.keys import PrivateKeys, parse_card
+from secure.keys.pairing import open_pair_seed
+from secure.messages.messages import check_payload, manifest_digest, payload_digest, verify_manifest
+from secure.sealing.add import add_updates
+from secure.sealing.container import UPDATE
 from secure.verify import check_adding, check_sealed
 from tests.secure.worked_example import HUB, N_PARAMS, PARTNERS, Example
 

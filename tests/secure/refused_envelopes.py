@@ -3,8 +3,8 @@
 import json
 from collections.abc import Iterator
 
-from secure.canonical import canonical_json
-from secure.envelopes import Binding, seal_envelopes
+from secure.encoding.canonical import canonical_json
+from secure.keys.envelopes import Binding, seal_envelopes
 from tests.secure.refusals import FOLDER, OTHER, Edit, Row, Valid
 from tests.secure.worked_example import known_bytes
 

@@ -3,8 +3,8 @@
 import json
 from collections.abc import Iterator
 
-from secure.canonical import canonical_json
-from secure.keys import PrivateKeys
+from secure.encoding.canonical import canonical_json
+from secure.keys.keys import PrivateKeys
 from tests.secure.refusals import OTHER, Row, Valid, signed, stray_bits
 from tests.secure.worked_example import Example, known_bytes
 

@@ -4,8 +4,8 @@ import base64
 import json
 from collections.abc import Iterator
 
-from secure.canonical import canonical_json
-from secure.keys import card_fields
+from secure.encoding.canonical import canonical_json
+from secure.keys.keys import card_fields
 from tests.secure.refusals import Row, Valid, stray_bits
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
-from secure.canonical import canonical_json
-from secure.coefficients import pack_coefficients
+from secure.ciphertexts.coefficients import pack_coefficients
+from secure.encoding.canonical import canonical_json
 from tests.secure import plain_reader as plain
 from tests.secure.refusals import OTHER, Edit, Row, Valid
 from tests.secure.worked_example import PARTNERS, Example

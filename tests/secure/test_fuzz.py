@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 
 from pipeline.errors import ConfigError
 from pipeline.plan.plan import read_plan
-from secure.add import add_updates
 from secure.errors import PayloadMismatch, SecureError, WrongKey
-from secure.group import GroupSecret, receive_group_secret
 from secure.inspect import inspect_file
-from secure.keys import parse_card
-from secure.messages import check_payload, verify_manifest
-from secure.pairing import open_pair_seed
+from secure.keys.group import GroupSecret, receive_group_secret
+from secure.keys.keys import parse_card
+from secure.keys.pairing import open_pair_seed
+from secure.messages.messages import check_payload, verify_manifest
+from secure.sealing.add import add_updates
 from tests.secure.refusals import Valid
 from tests.secure.worked_example import PARTNERS, Example
 

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline import errors as pipeline_errors
 from secure import errors
-from secure.encoding import to_base64
+from secure.encoding.json_fields import to_base64
 from tests.secure.make_refused import make_all
 from tests.secure.refusals import FOLDER, INDEX, READERS, Refusal, Valid, read_index
 from tests.secure.worked_example import PARTNERS, Example, known_bytes

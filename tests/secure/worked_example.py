@@ -13,16 +13,16 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.plan.plan import Plan, read_plan
-from secure.add import add_updates
-from secure.coefficients import pack_coefficients
-from secure.group import GroupSecret, deal_group_secret
-from secure.keys import Card, PrivateKeys
-from secure.messages import Expected, Manifest, parse_manifest, payload_digest, sign_manifest
-from secure.open_sum import OpenedSum, open_sum
-from secure.pairing import PairKey, PairSeeds, pair_key, seal_pair_seeds
-from secure.parameters import N_SLOTS, SealParameters, seal_parameters
-from secure.roster import Roster
-from secure.seal import seal_update
+from secure.ciphertexts.coefficients import pack_coefficients
+from secure.ciphertexts.parameters import N_SLOTS, SealParameters, seal_parameters
+from secure.encoding.roster import Roster
+from secure.keys.group import GroupSecret, deal_group_secret
+from secure.keys.keys import Card, PrivateKeys
+from secure.keys.pairing import PairKey, PairSeeds, pair_key, seal_pair_seeds
+from secure.messages.messages import Expected, Manifest, parse_manifest, payload_digest, sign_manifest
+from secure.sealing.add import add_updates
+from secure.sealing.open_sum import OpenedSum, open_sum
+from secure.sealing.seal import seal_update
 from tests.secure.plain_reader import evaluate_at_odd_powers
 
 FOLDER = Path(__file__).parent / "example"

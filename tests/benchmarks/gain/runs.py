@@ -10,7 +10,7 @@ import numpy as np
 
 from partners.network.trunk import trunk_layout
 from partners.settings import ServerOptimiser, Training, TrunkSettings
-from secure.parameters import SealSettings
+from secure.ciphertexts.parameters import SealSettings
 from tests.benchmarks.gain import arms
 from tests.benchmarks.gain.arms import Columns, Members
 from tests.benchmarks.gain.catalogue import Travelling, travelling

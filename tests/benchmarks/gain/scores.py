@@ -13,7 +13,7 @@ from partners.models.predict import predict
 from partners.scores.regression_scores import score_measurements
 from partners.scores.scores import score_labels
 from partners.training_data.training_set import TrainingSet
-from secure.parameters import seal_parameters
+from secure.ciphertexts.parameters import seal_parameters
 from tests.benchmarks.gain.arms import Members, Model
 from tests.benchmarks.gain.partners import Partner
 from tests.pipeline.clear_rounds import Agreed

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import PipelineError
 from pipeline.home.paths import MessageName
-from secure.canonical import digest
-from secure.container import Header
+from secure.encoding.canonical import digest
 from secure.errors import (
     BadContainer,
     ParameterMismatch,
@@ -24,6 +23,7 @@ from secure.errors import (
     WrongRound,
     WrongSum,
 )
+from secure.sealing.container import Header
 from tests.pipeline.federation import Federation
 from tests.pipeline.transcripts import SUM, UPDATE, at_round, flip, refusal, rewrite, run_audit, say_again
 

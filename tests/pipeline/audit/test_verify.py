@@ -16,7 +16,7 @@ from pipeline.errors import BrokenTranscript, Equivocation, ExchangeConflict, Ex
 from pipeline.exchange.storage import open_exchange
 from pipeline.home.paths import MessageName
 from pipeline.plan.plan import read_plan
-from secure.canonical import canonical_json, digest
+from secure.encoding.canonical import canonical_json, digest
 from secure.errors import (
     BadEnvelope,
     BadManifest,
@@ -28,8 +28,8 @@ from secure.errors import (
     WrongRound,
     WrongSender,
 )
-from secure.keys import load_private_keys
-from secure.messages import PayloadDigest, sign_manifest
+from secure.keys.keys import load_private_keys
+from secure.messages.messages import PayloadDigest, sign_manifest
 from tests.pipeline.federation import AGGREGATOR, Federation
 from tests.pipeline.transcripts import (
     ALL,

@@ -13,7 +13,7 @@ from pipeline.errors import ExitCode
 from pipeline.plan.plan import read_plan
 from pipeline.report.report import read_report
 from secure.errors import WrongPassphrase
-from secure.keys import KEY_FILE, PrivateKeys, load_private_keys, parse_card
+from secure.keys.keys import KEY_FILE, PrivateKeys, load_private_keys, parse_card
 from tests.pipeline.federation import AGGREGATOR, Federation
 
 LONGEST_WAIT_S = 240.0

@@ -23,8 +23,8 @@ from secure.errors import (
     WrongRound,
     WrongSender,
 )
-from secure.keys import PrivateKeys, load_private_keys
-from secure.messages import payload_digest, sign_manifest
+from secure.keys.keys import PrivateKeys, load_private_keys
+from secure.messages.messages import payload_digest, sign_manifest
 from tests.pipeline.federation import Federation
 
 NOW = 1_700_000_000

@@ -21,7 +21,7 @@ from pipeline.errors import ConfigError, ExchangeConflict, ExitCode, HomeInUse
 from pipeline.exchange.storage import Exchange
 from pipeline.exchange.transcript import message_of
 from pipeline.home.paths import Home, MessageName, write_json
-from secure.bodies import BODIES, ENROLMENT, WITH_PAYLOAD
+from secure.messages.message_schemas import BODIES, ENROLMENT, WITH_PAYLOAD
 
 EXCHANGE = Exchange("memory://paths")
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from pipeline.errors import ConfigError, ExitCode
 from pipeline.plan.member_configs import check_table
 from pipeline.plan.plan import Plan, read_plan
-from secure import parameters
+from secure.ciphertexts import parameters
+from secure.ciphertexts.parameters import SealSettings, prove_margin, seal_parameters
 from secure.errors import BadCard
-from secure.parameters import SealSettings, prove_margin, seal_parameters
 from tests.pipeline.federation import Federation
 
 Table = dict[str, Any]

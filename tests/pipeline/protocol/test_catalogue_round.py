@@ -27,8 +27,8 @@ from pipeline.plan.plan import PRESENCE, Plan, read_plan
 from pipeline.protocol.open_mailbox import open_partner_mail
 from pipeline.report.report import read_report
 from secure.errors import RosterTooSmall, TagMismatch, UpdateOutOfRange, WrongRoster
-from secure.messages import payload_digest
-from secure.open_sum import OpenedSum
+from secure.messages.messages import payload_digest
+from secure.sealing.open_sum import OpenedSum
 from tests.pipeline.federation import AGGREGATOR, Federation, age, run_all, step, until_waiting
 from tests.pipeline.transcripts import body_of, digest_of, refusal, remove, run_audit, say
 

@@ -23,12 +23,12 @@ from pipeline.home.round_state import RoundStart, read_under
 from pipeline.plan.plan import Plan, read_plan
 from pipeline.report.report import read_report
 from pipeline.setup.keys import deal, new_keys
+from secure.ciphertexts.parameters import seal_parameters
 from secure.errors import TagMismatch, WrongKey, WrongPlan
-from secure.group import GroupSecret
-from secure.keys import load_private_keys
-from secure.messages import manifest_digest, parse_manifest
-from secure.open_sum import open_sum
-from secure.parameters import seal_parameters
+from secure.keys.group import GroupSecret
+from secure.keys.keys import load_private_keys
+from secure.messages.messages import manifest_digest, parse_manifest
+from secure.sealing.open_sum import open_sum
 from tests.pipeline.federation import AGGREGATOR, Federation, run_all, run_to, step
 
 ALL = ("P01", "P02", "P03")

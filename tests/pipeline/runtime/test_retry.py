@@ -17,7 +17,7 @@ from pipeline.errors import ExchangeError, ExchangeUnreachable, ExitCode, NotYet
 from pipeline.home.paths import MessageName
 from pipeline.runtime.progress import Narrator
 from pipeline.runtime.retry import Patience, drive
-from secure.canonical import digest
+from secure.encoding.canonical import digest
 from tests.full_disk import fill
 from tests.pipeline.federation import AGGREGATOR, Federation
 from tests.pipeline.marked import Marked, marked

@@ -29,8 +29,8 @@ from pipeline.transport.endpoints import refusal
 from pipeline.transport.mirror import Mirror, mirror_folder
 from pipeline.transport.sync import MOST_MESSAGES
 from secure.errors import PayloadMismatch, SecureError
-from secure.keys import load_private_keys
-from secure.messages import PayloadDigest, sign_manifest
+from secure.keys.keys import load_private_keys
+from secure.messages.messages import PayloadDigest, sign_manifest
 from tests.pipeline.engine_line import SERVER, Line, Porter, Voucher
 from tests.pipeline.federation import AGGREGATOR, Federation, step, until_waiting
 from tests.pipeline.nvflare_sites import own_mirrors
