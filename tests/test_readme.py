@@ -17,8 +17,8 @@ from typing import Self
 
 import pytest
 
-from tests.pipeline.command_lines import command_of, parse, words_of
-from tests.pipeline.tables import write_tables
+from tests.support.command_lines import command_of, parse, words_of
+from tests.support.partner_tables import write_tables
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = ("README.md", "secure/KEYS.md", "secure/THREAT_MODEL.md", "secure/FORMAT.md")

@@ -26,7 +26,7 @@ from data_prep.settings import Chemistry, Fingerprint
 from data_prep.structures.cluster import DaskCluster
 from data_prep.structures.structures import Crew, Structures, standardise_all
 from data_prep.structures.watchdog import kept_children
-from tests.data_prep.dask_processes import DaskProcesses
+from tests.support.data_prep.dask_processes import DaskProcesses
 
 SHARED = Path(os.environ.get("HOCKET_SHARED", Path(__file__).resolve().parents[3] / "shared"))
 EXTRAPOLATED = (16, 64)

@@ -33,7 +33,7 @@ from partners.network.trunk import initial_trunk, trunk_layout
 from partners.settings import Training, TrunkSettings
 from partners.training.training import shuffled_rows, train_in_place, train_round
 from partners.training_data.training_set import TrainingSet
-from tests.partners.plain_sparsechem import PlainNetwork, PlainTrainer
+from tests.support.partners.plain_sparsechem import PlainNetwork, PlainTrainer
 
 N_HIDDEN = 2000
 DROPOUT = 0.6

@@ -9,7 +9,7 @@ import pytest
 from data_prep.settings import Chemistry, Fingerprint
 from data_prep.structures.structures import Structures, standardise_all
 from data_prep.structures.watchdog import kept_children
-from tests.data_prep.small_tables import write_tables
+from tests.support.data_prep.small_tables import write_tables
 
 
 @pytest.fixture(scope="session", autouse=True)

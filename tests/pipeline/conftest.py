@@ -7,8 +7,8 @@ from hypothesis import settings
 
 from pipeline.home.paths import MessageName, write_json
 from pipeline.plan.plan import read_plan
-from tests.pipeline.federation import AGGREGATOR, Federation, run_all, step, until_waiting
-from tests.pipeline.transcripts import federation_with_a_void
+from tests.support.federation import AGGREGATOR, Federation, run_all, step, until_waiting
+from tests.support.signed_transcripts import federation_with_a_void
 
 settings.register_profile("hocket", deadline=None)  # a busy machine is no failure
 settings.load_profile("hocket")

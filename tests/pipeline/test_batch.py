@@ -8,8 +8,8 @@ import pytest
 
 from pipeline.errors import ExitCode
 from pipeline.home.paths import MessageName
-from tests.pipeline.federation import AGGREGATOR, Federation
-from tests.pipeline.marked import marked
+from tests.support.federation import AGGREGATOR, Federation
+from tests.support.marked_process import marked
 
 # The same lines stand in the README.
 CRON = (

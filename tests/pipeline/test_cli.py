@@ -31,8 +31,8 @@ from pipeline.tracking.tracker import report_digest
 from secure.ciphertexts.parameters import seal_parameters
 from secure.errors import TagMismatch, WrongPassphrase
 from secure.keys.keys import load_private_keys, parse_card
-from tests.pipeline.federation import AGGREGATOR, Federation
-from tests.pipeline.transcripts import SUM, UPDATE, flip, say_again
+from tests.support.federation import AGGREGATOR, Federation
+from tests.support.signed_transcripts import SUM, UPDATE, flip, say_again
 
 
 def hocket(*arguments: object) -> Result:

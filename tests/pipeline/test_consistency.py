@@ -12,7 +12,7 @@ from pipeline.errors import Diverged, ExitCode
 from pipeline.exchange.mailbox import text
 from pipeline.home.paths import MessageName
 from secure.messages.messages import parse_manifest
-from tests.pipeline.federation import AGGREGATOR, Federation, step, until_waiting
+from tests.support.federation import AGGREGATOR, Federation, step, until_waiting
 
 ROSTER = MessageName("roster", 1, 1, AGGREGATOR)
 _OTHER_RDKIT = """

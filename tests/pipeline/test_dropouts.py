@@ -13,9 +13,9 @@ from pipeline.home.paths import MessageName
 from pipeline.report.report import read_report
 from pipeline.runtime.retry import Machine
 from secure.errors import BadKeyFile
-from tests.pipeline.federation import AGGREGATOR, Federation, age, step, until_waiting
-from tests.pipeline.running import Running
-from tests.pipeline.transcripts import body_of, digest_of, say
+from tests.support.federation import AGGREGATOR, Federation, age, step, until_waiting
+from tests.support.running_members import Running
+from tests.support.signed_transcripts import body_of, digest_of, say
 
 ROSTER = MessageName("roster", 1, 1, AGGREGATOR)
 VOID = MessageName("void", 1, 1, AGGREGATOR)

@@ -15,7 +15,7 @@ from pipeline.home.round_metrics import read_records
 from pipeline.report.report import read_report
 from secure.sealing.fixed_point import make_grid, quantise
 from secure.sealing.open_sum import OpenedSum
-from tests.pipeline.federation import AGGREGATOR, Federation, age, run_all, step, until_waiting
+from tests.support.federation import AGGREGATOR, Federation, age, run_all, step, until_waiting
 
 
 class Witness:

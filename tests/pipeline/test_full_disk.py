@@ -8,10 +8,10 @@ import pytest
 
 from pipeline.errors import ExitCode
 from pipeline.home.paths import Home
-from tests.full_disk import fill
-from tests.pipeline.federation import AGGREGATOR, Federation, run_all, run_to, step
-from tests.pipeline.marked import Marked, marked
-from tests.pipeline.tracked import use_store
+from tests.support.federation import AGGREGATOR, Federation, run_all, run_to, step
+from tests.support.full_disk import fill
+from tests.support.marked_process import Marked, marked
+from tests.support.tracking_reader import use_store
 
 
 @pytest.fixture

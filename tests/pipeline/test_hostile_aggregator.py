@@ -29,9 +29,9 @@ from secure.keys.keys import load_private_keys
 from secure.messages.messages import payload_digest
 from secure.sealing.add import add_updates
 from secure.sealing.open_sum import open_sum
-from tests.pipeline.federation import AGGREGATOR, Federation, step, until_waiting
-from tests.pipeline.hostile import OTHER, call_roster, post, ready_digests
-from tests.pipeline.transcripts import digest_of, rewrite, say
+from tests.support.federation import AGGREGATOR, Federation, step, until_waiting
+from tests.support.hostile_members import OTHER, call_roster, post, ready_digests
+from tests.support.signed_transcripts import digest_of, rewrite, say
 
 ALL = ("P01", "P02", "P03", "P04")
 ROSTER = MessageName("roster", 1, 1, AGGREGATOR)

@@ -23,9 +23,9 @@ from secure.errors import (
 )
 from secure.keys.keys import load_private_keys
 from secure.messages.messages import PayloadDigest, parse_manifest, sign_manifest
-from tests.pipeline.federation import AGGREGATOR, Federation, step, until_waiting
-from tests.pipeline.hostile import OTHER, post
-from tests.pipeline.transcripts import body_of, rewrite, say
+from tests.support.federation import AGGREGATOR, Federation, step, until_waiting
+from tests.support.hostile_members import OTHER, post
+from tests.support.signed_transcripts import body_of, rewrite, say
 
 UPDATE = MessageName("update", 1, 1, "P01")
 SUM = MessageName("sum", 1, 1, AGGREGATOR)

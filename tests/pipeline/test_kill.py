@@ -9,8 +9,8 @@ import pytest
 
 from pipeline.plan.plan import read_plan
 from pipeline.report.report import read_report
-from tests.pipeline.federation import AGGREGATOR, WITH_REGRESSION, Federation, measuring_federation, run_all
-from tests.pipeline.running import Running
+from tests.support.federation import AGGREGATOR, WITH_REGRESSION, Federation, measuring_federation, run_all
+from tests.support.running_members import Running
 
 LONGEST_S = 6.0  # between two kills: from before the first import to well into the rounds
 

@@ -8,7 +8,7 @@ import pytest
 from pipeline.errors import ExitCode
 from pipeline.setup.keys import new_keys
 from secure.keys.keys import load_private_keys
-from tests.pipeline.federation import AGGREGATOR, Federation, step
+from tests.support.federation import AGGREGATOR, Federation, step
 
 
 @pytest.fixture

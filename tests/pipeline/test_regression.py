@@ -19,7 +19,7 @@ from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan
 from pipeline.report.report import read_report
 from pipeline.runs.preparation import training_set
-from tests.pipeline.federation import WITH_REGRESSION, Federation, measuring_federation, run_all, run_to
+from tests.support.federation import WITH_REGRESSION, Federation, measuring_federation, run_all, run_to
 
 WITHOUT = "P03"
 

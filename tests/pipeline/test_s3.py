@@ -16,10 +16,10 @@ from pipeline.home.paths import MessageName
 from pipeline.report.report import report_file
 from pipeline.runtime.progress import Narrator
 from pipeline.runtime.retry import Patience
-from tests.pipeline.federation import AGGREGATOR, Federation, step
-from tests.pipeline.lagging import LaggingFileSystem
-from tests.pipeline.running import Running
-from tests.pipeline.s3_server import BUCKET, FaultyServer, client, environment, free_port, moto_server, use
+from tests.support.federation import AGGREGATOR, Federation, step
+from tests.support.lagging_storage import LaggingFileSystem
+from tests.support.running_members import Running
+from tests.support.s3_servers import BUCKET, FaultyServer, client, environment, free_port, moto_server, use
 
 PLACE = f"s3://{BUCKET}/federation"
 MANY = 500  # looks

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-import tests.pipeline.federation
+import tests.support.federation
 from pipeline.home.paths import Home
 from pipeline.report.report import read_report
-from tests.pipeline.federation import AGGREGATOR, PLAN, Federation, run_all
-from tests.pipeline.marked import Marked, marked
+from tests.support.federation import AGGREGATOR, PLAN, Federation, run_all
+from tests.support.marked_process import Marked, marked
 
 N_ROUNDS = 2
 WITHIN_S = 10.0
@@ -90,7 +90,7 @@ def test_stopped_at_every_stage_the_end_is_the_same(tmp_path: Path, monkeypatch:
     """Preparing, training, sealing in workers, adding, opening, waiting, tracking: the trunks of an undisturbed run."""
     # 8.9 M parameters: sealing starts two workers from 8.4 M on
     large = PLAN.replace("n_bits = 512", "n_bits = 32768").replace("hidden = [16]", "hidden = [272]")
-    monkeypatch.setattr(tests.pipeline.federation, "PLAN", large)
+    monkeypatch.setattr(tests.support.federation, "PLAN", large)
     federation = Federation(tmp_path / "stopped", n_rounds=N_ROUNDS)
     undisturbed = federation.moved(tmp_path / "undisturbed")
     run_all(undisturbed.members())

@@ -10,7 +10,7 @@ from pipeline.errors import ExitCode, PipelineError
 from pipeline.exchange.storage import Exchange
 from pipeline.runtime.retry import Machine
 from secure.errors import SecureError
-from tests.pipeline.federation import AGGREGATOR, Federation, run_all, step
+from tests.support.federation import AGGREGATOR, Federation, run_all, step
 
 
 class Tamperer:

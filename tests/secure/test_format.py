@@ -16,9 +16,9 @@ from secure.keys.pairing import open_pair_seed
 from secure.messages.messages import check_payload, parse_manifest, verify_manifest
 from secure.sealing.add import add_updates
 from secure.sealing.fixed_point import next_bounds
-from tests.secure import plain_reader as plain
-from tests.secure.consortium import make_consortium
-from tests.secure.worked_example import FOLDER, HUB, N_PARAMS, PARTNERS, WEIGHTS, Example, integers, known_bytes
+from tests.support.secure import plain_reader as plain
+from tests.support.secure.consortium import make_consortium
+from tests.support.secure.worked_example import FOLDER, HUB, N_PARAMS, PARTNERS, WEIGHTS, Example, integers, known_bytes
 
 FORMAT = Path(errors.__file__).with_name("FORMAT.md").read_text()
 KINDS = ("deal", "pairing", "ready", "update")

@@ -23,8 +23,8 @@ from secure.keys.keys import parse_card
 from secure.keys.pairing import open_pair_seed
 from secure.messages.messages import check_payload, verify_manifest
 from secure.sealing.add import add_updates
-from tests.secure.refusals import Valid
-from tests.secure.worked_example import PARTNERS, Example
+from tests.support.secure.refusals import Valid
+from tests.support.secure.worked_example import PARTNERS, Example
 
 FORMATS = ("card", "plan", "manifest", "deal", "pairing", "group secret", "update", "sum")
 PLACE = "round-0001/attempt-01"

@@ -8,9 +8,9 @@ import pytest
 from pipeline import errors as pipeline_errors
 from secure import errors
 from secure.encoding.json_fields import to_base64
-from tests.secure.make_refused import make_all
-from tests.secure.refusals import FOLDER, INDEX, READERS, Refusal, Valid, read_index
-from tests.secure.worked_example import PARTNERS, Example, known_bytes
+from tests.support.secure.make_refused import make_all
+from tests.support.secure.refusals import FOLDER, INDEX, READERS, Refusal, Valid, read_index
+from tests.support.secure.worked_example import PARTNERS, Example, known_bytes
 
 REFUSALS = read_index()
 FORMAT = Path(errors.__file__).with_name("FORMAT.md").read_text()

@@ -13,7 +13,7 @@ from partners.network.trunk import initial_trunk
 from partners.training.training import round_seed, train_round
 from partners.training_data.training_set import TrainingSet
 from tests.benchmarks.gain.partners import permuted
-from tests.pipeline.clear_rounds import Agreed, Member, State, clear_rounds
+from tests.support.clear_rounds import Agreed, Member, State, clear_rounds
 
 Members = Mapping[str, Member]
 

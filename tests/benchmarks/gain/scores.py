@@ -16,7 +16,7 @@ from partners.training_data.training_set import TrainingSet
 from secure.ciphertexts.parameters import seal_parameters
 from tests.benchmarks.gain.arms import Members, Model
 from tests.benchmarks.gain.partners import Partner
-from tests.pipeline.clear_rounds import Agreed
+from tests.support.clear_rounds import Agreed
 
 FOLDS = {"validation": 1, "test": 0}
 LOGITS, VALUES = "logits", "values"  # what was predicted where a label or a measured value is, (n_stored,)

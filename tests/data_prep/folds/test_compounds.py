@@ -5,7 +5,7 @@ import polars as pl
 
 from data_prep.folds.compounds import make_compounds
 from data_prep.settings import Chemistry, Fingerprint, Preparation
-from tests.data_prep.small_tables import FAST, SEED, STRUCTURES
+from tests.support.data_prep.small_tables import FAST, SEED, STRUCTURES
 
 
 def t2_table(rows):

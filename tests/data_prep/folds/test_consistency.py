@@ -15,7 +15,7 @@ from data_prep.folds import consistency
 from data_prep.folds.compounds import make_compounds
 from data_prep.folds.consistency import consistency_digest, reference_results, reference_smiles
 from data_prep.settings import Activities, Chemistry, Fingerprint, Folds, Preparation
-from tests.data_prep.small_tables import FAST, SEED
+from tests.support.data_prep.small_tables import FAST, SEED
 
 
 def test_equal_setups_agree():

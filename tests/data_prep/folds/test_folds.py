@@ -22,7 +22,7 @@ from data_prep.folds.folds import (
 from data_prep.folds.keyed import keyed_digest, scaffold_folds
 from data_prep.settings import LSH_BITS, Chemistry, Fingerprint, Folds, Preparation
 from data_prep.structures.structures import Structures, fold_scaffolds, standardise_all
-from tests.data_prep.small_tables import FAST, SEED
+from tests.support.data_prep.small_tables import FAST, SEED
 
 KEY = b"melloddy"
 METHODS = {

@@ -22,7 +22,7 @@ from data_prep.prediction import new_structures
 from data_prep.prediction.new_structures import NewStructures, check_output, prepare_new, write_new
 from data_prep.settings import Chemistry, Preparation
 from data_prep.tables.tables import read_structures
-from tests.data_prep.small_tables import FAST, SEED, STRUCTURES
+from tests.support.data_prep.small_tables import FAST, SEED, STRUCTURES
 
 POOL = (*STRUCTURES[:12], "OCC", "CCO.Cl", "CC(=O)[O-].[Na+]", "", "C(", "C" * 101, "c1ccncc1", "[2H]OC")
 Row = tuple[str, str]

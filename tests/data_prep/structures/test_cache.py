@@ -25,8 +25,8 @@ from data_prep.structures import steps, structures
 from data_prep.structures.cache import keys_of, opened
 from data_prep.structures.steps import CRASHED, TIMEOUT, Made, ScaffoldStep, Step, StructureStep
 from data_prep.structures.structures import fold_scaffolds, standardise_all
-from tests.data_prep.small_tables import FAST, SEED, STRUCTURES, write_tables
-from tests.data_prep.trial_steps import Trial
+from tests.support.data_prep.small_tables import FAST, SEED, STRUCTURES, write_tables
+from tests.support.data_prep.trial_steps import Trial
 
 ROOT = Path(__file__).parents[3]
 KEEP = Chemistry(tautomers="keep")
@@ -253,7 +253,7 @@ def test_kill_keeps_what_was_stored(tmp_path):
         import sys, itertools, pathlib
         from data_prep.structures.cache import keys_of, opened
         from tests.data_prep.structures.test_cache import many
-        from tests.data_prep.trial_steps import Trial
+        from tests.support.data_prep.trial_steps import Trial
         with opened(pathlib.Path(sys.argv[1])) as cache:
             for turn in itertools.count():
                 cache.store(keys_of(Trial(str(turn)), list(many())), list(many().values()), 60.0)

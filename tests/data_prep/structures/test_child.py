@@ -20,7 +20,7 @@ def test_a_text_takes_too_long_though_alarms_were_off(deaf):
     code = (
         f"import signal\n{deaf}\n"
         "from data_prep.structures.watchdog import guarded, kept_children\n"
-        "from tests.data_prep.trial_steps import Trial\n"
+        "from tests.support.data_prep.trial_steps import Trial\n"
         "with kept_children():\n"
         "    print(*(one.text or one.reason for one in guarded(Trial(), ['a', 'slow', 'b'], 0.5)))"
     )

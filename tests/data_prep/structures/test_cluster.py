@@ -21,8 +21,8 @@ from data_prep.structures.cluster import DaskCluster, versions
 from data_prep.structures.steps import Made
 from data_prep.structures.structures import standardise_all
 from data_prep.structures.watchdog import guarded
-from tests.data_prep.dask_processes import ROOT, DaskProcesses
-from tests.data_prep.trial_steps import Trial
+from tests.support.data_prep.dask_processes import ROOT, DaskProcesses
+from tests.support.data_prep.trial_steps import Trial
 
 pytestmark = pytest.mark.slow  # real processes, each of which takes seconds to start
 KEEP = Preparation(chemistry=Chemistry(tautomers="keep"))

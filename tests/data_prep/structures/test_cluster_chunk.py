@@ -11,7 +11,7 @@ from data_prep.structures import cluster
 from data_prep.structures.cluster import Chunk, DaskCluster, versions
 from data_prep.structures.steps import Made
 from data_prep.structures.watchdog import guarded
-from tests.data_prep.trial_steps import Trial
+from tests.support.data_prep.trial_steps import Trial
 
 TEXTS = ["a-text-of-mine", "die", "b"]
 

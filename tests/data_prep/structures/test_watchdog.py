@@ -24,7 +24,7 @@ from data_prep.structures import watchdog
 from data_prep.structures.steps import Made, ScaffoldStep, StructureStep
 from data_prep.structures.structures import fold_scaffolds, standardise_all
 from data_prep.structures.watchdog import guarded, kept_children
-from tests.data_prep.trial_steps import Trial
+from tests.support.data_prep.trial_steps import Trial
 
 ROOT = Path(__file__).parents[3]
 ENDLESS = Chemistry(max_tautomers=100_000, max_transforms=100_000)
@@ -130,7 +130,7 @@ def test_children_end_with_a_killed_parent():
     """Kill -9 of the parent leaves no child behind."""
     command = script("""
         from data_prep.structures.watchdog import guarded, kept_children
-        from tests.data_prep.trial_steps import Trial
+        from tests.support.data_prep.trial_steps import Trial
         with kept_children():
             print(guarded(Trial(), ["pid"], 60.0)[0].text, flush=True)
             input()

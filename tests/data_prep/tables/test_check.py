@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from data_prep.tables.check import check
-from tests.data_prep.small_tables import FAST, T0, t0_rows, t1_rows, t2_rows, write_tables
+from tests.support.data_prep.small_tables import FAST, T0, t0_rows, t1_rows, t2_rows, write_tables
 
 
 def said(*tables: object):

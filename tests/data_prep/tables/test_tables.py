@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from data_prep.errors import TableError
 from data_prep.tables.tables import read_activities, read_assays, read_structures
-from tests.data_prep.small_tables import T0, T1, T2, t2_rows
+from tests.support.data_prep.small_tables import T0, T1, T2, t2_rows
 
 
 def write(path, content):

@@ -18,7 +18,7 @@ from partners.settings import ClassificationHead, ServerOptimiser, Training
 from partners.training.server_step import initial_server_state, server_step
 from partners.training.training import train_round
 from partners.training_data.aligned_arrays import is_sharable
-from tests.partners.synthetic import TRAINING, hybrid_set, small_set, small_trunk
+from tests.support.partners.synthetic import TRAINING, hybrid_set, small_set, small_trunk
 
 _LAYOUT, _TRUNK, _SETTINGS = small_trunk(8, 5)
 _SIZES = HeadSizes((7,))

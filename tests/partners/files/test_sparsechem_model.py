@@ -14,7 +14,7 @@ from partners.files.sparsechem_model import Model, read_sparsechem, write_sparse
 from partners.models.predict import predict
 from partners.settings import ClassificationHead, RegressionHead, Training, TrunkSettings
 from partners.training.training import train_round
-from tests.partners.synthetic import hybrid_set, small_trunk
+from tests.support.partners.synthetic import hybrid_set, small_trunk
 
 _KINDS = {"class": (7, 0), "regr": (0, 4), "hybrid": (7, 4)}
 _EXTRA = Training(

@@ -12,7 +12,7 @@ from partners.models.final_model import FinalModel, KnownCompounds, Weights, kno
 from partners.models.predict import predict
 from partners.models.similarity import Neighbours
 from partners.training.training import train_round
-from tests.partners.synthetic import N_INPUTS, TRAINING, hybrid_set, small_trunk
+from tests.support.partners.synthetic import N_INPUTS, TRAINING, hybrid_set, small_trunk
 
 _DATA = hybrid_set(5, n_compounds=400)
 _LAYOUT, _FIRST, _SETTINGS = small_trunk(16)

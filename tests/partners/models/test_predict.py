@@ -13,7 +13,7 @@ from partners.network.state import HEAD_BIAS, HEAD_WEIGHT, PartnerState
 from partners.settings import TrunkSettings
 from partners.training.evaluation import evaluate
 from partners.training.training import train_round
-from tests.partners.synthetic import TRAINING, hybrid_set, small_set, small_trunk
+from tests.support.partners.synthetic import TRAINING, hybrid_set, small_set, small_trunk
 
 _DATA = small_set(7, n_compounds=300)
 _LAYOUT, _FIRST, _SETTINGS = small_trunk(16, 8)

@@ -19,8 +19,8 @@ from partners.network.trunk import TrunkLayout
 from partners.settings import ClassificationHead, RegressionHead, Training, TrunkSettings
 from partners.training.training import Stepper, first_state
 from partners.training_data.training_set import TrainingSet
-from tests.partners.dense_oracle import dense_losses, dense_outputs
-from tests.partners.synthetic import TRAINING, hybrid_set, small_set, small_trunk
+from tests.support.partners.dense_oracle import dense_losses, dense_outputs
+from tests.support.partners.synthetic import TRAINING, hybrid_set, small_set, small_trunk
 
 _KINDS = {"class": (20, 0), "regr": (0, 4), "hybrid": (7, 4)}
 

@@ -12,7 +12,7 @@ from partners.network.device import arithmetic
 from partners.network.model import Dropout, Network
 from partners.settings import Training
 from partners.training.training import first_state, train_round
-from tests.partners.synthetic import hybrid_set, small_set, small_trunk
+from tests.support.partners.synthetic import hybrid_set, small_set, small_trunk
 
 
 def test_a_missing_gpu_is_refused_before_any_step():

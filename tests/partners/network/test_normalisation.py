@@ -13,7 +13,7 @@ from partners.settings import RegressionHead, Training
 from partners.training.evaluation import evaluate
 from partners.training.training import train_round
 from partners.training_data.training_set import TrainingSet
-from tests.partners.synthetic import hybrid_set, small_trunk
+from tests.support.partners.synthetic import hybrid_set, small_trunk
 
 
 def _set(columns: list[list[float | None]]) -> TrainingSet:

@@ -19,7 +19,7 @@ from partners.training.evaluation import evaluate
 from partners.training.history import RoundScores, best_round, is_enough
 from partners.training.training import RoundResult, round_seed, seeded_state, train_round
 from partners.training_data.training_set import TrainingSet
-from tests.partners.synthetic import TRAINING, hybrid_set, small_set, small_trunk
+from tests.support.partners.synthetic import TRAINING, hybrid_set, small_set, small_trunk
 
 _LAYOUT, _FIRST, _SETTINGS = small_trunk(12)
 _BUDGET = Budget(n_rounds=4, n_steps=3)

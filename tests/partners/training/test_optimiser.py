@@ -10,7 +10,7 @@ from partners.errors import StateMismatch
 from partners.settings import Training, TrunkSettings
 from partners.training.optimiser import learning_rate_at, steps_per_epoch
 from partners.training.training import train_round
-from tests.partners.synthetic import hybrid_set, small_trunk
+from tests.support.partners.synthetic import hybrid_set, small_trunk
 
 _CHOICES = [("adam", 0.0), ("adamw", 0.0), ("sgd", 0.0), ("sgd", 0.9)]
 

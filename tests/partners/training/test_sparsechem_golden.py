@@ -12,7 +12,7 @@ from partners.network.trunk import trunk_layout
 from partners.settings import Training, TrunkSettings
 from partners.training.training import unstepped
 from tests.partners.network.test_dense_oracle import our_losses
-from tests.partners.sparsechem_golden import golden_run, golden_set
+from tests.support.partners.sparsechem_golden import golden_run, golden_set
 
 
 @pytest.mark.parametrize("kind", ["class", "regr", "hybrid"])

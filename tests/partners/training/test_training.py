@@ -15,8 +15,8 @@ from partners.network.model import Network
 from partners.network.state import HEAD_BIAS, HEAD_WEIGHT, HeadSizes, PartnerState, initial_heads, parameter_shapes
 from partners.settings import Training, TrunkSettings
 from partners.training.training import RoundResult, round_seed, shuffled_rows, train_round
-from tests.partners.round_digest import rounds_digest
-from tests.partners.synthetic import TRAINING, hybrid_set, small_set, small_trunk
+from tests.support.partners.round_digest import rounds_digest
+from tests.support.partners.synthetic import TRAINING, hybrid_set, small_set, small_trunk
 
 _ROOT = Path(__file__).resolve().parents[3]
 
@@ -37,7 +37,7 @@ def test_two_processes_give_the_same_bytes():
     """Other processes, with other memory layouts, give every bit of this one."""
     digests = [
         subprocess.run(
-            [sys.executable, "-m", "tests.partners.round_digest", str(n_unaligned), "1"],
+            [sys.executable, "-m", "tests.support.partners.round_digest", str(n_unaligned), "1"],
             cwd=_ROOT,
             check=True,
             capture_output=True,

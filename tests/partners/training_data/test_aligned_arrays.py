@@ -15,7 +15,7 @@ from partners.network.state import PartnerState
 from partners.settings import Training
 from partners.training.training import seeded_state, train_in_place, train_round
 from partners.training_data.aligned_arrays import copied, empty, is_sharable, pieces, zeros
-from tests.partners.synthetic import hybrid_set, small_trunk
+from tests.support.partners.synthetic import hybrid_set, small_trunk
 
 Place = Callable[[np.ndarray], np.ndarray]  # a copy of an array
 
@@ -96,7 +96,7 @@ from pathlib import Path
 from partners.settings import Training, TrunkSettings
 from partners.training.training import seeded_state, train_in_place, train_round
 from partners.network.trunk import initial_trunk, trunk_layout
-from tests.partners.synthetic import N_INPUTS, TRAINING, small_set
+from tests.support.partners.synthetic import N_INPUTS, TRAINING, small_set
 
 def peak_mb():
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024

@@ -20,7 +20,7 @@ from partners.errors import (
 )
 from partners.training_data.sparsechem_files import MatrixFiles, read_folding, read_sparse, read_training_set
 from partners.training_data.training_set import TrainingSet
-from tests.partners.synthetic import hybrid_set
+from tests.support.partners.synthetic import hybrid_set
 
 _DATA = hybrid_set()
 

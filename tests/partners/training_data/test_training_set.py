@@ -17,7 +17,7 @@ from partners.errors import (
 )
 from partners.training.training import train_round
 from partners.training_data.training_set import TrainingSet, check_features
-from tests.partners.synthetic import TRAINING, hybrid_set, small_set, small_trunk
+from tests.support.partners.synthetic import TRAINING, hybrid_set, small_set, small_trunk
 
 
 def _parts(**changes: object) -> dict[str, object]:

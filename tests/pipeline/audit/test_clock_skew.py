@@ -3,8 +3,8 @@
 import pytest
 
 from pipeline.home.paths import MessageName
-from tests.pipeline.federation import AGGREGATOR, Federation
-from tests.pipeline.transcripts import DEAL, PAIRING, SUM, UPDATE, at_round, manifest_of, run_audit, sign_later
+from tests.support.federation import AGGREGATOR, Federation
+from tests.support.signed_transcripts import DEAL, PAIRING, SUM, UPDATE, at_round, manifest_of, run_audit, sign_later
 
 LAST = at_round(SUM, 2)  # nothing names the digest of its manifest, so it can be signed anew
 FIRST_UPDATE = MessageName("update", 1, 1, "P01")

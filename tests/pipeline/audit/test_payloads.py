@@ -24,8 +24,8 @@ from secure.errors import (
     WrongSum,
 )
 from secure.sealing.container import Header
-from tests.pipeline.federation import Federation
-from tests.pipeline.transcripts import SUM, UPDATE, at_round, flip, refusal, rewrite, run_audit, say_again
+from tests.support.federation import Federation
+from tests.support.signed_transcripts import SUM, UPDATE, at_round, flip, refusal, rewrite, run_audit, say_again
 
 OTHER = digest(b"another")
 

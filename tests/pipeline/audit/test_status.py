@@ -16,8 +16,8 @@ from pipeline.errors import ExchangeUnreachable
 from pipeline.exchange.storage import Exchange, open_exchange
 from pipeline.home.paths import MessageName
 from pipeline.plan.plan import read_plan
-from tests.pipeline.federation import AGGREGATOR, Federation, step, until_waiting
-from tests.pipeline.transcripts import (
+from tests.support.federation import AGGREGATOR, Federation, step, until_waiting
+from tests.support.signed_transcripts import (
     PAIRING,
     READY,
     ROSTER,

@@ -30,8 +30,8 @@ from secure.errors import (
 )
 from secure.keys.keys import load_private_keys
 from secure.messages.messages import PayloadDigest, sign_manifest
-from tests.pipeline.federation import AGGREGATOR, Federation
-from tests.pipeline.transcripts import (
+from tests.support.federation import AGGREGATOR, Federation
+from tests.support.signed_transcripts import (
     ALL,
     DEAL,
     NOW,

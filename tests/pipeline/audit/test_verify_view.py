@@ -9,8 +9,18 @@ from rich.console import Console
 
 from pipeline.audit.verify_view import print_trail, trail_json
 from pipeline.plan.plan import read_plan
-from tests.pipeline.federation import AGGREGATOR, Federation
-from tests.pipeline.transcripts import ALL, DEAL, SUM, UPDATE, at_round, make_void, manifest_of, run_audit, sign_later
+from tests.support.federation import AGGREGATOR, Federation
+from tests.support.signed_transcripts import (
+    ALL,
+    DEAL,
+    SUM,
+    UPDATE,
+    at_round,
+    make_void,
+    manifest_of,
+    run_audit,
+    sign_later,
+)
 
 TIME = r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 

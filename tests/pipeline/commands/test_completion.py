@@ -14,7 +14,7 @@ from click.testing import CliRunner
 import pipeline.runtime.versions
 from pipeline.cli import main
 from pipeline.runtime.versions import LIBRARIES, installed, version_lines, versions
-from tests.pipeline.command_lines import commands
+from tests.support.command_lines import commands
 
 BASH = shutil.which("bash") or ""
 _HOCKET = "import sys; sys.argv[0] = 'hocket'; from pipeline.cli import main; main()"

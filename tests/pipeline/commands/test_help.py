@@ -6,7 +6,7 @@ from click.testing import CliRunner
 
 from pipeline.cli import main
 from pipeline.commands.options import examples
-from tests.pipeline.command_lines import commands, examples_of, parse, words_of
+from tests.support.command_lines import commands, examples_of, parse, words_of
 
 ALL = dict(commands())
 GROUPS = [(), *dict.fromkeys(tuple(name.split()[:-1]) for name in ALL if " " in name)]

@@ -14,7 +14,7 @@ from pipeline.plan.plan import read_plan
 from pipeline.report.report import read_report
 from secure.errors import WrongPassphrase
 from secure.keys.keys import KEY_FILE, PrivateKeys, load_private_keys, parse_card
-from tests.pipeline.federation import AGGREGATOR, Federation
+from tests.support.federation import AGGREGATOR, Federation
 
 LONGEST_WAIT_S = 240.0
 MOST_S = 60.0  # for a stopped job to end

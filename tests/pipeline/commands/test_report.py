@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 from pipeline.audit.inspect_file import inspect_file
 from pipeline.cli import main
 from pipeline.errors import ExitCode
-from tests.pipeline.federation import Federation
+from tests.support.federation import Federation
 
 
 def hocket(*arguments: object) -> Result:

@@ -14,8 +14,8 @@ import pytest
 from pipeline.demo.benchmark_data import ensure_wheel
 from pipeline.errors import ConfigError, ExitCode
 from pipeline.runtime.signals import ABANDONED, STOPPED
-from tests.pipeline.marked import marked
-from tests.pipeline.tables import write_tables
+from tests.support.marked_process import marked
+from tests.support.partner_tables import write_tables
 
 PARTNERS = ["P01", "P02", "P03"]
 _END_S = 30.0  # for a stopped demo to end

@@ -25,7 +25,7 @@ from secure.errors import (
 )
 from secure.keys.keys import PrivateKeys, load_private_keys
 from secure.messages.messages import payload_digest, sign_manifest
-from tests.pipeline.federation import Federation
+from tests.support.federation import Federation
 
 NOW = 1_700_000_000
 READY = MessageName("ready", 1, 1, "P01")

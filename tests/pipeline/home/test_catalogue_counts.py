@@ -16,7 +16,7 @@ from pipeline.home.catalogue_counts import Counts, held_rows, keep_counts, known
 from pipeline.home.paths import Home
 from pipeline.plan.member_configs import check_table
 from pipeline.plan.plan import Catalogue, Plan
-from tests.pipeline.federation import Federation
+from tests.support.federation import Federation
 
 PARTNERS = tuple(f"P{i}" for i in range(8))
 TASKS = [{"id": "C1", "threshold": 6.0}, {"id": "C1", "threshold": 7.0}, {"id": "C2", "threshold": 6.0}]

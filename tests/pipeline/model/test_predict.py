@@ -27,9 +27,9 @@ from pipeline.model.description import Description
 from pipeline.model.folder import OpenModel
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan
-from tests.full_disk import fill
-from tests.pipeline.federation import Federation, run_all
-from tests.pipeline.tables import SMILES
+from tests.support.federation import Federation, run_all
+from tests.support.full_disk import fill
+from tests.support.partner_tables import SMILES
 
 EXTRA = """\
 [preparation.regression]

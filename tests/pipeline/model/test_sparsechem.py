@@ -13,9 +13,9 @@ from pipeline.errors import ExitCode
 from pipeline.home.round_state import RoundStart
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan
-from tests.partners.synthetic import hybrid_set
-from tests.pipeline.federation import Federation
 from tests.pipeline.test_cli import hocket, refused
+from tests.support.federation import Federation
+from tests.support.partners.synthetic import hybrid_set
 
 
 def test_the_exported_model_is_the_federated_one(done: Federation, tmp_path: Path):

@@ -22,7 +22,7 @@ from pipeline.pages.private_page import own_page
 from pipeline.pages.shareable_page import shared_page
 from pipeline.report.consortium import merge
 from pipeline.report.shareable import shareable
-from tests.pipeline.made_up import made_up_report
+from tests.support.made_up_reports import made_up_report
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [

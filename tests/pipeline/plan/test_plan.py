@@ -16,7 +16,7 @@ from pipeline.plan.plan import Plan, read_plan
 from secure.ciphertexts import parameters
 from secure.ciphertexts.parameters import SealSettings, prove_margin, seal_parameters
 from secure.errors import BadCard
-from tests.pipeline.federation import Federation
+from tests.support.federation import Federation
 
 Table = dict[str, Any]
 QUICK = settings(max_examples=60, deadline=None)

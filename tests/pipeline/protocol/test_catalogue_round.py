@@ -29,8 +29,8 @@ from pipeline.report.report import read_report
 from secure.errors import RosterTooSmall, TagMismatch, UpdateOutOfRange, WrongRoster
 from secure.messages.messages import payload_digest
 from secure.sealing.open_sum import OpenedSum
-from tests.pipeline.federation import AGGREGATOR, Federation, age, run_all, step, until_waiting
-from tests.pipeline.transcripts import body_of, digest_of, refusal, remove, run_audit, say
+from tests.support.federation import AGGREGATOR, Federation, age, run_all, step, until_waiting
+from tests.support.signed_transcripts import body_of, digest_of, refusal, remove, run_audit, say
 
 ALL = ("P01", "P02", "P03", "P04")
 HOLDERS = {"ONE": ALL[:1], "TWO": ALL[:2], "NONE": (), "THREE": ALL[:3], "FOUR": ALL}

@@ -29,7 +29,7 @@ from secure.keys.group import GroupSecret
 from secure.keys.keys import load_private_keys
 from secure.messages.messages import manifest_digest, parse_manifest
 from secure.sealing.open_sum import open_sum
-from tests.pipeline.federation import AGGREGATOR, Federation, run_all, run_to, step
+from tests.support.federation import AGGREGATOR, Federation, run_all, run_to, step
 
 ALL = ("P01", "P02", "P03")
 FIRST_ROUND = 3  # under the revision

@@ -20,7 +20,7 @@ from pipeline.report.disclosure import FEWEST, apart
 from pipeline.report.metrics import METRICS
 from pipeline.report.report import build_report
 from pipeline.report.shareable import shareable
-from tests.pipeline.made_up import ABOUT, made_up_report
+from tests.support.made_up_reports import ABOUT, made_up_report
 
 NAMES = ("P01", "P02", "P03")
 

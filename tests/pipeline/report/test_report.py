@@ -18,7 +18,7 @@ from pipeline.report.metrics import METRICS, REGRESSION_METRICS
 from pipeline.report.report import build_report, read_report, report_file
 from pipeline.report.shareable import shareable
 from pipeline.report.terminal_table import print_report
-from tests.pipeline.federation import Federation
+from tests.support.federation import Federation
 
 SCORE = st.one_of(st.none(), st.floats(0, 1))
 QUICK = settings(max_examples=30, deadline=None)

@@ -19,8 +19,8 @@ from pipeline.report.metrics import METRICS, SIDES, SUMMARY_KIND
 from pipeline.report.report import read_report
 from pipeline.report.shareable import shareable
 from pipeline.report.shareable_schema import Summary, read_shared
-from tests.pipeline.federation import Federation
-from tests.pipeline.made_up import made_up_report
+from tests.support.federation import Federation
+from tests.support.made_up_reports import made_up_report
 
 SIZES = st.integers(0, 40)
 

@@ -13,7 +13,7 @@ from pipeline.home.round_metrics import read_records
 from pipeline.plan.plan import read_plan
 from pipeline.report.report import read_report, report_file
 from pipeline.runs.report import WithPage, bring_up
-from tests.pipeline.federation import Federation
+from tests.support.federation import Federation
 
 
 @pytest.fixture

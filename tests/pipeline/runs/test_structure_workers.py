@@ -12,9 +12,9 @@ from pipeline.plan import member_configs as configs
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.runs.preparation import prepare_tables
 from pipeline.runs.structure_workers import hired
-from tests.data_prep.dask_processes import DaskProcesses
-from tests.pipeline.federation import Federation, until_waiting
-from tests.secure.certificates import write_certificates
+from tests.support.data_prep.dask_processes import DaskProcesses
+from tests.support.federation import Federation, until_waiting
+from tests.support.secure.certificates import write_certificates
 
 PARTNER = """\
 name = "P01"

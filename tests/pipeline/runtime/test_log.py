@@ -19,7 +19,7 @@ from pipeline.errors import ExitCode, NotYet
 from pipeline.plan.plan import PRESENCE as PRESENCE_OF_THE_PLAN
 from pipeline.runtime.log import PRESENCE, Log, as_json_line, json_line
 from pipeline.runtime.progress import Narrator
-from tests.pipeline.federation import AGGREGATOR, Federation
+from tests.support.federation import AGGREGATOR, Federation
 
 KEYS = {"time", "level", "member", "message"}
 

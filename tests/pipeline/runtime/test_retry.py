@@ -18,10 +18,10 @@ from pipeline.home.paths import MessageName
 from pipeline.runtime.progress import Narrator
 from pipeline.runtime.retry import Patience, drive
 from secure.encoding.canonical import digest
-from tests.full_disk import fill
-from tests.pipeline.federation import AGGREGATOR, Federation
-from tests.pipeline.marked import Marked, marked
-from tests.pipeline.transcripts import say
+from tests.support.federation import AGGREGATOR, Federation
+from tests.support.full_disk import fill
+from tests.support.marked_process import Marked, marked
+from tests.support.signed_transcripts import say
 
 FULL = OSError(errno.ENOSPC, "No space left on device", "home/file")
 QUOTA = OSError(errno.EDQUOT, "Disk quota exceeded", "home/file")

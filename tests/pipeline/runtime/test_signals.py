@@ -11,8 +11,8 @@ import pytest
 
 from pipeline.errors import ExitCode
 from pipeline.runtime.signals import ABANDONED, BEGINS_ANEW, GRACE_S, SIGNALS, STOPPED, kill_descendants
-from tests.pipeline.federation import Federation
-from tests.pipeline.marked import Marked, marked
+from tests.support.federation import Federation
+from tests.support.marked_process import Marked, marked
 
 WITHIN_S = 10.0  # what batch systems give at the least
 

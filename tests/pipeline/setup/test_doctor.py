@@ -32,7 +32,7 @@ from pipeline.setup.doctor_exchange import probe_exchange
 from pipeline.setup.findings import Finding, examined, exit_code, note, refused, wrong
 from pipeline.setup.keys import change_passphrase, deal
 from secure.errors import WrongPlan
-from tests.pipeline.federation import AGGREGATOR, Federation, until_waiting
+from tests.support.federation import AGGREGATOR, Federation, until_waiting
 
 
 @pytest.fixture(autouse=True)

@@ -22,8 +22,8 @@ from pipeline.model.description import Description
 from pipeline.tracking.mlflow_model import pack_final_model, registered_name
 from pipeline.tracking.tracker import QUIET
 from pipeline.tracking.uploads import send
-from tests.pipeline.federation import AGGREGATOR, Federation
-from tests.pipeline.tables import SMILES
+from tests.support.federation import AGGREGATOR, Federation
+from tests.support.partner_tables import SMILES
 
 _PATIENCE_S = 300.0
 

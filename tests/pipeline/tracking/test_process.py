@@ -24,10 +24,10 @@ from pipeline.tracking import sync as tracking_store
 from pipeline.tracking import tracker as tracking
 from pipeline.tracking.process import Store, follow
 from pipeline.tracking.tracker import QUIET, UNREACHABLE, Tracker, send_rest
-from tests.pipeline.federation import Federation
-from tests.pipeline.running import Running
-from tests.pipeline.servers import failing_server, free_port, half_hanging_server, hanging_server, mlflow_server
-from tests.pipeline.tracked import artifacts, client_of, curves, expected_curves, member_of, runs_of, use_store
+from tests.support.federation import Federation
+from tests.support.running_members import Running
+from tests.support.tracking_reader import artifacts, client_of, curves, expected_curves, member_of, runs_of, use_store
+from tests.support.tracking_servers import failing_server, free_port, half_hanging_server, hanging_server, mlflow_server
 
 if TYPE_CHECKING:
     from pipeline.tracking.tracker import Member

@@ -15,8 +15,8 @@ from pipeline.home.round_metrics import Record, read_records, write_record
 from pipeline.tracking import sync as tracking_store
 from pipeline.tracking.sync import sync
 from pipeline.tracking.tracker import QUIET, Member
-from tests.pipeline.federation import AGGREGATOR, Federation
-from tests.pipeline.tracked import artifacts, client_of, curves, expected_curves, member_of, runs_of, use_store
+from tests.support.federation import AGGREGATOR, Federation
+from tests.support.tracking_reader import artifacts, client_of, curves, expected_curves, member_of, runs_of, use_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -19,8 +19,8 @@ import pytest
 from pipeline.errors import ConfigError
 from pipeline.tracking import ui
 from pipeline.tracking.ui import serve_ui
-from tests.pipeline.federation import AGGREGATOR, Federation
-from tests.pipeline.servers import free_port
+from tests.support.federation import AGGREGATOR, Federation
+from tests.support.tracking_servers import free_port
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

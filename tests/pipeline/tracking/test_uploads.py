@@ -18,9 +18,9 @@ from pipeline.tracking.process import _make_store
 from pipeline.tracking.sync import _patiently
 from pipeline.tracking.tracker import QUIET, Tracker
 from pipeline.tracking.uploads import Left, Upload, send
-from tests.pipeline.federation import Federation
-from tests.pipeline.servers import ArtifactServer, artifact_server
-from tests.pipeline.tracked import client_of, member_of, runs_of
+from tests.support.federation import Federation
+from tests.support.tracking_reader import client_of, member_of, runs_of
+from tests.support.tracking_servers import ArtifactServer, artifact_server
 
 
 class Ended(Exception):

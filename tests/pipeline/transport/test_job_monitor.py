@@ -13,9 +13,9 @@ from pipeline.errors import ExitCode, RunFailed, SitesLost
 from pipeline.plan.plan import Rounds
 from pipeline.transport.child_process import AttachedRun
 from pipeline.transport.job_monitor import Watch
-from tests.pipeline.federation import AGGREGATOR, Federation
-from tests.pipeline.marked import Marked, marked
-from tests.pipeline.nvflare_sites import wait_until
+from tests.support.federation import AGGREGATOR, Federation
+from tests.support.marked_process import Marked, marked
+from tests.support.nvflare_sites import wait_until
 
 
 @dataclass

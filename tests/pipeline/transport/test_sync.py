@@ -31,9 +31,9 @@ from pipeline.transport.sync import MOST_MESSAGES
 from secure.errors import PayloadMismatch, SecureError
 from secure.keys.keys import load_private_keys
 from secure.messages.messages import PayloadDigest, sign_manifest
-from tests.pipeline.engine_line import SERVER, Line, Porter, Voucher
-from tests.pipeline.federation import AGGREGATOR, Federation, step, until_waiting
-from tests.pipeline.nvflare_sites import own_mirrors
+from tests.support.federation import AGGREGATOR, Federation, step, until_waiting
+from tests.support.line_in_process import SERVER, Line, Porter, Voucher
+from tests.support.nvflare_sites import own_mirrors
 
 DEAL = MessageName("deal", 0, 0, "P01")
 READY = MessageName("ready", 1, 1, "P02")

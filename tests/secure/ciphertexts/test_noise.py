@@ -11,7 +11,7 @@ from secure.ciphertexts.parameters import N_SLOTS, SealParameters, SealSettings,
 from secure.errors import TagMismatch
 from secure.keys.group import GroupSecret
 from secure.sealing.open_sum import OpenedSum
-from tests.secure.ciphertexts import (
+from tests.support.secure.ciphertexts import (
     decrypt,
     exact_bounds,
     from_chunks,
@@ -21,7 +21,7 @@ from tests.secure.ciphertexts import (
     secret_polynomial,
     write_sum,
 )
-from tests.secure.consortium import Consortium, make_consortium
+from tests.support.secure.consortium import Consortium, make_consortium
 
 N = 20_000
 

@@ -22,7 +22,7 @@ from secure.keys.envelopes import parse_envelopes
 from secure.keys.group import GroupSecret, deal_group_secret, receive_group_secret
 from secure.keys.keys import PrivateKeys
 from secure.keys.pairing import PairKey, PairSeeds, open_pair_seed, pair_key, seal_pair_seeds
-from tests.secure.consortium import PLAN
+from tests.support.secure.consortium import PLAN
 
 OTHER_PLAN = digest(b"another plan")
 

@@ -8,8 +8,8 @@ import pytest
 
 from secure.sealing.fixed_point import next_bounds
 from secure.sealing.open_sum import OpenedSum
-from tests.secure.ciphertexts import SCALE, exact_bounds
-from tests.secure.consortium import Consortium, make_consortium
+from tests.support.secure.ciphertexts import SCALE, exact_bounds
+from tests.support.secure.consortium import Consortium, make_consortium
 
 HALF_ULP = 2.0**-24  # of float32, relative
 

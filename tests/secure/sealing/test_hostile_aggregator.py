@@ -23,7 +23,7 @@ from secure.errors import (
 )
 from secure.keys.group import GroupSecret
 from secure.sealing.open_sum import OpenedSum
-from tests.secure.ciphertexts import (
+from tests.support.secure.ciphertexts import (
     decrypt,
     exact_bounds,
     from_chunks,
@@ -34,7 +34,7 @@ from tests.secure.ciphertexts import (
     trivial,
     write_sum,
 )
-from tests.secure.consortium import Consortium, make_consortium
+from tests.support.secure.consortium import Consortium, make_consortium
 
 N = 70_000  # five chunks in two blocks, some slots between the last value and the weight
 SMALLEST_P = 1e-6

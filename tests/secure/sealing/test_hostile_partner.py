@@ -26,7 +26,7 @@ from secure.errors import (
 )
 from secure.sealing.add import add_updates
 from secure.sealing.masks import Masks, make_masks
-from tests.secure.ciphertexts import (
+from tests.support.secure.ciphertexts import (
     SCALE,
     exact_bounds,
     packed,
@@ -35,7 +35,7 @@ from tests.secure.ciphertexts import (
     seal_masked,
     seal_numbers,
 )
-from tests.secure.consortium import Consortium, make_consortium
+from tests.support.secure.consortium import Consortium, make_consortium
 
 N = 60_000  # four chunks, one block
 

@@ -25,7 +25,7 @@ from secure.messages.messages import payload_digest
 from secure.sealing.add import add_updates
 from secure.sealing.container import read_chunks
 from secure.sealing.fixed_point import make_grid, quantise
-from tests.secure.consortium import Consortium, make_consortium
+from tests.support.secure.consortium import Consortium, make_consortium
 
 N = 40_000  # three chunks
 _SHAPES = [(16, 3), (16, 10), (12, 4), (12, 7), (8, 5), (8, 10)]

@@ -14,8 +14,8 @@ from secure.ciphertexts.packing import blocks
 from secure.encoding.canonical import digest
 from secure.encoding.roster import Roster
 from secure.sealing.masks import make_masks
-from tests.secure.ciphertexts import decrypt, exact_bounds, packed, read_polynomials, seal_integers
-from tests.secure.consortium import Consortium, make_consortium
+from tests.support.secure.ciphertexts import decrypt, exact_bounds, packed, read_polynomials, seal_integers
+from tests.support.secure.consortium import Consortium, make_consortium
 
 N = 60_000  # four chunks, one block
 # Masks are new in every run, so each check may fail for nothing: there are fewer than 1000, so once in 10^6 runs.

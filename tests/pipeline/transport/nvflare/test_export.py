@@ -15,8 +15,8 @@ from pipeline.transport.nvflare.controller import FederationController
 from pipeline.transport.nvflare.executor import PartnerExecutor
 from pipeline.transport.nvflare.export import ADMIN, Place, export, files, project_name
 from pipeline.transport.nvflare.names import AGGREGATOR_FILE, CONTROLLER, EXECUTOR, PARTNER_FILE, TASK
-from tests.pipeline.federation import Federation
-from tests.pipeline.nvflare_sites import at_home
+from tests.support.federation import Federation
+from tests.support.nvflare_sites import at_home
 
 PLACE = Place("hub.example.org", 9002, "/srv/nvflare")
 PARTNERS = ["P01", "P02", "P03"]

@@ -13,7 +13,7 @@ from pipeline.plan.plan import read_plan
 from pipeline.transport.nvflare.export import Place, export, project_name
 from pipeline.transport.nvflare.identity import Kit, common_name, expect_name, server_of
 from pipeline.transport.nvflare.names import PARTNER_FILE, config_file
-from tests.pipeline.federation import Federation
+from tests.support.federation import Federation
 
 HOST = "hub.example.org"
 PLAN, NONCE = "ab" * 32, "cd" * 32

@@ -20,7 +20,7 @@ from pipeline.transport.nvflare.executor import PartnerExecutor
 from pipeline.transport.nvflare.file_transfer import FileCourier, _Gather
 from pipeline.transport.nvflare.names import AGGREGATOR_FILE, CONTENT, PARTNER_FILE, TASK
 from pipeline.transport.nvflare.wakeup import Bell
-from tests.pipeline.federation import AGGREGATOR, Federation
+from tests.support.federation import AGGREGATOR, Federation
 
 
 class Context:

@@ -17,7 +17,7 @@ from pathlib import Path
 from pipeline.plan.plan import read_plan
 from pipeline.transport.nvflare.export import ADMIN, Place, export, project_name
 from pipeline.transport.nvflare.names import AGGREGATOR_FILE, OUTCOME, PARTNER_FILE
-from tests.pipeline.federation import AGGREGATOR, Federation
+from tests.support.federation import AGGREGATOR, Federation
 
 HOST = "127.0.0.1"
 _MARK = "HOCKET_TEST_MARK"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pipeline.home.paths import MessageName
 from secure.encoding.canonical import digest
-from tests.pipeline.federation import AGGREGATOR, Federation
-from tests.pipeline.transcripts import body_of, digest_of, say
+from tests.support.federation import AGGREGATOR, Federation
+from tests.support.signed_transcripts import body_of, digest_of, say
 
 OTHER = digest(b"another")  # of anything
 

@@ -14,7 +14,7 @@ from secure.encoding.roster import Roster
 from secure.sealing.container import SUM, UPDATE, Header, make_header, read_chunks, write_chunks
 from secure.sealing.masks import make_masks
 from secure.sealing.tags import Tagger
-from tests.secure.consortium import Consortium
+from tests.support.secure.consortium import Consortium
 
 SCALE = 1024  # steps of 1 / SCALE and integers make changes that are rounded to themselves
 

@@ -21,9 +21,9 @@ from tests.benchmarks.gain.judge import gain, gates, interval
 from tests.benchmarks.gain.partners import Known, Partner, labels_only, load_partners, permuted
 from tests.benchmarks.gain.runs import Setting, obtain
 from tests.benchmarks.gain.scores import Scores, averaged
-from tests.partners.synthetic import N_INPUTS, TRAINING, hybrid_set, small_set, small_trunk
-from tests.pipeline.clear_rounds import Agreed, Member
-from tests.pipeline.tables import write_tables
+from tests.support.clear_rounds import Agreed, Member
+from tests.support.partner_tables import write_tables
+from tests.support.partners.synthetic import N_INPUTS, TRAINING, hybrid_set, small_set, small_trunk
 
 _LAYOUT, _FIRST, _SETTINGS = small_trunk(12)
 _AGREED = Agreed(_LAYOUT, _SETTINGS, trunk_seed=1, n_rounds=2, local_steps=3)

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from secure.encoding.canonical import canonical_json
 from secure.keys.keys import PrivateKeys
-from tests.secure.refusals import OTHER, Row, Valid, signed, stray_bits
-from tests.secure.worked_example import Example, known_bytes
+from tests.support.secure.refusals import OTHER, Row, Valid, signed, stray_bits
+from tests.support.secure.worked_example import Example, known_bytes
 
 UPDATE = "round-0001/attempt-01/update.ash.arrow"
 BAD = "BadManifest"

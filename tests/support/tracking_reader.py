@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from pipeline.home.round_metrics import read_records
 from pipeline.tracking.descriptions import curve
 from pipeline.tracking.tracker import Member, read_member
-from tests.pipeline.federation import AGGREGATOR, Federation
+from tests.support.federation import AGGREGATOR, Federation
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -1,6 +1,6 @@
 """The worked example of secure/FORMAT.md: three partners and an aggregator with known keys, two rounds.
 
-`python -m tests.secure.worked_example` writes tests/secure/example. All of it follows from the names below but
+`python -m tests.support.secure.worked_example` writes tests/secure/example. All of it follows from the names below but
 the envelopes and the sealed updates, whose randomness is the libraries': those are kept if they are there.
 """
 
@@ -23,9 +23,9 @@ from secure.messages.messages import Expected, Manifest, parse_manifest, payload
 from secure.sealing.add import add_updates
 from secure.sealing.open_sum import OpenedSum, open_sum
 from secure.sealing.seal import seal_update
-from tests.secure.plain_reader import evaluate_at_odd_powers
+from tests.support.secure.plain_reader import evaluate_at_odd_powers
 
-FOLDER = Path(__file__).parent / "example"
+FOLDER = Path(__file__).parents[2] / "secure" / "example"
 PARTNERS, HUB = ("ash", "birch", "cedar"), "hub"
 WEIGHTS = {"ash": 1, "birch": 2, "cedar": 4}
 N_PARAMS = 51  # a trunk of 16 inputs and 3 units

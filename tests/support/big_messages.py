@@ -9,7 +9,7 @@ from pipeline.home.paths import MessageName
 from pipeline.plan.plan import read_plan
 from secure.keys.keys import load_private_keys
 from secure.messages.messages import payload_digest, sign_manifest
-from tests.pipeline.federation import Federation
+from tests.support.federation import Federation
 
 _PIECE = 1 << 20
 _DIGEST = "ab" * 32

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from secure.encoding.canonical import canonical_json
 from secure.keys.envelopes import Binding, seal_envelopes
-from tests.secure.refusals import FOLDER, OTHER, Edit, Row, Valid
-from tests.secure.worked_example import known_bytes
+from tests.support.secure.refusals import FOLDER, OTHER, Edit, Row, Valid
+from tests.support.secure.worked_example import known_bytes
 
 DEAL, READ_DEAL = "enrol/deal.ash.envelopes", "payload of deal of ash"
 BAD = "BadEnvelope"

@@ -8,7 +8,7 @@ import numpy as np
 from partners.settings import Training
 from partners.training.evaluation import evaluate
 from partners.training.training import round_seed, train_round
-from tests.partners.synthetic import small_set, small_trunk
+from tests.support.partners.synthetic import small_set, small_trunk
 
 
 def rounds_digest(n_threads: int) -> str:

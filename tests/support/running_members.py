@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Self
 
-from tests.pipeline.federation import AGGREGATOR, Federation
+from tests.support.federation import AGGREGATOR, Federation
 
 _PATIENCE_S = 600.0
 

@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from secure.ciphertexts.coefficients import pack_coefficients
 from secure.encoding.canonical import canonical_json
-from tests.secure import plain_reader as plain
-from tests.secure.refusals import OTHER, Edit, Row, Valid
-from tests.secure.worked_example import PARTNERS, Example
+from tests.support.secure import plain_reader as plain
+from tests.support.secure.refusals import OTHER, Edit, Row, Valid
+from tests.support.secure.worked_example import PARTNERS, Example
 
 UPDATE = "round-0001/attempt-01/update.ash.arrow"
 END = 8  # bytes

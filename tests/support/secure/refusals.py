@@ -19,9 +19,9 @@ from secure.messages.messages import check_payload, manifest_digest, payload_dig
 from secure.sealing.add import add_updates
 from secure.sealing.container import UPDATE
 from secure.verify import check_adding, check_sealed
-from tests.secure.worked_example import HUB, N_PARAMS, PARTNERS, Example
+from tests.support.secure.worked_example import HUB, N_PARAMS, PARTNERS, Example
 
-FOLDER = Path(__file__).parent / "refused"
+FOLDER = Path(__file__).parents[2] / "secure" / "refused"
 INDEX = FOLDER / "index.json"
 WHOLE_BYTES = 2048  # larger files are stored as edits of a file of the example
 _ANCHOR = 256  # bytes

@@ -1,6 +1,6 @@
 """Writes tests/secure/refused: for every rule of FORMAT.md, files that break it, made from the worked example.
 
-`python -m tests.secure.make_refused` writes the same bytes again, but for three envelopes that chance is a
+`python -m tests.support.secure.make_refused` writes the same bytes again, but for three envelopes that chance is a
 part of: those are kept. Only what is said to be wrong is wrong: a manifest that breaks a rule is rightly signed.
 """
 
@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.secure.refusals import FOLDER, INDEX, WHOLE_BYTES, Refusal, Row, Valid, edits_text, find_edits
-from tests.secure.refused_envelopes import envelopes, groups
-from tests.secure.refused_manifests import manifests, payloads, rosters
-from tests.secure.refused_papers import cards, plans
-from tests.secure.refused_sealed import sealed_sums, sealed_updates
-from tests.secure.worked_example import Example
+from tests.support.secure.refusals import FOLDER, INDEX, WHOLE_BYTES, Refusal, Row, Valid, edits_text, find_edits
+from tests.support.secure.refused_envelopes import envelopes, groups
+from tests.support.secure.refused_manifests import manifests, payloads, rosters
+from tests.support.secure.refused_papers import cards, plans
+from tests.support.secure.refused_sealed import sealed_sums, sealed_updates
+from tests.support.secure.worked_example import Example
 
 UPDATE = "round-0001/attempt-01/update.ash.arrow"
 KINDS: list[tuple[str, str, str, Callable[[Valid], Iterator[Row]]]] = [  # first word of the name, reader, base, rows

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Self
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PATIENCE_S = 120.0
 
 

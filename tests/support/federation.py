@@ -21,7 +21,7 @@ from pipeline.runs.partner_run import PartnerRun
 from pipeline.runtime.progress import Narrator
 from pipeline.runtime.retry import Machine
 from pipeline.setup.keys import deal, new_keys
-from tests.pipeline.tables import write_tables
+from tests.support.partner_tables import write_tables
 
 AGGREGATOR = "agg"
 PLAN = """\

@@ -18,7 +18,7 @@ from secure.errors import SecureError
 from secure.keys.keys import load_private_keys
 from secure.messages.messages import Manifest, parse_manifest, payload_digest, sign_manifest
 from secure.sealing.container import Header, read_chunks, write_chunks
-from tests.pipeline.federation import AGGREGATOR, Federation, age, step, until_waiting
+from tests.support.federation import AGGREGATOR, Federation, age, step, until_waiting
 
 ALL = ("P01", "P02", "P03")
 NOW = 4_000_000_000  # after whatever the members signed

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from secure.encoding.canonical import canonical_json
 from secure.keys.keys import card_fields
-from tests.secure.refusals import Row, Valid, stray_bits
+from tests.support.secure.refusals import Row, Valid, stray_bits
 
 
 def cards(valid: Valid) -> Iterator[Row]:

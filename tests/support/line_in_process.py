@@ -11,7 +11,7 @@ from pipeline.plan.plan import read_plan
 from pipeline.transport.endpoints import SiteLink, SiteSide
 from pipeline.transport.mirror import Mirror
 from pipeline.transport.sync import Correspondence, Wire, rules_at_server, rules_at_site
-from tests.pipeline.federation import AGGREGATOR, Federation
+from tests.support.federation import AGGREGATOR, Federation
 
 SERVER = "server"  # common name of its certificate
 

@@ -12,9 +12,9 @@ from pipeline.home.round_state import RoundStart
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan
 from pipeline.runs.preparation import training_set
-from tests.partners.synthetic import TRAINING, small_set, small_trunk
-from tests.pipeline.clear_rounds import Agreed, Member, clear_rounds
-from tests.pipeline.federation import Federation, run_all
+from tests.support.clear_rounds import Agreed, Member, clear_rounds
+from tests.support.federation import Federation, run_all
+from tests.support.partners.synthetic import TRAINING, small_set, small_trunk
 
 HOLDERS = {"ONE": ["P01"], "TWO": ["P01", "P02"], "THREE": ["P01", "P02", "P03"]}
 CATALOGUE = "[catalogue]\ntasks = [{}]\nmin_partners = 2\n".format(
