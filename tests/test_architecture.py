@@ -41,7 +41,7 @@ ONLY_IN = {
     "dask": ("data_prep/structures/cluster.py",),
     "distributed": ("data_prep/structures/cluster.py",),
     "click": ("pipeline/cli.py", "pipeline/commands/"),
-    "nvflare": ("pipeline/engines/",),
+    "nvflare": ("pipeline/transport/nvflare/",),
     "mlflow": ("pipeline/tracking/sync.py", "pipeline/tracking/process.py", "pipeline/tracking/mlflow_model.py"),
 }
 MODULES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]

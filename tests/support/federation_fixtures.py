@@ -1,17 +1,13 @@
-"""One small federation before its first round and one after its last, built once for all tests of this folder."""
+"""One small federation before its first round and one after its last, built once for all tests."""
 
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
 from pipeline.home.paths import MessageName, write_json
 from pipeline.plan.plan import read_plan
 from tests.support.federation import AGGREGATOR, Federation, run_all, step, until_waiting
 from tests.support.signed_transcripts import federation_with_a_void
-
-settings.register_profile("hocket", deadline=None)  # a busy machine is no failure
-settings.load_profile("hocket")
 
 
 @pytest.fixture(scope="session")
