@@ -13,15 +13,15 @@ from data_prep.folds.folds import assign_folds, fold_balance, needs_fold_scaffol
 from data_prep.folds.keyed import bit_permutation
 from data_prep.settings import Preparation
 from data_prep.structures.structures import (
-    Crew,
     FoldScaffolds,
     Progress,
     Structures,
+    Workers,
     fold_scaffolds,
-    noted,
+    labelled,
     standardise_all,
 )
-from data_prep.structures.watchdog import DEFAULT_TIMEOUT_S, kept_children
+from data_prep.structures.watchdog import DEFAULT_TIMEOUT_S, worker_pool
 from data_prep.tables.tables import Table, first_reason, reject
 
 
@@ -41,7 +41,7 @@ def make_compounds(
     settings: Preparation,
     structure_seed: bytes,
     *,
-    workers: Crew = 1,
+    workers: Workers = 1,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     cache: Path | None = None,
     progress: Progress | None = None,
@@ -55,7 +55,7 @@ def make_compounds(
     note, of scaffolds and folds.
     """
     distinct = structures["smiles"].unique(maintain_order=True)
-    with kept_children():
+    with worker_pool():
         found = standardise_all(
             distinct.to_list(),
             settings.chemistry,
@@ -67,7 +67,7 @@ def make_compounds(
         )
         scaffolds = FoldScaffolds.themselves(found.murcko)
         if needs_fold_scaffolds(settings.folds):
-            told = noted(progress, "scaffolds for the folds")
+            told = labelled(progress, "scaffolds for the folds")
             scaffolds = fold_scaffolds(found.murcko, workers=workers, timeout_s=timeout_s, cache=cache, progress=told)
     judged = _judge(structures, distinct, found, scaffolds)
     kept = judged.accepted.unique("canonical_smiles").sort("canonical_smiles").with_row_index("row")

@@ -14,7 +14,7 @@ from data_prep.folds.folds import assign_folds
 from data_prep.folds.keyed import bit_permutation, keyed_digest, require_strong_seed
 from data_prep.settings import Preparation
 from data_prep.structures.structures import fold_scaffolds, standardise_all
-from data_prep.structures.watchdog import kept_children
+from data_prep.structures.watchdog import worker_pool
 from data_prep.version import CODE_VERSION
 
 
@@ -51,7 +51,7 @@ def reference_results(settings: Preparation, structure_seed: bytes) -> list[dict
 
     A secret: folds and permuted bits give the seed's work away.
     """
-    with kept_children():
+    with worker_pool():
         found = standardise_all(reference_smiles(), settings.chemistry, settings.fingerprint)
         scaffolds = fold_scaffolds(found.murcko)
     results: list[dict[str, Any]] = [

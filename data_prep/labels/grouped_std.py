@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def spread(
+def grouped_std(
     cell: NDArray[np.int64], values: NDArray[np.float64], n_cells: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return how many values each cell has and their sample standard deviation; 0 for fewer than two.

@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import sparse
 
-from data_prep.labels.grouped_std import spread
+from data_prep.labels.grouped_std import grouped_std
 from data_prep.settings import Preparation
 
 _CENSOR = {"<": -1, "=": 0, ">": 1}
@@ -75,7 +75,7 @@ def _counts(tasks: pl.DataFrame, values: pl.DataFrame, folding: NDArray[np.int64
     }
     exact = (qualifier == "=").to_numpy()
     cell = task[exact] * n_folds + folding[rows["row"].to_numpy()[exact]]
-    per_fold = spread(cell, rows["standard_value"].to_numpy()[exact], tasks.height * n_folds)
+    per_fold = grouped_std(cell, rows["standard_value"].to_numpy()[exact], tasks.height * n_folds)
     counts, std = (found.reshape(tasks.height, n_folds).min(axis=1) for found in per_fold)
     of_all = {"n_values": np.bincount(task, minlength=tasks.height), **of_each}
     columns = {**of_all, "min_fold_exact": counts, "min_fold_std": std}

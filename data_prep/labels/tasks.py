@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from data_prep.labels.catalogue import demote
-from data_prep.labels.grouped_std import spread
+from data_prep.labels.grouped_std import grouped_std
 from data_prep.settings import Activities
 
 _LABEL_OF = {"n_active": 1, "n_inactive": -1}
@@ -14,7 +14,7 @@ _AUXILIARY_TYPE = pl.col("assay_type").str.starts_with("AUX")
 _OF_ASSAY = ("input_assay_id", "assay_type", "catalog_assay_id", "parent_assay_id", "catalog_note")
 
 
-def judge_tasks(
+def apply_quorum(
     candidates: pl.DataFrame, labels: pl.DataFrame, folding: NDArray[np.int64], n_folds: int, settings: Activities
 ) -> pl.DataFrame:
     """Return the candidates with label counts, quorums and weights.
@@ -92,7 +92,7 @@ def _training_quorum(settings: Activities) -> pl.Expr:
 def _spread_of(report: pl.DataFrame, values: pl.DataFrame) -> pl.DataFrame:
     number = report.select("input_assay_id").with_row_index("assay")
     assay = values.select("input_assay_id").join(number, on="input_assay_id", maintain_order="left")["assay"]
-    counts, std = spread(assay.to_numpy().astype(np.int64), values["standard_value"].to_numpy(), number.height)
+    counts, std = grouped_std(assay.to_numpy().astype(np.int64), values["standard_value"].to_numpy(), number.height)
     found = number.select("input_assay_id", pl.Series("n_values", counts), pl.Series("std", std))
     return found.filter(pl.col("n_values") > 0)
 

@@ -24,7 +24,7 @@ _SD_ID = re.compile(r"^>.*<input_compound_id>.*\n(.*)$", re.MULTILINE | re.IGNOR
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class StructureRecord:
     """One structure of a file."""
 
     input_row: int  # 1 is the first row, line or record that is data
@@ -35,7 +35,7 @@ class Record:
 
 def read_batches(
     path: Path, n_rows: int, *, workers: int = 1, timeout_s: float = DEFAULT_TIMEOUT_S
-) -> Iterator[list[Record]]:
+) -> Iterator[list[StructureRecord]]:
     """Yield the file's records with SMILES, in order, at most `n_rows` at a time; memory does not grow with the file.
 
     By the file's name: `.csv` or `.parquet` with columns `input_compound_id` and `smiles`; `.smi`, `.smiles` or `.ism`
@@ -58,14 +58,14 @@ def read_batches(
         yield _as_smiles(batch, workers, timeout_s) if kind in _SD else batch
 
 
-def _table_records(path: Path) -> Iterator[Record]:
+def _table_records(path: Path) -> Iterator[StructureRecord]:
     for block in read_blocks(path, T2_REQUIRED):
         columns = block.select("input_row", *T2_REQUIRED, "unreadable")
         for row, compound, smiles, unreadable in columns.iter_rows():
-            yield _judged(Record(row, compound, smiles, "unreadable" if unreadable else None))
+            yield _judged(StructureRecord(row, compound, smiles, "unreadable" if unreadable else None))
 
 
-def _smiles_records(path: Path) -> Iterator[Record]:
+def _smiles_records(path: Path) -> Iterator[StructureRecord]:
     row = 0
     for number, line in enumerate(_lines(path)):
         text = _decoded(line)
@@ -74,7 +74,9 @@ def _smiles_records(path: Path) -> Iterator[Record]:
         if is_header or (text is not None and not text.strip()):
             continue
         row += 1
-        yield _judged(Record(row, name.strip() or None, smiles or None, None if text is not None else "unreadable"))
+        yield _judged(
+            StructureRecord(row, name.strip() or None, smiles or None, None if text is not None else "unreadable")
+        )
 
 
 def _by_tab(text: str) -> tuple[str, str, str]:
@@ -82,7 +84,7 @@ def _by_tab(text: str) -> tuple[str, str, str]:
     return smiles, tab, rest.split("\t")[0]
 
 
-def _sd_records(path: Path) -> Iterator[Record]:
+def _sd_records(path: Path) -> Iterator[StructureRecord]:
     row, lines, size = 0, list[bytes](), 0
     for line in _lines(path):
         if not line.startswith(b"$$$$"):
@@ -98,30 +100,30 @@ def _sd_records(path: Path) -> Iterator[Record]:
         yield _sd_record(row + 1, lines)
 
 
-def _sd_record(row: int, lines: list[bytes]) -> Record:
+def _sd_record(row: int, lines: list[bytes]) -> StructureRecord:
     text = _decoded(b"".join(lines))
     if text is None:
-        return Record(row, None, None, "unreadable")
+        return StructureRecord(row, None, None, "unreadable")
     block, end, fields = text.partition("M  END")
     title = block.partition("\n")[0].strip()
     named = _SD_ID.search(fields)
-    return _judged(Record(row, title or (named[1].strip() if named else "") or None, block + end, None))
+    return _judged(StructureRecord(row, title or (named[1].strip() if named else "") or None, block + end, None))
 
 
-def _judged(record: Record) -> Record:
+def _judged(record: StructureRecord) -> StructureRecord:
     """A record without an id names nothing."""
     if record.reason is None and record.compound_id is None:
-        return Record(record.input_row, None, None, "missing_id")
+        return StructureRecord(record.input_row, None, None, "missing_id")
     return record
 
 
-def _as_smiles(batch: list[Record], workers: int, timeout_s: float) -> list[Record]:
+def _as_smiles(batch: list[StructureRecord], workers: int, timeout_s: float) -> list[StructureRecord]:
     blocks = [record.text for record in batch if record.reason is None and record.text is not None]
     found = zip(*smiles_of_mol_blocks(blocks, workers=workers, timeout_s=timeout_s), strict=True)
     turned = []
     for record in batch:
         smiles, reason = next(found) if record.reason is None else (None, record.reason)
-        turned.append(Record(record.input_row, record.compound_id, smiles, reason))
+        turned.append(StructureRecord(record.input_row, record.compound_id, smiles, reason))
     return turned
 
 

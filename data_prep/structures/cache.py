@@ -16,7 +16,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from data_prep.errors import CacheWarning
-from data_prep.structures.steps import CRASHED, TIMEOUT, Made, Step
+from data_prep.structures.steps import CRASHED, TIMEOUT, Step, StepResult
 
 _KEY_BYTES, _CHECKSUM_BYTES = 16, 8
 _KEYS_PER_QUERY = 500
@@ -61,9 +61,9 @@ class Cache:
         if path is not None:
             self._open(path)
 
-    def lookup(self, keys: Sequence[bytes], timeout_s: float) -> dict[bytes, Made]:
+    def lookup(self, keys: Sequence[bytes], timeout_s: float) -> dict[bytes, StepResult]:
         """Return the intact outcomes among those of `keys`, without timeouts after less time than `timeout_s`."""
-        found: dict[bytes, Made] = {}
+        found: dict[bytes, StepResult] = {}
         try:
             for start in range(0, len(keys) if self._file else 0, _KEYS_PER_QUERY):
                 for key, content in self._rows(keys[start : start + _KEYS_PER_QUERY]):
@@ -74,7 +74,7 @@ class Cache:
             self._failed(failure)
         return found
 
-    def store(self, keys: Sequence[bytes], made: Sequence[Made], timeout_s: float) -> None:
+    def store(self, keys: Sequence[bytes], made: Sequence[StepResult], timeout_s: float) -> None:
         """Keep outcomes, on disk when this returns; those of crashed processes are not worth keeping."""
         if self._file is None or not self._writes:
             return
@@ -152,7 +152,7 @@ class Cache:
         warnings.warn(f"{self._path}: the cache of structures is {what}", CacheWarning, stacklevel=3)
 
 
-def _content(key: bytes, made: Made, timeout_s: float) -> bytes:
+def _content(key: bytes, made: StepResult, timeout_s: float) -> bytes:
     texts = [b"" if text is None else text.encode() for text in (made.text, made.murcko, made.reason)]
     sizes = [-1 if text is None else len(packed) for text, packed in zip(made[:3], texts, strict=True)]
     limit_s = timeout_s if made.reason == TIMEOUT else math.inf
@@ -160,7 +160,7 @@ def _content(key: bytes, made: Made, timeout_s: float) -> bytes:
     return _checksum(key, content) + content
 
 
-def _read(key: bytes, content: bytes, timeout_s: float) -> Made | None:
+def _read(key: bytes, content: bytes, timeout_s: float) -> StepResult | None:
     """Return the outcome, or None for one that is damaged or a timeout after less time than there is now."""
     checked = content[_CHECKSUM_BYTES:]
     if content[:_CHECKSUM_BYTES] != _checksum(key, checked):
@@ -174,7 +174,7 @@ def _read(key: bytes, content: bytes, timeout_s: float) -> Made | None:
         texts.append(None if size < 0 else checked[at : at + size].decode())
         at += max(size, 0)
     text, murcko, reason = texts
-    return Made(text, murcko, reason, checked[at : at + n_bits], checked[at + n_bits :])
+    return StepResult(text, murcko, reason, checked[at : at + n_bits], checked[at + n_bits :])
 
 
 def _checksum(key: bytes, content: bytes) -> bytes:

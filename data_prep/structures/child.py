@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 
 from rdkit import rdBase
 
-from data_prep.structures.steps import Made, Step
+from data_prep.structures.steps import Step, StepResult
 
 _BATCH_S = 0.02  # outcomes are sent together, unless one of them is waiting for so long
 
@@ -23,22 +23,24 @@ def main() -> None:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # whoever started all this may ignore or block it, and exec
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})  # hands both down: then nothing would take too long
     connection = Connection(int(sys.argv[1]))
-    in_hand = mmap.mmap(int(sys.argv[2]), mmap.PAGESIZE)
+    current_index = mmap.mmap(int(sys.argv[2]), mmap.PAGESIZE)
     connection.send(None)  # ready: from here on nothing is worth telling, and a complaint may show a structure
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     with rdBase.BlockLogs():
         try:
             while True:
-                _answer(connection, in_hand, *connection.recv())
+                _answer(connection, current_index, *connection.recv())
         except (EOFError, OSError):  # the parent has ended
             return
 
 
-def _answer(connection: Connection, in_hand: mmap.mmap, step: Step, timeout_s: float, texts: list[str | None]) -> None:
-    waiting: list[Made] = []
+def _answer(
+    connection: Connection, current_index: mmap.mmap, step: Step, timeout_s: float, texts: list[str | None]
+) -> None:
+    waiting: list[StepResult] = []
     sent = time.monotonic()
     for i, text in enumerate(texts):
-        in_hand[:8] = i.to_bytes(8, "little")
+        current_index[:8] = i.to_bytes(8, "little")
         signal.setitimer(signal.ITIMER_REAL, timeout_s)
         waiting.append(step.make(text))
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -22,7 +22,7 @@ from distributed.scheduler import KilledWorker
 from distributed.security import Security
 
 from data_prep.errors import ChildError, ClusterError
-from data_prep.structures.steps import CRASHED, Made, Step
+from data_prep.structures.steps import CRASHED, Step, StepResult
 from data_prep.structures.watchdog import end_idle, guarded
 from data_prep.version import CODE_VERSION
 
@@ -32,7 +32,7 @@ _LOOK_S = 2.0  # between two looks whether there are workers at all
 _AHEAD = 3  # tasks sent for each thread of the cluster: one at work, the others on their way
 
 
-def versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
     """What must be equal on all machines, for equal outcomes."""
     return {"hocket": version("hocket"), "preparation": str(CODE_VERSION), "rdkit": rdkit.__version__}
 
@@ -44,12 +44,12 @@ class Chunk:
     step: Step
     texts: list[str | None] = field(repr=False)
     timeout_s: float
-    versions: dict[str, str]  # of the caller
+    library_versions: dict[str, str]  # of the caller
 
-    def made(self) -> list[Made] | str | ChildError:
+    def made(self) -> list[StepResult] | str | ChildError:
         """Return the outcomes, in what this machine differs, or why it starts no process: called on a worker."""
-        if versions() != self.versions:
-            return f"it has {_listed(versions())}"
+        if library_versions() != self.library_versions:
+            return f"it has {_listed(library_versions())}"
         try:
             return guarded(self.step, self.texts, self.timeout_s)
         except ChildError as error:
@@ -84,7 +84,7 @@ class DaskCluster:
 
     def outcomes(
         self, step: Step, texts: Sequence[str | None], chunks: Sequence[list[int]], timeout_s: float
-    ) -> Iterator[tuple[list[int], list[Made]]]:
+    ) -> Iterator[tuple[list[int], list[StepResult]]]:
         """Yield what the step makes of the texts at some places, in the order in which it is done.
 
         Texts whose workers die again and again are made once more at the end, each alone, for a worker that dies takes
@@ -99,11 +99,11 @@ class DaskCluster:
                 yield places, made
         for place in suspects:
             for places, made in self._attempted(step, texts, [[place]], timeout_s):
-                yield places, made or [Made(reason=CRASHED)]
+                yield places, made or [StepResult(reason=CRASHED)]
 
     def _attempted(
         self, step: Step, texts: Sequence[str | None], chunks: Sequence[list[int]], timeout_s: float
-    ) -> Iterator[tuple[list[int], list[Made] | None]]:
+    ) -> Iterator[tuple[list[int], list[StepResult] | None]]:
         """Yield places and outcomes, None for those whose workers died as often as the scheduler allows."""
         client = self._connected()
         waiting, under_way = deque(chunks), dict[Future, list[int]]()
@@ -112,7 +112,7 @@ class DaskCluster:
                 n_ahead = _AHEAD * self.n_workers
                 while waiting and len(under_way) < n_ahead:
                     places = waiting.popleft()
-                    chunk = Chunk(step, [texts[i] for i in places], timeout_s, versions())
+                    chunk = Chunk(step, [texts[i] for i in places], timeout_s, library_versions())
                     under_way[client.submit(chunk.made, pure=False)] = places
                 yield from self._done(client, under_way)
         except (CancelledError, OSError) as lost:
@@ -123,7 +123,7 @@ class DaskCluster:
 
     def _done(
         self, client: Client, under_way: dict[Future, list[int]]
-    ) -> Iterator[tuple[list[int], list[Made] | None]]:
+    ) -> Iterator[tuple[list[int], list[StepResult] | None]]:
         """Wait for at least one of the futures, as long as there are workers; take out those that are done."""
         idle_s, n_under_way = 0.0, len(under_way)
         while len(under_way) == n_under_way:
@@ -138,9 +138,9 @@ class DaskCluster:
                 error.add_note("start workers and run again: it goes on from what is in the cache")
                 raise error
 
-    def _result(self, future: Future) -> list[Made] | None:
+    def _result(self, future: Future) -> list[StepResult] | None:
         """Return a result that is done; TimeoutError where its worker died with it, and it is made again."""
-        made: list[Made] | str | ChildError | None = None
+        made: list[StepResult] | str | ChildError | None = None
         try:
             if future.status != "error":
                 made = future.result(timeout=_LOOK_S)
@@ -227,8 +227,8 @@ class DaskCluster:
         return error
 
     def _expect_equal_versions(self, client: Client) -> None:
-        ours = versions()
-        found = client.run(versions, on_error="return")
+        ours = library_versions()
+        found = client.run(library_versions, on_error="return")
         differing = {
             address: f"it has {_listed(theirs)}" if isinstance(theirs, dict) else f"{type(theirs).__name__}: {theirs}"
             for address, theirs in found.items()
@@ -240,7 +240,7 @@ class DaskCluster:
     def _differs(self, complaints: dict[str, str]) -> ClusterError:
         address, what = next(iter(complaints.items()))
         said = f"{self._scheduler}: {len(complaints)} unfit worker(s); {address}: {what}"
-        error = ClusterError(f"{said}, expected {_listed(versions())}")
+        error = ClusterError(f"{said}, expected {_listed(library_versions())}")
         error.add_note("all machines need the same hocket and RDKit, or they would prepare compounds differently")
         return error
 

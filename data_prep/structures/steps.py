@@ -15,7 +15,7 @@ TIMEOUT, CRASHED = "timeout", "crashed"
 """The two reasons that depend on the machine, not on the structure alone."""
 
 
-class Made(NamedTuple):
+class StepResult(NamedTuple):
     """The outcome of a step; a refusal has a reason and nothing else."""
 
     text: str | None = None  # canonical SMILES, or the fold scaffold
@@ -28,7 +28,7 @@ class Made(NamedTuple):
 class Step(Protocol):
     """A deterministic computation that may take long or crash; it can be pickled."""
 
-    def make(self, text: str | None) -> Made:
+    def make(self, text: str | None) -> StepResult:
         """Return what the step makes of a text. Refusals are part of the answer, not exceptions."""
 
     def identity(self) -> bytes:
@@ -42,14 +42,14 @@ class StructureStep:
     chemistry: Chemistry
     fingerprint: Fingerprint
 
-    def make(self, text: str | None) -> Made:
+    def make(self, text: str | None) -> StepResult:
         """Return canonical SMILES, Murcko scaffold, bits and counts, or the standardiser's reason."""
         try:
             found = standardiser(self.chemistry, self.fingerprint).structure(text)
         except NotAccepted as refusal:
-            return Made(reason=refusal.reason)
+            return StepResult(reason=refusal.reason)
         counts = found.counts.astype("<i4").tobytes() if self.fingerprint.counts else b""
-        return Made(found.smiles, found.murcko, None, found.bits.astype("<i4").tobytes(), counts)
+        return StepResult(found.smiles, found.murcko, None, found.bits.astype("<i4").tobytes(), counts)
 
     def identity(self) -> bytes:
         """Return settings and versions."""
@@ -60,9 +60,13 @@ class StructureStep:
 class MolBlockStep:
     """From a mol block, V2000 or V3000, to a SMILES."""
 
-    def make(self, text: str | None) -> Made:
+    def make(self, text: str | None) -> StepResult:
         """Return the SMILES as drawn, or the reason `unparsable`."""
-        return Made(smiles) if (smiles := smiles_of_mol_block(text or "")) is not None else Made(reason="unparsable")
+        return (
+            StepResult(smiles)
+            if (smiles := smiles_of_mol_block(text or "")) is not None
+            else StepResult(reason="unparsable")
+        )
 
     def identity(self) -> bytes:
         """Return the versions; there is nothing to set."""
@@ -73,14 +77,14 @@ class MolBlockStep:
 class ScaffoldStep:
     """From a Murcko scaffold to its fold scaffold."""
 
-    def make(self, text: str | None) -> Made:
+    def make(self, text: str | None) -> StepResult:
         """Return the fold scaffold, or the reason `too_complex` or `scaffold_failed`."""
         try:
-            return Made(scaffolds.fold_scaffold(text or ""))
+            return StepResult(scaffolds.fold_scaffold(text or ""))
         except NotAccepted as refusal:
-            return Made(reason=refusal.reason)
+            return StepResult(reason=refusal.reason)
         except (ValueError, RuntimeError):  # RDKit cannot read it or take it apart
-            return Made(reason="scaffold_failed")
+            return StepResult(reason="scaffold_failed")
 
     def identity(self) -> bytes:
         """Return the versions; there is nothing to set."""

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from data_prep.settings import Chemistry, Fingerprint
 from data_prep.structures.cache import Cache, keys_of, opened
-from data_prep.structures.steps import Made, MolBlockStep, ScaffoldStep, Step, StructureStep
-from data_prep.structures.watchdog import DEFAULT_TIMEOUT_S, guarded, kept_children
+from data_prep.structures.steps import MolBlockStep, ScaffoldStep, Step, StepResult, StructureStep
+from data_prep.structures.watchdog import DEFAULT_TIMEOUT_S, guarded, worker_pool
 
 
 class Progress(Protocol):
@@ -36,11 +36,11 @@ class Cluster(Protocol):
 
     def outcomes(
         self, step: Step, texts: Sequence[str | None], chunks: Sequence[list[int]], timeout_s: float
-    ) -> Iterator[tuple[list[int], list[Made]]]:
+    ) -> Iterator[tuple[list[int], list[StepResult]]]:
         """Yield places of texts and what the step makes of them, in any order; every place of the chunks once."""
 
 
-Crew = int | Cluster
+Workers = int | Cluster
 """Who makes structures: so many processes of this machine, or a cluster."""
 
 _CHUNK = 32  # texts per task at most: half a second of usual chemistry
@@ -81,7 +81,7 @@ def standardise_all(
     chemistry: Chemistry,
     fingerprint: Fingerprint,
     *,
-    workers: Crew = 1,
+    workers: Workers = 1,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     cache: Path | None = None,
     progress: Progress | None = None,
@@ -110,7 +110,7 @@ def standardise_all(
 def fold_scaffolds(
     murcko: Iterable[str | None],
     *,
-    workers: Crew = 1,
+    workers: Workers = 1,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     cache: Path | None = None,
     progress: Progress | None = None,
@@ -131,7 +131,7 @@ def fold_scaffolds(
     return answer
 
 
-def noted(progress: Progress | None, note: str) -> Progress | None:
+def labelled(progress: Progress | None, note: str) -> Progress | None:
     """What tells `progress` the same of a part of the step, by the part's name."""
     if progress is None:
         return None
@@ -154,11 +154,11 @@ def _make_all(
     step: Step,
     texts: Sequence[str | None],
     *,
-    workers: Crew,
+    workers: Workers,
     timeout_s: float,
     cache: Path | None,
     progress: Progress | None,
-) -> list[Made]:
+) -> list[StepResult]:
     """Return what the step makes of each text, in order, remembered or made now."""
     if isinstance(workers, int) and workers < 1:
         raise ValueError(f"workers: found {workers}, expected at least 1")
@@ -166,7 +166,7 @@ def _make_all(
         raise ValueError(f"timeout_s: found {timeout_s}, expected more than 0 and at most {_LONGEST_S}")
     with opened(cache) as remembered:
         keys = keys_of(step, texts) if cache else []
-        made: list[Made | None] = _remembered(remembered, keys, timeout_s) if keys else [None] * len(texts)
+        made: list[StepResult | None] = _remembered(remembered, keys, timeout_s) if keys else [None] * len(texts)
         missing = [i for i, one in enumerate(made) if one is None]
         done = len(texts) - len(missing)
         if done and progress:
@@ -182,8 +182,8 @@ def _make_all(
     return [one for one in made if one is not None]
 
 
-def _remembered(cache: Cache, keys: list[bytes], timeout_s: float) -> list[Made | None]:
-    made: list[Made | None] = []
+def _remembered(cache: Cache, keys: list[bytes], timeout_s: float) -> list[StepResult | None]:
+    made: list[StepResult | None] = []
     for start in range(0, len(keys), _LOOKUP):
         some = keys[start : start + _LOOKUP]
         found = cache.lookup(some, timeout_s)
@@ -192,8 +192,8 @@ def _remembered(cache: Cache, keys: list[bytes], timeout_s: float) -> list[Made 
 
 
 def _over_processes(
-    step: Step, texts: Sequence[str | None], wanted: list[int], workers: Crew, timeout_s: float
-) -> Iterator[tuple[list[int], list[Made]]]:
+    step: Step, texts: Sequence[str | None], wanted: list[int], workers: Workers, timeout_s: float
+) -> Iterator[tuple[list[int], list[StepResult]]]:
     """Yield places of texts and what the step makes of them; every wanted place once."""
     if not wanted:
         return
@@ -204,7 +204,7 @@ def _over_processes(
         yield from workers.outcomes(step, texts, chunks, timeout_s)
         return
     tasks = (joblib.delayed(guarded)(step, [texts[i] for i in chunk], timeout_s) for chunk in chunks)
-    with kept_children():
+    with worker_pool():
         yield from zip(chunks, _parallel(min(workers, len(chunks)))(tasks), strict=True)
 
 

@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing.connection import Pipe
 
 from data_prep.errors import ChildError
-from data_prep.structures.steps import CRASHED, TIMEOUT, Made, Step
+from data_prep.structures.steps import CRASHED, TIMEOUT, Step, StepResult
 
 DEFAULT_TIMEOUT_S = 60.0
 _CRASHES = 2  # a child may die of something else than its text, say of memory used elsewhere, but not twice
@@ -70,7 +70,7 @@ class _Child:
             raise error from None
 
     @property
-    def in_hand(self) -> int:
+    def current_index(self) -> int:
         """Place of the text that the child works on, among those it was given last."""
         return int.from_bytes(self._in_hand[:8], "little")
 
@@ -118,7 +118,7 @@ os.register_at_fork(after_in_child=_forget_after_fork)
 
 
 @contextmanager
-def kept_children() -> Iterator[None]:
+def worker_pool() -> Iterator[None]:
     """Keep idle children for the next call; the last to leave ends those of this process."""
     global _keepers  # noqa: PLW0603 - children belong to the process, and so does the number of their keepers
     with _keepers_lock:
@@ -145,12 +145,12 @@ def _end_all() -> None:
         child.dismiss()
 
 
-def guarded(step: Step, texts: Sequence[str | None], timeout_s: float) -> list[Made]:
+def guarded(step: Step, texts: Sequence[str | None], timeout_s: float) -> list[StepResult]:
     """Return what `step` makes of each text, in order; `timeout_s` is the time of each.
 
     Raises ChildError when no child process can be started.
     """
-    made: list[Made | None] = [None] * len(texts)
+    made: list[StepResult | None] = [None] * len(texts)
     crashes: Counter[int] = Counter()
     while missing := [i for i, outcome in enumerate(made) if outcome is None]:
         with _borrowed() as child:
@@ -159,14 +159,14 @@ def guarded(step: Step, texts: Sequence[str | None], timeout_s: float) -> list[M
                 for i, outcome in zip(missing, outcomes, strict=True):
                     made[i] = outcome
             except (EOFError, OSError):
-                culprit, code = missing[child.in_hand], child.end()
+                culprit, code = missing[child.current_index], child.end()
                 if child.dismissed:
                     raise ChildError("a process for structures was stopped: nobody waits for it any more") from None
                 crashes[culprit] += code != -signal.SIGALRM
                 if code == -signal.SIGALRM:
-                    made[culprit] = Made(reason=TIMEOUT)
+                    made[culprit] = StepResult(reason=TIMEOUT)
                 elif crashes[culprit] == _CRASHES:
-                    made[culprit] = Made(reason=CRASHED)
+                    made[culprit] = StepResult(reason=CRASHED)
     return [outcome for outcome in made if outcome is not None]
 
 
@@ -196,11 +196,11 @@ def _take() -> _Child:
     return child
 
 
-def _outcomes(child: _Child, step: Step, timeout_s: float, texts: list[str | None]) -> Iterator[Made]:
+def _outcomes(child: _Child, step: Step, timeout_s: float, texts: list[str | None]) -> Iterator[StepResult]:
     child.take_in_hand(0)  # what was in hand before says nothing about a child that died since
     child.connection.send((step, timeout_s, texts))
     n_received = 0
     while n_received < len(texts):
-        batch: list[Made] = child.connection.recv()
+        batch: list[StepResult] = child.connection.recv()
         yield from batch
         n_received += len(batch)

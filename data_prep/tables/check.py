@@ -22,7 +22,7 @@ _CATALOGUE = {
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class TableFinding:
     """One thing that is worth saying about a table."""
 
     table: str  # T0, T1 or T2
@@ -34,19 +34,19 @@ class Finding:
         return f"{self.table}: {'' if self.serious else 'remark: '}{self.text}"
 
 
-def check(t0: Path, t1: Path, t2: Path, settings: Preparation) -> list[Finding]:
+def check(t0: Path, t1: Path, t2: Path, settings: Preparation) -> list[TableFinding]:
     """Return everything worth saying, with how many rows and the first of them; empty: nothing found.
 
     Structures are not parsed. Unreadable files are findings too, no exception is raised for them.
     """
     tables: dict[str, Table] = {}
-    found: list[Finding] = []
+    found: list[TableFinding] = []
     for (name, read), path in zip(_READERS.items(), (t0, t1, t2), strict=True):
         try:
             tables[name] = read(path)
         except TableError as error:
             said = [str(error), *getattr(error, "__notes__", [])]  # a note says what to do
-            found.append(Finding(name, "; ".join(said), serious=True, stops=True))
+            found.append(TableFinding(name, "; ".join(said), serious=True, stops=True))
     for name, table in tables.items():
         found += _rejections(table.rejected)
         found += _remark(name, table.multiline, "with line ends within a field: a stray quote may have swallowed rows")
@@ -62,7 +62,7 @@ def check(t0: Path, t1: Path, t2: Path, settings: Preparation) -> list[Finding]:
     return found
 
 
-def _of_assays(assays: pl.DataFrame, settings: Activities) -> list[Finding]:
+def _of_assays(assays: pl.DataFrame, settings: Activities) -> list[TableFinding]:
     used = ~pl.col("is_binary") & (pl.col("assay_type") != "AUX_HTS")
     low, high = credible_limits(settings)
     threshold = pl.col("experts")
@@ -77,14 +77,14 @@ def _of_assays(assays: pl.DataFrame, settings: Activities) -> list[Finding]:
     ]
 
 
-def _of_activities(activities: pl.DataFrame) -> list[Finding]:
+def _of_activities(activities: pl.DataFrame) -> list[TableFinding]:
     if activities.is_empty():
-        return [Finding("T1", "no row with an activity, so there will be no task", serious=True, stops=True)]
+        return [TableFinding("T1", "no row with an activity, so there will be no task", serious=True, stops=True)]
     large = activities.filter(pl.col("standard_value") > _SUSPICIOUS_VALUE)
     return _finding("T1", large, f"above {_SUSPICIOUS_VALUE:g}: log units are expected, not nM or %")
 
 
-def _of_structures(structures: pl.DataFrame) -> list[Finding]:
+def _of_structures(structures: pl.DataFrame) -> list[TableFinding]:
     smiles = structures.unique(["input_compound_id", "smiles"], keep="first", maintain_order=True)
     several = smiles.filter(smiles["input_compound_id"].is_duplicated()).select("input_compound_id").unique()
     contradicting = structures.join(several, on="input_compound_id", how="semi")
@@ -97,7 +97,7 @@ def _of_structures(structures: pl.DataFrame) -> list[Finding]:
 
 def _across(
     assays: pl.DataFrame, activities: pl.DataFrame, structures: pl.DataFrame, settings: Activities
-) -> list[Finding]:
+) -> list[TableFinding]:
     known = structures.select(pl.col("input_compound_id").cast(pl.Categorical)).unique()
     known = known.with_columns(pl.lit(0, pl.UInt32).alias("row"))
     measured = activities.join(known, on="input_compound_id", how="left", maintain_order="left")
@@ -122,20 +122,20 @@ def _idle(rows: pl.DataFrame, activities: pl.DataFrame, name: str) -> pl.DataFra
     return rows.with_columns(pl.col(name).cast(pl.String)).join(measured, on=name, how="anti")
 
 
-def _rejections(rejected: pl.DataFrame) -> list[Finding]:
+def _rejections(rejected: pl.DataFrame) -> list[TableFinding]:
     groups = rejected.sort("input_row").group_by("table", "reason", maintain_order=True)
     return [f for (table, reason), rows in groups for f in _finding(str(table), rows, f"rejected: {reason}")]
 
 
-def _finding(table: str, rows: pl.DataFrame, text: str, *, serious: bool = True) -> list[Finding]:
+def _finding(table: str, rows: pl.DataFrame, text: str, *, serious: bool = True) -> list[TableFinding]:
     """Return a finding about these rows, or none without rows."""
     if rows.is_empty():
         return []
     first = ", ".join(str(n) for n in rows["input_row"].sort().head(_SHOWN_ROWS))
     more = ", ..." if rows.height > _SHOWN_ROWS else ""
     count = f"{rows.height} row{'s' if rows.height > 1 else ''}"
-    return [Finding(table, f"{count} ({first}{more}) {text}", serious)]
+    return [TableFinding(table, f"{count} ({first}{more}) {text}", serious)]
 
 
-def _remark(table: str, rows: pl.DataFrame, text: str) -> list[Finding]:
+def _remark(table: str, rows: pl.DataFrame, text: str) -> list[TableFinding]:
     return _finding(table, rows, text, serious=False)

@@ -43,7 +43,7 @@ _UNREADABLE = (UnpicklingError, RuntimeError, EOFError, ValueError, LookupError,
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Model:
+class SparseChemModel:
     """A trunk with a partner's heads, and the settings they were made with."""
 
     layout: TrunkLayout
@@ -59,7 +59,7 @@ class Model:
         check_state(self.state, self.layout, self.state.sizes)
 
 
-def write_sparsechem(model: Model, model_file: Path, settings_file: Path) -> None:
+def write_sparsechem(model: SparseChemModel, model_file: Path, settings_file: Path) -> None:
     """Write both files, each whole, the model last; they hold everything a prediction depends on.
 
     Raises ForeignModel where a head has another non-linearity than SparseChem's relu and tanh. A dropout of one head
@@ -79,7 +79,7 @@ def write_sparsechem(model: Model, model_file: Path, settings_file: Path) -> Non
     write_atomically(model_file, content.getvalue())
 
 
-def read_sparsechem(model_file: Path, settings_file: Path) -> Model:
+def read_sparsechem(model_file: Path, settings_file: Path) -> SparseChemModel:
     """A model that SparseChem or `write_sparsechem` wrote, with an optimiser that has not stepped yet.
 
     The file is read as tensors only: no code in it runs. Raises ForeignModel for files that cannot be read, do not
@@ -111,7 +111,7 @@ def _names(n_trunk_layers: int, sizes: HeadSizes) -> Iterator[tuple[str, str]]:
             yield name, f"{theirs}.{place}.2"
 
 
-def _state_dict(model: Model) -> dict[str, torch.Tensor]:
+def _state_dict(model: SparseChemModel) -> dict[str, torch.Tensor]:
     width = model.layout.hidden[-1]
     arrays: Mapping[str, NDArray[np.float32]] = model.layout.views(model.trunk) | dict(model.state.heads)
     found = {name: torch.ones(1, width) for name in _MASKS}
@@ -128,7 +128,7 @@ def _without_tasks(sizes: HeadSizes) -> tuple[str, ...]:
     return tuple(theirs for kind, theirs in _HEADS.items() if not list(sizes.layers(kind, 0)))
 
 
-def _settings(model: Model) -> dict[str, Any]:
+def _settings(model: SparseChemModel) -> dict[str, Any]:
     """What SparseChem needs to build the network, and to train it further."""
     sizes, training, trunk = model.state.sizes, model.training, model.trunk_settings
     n_classes, n_regressions = model.state.n_tasks, model.state.n_regressions
@@ -209,7 +209,9 @@ def _read_tensors(path: Path) -> dict[str, NDArray[np.float32]]:
     return {name: np.ascontiguousarray(tensor.numpy()) for name, tensor in content.items()}
 
 
-def _model(conf: Mapping[str, Any], stats: Mapping[str, Any] | None, tensors: Arrays, model_file: Path) -> Model:
+def _model(
+    conf: Mapping[str, Any], stats: Mapping[str, Any] | None, tensors: Arrays, model_file: Path
+) -> SparseChemModel:
     _check_known(conf)
     trunk_settings, training, sizes = _trunk_settings(conf), _training(conf), _sizes(conf)
     layout = trunk_layout(int(conf["input_size"]), trunk_settings.hidden)
@@ -230,7 +232,7 @@ def _model(conf: Mapping[str, Any], stats: Mapping[str, Any] | None, tensors: Ar
     trunk = np.concatenate([arrays.pop(tensor.name).reshape(-1) for tensor in layout.tensors])
     state = unstepped(arrays, _normalisation(conf, stats, sizes), layout, training)
     check_state(state, layout, sizes)
-    return Model(layout, trunk, state, trunk_settings, training)
+    return SparseChemModel(layout, trunk, state, trunk_settings, training)
 
 
 def _check_known(conf: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from partners.network.trunk import CATALOGUE_BIAS, CATALOGUE_WEIGHT, TrunkLayout
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TravellingRows:
+class SharedHeadRows:
     """Which head row of a partner stands for which row of the catalogue; none for a partner that holds none."""
 
     layout: TrunkLayout  # of the whole vector
@@ -31,7 +31,7 @@ class TravellingRows:
         tasks = [held[row] for row in rows]
         return cls(layout, np.array(rows, dtype=np.int64), np.array(tasks, dtype=np.int64))
 
-    def placed(self, vector: NDArray[np.float32], state: PartnerState) -> PartnerState:
+    def from_vector(self, vector: NDArray[np.float32], state: PartnerState) -> PartnerState:
         """The state with the head rows that travel as in the vector (n_params,); the argument is left as it is."""
         if self.rows.size == 0:
             return state
@@ -41,7 +41,7 @@ class TravellingRows:
             heads[name][self.tasks] = shared[theirs][self.rows]
         return replace(state, heads=heads)
 
-    def put(self, state: PartnerState, vector: NDArray[np.float32]) -> None:
+    def to_vector(self, state: PartnerState, vector: NDArray[np.float32]) -> None:
         """Put the head rows that travel where they stand in the vector (n_params,), in place."""
         shared = self.layout.views(vector)
         if self.rows.size:

@@ -36,7 +36,7 @@ class GateSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class GateResult:
     """What the validation fold says of federated against local."""
 
     outcome: Literal["better", "worse", "undecided"]  # of the federated model
@@ -69,13 +69,13 @@ class Verdict:
         return {"sentence": self.sentence(), **facts, **known}
 
 
-def judge(
+def decide_gate(
     local: Floats,
     federated: Floats,
     settings: GateSettings,
     rng: np.random.Generator,
     groups: NDArray[np.int64] | None = None,
-) -> Verdict:
+) -> GateResult:
     """Compare two models by their scores on the validation fold, higher being better.
 
     local, federated : (n_tasks,), NaN where a task cannot be judged; tasks with either missing are left out
@@ -98,7 +98,7 @@ def judge(
     mean = float(change.mean()) if change.size else float("nan")
     is_lower = bool(np.isfinite(low)) and mean < 0
     kept: Literal["federated", "local"] = "local" if settings.keep == "better" and is_lower else "federated"
-    return Verdict(outcome, mean, (low, high), settings.confidence, int(change.size), kept)
+    return GateResult(outcome, mean, (low, high), settings.confidence, int(change.size), kept)
 
 
 def _interval(

@@ -13,7 +13,7 @@ KINDS = ("ready", "roster", "update", "sum", "void")
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class AttemptRecord:
     """One attempt; times are seconds since 1970 by the senders' clocks."""
 
     round_no: int
@@ -29,7 +29,7 @@ class Attempt:
     recomputed: bool = False  # the updates were added again, and gave the very bytes of the sum
 
 
-def read_attempt(at: tuple[int, int], transcript: Transcript, plan: Plan, place: str) -> Attempt:
+def read_attempt(at: tuple[int, int], transcript: Transcript, plan: Plan, place: str) -> AttemptRecord:
     """Check that roster, updates, sum or void of one attempt fit together.
 
     place : folder of the attempt, as a person would name it
@@ -40,10 +40,10 @@ def read_attempt(at: tuple[int, int], transcript: Transcript, plan: Plan, place:
     if not found["roster"]:
         if found["update"] or found["sum"] or found["void"]:
             raise BrokenTranscript(f"{place}: has updates, a sum or a void but no roster")
-        return Attempt(*at, "open", signed=signed)
+        return AttemptRecord(*at, "open", signed=signed)
     members = _check_roster(found, plan, place)
     outcome, missing = _outcome(found, members, place)
-    return Attempt(
+    return AttemptRecord(
         *at,
         outcome,
         roster=members,

@@ -50,7 +50,7 @@ _MATRICES = {".npz", ".npy", ".parquet", ".csv"}
 _SQLITE, _SQLITE_HEAD = b"SQLite format 3\0", 100  # first bytes, length of the header
 
 
-def inspect_file(path: Path) -> dict[str, Any]:
+def describe_file(path: Path) -> dict[str, Any]:
     """What a file is ("what") and its facts, no values of anything private.
 
     Raises ConfigError for a file that is none of ours, secure.errors.SecureError for a damaged one of secure's.

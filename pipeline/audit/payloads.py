@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.audit.attempt_record import Attempt
+from pipeline.audit.attempt_record import AttemptRecord
 from pipeline.exchange.mailbox import check_payload_size, roster_of, text
 from pipeline.exchange.storage import Exchange
 from pipeline.exchange.transcript import Message, Transcript
@@ -38,7 +38,7 @@ class Payloads:
         for sender, message in transcript.of("pairing").items():
             self._check_envelopes(message, Binding(PAIRING, self._plan_digest, sender, None), partners - {sender})
 
-    def check_attempt(self, found: Attempt, transcript: Transcript) -> Attempt:
+    def check_attempt(self, found: AttemptRecord, transcript: Transcript) -> AttemptRecord:
         """Check the sealed files of an attempt; the attempt with what came of it.
 
         The payload of an update may have been deleted to save space; the sum is then not added again.

@@ -21,7 +21,7 @@ _ENROLMENT = (0, 0)
 _OUTCOMES = ("sum", "void")
 
 
-class Place(NamedTuple):
+class RoundPlace(NamedTuple):
     """An attempt at a round; (0, 0) is the enrolment."""
 
     round_no: int
@@ -46,7 +46,7 @@ class MemberState:
     name: str
     role: str
     state: str
-    place: Place
+    place: RoundPlace
     since: int | None = None  # seconds since 1970, by the clock of who signed
     n_bytes: int | None = None  # of the payload that came with it
     note: str = ""
@@ -56,7 +56,7 @@ class MemberState:
 class Status:
     """Where a federation stands."""
 
-    place: Place
+    place: RoundPlace
     n_summed: int  # rounds of training, since the plan's first
     is_finished: bool
     awaited: tuple[str, ...]  # whose message the next step needs
@@ -79,7 +79,7 @@ class StatusReader:
         states = _States(self.plan, seen, before, place)
         is_finished = place == before and place.round_no == self.plan.rounds.n_rounds
         return Status(
-            place=place if states.is_enrolled else Place(*_ENROLMENT),
+            place=place if states.is_enrolled else RoundPlace(*_ENROLMENT),
             n_summed=max(0, (place.round_no if is_finished else place.round_no - 1) - self.plan.first_round + 1),
             is_finished=is_finished,
             awaited=() if is_finished else tuple(states.awaited()),
@@ -87,16 +87,16 @@ class StatusReader:
             refused=tuple(seen.refused),
         )
 
-    def _places(self, seen: "_Seen") -> tuple[Place | None, Place]:
+    def _places(self, seen: "_Seen") -> tuple[RoundPlace | None, RoundPlace]:
         """The attempt that ended last, if any, and the one that is under way; both are the last one at the end."""
-        first = Place(self.plan.starts_with, 1)
+        first = RoundPlace(self.plan.starts_with, 1)
         for place in seen.places:
             if seen.sent_by_aggregator("sum", place):
                 if place.round_no >= self.plan.rounds.n_rounds:
                     return place, place
-                return place, Place(place.round_no + 1, 1)
+                return place, RoundPlace(place.round_no + 1, 1)
             if seen.sent_by_aggregator("void", place):
-                return place, Place(place.round_no, place.attempt + 1)
+                return place, RoundPlace(place.round_no, place.attempt + 1)
             if seen.sent_by_aggregator("roster", place):
                 return seen.place_before(place), place
         return None, first
@@ -130,10 +130,10 @@ class _Seen:
         self._reader = reader
         self.refused: list[str] = []
         self._files = reader.listed(self.refused)
-        ended = {Place(name.round_no, name.attempt) for name in self._files if name.attempt}
+        ended = {RoundPlace(name.round_no, name.attempt) for name in self._files if name.attempt}
         self.places = sorted(ended, reverse=True)
 
-    def message(self, kind: str, place: Place, sender: str) -> Message | None:
+    def message(self, kind: str, place: RoundPlace, sender: str) -> Message | None:
         name = MessageName(kind, *place, sender)
         files = self._files.get(name, set())
         if True not in files:
@@ -145,13 +145,13 @@ class _Seen:
                 self.refused.append(str(error))
             return None
 
-    def sent_by_aggregator(self, kind: str, place: Place) -> Message | None:
+    def sent_by_aggregator(self, kind: str, place: RoundPlace) -> Message | None:
         return self.message(kind, place, self._reader.plan.aggregator_name)
 
     def has_payload(self, message: Message) -> bool:
         return False in self._files[message.name]
 
-    def place_before(self, place: Place) -> Place | None:
+    def place_before(self, place: RoundPlace) -> RoundPlace | None:
         """The attempt that ended last before this one."""
         earlier = (found for found in self.places if found < place)
         return next(
@@ -162,9 +162,9 @@ class _Seen:
 class _States:
     """The members' states in the attempt under way, or what became of them in the one before."""
 
-    def __init__(self, plan: Plan, seen: _Seen, before: Place | None, place: Place) -> None:
+    def __init__(self, plan: Plan, seen: _Seen, before: RoundPlace | None, place: RoundPlace) -> None:
         self._plan, self._seen, self._before, self._place = plan, seen, before, place
-        self._paired = self._of_partners("pairing", Place(*_ENROLMENT))
+        self._paired = self._of_partners("pairing", RoundPlace(*_ENROLMENT))
         self._ready = self._of_partners("ready", place)
         self._updates = self._of_partners("update", place)
         self._roster = seen.sent_by_aggregator("roster", place)
@@ -193,7 +193,7 @@ class _States:
         lacking = [name for name in needed if name not in come]
         yield from lacking or [self._plan.aggregator_name]
 
-    def _of_partners(self, kind: str, place: Place) -> Mapping[str, Message]:
+    def _of_partners(self, kind: str, place: RoundPlace) -> Mapping[str, Message]:
         found = ((name, self._seen.message(kind, place, name)) for name in self._plan.partner_names)
         return {name: message for name, message in found if message is not None}
 
@@ -212,7 +212,7 @@ class _States:
             if message is not None and place is not None:
                 return self._state(name, state, place, message)
         state = "waiting" if self._ready else "absent"
-        return MemberState(name, "aggregator", state, self._place if self._ready else Place(*_ENROLMENT))
+        return MemberState(name, "aggregator", state, self._place if self._ready else RoundPlace(*_ENROLMENT))
 
     def _partner(self, name: str) -> MemberState:
         here = self._place
@@ -247,10 +247,10 @@ class _States:
             note = "the aggregator missed its update" if name in names(void.manifest, "missing") else ""
             return self._state(name, "void", before, void, note)
         if name in self._paired:
-            return self._state(name, "enrolled", Place(*_ENROLMENT), self._paired[name])
-        return MemberState(name, "partner", "absent", Place(*_ENROLMENT))
+            return self._state(name, "enrolled", RoundPlace(*_ENROLMENT), self._paired[name])
+        return MemberState(name, "partner", "absent", RoundPlace(*_ENROLMENT))
 
-    def _state(self, name: str, state: str, place: Place, message: Message, note: str = "") -> MemberState:
+    def _state(self, name: str, state: str, place: RoundPlace, message: Message, note: str = "") -> MemberState:
         role = "aggregator" if name == self._plan.aggregator_name else "partner"
         own = message.name.sender == name
         n_bytes = message.n_bytes if own and message.manifest.payload else None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from partners.network.trunk import initial_trunk, trunk_digest
-from pipeline.audit.attempt_record import Attempt, read_attempt
+from pipeline.audit.attempt_record import AttemptRecord, read_attempt
 from pipeline.audit.clock_skew import clock_warnings
 from pipeline.audit.payloads import Payloads
 from pipeline.errors import BrokenTranscript, Equivocation, ExchangeConflict
@@ -30,7 +30,7 @@ class AuditTrail:
     group: str | None  # digest of the group secret, as dealt
     dealt: int | None  # time of signing, seconds since 1970
     paired: dict[str, int]  # the same, by partner
-    attempts: tuple[Attempt, ...]
+    attempts: tuple[AttemptRecord, ...]
     n_files: int
     n_signatures: int
     notes: tuple[str, ...]  # what may be so, and is worth knowing
@@ -114,7 +114,7 @@ def _check_enrolment(transcript: Transcript, plan: Plan, exchange: Exchange) -> 
     return next(iter(groups.values()), None)
 
 
-def _check_order(attempts: Sequence[Attempt], plan: Plan, exchange: Exchange) -> None:
+def _check_order(attempts: Sequence[AttemptRecord], plan: Plan, exchange: Exchange) -> None:
     """Rounds follow one another by a sum, attempts by a void, until the plan's last round."""
     expected: tuple[int, int] | None = (plan.starts_with, 1)
     for found in attempts:
@@ -153,7 +153,7 @@ def _check_trunks(transcript: Transcript, plan: Plan, exchange: Exchange) -> Non
                 )
 
 
-def _notes(attempts: Sequence[Attempt], transcript: Transcript) -> Iterator[str]:
+def _notes(attempts: Sequence[AttemptRecord], transcript: Transcript) -> Iterator[str]:
     for path in transcript.unfinished:
         yield f"{path}: has no manifest; its sender is still posting, or was stopped"
     for found in attempts:
@@ -162,7 +162,7 @@ def _notes(attempts: Sequence[Attempt], transcript: Transcript) -> Iterator[str]
             yield f"{_place(found)}: {what}update of {', '.join(found.gone)} is gone, its manifest is there"
 
 
-def _warnings(attempts: Sequence[Attempt], transcript: Transcript) -> Iterator[str]:
+def _warnings(attempts: Sequence[AttemptRecord], transcript: Transcript) -> Iterator[str]:
     for found in attempts:
         at = (found.round_no, found.attempt)
         here = [name for name in found.missing if name in found.update_bytes]
@@ -179,5 +179,5 @@ def _warnings(attempts: Sequence[Attempt], transcript: Transcript) -> Iterator[s
                 yield f"{_place(found)}: not all who are ready name the same {what}: {listed}"
 
 
-def _place(found: Attempt) -> str:
+def _place(found: AttemptRecord) -> str:
     return spoken(found.round_no, found.attempt)

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.audit.attempt_record import KINDS, Attempt
+from pipeline.audit.attempt_record import KINDS, AttemptRecord
 from pipeline.audit.verify import AuditTrail
 from pipeline.plan.plan import Plan, spoken
 from secure.messages.messages import utc
@@ -57,7 +57,7 @@ def _header(trail: AuditTrail, plan: Plan) -> Iterator[str]:
         yield f"group secret {trail.group}, dealt by {plan.federation.custodian} {utc(trail.dealt)}"
 
 
-def _lines(found: Attempt, plan: Plan) -> Iterator[str]:
+def _lines(found: AttemptRecord, plan: Plan) -> Iterator[str]:
     """One attempt in two or three lines."""
     called = f" {'of' if found.outcome == 'sum' else 'for'} {', '.join(found.roster)}" if found.roster else ""
     lacking = f", missing {', '.join(found.missing)}" if found.missing else ""
@@ -90,7 +90,7 @@ def _table(trail: AuditTrail) -> Table:
     return table
 
 
-def _row(found: Attempt) -> dict[str, str]:
+def _row(found: AttemptRecord) -> dict[str, str]:
     spans = _spans(found)
     start = spans["ready"][0]
     after = {kind: _duration(last - start) for kind, (_, last) in spans.items()}
@@ -110,7 +110,7 @@ def _row(found: Attempt) -> dict[str, str]:
     }
 
 
-def _spans(found: Attempt) -> dict[str, tuple[int, int]]:
+def _spans(found: AttemptRecord) -> dict[str, tuple[int, int]]:
     """First and last time of each kind of message; of those ready, only who was called."""
     spans = {}
     for kind in KINDS:

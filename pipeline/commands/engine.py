@@ -38,8 +38,8 @@ def nvflare() -> None:
 def nvflare_export(plan: Path, folder: Path, host: str, port: int, storage: str) -> None:
     """Write project, job, local settings and a README for PLAN into the new FOLDER."""
     from pipeline.plan.plan import read_plan
-    from pipeline.transport.nvflare.export import Place, export
+    from pipeline.transport.nvflare.export import ServerAddress, export_nvflare
 
-    export(read_plan(plan), Place(host, port, storage), folder)
+    export_nvflare(read_plan(plan), ServerAddress(host, port, storage), folder)
     click.echo(f"{folder}: for {host}:{port}")
     click.echo(f"next: follow {folder / 'README.md'}", err=True)

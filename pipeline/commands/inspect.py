@@ -14,9 +14,9 @@ from pipeline.commands.options import EXISTING_FILE, examples
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def inspect(file: Path, as_json: bool) -> None:
     """Say what any hocket file is, without a key."""
-    from pipeline.audit.inspect_file import as_lines, inspect_file
+    from pipeline.audit.inspect_file import as_lines, describe_file
 
-    found = inspect_file(file)
+    found = describe_file(file)
     click.echo(json.dumps(found, indent=1) if as_json else "\n".join(as_lines(found)))
 
 
@@ -42,10 +42,10 @@ def verify(exchange: str, plan: Path, quick: bool, as_json: bool) -> None:
     from pipeline.audit.verify_view import print_trail, trail_json
     from pipeline.exchange.storage import exchange_at
     from pipeline.plan.plan import read_plan
-    from pipeline.runtime.progress import Narrator
+    from pipeline.runtime.progress import ProgressReporter
 
     agreed, place, n_cores = read_plan(plan), exchange_at(exchange, Path()), len(os.sched_getaffinity(0))
-    with Narrator("verify").progress("attempts") as progress:
+    with ProgressReporter("verify").progress("attempts") as progress:
         trail = audit(agreed, place, now=time.time(), recompute=not quick, workers=n_cores, progress=progress)
     if as_json:
         click.echo(json.dumps(trail_json(trail, agreed), indent=1))

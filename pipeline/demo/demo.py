@@ -13,7 +13,7 @@ from pathlib import Path
 from data_prep.atomic import write_atomically
 from pipeline.demo.benchmark_data import ensure_wheel
 from pipeline.demo.configs import aggregator_toml, partner_toml, plan_toml
-from pipeline.demo.processes import Member, run_members
+from pipeline.demo.processes import MemberProcess, run_members
 from pipeline.errors import ConfigError
 from pipeline.home.paths import Home, write_json
 from pipeline.report.report import read_report
@@ -50,8 +50,10 @@ def run_demo(
     partners = [f"P{i:02d}" for i in range(1, n_partners + 1)]
     if not all(Home(folder / name / "home").finished.exists() for name in (*partners, AGGREGATOR)):
         _build(folder, options, partners)
-        members = [Member(AGGREGATOR, "aggregator", folder / AGGREGATOR / "aggregator.toml", folder / AGGREGATOR)]
-        members += [Member(name, "partner", folder / name / "partner.toml", folder / name) for name in partners]
+        members = [
+            MemberProcess(AGGREGATOR, "aggregator", folder / AGGREGATOR / "aggregator.toml", folder / AGGREGATOR)
+        ]
+        members += [MemberProcess(name, "partner", folder / name / "partner.toml", folder / name) for name in partners]
         run_members(members, log or Log())
     print_report([read_report(Home(folder / name / "home")) for name in partners])
     _print_where_next(folder, partners[-1])

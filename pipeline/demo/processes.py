@@ -21,7 +21,7 @@ _LOOK_S = 0.3  # seconds between two looks at the processes
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class MemberProcess:
     """A member's command and where its log goes."""
 
     name: str
@@ -42,7 +42,7 @@ class Member:
             return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
 
-def run_members(members: Sequence[Member], log: Log) -> None:
+def run_members(members: Sequence[MemberProcess], log: Log) -> None:
     """Run all members to their end, showing what each is doing.
 
     A member that was killed is started again: its files are its state. Raises DemoFailed as soon as one ends with an
@@ -69,7 +69,7 @@ def run_members(members: Sequence[Member], log: Log) -> None:
 class _Watched:
     """A member's process; stopped when the block is left."""
 
-    def __init__(self, member: Member, *, log_json: bool) -> None:
+    def __init__(self, member: MemberProcess, *, log_json: bool) -> None:
         self.log = _Log(member)
         self._member, self._log_json = member, log_json
         self._n_starts = 1
@@ -102,7 +102,7 @@ class _Watched:
 class _Log:
     """New lines of a member's log."""
 
-    def __init__(self, member: Member) -> None:
+    def __init__(self, member: MemberProcess) -> None:
         self.member = member
         self._read = member.log_file.stat().st_size if member.log_file.exists() else 0
         self.last = "starting"

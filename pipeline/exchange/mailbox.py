@@ -75,7 +75,7 @@ class Outbox:
         return Expected(kind=name.kind, plan=self.plan_digest, round_no=name.round_no, attempt=name.attempt)
 
 
-class Mail(Outbox):
+class Mailbox(Outbox):
     """An outbox with an exchange: one member's correspondence with the others."""
 
     def __init__(
@@ -89,11 +89,11 @@ class Mail(Outbox):
     def post(self, name: MessageName, body: dict[str, object]) -> None:
         """Sign a message (see `sign`) and post it, its payload first; again and again the same bytes."""
         if not self.has(name):
-            self.expect_unsaid(name)
+            self.check_not_posted(name)
         self.sign(name, body)
         self.repost(name)
 
-    def expect_unsaid(self, name: MessageName) -> None:
+    def check_not_posted(self, name: MessageName) -> None:
         """Raise Equivocation where the exchange holds this message and the home never made it: it is not the latest."""
         own = {name.manifest: self.home.outbox(name.manifest), name.payload: self.home.outbox(name.payload)}
         for path, made in own.items():

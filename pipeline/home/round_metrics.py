@@ -14,7 +14,7 @@ from pipeline.home.paths import write_json
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class RoundRecord:
     """Numbers and facts of one step (round; 0 is the preparation)."""
 
     step: int
@@ -23,11 +23,11 @@ class Record:
     facts: Mapping[str, Any] = field(default_factory=dict)  # names, digests, lists: an artifact, not a curve
 
 
-def write_record(folder: Path, record: Record) -> None:
+def write_record(folder: Path, record: RoundRecord) -> None:
     """Keep a record; a repeated step overwrites its own."""
     write_json(folder / f"step-{record.step:04d}.json", asdict(record))
 
 
-def read_records(folder: Path) -> list[Record]:
+def read_records(folder: Path) -> list[RoundRecord]:
     """All records, by step."""
-    return [Record(**json.loads(path.read_text())) for path in sorted(folder.glob("step-*.json"))]
+    return [RoundRecord(**json.loads(path.read_text())) for path in sorted(folder.glob("step-*.json"))]

@@ -21,14 +21,14 @@ _RESIDUAL, _CHANGE = "residual", "change"
 
 
 @dataclass(frozen=True, slots=True)
-class Under:
+class Provenance:
     """What a member went by when it opened a sum."""
 
     plan: str  # digest
     preparation: str  # digest of preparation settings and structure seed
 
 
-def read_under(path: Path) -> Under:
+def read_provenance(path: Path) -> Provenance:
     """What the start of a round was made under, without reading the arrays; raises CheckpointDamaged."""
     return _under(read_facts(path), path)
 
@@ -43,7 +43,7 @@ class RoundStart:
     bounds: NDArray[np.float64]  # (n_tensors,) largest change a parameter of the tensor may have in this round
     private: PartnerState | None  # heads and optimiser; None before the first own training; rows that travel as above
     residual: NDArray[np.float32] | None  # (n_params,) what rounding and clipping left over, carried on
-    under: Under | None = None  # of the sum that made it; None before the first
+    under: Provenance | None = None  # of the sum that made it; None before the first
 
     @property
     def trunk(self) -> NDArray[np.float32]:
@@ -165,7 +165,7 @@ def read_private(path: Path, layout: TrunkLayout) -> tuple[PartnerState, float]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Leftover:
+class SealResidual:
     """What sealing an attempt's update left over."""
 
     residual: NDArray[np.float32]  # (n_params,)
@@ -182,9 +182,9 @@ class Leftover:
         return cls(found.vectors[_RESIDUAL], float(found.facts["clipped_share"]))
 
 
-def _under(facts: Mapping[str, Any], path: Path) -> Under:
+def _under(facts: Mapping[str, Any], path: Path) -> Provenance:
     try:
-        return Under(**facts["under"])
+        return Provenance(**facts["under"])
     except (KeyError, TypeError):
         raise CheckpointDamaged(f"{path}: does not say under which plan it was made") from None
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from data_prep.prediction.fingerprints import fingerprint
 from data_prep.prediction.prediction_files import Sink, Texts, check_kind, growing_table, growing_tables
-from data_prep.prediction.structure_files import Record, read_batches
-from data_prep.structures.watchdog import kept_children
+from data_prep.prediction.structure_files import StructureRecord, read_batches
+from data_prep.structures.watchdog import worker_pool
 from partners.models.final_model import Prediction
 from pipeline.errors import ConfigError
 from pipeline.home.paths import Home
@@ -24,7 +24,7 @@ from pipeline.model.rebuild import remake_final_model
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.report.report import read_report
 from pipeline.runtime.log import Log
-from pipeline.runtime.progress import Narrator
+from pipeline.runtime.progress import ProgressReporter
 
 _MOST_ROWS = 4096  # compounds of a batch
 _MOST_CELLS = 1 << 20  # compounds x tasks of a batch: with the rows, what bounds memory
@@ -50,17 +50,17 @@ def predict_structures(config_file: Path, wanted: Wanted, log: Log | None = None
     the input's place, data_prep.errors.TableError for a file that cannot be read. Then no output is written.
     """
     config = PartnerConfig.read(config_file)
-    narrator, rejected_file = Narrator(config.name, log), _rejected_file(wanted)
+    reporter, rejected_file = ProgressReporter(config.name, log), _rejected_file(wanted)
     if not Home(config.home_folder).model.exists():
         read_report(Home(config.home_folder))  # NotYet before the federation is finished here
         with Home(config.home_folder).alone():
-            narrator.say("the finished model is not there: it is made from what the home keeps")
+            reporter.report("the finished model is not there: it is made from what the home keeps")
             remake_final_model(config)
     model = OpenModel(Home(config.home_folder).model, wanted.which)
     selection = Selection(model.description, wanted.tasks)
-    narrator.say(_announcement(model, selection))
+    reporter.report(_announcement(model, selection))
     cache = Home(config.home_folder).structures_cache
-    tally = _Tally(narrator)
+    tally = _Tally(reporter)
     with _tables(wanted.output, rejected_file) as (sink, reject):
         for batch in _batches(model, wanted.structures, config.n_workers, cache):
             sink(as_table(wanted.format, batch.rows, batch.ids, batch.found, selection))
@@ -70,16 +70,18 @@ def predict_structures(config_file: Path, wanted: Wanted, log: Log | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Batch:
+class PredictionBatch:
     """Some records of a file: those predicted for, and those that cannot be."""
 
     rows: NDArray[np.int64]
     ids: list[str | None]
     found: Prediction
-    refused: list[Record]
+    refused: list[StructureRecord]
 
 
-def predict_batch(model: OpenModel, records: list[Record], *, workers: int = 1, cache: Path | None = None) -> Batch:
+def predict_batch(
+    model: OpenModel, records: list[StructureRecord], *, workers: int = 1, cache: Path | None = None
+) -> PredictionBatch:
     """Standardise, fingerprint and predict; the same for a record alone and in any company."""
     told = model.description
     usable = [record for record in records if record.reason is None]
@@ -94,12 +96,12 @@ def predict_batch(model: OpenModel, records: list[Record], *, workers: int = 1, 
     )
     accepted = [usable[i] for i in made.accepted]
     refused = [
-        Record(record.input_row, record.compound_id, None, reason)
+        StructureRecord(record.input_row, record.compound_id, None, reason)
         for record, reason in zip(usable, made.reasons, strict=True)
         if reason is not None
     ]
     refused += [record for record in records if record.reason is not None]
-    return Batch(
+    return PredictionBatch(
         rows=np.array([record.input_row for record in accepted], dtype=np.int64),
         ids=[record.compound_id for record in accepted],
         found=model.predictor.predict(made.x),
@@ -107,13 +109,13 @@ def predict_batch(model: OpenModel, records: list[Record], *, workers: int = 1, 
     )
 
 
-def _batches(model: OpenModel, structures: Path, workers: int, cache: Path) -> Iterator[Batch]:
+def _batches(model: OpenModel, structures: Path, workers: int, cache: Path) -> Iterator[PredictionBatch]:
     """At least one, so that an empty file gives a table without rows."""
     told = model.description
     n_tasks = len(told.tasks) + len(told.regression_tasks)
     n_rows = max(128, min(_MOST_ROWS, _MOST_CELLS // max(n_tasks, 1)))
     is_empty = True
-    with kept_children():
+    with worker_pool():
         for records in read_batches(structures, n_rows, workers=workers, timeout_s=told.compound_timeout_s):
             is_empty = False
             yield predict_batch(model, records, workers=workers, cache=cache)
@@ -124,14 +126,14 @@ def _batches(model: OpenModel, structures: Path, workers: int, cache: Path) -> I
 class _Tally:
     """Counts batches and says so on stderr: how far it is now and then, and at the end what was rejected."""
 
-    def __init__(self, narrator: Narrator) -> None:
-        self._narrator = narrator
+    def __init__(self, reporter: ProgressReporter) -> None:
+        self._reporter = reporter
         self._n_rows = 0
         self._counts: Counter[str | None] = Counter()
-        self._first: list[Record] = []
+        self._first: list[StructureRecord] = []
         self._started = self._told = time.monotonic()
 
-    def add(self, batch: Batch) -> None:
+    def add(self, batch: PredictionBatch) -> None:
         self._n_rows += len(batch.rows) + len(batch.refused)
         self._counts.update(record.reason for record in batch.refused)
         self._first += batch.refused[: _MOST_SHOWN - len(self._first)]
@@ -139,10 +141,10 @@ class _Tally:
         if now - self._told >= _TELL_S:
             self._told = now
             rate = self._n_rows / (now - self._started)
-            self._narrator.say(f"{self._n_rows} structures so far, {rate:.0f} a second")
+            self._reporter.report(f"{self._n_rows} structures so far, {rate:.0f} a second")
 
     def tell(self, rejected_file: Path | None) -> None:
-        say, n_rejected = self._narrator.say, self._counts.total()
+        say, n_rejected = self._reporter.report, self._counts.total()
         reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(self._counts.items(), key=str))
         say(f"{self._n_rows - n_rejected} of {self._n_rows} structures predicted")
         if n_rejected:
@@ -176,7 +178,7 @@ def _tables(output: Path | None, rejected_file: Path | None) -> Iterator[tuple[S
         yield sink, reject
 
 
-def _as_rejected_table(refused: list[Record]) -> dict[str, NDArray[np.int64] | Texts]:
+def _as_rejected_table(refused: list[StructureRecord]) -> dict[str, NDArray[np.int64] | Texts]:
     return {
         "input_row": np.array([record.input_row for record in refused], dtype=np.int64),
         "input_compound_id": Texts([record.compound_id for record in refused]),

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from partners.files.sparsechem_model import Model, write_sparsechem
+from partners.files.sparsechem_model import SparseChemModel, write_sparsechem
 from partners.network.input_transform import transformed
 from partners.training_data.sparsechem_files import MatrixFiles, read_training_set
 from partners.training_data.training_set import TrainingSet, check_features
@@ -32,7 +32,7 @@ def export_sparsechem(config_file: Path, model_file: Path, settings_file: Path) 
         start = RoundStart.read(home.start_file(round_no), plan.layout, to_predict=True) if round_no else None
     if start is None or start.private is None:
         raise NotYet(f"{config.name}: there is no model yet, expected at least one round this partner took part in")
-    model = Model(plan.layout.trunk, start.trunk, start.private, plan.trunk, config.training)
+    model = SparseChemModel(plan.layout.trunk, start.trunk, start.private, plan.trunk, config.training)
     write_sparsechem(model, model_file, settings_file)
     return {
         "model": str(model_file),

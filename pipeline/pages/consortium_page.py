@@ -7,7 +7,7 @@ import numpy as np
 
 from pipeline.pages import consortium_figures as figures
 from pipeline.pages.captions import facts_of, how_to_read
-from pipeline.pages.page import Drawing, Page, Section, Table
+from pipeline.pages.page import Drawing, Page, PageTable, Section
 from pipeline.pages.tables import NONE, comparison_row, count, interval, number, signed
 from pipeline.report.metrics import LONG, METRICS, REGRESSION_METRICS, SHORT
 
@@ -36,7 +36,7 @@ def consortium_page(merged: Mapping[str, Any]) -> Page:
     )
 
 
-def _tables(merged: Mapping[str, Any]) -> Iterator[Table]:
+def _tables(merged: Mapping[str, Any]) -> Iterator[PageTable]:
     header = ["partner", "tasks", "local", "federated", "change", "95 % interval"]
     header += ["better", "worse", "equal", "RIPtoP", "p, tasks", "p, assays"]
     for metric, pooled in merged["pooled"].items():
@@ -47,7 +47,7 @@ def _tables(merged: Mapping[str, Any]) -> Iterator[Table]:
                 cells = [number(pooled["local"]), number(pooled["federated"]), signed(pooled["change"])]
             told = [count(pooled["n_tasks"]), *cells, interval(pooled["interval_95"])]
             rows.append(["all partners", *told, *[NONE] * 3, signed(pooled["riptop"]), NONE, NONE])
-        yield Table(f"{LONG[metric][0].upper()}{LONG[metric][1:]}", header, rows)
+        yield PageTable(f"{LONG[metric][0].upper()}{LONG[metric][1:]}", header, rows)
 
 
 def _row(summary: Mapping[str, Any], metric: str) -> list[str]:

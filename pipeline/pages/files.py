@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.home.paths import Home, write_json
 from pipeline.pages.page import stamp
-from pipeline.pages.page_files import digest, write_page
+from pipeline.pages.page_files import page_digest, write_page
 from pipeline.pages.private_page import own_page
 from pipeline.pages.shareable_page import shared_page
 from pipeline.report.report import report_file
@@ -29,19 +29,19 @@ def has_page(home: Home, report: Mapping[str, Any]) -> bool:
     except FileNotFoundError:
         return False
     n_there = sum(1 for _ in (home.report / "figures").glob("*.svg"))
-    is_its_own = stamp(digest(report)).encode() in page[:_HEAD] and n_there == page.count(b"<figure>")
+    is_its_own = stamp(page_digest(report)).encode() in page[:_HEAD] and n_there == page.count(b"<figure>")
     return is_its_own and (home.report / SUMMARY).exists()
 
 
 def write_own_page(home: Home, report: Mapping[str, Any]) -> None:
     """Write the summary, the figures and the page of a report that is there."""
     write_json(home.report / SUMMARY, shareable(report))
-    write_page(home.report, own_page(report), PAGE, digest(report))
+    write_page(home.report, own_page(report), PAGE, page_digest(report))
 
 
 def write_shareable(folder: Path, report: Mapping[str, Any]) -> dict[str, Any]:
     """Write what may be shared: summary.json, report.html and figures, all from the summary alone; return it."""
     summary = shareable(report)
-    write_page(folder, shared_page(summary), PAGE, digest(summary))
+    write_page(folder, shared_page(summary), PAGE, page_digest(summary))
     write_json(folder / SUMMARY, summary)
     return summary

@@ -14,7 +14,7 @@ _DRAWN_BY = f"hocket {version('hocket')}"
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class PageTable:
     """Rows under a header; columns of words stand left, of numbers right."""
 
     caption: str
@@ -39,7 +39,7 @@ class Section:
 
     title: str
     text: Sequence[str] = ()  # paragraphs
-    tables: Sequence[Table] = ()
+    tables: Sequence[PageTable] = ()
     drawings: Sequence[Drawing] = ()
 
 

@@ -20,6 +20,6 @@ def write_page(folder: Path, page: Page, name: str, source: str) -> None:
             old.unlink(missing_ok=True)
 
 
-def digest(source: Mapping[str, Any]) -> str:
+def page_digest(source: Mapping[str, Any]) -> str:
     """SHA-256, hexadecimal, of the JSON that a page is made from."""
     return hashlib.sha256(json.dumps(source, sort_keys=True, allow_nan=False).encode()).hexdigest()

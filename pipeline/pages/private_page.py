@@ -20,7 +20,7 @@ from pipeline.pages.captions import (
     how_to_read,
     in_words,
 )
-from pipeline.pages.page import Drawing, Page, Section, Table
+from pipeline.pages.page import Drawing, Page, PageTable, Section
 from pipeline.pages.tables import (
     comparison_table,
     fold_table,
@@ -188,5 +188,5 @@ def _data(data: Mapping[str, Any]) -> Section:
     return Section("Data", warnings, _with_rows(*tables), drawings)
 
 
-def _with_rows(*tables: Table) -> list[Table]:
+def _with_rows(*tables: PageTable) -> list[PageTable]:
     return [table for table in tables if table.rows]

@@ -3,18 +3,18 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.pages.page import Table
+from pipeline.pages.page import PageTable
 from pipeline.report.metrics import FEWEST_ASSAYS, METRICS, REGRESSION_METRICS, SHORT, SIDES
 
 NONE = "–"  # noqa: RUF001 -- an en dash, as tables have it
 
 
-def comparison_table(summary: Mapping[str, Any]) -> Table:
+def comparison_table(summary: Mapping[str, Any]) -> PageTable:
     """Local against federated over tasks, a row per metric, classification first."""
     header = ["metric", "tasks", "local", "federated", "change", "95 % interval", "better", "worse", "equal"]
     header += ["RIPtoP", "p, tasks", "p, assays"]
     rows = [[SHORT[metric], *comparison_row(part, metric, of_all=True)] for part, metric in _measured(summary)]
-    return Table("Test fold, means over the tasks that both models could be judged on", header, rows)
+    return PageTable("Test fold, means over the tasks that both models could be judged on", header, rows)
 
 
 def _measured(summary: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], str]]:
@@ -45,7 +45,7 @@ def _is_enough(n_assays: int | str) -> bool:
     return isinstance(n_assays, int) and n_assays >= FEWEST_ASSAYS
 
 
-def median_table(summary: Mapping[str, Any]) -> Table:
+def median_table(summary: Mapping[str, Any]) -> PageTable:
     """Medians over tasks, a row per metric."""
     rows = [
         [
@@ -57,18 +57,18 @@ def median_table(summary: Mapping[str, Any]) -> Table:
         for part, metric in _measured(summary)
         if part[metric]
     ]
-    return Table("Medians over the same tasks", ["metric", "local", "federated", "change", "RIPtoP"], rows)
+    return PageTable("Medians over the same tasks", ["metric", "local", "federated", "change", "RIPtoP"], rows)
 
 
-def group_table(caption: str, groups: Sequence[Mapping[str, Any]], what: str) -> Table:
+def group_table(caption: str, groups: Sequence[Mapping[str, Any]], what: str) -> PageTable:
     """Mean changes of named groups."""
     rows = [
         [each["name"], count(each["n_tasks"]), signed(each["change"]), interval(each["interval_95"])] for each in groups
     ]
-    return Table(caption, [what, "tasks", "change", "95 % interval"], rows)
+    return PageTable(caption, [what, "tasks", "change", "95 % interval"], rows)
 
 
-def task_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+def task_table(rows: Sequence[Mapping[str, Any]]) -> PageTable:
     """Every classification task that was judged, the most improved first."""
     chosen = [row for row in rows if all(row[side]["average_precision"] is not None for side in SIDES)]
     chosen.sort(key=lambda row: (_change(row, "average_precision"), row["task_id"]))
@@ -85,10 +85,10 @@ def task_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         ]
         for row in reversed(chosen)
     ]
-    return Table(_tasks_caption(len(cells), "classification"), header, cells, 2, folded=True)
+    return PageTable(_tasks_caption(len(cells), "classification"), header, cells, 2, folded=True)
 
 
-def regression_task_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+def regression_task_table(rows: Sequence[Mapping[str, Any]]) -> PageTable:
     """Every regression task that was judged, the most improved first."""
     chosen = [row for row in rows if all(row[side]["r2"] is not None for side in SIDES)]
     chosen.sort(key=lambda row: (_change(row, "r2"), row["task_id"]))
@@ -104,47 +104,47 @@ def regression_task_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         ]
         for row in reversed(chosen)
     ]
-    return Table(_tasks_caption(len(cells), "regression"), header, cells, 2, folded=True)
+    return PageTable(_tasks_caption(len(cells), "regression"), header, cells, 2, folded=True)
 
 
 def _tasks_caption(n_tasks: int, kind: str) -> str:
     return f"Every judged {kind} task ({n_tasks:,}), the most improved first"
 
 
-def rejected_table(tables: Mapping[str, Any]) -> Table:
+def rejected_table(tables: Mapping[str, Any]) -> PageTable:
     """Rows left out, by table and reason."""
     rows = [
         [name, reason.replace("_", " "), count(n), percent(n / table["rows"], 2)]
         for name, table in tables.items()
         for reason, n in table["rejected"].items()
     ]
-    return Table("Rows left out", ["table", "reason", "rows", "share of the table"], rows, 2)
+    return PageTable("Rows left out", ["table", "reason", "rows", "share of the table"], rows, 2)
 
 
-def rejected_share_table(tables: Mapping[str, Mapping[str, float]]) -> Table:
+def rejected_share_table(tables: Mapping[str, Mapping[str, float]]) -> PageTable:
     """The same in shares."""
     rows = [
         [name, reason.replace("_", " "), percent(share, 1)]
         for name, reasons in tables.items()
         for reason, share in reasons.items()
     ]
-    return Table("Rows left out", ["table", "reason", "share of the table"], rows, 2)
+    return PageTable("Rows left out", ["table", "reason", "share of the table"], rows, 2)
 
 
-def input_table(tables: Mapping[str, Any]) -> Table:
+def input_table(tables: Mapping[str, Any]) -> PageTable:
     """What came in and what was taken."""
     rows = [
         [name, count(table["rows"]), count(table["accepted"]), count(table["rows"] - table["accepted"])]
         for name, table in tables.items()
     ]
-    return Table("Input tables", ["table", "rows", "accepted", "left out"], rows)
+    return PageTable("Input tables", ["table", "rows", "accepted", "left out"], rows)
 
 
-def fold_table(folds: Sequence[Mapping[str, Any]]) -> Table:
+def fold_table(folds: Sequence[Mapping[str, Any]]) -> PageTable:
     """What lies in each fold."""
     names = ("compounds", "scaffolds", "labels", "values")
     rows = [[f"fold {fold['fold']}", *(count(fold[name]) for name in names)] for fold in folds]
-    return Table("Folds", ["", "compounds", "scaffolds", "labels", "regression values"], rows)
+    return PageTable("Folds", ["", "compounds", "scaffolds", "labels", "regression values"], rows)
 
 
 def _both(row: Mapping[str, Any], metric: str) -> list[str]:

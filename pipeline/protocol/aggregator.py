@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import AttemptsUsedUp, Diverged, NotYet
-from pipeline.exchange.mailbox import Mail, named_digests, roster_of, text
+from pipeline.exchange.mailbox import Mailbox, named_digests, roster_of, text
 from pipeline.home.paths import MessageName
-from pipeline.home.round_metrics import Record, write_record
+from pipeline.home.round_metrics import RoundRecord, write_record
 from pipeline.plan.plan import spoken
-from pipeline.runtime.progress import Narrator
+from pipeline.runtime.progress import ProgressReporter
 from secure.encoding.roster import Roster
 from secure.errors import BadContainer, SecureError, WrongRoster, WrongSender
 from secure.messages.messages import Manifest
@@ -34,16 +34,16 @@ class AggregatorRun:
     """The aggregator's step machine; its state is the outbox and the inbox in its home."""
 
     def __init__(
-        self, mail: Mail, narrator: Narrator, clock: Callable[[], float] = time.time, workers: int = 1
+        self, mailbox: Mailbox, reporter: ProgressReporter, clock: Callable[[], float] = time.time, workers: int = 1
     ) -> None:
-        self.plan = plan = mail.plan
-        self.mail = mail
-        self.home = mail.home
-        self._tell = narrator
+        self.plan = plan = mailbox.plan
+        self.mailbox = mailbox
+        self.home = mailbox.home
+        self._reporter = reporter
         self._clock = clock
         self._workers = workers
         self._at = Position(plan.starts_with, 1)
-        mail.home.remove_leftovers()
+        mailbox.home.remove_leftovers()
 
     def advance(self) -> bool:
         """Do the next step; False after the last round. Raises NotYet while partners are awaited."""
@@ -63,11 +63,11 @@ class AggregatorRun:
         return True
 
     def _name(self, kind: str, sender: str | None = None) -> MessageName:
-        return MessageName(kind, self._at.round_no, self._at.attempt, sender or self.mail.me)
+        return MessageName(kind, self._at.round_no, self._at.attempt, sender or self.mailbox.me)
 
     def _repost(self, kind: str) -> bool:
         """Whether this message was made before; if so, make sure that it was also posted."""
-        return self.mail.repost(self._name(kind))
+        return self.mailbox.repost(self._name(kind))
 
     def _call_roster(self) -> None:
         ready = self._received("ready", self.plan.partner_names)
@@ -75,16 +75,16 @@ class AggregatorRun:
         lacking = [name for name in self.plan.partner_names if name not in ready]
         if lacking and not self._may_close(ready):
             raise NotYet(f"{spoken(self._at.round_no)}: waiting for {', '.join(lacking)} to be ready")
-        members = {name: self.mail.digest_of(self._name("ready", name)) for name in sorted(ready)}
+        members = {name: self.mailbox.digest_of(self._name("ready", name)) for name in sorted(ready)}
         trunk = text(next(iter(ready.values())), "trunk")
-        self.mail.post(self._name("roster"), {"members": members, "trunk": trunk})
-        self._tell.say(f"{spoken(self._at.round_no, self._at.attempt)}: roster {', '.join(members)}")
+        self.mailbox.post(self._name("roster"), {"members": members, "trunk": trunk})
+        self._reporter.report(f"{spoken(self._at.round_no, self._at.attempt)}: roster {', '.join(members)}")
 
     def _may_close(self, ready: dict[str, Manifest]) -> bool:
         """Whether the deadline after the first ready has passed and enough partners are there."""
         if len(ready) < self.plan.min_roster(self._at.round_no):
             return False
-        first = min(self.mail.accepted_at(self._name("ready", name)) for name in ready)
+        first = min(self.mailbox.accepted_at(self._name("ready", name)) for name in ready)
         return self._clock() - first > self.plan.rounds.ready_deadline_s
 
     def _check_alike(self, ready: dict[str, Manifest]) -> None:
@@ -104,15 +104,15 @@ class AggregatorRun:
                 raise error
 
     def _collect_updates(self) -> None:
-        roster = self.mail.own(self._name("roster"))
+        roster = self.mailbox.own(self._name("roster"))
         members = sorted(named_digests(roster, "members"))
         updates = self._received("update", members)
         found = {name: self._fetch(name, manifest) for name, manifest in updates.items()}
         files = {name: file for name, file in found.items() if file is not None}
         missing = [name for name in members if name not in files]
         if not missing:
-            self._add(roster_of(roster, self.mail.digest_of(self._name("roster"))), files)
-        elif self._clock() - self.mail.accepted_at(self._name("roster")) > self.plan.rounds.update_deadline_s:
+            self._add(roster_of(roster, self.mailbox.digest_of(self._name("roster"))), files)
+        elif self._clock() - self.mailbox.accepted_at(self._name("roster")) > self.plan.rounds.update_deadline_s:
             self._void(missing)
         else:
             raise NotYet(f"{spoken(self._at.round_no)}: waiting for the sealed update of {', '.join(missing)}")
@@ -133,13 +133,13 @@ class AggregatorRun:
     def _fetch(self, sender: str, manifest: Manifest) -> Path | None:
         """The sealed file, or None while the storage does not show it."""
         name = self._name("update", sender)
-        roster = self.mail.digest_of(self._name("roster"))
+        roster = self.mailbox.digest_of(self._name("roster"))
         found = text(manifest, "roster")
         if found != roster:
-            where = self.mail.exchange.where(name.manifest)
+            where = self.mailbox.exchange.where(name.manifest)
             raise WrongRoster(f"{where}: sealed for roster {found[:12]}..., this attempt's is {roster[:12]}...")
         try:
-            return self.mail.fetch_payload(name, manifest)
+            return self.mailbox.fetch_payload(name, manifest)
         except NotYet:
             return None
 
@@ -150,7 +150,7 @@ class AggregatorRun:
         sizes = [files[name].stat().st_size for name in members]
         self._check_headers(files)
         started = time.monotonic()
-        with self._tell.progress(f"{spoken(self._at.round_no)}: adding {len(members)} sealed updates") as progress:
+        with self._reporter.progress(f"{spoken(self._at.round_no)}: adding {len(members)} sealed updates") as progress:
             added = add_updates(
                 [files[name] for name in members],
                 self.plan.seal_parameters(roster.round_no),
@@ -162,7 +162,7 @@ class AggregatorRun:
         seconds = time.monotonic() - started
         self._record(members, sizes, sum_file.stat().st_size, seconds)
         digests = {name: payload.sha256 for name, payload in added.updates.items()}  # of the very bytes that were added
-        self.mail.post(self._name("sum"), {"roster": roster.digest, "updates": digests})
+        self.mailbox.post(self._name("sum"), {"roster": roster.digest, "updates": digests})
 
     def _check_headers(self, files: dict[str, Path]) -> None:
         """Name the one whose sealed file is not its own, or of another trunk; all else is refused while adding."""
@@ -184,12 +184,12 @@ class AggregatorRun:
             "upload_bytes_per_parameter": per_parameter,
             "download_bytes": sum_size,
             "seconds_add": seconds,
-            "seconds_round": self._clock() - self.mail.accepted_at(self._name("ready", members[0])),
+            "seconds_round": self._clock() - self.mailbox.accepted_at(self._name("ready", members[0])),
         }
-        facts = {"roster": members, "roster_digest": self.mail.digest_of(self._name("roster"))}
-        write_record(self.home.metrics, Record(self._at.round_no, self._clock(), metrics, facts))
+        facts = {"roster": members, "roster_digest": self.mailbox.digest_of(self._name("roster"))}
+        write_record(self.home.metrics, RoundRecord(self._at.round_no, self._clock(), metrics, facts))
         said = f"sum of {len(members)} updates, upload {per_parameter:.2f} bytes per parameter"
-        self._tell.say(f"{spoken(self._at.round_no)}: {said}")
+        self._reporter.report(f"{spoken(self._at.round_no)}: {said}")
 
     def _void(self, missing: list[str]) -> None:
         if self._at.attempt >= self.plan.rounds.max_attempts:  # no partner would train again: a late update still helps
@@ -199,12 +199,14 @@ class AggregatorRun:
             )
             error.add_note("it is not declared void: once they have delivered, start the aggregator again")
             raise error
-        roster = self.mail.digest_of(self._name("roster"))
-        self.mail.post(self._name("void"), {"roster": roster, "missing": missing})
-        self._tell.say(f"{spoken(self._at.round_no, self._at.attempt)}: void, {', '.join(missing)} did not deliver")
+        roster = self.mailbox.digest_of(self._name("roster"))
+        self.mailbox.post(self._name("void"), {"roster": roster, "missing": missing})
+        self._reporter.report(
+            f"{spoken(self._at.round_no, self._at.attempt)}: void, {', '.join(missing)} did not deliver"
+        )
 
     def _received(self, kind: str, senders: list[str]) -> dict[str, Manifest]:
-        found = {name: self.mail.receive(self._name(kind, name)) for name in senders}
+        found = {name: self.mailbox.receive(self._name(kind, name)) for name in senders}
         return {name: manifest for name, manifest in found.items() if manifest is not None}
 
     def _tidy(self) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipeline.errors import AttemptsUsedUp, Diverged, Equivocation, LeftBehind, NotYet
-from pipeline.exchange.mailbox import Mail, named_digests, names, roster_of, text
+from pipeline.exchange.mailbox import Mailbox, named_digests, names, roster_of, text
 from pipeline.home.paths import MessageName
 from pipeline.plan.plan import spoken
 from secure.encoding.roster import Roster, check_roster, check_summed
@@ -19,21 +19,21 @@ _ROUND = re.compile(r"round-(\d{4})", re.ASCII)
 class Attempt:
     """Where a partner is, and what it has been told there."""
 
-    mail: Mail
+    mailbox: Mailbox
     round_no: int
     number: int
 
     def mine(self, kind: str) -> MessageName:
         """This partner's own message."""
-        return MessageName(kind, self.round_no, self.number, self.mail.me)
+        return MessageName(kind, self.round_no, self.number, self.mailbox.me)
 
     def theirs(self, kind: str) -> MessageName:
         """The aggregator's message."""
-        return MessageName(kind, self.round_no, self.number, self.mail.plan.aggregator_name)
+        return MessageName(kind, self.round_no, self.number, self.mailbox.plan.aggregator_name)
 
     def outcome(self) -> Manifest | None:
         """The sum or the void, if it has come; raises Equivocation where there are both."""
-        total, void = (self.mail.receive(self.theirs(kind)) for kind in ("sum", "void"))
+        total, void = (self.mailbox.receive(self.theirs(kind)) for kind in ("sum", "void"))
         if total is not None and void is not None:
             where = self.theirs("void").manifest
             raise Equivocation(f"{where}: the aggregator signed a void and a sum for the same attempt")
@@ -62,14 +62,14 @@ class Attempt:
     def deliver(self, roster: Roster, seal: Callable[[Roster], None]) -> None:
         """Seal for exactly this roster, once, and post; a sealed file that exists is sent again byte for byte."""
         name = self.mine("update")
-        if not self.mail.has(name) and not self.mail.home.outbox(name.payload).exists():
-            self.mail.expect_unsaid(name)  # a restored home would seal the very same update once more
+        if not self.mailbox.has(name) and not self.mailbox.home.outbox(name.payload).exists():
+            self.mailbox.check_not_posted(name)  # a restored home would seal the very same update once more
             seal(roster)
-        self.mail.post(name, {"roster": roster.digest})
+        self.mailbox.post(name, {"roster": roster.digest})
 
     def shown_roster(self, trunk: str) -> Roster:
         """The roster that this partner, holding this trunk, has been shown."""
-        return self.roster(self.mail.expect(self.theirs("roster")), trunk)
+        return self.roster(self.mailbox.expect(self.theirs("roster")), trunk)
 
     def roster(self, manifest: Manifest, trunk: str) -> Roster:
         """The roster of this manifest, refused unless this partner, holding this trunk, may seal for it.
@@ -77,31 +77,31 @@ class Attempt:
         Raises Diverged where the roster's trunk is not ours, Equivocation where it lists us without our ready,
         secure.errors.SecureError for a roster too small or with strangers.
         """
-        me, plan, where = self.mail.me, self.mail.plan, self.theirs("roster").manifest
+        me, plan, where = self.mailbox.me, self.mailbox.plan, self.theirs("roster").manifest
         theirs = text(manifest, "trunk")
         if theirs != trunk:
             raise Diverged(f"{where}: trunk {theirs[:12]}..., ours is {trunk[:12]}...")
-        roster = roster_of(manifest, self.mail.digest_of(self.theirs("roster")))
+        roster = roster_of(manifest, self.mailbox.digest_of(self.theirs("roster")))
         check_roster(roster, None, plan.partner_names, plan.min_roster(self.round_no))
         listed = named_digests(manifest, "members").get(me)
         if listed is not None:
-            if not self.mail.has(self.mine("ready")):
+            if not self.mailbox.has(self.mine("ready")):
                 raise Equivocation(f"{where}: lists {me}, which never said ready for this attempt")
-            if listed != self.mail.digest_of(self.mine("ready")):
+            if listed != self.mailbox.digest_of(self.mine("ready")):
                 raise Equivocation(f"{where}: lists a ready of {me} that is not the one it signed")
         return roster
 
     def check_sum(self, total: Manifest, roster: Roster) -> None:
         """The sum must be of this roster, list each member once and our update as we sealed it."""
-        me, where = self.mail.me, self.theirs("sum").manifest
+        me, where = self.mailbox.me, self.theirs("sum").manifest
         updates = named_digests(total, "updates")
         if text(total, "roster") != roster.digest:
             raise Equivocation(f"{where}: sums another roster than the one we were shown")
         check_summed(updates, roster, where)
         if me in roster.members:
-            if not self.mail.has(self.mine("update")):
+            if not self.mailbox.has(self.mine("update")):
                 raise Equivocation(f"{where}: lists an update of {me}, which sealed none for this attempt")
-            payload = self.mail.own(self.mine("update")).payload
+            payload = self.mailbox.own(self.mine("update")).payload
             if payload is None or updates[me] != payload.sha256:
                 raise Equivocation(f"{where}: lists an update of {me} that is not the one it sealed")
 
@@ -119,16 +119,16 @@ class Attempt:
 
     def _has_delivered(self, member: str, roster: str) -> bool:
         try:
-            update = self.mail.receive(MessageName("update", self.round_no, self.number, member))
+            update = self.mailbox.receive(MessageName("update", self.round_no, self.number, member))
         except SecureError:  # whatever it is, it is not the update that is missing
             return False
         return update is not None and text(update, "roster") == roster
 
     def check_allowed(self) -> None:
         """Raise AttemptsUsedUp beyond the plan's last attempt: each void may give away more of an update."""
-        most = self.mail.plan.rounds.max_attempts
+        most = self.mailbox.plan.rounds.max_attempts
         if self.number > most:
-            place, me = spoken(self.round_no), self.mail.me
+            place, me = spoken(self.round_no), self.mailbox.me
             error = AttemptsUsedUp(f"{place}: {most} attempts are void, {me} joins in no other")
             error.add_note("ask those who did not deliver; more (rounds.max_attempts) need a plan that all agree on")
             raise error
@@ -141,18 +141,18 @@ class Attempt:
         later = self._later_sum()
         if later is None or (outcome is None and self.outcome() is not None):  # it came while this partner worked
             return
-        url, folder = self.mail.exchange.url, self.theirs("sum").folder
+        url, folder = self.mailbox.exchange.url, self.theirs("sum").folder
         error = LeftBehind(f"{wait}, but round {later.round_no} has its sum: what is missing was removed from {url}")
         error.add_note(f"put {folder} and what followed back there from a copy, then start again: every sum is needed")
         raise error
 
     def _later_sum(self) -> MessageName | None:
         """A signed sum of a later round."""
-        plan = self.mail.plan
-        found = (_ROUND.fullmatch(folder) for folder in self.mail.exchange.list_folders())
+        plan = self.mailbox.plan
+        found = (_ROUND.fullmatch(folder) for folder in self.mailbox.exchange.list_folders())
         ahead = sorted(
             {int(match[1]) for match in found if match} & set(range(self.round_no + 1, plan.rounds.n_rounds + 1))
         )
         attempts = range(1, plan.rounds.max_attempts + 1)
         sums = (MessageName("sum", later, attempt, plan.aggregator_name) for later in ahead for attempt in attempts)
-        return next((name for name in sums if self.mail.receive(name) is not None), None)
+        return next((name for name in sums if self.mailbox.receive(name) is not None), None)

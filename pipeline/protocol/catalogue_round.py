@@ -11,12 +11,12 @@ import numpy as np
 
 from partners.network.trunk import initial_trunk, trunk_digest
 from pipeline.errors import NotYet
-from pipeline.exchange.mailbox import Mail, names
+from pipeline.exchange.mailbox import Mailbox, names
 from pipeline.home.catalogue_counts import keep_counts
 from pipeline.plan.plan import PRESENCE
 from pipeline.protocol.attempt import Attempt
 from pipeline.protocol.enrolment import Enrolment
-from pipeline.runtime.progress import Narrator
+from pipeline.runtime.progress import ProgressReporter
 from secure.encoding.roster import Roster
 from secure.errors import UpdateOutOfRange
 from secure.messages.messages import Manifest
@@ -28,15 +28,20 @@ class Presence:
     """The step machine of the presence round; its state is the inbox and the outbox, its end the counts in the home."""
 
     def __init__(
-        self, mail: Mail, enrolment: Enrolment, held: Collection[int], preparation_digest: str, narrator: Narrator
+        self,
+        mailbox: Mailbox,
+        enrolment: Enrolment,
+        held: Collection[int],
+        preparation_digest: str,
+        reporter: ProgressReporter,
     ) -> None:
-        self.mail = mail
-        self._plan, self._home = mail.plan, mail.home
+        self.mailbox = mailbox
+        self._plan, self._home = mailbox.plan, mailbox.home
         self._enrolment = enrolment
         self._flags = np.zeros(len(self._plan.catalogue.tasks), dtype=np.float32)
         self._flags[list(held)] = 1
         self._preparation = preparation_digest
-        self._tell = narrator
+        self._reporter = reporter
         self._trunk = trunk_digest(initial_trunk(self._plan.layout, self._plan.federation.seed))
         self._parameters = self._plan.seal_parameters(PRESENCE)
         self._slices = [slice(0, self._flags.size)]
@@ -49,12 +54,12 @@ class Presence:
 
     @property
     def _at(self) -> Attempt:
-        return Attempt(self.mail, PRESENCE, self._attempt)
+        return Attempt(self.mailbox, PRESENCE, self._attempt)
 
     def _contribute(self) -> None:
-        manifest = self.mail.receive(self._at.theirs("roster"))
+        manifest = self.mailbox.receive(self._at.theirs("roster"))
         if manifest is None:
-            self.mail.post(self._at.mine("ready"), {"trunk": self._trunk, "preparation": self._preparation})
+            self.mailbox.post(self._at.mine("ready"), {"trunk": self._trunk, "preparation": self._preparation})
             raise NotYet("presence round: waiting for the roster of all partners")
         roster = self._at.roster(manifest, self._trunk)
         self._at.deliver(roster, self._seal)
@@ -73,7 +78,7 @@ class Presence:
             slices=self._slices,
             residual=None,
             roster=roster,
-            me=self.mail.me,
+            me=self.mailbox.me,
             pair_keys=self._enrolment.pair_keys,
             group=self._enrolment.group,
             parameters=self._parameters,
@@ -86,14 +91,14 @@ class Presence:
         """Go on to the next attempt: the same flags for the same partners, whose sum tells nothing new."""
         self._at.check_void(void, self._at.shown_roster(self._trunk))
         missing = ", ".join(names(void, "missing"))
-        self._tell.say(f"presence round, attempt {self._attempt}: void, the aggregator misses {missing}")
+        self._reporter.report(f"presence round, attempt {self._attempt}: void, the aggregator misses {missing}")
         self._home.outbox(self._at.mine("update").payload).unlink(missing_ok=True)
         self._attempt += 1
 
     def _finish(self, total: Manifest) -> None:
         roster = self._at.shown_roster(self._trunk)
         self._at.check_sum(total, roster)
-        sum_file = self.mail.fetch_payload(self._at.theirs("sum"), total)
+        sum_file = self.mailbox.fetch_payload(self._at.theirs("sum"), total)
         counts = open_sum(
             sum_file,
             roster=roster,
@@ -105,7 +110,7 @@ class Presence:
         self._check(counts, len(roster.members))
         keep_counts(self._plan, self._home, counts.tolist())
         n_travelling = int(np.count_nonzero(counts >= self._plan.catalogue.min_partners))
-        self._tell.say(f"catalogue: {n_travelling} of {counts.size} rows travel")
+        self._reporter.report(f"catalogue: {n_travelling} of {counts.size} rows travel")
         self._home.remove_payloads(PRESENCE)
         self._home.remove_round(PRESENCE)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from data_prep.atomic import write_atomically
 from pipeline.errors import ConfigError, NotYet
-from pipeline.exchange.mailbox import Mail, Outbox, text
+from pipeline.exchange.mailbox import Mailbox, Outbox, text
 from pipeline.home.paths import MessageName
 from secure.ciphertexts.parameters import SealParameters
 from secure.errors import BadKeyFile, WrongKey, WrongPlan
@@ -21,42 +21,43 @@ class Enrolment:
     pair_keys: Mapping[str, PairKey]  # by the other partner's name
 
 
-def enrol(mail: Mail, parameters: SealParameters) -> Enrolment:
+def enrol(mailbox: Mailbox, parameters: SealParameters) -> Enrolment:
     """Take part in the enrolment as far as possible.
 
     Raises NotYet while the deal or another partner's pairing is awaited.
     """
-    group = obtain_group_secret(mail, parameters)
-    seeds = _post_pairing(mail, group)
-    others = [name for name in mail.plan.partner_names if name != mail.me]
-    keys = {name: _pair_key(mail, seeds, group, name) for name in others}
+    group = obtain_group_secret(mailbox, parameters)
+    seeds = _post_pairing(mailbox, group)
+    others = [name for name in mailbox.plan.partner_names if name != mailbox.me]
+    keys = {name: _pair_key(mailbox, seeds, group, name) for name in others}
     return Enrolment(group, keys)
 
 
-def obtain_group_secret(mail: Mail, parameters: SealParameters) -> GroupSecret:
+def obtain_group_secret(mailbox: Mailbox, parameters: SealParameters) -> GroupSecret:
     """The group secret from the home, or from the custodian's deal the first time.
 
     Raises NotYet while the deal is awaited, ConfigError for a custodian who has not dealt,
     secure.errors.WrongKey where the home holds another group's secret.
     """
-    custodian = mail.plan.federation.custodian
+    custodian = mailbox.plan.federation.custodian
     name = MessageName("deal", 0, 0, custodian)
-    if mail.me == custodian:
-        if not mail.repost(name):
-            error = ConfigError(f"{mail.home.folder}: {custodian} is the custodian and has not dealt the group secret")
+    if mailbox.me == custodian:
+        if not mailbox.repost(name):
+            folder = mailbox.home.folder
+            error = ConfigError(f"{folder}: {custodian} is the custodian and has not dealt the group secret")
             error.add_note("run `hocket key deal PLAN --home HOME` once, then start again")
             raise error
-        dealt = text(mail.own(name), "group")
+        dealt = text(mailbox.own(name), "group")
     else:
-        manifest = mail.expect(name)
+        manifest = mailbox.expect(name)
         dealt = text(manifest, "group")
-        if not mail.home.group_secret.exists():
-            payload = mail.fetch_payload(name, manifest).read_bytes()
-            secret = receive_group_secret(payload, mail.plan_digest, custodian, mail.keys, parameters)
-            _check_group(secret, dealt, mail.exchange.where(name.payload))
-            secret.save(mail.home.group_secret, mail.keys)
-    secret = GroupSecret.load(mail.home.group_secret, parameters, mail.keys)
-    _check_group(secret, dealt, str(mail.home.group_secret))
+        if not mailbox.home.group_secret.exists():
+            payload = mailbox.fetch_payload(name, manifest).read_bytes()
+            secret = receive_group_secret(payload, mailbox.plan_digest, custodian, mailbox.keys, parameters)
+            _check_group(secret, dealt, mailbox.exchange.where(name.payload))
+            secret.save(mailbox.home.group_secret, mailbox.keys)
+    secret = GroupSecret.load(mailbox.home.group_secret, parameters, mailbox.keys)
+    _check_group(secret, dealt, str(mailbox.home.group_secret))
     return secret
 
 
@@ -83,35 +84,35 @@ def _check_group(secret: GroupSecret, dealt: str, where: str) -> None:
         raise WrongKey(f"{where}: group secret {secret.digest()[:12]}..., the custodian's deal says {dealt[:12]}...")
 
 
-def _post_pairing(mail: Mail, group: GroupSecret) -> PairSeeds:
+def _post_pairing(mailbox: Mailbox, group: GroupSecret) -> PairSeeds:
     """Make and post the seeds for the others once; they are in the home before they are anywhere else."""
-    name = MessageName("pairing", 0, 0, mail.me)
-    payload_file = mail.home.outbox(name.payload)
-    if not mail.home.pair_seeds.exists():
+    name = MessageName("pairing", 0, 0, mailbox.me)
+    payload_file = mailbox.home.outbox(name.payload)
+    if not mailbox.home.pair_seeds.exists():
         if payload_file.exists():  # fresh seeds would not fit what the others hold: no sum would ever open
-            error = BadKeyFile(f"{mail.home.pair_seeds}: is missing, but {payload_file} was made from it")
+            error = BadKeyFile(f"{mailbox.home.pair_seeds}: is missing, but {payload_file} was made from it")
             error.add_note(
                 "put this very file back; where it is lost, a revision of the plan is needed: see secure/KEYS.md"
             )
             raise error
-        others = [name for name in mail.plan.partner_names if name != mail.me]
-        PairSeeds.generate(mail.me, others).save(mail.home.pair_seeds, mail.keys)
-    seeds = PairSeeds.load(mail.home.pair_seeds, mail.keys)
+        others = [name for name in mailbox.plan.partner_names if name != mailbox.me]
+        PairSeeds.generate(mailbox.me, others).save(mailbox.home.pair_seeds, mailbox.keys)
+    seeds = PairSeeds.load(mailbox.home.pair_seeds, mailbox.keys)
     if not payload_file.exists():
-        cards = [mail.cards[other] for other in mail.plan.partner_names if other != mail.me]
-        write_atomically(payload_file, seal_pair_seeds(seeds, mail.plan_digest, mail.me, cards))
-    mail.post(name, {"group": group.digest()})
+        cards = [mailbox.cards[other] for other in mailbox.plan.partner_names if other != mailbox.me]
+        write_atomically(payload_file, seal_pair_seeds(seeds, mailbox.plan_digest, mailbox.me, cards))
+    mailbox.post(name, {"group": group.digest()})
     return seeds
 
 
-def _pair_key(mail: Mail, seeds: PairSeeds, group: GroupSecret, other: str) -> PairKey:
+def _pair_key(mailbox: Mailbox, seeds: PairSeeds, group: GroupSecret, other: str) -> PairKey:
     name = MessageName("pairing", 0, 0, other)
-    manifest = mail.receive(name)
+    manifest = mailbox.receive(name)
     if manifest is None:
         raise NotYet(f"waiting for {other} to enrol")
     found = text(manifest, "group")
     if found != group.digest():
         raise WrongKey(f"{name.manifest}: {other} holds group {found[:12]}..., we hold {group.digest()[:12]}...")
-    payload = mail.fetch_payload(name, manifest).read_bytes()
-    theirs = open_pair_seed(payload, mail.plan_digest, other, mail.keys)
-    return pair_key(seeds.for_partner(other), theirs, mail.me, other, mail.plan_digest)
+    payload = mailbox.fetch_payload(name, manifest).read_bytes()
+    theirs = open_pair_seed(payload, mailbox.plan_digest, other, mailbox.keys)
+    return pair_key(seeds.for_partner(other), theirs, mailbox.me, other, mailbox.plan_digest)

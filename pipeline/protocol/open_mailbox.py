@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from partners.settings import ClassificationHead
 from pipeline.errors import ConfigError
-from pipeline.exchange.mailbox import Mail
+from pipeline.exchange.mailbox import Mailbox
 from pipeline.exchange.storage import open_exchange
 from pipeline.home.paths import Home
 from pipeline.plan.member_configs import AggregatorConfig, MemberConfig, PartnerConfig
@@ -13,7 +13,7 @@ from pipeline.plan.plan import Plan, read_plan
 from secure.keys.keys import load_private_keys
 
 
-def open_partner_mail(config: PartnerConfig, clock: Callable[[], float] = time.time) -> Mail:
+def open_partner_mailbox(config: PartnerConfig, clock: Callable[[], float] = time.time) -> Mailbox:
     """Read a partner's plan and keys and open its exchange.
 
     Raises ConfigError for a partner that is not in the plan, secure.errors.WrongKey for another's keys.
@@ -25,7 +25,7 @@ def open_partner_mail(config: PartnerConfig, clock: Callable[[], float] = time.t
     return _open(config, plan, clock)
 
 
-def open_aggregator_mail(config: AggregatorConfig, clock: Callable[[], float] = time.time) -> Mail:
+def open_aggregator_mailbox(config: AggregatorConfig, clock: Callable[[], float] = time.time) -> Mailbox:
     """Read the aggregator's plan and keys and open its exchange.
 
     Raises ConfigError for another aggregator than the plan's, secure.errors.WrongKey for another's keys.
@@ -48,8 +48,8 @@ def _check_heads(config: PartnerConfig, plan: Plan) -> None:
         raise error
 
 
-def _open(config: MemberConfig, plan: Plan, clock: Callable[[], float]) -> Mail:
+def _open(config: MemberConfig, plan: Plan, clock: Callable[[], float]) -> Mailbox:
     home = Home(config.home_folder, plan.folder)
     keys = load_private_keys(home.keys, config.passphrase())
     keys.expect_card(plan.cards[config.name], str(home.keys))
-    return Mail(plan, keys, home, open_exchange(config.exchange_url).below(plan.folder), clock)
+    return Mailbox(plan, keys, home, open_exchange(config.exchange_url).below(plan.folder), clock)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from partners.network.shared_head_rows import TravellingRows, scale_rows
+from partners.network.shared_head_rows import SharedHeadRows, scale_rows
 from partners.network.state import PartnerState
 from partners.network.trunk import TrunkLayout, trunk_digest
 from partners.scores import regression_scores, scores
@@ -19,14 +19,22 @@ from partners.training.server_step import ServerState, server_step
 from partners.training.training import round_seed, seeded_state, train_in_place
 from partners.training_data.training_set import TrainingSet
 from pipeline.errors import ConfigError, NotYet
-from pipeline.exchange.mailbox import Mail, names
+from pipeline.exchange.mailbox import Mailbox, names
 from pipeline.home.catalogue_counts import Counts
-from pipeline.home.round_metrics import Record, write_record
-from pipeline.home.round_state import Leftover, RoundStart, StoredStart, Trained, Under, read_change, read_private
+from pipeline.home.round_metrics import RoundRecord, write_record
+from pipeline.home.round_state import (
+    Provenance,
+    RoundStart,
+    SealResidual,
+    StoredStart,
+    Trained,
+    read_change,
+    read_private,
+)
 from pipeline.plan.plan import PRESENCE
 from pipeline.protocol.attempt import Attempt
 from pipeline.protocol.enrolment import Enrolment
-from pipeline.runtime.progress import Narrator
+from pipeline.runtime.progress import ProgressReporter
 from secure.ciphertexts.parameters import seal_parameters
 from secure.encoding.roster import Roster
 from secure.messages.messages import Manifest
@@ -38,7 +46,7 @@ _TOLD = ("loss_train", "validation_loss", "validation_roc_auc", "validation_r2")
 
 
 @dataclass(frozen=True, slots=True)
-class Own:
+class PartnerData:
     """What a partner brings: nothing of it leaves but sealed updates and digests."""
 
     training_set: TrainingSet
@@ -52,15 +60,15 @@ class Own:
     def first_state(self, layout: TrunkLayout, vector: NDArray[np.float32], seed: tuple[int, ...]) -> PartnerState:
         """Heads before any training: drawn from the seed, rows that travel as in the vector (n_params,)."""
         drawn = seeded_state(self.training_set, layout.trunk, self.training, seed)
-        return self.travelling(layout).placed(vector, drawn)
+        return self.travelling(layout).from_vector(vector, drawn)
 
-    def travelling(self, layout: TrunkLayout) -> TravellingRows:
+    def travelling(self, layout: TrunkLayout) -> SharedHeadRows:
         """The head rows of this partner that travel."""
-        return TravellingRows.of(layout, dict(self.held), self.counts.travelling)
+        return SharedHeadRows.of(layout, dict(self.held), self.counts.travelling)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Stepped:
+class ServerStep:
     """What every partner makes of a sum, to the same bits."""
 
     vector: NDArray[np.float32]  # (n_params,)
@@ -69,18 +77,23 @@ class Stepped:
     change_norm: float  # of the mean
 
 
-class Rounds:
+class PartnerRounds:
     """The step machine of the rounds; its state is the home's round folders, inbox and outbox."""
 
     def __init__(
-        self, mail: Mail, enrolment: Enrolment, own: Own, narrator: Narrator, clock: Callable[[], float]
+        self,
+        mailbox: Mailbox,
+        enrolment: Enrolment,
+        own: PartnerData,
+        reporter: ProgressReporter,
+        clock: Callable[[], float],
     ) -> None:
-        self.plan = mail.plan
-        self.mail = mail
-        self.home = mail.home
+        self.plan = mailbox.plan
+        self.mailbox = mailbox
+        self.home = mailbox.home
         self._enrolment = enrolment
         self._own = own
-        self._tell = narrator
+        self._reporter = reporter
         self._clock = clock
         self._parameters = seal_parameters(self.plan.seal)
         self._layout = self.plan.layout
@@ -109,7 +122,7 @@ class Rounds:
 
     @property
     def _at(self) -> Attempt:
-        return Attempt(self.mail, self._round_no, self._attempt)
+        return Attempt(self.mailbox, self._round_no, self._attempt)
 
     @property
     def _seed(self) -> tuple[int, ...]:
@@ -130,13 +143,13 @@ class Rounds:
 
     def _contribute(self) -> None:
         """Do what this attempt asks for; ends in NotYet, because the others' part follows."""
-        manifest = self.mail.receive(self._at.theirs("roster"))
+        manifest = self.mailbox.receive(self._at.theirs("roster"))
         if manifest is None:
             wait = f"round {self._round_no}: waiting for the roster"
             self._be_ready(wait)
             raise NotYet(wait)
         roster = self._at.roster(manifest, self._start.digest)
-        if self.mail.me in roster.members:
+        if self.mailbox.me in roster.members:
             self._at.deliver(roster, self._seal)
         raise NotYet(f"round {self._round_no}: waiting for the sum of {', '.join(roster.members)}")
 
@@ -146,14 +159,14 @@ class Rounds:
             self._at.check_not_left_behind(wait)  # before hours of training for nothing
             self._train()
         trunk = self._start.digest
-        self.mail.post(self._at.mine("ready"), {"trunk": trunk, "preparation": self._own.preparation_digest})
+        self.mailbox.post(self._at.mine("ready"), {"trunk": trunk, "preparation": self._own.preparation_digest})
 
     def _give_heads(self) -> bool:
         """A partner that only followed the rounds has the trunk but no heads: train them at the end, once."""
         if self._start.private() is not None:
             return False
         trained, start = self._trained(), RoundStart.read(self._start.path, self._layout)
-        replace(start, private=self._rows.placed(start.vector, trained.private)).write(self._start.path)
+        replace(start, private=self._rows.from_vector(start.vector, trained.private)).write(self._start.path)
         return True
 
     def _train(self) -> None:
@@ -165,7 +178,7 @@ class Rounds:
     def _trained(self) -> Trained:
         vector, layout = self._start.vector(), self._layout.trunk
         private = self._start.private() or self._own.first_state(self._layout, vector, self._seed)
-        with self._tell.progress(f"round {self._round_no}: training") as progress:
+        with self._reporter.progress(f"round {self._round_no}: training") as progress:
             result = train_in_place(
                 self._own.training_set,
                 vector[: layout.n_params],
@@ -177,7 +190,7 @@ class Rounds:
                 n_steps=self.plan.rounds.local_steps,
                 progress=progress,
             )
-        self._rows.put(result.state, vector)
+        self._rows.to_vector(result.state, vector)
         for place, before in self._start.pieces():
             vector[place] -= before
         return Trained(vector, result.state, float(result.losses.mean()))
@@ -197,7 +210,7 @@ class Rounds:
         unposted = self._unposted_file  # moved to the outbox only when its residual is on disk
         unposted.unlink(missing_ok=True)
         started = time.monotonic()
-        with self._tell.progress(f"round {self._round_no}: sealing for {', '.join(roster.members)}") as progress:
+        with self._reporter.progress(f"round {self._round_no}: sealing for {', '.join(roster.members)}") as progress:
             report = seal_update(
                 change,
                 weight=self._weight(),
@@ -205,18 +218,18 @@ class Rounds:
                 slices=self._slices,
                 residual=residual,
                 roster=roster,
-                me=self.mail.me,
+                me=self.mailbox.me,
                 pair_keys=self._enrolment.pair_keys,
                 group=self._enrolment.group,
                 parameters=self._parameters,
-                rng=np.random.default_rng((*self._seed, *self.mail.me.encode())),
+                rng=np.random.default_rng((*self._seed, *self.mailbox.me.encode())),
                 path=unposted,
                 residual_out=change,
                 workers=self._own.workers,
                 progress=progress,
             )
         self._seconds["seconds_seal"] = time.monotonic() - started
-        Leftover(report.residual, report.clipped_share).write(self._leftover_file)
+        SealResidual(report.residual, report.clipped_share).write(self._leftover_file)
         payload_file.parent.mkdir(parents=True, exist_ok=True)
         unposted.replace(payload_file)
 
@@ -232,16 +245,18 @@ class Rounds:
             return 1
         n_labels, most = self._own.training_set.n_training_labels, self.plan.seal.max_weight
         if n_labels > most:
-            self._tell.say(f"weight {n_labels} cut to the plan's seal.max_weight {most}: agree on a larger one")
+            self._reporter.report(f"weight {n_labels} cut to the plan's seal.max_weight {most}: agree on a larger one")
         return max(1, min(n_labels, most))
 
     def _abandon(self, void: Manifest) -> None:
         """Throw the attempt's update away and go on to the next attempt: an update is never sealed for two rosters."""
         self._at.check_void(void, self._at.shown_roster(self._start.digest))
         missing = ", ".join(names(void, "missing"))
-        self._tell.say(f"round {self._round_no}, attempt {self._attempt}: void, the aggregator misses {missing}")
+        self._reporter.report(f"round {self._round_no}, attempt {self._attempt}: void, the aggregator misses {missing}")
         for name in self._at.delivered(void):  # no proof against either: it can have come a moment too late
-            self._tell.say(f"warning: the aggregator misses {name}, whose signed update is on the exchange: ask both")
+            self._reporter.report(
+                f"warning: the aggregator misses {name}, whose signed update is on the exchange: ask both"
+            )
         self.home.outbox(self._at.mine("update").payload).unlink(missing_ok=True)
         self._forget_attempt()
         self._attempt += 1
@@ -250,7 +265,7 @@ class Rounds:
         """Open the sum, step the server, store the next round's start: the commit of the round."""
         roster = self._at.shown_roster(self._start.digest)
         self._at.check_sum(total, roster)
-        sum_file = self.mail.fetch_payload(self._at.theirs("sum"), total)
+        sum_file = self.mailbox.fetch_payload(self._at.theirs("sum"), total)
         stepped = self._step_server(sum_file, roster)
         following = self._follow(stepped, roster)
         self._record(stepped.change_norm, roster, following)
@@ -261,7 +276,7 @@ class Rounds:
         self._start = StoredStart(self.plan, self.home.start_file(self._round_no))
         self._seconds, self._began = {}, time.monotonic()
 
-    def _step_server(self, sum_file: Path, roster: Roster) -> Stepped:
+    def _step_server(self, sum_file: Path, roster: Roster) -> ServerStep:
         opened = self._open(sum_file, roster)
         mean, sent = opened.mean, opened.sent_mean
         del opened  # each of these is as large as the trunk
@@ -269,11 +284,11 @@ class Rounds:
         del sent
         scale_rows(mean, self._layout, self._own.counts.factors(roster.members))
         vector, server = server_step(self._start.vector(), mean, self.plan.server, self._start.server())
-        return Stepped(vector, server, bounds, float(np.linalg.norm(mean)))
+        return ServerStep(vector, server, bounds, float(np.linalg.norm(mean)))
 
     def _open(self, sum_file: Path, roster: Roster) -> OpenedSum:
         started = time.monotonic()
-        with self._tell.progress(f"round {self._round_no}: opening the sum") as progress:
+        with self._reporter.progress(f"round {self._round_no}: opening the sum") as progress:
             opened = open_sum(
                 sum_file,
                 roster=roster,
@@ -287,20 +302,20 @@ class Rounds:
         self._seconds |= {"seconds_open": time.monotonic() - started, "download_bytes": sum_file.stat().st_size}
         return opened
 
-    def _follow(self, stepped: Stepped, roster: Roster) -> RoundStart:
+    def _follow(self, stepped: ServerStep, roster: Roster) -> RoundStart:
         """The next round's start; heads and residual advance only where our update is part of the sum."""
         private, residual = self._carried(roster)
         if private is not None:
-            private = self._rows.placed(stepped.vector, private)
-        under = Under(self.mail.plan_digest, self._own.preparation_digest)
+            private = self._rows.from_vector(stepped.vector, private)
+        under = Provenance(self.mailbox.plan_digest, self._own.preparation_digest)
         return RoundStart(self._layout, stepped.vector, stepped.server, stepped.bounds, private, residual, under)
 
     def _carried(self, roster: Roster) -> tuple[PartnerState | None, NDArray[np.float32] | None]:
         """Private state and residual."""
-        if self.mail.me not in roster.members:
+        if self.mailbox.me not in roster.members:
             return self._start.private(), self._start.residual()
         private, loss = read_private(self._needed(self._trained_file), self._layout)
-        leftover = Leftover.read(self._needed(self._leftover_file), self._layout)
+        leftover = SealResidual.read(self._needed(self._leftover_file), self._layout)
         self._seconds |= {"loss_train": loss, "clipped_share": leftover.clipped_share}
         self._seconds["update_norm"] = float(np.linalg.norm(read_change(self._trained_file, self._layout)))
         return private, leftover.residual
@@ -319,15 +334,15 @@ class Rounds:
         metrics["mean_change_norm"] = change_norm
         if self._layout.n_rows:
             metrics["catalogue_rows"] = int(np.count_nonzero(self._own.counts.factors(roster.members)))
-        if self.mail.has(self._at.mine("update")):
-            size = self.mail.own(self._at.mine("update")).payload
+        if self.mailbox.has(self._at.mine("update")):
+            size = self.mailbox.own(self._at.mine("update")).payload
             metrics["upload_bytes"] = size.size if size else 0
             metrics["upload_bytes_per_parameter"] = metrics["upload_bytes"] / self._layout.n_params
         metrics = {key: value for key, value in metrics.items() if math.isfinite(value)}
         facts = {"trunk": trunk_digest(following.vector), "roster": list(roster.members)}
-        write_record(self.home.metrics, Record(self._round_no, self._clock(), metrics, facts))
+        write_record(self.home.metrics, RoundRecord(self._round_no, self._clock(), metrics, facts))
         seen = ", ".join(f"{key} {metrics[key]:.4f}" for key in _TOLD if key in metrics)
-        self._tell.say(f"round {self._round_no} of {self.plan.rounds.n_rounds} done: {seen}")
+        self._reporter.report(f"round {self._round_no} of {self.plan.rounds.n_rounds} done: {seen}")
 
     @property
     def _is_validated(self) -> bool:

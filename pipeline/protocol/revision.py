@@ -7,7 +7,7 @@ before; only the state at the start of its first round is carried over.
 from partners.files.checkpoint import trunk_length
 from pipeline.errors import ConfigError, Diverged, OutOfStep
 from pipeline.home.paths import Home
-from pipeline.home.round_state import read_under
+from pipeline.home.round_state import read_provenance
 from pipeline.plan.plan import Plan
 from secure.errors import WrongPlan
 
@@ -28,7 +28,7 @@ def check_chain(plan: Plan, home: Home) -> str | None:
     Raises secure.errors.WrongPlan where it is neither.
     """
     at = max(home.rounds_started(), default=0)
-    under = read_under(home.start_file(at)).plan if at else None
+    under = read_provenance(home.start_file(at)).plan if at else None
     if under not in (None, plan.digest, plan.continues and plan.continues.plan):
         error = WrongPlan(f"{home.start_file(at)}: made under plan {under[:12]}..., expected {_expected(plan)}")
         error.add_note("a home goes on under the plan it has, or under a revision whose continues.plan is that plan")
@@ -62,7 +62,7 @@ def check_preparation(home: Home, preparation: str) -> None:
     Raises Diverged: a compound of the test fold that moves to the training folds would spoil every score.
     """
     at = max(home.rounds_started(), default=0)
-    found = read_under(home.start_file(at)).preparation if at else preparation
+    found = read_provenance(home.start_file(at)).preparation if at else preparation
     if found != preparation:
         error = Diverged(f"{home.start_file(at)}: preparation {found[:12]}..., the plan's is {preparation[:12]}...")
         error.add_note("a revision must keep the preparation's settings and the structure seed of the group secret")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from partners.scores.comparison import Groups, by_group, interval_of_mean, numbered
 from pipeline.report.metrics import ERRORS, FEWEST_ASSAYS, SIDES
-from pipeline.report.rows import judged, scores_of
+from pipeline.report.rows import is_scored, scores_of
 
 SIZE_EDGES = (0, 50, 100, 200, 500, 1000, 5000)  # labels of a task, where each bin begins; the last is open
 
@@ -54,7 +54,7 @@ class Changes:
 
 def changes(rows: Sequence[Mapping[str, Any]], metric: str) -> Changes:
     """Changes of one metric from a report's rows."""
-    kept = judged(rows, metric)
+    kept = is_scored(rows, metric)
     local, federated = (scores_of(rows, side, metric)[kept] for side in SIDES)
     chosen = [row for row, is_kept in zip(rows, kept, strict=True) if is_kept]
     return Changes(

@@ -10,7 +10,7 @@ from rich.console import Console
 from pipeline.errors import MixedFederations
 from pipeline.home.paths import write_json
 from pipeline.pages.consortium_page import consortium_page
-from pipeline.pages.page_files import digest, write_page
+from pipeline.pages.page_files import page_digest, write_page
 from pipeline.report.metrics import ERRORS, METRICS, REGRESSION_METRICS
 from pipeline.report.shareable_schema import read_shared
 from pipeline.report.terminal_table import print_report
@@ -28,7 +28,7 @@ def merge_summaries(files: Sequence[Path], output: Path) -> dict[str, Any]:
     summaries = [read_shared(path) for path in files]
     _check_same(files, summaries)
     merged = merge(summaries)
-    write_page(output, consortium_page(merged), PAGE, digest(merged))
+    write_page(output, consortium_page(merged), PAGE, page_digest(merged))
     write_json(output / MERGED, merged)
     return merged
 

@@ -12,30 +12,36 @@ from partners.scores.gate import GateSettings
 from partners.scores.reliability import of_probabilities, of_values
 from partners.training.baseline import Baseline
 from partners.training_data.training_set import TrainingSet
-from pipeline.exchange.mailbox import Mail
+from pipeline.exchange.mailbox import Mailbox
 from pipeline.home.round_metrics import read_records
 from pipeline.home.round_state import RoundStart
-from pipeline.protocol.partner_rounds import Own
+from pipeline.protocol.partner_rounds import PartnerData
 from pipeline.report.learning_curves import learning_curves
 from pipeline.report.report import build_report
-from pipeline.report.rows import judged
-from pipeline.report.task_rows import Model, Rows, judge, look_at, pass_gate
+from pipeline.report.rows import is_scored
+from pipeline.report.task_rows import EvaluatedModel, Rows, evaluate_model, pass_gate, score_tasks
 
 
 def full_report(
-    mail: Mail, prepared: Prepared, own: Own, gate: GateSettings, *, local: Baseline, federated: RoundStart
+    mailbox: Mailbox,
+    prepared: Prepared,
+    own: PartnerData,
+    gate: GateSettings,
+    *,
+    local: Baseline,
+    federated: RoundStart,
 ) -> dict[str, Any]:
     """The report of a partner after the last round; see `pipeline.report.report` for its parts.
 
     Raises ConfigError for a partner without federated heads, and what scoring raises.
     """
-    plan, seed = mail.plan, own.training.seed
-    before = look_at(plan, own, local.trunk, local.state)
-    after = look_at(plan, own, federated.trunk, federated.private)
-    rows, regression_rows = judge(prepared, own, local=before, federated=after)
+    plan, seed = mailbox.plan, own.training.seed
+    before = evaluate_model(plan, own, local.trunk, local.state)
+    after = evaluate_model(plan, own, federated.trunk, federated.private)
+    rows, regression_rows = score_tasks(prepared, own, local=before, federated=after)
     verdict = pass_gate(prepared, own, gate, local=before, federated=after)
     about = {
-        "partner": mail.me,
+        "partner": mailbox.me,
         "federation": plan.federation.name,
         "plan": plan.digest,
         "trunk": trunk_digest(federated.vector),
@@ -44,10 +50,10 @@ def full_report(
         "gate": verdict.to_json(),
     }
     details = {
-        "learning": learning_curves(read_records(mail.home.metrics), local.history)
+        "learning": learning_curves(read_records(mailbox.home.metrics), local.history)
         | {"n_tasks": _n_followed(own.training_set, after)},
         "calibration": {side: _calibration(rows, model) for side, model in _sides(before, after)},
-        "data": read_summary(mail.home.prepared / str(prepared.manifest["digest"])),
+        "data": read_summary(mailbox.home.prepared / str(prepared.manifest["digest"])),
     }
     if regression_rows:
         details["regression_calibration"] = {
@@ -57,11 +63,13 @@ def full_report(
     return build_report(about, rows, seed, regression_rows, details)
 
 
-def _sides(before: Model, after: Model) -> tuple[tuple[str, Model], tuple[str, Model]]:
+def _sides(
+    before: EvaluatedModel, after: EvaluatedModel
+) -> tuple[tuple[str, EvaluatedModel], tuple[str, EvaluatedModel]]:
     return ("local", before), ("federated", after)
 
 
-def _n_followed(data: TrainingSet, model: Model) -> dict[str, int]:
+def _n_followed(data: TrainingSet, model: EvaluatedModel) -> dict[str, int]:
     """How many tasks the means by round on the validation fold are over."""
     found = model.validation
     with_both = np.minimum(found.tasks.n_active, found.tasks.n_inactive) > 0
@@ -72,17 +80,17 @@ def _n_followed(data: TrainingSet, model: Model) -> dict[str, int]:
     }
 
 
-def _calibration(rows: Rows, model: Model) -> list[dict[str, float]]:
+def _calibration(rows: Rows, model: EvaluatedModel) -> list[dict[str, float]]:
     """How often tasks' test labels are active by predicted probability, over the judged tasks."""
     seen = model.test.labels
-    kept = judged(rows, "roc_auc")[seen.task]
+    kept = is_scored(rows, "roc_auc")[seen.task]
     return of_probabilities(seen.task[kept], seen.active[kept], seen.probability[kept]).to_json()
 
 
-def _regression_calibration(rows: Rows, model: Model, data: TrainingSet) -> list[dict[str, float]]:
+def _regression_calibration(rows: Rows, model: EvaluatedModel, data: TrainingSet) -> list[dict[str, float]]:
     """Measured against predicted values, in deviations from each task's mean over the training folds."""
     seen, scale = model.test.values, normalisation_of(data, normalise=True)
-    kept = judged(rows, "rmse")[seen.task]
+    kept = is_scored(rows, "rmse")[seen.task]
     task = seen.task[kept]
     measured, predicted = (
         (values[kept] - scale[MEAN][task]) / scale[DEVIATION][task] for values in (seen.measured, seen.predicted)

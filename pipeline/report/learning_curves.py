@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from partners.training.history import RoundScores
-from pipeline.home.round_metrics import Record
+from pipeline.home.round_metrics import RoundRecord
 from pipeline.report.metrics import CURVES, REGRESSION_CURVES
 
 
-def learning_curves(records: Sequence[Record], history: Sequence[RoundScores]) -> dict[str, Any]:
+def learning_curves(records: Sequence[RoundRecord], history: Sequence[RoundScores]) -> dict[str, Any]:
     """For each score that was recorded, [round, value] pairs of the federated and, where kept, the local model.
 
     A round whose validation fold could not be judged, or in which this partner had no heads, is left out.

@@ -16,7 +16,7 @@ def scores_of(rows: Sequence[Mapping[str, Any]], side: str, metric: str) -> Scor
     return np.array([math.nan if row[side][metric] is None else row[side][metric] for row in rows], dtype=np.float64)
 
 
-def judged(rows: Sequence[Mapping[str, Any]], metric: str) -> npt.NDArray[np.bool_]:
+def is_scored(rows: Sequence[Mapping[str, Any]], metric: str) -> npt.NDArray[np.bool_]:
     """Which tasks both models were judged on, (n_tasks,)."""
     local, federated = (scores_of(rows, side, metric) for side in SIDES)
     return np.isfinite(local) & np.isfinite(federated)

@@ -19,7 +19,7 @@ Interval = tuple[float, float]
 Sides = Annotated[list[tuple[float, float]], Field(max_length=100_000)]
 
 
-class Verdict(Schema):
+class Conclusion(Schema):
     """The report in one sentence."""
 
     metric: str
@@ -46,7 +46,7 @@ class Metric(Schema):
     n_equal: Count
 
 
-class Regression(Schema):
+class RegressionSummary(Schema):
     """All metrics of regression."""
 
     n_tasks: Count
@@ -64,7 +64,7 @@ class Numbers(Schema):
     n_judged: Count
     average_precision: Metric | None
     roc_auc: Metric | None
-    regression: Regression | None = None
+    regression: RegressionSummary | None = None
 
 
 class Group(Schema):
@@ -97,7 +97,7 @@ class Coverage(Schema):
     federated: float | None
 
 
-class Domain(Schema):
+class DomainSummary(Schema):
     """How sure both models are."""
 
     measure: Literal["efficiency", "width"]
@@ -133,7 +133,7 @@ class Views(Schema):
     types: list[Group]
     learning: dict[Name, Curves]
     calibration: Curves
-    domain: Domain | None
+    domain: DomainSummary | None
 
 
 class Fold(Schema):
@@ -165,7 +165,7 @@ class Summary(Schema):
     classification: Views
     regression: Views | None = None
     summary: Numbers
-    verdict: Verdict
+    verdict: Conclusion
     data: Data | None
 
 

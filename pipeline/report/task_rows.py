@@ -12,15 +12,15 @@ from data_prep.prepared import Prepared, RegressionTask, Task
 from partners.models.applicability import Domain, domain_of
 from partners.network.state import PartnerState
 from partners.scores import regression_scores, scores
-from partners.scores.gate import GateSettings, Verdict
-from partners.scores.gate import judge as verdict_of
+from partners.scores.gate import GateResult, GateSettings
+from partners.scores.gate import decide_gate as verdict_of
 from partners.scores.regression_scores import TaskErrors
 from partners.scores.scores import TaskScores
 from partners.training.evaluation import Evaluation, evaluate
 from partners.training_data.training_set import TrainingSet
 from pipeline.errors import ConfigError
 from pipeline.plan.plan import Plan
-from pipeline.protocol.partner_rounds import Own
+from pipeline.protocol.partner_rounds import PartnerData
 
 Rows = list[dict[str, Any]]
 
@@ -46,7 +46,7 @@ class Values:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Seen:
+class FoldScores:
     """One model on one fold; of its predictions only those at measurements are kept."""
 
     tasks: TaskScores
@@ -56,15 +56,17 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Model:
+class EvaluatedModel:
     """One model on both folds that it was not trained on."""
 
-    test: Seen
-    validation: Seen
+    test: FoldScores
+    validation: FoldScores
     domain: Domain
 
 
-def look_at(plan: Plan, own: Own, trunk: NDArray[np.float32], state: PartnerState | None) -> Model:
+def evaluate_model(
+    plan: Plan, own: PartnerData, trunk: NDArray[np.float32], state: PartnerState | None
+) -> EvaluatedModel:
     """Scores and predictions of a trunk with its heads.
 
     Raises ConfigError without heads, and what `evaluate` raises: BadFolds where a fold has no labelled compound.
@@ -73,10 +75,12 @@ def look_at(plan: Plan, own: Own, trunk: NDArray[np.float32], state: PartnerStat
         raise ConfigError(_NO_HEADS)
     data = own.training_set
     test, validation = (_evaluation(plan, own, fold, trunk, state) for fold in (data.test_fold, data.validation_fold))
-    return Model(_seen(data, test), _seen(data, validation), domain_of(data, validation, test))
+    return EvaluatedModel(_seen(data, test), _seen(data, validation), domain_of(data, validation, test))
 
 
-def judge(prepared: Prepared, own: Own, *, local: Model, federated: Model) -> tuple[Rows, Rows]:
+def score_tasks(
+    prepared: Prepared, own: PartnerData, *, local: EvaluatedModel, federated: EvaluatedModel
+) -> tuple[Rows, Rows]:
     """Each classification and each regression task's facts and both models' scores.
 
     A score is None where the test fold has too few labels or values to judge, or the task is auxiliary. No regression
@@ -87,7 +91,9 @@ def judge(prepared: Prepared, own: Own, *, local: Model, federated: Model) -> tu
     return rows, [_regression_row(task, local, federated) for task in regression_tasks]
 
 
-def pass_gate(prepared: Prepared, own: Own, settings: GateSettings, *, local: Model, federated: Model) -> Verdict:
+def pass_gate(
+    prepared: Prepared, own: PartnerData, settings: GateSettings, *, local: EvaluatedModel, federated: EvaluatedModel
+) -> GateResult:
     """Say on the validation fold whether federation helped this partner."""
     columns = [task.task_id for task in prepared.tasks if not task.is_auxiliary]
     assays = np.unique([prepared.tasks[column].input_assay_id for column in columns], return_inverse=True)[1]
@@ -95,11 +101,11 @@ def pass_gate(prepared: Prepared, own: Own, settings: GateSettings, *, local: Mo
     return verdict_of(before, after, settings, np.random.default_rng(own.training.seed), assays)
 
 
-def _seen(data: TrainingSet, found: Evaluation) -> Seen:
+def _seen(data: TrainingSet, found: Evaluation) -> FoldScores:
     labels, values = data.y[found.rows].tocoo(), data.y_regr[found.rows].tocoo()
     exact = data.y_censor[found.rows].data == 0
     row, column = values.row[exact], values.col[exact]
-    return Seen(
+    return FoldScores(
         found.tasks,
         found.regression_tasks,
         Labels(
@@ -115,7 +121,7 @@ def _seen(data: TrainingSet, found: Evaluation) -> Seen:
     )
 
 
-def _task_row(task: Task, local: Model, federated: Model) -> dict[str, Any]:
+def _task_row(task: Task, local: EvaluatedModel, federated: EvaluatedModel) -> dict[str, Any]:
     column, is_judged = task.task_id, not task.is_auxiliary
     before, after = local.test.tasks, federated.test.tasks
     return {
@@ -138,7 +144,7 @@ def _task_row(task: Task, local: Model, federated: Model) -> dict[str, Any]:
     }
 
 
-def _regression_row(task: RegressionTask, local: Model, federated: Model) -> dict[str, Any]:
+def _regression_row(task: RegressionTask, local: EvaluatedModel, federated: EvaluatedModel) -> dict[str, Any]:
     column, is_judged = task.task_id, not task.is_auxiliary
     before, after = local.test.regression_tasks, federated.test.regression_tasks
     return {
@@ -160,7 +166,7 @@ def _regression_row(task: RegressionTask, local: Model, federated: Model) -> dic
     }
 
 
-def _evaluation(plan: Plan, own: Own, fold: int, trunk: NDArray[np.float32], state: PartnerState) -> Evaluation:
+def _evaluation(plan: Plan, own: PartnerData, fold: int, trunk: NDArray[np.float32], state: PartnerState) -> Evaluation:
     quorum, measured = plan.preparation.activities, plan.preparation.regression.evaluation_min_exact
     return evaluate(
         own.training_set,

@@ -10,11 +10,11 @@ from pipeline.home.lock import Holder
 from pipeline.home.paths import write_json
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
 from pipeline.protocol.aggregator import AggregatorRun
-from pipeline.protocol.open_mailbox import open_aggregator_mail, open_partner_mail
+from pipeline.protocol.open_mailbox import open_aggregator_mailbox, open_partner_mailbox
 from pipeline.runtime.log import Log
-from pipeline.runtime.progress import Narrator
-from pipeline.runtime.retry import Machine, Patience, drive
-from pipeline.tracking.tracker import Member, Tracker, read_member
+from pipeline.runtime.progress import ProgressReporter
+from pipeline.runtime.retry import Machine, RetryPolicy, drive
+from pipeline.tracking.tracker import TrackedMember, Tracker, read_member
 
 _NOTHING_LEFT = "the federation is finished, nothing is left to do"
 
@@ -25,16 +25,16 @@ def run_partner(config_file: Path, *, once: bool, timeout_s: float | None = None
     timeout_s : see pipeline.runtime.retry.Patience
     """
     config = PartnerConfig.read(config_file)
-    narrator = Narrator(config.name, log)
+    reporter = ProgressReporter(config.name, log)
 
     def open_machine() -> Machine:
-        mail = open_partner_mail(config)
+        mailbox = open_partner_mailbox(config)
         from pipeline.runs.partner_run import PartnerRun  # noqa: PLC0415 -- torch, rdkit: after all refusals, never an aggregator
         from pipeline.runs.report import WithPage  # noqa: PLC0415
 
-        return WithPage(PartnerRun(config, mail, narrator), mail.home)
+        return WithPage(PartnerRun(config, mailbox, reporter), mailbox.home)
 
-    _run(open_machine, read_member(config_file, "partner"), narrator, once=once, timeout_s=timeout_s)
+    _run(open_machine, read_member(config_file, "partner"), reporter, once=once, timeout_s=timeout_s)
 
 
 def run_aggregator(config_file: Path, *, once: bool, timeout_s: float | None = None, log: Log | None = None) -> None:
@@ -43,46 +43,53 @@ def run_aggregator(config_file: Path, *, once: bool, timeout_s: float | None = N
     timeout_s : see pipeline.runtime.retry.Patience
     """
     config = AggregatorConfig.read(config_file)
-    narrator = Narrator(config.name, log)
+    reporter = ProgressReporter(config.name, log)
 
     def open_machine() -> Machine:
-        return AggregatorRun(open_aggregator_mail(config), narrator, workers=config.n_workers)
+        return AggregatorRun(open_aggregator_mailbox(config), reporter, workers=config.n_workers)
 
-    _run(open_machine, read_member(config_file, "aggregator"), narrator, once=once, timeout_s=timeout_s)
+    _run(open_machine, read_member(config_file, "aggregator"), reporter, once=once, timeout_s=timeout_s)
 
 
 def _run(
-    open_machine: Callable[[], Machine], member: Member, narrator: Narrator, *, once: bool, timeout_s: float | None
+    open_machine: Callable[[], Machine],
+    member: TrackedMember,
+    reporter: ProgressReporter,
+    *,
+    once: bool,
+    timeout_s: float | None,
 ) -> None:
     config, home = member.config, member.home
     if _is_finished(member) and member.all_sent:
-        narrator.say(_NOTHING_LEFT)
+        reporter.report(_NOTHING_LEFT)
         return
-    with home.alone() as before, Tracker(member.config_file, member.role, home, narrator.say) as tracker:
-        _warn_of(before, narrator)
+    with home.alone() as before, Tracker(member.config_file, member.role, home, reporter.report) as tracker:
+        _warn_of(before, reporter)
         if _is_finished(member):
-            narrator.say(f"{_NOTHING_LEFT} but to send to MLflow what its store lacks")
+            reporter.report(f"{_NOTHING_LEFT} but to send to MLflow what its store lacks")
             tracker.start_rest()
         else:
-            patience = Patience(narrator, home.folder, once=once, poll_s=config.poll_s, timeout_s=timeout_s)
-            machine = patience.through(open_machine)
-            patience.through(tracker.start)
-            drive(machine, patience, idle=tracker.poke)
+            policy = RetryPolicy(reporter, home.folder, once=once, poll_s=config.poll_s, timeout_s=timeout_s)
+            machine = policy.call(open_machine)
+            policy.call(tracker.start)
+            drive(machine, policy, idle=tracker.poke)
             ended = {"plan": member.plan.digest}
-            patience.through(lambda: write_json(home.finished, ended))
-            narrator.say("finished")
+            policy.call(lambda: write_json(home.finished, ended))
+            reporter.report("finished")
 
 
-def _warn_of(before: Holder | None, narrator: Narrator) -> None:
+def _warn_of(before: Holder | None, reporter: ProgressReporter) -> None:
     """Say that the last process was killed, and where that cannot be known for sure."""
     if before is None:
         return
-    narrator.say(f"{before} did not end by itself; going on from its files")
+    reporter.report(f"{before} did not end by itself; going on from its files")
     if before.host != (here := socket.gethostname()):
-        narrator.say(f"warning: make sure that it no longer runs, for {here} cannot see the processes of {before.host}")
+        reporter.report(
+            f"warning: make sure that it no longer runs, for {here} cannot see the processes of {before.host}"
+        )
 
 
-def _is_finished(member: Member) -> bool:
+def _is_finished(member: TrackedMember) -> bool:
     """Whether this plan's last round and report are done, so that nothing heavy need be loaded.
 
     Raises OutOfStep where another plan's are: there is no round left to go on with.

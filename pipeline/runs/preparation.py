@@ -12,7 +12,7 @@ from data_prep.folds.consistency import consistency_digest
 from data_prep.prediction.new_structures import check_output, prepare_new, write_new
 from data_prep.prepare import prepare
 from data_prep.prepared import Prepared, RegressionTask, Task, read_prepared, read_summary
-from data_prep.tables.check import Finding, check
+from data_prep.tables.check import TableFinding, check
 from partners.settings import Training
 from partners.training_data.training_set import TrainingSet
 from pipeline.errors import ConfigError
@@ -20,10 +20,10 @@ from pipeline.home.paths import Home
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import Plan, read_plan
 from pipeline.protocol.enrolment import obtain_group_secret
-from pipeline.protocol.open_mailbox import open_partner_mail
-from pipeline.runs.structure_workers import hired
+from pipeline.protocol.open_mailbox import open_partner_mailbox
+from pipeline.runs.structure_workers import open_workers
 from pipeline.runtime.log import Log
-from pipeline.runtime.progress import Narrator
+from pipeline.runtime.progress import ProgressReporter
 from secure.ciphertexts.parameters import seal_parameters
 from secure.keys.group import GroupSecret
 
@@ -32,7 +32,7 @@ def prepared_matrices(
     config: PartnerConfig,
     plan: Plan,
     group: GroupSecret,
-    narrator: Narrator,
+    reporter: ProgressReporter,
     *,
     workers: int | None = None,
     scheduler: str | None = None,
@@ -42,7 +42,7 @@ def prepared_matrices(
     workers, scheduler : instead of the configuration's, see pipeline.runs.structure_workers
     """
     data, home = config.data, Home(config.home_folder)
-    with hired(config, workers, scheduler) as crew, narrator.progress("preparing compounds") as progress:
+    with open_workers(config, workers, scheduler) as crew, reporter.progress("preparing compounds") as progress:
         folder = prepare(
             config.resolve(data.assays),
             config.resolve(data.activities),
@@ -56,7 +56,7 @@ def prepared_matrices(
             progress=progress,
         )
     for warning in read_summary(folder)["warnings"]:
-        narrator.say(f"warning: {warning}")
+        reporter.report(f"warning: {warning}")
     return read_prepared(folder)
 
 
@@ -108,12 +108,12 @@ def prepare_tables(
     """
     config = PartnerConfig.read(config_file)
     with Home(config.home_folder).alone():
-        mail = open_partner_mail(config)
-        group = obtain_group_secret(mail, seal_parameters(mail.plan.seal))
-        narrator = Narrator(config.name, log)
-        prepared = prepared_matrices(config, mail.plan, group, narrator, workers=workers, scheduler=scheduler)
+        mailbox = open_partner_mailbox(config)
+        group = obtain_group_secret(mailbox, seal_parameters(mailbox.plan.seal))
+        reporter = ProgressReporter(config.name, log)
+        prepared = prepared_matrices(config, mailbox.plan, group, reporter, workers=workers, scheduler=scheduler)
         folder = Home(config.home_folder).prepared / prepared.manifest["digest"]
-        return {"folder": str(folder), **read_summary(folder), "consistency": preparation_digest(mail.plan, group)}
+        return {"folder": str(folder), **read_summary(folder), "consistency": preparation_digest(mailbox.plan, group)}
 
 
 def prepare_structures(
@@ -135,25 +135,28 @@ def prepare_structures(
         error.add_note(occupied.__notes__[0])
         raise error from occupied
     config = PartnerConfig.read(config_file)
-    narrator = Narrator(config.name, log)
+    reporter = ProgressReporter(config.name, log)
     with Home(config.home_folder).alone():
-        mail = open_partner_mail(config)
-        group = obtain_group_secret(mail, seal_parameters(mail.plan.seal))
-        with hired(config, workers, scheduler) as crew, narrator.progress("preparing new structures") as progress:
+        mailbox = open_partner_mailbox(config)
+        group = obtain_group_secret(mailbox, seal_parameters(mailbox.plan.seal))
+        with (
+            open_workers(config, workers, scheduler) as crew,
+            reporter.progress("preparing new structures") as progress,
+        ):
             new = prepare_new(
                 structures,
-                mail.plan.preparation,
+                mailbox.plan.preparation,
                 group.structure_seed,
                 workers=crew,
                 timeout_s=config.data.compound_timeout_s,
                 cache=Home(config.home_folder).structures_cache,
                 progress=progress,
             )
-        counts = write_new(new, structures, mail.plan.preparation, output)
-        return {"folder": str(output), **counts, "consistency": preparation_digest(mail.plan, group)}
+        counts = write_new(new, structures, mailbox.plan.preparation, output)
+        return {"folder": str(output), **counts, "consistency": preparation_digest(mailbox.plan, group)}
 
 
-def check_tables(config_file: Path) -> list[Finding]:
+def check_tables(config_file: Path) -> list[TableFinding]:
     """`hocket prepare --check`: everything that is wrong with the tables, before any expensive step."""
     config = PartnerConfig.read(config_file)
     data = config.data

@@ -8,7 +8,7 @@ from pipeline.home.paths import Home
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.report import report as reporting
 from pipeline.report.metrics import FORMAT
-from pipeline.runtime.progress import Narrator
+from pipeline.runtime.progress import ProgressReporter
 from pipeline.runtime.retry import Machine
 
 
@@ -65,12 +65,12 @@ def _score_again(config: PartnerConfig, home: Home) -> None:
         error = NotYet(f"{home.baseline}: the local-only model is missing, so that there is nothing to compare with")
         error.add_note(f"remove {home.finished}; then `hocket partner run` trains it again")
         raise error
-    from pipeline.protocol.open_mailbox import open_partner_mail  # noqa: PLC0415 -- torch, rdkit: after all refusals
+    from pipeline.protocol.open_mailbox import open_partner_mailbox  # noqa: PLC0415 -- torch, rdkit: after all refusals
     from pipeline.runs.partner_run import PartnerRun  # noqa: PLC0415
 
     with home.alone():
-        mail = open_partner_mail(config)
+        mailbox = open_partner_mailbox(config)
         reporting.report_file(home).unlink(missing_ok=True)
-        run = WithPage(PartnerRun(config, mail, Narrator(config.name)), home)
+        run = WithPage(PartnerRun(config, mailbox, ProgressReporter(config.name)), home)
         while run.advance():
             pass

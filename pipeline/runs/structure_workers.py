@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from data_prep.structures.structures import Crew
+from data_prep.structures.structures import Workers
 from pipeline.errors import ConfigError
 from pipeline.plan.member_configs import PartnerConfig, expect_scheduler
 
 
 @contextmanager
-def hired(config: PartnerConfig, workers: int | None = None, scheduler: str | None = None) -> Iterator[Crew]:
+def open_workers(config: PartnerConfig, workers: int | None = None, scheduler: str | None = None) -> Iterator[Workers]:
     """As configured, or as asked for this once: so many processes, or the cluster of a scheduler.
 
     Nothing is connected before there is something to make. Raises ConfigError for a scheduler that is none.

@@ -21,7 +21,7 @@ class Advance(Protocol):
         """Say that `done` of `total` are done."""
 
 
-class Narrator:
+class ProgressReporter:
     """Tells what a member is doing; never a label, a structure or a secret."""
 
     def __init__(self, member: str, log: Log | None = None) -> None:
@@ -31,7 +31,7 @@ class Narrator:
         self._console = Console(stderr=True, highlight=False)
         self._said = ""
 
-    def say(self, text: str, **fields: Any) -> None:  # noqa: ANN401 -- any JSON value
+    def report(self, text: str, **fields: Any) -> None:  # noqa: ANN401 -- any JSON value
         """One line, with the time of day; the same line is not repeated. fields : for programs alone."""
         if text == self._said:
             return
@@ -54,7 +54,7 @@ class Narrator:
             yield self._lines(label)
         seconds = time.monotonic() - started
         if seconds >= _LONG_S:
-            self.say(f"{label}: done in {seconds:.1f} s", seconds=round(seconds, 3))
+            self.report(f"{label}: done in {seconds:.1f} s", seconds=round(seconds, 3))
 
     def _bars(self) -> Progress:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -74,7 +74,7 @@ class Narrator:
                 told = now
                 parts = (f"{label}: {done} of {total}", note, "" if seconds_left is None else f"{seconds_left} s left")
                 said = ", ".join(part for part in parts if part)
-                self.say(said, done=done, total=total, note=note, seconds_left=seconds_left)
+                self.report(said, done=done, total=total, note=note, seconds_left=seconds_left)
 
         return advance
 

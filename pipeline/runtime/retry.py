@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from pipeline.errors import ExchangeError, ExchangeUnreachable, NotYet
-from pipeline.runtime.progress import Narrator
+from pipeline.runtime.progress import ProgressReporter
 
 _RAREST = 10  # looks for messages grow up to this many times rarer while nothing comes
 _LONGEST_DISK_S = 600.0  # between two tries of a step for which there was no space, where none was given back
@@ -28,7 +28,7 @@ class Machine(Protocol):
         """Do the next step; False when nothing is left. Raises NotYet when it depends on others."""
 
 
-class Patience:
+class RetryPolicy:
     """What a member waits for, how often it looks and when it gives up.
 
     timeout_s : longest wait without any progress; None is for ever
@@ -37,9 +37,9 @@ class Patience:
     """
 
     def __init__(
-        self, narrator: Narrator, folder: Path, *, once: bool, poll_s: float, timeout_s: float | None = None
+        self, reporter: ProgressReporter, folder: Path, *, once: bool, poll_s: float, timeout_s: float | None = None
     ) -> None:
-        self._tell, self._folder = narrator, folder
+        self._reporter, self._folder = reporter, folder
         self._once, self._poll_s, self._timeout_s = once, poll_s, timeout_s
         self.progressed()
 
@@ -60,14 +60,14 @@ class Patience:
                 error.add_note(f"nothing came in {self._timeout_s:g} s (--timeout); the same command goes on from here")
                 raise error
         if isinstance(error, OSError):
-            self._tell.say(f"warning: {error}: waiting for space")
+            self._reporter.report(f"warning: {error}: waiting for space")
             self._wait_for_space()
         else:
-            self._tell.say(str(error))
+            self._reporter.report(str(error))
             self._sleep(self._pause_s)
             self._pause_s = min(self._pause_s * 1.2, _RAREST * self._poll_s)
 
-    def through(self, act: Callable[[], Result]) -> Result:
+    def call(self, act: Callable[[], Result]) -> Result:
         """The result of `act`, again and again until the exchange answers and the disk has space."""
         while True:
             try:
@@ -100,7 +100,7 @@ class Patience:
         return found.f_bavail * found.f_frsize
 
 
-def drive(machine: Machine, patience: Patience, *, idle: Callable[[], None]) -> None:
+def drive(machine: Machine, policy: RetryPolicy, *, idle: Callable[[], None]) -> None:
     """Advance until done; what must be waited for, and may not, is handed to the caller.
 
     idle is called after every step that changed something, e.g. to hand metrics on.
@@ -110,7 +110,7 @@ def drive(machine: Machine, patience: Patience, *, idle: Callable[[], None]) -> 
             if not machine.advance():
                 return
         except (NotYet, ExchangeError, OSError) as error:
-            patience.wait(error)
+            policy.wait(error)
         else:
-            patience.progressed()
+            policy.progressed()
             idle()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from pipeline.runtime.redact import without_password
-from pipeline.tracking.tracker import BUSY, QUIET, UNREACHABLE, Member, read_member
+from pipeline.tracking.tracker import BUSY, QUIET, UNREACHABLE, TrackedMember, read_member
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -29,7 +29,7 @@ _POKES = 65536  # bytes read at once: many pokes are one look
 class Store:
     """A member's store as far as it can be reached."""
 
-    def __init__(self, member: Member, news: BinaryIO, client: "MlflowClient | None" = None) -> None:
+    def __init__(self, member: TrackedMember, news: BinaryIO, client: "MlflowClient | None" = None) -> None:
         self._member = member
         self._client = client  # None: made at the first try, for a database is asked then
         self._news = news
@@ -121,7 +121,7 @@ def follow(store: Store) -> int:
     return int(store.failed)
 
 
-def _make_store(member: Member) -> None:
+def _make_store(member: TrackedMember) -> None:
     """Make the home's own store whole or not at all: MLflow never goes on with one that it was killed in making."""
     if not member.own_store or (store := member.store_file).exists():
         return

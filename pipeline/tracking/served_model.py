@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from data_prep.prediction.prediction_files import Columns, Texts, as_pandas
-from data_prep.prediction.structure_files import Record
-from data_prep.structures.watchdog import kept_children
+from data_prep.prediction.structure_files import StructureRecord
+from data_prep.structures.watchdog import worker_pool
 from pipeline.model.description import Selection
 from pipeline.model.folder import OpenModel
 from pipeline.model.predict import predict_batch
@@ -24,7 +24,7 @@ class ServedModel:
         self._model = OpenModel(folder)
         self._selection = Selection(self._model.description, None)
         self._children = ExitStack()
-        self._children.enter_context(kept_children())
+        self._children.enter_context(worker_pool())
 
     def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Any:  # noqa: ANN401, ARG002 -- MLflow's
         """Predictions for a data frame with a column `smiles`, a row for each of its rows, in its order.
@@ -39,7 +39,7 @@ class ServedModel:
         return found.astype(object).where(found.notna(), None) if found.isna().any(axis=None) else found
 
     def _columns(self, smiles: list[str | None]) -> Columns:
-        records = [Record(i, str(i), text, None) for i, text in enumerate(smiles)]
+        records = [StructureRecord(i, str(i), text, None) for i, text in enumerate(smiles)]
         batch = predict_batch(self._model, records)
         table = as_table("wide", batch.rows, batch.ids, batch.found, self._selection)
         reasons = {record.input_row: record.reason for record in batch.refused}

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pipeline.home.paths import Home, write_json
-from pipeline.home.round_metrics import Record, read_records
+from pipeline.home.round_metrics import RoundRecord, read_records
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.runtime.redact import without_password
 from pipeline.tracking import descriptions as words
 from pipeline.tracking.mlflow_model import pack_final_model
-from pipeline.tracking.tracker import Member, report_digest, report_files
+from pipeline.tracking.tracker import TrackedMember, report_digest, report_files
 from pipeline.tracking.uploads import Upload, send
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Logged:
         return self
 
 
-def sync(member: Member, client: "MlflowClient") -> str:
+def sync(member: TrackedMember, client: "MlflowClient") -> str:
     """Bring the member's run up to its records and artifacts, and return the run's id."""
     run = _find_run(member, client) or _start_run(member, client)
     run_id, logged = run.info.run_id, Logged.of(run)
@@ -73,7 +73,7 @@ def sync(member: Member, client: "MlflowClient") -> str:
     return str(run_id)
 
 
-def _experiment(member: Member, client: "MlflowClient") -> str:
+def _experiment(member: TrackedMember, client: "MlflowClient") -> str:
     """Id of the federation's experiment, made where it is not there."""
     from mlflow.exceptions import MlflowException  # noqa: PLC0415 -- MLflow takes seconds to import
 
@@ -113,7 +113,7 @@ def _remove_default(client: "MlflowClient") -> None:
         client.delete_experiment(default.experiment_id)
 
 
-def _find_run(member: Member, client: "MlflowClient") -> "Run | None":
+def _find_run(member: TrackedMember, client: "MlflowClient") -> "Run | None":
     """The member's run under this plan; a revision goes on with the latest run of the federation."""
     query = f"tags.`{words.MEMBER}` = '{member.config.name}'"
     if not member.plan.continues:
@@ -122,14 +122,14 @@ def _find_run(member: Member, client: "MlflowClient") -> "Run | None":
     return runs[0] if runs else None
 
 
-def _start_run(member: Member, client: "MlflowClient") -> "Run":
+def _start_run(member: TrackedMember, client: "MlflowClient") -> "Run":
     name, tags = member.config.name, words.identity_tags(member.config.name, member.role, member.plan)
     records = read_records(member.home.metrics)
     began_ms = int(records[0].at * 1000) if records else None  # the server may be there long after the run has begun
     return client.create_run(_experiment(member, client), start_time=began_ms, run_name=name, tags=tags)
 
 
-def _log_settings(member: Member, client: "MlflowClient", run_id: str, *, first: bool) -> None:
+def _log_settings(member: TrackedMember, client: "MlflowClient", run_id: str, *, first: bool) -> None:
     """What was agreed on and configured; under a revision of the plan, that the run goes on with it."""
     from mlflow.entities import Param, RunTag  # noqa: PLC0415 -- MLflow takes seconds to import
 
@@ -143,7 +143,7 @@ def _log_settings(member: Member, client: "MlflowClient", run_id: str, *, first:
     client.log_batch(run_id, params=params, tags=[RunTag(key, value) for key, value in tags.items()])
 
 
-def _params(member: Member) -> dict[str, Any]:
+def _params(member: TrackedMember) -> dict[str, Any]:
     """The settings that a person compares; all others are in the files."""
     plan, config = member.plan, member.config
     found: dict[str, Any] = {
@@ -159,7 +159,7 @@ def _params(member: Member) -> dict[str, Any]:
     return found
 
 
-def _log_record(client: "MlflowClient", run_id: str, record: Record) -> None:
+def _log_record(client: "MlflowClient", run_id: str, record: RoundRecord) -> None:
     from mlflow.entities import Metric  # noqa: PLC0415 -- MLflow takes seconds to import
 
     at_ms = int(record.at * 1000)
@@ -191,7 +191,7 @@ def _log_datasets(client: "MlflowClient", run_id: str, datasets: list[Mapping[st
     client.log_inputs(run_id, datasets=inputs)
 
 
-def _send_files(member: Member, client: "MlflowClient", run_id: str, logged: Logged) -> str:
+def _send_files(member: TrackedMember, client: "MlflowClient", run_id: str, logged: Logged) -> str:
     """Send the report, again when it has changed since, and the model; return the report's digest."""
     report = report_digest(member.home)
     model = pack_final_model(member.home.model, member.store, run_id)
@@ -218,7 +218,7 @@ def _patiently(upload: Upload) -> None:
             os.environ[_TIMEOUT] = before
 
 
-def _report_uploads(member: Member, client: "MlflowClient", run_id: str) -> list[Upload]:
+def _report_uploads(member: TrackedMember, client: "MlflowClient", run_id: str) -> list[Upload]:
     found = []
     for path in report_files(member.home):
         name = Path("report") / path.relative_to(member.home.report)

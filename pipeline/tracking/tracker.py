@@ -20,7 +20,7 @@ from typing import Self
 from pipeline.home.paths import Home
 from pipeline.plan.member_configs import MemberConfig, read_member_config
 from pipeline.plan.plan import Plan, read_plan
-from pipeline.tracking.uploads import Left
+from pipeline.tracking.uploads import Remaining
 
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -44,7 +44,7 @@ def environment() -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class TrackedMember:
     """Whose run is tracked."""
 
     config: MemberConfig
@@ -103,10 +103,10 @@ def report_digest(home: Home) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest() if files else ""
 
 
-def read_member(config_file: Path, role: str) -> Member:
+def read_member(config_file: Path, role: str) -> TrackedMember:
     """Read a member's configuration and plan."""
     config = read_member_config(config_file, role)
-    return Member(config, config_file.resolve(), read_plan(config.plan_file), role)
+    return TrackedMember(config, config_file.resolve(), read_plan(config.plan_file), role)
 
 
 class Tracker:
@@ -189,14 +189,14 @@ class Tracker:
             try:
                 process.wait(timeout=_LONGEST_WAIT_STOPPED_S if was_stopped else self._longest_wait_s)
             except subprocess.TimeoutExpired:
-                left = Left.read(self._note)
+                left = Remaining.read(self._note)
                 self._was_ended = was_stopped or left == seen
                 seen = left
             else:
                 return
 
     def _tell_end(self, *, was_stopped: bool) -> None:
-        left = Left.read(self._note)
+        left = Remaining.read(self._note)
         if self._was_ended and left and left.n_files:
             self._tell(f"{left} of report and model are still to be sent to MLflow's store; the next start goes on")
         elif was_stopped:
@@ -213,7 +213,7 @@ class Tracker:
         return bool(self._process and self._process.returncode)
 
 
-def send_rest(member: Member) -> bool:
+def send_rest(member: TrackedMember) -> bool:
     """Send what the member's store does not have yet, records and report; whether it has all then.
 
     True as well where a run is under way in the home, whose own tracking process does it.

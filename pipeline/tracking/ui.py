@@ -21,7 +21,7 @@ from pipeline.errors import ConfigError
 from pipeline.plan.member_configs import role_in
 from pipeline.runtime.redact import without_password
 from pipeline.tracking.descriptions import experiment_name
-from pipeline.tracking.tracker import Member, environment, read_member, send_rest
+from pipeline.tracking.tracker import TrackedMember, environment, read_member, send_rest
 
 _HOST = "127.0.0.1"
 _LONGEST_START_S = 300.0  # MLflow takes some ten seconds, more where the disk is slow
@@ -89,7 +89,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 @contextmanager
-def _server(member: Member, port: int) -> Iterator["subprocess.Popen[bytes]"]:
+def _server(member: TrackedMember, port: int) -> Iterator["subprocess.Popen[bytes]"]:
     """MLflow's server once it answers; it and all its children end with the block."""
     home = member.home.folder
     command = [sys.executable, "-P", "-m", "mlflow", "server", *_SERVER]
@@ -112,7 +112,7 @@ def _server(member: Member, port: int) -> Iterator["subprocess.Popen[bytes]"]:
         _end(process)
 
 
-def _wait_until_it_answers(member: Member, process: "subprocess.Popen[bytes]", port: int) -> None:
+def _wait_until_it_answers(member: TrackedMember, process: "subprocess.Popen[bytes]", port: int) -> None:
     until = time.monotonic() + _LONGEST_START_S
     while time.monotonic() < until and process.poll() is None:
         try:
@@ -123,7 +123,7 @@ def _wait_until_it_answers(member: Member, process: "subprocess.Popen[bytes]", p
     raise _ended(member, process)
 
 
-def _ended(member: Member, process: "subprocess.Popen[bytes]") -> ConfigError:
+def _ended(member: TrackedMember, process: "subprocess.Popen[bytes]") -> ConfigError:
     log = member.home.folder / "ui.log"
     how = "does not answer" if process.poll() is None else f"ended with exit code {process.returncode}"
     error = ConfigError(f"MLflow's server {how}; its log is {log}")
@@ -146,7 +146,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
-def _experiment_url(member: Member, port: int) -> str:
+def _experiment_url(member: TrackedMember, port: int) -> str:
     """Page of the federation's runs; without the last part MLflow would open its pages for language models."""
     server = f"http://{_HOST}:{port}"
     query = f"{server}/api/2.0/mlflow/experiments/get-by-name?experiment_name={quote(experiment_name(member.plan))}"

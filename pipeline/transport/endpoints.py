@@ -70,7 +70,7 @@ def printable(text: str) -> str:
     return "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
-class SiteSide:
+class SiteEndpoint:
     """Answers the aggregator's questions; its partner's run starts once the server has proved who it is and told all.
 
     All: what the server holds of this site's own messages is the witness that a home restored from a backup needs. A
@@ -145,7 +145,7 @@ class SiteSide:
         self._is_trusted = True
 
 
-class SiteLink:
+class ServerEndpoint:
     """The server's link to one site; `turn` is called by one thread.
 
     ask : carries a question to the site and its answer back; None where none came in time

@@ -8,7 +8,7 @@ from pipeline.plan.plan import Rounds
 
 
 class Link(Protocol):
-    """What is watched of a site; see pipeline.transport.endpoints.SiteLink."""
+    """What is watched of a site; see pipeline.transport.endpoints.ServerEndpoint."""
 
     site: str
     heard_at: float

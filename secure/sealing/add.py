@@ -13,7 +13,7 @@ from secure.encoding.roster import MIN_ROSTER, Roster
 from secure.errors import BadContainer, BadRoster, RosterTooSmall, SumIncomplete
 from secure.messages.messages import PayloadDigest
 from secure.sealing.container import SUM, UPDATE, ChunkReader, Header, check_header, read_chunks, write_chunks
-from secure.sealing.progress import Progress, Telling
+from secure.sealing.progress import Progress, ProgressCounter
 from secure.sealing.workers import Workers, n_workers_for
 
 
@@ -50,7 +50,7 @@ def add_updates(
     with ExitStack() as files:
         readers = [files.enter_context(read_chunks(file)) for file in update_files]
         header = _sum_header(readers, parameters, roster)
-        n_blocks, tell = readers[0].n_blocks, Telling(progress, parameters.n_chunks(header.n_params))
+        n_blocks, tell = readers[0].n_blocks, ProgressCounter(progress, parameters.n_chunks(header.n_params))
         writer = files.enter_context(write_chunks(path, header, parameters.sum_chunk_bytes))
         adders = files.enter_context(Workers(BlockAdder, (parameters,), n_workers_for(n_blocks, workers)))
         for chunks in _named(adders.in_order(_in_step(readers)), readers):

@@ -16,7 +16,7 @@ from secure.errors import BadContainer, SumIncomplete, TagMismatch, UpdateOutOfR
 from secure.keys.group import GroupSecret
 from secure.sealing.container import SUM, ChunkReader, check_header, read_chunks
 from secure.sealing.fixed_point import Grid, make_grid
-from secure.sealing.progress import Progress, Telling
+from secure.sealing.progress import Progress, ProgressCounter
 from secure.sealing.tags import Tagger
 from secure.sealing.workers import Workers, n_workers_for
 
@@ -75,7 +75,10 @@ def open_sum(
     """
     grid = make_grid(slices, bounds, parameters)
     n_members, total = len(roster.members), np.empty(grid.n_params, dtype=np.int32)
-    tagger, tell = Tagger(group.tag_seed, roster, parameters.t), Telling(progress, parameters.n_chunks(grid.n_params))
+    tagger, tell = (
+        Tagger(group.tag_seed, roster, parameters.t),
+        ProgressCounter(progress, parameters.n_chunks(grid.n_params)),
+    )
     weight_total, tag, beyond = 0, -1, 0
     with ExitStack() as opened:
         reader = opened.enter_context(read_chunks(path))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 Progress = Callable[[int, int], None]  # chunks done, chunks in all
 
 
-class Telling:
+class ProgressCounter:
     """Counts what is done and tells it on."""
 
     __slots__ = ("_n_all", "_n_done", "_progress")

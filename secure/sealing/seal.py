@@ -17,7 +17,7 @@ from secure.keys.pairing import PairKey
 from secure.sealing.container import UPDATE, make_header, write_chunks
 from secure.sealing.fixed_point import Grid, make_grid, quantise
 from secure.sealing.masks import Masks, make_masks
-from secure.sealing.progress import Progress, Telling
+from secure.sealing.progress import Progress, ProgressCounter
 from secure.sealing.tags import Tagger
 from secure.sealing.workers import Workers, n_workers_for
 
@@ -74,7 +74,7 @@ def seal_update(  # noqa: PLR0913 -- everything an update is bound to, by name
     *most, last = blocks(grid.n_params, parameters)
     tasks = ((block.number, pack(source.take(block), block, parameters)) for block in most)
     how = (parameters, group.bfv_key, masks, tagger)
-    tell = Telling(progress, parameters.n_chunks(grid.n_params))
+    tell = ProgressCounter(progress, parameters.n_chunks(grid.n_params))
     with (
         _new_file(path),
         write_chunks(path, header, parameters.update_chunk_bytes, is_new=True) as writer,

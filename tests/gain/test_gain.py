@@ -38,7 +38,7 @@ _FEDERATED = Setting(
 )  # fmt: skip
 
 
-class Seen:
+class FoldScores:
     """Remembers what an arm tells of."""
 
     def __init__(self) -> None:
@@ -72,7 +72,7 @@ def test_one_partner_jointly_is_one_partner_locally(training_set: TrainingSet):
     """With a single partner *joint* takes the very steps of `train_round`."""
     alone = {"P01": Member(training_set, TRAINING)}
     agreed = Agreed(_LAYOUT, _SETTINGS, trunk_seed=1, n_rounds=1, local_steps=5)
-    seen = Seen()
+    seen = FoldScores()
     arms.together(alone, arms.private_columns(alone), agreed, seen)
     expected = train_round(training_set, _FIRST, None, _LAYOUT, _SETTINGS, TRAINING, round_seed(0, 0), 5)
     model = seen.models[1, "P01"]
@@ -131,7 +131,7 @@ def test_every_arm_tells_of_every_partner_after_every_round():
         lambda seen: arms.together(members, arms.private_columns(members), _AGREED, seen),
         lambda seen: arms.together(members, arms.pooled_columns(keys, dict.fromkeys(members, ())), _AGREED, seen),
     ):
-        seen = Seen()
+        seen = FoldScores()
         arm(seen)
         assert set(seen.models) == everyone
         assert {model.state.n_tasks for model in seen.models.values()} == {7}
@@ -141,7 +141,7 @@ def test_only_arms_with_one_trunk_have_one_trunk():
     """Partners end with equal trunks in *joint* and *federated*, with their own in *local*."""
     members = _three()
     for arm, n_trunks in ((arms.local, 3), (arms.federated, 1)):
-        seen = Seen()
+        seen = FoldScores()
         arm(members, _AGREED, seen)
         assert len({seen.models[2, name].trunk.tobytes() for name in members}) == n_trunks
 
@@ -151,7 +151,7 @@ def test_pooling_makes_equal_tasks_one_head():
     members = _three()
     keys = {name: _partner(member.training_set).classes.keys for name, member in members.items()}
     keys["P03"] = tuple(f"other {key}" for key in keys["P03"])
-    seen = Seen()
+    seen = FoldScores()
     arms.together(members, arms.pooled_columns(keys, dict.fromkeys(members, ())), _AGREED, seen)
     heads = {name: seen.models[2, name].state.heads["classification.weight"] for name in members}
     np.testing.assert_array_equal(heads["P01"], heads["P02"])
@@ -170,7 +170,7 @@ def test_values_of_one_target_are_one_regression_head():
         (arms.pooled_columns(classes, regressions), True),
         (arms.private_columns(members), False),
     ):
-        seen = Seen()
+        seen = FoldScores()
         arms.together(members, columns, _AGREED, seen)
         one, other = (seen.models[2, name].state for name in members)
         for array in (one.heads["regression.weight"], one.normalisation["mean"]):
@@ -215,7 +215,7 @@ def test_without_regression_a_partner_is_what_it_was():
 
 def test_the_honest_partner_alone_keeps_its_labels():
     """*shuffled* tells of honest partners only, and their trunk is another than with honest others."""
-    members, seen, plain = _three(), Seen(), Seen()
+    members, seen, plain = _three(), FoldScores(), FoldScores()
     arms.shuffled(members, _AGREED, seen, ["P02"])
     arms.federated(members, _AGREED, plain)
     assert set(seen.models) == {(1, "P02"), (2, "P02")}
@@ -399,7 +399,7 @@ def test_rows_that_travel_are_equal_at_their_holders(tmp_path: Path):
     rows = travelling("declared", partners, 2)
     members = {name: Member(each.training_set, TRAINING, rows.held[name]) for name, each in partners.items()}
     agreed = replace(_AGREED, layout=trunk_layout(N_INPUTS, (12,), rows.n_rows), counts=rows.counts)
-    seen = Seen()
+    seen = FoldScores()
     arms.federated(members, agreed, seen)
     heads = [seen.models[2, name].state.heads["classification.weight"] for name in members]
     for task, n_holders in ((0, 3), (1, 2), (2, 0)):

@@ -21,11 +21,11 @@ import pipeline.report.report
 import pipeline.runs.jobs
 from data_prep.errors import TableError
 from partners.errors import TrainingDiverged
-from pipeline.audit.inspect_file import inspect_file
+from pipeline.audit.inspect_file import describe_file
 from pipeline.cli import main
 from pipeline.errors import ExchangeConflict, ExitCode, NotYet
 from pipeline.home.paths import write_json
-from pipeline.home.round_state import Leftover
+from pipeline.home.round_state import SealResidual
 from pipeline.plan.plan import read_plan
 from pipeline.tracking.tracker import report_digest
 from secure.ciphertexts.parameters import seal_parameters
@@ -429,7 +429,7 @@ def test_prepare_of_new_structures(fresh: Federation, tmp_path: Path):
     lines = dict(line.split(": ", 1) for line in hocket(*command).stdout.splitlines())
     assert lines == {key: str(value) for key, value in found.items()}
     for file in (tmp_path / "out").iterdir():
-        assert "(private)" in str(inspect_file(file)["what"])
+        assert "(private)" in str(describe_file(file)["what"])
 
 
 def test_prepare_of_new_structures_never_removes_what_is_no_output(fresh: Federation, tmp_path: Path):
@@ -713,7 +713,7 @@ def test_inspect_of_what_only_some_homes_hold(done: Federation):
     write_json(done.home("P01").tracked, {"run": "0123"})
     assert "what: end of a member's MLflow run" in hocket("inspect", done.home("P01").tracked).stdout
     leftover = done.home("P01").attempt(3, 1) / "leftover.safetensors"
-    Leftover(np.zeros(4, np.float32), 0.5).write(leftover)
+    SealResidual(np.zeros(4, np.float32), 0.5).write(leftover)
     assert "what: what sealing an update left over (private)" in hocket("inspect", leftover).stdout
 
 
@@ -731,7 +731,7 @@ def test_inspect_needs_no_torch_and_no_key(finished: Federation):
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == ExitCode.DONE, ended.stderr
     found = json.loads(ended.stdout)
-    assert found == json.loads(json.dumps(inspect_file(update)))
+    assert found == json.loads(json.dumps(describe_file(update)))
     assert found["members"] == ["P01"]
     assert (found["round"], found["attempt"], found["n_params"]) == (1, 1, 512 * 16 + 16)
 

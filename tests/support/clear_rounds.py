@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from partners.network.shared_head_rows import TravellingRows, scale_rows
+from partners.network.shared_head_rows import SharedHeadRows, scale_rows
 from partners.network.state import PartnerState
 from partners.network.trunk import TrunkLayout, initial_trunk
 from partners.settings import ServerOptimiser, Training, TrunkSettings
@@ -100,7 +100,7 @@ def clear_rounds(members: Mapping[str, Member], agreed: Agreed, after_round: Aft
         scale_rows(mean, layout, agreed.counts.factors(members))  # `sent` may be the same array
         state.vector, server = server_step(state.vector, mean, agreed.server, server)
         for name, member in members.items():
-            state.private[name] = _rows(member, agreed).placed(state.vector, state.private[name])
+            state.private[name] = _rows(member, agreed).from_vector(state.vector, state.private[name])
         state.seconds, state.cosine = time.process_time() - before - spread.seconds, spread.cosine
         if after_round is not None:
             after_round(round_no, state)
@@ -111,8 +111,8 @@ def _seed(member: Member, round_no: int) -> tuple[int, ...]:
     return round_seed(member.training.seed, round_no - 1)
 
 
-def _rows(member: Member, agreed: Agreed) -> TravellingRows:
-    return TravellingRows.of(agreed.layout, dict(member.held), agreed.counts.travelling)
+def _rows(member: Member, agreed: Agreed) -> SharedHeadRows:
+    return SharedHeadRows.of(agreed.layout, dict(member.held), agreed.counts.travelling)
 
 
 def _change(name: str, member: Member, agreed: Agreed, state: State, round_no: int) -> NDArray[np.float32]:
@@ -121,7 +121,7 @@ def _change(name: str, member: Member, agreed: Agreed, state: State, round_no: i
     private = state.private.get(name)
     if private is None:
         drawn = seeded_state(member.training_set, layout.trunk, member.training, seed)
-        private = rows.placed(state.vector, drawn)
+        private = rows.from_vector(state.vector, drawn)
     vector, trunk = copied(state.vector), layout.trunk
     result = train_in_place(
         member.training_set,
@@ -133,7 +133,7 @@ def _change(name: str, member: Member, agreed: Agreed, state: State, round_no: i
         seed,
         agreed.local_steps,
     )
-    rows.put(result.state, vector)
+    rows.to_vector(result.state, vector)
     vector -= state.vector
     state.private[name] = result.state
     return vector

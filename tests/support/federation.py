@@ -16,9 +16,9 @@ from pipeline.home.paths import Home, MessageName
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
 from pipeline.plan.plan import read_plan
 from pipeline.protocol.aggregator import AggregatorRun
-from pipeline.protocol.open_mailbox import open_aggregator_mail, open_partner_mail
+from pipeline.protocol.open_mailbox import open_aggregator_mailbox, open_partner_mailbox
 from pipeline.runs.partner_run import PartnerRun
-from pipeline.runtime.progress import Narrator
+from pipeline.runtime.progress import ProgressReporter
 from pipeline.runtime.retry import Machine
 from pipeline.setup.keys import deal, new_keys
 from tests.support.partner_tables import write_tables
@@ -150,12 +150,12 @@ class Federation:
     def partner(self, name: str) -> PartnerRun:
         """A partner as a fresh process would open it."""
         config = PartnerConfig.read(self.config(name))
-        return PartnerRun(config, open_partner_mail(config), Narrator(name))
+        return PartnerRun(config, open_partner_mailbox(config), ProgressReporter(name))
 
     def aggregator(self) -> AggregatorRun:
         """The aggregator as a fresh process would open it."""
-        mail = open_aggregator_mail(AggregatorConfig.read(self.config(AGGREGATOR)))
-        return AggregatorRun(mail, Narrator(AGGREGATOR))
+        mailbox = open_aggregator_mailbox(AggregatorConfig.read(self.config(AGGREGATOR)))
+        return AggregatorRun(mailbox, ProgressReporter(AGGREGATOR))
 
     def moved(self, folder: Path) -> "Federation":
         """A copy in another folder: every path in it is relative."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.errors import TransferFailed, WrongSite
 from pipeline.plan.plan import read_plan
-from pipeline.transport.endpoints import SiteLink, SiteSide
+from pipeline.transport.endpoints import ServerEndpoint, SiteEndpoint
 from pipeline.transport.mirror import Mirror
 from pipeline.transport.sync import Correspondence, Wire, rules_at_server, rules_at_site
 from tests.support.federation import AGGREGATOR, Federation
@@ -94,7 +94,7 @@ class Line:
         """A member's mirror, beside its configuration."""
         return Mirror(self.plan, self.federation.config(name).parent / "mirror")
 
-    def side(self, name: str) -> SiteSide:
+    def side(self, name: str) -> SiteEndpoint:
         """A site, as its executor would open it."""
         self.porters[name] = Porter(self.offered)
         correspondence = Correspondence(
@@ -110,14 +110,14 @@ class Line:
             self.at_start[name] = self.mirror(name).paths()
             return self.runs[name]
 
-        return SiteSide(
+        return SiteEndpoint(
             correspondence, Voucher(name), start, plan=self.plan.digest, server=SERVER, rest=self.rests[name].append
         )
 
-    def link(self, name: str, ask: Callable[[Wire], object | None] | None = None) -> SiteLink:
+    def link(self, name: str, ask: Callable[[Wire], object | None] | None = None) -> ServerEndpoint:
         """The server's link to it."""
         porter = Porter(self.offered, self.spoil)
-        return SiteLink(
+        return ServerEndpoint(
             name,
             ask=ask or self.sides[name].answer,
             correspond=lambda: Correspondence(

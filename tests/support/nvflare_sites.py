@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.plan.plan import read_plan
-from pipeline.transport.nvflare.export import ADMIN, Place, export, project_name
+from pipeline.transport.nvflare.export import ADMIN, ServerAddress, export_nvflare, project_name
 from pipeline.transport.nvflare.names import AGGREGATOR_FILE, OUTCOME, PARTNER_FILE
 from tests.support.federation import AGGREGATOR, Federation
 
@@ -60,7 +60,7 @@ class Sites:
         plan = read_plan(federation.plan_file)
         self._mark = secrets.token_hex(8)
         self.started: dict[str, subprocess.Popen[bytes]] = {}
-        export(plan, Place(HOST, free_port(), str(federation.folder / "storage")), self.folder)
+        export_nvflare(plan, ServerAddress(HOST, free_port(), str(federation.folder / "storage")), self.folder)
         self._set(job or {}, ask_s)
         self.kits = self._provision(project_name(plan))
         for name in (HOST, *federation.partners):

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.home.round_metrics import read_records
 from pipeline.tracking.descriptions import curve
-from pipeline.tracking.tracker import Member, read_member
+from pipeline.tracking.tracker import TrackedMember, read_member
 from tests.support.federation import AGGREGATOR, Federation
 
 if TYPE_CHECKING:
@@ -12,26 +12,26 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 
-def client_of(member: Member) -> "MlflowClient":
+def client_of(member: TrackedMember) -> "MlflowClient":
     """A client as a fresh tracking process would make it."""
     from mlflow import MlflowClient  # noqa: PLC0415 -- seconds to import, only where it is used
 
     return MlflowClient(tracking_uri=member.store, registry_uri=member.store)
 
 
-def member_of(federation: Federation, name: str) -> Member:
+def member_of(federation: Federation, name: str) -> TrackedMember:
     """A member as its tracking process reads it."""
     return read_member(federation.config(name), "aggregator" if name == AGGREGATOR else "partner")
 
 
-def runs_of(member: Member) -> "list[Run]":
+def runs_of(member: TrackedMember) -> "list[Run]":
     """All runs of all experiments of the member's store."""
     client = client_of(member)
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     return list(client.search_runs(experiments))
 
 
-def curves(member: Member, run: "Run") -> dict[str, list[tuple[int, float]]]:
+def curves(member: TrackedMember, run: "Run") -> dict[str, list[tuple[int, float]]]:
     """Every metric's history as (step, value), as often as it was logged."""
     client = client_of(member)
     return {
@@ -40,7 +40,7 @@ def curves(member: Member, run: "Run") -> dict[str, list[tuple[int, float]]]:
     }
 
 
-def expected_curves(member: Member) -> dict[str, list[tuple[int, float]]]:
+def expected_curves(member: TrackedMember) -> dict[str, list[tuple[int, float]]]:
     """What the records hold, each step once."""
     found: dict[str, list[tuple[int, float]]] = {}
     for record in read_records(member.home.metrics):
@@ -49,7 +49,7 @@ def expected_curves(member: Member) -> dict[str, list[tuple[int, float]]]:
     return found
 
 
-def artifacts(member: Member, run: "Run", folder: str | None = None) -> set[str]:
+def artifacts(member: TrackedMember, run: "Run", folder: str | None = None) -> set[str]:
     """Paths of all artifact files."""
     found: set[str] = set()
     for item in client_of(member).list_artifacts(run.info.run_id, folder):
@@ -57,7 +57,7 @@ def artifacts(member: Member, run: "Run", folder: str | None = None) -> set[str]
     return found
 
 
-def use_store(federation: Federation, name: str, uri: str, more: str = "") -> Member:
+def use_store(federation: Federation, name: str, uri: str, more: str = "") -> TrackedMember:
     """The member with another store in its configuration."""
     config = federation.config(name)
     config.write_text(f'{config.read_text().split("[tracking]")[0]}[tracking]\nuri = "{uri}"\n{more}')

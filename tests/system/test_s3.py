@@ -14,8 +14,8 @@ from pipeline.errors import ExchangeConflict, ExchangeError, ExchangeUnreachable
 from pipeline.exchange.storage import Exchange, open_exchange
 from pipeline.home.paths import MessageName
 from pipeline.report.report import report_file
-from pipeline.runtime.progress import Narrator
-from pipeline.runtime.retry import Patience
+from pipeline.runtime.progress import ProgressReporter
+from pipeline.runtime.retry import RetryPolicy
 from tests.support.federation import AGGREGATOR, Federation, step
 from tests.support.lagging_storage import LaggingFileSystem
 from tests.support.running_members import Running
@@ -59,9 +59,9 @@ def keys(server: FaultyServer) -> list[str]:
     return [found["Key"] for found in client(server.endpoint).list_objects_v2(Bucket=BUCKET).get("Contents", [])]
 
 
-def patient(folder: Path, timeout_s: float) -> Patience:
+def patient(folder: Path, timeout_s: float) -> RetryPolicy:
     """Waits for so long."""
-    return Patience(Narrator("P01"), folder, once=False, poll_s=0.01, timeout_s=timeout_s)
+    return RetryPolicy(ProgressReporter("P01"), folder, once=False, poll_s=0.01, timeout_s=timeout_s)
 
 
 # --------------------------------------------------------------------------------------------------- what is the same
@@ -116,7 +116,7 @@ def test_a_server_that_fails_for_a_while_is_waited_out(server: FaultyServer, tmp
 
     exchange = open_exchange(PLACE)
     server.fault = fault
-    patient(tmp_path, 300.0).through(lambda: exchange.send(own(tmp_path, b"content"), PATH))
+    patient(tmp_path, 300.0).call(lambda: exchange.send(own(tmp_path, b"content"), PATH))
     assert left[0] < 0
     assert exchange.read(PATH) == b"content"
     assert keys(server) == [f"federation/{PATH}"]
@@ -126,7 +126,7 @@ def test_a_server_that_goes_on_failing_is_given_up(server: FaultyServer, tmp_pat
     """With --timeout: the place, what failed, and that the same command goes on."""
     server.fault = lambda *_: 503
     with pytest.raises(ExchangeUnreachable, match=f"{PLACE}: cannot be listed") as caught:
-        patient(tmp_path, 0.01).through(lambda: open_exchange(PLACE))
+        patient(tmp_path, 0.01).call(lambda: open_exchange(PLACE))
     assert "nothing came in 0.01 s (--timeout)" in caught.value.__notes__[0]
 
 
@@ -145,7 +145,7 @@ def test_no_right_is_not_waited_for(server: FaultyServer, tmp_path: Path):
     """Only a person can help, so the start ends at once."""
     server.fault = lambda *_: 403
     with pytest.raises(ExchangeError, match=rf"{PLACE}.*Forbidden") as caught:
-        patient(tmp_path, 300.0).through(lambda: open_exchange(PLACE))
+        patient(tmp_path, 300.0).call(lambda: open_exchange(PLACE))
     assert not isinstance(caught.value, ExchangeUnreachable)
 
 
@@ -240,20 +240,20 @@ def at(federation: Federation, url: str) -> None:
 def test_a_manifest_before_its_payload_is_waited_for(lagging: str, fresh: Federation):
     """The sum's manifest is the commit, but its payload may be shown later: not yet, and then the very file."""
     at(fresh, lagging)
-    exchange: Exchange = fresh.partner("P01")._mail.exchange
+    exchange: Exchange = fresh.partner("P01")._mailbox.exchange
     deal = MessageName("deal", 0, 0, "P01")
     for path in (deal.payload, deal.manifest):
         exchange.send(fresh.home("P01").outbox(path), path)
-    mail = fresh.partner("P02")._mail
+    mailbox = fresh.partner("P02")._mailbox
     manifest = None
     while manifest is None:
-        manifest = mail.receive(deal)
+        manifest = mailbox.receive(deal)
     with pytest.raises(NotYet, match="waiting for the payload of deal"):
-        mail.fetch_payload(deal, manifest)
-    assert not mail.home.inbox(deal.payload).exists()
+        mailbox.fetch_payload(deal, manifest)
+    assert not mailbox.home.inbox(deal.payload).exists()
     for _ in range(10):
         try:
-            kept = mail.fetch_payload(deal, manifest)
+            kept = mailbox.fetch_payload(deal, manifest)
         except NotYet:
             continue
         assert kept.read_bytes() == fresh.home("P01").outbox(deal.payload).read_bytes()

@@ -23,13 +23,13 @@ from pipeline.errors import PipelineError
 from pipeline.plan.member_configs import AggregatorConfig
 from pipeline.plan.plan import read_plan
 from pipeline.transport.child_process import AttachedRun
-from pipeline.transport.endpoints import SiteLink, printable
+from pipeline.transport.endpoints import ServerEndpoint, printable
 from pipeline.transport.job_monitor import Watch
 from pipeline.transport.mirror import Mirror, mirror_folder
 from pipeline.transport.nvflare.file_transfer import FileCourier, keep_loaded
 from pipeline.transport.nvflare.identity import Kit, expect_name
 from pipeline.transport.nvflare.names import AGGREGATOR_FILE, CONTENT, TASK, config_file
-from pipeline.transport.nvflare.wakeup import ring
+from pipeline.transport.nvflare.wakeup import notify
 from pipeline.transport.sync import Correspondence, Wire, rules_at_server
 from secure.errors import SecureError
 
@@ -94,7 +94,7 @@ class FederationController(Controller):  # type: ignore[misc] # NVFlare ships no
     def process_result_of_unknown_task(self, *_: object) -> None:
         """An answer that came too late; what was in it comes again."""
 
-    def _link(self, site: str, abort_signal: Signal, fl_ctx: FLContext) -> SiteLink:
+    def _link(self, site: str, abort_signal: Signal, fl_ctx: FLContext) -> ServerEndpoint:
         cell, there = fl_ctx.get_engine().get_cell(), FQCN.join([site, fl_ctx.get_job_id()])
 
         def correspond() -> Correspondence:
@@ -106,10 +106,10 @@ class FederationController(Controller):  # type: ignore[misc] # NVFlare ships no
         def was_rung() -> bool:
             has_news = link.has_news
             if has_news:
-                ring(cell, there)
+                notify(cell, there)
             return has_news
 
-        link = SiteLink(
+        link = ServerEndpoint(
             site,
             ask=lambda question: self._ask(site, question, was_rung),
             correspond=correspond,
@@ -120,7 +120,7 @@ class FederationController(Controller):  # type: ignore[misc] # NVFlare ships no
         )
         return link
 
-    def _talk(self, link: SiteLink) -> None:
+    def _talk(self, link: ServerEndpoint) -> None:
         while not self._over.is_set() and not link.refused:
             moved, until = link.n_moved, time.monotonic() + _LONGEST_S
             link.turn()

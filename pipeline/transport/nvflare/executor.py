@@ -16,12 +16,12 @@ from pipeline.errors import ConfigError, PipelineError
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import Plan, read_plan
 from pipeline.transport.child_process import AttachedRun
-from pipeline.transport.endpoints import SiteSide, printable, refusal
+from pipeline.transport.endpoints import SiteEndpoint, printable, refusal
 from pipeline.transport.mirror import Mirror, mirror_folder
 from pipeline.transport.nvflare.file_transfer import FileCourier, keep_loaded
 from pipeline.transport.nvflare.identity import Kit, expect_name, server_of
 from pipeline.transport.nvflare.names import CONTENT, PARTNER_FILE, config_file
-from pipeline.transport.nvflare.wakeup import Bell
+from pipeline.transport.nvflare.wakeup import Wakeup
 from pipeline.transport.sync import Correspondence, rules_at_site
 from secure.errors import SecureError
 
@@ -31,7 +31,7 @@ class PartnerExecutor(Executor):  # type: ignore[misc] # NVFlare ships no types
 
     def __init__(self) -> None:
         super().__init__()
-        self._side: SiteSide | None = None
+        self._side: SiteEndpoint | None = None
         self._stop = Signal()
 
     def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:  # noqa: ARG002
@@ -51,7 +51,7 @@ class PartnerExecutor(Executor):  # type: ignore[misc] # NVFlare ships no types
         if event_type in (EventType.ABOUT_TO_END_RUN, EventType.END_RUN):
             self._close()
 
-    def _open(self, fl_ctx: FLContext) -> SiteSide:
+    def _open(self, fl_ctx: FLContext) -> SiteEndpoint:
         file = config_file(PARTNER_FILE, os.environ)
         config = PartnerConfig.read(file)
         plan = read_plan(config.plan_file)
@@ -62,13 +62,13 @@ class PartnerExecutor(Executor):  # type: ignore[misc] # NVFlare ships no types
         expect_name(kit.name, config.name, f"{kit.certificate_file.name}: common name")
         expect_name(str(fl_ctx.get_identity_name()), config.name, "NVFlare's name of this site")
         self._stop = Signal(parent=fl_ctx.get_prop(ReservedKey.RUN_ABORT_SIGNAL))  # ends a rest at once
-        return SiteSide(
+        return SiteEndpoint(
             self._correspondence(plan, config, fl_ctx),
             kit,
             lambda: AttachedRun("partner", file, file.with_name("run.log"), self._say),
             plan=plan.digest,
             server=server_of(startup),
-            rest=Bell(fl_ctx.get_engine().get_cell(), self._stop).rest,
+            rest=Wakeup(fl_ctx.get_engine().get_cell(), self._stop).wait_for_news,
         )
 
     def _correspondence(self, plan: Plan, config: PartnerConfig, fl_ctx: FLContext) -> Correspondence:

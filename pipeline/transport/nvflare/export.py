@@ -25,7 +25,7 @@ _FETCH_S = 0.2  # between two looks of a site for a question; it has one nearly 
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ServerAddress:
     """Where the server is.
 
     host    : name or address by which every site reaches it; the common name of its certificate
@@ -44,7 +44,7 @@ class Place:
             raise ConfigError(f"--storage: found {self.storage!r}, expected an absolute path on the server's machine")
 
 
-def export(plan: Plan, place: Place, folder: Path) -> None:
+def export_nvflare(plan: Plan, place: ServerAddress, folder: Path) -> None:
     """Write all files into a new folder. Raises ConfigError where it is there already; nothing half-written is left."""
     if folder.exists():
         error = ConfigError(f"{folder}: is there already")
@@ -62,7 +62,7 @@ def export(plan: Plan, place: Place, folder: Path) -> None:
         raise ConfigError(f"{folder}: cannot be written: {error.strerror or error}") from error
 
 
-def files(plan: Plan, place: Place) -> dict[str, str]:
+def files(plan: Plan, place: ServerAddress) -> dict[str, str]:
     """Relative path and text of every file. Raises ConfigError where two sites would have one name."""
     if {place.host, _SERVER} & set(plan.partner_names):
         error = ConfigError(f"partners {plan.partner_names}: the server is {place.host!r}, and {_SERVER!r} to NVFlare")
@@ -95,7 +95,7 @@ def project_name(plan: Plan) -> str:
     return re.sub(r"[^A-Za-z0-9_]", "_", plan.federation.name)
 
 
-def _server(place: Place) -> dict[str, Any]:
+def _server(place: ServerAddress) -> dict[str, Any]:
     ports = {"fed_learn_port": place.port, "admin_port": place.port}
     return {"name": place.host, "type": "server", "org": "aggregator", **ports, "default_host": place.host}
 
@@ -127,7 +127,7 @@ def _project(name: str, participants: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _profile(name: str, place: Place) -> dict[str, Any]:
+def _profile(name: str, place: ServerAddress) -> dict[str, Any]:
     server = {"host": place.host, "fed_learn_port": place.port, "admin_port": place.port}
     return {"name": name, "scheme": "grpc", "connection_security": "mtls", "server": server}
 
@@ -167,7 +167,7 @@ def _allowing(component: str) -> dict[str, Any]:
     return {"format_version": 2, "class_list_enforcement_mode": "enforce", "class_allow_list": [component]}
 
 
-def _server_resources(place: Place) -> dict[str, Any]:
+def _server_resources(place: ServerAddress) -> dict[str, Any]:
     storage = "nvflare.app_common.storages.filesystem_storage.FilesystemStorage"
     jobs = {"uri_root": f"{place.storage}/jobs", "job_store_id": "job_store"}
     return {

@@ -17,14 +17,14 @@ _REST_S = 5.0  # at most; shorter than any time after which a site counts as sil
 _LOOK_S = 0.25  # between two looks for news of one's own
 
 
-class Bell:
+class Wakeup:
     """Hears the server at a site."""
 
     def __init__(self, cell: Cell, stop: Signal) -> None:
         self._stop, self._rung = stop, threading.Event()
         cell.register_request_cb(channel=_CHANNEL, topic=_TOPIC, cb=self._hear)
 
-    def rest(self, has_news: Callable[[], bool]) -> None:
+    def wait_for_news(self, has_news: Callable[[], bool]) -> None:
         """Until this site has news, or the server rings, or is to hear again that all is well."""
         until = time.monotonic() + _REST_S
         while not has_news() and not self._stop.triggered and time.monotonic() < until:
@@ -36,6 +36,6 @@ class Bell:
         self._rung.set()
 
 
-def ring(cell: Cell, site: str) -> None:
+def notify(cell: Cell, site: str) -> None:
     """Let a site answer now. A word that is lost costs the rest of its rest."""
     cell.fire_and_forget(channel=_CHANNEL, topic=_TOPIC, targets=site, message=new_cell_message({}, {}), optional=True)

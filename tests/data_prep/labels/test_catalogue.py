@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from data_prep.labels.catalogue import settle_catalogue
-from data_prep.labels.tasks import judge_tasks
+from data_prep.labels.tasks import apply_quorum
 from data_prep.settings import Activities
 from tests.data_prep.labels.test_activities import assay
 from tests.data_prep.labels.test_tasks import FOLDING, candidates_of, labels_of
@@ -30,7 +30,7 @@ def test_type_and_id_belong_together(assay_type, given, settled):
 
 def judged(counts, folding=FOLDING, assay_type="CATALOG-PANEL", **settings: int):
     kinds = candidates_of(("a", assay_type, False, "k1"))
-    found = judge_tasks(kinds, labels_of(counts), folding, 5, Activities(**settings))
+    found = apply_quorum(kinds, labels_of(counts), folding, 5, Activities(**settings))
     columns = ("assay_type", "catalog_assay_id", "catalog_note", "training_quorum", "evaluated")
     return found.select(columns).rows()[0]
 
@@ -80,6 +80,6 @@ def test_the_quorum_is_a_setting():
 
 def test_other_types_are_not_touched():
     """A task without an id never has a note."""
-    found = judge_tasks(candidates_of(("a", "OTHER", False)), labels_of((3, 3)), FOLDING, 5, Activities())
+    found = apply_quorum(candidates_of(("a", "OTHER", False)), labels_of((3, 3)), FOLDING, 5, Activities())
     assert found.select("assay_type", "catalog_note").rows() == [("OTHER", None)]
     assert found.schema["catalog_note"] == pl.String

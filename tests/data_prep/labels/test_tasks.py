@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from data_prep.labels.catalogue import settle_catalogue
 from data_prep.labels.regression import regression_tasks
-from data_prep.labels.tasks import assay_report, judge_tasks
+from data_prep.labels.tasks import apply_quorum, assay_report
 from data_prep.settings import Activities, Preparation, Regression
 from tests.data_prep.labels.test_activities import ASSAY_IDS, assay
 
@@ -42,7 +42,7 @@ FOLDING = np.arange(40_000) % 5
 @pytest.mark.parametrize(("counts", "trained"), [((25, 25), True), ((24, 26), False), ((26, 24), False)])
 def test_training_quorum_is_25_of_each(counts, trained):
     """25 actives and 25 inactives make a task, 24 of either do not."""
-    judged = judge_tasks(candidates_of(("a", "OTHER", False)), labels_of(counts), FOLDING, 5, Activities())
+    judged = apply_quorum(candidates_of(("a", "OTHER", False)), labels_of(counts), FOLDING, 5, Activities())
     assert judged["training_quorum"].to_list() == [trained]
     assert judged["task_id"].to_list() == [0 if trained else None]
 
@@ -50,7 +50,7 @@ def test_training_quorum_is_25_of_each(counts, trained):
 @pytest.mark.parametrize(("counts", "trained"), [((10, 10_000), True), ((9, 10_001), False), ((10, 9_999), False)])
 def test_auxiliary_quorum(counts, trained):
     """An auxiliary screen needs 10 actives and 10,000 inactives."""
-    judged = judge_tasks(candidates_of(("a", "AUX_HTS", True)), labels_of(counts), FOLDING, 5, Activities())
+    judged = apply_quorum(candidates_of(("a", "AUX_HTS", True)), labels_of(counts), FOLDING, 5, Activities())
     assert judged["training_quorum"].to_list() == [trained]
 
 
@@ -58,11 +58,11 @@ def test_evaluation_needs_ten_of_each_in_every_fold():
     """A task is scored with 10 actives and 10 inactives in every fold; a fold without labels counts 0."""
     candidates = candidates_of(("a", "OTHER", False), ("b", "OTHER", False), ("c", "OTHER", True))
     labels = labels_of((50, 50), (49, 51), (50, 50))
-    judged = judge_tasks(candidates, labels, FOLDING, 5, Activities())
+    judged = apply_quorum(candidates, labels, FOLDING, 5, Activities())
     assert judged["min_fold_active"].to_list() == [10, 9, 10]
     assert judged["evaluated"].to_list() == [True, False, True]
     assert judged["aggregation_weight"].to_list() == [1.0, 0.0, 0.0]
-    absent = judge_tasks(candidates, labels, np.where(FOLDING == 4, 3, FOLDING), 5, Activities())
+    absent = apply_quorum(candidates, labels, np.where(FOLDING == 4, 3, FOLDING), 5, Activities())
     assert absent["min_fold_active"].to_list() == [0, 0, 0]
     assert absent["evaluated"].to_list() == [False] * 3
 
@@ -74,7 +74,7 @@ def test_training_weights_sum_to_one_per_assay(tasks):
     kinds = [(name, "AUX_HTS" if name == "c" else "OTHER", False) for name, _ in tasks]
     counts = [(30, 30) if trained else (3, 30) for _, trained in tasks]
     settings = Activities(aux_training_min_inactive=25)
-    judged = judge_tasks(candidates_of(*kinds), labels_of(*counts), FOLDING, 5, settings)
+    judged = apply_quorum(candidates_of(*kinds), labels_of(*counts), FOLDING, 5, settings)
     for name, total in judged.group_by("input_assay_id").agg(pl.col("training_weight").sum()).iter_rows():
         any_trained = any(n == name and trained for n, trained in tasks)
         assert total == pytest.approx((0.1 if name == "c" else 1.0) * any_trained)
@@ -97,7 +97,7 @@ def test_near_constant_assays_are_reported_not_dropped():
     assays = pl.concat([assay(assay_id="a", parent_assay_id="p"), assay(assay_id="b"), assay(assay_id="c")])
     assays = settle_catalogue(assays)
     values = [("a", 5.1), ("a", 5.1), ("a", 5.1), ("b", 5.0), ("b", 6.0)]
-    tasks = judge_tasks(candidates_of(("b", "OTHER", False)), labels_of((30, 30)), FOLDING, 5, Activities())
+    tasks = apply_quorum(candidates_of(("b", "OTHER", False)), labels_of((30, 30)), FOLDING, 5, Activities())
     report = report_of(assays, values, tasks)
     assert report["near_constant"].to_list() == [True, False, False]
     assert report["n_values"].to_list() == [3, 2, 0]
@@ -121,7 +121,7 @@ def test_the_report_says_what_became_of_catalogue_ids():
     kinds = [("b", "CATALOG-PANEL", False, "cat1"), ("b", "CATALOG-PANEL", True, "cat1")]
     kinds += [("c", "CATALOG-PANEL", False, "cat2"), ("c", "CATALOG-PANEL", True, "cat2")]
     labels = labels_of((199, 200), (200, 200), (200, 200), (199, 200))
-    report = report_of(assays, [("b", 5.0)], judge_tasks(candidates_of(*kinds), labels, FOLDING, 5, Activities()))
+    report = report_of(assays, [("b", 5.0)], apply_quorum(candidates_of(*kinds), labels, FOLDING, 5, Activities()))
     assert report["catalog_note"].to_list() == ["missing_catalog_id", "failed_quorum", None]
     assert report["catalog_assay_id"].to_list() == [None, "cat1", "cat2"]
 
@@ -138,7 +138,7 @@ def test_a_higher_quorum_never_adds_a_task(counts, key, n, catalogue):
     kinds = [("a", "CATALOG-PANEL" if catalogue else "OTHER", False, catalogue)] * len(counts)
     small = dict.fromkeys(("training_min_active", "training_min_inactive", "catalogue_min_labels"), 20)
     low, high = (Activities(**(small | {key: n + more})) for more in (0, 1))
-    before, after = (judge_tasks(candidates_of(*kinds), labels_of(*counts), FOLDING, 5, q) for q in (low, high))
+    before, after = (apply_quorum(candidates_of(*kinds), labels_of(*counts), FOLDING, 5, q) for q in (low, high))
     for column in (pl.col("evaluated"), pl.col("catalog_assay_id").is_not_null()):
         some, fewer = before.select(column).to_series(), after.select(column).to_series()
         assert not (fewer & ~some).any()

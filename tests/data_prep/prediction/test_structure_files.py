@@ -8,12 +8,12 @@ import pytest
 from rdkit import Chem
 
 from data_prep.errors import TableError
-from data_prep.prediction.structure_files import Record, read_batches
+from data_prep.prediction.structure_files import StructureRecord, read_batches
 
 SMILES = {"aspirin": "CC(=O)Oc1ccccc1C(=O)O", "ethanol": "CCO", "alanine": "C[C@H](N)C(=O)O"}
 
 
-def read(path: Path, n_rows: int = 100) -> list[Record]:
+def read(path: Path, n_rows: int = 100) -> list[StructureRecord]:
     """All records of a file."""
     return [record for batch in read_batches(path, n_rows) for record in batch]
 
@@ -60,10 +60,10 @@ def test_bad_rows_of_a_smiles_file_are_kept_with_their_reason(tmp_path: Path) ->
     path = tmp_path / "new.smi"
     path.write_bytes(b"CCO one two\r\n\r\nCCC\nC\xff x\n  \nCCN last")
     assert read(path) == [
-        Record(1, "one two", "CCO", None),
-        Record(2, None, None, "missing_id"),
-        Record(3, None, None, "unreadable"),
-        Record(4, "last", "CCN", None),
+        StructureRecord(1, "one two", "CCO", None),
+        StructureRecord(2, None, None, "missing_id"),
+        StructureRecord(3, None, None, "unreadable"),
+        StructureRecord(4, "last", "CCN", None),
     ]
 
 

@@ -23,7 +23,7 @@ from data_prep.settings import Chemistry, Fingerprint
 from data_prep.structures import cache as module
 from data_prep.structures import steps, structures
 from data_prep.structures.cache import keys_of, opened
-from data_prep.structures.steps import CRASHED, TIMEOUT, Made, ScaffoldStep, Step, StructureStep
+from data_prep.structures.steps import CRASHED, TIMEOUT, ScaffoldStep, Step, StepResult, StructureStep
 from data_prep.structures.structures import fold_scaffolds, standardise_all
 from tests.support.data_prep.small_tables import FAST, SEED, STRUCTURES, write_tables
 from tests.support.data_prep.trial_steps import Trial
@@ -33,30 +33,32 @@ KEEP = Chemistry(tautomers="keep")
 SMILES = [*STRUCTURES, None, "", "C1CC", "CC.[Na+]", "é"]
 
 texts = st.none() | st.text(max_size=20).map(lambda text: text.encode("utf-8", "replace").decode())
-outcomes = st.builds(Made, texts, texts, texts.filter(lambda text: text != CRASHED), st.binary(), st.binary())
+outcomes = st.builds(StepResult, texts, texts, texts.filter(lambda text: text != CRASHED), st.binary(), st.binary())
 
 
-def store(path: Path, made: dict[str, Made], timeout_s: float = 60.0) -> None:
+def store(path: Path, made: dict[str, StepResult], timeout_s: float = 60.0) -> None:
     with opened(path) as cache:
         cache.store(keys_of(Trial(), list(made)), list(made.values()), timeout_s)
 
 
-def lookup(path: Path, names: list[str], timeout_s: float = 60.0) -> dict[str, Made]:
+def lookup(path: Path, names: list[str], timeout_s: float = 60.0) -> dict[str, StepResult]:
     with opened(path) as cache:
         keys = keys_of(Trial(), names)
         found = cache.lookup(keys, timeout_s)
     return {name: found[key] for name, key in zip(names, keys, strict=True) if key in found}
 
 
-def many(n: int = 300) -> dict[str, Made]:
-    return {f"text {i}": Made(f"C{i}" * 20, None if i % 3 else "c1", None, b"\1\2\3\4" * (i % 50)) for i in range(n)}
+def many(n: int = 300) -> dict[str, StepResult]:
+    return {
+        f"text {i}": StepResult(f"C{i}" * 20, None if i % 3 else "c1", None, b"\1\2\3\4" * (i % 50)) for i in range(n)
+    }
 
 
 def computed(monkeypatch) -> list[str | None]:
     """From now on, list what is not found in the cache."""
     heard: list[str | None] = []
 
-    def listening(step: Step, given_texts: Sequence[str | None], _timeout_s: float) -> list[Made]:
+    def listening(step: Step, given_texts: Sequence[str | None], _timeout_s: float) -> list[StepResult]:
         heard.extend(given_texts)
         return [step.make(text) for text in given_texts]
 
@@ -121,11 +123,15 @@ def test_any_other_setting_or_version_is_another_key(monkeypatch):
 
 def test_a_timeout_is_tried_again_with_more_time(tmp_path):
     """It stands for this limit and shorter ones; what crashed is always tried again."""
-    store(tmp_path / "c", {"slow": Made(reason=TIMEOUT), "bad": Made(reason=CRASHED), "good": Made("C")}, 10.0)
+    store(
+        tmp_path / "c",
+        {"slow": StepResult(reason=TIMEOUT), "bad": StepResult(reason=CRASHED), "good": StepResult("C")},
+        10.0,
+    )
     names = ["slow", "bad", "good"]
-    assert lookup(tmp_path / "c", names, 10.0) == {"slow": Made(reason=TIMEOUT), "good": Made("C")}
+    assert lookup(tmp_path / "c", names, 10.0) == {"slow": StepResult(reason=TIMEOUT), "good": StepResult("C")}
     assert lookup(tmp_path / "c", names, 5.0) == lookup(tmp_path / "c", names, 10.0)
-    assert lookup(tmp_path / "c", names, 11.0) == {"good": Made("C")}
+    assert lookup(tmp_path / "c", names, 11.0) == {"good": StepResult("C")}
 
 
 def test_damaged_rows_are_not_believed(tmp_path):
@@ -188,7 +194,7 @@ def test_no_database_is_set_aside(tmp_path):
 def test_a_full_disk_costs_a_warning(tmp_path):
     """When nothing more can be written, what is there is still read, and one warning is heard."""
     path = tmp_path / "c"
-    store(path, {"old": Made("C")})
+    store(path, {"old": StepResult("C")})
     new = {f"new {name}": made for name, made in many().items()}
     with opened(path) as cache:
         cache._file.execute("PRAGMA max_page_count = 3")
@@ -196,7 +202,7 @@ def test_a_full_disk_costs_a_warning(tmp_path):
             cache.store(keys_of(Trial(), list(new)), list(new.values()), 60.0)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            cache.store(keys_of(Trial(), ["newer"]), [Made("N")], 60.0)
+            cache.store(keys_of(Trial(), ["newer"]), [StepResult("N")], 60.0)
         assert cache.lookup(keys_of(Trial(), ["old"]), 60.0)
 
 
@@ -204,31 +210,31 @@ def test_a_locked_file_costs_a_warning(tmp_path, monkeypatch):
     """Another process that writes is not waited for long."""
     monkeypatch.setattr(module, "_LOCKED_S", 0.05)
     path = tmp_path / "c"
-    store(path, {"old": Made("C")})
+    store(path, {"old": StepResult("C")})
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.warns(CacheWarning, match="locked") as heard:
-        store(path, {"new": Made("N")})
+        store(path, {"new": StepResult("N")})
     assert len(heard) == 1
-    assert lookup(path, ["old", "new"]) == {"old": Made("C")}
+    assert lookup(path, ["old", "new"]) == {"old": StepResult("C")}
     other.close()
 
 
 def test_a_file_that_may_not_be_written_is_read(tmp_path, monkeypatch):
     """Read-only: one warning, what is there is found, nothing is added."""
     path = tmp_path / "c"
-    store(path, {"old": Made("C")})
+    store(path, {"old": StepResult("C")})
 
     def refuse(*_args: object) -> int:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(module.os, "open", refuse)
     with pytest.warns(CacheWarning, match="only read: Permission denied") as heard:
-        store(path, {"new": Made("N")})
+        store(path, {"new": StepResult("N")})
     assert len(heard) == 1
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CacheWarning)
-        assert lookup(path, ["old", "new"]) == {"old": Made("C")}
+        assert lookup(path, ["old", "new"]) == {"old": StepResult("C")}
 
 
 def test_a_folder_in_its_place_costs_a_warning(tmp_path):
@@ -243,7 +249,7 @@ def test_only_the_owner_may_read_it(tmp_path):
     path = tmp_path / "c"
     path.touch(0o644)
     with opened(path) as cache:
-        cache.store(keys_of(Trial(), ["a"]), [Made("A")], 60.0)
+        cache.store(keys_of(Trial(), ["a"]), [StepResult("A")], 60.0)
         assert {file.stat().st_mode & 0o777 for file in tmp_path.iterdir()} == {0o600}
 
 
@@ -293,7 +299,9 @@ def test_prepared_bytes_do_not_depend_on_the_cache(tables, tmp_path):
 def test_a_longer_limit_is_another_folder(tmp_path, monkeypatch):
     """A folder with a timeout stands as long as the limit does; a longer one gives its structures another chance."""
     tables, cache = write_tables(tmp_path / "t"), tmp_path / "structures.cache"
-    monkeypatch.setattr(structures, "guarded", lambda _step, given_texts, _s: [Made(reason=TIMEOUT)] * len(given_texts))
+    monkeypatch.setattr(
+        structures, "guarded", lambda _step, given_texts, _s: [StepResult(reason=TIMEOUT)] * len(given_texts)
+    )
     folder = prepare(*tables, FAST, SEED, tmp_path / "p", cache=cache, timeout_s=1.0)
     before = (folder / "summary.json").read_bytes()
     assert b"timeout" in before

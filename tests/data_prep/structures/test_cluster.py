@@ -17,8 +17,8 @@ from data_prep.errors import ClusterError
 from data_prep.prepare import prepare
 from data_prep.settings import Chemistry, Fingerprint, Preparation
 from data_prep.structures import cluster as cluster_module
-from data_prep.structures.cluster import DaskCluster, versions
-from data_prep.structures.steps import Made
+from data_prep.structures.cluster import DaskCluster
+from data_prep.structures.steps import StepResult
 from data_prep.structures.structures import standardise_all
 from data_prep.structures.watchdog import guarded
 from tests.support.data_prep.dask_processes import ROOT, DaskProcesses
@@ -49,7 +49,7 @@ def cluster(dask: DaskProcesses) -> Iterator[DaskCluster]:
 
 def texts_in_order(cluster, texts, size=4):
     chunks = [list(range(start, min(start + size, len(texts)))) for start in range(0, len(texts), size)]
-    made = dict[int, Made]()
+    made = dict[int, StepResult]()
     for places, outcomes in cluster.outcomes(Trial(), texts, chunks, 60.0):
         assert not made.keys() & set(places)
         made |= dict(zip(places, outcomes, strict=True))
@@ -253,17 +253,19 @@ def copied_hocket(folder: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(folder)}
 
 
-@pytest.mark.parametrize(("file", "said"), [("version.py", "preparation 99"), ("watchdog.py", "ImportError")])
+@pytest.mark.parametrize(
+    ("file", "said"), [("version.py", "preparation 99"), ("structures/watchdog.py", "ImportError")]
+)
 def test_other_versions_are_refused_before_any_work(file, said, tmp_path):
     """A worker with another hocket, or with a broken one, is named with what it has and what is expected."""
     other = other_hocket(tmp_path / "other", file)
     with DaskProcesses(tmp_path) as dask, DaskCluster(dask.add_worker(other).address) as cluster:
         with pytest.raises(ClusterError, match=said) as raised:
             standardise_all(["C"], KEEP.chemistry, Fingerprint(), workers=cluster)
-        assert f"expected hocket {versions()['hocket']}" in str(raised.value)
+        assert f"expected hocket {cluster_module.library_versions()['hocket']}" in str(raised.value)
 
 
-@pytest.mark.parametrize(("file", "is_refused"), [("version.py", True), ("watchdog.py", False)])
+@pytest.mark.parametrize(("file", "is_refused"), [("version.py", True), ("structures/watchdog.py", False)])
 def test_a_worker_of_another_version_that_comes_later_makes_nothing(file, is_refused, tmp_path):
     """Versions travel with every chunk, so it is found out; one that cannot even read a chunk leaves, without harm."""
     with DaskProcesses(tmp_path) as dask, DaskCluster(dask.add_worker().address) as cluster:

@@ -8,8 +8,8 @@ from distributed.scheduler import KilledWorker
 
 from data_prep.errors import ChildError, ClusterError
 from data_prep.structures import cluster
-from data_prep.structures.cluster import Chunk, DaskCluster, versions
-from data_prep.structures.steps import Made
+from data_prep.structures.cluster import Chunk, DaskCluster, library_versions
+from data_prep.structures.steps import StepResult
 from data_prep.structures.watchdog import guarded
 from tests.support.data_prep.trial_steps import Trial
 
@@ -18,14 +18,14 @@ TEXTS = ["a-text-of-mine", "die", "b"]
 
 def test_a_chunk_is_made_as_here():
     """A worker of the same version answers what the guarded step answers."""
-    assert Chunk(Trial(), TEXTS, 60.0, versions()).made() == guarded(Trial(), TEXTS, 60.0)
+    assert Chunk(Trial(), TEXTS, 60.0, library_versions()).made() == guarded(Trial(), TEXTS, 60.0)
 
 
 def test_another_version_makes_nothing():
     """It says what it has, and the caller says what is expected."""
-    said = Chunk(Trial(), TEXTS, 60.0, versions() | {"rdkit": "2020.1"}).made()
+    said = Chunk(Trial(), TEXTS, 60.0, library_versions() | {"rdkit": "2020.1"}).made()
     assert isinstance(said, str)
-    assert f"rdkit {versions()['rdkit']}" in said
+    assert f"rdkit {library_versions()['rdkit']}" in said
     error = DaskCluster("tcp://head:8786")._differs({"tcp://worker:1": said})
     assert isinstance(error, ClusterError)
     assert "tcp://head:8786: 1 unfit worker(s); tcp://worker:1: it has hocket" in str(error)
@@ -33,7 +33,7 @@ def test_another_version_makes_nothing():
 
 def test_a_chunk_hides_its_texts():
     """Dask writes the repr of what failed into logs, so neither a chunk's nor its work's holds a text."""
-    chunk = Chunk(Trial(), TEXTS, 60.0, versions())
+    chunk = Chunk(Trial(), TEXTS, 60.0, library_versions())
     for said in (repr(chunk), repr(chunk.made)):
         assert "Chunk(step=Trial(" in said
         assert not [text for text in TEXTS[:2] if text in said]
@@ -44,11 +44,11 @@ def test_a_machine_without_room_for_processes_is_told_as_that(monkeypatch):
     refused = ChildError("a process for structures cannot be started")
     refused.add_note("raise the limit")
 
-    def refusing(*_: object) -> list[Made]:
+    def refusing(*_: object) -> list[StepResult]:
         raise refused
 
     monkeypatch.setattr(cluster, "guarded", refusing)
-    made = Chunk(Trial(), TEXTS, 60.0, versions()).made()
+    made = Chunk(Trial(), TEXTS, 60.0, library_versions()).made()
     assert made is refused
     assert made.__traceback__ is None  # its frames hold the texts
     with pytest.raises(ClusterError, match="on a worker, a process for structures cannot be started") as raised:

@@ -21,9 +21,9 @@ from joblib.externals.loky import get_reusable_executor
 from data_prep.errors import ChildError
 from data_prep.settings import Chemistry, Fingerprint
 from data_prep.structures import watchdog
-from data_prep.structures.steps import Made, ScaffoldStep, StructureStep
+from data_prep.structures.steps import ScaffoldStep, StepResult, StructureStep
 from data_prep.structures.structures import fold_scaffolds, standardise_all
-from data_prep.structures.watchdog import guarded, kept_children
+from data_prep.structures.watchdog import guarded, worker_pool
 from tests.support.data_prep.trial_steps import Trial
 
 ROOT = Path(__file__).parents[3]
@@ -83,7 +83,7 @@ def test_any_number_of_texts(n_texts):
 
 def test_a_killed_idle_child_is_replaced():
     """A child that died while it waited costs nothing."""
-    with kept_children():
+    with worker_pool():
         pid = int(guarded(Trial(), ["pid"], 60.0)[0].text)
         os.kill(pid, signal.SIGKILL)
         made = guarded(Trial(), ["pid", "a"], 60.0)
@@ -93,7 +93,7 @@ def test_a_killed_idle_child_is_replaced():
 
 def test_however_many_idle_children_are_killed_no_text_is_blamed():
     """Two that died while they waited are not two crashes of the next text."""
-    with kept_children():
+    with worker_pool():
         with watchdog._borrowed() as one, watchdog._borrowed() as other:
             pass
         for child in (one, other):
@@ -104,7 +104,7 @@ def test_however_many_idle_children_are_killed_no_text_is_blamed():
 
 def test_ctrl_c_is_the_parents_to_handle():
     """A child goes on after SIGINT."""
-    with kept_children():
+    with worker_pool():
         pid = guarded(Trial(), ["pid"], 60.0)[0].text
         os.kill(int(pid), signal.SIGINT)
         assert guarded(Trial(), ["pid"], 60.0)[0].text == pid
@@ -270,7 +270,7 @@ def test_no_time_is_refused(timeout_s):
 
 def test_steps_answer_refusals():
     """What is refused in the middle of a step comes out as a reason, not as an exception."""
-    assert ScaffoldStep().make("c1ccc") == Made(reason="scaffold_failed")
+    assert ScaffoldStep().make("c1ccc") == StepResult(reason="scaffold_failed")
     step = StructureStep(Chemistry(tautomers="keep"), Fingerprint())
-    assert step.make("C(") == Made(reason="unparsable")
-    assert step.make("\ud800") == Made(reason="unparsable")
+    assert step.make("C(") == StepResult(reason="unparsable")
+    assert step.make("\ud800") == StepResult(reason="unparsable")

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from partners.errors import ForeignModel, StateMismatch, TrunkMismatch
-from partners.files.sparsechem_model import Model, read_sparsechem, write_sparsechem
+from partners.files.sparsechem_model import SparseChemModel, read_sparsechem, write_sparsechem
 from partners.models.predict import predict
 from partners.settings import ClassificationHead, RegressionHead, Training, TrunkSettings
 from partners.training.training import train_round
@@ -31,16 +31,16 @@ _EXTRA = Training(
 )
 
 
-def _model(kind: str = "hybrid", training: Training = Training(), **trunk: Any) -> Model:  # noqa: ANN401, B008
+def _model(kind: str = "hybrid", training: Training = Training(), **trunk: Any) -> SparseChemModel:  # noqa: ANN401, B008
     layout, first, _ = small_trunk(16, 8)
     settings = TrunkSettings(hidden=(16, 8), **trunk)
     n_tasks, n_regressions = _KINDS[kind]
     data = hybrid_set(0, n_tasks=n_tasks, n_regressions=n_regressions)
     result = train_round(data, first, None, layout, settings, training, 0, 5)
-    return Model(layout, first + result.trunk_change, result.state, settings, training)
+    return SparseChemModel(layout, first + result.trunk_change, result.state, settings, training)
 
 
-def _written(folder: Path, model: Model) -> tuple[Path, Path]:
+def _written(folder: Path, model: SparseChemModel) -> tuple[Path, Path]:
     files = folder / "model.pt", folder / "model.json"
     write_sparsechem(model, *files)
     return files
@@ -282,9 +282,9 @@ def test_a_model_fits_together_from_birth():
     """Trunk, layout, settings and heads of different models are refused."""
     model = _model()
     with pytest.raises(TrunkMismatch):
-        Model(model.layout, model.trunk[1:], model.state, model.trunk_settings, model.training)
+        SparseChemModel(model.layout, model.trunk[1:], model.state, model.trunk_settings, model.training)
     with pytest.raises(TrunkMismatch):
-        Model(model.layout, model.trunk, model.state, TrunkSettings(hidden=(16,)), model.training)
+        SparseChemModel(model.layout, model.trunk, model.state, TrunkSettings(hidden=(16,)), model.training)
     other, trunk, settings = small_trunk(16, 9)
     with pytest.raises(StateMismatch):
-        Model(other, trunk, model.state, settings, model.training)
+        SparseChemModel(other, trunk, model.state, settings, model.training)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from partners.errors import TrunkMismatch
-from partners.network.shared_head_rows import TravellingRows, scale_rows
+from partners.network.shared_head_rows import SharedHeadRows, scale_rows
 from partners.network.state import HEAD_BIAS, HEAD_WEIGHT, HeadSizes, PartnerState, check_state
 from partners.network.trunk import CATALOGUE_BIAS, CATALOGUE_WEIGHT, initial_trunk, trunk_layout
 from partners.training.training import check_layers, round_seed, seeded_state, train_round, unstepped
@@ -68,7 +68,7 @@ def test_only_rows_that_travel_are_placed(held: dict[int, int], travelling: set[
     rng = np.random.default_rng(seed)
     before, vector = state(rng), rng.normal(size=LAYOUT.n_params).astype(np.float32)
     kept = {name: array.copy() for name, array in before.heads.items()}
-    after = TravellingRows.of(LAYOUT, held, travelling).placed(vector, before)
+    after = SharedHeadRows.of(LAYOUT, held, travelling).from_vector(vector, before)
     shared = LAYOUT.views(vector)
     by_task = {task: row for row, task in held.items() if row in travelling}
     for task in range(N_TASKS):
@@ -90,7 +90,7 @@ def test_only_rows_that_travel_are_put(held: dict[int, int], travelling: set[int
     rng = np.random.default_rng(seed)
     heads, vector = state(rng), rng.normal(size=LAYOUT.n_params).astype(np.float32)
     put = vector.copy()
-    TravellingRows.of(LAYOUT, held, travelling).put(heads, put)
+    SharedHeadRows.of(LAYOUT, held, travelling).to_vector(heads, put)
     np.testing.assert_array_equal(put[: LAYOUT.trunk.n_params], vector[: LAYOUT.trunk.n_params])
     before, found = LAYOUT.views(vector), LAYOUT.views(put)
     for row in range(6):
@@ -105,7 +105,7 @@ def test_without_a_catalogue_nothing_is_put():
     """The vector is the trunk alone, which stays as it is."""
     layout = LAYOUT.trunk
     trunk = np.ones(layout.n_params, np.float32)
-    TravellingRows.of(layout, {}, []).put(state(np.random.default_rng(0)), trunk)
+    SharedHeadRows.of(layout, {}, []).to_vector(state(np.random.default_rng(0)), trunk)
     assert (trunk == 1).all()
 
 

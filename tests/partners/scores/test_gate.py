@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from partners.scores.gate import GateSettings, Verdict, judge
+from partners.scores.gate import GateResult, GateSettings, decide_gate
 
 _BETTER = GateSettings(keep="better")
 
@@ -27,7 +27,7 @@ def _scores(shift: float, n: int = 200, noise: float = 0.05) -> tuple[np.ndarray
 @pytest.mark.parametrize(("shift", "outcome"), [(0.03, "better"), (-0.03, "worse"), (0.0, "undecided")])
 def test_a_clear_change_is_seen_and_none_is_not(shift: float, outcome: str):
     """Far beyond the noise the outcome is decided, at zero change it is not."""
-    assert judge(*_scores(shift), _BETTER, _rng()).outcome == outcome
+    assert decide_gate(*_scores(shift), _BETTER, _rng()).outcome == outcome
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_a_clear_change_is_seen_and_none_is_not(shift: float, outcome: str):
 )
 def test_local_is_kept_only_where_asked_for_and_higher(keep: str, shift: float, kept: str):
     """The setting alone never drops the federated model, nor does a lower score alone."""
-    found = judge(*_scores(shift, noise=0.08), GateSettings(keep=keep), _rng())
+    found = decide_gate(*_scores(shift, noise=0.08), GateSettings(keep=keep), _rng())
     assert found.kept == kept
     assert (found.outcome == "undecided") == (abs(shift) < 0.01)
 
@@ -50,7 +50,7 @@ def test_local_is_kept_only_where_asked_for_and_higher(keep: str, shift: float, 
 def test_the_interval_is_that_of_the_mean():
     """Without groups the bootstrap agrees with Student's interval of the mean change at many tasks."""
     local, federated = _scores(0.02, n=400)
-    found = judge(local, federated, GateSettings(confidence=0.9), _rng())
+    found = decide_gate(local, federated, GateSettings(confidence=0.9), _rng())
     change = federated - local
     expected = stats.t.interval(0.9, change.size - 1, change.mean(), stats.sem(change))
     np.testing.assert_allclose(found.interval, expected, rtol=0.1)
@@ -60,10 +60,12 @@ def test_the_interval_is_that_of_the_mean():
 def test_tasks_of_one_group_count_as_one():
     """Ten copies of every task leave the interval as wide as the tasks alone, not a third of it."""
     local, federated = _scores(0.01, n=40)
-    alone = judge(local, federated, _BETTER, _rng())
-    tenfold = judge(*(np.repeat(s, 10) for s in (local, federated)), _BETTER, _rng(), np.repeat(np.arange(40), 10))
+    alone = decide_gate(local, federated, _BETTER, _rng())
+    tenfold = decide_gate(
+        *(np.repeat(s, 10) for s in (local, federated)), _BETTER, _rng(), np.repeat(np.arange(40), 10)
+    )
     np.testing.assert_allclose(tenfold.interval, alone.interval)
-    naive = judge(*(np.repeat(s, 10) for s in (local, federated)), _BETTER, _rng())
+    naive = decide_gate(*(np.repeat(s, 10) for s in (local, federated)), _BETTER, _rng())
     assert np.diff(naive.interval) < 0.5 * np.diff(alone.interval)
 
 
@@ -73,14 +75,14 @@ def test_a_task_that_either_model_lacks_is_left_out():
     holes = local.copy(), federated.copy()
     holes[0][:3], holes[1][5:9] = np.nan, np.nan
     rest = np.r_[3:5, 9 : local.size]
-    assert judge(*holes, _BETTER, _rng()) == judge(local[rest], federated[rest], _BETTER, _rng())
-    assert judge(*holes, _BETTER, _rng()).n_tasks == rest.size
+    assert decide_gate(*holes, _BETTER, _rng()) == decide_gate(local[rest], federated[rest], _BETTER, _rng())
+    assert decide_gate(*holes, _BETTER, _rng()).n_tasks == rest.size
 
 
 @pytest.mark.parametrize("n", [0, 1, 4])
 def test_too_few_tasks_decide_nothing(n: int):
     """With fewer than five tasks there is no interval, and federated is kept whatever the change."""
-    found = judge(np.full(n, 0.9), np.full(n, 0.1), _BETTER, _rng())
+    found = decide_gate(np.full(n, 0.9), np.full(n, 0.1), _BETTER, _rng())
     assert (found.outcome, found.kept, found.n_tasks) == ("undecided", "federated", n)
     assert all(math.isnan(end) for end in found.interval)
     assert ("no task" in found.sentence()) == (n == 0)
@@ -90,7 +92,7 @@ def test_too_few_tasks_decide_nothing(n: int):
 
 def test_five_tasks_of_one_assay_decide_nothing():
     """The thresholds of a single assay are one group, however many they are."""
-    found = judge(np.full(5, 0.9), np.full(5, 0.1), _BETTER, _rng(), np.zeros(5, dtype=np.int64))
+    found = decide_gate(np.full(5, 0.9), np.full(5, 0.1), _BETTER, _rng(), np.zeros(5, dtype=np.int64))
     assert found.outcome == "undecided"
 
 
@@ -98,7 +100,7 @@ def test_five_tasks_of_one_assay_decide_nothing():
 def test_swapping_the_models_swaps_the_verdict(pairs: list[tuple[float, float]]):
     """Better for one is worse for the other, with the mirrored interval."""
     local, federated = np.array(pairs).T
-    there, back = judge(local, federated, _BETTER, _rng()), judge(federated, local, _BETTER, _rng())
+    there, back = decide_gate(local, federated, _BETTER, _rng()), decide_gate(federated, local, _BETTER, _rng())
     mirrored = {"better": "worse", "worse": "better", "undecided": "undecided"}
     assert back.outcome == mirrored[there.outcome]
     np.testing.assert_allclose(back.interval, (-there.interval[1], -there.interval[0]), atol=1e-12)
@@ -107,13 +109,13 @@ def test_swapping_the_models_swaps_the_verdict(pairs: list[tuple[float, float]])
 @given(st.lists(st.floats(0, 1), min_size=5, max_size=30), st.integers(0, 2**32))
 def test_equal_models_are_never_told_apart(scores: list[float], seed: int):
     """No chance of the bootstrap makes a difference out of none."""
-    found = judge(np.array(scores), np.array(scores), _BETTER, np.random.default_rng(seed))
+    found = decide_gate(np.array(scores), np.array(scores), _BETTER, np.random.default_rng(seed))
     assert (found.outcome, found.change, found.interval) == ("undecided", 0.0, (0.0, 0.0))
 
 
 def test_equal_arguments_give_the_equal_verdict():
     """Chance is an argument."""
-    assert judge(*_scores(0.01), _BETTER, _rng()) == judge(*_scores(0.01), _BETTER, _rng())
+    assert decide_gate(*_scores(0.01), _BETTER, _rng()) == decide_gate(*_scores(0.01), _BETTER, _rng())
 
 
 def test_of_models_that_differ_by_chance_few_are_called_different():
@@ -121,13 +123,13 @@ def test_of_models_that_differ_by_chance_few_are_called_different():
     rng, wrong = np.random.default_rng(3), 0
     for _ in range(300):
         local = rng.uniform(0.5, 0.9, 60)
-        wrong += judge(local, local + rng.normal(0, 0.05, 60), _BETTER, rng).outcome != "undecided"
+        wrong += decide_gate(local, local + rng.normal(0, 0.05, 60), _BETTER, rng).outcome != "undecided"
     assert 0 < wrong < 36
 
 
 def test_the_sentence_says_what_was_found_and_kept():
     """A partner whose federated model is worse is told so, with the numbers."""
-    worse = Verdict("worse", -0.0132, (-0.025, -0.004), 0.95, 77, "local")
+    worse = GateResult("worse", -0.0132, (-0.025, -0.004), 0.95, 77, "local")
     assert worse.sentence() == (
         "gate: the federated model is WORSE than local on the validation fold: -0.0132 "
         "(95 % interval -0.0250 to -0.0040, 77 tasks); the local model is kept"
@@ -137,7 +139,7 @@ def test_the_sentence_says_what_was_found_and_kept():
 def test_scores_of_other_tasks_are_refused():
     """Different lengths cannot belong to the same tasks."""
     with pytest.raises(ValueError, match="3 local and 4 federated"):
-        judge(np.ones(3), np.ones(4), _BETTER, _rng())
+        decide_gate(np.ones(3), np.ones(4), _BETTER, _rng())
 
 
 @pytest.mark.parametrize(("key", "value"), [("keep", "local"), ("confidence", 1.0), ("confidence", 0.0)])

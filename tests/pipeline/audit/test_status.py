@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from pipeline.audit.status import MemberState, Place, Status, StatusReader
+from pipeline.audit.status import MemberState, RoundPlace, Status, StatusReader
 from pipeline.audit.status_view import watch
 from pipeline.cli import main
 from pipeline.errors import ExchangeUnreachable
@@ -75,7 +75,7 @@ def test_before_anybody_came(enrolled: Federation):
     status = look(enrolled)
     assert states(status) == everybody("absent enrolment", ("P01", "P02", "P03", AGGREGATOR))
     assert status.awaited == ("P01", "P02", "P03")
-    assert (status.place, status.n_summed, status.is_finished) == (Place(0, 0), 0, False)
+    assert (status.place, status.n_summed, status.is_finished) == (RoundPlace(0, 0), 0, False)
 
 
 def test_while_some_have_enrolled(ready: Federation, tmp_path: Path):
@@ -125,7 +125,7 @@ def test_summed(delivered: Federation):
     step(delivered.aggregator())
     status = look(delivered)
     assert states(status) == everybody("summed 1.1", (*FOUR, AGGREGATOR))
-    assert (status.place, status.n_summed) == (Place(2, 1), 1)
+    assert (status.place, status.n_summed) == (RoundPlace(2, 1), 1)
     assert status.awaited == FOUR
     assert member(status, AGGREGATOR).n_bytes == (delivered.exchange / SUM.payload).stat().st_size
 
@@ -149,7 +149,7 @@ def test_void_and_left_out(voided: Federation, tmp_path: Path):
     status = look(after)
     assert states(status) == everybody("void 1.1", (*FOUR, AGGREGATOR))
     assert [one.name for one in status.members if one.note == "the aggregator missed its update"] == ["P03"]
-    assert (status.place, status.awaited) == (Place(1, 2), FOUR)
+    assert (status.place, status.awaited) == (RoundPlace(1, 2), FOUR)
     ended = look(voided)
     assert states(ended) == everybody("summed 1.2", (*FOUR, AGGREGATOR)) | {"P03": "left out 1.2"}
     assert ended.is_finished
@@ -197,7 +197,7 @@ def test_a_forged_sum_does_not_move_the_federation(delivered: Federation):
     far = at_round(READY, 9)
     say(delivered, far, body_of(delivered, READY), time=manifest_of(delivered, READY).time)
     status = look(delivered)
-    assert (status.place, status.n_summed) == (Place(1, 1), 0)
+    assert (status.place, status.n_summed) == (RoundPlace(1, 1), 0)
     assert states(status) == everybody("sealed 1.1") | {AGGREGATOR: "rostered 1.1"}
     assert [SUM.manifest in line for line in status.refused] == [True]
 
@@ -366,7 +366,7 @@ def test_a_void_is_no_sum(voided: Federation, tmp_path: Path):
         path.unlink()
     flip(federation.exchange / VOID.manifest, -20)
     status = look(federation)
-    assert status.place == Place(1, 1)
+    assert status.place == RoundPlace(1, 1)
     assert states(status)["P03"] == "rostered 1.1"
 
 

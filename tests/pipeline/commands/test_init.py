@@ -18,7 +18,7 @@ from pipeline.demo.configs import aggregator_toml, partner_toml, plan_toml
 from pipeline.errors import ConfigError, ExitCode
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig, check_table
 from pipeline.plan.plan import Plan, read_plan
-from pipeline.protocol.open_mailbox import open_aggregator_mail, open_partner_mail
+from pipeline.protocol.open_mailbox import open_aggregator_mailbox, open_partner_mailbox
 from pipeline.setup.init_files import plan_text, read_cards, seen_from, write_file
 from pipeline.setup.keys import deal, new_keys
 from secure.errors import BadCard
@@ -99,9 +99,9 @@ def test_the_plan_can_be_dealt(place: Path):
     assert "dealt to P01, P02, P03" in deal(place / "plan.toml", place / "P01" / "home", None)
     for name in PARTNERS:
         assert init("partner", name, "--exchange", "exchange").stdout == f"{name}/partner.toml\n"
-        assert open_partner_mail(PartnerConfig.read(place / name / "partner.toml")).me == name
+        assert open_partner_mailbox(PartnerConfig.read(place / name / "partner.toml")).me == name
     assert init("aggregator", "hub", "--exchange", "exchange").exit_code == ExitCode.DONE
-    assert open_aggregator_mail(AggregatorConfig.read(place / "hub" / "aggregator.toml")).me == "hub"
+    assert open_aggregator_mailbox(AggregatorConfig.read(place / "hub" / "aggregator.toml")).me == "hub"
 
 
 @pytest.mark.parametrize(

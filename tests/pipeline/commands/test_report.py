@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeline.audit.inspect_file import inspect_file
+from pipeline.audit.inspect_file import describe_file
 from pipeline.cli import main
 from pipeline.errors import ExitCode
 from tests.support.federation import Federation
@@ -33,7 +33,7 @@ def test_every_written_file_says_what_it_is(reported: Federation):
     """Pages, figures, summary: `hocket inspect` knows them, and refuses them when they are cut."""
     folder = reported.home("P01").report
     files = [path for path in folder.rglob("*") if path.is_file()]
-    kinds = {path.suffix: inspect_file(path)["what"] for path in files}
+    kinds = {path.suffix: describe_file(path)["what"] for path in files}
     assert kinds[".html"] == "page of a report (as private as its folder)"
     assert kinds[".svg"] == kinds[".png"] == "figure of a report (as private as its folder)"
     assert {"report.html", "report.json", "summary.json", "shareable"} <= {path.name for path in folder.iterdir()}
@@ -66,7 +66,7 @@ def test_merge_prints_every_partner_and_where_the_page_is(reported: Federation, 
     assert str(tmp_path / "consortium.html") in done.stdout
     again = hocket("report", "--merge", *files, "--output", tmp_path, "--json")
     assert json.loads(again.stdout) == json.loads((tmp_path / "consortium.json").read_text())
-    assert inspect_file(tmp_path / "consortium.json")["what"] == "partners' shareable summaries, merged"
+    assert describe_file(tmp_path / "consortium.json")["what"] == "partners' shareable summaries, merged"
 
 
 def test_private_reports_are_not_merged(reported: Federation, tmp_path: Path):

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.demo.processes import Member, run_members
+from pipeline.demo.processes import MemberProcess, run_members
 from pipeline.errors import DemoFailed
 from pipeline.runtime import restart as child_runs
 from pipeline.runtime.log import Log
 
 
 @dataclass(frozen=True, slots=True)
-class Scripted(Member):
+class Scripted(MemberProcess):
     """A member whose run is a piece of Python; with `stands` it has been stopped by SIGSTOP when it is started."""
 
     code: str = ""

@@ -8,7 +8,7 @@ import pytest
 
 from data_prep.atomic import write_atomically
 from pipeline.errors import Equivocation, ExchangeConflict, ExitCode, NotYet
-from pipeline.exchange.mailbox import Mail, named_digests, roster_of, text
+from pipeline.exchange.mailbox import Mailbox, named_digests, roster_of, text
 from pipeline.exchange.storage import open_exchange
 from pipeline.home.paths import Home, MessageName
 from pipeline.plan.plan import Plan, read_plan
@@ -54,49 +54,49 @@ def keys(enrolled: Federation) -> dict[str, PrivateKeys]:
 
 
 @pytest.fixture
-def post_office(plan: Plan, keys: dict[str, PrivateKeys], tmp_path: Path) -> dict[str, Mail]:
+def post_office(plan: Plan, keys: dict[str, PrivateKeys], tmp_path: Path) -> dict[str, Mailbox]:
     """Every member's mail, homes empty, one exchange."""
     url, clock = f"file://{tmp_path}/exchange", lambda: NOW + 0.9
-    return {name: Mail(plan, keys[name], Home(tmp_path / name), open_exchange(url), clock) for name in keys}
+    return {name: Mailbox(plan, keys[name], Home(tmp_path / name), open_exchange(url), clock) for name in keys}
 
 
 @pytest.fixture
-def sender(post_office: dict[str, Mail]) -> Mail:
+def sender(post_office: dict[str, Mailbox]) -> Mailbox:
     """P01."""
     return post_office["P01"]
 
 
 @pytest.fixture
-def reader(post_office: dict[str, Mail]) -> Mail:
+def reader(post_office: dict[str, Mailbox]) -> Mailbox:
     """The aggregator."""
     return post_office["agg"]
 
 
-def restarted(mail: Mail) -> Mail:
+def restarted(mailbox: Mailbox) -> Mailbox:
     """The same member in a new process."""
-    return Mail(mail.plan, mail.keys, mail.home, mail.exchange, lambda: NOW + 3600.0)
+    return Mailbox(mailbox.plan, mailbox.keys, mailbox.home, mailbox.exchange, lambda: NOW + 3600.0)
 
 
-def exchanged(mail: Mail, path: str) -> Path:
+def exchanged(mailbox: Mailbox, path: str) -> Path:
     """A file of the exchange."""
-    return Path(mail.exchange.where(path))
+    return Path(mailbox.exchange.where(path))
 
 
-def post_update(sender: Mail, content: bytes = b"sealed") -> None:
+def post_update(sender: Mailbox, content: bytes = b"sealed") -> None:
     """Post an update with a payload."""
     write_atomically(sender.home.outbox(UPDATE.payload), content)
     sender.post(UPDATE, UPDATE_BODY)
 
 
-def inbox(mail: Mail) -> list[Path]:
+def inbox(mailbox: Mailbox) -> list[Path]:
     """All files of the inbox."""
-    return sorted(path for path in mail.home.inbox("").rglob("*") if path.is_file())
+    return sorted(path for path in mailbox.home.inbox("").rglob("*") if path.is_file())
 
 
 # ---------------------------------------------------------------------------------------------------- post, receive
 
 
-def test_what_is_posted_is_received(sender: Mail, reader: Mail):
+def test_what_is_posted_is_received(sender: Mailbox, reader: Mailbox):
     """Body, sender and place come out as they went in."""
     sender.post(READY, BODY)
     found = reader.expect(READY)
@@ -107,7 +107,7 @@ def test_what_is_posted_is_received(sender: Mail, reader: Mail):
     assert found.time == NOW
 
 
-def test_what_has_not_come_is_none_or_not_yet(reader: Mail):
+def test_what_has_not_come_is_none_or_not_yet(reader: Mailbox):
     """Waiting is no error of anyone, and the message says for whom."""
     assert reader.receive(READY) is None
     with pytest.raises(NotYet, match="ready of P01 for round 1, attempt 1") as caught:
@@ -117,7 +117,7 @@ def test_what_has_not_come_is_none_or_not_yet(reader: Mail):
         reader.expect(MessageName("deal", 0, 0, "P01"))
 
 
-def test_posting_again_sends_the_same_bytes(sender: Mail):
+def test_posting_again_sends_the_same_bytes(sender: Mailbox):
     """A member restarted an hour later repeats itself exactly, the time included."""
     sender.post(READY, BODY)
     before = exchanged(sender, READY.manifest).read_bytes()
@@ -126,7 +126,7 @@ def test_posting_again_sends_the_same_bytes(sender: Mail):
     assert exchanged(sender, READY.manifest).read_bytes() == before
 
 
-def test_reposting_restores_a_deleted_message(sender: Mail, reader: Mail):
+def test_reposting_restores_a_deleted_message(sender: Mailbox, reader: Mailbox):
     """What a member once signed it can show again after a restart, payload and all."""
     assert not sender.repost(UPDATE)
     post_update(sender)
@@ -136,7 +136,7 @@ def test_reposting_restores_a_deleted_message(sender: Mail, reader: Mail):
     assert reader.fetch_payload(UPDATE, reader.expect(UPDATE)).read_bytes() == b"sealed"
 
 
-def test_the_payload_is_there_before_the_manifest(sender: Mail, monkeypatch: pytest.MonkeyPatch):
+def test_the_payload_is_there_before_the_manifest(sender: Mailbox, monkeypatch: pytest.MonkeyPatch):
     """The manifest is the commit: whoever sees it finds the payload."""
     sent: list[str] = []
     monkeypatch.setattr(sender.exchange, "send", lambda _source, path: sent.append(path))
@@ -144,7 +144,7 @@ def test_the_payload_is_there_before_the_manifest(sender: Mail, monkeypatch: pyt
     assert sent == [UPDATE.payload, UPDATE.manifest]
 
 
-def test_a_message_is_accepted_at_the_time_it_was_seen(sender: Mail, reader: Mail):
+def test_a_message_is_accepted_at_the_time_it_was_seen(sender: Mailbox, reader: Mailbox):
     """Deadlines count from the kept copy, and go on counting over restarts."""
     sender.post(READY, BODY)
     reader.receive(READY)
@@ -156,7 +156,7 @@ def test_a_message_is_accepted_at_the_time_it_was_seen(sender: Mail, reader: Mai
 # ------------------------------------------------------------------------------------------------------ two words
 
 
-def test_the_first_version_accepted_is_the_only_one(sender: Mail, reader: Mail, keys: dict[str, PrivateKeys]):
+def test_the_first_version_accepted_is_the_only_one(sender: Mailbox, reader: Mailbox, keys: dict[str, PrivateKeys]):
     """A sender that replaces its message in the exchange changes nothing for those who read it before."""
     sender.post(READY, BODY)
     first = reader.expect(READY)
@@ -168,7 +168,7 @@ def test_the_first_version_accepted_is_the_only_one(sender: Mail, reader: Mail, 
     assert reader.expect(READY) == first
 
 
-def test_a_member_never_signs_two_bodies(sender: Mail):
+def test_a_member_never_signs_two_bodies(sender: Mailbox):
     """A home restored from a backup must not make its owner say two things."""
     sender.post(READY, BODY)
     with pytest.raises(Equivocation, match=r"ready\.P01\.json") as caught:
@@ -177,7 +177,7 @@ def test_a_member_never_signs_two_bodies(sender: Mail):
     assert sender.own(READY).body == BODY
 
 
-def test_a_changed_posted_manifest_is_a_conflict_for_its_sender(sender: Mail):
+def test_a_changed_posted_manifest_is_a_conflict_for_its_sender(sender: Mailbox):
     """The sender finds out when it posts again after a restart."""
     sender.post(READY, BODY)
     exchanged(sender, READY.manifest).write_bytes(b"{}")
@@ -185,7 +185,7 @@ def test_a_changed_posted_manifest_is_a_conflict_for_its_sender(sender: Mail):
         restarted(sender).post(READY, BODY)
 
 
-def test_a_changed_copy_in_the_inbox_is_refused(sender: Mail, reader: Mail):
+def test_a_changed_copy_in_the_inbox_is_refused(sender: Mailbox, reader: Mailbox):
     """The kept copy is verified again each time."""
     sender.post(READY, BODY)
     reader.expect(READY)
@@ -223,7 +223,7 @@ def signed(
     ],
 )
 def test_a_message_of_another_time_is_refused(
-    sender: Mail, reader: Mail, keys: dict[str, PrivateKeys], said: MessageName, error: type[Exception]
+    sender: Mailbox, reader: Mailbox, keys: dict[str, PrivateKeys], said: MessageName, error: type[Exception]
 ):
     """An old message moved to a new place is still old."""
     place = exchanged(reader, READY.manifest)
@@ -231,7 +231,7 @@ def test_a_message_of_another_time_is_refused(
     refused(reader, READY, error)
 
 
-def refused(reader: Mail, name: MessageName, error: type[Exception]) -> None:
+def refused(reader: Mailbox, name: MessageName, error: type[Exception]) -> None:
     """The error names the file and nothing is kept."""
     with pytest.raises(error) as caught:
         reader.receive(name)
@@ -239,27 +239,29 @@ def refused(reader: Mail, name: MessageName, error: type[Exception]) -> None:
     assert inbox(reader) == []
 
 
-def test_another_members_message_is_refused(sender: Mail, reader: Mail, keys: dict[str, PrivateKeys]):
+def test_another_members_message_is_refused(sender: Mailbox, reader: Mailbox, keys: dict[str, PrivateKeys]):
     """P02's genuine message under P01's name."""
     other = replace(READY, sender="P02")
     write_atomically(exchanged(reader, READY.manifest), signed(keys["P02"], sender.plan_digest, other, BODY))
     refused(reader, READY, WrongSender)
 
 
-def test_a_strangers_message_in_a_members_name_is_refused(sender: Mail, reader: Mail):
+def test_a_strangers_message_in_a_members_name_is_refused(sender: Mailbox, reader: Mailbox):
     """The name alone proves nothing."""
     stranger = PrivateKeys.generate("P01", "partner")
     write_atomically(exchanged(reader, READY.manifest), signed(stranger, sender.plan_digest, READY, BODY))
     refused(reader, READY, BadSignature)
 
 
-def test_a_message_of_another_federation_is_refused(reader: Mail, keys: dict[str, PrivateKeys]):
+def test_a_message_of_another_federation_is_refused(reader: Mailbox, keys: dict[str, PrivateKeys]):
     """The same members, the same keys, another plan."""
     write_atomically(exchanged(reader, READY.manifest), signed(keys["P01"], digest_of("plan"), READY, BODY))
     refused(reader, READY, WrongPlan)
 
 
-def test_another_kind_of_message_is_refused(sender: Mail, reader: Mail, keys: dict[str, PrivateKeys], tmp_path: Path):
+def test_another_kind_of_message_is_refused(
+    sender: Mailbox, reader: Mailbox, keys: dict[str, PrivateKeys], tmp_path: Path
+):
     """An update is no ready."""
     payload = tmp_path / "payload"
     payload.write_bytes(b"sealed")
@@ -269,13 +271,13 @@ def test_another_kind_of_message_is_refused(sender: Mail, reader: Mail, keys: di
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"null", b"\xff", b"[" * 100_000, b" " * (1 << 21)])
-def test_what_is_no_manifest_is_refused(reader: Mail, data: bytes):
+def test_what_is_no_manifest_is_refused(reader: Mailbox, data: bytes):
     """Empty, tiny, binary, deep or large: one error, no crash."""
     write_atomically(exchanged(reader, READY.manifest), data)
     refused(reader, READY, BadManifest)
 
 
-def test_a_partner_signs_no_roster(sender: Mail):
+def test_a_partner_signs_no_roster(sender: Mailbox):
     """Only the aggregator does, and signing refuses before anybody could read it."""
     roster = {"members": {name: digest_of(name) for name in ("P01", "P02", "P03")}, "trunk": digest_of("trunk")}
     with pytest.raises(WrongSender):
@@ -286,7 +288,7 @@ def test_a_partner_signs_no_roster(sender: Mail):
 # -------------------------------------------------------------------------------------------------------- payloads
 
 
-def test_a_payload_is_fetched_once_and_kept(sender: Mail, reader: Mail):
+def test_a_payload_is_fetched_once_and_kept(sender: Mailbox, reader: Mailbox):
     """Checked when it came; what happens to the exchange later does not matter."""
     post_update(sender)
     manifest = reader.expect(UPDATE)
@@ -296,7 +298,7 @@ def test_a_payload_is_fetched_once_and_kept(sender: Mail, reader: Mail):
     assert reader.fetch_payload(UPDATE, manifest).read_bytes() == b"sealed"
 
 
-def test_a_missing_payload_is_awaited(sender: Mail, reader: Mail):
+def test_a_missing_payload_is_awaited(sender: Mailbox, reader: Mailbox):
     """Some storages show a manifest before its payload."""
     post_update(sender)
     exchanged(sender, UPDATE.payload).unlink()
@@ -308,7 +310,7 @@ def test_a_missing_payload_is_awaited(sender: Mail, reader: Mail):
 
 
 @pytest.mark.parametrize("content", [b"", b"seale", b"sealed!", b"Sealed"])
-def test_a_changed_payload_is_refused(sender: Mail, reader: Mail, content: bytes):
+def test_a_changed_payload_is_refused(sender: Mailbox, reader: Mailbox, content: bytes):
     """The error names the file of the exchange and nothing is kept; the genuine payload is still accepted after."""
     post_update(sender)
     exchanged(sender, UPDATE.payload).write_bytes(content)
@@ -320,7 +322,7 @@ def test_a_changed_payload_is_refused(sender: Mail, reader: Mail, content: bytes
     assert reader.fetch_payload(UPDATE, reader.expect(UPDATE)).read_bytes() == b"sealed"
 
 
-def test_a_note_without_payload_has_none_to_fetch(sender: Mail, reader: Mail):
+def test_a_note_without_payload_has_none_to_fetch(sender: Mailbox, reader: Mailbox):
     """Asking for it is a bug, not a wait."""
     sender.post(READY, BODY)
     with pytest.raises(ValueError, match="no payload"):
@@ -330,7 +332,7 @@ def test_a_note_without_payload_has_none_to_fetch(sender: Mail, reader: Mail):
 # ---------------------------------------------------------------------------------------------------------- rosters
 
 
-def test_a_roster_is_bound_to_its_manifest(post_office: dict[str, Mail]):
+def test_a_roster_is_bound_to_its_manifest(post_office: dict[str, Mailbox]):
     """Members sorted, digest that of the signed file as everybody holds it."""
     aggregator, partner = post_office["agg"], post_office["P02"]
     name = MessageName("roster", 2, 3, "agg")
@@ -343,7 +345,7 @@ def test_a_roster_is_bound_to_its_manifest(post_office: dict[str, Mail]):
     assert named_digests(manifest, "members") == members
 
 
-def test_a_roster_of_two_is_none(post_office: dict[str, Mail]):
+def test_a_roster_of_two_is_none(post_office: dict[str, Mailbox]):
     """Not even a validly signed one."""
     name = MessageName("roster", 1, 1, "agg")
     members = {member: digest_of(member) for member in ("P01", "P02")}

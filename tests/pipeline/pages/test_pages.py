@@ -16,7 +16,7 @@ from pipeline.home.paths import Home
 from pipeline.pages.consortium_page import consortium_page
 from pipeline.pages.figure_style import new_figure
 from pipeline.pages.files import PAGE, has_page, write_own_page, write_report
-from pipeline.pages.page import Drawing, Page, Section, Table, files_of
+from pipeline.pages.page import Drawing, Page, PageTable, Section, files_of
 from pipeline.pages.page_files import write_page
 from pipeline.pages.private_page import own_page
 from pipeline.pages.shareable_page import shared_page
@@ -31,7 +31,7 @@ FLAGS = [
 ]
 
 
-class Seen(HTMLParser):
+class FoldScores(HTMLParser):
     """What a page asks for, runs and shows."""
 
     def __init__(self) -> None:
@@ -53,9 +53,9 @@ class Seen(HTMLParser):
         self.words.append(data)
 
 
-def seen(html: str) -> Seen:
+def seen(html: str) -> FoldScores:
     """Parse a page."""
-    found = Seen()
+    found = FoldScores()
     found.feed(html)
     return found
 
@@ -125,7 +125,9 @@ def test_the_same_report_gives_the_same_bytes(report: dict[str, Any], pages: dic
 def test_names_are_text_whatever_they_hold():
     """Markup in a partner's or an assay's name is shown, not obeyed."""
     name = '<script>alert(1)</script> & "Co"'
-    page = Page(name, name, "better", name, [(name, name)], [Section(name, [name], [Table(name, [name], [[name]])])])
+    page = Page(
+        name, name, "better", name, [(name, name)], [Section(name, [name], [PageTable(name, [name], [[name]])])]
+    )
     html = files_of(page, "page.html", "x")["page.html"].decode()
     assert "<script" not in html
     assert html.count("&lt;script&gt;") >= 8

@@ -16,7 +16,7 @@ from partners.network.state import PartnerState
 from partners.network.trunk import initial_trunk, trunk_digest
 from partners.training.baseline import Baseline
 from partners.training.training import RoundResult, TrainedInPlace
-from pipeline.audit.inspect_file import inspect_file
+from pipeline.audit.inspect_file import describe_file
 from pipeline.errors import ConfigError, ExitCode
 from pipeline.home.catalogue_counts import held_rows
 from pipeline.home.paths import MessageName
@@ -24,7 +24,7 @@ from pipeline.home.round_metrics import read_records
 from pipeline.home.round_state import RoundStart
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import PRESENCE, Plan, read_plan
-from pipeline.protocol.open_mailbox import open_partner_mail
+from pipeline.protocol.open_mailbox import open_partner_mailbox
 from pipeline.report.report import read_report
 from secure.errors import RosterTooSmall, TagMismatch, UpdateOutOfRange, WrongRoster
 from secure.messages.messages import payload_digest
@@ -294,9 +294,9 @@ def test_the_local_model_begins_with_the_same_rows(watched: tuple[Federation, Wi
 def test_inspect_knows_the_files(watched: tuple[Federation, Witness]):
     """The plan's catalogue, the counts in a home, and the sealed files of the presence round."""
     federation, _ = watched
-    assert inspect_file(federation.plan_file)["catalogue"] == {"tasks": 5, "min_partners": 3}
-    assert "catalogue" in inspect_file(federation.home("P01").catalogue)["what"]
-    assert inspect_file(federation.payload(SUM))["round"] == PRESENCE
+    assert describe_file(federation.plan_file)["catalogue"] == {"tasks": 5, "min_partners": 3}
+    assert "catalogue" in describe_file(federation.home("P01").catalogue)["what"]
+    assert describe_file(federation.payload(SUM))["round"] == PRESENCE
 
 
 # ------------------------------------------------------------------------------------------------------ interruptions
@@ -328,7 +328,7 @@ def test_the_presence_round_waits_for_every_partner(tmp_path: Path):
         for name in ALL:
             step(federation.partner(name))
     until_waiting(federation, list(ALL[:3]))
-    federation.aggregator().mail.receive(MessageName("ready", PRESENCE, 1, "P01"))
+    federation.aggregator().mailbox.receive(MessageName("ready", PRESENCE, 1, "P01"))
     age(federation, MessageName("ready", PRESENCE, 1, "P01"), 3601)
     until_waiting(federation, [*ALL[:3], AGGREGATOR])
     assert not federation.posted(ROSTER).exists()
@@ -483,4 +483,4 @@ def test_heads_that_others_cannot_share_are_refused(ready: Federation, tmp_path:
     file = federation.config("P02")
     file.write_text(f"{file.read_text()}[training.classification]\n{head}\n")
     with pytest.raises(ConfigError, match="since the plan has a catalogue"):
-        open_partner_mail(PartnerConfig.read(file))
+        open_partner_mailbox(PartnerConfig.read(file))

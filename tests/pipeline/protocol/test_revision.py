@@ -19,7 +19,7 @@ from pipeline.errors import ConfigError, Diverged, ExitCode, OutOfStep
 from pipeline.exchange.mailbox import roster_of
 from pipeline.exchange.storage import Exchange
 from pipeline.home.paths import Home, MessageName, write_json
-from pipeline.home.round_state import RoundStart, read_under
+from pipeline.home.round_state import RoundStart, read_provenance
 from pipeline.plan.plan import Plan, read_plan
 from pipeline.report.report import read_report
 from pipeline.setup.keys import deal, new_keys
@@ -336,10 +336,10 @@ def test_a_start_that_does_not_say_its_plan_is_damaged(tmp_path: Path, half: Fed
     """The plan under which a sum was opened comes back with the state; a state without it is not gone on with."""
     plan = read_plan(half.plan_file)
     start = RoundStart.read(half.home("P01").start_file(FIRST_ROUND), plan.layout)
-    assert start.under == read_under(half.home("P01").start_file(FIRST_ROUND))
+    assert start.under == read_provenance(half.home("P01").start_file(FIRST_ROUND))
     assert start.under is not None
     assert start.under.plan == plan.digest
     replace(start, under=None).write(tmp_path / "start.safetensors")
-    for read in (read_under, partial(RoundStart.read, layout=plan.layout)):
+    for read in (read_provenance, partial(RoundStart.read, layout=plan.layout)):
         with pytest.raises(CheckpointDamaged, match="does not say under which plan"):
             read(tmp_path / "start.safetensors")

@@ -11,7 +11,7 @@ from pipeline.home.paths import MessageName
 from pipeline.plan import member_configs as configs
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.runs.preparation import prepare_tables
-from pipeline.runs.structure_workers import hired
+from pipeline.runs.structure_workers import open_workers
 from tests.support.data_prep.dask_processes import DaskProcesses
 from tests.support.federation import Federation, until_waiting
 from tests.support.secure.certificates import write_certificates
@@ -43,17 +43,17 @@ def address(crew: object) -> str:
 def test_who_is_hired(tmp_path):
     """What is asked for comes before what is configured, and workers before a configured scheduler."""
     plain, clustered = config(tmp_path), config(tmp_path, "tls://head.site:8786")
-    with hired(plain) as crew:
+    with open_workers(plain) as crew:
         assert crew == 3
-    with hired(plain, workers=2) as crew:
+    with open_workers(plain, workers=2) as crew:
         assert crew == 2
-    with hired(plain, scheduler="local:2") as crew:
+    with open_workers(plain, scheduler="local:2") as crew:
         assert address(crew) == "local:2"
-    with hired(clustered) as crew:
+    with open_workers(clustered) as crew:
         assert address(crew) == "tls://head.site:8786"
-    with hired(clustered, scheduler="tcp://other:1") as crew:
+    with open_workers(clustered, scheduler="tcp://other:1") as crew:
         assert address(crew) == "tcp://other:1"
-    with hired(clustered, workers=2) as crew:
+    with open_workers(clustered, workers=2) as crew:
         assert crew == 2
 
 
@@ -65,7 +65,7 @@ def test_what_is_no_scheduler_is_refused(scheduler, tmp_path):
     """In the configuration and on the command line, with what was found and what is expected."""
     with pytest.raises(ConfigError, match=r"data\.scheduler: found .*expected tcp://HOST:PORT"):
         config(tmp_path, scheduler)
-    with pytest.raises(ConfigError, match="--scheduler: found"), hired(config(tmp_path), scheduler=scheduler):
+    with pytest.raises(ConfigError, match="--scheduler: found"), open_workers(config(tmp_path), scheduler=scheduler):
         pass
 
 
@@ -74,11 +74,11 @@ def test_without_dask_it_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setattr(configs, "find_spec", lambda _: None)
     for asked in (
         lambda: config(tmp_path, "local:2"),
-        lambda: hired(config(tmp_path), scheduler="local:2").__enter__(),
+        lambda: open_workers(config(tmp_path), scheduler="local:2").__enter__(),
     ):
         with pytest.raises(ConfigError, match=r"pip install hocket\[dask\]"):
             asked()
-    with hired(config(tmp_path)) as crew:
+    with open_workers(config(tmp_path)) as crew:
         assert crew == 3
 
 

@@ -18,7 +18,7 @@ from pipeline.cli import main
 from pipeline.errors import ExitCode, NotYet
 from pipeline.plan.plan import PRESENCE as PRESENCE_OF_THE_PLAN
 from pipeline.runtime.log import PRESENCE, Log, as_json_line, json_line
-from pipeline.runtime.progress import Narrator
+from pipeline.runtime.progress import ProgressReporter
 from tests.support.federation import AGGREGATOR, Federation
 
 KEYS = {"time", "level", "member", "message"}
@@ -75,9 +75,9 @@ def test_progress_is_lines_with_counts(monkeypatch: pytest.MonkeyPatch, capsys: 
     """No bar, on a terminal either; done, total, note and seconds left as fields."""
     now = iter(range(0, 1000, 6))
     monkeypatch.setattr(pipeline.runtime.progress.time, "monotonic", lambda: next(now))
-    narrator = Narrator("P01", Log(as_json=True))
-    narrator._console._force_terminal = True
-    with narrator.progress("round 3: training") as progress:
+    reporter = ProgressReporter("P01", Log(as_json=True))
+    reporter._console._force_terminal = True
+    with reporter.progress("round 3: training") as progress:
         for step in range(1, 5):
             progress(step, 5, f"loss {step}")
     *told, last = lines(capsys.readouterr().err)

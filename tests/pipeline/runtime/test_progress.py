@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 import pipeline.runtime.progress
-from pipeline.runtime.progress import Narrator
+from pipeline.runtime.progress import ProgressReporter
 
 
 class _Clock:
@@ -28,10 +28,10 @@ def test_without_a_terminal_lines_tell_how_far_with_what_and_how_long(
 ):
     """Every ten seconds a line with the count, the loss and scores if any, and the seconds left at this pace."""
     monkeypatch.setattr(pipeline.runtime.progress, "time", _Clock())
-    with Narrator("P01").progress("round 3: training") as progress:
+    with ProgressReporter("P01").progress("round 3: training") as progress:
         for step in range(1, 41):
             progress(step, 40, f"loss {1 / step:.4f}, validation loss 0.5000")
-    with Narrator("P01").progress("sealing") as progress:
+    with ProgressReporter("P01").progress("sealing") as progress:
         for chunk in range(1, 15):
             progress(chunk, 14)
     lines = capsys.readouterr().err.splitlines()
@@ -48,7 +48,7 @@ def test_what_a_step_took_to_start_is_not_in_the_time_left(
     """A minute of start-up, then a step a second: the first line has no time left, the second that of the pace."""
     clock = _Clock()
     monkeypatch.setattr(pipeline.runtime.progress, "time", clock)
-    with Narrator("P01").progress("round 1: training") as progress:
+    with ProgressReporter("P01").progress("round 1: training") as progress:
         clock.now += 60
         for step in range(1, 31):
             progress(step, 100)
@@ -62,7 +62,7 @@ def test_what_was_done_before_is_not_in_the_time_left(
 ):
     """Neither what an earlier start did nor what is remembered; and each part of a step has its own pace."""
     monkeypatch.setattr(pipeline.runtime.progress, "time", _Clock())
-    with Narrator("P01").progress("preparing compounds") as progress:
+    with ProgressReporter("P01").progress("preparing compounds") as progress:
         for done in range(9000, 9011):
             progress(done, 10_000)
         for done in range(20):
@@ -74,9 +74,9 @@ def test_what_was_done_before_is_not_in_the_time_left(
 
 def test_on_a_terminal_a_bar_shows_the_note(capsys: pytest.CaptureFixture[str]):
     """Bar, count, time left and the note; a note's brackets are no markup."""
-    narrator = Narrator("P01")
-    narrator._console = Console(stderr=True, force_terminal=True, width=120)
-    with narrator.progress("training") as progress:
+    reporter = ProgressReporter("P01")
+    reporter._console = Console(stderr=True, force_terminal=True, width=120)
+    with reporter.progress("training") as progress:
         progress(3, 9, "loss 0.1234 [red]")
     shown = capsys.readouterr().err
     assert "training" in shown

@@ -15,8 +15,8 @@ import pytest
 import pipeline.runtime.retry
 from pipeline.errors import ExchangeError, ExchangeUnreachable, ExitCode, NotYet
 from pipeline.home.paths import MessageName
-from pipeline.runtime.progress import Narrator
-from pipeline.runtime.retry import Patience, drive
+from pipeline.runtime.progress import ProgressReporter
+from pipeline.runtime.retry import RetryPolicy, drive
 from secure.encoding.canonical import digest
 from tests.support.federation import AGGREGATOR, Federation
 from tests.support.full_disk import fill
@@ -65,12 +65,12 @@ class Steps:
         return outcome
 
 
-def patience(folder: Path, *, once: bool = False, timeout_s: float | None = None) -> Patience:
+def policy(folder: Path, *, once: bool = False, timeout_s: float | None = None) -> RetryPolicy:
     """As jobs makes it, with looks once a second."""
-    return Patience(Narrator("P01"), folder, once=once, poll_s=1.0, timeout_s=timeout_s)
+    return RetryPolicy(ProgressReporter("P01"), folder, once=once, poll_s=1.0, timeout_s=timeout_s)
 
 
-def run(outcomes: list[Exception | bool], how: Patience) -> int:
+def run(outcomes: list[Exception | bool], how: RetryPolicy) -> int:
     """Drive such a machine; the number of steps that changed something."""
     n_done = [0]
 
@@ -84,13 +84,13 @@ def run(outcomes: list[Exception | bool], how: Patience) -> int:
 @pytest.mark.parametrize("wait", [NOT_YET, UNREACHABLE, ExchangeError("no right"), FULL, QUOTA], ids=repr)
 def test_without_a_limit_all_is_waited_out(world: World, tmp_path: Path, wait: Exception):
     """Others, an exchange in whatever trouble once the run is under way, a disk or quota that is full."""
-    assert run([True, *[wait] * 50, True, False], patience(tmp_path)) == 2
+    assert run([True, *[wait] * 50, True, False], policy(tmp_path)) == 2
     assert world.now > 50
 
 
 def test_looks_become_rarer_and_frequent_again(world: World, tmp_path: Path):
     """Up to ten times the first pause, back to it when something came; always the same pauses."""
-    run([*[NOT_YET] * 40, True, NOT_YET, False], patience(tmp_path))
+    run([*[NOT_YET] * 40, True, NOT_YET, False], policy(tmp_path))
     assert world.naps[0] == world.naps[-1] == 1.0
     assert world.naps[:-1] == sorted(world.naps[:-1])
     assert max(world.naps) == 10.0
@@ -98,7 +98,7 @@ def test_looks_become_rarer_and_frequent_again(world: World, tmp_path: Path):
 
 def test_the_same_wait_is_said_once(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """A log of days stays short."""
-    run([*[NOT_YET] * 40, False], patience(tmp_path))
+    run([*[NOT_YET] * 40, False], policy(tmp_path))
     assert capsys.readouterr().err.count("waiting for P02") == 1
     assert len(world.naps) == 40
 
@@ -107,7 +107,7 @@ def test_the_same_wait_is_said_once(world: World, tmp_path: Path, capsys: pytest
 def test_the_time_is_up(world: World, tmp_path: Path, wait: Exception):
     """After so long without progress the error itself ends the run, never later than asked, with what to do."""
     with pytest.raises(type(wait)) as caught:
-        run([True, *[wait] * 100], patience(tmp_path, timeout_s=30.0))
+        run([True, *[wait] * 100], policy(tmp_path, timeout_s=30.0))
     assert world.now == pytest.approx(30.0)
     assert "nothing came in 30 s (--timeout); the same command goes on" in caught.value.__notes__[-1]
 
@@ -115,14 +115,14 @@ def test_the_time_is_up(world: World, tmp_path: Path, wait: Exception):
 def test_progress_starts_the_time_anew(world: World, tmp_path: Path):
     """A federation takes days; only what stands still is given up."""
     outcomes = [*[NOT_YET] * 8, True, *[UNREACHABLE] * 8, True, *[NOT_YET] * 8, False]
-    assert run(outcomes, patience(tmp_path, timeout_s=20.0)) == 2
+    assert run(outcomes, policy(tmp_path, timeout_s=20.0)) == 2
     assert world.now > 40
 
 
 def test_a_timeout_of_nothing_looks_once(world: World, tmp_path: Path):
     """--timeout 0 never sleeps."""
     with pytest.raises(NotYet):
-        run([True, NOT_YET], patience(tmp_path, timeout_s=0.0))
+        run([True, NOT_YET], policy(tmp_path, timeout_s=0.0))
     assert world.naps == []
 
 
@@ -130,15 +130,15 @@ def test_a_timeout_of_nothing_looks_once(world: World, tmp_path: Path):
 def test_once_waits_for_nothing(world: World, tmp_path: Path, wait: Exception):
     """What cannot be done now ends the run at once."""
     with pytest.raises(type(wait)):
-        run([True, wait, True, False], patience(tmp_path, once=True))
+        run([True, wait, True, False], policy(tmp_path, once=True))
     assert world.naps == []
 
 
 def test_once_with_a_timeout_waits_for_machines_only(world: World, tmp_path: Path):
     """A storage that fails for a moment does not end the job; others are not waited for."""
-    assert run([UNREACHABLE, FULL, True, False], patience(tmp_path, once=True, timeout_s=60.0)) == 1
+    assert run([UNREACHABLE, FULL, True, False], policy(tmp_path, once=True, timeout_s=60.0)) == 1
     with pytest.raises(NotYet):
-        run([UNREACHABLE, NOT_YET], patience(tmp_path, once=True, timeout_s=60.0))
+        run([UNREACHABLE, NOT_YET], policy(tmp_path, once=True, timeout_s=60.0))
     assert world.now < 60
 
 
@@ -146,7 +146,7 @@ def test_another_error_of_the_system_is_no_wait(world: World, tmp_path: Path):
     """A file that is too large for the file system, or that may not be written, stays so."""
     for number in (errno.EFBIG, errno.EACCES, errno.EIO, errno.EROFS):
         with pytest.raises(OSError, match="no wait"):
-            run([OSError(number, "no wait")], patience(tmp_path))
+            run([OSError(number, "no wait")], policy(tmp_path))
     assert world.naps == []
 
 
@@ -168,7 +168,7 @@ def test_on_a_full_disk_the_step_is_tried_when_space_was_given_back(world: World
         world.free = 2 << 30 if world.now > 3600 else 0
 
     world.at_nap = give_back
-    drive(Machine(), patience(tmp_path), idle=lambda: None)
+    drive(Machine(), policy(tmp_path), idle=lambda: None)
     assert 3600 < steps[-1] < 3605
     assert len(steps) < 20  # in an hour of looks
     assert max(later - earlier for earlier, later in itertools.pairwise(steps)) <= 600
@@ -183,14 +183,14 @@ def test_opening_waits_for_what_comes_by_itself(world: World, tmp_path: Path):
             raise error
         return "open"
 
-    assert patience(tmp_path).through(act) == "open"
+    assert policy(tmp_path).call(act) == "open"
 
     def refuse() -> str:
         raise ExchangeError("s3://room: Forbidden")
 
     n_naps = len(world.naps)
     with pytest.raises(ExchangeError):
-        patience(tmp_path).through(refuse)
+        policy(tmp_path).call(refuse)
     assert len(world.naps) == n_naps
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -23,14 +23,11 @@ from pipeline.tracking import process as tracking_process
 from pipeline.tracking import sync as tracking_store
 from pipeline.tracking import tracker as tracking
 from pipeline.tracking.process import Store, follow
-from pipeline.tracking.tracker import QUIET, UNREACHABLE, Tracker, send_rest
+from pipeline.tracking.tracker import QUIET, UNREACHABLE, TrackedMember, Tracker, send_rest
 from tests.support.federation import Federation
 from tests.support.running_members import Running
 from tests.support.tracking_reader import artifacts, client_of, curves, expected_curves, member_of, runs_of, use_store
 from tests.support.tracking_servers import failing_server, free_port, half_hanging_server, hanging_server, mlflow_server
-
-if TYPE_CHECKING:
-    from pipeline.tracking.tracker import Member
 
 GUARD = """\
 import os, socket
@@ -424,19 +421,19 @@ def _until(condition: Callable[[], bool], act: Callable[[], None]) -> None:
         time.sleep(0.05)
 
 
-def _steps(member: "Member") -> set[int]:
+def _steps(member: TrackedMember) -> set[int]:
     found = runs_of(member)
     return {step for curve in curves(member, found[0]).values() for step, _ in curve} if found else set()
 
 
-def _check_complete(member: "Member") -> None:
+def _check_complete(member: TrackedMember) -> None:
     (run,) = runs_of(member)
     assert run.info.status == "FINISHED"
     assert curves(member, run) == expected_curves(member)
     assert {"settings/plan.toml", "report/report.json", "rounds/round-0001.json"} <= artifacts(member, run)
 
 
-def _everything(member: "Member") -> object:
+def _everything(member: TrackedMember) -> object:
     (run,) = runs_of(member)
     return run.to_dictionary(), curves(member, run), artifacts(member, run)
 

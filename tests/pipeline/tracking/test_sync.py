@@ -11,10 +11,10 @@ import pytest
 from scipy import sparse
 
 from pipeline.home.paths import write_json
-from pipeline.home.round_metrics import Record, read_records, write_record
+from pipeline.home.round_metrics import RoundRecord, read_records, write_record
 from pipeline.tracking import sync as tracking_store
 from pipeline.tracking.sync import sync
-from pipeline.tracking.tracker import QUIET, Member
+from pipeline.tracking.tracker import QUIET, TrackedMember
 from tests.support.federation import AGGREGATOR, Federation
 from tests.support.tracking_reader import artifacts, client_of, curves, expected_curves, member_of, runs_of, use_store
 
@@ -64,7 +64,7 @@ class Dying:
 class Tracked:
     """A partner's store, filled in three starts of the tracking process."""
 
-    member: Member
+    member: TrackedMember
     early: "Run"  # after round 1, the federation going on
     early_curves: dict[str, list[tuple[int, float]]]
     final: "Run"
@@ -105,7 +105,7 @@ def tracked(federation: Federation) -> Tracked:
 
 
 @pytest.fixture(scope="module")
-def aggregator(federation: Federation) -> "tuple[Member, Run]":
+def aggregator(federation: Federation) -> "tuple[TrackedMember, Run]":
     """The aggregator's store after one sync."""
     member = member_of(federation, AGGREGATOR)
     sync(member, client_of(member))
@@ -210,7 +210,9 @@ def test_no_key_is_in_the_store(tracked: Tracked):
 # ------------------------------------------------------------------------------------------------ what people see
 
 
-def test_the_experiment_and_the_run_say_in_words_what_they_are(tracked: Tracked, aggregator: "tuple[Member, Run]"):
+def test_the_experiment_and_the_run_say_in_words_what_they_are(
+    tracked: Tracked, aggregator: "tuple[TrackedMember, Run]"
+):
     """Descriptions with who may see what; tags with role, version and how far the member is."""
     (experiment,) = client_of(tracked.member).search_experiments()
     assert experiment.name == "small (abababab)"
@@ -226,7 +228,7 @@ def test_the_experiment_and_the_run_say_in_words_what_they_are(tracked: Tracked,
     assert tracked.final.data.tags["mlflow.source.name"] == f"hocket {version('hocket')}"
 
 
-def test_every_curve_is_described(tracked: Tracked, aggregator: "tuple[Member, Run]"):
+def test_every_curve_is_described(tracked: Tracked, aggregator: "tuple[TrackedMember, Run]"):
     """All are in groups, and each group stands in the run's description."""
     for run in (tracked.final, aggregator[1]):
         note = run.data.tags["mlflow.note.content"]
@@ -347,7 +349,7 @@ def test_a_report_that_changed_is_logged_again(finished: Federation, tmp_path: P
 # ----------------------------------------------------------------------------------------------- the aggregator
 
 
-def test_the_aggregator_learns_nothing(aggregator: "tuple[Member, Run]"):
+def test_the_aggregator_learns_nothing(aggregator: "tuple[TrackedMember, Run]"):
     """Only sizes, seconds, rosters and digests: an allow-list, for metrics and for facts."""
     member, run = aggregator
     assert run.info.status == "FINISHED"
@@ -364,7 +366,7 @@ def test_the_aggregator_learns_nothing(aggregator: "tuple[Member, Run]"):
     }
 
 
-def test_no_trunk_is_in_the_aggregators_store(federation: Federation, aggregator: "tuple[Member, Run]"):
+def test_no_trunk_is_in_the_aggregators_store(federation: Federation, aggregator: "tuple[TrackedMember, Run]"):
     """Not even the digest of a trunk."""
     folder = aggregator[0].home.folder
     stored = [path.read_bytes() for path in (folder / "mlartifacts").rglob("*") if path.is_file()]
@@ -374,7 +376,7 @@ def test_no_trunk_is_in_the_aggregators_store(federation: Federation, aggregator
     assert all(trunk.encode() not in data for trunk in trunks for data in stored)
 
 
-def test_members_do_not_share_a_store(tracked: Tracked, aggregator: "tuple[Member, Run]"):
+def test_members_do_not_share_a_store(tracked: Tracked, aggregator: "tuple[TrackedMember, Run]"):
     """Each its own file; the experiment bears the federation's name."""
     assert tracked.member.store != aggregator[0].store
     assert {run.data.tags["hocket.member"] for run in runs_of(tracked.member)} == {"P01"}
@@ -386,7 +388,7 @@ def test_members_do_not_share_a_store(tracked: Tracked, aggregator: "tuple[Membe
 
 
 def test_a_shared_store_keeps_members_apart_and_loses_no_late_record(
-    federation: Federation, aggregator: "tuple[Member, Run]", monkeypatch: pytest.MonkeyPatch
+    federation: Federation, aggregator: "tuple[TrackedMember, Run]", monkeypatch: pytest.MonkeyPatch
 ):
     """Two members may point at one server; a record written while a sync is under way is in the next one.
 
@@ -399,7 +401,7 @@ def test_a_shared_store_keeps_members_apart_and_loses_no_late_record(
     last.unlink()
     finished.unlink()
 
-    def late(folder: Path) -> list[Record]:
+    def late(folder: Path) -> list[RoundRecord]:
         found = read_records(folder)
         last.write_bytes(record)
         finished.write_bytes(end)
@@ -431,7 +433,7 @@ class Slower:
         return None if self._looks == 1 else self._client.get_experiment_by_name(name)
 
 
-def test_two_members_may_start_at_once_on_one_server(aggregator: "tuple[Member, Run]"):
+def test_two_members_may_start_at_once_on_one_server(aggregator: "tuple[TrackedMember, Run]"):
     """Both make the federation's experiment; the slower one takes that of the other."""
     member = aggregator[0]
     expected = client_of(member).get_experiment_by_name("small (abababab)").experiment_id
@@ -444,17 +446,17 @@ def test_two_members_may_start_at_once_on_one_server(aggregator: "tuple[Member, 
 def test_records_are_read_by_step(tmp_path: Path):
     """In order, over ten and a thousand too; a repeated step replaces its own."""
     for step in (10, 2, 0, 1000):
-        write_record(tmp_path, Record(step, 1.5, {"loss": step / 7}))
-    write_record(tmp_path, Record(2, 2.5, {"loss": 0.5}, {"roster": ["P01"]}))
+        write_record(tmp_path, RoundRecord(step, 1.5, {"loss": step / 7}))
+    write_record(tmp_path, RoundRecord(2, 2.5, {"loss": 0.5}, {"roster": ["P01"]}))
     found = read_records(tmp_path)
     assert [record.step for record in found] == [0, 2, 10, 1000]
-    assert found[1] == Record(2, 2.5, {"loss": 0.5}, {"roster": ["P01"]})
+    assert found[1] == RoundRecord(2, 2.5, {"loss": 0.5}, {"roster": ["P01"]})
 
 
 def test_a_record_has_no_nan(tmp_path: Path):
     """MLflow could not show it, and other readers could not read it."""
     with pytest.raises(ValueError, match="JSON"):
-        write_record(tmp_path, Record(1, 0.0, {"loss": float("nan")}))
+        write_record(tmp_path, RoundRecord(1, 0.0, {"loss": float("nan")}))
     assert read_records(tmp_path) == []
 
 

@@ -17,7 +17,7 @@ from pipeline.tracking.descriptions import experiment_name
 from pipeline.tracking.process import _make_store
 from pipeline.tracking.sync import _patiently
 from pipeline.tracking.tracker import QUIET, Tracker
-from pipeline.tracking.uploads import Left, Upload, send
+from pipeline.tracking.uploads import Remaining, Upload, send
 from tests.support.federation import Federation
 from tests.support.tracking_reader import client_of, member_of, runs_of
 from tests.support.tracking_servers import ArtifactServer, artifact_server
@@ -61,9 +61,9 @@ def test_each_file_is_sent_once_over_all_starts(files: dict[str, bytes], starts:
                 send(taker.uploads(folder, set(files)), note, "run")
             except Ended:
                 left = files.keys() - taker.taken.keys()
-                assert Left.read(note) == Left(len(left), sum(len(files[file]) for file in left))
+                assert Remaining.read(note) == Remaining(len(left), sum(len(files[file]) for file in left))
         assert taker.taken == dict.fromkeys(files, 1)
-        assert Left.read(note) == Left(0, 0)
+        assert Remaining.read(note) == Remaining(0, 0)
 
 
 def test_what_changed_is_sent_again(tmp_path: Path):
@@ -87,7 +87,7 @@ def test_a_damaged_note_costs_only_time(tmp_path: Path, damage: str):
     taker.may_take = 99
     (tmp_path / "a").write_text("a")
     note.write_text(damage)
-    assert Left.read(note) is None
+    assert Remaining.read(note) is None
     send(taker.uploads(tmp_path, {"a"}), note, "1")
     assert taker.taken == {"a": 1}
     assert json.loads(note.read_text())["run"] == "1"
@@ -95,8 +95,8 @@ def test_a_damaged_note_costs_only_time(tmp_path: Path, damage: str):
 
 def test_what_is_left_is_said_in_words():
     """Files and their size."""
-    assert str(Left(1, 0)) == "1 file (0.0 MB)"
-    assert str(Left(12, 3_456_700_000)) == "12 files (3,456.7 MB)"
+    assert str(Remaining(1, 0)) == "1 file (0.0 MB)"
+    assert str(Remaining(12, 3_456_700_000)) == "12 files (3,456.7 MB)"
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_sending_goes_on_over_starts(done: Federation):
         before = _files(member.home)
         for server.n_quick in (9, 12):
             (said,) = _until_it_holds(done, server)
-            left = Left.read(member.home.sent)
+            left = Remaining.read(member.home.sent)
             assert left is not None
             assert f"{left} of report and model are still to be sent" in said
             assert server.n_taken == server.n_quick

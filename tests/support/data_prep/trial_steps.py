@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep.structures.steps import Made
+from data_prep.structures.steps import StepResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Trial:
 
     name: str = "trial"
 
-    def make(self, text: str | None) -> Made:
+    def make(self, text: str | None) -> StepResult:
         """Do what the text says."""
         text = text or ""
         once = Path(text.removeprefix("die once ")) if text.startswith("die once ") else None
@@ -33,8 +33,8 @@ class Trial:
         if text == "slow":
             time.sleep(15)
         if text == "pid":
-            return Made(str(os.getpid()))
-        return Made(text.upper(), None, None, b"\1\0\0\0" * len(text))
+            return StepResult(str(os.getpid()))
+        return StepResult(text.upper(), None, None, b"\1\0\0\0" * len(text))
 
     def identity(self) -> bytes:
         """Return the name."""

@@ -13,12 +13,12 @@ from pipeline.errors import ConfigError, ExitCode
 from pipeline.plan.plan import Plan, read_plan
 from pipeline.transport.nvflare.controller import FederationController
 from pipeline.transport.nvflare.executor import PartnerExecutor
-from pipeline.transport.nvflare.export import ADMIN, Place, export, files, project_name
+from pipeline.transport.nvflare.export import ADMIN, ServerAddress, export_nvflare, files, project_name
 from pipeline.transport.nvflare.names import AGGREGATOR_FILE, CONTROLLER, EXECUTOR, PARTNER_FILE, TASK
 from tests.support.federation import Federation
 from tests.support.nvflare_sites import at_home
 
-PLACE = Place("hub.example.org", 9002, "/srv/nvflare")
+PLACE = ServerAddress("hub.example.org", 9002, "/srv/nvflare")
 PARTNERS = ["P01", "P02", "P03"]
 
 
@@ -163,7 +163,7 @@ def test_a_name_becomes_one_that_nvflare_takes(plan: Plan) -> None:
 def test_a_place_that_cannot_be_is_refused(host: str, storage: str) -> None:
     """A host that is no name, or a storage that is no absolute path, is said at once."""
     with pytest.raises(ConfigError, match="expected"):
-        Place(host, 8002, storage)
+        ServerAddress(host, 8002, storage)
 
 
 @pytest.mark.parametrize(("partner", "host"), [("P02", "P02"), ("server", "hub.example.org")])
@@ -171,17 +171,17 @@ def test_two_sites_of_one_name_are_refused(plan: Plan, partner: str, host: str) 
     """A partner's name is neither the server's nor NVFlare's word for it, under which its jobs are addressed."""
     cards = [card.model_copy(update={"name": partner}) if card.name == "P02" else card for card in plan.card]
     with pytest.raises(ConfigError, match=f"the server is '{host}'"):
-        files(plan.model_copy(update={"card": cards}), Place(host, 8002, "/srv"))
+        files(plan.model_copy(update={"card": cards}), ServerAddress(host, 8002, "/srv"))
 
 
 def test_an_existing_folder_is_left_alone(plan: Plan, tmp_path: Path) -> None:
     """The second export is refused, and changes nothing."""
     folder = tmp_path / "deep" / "nvflare"
-    export(plan, PLACE, folder)
+    export_nvflare(plan, PLACE, folder)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert len(before) == len(files(plan, PLACE))
     with pytest.raises(ConfigError, match="is there already"):
-        export(plan, PLACE, folder)
+        export_nvflare(plan, PLACE, folder)
     assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert list(folder.parent.iterdir()) == [folder]
 
@@ -194,7 +194,7 @@ def test_a_failed_export_leaves_nothing(plan: Plan, tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr("pipeline.transport.nvflare.export.shutil.move", full)
     with pytest.raises(ConfigError, match="No space left"):
-        export(plan, PLACE, tmp_path / "nvflare")
+        export_nvflare(plan, PLACE, tmp_path / "nvflare")
     assert list(tmp_path.iterdir()) == []
 
 

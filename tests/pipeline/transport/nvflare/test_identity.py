@@ -10,7 +10,7 @@ from nvflare.private.fed.utils.identity_utils import IdentityAsserter
 
 from pipeline.errors import ConfigError, ExitCode, WrongSite
 from pipeline.plan.plan import read_plan
-from pipeline.transport.nvflare.export import Place, export, project_name
+from pipeline.transport.nvflare.export import ServerAddress, export_nvflare, project_name
 from pipeline.transport.nvflare.identity import Kit, common_name, expect_name, server_of
 from pipeline.transport.nvflare.names import PARTNER_FILE, config_file
 from tests.support.federation import Federation
@@ -22,7 +22,7 @@ PLAN, NONCE = "ab" * 32, "cd" * 32
 def provisioned(federation: Federation, folder: Path) -> Path:
     """Kits as `nvflare provision` makes them from the exported project."""
     plan = read_plan(federation.plan_file)
-    export(plan, Place(HOST, 8002, "/srv"), folder)
+    export_nvflare(plan, ServerAddress(HOST, 8002, "/srv"), folder)
     command = [sys.executable, "-m", "nvflare.cli", "provision", "-p", "project.yml", "-w", "kits", "--force"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr

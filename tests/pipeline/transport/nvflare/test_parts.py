@@ -19,7 +19,7 @@ from pipeline.transport.nvflare.controller import FederationController
 from pipeline.transport.nvflare.executor import PartnerExecutor
 from pipeline.transport.nvflare.file_transfer import FileCourier, _Gather
 from pipeline.transport.nvflare.names import AGGREGATOR_FILE, CONTENT, PARTNER_FILE, TASK
-from pipeline.transport.nvflare.wakeup import Bell
+from pipeline.transport.nvflare.wakeup import Wakeup
 from tests.support.federation import AGGREGATOR, Federation
 
 
@@ -163,14 +163,14 @@ class PeerCell:
 def test_a_site_rests_until_it_has_news() -> None:
     """It looks again and again, and no longer than until there is something to say."""
     looks = iter([False, False, True])
-    Bell(PeerCell(), Signal()).rest(lambda: next(looks))
+    Wakeup(PeerCell(), Signal()).rest(lambda: next(looks))
     assert list(looks) == []
 
 
 def test_a_site_rests_until_the_server_rings() -> None:
     """A word before or during the rest ends it, once; where the job is over nobody rests."""
     cell, stop = PeerCell(), Signal()
-    bell, looks = Bell(cell, stop), []
+    bell, looks = Wakeup(cell, stop), []
 
     def look() -> bool:
         looks.append(len(looks))
