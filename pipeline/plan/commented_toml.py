@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.plan.member_configs import Schema
+from pipeline.plan.toml_schema import Schema
 
 _COLUMNS = 120
 

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from data_prep.settings import Preparation
 from partners.network.trunk import TrunkLayout, trunk_layout
 from partners.settings import ServerOptimiser, TrunkSettings
-from pipeline.plan.member_configs import Schema, read_toml
+from pipeline.plan.toml_schema import Schema, read_toml
 from secure.ciphertexts.parameters import SealParameters, SealSettings, seal_parameters
 from secure.encoding.canonical import canonical_json, digest
 from secure.errors import ParameterMismatch

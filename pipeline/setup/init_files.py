@@ -8,9 +8,10 @@ from pathlib import Path
 from pipeline.errors import ConfigError
 from pipeline.home.paths import Home
 from pipeline.plan.commented_toml import written
-from pipeline.plan.member_configs import AggregatorConfig, AnySchema, PartnerConfig, check_table
+from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
 from pipeline.plan.plan import FEWEST_PARTNERS, Plan
 from pipeline.plan.setting_words import AGGREGATOR, PARTNER, PLAN
+from pipeline.plan.toml_schema import AnySchema, check_table
 from secure.files import atomic_file
 from secure.keys.keys import Card, parse_card
 

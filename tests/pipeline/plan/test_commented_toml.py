@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from pipeline.plan.commented_toml import settings_of, toml_value, written
-from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig, Schema
+from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
 from pipeline.plan.plan import Plan
 from pipeline.plan.setting_words import AGGREGATOR, PARTNER, PLAN
+from pipeline.plan.toml_schema import Schema
 
 REQUIRED: dict[type[Schema], dict[str, object]] = {
     Plan: {

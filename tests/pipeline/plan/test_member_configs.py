@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import ConfigError, ExitCode
-from pipeline.plan.member_configs import AggregatorConfig, MemberConfig, PartnerConfig, check_table, read_passphrase
+from pipeline.plan.member_configs import AggregatorConfig, MemberConfig, PartnerConfig, read_passphrase
+from pipeline.plan.toml_schema import check_table
 from secure.errors import BadKeyFile
 
 COMMON = """\

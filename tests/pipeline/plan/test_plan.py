@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import ConfigError, ExitCode
-from pipeline.plan.member_configs import check_table
 from pipeline.plan.plan import Plan, read_plan
+from pipeline.plan.toml_schema import check_table
 from secure.ciphertexts import parameters
 from secure.ciphertexts.parameters import SealSettings, prove_margin, seal_parameters
 from secure.errors import BadCard
