@@ -1,8 +1,10 @@
 """plan.toml: everything that must be equal for all members, and its digest."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -130,7 +132,14 @@ class Plan(Schema):
         if self.federation.custodian not in partners:
             raise ValueError(f"federation.custodian {self.federation.custodian!r} is not one of {partners}")
 
-    @property
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As pydantic's, but the copy has its own digest, cards and layout: pydantic copies cached values too."""
+        copy = super().model_copy(update=update, deep=deep)
+        for name in copy.__dict__.keys() - type(self).model_fields.keys():
+            del copy.__dict__[name]
+        return copy
+
+    @cached_property
     def digest(self) -> str:
         """SHA-256, hex, of the canonical JSON of all settings and cards, defaults included."""
         without = {"continues"} if self.continues is None else set()
@@ -184,8 +193,8 @@ class Plan(Schema):
         """Name of the one aggregator."""
         return next(card.name for card in self.card if card.role == "aggregator")
 
-    @property
-    def cards(self) -> dict[str, Card]:
+    @cached_property
+    def cards(self) -> Mapping[str, Card]:
         """Every member's card by name.
 
         Raises secure.errors.BadCard for a card whose signature does not fit.
@@ -193,7 +202,7 @@ class Plan(Schema):
         tables = [card.model_dump(exclude_none=True) for card in self.card]
         return {table["name"]: card_from_fields(table, f"plan, card of {table['name']}") for table in tables}
 
-    @property
+    @cached_property
     def layout(self) -> TrunkLayout:
         """Names and shapes of the tensors of the shared vector: the trunk's, then the catalogue's."""
         return trunk_layout(self.preparation.fingerprint.n_bits, self.trunk.hidden, len(self.catalogue.tasks))
