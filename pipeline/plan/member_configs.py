@@ -47,13 +47,24 @@ def expect_scheduler(scheduler: str) -> None:
 
 
 class Tables(Schema):
-    """The partner's three input tables, paths relative to the configuration file, and how long one row may take."""
+    """The input tables: CSV, CSV.gz or Parquet."""
 
     assays: str
+    """Table T0, the assays."""
+
     activities: str
+    """Table T1, the activities, in log units."""
+
     structures: str
-    compound_timeout_s: float = Field(default=60.0, gt=0, le=86_400)  # a structure that takes longer is left out
-    scheduler: str = ""  # of the Dask cluster that prepares structures; empty: this machine does
+    """Table T2, the structures."""
+
+    compound_timeout_s: float = Field(default=60.0, gt=0, le=86_400)
+    """Seconds; a structure that takes longer to prepare is left out."""
+
+    scheduler: str = ""
+    """tcp://HOST:8786, tls:// or local:N: your own Dask cluster, to which the structures are sent for preparation;
+    empty: this machine prepares them.
+    """
 
     @field_validator("scheduler")
     @classmethod
@@ -63,10 +74,13 @@ class Tables(Schema):
 
 
 class Tracking(Schema):
-    """Where MLflow keeps this member's run; empty means an SQLite file in the home."""
+    """Where MLflow keeps this member's run."""
 
     uri: str = ""
-    system_metrics: bool = False  # processor, memory, disk and network of this machine too; needs psutil
+    """Any MLflow tracking URI; empty: an SQLite file in the home."""
+
+    system_metrics: bool = False
+    """If true, processor, memory, disk and network of this machine are recorded too; needs psutil."""
 
     @model_validator(mode="after")
     def _can_measure(self) -> Self:
@@ -76,21 +90,36 @@ class Tracking(Schema):
 
 
 class PartnerTracking(Tracking):
-    """The same of a partner."""
+    """Where MLflow keeps this partner's run."""
 
-    validate_every: int = Field(default=1, ge=1)  # rounds; the last one is always validated
+    validate_every: int = Field(default=1, ge=1)
+    """Rounds between two validations; the last one is always validated."""
 
 
 class MemberConfig(Schema):
     """What a partner's and the aggregator's configuration have in common."""
 
     name: str = Field(min_length=1)
+    """The name on this member's card in the plan."""
+
     plan: str
+    """The consortium's plan; paths are relative to this file."""
+
     home: str = "home"
-    exchange: str = Field(min_length=1)  # folder or any fsspec URL
-    poll_s: float = Field(default=0.2, gt=0)  # seconds between two looks into the exchange
-    workers: int = Field(default=0, ge=0)  # most processes for long steps; 0: one per core
-    passphrase_file: str = ""  # file whose first line unlocks the private keys; empty if they have no passphrase
+    """Folder of keys, state and models: private, mode 0700."""
+
+    exchange: str = Field(min_length=1)
+    """Where all members meet: a folder, or any fsspec URL such as s3://bucket/example."""
+
+    poll_s: float = Field(default=0.2, gt=0)
+    """Seconds between two looks into the exchange."""
+
+    workers: int = Field(default=0, ge=0)
+    """Most processes for long steps; 0: one per core."""
+
+    passphrase_file: str = ""
+    """A file whose first line unlocks the private keys; empty: they have no passphrase."""
+
     tracking: Tracking = Tracking()
 
     _folder: Path = PrivateAttr(default=Path())

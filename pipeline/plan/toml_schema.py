@@ -13,9 +13,14 @@ from pipeline.errors import ConfigError
 
 
 class Schema(BaseModel):
-    """A table of a configuration file: unknown keys, wrong types, NaN and infinity are refused."""
+    """A table of a configuration file: unknown keys, wrong types, NaN and infinity are refused.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    The text under a setting describes it, the first lines of a table's own text the table.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 AnySchema = TypeVar("AnySchema", bound=Schema)
