@@ -13,8 +13,8 @@ from pydantic import model_validator
 from data_prep.prepared import Task
 from pipeline.errors import ConfigError
 from pipeline.home.paths import Home, write_json
-from pipeline.plan.member_configs import Schema, check_table
 from pipeline.plan.plan import Catalogue, CatalogueTask, Plan
+from pipeline.plan.toml_schema import Schema, check_table
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,8 @@ from pipeline.model.description import (
     Which,
     weights_file,
 )
-from pipeline.plan.member_configs import Schema
 from pipeline.plan.plan import Plan
+from pipeline.plan.toml_schema import Schema
 
 _README = "README.md"
 _FOLDER_MODE, _FILE_MODE = 0o700, 0o600

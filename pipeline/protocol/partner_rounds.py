@@ -307,7 +307,7 @@ class PartnerRounds:
         private, residual = self._carried(roster)
         if private is not None:
             private = self._rows.from_vector(stepped.vector, private)
-        under = Provenance(self.mailbox.plan_digest, self._own.preparation_digest)
+        under = Provenance(self.mailbox.plan.digest, self._own.preparation_digest)
         return RoundStart(self._layout, stepped.vector, stepped.server, stepped.bounds, private, residual, under)
 
     def _carried(self, roster: Roster) -> tuple[PartnerState | None, NDArray[np.float32] | None]:

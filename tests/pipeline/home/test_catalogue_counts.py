@@ -14,8 +14,8 @@ from data_prep.prepared import Task
 from pipeline.errors import ConfigError
 from pipeline.home.catalogue_counts import Counts, held_rows, keep_counts, known_counts
 from pipeline.home.paths import Home
-from pipeline.plan.member_configs import check_table
 from pipeline.plan.plan import Catalogue, Plan
+from pipeline.plan.toml_schema import check_table
 from tests.support.federation import Federation
 
 PARTNERS = tuple(f"P{i}" for i in range(8))
