@@ -103,7 +103,8 @@ PLAN: Mapping[str, str] = MappingProxyType(
         "seal.min_bound": "no bound falls below this",
         "seal.weights": "size: partners weigh by their training labels, of which only the sum is seen",
         "seal.max_weight": "training labels; a partner with more counts as this many. Set it near the largest "
-        "partner's number, somewhat more than its rows of T1: one far too large costs precision",
+        "partner's number; where it is not known, 3 times its rows of T1, for an assay gives labels at up to five "
+        "thresholds. One far too large costs precision",
         "catalogue": "Tasks whose head rows are shared too; none: all heads are private. Read THREAT_MODEL.md first.",
         "catalogue.tasks": 'T0\'s catalog_assay_id and a threshold in log units: [{id = "CYP2D6", threshold = 6.0}]',
         "catalogue.min_partners": "a row that fewer partners hold does not travel",

@@ -34,8 +34,9 @@ class SealSettings:
     bound_shrink: float = 0.25  # a bound falls at most to this share of itself per round
     min_bound: float = 1e-8  # no bound falls below this
     weights: Literal["equal", "size"] = "size"  # mean over partners, or weighted by their number of training labels
-    # With "size": the largest weight a partner may have. Weights are numbers of training labels; set it just above the
-    # largest partner's, since changes are sent times weight / max_weight: precision is relative to it.
+    # With "size": the largest weight a partner may have. Weights are numbers of training labels, up to 3 times the rows
+    # of T1; set it just above the largest partner's, since changes are sent times weight / max_weight: precision is
+    # relative to it.
     max_weight: int = 1_000_000
 
     def __post_init__(self) -> None:
