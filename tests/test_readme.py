@@ -301,7 +301,7 @@ class Shell:
             assert process.poll() is None, line
             assert time.monotonic() < until, line
             time.sleep(0.2)
-        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, signal.SIGTERM)  # a shell's background job ignores SIGINT, and so would it
         process.wait(timeout=PATIENCE_S)
         del self._running["ui"]
 
@@ -333,7 +333,7 @@ def make_small(plan: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)  # more than PATIENCE_S, which says more when it ends
-def test_the_six_steps(tmp_path: Path) -> None:
+def test_running_it_for_real(tmp_path: Path) -> None:
     """Every command of the front page's run, in its order, with real processes; then the model is served and asked."""
     for number, name in enumerate(PARTNERS):
         write_tables(tmp_path / name, name, seed=number, n_compounds=280)
