@@ -21,7 +21,7 @@ from rdkit import Chem, rdBase
 
 from data_prep.atomic import appearing
 from data_prep.errors import BenchmarkError
-from data_prep.standardise import murcko_scaffold
+from data_prep.structures.standardise import murcko_scaffold
 
 _TABLES = "MoleculeACE/Data/benchmark_data/"
 _COLUMNS = ("smiles", "exp_mean [nM]")

@@ -13,18 +13,21 @@ import rdkit
 from scipy import sparse
 
 from data_prep import prepared
-from data_prep.activities import credible
 from data_prep.atomic import appearing
-from data_prep.catalogue import settle_catalogue
-from data_prep.compounds import Compounds, make_compounds
 from data_prep.errors import TableError
-from data_prep.folds import balance_warnings
-from data_prep.keyed import keyed_digest, require_strong_seed
-from data_prep.regression import regression_tasks, value_matrices
-from data_prep.replicates import aggregate
+from data_prep.folds.compounds import Compounds, make_compounds
+from data_prep.folds.folds import balance_warnings
+from data_prep.folds.keyed import keyed_digest, require_strong_seed
+from data_prep.labels.activities import credible
+from data_prep.labels.catalogue import settle_catalogue
+from data_prep.labels.regression import regression_tasks, value_matrices
+from data_prep.labels.replicates import aggregate
+from data_prep.labels.tasks import apply_quorum, assay_report, label_matrix
+from data_prep.labels.thresholds import candidate_tasks, label_all
 from data_prep.settings import Preparation
-from data_prep.steps import CRASHED, TIMEOUT
-from data_prep.structures import Crew, Progress
+from data_prep.structures.steps import CRASHED, TIMEOUT
+from data_prep.structures.structures import Progress, Workers
+from data_prep.structures.watchdog import DEFAULT_TIMEOUT_S
 from data_prep.summary import (
     assay_summary,
     classification_summary,
@@ -32,11 +35,8 @@ from data_prep.summary import (
     regression_summary,
     table_summary,
 )
-from data_prep.tables import Table, read_activities, read_assays, read_structures
-from data_prep.tasks import assay_report, judge_tasks, label_matrix
-from data_prep.thresholds import candidate_tasks, label_all
+from data_prep.tables.tables import Table, read_activities, read_assays, read_structures
 from data_prep.version import CODE_VERSION, FORMAT_VERSION
-from data_prep.watchdog import DEFAULT_TIMEOUT_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def prepare(  # noqa: PLR0913 - what a run needs; all after the tables' settings
     structure_seed: bytes,
     prepared_root: Path,
     *,
-    workers: Crew = 1,
+    workers: Workers = 1,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     cache: Path | None = None,
     progress: Progress | None = None,
@@ -117,7 +117,7 @@ def _compute(
     n_compounds = compounds.x.shape[0]
     candidates = candidate_tasks(settled, values.accepted, settings.activities)
     labels = label_all(candidates, values.accepted)
-    tasks = judge_tasks(candidates, labels, compounds.folding, settings.folds.n_folds, settings.activities)
+    tasks = apply_quorum(candidates, labels, compounds.folding, settings.folds.n_folds, settings.activities)
     regression = regression_tasks(settled, values.accepted, compounds.folding, settings)
     y_regr, y_censor = value_matrices(regression, values.accepted, n_compounds)
     return _Result(

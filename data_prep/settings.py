@@ -68,7 +68,7 @@ class Folds:
 
     __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
 
-    method: Literal["scaffold", "lsh", "random"] = "scaffold"  # what must not be torn apart; see data_prep.folds
+    method: Literal["scaffold", "lsh", "random"] = "scaffold"  # what must not be torn apart; see data_prep.folds.folds
     scaffold_balanced: bool = False  # True: compounds of at most one ring are spread; MELLODDY-TUNER does not
     lsh_bits: tuple[int, ...] = LSH_BITS  # places in the fingerprint before its bits are permuted
     n_folds: int = 5

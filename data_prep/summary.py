@@ -70,7 +70,7 @@ def fold_summary(
     y: sparse.csr_matrix,
     y_regr: sparse.csr_matrix,
 ) -> list[dict[str, int | float]]:
-    """Return data_prep.folds.fold_balance with how many labels and regression values each fold has."""
+    """Return data_prep.folds.folds.fold_balance with how many labels and regression values each fold has."""
     stored = {"labels": np.diff(y.indptr), "values": np.diff(y_regr.indptr)}
     per_fold = {name: np.bincount(folding, weights=n, minlength=len(balance)) for name, n in stored.items()}
     return [row | {name: int(n[fold]) for name, n in per_fold.items()} for fold, row in enumerate(balance)]

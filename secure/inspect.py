@@ -6,14 +6,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from secure import group, locked, pairing
-from secure.container import ChunkReader, Header, read_chunks
-from secure.encoding import parse_document
-from secure.envelopes import MAX_BYTES, parse_envelopes
+from secure.ciphertexts.parameters import SealParameters, SealSettings, seal_parameters
+from secure.encoding.json_fields import parse_document
 from secure.errors import BadKeyFile, ParameterMismatch, SecureError, UnknownFile
-from secure.keys import parse_card
-from secure.messages import FORMAT, manifest_digest, parse_manifest, utc
-from secure.parameters import SealParameters, SealSettings, seal_parameters
+from secure.keys import encrypted_files as locked
+from secure.keys import group, pairing
+from secure.keys.envelopes import MAX_BYTES, parse_envelopes
+from secure.keys.keys import parse_card
+from secure.messages.messages import FORMAT, manifest_digest, parse_manifest, utc
+from secure.sealing.container import ChunkReader, Header, read_chunks
 
 _ARROW = b"\xff\xff\xff\xff"
 _HIDDEN = "hidden"

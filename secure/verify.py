@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from secure.add import add_updates
-from secure.container import Kind, check_header, read_chunks
+from secure.ciphertexts.parameters import SealParameters
+from secure.encoding.roster import Roster
 from secure.errors import BadContainer, SumIncomplete, WrongSum
-from secure.parameters import SealParameters
-from secure.roster import Roster
+from secure.sealing.add import add_updates
+from secure.sealing.container import Kind, check_header, read_chunks
 
 
 def check_sealed(

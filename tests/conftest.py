@@ -7,6 +7,12 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("hocket", deadline=None)  # a busy machine is no failure
+settings.load_profile("hocket")
+
+pytest_plugins = ["tests.support.federation_fixtures"]
 
 _ROOT = Path(__file__).resolve().parents[1]
 _TEARDOWN_S = 600.0

@@ -38,11 +38,11 @@ HOMES = {
     "nvflare": "pipeline",
 }
 ONLY_IN = {
-    "dask": ("data_prep/cluster.py",),
-    "distributed": ("data_prep/cluster.py",),
+    "dask": ("data_prep/structures/cluster.py",),
+    "distributed": ("data_prep/structures/cluster.py",),
     "click": ("pipeline/cli.py", "pipeline/commands/"),
-    "nvflare": ("pipeline/engines/",),
-    "mlflow": ("pipeline/tracking_store.py", "pipeline/tracking_process.py", "pipeline/mlflow_model.py"),
+    "nvflare": ("pipeline/transport/nvflare/",),
+    "mlflow": ("pipeline/tracking/sync.py", "pipeline/tracking/process.py", "pipeline/tracking/mlflow_model.py"),
 }
 MODULES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
 
@@ -91,7 +91,8 @@ def run_python(code: str) -> str:
 def test_the_aggregator_needs_no_torch_rdkit_polars_or_mlflow() -> None:
     """The aggregator's code path imports with these libraries made unimportable, so its host needs none."""
     blocked = ["torch", "rdkit", "polars", "sklearn", "safetensors", "mlflow"]
-    code = f"import sys\nfor name in {blocked}: sys.modules[name] = None\nimport pipeline.aggregator, pipeline.jobs"
+    code = f"import sys\nfor name in {blocked}: sys.modules[name] = None\n"
+    code += "import pipeline.protocol.aggregator, pipeline.runs.jobs"
     run_python(code)
 
 

@@ -22,8 +22,8 @@ from click.testing import CliRunner
 
 from data_prep.settings import ASSAY_TYPES
 from pipeline.cli import main
-from tests.pipeline.command_lines import command_of, parse, words_of
-from tests.pipeline.tables import write_tables
+from tests.support.command_lines import command_of, parse, words_of
+from tests.support.partner_tables import write_tables
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("data_prep", "partners", "pipeline", "secure", "tests")

@@ -1,11 +1,11 @@
-"""The command for predictions."""
+"""`hocket predict`: predictions for new structures."""
 
 from pathlib import Path
 
 import click
 
-from pipeline.commands.words import ANY_PATH, EXISTING_FILE, examples, interruptible, log_format
-from pipeline.log import Log
+from pipeline.commands.options import ANY_PATH, EXISTING_FILE, examples, interruptible, log_format
+from pipeline.runtime.log import Log
 
 
 @click.command(
@@ -43,9 +43,9 @@ def predict(
     """
     from typing import cast
 
-    from pipeline.model_description import Which
-    from pipeline.predicting import Wanted, predict_structures
-    from pipeline.prediction_tables import Format
+    from pipeline.model.description import Which
+    from pipeline.model.predict import Wanted, predict_structures
+    from pipeline.model.prediction_tables import Format
 
     wanted = Wanted(
         structures=structures,

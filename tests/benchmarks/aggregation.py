@@ -22,11 +22,11 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script
 
-from data_prep.activities import credible
-from data_prep.catalogue import settle_catalogue
-from data_prep.replicates import aggregate
+from data_prep.labels.activities import credible
+from data_prep.labels.catalogue import settle_catalogue
+from data_prep.labels.replicates import aggregate
 from data_prep.settings import Activities
-from data_prep.tables import read_activities, read_assays
+from data_prep.tables.tables import read_activities, read_assays
 from tests.benchmarks.activity_tables import write_large_tables
 
 SHARED = Path(os.environ.get("HOCKET_SHARED", Path(__file__).resolve().parents[3] / "shared"))

@@ -30,15 +30,15 @@ from scipy import sparse
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # `-P` and the child processes find the folders by it
 
-from data_prep.cache import keys_of, opened  # noqa: E402
-from data_prep.compounds import make_compounds  # noqa: E402
-from data_prep.keyed import bit_permutation  # noqa: E402
-from data_prep.scaffolds import _network_settings, _preference, fold_scaffold  # noqa: E402
+from data_prep.folds.compounds import make_compounds  # noqa: E402
+from data_prep.folds.keyed import bit_permutation  # noqa: E402
 from data_prep.settings import Preparation  # noqa: E402
-from data_prep.standardise import Standardiser, _nothing_to_do, murcko_scaffold  # noqa: E402
-from data_prep.steps import StructureStep  # noqa: E402
-from data_prep.structures import fold_scaffolds, standardise_all  # noqa: E402
-from data_prep.watchdog import kept_children  # noqa: E402
+from data_prep.structures.cache import keys_of, opened  # noqa: E402
+from data_prep.structures.scaffolds import _network_settings, _preference, fold_scaffold  # noqa: E402
+from data_prep.structures.standardise import Standardiser, _nothing_to_do, murcko_scaffold  # noqa: E402
+from data_prep.structures.steps import StructureStep  # noqa: E402
+from data_prep.structures.structures import fold_scaffolds, standardise_all  # noqa: E402
+from data_prep.structures.watchdog import worker_pool  # noqa: E402
 
 SHARED = Path(os.environ.get("HOCKET_SHARED", ROOT.parent / "shared"))
 SEED = bytes(range(32))
@@ -164,7 +164,7 @@ def alternating(smiles: Sequence[str]) -> dict[str, float]:
         "straightforward": lambda some: straightforward(kit, some),
     }
     spent = dict.fromkeys(sides, 0.0)
-    with kept_children(), rdBase.BlockLogs():
+    with worker_pool(), rdBase.BlockLogs():
         ours(["C"])  # the child process starts
         for start in range(0, len(smiles), CHUNK):
             some = smiles[start : start + CHUNK]
@@ -200,7 +200,7 @@ def by_workers(smiles: Sequence[str]) -> float:
         settings = (SETTINGS.chemistry, SETTINGS.fingerprint)
         return taken(lambda: standardise_all(smiles, *settings, workers=workers), time.perf_counter)
 
-    with kept_children():
+    with worker_pool():
         run(2)
         pairs = [(run(1), run(2)) for _ in range(2)]
     return min(one for one, _ in pairs) / min(two for _, two in pairs)

@@ -20,10 +20,10 @@ from scipy import sparse
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # data_prep.py beside this script is not the package
 
-from data_prep.folds import Scaffolds, assign_folds, needs_fold_scaffolds
+from data_prep.folds.folds import Scaffolds, assign_folds, needs_fold_scaffolds
 from data_prep.settings import Chemistry, Fingerprint, Folds
-from data_prep.structures import Structures, fold_scaffolds, standardise_all
-from data_prep.tables import read_structures
+from data_prep.structures.structures import Structures, fold_scaffolds, standardise_all
+from data_prep.tables.tables import read_structures
 
 tell = Console(highlight=False, soft_wrap=True).print
 

@@ -23,8 +23,8 @@ from sklearn import metrics
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from partners.regression_scores import score_measurements
-from partners.scores import score_labels
+from partners.scores.regression_scores import score_measurements
+from partners.scores.scores import score_labels
 
 Columns = dict[str, np.ndarray]
 

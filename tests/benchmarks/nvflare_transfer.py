@@ -24,11 +24,11 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for the federation of the tests
 
-from pipeline.exchange import Exchange
-from tests.pipeline.bare_transfer import BARE
-from tests.pipeline.big_messages import arrived, place, prepare, reveal, with_large_trunk
-from tests.pipeline.federation import AGGREGATOR, Federation
-from tests.pipeline.nvflare_sites import HOST, Sites, sites, wait_until
+from pipeline.exchange.storage import Exchange
+from tests.support.bare_transfer import BARE
+from tests.support.big_messages import arrived, place, prepare, reveal, with_large_trunk
+from tests.support.federation import AGGREGATOR, Federation
+from tests.support.nvflare_sites import HOST, Sites, sites, wait_until
 
 LIMIT = 1.3  # times the bare transfer
 MB = 1_000_000
@@ -127,10 +127,10 @@ def bare(federation: Federation, n_bytes: int) -> Found:
 
 def rename_classes(made: Sites) -> None:
     """Let the job name the bare classes instead, and the sites allow them."""
-    here = "tests.pipeline.bare_transfer"
+    here = "tests.support.bare_transfer"
     renamed = {
-        "pipeline.engines.server_job.FederationController": f"{here}.BareController",
-        "pipeline.engines.site_job.PartnerExecutor": f"{here}.BareExecutor",
+        "pipeline.transport.nvflare.controller.FederationController": f"{here}.BareController",
+        "pipeline.transport.nvflare.executor.PartnerExecutor": f"{here}.BareExecutor",
         "hocket_sync": "bare",
     }
     for file in (*made.folder.glob("job/app/config/*.json"), *made.kits.glob("*/local/resources.json")):

@@ -25,19 +25,19 @@ from rich.console import Console
 from rich.table import Table
 from scipy import sparse
 
-from data_prep.fingerprints import fingerprint
-from data_prep.prediction_files import growing_table
+from data_prep.prediction.fingerprints import fingerprint
+from data_prep.prediction.prediction_files import growing_table
+from data_prep.prediction.structure_files import read_batches
 from data_prep.settings import Chemistry, Fingerprint
-from data_prep.structure_files import read_batches
-from partners.conformal import Calibration, calibrate
-from partners.final_model import FinalModel, KnownCompounds, Weights
-from partners.predict import Predictor
+from partners.models.conformal import Calibration, calibrate
+from partners.models.final_model import FinalModel, KnownCompounds, Weights
+from partners.models.predict import Predictor
+from partners.models.similarity import Neighbours
+from partners.network.state import HeadSizes, PartnerState, initial_heads
+from partners.network.trunk import initial_trunk, trunk_layout
 from partners.settings import Training, TrunkSettings
-from partners.similarity import Neighbours
-from partners.state import HeadSizes, PartnerState, initial_heads
-from partners.trunk import initial_trunk, trunk_layout
-from pipeline.model_description import ClassTask, Description, Selection
-from pipeline.prediction_tables import Format, as_table
+from pipeline.model.description import ClassTask, Description, Selection
+from pipeline.model.prediction_tables import Format, as_table
 
 _BITS, _BITS_OF_A_COMPOUND = 32_000, 70
 _CALIBRATED = 2000  # compounds, each with a label for a tenth of the tasks

@@ -22,11 +22,11 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script
 
-from data_prep.cluster import DaskCluster
 from data_prep.settings import Chemistry, Fingerprint
-from data_prep.structures import Crew, Structures, standardise_all
-from data_prep.watchdog import kept_children
-from tests.data_prep.dask_processes import DaskProcesses
+from data_prep.structures.cluster import DaskCluster
+from data_prep.structures.structures import Structures, Workers, standardise_all
+from data_prep.structures.watchdog import worker_pool
+from tests.support.data_prep.dask_processes import DaskProcesses
 
 SHARED = Path(os.environ.get("HOCKET_SHARED", Path(__file__).resolve().parents[3] / "shared"))
 EXTRAPOLATED = (16, 64)
@@ -42,9 +42,9 @@ class Measured:
     found: Structures
 
 
-def measure(smiles: list[str], crew: Crew) -> Measured:
+def measure(smiles: list[str], crew: Workers) -> Measured:
     """Standardise all; the crew's processes are up and warm, for the first texts are done once before the clock."""
-    with kept_children():
+    with worker_pool():
         standardise_all(smiles[:64], Chemistry(), Fingerprint(), workers=crew)
         before, started = cpu_seconds(), time.monotonic()
         found = standardise_all(smiles, Chemistry(), Fingerprint(), workers=crew)

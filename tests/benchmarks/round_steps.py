@@ -18,7 +18,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for the consortium of the tests
 
-from tests.secure.consortium import Consortium
+from tests.support.secure.consortium import Consortium
 
 _PIECE = 1 << 22
 

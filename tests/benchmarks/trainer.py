@@ -26,14 +26,14 @@ from scipy import sparse
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for the peer among the tests
 
-from partners.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, trunk_pieces
-from partners.device import use_threads
+from partners.files.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, trunk_pieces
+from partners.network.device import use_threads
+from partners.network.state import HEAD_BIAS, HEAD_WEIGHT
+from partners.network.trunk import initial_trunk, trunk_layout
 from partners.settings import Training, TrunkSettings
-from partners.state import HEAD_BIAS, HEAD_WEIGHT
-from partners.training import shuffled_rows, train_in_place, train_round
-from partners.training_set import TrainingSet
-from partners.trunk import initial_trunk, trunk_layout
-from tests.partners.plain_sparsechem import PlainNetwork, PlainTrainer
+from partners.training.training import shuffled_rows, train_in_place, train_round
+from partners.training_data.training_set import TrainingSet
+from tests.support.partners.plain_sparsechem import PlainNetwork, PlainTrainer
 
 N_HIDDEN = 2000
 DROPOUT = 0.6
@@ -152,7 +152,7 @@ def _train(
 
 
 def run_round(data: TrainingSet, trunk_file: Path, batch_size: int, n_threads: int) -> None:
-    """A few steps from a trunk in a file, and the change, as `pipeline.rounds` has it."""
+    """A few steps from a trunk in a file, and the change, as `pipeline.protocol.partner_rounds` has it."""
     layout = trunk_layout(data.n_inputs, (N_HIDDEN,))
     trunk = load_checkpoint(trunk_file, layout, only=["trunk"]).need_trunk(trunk_file)
     _train(data, trunk, batch_size, N_PEAK_STEPS, n_threads)

@@ -7,15 +7,15 @@ import polars as pl
 import pytest
 
 from data_prep.settings import Chemistry, Fingerprint
-from data_prep.structures import Structures, standardise_all
-from data_prep.watchdog import kept_children
-from tests.data_prep.small_tables import write_tables
+from data_prep.structures.structures import Structures, standardise_all
+from data_prep.structures.watchdog import worker_pool
+from tests.support.data_prep.small_tables import write_tables
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _children() -> Iterator[None]:
     """Child processes outlive a test: each costs half a second to start."""
-    with kept_children():
+    with worker_pool():
         yield
 
 

@@ -10,7 +10,7 @@ from rdkit import Chem
 
 from data_prep.benchmark_split import split_benchmark
 from data_prep.errors import BenchmarkError
-from data_prep.standardise import murcko_scaffold
+from data_prep.structures.standardise import murcko_scaffold
 
 _RINGS = (
     "c1ccccc1",

@@ -21,7 +21,7 @@ from data_prep.errors import StructureSeedError, TableError
 from data_prep.prepare import prepare
 from data_prep.prepared import Prepared, is_intact, read_prepared, read_summary
 from data_prep.settings import Activities, Regression
-from tests.data_prep.small_tables import FAST, SEED, STRUCTURES, t0_rows, t1_rows, t2_rows, write_tables
+from tests.support.data_prep.small_tables import FAST, SEED, STRUCTURES, t0_rows, t1_rows, t2_rows, write_tables
 
 
 def _bytes(folder: Path) -> dict[str, bytes]:
@@ -111,7 +111,7 @@ def test_same_input_same_bytes(tables, tmp_path):
 _PREPARED = """
 import pathlib, sys
 from data_prep.prepare import prepare
-from tests.data_prep.small_tables import FAST, SEED
+from tests.support.data_prep.small_tables import FAST, SEED
 home = pathlib.Path(sys.argv[1])
 print(prepare(*(home / "tables" / f"T{i}.csv" for i in range(3)), FAST, SEED, home / sys.argv[2]), end="")
 """
@@ -223,7 +223,7 @@ def test_a_failed_run_leaves_nothing(tables, tmp_path, monkeypatch):
 _KILLED = """
 import os, pathlib, signal, sys
 import data_prep.prepare as module
-from tests.data_prep.small_tables import FAST, SEED
+from tests.support.data_prep.small_tables import FAST, SEED
 module.np.save = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
 folder = pathlib.Path(sys.argv[1])
 module.prepare(*(folder / f"T{i}.csv" for i in range(3)), FAST, SEED, folder / "prepared")

@@ -12,7 +12,7 @@ from scipy import sparse
 from data_prep.errors import PreparedError
 from data_prep.prepare import prepare
 from data_prep.prepared import Prepared, is_intact, manifest_of, read_prepared, read_summary
-from tests.data_prep.small_tables import FAST, SEED
+from tests.support.data_prep.small_tables import FAST, SEED
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 
 _LIGHT = (
-    *("settings", "trunk", "server_step", "state", "training_set", "checkpoint", "normalisation", "inputs"),
-    *("scores", "regression_scores", "task_means"),
+    *("settings", "training.server_step", "training_data.training_set", "files.checkpoint"),
+    *("network.trunk", "network.state", "network.normalisation", "network.input_transform"),
+    *("scores.scores", "scores.regression_scores", "scores.task_means", "scores.gate", "scores.comparison"),
 )
 
 

@@ -17,22 +17,22 @@ import pytest
 from click.testing import CliRunner, Result
 from scipy import sparse
 
-import pipeline.jobs
-import pipeline.reporting
+import pipeline.report.report
+import pipeline.runs.jobs
 from data_prep.errors import TableError
 from partners.errors import TrainingDiverged
+from pipeline.audit.inspect_file import describe_file
 from pipeline.cli import main
 from pipeline.errors import ExchangeConflict, ExitCode, NotYet
-from pipeline.home import write_json
-from pipeline.inspection import inspect_file
-from pipeline.plan import read_plan
-from pipeline.state import Leftover
-from pipeline.tracking import report_digest
+from pipeline.home.paths import write_json
+from pipeline.home.round_state import SealResidual
+from pipeline.plan.plan import read_plan
+from pipeline.tracking.tracker import report_digest
+from secure.ciphertexts.parameters import seal_parameters
 from secure.errors import TagMismatch, WrongPassphrase
-from secure.keys import load_private_keys, parse_card
-from secure.parameters import seal_parameters
-from tests.pipeline.federation import AGGREGATOR, Federation
-from tests.pipeline.transcripts import SUM, UPDATE, flip, say_again
+from secure.keys.keys import load_private_keys, parse_card
+from tests.support.federation import AGGREGATOR, Federation
+from tests.support.signed_transcripts import SUM, UPDATE, flip, say_again
 
 
 def hocket(*arguments: object) -> Result:
@@ -205,13 +205,13 @@ def test_each_family_of_errors_has_its_code(
 ):
     """The message and its notes on stderr, nothing on stdout."""
     error.add_note("what to do")
-    monkeypatch.setattr(pipeline.reporting, "read_report", raising(error))
+    monkeypatch.setattr(pipeline.report.report, "read_report", raising(error))
     assert refused(code, "report", enrolled.config("P01")) == f"hocket: {error}\n  what to do\n"
 
 
 def test_a_bug_keeps_its_traceback(enrolled: Federation, monkeypatch: pytest.MonkeyPatch):
     """What is no typed refusal is not dressed up as one."""
-    monkeypatch.setattr(pipeline.reporting, "read_report", raising(ZeroDivisionError()))
+    monkeypatch.setattr(pipeline.report.report, "read_report", raising(ZeroDivisionError()))
     with pytest.raises(ZeroDivisionError):
         hocket("report", enrolled.config("P01"))
 
@@ -219,7 +219,7 @@ def test_a_bug_keeps_its_traceback(enrolled: Federation, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(("role", "name"), [("partner", "P01"), ("aggregator", AGGREGATOR)])
 def test_ctrl_c_is_a_pause(enrolled: Federation, monkeypatch: pytest.MonkeyPatch, role: str, name: str):
     """The files are the state: the same command goes on."""
-    monkeypatch.setattr(pipeline.jobs, f"run_{role}", raising(KeyboardInterrupt()))
+    monkeypatch.setattr(pipeline.runs.jobs, f"run_{role}", raising(KeyboardInterrupt()))
     assert "start the same command again" in refused(ExitCode.NOT_YET, role, "run", enrolled.config(name))
 
 
@@ -429,7 +429,7 @@ def test_prepare_of_new_structures(fresh: Federation, tmp_path: Path):
     lines = dict(line.split(": ", 1) for line in hocket(*command).stdout.splitlines())
     assert lines == {key: str(value) for key, value in found.items()}
     for file in (tmp_path / "out").iterdir():
-        assert "(private)" in str(inspect_file(file)["what"])
+        assert "(private)" in str(describe_file(file)["what"])
 
 
 def test_prepare_of_new_structures_never_removes_what_is_no_output(fresh: Federation, tmp_path: Path):
@@ -464,7 +464,7 @@ def test_prepare_of_new_structures_waits_for_the_deal(fresh: Federation, tmp_pat
 @pytest.mark.parametrize(("name", "said"), [("P01", "waiting for P02 to enrol"), ("P02", "waiting for deal of P01")])
 def test_once_ends_where_others_are_awaited(fresh: Federation, monkeypatch: pytest.MonkeyPatch, name: str, said: str):
     """Exit code 6 and for whom, on stderr; again and again the same."""
-    monkeypatch.setattr(pipeline.jobs, "Tracker", NoTracker)
+    monkeypatch.setattr(pipeline.runs.jobs, "Tracker", NoTracker)
     for _ in range(2):
         assert said in refused(ExitCode.NOT_YET, "partner", "run", "--once", fresh.config(name))
     assert not fresh.home(name).finished.exists()
@@ -473,7 +473,7 @@ def test_once_ends_where_others_are_awaited(fresh: Federation, monkeypatch: pyte
 @pytest.mark.slow
 def test_a_federation_of_once_commands_reaches_its_end(fresh: Federation, monkeypatch: pytest.MonkeyPatch):
     """Cron is enough: each member's command, each time as far as it can go, with exit code 6 until it is 0."""
-    monkeypatch.setattr(pipeline.jobs, "Tracker", NoTracker)
+    monkeypatch.setattr(pipeline.runs.jobs, "Tracker", NoTracker)
     members = dict.fromkeys(fresh.partners, "partner") | {AGGREGATOR: "aggregator"}
     for _ in range(12):
         codes = {name: hocket(role, "run", "--once", fresh.config(name)).exit_code for name, role in members.items()}
@@ -713,7 +713,7 @@ def test_inspect_of_what_only_some_homes_hold(done: Federation):
     write_json(done.home("P01").tracked, {"run": "0123"})
     assert "what: end of a member's MLflow run" in hocket("inspect", done.home("P01").tracked).stdout
     leftover = done.home("P01").attempt(3, 1) / "leftover.safetensors"
-    Leftover(np.zeros(4, np.float32), 0.5).write(leftover)
+    SealResidual(np.zeros(4, np.float32), 0.5).write(leftover)
     assert "what: what sealing an update left over (private)" in hocket("inspect", leftover).stdout
 
 
@@ -731,7 +731,7 @@ def test_inspect_needs_no_torch_and_no_key(finished: Federation):
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == ExitCode.DONE, ended.stderr
     found = json.loads(ended.stdout)
-    assert found == json.loads(json.dumps(inspect_file(update)))
+    assert found == json.loads(json.dumps(describe_file(update)))
     assert found["members"] == ["P01"]
     assert (found["round"], found["attempt"], found["n_params"]) == (1, 1, 512 * 16 + 16)
 

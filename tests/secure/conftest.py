@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.secure.consortium import Consortium, make_consortium
+from tests.support.secure.consortium import Consortium, make_consortium
 
 
 @pytest.fixture(scope="session")

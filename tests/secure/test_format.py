@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.plan import read_plan
+from pipeline.plan.plan import read_plan
 from secure import errors
-from secure.add import add_updates
-from secure.fixed_point import next_bounds
-from secure.group import receive_group_secret
-from secure.messages import check_payload, parse_manifest, verify_manifest
-from secure.pairing import open_pair_seed
-from secure.parameters import N_SLOTS, SealSettings, seal_parameters
-from tests.secure import plain_reader as plain
-from tests.secure.consortium import make_consortium
-from tests.secure.worked_example import FOLDER, HUB, N_PARAMS, PARTNERS, WEIGHTS, Example, integers, known_bytes
+from secure.ciphertexts.parameters import N_SLOTS, SealSettings, seal_parameters
+from secure.keys.group import receive_group_secret
+from secure.keys.pairing import open_pair_seed
+from secure.messages.messages import check_payload, parse_manifest, verify_manifest
+from secure.sealing.add import add_updates
+from secure.sealing.fixed_point import next_bounds
+from tests.support.secure import plain_reader as plain
+from tests.support.secure.consortium import make_consortium
+from tests.support.secure.worked_example import FOLDER, HUB, N_PARAMS, PARTNERS, WEIGHTS, Example, integers, known_bytes
 
 FORMAT = Path(errors.__file__).with_name("FORMAT.md").read_text()
 KINDS = ("deal", "pairing", "ready", "update")

@@ -15,16 +15,16 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import ConfigError
-from pipeline.plan import read_plan
-from secure.add import add_updates
+from pipeline.plan.plan import read_plan
 from secure.errors import PayloadMismatch, SecureError, WrongKey
-from secure.group import GroupSecret, receive_group_secret
 from secure.inspect import inspect_file
-from secure.keys import parse_card
-from secure.messages import check_payload, verify_manifest
-from secure.pairing import open_pair_seed
-from tests.secure.refusals import Valid
-from tests.secure.worked_example import PARTNERS, Example
+from secure.keys.group import GroupSecret, receive_group_secret
+from secure.keys.keys import parse_card
+from secure.keys.pairing import open_pair_seed
+from secure.messages.messages import check_payload, verify_manifest
+from secure.sealing.add import add_updates
+from tests.support.secure.refusals import Valid
+from tests.support.secure.worked_example import PARTNERS, Example
 
 FORMATS = ("card", "plan", "manifest", "deal", "pairing", "group secret", "update", "sum")
 PLACE = "round-0001/attempt-01"

@@ -26,7 +26,14 @@ HEAVY = {
 
 
 @pytest.mark.parametrize(
-    "module", ["secure.add", "secure.messages", "secure.open_sum", "secure.inspect", "secure.verify"]
+    "module",
+    [
+        "secure.sealing.add",
+        "secure.messages.messages",
+        "secure.sealing.open_sum",
+        "secure.inspect",
+        "secure.verify",
+    ],
 )
 def test_no_heavy_imports(module):
     """Adding, talking and opening load nothing of the other folders, nor torch, rdkit or polars."""
@@ -37,7 +44,7 @@ def test_no_heavy_imports(module):
 
 def test_messages_and_parameters_need_no_ciphertexts():
     """Reading a plan and verifying messages load neither tenseal nor pyarrow."""
-    code = "import sys, secure.messages, secure.parameters; print(*sys.modules)"
+    code = "import sys, secure.messages.messages, secure.ciphertexts.parameters; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"tenseal", "pyarrow"} & set(loaded)
 

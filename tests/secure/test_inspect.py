@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secure.canonical import digest
-from secure.container import UPDATE, make_header, write_chunks
-from secure.encoding import to_base64
+from secure.encoding.canonical import digest
+from secure.encoding.json_fields import to_base64
 from secure.errors import BadCard, BadContainer, BadEnvelope, BadManifest, ParameterMismatch, UnknownFile
-from secure.group import deal_group_secret
 from secure.inspect import inspect_file
-from secure.messages import sign_manifest
-from secure.pairing import PairSeeds, seal_pair_seeds
+from secure.keys.group import deal_group_secret
+from secure.keys.pairing import PairSeeds, seal_pair_seeds
+from secure.messages.messages import sign_manifest
+from secure.sealing.container import UPDATE, make_header, write_chunks
 
 
 @pytest.fixture(scope="module")

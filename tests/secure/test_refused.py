@@ -7,10 +7,10 @@ import pytest
 
 from pipeline import errors as pipeline_errors
 from secure import errors
-from secure.encoding import to_base64
-from tests.secure.make_refused import make_all
-from tests.secure.refusals import FOLDER, INDEX, READERS, Refusal, Valid, read_index
-from tests.secure.worked_example import PARTNERS, Example, known_bytes
+from secure.encoding.json_fields import to_base64
+from tests.support.secure.make_refused import make_all
+from tests.support.secure.refusals import FOLDER, INDEX, READERS, Refusal, Valid, read_index
+from tests.support.secure.worked_example import PARTNERS, Example, known_bytes
 
 REFUSALS = read_index()
 FORMAT = Path(errors.__file__).with_name("FORMAT.md").read_text()
@@ -87,7 +87,7 @@ def test_every_rule_has_its_files():
     for refusal in REFUSALS:
         assert f"`{refusal.error}`" in RULES[refusal.rule], refusal
     # E-12 needs a whole group secret in an envelope, 73 kB of chance; test_enrolment.py makes one on the spot.
-    # K rules need a presence round; tests/pipeline/test_presence.py makes one for each
+    # K rules need a presence round; tests/pipeline/protocol/test_catalogue_round.py makes one for each
     assert set(RULES) - {refusal.rule for refusal in REFUSALS} == {"E-12", "K-1", "K-2", "K-3"}
 
 

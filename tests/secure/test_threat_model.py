@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from secure.parameters import N_SLOTS, SealSettings, seal_parameters
+from secure.ciphertexts.parameters import N_SLOTS, SealSettings, seal_parameters
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "secure" / "THREAT_MODEL.md").read_text()

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from secure.container import SUM, UPDATE
 from secure.errors import BadContainer, SumIncomplete, WrongKind, WrongRoster, WrongSum
-from secure.messages import utc
+from secure.messages.messages import utc
+from secure.sealing.container import SUM, UPDATE
 from secure.verify import check_adding, check_sealed
 
 N_PARAMS = 100

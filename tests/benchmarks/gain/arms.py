@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from partners.state import CLASSIFICATION, REGRESSION, Arrays, PartnerState
-from partners.training import round_seed, train_round
-from partners.training_set import TrainingSet
-from partners.trunk import initial_trunk
+from partners.network.state import CLASSIFICATION, REGRESSION, Arrays, PartnerState
+from partners.network.trunk import initial_trunk
+from partners.training.training import round_seed, train_round
+from partners.training_data.training_set import TrainingSet
 from tests.benchmarks.gain.partners import permuted
-from tests.pipeline.clear_rounds import Agreed, Member, State, clear_rounds
+from tests.support.clear_rounds import Agreed, Member, State, clear_rounds
 
 Members = Mapping[str, Member]
 
@@ -33,7 +33,7 @@ Tell = Callable[[int, str, Model], None]  # (rounds done, partner, its model)
 
 
 def local(members: Members, agreed: Agreed, tell: Tell) -> None:
-    """Each partner alone: what `partners.baseline` does, seed by seed."""
+    """Each partner alone: what `partners.training.baseline` does, seed by seed."""
     for name, member in members.items():
         trunk, state = initial_trunk(agreed.layout, agreed.trunk_seed), None
         for round_no in range(agreed.n_rounds):

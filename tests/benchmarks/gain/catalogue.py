@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from data_prep.prepared import Task
-from pipeline.catalogue import Counts, held_rows
-from pipeline.plan import FEWEST_HOLDERS, Catalogue, CatalogueTask
+from pipeline.home.catalogue_counts import Counts, held_rows
+from pipeline.plan.plan import FEWEST_HOLDERS, Catalogue, CatalogueTask
 from tests.benchmarks.gain.partners import Partner
 
 # prepared : the catalogue ids that preparation leaves to tasks with labels enough (its quorum is strict)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from partners.gate import GateSettings, judge
+from partners.scores.gate import GateSettings, decide_gate
 from tests.benchmarks.gain.partners import Partner
 from tests.benchmarks.gain.scores import Scores
 
@@ -66,7 +66,7 @@ def gates(arm: Sequence[Scores], local: Sequence[Scores], partners: Mapping[str,
                 np.array(partner.classes.targets)[rows], return_inverse=True
             )  # an assay has one target
             rng = np.random.default_rng(seed)
-            verdict = judge(alone[rows], federated[rows], GateSettings(keep="better"), rng, groups)
+            verdict = decide_gate(alone[rows], federated[rows], GateSettings(keep="better"), rng, groups)
             said.setdefault(name, []).append(verdict.outcome)
     return said
 

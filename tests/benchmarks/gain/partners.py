@@ -15,8 +15,8 @@ from data_prep.benchmark_split import split_benchmark
 from data_prep.prepare import prepare
 from data_prep.prepared import Prepared, Task, read_prepared
 from data_prep.settings import Chemistry, Fingerprint, Preparation
-from partners.training_set import TrainingSet
-from pipeline.benchmark_data import ensure_wheel
+from partners.training_data.training_set import TrainingSet
+from pipeline.demo.benchmark_data import ensure_wheel
 
 STRUCTURE_SEED = bytes(range(32))  # the same for all partners, so that folds agree; no secret here
 DEMO_PARTNERS, DEMO_SHARE = 5, 0.5

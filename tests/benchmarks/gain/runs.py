@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
+from partners.network.trunk import trunk_layout
 from partners.settings import ServerOptimiser, Training, TrunkSettings
-from partners.trunk import trunk_layout
-from secure.parameters import SealSettings
+from secure.ciphertexts.parameters import SealSettings
 from tests.benchmarks.gain import arms
 from tests.benchmarks.gain.arms import Columns, Members
 from tests.benchmarks.gain.catalogue import Travelling, travelling
 from tests.benchmarks.gain.partners import Partner, labels_only
 from tests.benchmarks.gain.scores import Scores, Watch
-from tests.pipeline.clear_rounds import Agreed, Member
+from tests.support.clear_rounds import Agreed, Member
 
 # Added when runs had been kept: told of a setting only where they say something, so that those runs are still found.
 _ADDED = ("regression_weight", "catalogue", "min_holders")

@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.special import expit, logit
 
-from partners.predict import predict
-from partners.regression_scores import score_measurements
-from partners.scores import score_labels
-from partners.training_set import TrainingSet
-from secure.parameters import seal_parameters
+from partners.models.predict import predict
+from partners.scores.regression_scores import score_measurements
+from partners.scores.scores import score_labels
+from partners.training_data.training_set import TrainingSet
+from secure.ciphertexts.parameters import seal_parameters
 from tests.benchmarks.gain.arms import Members, Model
 from tests.benchmarks.gain.partners import Partner
-from tests.pipeline.clear_rounds import Agreed
+from tests.support.clear_rounds import Agreed
 
 FOLDS = {"validation": 1, "test": 0}
 LOGITS, VALUES = "logits", "values"  # what was predicted where a label or a measured value is, (n_stored,)

@@ -1,0 +1,295 @@
+"""Steps on a Dask cluster: machines that the caller trusts with its structures, for they are sent there as they are.
+
+A task is a few texts under the watchdog, so that a text which ends its process ends a child of a worker and not
+the worker. Only outcomes come back, and the caller alone keeps them. This talks to distributed itself: behind joblib's
+Dask backend a task whose workers died too often, and a scheduler that is gone, leave the caller waiting for ever.
+"""
+
+import logging
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from types import TracebackType
+from typing import Self
+
+import rdkit
+from distributed import Client, Future, LocalCluster, wait
+from distributed.scheduler import KilledWorker
+from distributed.security import Security
+
+from data_prep.errors import ChildError, ClusterError
+from data_prep.structures.steps import CRASHED, Step, StepResult
+from data_prep.structures.watchdog import end_idle, guarded
+from data_prep.version import CODE_VERSION
+
+LOCAL = "local:"
+_CONNECT_S = 20.0  # for the scheduler to answer, and for its first worker
+_LOOK_S = 2.0  # between two looks whether there are workers at all
+_AHEAD = 3  # tasks sent for each thread of the cluster: one at work, the others on their way
+
+
+def library_versions() -> dict[str, str]:
+    """What must be equal on all machines, for equal outcomes."""
+    return {"hocket": version("hocket"), "preparation": str(CODE_VERSION), "rdkit": rdkit.__version__}
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some texts on their way to a worker; Dask writes the repr of what failed into its log, so no text is in it."""
+
+    step: Step
+    texts: list[str | None] = field(repr=False)
+    timeout_s: float
+    library_versions: dict[str, str]  # of the caller
+
+    def made(self) -> list[StepResult] | str | ChildError:
+        """Return the outcomes, in what this machine differs, or why it starts no process: called on a worker."""
+        if library_versions() != self.library_versions:
+            return f"it has {_listed(library_versions())}"
+        try:
+            return guarded(self.step, self.texts, self.timeout_s)
+        except ChildError as error:
+            return error.with_traceback(None)  # a value keeps its words and note; what is raised is named by type alone
+
+
+class DaskCluster:
+    """The workers of a scheduler, or processes of this machine; connected when there is something to make."""
+
+    def __init__(self, scheduler: str, patience_s: float = 300.0) -> None:
+        """Take `tcp://HOST:PORT`, `tls://HOST:PORT` or `local:N`; without any worker for `patience_s`, give up."""
+        self._scheduler, self._patience_s = scheduler, patience_s
+        self._opened = ExitStack()
+        self._client: Client | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client = None
+        self._opened.close()
+
+    @property
+    def n_workers(self) -> int:
+        """Texts that can be made at the same time, now. Raises ClusterError as `outcomes` does."""
+        try:
+            return max(1, _n_threads(self._connected()))
+        except OSError as lost:
+            raise self._lost() from lost
+
+    def outcomes(
+        self, step: Step, texts: Sequence[str | None], chunks: Sequence[list[int]], timeout_s: float
+    ) -> Iterator[tuple[list[int], list[StepResult]]]:
+        """Yield what the step makes of the texts at some places, in the order in which it is done.
+
+        Texts whose workers die again and again are made once more at the end, each alone, for a worker that dies takes
+        others' texts with it; one that ends its workers then too is `crashed`. Raises ClusterError for a scheduler that
+        cannot be reached or is gone, without workers, where a worker has another version of hocket or RDKit, or fails.
+        """
+        suspects: list[int] = []
+        for places, made in self._attempted(step, texts, chunks, timeout_s):
+            if made is None:
+                suspects += places
+            else:
+                yield places, made
+        for place in suspects:
+            for places, made in self._attempted(step, texts, [[place]], timeout_s):
+                yield places, made or [StepResult(reason=CRASHED)]
+
+    def _attempted(
+        self, step: Step, texts: Sequence[str | None], chunks: Sequence[list[int]], timeout_s: float
+    ) -> Iterator[tuple[list[int], list[StepResult] | None]]:
+        """Yield places and outcomes, None for those whose workers died as often as the scheduler allows."""
+        client = self._connected()
+        waiting, under_way = deque(chunks), dict[Future, list[int]]()
+        try:
+            while waiting or under_way:
+                n_ahead = _AHEAD * self.n_workers
+                while waiting and len(under_way) < n_ahead:
+                    places = waiting.popleft()
+                    chunk = Chunk(step, [texts[i] for i in places], timeout_s, library_versions())
+                    under_way[client.submit(chunk.made, pure=False)] = places
+                yield from self._done(client, under_way)
+        except (CancelledError, OSError) as lost:
+            raise self._lost() from lost
+        finally:
+            if client.status == "running":
+                client.cancel(list(under_way))
+
+    def _done(
+        self, client: Client, under_way: dict[Future, list[int]]
+    ) -> Iterator[tuple[list[int], list[StepResult] | None]]:
+        """Wait for at least one of the futures, as long as there are workers; take out those that are done."""
+        idle_s, n_under_way = 0.0, len(under_way)
+        while len(under_way) == n_under_way:
+            try:
+                for future in wait(list(under_way), timeout=_LOOK_S, return_when="FIRST_COMPLETED").done:
+                    made = self._result(future)
+                    yield under_way.pop(future), made
+            except TimeoutError:
+                idle_s = 0.0 if _n_threads(client) else idle_s + _LOOK_S
+            if idle_s >= self._patience_s:
+                error = ClusterError(f"{self._scheduler}: no worker for {idle_s:.0f} s, expected at least one")
+                error.add_note("start workers and run again: it goes on from what is in the cache")
+                raise error
+
+    def _result(self, future: Future) -> list[StepResult] | None:
+        """Return a result that is done; TimeoutError where its worker died with it, and it is made again."""
+        made: list[StepResult] | str | ChildError | None = None
+        try:
+            if future.status != "error":
+                made = future.result(timeout=_LOOK_S)
+        except (KilledWorker, CancelledError, OSError):
+            if future.status != "error":  # of the connection, and not of a task that was made again since
+                raise
+        if made is None:
+            self._expect_killed(future)
+        elif isinstance(made, str):
+            raise self._differs({"a worker": made})
+        elif isinstance(made, ChildError):
+            raise self._without_processes(made)
+        return made
+
+    def _expect_killed(self, future: Future) -> None:
+        """Raise ClusterError where the task has failed of something else than the death of its workers.
+
+        Asked for and not caught: the task's own OSError or TimeoutError looks like one of the connection. Its text may
+        show a structure, and so may `strerror`, which Dask replaces when it is long; its type and number do not.
+        """
+        failed = future.exception(timeout=_LOOK_S)
+        if isinstance(failed, KilledWorker):
+            return
+        number = failed.errno if isinstance(failed, OSError) else None
+        reason = f" ({os.strerror(number)})" if isinstance(number, int) else ""
+        error = ClusterError(
+            f"{self._scheduler}: a task failed with {type(failed).__name__}{reason}, expected outcomes"
+        )
+        error.add_note(
+            "the workers' logs say where it failed; run again when that is mended: it goes on from the cache"
+        )
+        raise error
+
+    def _connected(self) -> Client:
+        if self._client is None:
+            self._client = self._connect()
+        return self._client
+
+    def _connect(self) -> Client:
+        _hush()
+        self._expect_fit_settings()
+        place: str | LocalCluster = self._scheduler
+        if self._scheduler.startswith(LOCAL):
+            place = self._opened.enter_context(_local_cluster(int(self._scheduler.removeprefix(LOCAL))))
+        client = self._opened.enter_context(self._opened_client(place))
+        try:
+            client.wait_for_workers(1, timeout=_CONNECT_S)
+        except TimeoutError as cause:
+            error = ClusterError(f"{self._scheduler}: no worker within {_CONNECT_S:g} s, expected at least one")
+            error.add_note(f"start one, in an environment with this very hocket: dask worker {self._scheduler}")
+            raise error from cause
+        self._expect_equal_versions(client)
+        self._opened.callback(_let_go, client)
+        return client
+
+    def _opened_client(self, place: str | LocalCluster) -> Client:
+        try:
+            return Client(place, timeout=_CONNECT_S, name="hocket")
+        except OSError as cause:
+            error = ClusterError(f"{self._scheduler}: no Dask scheduler answers there: {cause}")
+            error.add_note("start it: dask scheduler; a firewall, or tcp:// for tls://, may be the cause too")
+            raise error from cause
+
+    def _expect_fit_settings(self) -> None:
+        """Raise ClusterError where Dask's settings of this machine do not suit the address.
+
+        Before there is a Client: one that fails over them is closed by nobody but the garbage collector, and where that
+        comes in the middle of another Client's start, it waits for ever for the lock that this one holds.
+        """
+        try:
+            found = Security().get_connection_args("client")
+        except OSError as cause:
+            raise self._unfit(f"Dask's certificates of this machine cannot be read: {cause}") from cause
+        is_local, must = self._scheduler.startswith(LOCAL), found["require_encryption"]
+        if self._scheduler.startswith("tls://") or (is_local and must):
+            if found["ssl_context"] is None:
+                raise self._unfit("TLS is not configured on this machine, expected certificates")
+        elif must:
+            raise self._unfit("Dask's settings of this machine demand encryption, expected an address with tls://")
+
+    def _unfit(self, what: str) -> ClusterError:
+        error = ClusterError(f"{self._scheduler}: {what}")
+        error.add_note("Dask's own settings name the files: distributed.comm.tls.ca-file, .client.cert, .client.key")
+        return error
+
+    def _expect_equal_versions(self, client: Client) -> None:
+        ours = library_versions()
+        found = client.run(library_versions, on_error="return")
+        differing = {
+            address: f"it has {_listed(theirs)}" if isinstance(theirs, dict) else f"{type(theirs).__name__}: {theirs}"
+            for address, theirs in found.items()
+            if theirs != ours
+        }
+        if differing:
+            raise self._differs(differing)
+
+    def _differs(self, complaints: dict[str, str]) -> ClusterError:
+        address, what = next(iter(complaints.items()))
+        said = f"{self._scheduler}: {len(complaints)} unfit worker(s); {address}: {what}"
+        error = ClusterError(f"{said}, expected {_listed(library_versions())}")
+        error.add_note("all machines need the same hocket and RDKit, or they would prepare compounds differently")
+        return error
+
+    def _without_processes(self, cause: ChildError) -> ClusterError:
+        error = ClusterError(f"{self._scheduler}: on a worker, {cause}")
+        for note in getattr(cause, "__notes__", []):
+            error.add_note(note)
+        return error
+
+    def _lost(self) -> ClusterError:
+        error = ClusterError(f"{self._scheduler}: the Dask scheduler is gone, in the middle of the work")
+        error.add_note("run again when it is back: it goes on from what is in the cache")
+        return error
+
+
+def _hush() -> None:
+    """Let distributed write nothing into the caller's log: what goes wrong is raised, in words."""
+    for name in logging.root.manager.loggerDict:
+        if name.partition(".")[0] == "distributed":
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _local_cluster(n_workers: int) -> LocalCluster:
+    """Processes of this machine that nobody else can reach; the dashboard is off."""
+    return LocalCluster(
+        n_workers=n_workers,
+        threads_per_worker=1,
+        processes=True,
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",  # of the bare health pages, which cannot be left out
+        worker_dashboard_address="127.0.0.1:0",
+        scheduler_kwargs={"dashboard": False},
+        silence_logs=logging.CRITICAL,
+    )
+
+
+def _n_threads(client: Client) -> int:
+    """Threads of all workers, now. Raises OSError where no scheduler answers: Dask by itself waits for ever."""
+    n_threads: int = sum(client.ncores(callback_timeout=_CONNECT_S).values())
+    return n_threads
+
+
+def _let_go(client: Client) -> None:
+    """Leave no idle process behind on the workers, where they can still be asked."""
+    if client.status == "running":
+        with suppress(OSError):  # a scheduler that stands still
+            _n_threads(client)
+            client.run(end_idle, on_error="ignore")
+
+
+def _listed(found: dict[str, str]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in found.items())

@@ -1,0 +1,141 @@
+"""Everything that is wrong with a partner's tables, said at once and before any expensive step."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from data_prep.errors import TableError
+from data_prep.labels.activities import credible, credible_limits
+from data_prep.labels.catalogue import settle_catalogue
+from data_prep.settings import Activities, Preparation
+from data_prep.tables.tables import Table, read_activities, read_assays, read_structures
+
+_SHOWN_ROWS = 5
+_SUSPICIOUS_VALUE = 15.0  # log units; no measured pXC50 is as large, nM values are
+_NOT_LOGARITHMS = ("ADME", "AUX_HTS")  # types that may well be negative
+_READERS = {"T0": read_assays, "T1": read_activities, "T2": read_structures}
+_CATALOGUE = {
+    "missing_catalog_id": "of type CATALOG-PANEL without catalog_assay_id: taken as NON-CATALOG-PANEL",
+    "catalog_id_ignored": "with catalog_assay_id and another type than CATALOG-PANEL or PANEL: the id is ignored",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TableFinding:
+    """One thing that is worth saying about a table."""
+
+    table: str  # T0, T1 or T2
+    text: str
+    serious: bool  # rows will be lost, or are not what they seem; else a remark
+    stops: bool = False  # nothing can be prepared at all
+
+    def __str__(self) -> str:
+        return f"{self.table}: {'' if self.serious else 'remark: '}{self.text}"
+
+
+def check(t0: Path, t1: Path, t2: Path, settings: Preparation) -> list[TableFinding]:
+    """Return everything worth saying, with how many rows and the first of them; empty: nothing found.
+
+    Structures are not parsed. Unreadable files are findings too, no exception is raised for them.
+    """
+    tables: dict[str, Table] = {}
+    found: list[TableFinding] = []
+    for (name, read), path in zip(_READERS.items(), (t0, t1, t2), strict=True):
+        try:
+            tables[name] = read(path)
+        except TableError as error:
+            said = [str(error), *getattr(error, "__notes__", [])]  # a note says what to do
+            found.append(TableFinding(name, "; ".join(said), serious=True, stops=True))
+    for name, table in tables.items():
+        found += _rejections(table.rejected)
+        found += _remark(name, table.multiline, "with line ends within a field: a stray quote may have swallowed rows")
+    rows = {name: table.accepted for name, table in tables.items()}
+    if "T0" in rows:
+        found += _of_assays(rows["T0"], settings.activities)
+    if "T1" in rows:
+        found += _of_activities(rows["T1"])
+    if "T2" in rows:
+        found += _of_structures(rows["T2"])
+    if len(rows) == len(_READERS):
+        found += _across(rows["T0"], rows["T1"], rows["T2"], settings.activities)
+    return found
+
+
+def _of_assays(assays: pl.DataFrame, settings: Activities) -> list[TableFinding]:
+    used = ~pl.col("is_binary") & (pl.col("assay_type") != "AUX_HTS")
+    low, high = credible_limits(settings)
+    threshold = pl.col("experts")
+    outside = (threshold.list.min() < low) | (threshold.list.max() > high)
+    unused = ~used & (threshold.list.len() > 0)
+    notes = settle_catalogue(assays)
+    return [
+        *_finding("T0", assays.filter(used & outside), "with an expert threshold outside the credible range"),
+        *_remark("T0", assays.filter(unused), "with expert thresholds that a binary or AUX_HTS assay does not use"),
+        *(f for note, text in _CATALOGUE.items() for f in _remark("T0", notes.filter(catalog_note=note), text)),
+        *_remark("T0", assays.filter(~pl.col("input_assay_id").is_first_distinct()), "that repeat an earlier row"),
+    ]
+
+
+def _of_activities(activities: pl.DataFrame) -> list[TableFinding]:
+    if activities.is_empty():
+        return [TableFinding("T1", "no row with an activity, so there will be no task", serious=True, stops=True)]
+    large = activities.filter(pl.col("standard_value") > _SUSPICIOUS_VALUE)
+    return _finding("T1", large, f"above {_SUSPICIOUS_VALUE:g}: log units are expected, not nM or %")
+
+
+def _of_structures(structures: pl.DataFrame) -> list[TableFinding]:
+    smiles = structures.unique(["input_compound_id", "smiles"], keep="first", maintain_order=True)
+    several = smiles.filter(smiles["input_compound_id"].is_duplicated()).select("input_compound_id").unique()
+    contradicting = structures.join(several, on="input_compound_id", how="semi")
+    repeated = structures.join(smiles, on="input_row", how="anti")
+    return [
+        *_finding("T2", contradicting, "of compounds that appear with several SMILES"),
+        *_remark("T2", repeated, "that repeat an earlier row"),
+    ]
+
+
+def _across(
+    assays: pl.DataFrame, activities: pl.DataFrame, structures: pl.DataFrame, settings: Activities
+) -> list[TableFinding]:
+    known = structures.select(pl.col("input_compound_id").cast(pl.Categorical)).unique()
+    known = known.with_columns(pl.lit(0, pl.UInt32).alias("row"))
+    measured = activities.join(known, on="input_compound_id", how="left", maintain_order="left")
+    believed = credible(assays, measured, settings)
+    of_type = activities.join(_types(assays), on="input_assay_id").filter(~pl.col("is_binary"))
+    negative = of_type.filter((pl.col("standard_value") < 0) & ~pl.col("assay_type").is_in(_NOT_LOGARITHMS))
+    return [
+        *_rejections(believed.rejected),
+        *_finding("T1", negative, "below 0 in dose-response assays: pXC50 is expected, -log10 of mol/l"),
+        *_remark("T0", _idle(assays, activities, "input_assay_id"), "of assays without an activity in T1"),
+        *_remark("T2", _idle(structures, activities, "input_compound_id"), "of compounds without an activity in T1"),
+    ]
+
+
+def _types(assays: pl.DataFrame) -> pl.DataFrame:
+    number = pl.col("input_assay_id").cast(pl.String).cast(pl.Categorical)
+    return assays.unique("input_assay_id").select(number, "assay_type", "is_binary")
+
+
+def _idle(rows: pl.DataFrame, activities: pl.DataFrame, name: str) -> pl.DataFrame:
+    measured = activities.select(pl.col(name).unique().cast(pl.String))
+    return rows.with_columns(pl.col(name).cast(pl.String)).join(measured, on=name, how="anti")
+
+
+def _rejections(rejected: pl.DataFrame) -> list[TableFinding]:
+    groups = rejected.sort("input_row").group_by("table", "reason", maintain_order=True)
+    return [f for (table, reason), rows in groups for f in _finding(str(table), rows, f"rejected: {reason}")]
+
+
+def _finding(table: str, rows: pl.DataFrame, text: str, *, serious: bool = True) -> list[TableFinding]:
+    """Return a finding about these rows, or none without rows."""
+    if rows.is_empty():
+        return []
+    first = ", ".join(str(n) for n in rows["input_row"].sort().head(_SHOWN_ROWS))
+    more = ", ..." if rows.height > _SHOWN_ROWS else ""
+    count = f"{rows.height} row{'s' if rows.height > 1 else ''}"
+    return [TableFinding(table, f"{count} ({first}{more}) {text}", serious)]
+
+
+def _remark(table: str, rows: pl.DataFrame, text: str) -> list[TableFinding]:
+    return _finding(table, rows, text, serious=False)

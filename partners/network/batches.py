@@ -1,0 +1,106 @@
+"""Some compounds of a training set, ready for torch."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from partners.network.input_layer import InputRows, features_for_block, input_rows
+from partners.network.input_transform import transformed
+from partners.network.kernels import Observed, observed
+from partners.network.normalisation import normalised
+from partners.network.state import Arrays
+from partners.settings import Training, TrunkSettings
+from partners.training_data.training_set import TrainingSet
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Targets:
+    """What one kind of head should say of a batch, label by label in row order."""
+
+    pattern: Observed
+    values: torch.Tensor  # (n_labels,) 1 active, 0 inactive; or the normalised measured value
+    weights: torch.Tensor  # (n_labels,) factor of each label's loss
+    censoring: torch.Tensor | None = None  # (n_labels,) -1, 0 or +1; None where all is exact
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Inputs and targets; a kind of head without tasks has no targets."""
+
+    x: InputRows
+    classification: Targets | None
+    regression: Targets | None
+
+    @property
+    def n_compounds(self) -> int:
+        """Number of compounds."""
+        return self.x.n_rows
+
+
+class BatchMaker:
+    """Makes batches of a training set's rows: inputs transformed, values normalised, every weight multiplied in."""
+
+    def __init__(
+        self, training_set: TrainingSet, trunk_settings: TrunkSettings, training: Training, normalisation: Arrays
+    ) -> None:
+        self._set = training_set
+        self._transform = trunk_settings.input_transform
+        self._device = training.device
+        self._frequent = features_for_block(training_set.x)  # a transform keeps the places, also where it gives 0
+        self._values = normalised(training_set.y_regr, normalisation)
+        self._is_censored = bool(training_set.y_censor.data.any())
+        self.class_weight, self.regr_weight = loss_weights(training_set, training)
+
+    def __call__(self, rows: NDArray[np.int64]) -> Batch:
+        """Batch of these rows of the training set, in this order."""
+        x = transformed(self._set.x[rows], self._transform)
+        return Batch(
+            x=input_rows(x, self._frequent, device=self._device),
+            classification=self._labels(rows) if self._set.n_tasks else None,
+            regression=self._measured(rows) if self._set.n_regressions else None,
+        )
+
+    def _labels(self, rows: NDArray[np.int64]) -> Targets:
+        y = self._set.y[rows]
+        return Targets(
+            pattern=observed(y, device=self._device),
+            values=torch.tensor(y.data > 0, dtype=torch.float32, device=self._device),
+            weights=torch.tensor(self.class_weight[y.indices], device=self._device),
+        )
+
+    def _measured(self, rows: NDArray[np.int64]) -> Targets:
+        values = self._values[rows]
+        weights = self.regr_weight[values.indices]
+        censoring = None
+        if self._is_censored:
+            marks = self._set.y_censor[rows].data  # stored where the values are
+            weights = np.where(marks == 0, weights, weights * self._set.censored_weight[values.indices])
+            censoring = torch.tensor(marks, device=self._device)
+        return Targets(
+            pattern=observed(values, device=self._device),
+            values=torch.tensor(values.data, device=self._device),
+            weights=torch.tensor(weights, device=self._device),
+            censoring=censoring,
+        )
+
+
+def loss_weights(training_set: TrainingSet, training: Training) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Factor of each classification (n_tasks,) and regression (n_regressions,) task's loss.
+
+    Both kinds are mixed as in SparseChem; where there is only one, there is nothing to mix it with.
+    """
+    both = training_set.n_tasks > 0 and training_set.n_regressions > 0
+    share = training.regression_weight if both else 0.5
+    return (
+        training_set.training_weight * np.float32((1 - share) * 2),
+        training_set.regr_weight * np.float32(share * 2),
+    )
+
+
+def parts_of(rows: NDArray[np.int64], internal_batch_max: int | None) -> Iterator[NDArray[np.int64]]:
+    """Rows of one optimiser step in as few parts of nearly equal size as the maximum allows."""
+    n_parts = 1 if internal_batch_max is None else -(-rows.size // internal_batch_max)
+    yield from np.array_split(rows, n_parts) if n_parts > 1 else [rows]

@@ -1,0 +1,59 @@
+"""Where a partner's arithmetic runs, with how many threads and in which precision."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from partners.errors import DeviceMissing
+from partners.settings import Training
+from partners.training_data.aligned_arrays import is_sharable
+
+
+@contextmanager
+def use_threads(n_threads: int) -> Iterator[None]:
+    """Let torch compute with this many threads inside the block; the only place that touches torch's thread count."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def arithmetic(training: Training) -> Iterator[None]:
+    """Compute inside the block with the threads and the precision of dense products that the settings say.
+
+    Raises DeviceMissing where device or precision cannot be had on this machine.
+    """
+    _require_device(training)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if training.precision == "tf32" else "highest")
+    try:
+        with use_threads(training.n_threads):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def tensor_of(array: NDArray[np.float32], device: str, *, shared: bool = False) -> torch.Tensor:
+    """Tensor of an array's values on a device; `shared`: in its memory where torch can compute there."""
+    if shared and device == "cpu" and is_sharable(array):
+        return torch.from_numpy(array)
+    return torch.tensor(array, device=device)
+
+
+def _require_device(training: Training) -> None:
+    if training.device != "cuda":
+        return
+    if not torch.cuda.is_available():
+        error = DeviceMissing("training.device: found no CUDA device that this build of torch can use, expected one")
+        error.add_note('set device = "cpu", or install a CUDA build of torch and check torch.cuda.is_available()')
+        raise error
+    if training.precision == "bfloat16" and not torch.cuda.is_bf16_supported():
+        error = DeviceMissing("training.precision: this CUDA device has no bfloat16, expected float32 or tf32")
+        error.add_note('set precision = "float32"')
+        raise error

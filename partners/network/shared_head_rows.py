@@ -1,0 +1,61 @@
+"""Head rows that travel: a partner's classification tasks that stand in the catalogue, in and out of the shared vector.
+
+The vector is the trunk and behind it a row of weights and a bias for every task of the plan's catalogue. Before a round
+a partner's head rows are set from it, after the round their change is part of the update; everything else of the heads
+stays at the partner.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partners.network.state import HEAD_BIAS, HEAD_WEIGHT, PartnerState
+from partners.network.trunk import CATALOGUE_BIAS, CATALOGUE_WEIGHT, TrunkLayout
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SharedHeadRows:
+    """Which head row of a partner stands for which row of the catalogue; none for a partner that holds none."""
+
+    layout: TrunkLayout  # of the whole vector
+    rows: NDArray[np.int64]  # (n_held,) rows of the catalogue, each once
+    tasks: NDArray[np.int64]  # (n_held,) this partner's classification tasks, in the same order
+
+    @classmethod
+    def of(cls, layout: TrunkLayout, held: dict[int, int], travelling: Collection[int]) -> Self:
+        """Rows that this partner holds and that travel. held : row of the catalogue to classification task."""
+        rows = sorted(set(held) & set(travelling))
+        tasks = [held[row] for row in rows]
+        return cls(layout, np.array(rows, dtype=np.int64), np.array(tasks, dtype=np.int64))
+
+    def from_vector(self, vector: NDArray[np.float32], state: PartnerState) -> PartnerState:
+        """The state with the head rows that travel as in the vector (n_params,); the argument is left as it is."""
+        if self.rows.size == 0:
+            return state
+        shared, heads = self.layout.views(vector), dict(state.heads)
+        for name, theirs in ((HEAD_WEIGHT, CATALOGUE_WEIGHT), (HEAD_BIAS, CATALOGUE_BIAS)):
+            heads[name] = state.heads[name].copy()
+            heads[name][self.tasks] = shared[theirs][self.rows]
+        return replace(state, heads=heads)
+
+    def to_vector(self, state: PartnerState, vector: NDArray[np.float32]) -> None:
+        """Put the head rows that travel where they stand in the vector (n_params,), in place."""
+        shared = self.layout.views(vector)
+        if self.rows.size:
+            shared[CATALOGUE_WEIGHT][self.rows] = state.heads[HEAD_WEIGHT][self.tasks]
+            shared[CATALOGUE_BIAS][self.rows] = state.heads[HEAD_BIAS][self.tasks]
+
+
+def scale_rows(vector: NDArray[np.float32], layout: TrunkLayout, factors: NDArray[np.float64]) -> None:
+    """Multiply each row of the catalogue by its factor, in place; float64 products, rounded once.
+
+    vector : (n_params,) float32; factors : (n_rows,), 0 for a row that must not be there
+    """
+    if layout.n_rows == 0:
+        return
+    shared = layout.views(vector)
+    shared[CATALOGUE_WEIGHT][:] = shared[CATALOGUE_WEIGHT] * factors[:, np.newaxis]
+    shared[CATALOGUE_BIAS][:] = shared[CATALOGUE_BIAS] * factors

@@ -1,0 +1,148 @@
+"""What stays at a partner between rounds: its heads and the state of its optimiser."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partners.errors import StateMismatch
+from partners.network.trunk import TrunkLayout
+from partners.settings import Training
+from partners.training_data.aligned_arrays import copied, empty, zeros
+from partners.training_data.training_set import TrainingSet
+
+CLASSIFICATION, REGRESSION = "classification", "regression"  # the kinds of heads, in this order everywhere
+HEAD_WEIGHT = "classification.weight"  # (n_tasks, width of what it multiplies): a row for each task
+HEAD_BIAS = "classification.bias"  # (n_tasks,)
+MEAN, DEVIATION = "mean", "deviation"  # (n_regressions,) each, of the values a regression head was trained on
+
+Arrays = Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True)
+class HeadSizes:
+    """Outputs of every layer of each head, the number of its tasks last; empty where there is no such task."""
+
+    classification: tuple[int, ...] = ()
+    regression: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, training_set: TrainingSet, training: Training) -> "HeadSizes":
+        """Heads for these tasks, with the extra layers of the settings."""
+        n_classes, n_regressions = training_set.n_tasks, training_set.n_regressions
+        return cls(
+            (*training.classification.hidden, n_classes) if n_classes else (),
+            (*training.regression.hidden, n_regressions) if n_regressions else (),
+        )
+
+    @classmethod
+    def found_in(cls, heads: Arrays) -> "HeadSizes":
+        """Sizes of the heads that hold these tensors; whether they fit is `check_state`'s business."""
+        return cls(*(tuple(_found_sizes(heads, kind)) for kind in (CLASSIFICATION, REGRESSION)))
+
+    def layers(self, kind: str, n_inputs: int) -> Iterator[tuple[str, int, int]]:
+        """Name, inputs and outputs of every layer of one kind; the last is `classification` or `regression`."""
+        sizes = self.classification if kind == CLASSIFICATION else self.regression
+        for i, n_outputs in enumerate(sizes):
+            yield (kind if i == len(sizes) - 1 else f"{kind}.hidden.{i}"), n_inputs, n_outputs
+            n_inputs = n_outputs
+
+
+def _found_sizes(heads: Arrays, kind: str) -> Iterator[int]:
+    n_hidden = len({name.split(".")[2] for name in heads if name.startswith(f"{kind}.hidden.")})
+    for layer in (*(f"{kind}.hidden.{i}" for i in range(n_hidden)), kind):
+        tensor = heads.get(f"{layer}.bias", heads.get(f"{layer}.weight"))
+        if tensor is not None:
+            yield int(tensor.shape[0])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PartnerState:
+    """Private heads and the optimiser's moments. Head rows identify targets: they never leave the partner.
+
+    heads         : weight and bias of every head layer, see `head_shapes`
+    first_moment  : running mean of the gradient (Adam) or last step (SGD), for every trunk tensor and head, or empty
+    second_moment : Adam's running mean of the squared gradient, same names, or empty
+    n_steps       : optimiser steps taken so far, over all rounds
+    normalisation : MEAN and DEVIATION of every regression task's values; empty without regression
+    """
+
+    heads: Arrays
+    first_moment: Arrays
+    second_moment: Arrays
+    n_steps: int
+    normalisation: Arrays = field(default_factory=dict)
+
+    def copied(self) -> "PartnerState":
+        """The same in memory of its own."""
+        heads, first, second = (
+            {name: copied(array) for name, array in arrays.items()}
+            for arrays in (self.heads, self.first_moment, self.second_moment)
+        )
+        return PartnerState(heads, first, second, self.n_steps, self.normalisation)
+
+    @property
+    def sizes(self) -> HeadSizes:
+        """Sizes of the heads."""
+        return HeadSizes.found_in(self.heads)
+
+    @property
+    def n_tasks(self) -> int:
+        """Number of classification tasks."""
+        return int(self.heads[HEAD_BIAS].shape[0]) if HEAD_BIAS in self.heads else 0
+
+    @property
+    def n_regressions(self) -> int:
+        """Number of regression tasks."""
+        return int(self.normalisation[MEAN].shape[0]) if self.normalisation else 0
+
+
+def head_shapes(layout: TrunkLayout, sizes: HeadSizes) -> dict[str, tuple[int, ...]]:
+    """Shape of every head tensor by name; a weight is (outputs, inputs)."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for kind in (CLASSIFICATION, REGRESSION):
+        for name, n_inputs, n_outputs in sizes.layers(kind, layout.hidden[-1]):
+            shapes |= {f"{name}.weight": (n_outputs, n_inputs), f"{name}.bias": (n_outputs,)}
+    return shapes
+
+
+def parameter_shapes(layout: TrunkLayout, sizes: HeadSizes) -> dict[str, tuple[int, ...]]:
+    """Shape of every trunk tensor and head by name, in the optimiser's order."""
+    return {tensor.name: tensor.shape for tensor in layout.trunk.tensors} | head_shapes(layout, sizes)
+
+
+def initial_heads(layout: TrunkLayout, sizes: HeadSizes, rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
+    """Fresh heads: weights uniform in +-1/sqrt(inputs of the layer), biases zero."""
+    heads: dict[str, NDArray[np.float32]] = {}
+    for name, shape in head_shapes(layout, sizes).items():
+        if name.endswith(".weight"):
+            heads[name] = rng.random(out=empty(shape), dtype=np.float32)
+            heads[name] *= 2
+            heads[name] -= 1
+            heads[name] *= np.float32(shape[1] ** -0.5)
+        else:
+            heads[name] = zeros(shape)
+    return heads
+
+
+def check_state(state: PartnerState, layout: TrunkLayout, sizes: HeadSizes) -> None:
+    """Raise StateMismatch unless the state fits this trunk and these heads."""
+    _check_arrays("heads", state.heads, head_shapes(layout, sizes))
+    for part, moments in (("first moment", state.first_moment), ("second moment", state.second_moment)):
+        if moments:
+            _check_arrays(part, moments, parameter_shapes(layout, sizes))
+    tasks = sizes.regression[-1:]
+    _check_arrays("normalisation", state.normalisation, dict.fromkeys((MEAN, DEVIATION), tasks) if tasks else {})
+
+
+def _check_arrays(part: str, arrays: Arrays, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    found = {name: array.shape for name, array in arrays.items()}
+    for name in sorted(found.keys() | shapes.keys()):
+        if found.get(name) != shapes.get(name):
+            raise StateMismatch(
+                f"partner state: {part} {name} has shape {found.get(name)}, expected {shapes.get(name)} "
+                f"for this trunk and number of tasks"
+            )
+        if arrays[name].dtype != np.float32:
+            raise StateMismatch(f"partner state: {part} {name} is {arrays[name].dtype}, expected float32")

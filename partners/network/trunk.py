@@ -1,0 +1,144 @@
+"""What all partners share, as one flat float32 vector: the trunk, and behind it a catalogue's head rows."""
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partners.errors import TrunkMismatch
+from partners.training_data.aligned_arrays import empty, pieces
+
+CATALOGUE_WEIGHT, CATALOGUE_BIAS = "catalogue.weight", "catalogue.bias"
+
+
+@dataclass(frozen=True, slots=True)
+class TrunkTensor:
+    """One weight matrix or bias of the trunk and its place in the flat vector."""
+
+    name: str
+    shape: tuple[int, ...]
+    start: int
+
+    @property
+    def n_params(self) -> int:
+        """Number of values."""
+        return math.prod(self.shape)
+
+    @property
+    def place(self) -> slice:
+        """Where the values stand in the flat vector, row-major."""
+        return slice(self.start, self.start + self.n_params)
+
+
+@dataclass(frozen=True, slots=True)
+class TrunkLayout:
+    """Tensors of the trunk in the order in which they stand in the flat vector, then those of a catalogue."""
+
+    n_inputs: int
+    hidden: tuple[int, ...]
+    tensors: tuple[TrunkTensor, ...]
+    n_rows: int = 0  # of the catalogue; 0: the vector is the trunk alone
+
+    @property
+    def trunk(self) -> "TrunkLayout":
+        """The trunk alone, which is the beginning of the vector: the network's part."""
+        return trunk_layout(self.n_inputs, self.hidden)
+
+    @property
+    def n_params(self) -> int:
+        """Length of the flat vector."""
+        return sum(tensor.n_params for tensor in self.tensors)
+
+    def views(self, trunk: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """Every tensor by name, in its shape, as a view into the flat vector."""
+        return {tensor.name: trunk[tensor.place].reshape(tensor.shape) for tensor in self.tensors}
+
+
+def trunk_layout(n_inputs: int, hidden: tuple[int, ...], n_rows: int = 0) -> TrunkLayout:
+    """Layout of a trunk: `trunk.0.weight` (n_inputs, hidden[0]), then `trunk.i.weight` (hidden[i], hidden[i-1]).
+
+    Every weight is followed by its bias `trunk.i.bias` (hidden[i],). The input weight stands input first because a
+    sparse row picks whole rows of it. With a catalogue of `n_rows` head rows `catalogue.weight` (n_rows, hidden[-1])
+    and `catalogue.bias` (n_rows,) come last.
+    """
+    if n_inputs < 1 or not hidden or min(hidden) < 1:
+        raise TrunkMismatch(f"trunk: found {n_inputs} inputs and layers {hidden}, expected positive numbers")
+    return TrunkLayout(n_inputs, tuple(hidden), tuple(_tensors(n_inputs, hidden, n_rows)), n_rows)
+
+
+def _tensors(n_inputs: int, hidden: tuple[int, ...], n_rows: int) -> Iterator[TrunkTensor]:
+    start = 0
+    for name, shape in _shapes(n_inputs, hidden, n_rows):
+        tensor = TrunkTensor(name, shape, start)
+        start += tensor.n_params
+        yield tensor
+
+
+def _shapes(n_inputs: int, hidden: tuple[int, ...], n_rows: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    for i, n_units in enumerate(hidden):
+        yield f"trunk.{i}.weight", (n_inputs, n_units) if i == 0 else (n_units, hidden[i - 1])
+        yield f"trunk.{i}.bias", (n_units,)
+    if n_rows:
+        yield CATALOGUE_WEIGHT, (n_rows, hidden[-1])
+        yield CATALOGUE_BIAS, (n_rows,)
+
+
+def initial_trunk(layout: TrunkLayout, seed: int) -> NDArray[np.float32]:
+    """First vector of a federation: (n_params,) float32, the same on every machine for the same seed.
+
+    Only PCG64's raw output is used, whose stream numpy guarantees; numpy's distributions may change. Weights are
+    uniform in +-sqrt(6 / (rows + columns)) (Glorot and Bengio, 2010), rows of a catalogue in +-1/sqrt(columns) as
+    other heads are, biases zero. The trunk is the same with and without a catalogue.
+    """
+    trunk = empty((layout.n_params,))
+    for place, values in initial_pieces(layout, seed):
+        trunk[place] = values
+    return trunk
+
+
+def initial_pieces(layout: TrunkLayout, seed: int) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Places and values of `initial_trunk`, in order, a piece at a time."""
+    bits = np.random.PCG64(seed)
+    for tensor in layout.tensors:
+        for part in pieces(tensor.n_params):
+            values = np.zeros(part.stop - part.start, dtype=np.float32)
+            if tensor.name.endswith(".weight"):
+                values[:] = _uniform(values.size, bits, _bound(tensor))
+            yield slice(tensor.start + part.start, tensor.start + part.stop), values
+
+
+def _bound(tensor: TrunkTensor) -> float:
+    return 1 / math.sqrt(tensor.shape[1]) if tensor.name == CATALOGUE_WEIGHT else math.sqrt(6 / sum(tensor.shape))
+
+
+def _uniform(n_values: int, bits: np.random.PCG64, bound: float) -> NDArray[np.float64]:
+    unit = (bits.random_raw(n_values) >> np.uint64(11)).astype(np.float64) * 2.0**-53  # [0, 1), exact
+    return (unit * 2.0 - 1.0) * bound
+
+
+def check_trunk(trunk: NDArray[np.float32], layout: TrunkLayout) -> None:
+    """Raise TrunkMismatch unless the vector is finite float32 of the layout's length."""
+    if trunk.shape != (layout.n_params,) or trunk.dtype != np.float32:
+        raise TrunkMismatch(
+            f"trunk: found {trunk.dtype} of shape {trunk.shape}, expected float32 of shape ({layout.n_params},)"
+        )
+    check_finite(trunk)
+
+
+def check_finite(trunk: NDArray[np.float32]) -> None:
+    """Raise TrunkMismatch when any value is NaN or infinite."""
+    n_wrong = sum(part.stop - part.start - int(np.isfinite(trunk[part]).sum()) for part in pieces(trunk.size))
+    if n_wrong:
+        raise TrunkMismatch(f"trunk: {n_wrong} of {trunk.size} values are not finite, expected finite numbers only")
+
+
+def trunk_digest(trunk: NDArray[np.float32]) -> str:
+    """SHA-256, hexadecimal, of the vector's float32 values in little-endian bytes.
+
+    Raises TrunkMismatch for values that are not finite: partners must never agree on a broken trunk.
+    """
+    check_finite(trunk)
+    return hashlib.sha256(np.ascontiguousarray(trunk, dtype="<f4").data).hexdigest()

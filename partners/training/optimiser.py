@@ -1,0 +1,122 @@
+"""A partner's optimiser: torch's fused arithmetic, its state kept as arrays, and the learning rate by step."""
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.optim.adam import adam
+from torch.optim.adamw import adamw
+from torch.optim.sgd import sgd
+
+from partners.errors import StateMismatch
+from partners.network.device import tensor_of
+from partners.network.model import Gradients, Network
+from partners.network.state import PartnerState
+from partners.settings import Training
+
+FIRST, SECOND = "first_moment", "second_moment"  # parts of a partner's state
+_BETAS, _EPSILON = (0.9, 0.999), 1e-8  # torch's own, and SparseChem's
+
+Tensors = list[torch.Tensor]
+
+
+def moment_names(training: Training) -> tuple[str, ...]:
+    """Which moments of a partner's state this optimiser has."""
+    if training.optimiser in {"adam", "adamw"}:
+        return (FIRST, SECOND)
+    return (FIRST,) if training.momentum else ()
+
+
+def check_moments(state: PartnerState, training: Training) -> None:
+    """Raise StateMismatch unless the state holds the moments of this optimiser."""
+    names = moment_names(training)
+    for part in (FIRST, SECOND):
+        if bool(getattr(state, part)) != (part in names):
+            words = part.replace("_", " ")
+            found, expected = ("a", "none") if part not in names else ("no", "one")
+            error = StateMismatch(
+                f"partner state: found {found} {words}, expected {expected} for optimiser {training.optimiser}"
+            )
+            error.add_note("an optimiser, and sgd's momentum, is chosen once: heads go on with the one they began with")
+            raise error
+
+
+class Optimiser:
+    """An optimiser of a network's pieces that goes on from a state: in its memory where the network is in place.
+
+    It calls the functions behind `torch.optim`'s classes: making one of these imports torch's compiler, 80 MB.
+    """
+
+    def __init__(self, network: Network, state: PartnerState, training: Training) -> None:
+        self._training = training
+        self._moments = {
+            part: {
+                name: tensor_of(array, training.device, shared=network.in_place)
+                for name, array in getattr(state, part).items()
+            }
+            for part in moment_names(training)
+        }
+        self._kept: dict[str, dict[torch.Tensor, torch.Tensor]] = {FIRST: {}, SECOND: {}}  # moments of each piece
+        self._n_steps: dict[torch.Tensor, torch.Tensor] = {}  # as torch wants it
+        for name in network.parameters:
+            for place, piece in network.pieces(name):
+                self._n_steps[piece] = torch.tensor(float(state.n_steps), device=training.device)
+                for part, moments in self._moments.items():
+                    self._kept[part][piece] = moments[name][place]
+
+    def step(self, learning_rate: float, moving: Gradients) -> None:
+        """Move pieces by their gradients; every piece once in a step."""
+        pieces, gradients = [piece for piece, _ in moving], [gradient for _, gradient in moving]
+        with torch.no_grad():
+            if self._training.optimiser == "sgd":
+                self._sgd(pieces, gradients, learning_rate)
+            else:
+                self._adam(pieces, gradients, learning_rate)
+
+    def _adam(self, pieces: Tensors, gradients: Tensors, learning_rate: float) -> None:
+        (adam if self._training.optimiser == "adam" else adamw)(
+            pieces,
+            gradients,
+            exp_avgs=[self._kept[FIRST][piece] for piece in pieces],
+            exp_avg_sqs=[self._kept[SECOND][piece] for piece in pieces],
+            max_exp_avg_sqs=[],
+            state_steps=[self._n_steps[piece] for piece in pieces],
+            fused=True,
+            amsgrad=False,
+            beta1=_BETAS[0],
+            beta2=_BETAS[1],
+            lr=learning_rate,
+            weight_decay=self._training.weight_decay,
+            eps=_EPSILON,
+            maximize=False,
+        )
+
+    def _sgd(self, pieces: Tensors, gradients: Tensors, learning_rate: float) -> None:
+        sgd(
+            pieces,
+            gradients,
+            momentum_buffer_list=[self._kept[FIRST].get(piece) for piece in pieces],
+            fused=True,
+            weight_decay=self._training.weight_decay,
+            momentum=self._training.momentum,
+            lr=learning_rate,
+            dampening=0,
+            nesterov=False,
+            maximize=False,
+        )
+
+    def arrays(self, part: str) -> dict[str, NDArray[np.float32]]:
+        """First or second moment of every parameter, sharing its memory; empty where the optimiser has none."""
+        return {name: moment.cpu().numpy() for name, moment in self._moments.get(part, {}).items()}
+
+
+def steps_per_epoch(n_rows: int, batch_size: int) -> int:
+    """Optimiser steps in which every training compound is seen about once."""
+    return math.ceil(n_rows / min(batch_size, n_rows))
+
+
+def learning_rate_at(step: int, n_per_epoch: int, training: Training) -> float:
+    """Learning rate of a step, counted from 0 over all rounds: times `lr_alpha` for every `lr_steps` epoch passed."""
+    n_passed = sum(step // n_per_epoch >= epoch for epoch in training.lr_steps)
+    return training.learning_rate * training.lr_alpha**n_passed

@@ -1,0 +1,236 @@
+"""One round of local training: a fixed number of optimiser steps from the common trunk."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partners.errors import TrainingDiverged, TrunkMismatch
+from partners.network.batches import BatchMaker, parts_of
+from partners.network.device import arithmetic
+from partners.network.model import Dropout, Network
+from partners.network.normalisation import normalisation_of
+from partners.network.state import Arrays, HeadSizes, PartnerState, check_state, initial_heads, parameter_shapes
+from partners.network.trunk import TrunkLayout, check_trunk
+from partners.settings import Training, TrunkSettings
+from partners.training.optimiser import (
+    FIRST,
+    SECOND,
+    Optimiser,
+    check_moments,
+    learning_rate_at,
+    moment_names,
+    steps_per_epoch,
+)
+from partners.training_data.aligned_arrays import copied, zeros
+from partners.training_data.training_set import TrainingSet, check_features
+
+Progress = Callable[[int, int, str], None]  # steps done, steps in all, what to show beside them
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RoundResult:
+    """What one round of local training gave."""
+
+    trunk_change: NDArray[np.float32]  # (n_params,) trunk after minus trunk before
+    state: PartnerState  # heads and optimiser, for the next round
+    losses: NDArray[np.float64]  # (n_steps,) training loss of each step's batch, dropout on
+    n_compounds_seen: int  # compounds over all batches, repeats counted
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainedInPlace:
+    """The same, where the trunk given holds the trunk after."""
+
+    state: PartnerState
+    losses: NDArray[np.float64]
+    n_compounds_seen: int
+
+
+def round_seed(seed: int, round_no: int, attempt: int = 0, revision: int = 1) -> tuple[int, ...]:
+    """Seed of one attempt at one round under one revision of the plan: distinct for each.
+
+    The same for *local only* and *federated* (first attempt, first plan).
+    """
+    return (seed, round_no, attempt) if revision == 1 else (seed, round_no, attempt, revision)
+
+
+def train_round(  # noqa: PLR0913 -- data, model, settings and chance: each is one thing and has its own owner
+    training_set: TrainingSet,
+    trunk: NDArray[np.float32],
+    state: PartnerState | None,
+    layout: TrunkLayout,
+    trunk_settings: TrunkSettings,
+    training: Training,
+    seed: int | Sequence[int],
+    n_steps: int,
+    *,
+    progress: Progress | None = None,
+) -> RoundResult:
+    """Take exactly `n_steps` optimiser steps over shuffled batches of the training folds.
+
+    trunk : (n_params,) float32, where all partners start; left as it is
+    state : the last round's; None in the first, then heads are drawn from the seed and the optimiser starts anew
+    seed  : all chance of the round (see `round_seed`): heads, shuffling, dropout
+    Equal arguments give equal bits. Raises FeatureCountMismatch, TrunkMismatch, StateMismatch, BadFeatures,
+    DeviceMissing or TrainingDiverged.
+    """
+    after, kept = copied(trunk), state and state.copied()
+    trained = train_in_place(
+        training_set, after, kept, layout, trunk_settings, training, seed, n_steps, progress=progress
+    )
+    after -= trunk
+    return RoundResult(after, trained.state, trained.losses, trained.n_compounds_seen)
+
+
+def train_in_place(  # noqa: PLR0913 -- as train_round
+    training_set: TrainingSet,
+    trunk: NDArray[np.float32],
+    state: PartnerState | None,
+    layout: TrunkLayout,
+    trunk_settings: TrunkSettings,
+    training: Training,
+    seed: int | Sequence[int],
+    n_steps: int,
+    *,
+    progress: Progress | None = None,
+) -> TrainedInPlace:
+    """Train as `train_round` does, to the same bits, in the memory of trunk and state; both are used up.
+
+    trunk : (n_params,) float32, afterwards the trunk after; state: go on with the one returned
+    On the CPU nothing as large as the trunk is held besides, if the arrays are `memory.is_sharable`.
+    """
+    check_fit(training_set, trunk, layout, trunk_settings)
+    _, batch_seed, dropout_seed = np.random.SeedSequence(seed).spawn(3)
+    if state is None:
+        state = seeded_state(training_set, layout, training, seed)
+    check_state(state, layout, HeadSizes.of(training_set, training))
+    check_moments(state, training)
+    dropout = Dropout.of(trunk_settings, training, np.random.default_rng(dropout_seed))
+    rows = training_set.training_rows
+    batches = shuffled_rows(rows, training.batch_size, np.random.default_rng(batch_seed))
+    make_batch = BatchMaker(training_set, trunk_settings, training, state.normalisation)
+    with arithmetic(training):
+        network = Network.of(layout, trunk, state.heads, trunk_settings, training, in_place=True)
+        stepper = Stepper(network, state, training, steps_per_epoch(rows.size, training.batch_size))
+        losses = stepper.take(n_steps, batches, make_batch, dropout, progress)
+        after = stepper.state()
+    if not np.may_share_memory(trunk, network.trunk()):
+        trunk[:] = network.trunk()
+    if not (math.isfinite(trunk.min()) and math.isfinite(trunk.max())):
+        raise _diverged(n_steps, stepper.learning_rate)
+    return TrainedInPlace(after, losses, n_steps * min(training.batch_size, rows.size))
+
+
+def check_fit(
+    training_set: TrainingSet, trunk: NDArray[np.float32], layout: TrunkLayout, trunk_settings: TrunkSettings
+) -> None:
+    """Raise unless data, trunk vector, layout and settings belong together."""
+    check_features(training_set.x, layout.n_inputs)
+    check_layers(layout, trunk_settings)
+    check_trunk(trunk, layout)
+
+
+def check_layers(layout: TrunkLayout, trunk_settings: TrunkSettings) -> None:
+    """Raise TrunkMismatch when the layout has other layers than the settings, or more than the trunk."""
+    if layout.n_rows:
+        raise TrunkMismatch(f"trunk: found {layout.n_rows} rows of a catalogue behind it, expected the trunk alone")
+    if layout.hidden != tuple(trunk_settings.hidden):
+        raise TrunkMismatch(f"trunk: found layers {layout.hidden} in the layout, expected {trunk_settings.hidden}")
+
+
+def seeded_state(
+    training_set: TrainingSet, layout: TrunkLayout, training: Training, seed: int | Sequence[int]
+) -> PartnerState:
+    """The state with which `train_round` begins when it is given none and this seed."""
+    head_seed = np.random.SeedSequence(seed).spawn(1)[0]
+    return first_state(training_set, layout, training, np.random.default_rng(head_seed))
+
+
+def first_state(
+    training_set: TrainingSet, layout: TrunkLayout, training: Training, rng: np.random.Generator
+) -> PartnerState:
+    """Fresh heads, the normalisation of the training folds, and an optimiser that has not stepped yet."""
+    heads = initial_heads(layout, HeadSizes.of(training_set, training), rng)
+    normalisation = normalisation_of(training_set, normalise=training.normalise_regression)
+    return unstepped(heads, normalisation, layout, training)
+
+
+def unstepped(heads: Arrays, normalisation: Arrays, layout: TrunkLayout, training: Training) -> PartnerState:
+    """These heads, with an optimiser that has not stepped yet."""
+    shapes = parameter_shapes(layout, HeadSizes.found_in(heads))
+    kept = moment_names(training)
+    moments = {
+        part: {name: zeros(shape) for name, shape in shapes.items()} if part in kept else {} for part in (FIRST, SECOND)
+    }
+    return PartnerState(heads, **moments, n_steps=0, normalisation=normalisation)
+
+
+def shuffled_rows(rows: NDArray[np.int64], batch_size: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    """Endless batches of exactly min(batch_size, number of rows) rows, in random order, every row equally often.
+
+    A batch may take the end of one shuffle and the beginning of the next.
+    """
+    size = min(batch_size, rows.size)
+    waiting = rng.permutation(rows)
+    while True:
+        if waiting.size < size:
+            waiting = np.concatenate([waiting, rng.permutation(rows)])
+        batch, waiting = waiting[:size], waiting[size:]
+        yield batch
+
+
+class Stepper:
+    """An optimiser on a network, going on from a partner's state."""
+
+    def __init__(self, network: Network, state: PartnerState, training: Training, n_per_epoch: int) -> None:
+        self._network = network
+        self._before = state
+        self._training = training
+        self._n_per_epoch = n_per_epoch
+        self._n_steps = state.n_steps
+        self._optimiser = Optimiser(network, state, training)
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the next step."""
+        return learning_rate_at(self._n_steps, self._n_per_epoch, self._training)
+
+    def take(
+        self,
+        n_steps: int,
+        batches: Iterator[NDArray[np.int64]],
+        make_batch: BatchMaker,
+        dropout: Dropout | None = None,
+        progress: Progress | None = None,
+    ) -> NDArray[np.float64]:
+        """Losses (n_steps,) of as many steps, each on the next rows of `batches`; raises TrainingDiverged."""
+        losses = np.empty(n_steps)
+        for step in range(n_steps):
+            rows = next(batches)
+            parts = map(make_batch, parts_of(rows, self._training.internal_batch_max))
+            losses[step] = self._network.loss_and_gradients(parts, rows.size, dropout)
+            if not math.isfinite(losses[step]):
+                raise _diverged(step + 1, self.learning_rate)
+            self._network.each_gradient(partial(self._optimiser.step, self.learning_rate))
+            self._n_steps += 1
+            if progress is not None:
+                progress(step + 1, n_steps, f"loss {losses[step]:.4f}")
+        return losses
+
+    def state(self) -> PartnerState:
+        """Heads and moments as they are now."""
+        network = self._network
+        trunk_names = {tensor.name for tensor in network.layout.tensors}
+        heads = {name: network.array(name) for name in network.parameters if name not in trunk_names}
+        moments = {part: self._optimiser.arrays(part) for part in (FIRST, SECOND)}
+        return PartnerState(heads, **moments, n_steps=self._n_steps, normalisation=self._before.normalisation)
+
+
+def _diverged(step: int, learning_rate: float) -> TrainingDiverged:
+    error = TrainingDiverged(f"step {step}: loss or weights are not finite at learning rate {learning_rate:g}")
+    error.add_note(f"lower learning_rate, for example to {learning_rate / 10:g}")
+    return error

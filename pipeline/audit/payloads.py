@@ -1,0 +1,110 @@
+"""The payloads of a transcript, checked without a key: digests, envelopes, sealed files, and the adding."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.audit.attempt_record import AttemptRecord
+from pipeline.exchange.mailbox import check_payload_size, roster_of, text
+from pipeline.exchange.storage import Exchange
+from pipeline.exchange.transcript import Message, Transcript
+from pipeline.plan.plan import Plan
+from secure.encoding.roster import Roster
+from secure.errors import PayloadMismatch, SecureError
+from secure.keys.envelopes import Binding, check_envelopes
+from secure.keys.group import DEAL
+from secure.keys.pairing import PAIRING
+from secure.messages.messages import check_payload
+from secure.sealing.container import SUM, UPDATE, Kind
+from secure.verify import check_adding, check_sealed
+
+
+class Payloads:
+    """Fetches payloads, an attempt's at a time, and checks each of them against its manifest and the plan."""
+
+    def __init__(self, plan: Plan, exchange: Exchange, *, recompute: bool, workers: int) -> None:
+        self._plan, self._plan_digest = plan, plan.digest
+        self._exchange = exchange
+        self._recompute, self._workers = recompute, workers
+
+    def check_enrolment(self, transcript: Transcript) -> None:
+        """The deal has an envelope for every partner, a pairing one for every other; what is inside they alone see."""
+        partners = set(self._plan.partner_names)
+        for sender, message in transcript.of("deal").items():
+            group = text(message.manifest, "group")
+            self._check_envelopes(message, Binding(DEAL, self._plan_digest, sender, group), partners)
+        for sender, message in transcript.of("pairing").items():
+            self._check_envelopes(message, Binding(PAIRING, self._plan_digest, sender, None), partners - {sender})
+
+    def check_attempt(self, found: AttemptRecord, transcript: Transcript) -> AttemptRecord:
+        """Check the sealed files of an attempt; the attempt with what came of it.
+
+        The payload of an update may have been deleted to save space; the sum is then not added again.
+        """
+        at = (found.round_no, found.attempt)
+        called = next(iter(transcript.of("roster", *at).values()), None)
+        if called is None:
+            return found
+        roster, totals = roster_of(called.manifest, called.digest), transcript.of("sum", *at).values()
+        with tempfile.TemporaryDirectory() as folder:
+            fetched = {n: self._fetch(m, Path(folder)) for n, m in transcript.of("update", *at).items()}
+            files = {name: file for name, file in fetched.items() if file is not None}
+            gone = tuple(name for name in fetched if name not in files)
+            with _named(self._exchange.where(called.name.folder)):
+                for name, file in files.items():
+                    self._check_sealed(file, UPDATE, (name,), roster)
+                for total in totals:
+                    self._check_sealed(self._need(total, Path(folder)), SUM, roster.members, roster)
+                recomputed = bool(totals) and not gone and self._recompute
+                for total in totals if recomputed else ():
+                    self._check_adding(total, [files[name] for name in roster.members], roster)
+        return replace(found, gone=gone, recomputed=recomputed)
+
+    def _check_envelopes(self, message: Message, expected: Binding, receivers: set[str]) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            payload = self._need(message, Path(folder)).read_bytes()
+        check_envelopes(payload, expected, receivers, self._exchange.where(message.name.payload))
+
+    def _check_sealed(self, file: Path, kind: Kind, members: tuple[str, ...], roster: Roster) -> None:
+        parameters, n_params = self._plan.seal_parameters(roster.round_no), self._plan.n_params(roster.round_no)
+        check_sealed(file, kind, members, roster=roster, parameters=parameters, n_params=n_params)
+
+    def _check_adding(self, total: Message, files: list[Path], roster: Roster) -> None:
+        payload = total.manifest.payload
+        if payload is not None:  # a sum has one: secure.messages.messages checked that
+            check_adding(
+                files,
+                files[0].with_name("sum.recomputed"),
+                roster=roster,
+                parameters=self._plan.seal_parameters(roster.round_no),
+                digest=payload.sha256,
+                workers=self._workers,
+            )
+
+    def _need(self, message: Message, folder: Path) -> Path:
+        file = self._fetch(message, folder)
+        if file is None:
+            raise PayloadMismatch(f"{self._exchange.where(message.name.payload)}: is missing, its manifest is there")
+        return file
+
+    def _fetch(self, message: Message, folder: Path) -> Path | None:
+        """Local copy of a payload, its size and digest checked; None where there is none."""
+        payload, file = message.manifest.payload, folder / Path(message.name.payload).name
+        check_payload_size(self._plan, message.manifest, self._exchange.where(message.name.manifest))
+        if payload is None or not self._exchange.fetch(message.name.payload, file, payload.size):
+            return None
+        check_payload(file, payload, self._exchange.where(message.name.payload))
+        return file
+
+
+@contextmanager
+def _named(place: str) -> Iterator[None]:
+    """Say of an error in a copy where the file it is about lies."""
+    try:
+        yield
+    except SecureError as error:
+        if place not in str(error):
+            error.args = (f"{place}: {error}",)
+        raise

@@ -1,0 +1,19 @@
+"""`hocket inspect`: say what any hocket file is."""
+
+import json
+from pathlib import Path
+
+import click
+
+from pipeline.commands.options import EXISTING_FILE, examples
+
+
+@click.command(epilog=examples("hocket inspect plan.toml", "hocket inspect exchange/enrol/deal.P01.json --json"))
+@click.argument("file", type=EXISTING_FILE)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def inspect(file: Path, as_json: bool) -> None:
+    """Say what any hocket file is, without a key."""
+    from pipeline.audit.inspect_file import as_lines, describe_file
+
+    found = describe_file(file)
+    click.echo(json.dumps(found, indent=1) if as_json else "\n".join(as_lines(found)))

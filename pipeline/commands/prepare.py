@@ -1,0 +1,72 @@
+"""`hocket prepare`: turn the partner's tables into matrices."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from pipeline.commands.options import ANY_PATH, EXISTING_FILE, examples, interruptible, log_format
+from pipeline.runtime.log import Log
+
+
+@click.command(
+    short_help="Turn the partner's tables into matrices, or check them.",
+    epilog=examples(
+        "hocket prepare partner.toml --check",
+        "hocket prepare partner.toml --workers 8",
+        "hocket prepare partner.toml --scheduler tcp://head:8786",
+        "hocket prepare partner.toml --structures new.csv --output new",
+    ),
+)
+@click.argument("config", type=EXISTING_FILE)
+@click.option("--check", is_flag=True, help="Only say what is wrong with the tables.")
+@click.option("--workers", type=click.IntRange(min=1), help="Most processes, instead of the configuration's.")
+@click.option("--scheduler", help="Your own Dask cluster makes the structures: tcp://HOST:8786, tls://... or local:N.")
+@click.option(
+    "--structures", type=EXISTING_FILE, help="New structures to predict for: prepare only these, to --output."
+)
+@click.option("--output", type=ANY_PATH, help="Folder for the new structures' x.npz, compounds and rejected rows.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@log_format
+def prepare(
+    config: Path,
+    check: bool,
+    workers: int | None,
+    scheduler: str | None,
+    structures: Path | None,
+    output: Path | None,
+    as_json: bool,
+    log: Log,
+) -> None:
+    """Turn the partner's T0, T1, T2 into matrices (needs the group secret, for the keyed folds and bits).
+
+    With --structures and --output: a table of input_compound_id and smiles into a matrix for prediction.
+
+    With --scheduler structures are sent to the machines of a Dask cluster, which must be the partner's own.
+    """
+    from pipeline.runs.preparation import check_tables, prepare_structures, prepare_tables
+    from pipeline.runs.preparation_table import show_summary
+
+    if (structures is None) != (output is None) or (check and structures):
+        raise click.UsageError("--structures and --output go together, without --check")
+    if workers and scheduler:
+        raise click.UsageError("--workers are processes of this machine: give it or --scheduler, not both")
+    if check:
+        found = check_tables(config)
+        said = [str(finding) for finding in found]
+        click.echo(json.dumps(said, indent=1) if as_json else "\n".join(said) or "tables: no problem found")
+        if any(finding.serious for finding in found) and not any(finding.stops for finding in found):
+            click.echo("these rows are left out or doubtful: mend them, or go on without them", err=True)
+        sys.exit(3 if any(finding.serious for finding in found) else 0)
+    if structures and output:
+        with interruptible(log, goes_on=False):
+            counts = prepare_structures(config, structures, output, workers, scheduler, log)
+        click.echo(json.dumps(counts, indent=1) if as_json else "\n".join(f"{k}: {v}" for k, v in counts.items()))
+        return
+    with interruptible(log, goes_on=False):
+        summary = prepare_tables(config, workers, scheduler, log)
+    if as_json:
+        click.echo(json.dumps(summary, indent=1))
+    else:
+        show_summary(summary)

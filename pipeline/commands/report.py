@@ -1,0 +1,63 @@
+"""`hocket report`: compare local only with federated."""
+
+import json
+from pathlib import Path
+
+import click
+
+from pipeline.commands.options import ANY_PATH, EXISTING_FILE, examples
+
+
+@click.command(
+    short_help="Compare local only with federated.",
+    epilog=examples(
+        "hocket report partner.toml",
+        "hocket report partner.toml --shareable --output for_the_others",
+        "hocket report --merge P01/summary.json P02/summary.json P03/summary.json --output consortium",
+    ),
+)
+@click.argument("files", nargs=-1, required=True, type=EXISTING_FILE, metavar="PARTNER.toml | SUMMARY.json...")
+@click.option("--shareable", is_flag=True, help="Write what may be shared: page, figures, summary.json.")
+@click.option("--merge", is_flag=True, help="One page for the consortium from the partners' SUMMARY.json files.")
+@click.option("--output", type=ANY_PATH, help="Folder for --shareable  [default: HOME/report/shareable] or --merge.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report, summary or merged summary as JSON.")
+def report(files: tuple[Path, ...], shareable: bool, merge: bool, output: Path | None, as_json: bool) -> None:
+    """Compare local only with federated, per task and over tasks.
+
+    Writes report.html, a page that opens offline, and its figures into HOME/report, and prints the table.
+    """
+    if merge:
+        if shareable or output is None:
+            raise click.UsageError("--merge takes summaries and --output FOLDER, without --shareable")
+        from pipeline.report.consortium import merge_summaries, print_merged
+
+        merged = merge_summaries(files, output)
+        click.echo(json.dumps(merged, indent=1)) if as_json else print_merged(merged, output)
+        return
+    if len(files) != 1 or (output and not shareable):
+        raise click.UsageError("expected one PARTNER.toml; --output goes with --shareable or --merge")
+    _own_report(files[0], output, shareable=shareable, as_json=as_json)
+
+
+def _own_report(config: Path, output: Path | None, *, shareable: bool, as_json: bool) -> None:
+    from pipeline.home.paths import Home
+    from pipeline.plan.member_configs import PartnerConfig
+    from pipeline.report.terminal_table import print_report
+    from pipeline.runs.report import bring_up
+    from pipeline.tracking.tracker import read_member, send_rest
+
+    result = bring_up(config)
+    folder = Home(PartnerConfig.read(config).home_folder).report
+    if shareable:
+        from pipeline.pages.files import write_shareable
+
+        folder = output or folder / "shareable"
+        result = write_shareable(folder, result)
+    if as_json:
+        click.echo(json.dumps(result, indent=1))
+    else:
+        print_report([result])
+        click.echo(f"page: {folder / 'report.html'}")
+    member = read_member(config, "partner")
+    if member.home.tracked.exists() and not send_rest(member):  # the run is in MLflow; its report may be new
+        click.echo(f"hocket: the report is not in MLflow yet; why: {member.home.folder / 'tracking.log'}", err=True)

@@ -1,0 +1,151 @@
+"""`hocket demo`: a whole federation on this machine, one process per member, real ChEMBL data.
+
+Everything it makes is what a real deployment has; only the processes share a machine.
+"""
+
+import hashlib
+import json
+import secrets
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from data_prep.atomic import write_atomically
+from pipeline.demo.benchmark_data import ensure_wheel
+from pipeline.demo.configs import aggregator_toml, partner_toml, plan_toml
+from pipeline.demo.processes import MemberProcess, run_members
+from pipeline.errors import ConfigError
+from pipeline.home.paths import Home, write_json
+from pipeline.report.report import read_report
+from pipeline.report.terminal_table import print_report
+from pipeline.runtime.log import Log
+from pipeline.setup.keys import deal, new_keys
+
+AGGREGATOR = "aggregator"
+_DATA_SHARE = 0.35  # of the compounds: enough for a clear gain, small enough for two minutes
+_N_ROUNDS = 12
+_TABLES = ("T0", "T1", "T2")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What was asked for; a folder holds one demo."""
+
+    n_partners: int
+    n_rounds: int
+    seed: int
+    source: str | None
+
+
+def run_demo(
+    folder: Path, *, n_partners: int, n_rounds: int | None, seed: int, source: Path | None, log: Log | None = None
+) -> None:
+    """Build what is missing, run what is not finished, print the report.
+
+    Raises ConfigError for a folder with something else in it, DemoFailed when a member's process fails.
+    """
+    folder = folder.resolve()
+    options = Options(n_partners, n_rounds or _N_ROUNDS, seed, str(source.resolve()) if source else None)
+    _claim(folder, options)
+    partners = [f"P{i:02d}" for i in range(1, n_partners + 1)]
+    if not all(Home(folder / name / "home").finished.exists() for name in (*partners, AGGREGATOR)):
+        _build(folder, options, partners)
+        members = [
+            MemberProcess(AGGREGATOR, "aggregator", folder / AGGREGATOR / "aggregator.toml", folder / AGGREGATOR)
+        ]
+        members += [MemberProcess(name, "partner", folder / name / "partner.toml", folder / name) for name in partners]
+        run_members(members, log or Log())
+    print_report([read_report(Home(folder / name / "home")) for name in partners])
+    _print_where_next(folder, partners[-1])
+
+
+def _claim(folder: Path, options: Options) -> None:
+    """Make the folder this demo's own, or recognise it."""
+    marker = folder / "demo.json"
+    if marker.exists():
+        found = json.loads(marker.read_text())
+        if found != asdict(options):
+            error = ConfigError(f"{folder}: holds a demo with other options: {found}, asked for: {asdict(options)}")
+            error.add_note("give another folder, or delete this one")
+            raise error
+    elif folder.exists() and any(folder.iterdir()):
+        raise ConfigError(f"{folder}: is not empty and holds no demo; give another folder")
+    else:
+        write_json(marker, asdict(options))
+
+
+def _build(folder: Path, options: Options, partners: list[str]) -> None:
+    """Data, keys, plan, configurations, the dealt secret: each made once, in the order a consortium would."""
+    if not (folder / "data.json").exists():
+        _make_data(folder / "tables", options, partners)
+        write_json(folder / "data.json", {"made": True})
+    cards = [_card(folder / name, name, "partner") for name in partners]
+    cards.append(_card(folder / AGGREGATOR, AGGREGATOR, "aggregator"))
+    plan_file = folder / "plan.toml"
+    if not plan_file.exists():
+        plan = plan_toml(secrets.token_hex(16), options.seed, options.n_rounds, partners, cards)
+        write_atomically(plan_file, plan.encode())
+    for name in partners:
+        _write_once(folder / name / "partner.toml", partner_toml(name, options.seed, _tables(folder / "tables" / name)))
+    _write_once(folder / AGGREGATOR / "aggregator.toml", aggregator_toml(AGGREGATOR))
+    deal(plan_file, folder / partners[0] / "home", None, structure_seed=_structure_seed(options.seed))
+
+
+def _structure_seed(seed: int) -> bytes:
+    """Keyed folds that are equal for equal --seed. A real custodian lets `hocket key deal` draw it at random."""
+    return hashlib.sha256(f"hocket demo structure seed {seed}".encode()).digest()
+
+
+def _make_data(folder: Path, options: Options, partners: list[str]) -> None:
+    source = Path(options.source) if options.source else None
+    if source and source.is_dir():
+        _copy_partner_folders(source, folder, partners)
+        return
+    from data_prep.benchmark_split import split_benchmark  # noqa: PLC0415 -- rdkit is slow to import
+
+    split_benchmark(source or ensure_wheel(), len(partners), _DATA_SHARE, options.seed, folder)
+
+
+def _copy_partner_folders(source: Path, folder: Path, partners: list[str]) -> None:
+    """Take the first partner folders (with T0, T1, T2) of a folder like the benchmarks'."""
+    found = sorted(path for path in source.iterdir() if path.is_dir() and any(path.glob("T0.*")))
+    if len(found) < len(partners):
+        raise ConfigError(f"{source}: found {len(found)} folders with T0, T1 and T2, expected {len(partners)}")
+    for name, origin in zip(partners, found, strict=False):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for table in _TABLES:
+            files = sorted(origin.glob(f"{table}.*"))
+            if not files:
+                raise ConfigError(f"{origin}: has no {table} table")
+            shutil.copyfile(files[0], folder / name / files[0].name)
+
+
+def _tables(folder: Path) -> dict[str, str]:
+    found = {table: next(iter(sorted(folder.glob(f"{table}.*")))) for table in _TABLES}
+    return {table: f"../tables/{path.parent.name}/{path.name}" for table, path in found.items()}
+
+
+def _card(folder: Path, name: str, role: str) -> str:
+    card_file = Home(folder / "home").keys / "card.toml"
+    if not card_file.exists():
+        new_keys(name, role, folder / "home", None)
+    return card_file.read_text()
+
+
+def _write_once(path: Path, text: str) -> None:
+    if not path.exists():
+        write_atomically(path, text.encode())
+
+
+def _print_where_next(folder: Path, partner: str) -> None:
+    print(  # noqa: T201 -- a command's result
+        f"\nLook around: {folder}\n"
+        f"  plan.toml                 what the partners agreed on\n"
+        f"  {partner}/partner.toml          a partner's own settings; {partner}/home is its state\n"
+        f"  tables/                   the partners' T0, T1 and T2 (at a real partner: wherever it keeps them)\n"
+        f"  exchange/                 all that members ever showed each other: signed notes and sealed files\n"
+        f"  hocket inspect {folder}/exchange/round-0001/attempt-01/update.{partner}.arrow\n"
+        f"  hocket verify {folder}/exchange {folder}/plan.toml\n"
+        f"  hocket report {folder}/{partner}/partner.toml\n"
+        f"  hocket ui {folder}/{partner}/partner.toml"
+    )

@@ -1,0 +1,222 @@
+"""Signed messages between members: posted from an outbox, accepted into an inbox, never changed after."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+from data_prep.atomic import flush, write_atomically
+from pipeline.errors import Equivocation, NotYet
+from pipeline.exchange.storage import Exchange
+from pipeline.home.paths import Home, MessageName
+from pipeline.plan.plan import Plan, spoken
+from secure.encoding.roster import Roster
+from secure.errors import PayloadMismatch
+from secure.keys.envelopes import MAX_BYTES
+from secure.keys.keys import PrivateKeys
+from secure.messages.messages import (
+    Expected,
+    Manifest,
+    PayloadDigest,
+    check_payload,
+    manifest_digest,
+    payload_digest,
+    sign_manifest,
+    verify_manifest,
+)
+from secure.sealing.container import SUM, UPDATE, most_bytes
+
+
+class Outbox:
+    """What one member signs; each message once, with the time of the signing, kept for good."""
+
+    def __init__(self, plan: Plan, keys: PrivateKeys, home: Home, clock: Callable[[], float]) -> None:
+        self.plan = plan
+        self.plan_digest = plan.digest
+        self.cards = plan.cards
+        self.me = keys.name
+        self.keys = keys
+        self.home = home
+        self._clock = clock  # seconds since 1970
+
+    def sign(self, name: MessageName, body: dict[str, object]) -> None:
+        """Sign a message over its payload (the file in the outbox, if there is one), if that was not done before.
+
+        Raises Equivocation where another message of this name was signed before.
+        """
+        payload_file, manifest_file = self.home.outbox(name.payload), self.home.outbox(name.manifest)
+        if manifest_file.exists():
+            if self.own(name).body != body:
+                error = Equivocation(f"{manifest_file}: this member already signed another {_spoken(name)}")
+                error.add_note("a member never says two things: was the home restored from a backup?")
+                raise error
+            return
+        data = sign_manifest(
+            self.keys,
+            kind=name.kind,
+            plan=self.plan_digest,
+            round_no=name.round_no,
+            attempt=name.attempt,
+            time=int(self._clock()),
+            body=body,
+            payload=payload_digest(payload_file) if payload_file.exists() else None,
+        )
+        write_atomically(manifest_file, data)
+
+    def has(self, name: MessageName) -> bool:
+        """Whether this member signed the message before."""
+        return self.home.outbox(name.manifest).exists()
+
+    def own(self, name: MessageName) -> Manifest:
+        """A message that this member signed before."""
+        path = self.home.outbox(name.manifest)
+        return verify_manifest(path.read_bytes(), self.cards[self.me], self._expected(name), str(path))
+
+    def _expected(self, name: MessageName) -> Expected:
+        return Expected(kind=name.kind, plan=self.plan_digest, round_no=name.round_no, attempt=name.attempt)
+
+
+class Mailbox(Outbox):
+    """An outbox with an exchange: one member's correspondence with the others."""
+
+    def __init__(
+        self, plan: Plan, keys: PrivateKeys, home: Home, exchange: Exchange, clock: Callable[[], float]
+    ) -> None:
+        super().__init__(plan, keys, home, clock)
+        self.exchange = exchange
+        self._posted: set[MessageName] = set()  # by this process; looked at again after a restart
+        self._checked: set[MessageName] = set()  # payloads in the inbox; the same
+
+    def post(self, name: MessageName, body: dict[str, object]) -> None:
+        """Sign a message (see `sign`) and post it, its payload first; again and again the same bytes."""
+        if not self.has(name):
+            self.check_not_posted(name)
+        self.sign(name, body)
+        self.repost(name)
+
+    def check_not_posted(self, name: MessageName) -> None:
+        """Raise Equivocation where the exchange holds this message and the home never made it: it is not the latest."""
+        own = {name.manifest: self.home.outbox(name.manifest), name.payload: self.home.outbox(name.payload)}
+        for path, made in own.items():
+            if not made.exists() and self.exchange.has(path):
+                error = Equivocation(f"{self.exchange.where(path)}: is there, but this home never made it ({made})")
+                error.add_note("was the home restored from a backup? Then go on under a revision only: secure/KEYS.md")
+                raise error
+
+    def repost(self, name: MessageName) -> bool:
+        """Make sure that a message signed before is also posted; False where none was signed."""
+        payload_file, manifest_file = self.home.outbox(name.payload), self.home.outbox(name.manifest)
+        if name in self._posted:
+            return True
+        if not manifest_file.exists():
+            return False
+        if payload_file.exists():
+            self.exchange.send(payload_file, name.payload)
+        self.exchange.send(manifest_file, name.manifest)
+        self._posted.add(name)
+        return True
+
+    def receive(self, name: MessageName) -> Manifest | None:
+        """The message if it has come, else None.
+
+        The first version accepted is kept in the inbox and is the only one ever used, so a sender cannot
+        change what it said. Raises secure.errors.SecureError, naming the file, for anything not as expected.
+        """
+        kept = self.home.inbox(name.manifest)
+        if kept.exists():
+            return verify_manifest(kept.read_bytes(), self.cards[name.sender], self._expected(name), str(kept))
+        data = self.exchange.read(name.manifest)
+        if data is None:
+            return None
+        where = self.exchange.where(name.manifest)
+        manifest = verify_manifest(data, self.cards[name.sender], self._expected(name), where)
+        write_atomically(kept, data)
+        return manifest
+
+    def expect(self, name: MessageName) -> Manifest:
+        """The message; NotYet where it has not come."""
+        manifest = self.receive(name)
+        if manifest is None:
+            raise NotYet(f"waiting for {_spoken(name)}")
+        return manifest
+
+    def digest_of(self, name: MessageName) -> str:
+        """Digest, hex, of an accepted or own message's manifest."""
+        return manifest_digest(self._kept(name).read_bytes())
+
+    def accepted_at(self, name: MessageName) -> float:
+        """When a message was accepted or signed, seconds since 1970: deadlines count from here, over restarts too."""
+        return self._kept(name).stat().st_mtime
+
+    def fetch_payload(self, name: MessageName, manifest: Manifest) -> Path:
+        """Local copy of a message's payload, its size and digest checked.
+
+        Raises NotYet where the storage does not show it yet, secure.errors.PayloadMismatch where it is another one, or
+        larger than any payload of this kind can be.
+        """
+        if manifest.payload is None:
+            raise ValueError(f"a {name.kind} has no payload")
+        check_payload_size(self.plan, manifest, self.exchange.where(name.manifest))
+        kept = self.home.inbox(name.payload)
+        if name not in self._checked and kept.exists() and payload_digest(kept) != manifest.payload:
+            kept.unlink()  # a power cut can leave a file without its content; the exchange still has it
+        if not kept.exists():
+            self._fetch(name, manifest.payload, kept)
+        self._checked.add(name)
+        return kept
+
+    def _fetch(self, name: MessageName, payload: PayloadDigest, kept: Path) -> None:
+        incoming = kept.with_name(f".{kept.name}.unchecked")
+        if not self.exchange.fetch(name.payload, incoming, payload.size):
+            raise NotYet(f"waiting for the payload of {_spoken(name)}")
+        try:
+            check_payload(incoming, payload, self.exchange.where(name.payload))
+            incoming.replace(kept)
+            flush(kept.parent)
+        finally:
+            incoming.unlink(missing_ok=True)
+
+    def _kept(self, name: MessageName) -> Path:
+        own = self.home.outbox(name.manifest)
+        return own if own.exists() else self.home.inbox(name.manifest)
+
+
+def check_payload_size(plan: Plan, manifest: Manifest, where: str) -> None:
+    """Raise PayloadMismatch where a sender announces more than its message can hold: nobody's disk shall take that."""
+    most = MAX_BYTES
+    if manifest.kind in ("update", "sum"):
+        kind = UPDATE if manifest.kind == "update" else SUM
+        most = most_bytes(kind, plan.n_params(manifest.round), plan.seal_parameters(manifest.round))
+    if manifest.payload is not None and manifest.payload.size > most:
+        raise PayloadMismatch(f"{where}: announces {manifest.payload.size} bytes, expected at most {most}")
+
+
+def roster_of(manifest: Manifest, digest: str) -> Roster:
+    """The roster that a signed manifest calls; all masks and tags are bound to that manifest's digest."""
+    return Roster(
+        plan=manifest.plan,
+        round_no=manifest.round,
+        attempt=manifest.attempt,
+        members=tuple(sorted(named_digests(manifest, "members"))),
+        digest=digest,
+    )
+
+
+def text(manifest: Manifest, key: str) -> str:
+    """A text field of a body; secure.messages.messages checked that it is one."""
+    return cast(str, manifest.body[key])
+
+
+def names(manifest: Manifest, key: str) -> list[str]:
+    """A field of a body that lists members; secure.messages.messages checked that it does."""
+    return cast(list[str], manifest.body[key])
+
+
+def named_digests(manifest: Manifest, key: str) -> dict[str, str]:
+    """A field of a body that maps members' names to digests; secure.messages.messages checked that it does."""
+    return cast(dict[str, str], manifest.body[key])
+
+
+def _spoken(name: MessageName) -> str:
+    if not name.attempt:
+        return f"{name.kind} of {name.sender}"
+    return f"{name.kind} of {name.sender} for {spoken(name.round_no, name.attempt)}"

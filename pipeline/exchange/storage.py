@@ -1,0 +1,202 @@
+"""The exchange folder: the only place where members meet, on any storage that fsspec knows."""
+
+import copy
+import errno
+import os
+import secrets
+from pathlib import Path
+from typing import BinaryIO
+
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+from pipeline.errors import ExchangeConflict, ExchangeError, ExchangeUnreachable
+from pipeline.exchange.storages import OBJECT_STORES, failures, is_lasting
+from pipeline.runtime.redact import without_password
+
+_PIECE = 1 << 20  # bytes
+_OF_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_LARGEST_MANIFEST = 1 << 20  # bytes; a manifest lists members, not data
+
+
+def _copy(source: BinaryIO, target: BinaryIO, n_bytes: int | None) -> None:
+    """Copy all, or one byte more than n_bytes at the most, down to the disk."""
+    left = float("inf") if n_bytes is None else n_bytes + 1
+    while left > 0 and (piece := source.read(int(min(left, _PIECE)))):
+        target.write(piece)
+        left -= len(piece)
+    target.flush()
+    os.fsync(target.fileno())
+
+
+def _failed(where: str, done: str, error: Exception) -> ExchangeError:
+    kind = ExchangeError if is_lasting(error) else ExchangeUnreachable
+    return kind(f"{where}: cannot be {done}: {error}")
+
+
+class Exchange:
+    """Files by relative path; a file appears whole or not at all."""
+
+    def __init__(self, url: str) -> None:
+        self.url = without_password(url)
+        try:
+            self._fs, root = url_to_fs(url, use_listings_cache=False)
+        except (ValueError, TypeError, NotImplementedError, ImportError) as error:
+            raise ExchangeError(f"{self.url}: not a place that fsspec can open: {error}") from error
+        self._root = str(root).rstrip("/")
+        self._local = isinstance(self._fs, LocalFileSystem)
+        protocols = {self._fs.protocol} if isinstance(self._fs.protocol, str) else set(self._fs.protocol)
+        self._shows_whole = bool(protocols & OBJECT_STORES)
+        self._failures = failures(protocols)
+
+    def below(self, folder: str) -> "Exchange":
+        """A folder of this exchange as an exchange of its own; "" is this one."""
+        lower = copy.copy(self)
+        if folder:
+            lower.url = f"{self.url.rstrip('/')}/{folder}"
+            lower._root = f"{self._root}/{folder}"  # noqa: SLF001 -- its own twin
+        return lower
+
+    def where(self, path: str) -> str:
+        """The file as a person would name it."""
+        return f"{self.url.removeprefix('file://').rstrip('/')}/{path}"
+
+    def has(self, path: str) -> bool:
+        """Whether there is such a file.
+
+        Raises ExchangeUnreachable when the storage fails, ExchangeError where that will last.
+        """
+        try:
+            return bool(self._fs.isfile(f"{self._root}/{path}"))
+        except self._failures as error:
+            raise _failed(self.where(path), "looked up", error) from error
+
+    def read(self, path: str) -> bytes | None:
+        """Content of a small file, or None where there is none yet.
+
+        Raises ExchangeUnreachable when the storage fails, ExchangeError where that will last.
+        """
+        try:
+            with self._fs.open(f"{self._root}/{path}", "rb") as file:
+                return bytes(file.read(_LARGEST_MANIFEST))
+        except FileNotFoundError:
+            return None
+        except self._failures as error:
+            raise _failed(self.where(path), "read", error) from error
+
+    def fetch(self, path: str, target: Path, n_bytes: int | None = None) -> bool:
+        """Copy a file to `target` (whole or not at all, and on the disk); False where there is none.
+
+        n_bytes : the expected size; of a larger file no more than one byte beyond it is copied
+        """
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.part")
+        try:
+            with self._fs.open(f"{self._root}/{path}", "rb") as posted, temporary.open("wb") as copy:
+                _copy(posted, copy, n_bytes)
+            temporary.replace(target)
+        except FileNotFoundError:
+            return False
+        except self._failures as error:
+            if isinstance(error, OSError) and error.errno in _OF_WRITING:  # the copy's disk, not the exchange
+                raise OSError(error.errno, error.strerror, str(target)) from error
+            raise _failed(self.where(path), "fetched", error) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+        return True
+
+    def send(self, source: Path, path: str) -> None:
+        """Post a file under its final name, once; posting the same file again changes nothing.
+
+        Raises ExchangeConflict where another content stands under that name, ExchangeUnreachable or ExchangeError
+        as the others.
+        """
+        target = f"{self._root}/{path}"
+        try:
+            if self._fs.exists(target):
+                self._check_same(source, path)
+                return
+            if self._shows_whole:  # there are no folders; s3fs would make a bucket that is not there
+                self._fs.put_file(str(source), target)
+                return
+            self._fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
+            if self._local:
+                self._send_to_folder(source, target)
+            else:
+                temporary = f"{target.rsplit('/', 1)[0]}/.{secrets.token_hex(8)}.part"
+                self._fs.put_file(str(source), temporary)
+                self._fs.mv(temporary, target)
+        except self._failures as error:
+            raise _failed(self.where(path), "written", error) from error
+
+    def list_files(self) -> list[str]:
+        """Relative paths of all files, sorted.
+
+        Raises ExchangeUnreachable when the storage fails, ExchangeError where that will last or the exchange is a file.
+        """
+        try:
+            found = self._fs.find(self._root)
+        except FileNotFoundError:
+            return []
+        except self._failures as error:
+            raise _failed(self.url, "listed", error) from error
+        paths = [str(path).removeprefix(self._root).lstrip("/") for path in found]
+        if "" in paths:
+            raise ExchangeError(f"{self.url}: found a file, expected a folder")
+        return sorted(path for path in paths if not path.rsplit("/", 1)[-1].startswith("."))
+
+    def list_folders(self) -> list[str]:
+        """Names of the folders of the exchange itself, without those inside them.
+
+        Raises ExchangeUnreachable when the storage fails, ExchangeError where that will last.
+        """
+        try:
+            found = self._fs.ls(self._root, detail=True)
+        except FileNotFoundError:
+            return []
+        except self._failures as error:
+            raise _failed(self.url, "listed", error) from error
+        return sorted(str(one["name"]).rsplit("/", 1)[-1] for one in found if one["type"] == "directory")
+
+    def _send_to_folder(self, source: Path, target: str) -> None:
+        """Copy beside the target, fsync, rename: a reader on a shared folder never sees half a file."""
+        folder, name = target.rsplit("/", 1)
+        for leftover in Path(folder).glob(f".{name}.*.part"):  # of this sender, killed: nobody else posts this name
+            leftover.unlink(missing_ok=True)
+        temporary = Path(folder) / f".{name}.{secrets.token_hex(8)}.part"
+        try:
+            # whoever can write to the exchange could plant a link under a name that can be guessed
+            with source.open("rb") as own, temporary.open("xb") as copy:
+                _copy(own, copy, None)
+            temporary.rename(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _check_same(self, source: Path, path: str) -> None:
+        """Compare byte for byte in pieces; a member never replaces what it posted."""
+        with self._fs.open(f"{self._root}/{path}", "rb") as posted, source.open("rb") as own:
+            while True:
+                left, right = posted.read(1 << 20), own.read(1 << 20)
+                if left != right:
+                    error = ExchangeConflict(f"{self.where(path)}: differs from what this member posted ({source})")
+                    error.add_note(
+                        "someone changed it, or two homes run under this name: stop both, and see secure/KEYS.md"
+                    )
+                    raise error
+                if not left:
+                    return
+
+
+def exchange_at(place: str, folder: Path) -> Exchange:
+    """Open a URL, or a path relative to `folder`."""
+    return open_exchange(place if "://" in place else f"file://{(folder / place).resolve()}")
+
+
+def open_exchange(url: str) -> Exchange:
+    """Open the exchange and make sure its place can be reached.
+
+    Raises ExchangeError where it cannot.
+    """
+    exchange = Exchange(url)
+    exchange.list_files()
+    return exchange

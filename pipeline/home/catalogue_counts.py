@@ -1,0 +1,125 @@
+"""The catalogue at a partner: which of its tasks stand in it, how many partners hold each, and which rows travel."""
+
+import json
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import model_validator
+
+from data_prep.prepared import Task
+from pipeline.errors import ConfigError
+from pipeline.home.paths import Home, write_json
+from pipeline.plan.member_configs import Schema, check_table
+from pipeline.plan.plan import Catalogue, CatalogueTask, Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many partners hold each row of the catalogue; equal at all partners, and all that they know."""
+
+    counts: tuple[int, ...] = ()  # by row; empty without a catalogue
+    partners: frozenset[str] = frozenset()  # who was counted
+    least: int = 0  # the plan's catalogue.min_partners
+
+    @property
+    def travelling(self) -> list[int]:
+        """Rows that enough partners hold; no other ever leaves a partner."""
+        return [row for row, count in enumerate(self.counts) if count >= self.least]
+
+    def factors(self, members: Collection[str]) -> NDArray[np.float64]:
+        """What each row's mean over a roster is multiplied by, (n_rows,); 0 for a row that is not sent to it.
+
+        Who holds a row is not known. Of the partners that were counted and are not on the roster each may be a holder,
+        so a row is sent only if enough holders are on it even then. Who does not hold a row sends zeros: the mean over
+        the members, times members / holders, is the mean over the holders. Where holders may be absent the factor is
+        the smallest it can be, so that a row never goes too far.
+        """
+        n_absent, n_members = len(self.partners - set(members)), len(members)
+        counts = np.array(self.counts, dtype=np.float64)
+        sent = counts - n_absent >= self.least
+        return np.where(sent, n_members / np.minimum(np.maximum(counts, 1.0), n_members), 0.0)
+
+
+def held_rows(catalogue: Catalogue, tasks: Iterable[Task]) -> dict[int, int]:
+    """Row of the catalogue to classification task, for those that a partner holds.
+
+    Of several tasks of a partner for one row, the one with the most labels travels; the others stay private.
+    """
+    rows = {(task.id, task.threshold): row for row, task in enumerate(catalogue.tasks)}
+    held: dict[int, Task] = {}
+    for task in tasks:
+        row = rows.get((task.catalog_assay_id or "", task.threshold))
+        if row is None or task.is_auxiliary:
+            continue
+        if row not in held or _n_labels(task) > _n_labels(held[row]):
+            held[row] = task
+    return {row: task.task_id for row, task in sorted(held.items())}
+
+
+def _n_labels(task: Task) -> int:
+    return task.n_active + task.n_inactive
+
+
+class Counted(Schema):
+    """The file in a home with what the presence round gave."""
+
+    plan: str  # digest of the plan under which it was counted
+    partners: tuple[str, ...]  # who was counted, sorted
+    tasks: tuple[CatalogueTask, ...]
+    counts: tuple[int, ...]  # how many partners hold each
+
+    @model_validator(mode="after")
+    def _a_count_for_each(self) -> Self:
+        if len(self.counts) != len(self.tasks):
+            raise ValueError(f"found {len(self.counts)} counts, expected {len(self.tasks)}, one for each task")
+        return self
+
+
+def known_counts(plan: Plan, home: Home) -> Counts | None:
+    """What was counted; None while the presence round of this plan is not done.
+
+    Raises ConfigError where the plan and what was counted before do not go together.
+    """
+    tasks, file = plan.catalogue.tasks, home.catalogue
+    if not tasks:
+        return Counts()
+    found = _read(file) if file.exists() else None
+    if plan.has_presence and (found is None or found.plan != plan.digest):
+        _check_same_partners(plan, file, found)
+        return None
+    if found is None or found.tasks != tasks:
+        error = ConfigError(f"{file}: holds no counts of the plan's catalogue: a later revision keeps the first one's")
+        error.add_note(
+            "give the plan the [catalogue] tasks of the plan before, in their order; min_partners may differ"
+        )
+        raise error
+    return Counts(found.counts, frozenset(found.partners), plan.catalogue.min_partners)
+
+
+def keep_counts(plan: Plan, home: Home, counts: Iterable[int]) -> None:
+    """Write what the presence round gave; this ends it."""
+    partners = tuple(plan.partner_names)
+    counted = Counted(plan=plan.digest, partners=partners, tasks=plan.catalogue.tasks, counts=tuple(counts))
+    write_json(home.catalogue, counted.model_dump(mode="json"))
+
+
+def _check_same_partners(plan: Plan, file: Path, found: Counted | None) -> None:
+    """The difference of two counts, with and without a partner, would be that partner's flags."""
+    odd = set(found.partners) ^ set(plan.partner_names) if found else None
+    if odd:
+        error = ConfigError(f"{file}: was counted with other partners, the plan differs in {', '.join(sorted(odd))}")
+        error.add_note("two counts would tell what those partners hold: give the revision an empty catalogue")
+        raise error
+
+
+def _read(file: Path) -> Counted:
+    """Raises ConfigError for a damaged file."""
+    try:
+        table = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{file}: cannot be read as JSON: {error}") from error
+    return check_table(table, Counted, str(file))

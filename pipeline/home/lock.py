@@ -1,0 +1,80 @@
+"""One process at a time in a home, and word of who that is."""
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import time
+from typing import Self
+
+from pipeline.errors import ConfigError, HomeInUse
+from secure.messages.messages import utc
+
+_LONGEST = 4096  # bytes of a note
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The process that holds a lock."""
+
+    pid: int
+    host: str
+    since: int  # seconds since 1970
+
+    @classmethod
+    def this(cls) -> Self:
+        """This process, now."""
+        return cls(os.getpid(), socket.gethostname(), int(time()))
+
+    def __str__(self) -> str:
+        """As a person would name it."""
+        return f"process {self.pid} on {self.host}, since {utc(self.since)}"
+
+
+@contextmanager
+def hold(lock_file: Path) -> Iterator[Holder | None]:
+    """Hold the lock; the system frees it when this process ends, however it ends.
+
+    Yields who held it last and did not give it back: that process was killed. Where it was another host's and the file
+    system does not share locks between hosts, it may be alive. Raises HomeInUse, naming the holder, while there is one;
+    ConfigError for a file that cannot be used.
+    """
+    try:
+        handle = os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise ConfigError(f"{lock_file.parent}: the home cannot be used: {error.strerror}") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = _read(handle)
+        os.close(handle)
+        busy = HomeInUse(f"{lock_file.parent}: another hocket process works in this home: {holder or 'it just began'}")
+        busy.add_note("wait for it to end, or stop it")
+        raise busy from None
+    before = _read(handle)
+    try:
+        _write(handle, Holder.this())
+        yield before
+    finally:
+        _write(handle, None)
+        os.close(handle)
+
+
+def _read(handle: int) -> Holder | None:
+    """Whom the note names; nothing else is of use to anybody."""
+    try:
+        return Holder(**json.loads(os.pread(handle, _LONGEST, 0)))
+    except (ValueError, TypeError):
+        return None
+
+
+def _write(handle: int, holder: Holder | None) -> None:
+    """Note the holder. The note is only for people: a disk that is full of other things shall not stop the run."""
+    with suppress(OSError):
+        os.ftruncate(handle, 0)
+        if holder:
+            os.pwrite(handle, json.dumps(asdict(holder)).encode(), 0)

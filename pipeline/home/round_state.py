@@ -1,0 +1,194 @@
+"""What a partner keeps of a round: the state at its start, and what it trained in the current attempt."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partners.errors import CheckpointDamaged
+from partners.files.checkpoint import Checkpoint, Part, load_checkpoint, read_facts, save_checkpoint, trunk_pieces
+from partners.network.state import PartnerState
+from partners.network.trunk import TrunkLayout, initial_pieces, initial_trunk, trunk_digest
+from partners.training.server_step import ServerState, initial_server_state
+from pipeline.plan.plan import Plan
+from secure.sealing.fixed_point import first_bounds
+
+_RESIDUAL, _CHANGE = "residual", "change"
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What a member went by when it opened a sum."""
+
+    plan: str  # digest
+    preparation: str  # digest of preparation settings and structure seed
+
+
+def read_provenance(path: Path) -> Provenance:
+    """What the start of a round was made under, without reading the arrays; raises CheckpointDamaged."""
+    return _under(read_facts(path), path)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RoundStart:
+    """State at the start of a round; vector, server and bounds are equal at all partners."""
+
+    layout: TrunkLayout  # of the vector
+    vector: NDArray[np.float32]  # (n_params,) the trunk, and behind it the catalogue's head rows
+    server: ServerState
+    bounds: NDArray[np.float64]  # (n_tensors,) largest change a parameter of the tensor may have in this round
+    private: PartnerState | None  # heads and optimiser; None before the first own training; rows that travel as above
+    residual: NDArray[np.float32] | None  # (n_params,) what rounding and clipping left over, carried on
+    under: Provenance | None = None  # of the sum that made it; None before the first
+
+    @property
+    def trunk(self) -> NDArray[np.float32]:
+        """The trunk alone, a view."""
+        return self.vector[: self.layout.trunk.n_params]
+
+    @classmethod
+    def first(cls, plan: Plan) -> Self:
+        """Start of the first round: all from the plan, so nobody has to send it."""
+        layout = plan.layout
+        return cls(
+            layout=layout,
+            vector=initial_trunk(layout, plan.federation.seed),
+            server=initial_server_state(plan.server, layout.n_params),
+            bounds=first_bounds(len(layout.tensors), plan.seal),
+            private=None,
+            residual=None,
+        )
+
+    def write(self, path: Path) -> None:
+        """Write atomically."""
+        vectors = {} if self.residual is None else {_RESIDUAL: self.residual}
+        facts = {"bounds": self.bounds.tolist(), "under": asdict(self.under) if self.under else None}
+        _save(path, Checkpoint(self.vector, self.private, self.server, facts=facts, vectors=vectors))
+
+    @classmethod
+    def read(cls, path: Path, layout: TrunkLayout, *, to_predict: bool = False) -> Self:
+        """Read what `write` wrote; raises partners.errors.CheckpointDamaged or CheckpointMismatch.
+
+        to_predict : trunk and heads only, without what training and the server step go on from
+        """
+        found = load_checkpoint(path, layout, only=["trunk", "heads"]) if to_predict else load_checkpoint(path, layout)
+        return cls(
+            layout=layout,
+            vector=found.need_trunk(path),
+            server=found.server or ServerState(),
+            bounds=np.array(found.facts["bounds"], dtype=np.float64),
+            private=found.partner,
+            residual=found.vectors.get(_RESIDUAL),
+            under=_under(found.facts, path),
+        )
+
+
+@dataclass(frozen=True)  # without slots, for what is cached
+class StoredStart:
+    """The start of a round as it lies in its file, the first one's in the plan: an array is read when asked for.
+
+    Each is as large as the trunk, so none is kept here. Everything raises partners.errors.CheckpointDamaged or
+    CheckpointMismatch.
+    """
+
+    plan: Plan
+    path: Path
+
+    def vector(self) -> NDArray[np.float32]:
+        """RoundStart.vector."""
+        if not self.path.exists():
+            return initial_trunk(self.plan.layout, self.plan.federation.seed)
+        return self._read("trunk").need_trunk(self.path)
+
+    def pieces(self) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """Places and values of the vector, in order, a piece at a time."""
+        if not self.path.exists():
+            return initial_pieces(self.plan.layout, self.plan.federation.seed)
+        return trunk_pieces(self.path)
+
+    def private(self) -> PartnerState | None:
+        """RoundStart.private."""
+        return self._read("heads", "moments").partner
+
+    def server(self) -> ServerState:
+        """RoundStart.server."""
+        if not self.path.exists():
+            return initial_server_state(self.plan.server, self.plan.layout.n_params)
+        return self._read("server").server or ServerState()
+
+    def residual(self) -> NDArray[np.float32] | None:
+        """RoundStart.residual."""
+        return self._read("vectors").vectors.get(_RESIDUAL)
+
+    @cached_property
+    def bounds(self) -> NDArray[np.float64]:
+        """RoundStart.bounds."""
+        if not self.path.exists():
+            return first_bounds(len(self.plan.layout.tensors), self.plan.seal)
+        return np.array(read_facts(self.path)["bounds"], dtype=np.float64)
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of the vector."""
+        return trunk_digest(self.vector())
+
+    def _read(self, *parts: Part) -> Checkpoint:
+        return load_checkpoint(self.path, self.plan.layout, only=parts) if self.path.exists() else Checkpoint()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """What one attempt's training gave."""
+
+    change: NDArray[np.float32]  # (n_params,) vector after minus vector before, rows that stay here zero
+    private: PartnerState
+    loss: float  # mean training loss over the attempt's steps
+
+    def write(self, path: Path) -> None:
+        """Write atomically."""
+        _save(path, Checkpoint(partner=self.private, facts={"loss": self.loss}, vectors={_CHANGE: self.change}))
+
+
+def read_change(path: Path, layout: TrunkLayout) -> NDArray[np.float32]:
+    """The change of what `Trained.write` wrote; raises partners.errors.CheckpointDamaged or CheckpointMismatch."""
+    return load_checkpoint(path, layout, only=["vectors"]).vectors[_CHANGE]
+
+
+def read_private(path: Path, layout: TrunkLayout) -> tuple[PartnerState, float]:
+    """Its private state and its loss; raises the same."""
+    found = load_checkpoint(path, layout, only=["heads", "moments"])
+    return found.need_partner(path), float(found.facts["loss"])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SealResidual:
+    """What sealing an attempt's update left over."""
+
+    residual: NDArray[np.float32]  # (n_params,)
+    clipped_share: float
+
+    def write(self, path: Path) -> None:
+        """Write atomically."""
+        _save(path, Checkpoint(facts={"clipped_share": self.clipped_share}, vectors={_RESIDUAL: self.residual}))
+
+    @classmethod
+    def read(cls, path: Path, layout: TrunkLayout) -> Self:
+        """Read what `write` wrote; raises partners.errors.CheckpointDamaged or CheckpointMismatch."""
+        found = load_checkpoint(path, layout)
+        return cls(found.vectors[_RESIDUAL], float(found.facts["clipped_share"]))
+
+
+def _under(facts: Mapping[str, Any], path: Path) -> Provenance:
+    try:
+        return Provenance(**facts["under"])
+    except (KeyError, TypeError):
+        raise CheckpointDamaged(f"{path}: does not say under which plan it was made") from None
+
+
+def _save(path: Path, checkpoint: Checkpoint) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_checkpoint(path, checkpoint)

@@ -1,0 +1,135 @@
+"""What a finished model is, but for its arrays: tasks, settings and the names of columns. Nothing heavy is loaded."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, ValidationError
+
+from data_prep.settings import Chemistry, Fingerprint
+from partners.settings import Training, TrunkSettings
+from pipeline.errors import ConfigError
+from pipeline.plan.member_configs import Schema
+
+DESCRIPTION_FILE, COMPOUNDS_FILE = "model.json", "compounds.safetensors"
+
+Which = Literal["federated", "local"]
+
+
+def weights_file(which: Which) -> str:
+    """Name of the file of one of the two models."""
+    return f"{which}.safetensors"
+
+
+class ClassTask(Schema):
+    """One classification task, by its column."""
+
+    input_assay_id: str
+    threshold: float  # log units; 0 for binary assays
+    direction: str  # high, low or empty, as in T0
+    assay_type: str
+    is_auxiliary: bool  # trained to help the others, never judged
+
+    @property
+    def name(self) -> str:
+        """Assay and threshold, as columns of wide tables and --tasks have it."""
+        return f"{self.input_assay_id}@{self.threshold:.10g}"
+
+
+class RegrTask(Schema):
+    """One regression task, by its column."""
+
+    input_assay_id: str
+    assay_type: str
+    is_auxiliary: bool
+
+    @property
+    def name(self) -> str:
+        """The assay."""
+        return self.input_assay_id
+
+
+class Description(Schema):
+    """model.json: all of a model but its arrays."""
+
+    kind: Literal["hocket model"] = "hocket model"
+    format: Literal[1] = 1
+    version: str  # of the program that wrote it
+    partner: str
+    federation: str
+    federation_id: str
+    plan: str  # digest
+    n_rounds: int
+    kept: Which  # which model the gate says to use
+    trunk: TrunkSettings
+    training: Training
+    chemistry: Chemistry
+    fingerprint: Fingerprint
+    compound_timeout_s: float = Field(gt=0)
+    tasks: tuple[ClassTask, ...]
+    regression_tasks: tuple[RegrTask, ...]
+    least_similarity: float = Field(ge=0, le=1)  # to a training compound, of a compound within the domain
+
+    @classmethod
+    def read(cls, folder: Path) -> "Description":
+        """Read and check; raises ConfigError for a folder that holds no such model."""
+        path = folder / DESCRIPTION_FILE
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            raise ConfigError(f"{path}: is not there, expected the folder of a finished model") from None
+        except ValidationError as error:
+            raise ConfigError(f"{path}: is damaged or of another version: {error.error_count()} problem(s)") from None
+
+
+CLASS_COLUMNS = ("probability", "p_active", "p_inactive", "in_domain")  # of each task, in tables of predictions
+REGR_COLUMNS = ("value", "low", "high", "in_domain")
+
+
+class Selection:
+    """Which tasks to tell about, by their columns."""
+
+    def __init__(self, description: Description, names: Sequence[str] | None) -> None:
+        """`names` are assays or ASSAY@THRESHOLD; None: all but auxiliary tasks.
+
+        Raises ConfigError for a name that is none of them.
+        """
+        every: list[ClassTask | RegrTask] = [*description.tasks, *description.regression_tasks]
+        known = {name for task in every for name in _names_of(task)}
+        wanted = None if names is None else set(_taken_apart(names, known))
+        self.classes = _chosen(description.tasks, wanted)
+        self.regressions = _chosen(description.regression_tasks, wanted)
+        self.class_tasks = [description.tasks[i] for i in self.classes]
+        self.regression_tasks = [description.regression_tasks[i] for i in self.regressions]
+
+
+def _taken_apart(names: Sequence[str], known: set[str]) -> Iterator[str]:
+    """Names, and several of them separated by commas; an assay's name may hold commas itself."""
+    for name in names:
+        parts = [name] if name in known else [part.strip() for part in name.split(",") if part.strip()]
+        unknown = [part for part in parts if part not in known]
+        if unknown or not parts:
+            error = ConfigError(f"--tasks: found {', '.join(unknown) or 'no name'}, expected assays or ASSAY@THRESHOLD")
+            error.add_note("the model's tasks are listed in HOME/model/model.json")
+            raise error
+        yield from parts
+
+
+def _chosen(tasks: Sequence[ClassTask] | Sequence[RegrTask], wanted: set[str] | None) -> NDArray[np.int64]:
+    return np.flatnonzero([not t.is_auxiliary if wanted is None else bool(_names_of(t) & wanted) for t in tasks])
+
+
+def _names_of(task: ClassTask | RegrTask) -> set[str]:
+    return {task.name, task.input_assay_id}
+
+
+def output_columns(description: Description) -> dict[str, str]:
+    """Columns of a wide table of all but auxiliary tasks, without row and id, and MLflow's name for their types."""
+    selection = Selection(description, None)
+    columns = {"similarity": "float"}
+    for tasks, names in ((selection.class_tasks, CLASS_COLUMNS), (selection.regression_tasks, REGR_COLUMNS)):
+        for task in tasks:
+            columns |= {f"{task.name}.{name}": "boolean" if name == "in_domain" else "float" for name in names}
+    return columns

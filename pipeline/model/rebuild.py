@@ -1,0 +1,74 @@
+"""The finished model once more, from what a home keeps: for a home without it."""
+
+import json
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from data_prep.prepared import Prepared, read_prepared
+from partners.settings import Training
+from partners.training.baseline import read_baseline
+from partners.training_data.training_set import TrainingSet
+from pipeline.errors import ConfigError
+from pipeline.home.paths import Home
+from pipeline.home.round_state import RoundStart
+from pipeline.model.folder import write_final_model
+from pipeline.plan.member_configs import PartnerConfig
+from pipeline.plan.plan import Plan, read_plan
+from pipeline.report.report import read_report
+from pipeline.runs.preparation import training_set
+from secure.ciphertexts.parameters import seal_parameters
+from secure.keys.group import GroupSecret
+from secure.keys.keys import load_private_keys
+
+
+def remake_final_model(config: PartnerConfig) -> None:
+    """Write HOME/model from the kept rounds, baseline and matrices; nothing is trained. The caller holds the home.
+
+    Raises NotYet before the plan's last round is done here, ConfigError where what it takes is not there any more.
+    """
+    plan = read_plan(config.plan_file)
+    home = Home(config.home_folder, plan.folder)
+    report = read_report(home)
+    baseline_file = _needed(home.baseline / "local.safetensors")
+    local, facts = read_baseline(baseline_file, plan.layout.trunk)
+    final_file = _needed(home.start_file(plan.rounds.n_rounds + 1))
+    final = RoundStart.read(final_file, plan.layout, to_predict=True)
+    # as the models were trained, whatever partner.toml says today
+    training = TypeAdapter(Training).validate_json(json.dumps(facts["training"]))
+    prepared, data = _matrices(home, plan, training, digest=facts["data"])
+    keys = load_private_keys(home.keys, config.passphrase())
+    group = GroupSecret.load(_needed(home.group_secret), seal_parameters(plan.seal), keys)
+    write_final_model(
+        home.model,
+        plan,
+        prepared,
+        data,
+        group.structure_seed,
+        partner=config.name,
+        training=training,
+        local=local,
+        federated=final,
+        kept=report.get("gate", {}).get("kept", "federated"),
+        compound_timeout_s=config.data.compound_timeout_s,
+    )
+
+
+def _needed(file: Path) -> Path:
+    if not file.exists():
+        raise ConfigError(f"{file}: is not there any more, so the finished model cannot be made anew")
+    return file
+
+
+def _matrices(home: Home, plan: Plan, training: Training, digest: str) -> tuple[Prepared, TrainingSet]:
+    """The prepared matrices that the models were trained on."""
+    for folder in sorted(home.prepared.glob("[0-9a-f]*")):
+        prepared = read_prepared(folder)
+        data = training_set(prepared, plan, training)
+        if data.digest() == digest:
+            return prepared, data
+    error = ConfigError(
+        f"{home.prepared}: found no matrices that the models were trained on, expected those of the run"
+    )
+    error.add_note("`hocket prepare` makes them from the same tables and plan")
+    raise error

@@ -1,0 +1,80 @@
+"""`hocket export sparsechem` and `hocket check-matrices`: to and from users of SparseChem."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from partners.files.sparsechem_model import SparseChemModel, write_sparsechem
+from partners.network.input_transform import transformed
+from partners.training_data.sparsechem_files import MatrixFiles, read_training_set
+from partners.training_data.training_set import TrainingSet, check_features
+from pipeline.errors import ConfigError, NotYet
+from pipeline.home.paths import Home
+from pipeline.home.round_state import RoundStart
+from pipeline.plan.member_configs import PartnerConfig
+from pipeline.plan.plan import Plan, read_plan
+
+
+def export_sparsechem(config_file: Path, model_file: Path, settings_file: Path) -> dict[str, Any]:
+    """Write the partner's newest federated model for SparseChem and say what it holds.
+
+    Raises NotYet before this partner has trained heads in a round, ConfigError where a file to be written exists.
+    """
+    config = PartnerConfig.read(config_file)
+    for file in (model_file, settings_file):
+        if file.exists():
+            raise ConfigError(f"{file}: exists already, expected a new file to write to")
+    home = Home(config.home_folder)
+    with home.alone():
+        plan = read_plan(config.plan_file)
+        round_no = max(home.rounds_started(), default=0)
+        start = RoundStart.read(home.start_file(round_no), plan.layout, to_predict=True) if round_no else None
+    if start is None or start.private is None:
+        raise NotYet(f"{config.name}: there is no model yet, expected at least one round this partner took part in")
+    model = SparseChemModel(plan.layout.trunk, start.trunk, start.private, plan.trunk, config.training)
+    write_sparsechem(model, model_file, settings_file)
+    return {
+        "model": str(model_file),
+        "settings": str(settings_file),
+        "rounds_done": round_no - 1,
+        "inputs": plan.layout.n_inputs,
+        "hidden": list(plan.layout.hidden),
+        "classification_tasks": start.private.n_tasks,
+        "regression_tasks": start.private.n_regressions,
+    }
+
+
+def check_matrices(
+    files: MatrixFiles, plan_file: Path | None, *, test_fold: int, validation_fold: int, trust_pickle: bool
+) -> dict[str, Any]:
+    """Read SparseChem's data files and count what is in them; with a plan, its features and folds count.
+
+    Raises partners.errors.TrainingError for what could not be trained on.
+    """
+    plan = read_plan(plan_file) if plan_file else None
+    if plan is not None:
+        test_fold, validation_fold = plan.preparation.folds.test, plan.preparation.folds.validation
+    found = read_training_set(files, test_fold=test_fold, validation_fold=validation_fold, trust_pickle=trust_pickle)
+    if plan is not None:
+        _check_plan(found, plan)
+    folds, n_labels = np.unique(found.folding), found.labels_per_row
+    return {
+        "compounds": found.n_compounds,
+        "features": found.n_inputs,
+        "classification_tasks": found.n_tasks,
+        "labels": int(found.y.nnz),
+        "actives": int((found.y.data > 0).sum()),
+        "regression_tasks": found.n_regressions,
+        "values": int(found.y_regr.nnz),
+        "censored_values": int(np.count_nonzero(found.y_censor.data)),
+        "test_fold": test_fold,
+        "validation_fold": validation_fold,
+        "labels_by_fold": {str(fold): int(n_labels[found.folding == fold].sum()) for fold in folds},
+        "training_labels": found.n_training_labels,
+    }
+
+
+def _check_plan(found: TrainingSet, plan: Plan) -> None:
+    check_features(found.x, plan.layout.n_inputs)
+    transformed(found.x, plan.trunk.input_transform)

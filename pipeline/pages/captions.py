@@ -1,0 +1,108 @@
+"""What the pages of a report say beside their figures."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from partners.settings import EPSILON
+from pipeline.report.metrics import SIDES
+
+_MODELS = (
+    "Local: the same data, network, seed and number of training steps, without federation. Federated: the trunk that "
+    "all partners trained together, with this partner's own heads. Both were judged on the test fold, whose scaffolds "
+    "neither of them has seen."
+)
+_NUMBERS = (
+    "Intervals are bootstrap percentiles of the mean change; tasks of one assay are drawn together. p: Wilcoxon "
+    "signed-rank test over tasks, and over assays (each assay's mean change), corrected by Holm for all metrics of the "
+    "table. RIPtoP: (federated - local) / (perfect - local), mean over tasks; 1 is all of the way to a perfect model."
+)
+_UNITS = (
+    "Errors (RMSE) are in the units of each assay. Where assays have different units, their mean over tasks is ruled "
+    "by those of large numbers: compare by R², Spearman correlation and RIPtoP, which have none."
+)
+CHANGES = (
+    "Cumulative distribution of the tasks' changes. Right of the line federation helped; a curve that crosses it at "
+    "0.3 means that 30 % of the tasks became worse."
+)
+SCATTER = "Score of the federated by that of the local model, one point per task. Above the diagonal federation helped."
+HISTOGRAM = (
+    "Number of tasks by score of the local and of the federated model. Above the diagonal federation helped. Cells "
+    "with fewer than five tasks are left white."
+)
+SIZES = "Change of each task by its number of labels, with the mean of each range of sizes."
+TYPES = "Change by type of assay: mean and 95 % interval; grey points are tasks."
+GROUPS = "Mean change and 95 % interval. Groups of fewer than five tasks are joined to others."
+LEARNING = (
+    "Validation fold after each round: the federated trunk with the heads trained in that round, and the local-only "
+    "model after as many steps."
+)
+CALIBRATION = (
+    "Reliability on the test fold, labels of all judged tasks pooled. On the dotted line, of the compounds predicted "
+    "active with a probability of 0.8, 80 % are active."
+)
+REGRESSION_CALIBRATION = (
+    "Measured by predicted values on the test fold, tasks pooled after scaling each by its mean and deviation in the "
+    "training folds. Ten groups of equal size; on the dotted line predictions are right on average."
+)
+DATA = "Share of compounds, labels and regression values in each fold. The dotted line is an even share."
+
+
+@dataclass(frozen=True, slots=True)
+class DomainWords:
+    """How one measure of the applicability domain is shown."""
+
+    axis: str
+    caption: str
+
+
+DOMAIN = DomainWords(
+    "share of compounds with a single possible class",
+    "Conformal efficiency: per task, the share of the test fold's compounds for which exactly one class remains "
+    f"possible at epsilon {EPSILON:g}. Curves further right: the model can say something of more compounds.",
+)
+WIDTH = DomainWords(
+    f"width of the {100 * (1 - EPSILON):g} % prediction interval, units of the assay",
+    "Per task, the width of the conformal prediction interval. Curves further left: the model is surer.",
+)
+
+
+def how_to_read(*, has_errors: bool) -> tuple[str, ...]:
+    """What stands above a table of local against federated; has_errors : whether errors of regression are in it."""
+    return (_MODELS, _NUMBERS, _UNITS) if has_errors else (_MODELS, _NUMBERS)
+
+
+def in_words(n: int, what: str) -> str:
+    """A count with its noun."""
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
+
+
+def facts_of(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the report is about, in names and values."""
+    return [
+        ("federation", str(report["federation"])),
+        ("rounds", f"{report['n_rounds']:,}, each of {report['local_steps']:,} local steps"),
+        ("plan", str(report["plan"])),
+        ("trunk", str(report["trunk"])),
+    ]
+
+
+def domain_sentence(found: Mapping[str, Any]) -> str:
+    """Mean of the applicability measure of both models, and how well its promise was kept."""
+    is_width = found["measure"] == "width"
+    what = "interval width" if is_width else "efficiency"
+    digits = ".2f" if is_width else ".3f"
+    change = f"{found['change']:+{digits}}"
+    if found["interval_95"]:
+        low, high = found["interval_95"]
+        change += f", 95 % interval {low:+{digits}} to {high:+{digits}}"
+    covered = [
+        f"{100 * found['coverage'][side]:.1f} % ({side})" for side in SIDES if found["coverage"][side] is not None
+    ]
+    truth = "measured value lies in its interval" if is_width else "true class is among those possible"
+    return (
+        f"Mean {what} over {in_words(found['n_tasks'], 'task')}: local {found['local']:{digits}}, federated "
+        f"{found['federated']:{digits}} (change {change}). Inductive conformal prediction, calibrated on the "
+        f"validation fold{'' if is_width else ', each class apart'}; the {truth} in {' and '.join(covered)} of cases, "
+        f"expected {100 * (1 - EPSILON):g} %."
+    )

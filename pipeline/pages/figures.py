@@ -1,0 +1,291 @@
+"""The figures of a report. Each takes plain numbers: what it is not given, it cannot show.
+
+The same figure is drawn from a partner's own tasks or, to be shared, from groups of five tasks or more.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
+from numpy.typing import NDArray
+
+from pipeline.pages.captions import in_words
+from pipeline.pages.figure_style import BLUE, CYCLE, GREY, LINES, MANY, SIDE_COLOUR, SIDE_LINE, SIDE_MARK, new_figure
+from pipeline.report.metrics import LONG, SHORT, SIDES
+
+Floats = NDArray[np.float64]
+Points = Sequence[Sequence[float]]  # (n, 2)
+
+_METRIC_COLOURS = (CYCLE[2], CYCLE[3])
+_FEW_ROUNDS = 30  # up to which each round gets a mark
+_REACH = 5  # interquartile ranges beyond the quartiles at which an axis of changes ends
+_DECADES = tuple(10**power for power in range(8))
+_SIZE_TICKS = tuple(digit * decade for decade in _DECADES for digit in (1, 2, 5))
+_MOST_TICKS = 9
+_ROW = 0.42  # inches of height for a row of names
+
+
+def draw_changes(changes: Mapping[str, Floats], *, grouped: bool) -> Figure:
+    """Cumulative distribution of the tasks' changes, a line per metric; `grouped`: each value is a group's mean."""
+    figure, (axes,) = new_figure()
+    for (metric, found), colour, line in zip(changes.items(), _METRIC_COLOURS, LINES, strict=False):
+        values = np.sort(found)
+        if grouped:
+            share = (np.arange(values.size) + 0.5) / values.size
+            axes.plot(values, share, color=colour, linestyle=line, marker="o", markersize=5, label=SHORT[metric])
+        else:
+            axes.ecdf(values, color=colour, linestyle=line, label=SHORT[metric])
+    _zero_line(axes)
+    axes.set_xlim(*change_limits(np.concatenate(list(changes.values()))))
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_xlabel("change per task, federated minus local" + (" (means of groups of tasks)" if grouped else ""))
+    axes.set_ylabel("share of tasks at or below")
+    axes.legend(loc="lower right")
+    return figure
+
+
+def draw_scatter(scores: Mapping[str, tuple[Floats, Floats]]) -> Figure:
+    """Federated by local score, a panel per metric, a point per task; points beyond the axes lie on their border."""
+    figure, panels = new_figure(len(scores), height=4.0)
+    for axes, (metric, (local, federated)) in zip(panels, scores.items(), strict=True):
+        low = score_floor(np.concatenate([local, federated]))
+        axes.scatter(
+            np.maximum(local, low),
+            np.maximum(federated, low),
+            s=float(np.clip(6000 / max(local.size, 1), 5, 26)),
+            color=BLUE,
+            alpha=_faint(local.size),
+            linewidths=0,
+            rasterized=local.size > MANY,
+            clip_on=False,
+        )
+        _square(axes, metric, low)
+    return figure
+
+
+def draw_histograms(histograms: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """The same from counts of tasks: `cells` are [column, row, count] of `n_bins` even bins; others stay white."""
+    figure, panels = new_figure(len(histograms), height=4.0)
+    largest = max((cell[2] for found in histograms.values() for cell in found["cells"]), default=1)
+    for axes, (metric, found) in zip(panels, histograms.items(), strict=True):
+        edges = np.linspace(0, 1, found["n_bins"] + 1)
+        table = np.full((found["n_bins"], found["n_bins"]), np.nan)
+        for column, row, count in found["cells"]:
+            table[row, column] = count
+        mesh = axes.pcolormesh(edges, edges, table, cmap="cividis_r", vmin=0, vmax=largest, edgecolors="white", lw=0.4)
+        _square(axes, metric, 0.0)
+    figure.colorbar(mesh, ax=panels, label="tasks", shrink=0.8, ticks=MaxNLocator(5, integer=True))
+    return figure
+
+
+def draw_sizes(n_labels: NDArray[np.int64], change: Floats, bins: Sequence[Mapping[str, Any]], what: str) -> Figure:
+    """Change by number of labels, a point per task, and the means of bins: `from`, `to`, change, interval_95."""
+    figure, (axes,) = new_figure()
+    low, high = change_limits(change)
+    axes.scatter(
+        n_labels,
+        np.clip(change, low, high),
+        s=14,
+        color=GREY,
+        alpha=_faint(change.size),
+        linewidths=0,
+        rasterized=change.size > MANY,
+    )
+    for i, part in enumerate(bins):
+        span = [max(part["from"], 1), part["to"]]
+        if part["interval_95"]:
+            axes.fill_between(span, *np.array([part["interval_95"]] * 2).T, color=BLUE, alpha=0.22, linewidth=0)
+        axes.plot(span, [part["change"]] * 2, color=BLUE, label="mean and 95 % interval" if i == 0 else None)
+    axes.axhline(0, color="black", linewidth=0.9)
+    axes.set_xscale("log")
+    low_n, high_n = 0.8 * n_labels.min(), 1.25 * n_labels.max()
+    ticks = [tick for tick in _SIZE_TICKS if low_n <= tick <= high_n]
+    axes.set_xticks(ticks if len(ticks) <= _MOST_TICKS else [tick for tick in _DECADES if low_n <= tick <= high_n])
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlim(max(low_n, 1), high_n)
+    axes.set_ylim(low, high)
+    axes.set_xlabel("labels of the task, all folds (logarithmic)")
+    axes.set_ylabel(f"change of {what}")
+    axes.legend(loc="best")
+    return figure
+
+
+def draw_groups(
+    groups: Sequence[Mapping[str, Any]],
+    what: str,
+    *,
+    points: Mapping[str, Floats] | None = None,
+) -> Figure:
+    """Mean change of named groups with their intervals, one below the other; faint points where tasks may be seen."""
+    figure, (axes,) = new_figure(height=1.1 + _ROW * max(len(groups), 2))
+    for place, group in enumerate(groups):
+        own = (points or {}).get(group["name"], np.zeros(0))
+        spread = (np.arange(own.size) * 0.618034) % 1 * 0.5 - 0.25  # golden ratio: even, and no chance in it
+        axes.scatter(
+            own, place + spread, s=9, color=GREY, alpha=_faint(own.size), linewidths=0, rasterized=own.size > MANY
+        )
+        if group["interval_95"]:
+            axes.plot(group["interval_95"], [place] * 2, color=BLUE, solid_capstyle="butt", linewidth=2.4)
+        axes.plot(group["change"], place, "o", color=BLUE, markersize=7, markeredgecolor="white")
+    _zero_line(axes)
+    shown = [group["change"] for group in groups] + [x for group in groups for x in group["interval_95"] or ()]
+    spread_out = [*(points or {}).values(), np.array(shown)]
+    axes.set_xlim(*change_limits(np.concatenate(spread_out), least=np.array(shown)))
+    names = [f"{group['name']}  ({in_words(group['n_tasks'], 'task')})" for group in groups]
+    axes.set_yticks(range(len(groups)), names)
+    axes.set_ylim(len(groups) - 0.5, -0.5)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel(f"change of {what}, federated minus local: mean and 95 % interval")
+    return figure
+
+
+def draw_learning(curves: Mapping[str, Mapping[str, Points]]) -> Figure:
+    """Scores on the validation fold by round, a panel per score, a line per model."""
+    figure, panels = new_figure(len(curves), height=3.2, width=3.1 * max(len(curves), 2) + 1.0)
+    for axes, (name, sides) in zip(panels, curves.items(), strict=True):
+        for side in SIDES:
+            if points := sides.get(side):
+                mark = SIDE_MARK[side] if len(points) <= _FEW_ROUNDS else None
+                rounds, values = np.array(points, dtype=np.float64).T
+                axes.plot(
+                    rounds,
+                    values,
+                    color=SIDE_COLOUR[side],
+                    linestyle=SIDE_LINE[side],
+                    marker=mark,
+                    markersize=4,
+                    label=side,
+                )
+        axes.set_title(_short(name))
+        axes.set_xlabel("round")
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
+    panels[0].set_ylabel("validation fold, mean over tasks")
+    figure.legend(*_first_handles(panels), loc="outside lower center", ncols=2)
+    return figure
+
+
+def draw_calibration(sides: Mapping[str, Points], counts: Mapping[str, Points] | None, *, of_values: bool) -> Figure:
+    """Observed by predicted, a line per model on the diagonal of a perfect one; below, how many labels (own page only).
+
+    sides, counts : by model, (n, 2): predicted and observed; predicted and number of labels
+    """
+    figure, panels = new_figure(2 if counts else 1, height=3.8, width=7.2 if counts else 4.6)
+    axes = panels[0]
+    found = [np.array(points, dtype=np.float64).reshape(-1, 2) for points in sides.values()]
+    low, high = (-1.0, 1.0) if of_values else (0.0, 1.0)
+    if of_values and any(each.size for each in found):
+        low, high = (float(bound(np.concatenate(found))) for bound in (np.min, np.max))
+    pad = 0.04 * (high - low)
+    axes.plot([low, high], [low, high], color="black", linewidth=0.9, linestyle="dotted", label="perfect")
+    for side, points in zip(sides, found, strict=True):
+        axes.plot(
+            *points.T,
+            color=SIDE_COLOUR[side],
+            linestyle=SIDE_LINE[side],
+            marker=SIDE_MARK[side],
+            markersize=5,
+            label=side,
+        )
+    axes.set(xlim=(low - pad, high + pad), ylim=(low - pad, high + pad), aspect="equal")
+    unit = "in deviations from the task's mean" if of_values else ""
+    axes.set_xlabel(f"predicted value,\n{unit}" if of_values else "predicted probability of active")
+    axes.set_ylabel(f"measured value,\n{unit}" if of_values else "share found active")
+    axes.legend(loc="upper left")
+    if counts:
+        _draw_counts(panels[1], counts, "values" if of_values else "labels")
+    return figure
+
+
+def _draw_counts(axes: Axes, counts: Mapping[str, Points], what: str) -> None:
+    for side, points in counts.items():
+        predicted, n = np.array(points, dtype=np.float64).reshape(-1, 2).T
+        axes.plot(
+            predicted, n, color=SIDE_COLOUR[side], linestyle=SIDE_LINE[side], marker=SIDE_MARK[side], markersize=5
+        )
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.set_xlabel("predicted, mean of the point")
+    axes.set_ylabel(f"{what} in the point")
+
+
+def draw_domain(shares: Mapping[str, Floats], means: Mapping[str, Any], what: str, *, grouped: bool) -> Figure:
+    """Cumulative distribution over tasks of how sure each model is, a line per model, with the means over tasks."""
+    figure, (axes,) = new_figure()
+    for side in SIDES:
+        values = np.sort(shares[side])
+        kind: dict[str, Any] = {"color": SIDE_COLOUR[side], "linestyle": SIDE_LINE[side]}
+        label = f"{side}, mean {means[side]:.3f}"
+        if grouped:
+            share = (np.arange(values.size) + 0.5) / values.size
+            axes.plot(values, share, marker=SIDE_MARK[side], markersize=5, label=label, **kind)
+        else:
+            axes.ecdf(values, label=label, **kind)
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_xlabel(what + (" (means of groups of tasks)" if grouped else ""))
+    axes.set_ylabel("share of tasks at or below")
+    axes.legend(loc="lower right")
+    return figure
+
+
+def draw_folds(folds: Sequence[Mapping[str, Any]], whats: Sequence[str]) -> Figure:
+    """Share of compounds, labels and values in each fold, side by side; the line is an even share."""
+    figure, (axes,) = new_figure(height=3.0)
+    width = 0.8 / len(whats)
+    for i, (what, colour) in enumerate(zip(whats, (BLUE, CYCLE[5], CYCLE[2]), strict=False)):
+        total = sum(fold[what] for fold in folds) or 1
+        places = np.arange(len(folds)) + (i - (len(whats) - 1) / 2) * width
+        axes.bar(places, [100 * fold[what] / total for fold in folds], width=0.92 * width, color=colour, label=what)
+    axes.axhline(100 / len(folds), color="black", linewidth=0.9, linestyle="dotted")
+    axes.set_xticks(range(len(folds)), [f"fold {fold['fold']}" for fold in folds])
+    axes.grid(visible=False, axis="x")
+    axes.set_ylabel("share, %")
+    figure.legend(loc="outside lower center", ncols=3)
+    return figure
+
+
+def change_limits(change: Floats, least: Floats | None = None) -> tuple[float, float]:
+    """Axis for changes: zero, all but what lies far beyond the quartiles, `least` in any case, and some room."""
+    if not change.size:
+        return -0.1, 0.1
+    low, high = np.percentile(change, [25, 75])
+    reach = _REACH * (high - low)
+    inside = change[(change >= low - reach) & (change <= high + reach)]
+    needed = np.concatenate([inside, [0.0] if least is None else [0.0, *least]])
+    pad = max(0.05 * float(np.ptp(needed)), 0.005)
+    return float(needed.min()) - pad, float(needed.max()) + pad
+
+
+def score_floor(scores: Floats) -> float:
+    """Where an axis of scores begins: 0, or -1 where scores below 0 are among them."""
+    return -1.0 if scores.size and scores.min() < 0 else 0.0
+
+
+def _square(axes: Axes, metric: str, low: float) -> None:
+    axes.plot([low, 1], [low, 1], color="black", linewidth=0.9, linestyle="dotted")
+    axes.set(xlim=(low, 1), ylim=(low, 1), aspect="equal", xlabel="local", ylabel="federated", title=SHORT[metric])
+    for x, y, words in ((0.04, 0.96, "federated better"), (0.96, 0.04, "local better")):
+        kind: dict[str, Any] = {"ha": "left" if x < y else "right", "va": "top" if x < y else "bottom"}
+        axes.text(x, y, words, transform=axes.transAxes, color=GREY, fontsize=9, style="italic", **kind)
+
+
+def _zero_line(axes: Axes) -> None:
+    axes.axvline(0, color="black", linewidth=0.9)
+
+
+def _first_handles(panels: Sequence[Axes]) -> tuple[list[Any], list[Any]]:
+    """Each label once, whichever panel has it."""
+    found = {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    return list(found.values()), list(found)
+
+
+def _short(name: str) -> str:
+    return SHORT.get(name, LONG[name])
+
+
+def _faint(n_points: int) -> float:
+    """Opacity of a point, less where many lie over each other."""
+    return float(np.clip(20 / max(n_points, 1) ** 0.6, 0.12, 0.6))

@@ -1,0 +1,209 @@
+"""plan.toml: everything that must be equal for all members, and its digest."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from data_prep.settings import Preparation
+from partners.network.trunk import TrunkLayout, trunk_layout
+from partners.settings import ServerOptimiser, TrunkSettings
+from pipeline.plan.member_configs import Schema, read_toml
+from secure.ciphertexts.parameters import SealParameters, SealSettings, seal_parameters
+from secure.encoding.canonical import canonical_json, digest
+from secure.errors import ParameterMismatch
+from secure.keys.keys import Card, card_from_fields
+
+FEWEST_PARTNERS = 3  # two partners can never hide from each other
+FEWEST_HOLDERS = 2  # of a catalogue's row that travels
+PRESENCE = 0  # number of the round in which the partners' presence flags are added up
+
+
+def spoken(round_no: int, attempt: int | None = None) -> str:
+    """A round, or an attempt at it, as a person would name it."""
+    named = "presence round" if round_no == PRESENCE else f"round {round_no}"
+    return named if attempt is None else f"{named}, attempt {attempt}"
+
+
+class Federation(Schema):
+    """Which federation this is; the random id keeps two federations from ever sharing a mask."""
+
+    name: str = Field(min_length=1, max_length=64, pattern=r"^[\w .-]+$")
+    id: str = Field(pattern=r"^[0-9a-f]{32}$")
+    custodian: str
+    seed: int = Field(ge=0, lt=2**63)  # the initial trunk is drawn from it
+
+
+class Rounds(Schema):
+    """How many rounds, how long each, and who must take part."""
+
+    n_rounds: int = Field(ge=1, le=9999)
+    local_steps: int = Field(ge=1)  # optimiser steps of every partner in every round
+    min_partners: int = Field(ge=FEWEST_PARTNERS)
+    ready_deadline_s: float = Field(default=86_400.0, gt=0)  # after the first ready, the roster closes without the rest
+    update_deadline_s: float = Field(default=86_400.0, gt=0)  # after the roster, the attempt is void
+    max_attempts: int = Field(default=5, ge=1, le=99)  # at a round; each void may give away more of an update
+
+
+class Continues(Schema):
+    """Of a revision: where it takes up an earlier plan."""
+
+    plan: str = Field(pattern=r"^[0-9a-f]{64}$")  # digest of the plan under which the rounds before were done
+    revision: int = Field(ge=2, le=99)  # the first plan is 1
+    round: int = Field(ge=1, le=9999)  # the first round under this plan
+
+
+class CatalogueTask(Schema):
+    """A classification task that several partners may have: T0's `catalog_assay_id` and a threshold in log units."""
+
+    id: str = Field(min_length=1)
+    threshold: float
+
+
+class Catalogue(Schema):
+    """Tasks whose head rows are part of the shared vector, in its order; none: all heads are private."""
+
+    tasks: tuple[CatalogueTask, ...] = ()
+    min_partners: int = Field(default=FEWEST_PARTNERS, ge=FEWEST_HOLDERS)  # a row that fewer hold does not travel
+
+    @model_validator(mode="after")
+    def _tasks_differ(self) -> Self:
+        known = [(task.id, task.threshold) for task in self.tasks]
+        twice = sorted({task for task in known if known.count(task) > 1})
+        if twice:
+            raise ValueError(f"tasks: {twice[0][0]!r} at {twice[0][1]:g} stands there twice, expected each task once")
+        return self
+
+
+class CardTable(Schema):
+    """A member's card as it stands in the plan."""
+
+    name: str
+    role: Literal["partner", "aggregator"]
+    signing: str
+    agreement: str | None = None
+    signature: str
+
+
+class Plan(Schema):
+    """What the consortium agreed on. Frozen, checked once, its digest bound into every signature, mask and tag."""
+
+    format: Literal[1]
+    federation: Federation
+    continues: Continues | None = None
+    rounds: Rounds
+    preparation: Preparation = Preparation()
+    trunk: TrunkSettings = TrunkSettings()
+    server: ServerOptimiser = ServerOptimiser()
+    seal: SealSettings = SealSettings()
+    catalogue: Catalogue = Catalogue()
+    card: tuple[CardTable, ...]
+
+    @model_validator(mode="after")
+    def _members_fit(self) -> Self:
+        names = [card.name for card in self.card]
+        if len(set(names)) != len(names):
+            raise ValueError(f"every member has one card, found {sorted(names)}")
+        aggregators = [card.name for card in self.card if card.role == "aggregator"]
+        if len(aggregators) != 1:
+            raise ValueError(f"a plan has exactly one aggregator card, found {len(aggregators)}")
+        self._check_partners()
+        if self.first_round > self.rounds.n_rounds:
+            raise ValueError(f"continues.round is {self.first_round}, but rounds.n_rounds is {self.rounds.n_rounds}")
+        try:
+            seal_parameters(self.seal)
+        except ParameterMismatch as error:  # a sum could fail to decrypt
+            raise ValueError(f"seal: {error}") from error
+        return self
+
+    def _check_partners(self) -> None:
+        partners = self.partner_names
+        if len(partners) < FEWEST_PARTNERS:
+            raise ValueError(f"a federation needs at least {FEWEST_PARTNERS} partners, found {len(partners)}")
+        if len(partners) > self.seal.max_partners:
+            raise ValueError(f"seal.max_partners is {self.seal.max_partners}, but {len(partners)} partners have cards")
+        if self.rounds.min_partners > len(partners):
+            raise ValueError(f"rounds.min_partners is {self.rounds.min_partners}, but only {len(partners)} have cards")
+        if self.catalogue.min_partners > len(partners):
+            raise ValueError(f"catalogue.min_partners is {self.catalogue.min_partners}, but {len(partners)} have cards")
+        if self.federation.custodian not in partners:
+            raise ValueError(f"federation.custodian {self.federation.custodian!r} is not one of {partners}")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, hex, of the canonical JSON of all settings and cards, defaults included."""
+        without = {"continues"} if self.continues is None else set()
+        without |= set() if self.catalogue.tasks else {"catalogue"}
+        return digest(canonical_json(self.model_dump(mode="json", exclude=without)))
+
+    @property
+    def revision(self) -> int:
+        """1 for the first plan of a federation."""
+        return self.continues.revision if self.continues else 1
+
+    @property
+    def first_round(self) -> int:
+        """The first round under this plan."""
+        return self.continues.round if self.continues else 1
+
+    @property
+    def has_presence(self) -> bool:
+        """Whether the rounds begin with that of the presence flags; a later revision keeps what was counted."""
+        return bool(self.catalogue.tasks) and self.first_round == 1
+
+    @property
+    def starts_with(self) -> int:
+        """The number of the round with which this plan begins: PRESENCE, or the first of training."""
+        return PRESENCE if self.has_presence else self.first_round
+
+    def min_roster(self, round_no: int) -> int:
+        """Fewest members of a roster: in the presence round all, for the same flags are sent in every attempt."""
+        return len(self.partner_names) if round_no == PRESENCE else self.rounds.min_partners
+
+    def n_params(self, round_no: int) -> int:
+        """Length of the vector that is sealed in a round."""
+        return len(self.catalogue.tasks) if round_no == PRESENCE else self.layout.n_params
+
+    def seal_parameters(self, round_no: int) -> SealParameters:
+        """How it is sealed; presence flags always weigh the same."""
+        return seal_parameters(replace(self.seal, weights="equal") if round_no == PRESENCE else self.seal)
+
+    @property
+    def folder(self) -> str:
+        """Folder of this plan's messages and secrets, in the exchange and in a home; none for the first plan."""
+        return f"revision-{self.revision:02d}" if self.continues else ""
+
+    @property
+    def partner_names(self) -> list[str]:
+        """Names of the partners, sorted."""
+        return sorted(card.name for card in self.card if card.role == "partner")
+
+    @property
+    def aggregator_name(self) -> str:
+        """Name of the one aggregator."""
+        return next(card.name for card in self.card if card.role == "aggregator")
+
+    @property
+    def cards(self) -> dict[str, Card]:
+        """Every member's card by name.
+
+        Raises secure.errors.BadCard for a card whose signature does not fit.
+        """
+        tables = [card.model_dump(exclude_none=True) for card in self.card]
+        return {table["name"]: card_from_fields(table, f"plan, card of {table['name']}") for table in tables}
+
+    @property
+    def layout(self) -> TrunkLayout:
+        """Names and shapes of the tensors of the shared vector: the trunk's, then the catalogue's."""
+        return trunk_layout(self.preparation.fingerprint.n_bits, self.trunk.hidden, len(self.catalogue.tasks))
+
+
+def read_plan(path: Path) -> Plan:
+    """Read plan.toml and check every card's signature.
+
+    Raises ConfigError for a wrong setting, secure.errors.BadCard for a forged or damaged card.
+    """
+    plan = read_toml(path, Plan)
+    _ = plan.cards  # making them checks their signatures and that partners have agreement keys
+    return plan

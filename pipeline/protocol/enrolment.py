@@ -1,0 +1,118 @@
+"""The members' first step: the group secret from the custodian, a pair key with every other partner."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from data_prep.atomic import write_atomically
+from pipeline.errors import ConfigError, NotYet
+from pipeline.exchange.mailbox import Mailbox, Outbox, text
+from pipeline.home.paths import MessageName
+from secure.ciphertexts.parameters import SealParameters
+from secure.errors import BadKeyFile, WrongKey, WrongPlan
+from secure.keys.group import GroupSecret, receive_group_secret
+from secure.keys.pairing import PairKey, PairSeeds, open_pair_seed, pair_key, seal_pair_seeds
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """What a partner needs to seal and open."""
+
+    group: GroupSecret
+    pair_keys: Mapping[str, PairKey]  # by the other partner's name
+
+
+def enrol(mailbox: Mailbox, parameters: SealParameters) -> Enrolment:
+    """Take part in the enrolment as far as possible.
+
+    Raises NotYet while the deal or another partner's pairing is awaited.
+    """
+    group = obtain_group_secret(mailbox, parameters)
+    seeds = _post_pairing(mailbox, group)
+    others = [name for name in mailbox.plan.partner_names if name != mailbox.me]
+    keys = {name: _pair_key(mailbox, seeds, group, name) for name in others}
+    return Enrolment(group, keys)
+
+
+def obtain_group_secret(mailbox: Mailbox, parameters: SealParameters) -> GroupSecret:
+    """The group secret from the home, or from the custodian's deal the first time.
+
+    Raises NotYet while the deal is awaited, ConfigError for a custodian who has not dealt,
+    secure.errors.WrongKey where the home holds another group's secret.
+    """
+    custodian = mailbox.plan.federation.custodian
+    name = MessageName("deal", 0, 0, custodian)
+    if mailbox.me == custodian:
+        if not mailbox.repost(name):
+            folder = mailbox.home.folder
+            error = ConfigError(f"{folder}: {custodian} is the custodian and has not dealt the group secret")
+            error.add_note("run `hocket key deal PLAN --home HOME` once, then start again")
+            raise error
+        dealt = text(mailbox.own(name), "group")
+    else:
+        manifest = mailbox.expect(name)
+        dealt = text(manifest, "group")
+        if not mailbox.home.group_secret.exists():
+            payload = mailbox.fetch_payload(name, manifest).read_bytes()
+            secret = receive_group_secret(payload, mailbox.plan_digest, custodian, mailbox.keys, parameters)
+            _check_group(secret, dealt, mailbox.exchange.where(name.payload))
+            secret.save(mailbox.home.group_secret, mailbox.keys)
+    secret = GroupSecret.load(mailbox.home.group_secret, parameters, mailbox.keys)
+    _check_group(secret, dealt, str(mailbox.home.group_secret))
+    return secret
+
+
+def expect_dealt_for(outbox: Outbox) -> None:
+    """Make sure that what the custodian has dealt, if anything, was dealt for the plan that it has now.
+
+    Raises secure.errors.WrongPlan where the plan was changed since, saying how to deal anew.
+    """
+    name = MessageName("deal", 0, 0, outbox.me)
+    if not outbox.has(name):
+        return
+    try:
+        outbox.own(name)
+    except WrongPlan as error:
+        made = f"{outbox.home.outbox('enrol')} {outbox.home.group_secret}"
+        error.add_note("the plan was changed since it was dealt. Where all still wait and nobody has enrolled yet:")
+        error.add_note(f"rm -r {made}, empty the exchange, and deal again;")
+        error.add_note("after that settings stay as they are: restore the plan, or see secure/KEYS.md for a revision")
+        raise
+
+
+def _check_group(secret: GroupSecret, dealt: str, where: str) -> None:
+    if secret.digest() != dealt:
+        raise WrongKey(f"{where}: group secret {secret.digest()[:12]}..., the custodian's deal says {dealt[:12]}...")
+
+
+def _post_pairing(mailbox: Mailbox, group: GroupSecret) -> PairSeeds:
+    """Make and post the seeds for the others once; they are in the home before they are anywhere else."""
+    name = MessageName("pairing", 0, 0, mailbox.me)
+    payload_file = mailbox.home.outbox(name.payload)
+    if not mailbox.home.pair_seeds.exists():
+        if payload_file.exists():  # fresh seeds would not fit what the others hold: no sum would ever open
+            error = BadKeyFile(f"{mailbox.home.pair_seeds}: is missing, but {payload_file} was made from it")
+            error.add_note(
+                "put this very file back; where it is lost, a revision of the plan is needed: see secure/KEYS.md"
+            )
+            raise error
+        others = [name for name in mailbox.plan.partner_names if name != mailbox.me]
+        PairSeeds.generate(mailbox.me, others).save(mailbox.home.pair_seeds, mailbox.keys)
+    seeds = PairSeeds.load(mailbox.home.pair_seeds, mailbox.keys)
+    if not payload_file.exists():
+        cards = [mailbox.cards[other] for other in mailbox.plan.partner_names if other != mailbox.me]
+        write_atomically(payload_file, seal_pair_seeds(seeds, mailbox.plan_digest, mailbox.me, cards))
+    mailbox.post(name, {"group": group.digest()})
+    return seeds
+
+
+def _pair_key(mailbox: Mailbox, seeds: PairSeeds, group: GroupSecret, other: str) -> PairKey:
+    name = MessageName("pairing", 0, 0, other)
+    manifest = mailbox.receive(name)
+    if manifest is None:
+        raise NotYet(f"waiting for {other} to enrol")
+    found = text(manifest, "group")
+    if found != group.digest():
+        raise WrongKey(f"{name.manifest}: {other} holds group {found[:12]}..., we hold {group.digest()[:12]}...")
+    payload = mailbox.fetch_payload(name, manifest).read_bytes()
+    theirs = open_pair_seed(payload, mailbox.plan_digest, other, mailbox.keys)
+    return pair_key(seeds.for_partner(other), theirs, mailbox.me, other, mailbox.plan_digest)

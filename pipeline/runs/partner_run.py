@@ -1,0 +1,152 @@
+"""A partner's run from enrolment to report, as a step machine whose state is the files of its home."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from data_prep.prepared import Prepared
+from partners.network.trunk import initial_trunk
+from partners.training.baseline import Baseline, Budget, train_baseline
+from partners.training.training import round_seed
+from partners.training_data.dataset_facts import dataset_facts
+from pipeline.exchange.mailbox import Mailbox
+from pipeline.home.catalogue_counts import held_rows, known_counts
+from pipeline.home.paths import Home
+from pipeline.home.round_metrics import RoundRecord, write_record
+from pipeline.model.folder import write_final_model
+from pipeline.pages.files import write_report
+from pipeline.plan.member_configs import PartnerConfig
+from pipeline.protocol.catalogue_round import Presence
+from pipeline.protocol.enrolment import Enrolment, enrol
+from pipeline.protocol.partner_rounds import PartnerData, PartnerRounds
+from pipeline.protocol.revision import check_place, check_preparation, check_vector
+from pipeline.report.full_report import full_report
+from pipeline.report.report import report_file
+from pipeline.runs.preparation import preparation_digest, prepared_matrices, training_set
+from pipeline.runtime.progress import ProgressReporter
+from secure.ciphertexts.parameters import seal_parameters
+
+
+class PartnerRun:
+    """Enrol, prepare, take part in every round, train the local-only baseline, report."""
+
+    def __init__(
+        self,
+        config: PartnerConfig,
+        mailbox: Mailbox,
+        reporter: ProgressReporter,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._config = config
+        check_place(mailbox.plan, mailbox.home)
+        check_vector(mailbox.plan, mailbox.home)
+        known_counts(mailbox.plan, mailbox.home)  # what does not go together is said before anything is done
+        mailbox.home.remove_leftovers()
+        self._mailbox = mailbox
+        self._reporter = reporter
+        self._clock = clock
+        self._enrolment: Enrolment | None = None
+        self._presence: Presence | None = None
+        self._rounds: PartnerRounds | None = None
+        self._matrices: Prepared | None = None
+        self._own: PartnerData | None = None
+
+    @property
+    def home(self) -> Home:
+        """Where this partner's state is."""
+        return self._mailbox.home
+
+    def advance(self) -> bool:
+        """Do the next step; False when the report is written. Raises NotYet while others are awaited."""
+        if self._enrolment is None:
+            self._enrolment = enrol(self._mailbox, seal_parameters(self._mailbox.plan.seal))
+            self._reporter.report("enrolled: group secret and pair keys with all partners are here")
+        elif self._own is None:
+            self._own = self._prepare(self._enrolment)
+        elif self._rounds is None:
+            self._begin(self._enrolment, self._own)
+        elif not self._rounds.advance():
+            return self._conclude(self._rounds)
+        return True
+
+    def _begin(self, enrolment: Enrolment, own: PartnerData) -> None:
+        """The rounds, once it is known how many partners hold each task of the catalogue."""
+        counts = known_counts(self._mailbox.plan, self.home)
+        if counts is not None:
+            self._own = replace(own, counts=counts)
+            self._rounds = PartnerRounds(self._mailbox, enrolment, self._own, self._reporter, self._clock)
+            return
+        if self._presence is None:
+            self._presence = Presence(self._mailbox, enrolment, own.held, own.preparation_digest, self._reporter)
+        self._presence.advance()
+
+    def _prepare(self, enrolment: Enrolment) -> PartnerData:
+        started = time.monotonic()
+        plan, config = self._mailbox.plan, self._config
+        preparation = preparation_digest(plan, enrolment.group)
+        check_preparation(self.home, preparation)
+        self._matrices = prepared_matrices(config, plan, enrolment.group, self._reporter)
+        held = held_rows(plan.catalogue, self._matrices.tasks)
+        data = training_set(self._matrices, plan, config.training)
+        own = PartnerData(
+            data,
+            config.training,
+            preparation,
+            config.n_workers,
+            held=held,
+            validate_every=config.tracking.validate_every,
+        )
+        metrics = {
+            "seconds_prepare": time.monotonic() - started,
+            "n_compounds": own.training_set.n_compounds,
+            "n_tasks": own.training_set.n_tasks,
+            "n_regression_tasks": own.training_set.n_regressions,
+            "n_training_labels": own.training_set.n_training_labels,
+        }
+        facts = {"datasets": dataset_facts(self._mailbox.me, data)}
+        write_record(self.home.metrics, RoundRecord(0, self._clock(), metrics, facts))
+        made = f"{own.training_set.n_compounds} compounds, {own.training_set.n_tasks} tasks"
+        self._reporter.report(f"prepared {made}; consistency digest, equal for all partners: {preparation}")
+        return own
+
+    def _conclude(self, rounds: PartnerRounds) -> bool:
+        """After the last round: the local-only baseline with the same number of steps, then the report."""
+        if report_file(self.home).exists() or not (self._enrolment and self._matrices and self._own):
+            return False
+        baseline, final = self._local_only(self._own), rounds.final()
+        report = full_report(
+            self._mailbox, self._matrices, self._own, self._config.gate, local=baseline, federated=final
+        )
+        self._reporter.report(report["gate"]["sentence"])
+        write_final_model(
+            self.home.model,
+            self._mailbox.plan,
+            self._matrices,
+            self._own.training_set,
+            self._enrolment.group.structure_seed,
+            partner=self._mailbox.me,
+            training=self._own.training,
+            local=baseline,
+            federated=final,
+            kept=report["gate"]["kept"],
+            compound_timeout_s=self._config.data.compound_timeout_s,
+        )
+        write_report(self.home, report)
+        return True
+
+    def _local_only(self, own: PartnerData) -> Baseline:
+        plan, layout = self._mailbox.plan, self._mailbox.plan.layout
+        first = initial_trunk(layout, plan.federation.seed)
+        self.home.baseline.mkdir(parents=True, exist_ok=True)
+        with self._reporter.progress("training the local-only baseline") as progress:
+            return train_baseline(
+                own.training_set,
+                first[: layout.trunk.n_params],
+                layout.trunk,
+                plan.trunk,
+                own.training,
+                Budget(n_rounds=plan.rounds.n_rounds, n_steps=plan.rounds.local_steps),
+                self.home.baseline / "local.safetensors",
+                first_state=own.first_state(layout, first, round_seed(own.training.seed, 0)) if layout.n_rows else None,
+                progress=progress,
+            )

@@ -1,0 +1,165 @@
+"""From a partner's tables to its training set."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.errors import OutputOccupied
+from data_prep.folds.consistency import consistency_digest
+from data_prep.prediction.new_structures import check_output, prepare_new, write_new
+from data_prep.prepare import prepare
+from data_prep.prepared import Prepared, RegressionTask, Task, read_prepared, read_summary
+from data_prep.tables.check import TableFinding, check
+from partners.settings import Training
+from partners.training_data.training_set import TrainingSet
+from pipeline.errors import ConfigError
+from pipeline.home.paths import Home
+from pipeline.plan.member_configs import PartnerConfig
+from pipeline.plan.plan import Plan, read_plan
+from pipeline.protocol.enrolment import obtain_group_secret
+from pipeline.protocol.open_mailbox import open_partner_mailbox
+from pipeline.runs.structure_workers import open_workers
+from pipeline.runtime.log import Log
+from pipeline.runtime.progress import ProgressReporter
+from secure.ciphertexts.parameters import seal_parameters
+from secure.keys.group import GroupSecret
+
+
+def prepared_matrices(
+    config: PartnerConfig,
+    plan: Plan,
+    group: GroupSecret,
+    reporter: ProgressReporter,
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+) -> Prepared:
+    """Prepare the tables, or read what was prepared from the same tables before.
+
+    workers, scheduler : instead of the configuration's, see pipeline.runs.structure_workers
+    """
+    data, home = config.data, Home(config.home_folder)
+    with open_workers(config, workers, scheduler) as crew, reporter.progress("preparing compounds") as progress:
+        folder = prepare(
+            config.resolve(data.assays),
+            config.resolve(data.activities),
+            config.resolve(data.structures),
+            plan.preparation,
+            group.structure_seed,
+            home.prepared,
+            workers=crew,
+            timeout_s=data.compound_timeout_s,
+            cache=home.structures_cache,
+            progress=progress,
+        )
+    for warning in read_summary(folder)["warnings"]:
+        reporter.report(f"warning: {warning}")
+    return read_prepared(folder)
+
+
+def training_set(prepared: Prepared, plan: Plan, training: Training) -> TrainingSet:
+    """The prepared matrices as the trainer takes them; regression only where the partner gives it a weight."""
+    tasks, regression_tasks = prepared.tasks, prepared.regression_tasks
+    regression: dict[str, Any] = {}
+    if training.regression_weight > 0:
+        regression = {
+            "y_regr": prepared.y_regr,
+            "y_censor": prepared.y_censor,
+            "regr_weight": _weights(task.training_weight for task in regression_tasks),
+            "censored_weight": _weights(task.censored_weight for task in regression_tasks),
+            "regr_aggregation_weight": _aggregation_weights(regression_tasks),
+        }
+    return TrainingSet(
+        x=prepared.x,
+        y=prepared.y,
+        folding=prepared.folding,
+        training_weight=_weights(task.training_weight for task in tasks),
+        aggregation_weight=_aggregation_weights(tasks),
+        test_fold=plan.preparation.folds.test,
+        validation_fold=plan.preparation.folds.validation,
+        **regression,
+    )
+
+
+def _aggregation_weights(tasks: Sequence[Task] | Sequence[RegressionTask]) -> NDArray[np.float32]:
+    """Weight of each task in means: of those that every fold can judge, or else of all but the auxiliary ones."""
+    weights = _weights(task.aggregation_weight for task in tasks)
+    return weights if weights.any() else _weights(not task.is_auxiliary for task in tasks)
+
+
+def _weights(values: Iterable[float]) -> NDArray[np.float32]:
+    return np.fromiter(values, dtype=np.float32)
+
+
+def preparation_digest(plan: Plan, group: GroupSecret) -> str:
+    """What `ready` says about how this partner prepares compounds; equal for equal set-ups."""
+    return consistency_digest(plan.preparation, group.structure_seed)
+
+
+def prepare_tables(
+    config_file: Path, workers: int | None = None, scheduler: str | None = None, log: Log | None = None
+) -> dict[str, Any]:
+    """`hocket prepare`: prepare and summarise. Raises NotYet before the group secret is dealt.
+
+    `consistency` is equal for all partners whose set-ups are equal; one who differs would be refused in round 1.
+    """
+    config = PartnerConfig.read(config_file)
+    with Home(config.home_folder).alone():
+        mailbox = open_partner_mailbox(config)
+        group = obtain_group_secret(mailbox, seal_parameters(mailbox.plan.seal))
+        reporter = ProgressReporter(config.name, log)
+        prepared = prepared_matrices(config, mailbox.plan, group, reporter, workers=workers, scheduler=scheduler)
+        folder = Home(config.home_folder).prepared / prepared.manifest["digest"]
+        return {"folder": str(folder), **read_summary(folder), "consistency": preparation_digest(mailbox.plan, group)}
+
+
+def prepare_structures(
+    config_file: Path,
+    structures: Path,
+    output: Path,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    log: Log | None = None,
+) -> dict[str, Any]:
+    """`hocket prepare --structures`: fingerprints of new structures, as in training, and those refused, to `output`.
+
+    Raises ConfigError for an output folder that holds something else, NotYet before the group secret is dealt.
+    """
+    try:
+        check_output(output)
+    except OutputOccupied as occupied:
+        error = ConfigError(str(occupied))
+        error.add_note(occupied.__notes__[0])
+        raise error from occupied
+    config = PartnerConfig.read(config_file)
+    reporter = ProgressReporter(config.name, log)
+    with Home(config.home_folder).alone():
+        mailbox = open_partner_mailbox(config)
+        group = obtain_group_secret(mailbox, seal_parameters(mailbox.plan.seal))
+        with (
+            open_workers(config, workers, scheduler) as crew,
+            reporter.progress("preparing new structures") as progress,
+        ):
+            new = prepare_new(
+                structures,
+                mailbox.plan.preparation,
+                group.structure_seed,
+                workers=crew,
+                timeout_s=config.data.compound_timeout_s,
+                cache=Home(config.home_folder).structures_cache,
+                progress=progress,
+            )
+        counts = write_new(new, structures, mailbox.plan.preparation, output)
+        return {"folder": str(output), **counts, "consistency": preparation_digest(mailbox.plan, group)}
+
+
+def check_tables(config_file: Path) -> list[TableFinding]:
+    """`hocket prepare --check`: everything that is wrong with the tables, before any expensive step."""
+    config = PartnerConfig.read(config_file)
+    data = config.data
+    plan = read_plan(config.plan_file)
+    tables = (config.resolve(data.assays), config.resolve(data.activities), config.resolve(data.structures))
+    return check(*tables, plan.preparation)

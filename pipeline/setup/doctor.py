@@ -1,0 +1,85 @@
+"""`hocket doctor`: looks at a member's whole set-up before anything expensive, and says what to do."""
+
+from collections.abc import Iterator
+
+from pipeline.errors import ExitCode, PipelineError
+from pipeline.exchange.storage import open_exchange
+from pipeline.plan.member_configs import MemberConfig, PartnerConfig
+from pipeline.plan.plan import Plan, read_plan
+from pipeline.setup.doctor_exchange import probe_exchange
+from pipeline.setup.doctor_machine import examine_libraries, examine_machine
+from pipeline.setup.doctor_member import (
+    examine_enrolment,
+    examine_home,
+    examine_keys,
+    examine_plan,
+    examine_tracking,
+    open_keys,
+)
+from pipeline.setup.findings import Finding, examined, note, refused, wrong
+from secure.errors import SecureError
+from secure.keys.keys import PrivateKeys
+
+_SHOWN_TABLE_FINDINGS = 3
+
+
+def examine(config: MemberConfig) -> Iterator[Finding]:
+    """Everything that can be said now, one by one as it is found. A run that follows is not disturbed: nothing is kept.
+
+    The aggregator's needs neither torch nor rdkit nor polars.
+    """
+    plan, why = _plan(config)
+    role = "partner" if isinstance(config, PartnerConfig) else "aggregator"
+    yield from examined("machine", lambda: examine_machine(config, plan))
+    yield from examined("versions", lambda: examine_libraries(role))
+    yield from why if plan is None else examined("plan", lambda: examine_plan(config, plan))
+    yield from examined("home", lambda: examine_home(config))
+    keys, why = _keys(config)
+    yield from why if keys is None else examined("keys", lambda: examine_keys(config, keys, plan))
+    yield from examined("exchange", lambda: probe_exchange(config.exchange_url))
+    if plan is not None and keys is not None and keys.name in plan.cards:
+        yield from examined("enrolment", lambda: _enrolment(config, plan, keys))
+    if isinstance(config, PartnerConfig):
+        yield from examined("tables", lambda: _tables(config, plan))
+    yield from examined("tracking", lambda: examine_tracking(config))
+
+
+def _plan(config: MemberConfig) -> tuple[Plan | None, list[Finding]]:
+    try:
+        return read_plan(config.plan_file), []
+    except (PipelineError, SecureError) as error:
+        return None, [refused("plan", error)]
+
+
+def _keys(config: MemberConfig) -> tuple[PrivateKeys | None, list[Finding]]:
+    try:
+        return open_keys(config), []
+    except (PipelineError, SecureError, OSError) as error:
+        return None, [refused("keys", error)]
+
+
+def _enrolment(config: MemberConfig, plan: Plan, keys: PrivateKeys) -> Iterator[Finding]:
+    return examine_enrolment(config, plan, keys, open_exchange(config.exchange_url).below(plan.folder))
+
+
+def _tables(config: PartnerConfig, plan: Plan | None) -> Iterator[Finding]:
+    """What `hocket prepare --check` says, the first of it; only what stops a run is wrong, for rows can be left out."""
+    from data_prep.settings import Preparation  # noqa: PLC0415
+    from data_prep.tables.check import check  # noqa: PLC0415 -- polars; the aggregator's doctor has none
+
+    data = config.data
+    files = (config.resolve(data.assays), config.resolve(data.activities), config.resolve(data.structures))
+    if missing := [file for file in files if not file.is_file()]:
+        for file in missing:
+            yield wrong("tables", f"{file}: no such file", "put its path into [data]", ExitCode.DATA)
+        return
+    found = check(*files, plan.preparation if plan else Preparation())
+    for one in (one for one in found if one.stops):
+        yield wrong("tables", str(one), "mend the table", ExitCode.DATA)
+    doubtful = [one for one in found if one.serious and not one.stops]
+    for one in doubtful[:_SHOWN_TABLE_FINDINGS]:
+        yield note("tables", str(one), "mend these rows, or go on without them")
+    if left := len([one for one in found if not one.stops]) - len(doubtful[:_SHOWN_TABLE_FINDINGS]):
+        yield note("tables", f"{left} further findings", "`hocket prepare CONFIG --check` says all of them")
+    if not any(one.stops for one in found):
+        yield Finding("tables", f"{', '.join(file.name for file in files)}: can be read")

@@ -1,0 +1,152 @@
+"""The doctor's look at the machine: cores, memory and disk against what the plan needs, Python and its libraries."""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, requires
+from pathlib import Path
+from types import MappingProxyType
+
+from packaging.requirements import Requirement
+
+from pipeline.plan.member_configs import MemberConfig, PartnerConfig
+from pipeline.plan.plan import Plan
+from pipeline.runtime.versions import installed
+from pipeline.setup.findings import Finding, note, wrong
+from secure.sealing.container import SUM, UPDATE, most_bytes
+
+_GIB = 1 << 30
+# Measured with real processes (3 partners, 8 thousand and 32 million parameters): 0.62 and 2.25 GB at a partner, 0.47
+# at the aggregator, which adds chunk by chunk; a partner's home holds 27 bytes per parameter after two rounds.
+_PARTNER_BASE = 1.0 * _GIB  # bytes; libraries, tables and matrices of some 10,000 compounds
+_AGGREGATOR_NEEDS = 0.6 * _GIB  # bytes, MLflow beside it included
+_PEAK_PER_PARAMETER = 52  # bytes of memory: weights, gradients, the optimiser's state, update, residual
+_HOME_PER_PARAMETER = 30  # bytes of disk
+_ROUNDS_AT_ONCE = 2  # of sealed files in a home
+_LOADED: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "partner": ("rdkit.Chem", "polars", "torch", "sklearn.metrics", "tenseal.sealapi", "mlflow"),
+        "aggregator": ("tenseal.sealapi", "pyarrow", "cryptography.hazmat.primitives.hpke", "mlflow"),
+    }
+)
+_NOT_THE_AGGREGATORS = {"rdkit", "polars", "joblib", "torch", "scikit-learn", "crepes", "safetensors", "matplotlib"}
+_LOAD = "import importlib, sys\nfor name in sys.argv[1:]: print(name, flush=True); importlib.import_module(name)"
+_LOAD_S = 300.0  # seconds; cold disks are slow
+
+
+def examine_machine(config: MemberConfig, plan: Plan | None) -> Iterator[Finding]:
+    """Cores, and, where the plan is known, memory and disk."""
+    n_cores = len(os.sched_getaffinity(0))
+    yield Finding("machine", f"{platform.system()} {platform.machine()}, {n_cores} cores for this process")
+    threads = config.training.n_threads if isinstance(config, PartnerConfig) else 1
+    for key, found in (("workers", config.workers), ("training.n_threads", threads)):
+        if found > n_cores:
+            yield note("machine", f"{key} is {found}, more than the {n_cores} cores", "set it to the cores at the most")
+    if isinstance(config, PartnerConfig) and config.training.device != "cpu":
+        yield _device(config)
+    if plan is not None:
+        yield _memory(config, plan)
+        yield from _disk(config, plan)
+
+
+def _device(config: PartnerConfig) -> Finding:
+    from partners.network.device import arithmetic  # noqa: PLC0415 -- torch; the aggregator's doctor has none
+
+    with arithmetic(config.training):
+        return Finding("machine", f"device {config.training.device} can be had")
+
+
+def _memory(config: MemberConfig, plan: Plan) -> Finding:
+    """Total against an estimate of the peak; what is free at the moment is only worth a note."""
+    n_params = plan.layout.n_params
+    is_partner = isinstance(config, PartnerConfig)
+    needed = _PARTNER_BASE + _PEAK_PER_PARAMETER * n_params if is_partner else _AGGREGATOR_NEEDS
+    total, free = memory()
+    text = f"{_gib(total)} GiB in all, {_gib(free)} free; a trunk of {n_params:,} parameters takes about {_gib(needed)}"
+    if total < needed:
+        return wrong("memory", text, "use a larger machine, or agree on fewer n_bits or hidden units")
+    if free < needed:
+        return note("memory", text, "let other programs end before the run")
+    return Finding("memory", text)
+
+
+def memory(proc: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")) -> tuple[float, float]:
+    """Bytes in all and free for this process, within the limit of its control group."""
+    fields = dict(line.split(":", 1) for line in proc.read_text().splitlines())
+    total, free = (float(fields[key].split()[0]) * 1024 for key in ("MemTotal", "MemAvailable"))
+    try:
+        limit = float((cgroup / "memory.max").read_text())
+        used = float((cgroup / "memory.current").read_text())
+    except (OSError, ValueError):  # no such limit: the file is absent or says "max"
+        return total, free
+    return min(total, limit), min(free, limit - used)
+
+
+def _disk(config: MemberConfig, plan: Plan) -> Iterator[Finding]:
+    """Room in the home for states and sealed files, in the temporary folder for a payload."""
+    n_params, n_partners = plan.layout.n_params, len(plan.partner_names)
+    parameters = plan.seal_parameters(plan.first_round)
+    update, total = (most_bytes(kind, n_params, parameters) for kind in (UPDATE, SUM))
+    is_partner = isinstance(config, PartnerConfig)
+    sealed = _ROUNDS_AT_ONCE * (update * (1 if is_partner else n_partners) + total)
+    yield _room("home", config.home_folder, float(sealed + is_partner * _HOME_PER_PARAMETER * n_params))
+    yield _room("temporary folder", Path(tempfile.gettempdir()), float(max(update, total)))
+    a_round = update * n_partners + total
+    text = f"at most {_gib(a_round * plan.rounds.n_rounds)} GiB for {plan.rounds.n_rounds} rounds in the exchange"
+    yield Finding("disk", f"{text}, {a_round / 1e6:,.1f} MB each")
+
+
+def _room(what: str, folder: Path, needed: float) -> Finding:
+    place = next(path for path in (folder, *folder.parents) if path.exists())
+    free = float(shutil.disk_usage(place).free)
+    text = f"{what} {folder}: {_gib(free)} GiB free, about {_gib(needed)} needed"
+    return Finding("disk", text) if free >= needed else wrong("disk", text, "make room, or put it on another disk")
+
+
+def _gib(n_bytes: float) -> str:
+    return f"{n_bytes / _GIB:.1f}" if n_bytes >= _GIB / 20 else f"{n_bytes / _GIB:.3f}"
+
+
+def examine_libraries(role: str) -> Iterator[Finding]:
+    """Versions against what this version of hocket declares, and whether the libraries of this role load at all."""
+    yield Finding("versions", f"hocket {installed('hocket')}, Python {platform.python_version()}")
+    needed = [one for one in _requirements() if role == "partner" or one.name not in _NOT_THE_AGGREGATORS]
+    for one in needed:
+        found = installed(one.name)
+        if found is None:
+            yield wrong("versions", f"{one.name} is not installed, expected {one}", "install hocket again with pip")
+        elif not one.specifier.contains(found, prereleases=True):
+            yield wrong("versions", f"{one.name} {found}, expected {one.specifier}", f"pip install '{one}'")
+    yield _loads(_LOADED[role])
+
+
+def _requirements() -> list[Requirement]:
+    """What the installed distribution declares, without its extras."""
+    try:
+        declared = requires("hocket") or []
+    except PackageNotFoundError:
+        declared = []
+    every = [Requirement(line) for line in declared]
+    return [one for one in every if one.marker is None or one.marker.evaluate({"extra": ""})]
+
+
+def _loads(modules: tuple[str, ...]) -> Finding:
+    """Import the libraries in a process of its own: one that is built for another processor would end this one."""
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-P", "-c", _LOAD, *modules], capture_output=True, text=True, timeout=_LOAD_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        text = f"the libraries did not load within {_LOAD_S:.0f} s"
+        return note("versions", text, "is the machine busy, or the disk slow on which they lie?")
+    if ended.returncode == 0:
+        return Finding("versions", f"{', '.join(name.split('.')[0] for name in modules)} load")
+    name = (ended.stdout.split() or ["Python"])[-1]
+    why = (ended.stderr.strip().splitlines() or [f"ended by signal {-ended.returncode}"])[-1]
+    return wrong(
+        "versions", f"{name} does not load: {why}", "install it again; a missing .so comes with a system package"
+    )

@@ -1,0 +1,170 @@
+"""The finished model in a partner's MLflow: logged to its run as a pyfunc, and registered.
+
+It is as private as the home's model folder, of which it is a part; so the store must be the partner's own. MLflow loads
+it through this module of the installed package; nothing is unpickled.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data_prep.atomic import appearing
+from pipeline.model.description import COMPOUNDS_FILE, DESCRIPTION_FILE, Description, output_columns, weights_file
+from pipeline.tracking.uploads import Upload
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel
+
+    from pipeline.tracking.served_model import ServedModel
+
+# what the code of a served model imports; pinned as they are here
+_PACKAGES = (
+    "hocket",
+    "numpy",
+    "scipy",
+    "rdkit",
+    "polars",
+    "joblib",
+    "torch",
+    "crepes",
+    "safetensors",
+    "pydantic",
+    "rich",
+)
+_NAME = "model"  # of the run's model
+_LAST = "MLmodel"  # MLflow's description of the folder: with it, a folder is a model
+_EXAMPLES = ["CC(=O)Oc1ccccc1C(=O)O", "Cn1cnc2c1c(=O)n(C)c(=O)n2C"]  # aspirin and caffeine: public, nobody's compounds
+
+
+def registered_name(description: Description) -> str:
+    """Name of the model in the registry: federation and member, without blanks."""
+    federation = description.federation.replace(" ", "_")
+    return f"{federation}-{description.federation_id[:8]}-{description.partner}"
+
+
+@dataclass(frozen=True, slots=True)
+class PackedModel:
+    """The kept model in MLflow's layout, in a folder that stays until the model is registered."""
+
+    folder: Path
+    model_id: str
+    name: str  # in the registry
+    client: "MlflowClient"
+
+    def uploads(self) -> list[Upload]:
+        """Its files; the one that makes a model of them last."""
+        files = sorted(
+            (path for path in self.folder.rglob("*") if path.is_file()), key=lambda path: (path.name == _LAST, path)
+        )
+        return [Upload(path, f"{self.model_id}/{path.relative_to(self.folder)}", self._sending(path)) for path in files]
+
+    def _sending(self, path: Path) -> Callable[[], None]:
+        place = str(path.relative_to(self.folder).parent)
+        return partial(self.client.log_model_artifact, self.model_id, str(path), None if place == "." else place)
+
+    def register(self) -> None:
+        """Register it as a new version, when all its files are sent, and remove the folder."""
+        import mlflow  # noqa: PLC0415 -- seconds to import, only in the tracking process
+
+        self.client.finalize_logged_model(self.model_id, "READY")
+        mlflow.register_model(f"models:/{self.model_id}", self.name)
+        shutil.rmtree(self.folder)
+
+
+def pack_final_model(folder: Path, store: str, run_id: str) -> PackedModel | None:
+    """Make the model in `folder` ready to be sent to the run, or go on with what an earlier start made so.
+
+    store : MLflow's tracking URI, which is its registry too
+    None where the run has its model already. A home without a model, as the aggregator's, has none either.
+    """
+    if not folder.exists():
+        return None
+    import mlflow  # noqa: PLC0415 -- seconds to import, only in the tracking process
+
+    description = Description.read(folder)
+    name = registered_name(description)
+    mlflow.set_tracking_uri(store)
+    mlflow.set_registry_uri(store)
+    client = mlflow.MlflowClient(tracking_uri=store, registry_uri=store)
+    packed = folder.with_name("model.packed")  # in the home, where nobody else can look
+    if any(found.run_id == run_id for found in client.search_model_versions(f"name = '{name}'")):
+        shutil.rmtree(packed, ignore_errors=True)  # it was registered, and the process was killed
+        return None
+    logged = _logged_model(client, run_id)
+    if not (packed / _LAST).exists() or mlflow.models.Model.load(str(packed)).model_id != logged.model_id:
+        with appearing(packed) as unfinished, _needed(folder, description) as needed:
+            unfinished.chmod(0o700)
+            _save(needed, unfinished, description, logged)
+    return PackedModel(packed, logged.model_id, name, client)
+
+
+@contextmanager
+def _needed(folder: Path, description: Description) -> Iterator[Path]:
+    """A folder with what of the model goes to MLflow, which copies it."""
+    needed = folder.with_name(".model.logged")  # always this name, so that what a killed process left is removed
+    shutil.rmtree(needed, ignore_errors=True)
+    needed.mkdir(mode=0o700)
+    try:
+        for file in (DESCRIPTION_FILE, COMPOUNDS_FILE, weights_file(description.kept)):
+            (needed / file).symlink_to((folder / file).resolve())
+        yield needed
+    finally:
+        shutil.rmtree(needed, ignore_errors=True)
+
+
+def _logged_model(client: "MlflowClient", run_id: str) -> "LoggedModel":
+    """The run's model as the store knows it, made where it is not there."""
+    from mlflow.entities import LoggedModelOutput  # noqa: PLC0415 -- MLflow takes seconds to import
+
+    run = client.get_run(run_id)
+    experiment, mine = run.info.experiment_id, f"source_run_id = '{run_id}' AND name = '{_NAME}'"
+    found = client.search_logged_models([experiment], filter_string=mine, max_results=1)
+    logged = (
+        found[0]
+        if found
+        else client.create_logged_model(experiment, name=_NAME, source_run_id=run_id, params=run.data.params)
+    )
+    outputs = run.outputs.model_outputs if run.outputs else []
+    if logged.model_id not in {output.model_id for output in outputs}:
+        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    return logged
+
+
+def _save(needed: Path, unfinished: Path, description: Description, logged: "LoggedModel") -> None:
+    import mlflow  # noqa: PLC0415
+    from mlflow.models import Model, ModelSignature  # noqa: PLC0415
+    from mlflow.types import ColSpec, Schema  # noqa: PLC0415
+
+    from data_prep.prediction.prediction_files import Texts, as_pandas  # noqa: PLC0415 -- polars: not at an aggregator
+
+    numbers = [ColSpec(kind, column) for column, kind in output_columns(description).items()]
+    mlflow.pyfunc.save_model(
+        path=str(unfinished),
+        mlflow_model=Model(
+            artifact_path=logged.artifact_location,
+            model_uuid=logged.model_id,
+            run_id=logged.source_run_id,
+            model_id=logged.model_id,
+        ),
+        loader_module=__name__,
+        data_path=str(needed),
+        signature=ModelSignature(
+            inputs=Schema([ColSpec("string", "smiles")]),
+            outputs=Schema([ColSpec("string", "reason", required=False), *numbers]),
+        ),
+        input_example=as_pandas({"smiles": Texts(_EXAMPLES)}),
+        pip_requirements=[f"{package}=={version(package)}" for package in _PACKAGES],
+    )
+
+
+def _load_pyfunc(data_path: str) -> "ServedModel":
+    """MLflow's way in."""
+    from pipeline.tracking.served_model import ServedModel  # noqa: PLC0415 -- torch and rdkit, not to log a model
+
+    return ServedModel(Path(data_path))

@@ -1,0 +1,226 @@
+"""A member's MLflow run brought up to its records: one run per member and federation, each record once.
+
+The run is found again by its tags after a restart, never started anew. MLflow itself is imported only where it is
+used: it takes seconds, and a member's process has no need of it.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from pipeline.home.paths import Home, write_json
+from pipeline.home.round_metrics import RoundRecord, read_records
+from pipeline.plan.member_configs import PartnerConfig
+from pipeline.runtime.redact import without_password
+from pipeline.tracking import descriptions as words
+from pipeline.tracking.mlflow_model import pack_final_model
+from pipeline.tracking.tracker import TrackedMember, report_digest, report_files
+from pipeline.tracking.uploads import Upload, send
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+_SQLITE = "sqlite:///"
+_TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"  # seconds without a word from the server, which MLflow reads at each request
+_SHORTEST_S, _BYTES_PER_S = 20, 1_000_000
+_N_DIGEST = 16  # characters of a dataset's digest, which MLflow shows beside the name
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """What a run holds already, kept in one of its tags."""
+
+    plan: str = ""  # digest of the plan whose settings and descriptions it has
+    step: int = -1  # last record
+    report: str = ""  # digest of the report folder
+
+    @classmethod
+    def of(cls, run: "Run") -> Self:
+        """As the run's tag says."""
+        return cls(**json.loads(run.data.tags.get(words.LOGGED, "{}")))
+
+    def note(self, client: "MlflowClient", run_id: str) -> Self:
+        """Write it into the run, after what it says was logged: a server that fails in between gets that again."""
+        client.set_tag(run_id, words.LOGGED, json.dumps(asdict(self)))
+        return self
+
+
+def sync(member: TrackedMember, client: "MlflowClient") -> str:
+    """Bring the member's run up to its records and artifacts, and return the run's id."""
+    run = _find_run(member, client) or _start_run(member, client)
+    run_id, logged = run.info.run_id, Logged.of(run)
+    if logged.plan != member.plan.digest:
+        _log_settings(member, client, run_id, first=not logged.plan)
+        logged = replace(logged, plan=member.plan.digest).note(client, run_id)
+    finished = member.finished  # looked at before the records: then none can follow
+    for record in read_records(member.home.metrics):
+        if record.step > logged.step:
+            _log_record(client, run_id, record)
+            logged = replace(logged, step=record.step).note(client, run_id)
+    state = words.state(logged.step, member.plan.rounds.n_rounds, finished=finished)
+    if run.data.tags.get(words.STATE) != state:
+        client.set_tag(run_id, words.STATE, state)
+    if finished:
+        report = _send_files(member, client, run_id, logged)
+        if run.info.status != "FINISHED":
+            client.set_terminated(run_id, end_time=int(member.home.finished.stat().st_mtime * 1000))
+        write_json(member.home.tracked, {"run": run_id, "report": report})
+    return str(run_id)
+
+
+def _experiment(member: TrackedMember, client: "MlflowClient") -> str:
+    """Id of the federation's experiment, made where it is not there."""
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415 -- MLflow takes seconds to import
+
+    name, tags = words.experiment_name(member.plan), words.experiment_tags(member.plan)
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    try:
+        made = str(
+            client.create_experiment(name, artifact_location=_artifact_place(member.store, member.home), tags=tags)
+        )
+    except MlflowException:
+        found = client.get_experiment_by_name(name)  # another member that shares the server was faster
+        if found is None:
+            raise
+        return str(found.experiment_id)
+    if member.own_store:
+        _remove_default(client)
+    return made
+
+
+def _artifact_place(store: str, home: Home) -> str | None:
+    """URI of the artifacts' folder: beside an SQLite file, in the home for another database; else the store knows.
+
+    MLflow would take the folder from which the run was started.
+    """
+    if store.startswith(_SQLITE):
+        return (Path(store.removeprefix(_SQLITE)).resolve().parent / "mlartifacts").as_uri()
+    database = store.startswith(("postgresql", "mysql", "mssql"))
+    return (home.folder / "mlartifacts").as_uri() if database else None
+
+
+def _remove_default(client: "MlflowClient") -> None:
+    """Every new store comes with an empty experiment "Default": in a home's own, it would only be in the way."""
+    default = client.get_experiment_by_name("Default")
+    if default is not None and not client.search_runs([default.experiment_id], max_results=1):
+        client.delete_experiment(default.experiment_id)
+
+
+def _find_run(member: TrackedMember, client: "MlflowClient") -> "Run | None":
+    """The member's run under this plan; a revision goes on with the latest run of the federation."""
+    query = f"tags.`{words.MEMBER}` = '{member.config.name}'"
+    if not member.plan.continues:
+        query += f" and tags.`{words.PLAN}` = '{member.plan.digest}'"
+    runs = client.search_runs([_experiment(member, client)], filter_string=query, max_results=1)
+    return runs[0] if runs else None
+
+
+def _start_run(member: TrackedMember, client: "MlflowClient") -> "Run":
+    name, tags = member.config.name, words.identity_tags(member.config.name, member.role, member.plan)
+    records = read_records(member.home.metrics)
+    began_ms = int(records[0].at * 1000) if records else None  # the server may be there long after the run has begun
+    return client.create_run(_experiment(member, client), start_time=began_ms, run_name=name, tags=tags)
+
+
+def _log_settings(member: TrackedMember, client: "MlflowClient", run_id: str, *, first: bool) -> None:
+    """What was agreed on and configured; under a revision of the plan, that the run goes on with it."""
+    from mlflow.entities import Param, RunTag  # noqa: PLC0415 -- MLflow takes seconds to import
+
+    tags = words.run_tags(member.config.name, member.role, member.plan)
+    folder = f"settings/{member.plan.folder}".rstrip("/")
+    client.log_artifact(run_id, str(member.config.plan_file), folder)
+    client.log_text(
+        run_id, without_password(member.config_file.read_text("utf-8")), f"{folder}/{member.config_file.name}"
+    )
+    params = [Param(key, str(value)) for key, value in _params(member).items()] if first else []
+    client.log_batch(run_id, params=params, tags=[RunTag(key, value) for key, value in tags.items()])
+
+
+def _params(member: TrackedMember) -> dict[str, Any]:
+    """The settings that a person compares; all others are in the files."""
+    plan, config = member.plan, member.config
+    found: dict[str, Any] = {
+        "n_rounds": plan.rounds.n_rounds,
+        "local_steps": plan.rounds.local_steps,
+        "n_partners": len(plan.partner_names),
+        "n_parameters": plan.layout.n_params,
+        "hidden": list(plan.trunk.hidden),
+    }
+    if isinstance(config, PartnerConfig):
+        found |= {"learning_rate": config.training.learning_rate, "batch_size": config.training.batch_size}
+        found |= {"dropout": plan.trunk.dropout}
+    return found
+
+
+def _log_record(client: "MlflowClient", run_id: str, record: RoundRecord) -> None:
+    from mlflow.entities import Metric  # noqa: PLC0415 -- MLflow takes seconds to import
+
+    at_ms = int(record.at * 1000)
+    metrics = [Metric(words.curve(key), value, at_ms, record.step) for key, value in record.metrics.items()]
+    client.log_batch(run_id, metrics=metrics)
+    if "datasets" in record.facts:
+        _log_datasets(client, run_id, record.facts["datasets"])
+    if record.facts:
+        client.log_text(run_id, json.dumps(record.facts, indent=1), words.artifact(record.step))
+
+
+def _log_datasets(client: "MlflowClient", run_id: str, datasets: list[Mapping[str, Any]]) -> None:
+    """Name, digest and counts; there is no schema, for it would name inputs, and the source is not said."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag  # noqa: PLC0415 -- MLflow takes seconds to import
+
+    inputs = [
+        DatasetInput(
+            Dataset(
+                name=str(found["name"]),
+                digest=str(found["digest"])[:_N_DIGEST],
+                source_type="hocket",
+                source=json.dumps({"kept": "in the partner's home, prepared from its own tables"}),
+                profile=json.dumps(found["counts"]),
+            ),
+            [InputTag("mlflow.data.context", str(found["context"]))],
+        )
+        for found in datasets
+    ]
+    client.log_inputs(run_id, datasets=inputs)
+
+
+def _send_files(member: TrackedMember, client: "MlflowClient", run_id: str, logged: Logged) -> str:
+    """Send the report, again when it has changed since, and the model; return the report's digest."""
+    report = report_digest(member.home)
+    model = pack_final_model(member.home.model, member.store, run_id)
+    uploads = _report_uploads(member, client, run_id) if logged.report != report else []
+    uploads = [*uploads, *(model.uploads() if model else [])]
+    send([replace(upload, send=partial(_patiently, upload)) for upload in uploads], member.home.sent, run_id)
+    if logged.report != report:
+        replace(logged, report=report).note(client, run_id)
+    if model:
+        model.register()
+    return report
+
+
+def _patiently(upload: Upload) -> None:
+    """Send it to a server that may answer as late as it takes to store so much: a second for each megabyte."""
+    before = os.environ.get(_TIMEOUT)
+    os.environ[_TIMEOUT] = str(max(int(before or _SHORTEST_S), upload.file.stat().st_size // _BYTES_PER_S))
+    try:
+        upload.send()
+    finally:
+        if before is None:
+            del os.environ[_TIMEOUT]
+        else:
+            os.environ[_TIMEOUT] = before
+
+
+def _report_uploads(member: TrackedMember, client: "MlflowClient", run_id: str) -> list[Upload]:
+    found = []
+    for path in report_files(member.home):
+        name = Path("report") / path.relative_to(member.home.report)
+        found.append(Upload(path, str(name), partial(client.log_artifact, run_id, str(path), str(name.parent))))
+    return found

@@ -1,0 +1,118 @@
+"""A member's own copy of the exchange folder, for engines that carry messages instead of sharing a folder.
+
+A mirror is an ordinary exchange in a local folder: the ordinary runs of partner and aggregator work on it. What comes
+from elsewhere enters it only as a message that its sender signed for this plan, whole, and under its one name.
+"""
+
+from pathlib import Path
+
+from data_prep.atomic import flush, write_atomically
+from pipeline.errors import BadTransfer, ConfigError, Equivocation, ExchangeConflict
+from pipeline.exchange.mailbox import check_payload_size
+from pipeline.exchange.storage import Exchange
+from pipeline.exchange.transcript import check_sender, message_of
+from pipeline.home.paths import MessageName
+from pipeline.plan.member_configs import MemberConfig
+from pipeline.plan.plan import Plan
+from pipeline.transport.manifest_listing import Listing
+from secure.messages.messages import Expected, Manifest, check_payload, payload_digest, verify_manifest
+
+_LONGEST_PATH = 200  # characters
+
+
+class Mirror:
+    """The messages of one plan in a local folder."""
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self.plan = plan
+        self._cards, self._digest = plan.cards, plan.digest
+        self._exchange = Exchange(f"file://{folder}").below(plan.folder)
+        self._folder = folder / plan.folder
+        self._listing = Listing(self._folder)
+
+    def paths(self) -> list[str]:
+        """Relative paths of the manifests of all whole messages, sorted. Raises ExchangeError where it cannot look."""
+        return self._listing.paths()
+
+    def message(self, path: str) -> MessageName:
+        """The message whose manifest is one of `paths`. Raises ExchangeConflict for any other file."""
+        name, _ = message_of(path, self._exchange)
+        check_sender(name, self._cards, self._exchange.where(path))
+        return name
+
+    def name_of(self, path: object) -> MessageName:
+        """The message whose manifest has this path, as a peer says. Raises BadTransfer for anything else."""
+        if not isinstance(path, str) or len(path) > _LONGEST_PATH:
+            raise BadTransfer(f"found {type(path).__name__}, expected the relative path of a manifest")
+        try:
+            name = self.message(path)
+        except ExchangeConflict:  # whose text has this member's own folder in it
+            raise BadTransfer(f"{path!r}: is no message of this federation that its sender may send") from None
+        if path != name.manifest:
+            raise BadTransfer(f"{path}: is a payload, expected a manifest")
+        return name
+
+    def manifest(self, name: MessageName) -> bytes | None:
+        """Bytes of a message's manifest, None where the message is not here."""
+        return self._exchange.read(name.manifest)
+
+    def payload(self, name: MessageName) -> Path | None:
+        """A message's payload, None where there is none."""
+        file = self._folder / name.payload
+        return file if file.is_file() else None
+
+    def incoming(self, name: MessageName) -> Path:
+        """Where a payload is gathered until it is whole and checked; no reader of the exchange sees it there."""
+        file = self._folder / name.payload
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return file.with_name(f".{file.name}.incoming")
+
+    def check(self, name: MessageName, data: bytes) -> Manifest:
+        """The manifest, if its sender signed it for this place. Raises secure.errors.SecureError."""
+        expected = Expected(kind=name.kind, plan=self._digest, round_no=name.round_no, attempt=name.attempt)
+        manifest = verify_manifest(data, self._cards[name.sender], expected, name.manifest)
+        check_payload_size(self.plan, manifest, name.manifest)
+        return manifest
+
+    def has(self, name: MessageName, data: bytes) -> bool:
+        """Whether this very message is here. Raises Equivocation where another stands in its place."""
+        kept = self.manifest(name)
+        if kept is not None and kept != data:
+            error = Equivocation(f"{name.manifest}: {name.sender} sends another message than the one that is here")
+            error.add_note("a member never says two things: was its home restored from a backup? See secure/KEYS.md")
+            raise error
+        return kept is not None
+
+    def has_payload(self, name: MessageName, manifest: Manifest) -> bool:
+        """Whether the payload that a manifest commits to came before: a process was killed before the manifest."""
+        file = self.payload(name)
+        return file is not None and payload_digest(file) == manifest.payload
+
+    def keep_payload(self, name: MessageName, manifest: Manifest) -> None:
+        """Make the gathered payload the message's own. Raises secure.errors.PayloadMismatch, and keeps nothing then."""
+        gathered = self.incoming(name)
+        try:
+            if manifest.payload is None:
+                raise BadTransfer(f"{name.payload}: came with a message that has no payload")
+            check_payload(gathered, manifest.payload, name.payload)
+            gathered.replace(self._folder / name.payload)
+            flush(gathered.parent)
+        finally:
+            gathered.unlink(missing_ok=True)
+
+    def keep(self, name: MessageName, data: bytes) -> None:
+        """Write the manifest: from here on, the message is there."""
+        write_atomically(self._folder / name.manifest, data)
+
+
+def mirror_folder(config: MemberConfig) -> Path:
+    """The folder that a member's configuration names as its exchange.
+
+    Raises ConfigError where it is no local folder: an engine does not carry messages between other storages.
+    """
+    protocol, _, place = config.exchange_url.partition("://")
+    if protocol != "file":
+        error = ConfigError(f"{config.name}: exchange is at {protocol}://, expected a local folder of its own")
+        error.add_note('with an engine, write for example: exchange = "mirror"')
+        raise error
+    return Path(place)

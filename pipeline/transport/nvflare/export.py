@@ -1,0 +1,236 @@
+"""What NVFlare needs to know to carry a federation: participants, the job, and each site's local settings.
+
+The job is configuration only. The classes it names come from the installed package, each site's local settings allow
+these two classes and no others, and no code travels ("bring your own code" is granted to nobody).
+"""
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import ConfigError
+from pipeline.plan.plan import Plan
+from pipeline.transport.nvflare.names import CONTROLLER, EXECUTOR, TASK
+from pipeline.transport.nvflare.readme import readme
+
+ADMIN = "admin@hocket.local"
+_HOST = re.compile(r"(([a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])\.)*[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?")
+_SERVER = "server"  # NVFlare's own name of it, under which its jobs are addressed
+_FETCH_S = 0.2  # between two looks of a site for a question; it has one nearly always, and rests over it
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAddress:
+    """Where the server is.
+
+    host    : name or address by which every site reaches it; the common name of its certificate
+    port    : the one port that it listens on
+    storage : absolute folder on its machine for NVFlare's own files
+    """
+
+    host: str
+    port: int
+    storage: str
+
+    def __post_init__(self) -> None:
+        if not _HOST.fullmatch(self.host):
+            raise ConfigError(f"--host: found {self.host!r}, expected a host name or an address")
+        if not Path(self.storage).is_absolute():
+            raise ConfigError(f"--storage: found {self.storage!r}, expected an absolute path on the server's machine")
+
+
+def export_nvflare(plan: Plan, place: ServerAddress, folder: Path) -> None:
+    """Write all files into a new folder. Raises ConfigError where it is there already; nothing half-written is left."""
+    if folder.exists():
+        error = ConfigError(f"{folder}: is there already")
+        error.add_note("give the name of a new folder, or move this one away")
+        raise error
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as made:
+            whole = Path(made) / "whole"
+            for path, text in files(plan, place).items():
+                (whole / path).parent.mkdir(parents=True, exist_ok=True)
+                (whole / path).write_text(text, encoding="utf-8")
+            shutil.move(whole, folder)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be written: {error.strerror or error}") from error
+
+
+def files(plan: Plan, place: ServerAddress) -> dict[str, str]:
+    """Relative path and text of every file. Raises ConfigError where two sites would have one name."""
+    if {place.host, _SERVER} & set(plan.partner_names):
+        error = ConfigError(f"partners {plan.partner_names}: the server is {place.host!r}, and {_SERVER!r} to NVFlare")
+        error.add_note("give the server another --host, or the partner another name in the plan")
+        raise error
+    project = project_name(plan)
+    participants = {place.host: _server(place), **{name: _site(name) for name in plan.partner_names}, ADMIN: _admin()}
+    found = {
+        "README.md": readme(plan, project, place.host, place.port, place.storage, ADMIN),
+        "project.yml": _json(_project(project, [dict(one) for one in participants.values()])),
+        "profile.yml": _json(_profile(project, place)),
+        "job/meta.json": _json(_meta(plan, project)),
+        "job/app/config/config_fed_server.json": _json(_server_job()),
+        "job/app/config/config_fed_client.json": _json(_site_job()),
+        f"local/{place.host}/resources.json": _json(_server_resources(place)),
+    }
+    for name in (place.host, *plan.partner_names):
+        found[f"local/{name}/authorization.json"] = _json(_authorization())
+    for name in plan.partner_names:
+        found[f"local/{name}/resources.json"] = _json(_site_resources())
+    reached = {"server": {"host": place.host, "fed_learn_port": place.port, "admin_port": place.port}}
+    for name, participant in participants.items():
+        told = {} if name == place.host else reached
+        found[f"participants/{name}.yml"] = _json({"name": project, "participants": [{**participant, **told}]})
+    return found
+
+
+def project_name(plan: Plan) -> str:
+    """NVFlare's name for the federation: letters, digits and _ alone."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", plan.federation.name)
+
+
+def _server(place: ServerAddress) -> dict[str, Any]:
+    ports = {"fed_learn_port": place.port, "admin_port": place.port}
+    return {"name": place.host, "type": "server", "org": "aggregator", **ports, "default_host": place.host}
+
+
+def _site(name: str) -> dict[str, Any]:
+    return {"name": name, "type": "client", "org": re.sub(r"[^A-Za-z0-9_]", "_", name), "allow_log_streaming": False}
+
+
+def _admin() -> dict[str, Any]:
+    return {"name": ADMIN, "type": "admin", "org": "aggregator", "role": "lead"}
+
+
+def _project(name: str, participants: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "api_version": 3,
+        "name": name,
+        "description": "a hocket federation",
+        "connection_security": "mtls",
+        "participants": participants,
+        "builders": [
+            {"path": "nvflare.lighter.impl.workspace.WorkspaceBuilder"},
+            {
+                "path": "nvflare.lighter.impl.static_file.StaticFileBuilder",
+                "args": {"config_folder": "config", "scheme": "grpc"},
+            },
+            {"path": "nvflare.lighter.impl.cert.CertBuilder"},
+            {"path": "nvflare.lighter.impl.signature.SignatureBuilder"},
+        ],
+    }
+
+
+def _profile(name: str, place: ServerAddress) -> dict[str, Any]:
+    server = {"host": place.host, "fed_learn_port": place.port, "admin_port": place.port}
+    return {"name": name, "scheme": "grpc", "connection_security": "mtls", "server": server}
+
+
+def _meta(plan: Plan, project: str) -> dict[str, Any]:
+    return {
+        "name": project,
+        "resource_spec": {},
+        "deploy_map": {"app": ["@ALL"]},
+        "min_clients": len(plan.partner_names),
+        "mandatory_clients": [],
+    }
+
+
+def _server_job() -> dict[str, Any]:
+    return {
+        "format_version": 2,
+        "server": {"task_request_interval": _FETCH_S},
+        "task_data_filters": [],
+        "task_result_filters": [],
+        "components": [],
+        "workflows": [{"id": "hocket", "path": CONTROLLER, "args": {}}],
+    }
+
+
+def _site_job() -> dict[str, Any]:
+    return {
+        "format_version": 2,
+        "executors": [{"tasks": [TASK], "executor": {"path": EXECUTOR, "args": {}}}],
+        "task_data_filters": [],
+        "task_result_filters": [],
+        "components": [],
+    }
+
+
+def _allowing(component: str) -> dict[str, Any]:
+    return {"format_version": 2, "class_list_enforcement_mode": "enforce", "class_allow_list": [component]}
+
+
+def _server_resources(place: ServerAddress) -> dict[str, Any]:
+    storage = "nvflare.app_common.storages.filesystem_storage.FilesystemStorage"
+    jobs = {"uri_root": f"{place.storage}/jobs", "job_store_id": "job_store"}
+    return {
+        **_allowing(CONTROLLER),
+        "servers": [{"admin_storage": "transfer", "max_num_clients": 100, "heart_beat_timeout": 600}],
+        "snapshot_persistor": {
+            "path": "nvflare.app_common.state_persistors.storage_state_persistor.StorageStatePersistor",
+            "args": {
+                "uri_root": "/",
+                "storage": {"path": storage, "args": {"root_dir": f"{place.storage}/snapshots", "uri_root": "/"}},
+            },
+        },
+        "components": [
+            {
+                "id": "job_scheduler",
+                "path": "nvflare.app_common.job_schedulers.job_scheduler.DefaultJobScheduler",
+                "args": {"max_jobs": 1},
+            },
+            {"id": "job_manager", "path": "nvflare.apis.impl.job_def_manager.SimpleJobDefManager", "args": jobs},
+            {"id": "job_store", "path": storage},
+            _launcher("server"),
+        ],
+    }
+
+
+def _site_resources() -> dict[str, Any]:
+    return {
+        **_allowing(EXECUTOR),
+        "allow_log_streaming": False,
+        "client": {"retry_timeout": 30, "compression": "Gzip"},
+        "components": [
+            {
+                "id": "resource_manager",
+                "path": "nvflare.app_common.resource_managers.gpu_resource_manager.GPUResourceManager",
+                "args": {"num_of_gpus": 0, "mem_per_gpu_in_GiB": 0},
+            },
+            {
+                "id": "resource_consumer",
+                "path": "nvflare.app_common.resource_consumers.gpu_resource_consumer.GPUResourceConsumer",
+                "args": {},
+            },
+            _launcher("client"),
+        ],
+    }
+
+
+def _authorization() -> dict[str, Any]:
+    """Whoever submits the job may submit, end and look at jobs: no code of their own, no shell at any site."""
+    granted = {
+        "submit_job": "any",
+        "manage_job": "any",
+        "download_job": "n:submitter",
+        "view": "any",
+        "operate": "o:site",
+    }
+    return {"format_version": "1.0", "permissions": {"lead": {**granted, "byoc": "none", "shell_commands": "none"}}}
+
+
+def _launcher(side: str) -> dict[str, Any]:
+    kind = f"{side.title()}ProcessJobLauncher"
+    return {"id": "process_launcher", "path": f"nvflare.app_common.job_launcher.{side}_process_launcher.{kind}"}
+
+
+def _json(table: Mapping[str, Any]) -> str:
+    """JSON, which is YAML too."""
+    return json.dumps(table, indent=2) + "\n"

@@ -1,0 +1,47 @@
+"""Coefficients of 52, 56 or 60 bits in bytes, without gaps.
+
+First the low 32 bits of every coefficient, then the next 16 bits of each, then, where there are 8 or more, the next 8
+bits of each; if 4 are left, they follow in bytes, the low half of byte i from coefficient i and the high half from
+coefficient n / 2 + i. Little-endian.
+"""
+
+import numpy as np
+
+from secure.ciphertexts.parameters import N_SLOTS
+
+_HALF = N_SLOTS // 2
+_MIDDLE = 4 * N_SLOTS
+_HIGH = 6 * N_SLOTS
+_FOUR_BITS = np.uint8(0x0F)
+
+
+def pack_coefficients(words: np.ndarray, n_bits: int) -> np.ndarray:
+    """(n, 1024 n_bits) uint8 from (n, 8192) uint64 below 2^n_bits; the inverse of unpack_coefficients."""
+    packed = np.empty((len(words), N_SLOTS * n_bits // 8), dtype=np.uint8)
+    packed[:, :_MIDDLE].view("<u4")[:] = words.astype("<u4")
+    upper = (words >> np.uint64(32)).astype(np.uint32)
+    packed[:, _MIDDLE:_HIGH].view("<u2")[:] = upper.astype("<u2")
+    top, position = upper >> np.uint32(16), _HIGH
+    if n_bits >= 56:  # noqa: PLR2004 -- 32 + 16 + 8
+        packed[:, _HIGH : _HIGH + N_SLOTS] = top.astype(np.uint8)
+        top, position = top >> np.uint32(8), _HIGH + N_SLOTS
+    if n_bits % 8:
+        nibbles = top.astype(np.uint8)
+        np.bitwise_or(nibbles[:, :_HALF], nibbles[:, _HALF:] << 4, out=packed[:, position:])
+    return packed
+
+
+def unpack_coefficients(packed: np.ndarray, n_bits: int) -> np.ndarray:
+    """(n, 8192) uint64 from (n, 1024 n_bits) uint8; every bit of the bytes is a bit of a coefficient."""
+    low = np.ascontiguousarray(packed[:, :_MIDDLE]).view("<u4")
+    words = np.ascontiguousarray(packed[:, _MIDDLE:_HIGH]).view("<u2").astype(np.uint64)
+    shift, position = 16, _HIGH
+    if n_bits >= 56:  # noqa: PLR2004 -- 32 + 16 + 8
+        words |= packed[:, _HIGH : _HIGH + N_SLOTS].astype(np.uint64) << np.uint64(shift)
+        shift, position = 24, _HIGH + N_SLOTS
+    if n_bits % 8:
+        nibbles = np.concatenate([packed[:, position:] & _FOUR_BITS, packed[:, position:] >> 4], axis=1)
+        words |= nibbles.astype(np.uint64) << np.uint64(shift)
+    words <<= np.uint64(32)
+    words |= low
+    return words

@@ -1,0 +1,47 @@
+"""Keys from keys (HKDF-SHA256, RFC 5869) and uniform numbers from keys (AES-256-CTR with rejection)."""
+
+import hashlib
+
+import numpy as np
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from secure.encoding.canonical import canonical_json
+from secure.encoding.roster import Roster
+
+KEY_BYTES = 32
+_WORD_BYTES = 8
+
+
+def derive_key(secret: bytes, purpose: str, context: dict[str, object]) -> bytes:
+    """32 bytes from `secret` that no other purpose or context gives."""
+    info = canonical_json([purpose, context])
+    return HKDF(SHA256(), KEY_BYTES, salt=hashlib.sha256(purpose.encode()).digest(), info=info).derive(secret)
+
+
+def attempt_context(roster: Roster) -> dict[str, object]:
+    """Return what every mask and tag is bound to: plan, round, attempt and roster."""
+    return {"plan": roster.plan, "round": roster.round_no, "attempt": roster.attempt, "roster": roster.digest}
+
+
+def uniform_numbers(key: bytes, block: int, n: int, modulus: int) -> np.ndarray:
+    """(n,) uint64, independent and uniform in [0, modulus): the stream of `key` for block number `block`.
+
+    The stream is AES-256-CTR with the block number in the upper half of the initial counter, read as 64-bit
+    little-endian words; of each word the low bits count, and words >= modulus are skipped (no modulo bias).
+    The same key and block always begin with the same numbers, whatever `n`.
+    """
+    nonce = block.to_bytes(8, "big") + bytes(8)
+    encryptor = Cipher(algorithms.AES(key), modes.CTR(nonce)).encryptor()
+    low_bits = np.uint64((1 << (modulus - 1).bit_length()) - 1)
+
+    def words(count: int) -> np.ndarray:
+        found = np.frombuffer(encryptor.update(bytes(_WORD_BYTES * count)), dtype="<u8") & low_bits
+        return np.asarray(found, dtype=np.uint64)
+
+    numbers = words(n)
+    while numbers.size and int(numbers.max()) >= modulus:
+        numbers = numbers[numbers < modulus]
+        numbers = np.concatenate([numbers, words(n - numbers.size)])
+    return numbers

@@ -1,0 +1,251 @@
+"""A member's private keys and its card, the public half that goes into the plan."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey, MLKEM768X25519PublicKey
+
+from secure.encoding.canonical import canonical_json, digest
+from secure.encoding.derive import derive_key
+from secure.encoding.json_fields import expect_keys, from_base64, is_name, to_base64
+from secure.errors import BadCard, BadKeyFile, BadSignature, WrongKey
+from secure.files import atomic_file, make_private_folder, read_secret, write_secret
+from secure.keys.encrypted_files import lock, lock_with_key, unlock, unlock_with_key
+
+Role = Literal["partner", "aggregator"]
+
+KEY_FILE = "private.key"
+SIGNING_BYTES = 32
+SIGNATURE_BYTES = 64
+_MLKEM_PUBLIC, _MLKEM_SEED, _X25519 = 1184, 64, 32
+AGREEMENT_BYTES = _MLKEM_PUBLIC + _X25519
+_CARD_DOMAIN = b"hocket/card/v1\0"
+_CARD_KEYS = {"name", "role", "signing", "signature"}
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A member's public keys, signed by the member; raises BadCard if the signature or a key is wrong."""
+
+    name: str
+    role: Role
+    signing: bytes  # Ed25519 public key
+    agreement: bytes | None  # ML-KEM-768 public key, then X25519 public key; only partners have one
+    signature: bytes  # over the other fields, by `signing`
+
+    def __post_init__(self) -> None:
+        _check_card(self)
+
+    def to_text(self) -> str:
+        """Return TOML lines, as they stand in a [[card]] table of plan.toml."""
+        fields = card_fields(self)
+        return "".join(f'{key} = "{fields[key]}"\n' for key in _in_order(fields))
+
+    @property
+    def fingerprint(self) -> str:
+        """For comparing a card outside of hocket: the first 128 bits of the SHA-256 of what its signature covers."""
+        text = digest(_card_message(_unsigned(self.name, self.role, self.signing, self.agreement)))
+        return " ".join(text[start : start + 4] for start in range(0, 32, 4))
+
+    def agreement_key(self) -> MLKEM768X25519PublicKey:
+        """Return the HPKE public key; raises BadCard if this card has none."""
+        if self.agreement is None:
+            raise BadCard(f"card of {self.name}: an {self.role} has no agreement key, expected a partner's card")
+        try:
+            mlkem = MLKEM768PublicKey.from_public_bytes(self.agreement[:_MLKEM_PUBLIC])
+            x25519 = X25519PublicKey.from_public_bytes(self.agreement[_MLKEM_PUBLIC:])
+            X25519PrivateKey.from_private_bytes(bytes(_X25519)).exchange(x25519)  # refuses points of small order
+        except ValueError as error:
+            raise BadCard(f"card of {self.name}: the agreement key is no ML-KEM-768 and X25519 key") from error
+        return MLKEM768X25519PublicKey(mlkem, x25519)
+
+    def verify(self, signature: bytes, message: bytes, where: str) -> None:
+        """Raise BadSignature unless this member signed `message`."""
+        try:
+            Ed25519PublicKey.from_public_bytes(self.signing).verify(signature, message)
+        except (InvalidSignature, ValueError) as error:
+            raise BadSignature(f"{where}: not signed by {self.name}") from error
+
+
+def card_fields(card: Card) -> dict[str, str]:
+    """Return the card as text fields: name, role, signing, agreement (partners only), signature."""
+    return _unsigned(card.name, card.role, card.signing, card.agreement) | {"signature": to_base64(card.signature)}
+
+
+def parse_card(text: str, where: str) -> Card:
+    """Read a card from its text; raises BadCard for anything but exactly a card."""
+    try:
+        fields = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, or an integer of thousands of digits
+        raise BadCard(f"{where}: not TOML ({error}), expected a card") from error
+    return card_from_fields(fields, where)
+
+
+def card_from_fields(fields: Mapping[str, object], where: str) -> Card:
+    """Make a card from text fields, for example a [[card]] table of the plan; raises BadCard."""
+    role = fields.get("role")
+    keys = _CARD_KEYS | ({"agreement"} if role == "partner" else set())
+    values = expect_keys(fields, keys, where, BadCard)
+    if not is_name(values["name"]):
+        raise BadCard(f"{where}: name = {values['name']!r}, expected 1 to 32 of A-Z a-z 0-9 _ -")
+    if role not in ("partner", "aggregator"):  # a tuple: what a file says need not be hashable
+        raise BadCard(f"{where}: role = {role!r}, expected partner or aggregator")
+    has_agreement = role == "partner"
+    return Card(
+        name=str(values["name"]),
+        role="partner" if has_agreement else "aggregator",
+        signing=from_base64(values["signing"], SIGNING_BYTES, f"{where}: signing", BadCard),
+        agreement=_agreement(values["agreement"], where) if has_agreement else None,
+        signature=from_base64(values["signature"], SIGNATURE_BYTES, f"{where}: signature", BadCard),
+    )
+
+
+class PrivateKeys:
+    """A member's signing key and, for a partner, its agreement keys; never shown."""
+
+    __slots__ = ("_mlkem", "_signing", "_x25519", "name", "role")
+
+    def __init__(self, name: str, role: Role, secret: bytes) -> None:
+        if not is_name(name):
+            raise BadKeyFile(f"name = {name!r}, expected 1 to 32 of A-Z a-z 0-9 _ -")
+        expected = SIGNING_BYTES + (_MLKEM_SEED + _X25519 if role == "partner" else 0)
+        if len(secret) != expected:
+            raise BadKeyFile(f"private keys of {name}: {len(secret)} bytes, expected {expected} for a {role}")
+        self.name = name
+        self.role = role
+        self._signing = Ed25519PrivateKey.from_private_bytes(secret[:SIGNING_BYTES])
+        mlkem, x25519 = secret[SIGNING_BYTES:-_X25519], secret[-_X25519:]
+        self._mlkem = MLKEM768PrivateKey.from_seed_bytes(mlkem) if role == "partner" else None
+        self._x25519 = X25519PrivateKey.from_private_bytes(x25519) if role == "partner" else None
+
+    @classmethod
+    def generate(cls, name: str, role: Role) -> Self:
+        """Make new keys from the operating system's randomness."""
+        secret = Ed25519PrivateKey.generate().private_bytes_raw()
+        if role == "partner":
+            secret += (
+                MLKEM768PrivateKey.generate().private_bytes_raw() + X25519PrivateKey.generate().private_bytes_raw()
+            )
+        return cls(name, role, secret)
+
+    def card(self) -> Card:
+        """Return the public half, signed."""
+        signing, agreement = self._signing.public_key().public_bytes_raw(), None
+        if self._mlkem and self._x25519:
+            agreement = self._mlkem.public_key().public_bytes_raw() + self._x25519.public_key().public_bytes_raw()
+        signature = self._signing.sign(_card_message(_unsigned(self.name, self.role, signing, agreement)))
+        return Card(self.name, self.role, signing, agreement, signature)
+
+    def expect_card(self, card: Card, where: str) -> None:
+        """Raise WrongKey unless these are the private keys of `card`."""
+        mine = self.card()
+        if (mine.name, mine.role, mine.signing, mine.agreement) != (card.name, card.role, card.signing, card.agreement):
+            error = WrongKey(f"{where}: the keys of {self.name} ({self.role}) do not belong to the card of {card.name}")
+            error.add_note("use the home whose keys made that card, or put this member's card into the plan")
+            raise error
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the Ed25519 signature (64 bytes) of a domain-separated message."""
+        return self._signing.sign(message)
+
+    def agreement_key(self) -> MLKEM768X25519PrivateKey:
+        """Return the HPKE private key; raises WrongKey for an aggregator, which has none."""
+        if not self._mlkem or not self._x25519:
+            raise WrongKey(f"{self.name} is an {self.role} and has no agreement key, expected a partner")
+        return MLKEM768X25519PrivateKey(self._mlkem, self._x25519)
+
+    def save(self, folder: Path, passphrase: str | None = None) -> Path:
+        """Write a new file private.key of mode 0600 into `folder` (made with mode 0700) and return its path.
+
+        With a passphrase the file is encrypted (scrypt, AES-256-GCM). Raises KeyFileExists, never overwrites.
+        """
+        make_private_folder(folder)
+        path = folder / KEY_FILE
+        write_secret(path, lock(self._secret(), self.name, self.role, passphrase))
+        return path
+
+    def lock(self, secret: bytes, what: str) -> bytes:
+        """Bytes of a file that only these keys unlock; `what` says which secret it is."""
+        return lock_with_key(secret, what, self._file_key())
+
+    def unlock(self, data: bytes, what: str, where: str) -> bytes:
+        """Inverse of lock; raises BadKeyFile or WrongKey."""
+        return unlock_with_key(data, what, self._file_key(), where)
+
+    def _file_key(self) -> bytes:
+        return derive_key(self._secret(), "hocket/home/v1", {"name": self.name})
+
+    def _secret(self) -> bytes:
+        secret = self._signing.private_bytes_raw()
+        if self._mlkem and self._x25519:
+            secret += self._mlkem.private_bytes_raw() + self._x25519.private_bytes_raw()
+        return secret
+
+    def __repr__(self) -> str:
+        return f"PrivateKeys({self.name}, {self.role}, hidden)"
+
+    def __reduce__(self) -> str:
+        raise TypeError("private keys are not pickled")
+
+
+def load_private_keys(folder: Path, passphrase: str | None = None, card: Card | None = None) -> PrivateKeys:
+    """Read what PrivateKeys.save wrote; with `card`, refuse keys of any other card.
+
+    Raises BadKeyFile (damaged, or readable by others), WrongPassphrase, WrongKey.
+    """
+    path = folder / KEY_FILE
+    name, role, secret = unlock(read_secret(path), passphrase, str(path))
+    keys = PrivateKeys(name, "partner" if role == "partner" else "aggregator", secret)
+    if card is not None:
+        keys.expect_card(card, str(path))
+    return keys
+
+
+def change_passphrase(folder: Path, old: str | None, new: str | None) -> PrivateKeys:
+    """Write private.key anew under another passphrase (None: in the clear) in the place of the old file.
+
+    Raises what load_private_keys raises, before anything is touched.
+    """
+    keys = load_private_keys(folder, old)
+    with atomic_file(folder / KEY_FILE, 0o600) as file:
+        file.write(lock(keys._secret(), keys.name, keys.role, new))  # noqa: SLF001 -- of this module
+    return keys
+
+
+def _check_card(card: Card) -> None:
+    where = f"card of {card.name}"
+    if not is_name(card.name) or card.role not in ("partner", "aggregator"):
+        raise BadCard(f"{where}: name or role {card.role!r} is not as expected")
+    if (card.agreement is not None) != (card.role == "partner"):
+        raise BadCard(f"{where}: a partner has an agreement key and an aggregator none")
+    message = _card_message(_unsigned(card.name, card.role, card.signing, card.agreement))
+    try:
+        card.verify(card.signature, message, where)
+    except BadSignature as error:
+        raise BadCard(f"{where}: not signed by its own key") from error
+    if card.agreement is not None:
+        card.agreement_key()
+
+
+def _agreement(text: object, where: str) -> bytes:
+    return from_base64(text, AGREEMENT_BYTES, f"{where}: agreement", BadCard)
+
+
+def _unsigned(name: str, role: str, signing: bytes, agreement: bytes | None) -> dict[str, str]:
+    fields = {"name": name, "role": role, "signing": to_base64(signing)}
+    return fields if agreement is None else fields | {"agreement": to_base64(agreement)}
+
+
+def _in_order(fields: Mapping[str, str]) -> list[str]:
+    return [key for key in ("name", "role", "signing", "agreement", "signature") if key in fields]
+
+
+def _card_message(fields: Mapping[str, str]) -> bytes:
+    return _CARD_DOMAIN + canonical_json(dict(fields))

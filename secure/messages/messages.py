@@ -1,0 +1,223 @@
+"""Manifests: the signed notes by which the members talk; each commits to at most one payload file."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from secure.encoding.canonical import canonical_json, digest, is_digest
+from secure.encoding.json_fields import expect_keys, from_base64, is_name, parse_document, to_base64
+from secure.errors import (
+    BadManifest,
+    PayloadMismatch,
+    WrongAttempt,
+    WrongKind,
+    WrongPlan,
+    WrongRound,
+    WrongSender,
+)
+from secure.keys.keys import SIGNATURE_BYTES, Card, PrivateKeys
+from secure.messages.message_schemas import BODIES, ENROLMENT, WITH_PAYLOAD, check_body, sender_role
+
+FORMAT = "hocket.manifest"
+MAX_BYTES = 64 << 10
+_MAX_ROUND = 1 << 31
+_MAX_PAYLOAD = 1 << 50
+_DOMAIN = b"hocket/manifest/v1\0"
+_MAX_TIME = 1 << 37  # the year 6325: what is accepted can be shown as a date
+_KEYS = {"format", "version", "kind", "plan", "round", "attempt", "sender", "time", "body", "payload", "signature"}
+_READ = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadDigest:
+    """Which file a manifest commits to."""
+
+    sha256: str  # 64 hexadecimal characters
+    size: int  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A message as it stands in its file."""
+
+    kind: str  # deal, pairing, ready, roster, update, sum or void
+    plan: str  # plan digest
+    round: int  # 0 for deal and pairing
+    attempt: int
+    sender: str
+    time: int  # of signing, seconds since 1970 by the sender's clock: a claim, nothing in the protocol rests on it
+    body: dict[str, object]
+    payload: PayloadDigest | None
+    signature: bytes
+
+    def __post_init__(self) -> None:
+        where = f"{self.kind} of {self.sender}"
+        if self.kind not in BODIES:
+            raise BadManifest(f"{where}: kind, expected one of {', '.join(BODIES)}")
+        check_body(self.kind, self.body, where)
+        if not is_digest(self.plan) or not is_name(self.sender):
+            raise BadManifest(f"{where}: plan is not a digest, or sender not a name")
+        if not _is_count(self.round, _MAX_ROUND) or not _is_count(self.attempt, _MAX_ROUND):
+            raise BadManifest(f"{where}: round and attempt, expected whole numbers from 0")
+        if not _is_count(self.time, _MAX_TIME):
+            raise BadManifest(f"{where}: time, expected whole seconds since 1970")
+        if self.kind in ENROLMENT and (self.round, self.attempt) != (0, 0):
+            raise BadManifest(f"{where}: round {self.round}, attempt {self.attempt}, expected 0, 0 at enrolment")
+        if (self.payload is not None) != (self.kind in WITH_PAYLOAD):
+            raise BadManifest(f"{where}: has {'a' if self.payload else 'no'} payload, expected the opposite")
+
+    def unsigned(self) -> dict[str, object]:
+        """Return the fields under the signature."""
+        payload = self.payload and {"sha256": self.payload.sha256, "size": self.payload.size}
+        return {
+            "format": FORMAT,
+            "version": 1,
+            "kind": self.kind,
+            "plan": self.plan,
+            "round": self.round,
+            "attempt": self.attempt,
+            "sender": self.sender,
+            "time": self.time,
+            "body": self.body,
+            "payload": payload,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a reader expects of a message, besides its sender."""
+
+    kind: str
+    plan: str
+    round_no: int
+    attempt: int
+
+
+def sign_manifest(
+    keys: PrivateKeys,
+    *,
+    kind: str,
+    plan: str,
+    round_no: int,
+    attempt: int,
+    time: int,
+    body: dict[str, object],
+    payload: PayloadDigest | None = None,
+) -> bytes:
+    """Bytes of the manifest's file; raises BadManifest or WrongSender for what no reader would accept.
+
+    time : whole seconds since 1970 by the sender's clock; it goes under the signature, but proves nothing
+    """
+    unsigned = Manifest(kind, plan, round_no, attempt, keys.name, time, body, payload, b"").unsigned()
+    if keys.role != sender_role(kind):
+        raise WrongSender(f"{keys.name} is an {keys.role}: a {kind} is sent by a {sender_role(kind)}")
+    signature = keys.sign(_DOMAIN + canonical_json(unsigned))
+    data = canonical_json(unsigned | {"signature": to_base64(signature)})
+    if len(data) > MAX_BYTES:
+        raise BadManifest(f"{kind} of {keys.name}: {len(data)} bytes, expected at most {MAX_BYTES}")
+    return data
+
+
+def verify_manifest(data: bytes, card: Card, expected: Expected, where: str) -> Manifest:
+    """Manifest of these bytes if it is signed by `card` and is what is expected.
+
+    Raises BadManifest, WrongSender, BadSignature, WrongKind, WrongPlan, WrongRound, WrongAttempt, in this order.
+    """
+    manifest = parse_manifest(data, where)
+    if manifest.sender != card.name:
+        raise WrongSender(f"{where}: from {manifest.sender}, expected {card.name}")
+    if card.role != sender_role(manifest.kind):
+        raise WrongSender(f"{where}: a {manifest.kind} from {card.name}, who is an {card.role}")
+    card.verify(manifest.signature, _DOMAIN + canonical_json(manifest.unsigned()), where)
+    if manifest.kind != expected.kind:
+        raise WrongKind(f"{where}: a {manifest.kind}, expected a {expected.kind}")
+    if manifest.plan != expected.plan:
+        raise WrongPlan(f"{where}: made for plan {manifest.plan[:12]}, expected {expected.plan[:12]}")
+    if manifest.round != expected.round_no:
+        raise WrongRound(f"{where}: round {manifest.round}, expected {expected.round_no}")
+    if manifest.attempt != expected.attempt:
+        raise WrongAttempt(f"{where}: attempt {manifest.attempt}, expected {expected.attempt}")
+    return manifest
+
+
+def parse_manifest(data: bytes, where: str) -> Manifest:
+    """Read a manifest WITHOUT verifying its signature, to show it; raises BadManifest."""
+    if len(data) > MAX_BYTES:
+        raise BadManifest(f"{where}: {len(data)} bytes, expected at most {MAX_BYTES}")
+    fields = parse_document(data, _KEYS, where, BadManifest)
+    if fields["format"] != FORMAT or type(fields["version"]) is not int or fields["version"] != 1:
+        raise BadManifest(f"{where}: not a manifest, version 1")
+    if not isinstance(fields["kind"], str) or fields["kind"] not in BODIES:
+        raise BadManifest(f"{where}: kind, expected one of {', '.join(BODIES)}")
+    try:
+        return Manifest(
+            kind=fields["kind"],
+            plan=_text(fields["plan"]),
+            round=_count(fields["round"], f"{where}: round"),
+            attempt=_count(fields["attempt"], f"{where}: attempt"),
+            sender=_text(fields["sender"]),
+            time=_count(fields["time"], f"{where}: time", _MAX_TIME),
+            body=check_body(fields["kind"], fields["body"], where),
+            payload=_payload(fields["payload"], where),
+            signature=from_base64(fields["signature"], SIGNATURE_BYTES, f"{where}: signature", BadManifest),
+        )
+    except BadManifest as error:
+        raise BadManifest(str(error) if where in str(error) else f"{where}: {error}") from None
+
+
+def manifest_digest(data: bytes) -> str:
+    """Digest by which a roster lists ready notes and an update its roster: SHA-256 of the whole file."""
+    return digest(data)
+
+
+def utc(time: int) -> str:
+    """Time of a manifest as a date, ISO 8601."""
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def payload_digest(path: Path) -> PayloadDigest:
+    """Digest and size of a file, read once."""
+    sha256, size = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while part := file.read(_READ):
+            sha256.update(part)
+            size += len(part)
+    return PayloadDigest(sha256.hexdigest(), size)
+
+
+def check_payload(path: Path, expected: PayloadDigest, where: str) -> None:
+    """Raise PayloadMismatch unless the file is the one a manifest commits to."""
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise PayloadMismatch(f"{where}: {path.name} cannot be read ({error.strerror})") from error
+    if size != expected.size:
+        raise PayloadMismatch(f"{where}: {path.name} has {size} bytes, expected {expected.size}")
+    found = payload_digest(path)
+    if found != expected:
+        raise PayloadMismatch(f"{where}: {path.name} has digest {found.sha256[:12]}, expected {expected.sha256[:12]}")
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""  # refused by Manifest
+
+
+def _count(value: object, where: str, below: int = _MAX_ROUND) -> int:
+    if not _is_count(value, below) or not isinstance(value, int):
+        raise BadManifest(f"{where}: expected a whole number from 0, below {below}")
+    return value
+
+
+def _is_count(value: object, below: int) -> bool:
+    return type(value) is int and 0 <= value < below
+
+
+def _payload(value: object, where: str) -> PayloadDigest | None:
+    if value is None:
+        return None
+    fields = expect_keys(value, {"sha256", "size"}, f"{where}: payload", BadManifest)
+    sha256, size = fields["sha256"], fields["size"]
+    if not is_digest(sha256) or not isinstance(size, int) or not _is_count(size, _MAX_PAYLOAD):
+        raise BadManifest(f"{where}: payload is not a digest and a size")
+    return PayloadDigest(str(sha256), size)

@@ -1,0 +1,56 @@
+"""Masks that cancel only in the sum over the whole roster (Bonawitz et al., CCS 2017, without dropout recovery)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from secure.encoding.derive import attempt_context, derive_key, uniform_numbers
+from secure.encoding.roster import Roster
+from secure.errors import BadRoster
+from secure.keys.pairing import PairKey
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Masks:
+    """One member's masks for one attempt: a stream for every other member, added or subtracted."""
+
+    streams: tuple[tuple[bytes, bool], ...]  # key of the stream, and whether it is added
+    t: int
+
+    def add_to(self, slots: np.ndarray, block: int) -> None:
+        """Mask a block in place. slots : (n_slots,) uint64, numbers mod t, t < 2^63."""
+        t = np.uint64(self.t)
+        for key, is_added in self.streams:
+            stream = uniform_numbers(key, block, slots.size, self.t)
+            if is_added:
+                slots += stream
+            else:
+                slots += t
+                slots -= stream
+            reduce_once(slots, t)
+
+    def __repr__(self) -> str:
+        return f"Masks({len(self.streams)} streams, hidden)"
+
+
+def make_masks(me: str, roster: Roster, pair_keys: Mapping[str, PairKey], t: int) -> Masks:
+    """Masks of `me`; the name that sorts first adds, the other subtracts.
+
+    pair_keys : by the other member's name. Raises BadRoster if one is missing or belongs to another pair.
+    """
+    streams = []
+    for other in roster.members:
+        if other == me:
+            continue
+        names = tuple(sorted((me, other)))
+        if other not in pair_keys or pair_keys[other].names != names:
+            raise BadRoster(f"no pair key of {me} and {other}, whom the roster lists")
+        key = derive_key(pair_keys[other].key, "hocket/mask/v1", attempt_context(roster))
+        streams.append((key, me < other))
+    return Masks(tuple(streams), t)
+
+
+def reduce_once(slots: np.ndarray, t: np.uint64) -> None:
+    """Bring numbers below 2 t to below t, in place: of x and x - t (wrapped) the smaller is right."""
+    np.minimum(slots, slots - t, out=slots)

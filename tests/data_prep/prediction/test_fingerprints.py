@@ -1,0 +1,33 @@
+"""Fingerprints for a finished model are those of training."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from data_prep.folds.keyed import bit_permutation
+from data_prep.prediction.fingerprints import fingerprint
+from data_prep.prediction.new_structures import prepare_new
+from data_prep.settings import Chemistry, Fingerprint, Preparation
+
+SEED = b"k" * 32
+SMILES = ["CCO", "not", "c1ccccc1O", None, "CCO", "OCC", "CC(=O)[O-].[Na+]"]
+
+
+def test_they_are_those_of_prepare(tmp_path: Path) -> None:
+    """The same rows and reasons as `hocket prepare --structures` with the group's seed."""
+    pl.DataFrame({"input_compound_id": [f"c{i}" for i in range(7)], "smiles": SMILES}).write_csv(tmp_path / "t.csv")
+    settings = Preparation(fingerprint=Fingerprint(n_bits=512))
+    old = prepare_new(tmp_path / "t.csv", settings, SEED)
+    new = fingerprint(SMILES, settings.chemistry, settings.fingerprint, bit_permutation(SEED, 512))
+    assert (new.x != old.x).nnz == 0
+    assert (new.accepted + 1).tolist() == old.rows["input_row"].to_list() == [1, 3, 5, 6, 7]
+    assert [reason for reason in new.reasons if reason] == old.rejected["reason"].to_list() == ["unparsable", "empty"]
+
+
+def test_none_gives_no_row() -> None:
+    """Neither an empty list nor one of refused structures is an error."""
+    for smiles in ([], ["not"]):
+        found = fingerprint(smiles, Chemistry(), Fingerprint(n_bits=64), np.arange(64))
+        assert found.x.shape == (0, 64)
+        assert len(found.reasons) == len(smiles)

@@ -1,0 +1,31 @@
+"""The alarm of a child process, whatever it inherits."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize(
+    "deaf",
+    ["signal.signal(signal.SIGALRM, signal.SIG_IGN)", "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})"],
+    ids=["ignored", "blocked"],
+)
+def test_a_text_takes_too_long_though_alarms_were_off(deaf):
+    """Who starts hocket may ignore or block SIGALRM, which every process below inherits: `timeout` all the same."""
+    code = (
+        f"import signal\n{deaf}\n"
+        "from data_prep.structures.watchdog import guarded, kept_children\n"
+        "from tests.support.data_prep.trial_steps import Trial\n"
+        "with kept_children():\n"
+        "    print(*(one.text or one.reason for one in guarded(Trial(), ['a', 'slow', 'b'], 0.5)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    assert done.stdout == "A timeout B\n"

@@ -1,0 +1,126 @@
+"""The check says everything that is wrong at once."""
+
+import gzip
+
+import polars as pl
+import pytest
+
+from data_prep.tables.check import check
+from tests.support.data_prep.small_tables import FAST, T0, t0_rows, t1_rows, t2_rows, write_tables
+
+
+def said(*tables: object):
+    return [str(finding) for finding in check(*tables, FAST)]
+
+
+def test_good_tables_give_nothing_to_say(tmp_path):
+    """Nothing is said about clean tables."""
+    assert said(*write_tables(tmp_path, t0=t0_rows(), t1=t1_rows(), t2=t2_rows())) == []
+
+
+def test_everything_is_said_at_once(tmp_path):
+    """Every kind of problem appears with its table, number of rows and first rows."""
+    t0 = ["A1,OTHER,true,false,6,high\n", "A2,MAGIC,,,,\n", "A3,ADME,,,,\n", "A4,OTHER,,,11,\n", "A5,OTHER,,true,6,\n"]
+    t0 += ["A6,CATALOG-PANEL,,,,\n", "A7,AUX_HTS,,,3,\n", "A1,OTHER,true,false,6,high\n"]
+    t1 = ["C0,A1,=,5\n", "C0,A1,=,abc\n", "C0,A2,=,5\n", "C0,A1,=,250\n", "nobody,A1,=,5\n", "C0,A1,=,nan\n"]
+    t1 += ["C0,A1,=,-inf\n", "C0,A1,?,5\n", "C0,A5,=,0.5\n", "C0,A4,=,-6.5\n", "C0,A7,=,-6.5\n", "C0,A6,,6\n"]
+    t2 = ["C0,CC\n", "C0,CCC\n", ",C\n", "C1,C\n", "C1,C\n"]
+    assert said(*write_tables(tmp_path, t0, t1, t2)) == [
+        "T0: 1 row (2) rejected: unknown_assay_type",
+        "T1: 1 row (2) rejected: not_a_number",
+        "T1: 1 row (6) rejected: missing_value",
+        "T1: 1 row (7) rejected: not_finite",
+        "T1: 1 row (8) rejected: unknown_qualifier",
+        "T2: 1 row (3) rejected: missing_id",
+        "T0: 1 row (4) with an expert threshold outside the credible range",
+        "T0: remark: 2 rows (5, 7) with expert thresholds that a binary or AUX_HTS assay does not use",
+        "T0: remark: 1 row (6) of type CATALOG-PANEL without catalog_assay_id: taken as NON-CATALOG-PANEL",
+        "T0: remark: 1 row (8) that repeat an earlier row",
+        "T1: 1 row (4) above 15: log units are expected, not nM or %",
+        "T2: 2 rows (1, 2) of compounds that appear with several SMILES",
+        "T2: remark: 1 row (5) that repeat an earlier row",
+        "T1: 1 row (3) rejected: unknown_assay",
+        "T1: 2 rows (4, 10) rejected: out_of_range",
+        "T1: 1 row (5) rejected: unknown_compound",
+        "T1: 1 row (9) rejected: not_binary",
+        "T1: 1 row (10) below 0 in dose-response assays: pXC50 is expected, -log10 of mol/l",
+        "T0: remark: 1 row (3) of assays without an activity in T1",
+        "T2: remark: 2 rows (4, 5) of compounds without an activity in T1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tables", "serious"),
+    [
+        ({}, False),
+        ({"t0": [*t0_rows(), "A3,ADME,,,,\n"]}, False),
+        ({"t2": [*t2_rows(), "C99,C\n"]}, False),
+        ({"t1": [*t1_rows(), "C1,A1,=,99\n"]}, True),
+        ({"t1": []}, True),
+    ],
+)
+def test_what_costs_no_row_is_a_remark(tmp_path, tables, serious):
+    """Only what loses or misreads rows is serious."""
+    found = check(*write_tables(tmp_path, **tables), FAST)
+    assert any(finding.serious for finding in found) == serious
+    assert bool(found) == bool(tables)
+
+
+def test_unreadable_tables_are_problems(tmp_path):
+    """All three unreadable files are named, with every missing column, and no exception is raised."""
+    t0, t1, _ = write_tables(tmp_path)
+    t0.write_text("")
+    t1.write_text("a,b\n1,2\n")
+    problems = said(t0, t1, tmp_path / "none.csv")
+    assert [problem[:3] for problem in problems] == ["T0:", "T1:", "T2:"]
+    assert "missing column input_compound_id, input_assay_id, standard_qualifier, standard_value" in problems[1]
+
+
+def test_a_bad_table_does_not_hide_the_others(tmp_path):
+    """Where T2 is a truncated gzip, what is wrong in T0 and T1 is said all the same."""
+    t0, t1, t2 = write_tables(tmp_path, t0=["A1,MAGIC,,,,\n"], t1=["C0,A1,=,x\n", "C0,A1,=,99\n"])
+    zipped = tmp_path / "T2.csv.gz"
+    zipped.write_bytes(gzip.compress(t2.read_bytes())[:-9])
+    problems = said(t0, t1, zipped)
+    assert problems[0].startswith("T2: T2.csv.gz: truncated or damaged gzip file")
+    assert problems[0].endswith("; copy the file again")  # what to do is said too
+    assert problems[1:] == [
+        "T0: 1 row (1) rejected: unknown_assay_type",
+        "T1: 1 row (1) rejected: not_a_number",
+        "T1: 1 row (2) above 15: log units are expected, not nM or %",
+    ]
+
+
+def test_marks_line_ends_and_parquet_are_fine(tmp_path):
+    """A UTF-8 mark, mixed line ends and Parquet are nothing to talk about."""
+    t0, t1, t2 = write_tables(tmp_path)
+    t0.write_bytes(b"\xef\xbb\xbf" + t0.read_bytes().replace(b"\n", b"\r\n", 2))
+    pl.read_csv(t1).write_parquet(tmp_path / "T1.parquet")
+    t2.write_bytes(t2.read_bytes().replace(b"\n", b"\r", 5))
+    assert said(t0, tmp_path / "T1.parquet", t2) == []
+
+
+def test_ids_of_catalogues_on_other_types(tmp_path):
+    """An id that will not be used is remarked on."""
+    t0, t1, t2 = write_tables(tmp_path)
+    header = T0.replace("direction", "catalog_assay_id")
+    t0.write_text(header + "A1,OTHER,true,false,6,k1\nA2,CATALOG-PANEL,true,false,,k2\n")
+    remark = "with catalog_assay_id and another type than CATALOG-PANEL or PANEL: the id is ignored"
+    assert said(t0, t1, t2) == [f"T0: remark: 1 row (1) {remark}"]
+
+
+def test_empty_t1_is_said(tmp_path):
+    """Without activities there will be no task, which is worth saying."""
+    assert "T1: no row with an activity, so there will be no task" in said(*write_tables(tmp_path, t1=[]))
+
+
+def test_a_field_that_swallowed_rows_is_said(tmp_path):
+    """A quote that closes rows later hides the rows between, in whatever column, which is remarked on."""
+    t0, t1, t2 = write_tables(tmp_path)
+    header, *rows = t2.read_text().splitlines()
+    rows = [f"{row},fine" for row in rows]
+    rows[3] += "!"
+    rows.insert(3, 'C0x,CCC,"5 mM\nC0y,CCN,x"')
+    t2.write_text("\n".join([f"{header},comment", *rows]))
+    remark = "remark: 1 row (4) with line ends within a field: a stray quote may have swallowed rows"
+    assert f"T2: {remark}" in said(t0, t1, t2)

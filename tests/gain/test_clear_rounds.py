@@ -1,0 +1,74 @@
+"""The rounds in the clear against the real protocol."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_prep.prepared import read_prepared
+from partners.network.trunk import trunk_digest
+from pipeline.home.catalogue_counts import Counts, held_rows, known_counts
+from pipeline.home.round_state import RoundStart
+from pipeline.plan.member_configs import PartnerConfig
+from pipeline.plan.plan import read_plan
+from pipeline.runs.preparation import training_set
+from tests.support.clear_rounds import Agreed, Member, clear_rounds
+from tests.support.federation import Federation, run_all
+from tests.support.partners.synthetic import TRAINING, small_set, small_trunk
+
+HOLDERS = {"ONE": ["P01"], "TWO": ["P01", "P02"], "THREE": ["P01", "P02", "P03"]}
+CATALOGUE = "[catalogue]\ntasks = [{}]\nmin_partners = 2\n".format(
+    ", ".join(f'{{id = "{shared}", threshold = 6.0}}' for shared in HOLDERS)
+)
+
+
+@pytest.mark.parametrize(
+    ("extra", "training"),
+    [
+        ("", ""),
+        ('[seal]\nbits = 8\nweights = "size"\nmax_weight = 1000\n[server]\nmethod = "adam"', ""),
+        (CATALOGUE, "regression_weight = 0.3"),
+    ],
+    ids=["mean", "8 bits and adam", "catalogue and hybrid"],
+)
+def test_the_real_protocol_ends_with_the_same_vectors(extra: str, training: str, tmp_path: Path):
+    """Every round's vector and the last heads, bit for bit: sealing neither adds to the arithmetic nor takes away."""
+    federation = Federation(tmp_path / "f", n_partners=4, n_rounds=3, extra=extra, holders=HOLDERS)
+    for name in federation.partners:
+        with federation.config(name).open("a") as config:
+            config.write(training)
+    run_all(federation.members())
+    plan = read_plan(federation.plan_file)
+    members, counts = {}, Counts()
+    for name in federation.partners:
+        (folder,) = (path for path in federation.home(name).prepared.iterdir() if path.is_dir())
+        config, prepared = PartnerConfig.read(federation.config(name)), read_prepared(folder)
+        held = held_rows(plan.catalogue, prepared.tasks)
+        members[name] = Member(training_set(prepared, plan, config.training), config.training, held)
+        counts = known_counts(plan, federation.home(name)) or counts
+    agreed = Agreed(
+        plan.layout, plan.trunk, plan.federation.seed, plan.rounds.n_rounds, plan.rounds.local_steps,
+        plan.server, plan.seal, counts,
+    )  # fmt: skip
+    seen = []
+    last = clear_rounds(members, agreed, lambda round_no, state: seen.append((round_no, trunk_digest(state.vector))))
+    assert [round_no for round_no, _ in seen] == [1, 2, 3]
+    for round_no, digest in seen:
+        assert federation.trunks(round_no) == {digest}
+    for name in federation.partners:
+        final = RoundStart.read(federation.home(name).start_file(4), plan.layout)
+        assert final.private is not None
+        assert final.private.heads.keys() == last.private[name].heads.keys()
+        for tensor, values in final.private.heads.items():
+            np.testing.assert_array_equal(last.private[name].heads[tensor], values)
+
+
+def test_changes_that_agree_have_cosine_one():
+    """Partners with the same data and the same chance change the trunk alike."""
+    layout, _, settings = small_trunk(12)
+    same = {name: Member(small_set(), TRAINING) for name in ("P01", "P02", "P03")}
+    agreed = Agreed(layout, settings, trunk_seed=1, n_rounds=1, local_steps=3)
+    assert clear_rounds(same, agreed).cosine == pytest.approx(1.0, abs=1e-5)
+    other = same | {"P03": Member(small_set(seed=9), TRAINING)}
+    assert 0 < clear_rounds(other, agreed).cosine < 0.95
+    assert np.isfinite(clear_rounds(other, agreed).trunk).all()

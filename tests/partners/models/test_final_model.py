@@ -1,0 +1,127 @@
+"""The finished model's files come back as they were, and damaged ones are refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from partners.errors import CheckpointDamaged
+from partners.files.checkpoint import Checkpoint, save_checkpoint
+from partners.models.final_model import FinalModel, KnownCompounds, Weights, known_compounds
+from partners.models.predict import predict
+from partners.models.similarity import Neighbours
+from partners.training.training import train_round
+from tests.support.partners.synthetic import N_INPUTS, TRAINING, hybrid_set, small_trunk
+
+_DATA = hybrid_set(5, n_compounds=400)
+_LAYOUT, _FIRST, _SETTINGS = small_trunk(16)
+_RESULT = train_round(_DATA, _FIRST, None, _LAYOUT, _SETTINGS, TRAINING, 0, 60)
+_TRUNK = _FIRST + _RESULT.trunk_change
+_WEIGHTS = Weights.of(_DATA, _TRUNK, _RESULT.state, _LAYOUT, _SETTINGS, TRAINING)
+_PLACES = np.random.default_rng(0).permutation(N_INPUTS)
+_KNOWN, _LEAST = known_compounds(_DATA, _PLACES)
+
+
+def model(weights: Weights = _WEIGHTS, known: KnownCompounds = _KNOWN, least: float = _LEAST) -> FinalModel:
+    """Ready to predict."""
+    return FinalModel(weights, known, _LAYOUT, _SETTINGS, TRAINING, least)
+
+
+def test_it_predicts_what_the_network_predicts():
+    """Probabilities and values are those of `predict`, and the rest is the calibration's and the neighbours'."""
+    found, plain = model().predict(_DATA.x), predict(_DATA.x, _TRUNK, _RESULT.state, _LAYOUT, _SETTINGS, TRAINING)
+    np.testing.assert_array_equal(found.probability, plain.probabilities)
+    np.testing.assert_array_equal(found.value, plain.values)
+    np.testing.assert_array_equal(found.p_values.active, _WEIGHTS.calibration.p_values(plain.logits).active)
+    np.testing.assert_array_equal(found.half_width, _WEIGHTS.calibration.half_widths())
+    assert np.isfinite(found.half_width).any()
+    np.testing.assert_array_equal(found.similarity, Neighbours(_DATA.x[_DATA.training_rows]).nearest(_DATA.x))
+
+
+def test_it_is_calibrated_on_the_validation_fold_alone():
+    """As many scores as the fold has labels and exact values."""
+    rows = _DATA.rows_of(_DATA.validation_fold)
+    calibration = _WEIGHTS.calibration
+    assert calibration.active.numbers.size == (_DATA.y[rows].data > 0).sum() > 0
+    assert calibration.inactive.numbers.size == (_DATA.y[rows].data < 0).sum() > 0
+    assert calibration.residual.numbers.size == (_DATA.y_censor[rows].data == 0).sum() > 0
+
+
+def test_the_domain_holds_95_percent_of_the_validation_fold():
+    """All but about 5 % of its compounds are similar enough; compounds of the training folds are."""
+    found = model().predict(_DATA.x)
+    assert 0.95 <= found.is_similar[_DATA.rows_of(_DATA.validation_fold)].mean() < 1
+    assert (found.similarity[_DATA.training_rows] == 1).all()
+    assert found.is_similar[_DATA.training_rows].all()
+
+
+def test_out_of_the_domain_is_what_is_too_far_or_fits_no_class():
+    """Either reason is enough; what has no p-values is judged by similarity alone."""
+    found = model(least=0.5).predict(_DATA.x)
+    none_left = found.p_values.n_labels() == 0
+    np.testing.assert_array_equal(found.in_domain, (found.similarity >= np.float32(0.5))[:, None] & ~none_left)
+    assert not model(least=1.0).predict(sparse.csr_matrix((1, N_INPUTS))).in_domain.any()
+
+
+def test_everything_comes_back_from_files(tmp_path: Path):
+    """Weights and compounds as read predict the same bits; the optimiser's moments stay behind."""
+    _WEIGHTS.write(tmp_path / "weights.safetensors")
+    _KNOWN.write(tmp_path / "compounds.safetensors")
+    weights = Weights.read(tmp_path / "weights.safetensors", _LAYOUT)
+    known = KnownCompounds.read(tmp_path / "compounds.safetensors", _LAYOUT)
+    assert not weights.state.first_moment
+    np.testing.assert_array_equal(known.places, _PLACES)
+    assert (known.x != _KNOWN.x).nnz == 0
+    one, other = model().predict(_DATA.x), model(weights, known).predict(_DATA.x)
+    for name in ("probability", "value", "similarity", "in_domain"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    np.testing.assert_array_equal(one.p_values.inactive, other.p_values.inactive)
+
+
+def test_counts_are_not_kept():
+    """Of a counted fingerprint the known compounds keep which bits are set."""
+    counted = hybrid_set(5)
+    counted.x.data[::3] = 4
+    assert (known_compounds(counted, _PLACES)[0].x.data == 1).all()
+    assert (counted.x.data[::3] == 4).all()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"compounds.starts": np.array([0, 1, 9], np.int64)},
+        {"compounds.bits": np.array([1, N_INPUTS], np.uint16)},
+        {"places": np.zeros(N_INPUTS, np.int64)},
+        {"places": None},
+    ],
+)
+def test_compounds_that_do_not_fit_are_refused(tmp_path: Path, change: dict[str, np.ndarray | None]):
+    """Starts beyond the bits, bits beyond the fingerprint, places that are no permutation, and a missing part."""
+    sound = {
+        "compounds.starts": np.array([0, 1, 2], np.int64),
+        "compounds.bits": np.array([1, 5], np.uint16),
+        "places": np.arange(N_INPUTS),
+    }
+    file = tmp_path / "compounds.safetensors"
+    save_checkpoint(file, Checkpoint(others=sound))
+    assert KnownCompounds.read(file, _LAYOUT).x.shape == (2, N_INPUTS)
+    others = {name: array for name, array in (sound | change).items() if array is not None}
+    save_checkpoint(file, Checkpoint(others=others))
+    with pytest.raises(CheckpointDamaged):
+        KnownCompounds.read(file, _LAYOUT)
+
+
+def test_a_calibration_of_other_tasks_is_refused(tmp_path: Path):
+    """A file whose heads and calibration do not go together is damaged."""
+    other = Weights.of(
+        hybrid_set(5, n_tasks=3),
+        _TRUNK,
+        train_round(hybrid_set(5, n_tasks=3), _TRUNK, None, _LAYOUT, _SETTINGS, TRAINING, 0, 1).state,
+        _LAYOUT,
+        _SETTINGS,
+        TRAINING,
+    )
+    Weights(_TRUNK, _WEIGHTS.state, other.calibration).write(tmp_path / "w.safetensors")
+    with pytest.raises(CheckpointDamaged, match="other tasks"):
+        Weights.read(tmp_path / "w.safetensors", _LAYOUT)

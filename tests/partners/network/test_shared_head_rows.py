@@ -1,0 +1,135 @@
+"""Head rows in and out of the shared vector: only those that travel, exactly, and nothing else."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from partners.errors import TrunkMismatch
+from partners.network.shared_head_rows import SharedHeadRows, scale_rows
+from partners.network.state import HEAD_BIAS, HEAD_WEIGHT, HeadSizes, PartnerState, check_state
+from partners.network.trunk import CATALOGUE_BIAS, CATALOGUE_WEIGHT, initial_trunk, trunk_layout
+from partners.training.training import check_layers, round_seed, seeded_state, train_round, unstepped
+from tests.support.partners.synthetic import TRAINING, hybrid_set, small_set, small_trunk
+
+LAYOUT = trunk_layout(5, (4, 3), n_rows=6)
+N_TASKS = 7
+HELD = st.dictionaries(st.integers(0, 5), st.integers(0, N_TASKS - 1), max_size=6).filter(
+    lambda held: len(set(held.values())) == len(held)
+)
+
+
+def state(rng: np.random.Generator) -> PartnerState:
+    """Heads of seven tasks on a trunk of three units, with two regression tasks beside them."""
+    shapes = {HEAD_WEIGHT: (N_TASKS, 3), HEAD_BIAS: (N_TASKS,), "regression.weight": (2, 3), "regression.bias": (2,)}
+    heads = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    normalisation = {"mean": np.zeros(2, np.float32), "deviation": np.ones(2, np.float32)}
+    return unstepped(heads, normalisation, LAYOUT, TRAINING)
+
+
+def test_the_catalogue_stands_behind_the_trunk():
+    """The trunk's tensors are where they were; then the rows' weights, then their biases, to the end."""
+    plain = trunk_layout(5, (4, 3))
+    assert LAYOUT.tensors[:4] == plain.tensors
+    assert LAYOUT.trunk == plain == plain.trunk
+    weight, bias = LAYOUT.tensors[4:]
+    assert (weight.name, weight.shape, weight.start) == (CATALOGUE_WEIGHT, (6, 3), plain.n_params)
+    assert (bias.name, bias.shape) == (CATALOGUE_BIAS, (6,))
+    assert bias.place.stop == LAYOUT.n_params == plain.n_params + 6 * 4
+
+
+def test_the_first_trunk_does_not_depend_on_a_catalogue():
+    """Same trunk; rows go on in the same stream of PCG64, uniform as other heads are, with biases of zero."""
+    vector = initial_trunk(LAYOUT, 11)
+    np.testing.assert_array_equal(vector[: LAYOUT.trunk.n_params], initial_trunk(LAYOUT.trunk, 11))
+    raw = np.random.PCG64(11).random_raw(5 * 4 + 4 * 3 + 6 * 3)[-18:]
+    by_hand = (((raw >> np.uint64(11)) * 2.0**-53) * 2 - 1) * (1 / np.sqrt(3))
+    np.testing.assert_array_equal(LAYOUT.views(vector)[CATALOGUE_WEIGHT].ravel(), by_hand.astype(np.float32))
+    assert not LAYOUT.views(vector)[CATALOGUE_BIAS].any()
+
+
+def test_a_states_moments_are_those_of_trunk_and_heads():
+    """A state fits the whole vector's layout as it fits the trunk's: rows have no second set of moments."""
+    found = state(np.random.default_rng(0))
+    for layout in (LAYOUT, LAYOUT.trunk):
+        check_state(found, layout, HeadSizes((N_TASKS,), (2,)))
+
+
+def test_the_network_takes_the_trunk_alone():
+    """A layout with a catalogue is refused where a network is made of it."""
+    _, _, settings = small_trunk(16)
+    with pytest.raises(TrunkMismatch, match="6 rows of a catalogue"):
+        check_layers(trunk_layout(5, (16,), n_rows=6), settings)
+
+
+@given(HELD, st.sets(st.integers(0, 5)), st.integers(0, 2**32))
+def test_only_rows_that_travel_are_placed(held: dict[int, int], travelling: set[int], seed: int):
+    """Held and travelling rows become the vector's, every other number of the heads stays, the argument too."""
+    rng = np.random.default_rng(seed)
+    before, vector = state(rng), rng.normal(size=LAYOUT.n_params).astype(np.float32)
+    kept = {name: array.copy() for name, array in before.heads.items()}
+    after = SharedHeadRows.of(LAYOUT, held, travelling).from_vector(vector, before)
+    shared = LAYOUT.views(vector)
+    by_task = {task: row for row, task in held.items() if row in travelling}
+    for task in range(N_TASKS):
+        row = by_task.get(task)
+        weight, bias = (kept[HEAD_WEIGHT][task], kept[HEAD_BIAS][task])
+        if row is not None:
+            weight, bias = shared[CATALOGUE_WEIGHT][row], shared[CATALOGUE_BIAS][row]
+        np.testing.assert_array_equal(after.heads[HEAD_WEIGHT][task], weight)
+        assert after.heads[HEAD_BIAS][task] == bias
+    for name, array in kept.items():
+        np.testing.assert_array_equal(before.heads[name], array)
+        if name.startswith("regression"):
+            assert after.heads[name] is before.heads[name]
+
+
+@given(HELD, st.sets(st.integers(0, 5)), st.integers(0, 2**32))
+def test_only_rows_that_travel_are_put(held: dict[int, int], travelling: set[int], seed: int):
+    """Held and travelling rows of the vector become the heads', every other number of it stays."""
+    rng = np.random.default_rng(seed)
+    heads, vector = state(rng), rng.normal(size=LAYOUT.n_params).astype(np.float32)
+    put = vector.copy()
+    SharedHeadRows.of(LAYOUT, held, travelling).to_vector(heads, put)
+    np.testing.assert_array_equal(put[: LAYOUT.trunk.n_params], vector[: LAYOUT.trunk.n_params])
+    before, found = LAYOUT.views(vector), LAYOUT.views(put)
+    for row in range(6):
+        weight, bias = before[CATALOGUE_WEIGHT][row], before[CATALOGUE_BIAS][row]
+        if row in held and row in travelling:
+            weight, bias = heads.heads[HEAD_WEIGHT][held[row]], heads.heads[HEAD_BIAS][held[row]]
+        np.testing.assert_array_equal(found[CATALOGUE_WEIGHT][row], weight)
+        assert found[CATALOGUE_BIAS][row] == bias
+
+
+def test_without_a_catalogue_nothing_is_put():
+    """The vector is the trunk alone, which stays as it is."""
+    layout = LAYOUT.trunk
+    trunk = np.ones(layout.n_params, np.float32)
+    SharedHeadRows.of(layout, {}, []).to_vector(state(np.random.default_rng(0)), trunk)
+    assert (trunk == 1).all()
+
+
+@given(st.lists(st.floats(0, 10), min_size=6, max_size=6), st.integers(0, 2**32))
+def test_scaled_rows(factors: list[float], seed: int):
+    """Each row times its factor in float64, rounded once; the trunk stays."""
+    vector = np.random.default_rng(seed).normal(size=LAYOUT.n_params).astype(np.float32)
+    scaled = vector.copy()
+    scale_rows(scaled, LAYOUT, np.array(factors))
+    np.testing.assert_array_equal(scaled[: LAYOUT.trunk.n_params], vector[: LAYOUT.trunk.n_params])
+    before, after = LAYOUT.views(vector), LAYOUT.views(scaled)
+    for row, factor in enumerate(factors):
+        for name in (CATALOGUE_WEIGHT, CATALOGUE_BIAS):
+            exact = before[name][row].astype(np.float64) * factor
+            np.testing.assert_array_equal(after[name][row], exact.astype(np.float32))
+
+
+def test_the_seeded_state_is_the_one_a_round_begins_with():
+    """Handing it in and leaving it to the round give the same bits, regression included."""
+    layout, trunk, settings = small_trunk(16)
+    for data in (small_set(), hybrid_set()):
+        seed = round_seed(4, 0, 1)
+        drawn = seeded_state(data, layout, TRAINING, seed)
+        given_in, left = (train_round(data, trunk, s, layout, settings, TRAINING, seed, 3) for s in (drawn, None))
+        np.testing.assert_array_equal(given_in.trunk_change, left.trunk_change)
+        for name, array in left.state.heads.items():
+            np.testing.assert_array_equal(given_in.state.heads[name], array)

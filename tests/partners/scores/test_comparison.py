@@ -1,0 +1,270 @@
+"""Local against federated: RIPtoP and the comparison over tasks, held against plain Python and numpy."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import wilcoxon
+
+from partners.scores.comparison import compare, holm, numbered, paired_test, riptop
+
+SCORES = st.floats(0, 1)
+PAIRS = st.lists(st.tuples(SCORES, SCORES), min_size=1, max_size=30)
+ROUND = SCORES.map(lambda score: round(score, 6))
+MAYBE = st.one_of(SCORES, st.just(math.nan))
+
+
+def plain_riptop(local: float, federated: float) -> float:
+    """The formula as a person would write it."""
+    if local < 1:
+        return (federated - local) / (1 - local)
+    return federated - local
+
+
+def columns(pairs: list[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]:
+    """Two vectors of scores."""
+    table = np.array(pairs, dtype=np.float64)
+    return table[:, 0], table[:, 1]
+
+
+@given(PAIRS)
+def test_riptop_is_its_formula(pairs: list[tuple[float, float]]):
+    """(federated - local) / (1 - local), by task."""
+    np.testing.assert_allclose(riptop(*columns(pairs)), [plain_riptop(*pair) for pair in pairs], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("local", "federated", "expected"),
+    [
+        (0.5, 0.75, 0.5),  # half of the way to perfection
+        (0.5, 1.0, 1.0),  # all of it
+        (0.5, 0.5, 0.0),
+        (0.5, 0.25, -0.5),
+        (0.0, 1.0, 1.0),
+        (1.0, 1.0, 0.0),  # both perfect
+        (1.0, 0.9, -0.1),  # only local perfect: the plain difference
+        (0.9, 0.0, -9.0),  # losses are not bounded
+    ],
+)
+def test_riptop_at_its_edges(local: float, federated: float, expected: float):
+    """Perfect scores divide by nothing."""
+    with np.errstate(all="raise"):
+        found = riptop(np.array([local]), np.array([federated]))
+    assert found[0] == pytest.approx(expected, abs=1e-12)
+
+
+@given(SCORES, SCORES)
+def test_riptop_has_the_sign_of_the_change(local: float, federated: float):
+    """Better is above zero, worse below, and nothing exceeds perfection."""
+    found = float(riptop(np.array([local]), np.array([federated]))[0])
+    assert np.sign(found) == np.sign(federated - local)
+    assert found <= 1
+
+
+@settings(deadline=None)
+@given(PAIRS)
+def test_compare_agrees_with_numpy(pairs: list[tuple[float, float]]):
+    """Means, counts and change of finite scores."""
+    local, federated = columns(pairs)
+    found = compare(local, federated, np.random.default_rng(0))
+    assert found is not None
+    assert found.local == pytest.approx(np.mean(local))
+    assert found.federated == pytest.approx(np.mean(federated))
+    assert found.to_json()["change"] == pytest.approx(np.mean(federated) - np.mean(local))
+    assert found.riptop == pytest.approx(np.mean([plain_riptop(*pair) for pair in pairs]))
+    assert found.n_better == sum(after > before for before, after in pairs)
+    assert found.n_worse == sum(after < before for before, after in pairs)
+    assert found.n_equal == sum(after == before for before, after in pairs)
+    assert found.n_better + found.n_worse + found.n_equal == len(pairs)
+
+
+@settings(deadline=None)
+@given(PAIRS, st.integers(0, 2**32))
+def test_the_interval_contains_the_mean_change(pairs: list[tuple[float, float]], seed: int):
+    """And lies between the smallest and the largest change."""
+    local, federated = columns(pairs)
+    found = compare(local, federated, np.random.default_rng(seed))
+    assert found is not None
+    low, high = found.interval
+    change = federated - local
+    assert change.min() - 1e-12 <= low <= high <= change.max() + 1e-12
+    assert low - 1e-12 <= change.mean() <= high + 1e-12
+
+
+@settings(deadline=None)
+@given(PAIRS)
+def test_a_common_shift_moves_the_interval(pairs: list[tuple[float, float]]):
+    """All tasks better by the same amount: the interval is that one point."""
+    local, _ = columns(pairs)
+    found = compare(local, local + 0.125, np.random.default_rng(1))
+    assert found is not None
+    np.testing.assert_allclose(found.interval, 0.125, rtol=1e-9)
+    assert found.n_better == len(pairs)
+
+
+def test_the_interval_is_a_bootstrap_of_tasks():
+    """Its width is that of the normal approximation, 1.96 standard errors to either side."""
+    rng = np.random.default_rng(2)
+    change = rng.normal(0.02, 0.05, 400)
+    local = rng.uniform(0.4, 0.6, 400)
+    found = compare(local, local + change, np.random.default_rng(3))
+    assert found is not None
+    standard_error = change.std() / math.sqrt(400)
+    np.testing.assert_allclose(found.interval, change.mean() + np.array([-1.96, 1.96]) * standard_error, atol=5e-4)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(MAYBE, MAYBE), min_size=1, max_size=20), st.integers(0, 1000))
+def test_tasks_that_cannot_be_judged_are_left_out(pairs: list[tuple[float, float]], seed: int):
+    """A NaN on either side removes the task; without any task there is no comparison."""
+    local, federated = columns(pairs)
+    found = compare(local, federated, np.random.default_rng(seed))
+    judged = [pair for pair in pairs if not any(math.isnan(score) for score in pair)]
+    expected = compare(*columns(judged), np.random.default_rng(seed)) if judged else None
+    assert found == expected
+
+
+@settings(deadline=None)
+@given(PAIRS, st.integers(0, 1000))
+def test_the_same_seed_gives_the_same_comparison(pairs: list[tuple[float, float]], seed: int):
+    """Chance is an argument."""
+    first, second = (compare(*columns(pairs), np.random.default_rng(seed)) for _ in range(2))
+    assert first == second
+
+
+def test_another_seed_gives_another_interval():
+    """And nothing else."""
+    local, federated = np.random.default_rng(0).uniform(size=(2, 20))
+    first, second = (compare(local, federated, np.random.default_rng(seed)) for seed in (1, 2))
+    assert first is not None
+    assert second is not None
+    assert first.interval != second.interval
+    assert first.to_json() | {"interval_95": None} == second.to_json() | {"interval_95": None}
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(ROUND, ROUND), min_size=1, max_size=30))
+def test_an_error_is_better_when_smaller(pairs: list[tuple[float, float]]):
+    """Errors count as distances from perfection: better and worse change places, the change keeps its sign."""
+    local, federated = columns(pairs)
+    scores = compare(1 - local, 1 - federated, np.random.default_rng(0))
+    errors = compare(local, federated, np.random.default_rng(0), is_error=True)
+    assert scores is not None
+    assert errors is not None
+    assert errors.n_better == int((federated < local).sum())
+    assert errors.n_worse == int((federated > local).sum())
+    assert errors.riptop == pytest.approx(scores.riptop, rel=1e-9, abs=1e-9)
+    assert errors.federated - errors.local == pytest.approx(-(scores.federated - scores.local), abs=1e-9)
+
+
+# ------------------------------------------------------------------------------------------ medians, tests, correction
+
+CHANGES = st.lists(st.floats(-1, 1).map(lambda x: round(x, 2)), min_size=1, max_size=9)
+
+
+@settings(deadline=None, max_examples=25)
+@given(CHANGES)
+def test_the_paired_test_is_scipys_exact_one(changes: list[float]):
+    """Equal and zero changes among them; without any change there is nothing to tell apart."""
+    found = paired_test(np.array(changes))
+    if not any(changes):
+        assert found == 1.0
+    else:
+        moved = np.array([change for change in changes if change])
+        assert found == pytest.approx(wilcoxon(moved).pvalue, abs=1e-12)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(14, 400), st.integers(0, 1000))
+def test_the_paired_test_of_many_is_scipys(n: int, seed: int):
+    """Called directly on both sides' scores."""
+    local, federated = np.random.default_rng(seed).uniform(size=(2, n))
+    assert paired_test(federated - local) == wilcoxon(federated, local).pvalue
+
+
+@given(CHANGES)
+def test_the_paired_test_does_not_care_who_is_who(changes: list[float]):
+    """Swapping the models, or the order of the tasks, gives the same p, in (0, 1]."""
+    values = np.array(changes)
+    found = paired_test(values)
+    assert 0 < found <= 1
+    assert paired_test(-values) == pytest.approx(found, abs=1e-12)
+    assert paired_test(values[::-1]) == pytest.approx(found, abs=1e-12)
+
+
+def plain_holm(p: list[float]) -> list[float]:
+    """Holm's procedure by its definition: the largest scaled p among those not larger."""
+    order = sorted(range(len(p)), key=lambda i: p[i])
+    scaled = {i: min(1.0, (len(p) - rank) * p[i]) for rank, i in enumerate(order)}
+    return [max(scaled[j] for j in order[: order.index(i) + 1]) for i in range(len(p))]
+
+
+@given(st.lists(st.floats(0, 1), max_size=8))
+def test_holm_is_its_definition(p: list[float]):
+    """Held against plain Python; the order of the names does not matter."""
+    found = holm({f"metric {i}": value for i, value in enumerate(p)})
+    assert list(found.values()) == pytest.approx(plain_holm(p))
+    assert list(found) == [f"metric {i}" for i in range(len(p))]
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_lies_between_none_and_bonferroni(p: list[float]):
+    """Never smaller than the p itself, never larger than Bonferroni's, in the same order."""
+    found = list(holm({str(i): value for i, value in enumerate(p)}).values())
+    for before, after in zip(p, found, strict=True):
+        assert before <= after <= min(1.0, len(p) * before) + 1e-12
+    by_p = [found[i] for i in np.argsort(p, kind="stable")]
+    assert by_p == sorted(by_p)
+
+
+def test_holm_by_hand():
+    """The textbook's four tests."""
+    found = holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005})
+    assert found == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06, "d": 0.02})
+
+
+@settings(deadline=None)
+@given(PAIRS)
+def test_medians_are_numpys(pairs: list[tuple[float, float]]):
+    """Of both sides, of the changes and of RIPtoP."""
+    local, federated = columns(pairs)
+    found = compare(local, federated, np.random.default_rng(0))
+    assert found is not None
+    assert found.local_median == np.median(local)
+    assert found.federated_median == np.median(federated)
+    assert found.median_change == np.median(federated - local)
+    assert found.median_riptop == pytest.approx(np.median([plain_riptop(*pair) for pair in pairs]))
+
+
+@settings(deadline=None)
+@given(PAIRS, st.integers(2, 5), st.integers(0, 1000))
+def test_repeating_every_task_of_an_assay_changes_no_interval(pairs: list[tuple[float, float]], times: int, seed: int):
+    """Ten thresholds of one assay are one witness: whole assays are drawn, so copies narrow nothing."""
+    local, federated = columns(pairs)
+    alone = compare(local, federated, np.random.default_rng(seed))
+    groups = np.repeat(np.arange(len(pairs)), times)
+    copied = compare(np.repeat(local, times), np.repeat(federated, times), np.random.default_rng(seed), groups=groups)
+    assert alone is not None
+    assert copied is not None
+    np.testing.assert_allclose(copied.interval, alone.interval, atol=1e-12)
+    assert copied.n_groups == alone.n_groups == len(pairs)
+    assert copied.p_groups == pytest.approx(alone.p_tasks)
+
+
+@given(st.lists(st.sampled_from("abcde"), max_size=20))
+def test_groups_are_numbered_by_first_appearance(keys: list[str]):
+    """Equal keys get equal numbers, without gaps, in order."""
+    found = numbered(keys).tolist()
+    assert sorted(set(found)) == list(range(len(set(keys))))
+    assert [keys.index(key) for key in keys] == [keys.index(keys[found.index(number)]) for number in found]
+
+
+@pytest.mark.parametrize(
+    ("local", "federated", "expected"),
+    [(2.0, 1.0, 0.5), (2.0, 3.0, -0.5), (1.0, 0.0, 1.0), (0.0, 0.0, 0.0), (0.0, 0.5, -0.5)],
+)
+def test_riptop_of_errors_at_its_edges(local: float, federated: float, expected: float):
+    """Perfect is 0: (federated - local) / (0 - local); where only local is perfect the difference, as a loss."""
+    assert riptop(np.array([local]), np.array([federated]), is_error=True)[0] == expected

@@ -1,0 +1,68 @@
+"""Signed times are claims: where they cannot be true somebody is named, and nothing is refused."""
+
+import pytest
+
+from pipeline.home.paths import MessageName
+from tests.support.federation import AGGREGATOR, Federation
+from tests.support.signed_transcripts import DEAL, PAIRING, SUM, UPDATE, at_round, manifest_of, run_audit, sign_later
+
+LAST = at_round(SUM, 2)  # nothing names the digest of its manifest, so it can be signed anew
+FIRST_UPDATE = MessageName("update", 1, 1, "P01")
+
+
+def test_true_times_give_no_warning(finished: Federation):
+    """Up to the second in which the last message was signed, and a minute before."""
+    assert run_audit(finished, now=manifest_of(finished, LAST).time - 60).warnings == ()
+
+
+@pytest.mark.parametrize(("seconds", "n_warnings"), [(-61, 1), (-60, 0), (0, 0)])
+def test_a_time_to_come_is_warned_of(finished: Federation, seconds: int, n_warnings: int):
+    """Each member's latest message, if it is signed more than a minute after the auditor's clock."""
+    latest = manifest_of(finished, LAST)
+    warnings = run_audit(finished, now=latest.time + seconds).warnings
+    said = [
+        warning for warning in warnings if warning.startswith("the clock of agg is ahead of ours: the sum of agg in")
+    ]
+    assert len(said) == n_warnings
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds", "said"),
+    [
+        (LAST, -300, "update of P0"),
+        (FIRST_UPDATE, 3600, "the update of P01 in round 1, attempt 1 is signed"),
+        (UPDATE, -3600, "the roster of agg in round 1, attempt 1 is signed"),
+        (PAIRING, -3600, "the deal of P01 is signed"),
+        (PAIRING, 3600, "the pairing of P02 is signed"),
+        (DEAL, 3600, "the deal of P01 is signed"),
+        (SUM, 3600, "the sum of agg in round 1, attempt 1 is signed"),
+    ],
+)  # fmt: skip
+def test_times_against_the_order_are_warned_of(done: Federation, name: MessageName, seconds: int, said: str):
+    """Whoever's clock is wrong: both are named, once, with how far they are apart."""
+    sign_later(done, name, seconds)
+    warnings = run_audit(done).warnings
+    assert warnings
+    assert all(warning.startswith("the clocks of ") for warning in warnings)
+    assert all(name.sender in warning for warning in warnings)
+    assert any(said in warning for warning in warnings)
+    pairs = [warning.split(" do not agree")[0] for warning in warnings]
+    assert len(set(pairs)) == len(pairs)
+
+
+def test_a_minute_is_no_matter(done: Federation):
+    """Clocks are never quite equal."""
+    times = [manifest_of(done, MessageName("update", 2, 1, name)).time for name in done.partners]
+    sign_later(done, LAST, max(times) - 60 - manifest_of(done, LAST).time)
+    assert run_audit(done).warnings == ()
+
+
+def test_the_worst_of_many_is_told(done: Federation):
+    """Two sums before their updates: one line for each pair of members, with the larger difference."""
+    sign_later(done, SUM, -100)
+    sign_later(done, LAST, -5000)
+    warnings = run_audit(done).warnings
+    assert [warning.split(":")[0] for warning in warnings] == [
+        f"the clocks of {name} and {AGGREGATOR} do not agree" for name in done.partners
+    ]
+    assert all(f"s after the {LAST.kind} of {AGGREGATOR} in round 2, attempt 1" in warning for warning in warnings)

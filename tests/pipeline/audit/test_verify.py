@@ -1,0 +1,594 @@
+"""`hocket verify`: a true transcript is listed round by round, and each way to damage one is refused by name."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import fsspec
+import pytest
+
+from pipeline.audit.verify import audit
+from pipeline.errors import BrokenTranscript, Equivocation, ExchangeConflict, ExchangeError
+from pipeline.exchange.storage import open_exchange
+from pipeline.home.paths import MessageName
+from pipeline.plan.plan import read_plan
+from secure.encoding.canonical import canonical_json, digest
+from secure.errors import (
+    BadEnvelope,
+    BadManifest,
+    BadSignature,
+    PayloadMismatch,
+    WrongKind,
+    WrongPlan,
+    WrongRoster,
+    WrongRound,
+    WrongSender,
+)
+from secure.keys.keys import load_private_keys
+from secure.messages.messages import PayloadDigest, sign_manifest
+from tests.support.federation import AGGREGATOR, Federation
+from tests.support.signed_transcripts import (
+    ALL,
+    DEAL,
+    NOW,
+    PAIRING,
+    READY,
+    ROSTER,
+    SUM,
+    UPDATE,
+    VOID,
+    at_round,
+    body_of,
+    digest_of,
+    make_void,
+    manifest_of,
+    refusal,
+    remove,
+    run_audit,
+    say,
+    say_again,
+)
+
+LATE = MessageName("ready", 1, 2, "P03")
+
+
+@pytest.fixture
+def voided_copy(voided: Federation, tmp_path: Path) -> Federation:
+    """A copy of it that a test may change."""
+    return voided.moved(tmp_path / "federation")
+
+
+def outcomes(federation: Federation) -> list[tuple[int, int, str]]:
+    """Round, attempt and outcome of all attempts found."""
+    return [(found.round_no, found.attempt, found.outcome) for found in run_audit(federation).attempts]
+
+
+# --------------------------------------------------------------------------------------------- true transcripts
+
+
+def test_a_finished_transcript_lists_every_round(finished: Federation):
+    """Each round once: roster, sum added again, sizes and times; and who enrolled."""
+    trail = run_audit(finished)
+    assert outcomes(finished) == [(1, 1, "sum"), (2, 1, "sum")]
+    for found in trail.attempts:
+        assert (found.roster, found.left_out, found.missing, found.gone, found.recomputed) == (ALL, (), (), (), True)
+        folder = finished.exchange / at_round(SUM, found.round_no).folder
+        assert found.update_bytes == {name: (folder / f"update.{name}.arrow").stat().st_size for name in ALL}
+        assert found.sum_bytes == (folder / "sum.agg.arrow").stat().st_size
+        assert {kind: sorted(times) for kind, times in found.signed.items()} == {
+            "ready": list(ALL), "roster": [AGGREGATOR], "update": list(ALL), "sum": [AGGREGATOR]
+        }  # fmt: skip
+        assert found.signed["update"]["P02"] == manifest_of(finished, at_round(UPDATE, found.round_no)).time
+    assert trail.group == body_of(finished, DEAL)["group"]
+    assert (trail.dealt, sorted(trail.paired)) == (manifest_of(finished, DEAL).time, list(ALL))
+    assert trail.n_files == sum(path.is_file() for path in finished.exchange.rglob("*"))
+    assert trail.n_signatures == len(list(finished.exchange.rglob("*.json")))
+    assert (trail.n_sums, trail.n_recomputed, trail.notes, trail.warnings) == (2, 2, (), ())
+
+
+def test_the_audit_changes_nothing_and_needs_no_home(done: Federation):
+    """Plan and exchange are enough, and stay as they are."""
+    for name in (*ALL, AGGREGATOR):
+        shutil.rmtree(done.folder / name)
+    before = {path: path.read_bytes() for path in done.exchange.rglob("*") if path.is_file()}
+    run_audit(done)
+    assert {path: path.read_bytes() for path in done.exchange.rglob("*") if path.is_file()} == before
+
+
+def test_a_transcript_in_an_object_store_is_audited_too(finished: Federation):
+    """Any storage that fsspec knows."""
+    room = f"memory://{uuid4().hex}"
+    fsspec.filesystem("memory").put(f"{finished.exchange}/", f"{room}/", recursive=True)
+    assert audit(read_plan(finished.plan_file), open_exchange(room), now=NOW) == run_audit(finished)
+
+
+def test_a_quick_audit_adds_nothing_again(finished: Federation):
+    """And says so."""
+    trail = run_audit(finished, recompute=False)
+    assert (trail.n_sums, trail.n_recomputed) == (2, 0)
+
+
+def test_progress_is_told_by_attempts(finished: Federation):
+    """From the first to the last."""
+    told: list[tuple[int, int]] = []
+    run_audit(finished, progress=lambda done, total: told.append((done, total)))
+    assert told == [(1, 2), (2, 2)]
+
+
+def test_an_unfinished_transcript_is_open(done: Federation):
+    """What has no outcome yet is said to be open."""
+    for path in (SUM.manifest, SUM.payload):
+        (done.exchange / path.replace("round-0001", "round-0002")).unlink()
+    assert outcomes(done) == [(1, 1, "sum"), (2, 1, "open")]
+
+
+def test_a_payload_whose_manifest_is_still_to_come_is_no_damage(done: Federation):
+    """Payloads are posted first; it is noted."""
+    last = MessageName("sum", 2, 1, AGGREGATOR)
+    (done.exchange / last.manifest).unlink()
+    trail = run_audit(done)
+    assert outcomes(done) == [(1, 1, "sum"), (2, 1, "open")]
+    assert len(trail.notes) == 1
+    assert trail.notes[0].startswith(f"{last.payload}: has no manifest")
+    assert trail.warnings == ()
+
+
+def test_an_attempt_without_a_roster_is_open(done: Federation):
+    """Partners that are ready for a round that was never called."""
+    shutil.rmtree(done.exchange / "round-0002" / "attempt-01")
+    name = MessageName("ready", 2, 1, "P01")
+    say(done, name, body_of(done, MessageName("ready", 1, 1, "P01")), time=NOW)
+    found = run_audit(done).attempts[-1]
+    assert (found.round_no, found.attempt, found.outcome, found.roster) == (2, 1, "open", ())
+    assert found.signed == {"ready": {"P01": NOW}}
+
+
+def test_an_enrolment_alone_has_no_attempts(done: Federation):
+    """Verified, though no round has begun."""
+    shutil.rmtree(done.exchange / "round-0001")
+    shutil.rmtree(done.exchange / "round-0002")
+    assert run_audit(done).attempts == ()
+    remove(done.exchange, PAIRING)
+    assert sorted(run_audit(done).paired) == ["P01", "P03"]
+    remove(done.exchange, DEAL, MessageName("pairing", 0, 0, "P01"))
+    assert run_audit(done).dealt is None
+
+
+def test_a_void_attempt_is_followed_by_another(done: Federation):
+    """Attempt 1 of round 2 void for want of an update that is not there, attempt 2 open."""
+    make_void(done, 2, "P02")
+    remove(done.exchange, at_round(UPDATE, 2))
+    say(done, at_round(READY, 2, 2), body_of(done, at_round(READY, 2)), time=NOW)
+    assert outcomes(done) == [(1, 1, "sum"), (2, 1, "void"), (2, 2, "open")]
+    trail = run_audit(done)
+    assert trail.attempts[1].missing == ("P02",)
+    assert (trail.n_sums, trail.warnings) == (1, ())
+
+
+def test_a_void_although_the_update_is_here_is_warned_of(done: Federation):
+    """It may have come too late, or the aggregator does not say the truth: whom to ask is named."""
+    make_void(done, 2, "P02", "P03")
+    remove(done.exchange, MessageName("update", 2, 1, "P03"))
+    (warning,) = run_audit(done).warnings
+    assert warning.startswith("round 2, attempt 1: void although the update of P02 (signed 2")
+    assert "ask P02 and the aggregator" in warning
+
+
+def test_a_void_through_real_members(voided: Federation):
+    """P03 called and missing in the first attempt, left out of the second; nothing to warn of."""
+    trail = run_audit(voided)
+    first, second = trail.attempts
+    assert (first.outcome, first.roster, first.missing, first.left_out) == (
+        "void",
+        tuple(voided.partners),
+        ("P03",),
+        (),
+    )
+    assert sorted(first.update_bytes) == ["P01", "P02", "P04"]
+    assert (second.outcome, second.roster, second.left_out) == ("sum", ("P01", "P02", "P04"), ("P03",))
+    assert (first.recomputed, second.recomputed) == (False, True)
+    assert (trail.notes, trail.warnings) == ((), ())
+
+
+def late_ready(federation: Federation, **change: str) -> None:
+    """P03 says ready after the second attempt's roster was closed."""
+    say(federation, LATE, body_of(federation, replace(LATE, attempt=1)) | change, time=1)
+
+
+def test_a_ready_after_the_roster_was_closed_is_no_harm(voided_copy: Federation):
+    """A partner that is late is left out, and has done nothing wrong."""
+    before = outcomes(voided_copy)
+    late_ready(voided_copy)
+    assert outcomes(voided_copy) == before
+    assert not [warning for warning in run_audit(voided_copy).warnings if "ready name" in warning]
+
+
+@pytest.mark.parametrize("what", ["trunk", "preparation"])
+def test_a_late_ready_from_elsewhere_is_warned_of(voided_copy: Federation, what: str):
+    """The aggregator did not look at it, but somebody should."""
+    late_ready(voided_copy, **{what: digest(b"another")})
+    (warning,) = [warning for warning in run_audit(voided_copy).warnings if "ready name" in warning]
+    assert warning.startswith(f"round 1, attempt 2: not all who are ready name the same {what}: P01 ")
+    assert f"P03 {digest(b'another')[:12]}" in warning
+
+
+def test_diverged_partners_that_were_never_called_are_warned_of(done: Federation):
+    """The aggregator stops there; the transcript is sound."""
+    remove(done.exchange, *(MessageName(kind, 2, 1, name) for kind in ("ready", "update") for name in ("P01", "P02")))
+    remove(done.exchange, MessageName("ready", 2, 1, "P03"), MessageName("update", 2, 1, "P03"))
+    remove(done.exchange, at_round(ROSTER, 2), at_round(SUM, 2))
+    for name, trunk in (("P01", b"one"), ("P02", b"other")):
+        ready = MessageName("ready", 2, 1, name)
+        say(done, ready, body_of(done, at_round(ready, 1)) | {"trunk": digest(trunk)}, time=NOW)
+    (warning,) = run_audit(done).warnings
+    assert warning.startswith("round 2, attempt 1: not all who are ready name the same trunk")
+
+
+@pytest.mark.parametrize("place", ["nowhere", "empty"])
+def test_nothing_to_check_is_not_passed(finished: Federation, tmp_path: Path, place: str):
+    """A mistyped folder must not look like a sound transcript."""
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ExchangeError, match=f"{place}: holds no message"):
+        audit(read_plan(finished.plan_file), open_exchange(f"file://{tmp_path}/{place}"), now=NOW)
+
+
+# ------------------------------------------------------------------------------------------------------ enrolment
+
+
+def test_a_deal_by_another_than_the_custodian_is_refused(done: Federation):
+    """Even with all signatures right."""
+    name = MessageName("deal", 0, 0, "P02")
+    shutil.copyfile(done.exchange / DEAL.payload, done.exchange / name.payload)
+    say(done, name, body_of(done, DEAL), time=NOW)
+    refusal(done, ExchangeConflict, name.manifest, "dealt by P01, not by P02")
+
+
+@pytest.mark.parametrize("name", [PAIRING, DEAL])
+def test_another_group_is_refused(done: Federation, name: MessageName):
+    """Deal and pairings name one group secret."""
+    say(done, name, {"group": digest(b"another")})
+    refusal(
+        done, Equivocation, "enrol: not all are of one group", f"{name.kind} of {name.sender} {digest(b'another')[:12]}"
+    )
+
+
+@pytest.mark.parametrize("name", [PAIRING, DEAL])
+def test_rounds_without_a_complete_enrolment_are_refused(done: Federation, name: MessageName):
+    """Nobody can have sealed then."""
+    remove(done.exchange, name)
+    refusal(done, BrokenTranscript, f"enrol: lacks the {name.kind} of {name.sender}")
+
+
+def envelopes(change: Callable[[dict[str, Any]], Any]) -> Callable[[Federation, MessageName], None]:
+    """A damage: a payload of envelopes, changed, under its sender's new signature."""
+
+    def damage(federation: Federation, name: MessageName) -> None:
+        path = federation.exchange / name.payload
+        document = json.loads(path.read_bytes())
+        change(document)
+        path.write_bytes(canonical_json(document))
+        say_again(federation, name)
+
+    return damage
+
+
+@pytest.mark.parametrize("name", [PAIRING, DEAL])
+@pytest.mark.parametrize(
+    ("damage", "error"),
+    [
+        (envelopes(lambda found: found["envelopes"].pop("P03")), BadEnvelope),
+        (envelopes(lambda found: found["envelopes"].update(P04=found["envelopes"]["P03"])), BadEnvelope),
+        (envelopes(lambda found: found["envelopes"].update(P03="not base64")), BadEnvelope),
+        (envelopes(lambda found: found.update(plan=digest(b"another"))), WrongPlan),
+        (envelopes(lambda found: found.update(sender="P03")), WrongSender),
+        (envelopes(lambda found: found.update(group=digest(b"another"))), BadEnvelope),
+        (envelopes(lambda found: found.update(version=2)), BadEnvelope),
+        (envelopes(lambda found: found.update(more=1)), BadEnvelope),
+    ],
+    ids=["dropped", "added", "text", "plan", "sender", "group", "version", "key"],
+)
+def test_wrong_envelopes_are_refused(
+    done: Federation,
+    name: MessageName,
+    damage: Callable[[Federation, MessageName], None],
+    error: type[Exception],
+):
+    """Bound to this plan, sender and group, one envelope for each receiver."""
+    damage(done, name)
+    refusal(done, error, name.payload)
+
+
+def test_the_payload_of_another_kind_is_refused(done: Federation):
+    """The custodian's deal as its pairing."""
+    pairing = MessageName("pairing", 0, 0, "P01")
+    shutil.copyfile(done.exchange / DEAL.payload, done.exchange / pairing.payload)
+    say_again(done, pairing)
+    refusal(done, WrongKind, pairing.payload)
+
+
+# -------------------------------------------------------------------------------------------------------- damages
+
+
+@pytest.mark.parametrize("name", [SUM, DEAL, PAIRING])
+def test_a_missing_payload_is_refused(done: Federation, name: MessageName):
+    """A manifest without its payload is a lost message."""
+    (done.exchange / name.payload).unlink()
+    refusal(done, PayloadMismatch, name.payload, "missing")
+
+
+@pytest.mark.parametrize("name", [UPDATE, SUM, MessageName("deal", 0, 0, "P01")])
+def test_a_changed_payload_is_refused(done: Federation, name: MessageName):
+    """By its size or by its digest."""
+    path = done.exchange / name.payload
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    refusal(done, PayloadMismatch, name.payload)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "README.txt",
+        "enrol/notes.json",
+        "enrol/update.P01.arrow",
+        "enrol/ready.P01.json",
+        "round-0001/attempt-01/copy.P01.json",
+        "round-0001/attempt-01/deal.P01.envelopes",
+        "round-0001/attempt-01/ready.P01.envelopes",
+        "round-0001/attempt-01/update.P01.arrow.bak",
+        "round-0001/attempt-01/update.P04.arrow",
+        "round-0001/attempt-01/sum.P01.arrow",
+        "round-0001/attempt-01/update.agg.json",
+        "round-0001/attempt-01/update.P04.json",
+        "round-0001/roster.agg.json",
+        "round-0000/attempt-00/deal.P01.json",
+    ],
+)
+def test_a_stranger_is_refused(done: Federation, path: str):
+    """No file belongs here but the messages of the plan's members, each of its own role, in their places."""
+    (done.exchange / path).parent.mkdir(parents=True, exist_ok=True)
+    (done.exchange / path).write_bytes(b"{}")
+    refusal(done, ExchangeConflict, path)
+
+
+def listing(change: Callable[[dict[str, str]], dict[str, str]]) -> Callable[[Federation], None]:
+    """A damage: the aggregator signs a sum with another list of updates."""
+
+    def damage(federation: Federation) -> None:
+        body = body_of(federation, SUM)
+        say(federation, SUM, body | {"updates": change(dict(body["updates"]))})
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        listing(lambda listed: listed | {"P02": digest(b"another")}),
+        listing(lambda listed: listed | {"P02": listed["P03"]}),
+        listing(lambda listed: {name: value for name, value in listed.items() if name != "P02"}),
+        listing(lambda listed: listed | {"P04": digest(b"another")}),
+    ],
+    ids=["wrong", "doubled", "dropped", "added"],
+)
+def test_a_sum_that_lists_other_updates_is_refused(done: Federation, damage: Callable[[Federation], None]):
+    """Even with the aggregator's genuine signature."""
+    damage(done)
+    refusal(done, Equivocation, SUM.folder, "does not list exactly")
+
+
+@pytest.mark.parametrize("deleted", [["P02"], ["P01", "P02", "P03"]])
+def test_deleted_updates_are_noted_not_refused(done: Federation, deleted: list[str]):
+    """Somebody made room: the sum of that round cannot be added again, and the trail says so."""
+    for name in deleted:
+        (done.exchange / MessageName("update", 1, 1, name).payload).unlink()
+    trail = run_audit(done)
+    first, second = trail.attempts
+    assert (first.recomputed, first.gone, second.recomputed) == (False, tuple(deleted), True)
+    assert (trail.n_sums, trail.n_recomputed) == (2, 1)
+    assert trail.notes == (
+        f"round 1, attempt 1: not recomputed: update of {', '.join(deleted)} is gone, its manifest is there",
+    )
+
+
+def test_an_update_posted_again_with_another_content_is_refused(done: Federation):
+    """A partner that signs a second update after the sum."""
+    path = done.exchange / UPDATE.payload
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    say(done, UPDATE, body_of(done, UPDATE))
+    refusal(done, Equivocation, UPDATE.folder, "does not list exactly")
+
+
+def test_a_lost_update_is_refused(done: Federation):
+    """The sum lists what is not there."""
+    (done.exchange / UPDATE.manifest).unlink()
+    refusal(done, Equivocation, UPDATE.folder)
+
+
+def test_two_outcomes_are_refused(done: Federation):
+    """An attempt ends with a sum or with a void."""
+    say(done, VOID, {"roster": digest_of(done, ROSTER), "missing": ["P02"]})
+    refusal(done, Equivocation, VOID.folder, "both a sum and a void")
+
+
+def test_a_gap_in_the_rounds_is_refused(done: Federation):
+    """Round 2 without round 1."""
+    shutil.rmtree(done.exchange / "round-0001")
+    refusal(done, BrokenTranscript, "round 2, attempt 1", "expected round 1, attempt 1")
+
+
+def test_a_second_attempt_after_a_sum_is_refused(done: Federation):
+    """Only a void is followed by another attempt."""
+    say(done, MessageName("ready", 1, 2, "P01"), body_of(done, MessageName("ready", 1, 1, "P01")))
+    refusal(done, BrokenTranscript, "round 1, attempt 2", "expected round 2, attempt 1")
+
+
+def test_a_round_after_an_open_one_is_refused(done: Federation):
+    """Nothing may follow what has no outcome."""
+    for path in (SUM.manifest, SUM.payload):
+        (done.exchange / path).unlink()
+    refusal(done, BrokenTranscript, "round 2, attempt 1")
+
+
+def test_more_rounds_than_the_plan_has_are_refused(done: Federation):
+    """Round 3 of 2."""
+    say(done, at_round(READY, 3), body_of(done, at_round(READY, 2)), time=NOW)
+    refusal(done, BrokenTranscript, "has round 3, the plan 2")
+
+
+def test_more_attempts_than_the_plan_allows_are_refused(done: Federation):
+    """No partner takes part in attempt 6 of 5, and no honest aggregator declares the fifth void."""
+    make_void(done, 2, "P02")
+    for attempt in range(2, 6):
+        for name in ALL:
+            ready = MessageName("ready", 2, 1, name)
+            say(done, replace(ready, attempt=attempt), body_of(done, ready), time=NOW)
+        digests = {name: digest_of(done, MessageName("ready", 2, attempt, name)) for name in ALL}
+        roster = at_round(ROSTER, 2, attempt)
+        say(done, roster, body_of(done, at_round(ROSTER, 2)) | {"members": digests}, time=NOW)
+        void = {"roster": digest_of(done, roster), "missing": ["P02"]}
+        say(done, at_round(VOID, 2, attempt), void, time=NOW)
+    assert outcomes(done)[-1] == (2, 5, "void")
+    say(done, MessageName("ready", 2, 6, "P01"), body_of(done, MessageName("ready", 2, 1, "P01")), time=NOW)
+    refusal(done, BrokenTranscript, "round 2 has attempt 6, the plan allows 5")
+
+
+@pytest.mark.parametrize("missing", [["P04"], ["P02", "P04"], [AGGREGATOR]])
+def test_a_void_for_want_of_a_stranger_is_refused(done: Federation, missing: list[str]):
+    """Only who was called can be missing."""
+    make_void(done, 2, *missing)
+    refusal(done, Equivocation, at_round(VOID, 2).folder, "the void misses", missing[-1])
+
+
+def test_a_void_for_another_roster_is_refused(done: Federation):
+    """As every message after the roster."""
+    make_void(done, 2, "P02")
+    say(done, at_round(VOID, 2), body_of(done, at_round(VOID, 2)) | {"roster": digest(b"another")})
+    refusal(done, WrongRoster, VOID.kind, AGGREGATOR)
+
+
+def test_a_missing_roster_is_refused(done: Federation):
+    """Updates for a roster that nobody can show."""
+    (done.exchange / ROSTER.manifest).unlink()
+    refusal(done, BrokenTranscript, ROSTER.folder, "no roster")
+
+
+def test_a_roster_of_another_ready_is_refused(done: Federation):
+    """The roster lists the digest of each member's ready as it was posted."""
+    body = body_of(done, ROSTER)
+    say(done, ROSTER, body | {"members": dict(body["members"]) | {"P02": digest(b"another")}})
+    refusal(done, WrongRoster, ROSTER.folder, "P02")
+
+
+def test_a_ready_signed_anew_is_refused(done: Federation):
+    """A partner cannot change what it said either."""
+    say(done, READY, body_of(done, READY) | {"trunk": digest(b"another")})
+    refusal(done, WrongRoster, READY.folder, "P02")
+
+
+def test_too_small_a_roster_is_refused(done: Federation):
+    """Fewer members than the plan's minimum, though genuinely signed."""
+    body = body_of(done, ROSTER)
+    say(done, ROSTER, body | {"members": {name: body["members"][name] for name in ("P01", "P02")}})
+    refusal(done, WrongRoster, ROSTER.folder, "too few")
+
+
+def call(federation: Federation, round_no: int, attempt: int, trunk: str, **odd: dict[str, str]) -> None:
+    """All partners say ready and the aggregator calls them; `odd` by partner: what it says otherwise."""
+    preparation, members = digest(b"preparation"), {}
+    for name in ALL:
+        ready = MessageName("ready", round_no, attempt, name)
+        say(federation, ready, {"trunk": trunk, "preparation": preparation} | odd.get(name, {}), time=NOW)
+        members[name] = digest_of(federation, ready)
+    say(federation, at_round(ROSTER, round_no, attempt), {"members": members, "trunk": trunk}, time=NOW)
+
+
+def test_a_first_round_that_does_not_start_from_the_plans_trunk_is_refused(done: Federation):
+    """The first trunk follows from the plan alone: all members together cannot choose another."""
+    for round_no in (1, 2):
+        shutil.rmtree(done.exchange / f"round-000{round_no}")
+    call(done, 1, 1, digest(b"another"))
+    refusal(done, Equivocation, ROSTER.manifest, f"starts from trunk {digest(b'another')[:12]}")
+
+
+@pytest.mark.parametrize(
+    ("trunk", "odd", "said"),
+    [
+        (digest(b"another"), {}, "starts from trunk"),
+        (None, {"P02": {"preparation": digest(b"another")}}, "do not prepare compounds alike"),
+        (None, {"P03": {"trunk": digest(b"another")}}, "the roster's trunk is not the one its members said"),
+    ],
+    ids=["all-elsewhere", "preparation", "one-elsewhere"],
+)
+def test_members_that_do_not_belong_together_are_refused(
+    done: Federation, trunk: str | None, odd: dict[str, dict[str, str]], said: str
+):
+    """All attempts at a round start from one trunk, and a roster's members are alike."""
+    make_void(done, 2, "P02")
+    before = str(body_of(done, at_round(ROSTER, 2))["trunk"])
+    call(done, 2, 2, trunk or before, **odd)
+    refusal(done, Equivocation, at_round(ROSTER, 2, 2).folder, said)
+    call(done, 2, 2, before)
+    assert outcomes(done)[-1] == (2, 2, "open")
+
+
+@pytest.mark.parametrize("name", [UPDATE, SUM])
+def test_a_message_for_another_roster_is_refused(done: Federation, name: MessageName):
+    """Updates and sums are bound to the one roster."""
+    say(done, name, body_of(done, name) | {"roster": digest(b"another")})
+    refusal(done, WrongRoster, name.folder, name.kind, name.sender)
+
+
+def test_another_plan_is_refused(done: Federation):
+    """A message of another federation among these."""
+    say(done, READY, body_of(done, READY), plan=digest(b"another plan"))
+    refusal(done, WrongPlan, READY.manifest)
+
+
+def test_a_changed_plan_fits_no_message(done: Federation):
+    """One setting changed after the fact."""
+    done.plan_file.write_text(done.plan_file.read_text().replace("local_steps = 4", "local_steps = 5"))
+    refusal(done, WrongPlan)
+
+
+def test_a_forged_signature_is_refused(done: Federation):
+    """P03's signature under P02's ready."""
+    manifest = manifest_of(done, READY)
+    done_by = load_private_keys(done.home("P03").keys)
+    data = sign_manifest(
+        done_by, kind="ready", plan=manifest.plan, round_no=1, attempt=1, time=1, body=manifest.body, payload=None
+    )
+    (done.exchange / READY.manifest).write_bytes(data.replace(b'"sender":"P03"', b'"sender":"P02"'))
+    refusal(done, BadSignature, READY.manifest)
+
+
+def test_an_old_message_in_a_new_place_is_refused(done: Federation):
+    """Round 1's ready as that of round 2."""
+    later = MessageName("ready", 2, 1, "P02")
+    shutil.copyfile(done.exchange / READY.manifest, done.exchange / later.manifest)
+    refusal(done, WrongRound, later.manifest)
+
+
+def test_an_empty_manifest_is_refused(done: Federation):
+    """A file of no bytes is no message."""
+    (done.exchange / READY.manifest).write_bytes(b"")
+    refusal(done, BadManifest, READY.manifest)
+
+
+def test_a_payload_digest_of_another_size_is_refused(done: Federation):
+    """A signature over a payload that is not there."""
+    data = sign_manifest(
+        load_private_keys(done.home("P02").keys),
+        kind="pairing",
+        plan=read_plan(done.plan_file).digest,
+        round_no=0,
+        attempt=0,
+        time=1,
+        body=body_of(done, PAIRING),
+        payload=PayloadDigest(digest(b"another"), 7),
+    )
+    (done.exchange / PAIRING.manifest).write_bytes(data)
+    refusal(done, PayloadMismatch, PAIRING.payload)

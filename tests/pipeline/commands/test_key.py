@@ -1,0 +1,219 @@
+"""`hocket key show` and `hocket key passphrase`, and the life of keys through real processes."""
+
+import json
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from pipeline.cli import main
+from pipeline.errors import ExitCode
+from pipeline.plan.plan import read_plan
+from pipeline.report.report import read_report
+from secure.errors import WrongPassphrase
+from secure.keys.keys import KEY_FILE, PrivateKeys, load_private_keys, parse_card
+from tests.support.federation import AGGREGATOR, Federation
+
+LONGEST_WAIT_S = 240.0
+MOST_S = 60.0  # for a stopped job to end
+
+
+def hocket(*arguments: object) -> Result:
+    """Run the command in this process; whatever is no typed refusal is raised."""
+    return CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+def passphrase_file(folder: Path, passphrase: str) -> Path:
+    """A file for its owner only."""
+    path = folder / passphrase
+    path.touch(0o600)
+    path.write_text(passphrase)
+    return path
+
+
+# ------------------------------------------------------------------------------------------------------------ show
+
+
+def test_show_of_a_home(finished: Federation) -> None:
+    """Name, role, fingerprint, lock and the group secret it holds; the private keys were tried; text and JSON agree."""
+    home, plan = finished.home("P02"), read_plan(finished.plan_file)
+    found = json.loads(hocket("key", "show", home.folder, "--json").stdout)
+    assert (found["name"], found["role"], found["passphrase"]) == ("P02", "partner", False)
+    assert found["fingerprint"] == plan.cards["P02"].fingerprint
+    assert found["private keys"] == "belong to this card"
+    assert [(held["revision"], held["plan"]) for held in found["group secrets"]] == [(1, plan.digest)]
+    dealt = json.loads((finished.exchange / "enrol" / "deal.P01.json").read_bytes())
+    assert found["group secrets"][0]["group"] == dealt["body"]["group"]
+    text = hocket("key", "show", home.folder).stdout
+    assert all(value in text for value in (found["fingerprint"], plan.digest, dealt["body"]["group"]))
+
+
+def test_show_of_the_aggregators_home_has_no_group_secret(finished: Federation) -> None:
+    """It holds no key that opens anything."""
+    found = json.loads(hocket("key", "show", finished.home(AGGREGATOR).folder, "--json").stdout)
+    assert (found["role"], found["group secrets"]) == ("aggregator", [])
+
+
+def test_show_of_a_plan(enrolled: Federation) -> None:
+    """The plan's digest and each member's fingerprint, which is the one its own home shows."""
+    found = json.loads(hocket("key", "show", enrolled.plan_file, "--json").stdout)
+    assert found["plan"] == read_plan(enrolled.plan_file).digest
+    assert [member["name"] for member in found["members"]] == [AGGREGATOR, *enrolled.partners]
+    text = hocket("key", "show", enrolled.plan_file).stdout
+    for member in found["members"]:
+        own = hocket("key", "show", enrolled.home(member["name"]).folder).stdout
+        assert f"fingerprint: {member['fingerprint']}\n" in own
+        assert f"name {member['name']}, role {member['role']}, fingerprint {member['fingerprint']}\n" in text
+
+
+def test_show_never_shows_a_secret(finished: Federation) -> None:
+    """Nothing of a private file's content is in what is printed."""
+    home = finished.home("P01")
+    shown = hocket("key", "show", home.folder).stdout.encode()
+    for path in (home.keys / KEY_FILE, home.group_secret, home.pair_seeds):
+        content = path.read_bytes()
+        assert not any(content[i : i + 16] in shown for i in range(64, len(content) - 16, 16))
+
+
+def test_show_works_without_the_passphrase(tmp_path: Path) -> None:
+    """The public part needs none; with it the private keys are tried against the card."""
+    secret, home = passphrase_file(tmp_path, "right"), tmp_path / "home"
+    hocket("key", "new", "acme", "--home", home, "--passphrase-file", secret)
+    assert "private keys: not tried" in hocket("key", "show", home).stdout
+    assert "private keys: belong to this card" in hocket("key", "show", home, "--passphrase-file", secret).stdout
+    wrong = hocket("key", "show", home, "--passphrase-file", passphrase_file(tmp_path, "wrong"))
+    assert (wrong.exit_code, wrong.stdout) == (ExitCode.SECURITY, "")
+
+
+def test_show_finds_a_card_of_other_keys(tmp_path: Path) -> None:
+    """A card that was put beside keys it does not belong to is refused."""
+    hocket("key", "new", "acme", "--home", tmp_path / "home")
+    other = PrivateKeys.generate("acme", "partner").card()
+    (tmp_path / "home" / "keys" / "card.toml").write_text(other.to_text())
+    done = hocket("key", "show", tmp_path / "home")
+    assert done.exit_code == ExitCode.SECURITY
+    assert "do not belong to the card of acme" in done.stderr
+
+
+@pytest.mark.parametrize("missing", [KEY_FILE, "card.toml"])
+def test_show_of_a_folder_without_keys(tmp_path: Path, missing: str) -> None:
+    """It is said what was expected."""
+    hocket("key", "new", "acme", "--home", tmp_path)
+    (tmp_path / "keys" / missing).unlink()
+    done = hocket("key", "show", tmp_path)
+    assert done.exit_code == ExitCode.CONFIGURATION
+    assert "expected a home with keys" in done.stderr
+
+
+# ------------------------------------------------------------------------------------------------------ passphrase
+
+
+def test_a_passphrase_is_set_changed_and_removed(tmp_path: Path) -> None:
+    """The same keys each time, under the new passphrase only, in one file for its owner."""
+    home, one, two = tmp_path / "home", passphrase_file(tmp_path, "one"), passphrase_file(tmp_path, "two")
+    card = parse_card(hocket("key", "new", "acme", "--home", home).stdout, "stdout")
+    steps: list[tuple[list[object], str | None]] = [
+        (["--new-passphrase-file", one], "one"),
+        (["--old-passphrase-file", one, "--new-passphrase-file", two], "two"),
+        (["--old-passphrase-file", two], None),
+    ]
+    for options, passphrase in steps:
+        assert hocket("key", "passphrase", home, *options).exit_code == ExitCode.DONE
+        load_private_keys(home / "keys", passphrase, card)
+        for other in {"one", "two", None} - {passphrase}:
+            with pytest.raises(WrongPassphrase):
+                load_private_keys(home / "keys", other)
+        assert sorted(path.name for path in (home / "keys").iterdir()) == ["card.toml", KEY_FILE]
+        assert (home / "keys" / KEY_FILE).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("options", [["--new-passphrase-file"], ["--old-passphrase-file"], []])
+def test_a_passphrase_that_cannot_be_changed_leaves_the_file(tmp_path: Path, options: list[str]) -> None:
+    """Without the old one, with a wrong one, or with nothing to do."""
+    home, right, wrong = tmp_path / "home", passphrase_file(tmp_path, "right"), passphrase_file(tmp_path, "wrong")
+    hocket("key", "new", "acme", "--home", home, "--passphrase-file", right)
+    before = (home / "keys" / KEY_FILE).read_bytes()
+    done = hocket("key", "passphrase", home, *(part for name in options for part in (name, wrong)))
+    assert done.exit_code == (ExitCode.SECURITY if options else ExitCode.CONFIGURATION)
+    assert (home / "keys" / KEY_FILE).read_bytes() == before
+
+
+def test_the_group_secret_opens_under_a_changed_passphrase(fresh: Federation, tmp_path: Path) -> None:
+    """It is locked with the keys, not with the passphrase: dealing again finds it and changes nothing."""
+    home, secret = fresh.home("P01"), passphrase_file(tmp_path, "new")
+    first = hocket("key", "deal", fresh.plan_file, "--home", home.folder).stdout
+    hocket("key", "passphrase", home.folder, "--new-passphrase-file", secret)
+    assert hocket("key", "deal", fresh.plan_file, "--home", home.folder).exit_code == ExitCode.SECURITY
+    again = hocket("key", "deal", fresh.plan_file, "--home", home.folder, "--passphrase-file", secret)
+    assert again.stdout == first
+
+
+# ------------------------------------------------------------------------------------------------- real processes
+
+
+def start(federation: Federation, name: str) -> "subprocess.Popen[bytes]":
+    """A member's job."""
+    role = "aggregator" if name == AGGREGATOR else "partner"
+    with (federation.folder / name / "run.log").open("ab") as log:
+        command = federation.command(role, "run", str(federation.config(name)))
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+
+def stop(jobs: "dict[str, subprocess.Popen[bytes]]") -> None:
+    """End these processes and wait for them."""
+    for job in jobs.values():
+        job.terminate()
+        try:
+            job.wait(MOST_S)
+        except subprocess.TimeoutExpired:
+            job.kill()
+            job.wait()
+
+
+def until_all_stand_at_one_round(federation: Federation, jobs: "dict[str, subprocess.Popen[bytes]]") -> int:
+    """Stop the aggregator after some round; the round at which all partners wait then."""
+    deadline = time.monotonic() + LONGEST_WAIT_S
+    while min(max(federation.home(name).rounds_started(), default=1) for name in federation.partners) < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    stop({AGGREGATOR: jobs[AGGREGATOR]})
+    n_sums = len(list(federation.exchange.glob("round-*/*/sum.agg.json")))
+    while any(n_sums + 1 not in federation.home(name).rounds_started() for name in federation.partners):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return n_sums + 1
+
+
+@pytest.mark.slow
+def test_keys_are_lost_and_the_secret_rotated_through_real_processes(tmp_path: Path) -> None:
+    """Rounds, new keys of one partner, a revision, a deal and the rest of the rounds, by the commands alone."""
+    federation = Federation(tmp_path / "f", n_rounds=500)
+    members = [*federation.partners, AGGREGATOR]
+    first, jobs = federation.plan_file, {name: start(federation, name) for name in members}
+    try:
+        round_no = until_all_stand_at_one_round(federation, jobs)
+    finally:
+        stop(jobs)
+    keys = federation.home("P02").keys
+    keys.rename(keys.with_name("keys-lost"))
+    assert federation.hocket("key", "new", "P02", "--home", str(keys.parent)).returncode == ExitCode.DONE
+    federation.revise(round_no, n_rounds=round_no + 1)
+    shown = json.loads(federation.hocket("key", "show", "--json", str(federation.plan_file)).stdout)
+    assert shown["continues"] == {"plan": read_plan(first).digest, "revision": 2, "round": round_no}
+    dealt = federation.hocket("key", "deal", str(federation.plan_file), "--home", str(federation.home("P01").folder))
+    assert "folds and fingerprint bits stay" in dealt.stdout
+    jobs = {name: start(federation, name) for name in members}
+    try:
+        for name, job in jobs.items():
+            assert job.wait(LONGEST_WAIT_S) == 0, (federation.folder / name / "run.log").read_text()
+    finally:
+        stop(jobs)
+    assert len({read_report(federation.home(name))["trunk"] for name in federation.partners}) == 1
+    for plan, rounds in ((first, range(1, round_no)), (federation.plan_file, (round_no, round_no + 1))):
+        found = json.loads(federation.hocket("verify", "--json", str(federation.exchange), str(plan)).stdout)
+        summed = [attempt["round_no"] for attempt in found["attempts"] if attempt["outcome"] == "sum"]
+        assert summed == list(rounds)
+    held = json.loads(federation.hocket("key", "show", "--json", str(federation.home("P03").folder)).stdout)
+    assert [secret["revision"] for secret in held["group secrets"]] == [1, 2]

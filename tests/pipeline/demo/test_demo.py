@@ -1,0 +1,185 @@
+"""`hocket demo` through real processes: what it leaves behind, that it repeats, that it resumes."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from pipeline.demo.benchmark_data import ensure_wheel
+from pipeline.errors import ConfigError, ExitCode
+from pipeline.runtime.signals import ABANDONED, STOPPED
+from tests.support.marked_process import marked
+from tests.support.partner_tables import write_tables
+
+PARTNERS = ["P01", "P02", "P03"]
+_END_S = 30.0  # for a stopped demo to end
+
+
+def demo(folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+    """Run the demo as a user does."""
+    command = [sys.executable, "-P", "-m", "pipeline.cli", "demo", str(folder), *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three small partner folders."""
+    folder = tmp_path_factory.mktemp("tables")
+    for number, name in enumerate(("a", "b", "c")):
+        write_tables(folder / name, name, seed=number, n_compounds=280)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(tables: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished demo over the small tables."""
+    folder = tmp_path_factory.mktemp("demo") / "one"
+    done = demo(folder, "--data", str(tables), "--rounds", "2")
+    assert done.returncode == 0, done.stderr
+    assert "federated" in done.stdout
+    assert all(name in done.stdout for name in PARTNERS)
+    return folder
+
+
+def test_each_partner_has_a_report(finished: Path) -> None:
+    """report.json holds both models' means, the summary and a row per task."""
+    for name in PARTNERS:
+        report = json.loads((finished / name / "home/report/report.json").read_text())
+        assert {"local", "federated", "tasks", "summary"} <= report.keys()
+        for side in ("local", "federated"):
+            assert 0 <= report[side]["average_precision"] <= 1
+            assert 0 <= report[side]["roc_auc"] <= 1
+            assert report[side]["n_tasks"] == len(report["tasks"]) > 0
+        judged = [row for row in report["tasks"] if row["local"]["average_precision"] is not None]
+        mean = sum(row["local"]["average_precision"] for row in judged) / len(judged)
+        assert report["local"]["average_precision"] == pytest.approx(mean)
+
+
+def test_a_second_start_prints_the_report_without_starting_anyone(finished: Path, tables: Path) -> None:
+    """Run again in its folder, the demo is done."""
+    log = (finished / "P01" / "run.log").read_bytes()
+    again = demo(finished, "--data", str(tables), "--rounds", "2")
+    assert again.returncode == 0
+    assert "federated" in again.stdout
+    assert (finished / "P01" / "run.log").read_bytes() == log
+
+
+def test_other_options_in_the_same_folder_are_refused(finished: Path, tables: Path) -> None:
+    """A folder holds one demo."""
+    refused = demo(finished, "--data", str(tables), "--rounds", "3")
+    assert refused.returncode == ExitCode.CONFIGURATION
+    assert "other options" in refused.stderr
+
+
+def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
+    """A folder that is not empty is no place for a demo."""
+    (tmp_path / "thesis.tex").write_text("please keep")
+    refused = demo(tmp_path)
+    assert refused.returncode == ExitCode.CONFIGURATION
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_the_aggregator_holds_no_key_that_opens(finished: Path) -> None:
+    """Its home holds a signing key and nothing else that is secret, and its plan card has no agreement key."""
+    home = finished / "aggregator" / "home"
+    private = [path for path in home.rglob("*") if path.is_file() and path.stat().st_mode & 0o077 == 0]
+    assert {path.name for path in private} <= {"private.key", "lock"}
+    assert not list(home.rglob("*.secret")) + list(home.rglob("*.seeds"))
+
+
+def test_the_log_says_how_many_bytes_a_parameter_costs(finished: Path) -> None:
+    """At most 4.0 bytes per parameter and round at 16 bits, in the aggregator's log."""
+    found = re.findall(r"upload (\d+\.\d+) bytes per parameter", (finished / "aggregator" / "run.log").read_text())
+    assert len(found) == 2
+    assert all(float(value) <= 4.0 for value in found)
+
+
+@pytest.mark.slow
+def test_a_stopped_demo_stops_its_members_and_says_only_json(tables: Path, tmp_path: Path) -> None:
+    """SIGTERM while the members are at work: code 6, no process left, and every line of all of them is JSON."""
+    command = [sys.executable, "-P", "-m", "pipeline.cli", "demo", str(tmp_path / "d"), "--data", str(tables)]
+    process = marked([*command, "--rounds", "2", "--log-format", "json"])
+    assert process.popen.stderr is not None
+    lines = []
+    for line in process.popen.stderr:
+        lines.append(json.loads(line))
+        if {one["member"] for one in lines} == {*PARTNERS, "aggregator"}:
+            break
+    process.popen.terminate()
+    _, rest = process.popen.communicate(timeout=10)
+    assert process.popen.returncode == ExitCode.NOT_YET
+    assert process.alive() == []
+    lines += [json.loads(line) for line in rest.splitlines()]
+    assert lines[-1]["message"] in {STOPPED, ABANDONED}  # as busy as the machine is
+
+
+def test_damaged_benchmark_data_is_refused(tmp_path: Path) -> None:
+    """A wheel in the cache with another SHA-256 is not used."""
+    (tmp_path / "MoleculeACE-3.0.0-py3-none-any.whl").write_bytes(b"not it")
+    with pytest.raises(ConfigError, match="SHA-256"):
+        ensure_wheel(tmp_path)
+
+
+def test_without_a_network_the_demo_says_what_to_do(tmp_path: Path) -> None:
+    """Where pip finds nothing, the error names the option for a local copy."""
+    environment = os.environ | {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    command = [sys.executable, "-P", "-m", "pipeline.cli", "demo", str(tmp_path / "d")]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert refused.returncode == ExitCode.CONFIGURATION
+    assert "--data" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc to look into a running process")
+def test_the_real_demo_repeats_bit_for_bit_and_its_aggregator_loads_no_torch(tmp_path: Path) -> None:
+    """Two demos on the ChEMBL data with the same seed end with the same trunk and the same numbers.
+
+    While the first runs, the aggregator's process maps neither torch nor rdkit.
+    """
+    folders = [tmp_path / "one", tmp_path / "two"]
+    command = [sys.executable, "-P", "-m", "pipeline.cli", "demo", str(folders[0])]
+    seen: set[str] = set()
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+        try:
+            while running.poll() is None:
+                seen |= _aggregators_libraries(folders[0])
+                time.sleep(0.5)  # between two looks; the loop ends with the process
+        finally:
+            running.terminate()  # it ends its members, which would outlive a kill
+            with suppress(subprocess.TimeoutExpired):
+                running.wait(_END_S)
+            running.kill()
+    assert running.returncode == 0
+    assert "sealapi" in seen
+    assert not seen & {"torch", "rdkit", "polars", "sklearn"}
+    assert demo(folders[1]).returncode == 0
+    one, two = ([json.loads((f / p / "home/report/report.json").read_text()) for p in PARTNERS] for f in folders)
+    for before, after in zip(one, two, strict=True):
+        assert {**before, "plan": ""} == {**after, "plan": ""}
+    assert len({report["trunk"] for report in one}) == 1
+    assert all(report["summary"]["average_precision"]["change"] > 0 for report in one)
+
+
+def _aggregators_libraries(folder: Path) -> set[str]:
+    """Which of the telling libraries the demo's aggregator process has mapped right now."""
+    wanted = ("sealapi", "torch", "rdkit", "polars", "sklearn")
+    found: set[str] = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            if b"aggregator" in words and str(folder).encode() in b" ".join(words) and b"run" in words:
+                mapped = (process / "maps").read_text().splitlines()
+                libraries = {
+                    line.split("site-packages/")[1].split("/")[0] for line in mapped if "site-packages/" in line
+                }
+                found |= {name for name in wanted for library in libraries if name in library}
+        except OSError:  # it ended while we looked
+            continue
+    return found

@@ -1,0 +1,175 @@
+"""Which rows of a catalogue a partner holds, how many hold each, which travel, and what their mean is multiplied by."""
+
+import json
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data_prep.prepared import Task
+from pipeline.errors import ConfigError
+from pipeline.home.catalogue_counts import Counts, held_rows, keep_counts, known_counts
+from pipeline.home.paths import Home
+from pipeline.plan.member_configs import check_table
+from pipeline.plan.plan import Catalogue, Plan
+from tests.support.federation import Federation
+
+PARTNERS = tuple(f"P{i}" for i in range(8))
+TASKS = [{"id": "C1", "threshold": 6.0}, {"id": "C1", "threshold": 7.0}, {"id": "C2", "threshold": 6.0}]
+CATALOGUE = Catalogue.model_validate_json(json.dumps({"tasks": TASKS}))
+TASK = Task(
+    task_id=0,
+    input_assay_id="A",
+    catalog_assay_id="C1",
+    parent_assay_id=None,
+    assay_type="CATALOG-PANEL",
+    threshold=6.0,
+    threshold_method="expert",
+    direction="high",
+    is_auxiliary=False,
+    n_active=10,
+    n_inactive=10,
+    min_fold_active=1,
+    min_fold_inactive=1,
+    evaluated=True,
+    training_weight=1.0,
+    aggregation_weight=1.0,
+)
+
+
+def numbered(*tasks: Task) -> list[Task]:
+    """Tasks as they stand in a prepared folder."""
+    return [replace(task, task_id=i) for i, task in enumerate(tasks)]
+
+
+def test_a_task_is_found_by_its_id_and_threshold():
+    """Another id, another threshold, no id any more, or an auxiliary task: the head stays private."""
+    others = [
+        replace(TASK, catalog_assay_id="C9"),
+        replace(TASK, threshold=6.5),
+        replace(TASK, catalog_assay_id=None, assay_type="NON-CATALOG-PANEL"),
+        replace(TASK, catalog_assay_id="C2", is_auxiliary=True),
+    ]
+    tasks = numbered(*others, TASK, replace(TASK, threshold=7.0))
+    assert held_rows(CATALOGUE, tasks) == {0: 4, 1: 5}
+    assert held_rows(Catalogue(), tasks) == {}
+
+
+def test_of_several_tasks_for_a_row_the_one_with_most_labels_travels():
+    """A partner may have two assays of one catalogue id; of equal ones the first."""
+    tasks = numbered(TASK, replace(TASK, n_active=40), replace(TASK, n_inactive=40))
+    assert held_rows(CATALOGUE, tasks) == {0: 1}
+
+
+@given(st.data())
+def test_a_row_is_sent_only_with_enough_holders_on_the_roster(data: st.DataObject):
+    """Whoever the holders are; then the mean over them is not overshot, and exact where all holders are there."""
+    least = data.draw(st.integers(2, 4))
+    holders = data.draw(st.lists(st.sets(st.sampled_from(PARTNERS)), min_size=1, max_size=6))
+    members = data.draw(st.sets(st.sampled_from(PARTNERS), min_size=3))
+    counts = Counts(tuple(map(len, holders)), frozenset(PARTNERS), least)
+    n_absent = len(PARTNERS) - len(members)
+    for held, factor in zip(holders, counts.factors(members), strict=True):
+        there = len(held & members)
+        if factor:
+            assert there >= least
+            assert factor <= len(members) / there
+            assert factor <= len(members) / least
+            if not n_absent:
+                assert factor == len(members) / there
+        else:
+            assert len(held) - n_absent < least
+    everybody = counts.factors(PARTNERS)
+    assert counts.travelling == np.flatnonzero(everybody).tolist()
+
+
+def test_without_a_catalogue_there_are_no_rows():
+    """Nothing travels, nothing is multiplied."""
+    assert Counts().travelling == []
+    assert Counts().factors(PARTNERS).shape == (0,)
+
+
+# ------------------------------------------------------------------------------------------------ the file in a home
+
+
+def plan_with(federation: Federation, **changes: object) -> Plan:
+    """The small federation's plan with the catalogue, or with other tables."""
+    table = tomllib.loads(federation.plan_file.read_text()) | {"catalogue": {"tasks": TASKS}}
+    return check_table(table | changes, Plan, "plan")
+
+
+def continued(federation: Federation, before: Plan, round_no: int, **changes: object) -> Plan:
+    """A revision of such a plan."""
+    return plan_with(federation, continues={"plan": before.digest, "revision": 2, "round": round_no}, **changes)
+
+
+@pytest.fixture
+def plan(enrolled: Federation) -> Plan:
+    """Three partners and a catalogue of three tasks."""
+    return plan_with(enrolled)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """A partner's home."""
+    return Home(tmp_path)
+
+
+def test_counts_come_back(plan: Plan, home: Home):
+    """Before the presence round there are none, after it those that it gave."""
+    assert known_counts(plan, home) is None
+    keep_counts(plan, home, [3, 1, 2])
+    assert known_counts(plan, home) == Counts((3, 1, 2), frozenset(plan.partner_names), 3)
+
+
+def test_a_plan_without_a_catalogue_needs_no_counts(enrolled: Federation, home: Home):
+    """There is nothing to wait for."""
+    assert known_counts(plan_with(enrolled, catalogue={}), home) == Counts()
+
+
+def test_a_revision_from_the_first_round_on_counts_anew(enrolled: Federation, plan: Plan, home: Home):
+    """With the same partners: their sum is what it was. With others the difference would be someone's flags."""
+    keep_counts(plan, home, [3, 1, 2])
+    assert known_counts(continued(enrolled, plan, 1), home) is None
+    cards = [card.model_dump(exclude_none=True) for card in plan.card]
+    other = cards[0] | {"name": "P99"}
+    with pytest.raises(ConfigError, match="other partners, the plan differs in P99"):
+        known_counts(continued(enrolled, plan, 1, card=[*cards, other]), home)
+
+
+def test_a_later_revision_keeps_what_was_counted(enrolled: Federation, plan: Plan, home: Home):
+    """The counts and the partners counted stay; its minimum is the revision's own."""
+    keep_counts(plan, home, [3, 1, 2])
+    later = continued(enrolled, plan, 2, catalogue={"tasks": TASKS, "min_partners": 2})
+    assert known_counts(later, home) == Counts((3, 1, 2), frozenset(plan.partner_names), 2)
+
+
+def test_a_later_revision_has_the_same_catalogue(enrolled: Federation, plan: Plan, home: Home):
+    """Rows cannot come or change in the middle, and not without having been counted."""
+    later = continued(enrolled, plan, 2)
+    with pytest.raises(ConfigError, match=r"catalogue\.json: holds no counts of the plan's catalogue"):
+        known_counts(later, home)
+    keep_counts(plan, home, [3, 1, 2])
+    with pytest.raises(ConfigError, match="a later revision keeps the first one's"):
+        known_counts(continued(enrolled, plan, 2, catalogue={"tasks": TASKS[::-1]}), home)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: text[:-5], "cannot be read as JSON"),
+        (lambda text: text.replace('"counts"', '"count"'), "counts: Field required"),
+        (lambda text: text.replace("  3,\n", "", 1), "found 2 counts, expected 3"),
+        (lambda text: text.replace("  3,\n", "  3.5,\n", 1), "counts.0: "),
+    ],
+)
+def test_damaged_counts_are_refused(plan: Plan, home: Home, change, said: str):
+    """A file cut short, without a key, with a count too few, or with half a partner."""
+    keep_counts(plan, home, [3, 1, 2])
+    home.catalogue.write_text(change(home.catalogue.read_text()))
+    with pytest.raises(ConfigError, match=said):
+        known_counts(plan, home)

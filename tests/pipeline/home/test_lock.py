@@ -1,0 +1,89 @@
+"""One process at a time in a home: who holds it is named, and what a killed one leaves is taken over."""
+
+import json
+import os
+import re
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+import pipeline.home.lock
+from pipeline.errors import ConfigError, ExitCode, HomeInUse, NotYet
+from pipeline.home.lock import Holder, hold
+from tests.pipeline.home.test_paths import holder
+
+TIME = r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ"
+
+
+def test_the_holder_is_named(tmp_path: Path):
+    """Process, host and since when; with the exit code of what is worth another try."""
+    with holder(tmp_path) as process:
+        named = f"process {process.pid} on {re.escape(socket.gethostname())}, since {TIME}"
+        with pytest.raises(
+            HomeInUse, match=f"^{tmp_path}: another hocket process works in this home: {named}"
+        ) as caught:
+            hold(tmp_path / "lock").__enter__()
+        assert caught.value.exit_code == ExitCode.NOT_YET
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait()
+
+
+def test_a_killed_holder_is_told_and_one_that_ended_is_not(tmp_path: Path):
+    """After kill -9 the next holder is told who it was; after a proper end nobody is."""
+    with holder(tmp_path) as process:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        with hold(tmp_path / "lock") as before:
+            assert before is not None
+            assert (before.pid, before.host) == (process.pid, socket.gethostname())
+    with hold(tmp_path / "lock") as before:
+        assert before is None
+
+
+@pytest.mark.parametrize("error", [NotYet, ZeroDivisionError, KeyboardInterrupt])
+def test_an_error_is_a_proper_end(tmp_path: Path, error: type[BaseException]):
+    """Every --once ends by one; the next start has nothing to tell."""
+    with pytest.raises(error), hold(tmp_path / "lock"):
+        raise error
+    with hold(tmp_path / "lock") as before:
+        assert before is None
+
+
+@pytest.mark.parametrize("note", [b"", b"{}", b"[1]", b"not JSON", b"\xff" * 100, b'{"pid": 1}'])
+def test_a_damaged_note_stops_nobody(tmp_path: Path, note: bytes):
+    """The system's lock decides; the note is for people."""
+    (tmp_path / "lock").write_bytes(note)
+    with hold(tmp_path / "lock") as before:
+        assert before is None
+        with pytest.raises(HomeInUse), hold(tmp_path / "lock"):
+            pytest.fail("locked twice")
+
+
+def test_the_note_is_read_by_its_owner_only(tmp_path: Path):
+    """Like everything in a home."""
+    with hold(tmp_path / "lock"):
+        assert (tmp_path / "lock").stat().st_mode & 0o077 == 0
+        found = json.loads((tmp_path / "lock").read_bytes())
+        assert Holder(**found).pid == os.getpid()
+    assert (tmp_path / "lock").read_bytes() == b""
+
+
+def test_a_full_disk_takes_no_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """And the lock is held all the same."""
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pipeline.home.lock.os, "pwrite", full)
+    with hold(tmp_path / "lock"), pytest.raises(HomeInUse, match="it just began"), hold(tmp_path / "lock"):
+        pytest.fail("locked twice")
+
+
+def test_a_lock_that_cannot_be_made_is_refused(tmp_path: Path):
+    """A folder where the file should be."""
+    (tmp_path / "lock").mkdir()
+    with pytest.raises(ConfigError, match="the home cannot be used"), hold(tmp_path / "lock"):
+        pytest.fail("a folder is no lock")

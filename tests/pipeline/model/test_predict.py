@@ -1,0 +1,383 @@
+"""`hocket predict`: what it says of new structures, what it refuses, and that nothing of a row or a file is lost."""
+
+import gzip
+import json
+import shutil
+import stat
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from click.testing import CliRunner, Result
+from rdkit import Chem, DataStructs
+from rdkit.Chem import rdFingerprintGenerator
+
+from data_prep.prepared import Prepared, read_prepared
+from partners.files.checkpoint import load_checkpoint
+from partners.models.predict import predict
+from partners.network.state import PartnerState
+from pipeline.cli import main
+from pipeline.errors import NotYet
+from pipeline.home.paths import write_json
+from pipeline.home.round_state import RoundStart
+from pipeline.model import predict as predicting
+from pipeline.model import rebuild as remaking
+from pipeline.model.description import Description
+from pipeline.model.folder import OpenModel
+from pipeline.plan.member_configs import PartnerConfig
+from pipeline.plan.plan import read_plan
+from tests.support.federation import Federation, run_all
+from tests.support.full_disk import fill
+from tests.support.partner_tables import SMILES
+
+EXTRA = """\
+[preparation.regression]
+evaluation_min_exact = 5
+evaluation_min_std = 0.0
+"""
+
+
+@pytest.fixture(scope="module")
+def hybrid(tmp_path_factory: pytest.TempPathFactory) -> Federation:
+    """A finished federation whose partners have regression tasks too. For reading only."""
+    federation = Federation(tmp_path_factory.mktemp("hybrid") / "f", n_rounds=1, extra=EXTRA)
+    for name in federation.partners:
+        with federation.config(name).open("a") as config:
+            config.write("regression_weight = 0.4\n")
+    run_all(federation.members())
+    return federation
+
+
+@pytest.fixture(scope="module")
+def new(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Structures of the partners' kind, and some that cannot be used."""
+    path = tmp_path_factory.mktemp("new") / "new.csv"
+    rows = [f"n{i},{smiles}" for i, smiles in enumerate(SMILES[:40])]
+    rows[5:5] = ["bad,C1CC", ",CCO", "empty,"]
+    path.write_text("input_compound_id,smiles\n" + "\n".join(rows) + "\n")
+    return path
+
+
+def run(federation: Federation, *arguments: object, name: str = "P01") -> Result:
+    """`hocket predict` for a partner, in this process."""
+    command = ["predict", str(federation.config(name)), *(str(argument) for argument in arguments)]
+    return CliRunner().invoke(main, command, catch_exceptions=False)
+
+
+def said(federation: Federation, new: Path, output: Path, *options: object, name: str = "P01") -> pl.DataFrame:
+    """The table that it writes."""
+    result = run(federation, new, "--output", output, *options, name=name)
+    assert result.exit_code == 0, result.stderr
+    return pl.read_parquet(output) if output.suffix == ".parquet" else pl.read_csv(output)
+
+
+def prepared_of(federation: Federation, name: str) -> Prepared:
+    """The partner's matrices."""
+    (folder,) = (path.parent for path in federation.home(name).prepared.glob("*/manifest.json"))
+    return read_prepared(folder)
+
+
+def compounds_of(federation: Federation, name: str) -> pl.DataFrame:
+    """The partner's compounds, by row of its matrices."""
+    (file,) = federation.home(name).prepared.glob("*/compounds.parquet")
+    return pl.read_parquet(file).unique("row").sort("row")
+
+
+@pytest.mark.parametrize("which", ["federated", "local"])
+def test_known_compounds_get_what_the_network_says_of_their_row(hybrid: Federation, tmp_path: Path, which: str) -> None:
+    """From SMILES to probability and value: the bits that the kept weights give for the compound's row of x."""
+    plan, config = read_plan(hybrid.plan_file), PartnerConfig.read(hybrid.config("P01"))
+    prepared, rows = prepared_of(hybrid, "P01"), compounds_of(hybrid, "P01")
+    new = tmp_path / "known.csv"
+    rows.select(input_compound_id=pl.col("row"), smiles="canonical_smiles").write_csv(new)
+    found = said(hybrid, new, tmp_path / "out.parquet", "--model", which)
+    home = hybrid.home("P01")
+    if which == "federated":
+        start = RoundStart.read(home.start_file(plan.rounds.n_rounds + 1), plan.layout)
+        trunk, state = start.trunk, start.private
+    else:
+        stored = load_checkpoint(home.baseline / "local.safetensors", plan.layout)
+        trunk, state = stored.trunk, stored.partner
+    assert trunk is not None
+    assert isinstance(state, PartnerState)
+    plain = predict(prepared.x, trunk, state, plan.layout, plan.trunk, config.training)
+    n_tasks = 0
+    for values, tasks, column in (
+        (plain.probabilities, prepared.tasks, "probability"),
+        (plain.values, prepared.regression_tasks, "value"),
+    ):
+        for task in tasks:
+            of_task = pl.col("input_assay_id") == task.input_assay_id
+            if column == "probability":
+                of_task &= pl.col("threshold") == task.threshold  # type: ignore[union-attr]
+            told = found.filter(of_task & pl.col(column).is_not_null())
+            if not task.is_auxiliary:
+                n_tasks += 1
+                np.testing.assert_array_equal(told[column].to_numpy(), values[:, task.task_id])
+    assert found.height == n_tasks * rows.height
+    assert n_tasks >= 4
+
+
+def test_similarity_is_rdkits_to_the_nearest_training_compound(finished: Federation, new: Path, tmp_path: Path) -> None:
+    """The largest Tanimoto to a compound of the training folds, on fingerprints that RDKit makes without any key."""
+    plan, rows = read_plan(finished.plan_file), compounds_of(finished, "P01")
+    folds, morgan = plan.preparation.folds, plan.preparation.fingerprint
+    generator = rdFingerprintGenerator.GetMorganGenerator(radius=morgan.radius, fpSize=morgan.n_bits)
+    labelled = np.diff(prepared_of(finished, "P01").y.indptr) > 0
+    known = [
+        generator.GetFingerprint(Chem.MolFromSmiles(smiles))
+        for row, smiles, fold in rows.select("row", "canonical_smiles", "fold").iter_rows()
+        if fold not in (folds.test, folds.validation) and labelled[row]
+    ]
+    found = said(finished, new, tmp_path / "out.parquet").unique("input_row").sort("input_row")
+    for compound, similarity in found.select("input_compound_id", "similarity").iter_rows():
+        mol = Chem.MolFromSmiles(SMILES[int(compound.removeprefix("n"))])
+        nearest = max(DataStructs.BulkTanimotoSimilarity(generator.GetFingerprint(mol), known))
+        assert similarity == pytest.approx(nearest, rel=1e-6)
+
+
+def test_no_row_is_lost(finished: Federation, new: Path, tmp_path: Path) -> None:
+    """Every row is either predicted or listed with its reason; counts are told on stderr, no structure is."""
+    result = run(finished, new, "--output", tmp_path / "out.csv")
+    rejected = pl.read_csv(tmp_path / "out.rejected.csv")
+    assert rejected.rows() == [(6, "bad", "unparsable"), (7, None, "missing_id"), (8, "empty", "empty")]
+    predicted = set(pl.read_csv(tmp_path / "out.csv")["input_row"])
+    assert predicted | {6, 7, 8} == set(range(1, 44))
+    assert not predicted & {6, 7, 8}
+    assert "40 of 43 structures predicted" in result.stderr
+    assert "3 rejected: empty 1, missing_id 1, unparsable 1" in result.stderr
+    assert result.stdout == ""
+    assert "C1CC" not in result.stderr
+
+
+def test_without_output_it_prints_csv(finished: Federation, new: Path, tmp_path: Path) -> None:
+    """Standard output holds the very table, standard error which rows were rejected."""
+    done = finished.hocket("predict", str(finished.config("P01")), str(new))
+    said(finished, new, tmp_path / "out.csv")
+    assert done.stdout == (tmp_path / "out.csv").read_text()
+    assert "row 6, bad: unparsable" in done.stderr
+    assert "row 7, no id: missing_id" in done.stderr
+
+
+def test_long_and_wide_say_the_same(hybrid: Federation, new: Path, tmp_path: Path) -> None:
+    """Every number of the long table stands in the wide one under the task's name."""
+    long = said(hybrid, new, tmp_path / "long.parquet")
+    wide = said(hybrid, new, tmp_path / "wide.parquet", "--format", "wide")
+    assert wide["input_row"].to_list() == long["input_row"].unique(maintain_order=True).to_list()
+    names = set(wide.columns) - {"input_row", "input_compound_id", "similarity"}
+    for assay, threshold in long.select("input_assay_id", "threshold").unique().iter_rows():
+        same = pl.col("threshold").is_null() if threshold is None else pl.col("threshold") == threshold
+        part = long.filter((pl.col("input_assay_id") == assay) & same)
+        task = assay if threshold is None else f"{assay}@{threshold:.10g}"
+        kind = ("value", "low", "high") if threshold is None else ("probability", "p_active", "p_inactive")
+        for column in (*kind, "in_domain"):
+            assert wide[f"{task}.{column}"].to_list() == part[column].to_list()
+            names.remove(f"{task}.{column}")
+        assert wide["similarity"].to_list() == part["similarity"].to_list()
+    assert not names
+
+
+def test_one_by_one_equals_in_bulk(
+    hybrid: Federation, new: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same bits for a structure alone, in batches of any size and in a file."""
+    bulk = said(hybrid, new, tmp_path / "bulk.parquet")
+    model = OpenModel(hybrid.home("P01").model)
+    for i in (0, 3, 17):
+        alone = predicting.predict_batch(model, [predicting.Record(1, "x", SMILES[i], None)])
+        rows = bulk.filter(pl.col("input_compound_id") == f"n{i}")
+        kept = [j for j, task in enumerate(model.description.tasks) if not task.is_auxiliary]
+        of_classes = rows.filter(pl.col("probability").is_not_null())
+        np.testing.assert_array_equal(of_classes["probability"].to_numpy(), alone.found.probability[0, kept])
+        np.testing.assert_array_equal(
+            of_classes["p_active"].fill_null(np.nan).to_numpy(), alone.found.p_values.active[0, kept]
+        )
+        assert rows["similarity"][0] == alone.found.similarity[0]
+    monkeypatch.setattr("pipeline.model.predict._MOST_ROWS", 128)
+    monkeypatch.setattr("pipeline.model.predict._MOST_CELLS", 1)
+    many = tmp_path / "many.csv"
+    lines = new.read_text().splitlines()
+    many.write_text("\n".join([lines[0], *(lines[1:] * 7)]) + "\n")
+    again = said(hybrid, many, tmp_path / "many.parquet")
+    assert again.height == 7 * bulk.height
+    assert again[: bulk.height].equals(bulk)
+    assert again[-bulk.height :].drop("input_row").equals(bulk.drop("input_row"))
+
+
+@pytest.mark.parametrize("kind", [".csv", ".csv.gz", ".parquet"])
+def test_the_same_input_gives_the_same_bytes(finished: Federation, new: Path, tmp_path: Path, kind: str) -> None:
+    """In every kind of file; and gzip holds what the plain file holds."""
+    for name in ("a", "b"):
+        assert run(finished, new, "--output", tmp_path / f"{name}{kind}").exit_code == 0
+    assert (tmp_path / f"a{kind}").read_bytes() == (tmp_path / f"b{kind}").read_bytes()
+    if kind == ".csv.gz":
+        run(finished, new, "--output", tmp_path / "c.csv")
+        assert gzip.decompress((tmp_path / "a.csv.gz").read_bytes()) == (tmp_path / "c.csv").read_bytes()
+
+
+def test_tasks_are_chosen_by_assay_or_by_assay_and_threshold(finished: Federation, new: Path, tmp_path: Path) -> None:
+    """An assay means all its thresholds, auxiliary ones too; without the option these are left out."""
+    tasks = Description.read(finished.home("P01").model).tasks
+    everything = said(finished, new, tmp_path / "a.parquet")
+    told = set(everything.select("input_assay_id", "threshold").unique().iter_rows())
+    assert told == {(task.input_assay_id, task.threshold) for task in tasks if not task.is_auxiliary}
+    assay = said(finished, new, tmp_path / "b.parquet", "--tasks", "P01-A1")
+    assert set(assay["threshold"]) == {task.threshold for task in tasks if task.input_assay_id == "P01-A1"}
+    assert len(set(assay["threshold"])) == 3
+    both = said(finished, new, tmp_path / "c.parquet", "--tasks", "P01-A1@6, P01-A2@6")
+    assert set(both.select("input_assay_id", "threshold").unique().iter_rows()) == {("P01-A1", 6.0), ("P01-A2", 6.0)}
+    repeated = said(finished, new, tmp_path / "d.parquet", "--tasks", "P01-A1@6", "--tasks", "P01-A2@6")
+    assert repeated.equals(both)
+
+
+def test_the_gates_choice_is_the_default(done: Federation, new: Path, tmp_path: Path) -> None:
+    """Without --model it is what the gate kept."""
+    assert json.loads((done.home("P01").report / "report.json").read_text())["gate"]["kept"] == "federated"
+    local, federated = (
+        said(done, new, tmp_path / f"{which}.parquet", "--model", which) for which in ("local", "federated")
+    )
+    assert not local.equals(federated)
+    assert said(done, new, tmp_path / "a.parquet").equals(federated)
+    file = done.home("P01").model / "model.json"
+    write_json(file, json.loads(file.read_text()) | {"kept": "local"})
+    assert said(done, new, tmp_path / "b.parquet").equals(local)
+
+
+def test_a_removed_model_is_made_anew_without_training(
+    done: Federation, new: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same files bit for bit, whatever partner.toml says since and without the tables."""
+    before = said(done, new, tmp_path / "a.parquet")
+    folder = done.home("P01").model
+    files = {file.name: file.read_bytes() for file in folder.iterdir()}
+    shutil.rmtree(folder)
+    for table in ("T0.csv", "T1.csv", "T2.csv"):
+        (done.folder / "P01" / table).unlink()
+    with done.config("P01").open("a") as config:
+        config.write("learning_rate = 0.5\n")
+    monkeypatch.setattr("partners.training.training.train_round", None)
+    assert said(done, new, tmp_path / "b.parquet").equals(before)
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == files
+
+
+@pytest.mark.parametrize("lost", ["baseline/local.safetensors", "rounds/round-0003/start.safetensors", "prepared"])
+def test_a_model_cannot_be_made_of_nothing(done: Federation, new: Path, tmp_path: Path, lost: str) -> None:
+    """The message names what is not there any more; nothing is written."""
+    home = done.home("P01").folder
+    shutil.rmtree(home / "model")
+    shutil.rmtree(home / lost) if lost == "prepared" else (home / lost).unlink()
+    result = run(done, new, "--output", tmp_path / "out.csv")
+    assert result.exit_code == 2
+    assert lost.rsplit("/", maxsplit=1)[-1] in result.stderr
+    assert not (home / "model").exists()
+    assert list(tmp_path.glob("*out*")) == []
+
+
+def test_before_the_end_there_is_nothing_to_predict_with(fresh: Federation, new: Path, tmp_path: Path) -> None:
+    """Exit code 6, and no output."""
+    result = run(fresh, new, "--output", tmp_path / "out.csv")
+    assert result.exit_code == 6
+    assert "there is no report yet" in result.stderr
+    assert list(tmp_path.glob("*out*")) == []
+    with pytest.raises(NotYet):
+        remaking.remake_final_model(PartnerConfig.read(fresh.config("P01")))
+
+
+def test_the_model_is_private(finished: Federation) -> None:
+    """The folder has mode 0700 and its files 0600; no structure and no compound's name is in it."""
+    folder = finished.home("P01").model
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()} == {0o600}
+    everything = b"".join(file.read_bytes() for file in folder.iterdir())
+    rows = compounds_of(finished, "P01")
+    assert not any(smiles.encode() in everything for smiles in rows["canonical_smiles"])
+    assert not any(str(name).encode() in everything for name in rows["input_compound_id"])
+    assert "PRIVATE" in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (["--tasks", "P01-A9"], 2, "P01-A9"),
+        (["--tasks", " , "], 2, "--tasks"),
+        (["--output", "out.xlsx"], 3, "expected one of .csv"),
+        (["--model", "global"], 2, "global"),
+        (["--format", "tall"], 2, "tall"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(
+    finished: Federation,
+    new: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: list[str],
+    code: int,
+    words: str,
+) -> None:
+    """One message, the family's exit code, no output."""
+    monkeypatch.chdir(tmp_path)
+    result = run(finished, new, *(options if "--output" in options else ["--output", "out.csv", *options]))
+    assert result.exit_code == code
+    assert words in result.stderr
+    assert list(tmp_path.glob("*out*")) == []
+
+
+def test_the_input_is_never_overwritten(finished: Federation, new: Path, tmp_path: Path) -> None:
+    """Neither by the output nor by the list of rejected rows."""
+    for name, output in {"new.csv": "new.csv", "out.rejected.csv": "out.parquet"}.items():
+        path = Path(shutil.copy(new, tmp_path / name))
+        result = run(finished, path, "--output", tmp_path / output)
+        assert result.exit_code == 2
+        assert path.read_bytes() == new.read_bytes()
+
+
+def test_a_damaged_input_leaves_nothing(finished: Federation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was predicted before the damage is not left behind as if it were all."""
+    monkeypatch.setattr("pipeline.model.predict._MOST_ROWS", 128)
+    lines = "".join(f"{smiles} {i}\n" for i, smiles in enumerate(SMILES))
+    path = tmp_path / "cut.smi.gz"
+    path.write_bytes(gzip.compress((lines * 40).encode())[:-9])
+    result = run(finished, path, "--output", tmp_path / "out.parquet")
+    assert result.exit_code == 3
+    assert [file.name for file in tmp_path.iterdir()] == ["cut.smi.gz"]
+
+
+@pytest.mark.parametrize("kind", [".csv", ".csv.gz", ".parquet"])
+def test_a_full_disk_leaves_nothing(finished: Federation, tmp_path: Path, small_disk: Path, kind: str) -> None:
+    """Exit code 2 and why; neither predictions nor rejected rows are there, and with space it is done."""
+    many = tmp_path / "many.smi"
+    many.write_text("".join(f"{smiles} {i}\n" for i in range(500) for smiles in (*SMILES[:9], "C1CC")))
+    output = small_disk / f"out{kind}"
+    ballast = fill(small_disk)
+    result = run(finished, many, "--output", output)
+    assert result.exit_code == 2
+    assert f"No space left on device: '{output}'" in result.stderr
+    assert list(small_disk.iterdir()) == [ballast]
+    ballast.unlink()
+    few = tmp_path / "few.smi"
+    few.write_text("CCO a\nC1CC b\n")
+    said(finished, few, output)
+    assert sorted(file.name for file in small_disk.iterdir()) == [f"out{kind}", "out.rejected.csv"]
+
+
+def test_an_empty_file_gives_an_empty_table(finished: Federation, tmp_path: Path) -> None:
+    """Header and no rows, in either file."""
+    (tmp_path / "new.smi").write_text("")
+    table = said(finished, tmp_path / "new.smi", tmp_path / "out.csv")
+    assert table.height == 0
+    assert "probability" in table.columns
+    assert (tmp_path / "out.rejected.csv").read_text() == "input_row,input_compound_id,reason\n"
+
+
+def test_a_damaged_model_is_refused(done: Federation, new: Path, tmp_path: Path) -> None:
+    """A changed byte of the weights, a description that is none, a missing file: no prediction."""
+    folder = done.home("P01").model
+    for name, code in {"model.json": 2, "compounds.safetensors": 5, "federated.safetensors": 5}.items():
+        sound = (folder / name).read_bytes()
+        (folder / name).write_bytes(sound[:-5] + b"x" + sound[-4:])
+        assert run(done, new, "--output", tmp_path / "out.csv").exit_code == code
+        (folder / name).unlink()
+        assert run(done, new, "--output", tmp_path / "out.csv").exit_code == 2
+        (folder / name).write_bytes(sound)
+    assert list(tmp_path.glob("*out*")) == []

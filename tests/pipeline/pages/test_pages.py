@@ -1,0 +1,240 @@
+"""The pages: whole without a network, the same bytes each time, readable in a real browser."""
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from pipeline.home.paths import Home
+from pipeline.pages.consortium_page import consortium_page
+from pipeline.pages.figure_style import new_figure
+from pipeline.pages.files import PAGE, has_page, write_own_page, write_report
+from pipeline.pages.page import Drawing, Page, PageTable, Section, files_of
+from pipeline.pages.page_files import write_page
+from pipeline.pages.private_page import own_page
+from pipeline.pages.shareable_page import shared_page
+from pipeline.report.consortium import merge
+from pipeline.report.shareable import shareable
+from tests.support.made_up_reports import made_up_report
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+
+
+class FoldScores(HTMLParser):
+    """What a page asks for, runs and shows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+        self.tags: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+        self.words: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note the tag and its addresses."""
+        self.tags.append(tag)
+        self.asked += [value or "" for name, value in attrs if name in ("src", "href", "action", "data")]
+        if tag == "img":
+            self.images.append(dict(attrs))
+
+    def handle_data(self, data: str) -> None:
+        """Note the words."""
+        self.words.append(data)
+
+
+def seen(html: str) -> FoldScores:
+    """Parse a page."""
+    found = FoldScores()
+    found.feed(html)
+    return found
+
+
+@pytest.fixture(scope="module")
+def report() -> dict[str, Any]:
+    """A report with every part."""
+    return made_up_report(60, 30)
+
+
+@pytest.fixture(scope="module")
+def pages(report: dict[str, Any]) -> dict[str, dict[str, bytes]]:
+    """The files of each kind of page, by name."""
+    summaries = [shareable(made_up_report(60, 30, about={"partner": name})) for name in ("P01", "P02")]
+    made = {
+        "own": own_page(report),
+        "shared": shared_page(shareable(report)),
+        "consortium": consortium_page(merge(summaries)),
+    }
+    return {name: files_of(page, "page.html", name) for name, page in made.items()}
+
+
+@pytest.mark.parametrize("name", ["own", "shared", "consortium"])
+def test_a_page_loads_nothing_and_runs_nothing(pages: dict[str, dict[str, bytes]], name: str):
+    """No script, frame, form or link; images are inside, and a policy forbids the rest."""
+    html = pages[name]["page.html"].decode()
+    found = seen(html)
+    assert not {"script", "iframe", "object", "embed", "link", "form", "a"} & set(found.tags)
+    assert all(address.startswith("data:image/svg+xml;base64,") for address in found.asked)
+    assert not re.search(r"url\(|@import|javascript:", html.split("<body>")[0])
+    assert "default-src 'none'" in html
+
+
+@pytest.mark.parametrize("name", ["own", "shared", "consortium"])
+def test_every_figure_is_shown_in_words_too(pages: dict[str, dict[str, bytes]], name: str):
+    """An image per SVG file, each with a text for those who cannot see it, and a PNG of the same name."""
+    files = pages[name]
+    found = seen(files["page.html"].decode())
+    svgs = {path for path in files if path.endswith(".svg")}
+    assert len(found.images) == len(svgs) >= 6
+    assert all(len(image["alt"] or "") > 40 for image in found.images)
+    assert {path.replace(".svg", ".png") for path in svgs} == {path for path in files if path.endswith(".png")}
+
+
+def test_figures_are_whole_and_undated(pages: dict[str, dict[str, bytes]], tmp_path: Path):
+    """SVGs are XML that refers to nothing outside, PNGs are at least 600 pixels wide; neither holds a date."""
+    for path, content in pages["own"].items():
+        if path.endswith(".svg"):
+            tree = ET.fromstring(content)  # noqa: S314 -- our own file
+            links = [v for e in tree.iter() for k, v in e.attrib.items() if k.endswith("href")]
+            assert all(link.startswith(("#", "data:")) for link in links)
+            assert b"dc:date" not in content
+        elif path.endswith(".png"):
+            file = tmp_path / "figure.png"
+            file.write_bytes(content)
+            with Image.open(file) as image:
+                assert image.width >= 600
+                assert image.info.get("Software") == "hocket"
+
+
+def test_the_same_report_gives_the_same_bytes(report: dict[str, Any], pages: dict[str, dict[str, bytes]]):
+    """Page and figures, also from the report as it is read back from its file."""
+    again = json.loads(json.dumps(report))
+    assert files_of(own_page(again), "page.html", "own") == pages["own"]
+
+
+def test_names_are_text_whatever_they_hold():
+    """Markup in a partner's or an assay's name is shown, not obeyed."""
+    name = '<script>alert(1)</script> & "Co"'
+    page = Page(
+        name, name, "better", name, [(name, name)], [Section(name, [name], [PageTable(name, [name], [[name]])])]
+    )
+    html = files_of(page, "page.html", "x")["page.html"].decode()
+    assert "<script" not in html
+    assert html.count("&lt;script&gt;") >= 8
+    assert "".join(seen(html).words).count(name) >= 8
+
+
+@pytest.mark.parametrize(("n_tasks", "n_regressions"), [(0, 0), (1, 1)])
+def test_few_tasks_make_a_page_too(n_tasks: int, n_regressions: int):
+    """None, one, five: no figure fails, and what cannot be said is said to be so."""
+    report = made_up_report(n_tasks, n_regressions)
+    for page in (own_page(report), shared_page(shareable(report))):
+        html = files_of(page, "page.html", "x")["page.html"].decode()
+        assert "cannot be said" in html
+        assert "nan" not in html.split("</style>")[1].lower().replace("base64", "").split("<img")[0]
+
+
+@pytest.mark.parametrize(("gain", "outcome"), [(0.05, "better"), (-0.05, "worse"), (0.0, "undecided")])
+def test_the_verdict_is_one_sentence_of_its_colour(gain: float, outcome: str):
+    """With the direction in words, both means, the change, its interval and the number of tasks."""
+    report = made_up_report(60, gain=gain, seed=3)
+    sentence = report["verdict"]["sentence"]
+    assert report["verdict"]["outcome"] == outcome
+    assert {"better": "helped", "worse": "harmed", "undecided": "no difference"}[outcome] in sentence
+    found = report["summary"]["average_precision"]
+    for number in (f"{found['local']:.3f}", f"{found['federated']:.3f}", f"{found['change']:+.3f}", "60 tasks"):
+        assert number in sentence
+    assert sentence.count(". ") == 0
+    assert own_page(report).outcome == outcome
+
+
+# ------------------------------------------------------------------------------------------------------------- on disk
+
+
+def test_a_page_is_known_as_that_of_its_report(tmp_path: Path):
+    """Not before it is written, nor after the report, a figure or the page has changed."""
+    home, report = Home(tmp_path), made_up_report(0)
+    write_report(home, report)
+    assert not has_page(home, report)
+    write_own_page(home, report)
+    assert has_page(home, report)
+    assert not has_page(home, report | {"partner": "P02"})
+    (home.report / "summary.json").rename(home.report / "elsewhere.json")
+    assert not has_page(home, report)
+    (home.report / "elsewhere.json").rename(home.report / "summary.json")
+    (home.report / "figures" / "folds.svg").unlink()
+    assert not has_page(home, report)
+    write_own_page(home, report)
+    (home.report / PAGE).write_text("<html>older</html>")
+    assert not has_page(home, report)
+
+
+def plain_page(*names: str) -> Page:
+    """A page with an empty figure for each name."""
+    drawings = [Drawing(name, name, lambda: new_figure()[0]) for name in names]
+    return Page("title", "subtitle", "better", "sentence", [], [Section("section", drawings=drawings)])
+
+
+def test_figures_of_an_earlier_page_go(tmp_path: Path):
+    """A page with fewer figures leaves none behind that nobody shows; other files stay."""
+    write_page(tmp_path, plain_page("one", "two"), PAGE, "first")
+    (tmp_path / "figures" / "notes.txt").write_text("mine")
+    write_page(tmp_path, plain_page("two"), PAGE, "second")
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == ["notes.txt", "two.png", "two.svg"]
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_page_that_cannot_be_drawn_leaves_the_old_one(tmp_path: Path):
+    """All figures are drawn before the first file is touched."""
+    write_page(tmp_path, plain_page("one"), PAGE, "first")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    def fail() -> Figure:
+        raise ZeroDivisionError
+
+    section = Section("section", drawings=[Drawing("other", "other", lambda: new_figure()[0]), Drawing("x", "x", fail)])
+    with pytest.raises(ZeroDivisionError):
+        write_page(tmp_path, Page("title", "subtitle", "better", "sentence", [], [section]), PAGE, "second")
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+# ------------------------------------------------------------------------------------------------------ a real browser
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+@pytest.mark.parametrize("name", ["own", "shared", "consortium"])
+@pytest.mark.parametrize("width", [1280, 400])
+def test_a_browser_shows_the_page_offline(pages: dict[str, dict[str, bytes]], name: str, width: int, tmp_path: Path):
+    """Every image is drawn, nothing else is asked for, no message on the console, no page wider than the window."""
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415
+
+    file = tmp_path / "page.html"
+    file.write_bytes(pages[name]["page.html"])
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_context(offline=True, viewport={"width": width, "height": 900}).new_page()
+        asked: list[str] = []
+        said: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: said.append(message.text))
+        page.goto(file.as_uri())
+        drawn = page.evaluate("[...document.images].map(i => i.complete && i.naturalWidth > 300)")
+        too_wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        verdict = page.locator(".verdict").inner_text()
+        browser.close()
+    assert all(drawn)
+    assert len(drawn) >= 6
+    assert [url for url in asked if not url.startswith("data:")] == [file.as_uri()]
+    assert said == []
+    assert too_wide <= 0
+    assert verdict.startswith("Federation helped")

@@ -1,0 +1,168 @@
+"""The written configuration files: every setting with its default and its meaning, from the schemas alone."""
+
+import tomllib
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import Field
+
+from pipeline.plan.commented_toml import settings_of, toml_value, written
+from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig, Schema
+from pipeline.plan.plan import Plan
+from pipeline.plan.setting_words import AGGREGATOR, PARTNER, PLAN
+
+REQUIRED: dict[type[Schema], dict[str, object]] = {
+    Plan: {
+        "federation.name": "example",
+        "federation.id": "ab" * 16,
+        "federation.custodian": "P01",
+        "federation.seed": 1,
+        "rounds.n_rounds": 20,
+        "rounds.local_steps": 50,
+        "rounds.min_partners": 3,
+    },
+    PartnerConfig: {
+        "name": "P01",
+        "plan": "plan.toml",
+        "exchange": "exchange",
+        "data.assays": "T0.csv",
+        "data.activities": "T1.csv",
+        "data.structures": "T2.csv",
+    },
+    AggregatorConfig: {"name": "hub", "plan": "plan.toml", "exchange": "exchange"},
+}
+WORDS = {Plan: PLAN, PartnerConfig: PARTNER, AggregatorConfig: AGGREGATOR}
+KINDS = pytest.mark.parametrize("schema", REQUIRED, ids=lambda schema: schema.__name__)
+
+
+def lines_by_key(text: str) -> dict[str, str]:
+    """Every line `key = value`, whether behind a # or not, by dotted key."""
+    found, table = {}, ""
+    for line in text.splitlines():
+        plain = line.removeprefix("# ")
+        name, equals, _ = plain.partition(" = ")
+        if plain.startswith("["):
+            table = plain.strip("[]") + "."
+        elif equals and name.isidentifier():
+            found[table + name] = line
+    return found
+
+
+def defaults(schema: type[Schema]) -> dict[str, Any]:
+    """Every default, by dotted key, as pydantic fills it in: nothing of our own reading of the schema."""
+    cards = [
+        {"name": name, "role": role, "signing": "", "signature": ""}
+        for name, role in (("P01", "partner"), ("P02", "partner"), ("P03", "partner"), ("hub", "aggregator"))
+    ]
+    table: dict[str, Any] = {"format": 1, "card": tuple(cards)} if schema is Plan else {}
+    for key, value in REQUIRED[schema].items():
+        *path, name = key.split(".")
+        inner = table
+        for part in path:
+            inner = inner.setdefault(part, {})
+        inner[name] = value
+    return dict(flat(schema.model_validate(table).model_dump(mode="json", exclude={"card"})))
+
+
+def flat(table: dict[str, Any], key: str = "") -> list[tuple[str, Any]]:
+    """Dotted keys and values of nested tables."""
+    rows: list[tuple[str, Any]] = []
+    for name, value in table.items():
+        rows += flat(value, f"{key}{name}.") if isinstance(value, dict) else [(f"{key}{name}", value)]
+    return rows
+
+
+@KINDS
+@pytest.mark.parametrize("whole", [True, False])
+def test_every_setting_stands_there_with_its_default(schema: type[Schema], *, whole: bool) -> None:
+    """Each setting of the schema, its default value as TOML, and behind or above it what it means."""
+    found = lines_by_key(written(schema, WORDS[schema], REQUIRED[schema], title="", whole=whole))
+    for key, default in defaults(schema).items():
+        if key == "continues":
+            assert {"continues.plan", "continues.revision", "continues.round"} <= found.keys()
+            continue
+        value = "..." if default is None else toml_value(default)
+        active = key in REQUIRED[schema] or (whole and default is not None)
+        line = f"{'' if active else '# '}{key.rsplit('.', 1)[-1]} = {value}"
+        assert found[key].split("  # ")[0] == line
+
+
+@KINDS
+def test_every_setting_has_words_and_every_word_a_setting(schema: type[Schema]) -> None:
+    """Whoever adds a setting adds its meaning in pipeline/plan/setting_words.py."""
+    keys = {setting.key for setting in settings_of(schema)}
+    assert keys - WORDS[schema].keys() == set(), "pipeline/plan/setting_words.py lacks these settings"
+    assert WORDS[schema].keys() - keys == set(), "pipeline/plan/setting_words.py has words for settings that are gone"
+    assert all(len(words) > 1 for words in WORDS[schema].values())
+
+
+@KINDS
+def test_no_line_is_too_long(schema: type[Schema]) -> None:
+    """A comment that does not fit behind its setting stands above it."""
+    text = written(schema, WORDS[schema], REQUIRED[schema], title="word " * 100, whole=True)
+    assert max(map(len, text.splitlines())) <= 120
+
+
+class Inner(Schema):
+    """A table for the tests."""
+
+    kind: Literal["plain", "odd"] = "plain"
+    size: float = 0.5
+    limit: int | None = None
+
+
+class Outer(Schema):
+    """A file for the tests."""
+
+    name: str = Field(min_length=1)
+    inner: Inner = Inner()
+
+
+WORDS_OF_OUTER = {"name": "who", "inner": "A table.", "inner.kind": "which", "inner.size": "m", "inner.limit": "none"}
+
+
+def test_a_written_file() -> None:
+    """Title, settings, tables; a choice names all its values, a chosen value its default."""
+    text = written(Outer, WORDS_OF_OUTER, {"name": "a", "inner.size": 2.0}, title="Title.", whole=False)
+    assert text == (
+        "# Title.\n"
+        'name = "a"  # who\n'
+        "\n"
+        "# A table.\n"
+        "[inner]\n"
+        '# kind = "plain"  # which (plain or odd)\n'
+        "size = 2.0  # m [default: 0.5]\n"
+        "# limit = ...  # none\n"
+    )
+
+
+def test_a_remark_says_why() -> None:
+    """Above the setting that it is about."""
+    text = written(Outer, WORDS_OF_OUTER, {"name": "a"}, title="", whole=True, remarks={"inner.kind": "Because."})
+    assert '# Because.\nkind = "plain"  # which (plain or odd)\nsize = 0.5  # m\n' in text
+
+
+@pytest.mark.parametrize(("values", "key"), [({}, "name"), ({"name": "a", "inner.nosuch": 1}, "inner.nosuch")])
+def test_missing_and_unknown_settings_are_refused(values: dict[str, object], key: str) -> None:
+    """A required one without a value, and one that the schema does not have."""
+    with pytest.raises(KeyError, match=key):
+        written(Outer, WORDS_OF_OUTER, values, title="", whole=True)
+
+
+plain_text = st.text(st.characters(exclude_categories=["Cs"]))
+plain_value = st.one_of(plain_text, st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False))
+
+
+@given(st.one_of(plain_value.filter(lambda value: value not in (float("inf"), -float("inf"))), st.lists(plain_text)))
+def test_any_value_can_be_read_back(value: object) -> None:
+    """As TOML reads it, control characters and all."""
+    assert tomllib.loads(f"key = {toml_value(value)}")["key"] == value
+
+
+def test_tables_in_a_line() -> None:
+    """The tasks of a catalogue."""
+    tasks = ({"id": "CYP2D6", "threshold": 6.0},)
+    assert toml_value(tasks) == '[{id = "CYP2D6", threshold = 6.0}]'
+    assert tomllib.loads(f"tasks = {toml_value(tasks)}")["tasks"] == list(tasks)

@@ -1,0 +1,486 @@
+"""Federations with a catalogue: the presence round, what is sealed of the heads, and what becomes of a row."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pipeline.protocol.catalogue_round
+import pipeline.protocol.partner_rounds
+import pipeline.runs.partner_run
+from data_prep.prepared import read_prepared
+from partners.network.state import PartnerState
+from partners.network.trunk import initial_trunk, trunk_digest
+from partners.training.baseline import Baseline
+from partners.training.training import RoundResult, TrainedInPlace
+from pipeline.audit.inspect_file import describe_file
+from pipeline.errors import ConfigError, ExitCode
+from pipeline.home.catalogue_counts import held_rows
+from pipeline.home.paths import MessageName
+from pipeline.home.round_metrics import read_records
+from pipeline.home.round_state import RoundStart
+from pipeline.plan.member_configs import PartnerConfig
+from pipeline.plan.plan import PRESENCE, Plan, read_plan
+from pipeline.protocol.open_mailbox import open_partner_mailbox
+from pipeline.report.report import read_report
+from secure.errors import RosterTooSmall, TagMismatch, UpdateOutOfRange, WrongRoster
+from secure.messages.messages import payload_digest
+from secure.sealing.open_sum import OpenedSum
+from tests.support.federation import AGGREGATOR, Federation, age, run_all, step, until_waiting
+from tests.support.signed_transcripts import body_of, digest_of, refusal, remove, run_audit, say
+
+ALL = ("P01", "P02", "P03", "P04")
+HOLDERS = {"ONE": ALL[:1], "TWO": ALL[:2], "NONE": (), "THREE": ALL[:3], "FOUR": ALL}
+COUNTS = [len(names) for names in HOLDERS.values()]
+TRAVELLING = [3, 4]
+
+
+def catalogue_of(*ids: str) -> str:
+    """The plan's table of a catalogue."""
+    return "[catalogue]\ntasks = [{}]\n".format(", ".join(f'{{id = "{shared}", threshold = 6.0}}' for shared in ids))
+
+
+CATALOGUE = catalogue_of(*HOLDERS)
+EQUAL = '[seal]\nweights = "equal"\n'  # so that plain sums are the oracle
+ROSTER, SUM, VOID = (MessageName(kind, PRESENCE, 1, AGGREGATOR) for kind in ("roster", "sum", "void"))
+
+
+def make(folder: Path, **changes: Any) -> Federation:  # noqa: ANN401 -- Federation's own
+    """Four partners with a catalogue of five tasks, held by one, two, none, three and four of them."""
+    settings = {"n_partners": 4, "n_rounds": 2, "extra": CATALOGUE + EQUAL, "holders": HOLDERS} | changes
+    return Federation(folder, **settings)
+
+
+class Witness:
+    """Sees what is trained, sealed and opened, through the real functions."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.trained: list[RoundResult] = []
+        self.sealed: dict[int, dict[str, tuple[np.ndarray, RoundResult | None]]] = {}
+        self.opened: dict[int, list[OpenedSum]] = {}
+        self.local: dict[str, tuple[np.ndarray, PartnerState]] = {}  # first trunk and state of each local-only model
+        self._baseline = pipeline.runs.partner_run.train_baseline
+        monkeypatch.setattr(pipeline.runs.partner_run, "train_baseline", self.baseline)
+        self._train = pipeline.protocol.partner_rounds.train_in_place
+        self._seal, self._open = pipeline.protocol.partner_rounds.seal_update, pipeline.protocol.partner_rounds.open_sum
+        monkeypatch.setattr(pipeline.protocol.partner_rounds, "train_in_place", self.train)
+        for module in (pipeline.protocol.partner_rounds, pipeline.protocol.catalogue_round):
+            monkeypatch.setattr(module, "seal_update", self.seal)
+            monkeypatch.setattr(module, "open_sum", self.open)
+
+    def train(self, *given: Any, **named: Any) -> TrainedInPlace:  # noqa: ANN401 -- handed on as it is
+        """Train and remember; heads in a copy, for the next round trains on in their memory."""
+        before = given[1].copy()
+        found = self._train(*given, **named)
+        kept = found.state.copied()
+        self.trained.append(RoundResult(given[1] - before, kept, found.losses, found.n_compounds_seen))
+        return found
+
+    def baseline(self, *given: Any, **named: Any) -> Baseline:  # noqa: ANN401 -- handed on as it is
+        """Remember where the local-only model of a partner begins; its file is in the partner's home."""
+        self.local[given[6].parents[2].name] = (given[1].copy(), named["first_state"])
+        return self._baseline(*given, **named)
+
+    def seal(self, change: np.ndarray, **given: Any) -> object:  # noqa: ANN401 -- handed on as it is
+        """Remember what is about to be sealed and of which training it is."""
+        n_trunk = self.trained[0].trunk_change.size if self.trained else 0
+        source = [result for result in self.trained if np.array_equal(result.trunk_change, change[:n_trunk])]
+        at = self.sealed.setdefault(given["roster"].round_no, {})
+        at[given["me"]] = (change.copy(), source[0] if source else None)
+        return self._seal(change, **given)
+
+    def open(self, path: Path, **given: Any) -> OpenedSum:  # noqa: ANN401 -- handed on as it is
+        """Open and remember."""
+        found = self._open(path, **given)
+        self.opened.setdefault(given["roster"].round_no, []).append(found)
+        return found
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Federation, Witness]]:
+    """A federation from start to report, and what was seen of it. For reading only."""
+    with pytest.MonkeyPatch.context() as patch:
+        witness = Witness(patch)
+        federation = make(tmp_path_factory.mktemp("catalogue") / "f")
+        run_all(federation.members())
+        yield federation, witness
+
+
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory: pytest.TempPathFactory) -> Federation:
+    """All have said ready for the presence round; the aggregator has not looked. For reading only."""
+    federation = make(tmp_path_factory.mktemp("presence") / "f", n_rounds=1)
+    until_waiting(federation, list(ALL))
+    return federation
+
+
+@pytest.fixture
+def federation(ready: Federation, tmp_path: Path) -> Federation:
+    """A copy that a test may change."""
+    return ready.moved(tmp_path / "f")
+
+
+def drive(federation: Federation, *names: str) -> None:
+    """Drive partners, opened afresh, as far as they go."""
+    for name in names:
+        partner = federation.partner(name)
+        while step(partner) == "on":
+            pass
+
+
+def final(federation: Federation, plan: Plan, name: str, round_no: int) -> RoundStart:
+    """A partner's state after a round."""
+    return RoundStart.read(federation.home(name).start_file(round_no + 1), plan.layout)
+
+
+def tasks_of(federation: Federation, plan: Plan, name: str) -> dict[int, int]:
+    """Row of the catalogue to task, from a partner's prepared folder."""
+    (folder,) = (path for path in federation.home(name).prepared.iterdir() if path.is_dir())
+    return held_rows(plan.catalogue, read_prepared(folder).tasks)
+
+
+def rows_of(plan: Plan, vector: np.ndarray) -> np.ndarray:
+    """The catalogue's rows of a vector, weights and bias: (n_rows, hidden + 1)."""
+    views = plan.layout.views(vector)
+    return np.column_stack([views["catalogue.weight"], views["catalogue.bias"]])
+
+
+def counts_in(federation: Federation, name: str) -> list[int]:
+    """What a partner's home says how many hold each row."""
+    return list(json.loads(federation.home(name).catalogue.read_text())["counts"])
+
+
+# --------------------------------------------------------------------------------------------------- an honest run
+
+
+def test_all_learn_how_many_hold_each_row(watched: tuple[Federation, Witness]):
+    """The exact sum of flags that are 0 or 1, each partner's own; nothing else is sealed in the presence round."""
+    federation, witness = watched
+    for name in ALL:
+        flags, _ = witness.sealed[PRESENCE][name]
+        np.testing.assert_array_equal(flags, [float(name in names) for names in HOLDERS.values()])
+        assert counts_in(federation, name) == COUNTS
+    assert len(witness.opened[PRESENCE]) == len(ALL)
+    for opened in witness.opened[PRESENCE]:
+        assert opened.total.tolist() == COUNTS
+        assert opened.weight_total == len(ALL)
+
+
+def test_what_is_sealed_is_the_trunks_change_and_the_rows_that_travel(watched: tuple[Federation, Witness]):
+    """Private heads never leave: every other number of every sealed vector is exactly zero."""
+    federation, witness = watched
+    plan = read_plan(federation.plan_file)
+    n_trunk = plan.layout.trunk.n_params
+    assert sorted(witness.sealed) == [PRESENCE, 1, 2]
+    for round_no, before in ((1, initial_trunk(plan.layout, plan.federation.seed)), (2, None)):
+        for name in ALL:
+            change, result = witness.sealed[round_no][name]
+            assert result is not None, "the trunk's part is the change of one training"
+            assert change.shape == (plan.layout.n_params,)
+            np.testing.assert_array_equal(change[:n_trunk], result.trunk_change)
+            held = {row: task for row, task in tasks_of(federation, plan, name).items() if row in TRAVELLING}
+            assert list(held) == [row for row in TRAVELLING if name in list(HOLDERS.values())[row]]
+            rows = rows_of(plan, change)
+            for row in range(len(HOLDERS)):
+                if row not in held:
+                    assert not rows[row].any()
+                    continue
+                assert rows[row].any()
+                if before is not None:
+                    weight = result.state.heads["classification.weight"][held[row]]
+                    bias = result.state.heads["classification.bias"][held[row]]
+                    np.testing.assert_array_equal(rows[row], np.append(weight, bias) - rows_of(plan, before)[row])
+
+
+def test_a_row_moves_by_the_mean_over_its_holders(watched: tuple[Federation, Witness]):
+    """Plain numpy: the first rows of the plan's seed, plus the rate times the sum of what was sent by the count."""
+    federation, witness = watched
+    plan = read_plan(federation.plan_file)
+    expected = rows_of(plan, initial_trunk(plan.layout, plan.federation.seed)).astype(np.float64)
+    for round_no in (1, 2):
+        opened = witness.opened[round_no][0]
+        weight_step, bias_step = opened.grid.steps[-2:].astype(np.float64)
+        sums = rows_of(plan, opened.total).astype(np.float64) * np.append(np.full(16, weight_step), bias_step)
+        for row in TRAVELLING:
+            expected[row] += plan.server.learning_rate * sums[row] / COUNTS[row]
+    vector = final(federation, plan, "P01", 2).vector
+    np.testing.assert_allclose(rows_of(plan, vector), expected, atol=2e-7)
+    still = [row for row in range(len(HOLDERS)) if row not in TRAVELLING]
+    np.testing.assert_array_equal(rows_of(plan, vector)[still], expected[still].astype(np.float32))
+
+
+def test_the_sum_of_a_row_is_that_of_its_holders_changes(watched: tuple[Federation, Witness]):
+    """Within rounding each holder's change is in the opened mean, and nobody else's."""
+    federation, witness = watched
+    plan = read_plan(federation.plan_file)
+    opened = witness.opened[1][0]
+    sent = [rows_of(plan, witness.sealed[1][name][0]) for name in ALL]
+    total = rows_of(plan, opened.total).astype(np.float64) * float(opened.grid.steps[-1])
+    np.testing.assert_allclose(total, np.sum(sent, axis=0), atol=len(ALL) * float(opened.grid.steps[-1]))
+
+
+def test_holders_end_with_equal_rows_and_their_own_private_heads(watched: tuple[Federation, Witness]):
+    """A travelling row is the vector's at every holder; one that two hold differs between them."""
+    federation, _ = watched
+    plan = read_plan(federation.plan_file)
+    states = {name: final(federation, plan, name, 2) for name in ALL}
+    assert len({trunk_digest(state.vector) for state in states.values()}) == 1
+    rows = rows_of(plan, states["P01"].vector)
+    private: dict[int, list[np.ndarray]] = {}
+    for name, state in states.items():
+        for row, task in tasks_of(federation, plan, name).items():
+            assert state.private is not None
+            weight, bias = (state.private.heads[f"classification.{part}"][task] for part in ("weight", "bias"))
+            if row in TRAVELLING:
+                np.testing.assert_array_equal(np.append(weight, bias), rows[row])
+            else:
+                private.setdefault(row, []).append(np.append(weight, bias))
+    assert sorted(private) == [0, 1]
+    assert not np.array_equal(*private[1])
+
+
+def test_the_transcript_is_as_it_must_be(watched: tuple[Federation, Witness]):
+    """`hocket verify` adds the presence round's sum again like any other, but counts it as none of training."""
+    federation, _ = watched
+    trail = run_audit(federation)
+    assert [(found.round_no, found.outcome) for found in trail.attempts] == [(0, "sum"), (1, "sum"), (2, "sum")]
+    assert (trail.n_sums, trail.n_rounds, trail.n_recomputed) == (3, 2, 3)
+    assert not trail.warnings
+
+
+def test_only_partners_are_told_how_many_rows_travel(watched: tuple[Federation, Witness]):
+    """The aggregator's records hold no count; a partner's say how many rows were in each round."""
+    federation, _ = watched
+    for name in ALL:
+        found = {
+            record.step: record.metrics.get("catalogue_rows") for record in read_records(federation.home(name).metrics)
+        }
+        assert found == {0: None, 1: 2, 2: 2}
+    for record in read_records(federation.home(AGGREGATOR).metrics):
+        assert not any("catalogue" in key for key in (*record.metrics, *record.facts))
+    assert not federation.home(AGGREGATOR).catalogue.exists()
+
+
+def test_the_report_judges_both_models(watched: tuple[Federation, Witness]):
+    """The local-only model begins with the same rows, and its scores are there beside the federated ones."""
+    federation, _ = watched
+    reports = [read_report(federation.home(name)) for name in ALL]
+    assert len({report["trunk"] for report in reports}) == 1
+    judged = [[task for task in report["tasks"] if not task["is_auxiliary"]] for report in reports]
+    assert [len(tasks) for tasks in judged] == [6, 5, 4, 3]
+    assert all(
+        task[side]["roc_auc"] is not None for tasks in judged for task in tasks for side in ("local", "federated")
+    )
+
+
+def test_the_local_model_begins_with_the_same_rows(watched: tuple[Federation, Witness]):
+    """Without federation, but from the very trunk and rows with which the federation begins."""
+    federation, witness = watched
+    plan = read_plan(federation.plan_file)
+    first = initial_trunk(plan.layout, plan.federation.seed)
+    assert len(witness.local) == len(ALL)
+    for name in ALL:
+        held = {row: task for row, task in tasks_of(federation, plan, name).items() if row in TRAVELLING}
+        trunk, state = witness.local[name]
+        np.testing.assert_array_equal(trunk, first[: plan.layout.trunk.n_params])
+        for row, task in held.items():
+            weight, bias = (state.heads[f"classification.{part}"][task] for part in ("weight", "bias"))
+            np.testing.assert_array_equal(np.append(weight, bias), rows_of(plan, first)[row])
+
+
+def test_inspect_knows_the_files(watched: tuple[Federation, Witness]):
+    """The plan's catalogue, the counts in a home, and the sealed files of the presence round."""
+    federation, _ = watched
+    assert describe_file(federation.plan_file)["catalogue"] == {"tasks": 5, "min_partners": 3}
+    assert "catalogue" in describe_file(federation.home("P01").catalogue)["what"]
+    assert describe_file(federation.payload(SUM))["round"] == PRESENCE
+
+
+# ------------------------------------------------------------------------------------------------------ interruptions
+
+
+def test_a_restart_after_every_step_changes_nothing(watched: tuple[Federation, Witness], tmp_path: Path):
+    """Members opened afresh again and again, in the presence round too, end with the vector of the undisturbed run."""
+    undisturbed, _ = watched
+    restless = make(tmp_path / "f")
+    done: set[str] = set()
+    while len(done) < len(ALL):
+        until_waiting(restless, [AGGREGATOR])
+        for name in ALL:
+            machine = restless.partner(name)
+            if [step(machine) for _ in range(4)][-1] == "done":  # enrol, prepare, presence or begin, one step
+                done.add(name)
+    assert restless.trunks(2) == undisturbed.trunks(2)
+    for name in ALL:
+        before, after = (read_report(one.home(name)) for one in (undisturbed, restless))
+        assert [before[side] for side in ("local", "federated", "tasks")] == [
+            after[side] for side in ("local", "federated", "tasks")
+        ]
+
+
+def test_the_presence_round_waits_for_every_partner(tmp_path: Path):
+    """No deadline lets it close with fewer, for two rosters would tell what the difference holds."""
+    federation = make(tmp_path / "f", n_rounds=1)
+    for _ in range(2):  # all must have enrolled
+        for name in ALL:
+            step(federation.partner(name))
+    until_waiting(federation, list(ALL[:3]))
+    federation.aggregator().mailbox.receive(MessageName("ready", PRESENCE, 1, "P01"))
+    age(federation, MessageName("ready", PRESENCE, 1, "P01"), 3601)
+    until_waiting(federation, [*ALL[:3], AGGREGATOR])
+    assert not federation.posted(ROSTER).exists()
+    until_waiting(federation, ["P04"])
+    until_waiting(federation, [AGGREGATOR])
+    assert sorted(body_of(federation, ROSTER)["members"]) == list(ALL)
+
+
+def test_a_void_presence_round_is_held_again_with_all(federation: Federation, capsys: pytest.CaptureFixture[str]):
+    """P03 is late: void, then the same flags for the same partners in the next attempt, and the counts are right.
+
+    Everybody calls it the presence round, also `verify`: nobody has to know its number.
+    """
+    until_waiting(federation, [AGGREGATOR])
+    until_waiting(federation, ["P01", "P02", "P04", AGGREGATOR])
+    age(federation, ROSTER, 3601)
+    until_waiting(federation, [AGGREGATOR, "P01", "P02", "P04"])
+    assert body_of(federation, VOID)["missing"] == ["P03"]
+    run_all(federation.members())
+    again = MessageName("sum", PRESENCE, 2, AGGREGATOR)
+    assert sorted(body_of(federation, again)["updates"]) == list(ALL)
+    assert [counts_in(federation, name) for name in ALL] == [COUNTS] * 4
+    assert run_audit(federation).n_rounds == 1
+    said = capsys.readouterr().err
+    for line in (
+        "P01: presence round, attempt 1: void, the aggregator misses P03",
+        "agg: presence round, attempt 2: roster P01, P02, P03, P04",
+        "agg: presence round: sum of 4 updates",
+    ):
+        assert line in said
+    shown = federation.hocket("verify", str(federation.exchange), str(federation.plan_file)).stdout
+    assert "presence round, attempt 1: void for P01, P02, P03, P04, missing P03" in shown
+    assert "presence round, attempt 2: sum of P01, P02, P03, P04" in shown
+    assert "round 0" not in said + shown
+
+
+def test_rows_stay_where_holders_may_be_absent(federation: Federation):
+    """Without P03 three partners can hold only two of row THREE: it does not move; FOUR does; P03 follows."""
+    run_to_training(federation)
+    rest = [name for name in ALL if name != "P03"]
+    for name in rest:
+        age(federation, MessageName("ready", 1, 1, name), 3601)
+    until_waiting(federation, [AGGREGATOR, *rest])
+    assert sorted(body_of(federation, MessageName("roster", 1, 1, AGGREGATOR))["members"]) == rest
+    drive(federation, *ALL)
+    plan = read_plan(federation.plan_file)
+    first = rows_of(plan, initial_trunk(plan.layout, plan.federation.seed))
+    states = {name: final(federation, plan, name, 1) for name in ALL}
+    assert len({trunk_digest(state.vector) for state in states.values()}) == 1
+    for name, state in states.items():
+        rows = rows_of(plan, state.vector)
+        np.testing.assert_array_equal(rows[:4], first[:4])
+        assert not np.array_equal(rows[4], first[4])
+        task = tasks_of(federation, plan, name)[4]
+        assert state.private is not None
+        np.testing.assert_array_equal(state.private.heads["classification.weight"][task], rows[4][:-1])
+
+
+def run_to_training(federation: Federation) -> None:
+    """Through the presence round; then all but P03 are ready for round 1, and the aggregator has seen that."""
+    until_waiting(federation, [AGGREGATOR])
+    drive(federation, *ALL)
+    until_waiting(federation, [AGGREGATOR])
+    drive(federation, *(name for name in ALL if name != "P03"))
+    until_waiting(federation, [AGGREGATOR])
+
+
+# ----------------------------------------------------------------------------------------------------------- attacks
+
+
+def test_a_presence_roster_without_a_partner_is_refused(federation: Federation):
+    """RosterTooSmall, though the plan's min_partners is three; nothing is sealed. An auditor says so too."""
+    ready = {name: digest_of(federation, MessageName("ready", PRESENCE, 1, name)) for name in ALL[:3]}
+    trunk = body_of(federation, MessageName("ready", PRESENCE, 1, "P01"))["trunk"]
+    say(federation, ROSTER, {"members": ready, "trunk": trunk})
+    with pytest.raises(RosterTooSmall, match="3 members, expected at least 4"):
+        drive(federation, "P01")
+    assert not federation.payload(MessageName("update", PRESENCE, 1, "P01")).exists()
+    refusal(federation, WrongRoster, "too few")
+
+
+def test_a_wrong_sum_of_flags_is_caught(federation: Federation):
+    """The aggregator posts another sum than that of the flags: TagMismatch, no counts, no training."""
+    until_waiting(federation, [AGGREGATOR])
+    drive(federation, *ALL)
+    until_waiting(federation, [AGGREGATOR])
+    data = bytearray(federation.payload(SUM).read_bytes())
+    data[len(data) // 2] ^= 1  # a coefficient of the ciphertext
+    federation.payload(SUM).write_bytes(data)
+    assert payload_digest(federation.payload(SUM)).size == len(data)
+    say(federation, SUM, body_of(federation, SUM))
+    with pytest.raises(TagMismatch):
+        drive(federation, "P01")
+    assert not federation.home("P01").catalogue.exists()
+    assert not federation.posted(MessageName("ready", 1, 1, "P01")).exists()
+
+
+def test_more_holders_than_partners_are_noticed(federation: Federation, monkeypatch: pytest.MonkeyPatch):
+    """A partner that sends seven for a flag makes a count that cannot be: all stop."""
+    real = pipeline.protocol.catalogue_round.seal_update
+
+    def sealed(change: np.ndarray, **given: Any) -> object:  # noqa: ANN401 -- handed on as it is
+        return real(change * 7 if given["me"] == "P04" else change, **given)
+
+    monkeypatch.setattr(pipeline.protocol.catalogue_round, "seal_update", sealed)
+    until_waiting(federation, [AGGREGATOR])
+    drive(federation, *ALL)
+    until_waiting(federation, [AGGREGATOR])
+    with pytest.raises(UpdateOutOfRange, match="10 of 4 partners hold row 4"):
+        drive(federation, "P01")
+    assert not federation.home("P01").catalogue.exists()
+
+
+def test_rounds_without_the_presence_round_are_out_of_order(watched: tuple[Federation, Witness], tmp_path: Path):
+    """A plan with a catalogue begins with it, whatever the exchange holds after."""
+    from pipeline.errors import BrokenTranscript  # noqa: PLC0415
+
+    copy = watched[0].moved(tmp_path / "f")
+    for kind, senders in (("ready", ALL), ("update", ALL), ("roster", [AGGREGATOR]), ("sum", [AGGREGATOR])):
+        remove(copy.exchange, *(MessageName(kind, PRESENCE, 1, sender) for sender in senders))
+    refusal(copy, BrokenTranscript, "round 1, attempt 1 follows out of order; expected presence round, attempt 1")
+
+
+@pytest.mark.parametrize(
+    ("tasks", "said"),
+    [
+        ([], "start.safetensors: made with a catalogue of 5 tasks, the plan has 0"),
+        (["ONE"], "start.safetensors: made with a catalogue of 5 tasks, the plan has 1"),
+        (list("ABCDE"), "catalogue.json: holds no counts of the plan's catalogue"),
+    ],
+)
+def test_a_revision_cannot_change_the_catalogue(
+    watched: tuple[Federation, Witness], tmp_path: Path, tasks: list[str], said: str
+):
+    """Dropped, shortened or with other tasks after round 2: the partner's command says what is, and what to do."""
+    federation = watched[0].moved(tmp_path / "f")
+    federation.revise(3, n_rounds=3)
+    changed = catalogue_of(*tasks) if tasks else ""
+    federation.plan_file.write_text(federation.plan_file.read_text().replace(CATALOGUE, changed))
+    run = federation.hocket("partner", "run", str(federation.config("P01")), "--once")
+    assert run.returncode == ExitCode.CONFIGURATION
+    assert said in run.stderr
+    assert "give the plan the" in run.stderr
+    assert "[catalogue]" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize("head", ["hidden = [8]", 'non_linearity = "tanh"'])
+def test_heads_that_others_cannot_share_are_refused(ready: Federation, tmp_path: Path, head: str):
+    """Extra layers or another function: said when the configuration is opened, before anything is done."""
+    federation = ready.moved(tmp_path / "f")
+    file = federation.config("P02")
+    file.write_text(f"{file.read_text()}[training.classification]\n{head}\n")
+    with pytest.raises(ConfigError, match="since the plan has a catalogue"):
+        open_partner_mailbox(PartnerConfig.read(file))

@@ -1,0 +1,264 @@
+"""Summaries of several partners on one page: what is taken, what is refused, and what comes out."""
+
+import itertools
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given as whenever
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from pipeline.errors import DamagedReport, ExitCode, MixedFederations, NotShareable, PipelineError
+from pipeline.report.consortium import merge, merge_summaries
+from pipeline.report.disclosure import FEWEST, apart
+from pipeline.report.metrics import METRICS
+from pipeline.report.report import build_report
+from pipeline.report.shareable import shareable
+from tests.support.made_up_reports import ABOUT, made_up_report
+
+NAMES = ("P01", "P02", "P03")
+
+
+def summary(name: str, n_tasks: int = 60, n_regressions: int = 0, **facts: Any) -> dict[str, Any]:  # noqa: ANN401
+    """A partner's shareable summary as it comes out of its file."""
+    seed = int(name[1:]) if name[1:].isdigit() else 7
+    report = made_up_report(n_tasks, n_regressions, seed=seed, about={"partner": name} | facts)
+    return dict(json.loads(json.dumps(shareable(report))))
+
+
+def written(folder: Path, *summaries: dict[str, Any]) -> list[Path]:
+    """Their files."""
+    files = [folder / f"{i}.json" for i in range(len(summaries))]
+    for file, found in zip(files, summaries, strict=True):
+        file.write_text(json.dumps(found))
+    return files
+
+
+def test_merging_writes_one_page(tmp_path: Path):
+    """consortium.html, its figures and consortium.json with every partner's summary as it was given."""
+    given = [summary(name, 60, 30) for name in NAMES]
+    merged = merge_summaries(written(tmp_path, *given), tmp_path / "out")
+    assert merged["partners"] == given
+    assert json.loads((tmp_path / "out/consortium.json").read_text()) == merged
+    page = (tmp_path / "out/consortium.html").read_text()
+    assert all(name in page for name in NAMES)
+    assert "secret" not in page
+    assert {path.stem for path in (tmp_path / "out/figures").glob("*.svg")} == {
+        *("partners", "changes", "learning", "domain"),
+        *("regression_partners", "regression_changes", "regression_learning", "regression_domain"),
+    }
+
+
+def test_the_order_of_the_files_does_not_matter():
+    """Partners are sorted by name."""
+    given = [summary(name) for name in NAMES]
+    assert merge(given) == merge(given[::-1])
+
+
+def test_pooled_means_are_those_over_all_tasks():
+    """Partners weigh as many tasks as they judged; the interval is that of independent normal means."""
+    given = [summary(name, n) for name, n in zip(NAMES, (60, 30, 90), strict=True)]
+    pooled = merge(given)["pooled"]["roc_auc"]
+    rows = [made_up_report(n, seed=i)["tasks"] for i, n in zip((1, 2, 3), (60, 30, 90), strict=True)]
+    every = [row for partner in rows for row in partner]
+    for side in ("local", "federated"):
+        assert pooled[side] == pytest.approx(np.mean([row[side]["roc_auc"] for row in every]), abs=1e-4)
+    halves = [np.ptp(found["summary"]["roc_auc"]["interval_95"]) / 2 for found in given]
+    reach = np.sqrt(sum((n / 180 * half) ** 2 for n, half in zip((60, 30, 90), halves, strict=True)))
+    low, high = pooled["interval_95"]
+    assert (high - low) / 2 == pytest.approx(reach)
+    assert (pooled["n_tasks"], pooled["n_partners"]) == (180, 3)
+
+
+def partial_summary(name: str, n_regressions: int, missing: dict[str, int]) -> tuple[dict[str, Any], list[Any]]:
+    """A partner's summary, some of whose tasks could not be judged by some metrics; and its rows."""
+    rows = made_up_report(0, n_regressions, seed=int(name[1:]))["regression_tasks"]
+    for metric, n in missing.items():
+        for row in rows[:n]:
+            row["local"][metric] = None
+    report = build_report(made_up_about(name), [], 1, rows)
+    return dict(json.loads(json.dumps(shareable(report)))), rows
+
+
+def made_up_about(name: str) -> dict[str, Any]:
+    """Facts of a report."""
+    return ABOUT | {"partner": name}
+
+
+@whenever(st.lists(st.tuples(st.integers(5, 40), st.integers(0, 15), st.integers(0, 15)), min_size=1, max_size=3))
+@settings(max_examples=20, deadline=None)
+def test_each_metric_weighs_by_the_tasks_that_it_judged(sizes: list[tuple[int, int, int]]):
+    """A partner whose tasks fewer metrics can judge weighs less in these alone, but for the four nobody may know of."""
+    given, rows = [], list[list[Any]]()
+    for name, (n, *missing) in zip(NAMES, sizes, strict=False):
+        found, of_partner = partial_summary(name, n, dict(zip(("spearman", "rmse"), missing, strict=True)))
+        given.append(found)
+        rows.append(of_partner)
+    pooled = merge(given)["pooled"]
+    for metric in ("r2", "spearman"):
+        told = [found["summary"]["regression"][metric] for found in given]
+        judged = [
+            [row for row in of_partner if row["local"][metric] is not None and row["federated"][metric] is not None]
+            for of_partner in rows
+        ]
+        for table, of_metric in zip(told, judged, strict=True):
+            assert table is None or len(of_metric) - FEWEST < table["n_judged"] <= len(of_metric)
+        if all(table and table["n_judged"] == len(of_metric) for table, of_metric in zip(told, judged, strict=True)):
+            every = [row for of_metric in judged for row in of_metric]
+            for side in ("local", "federated"):
+                expected = np.mean([row[side][metric] for row in every])
+                assert pooled[metric][side] == pytest.approx(expected, abs=1e-4)
+            assert pooled[metric]["n_tasks"] == len(every)
+
+
+@whenever(st.lists(st.integers(5, 60), min_size=1, max_size=5))
+def test_no_two_told_counts_differ_by_a_small_one(counts: list[int]):
+    """Each is at most four below the truth and never above it; counts that lie apart are told as they are."""
+    told = apart(dict(enumerate(counts)))
+    values = sorted(set(told.values()))
+    assert all(later - earlier >= FEWEST for earlier, later in itertools.pairwise(values))
+    assert all(0 <= count - told[i] < FEWEST for i, count in enumerate(counts))
+    truth = sorted(set(counts))
+    if all(later - earlier >= FEWEST for earlier, later in itertools.pairwise(truth)):
+        assert values == truth
+
+
+def test_one_partners_pooled_numbers_are_its_own():
+    """Means, and the interval around the change."""
+    (found,) = (given := [summary("P01", 60, 30)])
+    pooled = merge(given)["pooled"]
+    for part, metrics in ((found["summary"], METRICS), (found["summary"]["regression"], ("r2", "spearman"))):
+        for metric in metrics:
+            for name in ("local", "federated", "change", "riptop"):
+                assert pooled[metric][name] == pytest.approx(part[metric][name])
+            assert np.ptp(pooled[metric]["interval_95"]) == pytest.approx(np.ptp(part[metric]["interval_95"]))
+            assert np.mean(pooled[metric]["interval_95"]) == pytest.approx(part[metric]["change"])
+
+
+@pytest.mark.parametrize("metric", ["rmse", "censored_rmse"])
+def test_errors_of_different_units_are_never_averaged(tmp_path: Path, metric: str):
+    """A partner that measures in thousandths changes nothing of the pooled numbers; only RIPtoP has a mean."""
+    given = [summary(name, 60, 30) for name in NAMES]
+    before = merge(given)["pooled"][metric]
+    told = given[1]["summary"]["regression"][metric]
+    for name in ("local", "federated", "change"):
+        told[name] *= 1000
+    told["interval_95"] = [1000 * bound for bound in told["interval_95"]]
+    merged = merge_summaries(written(tmp_path, *given), tmp_path / "out")
+    assert merged["pooled"][metric] == before
+    assert {name: before[name] for name in ("local", "federated", "change", "interval_95")} == dict.fromkeys(
+        ("local", "federated", "change", "interval_95")
+    )
+    shares = [found["summary"]["regression"][metric]["riptop"] for found in given]
+    assert before["riptop"] == pytest.approx(np.mean(shares))  # as many tasks each
+    assert "only their RIPtoP" in (tmp_path / "out/consortium.html").read_text()
+
+
+def test_a_partner_who_tells_no_mean_is_listed_and_left_out(tmp_path: Path):
+    """Its row has dashes; the others' mean goes without it; nobody pools an interval that somebody does not tell."""
+    given = [summary("P01"), summary("P02", 3), summary("P03", 8)]
+    merged = merge_summaries(written(tmp_path, *given), tmp_path / "out")
+    assert merged["pooled"]["roc_auc"]["n_tasks"] == 68
+    assert merged["pooled"]["roc_auc"]["interval_95"] is None
+    assert "could not be judged by P02 and P03" in merged["verdict"]["sentence"]
+    assert "P02" in (tmp_path / "out/consortium.html").read_text()
+
+
+def test_harm_to_one_is_the_consortiums_verdict():
+    """Whom federation harmed must not drown in a mean."""
+    harmed = dict(json.loads(json.dumps(shareable(made_up_report(60, gain=-0.1, about={"partner": "P09"})))))
+    verdict = merge([summary("P01"), summary("P02"), harmed])["verdict"]
+    assert verdict["outcome"] == "worse"
+    assert "harmed P09" in verdict["sentence"]
+    assert "helped P01 and P02" in verdict["sentence"]
+
+
+Change = Callable[[dict[str, Any]], object]
+
+
+def _put(*keys: str, value: Any) -> Change:  # noqa: ANN401
+    def change(found: dict[str, Any]) -> None:
+        for key in keys[:-1]:
+            found = found[key]
+        found[keys[-1]] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (_put("federation", value="other"), MixedFederations, "federation is 'other', expected 'small'"),
+        (_put("plan", value="00" * 32), MixedFederations, "plan is"),
+        (_put("trunk", value="00" * 32), MixedFederations, "trunk is"),
+        (_put("partner", value="P01"), MixedFederations, "two summaries are of P01"),
+        (_put("kind", value="something"), NotShareable, "kind 'something'"),
+        (_put("format", value=1), NotShareable, "of format 1, expected"),
+        (_put("tasks", value=[]), NotShareable, "private report"),
+        (_put("extra", value=1), DamagedReport, "extra"),
+        (_put("summary", "n_judged", value=3), DamagedReport, "summary.n_judged"),
+        (_put("summary", "roc_auc", "change", value="0.1"), DamagedReport, "summary.roc_auc.change"),
+        (_put("classification", "sizes", value=[{"name": "x"}]), DamagedReport, "classification.sizes"),
+        (
+            _put("classification", "histograms", "roc_auc", "cells", value=[[0, 0, 4]]),
+            DamagedReport,
+            "classification.histograms.roc_auc.cells",
+        ),
+        (
+            _put("classification", "histograms", "roc_auc", "cells", value=[[50, 0, 7]]),
+            DamagedReport,
+            "classification.histograms.roc_auc",
+        ),
+    ],
+)
+def test_what_does_not_belong_is_refused(tmp_path: Path, change: Change, error: type[PipelineError], message: str):
+    """By file and key, with a typed error, and nothing is written."""
+    given = [summary(name) for name in NAMES]
+    change(given[1])
+    files = written(tmp_path, *given)
+    with pytest.raises(error, match=message) as caught:
+        merge_summaries(files, tmp_path / "out")
+    assert error is MixedFederations or str(files[1]) in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\xfe", b'{"kind": NaN}', b"[" * 100_000])
+def test_what_is_no_summary_at_all_is_damaged(tmp_path: Path, content: bytes):
+    """Half a file, another file, a deep one."""
+    file = tmp_path / "summary.json"
+    file.write_bytes(content)
+    with pytest.raises(DamagedReport, match="is damaged") as caught:
+        merge_summaries([file], tmp_path / "out")
+    assert caught.value.exit_code == ExitCode.DATA
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_private_report_is_refused_with_advice(tmp_path: Path):
+    """Whoever is sent report.json is told that it should never have left its home."""
+    file = tmp_path / "report.json"
+    file.write_text(json.dumps(made_up_report(9)))
+    with pytest.raises(NotShareable, match="private") as caught:
+        merge_summaries([file], tmp_path / "out")
+    assert any("--shareable" in note for note in caught.value.__notes__)
+    assert "secret" not in str(caught.value)
+
+
+def test_merging_needs_no_torch_rdkit_polars_sklearn_or_mlflow(tmp_path: Path):
+    """The command merges with these made unimportable: an aggregator's host has none of them."""
+    files = written(tmp_path, *(summary(name) for name in NAMES))
+    blocked = ["torch", "rdkit", "polars", "sklearn", "safetensors", "mlflow", "crepes", "scipy", "tenseal"]
+    arguments = ["report", "--merge", *map(str, files), "--output", str(tmp_path / "out")]
+    code = (
+        f"import sys\nfor name in {blocked}: sys.modules[name] = None\n"
+        f"from pipeline.cli import main\nmain({arguments!r}, standalone_mode=False)"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out/consortium.html").exists()
+    assert "Federation helped" in done.stdout

@@ -1,0 +1,234 @@
+"""What a partner shares: no task, no id, no structure, no small count, in no file of any kind."""
+
+import csv
+import json
+import re
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from pipeline.pages.files import write_own_page, write_shareable
+from pipeline.report.disclosure import FEWEST, HIDDEN
+from pipeline.report.metrics import METRICS, SIDES, SUMMARY_KIND
+from pipeline.report.report import read_report
+from pipeline.report.shareable import shareable
+from pipeline.report.shareable_schema import Summary, read_shared
+from tests.support.federation import Federation
+from tests.support.made_up_reports import made_up_report
+
+SIZES = st.integers(0, 40)
+
+
+def integers(tree: object) -> list[int]:
+    """All counts of a summary: whole numbers under keys that begin with n_, but for the plan's rounds and bins."""
+    if isinstance(tree, dict):
+        here = [
+            v for k, v in tree.items() if k.startswith("n_") and isinstance(v, int) and k not in ("n_rounds", "n_bins")
+        ]
+        return here + [found for value in tree.values() for found in integers(value)]
+    return [found for value in tree for found in integers(value)] if isinstance(tree, list) else []
+
+
+def floats(tree: object) -> list[float]:
+    """All floats of a summary."""
+    if isinstance(tree, dict):
+        return [found for value in tree.values() for found in floats(value)]
+    if isinstance(tree, list):
+        return [found for value in tree for found in floats(value)]
+    return [tree] if isinstance(tree, float) else []
+
+
+@settings(max_examples=25, deadline=None)
+@given(SIZES, SIZES, st.integers(0, 1000))
+def test_a_summary_has_no_id_and_no_small_count(n_tasks: int, n_regressions: int, seed: int):
+    """And is what the schema for merging takes, however few tasks there are."""
+    found = shareable(made_up_report(n_tasks, n_regressions, seed=seed))
+    text = json.dumps(found, allow_nan=False)
+    assert "secret" not in text
+    assert '"threshold"' not in text
+    assert all(count >= FEWEST for count in integers(found))
+    assert found["kind"] == SUMMARY_KIND
+    Summary.model_validate_json(text)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 60), st.integers(0, 1000))
+def test_changes_are_told_as_means_of_five_or_more(n_tasks: int, seed: int):
+    """Each number is the mean of a run of the sorted changes, at least five of them; they are as numpy has it."""
+    report = made_up_report(n_tasks, seed=seed)
+    told = shareable(report)["classification"]["changes"]
+    for metric in METRICS:
+        pairs = [(row["local"][metric], row["federated"][metric]) for row in report["tasks"]]
+        changes = np.sort([federated - local for local, federated in pairs if None not in (local, federated)])
+        parts = np.array_split(changes, min(10, changes.size // FEWEST)) if changes.size >= FEWEST else []
+        assert all(part.size >= FEWEST for part in parts)
+        assert told[metric] == pytest.approx([part.mean() for part in parts], abs=6e-5)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(5, 40), st.integers(0, 1000))
+def test_no_p_value_stands_beside_a_hidden_count(n_tasks: int, seed: int):
+    """Over few assays, or where few tasks moved one way, it is a function of the counts that are not told."""
+    told = shareable(made_up_report(n_tasks, seed=seed))["summary"]
+    for metric in METRICS:
+        found = told[metric]
+        if found is not None:
+            is_small = HIDDEN in (found["n_assays"], found["n_better"], found["n_worse"])
+            assert {found[name] is None for name in found if name.startswith("p_")} == {is_small}
+
+
+def test_a_mean_of_few_tasks_is_not_told():
+    """With four judged tasks there is no mean, no interval, no figure."""
+    found = shareable(made_up_report(4, 4))
+    assert found["summary"]["average_precision"] is None
+    assert found["summary"]["regression"]["r2"] is None
+    assert found["summary"]["n_judged"] == "< 5"
+    views = found["classification"]
+    assert views["changes"] == {metric: [] for metric in METRICS}
+    assert (views["sizes"], views["types"], views["domain"], views["learning"]) == ([], [], None, {})
+    assert found["verdict"]["outcome"] == "unjudged"
+
+
+def test_an_interval_over_few_assays_is_not_told():
+    """Of eight tasks of four assays the mean is told; the interval could end at one assay's scores."""
+    found = shareable(made_up_report(8))["summary"]["average_precision"]
+    assert found["change"] is not None
+    assert found["interval_95"] is None
+    assert found["n_assays"] == "< 5"
+
+
+def test_nearly_all_judged_withholds_the_number_of_tasks():
+    """The number of tasks that could not be judged is small: it must not be the difference of two numbers."""
+    report = made_up_report(20)
+    for row in report["tasks"][:2]:
+        row["local"] = dict.fromkeys(METRICS)
+    report["summary"]["n_judged"] = 18
+    told = shareable(report)["summary"]
+    assert (told["n_tasks"], told["n_judged"]) == ("withheld", 18)
+
+
+def test_what_is_told_is_true():
+    """Means, group means, shares and curves are those of the report, rounded."""
+    report = made_up_report(60, 30)
+    found = shareable(report)
+    for metric in METRICS:
+        for side in SIDES:
+            mean = np.mean([row[side][metric] for row in report["tasks"]])
+            assert found["summary"][metric][side] == pytest.approx(mean, abs=1e-4)
+    change = np.sort([row["federated"]["roc_auc"] - row["local"]["roc_auc"] for row in report["tasks"]])
+    tenths = [part.mean() for part in np.array_split(change, 10)]
+    np.testing.assert_allclose(found["classification"]["changes"]["roc_auc"], tenths, atol=6e-5)
+    assert sum(group["n_tasks"] for group in found["classification"]["sizes"]) == 60
+    assert sum(group["n_tasks"] for group in found["classification"]["types"]) == 60
+    assert found["classification"]["learning"]["loss"] == report["learning"]["loss"]
+    assert found["data"]["rejected"]["T1"] == {
+        "out_of_range": round(180 / 8000, 3),
+        "other reasons": round(20 / 8000, 3),
+    }
+    assert found["data"]["rejected"]["T2"] == {}
+    assert sum(fold["labels"] for fold in found["data"]["folds"]) == pytest.approx(1, abs=3e-3)
+
+
+def test_reports_that_differ_in_ids_alone_share_the_same():
+    """Nothing of an id is in a summary, not even in its order."""
+    one, other = made_up_report(30, 20), made_up_report(30, 20)
+    for row in (*other["tasks"], *other["regression_tasks"]):
+        row["input_assay_id"] = f"z{1000 - int(row['input_assay_id'].rsplit('-')[-1])}"
+    assert shareable(one) == shareable(other)
+
+
+# ------------------------------------------------------------------------------------------------ files of a real run
+
+
+@pytest.fixture(scope="module")
+def shared(finished: Federation, tmp_path_factory: pytest.TempPathFactory) -> tuple[Federation, Path]:
+    """What P01 of a finished federation shares, in a folder."""
+    folder = tmp_path_factory.mktemp("shared")
+    write_shareable(folder, read_report(finished.home("P01")))
+    return finished, folder
+
+
+def private_words(federation: Federation, name: str) -> set[str]:
+    """Every id of T0, T1 and T2 and every structure of a partner, as written and as prepared."""
+    words: set[str] = set()
+    for table, columns in {"T0": [0], "T1": [0, 1], "T2": [0, 1]}.items():
+        with (federation.folder / name / f"{table}.csv").open(newline="") as file:
+            for row in list(csv.reader(file))[1:]:
+                words |= {row[column] for column in columns}
+    return words
+
+
+def all_text_of(path: Path) -> str:
+    """Everything that is readable in a file, also in an image's metadata and pixels, and in embedded figures."""
+    content = path.read_bytes()
+    if path.suffix == ".png":
+        with Image.open(path) as image:
+            return f"{image.info} {image.text}" + content.decode("latin-1")  # type: ignore[attr-defined]
+    text = content.decode()
+    for found in re.findall(r"base64,([A-Za-z0-9+/=]+)", text):
+        import base64  # noqa: PLC0415
+
+        embedded = base64.b64decode(found)
+        text += embedded.decode("latin-1") + _inflated(embedded)
+    return text
+
+
+def _inflated(content: bytes) -> str:
+    try:
+        return zlib.decompress(content).decode("latin-1")
+    except zlib.error:
+        return ""
+
+
+def test_no_id_and_no_structure_is_in_any_shared_file(shared: tuple[Federation, Path]):
+    """HTML, JSON, SVG, PNG, their names and metadata: no word of T0, T1 or T2 but those too short to mean anything."""
+    federation, folder = shared
+    words = private_words(federation, "P01")
+    assert {"P01-A1", "P01-C0001"} & words
+    assert len(words) > 200
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".html", ".json", ".png", ".svg"}
+    for path in files:
+        text = all_text_of(path) + str(path.relative_to(folder))
+        assert not {word for word in words if word in text}, path.name
+
+
+def test_that_search_would_find_an_id(finished: Federation, tmp_path: Path):
+    """The private page of the same report fails it, and so does an SVG with an id as a label."""
+    federation = finished
+    report = read_report(federation.home("P01"))
+    copy = type(federation.home("P01"))(tmp_path)
+    write_own_page(copy, report)
+    words = private_words(federation, "P01")
+    text = all_text_of(copy.report / "report.html")
+    assert {word for word in words if word in text}
+
+
+def test_made_up_pages_hide_their_ids(tmp_path: Path):
+    """With enough tasks for every figure, regression too, none of the shared files says `secret`."""
+    write_shareable(tmp_path, made_up_report(60, 30))
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len([path for path in files if path.suffix == ".svg"]) >= 12
+    assert not [path for path in files if "secret" in all_text_of(path)]
+
+
+def test_a_shared_folder_is_what_merging_takes(shared: tuple[Federation, Path]):
+    """summary.json reads back as it was written, and equals that beside report.json."""
+    federation, folder = shared
+    found: dict[str, Any] = read_shared(folder / "summary.json")
+    assert found["partner"] == "P01"
+    assert (folder / "summary.json").read_bytes() == (federation.home("P01").report / "summary.json").read_bytes()
+
+
+def test_sharing_twice_writes_the_same_bytes(shared: tuple[Federation, Path], tmp_path: Path):
+    """Figures and pages included."""
+    federation, folder = shared
+    write_shareable(tmp_path, read_report(federation.home("P01")))
+    for path in sorted(folder.rglob("*.*")):
+        assert path.read_bytes() == (tmp_path / path.relative_to(folder)).read_bytes(), path.name

@@ -1,0 +1,139 @@
+"""`hocket report` on the home of a finished partner: what is missing or older is made anew, without training."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+import partners.training.training
+from partners.files.checkpoint import load_checkpoint
+from pipeline.errors import DamagedReport, ExitCode, NotYet
+from pipeline.home.paths import Home
+from pipeline.home.round_metrics import read_records
+from pipeline.plan.plan import read_plan
+from pipeline.report.report import read_report, report_file
+from pipeline.runs.report import WithPage, bring_up
+from tests.support.federation import Federation
+
+
+@pytest.fixture
+def untrained(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Any training fails the test."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("something was trained")
+
+    monkeypatch.setattr(partners.training.training, "train_in_place", refuse)
+    monkeypatch.setattr("partners.training.baseline.train_in_place", refuse)
+    return
+
+
+def files_in(home: Home) -> dict[str, bytes]:
+    """The report's files."""
+    return {str(p.relative_to(home.report)): p.read_bytes() for p in home.report.rglob("*") if p.is_file()}
+
+
+@pytest.mark.usefixtures("untrained")
+def test_a_report_is_made_anew_from_the_kept_models(done: Federation):
+    """The whole folder lost: page, figures, summary and report.json come back, the latter byte for byte."""
+    home, config = done.home("P01"), done.config("P01")
+    before = files_in(home)
+    for path in sorted(home.report.rglob("*"), reverse=True):
+        path.unlink()
+    bring_up(config)
+    first = files_in(home)
+    assert {name: first[name] for name in before} == before
+    assert {"report.html", "report.json", "summary.json", "figures/changes.svg", "figures/changes.png"} <= set(first)
+    times = {path: path.stat().st_mtime_ns for path in home.report.rglob("*")}
+    bring_up(config)
+    assert {path: path.stat().st_mtime_ns for path in home.report.rglob("*")} == times
+    (home.report / "report.html").write_text("older")
+    bring_up(config)
+    assert files_in(home) == first
+
+
+@pytest.mark.usefixtures("untrained")
+def test_an_older_format_is_scored_again(done: Federation):
+    """A report of an earlier version has no format, or another: the kept models are judged again."""
+    home = done.home("P02")
+    kept = report_file(home).read_bytes()
+    older = json.loads(kept)
+    del older["format"], older["verdict"]
+    report_file(home).write_text(json.dumps(older))
+    assert bring_up(done.config("P02")) == json.loads(kept)
+
+
+def test_a_damaged_report_is_named(done: Federation):
+    """Not JSON, or not a report: the file, and what to do."""
+    for content in ("{", "[]", '{"partner": 1}'):
+        report_file(done.home("P01")).write_text(content)
+        with pytest.raises(DamagedReport, match=r"report\.json: is damaged") as caught:
+            bring_up(done.config("P01"))
+        assert caught.value.exit_code == ExitCode.DATA
+        assert any("remove it" in note for note in caught.value.__notes__)
+
+
+def test_without_the_local_model_there_is_nothing_to_compare(done: Federation):
+    """It says which file to remove, so that the run trains it again."""
+    report_file(done.home("P01")).unlink()
+    (done.home("P01").baseline / "local.safetensors").unlink()
+    with pytest.raises(NotYet, match="local-only model is missing") as caught:
+        bring_up(done.config("P01"))
+    assert any("finished.json" in note for note in caught.value.__notes__)
+
+
+def test_before_the_last_round_there_is_no_report(enrolled: Federation):
+    """Nothing is made of an unfinished run."""
+    with pytest.raises(NotYet, match="there is no report yet"):
+        bring_up(enrolled.config("P01"))
+    assert not enrolled.home("P01").report.exists()
+
+
+def test_the_page_is_the_last_step_of_a_run(done: Federation):
+    """A run killed between report and page makes the page at the next start, and is done after it."""
+    home = done.home("P03")
+    assert not (home.report / "report.html").exists()
+    machine = WithPage(done.partner("P03"), home)
+    while machine.advance():
+        assert not (home.report / "report.html").exists() or (home.report / "summary.json").exists()
+    assert (home.report / "report.html").exists()
+    assert not machine.advance()
+
+
+# ------------------------------------------------------------------------------------------------- what is in a report
+
+
+def test_learning_curves_are_those_of_records_and_history(finished: Federation):
+    """Federated from the rounds' records, local from the baseline's file."""
+    home = finished.home("P01")
+    found = read_report(home)["learning"]
+    history = load_checkpoint(home.baseline / "local.safetensors", read_plan(finished.plan_file).layout).facts[
+        "history"
+    ]
+    for name in ("roc_auc", "average_precision", "loss"):
+        key = f"validation_{name}"
+        assert found[name]["federated"] == [[r.step, r.metrics[key]] for r in read_records(home.metrics) if r.step]
+        assert found[name]["local"] == [[row["round_no"], row[key]] for row in history]
+    assert 0 < found["n_tasks"]["classification"] <= 6
+    assert found["n_tasks"]["regression"] == 0
+
+
+def test_data_is_the_preparations_summary(finished: Federation):
+    """As data_prep wrote it."""
+    home = finished.home("P01")
+    (file,) = home.prepared.glob("*/summary.json")
+    assert read_report(home)["data"] == json.loads(file.read_text())
+
+
+def test_calibration_counts_the_test_labels_of_judged_tasks(finished: Federation):
+    """Both models have the same labels, each once."""
+    report = read_report(finished.home("P01"))
+    n_labels = sum(
+        row["n_active"] + row["n_inactive"] for row in report["tasks"] if row["local"]["roc_auc"] is not None
+    )
+    for side in ("local", "federated"):
+        points = report["calibration"][side]
+        assert sum(point["n_entries"] for point in points) == n_labels
+        active = sum(point["n_entries"] * point["observed"] for point in points)
+        expected = sum(row["n_active"] for row in report["tasks"] if row["local"]["roc_auc"] is not None)
+        assert active == pytest.approx(expected)

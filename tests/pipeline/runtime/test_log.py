@@ -1,0 +1,166 @@
+"""Lines for programs: one JSON object on each line of stderr, and nothing else."""
+
+import json
+import subprocess
+import sys
+import warnings
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+import pipeline.runs.jobs
+import pipeline.runtime.progress
+from pipeline.cli import main
+from pipeline.errors import ExitCode, NotYet
+from pipeline.plan.plan import PRESENCE as PRESENCE_OF_THE_PLAN
+from pipeline.runtime.log import PRESENCE, Log, as_json_line, json_line
+from pipeline.runtime.progress import ProgressReporter
+from tests.support.federation import AGGREGATOR, Federation
+
+KEYS = {"time", "level", "member", "message"}
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    """The objects, each with what every line has, in order of time."""
+    found = [json.loads(line) for line in text.splitlines()]
+    for one in found:
+        assert one.keys() >= KEYS
+        assert datetime.fromisoformat(one["time"]).utcoffset() == datetime.now(UTC).utcoffset()
+        assert one["level"] in {"info", "warning", "error"}
+    assert [one["time"] for one in found] == sorted(one["time"] for one in found)
+    return found
+
+
+@given(member=st.text(), text=st.text())
+def test_any_text_is_one_line(member: str, text: str):
+    """Whatever is in it: line ends, quotes, control characters."""
+    line = json_line(member, text)
+    assert len(line.splitlines()) <= 1 or "\n" not in line
+    assert "\n" not in line
+    found = json.loads(line)
+    assert found["member"] == member
+    assert text.endswith(found["message"])
+
+
+@pytest.mark.parametrize(
+    ("text", "level", "place"),
+    [
+        ("round 3: waiting for the roster", "info", {"round": 3}),
+        ("round 12, attempt 2: roster P01, P02, P03", "info", {"round": 12, "attempt": 2}),
+        ("round 2 of 20 done: loss_train 1.3", "info", {"round": 2}),
+        ("presence round, attempt 1: void, the aggregator misses P02", "info", {"round": 0, "attempt": 1}),
+        ("warning: the aggregator misses P02", "warning", {}),
+        ("enrolled: group secret and pair keys with all partners are here", "info", {}),
+        ("background 7", "info", {}),
+    ],
+)
+def test_level_and_round_are_fields(text: str, level: str, place: dict[str, int]):
+    """A program need not read the words."""
+    found = json.loads(json_line("P01", text))
+    assert found["level"] == level
+    assert found["message"] == text.removeprefix("warning: ")
+    assert {key: found[key] for key in found.keys() - KEYS} == place
+
+
+def test_the_presence_round_has_one_number():
+    """The log does not import the plan, which is slow, but says the same."""
+    assert PRESENCE == PRESENCE_OF_THE_PLAN
+
+
+def test_progress_is_lines_with_counts(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """No bar, on a terminal either; done, total, note and seconds left as fields."""
+    now = iter(range(0, 1000, 6))
+    monkeypatch.setattr(pipeline.runtime.progress.time, "monotonic", lambda: next(now))
+    reporter = ProgressReporter("P01", Log(as_json=True))
+    reporter._console._force_terminal = True
+    with reporter.progress("round 3: training") as progress:
+        for step in range(1, 5):
+            progress(step, 5, f"loss {step}")
+    *told, last = lines(capsys.readouterr().err)
+    assert told
+    assert all(one["round"] == 3 and one["total"] == 5 and one["note"] == f"loss {one['done']}" for one in told)
+    assert all(one["seconds_left"] > 0 for one in told)
+    assert last["seconds"] > 1
+
+
+def test_what_is_no_json_is_wrapped():
+    """A library's line in a member's log is handed on as that member's."""
+    line = json_line("P02", "round 1: training")
+    assert as_json_line("P01", line) == line
+    for strange in ("oneDNN: no such core", "[1, 2]", "3", '{"cut":'):
+        assert json.loads(as_json_line("P01", strange))["message"] == strange
+
+
+# ---------------------------------------------------------------------------------------------------- the command
+
+
+def test_errors_at_the_end_are_lines(enrolled: Federation, monkeypatch: pytest.MonkeyPatch):
+    """Message, notes, exit code."""
+    error = NotYet("round 1: waiting for P02 to be ready")
+    error.add_note("what to do")
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(pipeline.runs.jobs, "run_partner", fail)
+    done = CliRunner().invoke(main, ["partner", "run", str(enrolled.config("P01")), "--log-format", "json"])
+    assert done.exit_code == ExitCode.NOT_YET
+    (found,) = lines(done.stderr)
+    expected = {"level": "error", "notes": ["what to do"], "exit_code": 6, "round": 1, "message": str(error)}
+    assert found.items() >= expected.items()
+
+
+@pytest.mark.parametrize("command", [["partner", "run"], ["aggregator", "run"], ["prepare"], ["demo"]], ids=" ".join)
+def test_wrong_usage_is_a_line(command: list[str]):
+    """Even what click itself refuses, wherever the option stands."""
+    for arguments in (["--log-format", "json", "--nosuch"], ["--nosuch", "--log-format=json"]):
+        done = CliRunner().invoke(main, [*command, *arguments])
+        assert done.exit_code == ExitCode.CONFIGURATION
+        (found,) = lines(done.stderr)
+        assert "nosuch" in found["message"]
+
+
+def test_a_missing_file_is_a_line():
+    """The path is a refusal of click's, after the format is known."""
+    done = CliRunner().invoke(main, ["partner", "run", "/nowhere/partner.toml", "--log-format", "json"])
+    (found,) = lines(done.stderr)
+    assert "/nowhere/partner.toml" in found["message"]
+    assert found["exit_code"] == done.exit_code == ExitCode.CONFIGURATION
+
+
+def test_warnings_and_bugs_are_lines():
+    """A library's warning, and the traceback of a bug, which still ends with code 1."""
+    code = (
+        "import warnings\nfrom pipeline.runtime.log import Log\nLog(as_json=True, member='P01').take_over()\n"
+        "warnings.warn('old')\nraise ZeroDivisionError('bug')"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == ExitCode.BUG
+    warning, bug = lines(done.stderr)
+    assert (warning["level"], warning["message"], warning["category"]) == ("warning", "old", "UserWarning")
+    assert (bug["level"], bug["message"]) == ("error", "ZeroDivisionError: bug")
+    assert "Traceback" in bug["traceback"]
+
+
+def test_text_takes_nothing_over():
+    """Without the option all is as Python has it."""
+    shown, hook = warnings.showwarning, sys.excepthook
+    Log().take_over()
+    assert (warnings.showwarning, sys.excepthook) == (shown, hook)
+
+
+@pytest.mark.slow
+def test_a_real_run_says_only_json(fresh: Federation):
+    """A partner and the aggregator in processes of their own, from the first line to the end."""
+    for role, name in (("partner", "P01"), ("aggregator", AGGREGATOR)):
+        done = fresh.hocket(role, "run", str(fresh.config(name)), "--once", "--log-format", "json")
+        assert done.returncode == ExitCode.NOT_YET
+        assert done.stdout == ""
+        found = lines(done.stderr)
+        assert {one["member"] for one in found} == {name}
+        assert "waiting for" in found[-1]["message"]
+        assert found[-1]["exit_code"] == ExitCode.NOT_YET

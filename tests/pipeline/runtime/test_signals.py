@@ -1,0 +1,229 @@
+"""SIGTERM, SIGINT and SIGHUP: a clean end with exit code 6, whatever the process is doing."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import ExitCode
+from pipeline.runtime.signals import ABANDONED, BEGINS_ANEW, GRACE_S, SIGNALS, STOPPED, kill_descendants
+from tests.support.federation import Federation
+from tests.support.marked_process import Marked, marked
+
+WITHIN_S = 10.0  # what batch systems give at the least
+
+START = """
+import os, signal, subprocess, sys, threading, time
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may ignore it (nohup), and that is inherited
+from pipeline.commands.options import interruptible
+import pipeline.runtime.signals
+def started():
+    print("started", flush=True)
+def child():
+    # a process that ends neither by itself nor by a signal that can be ignored
+    code = "import signal, time; signal.signal(15, 1); signal.signal(2, 1); print('up', flush=True); time.sleep(900)"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True)
+    process.stdout.readline()
+    return process
+"""
+
+
+def run(body: str) -> Marked:
+    """A Python process that does this; returns when it has said that it started."""
+    process = marked([sys.executable, "-P", "-c", START + body])
+    assert process.popen.stdout is not None
+    assert process.popen.stdout.readline() == "started\n", process.popen.communicate()
+    return process
+
+
+def ended(process: Marked, *, within_s: float = WITHIN_S) -> str:
+    """What the process said on stderr; it must have ended with code 6 in that time, and nothing of it be left."""
+    _, said = process.popen.communicate(timeout=within_s)
+    assert process.popen.returncode == ExitCode.NOT_YET, said
+    assert process.alive() == []
+    return said
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_each_signal_is_a_clean_end(number: signal.Signals):
+    """What waits ends at once, with code 6 and the message that the same command goes on."""
+    process = run("with interruptible():\n    started()\n    time.sleep(900)")
+    process.popen.send_signal(number)
+    assert ended(process) == f"hocket: {STOPPED}\n"
+
+
+def test_blocks_are_left_in_order():
+    """What stands in `finally` is done, once, though more signals come meanwhile."""
+    process = run(
+        "with interruptible():\n"
+        "    try:\n        started()\n        time.sleep(900)\n"
+        "    finally:\n        os.kill(os.getpid(), 15); os.kill(os.getpid(), 2); print('tidied', file=sys.stderr)"
+    )
+    process.popen.terminate()
+    assert ended(process) == f"tidied\nhocket: {STOPPED}\n"
+
+
+def test_no_process_below_is_left():
+    """Neither a child in a session of its own that ignores signals, nor a child's child."""
+    inner = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(900)'])"
+    process = run(
+        f"with interruptible():\n    child()\n    subprocess.Popen([sys.executable, '-c', {inner!r}])\n"
+        "    started()\n    time.sleep(900)"
+    )
+    process.wait_for_processes(4)
+    process.popen.terminate()
+    ended(process)
+
+
+def test_a_long_call_of_a_library_is_abandoned():
+    """Where no interrupt gets through, the process and those below it end after the grace, with what to do."""
+    body = (
+        "import hashlib\nwith interruptible():\n    child()\n    started()\n"
+        "    hashlib.pbkdf2_hmac('sha256', b'x', b'x', 2_000_000_000)"  # half an hour in C
+    )
+    process = run(body)
+    process.wait_for_work(0.3)  # it is in that call
+    began = time.monotonic()
+    process.popen.terminate()
+    assert ended(process) == f"hocket: {ABANDONED}\n"
+    assert time.monotonic() - began >= GRACE_S
+
+
+@pytest.mark.parametrize("work", ["time.sleep(900)", "log.write('more')"], ids=["at rest", "while it writes"])
+def test_a_stderr_that_nobody_reads_holds_up_no_stop(work: str):
+    """As under `2>&1 | less`: nothing can be said any more, yet the process and those below it end after the grace."""
+    process = run(
+        "from pipeline.runtime.log import Log\nlog = Log()\n"
+        "os.set_blocking(2, False)\ntry:\n    while True:\n        os.write(2, b'.' * 512)\n"
+        "except BlockingIOError:\n    os.set_blocking(2, True)\n"
+        f"with interruptible(log, 0.5):\n    child()\n    started()\n    {work}"
+    )
+    try:
+        process.wait_for_processes(2)
+        process.popen.terminate()
+        assert process.popen.wait(WITHIN_S) == ExitCode.NOT_YET
+        assert process.alive() == []
+    finally:
+        process.popen.kill()
+    process.popen.communicate(timeout=WITHIN_S)
+
+
+@pytest.mark.parametrize(
+    "lose",
+    ["raise ValueError('as a library would')", "pass", "sys.exit(0)"],
+    ids=["another error", "nothing", "an end"],
+)
+def test_an_interrupt_that_got_lost_is_still_a_stop(lose: str):
+    """A library that makes something else of it changes neither code nor message."""
+    process = run(
+        "with interruptible():\n    try:\n        started()\n        time.sleep(900)\n"
+        f"    except KeyboardInterrupt:\n        {lose}"
+    )
+    process.popen.terminate()
+    assert ended(process) == f"hocket: {STOPPED}\n"
+
+
+def test_nothing_holds_up_the_end():
+    """Neither a thread that nobody ends nor a library's last words at the interpreter's exit."""
+    process = run(
+        "import atexit\natexit.register(time.sleep, 900)\nthreading.Thread(target=time.sleep, args=[900]).start()\n"
+        "with interruptible():\n    started()\n    time.sleep(900)"
+    )
+    process.popen.terminate()
+    assert ended(process) == f"hocket: {STOPPED}\n"  # and not ABANDONED, after the grace
+
+
+def test_an_ignored_hangup_stays_ignored():
+    """Under nohup the end of the terminal ends nothing."""
+    process = run(
+        "import signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "with interruptible():\n    started()\n    print('going on', sys.stdin.readline(), end='')\n"
+    )
+    process.popen.send_signal(signal.SIGHUP)
+    said, _ = process.popen.communicate("done\n", timeout=WITHIN_S)
+    assert (process.popen.returncode, said) == (0, "going on done\n")
+
+
+def test_a_signal_after_the_work_changes_nothing():
+    """While the interpreter ends, all is done: code 0."""
+    process = run(
+        "import atexit\nfinal = lambda: (started(), sys.stdin.readline())\natexit.register(final)\n"
+        "with interruptible():\n    pass\n"
+    )
+    for number in SIGNALS:
+        process.popen.send_signal(number)
+    process.popen.communicate("done\n", timeout=WITHIN_S)
+    assert process.popen.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "grace_s"),
+    [("time.sleep(900)", 60.0), ("__import__('hashlib').pbkdf2_hmac('sha256', b'x', b'x', 2_000_000_000)", 0.1)],
+    ids=["at once", "abandoned"],
+)
+def test_a_command_of_one_step_does_not_say_that_it_goes_on(body: str, grace_s: float):
+    """Whether it ends by itself or is ended after the grace: its next start has nothing to go on from."""
+    process = run(
+        "from pipeline.runtime.log import Log\n"
+        f"with interruptible(Log(), {grace_s}, goes_on=False):\n    started()\n    {body}"
+    )
+    if grace_s < 1:
+        process.wait_for_work(0.3)  # it is in that call
+    process.popen.terminate()
+    assert ended(process) == f"hocket: {BEGINS_ANEW}\n"
+
+
+@pytest.mark.parametrize("command", ["predict", "prepare"])
+def test_predictions_and_preparation_are_such_commands(finished: Federation, tmp_path: Path, command: str):
+    """Stopped while they read the structures: no file of theirs is there, and the message is true of them."""
+    (tmp_path / "out").mkdir()
+    new, config = tmp_path / ("new.smi" if command == "predict" else "new.csv"), str(finished.config("P01"))
+    os.mkfifo(new)
+    options = [str(new)] if command == "predict" else ["--structures", str(new)]
+    output = str(tmp_path / "out" / ("out.csv" if command == "predict" else "made"))
+    process = marked(finished.command(command, config, *options, "--output", output))
+    with new.open("w") as structures:  # returns when the process has opened it
+        structures.write("CCO n1\n" if command == "predict" else "input_compound_id,smiles\nn1,CCO\n")
+        structures.flush()
+        process.popen.terminate()
+        said = ended(process)
+    assert said.splitlines()[-1] == f"hocket: {BEGINS_ANEW}"
+    assert "go on" not in said
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_after_the_block_signals_are_as_before():
+    """In a process that goes on, such as this one."""
+    from pipeline.commands.options import interruptible  # noqa: PLC0415
+
+    before = [signal.getsignal(number) for number in SIGNALS]
+    with interruptible():
+        assert [signal.getsignal(number) for number in SIGNALS] != before
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_as_json_the_stop_is_a_line(tmp_path: Path):
+    """A program reads why the run ended."""
+    process = run(
+        "from pipeline.runtime.log import Log\nwith interruptible(Log(as_json=True, member='P01')):\n"
+        "    started()\n    time.sleep(900)"
+    )
+    process.popen.terminate()
+    assert f'"member": "P01", "message": "{STOPPED}"' in ended(process)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_processes_below_are_killed():
+    """A sibling lives on."""
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(900)"]) as sibling:
+        code = "import pipeline.runtime.signals; pipeline.runtime.signals.kill_descendants(); print('done')"
+        done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout == "done\n"
+        assert sibling.poll() is None
+        assert os.getpid() != sibling.pid
+        kill_descendants()
+        assert sibling.wait() == -signal.SIGKILL

@@ -1,0 +1,209 @@
+"""The finished model in MLflow: logged, registered, loaded and served, and the same as `hocket predict`."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+from pipeline.cli import main
+from pipeline.model.description import Description
+from pipeline.tracking.mlflow_model import pack_final_model, registered_name
+from pipeline.tracking.tracker import QUIET
+from pipeline.tracking.uploads import send
+from tests.support.federation import AGGREGATOR, Federation
+from tests.support.partner_tables import SMILES
+
+_PATIENCE_S = 300.0
+
+
+class Store:
+    """A partner's store with its finished run."""
+
+    def __init__(self, federation: Federation, folder: Path) -> None:
+        import mlflow  # noqa: PLC0415 -- seconds to import
+
+        self.federation = federation
+        self.uri = f"sqlite:///{folder / 'mlflow.db'}"
+        self.client = mlflow.MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+        self.artifacts = folder / "artifacts"
+        experiment = self.client.create_experiment("small", artifact_location=self.artifacts.as_uri())
+        self.run_id = self.client.create_run(experiment).info.run_id
+        self.folder = federation.home("P01").model
+        self.log()
+        self.name = registered_name(Description.read(self.folder))
+
+    def log(self) -> None:
+        """As at the end of a run."""
+        if model := pack_final_model(self.folder, self.uri, self.run_id):
+            send(model.uploads(), self.artifacts.with_name("sent.json"), self.run_id)
+            model.register()
+
+    def versions(self) -> list[Any]:
+        """Registered versions of the partner's model."""
+        return list(self.client.search_model_versions(f"name = '{self.name}'"))
+
+    def load(self) -> Any:  # noqa: ANN401 -- MLflow's model
+        """The registered model as a user loads it."""
+        import mlflow  # noqa: PLC0415
+
+        mlflow.set_tracking_uri(self.uri)
+        mlflow.set_registry_uri(self.uri)
+        return mlflow.pyfunc.load_model(f"models:/{self.name}/1")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quiet() -> Iterator[None]:
+    """As in the tracking process: no telemetry, no chatter."""
+    with pytest.MonkeyPatch.context() as patch:
+        for key, value in QUIET.items():
+            patch.setenv(key, value)
+        patch.setenv("MLFLOW_EXPERIMENT_ID", "")  # so that what logging sets does not stay
+        yield
+
+
+@pytest.fixture(scope="module")
+def store(finished: Federation, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store with P01's model."""
+    return Store(finished, tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="module")
+def expected(finished: Federation, tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
+    """What `hocket predict --format wide` says of some structures."""
+    folder = tmp_path_factory.mktemp("expected")
+    (folder / "new.smi").write_text("".join(f"{smiles} n{i}\n" for i, smiles in enumerate(SMILES[:20])))
+    command = ["predict", str(finished.config("P01")), str(folder / "new.smi"), "--format", "wide"]
+    done = CliRunner().invoke(main, [*command, "--output", str(folder / "out.parquet")], catch_exceptions=False)
+    assert done.exit_code == 0
+    return pl.read_parquet(folder / "out.parquet").drop("input_row", "input_compound_id")
+
+
+def frame(smiles: list[str | None]) -> Any:  # noqa: ANN401 -- pandas
+    """Input of the model."""
+    return pl.DataFrame({"smiles": smiles}, schema={"smiles": pl.String}).to_pandas()
+
+
+def test_it_is_registered_once_for_its_run(store: Store) -> None:
+    """A version by federation and member that belongs to the run; logging again adds nothing."""
+    assert store.name == "small-abababab-P01"
+    (found,) = store.versions()
+    assert found.run_id == store.run_id
+    store.log()
+    assert len(store.versions()) == 1
+    assert sorted(path.name for path in store.folder.parent.glob(".model*")) == []
+
+
+def test_it_says_what_goes_in_and_comes_out(store: Store, expected: pl.DataFrame) -> None:
+    """Signature, an example that is nobody's secret, and requirements with one version each."""
+    info = store.load().metadata
+    assert info.get_input_schema().input_names() == ["smiles"]
+    assert info.get_output_schema().input_names() == ["reason", *expected.columns]
+    (folder,) = (path.parent for path in store.artifacts.rglob("MLmodel"))
+    example = json.loads((folder / "input_example.json").read_text())
+    assert "CC(=O)Oc1ccccc1C(=O)O" in json.dumps(example)
+    requirements = (folder / "requirements.txt").read_text().split()
+    assert all("==" in line for line in requirements if not line.startswith("mlflow"))
+    assert {"hocket", "torch", "rdkit", "crepes"} <= {line.split("==")[0] for line in requirements}
+
+
+def test_nothing_of_it_is_a_pickle(store: Store) -> None:
+    """Weights in safetensors, JSON and text: no pickle, no copy of our code, and only the kept model."""
+    names = {path.name for path in store.artifacts.rglob("*") if path.is_file()}
+    assert {"federated.safetensors", "compounds.safetensors", "model.json"} <= names
+    assert "local.safetensors" not in names
+    assert not [name for name in names if name.endswith((".pkl", ".pickle", ".pt", ".bin", ".py"))]
+    (settings,) = (path.read_text() for path in store.artifacts.rglob("MLmodel"))
+    assert "loader_module: pipeline.tracking.mlflow_model" in settings
+    assert "code: null" in settings
+
+
+def test_it_agrees_with_hocket_predict(store: Store, expected: pl.DataFrame) -> None:
+    """Loaded from the registry it gives the same bits, column by column."""
+    found = store.load().predict(frame(list(SMILES[:20])))
+    assert found["reason"].isna().all()
+    for name in expected.columns:
+        assert found[name].tolist() == expected[name].to_list()  # None where nothing can be said
+
+
+def test_rows_keep_their_place(store: Store, expected: pl.DataFrame) -> None:
+    """A structure that cannot be used has its reason and no numbers; the others are as without it."""
+    model = store.load()
+    found = model.predict(frame([SMILES[3], "C1CC", None, SMILES[4]]))
+    assert found["reason"].iloc[[1, 2]].tolist() == ["unparsable", "empty"]
+    assert found["reason"].iloc[[0, 3]].isna().all()
+    assert found["similarity"].isna().tolist() == [False, True, True, False]
+    assert found["similarity"].iloc[[0, 3]].tolist() == expected["similarity"].to_list()[3:5]
+    domain = [name for name in found.columns if name.endswith(".in_domain")]
+    assert not found[domain].iloc[[1, 2]].to_numpy().any()
+    assert len(model.predict(frame([]))) == 0
+
+
+def test_an_aggregator_has_no_model(finished: Federation, store: Store) -> None:
+    """Its home has none to log."""
+    assert pack_final_model(finished.home(AGGREGATOR).model, store.uri, store.run_id) is None
+    assert len(list(store.client.search_registered_models())) == 1
+
+
+@pytest.mark.slow
+def test_a_real_server_answers_a_post_with_smiles(store: Store, expected: pl.DataFrame, tmp_path: Path) -> None:
+    """`mlflow models serve` on the registered model: the numbers of `hocket predict` as JSON."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-P", "-m", "mlflow", "models", "serve", "--env-manager", "local", "--workers", "1"]
+    command += ["--model-uri", f"models:/{store.name}/1", "--host", "127.0.0.1", "--port", str(port)]
+    places = {"MLFLOW_TRACKING_URI": store.uri, "MLFLOW_REGISTRY_URI": store.uri}
+    with (tmp_path / "serve.log").open("wb") as log:
+        environment = os.environ | QUIET | places | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        server = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+    try:
+        answer = _answer(server, port, {"dataframe_split": {"columns": ["smiles"], "data": [[SMILES[0]], ["C1CC"]]}})
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)  # the session that was started above, and nothing else
+        try:
+            server.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+    first, second = answer["predictions"]
+    assert second["reason"] == "unparsable"
+    assert second["similarity"] is None
+    assert first["reason"] is None
+    for name in expected.columns:
+        value = expected[name][0]
+        assert first[name] == (value if value is None or isinstance(value, bool) else pytest.approx(value, rel=1e-6))
+
+
+def _answer(server: "subprocess.Popen[bytes]", port: int, body: dict[str, Any]) -> dict[str, Any]:
+    """Wait until the server is up, and ask it."""
+    until = time.monotonic() + _PATIENCE_S
+    while True:
+        assert server.poll() is None, "the server ended"
+        assert time.monotonic() < until, "the server did not come up"
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5).close()
+            break
+        except (urllib.error.URLError, TimeoutError, ConnectionError):
+            time.sleep(0.2)
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/invocations", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=120) as response:  # noqa: S310
+        return dict(json.load(response, parse_constant=_refuse))
+
+
+def _refuse(constant: str) -> None:
+    """NaN and infinity are no JSON."""
+    raise ValueError(constant)

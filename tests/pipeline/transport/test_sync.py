@@ -1,0 +1,572 @@
+"""Mirrors kept alike over a line: what enters, what is refused, and that a federation ends as over one folder."""
+
+import errno
+import json
+import shutil
+import string
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import (
+    BadTransfer,
+    ConfigError,
+    Equivocation,
+    ExchangeConflict,
+    ExchangeError,
+    ExitCode,
+    TransferFailed,
+    WrongSite,
+)
+from pipeline.home.paths import MessageName
+from pipeline.plan.member_configs import PartnerConfig
+from pipeline.plan.plan import read_plan
+from pipeline.transport.endpoints import refusal
+from pipeline.transport.mirror import Mirror, mirror_folder
+from pipeline.transport.sync import MOST_MESSAGES
+from secure.errors import PayloadMismatch, SecureError
+from secure.keys.keys import load_private_keys
+from secure.messages.messages import PayloadDigest, sign_manifest
+from tests.support.federation import AGGREGATOR, Federation, step, until_waiting
+from tests.support.line_in_process import SERVER, Line, Porter, Voucher
+from tests.support.nvflare_sites import own_mirrors
+
+DEAL = MessageName("deal", 0, 0, "P01")
+READY = MessageName("ready", 1, 1, "P02")
+UPDATE = MessageName("update", 1, 1, "P02")
+SUM = MessageName("sum", 1, 1, AGGREGATOR)
+
+
+@pytest.fixture
+def apart(enrolled: Federation, tmp_path: Path) -> Federation:
+    """A federation whose members have mirrors; the custodian has posted its first messages in its own."""
+    federation = enrolled.moved(tmp_path / "apart")
+    own_mirrors(federation)
+    assert step(federation.partner("P01")) == "waiting"
+    return federation
+
+
+@pytest.fixture(scope="module")
+def driven(enrolled: Federation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
+    """A whole federation over mirrors, to its end. For reading only."""
+    federation = enrolled.moved(tmp_path_factory.mktemp("driven") / "federation")
+    own_mirrors(federation)
+    joined = Line(federation)
+    drive(joined)
+    yield joined
+    joined.close()
+
+
+@pytest.fixture
+def running(apart: Federation) -> Iterator[Line]:
+    """Its members, joined."""
+    joined = Line(apart)
+    yield joined
+    joined.close()
+
+
+@pytest.fixture
+def line(finished: Federation, tmp_path: Path) -> Iterator[Line]:
+    """Members with empty mirrors, joined; `over` has messages that they signed."""
+    federation = finished.moved(tmp_path / "empty")
+    own_mirrors(federation)
+    joined = Line(federation)
+    yield joined
+    joined.close()
+
+
+@pytest.fixture(scope="module")
+def over(finished: Federation) -> tuple[Federation, Mirror]:
+    """A finished federation and its exchange as a mirror. For reading only."""
+    return finished, Mirror(read_plan(finished.plan_file), finished.exchange)
+
+
+def drive(line: Line) -> None:
+    """Drive all members and the line in turn until all are done."""
+    machines = line.federation.members()
+    while True:
+        states = {name: step(machine) for name, machine in machines.items()}
+        for name, run in line.runs.items():
+            run.code = int(ExitCode.DONE) if states[name] == "done" else None
+        moved = line.turn()
+        if set(states.values()) == {"done"} and not moved:
+            return
+        assert moved or "on" in states.values(), (states, line.told)
+
+
+def sent(over: tuple[Federation, Mirror], *names: MessageName, reference: str = "") -> dict[str, object]:
+    """What a peer would send of these messages."""
+    return {
+        "messages": [[name.manifest, over[1].manifest(name), reference] for name in names],
+        "kept": [],
+        "more": False,
+    }
+
+
+def greeted(line: Line, site: str) -> None:
+    """Let the server and a site prove who they are; the site then takes messages."""
+    line.links[site].turn()
+    line.links[site].turn()
+    assert not line.links[site].refused
+
+
+def test_a_federation_over_mirrors_ends_with_the_same_trunk(driven: Line, finished: Federation) -> None:
+    """Three partners that share no folder end with the trunk of those that do, and every partner is known to be done.
+
+    No site's mirror holds another's sealed update; the aggregator's holds all messages.
+    """
+    assert driven.federation.trunks(2) == finished.trunks(2)
+    assert all(link.is_finished for link in driven.links.values())
+    assert driven.mirror(AGGREGATOR).paths() == [str(p.relative_to(finished.exchange)) for p in manifests(finished)]
+    for name in driven.federation.partners:
+        kept = {file.name for file in (driven.federation.config(name).parent / "mirror").rglob("*.arrow")}
+        assert kept == {f"update.{name}.arrow", f"sum.{AGGREGATOR}.arrow"}
+        assert driven.mirror(name).paths() == driven.mirror(AGGREGATOR).paths()
+
+
+def manifests(federation: Federation) -> list[Path]:
+    """Every manifest in an exchange folder, sorted."""
+    return sorted(federation.exchange.rglob("*.json"), key=lambda path: str(path.relative_to(federation.exchange)))
+
+
+def test_turns_change_nothing_when_all_are_alike(driven: Line) -> None:
+    """Both ends opened anew over the same mirrors (a job submitted again) pull no file a second time."""
+    before = driven.mirror(AGGREGATOR).paths()
+    again = Line(driven.federation)
+    try:
+        again.turn()
+        assert again.mirror(AGGREGATOR).paths() == before
+        assert sum(porter.n_pulled for porter in again.porters.values()) == 0
+    finally:
+        again.close()
+
+
+def test_a_lost_answer_is_made_up_for(apart: Federation) -> None:
+    """Where every other answer of a site is lost, everything still comes through."""
+    line = Line(apart)
+    n_asked = 0
+
+    def ask(question: dict[str, object]) -> object | None:
+        nonlocal n_asked
+        n_asked += 1
+        answer = line.sides["P01"].answer(question)
+        return answer if n_asked % 2 else None
+
+    line.links["P01"] = line.link("P01", ask)
+    try:
+        for _ in range(8):
+            line.turn()
+        posted = line.mirror("P01").paths()
+        assert DEAL.manifest in posted
+        assert all(line.mirror(name).paths() == posted for name in (*apart.partners, AGGREGATOR))
+    finally:
+        line.close()
+
+
+@pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data[:-1] + bytes([data[-1] ^ 1])])
+def test_a_spoilt_payload_refuses_its_site_alone(apart: Federation, change) -> None:
+    """A payload that is cut short or changed on the way is not kept, nor is its message; other sites go on."""
+    line = Line(apart, spoil=lambda file: file.write_bytes(change(file.read_bytes())) and None)
+    try:
+        line.turn()
+        assert "deal.P01.envelopes" in line.links["P01"].refused
+        assert not line.links["P02"].refused
+        assert line.mirror(AGGREGATOR).paths() == []
+        folder = apart.config(AGGREGATOR).parent / "mirror"
+        assert [path for path in folder.rglob("*") if path.is_file()] == []
+    finally:
+        line.close()
+
+
+@pytest.mark.parametrize("broken", [TransferFailed("the line broke"), OSError(errno.ENOSPC, "No space left", "file")])
+def test_what_did_not_come_is_tried_again_later(apart: Federation, broken: Exception) -> None:
+    """A payload that does not come whole, or finds no space, is pulled again, after longer and longer pauses."""
+    line, pulled = Line(apart), list[str]()
+
+    def fail_twice(file: Path) -> None:
+        if DEAL.payload.endswith(file.name.removeprefix(".").removesuffix(".incoming")):
+            pulled.append(file.name)
+            if len(pulled) <= 2:
+                raise broken
+
+    line.spoil = fail_twice
+    line.links["P01"] = line.link("P01")
+    try:
+        for later_s, n_pulled in [(0.0, 1), (0.9, 1), (0.2, 2), (1.8, 2)]:
+            line.now += later_s
+            line.turn()
+            assert len(pulled) == n_pulled
+            assert DEAL.manifest not in line.mirror(AGGREGATOR).paths()
+        line.now += 0.3
+        line.turn()
+        assert line.mirror(AGGREGATOR).paths() == line.mirror("P01").paths() != []
+        assert not line.links["P01"].refused
+        assert [told for told in line.told if "tried again in 2 s" in told]
+    finally:
+        line.close()
+
+
+def test_pauses_end_at_a_minute(apart: Federation) -> None:
+    """However often a message fails, and a disk that stays full for days fails thousands of times."""
+    line = Line(apart)
+    correspondence = line.sides["P01"]._correspondence
+    correspondence._put_off[DEAL.manifest] = 5000, 0.0
+    correspondence._later(DEAL, TransferFailed("the line broke"))
+    line.close()
+    assert correspondence._put_off[DEAL.manifest] == (5001, 60.0)
+
+
+def test_a_manifest_that_finds_no_space_comes_later(apart: Federation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk at the server refuses nobody; another error of its disk ends the link."""
+    keep, errors = Mirror.keep, [errno.ENOSPC, errno.EIO]
+
+    def keep_not(mirror: Mirror, name: MessageName, data: bytes) -> None:
+        if name == DEAL and errors and f"/{AGGREGATOR}/" in str(mirror._folder):
+            raise OSError(errors.pop(0), "a reason", "a file")
+        keep(mirror, name, data)
+
+    monkeypatch.setattr(Mirror, "keep", keep_not)
+    line = Line(apart)
+    try:
+        line.turn()
+        assert len(errors) == 1
+        assert not line.links["P01"].refused
+        line.now += 2.0
+        line.turn()
+        assert "a reason" in line.links["P01"].refused
+    finally:
+        line.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_answer_that_nobody_foresaw_refuses_its_site(apart: Federation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the engine stumbles over a peer's file the site is refused: no job waits for transfers that never come."""
+
+    def stumble(*_: object) -> None:
+        raise KeyError("data")
+
+    monkeypatch.setattr(Porter, "pull", stumble)
+    line = Line(apart)
+    greeted(line, "P01")
+    until = time.monotonic() + 60
+    while not line.links["P01"].refused:
+        line.links["P01"].turn()
+        assert time.monotonic() < until
+    assert "ended the transfers" in line.links["P01"].refused
+    assert line.links["P01"].has_news
+    line.close()
+
+
+def test_a_site_sends_its_own_messages_only(line: Line, over: tuple[Federation, Mirror]) -> None:
+    """P01 that sends P02's genuine message is refused: nobody speaks for another."""
+    greeted(line, "P01")
+    with pytest.raises(BadTransfer, match="own messages only"):
+        line.links["P01"]._correspondence.incoming(sent(over, READY))
+    assert line.mirror(AGGREGATOR).manifest(READY) is None
+
+
+def test_two_versions_of_a_message_are_refused(line: Line, over: tuple[Federation, Mirror]) -> None:
+    """What is in the mirror stays; another message of the same name is an equivocation."""
+    greeted(line, "P02")
+    correspondence = line.links["P02"]._correspondence
+    correspondence.incoming(sent(over, READY))
+    kept = line.mirror(AGGREGATOR).manifest(READY)
+    changed = sent(over, READY)
+    changed["messages"][0][1] = kept.replace(b"ready", b"roady")
+    with pytest.raises(Equivocation, match=r"ready\.P02"):
+        correspondence.incoming(changed)
+    assert line.mirror(AGGREGATOR).manifest(READY) == kept
+
+
+def test_an_unsigned_message_is_refused(line: Line, over: tuple[Federation, Mirror]) -> None:
+    """A manifest whose signature does not fit never enters a mirror."""
+    greeted(line, "P02")
+    fields = json.loads(over[1].manifest(READY))
+    fields["time"] += 1
+    forged = {"messages": [[READY.manifest, json.dumps(fields).encode(), ""]], "kept": [], "more": False}
+    with pytest.raises(SecureError, match=r"ready\.P02"):
+        line.sides["P02"]._correspondence.incoming(forged)
+    assert line.mirror("P02").manifest(READY) is None
+
+
+def test_a_message_belongs_in_its_place(line: Line, over: tuple[Federation, Mirror]) -> None:
+    """A genuine message under another round's name is refused."""
+    greeted(line, "P02")
+    moved = sent(over, READY)
+    moved["messages"][0][0] = MessageName("ready", 2, 1, "P02").manifest
+    with pytest.raises(SecureError, match="round"):
+        line.links["P02"]._correspondence.incoming(moved)
+
+
+def test_the_aggregator_takes_no_update_without_its_payload(line: Line, over: tuple[Federation, Mirror]) -> None:
+    """An update whose sealed file the sender no longer has is not taken, so that it can still come with it."""
+    greeted(line, "P02")
+    line.links["P02"]._correspondence.incoming(sent(over, UPDATE))
+    assert line.mirror(AGGREGATOR).manifest(UPDATE) is None
+    assert any("update.P02.arrow" in said for said in line.told)
+
+
+def test_a_payload_larger_than_any_is_not_pulled(line: Line, over: tuple[Federation, Mirror]) -> None:
+    """A manifest that announces more bytes than such a message can hold is refused before anything is pulled."""
+    federation, _ = over
+    keys = load_private_keys(federation.home("P02").keys, None)
+    huge = sign_manifest(
+        keys,
+        kind="update",
+        plan=line.plan.digest,
+        round_no=1,
+        attempt=1,
+        time=0,
+        body={"roster": "ab" * 32},
+        payload=PayloadDigest("cd" * 32, 1 << 40),
+    )
+    greeted(line, "P02")
+    with pytest.raises(PayloadMismatch, match="announces"):
+        line.links["P02"]._correspondence.incoming(
+            {"messages": [[UPDATE.manifest, huge, "ref"]], "kept": [], "more": False}
+        )
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        None,
+        {},
+        {"messages": [], "kept": []},
+        {"messages": [], "kept": [], "more": 0},
+        {"messages": "x", "kept": [], "more": False},
+        {"messages": [], "kept": [3], "more": False},
+        {"messages": [["a"]], "kept": [], "more": False},
+        {"messages": [[READY.manifest, "text", ""]], "kept": [], "more": False},
+        {"messages": [[READY.manifest, b"x" * (1 << 17), ""]], "kept": [], "more": False},
+        {"messages": [[READY.manifest, b"x", 5]], "kept": [], "more": False},
+        {"messages": [[READY.manifest, b"x", "r" * 201]], "kept": [], "more": False},
+        {"messages": [], "kept": [READY.manifest] * (2 * MOST_MESSAGES + 1), "more": False},
+    ],
+)
+def test_what_is_no_message_is_refused(line: Line, wire: object) -> None:
+    """Anything else than short lists of paths, manifests and references is refused."""
+    with pytest.raises(BadTransfer):
+        line.sides["P01"]._correspondence.incoming(wire)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../round-0001/attempt-01/ready.P02.json",
+        "/etc/passwd",
+        "enrol/../enrol/deal.P01.json",
+        "round-0001/attempt-01/ready.P09.json",
+        "round-0001/attempt-01/ready.agg.json",
+        "round-0001/attempt-01/roster.P01.json",
+        "round-0001/attempt-01/update.P02.arrow",
+        "round-001/attempt-01/ready.P02.json",
+        "round-0001/attempt-01/deal.P01.json",
+        "enrol/ready.P01.json",
+        "revision-02/enrol/deal.P01.json",
+        "enrol/deal.P01.json\n",
+        "",
+        None,
+        b"enrol/deal.P01.json",
+    ],
+)
+def test_only_names_of_messages_are_paths(over: tuple[Federation, Mirror], path: object) -> None:
+    """A path is that of a manifest that this sender may send under this plan, or it is refused."""
+    with pytest.raises(BadTransfer):
+        over[1].name_of(path)
+
+
+@given(path=st.text(st.sampled_from("./-_\\" + string.ascii_letters + string.digits + "\0é"), max_size=60))
+def test_no_text_leads_out_of_the_mirror(over: tuple[Federation, Mirror], path: str) -> None:
+    """Any text is refused, or names a file below the mirror with exactly that path."""
+    federation, mirror = over
+    try:
+        name = mirror.name_of(path)
+    except BadTransfer:
+        return
+    assert name.manifest == path
+    assert (federation.exchange / path).resolve().is_relative_to(federation.exchange.resolve())
+
+
+@given(st.sampled_from(["deal", "pairing", "ready", "update", "roster", "sum", "void"]), st.data())
+def test_every_message_s_path_is_known(over: tuple[Federation, Mirror], kind: str, data: st.DataObject) -> None:
+    """The path of any message that a member may send reads back as that message."""
+    sender = AGGREGATOR if kind in ("roster", "sum", "void") else data.draw(st.sampled_from(["P01", "P02", "P03"]))
+    numbers = (0, 0) if kind in ("deal", "pairing") else data.draw(st.tuples(st.integers(0, 9999), st.integers(1, 99)))
+    name = MessageName(kind, *numbers, sender)
+    assert over[1].name_of(name.manifest) == name
+
+
+def test_a_restored_home_is_found_out(running: Line) -> None:
+    """A partner whose home and mirror are of yesterday gets its own messages back, and does not say them anew."""
+    running.turn()
+    machine = running.federation.partner("P02")
+    for _ in range(3):
+        step(machine)
+        running.turn()
+    pairing = MessageName("pairing", 0, 0, "P02")
+    assert pairing.manifest in running.mirror(AGGREGATOR).paths()
+    before = running.federation.home("P02").outbox(pairing.manifest)
+    for file in (*before.parent.glob("pairing.*"), *running.mirror("P02")._folder.rglob("pairing.P02.*")):
+        file.unlink()
+    again = Line(running.federation)
+    try:
+        again.turn()
+        with pytest.raises(Equivocation, match="this home never made it"):
+            until_waiting(running.federation, ["P02"])
+    finally:
+        again.close()
+
+
+def test_no_run_starts_while_its_own_messages_find_no_space(apart: Federation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a full disk a member does not know what it once said: it could seal the same update again."""
+    first = Line(apart)
+    first.turn()
+    first.close()
+    mirror = first.mirror("P01")._folder
+    shutil.rmtree(mirror)
+    keep, is_full = Mirror.keep, True
+
+    def keep_where_there_is_space(there: Mirror, name: MessageName, data: bytes) -> None:
+        if is_full and there._folder == mirror:
+            raise OSError(errno.EDQUOT, "Disk quota exceeded", "file")
+        keep(there, name, data)
+
+    monkeypatch.setattr(Mirror, "keep", keep_where_there_is_space)
+    line = Line(apart)
+    try:
+        line.turn()
+        assert set(line.at_start) == {"P02", "P03"}
+        assert not line.links["P01"].refused
+        is_full = False
+        line.now += 1.0
+        line.turn()
+        assert DEAL.manifest in line.at_start["P01"]
+    finally:
+        line.close()
+
+
+def test_a_stray_file_is_told_to_nobody_else(apart: Federation) -> None:
+    """What lies in a member's own folder is for its own log; of a peer's wrong path the folder is not told."""
+    mirror = Mirror(read_plan(apart.plan_file), apart.config("P01").parent / "mirror")
+    (mirror._folder / "notes-of-a-project.json").touch()
+    with pytest.raises(ExchangeConflict, match="notes-of-a-project") as own:
+        [mirror.message(path) for path in mirror.paths()]
+    assert "notes" not in str(refusal(own.value))
+    with pytest.raises(BadTransfer) as came:
+        mirror.name_of("enrol/nothing.json")
+    assert "enrol/nothing.json" in str(refusal(came.value))
+    assert str(apart.folder) not in str(refusal(came.value))
+
+
+def test_a_run_starts_when_the_server_has_told_all(
+    line: Line, over: tuple[Federation, Mirror], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A site with an empty mirror has every message of its own back before its partner's run can look for them.
+
+    However many turns that takes: else a home restored from a backup could seal an update once more.
+    """
+    monkeypatch.setattr("pipeline.transport.sync.MOST_MESSAGES", 2)
+    shutil.copytree(over[0].exchange, line.federation.config(AGGREGATOR).parent / "mirror", dirs_exist_ok=True)
+    n_turns = 0
+    while "P02" not in line.at_start:
+        line.links["P02"].turn()
+        assert not line.links["P02"].refused
+        n_turns += 1
+    assert n_turns > 3
+    own = [path for path in over[1].paths() if over[1].name_of(path).sender == "P02"]
+    assert [path for path in line.at_start["P02"] if path in own] == own
+    assert UPDATE.manifest in own
+
+
+def test_a_site_rests_while_it_has_nothing_to_say(line: Line, over: tuple[Federation, Mirror]) -> None:
+    """From the start of its run on, a site rests before each answer until a message or its run's end is news.
+
+    The server's link has news likewise, and neither has any once it was said.
+    """
+    greeted(line, "P02")
+    site, link = line.rests["P02"], line.links["P02"]
+    assert site == []
+    line.turn()
+    assert not site[-1]()
+    assert not link.has_news
+    shutil.copytree(over[0].exchange, line.federation.config("P02").parent / "mirror", dirs_exist_ok=True)
+    assert site[-1]()
+    link.turn()
+    assert not site[-1]()
+    assert link.has_news  # it has taken the messages and should say so
+    line.turn()
+    assert not link.has_news
+    line.runs["P02"].code = 0
+    assert site[-1]()
+    link.turn()
+    assert link.ended == 0
+    assert not site[-1]()
+
+
+def test_no_message_is_looked_at_before_the_server_is_known(line: Line, over: tuple[Federation, Mirror]) -> None:
+    """A site that was not greeted refuses messages, and does not start its partner's run."""
+    with pytest.raises(WrongSite, match="before it has proved"):
+        line.sides["P02"].answer(sent(over, READY))
+    assert line.mirror("P02").paths() == []
+
+
+def test_a_site_refuses_another_server(line: Line) -> None:
+    """A server with another certificate than the kit names is refused, and its partner's run is not started."""
+    link = line.link("P02")
+    link._prover = Voucher("somebody")
+    line.sides["P02"] = line.side("P02")
+    link.turn()
+    assert link.refused  # the site's proof is for the server of its kit, not for this one
+    nonce = line.sides["P02"].answer({"hello": "00"})["hello"]
+    forged = Voucher("somebody").prove("P02", line.plan.digest, nonce)
+    with pytest.raises(WrongSite):
+        line.sides["P02"].answer({"messages": [], "kept": [], "more": False, "proof": forged})
+    assert Voucher(SERVER).prove("P02", line.plan.digest, nonce) != forged
+
+
+def test_a_server_refuses_a_site_of_another_name(line: Line) -> None:
+    """A site that proves another name than NVFlare's is refused for good, with the name said."""
+    line.links["P02"] = line.link("P02", line.sides["P03"].answer)
+    line.links["P02"].turn()
+    assert "P02" in line.links["P02"].refused
+    assert line.links["P02"].has_failed
+
+
+def test_a_site_s_refusal_is_said_at_the_server(line: Line) -> None:
+    """What a site answers instead of going on ends up as the reason, and is told."""
+    line.links["P02"] = line.link("P02", lambda _: {"refused": "the kit is another's"})
+    line.links["P02"].turn()
+    assert "the kit is another's" in line.links["P02"].refused
+    assert any("the kit is another's" in said for said in line.told)
+
+
+def test_closing_a_site_ends_its_run(line: Line) -> None:
+    """The partner's run is stopped with the job."""
+    greeted(line, "P03")
+    line.sides["P03"].close()
+    assert line.runs["P03"].stopped
+
+
+def test_a_mirror_is_a_local_folder(apart: Federation) -> None:
+    """An exchange elsewhere is refused: an engine and a bucket would be two ways at once."""
+    config = apart.config("P01")
+    assert mirror_folder(PartnerConfig.read(config)) == config.parent / "mirror"
+    config.write_text(config.read_text().replace('"mirror"', '"s3://bucket/place"'))
+    with pytest.raises(ConfigError, match="expected a local folder"):
+        mirror_folder(PartnerConfig.read(config))
+
+
+def test_a_folder_that_cannot_be_read_is_not_empty(over: tuple[Federation, Mirror], tmp_path: Path) -> None:
+    """One that is not there has no messages yet; of one that cannot be listed nobody knows."""
+    plan = over[1].plan
+    mirror, folder = Mirror(plan, tmp_path), tmp_path / plan.folder
+    folder.rmdir()
+    assert mirror.paths() == []
+    folder.write_bytes(b"")
+    with pytest.raises(ExchangeError, match="expected a folder that can be read"):
+        mirror.paths()

@@ -1,0 +1,53 @@
+"""Rosters one must refuse."""
+
+import pytest
+
+from secure.encoding.canonical import digest
+from secure.encoding.roster import Roster, check_roster
+from secure.errors import BadRoster, RosterTooSmall
+
+PLAN, DIGEST = digest(b"plan"), digest(b"roster")
+FIVE = ("a", "b", "c", "d", "e")
+
+
+def roster(*members: str) -> Roster:
+    return Roster(PLAN, 1, 0, members, DIGEST)
+
+
+def test_good_rosters_pass():
+    """All partners, or enough of them, with me among them."""
+    check_roster(roster(*FIVE), "a", FIVE, 5)
+    check_roster(roster("a", "b", "d"), "d", FIVE, 3)
+    check_roster(roster("a", "b", "d"), None, FIVE, 0)
+
+
+def test_small_rosters_are_refused():
+    """Under the plan's minimum, and always under three."""
+    with pytest.raises(RosterTooSmall):
+        check_roster(roster("a", "b", "c"), "a", FIVE, 4)
+    for members in (("a", "b"), ("a",), ()):
+        with pytest.raises(RosterTooSmall):
+            roster(*members)
+
+
+def test_strangers_and_absence_are_refused():
+    """Who is not in the plan is not in a roster; and I seal only for a roster that has me."""
+    with pytest.raises(BadRoster, match="lists x"):
+        check_roster(roster("a", "b", "x"), "a", FIVE, 3)
+    with pytest.raises(BadRoster, match="does not list e"):
+        check_roster(roster("a", "b", "c"), "e", FIVE, 3)
+
+
+@pytest.mark.parametrize("members", [("b", "a", "c"), ("a", "a", "b"), ("a", "b", "c", "c")])
+def test_unsorted_or_doubled_names_are_refused(members):
+    """A roster has one spelling."""
+    with pytest.raises(BadRoster):
+        roster(*members)
+
+
+@pytest.mark.parametrize("change", [{"plan": "x"}, {"digest": ""}, {"round_no": -1}, {"attempt": 1 << 31}])
+def test_malformed_fields_are_refused(change):
+    """Digests are digests, counts are counts."""
+    fields = {"plan": PLAN, "round_no": 1, "attempt": 0, "members": ("a", "b", "c"), "digest": DIGEST}
+    with pytest.raises(BadRoster):
+        Roster(**(fields | change))

@@ -1,0 +1,218 @@
+"""Cards and private keys."""
+
+import errno
+import hashlib
+import os
+import pickle
+import stat
+import tomllib
+
+import pytest
+
+from secure.encoding.canonical import canonical_json
+from secure.encoding.json_fields import to_base64
+from secure.errors import BadCard, BadKeyFile, BadSignature, KeyFileExists, WrongKey, WrongPassphrase
+from secure.keys.keys import (
+    AGREEMENT_BYTES,
+    KEY_FILE,
+    PrivateKeys,
+    card_fields,
+    card_from_fields,
+    change_passphrase,
+    load_private_keys,
+    parse_card,
+)
+
+
+@pytest.fixture(scope="module")
+def partner():
+    return PrivateKeys.generate("ash", "partner")
+
+
+@pytest.fixture(scope="module")
+def hub():
+    return PrivateKeys.generate("hub", "aggregator")
+
+
+def test_card_text_round_trip(partner, hub):
+    """A card reads back from its text, and its lines can stand under a [[card]] table."""
+    for keys in (partner, hub):
+        card = keys.card()
+        assert parse_card(card.to_text(), "test") == card
+        plan = tomllib.loads(f"[[card]]\n{card.to_text()}")
+        assert card_from_fields(plan["card"][0], "test") == card
+
+
+def test_card_holds_no_secret(partner):
+    """A partner's card has a signing and an agreement key of the right sizes; an aggregator's only the first."""
+    assert len(partner.card().signing) == 32
+    assert len(partner.card().agreement) == AGREEMENT_BYTES == 1184 + 32
+
+
+def test_aggregator_has_no_agreement_key(hub):
+    """Nothing can be sealed for an aggregator."""
+    assert hub.card().agreement is None
+    with pytest.raises(BadCard):
+        hub.card().agreement_key()
+    with pytest.raises(WrongKey):
+        hub.agreement_key()
+
+
+@pytest.mark.parametrize("value", [[], {}, 1, None, ["partner"]])
+@pytest.mark.parametrize("key", ["name", "role", "signing", "agreement", "signature"])
+def test_card_with_a_field_of_another_type_is_refused(partner, hub, key, value):
+    """Whatever type a field has in TOML, a wrong one is a bad card."""
+    for keys in (partner, hub):
+        with pytest.raises(BadCard):
+            card_from_fields(card_fields(keys.card()) | {key: value}, "test")
+
+
+def test_card_text_that_is_no_card(partner):
+    """Text that is not TOML, or another TOML, is refused."""
+    for text in ("", "= =", "name = 1", f"name = {'1' * 5000}", partner.card().to_text() * 2):
+        with pytest.raises(BadCard):
+            parse_card(text, "test")
+
+
+def test_signature(partner, hub):
+    """A signature verifies under its card and under no other, for its message and no other."""
+    signature = partner.sign(b"message")
+    partner.card().verify(signature, b"message", "test")
+    with pytest.raises(BadSignature):
+        partner.card().verify(signature, b"massage", "test")
+    with pytest.raises(BadSignature):
+        hub.card().verify(signature, b"message", "test")
+    with pytest.raises(BadSignature):
+        partner.card().verify(signature[:-1], b"message", "test")
+
+
+def test_a_fingerprint_is_the_sha256_of_what_is_signed(partner):
+    """128 bits in groups to be read aloud, of the domain and the canonical card without its signature."""
+    fields = card_fields(partner.card())
+    fields.pop("signature")
+    expected = hashlib.sha256(b"hocket/card/v1\0" + canonical_json(fields)).hexdigest()[:32]
+    assert partner.card().fingerprint.replace(" ", "") == expected
+    assert [len(group) for group in partner.card().fingerprint.split(" ")] == [4] * 8
+
+
+def test_each_card_has_its_own_fingerprint(partner):
+    """Another name, role or key makes another one."""
+    secret = partner._secret()
+    others = [
+        PrivateKeys("asp", "partner", secret),
+        PrivateKeys("ash", "aggregator", secret[:32]),
+        *(PrivateKeys("ash", "partner", bytes(secret[:at] + b"?" + secret[at + 1 :])) for at in (0, 32, 96)),
+    ]
+    assert len({keys.card().fingerprint for keys in (partner, *others)}) == 6
+
+
+@pytest.mark.parametrize("passphrase", [None, "correct horse"])
+def test_save_and_load(partner, tmp_path, passphrase):
+    """Keys come back from their file, which only the owner can read, in a folder only the owner can enter."""
+    path = partner.save(tmp_path / "keys", passphrase)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert [file.name for file in path.parent.iterdir()] == [KEY_FILE]
+    assert load_private_keys(tmp_path / "keys", passphrase, partner.card()).card() == partner.card()
+
+
+def test_aggregator_keys_save_and_load(hub, tmp_path):
+    """An aggregator's keys are a signing key alone."""
+    hub.save(tmp_path)
+    assert load_private_keys(tmp_path).card() == hub.card()
+
+
+def test_keys_are_never_overwritten(partner, tmp_path):
+    """A second save is refused and leaves the first file as it was."""
+    path = partner.save(tmp_path)
+    before = path.read_bytes()
+    with pytest.raises(KeyFileExists):
+        PrivateKeys.generate("ash", "partner").save(tmp_path)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == [KEY_FILE]
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o601, 0o666])
+def test_readable_by_others_is_refused(partner, tmp_path, mode):
+    """A key file that group or others can touch is refused."""
+    partner.save(tmp_path).chmod(mode)
+    with pytest.raises(BadKeyFile, match="expected 0600"):
+        load_private_keys(tmp_path)
+
+
+def test_folder_writable_by_others_is_refused(partner, tmp_path):
+    """No keys are put where others can replace them."""
+    folder = tmp_path / "open"
+    folder.mkdir()
+    folder.chmod(0o777)
+    with pytest.raises(BadKeyFile):
+        partner.save(folder)
+
+
+def test_symbolic_link_is_refused(partner, tmp_path):
+    """A link in the place of the key file is not followed."""
+    (tmp_path / "real").mkdir()
+    real = partner.save(tmp_path / "real")
+    (tmp_path / KEY_FILE).symlink_to(real)
+    with pytest.raises(BadKeyFile):
+        load_private_keys(tmp_path)
+
+
+def test_missing_and_damaged_files_are_refused(partner, tmp_path):
+    """No file, half a file and another file are each a BadKeyFile."""
+    with pytest.raises(BadKeyFile):
+        load_private_keys(tmp_path)
+    path = partner.save(tmp_path)
+    whole = path.read_bytes()
+    for data in (whole[:-20], b"", b"{}", whole.replace(b'"version":1', b'"version":2'), whole.replace(b"ash", b"a h")):
+        path.write_bytes(data)
+        with pytest.raises(BadKeyFile):
+            load_private_keys(tmp_path)
+
+
+def test_passphrase(partner, tmp_path):
+    """Neither a wrong nor a missing nor a superfluous passphrase opens the keys."""
+    partner.save(tmp_path / "locked", "right")
+    partner.save(tmp_path / "free")
+    for folder, passphrase in (("locked", "wrong"), ("locked", None), ("free", "any")):
+        with pytest.raises(WrongPassphrase):
+            load_private_keys(tmp_path / folder, passphrase)
+
+
+def test_a_failed_change_of_the_passphrase_leaves_the_old_file(partner, tmp_path, monkeypatch):
+    """The file is replaced whole, or stays."""
+    path = partner.save(tmp_path, "old")
+    before = path.read_bytes()
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        change_passphrase(tmp_path, "old", "new")
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [before]
+
+
+def test_locked_file_is_bound_to_its_name(partner, tmp_path):
+    """The name in a locked file cannot be changed."""
+    path = partner.save(tmp_path, "right")
+    path.write_bytes(path.read_bytes().replace(b'"ash"', b'"asp"'))
+    with pytest.raises(WrongPassphrase):
+        load_private_keys(tmp_path, "right")
+
+
+def test_wrong_card(partner, tmp_path):
+    """Keys that are not those of the expected card are refused."""
+    partner.save(tmp_path)
+    with pytest.raises(WrongKey):
+        load_private_keys(tmp_path, card=PrivateKeys.generate("ash", "partner").card())
+
+
+def test_keys_do_not_show(partner, tmp_path):
+    """Keys do not print and do not pickle, and a locked file does not contain them."""
+    secret = partner._signing.private_bytes_raw()
+    assert "hidden" in repr(partner)
+    assert "hidden" in f"{partner}"
+    with pytest.raises(TypeError):
+        pickle.dumps(partner)
+    assert to_base64(secret)[:20].encode() not in partner.save(tmp_path, "x").read_bytes()

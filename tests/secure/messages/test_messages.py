@@ -1,0 +1,139 @@
+"""Manifests: accepted only if everything is as expected, each damage with its own error."""
+
+import pytest
+
+from secure.encoding.canonical import digest
+from secure.errors import (
+    BadManifest,
+    PayloadMismatch,
+    WrongSender,
+)
+from secure.keys.keys import Card, PrivateKeys
+from secure.messages.messages import (
+    Expected,
+    Manifest,
+    PayloadDigest,
+    check_payload,
+    manifest_digest,
+    payload_digest,
+    sign_manifest,
+    verify_manifest,
+)
+
+PLAN, OTHER, TRUNK = digest(b"plan"), digest(b"other"), digest(b"trunk")
+TIME = 1_700_000_000
+PAYLOAD = PayloadDigest(digest(b"payload"), 7)
+ASH, BIRCH = PrivateKeys.generate("ash", "partner"), PrivateKeys.generate("birch", "partner")
+HUB = PrivateKeys.generate("hub", "aggregator")
+BODIES = {
+    "deal": {"group": OTHER},
+    "pairing": {"group": OTHER},
+    "ready": {"trunk": TRUNK, "preparation": OTHER},
+    "roster": {"members": {"ash": OTHER, "birch": OTHER, "cedar": OTHER}, "trunk": TRUNK},
+    "update": {"roster": OTHER},
+    "sum": {"roster": OTHER, "updates": {"ash": OTHER, "birch": OTHER, "cedar": OTHER}},
+    "void": {"roster": OTHER, "missing": ["ash", "birch"]},
+}
+WITH_PAYLOAD = {"deal", "pairing", "update", "sum"}
+BY_HUB = {"roster", "sum", "void"}
+
+
+def place(kind):
+    return (0, 0) if kind in {"deal", "pairing"} else (3, 1)
+
+
+def signed(kind: str, keys: PrivateKeys | None = None, **change: object) -> bytes:
+    round_no, attempt = place(kind)
+    fields = {
+        "kind": kind,
+        "plan": PLAN,
+        "round_no": round_no,
+        "attempt": attempt,
+        "time": TIME,
+        "body": BODIES[kind],
+        "payload": PAYLOAD if kind in WITH_PAYLOAD else None,
+    }
+    return sign_manifest(keys or (HUB if kind in BY_HUB else ASH), **(fields | change))
+
+
+def verify(data: bytes, kind: str = "update", card: Card | None = None, **change: object) -> Manifest:
+    round_no, attempt = place(kind)
+    expected = {"kind": kind, "plan": PLAN, "round_no": round_no, "attempt": attempt} | change
+    return verify_manifest(data, card or (HUB if kind in BY_HUB else ASH).card(), Expected(**expected), "test")
+
+
+@pytest.mark.parametrize("kind", BODIES)
+def test_every_kind_arrives(kind):
+    """What one member signs another reads, field for field."""
+    manifest = verify(signed(kind), kind)
+    assert (manifest.kind, manifest.plan, manifest.body) == (kind, PLAN, BODIES[kind])
+    assert (manifest.round, manifest.attempt) == place(kind)
+    assert manifest.time == TIME
+    assert manifest.payload == (PAYLOAD if kind in WITH_PAYLOAD else None)
+
+
+def test_same_message_same_bytes():
+    """Signing is deterministic: a message made again after a crash is the very same file."""
+    assert signed("update") == signed("update")
+    assert manifest_digest(signed("update")) == digest(signed("update"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("deal", {"group": "x"}),
+        ("ready", {"trunk": TRUNK}),
+        ("roster", {"members": {}, "trunk": TRUNK}),
+        ("roster", {"members": {"a b": OTHER}, "trunk": TRUNK}),
+        ("roster", {"members": ["ash"], "trunk": TRUNK}),
+        ("sum", {"roster": OTHER, "updates": {"ash": "x"}}),
+        ("void", {"roster": OTHER, "missing": []}),
+        ("void", {"roster": OTHER, "missing": ["birch", "ash"]}),
+        ("void", {"roster": OTHER, "missing": ["ash", "ash"]}),
+        ("void", {"roster": OTHER, "missing": "ash"}),
+    ],
+)
+def test_bodies_are_checked(kind, body):
+    """A body that its kind does not allow is not signed."""
+    with pytest.raises(BadManifest):
+        signed(kind, body=body)
+
+
+@pytest.mark.parametrize("kind", BODIES)
+def test_roles(kind):
+    """Partners do not send what the aggregator sends, nor the other way round; it is neither signed nor read."""
+    wrong = ASH if kind in BY_HUB else HUB
+    with pytest.raises(WrongSender):
+        signed(kind, wrong)
+    same_name = PrivateKeys.generate(wrong.name, HUB.role if wrong is ASH else ASH.role)
+    with pytest.raises(WrongSender):
+        verify(signed(kind, same_name), kind, card=wrong.card())
+
+
+def test_enrolment_has_no_round_and_payloads_stand_where_they_belong():
+    """A deal or pairing of a round is not signed, nor a payload where the kind has none or none where it has one."""
+    for kind, change in (
+        ("deal", {"round_no": 1}),
+        ("pairing", {"attempt": 1}),
+        ("ready", {"payload": PAYLOAD}),
+        ("sum", {"payload": None}),
+    ):
+        with pytest.raises(BadManifest):
+            signed(kind, **change)
+
+
+def test_too_large_is_refused():
+    """A roster that does not fit a manifest cannot be signed."""
+    members = {f"partner-{i:05}": OTHER for i in range(1000)}
+    with pytest.raises(BadManifest):
+        signed("roster", body={"members": members, "trunk": TRUNK})
+
+
+def test_payloads(tmp_path):
+    """A payload is accepted with its size and digest; a missing one is refused."""
+    path = tmp_path / "payload"
+    path.write_bytes(b"payload")
+    assert payload_digest(path) == PAYLOAD
+    check_payload(path, PAYLOAD, "test")
+    with pytest.raises(PayloadMismatch):
+        check_payload(tmp_path / "missing", PAYLOAD, "test")

@@ -1,0 +1,93 @@
+"""Cards and plans that must be refused, as make_refused.py writes them."""
+
+import base64
+import json
+from collections.abc import Iterator
+
+from secure.encoding.canonical import canonical_json
+from secure.keys.keys import card_fields
+from tests.support.secure.refusals import Row, Valid, stray_bits
+
+
+def cards(valid: Valid) -> Iterator[Row]:
+    """Cards, changed and, where the change is not what is wrong, rightly signed again."""
+    example = valid.example
+    keys, good, birch = example.keys["ash"], card_fields(example.cards["ash"]), card_fields(example.cards["birch"])
+
+    def text(**change: object) -> bytes:
+        fields = {key: value for key, value in (good | change).items() if value is not None}
+        return "".join(f"{key} = {json.dumps(value)}\n" for key, value in fields.items()).encode()
+
+    def signed(**change: str | None) -> bytes:
+        unsigned = {key: value for key, value in (good | change).items() if key != "signature" and value is not None}
+        signature = keys.sign(b"hocket/card/v1\0" + canonical_json(unsigned))
+        return text(**change, signature=base64.b64encode(signature).decode())
+
+    agreement = base64.b64decode(good["agreement"])
+    keys_of = {"small": agreement[:1184] + bytes(32), "beyond": b"\xff" * 1184 + agreement[1184:], "short": bytes(1215)}
+    wrong = {name: base64.b64encode(data).decode() for name, data in keys_of.items()}
+    bad = "BadCard"
+    yield "no-toml", "C-1", bad, "It is no TOML.", b"name: ash\n"
+    yield "doubled-key", "C-1", bad, "It has a name twice.", text() + b'name = "ash"\n'
+    yield "unknown-key", "C-1", bad, "It has a key too many.", signed(email="ash@example.org")
+    yield "number", "C-1", bad, "Its signature is a number.", text(signature=1)
+    for key in good:
+        yield f"without-{key}", "C-1", bad, f"It has no {key}.", text(**{key: None})
+    yield "agreement-of-aggregator", "C-1", bad, "An aggregator could open envelopes.", signed(role="aggregator")
+    yield "partner-without-agreement", "C-1", bad, "A partner could open no envelope.", signed(agreement=None)
+    yield "space-in-name", "C-2", bad, "Its name has a space.", signed(name="a sh")
+    yield "long-name", "C-2", bad, "Its name has 33 characters.", signed(name="a" * 33)
+    yield "empty-name", "C-2", bad, "Its name is empty.", signed(name="")
+    yield "unknown-role", "C-3", bad, "Its role is none.", signed(role="owner", agreement=None)
+    yield "short-signing-key", "C-4", bad, "Its signing key has 3 bytes.", text(signing="AAAA")
+    yield "short-agreement-key", "C-4", bad, "Its agreement key lacks a byte.", signed(agreement=wrong["short"])
+    yield "short-signature", "C-4", bad, "Its signature has 3 bytes.", text(signature="AAAA")
+    yield "stray-bits", "C-4", bad, "Unused bits of its base64 are set.", text(signature=stray_bits(good["signature"]))
+    yield "space-in-base64", "C-4", bad, "There is a space in its base64.", text(signature=f" {good['signature']}")
+    yield "renamed", "C-5", bad, "Its name was changed after signing.", text(name="asp")
+    yield "role-changed", "C-5", bad, "Its role was changed after signing.", text(role="aggregator", agreement=None)
+    yield "agreement-of-another", "C-5", bad, "It has birch's agreement key.", text(agreement=birch["agreement"])
+    yield "signing-of-another", "C-5", bad, "It has birch's signing key.", text(signing=birch["signing"])
+    yield "signature-of-another", "C-5", bad, "It has birch's signature.", text(signature=birch["signature"])
+    yield "small-order", "C-6", bad, "Its X25519 key has a small order.", signed(agreement=wrong["small"])
+    yield "mlkem", "C-6", bad, "Its ML-KEM key has numbers beyond the prime.", signed(agreement=wrong["beyond"])
+
+
+def plans(valid: Valid) -> Iterator[Row]:
+    """Plans with one line changed."""
+    plan = valid.files["plan.toml"]
+    cards = plan.split(b"[[card]]\n")[1:]
+    odd = "ConfigError"
+
+    def put(old: bytes, new: bytes) -> bytes:
+        assert old in plan
+        return plan.replace(old, new, 1)
+
+    yield "no-toml", "P-1", odd, "It is no TOML.", b"{}" + plan
+    yield "format-2", "P-1", odd, "It has another format.", put(b"format = 1", b"format = 2")
+    yield "unknown-key", "P-1", odd, "It has a key too many.", put(b"n_rounds = 2", b"n_rounds = 2\nn_round = 3")
+    yield "missing-key", "P-1", odd, "It does not say how many rounds.", put(b"n_rounds = 2\n", b"")
+    yield "text-for-number", "P-1", odd, "It has a text for a number.", put(b"n_rounds = 2", b'n_rounds = "2"')
+    yield "infinity", "P-1", odd, "A deadline is endless.", put(b"deadline_s = 60", b"deadline_s = inf")
+    yield "date", "P-1", odd, "It has a date for a text.", put(b'"worked example"', b"2026-01-01")
+    yield "bits-10", "P-1", odd, "It has a setting out of range.", put(b"first_bound", b"bits = 10\nfirst_bound")
+    yield "doubled-card", "P-2", odd, "It has a card twice.", plan + b"[[card]]\n" + cards[0]
+    yield "two-partners", "P-2", odd, "It has two partners.", put(b"[[card]]\n" + cards[0], b"")
+    yield "no-aggregator", "P-2", odd, "It has no aggregator.", put(b"[[card]]\n" + cards[-1], b"")
+    yield "strange-custodian", "P-2", odd, "Its custodian is not in it.", put(b'n = "ash"', b'n = "date"')
+    yield "custodian-hub", "P-2", odd, "Its custodian is the aggregator.", put(b'n = "ash"', b'n = "hub"')
+    yield "min-partners-2", "P-3", odd, "It allows rosters of two.", put(b"min_partners = 3", b"min_partners = 2")
+    yield "min-partners-4", "P-3", odd, "It demands more than all.", put(b"min_partners = 3", b"min_partners = 4")
+    yield (
+        "forged-card",
+        "P-4",
+        "BadCard",
+        "A card in it has another's name.",
+        put(b'\nname = "birch"', b'\nname = "elm"'),
+    )
+    task = b'{ id = "C1", threshold = 6.0 }'
+    twice, alone = (b"[catalogue]\ntasks = [" + tasks + b"]\n" for tasks in (task + b", " + task, task))
+    trunk = b"[trunk]\n"
+    yield "catalogue-twice", "P-5", odd, "Its catalogue has a task twice.", put(trunk, twice + trunk)
+    few = alone + b"min_partners = 1\n"
+    yield "catalogue-min-1", "P-5", odd, "A row of its catalogue may travel alone.", put(trunk, few + trunk)

@@ -1,0 +1,245 @@
+"""The worked example of secure/FORMAT.md: three partners and an aggregator with known keys, two rounds.
+
+`python -m tests.support.secure.worked_example` writes tests/secure/example. All of it follows from the names below but
+the envelopes and the sealed updates, whose randomness is the libraries': those are kept if they are there.
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Callable
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.plan.plan import Plan, read_plan
+from secure.ciphertexts.coefficients import pack_coefficients
+from secure.ciphertexts.parameters import N_SLOTS, SealParameters, seal_parameters
+from secure.encoding.roster import Roster
+from secure.keys.group import GroupSecret, deal_group_secret
+from secure.keys.keys import Card, PrivateKeys
+from secure.keys.pairing import PairKey, PairSeeds, pair_key, seal_pair_seeds
+from secure.messages.messages import Expected, Manifest, parse_manifest, payload_digest, sign_manifest
+from secure.sealing.add import add_updates
+from secure.sealing.open_sum import OpenedSum, open_sum
+from secure.sealing.seal import seal_update
+from tests.support.secure.plain_reader import evaluate_at_odd_powers
+
+FOLDER = Path(__file__).parents[2] / "secure" / "example"
+PARTNERS, HUB = ("ash", "birch", "cedar"), "hub"
+WEIGHTS = {"ash": 1, "birch": 2, "cedar": 4}
+N_PARAMS = 51  # a trunk of 16 inputs and 3 units
+TIME = 1_750_000_000
+PLAN = """\
+format = 1
+[federation]
+name = "worked example"
+id = "00112233445566778899aabbccddeeff"
+custodian = "ash"
+seed = 1
+[rounds]
+n_rounds = 2
+local_steps = 1
+min_partners = 3
+update_deadline_s = 60
+[preparation.fingerprint]
+n_bits = 16
+[trunk]
+hidden = [3]
+[seal]
+first_bound = 0.03124904632568359375  # 32767 steps of 2^-20
+weights = "size"
+max_weight = 4
+"""
+
+
+def known_bytes(what: str, size: int) -> bytes:
+    """Secrets that everybody knows."""
+    return hashlib.shake_256(f"hocket example {what}".encode()).digest(size)
+
+
+def integers(name: str) -> np.ndarray:
+    """(51,) int: what a partner sends, in steps."""
+    i = np.arange(N_PARAMS)
+    return {"ash": i, "birch": -600 * i, "cedar": 32767 - i}[name]
+
+
+def change_of(name: str) -> np.ndarray:
+    """(51,) float32: the change of the trunk of which exactly these integers are sent, times weight / max_weight."""
+    return (integers(name) * 2.0**-20 * 4 / WEIGHTS[name]).astype(np.float32)
+
+
+class Example:
+    """All members of the example with their secrets, and its files below a folder."""
+
+    def __init__(self, folder: Path = FOLDER) -> None:
+        self.folder = folder
+        self.keys = {name: PrivateKeys(name, "partner", known_bytes(name, 128)) for name in PARTNERS}
+        self.keys[HUB] = PrivateKeys(HUB, "aggregator", known_bytes(HUB, 32))
+        self.cards: dict[str, Card] = {name: keys.card() for name, keys in self.keys.items()}
+        self.seeds = {
+            i: PairSeeds(i, {j: known_bytes(f"{i} to {j}", 32) for j in PARTNERS if j != i}) for i in PARTNERS
+        }
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The example's plan."""
+        return read_plan(self.folder / "plan.toml")
+
+    @cached_property
+    def parameters(self) -> SealParameters:
+        """What follows from its settings."""
+        return seal_parameters(self.plan.seal)
+
+    @cached_property
+    def group(self) -> GroupSecret:
+        """A secret whose BFV key has known coefficients -1, 0 and 1."""
+        q = self.parameters.q
+        coefficients = np.array([byte % 3 - 1 for byte in known_bytes("bfv key", N_SLOTS)], dtype=object)
+        key = pack_coefficients(
+            evaluate_at_odd_powers(coefficients, q).astype(np.uint64)[None, :], self.parameters.q.bit_length()
+        )
+        return GroupSecret(
+            ring=bytes.fromhex(self.parameters.ring_digest()),
+            tag_seed=known_bytes("tag seed", 32),
+            structure_seed=known_bytes("structure seed", 32),
+            bfv_key=key.tobytes(),
+        )
+
+    @cached_property
+    def pair_keys(self) -> dict[str, dict[str, PairKey]]:
+        """Pair keys, by partner and other partner."""
+
+        def key(i: str, j: str) -> PairKey:
+            return pair_key(self.seeds[i].for_partner(j), self.seeds[j].for_partner(i), i, j, self.plan.digest)
+
+        return {i: {j: key(i, j) for j in PARTNERS if j != i} for i in PARTNERS}
+
+    def path(self, kind: str, sender: str, suffix: str = "json", round_no: int | None = None) -> Path:
+        """A file of the exchange; round 1 for everything that has a round, unless told otherwise."""
+        enrolment = kind in ("deal", "pairing")
+        place = "enrol" if enrolment else f"round-{round_no or 1:04d}/attempt-01"
+        return self.folder / place / f"{kind}.{sender}.{suffix}"
+
+    def manifest(self, kind: str, sender: str) -> Manifest:
+        """A message of round 1 or the enrolment, unverified."""
+        return parse_manifest(self.path(kind, sender).read_bytes(), kind)
+
+    def expected(self, kind: str, round_no: int = 1) -> Expected:
+        """What a reader expects of a message of the example."""
+        enrolment = kind in ("deal", "pairing")
+        return Expected(kind, self.plan.digest, *((0, 0) if enrolment else (round_no, 1)))
+
+    @property
+    def roster(self) -> Roster:
+        """The roster of round 1."""
+        found = hashlib.sha256(self.path("roster", HUB).read_bytes()).hexdigest()
+        return Roster(self.plan.digest, 1, 1, PARTNERS, found)
+
+    def update(self, name: str) -> Path:
+        """A sealed update of round 1."""
+        return self.path("update", name, "arrow")
+
+    def add(self, target: Path) -> Path:
+        """The sealed sum of round 1: it follows from the updates, byte for byte."""
+        add_updates([self.update(name) for name in PARTNERS], self.parameters, target, roster=self.roster)
+        return target
+
+    def open(self, path: Path) -> OpenedSum:
+        """Open a sum of round 1."""
+        return open_sum(
+            path,
+            roster=self.roster,
+            group=self.group,
+            parameters=self.parameters,
+            slices=[tensor.place for tensor in self.plan.layout.tensors],
+            bounds=np.full(2, self.plan.seal.first_bound),
+        )
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    def write(self) -> None:
+        """Write all files; what only chance makes is made only where it is missing."""
+        cards = "".join(f"[[card]]\n{self.cards[name].to_text()}" for name in (*PARTNERS, HUB))
+        self._put(self.folder / "plan.toml", (PLAN + cards).encode())
+        self._write_enrolment()
+        trunk = hashlib.sha256(b"the example's trunk").hexdigest()
+        self._write_roster(1, trunk)
+        for name in PARTNERS:
+            self._keep(self.update(name), self.roster.digest, partial(self._seal, name))
+            self.sign("update", name, {"roster": self.roster.digest}, payload=self.update(name))
+        with tempfile.TemporaryDirectory() as folder:
+            total = self.add(Path(folder) / "sum")
+            updates = {name: payload_digest(self.update(name)).sha256 for name in PARTNERS}
+            self.sign("sum", HUB, {"roster": self.roster.digest, "updates": updates}, payload=total)
+        self._write_roster(2, hashlib.sha256(b"the example's second trunk").hexdigest())
+        voided = hashlib.sha256(self.path("roster", HUB, round_no=2).read_bytes()).hexdigest()
+        self.sign("void", HUB, {"roster": voided, "missing": ["cedar"]}, round_no=2)
+
+    def _write_enrolment(self) -> None:
+        cards = [self.cards[name] for name in PARTNERS]
+        deal = self.path("deal", "ash", "envelopes")
+        self._keep(deal, self.plan.digest, lambda: deal_group_secret(self.group, self.plan.digest, "ash", cards))
+        self.sign("deal", "ash", {"group": self.group.digest()}, payload=deal)
+        for name in PARTNERS:
+            pairing = self.path("pairing", name, "envelopes")
+            make = partial(seal_pair_seeds, self.seeds[name], self.plan.digest, name, cards)
+            self._keep(pairing, self.plan.digest, make)
+            self.sign("pairing", name, {"group": self.group.digest()}, payload=pairing)
+
+    def _write_roster(self, round_no: int, trunk: str) -> None:
+        ready = {"trunk": trunk, "preparation": hashlib.sha256(b"the example's preparation").hexdigest()}
+        for name in PARTNERS:
+            self.sign("ready", name, ready, round_no=round_no)
+        readies = {name: self.path("ready", name, round_no=round_no).read_bytes() for name in PARTNERS}
+        members = {name: hashlib.sha256(data).hexdigest() for name, data in readies.items()}
+        self.sign("roster", HUB, {"members": members, "trunk": trunk}, round_no=round_no)
+
+    def sign(
+        self, kind: str, sender: str, body: dict[str, object], *, payload: Path | None = None, round_no: int = 1
+    ) -> None:
+        """Sign and write a message."""
+        expected = self.expected(kind, round_no)
+        data = sign_manifest(
+            self.keys[sender],
+            kind=kind,
+            plan=expected.plan,
+            round_no=expected.round_no,
+            attempt=expected.attempt,
+            time=TIME,
+            body=body,
+            payload=payload and payload_digest(payload),
+        )
+        self._put(self.path(kind, sender, round_no=round_no), data)
+
+    def _seal(self, name: str) -> bytes:
+        with tempfile.TemporaryDirectory() as folder:
+            seal_update(
+                change_of(name),
+                weight=WEIGHTS[name],
+                bounds=np.full(2, self.plan.seal.first_bound),
+                slices=[tensor.place for tensor in self.plan.layout.tensors],
+                residual=None,
+                roster=self.roster,
+                me=name,
+                pair_keys=self.pair_keys[name],
+                group=self.group,
+                parameters=self.parameters,
+                rng=np.random.default_rng(0),
+                path=Path(folder) / "update",
+            )
+            return (Path(folder) / "update").read_bytes()
+
+    def _keep(self, path: Path, digest: str, make: Callable[[], bytes]) -> None:
+        """Make a file unless it is there and says that it is bound to this plan or roster."""
+        if not path.exists() or digest.encode() not in path.read_bytes():
+            self._put(path, make())
+
+    @staticmethod
+    def _put(path: Path, data: bytes) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+if __name__ == "__main__":
+    Example().write()

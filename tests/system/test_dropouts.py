@@ -1,0 +1,280 @@
+"""Members that vanish: voids, returns, and a crash between sealing and posting, mostly through real processes."""
+
+import hashlib
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import AttemptsUsedUp, ConfigError, ExitCode, LeftBehind, NotYet
+from pipeline.home.paths import MessageName
+from pipeline.report.report import read_report
+from pipeline.runtime.retry import Machine
+from secure.errors import BadKeyFile
+from tests.support.federation import AGGREGATOR, Federation, age, step, until_waiting
+from tests.support.running_members import Running
+from tests.support.signed_transcripts import body_of, digest_of, say
+
+ROSTER = MessageName("roster", 1, 1, AGGREGATOR)
+VOID = MessageName("void", 1, 1, AGGREGATOR)
+SUM = MessageName("sum", 1, 1, AGGREGATOR)
+
+
+def ready_of(name: str, round_no: int = 1, attempt: int = 1) -> MessageName:
+    """A partner's ready."""
+    return MessageName("ready", round_no, attempt, name)
+
+
+def update_of(name: str, round_no: int = 1, attempt: int = 1) -> MessageName:
+    """A partner's sealed update."""
+    return MessageName("update", round_no, attempt, name)
+
+
+def all_posted(federation: Federation, names: list[MessageName]) -> Callable[[], bool]:
+    """Whether all these messages are in the exchange."""
+    return lambda: all(federation.posted(name).exists() for name in names)
+
+
+def sums_of(federation: Federation, round_no: int) -> list[list[str]]:
+    """Members of the sums posted in a round; a busy machine may need more than one attempt."""
+    attempts = [MessageName("sum", round_no, attempt, AGGREGATOR) for attempt in range(1, 21)]
+    return [sorted(body_of(federation, name)["updates"]) for name in attempts if federation.posted(name).exists()]
+
+
+def vanish_after_roster(federation: Federation, running: Running, lost: str) -> None:
+    """All partners run and are ready, the roster lists them all; then one is gone before it delivers."""
+    others = [name for name in federation.partners if name != lost]
+    running.start(*federation.partners)
+    running.wait_for(all_posted(federation, [ready_of(lost)]))
+    running.freeze(lost)
+    running.wait_for(all_posted(federation, [ready_of(name) for name in others]))
+    once = federation.hocket("aggregator", "run", "--once", str(federation.config(AGGREGATOR)))
+    assert once.returncode == ExitCode.NOT_YET, once.stderr
+    assert sorted(body_of(federation, ROSTER)["members"]) == federation.partners
+    running.kill(lost)
+    running.wait_for(all_posted(federation, [update_of(name) for name in others]))
+    assert not federation.posted(update_of(lost)).exists()
+
+
+@pytest.mark.slow
+def test_a_partner_vanishes_and_returns_in_a_later_round(tmp_path: Path):
+    """Void, fresh training, a roster without it; then it opens the sum it missed and all end with one trunk."""
+    federation = Federation(tmp_path / "f", n_partners=4, n_rounds=3, deadline_s=3.0, max_attempts=20)
+    with Running(federation) as running:
+        vanish_after_roster(federation, running, "P03")
+        running.start(AGGREGATOR)
+        running.wait_for(lambda: bool(sums_of(federation, 1)))
+        running.freeze(AGGREGATOR)  # the roster of round 2 waits 3 s for P03; it shall be back by then
+        running.start("P03")
+        running.wait_for(all_posted(federation, [ready_of(name, 2) for name in federation.partners]))
+        running.go_on(AGGREGATOR)
+        running.finish()
+    assert body_of(federation, VOID)["missing"] == ["P03"]
+    assert sums_of(federation, 1) == [["P01", "P02", "P04"]]
+    assert sums_of(federation, 2) == [federation.partners]
+    assert [len(federation.trunks(round_no)) for round_no in (1, 2, 3)] == [1, 1, 1]
+    assert len({read_report(federation.home(name))["trunk"] for name in federation.partners}) == 1
+
+
+@pytest.mark.slow
+def test_a_roster_at_the_minimum_waits_for_the_one_that_vanished(tmp_path: Path):
+    """With three of three needed nobody goes on without the third; it returns, and the federation completes."""
+    federation = Federation(tmp_path / "f", deadline_s=1.0, max_attempts=20)
+    with Running(federation) as running:
+        vanish_after_roster(federation, running, "P02")
+        running.start(AGGREGATOR)
+        readies = [ready_of(name, 1, 2) for name in ("P01", "P03")]
+        seen = [federation.home(AGGREGATOR).inbox(name.manifest) for name in readies]
+        running.wait_for(lambda: all(path.exists() for path in seen))
+        until = max(path.stat().st_mtime for path in seen) + 1.0
+        running.wait_for(lambda: time.time() > until)  # the deadline for being ready is past
+        running.kill(AGGREGATOR)
+        once = federation.hocket("aggregator", "run", "--once", str(federation.config(AGGREGATOR)))
+        assert once.returncode == ExitCode.NOT_YET
+        assert "waiting for P02 to be ready" in once.stderr
+        assert not federation.posted(MessageName("roster", 1, 2, AGGREGATOR)).exists()
+        running.start("P02", AGGREGATOR)
+        running.finish()
+    assert body_of(federation, VOID)["missing"] == ["P02"]
+    assert sums_of(federation, 1) == [federation.partners]
+    assert [len(federation.trunks(round_no)) for round_no in (1, 2)] == [1, 1]
+
+
+@pytest.mark.slow
+def test_a_partner_killed_between_sealing_and_posting_posts_the_same_bytes(sealed: Federation, tmp_path: Path):
+    """A sealed file in the outbox of a killed process is what the next process posts, byte for byte."""
+    federation = sealed.moved(tmp_path / "federation")
+    home, update = federation.home("P01"), update_of("P01")
+    for path in (federation.posted(update), federation.payload(update), home.outbox(update.manifest)):
+        path.unlink()
+    home.outbox(update.payload).unlink()
+    federation.payload(update).mkdir()  # nothing can be posted under this name
+    with Running(federation) as running:
+        running.start("P01")
+        running.wait_for(home.outbox(update.payload).exists)
+        running.kill("P01")
+        before = hashlib.sha256(home.outbox(update.payload).read_bytes()).hexdigest()
+        assert not federation.posted(update).exists()
+        federation.payload(update).rmdir()
+        running.start("P01")
+        running.wait_for(federation.posted(update).exists)
+        running.kill("P01")
+    assert hashlib.sha256(federation.payload(update).read_bytes()).hexdigest() == before
+    step(federation.aggregator())
+    until_waiting(federation, federation.partners)
+    assert len(federation.trunks(1)) == 1
+
+
+# --------------------------------------------------------------------------------------- a return that is not possible
+
+
+@pytest.fixture(scope="module")
+def missed(sealed: Federation, tmp_path_factory: pytest.TempPathFactory) -> Federation:
+    """P04 was away since it delivered in round 1; the others have ended. For reading only."""
+    federation = sealed.moved(tmp_path_factory.mktemp("missed") / "federation")
+    others = ["P01", "P02", "P03"]
+    until_waiting(federation, [*others, AGGREGATOR])
+    for name in others:
+        age(federation, ready_of(name, 2), 3601)
+    until_waiting(federation, [*others, AGGREGATOR])
+    assert sorted(body_of(federation, MessageName("sum", 2, 1, AGGREGATOR))["updates"]) == others
+    return federation
+
+
+@pytest.fixture
+def returning(missed: Federation, tmp_path: Path) -> Federation:
+    """A copy in which P04 may return."""
+    return missed.moved(tmp_path / "federation")
+
+
+def come_back(federation: Federation, name: str = "P04") -> str:
+    """Drive the returning partner as far as it goes."""
+    partner = federation.partner(name)
+    while (state := step(partner)) == "on":
+        pass
+    return state
+
+
+def test_a_partner_opens_all_sums_that_it_missed(returning: Federation):
+    """The others have ended; it ends with their trunk."""
+    assert come_back(returning) == "done"
+    assert len({read_report(returning.home(name))["trunk"] for name in returning.partners}) == 1
+
+
+def advance_all(machine: Machine) -> None:
+    """Every step, and what ends them."""
+    while machine.advance():
+        pass
+
+
+def remove(*paths: str) -> Callable[[Federation], None]:
+    """Remove files or folders of the exchange."""
+
+    def damage(federation: Federation) -> None:
+        for path in paths:
+            found = federation.exchange / path
+            shutil.rmtree(found) if found.is_dir() else found.unlink()
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [remove(SUM.payload), remove(SUM.payload, SUM.manifest), remove("round-0001")],
+    ids=["payload", "sum", "round"],
+)
+def test_a_missed_sum_that_was_removed_is_not_awaited(returning: Federation, damage: Callable[[Federation], None]):
+    """A later sum proves that it was there: the partner says what is missing and where, and trains nothing."""
+    damage(returning)
+    with pytest.raises(LeftBehind, match=r"round 2 has its sum: .* removed from .*exchange") as caught:
+        come_back(returning)
+    assert "sum of agg for round 1" in str(caught.value) or "round 1: waiting for" in str(caught.value)
+    assert SUM.folder in caught.value.__notes__[0]
+    assert not returning.posted(ready_of("P04", 2)).exists()
+
+
+def test_a_sum_that_may_still_come_is_awaited(returning: Federation):
+    """Without a later sum nothing proves a removal; the wait names what it is for."""
+    remove("round-0002", SUM.payload)(returning)
+    with pytest.raises(NotYet, match="payload of sum of agg for round 1, attempt 1"):
+        advance_all(returning.partner("P04"))
+
+
+def test_a_forged_later_sum_proves_nothing(returning: Federation):
+    """Whoever may write to the exchange can make folders, but no signed sum."""
+    remove("round-0002", SUM.payload)(returning)
+    (returning.exchange / "round-0007" / "attempt-01").mkdir(parents=True)
+    (returning.exchange / "round-x").mkdir()
+    assert come_back(returning) == "waiting"
+
+
+@pytest.mark.slow
+def test_the_command_says_that_a_sum_was_removed(returning: Federation):
+    """A real partner process: exit code 4, what is missing, what to do, no traceback."""
+    remove(SUM.payload)(returning)
+    refused = returning.hocket("partner", "run", str(returning.config("P04")))
+    assert refused.returncode == ExitCode.SECURITY
+    assert "payload of sum of agg for round 1, attempt 1, but round 2 has its sum" in refused.stderr
+    assert "start again" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_lost_group_secret_comes_from_the_deal_again(returning: Federation):
+    """The custodian's deal is still for this partner's card."""
+    returning.home("P04").group_secret.unlink()
+    assert come_back(returning) == "done"
+
+
+def test_lost_pair_seeds_are_not_made_anew(returning: Federation):
+    """Others hold the seeds that were posted: with new ones no sum would ever open."""
+    returning.home("P04").pair_seeds.unlink()
+    with pytest.raises(BadKeyFile, match=r"pair\.seeds: is missing") as caught:
+        come_back(returning)
+    assert "KEYS.md" in caught.value.__notes__[0]
+    assert not returning.home("P04").pair_seeds.exists()
+
+
+def test_a_home_without_its_rounds_is_refused(returning: Federation):
+    """Messages without the training from which they were made are half a home."""
+    shutil.rmtree(returning.home("P04").folder / "rounds")
+    with pytest.raises(ConfigError, match=r"trained\.safetensors: is missing") as caught:
+        come_back(returning)
+    assert "whole" in caught.value.__notes__[0]
+
+
+# -------------------------------------------------------------------------------------------------- the last attempt
+
+
+@pytest.fixture
+def last_attempt(tmp_path: Path) -> Federation:
+    """The plan allows one attempt; P02 is rostered and has not delivered when the deadline is past."""
+    federation = Federation(tmp_path / "f", max_attempts=1)
+    until_waiting(federation, federation.partners)
+    step(federation.aggregator())
+    until_waiting(federation, ["P01", "P03"])
+    age(federation, ROSTER, 3601)
+    return federation
+
+
+def test_the_last_attempt_is_not_declared_void(last_attempt: Federation):
+    """The aggregator stops instead and says who is missing; with the late update it goes on where it was."""
+    with pytest.raises(AttemptsUsedUp, match="P02 did not deliver in attempt 1, the last") as caught:
+        step(last_attempt.aggregator())
+    assert caught.value.exit_code == ExitCode.SECURITY
+    assert not last_attempt.posted(VOID).exists()
+    until_waiting(last_attempt, ["P02"])
+    step(last_attempt.aggregator())
+    assert last_attempt.posted(SUM).exists()
+
+
+def test_a_partner_takes_part_in_no_attempt_beyond_the_last(last_attempt: Federation):
+    """Whatever the aggregator signs: it neither trains nor says ready again, also when it is started again."""
+    say(last_attempt, VOID, {"roster": digest_of(last_attempt, ROSTER), "missing": ["P02"]})
+    for _ in range(2):
+        with pytest.raises(AttemptsUsedUp, match="1 attempts are void") as caught:
+            come_back(last_attempt, "P01")
+        assert "all agree on" in caught.value.__notes__[0]
+    assert not last_attempt.posted(ready_of("P01", 1, 2)).exists()
+    assert not list(last_attempt.home("P01").folder.rglob("trained.safetensors"))

@@ -1,0 +1,386 @@
+"""An aggregator that signs whatever it likes: each attack is refused by a partner, or ends as an honest void."""
+
+import contextlib
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.errors import Diverged, Equivocation, LeftBehind, NotYet
+from pipeline.home.paths import MessageName
+from pipeline.home.round_state import RoundStart, read_change
+from pipeline.plan.plan import read_plan
+from secure.ciphertexts.parameters import seal_parameters
+from secure.encoding.roster import Roster
+from secure.errors import (
+    BadRoster,
+    PayloadMismatch,
+    RosterTooSmall,
+    SumIncomplete,
+    TagMismatch,
+    WrongAttempt,
+    WrongRoster,
+    WrongRound,
+)
+from secure.keys.group import GroupSecret
+from secure.keys.keys import load_private_keys
+from secure.messages.messages import payload_digest
+from secure.sealing.add import add_updates
+from secure.sealing.open_sum import open_sum
+from tests.support.federation import AGGREGATOR, Federation, step, until_waiting
+from tests.support.hostile_members import OTHER, call_roster, post, ready_digests
+from tests.support.signed_transcripts import digest_of, rewrite, say
+
+ALL = ("P01", "P02", "P03", "P04")
+ROSTER = MessageName("roster", 1, 1, AGGREGATOR)
+SUM = MessageName("sum", 1, 1, AGGREGATOR)
+VOID = MessageName("void", 1, 1, AGGREGATOR)
+
+
+def update_of(name: str, round_no: int = 1, attempt: int = 1) -> MessageName:
+    """A partner's sealed update."""
+    return MessageName("update", round_no, attempt, name)
+
+
+@pytest.fixture
+def called(ready: Federation, tmp_path: Path) -> Federation:
+    """All are ready for round 1; the roster is the aggregator's to say."""
+    return ready.moved(tmp_path / "federation")
+
+
+@pytest.fixture
+def delivered(sealed: Federation, tmp_path: Path) -> Federation:
+    """All updates of round 1 are there; the outcome is the aggregator's to say."""
+    return sealed.moved(tmp_path / "federation")
+
+
+@pytest.fixture
+def later(sealed_again: Federation, tmp_path: Path) -> Federation:
+    """All updates of round 2 are there."""
+    return sealed_again.moved(tmp_path / "federation")
+
+
+def refuses(federation: Federation, name: str, error: type[Exception], said: str | None = None) -> None:
+    """The partner refuses, also when it is started again, and its state is that of the round it was in."""
+    before = federation.home(name).rounds_started()
+    for _ in range(2):
+        with pytest.raises(error, match=said):
+            drive(federation, name)
+    assert federation.home(name).rounds_started() == before
+
+
+def drive(federation: Federation, name: str) -> None:
+    """Drive one partner, opened afresh, as far as it goes."""
+    partner = federation.partner(name)
+    while step(partner) == "on":
+        pass
+
+
+def has_sealed(federation: Federation, name: str, attempt: int = 1) -> bool:
+    """Whether the partner made or posted a sealed update."""
+    update = update_of(name, 1, attempt)
+    return federation.payload(update).exists() or federation.home(name).outbox(update.payload).exists()
+
+
+def add(federation: Federation, roster: MessageName, updates: dict[str, Path]) -> Path:
+    """Add any updates as the sum of a roster that was signed."""
+    plan = read_plan(federation.plan_file)
+    at = Roster(plan.digest, roster.round_no, roster.attempt, tuple(sorted(updates)), digest_of(federation, roster))
+    path = federation.folder / "hostile.sum"
+    add_updates(list(updates.values()), seal_parameters(plan.seal), path, roster=at)
+    return path
+
+
+def post_sum(federation: Federation, total: Path, **listed: str) -> None:
+    """Sign a sum of round 1 that lists every member's update as it was posted, except for what is given."""
+    updates = {name: payload_digest(federation.payload(update_of(name))).sha256 for name in ALL}
+    post(federation, SUM, {"roster": digest_of(federation, ROSTER), "updates": updates | listed}, total)
+
+
+# ------------------------------------------------------------------------------------------------------- rosters
+
+
+def test_a_roster_of_two_is_refused(called: Federation):
+    """RosterTooSmall: of two, each would learn the other's update; nothing is sealed."""
+    call_roster(called, ready_digests(called, "P01", "P02"))
+    refuses(called, "P01", RosterTooSmall)
+    assert not has_sealed(called, "P01")
+
+
+def test_a_roster_below_the_plans_minimum_is_refused(tmp_path: Path):
+    """RosterTooSmall: three are no roster where the plan says four; nothing is sealed."""
+    strict = Federation(tmp_path / "strict", n_partners=4, min_partners=4)
+    for name in (*ALL, "P01"):
+        with contextlib.suppress(NotYet):
+            strict.partner(name).advance()  # enrols
+    drive(strict, "P01")
+    call_roster(strict, ready_digests(strict, "P01") | dict.fromkeys(("P02", "P03"), OTHER))
+    refuses(strict, "P01", RosterTooSmall)
+    assert not has_sealed(strict, "P01")
+
+
+@pytest.mark.parametrize("stranger", ["P09", AGGREGATOR])
+def test_a_roster_with_a_stranger_is_refused(called: Federation, stranger: str):
+    """BadRoster: a made-up member would give the aggregator a mask of its own; nothing is sealed."""
+    call_roster(called, ready_digests(called, *ALL) | {stranger: OTHER})
+    refuses(called, "P01", BadRoster, stranger)
+    assert not has_sealed(called, "P01")
+
+
+def test_a_roster_that_lists_a_ready_never_said_is_refused(called: Federation):
+    """Equivocation: a partner seals only for a roster that lists the very ready it signed."""
+    call_roster(called, ready_digests(called, "P01", "P02", "P03") | {"P04": OTHER})
+    refuses(called, "P04", Equivocation, "not the one it signed")
+    called.home("P04").outbox(MessageName("ready", 1, 1, "P04").manifest).unlink()
+    refuses(called, "P04", Equivocation, "never said ready")
+    assert not has_sealed(called, "P04")
+
+
+@pytest.mark.parametrize("roster", [ALL, ("P01", "P02", "P03")], ids=["the same roster", "another roster"])
+def test_a_restored_home_does_not_seal_again(called: Federation, tmp_path: Path, roster: tuple[str, ...]):
+    """Equivocation: a home of before the sealing holds the same update, and the exchange shows that it was sealed."""
+    called.exchange.joinpath(ROSTER.manifest).unlink(missing_ok=True)
+    shutil.copytree(called.home("P01").folder, tmp_path / "backup")
+    call_roster(called, ready_digests(called, *ALL))
+    drive(called, "P01")
+    posted = called.payload(update_of("P01")).read_bytes()
+    shutil.rmtree(called.home("P01").folder)
+    shutil.copytree(tmp_path / "backup", called.home("P01").folder)
+    call_roster(called, ready_digests(called, *roster))
+    refuses(called, "P01", Equivocation, "this home never made it")
+    assert called.payload(update_of("P01")).read_bytes() == posted
+    assert not called.home("P01").outbox(update_of("P01").payload).exists()
+
+
+def test_a_partner_that_delivers_nothing_can_open_the_sum_alone(called: Federation, tmp_path: Path):
+    """Nothing stops it: the others' updates and its own, which it never posts, make the roster's sum."""
+    call_roster(called, ready_digests(called, *ALL))
+    for name in ("P01", "P02", "P03"):
+        drive(called, name)
+    shadow = called.moved(tmp_path / "shadow")
+    drive(shadow, "P04")
+    total = add(shadow, ROSTER, {name: shadow.payload(update_of(name)) for name in ALL})
+    assert not called.posted(update_of("P04")).exists()
+    plan, home = read_plan(called.plan_file), called.home("P04")
+    parameters = seal_parameters(plan.seal)
+    start = RoundStart.first(plan)
+    opened = open_sum(
+        total,
+        roster=Roster(plan.digest, 1, 1, ALL, digest_of(called, ROSTER)),
+        group=GroupSecret.load(home.group_secret, parameters, load_private_keys(home.keys)),
+        parameters=parameters,
+        slices=[tensor.place for tensor in plan.layout.tensors],
+        bounds=start.bounds,
+    )
+    changes = [read_change(trained_file(shadow, name), plan.layout) for name in ALL]
+    np.testing.assert_allclose(opened.mean, np.mean(changes, axis=0), atol=float(start.bounds[0]) / parameters.limit)
+
+
+def trained_file(federation: Federation, name: str) -> Path:
+    """What a partner trained in round 1."""
+    return federation.home(name).attempt(1, 1) / "trained.safetensors"
+
+
+def test_a_roster_on_another_trunk_is_refused(called: Federation):
+    """Diverged: an update is a change of one trunk, and adds to nothing else."""
+    say(called, ROSTER, {"members": ready_digests(called, *ALL), "trunk": OTHER})
+    refuses(called, "P01", Diverged)
+    assert not has_sealed(called, "P01")
+
+
+def test_a_second_roster_for_the_attempt_is_never_used(called: Federation):
+    """The inbox keeps the first version accepted: no second sealing; a sum of the second roster is refused."""
+    call_roster(called, ready_digests(called, *ALL))
+    drive(called, "P01")
+    first = called.payload(update_of("P01")).read_bytes()
+    call_roster(called, ready_digests(called, "P01", "P02", "P03"))
+    drive(called, "P01")
+    assert called.payload(update_of("P01")).read_bytes() == first
+    updates = dict.fromkeys(("P01", "P02", "P03"), OTHER)
+    post(called, SUM, {"roster": digest_of(called, ROSTER), "updates": updates}, called.payload(update_of("P01")))
+    refuses(called, "P01", Equivocation, "sums another roster")
+
+
+def test_different_rosters_for_different_partners_give_nothing_to_add(called: Federation):
+    """WrongRoster where the aggregator's program adds; TagMismatch at the partners where its own headers hide it."""
+    shown = {"P01": ALL, "P02": ALL, "P03": ("P01", "P03", "P04"), "P04": ALL}
+    for name, members in shown.items():
+        call_roster(called, ready_digests(called, *members))
+        drive(called, name)
+    files = {name: called.payload(update_of(name)) for name in ALL}
+    with pytest.raises(WrongRoster, match=r"update\.P03"):
+        add(called, ROSTER, files)
+    at = digest_of(called, ROSTER)
+    rewrite(called, update_of("P03"), lambda header: replace(header, roster=at))
+    post_sum(called, add(called, ROSTER, files))
+    refuses(called, "P01", TagMismatch)
+    refuses(called, "P03", Equivocation, "sums another roster")
+
+
+# ---------------------------------------------------------------------------------------------------------- voids
+
+
+def test_a_void_after_receiving_everything_ends_honestly(delivered: Federation, capsys: pytest.CaptureFixture[str]):
+    """Every partner says that the update is there, throws its own away, and trains anew with fresh chance."""
+    layout = read_plan(delivered.plan_file).layout
+    attempts = [delivered.home("P01").attempt(1, attempt) / "trained.safetensors" for attempt in (1, 2)]
+    first = read_change(attempts[0], layout)
+    say(delivered, VOID, {"roster": digest_of(delivered, ROSTER), "missing": ["P02"]})
+    drive(delivered, "P01")
+    assert "misses P02, whose signed update is on the exchange: ask both" in capsys.readouterr().err
+    assert not delivered.home("P01").outbox(update_of("P01").payload).exists()
+    assert not attempts[0].exists()
+    assert not np.array_equal(read_change(attempts[1], layout), first)
+
+
+def test_an_honest_void_accuses_nobody(called: Federation, capsys: pytest.CaptureFixture[str]):
+    """An update that is not there, or is not a proper one for the roster, is missing indeed."""
+    roster = call_roster(called, ready_digests(called, *ALL))
+    drive(called, "P01")
+    post(called, update_of("P02"), {"roster": OTHER}, called.payload(update_of("P01")))
+    called.posted(update_of("P03")).write_bytes(b"{}")
+    say(called, VOID, {"roster": roster, "missing": ["P02", "P03", "P04"]})
+    drive(called, "P01")
+    said = capsys.readouterr().err
+    assert "void, the aggregator misses P02, P03, P04" in said
+    assert "warning: the aggregator" not in said
+
+
+def test_a_void_of_another_roster_is_refused(delivered: Federation):
+    """Equivocation: a void is of the roster that was shown."""
+    say(delivered, VOID, {"roster": OTHER, "missing": ["P02"]})
+    refuses(delivered, "P01", Equivocation, "voids another roster")
+    assert has_sealed(delivered, "P01")
+
+
+def test_a_void_may_only_miss_members_of_the_roster(delivered: Federation):
+    """Equivocation: the signed word of the aggregator must at least make sense."""
+    say(delivered, VOID, {"roster": digest_of(delivered, ROSTER), "missing": ["P09"]})
+    refuses(delivered, "P01", Equivocation, "misses P09")
+
+
+def test_a_void_beside_a_sum_is_refused(delivered: Federation):
+    """Equivocation: some partners would go on and others train the round again."""
+    files = {name: delivered.payload(update_of(name)) for name in ALL}
+    post_sum(delivered, add(delivered, ROSTER, files))
+    say(delivered, VOID, {"roster": digest_of(delivered, ROSTER), "missing": ["P02"]})
+    refuses(delivered, "P01", Equivocation, "a void and a sum")
+
+
+def test_a_smaller_roster_after_a_void_keeps_to_the_minimum(delivered: Federation):
+    """RosterTooSmall: voids never bring a roster below the plan's minimum."""
+    say(delivered, VOID, {"roster": digest_of(delivered, ROSTER), "missing": ["P02"]})
+    for name in ALL:
+        drive(delivered, name)
+    call_roster(delivered, ready_digests(delivered, "P03", "P04", attempt=2), attempt=2)
+    refuses(delivered, "P03", RosterTooSmall)
+    assert not has_sealed(delivered, "P03", attempt=2)
+
+
+# ----------------------------------------------------------------------------------------------------------- sums
+
+
+def test_a_sum_that_lists_another_update_of_mine_is_refused(delivered: Federation):
+    """Equivocation at the partner whose update it is not, though the sum itself is the roster's."""
+    total = add(delivered, ROSTER, {name: delivered.payload(update_of(name)) for name in ALL})
+    post_sum(delivered, total, P02=OTHER)
+    refuses(delivered, "P02", Equivocation, "not the one it sealed")
+
+
+@pytest.mark.parametrize("listed", [{"P01", "P02", "P03"}, {*ALL, "P09"}], ids=["dropped", "added"])
+def test_a_sum_that_lists_other_members_is_refused(delivered: Federation, listed: set[str]):
+    """SumIncomplete: the list is the roster, each member once."""
+    total = add(delivered, ROSTER, {name: delivered.payload(update_of(name)) for name in ALL})
+    body: dict[str, object] = {
+        "roster": digest_of(delivered, ROSTER),
+        "updates": {name: body_digest(delivered, name) for name in listed},
+    }
+    post(delivered, SUM, body, total)
+    refuses(delivered, "P01", SumIncomplete)
+
+
+def body_digest(federation: Federation, name: str) -> str:
+    """Digest of a partner's posted update; anything for a stranger."""
+    path = federation.payload(update_of(name))
+    return payload_digest(path).sha256 if path.exists() else OTHER
+
+
+def test_a_sum_with_an_update_never_sealed_is_refused(called: Federation):
+    """Equivocation: who has sealed nothing is part of no sum."""
+    roster = call_roster(called, ready_digests(called, *ALL))
+    drive(called, "P01")
+    body: dict[str, object] = {"roster": roster, "updates": dict.fromkeys(ALL, OTHER)}
+    post(called, SUM, body, called.payload(update_of("P01")))
+    refuses(called, "P02", Equivocation, "sealed none")
+
+
+def test_a_sum_whose_payload_is_replaced_is_refused(delivered: Federation):
+    """PayloadMismatch: the manifest commits to one file."""
+    total = add(delivered, ROSTER, {name: delivered.payload(update_of(name)) for name in ALL})
+    post_sum(delivered, total)
+    shutil.copyfile(delivered.payload(update_of("P01")), delivered.payload(SUM))
+    refuses(delivered, "P01", PayloadMismatch)
+
+
+@pytest.mark.parametrize("decoys", [(), ("round-9998", "round-9999", "round-0003")], ids=["", "empty folders"])
+def test_a_sum_kept_from_a_partner_is_noticed(later: Federation, decoys: tuple[str, ...]):
+    """LeftBehind as soon as a later round has its sum: what is withheld is not awaited for ever."""
+    for decoy in decoys:
+        (later.exchange / decoy).mkdir()
+    until_waiting(later, [AGGREGATOR, "P01", "P02", "P03"])
+    for name in ("sum", "roster"):
+        later.posted(MessageName(name, 1, 1, AGGREGATOR)).unlink()
+    fresh = later.home("P04")
+    shutil.rmtree(fresh.folder / "rounds")
+    shutil.rmtree(fresh.folder / "inbox" / "round-0001")
+    refuses(later, "P04", LeftBehind)
+
+
+# ------------------------------------------------------------------------------------------------------- replays
+
+
+@pytest.mark.parametrize("kind", ["roster", "sum", "void"])
+def test_a_message_of_last_round_is_refused(later: Federation, kind: str):
+    """WrongRound: every signature is bound to its round."""
+    name, old = MessageName(kind, 2, 1, AGGREGATOR), MessageName(kind, 1, 1, AGGREGATOR)
+    later.home("P01").inbox(name.manifest).unlink(missing_ok=True)
+    if kind == "void":
+        say(later, old, {"roster": digest_of(later, ROSTER), "missing": ["P02"]})
+    shutil.copyfile(later.posted(old), later.posted(name))
+    refuses(later, "P01", WrongRound, name.manifest)
+
+
+def test_a_message_of_the_last_attempt_is_refused(delivered: Federation):
+    """WrongAttempt: and to its attempt."""
+    say(delivered, VOID, {"roster": digest_of(delivered, ROSTER), "missing": ["P02"]})
+    drive(delivered, "P01")
+    name = MessageName("roster", 1, 2, AGGREGATOR)
+    shutil.copyfile(delivered.posted(ROSTER), delivered.posted(name))
+    refuses(delivered, "P01", WrongAttempt, name.manifest)
+
+
+def test_last_rounds_sum_signed_anew_is_refused(later: Federation):
+    """WrongRound by the header of the sealed file; TagMismatch where the header is forged."""
+    name, roster = MessageName("sum", 2, 1, AGGREGATOR), MessageName("roster", 2, 1, AGGREGATOR)
+    updates = {member: payload_digest(later.payload(update_of(member, 2))).sha256 for member in ALL}
+    body: dict[str, object] = {"roster": digest_of(later, roster), "updates": updates}
+    post(later, name, body, later.payload(SUM))
+    refuses(later, "P01", WrongRound)
+    at = digest_of(later, roster)
+    rewrite(later, name, lambda header: replace(header, round_no=2, roster=at))
+    say(later, name, body)
+    refuses(later, "P02", TagMismatch)
+
+
+def test_last_rounds_update_in_a_sum_is_refused(later: Federation):
+    """TagMismatch: an update's masks and tag are of one round."""
+    name, roster = MessageName("sum", 2, 1, AGGREGATOR), MessageName("roster", 2, 1, AGGREGATOR)
+    at = digest_of(later, roster)
+    files = {member: later.payload(update_of(member, 2)) for member in ALL}
+    updates = {member: payload_digest(file).sha256 for member, file in files.items()}
+    files["P02"] = later.payload(update_of("P02"))
+    rewrite(later, update_of("P02"), lambda header: replace(header, round_no=2, roster=at))
+    post(later, name, {"roster": at, "updates": updates}, add(later, roster, files))
+    refuses(later, "P01", TagMismatch)

@@ -1,0 +1,80 @@
+"""A partner that prepares compounds otherwise than the others is named and refused before anything is sealed."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from data_prep.folds import consistency
+from pipeline.errors import Diverged, ExitCode
+from pipeline.exchange.mailbox import text
+from pipeline.home.paths import MessageName
+from secure.messages.messages import parse_manifest
+from tests.support.federation import AGGREGATOR, Federation, step, until_waiting
+
+ROSTER = MessageName("roster", 1, 1, AGGREGATOR)
+_OTHER_RDKIT = """
+import rdkit
+rdkit.__version__ = "2024.09.1"
+from pipeline.cli import main
+main()
+"""
+
+
+def digest_in_ready(federation: Federation, name: str) -> str:
+    """What a partner's `ready` says about its preparation."""
+    manifest = parse_manifest(federation.posted(MessageName("ready", 1, 1, name)).read_bytes(), "here")
+    return text(manifest, "preparation")
+
+
+def all_ready(federation: Federation, odd: str) -> None:
+    """All partners but `odd` are ready for round 1."""
+    until_waiting(federation, [name for name in federation.partners if name != odd])
+
+
+@pytest.mark.slow
+def test_a_partner_with_another_rdkit_is_named_and_refused(fresh: Federation):
+    """Real processes: P02 runs under another version of RDKit; the aggregator ends with code 4 and calls no roster."""
+    all_ready(fresh, "P02")
+    command = [sys.executable, "-P", "-c", _OTHER_RDKIT, "partner", "run", "--once", str(fresh.config("P02"))]
+    odd = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert odd.returncode == ExitCode.NOT_YET, odd.stderr
+    all_ready(fresh, "P02")
+    assert digest_in_ready(fresh, "P01") == digest_in_ready(fresh, "P03") != digest_in_ready(fresh, "P02")
+    done = fresh.hocket("aggregator", "run", "--once", str(fresh.config(AGGREGATOR)))
+    assert done.returncode == ExitCode.SECURITY
+    assert "round 1: the preparation digest of P02 differs from the others'" in done.stderr
+    assert "compare hocket versions" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not fresh.posted(ROSTER).exists()
+    assert digest_in_ready(fresh, "P02") in odd.stderr  # the partner was told its own digest when it had prepared
+
+
+def test_a_partner_whose_results_differ_is_named_and_refused(fresh: Federation, monkeypatch: pytest.MonkeyPatch):
+    """Versions may be equal and one structure come out differently all the same, from another build of RDKit, say."""
+    all_ready(fresh, "P03")
+    usual = consistency.reference_results
+    with monkeypatch.context() as patch:
+        patch.setattr(consistency, "reference_results", lambda *given: [*usual(*given)[:-1], {"reason": "timeout"}])
+        until_waiting(fresh, ["P03"])
+    all_ready(fresh, "P03")
+    aggregator = fresh.aggregator()
+    with pytest.raises(Diverged, match="preparation digest of P03 differs"):
+        step(aggregator)
+    assert not fresh.posted(ROSTER).exists()
+
+
+def test_prepare_prints_what_ready_says(ready: Federation, tmp_path: Path):
+    """`hocket prepare` of every partner prints the same digest, and it is that of their `ready`."""
+    federation = ready.moved(tmp_path / "federation")
+    printed = set()
+    for name in federation.partners:
+        done = federation.hocket("prepare", str(federation.config(name)))
+        assert done.returncode == ExitCode.DONE, done.stderr
+        found = re.search(r"^consistency: ([0-9a-f]{64})$", done.stdout, re.MULTILINE)
+        assert found is not None
+        printed.add(found[1])
+    assert printed == {digest_in_ready(federation, name) for name in federation.partners}
+    assert len(printed) == 1
