@@ -145,14 +145,14 @@ def test_a_script_is_there_and_has_its_options(call: str) -> None:
     assert [word for word in words if word.startswith("--") and f'"{word}"' not in source] == []
 
 
-def test_every_target_extra_and_test_folder_is_there() -> None:
-    """`make X`, `hocket[X]` and `tests/X`."""
+def test_every_target_extra_and_place_is_there() -> None:
+    """`make X`, `hocket[X]`, and what is named in a folder of the repository."""
     told = "\n".join(of_documents(lambda text: [code(text)]))
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"^make ([a-z-]+)", told, re.MULTILINE)) <= targets
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert set(re.findall(r"hocket\[(\w+)\]", told)) <= set(extras)
-    places = set(re.findall(r"\btests/[\w./]*\w", told))
+    places = set(re.findall(rf"(?<![\w./-])(?:{'|'.join(FOLDERS)})/[\w./]*\w", told))
     assert {place for place in places if not (ROOT / place).exists()} == set()
 
 
@@ -163,6 +163,13 @@ def test_links_lead_somewhere(file: Path) -> None:
         goal = (file.parent / place).resolve() if place else file
         assert goal.is_file(), place
         assert not anchor or anchor in anchors(goal.read_text()), f"{place}#{anchor}"
+
+
+def test_the_reading_order_leaves_nothing_out() -> None:
+    """A reviewer who follows it has read every module of the folder."""
+    told = spans(section((ROOT / "secure" / "README.md").read_text(), "Reading order"))
+    modules = {file.stem for file in (ROOT / "secure").rglob("*.py")} - {"__init__"}
+    assert modules - set(told) == set()
 
 
 def test_the_front_page_is_short() -> None:
