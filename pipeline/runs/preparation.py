@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.check import TableFinding, check
 from data_prep.errors import OutputOccupied
 from data_prep.folds.consistency import consistency_digest
 from data_prep.prediction.new_structures import check_output, prepare_new, write_new
 from data_prep.prepare import prepare
 from data_prep.prepared import Prepared, RegressionTask, Task, read_prepared, read_summary
-from data_prep.tables.check import TableFinding, check
 from partners.settings import Training
 from partners.training_data.training_set import TrainingSet
 from pipeline.errors import ConfigError

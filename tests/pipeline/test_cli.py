@@ -14,7 +14,6 @@ from typing import Self
 import click
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 from scipy import sparse
 
 import pipeline.report.report
@@ -31,22 +30,9 @@ from pipeline.tracking.tracker import report_digest
 from secure.ciphertexts.parameters import seal_parameters
 from secure.errors import TagMismatch, WrongPassphrase
 from secure.keys.keys import load_private_keys, parse_card
+from tests.support.cli_runner import hocket, refused
 from tests.support.federation import AGGREGATOR, Federation
 from tests.support.signed_transcripts import SUM, UPDATE, flip, say_again
-
-
-def hocket(*arguments: object) -> Result:
-    """Run the command in this process; whatever is no typed refusal is raised, as a traceback would be."""
-    return CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
-
-
-def refused(code: ExitCode, *arguments: object) -> str:
-    """Stderr of a command that must end with this code; nothing is printed as a result."""
-    done = hocket(*arguments)
-    assert done.exit_code == code, done.output
-    assert done.stdout == ""
-    assert "Traceback" not in done.stderr
-    return done.stderr
 
 
 def mode(path: Path) -> int:

@@ -10,9 +10,9 @@ from pipeline.demo import demo
 from pipeline.home.paths import Home, MessageName
 from pipeline.transport.nvflare.names import CONTROLLER, EXECUTOR
 from secure.messages.messages import payload_digest
-from tests.support.big_messages import arrived, place, with_large_trunk
 from tests.support.federation import AGGREGATOR, Federation
-from tests.support.nvflare_sites import HOST, Sites, sites, wait_until
+from tests.support.transport.big_messages import arrived, place, with_large_trunk
+from tests.support.transport.nvflare_sites import HOST, Sites, sites, wait_until
 
 pytestmark = [
     pytest.mark.slow,

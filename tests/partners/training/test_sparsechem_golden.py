@@ -11,7 +11,7 @@ from partners.network.state import HeadSizes
 from partners.network.trunk import trunk_layout
 from partners.settings import Training, TrunkSettings
 from partners.training.training import unstepped
-from tests.partners.network.test_dense_oracle import our_losses
+from tests.support.partners.our_losses import our_losses
 from tests.support.partners.sparsechem_golden import golden_run, golden_set
 
 

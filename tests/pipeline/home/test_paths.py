@@ -6,8 +6,6 @@ import math
 import os
 import signal
 import stat
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import IO, Self
@@ -22,6 +20,7 @@ from pipeline.exchange.storage import Exchange
 from pipeline.exchange.transcript import message_of
 from pipeline.home.paths import Home, MessageName, write_json
 from secure.messages.message_schemas import BODIES, ENROLMENT, WITH_PAYLOAD
+from tests.support.held_home import holder
 
 EXCHANGE = Exchange("memory://paths")
 
@@ -124,23 +123,6 @@ def test_json_has_no_nan(tmp_path: Path, value: float):
 
 
 # ------------------------------------------------------------------------------------------------------- the lock
-
-HOLD = """
-import sys, pathlib, pipeline.home.paths
-with pipeline.home.paths.Home(pathlib.Path(sys.argv[1])).alone():
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
-def holder(folder: Path) -> "subprocess.Popen[str]":
-    """A real process that holds the home until its standard input ends."""
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-c", HOLD, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
-    return process
 
 
 def test_a_home_has_one_process_and_a_killed_one_frees_it(tmp_path: Path):

@@ -13,7 +13,7 @@ from pipeline.errors import ExitCode
 from pipeline.home.round_state import RoundStart
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan
-from tests.pipeline.test_cli import hocket, refused
+from tests.support.cli_runner import hocket, refused
 from tests.support.federation import Federation
 from tests.support.partners.synthetic import hybrid_set
 
