@@ -3,15 +3,11 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
 from pipeline.home import MessageName, write_json
 from pipeline.plan import read_plan
 from tests.pipeline.federation import AGGREGATOR, Federation, run_all, step, until_waiting
 from tests.pipeline.transcripts import federation_with_a_void
-
-settings.register_profile("hocket", deadline=None)  # a busy machine is no failure
-settings.load_profile("hocket")
 
 
 @pytest.fixture(scope="session")
