@@ -13,6 +13,7 @@ from nvflare.apis.signal import Signal
 from nvflare.fuel.f3.cellnet.defs import ReturnCode
 from nvflare.fuel.f3.cellnet.utils import make_reply
 
+from pipeline.engines import bell as bell_module
 from pipeline.engines.bell import Bell
 from pipeline.engines.file_courier import FileCourier, _Gather
 from pipeline.engines.places import AGGREGATOR_FILE, CONTENT, PARTNER_FILE, TASK
@@ -160,6 +161,13 @@ class PeerCell:
         """Nobody listens."""
 
 
+@pytest.fixture
+def still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that stands: the longest rest is never over, however long a busy machine takes for it."""
+    monkeypatch.setattr(bell_module, "time", SimpleNamespace(monotonic=lambda: 0.0))
+
+
+@pytest.mark.usefixtures("still")
 def test_a_site_rests_until_it_has_news() -> None:
     """It looks again and again, and no longer than until there is something to say."""
     looks = iter([False, False, True])
@@ -167,6 +175,7 @@ def test_a_site_rests_until_it_has_news() -> None:
     assert list(looks) == []
 
 
+@pytest.mark.usefixtures("still")
 def test_a_site_rests_until_the_server_rings() -> None:
     """A word before or during the rest ends it, once; where the job is over nobody rests."""
     cell, stop = PeerCell(), Signal()
