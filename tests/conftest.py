@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-settings.register_profile("hocket", deadline=None)  # a busy machine is no failure
-settings.load_profile("hocket")
-
 pytest_plugins = ["tests.support.federation_fixtures"]
 
 _ROOT = Path(__file__).resolve().parents[1]
 _TEARDOWN_S = 600.0
 _STDERR = pytest.StashKey[int]()
+
+# Here and not in a folder below: a test takes the settings that are the default when its module is imported.
+settings.register_profile("hocket", deadline=None)  # a busy machine is no failure
+settings.load_profile("hocket")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -21,11 +22,14 @@ class Marked:
     mark: bytes
 
     def alive(self) -> list[str]:
-        """Command lines of all processes with the mark that have not ended, this one's too."""
+        """Command lines of all processes with the mark that have not ended, this one's too.
+
+        One that was killed does nothing more, though on a busy machine it takes a moment until it is gone.
+        """
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
             try:
-                if self.mark in (folder / "environ").read_bytes():  # an ended process has none
+                if self.mark in (folder / "environ").read_bytes() and not _is_killed(folder):  # an ended one has none
                     found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
             except OSError:  # it ended, or is not ours
                 continue
@@ -49,6 +53,12 @@ class Marked:
         least, until = _seconds_worked(self.popen.pid) + seconds, time.monotonic() + _PATIENCE_S
         while _seconds_worked(self.popen.pid) < least:
             assert time.monotonic() < until, self.alive()
+
+
+def _is_killed(process: Path) -> bool:
+    """Whether SIGKILL has been sent to it; Linux shows that from then on until it is gone."""
+    pending = int((process / "status").read_text().split("ShdPnd:")[1].split()[0], 16)
+    return bool(pending >> (signal.SIGKILL - 1) & 1)
 
 
 def _seconds_worked(process: int) -> float:
