@@ -20,7 +20,6 @@ from pipeline.mail import Mail
 from pipeline.preparation import preparation_digest, prepared_matrices, training_set
 from pipeline.presence import Presence
 from pipeline.records import Record, write_record
-from pipeline.report_files import write_report
 from pipeline.reporting import report_file
 from pipeline.revision import check_place, check_preparation, check_vector
 from pipeline.rounds import Own, Rounds
@@ -125,6 +124,8 @@ class PartnerRun:
             kept=report["gate"]["kept"],
             compound_timeout_s=self._config.data.compound_timeout_s,
         )
+        from pipeline.report_files import write_report  # noqa: PLC0415 -- matplotlib, for the end of a run alone
+
         write_report(self.home, report)
         return True
 
