@@ -6,7 +6,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ import pytest
 
 from tests.pipeline.command_lines import command_of, parse, words_of
 from tests.pipeline.tables import write_tables
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = ("README.md", "secure/KEYS.md", "secure/THREAT_MODEL.md", "secure/FORMAT.md")
@@ -169,9 +169,7 @@ class Shell:
 
     def _look_at_ui(self, line: str) -> None:
         """Serve on a free port until the page answers."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         self._running["ui"] = process = self._start(f"{line.partition('#')[0]} --port {port}")
         until = time.monotonic() + PATIENCE_S
         while not answers(f"http://127.0.0.1:{port}/health"):

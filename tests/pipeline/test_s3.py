@@ -19,7 +19,8 @@ from pipeline.waiting import Patience
 from tests.pipeline.federation import AGGREGATOR, Federation, step
 from tests.pipeline.lagging import LaggingFileSystem
 from tests.pipeline.running import Running
-from tests.pipeline.s3_server import BUCKET, FaultyServer, client, environment, free_port, moto_server, use
+from tests.pipeline.s3_server import BUCKET, FaultyServer, client, environment, moto_server, use
+from tests.ports import free_port
 
 PLACE = f"s3://{BUCKET}/federation"
 MANY = 500  # looks

@@ -25,8 +25,9 @@ from pipeline.tracking import QUIET, UNREACHABLE, Tracker, send_rest
 from pipeline.tracking_process import Store, follow
 from tests.pipeline.federation import Federation
 from tests.pipeline.running import Running
-from tests.pipeline.servers import failing_server, free_port, half_hanging_server, hanging_server, mlflow_server
+from tests.pipeline.servers import failing_server, half_hanging_server, hanging_server, mlflow_server
 from tests.pipeline.tracked import artifacts, client_of, curves, expected_curves, member_of, runs_of, use_store
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from pipeline.tracking import Member

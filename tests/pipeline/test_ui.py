@@ -20,7 +20,7 @@ from pipeline.errors import ConfigError
 from pipeline.ui import serve_ui
 from tests.pipeline.browser import CHROMIUM, SWITCHES, needs_chromium
 from tests.pipeline.federation import AGGREGATOR, Federation
-from tests.pipeline.servers import free_port
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
