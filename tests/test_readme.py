@@ -7,7 +7,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from data_prep.settings import ASSAY_TYPES
 from pipeline.cli import main
 from tests.support.command_lines import command_of, parse, words_of
 from tests.support.partner_tables import write_tables
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("data_prep", "partners", "pipeline", "secure", "tests")
@@ -311,13 +311,6 @@ class Shell:
         os.killpg(process.pid, signal.SIGTERM)  # a shell's background job ignores SIGINT, and so would it
         process.wait(timeout=PATIENCE_S)
         del self._running["ui"]
-
-
-def free_port() -> int:
-    """A port that nobody uses at the moment."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def answers(url: str) -> bool:

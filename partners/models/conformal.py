@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from crepes import ConformalRegressor
 from numpy.typing import NDArray
 from scipy import sparse
 
@@ -182,6 +181,8 @@ def calibrate(
 def _half_width(residuals: Floats, epsilon: float) -> float:
     if int(epsilon * (residuals.size + 1)) < 1:
         return float("nan")
+    from crepes import ConformalRegressor  # noqa: PLC0415 -- loads scikit-learn, for a run's end alone
+
     fitted = ConformalRegressor().fit(residuals.astype(np.float64))
     interval = fitted.predict_int(np.zeros(1), confidence=1 - epsilon)
     width = float(interval[0, 1])

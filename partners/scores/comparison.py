@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata, wilcoxon
 
 Scores = npt.NDArray[np.float64]  # (n_tasks,), NaN where a task cannot be judged
 Groups = npt.NDArray[np.int64]  # (n_tasks,) which tasks belong together, numbered from 0
@@ -130,6 +129,8 @@ def paired_test(change: Scores) -> float:
     moved = change[change != 0]
     if not moved.size:
         return 1.0
+    from scipy.stats import rankdata, wilcoxon  # noqa: PLC0415 -- most of a second, for reports alone
+
     if moved.size > _TRIED:
         return float(wilcoxon(moved).pvalue)
     rank = rankdata(np.abs(moved))

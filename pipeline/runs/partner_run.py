@@ -14,7 +14,6 @@ from pipeline.home.catalogue_counts import held_rows, known_counts
 from pipeline.home.paths import Home
 from pipeline.home.round_metrics import RoundRecord, write_record
 from pipeline.model.folder import write_final_model
-from pipeline.pages.files import write_report
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.protocol.catalogue_round import Presence
 from pipeline.protocol.enrolment import Enrolment, enrol
@@ -131,6 +130,8 @@ class PartnerRun:
             kept=report["gate"]["kept"],
             compound_timeout_s=self._config.data.compound_timeout_s,
         )
+        from pipeline.pages.files import write_report  # noqa: PLC0415 -- matplotlib, for the end of a run alone
+
         write_report(self.home, report)
         return True
 

@@ -19,8 +19,9 @@ from pipeline.runtime.progress import ProgressReporter
 from pipeline.runtime.retry import RetryPolicy
 from tests.support.federation import AGGREGATOR, Federation, step
 from tests.support.lagging_storage import LaggingFileSystem
+from tests.support.ports import free_port
 from tests.support.running_members import Running
-from tests.support.s3_servers import BUCKET, FaultyServer, client, environment, free_port, moto_server, use
+from tests.support.s3_servers import BUCKET, FaultyServer, client, environment, moto_server, use
 
 PLACE = f"s3://{BUCKET}/federation"
 MANY = 500  # looks

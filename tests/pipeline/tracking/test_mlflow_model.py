@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from pipeline.tracking.tracker import QUIET
 from pipeline.tracking.uploads import send
 from tests.support.federation import AGGREGATOR, Federation
 from tests.support.partner_tables import SMILES
+from tests.support.ports import free_port
 
 _PATIENCE_S = 300.0
 
@@ -159,9 +159,7 @@ def test_an_aggregator_has_no_model(finished: Federation, store: Store) -> None:
 @pytest.mark.slow
 def test_a_real_server_answers_a_post_with_smiles(store: Store, expected: pl.DataFrame, tmp_path: Path) -> None:
     """`mlflow models serve` on the registered model: the numbers of `hocket predict` as JSON."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-P", "-m", "mlflow", "models", "serve", "--env-manager", "local", "--workers", "1"]
     command += ["--model-uri", f"models:/{store.name}/1", "--host", "127.0.0.1", "--port", str(port)]
     places = {"MLFLOW_TRACKING_URI": store.uri, "MLFLOW_REGISTRY_URI": store.uri}

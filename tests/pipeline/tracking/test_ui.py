@@ -1,7 +1,6 @@
 """`hocket ui`: MLflow's own pages in a real browser, and a server that goes when it is told to."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,22 +18,13 @@ import pytest
 from pipeline.errors import ConfigError
 from pipeline.tracking import ui
 from pipeline.tracking.ui import serve_ui
+from tests.support.browser import CHROMIUM, SWITCHES, needs_chromium
 from tests.support.federation import AGGREGATOR, Federation
-from tests.support.tracking_servers import free_port
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-_CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-_SWITCHES = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 _GROUP = "experiment-view-compare-runs-section-header"  # MLflow's mark of a group of charts
 _PATIENCE_S = 300.0
 _LOOK_MS = 90_000  # a page of MLflow on a busy machine
@@ -147,16 +137,17 @@ def test_it_serves_this_machine_alone_and_ends_cleanly(done: Federation, name: s
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(_CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome on this machine")
+@needs_chromium
 def test_a_person_finds_curves_and_report_in_a_browser(done: Federation, tmp_path: Path):
     """From the printed address to the run, its description, its groups of curves and the report; all of it local."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
-    with serving(done, "P01") as served, playwright.sync_playwright() as engine:
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415
+
+    with serving(done, "P01") as served, sync_playwright() as engine:
         browser = engine.chromium.launch_persistent_context(
             str(tmp_path / "profile"),
-            executable_path=_CHROMIUM,
+            executable_path=CHROMIUM,
             headless=True,
-            args=_SWITCHES,
+            args=SWITCHES,
             viewport={"width": 1500, "height": 1000},
         )
         page = browser.new_page()
