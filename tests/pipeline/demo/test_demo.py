@@ -112,8 +112,8 @@ def test_a_stopped_demo_stops_its_members_and_says_only_json(tables: Path, tmp_p
         if {one["member"] for one in lines} == {*PARTNERS, "aggregator"}:
             break
     process.popen.terminate()
-    _, rest = process.popen.communicate(timeout=10)
-    assert process.popen.returncode == ExitCode.NOT_YET
+    assert process.end(10.0) == ExitCode.NOT_YET
+    rest = process.popen.stderr.read()
     assert process.alive() == []
     lines += [json.loads(line) for line in rest.splitlines()]
     assert lines[-1]["message"] in {STOPPED, ABANDONED}  # as busy as the machine is
