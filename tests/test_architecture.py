@@ -42,7 +42,12 @@ ONLY_IN = {
     "distributed": ("data_prep/cluster.py",),
     "click": ("pipeline/cli.py", "pipeline/commands/"),
     "nvflare": ("pipeline/engines/",),
-    "mlflow": ("pipeline/tracking_store.py", "pipeline/tracking_process.py", "pipeline/mlflow_model.py"),
+    "mlflow": (
+        "pipeline/tracking_store.py",
+        "pipeline/tracking_process.py",
+        "pipeline/mlflow_model.py",
+        "pipeline/ui_pages.py",
+    ),
 }
 MODULES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
 

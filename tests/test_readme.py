@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
+from urllib.error import HTTPError
 
 import pytest
 
@@ -168,13 +169,13 @@ class Shell:
         self._running.clear()
 
     def _look_at_ui(self, line: str) -> None:
-        """Serve on a free port until the page answers."""
+        """Serve on a free port until the page is there, which is not for us: the address is on its stdout."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self._running["ui"] = process = self._start(f"{line.partition('#')[0]} --port {port}")
         until = time.monotonic() + PATIENCE_S
-        while not answers(f"http://127.0.0.1:{port}/health"):
+        while not refuses(f"http://127.0.0.1:{port}/health"):
             assert process.poll() is None, line
             assert time.monotonic() < until, line
             time.sleep(0.2)
@@ -183,13 +184,15 @@ class Shell:
         del self._running["ui"]
 
 
-def answers(url: str) -> bool:
-    """Whether a server answers."""
+def refuses(url: str) -> bool:
+    """Whether a server is there, and shows nothing."""
     try:
-        with LOCAL.open(url, timeout=5) as answer:
-            return bool(answer.status == 200)
+        LOCAL.open(url, timeout=5).close()
+    except HTTPError as refused:
+        return refused.code == 403
     except OSError:
         return False
+    return False
 
 
 def make_small(plan: Path) -> None:
