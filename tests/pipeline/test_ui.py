@@ -20,6 +20,7 @@ from pipeline import ui
 from pipeline.errors import ConfigError
 from pipeline.ui import serve_ui
 from tests.pipeline.federation import AGGREGATOR, Federation
+from tests.pipeline.marked import is_killed
 from tests.pipeline.servers import free_port
 
 if TYPE_CHECKING:
@@ -109,14 +110,15 @@ def serving(federation: Federation, name: str) -> Iterator[Served]:
 
 
 def processes_about(word: str) -> list[str]:
-    """Command lines of the running processes that hold a word."""
+    """Command lines of the running processes that hold a word; one that was killed runs no more."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            ends = is_killed(path.parent)
         except OSError:  # it ended
             continue
-        if word in line and path.parent.name != str(os.getpid()):
+        if word in line and not ends and path.parent.name != str(os.getpid()):
             found.append(line)
     return found
 
