@@ -30,7 +30,7 @@ class Marked:
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
             try:
-                if self.mark in (folder / "environ").read_bytes() and not _is_killed(folder):  # an ended one has none
+                if self.mark in (folder / "environ").read_bytes() and not is_killed(folder):  # an ended one has none
                     found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
             except OSError:  # it ended, or is not ours
                 continue
@@ -83,7 +83,7 @@ class Marked:
             assert time.monotonic() < until, self.alive()
 
 
-def _is_killed(process: Path) -> bool:
+def is_killed(process: Path) -> bool:
     """Whether SIGKILL has been sent to it; Linux shows that from then on until it is gone."""
     pending = int((process / "status").read_text().split("ShdPnd:")[1].split()[0], 16)
     return bool(pending >> (signal.SIGKILL - 1) & 1)
