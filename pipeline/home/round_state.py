@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from partners.errors import CheckpointDamaged
 from partners.files.checkpoint import Checkpoint, Part, load_checkpoint, read_facts, save_checkpoint, trunk_pieces
+from partners.network.server_state import ServerState, initial_server_state
 from partners.network.state import PartnerState
 from partners.network.trunk import TrunkLayout, initial_pieces, initial_trunk, trunk_digest
-from partners.training.server_step import ServerState, initial_server_state
 from pipeline.plan.plan import Plan
 from secure.sealing.fixed_point import first_bounds
 

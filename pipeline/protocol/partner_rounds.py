@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from partners.network.server_state import ServerState
 from partners.network.shared_head_rows import SharedHeadRows, scale_rows
 from partners.network.state import PartnerState
 from partners.network.trunk import TrunkLayout, trunk_digest
 from partners.scores import regression_scores, scores
 from partners.settings import Training
 from partners.training.evaluation import evaluate
-from partners.training.server_step import ServerState, server_step
+from partners.training.server_step import server_step
 from partners.training.training import round_seed, seeded_state, train_in_place
 from partners.training_data.training_set import TrainingSet
 from pipeline.errors import ConfigError, NotYet

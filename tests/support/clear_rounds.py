@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from partners.network.server_state import initial_server_state
 from partners.network.shared_head_rows import SharedHeadRows, scale_rows
 from partners.network.state import PartnerState
 from partners.network.trunk import TrunkLayout, initial_trunk
 from partners.settings import ServerOptimiser, Training, TrunkSettings
-from partners.training.server_step import initial_server_state, server_step
+from partners.training.server_step import server_step
 from partners.training.training import round_seed, seeded_state, train_in_place
 from partners.training_data.aligned_arrays import copied
 from partners.training_data.training_set import TrainingSet

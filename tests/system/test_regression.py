@@ -10,7 +10,7 @@ from sklearn.metrics import r2_score, root_mean_squared_error
 
 from data_prep.prepared import Prepared, read_prepared
 from partners.files.checkpoint import load_checkpoint
-from partners.models.predict import predict
+from partners.network.predict import predict
 from partners.scores.regression_scores import METRICS
 from partners.settings import Training
 from pipeline.home.round_metrics import read_records

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from partners.errors import TrunkMismatch
 from partners.network.shared_head_rows import SharedHeadRows, scale_rows
-from partners.network.state import HEAD_BIAS, HEAD_WEIGHT, HeadSizes, PartnerState, check_state
-from partners.network.trunk import CATALOGUE_BIAS, CATALOGUE_WEIGHT, initial_trunk, trunk_layout
-from partners.training.training import check_layers, round_seed, seeded_state, train_round, unstepped
+from partners.network.state import HEAD_BIAS, HEAD_WEIGHT, HeadSizes, PartnerState, check_state, unstepped
+from partners.network.trunk import CATALOGUE_BIAS, CATALOGUE_WEIGHT, check_layers, initial_trunk, trunk_layout
+from partners.training.training import round_seed, seeded_state, train_round
 from tests.support.partners.synthetic import TRAINING, hybrid_set, small_set, small_trunk
 
 LAYOUT = trunk_layout(5, (4, 3), n_rows=6)
