@@ -9,6 +9,7 @@ from partners.network.trunk import initial_trunk
 from partners.training.baseline import Baseline, Budget, train_baseline
 from partners.training.training import round_seed
 from partners.training_data.dataset_facts import dataset_facts
+from partners.training_data.prepared_data import training_set
 from pipeline.exchange.mailbox import Mailbox
 from pipeline.home.catalogue_counts import held_rows, known_counts
 from pipeline.home.paths import Home
@@ -22,7 +23,7 @@ from pipeline.protocol.partner_rounds import PartnerData, PartnerRounds
 from pipeline.protocol.revision import check_place, check_preparation, check_vector
 from pipeline.report.full_report import full_report
 from pipeline.report.report import report_file
-from pipeline.runs.preparation import preparation_digest, prepared_matrices, training_set
+from pipeline.runs.preparation import preparation_digest, prepared_matrices
 from pipeline.runtime.progress import ProgressReporter
 from secure.ciphertexts.parameters import seal_parameters
 
@@ -87,7 +88,7 @@ class PartnerRun:
         check_preparation(self.home, preparation)
         self._matrices = prepared_matrices(config, plan, enrolment.group, self._reporter)
         held = held_rows(plan.catalogue, self._matrices.tasks)
-        data = training_set(self._matrices, plan, config.training)
+        data = training_set(self._matrices, plan.preparation.folds, config.training)
         own = PartnerData(
             data,
             config.training,

@@ -7,11 +7,11 @@ import pytest
 
 from data_prep.prepared import read_prepared
 from partners.network.trunk import trunk_digest
+from partners.training_data.prepared_data import training_set
 from pipeline.home.catalogue_counts import Counts, held_rows, known_counts
 from pipeline.home.round_state import RoundStart
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan
-from pipeline.runs.preparation import training_set
 from tests.support.clear_rounds import Agreed, Member, clear_rounds
 from tests.support.federation import Federation, run_all
 from tests.support.partners.synthetic import TRAINING, small_set, small_trunk
@@ -44,7 +44,7 @@ def test_the_real_protocol_ends_with_the_same_vectors(extra: str, training: str,
         (folder,) = (path for path in federation.home(name).prepared.iterdir() if path.is_dir())
         config, prepared = PartnerConfig.read(federation.config(name)), read_prepared(folder)
         held = held_rows(plan.catalogue, prepared.tasks)
-        members[name] = Member(training_set(prepared, plan, config.training), config.training, held)
+        members[name] = Member(training_set(prepared, plan.preparation.folds, config.training), config.training, held)
         counts = known_counts(plan, federation.home(name)) or counts
     agreed = Agreed(
         plan.layout, plan.trunk, plan.federation.seed, plan.rounds.n_rounds, plan.rounds.local_steps,
