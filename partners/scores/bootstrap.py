@@ -8,7 +8,7 @@ _N_RESAMPLES = 2000
 
 def interval_of_mean(
     total: NDArray[np.float64],
-    count: NDArray[np.float64] | NDArray[np.int64],
+    count: NDArray[np.float64],
     rng: np.random.Generator,
     tail: float = 0.025,
 ) -> tuple[float, float]:

@@ -110,5 +110,5 @@ def _interval(
     n_groups = int(number.max(initial=-1)) + 1
     if n_groups < _FEWEST_TASKS:
         return float("nan"), float("nan")
-    total, count = np.bincount(number, weights=change), np.bincount(number)
+    total, count = (np.bincount(number, weights).astype(np.float64) for weights in (change, None))
     return interval_of_mean(total, count, rng, tail=(1 - confidence) / 2)
