@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from data_prep.prepared import read_prepared
+from partners.network.shared_head_rows import HolderCounts
 from partners.network.trunk import trunk_digest
 from partners.training_data.prepared_data import training_set
-from pipeline.home.catalogue_counts import Counts, held_rows, known_counts
+from pipeline.home.catalogue_counts import held_rows, known_counts
 from pipeline.home.round_state import RoundStart
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan
@@ -39,7 +40,7 @@ def test_the_real_protocol_ends_with_the_same_vectors(extra: str, training: str,
             config.write(training)
     run_all(federation.members())
     plan = read_plan(federation.plan_file)
-    members, counts = {}, Counts()
+    members, counts = {}, HolderCounts()
     for name in federation.partners:
         (folder,) = (path for path in federation.home(name).prepared.iterdir() if path.is_dir())
         config, prepared = PartnerConfig.read(federation.config(name)), read_prepared(folder)
