@@ -1,12 +1,12 @@
 """What a partner brings to a federation."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from partners.network.shared_head_rows import HolderCounts, SharedHeadRows
+from partners.network.shared_head_rows import HolderCounts, SharedHeadRows, hold_back_rows
 from partners.network.state import PartnerState
 from partners.network.trunk import TrunkLayout
 from partners.settings import Training
@@ -42,3 +42,7 @@ class PartnerData:
     def shared_rows(self, layout: TrunkLayout) -> SharedHeadRows:
         """The head rows of this partner that travel."""
         return SharedHeadRows.of(layout, dict(self.held), self.counts.travelling)
+
+    def hold_back(self, vector: NDArray[np.float32], layout: TrunkLayout, members: Collection[str]) -> None:
+        """Zero, in place, the rows of which a roster may have too few holders; vector: (n_params,), what is sent."""
+        hold_back_rows(vector, layout, self.counts, members)

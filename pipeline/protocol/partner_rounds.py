@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from partners.network.shared_head_rows import hold_back_rows
 from partners.network.state import PartnerState
 from partners.network.trunk import trunk_digest
 from partners.training.local_round import LocalRound, RoundSettings, step_server, train_locally, validation_scores
@@ -131,7 +130,7 @@ class PartnerRounds:
         change, residual = self._files.read_change(), self._start.residual()
         for vector in (change, residual):
             if vector is not None:
-                hold_back_rows(vector, self._layout, self._own.counts, roster.members)
+                self._own.hold_back(vector, self._layout, roster.members)
         doing = f"round {self._round_no}: sealing for {', '.join(roster.members)}"
         with self._measures.timed("seal"), self._reporter.progress(doing) as progress:
             report = self._seal.seal(
