@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from partners.errors import BadPredictions, CheckpointDamaged
-from partners.models.predict import Outputs
+from partners.network.predict import Outputs
 from partners.settings import EPSILON
 
 FEWEST_LABELS = 5  # of each class, to say anything about a task
