@@ -4,6 +4,7 @@ import copy
 import errno
 import os
 import secrets
+from collections.abc import Collection
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,12 +12,34 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import ExchangeConflict, ExchangeError, ExchangeUnreachable
-from pipeline.exchange.storages import OBJECT_STORES, failures, is_lasting
 from pipeline.runtime.redact import without_password
 
 _PIECE = 1 << 20  # bytes
 _OF_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _LARGEST_MANIFEST = 1 << 20  # bytes; a manifest lists members, not data
+# These show an object only when it is whole; a file server shows what has come so far.
+_OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"})
+_S3 = frozenset({"s3", "s3a"})
+# another try without a change by a person will fail as well
+_LASTING = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
+_LASTING_OF_BOTOCORE = frozenset(
+    {"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "ParamValidationError"}
+)
+
+
+def _failures_of(protocols: Collection[str]) -> tuple[type[Exception], ...]:
+    """Errors by which the storage of a file system that is open says that it failed."""
+    if _S3.isdisjoint(protocols):
+        return (OSError,)
+    from aiohttp import ClientError  # noqa: PLC0415 -- is there where s3fs is
+    from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped] # noqa: PLC0415
+
+    return (OSError, BotoCoreError, ClientError)
+
+
+def _is_lasting(error: Exception) -> bool:
+    """Whether only a person can help: rights, credentials, a name that cannot be."""
+    return isinstance(error, _LASTING) or type(error).__name__ in _LASTING_OF_BOTOCORE
 
 
 def _copy(source: BinaryIO, target: BinaryIO, n_bytes: int | None) -> None:
@@ -30,7 +53,7 @@ def _copy(source: BinaryIO, target: BinaryIO, n_bytes: int | None) -> None:
 
 
 def _failed(where: str, done: str, error: Exception) -> ExchangeError:
-    kind = ExchangeError if is_lasting(error) else ExchangeUnreachable
+    kind = ExchangeError if _is_lasting(error) else ExchangeUnreachable
     return kind(f"{where}: cannot be {done}: {error}")
 
 
@@ -46,8 +69,8 @@ class Exchange:
         self._root = str(root).rstrip("/")
         self._local = isinstance(self._fs, LocalFileSystem)
         protocols = {self._fs.protocol} if isinstance(self._fs.protocol, str) else set(self._fs.protocol)
-        self._shows_whole = bool(protocols & OBJECT_STORES)
-        self._failures = failures(protocols)
+        self._shows_whole = bool(protocols & _OBJECT_STORES)
+        self._failures = _failures_of(protocols)
 
     def below(self, folder: str) -> "Exchange":
         """A folder of this exchange as an exchange of its own; "" is this one."""
