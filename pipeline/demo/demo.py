@@ -15,7 +15,8 @@ from pipeline.demo.benchmark_data import ensure_wheel
 from pipeline.demo.configs import aggregator_toml, partner_toml, plan_toml
 from pipeline.demo.processes import MemberProcess, run_members
 from pipeline.errors import ConfigError
-from pipeline.home.paths import Home, write_json
+from pipeline.home.json_files import write_json
+from pipeline.home.paths import Home
 from pipeline.report.report import read_report
 from pipeline.report.terminal_table import print_report
 from pipeline.runtime.log import Log

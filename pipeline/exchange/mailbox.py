@@ -2,17 +2,17 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
 
 from data_prep.atomic import flush, write_atomically
 from pipeline.errors import Equivocation, NotYet
 from pipeline.exchange.storage import Exchange
-from pipeline.home.paths import Home, MessageName
+from pipeline.home.paths import Home
 from pipeline.plan.plan import Plan, spoken
 from secure.encoding.roster import Roster
 from secure.errors import PayloadMismatch
 from secure.keys.envelopes import MAX_BYTES
 from secure.keys.keys import PrivateKeys
+from secure.messages.message_name import MessageName
 from secure.messages.messages import (
     Expected,
     Manifest,
@@ -191,29 +191,23 @@ def check_payload_size(plan: Plan, manifest: Manifest, where: str) -> None:
 
 
 def roster_of(manifest: Manifest, digest: str) -> Roster:
-    """The roster that a signed manifest calls; all masks and tags are bound to that manifest's digest."""
-    return Roster(
-        plan=manifest.plan,
-        round_no=manifest.round,
-        attempt=manifest.attempt,
-        members=tuple(sorted(named_digests(manifest, "members"))),
-        digest=digest,
-    )
+    """See `Manifest.as_roster`."""
+    return manifest.as_roster(digest)
 
 
 def text(manifest: Manifest, key: str) -> str:
-    """A text field of a body; secure.messages.messages checked that it is one."""
-    return cast(str, manifest.body[key])
+    """See `Manifest.text`."""
+    return manifest.text(key)
 
 
 def names(manifest: Manifest, key: str) -> list[str]:
-    """A field of a body that lists members; secure.messages.messages checked that it does."""
-    return cast(list[str], manifest.body[key])
+    """See `Manifest.names`."""
+    return manifest.names(key)
 
 
 def named_digests(manifest: Manifest, key: str) -> dict[str, str]:
-    """A field of a body that maps members' names to digests; secure.messages.messages checked that it does."""
-    return cast(dict[str, str], manifest.body[key])
+    """See `Manifest.named_digests`."""
+    return manifest.named_digests(key)
 
 
 def _spoken(name: MessageName) -> str:

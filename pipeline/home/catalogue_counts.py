@@ -12,7 +12,8 @@ from pydantic import model_validator
 
 from data_prep.prepared import Task
 from pipeline.errors import ConfigError
-from pipeline.home.paths import Home, write_json
+from pipeline.home.json_files import write_json
+from pipeline.home.paths import Home
 from pipeline.plan.member_configs import Schema, check_table
 from pipeline.plan.plan import Catalogue, CatalogueTask, Plan
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.errors import ConfigError, OutOfStep
+from pipeline.home.json_files import write_json
 from pipeline.home.lock import Holder
-from pipeline.home.paths import write_json
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
 from pipeline.protocol.aggregator import AggregatorRun
 from pipeline.protocol.open_mailbox import open_aggregator_mailbox, open_partner_mailbox

@@ -1,6 +1,7 @@
 """A member's own copy of the exchange folder, for engines that carry messages instead of sharing a folder.
 
 A mirror is an ordinary exchange in a local folder: the ordinary runs of partner and aggregator work on it. What comes
+from secure.messages.message_name import MessageName
 from elsewhere enters it only as a message that its sender signed for this plan, whole, and under its one name.
 """
 
@@ -11,10 +12,10 @@ from pipeline.errors import BadTransfer, ConfigError, Equivocation, ExchangeConf
 from pipeline.exchange.mailbox import check_payload_size
 from pipeline.exchange.storage import Exchange
 from pipeline.exchange.transcript import check_sender, message_of
-from pipeline.home.paths import MessageName
 from pipeline.plan.member_configs import MemberConfig
 from pipeline.plan.plan import Plan
 from pipeline.transport.manifest_listing import Listing
+from secure.messages.message_name import MessageName
 from secure.messages.messages import Expected, Manifest, check_payload, payload_digest, verify_manifest
 
 _LONGEST_PATH = 200  # characters

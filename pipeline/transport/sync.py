@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.errors import BadTransfer, PipelineError, TransferFailed
-from pipeline.home.paths import MessageName
 from pipeline.runtime.retry import FULL
 from pipeline.transport.mirror import Mirror
 from secure.errors import SecureError
+from secure.messages.message_name import MessageName
 from secure.messages.messages import MAX_BYTES, Manifest
 
 MOST_MESSAGES = 64  # in one turn and direction; the next turn brings more

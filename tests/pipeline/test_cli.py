@@ -24,7 +24,7 @@ from partners.errors import TrainingDiverged
 from pipeline.audit.inspect_file import describe_file
 from pipeline.cli import main
 from pipeline.errors import ExchangeConflict, ExitCode, NotYet
-from pipeline.home.paths import write_json
+from pipeline.home.json_files import write_json
 from pipeline.home.round_state import SealResidual
 from pipeline.plan.plan import read_plan
 from pipeline.tracking.tracker import report_digest

@@ -1,30 +1,20 @@
-"""A member's home: whole files, one process, and where messages lie."""
+"""A member's home: whole files, one process, and what a killed one leaves."""
 
 import errno
-import json
-import math
 import os
 import signal
 import stat
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import IO, Self
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from data_prep.atomic import write_atomically
-from pipeline.errors import ConfigError, ExchangeConflict, ExitCode, HomeInUse
-from pipeline.exchange.storage import Exchange
-from pipeline.exchange.transcript import message_of
-from pipeline.home.paths import Home, MessageName, write_json
-from secure.messages.message_schemas import BODIES, ENROLMENT, WITH_PAYLOAD
-
-EXCHANGE = Exchange("memory://paths")
-
+from pipeline.errors import ConfigError, ExitCode, HomeInUse
+from pipeline.home.paths import Home
+from secure.messages.message_name import MessageName
 
 # --------------------------------------------------------------------------------------------------- atomic files
 
@@ -104,23 +94,6 @@ def test_content_is_on_disk_before_it_has_a_name(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(Path, "replace", watched_replace)
     write_atomically(tmp_path / "file", b"content")
     assert steps == ["sync file", "rename", "sync folder"]
-
-
-@settings(max_examples=50)
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists))
-def test_json_comes_back(value: object):
-    """Any JSON value, one file."""
-    with tempfile.TemporaryDirectory() as folder:
-        write_json(Path(folder) / "file", value)
-        assert json.loads((Path(folder) / "file").read_text()) == value
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_json_has_no_nan(tmp_path: Path, value: float):
-    """What no other program could read is refused before a file is touched."""
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        write_json(tmp_path / "file", {"x": [value]})
-    assert list(tmp_path.iterdir()) == []
 
 
 # ------------------------------------------------------------------------------------------------------- the lock
@@ -229,69 +202,7 @@ def test_nobody_sweeps_without_the_lock(tmp_path: Path):
         assert (tmp_path / ".file.part").exists()
 
 
-# ------------------------------------------------------------------------------------------------- message names
-
-NAMES = st.builds(
-    MessageName,
-    st.sampled_from(sorted(set(BODIES) - ENROLMENT)),
-    st.integers(1, 9999),
-    st.integers(1, 2000),
-    st.from_regex(r"[A-Za-z0-9_-]{1,32}", fullmatch=True),
-) | st.builds(
-    MessageName,
-    st.sampled_from(sorted(ENROLMENT)),
-    st.just(0),
-    st.just(0),
-    st.from_regex(r"[A-Za-z0-9_-]{1,32}", fullmatch=True),
-)
-
-
-@given(NAMES)
-def test_a_message_is_found_again_by_its_paths(name: MessageName):
-    """The auditor reads back from a path exactly the message that was named."""
-    assert message_of(name.manifest, EXCHANGE) == (name, True)
-    if name.kind in WITH_PAYLOAD:
-        assert message_of(name.payload, EXCHANGE) == (name, False)
-
-
-@settings(max_examples=50)
-@given(st.lists(NAMES, min_size=2, max_size=20, unique=True))
-def test_no_two_messages_share_a_path(names: list[MessageName]):
-    """Manifest or payload, each path belongs to one message."""
-    paths = [path for name in names for path in (name.manifest, name.payload)]
-    assert len(set(paths)) == len(paths)
-
-
-@settings(max_examples=50)
-@given(st.lists(NAMES, max_size=20))
-def test_messages_list_in_their_order(names: list[MessageName]):
-    """A folder listing shows enrolment first, then the rounds in order; attempts up to 99 too."""
-    names = [name for name in names if name.attempt < 100]
-    folders = [name.folder for name in sorted(names, key=lambda name: (name.round_no, name.attempt))]
-    assert folders == sorted(folders)
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "README",
-        "enrol/deal.P01",
-        "enrol/deal.P01.arrow",
-        "enrol/deal.P01.json/x",
-        "enrol/DEAL.P01.json",
-        "round-1/attempt-01/ready.P01.json",
-        "round-0001/attempt-1/ready.P01.json",
-        "round-0001/attempt-001/ready.P01.json",
-        "round-0001/ready.P01.json",
-        "round-0001/attempt-01/update.P01.arrow.bak",
-        "round-0001/attempt-01/update.P 1.json",
-        "../enrol/deal.P01.json",
-    ],
-)
-def test_a_path_of_no_message_is_refused(path: str):
-    """Nothing else belongs into an exchange; each path has one spelling."""
-    with pytest.raises(ExchangeConflict, match="is no message"):
-        message_of(path, EXCHANGE)
+# ------------------------------------------------------------------------------------------------- revisions
 
 
 def test_each_revision_has_its_own_messages_secrets_and_attempts(tmp_path: Path):

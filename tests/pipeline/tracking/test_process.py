@@ -17,7 +17,8 @@ from click.testing import CliRunner
 
 from pipeline.cli import main
 from pipeline.errors import ConfigError
-from pipeline.home.paths import Home, write_json
+from pipeline.home.json_files import write_json
+from pipeline.home.paths import Home
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
 from pipeline.tracking import process as tracking_process
 from pipeline.tracking import sync as tracking_store
