@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from data_prep.atomic import flush, is_full
+from data_prep.atomic import PART, flush, is_full
 from data_prep.errors import TableError
 
 
@@ -107,13 +107,13 @@ def _place(parts: Sequence[Path], paths: Sequence[Path]) -> None:
 @contextmanager
 def _own_folder(path: Path) -> Iterator[Path]:
     """A hidden folder beside the path that is nobody else's; those of processes that were killed are removed."""
-    prefix, suffix = f".{path.name}.", ".part"
-    for other in path.parent.glob(f"{glob.escape(prefix)}*{suffix}"):
+    prefix = f".{path.name}."
+    for other in path.parent.glob(f"{glob.escape(prefix)}*{PART}"):
         with _held(other, fcntl.LOCK_EX | fcntl.LOCK_NB) as is_held:
             if is_held:
                 shutil.rmtree(other)
     while True:
-        folder = Path(mkdtemp(prefix=prefix, suffix=suffix, dir=path.parent))
+        folder = Path(mkdtemp(prefix=prefix, suffix=PART, dir=path.parent))
         with _held(folder, fcntl.LOCK_EX) as is_held:
             if is_held and folder.exists():  # else another process took it for a leftover before it was locked
                 try:

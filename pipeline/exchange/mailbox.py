@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from data_prep.atomic import flush, write_atomically
 from pipeline.errors import Equivocation, NotYet
 from pipeline.exchange.storage import Exchange
 from pipeline.home.paths import Home
 from pipeline.plan.plan import Plan, spoken
 from secure.encoding.roster import Roster
 from secure.errors import PayloadMismatch
+from secure.files import atomic_path, write_atomically
 from secure.keys.envelopes import MAX_BYTES
 from secure.keys.keys import PrivateKeys
 from secure.messages.message_name import MessageName
@@ -165,15 +165,10 @@ class Mailbox(Outbox):
         return kept
 
     def _fetch(self, name: MessageName, payload: PayloadDigest, kept: Path) -> None:
-        incoming = kept.with_name(f".{kept.name}.unchecked")
-        if not self.exchange.fetch(name.payload, incoming, payload.size):
-            raise NotYet(f"waiting for the payload of {_spoken(name)}")
-        try:
+        with atomic_path(kept) as incoming:  # under its name it is checked
+            if not self.exchange.fetch(name.payload, incoming, payload.size):
+                raise NotYet(f"waiting for the payload of {_spoken(name)}")
             check_payload(incoming, payload, self.exchange.where(name.payload))
-            incoming.replace(kept)
-            flush(kept.parent)
-        finally:
-            incoming.unlink(missing_ok=True)
 
     def _kept(self, name: MessageName) -> Path:
         own = self.home.outbox(name.manifest)

@@ -2,7 +2,6 @@
 
 import copy
 import errno
-import os
 import secrets
 from collections.abc import Collection
 from pathlib import Path
@@ -13,6 +12,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import ExchangeConflict, ExchangeError, ExchangeUnreachable
 from pipeline.runtime.redact import without_password
+from secure.files import PART, atomic_file, atomic_path
 
 _PIECE = 1 << 20  # bytes
 _OF_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -43,13 +43,11 @@ def _is_lasting(error: Exception) -> bool:
 
 
 def _copy(source: BinaryIO, target: BinaryIO, n_bytes: int | None) -> None:
-    """Copy all, or one byte more than n_bytes at the most, down to the disk."""
+    """Copy all, or one byte more than n_bytes at the most."""
     left = float("inf") if n_bytes is None else n_bytes + 1
     while left > 0 and (piece := source.read(int(min(left, _PIECE)))):
         target.write(piece)
         left -= len(piece)
-    target.flush()
-    os.fsync(target.fileno())
 
 
 def _failed(where: str, done: str, error: Exception) -> ExchangeError:
@@ -113,19 +111,16 @@ class Exchange:
         n_bytes : the expected size; of a larger file no more than one byte beyond it is copied
         """
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.part")
         try:
-            with self._fs.open(f"{self._root}/{path}", "rb") as posted, temporary.open("wb") as copy:
+            place = f"{self._root}/{path}"
+            with atomic_path(target) as part, self._fs.open(place, "rb") as posted, part.open("wb") as copy:
                 _copy(posted, copy, n_bytes)
-            temporary.replace(target)
         except FileNotFoundError:
             return False
         except self._failures as error:
             if isinstance(error, OSError) and error.errno in _OF_WRITING:  # the copy's disk, not the exchange
                 raise OSError(error.errno, error.strerror, str(target)) from error
             raise _failed(self.where(path), "fetched", error) from error
-        finally:
-            temporary.unlink(missing_ok=True)
         return True
 
     def send(self, source: Path, path: str) -> None:
@@ -146,7 +141,7 @@ class Exchange:
             if self._local:
                 self._send_to_folder(source, target)
             else:
-                temporary = f"{target.rsplit('/', 1)[0]}/.{secrets.token_hex(8)}.part"
+                temporary = f"{target.rsplit('/', 1)[0]}/.{secrets.token_hex(8)}{PART}"
                 self._fs.put_file(str(source), temporary)
                 self._fs.mv(temporary, target)
         except self._failures as error:
@@ -183,17 +178,12 @@ class Exchange:
 
     def _send_to_folder(self, source: Path, target: str) -> None:
         """Copy beside the target, fsync, rename: a reader on a shared folder never sees half a file."""
-        folder, name = target.rsplit("/", 1)
-        for leftover in Path(folder).glob(f".{name}.*.part"):  # of this sender, killed: nobody else posts this name
+        place = Path(target)
+        for leftover in place.parent.glob(f".{place.name}.*{PART}"):  # of this sender, killed: nobody else posts this
             leftover.unlink(missing_ok=True)
-        temporary = Path(folder) / f".{name}.{secrets.token_hex(8)}.part"
-        try:
-            # whoever can write to the exchange could plant a link under a name that can be guessed
-            with source.open("rb") as own, temporary.open("xb") as copy:
-                _copy(own, copy, None)
-            temporary.rename(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        # whoever can write to the exchange could plant a link under a name that can be guessed
+        with source.open("rb") as own, atomic_file(place) as copy:
+            _copy(own, copy, None)
 
     def _check_same(self, source: Path, path: str) -> None:
         """Compare byte for byte in pieces; a member never replaces what it posted."""

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from data_prep.atomic import write_atomically
+from secure.files import write_atomically
 
 
 def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 -- any JSON value

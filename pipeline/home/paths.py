@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.errors import ConfigError
 from pipeline.home.lock import Holder, hold
+from secure.files import PART
 from secure.messages.message_name import MessageName as MessageName  # noqa: PLC0414 -- until the rounds import it from there
 
 
@@ -157,8 +158,10 @@ class Home:
             yield before
 
     def _sweep(self) -> None:
-        """Remove what a killed process left half-written; only the holder of the lock may."""
-        for pattern in (".*.part", ".*.tmp", "*.safetensors.tmp", ".*.unchecked"):
-            for leftover in self.folder.rglob(pattern):
-                if leftover.is_file():
-                    leftover.unlink(missing_ok=True)
+        """Remove files that a killed process left half-written; only the holder of the lock may.
+
+        Folders stay: each is removed by its next writer, and may be that of the tracking process at this moment.
+        """
+        for leftover in self.folder.rglob(f".*{PART}"):
+            if leftover.is_file():
+                leftover.unlink(missing_ok=True)

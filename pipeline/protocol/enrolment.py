@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from data_prep.atomic import write_atomically
 from pipeline.errors import ConfigError, NotYet
 from pipeline.exchange.mailbox import Mailbox, Outbox
 from secure.ciphertexts.parameters import SealParameters
 from secure.errors import BadKeyFile, WrongKey, WrongPlan
+from secure.files import write_atomically
 from secure.keys.group import GroupSecret, receive_group_secret
 from secure.keys.pairing import PairKey, PairSeeds, open_pair_seed, pair_key, seal_pair_seeds
 from secure.messages.message_name import MessageName

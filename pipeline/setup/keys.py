@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Literal, cast
 
 import secure.keys.keys
-from data_prep.atomic import write_atomically
 from pipeline.errors import ConfigError
 from pipeline.exchange.mailbox import Outbox
 from pipeline.home.paths import Home
@@ -15,6 +14,7 @@ from pipeline.plan.plan import Plan, read_plan
 from pipeline.protocol.enrolment import expect_dealt_for
 from pipeline.protocol.revision import check_chain
 from secure.ciphertexts.parameters import seal_parameters
+from secure.files import write_atomically
 from secure.keys.group import GroupSecret, deal_group_secret
 from secure.keys.keys import KEY_FILE, PrivateKeys, load_private_keys
 from secure.messages.message_name import MessageName

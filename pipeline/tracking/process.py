@@ -129,7 +129,9 @@ def _make_store(member: TrackedMember) -> None:
 
     for leftover in store.parent.glob("mlflow.db.new*"):  # its journal too
         leftover.unlink()
-    unfinished = store.with_name("mlflow.db.new")
+    unfinished = store.with_name(
+        "mlflow.db.new"
+    )  # not secure.files.PART: who sweeps that holds the home, not this lock
     MlflowClient(tracking_uri=f"sqlite:///{unfinished}").search_experiments(max_results=1)
     unfinished.replace(store)
 

@@ -223,8 +223,8 @@ class Correspondence:
     def _pull(self, wanted: "_Pull") -> None:
         name, payload = wanted.name, wanted.manifest.payload
         if payload is not None and not self._mirror.has_payload(name, wanted.manifest):
-            self._courier.pull(wanted.reference, self._mirror.incoming(name), payload.size)
-            self._mirror.keep_payload(name, wanted.manifest)
+            with self._mirror.gathering(name, wanted.manifest) as gathered:
+                self._courier.pull(wanted.reference, gathered, payload.size)
         self._mirror.keep(name, wanted.data)
         self._note(name)
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.atomic import write_atomically
 from pipeline.errors import Equivocation, ExchangeConflict, ExitCode, NotYet
 from pipeline.exchange.mailbox import Mailbox
 from pipeline.exchange.storage import open_exchange
@@ -23,6 +22,7 @@ from secure.errors import (
     WrongRound,
     WrongSender,
 )
+from secure.files import write_atomically
 from secure.keys.keys import PrivateKeys, load_private_keys
 from secure.messages.message_name import MessageName
 from secure.messages.messages import payload_digest, sign_manifest

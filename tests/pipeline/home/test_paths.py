@@ -1,100 +1,16 @@
 """A member's home: whole files, one process, and what a killed one leaves."""
 
-import errno
-import os
 import signal
-import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import IO, Self
 
 import pytest
 
-from data_prep.atomic import write_atomically
 from pipeline.errors import ConfigError, ExitCode, HomeInUse
 from pipeline.home.paths import Home
+from secure.files import PART, write_atomically
 from secure.messages.message_name import MessageName
-
-# --------------------------------------------------------------------------------------------------- atomic files
-
-
-def test_a_file_is_written_with_its_folders(tmp_path: Path):
-    """Old content is replaced, nothing else is left."""
-    path = tmp_path / "a" / "b"
-    write_atomically(path, b"old")
-    write_atomically(path, b"new")
-    assert path.read_bytes() == b"new"
-    assert list(path.parent.iterdir()) == [path]
-
-
-class FullDisk:
-    """A file that takes some bytes and then none."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def write(self, content: bytes) -> None:
-        """Write half of it."""
-        self._file.write(content[: len(content) // 2])
-        self._file.flush()
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-
-def test_a_full_disk_leaves_the_old_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Half of the new content is on disk under no name."""
-    path = tmp_path / "file"
-    write_atomically(path, b"old")
-    real_open = Path.open
-    monkeypatch.setattr(Path, "open", lambda self, *args: FullDisk(real_open(self, *args)))
-    with pytest.raises(OSError, match="No space left"):
-        write_atomically(path, b"new content")
-    monkeypatch.undo()
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-@pytest.mark.parametrize("function", ["fsync", "replace"])
-def test_a_failed_sync_or_rename_leaves_the_old_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str):
-    """The same for the later steps."""
-    path = tmp_path / "file"
-    write_atomically(path, b"old")
-
-    def fail(*_: object) -> None:
-        raise OSError(errno.EIO, "Input/output error")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(*((os, "fsync", fail) if function == "fsync" else (Path, "replace", fail)))
-        with pytest.raises(OSError, match="Input/output"):
-            write_atomically(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_content_is_on_disk_before_it_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """File synced, then renamed, then the folder synced."""
-    steps: list[str] = []
-    fsync, replace = os.fsync, Path.replace
-
-    def watched_sync(handle: int) -> None:
-        steps.append("sync folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "sync file")
-        fsync(handle)
-
-    def watched_replace(self: Path, target: Path) -> Path:
-        steps.append("rename")
-        return replace(self, target)
-
-    monkeypatch.setattr(os, "fsync", watched_sync)
-    monkeypatch.setattr(Path, "replace", watched_replace)
-    write_atomically(tmp_path / "file", b"content")
-    assert steps == ["sync file", "rename", "sync folder"]
-
 
 # ------------------------------------------------------------------------------------------------------- the lock
 
@@ -152,10 +68,10 @@ def test_a_home_that_cannot_be_made_is_refused(tmp_path: Path):
 LEFTOVERS = [
     ".finished.json.part",
     "outbox/enrol/.deal.P01.envelopes.part",
-    "inbox/round-0001/attempt-01/.sum.agg.arrow.unchecked",
-    "inbox/round-0001/attempt-01/..sum.agg.arrow.unchecked.part",
-    "rounds/round-0002/start.safetensors.tmp",
-    ".group.secret.0123456789abcdef.tmp",
+    "inbox/round-0001/attempt-01/.sum.agg.arrow.part",
+    "inbox/round-0001/attempt-01/..sum.agg.arrow.part.part",
+    "rounds/round-0002/.start.safetensors.part",
+    ".group.secret.0123456789abcdef.part",
 ]
 KEPT = [
     "finished.json",
@@ -171,6 +87,7 @@ KEPT = [
     "part",
     "notes.part",
     ".hidden",
+    ".model.packed.part/model.json",  # of the tracking process, which works beside the holder
 ]
 
 
@@ -183,13 +100,46 @@ def test_only_what_was_half_written_is_swept(tmp_path: Path):
         assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()} == set(KEPT)
 
 
-def test_every_temporary_name_of_a_writer_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A process that dies just before the rename leaves a name that the sweep knows."""
-    monkeypatch.setattr(Path, "replace", lambda *_: None)  # the rename never happens
-    write_atomically(tmp_path / "file", b"x")
-    assert len(list(tmp_path.iterdir())) == 1
-    with Home(tmp_path).alone():
-        assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+KILLED = """
+import os, pathlib, sys
+import numpy as np
+import secure.files as files
+from partners.files.checkpoint import Checkpoint, save_checkpoint
+from pipeline.exchange.storage import Exchange
+
+def die(*_):
+    os._exit(9)
+
+pathlib.Path.replace = os.link = die
+home, writer = pathlib.Path(sys.argv[1]), sys.argv[2]
+home.mkdir(mode=0o700)
+if writer == "send":
+    Exchange(f"file://{home}").send(home.parent / "source", "file")
+elif writer == "save":
+    save_checkpoint(home / "file", Checkpoint(trunk=np.zeros(3, np.float32)))
+elif writer == "atomic_file":
+    with files.atomic_file(home / "file") as file:
+        file.write(b"x")
+elif writer == "atomic_path":
+    with files.atomic_path(home / "file") as path:
+        path.write_bytes(b"x")
+else:
+    getattr(files, writer)(home / "file", b"x")
+"""
+
+
+@pytest.mark.parametrize("writer", ["write_atomically", "atomic_file", "atomic_path", "write_secret", "send", "save"])
+def test_every_temporary_name_of_a_writer_is_swept(tmp_path: Path, writer: str):
+    """A process that is killed just before the rename leaves a name that the sweep knows, and no other."""
+    (tmp_path / "source").write_bytes(b"x")
+    done = subprocess.run([sys.executable, "-P", "-c", KILLED, str(tmp_path / "home"), writer], check=False)
+    assert done.returncode == 9
+    left = [path.name for path in (tmp_path / "home").iterdir()]
+    assert len(left) == 1
+    assert left[0].startswith(".file.")
+    assert left[0].endswith(PART)
+    with Home(tmp_path / "home").alone():
+        assert [path.name for path in (tmp_path / "home").iterdir()] == ["lock"]
 
 
 def test_nobody_sweeps_without_the_lock(tmp_path: Path):

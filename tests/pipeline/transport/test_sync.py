@@ -188,7 +188,7 @@ def test_what_did_not_come_is_tried_again_later(apart: Federation, broken: Excep
     line, pulled = Line(apart), list[str]()
 
     def fail_twice(file: Path) -> None:
-        if DEAL.payload.endswith(file.name.removeprefix(".").removesuffix(".incoming")):
+        if DEAL.payload.endswith(file.name.removeprefix(".").removesuffix(".part")):
             pulled.append(file.name)
             if len(pulled) <= 2:
                 raise broken
