@@ -23,7 +23,7 @@ def appearing(folder: Path) -> Iterator[Path]:
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = folder.parent / f".{folder.name}{PART}"
-    with _turn(folder.parent):
+    with held(folder.parent):
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir()
         try:
@@ -47,14 +47,28 @@ def appearing(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _turn(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock; the system gives it back when the process ends in whatever way."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def held(folder: Path, *, waits: bool = True) -> Iterator[bool]:
+    """Whether this process has the folder's lock; the system gives it back when the process ends in whatever way.
+
+    waits : while another process has it
+    """
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        descriptor = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        yield _lock(descriptor, waits=waits)
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, *, waits: bool) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    return True
 
 
 def is_full(folder: Path) -> bool:

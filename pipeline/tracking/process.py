@@ -4,7 +4,6 @@ Brings the store up to the records at its start, at every poke on its standard i
 cannot be reached is tried again at the next poke and now and then in between; standard output hears of it once.
 """
 
-import fcntl
 import os
 import select
 import sys
@@ -13,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from pipeline.errors import HomeInUse
+from pipeline.home.lock import hold
 from pipeline.runtime.redact import without_password
 from pipeline.tracking.tracker import BUSY, QUIET, UNREACHABLE, TrackedMember, read_member
 
@@ -129,9 +130,8 @@ def _make_store(member: TrackedMember) -> None:
 
     for leftover in store.parent.glob("mlflow.db.new*"):  # its journal too
         leftover.unlink()
-    unfinished = store.with_name(
-        "mlflow.db.new"
-    )  # not secure.files.PART: who sweeps that holds the home, not this lock
+    # not with secure.files.PART: who sweeps such files from a home does not hold the lock under which this one is made
+    unfinished = store.with_name("mlflow.db.new")
     MlflowClient(tracking_uri=f"sqlite:///{unfinished}").search_experiments(max_results=1)
     unfinished.replace(store)
 
@@ -142,18 +142,17 @@ def main(config_file: str, role: str, *, once: bool) -> int:
     news = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # libraries print there, and it goes to the log
     member = read_member(Path(config_file), role)
-    with (member.home.folder / "tracking.lock").open("w") as lock:
-        try:
-            # a predecessor may still be writing after its member was killed
-            fcntl.flock(lock, fcntl.LOCK_EX | (fcntl.LOCK_NB if once else 0))
-        except BlockingIOError:
-            return BUSY
-        store = Store(member, news)
-        if once:
-            store.close()
-            store.update()
-            return int(store.failed)
-        return follow(store)
+    try:
+        # waits, for a predecessor may still be writing after its member was killed
+        with hold(member.home.folder / "tracking.lock", waits=not once):
+            store = Store(member, news)
+            if once:
+                store.close()
+                store.update()
+                return int(store.failed)
+            return follow(store)
+    except HomeInUse:
+        return BUSY
 
 
 if __name__ == "__main__":
