@@ -49,6 +49,7 @@ class AggregatorRun:
         """Do the next step; False after the last round. Raises NotYet while partners are awaited."""
         if self._at.round_no > self.plan.rounds.n_rounds:
             return False
+        self._reporter.at(self._at.round_no, self._at.attempt)
         if self._repost("sum"):
             self._tidy()
             self._at = Position(self._at.round_no + 1, 1)  # after the presence round comes the first
