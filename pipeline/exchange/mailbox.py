@@ -7,7 +7,6 @@ from pipeline.errors import Equivocation, NotYet
 from pipeline.exchange.storage import Exchange
 from pipeline.home.paths import Home
 from pipeline.plan.plan import Plan, spoken
-from secure.encoding.roster import Roster
 from secure.errors import PayloadMismatch
 from secure.files import atomic_path, write_atomically
 from secure.keys.envelopes import MAX_BYTES
@@ -183,26 +182,6 @@ def check_payload_size(plan: Plan, manifest: Manifest, where: str) -> None:
         most = most_bytes(kind, plan.n_params(manifest.round), plan.seal_parameters(manifest.round))
     if manifest.payload is not None and manifest.payload.size > most:
         raise PayloadMismatch(f"{where}: announces {manifest.payload.size} bytes, expected at most {most}")
-
-
-def roster_of(manifest: Manifest, digest: str) -> Roster:
-    """See `Manifest.as_roster`."""
-    return manifest.as_roster(digest)
-
-
-def text(manifest: Manifest, key: str) -> str:
-    """See `Manifest.text`."""
-    return manifest.text(key)
-
-
-def names(manifest: Manifest, key: str) -> list[str]:
-    """See `Manifest.names`."""
-    return manifest.names(key)
-
-
-def named_digests(manifest: Manifest, key: str) -> dict[str, str]:
-    """See `Manifest.named_digests`."""
-    return manifest.named_digests(key)
 
 
 def _spoken(name: MessageName) -> str:

@@ -9,7 +9,6 @@ from pathlib import Path
 from pipeline.errors import ConfigError
 from pipeline.home.lock import Holder, hold
 from secure.files import PART
-from secure.messages.message_name import MessageName as MessageName  # noqa: PLC0414 -- until the rounds import it from there
 
 
 class Home:

@@ -11,7 +11,7 @@ import numpy as np
 
 from partners.network.trunk import initial_trunk, trunk_digest
 from pipeline.errors import NotYet
-from pipeline.exchange.mailbox import Mailbox, names
+from pipeline.exchange.mailbox import Mailbox
 from pipeline.home.catalogue_counts import keep_counts
 from pipeline.plan.plan import PRESENCE
 from pipeline.protocol.attempt import Attempt
@@ -50,6 +50,7 @@ class Presence:
 
     def advance(self) -> None:
         """Do the next step. Raises NotYet while others are awaited, LeftBehind where in vain, AttemptsUsedUp."""
+        self._reporter.at(PRESENCE, self._attempt)
         self._at.proceed(contribute=self._contribute, abandon=self._abandon, finish=self._finish)
 
     @property
@@ -90,7 +91,7 @@ class Presence:
     def _abandon(self, void: Manifest) -> None:
         """Go on to the next attempt: the same flags for the same partners, whose sum tells nothing new."""
         self._at.check_void(void, self._at.shown_roster(self._trunk))
-        missing = ", ".join(names(void, "missing"))
+        missing = ", ".join(void.names("missing"))
         self._reporter.report(f"presence round, attempt {self._attempt}: void, the aggregator misses {missing}")
         self._home.outbox(self._at.mine("update").payload).unlink(missing_ok=True)
         self._attempt += 1

@@ -19,7 +19,7 @@ from partners.training.server_step import ServerState, server_step
 from partners.training.training import round_seed, seeded_state, train_in_place
 from partners.training_data.training_set import TrainingSet
 from pipeline.errors import ConfigError, NotYet
-from pipeline.exchange.mailbox import Mailbox, names
+from pipeline.exchange.mailbox import Mailbox
 from pipeline.home.catalogue_counts import Counts
 from pipeline.home.round_metrics import RoundRecord, write_record
 from pipeline.home.round_state import (
@@ -117,6 +117,7 @@ class PartnerRounds:
         """
         if self._round_no > self.plan.rounds.n_rounds:
             return self._give_heads()
+        self._reporter.at(self._round_no, self._attempt)
         self._at.proceed(contribute=self._contribute, abandon=self._abandon, finish=self._finish)
         return True
 
@@ -251,12 +252,10 @@ class PartnerRounds:
     def _abandon(self, void: Manifest) -> None:
         """Throw the attempt's update away and go on to the next attempt: an update is never sealed for two rosters."""
         self._at.check_void(void, self._at.shown_roster(self._start.digest))
-        missing = ", ".join(names(void, "missing"))
+        missing = ", ".join(void.names("missing"))
         self._reporter.report(f"round {self._round_no}, attempt {self._attempt}: void, the aggregator misses {missing}")
         for name in self._at.delivered(void):  # no proof against either: it can have come a moment too late
-            self._reporter.report(
-                f"warning: the aggregator misses {name}, whose signed update is on the exchange: ask both"
-            )
+            self._reporter.warn(f"the aggregator misses {name}, whose signed update is on the exchange: ask both")
         self.home.outbox(self._at.mine("update").payload).unlink(missing_ok=True)
         self._forget_attempt()
         self._attempt += 1

@@ -17,9 +17,14 @@ import pipeline.runs.jobs
 import pipeline.runtime.progress
 from pipeline.cli import main
 from pipeline.errors import ExitCode, NotYet
+from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
 from pipeline.plan.plan import PRESENCE
+from pipeline.protocol.aggregator import AggregatorRun
+from pipeline.protocol.open_mailbox import open_aggregator_mailbox, open_partner_mailbox
+from pipeline.runs.partner_run import PartnerRun
 from pipeline.runtime.log import Log, as_json_line, json_line
 from pipeline.runtime.progress import ProgressReporter
+from pipeline.runtime.retry import Machine
 from tests.support.federation import AGGREGATOR, Federation
 
 KEYS = {"time", "level", "member", "message"}
@@ -68,6 +73,29 @@ def test_round_attempt_and_level_are_fields(capsys: pytest.CaptureFixture[str]):
     ]
     assert told[2]["message"] == "the aggregator misses P02"
     assert {one["member"] for one in told} == {"P01"}
+
+
+def test_the_rounds_say_which_they_are(ready: Federation, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Of aggregator and partner, after a restart too: in what they do, and in what they wait for at the end."""
+    federation = ready.moved(tmp_path / "federation")
+    for name in (AGGREGATOR, "P01"):
+        log = Log(as_json=True)
+        reporter = ProgressReporter(name, log)
+        machine: Machine
+        if name == AGGREGATOR:
+            machine = AggregatorRun(open_aggregator_mailbox(AggregatorConfig.read(federation.config(name))), reporter)
+        else:
+            config = PartnerConfig.read(federation.config(name))
+            machine = PartnerRun(config, open_partner_mailbox(config), reporter)
+        try:
+            while machine.advance():
+                pass
+        except NotYet as wait:
+            log.write(str(wait), "error")
+        *before, last = lines(capsys.readouterr().err)
+        assert last.items() >= {"member": name, "level": "error", "round": 1, "attempt": 1}.items()
+        assert all(("round" in one) == one["message"].startswith("round 1") for one in before)
+        assert before
 
 
 def test_people_read_the_same_words(capsys: pytest.CaptureFixture[str]):
