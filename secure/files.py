@@ -6,6 +6,7 @@ name that ends in PART, synced, renamed, and the folder synced. data_prep, which
 with a meaning of its own, as the `update.unposted` of the rounds, has another suffix and stays.
 """
 
+import errno
 import os
 import shutil
 import stat
@@ -157,5 +158,9 @@ def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # some network mounts sync no folders, and say so (PostgreSQL's fsync_fname goes on there as well)
+        if error.errno != errno.EINVAL or not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise
     finally:
         os.close(descriptor)

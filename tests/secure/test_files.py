@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,22 @@ def test_content_is_on_disk_before_it_has_a_name(tmp_path, monkeypatch, write):
     monkeypatch.setattr(os, "link", lambda *paths: steps.append("name") or link(*paths))
     write(tmp_path / "file", b"content")
     assert steps == ["sync file", "name", "sync folder"]
+
+
+@pytest.mark.parametrize(("is_kind", "n_written"), [(stat.S_ISDIR, 1), (stat.S_ISREG, 0)])
+def test_a_mount_that_syncs_no_folders_is_written(tmp_path, monkeypatch, is_kind, n_written):
+    """What it says of folders is no error; of a file it would be."""
+    fsync = os.fsync
+
+    def refuse(handle: int) -> None:
+        if is_kind(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with nullcontext() if n_written else pytest.raises(OSError, match="Invalid argument"):
+        write_atomically(tmp_path / "file", b"content")
+    assert len(list(tmp_path.iterdir())) == n_written
 
 
 def test_what_is_refused_under_its_temporary_name_never_gets_its_own(tmp_path):
