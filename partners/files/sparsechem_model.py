@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data_prep.atomic import write_atomically
 from partners.errors import ForeignModel, TrainingError, TrunkMismatch
 from partners.network.state import (
     CLASSIFICATION,
@@ -33,6 +32,7 @@ from partners.network.state import (
 )
 from partners.network.trunk import TrunkLayout, check_layers, check_trunk, trunk_layout
 from partners.settings import ClassificationHead, RegressionHead, Training, TrunkSettings
+from secure.files import write_atomically
 
 _MASKS = ("regmask", "classmask")
 _HEADS = {CLASSIFICATION: "classLast.net", REGRESSION: "regrLast.0.net"}

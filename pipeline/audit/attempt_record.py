@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from pipeline.errors import BrokenTranscript, Equivocation
-from pipeline.exchange.mailbox import named_digests, names, text
 from pipeline.exchange.transcript import Message, Transcript
 from pipeline.plan.plan import Plan
 from secure.errors import WrongRoster
@@ -58,7 +57,7 @@ def read_attempt(at: tuple[int, int], transcript: Transcript, plan: Plan, place:
 def _check_roster(found: dict[str, dict[str, Message]], plan: Plan, place: str) -> tuple[str, ...]:
     """Each member ready as listed, enough of them, all alike, and every later message for this roster."""
     (roster,) = found["roster"].values()
-    members = named_digests(roster.manifest, "members")
+    members = roster.manifest.named_digests("members")
     wrong = [
         name for name, value in members.items() if name not in found["ready"] or found["ready"][name].digest != value
     ]
@@ -67,13 +66,13 @@ def _check_roster(found: dict[str, dict[str, Message]], plan: Plan, place: str) 
             f"{place}: the roster's members {sorted(members)} are too few or not ready as listed: {wrong}"
         )
     ready = [found["ready"][name].manifest for name in members]
-    if {text(manifest, "trunk") for manifest in ready} != {text(roster.manifest, "trunk")}:
+    if {manifest.text("trunk") for manifest in ready} != {roster.manifest.text("trunk")}:
         raise Equivocation(f"{place}: the roster's trunk is not the one its members said they hold")
-    if len({text(manifest, "preparation") for manifest in ready}) > 1:
+    if len({manifest.text("preparation") for manifest in ready}) > 1:
         raise Equivocation(f"{place}: the roster's members do not prepare compounds alike")
     for message in chain(found["update"].values(), found["sum"].values(), found["void"].values()):
         sender, is_update = message.name.sender, message.name.kind == "update"
-        if text(message.manifest, "roster") != roster.digest or (is_update and sender not in members):
+        if message.manifest.text("roster") != roster.digest or (is_update and sender not in members):
             raise WrongRoster(f"{place}: the {message.name.kind} of {sender} is for another roster")
     return tuple(sorted(members))
 
@@ -84,13 +83,13 @@ def _outcome(found: dict[str, dict[str, Message]], members: tuple[str, ...], pla
         raise Equivocation(f"{place}: the attempt has both a sum and a void")
     posted = {name: m.manifest.payload.sha256 for name, m in found["update"].items() if m.manifest.payload}
     for total in found["sum"].values():
-        listed = named_digests(total.manifest, "updates")
+        listed = total.manifest.named_digests("updates")
         wrong = [n for n in sorted({*members, *listed}) if n not in listed or listed[n] != posted.get(n)]
         if wrong:
             raise Equivocation(f"{place}: the sum does not list exactly the roster's updates as posted: {wrong}")
         return "sum", ()
     for void in found["void"].values():
-        missing = tuple(names(void.manifest, "missing"))
+        missing = tuple(void.manifest.names("missing"))
         if not set(missing) <= set(members):
             raise Equivocation(f"{place}: the void misses {', '.join(missing)}, the roster is {', '.join(members)}")
         return "void", missing

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.audit.attempt_record import AttemptRecord
-from pipeline.exchange.mailbox import check_payload_size, roster_of, text
+from pipeline.exchange.mailbox import check_payload_size
 from pipeline.exchange.storage import Exchange
 from pipeline.exchange.transcript import Message, Transcript
 from pipeline.plan.plan import Plan
@@ -33,7 +33,7 @@ class Payloads:
         """The deal has an envelope for every partner, a pairing one for every other; what is inside they alone see."""
         partners = set(self._plan.partner_names)
         for sender, message in transcript.of("deal").items():
-            group = text(message.manifest, "group")
+            group = message.manifest.text("group")
             self._check_envelopes(message, Binding(DEAL, self._plan.digest, sender, group), partners)
         for sender, message in transcript.of("pairing").items():
             self._check_envelopes(message, Binding(PAIRING, self._plan.digest, sender, None), partners - {sender})
@@ -47,7 +47,7 @@ class Payloads:
         called = next(iter(transcript.of("roster", *at).values()), None)
         if called is None:
             return found
-        roster, totals = roster_of(called.manifest, called.digest), transcript.of("sum", *at).values()
+        roster, totals = called.manifest.as_roster(called.digest), transcript.of("sum", *at).values()
         with tempfile.TemporaryDirectory() as folder:
             fetched = {n: self._fetch(m, Path(folder)) for n, m in transcript.of("update", *at).items()}
             files = {name: file for name, file in fetched.items() if file is not None}

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from pipeline.errors import ExchangeConflict
-from pipeline.exchange.mailbox import named_digests, names, text
 from pipeline.exchange.storage import Exchange
 from pipeline.exchange.transcript import REVISION, Message, check_sender, message_of, read_message
-from pipeline.home.paths import MessageName
 from pipeline.plan.plan import PRESENCE, Plan
 from secure.errors import SecureError
+from secure.messages.message_name import MessageName
 
 _ENROLMENT = (0, 0)
 _OUTCOMES = ("sum", "void")
@@ -197,7 +196,7 @@ class _States:
         return {name: message for name, message in found if message is not None}
 
     def _members(self, roster: Message) -> Mapping[str, str]:
-        return named_digests(roster.manifest, "members")
+        return roster.manifest.named_digests("members")
 
     def _aggregator(self) -> MemberState:
         name = self._plan.aggregator_name
@@ -216,7 +215,7 @@ class _States:
     def _partner(self, name: str) -> MemberState:
         here = self._place
         total = self._seen.sent_by_aggregator("sum", here)
-        if total is not None and name in named_digests(total.manifest, "updates"):  # the last round's
+        if total is not None and name in total.manifest.named_digests("updates"):  # the last round's
             return self._state(name, "summed", here, total)
         if name in self._updates:
             return self._sealed(name, self._updates[name])
@@ -230,7 +229,7 @@ class _States:
         return self._after_the_last(name)
 
     def _sealed(self, name: str, update: Message) -> MemberState:
-        if self._roster is None or text(update.manifest, "roster") != self._roster.digest:
+        if self._roster is None or update.manifest.text("roster") != self._roster.digest:
             return self._state(name, "sealed", self._place, update, "for a roster that is not this attempt's")
         note = "" if self._seen.has_payload(update) else "the sealed file itself is not there yet"
         return self._state(name, "sealed", self._place, update, note)
@@ -239,11 +238,11 @@ class _States:
         """Of a partner that has said nothing in the attempt under way."""
         before = self._before
         if before is not None and (total := self._seen.sent_by_aggregator("sum", before)):
-            if name in named_digests(total.manifest, "updates"):
+            if name in total.manifest.named_digests("updates"):
                 return self._state(name, "summed", before, total)
             return self._state(name, "left out", before, total)
         if before is not None and (void := self._seen.sent_by_aggregator("void", before)):
-            note = "the aggregator missed its update" if name in names(void.manifest, "missing") else ""
+            note = "the aggregator missed its update" if name in void.manifest.names("missing") else ""
             return self._state(name, "void", before, void, note)
         if name in self._paired:
             return self._state(name, "enrolled", RoundPlace(*_ENROLMENT), self._paired[name])

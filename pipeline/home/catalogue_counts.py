@@ -10,7 +10,8 @@ from pydantic import model_validator
 from data_prep.prepared import Task
 from partners.network.shared_head_rows import HolderCounts
 from pipeline.errors import ConfigError
-from pipeline.home.paths import Home, write_json
+from pipeline.home.json_files import write_json
+from pipeline.home.paths import Home
 from pipeline.plan.plan import Catalogue, CatalogueTask, Plan
 from pipeline.plan.toml_schema import Schema, check_table
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.home.paths import Home, write_json
+from pipeline.home.json_files import write_json
+from pipeline.home.paths import Home
 from pipeline.pages.page import stamp
 from pipeline.pages.page_files import page_digest, write_page
 from pipeline.pages.private_page import own_page

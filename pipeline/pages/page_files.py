@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from data_prep.atomic import write_atomically
 from pipeline.pages.page import Page, files_of
+from secure.files import write_atomically
 
 
 def write_page(folder: Path, page: Page, name: str, source: str) -> None:

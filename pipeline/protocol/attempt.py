@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import AttemptsUsedUp, Diverged, Equivocation, LeftBehind, NotYet
-from pipeline.exchange.mailbox import Mailbox, named_digests, names, roster_of, text
-from pipeline.home.paths import MessageName
+from pipeline.exchange.mailbox import Mailbox
 from pipeline.plan.plan import spoken
 from secure.encoding.roster import Roster, check_roster, check_summed
 from secure.errors import SecureError
+from secure.messages.message_name import MessageName
 from secure.messages.messages import Manifest
 
 _ROUND = re.compile(r"round-(\d{4})", re.ASCII)
@@ -121,12 +121,12 @@ class Attempt:
     def _checked_roster(self, manifest: Manifest) -> Roster:
         """The roster of this manifest, refused unless this partner, holding its trunk, may seal for it."""
         me, plan, where = self.mailbox.me, self.mailbox.plan, self.theirs("roster").manifest
-        theirs = text(manifest, "trunk")
+        theirs = manifest.text("trunk")
         if theirs != self.trunk:
             raise Diverged(f"{where}: trunk {theirs[:12]}..., ours is {self.trunk[:12]}...")
-        roster = roster_of(manifest, self.mailbox.digest_of(self.theirs("roster")))
+        roster = manifest.as_roster(self.mailbox.digest_of(self.theirs("roster")))
         check_roster(roster, None, plan.partner_names, plan.min_roster(self.round_no))
-        listed = named_digests(manifest, "members").get(me)
+        listed = manifest.named_digests("members").get(me)
         if listed is not None:
             if not self.mailbox.has(self.mine("ready")):
                 raise Equivocation(f"{where}: lists {me}, which never said ready for this attempt")
@@ -137,8 +137,8 @@ class Attempt:
     def _checked_sum(self, total: Manifest, roster: Roster) -> Sum:
         """The sum must be of this roster, list each member once and our update as we sealed it."""
         me, where = self.mailbox.me, self.theirs("sum").manifest
-        updates = named_digests(total, "updates")
-        if text(total, "roster") != roster.digest:
+        updates = total.named_digests("updates")
+        if total.text("roster") != roster.digest:
             raise Equivocation(f"{where}: sums another roster than the one we were shown")
         check_summed(updates, roster, where)
         if me in roster.members:
@@ -151,8 +151,8 @@ class Attempt:
 
     def _checked_void(self, void: Manifest, roster: Roster) -> Void:
         """The void must be of this roster and miss members of it."""
-        missing, where = names(void, "missing"), self.theirs("void").manifest
-        if text(void, "roster") != roster.digest:
+        missing, where = void.names("missing"), self.theirs("void").manifest
+        if void.text("roster") != roster.digest:
             raise Equivocation(f"{where}: voids another roster than the one we were shown")
         if not set(missing) <= set(roster.members):
             raise Equivocation(f"{where}: misses {', '.join(missing)}, the roster is {', '.join(roster.members)}")
@@ -163,7 +163,7 @@ class Attempt:
             update = self.mailbox.receive(MessageName("update", self.round_no, self.number, member))
         except SecureError:  # whatever it is, it is not the update that is missing
             return False
-        return update is not None and text(update, "roster") == roster
+        return update is not None and update.text("roster") == roster
 
     def _check_allowed(self) -> None:
         """Raise AttemptsUsedUp beyond the plan's last attempt: each void may give away more of an update."""

@@ -47,6 +47,7 @@ class Presence:
 
     def advance(self) -> None:
         """Do the next step. Raises NotYet while others are awaited, LeftBehind where in vain, AttemptsUsedUp."""
+        self._reporter.at(PRESENCE, self._attempt)
         match self._at.stage():
             case None:
                 self.mailbox.post(self._at.mine("ready"), {"trunk": self._trunk, "preparation": self._preparation})

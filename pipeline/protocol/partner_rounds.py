@@ -64,6 +64,7 @@ class PartnerRounds:
         """
         if self._round_no > self.plan.rounds.n_rounds:
             return self._give_heads()
+        self._reporter.at(self._round_no, self._attempt)
         match self._at.stage():
             case None:
                 wait = f"round {self._round_no}: waiting for the roster"
@@ -160,9 +161,7 @@ class PartnerRounds:
         missing = ", ".join(void.missing)
         self._reporter.report(f"round {self._round_no}, attempt {self._attempt}: void, the aggregator misses {missing}")
         for name in self._at.delivered(void):  # no proof against either: it can have come a moment too late
-            self._reporter.report(
-                f"warning: the aggregator misses {name}, whose signed update is on the exchange: ask both"
-            )
+            self._reporter.warn(f"the aggregator misses {name}, whose signed update is on the exchange: ask both")
         self._at.update_file.unlink(missing_ok=True)
         self._files.forget()
         self._attempt += 1

@@ -11,8 +11,8 @@ from pipeline.protocol.enrolment import Enrolment
 from secure.ciphertexts.parameters import SealParameters
 from secure.encoding.roster import Roster
 from secure.sealing.open_sum import OpenedSum, open_sum
-from secure.sealing.progress import Progress
 from secure.sealing.seal import SealReport, seal_update
+from secure.sealing.workers import Progress
 
 
 @dataclass(frozen=True, slots=True)

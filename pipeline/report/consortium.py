@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from pipeline.errors import MixedFederations
-from pipeline.home.paths import write_json
+from pipeline.home.json_files import write_json
 from pipeline.pages.consortium_page import consortium_page
 from pipeline.pages.page_files import page_digest, write_page
 from pipeline.report.metrics import ERRORS, METRICS, REGRESSION_METRICS

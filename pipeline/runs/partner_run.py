@@ -58,6 +58,7 @@ class PartnerRun:
 
     def advance(self) -> bool:
         """Do the next step; False when the report is written. Raises NotYet while others are awaited."""
+        self._reporter.at()  # each round says by itself which it is
         if self._enrolment is None:
             self._enrolment = enrol(self._mailbox, seal_parameters(self._mailbox.plan.seal))
             self._reporter.report("enrolled: group secret and pair keys with all partners are here")

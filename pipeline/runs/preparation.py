@@ -50,7 +50,7 @@ def prepared_matrices(
             progress=progress,
         )
     for warning in read_summary(folder)["warnings"]:
-        reporter.report(f"warning: {warning}")
+        reporter.warn(warning)
     return read_prepared(folder)
 
 

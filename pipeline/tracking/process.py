@@ -5,7 +5,6 @@ there is none, MLflow, which takes seconds and much memory, is not loaded. A sto
 at the next poke and now and then in between; standard output hears of it once.
 """
 
-import fcntl
 import os
 import select
 import sys
@@ -14,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from pipeline.errors import HomeInUse
+from pipeline.home.lock import hold
 from pipeline.runtime.redact import without_password
 from pipeline.tracking.tracker import BUSY, QUIET, UNREACHABLE, TrackedMember, read_member
 
@@ -135,6 +136,7 @@ def _make_store(member: TrackedMember) -> None:
 
     for leftover in store.parent.glob("mlflow.db.new*"):  # its journal too
         leftover.unlink()
+    # not with secure.files.PART: who sweeps such files from a home does not hold the lock under which this one is made
     unfinished = store.with_name("mlflow.db.new")
     MlflowClient(tracking_uri=f"sqlite:///{unfinished}").search_experiments(max_results=1)
     unfinished.replace(store)
@@ -146,18 +148,17 @@ def main(config_file: str, role: str, *, once: bool) -> int:
     news = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # libraries print there, and it goes to the log
     member = read_member(Path(config_file), role)
-    with (member.home.folder / "tracking.lock").open("w") as lock:
-        try:
-            # a predecessor may still be writing after its member was killed
-            fcntl.flock(lock, fcntl.LOCK_EX | (fcntl.LOCK_NB if once else 0))
-        except BlockingIOError:
-            return BUSY
-        store = Store(member, news)
-        if once:
-            store.close()
-            store.update()
-            return int(store.failed)
-        return follow(store)
+    try:
+        # waits, for a predecessor may still be writing after its member was killed
+        with hold(member.home.folder / "tracking.lock", waits=not once):
+            store = Store(member, news)
+            if once:
+                store.close()
+                store.update()
+                return int(store.failed)
+            return follow(store)
+    except HomeInUse:
+        return BUSY
 
 
 if __name__ == "__main__":

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.errors import BadTransfer, PipelineError, TransferFailed
-from pipeline.home.paths import MessageName
 from pipeline.runtime.retry import FULL
 from pipeline.transport.mirror import Mirror
 from secure.errors import SecureError
+from secure.messages.message_name import MessageName
 from secure.messages.messages import MAX_BYTES, Manifest
 
 MOST_MESSAGES = 64  # in one turn and direction; the next turn brings more
@@ -223,8 +223,8 @@ class Correspondence:
     def _pull(self, wanted: "_Pull") -> None:
         name, payload = wanted.name, wanted.manifest.payload
         if payload is not None and not self._mirror.has_payload(name, wanted.manifest):
-            self._courier.pull(wanted.reference, self._mirror.incoming(name), payload.size)
-            self._mirror.keep_payload(name, wanted.manifest)
+            with self._mirror.gathering(name, wanted.manifest) as gathered:
+                self._courier.pull(wanted.reference, gathered, payload.size)
         self._mirror.keep(name, wanted.data)
         self._note(name)
 

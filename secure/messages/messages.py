@@ -4,9 +4,11 @@ import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 from secure.encoding.canonical import canonical_json, digest, is_digest
 from secure.encoding.json_fields import expect_keys, from_base64, is_name, parse_document, to_base64
+from secure.encoding.roster import Roster
 from secure.errors import (
     BadManifest,
     PayloadMismatch,
@@ -66,6 +68,23 @@ class Manifest:
             raise BadManifest(f"{where}: round {self.round}, attempt {self.attempt}, expected 0, 0 at enrolment")
         if (self.payload is not None) != (self.kind in WITH_PAYLOAD):
             raise BadManifest(f"{where}: has {'a' if self.payload else 'no'} payload, expected the opposite")
+
+    def text(self, key: str) -> str:
+        """A text field of the body, which was checked to be one."""
+        return cast(str, self.body[key])
+
+    def names(self, key: str) -> list[str]:
+        """A field of the body that lists members, which was checked to do so."""
+        return cast(list[str], self.body[key])
+
+    def named_digests(self, key: str) -> dict[str, str]:
+        """A field of the body that maps members' names to digests, which was checked to do so."""
+        return cast(dict[str, str], self.body[key])
+
+    def as_roster(self, digest: str) -> Roster:
+        """The roster that this manifest calls; all masks and tags are bound to the digest of its file."""
+        members = tuple(sorted(self.named_digests("members")))
+        return Roster(self.plan, self.round, self.attempt, members, digest)
 
     def unsigned(self) -> dict[str, object]:
         """Return the fields under the signature."""

@@ -13,8 +13,7 @@ from secure.encoding.roster import MIN_ROSTER, Roster
 from secure.errors import BadContainer, BadRoster, RosterTooSmall, SumIncomplete
 from secure.messages.messages import PayloadDigest
 from secure.sealing.container import SUM, UPDATE, ChunkReader, Header, check_header, read_chunks, write_chunks
-from secure.sealing.progress import Progress, ProgressCounter
-from secure.sealing.workers import Workers, n_workers_for
+from secure.sealing.workers import Progress, ProgressCounter, Workers, n_workers_for
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,8 @@ from secure.errors import BadContainer, SumIncomplete, TagMismatch, UpdateOutOfR
 from secure.keys.group import GroupSecret
 from secure.sealing.container import SUM, ChunkReader, check_header, read_chunks
 from secure.sealing.fixed_point import Grid, make_grid
-from secure.sealing.progress import Progress, ProgressCounter
 from secure.sealing.tags import Tagger
-from secure.sealing.workers import Workers, n_workers_for
+from secure.sealing.workers import Progress, ProgressCounter, Workers, n_workers_for
 
 _PIECE = 1 << 20  # parameters; float64 takes twice the memory of the trunk
 

@@ -17,9 +17,8 @@ from secure.keys.pairing import PairKey
 from secure.sealing.container import UPDATE, make_header, write_chunks
 from secure.sealing.fixed_point import Grid, make_grid, quantise
 from secure.sealing.masks import Masks, make_masks
-from secure.sealing.progress import Progress, ProgressCounter
 from secure.sealing.tags import Tagger
-from secure.sealing.workers import Workers, n_workers_for
+from secure.sealing.workers import Progress, ProgressCounter, Workers, n_workers_for
 
 
 @dataclass(frozen=True, slots=True)

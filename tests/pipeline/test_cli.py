@@ -24,7 +24,7 @@ from pipeline.audit.inspect_file import describe_file
 from pipeline.cli import main
 from pipeline.errors import ExchangeConflict, ExitCode, NotYet
 from pipeline.home.attempt_files import AttemptFiles
-from pipeline.home.paths import write_json
+from pipeline.home.json_files import write_json
 from pipeline.plan.plan import read_plan
 from pipeline.tracking.tracker import report_digest
 from secure.ciphertexts.parameters import seal_parameters

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import AttemptsUsedUp, ConfigError, ExitCode, LeftBehind, NotYet
-from pipeline.home.paths import MessageName
 from pipeline.report.report import read_report
 from pipeline.runtime.retry import Machine
 from secure.errors import BadKeyFile
+from secure.messages.message_name import MessageName
 from tests.support.federation import AGGREGATOR, Federation, age, step, until_waiting
 from tests.support.running_members import Running
 from tests.support.signed_transcripts import body_of, digest_of, say

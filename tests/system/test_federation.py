@@ -11,9 +11,9 @@ import pipeline.home.round_state
 import pipeline.protocol.partner_rounds
 import pipeline.protocol.round_seal
 from pipeline.errors import Diverged, NotYet
-from pipeline.home.paths import MessageName
 from pipeline.home.round_metrics import read_records
 from pipeline.report.report import read_report
+from secure.messages.message_name import MessageName
 from secure.sealing.fixed_point import make_grid, quantise
 from secure.sealing.open_sum import OpenedSum
 from tests.support.federation import AGGREGATOR, Federation, age, run_all, step, until_waiting

@@ -10,7 +10,6 @@ import pytest
 
 from pipeline.errors import Diverged, Equivocation, LeftBehind, NotYet
 from pipeline.home.attempt_files import AttemptFiles
-from pipeline.home.paths import MessageName
 from pipeline.home.round_state import RoundStart
 from pipeline.plan.plan import read_plan
 from secure.ciphertexts.parameters import seal_parameters
@@ -27,6 +26,7 @@ from secure.errors import (
 )
 from secure.keys.group import GroupSecret
 from secure.keys.keys import load_private_keys
+from secure.messages.message_name import MessageName
 from secure.messages.messages import payload_digest
 from secure.sealing.add import add_updates
 from secure.sealing.open_sum import open_sum

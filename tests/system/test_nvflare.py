@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.demo import demo
-from pipeline.home.paths import Home, MessageName
+from pipeline.home.paths import Home
 from pipeline.report.report import read_report
 from pipeline.transport.nvflare.names import CONTROLLER, EXECUTOR
+from secure.messages.message_name import MessageName
 from secure.messages.messages import payload_digest
 from tests.support.federation import AGGREGATOR, Federation
 from tests.support.transport.big_messages import arrived, place, with_large_trunk

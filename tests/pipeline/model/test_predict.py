@@ -19,7 +19,7 @@ from partners.network.predict import predict
 from partners.network.state import PartnerState
 from pipeline.cli import main
 from pipeline.errors import NotYet
-from pipeline.home.paths import write_json
+from pipeline.home.json_files import write_json
 from pipeline.home.round_state import RoundStart
 from pipeline.model import predict as predicting
 from pipeline.model import rebuild as remaking

@@ -6,11 +6,11 @@ import pytest
 
 from partners.network.trunk import initial_trunk, trunk_digest
 from pipeline.errors import Diverged, LeftBehind, NotYet
-from pipeline.home.paths import MessageName
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.protocol.attempt import Attempt, Sum, Void
 from pipeline.protocol.open_mailbox import open_partner_mailbox
 from secure.encoding.roster import Roster
+from secure.messages.message_name import MessageName
 from tests.support.federation import AGGREGATOR, Federation, step, until_waiting
 
 ALL = ("P01", "P02", "P03", "P04")

@@ -19,7 +19,6 @@ from partners.training.training import RoundResult, TrainedInPlace
 from pipeline.audit.inspect_file import describe_file
 from pipeline.errors import ConfigError, ExitCode
 from pipeline.home.catalogue_counts import held_rows
-from pipeline.home.paths import MessageName
 from pipeline.home.round_metrics import read_records
 from pipeline.home.round_state import RoundStart
 from pipeline.plan.member_configs import PartnerConfig
@@ -27,6 +26,7 @@ from pipeline.plan.plan import PRESENCE, Plan, read_plan
 from pipeline.protocol.open_mailbox import open_partner_mailbox
 from pipeline.report.report import read_report
 from secure.errors import RosterTooSmall, TagMismatch, UpdateOutOfRange, WrongRoster
+from secure.messages.message_name import MessageName
 from secure.messages.messages import payload_digest
 from secure.sealing.open_sum import OpenedSum
 from tests.support.federation import AGGREGATOR, Federation, age, run_all, step, until_waiting

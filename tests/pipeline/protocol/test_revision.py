@@ -16,9 +16,9 @@ import pipeline.protocol.round_seal
 from partners.errors import CheckpointDamaged
 from pipeline.audit.verify import audit
 from pipeline.errors import ConfigError, Diverged, ExitCode, OutOfStep
-from pipeline.exchange.mailbox import roster_of
 from pipeline.exchange.storage import Exchange
-from pipeline.home.paths import Home, MessageName, write_json
+from pipeline.home.json_files import write_json
+from pipeline.home.paths import Home
 from pipeline.home.round_state import RoundStart, read_provenance
 from pipeline.plan.plan import Plan, read_plan
 from pipeline.report.report import read_report
@@ -27,6 +27,7 @@ from secure.ciphertexts.parameters import seal_parameters
 from secure.errors import TagMismatch, WrongKey, WrongPlan
 from secure.keys.group import GroupSecret
 from secure.keys.keys import load_private_keys
+from secure.messages.message_name import MessageName
 from secure.messages.messages import manifest_digest, parse_manifest
 from secure.sealing.open_sum import open_sum
 from tests.support.federation import AGGREGATOR, Federation, run_all, run_to, step
@@ -137,7 +138,7 @@ def test_neither_secret_opens_the_sums_of_the_other_plan(revised: Federation) ->
         start = RoundStart.first(plan)
         for holder in plans.values():
             given: dict[str, Any] = {
-                "roster": roster_of(parse_manifest(data, "roster"), manifest_digest(data)),
+                "roster": parse_manifest(data, "roster").as_roster(manifest_digest(data)),
                 "group": group_of(revised, "P01", holder),
                 "parameters": seal_parameters(plan.seal),
                 "slices": [tensor.place for tensor in plan.layout.tensors],

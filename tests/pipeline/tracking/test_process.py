@@ -18,7 +18,8 @@ from click.testing import CliRunner
 
 from pipeline.cli import main
 from pipeline.errors import ConfigError, ExitCode
-from pipeline.home.paths import Home, write_json
+from pipeline.home.json_files import write_json
+from pipeline.home.paths import Home
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
 from pipeline.tracking import process as tracking_process
 from pipeline.tracking import sync as tracking_store
@@ -207,7 +208,7 @@ def test_the_member_pokes_and_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """Every poke is a line, the end of the input is the end; the process is started without telemetry."""
     fake = FakeProcess(monkeypatch, "import sys; print(len(sys.stdin.readlines()), file=sys.stderr)")
     log, said = tmp_path / "home" / "tracking.log", []
-    with Tracker(tmp_path / "partner.toml", "partner", Home(log.parent), said.append) as tracker:
+    with Tracker(tmp_path / "partner.toml", "partner", Home(log.parent), said.append, said.append) as tracker:
         tracker.start()
         tracker.poke()
         tracker.poke()
@@ -222,7 +223,7 @@ def test_a_tracking_process_that_dies_stops_nobody(tmp_path: Path, monkeypatch: 
     """Pokes go nowhere, the end is no error, and the member is told once."""
     FakeProcess(monkeypatch, "import sys; sys.exit('no such module')")
     log, said = tmp_path / "tracking.log", []
-    with Tracker(tmp_path / "partner.toml", "partner", Home(log.parent), said.append) as tracker:
+    with Tracker(tmp_path / "partner.toml", "partner", Home(log.parent), said.append, said.append) as tracker:
         tracker.start()
         for _ in range(200):
             tracker.poke()
@@ -238,7 +239,7 @@ def test_a_tracking_process_that_hangs_holds_nobody_up(tmp_path: Path, monkeypat
     FakeProcess(monkeypatch, "import time; time.sleep(3600)")
     monkeypatch.setattr(tracking, "_LONGEST_WAIT_S", 0.1)
     said: list[str] = []
-    with Tracker(tmp_path / "partner.toml", "partner", Home(tmp_path), said.append) as tracker:
+    with Tracker(tmp_path / "partner.toml", "partner", Home(tmp_path), said.append, said.append) as tracker:
         tracker.start()
         for _ in range(70_000):
             tracker.poke()
@@ -251,7 +252,7 @@ def test_a_stop_ends_the_tracking_process_without_a_warning(tmp_path: Path, monk
     FakeProcess(monkeypatch, "import time; time.sleep(3600)")
     monkeypatch.setattr(tracking, "_LONGEST_WAIT_STOPPED_S", 0.1)
     said: list[str] = []
-    tracker = Tracker(tmp_path / "partner.toml", "partner", Home(tmp_path), said.append)
+    tracker = Tracker(tmp_path / "partner.toml", "partner", Home(tmp_path), said.append, said.append)
     tracker.start()
     with pytest.raises(KeyboardInterrupt), tracker:
         raise KeyboardInterrupt
@@ -277,7 +278,7 @@ def test_a_warning_comes_at_once_and_its_end_is_told(tmp_path: Path, monkeypatch
     """As soon as the process says so, not at the end; and the end says that nothing is missing."""
     FakeProcess(monkeypatch, f"import sys; print({UNREACHABLE.decode()!r}, end='', flush=True); sys.stdin.read()")
     said: list[str] = []
-    with Tracker(tmp_path / "partner.toml", "partner", Home(tmp_path), said.append) as tracker:
+    with Tracker(tmp_path / "partner.toml", "partner", Home(tmp_path), said.append, said.append) as tracker:
         tracker.start()
         while not said:
             tracker.poke()
@@ -397,7 +398,7 @@ def test_a_federation_does_not_notice_a_server_that_hangs(fresh: Federation, tmp
         running.start(*fresh.partners, "agg")
         running.finish()
         said: list[str] = []
-        with Tracker(member.config_file, "partner", Home(tmp_path), said.append) as tracker:
+        with Tracker(member.config_file, "partner", Home(tmp_path), said.append, said.append) as tracker:
             tracker.start()
             _until(lambda: bool(said), tracker.poke)
         assert tracker._process is not None
@@ -421,7 +422,7 @@ def test_a_server_that_comes_midway_gets_everything_once(done: Federation, tmp_p
     for path in later:
         path.rename(path.with_suffix(".later"))
     said: list[str] = []
-    with Tracker(member.config_file, "partner", Home(tmp_path), said.append) as tracker:
+    with Tracker(member.config_file, "partner", Home(tmp_path), said.append, said.append) as tracker:
         tracker.start()
         _until(lambda: bool(said), tracker.poke)
         with mlflow_server(tmp_path / "server", port):
