@@ -14,14 +14,13 @@ from pipeline.home.catalogue_counts import held_rows, known_counts
 from pipeline.home.paths import Home
 from pipeline.home.round_metrics import RoundRecord, write_record
 from pipeline.model.folder import write_final_model
-from pipeline.pages.files import write_report
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.protocol.catalogue_round import Presence
 from pipeline.protocol.enrolment import Enrolment, enrol
 from pipeline.protocol.partner_rounds import PartnerData, PartnerRounds
 from pipeline.protocol.revision import check_place, check_preparation, check_vector
 from pipeline.report.full_report import full_report
-from pipeline.report.report import report_file
+from pipeline.report.report import report_file, write_report
 from pipeline.runs.preparation import preparation_digest, prepared_matrices, training_set
 from pipeline.runtime.progress import ProgressReporter
 from secure.ciphertexts.parameters import seal_parameters
@@ -117,7 +116,7 @@ class PartnerRun:
         report = full_report(
             self._mailbox, self._matrices, self._own, self._config.gate, local=baseline, federated=final
         )
-        self._reporter.report(report["gate"]["sentence"])
+        self._reporter.report(report.gate.sentence)
         write_final_model(
             self.home.model,
             self._mailbox.plan,
@@ -128,7 +127,7 @@ class PartnerRun:
             training=self._own.training,
             local=baseline,
             federated=final,
-            kept=report["gate"]["kept"],
+            kept=report.gate.kept,
             compound_timeout_s=self._config.data.compound_timeout_s,
         )
         write_report(self.home, report)
