@@ -49,7 +49,7 @@ def remake_final_model(config: PartnerConfig) -> None:
         training=training,
         local=local,
         federated=final,
-        kept=report.get("gate", {}).get("kept", "federated"),
+        kept=report.gate.kept,
         compound_timeout_s=config.data.compound_timeout_s,
     )
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from data_prep.prepared import Prepared, RegressionTask, Task
 from partners.models.held_out import EvaluatedModel
@@ -10,13 +9,13 @@ from partners.scores import regression_scores, scores
 from partners.scores.regression_scores import TaskErrors
 from partners.scores.scores import TaskScores
 from partners.training.partner_data import PartnerData
-
-Rows = list[dict[str, Any]]
+from pipeline.report.parts import Sides
+from pipeline.report.schema import ClassificationScores, Efficiency, RegressionRow, RegressionScores, TaskRow, Width
 
 
 def score_tasks(
     prepared: Prepared, own: PartnerData, *, local: EvaluatedModel, federated: EvaluatedModel
-) -> tuple[Rows, Rows]:
+) -> tuple[list[TaskRow], list[RegressionRow]]:
     """Each classification and each regression task's facts and both models' scores.
 
     A score is None where the test fold has too few labels or values to judge, or the task is auxiliary. No regression
@@ -27,49 +26,45 @@ def score_tasks(
     return rows, [_regression_row(task, local, federated) for task in regression_tasks]
 
 
-def _task_row(task: Task, local: EvaluatedModel, federated: EvaluatedModel) -> dict[str, Any]:
+def _task_row(task: Task, local: EvaluatedModel, federated: EvaluatedModel) -> TaskRow:
     column, is_judged = task.task_id, not task.is_auxiliary
     before, after = local.test.tasks, federated.test.tasks
-    return {
-        "task_id": task.task_id,
-        "input_assay_id": task.input_assay_id,
-        "assay_type": task.assay_type,
-        "threshold": task.threshold,
-        "n_labels": task.n_active + task.n_inactive,  # in all folds
-        "n_active": int(before.n_active[column]),  # in the test fold
-        "n_inactive": int(before.n_inactive[column]),
-        "is_auxiliary": task.is_auxiliary,  # trained to help the others, never judged
-        "local": _scores(before, scores.METRICS, column, judged=is_judged),
-        "federated": _scores(after, scores.METRICS, column, judged=is_judged),
-        "domain": {
-            "local": local.domain.of_task(column),
-            "federated": federated.domain.of_task(column),
-        }
-        if is_judged
-        else None,
-    }
+    domain = Sides[Efficiency](
+        local=Efficiency(**local.domain.of_task(column)), federated=Efficiency(**federated.domain.of_task(column))
+    )
+    return TaskRow(
+        task_id=task.task_id,
+        input_assay_id=task.input_assay_id,
+        assay_type=task.assay_type,
+        threshold=task.threshold,
+        n_labels=task.n_active + task.n_inactive,
+        n_active=int(before.n_active[column]),
+        n_inactive=int(before.n_inactive[column]),
+        is_auxiliary=task.is_auxiliary,
+        local=ClassificationScores(**_scores(before, scores.METRICS, column, judged=is_judged)),
+        federated=ClassificationScores(**_scores(after, scores.METRICS, column, judged=is_judged)),
+        domain=domain if is_judged else None,
+    )
 
 
-def _regression_row(task: RegressionTask, local: EvaluatedModel, federated: EvaluatedModel) -> dict[str, Any]:
+def _regression_row(task: RegressionTask, local: EvaluatedModel, federated: EvaluatedModel) -> RegressionRow:
     column, is_judged = task.task_id, not task.is_auxiliary
     before, after = local.test.regression_tasks, federated.test.regression_tasks
-    return {
-        "task_id": task.task_id,
-        "input_assay_id": task.input_assay_id,
-        "assay_type": task.assay_type,
-        "n_labels": task.n_values,
-        "n_exact": int(before.n_exact[column]),
-        "n_censored": int(before.n_censored[column]),
-        "is_auxiliary": task.is_auxiliary,
-        "local": _scores(before, regression_scores.METRICS, column, judged=is_judged),
-        "federated": _scores(after, regression_scores.METRICS, column, judged=is_judged),
-        "domain": {
-            "local": local.domain.of_regression(column),
-            "federated": federated.domain.of_regression(column),
-        }
-        if is_judged
-        else None,
-    }
+    domain = Sides[Width](
+        local=Width(**local.domain.of_regression(column)), federated=Width(**federated.domain.of_regression(column))
+    )
+    return RegressionRow(
+        task_id=task.task_id,
+        input_assay_id=task.input_assay_id,
+        assay_type=task.assay_type,
+        n_labels=task.n_values,
+        n_exact=int(before.n_exact[column]),
+        n_censored=int(before.n_censored[column]),
+        is_auxiliary=task.is_auxiliary,
+        local=RegressionScores(**_scores(before, regression_scores.METRICS, column, judged=is_judged)),
+        federated=RegressionScores(**_scores(after, regression_scores.METRICS, column, judged=is_judged)),
+        domain=domain if is_judged else None,
+    )
 
 
 def _scores(

@@ -21,7 +21,7 @@ from pipeline.protocol.enrolment import Enrolment, enrol
 from pipeline.protocol.partner_rounds import PartnerRounds
 from pipeline.protocol.revision import check_place, check_preparation, check_vector
 from pipeline.report.full_report import full_report
-from pipeline.report.report import report_file
+from pipeline.report.report import report_file, write_report
 from pipeline.runs.preparation import preparation_digest, prepared_matrices
 from pipeline.runtime.progress import ProgressReporter
 from secure.ciphertexts.parameters import seal_parameters
@@ -118,7 +118,7 @@ class PartnerRun:
         report = full_report(
             self._mailbox, self._matrices, self._own, self._config.gate, local=baseline, federated=final
         )
-        self._reporter.report(report["gate"]["sentence"])
+        self._reporter.report(report.gate.sentence)
         write_final_model(
             self.home.model,
             self._mailbox.plan,
@@ -129,11 +129,9 @@ class PartnerRun:
             training=self._own.training,
             local=baseline,
             federated=final,
-            kept=report["gate"]["kept"],
+            kept=report.gate.kept,
             compound_timeout_s=self._config.data.compound_timeout_s,
         )
-        from pipeline.pages.files import write_report  # noqa: PLC0415 -- matplotlib, for the end of a run alone
-
         write_report(self.home, report)
         return True
 

@@ -100,9 +100,7 @@ def test_a_restart_after_every_single_step_changes_nothing(tmp_path: Path) -> No
     assert restless.trunks(2) == undisturbed.trunks(2)
     for name in undisturbed.partners:
         before, after = read_report(undisturbed.home(name)), read_report(restless.home(name))
-        assert [before[side] for side in ("local", "federated", "tasks")] == [
-            after[side] for side in ("local", "federated", "tasks")
-        ]
+        assert (before.local, before.federated, before.tasks) == (after.local, after.federated, after.tasks)
 
 
 def _made_a_file(federation: Federation, name: str) -> bool:

@@ -44,7 +44,7 @@ def test_the_report_scores_regression_in_original_units(name: str, regression: F
     assert local.partner is not None
     found = predict(prepared.x, local.trunk, local.partner, plan.layout, plan.trunk, training).values
     values, marks = prepared.y_regr.tocoo(), prepared.y_censor.data
-    rows = read_report(regression.home(name))["regression_tasks"]
+    rows = read_report(regression.home(name)).to_json()["regression_tasks"]
     assert [row["task_id"] for row in rows] == [task.task_id for task in prepared.regression_tasks] == [0, 1]
     for task, row in enumerate(rows):
         tested = (values.col == task) & (prepared.folding[values.row] == plan.preparation.folds.test)
@@ -63,7 +63,7 @@ def test_the_report_scores_regression_in_original_units(name: str, regression: F
 def test_means_stand_beside_classification(regression: Federation) -> None:
     """The summary compares both sides; what may be shared has no row and no mean of two tasks."""
     for name in WITH_REGRESSION:
-        report = read_report(regression.home(name))
+        report = read_report(regression.home(name)).to_json()
         rows = report["regression_tasks"]
         for side in ("local", "federated"):
             mean = float(np.mean([row[side]["r2"] for row in rows]))
@@ -96,7 +96,7 @@ def test_heads_train_and_are_followed_by_round(regression: Federation) -> None:
 
 def test_a_partner_may_leave_regression_out(regression: Federation) -> None:
     """With no regression weight, values leave no trace, and the trunk is shared all the same."""
-    report = read_report(regression.home(WITHOUT))
+    report = read_report(regression.home(WITHOUT)).to_json()
     of_models = {key: value for key, value in report.items() if key not in ("data", "learning")}
     assert "regression" not in json.dumps(of_models)
     assert report["learning"].keys() == {"average_precision", "roc_auc", "loss", "n_tasks"}
@@ -111,7 +111,7 @@ def test_members_opened_afresh_end_alike(regression: Federation, tmp_path: Path)
     run_all(stopped.members())
     assert stopped.trunks(2) == regression.trunks(2)
     for name in stopped.partners:
-        before, after = (read_report(each.home(name)) for each in (regression, stopped))
+        before, after = (read_report(each.home(name)).to_json() for each in (regression, stopped))
         parts = ("local", "federated", "summary", "tasks")
         assert [before[part] for part in parts] == [after[part] for part in parts]
         assert before.get("regression_tasks") == after.get("regression_tasks")

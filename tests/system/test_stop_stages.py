@@ -110,5 +110,5 @@ def test_stopped_at_every_stage_the_end_is_the_same(tmp_path: Path, monkeypatch:
     for round_no in range(1, N_ROUNDS + 1):
         assert federation.trunks(round_no) == undisturbed.trunks(round_no)
     for name in federation.partners:
-        assert read_report(federation.home(name))["trunk"] == read_report(undisturbed.home(name))["trunk"]
+        assert read_report(federation.home(name)).trunk == read_report(undisturbed.home(name)).trunk
     assert not list(federation.exchange.rglob(".*"))

@@ -267,12 +267,10 @@ def test_the_report_judges_both_models(watched: tuple[Federation, Witness]):
     """The local-only model begins with the same rows, and its scores are there beside the federated ones."""
     federation, _ = watched
     reports = [read_report(federation.home(name)) for name in ALL]
-    assert len({report["trunk"] for report in reports}) == 1
-    judged = [[task for task in report["tasks"] if not task["is_auxiliary"]] for report in reports]
+    assert len({report.trunk for report in reports}) == 1
+    judged = [[task for task in report.tasks if not task.is_auxiliary] for report in reports]
     assert [len(tasks) for tasks in judged] == [6, 5, 4, 3]
-    assert all(
-        task[side]["roc_auc"] is not None for tasks in judged for task in tasks for side in ("local", "federated")
-    )
+    assert all(side.roc_auc is not None for tasks in judged for task in tasks for side in (task.local, task.federated))
 
 
 def test_the_local_model_begins_with_the_same_rows(watched: tuple[Federation, Witness]):
@@ -315,9 +313,7 @@ def test_a_restart_after_every_step_changes_nothing(watched: tuple[Federation, W
     assert restless.trunks(2) == undisturbed.trunks(2)
     for name in ALL:
         before, after = (read_report(one.home(name)) for one in (undisturbed, restless))
-        assert [before[side] for side in ("local", "federated", "tasks")] == [
-            after[side] for side in ("local", "federated", "tasks")
-        ]
+        assert (before.local, before.federated, before.tasks) == (after.local, after.federated, after.tasks)
 
 
 def test_the_presence_round_waits_for_every_partner(tmp_path: Path):

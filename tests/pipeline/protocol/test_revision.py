@@ -89,7 +89,7 @@ def test_a_federation_goes_on_with_new_keys_and_another_group_secret(revised: Fe
         assert len(revised.trunks(round_no)) == 1
     plan = read_plan(revised.plan_file)
     for name in ALL:
-        assert read_report(revised.home(name))["plan"] == plan.digest
+        assert read_report(revised.home(name)).plan == plan.digest
     assert plan.cards["P02"].fingerprint != under_first_plan(revised).cards["P02"].fingerprint
 
 
