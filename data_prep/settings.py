@@ -9,6 +9,8 @@ ASSAY_TYPES = ("ADME", "PANEL", "CATALOG-PANEL", "NON-CATALOG-PANEL", "OTHER", "
 LSH_BITS = (26490, 8094, 25216, 21099, 2487, 2991, 9639, 17984, 24189, 8272, 1787, 31834, 11815, 8648, 27066, 17552)
 """MELLODDY-TUNER's bits of high entropy among ChEMBL's compounds; they mean nothing in another fingerprint."""
 
+SCHEMA_CONFIG: dict[str, object] = {"extra": "forbid", "strict": True, "use_attribute_docstrings": True}
+"""How pydantic reads a table of a configuration file as one of these classes; the text under a setting describes it."""
 
 _MOST_LSH_BITS = 32
 
@@ -24,16 +26,29 @@ def _require_whole(key: str, found: int, low: int, high: int) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chemistry:
-    """How structures are standardised, and where a structure becomes too large or too complex."""
+    """How structures are standardised; what is too large or too complex is left out."""
 
-    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
+    __pydantic_config__: ClassVar[dict[str, object]] = SCHEMA_CONFIG
 
-    tautomers: Literal["canonical", "keep"] = "canonical"  # "keep": the tautomer as drawn, for data standardised before
-    include_stereo: bool = False  # False: stereo marks are removed
-    max_heavy_atoms: int = 100  # of the parent, after salts are stripped; exactly this many are accepted
-    max_tautomers: int = 256  # the tautomer enumerator stops here
-    max_transforms: int = 1000  # and here
-    max_rings: int = 12  # more would make the scaffold network explode: reason `too_complex`
+    tautomers: Literal["canonical", "keep"] = "canonical"
+    """The tautomer of a structure: "keep" is the one drawn, for structures standardised before; "canonical" costs some
+    15 ms each.
+    """
+
+    include_stereo: bool = False
+    """If false, stereo marks are removed."""
+
+    max_heavy_atoms: int = 100
+    """Most heavy atoms of the parent, after salts are stripped."""
+
+    max_tautomers: int = 256
+    """The tautomer enumerator stops at this many tautomers."""
+
+    max_transforms: int = 1000
+    """The tautomer enumerator stops after this many transformations."""
+
+    max_rings: int = 12
+    """Most rings; more would make the scaffold network explode."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range, naming the key."""
@@ -48,13 +63,22 @@ class Chemistry:
 class Fingerprint:
     """Morgan fingerprint: ECFP, or FCFP with `features`."""
 
-    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
+    __pydantic_config__: ClassVar[dict[str, object]] = SCHEMA_CONFIG
 
-    radius: int = 3  # bonds; 3 is ECFP6
-    n_bits: int = 32_000  # length after folding
-    chirality: bool = False  # True: enantiomers differ, where the chemistry includes stereo
-    features: bool = False  # True: atoms are told apart by what they do (donor, acceptor, ...), not by element
-    counts: bool = False  # True: x holds how often each bit's environment occurs, not ones
+    radius: int = 3
+    """Radius in bonds; 3 is ECFP6."""
+
+    n_bits: int = 32_000
+    """Length after folding; fewer bits make trunk and updates smaller."""
+
+    chirality: bool = False
+    """If true, enantiomers differ, where the chemistry includes stereo."""
+
+    features: bool = False
+    """If true, atoms are told apart by what they do (donor, acceptor, ...), not by element."""
+
+    counts: bool = False
+    """If true, each value is how often its environment occurs, not 1."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range, naming the key."""
@@ -64,16 +88,27 @@ class Fingerprint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folds:
-    """How compounds are spread over folds, and which folds are held out."""
+    """How compounds are spread over folds, keyed by the group's structure seed, and which folds are held out."""
 
-    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
+    __pydantic_config__: ClassVar[dict[str, object]] = SCHEMA_CONFIG
 
-    method: Literal["scaffold", "lsh", "random"] = "scaffold"  # what must not be torn apart; see data_prep.folds.folds
-    scaffold_balanced: bool = False  # True: compounds of at most one ring are spread; MELLODDY-TUNER does not
-    lsh_bits: tuple[int, ...] = LSH_BITS  # places in the fingerprint before its bits are permuted
+    method: Literal["scaffold", "lsh", "random"] = "scaffold"
+    """What stays together in one fold: scaffolds, buckets of similar fingerprints (lsh), or nothing (random)."""
+
+    scaffold_balanced: bool = False
+    """If true, compounds of at most one ring are spread, for more even folds; MELLODDY-TUNER does not."""
+
+    lsh_bits: tuple[int, ...] = LSH_BITS
+    """Bits of the fingerprint, as they are before their permutation, that define a bucket; for method lsh only."""
+
     n_folds: int = 5
-    test: int = 0  # the fold only the final report looks at
-    validation: int = 1  # the fold that scores rounds
+    """Number of folds, 3 to 100."""
+
+    test: int = 0
+    """The test fold, which only the final report looks at."""
+
+    validation: int = 1
+    """The validation fold, which scores rounds."""
 
     def __post_init__(self) -> None:
         """Refuse folds that do not exist or coincide, naming the key."""
@@ -99,36 +134,87 @@ class Folds:
 class Activities:
     """Which values are believed, where thresholds lie, and which tasks are worth training and scoring."""
 
-    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
+    __pydantic_config__: ClassVar[dict[str, object]] = SCHEMA_CONFIG
 
-    credible_min: float = 3.0  # log units; OTHER and all panels
-    credible_max: float = 10.0  # log units; OTHER and all panels
-    credible_hts_min: float = -10.0  # AUX_HTS
-    credible_hts_max: float = 10.0  # AUX_HTS
-    credible_adme_min: float | None = None  # ADME; None: no limit
-    credible_adme_max: float | None = None  # ADME; None: no limit
-    decimals: int = 2  # aggregated OTHER and NON-CATALOG-PANEL values are rounded to this many
-    near_constant_std: float = 1e-12  # an assay whose values spread no wider is reported as near-constant
+    credible_min: float = 3.0
+    """Smallest credible value of OTHER and all panels, log units."""
 
-    adaptive_thresholds: tuple[float, ...] = (8.0, 7.0, 6.0, 5.0, 4.7, 4.4)  # tried in order without expert thresholds
-    adaptive_active_share: float = 0.2  # the first threshold with at least this share of actives
-    adaptive_min_active: int = 25  # and this many actives
-    adaptive_min_inactive: int = 25  # and this many inactives is taken, else the median
-    auxiliary_offset: float = 0.5  # log units; auxiliary thresholds below the lowest and above the highest threshold
-    auxiliary_until_experts: int = 3  # no auxiliary thresholds with more expert thresholds than this
-    hts_threshold: float = 3.0  # AUX_HTS, on the value (its mirror image for direction low, its size without)
+    credible_max: float = 10.0
+    """Largest credible value of OTHER and all panels, log units."""
 
-    training_min_active: int = 25  # a task with fewer is not trained
+    credible_hts_min: float = -10.0
+    """Smallest credible value of AUX_HTS."""
+
+    credible_hts_max: float = 10.0
+    """Largest credible value of AUX_HTS."""
+
+    credible_adme_min: float | None = None
+    """Smallest credible value of ADME; absent: no limit."""
+
+    credible_adme_max: float | None = None
+    """Largest credible value of ADME; absent: no limit."""
+
+    decimals: int = 2
+    """Aggregated values of OTHER and NON-CATALOG-PANEL are rounded to this many decimals."""
+
+    near_constant_std: float = 1e-12
+    """An assay whose values have no larger standard deviation, log units, is reported as near-constant."""
+
+    adaptive_thresholds: tuple[float, ...] = (8.0, 7.0, 6.0, 5.0, 4.7, 4.4)
+    """Log units; tried in order for an assay to which T0 gives no threshold. The first that meets the next three limits
+    is taken, else the median.
+    """
+
+    adaptive_active_share: float = 0.2
+    """Smallest share of actives at an adaptive threshold."""
+
+    adaptive_min_active: int = 25
+    """Fewest actives at an adaptive threshold."""
+
+    adaptive_min_inactive: int = 25
+    """Fewest inactives at an adaptive threshold."""
+
+    auxiliary_offset: float = 0.5
+    """Log units; auxiliary thresholds lie this far below the lowest and above the highest threshold."""
+
+    auxiliary_until_experts: int = 3
+    """An assay with more expert thresholds than this has no auxiliary ones."""
+
+    hts_threshold: float = 3.0
+    """Threshold of AUX_HTS on the value; mirrored for direction low, on the size of the value without a direction."""
+
+    training_min_active: int = 25
+    """A task with fewer active compounds is not trained."""
+
     training_min_inactive: int = 25
-    aux_training_min_active: int = 10  # the same for AUX_HTS and AUX_PL
+    """A task with fewer inactive compounds is not trained."""
+
+    aux_training_min_active: int = 10
+    """An AUX_HTS or AUX_PL task with fewer active compounds is not trained."""
+
     aux_training_min_inactive: int = 10_000
-    evaluation_min_active: int = 10  # in every fold, or the task is trained but not scored
+    """An AUX_HTS or AUX_PL task with fewer inactive compounds is not trained."""
+
+    evaluation_min_active: int = 10
+    """A task with fewer active compounds in any fold is trained but not scored."""
+
     evaluation_min_inactive: int = 10
-    catalogue_min_labels: int = 400  # a catalogue task with fewer is an ordinary NON-CATALOG-PANEL task
-    catalogue_min_fold_active: int = 10  # the same, in every fold
+    """A task with fewer inactive compounds in any fold is trained but not scored."""
+
+    catalogue_min_labels: int = 400
+    """A catalogue task with fewer labels is an ordinary NON-CATALOG-PANEL task."""
+
+    catalogue_min_fold_active: int = 10
+    """A catalogue task with fewer active compounds in any fold is an ordinary NON-CATALOG-PANEL task."""
+
     catalogue_min_fold_inactive: int = 10
-    aux_training_weight: float = 0.1  # an AUX assay weighs this much in training, any other 1
-    auxiliary_tasks: bool = True  # False: no auxiliary thresholds, no AUX_HTS and AUX_PL assays
+    """A catalogue task with fewer inactive compounds in any fold is an ordinary NON-CATALOG-PANEL task."""
+
+    aux_training_weight: float = 0.1
+    """Weight of an AUX assay in training; any other assay weighs 1."""
+
+    auxiliary_tasks: bool = True
+    """If false, there are no auxiliary thresholds, no AUX_HTS and no AUX_PL assays."""
 
     def __post_init__(self) -> None:
         """Refuse empty ranges, negative counts and impossible shares, naming the key."""
@@ -153,19 +239,32 @@ class Activities:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Regression:
-    """Which assays give regression tasks worth training and scoring, and how much censored values weigh.
+    """Which assays give regression tasks, and how much censored values weigh; partners train them if they want to.
 
     A value is exact where its qualifier is "=", else censored.
     """
 
-    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
+    __pydantic_config__: ClassVar[dict[str, object]] = SCHEMA_CONFIG
 
-    training_min_values: int = 50  # an assay with fewer is not trained
-    training_min_exact: int = 25  # of them exact
-    evaluation_min_exact: int = 25  # in every fold, or the task is trained but not scored
-    evaluation_min_std: float = 0.5  # log units; of the exact values in every fold, for all types but ADME
-    aux_training_weight: float = 0.1  # an AUX assay weighs this much in training, any other 1
-    censored_share: float = 0.05  # censored values together weigh no more than as if they were this share
+    training_min_values: int = 50
+    """An assay with fewer values is not trained."""
+
+    training_min_exact: int = 25
+    """An assay with fewer exact values (qualifier =) is not trained."""
+
+    evaluation_min_exact: int = 25
+    """An assay with fewer exact values in any fold is trained but not scored."""
+
+    evaluation_min_std: float = 0.5
+    """Log units; an assay whose exact values have a smaller standard deviation in any fold is not scored, ADME
+    excepted.
+    """
+
+    aux_training_weight: float = 0.1
+    """Weight of an AUX assay in training; any other assay weighs 1."""
+
+    censored_share: float = 0.05
+    """Censored values together weigh no more than as if they were this share of the values."""
 
     def __post_init__(self) -> None:
         """Refuse negative counts and impossible shares, naming the key."""
@@ -179,9 +278,9 @@ class Regression:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preparation:
-    """All of the data preparation that partners must agree on."""
+    """How tables become matrices; the defaults are MELLODDY's."""
 
-    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
+    __pydantic_config__: ClassVar[dict[str, object]] = SCHEMA_CONFIG
 
     chemistry: Chemistry = field(default_factory=Chemistry)
     fingerprint: Fingerprint = field(default_factory=Fingerprint)

@@ -8,6 +8,9 @@ EPSILON = (
     0.05  # of conformal prediction: a class with a p-value of at most this is excluded, intervals have 1 - EPSILON
 )
 
+SCHEMA_CONFIG: dict[str, object] = {"extra": "forbid", "strict": True, "use_attribute_docstrings": True}
+"""How pydantic reads a table of a configuration file as one of these classes; the text under a setting describes it."""
+
 NonLinearity = Literal["relu", "tanh"]
 InputTransform = Literal["none", "binarize", "log1p", "tanh"]
 Optimiser = Literal["adam", "adamw", "sgd"]
@@ -36,14 +39,21 @@ def _counts(value: int | None) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrunkSettings:
-    """The shared part of the network; equal for all partners (plan)."""
+    """The shared part of the network."""
 
-    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
+    __pydantic_config__: ClassVar[dict[str, object]] = SCHEMA_CONFIG
 
-    hidden: tuple[int, ...] = (2000,)  # units of each trunk layer, input side first
-    dropout: float | tuple[float, ...] = 0.6  # share of each layer's activations dropped in training; one, or per layer
-    non_linearity: NonLinearity = "relu"  # between trunk layers; each head has its own after the last
-    input_transform: InputTransform = "none"  # of every stored value of x, before the first layer
+    hidden: tuple[int, ...] = (2000,)
+    """Units of each layer, input side first; memory and updates grow with n_bits times the first."""
+
+    dropout: float | tuple[float, ...] = 0.6
+    """Share of each layer's activations dropped in training: one number, or one per layer."""
+
+    non_linearity: NonLinearity = "relu"
+    """Function between trunk layers; each head has its own after the last."""
+
+    input_transform: InputTransform = "none"
+    """Transform of every stored value of x before the first layer, for fingerprints with counts."""
 
     def __post_init__(self) -> None:
         """Refuse an empty trunk, unknown choices and impossible numbers."""
@@ -63,19 +73,32 @@ class TrunkSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptimiser:
-    """How every partner turns the mean change into the next trunk; equal for all (plan)."""
+    """How every partner turns the mean change into the next trunk."""
 
-    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
+    __pydantic_config__: ClassVar[dict[str, object]] = SCHEMA_CONFIG
 
     method: Literal["mean", "momentum", "adam"] = "mean"
-    # Factor on the step (adam wants about 1e-3). Partners' changes are nearly orthogonal, so their mean is far shorter
-    # than each: 2 learns sooner than 1 and ended best at 3, 5 and 10 partners; 3 overshot at 3 partners, where the
-    # largest weighed 62 % (tests/benchmarks/federation_gain.py). Keep rate x the largest weight's share below 1.5.
+    """Plain mean, or FedOpt's momentum or Adam."""
+
+    # Partners' changes are nearly orthogonal, so their mean is far shorter than each: 2 learns sooner than 1 and ended
+    # best at 3, 5 and 10 partners; 3 overshot at 3 partners, where the largest weighed 62 %
+    # (tests/benchmarks/federation_gain.py).
     learning_rate: float = 2.0
-    momentum: float = 0.9  # share of the last step kept (momentum only), in [0, 1)
-    beta1: float = 0.9  # decay of the mean change (adam only), in [0, 1)
-    beta2: float = 0.99  # decay of the mean squared change (adam only), in [0, 1)
-    epsilon: float = 1e-8  # added to the root of the mean squared change (adam only), above 0
+    """Factor on the step; above 1 the trunk moves further than the mean says. Keep the product of this factor and the
+    largest partner's share of all labels below 1.5. For adam, about 0.001 is right.
+    """
+
+    momentum: float = 0.9
+    """Share of the last step that is kept (momentum only)."""
+
+    beta1: float = 0.9
+    """Decay of the mean change (adam only)."""
+
+    beta2: float = 0.99
+    """Decay of the mean squared change (adam only)."""
+
+    epsilon: float = 1e-8
+    """Added to the root of the mean squared change (adam only)."""
 
     def __post_init__(self) -> None:
         """Refuse unknown methods and impossible numbers."""
@@ -89,17 +112,25 @@ class ServerOptimiser:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassificationHead:
-    """What follows the trunk for classification: (non-linearity, dropout, linear) for each extra layer and the tasks.
+    """What follows the trunk for classification.
 
-    The defaults are SparseChem's, which fixes relu here and tanh for regression.
+    (Non-linearity, dropout, linear) for each extra layer and for the tasks. The defaults are SparseChem's, which fixes
+    relu here and tanh for regression.
     """
 
-    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
+    __pydantic_config__: ClassVar[dict[str, object]] = SCHEMA_CONFIG
 
-    hidden: tuple[int, ...] = ()  # units of each extra layer between trunk and tasks
-    dropouts: tuple[float, ...] = ()  # share of each extra layer's activations dropped in training; absent: none
-    dropout: float | None = None  # of the trunk's output before this head; absent: training.head_dropout
+    hidden: tuple[int, ...] = ()
+    """Units of each extra layer between trunk and tasks."""
+
+    dropouts: tuple[float, ...] = ()
+    """Share of each extra layer's activations dropped in training; none given: none dropped."""
+
+    dropout: float | None = None
+    """Share of the trunk's output dropped before this head; absent: training.head_dropout."""
+
     non_linearity: NonLinearity = "relu"
+    """Function before each layer of the head."""
 
     def __post_init__(self) -> None:
         """Refuse unknown choices, impossible numbers and dropouts that do not go with the layers."""
@@ -113,41 +144,84 @@ class ClassificationHead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegressionHead(ClassificationHead):
-    """The same for regression."""
+    """What follows the trunk for regression."""
+
+    # all fields stand here again, because pydantic reads a dataclass's texts from its own source alone
+    __pydantic_config__: ClassVar[dict[str, object]] = SCHEMA_CONFIG
+
+    hidden: tuple[int, ...] = ()
+    """Units of each extra layer between trunk and tasks."""
+
+    dropouts: tuple[float, ...] = ()
+    """Share of each extra layer's activations dropped in training; none given: none dropped."""
+
+    dropout: float | None = None
+    """Share of the trunk's output dropped before this head; absent: training.head_dropout."""
 
     non_linearity: NonLinearity = "tanh"
+    """Function before each layer of the head."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """How one partner trains at home; its own business, never sent to anyone."""
+    """How this partner trains: its own business, never sent to anyone."""
 
-    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
+    __pydantic_config__: ClassVar[dict[str, object]] = SCHEMA_CONFIG
 
     optimiser: Optimiser = "adam"
-    learning_rate: float = 1e-3  # the optimiser's step size, above 0
-    lr_steps: tuple[int, ...] = ()  # epochs after which the learning rate is multiplied by lr_alpha, rising
-    lr_alpha: float = 0.3  # above 0
-    momentum: float = 0.0  # share of the last step kept (sgd only), in [0, 1)
-    batch_size: int = 500  # compounds per optimiser step; at most all training compounds are used
-    # most compounds computed at a time, gradients added up; 1000 bounds memory and costs no time (measured); none: all
+    """Optimiser of the local steps."""
+
+    learning_rate: float = 1e-3
+    """Step size of the optimiser."""
+
+    lr_steps: tuple[int, ...] = ()
+    """Epochs, rising, after which the learning rate is multiplied by lr_alpha."""
+
+    lr_alpha: float = 0.3
+    """Factor on the learning rate after each of lr_steps."""
+
+    momentum: float = 0.0
+    """Share of the last step that is kept (sgd only)."""
+
+    batch_size: int = 500
+    """Compounds per optimiser step."""
+
+    # their gradients are added up: 1000 costs no time (measured); None computes the whole batch at a time
     internal_batch_max: int | None = 1000
-    weight_decay: float = 0.0  # at least 0; L2 penalty in the gradient, for adamw apart from it
-    head_dropout: float | None = None  # dropout of the trunk's output before the heads; absent: the plan's dropout
+    """Most compounds computed at a time, which bounds memory."""
+
+    weight_decay: float = 0.0
+    """L2 penalty, in the gradient; adamw applies it apart from the gradient."""
+
+    head_dropout: float | None = None
+    """Share of the trunk's output dropped before the heads; absent: the plan's dropout."""
+
     classification: ClassificationHead = ClassificationHead()
     regression: RegressionHead = RegressionHead()
-    # w: classification loss times 2 (1 - w), regression loss times 2 w, where there are both. In a federation 0 leaves
-    # regression out altogether: no regression head, and no compound that has measured values only
+
+    # in a federation 0 leaves regression out altogether: no head, and no compound that has measured values only
     regression_weight: float = 0.0
-    normalise_regression: bool = True  # train on (value - mean) / standard deviation of each task's training folds
-    patience: int | None = None  # rounds of local-only training without a better validation loss; absent: never stop
-    device: Literal["cpu", "cuda"] = "cpu"  # where the arithmetic runs
+    """0: no regression; else w: the classification loss counts 2 (1 - w) times, the regression loss 2 w times."""
+
+    normalise_regression: bool = True
+    """If true, train on (value - mean) / standard deviation of each task."""
+
+    patience: int | None = None
+    """Local-only training stops after this many rounds without a better validation loss; absent: never."""
+
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where the arithmetic runs."""
+
     # tf32 (cuda only): dense products round their factors to 10 bits. bfloat16: the trunk's layers after the first in
     # bfloat16; input layer, heads, loss and optimiser stay in float32
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
-    # threads of one partner's arithmetic; equal bits at equal n_threads; one was fastest on a shared machine (measured)
+    """Precision of the arithmetic; tf32 on cuda only, and float32 repeats best."""
+
     n_threads: int = 1
-    seed: int = 0  # of shuffling, dropout and head initialisation, at least 0
+    """Threads of the arithmetic; only an equal number repeats equal bits. One was fastest on a shared machine."""
+
+    seed: int = 0
+    """Seed of shuffling, dropout and the first heads."""
 
     def __post_init__(self) -> None:
         """Refuse unknown choices and impossible numbers."""

@@ -6,14 +6,24 @@ from typing import Any
 
 import click
 
-from pipeline.commands import engine as engines
-from pipeline.commands import init as setup
-from pipeline.commands import inspect as look
-from pipeline.commands import key as keys
-from pipeline.commands import predict
-from pipeline.commands import prepare as data
-from pipeline.commands import report as models
-from pipeline.commands import run as runs
+from pipeline.commands import (
+    check_matrices,
+    completion,
+    demo,
+    doctor,
+    engine,
+    export,
+    init,
+    inspect,
+    key,
+    predict,
+    prepare,
+    report,
+    run,
+    status,
+    ui,
+    verify,
+)
 from pipeline.commands.options import choose_log, complain, log_of
 
 _EXIT_CODES = """
@@ -32,24 +42,13 @@ class Refusing(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 -- click's signature
         """Run the command; typed errors become a message and an exit code, anything else stays a traceback."""
-        from data_prep.errors import DataError
-        from partners.errors import BadData, TrainingError
-        from pipeline.errors import ExitCode, PipelineError
-        from secure.errors import SecureError
+        from pipeline.runtime.exit_codes import REFUSALS, exit_code_of
 
         try:
             return super().invoke(ctx)
-        except PipelineError as error:
-            _refuse(ctx, error, error.exit_code)
-        except (DataError, BadData) as error:
-            _refuse(ctx, error, ExitCode.DATA)
-        except SecureError as error:
-            _refuse(ctx, error, ExitCode.SECURITY)
-        except TrainingError as error:
-            _refuse(ctx, error, ExitCode.TRAINING)
-        except OSError as error:  # a disk that fills, a folder that may not be written
+        except REFUSALS as error:
             _end_where_nobody_reads(error)
-            _refuse(ctx, error, ExitCode.CONFIGURATION)
+            _refuse(ctx, error, exit_code_of(error))
         except click.UsageError as error:
             if not log_of(ctx).as_json:
                 raise
@@ -57,7 +56,7 @@ class Refusing(click.Group):
             sys.exit(error.exit_code)
 
 
-def _end_where_nobody_reads(error: OSError) -> None:
+def _end_where_nobody_reads(error: Exception) -> None:
     """Whoever read the output has enough, as `head` has: a normal end."""
     if isinstance(error, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed
@@ -91,23 +90,23 @@ def main() -> None:
 
 
 for command in (
-    runs.demo,
-    setup.init,
-    setup.doctor,
-    keys.key,
-    data.prepare,
-    data.check_matrices,
-    runs.partner,
-    runs.aggregator,
-    engines.engine,
-    models.report,
+    demo.demo,
+    init.init,
+    doctor.doctor,
+    key.key,
+    prepare.prepare,
+    check_matrices.check_matrices,
+    run.partner,
+    run.aggregator,
+    engine.engine,
+    report.report,
     predict.predict,
-    models.export,
-    look.inspect,
-    look.verify,
-    look.status,
-    look.ui,
-    setup.completion,
+    export.export,
+    inspect.inspect,
+    verify.verify,
+    status.status,
+    ui.ui,
+    completion.completion,
 ):
     main.add_command(command)
 

@@ -21,9 +21,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from partners.errors import CheckpointDamaged, CheckpointMismatch, TrainingError
+from partners.network.server_state import ServerState
 from partners.network.state import HeadSizes, PartnerState, check_state
 from partners.network.trunk import TrunkLayout, check_trunk
-from partners.training.server_step import ServerState
 from partners.training_data.aligned_arrays import empty
 from secure.files import atomic_path
 

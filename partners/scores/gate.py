@@ -11,21 +11,25 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from partners.scores.bootstrap import interval_of_mean
+from partners.settings import SCHEMA_CONFIG
+
 Floats = NDArray[np.float64]
 
-_N_RESAMPLES = 2000
 _FEWEST_TASKS = 5  # an interval over fewer says nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateSettings:
-    """What a partner does with the verdict; its own business, never sent to anyone (partner.toml)."""
+    """Whether federation helped, judged on the validation fold, and which model is then used."""
 
-    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
+    __pydantic_config__: ClassVar[dict[str, object]] = SCHEMA_CONFIG
 
-    # "federated": use it whatever the verdict, and be told; "better": use the one with the higher mean score
     keep: Literal["federated", "better"] = "federated"
-    confidence: float = 0.95  # of the interval, in (0, 1)
+    """Which model is used: "federated" whatever the verdict, or "better", the one with the higher mean score."""
+
+    confidence: float = 0.95
+    """Confidence of the verdict's interval, between 0 and 1."""
 
     def __post_init__(self) -> None:
         """Refuse unknown choices and impossible numbers."""
@@ -109,9 +113,5 @@ def _interval(
     n_groups = int(number.max(initial=-1)) + 1
     if n_groups < _FEWEST_TASKS:
         return float("nan"), float("nan")
-    total, count = np.bincount(number, weights=change), np.bincount(number)
-    drawn = rng.integers(0, n_groups, (_N_RESAMPLES, n_groups))
-    means = total[drawn].sum(axis=1) / count[drawn].sum(axis=1)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return float(low), float(high)
+    total, count = (np.bincount(number, weights).astype(np.float64) for weights in (change, None))
+    return interval_of_mean(total, count, rng, tail=(1 - confidence) / 2)

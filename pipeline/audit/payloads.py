@@ -25,7 +25,7 @@ class Payloads:
     """Fetches payloads, an attempt's at a time, and checks each of them against its manifest and the plan."""
 
     def __init__(self, plan: Plan, exchange: Exchange, *, recompute: bool, workers: int) -> None:
-        self._plan, self._plan_digest = plan, plan.digest
+        self._plan = plan
         self._exchange = exchange
         self._recompute, self._workers = recompute, workers
 
@@ -34,9 +34,9 @@ class Payloads:
         partners = set(self._plan.partner_names)
         for sender, message in transcript.of("deal").items():
             group = message.manifest.text("group")
-            self._check_envelopes(message, Binding(DEAL, self._plan_digest, sender, group), partners)
+            self._check_envelopes(message, Binding(DEAL, self._plan.digest, sender, group), partners)
         for sender, message in transcript.of("pairing").items():
-            self._check_envelopes(message, Binding(PAIRING, self._plan_digest, sender, None), partners - {sender})
+            self._check_envelopes(message, Binding(PAIRING, self._plan.digest, sender, None), partners - {sender})
 
     def check_attempt(self, found: AttemptRecord, transcript: Transcript) -> AttemptRecord:
         """Check the sealed files of an attempt; the attempt with what came of it.

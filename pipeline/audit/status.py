@@ -68,7 +68,6 @@ class StatusReader:
 
     def __init__(self, plan: Plan, exchange: Exchange) -> None:
         self.plan, self.exchange = plan, exchange.below(plan.folder)
-        self._cards, self._digest = plan.cards, plan.digest
         self._verified: dict[MessageName, Message] = {}
 
     def look(self) -> Status:
@@ -103,7 +102,7 @@ class StatusReader:
     def read(self, name: MessageName, *, has_payload: bool) -> Message:
         """A verified message. Raises secure.errors.SecureError."""
         if name not in self._verified:
-            self._verified[name] = read_message(name, self._digest, self._cards, self.exchange, has_payload=has_payload)
+            self._verified[name] = read_message(name, self.plan, self.exchange, has_payload=has_payload)
         return self._verified[name]
 
     def listed(self, refused: list[str]) -> dict[MessageName, set[bool]]:
@@ -114,7 +113,7 @@ class StatusReader:
                 continue
             try:
                 name, is_manifest = message_of(path, self.exchange)
-                check_sender(name, self._cards, self.exchange.where(path))
+                check_sender(name, self.plan.cards, self.exchange.where(path))
             except ExchangeConflict as error:
                 refused.append(str(error))
             else:

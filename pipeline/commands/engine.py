@@ -1,4 +1,4 @@
-"""The commands that prepare a federation over another engine than a shared folder."""
+"""`hocket engine`: carry a federation over another engine than a shared folder."""
 
 from pathlib import Path
 

@@ -1,6 +1,5 @@
-"""The commands before the first run: configuration files, a look at the whole set-up, completion for the shell."""
+"""`hocket init`: write commented configuration files."""
 
-import json
 import secrets
 import sys
 from pathlib import Path
@@ -10,7 +9,6 @@ import click
 
 from pipeline.commands.options import ANY_PATH, EXISTING_FILE, examples
 
-_COLOURS = {"ok": "green", "note": "yellow", "wrong": "red"}
 _FORCE = click.option("--force", is_flag=True, help="Replace the file if there is one.")
 _NAME = click.option("--name", help="The member's name  [default: that on the card in HOME].")
 _PLAN = click.option("--plan", help="The consortium's plan  [default: plan.toml].")
@@ -183,56 +181,3 @@ def _member(folder: Path, given: dict[str, Any]) -> dict[str, object]:
 def _say_written(file: Path) -> None:
     click.echo(file)
     click.echo(f"next: `hocket doctor {file}` says whether all is in place", err=True)
-
-
-@click.command(
-    short_help="Check a member's set-up and say what to do.",
-    epilog=examples("hocket doctor partner.toml", "hocket doctor aggregator.toml --json"),
-)
-@click.argument("config", type=EXISTING_FILE)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def doctor(config: Path, as_json: bool) -> None:
-    """Check a member's whole set-up before it runs, and say what to do.
-
-    CONFIG is partner.toml or aggregator.toml. Looks at machine, library versions, plan digest, home, keys, exchange
-    (a small file is written and removed), enrolment, tables and tracking store. Nothing secret is shown. Exit code: 0
-    ready to run (notes are no failure), 2 configuration, 3 tables, 4 keys, file modes or signatures, 5 a device that is
-    not there.
-    """
-    from pipeline.plan.member_configs import read_member_config, role_in
-    from pipeline.setup.doctor import examine
-    from pipeline.setup.findings import exit_code
-
-    member, found = read_member_config(config, role_in(config)), []
-    for finding in examine(member):
-        found.append(finding)
-        if not as_json:
-            mark = click.style(f"{finding.level:5}", fg=_COLOURS[finding.level])
-            click.echo(f"{mark}  {finding.about:9}  {finding.text}")
-            click.echo(f"{'':18}do: {finding.advice}" if finding.advice else "", nl=bool(finding.advice))
-    code = exit_code(found)
-    if as_json:
-        findings = [finding.to_json() for finding in found]
-        click.echo(json.dumps({"member": member.name, "exit_code": int(code), "findings": findings}, indent=1))
-    sys.exit(int(code))
-
-
-@click.command(
-    short_help="Print the script for completion in the shell.",
-    epilog=examples(
-        "hocket completion bash > ~/.local/share/bash-completion/completions/hocket",
-        "hocket completion zsh > ~/.zfunc/_hocket  # a folder in fpath",
-        "hocket completion fish > ~/.config/fish/completions/hocket.fish",
-    ),
-)
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-def completion(shell: str) -> None:
-    """Print the script that lets SHELL complete hocket's commands, options and files."""
-    from click.shell_completion import get_completion_class
-
-    from pipeline.cli import main
-
-    kind = get_completion_class(shell)
-    if kind is None:
-        raise click.UsageError(f"click knows no completion for {shell}")
-    click.echo(kind(main, {}, "hocket", "_HOCKET_COMPLETE").source())

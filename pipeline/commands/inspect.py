@@ -1,7 +1,6 @@
-"""The commands that look: at files, transcripts, stores."""
+"""`hocket inspect`: say what any hocket file is."""
 
 import json
-from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -18,98 +17,3 @@ def inspect(file: Path, as_json: bool) -> None:
 
     found = describe_file(file)
     click.echo(json.dumps(found, indent=1) if as_json else "\n".join(as_lines(found)))
-
-
-@click.command(
-    short_help="Check a whole transcript, without any secret.",
-    epilog=examples("hocket verify exchange plan.toml", "hocket verify s3://bucket/all plan.toml --quick"),
-)
-@click.argument("exchange")
-@click.argument("plan", type=EXISTING_FILE)
-@click.option("--quick", is_flag=True, help="Do not add the updates of every sum again.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def verify(exchange: str, plan: Path, quick: bool, as_json: bool) -> None:
-    """Check the whole transcript in EXCHANGE (folder or URL) against PLAN, without any secret.
-
-    Signatures, files, rosters, order, and every sum: it is added again from its updates. Prints what took part when.
-    """
-    import os
-    import time
-
-    from rich.console import Console
-
-    from pipeline.audit.verify import audit
-    from pipeline.audit.verify_view import print_trail, trail_json
-    from pipeline.exchange.storage import exchange_at
-    from pipeline.plan.plan import read_plan
-    from pipeline.runtime.progress import ProgressReporter
-
-    agreed, place, n_cores = read_plan(plan), exchange_at(exchange, Path()), len(os.sched_getaffinity(0))
-    with ProgressReporter("verify").progress("attempts") as progress:
-        trail = audit(agreed, place, now=time.time(), recompute=not quick, workers=n_cores, progress=progress)
-    if as_json:
-        click.echo(json.dumps(trail_json(trail, agreed), indent=1))
-    else:
-        print_trail(trail, agreed, Console(highlight=False))
-
-
-@click.command(
-    short_help="Show where the federation and each member stand.",
-    epilog=examples(
-        "hocket status plan.toml exchange",
-        "hocket status plan.toml s3://bucket/example --watch",
-    ),
-)
-@click.argument("plan", type=EXISTING_FILE)
-@click.argument("exchange")
-@click.option("--watch", "watching", is_flag=True, help="Follow the federation until it is finished or Ctrl-C.")
-@click.option(
-    "--every",
-    "every_s",
-    type=click.FloatRange(min=0.1),
-    default=2.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Between two looks of --watch.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def status(plan: Path, exchange: str, watching: bool, every_s: float, as_json: bool) -> None:
-    """Show where the federation and each of its members stand, from the signed messages in EXCHANGE (folder or URL).
-
-    Needs no key and reads no sealed file. What is not signed as it must be is named, and not believed.
-    """
-    import time
-
-    from rich.console import Console
-
-    from pipeline.audit.status import StatusReader
-    from pipeline.audit.status_view import print_status, status_json, watch
-    from pipeline.exchange.storage import exchange_at
-    from pipeline.plan.plan import read_plan
-
-    if watching and as_json:
-        raise click.UsageError("--watch and --json do not go together: ask again for the next JSON")
-    reader, console = StatusReader(read_plan(plan), exchange_at(exchange, Path())), Console(highlight=False)
-    if watching:
-        with suppress(KeyboardInterrupt):
-            watch(reader, console, every_s=every_s)
-    elif as_json:
-        click.echo(json.dumps(status_json(reader.look(), reader.plan, time.time()), indent=1))
-    else:
-        print_status(reader.look(), reader.plan, time.time(), console)
-
-
-@click.command(
-    short_help="Serve MLflow's pages on a member's store.",
-    epilog=examples("hocket ui partner.toml --port 5001  # then open http://127.0.0.1:5001"),
-)
-@click.argument("config", type=EXISTING_FILE)
-@click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535), help="Port of 127.0.0.1.")
-def ui(config: Path, port: int) -> None:
-    """Serve MLflow's UI on that member's store, on this machine only, until Ctrl-C.
-
-    Prints where to look. What the store does not have yet is sent to it first.
-    """
-    from pipeline.tracking.ui import serve_ui
-
-    serve_ui(config, port)

@@ -1,4 +1,4 @@
-"""The commands for keys and the group secret."""
+"""`hocket key`: keys and the group secret."""
 
 import json
 from pathlib import Path

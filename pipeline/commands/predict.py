@@ -1,4 +1,4 @@
-"""The command for predictions."""
+"""`hocket predict`: predictions for new structures."""
 
 from pathlib import Path
 

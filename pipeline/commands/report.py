@@ -1,4 +1,4 @@
-"""The commands for what a federation gave: report, predictions, models for other programs."""
+"""`hocket report`: compare local only with federated."""
 
 import json
 from pathlib import Path
@@ -61,24 +61,3 @@ def _own_report(config: Path, output: Path | None, *, shareable: bool, as_json: 
     member = read_member(config, "partner")
     if member.home.tracked.exists() and not send_rest(member):  # the run is in MLflow; its report may be new
         click.echo(f"hocket: the report is not in MLflow yet; why: {member.home.folder / 'tracking.log'}", err=True)
-
-
-@click.group()
-def export() -> None:
-    """Models for other programs."""
-
-
-@export.command(
-    "sparsechem",
-    short_help="Write the federated model as SparseChem's files.",
-    epilog=examples("hocket export sparsechem partner.toml model.pt"),
-)
-@click.argument("config", type=EXISTING_FILE)
-@click.argument("output", type=ANY_PATH)
-@click.option("--json", "settings_file", type=ANY_PATH, help="Its settings file  [default: OUTPUT with .json].")
-def export_sparsechem(config: Path, output: Path, settings_file: Path | None) -> None:
-    """Write the partner's newest federated model as SparseChem's .pt (OUTPUT) and .json; both stay private."""
-    from pipeline.model.sparsechem import export_sparsechem as export
-
-    said = export(config, output, settings_file or output.with_suffix(".json"))
-    click.echo("\n".join(f"{key}: {value}" for key, value in said.items()))

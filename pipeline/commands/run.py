@@ -1,34 +1,14 @@
-"""The commands that take part in a federation."""
+"""`hocket partner run` and `hocket aggregator run`: take part in a federation."""
 
+import os
+import signal
+import threading
 from pathlib import Path
 
 import click
 
-from pipeline.commands.options import ANY_PATH, EXISTING_FILE, examples, interruptible, log_format
+from pipeline.commands.options import EXISTING_FILE, examples, interruptible, log_format
 from pipeline.runtime.log import Log
-from pipeline.runtime.signals import GRACE_S
-
-
-@click.command(
-    short_help="Run a whole federation on this machine, on real data.",
-    epilog=examples("hocket demo", "hocket demo /tmp/demo --partners 5 --data MoleculeACE-3.0.0-py3-none-any.whl"),
-)
-@click.argument("folder", type=ANY_PATH, default="demo")
-@click.option("--partners", default=3, show_default=True, type=click.IntRange(3, 16), help="Number of partners.")
-@click.option("--rounds", default=None, type=click.IntRange(1, 500), help="Number of rounds  [default: the demo's].")
-@click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="Same seed, same result.")
-@click.option(
-    "--data",
-    type=click.Path(exists=True, path_type=Path),
-    help="Local MoleculeACE 3.0.0 wheel, or a folder of partner folders with T0, T1, T2.",
-)
-@log_format
-def demo(folder: Path, partners: int, rounds: int | None, seed: int, data: Path | None, log: Log) -> None:
-    """Run a whole federation on this machine: three partners, an aggregator, real ChEMBL data."""
-    with interruptible(log, GRACE_S + 2):  # its members have GRACE_S
-        from pipeline.demo.demo import run_demo
-
-        run_demo(folder, n_partners=partners, n_rounds=rounds, seed=seed, source=data, log=log)
 
 
 @click.group()
@@ -52,12 +32,33 @@ _TIMEOUT = click.option(
 )
 
 
+_END_WITH_STDIN = click.option(
+    "--end-with-stdin",
+    is_flag=True,
+    hidden=True,
+    expose_value=False,
+    callback=lambda _context, _option, wanted: _watch_stdin() if wanted else None,
+    help="Stop, as by SIGTERM, when standard input ends: when the process that started this one is gone.",
+)
+
+
+def _watch_stdin() -> None:
+    threading.Thread(target=_stop_when_stdin_ends, daemon=True).start()
+
+
+def _stop_when_stdin_ends() -> None:
+    while os.read(0, 1 << 12):  # nothing is ever written; not sys.stdin, whose lock would be held at the end
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 @partner.command(
     "run", epilog=examples("hocket partner run partner.toml", "hocket partner run partner.toml --once  # cron")
 )
 @click.argument("config", type=EXISTING_FILE)
 @_ONCE
 @_TIMEOUT
+@_END_WITH_STDIN
 @log_format
 def partner_run(config: Path, once: bool, timeout_s: float | None, log: Log) -> None:
     """Take part until the plan's last round, then report."""
@@ -74,6 +75,7 @@ def partner_run(config: Path, once: bool, timeout_s: float | None, log: Log) -> 
 @click.argument("config", type=EXISTING_FILE)
 @_ONCE
 @_TIMEOUT
+@_END_WITH_STDIN
 @log_format
 def aggregator_run(config: Path, once: bool, timeout_s: float | None, log: Log) -> None:
     """Call rosters and add sealed updates until the plan's last round."""

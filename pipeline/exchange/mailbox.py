@@ -30,8 +30,6 @@ class Outbox:
 
     def __init__(self, plan: Plan, keys: PrivateKeys, home: Home, clock: Callable[[], float]) -> None:
         self.plan = plan
-        self.plan_digest = plan.digest
-        self.cards = plan.cards
         self.me = keys.name
         self.keys = keys
         self.home = home
@@ -52,7 +50,7 @@ class Outbox:
         data = sign_manifest(
             self.keys,
             kind=name.kind,
-            plan=self.plan_digest,
+            plan=self.plan.digest,
             round_no=name.round_no,
             attempt=name.attempt,
             time=int(self._clock()),
@@ -68,10 +66,10 @@ class Outbox:
     def own(self, name: MessageName) -> Manifest:
         """A message that this member signed before."""
         path = self.home.outbox(name.manifest)
-        return verify_manifest(path.read_bytes(), self.cards[self.me], self._expected(name), str(path))
+        return verify_manifest(path.read_bytes(), self.plan.cards[self.me], self._expected(name), str(path))
 
     def _expected(self, name: MessageName) -> Expected:
-        return Expected(kind=name.kind, plan=self.plan_digest, round_no=name.round_no, attempt=name.attempt)
+        return Expected(kind=name.kind, plan=self.plan.digest, round_no=name.round_no, attempt=name.attempt)
 
 
 class Mailbox(Outbox):
@@ -122,12 +120,12 @@ class Mailbox(Outbox):
         """
         kept = self.home.inbox(name.manifest)
         if kept.exists():
-            return verify_manifest(kept.read_bytes(), self.cards[name.sender], self._expected(name), str(kept))
+            return verify_manifest(kept.read_bytes(), self.plan.cards[name.sender], self._expected(name), str(kept))
         data = self.exchange.read(name.manifest)
         if data is None:
             return None
         where = self.exchange.where(name.manifest)
-        manifest = verify_manifest(data, self.cards[name.sender], self._expected(name), where)
+        manifest = verify_manifest(data, self.plan.cards[name.sender], self._expected(name), where)
         write_atomically(kept, data)
         return manifest
 

@@ -74,24 +74,21 @@ def read_transcript(plan: Plan, exchange: Exchange) -> Transcript:
     names = {message_of(path, exchange): path for path in paths}
     if not names:
         raise ExchangeError(f"{exchange.url}: holds no message of a federation, is this the right place?")
-    cards, plan_digest = plan.cards, plan.digest
     for (name, _), path in names.items():
-        check_sender(name, cards, exchange.where(path))
+        check_sender(name, plan.cards, exchange.where(path))
     messages = {
-        name: read_message(name, plan_digest, cards, exchange, has_payload=(name, False) in names)
+        name: read_message(name, plan, exchange, has_payload=(name, False) in names)
         for name in (name for name, is_manifest in names if is_manifest)
     }
     unfinished = (path for (name, is_manifest), path in names.items() if not is_manifest and name not in messages)
     return Transcript(messages, tuple(sorted(unfinished)))
 
 
-def read_message(
-    name: MessageName, plan_digest: str, cards: Mapping[str, Card], exchange: Exchange, *, has_payload: bool
-) -> Message:
+def read_message(name: MessageName, plan: Plan, exchange: Exchange, *, has_payload: bool) -> Message:
     """One message, its manifest verified. Raises secure.errors.SecureError, naming the file."""
     data = exchange.read(name.manifest) or b""
-    expected = Expected(kind=name.kind, plan=plan_digest, round_no=name.round_no, attempt=name.attempt)
-    manifest = verify_manifest(data, cards[name.sender], expected, exchange.where(name.manifest))
+    expected = Expected(kind=name.kind, plan=plan.digest, round_no=name.round_no, attempt=name.attempt)
+    manifest = verify_manifest(data, plan.cards[name.sender], expected, exchange.where(name.manifest))
     return Message(name, manifest, manifest_digest(data), has_payload)
 
 

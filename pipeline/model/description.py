@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 from data_prep.settings import Chemistry, Fingerprint
 from partners.settings import Training, TrunkSettings
 from pipeline.errors import ConfigError
-from pipeline.plan.member_configs import Schema
+from pipeline.plan.toml_schema import Schema
 
 DESCRIPTION_FILE, COMPOUNDS_FILE = "model.json", "compounds.safetensors"
 

@@ -27,8 +27,8 @@ from pipeline.model.description import (
     Which,
     weights_file,
 )
-from pipeline.plan.member_configs import Schema
 from pipeline.plan.plan import Plan
+from pipeline.plan.toml_schema import Schema
 from secure.files import atomic_folder
 
 _README = "README.md"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.plan.member_configs import Schema
+from pipeline.plan.toml_schema import Schema
 
 _COLUMNS = 120
 
@@ -16,6 +16,7 @@ class Setting:
     """One setting, or a table of them, as the schema has it."""
 
     key: str  # dotted
+    description: str  # in one line
     default: Any  # as JSON has it; None: none, or absent
     choices: tuple[str, ...]  # empty: not a choice
     is_table: bool
@@ -46,13 +47,20 @@ def _settings(table: dict[str, Any], tables: dict[str, Any], key: str) -> Iterat
         kinds = about.get("anyOf", [])
         optional = {"type": "null"} in kinds
         if reference:
-            yield Setting(path, None, (), is_table=True, is_required=name in required, is_optional=optional)
-            yield from _settings(tables[reference.rsplit("/", 1)[-1]], tables, path)
+            inner = tables[reference.rsplit("/", 1)[-1]]
+            described = _line(inner["description"].split("\n\n")[0])
+            yield Setting(path, described, None, (), is_table=True, is_required=name in required, is_optional=optional)
+            yield from _settings(inner, tables, path)
         elif "$ref" not in about.get("items", {}) or name not in required:
             choices = tuple(str(one) for one in about.get("enum", ()) if isinstance(one, str))
             default = about.get("default", about.get("const"))
             needed = name in required and "const" not in about
-            yield Setting(path, default, choices, is_table=False, is_required=needed, is_optional=optional)
+            described = _line(about.get("description", ""))
+            yield Setting(path, described, default, choices, is_table=False, is_required=needed, is_optional=optional)
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _reference(about: dict[str, Any]) -> str:
@@ -63,16 +71,14 @@ def _reference(about: dict[str, Any]) -> str:
 
 def written(
     schema: type[Schema],
-    words: Mapping[str, str],
     values: Mapping[str, object],
     *,
     title: str,
     whole: bool,
     remarks: Mapping[str, str] | None = None,
 ) -> str:
-    """TOML text of all settings, in the schema's order.
+    """TOML text of all settings with their descriptions, in the schema's order.
 
-    words   : meaning of every setting and table, by dotted key
     values  : what is chosen, by dotted key; every required setting is among them
     whole   : a setting that is not chosen stands there with its default; else behind a #, so that it follows hocket's
     remarks : why something was chosen, by dotted key, said above it
@@ -89,21 +95,21 @@ def written(
         aside = "# " if key and tables[key].is_optional and not chosen else ""
         own = [one for one in settings if one.table == key and not one.is_table]
         if key:
-            lines += ["", f"# {words.get(key, '')}", f"{aside}[{key}]"]
+            lines += ["", f"# {tables[key].description}", f"{aside}[{key}]"]
         for one in own:
             lines += [f"# {remarks[one.key]}"] if remarks and one.key in remarks else []
-            lines += _lines(one, words.get(one.key, ""), values, aside, whole=whole)
+            lines += _lines(one, values, aside, whole=whole)
     return "\n".join(lines) + "\n"
 
 
-def _lines(setting: Setting, words: str, values: Mapping[str, object], aside: str, *, whole: bool) -> list[str]:
+def _lines(setting: Setting, values: Mapping[str, object], aside: str, *, whole: bool) -> list[str]:
     """The setting with its comment, behind it where a line holds both."""
     value = values.get(setting.key, setting.default)
     if value is None and setting.is_required and not aside:
         raise KeyError(f"{setting.key}: required, and no value was given")
     if not aside and setting.key not in values and (value is None or not whole):
         aside = "# "
-    comment = words
+    comment = setting.description
     if setting.choices:
         comment = f"{comment} ({' or '.join(setting.choices)})".lstrip()
     if setting.default is not None and value != setting.default:

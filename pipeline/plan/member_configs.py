@@ -1,82 +1,18 @@
 """partner.toml and aggregator.toml: what is a member's own business."""
 
-import json
-import math
 import os
 import re
-import tomllib
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from partners.scores.gate import GateSettings
 from partners.settings import Training
 from pipeline.errors import ConfigError
+from pipeline.plan.toml_schema import Schema, read_table, read_toml
 from secure.files import check_private
-
-
-class Schema(BaseModel):
-    """A table of a configuration file: unknown keys, wrong types, NaN and infinity are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-AnySchema = TypeVar("AnySchema", bound=Schema)
-
-
-def read_toml(path: Path, schema: type[AnySchema]) -> AnySchema:
-    """Read a TOML file as `schema`.
-
-    Raises ConfigError with the file, every wrong key, what was found and what was expected.
-    """
-    return check_table(_table_in(path), schema, str(path))
-
-
-def _table_in(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file") from None
-    except (ValueError, RecursionError, OSError) as error:  # ValueError: not TOML, not UTF-8, an endless number
-        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
-
-
-def check_table(table: dict[str, Any], schema: type[AnySchema], where: str) -> AnySchema:
-    """Validate a parsed table; JSON is the way in, so that TOML arrays become tuples under strict types."""
-    strange = list(_strange(table))
-    if strange:
-        raise _refusal(where, strange)
-    try:
-        return schema.model_validate_json(json.dumps(table))
-    except ValidationError as error:
-        raise _refusal(where, [_describe(item) for item in error.errors(include_url=False)]) from None
-
-
-def _refusal(where: str, lines: list[str]) -> ConfigError:
-    return ConfigError(f"{where}: {len(lines)} problem(s): " + "; ".join(lines))
-
-
-def _strange(value: object, key: str = "") -> Iterator[str]:
-    """What TOML knows and JSON does not: NaN, infinities, dates. No setting is one of them, nested ones included."""
-    if isinstance(value, dict | list):
-        for name, item in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _strange(item, f"{key}.{name}".lstrip("."))
-    elif isinstance(value, float) and not math.isfinite(value):
-        yield f"{key}: found {value}, expected a finite number"
-    elif isinstance(value, str) and "\0" in value:
-        yield f"{key}: holds a NUL character, which no setting has"
-    elif not isinstance(value, str | int | float):
-        yield f"{key}: found {value}, expected a text or a number, no date or time"
-
-
-def _describe(item: Any) -> str:  # noqa: ANN401 -- pydantic's ErrorDetails, a TypedDict with free content
-    key = ".".join(str(part) for part in item["loc"]) or "the file as a whole"
-    found = repr(item["input"])
-    found = f", found {found}" if len(found) <= 80 and not isinstance(item["input"], dict) else ""  # noqa: PLR2004
-    return f"{key}: {item['msg'].removeprefix('Value error, ')}{found}"
 
 
 def read_passphrase(path: Path | None) -> str | None:
@@ -111,13 +47,24 @@ def expect_scheduler(scheduler: str) -> None:
 
 
 class Tables(Schema):
-    """The partner's three input tables, paths relative to the configuration file, and how long one row may take."""
+    """The input tables: CSV, CSV.gz or Parquet."""
 
     assays: str
+    """Table T0, the assays."""
+
     activities: str
+    """Table T1, the activities, in log units."""
+
     structures: str
-    compound_timeout_s: float = Field(default=60.0, gt=0, le=86_400)  # a structure that takes longer is left out
-    scheduler: str = ""  # of the Dask cluster that prepares structures; empty: this machine does
+    """Table T2, the structures."""
+
+    compound_timeout_s: float = Field(default=60.0, gt=0, le=86_400)
+    """Seconds; a structure that takes longer to prepare is left out."""
+
+    scheduler: str = ""
+    """tcp://HOST:8786, tls:// or local:N: your own Dask cluster, to which the structures are sent for preparation;
+    empty: this machine prepares them.
+    """
 
     @field_validator("scheduler")
     @classmethod
@@ -127,10 +74,13 @@ class Tables(Schema):
 
 
 class Tracking(Schema):
-    """Where MLflow keeps this member's run; empty means an SQLite file in the home."""
+    """Where MLflow keeps this member's run."""
 
     uri: str = ""
-    system_metrics: bool = False  # processor, memory, disk and network of this machine too; needs psutil
+    """Any MLflow tracking URI; empty: an SQLite file in the home."""
+
+    system_metrics: bool = False
+    """If true, processor, memory, disk and network of this machine are recorded too; needs psutil."""
 
     @model_validator(mode="after")
     def _can_measure(self) -> Self:
@@ -140,21 +90,36 @@ class Tracking(Schema):
 
 
 class PartnerTracking(Tracking):
-    """The same of a partner."""
+    """Where MLflow keeps this partner's run."""
 
-    validate_every: int = Field(default=1, ge=1)  # rounds; the last one is always validated
+    validate_every: int = Field(default=1, ge=1)
+    """Rounds between two validations; the last one is always validated."""
 
 
 class MemberConfig(Schema):
     """What a partner's and the aggregator's configuration have in common."""
 
     name: str = Field(min_length=1)
+    """The name on this member's card in the plan."""
+
     plan: str
+    """The consortium's plan; paths are relative to this file."""
+
     home: str = "home"
-    exchange: str = Field(min_length=1)  # folder or any fsspec URL
-    poll_s: float = Field(default=0.2, gt=0)  # seconds between two looks into the exchange
-    workers: int = Field(default=0, ge=0)  # most processes for long steps; 0: one per core
-    passphrase_file: str = ""  # file whose first line unlocks the private keys; empty if they have no passphrase
+    """Folder of keys, state and models: private, mode 0700."""
+
+    exchange: str = Field(min_length=1)
+    """Where all members meet: a folder, or any fsspec URL such as s3://bucket/example."""
+
+    poll_s: float = Field(default=0.2, gt=0)
+    """Seconds between two looks into the exchange."""
+
+    workers: int = Field(default=0, ge=0)
+    """Most processes for long steps; 0: one per core."""
+
+    passphrase_file: str = ""
+    """A file whose first line unlocks the private keys; empty: they have no passphrase."""
+
     tracking: Tracking = Tracking()
 
     _folder: Path = PrivateAttr(default=Path())
@@ -210,7 +175,7 @@ class AggregatorConfig(MemberConfig):
 
 def role_in(path: Path) -> str:
     """Whose configuration a file is: "partner" with a [data] table, else "aggregator"; ConfigError for no TOML."""
-    return "partner" if "data" in _table_in(path) else "aggregator"
+    return "partner" if "data" in read_table(path) else "aggregator"
 
 
 def read_member_config(path: Path, role: str) -> MemberConfig:

@@ -1,15 +1,17 @@
 """plan.toml: everything that must be equal for all members, and its digest."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from data_prep.settings import Preparation
 from partners.network.trunk import TrunkLayout, trunk_layout
 from partners.settings import ServerOptimiser, TrunkSettings
-from pipeline.plan.member_configs import Schema, read_toml
+from pipeline.plan.toml_schema import Schema, read_toml
 from secure.ciphertexts.parameters import SealParameters, SealSettings, seal_parameters
 from secure.encoding.canonical import canonical_json, digest
 from secure.errors import ParameterMismatch
@@ -27,31 +29,54 @@ def spoken(round_no: int, attempt: int | None = None) -> str:
 
 
 class Federation(Schema):
-    """Which federation this is; the random id keeps two federations from ever sharing a mask."""
+    """Which federation this is."""
 
     name: str = Field(min_length=1, max_length=64, pattern=r"^[\w .-]+$")
+    """Letters, digits, spaces and . _ - up to 64 characters."""
+
     id: str = Field(pattern=r"^[0-9a-f]{32}$")
+    """32 hexadecimal digits drawn at random, so that two federations never share a mask."""
+
     custodian: str
-    seed: int = Field(ge=0, lt=2**63)  # the initial trunk is drawn from it
+    """The partner who makes the group secret and deals it to the other partners."""
+
+    seed: int = Field(ge=0, lt=2**63)
+    """The first trunk is drawn from it, the same at every partner."""
 
 
 class Rounds(Schema):
     """How many rounds, how long each, and who must take part."""
 
     n_rounds: int = Field(ge=1, le=9999)
-    local_steps: int = Field(ge=1)  # optimiser steps of every partner in every round
+    """Number of rounds."""
+
+    local_steps: int = Field(ge=1)
+    """Optimiser steps of every partner in every round."""
+
     min_partners: int = Field(ge=FEWEST_PARTNERS)
-    ready_deadline_s: float = Field(default=86_400.0, gt=0)  # after the first ready, the roster closes without the rest
-    update_deadline_s: float = Field(default=86_400.0, gt=0)  # after the roster, the attempt is void
-    max_attempts: int = Field(default=5, ge=1, le=99)  # at a round; each void may give away more of an update
+    """Smallest roster. A partner's update hides among those of its roster, so set this high, best to all partners."""
+
+    ready_deadline_s: float = Field(default=86_400.0, gt=0)
+    """Seconds after the first ready message; then the roster closes without the rest."""
+
+    update_deadline_s: float = Field(default=86_400.0, gt=0)
+    """Seconds after the roster; then the attempt is void and all train again."""
+
+    max_attempts: int = Field(default=5, ge=1, le=99)
+    """Most attempts at one round; each void attempt may give away more of an update."""
 
 
 class Continues(Schema):
-    """Of a revision: where it takes up an earlier plan."""
+    """Only of a revision, which takes up an earlier plan: see secure/KEYS.md."""
 
-    plan: str = Field(pattern=r"^[0-9a-f]{64}$")  # digest of the plan under which the rounds before were done
-    revision: int = Field(ge=2, le=99)  # the first plan is 1
-    round: int = Field(ge=1, le=9999)  # the first round under this plan
+    plan: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """Digest of the plan under which the last sum was opened."""
+
+    revision: int = Field(ge=2, le=99)
+    """Number of this revision; the first plan is 1."""
+
+    round: int = Field(ge=1, le=9999)
+    """The first round under this plan."""
 
 
 class CatalogueTask(Schema):
@@ -62,10 +87,13 @@ class CatalogueTask(Schema):
 
 
 class Catalogue(Schema):
-    """Tasks whose head rows are part of the shared vector, in its order; none: all heads are private."""
+    """Tasks whose head rows are shared too; none: all heads are private. Read secure/THREAT_MODEL.md first."""
 
     tasks: tuple[CatalogueTask, ...] = ()
-    min_partners: int = Field(default=FEWEST_PARTNERS, ge=FEWEST_HOLDERS)  # a row that fewer hold does not travel
+    """T0's catalog_assay_id and a threshold in log units: [{id = "CYP2D6", threshold = 6.0}]."""
+
+    min_partners: int = Field(default=FEWEST_PARTNERS, ge=FEWEST_HOLDERS)
+    """A row that fewer partners hold is not shared."""
 
     @model_validator(mode="after")
     def _tasks_differ(self) -> Self:
@@ -90,6 +118,8 @@ class Plan(Schema):
     """What the consortium agreed on. Frozen, checked once, its digest bound into every signature, mask and tag."""
 
     format: Literal[1]
+    """Version of this file's format."""
+
     federation: Federation
     continues: Continues | None = None
     rounds: Rounds
@@ -130,7 +160,14 @@ class Plan(Schema):
         if self.federation.custodian not in partners:
             raise ValueError(f"federation.custodian {self.federation.custodian!r} is not one of {partners}")
 
-    @property
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As pydantic's, but the copy has its own digest, cards and layout: pydantic copies cached values too."""
+        copy = super().model_copy(update=update, deep=deep)
+        for name in copy.__dict__.keys() - type(self).model_fields.keys():
+            del copy.__dict__[name]
+        return copy
+
+    @cached_property
     def digest(self) -> str:
         """SHA-256, hex, of the canonical JSON of all settings and cards, defaults included."""
         without = {"continues"} if self.continues is None else set()
@@ -184,8 +221,8 @@ class Plan(Schema):
         """Name of the one aggregator."""
         return next(card.name for card in self.card if card.role == "aggregator")
 
-    @property
-    def cards(self) -> dict[str, Card]:
+    @cached_property
+    def cards(self) -> Mapping[str, Card]:
         """Every member's card by name.
 
         Raises secure.errors.BadCard for a card whose signature does not fit.
@@ -193,7 +230,7 @@ class Plan(Schema):
         tables = [card.model_dump(exclude_none=True) for card in self.card]
         return {table["name"]: card_from_fields(table, f"plan, card of {table['name']}") for table in tables}
 
-    @property
+    @cached_property
     def layout(self) -> TrunkLayout:
         """Names and shapes of the tensors of the shared vector: the trunk's, then the catalogue's."""
         return trunk_layout(self.preparation.fingerprint.n_bits, self.trunk.hidden, len(self.catalogue.tasks))

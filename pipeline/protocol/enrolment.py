@@ -53,7 +53,7 @@ def obtain_group_secret(mailbox: Mailbox, parameters: SealParameters) -> GroupSe
         dealt = manifest.text("group")
         if not mailbox.home.group_secret.exists():
             payload = mailbox.fetch_payload(name, manifest).read_bytes()
-            secret = receive_group_secret(payload, mailbox.plan_digest, custodian, mailbox.keys, parameters)
+            secret = receive_group_secret(payload, mailbox.plan.digest, custodian, mailbox.keys, parameters)
             _check_group(secret, dealt, mailbox.exchange.where(name.payload))
             secret.save(mailbox.home.group_secret, mailbox.keys)
     secret = GroupSecret.load(mailbox.home.group_secret, parameters, mailbox.keys)
@@ -99,8 +99,8 @@ def _post_pairing(mailbox: Mailbox, group: GroupSecret) -> PairSeeds:
         PairSeeds.generate(mailbox.me, others).save(mailbox.home.pair_seeds, mailbox.keys)
     seeds = PairSeeds.load(mailbox.home.pair_seeds, mailbox.keys)
     if not payload_file.exists():
-        cards = [mailbox.cards[other] for other in mailbox.plan.partner_names if other != mailbox.me]
-        write_atomically(payload_file, seal_pair_seeds(seeds, mailbox.plan_digest, mailbox.me, cards))
+        cards = [mailbox.plan.cards[other] for other in mailbox.plan.partner_names if other != mailbox.me]
+        write_atomically(payload_file, seal_pair_seeds(seeds, mailbox.plan.digest, mailbox.me, cards))
     mailbox.post(name, {"group": group.digest()})
     return seeds
 
@@ -114,5 +114,5 @@ def _pair_key(mailbox: Mailbox, seeds: PairSeeds, group: GroupSecret, other: str
     if found != group.digest():
         raise WrongKey(f"{name.manifest}: {other} holds group {found[:12]}..., we hold {group.digest()[:12]}...")
     payload = mailbox.fetch_payload(name, manifest).read_bytes()
-    theirs = open_pair_seed(payload, mailbox.plan_digest, other, mailbox.keys)
-    return pair_key(seeds.for_partner(other), theirs, mailbox.me, other, mailbox.plan_digest)
+    theirs = open_pair_seed(payload, mailbox.plan.digest, other, mailbox.keys)
+    return pair_key(seeds.for_partner(other), theirs, mailbox.me, other, mailbox.plan.digest)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from pipeline.errors import DamagedReport, NotShareable
-from pipeline.plan.member_configs import Schema
+from pipeline.plan.toml_schema import Schema
 from pipeline.report.metrics import FORMAT, SUMMARY_KIND
 
 _MOST_BYTES = 4_000_000  # a summary has a few thousand

@@ -64,8 +64,8 @@ def _enrolment(config: MemberConfig, plan: Plan, keys: PrivateKeys) -> Iterator[
 
 def _tables(config: PartnerConfig, plan: Plan | None) -> Iterator[Finding]:
     """What `hocket prepare --check` says, the first of it; only what stops a run is wrong, for rows can be left out."""
+    from data_prep.check import check  # noqa: PLC0415 -- polars; the aggregator's doctor has none
     from data_prep.settings import Preparation  # noqa: PLC0415
-    from data_prep.tables.check import check  # noqa: PLC0415 -- polars; the aggregator's doctor has none
 
     data = config.data
     files = (config.resolve(data.assays), config.resolve(data.activities), config.resolve(data.structures))

@@ -4,10 +4,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from data_prep.errors import DataError
-from partners.errors import TrainingError
-from pipeline.errors import ExitCode, PipelineError
-from secure.errors import SecureError
+from pipeline.errors import ExitCode
+from pipeline.runtime.exit_codes import REFUSALS, exit_code_of
 
 Level = Literal["ok", "note", "wrong"]
 
@@ -46,17 +44,10 @@ def wrong(about: str, text: str, advice: str = "", code: ExitCode = ExitCode.CON
 def refused(about: str, error: Exception) -> Finding:
     """The finding that an error is: its message, its notes as advice, its exit code; waiting is no failure."""
     advice = "; ".join(getattr(error, "__notes__", []))
-    code = _code(error)
+    code = exit_code_of(error)
     if code == ExitCode.NOT_YET:
         return note(about, str(error), advice)
     return wrong(about, str(error), advice, code)
-
-
-def _code(error: Exception) -> ExitCode:
-    if isinstance(error, PipelineError):
-        return error.exit_code
-    kinds = ((SecureError, ExitCode.SECURITY), (DataError, ExitCode.DATA), (TrainingError, ExitCode.TRAINING))
-    return next((code for kind, code in kinds if isinstance(error, kind)), ExitCode.CONFIGURATION)
 
 
 def examined(about: str, steps: Callable[[], Iterable[Finding]]) -> list[Finding]:
@@ -64,7 +55,7 @@ def examined(about: str, steps: Callable[[], Iterable[Finding]]) -> list[Finding
     found: list[Finding] = []
     try:
         found += (finding for finding in steps())  # one by one, so that those before a refusal are kept
-    except (PipelineError, SecureError, DataError, TrainingError, OSError) as error:
+    except REFUSALS as error:
         found.append(refused(about, error))
     return found
 

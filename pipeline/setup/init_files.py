@@ -8,9 +8,9 @@ from pathlib import Path
 from pipeline.errors import ConfigError
 from pipeline.home.paths import Home
 from pipeline.plan.commented_toml import written
-from pipeline.plan.member_configs import AggregatorConfig, AnySchema, PartnerConfig, check_table
+from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
 from pipeline.plan.plan import FEWEST_PARTNERS, Plan
-from pipeline.plan.setting_words import AGGREGATOR, PARTNER, PLAN
+from pipeline.plan.toml_schema import AnySchema, check_table
 from secure.files import atomic_file
 from secure.keys.keys import Card, parse_card
 
@@ -31,7 +31,7 @@ def plan_text(cards: Sequence[Card], values: Mapping[str, object], remarks: Mapp
     """
     n_partners = max(FEWEST_PARTNERS, sum(card.role == "partner" for card in cards))
     fitting = {"rounds.min_partners": n_partners, "seal.max_partners": n_partners}
-    settings = written(Plan, PLAN, {**fitting, **values}, title=_PLAN_TITLE, whole=True, remarks=remarks)
+    settings = written(Plan, {**fitting, **values}, title=_PLAN_TITLE, whole=True, remarks=remarks)
     text = f"{settings}\n# The members' cards, as `hocket key new` printed them.\n"
     text += "\n".join(f"[[card]]\n{card.to_text()}" for card in cards)
     return _checked(text, Plan, "the plan")
@@ -40,12 +40,12 @@ def plan_text(cards: Sequence[Card], values: Mapping[str, object], remarks: Mapp
 def partner_text(values: Mapping[str, object]) -> str:
     """partner.toml with these values (by dotted key). Raises ConfigError where they cannot be."""
     title = f"{_PARTNER_TITLE} {_DEFAULTS}"
-    return _checked(written(PartnerConfig, PARTNER, values, title=title, whole=False), PartnerConfig, "partner.toml")
+    return _checked(written(PartnerConfig, values, title=title, whole=False), PartnerConfig, "partner.toml")
 
 
 def aggregator_text(values: Mapping[str, object]) -> str:
     """aggregator.toml with these values (by dotted key). Raises ConfigError where they cannot be."""
-    text = written(AggregatorConfig, AGGREGATOR, values, title=f"{_AGGREGATOR_TITLE} {_DEFAULTS}", whole=False)
+    text = written(AggregatorConfig, values, title=f"{_AGGREGATOR_TITLE} {_DEFAULTS}", whole=False)
     return _checked(text, AggregatorConfig, "aggregator.toml")
 
 

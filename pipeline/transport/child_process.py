@@ -1,14 +1,11 @@
-"""A member's ordinary run as a process beside the engine's, which ends when that one does, however it ends.
+"""A member's ordinary run as a child process of the engine's: it ends when that process does, however it ends.
 
-Run as `python -P -m pipeline.transport.child_process partner|aggregator CONFIG`: the command of that name, watching its
-stdin, whose other end the engine's process holds. When that process is gone, this one is stopped as by SIGTERM.
+The command is `hocket partner|aggregator run CONFIG --end-with-stdin`. The engine's process holds the other end of its
+standard input; when that process is gone, the run is stopped as by SIGTERM.
 """
 
-import os
-import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +19,8 @@ class AttachedRun:
     """A run, started again where it was killed or its home was in use; `look` tells how it ended."""
 
     def __init__(self, role: str, config_file: Path, log_file: Path, tell: Callable[[str], None]) -> None:
-        self._command = [sys.executable, "-P", "-m", "pipeline.transport.child_process", role, str(config_file)]
+        self._command = [sys.executable, "-P", "-m", "pipeline.cli", role, "run", str(config_file)]
+        self._command.append("--end-with-stdin")
         self._role, self._log_file, self._tell = role, log_file, tell
         self._n_starts = 0
         self._again_at: float | None = None  # seconds, of time.monotonic
@@ -51,23 +49,3 @@ class AttachedRun:
         self._again_at = None
         with self._log_file.open("ab") as log:
             self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=log, stderr=log)
-
-
-def _end_with_stdin() -> None:
-    while os.read(0, 1 << 12):  # nothing is ever written; not sys.stdin, whose lock would be held at the end
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def main() -> None:
-    """Run the command, attached."""
-    from pipeline.cli import main as hocket  # noqa: PLC0415 -- after the watch has begun
-
-    threading.Thread(target=_end_with_stdin, daemon=True).start()
-    role, config = sys.argv[1:]
-    sys.argv = ["hocket", role, "run", config]
-    hocket()
-
-
-if __name__ == "__main__":
-    main()

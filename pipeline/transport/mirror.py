@@ -28,7 +28,6 @@ class Mirror:
 
     def __init__(self, plan: Plan, folder: Path) -> None:
         self.plan = plan
-        self._cards, self._digest = plan.cards, plan.digest
         self._exchange = Exchange(f"file://{folder}").below(plan.folder)
         self._folder = folder / plan.folder
         self._listing = Listing(self._folder)
@@ -40,7 +39,7 @@ class Mirror:
     def message(self, path: str) -> MessageName:
         """The message whose manifest is one of `paths`. Raises ExchangeConflict for any other file."""
         name, _ = message_of(path, self._exchange)
-        check_sender(name, self._cards, self._exchange.where(path))
+        check_sender(name, self.plan.cards, self._exchange.where(path))
         return name
 
     def name_of(self, path: object) -> MessageName:
@@ -66,8 +65,8 @@ class Mirror:
 
     def check(self, name: MessageName, data: bytes) -> Manifest:
         """The manifest, if its sender signed it for this place. Raises secure.errors.SecureError."""
-        expected = Expected(kind=name.kind, plan=self._digest, round_no=name.round_no, attempt=name.attempt)
-        manifest = verify_manifest(data, self._cards[name.sender], expected, name.manifest)
+        expected = Expected(kind=name.kind, plan=self.plan.digest, round_no=name.round_no, attempt=name.attempt)
+        manifest = verify_manifest(data, self.plan.cards[name.sender], expected, name.manifest)
         check_payload_size(self.plan, manifest, name.manifest)
         return manifest
 

@@ -23,20 +23,42 @@ _MIN_PARTNERS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealSettings:
-    """How updates are turned into integers and sealed; part of the plan, equal for all."""
+    """How updates are turned into integers and sealed."""
 
-    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
+    __pydantic_config__: ClassVar[dict[str, object]] = {
+        "extra": "forbid",
+        "strict": True,
+        "use_attribute_docstrings": True,
+    }
 
-    bits: Literal[16, 12, 8] = 16  # bits of one parameter's change
-    max_partners: int = 16  # the largest roster; fewer bits per parameter are left the larger it is
-    first_bound: float = 0.1  # largest change of a parameter in round one, before the bounds adapt
-    bound_factor: float = 1.25  # next bound = factor x n partners x the largest mean change of the tensor
-    bound_shrink: float = 0.25  # a bound falls at most to this share of itself per round
-    min_bound: float = 1e-8  # no bound falls below this
-    weights: Literal["equal", "size"] = "size"  # mean over partners, or weighted by their number of training labels
-    # With "size": the largest weight a partner may have. Weights are numbers of training labels; set it just above the
-    # largest partner's, since changes are sent times weight / max_weight: precision is relative to it.
+    bits: Literal[16, 12, 8] = 16
+    """Bits of one parameter's change; fewer make smaller updates."""
+
+    max_partners: int = 16
+    """The largest roster; the fewer, the smaller the updates."""
+
+    first_bound: float = 0.1
+    """Largest change of a parameter in the first round; the bounds adapt from then on."""
+
+    bound_factor: float = 1.25
+    """Next bound = factor x n partners x the largest mean change of the tensor."""
+
+    bound_shrink: float = 0.25
+    """A bound falls at most to this share of itself per round."""
+
+    min_bound: float = 1e-8
+    """No bound falls below this."""
+
+    weights: Literal["equal", "size"] = "size"
+    """The mean over partners, or (size) weighted by their training labels, of which only the sum is seen."""
+
+    # changes are sent times weight / max_weight. An assay gives labels at up to five thresholds, or more where its
+    # experts say so, and three folds of five are trained on: 0.9 to 2.7 training labels for a row of T1 were counted
     max_weight: int = 1_000_000
+    """Training labels; a partner with more counts as this many. Set it just above the largest partner's number. Where
+    that is not known, take 3 times its rows of T1: an assay gives labels at several thresholds. A value that is far
+    too large costs precision.
+    """
 
     def __post_init__(self) -> None:
         _expect("bits", self.bits, "16, 12 or 8", ok=self.bits in {16, 12, 8})

@@ -25,10 +25,10 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for the federation of the tests
 
 from pipeline.exchange.storage import Exchange
-from tests.support.bare_transfer import BARE
-from tests.support.big_messages import arrived, place, prepare, reveal, with_large_trunk
 from tests.support.federation import AGGREGATOR, Federation
-from tests.support.nvflare_sites import HOST, Sites, sites, wait_until
+from tests.support.transport.bare_transfer import BARE
+from tests.support.transport.big_messages import arrived, place, prepare, reveal, with_large_trunk
+from tests.support.transport.nvflare_sites import HOST, Sites, sites, wait_until
 
 LIMIT = 1.3  # times the bare transfer
 MB = 1_000_000
@@ -127,7 +127,7 @@ def bare(federation: Federation, n_bytes: int) -> Found:
 
 def rename_classes(made: Sites) -> None:
     """Let the job name the bare classes instead, and the sites allow them."""
-    here = "tests.support.bare_transfer"
+    here = "tests.support.transport.bare_transfer"
     renamed = {
         "pipeline.transport.nvflare.controller.FederationController": f"{here}.BareController",
         "pipeline.transport.nvflare.executor.PartnerExecutor": f"{here}.BareExecutor",

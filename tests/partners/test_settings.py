@@ -71,7 +71,7 @@ def test_defaults_are_valid_and_frozen(kind: type):
 def test_pydantic_refuses_unknown_keys_and_wrong_types(kind: type):
     """Nested in a pydantic schema, the settings stay strict."""
     adapter = TypeAdapter(kind)
-    assert kind.__pydantic_config__ == ConfigDict(extra="forbid", strict=True)
+    assert kind.__pydantic_config__ == ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
     assert adapter.validate_json("{}") == kind()
     for wrong in ('{"colour": 1}', '{"learning_rate": "high"}', '{"hidden": "big"}'):
         with pytest.raises(ValidationError):

@@ -14,7 +14,6 @@ from typing import Self
 import click
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 from scipy import sparse
 
 import pipeline.report.report
@@ -24,29 +23,16 @@ from partners.errors import TrainingDiverged
 from pipeline.audit.inspect_file import describe_file
 from pipeline.cli import main
 from pipeline.errors import ExchangeConflict, ExitCode, NotYet
+from pipeline.home.attempt_files import AttemptFiles
 from pipeline.home.json_files import write_json
-from pipeline.home.round_state import SealResidual
 from pipeline.plan.plan import read_plan
 from pipeline.tracking.tracker import report_digest
 from secure.ciphertexts.parameters import seal_parameters
 from secure.errors import TagMismatch, WrongPassphrase
 from secure.keys.keys import load_private_keys, parse_card
+from tests.support.cli_runner import hocket, refused
 from tests.support.federation import AGGREGATOR, Federation
 from tests.support.signed_transcripts import SUM, UPDATE, flip, say_again
-
-
-def hocket(*arguments: object) -> Result:
-    """Run the command in this process; whatever is no typed refusal is raised, as a traceback would be."""
-    return CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
-
-
-def refused(code: ExitCode, *arguments: object) -> str:
-    """Stderr of a command that must end with this code; nothing is printed as a result."""
-    done = hocket(*arguments)
-    assert done.exit_code == code, done.output
-    assert done.stdout == ""
-    assert "Traceback" not in done.stderr
-    return done.stderr
 
 
 def mode(path: Path) -> int:
@@ -712,8 +698,9 @@ def test_inspect_of_what_only_some_homes_hold(done: Federation):
     """The mark that MLflow has everything, and what an attempt under way has left over."""
     write_json(done.home("P01").tracked, {"run": "0123"})
     assert "what: end of a member's MLflow run" in hocket("inspect", done.home("P01").tracked).stdout
-    leftover = done.home("P01").attempt(3, 1) / "leftover.safetensors"
-    SealResidual(np.zeros(4, np.float32), 0.5).write(leftover)
+    attempt = AttemptFiles(done.home("P01").attempt(3, 1), read_plan(done.plan_file).layout)
+    attempt.write_residual(np.zeros(4, np.float32), 0.5)
+    leftover = attempt.folder / "leftover.safetensors"
     assert "what: what sealing an update left over (private)" in hocket("inspect", leftover).stdout
 
 

@@ -58,7 +58,6 @@ class FederationController(Controller):  # type: ignore[misc] # NVFlare ships no
             self._file = config_file(AGGREGATOR_FILE, os.environ)
             config = AggregatorConfig.read(self._file)
             self._plan = read_plan(config.plan_file)
-            self._digest = self._plan.digest
             expect_name(config.name, self._plan.aggregator_name, f"{self._file}: name")
             self._kit = Kit.at(Path(fl_ctx.get_workspace().get_startup_kit_dir()), "server")
             self._mirror = Mirror(self._plan, mirror_folder(config))
@@ -114,7 +113,7 @@ class FederationController(Controller):  # type: ignore[misc] # NVFlare ships no
             ask=lambda question: self._ask(site, question, was_rung),
             correspond=correspond,
             prover=self._kit,
-            plan=self._digest,
+            plan=self._plan.digest,
             tell=self._say,
             clock=time.monotonic,
         )

@@ -10,42 +10,10 @@ from hypothesis import strategies as st
 from data_prep.labels.activities import credible
 from data_prep.labels.replicates import aggregate
 from data_prep.settings import Activities
-from data_prep.tables.tables import QUALIFIER, read_activities, read_assays
+from data_prep.tables.tables import read_activities, read_assays
+from tests.support.data_prep.activity_tables import assay, measured
 
 PEERS = Activities(credible_adme_min=-1e12, credible_adme_max=1e12)  # the limits of its unit test
-
-
-ASSAY_IDS = pl.Enum(["a", "b", "c"])
-
-
-def assay(
-    assay_type="OTHER", direction="", *, is_binary=False, experts=(), assay_id="a", **other: object
-) -> pl.DataFrame:
-    """Return one accepted assay as read_assays gives it."""
-    row = {"input_row": 1, "input_assay_id": assay_id, "assay_type": assay_type, "direction": direction}
-    row |= {"experts": list(experts), "is_binary": is_binary, "use_in_regression": True}
-    row |= {"catalog_assay_id": None, "parent_assay_id": None} | other
-    types = {"input_assay_id": ASSAY_IDS, "experts": pl.List(pl.Float64)}
-    return pl.DataFrame([row], schema_overrides=types | dict.fromkeys(_LINKS, pl.String))
-
-
-_LINKS = ("catalog_assay_id", "parent_assay_id")
-
-
-def measured(values, assay_id="a") -> pl.DataFrame:
-    """Return activities (qualifier, value, row) as read_activities gives them, joined with structure rows."""
-    return pl.DataFrame(
-        [(i + 1, f"c{i}", assay_id, q, float(v), row) for i, (q, v, row) in enumerate(values)],
-        schema={
-            "input_row": pl.UInt32,
-            "input_compound_id": pl.Categorical,
-            "input_assay_id": pl.Categorical,
-            "standard_qualifier": QUALIFIER,
-            "standard_value": pl.Float64,
-            "row": pl.UInt32,
-        },
-        orient="row",
-    )
 
 
 def merge(assays, values):

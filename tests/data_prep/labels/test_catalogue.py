@@ -7,8 +7,7 @@ import pytest
 from data_prep.labels.catalogue import settle_catalogue
 from data_prep.labels.tasks import apply_quorum
 from data_prep.settings import Activities
-from tests.data_prep.labels.test_activities import assay
-from tests.data_prep.labels.test_tasks import FOLDING, candidates_of, labels_of
+from tests.support.data_prep.activity_tables import FOLDING, assay, candidates_of, labels_of
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from data_prep.labels.regression import censored_weight, regression_tasks, value_matrices
 from data_prep.settings import Activities, Preparation, Regression
 from data_prep.tables.tables import QUALIFIER
-from tests.data_prep.labels.test_activities import ASSAY_IDS, assay
+from tests.support.data_prep.activity_tables import ASSAY_IDS, assay
 
 N_FOLDS = 5
 SPREAD = (5.0, 6.5, 5.5, 7.0, 6.0)  # values of a fold, one after the other

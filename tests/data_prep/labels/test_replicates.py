@@ -13,7 +13,7 @@ from data_prep.labels import replicates
 from data_prep.labels.activities import credible
 from data_prep.labels.replicates import aggregate
 from data_prep.settings import Activities
-from tests.data_prep.labels.test_activities import assay, measured
+from tests.support.data_prep.activity_tables import assay, measured
 
 KINDS = {
     "binary": {"is_binary": True},

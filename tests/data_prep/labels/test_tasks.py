@@ -10,33 +10,7 @@ from data_prep.labels.catalogue import settle_catalogue
 from data_prep.labels.regression import regression_tasks
 from data_prep.labels.tasks import apply_quorum, assay_report
 from data_prep.settings import Activities, Preparation, Regression
-from tests.data_prep.labels.test_activities import ASSAY_IDS, assay
-
-
-def candidates_of(*kinds: object):
-    """Return candidate tasks (assay, type, auxiliary, catalogue id or nothing)."""
-    return pl.DataFrame(
-        [(i, *kind, *[None] * (4 - len(kind))) for i, kind in enumerate(kinds)],
-        schema={
-            "candidate": pl.UInt32,
-            "input_assay_id": ASSAY_IDS,
-            "assay_type": pl.String,
-            "is_auxiliary": pl.Boolean,
-            "catalog_assay_id": pl.String,
-        },
-        orient="row",
-    )
-
-
-def labels_of(*tasks: object):
-    """Return labels: for each candidate (actives, inactives), on rows 0, 1, ..."""
-    rows = []
-    for candidate, (n_active, n_inactive) in enumerate(tasks):
-        rows += [(candidate, row, 1 if row < n_active else -1) for row in range(n_active + n_inactive)]
-    return pl.DataFrame(rows, schema={"candidate": pl.UInt32, "row": pl.UInt32, "label": pl.Int8}, orient="row")
-
-
-FOLDING = np.arange(40_000) % 5
+from tests.support.data_prep.activity_tables import ASSAY_IDS, FOLDING, assay, candidates_of, labels_of
 
 
 @pytest.mark.parametrize(("counts", "trained"), [((25, 25), True), ((24, 26), False), ((26, 24), False)])

@@ -10,7 +10,7 @@ from data_prep.labels.activities import credible
 from data_prep.labels.replicates import aggregate
 from data_prep.labels.thresholds import candidate_tasks, label, label_all
 from data_prep.settings import Activities
-from tests.data_prep.labels.test_activities import assay, measured
+from tests.support.data_prep.activity_tables import assay, measured
 
 
 def labels_of(values, qualifiers, threshold, side):

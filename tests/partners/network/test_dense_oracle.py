@@ -9,36 +9,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from partners.models.predict import predict
 from partners.network.batches import BatchMaker
 from partners.network.input_layer import features_for_block
 from partners.network.kernels import observed
 from partners.network.model import Dropout, Network, censored_squares
-from partners.network.state import HEAD_BIAS, HEAD_WEIGHT, PartnerState
-from partners.network.trunk import TrunkLayout
+from partners.network.predict import predict
+from partners.network.state import HEAD_BIAS, HEAD_WEIGHT
 from partners.settings import ClassificationHead, RegressionHead, Training, TrunkSettings
-from partners.training.training import Stepper, first_state
+from partners.training.training import first_state
 from partners.training_data.training_set import TrainingSet
 from tests.support.partners.dense_oracle import dense_losses, dense_outputs
+from tests.support.partners.our_losses import our_losses
 from tests.support.partners.synthetic import TRAINING, hybrid_set, small_set, small_trunk
 
 _KINDS = {"class": (20, 0), "regr": (0, 4), "hybrid": (7, 4)}
-
-
-def our_losses(
-    layout: TrunkLayout,
-    trunk: np.ndarray,
-    state: PartnerState,
-    data: TrainingSet,
-    batches: list[np.ndarray],
-    trunk_settings: TrunkSettings,
-    training: Training,
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Losses and final weights of one step per batch, no dropout."""
-    network = Network.of(layout, trunk, state.heads, trunk_settings, training)
-    make = BatchMaker(data, trunk_settings, training, state.normalisation)
-    losses = Stepper(network, state, training, 1).take(len(batches), iter(batches), make)
-    return losses, {name: network.array(name) for name in network.parameters}
 
 
 def _assert_equals_dense(

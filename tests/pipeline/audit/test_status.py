@@ -16,6 +16,7 @@ from pipeline.errors import ExchangeUnreachable
 from pipeline.exchange.storage import Exchange, open_exchange
 from pipeline.plan.plan import read_plan
 from secure.messages.message_name import MessageName
+from tests.support.cli_runner import printed
 from tests.support.federation import AGGREGATOR, Federation, step, until_waiting
 from tests.support.signed_transcripts import (
     PAIRING,
@@ -315,17 +316,10 @@ def test_watch_goes_on_when_the_exchange_comes_back(
 # ------------------------------------------------------------------------------------------------------- the command
 
 
-def hocket(*arguments: object) -> str:
-    """Stdout of a command that must end well."""
-    done = CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
-    assert (done.exit_code, done.stderr) == (0, "")
-    return done.stdout
-
-
 def test_the_command_in_words(delivered: Federation):
     """Where the federation stands, a line for each member, whom it waits for, what is not believed."""
     flip(delivered.exchange / UPDATE.manifest, -20)
-    head, *members, waiting, refused = hocket("status", delivered.plan_file, delivered.exchange).splitlines()
+    head, *members, waiting, refused = printed("status", delivered.plan_file, delivered.exchange).splitlines()
     assert head.endswith(": 0 of 2 rounds done, at round 1, attempt 1")
     assert [line.split()[:3] for line in members] == [
         [AGGREGATOR, "aggregator", "rostered"],
@@ -343,7 +337,7 @@ def test_the_command_in_words(delivered: Federation):
 
 def test_the_command_as_json(delivered: Federation):
     """The same for a program."""
-    found = json.loads(hocket("status", delivered.plan_file, delivered.exchange, "--json"))
+    found = json.loads(printed("status", delivered.plan_file, delivered.exchange, "--json"))
     assert {key: found[key] for key in ("round", "attempt", "n_rounds", "n_summed", "finished")} == {
         "round": 1,
         "attempt": 1,

@@ -16,8 +16,9 @@ from click.testing import CliRunner, Result
 from pipeline.cli import main
 from pipeline.demo.configs import aggregator_toml, partner_toml, plan_toml
 from pipeline.errors import ConfigError, ExitCode
-from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig, check_table
+from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
 from pipeline.plan.plan import Plan, read_plan
+from pipeline.plan.toml_schema import check_table
 from pipeline.protocol.open_mailbox import open_aggregator_mailbox, open_partner_mailbox
 from pipeline.setup.init_files import plan_text, read_cards, seen_from, write_file
 from pipeline.setup.keys import deal, new_keys

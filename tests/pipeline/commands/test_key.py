@@ -6,23 +6,17 @@ import time
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
-from pipeline.cli import main
 from pipeline.errors import ExitCode
 from pipeline.plan.plan import read_plan
 from pipeline.report.report import read_report
 from secure.errors import WrongPassphrase
 from secure.keys.keys import KEY_FILE, PrivateKeys, load_private_keys, parse_card
+from tests.support.cli_runner import hocket
 from tests.support.federation import AGGREGATOR, Federation
 
 LONGEST_WAIT_S = 240.0
 MOST_S = 60.0  # for a stopped job to end
-
-
-def hocket(*arguments: object) -> Result:
-    """Run the command in this process; whatever is no typed refusal is raised."""
-    return CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
 
 
 def passphrase_file(folder: Path, passphrase: str) -> Path:

@@ -4,17 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
 from pipeline.audit.inspect_file import describe_file
-from pipeline.cli import main
 from pipeline.errors import ExitCode
+from tests.support.cli_runner import hocket
 from tests.support.federation import Federation
-
-
-def hocket(*arguments: object) -> Result:
-    """Run the command in this process."""
-    return CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
 
 
 @pytest.fixture(scope="module")

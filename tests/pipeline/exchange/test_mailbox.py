@@ -162,7 +162,7 @@ def test_the_first_version_accepted_is_the_only_one(sender: Mailbox, reader: Mai
     sender.post(READY, BODY)
     first = reader.expect(READY)
     other = BODY | {"trunk": digest_of("another")}
-    forged = signed(keys["P01"], sender.plan_digest, READY, other)
+    forged = signed(keys["P01"], sender.plan.digest, READY, other)
     exchanged(sender, READY.manifest).write_bytes(forged)
     assert reader.expect(READY) == first
     exchanged(sender, READY.manifest).unlink()
@@ -228,7 +228,7 @@ def test_a_message_of_another_time_is_refused(
 ):
     """An old message moved to a new place is still old."""
     place = exchanged(reader, READY.manifest)
-    write_atomically(place, signed(keys["P01"], sender.plan_digest, said, BODY))
+    write_atomically(place, signed(keys["P01"], sender.plan.digest, said, BODY))
     refused(reader, READY, error)
 
 
@@ -243,14 +243,14 @@ def refused(reader: Mailbox, name: MessageName, error: type[Exception]) -> None:
 def test_another_members_message_is_refused(sender: Mailbox, reader: Mailbox, keys: dict[str, PrivateKeys]):
     """P02's genuine message under P01's name."""
     other = replace(READY, sender="P02")
-    write_atomically(exchanged(reader, READY.manifest), signed(keys["P02"], sender.plan_digest, other, BODY))
+    write_atomically(exchanged(reader, READY.manifest), signed(keys["P02"], sender.plan.digest, other, BODY))
     refused(reader, READY, WrongSender)
 
 
 def test_a_strangers_message_in_a_members_name_is_refused(sender: Mailbox, reader: Mailbox):
     """The name alone proves nothing."""
     stranger = PrivateKeys.generate("P01", "partner")
-    write_atomically(exchanged(reader, READY.manifest), signed(stranger, sender.plan_digest, READY, BODY))
+    write_atomically(exchanged(reader, READY.manifest), signed(stranger, sender.plan.digest, READY, BODY))
     refused(reader, READY, BadSignature)
 
 
@@ -266,7 +266,7 @@ def test_another_kind_of_message_is_refused(
     """An update is no ready."""
     payload = tmp_path / "payload"
     payload.write_bytes(b"sealed")
-    data = signed(keys["P01"], sender.plan_digest, UPDATE, UPDATE_BODY, payload)
+    data = signed(keys["P01"], sender.plan.digest, UPDATE, UPDATE_BODY, payload)
     write_atomically(exchanged(reader, READY.manifest), data)
     refused(reader, READY, WrongKind)
 

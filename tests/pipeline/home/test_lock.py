@@ -13,7 +13,7 @@ import pytest
 import pipeline.home.lock
 from pipeline.errors import ConfigError, ExitCode, HomeInUse, NotYet
 from pipeline.home.lock import Holder, hold
-from tests.pipeline.home.test_paths import holder
+from tests.support.held_home import holder
 
 TIME = r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 

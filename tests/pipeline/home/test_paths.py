@@ -11,25 +11,9 @@ from pipeline.errors import ConfigError, ExitCode, HomeInUse
 from pipeline.home.paths import Home
 from secure.files import PART, write_atomically
 from secure.messages.message_name import MessageName
+from tests.support.held_home import holder
 
 # ------------------------------------------------------------------------------------------------------- the lock
-
-HOLD = """
-import sys, pathlib, pipeline.home.paths
-with pipeline.home.paths.Home(pathlib.Path(sys.argv[1])).alone():
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
-def holder(folder: Path) -> "subprocess.Popen[str]":
-    """A real process that holds the home until its standard input ends."""
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-c", HOLD, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
-    return process
 
 
 def test_a_home_has_one_process_and_a_killed_one_frees_it(tmp_path: Path):

@@ -8,12 +8,12 @@ import pytest
 from scipy import sparse
 
 from partners.files.sparsechem_model import read_sparsechem
-from partners.models.predict import predict
+from partners.network.predict import predict
 from pipeline.errors import ExitCode
 from pipeline.home.round_state import RoundStart
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan
-from tests.pipeline.test_cli import hocket, refused
+from tests.support.cli_runner import hocket, refused
 from tests.support.federation import Federation
 from tests.support.partners.synthetic import hybrid_set
 

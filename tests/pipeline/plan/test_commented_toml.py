@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from pipeline.plan.commented_toml import settings_of, toml_value, written
-from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig, Schema
+from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
 from pipeline.plan.plan import Plan
-from pipeline.plan.setting_words import AGGREGATOR, PARTNER, PLAN
+from pipeline.plan.toml_schema import Schema
 
 REQUIRED: dict[type[Schema], dict[str, object]] = {
     Plan: {
@@ -33,7 +33,6 @@ REQUIRED: dict[type[Schema], dict[str, object]] = {
     },
     AggregatorConfig: {"name": "hub", "plan": "plan.toml", "exchange": "exchange"},
 }
-WORDS = {Plan: PLAN, PartnerConfig: PARTNER, AggregatorConfig: AGGREGATOR}
 KINDS = pytest.mark.parametrize("schema", REQUIRED, ids=lambda schema: schema.__name__)
 
 
@@ -78,7 +77,7 @@ def flat(table: dict[str, Any], key: str = "") -> list[tuple[str, Any]]:
 @pytest.mark.parametrize("whole", [True, False])
 def test_every_setting_stands_there_with_its_default(schema: type[Schema], *, whole: bool) -> None:
     """Each setting of the schema, its default value as TOML, and behind or above it what it means."""
-    found = lines_by_key(written(schema, WORDS[schema], REQUIRED[schema], title="", whole=whole))
+    found = lines_by_key(written(schema, REQUIRED[schema], title="", whole=whole))
     for key, default in defaults(schema).items():
         if key == "continues":
             assert {"continues.plan", "continues.revision", "continues.round"} <= found.keys()
@@ -90,65 +89,72 @@ def test_every_setting_stands_there_with_its_default(schema: type[Schema], *, wh
 
 
 @KINDS
-def test_every_setting_has_words_and_every_word_a_setting(schema: type[Schema]) -> None:
-    """Whoever adds a setting adds its meaning in pipeline/plan/setting_words.py."""
-    keys = {setting.key for setting in settings_of(schema)}
-    assert keys - WORDS[schema].keys() == set(), "pipeline/plan/setting_words.py lacks these settings"
-    assert WORDS[schema].keys() - keys == set(), "pipeline/plan/setting_words.py has words for settings that are gone"
-    assert all(len(words) > 1 for words in WORDS[schema].values())
+def test_every_setting_is_described(schema: type[Schema]) -> None:
+    """Whoever adds a setting writes a text under it, a sentence; a table has the first lines of its class's own."""
+    described = {setting.key: setting.description for setting in settings_of(schema)}
+    assert [key for key, text in described.items() if not (len(text) > 1 and text.endswith("."))] == []
 
 
 @KINDS
 def test_no_line_is_too_long(schema: type[Schema]) -> None:
     """A comment that does not fit behind its setting stands above it."""
-    text = written(schema, WORDS[schema], REQUIRED[schema], title="word " * 100, whole=True)
+    text = written(schema, REQUIRED[schema], title="word " * 100, whole=True)
     assert max(map(len, text.splitlines())) <= 120
 
 
 class Inner(Schema):
-    """A table for the tests."""
+    """A table.
+
+    What else is said of it is not for the file.
+    """
 
     kind: Literal["plain", "odd"] = "plain"
+    """Which kind."""
+
     size: float = 0.5
+    """Size
+    in m.
+    """
+
     limit: int | None = None
+    """Upper limit."""
 
 
 class Outer(Schema):
     """A file for the tests."""
 
     name: str = Field(min_length=1)
+    """Who it is."""
+
     inner: Inner = Inner()
-
-
-WORDS_OF_OUTER = {"name": "who", "inner": "A table.", "inner.kind": "which", "inner.size": "m", "inner.limit": "none"}
 
 
 def test_a_written_file() -> None:
     """Title, settings, tables; a choice names all its values, a chosen value its default."""
-    text = written(Outer, WORDS_OF_OUTER, {"name": "a", "inner.size": 2.0}, title="Title.", whole=False)
+    text = written(Outer, {"name": "a", "inner.size": 2.0}, title="Title.", whole=False)
     assert text == (
         "# Title.\n"
-        'name = "a"  # who\n'
+        'name = "a"  # Who it is.\n'
         "\n"
         "# A table.\n"
         "[inner]\n"
-        '# kind = "plain"  # which (plain or odd)\n'
-        "size = 2.0  # m [default: 0.5]\n"
-        "# limit = ...  # none\n"
+        '# kind = "plain"  # Which kind. (plain or odd)\n'
+        "size = 2.0  # Size in m. [default: 0.5]\n"
+        "# limit = ...  # Upper limit.\n"
     )
 
 
 def test_a_remark_says_why() -> None:
     """Above the setting that it is about."""
-    text = written(Outer, WORDS_OF_OUTER, {"name": "a"}, title="", whole=True, remarks={"inner.kind": "Because."})
-    assert '# Because.\nkind = "plain"  # which (plain or odd)\nsize = 0.5  # m\n' in text
+    text = written(Outer, {"name": "a"}, title="", whole=True, remarks={"inner.kind": "Because."})
+    assert '# Because.\nkind = "plain"  # Which kind. (plain or odd)\nsize = 0.5  # Size in m.\n' in text
 
 
 @pytest.mark.parametrize(("values", "key"), [({}, "name"), ({"name": "a", "inner.nosuch": 1}, "inner.nosuch")])
 def test_missing_and_unknown_settings_are_refused(values: dict[str, object], key: str) -> None:
     """A required one without a value, and one that the schema does not have."""
     with pytest.raises(KeyError, match=key):
-        written(Outer, WORDS_OF_OUTER, values, title="", whole=True)
+        written(Outer, values, title="", whole=True)
 
 
 plain_text = st.text(st.characters(exclude_categories=["Cs"]))

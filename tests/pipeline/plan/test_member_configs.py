@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import ConfigError, ExitCode
-from pipeline.plan.member_configs import AggregatorConfig, MemberConfig, PartnerConfig, check_table, read_passphrase
+from pipeline.plan.member_configs import AggregatorConfig, MemberConfig, PartnerConfig, read_passphrase
+from pipeline.plan.toml_schema import check_table
 from secure.errors import BadKeyFile
 
 COMMON = """\
@@ -96,7 +97,7 @@ def test_a_training_table_is_read(tmp_path: Path):
     heads = "[training.regression]\nhidden = [64]\ndropouts = [0.5]\n[training.classification]\ndropout = 0.1\n"
     schedule = '[training]\noptimiser = "adamw"\nlr_steps = [10, 20]\ninternal_batch_max = 100\npatience = 3\n'
     training = read(tmp_path, PARTNER + schedule + heads).training
-    assert (training.optimiser, training.lr_steps, training.policy) == ("adamw", (10, 20), 3)
+    assert (training.optimiser, training.lr_steps, training.patience) == ("adamw", (10, 20), 3)
     assert (training.regression.hidden, training.regression.non_linearity) == ((64,), "tanh")
     assert training.classification.dropout == 0.1
 

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import pickle
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from partners.settings import TrunkSettings
 from pipeline.errors import ConfigError, ExitCode
-from pipeline.plan.member_configs import check_table
 from pipeline.plan.plan import Plan, read_plan
+from pipeline.plan.toml_schema import check_table
 from secure.ciphertexts import parameters
 from secure.ciphertexts.parameters import SealSettings, prove_margin, seal_parameters
 from secure.errors import BadCard
@@ -270,6 +272,32 @@ def test_cards_enter_the_digest(enrolled: Federation, table: Table, tmp_path: Pa
     twin = Federation(tmp_path / "twin")
     cards = [*table["card"][:-1], tomllib.loads(twin.plan_file.read_text())["card"][-1]]
     assert check_table(table | {"card": cards}, Plan, "plan").digest != read_plan(enrolled.plan_file).digest
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_changed_copy_has_its_own_digest(enrolled: Federation, table: Table, *, deep: bool):
+    """Digest, cards and layout are computed once for a plan, and never handed on to a copy that says otherwise."""
+    plan = read_plan(enrolled.plan_file)
+    before = plan.digest, plan.cards, plan.layout
+    federation = plan.federation.model_copy(update={"seed": 99})
+    update = {"federation": federation, "trunk": TrunkSettings(hidden=(8,)), "card": plan.card[1:]}
+    other = plan.model_copy(update=update, deep=deep)
+    changed_table = table | {"federation": table["federation"] | {"seed": 99}, "trunk": {"hidden": [8]}}
+    fresh = check_table(changed_table, Plan, "plan").model_copy(update={"card": plan.card[1:]})
+    assert (other, other.digest, other.layout) == (fresh, fresh.digest, fresh.layout)
+    assert other.cards.keys() == plan.cards.keys() - {plan.card[0].name}
+    assert other.digest != plan.digest
+    assert (plan.digest, plan.cards, plan.layout) == before
+
+
+def test_what_was_looked_at_changes_no_plan(enrolled: Federation):
+    """Two plans are equal, hash alike and are written alike, whether or not their digest was asked for."""
+    plan, other = read_plan(enrolled.plan_file), read_plan(enrolled.plan_file)
+    assert plan.digest is plan.digest
+    assert plan.layout is plan.layout
+    assert (plan, hash(plan), repr(plan)) == (other, hash(other), repr(other))
+    assert plan.model_dump() == other.model_dump()
+    assert pickle.loads(pickle.dumps(plan)).digest == other.digest  # noqa: S301 -- our own bytes
 
 
 def reversed_toml(table: Table) -> str:

@@ -15,7 +15,7 @@ from pipeline.transport.child_process import AttachedRun
 from pipeline.transport.job_monitor import Watch
 from tests.support.federation import AGGREGATOR, Federation
 from tests.support.marked_process import Marked, marked
-from tests.support.nvflare_sites import wait_until
+from tests.support.transport.nvflare_sites import wait_until
 
 
 @dataclass

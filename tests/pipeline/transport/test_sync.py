@@ -32,8 +32,8 @@ from secure.keys.keys import load_private_keys
 from secure.messages.message_name import MessageName
 from secure.messages.messages import PayloadDigest, sign_manifest
 from tests.support.federation import AGGREGATOR, Federation, step, until_waiting
-from tests.support.line_in_process import SERVER, Line, Porter, Voucher
-from tests.support.nvflare_sites import own_mirrors
+from tests.support.transport.line_in_process import SERVER, Line, Porter, Voucher
+from tests.support.transport.nvflare_sites import own_mirrors
 
 DEAL = MessageName("deal", 0, 0, "P01")
 READY = MessageName("ready", 1, 1, "P02")

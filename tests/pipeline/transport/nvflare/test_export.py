@@ -16,7 +16,7 @@ from pipeline.transport.nvflare.executor import PartnerExecutor
 from pipeline.transport.nvflare.export import ADMIN, ServerAddress, export_nvflare, files, project_name
 from pipeline.transport.nvflare.names import AGGREGATOR_FILE, CONTROLLER, EXECUTOR, PARTNER_FILE, TASK
 from tests.support.federation import Federation
-from tests.support.nvflare_sites import at_home
+from tests.support.transport.nvflare_sites import at_home
 
 PLACE = ServerAddress("hub.example.org", 9002, "/srv/nvflare")
 PARTNERS = ["P01", "P02", "P03"]

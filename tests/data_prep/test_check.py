@@ -5,7 +5,7 @@ import gzip
 import polars as pl
 import pytest
 
-from data_prep.tables.check import check
+from data_prep.check import check
 from tests.support.data_prep.small_tables import FAST, T0, t0_rows, t1_rows, t2_rows, write_tables
 
 

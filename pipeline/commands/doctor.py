@@ -1,0 +1,43 @@
+"""`hocket doctor`: check a member's whole set-up."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from pipeline.commands.options import EXISTING_FILE, examples
+
+_COLOURS = {"ok": "green", "note": "yellow", "wrong": "red"}
+
+
+@click.command(
+    short_help="Check a member's set-up and say what to do.",
+    epilog=examples("hocket doctor partner.toml", "hocket doctor aggregator.toml --json"),
+)
+@click.argument("config", type=EXISTING_FILE)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def doctor(config: Path, as_json: bool) -> None:
+    """Check a member's whole set-up before it runs, and say what to do.
+
+    CONFIG is partner.toml or aggregator.toml. Looks at machine, library versions, plan digest, home, keys, exchange
+    (a small file is written and removed), enrolment, tables and tracking store. Nothing secret is shown. Exit code: 0
+    ready to run (notes are no failure), 2 configuration, 3 tables, 4 keys, file modes or signatures, 5 a device that is
+    not there.
+    """
+    from pipeline.plan.member_configs import read_member_config, role_in
+    from pipeline.setup.doctor import examine
+    from pipeline.setup.findings import exit_code
+
+    member, found = read_member_config(config, role_in(config)), []
+    for finding in examine(member):
+        found.append(finding)
+        if not as_json:
+            mark = click.style(f"{finding.level:5}", fg=_COLOURS[finding.level])
+            click.echo(f"{mark}  {finding.about:9}  {finding.text}")
+            click.echo(f"{'':18}do: {finding.advice}" if finding.advice else "", nl=bool(finding.advice))
+    code = exit_code(found)
+    if as_json:
+        findings = [finding.to_json() for finding in found]
+        click.echo(json.dumps({"member": member.name, "exit_code": int(code), "findings": findings}, indent=1))
+    sys.exit(int(code))

@@ -1,0 +1,79 @@
+"""Read a TOML file as a schema: unknown keys, wrong types and impossible values are refused by their keys."""
+
+import json
+import math
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipeline.errors import ConfigError
+
+
+class Schema(BaseModel):
+    """A table of a configuration file: unknown keys, wrong types, NaN and infinity are refused.
+
+    The text under a setting describes it, the first lines of a table's own text the table.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+AnySchema = TypeVar("AnySchema", bound=Schema)
+
+
+def read_toml(path: Path, schema: type[AnySchema]) -> AnySchema:
+    """Read a TOML file as `schema`.
+
+    Raises ConfigError with the file, every wrong key, what was found and what was expected.
+    """
+    return check_table(read_table(path), schema, str(path))
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """Parse a TOML file. Raises ConfigError where it cannot be read."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except (ValueError, RecursionError, OSError) as error:  # ValueError: not TOML, not UTF-8, an endless number
+        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
+
+
+def check_table(table: dict[str, Any], schema: type[AnySchema], where: str) -> AnySchema:
+    """Validate a parsed table; JSON is the way in, so that TOML arrays become tuples under strict types."""
+    strange = list(_strange(table))
+    if strange:
+        raise _refusal(where, strange)
+    try:
+        return schema.model_validate_json(json.dumps(table))
+    except ValidationError as error:
+        raise _refusal(where, [_describe(item) for item in error.errors(include_url=False)]) from None
+
+
+def _refusal(where: str, lines: list[str]) -> ConfigError:
+    return ConfigError(f"{where}: {len(lines)} problem(s): " + "; ".join(lines))
+
+
+def _strange(value: object, key: str = "") -> Iterator[str]:
+    """What TOML knows and JSON does not: NaN, infinities, dates. No setting is one of them, nested ones included."""
+    if isinstance(value, dict | list):
+        for name, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _strange(item, f"{key}.{name}".lstrip("."))
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield f"{key}: found {value}, expected a finite number"
+    elif isinstance(value, str) and "\0" in value:
+        yield f"{key}: holds a NUL character, which no setting has"
+    elif not isinstance(value, str | int | float):
+        yield f"{key}: found {value}, expected a text or a number, no date or time"
+
+
+def _describe(item: Any) -> str:  # noqa: ANN401 -- pydantic's ErrorDetails, a TypedDict with free content
+    key = ".".join(str(part) for part in item["loc"]) or "the file as a whole"
+    found = repr(item["input"])
+    found = f", found {found}" if len(found) <= 80 and not isinstance(item["input"], dict) else ""  # noqa: PLR2004
+    return f"{key}: {item['msg'].removeprefix('Value error, ')}{found}"
