@@ -185,7 +185,7 @@ def test_one_by_one_equals_in_bulk(
     bulk = said(hybrid, new, tmp_path / "bulk.parquet")
     model = OpenModel(hybrid.home("P01").model)
     for i in (0, 3, 17):
-        alone = predicting.predict_batch(model, [predicting.Record(1, "x", SMILES[i], None)])
+        alone = predicting.predict_batch(model, [predicting.StructureRecord(1, "x", SMILES[i], None)])
         rows = bulk.filter(pl.col("input_compound_id") == f"n{i}")
         kept = [j for j, task in enumerate(model.description.tasks) if not task.is_auxiliary]
         of_classes = rows.filter(pl.col("probability").is_not_null())

@@ -171,7 +171,7 @@ def still(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_site_rests_until_it_has_news() -> None:
     """It looks again and again, and no longer than until there is something to say."""
     looks = iter([False, False, True])
-    Wakeup(PeerCell(), Signal()).rest(lambda: next(looks))
+    Wakeup(PeerCell(), Signal()).wait_for_news(lambda: next(looks))
     assert list(looks) == []
 
 
@@ -190,11 +190,11 @@ def test_a_site_rests_until_the_server_rings() -> None:
         return False
 
     cell.hear(None)
-    bell.rest(look)
+    bell.wait_for_news(look)
     assert looks == [0]
-    bell.rest(look)
+    bell.wait_for_news(look)
     assert looks == [0, 1]
-    bell.rest(look)
+    bell.wait_for_news(look)
     assert looks == [0, 1, 2, 3]
 
 
