@@ -1,4 +1,4 @@
-"""The alarm of a child process, whatever it inherits."""
+"""The time limit of a child process, for all inherited signal settings."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[3]
     ids=["ignored", "blocked"],
 )
 def test_a_text_takes_too_long_though_alarms_were_off(deaf):
-    """Who starts hocket may ignore or block SIGALRM, which every process below inherits: `timeout` all the same."""
+    """The time limit works if the starting program ignores or blocks SIGALRM, which child processes inherit."""
     code = (
         f"import signal\n{deaf}\n"
         "from data_prep.structures.watchdog import guarded, kept_children\n"
