@@ -19,10 +19,10 @@ def test_a_text_takes_too_long_though_alarms_were_off(deaf):
     """The time limit works if the starting program ignores or blocks SIGALRM, which child processes inherit."""
     code = (
         f"import signal\n{deaf}\n"
-        "from data_prep.structures.watchdog import guarded, kept_children\n"
+        "from data_prep.structures.watchdog import guarded, worker_pool\n"
         "from tests.support.data_prep.trial_steps import Trial\n"
-        "with kept_children():\n"
-        "    print(*(one.text or one.reason for one in guarded(Trial(), ['a', 'slow', 'b'], 0.5)))"
+        "with worker_pool():\n"
+        "    print(*(result.text or result.reason for result in guarded(Trial(), ['a', 'slow', 'b'], 0.5)))"
     )
     done = subprocess.run(
         [sys.executable, "-P", "-c", code], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},

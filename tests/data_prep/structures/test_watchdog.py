@@ -129,9 +129,9 @@ def test_nothing_stays_behind_a_call():
 def test_children_end_with_a_killed_parent():
     """Kill -9 of the parent leaves no child behind."""
     command = script("""
-        from data_prep.structures.watchdog import guarded, kept_children
+        from data_prep.structures.watchdog import guarded, worker_pool
         from tests.support.data_prep.trial_steps import Trial
-        with kept_children():
+        with worker_pool():
             print(guarded(Trial(), ["pid"], 60.0)[0].text, flush=True)
             input()
     """)
