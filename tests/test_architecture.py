@@ -42,7 +42,12 @@ ONLY_IN = {
     "distributed": ("data_prep/structures/cluster.py",),
     "click": ("pipeline/cli.py", "pipeline/commands/"),
     "nvflare": ("pipeline/transport/nvflare/",),
-    "mlflow": ("pipeline/tracking/sync.py", "pipeline/tracking/process.py", "pipeline/tracking/mlflow_model.py"),
+    "mlflow": (
+        "pipeline/tracking/sync.py",
+        "pipeline/tracking/process.py",
+        "pipeline/tracking/mlflow_model.py",
+        "pipeline/tracking/ui_pages.py",
+    ),
 }
 MODULES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
 

@@ -22,9 +22,9 @@ from safetensors.numpy import save_file
 
 from data_prep.atomic import flush
 from partners.errors import CheckpointDamaged, CheckpointMismatch, TrainingError
+from partners.network.server_state import ServerState
 from partners.network.state import HeadSizes, PartnerState, check_state
 from partners.network.trunk import TrunkLayout, check_trunk
-from partners.training.server_step import ServerState
 from partners.training_data.aligned_arrays import empty
 
 _FORMAT = 1

@@ -29,10 +29,10 @@ from partners.network.state import (
     HeadSizes,
     PartnerState,
     check_state,
+    unstepped,
 )
-from partners.network.trunk import TrunkLayout, check_trunk, trunk_layout
+from partners.network.trunk import TrunkLayout, check_layers, check_trunk, trunk_layout
 from partners.settings import ClassificationHead, RegressionHead, Training, TrunkSettings
-from partners.training.training import check_layers, unstepped
 
 _MASKS = ("regmask", "classmask")
 _HEADS = {CLASSIFICATION: "classLast.net", REGRESSION: "regrLast.0.net"}

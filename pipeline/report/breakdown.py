@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from partners.scores.comparison import Groups, by_group, interval_of_mean, numbered
+from partners.scores.bootstrap import interval_of_mean
+from partners.scores.comparison import Groups, by_group, numbered
 from pipeline.report.metrics import ERRORS, FEWEST_ASSAYS, SIDES
 from pipeline.report.rows import is_scored, scores_of
 

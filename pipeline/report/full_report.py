@@ -1,25 +1,30 @@
 """All that report.json says, from both models of a partner and its prepared matrices."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from data_prep.prepared import Prepared, read_summary
+from partners.models.held_out import EvaluatedModel, evaluate_model, pass_gate
 from partners.network.normalisation import normalisation_of
 from partners.network.state import DEVIATION, MEAN
 from partners.network.trunk import trunk_digest
 from partners.scores.gate import GateSettings
 from partners.scores.reliability import of_probabilities, of_values
 from partners.training.baseline import Baseline
+from partners.training.partner_data import PartnerData
 from partners.training_data.training_set import TrainingSet
+from pipeline.errors import ConfigError
 from pipeline.exchange.mailbox import Mailbox
 from pipeline.home.round_metrics import read_records
 from pipeline.home.round_state import RoundStart
-from pipeline.protocol.partner_rounds import PartnerData
 from pipeline.report.learning_curves import learning_curves
 from pipeline.report.report import build_report
 from pipeline.report.rows import is_scored
-from pipeline.report.task_rows import EvaluatedModel, Rows, evaluate_model, pass_gate, score_tasks
+from pipeline.report.task_rows import Rows, score_tasks
+
+_NO_HEADS = "there is nothing to report: this partner was on no roster, so it has no federated heads"
 
 
 def full_report(
@@ -36,8 +41,10 @@ def full_report(
     Raises ConfigError for a partner without federated heads, and what scoring raises.
     """
     plan, seed = mailbox.plan, own.training.seed
-    before = evaluate_model(plan, own, local.trunk, local.state)
-    after = evaluate_model(plan, own, federated.trunk, federated.private)
+    if federated.private is None:
+        raise ConfigError(_NO_HEADS)
+    evaluate = partial(evaluate_model, own, plan.layout.trunk, plan.trunk, plan.preparation)
+    before, after = evaluate(local.trunk, local.state), evaluate(federated.trunk, federated.private)
     rows, regression_rows = score_tasks(prepared, own, local=before, federated=after)
     verdict = pass_gate(prepared, own, gate, local=before, federated=after)
     about = {

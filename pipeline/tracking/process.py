@@ -1,7 +1,8 @@
 """The tracking process: `python -m pipeline.tracking.process CONFIG ROLE`, started by pipeline.tracking.tracker.
 
-Brings the store up to the records at its start, at every poke on its standard input, and when that ends. A store that
-cannot be reached is tried again at the next poke and now and then in between; standard output hears of it once.
+Brings the store up to the records at its start, at every poke on its standard input, and when that ends. As long as
+there is none, MLflow, which takes seconds and much memory, is not loaded. A store that cannot be reached is tried again
+at the next poke and now and then in between; standard output hears of it once.
 """
 
 import fcntl
@@ -46,6 +47,11 @@ class Store:
     def failed_just_now(self) -> bool:
         """Whether it is too soon for another try."""
         return self._failed_at is not None and time.monotonic() - self._failed_at < _SOON_S
+
+    def follow(self) -> None:
+        """Try to bring the store up to the records, if there are any."""
+        if self._member.has_records:
+            self.update()
 
     def update(self) -> None:
         """Try to bring the store up to the records."""
@@ -112,12 +118,12 @@ def _poked(again_s: float | None) -> bool:
 
 def follow(store: Store) -> int:
     """Update until the input ends; the exit code: 1 where the store does not have everything."""
-    store.update()
+    store.follow()
     while _poked(_AGAIN_S if store.failed else None):
-        store.update()
+        store.follow()
     store.close()
     if not store.failed_just_now:
-        store.update()
+        store.follow()
     return int(store.failed)
 
 

@@ -78,6 +78,11 @@ class TrackedMember:
         return self.home.finished.exists()
 
     @property
+    def has_records(self) -> bool:
+        """Whether there is anything to log: a run that waits for the others has nothing yet."""
+        return next(self.home.metrics.glob("step-*.json"), None) is not None
+
+    @property
     def all_sent(self) -> bool:
         """Whether the store has everything, as far as can be said without asking it."""
         if not self.finished or not self.home.tracked.exists():

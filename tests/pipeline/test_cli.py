@@ -23,8 +23,8 @@ from partners.errors import TrainingDiverged
 from pipeline.audit.inspect_file import describe_file
 from pipeline.cli import main
 from pipeline.errors import ExchangeConflict, ExitCode, NotYet
+from pipeline.home.attempt_files import AttemptFiles
 from pipeline.home.paths import write_json
-from pipeline.home.round_state import SealResidual
 from pipeline.plan.plan import read_plan
 from pipeline.tracking.tracker import report_digest
 from secure.ciphertexts.parameters import seal_parameters
@@ -698,8 +698,9 @@ def test_inspect_of_what_only_some_homes_hold(done: Federation):
     """The mark that MLflow has everything, and what an attempt under way has left over."""
     write_json(done.home("P01").tracked, {"run": "0123"})
     assert "what: end of a member's MLflow run" in hocket("inspect", done.home("P01").tracked).stdout
-    leftover = done.home("P01").attempt(3, 1) / "leftover.safetensors"
-    SealResidual(np.zeros(4, np.float32), 0.5).write(leftover)
+    attempt = AttemptFiles(done.home("P01").attempt(3, 1), read_plan(done.plan_file).layout)
+    attempt.write_residual(np.zeros(4, np.float32), 0.5)
+    leftover = attempt.folder / "leftover.safetensors"
     assert "what: what sealing an update left over (private)" in hocket("inspect", leftover).stdout
 
 

@@ -1,4 +1,4 @@
-"""The modules that the aggregator loads, and those that it does not."""
+"""What the aggregator loads, and what it does not."""
 
 import ast
 import subprocess
@@ -36,7 +36,7 @@ HEAVY = {
     ],
 )
 def test_no_heavy_imports(module):
-    """Adding, signing and opening load nothing of the other folders, and no torch, rdkit or polars."""
+    """Adding, talking and opening load nothing of the other folders, nor torch, rdkit or polars."""
     code = f"import sys, {module}; print(*{{name.split('.')[0] for name in sys.modules}})"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not HEAVY & set(loaded)
@@ -51,17 +51,17 @@ def test_messages_and_parameters_need_no_ciphertexts():
 
 def imports_of(module):
     """Modules of secure that a module imports, directly or not."""
-    modules, todo = set(), [module]
+    found, todo = set(), [module]
     while todo:
         name = todo.pop()
         tree = ast.parse((FOLDER / f"{name}.py").read_text())
         for node in ast.walk(tree):
             names = [node.module] if isinstance(node, ast.ImportFrom) else []
             for imported in (n.removeprefix("secure.") for n in names if n and n.startswith("secure.")):
-                if imported not in modules:
-                    modules.add(imported)
+                if imported not in found:
+                    found.add(imported)
                     todo.append(imported)
-    return modules
+    return found
 
 
 def test_adding_knows_no_keys():
@@ -70,12 +70,12 @@ def test_adding_knows_no_keys():
 
 
 def test_checking_sealed_files_knows_no_keys():
-    """The code of an auditor's check imports no group secret, pair keys, masks or tags either."""
+    """An auditor's check of sealed files and sums needs none: its code cannot reach them either."""
     assert not {"group", "pairing", "masks", "tags", "envelopes", "seal", "open_sum"} & imports_of("verify")
 
 
 def test_no_folder_but_this():
-    """The folder secure imports none of the other folders."""
+    """The folder imports none of the other folders."""
     for path in FOLDER.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []

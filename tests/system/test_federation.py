@@ -9,6 +9,7 @@ import pytest
 
 import pipeline.home.round_state
 import pipeline.protocol.partner_rounds
+import pipeline.protocol.round_seal
 from pipeline.errors import Diverged, NotYet
 from pipeline.home.paths import MessageName
 from pipeline.home.round_metrics import read_records
@@ -24,9 +25,9 @@ class Witness:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.sent: dict[tuple[int, int], dict[str, tuple[np.ndarray, int]]] = {}
         self.opened: dict[tuple[int, int], list[OpenedSum]] = {}
-        self._seal, self._open = pipeline.protocol.partner_rounds.seal_update, pipeline.protocol.partner_rounds.open_sum
-        monkeypatch.setattr(pipeline.protocol.partner_rounds, "seal_update", self.seal)
-        monkeypatch.setattr(pipeline.protocol.partner_rounds, "open_sum", self.open)
+        self._seal, self._open = pipeline.protocol.round_seal.seal_update, pipeline.protocol.round_seal.open_sum
+        monkeypatch.setattr(pipeline.protocol.round_seal, "seal_update", self.seal)
+        monkeypatch.setattr(pipeline.protocol.round_seal, "open_sum", self.open)
 
     def seal(self, change: np.ndarray, **given: Any) -> object:  # noqa: ANN401 -- handed on as it is
         """Compute the fixed-point vector independently, with the same chance, and seal."""
@@ -212,7 +213,7 @@ def test_a_kill_between_commit_and_tidying_leaves_no_update_in_the_clear(
     """What the tidying of a round did not come to, the next start does."""
     federation = Federation(tmp_path / "f")
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline.protocol.partner_rounds.Rounds, "_tidy", lambda _self: None)
+        patch.setattr(pipeline.protocol.partner_rounds.PartnerRounds, "_tidy", lambda _self: None)
         run_all(federation.members())
     home = federation.home("P01").folder
     assert list(home.rglob("trained.safetensors"))

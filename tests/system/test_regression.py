@@ -1,7 +1,6 @@
 """Regression in a whole federation: some partners measure values and train on them, one leaves them out."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +9,13 @@ from sklearn.metrics import r2_score, root_mean_squared_error
 
 from data_prep.prepared import Prepared, read_prepared
 from partners.files.checkpoint import load_checkpoint
-from partners.models.predict import predict
+from partners.network.predict import predict
 from partners.scores.regression_scores import METRICS
-from partners.settings import Training
 from pipeline.home.round_metrics import read_records
 from pipeline.home.round_state import RoundStart
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan
 from pipeline.report.report import read_report
-from pipeline.runs.preparation import training_set
 from tests.support.federation import WITH_REGRESSION, Federation, measuring_federation, run_all, run_to
 
 WITHOUT = "P03"
@@ -103,28 +100,8 @@ def test_a_partner_may_leave_regression_out(regression: Federation) -> None:
     of_models = {key: value for key, value in report.items() if key not in ("data", "learning")}
     assert "regression" not in json.dumps(of_models)
     assert report["learning"].keys() == {"average_precision", "roc_auc", "loss", "n_tasks"}
-    prepared = _prepared(regression, WITHOUT)
-    assert prepared.y_regr.nnz > 0
-    plan = read_plan(regression.plan_file)
-    without = training_set(prepared, plan, Training())
-    assert without.n_regressions == 0
-    np.testing.assert_array_equal(without.labels_per_row, np.diff(prepared.y.indptr))
-    assert training_set(prepared, plan, Training(regression_weight=0.1)).n_regressions == 2
+    assert _prepared(regression, WITHOUT).y_regr.nnz > 0
     assert len(regression.trunks(2)) == 1
-
-
-def test_tasks_that_no_fold_can_judge_are_still_followed(regression: Federation) -> None:
-    """Means are over evaluated tasks; where there is none, over all that are not auxiliary."""
-    plan, prepared = read_plan(regression.plan_file), _prepared(regression, "P01")
-
-    def weights(*evaluated: int) -> list[float]:
-        tasks = tuple(replace(task, aggregation_weight=float(task.task_id in evaluated)) for task in prepared.tasks)
-        found = training_set(replace(prepared, tasks=tasks), plan, Training())
-        return found.aggregation_weight.tolist()
-
-    assert weights(1, 3) == [0, 1, 0, 1, 0, 0]
-    assert weights() == [float(not task.is_auxiliary) for task in prepared.tasks]
-    assert 0 < sum(weights()) < 6
 
 
 def test_members_opened_afresh_end_alike(regression: Federation, tmp_path: Path) -> None:

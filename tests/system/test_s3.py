@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,8 +19,9 @@ from pipeline.runtime.progress import ProgressReporter
 from pipeline.runtime.retry import RetryPolicy
 from tests.support.federation import AGGREGATOR, Federation, step
 from tests.support.lagging_storage import LaggingFileSystem
+from tests.support.ports import free_port
 from tests.support.running_members import Running
-from tests.support.s3_servers import BUCKET, FaultyServer, client, environment, free_port, moto_server, use
+from tests.support.s3_servers import BUCKET, FaultyServer, client, environment, moto_server, use
 
 PLACE = f"s3://{BUCKET}/federation"
 MANY = 500  # looks
@@ -133,9 +135,11 @@ def test_a_server_that_goes_on_failing_is_given_up(server: FaultyServer, tmp_pat
 def test_no_server_at_all(server: FaultyServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """What is no answer over HTTP has another type in s3fs; here it is the same error."""
     exchange = open_exchange(PLACE)
-    use(monkeypatch, f"http://127.0.0.1:{free_port()}")
-    with pytest.raises(ExchangeUnreachable, match="Could not connect"):
-        open_exchange(PLACE)
+    with socket.socket() as deaf:  # holds the port and does not listen: else another process could take it now
+        deaf.bind(("127.0.0.1", 0))
+        use(monkeypatch, f"http://127.0.0.1:{deaf.getsockname()[1]}")
+        with pytest.raises(ExchangeUnreachable, match="Could not connect"):
+            open_exchange(PLACE)
     assert exchange.read(PATH) is None  # the server is as it was
     assert list(tmp_path.iterdir()) == []
     assert server.fault is None

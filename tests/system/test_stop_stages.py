@@ -1,7 +1,6 @@
 """SIGTERM at every stage of a federation: each process ends within ten seconds with code 6, and nothing is lost."""
 
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,10 +37,7 @@ class Member:
     def stop(self) -> None:
         """SIGTERM; it must end in time, with code 0 or 6, alone; then it is started again."""
         self.process.popen.send_signal(signal.SIGTERM)
-        try:
-            code = self.process.popen.wait(timeout=WITHIN_S)
-        except subprocess.TimeoutExpired:
-            pytest.fail(f"{self.name} did not stop: {self._log.read_text()[self._started :]}")
+        code = self.process.end(WITHIN_S)
         assert code in (0, 6), self._log.read_text()
         assert self.process.alive() == []
         self.process = self._start()

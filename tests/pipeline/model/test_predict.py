@@ -15,7 +15,7 @@ from rdkit.Chem import rdFingerprintGenerator
 
 from data_prep.prepared import Prepared, read_prepared
 from partners.files.checkpoint import load_checkpoint
-from partners.models.predict import predict
+from partners.network.predict import predict
 from partners.network.state import PartnerState
 from pipeline.cli import main
 from pipeline.errors import NotYet

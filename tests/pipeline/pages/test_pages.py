@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -22,13 +21,8 @@ from pipeline.pages.private_page import own_page
 from pipeline.pages.shareable_page import shared_page
 from pipeline.report.consortium import merge
 from pipeline.report.shareable import shareable
+from tests.support.browser import CHROMIUM, SWITCHES, needs_chromium
 from tests.support.made_up_reports import made_up_report
-
-CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
 
 
 class FoldScores(HTMLParser):
@@ -211,7 +205,7 @@ def test_a_page_that_cannot_be_drawn_leaves_the_old_one(tmp_path: Path):
 # ------------------------------------------------------------------------------------------------------ a real browser
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+@needs_chromium
 @pytest.mark.parametrize("name", ["own", "shared", "consortium"])
 @pytest.mark.parametrize("width", [1280, 400])
 def test_a_browser_shows_the_page_offline(pages: dict[str, dict[str, bytes]], name: str, width: int, tmp_path: Path):
@@ -221,7 +215,7 @@ def test_a_browser_shows_the_page_offline(pages: dict[str, dict[str, bytes]], na
     file = tmp_path / "page.html"
     file.write_bytes(pages[name]["page.html"])
     with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
         page = browser.new_context(offline=True, viewport={"width": width, "height": 900}).new_page()
         asked: list[str] = []
         said: list[str] = []

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-import pipeline.protocol.catalogue_round
-import pipeline.protocol.partner_rounds
+import partners.training.local_round
+import pipeline.protocol.round_seal
 import pipeline.runs.partner_run
 from data_prep.prepared import read_prepared
 from partners.network.state import PartnerState
@@ -64,12 +64,11 @@ class Witness:
         self.local: dict[str, tuple[np.ndarray, PartnerState]] = {}  # first trunk and state of each local-only model
         self._baseline = pipeline.runs.partner_run.train_baseline
         monkeypatch.setattr(pipeline.runs.partner_run, "train_baseline", self.baseline)
-        self._train = pipeline.protocol.partner_rounds.train_in_place
-        self._seal, self._open = pipeline.protocol.partner_rounds.seal_update, pipeline.protocol.partner_rounds.open_sum
-        monkeypatch.setattr(pipeline.protocol.partner_rounds, "train_in_place", self.train)
-        for module in (pipeline.protocol.partner_rounds, pipeline.protocol.catalogue_round):
-            monkeypatch.setattr(module, "seal_update", self.seal)
-            monkeypatch.setattr(module, "open_sum", self.open)
+        self._train = partners.training.local_round.train_in_place
+        monkeypatch.setattr(partners.training.local_round, "train_in_place", self.train)
+        self._seal, self._open = pipeline.protocol.round_seal.seal_update, pipeline.protocol.round_seal.open_sum
+        monkeypatch.setattr(pipeline.protocol.round_seal, "seal_update", self.seal)
+        monkeypatch.setattr(pipeline.protocol.round_seal, "open_sum", self.open)
 
     def train(self, *given: Any, **named: Any) -> TrainedInPlace:  # noqa: ANN401 -- handed on as it is
         """Train and remember; heads in a copy, for the next round trains on in their memory."""
@@ -428,12 +427,12 @@ def test_a_wrong_sum_of_flags_is_caught(federation: Federation):
 
 def test_more_holders_than_partners_are_noticed(federation: Federation, monkeypatch: pytest.MonkeyPatch):
     """A partner that sends seven for a flag makes a count that cannot be: all stop."""
-    real = pipeline.protocol.catalogue_round.seal_update
+    real = pipeline.protocol.round_seal.seal_update
 
     def sealed(change: np.ndarray, **given: Any) -> object:  # noqa: ANN401 -- handed on as it is
         return real(change * 7 if given["me"] == "P04" else change, **given)
 
-    monkeypatch.setattr(pipeline.protocol.catalogue_round, "seal_update", sealed)
+    monkeypatch.setattr(pipeline.protocol.round_seal, "seal_update", sealed)
     until_waiting(federation, [AGGREGATOR])
     drive(federation, *ALL)
     until_waiting(federation, [AGGREGATOR])

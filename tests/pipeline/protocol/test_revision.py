@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import pipeline.protocol.partner_rounds
+import pipeline.protocol.round_seal
 from partners.errors import CheckpointDamaged
 from pipeline.audit.verify import audit
 from pipeline.errors import ConfigError, Diverged, ExitCode, OutOfStep
@@ -156,13 +156,13 @@ def test_nothing_sealed_under_the_plan_before_is_sealed_again(
 ) -> None:
     """All sealed for round 3, then the plan was revised from round 3 on: each trains anew and seals something else."""
     sealed: list[tuple[str, np.ndarray]] = []
-    real = pipeline.protocol.partner_rounds.seal_update
+    real = pipeline.protocol.round_seal.seal_update
 
     def watched(change: np.ndarray, **given: Any) -> object:  # noqa: ANN401 -- handed on as it is
         sealed.append((given["me"], change.copy()))
         return real(change, **given)
 
-    monkeypatch.setattr(pipeline.protocol.partner_rounds, "seal_update", watched)
+    monkeypatch.setattr(pipeline.protocol.round_seal, "seal_update", watched)
     wait(federation, *ALL, AGGREGATOR, *ALL)
     assert sorted(name for name, _ in sealed) == list(ALL)
     federation.revise(FIRST_ROUND)

@@ -24,6 +24,12 @@ from tests.support.federation import AGGREGATOR, Federation
 KEYS = {"time", "level", "member", "message"}
 
 
+@pytest.fixture(autouse=True)
+def hook(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that runs in this process leaves Python's hook for tracebacks as it was."""
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+
+
 def lines(text: str) -> list[dict[str, Any]]:
     """The objects, each with what every line has, in order of time."""
     found = [json.loads(line) for line in text.splitlines()]

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import main
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, ExitCode
 from pipeline.home.paths import Home, write_json
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
 from pipeline.tracking import process as tracking_process
@@ -25,9 +26,10 @@ from pipeline.tracking import tracker as tracking
 from pipeline.tracking.process import Store, follow
 from pipeline.tracking.tracker import QUIET, UNREACHABLE, TrackedMember, Tracker, send_rest
 from tests.support.federation import Federation
+from tests.support.ports import free_port
 from tests.support.running_members import Running
 from tests.support.tracking_reader import artifacts, client_of, curves, expected_curves, member_of, runs_of, use_store
-from tests.support.tracking_servers import failing_server, free_port, half_hanging_server, hanging_server, mlflow_server
+from tests.support.tracking_servers import failing_server, half_hanging_server, hanging_server, mlflow_server
 
 GUARD = """\
 import os, socket
@@ -146,6 +148,30 @@ def test_the_end_is_no_reason_to_wait_for_a_dead_store_again(finished: Federatio
     monkeypatch.setattr(tracking_process, "_SOON_S", 0.0)  # as if it had failed long ago
     storage.fails = False
     assert follow(store) == 0
+
+
+def test_as_long_as_there_is_nothing_to_log_mlflow_is_not_loaded(
+    fresh: Federation, finished: Federation, monkeypatch: pytest.MonkeyPatch
+):
+    """A run that waits for the others costs no MLflow; the first record does."""
+    storage, member = Storage(monkeypatch), member_of(fresh, "P01")
+    storage.fails = False
+    pokes = iter([True, True, False])
+
+    def poked(_again_s: float | None) -> bool:
+        tries.append(storage.n_tries)
+        if len(tries) == 2:
+            shutil.copytree(finished.home("P01").metrics, member.home.metrics)
+        return next(pokes)
+
+    tries: list[int] = []
+    monkeypatch.setattr(tracking_process, "_poked", poked)
+    assert follow(Store(member, io.BytesIO())) == 0
+    assert tries == [0, 0, 1]
+    assert storage.n_tries == 2  # and at the end
+    waiting = fresh.hocket("aggregator", "run", "--once", str(fresh.config("agg")))
+    assert waiting.returncode == ExitCode.NOT_YET, waiting.stderr
+    assert not member_of(fresh, "agg").store_file.exists()
 
 
 def test_a_wait_ends_at_a_poke_at_its_time_and_at_the_end(monkeypatch: pytest.MonkeyPatch):

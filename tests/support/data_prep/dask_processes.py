@@ -41,9 +41,11 @@ class DaskProcesses:
             process.wait()
 
     def add_worker(self, environment: Mapping[str, str] = MappingProxyType({})) -> Self:
-        """Start a worker of one thread under a nanny, which starts it again when it dies."""
+        """Start a worker under a nanny, which restarts it when it dies; return once the scheduler has registered it."""
         address_options = ("--host", "127.0.0.1", "--nthreads", "1", "--local-directory", str(self.folder))
         self._start("worker", self.address, *address_options, *self._options, environment=environment)
+        log = self.folder / f"{len(self._processes) - 1}.log"
+        self.wait_for(lambda: "Registered to:" in log.read_text())
         return self
 
     def kill_scheduler(self) -> None:

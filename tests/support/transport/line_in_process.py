@@ -17,24 +17,26 @@ SERVER = "server"  # common name of its certificate
 
 
 class Porter:
-    """Files by copying; `spoil` may change a copy before the receiver sees it."""
+    """Files by copying, of one end of one link; `spoil` may change a copy before the receiver sees it."""
 
-    def __init__(self, offered: dict[str, Path], spoil: Callable[[Path], None] = lambda _: None) -> None:
-        self._offered, self._spoil = offered, spoil
+    def __init__(self, peer: Callable[[], "Porter"], spoil: Callable[[Path], None] = lambda _: None) -> None:
+        self._peer, self._spoil = peer, spoil
+        self._offered: dict[str, Path] = {}  # this end's alone: another link's peer may still need the same file
         self.n_pulled = 0
 
     def offer(self, file: Path) -> str:
         """The path will do as a reference."""
-        self._offered[str(file)] = file
-        return str(file)[-200:]
+        reference = str(file)[-200:]
+        self._offered[reference] = file
+        return reference
 
     def withdraw(self, file: Path) -> None:
         """Forget it."""
-        self._offered.pop(str(file), None)
+        self._offered.pop(str(file)[-200:], None)
 
     def pull(self, reference: str, target: Path, n_bytes: int) -> None:
         """Copy the file."""
-        source = next((file for path, file in self._offered.items() if path.endswith(reference)), None)
+        source = self._peer()._offered.get(reference)
         if source is None or source.stat().st_size > n_bytes:
             raise TransferFailed(f"{target.name}: not offered, or too large")
         self.n_pulled += 1
@@ -79,14 +81,14 @@ class Line:
     def __init__(self, federation: Federation, *, spoil: Callable[[Path], None] = lambda _: None) -> None:
         self.federation = federation
         self.plan = read_plan(federation.plan_file)
-        self.offered: dict[str, Path] = {}
         self.told: list[str] = []
         self.runs = {name: IdleRun() for name in federation.partners}
         self.rests: dict[str, list[Callable[[], bool]]] = {name: [] for name in federation.partners}
         self.at_start: dict[str, list[str]] = {}  # messages in a site's mirror when its run started
         self.now = 0.0
         self.spoil = spoil
-        self.porters: dict[str, Porter] = {}
+        self.porters: dict[str, Porter] = {}  # of the sites
+        self.servers_porters: dict[str, Porter] = {}  # of the server's link to each
         self.sides = {name: self.side(name) for name in federation.partners}
         self.links = {name: self.link(name) for name in federation.partners}
 
@@ -96,7 +98,7 @@ class Line:
 
     def side(self, name: str) -> SiteEndpoint:
         """A site, as its executor would open it."""
-        self.porters[name] = Porter(self.offered)
+        self.porters[name] = Porter(lambda: self.servers_porters[name])
         correspondence = Correspondence(
             self.mirror(name),
             self.porters[name],
@@ -116,7 +118,7 @@ class Line:
 
     def link(self, name: str, ask: Callable[[Wire], object | None] | None = None) -> ServerEndpoint:
         """The server's link to it."""
-        porter = Porter(self.offered, self.spoil)
+        porter = self.servers_porters[name] = Porter(lambda: self.porters[name], self.spoil)
         return ServerEndpoint(
             name,
             ask=ask or self.sides[name].answer,

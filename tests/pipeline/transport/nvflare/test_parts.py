@@ -15,6 +15,7 @@ from nvflare.fuel.f3.cellnet.utils import make_reply
 
 from pipeline.errors import BadTransfer, TransferFailed
 from pipeline.transport.endpoints import printable
+from pipeline.transport.nvflare import wakeup as wakeup_module
 from pipeline.transport.nvflare.controller import FederationController
 from pipeline.transport.nvflare.executor import PartnerExecutor
 from pipeline.transport.nvflare.file_transfer import FileCourier, _Gather
@@ -160,6 +161,13 @@ class PeerCell:
         """Nobody listens."""
 
 
+@pytest.fixture
+def still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that stands: the longest rest is never over, however long a busy machine takes for it."""
+    monkeypatch.setattr(wakeup_module, "time", SimpleNamespace(monotonic=lambda: 0.0))
+
+
+@pytest.mark.usefixtures("still")
 def test_a_site_rests_until_it_has_news() -> None:
     """It looks again and again, and no longer than until there is something to say."""
     looks = iter([False, False, True])
@@ -167,6 +175,7 @@ def test_a_site_rests_until_it_has_news() -> None:
     assert list(looks) == []
 
 
+@pytest.mark.usefixtures("still")
 def test_a_site_rests_until_the_server_rings() -> None:
     """A word before or during the rest ends it, once; where the job is over nobody rests."""
     cell, stop = PeerCell(), Signal()
