@@ -33,7 +33,7 @@ class _Child:
         try:
             self._start()
         except OSError as cause:
-            error = ChildError(f"a process for structures cannot be started: {cause}")
+            error = ChildError(f"a process for structures cannot be started: {cause}, expected room for one more")
             error.add_note(
                 "raise the machine's limits of open files (ulimit -n) and processes (ulimit -u), or use fewer workers"
             )
