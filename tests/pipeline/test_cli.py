@@ -428,7 +428,7 @@ def test_prepare_of_new_structures_never_removes_what_is_no_output(fresh: Federa
     new, out = ["--structures", tmp_path / "new.csv"], ["--output", tmp_path / "out"]
     said = refused(ExitCode.CONFIGURATION, *prepare, *new, "--output", tmp_path / "mine")
     assert "is no earlier output" in said
-    assert "name another folder" in said
+    assert "choose another folder" in said
     assert (tmp_path / "mine/notes.txt").read_text() == "mine"
     assert "missing column" in refused(ExitCode.DATA, *prepare, "--structures", tmp_path / "bad.csv", *out)
     for half in (new, out, ["--check", *new, *out]):
