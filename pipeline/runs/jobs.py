@@ -78,7 +78,7 @@ def _run(
             drive(machine, policy, idle=tracker.poke)
             ended = {"plan": member.plan.digest}
             policy.call(lambda: write_json(home.finished, ended))
-            reporter.at()
+            reporter.set_round()
             reporter.report("finished")
 
 

@@ -31,9 +31,9 @@ class ProgressReporter:
         self._console = Console(stderr=True, highlight=False)
         self._told = ("", "")
 
-    def at(self, round_no: int | None = None, attempt: int | None = None) -> None:
-        """What is told from now on is about this round and attempt; None: about none. See Log.at."""
-        self.log.at(round_no, attempt)
+    def set_round(self, round_no: int | None = None, attempt: int | None = None) -> None:
+        """What is told from now on is about this round and attempt; None: about none. See Log.set_round."""
+        self.log.set_round(round_no, attempt)
 
     def report(self, text: str, **fields: Any) -> None:  # noqa: ANN401 -- any JSON value
         """One line, with the time of day; the same line is not repeated. fields : for programs alone."""
