@@ -296,7 +296,7 @@ def test_a_finished_home_takes_up_no_revision(federation: Federation) -> None:
     federation.revise(FIRST_ROUND)
     done = federation.hocket("partner", "run", str(federation.config("P01")), "--once")
     assert done.returncode == ExitCode.CONFIGURATION
-    assert "the federation ended here under plan" in done.stderr
+    assert "the federation ended under plan" in done.stderr
 
 
 # ------------------------------------------------------------------------------------------------ the structure seed
