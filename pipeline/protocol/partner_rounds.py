@@ -172,7 +172,7 @@ class PartnerRounds:
         for name in self._attempt.delivered(void):  # no proof against either: it may have come just too late
             self._reporter.warn(f"the aggregator misses the update of {name}, but it is on the exchange: ask both")
         self._attempt.update_file.unlink(missing_ok=True)
-        self._files.forget()
+        self._files.remove()
         self._attempt_no += 1
 
     def _finish(self, total: Sum) -> None:
@@ -239,7 +239,7 @@ class PartnerRounds:
         """Remove a finished round's files except messages: the next start has its state, the exchange its payloads."""
         self._attempt.update_file.unlink(missing_ok=True)
         self.home.inbox(self._attempt.theirs("sum").payload).unlink(missing_ok=True)
-        self._files.forget()
+        self._files.remove()
         self.home.start_file(self._round_no).unlink(missing_ok=True)
         self.home.remove_round(self._round_no)
 

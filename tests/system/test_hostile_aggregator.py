@@ -150,7 +150,7 @@ def test_a_restored_home_does_not_seal_again(called: Federation, tmp_path: Path,
     shutil.rmtree(called.home("P01").folder)
     shutil.copytree(tmp_path / "backup", called.home("P01").folder)
     call_roster(called, ready_digests(called, *roster))
-    refuses(called, "P01", Equivocation, "this home never made it")
+    refuses(called, "P01", Equivocation, "this home lacks its own")
     assert called.payload(update_of("P01")).read_bytes() == posted
     assert not called.home("P01").outbox(update_of("P01").payload).exists()
 

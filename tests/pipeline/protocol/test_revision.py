@@ -342,5 +342,5 @@ def test_a_start_that_does_not_say_its_plan_is_damaged(tmp_path: Path, half: Fed
     assert start.under.plan == plan.digest
     replace(start, under=None).write(tmp_path / "start.safetensors")
     for read in (read_provenance, partial(RoundStart.read, layout=plan.layout)):
-        with pytest.raises(CheckpointDamaged, match="does not say under which plan"):
+        with pytest.raises(CheckpointDamaged, match="does not name the plan"):
             read(tmp_path / "start.safetensors")
