@@ -1,6 +1,6 @@
-"""What MLflow's pages show: names of curves, tags and descriptions in plain words.
+"""Names of curves, tags and descriptions on MLflow's pages.
 
-MLflow puts the curves whose names begin alike, up to a slash, into one group.
+MLflow groups curves by the part of their name before the slash.
 """
 
 from importlib.metadata import version
@@ -13,7 +13,7 @@ ROLE = "hocket.role"
 PLAN = "hocket.plan"
 VERSION = "hocket.version"
 STATE = "hocket.state"
-LOGGED = "hocket.logged"  # what the run holds already, see tracking_store.Logged
+LOGGED = "hocket.logged"  # what the run has already, see pipeline.tracking.sync.Logged
 
 _NOTE = "mlflow.note.content"
 _CURVES = {
@@ -32,7 +32,7 @@ _GROUPS = {"validation_": "validation/", "seconds_": "seconds/", "n_": "data/"}
 
 
 def curve(key: str) -> str:
-    """Name of a record's number on MLflow's pages."""
+    """Name of a record's metric on MLflow's pages."""
     if key in _CURVES:
         return _CURVES[key]
     for beginning, group in _GROUPS.items():
@@ -42,13 +42,13 @@ def curve(key: str) -> str:
 
 
 def experiment_name(plan: Plan) -> str:
-    """One experiment per federation; ids keep federations of the same name apart."""
+    """Name of the federation's experiment; the id distinguishes federations of the same name."""
     return f"{plan.federation.name} ({plan.federation.id[:8]})"
 
 
 def experiment_tags(plan: Plan) -> dict[str, str]:
-    """Tags of the experiment, its description among them: equal whichever member makes it."""
-    about = filled(
+    """Tags of the experiment with its description, equal from every member."""
+    description = filled(
         __package__,
         "experiment.md.jinja",
         name=plan.federation.name,
@@ -59,17 +59,17 @@ def experiment_tags(plan: Plan) -> dict[str, str]:
         plan=plan.digest,
         id=plan.federation.id,
     )
-    return {"mlflow.experimentKind": "custom_model_development", _NOTE: about}
+    return {"mlflow.experimentKind": "custom_model_development", _NOTE: description}
 
 
 def identity_tags(member: str, role: str, plan: Plan) -> dict[str, str]:
-    """By which a run is found again."""
+    """Tags by which a member's run is found again."""
     return {MEMBER: member, ROLE: role, PLAN: plan.digest}
 
 
 def run_tags(member: str, role: str, plan: Plan) -> dict[str, str]:
-    """Tags of a run when it starts, and again under a revision of the plan, its description among them."""
-    about = filled(
+    """Tags of a run with its description, set when it starts and again under a revision of the plan."""
+    description = filled(
         __package__,
         "partner_run.md.jinja" if role == "partner" else "aggregator_run.md.jinja",
         member=member,
@@ -79,14 +79,14 @@ def run_tags(member: str, role: str, plan: Plan) -> dict[str, str]:
     release = version("hocket")
     return identity_tags(member, role, plan) | {
         VERSION: release,
-        _NOTE: about,
+        _NOTE: description,
         "mlflow.user": member,
         "mlflow.source.name": f"hocket {release}",
     }
 
 
 def state(last_step: int, n_rounds: int, *, finished: bool) -> str:
-    """How far a member is; last_step is -1 before its first record, 0 before the first round."""
+    """State of a member in words; last_step is -1 before its first record, 0 before the first round."""
     if finished:
         return f"finished after {n_rounds} rounds"
     if last_step < 0:
@@ -95,5 +95,5 @@ def state(last_step: int, n_rounds: int, *, finished: bool) -> str:
 
 
 def artifact(step: int) -> str:
-    """Path of the facts of a step that are not numbers."""
+    """Path of the artifact with the facts of a step."""
     return f"rounds/round-{step:04d}.json" if step else "rounds/preparation.json"

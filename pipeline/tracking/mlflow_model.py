@@ -1,7 +1,7 @@
-"""The finished model in a partner's MLflow: logged to its run as a pyfunc, and registered.
+"""Log a partner's finished model to its MLflow run as a pyfunc, and register it.
 
-It is as private as the home's model folder, of which it is a part; so the store must be the partner's own. MLflow loads
-it through this module of the installed package; nothing is unpickled.
+It is as private as the home's model folder, so the store must be the partner's own. MLflow loads it through this module
+of the installed package; nothing is unpickled.
 """
 
 import shutil
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pipeline.tracking.served_model import ServedModel
 
-# what the code of a served model imports; pinned as they are here
+# packages that a served model imports; pinned to the versions installed here
 _PACKAGES = (
     "hocket",
     "numpy",
@@ -38,19 +38,19 @@ _PACKAGES = (
     "rich",
 )
 _NAME = "model"  # of the run's model
-_LAST = "MLmodel"  # MLflow's description of the folder: with it, a folder is a model
-_EXAMPLES = ["CC(=O)Oc1ccccc1C(=O)O", "Cn1cnc2c1c(=O)n(C)c(=O)n2C"]  # aspirin and caffeine: public, nobody's compounds
+_LAST = "MLmodel"  # MLflow's description of a model's folder, without which the folder is no model
+_EXAMPLES = ["CC(=O)Oc1ccccc1C(=O)O", "Cn1cnc2c1c(=O)n(C)c(=O)n2C"]  # aspirin and caffeine: public compounds
 
 
 def registered_name(description: Description) -> str:
-    """Name of the model in the registry: federation and member, without blanks."""
+    """Name of the model in the registry, from federation and partner, without blanks."""
     federation = description.federation.replace(" ", "_")
     return f"{federation}-{description.federation_id[:8]}-{description.partner}"
 
 
 @dataclass(frozen=True, slots=True)
 class PackedModel:
-    """The kept model in MLflow's layout, in a folder that stays until the model is registered."""
+    """The model to be logged, in MLflow's layout, in a folder that is removed when the model is registered."""
 
     folder: Path
     model_id: str
@@ -58,18 +58,20 @@ class PackedModel:
     client: "MlflowClient"
 
     def uploads(self) -> list[Upload]:
-        """Its files; the one that makes a model of them last."""
+        """The model's files to send, MLmodel last."""
         files = sorted(
             (path for path in self.folder.rglob("*") if path.is_file()), key=lambda path: (path.name == _LAST, path)
         )
-        return [Upload(path, f"{self.model_id}/{path.relative_to(self.folder)}", self._sending(path)) for path in files]
+        return [
+            Upload(path, f"{self.model_id}/{path.relative_to(self.folder)}", self._send_call(path)) for path in files
+        ]
 
-    def _sending(self, path: Path) -> Callable[[], None]:
-        place = str(path.relative_to(self.folder).parent)
-        return partial(self.client.log_model_artifact, self.model_id, str(path), None if place == "." else place)
+    def _send_call(self, path: Path) -> Callable[[], None]:
+        parent = str(path.relative_to(self.folder).parent)
+        return partial(self.client.log_model_artifact, self.model_id, str(path), None if parent == "." else parent)
 
     def register(self) -> None:
-        """Register it as a new version, when all its files are sent, and remove the folder."""
+        """Register the model as a new version, after all files are sent, and remove the folder."""
         import mlflow  # noqa: PLC0415 -- seconds to import, only in the tracking process
 
         self.client.finalize_logged_model(self.model_id, "READY")
@@ -78,10 +80,10 @@ class PackedModel:
 
 
 def pack_final_model(folder: Path, store: str, run_id: str) -> PackedModel | None:
-    """Make the model in `folder` ready to be sent to the run, or go on with what an earlier start made so.
+    """Pack the model in `folder` in MLflow's layout, unless an earlier start has done so.
 
     store : MLflow's tracking URI, which is its registry too
-    None where the run has its model already. A home without a model, as the aggregator's, has none either.
+    None if the run has its model already, or the home has none, as the aggregator's.
     """
     if not folder.exists():
         return None
@@ -92,9 +94,9 @@ def pack_final_model(folder: Path, store: str, run_id: str) -> PackedModel | Non
     mlflow.set_tracking_uri(store)
     mlflow.set_registry_uri(store)
     client = mlflow.MlflowClient(tracking_uri=store, registry_uri=store)
-    packed = folder.with_name("model.packed")  # in the home, where nobody else can look
-    if any(found.run_id == run_id for found in client.search_model_versions(f"name = '{name}'")):
-        shutil.rmtree(packed, ignore_errors=True)  # it was registered, and the process was killed
+    packed = folder.with_name("model.packed")  # in the home, which other accounts cannot read
+    if any(registered.run_id == run_id for registered in client.search_model_versions(f"name = '{name}'")):
+        shutil.rmtree(packed, ignore_errors=True)  # the process was killed after registering it
         return None
     logged = _logged_model(client, run_id)
     if not (packed / _LAST).exists() or mlflow.models.Model.load(str(packed)).model_id != logged.model_id:
@@ -105,8 +107,8 @@ def pack_final_model(folder: Path, store: str, run_id: str) -> PackedModel | Non
 
 @contextmanager
 def _needed(folder: Path, description: Description) -> Iterator[Path]:
-    """A folder with what of the model goes to MLflow, which copies it."""
-    needed = folder.with_name(".model.logged")  # always this name, so that what a killed process left is removed
+    """A folder with links to those files of the model that go to MLflow, which copies them."""
+    needed = folder.with_name(".model.logged")  # always this name, so that one left by a killed process is removed
     shutil.rmtree(needed, ignore_errors=True)
     needed.mkdir(mode=0o700)
     try:
@@ -118,15 +120,15 @@ def _needed(folder: Path, description: Description) -> Iterator[Path]:
 
 
 def _logged_model(client: "MlflowClient", run_id: str) -> "LoggedModel":
-    """The run's model as the store knows it, made where it is not there."""
+    """The run's logged model in the store, created if it is not there."""
     from mlflow.entities import LoggedModelOutput  # noqa: PLC0415 -- MLflow takes seconds to import
 
     run = client.get_run(run_id)
     experiment, mine = run.info.experiment_id, f"source_run_id = '{run_id}' AND name = '{_NAME}'"
-    found = client.search_logged_models([experiment], filter_string=mine, max_results=1)
+    models = client.search_logged_models([experiment], filter_string=mine, max_results=1)
     logged = (
-        found[0]
-        if found
+        models[0]
+        if models
         else client.create_logged_model(experiment, name=_NAME, source_run_id=run_id, params=run.data.params)
     )
     outputs = run.outputs.model_outputs if run.outputs else []
@@ -163,7 +165,7 @@ def _save(needed: Path, unfinished: Path, description: Description, logged: "Log
 
 
 def _load_pyfunc(data_path: str) -> "ServedModel":
-    """MLflow's way in."""
+    """Load the model; MLflow calls this function by its name."""
     from pipeline.tracking.served_model import ServedModel  # noqa: PLC0415 -- torch and rdkit, not to log a model
 
     return ServedModel(Path(data_path))

@@ -1,4 +1,4 @@
-"""The finished model as MLflow serves it: a table of SMILES in, a table of predictions out."""
+"""The finished model as MLflow serves it: from a table of SMILES to a table of predictions."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,7 +18,7 @@ _ROWS = 4096  # structures at a time
 
 
 class ServedModel:
-    """A model that a server holds: the process that standardises structures stays between two requests."""
+    """A model in a server; the process that standardises structures is kept between requests."""
 
     def __init__(self, folder: Path) -> None:
         self._model = OpenModel(folder)
@@ -27,16 +27,16 @@ class ServedModel:
         self._children.enter_context(worker_pool())
 
     def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Any:  # noqa: ANN401, ARG002 -- MLflow's
-        """Predictions for a data frame with a column `smiles`, a row for each of its rows, in its order.
+        """Predictions for a data frame with a column `smiles`, one row for each of its rows, in the same order.
 
         The columns are those of `hocket predict --format wide` without row and id, and `reason`: why a structure cannot
-        be used, else None; its numbers are None then and it is in no domain. What is not known is None rather than NaN,
-        which a server would pass on and JSON does not have.
+        be used, else None. Such a structure has None as numbers and is outside the applicability domain. Missing
+        numbers are None rather than NaN, which JSON does not have.
         """
         smiles = [text if isinstance(text, str) else None for text in model_input["smiles"].tolist()]
         parts = [self._columns(smiles[start : start + _ROWS]) for start in range(0, max(len(smiles), 1), _ROWS)]
-        found = as_pandas({name: _joined([part[name] for part in parts]) for name in parts[0]})
-        return found.astype(object).where(found.notna(), None) if found.isna().any(axis=None) else found
+        table = as_pandas({name: _joined([part[name] for part in parts]) for name in parts[0]})
+        return table.astype(object).where(table.notna(), None) if table.isna().any(axis=None) else table
 
     def _columns(self, smiles: list[str | None]) -> Columns:
         records = [StructureRecord(i, str(i), text, None) for i, text in enumerate(smiles)]
@@ -46,11 +46,11 @@ class ServedModel:
         columns: dict[str, Any] = {"reason": Texts([reasons.get(i) for i in range(len(smiles))])}
         for name, values in table.items():
             if isinstance(values, np.ndarray) and name != "input_row":
-                every = (
+                column = (
                     np.zeros(len(smiles), bool) if values.dtype == bool else np.full(len(smiles), np.nan, np.float32)
                 )
-                every[batch.rows] = values
-                columns[name] = every
+                column[batch.rows] = values
+                columns[name] = column
         return columns
 
 

@@ -1,7 +1,7 @@
-"""A member's MLflow run brought up to its records: one run per member and federation, each record once.
+"""Bring a member's MLflow run up to date with its records: one run per member and federation, each record once.
 
-The run is found again by its tags after a restart, never started anew. MLflow itself is imported only where it is
-used: it takes seconds, and a member's process has no need of it.
+After a restart the same run is found by its tags. MLflow is imported inside the functions that use it, because that
+takes seconds.
 """
 
 import json
@@ -27,14 +27,15 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 _SQLITE = "sqlite:///"
-_TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"  # seconds without a word from the server, which MLflow reads at each request
+# seconds in which a server must answer; MLflow reads this environment variable at each request
+_TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
 _SHORTEST_S, _BYTES_PER_S = 20, 1_000_000
 _N_DIGEST = 16  # characters of a dataset's digest, which MLflow shows beside the name
 
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """What a run holds already, kept in one of its tags."""
+    """What a run has already, kept in one of its tags."""
 
     plan: str = ""  # digest of the plan whose settings and descriptions it has
     step: int = -1  # last record
@@ -42,23 +43,23 @@ class Logged:
 
     @classmethod
     def of(cls, run: "Run") -> Self:
-        """As the run's tag says."""
+        """Read the tag of a run."""
         return cls(**json.loads(run.data.tags.get(words.LOGGED, "{}")))
 
     def note(self, client: "MlflowClient", run_id: str) -> Self:
-        """Write it into the run, after what it says was logged: a server that fails in between gets that again."""
+        """Write the tag, after logging what it lists: if the server fails in between, that is logged again."""
         client.set_tag(run_id, words.LOGGED, json.dumps(asdict(self)))
         return self
 
 
 def sync(member: TrackedMember, client: "MlflowClient") -> str:
-    """Bring the member's run up to its records and artifacts, and return the run's id."""
+    """Bring the member's run up to date with its records and files, and return the run's id."""
     run = _find_run(member, client) or _start_run(member, client)
     run_id, logged = run.info.run_id, Logged.of(run)
     if logged.plan != member.plan.digest:
         _log_settings(member, client, run_id, first=not logged.plan)
         logged = replace(logged, plan=member.plan.digest).note(client, run_id)
-    finished = member.finished  # looked at before the records: then none can follow
+    finished = member.finished  # before the records are read: then none can follow
     for record in read_records(member.home.metrics):
         if record.step > logged.step:
             _log_record(client, run_id, record)
@@ -75,31 +76,31 @@ def sync(member: TrackedMember, client: "MlflowClient") -> str:
 
 
 def _experiment(member: TrackedMember, client: "MlflowClient") -> str:
-    """Id of the federation's experiment, made where it is not there."""
+    """Id of the federation's experiment, created if it is not there."""
     from mlflow.exceptions import MlflowException  # noqa: PLC0415 -- MLflow takes seconds to import
 
     name, tags = words.experiment_name(member.plan), words.experiment_tags(member.plan)
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        return str(found.experiment_id)
+    existing = client.get_experiment_by_name(name)
+    if existing is not None:
+        return str(existing.experiment_id)
     try:
-        made = str(
-            client.create_experiment(name, artifact_location=_artifact_place(member.store, member.home), tags=tags)
+        created = str(
+            client.create_experiment(name, artifact_location=_artifact_folder(member.store, member.home), tags=tags)
         )
     except MlflowException:
-        found = client.get_experiment_by_name(name)  # another member that shares the server was faster
-        if found is None:
+        existing = client.get_experiment_by_name(name)  # another member that shares the server was faster
+        if existing is None:
             raise
-        return str(found.experiment_id)
+        return str(existing.experiment_id)
     if member.own_store:
         _remove_default(client)
-    return made
+    return created
 
 
-def _artifact_place(store: str, home: Home) -> str | None:
-    """URI of the artifacts' folder: beside an SQLite file, in the home for another database; else the store knows.
+def _artifact_folder(store: str, home: Home) -> str | None:
+    """URI of the artifacts' folder: next to an SQLite file, in the home for another database; None for a server.
 
-    MLflow would take the folder from which the run was started.
+    MLflow's default is the folder from which the run was started.
     """
     if store.startswith(_SQLITE):
         return (Path(store.removeprefix(_SQLITE)).resolve().parent / "mlartifacts").as_uri()
@@ -108,14 +109,14 @@ def _artifact_place(store: str, home: Home) -> str | None:
 
 
 def _remove_default(client: "MlflowClient") -> None:
-    """Every new store comes with an empty experiment "Default": in a home's own, it would only be in the way."""
+    """Remove MLflow's empty experiment "Default", which every new store has, from a home's own store."""
     default = client.get_experiment_by_name("Default")
     if default is not None and not client.search_runs([default.experiment_id], max_results=1):
         client.delete_experiment(default.experiment_id)
 
 
 def _find_run(member: TrackedMember, client: "MlflowClient") -> "Run | None":
-    """The member's run under this plan; a revision goes on with the latest run of the federation."""
+    """The member's run under this plan, or under a revision its latest run of the federation; None without one."""
     query = f"tags.`{words.MEMBER}` = '{member.config.name}'"
     if not member.plan.continues:
         query += f" and tags.`{words.PLAN}` = '{member.plan.digest}'"
@@ -126,12 +127,14 @@ def _find_run(member: TrackedMember, client: "MlflowClient") -> "Run | None":
 def _start_run(member: TrackedMember, client: "MlflowClient") -> "Run":
     name, tags = member.config.name, words.identity_tags(member.config.name, member.role, member.plan)
     records = read_records(member.home.metrics)
-    began_ms = int(records[0].at * 1000) if records else None  # the server may be there long after the run has begun
+    began_ms = (
+        int(records[0].at * 1000) if records else None
+    )  # the first record can be much older than the server's run
     return client.create_run(_experiment(member, client), start_time=began_ms, run_name=name, tags=tags)
 
 
 def _log_settings(member: TrackedMember, client: "MlflowClient", run_id: str, *, first: bool) -> None:
-    """What was agreed on and configured; under a revision of the plan, that the run goes on with it."""
+    """Log plan and configuration; again under a revision of the plan, into its own folder."""
     from mlflow.entities import Param, RunTag  # noqa: PLC0415 -- MLflow takes seconds to import
 
     tags = words.run_tags(member.config.name, member.role, member.plan)
@@ -145,9 +148,9 @@ def _log_settings(member: TrackedMember, client: "MlflowClient", run_id: str, *,
 
 
 def _params(member: TrackedMember) -> dict[str, Any]:
-    """The settings that a person compares; all others are in the files."""
+    """The settings to compare runs by; the others are in the logged files."""
     plan, config = member.plan, member.config
-    found: dict[str, Any] = {
+    params: dict[str, Any] = {
         "n_rounds": plan.rounds.n_rounds,
         "local_steps": plan.rounds.local_steps,
         "n_partners": len(plan.partner_names),
@@ -155,9 +158,9 @@ def _params(member: TrackedMember) -> dict[str, Any]:
         "hidden": list(plan.trunk.hidden),
     }
     if isinstance(config, PartnerConfig):
-        found |= {"learning_rate": config.training.learning_rate, "batch_size": config.training.batch_size}
-        found |= {"dropout": plan.trunk.dropout}
-    return found
+        params |= {"learning_rate": config.training.learning_rate, "batch_size": config.training.batch_size}
+        params |= {"dropout": plan.trunk.dropout}
+    return params
 
 
 def _log_record(client: "MlflowClient", run_id: str, record: RoundRecord) -> None:
@@ -173,32 +176,32 @@ def _log_record(client: "MlflowClient", run_id: str, record: RoundRecord) -> Non
 
 
 def _log_datasets(client: "MlflowClient", run_id: str, datasets: list[Mapping[str, Any]]) -> None:
-    """Name, digest and counts; there is no schema, for it would name inputs, and the source is not said."""
+    """Log name, digest and counts of each dataset, without the schema, which would name inputs, and the source."""
     from mlflow.entities import Dataset, DatasetInput, InputTag  # noqa: PLC0415 -- MLflow takes seconds to import
 
     inputs = [
         DatasetInput(
             Dataset(
-                name=str(found["name"]),
-                digest=str(found["digest"])[:_N_DIGEST],
+                name=str(dataset["name"]),
+                digest=str(dataset["digest"])[:_N_DIGEST],
                 source_type="hocket",
                 source=json.dumps({"kept": "in the partner's home, prepared from its own tables"}),
-                profile=json.dumps(found["counts"]),
+                profile=json.dumps(dataset["counts"]),
             ),
-            [InputTag("mlflow.data.context", str(found["context"]))],
+            [InputTag("mlflow.data.context", str(dataset["context"]))],
         )
-        for found in datasets
+        for dataset in datasets
     ]
     client.log_inputs(run_id, datasets=inputs)
 
 
 def _send_files(member: TrackedMember, client: "MlflowClient", run_id: str, logged: Logged) -> str:
-    """Send the report, again when it has changed since, and the model; return the report's digest."""
+    """Send the report, unless the run has the same one, and the model; return the report's digest."""
     report = report_digest(member.home)
     model = pack_final_model(member.home.model, member.store, run_id)
     uploads = _report_uploads(member, client, run_id) if logged.report != report else []
     uploads = [*uploads, *(model.uploads() if model else [])]
-    send([replace(upload, send=partial(_patiently, upload)) for upload in uploads], member.home.sent, run_id)
+    send([replace(upload, send=partial(_send_patiently, upload)) for upload in uploads], member.home.sent, run_id)
     if logged.report != report:
         replace(logged, report=report).note(client, run_id)
     if model:
@@ -206,8 +209,8 @@ def _send_files(member: TrackedMember, client: "MlflowClient", run_id: str, logg
     return report
 
 
-def _patiently(upload: Upload) -> None:
-    """Send it to a server that may answer as late as it takes to store so much: a second for each megabyte."""
+def _send_patiently(upload: Upload) -> None:
+    """Send a file with a longer timeout: a server may need a second to store each megabyte."""
     before = os.environ.get(_TIMEOUT)
     os.environ[_TIMEOUT] = str(max(int(before or _SHORTEST_S), upload.file.stat().st_size // _BYTES_PER_S))
     try:
@@ -220,8 +223,8 @@ def _patiently(upload: Upload) -> None:
 
 
 def _report_uploads(member: TrackedMember, client: "MlflowClient", run_id: str) -> list[Upload]:
-    found = []
+    uploads = []
     for path in report_files(member.home):
         name = Path("report") / path.relative_to(member.home.report)
-        found.append(Upload(path, str(name), partial(client.log_artifact, run_id, str(path), str(name.parent))))
-    return found
+        uploads.append(Upload(path, str(name), partial(client.log_artifact, run_id, str(path), str(name.parent))))
+    return uploads

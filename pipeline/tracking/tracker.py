@@ -1,8 +1,8 @@
-"""MLflow beside a member's run, in a process of its own (pipeline.tracking.process), so that it never slows a round.
+"""MLflow tracking of a member's run, in a separate process (pipeline.tracking.process) that never delays a round.
 
-The member's process writes records (pipeline.home.round_metrics) and pokes the other one through its standard input. A
-tracking server that is slow, down or hanging costs nothing: the records wait, in this run and for the next start. And
-the aggregator's process stays free of MLflow's imports.
+The member's process writes records (pipeline.home.round_metrics) and pokes the tracking process through its standard
+input. If the tracking server is slow or down, the records wait, if need be for the next start. The aggregator's process
+does not import MLflow.
 """
 
 import hashlib
@@ -28,24 +28,24 @@ QUIET = {
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-# Unless the user sets them. No retries: the records are kept, and every look at them is one
-_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
-# for the tracking process to get a file through, at a run's end: it gives up a dead store by itself, within seconds
+# Unless the user sets them. No retries by MLflow: the tracking process has its own
+_TIMEOUTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+# longest wait, at a run's end, for the tracking process to send one file; without a store it ends within seconds
 _LONGEST_WAIT_S = 300.0
-_LONGEST_WAIT_STOPPED_S = 2.0  # the same where the run was stopped
-_LONGEST_REST_S = 3600.0  # the same where sending the rest is all there is to do
-UNREACHABLE = b"unreachable\n"  # the tracking process says so once
-BUSY = 3  # its exit code where another one holds the store's lock
+_LONGEST_WAIT_STOPPED_S = 2.0  # the same if the run was stopped
+_LONGEST_REST_S = 3600.0  # the same if nothing else is left to do
+UNREACHABLE = b"unreachable\n"  # line of the tracking process, written once
+BUSY = 3  # its exit code if another one holds the store's lock
 
 
 def environment() -> dict[str, str]:
-    """Of every process that loads MLflow: nothing is sent to anyone but the configured store."""
-    return _PATIENCE | os.environ | QUIET
+    """Environment of every process that loads MLflow: data go only to the configured store."""
+    return _TIMEOUTS | os.environ | QUIET
 
 
 @dataclass(frozen=True, slots=True)
 class TrackedMember:
-    """Whose run is tracked."""
+    """The member whose run is tracked: configuration, plan, role and store."""
 
     config: MemberConfig
     config_file: Path
@@ -59,7 +59,7 @@ class TrackedMember:
 
     @property
     def own_store(self) -> bool:
-        """Whether the store lies in the home."""
+        """Whether the store is in the home."""
         return not self.config.tracking.uri
 
     @property
@@ -74,17 +74,17 @@ class TrackedMember:
 
     @property
     def finished(self) -> bool:
-        """Whether the member's last file is there."""
+        """Whether the member's run is finished."""
         return self.home.finished.exists()
 
     @property
     def has_records(self) -> bool:
-        """Whether there is anything to log: a run that waits for the others has nothing yet."""
+        """Whether there is a record to log; there is none until the data are prepared."""
         return next(self.home.metrics.glob("step-*.json"), None) is not None
 
     @property
     def all_sent(self) -> bool:
-        """Whether the store has everything, as far as can be said without asking it."""
+        """Whether the store has everything, as far as the home knows."""
         if not self.finished or not self.home.tracked.exists():
             return False
         if self.own_store and not self.store_file.exists():
@@ -92,17 +92,17 @@ class TrackedMember:
         try:
             return bool(json.loads(self.home.tracked.read_text())["report"] == report_digest(self.home))
         except (ValueError, KeyError, TypeError):
-            return False  # damaged, or of an earlier version: ask
+            return False  # damaged, or of an earlier version: sync again
 
 
 def report_files(home: Home) -> list[Path]:
-    """Files of the report, those half-written left out."""
-    found = sorted(home.report.rglob("*"))
-    return [path for path in found if path.is_file() and not path.name.startswith(".")]
+    """Files of the report, without half-written ones."""
+    paths = sorted(home.report.rglob("*"))
+    return [path for path in paths if path.is_file() and not path.name.startswith(".")]
 
 
 def report_digest(home: Home) -> str:
-    """SHA-256, hexadecimal, over the report's names and bytes; "" where there is no report."""
+    """SHA-256, hexadecimal, over the names and bytes of the report's files; "" if there is no report."""
     files = report_files(home)
     lines = [f"{path.relative_to(home.report)} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in files]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest() if files else ""
@@ -115,10 +115,10 @@ def read_member(config_file: Path, role: str) -> TrackedMember:
 
 
 class Tracker:
-    """The member's side: starts the tracking process, pokes it, waits for it at the end.
+    """Starts the tracking process from the member's process, pokes it, and waits for it at the end.
 
-    tell : says a line to a person
-    warn : says a warning, once, where the store cannot be reached
+    tell : writes a line for the user
+    warn : writes a warning for the user, once, if the store cannot be reached
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class Tracker:
         return self
 
     def start(self) -> None:
-        """Start the process, if that was not done."""
+        """Start the process, unless it was started."""
         if self._process is not None:
             return
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
@@ -147,35 +147,35 @@ class Tracker:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=environment(),
-                start_new_session=True,  # Ctrl-C stops the member; this process ends by itself at the end of its input
+                start_new_session=True,  # Ctrl-C stops only the member; this process ends when its input does
             )
         for end in (self._process.stdin, self._process.stdout):
             if end:
-                os.set_blocking(end.fileno(), False)  # it may hang, and the member goes on
+                os.set_blocking(end.fileno(), False)  # the member goes on even if the process hangs
 
     def start_rest(self) -> None:
-        """Start the process where nothing else is left to do, so that each file may take its time."""
+        """Start the process if sending is all that is left to do, with more time for each file."""
         self._longest_wait_s = _LONGEST_REST_S
         self.start()
 
     def poke(self) -> None:
-        """Say that there may be new records, and warn, once, as soon as the process says that it cannot send them."""
+        """Tell the process that there may be new records; warn once if it reports that the store is unreachable."""
         if self._process is None or self._process.stdin is None or self._process.stdout is None:
             return
-        with suppress(BlockingIOError, BrokenPipeError):  # as many pokes as fit are waiting, or it has ended
+        with suppress(BlockingIOError, BrokenPipeError):  # the pipe is full of pokes, or the process has ended
             os.write(self._process.stdin.fileno(), b"\n")
         if UNREACHABLE in (self._process.stdout.read() or b"") or self._process.poll():
             self._warn_once("the run goes on, the records are kept and sent later")
 
-    def _warn_once(self, what_now: str) -> None:
+    def _warn_once(self, consequence: str) -> None:
         if not self._warned:
             self._warned = True
-            self._warn(f"MLflow's store cannot be reached; {what_now}. Why: {self.log_file}")
+            self._warn(f"MLflow's store cannot be reached; {consequence}. Why: {self.log_file}")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let it write the rest, but not for ever: a store that does not answer gets it at the next start."""
+        """Wait for the process to send the last records and files, then end it; the next start sends the others."""
         if self._process is None:
             return
         if self._process.stdin:
@@ -186,32 +186,34 @@ class Tracker:
         finally:  # a stop may come now
             self._process.kill()
             self._process.wait()
-        self._tell_end(was_stopped=was_stopped)
+        self._report_end(was_stopped=was_stopped)
         if self._process.stdout:
             self._process.stdout.close()
 
     def _wait(self, process: "subprocess.Popen[bytes]", *, was_stopped: bool) -> None:
-        """As long as file after file gets through; where the run was stopped, for a moment."""
-        seen = None
+        """Wait as long as the number of files to send falls; if the run was stopped, only for a moment."""
+        before = None
         while not self._was_ended:
             try:
                 process.wait(timeout=_LONGEST_WAIT_STOPPED_S if was_stopped else self._longest_wait_s)
             except subprocess.TimeoutExpired:
-                left = Remaining.read(self._note)
-                self._was_ended = was_stopped or left == seen
-                seen = left
+                remaining = Remaining.read(self._note)
+                self._was_ended = was_stopped or remaining == before
+                before = remaining
             else:
                 return
 
-    def _tell_end(self, *, was_stopped: bool) -> None:
-        left = Remaining.read(self._note)
-        if self._was_ended and left and left.n_files:
-            self._tell(f"{left} of report and model are still to be sent to MLflow's store; the next start goes on")
+    def _report_end(self, *, was_stopped: bool) -> None:
+        remaining = Remaining.read(self._note)
+        if self._was_ended and remaining and remaining.n_files:
+            self._tell(
+                f"{remaining} of report and model are still to be sent to MLflow's store; the next start goes on"
+            )
         elif was_stopped:
             pass  # the next start sends the rest
         elif self.failed:
-            what = f"{left} of report and model" if left and left.n_files else "the records"
-            self._warn_once(f"{what} are kept and sent by the next start")
+            unsent = f"{remaining} of report and model" if remaining and remaining.n_files else "the records"
+            self._warn_once(f"{unsent} are kept and sent by the next start")
         elif self._warned:
             self._tell("MLflow's store was reached again and has all records")
 
@@ -222,9 +224,9 @@ class Tracker:
 
 
 def send_rest(member: TrackedMember) -> bool:
-    """Send what the member's store does not have yet, records and report; whether it has all then.
+    """Send records and report that the member's store lacks; return whether it has all after that.
 
-    True as well where a run is under way in the home, whose own tracking process does it.
+    True also if a run is going on in the home, because its own tracking process sends them.
     """
     if member.all_sent:
         return True

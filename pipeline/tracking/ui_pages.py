@@ -1,4 +1,4 @@
-"""What the server of `hocket ui` serves: MLflow's pages behind a door, and nothing without it."""
+"""The application of `hocket ui`'s server: MLflow's pages, each request checked for the token."""
 
 import os
 from wsgiref.types import WSGIApplication
@@ -11,7 +11,7 @@ from pipeline.tracking.token_door import TokenDoor
 
 
 def pages() -> WSGIApplication:
-    """Return the application; called by gunicorn, in the server's process, which `pipeline.ui` starts."""
+    """Make the application; gunicorn calls this in the server's process (pipeline.tracking.ui)."""
     store, artifacts = (os.environ[name] for name in (BACKEND_STORE_URI_ENV_VAR, ARTIFACT_ROOT_ENV_VAR))
     initialize_backend_stores(store, store, artifacts)
     return TokenDoor(app, os.environ["HOCKET_UI_COOKIE"], os.environ.pop("HOCKET_UI_TOKEN"))

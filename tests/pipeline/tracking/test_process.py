@@ -66,7 +66,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that hangs takes this process a second, not five."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
-    monkeypatch.setattr(tracking_process, "_KNOCK_S", 1)
+    monkeypatch.setattr(tracking_process, "_ANSWER_S", 1)
 
 
 # ------------------------------------------------------------------------------------------ stores out of reach

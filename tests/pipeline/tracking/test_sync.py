@@ -221,7 +221,7 @@ def test_the_experiment_and_the_run_say_in_words_what_they_are(
     note = tracked.final.data.tags["mlflow.note.content"]
     assert "**Private:** all of this." in note
     assert "the round's 4 local steps" in note
-    assert "nothing that was learned is here" in aggregator[1].data.tags["mlflow.note.content"]
+    assert "there is no loss, no score and no model here" in aggregator[1].data.tags["mlflow.note.content"]
     assert tracked.early.data.tags["hocket.state"] == "round 2 of 2"
     assert tracked.final.data.tags["hocket.state"] == "finished after 2 rounds"
     assert tracked.final.data.tags["hocket.version"] == version("hocket")

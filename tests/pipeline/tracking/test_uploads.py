@@ -15,7 +15,7 @@ from pipeline.home.paths import Home
 from pipeline.tracking import tracker as tracking
 from pipeline.tracking.descriptions import experiment_name
 from pipeline.tracking.process import _make_store
-from pipeline.tracking.sync import _patiently
+from pipeline.tracking.sync import _send_patiently
 from pipeline.tracking.tracker import QUIET, Tracker
 from pipeline.tracking.uploads import Remaining, Upload, send
 from tests.support.federation import Federation
@@ -111,7 +111,7 @@ def test_a_large_file_may_take_its_time(
     with (tmp_path / "model").open("wb") as file:
         file.truncate(n_bytes)
     seen: list[str | None] = []
-    _patiently(Upload(tmp_path / "model", "model", lambda: seen.append(os.environ.get(name))))
+    _send_patiently(Upload(tmp_path / "model", "model", lambda: seen.append(os.environ.get(name))))
     assert seen == [seconds]
     assert os.environ.get(name) == before
 
