@@ -31,7 +31,7 @@ def _failures_of(protocols: Collection[str]) -> tuple[type[Exception], ...]:
     """Errors that an open file system of these protocols raises if its storage fails."""
     if _S3.isdisjoint(protocols):
         return (OSError,)
-    from aiohttp import ClientError  # noqa: PLC0415 -- is there where s3fs is
+    from aiohttp import ClientError  # noqa: PLC0415 -- installed with s3fs
     from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped] # noqa: PLC0415
 
     return (OSError, BotoCoreError, ClientError)

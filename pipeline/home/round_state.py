@@ -76,8 +76,9 @@ class RoundStart:
 
         to_predict : read trunk and heads only, not the states of optimiser and server step
         """
-        only: dict[str, list[Part]] = {"only": ["trunk", "heads"]} if to_predict else {}
-        checkpoint = load_checkpoint(path, layout, **only)
+        checkpoint = (
+            load_checkpoint(path, layout, only=["trunk", "heads"]) if to_predict else load_checkpoint(path, layout)
+        )
         return cls(
             layout=layout,
             vector=checkpoint.need_trunk(path),

@@ -1,4 +1,4 @@
-"""The texts of the pages: captions of figures, how to read a table, facts in words."""
+"""The texts of the pages: captions of figures, explanations of tables, facts."""
 
 from dataclasses import dataclass
 
@@ -10,23 +10,23 @@ from pipeline.report.shareable_schema import ShareableSummary, SharedDomain
 
 _MODELS = (
     "Local: the same data, network, seed and number of training steps, without federation. Federated: the trunk that "
-    "all partners trained together, with this partner's own heads. Both were judged on the test fold, whose scaffolds "
-    "neither of them has seen."
+    "all partners trained together, with this partner's own heads. Both are scored on the test fold, whose scaffolds "
+    "neither model was trained on."
 )
 _NUMBERS = (
     "Intervals are bootstrap percentiles of the mean change; tasks of one assay are drawn together. p: Wilcoxon "
     "signed-rank test over tasks, and over assays (each assay's mean change), corrected by Holm for all metrics of the "
-    "table. RIPtoP: (federated - local) / (perfect - local), mean over tasks; 1 is all of the way to a perfect model."
+    "table. RIPtoP: (federated - local) / (perfect - local), mean over tasks; 1 means a perfect federated model."
 )
 _UNITS = (
-    "Errors (RMSE) are in the units of each assay. Where assays have different units, their mean over tasks is ruled "
-    "by those of large numbers: compare by R², Spearman correlation and RIPtoP, which have none."
+    "Errors (RMSE) are in the units of each assay. If assays have different units, their mean over tasks depends "
+    "mostly on those with large numbers: compare by R², Spearman correlation and RIPtoP, which have no unit."
 )
 CHANGES = (
-    "Cumulative distribution of the tasks' changes. Right of the line federation helped; a curve that crosses it at "
-    "0.3 means that 30 % of the tasks became worse."
+    "Cumulative distribution of the tasks' changes. On the right of the line federation helped; a curve that crosses "
+    "it at 0.3 means that 30 % of the tasks became worse."
 )
-SCATTER = "Score of the federated by that of the local model, one point per task. Above the diagonal federation helped."
+SCATTER = "Score of the federated against the local model, one point per task. Above the diagonal federation helped."
 HISTOGRAM = (
     "Number of tasks by score of the local and of the federated model. Above the diagonal federation helped. Cells "
     "with fewer than five tasks are left white."
@@ -35,8 +35,8 @@ SIZES = "Change of each task by its number of labels, with the mean of each rang
 TYPES = "Change by type of assay: mean and 95 % interval; grey points are tasks."
 GROUPS = "Mean change and 95 % interval. Groups of fewer than five tasks are joined to others."
 LEARNING = (
-    "Validation fold after each round: the federated trunk with the heads trained in that round, and the local-only "
-    "model after as many steps."
+    "Scores on the validation fold after each round: the federated trunk with the heads trained in that round, and the "
+    "local model after as many steps."
 )
 DATA = "Share of compounds, labels and regression values in each fold. The dotted line is an even share."
 
@@ -54,17 +54,17 @@ class KindCaptions:
 
 
 _CONSORTIUM_DOMAIN = (
-    "How sure each partner's models are on its test fold, calibrated on its validation fold. "  # then what is plotted
+    "Conformal prediction on each partner's test fold, calibrated on its validation fold. "  # then the measure
 )
 _CAPTIONS = {
     CLASSIFICATION: KindCaptions(
         title="Classification",
-        calibration="Reliability on the test fold, labels of all judged tasks pooled. On the dotted line, of the "
+        calibration="Reliability on the test fold, labels of all scored tasks pooled. On the dotted line, of the "
         "compounds predicted active with a probability of 0.8, 80 % are active.",
         domain_axis="share of compounds with a single possible class",
         domain="Conformal efficiency: per task, the share of the test fold's compounds for which exactly one class "
-        f"remains possible at epsilon {EPSILON:g}. Curves further right: the model can say something of more "
-        "compounds.",
+        f"remains possible at epsilon {EPSILON:g}. A curve further right: the model decides between the classes for "
+        "more compounds.",
         consortium_domain_axis="mean conformal efficiency",
         consortium_domain=f"{_CONSORTIUM_DOMAIN}Share of compounds with exactly one possible class.",
     ),
@@ -74,9 +74,9 @@ _CAPTIONS = {
         "deviation in the training folds. Ten groups of equal size; on the dotted line predictions are right on "
         "average.",
         domain_axis=f"width of the {100 * (1 - EPSILON):g} % prediction interval, units of the assay",
-        domain="Per task, the width of the conformal prediction interval. Curves further left: the model is surer.",
+        domain="Per task, the width of the conformal prediction interval. A curve further left: a more certain model.",
         consortium_domain_axis="mean width of the 95 % prediction interval, units of the assay",
-        consortium_domain=f"{_CONSORTIUM_DOMAIN}Narrower intervals are surer.",
+        consortium_domain=f"{_CONSORTIUM_DOMAIN}Narrower intervals are better.",
     ),
 }
 
@@ -87,17 +87,17 @@ def captions_of(kind: Kind) -> KindCaptions:
 
 
 def how_to_read(*, has_errors: bool) -> tuple[str, ...]:
-    """What stands above a table of local against federated; has_errors : whether errors of regression are in it."""
+    """The explanation of a table of local against federated; has_errors : whether it has errors of regression."""
     return (_MODELS, _NUMBERS, _UNITS) if has_errors else (_MODELS, _NUMBERS)
 
 
-def in_words(n: int, noun: str) -> str:
-    """A count with its noun."""
+def with_noun(n: int, noun: str) -> str:
+    """A count with its noun in singular or plural."""
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 def facts_of(report: Report | ShareableSummary | Consortium) -> list[tuple[str, str]]:
-    """What the report is about, in names and values."""
+    """The facts at the top of a page: names and values of federation, rounds, plan and trunk."""
     return [
         ("federation", report.federation),
         ("rounds", f"{report.n_rounds:,}, each of {report.local_steps:,} local steps"),
@@ -107,7 +107,7 @@ def facts_of(report: Report | ShareableSummary | Consortium) -> list[tuple[str, 
 
 
 def domain_sentence(summary: DomainSummary | SharedDomain) -> str:
-    """Mean of the applicability measure of both models, and how well its promise was kept."""
+    """Both models' mean efficiency or interval width, and their coverage, in a sentence."""
     is_width = summary.measure == "width"
     measure = "interval width" if is_width else "efficiency"
     digits = ".2f" if is_width else ".3f"
@@ -118,8 +118,8 @@ def domain_sentence(summary: DomainSummary | SharedDomain) -> str:
     covered = [f"{100 * share:.1f} % ({side})" for side in SIDES if (share := summary.coverage.of(side)) is not None]
     truth = "measured value lies in its interval" if is_width else "true class is among those possible"
     return (
-        f"Mean {measure} over {in_words(summary.n_tasks, 'task')}: local {summary.local:{digits}}, federated "
+        f"Mean {measure} over {with_noun(summary.n_tasks, 'task')}: local {summary.local:{digits}}, federated "
         f"{summary.federated:{digits}} (change {change}). Inductive conformal prediction, calibrated on the "
-        f"validation fold{'' if is_width else ', each class apart'}; the {truth} in {' and '.join(covered)} of cases, "
+        f"validation fold{'' if is_width else ', for each class'}; the {truth} in {' and '.join(covered)} of cases, "
         f"expected {100 * (1 - EPSILON):g} %."
     )

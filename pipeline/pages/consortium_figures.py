@@ -1,4 +1,4 @@
-"""The figures of the consortium's page, partners side by side."""
+"""The figures of the consortium's page, which compare the partners."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,14 +14,14 @@ from pipeline.report.schema import Curve
 from pipeline.report.shareable_schema import SharedComparison, SharedDomain
 
 _ROW = 0.36  # inches of height for a partner
-_FEW_ROUNDS = 30  # up to which each round gets a mark
+_FEW_ROUNDS = 30  # with more rounds, points have no marks
 _LEGEND_ROWS = 12  # partners in a column of the legend
 
 Floats = NDArray[np.float64]
 
 
 def draw_partners(names: Sequence[str], changes: Mapping[str, Sequence[SharedComparison | None]]) -> Figure:
-    """Mean change and interval, a row per partner, a panel per metric; a partner who shares none has a dash."""
+    """Mean change and interval, a row per partner, a panel per metric; a dash for a partner that shares none."""
     figure, panels = new_figure(len(changes), height=1.2 + _ROW * max(len(names), 2))
     for axes, (metric, of_partners) in zip(panels, changes.items(), strict=True):
         for place, each in enumerate(of_partners):
@@ -42,7 +42,7 @@ def draw_partners(names: Sequence[str], changes: Mapping[str, Sequence[SharedCom
 
 
 def draw_all_changes(means: Mapping[str, Floats], metric: str) -> Figure:
-    """Cumulative distribution of changes from means of groups of tasks, a line per partner."""
+    """Cumulative distribution of changes, from means of groups of tasks; a line per partner."""
     figure, (axes,) = new_figure()
     for (name, values), style in zip(means.items(), _styles(len(means)), strict=True):
         share = (np.arange(values.size) + 0.5) / values.size
@@ -56,7 +56,7 @@ def draw_all_changes(means: Mapping[str, Floats], metric: str) -> Figure:
 
 
 def draw_all_learning(curves: Mapping[str, Curve], metric: str) -> Figure:
-    """Validation scores by round, a line per partner; the local-only model of each next to it, faint."""
+    """Validation scores by round, a line per partner, and a faint line for its local model."""
     figure, (axes,) = new_figure()
     for (name, sides), style in zip(curves.items(), _styles(len(curves)), strict=True):
         for side in SIDES:
@@ -74,7 +74,7 @@ def draw_all_learning(curves: Mapping[str, Curve], metric: str) -> Figure:
 
 
 def draw_domains(domains: Mapping[str, SharedDomain], axis: str) -> Figure:
-    """Mean of both models, joined by a line, a row per partner."""
+    """Mean efficiency or width of both models, joined by a line, a row per partner."""
     figure, (axes,) = new_figure(height=1.5 + _ROW * max(len(domains), 2))
     for place, domain in enumerate(domains.values()):
         axes.plot([domain.local, domain.federated], [place] * 2, color=GREY, linewidth=1.2, zorder=1)
@@ -91,7 +91,7 @@ def draw_domains(domains: Mapping[str, SharedDomain], axis: str) -> Figure:
 
 
 def _styles(n: int) -> list[dict[str, Any]]:
-    """Colour and dash of each line; no two alike among 28."""
+    """Colour and dash of each of n lines; the first 28 all differ."""
     return [{"color": CYCLE[i % len(CYCLE)], "linestyle": LINES[i // len(CYCLE) % len(LINES)]} for i in range(n)]
 
 

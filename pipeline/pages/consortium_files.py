@@ -1,4 +1,4 @@
-"""`hocket report --merge`: one page for the consortium from what its partners share. Needs neither torch nor rdkit."""
+"""The consortium's files, for `hocket report --merge`: a page and JSON. Needs neither torch nor rdkit."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,10 +16,10 @@ PAGE, MERGED = "consortium.html", "consortium.json"
 
 
 def merge_summaries(files: Sequence[Path], output: Path) -> Consortium:
-    """Write consortium.html, its figures and consortium.json into `output`; return the latter.
+    """Write consortium.html, its figures and consortium.json into `output`; return the merged summaries.
 
-    Raises MixedFederations where plan or model differ or a partner comes twice, and what `read_shared` raises; nothing
-    is written then.
+    Raises MixedFederations if plan or model differ or two summaries are of one partner, and the errors of
+    `read_shared`, all before anything is written.
     """
     summaries = [read_shared(path) for path in files]
     check_same(files, summaries)
@@ -30,7 +30,7 @@ def merge_summaries(files: Sequence[Path], output: Path) -> Consortium:
 
 
 def print_merged(merged: Consortium, output: Path) -> None:
-    """The partners' tables, the sentence, and where the page is, on stdout."""
+    """Print the partners' table, the conclusion and the path of the page to stdout."""
     print_report(merged.partners)
     console = Console(soft_wrap=True, highlight=False)
     console.print(merged.verdict.sentence, markup=False)

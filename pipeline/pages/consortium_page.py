@@ -1,4 +1,4 @@
-"""The consortium's page: what its partners share, side by side."""
+"""The consortium's page, which compares its partners from their shareable summaries."""
 
 from collections.abc import Iterator, Mapping
 
@@ -14,20 +14,20 @@ from pipeline.report.numbers import NONE, count, interval, number, signed
 from pipeline.report.shareable_schema import ShareableSummary, Views
 
 _POOLED = (
-    "All partners: mean over the tasks that are told of, each partner weighing as many as it judged by the metric; the "
-    "interval takes the partners' intervals as normal and independent. Partners with fewer than five judged tasks tell "
-    "no mean. Errors (RMSE) are in the units of each assay: of all partners only their RIPtoP, a share, has a mean."
+    "All partners: mean over the tasks in the partners' summaries; a partner weighs by its number of tasks with a "
+    "score. The interval takes the partners' intervals as normal and independent. Partners with fewer than five such "
+    "tasks share no mean. Errors (RMSE) are in the units of each assay: over all partners only RIPtoP has a mean."
 )
-_HIDDEN = "Partners hide counts below five and whatever would give them away."
-_N_FOREST = 2  # metrics of which each partner's change is drawn
+_HIDDEN = "Counts below five, and numbers from which they could be found, are hidden."
+_N_FOREST = 2  # metrics with a figure of each partner's change
 
 ViewsByPartner = Mapping[str, Views]
 
 
 def consortium_page(merged: Consortium) -> Page:
-    """The page of consortium.json (`pipeline.report.consortium`)."""
-    words = how_to_read(has_errors="rmse" in merged.pooled)
-    sections = [Section("Partner by partner", (*words, _POOLED, _HIDDEN), list(_tables(merged)))]
+    """Make the page of consortium.json (`pipeline.report.consortium`)."""
+    explanation = how_to_read(has_errors="rmse" in merged.pooled)
+    sections = [Section("Partner by partner", (*explanation, _POOLED, _HIDDEN), list(_tables(merged)))]
     for kind in (CLASSIFICATION, REGRESSION):
         sections += _sections(merged, kind)
     return Page(
@@ -69,8 +69,8 @@ def _pooled_row(pooled: Pooled) -> list[str]:
 
 
 def _sections(merged: Consortium, kind: Kind) -> list[Section]:
-    """The figures of one kind of task, of the partners who show enough."""
-    views = {summary.partner: found for summary in merged.partners if (found := summary.views(kind))}
+    """The figures of one kind of task, with the partners that share enough."""
+    views = {summary.partner: of_kind for summary in merged.partners if (of_kind := summary.views(kind))}
     return [*_forest(merged, kind), *_changes(views, kind), *_learning(views, kind), *_domain(views, kind)]
 
 
@@ -82,9 +82,11 @@ def _forest(merged: Consortium, kind: Kind) -> Iterator[Section]:
     shown = {metric: of_partners for metric, of_partners in comparisons.items() if any(of_partners)}
     if shown:
         names = [summary.partner for summary in merged.partners]
-        caption = "Mean change on each partner's test fold with its 95 % interval. Right of the line federation helped."
+        caption = (
+            "Mean change on each partner's test fold with 95 % interval. On the right of the line federation helped."
+        )
         drawing = Drawing(f"{kind.file_prefix}partners", caption, lambda: figures.draw_partners(names, shown))
-        yield Section(f"{captions_of(kind).title}: whom federation helped", drawings=[drawing])
+        yield Section(f"{captions_of(kind).title}: which partners federation helped", drawings=[drawing])
 
 
 def _changes(views: ViewsByPartner, kind: Kind) -> Iterator[Section]:
@@ -93,17 +95,17 @@ def _changes(views: ViewsByPartner, kind: Kind) -> Iterator[Section]:
     if means:
         caption = (
             "Cumulative distribution of the tasks' changes, a line per partner; each point is the mean of five tasks "
-            "or more. Right of the line federation helped."
+            "or more. On the right of the line federation helped."
         )
         drawing = Drawing(f"{kind.file_prefix}changes", caption, lambda: figures.draw_all_changes(means, metric))
-        yield Section(f"{captions_of(kind).title}: over the tasks", drawings=[drawing])
+        yield Section(f"{captions_of(kind).title}: changes of the tasks", drawings=[drawing])
 
 
 def _learning(views: ViewsByPartner, kind: Kind) -> Iterator[Section]:
     metric = kind.metrics[0]
     curves = {name: view.learning[metric] for name, view in views.items() if metric in view.learning}
     if curves:
-        caption = "Each partner's validation fold after each round: federated (line) and its local-only model (faint)."
+        caption = "Scores on each partner's validation fold after each round: federated (line) and local model (faint)."
         drawing = Drawing(f"{kind.file_prefix}learning", caption, lambda: figures.draw_all_learning(curves, metric))
         yield Section(f"{captions_of(kind).title}: learning, round by round", drawings=[drawing])
 

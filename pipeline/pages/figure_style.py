@@ -1,4 +1,4 @@
-"""How figures look and become files: one style, the same bytes for the same data."""
+"""The style of the figures, and their files: the same data give the same bytes."""
 
 import io
 from collections.abc import Iterator
@@ -14,15 +14,15 @@ from matplotlib.figure import Figure
 BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"
 GREY = "#767676"
 SIDE_COLOUR = {"local": VERMILLION, "federated": BLUE}
-SIDE_LINE = {"local": (0, (5, 2)), "federated": "solid"}  # so that a print without colour can be read too
+SIDE_LINE = {"local": (0, (5, 2)), "federated": "solid"}  # for prints without colour
 SIDE_MARK = {"local": "s", "federated": "o"}
 CYCLE = (BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE, "#000000")
 LINES = ("solid", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)))
-MANY = 2000  # points beyond which an SVG holds them as an image
+MANY = 2000  # with more points an SVG holds them as an image
 
 _DPI = 150
 _STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so it is there
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so every machine has it
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -33,7 +33,7 @@ _STYLE: dict[Any, Any] = {
     "grid.linewidth": 0.6,
     "legend.frameon": False,
     "lines.linewidth": 1.8,
-    "svg.fonttype": "path",  # looks the same where the font is missing
+    "svg.fonttype": "path",  # looks the same if the reader lacks the font
     "text.parse_math": False,  # a partner's name may hold a dollar sign
     "figure.constrained_layout.w_pad": 0.1,  # inches: the last tick of one panel next to the first of the next
     "figure.dpi": _DPI,
@@ -43,7 +43,7 @@ _STYLE: dict[Any, Any] = {
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Draw and save in here: this style, not that of the machine's matplotlibrc."""
+    """Context in which matplotlib has this style, not that of the machine's matplotlibrc."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_STYLE)
@@ -51,7 +51,7 @@ def house_style() -> Iterator[None]:
 
 
 def new_figure(n_panels: int = 1, *, height: float = 3.6, width: float = 7.2) -> tuple[Figure, list[Axes]]:
-    """A figure with panels side by side, sizes in inches."""
+    """A new figure with panels side by side; height and width in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, n_panels, squeeze=False)
@@ -59,10 +59,10 @@ def new_figure(n_panels: int = 1, *, height: float = 3.6, width: float = 7.2) ->
 
 
 def rendered(figure: Figure, name: str) -> dict[str, bytes]:
-    """The figure as `png` and `svg`; no date, no version, and ids that depend on the content alone."""
+    """The bytes of a figure as `png` and `svg`, without date or version, and with ids from the content alone."""
     png, svg = io.BytesIO(), io.BytesIO()
     figure.savefig(png, format="png", metadata={"Software": "hocket"})
-    figure.set_layout_engine("none")  # stays where it is: finding places costs more than drawing
+    figure.set_layout_engine("none")  # keep the layout: it costs more time than drawing
     with mpl.rc_context({"svg.hashsalt": name}):
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": "hocket"})
     return {"png": png.getvalue(), "svg": svg.getvalue()}

@@ -1,6 +1,6 @@
-"""The figures of a report. Each takes plain numbers: what it is not given, it cannot show.
+"""The figures of a report. Each takes only the numbers that it shows.
 
-The same figure is drawn from a partner's own tasks or, to be shared, from groups of five tasks or more.
+A figure is drawn from a partner's own tasks or, on the shareable page, from groups of five tasks or more.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
-from pipeline.pages.captions import in_words
+from pipeline.pages.captions import with_noun
 from pipeline.pages.figure_style import BLUE, CYCLE, GREY, LINES, MANY, SIDE_COLOUR, SIDE_LINE, SIDE_MARK, new_figure
 from pipeline.report.metrics import LONG, REGRESSION, SHORT, SIDES, Kind, Side
 from pipeline.report.schema import Curve, DomainSummary, GroupChange, Points
@@ -22,7 +22,7 @@ from pipeline.report.shareable_schema import Histogram, SharedDomain
 Floats = NDArray[np.float64]
 
 _METRIC_COLOURS = (CYCLE[2], CYCLE[3])
-_FEW_ROUNDS = 30  # up to which each round gets a mark
+_FEW_ROUNDS = 30  # with more rounds, points have no marks
 _REACH = 5  # interquartile ranges beyond the quartiles at which an axis of changes ends
 _DECADES = tuple(10**power for power in range(8))
 _SIZE_TICKS = tuple(digit * decade for decade in _DECADES for digit in (1, 2, 5))
@@ -31,7 +31,7 @@ _ROW = 0.42  # inches of height for a row of names
 
 
 def draw_changes(changes: Mapping[str, Floats], *, grouped: bool) -> Figure:
-    """Cumulative distribution of the tasks' changes, a line per metric; `grouped`: each value is a group's mean."""
+    """Cumulative distribution of the tasks' changes, a line per metric; grouped : each value is a group's mean."""
     figure, (axes,) = new_figure()
     for (metric, of_metric), colour, line in zip(changes.items(), _METRIC_COLOURS, LINES, strict=False):
         values = np.sort(of_metric)
@@ -50,7 +50,7 @@ def draw_changes(changes: Mapping[str, Floats], *, grouped: bool) -> Figure:
 
 
 def draw_scatter(scores: Mapping[str, tuple[Floats, Floats]]) -> Figure:
-    """Federated by local score, a panel per metric, a point per task; points beyond the axes lie on their border."""
+    """Federated against local score, a panel per metric, a point per task; points beyond the axes are on the border."""
     figure, panels = new_figure(len(scores), height=4.0)
     for axes, (metric, (local, federated)) in zip(panels, scores.items(), strict=True):
         low = score_floor(np.concatenate([local, federated]))
@@ -69,7 +69,7 @@ def draw_scatter(scores: Mapping[str, tuple[Floats, Floats]]) -> Figure:
 
 
 def draw_histograms(histograms: Mapping[str, Histogram]) -> Figure:
-    """The same from counts of tasks: `cells` are [column, row, count] of `n_bins` even bins; others stay white."""
+    """Number of tasks by local and federated score, a panel per metric; cells without a count stay white."""
     figure, panels = new_figure(len(histograms), height=4.0)
     largest = max((cell[2] for histogram in histograms.values() for cell in histogram.cells), default=1)
     for axes, (metric, histogram) in zip(panels, histograms.items(), strict=True):
@@ -131,11 +131,11 @@ def draw_groups(
     *,
     points: Mapping[str, Floats] | None = None,
 ) -> Figure:
-    """Mean change of named groups with their intervals, one below the other; faint points where tasks may be seen."""
+    """Mean change of named groups with their intervals, a row each; faint points for tasks if they may be shown."""
     figure, (axes,) = new_figure(height=1.1 + _ROW * max(len(groups), 2))
     for place, group in enumerate(groups):
         own = (points or {}).get(group.name, np.zeros(0))
-        spread = (np.arange(own.size) * 0.618034) % 1 * 0.5 - 0.25  # golden ratio: even, and no chance in it
+        spread = (np.arange(own.size) * 0.618034) % 1 * 0.5 - 0.25  # golden ratio: evenly spread without random numbers
         axes.scatter(
             own, place + spread, s=9, color=GREY, alpha=_faint(own.size), linewidths=0, rasterized=own.size > MANY
         )
@@ -146,7 +146,7 @@ def draw_groups(
     shown = [group.change for group in groups] + [x for group in groups for x in group.interval_95 or ()]
     spread_out = [*(points or {}).values(), np.array(shown)]
     axes.set_xlim(*change_limits(np.concatenate(spread_out), least=np.array(shown)))
-    names = [f"{group.name}  ({in_words(group.n_tasks, 'task')})" for group in groups]
+    names = [f"{group.name}  ({with_noun(group.n_tasks, 'task')})" for group in groups]
     axes.set_yticks(range(len(groups)), names)
     axes.set_ylim(len(groups) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
@@ -180,7 +180,7 @@ def draw_learning(curves: Mapping[str, Curve]) -> Figure:
 
 
 def draw_calibration(points: Points, counts: Points | None, kind: Kind) -> Figure:
-    """Observed by predicted, a line per model on the diagonal of a perfect one; below, how many labels (own page only).
+    """Observed against predicted, a line per model; with counts, a second panel with the number of labels.
 
     points, counts : of both models, (n, 2): predicted and observed; predicted and number of labels
     """
@@ -227,7 +227,7 @@ def _draw_counts(axes: Axes, counts: Points, entries: str) -> None:
 def draw_domain(
     by_task: Mapping[Side, Floats], means: DomainSummary | SharedDomain, axis: str, *, grouped: bool
 ) -> Figure:
-    """Cumulative distribution over tasks of how sure each model is, a line per model, with the means over tasks."""
+    """Cumulative distribution over tasks of efficiency or interval width, a line per model with its mean."""
     figure, (axes,) = new_figure()
     for side in SIDES:
         values = np.sort(by_task[side])
@@ -246,7 +246,7 @@ def draw_domain(
 
 
 def draw_folds(folds: Sequence[int], amounts: Mapping[str, Sequence[float]]) -> Figure:
-    """Share of compounds, labels and values in each fold, side by side; the line is an even share.
+    """Share of compounds, labels and values in each fold, as bars; the line is an even share.
 
     folds : their numbers; amounts : by name, of each fold
     """
@@ -265,7 +265,7 @@ def draw_folds(folds: Sequence[int], amounts: Mapping[str, Sequence[float]]) -> 
 
 
 def change_limits(change: Floats, least: Floats | None = None) -> tuple[float, float]:
-    """Axis for changes: zero, all but what lies far beyond the quartiles, `least` in any case, and some room."""
+    """Limits of an axis of changes: zero, all values except outliers, all of `least`, and a margin."""
     if not change.size:
         return -0.1, 0.1
     low, high = np.percentile(change, [25, 75])
@@ -277,16 +277,16 @@ def change_limits(change: Floats, least: Floats | None = None) -> tuple[float, f
 
 
 def score_floor(scores: Floats) -> float:
-    """Where an axis of scores begins: 0, or -1 where scores below 0 are among them."""
+    """Lower limit of an axis of scores: 0, or -1 if a score is below 0."""
     return -1.0 if scores.size and scores.min() < 0 else 0.0
 
 
 def _square(axes: Axes, metric: str, low: float) -> None:
     axes.plot([low, 1], [low, 1], color="black", linewidth=0.9, linestyle="dotted")
     axes.set(xlim=(low, 1), ylim=(low, 1), aspect="equal", xlabel="local", ylabel="federated", title=SHORT[metric])
-    for x, y, words in ((0.04, 0.96, "federated better"), (0.96, 0.04, "local better")):
+    for x, y, text in ((0.04, 0.96, "federated better"), (0.96, 0.04, "local better")):
         kind: dict[str, Any] = {"ha": "left" if x < y else "right", "va": "top" if x < y else "bottom"}
-        axes.text(x, y, words, transform=axes.transAxes, color=GREY, fontsize=9, style="italic", **kind)
+        axes.text(x, y, text, transform=axes.transAxes, color=GREY, fontsize=9, style="italic", **kind)
 
 
 def _zero_line(axes: Axes) -> None:
@@ -294,7 +294,7 @@ def _zero_line(axes: Axes) -> None:
 
 
 def _first_handles(panels: Sequence[Axes]) -> tuple[list[Any], list[Any]]:
-    """Each label once, whichever panel has it."""
+    """Handles and labels of all panels, each label once."""
     handles = {
         label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
@@ -306,5 +306,5 @@ def _short(name: str) -> str:
 
 
 def _faint(n_points: int) -> float:
-    """Opacity of a point, less where many lie over each other."""
+    """Opacity of a point, less for many points."""
     return float(np.clip(20 / max(n_points, 1) ** 0.6, 0.12, 0.6))

@@ -1,4 +1,4 @@
-"""The pages of a report on disk: the private one, and what may be shared."""
+"""Write the private and the shareable page of a report."""
 
 from pathlib import Path
 
@@ -13,28 +13,28 @@ from pipeline.report.shareable import shareable
 from pipeline.report.shareable_schema import ShareableSummary
 
 PAGE = "report.html"
-_HEAD = 4096  # bytes in which a page's stamp stands
+_HEAD = 4096  # first bytes of a page, which contain its stamp
 
 
 def has_page(home: Home, report: Report) -> bool:
-    """Whether the page is of this report and version, and as many figures are there as it shows."""
+    """Whether the private page is of this report and version, and its figures and the summary exist."""
     try:
         page = (home.report / PAGE).read_bytes()
     except FileNotFoundError:
         return False
     n_figures = sum(1 for _ in (home.report / "figures").glob("*.svg"))
-    is_its_own = stamp(page_digest(report)).encode() in page[:_HEAD] and n_figures == page.count(b"<figure>")
-    return is_its_own and (home.report / SUMMARY).exists()
+    is_current = stamp(page_digest(report)).encode() in page[:_HEAD] and n_figures == page.count(b"<figure>")
+    return is_current and (home.report / SUMMARY).exists()
 
 
 def write_private_page(home: Home, report: Report) -> None:
-    """Write the summary, the figures and the page of a report that is there."""
+    """Write summary.json, the figures and the private page of a report."""
     write_summary(home, report)
     write_page(home.report, private_page(report), PAGE, page_digest(report))
 
 
 def write_shareable(folder: Path, report: Report) -> ShareableSummary:
-    """Write what may be shared: summary.json, report.html and figures, all from the summary alone; return it."""
+    """Write summary.json, report.html and figures to share, all from the summary alone; return the summary."""
     summary = shareable(report)
     write_page(folder, shareable_page(summary), PAGE, page_digest(summary))
     write_json(folder / SUMMARY, summary.to_json())

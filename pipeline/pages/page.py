@@ -1,6 +1,6 @@
-"""A page that opens offline: one HTML file with its style and figures inside, no script, nothing loaded.
+"""Write a page that opens offline: one HTML file with its style and figures inside, without scripts or links.
 
-What stands where is in page.html, how it looks in page.css.
+Its layout is in page.html, its style in page.css.
 """
 
 import base64
@@ -24,27 +24,27 @@ _DRAWN_BY = f"hocket {version('hocket')}"
 
 @dataclass(frozen=True, slots=True)
 class PageTable:
-    """Rows under a header; columns of words stand left, of numbers right."""
+    """A table of a page; columns of text are aligned left, of numbers right."""
 
     caption: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
-    n_words: int = 1  # columns of words, the first ones
-    folded: bool = False  # long, so behind a click
+    n_words: int = 1  # number of text columns, which come first
+    folded: bool = False  # closed until the reader clicks, for long tables
 
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A figure that is drawn when it is needed; its name is that of its files."""
+    """A figure of a page, drawn when the page is written; its files have its name."""
 
     name: str
-    caption: str  # also what a reader hears who cannot see it
+    caption: str  # also the alternative text for screen readers
     draw: Callable[[], Figure]
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of a page."""
+    """A section of a page: paragraphs, tables, figures."""
 
     title: str
     text: Sequence[str] = ()  # paragraphs
@@ -54,20 +54,20 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The content of a page, before it is drawn."""
+    """The content of a page."""
 
     title: str
     subtitle: str
-    outcome: Outcome  # the colour of the sentence
+    outcome: Outcome  # gives the sentence its colour
     sentence: str
     facts: Sequence[tuple[str, str]]
     sections: Sequence[Section] = field(default_factory=tuple)
 
 
 def files_of(page: Page, name: str, source: str) -> dict[str, bytes]:
-    """The page's files by relative path: figures/*.png and *.svg, then the HTML page `name`, which is complete alone.
+    """The page's files by relative path: figures/*.png and *.svg, then the HTML page `name`, which needs no other file.
 
-    source : what the page was made from, as `stamp` has it
+    source : digest of the data of the page, see `page_digest`
     """
     drawn: dict[str, bytes] = {}
     with house_style():
@@ -85,14 +85,14 @@ def files_of(page: Page, name: str, source: str) -> dict[str, bytes]:
 
 
 def stamp(source: str) -> str:
-    """What stands in a page's head, to see later whether it is still that of its source: a digest."""
+    """Version and digest of the data of a page, for its head: shows later whether the page is up to date."""
     return f"{_DRAWN_BY}; {source}"
 
 
 def write_page(folder: Path, page: Page, name: str, source: str) -> None:
-    """Write a page's figures and then the page; figures of an earlier page are removed.
+    """Write a page's figures and then the page; remove figures of an earlier page.
 
-    source : digest of what the page was made from
+    source : digest of the data of the page, see `page_digest`
     """
     content = files_of(page, name, source)
     for path, file in content.items():
@@ -103,5 +103,5 @@ def write_page(folder: Path, page: Page, name: str, source: str) -> None:
 
 
 def page_digest(source: Part) -> str:
-    """SHA-256, hexadecimal, of the JSON that a page is made from."""
+    """SHA-256, hexadecimal, of the JSON of a page's report or summary."""
     return hashlib.sha256(json.dumps(source.to_json(), sort_keys=True, allow_nan=False).encode()).hexdigest()

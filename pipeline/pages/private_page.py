@@ -1,4 +1,4 @@
-"""A partner's own page: every task of it, for its eyes alone."""
+"""A partner's private page, with each of its tasks."""
 
 from collections.abc import Iterator, Mapping
 
@@ -14,7 +14,7 @@ from pipeline.pages.captions import (
     domain_sentence,
     facts_of,
     how_to_read,
-    in_words,
+    with_noun,
 )
 from pipeline.pages.figures import SizeBin
 from pipeline.pages.page import Drawing, Page, PageTable, Section
@@ -31,11 +31,11 @@ from pipeline.report.metrics import CLASSIFICATION, LONG, REGRESSION, Kind
 from pipeline.report.rows import SIZE_EDGES, Changes, changes, domain_by_task, size_label
 from pipeline.report.schema import Learning, Points, Preparation, Reliability, ReliabilityPoint, Report
 
-_LARGEST_SIZE = 10_000  # labels at which the last bin of sizes ends, unless a task has more
+_LARGEST_SIZE = 10_000  # labels at which the last bin ends, unless a task has more
 
 
 def private_page(report: Report) -> Page:
-    """The page of report.json."""
+    """Make the private page of a report."""
     sections = [
         Section(
             "Local against federated",
@@ -58,7 +58,7 @@ def private_page(report: Report) -> Page:
 
 
 def _sections(report: Report, kind: Kind) -> list[Section]:
-    """What figures and tables show of one kind of task; nothing of tasks that could not be scored."""
+    """The sections of one kind of task, about the tasks that could be scored."""
     heading = "" if kind == CLASSIFICATION else f"{captions_of(kind).title}: "
     every = {metric: changes(report.rows(kind), metric) for metric in kind.scores}
     scored = {metric: of_metric for metric, of_metric in every.items() if of_metric.local.size}
@@ -69,7 +69,9 @@ def _sections(report: Report, kind: Kind) -> list[Section]:
         *_calibration(report.reliability(kind), kind, heading),
         *_domain(report, kind, heading),
     ]
-    return sections or [Section(f"{captions_of(kind).title}: nothing to show", ["No task could be judged."])]
+    return sections or [
+        Section(f"{captions_of(kind).title}: nothing to show", ["No task has enough test labels for a score."])
+    ]
 
 
 def _over_tasks(report: Report, scored: Mapping[str, Changes], kind: Kind, heading: str) -> Iterator[Section]:
@@ -92,7 +94,7 @@ def _over_tasks(report: Report, scored: Mapping[str, Changes], kind: Kind, headi
 
 
 def _where(scored: Mapping[str, Changes], seed: int, kind: Kind, heading: str) -> Iterator[Section]:
-    """The change by number of labels and by assay type, of the first metric."""
+    """Change of the first metric by number of labels and by assay type."""
     if not scored:
         return
     metric, main = next(iter(scored.items()))
@@ -129,7 +131,7 @@ def _size_bins(main: Changes, seed: int) -> list[SizeBin]:
 
 def _learning(learning: Learning, kind: Kind, heading: str) -> Iterator[Section]:
     if curves := learning.curves(kind):
-        text = [f"Validation fold, {in_words(learning.n_tasks.of(kind), 'task')}. Neither model was trained on it."]
+        text = [f"Validation fold, {with_noun(learning.n_tasks.of(kind), 'task')}. Neither model was trained on it."]
         yield Section(
             f"{heading}Learning, round by round",
             text,
@@ -165,15 +167,15 @@ def _counts(points: list[ReliabilityPoint]) -> list[tuple[float, float]]:
 def _domain(report: Report, kind: Kind, heading: str) -> Iterator[Section]:
     comparisons = report.comparisons(kind)
     if comparisons and (summary := comparisons.domain):
-        by_task, words = domain_by_task(report.rows(kind), kind), captions_of(kind)
+        by_task, captions = domain_by_task(report.rows(kind), kind), captions_of(kind)
         yield Section(
             f"{heading}Applicability domain",
             [domain_sentence(summary)],
             drawings=[
                 Drawing(
                     f"{kind.file_prefix}domain",
-                    words.domain,
-                    lambda: figures.draw_domain(by_task, summary, words.domain_axis, grouped=False),
+                    captions.domain,
+                    lambda: figures.draw_domain(by_task, summary, captions.domain_axis, grouped=False),
                 )
             ],
         )

@@ -1,4 +1,4 @@
-"""The page that a partner may share. It is made from the shareable summary alone, so it cannot show more than that."""
+"""The page that a partner may share, made from the shareable summary alone, so that it cannot show more."""
 
 from collections.abc import Iterator, Sequence
 
@@ -21,12 +21,12 @@ from pipeline.pages.tables import comparison_table, group_table, rejected_share_
 from pipeline.report.metrics import CLASSIFICATION, REGRESSION, SIDES, Kind
 from pipeline.report.shareable_schema import ShareableSummary, SharedGroup, SharedPreparation, Views
 
-_NOTHING = "Too few tasks could be judged to show anything without showing single tasks."
-_HIDDEN = "Counts below five and whatever would give them away are hidden."
+_NOTHING = "Too few tasks have a score: any number would be close to the score of a single task."
+_HIDDEN = "Counts below five, and numbers from which they could be found, are hidden."
 
 
 def shareable_page(summary: ShareableSummary) -> Page:
-    """The page of a shareable summary (`pipeline.report.shareable`)."""
+    """Make the page of a shareable summary (`pipeline.report.shareable`)."""
     sections = [
         Section(
             "Local against federated",
@@ -72,7 +72,7 @@ def _over_tasks(views: Views, kind: Kind, title: str) -> Iterator[Section]:
     if histograms:
         drawings.append(Drawing(f"{kind.file_prefix}histogram", HISTOGRAM, lambda: figures.draw_histograms(histograms)))
     if drawings:
-        yield Section(f"{title}: Over the tasks", drawings=drawings)
+        yield Section(f"{title}: Changes of the tasks", drawings=drawings)
 
 
 def _where(views: Views, kind: Kind, title: str) -> Iterator[Section]:
@@ -114,11 +114,11 @@ def _calibration(views: Views, kind: Kind, title: str) -> Iterator[Section]:
 
 def _domain(views: Views, kind: Kind, title: str) -> Iterator[Section]:
     if domain := views.domain:
-        groups, words = {side: np.array(domain.groups.of(side)) for side in SIDES}, captions_of(kind)
+        groups, captions = {side: np.array(domain.groups.of(side)) for side in SIDES}, captions_of(kind)
         drawing = Drawing(
             f"{kind.file_prefix}domain",
-            words.domain,
-            lambda: figures.draw_domain(groups, domain, words.domain_axis, grouped=True),
+            captions.domain,
+            lambda: figures.draw_domain(groups, domain, captions.domain_axis, grouped=True),
         )
         yield Section(f"{title}: Applicability domain", [domain_sentence(domain)], drawings=[drawing])
 

@@ -1,10 +1,10 @@
-"""The tables of a report's page, as words and numbers ready to be shown."""
+"""The tables of the pages, with all numbers formatted."""
 
 from collections.abc import Mapping, Sequence
 
 from pipeline.pages.page import PageTable
 from pipeline.report.metrics import CLASSIFICATION, FEWEST_ASSAYS, REGRESSION, SHORT, SIDES, Kind
-from pipeline.report.numbers import NONE, chance, count, interval, number, percent, signed
+from pipeline.report.numbers import NONE, count, interval, number, p_value, percent, signed
 from pipeline.report.schema import (
     AnyRow,
     Comparison,
@@ -27,13 +27,13 @@ _FACTS = {
     CLASSIFICATION: ("threshold", "labels", "test actives", "test inactives"),
     REGRESSION: ("values", "test exact", "test bounds"),
 }
-_SHOWN = {CLASSIFICATION: CLASSIFICATION.metrics, REGRESSION: ("r2", "rmse")}  # of each task
+_SHOWN = {CLASSIFICATION: CLASSIFICATION.metrics, REGRESSION: ("r2", "rmse")}  # in the table of all tasks
 
 AnyComparisons = Comparisons | RegressionComparisons | SharedComparisons | SharedRegressionComparisons
 
 
 def comparison_table(report: Report | ShareableSummary) -> PageTable:
-    """Local against federated over tasks, a row per metric, classification first."""
+    """Means of local and federated over tasks, a row per metric, classification first."""
     header = ["metric", "tasks", "local", "federated", "change", "95 % interval", "better", "worse", "equal"]
     header += ["RIPtoP", "p, tasks", "p, assays"]
     rows = [
@@ -42,11 +42,11 @@ def comparison_table(report: Report | ShareableSummary) -> PageTable:
         if (comparisons := report.comparisons(kind))
         for metric in kind.metrics
     ]
-    return PageTable("Test fold, means over the tasks that both models could be judged on", header, rows)
+    return PageTable("Test fold, means over the tasks that both models could be scored on", header, rows)
 
 
 def comparison_row(comparisons: AnyComparisons, metric: str, *, of_all: bool) -> list[str]:
-    """From the number of scored tasks (`of_all`: and of all) to the tests; dashes where nothing may be shown."""
+    """Cells of one metric's row: number of scored tasks (`of_all`: of how many), means, tests; dashes if hidden."""
     comparison = comparisons.comparison(metric)
     n_tasks = count((comparison or comparisons).n_judged) + (f" of {count(comparisons.n_tasks)}" if of_all else "")
     return [n_tasks, *(_comparison_cells(comparison) if comparison else [NONE] * 10)]
@@ -61,8 +61,8 @@ def _comparison_cells(comparison: Comparison | SharedComparison) -> list[str]:
         interval(comparison.interval_95 if is_enough else None),
         *(count(n) for n in (comparison.n_better, comparison.n_worse, comparison.n_equal)),
         signed(comparison.riptop),
-        chance(comparison.p_tasks_holm),
-        chance(comparison.p_assays_holm),
+        p_value(comparison.p_tasks_holm),
+        p_value(comparison.p_assays_holm),
     ]
 
 
@@ -85,13 +85,13 @@ def median_table(report: Report) -> PageTable:
 
 
 def group_table(caption: str, groups: Sequence[GroupChange], header: str) -> PageTable:
-    """Mean changes of named groups; `header` of the column of names."""
+    """Mean changes of named groups; header : of the column of names."""
     rows = [[each.name, count(each.n_tasks), signed(each.change), interval(each.interval_95)] for each in groups]
     return PageTable(caption, [header, "tasks", "change", "95 % interval"], rows)
 
 
 def task_table(report: Report, kind: Kind) -> PageTable:
-    """Every task of one kind that both models were scored on, the most improved first."""
+    """All tasks of one kind that both models were scored on, the most improved first."""
     main, metrics = kind.metrics[0], _SHOWN[kind]
     scored = [row for row in report.rows(kind) if all(row.score(side, main) is not None for side in SIDES)]
     scored.sort(key=lambda row: (_change(row, main), row.task_id))
@@ -99,15 +99,15 @@ def task_table(report: Report, kind: Kind) -> PageTable:
     for metric in metrics:
         header += [f"{SHORT[metric]} local", "federated", "change"]
     cells = [[*_facts(row), *(cell for metric in metrics for cell in _both(row, metric))] for row in reversed(scored)]
-    caption = f"Every judged {kind.name} task ({len(cells):,}), the most improved first"
+    caption = f"All scored {kind.name} tasks ({len(cells):,}), the most improved first"
     return PageTable(caption, header, cells, 2, folded=True)
 
 
 def _facts(row: AnyRow) -> list[str]:
-    about = [row.input_assay_id, row.assay_type]
+    assay = [row.input_assay_id, row.assay_type]
     if isinstance(row, TaskRow):
-        return [*about, f"{row.threshold:g}", *map(count, (row.n_labels, row.n_active, row.n_inactive))]
-    return [*about, *map(count, (row.n_labels, row.n_exact, row.n_censored))]
+        return [*assay, f"{row.threshold:g}", *map(count, (row.n_labels, row.n_active, row.n_inactive))]
+    return [*assay, *map(count, (row.n_labels, row.n_exact, row.n_censored))]
 
 
 def _both(row: AnyRow, metric: str) -> list[str]:
@@ -123,7 +123,7 @@ def _change(row: AnyRow, metric: str) -> float:
 
 
 def rejected_table(tables: Mapping[str, InputTable]) -> PageTable:
-    """Rows left out, by table and reason."""
+    """Numbers of rows left out, by table and reason."""
     rows = [
         [name, reason.replace("_", " "), count(n), percent(n / table.rows, 2)]
         for name, table in tables.items()
@@ -133,7 +133,7 @@ def rejected_table(tables: Mapping[str, InputTable]) -> PageTable:
 
 
 def rejected_share_table(tables: Mapping[str, Mapping[str, float]]) -> PageTable:
-    """The same in shares."""
+    """Shares of rows left out, by table and reason."""
     rows = [
         [name, reason.replace("_", " "), percent(share, 1)]
         for name, reasons in tables.items()
@@ -143,7 +143,7 @@ def rejected_share_table(tables: Mapping[str, Mapping[str, float]]) -> PageTable
 
 
 def input_table(tables: Mapping[str, InputTable]) -> PageTable:
-    """Rows that came in and rows that were taken."""
+    """Numbers of rows of the input tables: all, accepted, left out."""
     rows = [
         [name, count(table.rows), count(table.accepted), count(table.rows - table.accepted)]
         for name, table in tables.items()
@@ -152,7 +152,7 @@ def input_table(tables: Mapping[str, InputTable]) -> PageTable:
 
 
 def fold_table(folds: Sequence[Fold]) -> PageTable:
-    """What lies in each fold."""
+    """Compounds, scaffolds, labels and values in each fold."""
     rows = [
         [f"fold {fold.fold}", *map(count, (fold.compounds, fold.scaffolds, fold.labels, fold.values))] for fold in folds
     ]

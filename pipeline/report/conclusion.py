@@ -1,4 +1,4 @@
-"""The report in one sentence."""
+"""The conclusion of a report: whether federation helped, in one sentence."""
 
 from pipeline.report.metrics import FEWEST_ASSAYS, LONG
 from pipeline.report.schema import Comparison, Comparisons, Conclusion, Outcome, RegressionComparisons
@@ -7,15 +7,15 @@ _CHANCE = 0.05
 _WORDS = {
     "better": "Federation helped {who}",
     "worse": "Federation harmed {who}",
-    "undecided": "Federation made no difference to {who} that can be told from chance",
+    "undecided": "Federation made no significant difference to {who}",
 }
 
 
 def draw_conclusion(summary: Comparisons, who: str) -> Conclusion:
-    """Outcome and sentence from the comparison of average precision, or of R² where too few assays have the former.
+    """Outcome and sentence from the comparison of average precision, or of R² if too few assays have the former.
 
-    Better or worse where the whole 95 % interval of the mean change lies above or below zero, and the test over assays,
-    corrected for the number of metrics, agrees at 5 %: over very few assays the interval alone is too sure.
+    Better or worse if the whole 95 % interval of the mean change is above or below zero, and the test over assays,
+    corrected for the number of metrics, agrees at 5 %: over very few assays the interval alone is too narrow.
     """
     regression = summary.regression
     if regression and _n_assays(summary.average_precision) < FEWEST_ASSAYS <= _n_assays(regression.r2):
@@ -31,7 +31,8 @@ def _conclusion(
     metric: str, comparison: Comparison | None, comparisons: Comparisons | RegressionComparisons, who: str
 ) -> Conclusion:
     if comparison is None or comparison.n_assays < FEWEST_ASSAYS:
-        sentence = f"Whether federation helped {who} cannot be said: fewer than {FEWEST_ASSAYS} assays could be judged."
+        too_few = f"fewer than {FEWEST_ASSAYS} assays have scores"
+        sentence = f"Too little data to conclude whether federation helped {who}: {too_few}."
         return Conclusion(metric=metric, outcome="unjudged", sentence=sentence)
     low, high = comparison.interval_95
     is_sure = comparison.p_assays_holm < _CHANCE

@@ -1,4 +1,4 @@
-"""The consortium's numbers, from what its partners share. Needs neither torch nor rdkit."""
+"""The consortium's report, merged from its partners' shareable summaries. Needs neither torch nor rdkit."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ _SAME = ("federation", "plan", "trunk", "n_rounds", "local_steps")
 
 
 class Pooled(Part):
-    """One metric over the tasks of all partners who show it."""
+    """One metric over the tasks of all partners that share it."""
 
     n_partners: int
     n_tasks: int
@@ -27,7 +27,7 @@ class Pooled(Part):
 
 
 class ConsortiumConclusion(Part):
-    """Whom federation helped, in one sentence or two."""
+    """Which partners federation helped, in one sentence or two."""
 
     outcome: Outcome
     sentence: str
@@ -49,7 +49,7 @@ class Consortium(Part):
 
 
 def check_same(files: Sequence[Path], summaries: Sequence[ShareableSummary]) -> None:
-    """Raise MixedFederations where plan or model of the summaries differ, or a partner comes twice."""
+    """Raise MixedFederations if plan or model of the summaries differ, or two are of one partner."""
     for path, summary in zip(files, summaries, strict=True):
         for key in _SAME:
             found, expected = getattr(summary, key), getattr(summaries[0], key)
@@ -62,7 +62,7 @@ def check_same(files: Sequence[Path], summaries: Sequence[ShareableSummary]) -> 
 
 
 def merge(summaries: Sequence[ShareableSummary]) -> Consortium:
-    """The consortium's numbers, partners by name: equal summaries in any order give equal results."""
+    """Merge summaries, with partners sorted by name: the order of the summaries does not matter."""
     partners = sorted(summaries, key=lambda summary: summary.partner)
     first = partners[0]
     pooled = _pool(partners, CLASSIFICATION)
@@ -81,7 +81,7 @@ def merge(summaries: Sequence[ShareableSummary]) -> Consortium:
 
 
 def comparison_of(summary: ShareableSummary, kind: Kind, metric: str) -> SharedComparison | None:
-    """A partner's comparison by one metric; None where it shows none."""
+    """A partner's comparison by one metric; None if it shares none."""
     comparisons = summary.comparisons(kind)
     return comparisons.comparison(metric) if comparisons else None
 
@@ -97,8 +97,8 @@ def _pool(partners: Sequence[ShareableSummary], kind: Kind) -> dict[str, Pooled 
 def _pooled(comparisons: Sequence[SharedComparison], *, has_mean: bool) -> Pooled | None:
     """Mean over the tasks scored by one metric of all partners; intervals are taken as normal and independent.
 
-    has_mean : whether scores of different partners can be averaged. Errors are in the units of each assay, which differ
-               between partners: only RIPtoP, a share, has a mean
+    has_mean : whether scores of different partners can be averaged; errors cannot, for they are in the units of each
+               assay, which differ between partners: only RIPtoP, a share, has a mean
     """
     if not comparisons:
         return None
@@ -128,12 +128,12 @@ def _pooled(comparisons: Sequence[SharedComparison], *, has_mean: bool) -> Poole
 
 
 def _conclusion(partners: Sequence[ShareableSummary], pooled: Pooled | None) -> ConsortiumConclusion:
-    """Whom federation helped and whom it harmed, by the partners' own conclusions."""
+    """Which partners federation helped and which it harmed, from the partners' own conclusions."""
     words: Mapping[Outcome, str] = {
         "better": "helped {}",
         "worse": "harmed {}",
-        "undecided": "made no difference that can be told from chance to {}",
-        "unjudged": "could not be judged by {}",
+        "undecided": "made no significant difference to {}",
+        "unjudged": "left {} with too little data to conclude",
     }
     names = {outcome: [each.partner for each in partners if each.verdict.outcome == outcome] for outcome in words}
     parts = [words[outcome].format(_listed(of_outcome)) for outcome, of_outcome in names.items() if of_outcome]
@@ -141,10 +141,10 @@ def _conclusion(partners: Sequence[ShareableSummary], pooled: Pooled | None) -> 
     if pooled and pooled.change is not None and pooled.interval_95:
         low, high = pooled.interval_95
         sentence += (
-            f" Over all {pooled.n_tasks:,} tasks that are told of, mean average precision on the test folds changed "
-            f"by {pooled.change:+.3f} (95 % interval {low:+.3f} to {high:+.3f})."
+            f" Over the {pooled.n_tasks:,} tasks in the partners' summaries, mean average precision on the test folds "
+            f"changed by {pooled.change:+.3f} (95 % interval {low:+.3f} to {high:+.3f})."
         )
-    by_weight: tuple[Outcome, ...] = ("worse", "better", "undecided")  # harm to one must not drown in a mean
+    by_weight: tuple[Outcome, ...] = ("worse", "better", "undecided")  # harm to one partner must stay visible
     outcome: Outcome = next((each for each in by_weight if names[each]), "unjudged")
     return ConsortiumConclusion(outcome=outcome, sentence=sentence)
 

@@ -1,6 +1,6 @@
-"""The report of a partner from both its models, its prepared matrices and the records of its rounds.
+"""Build a partner's report from both its models, its prepared matrices and the records of its rounds.
 
-Apart from `report.report`, because scoring models needs torch and reading a report must not.
+Not in `report.report`, because scoring models needs torch and reading a report must not.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,7 +40,7 @@ from pipeline.report.schema import (
 )
 from pipeline.report.task_rows import score_tasks
 
-_NO_HEADS = "there is nothing to report: this partner was on no roster, so it has no federated heads"
+_NO_HEADS = "there is nothing to report: this partner was on no roster and has no federated heads"
 
 
 def full_report(
@@ -98,10 +98,10 @@ def _preparation(mailbox: Mailbox, prepared: Prepared) -> Preparation:
 
 
 def learning_curves(records: Sequence[RoundRecord], history: Sequence[RoundScores], n_tasks: FollowedTasks) -> Learning:
-    """Scores on the validation fold by round, of the federated model and, where they were kept, the local one.
+    """Scores on the validation fold by round, of the federated model and, if they were kept, the local one.
 
-    records : of this partner's rounds; history : of the local-only baseline
-    A round whose validation fold could not be scored, or in which this partner had no heads, is left out.
+    records : of this partner's rounds; history : of the local model
+    Rounds without a score, because the fold had too few labels or the partner no heads, are left out.
     """
     curves: dict[str, Curve] = {}
     for name in (*CLASSIFICATION.curves, *REGRESSION.curves):
@@ -117,7 +117,7 @@ def learning_curves(records: Sequence[RoundRecord], history: Sequence[RoundScore
 
 
 def _n_followed(data: TrainingSet, model: EvaluatedModel) -> FollowedTasks:
-    """How many tasks the means by round on the validation fold are over."""
+    """Number of tasks in the means by round on the validation fold."""
     scores = model.validation
     with_both = np.minimum(scores.tasks.n_active, scores.tasks.n_inactive) > 0
     measured = scores.regression_tasks.n_exact > 1
@@ -128,7 +128,7 @@ def _n_followed(data: TrainingSet, model: EvaluatedModel) -> FollowedTasks:
 
 
 def _calibration(rows: Sequence[AnyRow], model: EvaluatedModel) -> list[ReliabilityPoint]:
-    """How often tasks' test labels are active by predicted probability, over the scored tasks."""
+    """Share of active test labels by predicted probability, over the scored tasks."""
     labels = model.test.labels
     kept = is_scored(rows, "roc_auc")[labels.task]
     points = of_probabilities(labels.task[kept], labels.active[kept], labels.probability[kept]).to_json()

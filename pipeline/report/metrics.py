@@ -1,9 +1,9 @@
-"""What a report is made of: its format, the two kinds of task, their metrics, and which way is better."""
+"""Format number, kinds of task and metrics of a report, and for which metrics less is better."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-FORMAT: Literal[3] = 3  # of report.json and of what may be shared of it
+FORMAT: Literal[3] = 3  # of report.json and of summary.json
 SUMMARY_KIND: Literal["hocket shareable summary"] = "hocket shareable summary"
 
 Side = Literal["local", "federated"]
@@ -29,12 +29,12 @@ LONG = {
     "censored_rmse": "root mean squared error with bounds, units of the assay",
     "loss": "loss",
 }
-FEWEST_ASSAYS = 5  # an interval over fewer means nothing, and could end at one assay's score
+FEWEST_ASSAYS = 5  # an interval over fewer is meaningless, and could end at one assay's score
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One of the two kinds of task that a report compares both models on."""
+    """A kind of task, classification or regression, with its metrics."""
 
     name: Literal["classification", "regression"]
     metrics: tuple[str, ...]  # the main one first
@@ -44,7 +44,7 @@ class Kind:
 
     @property
     def scores(self) -> tuple[str, ...]:
-        """The metrics of which more is better; their changes are shown in figures."""
+        """The metrics for which more is better; figures show their changes."""
         return tuple(metric for metric in self.metrics if metric not in ERRORS)
 
 

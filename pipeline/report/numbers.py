@@ -1,4 +1,4 @@
-"""How the tables of pages and terminal write numbers."""
+"""Number formats of the tables on pages and terminal."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ NONE = "–"  # noqa: RUF001 -- an en dash, as tables have it
 
 
 def count(n: object) -> str:
-    """A count with commas; a hidden one as it stands."""
+    """A count with commas; a hidden one unchanged."""
     return f"{n:,}" if isinstance(n, int) else str(n)
 
 
@@ -17,22 +17,22 @@ def percent(share: float, digits: int) -> str:
 
 
 def number(value: float) -> str:
-    """A score."""
+    """A score with four digits."""
     return f"{value:.4f}"
 
 
 def signed(value: float) -> str:
-    """A change, with its sign."""
+    """A change with its sign and four digits."""
     return f"{value:+.4f}"
 
 
 def interval(bounds: Sequence[float] | None) -> str:
-    """An interval of changes."""
+    """An interval of changes; a dash if there is none."""
     return f"{bounds[0]:+.4f} to {bounds[1]:+.4f}" if bounds else NONE
 
 
-def chance(p: float | None) -> str:
-    """A p-value; a dash where there is none."""
+def p_value(p: float | None) -> str:
+    """A p-value; a dash if there is none."""
     if p is None:
         return "-"
     return "< 0.0001" if p < 1e-4 else f"{p:.4f}"  # noqa: PLR2004 -- four digits are shown

@@ -1,4 +1,4 @@
-"""What all parts of reports and summaries have in common: how they are checked, written and refused."""
+"""Base classes for parts of reports and summaries: checked when made or read, and written as JSON."""
 
 from typing import Any, Generic, TypeVar
 
@@ -9,20 +9,20 @@ from pipeline.report.metrics import Side
 
 T = TypeVar("T")
 
-_MOST_PROBLEMS = 5  # of a damaged file that are named
-_LONGEST_VALUE = 60  # characters of a wrong value that are shown
+_MOST_PROBLEMS = 5  # shown of a damaged file
+_LONGEST_VALUE = 60  # characters shown of a wrong value
 
 
 class Part(Schema):
-    """Part of a report: checked when it is made and when it is read; unknown keys, NaN and infinity are refused."""
+    """Part of a report, checked when it is made and when it is read; refuses unknown keys, NaN and infinity."""
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in its file."""
+        """The part as JSON, as in its file."""
         return self.model_dump(mode="json")
 
 
 class PartWithOptions(Part):
-    """A part whose keys with a default may be absent: those without a value are not written."""
+    """A part that is written without those optional keys that are None."""
 
     @model_serializer(mode="wrap")
     def _leave_out_absent(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -31,18 +31,18 @@ class PartWithOptions(Part):
 
 
 class Sides(Part, Generic[T]):
-    """The same of both models."""
+    """One value for each of the two models, local and federated."""
 
     local: T
     federated: T
 
     def of(self, side: Side) -> T:
-        """Of one of them."""
+        """The value of one model."""
         return self.local if side == "local" else self.federated
 
 
 def problems(error: ValidationError) -> str:
-    """The wrong keys of a file: each key, what was found and what was expected."""
+    """The wrong keys of a file in words: for each key what was found and what was expected."""
     items = error.errors(include_url=False)
     lines = [_problem(".".join(map(str, item["loc"])), item["type"], item["msg"], item["input"]) for item in items]
     more = f"; and {len(lines) - _MOST_PROBLEMS} more" if len(lines) > _MOST_PROBLEMS else ""

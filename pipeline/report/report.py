@@ -1,6 +1,6 @@
-"""report.json, the comparison that shows whether federation helped a partner: built, written and read.
+"""Build, write and read report.json, the comparison that shows whether federation helped a partner.
 
-It is the partner's own and names assays. What may be shared of it stands in summary.json (`pipeline.report.shareable`).
+It is private, for it names assays; summary.json has what may be shared (`pipeline.report.shareable`).
 """
 
 import json
@@ -40,25 +40,25 @@ from pipeline.report.schema import (
 from pipeline.report.shareable import shareable
 
 SUMMARY = "summary.json"
-_OF_ANY_FORMAT = {"tasks", "summary", "partner", "plan"}  # keys that a report of earlier versions has too
+_OF_ANY_FORMAT = {"tasks", "summary", "partner", "plan"}  # keys that reports of earlier versions have too
 
 
 @dataclass(frozen=True, slots=True)
 class _Compared:
-    """Both models over the tasks of one kind."""
+    """Both models compared over the tasks of one kind."""
 
     n_tasks: int
-    n_scored: int  # by both models; where metrics differ, the fewest: what may be shared depends on it
-    metrics: Mapping[str, scoring.Comparison | None]  # None where no task could be scored
+    n_scored: int  # by both models; if metrics differ, the fewest: disclosure depends on it
+    metrics: Mapping[str, scoring.Comparison | None]  # None if no task could be scored
     domain: DomainSummary | None
 
     def means(self, side: Side) -> dict[str, Any]:
-        """Of one model, as `Means` has them."""
+        """Means of one model, with the keys of `Means`."""
         means = {metric: getattr(compared, side) if compared else None for metric, compared in self.metrics.items()}
         return {"n_tasks": self.n_tasks, "n_judged": self.n_scored, **means}
 
     def comparisons(self, corrected: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
-        """By metric, as `Comparisons` has them, with the corrected p of each."""
+        """Comparisons by metric with their corrected p-values, with the keys of `Comparisons`."""
         comparisons = {
             metric: _comparison(compared, corrected[metric]) if compared else None
             for metric, compared in self.metrics.items()
@@ -80,7 +80,7 @@ def build_report(
     data: Preparation,
     regression_calibration: Reliability | None = None,
 ) -> Report:
-    """The report of a partner: both models compared over its tasks, and what else its page shows."""
+    """Build a partner's report: both models compared over its tasks, curves, calibration and data."""
     tasks = _compare(rows, CLASSIFICATION, facts.seed)
     regression = _compare(regression_rows, REGRESSION, facts.seed) if regression_rows else None
     corrected = _corrected({**tasks.metrics, **(regression.metrics if regression else {})})
@@ -125,7 +125,7 @@ def _compare(rows: Sequence[AnyRow], kind: Kind, seed: int) -> _Compared:
 
 
 def _corrected(metrics: Mapping[str, scoring.Comparison | None]) -> dict[str, dict[str, float]]:
-    """By metric, both p-values corrected for all metrics of the report being tested."""
+    """Both p-values by metric, corrected for all metrics that the report tests."""
     tested = {metric: compared for metric, compared in metrics.items() if compared}
     tasks = holm({metric: compared.p_tasks for metric, compared in tested.items()})
     assays = holm({metric: compared.p_groups for metric, compared in tested.items()})
@@ -133,25 +133,25 @@ def _corrected(metrics: Mapping[str, scoring.Comparison | None]) -> dict[str, di
 
 
 def report_file(home: Home) -> Path:
-    """Where the partner's report is."""
+    """Path of report.json."""
     return home.report / "report.json"
 
 
 def write_report(home: Home, report: Report) -> None:
-    """Write the shareable summary, and then report.json, by which the partner's run is known to be scored."""
+    """Write summary.json, then report.json, whose presence means that the models are scored."""
     write_summary(home, report)
     write_json(report_file(home), report.to_json())
 
 
 def write_summary(home: Home, report: Report) -> None:
-    """Write what may be shared of a report into its folder."""
+    """Write the shareable summary into the report's folder."""
     write_json(home.report / SUMMARY, shareable(report).to_json())
 
 
 def read_report(home: Home) -> Report:
-    """The report that the partner's run wrote.
+    """Read the report.
 
-    Raises NotYet before that, DamagedReport where the file is not what a run of this version writes.
+    Raises NotYet if there is none yet, DamagedReport for a file that a run of this version does not write.
     """
     path = report_file(home)
     its_format = _object_in(path).get("format")
@@ -164,7 +164,7 @@ def read_report(home: Home) -> Report:
 
 
 def is_of_this_format(home: Home) -> bool:
-    """Whether the report is there and of this version's format; DamagedReport where it is not a report at all."""
+    """Whether the report exists and has this version's format; raises DamagedReport if it is not a report."""
     path = report_file(home)
     return path.exists() and _object_in(path).get("format") == FORMAT
 
@@ -179,11 +179,11 @@ def _object_in(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict) or not content.keys() >= _OF_ANY_FORMAT:
-        raise _damaged(path, "is damaged, expected the JSON object that a partner's run writes")
+        raise _damaged(path, "is damaged: expected the JSON object that a partner's run writes")
     return dict(content)
 
 
 def _damaged(path: Path, problem: str) -> DamagedReport:
     error = DamagedReport(f"{path}: {problem}")
-    error.add_note("remove it; then `hocket report` makes it again from the models in the home")
+    error.add_note("remove it; then `hocket report` writes it again from the models in the home")
     return error

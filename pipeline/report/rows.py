@@ -1,4 +1,4 @@
-"""Numbers over tasks from a report's rows: scores, changes by group of tasks, and how sure both models are."""
+"""Arrays and means from a report's rows: scores, changes by group of tasks, conformal efficiency and width."""
 
 import math
 from collections.abc import Sequence
@@ -13,16 +13,16 @@ from pipeline.report.metrics import ERRORS, FEWEST_ASSAYS, SIDES, Kind, Side
 from pipeline.report.parts import Sides
 from pipeline.report.schema import AnyRow, DomainSummary, Efficiency, GroupChange, Width
 
-SIZE_EDGES = (0, 50, 100, 200, 500, 1000, 5000)  # labels of a task, where each bin begins; the last is open
+SIZE_EDGES = (0, 50, 100, 200, 500, 1000, 5000)  # first number of labels of each bin; the last bin is open
 
 
 def scores_of(rows: Sequence[AnyRow], side: Side, metric: str) -> Scores:
-    """One model's scores, (n_tasks,); NaN where a task could not be scored."""
+    """One model's scores, (n_tasks,); NaN for a task that could not be scored."""
     return _as_array([row.score(side, metric) for row in rows])
 
 
 def is_scored(rows: Sequence[AnyRow], metric: str) -> NDArray[np.bool_]:
-    """Which tasks both models were scored on, (n_tasks,)."""
+    """Whether each task has a score of both models, (n_tasks,)."""
     local, federated = (scores_of(rows, side, metric) for side in SIDES)
     return np.isfinite(local) & np.isfinite(federated)
 
@@ -36,13 +36,13 @@ def _as_array(values: Sequence[float | None]) -> Scores:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Changes:
-    """One metric's change over the tasks that both models were scored on."""
+    """The changes of one metric, over the tasks that both models were scored on."""
 
     local: Scores  # (n_scored,)
     federated: Scores  # (n_scored,)
     n_labels: NDArray[np.int64]  # (n_scored,) of the task in all folds
     assay_type: NDArray[np.str_]  # (n_scored,)
-    assay: Groups  # (n_scored,) which tasks are of one assay
+    assay: Groups  # (n_scored,) number of the task's assay
     is_error: bool  # less is better
 
     @property
@@ -51,16 +51,16 @@ class Changes:
         return self.federated - self.local
 
     def by_size(self) -> list[NDArray[np.int64]]:
-        """Which tasks are in each bin of SIZE_EDGES."""
+        """Indices of the tasks in each bin of SIZE_EDGES."""
         bin_no = np.searchsorted(SIZE_EDGES, self.n_labels, side="right") - 1
         return [np.flatnonzero(bin_no == i) for i in range(len(SIZE_EDGES))]
 
     def by_type(self) -> dict[str, NDArray[np.int64]]:
-        """Which tasks are of each assay type, by name."""
+        """Indices of the tasks of each assay type, by its name."""
         return {str(name): np.flatnonzero(self.assay_type == name) for name in np.unique(self.assay_type)}
 
     def of_group(self, name: str, tasks: NDArray[np.int64], seed: int) -> GroupChange:
-        """Number and mean change of some tasks, at least one; an interval over five assays or more."""
+        """Number and mean change of some tasks, at least one, with an interval if they have five assays or more."""
         total, count = by_group(self.change[tasks], self.assay[tasks])
         enough = len(total) >= FEWEST_ASSAYS
         return GroupChange(
@@ -87,7 +87,7 @@ def changes(rows: Sequence[AnyRow], metric: str) -> Changes:
 
 
 def size_label(first: int, last: int) -> str:
-    """Bins `first` to `last` of SIZE_EDGES in words."""
+    """The range of labels of bins `first` to `last` of SIZE_EDGES, as a label."""
     low = SIZE_EDGES[first]
     if last + 1 == len(SIZE_EDGES):
         return f"{low:,} or more"
@@ -99,7 +99,7 @@ def size_label(first: int, last: int) -> str:
 
 
 def domain_summary(rows: Sequence[AnyRow], kind: Kind, rng: np.random.Generator) -> DomainSummary | None:
-    """Means, change and coverage of how sure both models are, over the tasks where both have it; None without any."""
+    """Means, change and coverage of both models' efficiency or width, over the tasks with both; None if none has."""
     known = [row for row in rows if row.domain]
     local, federated = (_domain_measure(known, side, kind) for side in SIDES)
     compared = compare(local, federated, rng, groups=numbered([row.input_assay_id for row in known]))
@@ -121,7 +121,7 @@ def domain_summary(rows: Sequence[AnyRow], kind: Kind, rng: np.random.Generator)
 
 
 def domain_by_task(rows: Sequence[AnyRow], kind: Kind) -> dict[Side, Scores]:
-    """Efficiency or interval width of both models, (n,) each, over the tasks where both have one."""
+    """Efficiency or interval width of both models, (n,) each, over the tasks with both."""
     known = [row for row in rows if row.domain]
     local, federated = (_domain_measure(known, side, kind) for side in SIDES)
     both = np.isfinite(local) & np.isfinite(federated)
@@ -133,13 +133,13 @@ def _domain(rows: Sequence[AnyRow], side: Side) -> list[Efficiency | Width]:
 
 
 def _domain_measure(rows: Sequence[AnyRow], side: Side, kind: Kind) -> Scores:
-    return _as_array([getattr(sureness, kind.domain_measure) for sureness in _domain(rows, side)])
+    return _as_array([getattr(measures, kind.domain_measure) for measures in _domain(rows, side)])
 
 
 def _coverage(rows: Sequence[AnyRow], side: Side) -> Scores:
-    return _as_array([sureness.coverage for sureness in _domain(rows, side)])
+    return _as_array([measures.coverage for measures in _domain(rows, side)])
 
 
 def _mean(values: Scores) -> float | None:
-    seen = values[np.isfinite(values)]
-    return float(seen.mean()) if seen.size else None
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else None

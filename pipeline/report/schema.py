@@ -1,7 +1,6 @@
-"""report.json to the last key: how the local-only and the federated model of one partner compare, task by task.
+"""All keys of report.json, which compares a partner's local and federated model task by task.
 
-Terminal table, pages and the shareable summary are made from this `Report`. Keys are written in the order in which they
-stand here.
+Terminal table, pages and the shareable summary are made from this `Report`. Keys are written in the order given here.
 """
 
 from collections.abc import Sequence
@@ -22,9 +21,9 @@ Curve = Sides[list[tuple[int, float]]]  # round, score on the validation fold
 
 
 class ClassificationScores(Part):
-    """A model's scores of a classification task on the test fold; None where it has too few labels.
+    """A model's scores of a classification task on the test fold; None if that has too few labels.
 
-    What each metric is: `partners.scores.scores`.
+    The metrics are described in `partners.scores.scores`.
     """
 
     roc_auc: float | None
@@ -40,9 +39,9 @@ class ClassificationScores(Part):
 
 
 class RegressionScores(Part):
-    """A model's scores of a regression task on the test fold; None where it has too few values.
+    """A model's scores of a regression task on the test fold; None if that has too few values.
 
-    What each metric is: `partners.scores.regression_scores`.
+    The metrics are described in `partners.scores.regression_scores`.
     """
 
     rmse: float | None  # units of the assay
@@ -53,17 +52,17 @@ class RegressionScores(Part):
 
 
 class Efficiency(Part):
-    """How sure a model is of a classification task, by conformal prediction on the test fold."""
+    """Conformal prediction of a classification task on the test fold, by one model."""
 
     efficiency: float | None  # share of compounds with exactly one possible class
     coverage: float | None  # share of labels that are among the possible classes
 
 
 class Width(Part):
-    """How sure a model is of a regression task, by conformal prediction on the test fold."""
+    """Conformal prediction of a regression task on the test fold, by one model."""
 
     width: float | None  # of the prediction interval, units of the assay
-    coverage: float | None  # share of values inside
+    coverage: float | None  # share of values inside the interval
 
 
 class TaskRow(Part):
@@ -76,7 +75,7 @@ class TaskRow(Part):
     n_labels: int  # in all folds
     n_active: int  # in the test fold
     n_inactive: int
-    is_auxiliary: bool  # trained to help the others, never scored
+    is_auxiliary: bool  # only trained on, never scored
     local: ClassificationScores
     federated: ClassificationScores
     domain: Sides[Efficiency] | None
@@ -137,7 +136,7 @@ class Comparison(Part):
 
 
 class DomainSummary(Part):
-    """How sure both models are, over the tasks where conformal prediction works for both."""
+    """Conformal efficiency or interval width of both models, over the tasks that have it for both."""
 
     measure: Literal["efficiency", "width"]  # mean share of compounds with one possible class; mean interval width
     n_tasks: int
@@ -150,24 +149,24 @@ class DomainSummary(Part):
 
 
 class RegressionComparisons(Part):
-    """All metrics of the regression tasks."""
+    """The comparison by each metric over the regression tasks."""
 
     n_tasks: int
     r2: Comparison | None
-    n_judged: int  # where metrics differ, the fewest
+    n_judged: int  # if metrics differ, the fewest
     spearman: Comparison | None
     rmse: Comparison | None
     censored_rmse: Comparison | None
     domain: DomainSummary | None
 
     def comparison(self, metric: str) -> Comparison | None:
-        """Of one metric; None where no task could be scored by it."""
+        """The comparison by one metric; None if no task could be scored by it."""
         of_metric: Comparison | None = getattr(self, metric)
         return of_metric
 
 
 class Comparisons(PartWithOptions):
-    """All metrics of the classification tasks, and below them those of the regression tasks."""
+    """The comparison by each metric over the classification tasks, and inside it that over the regression tasks."""
 
     n_tasks: int
     average_precision: Comparison | None
@@ -177,7 +176,7 @@ class Comparisons(PartWithOptions):
     regression: RegressionComparisons | None = None
 
     def comparison(self, metric: str) -> Comparison | None:
-        """Of one metric; None where no task could be scored by it."""
+        """The comparison by one metric; None if no task could be scored by it."""
         of_metric: Comparison | None = getattr(self, metric)
         return of_metric
 
@@ -213,9 +212,9 @@ class GroupChange(Part):
 
 
 class Conclusion(Part):
-    """The report in one sentence."""
+    """The conclusion of a report in one sentence."""
 
-    metric: str  # that it goes by
+    metric: str  # on which it is based
     outcome: Outcome
     sentence: str
 
@@ -237,18 +236,18 @@ class Gate(Part):
 
 
 class FollowedTasks(Part):
-    """How many tasks the means by round are over."""
+    """Number of tasks in the means by round, for each kind."""
 
     classification: int
     regression: int
 
     def of(self, kind: Kind) -> int:
-        """Of one kind."""
+        """The number for one kind of task."""
         return self.classification if kind == CLASSIFICATION else self.regression
 
 
 class Learning(PartWithOptions):
-    """Scores on the validation fold after each round, those that were recorded."""
+    """Learning curves: scores on the validation fold after each round, if they were recorded."""
 
     average_precision: Curve | None = None
     roc_auc: Curve | None = None
@@ -259,13 +258,13 @@ class Learning(PartWithOptions):
     n_tasks: FollowedTasks
 
     def curves(self, kind: Kind) -> dict[str, Curve]:
-        """Those of one kind of task, by score."""
+        """The curves of one kind of task, by score."""
         curves: dict[str, Curve | None] = {name: getattr(self, name) for name in kind.curves}
         return {name: curve for name, curve in curves.items() if curve is not None}
 
 
 class ReliabilityPoint(Part):
-    """Labels or values with similar predictions: what was predicted, and what was found."""
+    """A point of a calibration curve: mean prediction and mean observation of entries with similar predictions."""
 
     predicted: float
     observed: float
@@ -277,7 +276,7 @@ Reliability = Sides[list[ReliabilityPoint]]
 
 
 class InputTable(Part):
-    """Rows of an input table: all, taken, and left out by reason."""
+    """Numbers of rows of an input table: all, accepted, and rejected by reason."""
 
     accepted: int
     rejected: dict[str, int]
@@ -285,7 +284,7 @@ class InputTable(Part):
 
 
 class Fold(Part):
-    """What lies in one fold."""
+    """Compounds, scaffolds, labels and values in one fold."""
 
     compounds: int
     fold: int
@@ -296,9 +295,9 @@ class Fold(Part):
 
 
 class Preparation(Part):
-    """What the preparation gave, in numbers: summary.json of the prepared matrices, whose keys are sorted."""
+    """Counts of the prepared data: summary.json of the prepared matrices, whose keys are sorted."""
 
-    assays: dict[str, JsonValue]  # this and the other free tables stand on no page; see `data_prep.summary`
+    assays: dict[str, JsonValue]  # no page shows this and the other unchecked tables; see `data_prep.summary`
     classification: dict[str, JsonValue]
     compounds: dict[str, JsonValue]
     folds: list[Fold]
@@ -311,7 +310,7 @@ class Preparation(Part):
 
 
 class Facts(Part):
-    """Whose report it is, of which federation and model."""
+    """Partner, federation, plan and model of a report."""
 
     format: Literal[3] = FORMAT
     partner: str
@@ -331,7 +330,7 @@ class Report(Facts, PartWithOptions):
     federated: Means
     summary: Comparisons
     tasks: list[TaskRow]
-    regression_tasks: list[RegressionRow] | None = None  # absent where the partner leaves regression out
+    regression_tasks: list[RegressionRow] | None = None  # absent if the partner leaves regression out
     verdict: Conclusion
     learning: Learning
     calibration: Reliability
@@ -339,13 +338,13 @@ class Report(Facts, PartWithOptions):
     regression_calibration: Reliability | None = None
 
     def rows(self, kind: Kind) -> Sequence[AnyRow]:
-        """The tasks of one kind."""
+        """The rows of one kind of task."""
         return self.tasks if kind == CLASSIFICATION else self.regression_tasks or ()
 
     def comparisons(self, kind: Kind) -> Comparisons | RegressionComparisons | None:
-        """All metrics of one kind."""
+        """The comparisons of one kind of task."""
         return self.summary if kind == CLASSIFICATION else self.summary.regression
 
     def reliability(self, kind: Kind) -> Reliability | None:
-        """What was predicted and found, of one kind."""
+        """The calibration curves of one kind of task."""
         return self.calibration if kind == CLASSIFICATION else self.regression_calibration

@@ -1,8 +1,7 @@
-"""What a partner may share of its report: no task, no id, no structure, no single score, no count below five.
+"""The shareable summary of a report: no task, no id, no structure, no single score, no count below five.
 
-Only what is named here is shared. Scores become means over five tasks or more, sorted changes means of tenths, and
-numbers of compounds and labels shares. Floats are rounded, so that what was left out cannot be found
-by subtracting means.
+Only what is named here is shared. Scores become means over five tasks or more, sorted changes become means of tenths,
+and numbers of compounds and labels become shares. Floats are rounded, so that subtracting means reveals nothing.
 """
 
 import json
@@ -16,13 +15,13 @@ from pipeline.report.disclosure import (
     FEWEST,
     HIDDEN,
     WITHHELD,
-    apart,
     cells,
     group_means,
-    neighbours,
-    pooled,
+    group_small,
+    hide_small,
+    join_small_bins,
     rounded,
-    shown,
+    spaced_counts,
 )
 from pipeline.report.metrics import CLASSIFICATION, REGRESSION, Kind
 from pipeline.report.parts import Sides
@@ -58,13 +57,13 @@ from pipeline.report.shareable_schema import (
 )
 
 OTHER_TYPES, OTHER_REASONS = "other types", "other reasons"
-_N_BINS, _N_COARSE_BINS, _MANY_TASKS = 10, 5, 500  # of a histogram, coarse where tasks are not many
+_N_BINS, _N_COARSE_BINS, _MANY_TASKS = 10, 5, 500  # of a histogram, coarse for fewer tasks
 _FEWEST_LABELS = 20  # of a point on a calibration curve
 _SHARE_DIGITS = 3
 
 
 def shareable(report: Report) -> ShareableSummary:
-    """The summary for the consortium; equal reports give equal summaries."""
+    """Make the summary for the consortium; equal reports give equal summaries."""
     regression = report.summary.regression
     exact = ShareableSummary(
         partner=report.partner,
@@ -79,14 +78,14 @@ def shareable(report: Report) -> ShareableSummary:
             **_comparisons(report.summary, CLASSIFICATION),
             regression=SharedRegressionComparisons(**_comparisons(regression, REGRESSION)) if regression else None,
         ),
-        verdict=SharedConclusion(**dict(report.verdict)),  # the partner's own, word for word
+        verdict=SharedConclusion(**dict(report.verdict)),  # the partner's own, unchanged
         data=_preparation(report.data),
     )
     return ShareableSummary.model_validate_json(json.dumps(rounded(exact.to_json())))
 
 
 def _comparisons(comparisons: Comparisons | RegressionComparisons, kind: Kind) -> dict[str, Any]:
-    """Counts and means over the tasks scored by each metric; none over fewer than five, which is nearly their scores.
+    """Counts and means over the tasks scored by each metric; none over fewer than five, close to single scores.
 
     Metrics whose numbers of scored tasks differ by fewer than five show the fewest of these.
     """
@@ -95,7 +94,7 @@ def _comparisons(comparisons: Comparisons | RegressionComparisons, kind: Kind) -
     if n_scored < FEWEST:
         return counts | dict.fromkeys(kind.metrics)
     compared = {metric: comparisons.comparison(metric) for metric in kind.metrics}
-    shown_scored = apart({metric: each.n_judged for metric, each in compared.items() if each})
+    shown_scored = spaced_counts({metric: each.n_judged for metric, each in compared.items() if each})
     if any(0 < n_tasks - n < FEWEST for n in (n_scored, *shown_scored.values())):
         counts["n_tasks"] = WITHHELD
     return counts | {
@@ -104,11 +103,11 @@ def _comparisons(comparisons: Comparisons | RegressionComparisons, kind: Kind) -
 
 
 def _comparison(comparison: Comparison, n_scored: int) -> SharedComparison:
-    """An interval over very few assays ends at the scores of one, a p-value gives small counts away: neither is shared.
+    """The shared part of a comparison, without intervals over few assays, p-values of small counts, and medians.
 
-    No median is shared either: it is one task's score.
+    Such an interval may end at one assay's scores, such a p-value reveals the counts, and a median is one task's score.
     """
-    counts = shown({name: getattr(comparison, name) for name in ("n_better", "n_worse", "n_equal")})
+    counts = hide_small({name: getattr(comparison, name) for name in ("n_better", "n_worse", "n_equal")})
     enough = comparison.n_assays >= FEWEST
     no_small = enough and min(comparison.n_better, comparison.n_worse) >= FEWEST
     return SharedComparison(
@@ -135,7 +134,7 @@ def _shown_count(n: int) -> Count:
 
 
 def _views(report: Report, kind: Kind) -> Views:
-    """What figures of one kind of task show."""
+    """The data for the figures of one kind of task."""
     rows = report.rows(kind)
     scores = {metric: changes(rows, metric) for metric in kind.scores}
     of_main = scores[kind.metrics[0]]
@@ -152,7 +151,7 @@ def _views(report: Report, kind: Kind) -> Views:
 
 
 def _histogram(of_metric: Changes) -> Histogram:
-    """[local, federated, tasks] by even bins of 0 to 1; scores below 0, as R² has them, count in the lowest."""
+    """Number of tasks by local and federated score in even bins of 0 to 1; scores below 0 (R²) count in the lowest."""
     local, federated = (np.clip(scores, 0, 1) for scores in (of_metric.local, of_metric.federated))
     n_bins = _N_BINS if local.size >= _MANY_TASKS else _N_COARSE_BINS
     return Histogram(n_bins=n_bins, cells=cells(local, federated, np.linspace(0, 1, n_bins + 1)))
@@ -161,13 +160,14 @@ def _histogram(of_metric: Changes) -> Histogram:
 def _sizes(of_main: Changes, seed: int) -> list[SharedGroup]:
     members = of_main.by_size()
     return [
-        _group(of_main, size_label(first, last), members[first : last + 1], seed) for first, last in neighbours(members)
+        _group(of_main, size_label(first, last), members[first : last + 1], seed)
+        for first, last in join_small_bins(members)
     ]
 
 
 def _types(of_main: Changes, seed: int) -> list[SharedGroup]:
     members = of_main.by_type()
-    groups = pooled({name: len(tasks) for name, tasks in members.items()}, OTHER_TYPES)
+    groups = group_small({name: len(tasks) for name, tasks in members.items()}, OTHER_TYPES)
     return [_group(of_main, name, [members[each] for each in names], seed) for name, names in groups.items()]
 
 
@@ -180,7 +180,7 @@ def _curves(learning: Learning, kind: Kind) -> dict[str, Curve]:
 
 
 def _calibration(reliability: Reliability | None) -> Points:
-    """[predicted, observed] of the points that many labels of several tasks made, too coarse to count labels from."""
+    """(predicted, observed) of the points with many labels of several tasks, rounded so that none can be counted."""
     if reliability is None:
         return Points(local=[], federated=[])
     return Points(local=_coarse(reliability.local), federated=_coarse(reliability.federated))
@@ -215,7 +215,7 @@ def _domain(summary: DomainSummary | None, rows: Sequence[AnyRow], kind: Kind) -
 
 
 def _preparation(data: Preparation) -> SharedPreparation:
-    """Which share of each table's rows was rejected why, and how even the folds are."""
+    """Share of each table's rows that were rejected, by reason, and share of compounds and labels in each fold."""
     n_compounds, n_labels = sum(fold.compounds for fold in data.folds), sum(fold.labels for fold in data.folds)
     return SharedPreparation(
         rejected={name: _rejected(table) for name, table in data.tables.items()},
@@ -229,8 +229,8 @@ def _preparation(data: Preparation) -> SharedPreparation:
 
 
 def _rejected(table: InputTable) -> dict[str, float]:
-    """Shares of the table's rows by reason; reasons for fewer than five rows go together."""
-    groups = pooled(table.rejected, OTHER_REASONS)
+    """Shares of the table's rows by reason of rejection; reasons with fewer than five rows are joined."""
+    groups = group_small(table.rejected, OTHER_REASONS)
     return {
         name: _share(sum(table.rejected[reason] for reason in together), table.rows)
         for name, together in groups.items()

@@ -1,4 +1,4 @@
-"""What a shareable summary holds, to the last key: merging the summaries of others takes nothing else."""
+"""All keys of a shareable summary; merging refuses any file with other keys."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from pipeline.report.metrics import CLASSIFICATION, FORMAT, SUMMARY_KIND, Kind
 from pipeline.report.parts import Part, PartWithOptions, Sides, problems
 from pipeline.report.schema import Conclusion, Curve, GroupChange, Interval, Points
 
-_MOST_BYTES = 4_000_000  # a summary has a few thousand
+_MOST_BYTES = 4_000_000  # a usual summary has a few thousand
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -19,7 +19,7 @@ Count = Annotated[int, Field(ge=5)] | Literal["< 5", "withheld"]
 
 
 class SharedConclusion(Conclusion):
-    """The report in one sentence."""
+    """The conclusion of a report in one sentence, of limited length."""
 
     sentence: Annotated[str, Field(max_length=1000)]
 
@@ -44,7 +44,7 @@ class SharedComparison(Part):
 
 
 class SharedRegressionComparisons(Part):
-    """All metrics of the regression tasks."""
+    """The comparison by each metric over the regression tasks, as far as it is shared."""
 
     n_tasks: Count
     n_judged: Count
@@ -54,13 +54,13 @@ class SharedRegressionComparisons(Part):
     censored_rmse: SharedComparison | None
 
     def comparison(self, metric: str) -> SharedComparison | None:
-        """Of one metric; None where too few tasks could be scored by it."""
+        """The comparison by one metric; None if too few tasks could be scored by it."""
         of_metric: SharedComparison | None = getattr(self, metric)
         return of_metric
 
 
 class SharedComparisons(PartWithOptions):
-    """All metrics of the classification tasks, and below them those of the regression tasks."""
+    """The comparison by each metric over the classification tasks, and inside it that over the regression tasks."""
 
     n_tasks: Count
     n_judged: Count
@@ -69,7 +69,7 @@ class SharedComparisons(PartWithOptions):
     regression: SharedRegressionComparisons | None = None
 
     def comparison(self, metric: str) -> SharedComparison | None:
-        """Of one metric; None where too few tasks could be scored by it."""
+        """The comparison by one metric; None if too few tasks could be scored by it."""
         of_metric: SharedComparison | None = getattr(self, metric)
         return of_metric
 
@@ -82,7 +82,7 @@ class SharedGroup(GroupChange):
 
 
 class SharedDomain(Part):
-    """How sure both models are, over the tasks where conformal prediction works for both."""
+    """Conformal efficiency or interval width of both models, over the tasks that have it for both."""
 
     measure: Literal["efficiency", "width"]
     n_tasks: Annotated[int, Field(ge=5)]
@@ -91,7 +91,7 @@ class SharedDomain(Part):
     change: float
     interval_95: Interval | None
     n_assays: Count
-    coverage: Sides[float | None]  # how often the truth was among what conformal prediction left possible
+    coverage: Sides[float | None]  # share of labels or values that conformal prediction covered
     groups: Sides[list[float]]  # means of groups of tasks, lowest first
 
 
@@ -104,12 +104,12 @@ class Histogram(Part):
     @model_validator(mode="after")
     def _inside(self) -> Self:
         if any(max(column, row) >= self.n_bins for column, row, _ in self.cells):
-            raise ValueError(f"cells: found a bin beyond the {self.n_bins} there are")
+            raise ValueError(f"cells: found a bin number of {self.n_bins} or more, expected less")
         return self
 
 
 class Views(Part):
-    """What the figures of one kind of task show."""
+    """The data for the figures of one kind of task."""
 
     changes: dict[Name, list[float]]
     histograms: dict[Name, Histogram]
@@ -121,7 +121,7 @@ class Views(Part):
 
 
 class SharedFold(Part):
-    """Shares of one fold."""
+    """Share of the compounds and labels in one fold."""
 
     fold: int
     compounds: float
@@ -129,14 +129,14 @@ class SharedFold(Part):
 
 
 class SharedPreparation(Part):
-    """How much was left out, and how even the folds are."""
+    """Share of rejected rows by table and reason, and the shares of each fold."""
 
     rejected: dict[Name, dict[Name, float]]
     folds: list[SharedFold]
 
 
 class ShareableSummary(PartWithOptions):
-    """A partner's summary.json: what it may share of its report."""
+    """A partner's shareable summary, summary.json."""
 
     kind: Literal["hocket shareable summary"] = SUMMARY_KIND
     format: Literal[3] = FORMAT
@@ -153,19 +153,19 @@ class ShareableSummary(PartWithOptions):
     data: SharedPreparation
 
     def views(self, kind: Kind) -> Views | None:
-        """What the figures of one kind of task show."""
+        """The data for the figures of one kind of task."""
         return self.classification if kind == CLASSIFICATION else self.regression
 
     def comparisons(self, kind: Kind) -> SharedComparisons | SharedRegressionComparisons | None:
-        """All metrics of one kind of task."""
+        """The comparisons of one kind of task."""
         return self.summary if kind == CLASSIFICATION else self.summary.regression
 
 
 def read_shared(path: Path) -> ShareableSummary:
-    """The summary in a file, checked.
+    """Read and check a shareable summary.
 
-    Raises DamagedReport for what is no JSON or not as a summary must be, NotShareable for something else, above all a
-    partner's report.json: that is private.
+    Raises DamagedReport for a file that is no JSON or has wrong keys, NotShareable for another kind of file, above all
+    a partner's report.json, which is private.
     """
     content = _object_in(path)
     if "tasks" in content:
@@ -173,8 +173,8 @@ def read_shared(path: Path) -> ShareableSummary:
         error.add_note("never send report.json to anyone: `hocket report PARTNER.toml --shareable` writes summary.json")
         raise error
     if (content.get("kind"), content.get("format")) != (SUMMARY_KIND, FORMAT):
-        its_own = f"kind {str(content.get('kind'))[:80]!r} of format {str(content.get('format'))[:20]}"
-        error = NotShareable(f"{path}: is {its_own}, expected {SUMMARY_KIND!r} of format {FORMAT}")
+        kind = f"kind {str(content.get('kind'))[:80]!r} of format {str(content.get('format'))[:20]}"
+        error = NotShareable(f"{path}: is {kind}, expected {SUMMARY_KIND!r} of format {FORMAT}")
         error.add_note("`hocket report PARTNER.toml --shareable` of this version writes such a summary.json")
         raise error
     try:
@@ -199,7 +199,7 @@ def _refuse(constant: str) -> None:
     raise ValueError(constant)
 
 
-def _damaged(path: Path, what: str) -> DamagedReport:
-    error = DamagedReport(f"{path}: is damaged: {what}")
-    error.add_note("ask its partner for summary.json again: `hocket report PARTNER.toml --shareable` writes it")
+def _damaged(path: Path, problem: str) -> DamagedReport:
+    error = DamagedReport(f"{path}: is damaged: {problem}")
+    error.add_note("ask the partner for summary.json again: `hocket report PARTNER.toml --shareable` writes it")
     return error

@@ -1,4 +1,4 @@
-"""A row of report.json for every task: its facts, and scores of the local-only and the federated model."""
+"""The rows of report.json, one for each task: its facts, and the scores of the local and the federated model."""
 
 import math
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ from pipeline.report.schema import ClassificationScores, Efficiency, RegressionR
 def score_tasks(
     prepared: Prepared, own: PartnerData, *, local: EvaluatedModel, federated: EvaluatedModel
 ) -> tuple[list[TaskRow], list[RegressionRow]]:
-    """Each classification and each regression task's facts and both models' scores.
+    """Make the rows of the classification tasks and of the regression tasks.
 
-    A score is None where the test fold has too few labels or values to judge, or the task is auxiliary. No regression
-    rows where the partner leaves regression out.
+    A score is None if the test fold has too few labels or values, or the task is auxiliary. There are no regression
+    rows if the partner leaves regression out.
     """
     rows = [_task_row(task, local, federated) for task in prepared.tasks]
     regression_tasks = prepared.regression_tasks if own.training_set.n_regressions else ()
@@ -27,7 +27,7 @@ def score_tasks(
 
 
 def _task_row(task: Task, local: EvaluatedModel, federated: EvaluatedModel) -> TaskRow:
-    column, is_judged = task.task_id, not task.is_auxiliary
+    column, is_scored = task.task_id, not task.is_auxiliary
     before, after = local.test.tasks, federated.test.tasks
     domain = Sides[Efficiency](
         local=Efficiency(**local.domain.of_task(column)), federated=Efficiency(**federated.domain.of_task(column))
@@ -41,14 +41,14 @@ def _task_row(task: Task, local: EvaluatedModel, federated: EvaluatedModel) -> T
         n_active=int(before.n_active[column]),
         n_inactive=int(before.n_inactive[column]),
         is_auxiliary=task.is_auxiliary,
-        local=ClassificationScores(**_scores(before, scores.METRICS, column, judged=is_judged)),
-        federated=ClassificationScores(**_scores(after, scores.METRICS, column, judged=is_judged)),
-        domain=domain if is_judged else None,
+        local=ClassificationScores(**_scores(before, scores.METRICS, column, scored=is_scored)),
+        federated=ClassificationScores(**_scores(after, scores.METRICS, column, scored=is_scored)),
+        domain=domain if is_scored else None,
     )
 
 
 def _regression_row(task: RegressionTask, local: EvaluatedModel, federated: EvaluatedModel) -> RegressionRow:
-    column, is_judged = task.task_id, not task.is_auxiliary
+    column, is_scored = task.task_id, not task.is_auxiliary
     before, after = local.test.regression_tasks, federated.test.regression_tasks
     domain = Sides[Width](
         local=Width(**local.domain.of_regression(column)), federated=Width(**federated.domain.of_regression(column))
@@ -61,14 +61,14 @@ def _regression_row(task: RegressionTask, local: EvaluatedModel, federated: Eval
         n_exact=int(before.n_exact[column]),
         n_censored=int(before.n_censored[column]),
         is_auxiliary=task.is_auxiliary,
-        local=RegressionScores(**_scores(before, regression_scores.METRICS, column, judged=is_judged)),
-        federated=RegressionScores(**_scores(after, regression_scores.METRICS, column, judged=is_judged)),
-        domain=domain if is_judged else None,
+        local=RegressionScores(**_scores(before, regression_scores.METRICS, column, scored=is_scored)),
+        federated=RegressionScores(**_scores(after, regression_scores.METRICS, column, scored=is_scored)),
+        domain=domain if is_scored else None,
     )
 
 
 def _scores(
-    found: TaskScores | TaskErrors, metrics: Sequence[str], column: int, *, judged: bool
+    scored_tasks: TaskScores | TaskErrors, metrics: Sequence[str], column: int, *, scored: bool
 ) -> dict[str, float | None]:
-    values = {name: float(getattr(found, name)[column]) for name in metrics}
-    return {name: value if judged and math.isfinite(value) else None for name, value in values.items()}
+    values = {name: float(getattr(scored_tasks, name)[column]) for name in metrics}
+    return {name: value if scored and math.isfinite(value) else None for name, value in values.items()}

@@ -1,4 +1,4 @@
-"""The table of one or several reports, or shareable summaries, for a person at a terminal."""
+"""The table of one or several reports or shareable summaries, on a terminal."""
 
 from collections.abc import Sequence
 
@@ -7,11 +7,11 @@ from rich.table import Table
 
 from pipeline.report.disclosure import WITHHELD
 from pipeline.report.metrics import CLASSIFICATION, REGRESSION, SHORT
-from pipeline.report.numbers import chance, number, signed
+from pipeline.report.numbers import number, p_value, signed
 from pipeline.report.schema import Comparison, Report
 from pipeline.report.shareable_schema import ShareableSummary, SharedComparison
 
-_WIDTH = 112  # columns of a report that goes into a file
+_WIDTH = 112  # characters if stdout is no terminal
 _TITLE = "Local only against federated, test fold, mean over tasks; p: Wilcoxon over tasks, Holm"
 _NONE, _HIDDEN = "-", "?"
 
@@ -39,7 +39,7 @@ def print_report(reports: Sequence[Report | ShareableSummary]) -> None:
 
 
 def _rows(report: Report | ShareableSummary) -> list[list[str]]:
-    """A line per metric; the partner stands on the first of all, the number of tasks on the first of each kind."""
+    """One row per metric; the first row names the partner, the first of each kind the number of tasks."""
     rows, partner = [], report.partner
     for kind in (CLASSIFICATION, REGRESSION):
         comparisons = report.comparisons(kind)
@@ -60,4 +60,4 @@ def _figures(comparison: Comparison | SharedComparison | None) -> list[str]:
         low, high = comparison.interval_95
         change += f" [{signed(low)}, {signed(high)}]"
     counts = [_HIDDEN if n == WITHHELD else str(n) for n in (comparison.n_better, comparison.n_worse)]
-    return [number(comparison.local), number(comparison.federated), change, chance(comparison.p_tasks_holm), *counts]
+    return [number(comparison.local), number(comparison.federated), change, p_value(comparison.p_tasks_holm), *counts]

@@ -1,4 +1,4 @@
-"""The pages: whole without a network, the same bytes each time, readable in a real browser."""
+"""The pages: complete without a network, the same bytes each time, readable in a real browser."""
 
 import json
 import re
@@ -26,7 +26,7 @@ from tests.support.made_up_reports import made_up_report
 
 
 class PageReader(HTMLParser):
-    """What a page asks for, runs and shows."""
+    """The tags, addresses and texts of a page."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class PageReader(HTMLParser):
             self.images.append(dict(attrs))
 
     def handle_data(self, data: str) -> None:
-        """Note the words."""
+        """Note the text."""
         self.words.append(data)
 
 
@@ -85,7 +85,7 @@ def test_a_page_loads_nothing_and_runs_nothing(pages: dict[str, dict[str, bytes]
 
 @pytest.mark.parametrize("name", ["private", "shareable", "consortium"])
 def test_every_figure_is_shown_in_words_too(pages: dict[str, dict[str, bytes]], name: str):
-    """An image per SVG file, each with a text for those who cannot see it, and a PNG of the same name."""
+    """An image per SVG file, each with an alternative text, and a PNG of the same name."""
     files = pages[name]
     found = seen(files["page.html"].decode())
     svgs = {path for path in files if path.endswith(".svg")}
@@ -117,7 +117,7 @@ def test_the_same_report_gives_the_same_bytes(report: Report, pages: dict[str, d
 
 
 def test_names_are_text_whatever_they_hold():
-    """Markup in a partner's or an assay's name is shown, not obeyed."""
+    """Markup in a partner's or an assay's name is escaped."""
     name = '<script>alert(1)</script> & "Co"'
     page = Page(
         name, name, "better", name, [(name, name)], [Section(name, [name], [PageTable(name, [name], [[name]])])]
@@ -130,21 +130,21 @@ def test_names_are_text_whatever_they_hold():
 
 @pytest.mark.parametrize(("n_tasks", "n_regressions"), [(0, 0), (1, 1)])
 def test_few_tasks_make_a_page_too(n_tasks: int, n_regressions: int):
-    """None, one, five: no figure fails, and what cannot be said is said to be so."""
+    """With no task, one or five no figure fails, and the page says that the data are too few."""
     report = made_up_report(n_tasks, n_regressions)
     for page in (private_page(report), shareable_page(shareable(report))):
         html = files_of(page, "page.html", "x")["page.html"].decode()
-        assert "cannot be said" in html
+        assert "Too little data to conclude" in html
         assert "nan" not in html.split("</style>")[1].lower().replace("base64", "").split("<img")[0]
 
 
 @pytest.mark.parametrize(("gain", "outcome"), [(0.05, "better"), (-0.05, "worse"), (0.0, "undecided")])
 def test_the_verdict_is_one_sentence_of_its_colour(gain: float, outcome: str):
-    """With the direction in words, both means, the change, its interval and the number of tasks."""
+    """It has the direction, both means, the change, its interval and the number of tasks."""
     report = made_up_report(60, gain=gain, seed=3)
     sentence = report.verdict.sentence
     assert report.verdict.outcome == outcome
-    assert {"better": "helped", "worse": "harmed", "undecided": "no difference"}[outcome] in sentence
+    assert {"better": "helped", "worse": "harmed", "undecided": "no significant difference"}[outcome] in sentence
     found = report.summary.average_precision
     assert found is not None
     for number in (f"{found.local:.3f}", f"{found.federated:.3f}", f"{found.change:+.3f}", "60 tasks"):
@@ -181,7 +181,7 @@ def plain_page(*names: str) -> Page:
 
 
 def test_figures_of_an_earlier_page_go(tmp_path: Path):
-    """A page with fewer figures leaves none behind that nobody shows; other files stay."""
+    """Figures of an earlier page that the new one lacks are removed; other files stay."""
     write_page(tmp_path, plain_page("one", "two"), PAGE, "first")
     (tmp_path / "figures" / "notes.txt").write_text("mine")
     write_page(tmp_path, plain_page("two"), PAGE, "second")
@@ -210,7 +210,7 @@ def test_a_page_that_cannot_be_drawn_leaves_the_old_one(tmp_path: Path):
 @pytest.mark.parametrize("name", ["private", "shareable", "consortium"])
 @pytest.mark.parametrize("width", [1280, 400])
 def test_a_browser_shows_the_page_offline(pages: dict[str, dict[str, bytes]], name: str, width: int, tmp_path: Path):
-    """Every image is drawn, nothing else is asked for, no message on the console, no page wider than the window."""
+    """Every image is drawn, nothing else is loaded, the console is empty, and no page is wider than the window."""
     from playwright.sync_api import sync_playwright  # noqa: PLC0415
 
     file = tmp_path / "page.html"

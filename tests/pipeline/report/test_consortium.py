@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pipeline.errors import DamagedReport, ExitCode, MixedFederations, NotShareable, PipelineError
 from pipeline.pages.consortium_files import merge_summaries
 from pipeline.report.consortium import comparison_of, merge
-from pipeline.report.disclosure import FEWEST, apart
+from pipeline.report.disclosure import FEWEST, spaced_counts
 from pipeline.report.metrics import METRICS, REGRESSION, SIDES
 from pipeline.report.shareable import shareable
 from pipeline.report.shareable_schema import ShareableSummary
@@ -62,7 +62,7 @@ def test_the_order_of_the_files_does_not_matter():
 
 
 def test_pooled_means_are_those_over_all_tasks():
-    """Partners weigh as many tasks as they judged; the interval is that of independent normal means."""
+    """Partners weigh by their number of scored tasks; the interval is that of independent normal means."""
     given = [summary(name, n) for name, n in zip(NAMES, (60, 30, 90), strict=True)]
     pooled = merge(given).pooled["roc_auc"]
     assert pooled is not None
@@ -78,7 +78,7 @@ def test_pooled_means_are_those_over_all_tasks():
 
 
 def partial_summary(name: str, n_regressions: int, missing: dict[str, int]) -> tuple[ShareableSummary, list[Any]]:
-    """A partner's summary, some of whose tasks could not be judged by some metrics; and its rows."""
+    """A partner's summary in which some tasks have no score by some metrics; and its rows."""
     rows = list(made_up_report(0, n_regressions, seed=int(name[1:])).regression_tasks or ())
     for metric, n in missing.items():
         rows[:n] = [without(row, metric) for row in rows[:n]]
@@ -87,8 +87,8 @@ def partial_summary(name: str, n_regressions: int, missing: dict[str, int]) -> t
 
 @whenever(st.lists(st.tuples(st.integers(5, 40), st.integers(0, 15), st.integers(0, 15)), min_size=1, max_size=3))
 @settings(max_examples=20, deadline=None)
-def test_each_metric_weighs_by_the_tasks_that_it_judged(sizes: list[tuple[int, int, int]]):
-    """A partner whose tasks fewer metrics can judge weighs less in these alone, but for the four nobody may know of."""
+def test_each_metric_weighs_by_its_scored_tasks(sizes: list[tuple[int, int, int]]):
+    """A partner with fewer scored tasks in some metrics weighs less in these alone, within the four that are hidden."""
     given, rows = [], list[list[Any]]()
     for name, (n, *missing) in zip(NAMES, sizes, strict=False):
         found, of_partner = partial_summary(name, n, dict(zip(("spearman", "rmse"), missing, strict=True)))
@@ -115,8 +115,8 @@ def test_each_metric_weighs_by_the_tasks_that_it_judged(sizes: list[tuple[int, i
 
 @whenever(st.lists(st.integers(5, 60), min_size=1, max_size=5))
 def test_no_two_told_counts_differ_by_a_small_one(counts: list[int]):
-    """Each is at most four below the truth and never above it; counts that lie apart are told as they are."""
-    told = apart(dict(enumerate(counts)))
+    """Each is at most four below the true count and never above it; counts five or more apart are unchanged."""
+    told = spaced_counts(dict(enumerate(counts)))
     values = sorted(set(told.values()))
     assert all(later - earlier >= FEWEST for earlier, later in itertools.pairwise(values))
     assert all(0 <= count - told[i] < FEWEST for i, count in enumerate(counts))
@@ -139,7 +139,7 @@ def test_one_partners_pooled_numbers_are_its_own():
 
 @pytest.mark.parametrize("metric", ["rmse", "censored_rmse"])
 def test_errors_of_different_units_are_never_averaged(tmp_path: Path, metric: str):
-    """A partner that measures in thousandths changes nothing of the pooled numbers; only RIPtoP has a mean."""
+    """Another unit at one partner does not change the pooled numbers; only RIPtoP has a mean."""
     before = merge([summary(name, 60, 30) for name in NAMES]).to_json()["pooled"][metric]
     given = [summary(name, 60, 30).to_json() for name in NAMES]
     told = given[1]["summary"]["regression"][metric]
@@ -153,22 +153,22 @@ def test_errors_of_different_units_are_never_averaged(tmp_path: Path, metric: st
     )
     shares = [found["summary"]["regression"][metric]["riptop"] for found in given]
     assert before["riptop"] == pytest.approx(np.mean(shares))  # as many tasks each
-    assert "only their RIPtoP" in (tmp_path / "out/consortium.html").read_text()
+    assert "over all partners only RIPtoP has a mean" in (tmp_path / "out/consortium.html").read_text()
 
 
-def test_a_partner_who_tells_no_mean_is_listed_and_left_out(tmp_path: Path):
-    """Its row has dashes; the others' mean goes without it; nobody pools an interval that somebody does not tell."""
+def test_a_partner_without_a_mean_is_listed_and_left_out(tmp_path: Path):
+    """Its row has dashes, the mean is over the others; an interval is pooled only if all partners share theirs."""
     given = [summary("P01"), summary("P02", 3), summary("P03", 8)]
     merged = merge_summaries(written(tmp_path, *given), tmp_path / "out")
     pooled = merged.pooled["roc_auc"]
     assert pooled is not None
     assert (pooled.n_tasks, pooled.interval_95) == (68, None)
-    assert "could not be judged by P02 and P03" in merged.verdict.sentence
+    assert "left P02 and P03 with too little data to conclude" in merged.verdict.sentence
     assert "P02" in (tmp_path / "out/consortium.html").read_text()
 
 
-def test_harm_to_one_is_the_consortiums_verdict():
-    """Whom federation harmed must not drown in a mean."""
+def test_harm_to_one_partner_decides_the_consortiums_outcome():
+    """Harm to one partner stays visible beside a positive mean."""
     verdict = merge([summary("P01"), summary("P02"), summary("P09", gain=-0.1)]).verdict
     assert verdict.outcome == "worse"
     assert "harmed P09" in verdict.sentence
@@ -214,7 +214,7 @@ def _put(*keys: str, value: Any) -> Change:  # noqa: ANN401
     ],
 )
 def test_what_does_not_belong_is_refused(tmp_path: Path, change: Change, error: type[PipelineError], message: str):
-    """By file and key, with a typed error, and nothing is written."""
+    """The error has the file, the key and a type of its own; nothing is written."""
     given = [summary(name).to_json() for name in NAMES]
     change(given[1])
     files = written(tmp_path, *given)
@@ -226,7 +226,7 @@ def test_what_does_not_belong_is_refused(tmp_path: Path, change: Change, error: 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\xfe", b'{"kind": NaN}', b"[" * 100_000])
 def test_what_is_no_summary_at_all_is_damaged(tmp_path: Path, content: bytes):
-    """Half a file, another file, a deep one."""
+    """Half a file, another kind of file, a deeply nested one."""
     file = tmp_path / "summary.json"
     file.write_bytes(content)
     with pytest.raises(DamagedReport, match="is damaged") as caught:
@@ -236,7 +236,7 @@ def test_what_is_no_summary_at_all_is_damaged(tmp_path: Path, content: bytes):
 
 
 def test_a_private_report_is_refused_with_advice(tmp_path: Path):
-    """Whoever is sent report.json is told that it should never have left its home."""
+    """The error says that report.json is private and must not be sent."""
     file = tmp_path / "report.json"
     file.write_text(json.dumps(made_up_report(9).to_json()))
     with pytest.raises(NotShareable, match="private") as caught:
@@ -246,7 +246,7 @@ def test_a_private_report_is_refused_with_advice(tmp_path: Path):
 
 
 def test_merging_needs_no_torch_rdkit_polars_sklearn_or_mlflow(tmp_path: Path):
-    """The command merges with these made unimportable: an aggregator's host has none of them."""
+    """The command merges without torch and rdkit, which an aggregator's machine may lack."""
     files = written(tmp_path, *(summary(name) for name in NAMES))
     blocked = ["torch", "rdkit", "polars", "sklearn", "safetensors", "mlflow", "crepes", "scipy", "tenseal"]
     arguments = ["report", "--merge", *map(str, files), "--output", str(tmp_path / "out")]

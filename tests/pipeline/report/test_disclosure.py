@@ -1,4 +1,4 @@
-"""What may be told of few among many: no small count, not even by subtraction, and no single value."""
+"""Disclosure rules: no small count is shown, not even by subtraction, and no single value."""
 
 from itertools import pairwise
 
@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.report.disclosure import FEWEST, HIDDEN, WITHHELD, cells, group_means, neighbours, pooled, rounded, shown
+from pipeline.report.disclosure import (
+    FEWEST,
+    HIDDEN,
+    WITHHELD,
+    cells,
+    group_means,
+    group_small,
+    hide_small,
+    join_small_bins,
+    rounded,
+)
 
 NAMES = st.text("abcdef", min_size=1, max_size=3)
 COUNTS = st.dictionaries(NAMES, st.integers(0, 40), max_size=8)
@@ -16,8 +26,8 @@ VALUES = st.lists(st.floats(-1, 1), max_size=120).map(lambda values: np.array(va
 
 @given(COUNTS)
 def test_counts_that_are_shown_are_true_and_not_small(counts: dict[str, int]):
-    """What is told is the count itself, five or more; what is small says so and no more."""
-    told = shown(counts)
+    """A shown count is the true one, five or more; a small one is only marked as small."""
+    told = hide_small(counts)
     assert told.keys() == counts.keys()
     for name, said in told.items():
         if isinstance(said, int):
@@ -28,8 +38,8 @@ def test_counts_that_are_shown_are_true_and_not_small(counts: dict[str, int]):
 
 @given(COUNTS)
 def test_no_small_count_can_be_found_by_subtraction(counts: dict[str, int]):
-    """All that is hidden sums to five or more, unless nothing is hidden or nothing is left to hide."""
-    told = shown(counts)
+    """Hidden counts sum to five or more, unless none is hidden or all are."""
+    told = hide_small(counts)
     hidden = [counts[name] for name, said in told.items() if not isinstance(said, int)]
     assert not hidden or sum(hidden) >= FEWEST or len(hidden) == len(counts)
 
@@ -44,14 +54,14 @@ def test_no_small_count_can_be_found_by_subtraction(counts: dict[str, int]):
     ],
 )
 def test_shown_by_example(counts: dict[str, int], told: dict[str, int | str]):
-    """The smallest other count goes with a single small one."""
-    assert shown(counts) == told
+    """With a single small count the smallest other one is hidden too."""
+    assert hide_small(counts) == told
 
 
 @given(COUNTS)
 def test_pooled_groups_are_large_and_lose_nobody(counts: dict[str, int]):
-    """Every group counts five or more; together they hold every name that counts, or nothing at all is told."""
-    groups = pooled(counts, "the rest")
+    """Every group counts five or more; together they have every name with a count, or there is no group."""
+    groups = group_small(counts, "the rest")
     for names in groups.values():
         assert sum(counts[name] for name in names) >= FEWEST
     told = sorted(name for names in groups.values() for name in names)
@@ -61,9 +71,9 @@ def test_pooled_groups_are_large_and_lose_nobody(counts: dict[str, int]):
 
 @given(st.lists(st.integers(0, 12), max_size=9))
 def test_neighbouring_bins_are_joined_until_they_are_large(sizes: list[int]):
-    """Runs follow each other, hold five or more each, and leave out nobody but where all are fewer than five."""
+    """Ranges are in order, have five members or more each, and leave none out unless all are fewer than five."""
     members = [np.arange(n) for n in sizes]
-    runs = neighbours(members)
+    runs = join_small_bins(members)
     assert all(sum(sizes[first : last + 1]) >= FEWEST for first, last in runs)
     if sum(sizes) >= FEWEST:
         assert runs[0][0] == 0
@@ -75,7 +85,7 @@ def test_neighbouring_bins_are_joined_until_they_are_large(sizes: list[int]):
 
 @given(VALUES)
 def test_group_means_are_of_five_or_more(values: np.ndarray):
-    """At most ten means in rising order, whose parts hold five values or more, between the extremes."""
+    """At most ten means in rising order, each over five values or more, between the extremes."""
     means = group_means(values)
     assert len(means) == min(10, values.size // FEWEST)
     assert means == sorted(means) or np.allclose(means, sorted(means), atol=1e-12)
@@ -90,7 +100,7 @@ def test_group_means_are_of_five_or_more(values: np.ndarray):
 @settings(max_examples=50)
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), max_size=200), st.sampled_from([2, 5, 10]))
 def test_cells_count_what_numpy_counts(points: list[tuple[float, float]], n_bins: int):
-    """Each cell told has its true count, five or more; those not told sum to five or more, or to none."""
+    """Each shown cell has its true count, five or more; the others sum to five or more, or to zero."""
     x, y = np.array(points, dtype=np.float64).reshape(-1, 2).T
     edges = np.linspace(0, 1, n_bins + 1)
     counts = np.histogram2d(x, y, bins=(edges, edges))[0]

@@ -54,12 +54,12 @@ def numbers(tree: object) -> list[object]:
 @QUICK
 @given(ROWS)
 def test_a_report_has_its_parts(rows: list[TaskRow]):
-    """Facts, both sides, the summary and one row per task; the numbers are those of `compare`."""
+    """Facts, both models, the summary and one row per task; the numbers are those of `compare`."""
     report = report_of(rows, seed=5)
     assert report.tasks == rows
-    judged = sum(None not in (each.local.roc_auc, each.federated.roc_auc) for each in rows)
+    n_scored = sum(None not in (each.local.roc_auc, each.federated.roc_auc) for each in rows)
     assert report.summary.n_tasks == len(rows)
-    assert report.summary.n_judged == judged
+    assert report.summary.n_judged == n_scored
     rng = np.random.default_rng(5)
     for metric in METRICS:
         local, federated = (
@@ -98,7 +98,7 @@ def regression_row(number: int, local: RegressionScores, federated: RegressionSc
 
 @pytest.mark.parametrize("n_tasks", [4, 6])
 def test_regression_stands_beside_classification(n_tasks: int, capsys: pytest.CaptureFixture[str]):
-    """Means, comparison and rows in the report, lines in the table; fewer than five judged tasks are not shared."""
+    """Means, comparison and rows in the report, lines in the table; fewer than five scored tasks are not shared."""
     rows = [regression_row(number, errors(0.25, 2.0), errors(0.5, 1.5 + number)) for number in range(n_tasks)]
     report = report_of([task_row(number, 0.5, 0.75) for number in range(7)], rows)
     assert report.regression_tasks == rows
@@ -122,7 +122,7 @@ def test_regression_stands_beside_classification(n_tasks: int, capsys: pytest.Ca
 
 
 def test_a_report_without_regression_has_no_key_of_it():
-    """A partner that leaves regression out has the report of before."""
+    """A partner that leaves regression out has a report without any regression key."""
     written = report_of([task_row(1, 0.5, 0.6)]).to_json()
     assert not {"regression_tasks", "regression_calibration"} & written.keys()
     assert "regression" not in written["summary"].keys() | written["local"].keys() | written["federated"].keys()
@@ -141,7 +141,7 @@ def test_sharing_changes_nothing_in_the_report():
 
 
 def test_both_files_are_written_and_read(tmp_path: Path):
-    """report.json is what was built, summary.json what may be shared."""
+    """report.json has the report, summary.json its shareable summary."""
     home = Home(tmp_path)
     report = report_of([task_row(number, 0.5, 0.5 + number / 100) for number in range(9)])
     write_report(home, report)
@@ -206,7 +206,7 @@ def test_rows_have_the_metrics_that_models_are_scored_by(metrics: tuple[type[Par
     ],
 )
 def test_a_changed_report_is_refused(tmp_path: Path, change: dict[str, object], message: str):
-    """By file and key, with what was found, what was expected, and what to do."""
+    """The error has file and key, what was found, what was expected, and what to do."""
     home = Home(tmp_path)
     home.report.mkdir()
     report_file(home).write_text(json.dumps(report_of([task_row(1, 0.5, 0.6)]).to_json() | change))
@@ -218,7 +218,7 @@ def test_a_changed_report_is_refused(tmp_path: Path, change: dict[str, object], 
 
 
 def test_there_is_no_report_before_the_end(tmp_path: Path):
-    """The error says when it will be there."""
+    """The error says when the report is written."""
     with pytest.raises(NotYet, match=r"report\.json: there is no report yet") as caught:
         read_report(Home(tmp_path))
     assert caught.value.exit_code == ExitCode.NOT_YET
@@ -226,7 +226,7 @@ def test_there_is_no_report_before_the_end(tmp_path: Path):
 
 
 def test_a_summary_alone_is_no_report(tmp_path: Path):
-    """report.json is written last and says that all is there."""
+    """report.json is written last, after the summary."""
     home = Home(tmp_path)
     home.report.mkdir()
     (home.report / "summary.json").write_text("{}")
@@ -235,7 +235,7 @@ def test_a_summary_alone_is_no_report(tmp_path: Path):
 
 
 def test_the_table_names_every_partner(capsys: pytest.CaptureFixture[str]):
-    """On stdout, one line each, with what could not be judged shown as such."""
+    """On stdout, one line per metric, with dashes for metrics without a score."""
     reports = [
         report_of(rows, partner=name)
         for name, rows in {
@@ -255,7 +255,7 @@ def test_the_table_names_every_partner(capsys: pytest.CaptureFixture[str]):
 
 
 def test_a_finished_partner_has_a_true_report(finished: Federation):
-    """The report of a real run: who, which plan, a row per task, scores in [0, 1] or none."""
+    """The report of a real run: partner, plan, a row per task, scores in [0, 1] or none."""
     for name in finished.partners:
         report = read_report(finished.home(name))
         assert report.partner == name
@@ -280,10 +280,10 @@ def test_a_finished_partners_summary_names_no_assay(finished: Federation):
 
 
 def test_all_partners_report_the_same_trunk(finished: Federation):
-    """One model came out."""
+    """All partners end with the same trunk."""
     assert len({read_report(finished.home(name)).trunk for name in finished.partners}) == 1
 
 
 def test_report_files_are_where_the_home_says(finished: Federation):
-    """One place."""
+    """The report is in the home's report folder."""
     assert report_file(finished.home("P01")) == finished.folder / "P01" / "home" / "report" / "report.json"

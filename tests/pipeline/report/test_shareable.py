@@ -48,7 +48,7 @@ def floats(tree: object) -> list[float]:
 @settings(max_examples=25, deadline=None)
 @given(SIZES, SIZES, st.integers(0, 1000))
 def test_a_summary_has_no_id_and_no_small_count(n_tasks: int, n_regressions: int, seed: int):
-    """And is what the schema for merging takes, however few tasks there are."""
+    """The schema for merging accepts the summary, for any number of tasks."""
     found = shareable(made_up_report(n_tasks, n_regressions, seed=seed)).to_json()
     text = json.dumps(found, allow_nan=False)
     assert "secret" not in text
@@ -61,7 +61,7 @@ def test_a_summary_has_no_id_and_no_small_count(n_tasks: int, n_regressions: int
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 60), st.integers(0, 1000))
 def test_changes_are_told_as_means_of_five_or_more(n_tasks: int, seed: int):
-    """Each number is the mean of a run of the sorted changes, at least five of them; they are as numpy has it."""
+    """Each number is the mean of five or more neighbouring sorted changes, as numpy computes it."""
     report = made_up_report(n_tasks, seed=seed)
     told = shareable(report).classification.changes
     for metric in METRICS:
@@ -75,7 +75,7 @@ def test_changes_are_told_as_means_of_five_or_more(n_tasks: int, seed: int):
 @settings(max_examples=50, deadline=None)
 @given(st.integers(5, 40), st.integers(0, 1000))
 def test_no_p_value_stands_beside_a_hidden_count(n_tasks: int, seed: int):
-    """Over few assays, or where few tasks moved one way, it is a function of the counts that are not told."""
+    """Over few assays, or with few tasks better or worse, a p-value would reveal the hidden counts."""
     told = shareable(made_up_report(n_tasks, seed=seed)).to_json()["summary"]
     for metric in METRICS:
         found = told[metric]
@@ -85,7 +85,7 @@ def test_no_p_value_stands_beside_a_hidden_count(n_tasks: int, seed: int):
 
 
 def test_a_mean_of_few_tasks_is_not_told():
-    """With four judged tasks there is no mean, no interval, no figure."""
+    """With four scored tasks there is no mean, no interval, no figure."""
     found = shareable(made_up_report(4, 4)).to_json()
     assert found["summary"]["average_precision"] is None
     assert found["summary"]["regression"]["r2"] is None
@@ -97,15 +97,15 @@ def test_a_mean_of_few_tasks_is_not_told():
 
 
 def test_an_interval_over_few_assays_is_not_told():
-    """Of eight tasks of four assays the mean is told; the interval could end at one assay's scores."""
+    """Of eight tasks of four assays the mean is shared; the interval could end at one assay's scores."""
     found = shareable(made_up_report(8)).summary.average_precision
     assert found is not None
     assert found.interval_95 is None
     assert found.n_assays == "< 5"
 
 
-def test_nearly_all_judged_withholds_the_number_of_tasks():
-    """The number of tasks that could not be judged is small: it must not be the difference of two numbers."""
+def test_few_tasks_without_a_score_withhold_the_number_of_tasks():
+    """The number of tasks without a score is small, so it must not be the difference of two shown numbers."""
     rows = made_up_report(20).tasks
     some = [row.model_copy(update={"local": scores(None)}) for row in rows[:2]] + rows[2:]
     told = shareable(report_of(some)).summary
@@ -151,7 +151,7 @@ def test_reports_that_differ_in_ids_alone_share_the_same():
 
 @pytest.fixture(scope="module")
 def shared(finished: Federation, tmp_path_factory: pytest.TempPathFactory) -> tuple[Federation, Path]:
-    """What P01 of a finished federation shares, in a folder."""
+    """The folder that P01 of a finished federation may share."""
     folder = tmp_path_factory.mktemp("shared")
     write_shareable(folder, read_report(finished.home("P01")))
     return finished, folder
@@ -168,7 +168,7 @@ def private_words(federation: Federation, name: str) -> set[str]:
 
 
 def all_text_of(path: Path) -> str:
-    """Everything that is readable in a file, also in an image's metadata and pixels, and in embedded figures."""
+    """All text in a file, also in an image's metadata and pixels, and in embedded figures."""
     content = path.read_bytes()
     if path.suffix == ".png":
         with Image.open(path) as image:
@@ -190,7 +190,7 @@ def _inflated(content: bytes) -> str:
 
 
 def test_no_id_and_no_structure_is_in_any_shared_file(shared: tuple[Federation, Path]):
-    """HTML, JSON, SVG, PNG, their names and metadata: no word of T0, T1 or T2 but those too short to mean anything."""
+    """HTML, JSON, SVG, PNG, their names and metadata: no word of T0, T1 or T2 except very short ones."""
     federation, folder = shared
     words = private_words(federation, "P01")
     assert {"P01-A1", "P01-C0001"} & words
@@ -222,7 +222,7 @@ def test_made_up_pages_hide_their_ids(tmp_path: Path):
 
 
 def test_a_shared_folder_is_what_merging_takes(shared: tuple[Federation, Path]):
-    """summary.json reads back as it was written, and equals that beside report.json."""
+    """summary.json reads back as it was written, and equals the one in the report's folder."""
     federation, folder = shared
     assert read_shared(folder / "summary.json").partner == "P01"
     assert (folder / "summary.json").read_bytes() == (federation.home("P01").report / "summary.json").read_bytes()

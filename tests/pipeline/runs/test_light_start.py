@@ -1,4 +1,4 @@
-"""A process is started often: by cron, after a kill, once a member. What only a run's end needs is loaded there."""
+"""The start of a run is light, for cron starts one often: libraries for the end of a run are loaded only then."""
 
 import subprocess
 import sys

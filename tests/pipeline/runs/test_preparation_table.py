@@ -1,4 +1,4 @@
-"""What `hocket prepare` shows of a preparation."""
+"""The tables that `hocket prepare` prints."""
 
 import io
 from typing import Any
@@ -74,5 +74,5 @@ def test_nothing_to_tell_takes_no_room() -> None:
 
 @pytest.mark.parametrize("name", ["[bold]red[/bold]", "/p/[x]/y"])
 def test_a_folder_is_printed_as_it_is(name: str) -> None:
-    """What looks like markup in a path is no markup."""
+    """Brackets in a path are printed, not taken as markup."""
     assert shown({**SUMMARY, "folder": name}).endswith(f"folder: {name}\n")

@@ -1,4 +1,4 @@
-"""`hocket report` on the home of a finished partner: what is missing or older is made anew, without training."""
+"""`hocket report` on the home of a finished partner: missing or older files are written again, without training."""
 
 import json
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def files_in(home: Home) -> dict[str, bytes]:
 
 @pytest.mark.usefixtures("untrained")
 def test_a_report_is_made_anew_from_the_kept_models(done: Federation):
-    """The whole folder lost: page, figures, summary and report.json come back, the latter byte for byte."""
+    """After the loss of the folder page, figures and summary are written again, and report.json byte for byte."""
     home, config = done.home("P01"), done.config("P01")
     before = files_in(home)
     for path in sorted(home.report.rglob("*"), reverse=True):
@@ -54,7 +54,7 @@ def test_a_report_is_made_anew_from_the_kept_models(done: Federation):
 
 @pytest.mark.usefixtures("untrained")
 def test_an_older_format_is_scored_again(done: Federation):
-    """A report of an earlier version has no format, or another: the kept models are judged again."""
+    """A report of an earlier version has no format or another: the models in the home are scored again."""
     home = done.home("P02")
     kept = report_file(home).read_bytes()
     older = json.loads(kept)
@@ -64,7 +64,7 @@ def test_an_older_format_is_scored_again(done: Federation):
 
 
 def test_a_damaged_report_is_named(done: Federation):
-    """Not JSON, or not a report: the file, and what to do."""
+    """A file that is not JSON or not a report: the error has its path and what to do."""
     for content in ("{", "[]", '{"partner": 1}'):
         report_file(done.home("P01")).write_text(content)
         with pytest.raises(DamagedReport, match=r"report\.json: is damaged") as caught:
@@ -74,7 +74,7 @@ def test_a_damaged_report_is_named(done: Federation):
 
 
 def test_without_the_local_model_there_is_nothing_to_compare(done: Federation):
-    """It says which file to remove, so that the run trains it again."""
+    """The error says which file to remove, so that the run trains the local model again."""
     report_file(done.home("P01")).unlink()
     (done.home("P01").baseline / "local.safetensors").unlink()
     with pytest.raises(NotYet, match="local-only model is missing") as caught:
@@ -83,14 +83,14 @@ def test_without_the_local_model_there_is_nothing_to_compare(done: Federation):
 
 
 def test_before_the_last_round_there_is_no_report(enrolled: Federation):
-    """Nothing is made of an unfinished run."""
+    """An unfinished run gets no report."""
     with pytest.raises(NotYet, match="there is no report yet"):
         current_report(enrolled.config("P01"))
     assert not enrolled.home("P01").report.exists()
 
 
 def test_the_page_is_the_last_step_of_a_run(done: Federation):
-    """A run killed between report and page makes the page at the next start, and is done after it."""
+    """A run killed between report and page writes the page at the next start, and ends."""
     home = done.home("P03")
     assert not (home.report / "report.html").exists()
     machine = WithPage(done.partner("P03"), home)
@@ -104,7 +104,7 @@ def test_the_page_is_the_last_step_of_a_run(done: Federation):
 
 
 def test_learning_curves_are_those_of_records_and_history(finished: Federation):
-    """Federated from the rounds' records, local from the baseline's file."""
+    """Federated from the rounds' records, local from the local model's file."""
     home = finished.home("P01")
     found = read_report(home).to_json()["learning"]
     history = load_checkpoint(home.baseline / "local.safetensors", read_plan(finished.plan_file).layout).facts[
@@ -119,13 +119,13 @@ def test_learning_curves_are_those_of_records_and_history(finished: Federation):
 
 
 def test_data_is_the_preparations_summary(finished: Federation):
-    """As data_prep wrote it."""
+    """The report has the summary of the preparation unchanged."""
     home = finished.home("P01")
     (file,) = home.prepared.glob("*/summary.json")
     assert read_report(home).to_json()["data"] == json.loads(file.read_text())
 
 
-def test_calibration_counts_the_test_labels_of_judged_tasks(finished: Federation):
+def test_calibration_counts_the_test_labels_of_scored_tasks(finished: Federation):
     """Both models have the same labels, each once."""
     report = read_report(finished.home("P01")).to_json()
     n_labels = sum(

@@ -1,4 +1,4 @@
-"""Where structures are prepared: as configured or as asked for, and through the whole command."""
+"""Workers for structures: from configuration or command line, alone and through the whole command."""
 
 import json
 from pathlib import Path
@@ -41,7 +41,7 @@ def address(crew: object) -> str:
 
 
 def test_who_is_hired(tmp_path):
-    """What is asked for comes before what is configured, and workers before a configured scheduler."""
+    """The command line wins over the configuration, and its number of workers over a configured scheduler."""
     plain, clustered = config(tmp_path), config(tmp_path, "tls://head.site:8786")
     with open_workers(plain) as crew:
         assert crew == 3
