@@ -15,8 +15,8 @@ _KEEPING = "HttpOnly; SameSite=Strict; Path=/"  # no Max-Age: the browser delete
 class TokenDoor:
     """A WSGI application that passes requests with the token on to another one.
 
-    A GET with `?token=TOKEN` sets the cookie and redirects to `/`, which removes the token from the address; every other
-    request needs the cookie.
+    A GET with `?token=TOKEN` sets the cookie and redirects to `/`, which removes the token from the address; every
+    other request needs the cookie.
     """
 
     inside: WSGIApplication
