@@ -1,4 +1,4 @@
-"""What a batch system does with `--once`: cron's line, Slurm's script, a second start, as plain shell commands."""
+"""Batch systems with `--once`: cron's line, Slurm's script and a second start, as plain shell commands."""
 
 import os
 import subprocess
@@ -40,7 +40,7 @@ def environment(tmp_path: Path, fresh: Federation) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_cron_line(fresh: Federation, tmp_path: Path, environment: dict[str, str]):
-    """What stands behind the five fields: exit code 6 while others are awaited, all it says in the log."""
+    """Cron's command: exit code 6 while others are awaited, and all output in the log."""
     command = CRON.split("* * * * ")[1].replace("/srv/hocket/partner.toml", str(fresh.config("P01")))
     command = command.replace("/srv/hocket/log", str(tmp_path / "run.log"))
     done = subprocess.run(["/bin/sh", "-c", command], env=environment, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""Members that vanish: voids, returns, and a crash between sealing and posting, mostly through real processes."""
+"""Members that drop out: voids, returns, and a crash between sealing and posting, mostly with real processes."""
 
 import hashlib
 import shutil
@@ -49,7 +49,7 @@ def sums_of(federation: Federation, round_no: int) -> list[list[str]]:
 
 
 def vanish_after_roster(federation: Federation, running: Running, lost: str) -> None:
-    """All partners run and are ready, the roster lists them all; then one is gone before it delivers, for too long."""
+    """All partners are on the roster; then one is killed before it delivers, and stays away beyond the deadline."""
     others = [name for name in federation.partners if name != lost]
     running.start(*federation.partners)
     running.wait_for(all_posted(federation, [ready_of(lost)]))
@@ -66,7 +66,7 @@ def vanish_after_roster(federation: Federation, running: Running, lost: str) -> 
 
 @pytest.mark.slow
 def test_a_partner_vanishes_and_returns_in_a_later_round(tmp_path: Path):
-    """Void, fresh training, a roster without it; then it opens the sum it missed and all end with one trunk."""
+    """The attempt is void, the next roster is without it; later it opens the missed sum, and all trunks agree."""
     federation = Federation(tmp_path / "f", n_partners=4, n_rounds=3)
     with Running(federation) as running:
         vanish_after_roster(federation, running, "P03")
@@ -89,7 +89,7 @@ def test_a_partner_vanishes_and_returns_in_a_later_round(tmp_path: Path):
 
 @pytest.mark.slow
 def test_a_roster_at_the_minimum_waits_for_the_one_that_vanished(tmp_path: Path):
-    """With three of three needed nobody goes on without the third; it returns, and the federation completes."""
+    """If all three are needed, the others wait; the third returns, and the federation completes."""
     federation = Federation(tmp_path / "f")
     with Running(federation) as running:
         vanish_after_roster(federation, running, "P02")
@@ -112,7 +112,7 @@ def test_a_roster_at_the_minimum_waits_for_the_one_that_vanished(tmp_path: Path)
 
 @pytest.mark.slow
 def test_a_partner_killed_between_sealing_and_posting_posts_the_same_bytes(sealed: Federation, tmp_path: Path):
-    """A sealed file in the outbox of a killed process is what the next process posts, byte for byte."""
+    """The next process posts the sealed file in the outbox of a killed one, byte for byte."""
     federation = sealed.moved(tmp_path / "federation")
     home, update = federation.home("P01"), update_of("P01")
     for path in (federation.posted(update), federation.payload(update), home.outbox(update.manifest)):
@@ -158,7 +158,7 @@ def returning(missed: Federation, tmp_path: Path) -> Federation:
 
 
 def come_back(federation: Federation, name: str = "P04") -> str:
-    """Drive the returning partner as far as it goes."""
+    """Let the returning partner advance until it waits or ends."""
     partner = federation.partner(name)
     while (state := step(partner)) == "on":
         pass
@@ -172,7 +172,7 @@ def test_a_partner_opens_all_sums_that_it_missed(returning: Federation):
 
 
 def advance_all(machine: Machine) -> None:
-    """Every step, and what ends them."""
+    """Advance until an error, and return it."""
     while machine.advance():
         pass
 
@@ -194,7 +194,7 @@ def remove(*paths: str) -> Callable[[Federation], None]:
     ids=["payload", "sum", "round"],
 )
 def test_a_missed_sum_that_was_removed_is_not_awaited(returning: Federation, damage: Callable[[Federation], None]):
-    """A later sum proves that it was there: the partner says what is missing and where, and trains nothing."""
+    """A later sum proves the removal: the partner's error names the missing message, and it does not train."""
     damage(returning)
     with pytest.raises(LeftBehind, match=r"round 2 has its sum: .* removed from .*exchange") as caught:
         come_back(returning)
@@ -204,14 +204,14 @@ def test_a_missed_sum_that_was_removed_is_not_awaited(returning: Federation, dam
 
 
 def test_a_sum_that_may_still_come_is_awaited(returning: Federation):
-    """Without a later sum nothing proves a removal; the wait names what it is for."""
+    """Without a later sum nothing proves a removal: NotYet names the awaited message."""
     remove("round-0002", SUM.payload)(returning)
     with pytest.raises(NotYet, match="payload of sum of agg for round 1, attempt 1"):
         advance_all(returning.partner("P04"))
 
 
 def test_a_forged_later_sum_proves_nothing(returning: Federation):
-    """Whoever may write to the exchange can make folders, but no signed sum."""
+    """Folders alone prove nothing: anyone with access to the exchange can make them, but no signed sum."""
     remove("round-0002", SUM.payload)(returning)
     (returning.exchange / "round-0007" / "attempt-01").mkdir(parents=True)
     (returning.exchange / "round-x").mkdir()
@@ -236,7 +236,7 @@ def test_a_lost_group_secret_comes_from_the_deal_again(returning: Federation):
 
 
 def test_lost_pair_seeds_are_not_made_anew(returning: Federation):
-    """Others hold the seeds that were posted: with new ones no sum would ever open."""
+    """Lost pair seeds are not made again: the others have the posted ones, and no sum would open."""
     returning.home("P04").pair_seeds.unlink()
     with pytest.raises(BadKeyFile, match=r"pair\.seeds: is missing") as caught:
         come_back(returning)
@@ -245,7 +245,7 @@ def test_lost_pair_seeds_are_not_made_anew(returning: Federation):
 
 
 def test_a_home_without_its_rounds_is_refused(returning: Federation):
-    """Messages without the training from which they were made are half a home."""
+    """A home with messages but without their training is refused."""
     shutil.rmtree(returning.home("P04").folder / "rounds")
     with pytest.raises(ConfigError, match=r"trained\.safetensors: is missing") as caught:
         come_back(returning)
@@ -257,7 +257,7 @@ def test_a_home_without_its_rounds_is_refused(returning: Federation):
 
 @pytest.fixture
 def last_attempt(tmp_path: Path) -> Federation:
-    """The plan allows one attempt; P02 is rostered and has not delivered when the deadline is past."""
+    """The plan allows one attempt; P02 is on the roster and has not delivered at the deadline."""
     federation = Federation(tmp_path / "f", max_attempts=1)
     until_waiting(federation, federation.partners)
     step(federation.aggregator())
@@ -267,7 +267,7 @@ def last_attempt(tmp_path: Path) -> Federation:
 
 
 def test_the_last_attempt_is_not_declared_void(last_attempt: Federation):
-    """The aggregator stops instead and says who is missing; with the late update it goes on where it was."""
+    """The aggregator stops instead and names the missing partner; with the late update it goes on."""
     with pytest.raises(AttemptsUsedUp, match="P02 did not deliver in attempt 1, the last") as caught:
         step(last_attempt.aggregator())
     assert caught.value.exit_code == ExitCode.SECURITY
@@ -278,7 +278,7 @@ def test_the_last_attempt_is_not_declared_void(last_attempt: Federation):
 
 
 def test_a_partner_takes_part_in_no_attempt_beyond_the_last(last_attempt: Federation):
-    """Whatever the aggregator signs: it neither trains nor says ready again, also when it is started again."""
+    """After the last attempt a partner neither trains nor posts `ready`, even after a restart."""
     say(last_attempt, VOID, {"roster": digest_of(last_attempt, ROSTER), "missing": ["P02"]})
     for _ in range(2):
         with pytest.raises(AttemptsUsedUp, match="1 attempts are void") as caught:

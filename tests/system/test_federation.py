@@ -1,4 +1,4 @@
-"""A whole small federation: exact sums, equal trunks, voids, late and lost members."""
+"""A whole small federation: exact sums, equal trunks, voids, late and missing members."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ from tests.support.federation import AGGREGATOR, Federation, age, run_all, step,
 
 
 class Witness:
-    """Sees what partners hand to sealing and get from opening, through the real functions."""
+    """Records what partners seal and open, by wrapping the real functions."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.sent: dict[tuple[int, int], dict[str, tuple[np.ndarray, int]]] = {}
@@ -30,7 +30,7 @@ class Witness:
         monkeypatch.setattr(pipeline.protocol.round_seal, "open_sum", self.open)
 
     def seal(self, change: np.ndarray, **given: Any) -> object:  # noqa: ANN401 -- handed on as it is
-        """Compute the fixed-point vector independently, with the same chance, and seal."""
+        """Compute the fixed-point vector independently, with the same random numbers, and seal."""
         grid = make_grid(given["slices"], given["bounds"], given["parameters"])
         parameters = given["parameters"]
         scale = 1.0 if parameters.max_weight == 1 else given["weight"] / parameters.max_weight
@@ -46,7 +46,7 @@ class Witness:
         return self._seal(change, **given)
 
     def open(self, path: Path, **given: Any) -> OpenedSum:  # noqa: ANN401 -- handed on as it is
-        """Open and remember."""
+        """Open and record."""
         found = self._open(path, **given)
         self.opened.setdefault((given["roster"].round_no, given["roster"].attempt), []).append(found)
         return found
@@ -57,7 +57,7 @@ class Witness:
     ["", '[seal]\nbits = 8\nweights = "size"\nmax_weight = 1000', '[seal]\nbits = 12\n[server]\nmethod = "adam"'],
 )
 def test_every_opened_sum_is_the_exact_integer_sum(extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In every round each partner opens the plain numpy sum of what all partners put in, and gets the same trunk."""
+    """In every round each partner opens the sum that plain numpy gives of all updates, and gets the same trunk."""
     witness = Witness(monkeypatch)
     federation = Federation(tmp_path / "f", n_partners=4, n_rounds=3, extra=extra)
     run_all(federation.members())
@@ -74,7 +74,7 @@ def test_every_opened_sum_is_the_exact_integer_sum(extra: str, tmp_path: Path, m
 
 @pytest.mark.parametrize(("every", "expected"), [(1, [1, 2, 3]), (2, [2, 3]), (50, [3])])
 def test_rounds_are_validated_at_the_interval_and_at_the_end(every: int, expected: list[int], tmp_path: Path) -> None:
-    """Never by the clock: the report must repeat bit for bit."""
+    """Randomness never depends on the clock: the report must repeat bit for bit."""
     federation = Federation(tmp_path / "f", n_rounds=3)
     config = federation.config("P01")
     config.write_text(f"{config.read_text()}[tracking]\nvalidate_every = {every}\n")
@@ -84,7 +84,7 @@ def test_rounds_are_validated_at_the_interval_and_at_the_end(every: int, expecte
 
 
 def test_a_restart_after_every_single_step_changes_nothing(tmp_path: Path) -> None:
-    """Members opened afresh before each step end with the trunk of an undisturbed run."""
+    """Members opened again before each step end with the trunk of an undisturbed run."""
     undisturbed = Federation(tmp_path / "a")
     run_all(undisturbed.members())
     restless = Federation(tmp_path / "b")
@@ -208,7 +208,7 @@ def test_a_manifest_without_its_payload_does_not_hold_up_the_deadline(tmp_path: 
 def test_a_kill_between_commit_and_tidying_leaves_no_update_in_the_clear(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the tidying of a round did not come to, the next start does."""
+    """The next start removes files that a killed process should have removed after a round."""
     federation = Federation(tmp_path / "f")
     with monkeypatch.context() as patch:
         patch.setattr(pipeline.protocol.partner_rounds.PartnerRounds, "_tidy", lambda _self: None)

@@ -1,4 +1,4 @@
-"""A partner whose disk is full: it says so, waits or ends as it may, and goes on to the same trunk."""
+"""A partner with a full disk reports it, waits or ends, and later reaches the same trunk."""
 
 import itertools
 import shutil
@@ -46,7 +46,7 @@ def partner(federation: Federation, *options: str) -> Marked:
 
 
 def files(home: Home) -> dict[str, bytes]:
-    """What of its rounds a partner keeps."""
+    """Files of its rounds that a partner keeps."""
     found = sorted(path for path in home.folder.rglob("*") if path.is_file())
     return {str(path.relative_to(home.folder)): path.read_bytes() for path in found if "rounds" in path.parts}
 
@@ -68,7 +68,7 @@ def others_go_on(federation: Federation, process: Marked) -> None:
 def test_a_partner_waits_for_space_and_comes_to_the_same_trunk(
     half_way: Federation, undisturbed: Federation, full: Path
 ):
-    """It says that the disk is full; with space again it trains, and trunk and model are those of a run without."""
+    """It reports the full disk; with space again it trains, and trunk and model are those of an undisturbed run."""
     process = partner(half_way)
     assert process.popen.stderr is not None
     for line in process.popen.stderr:
@@ -92,7 +92,7 @@ def test_a_partner_waits_for_space_and_comes_to_the_same_trunk(
 def test_a_partner_that_may_not_wait_ends_and_keeps_what_it_had(
     half_way: Federation, undisturbed: Federation, full: Path
 ):
-    """Exit code 2 and why, its rounds as they were before; the next start comes to the same trunk."""
+    """Exit code 2 and the reason, with its rounds unchanged; the next start reaches the same trunk."""
     home = half_way.home("P01")
     before = files(home)
     process = partner(half_way, "--once")

@@ -1,4 +1,4 @@
-"""An aggregator that signs whatever it likes: each attack is refused by a partner, or ends as an honest void."""
+"""A hostile aggregator: each attack is refused by a partner, or ends as a correct void."""
 
 import contextlib
 import shutil
@@ -47,19 +47,19 @@ def update_of(name: str, round_no: int = 1, attempt: int = 1) -> MessageName:
 
 @pytest.fixture
 def called(ready: Federation, tmp_path: Path) -> Federation:
-    """All are ready for round 1; the roster is the aggregator's to say."""
+    """All are ready for round 1; the aggregator has called no roster."""
     return ready.moved(tmp_path / "federation")
 
 
 @pytest.fixture
 def delivered(sealed: Federation, tmp_path: Path) -> Federation:
-    """All updates of round 1 are there; the outcome is the aggregator's to say."""
+    """All updates of round 1 are posted; the aggregator has posted neither sum nor void."""
     return sealed.moved(tmp_path / "federation")
 
 
 @pytest.fixture
 def later(sealed_again: Federation, tmp_path: Path) -> Federation:
-    """All updates of round 2 are there."""
+    """All updates of round 2 are posted."""
     return sealed_again.moved(tmp_path / "federation")
 
 
@@ -73,7 +73,7 @@ def refuses(federation: Federation, name: str, error: type[Exception], said: str
 
 
 def drive(federation: Federation, name: str) -> None:
-    """Drive one partner, opened afresh, as far as it goes."""
+    """Let one newly opened partner advance until it waits."""
     partner = federation.partner(name)
     while step(partner) == "on":
         pass
@@ -111,7 +111,7 @@ def test_a_roster_of_two_is_refused(called: Federation):
 
 
 def test_a_roster_below_the_plans_minimum_is_refused(tmp_path: Path):
-    """RosterTooSmall: three are no roster where the plan says four; nothing is sealed."""
+    """RosterTooSmall: three are too few if the plan says four; nothing is sealed."""
     strict = Federation(tmp_path / "strict", n_partners=4, min_partners=4)
     for name in (*ALL, "P01"):
         with contextlib.suppress(NotYet):
@@ -131,7 +131,7 @@ def test_a_roster_with_a_stranger_is_refused(called: Federation, stranger: str):
 
 
 def test_a_roster_that_lists_a_ready_never_said_is_refused(called: Federation):
-    """Equivocation: a partner seals only for a roster that lists the very ready it signed."""
+    """Equivocation: a partner seals only for a roster that lists the `ready` it signed."""
     call_roster(called, ready_digests(called, "P01", "P02", "P03") | {"P04": OTHER})
     refuses(called, "P04", Equivocation, "not the one it signed")
     called.home("P04").outbox(MessageName("ready", 1, 1, "P04").manifest).unlink()
@@ -141,7 +141,7 @@ def test_a_roster_that_lists_a_ready_never_said_is_refused(called: Federation):
 
 @pytest.mark.parametrize("roster", [ALL, ("P01", "P02", "P03")], ids=["the same roster", "another roster"])
 def test_a_restored_home_does_not_seal_again(called: Federation, tmp_path: Path, roster: tuple[str, ...]):
-    """Equivocation: a home of before the sealing holds the same update, and the exchange shows that it was sealed."""
+    """Equivocation: a home from before the sealing has the same update, but the exchange shows that it was sealed."""
     called.exchange.joinpath(ROSTER.manifest).unlink(missing_ok=True)
     shutil.copytree(called.home("P01").folder, tmp_path / "backup")
     call_roster(called, ready_digests(called, *ALL))
@@ -200,7 +200,7 @@ def test_a_second_roster_for_the_attempt_is_never_used(called: Federation):
 
 
 def test_different_rosters_for_different_partners_give_nothing_to_add(called: Federation):
-    """WrongRoster where the aggregator's program adds; TagMismatch at the partners where its own headers hide it."""
+    """WrongRoster if the aggregator adds it; TagMismatch at the partners if it forges the headers."""
     shown = {"P01": ALL, "P02": ALL, "P03": ("P01", "P03", "P04"), "P04": ALL}
     for name, members in shown.items():
         call_roster(called, ready_digests(called, *members))
@@ -219,7 +219,7 @@ def test_different_rosters_for_different_partners_give_nothing_to_add(called: Fe
 
 
 def test_a_void_after_receiving_everything_ends_honestly(delivered: Federation, capsys: pytest.CaptureFixture[str]):
-    """Every partner says that the update is there, throws its own away, and trains anew with fresh chance."""
+    """Every partner warns that the update is posted, removes its own, and trains again with other random numbers."""
     layout = read_plan(delivered.plan_file).layout
     attempts = [AttemptFiles(delivered.home("P01").attempt(1, attempt), layout) for attempt in (1, 2)]
     first = attempts[0].read_change()
@@ -232,7 +232,7 @@ def test_a_void_after_receiving_everything_ends_honestly(delivered: Federation, 
 
 
 def test_an_honest_void_accuses_nobody(called: Federation, capsys: pytest.CaptureFixture[str]):
-    """An update that is not there, or is not a proper one for the roster, is missing indeed."""
+    """A missing update, or one that is not correct for the roster, gives no warning."""
     roster = call_roster(called, ready_digests(called, *ALL))
     drive(called, "P01")
     post(called, update_of("P02"), {"roster": OTHER}, called.payload(update_of("P01")))
@@ -245,14 +245,14 @@ def test_an_honest_void_accuses_nobody(called: Federation, capsys: pytest.Captur
 
 
 def test_a_void_of_another_roster_is_refused(delivered: Federation):
-    """Equivocation: a void is of the roster that was shown."""
+    """Equivocation: a void must be of the attempt's roster."""
     say(delivered, VOID, {"roster": OTHER, "missing": ["P02"]})
     refuses(delivered, "P01", Equivocation, "voids another roster")
     assert has_sealed(delivered, "P01")
 
 
 def test_a_void_may_only_miss_members_of_the_roster(delivered: Federation):
-    """Equivocation: the signed word of the aggregator must at least make sense."""
+    """Equivocation: a void must miss members of its roster."""
     say(delivered, VOID, {"roster": digest_of(delivered, ROSTER), "missing": ["P09"]})
     refuses(delivered, "P01", Equivocation, "misses P09")
 
@@ -304,7 +304,7 @@ def body_digest(federation: Federation, name: str) -> str:
 
 
 def test_a_sum_with_an_update_never_sealed_is_refused(called: Federation):
-    """Equivocation: who has sealed nothing is part of no sum."""
+    """Equivocation: a partner that has sealed nothing cannot be part of a sum."""
     roster = call_roster(called, ready_digests(called, *ALL))
     drive(called, "P01")
     body: dict[str, object] = {"roster": roster, "updates": dict.fromkeys(ALL, OTHER)}
@@ -322,7 +322,7 @@ def test_a_sum_whose_payload_is_replaced_is_refused(delivered: Federation):
 
 @pytest.mark.parametrize("decoys", [(), ("round-9998", "round-9999", "round-0003")], ids=["", "empty folders"])
 def test_a_sum_kept_from_a_partner_is_noticed(later: Federation, decoys: tuple[str, ...]):
-    """LeftBehind as soon as a later round has its sum: what is withheld is not awaited for ever."""
+    """LeftBehind as soon as a later round has its sum: a withheld message is not awaited."""
     for decoy in decoys:
         (later.exchange / decoy).mkdir()
     until_waiting(later, [AGGREGATOR, "P01", "P02", "P03"])
@@ -358,7 +358,7 @@ def test_a_message_of_the_last_attempt_is_refused(delivered: Federation):
 
 
 def test_last_rounds_sum_signed_anew_is_refused(later: Federation):
-    """WrongRound by the header of the sealed file; TagMismatch where the header is forged."""
+    """WrongRound by the header of the sealed file; TagMismatch if the header is forged."""
     name, roster = MessageName("sum", 2, 1, AGGREGATOR), MessageName("roster", 2, 1, AGGREGATOR)
     updates = {member: payload_digest(later.payload(update_of(member, 2))).sha256 for member in ALL}
     body: dict[str, object] = {"roster": digest_of(later, roster), "updates": updates}

@@ -50,7 +50,7 @@ def payload_changed(change: Callable[[bytes], bytes]) -> Damage:
 
 
 def endless(federation: Federation) -> None:
-    """A sparse file costs its sender nothing, and whoever copies it a disk."""
+    """A sparse file, which costs its sender nothing but would fill the receiver's disk."""
     with federation.payload(UPDATE).open("r+b") as file:
         file.truncate(1 << 40)
     manifest = parse_manifest(federation.posted(UPDATE).read_bytes(), "here")

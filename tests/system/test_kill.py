@@ -30,7 +30,7 @@ def test_kills_change_nothing_where_partners_measure_values(tmp_path: Path) -> N
 
 
 def _kill_at_random(make: Callable[[Path], Federation], folder: Path, n_kills: int) -> set[str]:
-    """Who was killed; fails where any federation ends otherwise than the undisturbed one."""
+    """The killed members; fails if a federation does not end like the undisturbed one."""
     undisturbed = make(folder / "undisturbed")
     run_all(undisturbed.members())
     rng = random.Random(20)

@@ -45,7 +45,7 @@ def mapped(numbers: dict[int, str]) -> str:
 
 
 def test_a_federation_on_nvflare(on_nvflare: Sites, finished: Federation) -> None:
-    """Three sites end with the very trunk that the same federation has over a shared folder, and the job completes.
+    """Three sites end with the same trunk as the federation over a shared folder, and the job completes.
 
     No process of the server has loaded torch, rdkit, polars or sklearn, and all ends by itself.
     """
@@ -138,7 +138,7 @@ def test_a_federation_goes_on_without_a_lost_site(tmp_path: Path) -> None:
 
 
 class DemoFederation(Federation):
-    """The federation of `hocket demo`, made as the command makes it where it is not there."""
+    """The federation of `hocket demo`, made by the command unless it exists."""
 
     def __init__(self, folder: Path, options: demo.Options) -> None:
         self.folder, self.exchange, self.plan_file = folder, folder / "exchange", folder / "plan.toml"
@@ -202,7 +202,7 @@ def test_a_site_that_claims_another_name(on_nvflare: Sites) -> None:
 
 
 def test_no_other_class_and_no_code_runs(on_nvflare: Sites, tmp_path: Path) -> None:
-    """The local settings hold: whoever may submit jobs can have no class run but ours, and bring no code."""
+    """The local settings hold: a submitted job can run no other class than hocket's, and bring no code."""
     on_nvflare.start(HOST, "P01")
     on_nvflare.need(1)
     server, site = (on_nvflare.folder / f"job/app/config/config_fed_{side}.json" for side in ("server", "client"))

@@ -80,7 +80,7 @@ def test_a_wrong_key_file_is_refused(federation: Federation) -> None:
 
 
 def test_fresh_keys_of_the_same_name_are_refused(federation: Federation, tmp_path: Path) -> None:
-    """Keys made anew after the plan was agreed on are not those of the card."""
+    """New keys made after the plan was agreed on are not those of the card."""
     new_keys("P02", "partner", tmp_path / "new", None)
     config = federation.config("P02")
     config.write_text(config.read_text().replace("[data]", "", 1).replace("assays", "[data]\nassays", 1))
@@ -121,7 +121,7 @@ def test_a_readable_private_key_is_refused(federation: Federation) -> None:
 
 
 def test_a_member_that_is_not_in_the_plan_is_refused(federation: Federation) -> None:
-    """A stranger's configuration ends with the list of those who take part."""
+    """A stranger's configuration is refused with the list of the partners."""
     config = federation.config("P02")
     config.write_text(config.read_text().replace('name = "P02"', 'name = "P09"'))
     code, said = run_once(federation, "P02")

@@ -95,7 +95,7 @@ def test_heads_train_and_are_followed_by_round(regression: Federation) -> None:
 
 
 def test_a_partner_may_leave_regression_out(regression: Federation) -> None:
-    """With no regression weight, values leave no trace, and the trunk is shared all the same."""
+    """With regression weight 0 the values have no effect, and the trunk is still shared."""
     report = read_report(regression.home(WITHOUT)).to_json()
     of_models = {key: value for key, value in report.items() if key not in ("data", "learning")}
     assert "regression" not in json.dumps(of_models)
@@ -105,7 +105,7 @@ def test_a_partner_may_leave_regression_out(regression: Federation) -> None:
 
 
 def test_members_opened_afresh_end_alike(regression: Federation, tmp_path: Path) -> None:
-    """Stopped after round 1 and opened afresh: the same trunk and, to the last bit, the same report."""
+    """Stopped after round 1 and opened again: the same trunk and, to the last bit, the same report."""
     stopped = measuring_federation(tmp_path / "f")
     run_to(stopped, 2)
     run_all(stopped.members())

@@ -37,7 +37,7 @@ def _server() -> Iterator[FaultyServer]:
 
 @pytest.fixture
 def server(_server: FaultyServer, monkeypatch: pytest.MonkeyPatch) -> FaultyServer:
-    """A server with an empty bucket and no fault; this process finds it."""
+    """A server with an empty bucket and no fault, in this process's environment."""
     _server.fault = None
     s3 = client(_server.endpoint)
     if BUCKET in [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]:
@@ -85,7 +85,7 @@ def test_a_bucket_is_an_exchange(server: FaultyServer, tmp_path: Path):
 
 
 def test_nothing_that_was_seen_is_kept(server: FaultyServer):
-    """Two members with the bucket open meet: s3fs keeps listings unless it is told not to."""
+    """Two members with the bucket open see each other's files: s3fs caches listings by default."""
     reader = open_exchange(PLACE)
     assert (reader.read(PATH), reader.has(PATH), reader.list_files(), reader.list_folders()) == (None, False, [], [])
     client(server.endpoint).put_object(Bucket=BUCKET, Key=f"federation/{PATH}", Body=b"x")
@@ -125,7 +125,7 @@ def test_a_server_that_fails_for_a_while_is_waited_out(server: FaultyServer, tmp
 
 
 def test_a_server_that_goes_on_failing_is_given_up(server: FaultyServer, tmp_path: Path):
-    """With --timeout: the place, what failed, and that the same command goes on."""
+    """With --timeout the error has the URL, what failed, and that the same command goes on."""
     server.fault = lambda *_: 503
     with pytest.raises(ExchangeUnreachable, match=f"{PLACE}: cannot be listed") as caught:
         patient(tmp_path, 0.01).call(lambda: open_exchange(PLACE))
@@ -133,7 +133,7 @@ def test_a_server_that_goes_on_failing_is_given_up(server: FaultyServer, tmp_pat
 
 
 def test_no_server_at_all(server: FaultyServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """What is no answer over HTTP has another type in s3fs; here it is the same error."""
+    """Without an HTTP answer s3fs raises another type, but the exchange's error is the same."""
     exchange = open_exchange(PLACE)
     with socket.socket() as deaf:  # holds the port and does not listen: else another process could take it now
         deaf.bind(("127.0.0.1", 0))
@@ -146,7 +146,7 @@ def test_no_server_at_all(server: FaultyServer, monkeypatch: pytest.MonkeyPatch,
 
 
 def test_no_right_is_not_waited_for(server: FaultyServer, tmp_path: Path):
-    """Only a person can help, so the start ends at once."""
+    """Wrong credentials end the start at once."""
     server.fault = lambda *_: 403
     with pytest.raises(ExchangeError, match=rf"{PLACE}.*Forbidden") as caught:
         patient(tmp_path, 300.0).call(lambda: open_exchange(PLACE))
@@ -154,7 +154,7 @@ def test_no_right_is_not_waited_for(server: FaultyServer, tmp_path: Path):
 
 
 def test_no_credentials_are_not_waited_for(server: FaultyServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """The same where there are none to begin with."""
+    """Missing credentials end the start at once."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
@@ -177,7 +177,7 @@ open_exchange(sys.argv[1]).send(pathlib.Path(sys.argv[2]), sys.argv[3])
 
 @pytest.mark.slow
 def test_a_sender_killed_in_the_middle_leaves_no_message(server: FaultyServer, tmp_path: Path):
-    """A large payload goes in parts: before the last of them nobody sees it, and the next start posts it whole."""
+    """A large payload is sent in parts: nobody sees it before the last one, and the next start posts it complete."""
     large = tmp_path / "payload"
     with large.open("wb") as file:
         file.truncate(101 << 20)  # s3fs takes parts from 100 MiB on
@@ -223,7 +223,7 @@ def lagging() -> Iterator[str]:
 
 
 def test_what_is_late_is_not_there(lagging: str, tmp_path: Path):
-    """Read, looked up, fetched or listed: as if nobody had posted; after some looks it is there."""
+    """A file that is shown late is missing for all methods at first, and there after some calls."""
     exchange = open_exchange(lagging)
     exchange.send(own(tmp_path, b"x"), "enrol/deal.P01.json")
     assert exchange.read("enrol/deal.P01.json") is None
@@ -235,14 +235,14 @@ def test_what_is_late_is_not_there(lagging: str, tmp_path: Path):
 
 
 def at(federation: Federation, url: str) -> None:
-    """Let all members of a federation meet there."""
+    """Let all members of a federation use this exchange."""
     for name in (*federation.partners, AGGREGATOR):
         config = federation.config(name)
         config.write_text(config.read_text().replace('exchange = "../exchange"', f'exchange = "{url}"'))
 
 
 def test_a_manifest_before_its_payload_is_waited_for(lagging: str, fresh: Federation):
-    """The sum's manifest is the commit, but its payload may be shown later: not yet, and then the very file."""
+    """The sum's payload may be shown after its manifest: NotYet, and then the right file."""
     at(fresh, lagging)
     exchange: Exchange = fresh.partner("P01")._mailbox.exchange
     deal = MessageName("deal", 0, 0, "P01")
@@ -302,7 +302,7 @@ def test_a_federation_in_a_bucket(fresh: Federation, finished: Federation, monke
 def test_a_federation_in_a_bucket_that_fails_now_and_then(
     server: FaultyServer, fresh: Federation, finished: Federation
 ):
-    """One request in ten is answered with 503, and for a while all are: the members wait, and end the same."""
+    """With 503 for one request in ten, and for a while for all, the members wait and reach the same trunks."""
     at(fresh, PLACE)
     outage = range(300, 330)  # in requests: longer than s3fs tries by itself
     server.requests.clear()

@@ -17,7 +17,7 @@ WITHIN_S = 10.0
 
 
 class Member:
-    """A member's process, started again whenever it ended by our signal."""
+    """A member's process, started again after each SIGTERM."""
 
     def __init__(self, federation: Federation, name: str) -> None:
         self.name, self.home = name, federation.home(name)
@@ -31,7 +31,7 @@ class Member:
         return marked(self._command, log=self._log)
 
     def said(self, text: str) -> bool:
-        """Whether this process said so."""
+        """Whether the process wrote this text."""
         return text in self._log.read_text()[self._started :]
 
     def stop(self) -> None:

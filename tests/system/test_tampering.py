@@ -1,4 +1,4 @@
-"""One flipped byte in any file of the exchange: the reader refuses, names the file, and nothing else is harmed."""
+"""One flipped byte in any file of the exchange: the reader refuses it by name, and nothing else changes."""
 
 import random
 from collections.abc import Callable
@@ -47,7 +47,7 @@ class Tamperer:
 def test_every_file_of_the_exchange_is_refused_with_a_flipped_byte(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each member meets each of its files once damaged and refuses it by name; the end is as if nothing had been."""
+    """Each member refuses each of its files once, damaged, by name; the result is that of an undisturbed run."""
     undisturbed = Federation(tmp_path / "a")
     run_all(undisturbed.members())
     federation = Federation(tmp_path / "b")

@@ -1,4 +1,4 @@
-"""A partner that prepares compounds otherwise than the others is named and refused before anything is sealed."""
+"""A partner that prepares compounds differently is named and refused before anything is sealed."""
 
 import re
 import subprocess
@@ -52,7 +52,7 @@ def test_a_partner_with_another_rdkit_is_named_and_refused(fresh: Federation):
 
 
 def test_a_partner_whose_results_differ_is_named_and_refused(fresh: Federation, monkeypatch: pytest.MonkeyPatch):
-    """Versions may be equal and one structure come out differently all the same, from another build of RDKit, say."""
+    """With equal versions a structure may still be standardised differently, e.g. by another build of RDKit."""
     all_ready(fresh, "P03")
     usual = consistency.reference_results
     with monkeypatch.context() as patch:

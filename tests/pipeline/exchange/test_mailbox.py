@@ -56,20 +56,20 @@ def keys(enrolled: Federation) -> dict[str, PrivateKeys]:
 
 @pytest.fixture
 def post_office(plan: Plan, keys: dict[str, PrivateKeys], tmp_path: Path) -> dict[str, Mailbox]:
-    """Every member's mail, homes empty, one exchange."""
+    """Every member's mailbox, with empty homes and one exchange."""
     url, clock = f"file://{tmp_path}/exchange", lambda: NOW + 0.9
     return {name: Mailbox(plan, keys[name], Home(tmp_path / name), open_exchange(url), clock) for name in keys}
 
 
 @pytest.fixture
 def sender(post_office: dict[str, Mailbox]) -> Mailbox:
-    """P01."""
+    """P01's mailbox."""
     return post_office["P01"]
 
 
 @pytest.fixture
 def reader(post_office: dict[str, Mailbox]) -> Mailbox:
-    """The aggregator."""
+    """The aggregator's mailbox."""
     return post_office["agg"]
 
 
@@ -98,7 +98,7 @@ def inbox(mailbox: Mailbox) -> list[Path]:
 
 
 def test_what_is_posted_is_received(sender: Mailbox, reader: Mailbox):
-    """Body, sender and place come out as they went in."""
+    """Body, sender, round and attempt are received as posted."""
     sender.post(READY, BODY)
     found = reader.expect(READY)
     assert (found.body, found.sender, found.round, found.attempt) == (BODY, "P01", 1, 1)
@@ -109,7 +109,7 @@ def test_what_is_posted_is_received(sender: Mailbox, reader: Mailbox):
 
 
 def test_what_has_not_come_is_none_or_not_yet(reader: Mailbox):
-    """Waiting is no error of anyone, and the message says for whom."""
+    """A missing message is NotYet, with the name of its sender."""
     assert reader.receive(READY) is None
     with pytest.raises(NotYet, match="ready of P01 for round 1, attempt 1") as caught:
         reader.expect(READY)
@@ -119,7 +119,7 @@ def test_what_has_not_come_is_none_or_not_yet(reader: Mailbox):
 
 
 def test_posting_again_sends_the_same_bytes(sender: Mailbox):
-    """A member restarted an hour later repeats itself exactly, the time included."""
+    """A member restarted an hour later posts the same bytes, time included."""
     sender.post(READY, BODY)
     before = exchanged(sender, READY.manifest).read_bytes()
     again = restarted(sender)
@@ -128,7 +128,7 @@ def test_posting_again_sends_the_same_bytes(sender: Mailbox):
 
 
 def test_reposting_restores_a_deleted_message(sender: Mailbox, reader: Mailbox):
-    """What a member once signed it can show again after a restart, payload and all."""
+    """After a restart a member posts its signed message and payload again."""
     assert not sender.repost(UPDATE)
     post_update(sender)
     for path in (UPDATE.manifest, UPDATE.payload):
@@ -138,7 +138,7 @@ def test_reposting_restores_a_deleted_message(sender: Mailbox, reader: Mailbox):
 
 
 def test_the_payload_is_there_before_the_manifest(sender: Mailbox, monkeypatch: pytest.MonkeyPatch):
-    """The manifest is the commit: whoever sees it finds the payload."""
+    """The manifest is posted after the payload."""
     sent: list[str] = []
     monkeypatch.setattr(sender.exchange, "send", lambda _source, path: sent.append(path))
     post_update(sender)
@@ -146,7 +146,7 @@ def test_the_payload_is_there_before_the_manifest(sender: Mailbox, monkeypatch: 
 
 
 def test_a_message_is_accepted_at_the_time_it_was_seen(sender: Mailbox, reader: Mailbox):
-    """Deadlines count from the kept copy, and go on counting over restarts."""
+    """Deadlines count from the received copy, after restarts too."""
     sender.post(READY, BODY)
     reader.receive(READY)
     first = reader.accepted_at(READY)
@@ -170,7 +170,7 @@ def test_the_first_version_accepted_is_the_only_one(sender: Mailbox, reader: Mai
 
 
 def test_a_member_never_signs_two_bodies(sender: Mailbox):
-    """A home restored from a backup must not make its owner say two things."""
+    """A home restored from a backup must not sign a second version of a message."""
     sender.post(READY, BODY)
     with pytest.raises(Equivocation, match=r"ready\.P01\.json") as caught:
         sender.post(READY, BODY | {"trunk": digest_of("another")})
@@ -179,7 +179,7 @@ def test_a_member_never_signs_two_bodies(sender: Mailbox):
 
 
 def test_a_changed_posted_manifest_is_a_conflict_for_its_sender(sender: Mailbox):
-    """The sender finds out when it posts again after a restart."""
+    """The sender is told when it posts again after a restart."""
     sender.post(READY, BODY)
     exchanged(sender, READY.manifest).write_bytes(b"{}")
     with pytest.raises(ExchangeConflict, match=READY.manifest):
@@ -202,7 +202,7 @@ def test_a_changed_copy_in_the_inbox_is_refused(sender: Mailbox, reader: Mailbox
 def signed(
     keys: PrivateKeys, plan: str, name: MessageName, body: dict[str, object], payload: Path | None = None
 ) -> bytes:
-    """A genuine signature over whatever a member likes to say."""
+    """A correctly signed message with any body."""
     return sign_manifest(
         keys,
         kind=name.kind,
@@ -226,7 +226,7 @@ def signed(
 def test_a_message_of_another_time_is_refused(
     sender: Mailbox, reader: Mailbox, keys: dict[str, PrivateKeys], said: MessageName, error: type[Exception]
 ):
-    """An old message moved to a new place is still old."""
+    """An old message at the path of a new one is refused."""
     place = exchanged(reader, READY.manifest)
     write_atomically(place, signed(keys["P01"], sender.plan.digest, said, BODY))
     refused(reader, READY, error)
@@ -248,7 +248,7 @@ def test_another_members_message_is_refused(sender: Mailbox, reader: Mailbox, ke
 
 
 def test_a_strangers_message_in_a_members_name_is_refused(sender: Mailbox, reader: Mailbox):
-    """The name alone proves nothing."""
+    """A name without that member's signature is refused."""
     stranger = PrivateKeys.generate("P01", "partner")
     write_atomically(exchanged(reader, READY.manifest), signed(stranger, sender.plan.digest, READY, BODY))
     refused(reader, READY, BadSignature)
@@ -279,7 +279,7 @@ def test_what_is_no_manifest_is_refused(reader: Mailbox, data: bytes):
 
 
 def test_a_partner_signs_no_roster(sender: Mailbox):
-    """Only the aggregator does, and signing refuses before anybody could read it."""
+    """A partner cannot sign a message that only the aggregator sends."""
     roster = {"members": {name: digest_of(name) for name in ("P01", "P02", "P03")}, "trunk": digest_of("trunk")}
     with pytest.raises(WrongSender):
         sender.post(MessageName("roster", 1, 1, "P01"), roster)
@@ -290,7 +290,7 @@ def test_a_partner_signs_no_roster(sender: Mailbox):
 
 
 def test_a_payload_is_fetched_once_and_kept(sender: Mailbox, reader: Mailbox):
-    """Checked when it came; what happens to the exchange later does not matter."""
+    """A received payload is checked once; later changes of the exchange do not matter."""
     post_update(sender)
     manifest = reader.expect(UPDATE)
     kept = reader.fetch_payload(UPDATE, manifest)
@@ -300,7 +300,7 @@ def test_a_payload_is_fetched_once_and_kept(sender: Mailbox, reader: Mailbox):
 
 
 def test_a_missing_payload_is_awaited(sender: Mailbox, reader: Mailbox):
-    """Some storages show a manifest before its payload."""
+    """NotYet, because some storages show a manifest before its payload."""
     post_update(sender)
     exchanged(sender, UPDATE.payload).unlink()
     with pytest.raises(NotYet, match="payload of update of P01"):
@@ -312,7 +312,7 @@ def test_a_missing_payload_is_awaited(sender: Mailbox, reader: Mailbox):
 
 @pytest.mark.parametrize("content", [b"", b"seale", b"sealed!", b"Sealed"])
 def test_a_changed_payload_is_refused(sender: Mailbox, reader: Mailbox, content: bytes):
-    """The error names the file of the exchange and nothing is kept; the genuine payload is still accepted after."""
+    """The error names the file on the exchange and nothing is kept; the right payload is accepted later."""
     post_update(sender)
     exchanged(sender, UPDATE.payload).write_bytes(content)
     with pytest.raises(PayloadMismatch) as caught:
@@ -334,7 +334,7 @@ def test_a_note_without_payload_has_none_to_fetch(sender: Mailbox, reader: Mailb
 
 
 def test_a_roster_is_bound_to_its_manifest(post_office: dict[str, Mailbox]):
-    """Members sorted, digest that of the signed file as everybody holds it."""
+    """A roster's members are sorted; its digest is that of the signed file."""
     aggregator, partner = post_office["agg"], post_office["P02"]
     name = MessageName("roster", 2, 3, "agg")
     members = {member: digest_of(member) for member in ("P03", "P01", "P02")}
@@ -347,7 +347,7 @@ def test_a_roster_is_bound_to_its_manifest(post_office: dict[str, Mailbox]):
 
 
 def test_a_roster_of_two_is_none(post_office: dict[str, Mailbox]):
-    """Not even a validly signed one."""
+    """A correctly signed roster with wrong members is refused."""
     name = MessageName("roster", 1, 1, "agg")
     members = {member: digest_of(member) for member in ("P01", "P02")}
     post_office["agg"].post(name, {"members": members, "trunk": digest_of("trunk")})

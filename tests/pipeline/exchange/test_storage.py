@@ -81,7 +81,7 @@ def test_another_content_is_a_conflict(kind: str, posted: bytes, other: bytes):
 
 @pytest.mark.parametrize("longer", [b"posted and more", b"posted" + bytes(1 << 20)])
 def test_a_longer_file_with_the_same_start_is_a_conflict(exchange: Exchange, tmp_path: Path, longer: bytes):
-    """And so is a shorter one."""
+    """A shorter file is a conflict too."""
     exchange.send(written(tmp_path, b"posted"), PATH)
     exchange.send(written(tmp_path, longer), "enrol/longer")
     with pytest.raises(ExchangeConflict):
@@ -91,7 +91,7 @@ def test_a_longer_file_with_the_same_start_is_a_conflict(exchange: Exchange, tmp
 
 
 def test_a_conflict_says_what_to_do(exchange: Exchange, tmp_path: Path):
-    """Somebody changed the file, or two homes run under one name."""
+    """A changed file is a conflict: someone changed it, or two homes run as one member."""
     exchange.send(written(tmp_path, b"a"), PATH)
     with pytest.raises(ExchangeConflict) as caught:
         exchange.send(written(tmp_path, b"b"), PATH)
@@ -99,7 +99,7 @@ def test_a_conflict_says_what_to_do(exchange: Exchange, tmp_path: Path):
 
 
 def test_what_is_missing_is_none(exchange: Exchange, tmp_path: Path):
-    """Not yet there is no error, and leaves nothing behind."""
+    """A missing file is no error, and leaves no file."""
     assert exchange.read(PATH) is None
     assert exchange.fetch(PATH, tmp_path / "in" / "target") is False
     assert list((tmp_path / "in").iterdir()) == []
@@ -115,7 +115,7 @@ def test_fetch_replaces_an_older_copy(exchange: Exchange, tmp_path: Path):
 
 
 def test_files_are_listed_sorted_without_hidden_ones(tmp_path: Path):
-    """What is being written, or what a file browser left, is no file of the exchange."""
+    """Half-written files and hidden files are not listed."""
     exchange = open_exchange(f"file://{tmp_path}/exchange")
     names = ["round-0002/attempt-01/b", "enrol/a", "round-0001/attempt-10/c", "round-0001/attempt-02/d"]
     for name in names:
@@ -125,7 +125,7 @@ def test_files_are_listed_sorted_without_hidden_ones(tmp_path: Path):
 
 
 def test_folders_are_listed(exchange: Exchange, tmp_path: Path):
-    """Those of the exchange itself, on a disk and in an object store; an exchange that is not there has none."""
+    """The folders directly in an exchange are listed; a missing exchange has none."""
     assert exchange.list_folders() == []
     for name in ("round-0002/attempt-01/b", "enrol/a", "c"):
         exchange.send(written(tmp_path, b"x"), name)
@@ -133,7 +133,7 @@ def test_folders_are_listed(exchange: Exchange, tmp_path: Path):
 
 
 def test_a_folder_of_an_exchange_is_an_exchange(exchange: Exchange, tmp_path: Path):
-    """It sees its own files only, under their names below it; a name of nothing is the exchange itself."""
+    """A folder as an exchange has only its own files; "" is the exchange itself."""
     (tmp_path / "own").write_bytes(b"content")
     lower = exchange.below("revision-02")
     lower.send(tmp_path / "own", "enrol/deal.P01.json")
@@ -157,7 +157,7 @@ def test_a_relative_place_is_below_the_folder(tmp_path: Path):
 
 
 def test_readers_see_a_new_file_at_once(tmp_path: Path):
-    """No listing is kept: two members with the exchange open meet."""
+    """Listings are not cached: two members with the exchange open see each other's files."""
     reader, writer = (open_exchange(f"file://{tmp_path}/e") for _ in range(2))
     assert reader.read(PATH) is None
     writer.send(written(tmp_path, b"x"), PATH)
@@ -176,7 +176,7 @@ def test_an_unknown_protocol_is_refused(place: str):
 
 
 def test_a_file_is_no_exchange(tmp_path: Path):
-    """A place that can never hold messages is refused when it is opened."""
+    """A path that cannot be a folder is refused when it is opened."""
     written(tmp_path, b"x", "exchange")
     with pytest.raises(ExchangeError, match="exchange"):
         open_exchange(f"file://{tmp_path}/exchange")
@@ -195,7 +195,7 @@ def test_what_cannot_be_read_is_an_error(tmp_path: Path):
 
 
 def test_a_folder_is_never_fetched(tmp_path: Path):
-    """A folder in place of a payload neither becomes one nor leaves anything in the home."""
+    """A folder at a payload's path is an error, and leaves nothing in the home."""
     exchange = open_exchange(f"file://{tmp_path}/exchange")
     (tmp_path / "exchange" / PATH).mkdir(parents=True)
     with pytest.raises(ExchangeError, match=PATH):
@@ -204,7 +204,7 @@ def test_a_folder_is_never_fetched(tmp_path: Path):
 
 
 def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path):
-    """Not even root writes into /proc: as good as a read-only mount."""
+    """A read-only storage is an error; not even root can write into /proc."""
     exchange = open_exchange("file:///proc/hocket-exchange")
     with pytest.raises(ExchangeError, match="/proc/hocket-exchange"):
         exchange.send(written(tmp_path, b"x"), PATH)
@@ -222,7 +222,7 @@ def failing(half: int) -> Callable[..., Any]:
 
 @pytest.mark.parametrize("half", [0, 5])
 def test_a_failed_send_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, half: int):
-    """Neither the file nor its temporary name; the next try succeeds."""
+    """A failed copy leaves neither the file nor a temporary one; the retry succeeds."""
     exchange = open_exchange(f"file://{tmp_path}/exchange")
     source = written(tmp_path, b"0123456789")
     with monkeypatch.context() as patch:
@@ -235,7 +235,7 @@ def test_a_failed_send_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_failed_rename_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """The last step of posting may fail too."""
+    """A failed rename leaves no file either."""
     exchange = open_exchange(f"file://{tmp_path}/exchange")
 
     def refuse(*_: object) -> None:
@@ -250,7 +250,7 @@ def test_a_failed_rename_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("kind", ["folder", "memory"])
 def test_a_failed_fetch_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str):
-    """The copy of a file is whole or not there; the next try succeeds."""
+    """A failed fetch leaves no file; the retry succeeds."""
     exchange = open_exchange(url(kind, tmp_path))
     exchange.send(written(tmp_path, b"0123456789"), PATH)
 
@@ -284,7 +284,7 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_planted_link_is_not_followed(tmp_path: Path):
-    """Whoever can write to the exchange cannot make a sender write through a link, however it guesses names."""
+    """A planted link cannot make a sender write elsewhere."""
     exchange = open_exchange(f"file://{tmp_path}/exchange")
     victim = written(tmp_path, b"precious")
     folder = (tmp_path / "exchange" / PATH).parent
@@ -300,7 +300,7 @@ def test_a_planted_link_is_not_followed(tmp_path: Path):
 
 
 def test_no_more_is_copied_than_was_announced(tmp_path: Path):
-    """A payload larger than its manifest says does not fill the reader's disk: one byte beyond is enough to refuse."""
+    """Of a payload larger than its manifest says only one byte more is copied."""
     exchange = open_exchange(f"file://{tmp_path}/exchange")
     exchange.send(written(tmp_path, b"0123456789" * 1000), PATH)
     assert exchange.fetch(PATH, tmp_path / "copy", 10)
@@ -308,7 +308,7 @@ def test_no_more_is_copied_than_was_announced(tmp_path: Path):
 
 
 def test_a_password_in_the_url_is_never_shown():
-    """Errors name the place without what stands before the @."""
+    """Errors name the URL without the login before the @."""
     with pytest.raises(ExchangeError) as refused:
         open_exchange("nosuchprotocol://bob:hunter2@host/folder")
     assert "hunter2" not in str(refused.value)

@@ -1,4 +1,4 @@
-"""Messages' names and paths: each message has one place, and each path one message."""
+"""Messages' names and paths: each message has one path, each path one message."""
 
 import pytest
 from hypothesis import given, settings
@@ -29,7 +29,7 @@ NAMES = st.builds(
 
 @given(NAMES)
 def test_a_message_is_found_again_by_its_paths(name: MessageName):
-    """The auditor reads back from a path exactly the message that was named."""
+    """A message's path gives its name again."""
     assert message_of(name.manifest, EXCHANGE) == (name, True)
     if name.kind in WITH_PAYLOAD:
         assert message_of(name.payload, EXCHANGE) == (name, False)
@@ -70,6 +70,6 @@ def test_messages_list_in_their_order(names: list[MessageName]):
     ],
 )
 def test_a_path_of_no_message_is_refused(path: str):
-    """Nothing else belongs into an exchange; each path has one spelling."""
+    """Any other path is refused; each message has exactly one path."""
     with pytest.raises(ExchangeConflict, match="is no message"):
         message_of(path, EXCHANGE)

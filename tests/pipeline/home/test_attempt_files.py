@@ -1,4 +1,4 @@
-"""The files of an attempt: read as they were written, missed by name, and gone when the attempt is over."""
+"""The files of an attempt: read as written, named if missing, and removed when the attempt is over."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ LAYOUT, TRUNK, _ = small_trunk(6)
 
 @pytest.fixture
 def files(tmp_path: Path) -> AttemptFiles:
-    """Of an attempt that nothing was done in."""
+    """The files of an attempt that has none yet."""
     return AttemptFiles(tmp_path / "round-0001" / "attempt-01", LAYOUT)
 
 
@@ -38,13 +38,13 @@ def test_what_training_and_sealing_gave_comes_back(files: AttemptFiles):
 
 @pytest.mark.parametrize("read", ["read_change", "read_private", "read_residual"])
 def test_a_missing_file_is_named(files: AttemptFiles, read: str):
-    """The outbox holds what was said of it: the home was not restored whole."""
+    """A missing file is an error: the home was not restored completely."""
     with pytest.raises(ConfigError, match=r"round-0001/attempt-01/\w+\.safetensors: is missing, but the outbox"):
         getattr(files, read)()
 
 
 def test_nothing_is_left_of_an_attempt_that_is_over(files: AttemptFiles):
-    """The change in the clear above all; and to forget once more is no error."""
+    """All files are removed, above all the change in the clear; removing again is no error."""
     files.write_trained(TRUNK, seeded_state(small_set(), LAYOUT, TRAINING, 3), 0.5)
     files.write_residual(TRUNK, 0.0)
     files.unposted.write_bytes(b"sealed")

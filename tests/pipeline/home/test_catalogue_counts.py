@@ -1,4 +1,4 @@
-"""Which rows of a catalogue a partner holds, and what a home keeps of how many hold each."""
+"""Rows of the catalogue that a partner holds, and the counts of holders in its home."""
 
 import json
 import tomllib
@@ -39,12 +39,12 @@ TASK = Task(
 
 
 def numbered(*tasks: Task) -> list[Task]:
-    """Tasks as they stand in a prepared folder."""
+    """Tasks as in a prepared folder."""
     return [replace(task, task_id=i) for i, task in enumerate(tasks)]
 
 
 def test_a_task_is_found_by_its_id_and_threshold():
-    """Another id, another threshold, no id any more, or an auxiliary task: the head stays private."""
+    """With another id, another threshold, no id, or an auxiliary task, the head stays private."""
     others = [
         replace(TASK, catalog_assay_id="C9"),
         replace(TASK, threshold=6.5),
@@ -57,7 +57,7 @@ def test_a_task_is_found_by_its_id_and_threshold():
 
 
 def test_of_several_tasks_for_a_row_the_one_with_most_labels_travels():
-    """A partner may have two assays of one catalogue id; of equal ones the first."""
+    """Of two assays with one catalogue id the larger one is shared; of equal ones the first."""
     tasks = numbered(TASK, replace(TASK, n_active=40), replace(TASK, n_inactive=40))
     assert held_rows(CATALOGUE, tasks) == {0: 1}
 
@@ -89,19 +89,19 @@ def home(tmp_path: Path) -> Home:
 
 
 def test_counts_come_back(plan: Plan, home: Home):
-    """Before the presence round there are none, after it those that it gave."""
+    """There are no counts before the catalogue round, and its counts after it."""
     assert known_counts(plan, home) is None
     keep_counts(plan, home, [3, 1, 2])
     assert known_counts(plan, home) == HolderCounts((3, 1, 2), frozenset(plan.partner_names), 3)
 
 
 def test_a_plan_without_a_catalogue_needs_no_counts(enrolled: Federation, home: Home):
-    """There is nothing to wait for."""
+    """A plan without a catalogue has counts at once."""
     assert known_counts(plan_with(enrolled, catalogue={}), home) == HolderCounts()
 
 
 def test_a_revision_from_the_first_round_on_counts_anew(enrolled: Federation, plan: Plan, home: Home):
-    """With the same partners: their sum is what it was. With others the difference would be someone's flags."""
+    """Counting again needs the same partners: with others the difference would be a partner's flags."""
     keep_counts(plan, home, [3, 1, 2])
     assert known_counts(continued(enrolled, plan, 1), home) is None
     cards = [card.model_dump(exclude_none=True) for card in plan.card]
@@ -111,14 +111,14 @@ def test_a_revision_from_the_first_round_on_counts_anew(enrolled: Federation, pl
 
 
 def test_a_later_revision_keeps_what_was_counted(enrolled: Federation, plan: Plan, home: Home):
-    """The counts and the partners counted stay; its minimum is the revision's own."""
+    """A later revision keeps counts and counted partners, with its own min_partners."""
     keep_counts(plan, home, [3, 1, 2])
     later = continued(enrolled, plan, 2, catalogue={"tasks": TASKS, "min_partners": 2})
     assert known_counts(later, home) == HolderCounts((3, 1, 2), frozenset(plan.partner_names), 2)
 
 
 def test_a_later_revision_has_the_same_catalogue(enrolled: Federation, plan: Plan, home: Home):
-    """Rows cannot come or change in the middle, and not without having been counted."""
+    """A later revision cannot add or change rows, and needs counts."""
     later = continued(enrolled, plan, 2)
     with pytest.raises(ConfigError, match=r"catalogue\.json: holds no counts of the plan's catalogue"):
         known_counts(later, home)
@@ -137,7 +137,7 @@ def test_a_later_revision_has_the_same_catalogue(enrolled: Federation, plan: Pla
     ],
 )
 def test_damaged_counts_are_refused(plan: Plan, home: Home, change, said: str):
-    """A file cut short, without a key, with a count too few, or with half a partner."""
+    """A file that is cut, lacks a key or a count, or has a wrong partner is refused."""
     keep_counts(plan, home, [3, 1, 2])
     home.catalogue.write_text(change(home.catalogue.read_text()))
     with pytest.raises(ConfigError, match=said):

@@ -23,7 +23,7 @@ def test_json_comes_back(value: object):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_json_has_no_nan(tmp_path: Path, value: float):
-    """What no other program could read is refused before a file is touched."""
+    """Values that JSON lacks are refused before a file is written."""
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "file", {"x": [value]})
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""One process at a time in a home: who holds it is named, and what a killed one leaves is taken over."""
+"""One process at a time in a home: a second one is told the holder, and a killed one's lock is free."""
 
 import json
 import os
@@ -19,7 +19,7 @@ TIME = r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 
 
 def test_the_holder_is_named(tmp_path: Path):
-    """Process, host and since when; with the exit code of what is worth another try."""
+    """The error has process, host and time, and the exit code for a retry."""
     with holder(tmp_path) as process:
         named = f"process {process.pid} on {re.escape(socket.gethostname())}, since {TIME}"
         with pytest.raises(
@@ -33,7 +33,7 @@ def test_the_holder_is_named(tmp_path: Path):
 
 
 def test_a_killed_holder_is_told_and_one_that_ended_is_not(tmp_path: Path):
-    """After kill -9 the next holder is told who it was; after a proper end nobody is."""
+    """The next holder gets the killed holder; after a normal end None."""
     with holder(tmp_path) as process:
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -45,7 +45,7 @@ def test_a_killed_holder_is_told_and_one_that_ended_is_not(tmp_path: Path):
 
 
 def test_who_waits_gets_it_when_the_holder_ends(tmp_path: Path):
-    """And is told that the holder was killed."""
+    """A waiting process gets the killed holder."""
     with holder(tmp_path) as process:
         threading.Timer(0.3, process.kill).start()
         with hold(tmp_path / "lock", waits=True) as before:
@@ -56,7 +56,7 @@ def test_who_waits_gets_it_when_the_holder_ends(tmp_path: Path):
 
 @pytest.mark.parametrize("error", [NotYet, ZeroDivisionError, KeyboardInterrupt])
 def test_an_error_is_a_proper_end(tmp_path: Path, error: type[BaseException]):
-    """Every --once ends by one; the next start has nothing to tell."""
+    """After an error the lock is released, so the next start reports nothing."""
     with pytest.raises(error), hold(tmp_path / "lock"):
         raise error
     with hold(tmp_path / "lock") as before:
@@ -65,7 +65,7 @@ def test_an_error_is_a_proper_end(tmp_path: Path, error: type[BaseException]):
 
 @pytest.mark.parametrize("note", [b"", b"{}", b"[1]", b"not JSON", b"\xff" * 100, b'{"pid": 1}'])
 def test_a_damaged_note_stops_nobody(tmp_path: Path, note: bytes):
-    """The system's lock decides; the note is for people."""
+    """A damaged note changes nothing: the system's lock decides."""
     (tmp_path / "lock").write_bytes(note)
     with hold(tmp_path / "lock") as before:
         assert before is None
@@ -74,7 +74,7 @@ def test_a_damaged_note_stops_nobody(tmp_path: Path, note: bytes):
 
 
 def test_the_note_is_read_by_its_owner_only(tmp_path: Path):
-    """Like everything in a home."""
+    """The lock file is readable by its owner only."""
     with hold(tmp_path / "lock"):
         assert (tmp_path / "lock").stat().st_mode & 0o077 == 0
         found = json.loads((tmp_path / "lock").read_bytes())
@@ -83,7 +83,7 @@ def test_the_note_is_read_by_its_owner_only(tmp_path: Path):
 
 
 def test_a_full_disk_takes_no_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """And the lock is held all the same."""
+    """On a full disk the lock is held, without a note."""
 
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")

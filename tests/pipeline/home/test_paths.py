@@ -1,4 +1,4 @@
-"""A member's home: whole files, one process, and what a killed one leaves."""
+"""A member's home: complete files, one process, and the leftovers of a killed one."""
 
 import signal
 import subprocess
@@ -17,7 +17,7 @@ from tests.support.held_home import holder
 
 
 def test_a_home_has_one_process_and_a_killed_one_frees_it(tmp_path: Path):
-    """A second process is refused while the first lives; SIGKILL gives the home back at once."""
+    """A second process is refused while the first lives; SIGKILL releases the home at once."""
     home = Home(tmp_path / "home")
     with holder(home.folder) as process:
         with pytest.raises(HomeInUse, match=str(home.folder)) as caught, home.alone():
@@ -30,7 +30,7 @@ def test_a_home_has_one_process_and_a_killed_one_frees_it(tmp_path: Path):
 
 
 def test_the_lock_is_free_after_an_error(tmp_path: Path):
-    """However the holder's block ends; and not before."""
+    """The home is released when the holder's block ends, also by an error, and not before."""
     home = Home(tmp_path)
     with pytest.raises(ZeroDivisionError), home.alone():
         raise ZeroDivisionError
@@ -76,7 +76,7 @@ KEPT = [
 
 
 def test_only_what_was_half_written_is_swept(tmp_path: Path):
-    """Leftovers of a killed process go when the lock is taken, everything else stays."""
+    """Half-written files of a killed process are removed with the lock, all others stay."""
     for name in (*LEFTOVERS, *KEPT):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
@@ -114,7 +114,7 @@ else:
 
 @pytest.mark.parametrize("writer", ["write_atomically", "atomic_file", "atomic_path", "write_secret", "send", "save"])
 def test_every_temporary_name_of_a_writer_is_swept(tmp_path: Path, writer: str):
-    """A process that is killed just before the rename leaves a name that the sweep knows, and no other."""
+    """A process killed just before the rename leaves only a file that is removed later."""
     (tmp_path / "source").write_bytes(b"x")
     done = subprocess.run([sys.executable, "-P", "-c", KILLED, str(tmp_path / "home"), writer], check=False)
     assert done.returncode == 9
@@ -127,7 +127,7 @@ def test_every_temporary_name_of_a_writer_is_swept(tmp_path: Path, writer: str):
 
 
 def test_nobody_sweeps_without_the_lock(tmp_path: Path):
-    """What looks like a leftover may be the holder's work."""
+    """Without the lock nothing is removed: it may be the holder's file."""
     home = Home(tmp_path)
     with home.alone():
         (tmp_path / ".file.part").write_bytes(b"x")
@@ -140,7 +140,7 @@ def test_nobody_sweeps_without_the_lock(tmp_path: Path):
 
 
 def test_each_revision_has_its_own_messages_secrets_and_attempts(tmp_path: Path):
-    """Only the start of a round is of all of them; the first plan has no folder of its own."""
+    """Plans share only the start of a round; the first plan's files have no revision folder."""
     first, second = Home(tmp_path), Home(tmp_path, "revision-02")
     for home in (first, second):
         for path in (home.group_secret, home.inbox("a"), home.outbox("a"), home.pair_seeds, home.attempt(3, 1) / "a"):
@@ -152,7 +152,7 @@ def test_each_revision_has_its_own_messages_secrets_and_attempts(tmp_path: Path)
 
 
 def test_leftovers_are_the_payloads_of_earlier_plans(tmp_path: Path):
-    """Neither a later or the same revision's, nor manifests."""
+    """Payloads of the same and of later revisions stay, and all manifests."""
     name = MessageName("update", 3, 1, "P01")
     homes = [Home(tmp_path, revision) for revision in ("", "revision-02", "revision-03")]
     for home in homes:
@@ -164,7 +164,7 @@ def test_leftovers_are_the_payloads_of_earlier_plans(tmp_path: Path):
 
 
 def test_rounds_started_are_those_with_a_start(tmp_path: Path):
-    """A round's folder alone is no start."""
+    """A round's folder without a start file is not a started round."""
     home = Home(tmp_path)
     write_atomically(home.start_file(3), b"x")
     home.attempt(4, 1).mkdir(parents=True)

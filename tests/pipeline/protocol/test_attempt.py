@@ -1,4 +1,4 @@
-"""How far an attempt is, as a partner sees it: nothing said, a roster, its void or its sum."""
+"""The stages of an attempt at a partner: no message yet, a roster, its void or its sum."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ ALL = ("P01", "P02", "P03", "P04")
 
 
 def attempt_of(federation: Federation, name: str, number: int = 1, trunk: str | None = None) -> Attempt:
-    """An attempt at the first round as a fresh process of a partner opens it."""
+    """An attempt at the first round, in a new process of a partner."""
     mailbox = open_partner_mailbox(PartnerConfig.read(federation.config(name)))
     first = trunk_digest(initial_trunk(mailbox.plan.layout, mailbox.plan.federation.seed))
     return Attempt(mailbox, 1, number, trunk or first)
@@ -29,7 +29,7 @@ def test_before_the_roster_nothing_is_said(ready: Federation):
 
 
 def test_after_the_roster_it_is_the_stage(sealed: Federation):
-    """With its members; whoever has sealed for it never seals again."""
+    """The stage has the roster's members; a partner that has sealed for it never seals again."""
     attempt = attempt_of(sealed, "P01")
     stage = attempt.stage()
     assert isinstance(stage, Roster)
@@ -38,13 +38,13 @@ def test_after_the_roster_it_is_the_stage(sealed: Federation):
 
 
 def test_a_roster_of_another_trunk_is_refused(sealed: Federation):
-    """An update is a change of one trunk."""
+    """A roster of another trunk is refused, because an update is a change of one trunk."""
     with pytest.raises(Diverged, match="expected 000000000000"):
         attempt_of(sealed, "P01", trunk="0" * 64).stage()
 
 
 def test_the_sum_ends_an_attempt(sealed: Federation, tmp_path: Path):
-    """With the roster that it is of, and its payload at hand."""
+    """The stage has the sum's roster, and its payload can be fetched."""
     federation = sealed.moved(tmp_path / "f")
     step(federation.aggregator())
     attempt = attempt_of(federation, "P02")
@@ -55,7 +55,7 @@ def test_the_sum_ends_an_attempt(sealed: Federation, tmp_path: Path):
 
 
 def test_a_sum_without_its_payload_is_waited_for(sealed: Federation, tmp_path: Path):
-    """A storage may show the manifest first."""
+    """NotYet, because a storage may show the manifest before the payload."""
     federation = sealed.moved(tmp_path / "f")
     step(federation.aggregator())
     federation.payload(MessageName("sum", 1, 1, AGGREGATOR)).unlink()
@@ -67,7 +67,7 @@ def test_a_sum_without_its_payload_is_waited_for(sealed: Federation, tmp_path: P
 
 
 def test_a_void_names_who_is_missing(voided: Federation):
-    """Its roster still lists them; nobody claims to have seen their update."""
+    """The void's roster lists the missing members, none of which has delivered."""
     attempt = attempt_of(voided, "P01")
     stage = attempt.stage()
     assert isinstance(stage, Void)
@@ -80,7 +80,7 @@ def test_a_void_names_who_is_missing(voided: Federation):
 
 
 def test_a_wait_is_in_vain_where_a_later_round_has_its_sum(sealed_again: Federation, tmp_path: Path):
-    """The first round's sum was removed and the second's is there; without that one the wait is an honest one."""
+    """LeftBehind if the first round's sum was removed and the second's is there; without the second's, NotYet."""
     federation = sealed_again.moved(tmp_path / "f")
     until_waiting(federation, [AGGREGATOR])
     first, second = (MessageName("sum", round_no, 1, AGGREGATOR) for round_no in (1, 2))

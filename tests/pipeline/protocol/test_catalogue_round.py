@@ -55,7 +55,7 @@ def make(folder: Path, **changes: Any) -> Federation:  # noqa: ANN401 -- Federat
 
 
 class Witness:
-    """Sees what is trained, sealed and opened, through the real functions."""
+    """Records what is trained, sealed and opened, by wrapping the real functions."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.trained: list[RoundResult] = []
@@ -71,7 +71,7 @@ class Witness:
         monkeypatch.setattr(pipeline.protocol.round_seal, "open_sum", self.open)
 
     def train(self, *given: Any, **named: Any) -> TrainedInPlace:  # noqa: ANN401 -- handed on as it is
-        """Train and remember; heads in a copy, for the next round trains on in their memory."""
+        """Train and record; heads as a copy, because the next round changes them in place."""
         before = given[1].copy()
         found = self._train(*given, **named)
         kept = found.state.copied()
@@ -79,12 +79,12 @@ class Witness:
         return found
 
     def baseline(self, *given: Any, **named: Any) -> Baseline:  # noqa: ANN401 -- handed on as it is
-        """Remember where the local-only model of a partner begins; its file is in the partner's home."""
+        """Record the first state of a partner's local model, by its home."""
         self.local[given[6].parents[2].name] = (given[1].copy(), named["first_state"])
         return self._baseline(*given, **named)
 
     def seal(self, change: np.ndarray, **given: Any) -> object:  # noqa: ANN401 -- handed on as it is
-        """Remember what is about to be sealed and of which training it is."""
+        """Record the vector to be sealed and its training."""
         n_trunk = self.trained[0].trunk_change.size if self.trained else 0
         source = [result for result in self.trained if np.array_equal(result.trunk_change, change[:n_trunk])]
         at = self.sealed.setdefault(given["roster"].round_no, {})
@@ -92,7 +92,7 @@ class Witness:
         return self._seal(change, **given)
 
     def open(self, path: Path, **given: Any) -> OpenedSum:  # noqa: ANN401 -- handed on as it is
-        """Open and remember."""
+        """Open and record."""
         found = self._open(path, **given)
         self.opened.setdefault(given["roster"].round_no, []).append(found)
         return found
@@ -100,7 +100,7 @@ class Witness:
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Federation, Witness]]:
-    """A federation from start to report, and what was seen of it. For reading only."""
+    """A federation from start to report, and its recorder. For reading only."""
     with pytest.MonkeyPatch.context() as patch:
         witness = Witness(patch)
         federation = make(tmp_path_factory.mktemp("catalogue") / "f")
@@ -110,7 +110,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Federati
 
 @pytest.fixture(scope="module")
 def ready(tmp_path_factory: pytest.TempPathFactory) -> Federation:
-    """All have said ready for the catalogue round; the aggregator has not looked. For reading only."""
+    """All have posted `ready` for the catalogue round; the aggregator has not run since. For reading only."""
     federation = make(tmp_path_factory.mktemp("catalogue") / "f", n_rounds=1)
     until_waiting(federation, list(ALL))
     return federation
@@ -123,7 +123,7 @@ def federation(ready: Federation, tmp_path: Path) -> Federation:
 
 
 def drive(federation: Federation, *names: str) -> None:
-    """Drive partners, opened afresh, as far as they go."""
+    """Let newly opened partners advance until they wait."""
     for name in names:
         partner = federation.partner(name)
         while step(partner) == "on":
@@ -148,7 +148,7 @@ def rows_of(plan: Plan, vector: np.ndarray) -> np.ndarray:
 
 
 def counts_in(federation: Federation, name: str) -> list[int]:
-    """What a partner's home says how many hold each row."""
+    """Number of holders of each row in a partner's home."""
     return list(json.loads(federation.home(name).catalogue.read_text())["counts"])
 
 
@@ -212,7 +212,7 @@ def test_a_row_moves_by_the_mean_over_its_holders(watched: tuple[Federation, Wit
 
 
 def test_the_sum_of_a_row_is_that_of_its_holders_changes(watched: tuple[Federation, Witness]):
-    """Within rounding each holder's change is in the opened mean, and nobody else's."""
+    """The opened mean is that of the holders' changes alone, within rounding."""
     federation, witness = watched
     plan = read_plan(federation.plan_file)
     opened = witness.opened[1][0]
@@ -222,7 +222,7 @@ def test_the_sum_of_a_row_is_that_of_its_holders_changes(watched: tuple[Federati
 
 
 def test_holders_end_with_equal_rows_and_their_own_private_heads(watched: tuple[Federation, Witness]):
-    """A travelling row is the vector's at every holder; one that two hold differs between them."""
+    """A shared row is equal at every holder; a row with only two holders differs between them."""
     federation, _ = watched
     plan = read_plan(federation.plan_file)
     states = {name: final(federation, plan, name, 2) for name in ALL}
@@ -242,7 +242,7 @@ def test_holders_end_with_equal_rows_and_their_own_private_heads(watched: tuple[
 
 
 def test_the_transcript_is_as_it_must_be(watched: tuple[Federation, Witness]):
-    """`hocket verify` adds the catalogue round's sum again like any other, but counts it as none of training."""
+    """`hocket verify` adds the catalogue round's sum again, but does not count it as a training round."""
     federation, _ = watched
     trail = run_audit(federation)
     assert [(found.round_no, found.outcome) for found in trail.attempts] == [(0, "sum"), (1, "sum"), (2, "sum")]
@@ -264,7 +264,7 @@ def test_only_partners_are_told_how_many_rows_travel(watched: tuple[Federation, 
 
 
 def test_the_report_judges_both_models(watched: tuple[Federation, Witness]):
-    """The local-only model begins with the same rows, and its scores are there beside the federated ones."""
+    """The local model begins with the same rows, and the report has its scores and the federated ones."""
     federation, _ = watched
     reports = [read_report(federation.home(name)) for name in ALL]
     assert len({report.trunk for report in reports}) == 1
@@ -274,7 +274,7 @@ def test_the_report_judges_both_models(watched: tuple[Federation, Witness]):
 
 
 def test_the_local_model_begins_with_the_same_rows(watched: tuple[Federation, Witness]):
-    """Without federation, but from the very trunk and rows with which the federation begins."""
+    """The local model begins with the same trunk and rows as the federation."""
     federation, witness = watched
     plan = read_plan(federation.plan_file)
     first = initial_trunk(plan.layout, plan.federation.seed)
@@ -300,7 +300,7 @@ def test_inspect_knows_the_files(watched: tuple[Federation, Witness]):
 
 
 def test_a_restart_after_every_step_changes_nothing(watched: tuple[Federation, Witness], tmp_path: Path):
-    """Members opened afresh again and again, in the catalogue round too, end with the vector of the undisturbed run."""
+    """Members opened again before each step, in the catalogue round too, end with the vector of an undisturbed run."""
     undisturbed, _ = watched
     restless = make(tmp_path / "f")
     done: set[str] = set()
@@ -317,7 +317,7 @@ def test_a_restart_after_every_step_changes_nothing(watched: tuple[Federation, W
 
 
 def test_the_catalogue_round_waits_for_every_partner(tmp_path: Path):
-    """No deadline lets it close with fewer, for two rosters would tell what the difference holds."""
+    """No deadline closes the roster with fewer, because two rosters would reveal the flags of the difference."""
     federation = make(tmp_path / "f", n_rounds=1)
     for _ in range(2):  # all must have enrolled
         for name in ALL:
@@ -333,7 +333,7 @@ def test_the_catalogue_round_waits_for_every_partner(tmp_path: Path):
 
 
 def test_a_void_catalogue_round_is_held_again_with_all(federation: Federation, capsys: pytest.CaptureFixture[str]):
-    """P03 is late: void, then the same flags for the same partners in the next attempt, and the counts are right.
+    """P03 is late: the attempt is void, the next one has the same flags and partners, and the counts are right.
 
     Everybody calls it the catalogue round, also `verify`: nobody has to know its number.
     """
@@ -361,7 +361,7 @@ def test_a_void_catalogue_round_is_held_again_with_all(federation: Federation, c
 
 
 def test_rows_stay_where_holders_may_be_absent(federation: Federation):
-    """Without P03 three partners can hold only two of row THREE: it does not move; FOUR does; P03 follows."""
+    """Without P03 row THREE has two holders on the roster and does not change; FOUR does, and P03 takes it over."""
     run_to_training(federation)
     rest = [name for name in ALL if name != "P03"]
     for name in rest:
@@ -383,7 +383,7 @@ def test_rows_stay_where_holders_may_be_absent(federation: Federation):
 
 
 def run_to_training(federation: Federation) -> None:
-    """Through the catalogue round; then all but P03 are ready for round 1, and the aggregator has seen that."""
+    """After the catalogue round, with all but P03 ready for round 1, as the aggregator knows."""
     until_waiting(federation, [AGGREGATOR])
     drive(federation, *ALL)
     until_waiting(federation, [AGGREGATOR])
@@ -395,7 +395,7 @@ def run_to_training(federation: Federation) -> None:
 
 
 def test_a_catalogue_roster_without_a_partner_is_refused(federation: Federation):
-    """RosterTooSmall, though the plan's min_partners is three; nothing is sealed. An auditor says so too."""
+    """RosterTooSmall, though the plan's min_partners is three; nothing is sealed. `hocket verify` refuses it too."""
     ready = {name: digest_of(federation, MessageName("ready", PRESENCE, 1, name)) for name in ALL[:3]}
     trunk = body_of(federation, MessageName("ready", PRESENCE, 1, "P01"))["trunk"]
     say(federation, ROSTER, {"members": ready, "trunk": trunk})
@@ -406,7 +406,7 @@ def test_a_catalogue_roster_without_a_partner_is_refused(federation: Federation)
 
 
 def test_a_wrong_sum_of_flags_is_caught(federation: Federation):
-    """The aggregator posts another sum than that of the flags: TagMismatch, no counts, no training."""
+    """If the aggregator posts another sum than that of the flags: TagMismatch, no counts, no training."""
     until_waiting(federation, [AGGREGATOR])
     drive(federation, *ALL)
     until_waiting(federation, [AGGREGATOR])
@@ -422,7 +422,7 @@ def test_a_wrong_sum_of_flags_is_caught(federation: Federation):
 
 
 def test_more_holders_than_partners_are_noticed(federation: Federation, monkeypatch: pytest.MonkeyPatch):
-    """A partner that sends seven for a flag makes a count that cannot be: all stop."""
+    """A partner that sends seven for a flag makes an impossible count: all partners stop."""
     real = pipeline.protocol.round_seal.seal_update
 
     def sealed(change: np.ndarray, **given: Any) -> object:  # noqa: ANN401 -- handed on as it is
@@ -438,7 +438,7 @@ def test_more_holders_than_partners_are_noticed(federation: Federation, monkeypa
 
 
 def test_rounds_without_the_catalogue_round_are_out_of_order(watched: tuple[Federation, Witness], tmp_path: Path):
-    """A plan with a catalogue begins with it, whatever the exchange holds after."""
+    """A plan with a catalogue must begin with the catalogue round, whatever messages follow."""
     from pipeline.errors import BrokenTranscript  # noqa: PLC0415
 
     copy = watched[0].moved(tmp_path / "f")
@@ -458,7 +458,7 @@ def test_rounds_without_the_catalogue_round_are_out_of_order(watched: tuple[Fede
 def test_a_revision_cannot_change_the_catalogue(
     watched: tuple[Federation, Witness], tmp_path: Path, tasks: list[str], said: str
 ):
-    """Dropped, shortened or with other tasks after round 2: the partner's command says what is, and what to do."""
+    """After round 2 a missing, shorter or other catalogue is refused with what was found and what to do."""
     federation = watched[0].moved(tmp_path / "f")
     federation.revise(3, n_rounds=3)
     changed = catalogue_of(*tasks) if tasks else ""
@@ -473,7 +473,7 @@ def test_a_revision_cannot_change_the_catalogue(
 
 @pytest.mark.parametrize("head", ["hidden = [8]", 'non_linearity = "tanh"'])
 def test_heads_that_others_cannot_share_are_refused(ready: Federation, tmp_path: Path, head: str):
-    """Extra layers or another function: said when the configuration is opened, before anything is done."""
+    """Extra head layers or another function are refused when the configuration is opened."""
     federation = ready.moved(tmp_path / "f")
     file = federation.config("P02")
     file.write_text(f"{file.read_text()}[training.classification]\n{head}\n")

@@ -73,7 +73,7 @@ def group_of(federation: Federation, name: str, plan: Plan) -> GroupSecret:
 
 
 def wait(federation: Federation, *names: str) -> None:
-    """Let these members go on, by default the partners, each until it waits for others."""
+    """Let these members, by default the partners, advance until they wait for others."""
     for name in names or ALL:
         member = federation.aggregator() if name == AGGREGATOR else federation.partner(name)
         while step(member) == "on":
@@ -84,7 +84,7 @@ def wait(federation: Federation, *names: str) -> None:
 
 
 def test_a_federation_goes_on_with_new_keys_and_another_group_secret(revised: Federation) -> None:
-    """One partner with new keys, a rotated secret, equal trunks to the end, and a report of each partner."""
+    """With new keys of one partner and a new group secret all trunks stay equal, and each partner gets a report."""
     for round_no in (1, 2, 3, 4):
         assert len(revised.trunks(round_no)) == 1
     plan = read_plan(revised.plan_file)
@@ -94,7 +94,7 @@ def test_a_federation_goes_on_with_new_keys_and_another_group_secret(revised: Fe
 
 
 def test_each_plan_has_its_own_transcript(revised: Federation) -> None:
-    """Whoever holds a plan can check its part; the messages of one plan are none of the other's business."""
+    """Each plan verifies its own messages; those of the other plan are ignored."""
     exchange = Exchange(f"file://{revised.exchange}")
     for plan, rounds in ((under_first_plan(revised), [1, 2]), (read_plan(revised.plan_file), [3, 4])):
         found = audit(plan, exchange, now=time.time()).attempts
@@ -104,14 +104,14 @@ def test_each_plan_has_its_own_transcript(revised: Federation) -> None:
 
 
 def test_the_audit_trail_of_a_revision_says_what_it_continues(revised: Federation) -> None:
-    """Which plan, from which round on, and how much of that is done."""
+    """It shows the plan, its first round and how many rounds are done."""
     shown = revised.hocket("verify", str(revised.exchange), str(revised.plan_file)).stdout.splitlines()
     assert shown[1] == f"revision 2 from round 3 on, continues plan {under_first_plan(revised).digest}"
     assert shown[-1].startswith("2 of 2 rounds from round 3 on done; ")
 
 
 def test_a_rotated_secret_is_new_but_for_the_structure_seed(revised: Federation) -> None:
-    """Another BFV key and tag seed; folds and fingerprint bits stay, and so do the prepared matrices."""
+    """BFV key and tag seed change; folds, fingerprint bits and prepared matrices stay."""
     before = group_of(revised, "P01", under_first_plan(revised))
     after = group_of(revised, "P03", read_plan(revised.plan_file))
     assert before.bfv_key != after.bfv_key
@@ -120,7 +120,7 @@ def test_a_rotated_secret_is_new_but_for_the_structure_seed(revised: Federation)
 
 
 def test_prepared_data_is_used_again(half: Federation, revised: Federation) -> None:
-    """Not a file of the prepared matrices was written anew."""
+    """No file of the prepared matrices was written again."""
     for name in ALL:
         before, after = (
             {path.relative_to(at): path.stat().st_mtime_ns for path in at.rglob("*") if path.is_file()}
@@ -130,7 +130,7 @@ def test_prepared_data_is_used_again(half: Federation, revised: Federation) -> N
 
 
 def test_neither_secret_opens_the_sums_of_the_other_plan(revised: Federation) -> None:
-    """Who stole the old secret cannot open what comes, who gets the new one not what was; each opens its own."""
+    """The old secret cannot open later sums, the new one no earlier sums; each opens its own."""
     plans = {2: under_first_plan(revised), 3: read_plan(revised.plan_file)}
     for round_no, plan in plans.items():
         folder = revised.exchange / plan.folder
@@ -155,7 +155,7 @@ def test_neither_secret_opens_the_sums_of_the_other_plan(revised: Federation) ->
 def test_nothing_sealed_under_the_plan_before_is_sealed_again(
     federation: Federation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All sealed for round 3, then the plan was revised from round 3 on: each trains anew and seals something else."""
+    """After all sealed for round 3, a revision from round 3 on makes each train again and seal another update."""
     sealed: list[tuple[str, np.ndarray]] = []
     real = pipeline.protocol.round_seal.seal_update
 
@@ -180,7 +180,7 @@ def test_nothing_sealed_under_the_plan_before_is_sealed_again(
 
 
 def test_a_partner_leaves_and_another_is_custodian_with_a_new_aggregator(tmp_path: Path) -> None:
-    """Without P01, who was the custodian, and with an aggregator that has lost all, the others go on.
+    """Without the custodian P01, and with an aggregator that lost its home, the others go on.
 
     P01 is not among the receivers of anything new.
     """
@@ -227,7 +227,7 @@ def one_behind(federation: Federation, round_no: int) -> None:
 
 
 def test_a_home_behind_opens_the_missing_sum_under_the_plan_before(federation: Federation) -> None:
-    """It is told which, gets it under the old plan, though it looked at the revision first, and then goes on."""
+    """The error names the missing round; the partner opens it under the old plan, then takes up the revision."""
     one_behind(federation, 3)
     first = federation.plan_file
     federation.revise(4)
@@ -244,7 +244,7 @@ def test_a_home_behind_opens_the_missing_sum_under_the_plan_before(federation: F
 
 
 def test_a_revision_taken_up_too_early_can_be_left_again(federation: Federation) -> None:
-    """P03 turned to the revision though its round's sum was there: it goes back, opens it, and takes up the next."""
+    """P03 took up the revision before opening a sum: it goes back, opens it, and takes up the next revision."""
     one_behind(federation, 3)
     first = federation.plan_file
     federation.revise(3)
@@ -270,7 +270,7 @@ def test_a_home_without_a_model_cannot_come_in_later(federation: Federation) -> 
 
 
 def test_a_revision_that_continues_another_plan_is_refused(federation: Federation) -> None:
-    """By the custodian before it deals, and by every partner before it takes part."""
+    """The custodian refuses it before the deal, every partner before it takes part."""
     federation.revise(FIRST_ROUND)
     text = federation.plan_file.read_text()
     federation.plan_file.write_text(text.replace(tomllib.loads(text)["continues"]["plan"], "ab" * 32))
@@ -282,7 +282,7 @@ def test_a_revision_that_continues_another_plan_is_refused(federation: Federatio
 
 
 def test_the_plan_before_is_over_once_a_sum_was_opened_under_the_revision(revised: Federation, tmp_path: Path) -> None:
-    """A job that still has the old plan stops instead of going another way."""
+    """A job with the old plan stops with an error."""
     federation = revised.moved(tmp_path / "f")
     federation.use_plan(federation.folder / "plan.toml")
     with pytest.raises(WrongPlan, match=r"round-0005/start.safetensors: made under plan"):
@@ -290,7 +290,7 @@ def test_the_plan_before_is_over_once_a_sum_was_opened_under_the_revision(revise
 
 
 def test_a_finished_home_takes_up_no_revision(federation: Federation) -> None:
-    """Its report is written, there is nothing to go on with."""
+    """A finished federation is refused, for no round is left."""
     for note in (federation.home("P01").finished, federation.home("P01").tracked):
         write_json(note, {"plan": read_plan(federation.plan_file).digest})
     federation.revise(FIRST_ROUND)
@@ -316,7 +316,7 @@ def test_another_structure_seed_is_refused_by_each_partner(federation: Federatio
 
 
 def test_the_custodian_needs_an_earlier_group_secret(federation: Federation) -> None:
-    """Without one the folds would change; it is said who can help. Nothing is dealt."""
+    """Without the old secret the folds would change: the error says who has it, and nothing is dealt."""
     federation.home("P01").group_secret.unlink()
     federation.revise(FIRST_ROUND)
     with pytest.raises(ConfigError, match="holds no earlier group secret") as caught:
@@ -326,7 +326,7 @@ def test_the_custodian_needs_an_earlier_group_secret(federation: Federation) -> 
 
 
 def test_a_custodian_with_new_keys_cannot_deal(federation: Federation) -> None:
-    """The structure seed is locked with the lost keys; another partner has it too."""
+    """The structure seed is encrypted with the lost keys, but another partner has it too."""
     federation.renew_keys("P01")
     federation.revise(FIRST_ROUND)
     with pytest.raises(WrongKey, match="locked with other private keys"):
@@ -334,7 +334,7 @@ def test_a_custodian_with_new_keys_cannot_deal(federation: Federation) -> None:
 
 
 def test_a_start_that_does_not_say_its_plan_is_damaged(tmp_path: Path, half: Federation) -> None:
-    """The plan under which a sum was opened comes back with the state; a state without it is not gone on with."""
+    """The state has the plan under which its sum was opened; a state without one is refused."""
     plan = read_plan(half.plan_file)
     start = RoundStart.read(half.home("P01").start_file(FIRST_ROUND), plan.layout)
     assert start.under == read_provenance(half.home("P01").start_file(FIRST_ROUND))

@@ -1,4 +1,4 @@
-"""Numbers of a round: what was measured, what is left for waiting, and nothing that is not a number."""
+"""Metrics of a round: measured seconds, the remaining seconds as waiting, and no NaN."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from pipeline.protocol.round_measures import RoundMeasures
 
 
 def test_waiting_is_what_no_part_took(monkeypatch: pytest.MonkeyPatch):
-    """Seconds of training, sealing, opening and validation are no waiting; of a part done twice the last count."""
+    """Seconds of training, sealing, opening and validation are no waiting; a repeated part counts once."""
     times = iter([100.0, 101.0, 104.0, 110.0, 112.0, 120.0, 121.0, 150.0])
     monkeypatch.setattr("pipeline.protocol.round_measures.time.monotonic", lambda: next(times))
     measures = RoundMeasures()  # at 100
@@ -18,7 +18,7 @@ def test_waiting_is_what_no_part_took(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_part_that_fails_is_not_measured():
-    """What it took says nothing."""
+    """A part that failed has no seconds."""
     measures = RoundMeasures()
     with pytest.raises(ValueError, match="refused"), measures.timed("seal"):
         raise ValueError("refused")
@@ -26,7 +26,7 @@ def test_a_part_that_fails_is_not_measured():
 
 
 def test_only_finite_numbers_are_kept():
-    """A score of a fold that cannot be judged is left out; of two numbers of one name the last stays."""
+    """A score that is no number is left out; of two metrics of one name the last one counts."""
     measures = RoundMeasures()
     measures.add({"validation_roc_auc": float("nan"), "attempt": 1, "loss_train": float("inf")})
     measures.add({"attempt": 2})

@@ -32,12 +32,12 @@ KEYS = {"time", "level", "member", "message"}
 
 @pytest.fixture(autouse=True)
 def hook(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A command that runs in this process leaves Python's hook for tracebacks as it was."""
+    """Restore Python's hook for tracebacks after a command in this process."""
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
 
 
 def lines(text: str) -> list[dict[str, Any]]:
-    """The objects, each with what every line has, in order of time."""
+    """The JSON objects of the lines, each with the common keys, in order of time."""
     found = [json.loads(line) for line in text.splitlines()]
     for one in found:
         assert one.keys() >= KEYS
@@ -49,7 +49,7 @@ def lines(text: str) -> list[dict[str, Any]]:
 
 @given(member=st.text(), text=st.text())
 def test_any_text_is_one_line(member: str, text: str):
-    """Whatever is in it: line ends, quotes, control characters."""
+    """Line ends, quotes and control characters in a message keep it on one line."""
     line = json_line(member, text)
     assert len(line.splitlines()) <= 1 or "\n" not in line
     assert "\n" not in line
@@ -59,7 +59,7 @@ def test_any_text_is_one_line(member: str, text: str):
 
 
 def test_round_attempt_and_level_are_fields(capsys: pytest.CaptureFixture[str]):
-    """A program need not read the words, whatever they are: what is bound stands in every line until it is no more."""
+    """Round and attempt are fields of every line until they change."""
     reporter = ProgressReporter("P01", Log(as_json=True))
     reporter.report("enrolled")
     reporter.set_round(PRESENCE, 1)
@@ -82,7 +82,7 @@ def test_round_attempt_and_level_are_fields(capsys: pytest.CaptureFixture[str]):
 
 
 def test_the_rounds_say_which_they_are(ready: Federation, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """Of aggregator and partner, after a restart too: in what they do, and in what they wait for at the end."""
+    """Lines of aggregator and partner have round and attempt, after a restart and while waiting too."""
     federation = ready.moved(tmp_path / "federation")
     for name in (AGGREGATOR, "P01"):
         log = Log(as_json=True)
@@ -105,7 +105,7 @@ def test_the_rounds_say_which_they_are(ready: Federation, tmp_path: Path, capsys
 
 
 def test_people_read_the_same_words(capsys: pytest.CaptureFixture[str]):
-    """As text, a line has its time, its member and, where it is one, the word warning; nothing of the fields."""
+    """As text, a line has its time, its member and, for a warning, that word; no fields."""
     reporter = ProgressReporter("P01")
     reporter.set_round(12, 2)
     reporter.report("the aggregator misses P02", seconds=1.5)
@@ -116,7 +116,7 @@ def test_people_read_the_same_words(capsys: pytest.CaptureFixture[str]):
 
 
 def test_progress_is_lines_with_counts(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """No bar, on a terminal either; done, total, note and seconds left as fields."""
+    """Progress has no bar, not even on a terminal; done, total, note and seconds left are fields."""
     now = iter(range(0, 1000, 6))
     monkeypatch.setattr(pipeline.runtime.progress.time, "monotonic", lambda: next(now))
     reporter = ProgressReporter("P01", Log(as_json=True))
@@ -133,7 +133,7 @@ def test_progress_is_lines_with_counts(monkeypatch: pytest.MonkeyPatch, capsys: 
 
 
 def test_what_is_no_json_is_wrapped():
-    """A library's line in a member's log is handed on as that member's."""
+    """A library's line in a member's log becomes a JSON line of that member."""
     line = json_line("P02", "round 1: training")
     assert as_json_line("P01", line) == line
     for strange in ("oneDNN: no such core", "[1, 2]", "3", '{"cut":'):
@@ -144,7 +144,7 @@ def test_what_is_no_json_is_wrapped():
 
 
 def test_errors_at_the_end_are_lines(enrolled: Federation, monkeypatch: pytest.MonkeyPatch):
-    """Message, notes, exit code."""
+    """The line of an error has message, notes and exit code."""
     error = NotYet("round 1: waiting for P02 to be ready")
     error.add_note("what to do")
 
@@ -162,7 +162,7 @@ def test_errors_at_the_end_are_lines(enrolled: Federation, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("command", [["partner", "run"], ["aggregator", "run"], ["prepare"], ["demo"]], ids=" ".join)
 def test_wrong_usage_is_a_line(command: list[str]):
-    """Even what click itself refuses, wherever the option stands."""
+    """Errors of click itself are JSON lines too, wherever the option is."""
     for arguments in (["--log-format", "json", "--nosuch"], ["--nosuch", "--log-format=json"]):
         done = CliRunner().invoke(main, [*command, *arguments])
         assert done.exit_code == ExitCode.CONFIGURATION
@@ -171,7 +171,7 @@ def test_wrong_usage_is_a_line(command: list[str]):
 
 
 def test_a_missing_file_is_a_line():
-    """The path is a refusal of click's, after the format is known."""
+    """A wrong path is an error of click, after the format is known."""
     done = CliRunner().invoke(main, ["partner", "run", "/nowhere/partner.toml", "--log-format", "json"])
     (found,) = lines(done.stderr)
     assert "/nowhere/partner.toml" in found["message"]
@@ -179,7 +179,7 @@ def test_a_missing_file_is_a_line():
 
 
 def test_warnings_and_bugs_are_lines():
-    """A library's warning, and the traceback of a bug, which still ends with code 1."""
+    """A library's warning and the traceback of a bug are JSON lines; the bug still ends with code 1."""
     code = (
         "import warnings\nfrom pipeline.runtime.log import Log\nLog(as_json=True, member='P01').take_over()\n"
         "warnings.warn('old')\nraise ZeroDivisionError('bug')"
@@ -193,7 +193,7 @@ def test_warnings_and_bugs_are_lines():
 
 
 def test_text_takes_nothing_over():
-    """Without the option all is as Python has it."""
+    """Without the option Python's own hooks stay."""
     shown, hook = warnings.showwarning, sys.excepthook
     Log().take_over()
     assert (warnings.showwarning, sys.excepthook) == (shown, hook)
@@ -201,7 +201,7 @@ def test_text_takes_nothing_over():
 
 @pytest.mark.slow
 def test_a_real_run_says_only_json(fresh: Federation):
-    """A partner and the aggregator in processes of their own, from the first line to the end."""
+    """Every line of a partner's and the aggregator's process is a JSON object."""
     for role, name in (("partner", "P01"), ("aggregator", AGGREGATOR)):
         done = fresh.hocket(role, "run", str(fresh.config(name)), "--once", "--log-format", "json")
         assert done.returncode == ExitCode.NOT_YET

@@ -1,4 +1,4 @@
-"""What a person reads on stderr."""
+"""Progress on stderr, as text and as bars."""
 
 import pytest
 from rich.console import Console
@@ -8,13 +8,13 @@ from pipeline.runtime.progress import ProgressReporter
 
 
 class _Clock:
-    """Moves a second at every look."""
+    """A clock that moves one second at each call."""
 
     def __init__(self) -> None:
         self.now = 0.0
 
     def monotonic(self) -> float:
-        """Seconds since whenever."""
+        """The clock's seconds."""
         self.now += 1
         return self.now
 
@@ -60,7 +60,7 @@ def test_what_a_step_took_to_start_is_not_in_the_time_left(
 def test_what_was_done_before_is_not_in_the_time_left(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    """Neither what an earlier start did nor what is remembered; and each part of a step has its own pace."""
+    """Work of an earlier start does not count, and each part of a step has its own pace."""
     monkeypatch.setattr(pipeline.runtime.progress, "time", _Clock())
     with ProgressReporter("P01").progress("preparing compounds") as progress:
         for done in range(9000, 9011):

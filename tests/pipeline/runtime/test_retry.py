@@ -1,4 +1,4 @@
-"""What a member waits for, how long, and with what it gives up: others, the exchange, a full disk."""
+"""Retries: after which errors a member waits, how long, and how it gives up."""
 
 import errno
 import itertools
@@ -29,7 +29,7 @@ NOT_YET, UNREACHABLE = NotYet("waiting for P02"), ExchangeUnreachable("s3://room
 
 
 class World:
-    """A clock that moves by sleeping alone, and a disk."""
+    """A clock that only sleeping moves, and a disk."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now, self.free, self.naps = 0.0, 0, list[float]()
@@ -47,18 +47,18 @@ class World:
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    """No second is really waited for."""
+    """Replace clock and disk, so that no test waits."""
     return World(monkeypatch)
 
 
 class Steps:
-    """A machine that does, or fails with, one thing after the other."""
+    """A step machine that returns or raises the given values in order."""
 
     def __init__(self, *outcomes: Exception | bool) -> None:
         self._outcomes = iter(outcomes)
 
     def advance(self) -> bool:
-        """The next of them."""
+        """Return or raise the next value."""
         outcome = next(self._outcomes)
         if isinstance(outcome, Exception):
             raise outcome
@@ -66,12 +66,12 @@ class Steps:
 
 
 def policy(folder: Path, *, once: bool = False, timeout_s: float | None = None) -> RetryPolicy:
-    """As jobs makes it, with looks once a second."""
+    """A policy as in a run, with a pause of one second."""
     return RetryPolicy(ProgressReporter("P01"), folder, once=once, poll_s=1.0, timeout_s=timeout_s)
 
 
 def run(outcomes: list[Exception | bool], how: RetryPolicy) -> int:
-    """Drive such a machine; the number of steps that changed something."""
+    """Drive such a machine and return the number of successful steps."""
     n_done = [0]
 
     def count() -> None:
@@ -83,13 +83,13 @@ def run(outcomes: list[Exception | bool], how: RetryPolicy) -> int:
 
 @pytest.mark.parametrize("wait", [NOT_YET, UNREACHABLE, ExchangeError("no right"), FULL, QUOTA], ids=repr)
 def test_without_a_limit_all_is_waited_out(world: World, tmp_path: Path, wait: Exception):
-    """Others, an exchange in whatever trouble once the run is under way, a disk or quota that is full."""
+    """A run waits for others, for an exchange with any error, and for a full disk or quota."""
     assert run([True, *[wait] * 50, True, False], policy(tmp_path)) == 2
     assert world.now > 50
 
 
 def test_looks_become_rarer_and_frequent_again(world: World, tmp_path: Path):
-    """Up to ten times the first pause, back to it when something came; always the same pauses."""
+    """Pauses grow up to ten times the first one, and begin again after a successful step."""
     run([*[NOT_YET] * 40, True, NOT_YET, False], policy(tmp_path))
     assert world.naps[0] == world.naps[-1] == 1.0
     assert world.naps[:-1] == sorted(world.naps[:-1])
@@ -97,7 +97,7 @@ def test_looks_become_rarer_and_frequent_again(world: World, tmp_path: Path):
 
 
 def test_the_same_wait_is_said_once(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """A log of days stays short."""
+    """The same message is written once, so a log of days stays short."""
     run([*[NOT_YET] * 40, False], policy(tmp_path))
     assert capsys.readouterr().err.count("waiting for P02") == 1
     assert len(world.naps) == 40
@@ -105,7 +105,7 @@ def test_the_same_wait_is_said_once(world: World, tmp_path: Path, capsys: pytest
 
 @pytest.mark.parametrize("wait", [NOT_YET, UNREACHABLE, FULL], ids=repr)
 def test_the_time_is_up(world: World, tmp_path: Path, wait: Exception):
-    """After so long without progress the error itself ends the run, never later than asked, with what to do."""
+    """After the timeout without progress the error ends the run, not later, with a note on what to do."""
     with pytest.raises(type(wait)) as caught:
         run([True, *[wait] * 100], policy(tmp_path, timeout_s=30.0))
     assert world.now == pytest.approx(30.0)
@@ -113,7 +113,7 @@ def test_the_time_is_up(world: World, tmp_path: Path, wait: Exception):
 
 
 def test_progress_starts_the_time_anew(world: World, tmp_path: Path):
-    """A federation takes days; only what stands still is given up."""
+    """Progress restarts the timeout, because a federation takes days."""
     outcomes = [*[NOT_YET] * 8, True, *[UNREACHABLE] * 8, True, *[NOT_YET] * 8, False]
     assert run(outcomes, policy(tmp_path, timeout_s=20.0)) == 2
     assert world.now > 40
@@ -128,14 +128,14 @@ def test_a_timeout_of_nothing_looks_once(world: World, tmp_path: Path):
 
 @pytest.mark.parametrize("wait", [NOT_YET, UNREACHABLE, FULL], ids=repr)
 def test_once_waits_for_nothing(world: World, tmp_path: Path, wait: Exception):
-    """What cannot be done now ends the run at once."""
+    """With `once` an error ends the run at once."""
     with pytest.raises(type(wait)):
         run([True, wait, True, False], policy(tmp_path, once=True))
     assert world.naps == []
 
 
 def test_once_with_a_timeout_waits_for_machines_only(world: World, tmp_path: Path):
-    """A storage that fails for a moment does not end the job; others are not waited for."""
+    """With `once` and a timeout a failing storage is waited for, other members are not."""
     assert run([UNREACHABLE, FULL, True, False], policy(tmp_path, once=True, timeout_s=60.0)) == 1
     with pytest.raises(NotYet):
         run([UNREACHABLE, NOT_YET], policy(tmp_path, once=True, timeout_s=60.0))
@@ -143,7 +143,7 @@ def test_once_with_a_timeout_waits_for_machines_only(world: World, tmp_path: Pat
 
 
 def test_another_error_of_the_system_is_no_wait(world: World, tmp_path: Path):
-    """A file that is too large for the file system, or that may not be written, stays so."""
+    """A file that is too large for the file system, or no right to write, ends the run at once."""
     for number in (errno.EFBIG, errno.EACCES, errno.EIO, errno.EROFS):
         with pytest.raises(OSError, match="no wait"):
             run([OSError(number, "no wait")], policy(tmp_path))
@@ -151,7 +151,7 @@ def test_another_error_of_the_system_is_no_wait(world: World, tmp_path: Path):
 
 
 def test_on_a_full_disk_the_step_is_tried_when_space_was_given_back(world: World, tmp_path: Path):
-    """The step may have taken hours: it is begun anew when there is space, and else rarely."""
+    """A step is tried again when there is space, else rarely, because it may take hours."""
     steps = []
 
     class Machine:
@@ -175,7 +175,7 @@ def test_on_a_full_disk_the_step_is_tried_when_space_was_given_back(world: World
 
 
 def test_opening_waits_for_what_comes_by_itself(world: World, tmp_path: Path):
-    """An exchange that does not answer yet; one that may not be entered is refused at once."""
+    """A start waits for an exchange that does not answer, but not for one without access rights."""
     outcomes = iter([UNREACHABLE, FULL, UNREACHABLE])
 
     def act() -> str:
@@ -199,7 +199,7 @@ def test_opening_waits_for_what_comes_by_itself(world: World, tmp_path: Path):
 
 @pytest.fixture
 def all_ready(fresh: Federation) -> Federation:
-    """A federation whose partners say that they are ready, without having trained: the aggregator cannot know."""
+    """A federation whose partners posted `ready` without training, which the aggregator cannot know."""
     for name in fresh.partners:
         body: dict[str, object] = {"trunk": digest(b"trunk"), "preparation": digest(b"preparation")}
         say(fresh, MessageName("ready", 1, 1, name), body, time=1_800_000_000)
@@ -208,7 +208,7 @@ def all_ready(fresh: Federation) -> Federation:
 
 @pytest.fixture
 def on_small_disk(all_ready: Federation, small_disk: Path) -> Federation:
-    """The aggregator, which has yet to call them, has its home on the small disk."""
+    """The aggregator's home, before the roster, on the small disk."""
     shutil.move(all_ready.home(AGGREGATOR).folder, small_disk / "home")
     config = all_ready.config(AGGREGATOR)
     config.write_text(f'home = "{small_disk / "home"}"\n{config.read_text()}')
@@ -225,7 +225,7 @@ CALLED = "waiting for the sealed update"  # what comes after the roster
 
 
 def test_a_full_disk_is_waited_out(on_small_disk: Federation, small_disk: Path):
-    """The process says so and waits; with space again it goes on, and the roster is called."""
+    """The process reports the full disk and waits; with space again it calls the roster."""
     ballast = fill(small_disk)
     process = aggregator(on_small_disk)
     assert process.popen.stderr is not None
@@ -267,7 +267,7 @@ def test_a_full_disk_ends_the_run_where_it_may_not_wait(
 
 
 def test_a_limit_on_file_sizes_is_an_error(all_ready: Federation):
-    """`ulimit -f` will not change while the process runs: exit code 2 at once, and no half file."""
+    """Beyond `ulimit -f`, which cannot change during the run: exit code 2 at once, and no half file."""
     command = all_ready.command("aggregator", "run", str(all_ready.config(AGGREGATOR)))
     limit = "import resource, os, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64)); os.execv(*sys.argv[1:2], sys.argv[1:])"  # noqa: E501
     done = subprocess.run([sys.executable, "-c", limit, *command], capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""SIGTERM, SIGINT and SIGHUP: a clean end with exit code 6, whatever the process is doing."""
+"""SIGTERM, SIGINT and SIGHUP end a process cleanly with exit code 6, whatever it does."""
 
 import os
 import signal
@@ -33,7 +33,7 @@ def child():
 
 
 def run(body: str) -> Marked:
-    """A Python process that does this; returns when it has said that it started."""
+    """Start a Python process with this code, and wait for its first line."""
     process = marked([sys.executable, "-P", "-c", START + body])
     assert process.popen.stdout is not None
     assert process.popen.stdout.readline() == "started\n", process.popen.communicate()
@@ -41,7 +41,7 @@ def run(body: str) -> Marked:
 
 
 def ended(process: Marked, *, within_s: float = WITHIN_S) -> str:
-    """What the process said on stderr; it must have ended with code 6 in that time, and nothing of it be left."""
+    """The process's stderr, after it ended in time with code 6 and left no child."""
     code = process.end(within_s)
     _, said = process.popen.communicate()
     assert code == ExitCode.NOT_YET, said
@@ -51,14 +51,14 @@ def ended(process: Marked, *, within_s: float = WITHIN_S) -> str:
 
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 def test_each_signal_is_a_clean_end(number: signal.Signals):
-    """What waits ends at once, with code 6 and the message that the same command goes on."""
+    """A waiting process ends at once, with code 6 and the message that the same command goes on."""
     process = run("with interruptible():\n    started()\n    time.sleep(900)")
     process.popen.send_signal(number)
     assert ended(process) == f"hocket: {STOPPED}\n"
 
 
 def test_blocks_are_left_in_order():
-    """What stands in `finally` is done, once, though more signals come meanwhile."""
+    """`finally` blocks are run once, even if more signals come."""
     process = run(
         "with interruptible():\n"
         "    try:\n        started()\n        time.sleep(900)\n"
@@ -69,7 +69,7 @@ def test_blocks_are_left_in_order():
 
 
 def test_no_process_below_is_left():
-    """Neither a child in a session of its own that ignores signals, nor a child's child."""
+    """No child is left, even one with its own session that ignores signals, nor a child's child."""
     inner = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(900)'])"
     process = run(
         f"with interruptible():\n    child()\n    subprocess.Popen([sys.executable, '-c', {inner!r}])\n"
@@ -81,7 +81,7 @@ def test_no_process_below_is_left():
 
 
 def test_a_long_call_of_a_library_is_abandoned():
-    """Where no interrupt gets through, the process and those below it end after the grace, with what to do."""
+    """In a long call of a library the process and its children end after GRACE_S, with the message."""
     body = (
         "import hashlib\nwith interruptible():\n    child()\n    started()\n"
         "    hashlib.pbkdf2_hmac('sha256', b'x', b'x', 2_000_000_000)"  # half an hour in C
@@ -96,7 +96,7 @@ def test_a_long_call_of_a_library_is_abandoned():
 
 @pytest.mark.parametrize("work", ["time.sleep(900)", "log.write('more')"], ids=["at rest", "while it writes"])
 def test_a_stderr_that_nobody_reads_holds_up_no_stop(work: str):
-    """As under `2>&1 | less`: nothing can be said any more, yet the process and those below it end after the grace."""
+    """If nobody reads stderr, as under `2>&1 | less`, the process and its children still end after GRACE_S."""
     process = run(
         "from pipeline.runtime.log import Log\nlog = Log()\n"
         "os.set_blocking(2, False)\ntry:\n    while True:\n        os.write(2, b'.' * 512)\n"
@@ -119,7 +119,7 @@ def test_a_stderr_that_nobody_reads_holds_up_no_stop(work: str):
     ids=["another error", "nothing", "an end"],
 )
 def test_an_interrupt_that_got_lost_is_still_a_stop(lose: str):
-    """A library that makes something else of it changes neither code nor message."""
+    """A library that raises another error from the interrupt changes neither code nor message."""
     process = run(
         "with interruptible():\n    try:\n        started()\n        time.sleep(900)\n"
         f"    except KeyboardInterrupt:\n        {lose}"
@@ -129,7 +129,7 @@ def test_an_interrupt_that_got_lost_is_still_a_stop(lose: str):
 
 
 def test_nothing_holds_up_the_end():
-    """Neither a thread that nobody ends nor a library's last words at the interpreter's exit."""
+    """The end waits neither for a thread nor for a library's exit handler."""
     process = run(
         "import atexit\natexit.register(time.sleep, 900)\nthreading.Thread(target=time.sleep, args=[900]).start()\n"
         "with interruptible():\n    started()\n    time.sleep(900)"
@@ -139,7 +139,7 @@ def test_nothing_holds_up_the_end():
 
 
 def test_an_ignored_hangup_stays_ignored():
-    """Under nohup the end of the terminal ends nothing."""
+    """Under nohup SIGHUP is ignored."""
     process = run(
         "import signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
         "with interruptible():\n    started()\n    print('going on', sys.stdin.readline(), end='')\n"
@@ -150,7 +150,7 @@ def test_an_ignored_hangup_stays_ignored():
 
 
 def test_a_signal_after_the_work_changes_nothing():
-    """While the interpreter ends, all is done: code 0."""
+    """A signal while the interpreter ends changes nothing: code 0."""
     process = run(
         "import atexit\nfinal = lambda: (started(), sys.stdin.readline())\natexit.register(final)\n"
         "with interruptible():\n    pass\n"
@@ -167,7 +167,7 @@ def test_a_signal_after_the_work_changes_nothing():
     ids=["at once", "abandoned"],
 )
 def test_a_command_of_one_step_does_not_say_that_it_goes_on(body: str, grace_s: float):
-    """Whether it ends by itself or is ended after the grace: its next start has nothing to go on from."""
+    """The message of a one-step command says that its next start begins again."""
     process = run(
         "from pipeline.runtime.log import Log\n"
         f"with interruptible(Log(), {grace_s}, goes_on=False):\n    started()\n    {body}"
@@ -180,7 +180,7 @@ def test_a_command_of_one_step_does_not_say_that_it_goes_on(body: str, grace_s: 
 
 @pytest.mark.parametrize("command", ["predict", "prepare"])
 def test_predictions_and_preparation_are_such_commands(finished: Federation, tmp_path: Path, command: str):
-    """Stopped while they read the structures: no file of theirs is there, and the message is true of them."""
+    """Commands stopped while they read structures leave no file, and say that they begin again."""
     (tmp_path / "out").mkdir()
     new, config = tmp_path / ("new.smi" if command == "predict" else "new.csv"), str(finished.config("P01"))
     os.mkfifo(new)
@@ -198,7 +198,7 @@ def test_predictions_and_preparation_are_such_commands(finished: Federation, tmp
 
 
 def test_after_the_block_signals_are_as_before():
-    """In a process that goes on, such as this one."""
+    """After the block the signals are as before, as this process needs them."""
     from pipeline.commands.options import interruptible  # noqa: PLC0415
 
     before = [signal.getsignal(number) for number in SIGNALS]
@@ -208,7 +208,7 @@ def test_after_the_block_signals_are_as_before():
 
 
 def test_as_json_the_stop_is_a_line(tmp_path: Path):
-    """A program reads why the run ended."""
+    """As JSON the last line says why the run ended."""
     process = run(
         "from pipeline.runtime.log import Log\nwith interruptible(Log(as_json=True, member='P01')):\n"
         "    started()\n    time.sleep(900)"
@@ -219,7 +219,7 @@ def test_as_json_the_stop_is_a_line(tmp_path: Path):
 
 
 def test_only_processes_below_are_killed():
-    """A sibling lives on; in a process of its own, for whoever runs the tests has processes that it still needs."""
+    """Only descendants are killed, not siblings; tested in a separate process."""
     code = (
         "import subprocess, sys; from pipeline.runtime.signals import kill_descendants\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(900)'])\n"

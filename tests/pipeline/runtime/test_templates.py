@@ -12,13 +12,13 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_a_missing_value_is_an_error():
-    """No text goes out with a hole in it."""
+    """A missing value is an error."""
     with pytest.raises(UndefinedError, match="member"):
         filled("pipeline.tracking", "aggregator_run.md.jinja", name="small")
 
 
 def test_markdown_takes_values_as_they_are():
-    """Only HTML is escaped."""
+    """Values are escaped only in HTML."""
     assert "**A & B** is the aggregator" in filled(
         "pipeline.tracking", "aggregator_run.md.jinja", name="small", member="A & B"
     )

@@ -49,7 +49,7 @@ class Store:
         self.name = registered_name(Description.read(self.folder))
 
     def log(self) -> None:
-        """As at the end of a run."""
+        """Log the model as at the end of a run."""
         if model := pack_final_model(self.folder, self.uri, self.run_id):
             send(model.uploads(), self.artifacts.with_name("sent.json"), self.run_id)
             model.register()
@@ -69,7 +69,7 @@ class Store:
 
 @pytest.fixture(scope="module", autouse=True)
 def quiet() -> Iterator[None]:
-    """As in the tracking process: no telemetry, no chatter."""
+    """The environment of the tracking process: no telemetry, few messages."""
     with pytest.MonkeyPatch.context() as patch:
         for key, value in QUIET.items():
             patch.setenv(key, value)
@@ -85,7 +85,7 @@ def store(finished: Federation, tmp_path_factory: pytest.TempPathFactory) -> Sto
 
 @pytest.fixture(scope="module")
 def expected(finished: Federation, tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
-    """What `hocket predict --format wide` says of some structures."""
+    """Predictions of `hocket predict --format wide` for some structures."""
     folder = tmp_path_factory.mktemp("expected")
     (folder / "new.smi").write_text("".join(f"{smiles} n{i}\n" for i, smiles in enumerate(SMILES[:20])))
     command = ["predict", str(finished.config("P01")), str(folder / "new.smi"), "--format", "wide"]
@@ -110,7 +110,7 @@ def test_it_is_registered_once_for_its_run(store: Store) -> None:
 
 
 def test_it_says_what_goes_in_and_comes_out(store: Store, expected: pl.DataFrame) -> None:
-    """Signature, an example that is nobody's secret, and requirements with one version each."""
+    """The model has a signature, a public example, and requirements with one version each."""
     info = store.load().metadata
     assert info.get_input_schema().input_names() == ["smiles"]
     assert info.get_output_schema().input_names() == ["reason", *expected.columns]
@@ -155,7 +155,7 @@ def test_rows_keep_their_place(store: Store, expected: pl.DataFrame) -> None:
 
 
 def test_an_aggregator_has_no_model(finished: Federation, store: Store) -> None:
-    """Its home has none to log."""
+    """The aggregator's home has no model to log."""
     assert pack_final_model(finished.home(AGGREGATOR).model, store.uri, store.run_id) is None
     assert len(list(store.client.search_registered_models())) == 1
 
@@ -171,7 +171,7 @@ class Served:
     process: "subprocess.Popen[bytes]"
 
     def asked(self, method: str, path: str, content: object = None) -> bytes:
-        """What the server answers; OSError while it is not there."""
+        """The server's answer; OSError while it does not listen."""
         connection = HTTPConnection("localhost", timeout=120)
         connection.sock = socket.socket(socket.AF_UNIX)
         with connection.sock:
@@ -237,7 +237,7 @@ def test_a_real_server_answers_a_post_with_smiles(served: Served, expected: pl.D
 @pytest.mark.slow
 @needs_root
 def test_a_real_server_answers_no_other_account(served: Served) -> None:
-    """It has no port that would be open to every account of the machine, and its socket lies where none may look."""
+    """It has no port, which would be open to every account, and its socket is in a private folder."""
     me = psutil.Process(served.process.pid)
     assert [one.net_connections() for one in (me, *me.children(recursive=True)) if one.net_connections()] == []
     found = asked_as_another(ui_stranger.__name__, {"sockets": [str(served.socket_file)]})

@@ -1,4 +1,4 @@
-"""The tracking process and the member beside it: pokes, one warning, and no store that could hold a member up."""
+"""The tracking process and its member: pokes, one warning, and no delay by a store."""
 
 import io
 import json
@@ -63,7 +63,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that hangs takes this process a second, not five."""
+    """Shorten the time in which a server must answer to a second."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     monkeypatch.setattr(tracking_process, "_ANSWER_S", 1)
@@ -75,7 +75,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("kind", ["absent", "failing", "hanging", "half"])
 def test_a_server_out_of_reach_is_said_once(done: Federation, capfd: pytest.CaptureFixture[str], kind: str):
-    """Tried three times, told once, to the member and to the log; no record is lost by it."""
+    """After three failed tries there is one message to the member and one in the log, and no record is lost."""
     servers: dict[str, Callable[[], Any]] = {
         "failing": failing_server,
         "hanging": hanging_server,
@@ -140,7 +140,7 @@ def test_a_store_that_comes_back_is_used(finished: Federation, monkeypatch: pyte
 
 
 def test_the_end_is_no_reason_to_wait_for_a_dead_store_again(finished: Federation, monkeypatch: pytest.MonkeyPatch):
-    """It failed a moment ago: its next failure would cost the member's end another wait."""
+    """After a failure a moment ago the end of the input causes no other try."""
     storage = Storage(monkeypatch)
     store = Store(member_of(finished, "P01"), io.BytesIO())
     monkeypatch.setattr(tracking_process, "_poked", lambda _again_s: False)
@@ -154,7 +154,7 @@ def test_the_end_is_no_reason_to_wait_for_a_dead_store_again(finished: Federatio
 def test_as_long_as_there_is_nothing_to_log_mlflow_is_not_loaded(
     fresh: Federation, finished: Federation, monkeypatch: pytest.MonkeyPatch
 ):
-    """A run that waits for the others costs no MLflow; the first record does."""
+    """MLflow is loaded at the first record, not while a run waits for others."""
     storage, member = Storage(monkeypatch), member_of(fresh, "P01")
     storage.fails = False
     pokes = iter([True, True, False])
@@ -176,7 +176,7 @@ def test_as_long_as_there_is_nothing_to_log_mlflow_is_not_loaded(
 
 
 def test_a_wait_ends_at_a_poke_at_its_time_and_at_the_end(monkeypatch: pytest.MonkeyPatch):
-    """Many pokes are one look; the end of the input is the end."""
+    """Many pokes cause one update; the end of the input ends the process."""
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb") as source, os.fdopen(writing, "wb", buffering=0) as sink:
         monkeypatch.setattr(sys, "stdin", source)
@@ -191,7 +191,7 @@ def test_a_wait_ends_at_a_poke_at_its_time_and_at_the_end(monkeypatch: pytest.Mo
 
 
 class FakeProcess:
-    """What the member starts, without the seconds of MLflow."""
+    """Replace the tracking process by one without MLflow."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
         self.given: dict[str, Any] = {}
@@ -220,7 +220,7 @@ def test_the_member_pokes_and_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_tracking_process_that_dies_stops_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Pokes go nowhere, the end is no error, and the member is told once."""
+    """If the process has ended, pokes do nothing, the end is no error, and there is one warning."""
     FakeProcess(monkeypatch, "import sys; sys.exit('no such module')")
     log, said = tmp_path / "tracking.log", []
     with Tracker(tmp_path / "partner.toml", "partner", Home(log.parent), said.append, said.append) as tracker:
@@ -235,7 +235,7 @@ def test_a_tracking_process_that_dies_stops_nobody(tmp_path: Path, monkeypatch: 
 
 
 def test_a_tracking_process_that_hangs_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """More pokes than a pipe holds, none is read: no poke waits, and the end kills it when the time is up."""
+    """With a full pipe no poke waits, and the end kills the process after the timeout."""
     FakeProcess(monkeypatch, "import time; time.sleep(3600)")
     monkeypatch.setattr(tracking, "_LONGEST_WAIT_S", 0.1)
     said: list[str] = []
@@ -248,7 +248,7 @@ def test_a_tracking_process_that_hangs_holds_nobody_up(tmp_path: Path, monkeypat
 
 
 def test_a_stop_ends_the_tracking_process_without_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A batch system gives ten seconds: no waiting for a slow store, no process left, and nothing wrong is told."""
+    """A stopped run does not wait for a slow store, leaves no process and reports nothing wrong."""
     FakeProcess(monkeypatch, "import time; time.sleep(3600)")
     monkeypatch.setattr(tracking, "_LONGEST_WAIT_STOPPED_S", 0.1)
     said: list[str] = []
@@ -275,7 +275,7 @@ def test_a_store_is_made_whole(fresh: Federation):
 
 
 def test_a_warning_comes_at_once_and_its_end_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """As soon as the process says so, not at the end; and the end says that nothing is missing."""
+    """The warning comes as soon as the process reports the failure; the end reports that nothing is missing."""
     FakeProcess(monkeypatch, f"import sys; print({UNREACHABLE.decode()!r}, end='', flush=True); sys.stdin.read()")
     said: list[str] = []
     with Tracker(tmp_path / "partner.toml", "partner", Home(tmp_path), said.append, said.append) as tracker:
@@ -316,7 +316,7 @@ def test_a_report_made_later_goes_to_the_store(done: Federation, monkeypatch: py
 
 
 def test_system_metrics_need_psutil(fresh: Federation, monkeypatch: pytest.MonkeyPatch):
-    """A clear refusal before anything is done, for both roles; off, nothing is needed."""
+    """Without psutil both roles are refused before the run; if metrics are off, it is not needed."""
     monkeypatch.setattr("pipeline.plan.member_configs.find_spec", lambda _name: None)
     for name, kind in (("P01", PartnerConfig), ("agg", AggregatorConfig)):
         config = fresh.config(name)
@@ -351,7 +351,7 @@ class Machine(ModuleType):
 
 
 def test_system_metrics_are_logged_where_wanted(done: Federation, monkeypatch: pytest.MonkeyPatch):
-    """In MLflow's own group for them, until the run ends, which they do not keep from ending."""
+    """System metrics are in MLflow's own group, stop with the run, and do not delay its end."""
     monkeypatch.setitem(sys.modules, "psutil", Machine())
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.01")
     done.home("P01").finished.rename(done.folder / "later")
@@ -415,7 +415,7 @@ def test_a_federation_does_not_notice_a_server_that_hangs(fresh: Federation, tmp
 
 @pytest.mark.slow
 def test_a_server_that_comes_midway_gets_everything_once(done: Federation, tmp_path: Path):
-    """The records of the time before, those of the time after, one warning, and the good news at the end."""
+    """A store that fails and comes back has all records; there is one warning, and a message at the end."""
     port = free_port()
     member = use_store(done, "P01", f"http://127.0.0.1:{port}")
     later = [member.home.finished, member.home.metrics / "step-0002.json"]
@@ -486,7 +486,7 @@ def test_page_and_figures_are_artifacts_at_the_end_of_a_run(done: Federation):
 
 @pytest.mark.slow
 def test_nothing_goes_out_but_to_the_store(done: Federation, tmp_path: Path):
-    """No way to another machine is tried; nor is anything written where the process was started."""
+    """No other machine is contacted, and nothing is written into the working folder."""
     (tmp_path / "guard").mkdir()
     (tmp_path / "guard" / "sitecustomize.py").write_text(GUARD)
     (tmp_path / "elsewhere").mkdir()

@@ -1,4 +1,4 @@
-"""MLflow, with real SQLite stores: one run per member, each record once, nothing learned at the aggregator's."""
+"""MLflow with real SQLite stores: one run per member, each record once, no scores at the aggregator's."""
 
 import json
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ CURVES = {
 
 
 class Dying:
-    """A client whose process is killed just before it notes how far it came."""
+    """A client whose process is killed just before it writes its tag."""
 
     def __init__(self, client: "MlflowClient") -> None:
         self._client = client
@@ -72,7 +72,7 @@ class Tracked:
 
 @pytest.fixture(scope="module", autouse=True)
 def quiet() -> Iterator[None]:
-    """As in the tracking process: no telemetry, no chatter."""
+    """The environment of the tracking process: no telemetry, few messages."""
     with pytest.MonkeyPatch.context() as patch:
         for key, value in QUIET.items():
             patch.setenv(key, value)
@@ -149,7 +149,7 @@ def test_a_partner_has_one_finished_run(tracked: Tracked):
 
 
 def test_a_run_is_resumed_not_started_anew(tracked: Tracked):
-    """What was logged after round 1 is in the same run, which was running then."""
+    """Records after round 1 are in the same run."""
     assert tracked.early.info.status == "RUNNING"
     assert tracked.early.info.run_id == tracked.final.info.run_id
     assert tracked.early.info.start_time == tracked.final.info.start_time
@@ -166,7 +166,7 @@ def test_every_record_is_logged_once(tracked: Tracked):
 
 
 def test_settings_rounds_and_report_are_artifacts(tracked: Tracked):
-    """What was agreed, what was configured, who took part, what came out."""
+    """The run has plan, configuration, rosters and report."""
     assert artifacts(tracked.member, tracked.final) == {
         "settings/plan.toml",
         "settings/partner.toml",
@@ -179,7 +179,7 @@ def test_settings_rounds_and_report_are_artifacts(tracked: Tracked):
 
 
 def test_artifacts_lie_in_the_home(tracked: Tracked):
-    """Beside the SQLite file, where nothing is shared."""
+    """Artifacts are next to the SQLite file."""
     folder = tracked.member.home.folder / "mlartifacts"
     assert tracked.final.info.artifact_uri.startswith(folder.as_uri())
     kept = next(folder.rglob("report.json")).read_bytes()
@@ -229,7 +229,7 @@ def test_the_experiment_and_the_run_say_in_words_what_they_are(
 
 
 def test_every_curve_is_described(tracked: Tracked, aggregator: "tuple[TrackedMember, Run]"):
-    """All are in groups, and each group stands in the run's description."""
+    """All curves are in groups, and the run's description has each group."""
     for run in (tracked.final, aggregator[1]):
         note = run.data.tags["mlflow.note.content"]
         for name in run.data.metrics:
@@ -267,7 +267,7 @@ def test_no_compound_is_in_a_partners_store(tracked: Tracked, federation: Federa
 
 
 def test_a_home_s_own_store_has_one_experiment(tracked: Tracked):
-    """The empty one that MLflow makes is gone."""
+    """MLflow's empty default experiment is removed."""
     assert [found.name for found in client_of(tracked.member).search_experiments()] == ["small (abababab)"]
 
 
@@ -275,7 +275,7 @@ def test_a_home_s_own_store_has_one_experiment(tracked: Tracked):
 
 
 class Lossy:
-    """A client that does everything, and loses the answer to each call that it sees for the first time."""
+    """A client that does each call, but loses the answer to the first of each kind."""
 
     def __init__(self, client: "MlflowClient") -> None:
         self._client = client
@@ -377,7 +377,7 @@ def test_no_trunk_is_in_the_aggregators_store(federation: Federation, aggregator
 
 
 def test_members_do_not_share_a_store(tracked: Tracked, aggregator: "tuple[TrackedMember, Run]"):
-    """Each its own file; the experiment bears the federation's name."""
+    """Each member has its own store; the experiment has the federation's name."""
     assert tracked.member.store != aggregator[0].store
     assert {run.data.tags["hocket.member"] for run in runs_of(tracked.member)} == {"P01"}
     names = {experiment.name for experiment in client_of(tracked.member).search_experiments()}
@@ -428,13 +428,13 @@ class Slower:
         return getattr(self._client, name)
 
     def get_experiment_by_name(self, name: str) -> Any:  # noqa: ANN401 -- an experiment or None
-        """Nothing the first time."""
+        """None at the first call."""
         self._looks += 1
         return None if self._looks == 1 else self._client.get_experiment_by_name(name)
 
 
 def test_two_members_may_start_at_once_on_one_server(aggregator: "tuple[TrackedMember, Run]"):
-    """Both make the federation's experiment; the slower one takes that of the other."""
+    """Of two members that create the experiment, the slower one uses the other's."""
     member = aggregator[0]
     expected = client_of(member).get_experiment_by_name("small (abababab)").experiment_id
     assert tracking_store._experiment(member, Slower(client_of(member))) == expected  # type: ignore[arg-type]
@@ -444,7 +444,7 @@ def test_two_members_may_start_at_once_on_one_server(aggregator: "tuple[TrackedM
 
 
 def test_records_are_read_by_step(tmp_path: Path):
-    """In order, over ten and a thousand too; a repeated step replaces its own."""
+    """Records are in order, beyond ten and a thousand too; a repeated step replaces its record."""
     for step in (10, 2, 0, 1000):
         write_record(tmp_path, RoundRecord(step, 1.5, {"loss": step / 7}))
     write_record(tmp_path, RoundRecord(2, 2.5, {"loss": 0.5}, {"roster": ["P01"]}))
@@ -454,7 +454,7 @@ def test_records_are_read_by_step(tmp_path: Path):
 
 
 def test_a_record_has_no_nan(tmp_path: Path):
-    """MLflow could not show it, and other readers could not read it."""
+    """NaN in a record is refused."""
     with pytest.raises(ValueError, match="JSON"):
         write_record(tmp_path, RoundRecord(1, 0.0, {"loss": float("nan")}))
     assert read_records(tmp_path) == []

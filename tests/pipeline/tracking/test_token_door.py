@@ -1,4 +1,4 @@
-"""The door before MLflow's pages: it opens for the token, and for nothing that is like it."""
+"""The token check before MLflow's pages: only the exact token opens them."""
 
 from collections.abc import Iterable
 from http.cookies import SimpleCookie
@@ -16,7 +16,7 @@ PAGES = [b"the private pages"]
 
 
 def pages(_: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
-    """What is behind the door."""
+    """The pages behind the token check."""
     start("200 OK", [])
     return PAGES
 
@@ -36,7 +36,7 @@ def asked(query: str = "", cookie: str = "", method: str = "GET", path: str = "/
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "DELETE", "OPTIONS"])
 @pytest.mark.parametrize("path", ["/", "/health", "/version", "/get-artifact", "/static-files/a.js", "//", "/../"])
 def test_without_the_token_nothing_is_answered(method: str, path: str):
-    """403 with the same words, whatever is asked for."""
+    """Without the token every request gets the same 403."""
     status, headers, content = asked(method=method, path=path)
     assert (status, content) == ("403 Forbidden", REFUSED)
     assert not {"Set-Cookie", "Location"} & set(headers)
@@ -46,20 +46,20 @@ def test_without_the_token_nothing_is_answered(method: str, path: str):
     "tried", ["", "correct", "correct-hors", "correct-horse2", "CORRECT-HORSE", "correct-hors\xe9", "\udce9", "None"]
 )
 def test_what_is_like_the_token_is_not_the_token(tried: str):
-    """Parts of it, more than it, none, and what is no ASCII."""
+    """Parts of the token, longer texts, none, and texts that are not ASCII are refused."""
     assert asked(query=f"token={tried.encode('utf-8', 'replace').decode()}")[0] == "403 Forbidden"
     assert asked(cookie=f"ui-5000={tried.encode('utf-8', 'replace').decode('latin-1')}")[0] == "403 Forbidden"
 
 
 @given(query=st.text(st.characters(codec="latin-1")), cookie=st.text(st.characters(codec="latin-1")))
 def test_any_other_request_is_refused(query: str, cookie: str):
-    """Whatever stands in it."""
+    """A wrong cookie is refused, whatever its content."""
     assert asked(query=query, cookie=cookie)[0] == "403 Forbidden"
 
 
 @pytest.mark.parametrize("name", ["ui-5001", "ui", "UI-5000", "ui-5000x", ""])
 def test_the_token_in_another_cookie_does_not_open(name: str):
-    """A browser sends those of all ports."""
+    """Cookies of other ports are ignored."""
     assert asked(cookie=f"{name}={TOKEN}")[0] == "403 Forbidden"
 
 
@@ -67,7 +67,7 @@ def test_the_token_in_another_cookie_does_not_open(name: str):
     "cookies", ["{}", "a=b; {}", "{}; a=b", 'odd="[{{; x y; =; {}', "ui-5000=wrong; {}", " ;{} ", "ui-5001=a; {}"]
 )
 def test_with_the_cookie_the_pages_are_there(cookies: str):
-    """Among the cookies of other servers of this host too, odd ones included, and for each method."""
+    """The cookie is found among others, malformed ones too, for each HTTP method."""
     for method in ("GET", "POST", "DELETE"):
         status, _, content = asked(cookie=cookies.format(f"ui-5000={TOKEN}"), method=method)
         assert (status, content) == ("200 OK", PAGES[0])
@@ -88,15 +88,15 @@ def test_the_token_in_the_address_brings_the_cookie(query: str):
 
 
 def test_a_stale_cookie_is_replaced():
-    """A browser that has the one of an earlier start on this port gets the new one."""
+    """The cookie of an earlier start on this port is replaced."""
     assert asked(query=f"token={TOKEN}", cookie="ui-5000=earlier")[0] == "303 See Other"
 
 
 def test_the_address_changes_nothing():
-    """Only a GET is led on; what is sent with the token in its address alone is refused."""
+    """Only a GET is redirected; other methods with the token only in the address are refused."""
     assert asked(query=f"token={TOKEN}", method="POST")[0] == "403 Forbidden"
 
 
 def test_the_token_is_never_shown():
-    """Not by what Python shows of the door."""
+    """The repr of the application does not show the token."""
     assert TOKEN not in repr(TokenDoor(pages, "ui-5000", TOKEN))

@@ -1,4 +1,4 @@
-"""`hocket ui`: MLflow's own pages in a real browser, and a server that goes when it is told to."""
+"""`hocket ui`: MLflow's pages in a real browser, and a server that ends at a signal."""
 
 import os
 import signal
@@ -39,7 +39,7 @@ _LOOK_MS = 90_000  # a page of MLflow on a busy machine
 
 
 def test_a_port_in_use_is_refused(finished: Federation):
-    """Before anything is started, and with the way out."""
+    """A port in use is refused before anything is started, with a note on --port."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -50,7 +50,7 @@ def test_a_port_in_use_is_refused(finished: Federation):
 
 
 def test_the_port_is_taken_before_anything_else(done: Federation, monkeypatch: pytest.MonkeyPatch):
-    """Another account that took it while MLflow starts would be told the token."""
+    """The port is bound before MLflow starts: another account on it would receive the token."""
     port, found = free_port(), list[int]()
 
     def take(_: object) -> bool:
@@ -64,7 +64,7 @@ def test_the_port_is_taken_before_anything_else(done: Federation, monkeypatch: p
 
 
 def test_a_home_that_is_not_there_is_refused(fresh: Federation):
-    """Nothing is made by looking."""
+    """`hocket ui` without a home makes no files."""
     config = fresh.config("P02")
     config.write_text(f'home = "nowhere"\n{config.read_text()}')
     with pytest.raises(ConfigError, match=r"nowhere: no such folder, expected the home of P02") as refused:
@@ -74,7 +74,7 @@ def test_a_home_that_is_not_there_is_refused(fresh: Federation):
 
 
 def test_a_server_that_does_not_start_is_an_error(done: Federation, monkeypatch: pytest.MonkeyPatch):
-    """With the last lines of its log, and no process left."""
+    """A server that ends is an error with the last lines of its log, and no process is left."""
     monkeypatch.setattr(ui, "send_rest", lambda _member: True)
     monkeypatch.setattr(ui, "_SERVER", ("--no-such-option",))
     with pytest.raises(ConfigError, match="MLflow's server ended with exit code 2") as refused:
@@ -84,7 +84,7 @@ def test_a_server_that_does_not_start_is_an_error(done: Federation, monkeypatch:
 
 @pytest.mark.slow
 def test_a_store_that_cannot_be_read_is_an_error(done: Federation, monkeypatch: pytest.MonkeyPatch):
-    """With what is wrong with it, and not a page that shows nothing."""
+    """A damaged store is an error, not an empty page."""
     monkeypatch.setattr(ui, "send_rest", lambda _member: True)
     (done.home("P01").folder / "mlflow.db").write_bytes(b"no store" * 1000)
     with pytest.raises(ConfigError, match="MLflow's server ended with exit code 3") as refused:
@@ -105,11 +105,11 @@ class Served:
 
     @property
     def token(self) -> str:
-        """What opens it."""
+        """The token."""
         return parse_qs(urlsplit(self.url).query)["token"][0]
 
     def status(self, path: str, **headers: str) -> int:
-        """What it answers to whoever has the token."""
+        """The answer to a request with the token."""
         cookie = {"Cookie": f"hocket-ui-{self.port}={self.token}"}
         request = Request(f"http://127.0.0.1:{self.port}{path}", headers=cookie | headers)
         try:
@@ -148,7 +148,7 @@ def serving(federation: Federation, name: str) -> Iterator[Served]:
 
 
 def listens(port: int) -> set[str]:
-    """Addresses on which a port is open, in the kernel's words."""
+    """Addresses on which a port is open, from /proc."""
     tables = [
         Path(f"/proc/net/{table}").read_text() for table in ("tcp", "tcp6") if Path(f"/proc/net/{table}").exists()
     ]

@@ -1,4 +1,4 @@
-"""Files for MLflow: each is sent once, however often the sending is ended, and what is left is said as it is."""
+"""Files for MLflow: each is sent once, however often sending is interrupted, and the note has what remains."""
 
 import json
 import os
@@ -24,18 +24,18 @@ from tests.support.tracking_servers import ArtifactServer, artifact_server
 
 
 class Ended(Exception):
-    """Before a file is through."""
+    """Raised in place of a kill while a file is sent."""
 
 
 class Taker:
-    """Takes files until it is ended."""
+    """A store that takes files until it is killed."""
 
     def __init__(self) -> None:
         self.taken: Counter[str] = Counter()
         self.may_take = 0
 
     def uploads(self, folder: Path, names: set[str]) -> list[Upload]:
-        """Of these files."""
+        """Uploads of these files."""
         return [Upload(folder / name, name, partial(self._take, name)) for name in sorted(names)]
 
     def _take(self, name: str) -> None:
@@ -67,7 +67,7 @@ def test_each_file_is_sent_once_over_all_starts(files: dict[str, bytes], starts:
 
 
 def test_what_changed_is_sent_again(tmp_path: Path):
-    """And nothing else; another run gets everything."""
+    """Only changed files are sent again; another run gets all."""
     taker = Taker()
     taker.may_take = 99
     for name in "abc":
@@ -82,7 +82,7 @@ def test_what_changed_is_sent_again(tmp_path: Path):
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"run": "1"}', '{"run": "1", "files": 3}'])
 def test_a_damaged_note_costs_only_time(tmp_path: Path, damage: str):
-    """All is sent again, and the note is whole."""
+    """After a damaged note all files are sent again, and the note is correct."""
     taker, note = Taker(), tmp_path / "sent.json"
     taker.may_take = 99
     (tmp_path / "a").write_text("a")
@@ -121,7 +121,7 @@ def test_a_large_file_may_take_its_time(
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in the tracking process, and the end of a run waits for a moment."""
+    """The environment of the tracking process, with a short wait at a run's end."""
     for key, value in QUIET.items():
         monkeypatch.setenv(key, value)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "600")
@@ -148,7 +148,7 @@ def _files(home: Home) -> dict[Path, bytes]:
 @pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_sending_goes_on_over_starts(done: Federation):
-    """A server too slow for the end of a run: each start sends some more, the last one registers the model.
+    """With a slow server each start sends some more files, and the last one registers the model.
 
     No file is sent twice, what is said to be left is what is left, and the last start, a plain `hocket partner run`,
     computes nothing.
