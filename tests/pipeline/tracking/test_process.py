@@ -30,8 +30,16 @@ from pipeline.tracking.tracker import QUIET, UNREACHABLE, TrackedMember, Tracker
 from tests.support.federation import Federation, step
 from tests.support.ports import free_port
 from tests.support.running_members import Running
-from tests.support.tracking_reader import artifacts, client_of, curves, expected_curves, member_of, runs_of, use_store
-from tests.support.tracking_servers import failing_server, half_hanging_server, hanging_server, mlflow_server
+from tests.support.tracking.tracking_reader import (
+    artifacts,
+    client_of,
+    curves,
+    expected_curves,
+    member_of,
+    runs_of,
+    use_store,
+)
+from tests.support.tracking.tracking_servers import failing_server, half_hanging_server, hanging_server, mlflow_server
 
 GUARD = """\
 import os, socket
