@@ -170,7 +170,7 @@ def test_sending_goes_on_over_starts(done: Federation):
         server.n_quick = 999
         ended = done.hocket("partner", "run", str(done.config("P01")))
         assert ended.returncode == 0, ended.stderr
-        assert "but to send to MLflow what its store lacks" in ended.stderr
+        assert "except sending to MLflow what is missing there" in ended.stderr
         assert server.n_taken == 12 + n_left
         assert {name: len(times) for name, times in server.taken.items() if len(times) > 1} == {}
         assert member.all_sent
