@@ -14,7 +14,7 @@ from pipeline.exchange.transcript import check_sender, message_of
 from pipeline.home.paths import MessageName
 from pipeline.plan.member_configs import MemberConfig
 from pipeline.plan.plan import Plan
-from pipeline.transport.manifest_listing import Listing
+from pipeline.transport.manifest_listing import ManifestListing
 from secure.messages.messages import Expected, Manifest, check_payload, payload_digest, verify_manifest
 
 _LONGEST_PATH = 200  # characters
@@ -27,7 +27,7 @@ class Mirror:
         self.plan = plan
         self._exchange = Exchange(f"file://{folder}").below(plan.folder)
         self._folder = folder / plan.folder
-        self._listing = Listing(self._folder)
+        self._listing = ManifestListing(self._folder)
 
     def paths(self) -> list[str]:
         """Relative paths of the manifests of all whole messages, sorted. Raises ExchangeError where it cannot look."""
