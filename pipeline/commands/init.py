@@ -63,9 +63,9 @@ def init_plan(file: Path, cards: tuple[Path, ...], n_rounds: int, local_steps: i
     before, for all further settings are in it.
     """
     from pipeline.plan.plan import read_plan
-    from pipeline.setup.init_files import expect_free, plan_text, read_cards, write_file
+    from pipeline.setup.init_files import check_replaceable, plan_text, read_cards, write_file
 
-    expect_free(file, replace=given["force"])
+    check_replaceable(file, replace=given["force"])
     name = _ask(given["name"], "--name", "Name of the federation")
     members = read_cards(cards or _ask_cards())
     first = next((card.name for card in members if card.role == "partner"), None)
@@ -125,15 +125,15 @@ def _ask_cards() -> list[Path]:
 @_FORCE
 def init_partner(folder: Path, force: bool, **given: Any) -> None:  # noqa: ANN401
     """Write partner.toml into FOLDER, the current one by default."""
-    from pipeline.setup.init_files import expect_free, partner_text, seen_from, write_file
+    from pipeline.setup.init_files import check_replaceable, partner_text, path_from, write_file
 
     file = folder / "partner.toml"
-    expect_free(file, replace=force)
+    check_replaceable(file, replace=force)
     values = _member(folder, given)
     for number, table in enumerate(("assays", "activities", "structures")):
         default = str(folder / f"T{number}.csv.gz")
         path = _ask(given[table], f"--{table}", f"Table T{number}, the {table}", default)
-        values[f"data.{table}"] = seen_from(folder, path)
+        values[f"data.{table}"] = path_from(folder, path)
     write_file(file, partner_text(values), replace=force)
     _say_written(file)
 
@@ -154,27 +154,27 @@ def init_partner(folder: Path, force: bool, **given: Any) -> None:  # noqa: ANN4
 @_FORCE
 def init_aggregator(folder: Path, force: bool, **given: Any) -> None:  # noqa: ANN401
     """Write aggregator.toml into FOLDER, the current one by default."""
-    from pipeline.setup.init_files import aggregator_text, expect_free, write_file
+    from pipeline.setup.init_files import aggregator_text, check_replaceable, write_file
 
     file = folder / "aggregator.toml"
-    expect_free(file, replace=force)
+    check_replaceable(file, replace=force)
     write_file(file, aggregator_text(_member(folder, given)), replace=force)
     _say_written(file)
 
 
 def _member(folder: Path, given: dict[str, Any]) -> dict[str, object]:
     """What partners and the aggregator are asked alike."""
-    from pipeline.setup.init_files import name_in, seen_from
+    from pipeline.setup.init_files import name_on_card, path_from
 
     home = _ask(given["home"], "--home", "Home, the folder of keys and state", str(folder / "home"))
     values: dict[str, object] = {
-        "name": _ask(given["name"], "--name", "Name, as on the card", name_in(Path(home))),
-        "plan": seen_from(folder, _ask(given["plan"], "--plan", "The consortium's plan", "plan.toml")),
-        "home": seen_from(folder, home),
-        "exchange": seen_from(folder, _ask(given["exchange"], "--exchange", "Exchange: a folder, or any fsspec URL")),
+        "name": _ask(given["name"], "--name", "Name, as on the card", name_on_card(Path(home))),
+        "plan": path_from(folder, _ask(given["plan"], "--plan", "The consortium's plan", "plan.toml")),
+        "home": path_from(folder, home),
+        "exchange": path_from(folder, _ask(given["exchange"], "--exchange", "Exchange: a folder, or any fsspec URL")),
     }
     if given["passphrase_file"] is not None:
-        values["passphrase_file"] = seen_from(folder, str(given["passphrase_file"]))
+        values["passphrase_file"] = path_from(folder, str(given["passphrase_file"]))
     return values
 
 

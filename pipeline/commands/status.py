@@ -50,6 +50,6 @@ def status(plan: Path, exchange: str, watching: bool, every_s: float, as_json: b
         with suppress(KeyboardInterrupt):
             watch(reader, console, every_s=every_s)
     elif as_json:
-        click.echo(json.dumps(status_json(reader.look(), reader.plan, time.time()), indent=1))
+        click.echo(json.dumps(status_json(reader.read_status(), reader.plan, time.time()), indent=1))
     else:
-        print_status(reader.look(), reader.plan, time.time(), console)
+        print_status(reader.read_status(), reader.plan, time.time(), console)

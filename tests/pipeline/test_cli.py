@@ -734,7 +734,7 @@ def test_verify_prints_the_audit_trail(finished: Federation, monkeypatch: pytest
     assert [line for line in lines if line.startswith("round")] == [
         f"round {n}, attempt 1: sum of P01, P02, P03, recomputed" for n in (1, 2)
     ]
-    assert lines[-1].endswith("2 sums recomputed: everything is as it must be")
+    assert lines[-1].endswith("2 sums recomputed: everything is right")
     monkeypatch.chdir(finished.folder)
     assert hocket("verify", "exchange", "plan.toml").stdout == done.stdout
     assert "0 sums recomputed" in hocket("verify", "--quick", "exchange", "plan.toml").stdout
@@ -761,7 +761,7 @@ def test_warnings_are_no_failure(voided: Federation, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(time, "time", lambda: 1e9)
     done = hocket("verify", voided.exchange, voided.plan_file)
     assert done.exit_code == ExitCode.DONE
-    assert "warning: the clock of agg is ahead of ours" in done.stdout
+    assert "warning: the clock of agg is ahead of this machine's" in done.stdout
 
 
 def test_verify_of_a_damaged_transcript(done: Federation):

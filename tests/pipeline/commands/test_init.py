@@ -20,7 +20,7 @@ from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
 from pipeline.plan.plan import Plan, read_plan
 from pipeline.plan.toml_schema import check_table
 from pipeline.protocol.open_mailbox import open_aggregator_mailbox, open_partner_mailbox
-from pipeline.setup.init_files import plan_text, read_cards, seen_from, write_file
+from pipeline.setup.init_files import path_from, plan_text, read_cards, write_file
 from pipeline.setup.keys import deal, new_keys
 from secure.errors import BadCard
 from tests.pipeline.plan.test_commented_toml import lines_by_key
@@ -166,8 +166,8 @@ def test_a_file_in_a_linked_folder(place: Path):
     (place / "deep" / "down").mkdir(parents=True)
     (place / "link").symlink_to("deep/down")
     (place / "current.toml").symlink_to("plan.toml")
-    assert seen_from(place / "link", "current.toml") == "../../current.toml"
-    assert seen_from(place / "link", ".") == "../.."
+    assert path_from(place / "link", "current.toml") == "../../current.toml"
+    assert path_from(place / "link", ".") == "../.."
 
 
 def test_the_current_folder_is_the_default(place: Path, monkeypatch: pytest.MonkeyPatch):

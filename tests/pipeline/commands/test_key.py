@@ -75,7 +75,7 @@ def test_show_works_without_the_passphrase(tmp_path: Path) -> None:
     """The public part needs none; with it the private keys are tried against the card."""
     secret, home = passphrase_file(tmp_path, "right"), tmp_path / "home"
     hocket("key", "new", "acme", "--home", home, "--passphrase-file", secret)
-    assert "private keys: not tried" in hocket("key", "show", home).stdout
+    assert "private keys: not checked" in hocket("key", "show", home).stdout
     assert "private keys: belong to this card" in hocket("key", "show", home, "--passphrase-file", secret).stdout
     wrong = hocket("key", "show", home, "--passphrase-file", passphrase_file(tmp_path, "wrong"))
     assert (wrong.exit_code, wrong.stdout) == (ExitCode.SECURITY, "")

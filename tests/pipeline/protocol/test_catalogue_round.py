@@ -449,7 +449,7 @@ def test_rounds_without_the_presence_round_are_out_of_order(watched: tuple[Feder
     copy = watched[0].moved(tmp_path / "f")
     for kind, senders in (("ready", ALL), ("update", ALL), ("roster", [AGGREGATOR]), ("sum", [AGGREGATOR])):
         remove(copy.exchange, *(MessageName(kind, PRESENCE, 1, sender) for sender in senders))
-    refusal(copy, BrokenTranscript, "round 1, attempt 1 follows out of order; expected presence round, attempt 1")
+    refusal(copy, BrokenTranscript, "round 1, attempt 1 is out of order; expected presence round, attempt 1")
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,7 @@ def test_a_run_ends_with_the_process_it_is_a_child_of(enrolled: Federation, tmp_
         job.popen.kill()
         for folder in Path("/proc").glob("[0-9]*"):
             try:
-                if engine.mark in (folder / "environ").read_bytes():
+                if job.mark in (folder / "environ").read_bytes():
                     os.kill(int(folder.name), signal.SIGKILL)
             except OSError:
                 continue
