@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.errors import ConfigError
 from pipeline.home.paths import Home
-from pipeline.plan.commented_toml import written
+from pipeline.plan.commented_toml import commented_toml
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
 from pipeline.plan.plan import FEWEST_PARTNERS, Plan
 from pipeline.plan.toml_schema import AnySchema, check_table
@@ -32,7 +32,7 @@ def plan_text(cards: Sequence[Card], values: Mapping[str, object], remarks: Mapp
     """
     n_partners = max(FEWEST_PARTNERS, sum(card.role == "partner" for card in cards))
     fitting = {"rounds.min_partners": n_partners, "seal.max_partners": n_partners}
-    settings = written(Plan, {**fitting, **values}, title=_PLAN_TITLE, whole=True, remarks=remarks)
+    settings = commented_toml(Plan, {**fitting, **values}, title=_PLAN_TITLE, whole=True, remarks=remarks)
     text = f"{settings}\n# The members' cards, as `hocket key new` printed them.\n"
     text += "\n".join(f"[[card]]\n{card.to_text()}" for card in cards)
     return _checked(text, Plan, "the plan")
@@ -41,12 +41,12 @@ def plan_text(cards: Sequence[Card], values: Mapping[str, object], remarks: Mapp
 def partner_text(values: Mapping[str, object]) -> str:
     """The text of partner.toml with these values (by dotted key). Raises ConfigError for an impossible value."""
     title = f"{_PARTNER_TITLE} {_DEFAULTS}"
-    return _checked(written(PartnerConfig, values, title=title, whole=False), PartnerConfig, "partner.toml")
+    return _checked(commented_toml(PartnerConfig, values, title=title, whole=False), PartnerConfig, "partner.toml")
 
 
 def aggregator_text(values: Mapping[str, object]) -> str:
     """The text of aggregator.toml with these values (by dotted key). Raises ConfigError for an impossible value."""
-    text = written(AggregatorConfig, values, title=f"{_AGGREGATOR_TITLE} {_DEFAULTS}", whole=False)
+    text = commented_toml(AggregatorConfig, values, title=f"{_AGGREGATOR_TITLE} {_DEFAULTS}", whole=False)
     return _checked(text, AggregatorConfig, "aggregator.toml")
 
 

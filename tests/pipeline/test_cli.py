@@ -219,7 +219,7 @@ def test_key_new_prints_the_card(tmp_path: Path, role: str):
     done = hocket("key", "new", "acme", "--home", home, "--role", role)
     card = parse_card(done.stdout, "stdout")
     assert done.exit_code == ExitCode.DONE
-    assert done.stderr == f"fingerprint, to be told to the others by telephone: {card.fingerprint}\n"
+    assert done.stderr == f"fingerprint, to be read to the others by telephone: {card.fingerprint}\n"
     assert (card.name, card.role) == ("acme", role)
     assert (card.agreement is None) == (role == "aggregator")
     assert (home / "keys" / "card.toml").read_text() == done.stdout

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
-from pipeline.plan.commented_toml import settings_of, toml_value, written
+from pipeline.plan.commented_toml import commented_toml, settings_of, toml_value
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
 from pipeline.plan.plan import Plan
 from pipeline.plan.toml_schema import Schema
@@ -77,7 +77,7 @@ def flat(table: dict[str, Any], key: str = "") -> list[tuple[str, Any]]:
 @pytest.mark.parametrize("whole", [True, False])
 def test_every_setting_stands_there_with_its_default(schema: type[Schema], *, whole: bool) -> None:
     """Each setting of the schema, its default value as TOML, and behind or above it what it means."""
-    found = lines_by_key(written(schema, REQUIRED[schema], title="", whole=whole))
+    found = lines_by_key(commented_toml(schema, REQUIRED[schema], title="", whole=whole))
     for key, default in defaults(schema).items():
         if key == "continues":
             assert {"continues.plan", "continues.revision", "continues.round"} <= found.keys()
@@ -98,7 +98,7 @@ def test_every_setting_is_described(schema: type[Schema]) -> None:
 @KINDS
 def test_no_line_is_too_long(schema: type[Schema]) -> None:
     """A comment that does not fit behind its setting stands above it."""
-    text = written(schema, REQUIRED[schema], title="word " * 100, whole=True)
+    text = commented_toml(schema, REQUIRED[schema], title="word " * 100, whole=True)
     assert max(map(len, text.splitlines())) <= 120
 
 
@@ -131,7 +131,7 @@ class Outer(Schema):
 
 def test_a_written_file() -> None:
     """Title, settings, tables; a choice names all its values, a chosen value its default."""
-    text = written(Outer, {"name": "a", "inner.size": 2.0}, title="Title.", whole=False)
+    text = commented_toml(Outer, {"name": "a", "inner.size": 2.0}, title="Title.", whole=False)
     assert text == (
         "# Title.\n"
         'name = "a"  # Who it is.\n'
@@ -146,7 +146,7 @@ def test_a_written_file() -> None:
 
 def test_a_remark_says_why() -> None:
     """Above the setting that it is about."""
-    text = written(Outer, {"name": "a"}, title="", whole=True, remarks={"inner.kind": "Because."})
+    text = commented_toml(Outer, {"name": "a"}, title="", whole=True, remarks={"inner.kind": "Because."})
     assert '# Because.\nkind = "plain"  # Which kind. (plain or odd)\nsize = 0.5  # Size in m.\n' in text
 
 
@@ -154,7 +154,7 @@ def test_a_remark_says_why() -> None:
 def test_missing_and_unknown_settings_are_refused(values: dict[str, object], key: str) -> None:
     """A required one without a value, and one that the schema does not have."""
     with pytest.raises(KeyError, match=key):
-        written(Outer, values, title="", whole=True)
+        commented_toml(Outer, values, title="", whole=True)
 
 
 plain_text = st.text(st.characters(exclude_categories=["Cs"]))

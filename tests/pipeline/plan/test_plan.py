@@ -662,7 +662,7 @@ def test_only_a_plan_from_the_first_round_on_counts_presence(table: Table):
 @pytest.mark.parametrize(
     ("catalogue", "said"),
     [
-        ({"tasks": [*TASKS, TASKS[0]]}, "'C1' at 6 stands there twice"),
+        ({"tasks": [*TASKS, TASKS[0]]}, "'C1' at 6 found twice"),
         ({"tasks": TASKS, "min_partners": 1}, "catalogue.min_partners: "),
         ({"tasks": TASKS, "min_partners": 4}, "catalogue.min_partners is 4, but 3 have cards"),
         ({"tasks": [{"id": "", "threshold": 6.0}]}, "catalogue.tasks.0.id: "),
