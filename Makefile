@@ -31,7 +31,7 @@ test: lint
 	$(BIN)/pytest -n 2 --dist loadfile
 
 test-slow: $(READY)
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m slow -n 2 --dist worksteal
 
 bench: $(READY)
 	for script in tests/benchmarks/*.py; do $(BIN)/python $$script || exit 1; done

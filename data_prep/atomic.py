@@ -1,4 +1,7 @@
-"""Files and folders that appear whole or not at all, whenever the process is killed."""
+"""Folders that appear whole or not at all, whenever the process is killed.
+
+For data_prep alone, which imports no other folder; all others write by secure.files, with the same suffix.
+"""
 
 import errno
 import fcntl
@@ -8,23 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+PART = ".part"  # how the name of every temporary file and folder ends
 _NEXT_TO_NOTHING = 1 << 20  # bytes
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: temporary name, fsync, rename, fsync of the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from error  # a full disk does not say which file
-    flush(path.parent)
 
 
 @contextmanager
@@ -34,15 +22,15 @@ def appearing(folder: Path) -> Iterator[Path]:
     What a killed process left behind is removed by the next one. Processes that write the same parent take turns.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = folder.parent / f".{folder.name}.unfinished"
-    with _turn(folder.parent):
+    unfinished = folder.parent / f".{folder.name}{PART}"
+    with held(folder.parent):
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir()
         try:
             yield unfinished
             for path in (*unfinished.rglob("*"), unfinished):
                 flush(path)
-            replaced = folder.parent / f".{folder.name}.replaced"
+            replaced = folder.parent / f".{folder.name}.replaced{PART}"
             shutil.rmtree(replaced, ignore_errors=True)
             if folder.exists():
                 folder.rename(replaced)  # a kill finds the old folder whole or gone, never some of its files
@@ -59,14 +47,28 @@ def appearing(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _turn(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock; the system gives it back when the process ends in whatever way."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def held(folder: Path, *, waits: bool = True) -> Iterator[bool]:
+    """Whether this process has the folder's lock; the system gives it back when the process ends in whatever way.
+
+    waits : while another process has it
+    """
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        descriptor = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        yield _lock(descriptor, waits=waits)
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, *, waits: bool) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    return True
 
 
 def is_full(folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Everything that is wrong with a partner's tables, said at once and before any expensive step."""
+"""Check a partner's tables before any expensive step, and report all findings at once."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +12,8 @@ from data_prep.settings import Activities, Preparation
 from data_prep.tables.tables import Table, read_activities, read_assays, read_structures
 
 _SHOWN_ROWS = 5
-_SUSPICIOUS_VALUE = 15.0  # log units; no measured pXC50 is as large, nM values are
-_NOT_LOGARITHMS = ("ADME", "AUX_HTS")  # types that may well be negative
+_SUSPICIOUS_VALUE = 15.0  # log units; no measured pXC50 is as large, but values in nM are
+_NOT_LOGARITHMS = ("ADME", "AUX_HTS")  # types whose values may be negative
 _READERS = {"T0": read_assays, "T1": read_activities, "T2": read_structures}
 _CATALOGUE = {
     "missing_catalog_id": "of type CATALOG-PANEL without catalog_assay_id: taken as NON-CATALOG-PANEL",
@@ -23,11 +23,11 @@ _CATALOGUE = {
 
 @dataclass(frozen=True, slots=True)
 class TableFinding:
-    """One thing that is worth saying about a table."""
+    """One finding about an input table."""
 
     table: str  # T0, T1 or T2
     text: str
-    serious: bool  # rows will be lost, or are not what they seem; else a remark
+    serious: bool  # rows will be rejected, or probably hold wrong values; else a remark
     stops: bool = False  # nothing can be prepared at all
 
     def __str__(self) -> str:
@@ -35,34 +35,34 @@ class TableFinding:
 
 
 def check(t0: Path, t1: Path, t2: Path, settings: Preparation) -> list[TableFinding]:
-    """Return everything worth saying, with how many rows and the first of them; empty: nothing found.
+    """Return all findings about the tables, each with its number of rows and the first of them.
 
     Structures are not parsed. Unreadable files are findings too, no exception is raised for them.
     """
     tables: dict[str, Table] = {}
-    found: list[TableFinding] = []
+    findings: list[TableFinding] = []
     for (name, read), path in zip(_READERS.items(), (t0, t1, t2), strict=True):
         try:
             tables[name] = read(path)
         except TableError as error:
-            said = [str(error), *getattr(error, "__notes__", [])]  # a note says what to do
-            found.append(TableFinding(name, "; ".join(said), serious=True, stops=True))
+            texts = [str(error), *getattr(error, "__notes__", [])]  # a note says what to do
+            findings.append(TableFinding(name, "; ".join(texts), serious=True, stops=True))
     for name, table in tables.items():
-        found += _rejections(table.rejected)
-        found += _remark(name, table.multiline, "with line ends within a field: a stray quote may have swallowed rows")
+        findings += _rejections(table.rejected)
+        findings += _remark(name, table.multiline, "with line ends within a field: a stray quote may have merged rows")
     rows = {name: table.accepted for name, table in tables.items()}
     if "T0" in rows:
-        found += _of_assays(rows["T0"], settings.activities)
+        findings += _check_assays(rows["T0"], settings.activities)
     if "T1" in rows:
-        found += _of_activities(rows["T1"])
+        findings += _check_activities(rows["T1"])
     if "T2" in rows:
-        found += _of_structures(rows["T2"])
+        findings += _check_structures(rows["T2"])
     if len(rows) == len(_READERS):
-        found += _across(rows["T0"], rows["T1"], rows["T2"], settings.activities)
-    return found
+        findings += _check_together(rows["T0"], rows["T1"], rows["T2"], settings.activities)
+    return findings
 
 
-def _of_assays(assays: pl.DataFrame, settings: Activities) -> list[TableFinding]:
+def _check_assays(assays: pl.DataFrame, settings: Activities) -> list[TableFinding]:
     used = ~pl.col("is_binary") & (pl.col("assay_type") != "AUX_HTS")
     low, high = credible_limits(settings)
     threshold = pl.col("experts")
@@ -77,17 +77,17 @@ def _of_assays(assays: pl.DataFrame, settings: Activities) -> list[TableFinding]
     ]
 
 
-def _of_activities(activities: pl.DataFrame) -> list[TableFinding]:
+def _check_activities(activities: pl.DataFrame) -> list[TableFinding]:
     if activities.is_empty():
         return [TableFinding("T1", "no row with an activity, so there will be no task", serious=True, stops=True)]
     large = activities.filter(pl.col("standard_value") > _SUSPICIOUS_VALUE)
     return _finding("T1", large, f"above {_SUSPICIOUS_VALUE:g}: log units are expected, not nM or %")
 
 
-def _of_structures(structures: pl.DataFrame) -> list[TableFinding]:
+def _check_structures(structures: pl.DataFrame) -> list[TableFinding]:
     smiles = structures.unique(["input_compound_id", "smiles"], keep="first", maintain_order=True)
-    several = smiles.filter(smiles["input_compound_id"].is_duplicated()).select("input_compound_id").unique()
-    contradicting = structures.join(several, on="input_compound_id", how="semi")
+    ambiguous_ids = smiles.filter(smiles["input_compound_id"].is_duplicated()).select("input_compound_id").unique()
+    contradicting = structures.join(ambiguous_ids, on="input_compound_id", how="semi")
     repeated = structures.join(smiles, on="input_row", how="anti")
     return [
         *_finding("T2", contradicting, "of compounds that appear with several SMILES"),
@@ -95,20 +95,22 @@ def _of_structures(structures: pl.DataFrame) -> list[TableFinding]:
     ]
 
 
-def _across(
+def _check_together(
     assays: pl.DataFrame, activities: pl.DataFrame, structures: pl.DataFrame, settings: Activities
 ) -> list[TableFinding]:
     known = structures.select(pl.col("input_compound_id").cast(pl.Categorical)).unique()
     known = known.with_columns(pl.lit(0, pl.UInt32).alias("row"))
     measured = activities.join(known, on="input_compound_id", how="left", maintain_order="left")
-    believed = credible(assays, measured, settings)
+    credible_rows = credible(assays, measured, settings)
     of_type = activities.join(_types(assays), on="input_assay_id").filter(~pl.col("is_binary"))
     negative = of_type.filter((pl.col("standard_value") < 0) & ~pl.col("assay_type").is_in(_NOT_LOGARITHMS))
     return [
-        *_rejections(believed.rejected),
+        *_rejections(credible_rows.rejected),
         *_finding("T1", negative, "below 0 in dose-response assays: pXC50 is expected, -log10 of mol/l"),
-        *_remark("T0", _idle(assays, activities, "input_assay_id"), "of assays without an activity in T1"),
-        *_remark("T2", _idle(structures, activities, "input_compound_id"), "of compounds without an activity in T1"),
+        *_remark("T0", _unmeasured(assays, activities, "input_assay_id"), "of assays without an activity in T1"),
+        *_remark(
+            "T2", _unmeasured(structures, activities, "input_compound_id"), "of compounds without an activity in T1"
+        ),
     ]
 
 
@@ -117,7 +119,7 @@ def _types(assays: pl.DataFrame) -> pl.DataFrame:
     return assays.unique("input_assay_id").select(number, "assay_type", "is_binary")
 
 
-def _idle(rows: pl.DataFrame, activities: pl.DataFrame, name: str) -> pl.DataFrame:
+def _unmeasured(rows: pl.DataFrame, activities: pl.DataFrame, name: str) -> pl.DataFrame:
     measured = activities.select(pl.col(name).unique().cast(pl.String))
     return rows.with_columns(pl.col(name).cast(pl.String)).join(measured, on=name, how="anti")
 

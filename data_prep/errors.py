@@ -1,4 +1,4 @@
-"""What can go wrong with a partner's data; every message says where, what was found and what was expected."""
+"""The errors of data preparation; every message says where, what was found and what was expected."""
 
 
 class DataError(Exception):
@@ -10,7 +10,7 @@ class TableError(DataError):
 
 
 class StructureSeedError(DataError):
-    """The group's structure seed is not fit for use; the seed itself is never part of the message."""
+    """The group's structure seed is too short; the seed itself is never part of the message."""
 
 
 class PreparedError(DataError):
@@ -18,20 +18,20 @@ class PreparedError(DataError):
 
 
 class BenchmarkError(DataError):
-    """The public benchmark cannot be read or split as asked."""
+    """The public benchmark cannot be read, or cannot be split as requested."""
 
 
 class ChildError(DataError):
-    """No process for structures can be started on this machine."""
+    """A process that standardises structures cannot be started on this machine, or was stopped."""
 
 
 class ClusterError(DataError):
-    """The cluster cannot make structures: not reachable, gone, without workers, with other versions, or failing."""
+    """The cluster cannot be used: it is not reachable, has no workers or other versions, or fails."""
 
 
 class CacheWarning(UserWarning):
-    """The cache of structures is of no use, or only to read; the run goes on without it."""
+    """The cache of structures cannot be read or written; the run continues without it."""
 
 
 class OutputOccupied(DataError):
-    """The place for an output holds something that is no earlier output, and is left as it is."""
+    """The output folder holds other files than an earlier output; they are left unchanged."""

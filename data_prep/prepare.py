@@ -1,4 +1,4 @@
-"""From a partner's tables to a prepared folder."""
+"""Turn a partner's tables into a prepared folder of matrices."""
 
 import hashlib
 import json
@@ -43,7 +43,7 @@ from data_prep.version import CODE_VERSION, FORMAT_VERSION
 class _Result:
     compounds: Compounds
     n_ids: int  # accepted compound ids
-    tasks: pl.DataFrame  # all candidates, judged
+    tasks: pl.DataFrame  # all candidates, with their quorums
     regression: pl.DataFrame  # the same
     assays: pl.DataFrame
     y: sparse.csr_matrix
@@ -61,7 +61,7 @@ class _Result:
         return self.regression.filter("training_quorum").sort("task_id")
 
 
-def prepare(  # noqa: PLR0913 - what a run needs; all after the tables' settings by keyword
+def prepare(  # noqa: PLR0913 - inputs of a run; all after the tables' settings by keyword
     t0: Path,
     t1: Path,
     t2: Path,
@@ -74,17 +74,17 @@ def prepare(  # noqa: PLR0913 - what a run needs; all after the tables' settings
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Prepare the tables and return the folder with the result (see data_prep.prepared), `prepared_root`/<digest>.
+    """Prepare the tables; return the prepared folder (see data_prep.prepared), `prepared_root`/<digest>.
 
-    The digest is SHA-256 over the input files, settings, a commitment to the seed and the versions; a folder that is
-    there and intact is returned at once. The folder appears whole or not at all, and its bytes depend on nothing but
-    what the digest covers, unless a structure takes longer than `timeout_s` or its process dies (rejected as `timeout`
-    and `crashed`). `timeout_s` is part of the digest, so a longer limit gives such structures another chance; `cache`,
-    the file that remembers structures, is not. `progress` is told (done, total) structures.
-    `workers` are processes of this machine, or a cluster, asked only where something is left to make.
+    The digest is SHA-256 over the input files, settings, a commitment to the seed and the versions; an intact folder
+    that exists is returned at once. The folder appears complete or not at all, and its bytes depend only on what the
+    digest covers, unless a structure takes longer than `timeout_s` or its process dies (rejected as `timeout` and
+    `crashed`). `timeout_s` is part of the digest, so a longer limit gives such structures another chance; `cache`,
+    the file of earlier results, is not. `progress` is called with (done, total) structures.
+    `workers` are processes of this machine or a cluster, which is used only if the cache lacks structures.
 
     Raises TableError for a file that is no such table and StructureSeedError for a seed of fewer than 32 bytes,
-    and what the cluster raises.
+    and the errors of the cluster.
     """
     require_strong_seed(structure_seed)
     identity = _identity(t0, t1, t2, settings, structure_seed) | {"timeout_s": timeout_s}
@@ -107,7 +107,7 @@ def _compute(
     t0: Path, t1: Path, t2: Path, settings: Preparation, compounds_of: Callable[[pl.DataFrame], Compounds]
 ) -> _Result:
     structures, assays = read_structures(t2), read_assays(t0)
-    activities = read_activities(t1)  # before the long step, which a bad table would waste
+    activities = read_activities(t1)  # before the long step, so that an unreadable table is refused early
     compounds = compounds_of(structures.accepted)
     tables = {"T0": assays, "T1": activities, "T2": structures}
     n_rows = {name: table.accepted.height + table.rejected.height for name, table in tables.items()}
@@ -129,22 +129,22 @@ def _compute(
         y=label_matrix(tasks, labels, n_compounds),
         y_regr=y_regr,
         y_censor=y_censor,
-        rejected=_explained(rejected).sort("table", "input_row"),
+        rejected=_refine_reasons(rejected).sort("table", "input_row"),
         n_rows=n_rows,
     )
 
 
 def _values(assays: pl.DataFrame, activities: Table, compounds: Compounds, settings: Preparation) -> Table:
-    """Return the values of structures, and all rejected activities."""
+    """Return one value per assay and compound, and all rejected activities."""
     row_of = compounds.rows.select(pl.col("input_compound_id").cast(pl.Categorical), "row")
     measured = activities.accepted.join(row_of, on="input_compound_id", how="left", maintain_order="left")
-    believed = credible(assays, measured, settings.activities)
-    values = aggregate(believed.accepted, settings.activities)
-    return Table(values.accepted, pl.concat([activities.rejected, believed.rejected, values.rejected]))
+    credible_rows = credible(assays, measured, settings.activities)
+    values = aggregate(credible_rows.accepted, settings.activities)
+    return Table(values.accepted, pl.concat([activities.rejected, credible_rows.rejected, values.rejected]))
 
 
-def _explained(rejected: pl.DataFrame) -> pl.DataFrame:
-    """Tell activities of a rejected assay or compound from those of an unknown one."""
+def _refine_reasons(rejected: pl.DataFrame) -> pl.DataFrame:
+    """Give activities of a rejected assay or compound another reason than those of an unknown one."""
     reason, table = pl.col("reason"), pl.col("table")
     refused = {
         name: rejected.filter(table == source)[column].drop_nulls().unique().implode()
@@ -189,10 +189,14 @@ def _summary(result: _Result, settings: Preparation) -> dict[str, Any]:
 
 
 def _machine_warnings(rejected: pl.DataFrame) -> list[str]:
-    """Return a warning where structures were left out for reasons of the machine: their labels are missing."""
-    n_left_out = rejected.filter(pl.col("reason").is_in([TIMEOUT, CRASHED])).height
+    """Return a warning if structures were rejected for reasons of this machine: their labels are missing."""
+    n_rejected = rejected.filter(pl.col("reason").is_in([TIMEOUT, CRASHED])).height
     advice = "raise compound_timeout_s, or remove this prepared folder, to try them again"
-    return [f"T2: {n_left_out} rows left out by this machine ({TIMEOUT}, {CRASHED}): {advice}"] if n_left_out else []
+    return (
+        [f"T2: {n_rejected} rows rejected because of this machine ({TIMEOUT}, {CRASHED}): {advice}"]
+        if n_rejected
+        else []
+    )
 
 
 def _write(folder: Path, result: _Result, summary: dict[str, Any], facts: dict[str, Any]) -> None:
@@ -218,7 +222,9 @@ def _write(folder: Path, result: _Result, summary: dict[str, Any], facts: dict[s
         prepared.REJECTED_FILE: result.rejected,
     }
     for name, table in tables.items():
-        ids = pl.col("input_assay_id").cast(pl.String)  # not the whole list of the partner's assays in every file
+        ids = pl.col("input_assay_id").cast(
+            pl.String
+        )  # an Enum would store all of the partner's assay ids in every file
         (table.with_columns(ids) if "input_assay_id" in table.columns else table).write_parquet(folder / name)
     (folder / prepared.SUMMARY_FILE).write_bytes(json.dumps(summary, indent=1, sort_keys=True).encode() + b"\n")
     (folder / prepared.MANIFEST_FILE).write_bytes(prepared.manifest_of(folder, facts))

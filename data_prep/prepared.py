@@ -1,9 +1,9 @@
-"""The prepared folder: what `prepare` wrote, read back and checked. Needs no RDKit.
+"""Read and check a prepared folder, the output of data_prep.prepare. Needs no RDKit.
 
 x.npz, y_class.npz, y_regr.npz, y_censor.npz, folding.npy, cls_weights.csv and reg_weights.csv load into SparseChem
-unchanged. Beside them lie tasks.parquet and regression_tasks.parquet (one row per task, by `task_id`), assays.parquet
-(what each accepted assay gave), compounds.parquet (every input id and its row), rejected.parquet (every row left out,
-and why), summary.json (counts) and manifest.json (inputs, settings, digests).
+unchanged. The other files: tasks.parquet and regression_tasks.parquet (one row per task, by `task_id`), assays.parquet
+(the values and tasks of each accepted assay), compounds.parquet (every input id and its row), rejected.parquet (every
+rejected row and the reason), summary.json (counts) and manifest.json (inputs, settings, digests).
 """
 
 import hashlib
@@ -72,15 +72,15 @@ class RegressionTask:
     n_below: int  # values that are upper bounds ("<")
     n_above: int  # values that are lower bounds (">")
     min_fold_exact: int  # in the fold with the fewest
-    min_fold_std: float  # of the exact values in the fold where they spread least
-    evaluated: bool  # enough exact values that spread enough in every fold to be scored
+    min_fold_std: float  # smallest standard deviation of the exact values of a fold
+    evaluated: bool  # every fold has enough exact values, and these differ enough, to be scored
     training_weight: float
     aggregation_weight: float
     censored_weight: float  # of a censored value in training and in scores
 
 
 def columns_of(task: type[Task | RegressionTask]) -> list[str]:
-    """Return the columns of the table that holds such tasks."""
+    """Return the names of the columns in the table of these tasks."""
     return [field.name for field in fields(task)]
 
 
@@ -88,8 +88,8 @@ def columns_of(task: type[Task | RegressionTask]) -> list[str]:
 class Prepared:
     """One partner's matrices, consistent with each other."""
 
-    x: sparse.csr_matrix  # (n_compounds, n_bits), float32 ones, or counts where the settings say so
-    y: sparse.csr_matrix  # (n_compounds, n_tasks), float32; 1 active, -1 inactive, not stored: not known
+    x: sparse.csr_matrix  # (n_compounds, n_bits), float32 ones, or counts if the settings ask for them
+    y: sparse.csr_matrix  # (n_compounds, n_tasks), float32; 1 active, -1 inactive, not stored: unknown
     y_regr: sparse.csr_matrix  # (n_compounds, n_regression_tasks), float32 values; not stored: not measured
     y_censor: sparse.csr_matrix  # the same pattern; -1: the value is an upper bound, 1: a lower one, 0: exact
     folding: NDArray[np.int64]  # (n_compounds,), 0 to n_folds - 1
@@ -105,9 +105,9 @@ class Prepared:
 
     def _check_compounds(self) -> None:
         counts = self.manifest["settings"]["fingerprint"].get("counts", False)
-        whole = bool(((self.x.data > 0) & (self.x.data == np.floor(self.x.data))).all())
-        good = whole if counts else bool((self.x.data == 1).all())
-        _require(X_FILE, "other values", "positive whole numbers" if counts else "ones only", good)
+        are_counts = bool(((self.x.data > 0) & (self.x.data == np.floor(self.x.data))).all())
+        allowed = are_counts if counts else bool((self.x.data == 1).all())
+        _require(X_FILE, "other values", "positive whole numbers" if counts else "ones only", allowed)
         _require_shape(FOLDING_FILE, self.folding.shape, (self.x.shape[0],))
         n_folds = self.manifest["settings"]["folds"]["n_folds"]
         in_range = bool(((self.folding >= 0) & (self.folding < n_folds)).all())
@@ -118,22 +118,22 @@ class Prepared:
         _require(Y_FILE, "other values", "1 and -1 only", bool((np.abs(self.y.data) == 1).all()))
         _require_in_order(TASKS_FILE, self.tasks)
         counts = [(task.n_active, task.n_inactive) for task in self.tasks]
-        found = _column_counts(self.y, (1, -1))
-        _require(TASKS_FILE, "other label counts", f"those of {Y_FILE}", counts == found)
+        stored_counts = _column_counts(self.y, (1, -1))
+        _require(TASKS_FILE, "other label counts", f"those of {Y_FILE}", counts == stored_counts)
 
     def _check_values(self) -> None:
         for name, matrix in ((Y_REGR_FILE, self.y_regr), (Y_CENSOR_FILE, self.y_censor)):
             _require_shape(name, matrix.shape, (self.x.shape[0], len(self.regression_tasks)))
-        same = all(
+        same_pattern = all(
             np.array_equal(getattr(self.y_regr, part), getattr(self.y_censor, part)) for part in ("indptr", "indices")
         )
-        _require(Y_CENSOR_FILE, "another pattern", f"that of {Y_REGR_FILE}", same)
+        _require(Y_CENSOR_FILE, "another pattern", f"that of {Y_REGR_FILE}", same_pattern)
         _require(Y_REGR_FILE, "values that are not finite", "numbers", bool(np.isfinite(self.y_regr.data).all()))
         _require(Y_CENSOR_FILE, "other values", "-1, 0 and 1 only", bool(np.isin(self.y_censor.data, (-1, 0, 1)).all()))
         _require_in_order(REGRESSION_TASKS_FILE, self.regression_tasks)
         counts = [(task.n_below, task.n_exact, task.n_above) for task in self.regression_tasks]
-        found = _column_counts(self.y_censor, (-1, 0, 1))
-        _require(REGRESSION_TASKS_FILE, "other counts of values", f"those of {Y_CENSOR_FILE}", counts == found)
+        stored_counts = _column_counts(self.y_censor, (-1, 0, 1))
+        _require(REGRESSION_TASKS_FILE, "other counts of values", f"those of {Y_CENSOR_FILE}", counts == stored_counts)
 
 
 def read_prepared(folder: Path) -> Prepared:
@@ -188,16 +188,16 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise error from cause
     if not isinstance(manifest, dict) or manifest.get("kind") != _KIND:
         raise PreparedError(f"{folder.name}/{MANIFEST_FILE}: expected kind {_KIND!r}")
-    found = manifest.get("format")
-    _require(MANIFEST_FILE, f"format {found}", f"format {FORMAT_VERSION}", found == FORMAT_VERSION)
+    version = manifest.get("format")
+    _require(MANIFEST_FILE, f"format {version}", f"format {FORMAT_VERSION}", version == FORMAT_VERSION)
     files = manifest.get("files")
-    listed = isinstance(files, dict) and set(files) == _FILES and "n_folds" in manifest["settings"]["folds"]
-    _require(MANIFEST_FILE, "another list of files", ", ".join(sorted(_FILES)), listed)
+    complete = isinstance(files, dict) and set(files) == _FILES and "n_folds" in manifest["settings"]["folds"]
+    _require(MANIFEST_FILE, "another list of files", ", ".join(sorted(_FILES)), complete)
     return manifest
 
 
 def is_intact(folder: Path) -> bool:
-    """Say whether the folder holds every file just as it was written."""
+    """Return whether the folder holds every file unchanged."""
     try:
         manifest = read_manifest(folder)
         return all(_digest(folder, name) == manifest["files"][name] for name in _FILES)
@@ -206,7 +206,7 @@ def is_intact(folder: Path) -> bool:
 
 
 def manifest_of(folder: Path, facts: dict[str, Any]) -> bytes:
-    """Return the manifest that goes with the files in `folder`."""
+    """Return the bytes of manifest.json: `facts` and the digests of the files in `folder`."""
     files = {name: _digest(folder, name) for name in sorted(_FILES)}
     manifest = {"kind": _KIND, "format": FORMAT_VERSION, **facts, "files": files}
     return json.dumps(manifest, indent=1, sort_keys=True).encode() + b"\n"

@@ -1,4 +1,4 @@
-"""Settings of the data preparation: every one of them must be equal for all partners of a federation."""
+"""Settings of the data preparation; all partners of a federation must use equal ones."""
 
 from dataclasses import asdict, dataclass, field
 from typing import ClassVar, Literal
@@ -26,7 +26,7 @@ def _require_whole(key: str, found: int, low: int, high: int) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chemistry:
-    """How structures are standardised; what is too large or too complex is left out."""
+    """How structures are standardised; too large or too complex ones are rejected."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = SCHEMA_CONFIG
 
@@ -75,7 +75,7 @@ class Fingerprint:
     """If true, enantiomers differ, where the chemistry includes stereo."""
 
     features: bool = False
-    """If true, atoms are told apart by what they do (donor, acceptor, ...), not by element."""
+    """If true, atoms differ by their role (donor, acceptor, ...), not by element."""
 
     counts: bool = False
     """If true, each value is how often its environment occurs, not 1."""
@@ -88,7 +88,7 @@ class Fingerprint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folds:
-    """How compounds are spread over folds, keyed by the group's structure seed, and which folds are held out."""
+    """How compounds are assigned to folds, keyed by the group's structure seed, and which folds are held out."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = SCHEMA_CONFIG
 
@@ -132,7 +132,7 @@ class Folds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activities:
-    """Which values are believed, where thresholds lie, and which tasks are worth training and scoring."""
+    """Which values are credible, which thresholds define tasks, and which tasks are trained and scored."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = SCHEMA_CONFIG
 
@@ -239,9 +239,9 @@ class Activities:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Regression:
-    """Which assays give regression tasks, and how much censored values weigh; partners train them if they want to.
+    """Which assays give regression tasks, and how much censored values weigh; a partner may train none.
 
-    A value is exact where its qualifier is "=", else censored.
+    A value is exact if its qualifier is "=", else censored.
     """
 
     __pydantic_config__: ClassVar[dict[str, object]] = SCHEMA_CONFIG
@@ -289,7 +289,7 @@ class Preparation:
     regression: Regression = field(default_factory=Regression)
 
     def __post_init__(self) -> None:
-        """Refuse lsh_bits that do not belong to the fingerprint, where folds are drawn by them."""
+        """Refuse lsh_bits that do not belong to the fingerprint, if they define the folds."""
         if self.folds.method == "lsh":
             bits, n_bits = self.folds.lsh_bits, self.fingerprint.n_bits
             _require("folds: lsh_bits", bits, f"places below fingerprint.n_bits, {n_bits}", ok=max(bits) < n_bits)
@@ -299,6 +299,6 @@ class Preparation:
             )
 
 
-def _same_bits(one: Fingerprint, other: Fingerprint) -> bool:
-    """Say whether two fingerprints set the same bits, whatever they count."""
-    return asdict(one) | {"counts": False} == asdict(other) | {"counts": False}
+def _same_bits(first: Fingerprint, second: Fingerprint) -> bool:
+    """Return whether two fingerprints set the same bits; their counts may differ."""
+    return asdict(first) | {"counts": False} == asdict(second) | {"counts": False}

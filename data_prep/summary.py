@@ -1,4 +1,4 @@
-"""What a preparation gave, in numbers: for the partner alone, since it tells how much data it has of which kind."""
+"""The counts in summary.json; for the partner alone, since they show how much data of each kind it has."""
 
 from typing import Any
 
@@ -11,9 +11,9 @@ Counts = dict[str, int]
 
 
 def classification_summary(tasks: pl.DataFrame, candidates: pl.DataFrame, y: sparse.csr_matrix) -> dict[str, Any]:
-    """Return the trained tasks and their labels, in all and by assay type; thresholds by method.
+    """Return the numbers of trained tasks and labels, in total and by assay type, and of thresholds by method.
 
-    tasks : the trained ones, by `task_id`; candidates : all that were judged
+    tasks : the trained ones, by `task_id`; candidates : all tasks to which apply_quorum was applied
     """
     return {
         "tasks": tasks.height,
@@ -30,9 +30,9 @@ def classification_summary(tasks: pl.DataFrame, candidates: pl.DataFrame, y: spa
 
 
 def regression_summary(tasks: pl.DataFrame, candidates: pl.DataFrame) -> dict[str, Any]:
-    """Return the trained regression tasks and their values, in all and by assay type.
+    """Return the numbers of trained regression tasks and values, in total and by assay type.
 
-    tasks : the trained ones, by `task_id`; candidates : all that were judged
+    tasks : the trained ones, by `task_id`; candidates : all assays for regression, trained or not
     """
     n_values, n_exact = int(tasks["n_values"].sum()), int(tasks["n_exact"].sum())
     return {
@@ -48,7 +48,7 @@ def regression_summary(tasks: pl.DataFrame, candidates: pl.DataFrame) -> dict[st
 
 
 def assay_summary(assays: pl.DataFrame) -> dict[str, Any]:
-    """Return how many assays are accepted, are measured, give tasks and are peculiar in some way.
+    """Return how many assays are accepted, have values, give tasks, are near-constant or have a catalogue note.
 
     assays : assay_report's rows
     """
@@ -70,14 +70,14 @@ def fold_summary(
     y: sparse.csr_matrix,
     y_regr: sparse.csr_matrix,
 ) -> list[dict[str, int | float]]:
-    """Return data_prep.folds.folds.fold_balance with how many labels and regression values each fold has."""
+    """Return fold_balance's rows (data_prep.folds.folds) with each fold's numbers of labels and regression values."""
     stored = {"labels": np.diff(y.indptr), "values": np.diff(y_regr.indptr)}
     per_fold = {name: np.bincount(folding, weights=n, minlength=len(balance)) for name, n in stored.items()}
     return [row | {name: int(n[fold]) for name, n in per_fold.items()} for fold, row in enumerate(balance)]
 
 
 def table_summary(n_rows: Counts, rejected: pl.DataFrame) -> dict[str, Any]:
-    """Return for each input table its rows, the accepted ones and the rejected ones by reason."""
+    """Return for each input table its numbers of rows, of accepted rows and of rejected rows by reason."""
     reasons: dict[str, Counts] = {name: {} for name in n_rows}
     for table, reason, n in rejected.group_by("table", "reason").len().sort("table", "reason").iter_rows():
         reasons[table][reason] = n

@@ -1,7 +1,7 @@
-"""The versions that make two partners' preparations comparable."""
+"""Versions of the preparation; partners with equal versions get comparable results."""
 
 CODE_VERSION = 2
-"""Raised whenever the same input and settings would give another result."""
+"""Incremented when the same input and settings would give another result."""
 
 FORMAT_VERSION = 2
-"""Raised whenever the files of a prepared folder change."""
+"""Incremented when the layout of a prepared folder changes."""

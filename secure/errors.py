@@ -1,4 +1,4 @@
-"""Every way in which keys, messages and ciphertexts can be wrong; each has a type of its own.
+"""The errors of keys, messages and ciphertexts, one type for each kind of fault.
 
 The message says where, what was found and what was expected. No message holds a secret.
 """
@@ -9,15 +9,15 @@ class SecureError(Exception):
 
 
 class NotCanonical(SecureError):
-    """A value has no canonical JSON form, or bytes are not the canonical form of what they say."""
+    """A value has no canonical JSON form, or JSON bytes are not in canonical form."""
 
 
 class BadKeyFile(SecureError):
-    """A file with secrets is damaged, has the wrong mode or owner, or is not such a file."""
+    """A file with secrets is damaged, has the wrong mode or owner, or is of another kind."""
 
 
 class KeyFileExists(SecureError):
-    """A file with secrets is there already; it is never overwritten."""
+    """A file with secrets already exists; it is never overwritten."""
 
 
 class WrongPassphrase(SecureError):
@@ -33,7 +33,7 @@ class BadCard(SecureError):
 
 
 class BadEnvelope(SecureError):
-    """An HPKE envelope or the file of envelopes is malformed, missing, or made for someone or something else."""
+    """An HPKE envelope or the file of envelopes is malformed, missing, or made for another receiver or purpose."""
 
 
 class BadManifest(SecureError):
@@ -45,27 +45,27 @@ class BadSignature(SecureError):
 
 
 class WrongKind(SecureError):
-    """A message of another kind than expected."""
+    """A message or file is of another kind than expected."""
 
 
 class WrongPlan(SecureError):
-    """Bound to another plan digest."""
+    """A message or file is bound to another plan digest."""
 
 
 class WrongRound(SecureError):
-    """Bound to another round."""
+    """A message or file is bound to another round."""
 
 
 class WrongAttempt(SecureError):
-    """Bound to another attempt of the round."""
+    """A message or file is bound to another attempt of the round."""
 
 
 class WrongSender(SecureError):
-    """From another member than expected, or from one whose role does not send this kind."""
+    """A message is from another member than expected, or from a member whose role does not send this kind."""
 
 
 class WrongRoster(SecureError):
-    """Bound to another roster than the one of this attempt."""
+    """A message or file is bound to another roster than the one of this attempt."""
 
 
 class PayloadMismatch(SecureError):
@@ -73,23 +73,23 @@ class PayloadMismatch(SecureError):
 
 
 class BadRoster(SecureError):
-    """A roster is not sorted, not unique, lists a stranger, or leaves out who asks."""
+    """A roster is not sorted, repeats a member, lists one that is no partner of the plan, or omits this partner."""
 
 
 class RosterTooSmall(BadRoster):
-    """A roster below the plan's minimum, or below three."""
+    """A roster has fewer members than the plan's minimum, or fewer than three."""
 
 
 class ParameterMismatch(SecureError):
-    """Other encryption parameters than the plan's, or parameters without the needed margin."""
+    """Encryption parameters differ from the plan's, or lack the margin that decryption needs."""
 
 
 class BadContainer(SecureError):
-    """A sealed file is not laid out as it must be."""
+    """A sealed file does not have the layout of FORMAT.md."""
 
 
 class AlreadySealed(SecureError):
-    """The update has been sealed; a sealed update is sent again, never made anew."""
+    """The update is already sealed; the sealed file is sent again, an update is never sealed twice."""
 
 
 class UpdateOutOfRange(SecureError):
@@ -101,12 +101,12 @@ class SumIncomplete(SecureError):
 
 
 class WrongSum(SecureError):
-    """A sum is not what adding the updates it lists gives."""
+    """Adding the updates that a sum lists gives another sum."""
 
 
 class TagMismatch(SecureError):
-    """The sum is not the sum of exactly the roster's updates: something was dropped, added or changed."""
+    """The sum is not the sum of exactly the roster's updates: an update was dropped, added or changed."""
 
 
 class UnknownFile(SecureError):
-    """A file that none of this folder's formats describes."""
+    """A file has none of the formats of this folder."""

@@ -1,6 +1,14 @@
-"""Files that are there completely or not at all, and files that nobody else may read."""
+"""Files and folders that are there completely or not at all, and files that nobody else may read.
 
+The one way in which secure, partners and pipeline write what a killed process must not leave half-done: under a hidden
+name that ends in PART, synced, renamed, and the folder synced. data_prep, which imports no other folder, has its own
+`atomic.py` with the same suffix. What a kill leaves is swept from a home by who holds it (pipeline.home.paths); a name
+with a meaning of its own, as the `update.unposted` of the rounds, has another suffix and stays.
+"""
+
+import errno
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,46 +18,100 @@ from typing import BinaryIO
 
 from secure.errors import BadKeyFile, KeyFileExists
 
+PART = ".part"  # how the name of every temporary file and folder ends
 MAX_SECRET_BYTES = 1 << 20
 _GROUP_AND_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 @contextmanager
-def atomic_file(path: Path, mode: int = 0o644, *, is_new: bool = False) -> Iterator[BinaryIO]:
+def atomic_file(path: Path, mode: int = 0o666, *, is_new: bool = False) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path` for writing; rename it to `path` at the end, remove it on failure.
 
+    mode   : of which the umask takes away, as of any file
     is_new : raise FileExistsError rather than replace what is there at the end
+    Several may write the same path: each has a temporary file of its own, whose name nobody can guess.
     """
-    temporary = _temporary(path)
+    temporary = path.with_name(f".{path.name}.{token_hex(8)}{PART}")
     try:
-        with _create(temporary, mode) as file:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             yield file
-            _sync(file)
+            file.flush()
+            os.fsync(file.fileno())
         if is_new:
             os.link(temporary, path)  # unlike rename, refuses to replace
         else:
             temporary.replace(path)
-        _sync_folder(path.parent)
+        _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary name to write a file under; rename it to `path` at the end, remove it on failure.
+
+    For one writer of `path` at a time: the name is always the same, so that what a killed one left, however large, is
+    replaced by the next.
+    """
+    temporary = path.with_name(f".{path.name}{PART}")
+    try:
+        yield temporary
+        _sync(temporary)
+        temporary.replace(path)
+        _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file, see `atomic_path`, and the folders that it needs.
+
+    Raises OSError that names the file, which a full disk does not.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(content)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Give a hidden folder of mode 0700 to write into; it takes the place of `folder` at the end, else it vanishes.
+
+    For one writer at a time; what a killed one left is removed by the next.
+    """
+    temporary, replaced = (folder.with_name(f".{folder.name}{middle}{PART}") for middle in ("", ".replaced"))
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(mode=0o700, parents=True)
+    try:
+        yield temporary
+        for path in (*temporary.rglob("*"), temporary):
+            _sync(path)
+        shutil.rmtree(replaced, ignore_errors=True)
+        if folder.exists():
+            folder.rename(replaced)  # a kill finds the old folder whole or gone, never some of its files
+        temporary.rename(folder)
+        _sync(folder.parent)
+        shutil.rmtree(replaced, ignore_errors=True)
+    except OSError as error:  # a full disk does not say where
+        error.add_note(f"while writing {folder}; what was there before is as it was")
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_secret(path: Path, secret: bytes) -> None:
     """Write a file of mode 0600 that did not exist; raises KeyFileExists instead of overwriting."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = _temporary(path)
     try:
-        with _create(temporary, 0o600) as file:
+        with atomic_file(path, 0o600, is_new=True) as file:
             file.write(secret)
-            _sync(file)
-        os.link(temporary, path)  # unlike rename, refuses to replace
     except FileExistsError as error:
         refused = KeyFileExists(f"{path}: exists, and secrets are never overwritten")
         refused.add_note("move the old file away first if it is really no longer needed")
         raise refused from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
 
 
 def read_secret(path: Path) -> bytes:
@@ -91,22 +153,14 @@ def _check_plain(path: Path, status: os.stat_result) -> None:
         raise BadKeyFile(f"{path}: not a plain file of at most {MAX_SECRET_BYTES} bytes")
 
 
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{token_hex(8)}.tmp")
-
-
-def _create(path: Path, mode: int) -> BinaryIO:
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb")
-
-
-def _sync(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    """Make a file, or the names in a folder, survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # some network mounts sync no folders, and say so (PostgreSQL's fsync_fname goes on there as well)
+        if error.errno != errno.EINVAL or not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise
     finally:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""Say what a file of hocket's is, without a key; nothing secret is shown, and nothing is proved."""
+"""Describe a file of this folder without a key; shows no secret and verifies no signature but a card's."""
 
 import json
 from collections.abc import Mapping
@@ -21,9 +21,9 @@ _HIDDEN = "hidden"
 
 
 def inspect_file(path: Path) -> dict[str, object]:
-    """What the file says of itself: "what" (the kind of file), "size" in bytes, and its public fields.
+    """Return the file's kind ("what"), "size" in bytes and public fields; these are its claims, not proved.
 
-    Raises UnknownFile for what is no file of this folder, and the error of its kind for a damaged one.
+    Raises UnknownFile for a file of another format, and for a damaged file the error of its kind.
     """
     if not path.is_file():
         raise UnknownFile(f"{path.name}: not a plain file")
@@ -32,10 +32,10 @@ def inspect_file(path: Path) -> dict[str, object]:
             start, size = file.read(MAX_BYTES), path.stat().st_size
     except OSError as error:
         raise UnknownFile(f"{path.name}: cannot be read ({error.strerror})") from error
-    return {**_describe(path, start), "size": size}
+    return {**_fields(path, start), "size": size}
 
 
-def _describe(path: Path, start: bytes) -> dict[str, object]:
+def _fields(path: Path, start: bytes) -> dict[str, object]:
     if start.startswith(_ARROW):
         return _sealed(path)
     if start.startswith(b"{"):
@@ -56,22 +56,22 @@ def _json(data: bytes, where: str) -> dict[str, object]:
         document = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise _unknown(where) from error
-    found = document.get("format") if isinstance(document, dict) else None
-    if found == FORMAT:
+    file_format = document.get("format") if isinstance(document, dict) else None
+    if file_format == FORMAT:
         manifest = parse_manifest(data, where)
         fields = manifest.unsigned() | {"time": utc(manifest.time)}
-        named = {"digest": manifest_digest(data), "signature": "not checked"}
-        return {"what": f"manifest: {manifest.kind}", **fields, **named}
-    if found in ("hocket.deal", "hocket.pairing"):
+        digest_fields = {"digest": manifest_digest(data), "signature": "not checked"}
+        return {"what": f"manifest: {manifest.kind}", **fields, **digest_fields}
+    if file_format in ("hocket.deal", "hocket.pairing"):
         binding, envelopes = parse_envelopes(data, where)
         described = {"plan": binding.plan, "sender": binding.sender, "group": binding.group}
         return {"what": f"payload: {binding.purpose}", **described, "envelopes": sorted(envelopes)}
-    if found == locked.FORMAT:
+    if file_format == locked.FORMAT:
         document = parse_document(data, locked.KEYS, where, BadKeyFile)
         name, role = locked.describe(document, where)
         is_locked = document["lock"] is not None
         return {"what": "private keys", "name": name, "role": role, "passphrase": is_locked, "content": _HIDDEN}
-    if found == locked.FORMAT_OF_OTHERS:
+    if file_format == locked.FORMAT_OF_OTHERS:
         what = parse_document(data, locked.KEYS_OF_OTHERS, where, BadKeyFile)["what"]
         if what in (group.WHAT, pairing.WHAT):
             return {"what": what, "locked": "with its member's private keys", "content": _HIDDEN}
@@ -79,27 +79,27 @@ def _json(data: bytes, where: str) -> dict[str, object]:
 
 
 def _sealed(path: Path) -> dict[str, object]:
-    """What the header says, once the whole file is laid out as it says."""
+    """Return the fields of the header, after checking that the whole file has the layout it states."""
     with read_chunks(path) as reader:
         reader.expect_shape(_parameters(reader.header.parameters, path.name))
-        for _ in reader:  # refuses what the writer would not have written
+        for _ in reader:  # raises if the file is not what the writer writes
             pass
-        return {"what": reader.header.kind, **_header_fields(reader.header), **_measured(reader)}
+        return {"what": reader.header.kind, **_header_fields(reader.header), **_size_fields(reader)}
 
 
 def _parameters(described: Mapping[str, object], where: str) -> SealParameters:
-    """The parameters that a header describes; raises ParameterMismatch where no plan's settings lead to them."""
+    """Return the parameters that a header describes; raises ParameterMismatch if no plan's settings give them."""
     settings: dict[str, Any] = {key: described.get(key) for key in ("bits", "max_partners", "max_weight")}
     if all(type(value) is int for value in settings.values()):
         with suppress(ValueError, ParameterMismatch):
             parameters = seal_parameters(SealSettings(weights="size", **settings))
             if parameters.to_dict() == described:
                 return parameters
-    raise ParameterMismatch(f"{where}: sealed with {described}, to which no plan's settings lead")
+    raise ParameterMismatch(f"{where}: sealed with {described}, expected parameters that some plan's settings give")
 
 
-def _measured(reader: ChunkReader) -> dict[str, object]:
-    """Facts of a file that was read to its end."""
+def _size_fields(reader: ChunkReader) -> dict[str, object]:
+    """Return digest and size per parameter of a file that was read to its end."""
     digest = reader.digest()
     return {"sha256": digest.sha256, "bytes_per_parameter": round(digest.size / reader.header.n_params, 3)}
 

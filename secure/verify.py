@@ -1,4 +1,4 @@
-"""What anybody can check of sealed files without a key: their layout, what they are bound to, and the adding."""
+"""Checks of sealed files that need no key: their layout, their binding to plan, round and roster, and the addition."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,9 +13,9 @@ from secure.sealing.container import Kind, check_header, read_chunks
 def check_sealed(
     path: Path, kind: Kind, members: tuple[str, ...], *, roster: Roster, parameters: SealParameters, n_params: int
 ) -> None:
-    """Read a sealed file from its first to its last byte.
+    """Check a whole sealed file: its header, and every byte of its layout.
 
-    members : whose updates are inside
+    members : the members whose updates are inside
     Raises BadContainer, ParameterMismatch, WrongKind, WrongPlan, WrongRound, WrongAttempt, WrongRoster, SumIncomplete.
     """
     with read_chunks(path) as reader:
@@ -26,7 +26,7 @@ def check_sealed(
         if reader.header.n_params != n_params:
             raise BadContainer(f"{reader.where}: {reader.header.n_params} parameters, expected {n_params}")
         reader.expect_shape(parameters)
-        for _ in reader:  # refuses what the writer would not have written
+        for _ in reader:  # raises if the file is not what the writer writes
             pass
 
 
@@ -39,9 +39,9 @@ def check_adding(
     digest: str,
     workers: int = 1,
 ) -> None:
-    """Add the updates again and compare: the same updates give the same bytes, whoever adds them.
+    """Add the updates again and compare digests: the same updates always give the same bytes.
 
-    sum_file : where the sum is made again, and removed
+    sum_file : path for the new sum, which is removed again
     digest   : SHA-256 of the sum in question
     workers  : most processes to use
     Raises WrongSum, and what add_updates raises.

@@ -14,6 +14,7 @@ pytest_plugins = ["tests.support.federation_fixtures"]
 _ROOT = Path(__file__).resolve().parents[1]
 _TEARDOWN_S = 600.0
 _STDERR = pytest.StashKey[int]()
+_MAY_SKIP_IN_CI = ("needs the golden files and data",)  # they are no part of the repository
 
 # Here and not in a folder below: a test takes the settings that are the default when its module is imported.
 settings.register_profile("hocket", deadline=None)  # a busy machine is no failure
@@ -33,6 +34,17 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
         return (yield)
     finally:
         faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI what the machine lacks is a failure: a test that is skipped there has tested nothing anywhere."""
+    report = yield
+    if report.skipped and os.environ.get("CI") and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        if not reason.startswith(_MAY_SKIP_IN_CI):
+            report.outcome, report.longrepr = "failed", f"skipped, which is a failure in CI: {reason}"
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+import data_prep.atomic
+import secure.files
+
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("data_prep", "partners", "secure", "pipeline")
 MAY_IMPORT = {
@@ -42,7 +45,12 @@ ONLY_IN = {
     "distributed": ("data_prep/structures/cluster.py",),
     "click": ("pipeline/cli.py", "pipeline/commands/"),
     "nvflare": ("pipeline/transport/nvflare/",),
-    "mlflow": ("pipeline/tracking/sync.py", "pipeline/tracking/process.py", "pipeline/tracking/mlflow_model.py"),
+    "mlflow": (
+        "pipeline/tracking/sync.py",
+        "pipeline/tracking/process.py",
+        "pipeline/tracking/mlflow_model.py",
+        "pipeline/tracking/ui_pages.py",
+    ),
 }
 MODULES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
 
@@ -94,6 +102,20 @@ def test_the_aggregator_needs_no_torch_rdkit_polars_or_mlflow() -> None:
     code = f"import sys\nfor name in {blocked}: sys.modules[name] = None\n"
     code += "import pipeline.protocol.aggregator, pipeline.runs.jobs"
     run_python(code)
+
+
+def test_the_aggregator_knows_of_data_prep_its_settings_alone() -> None:
+    """They are part of the plan, which every member reads."""
+    code = (
+        "import sys, pipeline.protocol.aggregator, pipeline.runs.jobs\n"
+        "print(sorted(name for name in sys.modules if name.startswith('data_prep.')))"
+    )
+    assert run_python(code) == "['data_prep.settings']\n"
+
+
+def test_temporary_files_have_one_suffix() -> None:
+    """data_prep writes by itself, all others by secure.files; both call a temporary file alike."""
+    assert data_prep.atomic.PART == secure.files.PART == ".part"
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -7,7 +7,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import urllib.request
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Self
+from urllib.error import HTTPError
 
 import pytest
 from click.testing import CliRunner
@@ -24,6 +24,7 @@ from data_prep.settings import ASSAY_TYPES
 from pipeline.cli import main
 from tests.support.command_lines import command_of, parse, words_of
 from tests.support.partner_tables import write_tables
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("data_prep", "partners", "pipeline", "secure", "tests")
@@ -249,12 +250,11 @@ class Shell:
         if names[1:3] == ["init", "plan"]:
             make_small(self._folder / "plan.toml")
 
-    def answer(self, start: str, question: str, port: str) -> str:
-        """What a server that the lines of `start` begin says to a question, on another port than the document's."""
-        free = str(free_port())
-        self._running["server"] = process = self._start(start.strip().replace(port, free))
+    def answer(self, start: str, question: str) -> str:
+        """What a server that the lines of `start` begin says to a question."""
+        self._running["server"] = process = self._start(start.strip())
         until = time.monotonic() + PATIENCE_S
-        while (asked := self._run(f"{question.strip().replace(port, free)} --silent --fail")).returncode:
+        while (asked := self._run(f"{question.strip()} --silent --fail")).returncode:
             assert process.poll() is None, start
             assert time.monotonic() < until, asked.stderr
             time.sleep(1)
@@ -284,7 +284,7 @@ class Shell:
     def _start(self, lines: str) -> "subprocess.Popen[bytes]":
         *before, last = lines.splitlines()
         return subprocess.Popen(
-            [BASH, "-c", "\n".join((*before, f"exec {last}"))],
+            [BASH, "-c", "\n".join((*before, f"exec env {last}"))],
             cwd=self._folder,
             env=self._environment,
             stdin=subprocess.DEVNULL,
@@ -300,11 +300,11 @@ class Shell:
         self._running.clear()
 
     def _look_at_ui(self, line: str) -> None:
-        """Serve on a free port until the page answers."""
+        """Serve on a free port until the page is there, which is not for us: the address is on its stdout."""
         port = free_port()
         self._running["ui"] = process = self._start(f"{line.partition('#')[0]} --port {port}")
         until = time.monotonic() + PATIENCE_S
-        while not answers(f"http://127.0.0.1:{port}/health"):
+        while not refuses(f"http://127.0.0.1:{port}/health"):
             assert process.poll() is None, line
             assert time.monotonic() < until, line
             time.sleep(0.2)
@@ -313,20 +313,15 @@ class Shell:
         del self._running["ui"]
 
 
-def free_port() -> int:
-    """A port that nobody uses at the moment."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-def answers(url: str) -> bool:
-    """Whether a server answers."""
+def refuses(url: str) -> bool:
+    """Whether a server is there, and shows nothing."""
     try:
-        with LOCAL.open(url, timeout=5) as answer:
-            return bool(answer.status == 200)
+        LOCAL.open(url, timeout=5).close()
+    except HTTPError as refused:
+        return refused.code == 403
     except OSError:
         return False
+    return False
 
 
 def make_small(plan: Path) -> None:
@@ -354,7 +349,7 @@ def test_running_it_for_real(tmp_path: Path) -> None:
     with Shell(tmp_path) as shell:
         for line in lines:
             shell.do(line)
-        answer = json.loads(shell.answer(*blocks(section(of_models, "Serving a model")), port="5000"))
+        answer = json.loads(shell.answer(*blocks(section(of_models, "Serving a model"))))
     assert all((tmp_path / name / "home" / "finished.json").exists() for name in (*PARTNERS, "hub"))
     assert all((tmp_path / name / "home" / "report" / "report.json").exists() for name in PARTNERS)
     assert all((tmp_path / name / "predictions.parquet").exists() for name in PARTNERS)

@@ -1,6 +1,6 @@
-"""What depends on the group's structure seed: the order of fingerprint bits and the fold of a scaffold.
+"""Fingerprint bit permutation and scaffold folds, both derived from the group's structure seed.
 
-Both are MELLODDY-TUNER's, bit for bit, when the seed is its key string. The seed never leaves the calling process.
+Both equal MELLODDY-TUNER's, bit for bit, if the seed is its key string. The seed never leaves the calling process.
 """
 
 import hashlib
@@ -34,21 +34,21 @@ def keyed_digest(structure_seed: bytes, message: bytes) -> bytes:
 def keyed_digests(
     structure_seed: bytes, messages: Iterable[bytes | memoryview], prefix: bytes = b""
 ) -> Iterator[bytes]:
-    """Yield keyed_digest of `prefix` + message for each message, three times as fast for many."""
-    begun = hmac.new(structure_seed, prefix, hashlib.sha256)
+    """Yield keyed_digest of `prefix` + message for each message; three times as fast as single calls."""
+    keyed = hmac.new(structure_seed, prefix, hashlib.sha256)
     for message in messages:
-        digest = begun.copy()
+        digest = keyed.copy()
         digest.update(message)
         yield digest.digest()
 
 
 def bit_permutation(structure_seed: bytes, n_bits: int) -> NDArray[np.int64]:
-    """Return the new place of every fingerprint bit, (n_bits,): the rank of its keyed digest modulo 2^63."""
+    """Return the new position of every fingerprint bit, (n_bits,): the rank of its keyed digest modulo 2^63."""
     digests = keyed_digests(structure_seed, (str(bit).encode() for bit in range(n_bits)))
     keys = [int.from_bytes(digest, "big") % 2**63 for digest in digests]
-    places = np.empty(n_bits, dtype=np.int64)
-    places[np.argsort(np.array(keys, dtype=np.uint64), kind="stable")] = np.arange(n_bits)
-    return places
+    positions = np.empty(n_bits, dtype=np.int64)
+    positions[np.argsort(np.array(keys, dtype=np.uint64), kind="stable")] = np.arange(n_bits)
+    return positions
 
 
 def scaffold_folds(structure_seed: bytes, scaffolds: Sequence[str | None], n_folds: int) -> list[int]:
@@ -56,9 +56,9 @@ def scaffold_folds(structure_seed: bytes, scaffolds: Sequence[str | None], n_fol
 
     This is also how MELLODDY-TUNER draws a fold for a string of LSH bits.
     """
-    chance = random.Random()  # noqa: S311 - the peer's way from a keyed digest to a fold; the digest carries the secrecy
+    generator = random.Random()  # noqa: S311 - as MELLODDY-TUNER draws a fold from a keyed digest; the digest alone is secret
     folds = []
     for digest in keyed_digests(structure_seed, (str(scaffold).encode("ascii") for scaffold in scaffolds)):
-        chance.seed(digest, version=2)
-        folds.append(chance.randint(0, n_folds - 1))
+        generator.seed(digest, version=2)
+        folds.append(generator.randint(0, n_folds - 1))
     return folds

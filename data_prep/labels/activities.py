@@ -1,4 +1,4 @@
-"""Which measured values are believed, and by which rule their replicates become one (data_prep.labels.replicates)."""
+"""Select credible measured values and the rule that merges their replicates (data_prep.labels.replicates)."""
 
 import polars as pl
 
@@ -7,22 +7,22 @@ from data_prep.tables.tables import Table, first_reason, reject
 
 ASSAY_TYPE = pl.Enum(ASSAY_TYPES)
 RULE = pl.Enum(["majority", "median", "highest", "lowest", "largest"])
-"""How replicates become one value."""
+"""How replicates of an assay and compound are merged into one value."""
 _STORABLE = 3.4e38  # the matrices hold float32
 DOSE_RESPONSE = ("OTHER", "NON-CATALOG-PANEL")
 _PANELS = ("PANEL", "CATALOG-PANEL", "NON-CATALOG-PANEL")
 
 
 def credible(assays: pl.DataFrame, activities: pl.DataFrame, settings: Activities) -> Table:
-    """Keep the activities whose value is believed, with `assay_type` and the `rule` for their replicates.
+    """Keep the activities with credible values, and add `assay_type` and the `rule` for their replicates.
 
     activities : read_activities' rows, with `row` (of the structure; null: none accepted). Codes: `unknown_assay`,
-    `unknown_compound`, `not_binary`, `out_of_range`. The assay ids of the accepted are read_assays' own.
+    `unknown_compound`, `not_binary`, `out_of_range`. Accepted rows have the assay ids of `assays`.
     """
-    kinds = _kinds(assays, settings)
-    rows = activities.join(kinds, on="input_assay_id", how="left", maintain_order="left")
+    limits = _limits_of_assays(assays, settings)
+    rows = activities.join(limits, on="input_assay_id", how="left", maintain_order="left")
     value, binary = pl.col("standard_value"), pl.col("rule") == "majority"
-    split = reject(
+    table = reject(
         "T1",
         rows,
         first_reason(
@@ -32,12 +32,12 @@ def credible(assays: pl.DataFrame, activities: pl.DataFrame, settings: Activitie
             out_of_range=(value < pl.col("low")) | (value > pl.col("high")),
         ),
     )
-    own = split.accepted.drop("input_assay_id", "low", "high").rename({"assay": "input_assay_id"})
-    return Table(own, split.rejected)
+    accepted = table.accepted.drop("input_assay_id", "low", "high").rename({"assay": "input_assay_id"})
+    return Table(accepted, table.rejected)
 
 
-def _kinds(assays: pl.DataFrame, settings: Activities) -> pl.DataFrame:
-    """Return what a row needs to know of its assay, found by an id of T1 (a category)."""
+def _limits_of_assays(assays: pl.DataFrame, settings: Activities) -> pl.DataFrame:
+    """Return the type, rule and credible limits of each assay, keyed by its id in T1 (a category)."""
     low, high = credible_limits(settings)
     binary = pl.col("is_binary")
     return assays.unique("input_assay_id").select(
@@ -51,7 +51,7 @@ def _kinds(assays: pl.DataFrame, settings: Activities) -> pl.DataFrame:
 
 
 def credible_limits(settings: Activities) -> tuple[pl.Expr, pl.Expr]:
-    """Return the least and the largest believed value of an `assay_type`; null: any is believed."""
+    """Return the smallest and the largest credible value of an `assay_type`; null: no limit."""
     dose = ("OTHER", *_PANELS)
     low = {
         **dict.fromkeys(dose, settings.credible_min),

@@ -9,10 +9,10 @@ _SHARED = (_CATALOGUE, "PANEL")  # types that may belong to a catalogue
 
 
 def settle_catalogue(assays: pl.DataFrame) -> pl.DataFrame:
-    """Leave `catalog_assay_id` to assays of type CATALOG-PANEL or PANEL, and the first type to assays with an id.
+    """Remove ids from assays that are no panel, and the type CATALOG-PANEL from assays without an id.
 
     New column `catalog_note`: `missing_catalog_id` (a CATALOG-PANEL treated as NON-CATALOG-PANEL),
-    `catalog_id_ignored` (an id on another type) or null.
+    `catalog_id_ignored` (an id of an assay that is neither CATALOG-PANEL nor PANEL) or null.
     """
     shared, named = pl.col("assay_type").is_in(_SHARED), pl.col("catalog_assay_id").is_not_null()
     nameless = (pl.col("assay_type") == _CATALOGUE) & ~named
@@ -25,11 +25,11 @@ def settle_catalogue(assays: pl.DataFrame) -> pl.DataFrame:
 
 
 def demote(candidates: pl.DataFrame, settings: Activities) -> pl.DataFrame:
-    """Make ordinary tasks of catalogue tasks that have too few labels in all or in a fold.
+    """Turn catalogue tasks with too few labels, in total or in a fold, into ordinary tasks.
 
     A CATALOG-PANEL becomes a NON-CATALOG-PANEL, a PANEL stays one.
 
-    candidates : with label counts. New column `catalog_note`: `failed_quorum` where a task lost its id, else null.
+    candidates : with label counts. New column `catalog_note`: `failed_quorum` if a task lost its id, else null.
     """
     named = pl.col("catalog_assay_id").is_not_null()
     enough = (

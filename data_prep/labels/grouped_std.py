@@ -1,4 +1,4 @@
-"""Counts and standard deviations of many cells at once, the same to the last bit for any number of threads."""
+"""Counts and standard deviations of many groups of values at once, bit for bit equal for any number of threads."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 def grouped_std(
     cell: NDArray[np.int64], values: NDArray[np.float64], n_cells: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return how many values each cell has and their sample standard deviation; 0 for fewer than two.
+    """Return the number of values of each group and their sample standard deviation, 0 for fewer than two values.
 
-    cell : (n_values,), 0 to n_cells - 1
+    cell : (n_values,), the group of each value, 0 to n_cells - 1
     """
     counts = np.bincount(cell, minlength=n_cells)
     means = np.bincount(cell, weights=values, minlength=n_cells) / np.maximum(counts, 1)

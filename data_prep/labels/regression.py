@@ -1,6 +1,6 @@
-"""Regression tasks: which assays have values enough, how much they weigh, and their matrices of values and censoring.
+"""Regression tasks: which assays have enough values, their weights, and their matrices of values and censoring.
 
-The rules are MELLODDY-TUNER's, except that a fold without values counts as 0. A value is exact where its qualifier is
+The rules are MELLODDY-TUNER's, except that a fold without values counts as 0. A value is exact if its qualifier is
 "=", else censored.
 """
 
@@ -18,17 +18,17 @@ _CENSOR = {"<": -1, "=": 0, ">": 1}
 def regression_tasks(
     assays: pl.DataFrame, values: pl.DataFrame, folding: NDArray[np.int64], settings: Preparation
 ) -> pl.DataFrame:
-    """Return every assay that has values and is meant for regression, with counts, quorums and weights.
+    """Return every assay that has values and is used in regression, with counts, quorums and weights.
 
     Columns: `input_assay_id`, `parent_assay_id`, `assay_type` (CATALOG-PANEL counts as NON-CATALOG-PANEL),
     `is_auxiliary`, `n_values`, `n_exact`, `n_below`, `n_above`, `min_fold_exact`, `min_fold_std` (of exact values),
     `training_quorum`, `evaluated`, `training_weight` (0 for a task that is not trained), `aggregation_weight` (1 when
     evaluated and not auxiliary, else 0), `censored_weight` and `task_id` (0, 1, ... for trained tasks, else null).
     """
-    meant = assays.unique("input_assay_id").filter(pl.col("use_in_regression") & ~pl.col("is_binary"))
+    used = assays.unique("input_assay_id").filter(pl.col("use_in_regression") & ~pl.col("is_binary"))
     auxiliary = pl.col("assay_type").str.starts_with("AUX")
-    meant = meant if settings.activities.auxiliary_tasks else meant.filter(~auxiliary)
-    tasks = meant.join(values, on="input_assay_id", how="semi").sort("input_assay_id").select(
+    used = used if settings.activities.auxiliary_tasks else used.filter(~auxiliary)
+    tasks = used.join(values, on="input_assay_id", how="semi").sort("input_assay_id").select(
         "input_assay_id", "parent_assay_id",
         pl.col("assay_type").replace("CATALOG-PANEL", "NON-CATALOG-PANEL"),
         auxiliary.alias("is_auxiliary"),
@@ -38,12 +38,12 @@ def regression_tasks(
 
 
 def censored_weight(n_censored: pl.Expr, n_values: pl.Expr, share: float) -> pl.Expr:
-    """Return the weight of a censored value, with which they count as much as if they were `share` of all values.
+    """Return the weight of a censored value such that all of them together weigh as much as a `share` of the values.
 
     f = n_censored / n_values, b = share: 1 if f <= b else b (1 - f) / (f (1 - b)).
     """
-    found = n_censored / n_values
-    return pl.when(found <= share).then(1.0).otherwise(share * (1 - found) / (found * (1 - share)))
+    fraction = n_censored / n_values
+    return pl.when(fraction <= share).then(1.0).otherwise(share * (1 - fraction) / (fraction * (1 - share)))
 
 
 def value_matrices(
@@ -51,8 +51,8 @@ def value_matrices(
 ) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
     """Return y_regr and y_censor of the trained tasks, (n_compounds, n_tasks) float32 each, with one pattern.
 
-    y_censor is -1 where the value is an upper bound ("<"), 1 where it is a lower one, 0 where it is exact; zeros are
-    stored in both, since a measured 0.0 is a measurement.
+    y_censor is -1 if the value is an upper bound ("<"), 1 if it is a lower one, 0 if it is exact; zeros are
+    stored in both, since 0.0 may have been measured.
     """
     trained = tasks.drop_nulls("task_id").select("input_assay_id", "task_id")
     kept = values.join(trained, on="input_assay_id").sort("row", "task_id")
@@ -69,16 +69,16 @@ def _counts(tasks: pl.DataFrame, values: pl.DataFrame, folding: NDArray[np.int64
     number = tasks.select("input_assay_id").with_row_index("task")
     rows = values.join(number, on="input_assay_id", maintain_order="left")
     qualifier, task = rows["standard_qualifier"], rows["task"].to_numpy().astype(np.int64)
-    of_each = {
+    by_qualifier = {
         name: np.bincount(task[(qualifier == q).to_numpy()], minlength=tasks.height)
         for name, q in (("n_exact", "="), ("n_below", "<"), ("n_above", ">"))
     }
     exact = (qualifier == "=").to_numpy()
     cell = task[exact] * n_folds + folding[rows["row"].to_numpy()[exact]]
     per_fold = grouped_std(cell, rows["standard_value"].to_numpy()[exact], tasks.height * n_folds)
-    counts, std = (found.reshape(tasks.height, n_folds).min(axis=1) for found in per_fold)
-    of_all = {"n_values": np.bincount(task, minlength=tasks.height), **of_each}
-    columns = {**of_all, "min_fold_exact": counts, "min_fold_std": std}
+    counts, std = (of_cells.reshape(tasks.height, n_folds).min(axis=1) for of_cells in per_fold)
+    totals = {"n_values": np.bincount(task, minlength=tasks.height), **by_qualifier}
+    columns = {**totals, "min_fold_exact": counts, "min_fold_std": std}
     return [pl.Series(name, column) for name, column in columns.items()]
 
 

@@ -1,8 +1,8 @@
-"""From replicates to one value per assay and structure.
+"""Merge replicates into one value per assay and compound.
 
 The rules are MELLODDY-TUNER's, except that none depends on the order of rows and that direction low is the exact
 mirror image of direction high (the peer takes the first of equals and forgets the qualifiers when it looks for minima).
-Tables have tens of millions of rows, so rows are sorted by group once, as numbers, and groups are read off the runs.
+Tables have tens of millions of rows, so rows are sorted once, by group number, and each group is a run of rows.
 """
 
 from collections.abc import Callable
@@ -23,20 +23,20 @@ _KEPT = ("input_assay_id", "row", "assay_type", "standard_qualifier", "standard_
 _QUALIFIERS = tuple(QUALIFIER.categories)
 _BELOW, _ABOVE, _EXACT = (_QUALIFIERS.index(qualifier) for qualifier in "<>=")
 _PACKED_BITS = 64
-_NEITHER = len(_QUALIFIERS)  # where < and > are equally common
-_BY_PRECISION = (_EXACT, _ABOVE, _BELOW)  # which of equal values with different qualifiers is taken
+_NEITHER = len(_QUALIFIERS)  # if < and > are equally common
+_BY_PRECISION = (_EXACT, _ABOVE, _BELOW)  # which of equal values with different qualifiers is chosen
 _RULES = tuple(RULE.categories)
 _MAJORITY, _LOWEST, _HIGHEST, _LARGEST = (_RULES.index(r) for r in ("majority", "lowest", "highest", "largest"))
 
 
 def aggregate(activities: pl.DataFrame, settings: Activities) -> Table:
-    """Merge replicates: one `standard_qualifier` and `standard_value` per assay and structure, sorted by both.
+    """Merge replicates: one `standard_qualifier` and `standard_value` per assay and compound, sorted by both.
 
     activities : credible's rows. All rows of a group that cannot be merged are rejected as `conflicting_qualifiers`.
 
     * binary: the majority, a tie is active
     * ADME: median, with the most common qualifier (a tie with = is =, a tie of < and > cannot be merged)
-    * else a chosen measurement. OTHER, NON-CATALOG-PANEL and direction high: the largest that is not <, else the
+    * else one of the measurements. OTHER, NON-CATALOG-PANEL and direction high: the largest that is not <, else the
       largest; direction low: the smallest that is not >, else the smallest; other types without direction: the
       largest absolute value. Among equals = goes before > before <.
     """
@@ -52,11 +52,11 @@ def aggregate(activities: pl.DataFrame, settings: Activities) -> Table:
 
 @dataclass(frozen=True, slots=True)
 class _Groups:
-    """Rows sorted by group and, where the median is asked for, within it by value."""
+    """Rows sorted by group and, for the median, within it by value."""
 
     values: Floats  # (n_rows,)
     qualifiers: NDArray[np.uint8]  # (n_rows,), codes
-    starts: NDArray[np.int64]  # (n_groups,): the row at which each begins
+    starts: NDArray[np.int64]  # (n_groups,): the first row of each group
     rules: NDArray[np.uint8]  # (n_groups,), codes
 
     @property
@@ -68,26 +68,30 @@ _Merged = tuple[NDArray[np.integer[Any]], Floats]  # codes of qualifiers and val
 
 
 def _merge(activities: pl.DataFrame, merge: Callable[[_Groups], _Merged]) -> pl.DataFrame:
-    """Return _KEPT of every group, sorted by assay and row; no qualifier where it cannot be merged."""
+    """Return the columns _KEPT of every group, sorted by assay and row; null as qualifier if it cannot be merged."""
     rows = activities.sort("standard_value") if merge is _averaged else activities
     assay, row = (rows[name].to_physical().to_numpy().astype(np.uint64) for name in _KEPT[:2])
     group, order = _sorted(assay * (row.max(initial=0) + np.uint64(1)) + row)
     starts = np.flatnonzero(np.diff(group, prepend=~group[:1]))
-    found = rows.select(*_KEPT[:3], "rule")[order[starts]]
+    first_rows = rows.select(*_KEPT[:3], "rule")[order[starts]]
     qualifiers, values = rows["standard_qualifier"].to_physical().to_numpy()[order], rows["standard_value"].to_numpy()
-    codes, value = merge(_Groups(values[order], qualifiers, starts, found["rule"].to_physical().to_numpy()))
-    words = pl.Series([*_QUALIFIERS, None], dtype=QUALIFIER).gather(codes.astype(np.uint32))
-    return found.drop("rule").with_columns(words.alias("standard_qualifier"), pl.Series("standard_value", value))
+    codes, value = merge(_Groups(values[order], qualifiers, starts, first_rows["rule"].to_physical().to_numpy()))
+    qualifier_names = pl.Series([*_QUALIFIERS, None], dtype=QUALIFIER).gather(codes.astype(np.uint32))
+    return first_rows.drop("rule").with_columns(
+        qualifier_names.alias("standard_qualifier"), pl.Series("standard_value", value)
+    )
 
 
 def _sorted(group: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """Return the groups in ascending order and the rows they come from, ascending within a group."""
+    """Return the group numbers in ascending order and the row of each, ascending within a group."""
     bits = len(group).bit_length()
-    if int(group.max(initial=0)).bit_length() + bits > _PACKED_BITS:  # not with 16 million structures and rows
+    if (
+        int(group.max(initial=0)).bit_length() + bits > _PACKED_BITS
+    ):  # does not happen with 16 million compounds and rows
         order = np.argsort(group, kind="stable").astype(np.uint64)
         return group[order], order
     shift = np.uint64(bits)
-    packed = np.sort(group << shift | np.arange(len(group), dtype=np.uint64))  # twice as fast as to sort indices
+    packed = np.sort(group << shift | np.arange(len(group), dtype=np.uint64))  # twice as fast as an argsort
     return packed >> shift, packed & ((np.uint64(1) << shift) - np.uint64(1))
 
 
@@ -107,7 +111,7 @@ def _averaged(groups: _Groups) -> _Merged:
 
 
 def _chosen(groups: _Groups) -> _Merged:
-    """Choose a measurement of each group; the extremes of each qualifier are enough to tell which."""
+    """Choose a measurement of each group; the extremes of each qualifier are enough to decide."""
     best = [_best(groups, qualifier) for qualifier in range(_NEITHER)]  # absent: height -inf
     height = [height for _, height in best]
     for censored, rule in ((_BELOW, _HIGHEST), (_ABOVE, _LOWEST)):
@@ -121,9 +125,9 @@ def _chosen(groups: _Groups) -> _Merged:
 
 def _best(groups: _Groups, qualifier: int) -> tuple[Floats, Floats]:
     """Return the value that each group's rule prefers among those with one qualifier, and how high it ranks."""
-    mine = groups.qualifiers == qualifier
-    high = np.maximum.reduceat(np.where(mine, groups.values, -np.inf), groups.starts)
-    low = np.minimum.reduceat(np.where(mine, groups.values, np.inf), groups.starts)
+    has_qualifier = groups.qualifiers == qualifier
+    high = np.maximum.reduceat(np.where(has_qualifier, groups.values, -np.inf), groups.starts)
+    low = np.minimum.reduceat(np.where(has_qualifier, groups.values, np.inf), groups.starts)
     largest = np.where(high >= -low, high, low)  # of -4 and 4 it is 4
     rules = [groups.rules == _LOWEST, groups.rules == _LARGEST]
     height = np.select(rules, [-low, np.where(high > -np.inf, np.abs(largest), -np.inf)], default=high)

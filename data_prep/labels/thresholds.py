@@ -1,4 +1,4 @@
-"""From one value per assay and structure to labels: where the thresholds lie and what is active.
+"""Turn one value per assay and compound into labels: the thresholds, and which compounds are active.
 
 The rules are MELLODDY-TUNER's; adaptive thresholds of a direction-low assay are tried from the other end, which
 mirrors direction high exactly. Panels and AUX_PL have no rule of their own and are treated like OTHER.
@@ -10,7 +10,7 @@ import polars as pl
 
 from data_prep.settings import Activities
 
-_CENSOR_SHIFT = log10(2.0)  # log units: a censored value is taken as twice beyond its bound for the median
+_CENSOR_SHIFT = log10(2.0)  # log units: for the median, a censored value counts as twice its bound
 _LABELLED = {"candidate": pl.UInt32, "row": pl.UInt32, "label": pl.Int8}
 
 
@@ -32,7 +32,7 @@ def label(value: pl.Expr, qualifier: pl.Expr, threshold: pl.Expr, side: pl.Expr)
 
 
 def candidate_tasks(assays: pl.DataFrame, values: pl.DataFrame, settings: Activities) -> pl.DataFrame:
-    """Return every task that the assays with values could give, sorted by assay and threshold.
+    """Return all possible tasks of the assays with values, sorted by assay and threshold.
 
     Columns: `candidate` (0, 1, ...), `input_assay_id`, `catalog_assay_id`, `parent_assay_id`, `assay_type`,
     `direction`, `side` (see label), `threshold`, `threshold_method`, `is_auxiliary`, `rank` (of the threshold within
@@ -43,19 +43,21 @@ def candidate_tasks(assays: pl.DataFrame, values: pl.DataFrame, settings: Activi
     by_expert = measured["experts"].list.len() > 0
     dose = ~pl.col("is_binary") & ~pl.col("assay_type").is_in(["ADME", "AUX_HTS"])
     adme = ~pl.col("is_binary") & (pl.col("assay_type") == "ADME")
-    open_dose, open_adme = measured.filter(dose & ~by_expert), measured.filter(adme & ~by_expert)
+    dose_without, adme_without = measured.filter(dose & ~by_expert), measured.filter(adme & ~by_expert)
     main = pl.concat(
         [
             _fixed(measured, settings),
             measured.filter((dose | adme) & by_expert)
             .select("input_assay_id", pl.col("experts").alias("threshold"), pl.lit("expert").alias("threshold_method"))
             .explode("threshold"),
-            _adaptive(open_dose, values, settings),
-            _quantiles(open_adme, values),
+            _adaptive(dose_without, values, settings),
+            _quantiles(adme_without, values),
         ]
     )
-    sandwich = _auxiliary(main.join(measured.filter(dose), on="input_assay_id", how="semi"), settings)
-    tasks = pl.concat([main, sandwich]).join(measured, on="input_assay_id").sort("input_assay_id", "threshold")
+    auxiliary_thresholds = _auxiliary(main.join(measured.filter(dose), on="input_assay_id", how="semi"), settings)
+    tasks = (
+        pl.concat([main, auxiliary_thresholds]).join(measured, on="input_assay_id").sort("input_assay_id", "threshold")
+    )
     auxiliary = pl.col("threshold_method").str.starts_with("aux") | pl.col("assay_type").str.starts_with("AUX")
     tasks = tasks.with_columns(auxiliary.alias("is_auxiliary"))
     tasks = tasks if settings.auxiliary_tasks else tasks.filter(~pl.col("is_auxiliary"))
@@ -71,8 +73,8 @@ def label_all(candidates: pl.DataFrame, values: pl.DataFrame) -> pl.DataFrame:
     """Return the labels, 1 or -1, of all candidate tasks: columns `candidate`, `row`, `label`."""
     parts = [pl.DataFrame(schema=_LABELLED)]
     for _, tasks in candidates.select("rank", "input_assay_id", "candidate", "threshold", "side").group_by("rank"):
-        found = label(*(pl.col(c) for c in ("standard_value", "standard_qualifier", "threshold", "side")))
-        labelled = values.join(tasks, on="input_assay_id").with_columns(found.alias("label"))
+        label_of_value = label(*(pl.col(c) for c in ("standard_value", "standard_qualifier", "threshold", "side")))
+        labelled = values.join(tasks, on="input_assay_id").with_columns(label_of_value.alias("label"))
         parts.append(labelled.filter(pl.col("label").is_not_null()).select(list(_LABELLED)))
     return pl.concat(parts).sort("candidate", "row")
 
@@ -102,15 +104,15 @@ def _fixed(measured: pl.DataFrame, settings: Activities) -> pl.DataFrame:
 
 
 def _adaptive(assays: pl.DataFrame, values: pl.DataFrame, settings: Activities) -> pl.DataFrame:
-    """Return for each assay the first trial threshold with actives and inactives enough, else the median."""
+    """Return for each assay the first trial threshold with enough actives and inactives, else the median."""
     rows = values.drop("assay_type").join(assays.select("input_assay_id", "side"), on="input_assay_id")
     value, qualifier, side = pl.col("standard_value"), pl.col("standard_qualifier"), pl.col("side")
     trials = settings.adaptive_thresholds
     shift = qualifier.replace_strict({"<": -_CENSOR_SHIFT, ">": _CENSOR_SHIFT, "=": 0.0}, return_dtype=pl.Float64)
-    found = {f"label_{i}": label(value, qualifier, pl.lit(trial), side) for i, trial in enumerate(trials)}
-    rows = rows.with_columns((value + shift).alias("median"), **found)  # within agg, label is slow with many assays
+    labels = {f"label_{i}": label(value, qualifier, pl.lit(trial), side) for i, trial in enumerate(trials)}
+    rows = rows.with_columns((value + shift).alias("median"), **labels)  # within agg, label is slow with many assays
     passes = []
-    for name in found:
+    for name in labels:
         active, inactive = (pl.col(name) == 1).sum(), (pl.col(name) == -1).sum()
         enough = (active >= settings.adaptive_min_active) & (inactive >= settings.adaptive_min_inactive)
         passes.append(enough & (active >= settings.adaptive_active_share * (active + inactive)))
@@ -126,7 +128,7 @@ def _adaptive(assays: pl.DataFrame, values: pl.DataFrame, settings: Activities) 
 
 
 def _quantiles(assays: pl.DataFrame, values: pl.DataFrame) -> pl.DataFrame:
-    """Return the median of the exact values of ADME assays and, where a direction is given, the quartile beyond it."""
+    """Return the median of the exact values of ADME assays and, if they have a direction, the quartile beyond it."""
     exact = values.filter(pl.col("standard_qualifier") == "=").drop("assay_type")
     rows = exact.join(assays.select("input_assay_id", "direction"), on="input_assay_id")
     value = pl.col("standard_value")
@@ -147,7 +149,7 @@ def _quantiles(assays: pl.DataFrame, values: pl.DataFrame) -> pl.DataFrame:
 
 
 def _auxiliary(main: pl.DataFrame, settings: Activities) -> pl.DataFrame:
-    """Return a threshold below the lowest and one above the highest, where there are few enough."""
+    """Return a threshold below the lowest and one above the highest of each assay with few enough thresholds."""
     ends = main.group_by("input_assay_id").agg(
         pl.col("threshold").min().alias("aux_low") - settings.auxiliary_offset,
         pl.col("threshold").max().alias("aux_high") + settings.auxiliary_offset,

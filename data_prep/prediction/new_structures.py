@@ -1,8 +1,8 @@
-"""New structures for a trained model: their fingerprints, row by row, just as the preparation for training makes them.
+"""Fingerprints of new structures for a trained model, made as in the preparation for training.
 
-What becomes of a structure depends on nothing but the structure, the settings and the group's seed: never on the other
-rows of the file. So, unlike in training, equal structures and equal ids each keep their own row, and an id with two
-structures is no conflict.
+The result for a structure depends only on the structure, the settings and the group's seed, not on the other rows of
+the file. So, unlike in training, equal structures and equal ids each keep their own row, and an id with two structures
+is no conflict.
 """
 
 import hashlib
@@ -32,11 +32,11 @@ _REJECTED = ("input_row", "input_compound_id", "reason")
 
 @dataclass(frozen=True, slots=True)
 class NewStructures:
-    """The structures of a file in its order, those that cannot be used set aside."""
+    """The accepted and the rejected structures of a file, each in the order of the file."""
 
     x: sparse.csr_matrix  # (n_accepted, n_bits), as the x of training
-    rows: pl.DataFrame  # `row` of x, `input_row` (1 is the first of data), `input_compound_id`, `canonical_smiles`
-    rejected: pl.DataFrame  # `input_row`, `input_compound_id`, `reason`: codes as in training, no scaffold is needed
+    rows: pl.DataFrame  # `row` of x, `input_row` (1 is the first row of data), `input_compound_id`, `canonical_smiles`
+    rejected: pl.DataFrame  # `input_row`, `input_compound_id`, `reason`: codes as in training, but none of scaffolds
 
 
 def prepare_new(
@@ -51,13 +51,13 @@ def prepare_new(
 ) -> NewStructures:
     """Standardise and fingerprint the table at `path` (CSV, CSV.gz or Parquet; `input_compound_id`, `smiles`).
 
-    Rows without an id are rejected (`missing_id`), and those that the standardiser refuses, with its codes.
+    Rows without an id are rejected (`missing_id`), and those that the standardiser refuses (its codes).
     Raises TableError for a file that is no such table, StructureSeedError for a seed of fewer than 32 bytes.
     """
     require_strong_seed(structure_seed)
     table = read_structures(path)
-    distinct = table.accepted.select("smiles").unique(maintain_order=True).with_row_index("at")
-    found = standardise_all(
+    distinct = table.accepted.select("smiles").unique(maintain_order=True).with_row_index("index")
+    structures = standardise_all(
         distinct["smiles"].to_list(),
         settings.chemistry,
         settings.fingerprint,
@@ -66,19 +66,19 @@ def prepare_new(
         cache=cache,
         progress=progress,
     )
-    outcome = {"canonical_smiles": found.smiles, "reason": found.reasons}
-    distinct = distinct.with_columns(pl.Series(name, told, dtype=pl.String) for name, told in outcome.items())
-    judged = table.accepted.join(distinct, on="smiles", how="left", nulls_equal=True).sort("input_row")
-    accepted = judged.filter(pl.col("reason").is_null()).with_row_index("row")
-    refused = judged.filter(pl.col("reason").is_not_null())
+    results = {"canonical_smiles": structures.smiles, "reason": structures.reasons}
+    distinct = distinct.with_columns(pl.Series(name, values, dtype=pl.String) for name, values in results.items())
+    rows = table.accepted.join(distinct, on="smiles", how="left", nulls_equal=True).sort("input_row")
+    accepted = rows.filter(pl.col("reason").is_null()).with_row_index("row")
+    refused = rows.filter(pl.col("reason").is_not_null())
     rejected = pl.concat([frame.select(_REJECTED) for frame in (table.rejected, refused)]).sort("input_row")
-    places = bit_permutation(structure_seed, settings.fingerprint.n_bits)
-    x = fingerprint_matrix(found, places, accepted["at"].to_numpy())
+    positions = bit_permutation(structure_seed, settings.fingerprint.n_bits)
+    x = fingerprint_matrix(structures, positions, accepted["index"].to_numpy())
     return NewStructures(x, accepted.select("row", "input_row", "input_compound_id", "canonical_smiles"), rejected)
 
 
 def check_output(folder: Path) -> None:
-    """Raise OutputOccupied where `folder` holds anything but what write_new wrote before."""
+    """Raise OutputOccupied if `folder` holds anything but an earlier output of write_new."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     try:
@@ -86,15 +86,15 @@ def check_output(folder: Path) -> None:
     except (OSError, ValueError, KeyError, TypeError):
         kind = None
     if kind != _KIND:
-        error = OutputOccupied(f"{folder}: is there already and is no earlier output, expected a new or empty folder")
-        error.add_note("nothing was removed; name another folder")
+        error = OutputOccupied(f"{folder}: exists and is no earlier output, expected a new or empty folder")
+        error.add_note("nothing was removed; choose another folder")
         raise error
 
 
 def write_new(new: NewStructures, source: Path, settings: Preparation, folder: Path) -> dict[str, Any]:
     """Write x.npz, compounds.parquet, rejected.parquet and manifest.json to `folder`; return the counts.
 
-    The folder appears whole or not at all and takes the place of an earlier output. Raises OutputOccupied.
+    The folder appears complete or not at all, and replaces an earlier output. Raises OutputOccupied.
     """
     folder = folder.resolve()
     check_output(folder)

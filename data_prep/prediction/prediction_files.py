@@ -1,7 +1,6 @@
 """Tables that grow batch by batch and appear whole or not at all."""
 
 import errno
-import fcntl
 import glob
 import gzip
 import os
@@ -18,7 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from data_prep.atomic import flush, is_full
+from data_prep.atomic import PART, flush, held, is_full
 from data_prep.errors import TableError
 
 
@@ -107,40 +106,20 @@ def _place(parts: Sequence[Path], paths: Sequence[Path]) -> None:
 @contextmanager
 def _own_folder(path: Path) -> Iterator[Path]:
     """A hidden folder beside the path that is nobody else's; those of processes that were killed are removed."""
-    prefix, suffix = f".{path.name}.", ".part"
-    for other in path.parent.glob(f"{glob.escape(prefix)}*{suffix}"):
-        with _held(other, fcntl.LOCK_EX | fcntl.LOCK_NB) as is_held:
+    prefix = f".{path.name}."
+    for other in path.parent.glob(f"{glob.escape(prefix)}*{PART}"):
+        with held(other, waits=False) as is_held:
             if is_held:
                 shutil.rmtree(other)
     while True:
-        folder = Path(mkdtemp(prefix=prefix, suffix=suffix, dir=path.parent))
-        with _held(folder, fcntl.LOCK_EX) as is_held:
+        folder = Path(mkdtemp(prefix=prefix, suffix=PART, dir=path.parent))
+        with held(folder) as is_held:
             if is_held and folder.exists():  # else another process took it for a leftover before it was locked
                 try:
                     yield folder
                 finally:
                     shutil.rmtree(folder)
                 return
-
-
-@contextmanager
-def _held(folder: Path, how: int) -> Iterator[bool]:
-    """Whether this process has the folder's lock; the system gives it back when the process ends in whatever way."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except FileNotFoundError:
-        yield False
-        return
-    try:
-        fcntl.flock(descriptor, how)
-    except BlockingIOError:
-        is_held = False
-    else:
-        is_held = True
-    try:
-        yield is_held
-    finally:
-        os.close(descriptor)
 
 
 def as_pandas(columns: Columns) -> Any:  # noqa: ANN401 -- a pandas DataFrame, which only MLflow needs

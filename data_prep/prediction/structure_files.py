@@ -1,6 +1,6 @@
-"""Files of structures to predict for, read in batches: tables, SMILES files and SD files.
+"""Read files of structures for prediction in batches: tables, SMILES files and SD files.
 
-Every record keeps its number and gets an outcome: none is lost, whatever is wrong with it.
+Every record of the file is returned with its number; an invalid one has a reason.
 """
 
 import gzip
@@ -36,12 +36,12 @@ class StructureRecord:
 def read_batches(
     path: Path, n_rows: int, *, workers: int = 1, timeout_s: float = DEFAULT_TIMEOUT_S
 ) -> Iterator[list[StructureRecord]]:
-    """Yield the file's records with SMILES, in order, at most `n_rows` at a time; memory does not grow with the file.
+    """Yield the file's records with SMILES, in order, at most `n_rows` at a time, in constant memory.
 
     By the file's name: `.csv` or `.parquet` with columns `input_compound_id` and `smiles`; `.smi`, `.smiles` or `.ism`
-    with a SMILES, blanks and an id on each line; `.sdf` or `.sd`, the id in the title line or, where that is empty, in
+    with a SMILES, blanks and an id on each line; `.sdf` or `.sd`, the id in the title line or, if that is empty, in
     the field `input_compound_id`. All but Parquet may be gzipped (`.gz`).
-    Raises TableError for another kind of file, and for one that cannot be read as what its name says.
+    Raises TableError for another kind of file, and for a file that cannot be read as the kind its name states.
     """
     suffixes = [suffix.lower() for suffix in path.suffixes]
     kind = suffixes[-2] if suffixes[-1:] == [".gz"] and len(suffixes) > 1 else (suffixes or [""])[-1]
@@ -62,26 +62,26 @@ def _table_records(path: Path) -> Iterator[StructureRecord]:
     for block in read_blocks(path, T2_REQUIRED):
         columns = block.select("input_row", *T2_REQUIRED, "unreadable")
         for row, compound, smiles, unreadable in columns.iter_rows():
-            yield _judged(StructureRecord(row, compound, smiles, "unreadable" if unreadable else None))
+            yield _refuse_missing_id(StructureRecord(row, compound, smiles, "unreadable" if unreadable else None))
 
 
 def _smiles_records(path: Path) -> Iterator[StructureRecord]:
     row = 0
     for number, line in enumerate(_lines(path)):
         text = _decoded(line)
-        smiles, _, name = (text or "").strip().partition(" ") if "\t" not in (text or "") else _by_tab(text or "")
+        smiles, _, name = (text or "").strip().partition(" ") if "\t" not in (text or "") else _split_at_tab(text or "")
         is_header = number == 0 and smiles.lower() == "smiles"
         if is_header or (text is not None and not text.strip()):
             continue
         row += 1
-        yield _judged(
+        yield _refuse_missing_id(
             StructureRecord(row, name.strip() or None, smiles or None, None if text is not None else "unreadable")
         )
 
 
-def _by_tab(text: str) -> tuple[str, str, str]:
-    smiles, tab, rest = text.strip().partition("\t")
-    return smiles, tab, rest.split("\t")[0]
+def _split_at_tab(text: str) -> tuple[str, str, str]:
+    smiles, tab, fields = text.strip().partition("\t")
+    return smiles, tab, fields.split("\t")[0]
 
 
 def _sd_records(path: Path) -> Iterator[StructureRecord]:
@@ -96,7 +96,7 @@ def _sd_records(path: Path) -> Iterator[StructureRecord]:
         row += 1
         yield _sd_record(row, lines)
         lines, size = [], 0
-    if any(line.strip() for line in lines):  # the last record may lack its end
+    if any(line.strip() for line in lines):  # the last record may lack its end line
         yield _sd_record(row + 1, lines)
 
 
@@ -107,11 +107,12 @@ def _sd_record(row: int, lines: list[bytes]) -> StructureRecord:
     block, end, fields = text.partition("M  END")
     title = block.partition("\n")[0].strip()
     named = _SD_ID.search(fields)
-    return _judged(StructureRecord(row, title or (named[1].strip() if named else "") or None, block + end, None))
+    return _refuse_missing_id(
+        StructureRecord(row, title or (named[1].strip() if named else "") or None, block + end, None)
+    )
 
 
-def _judged(record: StructureRecord) -> StructureRecord:
-    """A record without an id names nothing."""
+def _refuse_missing_id(record: StructureRecord) -> StructureRecord:
     if record.reason is None and record.compound_id is None:
         return StructureRecord(record.input_row, None, None, "missing_id")
     return record
@@ -119,12 +120,12 @@ def _judged(record: StructureRecord) -> StructureRecord:
 
 def _as_smiles(batch: list[StructureRecord], workers: int, timeout_s: float) -> list[StructureRecord]:
     blocks = [record.text for record in batch if record.reason is None and record.text is not None]
-    found = zip(*smiles_of_mol_blocks(blocks, workers=workers, timeout_s=timeout_s), strict=True)
-    turned = []
+    results = zip(*smiles_of_mol_blocks(blocks, workers=workers, timeout_s=timeout_s), strict=True)
+    records = []
     for record in batch:
-        smiles, reason = next(found) if record.reason is None else (None, record.reason)
-        turned.append(StructureRecord(record.input_row, record.compound_id, smiles, reason))
-    return turned
+        smiles, reason = next(results) if record.reason is None else (None, record.reason)
+        records.append(StructureRecord(record.input_row, record.compound_id, smiles, reason))
+    return records
 
 
 def _decoded(line: bytes) -> str | None:

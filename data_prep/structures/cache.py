@@ -1,8 +1,8 @@
-"""Outcomes of earlier runs in one SQLite file, so that no structure is standardised twice.
+"""A cache of step results in one SQLite file, so that later runs standardise no structure again.
 
-The file is a convenience, never a condition: what is damaged in it is computed again, and a file that cannot be used
-costs a warning. Every outcome carries a checksum over itself and its key, because a page of another row, or of an
-older state, would otherwise pass for an answer.
+Runs do not depend on the file: damaged results are computed again, and a file that cannot be used causes a warning.
+Every result has a checksum over itself and its key, because a page of another row, or of an older state of the file,
+would otherwise pass for a result.
 """
 
 import math
@@ -20,8 +20,8 @@ from data_prep.structures.steps import CRASHED, TIMEOUT, Step, StepResult
 
 _KEY_BYTES, _CHECKSUM_BYTES = 16, 8
 _KEYS_PER_QUERY = 500
-_LOCKED_S = 2.0  # seconds to wait for another process that writes
-_TABLE = "outcomes_1"  # the number belongs to the columns and what is packed into them
+_LOCKED_S = 2.0  # seconds to wait while another process writes
+_TABLE = "outcomes_1"  # the number changes with the columns and the packed format
 _MAKE_TABLE = f"CREATE TABLE IF NOT EXISTS {_TABLE} (key BLOB PRIMARY KEY, content BLOB) WITHOUT ROWID"
 _READ = f"SELECT key, content FROM {_TABLE} WHERE key IN "  # noqa: S608 - constants
 _WRITE = f"INSERT OR REPLACE INTO {_TABLE} VALUES (?, ?)"  # noqa: S608 - constants
@@ -42,7 +42,7 @@ def keys_of(step: Step, texts: Sequence[str | None]) -> list[bytes]:
 
 @contextmanager
 def opened(path: Path | None) -> "Iterator[Cache]":
-    """Open the cache in a file, made where there is none (mode 0600); None is a cache that remembers nothing."""
+    """Open the cache in a file, created if missing (mode 0600); with None, a cache that stores nothing."""
     cache = Cache(path)
     try:
         yield cache
@@ -51,44 +51,44 @@ def opened(path: Path | None) -> "Iterator[Cache]":
 
 
 class Cache:
-    """Outcomes by key. No method fails because of the file: it warns once and remembers nothing more."""
+    """Results by key. No method fails because of the file: the cache warns and then stores nothing more."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._file: sqlite3.Connection | None = None  # None: remembers nothing
+        self._file: sqlite3.Connection | None = None  # None: stores nothing
         self._writes = True
-        self._started_anew = False
+        self._was_replaced = False
         if path is not None:
             self._open(path)
 
     def lookup(self, keys: Sequence[bytes], timeout_s: float) -> dict[bytes, StepResult]:
-        """Return the intact outcomes among those of `keys`, without timeouts after less time than `timeout_s`."""
-        found: dict[bytes, StepResult] = {}
+        """Return the intact results of `keys`, except timeouts with a shorter limit than `timeout_s`."""
+        results: dict[bytes, StepResult] = {}
         try:
             for start in range(0, len(keys) if self._file else 0, _KEYS_PER_QUERY):
                 for key, content in self._rows(keys[start : start + _KEYS_PER_QUERY]):
-                    made = _read(key, content, timeout_s) if isinstance(content, bytes) else None
-                    if made is not None:
-                        found[key] = made
+                    result = _read(key, content, timeout_s) if isinstance(content, bytes) else None
+                    if result is not None:
+                        results[key] = result
         except sqlite3.Error as failure:
-            self._failed(failure)
-        return found
+            self._handle_failure(failure)
+        return results
 
-    def store(self, keys: Sequence[bytes], made: Sequence[StepResult], timeout_s: float) -> None:
-        """Keep outcomes, on disk when this returns; those of crashed processes are not worth keeping."""
+    def store(self, keys: Sequence[bytes], results: Sequence[StepResult], timeout_s: float) -> None:
+        """Store results, on disk when this returns, except those of crashed processes, which are computed again."""
         if self._file is None or not self._writes:
             return
-        worth = [(key, one) for key, one in zip(keys, made, strict=True) if one.reason != CRASHED]
-        rows = [(key, _content(key, one, timeout_s)) for key, one in worth]
+        kept = [(key, result) for key, result in zip(keys, results, strict=True) if result.reason != CRASHED]
+        rows = [(key, _content(key, result, timeout_s)) for key, result in kept]
         try:
             with self._file:
                 self._file.execute("BEGIN IMMEDIATE")
                 self._file.executemany(_WRITE, rows)
         except sqlite3.Error as failure:
-            self._failed(failure)
+            self._handle_failure(failure)
 
     def close(self) -> None:
-        """Close the file; the cache remembers nothing afterwards."""
+        """Close the file; the cache stores nothing afterwards."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -108,7 +108,7 @@ class Cache:
             self._warn(f"only read: {failure.strerror}")
             self._open_to_read(path)
         except sqlite3.Error as failure:
-            self._failed(failure)
+            self._handle_failure(failure)
 
     def _open_to_read(self, path: Path) -> None:
         try:
@@ -120,13 +120,13 @@ class Cache:
         self._file = sqlite3.connect(uri, uri=True, timeout=_LOCKED_S, isolation_level=None)
         self._file.text_factory = bytes  # a damaged column may claim to be text and not be UTF-8
         if self._writes:
-            self._file.execute("PRAGMA journal_mode = WAL")  # whole transactions, whenever the process is killed
+            self._file.execute("PRAGMA journal_mode = WAL")  # transactions stay complete if the process is killed
             self._file.execute("PRAGMA synchronous = NORMAL")
             self._file.execute(_MAKE_TABLE)
-        self._file.execute(_READ + "(?)", (b"",)).fetchone()  # whether it is such a file
+        self._file.execute(_READ + "(?)", (b"",)).fetchone()  # fails if the file is no such database
 
-    def _failed(self, failure: sqlite3.Error) -> None:
-        """Go on without writing, without the file, or with a new one, whatever the failure leaves."""
+    def _handle_failure(self, failure: sqlite3.Error) -> None:
+        """Continue without writing, without the file or with a new file, depending on the failure."""
         if isinstance(failure, sqlite3.OperationalError):  # locked, full, read-only, another table under this name
             if self._writes:
                 self._warn(f"not written any more: {failure}")
@@ -135,11 +135,11 @@ class Cache:
             self._writes = False
             return
         self.close()
-        if self._path is None or self._started_anew:
+        if self._path is None or self._was_replaced:
             return
-        self._started_anew = True
+        self._was_replaced = True
         aside = self._path.with_name(f"{self._path.name}.damaged")
-        self._warn(f"damaged ({failure}): set aside as {aside.name}, a new one is started")
+        self._warn(f"damaged ({failure}): renamed to {aside.name}, a new one is started")
         try:
             self._path.replace(aside)
             for leftover in ("-wal", "-shm"):
@@ -148,33 +148,33 @@ class Cache:
             return
         self._open(self._path)
 
-    def _warn(self, what: str) -> None:
-        warnings.warn(f"{self._path}: the cache of structures is {what}", CacheWarning, stacklevel=3)
+    def _warn(self, state: str) -> None:
+        warnings.warn(f"{self._path}: the cache of structures is {state}", CacheWarning, stacklevel=3)
 
 
-def _content(key: bytes, made: StepResult, timeout_s: float) -> bytes:
-    texts = [b"" if text is None else text.encode() for text in (made.text, made.murcko, made.reason)]
-    sizes = [-1 if text is None else len(packed) for text, packed in zip(made[:3], texts, strict=True)]
-    limit_s = timeout_s if made.reason == TIMEOUT else math.inf
-    content = b"".join([_HEAD.pack(limit_s, *sizes, len(made.bits)), *texts, made.bits, made.counts])
+def _content(key: bytes, result: StepResult, timeout_s: float) -> bytes:
+    texts = [b"" if text is None else text.encode() for text in (result.text, result.murcko, result.reason)]
+    sizes = [-1 if text is None else len(packed) for text, packed in zip(result[:3], texts, strict=True)]
+    limit_s = timeout_s if result.reason == TIMEOUT else math.inf
+    content = b"".join([_HEAD.pack(limit_s, *sizes, len(result.bits)), *texts, result.bits, result.counts])
     return _checksum(key, content) + content
 
 
 def _read(key: bytes, content: bytes, timeout_s: float) -> StepResult | None:
-    """Return the outcome, or None for one that is damaged or a timeout after less time than there is now."""
+    """Return the result, or None for a damaged one or a timeout with a shorter limit than `timeout_s`."""
     checked = content[_CHECKSUM_BYTES:]
     if content[:_CHECKSUM_BYTES] != _checksum(key, checked):
         return None
     limit_s, *sizes, n_bits = _HEAD.unpack_from(checked)
     if limit_s < timeout_s:
         return None
-    at = _HEAD.size
+    offset = _HEAD.size
     texts: list[str | None] = []
     for size in sizes:
-        texts.append(None if size < 0 else checked[at : at + size].decode())
-        at += max(size, 0)
+        texts.append(None if size < 0 else checked[offset : offset + size].decode())
+        offset += max(size, 0)
     text, murcko, reason = texts
-    return StepResult(text, murcko, reason, checked[at : at + n_bits], checked[at + n_bits :])
+    return StepResult(text, murcko, reason, checked[offset : offset + n_bits], checked[offset + n_bits :])
 
 
 def _checksum(key: bytes, content: bytes) -> bytes:

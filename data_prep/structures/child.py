@@ -1,4 +1,4 @@
-"""A child process of the watchdog beside it: makes one text after the other and is killed by one that takes too long.
+"""A child process of the watchdog: runs a step on one text after the other; a text that takes too long kills it.
 
 RDKit's C++ cannot be interrupted from Python, so the alarm keeps its default action, which ends the process at once.
 """
@@ -14,17 +14,17 @@ from rdkit import rdBase
 
 from data_prep.structures.steps import Step, StepResult
 
-_BATCH_S = 0.02  # outcomes are sent together, unless one of them is waiting for so long
+_BATCH_S = 0.02  # results are collected for this long, then sent together
 
 
 def main() -> None:
-    """Answer (step, timeout_s, texts) with lists of Made until the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to handle: it closes the connection
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # whoever started all this may ignore or block it, and exec
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})  # hands both down: then nothing would take too long
+    """Answer messages (step, timeout_s, texts) with lists of StepResult until the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it and closes the connection
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # the program that started the run may ignore or block it;
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})  # exec passes both on, and no time limit would work
     connection = Connection(int(sys.argv[1]))
     current_index = mmap.mmap(int(sys.argv[2]), mmap.PAGESIZE)
-    connection.send(None)  # ready: from here on nothing is worth telling, and a complaint may show a structure
+    connection.send(None)  # ready: from here on stderr is discarded, since a library's message may show a structure
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     with rdBase.BlockLogs():
         try:

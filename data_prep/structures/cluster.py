@@ -7,15 +7,18 @@ Dask backend a task whose workers died too often, and a scheduler that is gone, 
 
 import logging
 import os
+import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Self
 
+import dask
 import rdkit
 from distributed import Client, Future, LocalCluster, wait
 from distributed.scheduler import KilledWorker
@@ -181,10 +184,11 @@ class DaskCluster:
 
     def _connect(self) -> Client:
         _hush()
-        self._expect_fit_settings()
         place: str | LocalCluster = self._scheduler
         if self._scheduler.startswith(LOCAL):
             place = self._opened.enter_context(_local_cluster(int(self._scheduler.removeprefix(LOCAL))))
+        else:
+            self._expect_fit_settings()
         client = self._opened.enter_context(self._opened_client(place))
         try:
             client.wait_for_workers(1, timeout=_CONNECT_S)
@@ -205,7 +209,7 @@ class DaskCluster:
             raise error from cause
 
     def _expect_fit_settings(self) -> None:
-        """Raise ClusterError where Dask's settings of this machine do not suit the address.
+        """Raise ClusterError where Dask's settings of this machine do not suit the address of a scheduler.
 
         Before there is a Client: one that fails over them is closed by nobody but the garbage collector, and where that
         comes in the middle of another Client's start, it waits for ever for the lock that this one holds.
@@ -214,11 +218,10 @@ class DaskCluster:
             found = Security().get_connection_args("client")
         except OSError as cause:
             raise self._unfit(f"Dask's certificates of this machine cannot be read: {cause}") from cause
-        is_local, must = self._scheduler.startswith(LOCAL), found["require_encryption"]
-        if self._scheduler.startswith("tls://") or (is_local and must):
+        if self._scheduler.startswith("tls://"):
             if found["ssl_context"] is None:
                 raise self._unfit("TLS is not configured on this machine, expected certificates")
-        elif must:
+        elif found["require_encryption"]:
             raise self._unfit("Dask's settings of this machine demand encryption, expected an address with tls://")
 
     def _unfit(self, what: str) -> ClusterError:
@@ -263,18 +266,33 @@ def _hush() -> None:
             logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-def _local_cluster(n_workers: int) -> LocalCluster:
-    """Processes of this machine that nobody else can reach; the dashboard is off."""
-    return LocalCluster(
-        n_workers=n_workers,
-        threads_per_worker=1,
-        processes=True,
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",  # of the bare health pages, which cannot be left out
-        worker_dashboard_address="127.0.0.1:0",
-        scheduler_kwargs={"dashboard": False},
-        silence_logs=logging.CRITICAL,
-    )
+@contextmanager
+def _local_cluster(n_workers: int) -> Iterator[LocalCluster]:
+    """Processes of this machine that no other account of it reaches, though 127.0.0.1 is open to them all.
+
+    Whoever reaches one of Dask's ports runs code behind it, for some of them in this very process, so they all expect a
+    key that is made here and kept nowhere. Whoever writes to Dask's folder does so too, for it stands in sys.path; by
+    itself it is a fixed name in /tmp, which another account may have made first. What is left of its pages is empty.
+    """
+    pages: dict[str, list[str]] = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
+    with (
+        TemporaryDirectory(prefix="hocket-") as scratch,
+        dask.config.set({"temporary-directory": scratch, **pages}),  # for workers that are started anew, too
+    ):
+        try:
+            with LocalCluster(
+                n_workers=n_workers,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                security=Security.temporary(),
+                dashboard_address="127.0.0.1:0",
+                scheduler_kwargs={"dashboard": False},
+                silence_logs=logging.CRITICAL,
+            ) as cluster:
+                yield cluster
+        finally:
+            sys.path[:] = [place for place in sys.path if not place.startswith(scratch)]  # Dask may leave it there
 
 
 def _n_threads(client: Client) -> int:

@@ -1,4 +1,4 @@
-"""The fold scaffold: the part of a Murcko scaffold with about three rings that stands for its chemical series."""
+"""Fold scaffolds: the part of a Murcko scaffold with about three rings that represents its chemical series."""
 
 import re
 from functools import cache
@@ -12,10 +12,10 @@ from data_prep.structures.standardise import NotAccepted, murcko_scaffold
 _TARGET_RINGS = 3
 _CARBON = 6
 _CUT = Chem.MolFromSmarts("[R]-!@[*]")
-_PLAIN = re.compile(r"(?:[^][@/\\.*]|\[nH\])+")  # SMILES whose only bracket atom is [nH]; others go RDKit's own way
+_PLAIN = re.compile(r"(?:[^][@/\\.*]|\[nH\])+")  # SMILES whose only bracket atom is [nH]; others need RDKit's network
 _LARGE_RING = 9  # atoms; rings beyond are macrocycles
 _USUAL_RINGS = (5, 6)  # atoms
-# Limits by work instead of time, or partners would disagree: how many parts of a scaffold may be looked at.
+# Limits on work, not time, since partners must agree: the most parts of a scaffold that are examined.
 _MOST_PARTS = 20_000  # by this module: a second
 _MOST_NODES = 300  # by RDKit's network: some seconds
 
@@ -23,10 +23,10 @@ _MOST_NODES = 300  # by RDKit's network: some seconds
 def fold_scaffold(murcko: str) -> str:
     """Return the fold scaffold of a Murcko scaffold (both SMILES).
 
-    A scaffold of at most three rings is its own fold scaffold. A larger one is taken apart into the nodes of RDKit's
-    scaffold network, and the one that comes first by MELLODDY-TUNER's order (after the Scaffold Tree rules) is taken.
-    Raises NotAccepted (`too_complex`) for a scaffold with too many parts, ValueError or RuntimeError where RDKit cannot
-    read or take apart the scaffold.
+    A scaffold of at most three rings is its own fold scaffold. A larger one is fragmented into the nodes of RDKit's
+    scaffold network, and the first node by MELLODDY-TUNER's order (after the Scaffold Tree rules) is chosen.
+    Raises NotAccepted (`too_complex`) for a scaffold with too many parts, ValueError or RuntimeError if RDKit cannot
+    read or fragment the scaffold.
     """
     mol = _read(murcko)
     if rdMolDescriptors.CalcNumRings(mol) <= _TARGET_RINGS:
@@ -37,12 +37,12 @@ def fold_scaffold(murcko: str) -> str:
 
 
 def _closest_nodes(mol: Chem.Mol) -> set[str]:
-    """Return those nodes of the scaffold network whose number of rings is closest to three.
+    """Return the nodes of the scaffold network whose number of rings is closest to three.
 
     RDKit's network breaks, one after the other, single bonds between a ring atom and an atom outside that ring and
     keeps the ring atom's side. Any order of breaks leaves a connected set of atoms, so sets of atoms (as the bits of
-    an int) are all that is followed here, none is broken further once it has three rings, and only the best become
-    molecules: three times as fast.
+    an int) are enough here, none is broken further once it has three rings, and only the closest become molecules:
+    three times as fast as RDKit's network.
     """
     n_rings = _parts(mol, down_to=_TARGET_RINGS, most=_MOST_PARTS)
     closest = min(abs(n - _TARGET_RINGS) for n in n_rings.values())
@@ -51,7 +51,7 @@ def _closest_nodes(mol: Chem.Mol) -> set[str]:
 
 
 def _network_nodes(mol: Chem.Mol) -> set[str]:
-    """Return the nodes of RDKit's own network, which takes time for each part of the scaffold."""
+    """Return the nodes of RDKit's own network, whose time grows with the number of parts."""
     _parts(mol, down_to=0, most=_MOST_NODES)
     return {str(node) for node in rdScaffoldNetwork.CreateScaffoldNetwork([mol], _network_settings()).nodes}
 
@@ -88,13 +88,13 @@ def _cuts(mol: Chem.Mol) -> tuple[tuple[int, int], ...]:
 
 def _side(bonds: list[tuple[int, int]], ring_atom: int, other: int) -> int:
     """Return the atoms on the ring atom's side of a bond that is in no ring."""
-    found, before = 1 << ring_atom, 0
-    while found != before:
-        before = found
+    atoms, before = 1 << ring_atom, 0
+    while atoms != before:
+        before = atoms
         for begin, end in bonds:
-            if (found >> begin ^ found >> end) & 1 and {begin, end} != {ring_atom, other}:
-                found |= 1 << begin | 1 << end
-    return found
+            if (atoms >> begin ^ atoms >> end) & 1 and {begin, end} != {ring_atom, other}:
+                atoms |= 1 << begin | 1 << end
+    return atoms
 
 
 def _smiles_of(mol: Chem.Mol, part: int, cuts: tuple[tuple[int, int], ...]) -> str:
@@ -130,7 +130,7 @@ def _network_settings() -> rdScaffoldNetwork.ScaffoldNetworkParams:
 
 
 def _preference(smiles: str) -> tuple[object, ...]:
-    """Return the sort key of a network node; the first in order is taken."""
+    """Return the sort key of a network node; the smallest is chosen."""
     mol = _read(smiles)
     sizes = [len(ring) for ring in mol.GetRingInfo().AtomRings()]
     return (

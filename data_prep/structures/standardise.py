@@ -1,7 +1,7 @@
-"""One structure at a time: standard form, Murcko scaffold and fingerprint bits, as MELLODDY-TUNER makes them.
+"""Standard form, Murcko scaffold and fingerprint bits of one structure, as MELLODDY-TUNER makes them.
 
 The steps and their order are MELLODDY-TUNER's (charge parent, isotopes, stereo, tautomer, metals, normalisation,
-reionisation, SMILES round trip). Steps that provably cannot change the molecule in hand are left out.
+reionisation, SMILES round trip). Steps that provably cannot change the molecule are skipped.
 """
 
 from dataclasses import dataclass
@@ -15,18 +15,18 @@ from rdkit.Chem.MolStandardize import rdMolStandardize
 
 from data_prep.settings import Chemistry, Fingerprint
 
-# Before the parent is known only plain size can be limited; the parent's own limit follows.
+# Before salts are stripped only the raw size can be limited; the limit of the parent is checked later.
 _CHARACTERS_PER_ATOM = 100
 _RAW_ATOMS_PER_ATOM = 10
 # Limits of the normaliser's work, which grows with a high power of it: seconds here, minutes at five times as much.
 _MOST_SULFOXIDES = 40
-_MOST_WORK = 200  # charges, metals and the like
+_MOST_TO_CLEAN = 200  # charges, metals and the like
 
 # RDKit's metal disconnector, normaliser, reioniser and uncharger act on metals, on charges, on neutral sulfoxides and
 # on metaphosphates (every other neutral pattern among RDKit's normalisations has a five-valent N, which no sanitised
 # molecule contains). A nitro group is already as they would leave it. So a single fragment of the elements below,
 # without explicit hydrogens, charges outside nitro groups and three-connected S or P passes through all unchanged.
-_WORK_TO_DO = Chem.MolFromSmarts(
+_NEEDS_CLEANING = Chem.MolFromSmarts(
     "[$([!#6;!#7;!#8;!#9;!#15;!#16;!#17;!#35;!#53]),"
     "$([!+0;!$([N+](=[OX1])([OX1-])[#6]);!$([OX1-][N+](=[OX1])[#6])]),"
     "$([#15,#16;X3])]"
@@ -46,7 +46,7 @@ class Structure:
 
 
 class NotAccepted(ValueError):
-    """A structure that is left out; `reason` is the code that the table of rejected rows shows."""
+    """A structure is rejected; `reason` is the code in the table of rejected rows."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -60,7 +60,7 @@ def standardiser(chemistry: Chemistry, fingerprint: Fingerprint) -> "Standardise
 
 
 class Standardiser:
-    """RDKit's objects, made once."""
+    """Standardises structures with RDKit's objects, which are made once."""
 
     def __init__(self, chemistry: Chemistry, fingerprint: Fingerprint) -> None:
         self._chemistry = chemistry
@@ -94,15 +94,15 @@ class Standardiser:
             return Structure(canonical, murcko_scaffold(mol), *self._fingerprint(mol))
         except NotAccepted:
             raise
-        # RDKit's sanitisation errors, its broken invariants, and what its C++ passes on as these
+        # RDKit's sanitisation errors, broken invariants, and C++ exceptions that arrive as these
         except (ValueError, RuntimeError, IndexError, KeyError, OverflowError) as failure:
             raise NotAccepted("standardisation_failed") from failure
 
     def _fingerprint(self, mol: Chem.Mol) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         # twice as fast as RDKit's numpy arrays of all n_bits, with or without counts
-        found = dict(sorted(self._morgan.GetCountFingerprint(mol).GetNonzeroElements().items()))
-        bits = np.fromiter(found, np.int64, len(found))
-        return bits, np.fromiter(found.values(), np.int64, len(found)) if self._counted else np.ones_like(bits)
+        count_of_bit = dict(sorted(self._morgan.GetCountFingerprint(mol).GetNonzeroElements().items()))
+        bits = np.fromiter(count_of_bit, np.int64, len(count_of_bit))
+        return bits, np.fromiter(count_of_bit.values(), np.int64, len(bits)) if self._counted else np.ones_like(bits)
 
     def _parse(self, smiles: str | None) -> Chem.Mol:
         if smiles is None or not smiles.strip():
@@ -112,7 +112,7 @@ class Standardiser:
             raise NotAccepted("too_large")
         try:
             mol = Chem.MolFromSmiles(smiles)
-        except ValueError:  # characters that no file of text holds
+        except ValueError:  # characters that no text file holds
             mol = None
         if mol is None:
             raise NotAccepted("unparsable")
@@ -120,7 +120,7 @@ class Standardiser:
             raise NotAccepted("empty")
         if mol.GetNumHeavyAtoms() > _RAW_ATOMS_PER_ATOM * limit:
             raise NotAccepted("too_large")
-        if _more_than(_MOST_SULFOXIDES, _SULFOXIDE, mol) or _more_than(_MOST_WORK, _WORK_TO_DO, mol):
+        if _more_than(_MOST_SULFOXIDES, _SULFOXIDE, mol) or _more_than(_MOST_TO_CLEAN, _NEEDS_CLEANING, mol):
             raise NotAccepted("too_complex")
         return mol
 
@@ -138,15 +138,15 @@ class Standardiser:
         if self._chemistry.tautomers == "canonical":
             mol = self._tautomers.Canonicalize(mol)
             Chem.SanitizeMol(mol)
-        if not _nothing_to_do(mol):
+        if not _needs_no_cleaning(mol):
             Chem.SanitizeMol(mol)
             mol = self._clean(mol)
         Chem.AssignStereochemistry(mol, force=True, cleanIt=True)
         return _round_trip(mol)
 
     def _parent(self, mol: Chem.Mol) -> Chem.Mol:
-        """RDKit's ChargeParent, with its objects made once."""
-        if _nothing_to_do(mol):
+        """Return the charge parent as RDKit's ChargeParent does, but with objects made once."""
+        if _needs_no_cleaning(mol):
             return mol
         mol = self._fragments.choose(self._cleanup(mol))
         return self._cleanup(self._uncharger.uncharge(mol))
@@ -162,7 +162,7 @@ class Standardiser:
 
 
 def smiles_of_mol_block(block: str) -> str | None:
-    """Return the SMILES of a mol block as it is drawn, None where RDKit cannot read it."""
+    """Return the SMILES of a mol block as drawn, None if RDKit cannot read it."""
     try:
         mol = Chem.MolFromMolBlock(block)
         return None if mol is None else Chem.MolToSmiles(mol)
@@ -185,12 +185,12 @@ def _more_than(most: int, pattern: Chem.Mol, mol: Chem.Mol) -> bool:
     return mol.GetNumAtoms() > most and len(mol.GetSubstructMatches(pattern, maxMatches=most + 1)) > most
 
 
-def _nothing_to_do(mol: Chem.Mol) -> bool:
-    return not mol.HasSubstructMatch(_WORK_TO_DO) and len(Chem.GetMolFrags(mol)) == 1
+def _needs_no_cleaning(mol: Chem.Mol) -> bool:
+    return not mol.HasSubstructMatch(_NEEDS_CLEANING) and len(Chem.GetMolFrags(mol)) == 1
 
 
 def _round_trip(mol: Chem.Mol) -> tuple[str, Chem.Mol]:
-    """Write, read and write again; the molecule returned is what reading the returned SMILES gives.
+    """Return the canonical SMILES after a round trip, and the molecule that reading it gives.
 
     Even for a SMILES that was canonical: after the tautomer step a molecule may hold marks that fingerprints with
     chirality see and its SMILES does not.

@@ -1,4 +1,4 @@
-"""What is computed for one text, in a child process and once in a cache: a structure, or a fold scaffold."""
+"""The computations on one text (SMILES or mol block), done in a child process and stored in the cache."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -16,7 +16,7 @@ TIMEOUT, CRASHED = "timeout", "crashed"
 
 
 class StepResult(NamedTuple):
-    """The outcome of a step; a refusal has a reason and nothing else."""
+    """The result of a step for one text; a rejected text has a reason and nothing else."""
 
     text: str | None = None  # canonical SMILES, or the fold scaffold
     murcko: str | None = None  # of a structure; None: acyclic
@@ -29,36 +29,36 @@ class Step(Protocol):
     """A deterministic computation that may take long or crash; it can be pickled."""
 
     def make(self, text: str | None) -> StepResult:
-        """Return what the step makes of a text. Refusals are part of the answer, not exceptions."""
+        """Return the result for a text; a rejected text gives a result with a reason, no exception."""
 
     def identity(self) -> bytes:
-        """Return all that the answer depends on besides the text."""
+        """Return bytes that differ whenever settings or versions may change the result."""
 
 
 @dataclass(frozen=True, slots=True)
 class StructureStep:
-    """From a SMILES to its standard form, Murcko scaffold and fingerprint."""
+    """Turn a SMILES into its standard form, Murcko scaffold and fingerprint."""
 
     chemistry: Chemistry
     fingerprint: Fingerprint
 
     def make(self, text: str | None) -> StepResult:
-        """Return canonical SMILES, Murcko scaffold, bits and counts, or the standardiser's reason."""
+        """Return canonical SMILES, Murcko scaffold, bits and counts, or the standardiser's reason for rejection."""
         try:
-            found = standardiser(self.chemistry, self.fingerprint).structure(text)
+            structure = standardiser(self.chemistry, self.fingerprint).structure(text)
         except NotAccepted as refusal:
             return StepResult(reason=refusal.reason)
-        counts = found.counts.astype("<i4").tobytes() if self.fingerprint.counts else b""
-        return StepResult(found.smiles, found.murcko, None, found.bits.astype("<i4").tobytes(), counts)
+        counts = structure.counts.astype("<i4").tobytes() if self.fingerprint.counts else b""
+        return StepResult(structure.smiles, structure.murcko, None, structure.bits.astype("<i4").tobytes(), counts)
 
     def identity(self) -> bytes:
-        """Return settings and versions."""
+        """Return settings and versions as JSON bytes."""
         return _identity("structure", asdict(self.chemistry), asdict(self.fingerprint))
 
 
 @dataclass(frozen=True, slots=True)
 class MolBlockStep:
-    """From a mol block, V2000 or V3000, to a SMILES."""
+    """Turn a mol block, V2000 or V3000, into a SMILES."""
 
     def make(self, text: str | None) -> StepResult:
         """Return the SMILES as drawn, or the reason `unparsable`."""
@@ -69,13 +69,13 @@ class MolBlockStep:
         )
 
     def identity(self) -> bytes:
-        """Return the versions; there is nothing to set."""
+        """Return the versions as JSON bytes; this step has no settings."""
         return _identity("mol block")
 
 
 @dataclass(frozen=True, slots=True)
 class ScaffoldStep:
-    """From a Murcko scaffold to its fold scaffold."""
+    """Turn a Murcko scaffold into its fold scaffold."""
 
     def make(self, text: str | None) -> StepResult:
         """Return the fold scaffold, or the reason `too_complex` or `scaffold_failed`."""
@@ -87,7 +87,7 @@ class ScaffoldStep:
             return StepResult(reason="scaffold_failed")
 
     def identity(self) -> bytes:
-        """Return the versions; there is nothing to set."""
+        """Return the versions as JSON bytes; this step has no settings."""
         return _identity("fold scaffold")
 
 

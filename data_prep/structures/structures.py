@@ -1,7 +1,7 @@
-"""Many structures at once, over processes: standard forms, fingerprint bits and fold scaffolds.
+"""Standard forms, fingerprint bits and fold scaffolds of many structures, computed by several processes.
 
 No secret is needed here: bits are permuted and folds are drawn afterwards (data_prep.folds.keyed). The result is the
-same for any number of workers, with any joblib backend and whatever the cache holds.
+same for any number of workers, any joblib backend and any content of the cache.
 """
 
 import math
@@ -21,37 +21,37 @@ from data_prep.structures.watchdog import DEFAULT_TIMEOUT_S, guarded, worker_poo
 
 
 class Progress(Protocol):
-    """Is told how far a long step is; `note` says which part of it."""
+    """A callback that receives the progress of a long step; `note` names the part of the step."""
 
     def __call__(self, done: int, total: int, note: str = "", /) -> None:
-        """`done` of `total` are done."""
+        """Receive the numbers of finished and of all structures."""
 
 
 class Cluster(Protocol):
-    """Other processes than this one's children, such as data_prep.structures.cluster's."""
+    """Workers outside this machine, such as those of data_prep.structures.cluster."""
 
     @property
     def n_workers(self) -> int:
-        """Texts that can be made at the same time."""
+        """Number of texts that can be processed at the same time."""
 
     def outcomes(
         self, step: Step, texts: Sequence[str | None], chunks: Sequence[list[int]], timeout_s: float
     ) -> Iterator[tuple[list[int], list[StepResult]]]:
-        """Yield places of texts and what the step makes of them, in any order; every place of the chunks once."""
+        """Yield indices of texts and the step's results for them, in any order; every index of the chunks once."""
 
 
 Workers = int | Cluster
-"""Who makes structures: so many processes of this machine, or a cluster."""
+"""Where structures are standardised: a number of processes of this machine, or a cluster."""
 
 _CHUNK = 32  # texts per task at most: half a second of usual chemistry
 _CHUNKS_PER_WORKER = 4  # at least, so that few texts keep all workers busy too
-_LONGEST_S = 86_400  # a day; the system's timer takes no infinity
+_LONGEST_S = 86_400  # a day; the system's timer does not accept infinity
 _LOOKUP = 4096  # texts looked up in the cache at once
 
 
 @dataclass(frozen=True, slots=True)
 class Structures:
-    """What became of some SMILES, in their order; a rejected one has a reason, no SMILES and no bits."""
+    """The results for some SMILES, in their order; a rejected one has a reason, no SMILES and no bits."""
 
     smiles: list[str | None]  # canonical
     murcko: list[str | None]  # None: acyclic or rejected
@@ -66,14 +66,14 @@ class FoldScaffolds(dict[str | None, str | None]):
 
     def __init__(self) -> None:
         super().__init__({None: None})
-        self.refused: dict[str, str] = {}  # Murcko scaffolds without one -> reason
+        self.refused: dict[str, str] = {}  # Murcko scaffolds without a fold scaffold -> reason
 
     @classmethod
     def themselves(cls, murcko: Iterable[str | None]) -> Self:
-        """Return every Murcko scaffold as its own, for folds that need no fold scaffold."""
-        answer = cls()
-        answer.update({scaffold: scaffold for scaffold in murcko})
-        return answer
+        """Map every Murcko scaffold to itself, for folds that need no fold scaffold."""
+        fold_scaffolds = cls()
+        fold_scaffolds.update({scaffold: scaffold for scaffold in murcko})
+        return fold_scaffolds
 
 
 def standardise_all(
@@ -86,21 +86,21 @@ def standardise_all(
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Structures:
-    """Standardise every SMILES; `progress` is told (done, total) after each chunk.
+    """Standardise every SMILES; `progress` is called with (done, total) after each chunk.
 
     A structure that takes longer than `timeout_s` gets the reason `timeout`, one on which a process dies twice
-    `crashed`. `cache` is the file that remembers outcomes. Raises ChildError where no process can be started.
+    `crashed`. `cache` is the file of earlier results. Raises ChildError if no process can be started.
     """
     step = StructureStep(chemistry, fingerprint)
-    made = _make_all(step, smiles, workers=workers, timeout_s=timeout_s, cache=cache, progress=progress)
-    bits = np.frombuffer(b"".join([one.bits for one in made]), "<i4").astype(np.int32, copy=False)
-    counted = b"".join([one.counts for one in made])
-    counts = np.frombuffer(counted, "<i4").astype(np.int32, copy=False) if counted else np.ones_like(bits)
-    n_bits = np.fromiter((len(one.bits) // bits.itemsize for one in made), np.int64, len(made))
+    results = _run_step(step, smiles, workers=workers, timeout_s=timeout_s, cache=cache, progress=progress)
+    bits = np.frombuffer(b"".join([result.bits for result in results]), "<i4").astype(np.int32, copy=False)
+    count_bytes = b"".join([result.counts for result in results])
+    counts = np.frombuffer(count_bytes, "<i4").astype(np.int32, copy=False) if count_bytes else np.ones_like(bits)
+    n_bits = np.fromiter((len(result.bits) // bits.itemsize for result in results), np.int64, len(results))
     return Structures(
-        smiles=[one.text for one in made],
-        murcko=[one.murcko for one in made],
-        reasons=[one.reason for one in made],
+        smiles=[result.text for result in results],
+        murcko=[result.murcko for result in results],
+        reasons=[result.reason for result in results],
         bits=bits,
         counts=counts,
         starts=np.concatenate([np.zeros(1, np.int64), np.cumsum(n_bits)]),
@@ -117,40 +117,40 @@ def fold_scaffolds(
 ) -> FoldScaffolds:
     """Return the fold scaffold of every distinct Murcko scaffold; `progress` as for standardise_all.
 
-    One that has none is missing from the answer and has its reason in `refused`: `too_complex`, `timeout`, `crashed`
-    or, where RDKit cannot take it apart, `scaffold_failed`.
+    A scaffold without one is missing from the result and has its reason in `refused`: `too_complex`, `timeout`,
+    `crashed` or, if RDKit cannot fragment it, `scaffold_failed`.
     """
     distinct = sorted({scaffold for scaffold in murcko if scaffold is not None})
-    answer = FoldScaffolds()
-    made = _make_all(ScaffoldStep(), distinct, workers=workers, timeout_s=timeout_s, cache=cache, progress=progress)
-    for scaffold, one in zip(distinct, made, strict=True):
-        if one.reason is None:
-            answer[scaffold] = one.text
+    of_murcko = FoldScaffolds()
+    results = _run_step(ScaffoldStep(), distinct, workers=workers, timeout_s=timeout_s, cache=cache, progress=progress)
+    for scaffold, result in zip(distinct, results, strict=True):
+        if result.reason is None:
+            of_murcko[scaffold] = result.text
         else:
-            answer.refused[scaffold] = one.reason
-    return answer
+            of_murcko.refused[scaffold] = result.reason
+    return of_murcko
 
 
 def labelled(progress: Progress | None, note: str) -> Progress | None:
-    """What tells `progress` the same of a part of the step, by the part's name."""
+    """Return a callback that calls `progress` with `note`, the name of a part of the step."""
     if progress is None:
         return None
 
-    def told(done: int, total: int, _note: str = "", /) -> None:
+    def report(done: int, total: int, _note: str = "", /) -> None:
         progress(done, total, note)
 
-    return told
+    return report
 
 
 def smiles_of_mol_blocks(
     blocks: Sequence[str], *, workers: int = 1, timeout_s: float = DEFAULT_TIMEOUT_S
 ) -> tuple[list[str | None], list[str | None]]:
-    """Return the SMILES and the reason of each mol block; one of both is None (`unparsable`, `timeout`, `crashed`)."""
-    made = _make_all(MolBlockStep(), blocks, workers=workers, timeout_s=timeout_s, cache=None, progress=None)
-    return [one.text for one in made], [one.reason for one in made]
+    """Return the SMILES and the reason of each mol block, one of them None (`unparsable`, `timeout`, `crashed`)."""
+    results = _run_step(MolBlockStep(), blocks, workers=workers, timeout_s=timeout_s, cache=None, progress=None)
+    return [result.text for result in results], [result.reason for result in results]
 
 
-def _make_all(
+def _run_step(
     step: Step,
     texts: Sequence[str | None],
     *,
@@ -159,42 +159,42 @@ def _make_all(
     cache: Path | None,
     progress: Progress | None,
 ) -> list[StepResult]:
-    """Return what the step makes of each text, in order, remembered or made now."""
+    """Return the result of the step for each text, in order, from the cache or computed now."""
     if isinstance(workers, int) and workers < 1:
         raise ValueError(f"workers: found {workers}, expected at least 1")
     if not 0 < timeout_s <= _LONGEST_S:
         raise ValueError(f"timeout_s: found {timeout_s}, expected more than 0 and at most {_LONGEST_S}")
-    with opened(cache) as remembered:
+    with opened(cache) as cached:
         keys = keys_of(step, texts) if cache else []
-        made: list[StepResult | None] = _remembered(remembered, keys, timeout_s) if keys else [None] * len(texts)
-        missing = [i for i, one in enumerate(made) if one is None]
+        results: list[StepResult | None] = _look_up(cached, keys, timeout_s) if keys else [None] * len(texts)
+        missing = [i for i, result in enumerate(results) if result is None]
         done = len(texts) - len(missing)
         if done and progress:
             progress(done, len(texts))
-        for chunk, outcomes in _over_processes(step, texts, missing, workers, timeout_s):
-            for i, outcome in zip(chunk, outcomes, strict=True):
-                made[i] = outcome
+        for chunk, chunk_results in _over_processes(step, texts, missing, workers, timeout_s):
+            for i, result in zip(chunk, chunk_results, strict=True):
+                results[i] = result
             if keys:
-                remembered.store([keys[i] for i in chunk], outcomes, timeout_s)
+                cached.store([keys[i] for i in chunk], chunk_results, timeout_s)
             done += len(chunk)
             if progress:
                 progress(done, len(texts))
-    return [one for one in made if one is not None]
+    return [result for result in results if result is not None]
 
 
-def _remembered(cache: Cache, keys: list[bytes], timeout_s: float) -> list[StepResult | None]:
-    made: list[StepResult | None] = []
+def _look_up(cache: Cache, keys: list[bytes], timeout_s: float) -> list[StepResult | None]:
+    results: list[StepResult | None] = []
     for start in range(0, len(keys), _LOOKUP):
-        some = keys[start : start + _LOOKUP]
-        found = cache.lookup(some, timeout_s)
-        made.extend(found.get(key) for key in some)
-    return made
+        some_keys = keys[start : start + _LOOKUP]
+        cached = cache.lookup(some_keys, timeout_s)
+        results.extend(cached.get(key) for key in some_keys)
+    return results
 
 
 def _over_processes(
     step: Step, texts: Sequence[str | None], wanted: list[int], workers: Workers, timeout_s: float
 ) -> Iterator[tuple[list[int], list[StepResult]]]:
-    """Yield places of texts and what the step makes of them; every wanted place once."""
+    """Yield indices of texts and the step's results for them; every wanted index once."""
     if not wanted:
         return
     n_workers = workers if isinstance(workers, int) else workers.n_workers
@@ -209,11 +209,11 @@ def _over_processes(
 
 
 def _parallel(workers: int) -> joblib.Parallel:
-    """Return threads, each to drive a child process, or what an outer joblib.parallel_config chose.
+    """Return threads, one per child process, or the backend of an outer joblib.parallel_config.
 
-    As a generator where that backend can.
+    Results come as a generator if the backend supports it.
     """
     try:
         return joblib.Parallel(workers, prefer="threads", batch_size=1, return_as="generator")
-    except ValueError:  # "multiprocessing" answers only when all is done
+    except ValueError:  # "multiprocessing" returns results only when all are done
         return joblib.Parallel(workers, prefer="threads", batch_size=1)

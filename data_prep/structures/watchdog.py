@@ -1,8 +1,8 @@
-"""Steps under guard: each text is made in a child process, so that none can stall or end the run.
+"""Run steps in child processes, so that no structure can stall or end the run.
 
-A text that takes longer than its time costs its child (reason `timeout`); one that ends its child in any other way,
-twice, is left out too (`crashed`). The rest goes on in a new child. Children are plain processes, so this works
-inside a worker of any kind, and they talk to their parent alone, through a socket nobody else holds.
+A text that takes longer than its time limit ends its child (reason `timeout`); one that ends its child twice in any
+other way is rejected too (`crashed`). The other texts go to a new child. Children are plain processes, so this works
+inside a worker of any kind, and only their parent can reach them, through a socket that nobody else holds.
 """
 
 import mmap
@@ -21,14 +21,14 @@ from data_prep.errors import ChildError
 from data_prep.structures.steps import CRASHED, TIMEOUT, Step, StepResult
 
 DEFAULT_TIMEOUT_S = 60.0
-_CRASHES = 2  # a child may die of something else than its text, say of memory used elsewhere, but not twice
+_CRASHES = 2  # a child may die once for another reason than its text, such as memory used elsewhere
 
 
 class _Child:
-    """A process that makes texts; it ends when its connection does."""
+    """A process that runs a step on texts; it ends when its connection closes."""
 
     def __init__(self) -> None:
-        """Raise ChildError where the machine has no process, file or memory left for it."""
+        """Start the process. Raise ChildError if the machine has no process, file or memory left for it."""
         self.dismissed = False
         try:
             self._start()
@@ -48,7 +48,7 @@ class _Child:
             memory = os.memfd_create("hocket")
             childs.callback(os.close, memory)
             os.ftruncate(memory, mmap.PAGESIZE)
-            self._in_hand = ours.enter_context(mmap.mmap(memory, mmap.PAGESIZE))
+            self._index_memory = ours.enter_context(mmap.mmap(memory, mmap.PAGESIZE))
             inherited = (far.fileno(), memory)
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "data_prep.structures.child", *map(str, inherited)],
@@ -58,25 +58,29 @@ class _Child:
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
                 process_group=0,  # Ctrl-C is the parent's to handle
             )
-            ours.pop_all()  # it has started: they stay open as long as it works
+            ours.pop_all()  # the child has started: its connection and memory stay open
 
     def wait_until_ready(self) -> None:
-        """Raise ChildError when the process ends before it can work."""
+        """Wait until the process can work. Raise ChildError if it ends before."""
         try:
             self.connection.recv()
         except (EOFError, OSError):
-            error = ChildError(f"a process for structures ended at its start with code {self.end()}, expected it ready")
-            error.add_note("its own message stands above; memory or an incomplete installation may be the cause")
+            error = ChildError(
+                f"a process for structures ended at its start with exit code {self.end()}, expected it to start"
+            )
+            error.add_note(
+                "its own message is printed above; possible causes: too little memory, an incomplete installation"
+            )
             raise error from None
 
     @property
     def current_index(self) -> int:
-        """Place of the text that the child works on, among those it was given last."""
-        return int.from_bytes(self._in_hand[:8], "little")
+        """Index of the text that the child works on, among those sent to it last."""
+        return int.from_bytes(self._index_memory[:8], "little")
 
-    def take_in_hand(self, place: int) -> None:
-        """Say what the child works on until it says so itself."""
-        self._in_hand[:8] = place.to_bytes(8, "little")
+    def reset_current_index(self) -> None:
+        """Set the current index to 0, until the child sets it itself."""
+        self._index_memory[:8] = bytes(8)
 
     @property
     def is_alive(self) -> bool:
@@ -89,24 +93,24 @@ class _Child:
         return self._process.wait()
 
     def dismiss(self) -> None:
-        """Stop the process whatever it does; who uses it notices."""
+        """Kill the process, even at work; the thread that uses it gets an error."""
         self.dismissed = True
         self._process.kill()
 
     def kill(self) -> None:
-        """Stop the process and wait for its end."""
+        """Kill the process and wait for its end."""
         self.dismiss()
         self.end()
 
 
 _alive: "weakref.WeakSet[_Child]" = weakref.WeakSet()
 _idle: deque[_Child] = deque()
-_keepers = 0  # callers inside kept_children
+_keepers = 0  # callers inside worker_pool
 _keepers_lock = threading.Lock()
 
 
 def _forget_after_fork() -> None:
-    """A forked process must neither use its parent's children nor keep their connections open."""
+    """In a forked process, close the connections to its parent's children and forget them."""
     global _keepers, _keepers_lock
     _keepers, _keepers_lock = 0, threading.Lock()
     for child in _alive:
@@ -119,7 +123,7 @@ os.register_at_fork(after_in_child=_forget_after_fork)
 
 @contextmanager
 def worker_pool() -> Iterator[None]:
-    """Keep idle children for the next call; the last to leave ends those of this process."""
+    """Keep idle children for the next call; the last caller that leaves ends all children of this process."""
     global _keepers  # noqa: PLW0603 - children belong to the process, and so does the number of their keepers
     with _keepers_lock:
         _keepers += 1
@@ -133,9 +137,9 @@ def worker_pool() -> Iterator[None]:
 
 
 def end_idle() -> None:
-    """End the children of this process that nobody uses, where no caller keeps them: on a cluster's workers."""
+    """End the idle children of this process; for a cluster's workers, where no caller is inside worker_pool."""
     while _idle:
-        with suppress(IndexError):  # a thread took it for a new call
+        with suppress(IndexError):  # another thread took the last
             _idle.pop().kill()
 
 
@@ -146,34 +150,36 @@ def _end_all() -> None:
 
 
 def guarded(step: Step, texts: Sequence[str | None], timeout_s: float) -> list[StepResult]:
-    """Return what `step` makes of each text, in order; `timeout_s` is the time of each.
+    """Return the result of `step` for each text, in order; `timeout_s` limits the time for each text.
 
     Raises ChildError when no child process can be started.
     """
-    made: list[StepResult | None] = [None] * len(texts)
+    results: list[StepResult | None] = [None] * len(texts)
     crashes: Counter[int] = Counter()
-    while missing := [i for i, outcome in enumerate(made) if outcome is None]:
+    while missing := [i for i, result in enumerate(results) if result is None]:
         with _borrowed() as child:
-            outcomes = _outcomes(child, step, timeout_s, [texts[i] for i in missing])
+            child_results = _results(child, step, timeout_s, [texts[i] for i in missing])
             try:
-                for i, outcome in zip(missing, outcomes, strict=True):
-                    made[i] = outcome
+                for i, result in zip(missing, child_results, strict=True):
+                    results[i] = result
             except (EOFError, OSError):
                 culprit, code = missing[child.current_index], child.end()
                 if child.dismissed:
-                    raise ChildError("a process for structures was stopped: nobody waits for it any more") from None
+                    raise ChildError(
+                        "a process for structures was stopped, since the run that used it has ended"
+                    ) from None
                 crashes[culprit] += code != -signal.SIGALRM
                 if code == -signal.SIGALRM:
-                    made[culprit] = StepResult(reason=TIMEOUT)
+                    results[culprit] = StepResult(reason=TIMEOUT)
                 elif crashes[culprit] == _CRASHES:
-                    made[culprit] = StepResult(reason=CRASHED)
-    return [outcome for outcome in made if outcome is not None]
+                    results[culprit] = StepResult(reason=CRASHED)
+    return [result for result in results if result is not None]
 
 
 @contextmanager
 def _borrowed() -> Iterator[_Child]:
-    """Lend a child, idle again afterwards; one that ended, or whose work was cut short (Ctrl-C), is not used again."""
-    child, is_done = _take(), False
+    """Lend a child for a call; one that ended, or whose work was interrupted (Ctrl-C), is not used again."""
+    child, is_done = _idle_or_new_child(), False
     try:
         yield child
         is_done = not child.connection.closed
@@ -181,23 +187,23 @@ def _borrowed() -> Iterator[_Child]:
         if is_done:
             _idle.append(child)
         else:
-            child.kill()  # it would go on with what nobody waits for
+            child.kill()  # it would work on texts whose results nobody uses
 
 
-def _take() -> _Child:
+def _idle_or_new_child() -> _Child:
     while _idle:
         with suppress(IndexError):  # another thread took the last
             child = _idle.pop()
             if child.is_alive:
                 return child
-            child.end()  # somebody killed it while it was idle: no text is to blame
+            child.end()  # it was killed while idle, so no text caused it
     child = _Child()
     child.wait_until_ready()
     return child
 
 
-def _outcomes(child: _Child, step: Step, timeout_s: float, texts: list[str | None]) -> Iterator[StepResult]:
-    child.take_in_hand(0)  # what was in hand before says nothing about a child that died since
+def _results(child: _Child, step: Step, timeout_s: float, texts: list[str | None]) -> Iterator[StepResult]:
+    child.reset_current_index()  # an index of earlier texts would blame the wrong text if the child has died since
     child.connection.send((step, timeout_s, texts))
     n_received = 0
     while n_received < len(texts):

@@ -1,4 +1,4 @@
-"""Files of tables as text, block by block: CSV, CSV.gz or Parquet, whoever wrote them, in little memory."""
+"""Read table files (CSV, CSV.gz or Parquet) as text, block by block, in little memory."""
 
 import gzip
 import re
@@ -18,22 +18,22 @@ EXPERT_COLUMNS = tuple(f"expert_threshold_{i}" for i in range(1, 6))
 T0_OPTIONAL = ("use_in_regression", "is_binary", *EXPERT_COLUMNS, "direction", "catalog_assay_id", "parent_assay_id")
 _KNOWN = sorted({*T0_REQUIRED, *T0_OPTIONAL, *T1_REQUIRED, *T2_REQUIRED})
 
-_BLOCK_BYTES = 1 << 24  # of text at a time: some 60 MB of memory, whatever the size of the file
+_BLOCK_BYTES = 1 << 24  # of text at a time: some 60 MB of memory for a file of any size
 _BLOCK_ROWS = 1 << 19  # of a Parquet file at a time
 _LONGEST_ROW = 1 << 26  # bytes
 _AFTER_QUOTES = re.compile(rb'(?:^|,)"(?:[^"]|"")*"[^",]')  # text between a closing quote and the next comma
-_MOST_UNREADABLE = 10_000  # rows of a block; more, and the file is something else
-_MOST_LINES_OF_A_ROW = 1000  # where a field in quotes goes on for a whole block
+_MOST_UNREADABLE = 10_000  # rows of a block; a file with more is no such table
+_MOST_LINES_OF_A_ROW = 1000  # if a field in quotes spans a whole block
 _GZIP_MARK, _UTF8_MARK = b"\x1f\x8b", b"\xef\xbb\xbf"
 
 
 def read_blocks(path: Path, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> Iterator[pl.DataFrame]:
-    """Yield the named columns as text without blanks around it, `input_row` (1, 2, ...) first; at least one block.
+    """Yield the named columns as stripped text, `input_row` (1, 2, ...) first; at least one block.
 
-    Two flags follow: `unreadable` (no CSV row: too many fields, quotes out of place or no UTF-8; its columns are null)
-    and `multiline` (a field in quotes holds line ends: perhaps rows, swallowed after a stray quote). An empty text is
-    null, and so is an optional column that the file does not have. Line ends of every origin and a UTF-8 mark make no
-    difference. Raises TableError for a file that is no such table.
+    Two flags follow: `unreadable` (no CSV row: too many fields, misplaced quotes or no UTF-8; its columns are null) and
+    `multiline` (a field in quotes holds line ends: perhaps rows, merged after a stray quote). An empty text is null,
+    and so is an optional column that the file does not have. Line ends may be LF, CRLF or CR; a UTF-8 mark is skipped.
+    Raises TableError for a file that is no such table.
     """
     start = 1
     wanted = (*required, *optional)
@@ -63,8 +63,8 @@ def _as_text(rows: pl.DataFrame, name: str, path: Path) -> pl.Expr:
     if name.endswith("_id") and not (dtype.is_integer() or text_like):
         raise TableError(f"{path.name}: column {name}: found {dtype}, expected text or whole numbers")
     if not (dtype.is_numeric() or dtype == pl.Boolean or text_like):
-        found = dtype.base_type()  # an Enum or Struct within would list what it holds
-        raise TableError(f"{path.name}: column {name}: found {found}, expected text, numbers or truth values")
+        dtype_name = dtype.base_type()  # the full type of an Enum or Struct would list its values
+        raise TableError(f"{path.name}: column {name}: found {dtype_name}, expected text, numbers or truth values")
     text = pl.col(name).cast(pl.String).str.strip_chars()
     return pl.when(text != "").then(text).alias(name)  # an empty text is a missing value
 
@@ -81,10 +81,10 @@ def _parquet_blocks(path: Path, required: tuple[str, ...]) -> Iterator[pl.DataFr
 
 
 def _flagged(block: pl.DataFrame, unreadable: list[int], *, multiline: bool) -> pl.DataFrame:
-    places = pl.int_range(pl.len(), dtype=pl.Int64)
-    several = pl.any_horizontal(pl.all().str.contains("\n", literal=True)) if multiline else pl.lit(value=False)
+    indices = pl.int_range(pl.len(), dtype=pl.Int64)
+    has_line_ends = pl.any_horizontal(pl.all().str.contains("\n", literal=True)) if multiline else pl.lit(value=False)
     return block.with_columns(
-        places.is_in(unreadable).alias("unreadable"), several.fill_null(value=False).alias("multiline")
+        indices.is_in(unreadable).alias("unreadable"), has_line_ends.fill_null(value=False).alias("multiline")
     )
 
 
@@ -116,43 +116,45 @@ def _column_names(header: bytes, path: Path, required: tuple[str, ...], wanted: 
         cells = pl.read_csv(header, has_header=False, infer_schema=False).row(0)
     except (UnicodeDecodeError, pl.exceptions.PolarsError) as cause:
         error = TableError(f"{path.name}: header line: expected comma separated UTF-8 text: {type(cause).__name__}")
-        raise error from None  # the cause's own message may show structures
+        raise error from None  # polars' own message may show structures
     names = [(cell or "").strip() for cell in cells]
-    twice = [name for name, n in Counter(names).items() if n > 1 and name in wanted]
-    if twice:
-        error = TableError(f"{path.name}: found column {', '.join(twice)} more than once, expected it once")
-        error.add_note("remove or rename the columns that are not meant")
+    repeated = [name for name, n in Counter(names).items() if n > 1 and name in wanted]
+    if repeated:
+        error = TableError(f"{path.name}: found column {', '.join(repeated)} more than once, expected it once")
+        error.add_note("remove or rename the other columns of this name")
         raise error
     _require_columns(path, names, required)
     return [name if name in wanted else f"{i}" for i, name in enumerate(names)]
 
 
 def _read_rows(rows: bytes, names: list[str], path: Path, n_before: int) -> pl.DataFrame:
-    """Return all columns and the flags; rows that cannot be read are empty ones, and only they make it slow."""
-    quoted = rows.count(b'"')
-    block = None if quoted % 2 else _parse(rows, len(names))
-    bad: list[int] = []
+    """Return all columns and the flags, with unreadable rows empty; one fast parse if every row is readable."""
+    n_quotes = rows.count(b'"')
+    block = None if n_quotes % 2 else _parse(rows, len(names))
+    bad_rows: list[int] = []
     if block is None:
-        records = _split(rows)
-        for place in _unreadable(records, len(names)):
-            bad.append(place)
-            where = n_before + place + 1
-            if b"\n" in records[place]:
-                raise _open_quote_error(path, where)
-            if len(bad) > _MOST_UNREADABLE:
-                raise _unreadable_error(path, n_before + min(bad) + 1, f"found more than {_MOST_UNREADABLE} bad rows")
-            records[place] = b""
+        records = _split_rows(rows)
+        for index in _unreadable_indices(records, len(names)):
+            bad_rows.append(index)
+            row_number = n_before + index + 1
+            if b"\n" in records[index]:
+                raise _open_quote_error(path, row_number)
+            if len(bad_rows) > _MOST_UNREADABLE:
+                raise _unreadable_error(
+                    path, n_before + min(bad_rows) + 1, f"found more than {_MOST_UNREADABLE} bad rows"
+                )
+            records[index] = b""
         block = _parse(b"\n".join([*records, b""]), len(names))
     if block is None:
-        raise _unreadable_error(path, n_before + 1, "found rows that cannot be told apart")
-    multiline = bool(quoted) and rows.count(b"\n") >= block.height
-    flagged = _flagged(block, bad, multiline=multiline)
+        raise _unreadable_error(path, n_before + 1, "found rows that cannot be separated")
+    multiline = bool(n_quotes) and rows.count(b"\n") >= block.height
+    flagged = _flagged(block, bad_rows, multiline=multiline)
     return flagged.rename(dict(zip(block.columns, names, strict=True)))
 
 
 def _open_quote_error(path: Path, row: int) -> TableError:
     error = TableError(f"{path.name}: row {row}: found a quote that does not close in its row")
-    error.add_note('it opens in this row or shortly before; write "" for a quote within a field in quotes')
+    error.add_note('the quote opens in this row or shortly before; write "" for a quote within a field in quotes')
     return error
 
 
@@ -162,29 +164,32 @@ def _unreadable_error(path: Path, first: int, found: str) -> TableError:
     return error
 
 
-def _unreadable(records: list[bytes], n_columns: int) -> Iterator[int]:
-    """Yield the places of the rows that cannot be read, those that halving finds last.
+def _unreadable_indices(records: list[bytes], n_columns: int) -> Iterator[int]:
+    """Yield the indices of the unreadable rows: first those whose own bytes show it, then those that halving finds.
 
-    Most give themselves away alone; of the others only polars knows what it makes of their quotes.
+    The quotes of the latter look valid; only parsing with polars shows that they are not.
     """
-    sound = list(records)
-    for place, record in enumerate(records):
+    readable = list(records)
+    for index, record in enumerate(records):
         if not _plausible(record, n_columns):
-            sound[place] = b""
-            yield place
-    suspects = [(place, place + 1) for place, record in enumerate(sound) if _AFTER_QUOTES.search(record)]
-    parts = [(0, len(sound)), *suspects[::-1]]  # one by one first: halving takes twenty times as long to find one
-    while parts:
-        start, stop = parts.pop()
-        block = _parse(b"\n".join([*sound[start:stop], b""]), n_columns)
+            readable[index] = b""
+            yield index
+    suspects = [(index, index + 1) for index, record in enumerate(readable) if _AFTER_QUOTES.search(record)]
+    spans = [
+        (0, len(readable)),
+        *suspects[::-1],
+    ]  # suspects first: halving takes twenty times as long
+    while spans:
+        start, stop = spans.pop()
+        block = _parse(b"\n".join([*readable[start:stop], b""]), n_columns)
         if block is not None and block.height == stop - start:
             continue
         if stop - start == 1:
-            sound[start] = b""
+            readable[start] = b""
             yield start
         else:
             middle = (start + stop) // 2
-            parts += [(middle, stop), (start, middle)]
+            spans += [(middle, stop), (start, middle)]
 
 
 def _plausible(record: bytes, n_columns: int) -> bool:
@@ -196,22 +201,22 @@ def _plausible(record: bytes, n_columns: int) -> bool:
     return n_quotes % 2 == 0 and (n_quotes > 0 or record.count(b",") < n_columns)
 
 
-def _split(rows: bytes) -> list[bytes]:
-    """Return the single rows, those with line ends within quotes whole."""
-    found: list[bytes] = []
-    held: list[bytes] = []
+def _split_rows(rows: bytes) -> list[bytes]:
+    """Return the rows; line ends within quotes do not split a row."""
+    complete_rows: list[bytes] = []
+    open_row: list[bytes] = []
     n_quotes = 0
     for line in rows.split(b"\n"):
-        held.append(line)
+        open_row.append(line)
         n_quotes += line.count(b'"')
         if n_quotes % 2 == 0:
-            found.append(b"\n".join(held))
-            held = []
-    return [*found, b"\n".join(held)] if held else found
+            complete_rows.append(b"\n".join(open_row))
+            open_row = []
+    return [*complete_rows, b"\n".join(open_row)] if open_row else complete_rows
 
 
 def _parse(rows: bytes, n_columns: int) -> pl.DataFrame | None:
-    """Return all columns as text, named by their numbers; None: there is a row that cannot be read."""
+    """Return all columns as text, named by their numbers; None if a row cannot be read."""
     header = ",".join(f"{i}" for i in range(n_columns)).encode()
     try:
         return pl.read_csv(header + b"\n" + rows, infer_schema=False)
@@ -220,29 +225,29 @@ def _parse(rows: bytes, n_columns: int) -> pl.DataFrame | None:
 
 
 def _whole_lines(path: Path) -> Iterator[bytes]:
-    r"""Yield the file's lines in blocks, ends of lines as \n, without those at the end of a block or of the file."""
-    rest = b""
+    r"""Yield the file's lines in blocks, with \n as line end; blocks and file end without one."""
+    unread = b""
     for piece in _pieces(path):
-        rest += piece
-        cut = _last_line_end(rest)
-        if lines := rest[:cut].rstrip(b"\n"):
+        unread += piece
+        end = _last_line_end(unread)
+        if lines := unread[:end].rstrip(b"\n"):
             yield lines
-            rest = rest[len(lines) + 1 :]  # blank lines stay: they are rows if more rows follow
-        if len(rest) > _LONGEST_ROW:
+            unread = unread[len(lines) + 1 :]  # blank lines stay: they are rows if more rows follow
+        if len(unread) > _LONGEST_ROW:
             raise TableError(f"{path.name}: found a row of more than {_LONGEST_ROW >> 20} MiB, expected lines of text")
-        if len(rest) > _BLOCK_BYTES and rest.count(b"\n") > _MOST_LINES_OF_A_ROW and rest.count(b'"') % 2:
-            break  # a quote that does not close: what is left would be held in memory as one row
-    if lines := rest.rstrip(b"\n"):
+        if len(unread) > _BLOCK_BYTES and unread.count(b"\n") > _MOST_LINES_OF_A_ROW and unread.count(b'"') % 2:
+            break  # an unclosed quote: the remaining file would be held in memory as one row
+    if lines := unread.rstrip(b"\n"):
         yield lines
 
 
 def _last_line_end(text: bytes) -> int:
-    """Return where the last line ends that does not end within quotes; 0: nowhere."""
+    """Return the position of the last line end outside quotes, 0 if there is none."""
     cut = text.rfind(b"\n")
     n_quotes = text.count(b'"', 0, max(cut, 0))
     while cut > 0 and n_quotes % 2:
         end, cut = cut, text.rfind(b"\n", 0, text.rfind(b'"', 0, cut))
-        n_quotes -= text.count(b'"', max(cut, 0), end)  # only the new stretch: all of it each time would be quadratic
+        n_quotes -= text.count(b'"', max(cut, 0), end)  # only the part cut off: recounting all is quadratic
     return max(cut, 0)
 
 

@@ -1,7 +1,7 @@
-"""Reading the input tables T0 (assays), T1 (activities) and T2 (structures), dirty as they come.
+"""Read the input tables T0 (assays), T1 (activities) and T2 (structures) and reject invalid rows.
 
-A file that is no such table raises TableError. A row that is no good never stops a run: it moves to the rejected rows
-with its number and a reason code, so that accepted and rejected rows always add up to the rows of the file.
+A file that is no such table raises TableError. An invalid row never stops a run: it moves to the rejected rows with
+its number and a reason code, so accepted and rejected rows always add up to the rows of the file.
 """
 
 from dataclasses import dataclass, field
@@ -25,14 +25,14 @@ _T0_KEPT = ("assay_type", "direction", "catalog_assay_id", "parent_assay_id")
 _TRUE, _FALSE = ("true", "1", "yes", "t", "y", "1.0"), ("false", "0", "no", "f", "n", "0.0")
 _QUALIFIERS = {"<": "<", "<=": "<", "<<": "<", ">": ">", ">=": ">", ">>": ">", "=": "=", "~": "=", "": "="}
 QUALIFIER = pl.Enum(["<", ">", "="])  # ascending precision
-_NO_NUMBER = ("", "nan", "na", "n/a", "null", "none")  # ways to say that nothing was measured
+_NO_NUMBER = ("", "nan", "na", "n/a", "null", "none")  # texts for "not measured"
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The rows of a table that are good so far, and those that are not (columns: REJECTED_COLUMNS).
+    """The accepted and the rejected rows of a table (columns of the latter: REJECTED_COLUMNS).
 
-    `multiline` has the `input_row` of those rows of the file, of either kind, that hold line ends within a field.
+    `multiline` has the `input_row` of all rows of the file, accepted or rejected, with line ends within a field.
     """
 
     accepted: pl.DataFrame
@@ -42,13 +42,13 @@ class Table:
 
 def reject(table: str, rows: pl.DataFrame, reason: pl.Expr) -> Table:
     """Split rows by `reason`: null keeps a row, any text rejects it with that code."""
-    judged = rows.with_columns(reason.alias("reason"))
-    refused = judged.filter(pl.col("reason").is_not_null()).with_columns(pl.lit(table).alias("table"))
+    labelled = rows.with_columns(reason.alias("reason"))
+    rejected = labelled.filter(pl.col("reason").is_not_null()).with_columns(pl.lit(table).alias("table"))
     columns = [
-        (pl.col(name) if name in refused.columns else pl.lit(None)).cast(dtype).alias(name)
+        (pl.col(name) if name in rejected.columns else pl.lit(None)).cast(dtype).alias(name)
         for name, dtype in REJECTED_COLUMNS.items()
     ]
-    return Table(judged.filter(pl.col("reason").is_null()).drop("reason"), refused.select(columns))
+    return Table(labelled.filter(pl.col("reason").is_null()).drop("reason"), rejected.select(columns))
 
 
 def first_reason(**conditions: pl.Expr) -> pl.Expr:
@@ -61,8 +61,8 @@ def first_reason(**conditions: pl.Expr) -> pl.Expr:
 def read_assays(path: Path) -> Table:
     """Read T0: one row per assay with `assay_type`, `is_binary`, `use_in_regression`, `direction`, `experts`.
 
-    Accepted ids are an Enum of all of them, sorted; `experts` are the distinct expert thresholds, ascending. An assay
-    given twice in the same words counts once; in different words it is rejected as `conflicting_assay`. Codes:
+    Accepted ids are an Enum of all of them, sorted; `experts` are the distinct expert thresholds, ascending. Equal
+    rows of an assay count once; different rows of one assay are rejected as `conflicting_assay`. Codes:
     `unreadable`, `missing_id`, `unknown_assay_type`, `bad_direction`, `bad_flag`, `bad_threshold`, `conflicting_assay`.
     """
     rows = pl.concat(read_blocks(path, T0_REQUIRED, T0_OPTIONAL))
@@ -75,11 +75,11 @@ def read_assays(path: Path) -> Table:
         _flag("use_in_regression").alias("regression"),
         pl.concat_list(experts).list.drop_nulls().list.unique().list.sort().alias("experts"),
         pl.any_horizontal(
-            *(n.is_null() & ~_says_nothing(c) | ~n.is_finite() for c, n in zip(EXPERT_COLUMNS, experts, strict=True))
+            *(n.is_null() & ~_is_not_measured(c) | ~n.is_finite() for c, n in zip(EXPERT_COLUMNS, experts, strict=True))
         ).alias("bad_threshold"),
         (pl.struct(definition).n_unique().over("input_assay_id") > 1).alias("conflicting"),
     )
-    split = reject(
+    table = reject(
         "T0",
         rows,
         first_reason(
@@ -92,20 +92,20 @@ def read_assays(path: Path) -> Table:
             conflicting_assay=pl.col("conflicting"),
         ),
     )
-    known = pl.Enum(split.accepted["input_assay_id"].unique().sort())
+    assay_ids = pl.Enum(table.accepted["input_assay_id"].unique().sort())
     flags = [pl.col("binary").alias("is_binary"), pl.col("regression").alias("use_in_regression")]
-    ids = pl.col("input_assay_id").cast(known)
-    accepted = split.accepted.select("input_row", ids, *_T0_KEPT, "experts", *flags)
-    return Table(accepted, split.rejected, _multiline(rows))
+    ids = pl.col("input_assay_id").cast(assay_ids)
+    accepted = table.accepted.select("input_row", ids, *_T0_KEPT, "experts", *flags)
+    return Table(accepted, table.rejected, _multiline(rows))
 
 
 def read_activities(path: Path) -> Table:
     """Read T1: rows with a finite `standard_value` and a `standard_qualifier` out of <, = and >; ids as categories.
 
     Codes: `unreadable`, `missing_id`, `missing_value`, `not_a_number`, `not_finite`, `unknown_qualifier`.
-    Raises TableError when no value at all is a number: the column is another one.
+    Raises TableError if no value at all is a number, since the column then holds something else.
     """
-    blocks = [_judge_activities(block) for block in read_blocks(path, T1_REQUIRED)]
+    blocks = [_check_activities(block) for block in read_blocks(path, T1_REQUIRED)]
     table = Table(
         pl.concat(b.accepted for b in blocks),
         pl.concat(b.rejected for b in blocks),
@@ -117,24 +117,24 @@ def read_activities(path: Path) -> Table:
     return table
 
 
-def _judge_activities(rows: pl.DataFrame) -> Table:
+def _check_activities(rows: pl.DataFrame) -> Table:
     number = _number("standard_value")
     qualifier = _text("standard_qualifier").replace_strict(_QUALIFIERS, default=None, return_dtype=QUALIFIER)
-    split = reject(
+    table = reject(
         "T1",
         rows.with_columns(qualifier.alias("standard_qualifier"), number.alias("value")),
         first_reason(
             unreadable=pl.col("unreadable"),
             missing_id=pl.col("input_assay_id").is_null() | pl.col("input_compound_id").is_null(),
-            missing_value=pl.col("value").is_nan().fill_null(value=True) & _says_nothing("standard_value"),
+            missing_value=pl.col("value").is_nan().fill_null(value=True) & _is_not_measured("standard_value"),
             not_a_number=pl.col("value").is_null(),
             not_finite=~pl.col("value").is_finite(),
             unknown_qualifier=pl.col("standard_qualifier").is_null(),
         ),
     )
     ids = [pl.col(name).cast(pl.Categorical) for name in ("input_compound_id", "input_assay_id")]
-    accepted = split.accepted.select("input_row", *ids, "standard_qualifier", pl.col("value").alias("standard_value"))
-    return Table(accepted, split.rejected, _multiline(rows))
+    accepted = table.accepted.select("input_row", *ids, "standard_qualifier", pl.col("value").alias("standard_value"))
+    return Table(accepted, table.rejected, _multiline(rows))
 
 
 def read_structures(path: Path) -> Table:
@@ -146,8 +146,8 @@ def read_structures(path: Path) -> Table:
     if rows.is_empty():
         raise TableError(f"{path.name}: found a header and no rows, expected structures")
     reason = first_reason(unreadable=pl.col("unreadable"), missing_id=pl.col("input_compound_id").is_null())
-    split = reject("T2", rows, reason)
-    return Table(split.accepted.select("input_row", *T2_REQUIRED), split.rejected, _multiline(rows))
+    table = reject("T2", rows, reason)
+    return Table(table.accepted.select("input_row", *T2_REQUIRED), table.rejected, _multiline(rows))
 
 
 def _multiline(rows: pl.DataFrame) -> pl.DataFrame:
@@ -162,7 +162,7 @@ def _number(name: str) -> pl.Expr:
     return pl.col(name).cast(pl.Float64, strict=False)
 
 
-def _says_nothing(name: str) -> pl.Expr:
+def _is_not_measured(name: str) -> pl.Expr:
     return _text(name).str.to_lowercase().is_in(_NO_NUMBER)
 
 

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from data_prep.atomic import flush
 from partners.errors import CheckpointDamaged, CheckpointMismatch, TrainingError
+from partners.network.server_state import ServerState
 from partners.network.state import HeadSizes, PartnerState, check_state
 from partners.network.trunk import TrunkLayout, check_trunk
-from partners.training.server_step import ServerState
 from partners.training_data.aligned_arrays import empty
+from secure.files import atomic_path
 
 _FORMAT = 1
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")  # as Rust says it
@@ -84,18 +84,13 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write the file under a temporary name, sync and rename: `path` holds all of it or is left as it was."""
     arrays, facts = _arrays(checkpoint), _counters(checkpoint)
     header = {**facts, "sha256": _digest(arrays, facts)}
-    waiting = path.with_name(f"{path.name}.tmp")
     try:
-        save_file(arrays, waiting, metadata={_KEY: json.dumps(header, sort_keys=True)})
-        flush(waiting)
-        waiting.replace(path)
+        with atomic_path(path) as unfinished:
+            save_file(arrays, unfinished, metadata={_KEY: json.dumps(header, sort_keys=True)})
     except SafetensorError as error:  # how a full disk shows itself here
         failure, number = OSError(f"{path}: cannot be written: {error}"), _OS_ERROR.search(str(error))
         failure.errno = int(number[1]) if number else errno.EIO
         raise failure from error
-    finally:
-        waiting.unlink(missing_ok=True)
-    flush(path.parent)
 
 
 def load_checkpoint(

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data_prep.atomic import write_atomically
 from partners.errors import ForeignModel, TrainingError, TrunkMismatch
 from partners.network.state import (
     CLASSIFICATION,
@@ -29,10 +28,11 @@ from partners.network.state import (
     HeadSizes,
     PartnerState,
     check_state,
+    unstepped,
 )
-from partners.network.trunk import TrunkLayout, check_trunk, trunk_layout
+from partners.network.trunk import TrunkLayout, check_layers, check_trunk, trunk_layout
 from partners.settings import ClassificationHead, RegressionHead, Training, TrunkSettings
-from partners.training.training import check_layers, unstepped
+from secure.files import write_atomically
 
 _MASKS = ("regmask", "classmask")
 _HEADS = {CLASSIFICATION: "classLast.net", REGRESSION: "regrLast.0.net"}

@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from crepes import ConformalRegressor
 from numpy.typing import NDArray
 from scipy import sparse
 
 from partners.errors import BadPredictions, CheckpointDamaged
-from partners.models.predict import Outputs
+from partners.network.predict import Outputs
 from partners.settings import EPSILON
 
 FEWEST_LABELS = 5  # of each class, to say anything about a task
@@ -182,6 +181,8 @@ def calibrate(
 def _half_width(residuals: Floats, epsilon: float) -> float:
     if int(epsilon * (residuals.size + 1)) < 1:
         return float("nan")
+    from crepes import ConformalRegressor  # noqa: PLC0415 -- loads scikit-learn, for a run's end alone
+
     fitted = ConformalRegressor().fit(residuals.astype(np.float64))
     interval = fitted.predict_int(np.zeros(1), confidence=1 - epsilon)
     width = float(interval[0, 1])

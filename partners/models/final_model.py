@@ -14,8 +14,8 @@ from scipy import sparse
 from partners.errors import CheckpointDamaged
 from partners.files.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from partners.models.conformal import Calibration, PValues, calibrate
-from partners.models.predict import Predictor
 from partners.models.similarity import Neighbours
+from partners.network.predict import Predictor
 from partners.network.state import PartnerState
 from partners.network.trunk import TrunkLayout
 from partners.settings import Training, TrunkSettings

@@ -16,6 +16,33 @@ from partners.network.state import HEAD_BIAS, HEAD_WEIGHT, PartnerState
 from partners.network.trunk import CATALOGUE_BIAS, CATALOGUE_WEIGHT, TrunkLayout
 
 
+@dataclass(frozen=True, slots=True)
+class HolderCounts:
+    """How many partners hold each row of the catalogue; equal at all partners, and all that they know."""
+
+    counts: tuple[int, ...] = ()  # by row; empty without a catalogue
+    partners: frozenset[str] = frozenset()  # who was counted
+    least: int = 0  # the plan's catalogue.min_partners
+
+    @property
+    def travelling(self) -> list[int]:
+        """Rows that enough partners hold; no other ever leaves a partner."""
+        return [row for row, count in enumerate(self.counts) if count >= self.least]
+
+    def factors(self, members: Collection[str]) -> NDArray[np.float64]:
+        """What each row's mean over a roster is multiplied by, (n_rows,); 0 for a row that is not sent to it.
+
+        Who holds a row is not known. Of the partners that were counted and are not on the roster each may be a holder,
+        so a row is sent only if enough holders are on it even then. Who does not hold a row sends zeros: the mean over
+        the members, times members / holders, is the mean over the holders. Where holders may be absent the factor is
+        the smallest it can be, so that a row never goes too far.
+        """
+        n_absent, n_members = len(self.partners - set(members)), len(members)
+        counts = np.array(self.counts, dtype=np.float64)
+        sent = counts - n_absent >= self.least
+        return np.where(sent, n_members / np.minimum(np.maximum(counts, 1.0), n_members), 0.0)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SharedHeadRows:
     """Which head row of a partner stands for which row of the catalogue; none for a partner that holds none."""
@@ -59,3 +86,16 @@ def scale_rows(vector: NDArray[np.float32], layout: TrunkLayout, factors: NDArra
     shared = layout.views(vector)
     shared[CATALOGUE_WEIGHT][:] = shared[CATALOGUE_WEIGHT] * factors[:, np.newaxis]
     shared[CATALOGUE_BIAS][:] = shared[CATALOGUE_BIAS] * factors
+
+
+def hold_back_rows(
+    vector: NDArray[np.float32], layout: TrunkLayout, counts: HolderCounts, members: Collection[str]
+) -> None:
+    """Zero the catalogue's rows of which a roster may have too few holders, in place.
+
+    vector  : (n_params,) a change or residual: zero in the rows that never travel
+    members : who is on the roster
+    """
+    is_sent = counts.factors(members) > 0
+    if not is_sent[counts.travelling].all():
+        scale_rows(vector, layout, is_sent.astype(np.float64))

@@ -15,6 +15,7 @@ from partners.training_data.training_set import TrainingSet
 CLASSIFICATION, REGRESSION = "classification", "regression"  # the kinds of heads, in this order everywhere
 HEAD_WEIGHT = "classification.weight"  # (n_tasks, width of what it multiplies): a row for each task
 HEAD_BIAS = "classification.bias"  # (n_tasks,)
+FIRST, SECOND = "first_moment", "second_moment"  # parts of a partner's state, of its optimiser
 MEAN, DEVIATION = "mean", "deviation"  # (n_regressions,) each, of the values a regression head was trained on
 
 Arrays = Mapping[str, NDArray[np.float32]]
@@ -124,6 +125,23 @@ def initial_heads(layout: TrunkLayout, sizes: HeadSizes, rng: np.random.Generato
         else:
             heads[name] = zeros(shape)
     return heads
+
+
+def moment_names(training: Training) -> tuple[str, ...]:
+    """Which moments of a partner's state this optimiser has."""
+    if training.optimiser in {"adam", "adamw"}:
+        return (FIRST, SECOND)
+    return (FIRST,) if training.momentum else ()
+
+
+def unstepped(heads: Arrays, normalisation: Arrays, layout: TrunkLayout, training: Training) -> PartnerState:
+    """These heads, with an optimiser that has not stepped yet."""
+    shapes = parameter_shapes(layout, HeadSizes.found_in(heads))
+    kept = moment_names(training)
+    moments = {
+        part: {name: zeros(shape) for name, shape in shapes.items()} if part in kept else {} for part in (FIRST, SECOND)
+    }
+    return PartnerState(heads, **moments, n_steps=0, normalisation=normalisation)
 
 
 def check_state(state: PartnerState, layout: TrunkLayout, sizes: HeadSizes) -> None:

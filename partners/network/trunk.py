@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partners.errors import TrunkMismatch
+from partners.settings import TrunkSettings
 from partners.training_data.aligned_arrays import empty, pieces
 
 CATALOGUE_WEIGHT, CATALOGUE_BIAS = "catalogue.weight", "catalogue.bias"
@@ -126,6 +127,14 @@ def check_trunk(trunk: NDArray[np.float32], layout: TrunkLayout) -> None:
             f"trunk: found {trunk.dtype} of shape {trunk.shape}, expected float32 of shape ({layout.n_params},)"
         )
     check_finite(trunk)
+
+
+def check_layers(layout: TrunkLayout, trunk_settings: TrunkSettings) -> None:
+    """Raise TrunkMismatch when the layout has other layers than the settings, or more than the trunk."""
+    if layout.n_rows:
+        raise TrunkMismatch(f"trunk: found {layout.n_rows} rows of a catalogue behind it, expected the trunk alone")
+    if layout.hidden != tuple(trunk_settings.hidden):
+        raise TrunkMismatch(f"trunk: found layers {layout.hidden} in the layout, expected {trunk_settings.hidden}")
 
 
 def check_finite(trunk: NDArray[np.float32]) -> None:

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata, wilcoxon
+
+from partners.scores.bootstrap import interval_of_mean
 
 Scores = npt.NDArray[np.float64]  # (n_tasks,), NaN where a task cannot be judged
 Groups = npt.NDArray[np.int64]  # (n_tasks,) which tasks belong together, numbered from 0
 
-_N_RESAMPLES = 2000
 _PERFECT = 1e-12  # an error up to this is rounding
 _TRIED = 13  # changes of which every combination of signs is tried
 
@@ -110,17 +110,6 @@ def by_group(change: Scores, group: Groups) -> tuple[Scores, Scores]:
     return np.bincount(number, weights=change).astype(np.float64), np.bincount(number).astype(np.float64)
 
 
-def interval_of_mean(total: Scores, count: Scores, rng: np.random.Generator) -> tuple[float, float]:
-    """Bootstrap 95 % interval of the mean over tasks, groups drawn with all their tasks (percentiles).
-
-    total, count : (n_groups,) sum of the values and number of the tasks of each group, at least one group
-    """
-    n_groups = len(total)
-    drawn = rng.integers(0, n_groups, (_N_RESAMPLES, n_groups))
-    low, high = np.percentile(total[drawn].sum(axis=1) / count[drawn].sum(axis=1), [2.5, 97.5])
-    return float(low), float(high)
-
-
 def paired_test(change: Scores) -> float:
     """P of the two-sided Wilcoxon signed-rank test that changes lie evenly about zero; 1 where nothing changed.
 
@@ -130,6 +119,8 @@ def paired_test(change: Scores) -> float:
     moved = change[change != 0]
     if not moved.size:
         return 1.0
+    from scipy.stats import rankdata, wilcoxon  # noqa: PLC0415 -- most of a second, for reports alone
+
     if moved.size > _TRIED:
         return float(wilcoxon(moved).pvalue)
     rank = rankdata(np.abs(moved))

@@ -11,11 +11,11 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from partners.scores.bootstrap import interval_of_mean
 from partners.settings import SCHEMA_CONFIG
 
 Floats = NDArray[np.float64]
 
-_N_RESAMPLES = 2000
 _FEWEST_TASKS = 5  # an interval over fewer says nothing
 
 
@@ -113,9 +113,5 @@ def _interval(
     n_groups = int(number.max(initial=-1)) + 1
     if n_groups < _FEWEST_TASKS:
         return float("nan"), float("nan")
-    total, count = np.bincount(number, weights=change), np.bincount(number)
-    drawn = rng.integers(0, n_groups, (_N_RESAMPLES, n_groups))
-    means = total[drawn].sum(axis=1) / count[drawn].sum(axis=1)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return float(low), float(high)
+    total, count = (np.bincount(number, weights).astype(np.float64) for weights in (change, None))
+    return interval_of_mean(total, count, rng, tail=(1 - confidence) / 2)

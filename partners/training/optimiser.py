@@ -12,20 +12,12 @@ from torch.optim.sgd import sgd
 from partners.errors import StateMismatch
 from partners.network.device import tensor_of
 from partners.network.model import Gradients, Network
-from partners.network.state import PartnerState
+from partners.network.state import FIRST, SECOND, PartnerState, moment_names
 from partners.settings import Training
 
-FIRST, SECOND = "first_moment", "second_moment"  # parts of a partner's state
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8  # torch's own, and SparseChem's
 
 Tensors = list[torch.Tensor]
-
-
-def moment_names(training: Training) -> tuple[str, ...]:
-    """Which moments of a partner's state this optimiser has."""
-    if training.optimiser in {"adam", "adamw"}:
-        return (FIRST, SECOND)
-    return (FIRST,) if training.momentum else ()
 
 
 def check_moments(state: PartnerState, training: Training) -> None:

@@ -4,41 +4,15 @@ Elementwise float64 without reductions or BLAS, rounded once to float32: IEEE 75
 (+, *, /, sqrt), so different machines get the same bits.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-
 import numpy as np
 from numpy.typing import NDArray
 
 from partners.errors import StateMismatch, TrainingDiverged, TrunkMismatch
+from partners.network.server_state import ServerState, array_names
 from partners.settings import ServerOptimiser
 from partners.training_data.aligned_arrays import all_finite, empty, pieces
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ServerState:
-    """What the server optimiser remembers between rounds; nothing for the plain mean.
-
-    arrays : `first` (n_params,) for momentum and adam, `second` (n_params,) for adam, float64
-    beta1_power, beta2_power : beta to the number of steps taken, kept as products because pow() differs by machine
-    """
-
-    n_steps: int = 0
-    beta1_power: float = 1.0
-    beta2_power: float = 1.0
-    arrays: Mapping[str, Floats] = field(default_factory=dict)
-
-
-def array_names(optimiser: ServerOptimiser) -> tuple[str, ...]:
-    """Names of the arrays that the state of this optimiser holds."""
-    return {"mean": (), "momentum": ("first",), "adam": ("first", "second")}[optimiser.method]
-
-
-def initial_server_state(optimiser: ServerOptimiser, n_params: int) -> ServerState:
-    """State before the first round: all zero."""
-    return ServerState(arrays={name: np.zeros(n_params) for name in array_names(optimiser)})
 
 
 def server_step(

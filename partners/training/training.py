@@ -8,24 +8,16 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from partners.errors import TrainingDiverged, TrunkMismatch
+from partners.errors import TrainingDiverged
 from partners.network.batches import BatchMaker, parts_of
 from partners.network.device import arithmetic
 from partners.network.model import Dropout, Network
 from partners.network.normalisation import normalisation_of
-from partners.network.state import Arrays, HeadSizes, PartnerState, check_state, initial_heads, parameter_shapes
-from partners.network.trunk import TrunkLayout, check_trunk
+from partners.network.state import FIRST, SECOND, HeadSizes, PartnerState, check_state, initial_heads, unstepped
+from partners.network.trunk import TrunkLayout, check_layers, check_trunk
 from partners.settings import Training, TrunkSettings
-from partners.training.optimiser import (
-    FIRST,
-    SECOND,
-    Optimiser,
-    check_moments,
-    learning_rate_at,
-    moment_names,
-    steps_per_epoch,
-)
-from partners.training_data.aligned_arrays import copied, zeros
+from partners.training.optimiser import Optimiser, check_moments, learning_rate_at, steps_per_epoch
+from partners.training_data.aligned_arrays import copied
 from partners.training_data.training_set import TrainingSet, check_features
 
 Progress = Callable[[int, int, str], None]  # steps done, steps in all, what to show beside them
@@ -134,14 +126,6 @@ def check_fit(
     check_trunk(trunk, layout)
 
 
-def check_layers(layout: TrunkLayout, trunk_settings: TrunkSettings) -> None:
-    """Raise TrunkMismatch when the layout has other layers than the settings, or more than the trunk."""
-    if layout.n_rows:
-        raise TrunkMismatch(f"trunk: found {layout.n_rows} rows of a catalogue behind it, expected the trunk alone")
-    if layout.hidden != tuple(trunk_settings.hidden):
-        raise TrunkMismatch(f"trunk: found layers {layout.hidden} in the layout, expected {trunk_settings.hidden}")
-
-
 def seeded_state(
     training_set: TrainingSet, layout: TrunkLayout, training: Training, seed: int | Sequence[int]
 ) -> PartnerState:
@@ -157,16 +141,6 @@ def first_state(
     heads = initial_heads(layout, HeadSizes.of(training_set, training), rng)
     normalisation = normalisation_of(training_set, normalise=training.normalise_regression)
     return unstepped(heads, normalisation, layout, training)
-
-
-def unstepped(heads: Arrays, normalisation: Arrays, layout: TrunkLayout, training: Training) -> PartnerState:
-    """These heads, with an optimiser that has not stepped yet."""
-    shapes = parameter_shapes(layout, HeadSizes.found_in(heads))
-    kept = moment_names(training)
-    moments = {
-        part: {name: zeros(shape) for name, shape in shapes.items()} if part in kept else {} for part in (FIRST, SECOND)
-    }
-    return PartnerState(heads, **moments, n_steps=0, normalisation=normalisation)
 
 
 def shuffled_rows(rows: NDArray[np.int64], batch_size: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:

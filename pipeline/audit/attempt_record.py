@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from pipeline.errors import BrokenTranscript, Equivocation
-from pipeline.exchange.mailbox import named_digests, names, text
 from pipeline.exchange.transcript import Message, Transcript
 from pipeline.plan.plan import Plan
 from secure.errors import WrongRoster
@@ -58,7 +57,7 @@ def read_attempt(round_attempt: tuple[int, int], transcript: Transcript, plan: P
 def _check_roster(messages: dict[str, dict[str, Message]], plan: Plan, place: str) -> tuple[str, ...]:
     """Check that enough members are ready as the roster lists them, and that all later messages are for this roster."""
     (roster,) = messages["roster"].values()
-    members = named_digests(roster.manifest, "members")
+    members = roster.manifest.named_digests("members")
     wrong = [
         name
         for name, value in members.items()
@@ -69,13 +68,13 @@ def _check_roster(messages: dict[str, dict[str, Message]], plan: Plan, place: st
             f"{place}: the roster's members {sorted(members)} are too few or not ready as listed: {wrong}"
         )
     ready = [messages["ready"][name].manifest for name in members]
-    if {text(manifest, "trunk") for manifest in ready} != {text(roster.manifest, "trunk")}:
+    if {manifest.text("trunk") for manifest in ready} != {roster.manifest.text("trunk")}:
         raise Equivocation(f"{place}: the roster's trunk is not the trunk in its members' ready messages")
-    if len({text(manifest, "preparation") for manifest in ready}) > 1:
+    if len({manifest.text("preparation") for manifest in ready}) > 1:
         raise Equivocation(f"{place}: the roster's members prepare compounds differently")
     for message in chain(messages["update"].values(), messages["sum"].values(), messages["void"].values()):
         sender, is_update = message.name.sender, message.name.kind == "update"
-        if text(message.manifest, "roster") != roster.digest or (is_update and sender not in members):
+        if message.manifest.text("roster") != roster.digest or (is_update and sender not in members):
             raise WrongRoster(f"{place}: the {message.name.kind} of {sender} is for another roster")
     return tuple(sorted(members))
 
@@ -88,13 +87,13 @@ def _outcome(
         raise Equivocation(f"{place}: the attempt has both a sum and a void")
     posted = {name: m.manifest.payload.sha256 for name, m in messages["update"].items() if m.manifest.payload}
     for total in messages["sum"].values():
-        listed = named_digests(total.manifest, "updates")
+        listed = total.manifest.named_digests("updates")
         wrong = [n for n in sorted({*members, *listed}) if n not in listed or listed[n] != posted.get(n)]
         if wrong:
             raise Equivocation(f"{place}: the sum does not list exactly the roster's updates as posted: {wrong}")
         return "sum", ()
     for void in messages["void"].values():
-        missing = tuple(names(void.manifest, "missing"))
+        missing = tuple(void.manifest.names("missing"))
         if not set(missing) <= set(members):
             raise Equivocation(
                 f"{place}: the void lists {', '.join(missing)} as missing, the roster is {', '.join(members)}"

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from itertools import chain, product
 
-from pipeline.exchange.mailbox import named_digests
 from pipeline.exchange.transcript import Message, Transcript
 from secure.messages.messages import utc
 
@@ -40,7 +39,7 @@ def _in_sequence(transcript: Transcript) -> Iterator[tuple[Message, Message]]:
         rosters, sums, voids = (list(transcript.of(kind, *attempt).values()) for kind in ("roster", "sum", "void"))
         yield from product(before, ready.values())
         for roster in rosters:
-            yield from ((ready[name], roster) for name in named_digests(roster.manifest, "members"))
+            yield from ((ready[name], roster) for name in roster.manifest.named_digests("members"))
         yield from product(rosters, chain(updates.values(), voids))
         yield from product(updates.values(), sums)
         before = [*sums, *voids]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.audit.attempt_record import AttemptRecord
-from pipeline.exchange.mailbox import check_payload_size, roster_of, text
+from pipeline.exchange.mailbox import check_payload_size
 from pipeline.exchange.storage import Exchange
 from pipeline.exchange.transcript import Message, Transcript
 from pipeline.plan.plan import Plan
@@ -36,7 +36,7 @@ class Payloads:
         """
         partners = set(self._plan.partner_names)
         for sender, message in transcript.of("deal").items():
-            group = text(message.manifest, "group")
+            group = message.manifest.text("group")
             self._check_envelopes(message, Binding(DEAL, self._plan.digest, sender, group), partners)
         for sender, message in transcript.of("pairing").items():
             self._check_envelopes(message, Binding(PAIRING, self._plan.digest, sender, None), partners - {sender})
@@ -50,7 +50,7 @@ class Payloads:
         call = next(iter(transcript.of("roster", *round_attempt).values()), None)
         if call is None:
             return record
-        roster, totals = roster_of(call.manifest, call.digest), transcript.of("sum", *round_attempt).values()
+        roster, totals = call.manifest.as_roster(call.digest), transcript.of("sum", *round_attempt).values()
         with tempfile.TemporaryDirectory() as folder:
             fetched = {n: self._fetch(m, Path(folder)) for n, m in transcript.of("update", *round_attempt).items()}
             files = {name: file for name, file in fetched.items() if file is not None}

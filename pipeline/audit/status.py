@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from pipeline.errors import ExchangeConflict
-from pipeline.exchange.mailbox import named_digests, names, text
 from pipeline.exchange.storage import Exchange
 from pipeline.exchange.transcript import REVISION, Message, check_sender, message_of, read_message
-from pipeline.home.paths import MessageName
 from pipeline.plan.plan import PRESENCE, Plan
 from secure.errors import SecureError
+from secure.messages.message_name import MessageName
 
 _ENROLMENT = (0, 0)
 _OUTCOMES = ("sum", "void")
@@ -196,7 +195,7 @@ class _MemberStates:
         return {name: message for name, message in messages if message is not None}
 
     def _members(self, roster: Message) -> Mapping[str, str]:
-        return named_digests(roster.manifest, "members")
+        return roster.manifest.named_digests("members")
 
     def _aggregator(self) -> MemberState:
         name = self._plan.aggregator_name
@@ -215,7 +214,7 @@ class _MemberStates:
     def _partner(self, name: str) -> MemberState:
         place = self._place
         total = self._snapshot.sent_by_aggregator("sum", place)
-        if total is not None and name in named_digests(total.manifest, "updates"):  # the last round's
+        if total is not None and name in total.manifest.named_digests("updates"):  # the last round's
             return self._state(name, "summed", place, total)
         if name in self._updates:
             return self._sealed(name, self._updates[name])
@@ -229,7 +228,7 @@ class _MemberStates:
         return self._state_before(name)
 
     def _sealed(self, name: str, update: Message) -> MemberState:
-        if self._roster is None or text(update.manifest, "roster") != self._roster.digest:
+        if self._roster is None or update.manifest.text("roster") != self._roster.digest:
             return self._state(name, "sealed", self._place, update, "for another roster than this attempt's")
         note = "" if self._snapshot.has_payload(update) else "its sealed file is not in the exchange yet"
         return self._state(name, "sealed", self._place, update, note)
@@ -238,11 +237,11 @@ class _MemberStates:
         """The state of a partner that has posted nothing in the current attempt."""
         before = self._before
         if before is not None and (total := self._snapshot.sent_by_aggregator("sum", before)):
-            if name in named_digests(total.manifest, "updates"):
+            if name in total.manifest.named_digests("updates"):
                 return self._state(name, "summed", before, total)
             return self._state(name, "left out", before, total)
         if before is not None and (void := self._snapshot.sent_by_aggregator("void", before)):
-            note = "the aggregator did not get its update in time" if name in names(void.manifest, "missing") else ""
+            note = "the aggregator did not get its update in time" if name in void.manifest.names("missing") else ""
             return self._state(name, "void", before, void, note)
         if name in self._paired:
             return self._state(name, "enrolled", RoundPlace(*_ENROLMENT), self._paired[name])

@@ -13,11 +13,10 @@ from pipeline.audit.attempt_record import AttemptRecord, read_attempt
 from pipeline.audit.clock_skew import clock_warnings
 from pipeline.audit.payloads import Payloads
 from pipeline.errors import BrokenTranscript, Equivocation, ExchangeConflict
-from pipeline.exchange.mailbox import text
 from pipeline.exchange.storage import Exchange
 from pipeline.exchange.transcript import Transcript, read_transcript
-from pipeline.home.paths import MessageName
 from pipeline.plan.plan import PRESENCE, Plan, spoken
+from secure.messages.message_name import MessageName
 from secure.messages.messages import utc
 
 Progress = Callable[[int, int], None]  # (done, total) attempts
@@ -103,7 +102,7 @@ def _check_enrolment(transcript: Transcript, plan: Plan, exchange: Exchange) -> 
     for message in (message for sender, message in deals.items() if sender != custodian):
         where = exchange.where(message.name.manifest)
         raise ExchangeConflict(f"{where}: found a deal by {message.name.sender}, expected one by {custodian}")
-    groups = {str(message): text(message.manifest, "group") for message in chain(deals.values(), pairings.values())}
+    groups = {str(message): message.manifest.text("group") for message in chain(deals.values(), pairings.values())}
     if len(set(groups.values())) > 1:
         listed = ", ".join(f"{message} {group[:12]}" for message, group in groups.items())
         raise Equivocation(f"{exchange.where('enrol')}: found more than one group secret: {listed}")
@@ -145,7 +144,7 @@ def _check_trunks(transcript: Transcript, plan: Plan, exchange: Exchange) -> Non
         for message in transcript.of("roster", round_no, attempt).values():
             if round_no in (PRESENCE, 1) and not trunks:
                 trunks[PRESENCE] = trunks[1] = trunk_digest(initial_trunk(plan.layout, plan.federation.seed))
-            trunk = text(message.manifest, "trunk")
+            trunk = message.manifest.text("trunk")
             if trunk != trunks.setdefault(round_no, trunk):
                 where = exchange.where(message.name.manifest)
                 raise Equivocation(
@@ -174,7 +173,7 @@ def _warnings(attempts: Sequence[AttemptRecord], transcript: Transcript) -> Iter
             )
         ready = transcript.of("ready", *round_attempt)
         for field in ("trunk", "preparation"):
-            values = {name: text(message.manifest, field)[:12] for name, message in ready.items()}
+            values = {name: message.manifest.text(field)[:12] for name, message in ready.items()}
             if len(set(values.values())) > 1:
                 listed = ", ".join(f"{name} {value}" for name, value in values.items())
                 yield f"{_place(record)}: the ready messages name different values of {field}: {listed}"

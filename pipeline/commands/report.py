@@ -29,10 +29,10 @@ def report(files: tuple[Path, ...], shareable: bool, merge: bool, output: Path |
     if merge:
         if shareable or output is None:
             raise click.UsageError("--merge takes summaries and --output FOLDER, without --shareable")
-        from pipeline.report.consortium import merge_summaries, print_merged
+        from pipeline.pages.consortium_files import merge_summaries, print_merged
 
         merged = merge_summaries(files, output)
-        click.echo(json.dumps(merged, indent=1)) if as_json else print_merged(merged, output)
+        click.echo(json.dumps(merged.to_json(), indent=1)) if as_json else print_merged(merged, output)
         return
     if len(files) != 1 or (output and not shareable):
         raise click.UsageError("expected one PARTNER.toml; --output goes with --shareable or --merge")
@@ -42,21 +42,24 @@ def report(files: tuple[Path, ...], shareable: bool, merge: bool, output: Path |
 def _own_report(config: Path, output: Path | None, *, shareable: bool, as_json: bool) -> None:
     from pipeline.home.paths import Home
     from pipeline.plan.member_configs import PartnerConfig
+    from pipeline.report.schema import Report
+    from pipeline.report.shareable_schema import ShareableSummary
     from pipeline.report.terminal_table import print_report
     from pipeline.runs.report import bring_up
     from pipeline.tracking.tracker import read_member, send_rest
 
-    result = bring_up(config)
+    report = bring_up(config)
     folder = Home(PartnerConfig.read(config).home_folder).report
+    shown: Report | ShareableSummary = report
     if shareable:
         from pipeline.pages.files import write_shareable
 
         folder = output or folder / "shareable"
-        result = write_shareable(folder, result)
+        shown = write_shareable(folder, report)
     if as_json:
-        click.echo(json.dumps(result, indent=1))
+        click.echo(json.dumps(shown.to_json(), indent=1))
     else:
-        print_report([result])
+        print_report([shown])
         click.echo(f"page: {folder / 'report.html'}")
     member = read_member(config, "partner")
     if member.home.tracked.exists() and not send_rest(member):  # the run was sent, but the report may be new

@@ -9,14 +9,15 @@ from pipeline.commands.options import EXISTING_FILE, examples
 
 @click.command(
     short_help="Serve MLflow's pages for a member's store.",
-    epilog=examples("hocket ui partner.toml --port 5001  # then open http://127.0.0.1:5001"),
+    epilog=examples("hocket ui partner.toml --port 5001  # then open the address that it prints"),
 )
 @click.argument("config", type=EXISTING_FILE)
 @click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535), help="Port on 127.0.0.1.")
 def ui(config: Path, port: int) -> None:
     """Serve MLflow's pages for that member's store, on this machine only, until Ctrl-C.
 
-    Prints the address. First sends to the store what it does not have yet.
+    Prints the address to open. The address holds a token, new at every start, without which nothing is answered.
+    First sends to the store what it does not have yet.
     """
     from pipeline.tracking.ui import serve_ui
 

@@ -10,16 +10,17 @@ import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from data_prep.atomic import write_atomically
 from pipeline.demo.benchmark_data import ensure_wheel
 from pipeline.demo.configs import aggregator_toml, partner_toml, plan_toml
 from pipeline.demo.processes import MemberProcess, run_members
 from pipeline.errors import ConfigError
-from pipeline.home.paths import Home, write_json
+from pipeline.home.json_files import write_json
+from pipeline.home.paths import Home
 from pipeline.report.report import read_report
 from pipeline.report.terminal_table import print_report
 from pipeline.runtime.log import Log
 from pipeline.setup.keys import deal, new_keys
+from secure.files import write_atomically
 
 AGGREGATOR = "aggregator"
 _DATA_SHARE = 0.35  # of the compounds: enough for a clear gain, small enough for two minutes

@@ -2,17 +2,16 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
 
-from data_prep.atomic import flush, write_atomically
 from pipeline.errors import Equivocation, NotYet
 from pipeline.exchange.storage import Exchange
-from pipeline.home.paths import Home, MessageName
+from pipeline.home.paths import Home
 from pipeline.plan.plan import Plan, spoken
-from secure.encoding.roster import Roster
 from secure.errors import PayloadMismatch
+from secure.files import atomic_path, write_atomically
 from secure.keys.envelopes import MAX_BYTES
 from secure.keys.keys import PrivateKeys
+from secure.messages.message_name import MessageName
 from secure.messages.messages import (
     Expected,
     Manifest,
@@ -163,15 +162,10 @@ class Mailbox(Outbox):
         return kept
 
     def _fetch(self, name: MessageName, payload: PayloadDigest, kept: Path) -> None:
-        incoming = kept.with_name(f".{kept.name}.unchecked")
-        if not self.exchange.fetch(name.payload, incoming, payload.size):
-            raise NotYet(f"waiting for the payload of {_spoken(name)}")
-        try:
+        with atomic_path(kept) as incoming:  # under its name it is checked
+            if not self.exchange.fetch(name.payload, incoming, payload.size):
+                raise NotYet(f"waiting for the payload of {_spoken(name)}")
             check_payload(incoming, payload, self.exchange.where(name.payload))
-            incoming.replace(kept)
-            flush(kept.parent)
-        finally:
-            incoming.unlink(missing_ok=True)
 
     def _kept(self, name: MessageName) -> Path:
         own = self.home.outbox(name.manifest)
@@ -186,32 +180,6 @@ def check_payload_size(plan: Plan, manifest: Manifest, where: str) -> None:
         most = most_bytes(kind, plan.n_params(manifest.round), plan.seal_parameters(manifest.round))
     if manifest.payload is not None and manifest.payload.size > most:
         raise PayloadMismatch(f"{where}: announces {manifest.payload.size} bytes, expected at most {most}")
-
-
-def roster_of(manifest: Manifest, digest: str) -> Roster:
-    """The roster that a signed manifest calls; all masks and tags are bound to that manifest's digest."""
-    return Roster(
-        plan=manifest.plan,
-        round_no=manifest.round,
-        attempt=manifest.attempt,
-        members=tuple(sorted(named_digests(manifest, "members"))),
-        digest=digest,
-    )
-
-
-def text(manifest: Manifest, key: str) -> str:
-    """A text field of a body; secure.messages.messages checked that it is one."""
-    return cast(str, manifest.body[key])
-
-
-def names(manifest: Manifest, key: str) -> list[str]:
-    """A field of a body that lists members; secure.messages.messages checked that it does."""
-    return cast(list[str], manifest.body[key])
-
-
-def named_digests(manifest: Manifest, key: str) -> dict[str, str]:
-    """A field of a body that maps members' names to digests; secure.messages.messages checked that it does."""
-    return cast(dict[str, str], manifest.body[key])
 
 
 def _spoken(name: MessageName) -> str:

@@ -2,8 +2,8 @@
 
 import copy
 import errno
-import os
 import secrets
+from collections.abc import Collection
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,26 +11,47 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import ExchangeConflict, ExchangeError, ExchangeUnreachable
-from pipeline.exchange.storages import OBJECT_STORES, failures, is_lasting
 from pipeline.runtime.redact import without_password
+from secure.files import PART, atomic_file, atomic_path
 
 _PIECE = 1 << 20  # bytes
 _OF_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _LARGEST_MANIFEST = 1 << 20  # bytes; a manifest lists members, not data
+# These show an object only when it is whole; a file server shows what has come so far.
+_OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"})
+_S3 = frozenset({"s3", "s3a"})
+# another try without a change by a person will fail as well
+_LASTING = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
+_LASTING_OF_BOTOCORE = frozenset(
+    {"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "ParamValidationError"}
+)
+
+
+def _failures_of(protocols: Collection[str]) -> tuple[type[Exception], ...]:
+    """Errors by which the storage of a file system that is open says that it failed."""
+    if _S3.isdisjoint(protocols):
+        return (OSError,)
+    from aiohttp import ClientError  # noqa: PLC0415 -- is there where s3fs is
+    from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped] # noqa: PLC0415
+
+    return (OSError, BotoCoreError, ClientError)
+
+
+def _is_lasting(error: Exception) -> bool:
+    """Whether only a person can help: rights, credentials, a name that cannot be."""
+    return isinstance(error, _LASTING) or type(error).__name__ in _LASTING_OF_BOTOCORE
 
 
 def _copy(source: BinaryIO, target: BinaryIO, n_bytes: int | None) -> None:
-    """Copy all, or one byte more than n_bytes at the most, down to the disk."""
+    """Copy all, or one byte more than n_bytes at the most."""
     left = float("inf") if n_bytes is None else n_bytes + 1
     while left > 0 and (piece := source.read(int(min(left, _PIECE)))):
         target.write(piece)
         left -= len(piece)
-    target.flush()
-    os.fsync(target.fileno())
 
 
 def _failed(where: str, done: str, error: Exception) -> ExchangeError:
-    kind = ExchangeError if is_lasting(error) else ExchangeUnreachable
+    kind = ExchangeError if _is_lasting(error) else ExchangeUnreachable
     return kind(f"{where}: cannot be {done}: {error}")
 
 
@@ -46,8 +67,8 @@ class Exchange:
         self._root = str(root).rstrip("/")
         self._local = isinstance(self._fs, LocalFileSystem)
         protocols = {self._fs.protocol} if isinstance(self._fs.protocol, str) else set(self._fs.protocol)
-        self._shows_whole = bool(protocols & OBJECT_STORES)
-        self._failures = failures(protocols)
+        self._shows_whole = bool(protocols & _OBJECT_STORES)
+        self._failures = _failures_of(protocols)
 
     def below(self, folder: str) -> "Exchange":
         """A folder of this exchange as an exchange of its own; "" is this one."""
@@ -90,19 +111,16 @@ class Exchange:
         n_bytes : the expected size; of a larger file no more than one byte beyond it is copied
         """
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.part")
         try:
-            with self._fs.open(f"{self._root}/{path}", "rb") as posted, temporary.open("wb") as copy:
+            place = f"{self._root}/{path}"
+            with atomic_path(target) as part, self._fs.open(place, "rb") as posted, part.open("wb") as copy:
                 _copy(posted, copy, n_bytes)
-            temporary.replace(target)
         except FileNotFoundError:
             return False
         except self._failures as error:
             if isinstance(error, OSError) and error.errno in _OF_WRITING:  # the copy's disk, not the exchange
                 raise OSError(error.errno, error.strerror, str(target)) from error
             raise _failed(self.where(path), "fetched", error) from error
-        finally:
-            temporary.unlink(missing_ok=True)
         return True
 
     def send(self, source: Path, path: str) -> None:
@@ -123,7 +141,7 @@ class Exchange:
             if self._local:
                 self._send_to_folder(source, target)
             else:
-                temporary = f"{target.rsplit('/', 1)[0]}/.{secrets.token_hex(8)}.part"
+                temporary = f"{target.rsplit('/', 1)[0]}/.{secrets.token_hex(8)}{PART}"
                 self._fs.put_file(str(source), temporary)
                 self._fs.mv(temporary, target)
         except self._failures as error:
@@ -160,17 +178,12 @@ class Exchange:
 
     def _send_to_folder(self, source: Path, target: str) -> None:
         """Copy beside the target, fsync, rename: a reader on a shared folder never sees half a file."""
-        folder, name = target.rsplit("/", 1)
-        for leftover in Path(folder).glob(f".{name}.*.part"):  # of this sender, killed: nobody else posts this name
+        place = Path(target)
+        for leftover in place.parent.glob(f".{place.name}.*{PART}"):  # of this sender, killed: nobody else posts this
             leftover.unlink(missing_ok=True)
-        temporary = Path(folder) / f".{name}.{secrets.token_hex(8)}.part"
-        try:
-            # whoever can write to the exchange could plant a link under a name that can be guessed
-            with source.open("rb") as own, temporary.open("xb") as copy:
-                _copy(own, copy, None)
-            temporary.rename(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        # whoever can write to the exchange could plant a link under a name that can be guessed
+        with source.open("rb") as own, atomic_file(place) as copy:
+            _copy(own, copy, None)
 
     def _check_same(self, source: Path, path: str) -> None:
         """Compare byte for byte in pieces; a member never replaces what it posted."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from pipeline.errors import ExchangeConflict, ExchangeError
 from pipeline.exchange.storage import Exchange
-from pipeline.home.paths import MessageName
 from pipeline.plan.plan import Plan, spoken
 from secure.keys.keys import Card
+from secure.messages.message_name import MessageName
 from secure.messages.message_schemas import BODIES, ENROLMENT, WITH_PAYLOAD, sender_role
 from secure.messages.messages import Expected, Manifest, manifest_digest, verify_manifest
 

@@ -1,47 +1,19 @@
 """The catalogue at a partner: which of its tasks stand in it, how many partners hold each, and which rows travel."""
 
 import json
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import model_validator
 
 from data_prep.prepared import Task
+from partners.network.shared_head_rows import HolderCounts
 from pipeline.errors import ConfigError
-from pipeline.home.paths import Home, write_json
+from pipeline.home.json_files import write_json
+from pipeline.home.paths import Home
 from pipeline.plan.plan import Catalogue, CatalogueTask, Plan
 from pipeline.plan.toml_schema import Schema, check_table
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """How many partners hold each row of the catalogue; equal at all partners, and all that they know."""
-
-    counts: tuple[int, ...] = ()  # by row; empty without a catalogue
-    partners: frozenset[str] = frozenset()  # who was counted
-    least: int = 0  # the plan's catalogue.min_partners
-
-    @property
-    def travelling(self) -> list[int]:
-        """Rows that enough partners hold; no other ever leaves a partner."""
-        return [row for row, count in enumerate(self.counts) if count >= self.least]
-
-    def factors(self, members: Collection[str]) -> NDArray[np.float64]:
-        """What each row's mean over a roster is multiplied by, (n_rows,); 0 for a row that is not sent to it.
-
-        Who holds a row is not known. Of the partners that were counted and are not on the roster each may be a holder,
-        so a row is sent only if enough holders are on it even then. Who does not hold a row sends zeros: the mean over
-        the members, times members / holders, is the mean over the holders. Where holders may be absent the factor is
-        the smallest it can be, so that a row never goes too far.
-        """
-        n_absent, n_members = len(self.partners - set(members)), len(members)
-        counts = np.array(self.counts, dtype=np.float64)
-        sent = counts - n_absent >= self.least
-        return np.where(sent, n_members / np.minimum(np.maximum(counts, 1.0), n_members), 0.0)
 
 
 def held_rows(catalogue: Catalogue, tasks: Iterable[Task]) -> dict[int, int]:
@@ -79,14 +51,14 @@ class Counted(Schema):
         return self
 
 
-def known_counts(plan: Plan, home: Home) -> Counts | None:
+def known_counts(plan: Plan, home: Home) -> HolderCounts | None:
     """What was counted; None while the presence round of this plan is not done.
 
     Raises ConfigError where the plan and what was counted before do not go together.
     """
     tasks, file = plan.catalogue.tasks, home.catalogue
     if not tasks:
-        return Counts()
+        return HolderCounts()
     found = _read(file) if file.exists() else None
     if plan.has_presence and (found is None or found.plan != plan.digest):
         _check_same_partners(plan, file, found)
@@ -97,7 +69,7 @@ def known_counts(plan: Plan, home: Home) -> Counts | None:
             "give the plan the [catalogue] tasks of the plan before, in their order; min_partners may differ"
         )
         raise error
-    return Counts(found.counts, frozenset(found.partners), plan.catalogue.min_partners)
+    return HolderCounts(found.counts, frozenset(found.partners), plan.catalogue.min_partners)
 
 
 def keep_counts(plan: Plan, home: Home, counts: Iterable[int]) -> None:

@@ -1,4 +1,4 @@
-"""One process at a time in a home, and word of who that is."""
+"""One process at a time in a home, or in a part of it, and word of who that is."""
 
 import fcntl
 import json
@@ -36,19 +36,20 @@ class Holder:
 
 
 @contextmanager
-def hold(lock_file: Path) -> Iterator[Holder | None]:
+def hold(lock_file: Path, *, waits: bool = False) -> Iterator[Holder | None]:
     """Hold the lock; the system frees it when this process ends, however it ends.
 
+    waits : until the holder, if there is one, has ended
     Yields who held it last and did not give it back: that process was killed. Where it was another host's and the file
-    system does not share locks between hosts, it may be alive. Raises HomeInUse, naming the holder, while there is one;
-    ConfigError for a file that cannot be used.
+    system does not share locks between hosts, it may be alive. Unless it waits, raises HomeInUse, naming the holder,
+    while there is one; ConfigError for a file that cannot be used.
     """
     try:
         handle = os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise ConfigError(f"{lock_file.parent}: the home cannot be used: {error.strerror}") from error
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
     except BlockingIOError:
         holder = _read(handle)
         os.close(handle)

@@ -1,48 +1,14 @@
 """A member's home: its files are its state, written so that a killed process can always go on."""
 
-import json
 import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from data_prep.atomic import write_atomically
 from pipeline.errors import ConfigError
 from pipeline.home.lock import Holder, hold
-
-
-def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 -- any JSON value
-    """Write readable JSON atomically; NaN is refused, use None."""
-    write_atomically(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
-
-
-@dataclass(frozen=True, slots=True)
-class MessageName:
-    """Where a message lies, equally in the exchange, an inbox and an outbox."""
-
-    kind: str
-    round_no: int  # 0 at enrolment, and in the presence round of a catalogue
-    attempt: int  # 0 at enrolment
-    sender: str
-
-    @property
-    def folder(self) -> str:
-        """Folder of the message, relative."""
-        return f"round-{self.round_no:04d}/attempt-{self.attempt:02d}" if self.attempt else "enrol"
-
-    @property
-    def manifest(self) -> str:
-        """Relative path of the signed manifest."""
-        return f"{self.folder}/{self.kind}.{self.sender}.json"
-
-    @property
-    def payload(self) -> str:
-        """Relative path of the payload file, for kinds that have one."""
-        suffix = "arrow" if self.kind in ("update", "sum") else "envelopes"
-        return f"{self.folder}/{self.kind}.{self.sender}.{suffix}"
+from secure.files import PART
 
 
 class Home:
@@ -191,8 +157,10 @@ class Home:
             yield before
 
     def _sweep(self) -> None:
-        """Remove what a killed process left half-written; only the holder of the lock may."""
-        for pattern in (".*.part", ".*.tmp", "*.safetensors.tmp", ".*.unchecked"):
-            for leftover in self.folder.rglob(pattern):
-                if leftover.is_file():
-                    leftover.unlink(missing_ok=True)
+        """Remove files that a killed process left half-written; only the holder of the lock may.
+
+        Folders stay: each is removed by its next writer, and may be that of the tracking process at this moment.
+        """
+        for leftover in self.folder.rglob(f".*{PART}"):
+            if leftover.is_file():
+                leftover.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What a partner keeps of a round: the state at its start, and what it trained in the current attempt."""
+"""What a partner keeps from round to round: the state at the start of the next one."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from partners.errors import CheckpointDamaged
 from partners.files.checkpoint import Checkpoint, Part, load_checkpoint, read_facts, save_checkpoint, trunk_pieces
+from partners.network.server_state import ServerState, initial_server_state
 from partners.network.state import PartnerState
 from partners.network.trunk import TrunkLayout, initial_pieces, initial_trunk, trunk_digest
-from partners.training.server_step import ServerState, initial_server_state
 from pipeline.plan.plan import Plan
 from secure.sealing.fixed_point import first_bounds
 
-_RESIDUAL, _CHANGE = "residual", "change"
+_RESIDUAL = "residual"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,8 @@ class RoundStart:
         """Write atomically."""
         vectors = {} if self.residual is None else {_RESIDUAL: self.residual}
         facts = {"bounds": self.bounds.tolist(), "under": asdict(self.under) if self.under else None}
-        _save(path, Checkpoint(self.vector, self.private, self.server, facts=facts, vectors=vectors))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_checkpoint(path, Checkpoint(self.vector, self.private, self.server, facts=facts, vectors=vectors))
 
     @classmethod
     def read(cls, path: Path, layout: TrunkLayout, *, to_predict: bool = False) -> Self:
@@ -140,55 +141,8 @@ class StoredStart:
         return load_checkpoint(self.path, self.plan.layout, only=parts) if self.path.exists() else Checkpoint()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Trained:
-    """What one attempt's training gave."""
-
-    change: NDArray[np.float32]  # (n_params,) vector after minus vector before, rows that stay here zero
-    private: PartnerState
-    loss: float  # mean training loss over the attempt's steps
-
-    def write(self, path: Path) -> None:
-        """Write atomically."""
-        _save(path, Checkpoint(partner=self.private, facts={"loss": self.loss}, vectors={_CHANGE: self.change}))
-
-
-def read_change(path: Path, layout: TrunkLayout) -> NDArray[np.float32]:
-    """The change of what `Trained.write` wrote; raises partners.errors.CheckpointDamaged or CheckpointMismatch."""
-    return load_checkpoint(path, layout, only=["vectors"]).vectors[_CHANGE]
-
-
-def read_private(path: Path, layout: TrunkLayout) -> tuple[PartnerState, float]:
-    """Its private state and its loss; raises the same."""
-    found = load_checkpoint(path, layout, only=["heads", "moments"])
-    return found.need_partner(path), float(found.facts["loss"])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SealResidual:
-    """What sealing an attempt's update left over."""
-
-    residual: NDArray[np.float32]  # (n_params,)
-    clipped_share: float
-
-    def write(self, path: Path) -> None:
-        """Write atomically."""
-        _save(path, Checkpoint(facts={"clipped_share": self.clipped_share}, vectors={_RESIDUAL: self.residual}))
-
-    @classmethod
-    def read(cls, path: Path, layout: TrunkLayout) -> Self:
-        """Read what `write` wrote; raises partners.errors.CheckpointDamaged or CheckpointMismatch."""
-        found = load_checkpoint(path, layout)
-        return cls(found.vectors[_RESIDUAL], float(found.facts["clipped_share"]))
-
-
 def _under(facts: Mapping[str, Any], path: Path) -> Provenance:
     try:
         return Provenance(**facts["under"])
     except (KeyError, TypeError):
         raise CheckpointDamaged(f"{path}: does not say under which plan it was made") from None
-
-
-def _save(path: Path, checkpoint: Checkpoint) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_checkpoint(path, checkpoint)

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.atomic import appearing
 from data_prep.folds.keyed import bit_permutation
 from data_prep.prepared import Prepared
 from partners.models.final_model import FinalModel, KnownCompounds, Weights, known_compounds
@@ -30,9 +29,10 @@ from pipeline.model.description import (
 )
 from pipeline.plan.plan import Plan
 from pipeline.plan.toml_schema import Schema
+from secure.files import atomic_folder
 
 _README = "README.md"
-_FOLDER_MODE, _FILE_MODE = 0o700, 0o600
+_FILE_MODE = 0o600
 _README_TEXT = """\
 # The finished model of {partner} in {federation}
 
@@ -121,8 +121,7 @@ def write_final_model(  # noqa: PLR0913 -- all results of a run
         ),
         least_similarity=least_similarity,
     )
-    with appearing(folder) as unfinished:
-        unfinished.chmod(_FOLDER_MODE)
+    with atomic_folder(folder) as unfinished:
         for which, trunk, state in models:
             weights = Weights.of(training_set, trunk, state, plan.layout.trunk, plan.trunk, training)
             weights.write(unfinished / weights_file(which))

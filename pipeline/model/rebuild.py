@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 from data_prep.prepared import Prepared, read_prepared
 from partners.settings import Training
 from partners.training.baseline import read_baseline
+from partners.training_data.prepared_data import training_set
 from partners.training_data.training_set import TrainingSet
 from pipeline.errors import ConfigError
 from pipeline.home.paths import Home
@@ -16,7 +17,6 @@ from pipeline.model.folder import write_final_model
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import Plan, read_plan
 from pipeline.report.report import read_report
-from pipeline.runs.preparation import training_set
 from secure.ciphertexts.parameters import seal_parameters
 from secure.keys.group import GroupSecret
 from secure.keys.keys import load_private_keys
@@ -49,7 +49,7 @@ def rebuild_final_model(config: PartnerConfig) -> None:
         training=training,
         local=local,
         federated=final,
-        kept=report.get("gate", {}).get("kept", "federated"),
+        kept=report.gate.kept,
         compound_timeout_s=config.data.compound_timeout_s,
     )
 
@@ -64,7 +64,7 @@ def _matrices(home: Home, plan: Plan, training: Training, digest: str) -> tuple[
     """The prepared matrices that the models were trained on."""
     for folder in sorted(home.prepared.glob("[0-9a-f]*")):
         prepared = read_prepared(folder)
-        data = training_set(prepared, plan, training)
+        data = training_set(prepared, plan.preparation.folds, training)
         if data.digest() == digest:
             return prepared, data
     error = ConfigError(f"{home.prepared}: found no matrices that the models were trained on")

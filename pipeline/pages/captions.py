@@ -1,11 +1,12 @@
-"""What the pages of a report say beside their figures."""
+"""The texts of the pages: captions of figures, how to read a table, facts in words."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from partners.settings import EPSILON
-from pipeline.report.metrics import SIDES
+from pipeline.report.consortium import Consortium
+from pipeline.report.metrics import CLASSIFICATION, REGRESSION, SIDES, Kind
+from pipeline.report.schema import DomainSummary, Report
+from pipeline.report.shareable_schema import ShareableSummary, SharedDomain
 
 _MODELS = (
     "Local: the same data, network, seed and number of training steps, without federation. Federated: the trunk that "
@@ -37,34 +38,52 @@ LEARNING = (
     "Validation fold after each round: the federated trunk with the heads trained in that round, and the local-only "
     "model after as many steps."
 )
-CALIBRATION = (
-    "Reliability on the test fold, labels of all judged tasks pooled. On the dotted line, of the compounds predicted "
-    "active with a probability of 0.8, 80 % are active."
-)
-REGRESSION_CALIBRATION = (
-    "Measured by predicted values on the test fold, tasks pooled after scaling each by its mean and deviation in the "
-    "training folds. Ten groups of equal size; on the dotted line predictions are right on average."
-)
 DATA = "Share of compounds, labels and regression values in each fold. The dotted line is an even share."
 
 
 @dataclass(frozen=True, slots=True)
-class DomainWords:
-    """How one measure of the applicability domain is shown."""
+class KindCaptions:
+    """The texts that differ between the two kinds of task."""
 
-    axis: str
-    caption: str
+    title: str
+    calibration: str
+    domain_axis: str  # of a partner's figure
+    domain: str
+    consortium_domain_axis: str
+    consortium_domain: str
 
 
-DOMAIN = DomainWords(
-    "share of compounds with a single possible class",
-    "Conformal efficiency: per task, the share of the test fold's compounds for which exactly one class remains "
-    f"possible at epsilon {EPSILON:g}. Curves further right: the model can say something of more compounds.",
+_CONSORTIUM_DOMAIN = (
+    "How sure each partner's models are on its test fold, calibrated on its validation fold. "  # then what is plotted
 )
-WIDTH = DomainWords(
-    f"width of the {100 * (1 - EPSILON):g} % prediction interval, units of the assay",
-    "Per task, the width of the conformal prediction interval. Curves further left: the model is surer.",
-)
+_CAPTIONS = {
+    CLASSIFICATION: KindCaptions(
+        title="Classification",
+        calibration="Reliability on the test fold, labels of all judged tasks pooled. On the dotted line, of the "
+        "compounds predicted active with a probability of 0.8, 80 % are active.",
+        domain_axis="share of compounds with a single possible class",
+        domain="Conformal efficiency: per task, the share of the test fold's compounds for which exactly one class "
+        f"remains possible at epsilon {EPSILON:g}. Curves further right: the model can say something of more "
+        "compounds.",
+        consortium_domain_axis="mean conformal efficiency",
+        consortium_domain=f"{_CONSORTIUM_DOMAIN}Share of compounds with exactly one possible class.",
+    ),
+    REGRESSION: KindCaptions(
+        title="Regression",
+        calibration="Measured by predicted values on the test fold, tasks pooled after scaling each by its mean and "
+        "deviation in the training folds. Ten groups of equal size; on the dotted line predictions are right on "
+        "average.",
+        domain_axis=f"width of the {100 * (1 - EPSILON):g} % prediction interval, units of the assay",
+        domain="Per task, the width of the conformal prediction interval. Curves further left: the model is surer.",
+        consortium_domain_axis="mean width of the 95 % prediction interval, units of the assay",
+        consortium_domain=f"{_CONSORTIUM_DOMAIN}Narrower intervals are surer.",
+    ),
+}
+
+
+def captions_of(kind: Kind) -> KindCaptions:
+    """The texts of one kind of task."""
+    return _CAPTIONS[kind]
 
 
 def how_to_read(*, has_errors: bool) -> tuple[str, ...]:
@@ -72,37 +91,35 @@ def how_to_read(*, has_errors: bool) -> tuple[str, ...]:
     return (_MODELS, _NUMBERS, _UNITS) if has_errors else (_MODELS, _NUMBERS)
 
 
-def in_words(n: int, what: str) -> str:
+def in_words(n: int, noun: str) -> str:
     """A count with its noun."""
-    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
-def facts_of(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+def facts_of(report: Report | ShareableSummary | Consortium) -> list[tuple[str, str]]:
     """What the report is about, in names and values."""
     return [
-        ("federation", str(report["federation"])),
-        ("rounds", f"{report['n_rounds']:,}, each of {report['local_steps']:,} local steps"),
-        ("plan", str(report["plan"])),
-        ("trunk", str(report["trunk"])),
+        ("federation", report.federation),
+        ("rounds", f"{report.n_rounds:,}, each of {report.local_steps:,} local steps"),
+        ("plan", report.plan),
+        ("trunk", report.trunk),
     ]
 
 
-def domain_sentence(found: Mapping[str, Any]) -> str:
+def domain_sentence(summary: DomainSummary | SharedDomain) -> str:
     """Mean of the applicability measure of both models, and how well its promise was kept."""
-    is_width = found["measure"] == "width"
-    what = "interval width" if is_width else "efficiency"
+    is_width = summary.measure == "width"
+    measure = "interval width" if is_width else "efficiency"
     digits = ".2f" if is_width else ".3f"
-    change = f"{found['change']:+{digits}}"
-    if found["interval_95"]:
-        low, high = found["interval_95"]
+    change = f"{summary.change:+{digits}}"
+    if summary.interval_95:
+        low, high = summary.interval_95
         change += f", 95 % interval {low:+{digits}} to {high:+{digits}}"
-    covered = [
-        f"{100 * found['coverage'][side]:.1f} % ({side})" for side in SIDES if found["coverage"][side] is not None
-    ]
+    covered = [f"{100 * share:.1f} % ({side})" for side in SIDES if (share := summary.coverage.of(side)) is not None]
     truth = "measured value lies in its interval" if is_width else "true class is among those possible"
     return (
-        f"Mean {what} over {in_words(found['n_tasks'], 'task')}: local {found['local']:{digits}}, federated "
-        f"{found['federated']:{digits}} (change {change}). Inductive conformal prediction, calibrated on the "
+        f"Mean {measure} over {in_words(summary.n_tasks, 'task')}: local {summary.local:{digits}}, federated "
+        f"{summary.federated:{digits}} (change {change}). Inductive conformal prediction, calibrated on the "
         f"validation fold{'' if is_width else ', each class apart'}; the {truth} in {' and '.join(covered)} of cases, "
         f"expected {100 * (1 - EPSILON):g} %."
     )

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-# Okabe and Ito 2008: told apart by people with any kind of colour vision; no yellow, which is faint on white
+# Okabe and Ito 2008: distinct for people with any kind of colour vision; no yellow, which is faint on white
 BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"
 GREY = "#767676"
 SIDE_COLOUR = {"local": VERMILLION, "federated": BLUE}
@@ -35,7 +35,7 @@ _STYLE: dict[Any, Any] = {
     "lines.linewidth": 1.8,
     "svg.fonttype": "path",  # looks the same where the font is missing
     "text.parse_math": False,  # a partner's name may hold a dollar sign
-    "figure.constrained_layout.w_pad": 0.1,  # inches: the last tick of one panel beside the first of the next
+    "figure.constrained_layout.w_pad": 0.1,  # inches: the last tick of one panel next to the first of the next
     "figure.dpi": _DPI,
     "savefig.dpi": _DPI,
 }
@@ -43,7 +43,7 @@ _STYLE: dict[Any, Any] = {
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Draw and save in here: this style, whatever the machine's matplotlibrc says."""
+    """Draw and save in here: this style, not that of the machine's matplotlibrc."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_STYLE)

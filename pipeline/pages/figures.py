@@ -4,6 +4,7 @@ The same figure is drawn from a partner's own tasks or, to be shared, from group
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,11 @@ from numpy.typing import NDArray
 
 from pipeline.pages.captions import in_words
 from pipeline.pages.figure_style import BLUE, CYCLE, GREY, LINES, MANY, SIDE_COLOUR, SIDE_LINE, SIDE_MARK, new_figure
-from pipeline.report.metrics import LONG, SHORT, SIDES
+from pipeline.report.metrics import LONG, REGRESSION, SHORT, SIDES, Kind, Side
+from pipeline.report.schema import Curve, DomainSummary, GroupChange, Points
+from pipeline.report.shareable_schema import Histogram, SharedDomain
 
 Floats = NDArray[np.float64]
-Points = Sequence[Sequence[float]]  # (n, 2)
 
 _METRIC_COLOURS = (CYCLE[2], CYCLE[3])
 _FEW_ROUNDS = 30  # up to which each round gets a mark
@@ -31,8 +33,8 @@ _ROW = 0.42  # inches of height for a row of names
 def draw_changes(changes: Mapping[str, Floats], *, grouped: bool) -> Figure:
     """Cumulative distribution of the tasks' changes, a line per metric; `grouped`: each value is a group's mean."""
     figure, (axes,) = new_figure()
-    for (metric, found), colour, line in zip(changes.items(), _METRIC_COLOURS, LINES, strict=False):
-        values = np.sort(found)
+    for (metric, of_metric), colour, line in zip(changes.items(), _METRIC_COLOURS, LINES, strict=False):
+        values = np.sort(of_metric)
         if grouped:
             share = (np.arange(values.size) + 0.5) / values.size
             axes.plot(values, share, color=colour, linestyle=line, marker="o", markersize=5, label=SHORT[metric])
@@ -66,14 +68,14 @@ def draw_scatter(scores: Mapping[str, tuple[Floats, Floats]]) -> Figure:
     return figure
 
 
-def draw_histograms(histograms: Mapping[str, Mapping[str, Any]]) -> Figure:
+def draw_histograms(histograms: Mapping[str, Histogram]) -> Figure:
     """The same from counts of tasks: `cells` are [column, row, count] of `n_bins` even bins; others stay white."""
     figure, panels = new_figure(len(histograms), height=4.0)
-    largest = max((cell[2] for found in histograms.values() for cell in found["cells"]), default=1)
-    for axes, (metric, found) in zip(panels, histograms.items(), strict=True):
-        edges = np.linspace(0, 1, found["n_bins"] + 1)
-        table = np.full((found["n_bins"], found["n_bins"]), np.nan)
-        for column, row, count in found["cells"]:
+    largest = max((cell[2] for histogram in histograms.values() for cell in histogram.cells), default=1)
+    for axes, (metric, histogram) in zip(panels, histograms.items(), strict=True):
+        edges = np.linspace(0, 1, histogram.n_bins + 1)
+        table = np.full((histogram.n_bins, histogram.n_bins), np.nan)
+        for column, row, count in histogram.cells:
             table[row, column] = count
         mesh = axes.pcolormesh(edges, edges, table, cmap="cividis_r", vmin=0, vmax=largest, edgecolors="white", lw=0.4)
         _square(axes, metric, 0.0)
@@ -81,8 +83,17 @@ def draw_histograms(histograms: Mapping[str, Mapping[str, Any]]) -> Figure:
     return figure
 
 
-def draw_sizes(n_labels: NDArray[np.int64], change: Floats, bins: Sequence[Mapping[str, Any]], what: str) -> Figure:
-    """Change by number of labels, a point per task, and the means of bins: `from`, `to`, change, interval_95."""
+@dataclass(frozen=True, slots=True)
+class SizeBin:
+    """The mean change of the tasks that have from `low` up to `high` labels."""
+
+    low: int
+    high: int
+    change: GroupChange
+
+
+def draw_sizes(n_labels: NDArray[np.int64], change: Floats, bins: Sequence[SizeBin], metric: str) -> Figure:
+    """Change by number of labels, a point per task, and the means of bins with their intervals."""
     figure, (axes,) = new_figure()
     low, high = change_limits(change)
     axes.scatter(
@@ -95,10 +106,10 @@ def draw_sizes(n_labels: NDArray[np.int64], change: Floats, bins: Sequence[Mappi
         rasterized=change.size > MANY,
     )
     for i, part in enumerate(bins):
-        span = [max(part["from"], 1), part["to"]]
-        if part["interval_95"]:
-            axes.fill_between(span, *np.array([part["interval_95"]] * 2).T, color=BLUE, alpha=0.22, linewidth=0)
-        axes.plot(span, [part["change"]] * 2, color=BLUE, label="mean and 95 % interval" if i == 0 else None)
+        span = [max(part.low, 1), part.high]
+        if part.change.interval_95:
+            axes.fill_between(span, *np.array([part.change.interval_95] * 2).T, color=BLUE, alpha=0.22, linewidth=0)
+        axes.plot(span, [part.change.change] * 2, color=BLUE, label="mean and 95 % interval" if i == 0 else None)
     axes.axhline(0, color="black", linewidth=0.9)
     axes.set_xscale("log")
     low_n, high_n = 0.8 * n_labels.min(), 1.25 * n_labels.max()
@@ -109,46 +120,46 @@ def draw_sizes(n_labels: NDArray[np.int64], change: Floats, bins: Sequence[Mappi
     axes.set_xlim(max(low_n, 1), high_n)
     axes.set_ylim(low, high)
     axes.set_xlabel("labels of the task, all folds (logarithmic)")
-    axes.set_ylabel(f"change of {what}")
+    axes.set_ylabel(f"change of {SHORT[metric]}")
     axes.legend(loc="best")
     return figure
 
 
 def draw_groups(
-    groups: Sequence[Mapping[str, Any]],
-    what: str,
+    groups: Sequence[GroupChange],
+    metric: str,
     *,
     points: Mapping[str, Floats] | None = None,
 ) -> Figure:
     """Mean change of named groups with their intervals, one below the other; faint points where tasks may be seen."""
     figure, (axes,) = new_figure(height=1.1 + _ROW * max(len(groups), 2))
     for place, group in enumerate(groups):
-        own = (points or {}).get(group["name"], np.zeros(0))
+        own = (points or {}).get(group.name, np.zeros(0))
         spread = (np.arange(own.size) * 0.618034) % 1 * 0.5 - 0.25  # golden ratio: even, and no chance in it
         axes.scatter(
             own, place + spread, s=9, color=GREY, alpha=_faint(own.size), linewidths=0, rasterized=own.size > MANY
         )
-        if group["interval_95"]:
-            axes.plot(group["interval_95"], [place] * 2, color=BLUE, solid_capstyle="butt", linewidth=2.4)
-        axes.plot(group["change"], place, "o", color=BLUE, markersize=7, markeredgecolor="white")
+        if group.interval_95:
+            axes.plot(group.interval_95, [place] * 2, color=BLUE, solid_capstyle="butt", linewidth=2.4)
+        axes.plot(group.change, place, "o", color=BLUE, markersize=7, markeredgecolor="white")
     _zero_line(axes)
-    shown = [group["change"] for group in groups] + [x for group in groups for x in group["interval_95"] or ()]
+    shown = [group.change for group in groups] + [x for group in groups for x in group.interval_95 or ()]
     spread_out = [*(points or {}).values(), np.array(shown)]
     axes.set_xlim(*change_limits(np.concatenate(spread_out), least=np.array(shown)))
-    names = [f"{group['name']}  ({in_words(group['n_tasks'], 'task')})" for group in groups]
+    names = [f"{group.name}  ({in_words(group.n_tasks, 'task')})" for group in groups]
     axes.set_yticks(range(len(groups)), names)
     axes.set_ylim(len(groups) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel(f"change of {what}, federated minus local: mean and 95 % interval")
+    axes.set_xlabel(f"change of {SHORT[metric]}, federated minus local: mean and 95 % interval")
     return figure
 
 
-def draw_learning(curves: Mapping[str, Mapping[str, Points]]) -> Figure:
+def draw_learning(curves: Mapping[str, Curve]) -> Figure:
     """Scores on the validation fold by round, a panel per score, a line per model."""
     figure, panels = new_figure(len(curves), height=3.2, width=3.1 * max(len(curves), 2) + 1.0)
     for axes, (name, sides) in zip(panels, curves.items(), strict=True):
         for side in SIDES:
-            if points := sides.get(side):
+            if points := sides.of(side):
                 mark = SIDE_MARK[side] if len(points) <= _FEW_ROUNDS else None
                 rounds, values = np.array(points, dtype=np.float64).T
                 axes.plot(
@@ -168,22 +179,23 @@ def draw_learning(curves: Mapping[str, Mapping[str, Points]]) -> Figure:
     return figure
 
 
-def draw_calibration(sides: Mapping[str, Points], counts: Mapping[str, Points] | None, *, of_values: bool) -> Figure:
+def draw_calibration(points: Points, counts: Points | None, kind: Kind) -> Figure:
     """Observed by predicted, a line per model on the diagonal of a perfect one; below, how many labels (own page only).
 
-    sides, counts : by model, (n, 2): predicted and observed; predicted and number of labels
+    points, counts : of both models, (n, 2): predicted and observed; predicted and number of labels
     """
     figure, panels = new_figure(2 if counts else 1, height=3.8, width=7.2 if counts else 4.6)
     axes = panels[0]
-    found = [np.array(points, dtype=np.float64).reshape(-1, 2) for points in sides.values()]
+    of_values = kind == REGRESSION
+    curves = {side: np.array(points.of(side), dtype=np.float64).reshape(-1, 2) for side in SIDES}
     low, high = (-1.0, 1.0) if of_values else (0.0, 1.0)
-    if of_values and any(each.size for each in found):
-        low, high = (float(bound(np.concatenate(found))) for bound in (np.min, np.max))
+    if of_values and any(curve.size for curve in curves.values()):
+        low, high = (float(bound(np.concatenate(list(curves.values())))) for bound in (np.min, np.max))
     pad = 0.04 * (high - low)
     axes.plot([low, high], [low, high], color="black", linewidth=0.9, linestyle="dotted", label="perfect")
-    for side, points in zip(sides, found, strict=True):
+    for side, curve in curves.items():
         axes.plot(
-            *points.T,
+            *curve.T,
             color=SIDE_COLOUR[side],
             linestyle=SIDE_LINE[side],
             marker=SIDE_MARK[side],
@@ -200,47 +212,52 @@ def draw_calibration(sides: Mapping[str, Points], counts: Mapping[str, Points] |
     return figure
 
 
-def _draw_counts(axes: Axes, counts: Mapping[str, Points], what: str) -> None:
-    for side, points in counts.items():
-        predicted, n = np.array(points, dtype=np.float64).reshape(-1, 2).T
+def _draw_counts(axes: Axes, counts: Points, entries: str) -> None:
+    for side in SIDES:
+        predicted, n = np.array(counts.of(side), dtype=np.float64).reshape(-1, 2).T
         axes.plot(
             predicted, n, color=SIDE_COLOUR[side], linestyle=SIDE_LINE[side], marker=SIDE_MARK[side], markersize=5
         )
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.set_xlabel("predicted, mean of the point")
-    axes.set_ylabel(f"{what} in the point")
+    axes.set_ylabel(f"{entries} in the point")
 
 
-def draw_domain(shares: Mapping[str, Floats], means: Mapping[str, Any], what: str, *, grouped: bool) -> Figure:
+def draw_domain(
+    by_task: Mapping[Side, Floats], means: DomainSummary | SharedDomain, axis: str, *, grouped: bool
+) -> Figure:
     """Cumulative distribution over tasks of how sure each model is, a line per model, with the means over tasks."""
     figure, (axes,) = new_figure()
     for side in SIDES:
-        values = np.sort(shares[side])
+        values = np.sort(by_task[side])
         kind: dict[str, Any] = {"color": SIDE_COLOUR[side], "linestyle": SIDE_LINE[side]}
-        label = f"{side}, mean {means[side]:.3f}"
+        label = f"{side}, mean {means.local if side == 'local' else means.federated:.3f}"
         if grouped:
             share = (np.arange(values.size) + 0.5) / values.size
             axes.plot(values, share, marker=SIDE_MARK[side], markersize=5, label=label, **kind)
         else:
             axes.ecdf(values, label=label, **kind)
     axes.set_ylim(-0.02, 1.02)
-    axes.set_xlabel(what + (" (means of groups of tasks)" if grouped else ""))
+    axes.set_xlabel(axis + (" (means of groups of tasks)" if grouped else ""))
     axes.set_ylabel("share of tasks at or below")
     axes.legend(loc="lower right")
     return figure
 
 
-def draw_folds(folds: Sequence[Mapping[str, Any]], whats: Sequence[str]) -> Figure:
-    """Share of compounds, labels and values in each fold, side by side; the line is an even share."""
+def draw_folds(folds: Sequence[int], amounts: Mapping[str, Sequence[float]]) -> Figure:
+    """Share of compounds, labels and values in each fold, side by side; the line is an even share.
+
+    folds : their numbers; amounts : by name, of each fold
+    """
     figure, (axes,) = new_figure(height=3.0)
-    width = 0.8 / len(whats)
-    for i, (what, colour) in enumerate(zip(whats, (BLUE, CYCLE[5], CYCLE[2]), strict=False)):
-        total = sum(fold[what] for fold in folds) or 1
-        places = np.arange(len(folds)) + (i - (len(whats) - 1) / 2) * width
-        axes.bar(places, [100 * fold[what] / total for fold in folds], width=0.92 * width, color=colour, label=what)
+    width = 0.8 / len(amounts)
+    for i, ((name, of_folds), colour) in enumerate(zip(amounts.items(), (BLUE, CYCLE[5], CYCLE[2]), strict=False)):
+        total = sum(of_folds) or 1
+        places = np.arange(len(folds)) + (i - (len(amounts) - 1) / 2) * width
+        axes.bar(places, [100 * amount / total for amount in of_folds], width=0.92 * width, color=colour, label=name)
     axes.axhline(100 / len(folds), color="black", linewidth=0.9, linestyle="dotted")
-    axes.set_xticks(range(len(folds)), [f"fold {fold['fold']}" for fold in folds])
+    axes.set_xticks(range(len(folds)), [f"fold {fold}" for fold in folds])
     axes.grid(visible=False, axis="x")
     axes.set_ylabel("share, %")
     figure.legend(loc="outside lower center", ncols=3)
@@ -278,8 +295,10 @@ def _zero_line(axes: Axes) -> None:
 
 def _first_handles(panels: Sequence[Axes]) -> tuple[list[Any], list[Any]]:
     """Each label once, whichever panel has it."""
-    found = {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    return list(found.values()), list(found)
+    handles = {
+        label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    return list(handles.values()), list(handles)
 
 
 def _short(name: str) -> str:

@@ -1,25 +1,22 @@
 """A partner's own page: every task of it, for its eyes alone."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 from pipeline.pages import figures
 from pipeline.pages.captions import (
-    CALIBRATION,
     CHANGES,
     DATA,
-    DOMAIN,
     LEARNING,
-    REGRESSION_CALIBRATION,
     SCATTER,
     SIZES,
     TYPES,
-    WIDTH,
+    captions_of,
     domain_sentence,
     facts_of,
     how_to_read,
     in_words,
 )
+from pipeline.pages.figures import SizeBin
 from pipeline.pages.page import Drawing, Page, PageTable, Section
 from pipeline.pages.tables import (
     comparison_table,
@@ -27,164 +24,168 @@ from pipeline.pages.tables import (
     group_table,
     input_table,
     median_table,
-    regression_task_table,
     rejected_table,
     task_table,
 )
-from pipeline.report.breakdown import SIZE_EDGES, Changes, changes, size_label
-from pipeline.report.metrics import CURVES, ERRORS, LONG, METRICS, REGRESSION_CURVES, REGRESSION_METRICS, SHORT, SIDES
-from pipeline.report.rows import domain_shares
+from pipeline.report.metrics import CLASSIFICATION, LONG, REGRESSION, Kind
+from pipeline.report.rows import SIZE_EDGES, Changes, changes, domain_by_task, size_label
+from pipeline.report.schema import Learning, Points, Preparation, Reliability, ReliabilityPoint, Report
 
-Report = Mapping[str, Any]
+_LARGEST_SIZE = 10_000  # labels at which the last bin of sizes ends, unless a task has more
 
 
-def own_page(report: Report) -> Page:
+def private_page(report: Report) -> Page:
     """The page of report.json."""
     sections = [
         Section(
             "Local against federated",
-            how_to_read(has_errors="regression" in report["summary"]),
-            _with_rows(comparison_table(report["summary"]), median_table(report["summary"])),
+            how_to_read(has_errors=report.summary.regression is not None),
+            _with_rows(comparison_table(report), median_table(report)),
         ),
-        *_sections(report, report["tasks"], METRICS, ""),
+        *_sections(report, CLASSIFICATION),
     ]
-    if "regression_tasks" in report:
-        sections += _sections(report, report["regression_tasks"], REGRESSION_METRICS, "regression_")
-    if "data" in report:
-        sections.append(_data(report["data"]))
-    gate = [("validation fold", report["gate"]["sentence"])] if "gate" in report else []
+    if report.regression_tasks is not None:
+        sections += _sections(report, REGRESSION)
+    sections.append(_data(report.data))
     return Page(
-        title=f"Did federation help {report['partner']}?",
+        title=f"Did federation help {report.partner}?",
         subtitle="Private: this page names assays. `hocket report --shareable` writes what may be shared.",
-        outcome=report["verdict"]["outcome"],
-        sentence=report["verdict"]["sentence"],
-        facts=[*facts_of(report), *gate],
+        outcome=report.verdict.outcome,
+        sentence=report.verdict.sentence,
+        facts=[*facts_of(report), ("validation fold", report.gate.sentence)],
         sections=sections,
     )
 
 
-def _sections(report: Report, rows: Sequence[Mapping[str, Any]], metrics: Sequence[str], prefix: str) -> list[Section]:
-    """What figures and tables say of one kind of task; nothing of what nobody could judge."""
-    kind = "Regression: " if prefix else ""
-    scores = {metric: changes(rows, metric) for metric in metrics if metric not in ERRORS}
-    judged = {metric: found for metric, found in scores.items() if found.local.size}
-    summary = report["summary"]["regression"] if prefix else report["summary"]
-    found = [
-        *_over_tasks(judged, rows, kind, prefix),
-        *_where(judged, report["seed"], kind, prefix),
-        *_learning(report.get("learning", {}), kind, prefix),
-        *_calibration(report.get(f"{prefix}calibration", {}), kind, prefix),
-        *_domain(summary.get("domain"), rows, kind, prefix),
+def _sections(report: Report, kind: Kind) -> list[Section]:
+    """What figures and tables show of one kind of task; nothing of tasks that could not be scored."""
+    heading = "" if kind == CLASSIFICATION else f"{captions_of(kind).title}: "
+    every = {metric: changes(report.rows(kind), metric) for metric in kind.scores}
+    scored = {metric: of_metric for metric, of_metric in every.items() if of_metric.local.size}
+    sections = [
+        *_over_tasks(report, scored, kind, heading),
+        *_where(scored, report.seed, kind, heading),
+        *_learning(report.learning, kind, heading),
+        *_calibration(report.reliability(kind), kind, heading),
+        *_domain(report, kind, heading),
     ]
-    return found or [Section(f"{kind or 'Classification: '}nothing to show", ["No task could be judged."])]
+    return sections or [Section(f"{captions_of(kind).title}: nothing to show", ["No task could be judged."])]
 
 
-def _over_tasks(
-    judged: Mapping[str, Changes], rows: Sequence[Mapping[str, Any]], kind: str, prefix: str
-) -> Iterator[Section]:
-    if judged:
-        table = regression_task_table(rows) if prefix else task_table(rows)
+def _over_tasks(report: Report, scored: Mapping[str, Changes], kind: Kind, heading: str) -> Iterator[Section]:
+    if scored:
         drawings = [
             Drawing(
-                f"{prefix}changes",
+                f"{kind.file_prefix}changes",
                 CHANGES,
-                lambda: figures.draw_changes({metric: found.change for metric, found in judged.items()}, grouped=False),
+                lambda: figures.draw_changes(
+                    {metric: of_metric.change for metric, of_metric in scored.items()}, grouped=False
+                ),
             ),
             Drawing(
-                f"{prefix}scatter",
+                f"{kind.file_prefix}scatter",
                 SCATTER,
-                lambda: figures.draw_scatter({metric: (f.local, f.federated) for metric, f in judged.items()}),
+                lambda: figures.draw_scatter({metric: (f.local, f.federated) for metric, f in scored.items()}),
             ),
         ]
-        yield Section(f"{kind}Task by task", (), [table], drawings)
+        yield Section(f"{heading}Task by task", (), [task_table(report, kind)], drawings)
 
 
-def _where(judged: Mapping[str, Changes], seed: int, kind: str, prefix: str) -> Iterator[Section]:
+def _where(scored: Mapping[str, Changes], seed: int, kind: Kind, heading: str) -> Iterator[Section]:
     """The change by number of labels and by assay type, of the first metric."""
-    if not judged:
+    if not scored:
         return
-    metric, found = next(iter(judged.items()))
-    sizes = [
-        {"name": size_label(i, i), "from": low, "to": high, **found.mean_of(tasks, seed)}
-        for i, (tasks, low, high) in enumerate(
-            zip(found.by_size(), SIZE_EDGES, [*SIZE_EDGES[1:], max(10000, found.n_labels.max())], strict=True)
-        )
-        if tasks.size
-    ]
-    members = found.by_type()
-    types = [{"name": name, **found.mean_of(tasks, seed)} for name, tasks in members.items()]
-    points = {name: found.change[tasks] for name, tasks in members.items()}
+    metric, main = next(iter(scored.items()))
+    bins = _size_bins(main, seed)
+    members = main.by_type()
+    types = [main.of_group(name, tasks, seed) for name, tasks in members.items()]
+    points = {name: main.change[tasks] for name, tasks in members.items()}
     yield Section(
-        f"{kind}Where federation helps: labels and assay types",
+        f"{heading}Where federation helps: labels and assay types",
         [f"Changes of {LONG[metric]}."],
-        [group_table("By labels of the task", sizes, "labels"), group_table("By assay type", types, "assay type")],
+        [
+            group_table("By labels of the task", [each.change for each in bins], "labels"),
+            group_table("By assay type", types, "assay type"),
+        ],
         [
             Drawing(
-                f"{prefix}sizes",
+                f"{kind.file_prefix}sizes",
                 SIZES,
-                lambda: figures.draw_sizes(found.n_labels, found.change, sizes, SHORT[metric]),
+                lambda: figures.draw_sizes(main.n_labels, main.change, bins, metric),
             ),
-            Drawing(f"{prefix}types", TYPES, lambda: figures.draw_groups(types, SHORT[metric], points=points)),
+            Drawing(f"{kind.file_prefix}types", TYPES, lambda: figures.draw_groups(types, metric, points=points)),
         ],
     )
 
 
-def _learning(learning: Mapping[str, Any], kind: str, prefix: str) -> Iterator[Section]:
-    names = REGRESSION_CURVES if prefix else CURVES
-    curves = {name: learning[name] for name in names if name in learning}
-    if curves:
-        n_tasks = learning["n_tasks"]["regression" if prefix else "classification"]
-        text = [f"Validation fold, {in_words(n_tasks, 'task')}. Neither model was trained on it."]
+def _size_bins(main: Changes, seed: int) -> list[SizeBin]:
+    ends = [*SIZE_EDGES[1:], max(_LARGEST_SIZE, int(main.n_labels.max()))]
+    return [
+        SizeBin(low, high, main.of_group(size_label(i, i), tasks, seed))
+        for i, (tasks, low, high) in enumerate(zip(main.by_size(), SIZE_EDGES, ends, strict=True))
+        if tasks.size
+    ]
+
+
+def _learning(learning: Learning, kind: Kind, heading: str) -> Iterator[Section]:
+    if curves := learning.curves(kind):
+        text = [f"Validation fold, {in_words(learning.n_tasks.of(kind), 'task')}. Neither model was trained on it."]
         yield Section(
-            f"{kind}Learning, round by round",
+            f"{heading}Learning, round by round",
             text,
-            drawings=[Drawing(f"{prefix}learning", LEARNING, lambda: figures.draw_learning(curves))],
+            drawings=[Drawing(f"{kind.file_prefix}learning", LEARNING, lambda: figures.draw_learning(curves))],
         )
 
 
-def _calibration(sides: Mapping[str, Any], kind: str, prefix: str) -> Iterator[Section]:
-    if not any(sides.values()):
+def _calibration(reliability: Reliability | None, kind: Kind, heading: str) -> Iterator[Section]:
+    if reliability is None or not (reliability.local or reliability.federated):
         return
-    lines, counts = (
-        {side: [[point["predicted"], point[what]] for point in sides[side]] for side in SIDES}
-        for what in ("observed", "n_entries")
-    )
+    observed = Points(local=_observed(reliability.local), federated=_observed(reliability.federated))
+    counts = Points(local=_counts(reliability.local), federated=_counts(reliability.federated))
     yield Section(
-        f"{kind}Calibration",
+        f"{heading}Calibration",
         drawings=[
             Drawing(
-                f"{prefix}calibration",
-                REGRESSION_CALIBRATION if prefix else CALIBRATION,
-                lambda: figures.draw_calibration(lines, counts, of_values=bool(prefix)),
+                f"{kind.file_prefix}calibration",
+                captions_of(kind).calibration,
+                lambda: figures.draw_calibration(observed, counts, kind),
             )
         ],
     )
 
 
-def _domain(
-    summary: Mapping[str, Any] | None, rows: Sequence[Mapping[str, Any]], kind: str, prefix: str
-) -> Iterator[Section]:
-    if summary:
-        shares = domain_shares(rows, summary["measure"])
-        words = WIDTH if prefix else DOMAIN
+def _observed(points: list[ReliabilityPoint]) -> list[tuple[float, float]]:
+    return [(point.predicted, point.observed) for point in points]
+
+
+def _counts(points: list[ReliabilityPoint]) -> list[tuple[float, float]]:
+    return [(point.predicted, point.n_entries) for point in points]
+
+
+def _domain(report: Report, kind: Kind, heading: str) -> Iterator[Section]:
+    comparisons = report.comparisons(kind)
+    if comparisons and (summary := comparisons.domain):
+        by_task, words = domain_by_task(report.rows(kind), kind), captions_of(kind)
         yield Section(
-            f"{kind}Applicability domain",
+            f"{heading}Applicability domain",
             [domain_sentence(summary)],
             drawings=[
                 Drawing(
-                    f"{prefix}domain",
-                    words.caption,
-                    lambda: figures.draw_domain(shares, summary, words.axis, grouped=False),
+                    f"{kind.file_prefix}domain",
+                    words.domain,
+                    lambda: figures.draw_domain(by_task, summary, words.domain_axis, grouped=False),
                 )
             ],
         )
 
 
-def _data(data: Mapping[str, Any]) -> Section:
-    whats = [what for what in ("compounds", "labels", "values") if any(fold[what] for fold in data["folds"])]
-    tables = [input_table(data["tables"]), rejected_table(data["tables"]), fold_table(data["folds"])]
-    drawings = [Drawing("folds", DATA, lambda: figures.draw_folds(data["folds"], whats))] if whats else []
-    warnings = [f"Warning: {warning}" for warning in data["warnings"]]
+def _data(data: Preparation) -> Section:
+    amounts = {name: [getattr(fold, name) for fold in data.folds] for name in ("compounds", "labels", "values")}
+    present = {name: of_folds for name, of_folds in amounts.items() if any(of_folds)}
+    folds = [fold.fold for fold in data.folds]
+    tables = [input_table(data.tables), rejected_table(data.tables), fold_table(data.folds)]
+    drawings = [Drawing("folds", DATA, lambda: figures.draw_folds(folds, present))] if present else []
+    warnings = [f"Warning: {warning}" for warning in data.warnings]
     return Section("Data", warnings, _with_rows(*tables), drawings)
 
 

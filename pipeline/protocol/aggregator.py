@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import AttemptsUsedUp, Diverged, NotYet
-from pipeline.exchange.mailbox import Mailbox, named_digests, roster_of, text
-from pipeline.home.paths import MessageName
+from pipeline.exchange.mailbox import Mailbox
 from pipeline.home.round_metrics import RoundRecord, write_record
 from pipeline.plan.plan import spoken
 from pipeline.runtime.progress import ProgressReporter
 from secure.encoding.roster import Roster
 from secure.errors import BadContainer, SecureError, WrongRoster, WrongSender
+from secure.messages.message_name import MessageName
 from secure.messages.messages import Manifest
 from secure.sealing.add import add_updates
 from secure.sealing.container import read_chunks
@@ -49,6 +49,7 @@ class AggregatorRun:
         """Do the next step; False after the last round. Raises NotYet while partners are awaited."""
         if self._at.round_no > self.plan.rounds.n_rounds:
             return False
+        self._reporter.at(self._at.round_no, self._at.attempt)
         if self._repost("sum"):
             self._tidy()
             self._at = Position(self._at.round_no + 1, 1)  # after the presence round comes the first
@@ -76,7 +77,7 @@ class AggregatorRun:
         if lacking and not self._may_close(ready):
             raise NotYet(f"{spoken(self._at.round_no)}: waiting for {', '.join(lacking)} to be ready")
         members = {name: self.mailbox.digest_of(self._name("ready", name)) for name in sorted(ready)}
-        trunk = text(next(iter(ready.values())), "trunk")
+        trunk = next(iter(ready.values())).text("trunk")
         self.mailbox.post(self._name("roster"), {"members": members, "trunk": trunk})
         self._reporter.report(f"{spoken(self._at.round_no, self._at.attempt)}: roster {', '.join(members)}")
 
@@ -92,7 +93,7 @@ class AggregatorRun:
         for what in ("trunk", "preparation"):
             holders: dict[str, list[str]] = {}
             for name, manifest in ready.items():
-                holders.setdefault(text(manifest, what), []).append(name)
+                holders.setdefault(manifest.text(what), []).append(name)
             if len(holders) > 1:
                 groups = sorted(holders.values(), key=len, reverse=True)
                 odd = groups if len(groups[0]) == len(groups[1]) else groups[1:]
@@ -105,13 +106,13 @@ class AggregatorRun:
 
     def _collect_updates(self) -> None:
         roster = self.mailbox.own(self._name("roster"))
-        members = sorted(named_digests(roster, "members"))
+        members = sorted(roster.named_digests("members"))
         updates = self._received("update", members)
         found = {name: self._fetch(name, manifest) for name, manifest in updates.items()}
         files = {name: file for name, file in found.items() if file is not None}
         missing = [name for name in members if name not in files]
         if not missing:
-            self._add(roster_of(roster, self.mailbox.digest_of(self._name("roster"))), files)
+            self._add(roster.as_roster(self.mailbox.digest_of(self._name("roster"))), files)
         elif self._clock() - self.mailbox.accepted_at(self._name("roster")) > self.plan.rounds.update_deadline_s:
             self._void(missing)
         else:
@@ -134,7 +135,7 @@ class AggregatorRun:
         """The sealed file, or None while the storage does not show it."""
         name = self._name("update", sender)
         roster = self.mailbox.digest_of(self._name("roster"))
-        found = text(manifest, "roster")
+        found = manifest.text("roster")
         if found != roster:
             where = self.mailbox.exchange.where(name.manifest)
             raise WrongRoster(f"{where}: sealed for roster {found[:12]}..., this attempt's is {roster[:12]}...")

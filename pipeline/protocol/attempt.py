@@ -1,18 +1,36 @@
 """One attempt at a round as a partner sees it: the aggregator's word, refused where it contradicts what we hold."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline.errors import AttemptsUsedUp, Diverged, Equivocation, LeftBehind, NotYet
-from pipeline.exchange.mailbox import Mailbox, named_digests, names, roster_of, text
-from pipeline.home.paths import MessageName
+from pipeline.exchange.mailbox import Mailbox
 from pipeline.plan.plan import spoken
 from secure.encoding.roster import Roster, check_roster, check_summed
 from secure.errors import SecureError
+from secure.messages.message_name import MessageName
 from secure.messages.messages import Manifest
 
 _ROUND = re.compile(r"round-(\d{4})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Void:
+    """The aggregator gave the attempt up: members of its roster are missing."""
+
+    roster: Roster
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """The aggregator added up the updates of the roster."""
+
+    roster: Roster
+    manifest: Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +40,7 @@ class Attempt:
     mailbox: Mailbox
     round_no: int
     number: int
+    trunk: str  # digest of what this partner holds at the start of the round
 
     def mine(self, kind: str) -> MessageName:
         """This partner's own message."""
@@ -31,7 +50,67 @@ class Attempt:
         """The aggregator's message."""
         return MessageName(kind, self.round_no, self.number, self.mailbox.plan.aggregator_name)
 
-    def outcome(self) -> Manifest | None:
+    @property
+    def update_file(self) -> Path:
+        """This partner's sealed update in its outbox."""
+        return self.mailbox.home.outbox(self.mine("update").payload)
+
+    def stage(self) -> Roster | Void | Sum | None:
+        """How far the aggregator has come: None before its roster, then the roster, then its void or its sum.
+
+        All is checked against what this partner holds and has been shown. Raises AttemptsUsedUp beyond the plan's last
+        attempt, NotYet where the roster of a void or sum is not here, LeftBehind where it never will be, Equivocation
+        for a contradiction, Diverged for another trunk, secure.errors.SecureError for a roster that is not allowed.
+        """
+        outcome = self._outcome()
+        if outcome is None:
+            self._check_allowed()
+            called = self.mailbox.receive(self.theirs("roster"))
+            return None if called is None else self._checked_roster(called)
+        with self._or_left_behind():
+            roster = self._checked_roster(self.mailbox.expect(self.theirs("roster")))
+        return self._checked_void(outcome, roster) if outcome.kind == "void" else self._checked_sum(outcome, roster)
+
+    def not_yet(self, wait: str) -> NotYet:
+        """The end of a step that waits for others; raises LeftBehind where that is in vain."""
+        self.check_not_left_behind(wait)
+        return NotYet(wait)
+
+    def check_not_left_behind(self, wait: str) -> None:
+        """Raise LeftBehind where this attempt's void or sum is awaited in vain: a later round has its sum."""
+        later = self._later_sum()
+        if later is not None and self._outcome() is None:  # it can have come while this partner worked
+            raise self._left_behind(wait, later)
+
+    def is_sealed(self) -> bool:
+        """Whether the update is sealed: then it is sent again byte for byte, never sealed once more.
+
+        Raises Equivocation where only the exchange has it: a restored home would seal the very same update again.
+        """
+        if self.mailbox.has(self.mine("update")) or self.update_file.exists():
+            return True
+        self.mailbox.check_not_posted(self.mine("update"))
+        return False
+
+    def keep_sealed(self, sealed: Path) -> None:
+        """Move a sealed update to the outbox: from then on it is the only one of this attempt."""
+        self.update_file.parent.mkdir(parents=True, exist_ok=True)
+        sealed.replace(self.update_file)
+
+    def post_update(self, roster: Roster) -> None:
+        """Sign and post the update that was sealed for this roster."""
+        self.mailbox.post(self.mine("update"), {"roster": roster.digest})
+
+    def fetch_sum(self, total: Sum) -> Path:
+        """The sealed sum; raises NotYet where the storage does not show it yet, LeftBehind where it never will."""
+        with self._or_left_behind():
+            return self.mailbox.fetch_payload(self.theirs("sum"), total.manifest)
+
+    def delivered(self, void: Void) -> list[str]:
+        """Members that a void misses though their signed update for its roster is on the exchange."""
+        return [name for name in void.missing if self._has_delivered(name, void.roster.digest)]
+
+    def _outcome(self) -> Manifest | None:
         """The sum or the void, if it has come; raises Equivocation where there are both."""
         total, void = (self.mailbox.receive(self.theirs(kind)) for kind in ("sum", "void"))
         if total is not None and void is not None:
@@ -39,51 +118,15 @@ class Attempt:
             raise Equivocation(f"{where}: the aggregator signed a void and a sum for the same attempt")
         return total or void
 
-    def proceed(
-        self, *, contribute: Callable[[], None], abandon: Callable[[Manifest], None], finish: Callable[[Manifest], None]
-    ) -> None:
-        """Do our part, or what follows from the aggregator's void or sum.
-
-        Raises NotYet while others are awaited, LeftBehind where that would be in vain, AttemptsUsedUp.
-        """
-        outcome = self.outcome()
-        try:
-            if outcome is None:
-                self.check_allowed()
-                contribute()
-            elif outcome.kind == "void":
-                abandon(outcome)
-            else:
-                finish(outcome)
-        except NotYet as wait:
-            self.check_not_left_behind(str(wait), outcome)
-            raise
-
-    def deliver(self, roster: Roster, seal: Callable[[Roster], None]) -> None:
-        """Seal for exactly this roster, once, and post; a sealed file that exists is sent again byte for byte."""
-        name = self.mine("update")
-        if not self.mailbox.has(name) and not self.mailbox.home.outbox(name.payload).exists():
-            self.mailbox.check_not_posted(name)  # a restored home would seal the very same update once more
-            seal(roster)
-        self.mailbox.post(name, {"roster": roster.digest})
-
-    def shown_roster(self, trunk: str) -> Roster:
-        """The roster that this partner, holding this trunk, has been shown."""
-        return self.roster(self.mailbox.expect(self.theirs("roster")), trunk)
-
-    def roster(self, manifest: Manifest, trunk: str) -> Roster:
-        """The roster of this manifest, refused unless this partner, holding this trunk, may seal for it.
-
-        Raises Diverged where the roster's trunk is not ours, Equivocation where it lists us without our ready,
-        secure.errors.SecureError for a roster too small or with strangers.
-        """
+    def _checked_roster(self, manifest: Manifest) -> Roster:
+        """The roster of this manifest, refused unless this partner, holding its trunk, may seal for it."""
         me, plan, where = self.mailbox.me, self.mailbox.plan, self.theirs("roster").manifest
-        theirs = text(manifest, "trunk")
-        if theirs != trunk:
-            raise Diverged(f"{where}: trunk {theirs[:12]}..., ours is {trunk[:12]}...")
-        roster = roster_of(manifest, self.mailbox.digest_of(self.theirs("roster")))
+        theirs = manifest.text("trunk")
+        if theirs != self.trunk:
+            raise Diverged(f"{where}: trunk {theirs[:12]}..., ours is {self.trunk[:12]}...")
+        roster = manifest.as_roster(self.mailbox.digest_of(self.theirs("roster")))
         check_roster(roster, None, plan.partner_names, plan.min_roster(self.round_no))
-        listed = named_digests(manifest, "members").get(me)
+        listed = manifest.named_digests("members").get(me)
         if listed is not None:
             if not self.mailbox.has(self.mine("ready")):
                 raise Equivocation(f"{where}: lists {me}, which never said ready for this attempt")
@@ -91,11 +134,11 @@ class Attempt:
                 raise Equivocation(f"{where}: lists a ready of {me} that is not the one it signed")
         return roster
 
-    def check_sum(self, total: Manifest, roster: Roster) -> None:
+    def _checked_sum(self, total: Manifest, roster: Roster) -> Sum:
         """The sum must be of this roster, list each member once and our update as we sealed it."""
         me, where = self.mailbox.me, self.theirs("sum").manifest
-        updates = named_digests(total, "updates")
-        if text(total, "roster") != roster.digest:
+        updates = total.named_digests("updates")
+        if total.text("roster") != roster.digest:
             raise Equivocation(f"{where}: sums another roster than the one we were shown")
         check_summed(updates, roster, where)
         if me in roster.members:
@@ -104,27 +147,25 @@ class Attempt:
             payload = self.mailbox.own(self.mine("update")).payload
             if payload is None or updates[me] != payload.sha256:
                 raise Equivocation(f"{where}: lists an update of {me} that is not the one it sealed")
+        return Sum(roster, total)
 
-    def check_void(self, void: Manifest, roster: Roster) -> None:
+    def _checked_void(self, void: Manifest, roster: Roster) -> Void:
         """The void must be of this roster and miss members of it."""
-        missing, where = names(void, "missing"), self.theirs("void").manifest
-        if text(void, "roster") != roster.digest:
+        missing, where = void.names("missing"), self.theirs("void").manifest
+        if void.text("roster") != roster.digest:
             raise Equivocation(f"{where}: voids another roster than the one we were shown")
         if not set(missing) <= set(roster.members):
             raise Equivocation(f"{where}: misses {', '.join(missing)}, the roster is {', '.join(roster.members)}")
-
-    def delivered(self, void: Manifest) -> list[str]:
-        """Members that a void misses though their signed update for its roster is on the exchange."""
-        return [name for name in names(void, "missing") if self._has_delivered(name, text(void, "roster"))]
+        return Void(roster, tuple(missing))
 
     def _has_delivered(self, member: str, roster: str) -> bool:
         try:
             update = self.mailbox.receive(MessageName("update", self.round_no, self.number, member))
         except SecureError:  # whatever it is, it is not the update that is missing
             return False
-        return update is not None and text(update, "roster") == roster
+        return update is not None and update.text("roster") == roster
 
-    def check_allowed(self) -> None:
+    def _check_allowed(self) -> None:
         """Raise AttemptsUsedUp beyond the plan's last attempt: each void may give away more of an update."""
         most = self.mailbox.plan.rounds.max_attempts
         if self.number > most:
@@ -133,18 +174,22 @@ class Attempt:
             error.add_note("ask those who did not deliver; more (rounds.max_attempts) need a plan that all agree on")
             raise error
 
-    def check_not_left_behind(self, wait: str, outcome: Manifest | None = None) -> None:
-        """Raise LeftBehind where a wait is in vain: a later round has its sum, so what is missing here was removed.
+    @contextmanager
+    def _or_left_behind(self) -> Iterator[None]:
+        """What a void or sum goes with was there before it: where a later round has its sum, no wait brings it back."""
+        try:
+            yield
+        except NotYet as wait:
+            later = self._later_sum()
+            if later is not None:
+                raise self._left_behind(str(wait), later) from wait
+            raise
 
-        outcome : this attempt's sum or void, if it is not that what is awaited
-        """
-        later = self._later_sum()
-        if later is None or (outcome is None and self.outcome() is not None):  # it came while this partner worked
-            return
+    def _left_behind(self, wait: str, later: MessageName) -> LeftBehind:
         url, folder = self.mailbox.exchange.url, self.theirs("sum").folder
         error = LeftBehind(f"{wait}, but round {later.round_no} has its sum: what is missing was removed from {url}")
         error.add_note(f"put {folder} and what followed back there from a copy, then start again: every sum is needed")
-        raise error
+        return error
 
     def _later_sum(self) -> MessageName | None:
         """A signed sum of a later round."""

@@ -10,18 +10,16 @@ from collections.abc import Collection
 import numpy as np
 
 from partners.network.trunk import initial_trunk, trunk_digest
-from pipeline.errors import NotYet
-from pipeline.exchange.mailbox import Mailbox, names
+from pipeline.exchange.mailbox import Mailbox
+from pipeline.home.attempt_files import AttemptFiles
 from pipeline.home.catalogue_counts import keep_counts
 from pipeline.plan.plan import PRESENCE
-from pipeline.protocol.attempt import Attempt
+from pipeline.protocol.attempt import Attempt, Sum, Void
 from pipeline.protocol.enrolment import Enrolment
+from pipeline.protocol.round_seal import RoundSeal
 from pipeline.runtime.progress import ProgressReporter
 from secure.encoding.roster import Roster
 from secure.errors import UpdateOutOfRange
-from secure.messages.messages import Manifest
-from secure.sealing.open_sum import open_sum
-from secure.sealing.seal import seal_update
 
 
 class Presence:
@@ -37,76 +35,53 @@ class Presence:
     ) -> None:
         self.mailbox = mailbox
         self._plan, self._home = mailbox.plan, mailbox.home
-        self._enrolment = enrolment
         self._flags = np.zeros(len(self._plan.catalogue.tasks), dtype=np.float32)
         self._flags[list(held)] = 1
         self._preparation = preparation_digest
         self._reporter = reporter
         self._trunk = trunk_digest(initial_trunk(self._plan.layout, self._plan.federation.seed))
-        self._parameters = self._plan.seal_parameters(PRESENCE)
-        self._slices = [slice(0, self._flags.size)]
-        self._bounds = np.array([self._parameters.limit], dtype=np.float64)  # a step of 1: flags are sent exactly
+        parameters = self._plan.seal_parameters(PRESENCE)
+        self._seal = RoundSeal(mailbox.me, enrolment, parameters, [slice(0, self._flags.size)])
+        self._bounds = np.array([parameters.limit], dtype=np.float64)  # a step of 1: flags are sent exactly
         self._attempt = 1
 
     def advance(self) -> None:
         """Do the next step. Raises NotYet while others are awaited, LeftBehind where in vain, AttemptsUsedUp."""
-        self._at.proceed(contribute=self._contribute, abandon=self._abandon, finish=self._finish)
+        self._reporter.at(PRESENCE, self._attempt)
+        match self._at.stage():
+            case None:
+                self.mailbox.post(self._at.mine("ready"), {"trunk": self._trunk, "preparation": self._preparation})
+                raise self._at.not_yet("presence round: waiting for the roster of all partners")
+            case Roster() as roster:
+                if not self._at.is_sealed():
+                    self._seal_flags(roster)
+                self._at.post_update(roster)
+                raise self._at.not_yet(f"presence round: waiting for the sum of {', '.join(roster.members)}")
+            case Void() as void:
+                self._abandon(void)
+            case Sum() as total:
+                self._finish(total)
 
     @property
     def _at(self) -> Attempt:
-        return Attempt(self.mailbox, PRESENCE, self._attempt)
+        return Attempt(self.mailbox, PRESENCE, self._attempt, self._trunk)
 
-    def _contribute(self) -> None:
-        manifest = self.mailbox.receive(self._at.theirs("roster"))
-        if manifest is None:
-            self.mailbox.post(self._at.mine("ready"), {"trunk": self._trunk, "preparation": self._preparation})
-            raise NotYet("presence round: waiting for the roster of all partners")
-        roster = self._at.roster(manifest, self._trunk)
-        self._at.deliver(roster, self._seal)
-        raise NotYet(f"presence round: waiting for the sum of {', '.join(roster.members)}")
+    def _seal_flags(self, roster: Roster) -> None:
+        unposted = AttemptFiles(self._home.attempt(PRESENCE, self._attempt), self._plan.layout).unposted
+        flags, exactly = self._flags.copy(), np.random.default_rng(0)  # nothing is rounded
+        self._seal.seal(flags, roster, unposted, bounds=self._bounds, rng=exactly)
+        self._at.keep_sealed(unposted)
 
-    def _seal(self, roster: Roster) -> None:
-        payload_file = self._home.outbox(self._at.mine("update").payload)
-        unposted = self._home.attempt(PRESENCE, self._attempt) / "update.unposted"
-        for file in (payload_file, unposted):
-            file.parent.mkdir(parents=True, exist_ok=True)
-        unposted.unlink(missing_ok=True)
-        seal_update(
-            self._flags,
-            weight=1,
-            bounds=self._bounds,
-            slices=self._slices,
-            residual=None,
-            roster=roster,
-            me=self.mailbox.me,
-            pair_keys=self._enrolment.pair_keys,
-            group=self._enrolment.group,
-            parameters=self._parameters,
-            rng=np.random.default_rng(0),  # nothing is rounded
-            path=unposted,
-        )
-        unposted.replace(payload_file)
-
-    def _abandon(self, void: Manifest) -> None:
+    def _abandon(self, void: Void) -> None:
         """Go on to the next attempt: the same flags for the same partners, whose sum tells nothing new."""
-        self._at.check_void(void, self._at.shown_roster(self._trunk))
-        missing = ", ".join(names(void, "missing"))
+        missing = ", ".join(void.missing)
         self._reporter.report(f"presence round, attempt {self._attempt}: void, the aggregator misses {missing}")
-        self._home.outbox(self._at.mine("update").payload).unlink(missing_ok=True)
+        self._at.update_file.unlink(missing_ok=True)
         self._attempt += 1
 
-    def _finish(self, total: Manifest) -> None:
-        roster = self._at.shown_roster(self._trunk)
-        self._at.check_sum(total, roster)
-        sum_file = self.mailbox.fetch_payload(self._at.theirs("sum"), total)
-        counts = open_sum(
-            sum_file,
-            roster=roster,
-            group=self._enrolment.group,
-            parameters=self._parameters,
-            slices=self._slices,
-            bounds=self._bounds,
-        ).total
+    def _finish(self, total: Sum) -> None:
+        sum_file, roster = self._at.fetch_sum(total), total.roster
+        counts = self._seal.open(sum_file, roster, self._bounds).total
         self._check(counts, len(roster.members))
         keep_counts(self._plan, self._home, counts.tolist())
         n_travelling = int(np.count_nonzero(counts >= self._plan.catalogue.min_partners))

@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from data_prep.atomic import write_atomically
 from pipeline.errors import ConfigError, NotYet
-from pipeline.exchange.mailbox import Mailbox, Outbox, text
-from pipeline.home.paths import MessageName
+from pipeline.exchange.mailbox import Mailbox, Outbox
 from secure.ciphertexts.parameters import SealParameters
 from secure.errors import BadKeyFile, WrongKey, WrongPlan
+from secure.files import write_atomically
 from secure.keys.group import GroupSecret, receive_group_secret
 from secure.keys.pairing import PairKey, PairSeeds, open_pair_seed, pair_key, seal_pair_seeds
+from secure.messages.message_name import MessageName
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +47,10 @@ def obtain_group_secret(mailbox: Mailbox, parameters: SealParameters) -> GroupSe
             error = ConfigError(f"{folder}: {custodian} is the custodian and has not dealt the group secret")
             error.add_note("run `hocket key deal PLAN --home HOME` once, then start again")
             raise error
-        dealt = text(mailbox.own(name), "group")
+        dealt = mailbox.own(name).text("group")
     else:
         manifest = mailbox.expect(name)
-        dealt = text(manifest, "group")
+        dealt = manifest.text("group")
         if not mailbox.home.group_secret.exists():
             payload = mailbox.fetch_payload(name, manifest).read_bytes()
             secret = receive_group_secret(payload, mailbox.plan.digest, custodian, mailbox.keys, parameters)
@@ -110,7 +110,7 @@ def _pair_key(mailbox: Mailbox, seeds: PairSeeds, group: GroupSecret, other: str
     manifest = mailbox.receive(name)
     if manifest is None:
         raise NotYet(f"waiting for {other} to enrol")
-    found = text(manifest, "group")
+    found = manifest.text("group")
     if found != group.digest():
         raise WrongKey(f"{name.manifest}: {other} holds group {found[:12]}..., we hold {group.digest()[:12]}...")
     payload = mailbox.fetch_payload(name, manifest).read_bytes()

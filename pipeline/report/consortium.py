@@ -1,121 +1,153 @@
-"""`hocket report --merge`: one page for the consortium from what its partners share. Needs neither torch nor rdkit."""
+"""The consortium's numbers, from what its partners share. Needs neither torch nor rdkit."""
 
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console
+from typing import Literal
 
 from pipeline.errors import MixedFederations
-from pipeline.home.paths import write_json
-from pipeline.pages.consortium_page import consortium_page
-from pipeline.pages.page_files import page_digest, write_page
-from pipeline.report.metrics import ERRORS, METRICS, REGRESSION_METRICS
-from pipeline.report.shareable_schema import read_shared
-from pipeline.report.terminal_table import print_report
+from pipeline.report.metrics import CLASSIFICATION, ERRORS, FORMAT, REGRESSION, Kind
+from pipeline.report.parts import Part
+from pipeline.report.schema import Interval, Outcome
+from pipeline.report.shareable_schema import ShareableSummary, SharedComparison
 
-PAGE, MERGED = "consortium.html", "consortium.json"
 _SAME = ("federation", "plan", "trunk", "n_rounds", "local_steps")
 
 
-def merge_summaries(files: Sequence[Path], output: Path) -> dict[str, Any]:
-    """Write consortium.html, its figures and consortium.json into `output`; return the latter.
+class Pooled(Part):
+    """One metric over the tasks of all partners who show it."""
 
-    Raises MixedFederations where plan or model differ or a partner comes twice, and what `read_shared` raises; nothing
-    is written then.
-    """
-    summaries = [read_shared(path) for path in files]
-    _check_same(files, summaries)
-    merged = merge(summaries)
-    write_page(output, consortium_page(merged), PAGE, page_digest(merged))
-    write_json(output / MERGED, merged)
-    return merged
+    n_partners: int
+    n_tasks: int
+    local: float | None
+    federated: float | None
+    change: float | None
+    riptop: float
+    interval_95: Interval | None
 
 
-def _check_same(files: Sequence[Path], summaries: Sequence[Mapping[str, Any]]) -> None:
+class ConsortiumConclusion(Part):
+    """Whom federation helped, in one sentence or two."""
+
+    outcome: Outcome
+    sentence: str
+
+
+class Consortium(Part):
+    """consortium.json: the partners' summaries, and means over all of them."""
+
+    kind: Literal["hocket consortium"] = "hocket consortium"
+    format: Literal[3] = FORMAT
+    federation: str
+    plan: str
+    trunk: str
+    n_rounds: int
+    local_steps: int
+    pooled: dict[str, Pooled | None]  # by metric
+    verdict: ConsortiumConclusion
+    partners: list[ShareableSummary]
+
+
+def check_same(files: Sequence[Path], summaries: Sequence[ShareableSummary]) -> None:
+    """Raise MixedFederations where plan or model of the summaries differ, or a partner comes twice."""
     for path, summary in zip(files, summaries, strict=True):
         for key in _SAME:
-            if summary[key] != summaries[0][key]:
-                raise MixedFederations(
-                    f"{path}: {key} is {summary[key]!r}, expected {summaries[0][key]!r} as in {files[0]}"
-                )
-    names = [summary["partner"] for summary in summaries]
+            found, expected = getattr(summary, key), getattr(summaries[0], key)
+            if found != expected:
+                raise MixedFederations(f"{path}: {key} is {found!r}, expected {expected!r} as in {files[0]}")
+    names = [summary.partner for summary in summaries]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise MixedFederations(f"two summaries are of {twice[0]}, expected one for each partner")
 
 
-def merge(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def merge(summaries: Sequence[ShareableSummary]) -> Consortium:
     """The consortium's numbers, partners by name: equal summaries in any order give equal results."""
-    partners = sorted(summaries, key=lambda summary: str(summary["partner"]))
+    partners = sorted(summaries, key=lambda summary: summary.partner)
     first = partners[0]
-    pooled = {metric: _pooled([summary["summary"] for summary in partners], metric) for metric in METRICS}
-    regression = [summary["summary"]["regression"] for summary in partners if summary["summary"].get("regression")]
-    if regression:
-        pooled |= {metric: _pooled(regression, metric) for metric in REGRESSION_METRICS}
-    merged = {"kind": "hocket consortium", **{key: first[key] for key in ("format", *_SAME)}, "pooled": pooled}
-    merged["verdict"] = _verdict(partners, pooled["average_precision"])
-    return merged | {"partners": partners}
+    pooled = _pool(partners, CLASSIFICATION)
+    if any(summary.summary.regression for summary in partners):
+        pooled |= _pool(partners, REGRESSION)
+    return Consortium(
+        federation=first.federation,
+        plan=first.plan,
+        trunk=first.trunk,
+        n_rounds=first.n_rounds,
+        local_steps=first.local_steps,
+        pooled=pooled,
+        verdict=_conclusion(partners, pooled["average_precision"]),
+        partners=partners,
+    )
 
 
-def _pooled(parts: Sequence[Mapping[str, Any]], metric: str) -> dict[str, Any] | None:
-    """Mean over the tasks judged by the metric of all partners who may tell; intervals are normal and independent.
-
-    Errors are in the units of each assay, which differ between partners: only RIPtoP, a share, has a mean.
-    """
-    told = [part[metric] for part in parts if part[metric]]
-    if not told:
-        return None
-    n_judged = [table["n_judged"] for table in told]
-    n_tasks = sum(n_judged)
-    found: dict[str, Any] = {"n_partners": len(told), "n_tasks": n_tasks}
-    for name in ("local", "federated", "change", "riptop"):
-        has_mean = name == "riptop" or metric not in ERRORS
-        mean = sum(n * table[name] for n, table in zip(n_judged, told, strict=True)) / n_tasks
-        found[name] = mean if has_mean else None
-    found["interval_95"] = None
-    if metric not in ERRORS and all(table["interval_95"] for table in told):
-        halves = [(table["interval_95"][1] - table["interval_95"][0]) / 2 for table in told]
-        reach = math.hypot(*(n / n_tasks * half for n, half in zip(n_judged, halves, strict=True)))
-        found["interval_95"] = [found["change"] - reach, found["change"] + reach]
-    return found
+def comparison_of(summary: ShareableSummary, kind: Kind, metric: str) -> SharedComparison | None:
+    """A partner's comparison by one metric; None where it shows none."""
+    comparisons = summary.comparisons(kind)
+    return comparisons.comparison(metric) if comparisons else None
 
 
-def _verdict(partners: Sequence[Mapping[str, Any]], pooled: Mapping[str, Any] | None) -> dict[str, str]:
-    """Whom federation helped and whom it harmed, by the partners' own verdicts."""
-    who = {
-        outcome: [str(summary["partner"]) for summary in partners if summary["verdict"]["outcome"] == outcome]
-        for outcome in ("better", "worse", "undecided", "unjudged")
+def _pool(partners: Sequence[ShareableSummary], kind: Kind) -> dict[str, Pooled | None]:
+    comparisons = {metric: [comparison_of(summary, kind, metric) for summary in partners] for metric in kind.metrics}
+    return {
+        metric: _pooled([each for each in of_partners if each], has_mean=metric not in ERRORS)
+        for metric, of_partners in comparisons.items()
     }
-    words = {
+
+
+def _pooled(comparisons: Sequence[SharedComparison], *, has_mean: bool) -> Pooled | None:
+    """Mean over the tasks scored by one metric of all partners; intervals are taken as normal and independent.
+
+    has_mean : whether scores of different partners can be averaged. Errors are in the units of each assay, which differ
+               between partners: only RIPtoP, a share, has a mean
+    """
+    if not comparisons:
+        return None
+    n_scored = [each.n_judged for each in comparisons]
+    n_tasks = sum(n_scored)
+
+    def mean(values: Sequence[float]) -> float:
+        return sum(n * value for n, value in zip(n_scored, values, strict=True)) / n_tasks
+
+    change = mean([each.change for each in comparisons])
+    intervals = [each.interval_95 for each in comparisons if each.interval_95]
+    interval = None
+    if has_mean and len(intervals) == len(comparisons):
+        reach = math.hypot(
+            *(n / n_tasks * ((high - low) / 2) for n, (low, high) in zip(n_scored, intervals, strict=True))
+        )
+        interval = (change - reach, change + reach)
+    return Pooled(
+        n_partners=len(comparisons),
+        n_tasks=n_tasks,
+        local=mean([each.local for each in comparisons]) if has_mean else None,
+        federated=mean([each.federated for each in comparisons]) if has_mean else None,
+        change=change if has_mean else None,
+        riptop=mean([each.riptop for each in comparisons]),
+        interval_95=interval,
+    )
+
+
+def _conclusion(partners: Sequence[ShareableSummary], pooled: Pooled | None) -> ConsortiumConclusion:
+    """Whom federation helped and whom it harmed, by the partners' own conclusions."""
+    words: Mapping[Outcome, str] = {
         "better": "helped {}",
         "worse": "harmed {}",
         "undecided": "made no difference that can be told from chance to {}",
         "unjudged": "could not be judged by {}",
     }
-    parts = [words[outcome].format(_listed(names)) for outcome, names in who.items() if names]
+    names = {outcome: [each.partner for each in partners if each.verdict.outcome == outcome] for outcome in words}
+    parts = [words[outcome].format(_listed(of_outcome)) for outcome, of_outcome in names.items() if of_outcome]
     sentence = f"Federation {'; it '.join(parts)}."
-    if pooled and pooled["interval_95"]:
-        low, high = pooled["interval_95"]
+    if pooled and pooled.change is not None and pooled.interval_95:
+        low, high = pooled.interval_95
         sentence += (
-            f" Over all {pooled['n_tasks']:,} tasks that are told of, mean average precision on the test folds changed "
-            f"by {pooled['change']:+.3f} (95 % interval {low:+.3f} to {high:+.3f})."
+            f" Over all {pooled.n_tasks:,} tasks that are told of, mean average precision on the test folds changed "
+            f"by {pooled.change:+.3f} (95 % interval {low:+.3f} to {high:+.3f})."
         )
-    outcome = "worse" if who["worse"] else "better" if who["better"] else "undecided"
-    return {
-        "outcome": outcome if who["worse"] or who["better"] or who["undecided"] else "unjudged",
-        "sentence": sentence,
-    }
+    by_weight: tuple[Outcome, ...] = ("worse", "better", "undecided")  # harm to one must not drown in a mean
+    outcome: Outcome = next((each for each in by_weight if names[each]), "unjudged")
+    return ConsortiumConclusion(outcome=outcome, sentence=sentence)
 
 
 def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def print_merged(merged: Mapping[str, Any], output: Path) -> None:
-    """The partners' tables, the sentence, and where the page is, on stdout."""
-    print_report(merged["partners"])
-    console = Console(soft_wrap=True, highlight=False)
-    console.print(merged["verdict"]["sentence"], markup=False)
-    console.print(f"page: {output / PAGE}", markup=False)

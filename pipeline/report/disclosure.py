@@ -1,17 +1,17 @@
-"""What may be told of a few tasks among many: groups of at least five, and no count below five.
+"""What may be shown of a few tasks among many: groups of at least five, and no count below five.
 
 A small count is also hidden where it could be found by subtracting what is shown from a sum.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 FEWEST = 5  # counts below this are small
-HIDDEN = f"< {FEWEST}"  # stands for a small count
-WITHHELD = "withheld"  # stands for a count that would give a small one away
+HIDDEN: Literal["< 5"] = "< 5"  # stands for a small count
+WITHHELD: Literal["withheld"] = "withheld"  # stands for a count that would give a small one away
 
 Floats = NDArray[np.float64]
 Key = TypeVar("Key")
@@ -21,27 +21,27 @@ def shown(counts: Mapping[Key, int]) -> dict[Key, int | str]:
     """Counts whose sum is known: small ones hidden, and as many others that what is hidden sums to five or more."""
     by_size = sorted(counts, key=lambda key: counts[key])
     small = [key for key in by_size if counts[key] < FEWEST]
-    told: dict[Key, int | str] = {key: HIDDEN if key in small else counts[key] for key in counts}
+    public: dict[Key, int | str] = {key: HIDDEN if key in small else counts[key] for key in counts}
     hidden = sum(counts[key] for key in small)
     for key in by_size[len(small) :]:
         if not small or hidden >= FEWEST:
             break
-        told[key], hidden = WITHHELD, hidden + counts[key]
-    return told
+        public[key], hidden = WITHHELD, hidden + counts[key]
+    return public
 
 
 def apart(counts: Mapping[Key, int]) -> dict[Key, int]:
-    """Counts of overlapping sets, no two of which differ by fewer than five: each is told as the fewest near it."""
-    told: dict[Key, int] = {}
+    """Counts of overlapping sets, no two of which differ by fewer than five: each becomes the fewest near it."""
+    public: dict[Key, int] = {}
     fewest = -FEWEST
     for key in sorted(counts, key=lambda key: counts[key]):
         fewest = counts[key] if counts[key] - fewest >= FEWEST else fewest
-        told[key] = fewest
-    return told
+        public[key] = fewest
+    return public
 
 
 def pooled(counts: Mapping[str, int], rest: str) -> dict[str, list[str]]:
-    """Names to be told together, by what they are called then: `rest` for small ones, with the next larger if need be.
+    """Names to be shown together, by the name of their group: `rest` for small ones, with the next larger if need be.
 
     Every group counts five or more; empty where all together are fewer.
     """
@@ -72,7 +72,7 @@ def neighbours(members: Sequence[NDArray[np.int64]]) -> list[tuple[int, int]]:
 
 
 def group_means(values: Floats, n_groups: int = 10) -> list[float]:
-    """Mean of each of up to `n_groups` equal parts of the sorted values, lowest first: no single value is told.
+    """Mean of each of up to `n_groups` equal parts of the sorted values, lowest first: no single value is shown.
 
     Fewer parts where one would have fewer than five values; empty for fewer than five in all.
     """
@@ -81,17 +81,17 @@ def group_means(values: Floats, n_groups: int = 10) -> list[float]:
 
 
 def cells(x: Floats, y: Floats, edges: Floats) -> list[tuple[int, int, int]]:
-    """Two-dimensional histogram as (column, row, count) of the cells that may be told, by column and row.
+    """Two-dimensional histogram as (column, row, count) of the cells that may be shown, by column and row.
 
     Cells with fewer than five are left out; where those left out sum to fewer than five, the smallest others too.
     """
     counts = np.histogram2d(x, y, bins=(edges, edges))[0].astype(np.int64)
-    told = shown({(int(i), int(j)): int(counts[i, j]) for i, j in np.argwhere(counts)})
-    return [(i, j, count) for (i, j), count in sorted(told.items()) if isinstance(count, int)]
+    public = shown({(int(i), int(j)): int(counts[i, j]) for i, j in np.argwhere(counts)})
+    return [(i, j, count) for (i, j), count in sorted(public.items()) if isinstance(count, int)]
 
 
 def rounded(tree: object, digits: int = 4) -> object:
-    """The same with every float rounded: fewer digits say less of what went into a mean."""
+    """The same with every float rounded: fewer digits give away less of what went into a mean."""
     if isinstance(tree, float):
         return round(tree, digits)
     if isinstance(tree, Mapping):

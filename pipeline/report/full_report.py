@@ -1,25 +1,46 @@
-"""All that report.json says, from both models of a partner and its prepared matrices."""
+"""The report of a partner from both its models, its prepared matrices and the records of its rounds.
 
-from typing import Any
+Apart from `report.report`, because scoring models needs torch and reading a report must not.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
 from data_prep.prepared import Prepared, read_summary
+from partners.models.held_out import EvaluatedModel, evaluate_model, pass_gate
 from partners.network.normalisation import normalisation_of
 from partners.network.state import DEVIATION, MEAN
 from partners.network.trunk import trunk_digest
 from partners.scores.gate import GateSettings
 from partners.scores.reliability import of_probabilities, of_values
 from partners.training.baseline import Baseline
+from partners.training.history import RoundScores
+from partners.training.partner_data import PartnerData
 from partners.training_data.training_set import TrainingSet
+from pipeline.errors import ConfigError
 from pipeline.exchange.mailbox import Mailbox
-from pipeline.home.round_metrics import read_records
+from pipeline.home.round_metrics import RoundRecord, read_records
 from pipeline.home.round_state import RoundStart
-from pipeline.protocol.partner_rounds import PartnerData
-from pipeline.report.learning_curves import learning_curves
+from pipeline.report.metrics import CLASSIFICATION, REGRESSION
 from pipeline.report.report import build_report
 from pipeline.report.rows import is_scored
-from pipeline.report.task_rows import EvaluatedModel, Rows, evaluate_model, pass_gate, score_tasks
+from pipeline.report.schema import (
+    AnyRow,
+    Curve,
+    Facts,
+    FollowedTasks,
+    Gate,
+    Learning,
+    Preparation,
+    Reliability,
+    ReliabilityPoint,
+    Report,
+)
+from pipeline.report.task_rows import score_tasks
+
+_NO_HEADS = "there is nothing to report: this partner was on no roster, so it has no federated heads"
 
 
 def full_report(
@@ -30,69 +51,96 @@ def full_report(
     *,
     local: Baseline,
     federated: RoundStart,
-) -> dict[str, Any]:
-    """The report of a partner after the last round; see `pipeline.report.report` for its parts.
+) -> Report:
+    """The report of a partner after the last round.
 
     Raises ConfigError for a partner without federated heads, and what scoring raises.
     """
     plan, seed = mailbox.plan, own.training.seed
-    before = evaluate_model(plan, own, local.trunk, local.state)
-    after = evaluate_model(plan, own, federated.trunk, federated.private)
+    if federated.private is None:
+        raise ConfigError(_NO_HEADS)
+    evaluate = partial(evaluate_model, own, plan.layout.trunk, plan.trunk, plan.preparation)
+    before, after = evaluate(local.trunk, local.state), evaluate(federated.trunk, federated.private)
     rows, regression_rows = score_tasks(prepared, own, local=before, federated=after)
-    verdict = pass_gate(prepared, own, gate, local=before, federated=after)
-    about = {
-        "partner": mailbox.me,
-        "federation": plan.federation.name,
-        "plan": plan.digest,
-        "trunk": trunk_digest(federated.vector),
-        "n_rounds": plan.rounds.n_rounds,
-        "local_steps": plan.rounds.local_steps,
-        "gate": verdict.to_json(),
-    }
-    details = {
-        "learning": learning_curves(read_records(mailbox.home.metrics), local.history)
-        | {"n_tasks": _n_followed(own.training_set, after)},
-        "calibration": {side: _calibration(rows, model) for side, model in _sides(before, after)},
-        "data": read_summary(mailbox.home.prepared / str(prepared.manifest["digest"])),
-    }
-    if regression_rows:
-        details["regression_calibration"] = {
-            side: _regression_calibration(regression_rows, model, own.training_set)
-            for side, model in _sides(before, after)
-        }
-    return build_report(about, rows, seed, regression_rows, details)
-
-
-def _sides(
-    before: EvaluatedModel, after: EvaluatedModel
-) -> tuple[tuple[str, EvaluatedModel], tuple[str, EvaluatedModel]]:
-    return ("local", before), ("federated", after)
-
-
-def _n_followed(data: TrainingSet, model: EvaluatedModel) -> dict[str, int]:
-    """How many tasks the means by round on the validation fold are over."""
-    found = model.validation
-    with_both = np.minimum(found.tasks.n_active, found.tasks.n_inactive) > 0
-    measured = found.regression_tasks.n_exact > 1
-    return {
-        "classification": int((with_both & (data.aggregation_weight > 0)).sum()),
-        "regression": int((measured & (data.regr_aggregation_weight > 0)).sum()),
-    }
-
-
-def _calibration(rows: Rows, model: EvaluatedModel) -> list[dict[str, float]]:
-    """How often tasks' test labels are active by predicted probability, over the judged tasks."""
-    seen = model.test.labels
-    kept = is_scored(rows, "roc_auc")[seen.task]
-    return of_probabilities(seen.task[kept], seen.active[kept], seen.probability[kept]).to_json()
-
-
-def _regression_calibration(rows: Rows, model: EvaluatedModel, data: TrainingSet) -> list[dict[str, float]]:
-    """Measured against predicted values, in deviations from each task's mean over the training folds."""
-    seen, scale = model.test.values, normalisation_of(data, normalise=True)
-    kept = is_scored(rows, "rmse")[seen.task]
-    task = seen.task[kept]
-    measured, predicted = (
-        (values[kept] - scale[MEAN][task]) / scale[DEVIATION][task] for values in (seen.measured, seen.predicted)
+    gate_result = pass_gate(prepared, own, gate, local=before, federated=after)
+    facts = Facts(
+        partner=mailbox.me,
+        federation=plan.federation.name,
+        plan=plan.digest,
+        trunk=trunk_digest(federated.vector),
+        n_rounds=plan.rounds.n_rounds,
+        local_steps=plan.rounds.local_steps,
+        gate=Gate.model_validate(gate_result.to_json()),
+        seed=seed,
     )
-    return of_values(task, measured, predicted).to_json()
+
+    def of_both(points: Callable[[EvaluatedModel], list[ReliabilityPoint]]) -> Reliability:
+        return Reliability(local=points(before), federated=points(after))
+
+    return build_report(
+        facts,
+        rows,
+        regression_rows,
+        learning=learning_curves(
+            read_records(mailbox.home.metrics), local.history, _n_followed(own.training_set, after)
+        ),
+        calibration=of_both(lambda model: _calibration(rows, model)),
+        data=_preparation(mailbox, prepared),
+        regression_calibration=of_both(lambda model: _regression_calibration(regression_rows, model, own.training_set))
+        if regression_rows
+        else None,
+    )
+
+
+def _preparation(mailbox: Mailbox, prepared: Prepared) -> Preparation:
+    summary = read_summary(mailbox.home.prepared / str(prepared.manifest["digest"]))
+    return Preparation.model_validate(summary)
+
+
+def learning_curves(records: Sequence[RoundRecord], history: Sequence[RoundScores], n_tasks: FollowedTasks) -> Learning:
+    """Scores on the validation fold by round, of the federated model and, where they were kept, the local one.
+
+    records : of this partner's rounds; history : of the local-only baseline
+    A round whose validation fold could not be scored, or in which this partner had no heads, is left out.
+    """
+    curves: dict[str, Curve] = {}
+    for name in (*CLASSIFICATION.curves, *REGRESSION.curves):
+        key = f"validation_{name}"
+        federated = [
+            (record.step, record.metrics[key]) for record in records if record.step > 0 and key in record.metrics
+        ]
+        scores = [(row.round_no, getattr(row, key, None)) for row in history]
+        local = [(round_no, score) for round_no, score in scores if score is not None]
+        if federated or local:
+            curves[name] = Curve(local=local, federated=federated)
+    return Learning(**curves, n_tasks=n_tasks)
+
+
+def _n_followed(data: TrainingSet, model: EvaluatedModel) -> FollowedTasks:
+    """How many tasks the means by round on the validation fold are over."""
+    scores = model.validation
+    with_both = np.minimum(scores.tasks.n_active, scores.tasks.n_inactive) > 0
+    measured = scores.regression_tasks.n_exact > 1
+    return FollowedTasks(
+        classification=int((with_both & (data.aggregation_weight > 0)).sum()),
+        regression=int((measured & (data.regr_aggregation_weight > 0)).sum()),
+    )
+
+
+def _calibration(rows: Sequence[AnyRow], model: EvaluatedModel) -> list[ReliabilityPoint]:
+    """How often tasks' test labels are active by predicted probability, over the scored tasks."""
+    labels = model.test.labels
+    kept = is_scored(rows, "roc_auc")[labels.task]
+    points = of_probabilities(labels.task[kept], labels.active[kept], labels.probability[kept]).to_json()
+    return [ReliabilityPoint.model_validate(point) for point in points]
+
+
+def _regression_calibration(rows: Sequence[AnyRow], model: EvaluatedModel, data: TrainingSet) -> list[ReliabilityPoint]:
+    """Measured against predicted values, in deviations from each task's mean over the training folds."""
+    values, scale = model.test.values, normalisation_of(data, normalise=True)
+    kept = is_scored(rows, "rmse")[values.task]
+    task = values.task[kept]
+    measured, predicted = (
+        (numbers[kept] - scale[MEAN][task]) / scale[DEVIATION][task] for numbers in (values.measured, values.predicted)
+    )
+    return [ReliabilityPoint.model_validate(point) for point in of_values(task, measured, predicted).to_json()]

@@ -1,14 +1,17 @@
-"""What a report is made of: its format and kind, its metrics, how they are called and which way is better."""
+"""What a report is made of: its format, the two kinds of task, their metrics, and which way is better."""
 
-FORMAT = 3  # of report.json and of what may be shared of it
-SUMMARY_KIND = "hocket shareable summary"
+from dataclasses import dataclass
+from typing import Literal
+
+FORMAT: Literal[3] = 3  # of report.json and of what may be shared of it
+SUMMARY_KIND: Literal["hocket shareable summary"] = "hocket shareable summary"
+
+Side = Literal["local", "federated"]
 
 METRICS = ("average_precision", "roc_auc")
 REGRESSION_METRICS = ("r2", "spearman", "rmse", "censored_rmse")
-CURVES = ("average_precision", "roc_auc", "loss")  # by round on the validation fold
-REGRESSION_CURVES = ("r2", "spearman", "rmse")
 ERRORS = {"rmse", "censored_rmse", "loss"}  # less is better
-SIDES = ("local", "federated")
+SIDES: tuple[Side, Side] = ("local", "federated")
 SHORT = {
     "average_precision": "AP",
     "roc_auc": "AUC-ROC",
@@ -26,4 +29,24 @@ LONG = {
     "censored_rmse": "root mean squared error with bounds, units of the assay",
     "loss": "loss",
 }
-FEWEST_ASSAYS = 5  # an interval over fewer says nothing, and could end at one assay's score
+FEWEST_ASSAYS = 5  # an interval over fewer means nothing, and could end at one assay's score
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One of the two kinds of task that a report compares both models on."""
+
+    name: Literal["classification", "regression"]
+    metrics: tuple[str, ...]  # the main one first
+    curves: tuple[str, ...]  # scores by round on the validation fold
+    domain_measure: Literal["efficiency", "width"]  # how sure a model is: see DomainSummary
+    file_prefix: str  # of the names of its figures
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """The metrics of which more is better; their changes are shown in figures."""
+        return tuple(metric for metric in self.metrics if metric not in ERRORS)
+
+
+CLASSIFICATION = Kind("classification", METRICS, ("average_precision", "roc_auc", "loss"), "efficiency", "")
+REGRESSION = Kind("regression", REGRESSION_METRICS, ("r2", "spearman", "rmse"), "width", "regression_")

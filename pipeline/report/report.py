@@ -1,85 +1,135 @@
-"""report.json, which says whether federation helped this partner.
+"""report.json, the comparison that shows whether federation helped a partner: built, written and read.
 
-report.json is the partner's own: it names assays. What may be shared of it is in `pipeline.report.shareable`.
+It is the partner's own and names assays. What may be shared of it stands in summary.json (`pipeline.report.shareable`).
 """
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
+from partners.scores import comparison as scoring
 from partners.scores.comparison import compare, holm, numbered
 from pipeline.errors import DamagedReport, NotYet
+from pipeline.home.json_files import write_json
 from pipeline.home.paths import Home
-from pipeline.report.metrics import ERRORS, FORMAT, METRICS, REGRESSION_METRICS, SIDES
-from pipeline.report.rows import domain_summary, scores_of
-from pipeline.report.verdict import give_verdict
+from pipeline.report.conclusion import draw_conclusion
+from pipeline.report.metrics import CLASSIFICATION, ERRORS, FORMAT, REGRESSION, SIDES, Kind, Side
+from pipeline.report.parts import problems
+from pipeline.report.rows import domain_summary, is_scored, scores_of
+from pipeline.report.schema import (
+    AnyRow,
+    Comparison,
+    Comparisons,
+    DomainSummary,
+    Facts,
+    Learning,
+    Means,
+    Preparation,
+    RegressionComparisons,
+    RegressionMeans,
+    RegressionRow,
+    Reliability,
+    Report,
+    TaskRow,
+)
+from pipeline.report.shareable import shareable
 
-_PARTS = ("local", "federated", "summary")
+SUMMARY = "summary.json"
+_OF_ANY_FORMAT = {"tasks", "summary", "partner", "plan"}  # keys that a report of earlier versions has too
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """Both models over the tasks of one kind."""
+
+    n_tasks: int
+    n_scored: int  # by both models; where metrics differ, the fewest: what may be shared depends on it
+    metrics: Mapping[str, scoring.Comparison | None]  # None where no task could be scored
+    domain: DomainSummary | None
+
+    def means(self, side: Side) -> dict[str, Any]:
+        """Of one model, as `Means` has them."""
+        means = {metric: getattr(compared, side) if compared else None for metric, compared in self.metrics.items()}
+        return {"n_tasks": self.n_tasks, "n_judged": self.n_scored, **means}
+
+    def comparisons(self, corrected: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+        """By metric, as `Comparisons` has them, with the corrected p of each."""
+        comparisons = {
+            metric: _comparison(compared, corrected[metric]) if compared else None
+            for metric, compared in self.metrics.items()
+        }
+        return {"n_tasks": self.n_tasks, "n_judged": self.n_scored, "domain": self.domain, **comparisons}
+
+
+def _comparison(compared: scoring.Comparison, corrected: Mapping[str, float]) -> Comparison:
+    return Comparison(**{**compared.to_json(), "interval_95": compared.interval, **corrected})
 
 
 def build_report(
-    about: dict[str, Any],
-    rows: Sequence[dict[str, Any]],
-    seed: int,
-    regression_rows: Sequence[dict[str, Any]] = (),
-    details: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """The report from its facts and one row per task.
+    facts: Facts,
+    rows: Sequence[TaskRow],
+    regression_rows: Sequence[RegressionRow] = (),
+    *,
+    learning: Learning,
+    calibration: Reliability,
+    data: Preparation,
+    regression_calibration: Reliability | None = None,
+) -> Report:
+    """The report of a partner: both models compared over its tasks, and what else its page shows."""
+    tasks = _compare(rows, CLASSIFICATION, facts.seed)
+    regression = _compare(regression_rows, REGRESSION, facts.seed) if regression_rows else None
+    corrected = _corrected({**tasks.metrics, **(regression.metrics if regression else {})})
+    summary = Comparisons(
+        **tasks.comparisons(corrected),
+        regression=RegressionComparisons(**regression.comparisons(corrected)) if regression else None,
+    )
 
-    about           : who, which plan, how many rounds
-    rows            : task_id, input_assay_id, threshold, n_active, n_inactive, and `local` and `federated` with each
-                      metric (None where a task cannot be judged)
-    regression_rows : task_id, input_assay_id, n_exact, n_censored, and both sides as above; where there are any, each
-                      part of the report says the same of them under `regression`
-    details         : what else the page shows: learning, calibration, data
-    """
-    report: dict[str, Any] = {"format": FORMAT, **about, "seed": seed}
-    report |= _sides(rows, METRICS, np.random.default_rng(seed))
-    report["summary"]["domain"] = domain_summary(rows, "efficiency", np.random.default_rng(seed))
-    report["tasks"] = list(rows)
-    if regression_rows:
-        parts = _sides(regression_rows, REGRESSION_METRICS, np.random.default_rng(seed))
-        for part, found in parts.items():
-            report[part]["regression"] = found
-        widths = domain_summary(regression_rows, "width", np.random.default_rng(seed))
-        report["summary"]["regression"]["domain"] = widths
-        report["regression_tasks"] = list(regression_rows)
-    _correct(report["summary"])
-    report["verdict"] = give_verdict(report["summary"], str(report["partner"]))
-    return report | dict(details or {})
+    def means(side: Side) -> Means:
+        of_regression = RegressionMeans(**regression.means(side)) if regression else None
+        return Means(**tasks.means(side), regression=of_regression)
 
-
-def _sides(rows: Sequence[dict[str, Any]], metrics: Sequence[str], rng: np.random.Generator) -> dict[str, Any]:
-    """Means of both sides over the rows' tasks, and how they compare."""
-    parts: dict[str, dict[str, Any]] = {part: {"n_tasks": len(rows)} for part in _PARTS}
-    assays = numbered([row["input_assay_id"] for row in rows])
-    for metric in metrics:
-        local, federated = (scores_of(rows, side, metric) for side in SIDES)
-        found = compare(local, federated, rng, is_error=metric in ERRORS, groups=assays)
-        parts["summary"][metric] = found.to_json() if found else None
-        n_judged = int((np.isfinite(local) & np.isfinite(federated)).sum())
-        for side in SIDES:
-            parts[side][metric] = getattr(found, side) if found else None
-        for part in _PARTS:  # where metrics differ, the fewest: what may be shared depends on it
-            parts[part]["n_judged"] = min(n_judged, parts[part].get("n_judged", n_judged))
-    return parts
+    return Report(
+        **dict(facts),
+        local=means("local"),
+        federated=means("federated"),
+        summary=summary,
+        tasks=list(rows),
+        regression_tasks=list(regression_rows) or None,
+        verdict=draw_conclusion(summary, facts.partner),
+        learning=learning,
+        calibration=calibration,
+        data=data,
+        regression_calibration=regression_calibration,
+    )
 
 
-def _correct(summary: dict[str, Any]) -> None:
-    """Add to every comparison its p corrected for all metrics of the report being tested."""
-    tables = {"": summary, "regression ": summary.get("regression", {})}
-    found = {
-        prefix + metric: part[metric]
-        for prefix, part in tables.items()
-        for metric in (*METRICS, *REGRESSION_METRICS)
-        if part.get(metric)
+def _compare(rows: Sequence[AnyRow], kind: Kind, seed: int) -> _Compared:
+    rng = np.random.default_rng(seed)
+    assays = numbered([row.input_assay_id for row in rows])
+    scores = {metric: [scores_of(rows, side, metric) for side in SIDES] for metric in kind.metrics}
+    metrics = {
+        metric: compare(local, federated, rng, is_error=metric in ERRORS, groups=assays)
+        for metric, (local, federated) in scores.items()
     }
-    for p in ("p_tasks", "p_assays"):
-        for name, corrected in holm({name: table[p] for name, table in found.items()}).items():
-            found[name][f"{p}_holm"] = corrected
+    return _Compared(
+        n_tasks=len(rows),
+        n_scored=min(int(is_scored(rows, metric).sum()) for metric in kind.metrics),
+        metrics=metrics,
+        domain=domain_summary(rows, kind, np.random.default_rng(seed)),
+    )
+
+
+def _corrected(metrics: Mapping[str, scoring.Comparison | None]) -> dict[str, dict[str, float]]:
+    """By metric, both p-values corrected for all metrics of the report being tested."""
+    tested = {metric: compared for metric, compared in metrics.items() if compared}
+    tasks = holm({metric: compared.p_tasks for metric, compared in tested.items()})
+    assays = holm({metric: compared.p_groups for metric, compared in tested.items()})
+    return {metric: {"p_tasks_holm": tasks[metric], "p_assays_holm": assays[metric]} for metric in tested}
 
 
 def report_file(home: Home) -> Path:
@@ -87,19 +137,53 @@ def report_file(home: Home) -> Path:
     return home.report / "report.json"
 
 
-def read_report(home: Home) -> dict[str, Any]:
-    """The report that the partner's run wrote; NotYet before that, DamagedReport for what is none."""
+def write_report(home: Home, report: Report) -> None:
+    """Write the shareable summary, and then report.json, by which the partner's run is known to be scored."""
+    write_summary(home, report)
+    write_json(report_file(home), report.to_json())
+
+
+def write_summary(home: Home, report: Report) -> None:
+    """Write what may be shared of a report into its folder."""
+    write_json(home.report / SUMMARY, shareable(report).to_json())
+
+
+def read_report(home: Home) -> Report:
+    """The report that the partner's run wrote.
+
+    Raises NotYet before that, DamagedReport where the file is not what a run of this version writes.
+    """
     path = report_file(home)
+    its_format = _object_in(path).get("format")
+    if its_format != FORMAT:
+        raise _damaged(path, f"format: found {str(its_format)[:20]}, expected {FORMAT}")
+    try:
+        return Report.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise _damaged(path, f"is damaged: {problems(error)}") from None
+
+
+def is_of_this_format(home: Home) -> bool:
+    """Whether the report is there and of this version's format; DamagedReport where it is not a report at all."""
+    path = report_file(home)
+    return path.exists() and _object_in(path).get("format") == FORMAT
+
+
+def _object_in(path: Path) -> dict[str, Any]:
     if not path.exists():
         error = NotYet(f"{path}: there is no report yet")
         error.add_note("it is written when the plan's last round is done: `hocket partner run`")
         raise error
     try:
-        found = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict) or not found.keys() >= {"tasks", "summary", "partner", "plan"}:
-        damaged = DamagedReport(f"{path}: is damaged, expected the JSON object that a partner's run writes")
-        damaged.add_note("remove it; then `hocket report` makes it anew from the models in the home")
-        raise damaged
-    return dict(found)
+        content = None
+    if not isinstance(content, dict) or not content.keys() >= _OF_ANY_FORMAT:
+        raise _damaged(path, "is damaged, expected the JSON object that a partner's run writes")
+    return dict(content)
+
+
+def _damaged(path: Path, problem: str) -> DamagedReport:
+    error = DamagedReport(f"{path}: {problem}")
+    error.add_note("remove it; then `hocket report` makes it again from the models in the home")
+    return error

@@ -1,59 +1,143 @@
-"""Numbers over tasks from a report's rows."""
+"""Numbers over tasks from a report's rows: scores, changes by group of tasks, and how sure both models are."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
-from partners.scores.comparison import Scores, compare, numbered
-from pipeline.report.metrics import FEWEST_ASSAYS, SIDES
+from partners.scores.bootstrap import interval_of_mean
+from partners.scores.comparison import Groups, Scores, by_group, compare, numbered
+from pipeline.report.metrics import ERRORS, FEWEST_ASSAYS, SIDES, Kind, Side
+from pipeline.report.parts import Sides
+from pipeline.report.schema import AnyRow, DomainSummary, Efficiency, GroupChange, Width
+
+SIZE_EDGES = (0, 50, 100, 200, 500, 1000, 5000)  # labels of a task, where each bin begins; the last is open
 
 
-def scores_of(rows: Sequence[Mapping[str, Any]], side: str, metric: str) -> Scores:
-    """One side's scores, (n_tasks,); NaN where a task could not be judged."""
-    return np.array([math.nan if row[side][metric] is None else row[side][metric] for row in rows], dtype=np.float64)
+def scores_of(rows: Sequence[AnyRow], side: Side, metric: str) -> Scores:
+    """One model's scores, (n_tasks,); NaN where a task could not be scored."""
+    return _as_array([row.score(side, metric) for row in rows])
 
 
-def is_scored(rows: Sequence[Mapping[str, Any]], metric: str) -> npt.NDArray[np.bool_]:
-    """Which tasks both models were judged on, (n_tasks,)."""
+def is_scored(rows: Sequence[AnyRow], metric: str) -> NDArray[np.bool_]:
+    """Which tasks both models were scored on, (n_tasks,)."""
     local, federated = (scores_of(rows, side, metric) for side in SIDES)
     return np.isfinite(local) & np.isfinite(federated)
 
 
-def domain_summary(rows: Sequence[Mapping[str, Any]], measure: str, rng: np.random.Generator) -> dict[str, Any] | None:
-    """How sure both models are, over the tasks where both say so: means, change and coverage; None without any."""
-    told = [row for row in rows if row.get("domain")]
-    shares = {side: _domain_of(told, side, measure) for side in SIDES}
-    assays = numbered([row["input_assay_id"] for row in told])
-    found = compare(shares["local"], shares["federated"], rng, groups=assays)
-    if found is None:
-        return None
-    both = np.isfinite(shares["local"]) & np.isfinite(shares["federated"])
-    kept = ("local", "federated", "change", "interval_95", "n_assays")
-    table = found.to_json()
-    if found.n_groups < FEWEST_ASSAYS:
-        table["interval_95"] = None
-    return {
-        "measure": measure,
-        "n_tasks": int(both.sum()),
-        **{name: table[name] for name in kept},
-        "coverage": {side: _mean(_domain_of(told, side, "coverage")[both]) for side in SIDES},
-    }
-
-
-def _domain_of(rows: Sequence[Mapping[str, Any]], side: str, measure: str) -> Scores:
-    values = [row["domain"][side][measure] for row in rows]
+def _as_array(values: Sequence[float | None]) -> Scores:
     return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
 
 
-def domain_shares(rows: Sequence[Mapping[str, Any]], measure: str) -> dict[str, Scores]:
-    """`efficiency` or `width` of both models, (n,) each, over the tasks where both have one."""
-    told = [row for row in rows if row.get("domain")]
-    shares = {side: _domain_of(told, side, measure) for side in SIDES}
-    both = np.isfinite(shares["local"]) & np.isfinite(shares["federated"])
-    return {side: values[both] for side, values in shares.items()}
+# ------------------------------------------------------------------------------------------------ changes, by group
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Changes:
+    """One metric's change over the tasks that both models were scored on."""
+
+    local: Scores  # (n_scored,)
+    federated: Scores  # (n_scored,)
+    n_labels: NDArray[np.int64]  # (n_scored,) of the task in all folds
+    assay_type: NDArray[np.str_]  # (n_scored,)
+    assay: Groups  # (n_scored,) which tasks are of one assay
+    is_error: bool  # less is better
+
+    @property
+    def change(self) -> Scores:
+        """Federated minus local, (n_scored,)."""
+        return self.federated - self.local
+
+    def by_size(self) -> list[NDArray[np.int64]]:
+        """Which tasks are in each bin of SIZE_EDGES."""
+        bin_no = np.searchsorted(SIZE_EDGES, self.n_labels, side="right") - 1
+        return [np.flatnonzero(bin_no == i) for i in range(len(SIZE_EDGES))]
+
+    def by_type(self) -> dict[str, NDArray[np.int64]]:
+        """Which tasks are of each assay type, by name."""
+        return {str(name): np.flatnonzero(self.assay_type == name) for name in np.unique(self.assay_type)}
+
+    def of_group(self, name: str, tasks: NDArray[np.int64], seed: int) -> GroupChange:
+        """Number and mean change of some tasks, at least one; an interval over five assays or more."""
+        total, count = by_group(self.change[tasks], self.assay[tasks])
+        enough = len(total) >= FEWEST_ASSAYS
+        return GroupChange(
+            name=name,
+            n_tasks=len(tasks),
+            change=float(self.change[tasks].mean()),
+            interval_95=interval_of_mean(total, count, np.random.default_rng(seed)) if enough else None,
+        )
+
+
+def changes(rows: Sequence[AnyRow], metric: str) -> Changes:
+    """Changes of one metric from a report's rows."""
+    kept = is_scored(rows, metric)
+    local, federated = (scores_of(rows, side, metric)[kept] for side in SIDES)
+    chosen = [row for row, is_kept in zip(rows, kept, strict=True) if is_kept]
+    return Changes(
+        local,
+        federated,
+        n_labels=np.array([row.n_labels for row in chosen], dtype=np.int64),
+        assay_type=np.array([row.assay_type for row in chosen], dtype=np.str_),
+        assay=numbered([row.input_assay_id for row in chosen]),
+        is_error=metric in ERRORS,
+    )
+
+
+def size_label(first: int, last: int) -> str:
+    """Bins `first` to `last` of SIZE_EDGES in words."""
+    low = SIZE_EDGES[first]
+    if last + 1 == len(SIZE_EDGES):
+        return f"{low:,} or more"
+    high = SIZE_EDGES[last + 1]
+    return f"below {high:,}" if low == 0 else f"{low:,} to {high - 1:,}"
+
+
+# ---------------------------------------------------------------------------------------------- applicability domain
+
+
+def domain_summary(rows: Sequence[AnyRow], kind: Kind, rng: np.random.Generator) -> DomainSummary | None:
+    """Means, change and coverage of how sure both models are, over the tasks where both have it; None without any."""
+    known = [row for row in rows if row.domain]
+    local, federated = (_domain_measure(known, side, kind) for side in SIDES)
+    compared = compare(local, federated, rng, groups=numbered([row.input_assay_id for row in known]))
+    if compared is None:
+        return None
+    both = np.isfinite(local) & np.isfinite(federated)
+    return DomainSummary(
+        measure=kind.domain_measure,
+        n_tasks=int(both.sum()),
+        local=compared.local,
+        federated=compared.federated,
+        change=compared.federated - compared.local,
+        interval_95=compared.interval if compared.n_groups >= FEWEST_ASSAYS else None,
+        n_assays=compared.n_groups,
+        coverage=Sides[float | None](
+            local=_mean(_coverage(known, "local")[both]), federated=_mean(_coverage(known, "federated")[both])
+        ),
+    )
+
+
+def domain_by_task(rows: Sequence[AnyRow], kind: Kind) -> dict[Side, Scores]:
+    """Efficiency or interval width of both models, (n,) each, over the tasks where both have one."""
+    known = [row for row in rows if row.domain]
+    local, federated = (_domain_measure(known, side, kind) for side in SIDES)
+    both = np.isfinite(local) & np.isfinite(federated)
+    return {"local": local[both], "federated": federated[both]}
+
+
+def _domain(rows: Sequence[AnyRow], side: Side) -> list[Efficiency | Width]:
+    return [row.domain.of(side) for row in rows if row.domain]
+
+
+def _domain_measure(rows: Sequence[AnyRow], side: Side, kind: Kind) -> Scores:
+    return _as_array([getattr(sureness, kind.domain_measure) for sureness in _domain(rows, side)])
+
+
+def _coverage(rows: Sequence[AnyRow], side: Side) -> Scores:
+    return _as_array([sureness.coverage for sureness in _domain(rows, side)])
 
 
 def _mean(values: Scores) -> float | None:

@@ -1,21 +1,22 @@
 """The table of one or several reports, or shareable summaries, for a person at a terminal."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.pages.tables import chance
 from pipeline.report.disclosure import WITHHELD
-from pipeline.report.metrics import METRICS, REGRESSION_METRICS, SHORT
+from pipeline.report.metrics import CLASSIFICATION, REGRESSION, SHORT
+from pipeline.report.numbers import chance, number, signed
+from pipeline.report.schema import Comparison, Report
+from pipeline.report.shareable_schema import ShareableSummary, SharedComparison
 
 _WIDTH = 112  # columns of a report that goes into a file
 _TITLE = "Local only against federated, test fold, mean over tasks; p: Wilcoxon over tasks, Holm"
 _NONE, _HIDDEN = "-", "?"
 
 
-def print_report(reports: Sequence[Mapping[str, Any]]) -> None:
+def print_report(reports: Sequence[Report | ShareableSummary]) -> None:
     """Print the table of one or several partners to stdout."""
     table = Table(
         title=_TITLE,
@@ -33,28 +34,30 @@ def print_report(reports: Sequence[Mapping[str, Any]]) -> None:
         console = Console(width=_WIDTH)
     console.print(table)
     for report in reports:
-        if "gate" in report:
-            console.print(f"{report['partner']}: {report['gate']['sentence']}", markup=False, highlight=False)
+        if isinstance(report, Report):
+            console.print(f"{report.partner}: {report.gate.sentence}", markup=False, highlight=False)
 
 
-def _rows(report: Mapping[str, Any]) -> list[list[str]]:
-    """A line per metric; who it is stands on the first of all, the number of tasks on the first of each kind."""
-    rows, who = [], str(report["partner"])
-    for summary, metrics in ((report["summary"], METRICS), (report["summary"].get("regression"), REGRESSION_METRICS)):
-        n_tasks = f"{summary['n_judged']} of {summary['n_tasks']}" if summary else ""
-        for metric in metrics if summary else ():
-            rows.append([who, n_tasks, SHORT[metric], *_figures(summary[metric])])
-            who = n_tasks = ""
+def _rows(report: Report | ShareableSummary) -> list[list[str]]:
+    """A line per metric; the partner stands on the first of all, the number of tasks on the first of each kind."""
+    rows, partner = [], report.partner
+    for kind in (CLASSIFICATION, REGRESSION):
+        comparisons = report.comparisons(kind)
+        if comparisons is None:
+            continue
+        n_tasks = f"{comparisons.n_judged} of {comparisons.n_tasks}"
+        for metric in kind.metrics:
+            rows.append([partner, n_tasks, SHORT[metric], *_figures(comparisons.comparison(metric))])
+            partner = n_tasks = ""
     return rows
 
 
-def _figures(found: Mapping[str, Any] | None) -> list[str]:
-    if found is None:
+def _figures(comparison: Comparison | SharedComparison | None) -> list[str]:
+    if comparison is None:
         return [_NONE] * 6
-    change = f"{found['change']:+.4f}"
-    if found["interval_95"]:
-        low, high = found["interval_95"]
-        change += f" [{low:+.4f}, {high:+.4f}]"
-    means = [f"{found['local']:.4f}", f"{found['federated']:.4f}"]
-    counts = [_HIDDEN if found[name] == WITHHELD else str(found[name]) for name in ("n_better", "n_worse")]
-    return [*means, change, chance(found["p_tasks_holm"]), *counts]
+    change = signed(comparison.change)
+    if comparison.interval_95:
+        low, high = comparison.interval_95
+        change += f" [{signed(low)}, {signed(high)}]"
+    counts = [_HIDDEN if n == WITHHELD else str(n) for n in (comparison.n_better, comparison.n_worse)]
+    return [number(comparison.local), number(comparison.federated), change, chance(comparison.p_tasks_holm), *counts]

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.errors import ConfigError, OutOfStep
+from pipeline.home.json_files import write_json
 from pipeline.home.lock import Holder
-from pipeline.home.paths import write_json
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
 from pipeline.protocol.aggregator import AggregatorRun
 from pipeline.protocol.open_mailbox import open_aggregator_mailbox, open_partner_mailbox
@@ -63,7 +63,10 @@ def _run(
     if _is_finished(member) and member.all_sent:
         reporter.report(_NOTHING_LEFT)
         return
-    with home.alone() as before, Tracker(member.config_file, member.role, home, reporter.report) as tracker:
+    with (
+        home.alone() as before,
+        Tracker(member.config_file, member.role, home, reporter.report, reporter.warn) as tracker,
+    ):
         _warn_of(before, reporter)
         if _is_finished(member):
             reporter.report(f"{_NOTHING_LEFT} but to send to MLflow what its store lacks")
@@ -75,6 +78,7 @@ def _run(
             drive(machine, policy, idle=tracker.poke)
             ended = {"plan": member.plan.digest}
             policy.call(lambda: write_json(home.finished, ended))
+            reporter.at()
             reporter.report("finished")
 
 
@@ -84,9 +88,7 @@ def _warn_of(before: Holder | None, reporter: ProgressReporter) -> None:
         return
     reporter.report(f"{before} did not end by itself; going on from its files")
     if before.host != (here := socket.gethostname()):
-        reporter.report(
-            f"warning: make sure that it no longer runs, for {here} cannot see the processes of {before.host}"
-        )
+        reporter.warn(f"make sure that it no longer runs, for {here} cannot see the processes of {before.host}")
 
 
 def _is_finished(member: TrackedMember) -> bool:

@@ -7,22 +7,22 @@ from dataclasses import replace
 from data_prep.prepared import Prepared
 from partners.network.trunk import initial_trunk
 from partners.training.baseline import Baseline, Budget, train_baseline
-from partners.training.training import round_seed
+from partners.training.partner_data import PartnerData
 from partners.training_data.dataset_facts import dataset_facts
+from partners.training_data.prepared_data import training_set
 from pipeline.exchange.mailbox import Mailbox
 from pipeline.home.catalogue_counts import held_rows, known_counts
 from pipeline.home.paths import Home
 from pipeline.home.round_metrics import RoundRecord, write_record
 from pipeline.model.folder import write_final_model
-from pipeline.pages.files import write_report
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.protocol.catalogue_round import Presence
 from pipeline.protocol.enrolment import Enrolment, enrol
-from pipeline.protocol.partner_rounds import PartnerData, PartnerRounds
+from pipeline.protocol.partner_rounds import PartnerRounds
 from pipeline.protocol.revision import check_place, check_preparation, check_vector
 from pipeline.report.full_report import full_report
-from pipeline.report.report import report_file
-from pipeline.runs.preparation import preparation_digest, prepared_matrices, training_set
+from pipeline.report.report import report_file, write_report
+from pipeline.runs.preparation import preparation_digest, prepared_matrices
 from pipeline.runtime.progress import ProgressReporter
 from secure.ciphertexts.parameters import seal_parameters
 
@@ -58,6 +58,7 @@ class PartnerRun:
 
     def advance(self) -> bool:
         """Do the next step; False when the report is written. Raises NotYet while others are awaited."""
+        self._reporter.at()  # each round says by itself which it is
         if self._enrolment is None:
             self._enrolment = enrol(self._mailbox, seal_parameters(self._mailbox.plan.seal))
             self._reporter.report("enrolled: group secret and pair keys with all partners are here")
@@ -87,7 +88,7 @@ class PartnerRun:
         check_preparation(self.home, preparation)
         self._matrices = prepared_matrices(config, plan, enrolment.group, self._reporter)
         held = held_rows(plan.catalogue, self._matrices.tasks)
-        data = training_set(self._matrices, plan, config.training)
+        data = training_set(self._matrices, plan.preparation.folds, config.training)
         own = PartnerData(
             data,
             config.training,
@@ -117,7 +118,7 @@ class PartnerRun:
         report = full_report(
             self._mailbox, self._matrices, self._own, self._config.gate, local=baseline, federated=final
         )
-        self._reporter.report(report["gate"]["sentence"])
+        self._reporter.report(report.gate.sentence)
         write_final_model(
             self.home.model,
             self._mailbox.plan,
@@ -128,7 +129,7 @@ class PartnerRun:
             training=self._own.training,
             local=baseline,
             federated=final,
-            kept=report["gate"]["kept"],
+            kept=report.gate.kept,
             compound_timeout_s=self._config.data.compound_timeout_s,
         )
         write_report(self.home, report)
@@ -147,6 +148,6 @@ class PartnerRun:
                 own.training,
                 Budget(n_rounds=plan.rounds.n_rounds, n_steps=plan.rounds.local_steps),
                 self.home.baseline / "local.safetensors",
-                first_state=own.first_state(layout, first, round_seed(own.training.seed, 0)) if layout.n_rows else None,
+                first_state=own.first_state(layout, first, own.seed(1)) if layout.n_rows else None,
                 progress=progress,
             )

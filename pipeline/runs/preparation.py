@@ -1,20 +1,14 @@
 """From a partner's tables to its training set."""
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from data_prep.check import TableFinding, check
 from data_prep.errors import OutputOccupied
 from data_prep.folds.consistency import consistency_digest
 from data_prep.prediction.new_structures import check_output, prepare_new, write_new
 from data_prep.prepare import prepare
-from data_prep.prepared import Prepared, RegressionTask, Task, read_prepared, read_summary
-from partners.settings import Training
-from partners.training_data.training_set import TrainingSet
+from data_prep.prepared import Prepared, read_prepared, read_summary
 from pipeline.errors import ConfigError
 from pipeline.home.paths import Home
 from pipeline.plan.member_configs import PartnerConfig
@@ -56,42 +50,8 @@ def prepared_matrices(
             progress=progress,
         )
     for warning in read_summary(folder)["warnings"]:
-        reporter.report(f"warning: {warning}")
+        reporter.warn(warning)
     return read_prepared(folder)
-
-
-def training_set(prepared: Prepared, plan: Plan, training: Training) -> TrainingSet:
-    """The prepared matrices as the trainer takes them; regression only where the partner gives it a weight."""
-    tasks, regression_tasks = prepared.tasks, prepared.regression_tasks
-    regression: dict[str, Any] = {}
-    if training.regression_weight > 0:
-        regression = {
-            "y_regr": prepared.y_regr,
-            "y_censor": prepared.y_censor,
-            "regr_weight": _weights(task.training_weight for task in regression_tasks),
-            "censored_weight": _weights(task.censored_weight for task in regression_tasks),
-            "regr_aggregation_weight": _aggregation_weights(regression_tasks),
-        }
-    return TrainingSet(
-        x=prepared.x,
-        y=prepared.y,
-        folding=prepared.folding,
-        training_weight=_weights(task.training_weight for task in tasks),
-        aggregation_weight=_aggregation_weights(tasks),
-        test_fold=plan.preparation.folds.test,
-        validation_fold=plan.preparation.folds.validation,
-        **regression,
-    )
-
-
-def _aggregation_weights(tasks: Sequence[Task] | Sequence[RegressionTask]) -> NDArray[np.float32]:
-    """Weight of each task in means: of those that every fold can judge, or else of all but the auxiliary ones."""
-    weights = _weights(task.aggregation_weight for task in tasks)
-    return weights if weights.any() else _weights(not task.is_auxiliary for task in tasks)
-
-
-def _weights(values: Iterable[float]) -> NDArray[np.float32]:
-    return np.fromiter(values, dtype=np.float32)
 
 
 def preparation_digest(plan: Plan, group: GroupSecret) -> str:

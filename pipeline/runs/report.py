@@ -1,13 +1,12 @@
-"""`hocket report`: what was kept is shown; a page that is missing or older is made anew, without any training."""
+"""`hocket report`: the kept report is shown; a page that is missing or older is made again, without any training."""
 
 from pathlib import Path
-from typing import Any
 
 from pipeline.errors import NotYet
 from pipeline.home.paths import Home
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.report import report as reporting
-from pipeline.report.metrics import FORMAT
+from pipeline.report.schema import Report
 from pipeline.runtime.progress import ProgressReporter
 from pipeline.runtime.retry import Machine
 
@@ -25,16 +24,16 @@ class WithPage:
 
 
 def _write_missing_page(home: Home) -> bool:
-    from pipeline.pages.files import has_page, write_own_page  # noqa: PLC0415 -- matplotlib, needed by no refusal
+    from pipeline.pages.files import has_page, write_private_page  # noqa: PLC0415 -- matplotlib, needed by no refusal
 
     report = reporting.read_report(home)
     if has_page(home, report):
         return False
-    write_own_page(home, report)
+    write_private_page(home, report)
     return True
 
 
-def bring_up(config_file: Path) -> dict[str, Any]:
+def bring_up(config_file: Path) -> Report:
     """The partner's report, its page and figures written where they were missing or of another version.
 
     A finished home without a report, or with one of an older format, scores its kept models again. Raises NotYet
@@ -54,9 +53,7 @@ def bring_up(config_file: Path) -> dict[str, Any]:
 
 
 def _must_be_scored(home: Home) -> bool:
-    if not home.finished.exists():
-        return False
-    return not reporting.report_file(home).exists() or reporting.read_report(home).get("format") != FORMAT
+    return home.finished.exists() and not reporting.is_of_this_format(home)
 
 
 def _score_again(config: PartnerConfig, home: Home) -> None:

@@ -1,32 +1,34 @@
 """Where lines about a run go: stderr, as text for people or as JSON lines for programs."""
 
 import json
-import re
 import sys
 import traceback
 import warnings
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
-# where a line's own words say which round it is about, or that it is a warning
-_ROUND = re.compile(r"(?:(?P<presence>presence round)|round (?P<round>\d+)(?: of \d+)?)(?:, attempt (?P<attempt>\d+))?")
-_WARNING = "warning: "
-PRESENCE = 0  # number of the presence round; pipeline.plan.plan says so too, but is slow to import
+Level = Literal["info", "warning", "error"]
 
 
 class Log:
-    """Writes lines; its member is known once the configuration is read."""
+    """Writes lines; its member is known once the configuration is read, its round once that begins."""
 
     def __init__(self, *, as_json: bool = False, member: str = "") -> None:
         self.as_json, self.member = as_json, member
+        self._place: dict[str, int] = {}
 
-    def write(self, text: str, level: str = "info", **fields: Any) -> None:  # noqa: ANN401 -- any JSON value
-        """One line: in JSON with its time, level, member and message, and what else is known as fields."""
+    def at(self, round_no: int | None = None, attempt: int | None = None) -> None:
+        """What is written from now on is about this round (0: the presence round) and attempt; None: about none."""
+        place = {"round": round_no, "attempt": attempt}
+        self._place = {key: number for key, number in place.items() if number is not None}
+
+    def write(self, text: str, level: Level = "info", **fields: Any) -> None:  # noqa: ANN401 -- any JSON value
+        """One line: in JSON with its time, level, member, message and round, and what else is known as fields."""
         if self.as_json:
-            _put(json_line(self.member, text, level, **fields))
+            _put(json_line(self.member, text, level, **(self._place | fields)))
         else:
-            _put(text)
+            _put(for_people(text, level))
 
     def take_over(self) -> None:
         """As JSON: warnings and tracebacks of this process become lines as well."""
@@ -51,13 +53,16 @@ class Log:
         sys.excepthook = fail
 
 
-def json_line(member: str, text: str, level: str = "info", **fields: object) -> str:
+def for_people(text: str, level: Level) -> str:
+    """The text, as a warning where it is one."""
+    return f"warning: {text}" if level == "warning" else text
+
+
+def json_line(member: str, text: str, level: Level = "info", **fields: object) -> str:
     """A JSON object on one line; times in UTC, ISO 8601."""
-    if text.startswith(_WARNING):
-        level, text = "warning", text.removeprefix(_WARNING)
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     about = {"time": now, "level": level, "member": member, "message": text}
-    return json.dumps(about | _place(text) | fields, ensure_ascii=False)
+    return json.dumps(about | fields, ensure_ascii=False)
 
 
 def as_json_line(member: str, line: str) -> str:
@@ -66,14 +71,6 @@ def as_json_line(member: str, line: str) -> str:
         return line if isinstance(json.loads(line), dict) else json_line(member, line)
     except ValueError:
         return json_line(member, line)
-
-
-def _place(text: str) -> dict[str, Any]:
-    match = _ROUND.match(text)
-    if not match:
-        return {}
-    attempt = {"attempt": int(match["attempt"])} if match["attempt"] else {}
-    return {"round": int(match["round"] or PRESENCE), **attempt}
 
 
 def _put(line: str) -> None:

@@ -1,14 +1,14 @@
 """What is said on stderr: bars on a terminal, plain lines in a log, JSON lines for a program."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pipeline.runtime.log import Log
+from pipeline.runtime.log import Level, Log, for_people
 
 _LINE_S = 10.0  # seconds between two lines of progress where there is no terminal
 _LONG_S = 1.0  # what takes longer is worth a line at its end
@@ -29,17 +29,28 @@ class ProgressReporter:
         self.log = log or Log()
         self.log.member = member
         self._console = Console(stderr=True, highlight=False)
-        self._said = ""
+        self._told = ("", "")
+
+    def at(self, round_no: int | None = None, attempt: int | None = None) -> None:
+        """What is told from now on is about this round and attempt; None: about none. See Log.at."""
+        self.log.at(round_no, attempt)
 
     def report(self, text: str, **fields: Any) -> None:  # noqa: ANN401 -- any JSON value
         """One line, with the time of day; the same line is not repeated. fields : for programs alone."""
-        if text == self._said:
+        self._tell(text, "info", fields)
+
+    def warn(self, text: str, **fields: Any) -> None:  # noqa: ANN401 -- any JSON value
+        """The same as a warning."""
+        self._tell(text, "warning", fields)
+
+    def _tell(self, text: str, level: Level, fields: Mapping[str, Any]) -> None:
+        if (text, level) == self._told:
             return
-        self._said = text
+        self._told = text, level
         if self.log.as_json:
-            self.log.write(text, **fields)
+            self.log.write(text, level, **fields)
             return
-        line = f"{time.strftime('%H:%M:%S')} {self.member}: {text}"
+        line = f"{time.strftime('%H:%M:%S')} {self.member}: {for_people(text, level)}"
         self._console.print(line, markup=False, soft_wrap=True)
 
     @contextmanager

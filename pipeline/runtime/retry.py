@@ -60,7 +60,7 @@ class RetryPolicy:
                 error.add_note(f"nothing came in {self._timeout_s:g} s (--timeout); the same command goes on from here")
                 raise error
         if isinstance(error, OSError):
-            self._reporter.report(f"warning: {error}: waiting for space")
+            self._reporter.warn(f"{error}: waiting for space")
             self._wait_for_space()
         else:
             self._reporter.report(str(error))

@@ -12,9 +12,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from pipeline.errors import ConfigError, ExitCode
-from pipeline.exchange.mailbox import Outbox, text
+from pipeline.exchange.mailbox import Outbox
 from pipeline.exchange.storage import Exchange
-from pipeline.home.paths import Home, MessageName
+from pipeline.home.paths import Home
 from pipeline.plan.member_configs import MemberConfig, PartnerConfig
 from pipeline.plan.plan import Plan
 from pipeline.protocol.enrolment import expect_dealt_for
@@ -25,6 +25,7 @@ from secure.errors import WrongKey
 from secure.keys.group import GroupSecret
 from secure.keys.keys import KEY_FILE, PrivateKeys, load_private_keys, parse_card
 from secure.keys.pairing import PairSeeds
+from secure.messages.message_name import MessageName
 from secure.messages.messages import Expected, Manifest, verify_manifest
 
 _SHARED = stat.S_IRWXG | stat.S_IRWXO
@@ -146,7 +147,7 @@ def _group_secret(config: MemberConfig, plan: Plan, keys: PrivateKeys, deal: Man
         expect_dealt_for(Outbox(plan, keys, home, time.time))
     if home.group_secret.exists():
         group = GroupSecret.load(home.group_secret, seal_parameters(plan.seal), keys)
-        if deal is not None and text(deal, "group") != group.digest():
+        if deal is not None and deal.text("group") != group.digest():
             raise WrongKey(f"{home.group_secret}: is not the group secret that {custodian} dealt")
         yield Finding("enrolment", f"group secret {group.digest()[:16]}, unlocked by the keys")
         if deal is None:

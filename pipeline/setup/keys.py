@@ -6,17 +6,18 @@ from pathlib import Path
 from typing import Literal, cast
 
 import secure.keys.keys
-from data_prep.atomic import write_atomically
 from pipeline.errors import ConfigError
 from pipeline.exchange.mailbox import Outbox
-from pipeline.home.paths import Home, MessageName
+from pipeline.home.paths import Home
 from pipeline.plan.member_configs import read_passphrase
 from pipeline.plan.plan import Plan, read_plan
 from pipeline.protocol.enrolment import expect_dealt_for
 from pipeline.protocol.revision import check_chain
 from secure.ciphertexts.parameters import seal_parameters
+from secure.files import write_atomically
 from secure.keys.group import GroupSecret, deal_group_secret
 from secure.keys.keys import KEY_FILE, PrivateKeys, load_private_keys
+from secure.messages.message_name import MessageName
 
 
 def new_keys(name: str, role: str, home: Path, passphrase_file: Path | None) -> str:

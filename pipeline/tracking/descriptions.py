@@ -6,6 +6,7 @@ MLflow puts the curves whose names begin alike, up to a slash, into one group.
 from importlib.metadata import version
 
 from pipeline.plan.plan import Plan
+from pipeline.runtime.templates import filled
 
 MEMBER = "hocket.member"
 ROLE = "hocket.role"
@@ -29,51 +30,6 @@ _CURVES = {
 }
 _GROUPS = {"validation_": "validation/", "seconds_": "seconds/", "n_": "data/"}
 
-_ABOUT_FEDERATION = """\
-**{name}**: {n_partners} partners ({partners}) train one shared trunk together; {aggregator} adds their sealed updates.
-Nobody sees another member's compounds, labels, models or single updates.
-
-Each run is one member, each step of its curves one round; {n_rounds} rounds are planned. In a run, *Overview* says what
-it holds and who may see it, *Model metrics* has the curves, *Artifacts* the settings, the rounds and the report.
-
-Plan `{plan}`, federation id `{id}`.
-"""
-
-_PARTNER = """\
-**{member}** is a partner of *{name}*: it trains on its own compounds and labels, seals what it learned in a round, and
-takes up the sum of all partners' updates.
-
-**Private:** all of this. Losses, scores, the report and the model come from {member}'s own labels. None of it is ever
-sent to another member; whoever may open this store can see it. The others see only the size of the sealed update, when
-it came, and digests. The store holds no key, no structure and no single label; the report names assays.
-
-| curves | what they are |
-|---|---|
-| train/loss | mean training loss of the round's {local_steps} local steps |
-| validation/... | loss and scores on the validation fold after the round, mean over tasks; more is better, except for \
-loss, log_loss, brier, ece, rmse and censored_rmse |
-| update/norm, update/clipped_share | size of this partner's change of the trunk, share of it that was clipped |
-| update/mean_norm | size of the mean of all partners' changes |
-| seconds/... | train, seal, wait for the others, open the sum, validate; round is all together |
-| bytes/up, bytes/down, bytes/up_per_parameter | size of the sealed update, of the sum, and of the first by trunk size |
-| round/... | members in the roster, attempts that the round needed |
-| data/... | counts of the prepared data |
-"""
-
-_AGGREGATOR = """\
-**{member}** is the aggregator of *{name}*: it calls each round's roster and adds sealed updates that it cannot read.
-
-**Private:** nothing that was learned is here, for the aggregator has no key that opens an update: no loss, no score, no
-model, only sizes, seconds, rosters and digests. Every partner can know these as well.
-
-| curves | what they are |
-|---|---|
-| bytes/up, bytes/down, bytes/up_per_parameter | size of the largest sealed update, of the sum, and of the first by \
-trunk size |
-| seconds/add, seconds/round | adding the updates; from the first ready member's word to the sum |
-| round/... | members in the roster, attempts that the round needed |
-"""
-
 
 def curve(key: str) -> str:
     """Name of a record's number on MLflow's pages."""
@@ -92,7 +48,9 @@ def experiment_name(plan: Plan) -> str:
 
 def experiment_tags(plan: Plan) -> dict[str, str]:
     """Tags of the experiment, its description among them: equal whichever member makes it."""
-    about = _ABOUT_FEDERATION.format(
+    about = filled(
+        __package__,
+        "experiment.md.jinja",
         name=plan.federation.name,
         n_partners=len(plan.partner_names),
         partners=", ".join(plan.partner_names),
@@ -110,9 +68,13 @@ def identity_tags(member: str, role: str, plan: Plan) -> dict[str, str]:
 
 
 def run_tags(member: str, role: str, plan: Plan) -> dict[str, str]:
-    """What is said of a run when it starts, and anew under a revision of the plan."""
-    about = (_PARTNER if role == "partner" else _AGGREGATOR).format(
-        member=member, name=plan.federation.name, local_steps=plan.rounds.local_steps
+    """Tags of a run when it starts, and again under a revision of the plan, its description among them."""
+    about = filled(
+        __package__,
+        "partner_run.md.jinja" if role == "partner" else "aggregator_run.md.jinja",
+        member=member,
+        name=plan.federation.name,
+        local_steps=plan.rounds.local_steps,
     )
     release = version("hocket")
     return identity_tags(member, role, plan) | {
@@ -133,5 +95,5 @@ def state(last_step: int, n_rounds: int, *, finished: bool) -> str:
 
 
 def artifact(step: int) -> str:
-    """Path of what is known of a step beside its numbers."""
+    """Path of the facts of a step that are not numbers."""
     return f"rounds/round-{step:04d}.json" if step else "rounds/preparation.json"

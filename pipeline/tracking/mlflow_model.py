@@ -13,9 +13,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data_prep.atomic import appearing
 from pipeline.model.description import COMPOUNDS_FILE, DESCRIPTION_FILE, Description, output_columns, weights_file
 from pipeline.tracking.uploads import Upload
+from secure.files import atomic_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -98,8 +98,7 @@ def pack_final_model(folder: Path, store: str, run_id: str) -> PackedModel | Non
         return None
     logged = _logged_model(client, run_id)
     if not (packed / _LAST).exists() or mlflow.models.Model.load(str(packed)).model_id != logged.model_id:
-        with appearing(packed) as unfinished, _needed(folder, description) as needed:
-            unfinished.chmod(0o700)
+        with atomic_folder(packed) as unfinished, _needed(folder, description) as needed:
             _save(needed, unfinished, description, logged)
     return PackedModel(packed, logged.model_id, name, client)
 

@@ -1,10 +1,10 @@
 """The tracking process: `python -m pipeline.tracking.process CONFIG ROLE`, started by pipeline.tracking.tracker.
 
-Brings the store up to the records at its start, at every poke on its standard input, and when that ends. A store that
-cannot be reached is tried again at the next poke and now and then in between; standard output hears of it once.
+Brings the store up to the records at its start, at every poke on its standard input, and when that ends. As long as
+there is none, MLflow, which takes seconds and much memory, is not loaded. A store that cannot be reached is tried again
+at the next poke and now and then in between; standard output hears of it once.
 """
 
-import fcntl
 import os
 import select
 import sys
@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from pipeline.errors import HomeInUse
+from pipeline.home.lock import hold
 from pipeline.runtime.redact import without_password
 from pipeline.tracking.tracker import BUSY, QUIET, UNREACHABLE, TrackedMember, read_member
 
@@ -46,6 +48,11 @@ class Store:
     def failed_just_now(self) -> bool:
         """Whether it is too soon for another try."""
         return self._failed_at is not None and time.monotonic() - self._failed_at < _SOON_S
+
+    def follow(self) -> None:
+        """Try to bring the store up to the records, if there are any."""
+        if self._member.has_records:
+            self.update()
 
     def update(self) -> None:
         """Try to bring the store up to the records."""
@@ -112,12 +119,12 @@ def _poked(again_s: float | None) -> bool:
 
 def follow(store: Store) -> int:
     """Update until the input ends; the exit code: 1 where the store does not have everything."""
-    store.update()
+    store.follow()
     while _poked(_AGAIN_S if store.failed else None):
-        store.update()
+        store.follow()
     store.close()
     if not store.failed_just_now:
-        store.update()
+        store.follow()
     return int(store.failed)
 
 
@@ -129,6 +136,7 @@ def _make_store(member: TrackedMember) -> None:
 
     for leftover in store.parent.glob("mlflow.db.new*"):  # its journal too
         leftover.unlink()
+    # not with secure.files.PART: who sweeps such files from a home does not hold the lock under which this one is made
     unfinished = store.with_name("mlflow.db.new")
     MlflowClient(tracking_uri=f"sqlite:///{unfinished}").search_experiments(max_results=1)
     unfinished.replace(store)
@@ -140,18 +148,17 @@ def main(config_file: str, role: str, *, once: bool) -> int:
     news = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # libraries print there, and it goes to the log
     member = read_member(Path(config_file), role)
-    with (member.home.folder / "tracking.lock").open("w") as lock:
-        try:
-            # a predecessor may still be writing after its member was killed
-            fcntl.flock(lock, fcntl.LOCK_EX | (fcntl.LOCK_NB if once else 0))
-        except BlockingIOError:
-            return BUSY
-        store = Store(member, news)
-        if once:
-            store.close()
-            store.update()
-            return int(store.failed)
-        return follow(store)
+    try:
+        # waits, for a predecessor may still be writing after its member was killed
+        with hold(member.home.folder / "tracking.lock", waits=not once):
+            store = Store(member, news)
+            if once:
+                store.close()
+                store.update()
+                return int(store.failed)
+            return follow(store)
+    except HomeInUse:
+        return BUSY
 
 
 if __name__ == "__main__":

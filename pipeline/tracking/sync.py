@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from pipeline.home.paths import Home, write_json
+from pipeline.home.json_files import write_json
+from pipeline.home.paths import Home
 from pipeline.home.round_metrics import RoundRecord, read_records
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.runtime.redact import without_password

@@ -78,6 +78,11 @@ class TrackedMember:
         return self.home.finished.exists()
 
     @property
+    def has_records(self) -> bool:
+        """Whether there is anything to log: a run that waits for the others has nothing yet."""
+        return next(self.home.metrics.glob("step-*.json"), None) is not None
+
+    @property
     def all_sent(self) -> bool:
         """Whether the store has everything, as far as can be said without asking it."""
         if not self.finished or not self.home.tracked.exists():
@@ -112,14 +117,17 @@ def read_member(config_file: Path, role: str) -> TrackedMember:
 class Tracker:
     """The member's side: starts the tracking process, pokes it, waits for it at the end.
 
-    tell : says a line to a person: one warning where the store cannot be reached, and one line if that has changed
+    tell : says a line to a person
+    warn : says a warning, once, where the store cannot be reached
     """
 
-    def __init__(self, config_file: Path, role: str, home: Home, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, config_file: Path, role: str, home: Home, tell: Callable[[str], None], warn: Callable[[str], None]
+    ) -> None:
         self._command = [sys.executable, "-P", "-m", "pipeline.tracking.process", str(config_file.resolve()), role]
         self.log_file = home.folder / "tracking.log"
         self._note = home.sent
-        self._tell = tell
+        self._tell, self._warn = tell, warn
         self._warned = self._was_ended = False
         self._longest_wait_s = _LONGEST_WAIT_S
         self._process: subprocess.Popen[bytes] | None = None
@@ -157,12 +165,12 @@ class Tracker:
         with suppress(BlockingIOError, BrokenPipeError):  # as many pokes as fit are waiting, or it has ended
             os.write(self._process.stdin.fileno(), b"\n")
         if UNREACHABLE in (self._process.stdout.read() or b"") or self._process.poll():
-            self._warn("the run goes on, the records are kept and sent later")
+            self._warn_once("the run goes on, the records are kept and sent later")
 
-    def _warn(self, what_now: str) -> None:
+    def _warn_once(self, what_now: str) -> None:
         if not self._warned:
             self._warned = True
-            self._tell(f"warning: MLflow's store cannot be reached; {what_now}. Why: {self.log_file}")
+            self._warn(f"MLflow's store cannot be reached; {what_now}. Why: {self.log_file}")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -203,7 +211,7 @@ class Tracker:
             pass  # the next start sends the rest
         elif self.failed:
             what = f"{left} of report and model" if left and left.n_files else "the records"
-            self._warn(f"{what} are kept and sent by the next start")
+            self._warn_once(f"{what} are kept and sent by the next start")
         elif self._warned:
             self._tell("MLflow's store was reached again and has all records")
 

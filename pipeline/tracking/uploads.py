@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from pipeline.home.paths import write_json
+from pipeline.home.json_files import write_json
 
 
 @dataclass(frozen=True, slots=True)

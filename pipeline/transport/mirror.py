@@ -1,20 +1,23 @@
 """A member's own copy of the exchange folder, for engines that carry messages instead of sharing a folder.
 
 A mirror is an ordinary exchange in a local folder: the ordinary runs of partner and aggregator work on it. What comes
+from secure.messages.message_name import MessageName
 from elsewhere enters it only as a message that its sender signed for this plan, whole, and under its one name.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from data_prep.atomic import flush, write_atomically
 from pipeline.errors import BadTransfer, ConfigError, Equivocation, ExchangeConflict
 from pipeline.exchange.mailbox import check_payload_size
 from pipeline.exchange.storage import Exchange
 from pipeline.exchange.transcript import check_sender, message_of
-from pipeline.home.paths import MessageName
 from pipeline.plan.member_configs import MemberConfig
 from pipeline.plan.plan import Plan
 from pipeline.transport.manifest_listing import ManifestListing
+from secure.files import atomic_path, write_atomically
+from secure.messages.message_name import MessageName
 from secure.messages.messages import Expected, Manifest, check_payload, payload_digest, verify_manifest
 
 _LONGEST_PATH = 200  # characters
@@ -60,12 +63,6 @@ class Mirror:
         file = self._folder / name.payload
         return file if file.is_file() else None
 
-    def incoming(self, name: MessageName) -> Path:
-        """Where a payload is gathered until it is whole and checked; no reader of the exchange sees it there."""
-        file = self._folder / name.payload
-        file.parent.mkdir(parents=True, exist_ok=True)
-        return file.with_name(f".{file.name}.incoming")
-
     def check(self, name: MessageName, data: bytes) -> Manifest:
         """The manifest, if its sender signed it for this place. Raises secure.errors.SecureError."""
         expected = Expected(kind=name.kind, plan=self.plan.digest, round_no=name.round_no, attempt=name.attempt)
@@ -87,17 +84,19 @@ class Mirror:
         file = self.payload(name)
         return file is not None and payload_digest(file) == manifest.payload
 
-    def keep_payload(self, name: MessageName, manifest: Manifest) -> None:
-        """Make the gathered payload the message's own. Raises secure.errors.PayloadMismatch, and keeps nothing then."""
-        gathered = self.incoming(name)
-        try:
+    @contextmanager
+    def gathering(self, name: MessageName, manifest: Manifest) -> Iterator[Path]:
+        """Give a name that no reader of the exchange sees; at the end the file is checked and becomes the payload.
+
+        Raises BadTransfer, secure.errors.PayloadMismatch, and keeps nothing then.
+        """
+        file = self._folder / name.payload
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(file) as gathered:
+            yield gathered
             if manifest.payload is None:
                 raise BadTransfer(f"{name.payload}: came with a message that has no payload")
             check_payload(gathered, manifest.payload, name.payload)
-            gathered.replace(self._folder / name.payload)
-            flush(gathered.parent)
-        finally:
-            gathered.unlink(missing_ok=True)
 
     def keep(self, name: MessageName, data: bytes) -> None:
         """Write the manifest: from here on, the message is there."""

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.errors import BadTransfer, PipelineError, TransferFailed
-from pipeline.home.paths import MessageName
 from pipeline.runtime.retry import FULL
 from pipeline.transport.mirror import Mirror
 from secure.errors import SecureError
+from secure.messages.message_name import MessageName
 from secure.messages.messages import MAX_BYTES, Manifest
 
 MOST_MESSAGES = 64  # in one turn and direction; the next turn brings more
@@ -229,8 +229,8 @@ class MirrorSync:
     def _pull(self, pull: "_Pull") -> None:
         name, payload = pull.name, pull.manifest.payload
         if payload is not None and not self._mirror.has_payload(name, pull.manifest):
-            self._transfer.pull(pull.reference, self._mirror.incoming(name), payload.size)
-            self._mirror.keep_payload(name, pull.manifest)
+            with self._mirror.gathering(name, pull.manifest) as gathered:
+                self._transfer.pull(pull.reference, gathered, payload.size)
         self._mirror.keep(name, pull.data)
         self._record(name)
 

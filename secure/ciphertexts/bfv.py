@@ -1,8 +1,8 @@
-"""BFV encryption, addition and decryption by Microsoft SEAL (as tenseal.sealapi has it), on arrays of chunks.
+"""BFV encryption, addition and decryption by Microsoft SEAL (by its binding tenseal.sealapi), on arrays of chunks.
 
 A chunk is a ciphertext of 8192 slots without SEAL's headers (all of fixed content), its coefficients packed: one size
-and one spelling. Fresh: the seed of the uniform half c1 (64 bytes), then c0. Sum: c0, then c1. The slots are the
-coefficients of the plaintext: all that is ever done to ciphertexts is addition, which needs no other encoding.
+and one byte form. Fresh: the seed of the uniform half c1 (64 bytes), then c0. Sum: c0, then c1. The slots are the
+coefficients of the plaintext: the only operation on ciphertexts is addition, which needs no other encoding.
 """
 
 import struct
@@ -18,7 +18,7 @@ from secure.errors import BadContainer, BadKeyFile, ParameterMismatch
 
 
 class Ring:
-    """SEAL's context for the parameters; adds. Not to be shared between threads."""
+    """SEAL's context for the parameters, which adds ciphertexts. Not to be shared between threads."""
 
     def __init__(self, parameters: SealParameters) -> None:
         self._q_bits = parameters.q.bit_length()
@@ -29,7 +29,7 @@ class Ring:
         wanted.set_poly_modulus_degree(N_SLOTS)
         wanted.set_coeff_modulus(modulus)
         wanted.set_plain_modulus(parameters.t)
-        self.context = seal.SEALContext(wanted, True, seal.SEC_LEVEL_TYPE.TC256)  # noqa: FBT003 -- SEAL names nothing
+        self.context = seal.SEALContext(wanted, True, seal.SEC_LEVEL_TYPE.TC256)  # noqa: FBT003 -- SEAL has no keyword arguments
         if not self.context.parameters_set():
             raise ParameterMismatch(f"SEAL refuses the parameters: {self.context.parameters_error_message()}")
         self.heads = SealHeads(struct.pack("<4Q", *self.context.first_parms_id()), seal.Plaintext())
@@ -40,7 +40,7 @@ class Ring:
         self._uniform_halves = SealInput(self.context, self.heads.fresh + zeros + self.heads.fresh_tail)
 
     def add(self, fresh: Sequence[np.ndarray]) -> np.ndarray:
-        """Sum of fresh chunks, chunk by chunk.
+        """Return the sum of fresh chunks, chunk by chunk.
 
         fresh : one (n_chunks, update_chunk_bytes) uint8 array per update. Returns (n_chunks, sum_chunk_bytes) uint8.
         Raises BadContainer for a coefficient that is not below q.
@@ -58,18 +58,18 @@ class Ring:
         return np.concatenate([self.pack(c0), self.pack(c1)], axis=1)
 
     def pack(self, words: np.ndarray) -> np.ndarray:
-        """(n, poly_bytes) uint8 from (n, 8192) uint64 below q."""
+        """Pack (n, 8192) uint64 coefficients below q into (n, poly_bytes) uint8."""
         return pack_coefficients(words, self._q_bits)
 
     def unpack(self, packed: np.ndarray) -> np.ndarray:
-        """(n, 8192) uint64 below q from (n, poly_bytes) uint8; raises BadContainer."""
+        """Unpack (n, poly_bytes) uint8 into (n, 8192) uint64; raises BadContainer unless all are below q."""
         words = unpack_coefficients(packed, self._q_bits)
         if words.max() >= self._q:
             raise BadContainer("a chunk is no ciphertext: a coefficient is not below q")
         return words
 
     def _add_uniform_halves(self, seeds: Sequence[bytes]) -> np.ndarray:
-        """(8192,) uint64: the sum of the halves that seeds of 64 bytes stand for."""
+        """Return the sum of the uniform halves that SEAL expands from seeds of 64 bytes, (8192,) uint64."""
         evaluator, total, other = seal.Evaluator(self.context), seal.Ciphertext(), seal.Ciphertext()
         self._uniform_halves.load(total, seeds[0])
         for seed in seeds[1:]:
@@ -94,7 +94,7 @@ class Cipher:
         self._sum = SealInput(ring.context, ring.heads.sum)
 
     def encrypt(self, slots: np.ndarray) -> np.ndarray:
-        """(n_chunks, update_chunk_bytes) uint8: fresh symmetric encryptions. slots : (n_chunks * 8192,) uint64 < t."""
+        """Encrypt slots, (n_chunks * 8192,) uint64 < t, into fresh chunks, (n_chunks, update_chunk_bytes) uint8."""
         ring, plain, tail = self._ring, seal.Plaintext(), self._ring.heads.fresh_tail
         rows = slots.reshape(-1, N_SLOTS)
         c0, seeds = np.empty_like(rows), np.empty((len(rows), SEED_BYTES), dtype=np.uint8)
@@ -109,7 +109,10 @@ class Cipher:
         return np.concatenate([seeds, ring.pack(c0)], axis=1)
 
     def decrypt(self, sums: np.ndarray) -> np.ndarray:
-        """(n_chunks * 8192,) uint64 below t. sums : (n_chunks, sum_chunk_bytes) uint8. Raises BadContainer."""
+        """Decrypt sums, (n_chunks, sum_chunk_bytes) uint8, into slots, (n_chunks * 8192,) uint64 < t.
+
+        Raises BadContainer.
+        """
         ring, ciphertext, plain = self._ring, seal.Ciphertext(), seal.Plaintext()
         words = ring.unpack(sums.reshape(2 * len(sums), -1)).reshape(len(sums), -1)
         slots = np.empty((len(sums), N_SLOTS), dtype=np.uint64)

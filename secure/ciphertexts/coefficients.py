@@ -1,7 +1,7 @@
-"""Coefficients of 52, 56 or 60 bits in bytes, without gaps.
+"""Pack coefficients of 52, 56 or 60 bits into bytes without gaps, and unpack them.
 
-First the low 32 bits of every coefficient, then the next 16 bits of each, then, where there are 8 or more, the next 8
-bits of each; if 4 are left, they follow in bytes, the low half of byte i from coefficient i and the high half from
+First the low 32 bits of every coefficient, then the next 16 bits of each, then, if 8 or more remain, the next 8
+bits of each; if 4 remain, they follow in bytes, the low half of byte i from coefficient i and the high half from
 coefficient n / 2 + i. Little-endian.
 """
 
@@ -16,7 +16,7 @@ _FOUR_BITS = np.uint8(0x0F)
 
 
 def pack_coefficients(words: np.ndarray, n_bits: int) -> np.ndarray:
-    """(n, 1024 n_bits) uint8 from (n, 8192) uint64 below 2^n_bits; the inverse of unpack_coefficients."""
+    """Pack (n, 8192) uint64 below 2^n_bits into (n, 1024 n_bits) uint8; the inverse of unpack_coefficients."""
     packed = np.empty((len(words), N_SLOTS * n_bits // 8), dtype=np.uint8)
     packed[:, :_MIDDLE].view("<u4")[:] = words.astype("<u4")
     upper = (words >> np.uint64(32)).astype(np.uint32)
@@ -32,7 +32,7 @@ def pack_coefficients(words: np.ndarray, n_bits: int) -> np.ndarray:
 
 
 def unpack_coefficients(packed: np.ndarray, n_bits: int) -> np.ndarray:
-    """(n, 8192) uint64 from (n, 1024 n_bits) uint8; every bit of the bytes is a bit of a coefficient."""
+    """Unpack (n, 1024 n_bits) uint8 into (n, 8192) uint64; every bit of the bytes is a bit of a coefficient."""
     low = np.ascontiguousarray(packed[:, :_MIDDLE]).view("<u4")
     words = np.ascontiguousarray(packed[:, _MIDDLE:_HIGH]).view("<u2").astype(np.uint64)
     shift, position = 16, _HIGH

@@ -1,8 +1,8 @@
-"""Integers into slots and back: how parameters, weight and tag lie in the ciphertexts.
+"""Pack integers into slots and unpack them: the layout of parameters, weight and tag in the ciphertexts.
 
 A block is BLOCK_CHUNKS ciphertexts. Its value slots hold a contiguous range of parameters: the first field of all its
 slots, then the second, and so on; a slot is the number whose digits, the first the lowest, are its fields. The last two
-slots of the last chunk are the weight and the tag; what lies between the values and them is zero.
+slots of the last chunk are the weight and the tag; the slots between them and the values are zero.
 """
 
 from collections.abc import Iterator
@@ -26,12 +26,12 @@ class Block:
 
     @property
     def n_slots(self) -> int:
-        """Numbers in the block."""
+        """Number of slots of the block."""
         return self.n_chunks * N_SLOTS
 
 
 def blocks(n_params: int, parameters: SealParameters) -> Iterator[Block]:
-    """All blocks of an update of n_params parameters."""
+    """Yield all blocks of an update of n_params parameters."""
     n_chunks, n_value_slots = parameters.n_chunks(n_params), parameters.n_value_slots(n_params)
     for number, first in enumerate(range(0, n_chunks, BLOCK_CHUNKS)):
         chunks = min(BLOCK_CHUNKS, n_chunks - first)
@@ -42,7 +42,7 @@ def blocks(n_params: int, parameters: SealParameters) -> Iterator[Block]:
 
 
 def pack(integers: np.ndarray, block: Block, parameters: SealParameters) -> np.ndarray:
-    """(n_slots,) uint64 with the values of the block offset by the limit; weight and tag are left zero.
+    """Return the slots of a block, (n_slots,) uint64, its values offset by the limit; weight and tag are zero.
 
     integers : (stop - start,) in [-limit, limit]
     """
@@ -58,14 +58,17 @@ def pack(integers: np.ndarray, block: Block, parameters: SealParameters) -> np.n
 
 
 def unpack(slots: np.ndarray, block: Block, parameters: SealParameters, n_members: int) -> np.ndarray:
-    """(stop - start,) int32: sums of the members' integers, the offsets removed; inverse of pack for one member."""
+    """Return the sums of the members' integers without offsets, (stop - start,) int32.
+
+    For one member this is the inverse of pack.
+    """
     values, radix = slots[: block.n_value_slots], np.uint64(parameters.radix)
     fields = np.empty((parameters.fields, block.n_value_slots), dtype=np.int32)
     for digits in fields[:-1]:
-        rest = values // radix
-        digits[:] = values - rest * radix
-        values = rest
-    # A forged sum may hold more than a digit here: what does not fit the type must not wrap around to what would.
+        quotient = values // radix
+        digits[:] = values - quotient * radix
+        values = quotient
+    # A forged sum may hold more than a digit here; it must not wrap around to a valid value of the type.
     fields[-1] = np.minimum(values, np.uint64(np.iinfo(np.int32).max))
     sums = fields.reshape(-1)[: block.stop - block.start]
     sums -= np.int32(n_members * parameters.limit)

@@ -11,7 +11,7 @@ from secure.encoding.canonical import canonical_json, digest
 from secure.errors import ParameterMismatch
 
 N_SLOTS = 8192  # numbers in a ciphertext = ring degree = coefficients of a polynomial
-Q_BITS = (52, 56, 60)  # what packs well; SEAL's primes have at most 60 bits
+Q_BITS = (52, 56, 60)  # sizes that pack into bytes; SEAL's primes have at most 60 bits
 MIN_TAG_BITS = 40
 BLOCK_CHUNKS = 4  # chunks of one record batch; masks and tags are drawn block by block; 256 kB stay in the cache
 SEED_BYTES = 64
@@ -23,7 +23,7 @@ _MIN_PARTNERS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealSettings:
-    """How updates are turned into integers and sealed."""
+    """How updates are converted to integers and sealed."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = {
         "extra": "forbid",
@@ -52,8 +52,8 @@ class SealSettings:
     weights: Literal["equal", "size"] = "size"
     """The mean over partners, or (size) weighted by their training labels, of which only the sum is seen."""
 
-    # changes are sent times weight / max_weight. An assay gives labels at up to five thresholds, or more where its
-    # experts say so, and three folds of five are trained on: 0.9 to 2.7 training labels for a row of T1 were counted
+    # changes are sent times weight / max_weight. An assay gives labels at up to five thresholds, or more if its
+    # experts gave more, and three folds of five are trained on: 0.9 to 2.7 training labels for a row of T1 were counted
     max_weight: int = 1_000_000
     """Training labels; a partner with more counts as this many. Set it just above the largest partner's number. Where
     that is not known, take 3 times its rows of T1: an assay gives labels at several thresholds. A value that is far
@@ -62,10 +62,10 @@ class SealSettings:
 
     def __post_init__(self) -> None:
         _expect("bits", self.bits, "16, 12 or 8", ok=self.bits in {16, 12, 8})
-        _expect("max_partners", self.max_partners, "3 to 128", ok=_MIN_PARTNERS <= self.max_partners <= 128)  # noqa: PLR2004 -- said beside it
+        _expect("max_partners", self.max_partners, "3 to 128", ok=_MIN_PARTNERS <= self.max_partners <= 128)  # noqa: PLR2004 -- the text states it
         _expect("min_bound", self.min_bound, "above 1e-30", ok=1e-30 < self.min_bound < float("inf"))  # noqa: PLR2004 -- float32 steps
-        _expect("first_bound", self.first_bound, "min_bound to 1e6", ok=self.min_bound <= self.first_bound <= 1e6)  # noqa: PLR2004 -- said beside it
-        _expect("bound_factor", self.bound_factor, "1 to 1000", ok=1 <= self.bound_factor <= 1000)  # noqa: PLR2004 -- said beside it
+        _expect("first_bound", self.first_bound, "min_bound to 1e6", ok=self.min_bound <= self.first_bound <= 1e6)  # noqa: PLR2004 -- the text states it
+        _expect("bound_factor", self.bound_factor, "1 to 1000", ok=1 <= self.bound_factor <= 1000)  # noqa: PLR2004 -- the text states it
         _expect("bound_shrink", self.bound_shrink, "above 0, at most 1", ok=0 < self.bound_shrink <= 1)
         _expect("weights", self.weights, "equal or size", ok=self.weights in {"equal", "size"})
         _expect("max_weight", self.max_weight, "1 to 2^32", ok=1 <= self.max_weight <= 1 << 32)
@@ -73,7 +73,7 @@ class SealSettings:
 
 @dataclass(frozen=True, slots=True)
 class SealParameters:
-    """What follows from the settings; refuses parameters without margin from birth."""
+    """The encryption parameters that follow from the settings; raises ParameterMismatch if they lack margin."""
 
     bits: int
     max_partners: int
@@ -130,14 +130,14 @@ class SealParameters:
         }
 
     def ring_digest(self) -> str:
-        """Digest of what a secret key depends on."""
+        """Return the digest of the parameters that a secret key depends on."""
         return digest(canonical_json({"scheme": "BFV", "n_slots": N_SLOTS, "q": self.q, "t": self.t}))
 
 
 def seal_parameters(settings: SealSettings) -> SealParameters:
-    """Parameters with the most fields per slot and, for those, the smallest ciphertexts.
+    """Return the parameters with the most fields per slot and, for those, the smallest ciphertexts.
 
-    Raises ParameterMismatch when no plain modulus leaves room for the settings.
+    Raises ParameterMismatch if no plain modulus has the margin that the settings need.
     """
     for fields in range(_MOST_FIELDS, 0, -1):
         for q_bits in Q_BITS:
@@ -152,7 +152,7 @@ def seal_parameters(settings: SealSettings) -> SealParameters:
 
 
 def _with_fields(settings: SealSettings, fields: int, q: int) -> SealParameters:
-    """Parameters with the largest t that has as many bits as are needed: few words of a random stream exceed it."""
+    """Return the parameters with the largest t of the needed bits, so few words of a random stream exceed it."""
     n, max_weight = settings.max_partners, settings.max_weight if settings.weights == "size" else 1
     radix = n * ((1 << settings.bits) - 2) + 1
     needed = max(radix**fields, 1 << MIN_TAG_BITS, n * max_weight) + 1
@@ -189,7 +189,7 @@ def prove_margin(parameters: SealParameters) -> None:
 
 
 def largest_prime(most: int, step: int = 1) -> int:
-    """Largest prime that is 1 mod `step` and at most `most`, 3 or more.
+    """Return the largest prime that is 1 mod `step` and at most `most`, 3 or more.
 
     With step 2 N_SLOTS and most 2^bits - 1 it is the one that SEAL's CoeffModulus chooses.
     """

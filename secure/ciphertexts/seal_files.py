@@ -1,7 +1,7 @@
-"""The files of Microsoft SEAL 4 that hocket reads and writes, in memory.
+"""Read and write files of Microsoft SEAL 4 in memory.
 
 SEAL's Python binding saves and loads by path only, so files in memory stand in. It saves with zstd, which gains
-nothing on uniform numbers; what is loaded here is uncompressed, which SEAL accepts as well. Layout (little-endian), as
+nothing on uniform numbers; files to load are uncompressed, which SEAL accepts as well. Layout (little-endian), as
 in SEAL's serialization.h, ciphertext.cpp and plaintext.cpp:
 
     header      5e a1, header size 10, major, minor, compression (0 none, 2 zstd), 00 00, total size (8 bytes)
@@ -40,20 +40,20 @@ class _MemoryFile:
 
 
 class SealInput:
-    """A file that SEAL loads from: a fixed beginning, then what changes."""
+    """A file in memory that SEAL loads from: a fixed beginning, then the content to load."""
 
     def __init__(self, context: Any, head: bytes) -> None:  # noqa: ANN401 -- SEAL's binding has no types
         self._context, self._position, self._file = context, len(head), _MemoryFile()
         os.pwrite(self._file.descriptor, head, 0)
 
-    def load(self, thing: Any, rest: Any) -> None:  # noqa: ANN401 -- no types, any buffer
+    def load(self, thing: Any, content: Any) -> None:  # noqa: ANN401 -- no types, any buffer
         """Load `thing`; SEAL raises RuntimeError or ValueError if the file is not valid for the context."""
-        os.pwrite(self._file.descriptor, rest, self._position)
+        os.pwrite(self._file.descriptor, content, self._position)
         thing.load(self._context, self._file.path)
 
 
 class SealOutput:
-    """A file that SEAL saves to."""
+    """A file in memory that SEAL saves to."""
 
     def __init__(self) -> None:
         self._file = _MemoryFile()
@@ -61,7 +61,7 @@ class SealOutput:
         self._codec = pa.Codec("zstd")
 
     def save(self, thing: Any, head: bytes, n_bytes: int) -> memoryview:  # noqa: ANN401 -- SEAL's binding has no types
-        """Return the n_bytes after `head` of what SEAL saves; raises ParameterMismatch if SEAL saves otherwise."""
+        """Return the n_bytes that SEAL saves after `head`; raises ParameterMismatch if SEAL uses another layout."""
         thing.save(self._file.path)
         saved = self._saved[: os.preadv(self._file.descriptor, [self._saved], 0)]
         if saved[_COMPRESSION] != _ZSTD:
@@ -74,7 +74,7 @@ class SealOutput:
 
 
 class SealHeads:
-    """The beginnings of all files hocket needs, for a context's parms_id and SEAL's version."""
+    """The fixed beginnings of all files that hocket needs, for a context's parms_id and SEAL's version."""
 
     def __init__(self, parms_id: bytes, sample: Any) -> None:  # noqa: ANN401 -- SEAL's binding has no types
         file = _MemoryFile()

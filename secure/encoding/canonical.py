@@ -1,4 +1,4 @@
-"""One value, one sequence of bytes: the form under every signature and digest."""
+"""Canonical JSON, the one byte form of a value that every signature and digest covers."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ MAX_DEPTH = 8  # no message nests deeper
 
 
 def canonical_json(value: object) -> bytes:
-    """Bytes of `value` as JSON with sorted keys, no white space, UTF-8.
+    """Return `value` as JSON bytes with sorted keys, no white space, UTF-8.
 
     Only dict (with str keys), list, tuple, str, int, float, bool and None. Raises NotCanonical for anything
     else, and for NaN, infinities and lone surrogates.
@@ -23,7 +23,7 @@ def canonical_json(value: object) -> bytes:
 
 
 def parse_canonical(data: bytes, where: str) -> object:
-    """Value of canonical JSON bytes; raises NotCanonical for every other spelling, doubled keys included."""
+    """Return the value of canonical JSON bytes; raises NotCanonical for any other form, repeated keys included."""
     try:
         value: object = json.loads(data.decode())
     except (ValueError, RecursionError) as error:
@@ -38,12 +38,12 @@ def parse_canonical(data: bytes, where: str) -> object:
 
 
 def digest(data: bytes) -> str:
-    """SHA-256 as 64 hexadecimal characters."""
+    """Return the SHA-256 as 64 hexadecimal characters."""
     return hashlib.sha256(data).hexdigest()
 
 
 def is_digest(value: object) -> bool:
-    """Whether this is the text of a SHA-256."""
+    """Return whether `value` is the text of a SHA-256: 64 characters 0-9a-f."""
     return isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")  # noqa: PLR2004 -- 2 x 32
 
 

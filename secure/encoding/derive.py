@@ -15,30 +15,30 @@ _WORD_BYTES = 8
 
 
 def derive_key(secret: bytes, purpose: str, context: dict[str, object]) -> bytes:
-    """32 bytes from `secret` that no other purpose or context gives."""
+    """Derive 32 bytes from `secret`; every other purpose or context gives other bytes."""
     info = canonical_json([purpose, context])
     return HKDF(SHA256(), KEY_BYTES, salt=hashlib.sha256(purpose.encode()).digest(), info=info).derive(secret)
 
 
 def attempt_context(roster: Roster) -> dict[str, object]:
-    """Return what every mask and tag is bound to: plan, round, attempt and roster."""
+    """Return the context to which every mask and tag is bound: plan, round, attempt and roster."""
     return {"plan": roster.plan, "round": roster.round_no, "attempt": roster.attempt, "roster": roster.digest}
 
 
 def uniform_numbers(key: bytes, block: int, n: int, modulus: int) -> np.ndarray:
-    """(n,) uint64, independent and uniform in [0, modulus): the stream of `key` for block number `block`.
+    """Return the stream of `key` for block number `block`: (n,) uint64, independent and uniform in [0, modulus).
 
     The stream is AES-256-CTR with the block number in the upper half of the initial counter, read as 64-bit
-    little-endian words; of each word the low bits count, and words >= modulus are skipped (no modulo bias).
-    The same key and block always begin with the same numbers, whatever `n`.
+    little-endian words; of each word only the low bits are used, and results >= modulus are skipped (no modulo bias).
+    The same key and block always begin with the same numbers, for every `n`.
     """
     nonce = block.to_bytes(8, "big") + bytes(8)
     encryptor = Cipher(algorithms.AES(key), modes.CTR(nonce)).encryptor()
     low_bits = np.uint64((1 << (modulus - 1).bit_length()) - 1)
 
     def words(count: int) -> np.ndarray:
-        found = np.frombuffer(encryptor.update(bytes(_WORD_BYTES * count)), dtype="<u8") & low_bits
-        return np.asarray(found, dtype=np.uint64)
+        masked = np.frombuffer(encryptor.update(bytes(_WORD_BYTES * count)), dtype="<u8") & low_bits
+        return np.asarray(masked, dtype=np.uint64)
 
     numbers = words(n)
     while numbers.size and int(numbers.max()) >= modulus:

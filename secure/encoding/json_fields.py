@@ -1,4 +1,4 @@
-"""Bytes as base64 text and JSON objects with exactly the expected keys."""
+"""Parse base64 text and JSON objects that must have exactly the expected keys."""
 
 import base64
 import binascii
@@ -12,7 +12,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
 def is_name(value: object) -> bool:
-    """Whether this can be a member's name: 1 to 32 of A-Z a-z 0-9 _ -."""
+    """Return whether `value` is a valid member name: 1 to 32 of A-Z a-z 0-9 _ -."""
     return isinstance(value, str) and _NAME.fullmatch(value) is not None
 
 
@@ -22,7 +22,7 @@ def to_base64(data: bytes) -> str:
 
 
 def from_base64(text: object, size: int | None, where: str, error: type[SecureError]) -> bytes:
-    """Bytes of base64 text in its one canonical spelling; raises `error`, also if there are not `size` bytes."""
+    """Return the bytes of canonical base64 text; raises `error` for other text, or not exactly `size` bytes."""
     if not isinstance(text, str):
         raise error(f"{where}: found {type(text).__name__}, expected base64 text")
     try:

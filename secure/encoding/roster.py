@@ -1,4 +1,4 @@
-"""Who takes part in one attempt of one round."""
+"""The roster: the partners that take part in one attempt of one round."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from secure.encoding.canonical import is_digest
 from secure.errors import BadRoster, RosterTooSmall, SumIncomplete
 
-MIN_ROSTER = 3  # of two, each learns the other's update from the sum
+MIN_ROSTER = 3  # with two members, each could compute the other's update from the sum
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,9 @@ class Roster:
 
 
 def check_roster(roster: Roster, me: str | None, partners: Collection[str], min_partners: int) -> None:
-    """Refuse a roster that one must not seal for or open.
+    """Raise an error for a roster that no partner may seal for or open.
 
-    me           : who seals for it, or None for who only follows
+    me           : the partner that seals for it, or None for a member that does not take part
     partners     : all partners of the plan
     min_partners : the plan's minimum
     Raises RosterTooSmall or BadRoster.
@@ -47,7 +47,7 @@ def check_roster(roster: Roster, me: str | None, partners: Collection[str], min_
     if len(roster.members) < needed:
         raise RosterTooSmall(f"{where}: {len(roster.members)} members, expected at least {needed}")
     if me is not None and me not in roster.members:
-        raise BadRoster(f"{where}: does not list {me}, who is asked to take part")
+        raise BadRoster(f"{where}: does not list {me}, which was asked to take part")
 
 
 def check_summed(updates: Collection[str], roster: Roster, where: str) -> None:

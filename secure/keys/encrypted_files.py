@@ -1,6 +1,7 @@
-"""Files with secrets, under AES-256-GCM: the private keys by a passphrase (scrypt), all others by the private keys.
+"""Files with secrets, encrypted with AES-256-GCM: private keys by a passphrase (scrypt), others by the private keys.
 
-Private keys without a passphrase lie in the clear, and with them all others do: mode 0600 is what protects them then.
+Private keys without a passphrase are not encrypted, so the other files are not protected by encryption either: then
+only mode 0600 protects them.
 """
 
 import os
@@ -22,7 +23,7 @@ _SALT, _NONCE = 16, 12
 
 
 def lock(secret: bytes, name: str, role: str, passphrase: str | None) -> bytes:
-    """Bytes of the key file."""
+    """Return the bytes of a key file, encrypted if there is a passphrase."""
     document: dict[str, object] = {"format": FORMAT, "version": 1, "name": name, "role": role, "lock": None}
     if passphrase is None:
         return canonical_json(document | {"secret": to_base64(secret)})
@@ -33,18 +34,18 @@ def lock(secret: bytes, name: str, role: str, passphrase: str | None) -> bytes:
 
 
 def unlock(data: bytes, passphrase: str | None, where: str) -> tuple[str, str, bytes]:
-    """Name, role and secret of a key file; raises BadKeyFile or WrongPassphrase."""
+    """Return name, role and secret of a key file; raises BadKeyFile or WrongPassphrase."""
     document = parse_document(data, KEYS, where, BadKeyFile)
     name, role = describe(document, where)
     sealed = from_base64(document.pop("secret"), None, f"{where}: secret", BadKeyFile)
     if document["lock"] is None:
         if passphrase is not None:
-            raise WrongPassphrase(f"{where}: has no passphrase, expected none to be given")
+            raise WrongPassphrase(f"{where}: has no passphrase, expected to be opened without one")
         return name, role, sealed
-    how = expect_keys(document["lock"], {"salt", "nonce", "kdf"}, f"{where}: lock", BadKeyFile)
-    salt = from_base64(how["salt"], _SALT, f"{where}: salt", BadKeyFile)
-    nonce = from_base64(how["nonce"], _NONCE, f"{where}: nonce", BadKeyFile)
-    if how["kdf"] != _kdf_name():
+    lock_fields = expect_keys(document["lock"], {"salt", "nonce", "kdf"}, f"{where}: lock", BadKeyFile)
+    salt = from_base64(lock_fields["salt"], _SALT, f"{where}: salt", BadKeyFile)
+    nonce = from_base64(lock_fields["nonce"], _NONCE, f"{where}: nonce", BadKeyFile)
+    if lock_fields["kdf"] != _kdf_name():
         raise BadKeyFile(f"{where}: locked in another way, expected {_kdf_name()}")
     if passphrase is None:
         raise WrongPassphrase(f"{where}: is locked, expected its passphrase")
@@ -55,7 +56,7 @@ def unlock(data: bytes, passphrase: str | None, where: str) -> tuple[str, str, b
 
 
 def describe(document: dict[str, object], where: str) -> tuple[str, str]:
-    """Name and role that a key file says; raises BadKeyFile if it is none."""
+    """Return name and role in a key file; raises BadKeyFile if it is no key file."""
     name, role = document["name"], document["role"]
     if document["format"] != FORMAT or type(document["version"]) is not int or document["version"] != 1:
         raise BadKeyFile(f"{where}: not a file of private keys, version 1")
@@ -65,7 +66,7 @@ def describe(document: dict[str, object], where: str) -> tuple[str, str]:
 
 
 def lock_with_key(secret: bytes, what: str, key: bytes) -> bytes:
-    """Bytes of the file of another secret; `what` says which and is bound."""
+    """Return the bytes of an encrypted file of another secret; `what` names the secret and is authenticated."""
     nonce = os.urandom(_NONCE)
     document: dict[str, object] = {"format": FORMAT_OF_OTHERS, "version": 1, "what": what, "nonce": to_base64(nonce)}
     sealed = AESGCM(key).encrypt(nonce, secret, canonical_json(document))
@@ -73,7 +74,7 @@ def lock_with_key(secret: bytes, what: str, key: bytes) -> bytes:
 
 
 def unlock_with_key(data: bytes, what: str, key: bytes, where: str) -> bytes:
-    """Inverse of lock_with_key; raises BadKeyFile, or WrongKey for another member's file or a damaged one."""
+    """Return the secret that lock_with_key encrypted; raises BadKeyFile, or WrongKey (other key, or damage)."""
     document = parse_document(data, KEYS_OF_OTHERS, where, BadKeyFile)
     if (document["format"], document["version"], document["what"]) != (FORMAT_OF_OTHERS, 1, what):
         raise BadKeyFile(f"{where}: not a file of the {what}, version 1")
@@ -83,7 +84,7 @@ def unlock_with_key(data: bytes, what: str, key: bytes, where: str) -> bytes:
         return AESGCM(key).decrypt(nonce, sealed, canonical_json(document))
     except InvalidTag as error:
         refused = WrongKey(f"{where}: locked with other private keys than this home's, or damaged")
-        refused.add_note("a secret opens only with the private keys that the home had when it came")
+        refused.add_note("a secret opens only with the private keys that the home had when the secret was stored")
         raise refused from error
 
 

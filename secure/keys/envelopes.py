@@ -1,7 +1,8 @@
-"""One signed file with a secret for each of several partners, each in an envelope only that partner can open.
+"""A file with a secret for each of several partners, each in an HPKE envelope that only that partner can open.
 
 HPKE (RFC 9180), base mode, with the hybrid KEM ML-KEM-768 + X25519, HKDF-SHA256 and AES-256-GCM. Plan, purpose, sender,
-receiver and (for a deal) the group digest are bound through the info string. The sender is proved by the manifest.
+receiver and (for a deal) the group digest are bound through the info string. The sender is proved by the
+signed manifest, which holds the digest of the file.
 """
 
 from collections.abc import Collection, Mapping
@@ -22,7 +23,7 @@ _SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """What an envelope is for; opening it for anything else fails."""
+    """The purpose, plan, sender and group that an envelope is bound to; opening it with any other value fails."""
 
     purpose: str  # "hocket.deal" or "hocket.pairing"
     plan: str  # plan digest
@@ -36,7 +37,7 @@ class Binding:
 
 
 def seal_envelopes(binding: Binding, secrets: Mapping[str, bytes], cards: Mapping[str, Card]) -> bytes:
-    """Bytes of the payload: each secret in an envelope for the card of the same name."""
+    """Return the bytes of the payload: each secret in an envelope for the card of the same name."""
     if not is_digest(binding.plan):
         raise WrongPlan("the plan digest is not 64 hexadecimal characters")
     envelopes = {
@@ -56,7 +57,7 @@ def seal_envelopes(binding: Binding, secrets: Mapping[str, bytes], cards: Mappin
 
 
 def parse_envelopes(payload: bytes, where: str) -> tuple[Binding, dict[str, str]]:
-    """Read what a payload says it is for, and its envelopes as text; raises BadEnvelope. Proves nothing."""
+    """Return the binding that a payload claims, and its envelopes as base64; raises BadEnvelope. Proves nothing."""
     if len(payload) > MAX_BYTES:
         raise BadEnvelope(f"{where}: {len(payload)} bytes, expected at most {MAX_BYTES}")
     document = parse_document(payload, _KEYS, where, BadEnvelope)
@@ -75,14 +76,14 @@ def parse_envelopes(payload: bytes, where: str) -> tuple[Binding, dict[str, str]
 
 
 def check_envelopes(payload: bytes, expected: Binding, receivers: Collection[str], where: str) -> None:
-    """Check without a key what can be: bound as expected, and one envelope for each receiver and nobody else.
+    """Check without a key that a payload has the expected binding and one envelope for each receiver and no other.
 
-    Raises BadEnvelope, WrongKind, WrongPlan, WrongSender. Only a receiver can see what is inside.
+    Raises BadEnvelope, WrongKind, WrongPlan, WrongSender. Only a receiver can check the secrets inside.
     """
-    found, envelopes = parse_envelopes(payload, where)
-    _check_binding(found, expected, where)
-    if found.group != expected.group:
-        raise BadEnvelope(f"{where}: for group {str(found.group)[:12]}, expected {str(expected.group)[:12]}")
+    claimed, envelopes = parse_envelopes(payload, where)
+    _check_binding(claimed, expected, where)
+    if claimed.group != expected.group:
+        raise BadEnvelope(f"{where}: for group {str(claimed.group)[:12]}, expected {str(expected.group)[:12]}")
     if set(envelopes) != set(receivers):
         raise BadEnvelope(f"{where}: envelopes for {sorted(envelopes)}, expected {sorted(receivers)}")
     for name, sealed in envelopes.items():
@@ -90,29 +91,29 @@ def check_envelopes(payload: bytes, expected: Binding, receivers: Collection[str
 
 
 def open_envelope(payload: bytes, expected: Binding, me: PrivateKeys) -> bytes:
-    """Secret for `me`. The group digest is taken from the payload, and bound, so the caller must check it.
+    """Return the secret for `me`. The group digest is taken from the payload, and bound, so the caller must check it.
 
-    Raises WrongKind, WrongPlan, WrongSender, or BadEnvelope if there is none for me or it is for another key or
-    purpose.
+    Raises WrongKind, WrongPlan, WrongSender, or BadEnvelope if there is no envelope for `me` or it was made for
+    another key or purpose.
     """
     where = f"{expected.purpose} of {expected.sender}"
-    found, envelopes = parse_envelopes(payload, where)
-    _check_binding(found, expected, where)
+    claimed, envelopes = parse_envelopes(payload, where)
+    _check_binding(claimed, expected, where)
     if me.name not in envelopes:
         raise BadEnvelope(f"{where}: no envelope for {me.name}, found {', '.join(sorted(envelopes))}")
     sealed = from_base64(envelopes[me.name], None, f"{where}: envelope for {me.name}", BadEnvelope)
     try:
-        return _SUITE.decrypt(sealed, me.agreement_key(), found.info(me.name))
+        return _SUITE.decrypt(sealed, me.agreement_key(), claimed.info(me.name))
     except (InvalidTag, ValueError) as error:
         refused = BadEnvelope(f"{where}: the envelope for {me.name} was made for another key or purpose, or is damaged")
-        refused.add_note("is the card in the plan the one of these private keys?")
+        refused.add_note("check that the card in the plan belongs to these private keys")
         raise refused from error
 
 
-def _check_binding(found: Binding, expected: Binding, where: str) -> None:
-    if found.purpose != expected.purpose:
-        raise WrongKind(f"{where}: found a {found.purpose}")
-    if found.plan != expected.plan:
-        raise WrongPlan(f"{where}: made for plan {found.plan[:12]}, expected {expected.plan[:12]}")
-    if found.sender != expected.sender:
-        raise WrongSender(f"{where}: made by {found.sender}, expected {expected.sender}")
+def _check_binding(claimed: Binding, expected: Binding, where: str) -> None:
+    if claimed.purpose != expected.purpose:
+        raise WrongKind(f"{where}: found a {claimed.purpose}")
+    if claimed.plan != expected.plan:
+        raise WrongPlan(f"{where}: made for plan {claimed.plan[:12]}, expected {expected.plan[:12]}")
+    if claimed.sender != expected.sender:
+        raise WrongSender(f"{where}: made by {claimed.sender}, expected {expected.sender}")

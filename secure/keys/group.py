@@ -1,4 +1,4 @@
-"""The group secret: what all partners share and the aggregator never has."""
+"""The group secret, which all partners share and the aggregator never has."""
 
 import os
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ class GroupSecret:
         for name, seed in (("tag seed", tag_seed), ("structure seed", structure_seed), ("ring", ring)):
             if len(seed) != KEY_BYTES:
                 raise BadKeyFile(f"group secret: the {name} has {len(seed)} bytes, expected {KEY_BYTES}")
-        if not any(bfv_key):  # a ciphertext under the zero key is no ciphertext
+        if not any(bfv_key):  # a ciphertext under the zero key hides nothing
             raise BadKeyFile("group secret: the BFV key is zero")
         self._ring, self._tag_seed, self._structure_seed, self._bfv_key = ring, tag_seed, structure_seed, bfv_key
 
@@ -40,7 +40,7 @@ class GroupSecret:
     def generate(cls, parameters: SealParameters, structure_seed: bytes | None = None) -> Self:
         """Make a new secret from the operating system's randomness.
 
-        structure_seed : 32 bytes of an earlier federation, so that folds and bits stay what they were; None draws it
+        structure_seed : 32 bytes of an earlier federation, to keep its folds and bits; None draws new ones
         Raises BadKeyFile for a structure seed of another length.
         """
         return cls(
@@ -52,26 +52,26 @@ class GroupSecret:
 
     @property
     def tag_seed(self) -> bytes:
-        """32 bytes; seed of the tags."""
+        """The seed of the tags, 32 bytes."""
         return self._tag_seed
 
     @property
     def structure_seed(self) -> bytes:
-        """32 bytes; seed of the fold assignment and of the permutation of fingerprint bits."""
+        """The seed of the fold assignment and of the permutation of fingerprint bits, 32 bytes."""
         return self._structure_seed
 
     @property
     def bfv_key(self) -> bytes:
-        """Return the BFV secret key, packed."""
+        """The BFV secret key, packed."""
         return self._bfv_key
 
     def to_bytes(self) -> bytes:
-        """Magic, digest of the ring, tag seed, structure seed, BFV key."""
+        """Return magic, digest of the ring, tag seed, structure seed and BFV key as bytes."""
         return MAGIC + self._ring + self._tag_seed + self._structure_seed + self._bfv_key
 
     @classmethod
     def from_bytes(cls, data: bytes, parameters: SealParameters, where: str = "group secret") -> Self:
-        """Inverse of to_bytes; raises BadKeyFile, or ParameterMismatch for a secret of another ring."""
+        """Return the secret that to_bytes wrote; raises BadKeyFile, or ParameterMismatch for another ring."""
         expected = len(MAGIC) + _RING + 2 * KEY_BYTES + parameters.poly_bytes
         if not data.startswith(MAGIC):
             raise BadKeyFile(f"{where}: not a group secret, version 1")
@@ -92,7 +92,7 @@ class GroupSecret:
         )
 
     def digest(self) -> str:
-        """Public name of this secret: a hash that tells nothing about it."""
+        """Return the SHA-256 that names this secret publicly and reveals nothing about it."""
         return digest(b"hocket/group/v1\0" + self.to_bytes())
 
     def save(self, path: Path, keys: PrivateKeys) -> None:
@@ -112,7 +112,7 @@ class GroupSecret:
 
 
 def deal_group_secret(secret: GroupSecret, plan_digest: str, custodian: str, partner_cards: Sequence[Card]) -> bytes:
-    """Payload of the custodian's deal: the secret in an envelope for every partner, the custodian included."""
+    """Return the payload of the custodian's deal: the secret in an envelope for every partner, custodian included."""
     cards = {card.name: card for card in partner_cards}
     binding = Binding(DEAL, plan_digest, custodian, secret.digest())
     return seal_envelopes(binding, dict.fromkeys(cards, secret.to_bytes()), cards)
@@ -121,10 +121,10 @@ def deal_group_secret(secret: GroupSecret, plan_digest: str, custodian: str, par
 def receive_group_secret(
     payload: bytes, plan_digest: str, custodian: str, me: PrivateKeys, parameters: SealParameters
 ) -> GroupSecret:
-    """Open the envelope for `me`.
+    """Return the group secret in the envelope for `me`.
 
-    Raises what open_envelope raises, BadKeyFile, ParameterMismatch, and WrongKey if the secret is not the one
-    announced to all.
+    Raises what open_envelope raises, BadKeyFile, ParameterMismatch, and WrongKey if the secret does not have
+    the digest announced to all partners.
     """
     opened = open_envelope(payload, Binding(DEAL, plan_digest, custodian, None), me)
     secret = GroupSecret.from_bytes(opened, parameters, f"group secret dealt by {custodian}")

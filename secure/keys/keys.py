@@ -1,4 +1,4 @@
-"""A member's private keys and its card, the public half that goes into the plan."""
+"""A member's private keys, and its card with the public keys, which goes into the plan."""
 
 import tomllib
 from collections.abc import Mapping
@@ -50,7 +50,7 @@ class Card:
 
     @property
     def fingerprint(self) -> str:
-        """For comparing a card outside of hocket: the first 128 bits of the SHA-256 of what its signature covers."""
+        """The first 128 bits of the SHA-256 of the signed bytes, to compare a card outside of hocket (by telephone)."""
         text = digest(_card_message(_unsigned(self.name, self.role, self.signing, self.agreement)))
         return " ".join(text[start : start + 4] for start in range(0, 32, 4))
 
@@ -80,7 +80,7 @@ def card_fields(card: Card) -> dict[str, str]:
 
 
 def parse_card(text: str, where: str) -> Card:
-    """Read a card from its text; raises BadCard for anything but exactly a card."""
+    """Read a card from its TOML text; raises BadCard unless the text is exactly a card."""
     try:
         fields = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # TOMLDecodeError, or an integer of thousands of digits
@@ -95,7 +95,7 @@ def card_from_fields(fields: Mapping[str, object], where: str) -> Card:
     values = expect_keys(fields, keys, where, BadCard)
     if not is_name(values["name"]):
         raise BadCard(f"{where}: name = {values['name']!r}, expected 1 to 32 of A-Z a-z 0-9 _ -")
-    if role not in ("partner", "aggregator"):  # a tuple: what a file says need not be hashable
+    if role not in ("partner", "aggregator"):  # a tuple: a value from a file may be unhashable
         raise BadCard(f"{where}: role = {role!r}, expected partner or aggregator")
     has_agreement = role == "partner"
     return Card(
@@ -136,7 +136,7 @@ class PrivateKeys:
         return cls(name, role, secret)
 
     def card(self) -> Card:
-        """Return the public half, signed."""
+        """Return the card: the public keys, signed."""
         signing, agreement = self._signing.public_key().public_bytes_raw(), None
         if self._mlkem and self._x25519:
             agreement = self._mlkem.public_key().public_bytes_raw() + self._x25519.public_key().public_bytes_raw()
@@ -148,7 +148,7 @@ class PrivateKeys:
         mine = self.card()
         if (mine.name, mine.role, mine.signing, mine.agreement) != (card.name, card.role, card.signing, card.agreement):
             error = WrongKey(f"{where}: the keys of {self.name} ({self.role}) do not belong to the card of {card.name}")
-            error.add_note("use the home whose keys made that card, or put this member's card into the plan")
+            error.add_note("use the home with the keys of that card, or put this member's card into the plan")
             raise error
 
     def sign(self, message: bytes) -> bytes:
@@ -162,7 +162,7 @@ class PrivateKeys:
         return MLKEM768X25519PrivateKey(self._mlkem, self._x25519)
 
     def save(self, folder: Path, passphrase: str | None = None) -> Path:
-        """Write a new file private.key of mode 0600 into `folder` (made with mode 0700) and return its path.
+        """Write a new file private.key of mode 0600 into `folder` (created with mode 0700) and return its path.
 
         With a passphrase the file is encrypted (scrypt, AES-256-GCM). Raises KeyFileExists, never overwrites.
         """
@@ -172,11 +172,11 @@ class PrivateKeys:
         return path
 
     def lock(self, secret: bytes, what: str) -> bytes:
-        """Bytes of a file that only these keys unlock; `what` says which secret it is."""
+        """Return the bytes of a file that only these keys unlock; `what` names the secret in it."""
         return lock_with_key(secret, what, self._file_key())
 
     def unlock(self, data: bytes, what: str, where: str) -> bytes:
-        """Inverse of lock; raises BadKeyFile or WrongKey."""
+        """Return the secret in a file that `lock` made; raises BadKeyFile or WrongKey."""
         return unlock_with_key(data, what, self._file_key(), where)
 
     def _file_key(self) -> bytes:
@@ -209,9 +209,9 @@ def load_private_keys(folder: Path, passphrase: str | None = None, card: Card | 
 
 
 def change_passphrase(folder: Path, old: str | None, new: str | None) -> PrivateKeys:
-    """Write private.key anew under another passphrase (None: in the clear) in the place of the old file.
+    """Replace private.key by a file under another passphrase (None: not encrypted).
 
-    Raises what load_private_keys raises, before anything is touched.
+    Raises what load_private_keys raises; the old file then stays unchanged.
     """
     keys = load_private_keys(folder, old)
     with atomic_file(folder / KEY_FILE, 0o600) as file:

@@ -1,4 +1,4 @@
-"""Pair keys: a secret of every two partners that nobody else can know, from two seeds sent both ways."""
+"""Pair keys: a secret that only two partners know, derived from a seed that each sends to the other."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -42,19 +42,19 @@ class PairSeeds:
         return tuple(sorted(self._seeds))
 
     def for_partner(self, name: str) -> bytes:
-        """32 bytes; raises BadKeyFile for a stranger."""
+        """Return the seed for a partner, 32 bytes; raises BadKeyFile for an unknown name."""
         if name not in self._seeds:
             raise BadKeyFile(f"pair seeds of {self.me}: none for {name}, found {', '.join(self.others)}")
         return self._seeds[name]
 
     def to_bytes(self) -> bytes:
-        """Bytes of the file."""
+        """Return the seeds as canonical JSON bytes."""
         seeds = {name: to_base64(seed) for name, seed in self._seeds.items()}
         return canonical_json({"format": FORMAT, "version": 1, "me": self.me, "seeds": seeds})
 
     @classmethod
     def from_bytes(cls, data: bytes, where: str = "pair seeds") -> Self:
-        """Inverse of to_bytes; raises BadKeyFile."""
+        """Return the seeds that to_bytes wrote; raises BadKeyFile."""
         document = parse_document(data, {"format", "version", "me", "seeds"}, where, BadKeyFile)
         if document["format"] != FORMAT or document["version"] != 1 or not isinstance(document["seeds"], dict):
             raise BadKeyFile(f"{where}: not pair seeds, version 1")
@@ -84,7 +84,7 @@ class PairSeeds:
 
 
 class PairKey:
-    """The key of the masks between two partners; never shown."""
+    """The key from which two partners derive the masks between them; never shown."""
 
     __slots__ = ("_key", "names")
 
@@ -96,7 +96,7 @@ class PairKey:
 
     @property
     def key(self) -> bytes:
-        """32 bytes."""
+        """The key, 32 bytes."""
         return self._key
 
     def __repr__(self) -> str:
@@ -107,9 +107,9 @@ class PairKey:
 
 
 def seal_pair_seeds(seeds: PairSeeds, plan_digest: str, me_name: str, cards: Sequence[Card]) -> bytes:
-    """Payload of one partner's pairing: each seed in an envelope for its partner.
+    """Return the payload of one partner's pairing message: each seed in an envelope for its partner.
 
-    cards : of all other partners (one's own is skipped). Raises BadEnvelope if seeds and cards name different partners.
+    cards : of all other partners (its own is skipped). Raises BadEnvelope if seeds and cards name different partners.
     """
     receivers = {card.name: card for card in cards if card.name != me_name}
     if seeds.me != me_name or seeds.others != tuple(sorted(receivers)):
@@ -127,7 +127,7 @@ def open_pair_seed(payload: bytes, plan_digest: str, sender: str, me: PrivateKey
 
 
 def pair_key(seed_ij: bytes, seed_ji: bytes, i: str, j: str, plan_digest: str) -> PairKey:
-    """Key of partners i and j from the seed i made for j and the one j made for i; both compute the same."""
+    """Return the key of partners i and j, from the seed that i made for j and the seed that j made for i."""
     if i == j or len(seed_ij) != KEY_BYTES or len(seed_ji) != KEY_BYTES:
         raise BadKeyFile(f"pair key of {i} and {j}: expected two partners and two seeds of {KEY_BYTES} bytes")
     names, seeds = ((i, j), seed_ij + seed_ji) if i < j else ((j, i), seed_ji + seed_ij)

@@ -1,4 +1,4 @@
-"""What the body of each kind of message must hold, exactly."""
+"""The exact fields that the body of each kind of message must have."""
 
 from collections.abc import Callable
 
@@ -33,12 +33,12 @@ _BY_AGGREGATOR = frozenset({"roster", "sum", "void"})
 
 
 def sender_role(kind: str) -> Role:
-    """Role of those who send this kind of message."""
+    """Return the role of the members that send this kind of message."""
     return "aggregator" if kind in _BY_AGGREGATOR else "partner"
 
 
 def check_body(kind: str, body: object, where: str) -> dict[str, object]:
-    """Return the body if it is exactly as the kind demands; raises BadManifest."""
+    """Return the body if it has exactly the fields of its kind; raises BadManifest."""
     checks = BODIES[kind]
     fields = expect_keys(body, set(checks), f"{where}: body", BadManifest)
     for key, is_right in checks.items():

@@ -1,12 +1,14 @@
-"""Manifests: the signed notes by which the members talk; each commits to at most one payload file."""
+"""Manifests: the signed messages between members; each commits to at most one payload file by its digest."""
 
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 from secure.encoding.canonical import canonical_json, digest, is_digest
 from secure.encoding.json_fields import expect_keys, from_base64, is_name, parse_document, to_base64
+from secure.encoding.roster import Roster
 from secure.errors import (
     BadManifest,
     PayloadMismatch,
@@ -24,14 +26,14 @@ MAX_BYTES = 64 << 10
 _MAX_ROUND = 1 << 31
 _MAX_PAYLOAD = 1 << 50
 _DOMAIN = b"hocket/manifest/v1\0"
-_MAX_TIME = 1 << 37  # the year 6325: what is accepted can be shown as a date
+_MAX_TIME = 1 << 37  # the year 6325: every accepted time can be shown as a date
 _KEYS = {"format", "version", "kind", "plan", "round", "attempt", "sender", "time", "body", "payload", "signature"}
 _READ = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class PayloadDigest:
-    """Which file a manifest commits to."""
+    """Digest and size of the file that a manifest commits to."""
 
     sha256: str  # 64 hexadecimal characters
     size: int  # bytes
@@ -39,14 +41,14 @@ class PayloadDigest:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A message as it stands in its file."""
+    """The content of a message file, checked for types and ranges; its signature is checked by verify_manifest."""
 
     kind: str  # deal, pairing, ready, roster, update, sum or void
     plan: str  # plan digest
     round: int  # 0 for deal and pairing
     attempt: int
     sender: str
-    time: int  # of signing, seconds since 1970 by the sender's clock: a claim, nothing in the protocol rests on it
+    time: int  # of signing, seconds since 1970 by the sender's clock: a claim that the protocol does not rely on
     body: dict[str, object]
     payload: PayloadDigest | None
     signature: bytes
@@ -67,6 +69,23 @@ class Manifest:
         if (self.payload is not None) != (self.kind in WITH_PAYLOAD):
             raise BadManifest(f"{where}: has {'a' if self.payload else 'no'} payload, expected the opposite")
 
+    def text(self, key: str) -> str:
+        """A text field of the body, which was checked to be one."""
+        return cast(str, self.body[key])
+
+    def names(self, key: str) -> list[str]:
+        """A field of the body that lists members, which was checked to do so."""
+        return cast(list[str], self.body[key])
+
+    def named_digests(self, key: str) -> dict[str, str]:
+        """A field of the body that maps members' names to digests, which was checked to do so."""
+        return cast(dict[str, str], self.body[key])
+
+    def as_roster(self, digest: str) -> Roster:
+        """The roster that this manifest calls; all masks and tags are bound to the digest of its file."""
+        members = tuple(sorted(self.named_digests("members")))
+        return Roster(self.plan, self.round, self.attempt, members, digest)
+
     def unsigned(self) -> dict[str, object]:
         """Return the fields under the signature."""
         payload = self.payload and {"sha256": self.payload.sha256, "size": self.payload.size}
@@ -86,7 +105,7 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a reader expects of a message, besides its sender."""
+    """The kind, plan, round and attempt that a reader expects of a message."""
 
     kind: str
     plan: str
@@ -105,9 +124,9 @@ def sign_manifest(
     body: dict[str, object],
     payload: PayloadDigest | None = None,
 ) -> bytes:
-    """Bytes of the manifest's file; raises BadManifest or WrongSender for what no reader would accept.
+    """Return the bytes of a signed manifest; raises BadManifest or WrongSender if no reader would accept it.
 
-    time : whole seconds since 1970 by the sender's clock; it goes under the signature, but proves nothing
+    time : whole seconds since 1970 by the sender's clock; it is signed, but proves nothing
     """
     unsigned = Manifest(kind, plan, round_no, attempt, keys.name, time, body, payload, b"").unsigned()
     if keys.role != sender_role(kind):
@@ -120,7 +139,7 @@ def sign_manifest(
 
 
 def verify_manifest(data: bytes, card: Card, expected: Expected, where: str) -> Manifest:
-    """Manifest of these bytes if it is signed by `card` and is what is expected.
+    """Return the manifest in `data` if it is signed by `card` and equals `expected`.
 
     Raises BadManifest, WrongSender, BadSignature, WrongKind, WrongPlan, WrongRound, WrongAttempt, in this order.
     """
@@ -167,17 +186,17 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
 
 
 def manifest_digest(data: bytes) -> str:
-    """Digest by which a roster lists ready notes and an update its roster: SHA-256 of the whole file."""
+    """Return the SHA-256 of a manifest file, by which a roster lists ready messages and an update names its roster."""
     return digest(data)
 
 
 def utc(time: int) -> str:
-    """Time of a manifest as a date, ISO 8601."""
+    """Return the time of a manifest as a date, ISO 8601."""
     return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def payload_digest(path: Path) -> PayloadDigest:
-    """Digest and size of a file, read once."""
+    """Return digest and size of a file, read once."""
     sha256, size = hashlib.sha256(), 0
     with path.open("rb") as file:
         while part := file.read(_READ):
@@ -194,9 +213,9 @@ def check_payload(path: Path, expected: PayloadDigest, where: str) -> None:
         raise PayloadMismatch(f"{where}: {path.name} cannot be read ({error.strerror})") from error
     if size != expected.size:
         raise PayloadMismatch(f"{where}: {path.name} has {size} bytes, expected {expected.size}")
-    found = payload_digest(path)
-    if found != expected:
-        raise PayloadMismatch(f"{where}: {path.name} has digest {found.sha256[:12]}, expected {expected.sha256[:12]}")
+    actual = payload_digest(path)
+    if actual != expected:
+        raise PayloadMismatch(f"{where}: {path.name} has digest {actual.sha256[:12]}, expected {expected.sha256[:12]}")
 
 
 def _text(value: object) -> str:

@@ -1,4 +1,4 @@
-"""Adding: the aggregator's whole work on updates. No key is here, and none is needed."""
+"""Add sealed updates: the aggregator's only operation on them, which needs no key."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -13,16 +13,15 @@ from secure.encoding.roster import MIN_ROSTER, Roster
 from secure.errors import BadContainer, BadRoster, RosterTooSmall, SumIncomplete
 from secure.messages.messages import PayloadDigest
 from secure.sealing.container import SUM, UPDATE, ChunkReader, Header, check_header, read_chunks, write_chunks
-from secure.sealing.progress import Progress, ProgressCounter
-from secure.sealing.workers import Workers, n_workers_for
+from secure.sealing.workers import Progress, ProgressCounter, Workers, n_workers_for
 
 
 @dataclass(frozen=True, slots=True)
 class AddReport:
-    """What was added, and the sum's file."""
+    """The members and digests of the added updates, and the digest of the sum's file."""
 
-    members: tuple[str, ...]  # as the updates say, sorted
-    updates: dict[str, PayloadDigest]  # by member: digest of the very bytes that were added
+    members: tuple[str, ...]  # as the headers of the updates state, sorted
+    updates: dict[str, PayloadDigest]  # by member: digest of exactly the bytes that were added
     digest: str  # SHA-256 of the sum's file
     n_bytes: int
 
@@ -36,10 +35,10 @@ def add_updates(
     roster: Roster | None = None,
     workers: int = 1,
 ) -> AddReport:
-    """Add sealed updates, block by block in step, into a sealed sum at `path`.
+    """Add sealed updates block by block into a sealed sum at `path`.
 
     roster  : if given, the updates must be of exactly its members and for it; without, they must agree among themselves
-    workers : most processes to use; fewer, or none but this one, for small updates
+    workers : most processes to use; fewer, or only this one, for small updates
     Raises RosterTooSmall under three updates, SumIncomplete for a member twice or missing, BadContainer,
     ParameterMismatch, WrongPlan, WrongRound, WrongAttempt, WrongRoster. Memory: a block of each update per worker.
     """
@@ -50,19 +49,19 @@ def add_updates(
     with ExitStack() as files:
         readers = [files.enter_context(read_chunks(file)) for file in update_files]
         header = _sum_header(readers, parameters, roster)
-        n_blocks, tell = readers[0].n_blocks, ProgressCounter(progress, parameters.n_chunks(header.n_params))
+        n_blocks, count_chunks = readers[0].n_blocks, ProgressCounter(progress, parameters.n_chunks(header.n_params))
         writer = files.enter_context(write_chunks(path, header, parameters.sum_chunk_bytes))
         adders = files.enter_context(Workers(BlockAdder, (parameters,), n_workers_for(n_blocks, workers)))
-        for chunks in _named(adders.in_order(_in_step(readers)), readers):
+        for chunks in _with_file_names(adders.in_order(_same_blocks(readers)), readers):
             writer.write(chunks)
-            tell(len(chunks))
+            count_chunks(len(chunks))
         written = writer.close()
         updates = {reader.header.members[0]: reader.digest() for reader in readers}
     return AddReport(header.members, updates, written.sha256, written.size)
 
 
 class BlockAdder:
-    """Adds the same block of several updates."""
+    """Adds one block of several updates; runs in a worker process."""
 
     def __init__(self, parameters: SealParameters) -> None:
         self._ring = Ring(parameters)
@@ -72,12 +71,12 @@ class BlockAdder:
         return self._ring.add(chunks)
 
 
-def _in_step(readers: list[ChunkReader]) -> Iterator[list[np.ndarray]]:
+def _same_blocks(readers: list[ChunkReader]) -> Iterator[list[np.ndarray]]:
     for step in zip(*readers, strict=True):
         yield [chunks for _, chunks in step]
 
 
-def _named(sums: Iterator[np.ndarray], readers: list[ChunkReader]) -> Iterator[np.ndarray]:
+def _with_file_names(sums: Iterator[np.ndarray], readers: list[ChunkReader]) -> Iterator[np.ndarray]:
     try:
         yield from sums
     except BadContainer as error:

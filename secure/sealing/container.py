@@ -1,7 +1,8 @@
 """The file of a sealed update or sum: an Arrow IPC stream with one column of ciphertexts of fixed size.
 
-The schema's metadata hold, under the key "hocket", what the ciphertexts are bound to, as canonical JSON. Record batches
-have BLOCK_CHUNKS rows, the last one what is left. Whoever has an Arrow reader can look inside.
+The schema's metadata hold, under the key "hocket", the header as canonical JSON: plan, round, attempt, roster, members
+and parameters, to which the ciphertexts are bound. Record batches have BLOCK_CHUNKS rows, the last one the remaining
+ones. Any Arrow reader can read the file.
 """
 
 import hashlib
@@ -48,14 +49,14 @@ _END = _CONTINUATION + bytes(4)
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a sealed file says of itself; proved by nobody but the tag in the end."""
+    """The claims of a sealed file; only the tag proves them, when a sum is opened."""
 
     kind: Kind
     plan: str
     round_no: int
     attempt: int
     roster: str  # digest of the roster
-    members: tuple[str, ...]  # whose updates are inside: one in an update, the whole roster in a sum
+    members: tuple[str, ...]  # members whose updates are inside: one in an update, the whole roster in a sum
     n_params: int
     parameters: dict[str, object]  # SealParameters.to_dict()
 
@@ -79,13 +80,13 @@ class Header:
 def make_header(
     kind: Kind, roster: Roster, members: tuple[str, ...], n_params: int, parameters: SealParameters
 ) -> Header:
-    """Header of a file for one attempt."""
-    described = parameters.to_dict()
-    return Header(kind, roster.plan, roster.round_no, roster.attempt, roster.digest, members, n_params, described)
+    """Return the header of a file for one attempt."""
+    description = parameters.to_dict()
+    return Header(kind, roster.plan, roster.round_no, roster.attempt, roster.digest, members, n_params, description)
 
 
 def check_header(header: Header, kind: Kind, roster: Roster | Header, parameters: SealParameters, where: str) -> None:
-    """Raise the error of the first thing in which the header is not bound to this attempt and these parameters."""
+    """Raise an error for the first field of the header that differs from this attempt and these parameters."""
     roster_digest = roster.digest if isinstance(roster, Roster) else roster.roster
     if header.kind != kind:
         raise WrongKind(f"{where}: a {header.kind}, expected a {kind}")
@@ -102,10 +103,10 @@ def check_header(header: Header, kind: Kind, roster: Roster | Header, parameters
 
 
 class ChunkWriter:
-    """Writes blocks of chunks; knows afterwards what it wrote."""
+    """Writes blocks of chunks and computes the digest of the file."""
 
     def __init__(self, file: BinaryIO, header: Header, chunk_bytes: int) -> None:
-        self._file = _Hashed(file)
+        self._file = _HashingFile(file)
         self._schema = _schema(header, chunk_bytes)
         self._stream = pa.ipc.new_stream(pa.PythonFile(self._file, "w"), self._schema)
 
@@ -114,14 +115,14 @@ class ChunkWriter:
         self._stream.write_batch(_batch(self._schema, chunks))
 
     def close(self) -> PayloadDigest:
-        """Write the end mark; digest and size of all that was written."""
+        """Write the end mark; return digest and size of the file."""
         self._stream.close()
         return self._file.digest()
 
 
 @contextmanager
 def write_chunks(path: Path, header: Header, chunk_bytes: int, *, is_new: bool = False) -> Iterator[ChunkWriter]:
-    """Write a sealed file atomically: it is at `path` completely, or not at all.
+    """Write a sealed file atomically: `path` holds the complete file, or none.
 
     is_new : raise FileExistsError rather than replace a file
     """
@@ -130,7 +131,7 @@ def write_chunks(path: Path, header: Header, chunk_bytes: int, *, is_new: bool =
 
 
 def most_bytes(kind: Kind, n_params: int, parameters: SealParameters) -> int:
-    """Size in bytes that no sealed file of this kind exceeds."""
+    """Return the largest possible size in bytes of a sealed file of this kind."""
     n_chunks = parameters.n_chunks(n_params)
     return n_chunks * (_chunk_bytes(kind, parameters) + _MAX_BATCH_OVERHEAD) + _MAX_SCHEMA_BYTES
 
@@ -140,11 +141,11 @@ def _chunk_bytes(kind: Kind, parameters: SealParameters) -> int:
 
 
 class ChunkReader:
-    """Reads a sealed file block by block; refuses whatever the writer would not have written."""
+    """Reads a sealed file block by block; refuses every byte that ChunkWriter would not write."""
 
     def __init__(self, file: BinaryIO, size: int, where: str) -> None:
         self.where = where
-        self._file, self._size = _Hashed(file), size
+        self._file, self._size = _HashingFile(file), size
         self._head = self._read_head()
         with self._typed_errors():
             metadata = pa.ipc.read_schema(pa.py_buffer(self._head)).metadata or {}
@@ -156,40 +157,42 @@ class ChunkReader:
         """Raise BadContainer unless schema and file size are right for the header, which has been checked before."""
         self._chunk_bytes = _chunk_bytes(self.header.kind, parameters)
         self._schema = _schema(self.header, self._chunk_bytes)
-        if self._head != self._schema.serialize().to_pybytes():  # Arrow would read many others alike
-            raise BadContainer(f"{self.where}: schema, expected one column of {self._chunk_bytes} bytes as we write it")
+        if self._head != self._schema.serialize().to_pybytes():  # Arrow would accept other bytes of the same meaning
+            raise BadContainer(
+                f"{self.where}: schema, expected one column of {self._chunk_bytes} bytes, serialised as hocket does"
+            )
         least = parameters.n_chunks(self.header.n_params) * self._chunk_bytes
         most = most_bytes(self.header.kind, self.header.n_params, parameters)
-        if not least < self._size <= most:  # the batches themselves are checked one by one
+        if not least < self._size <= most:  # each batch is checked when it is read
             raise BadContainer(f"{self.where}: {self._size} bytes, expected between {least} and {most}")
         self._blocks, self._heads = list(blocks(self.header.n_params, parameters)), dict[int, bytes]()
 
     @property
     def n_blocks(self) -> int:
-        """Record batches, once the shape has been checked."""
+        """Number of record batches; call expect_shape first."""
         return len(self._blocks)
 
     def __iter__(self) -> Iterator[tuple[Block, np.ndarray]]:
         """Yield blocks with their chunks, (n_chunks, chunk_bytes) uint8; raises BadContainer."""
         for block in self._blocks:
-            yield block, self._next(block)
+            yield block, self._next_chunks(block)
         if self._file.read(len(_END) + 1) != _END:
             raise BadContainer(f"{self.where}: no end mark after the expected {len(self._blocks)} record batches")
 
     def digest(self) -> PayloadDigest:
-        """Digest and size of what was read; of the whole file after iteration."""
+        """Return digest and size of the bytes read so far; of the whole file after iteration."""
         return self._file.digest()
 
     def _read_head(self) -> bytes:
-        """Read the stream's first message, the schema; whatever length it claims, no more than it can have."""
+        """Read the stream's first message, the schema; a length beyond the possible one is refused, not read."""
         start = self._file.read(_LENGTHS)
         n_bytes = int.from_bytes(start[len(_CONTINUATION) :], "little")
         if not start.startswith(_CONTINUATION) or n_bytes > _MAX_SCHEMA_BYTES:
             raise BadContainer(f"{self.where}: not an Arrow stream of ciphertexts")
         return start + self._file.read(n_bytes)
 
-    def _next(self, block: Block) -> np.ndarray:
-        """Chunks of the next record batch; Arrow never decodes it, since what it promises could take any memory."""
+    def _next_chunks(self, block: Block) -> np.ndarray:
+        """Return the next batch's chunks; Arrow does not decode it, as the sizes it states could exhaust memory."""
         head, n_bytes = self._batch_head(block.n_chunks), block.n_chunks * self._chunk_bytes
         if self._file.read(len(head)) != head:
             raise BadContainer(
@@ -198,11 +201,11 @@ class ChunkReader:
             )
         body, padding = self._file.read(n_bytes), self._file.read(-n_bytes % _ALIGNMENT)
         if len(body) != n_bytes or padding != bytes(-n_bytes % _ALIGNMENT):
-            raise BadContainer(f"{self.where}: record batch {block.number} is cut or badly padded")
+            raise BadContainer(f"{self.where}: record batch {block.number} is truncated or badly padded")
         return np.frombuffer(body, dtype=np.uint8).reshape(block.n_chunks, self._chunk_bytes)
 
     def _batch_head(self, n_rows: int) -> bytes:
-        """What the writer puts before the bytes of n_rows ciphertexts: lengths and layout, whatever the contents."""
+        """Return the bytes before n_rows ciphertexts: lengths and layout, the same for all contents."""
         if n_rows not in self._heads:
             n_bytes = n_rows * self._chunk_bytes
             message = _batch(self._schema, np.zeros((n_rows, self._chunk_bytes), np.uint8)).serialize()
@@ -229,7 +232,7 @@ def read_chunks(path: Path) -> Iterator[ChunkReader]:
 
 
 def parse_header(data: bytes, where: str) -> Header:
-    """Header from the metadata; raises BadContainer."""
+    """Return the header in the metadata; raises BadContainer."""
     fields = parse_document(data, _KEYS, f"{where}: metadata", BadContainer)
     kind, members, parameters = fields["format"], fields["members"], fields["parameters"]
     version_is_right = type(fields["version"]) is int and fields["version"] == 1
@@ -272,20 +275,20 @@ def _count(value: object, where: str) -> int:
     return value
 
 
-class _Hashed:
-    """A file that hashes and counts what passes through it, in order."""
+class _HashingFile:
+    """A file that hashes and counts the bytes read or written, in order."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._sha256, self._size = file, hashlib.sha256(), 0
         self.closed = False
 
     def read(self, n: int = -1) -> bytes:
-        return self._seen(self._file.read(n))
+        return self._hash_and_count(self._file.read(n))
 
     def write(self, data: bytes) -> int:
         part = bytes(data)
         self._file.write(part)
-        return len(self._seen(part))
+        return len(self._hash_and_count(part))
 
     def digest(self) -> PayloadDigest:
         return PayloadDigest(self._sha256.hexdigest(), self._size)
@@ -303,9 +306,9 @@ class _Hashed:
         self._file.flush()
 
     def close(self) -> None:
-        self.closed = True  # the file belongs to who opened it
+        self.closed = True  # the caller that opened the file closes it
 
-    def _seen(self, part: bytes) -> bytes:
+    def _hash_and_count(self, part: bytes) -> bytes:
         self._sha256.update(part)
         self._size += len(part)
         return part

@@ -1,4 +1,4 @@
-"""A float vector as integers of a few bits: stochastic rounding, clipping, error feedback, adaptive bounds."""
+"""Convert float vectors to integers of a few bits: stochastic rounding, clipping, error feedback, adaptive bounds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Grid:
         return int(self.slices[-1].stop)
 
     def tensors(self, start: int, stop: int) -> list[tuple[slice, np.float32]]:
-        """Pieces of [start, stop), relative to start, each with its step size."""
+        """Return the part of each tensor within [start, stop), as a slice relative to start, and its step size."""
         return [
             (slice(max(s.start, start) - start, min(s.stop, stop) - start), step)
             for s, step in zip(self.slices, self.steps, strict=True)
@@ -32,7 +32,7 @@ class Grid:
 
 
 def make_grid(slices: Sequence[slice], bounds: np.ndarray, parameters: SealParameters) -> Grid:
-    """Grid with steps bound / limit.
+    """Return the grid whose step sizes are bound / limit.
 
     slices : tile [0, n_params) in order; bounds : (n_tensors,), largest change of a parameter of each tensor.
     Raises UpdateOutOfRange for a gap, an overlap, or a bound that is not finite and positive.
@@ -55,7 +55,7 @@ def make_grid(slices: Sequence[slice], bounds: np.ndarray, parameters: SealParam
 def quantise(
     target: np.ndarray, start: int, grid: Grid, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """Round to the grid by chance so that the mean error is zero; clip at the limit.
+    """Round to the grid stochastically, with zero mean error, and clip at the limit.
 
     target : (m,) float32, the vector's values from position `start` on
     Returns the integers (m,) float32 in [-limit, limit], the residual target - integers * step (m,) float32, and the
@@ -71,7 +71,7 @@ def quantise(
         raise UpdateOutOfRange(f"parameters {start} to {start + target.size}: NaN, infinity, or far beyond the bound")
     below = np.floor(values)
     # The chance of rounding up is right to 2^-24: the random numbers are multiples of it, and the difference is exact
-    # but for values just below zero, where it is rounded by at most 2^-25. The residual carries what that leaves.
+    # but for values just below zero, where it is rounded by at most 2^-25. The residual carries this error.
     values -= below
     below += rng.random(target.size, dtype=np.float32) < values
     n_clipped = int(np.count_nonzero(np.abs(below) > grid.limit))
@@ -83,23 +83,23 @@ def quantise(
 
 
 def first_bounds(n_tensors: int, settings: SealSettings) -> np.ndarray:
-    """(n_tensors,) float64: the bounds of round one."""
+    """Return the bounds of round one, (n_tensors,) float64."""
     return np.full(n_tensors, settings.first_bound)
 
 
 def next_bounds(
     mean_change: np.ndarray, slices: Sequence[slice], bounds: np.ndarray, settings: SealSettings, n_members: int
 ) -> np.ndarray:
-    """(n_tensors,) float64: bounds of the next round from the mean update that all have opened.
+    """Return the bounds of the next round, (n_tensors,) float64, from the mean update that all partners opened.
 
     mean_change : (n_params,) in sent units, OpenedSum.sent_mean: the mean of what the members sent, which with weights
         is the mean change x weight_total / (max_weight x n_members). The mean change itself would keep the bounds far
-        too wide for what is sent, and the rounding would swallow it.
+        too wide for the sent values, which would then be lost in rounding.
     n_members : of the roster
     bound_factor x n_members x the largest mean change of the tensor, but at least bound_shrink x the bound before and
     min_bound. A parameter that one partner alone changes, by a feature only it has, has n_members times the mean.
-    Where partners' changes cancel, their own may be larger still: what is clipped is carried to the next round, and a
-    clipped tensor's bound grows. Only maxima and products in float64: the same bits on every machine.
+    If partners' changes cancel, each may be larger still: a clipped part is carried to the next round, and a clipped
+    tensor's bound grows. Only maxima and products in float64: the same bits on every machine.
     Raises UpdateOutOfRange for NaN or infinity.
     """
     largest = np.array([max(float(mean_change[s].max()), -float(mean_change[s].min())) for s in slices])

@@ -35,7 +35,7 @@ class Masks:
 
 
 def make_masks(me: str, roster: Roster, pair_keys: Mapping[str, PairKey], t: int) -> Masks:
-    """Masks of `me`; the name that sorts first adds, the other subtracts.
+    """Return the masks of `me`; of each pair, the partner whose name sorts first adds, the other subtracts.
 
     pair_keys : by the other member's name. Raises BadRoster if one is missing or belongs to another pair.
     """
@@ -45,7 +45,7 @@ def make_masks(me: str, roster: Roster, pair_keys: Mapping[str, PairKey], t: int
             continue
         names = tuple(sorted((me, other)))
         if other not in pair_keys or pair_keys[other].names != names:
-            raise BadRoster(f"no pair key of {me} and {other}, whom the roster lists")
+            raise BadRoster(f"no pair key of {me} and {other}, who is on the roster")
         key = derive_key(pair_keys[other].key, "hocket/mask/v1", attempt_context(roster))
         streams.append((key, me < other))
     return Masks(tuple(streams), t)

@@ -1,4 +1,4 @@
-"""Opening: a partner decrypts the sum, proves by the tag that it is the roster's, and only then uses it."""
+"""Open a sealed sum: decrypt it and check by its tag that it is the sum of exactly the roster's updates."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,16 +16,15 @@ from secure.errors import BadContainer, SumIncomplete, TagMismatch, UpdateOutOfR
 from secure.keys.group import GroupSecret
 from secure.sealing.container import SUM, ChunkReader, check_header, read_chunks
 from secure.sealing.fixed_point import Grid, make_grid
-from secure.sealing.progress import Progress, ProgressCounter
 from secure.sealing.tags import Tagger
-from secure.sealing.workers import Workers, n_workers_for
+from secure.sealing.workers import Progress, ProgressCounter, Workers, n_workers_for
 
 _PIECE = 1 << 20  # parameters; float64 takes twice the memory of the trunk
 
 
 @dataclass(frozen=True)  # without slots, for the cached mean
 class OpenedSum:
-    """The sum of the roster's updates, exact, and the mean it stands for."""
+    """The exact sum of the roster's updates, and the mean change that follows from it."""
 
     total: np.ndarray  # (n_params,) int32: sum of the members' integers
     weight_total: int  # sum of the weights; n_members if all weigh the same
@@ -35,7 +34,7 @@ class OpenedSum:
 
     @cached_property
     def mean(self) -> np.ndarray:
-        """(n_params,) float32: the (weighted) mean change, computed in float64 and rounded once."""
+        """The (weighted) mean change, (n_params,) float32, computed in float64 and rounded once."""
         mean = np.empty(self.total.size, dtype=np.float32)
         for tensor, step in zip(self.grid.slices, self.grid.steps, strict=True):
             factor = np.float64(step) * (self.max_weight / self.weight_total)
@@ -46,9 +45,9 @@ class OpenedSum:
 
     @property
     def sent_mean(self) -> np.ndarray:
-        """(n_params,) float32: mean of what the members sent, which is their change x weight / max_weight.
+        """The mean of the sent values, which are change x weight / max_weight, (n_params,) float32.
 
-        The unit of the bounds, hence what next_bounds takes; `mean` itself if all weigh the same.
+        It has the unit of the bounds, so next_bounds takes it; equal to `mean` if all weigh the same.
         """
         if self.max_weight == 1:
             return self.mean
@@ -66,42 +65,42 @@ def open_sum(
     workers: int = 1,
     progress: Progress | None = None,
 ) -> OpenedSum:
-    """Decrypt a sealed sum; nothing of it is returned unless the tag proves it to be exactly the roster's.
+    """Decrypt a sealed sum; it is returned only if the tag proves that it is the sum of exactly the roster's updates.
 
-    slices, bounds : as they were for sealing
-    workers        : most processes to use; fewer, or none but this one, for small sums
+    slices, bounds : the same as for sealing
+    workers        : most processes to use; fewer, or only this one, for small sums
     Raises BadContainer, ParameterMismatch, WrongPlan, WrongRound, WrongAttempt, WrongRoster, SumIncomplete,
     TagMismatch, and UpdateOutOfRange if members must have sent more than they may. Memory: the total and a few MB.
     """
     grid = make_grid(slices, bounds, parameters)
     n_members, total = len(roster.members), np.empty(grid.n_params, dtype=np.int32)
-    tagger, tell = (
+    tagger, count_chunks = (
         Tagger(group.tag_seed, roster, parameters.t),
         ProgressCounter(progress, parameters.n_chunks(grid.n_params)),
     )
-    weight_total, tag, beyond = 0, -1, 0
-    with ExitStack() as opened:
-        reader = opened.enter_context(read_chunks(path))
+    weight_total, tag, largest = 0, -1, 0
+    with ExitStack() as stack:
+        reader = stack.enter_context(read_chunks(path))
         _check(reader, roster, grid, parameters)
-        how = (parameters, group.bfv_key, tagger)
-        opened.enter_context(_naming(reader.where))
-        openers = opened.enter_context(Workers(BlockOpener, how, n_workers_for(reader.n_blocks, workers)))
+        opener_arguments = (parameters, group.bfv_key, tagger)
+        stack.enter_context(_with_file_name(reader.where))
+        openers = stack.enter_context(Workers(BlockOpener, opener_arguments, n_workers_for(reader.n_blocks, workers)))
         for block, slots, part in openers.in_order(iter(reader)):
             tagger.add(part)
             if block.is_last:
                 weight_total, tag = int(slots[-2]), int(slots[-1])
             total[block.start : block.stop] = sums = unpack(slots, block, parameters, n_members)
-            beyond = max(beyond, int(np.abs(sums).max(initial=0)))
-            tell(block.n_chunks)
+            largest = max(largest, int(np.abs(sums).max(initial=0)))
+            count_chunks(block.n_chunks)
     if tag != tagger.tag(*roster.members):
         raise _tag_mismatch(path, roster)
-    if beyond > n_members * parameters.limit or not n_members <= weight_total <= n_members * parameters.max_weight:
+    if largest > n_members * parameters.limit or not n_members <= weight_total <= n_members * parameters.max_weight:
         raise UpdateOutOfRange(f"{path.name}: the sum is beyond what {n_members} members may send, weights included")
     return OpenedSum(total, weight_total, n_members, grid, parameters.max_weight)
 
 
 class BlockOpener:
-    """Decrypts blocks and computes their part of the tag."""
+    """Decrypts blocks and computes their part of the tag; runs in a worker process."""
 
     def __init__(self, parameters: SealParameters, bfv_key: bytes, tagger: Tagger) -> None:
         self._tagger = tagger
@@ -130,7 +129,7 @@ def _check(reader: ChunkReader, roster: Roster, grid: Grid, parameters: SealPara
 
 
 @contextmanager
-def _naming(where: str) -> Iterator[None]:
+def _with_file_name(where: str) -> Iterator[None]:
     try:
         yield
     except BadContainer as error:
@@ -140,5 +139,7 @@ def _naming(where: str) -> Iterator[None]:
 
 def _tag_mismatch(path: Path, roster: Roster) -> TagMismatch:
     error = TagMismatch(f"{path.name}: not the sum of exactly the updates of {', '.join(roster.members)}")
-    error.add_note("the aggregator or the exchange changed something; stop and ask before going on")
+    error.add_note(
+        "the aggregator or the exchange changed an update or the sum; ask the other members before you go on"
+    )
     return error

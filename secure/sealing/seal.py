@@ -1,4 +1,4 @@
-"""Sealing: one partner's update, fixed-point, masked, tagged and encrypted for exactly one roster."""
+"""Seal a partner's update: convert it to fixed point, mask, tag and encrypt it for exactly one roster."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,16 +17,15 @@ from secure.keys.pairing import PairKey
 from secure.sealing.container import UPDATE, make_header, write_chunks
 from secure.sealing.fixed_point import Grid, make_grid, quantise
 from secure.sealing.masks import Masks, make_masks
-from secure.sealing.progress import Progress, ProgressCounter
 from secure.sealing.tags import Tagger
-from secure.sealing.workers import Workers, n_workers_for
+from secure.sealing.workers import Progress, ProgressCounter, Workers, n_workers_for
 
 
 @dataclass(frozen=True, slots=True)
 class SealReport:
-    """What sealing an update gave, besides the file."""
+    """The result of sealing an update: the residual, and facts about the sealed file."""
 
-    residual: np.ndarray  # (n_params,) float32, what was not sent; goes into the next round
+    residual: np.ndarray  # (n_params,) float32, the part that was not sent; added in the next round
     clipped_share: float  # share of parameters beyond their bound
     digest: str  # SHA-256 of the file
     n_bytes: int  # size of the file
@@ -54,48 +53,52 @@ def seal_update(  # noqa: PLR0913 -- everything an update is bound to, by name
 
     change   : (n_params,) float32; multiplied by weight / max_weight if the plan weighs by size
     weight   : 1 to max_weight; ignored (1 is sent) if all partners weigh the same
-    bounds   : (n_tensors,), largest change of a parameter per tensor; what exceeds it is clipped into the residual
+    bounds   : (n_tensors,), largest change of a parameter per tensor; the excess is clipped into the residual
     slices   : of the tensors in the vector; they tile it in order
-    residual : (n_params,) float32 of the round before, or None
+    residual : (n_params,) float32 of the previous round, or None
     rng      : for the rounding; the same inputs and rng give the same residual (but never the same file)
-    residual_out : (n_params,) float32 for the new residual, may be `change` or `residual` itself; None makes one
-    workers  : most processes to use; fewer, or none but this one, for small updates
+    residual_out : (n_params,) float32 for the new residual, may be `change` or `residual` itself; None allocates it
+    workers  : most processes to use; fewer, or only this one, for small updates
     Raises AlreadySealed if the file exists (an update is never sealed twice), UpdateOutOfRange for NaN, infinity,
-    wrong shapes or weights, BadRoster. Memory: a residual that is made, and some megabytes.
+    wrong shapes or weights, BadRoster. Memory: the residual if it is allocated, and some megabytes.
     """
-    _check_once(path, roster, me, pair_keys, parameters)
+    _check_inputs(path, roster, me, pair_keys, parameters)
     grid = make_grid(slices, bounds, parameters)
-    scale, sent_weight = _weigh(weight, parameters)
-    out = np.empty(grid.n_params, dtype=np.float32) if residual_out is None else _checked(residual_out, grid, "out")
-    source = _Source(_checked(change, grid, "change"), residual, scale, grid, rng, out)
+    scale, sent_weight = _scale_and_weight(weight, parameters)
+    new_residual = (
+        np.empty(grid.n_params, dtype=np.float32)
+        if residual_out is None
+        else _checked_vector(residual_out, grid, "out")
+    )
+    quantiser = _Quantiser(_checked_vector(change, grid, "change"), residual, scale, grid, rng, new_residual)
     masks = make_masks(me, roster, pair_keys, parameters.t)
     tagger = Tagger(group.tag_seed, roster, parameters.t)
     header = make_header(UPDATE, roster, (me,), grid.n_params, parameters)
     *most, last = blocks(grid.n_params, parameters)
-    tasks = ((block.number, pack(source.take(block), block, parameters)) for block in most)
-    how = (parameters, group.bfv_key, masks, tagger)
-    tell = ProgressCounter(progress, parameters.n_chunks(grid.n_params))
+    tasks = ((block.number, pack(quantiser.integers(block), block, parameters)) for block in most)
+    sealer_arguments = (parameters, group.bfv_key, masks, tagger)
+    count_chunks = ProgressCounter(progress, parameters.n_chunks(grid.n_params))
     with (
-        _new_file(path),
+        _refuse_existing(path),
         write_chunks(path, header, parameters.update_chunk_bytes, is_new=True) as writer,
-        Workers(BlockSealer, how, n_workers_for(len(most), workers)) as sealers,
+        Workers(BlockSealer, sealer_arguments, n_workers_for(len(most), workers)) as sealers,
     ):
         for chunks, part in sealers.in_order(tasks):
             writer.write(chunks)
             tagger.add(part)
-            tell(len(chunks))
-        slots = pack(source.take(last), last, parameters)
+            count_chunks(len(chunks))
+        slots = pack(quantiser.integers(last), last, parameters)
         slots[-2] = sent_weight
-        writer.write(BlockSealer(*how).seal_last(last.number, slots, me))
+        writer.write(BlockSealer(*sealer_arguments).seal_last(last.number, slots, me))
         written = writer.close()
-    tell(last.n_chunks)
-    return SealReport(source.residual, source.n_clipped / grid.n_params, written.sha256, written.size)
+    count_chunks(last.n_chunks)
+    return SealReport(quantiser.residual, quantiser.n_clipped / grid.n_params, written.sha256, written.size)
 
 
-def _check_once(
+def _check_inputs(
     path: Path, roster: Roster, me: str, pair_keys: Mapping[str, PairKey], parameters: SealParameters
 ) -> None:
-    """Refuse a file that exists, and a roster that is not for this partner, its pair keys and the parameters."""
+    """Raise an error if the file exists, or the roster does not fit this partner, its pair keys or the parameters."""
     if path.exists():
         raise _already_sealed(path)
     check_roster(roster, me, {me, *pair_keys}, MIN_ROSTER)
@@ -104,19 +107,19 @@ def _check_once(
 
 
 @contextmanager
-def _new_file(path: Path) -> Iterator[None]:
+def _refuse_existing(path: Path) -> Iterator[None]:
     try:
         yield
-    except FileExistsError as error:  # made by somebody else meanwhile
+    except FileExistsError as error:  # another process has created it meanwhile
         raise _already_sealed(path) from error
 
 
 def _already_sealed(path: Path) -> AlreadySealed:
-    return AlreadySealed(f"{path}: exists; a sealed update is sent again as it is, never made anew")
+    return AlreadySealed(f"{path}: exists; a sealed update is sent again unchanged, an update is never sealed twice")
 
 
 class BlockSealer:
-    """Masks, tags and encrypts blocks of slots."""
+    """Masks, tags and encrypts blocks of slots; runs in a worker process."""
 
     def __init__(self, parameters: SealParameters, bfv_key: bytes, masks: Masks, tagger: Tagger) -> None:
         self._masks, self._tagger = masks, tagger
@@ -137,8 +140,8 @@ class BlockSealer:
         return self._cipher.encrypt(slots)
 
 
-class _Source:
-    """Gives the integers of block after block and collects the residual."""
+class _Quantiser:
+    """Quantises change and carried residual block by block, and stores the new residual."""
 
     def __init__(
         self,
@@ -150,10 +153,10 @@ class _Source:
         out: np.ndarray,
     ) -> None:
         self._change, self._scale, self._grid, self._rng = change, np.float32(scale), grid, rng
-        self._carried = None if residual is None else _checked(residual, grid, "residual")
+        self._carried = None if residual is None else _checked_vector(residual, grid, "residual")
         self.residual, self.n_clipped = out, 0
 
-    def take(self, block: Block) -> np.ndarray:
+    def integers(self, block: Block) -> np.ndarray:
         part = slice(block.start, block.stop)
         target = self._change[part] * self._scale
         if self._carried is not None:
@@ -163,7 +166,7 @@ class _Source:
         return integers
 
 
-def _weigh(weight: int, parameters: SealParameters) -> tuple[float, int]:
+def _scale_and_weight(weight: int, parameters: SealParameters) -> tuple[float, int]:
     if parameters.max_weight == 1:
         return 1.0, 1
     if not 1 <= weight <= parameters.max_weight:
@@ -171,7 +174,7 @@ def _weigh(weight: int, parameters: SealParameters) -> tuple[float, int]:
     return weight / parameters.max_weight, weight
 
 
-def _checked(vector: np.ndarray, grid: Grid, name: str) -> np.ndarray:
+def _checked_vector(vector: np.ndarray, grid: Grid, name: str) -> np.ndarray:
     if vector.dtype != np.float32 or vector.shape != (grid.n_params,):
         raise UpdateOutOfRange(
             f"{name}: {vector.dtype} of shape {vector.shape}, expected float32 of shape ({grid.n_params},)"

@@ -1,8 +1,8 @@
-"""A one-time linear tag over the slots: what makes dropping, doubling or changing an update visible.
+"""A one-time linear tag over the slots, which reveals that an update was dropped, doubled or changed.
 
-tag_i = <r, m_i> + u_i mod t over the masked slots m_i; r and the u_i are uniform mod t and known only to who has the
-tag seed. The sum of tags is <r, sum m_i> + sum u_i. THREAT_MODEL.md proves that a changed sum passes with probability
-1/t at most.
+tag_i = <r, m_i> + u_i mod t over the masked slots m_i; r and the u_i are uniform mod t and known only to holders of
+the tag seed. The sum of tags is <r, sum m_i> + sum u_i. THREAT_MODEL.md proves that a changed sum passes with
+probability 1/t at most.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ _RUN = 512
 
 
 class Tagger:
-    """Adds up <r, m> mod t block by block, for one attempt."""
+    """Computes the tag for one attempt: the sum of <r, m> mod t over all blocks, and the members' u."""
 
     __slots__ = ("_context", "_key", "_seed", "_t", "_total")
 
@@ -32,14 +32,14 @@ class Tagger:
         return inner_product(r, slots) % self._t
 
     def add(self, part: int) -> None:
-        """Add the part of a block."""
+        """Add <r, m> of a block, as `part` returns it."""
         self._total = (self._total + part) % self._t
 
     def tag(self, *members: str) -> int:
-        """Tag of what was added, for one member's update, or for the sum of several members' updates."""
-        return (self._total + sum(self._twist(name) for name in members)) % self._t
+        """Return the tag of the added blocks, for the update of one member or the sum of several members' updates."""
+        return (self._total + sum(self._member_term(name) for name in members)) % self._t
 
-    def _twist(self, member: str) -> int:
+    def _member_term(self, member: str) -> int:
         key = derive_key(self._seed, "hocket/tag-member/v1", self._context | {"member": member})
         return int(uniform_numbers(key, 0, 1, self._t)[0])
 
@@ -48,7 +48,7 @@ class Tagger:
 
 
 def inner_product(a: np.ndarray, b: np.ndarray) -> int:
-    """Exact sum of a_i b_i for numbers below 2^54, as a Python integer.
+    """Return the exact sum of a_i b_i for numbers below 2^54, as a Python integer.
 
     In limbs of 27 bits every product is below 2^54 and every sum over a run below 2^63: nothing overflows.
     """

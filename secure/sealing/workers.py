@@ -18,6 +18,7 @@ from secure.errors import SecureError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+Progress = Callable[[int, int], None]  # chunks done, chunks in all
 
 _END_S = 10.0  # for a worker whose pipe is closed to end by itself; an interpreter takes a moment
 _FEWEST_BLOCKS = 64  # for a worker: half a second of work, twice what it takes to start
@@ -69,6 +70,21 @@ class Workers(Generic[Task, Result]):
                 busy.append(worker)
         while busy:
             yield busy.popleft().receive()
+
+
+class ProgressCounter:
+    """Counts what is done and tells it on."""
+
+    __slots__ = ("_n_all", "_n_done", "_progress")
+
+    def __init__(self, progress: Progress | None, n_all: int) -> None:
+        self._progress, self._n_all, self._n_done = progress, n_all, 0
+
+    def __call__(self, n: int) -> None:
+        """Tell that n more are done."""
+        self._n_done += n
+        if self._progress:
+            self._progress(self._n_done, self._n_all)
 
 
 class _Worker:

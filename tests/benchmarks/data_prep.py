@@ -35,7 +35,7 @@ from data_prep.folds.keyed import bit_permutation  # noqa: E402
 from data_prep.settings import Preparation  # noqa: E402
 from data_prep.structures.cache import keys_of, opened  # noqa: E402
 from data_prep.structures.scaffolds import _network_settings, _preference, fold_scaffold  # noqa: E402
-from data_prep.structures.standardise import Standardiser, _nothing_to_do, murcko_scaffold  # noqa: E402
+from data_prep.structures.standardise import Standardiser, _needs_no_cleaning, murcko_scaffold  # noqa: E402
 from data_prep.structures.steps import StructureStep  # noqa: E402
 from data_prep.structures.structures import fold_scaffolds, standardise_all  # noqa: E402
 from data_prep.structures.watchdog import worker_pool  # noqa: E402
@@ -107,12 +107,12 @@ def floor(kit: Rdkit, smiles: Iterable[str]) -> None:
     scaffolds = set()
     for text in smiles:
         mol = Chem.MolFromSmiles(text)
-        if not _nothing_to_do(mol):
+        if not _needs_no_cleaning(mol):
             mol = rdMolStandardize.ChargeParent(mol)
         Chem.RemoveStereochemistry(mol)
         mol = kit.tautomers.Canonicalize(mol)
         Chem.SanitizeMol(mol)
-        if not _nothing_to_do(mol):
+        if not _needs_no_cleaning(mol):
             mol = kit.clean(mol)
         Chem.AssignStereochemistry(mol, force=True, cleanIt=True)
         mol = Chem.MolFromSmiles(Chem.MolToSmiles(mol))

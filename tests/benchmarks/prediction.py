@@ -31,8 +31,8 @@ from data_prep.prediction.structure_files import read_batches
 from data_prep.settings import Chemistry, Fingerprint
 from partners.models.conformal import Calibration, calibrate
 from partners.models.final_model import FinalModel, KnownCompounds, Weights
-from partners.models.predict import Predictor
 from partners.models.similarity import Neighbours
+from partners.network.predict import Predictor
 from partners.network.state import HeadSizes, PartnerState, initial_heads
 from partners.network.trunk import initial_trunk, trunk_layout
 from partners.settings import Training, TrunkSettings

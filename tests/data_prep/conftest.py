@@ -21,13 +21,13 @@ def _children() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def golden(shared: Path) -> pl.DataFrame:
-    """The peer's 1,543 structures: smiles -> canonical_smiles, murcko_scaffold, fold_scaffold, fold_id, bits."""
+    """MELLODDY-TUNER's 1,543 structures: smiles -> canonical_smiles, murcko_scaffold, fold_scaffold, fold_id, bits."""
     return pl.read_csv(shared / "golden/tuner/structures.csv.gz")
 
 
 @pytest.fixture(scope="session")
 def standardised(golden: pl.DataFrame) -> Structures:
-    """What our code makes of them; the tautomers take half a minute, so once and in two processes."""
+    """Our results for the golden structures; tautomers take half a minute, so computed once, in two processes."""
     return standardise_all(golden["smiles"].to_list(), Chemistry(), Fingerprint(), workers=2)
 
 

@@ -5,12 +5,14 @@ import os
 
 import pytest
 
-from data_prep.atomic import appearing
+from data_prep.atomic import PART, appearing, held
 
 
 def test_a_folder_takes_the_place_of_an_earlier_one(tmp_path):
     """The new content is there, the old is gone, and nothing else lies about."""
     for text in ("old", "new"):
+        (tmp_path / f".out{PART}").mkdir()
+        (tmp_path / f".out{PART}" / "left by a killed one").touch()
         with appearing(tmp_path / "out") as folder:
             (folder / f"{text}.txt").write_text(text)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
@@ -32,3 +34,11 @@ def test_a_full_disk_leaves_the_earlier_folder_and_says_where(tmp_path):
     assert any(str(tmp_path / "out") in note for note in refused.value.__notes__)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert (tmp_path / "out" / "old.txt").read_text() == "old"
+
+
+def test_a_folder_has_one_holder(tmp_path):
+    """Who does not wait goes without; a folder that is not there cannot be held."""
+    with held(tmp_path) as first, held(tmp_path, waits=False) as second:
+        assert (first, second) == (True, False)
+    with held(tmp_path, waits=False) as again, held(tmp_path / "nowhere") as nothing:
+        assert (again, nothing) == (True, False)

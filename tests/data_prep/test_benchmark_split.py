@@ -1,4 +1,4 @@
-"""The public benchmark, dealt out to partners; a tiny wheel stands in for the real one."""
+"""The public benchmark divided among partners, tested with a tiny wheel in place of the real one."""
 
 import zipfile
 from itertools import product
@@ -70,7 +70,7 @@ def test_partners_tables(wheel, tmp_path):
 
 
 def test_scaffolds_are_disjoint_but_for_a_few_shared_compounds(wheel, tmp_path):
-    """5 to 10 % of the compounds are held twice; without them no scaffold is at two partners."""
+    """5 to 10 % of the compounds have two partners; without them no scaffold has two partners."""
     partners = split_benchmark(wheel, 4, 1.0, 6, tmp_path / "data")
     held = [set(_tables(partner)[2]["smiles"]) for partner in partners]
     everything = set.union(*held)
@@ -135,9 +135,9 @@ def test_wrong_files_are_refused_and_leave_nothing(wheel, tmp_path):
     flipped = bytearray(whole)
     flipped[whole.index(b"train") + 40] ^= 0xFF
     wrong = {
-        "text": (b"no zip at all", "not a whole zip"),
-        "half": (whole[: len(whole) // 2], "not a whole zip"),
-        "flipped": (bytes(flipped), "not a whole zip|expected columns"),
+        "text": (b"no zip at all", "incomplete or damaged zip"),
+        "half": (whole[: len(whole) // 2], "incomplete or damaged zip"),
+        "flipped": (bytes(flipped), "incomplete or damaged zip|expected columns"),
     }
     for name, (content, message) in wrong.items():
         (tmp_path / name).write_bytes(content)

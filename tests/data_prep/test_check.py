@@ -1,4 +1,4 @@
-"""The check says everything that is wrong at once."""
+"""The check reports all findings about the tables at once."""
 
 import gzip
 
@@ -9,13 +9,13 @@ from data_prep.check import check
 from tests.support.data_prep.small_tables import FAST, T0, t0_rows, t1_rows, t2_rows, write_tables
 
 
-def said(*tables: object):
+def findings_of(*tables: object):
     return [str(finding) for finding in check(*tables, FAST)]
 
 
 def test_good_tables_give_nothing_to_say(tmp_path):
-    """Nothing is said about clean tables."""
-    assert said(*write_tables(tmp_path, t0=t0_rows(), t1=t1_rows(), t2=t2_rows())) == []
+    """Clean tables give no findings."""
+    assert findings_of(*write_tables(tmp_path, t0=t0_rows(), t1=t1_rows(), t2=t2_rows())) == []
 
 
 def test_everything_is_said_at_once(tmp_path):
@@ -25,7 +25,7 @@ def test_everything_is_said_at_once(tmp_path):
     t1 = ["C0,A1,=,5\n", "C0,A1,=,abc\n", "C0,A2,=,5\n", "C0,A1,=,250\n", "nobody,A1,=,5\n", "C0,A1,=,nan\n"]
     t1 += ["C0,A1,=,-inf\n", "C0,A1,?,5\n", "C0,A5,=,0.5\n", "C0,A4,=,-6.5\n", "C0,A7,=,-6.5\n", "C0,A6,,6\n"]
     t2 = ["C0,CC\n", "C0,CCC\n", ",C\n", "C1,C\n", "C1,C\n"]
-    assert said(*write_tables(tmp_path, t0, t1, t2)) == [
+    assert findings_of(*write_tables(tmp_path, t0, t1, t2)) == [
         "T0: 1 row (2) rejected: unknown_assay_type",
         "T1: 1 row (2) rejected: not_a_number",
         "T1: 1 row (6) rejected: missing_value",
@@ -60,10 +60,10 @@ def test_everything_is_said_at_once(tmp_path):
     ],
 )
 def test_what_costs_no_row_is_a_remark(tmp_path, tables, serious):
-    """Only what loses or misreads rows is serious."""
-    found = check(*write_tables(tmp_path, **tables), FAST)
-    assert any(finding.serious for finding in found) == serious
-    assert bool(found) == bool(tables)
+    """Only findings about lost or misread rows are serious."""
+    findings = check(*write_tables(tmp_path, **tables), FAST)
+    assert any(finding.serious for finding in findings) == serious
+    assert bool(findings) == bool(tables)
 
 
 def test_unreadable_tables_are_problems(tmp_path):
@@ -71,17 +71,17 @@ def test_unreadable_tables_are_problems(tmp_path):
     t0, t1, _ = write_tables(tmp_path)
     t0.write_text("")
     t1.write_text("a,b\n1,2\n")
-    problems = said(t0, t1, tmp_path / "none.csv")
+    problems = findings_of(t0, t1, tmp_path / "none.csv")
     assert [problem[:3] for problem in problems] == ["T0:", "T1:", "T2:"]
     assert "missing column input_compound_id, input_assay_id, standard_qualifier, standard_value" in problems[1]
 
 
 def test_a_bad_table_does_not_hide_the_others(tmp_path):
-    """Where T2 is a truncated gzip, what is wrong in T0 and T1 is said all the same."""
+    """If T2 is a truncated gzip, findings about T0 and T1 are still reported."""
     t0, t1, t2 = write_tables(tmp_path, t0=["A1,MAGIC,,,,\n"], t1=["C0,A1,=,x\n", "C0,A1,=,99\n"])
     zipped = tmp_path / "T2.csv.gz"
     zipped.write_bytes(gzip.compress(t2.read_bytes())[:-9])
-    problems = said(t0, t1, zipped)
+    problems = findings_of(t0, t1, zipped)
     assert problems[0].startswith("T2: T2.csv.gz: truncated or damaged gzip file")
     assert problems[0].endswith("; copy the file again")  # what to do is said too
     assert problems[1:] == [
@@ -92,35 +92,35 @@ def test_a_bad_table_does_not_hide_the_others(tmp_path):
 
 
 def test_marks_line_ends_and_parquet_are_fine(tmp_path):
-    """A UTF-8 mark, mixed line ends and Parquet are nothing to talk about."""
+    """A UTF-8 mark, mixed line ends and Parquet give no findings."""
     t0, t1, t2 = write_tables(tmp_path)
     t0.write_bytes(b"\xef\xbb\xbf" + t0.read_bytes().replace(b"\n", b"\r\n", 2))
     pl.read_csv(t1).write_parquet(tmp_path / "T1.parquet")
     t2.write_bytes(t2.read_bytes().replace(b"\n", b"\r", 5))
-    assert said(t0, tmp_path / "T1.parquet", t2) == []
+    assert findings_of(t0, tmp_path / "T1.parquet", t2) == []
 
 
 def test_ids_of_catalogues_on_other_types(tmp_path):
-    """An id that will not be used is remarked on."""
+    """A catalogue id that will not be used gives a remark."""
     t0, t1, t2 = write_tables(tmp_path)
     header = T0.replace("direction", "catalog_assay_id")
     t0.write_text(header + "A1,OTHER,true,false,6,k1\nA2,CATALOG-PANEL,true,false,,k2\n")
     remark = "with catalog_assay_id and another type than CATALOG-PANEL or PANEL: the id is ignored"
-    assert said(t0, t1, t2) == [f"T0: remark: 1 row (1) {remark}"]
+    assert findings_of(t0, t1, t2) == [f"T0: remark: 1 row (1) {remark}"]
 
 
 def test_empty_t1_is_said(tmp_path):
-    """Without activities there will be no task, which is worth saying."""
-    assert "T1: no row with an activity, so there will be no task" in said(*write_tables(tmp_path, t1=[]))
+    """A T1 without activities gives a finding, since there will be no task."""
+    assert "T1: no row with an activity, so there will be no task" in findings_of(*write_tables(tmp_path, t1=[]))
 
 
-def test_a_field_that_swallowed_rows_is_said(tmp_path):
-    """A quote that closes rows later hides the rows between, in whatever column, which is remarked on."""
+def test_a_field_that_merged_rows_is_reported(tmp_path):
+    """A quote that closes rows later hides the rows between, in any column, and gives a remark."""
     t0, t1, t2 = write_tables(tmp_path)
     header, *rows = t2.read_text().splitlines()
     rows = [f"{row},fine" for row in rows]
     rows[3] += "!"
     rows.insert(3, 'C0x,CCC,"5 mM\nC0y,CCN,x"')
     t2.write_text("\n".join([f"{header},comment", *rows]))
-    remark = "remark: 1 row (4) with line ends within a field: a stray quote may have swallowed rows"
-    assert f"T2: {remark}" in said(t0, t1, t2)
+    remark = "remark: 1 row (4) with line ends within a field: a stray quote may have merged rows"
+    assert f"T2: {remark}" in findings_of(t0, t1, t2)

@@ -1,4 +1,4 @@
-"""From tables to a prepared folder: whole or not at all, the same bytes for the same input."""
+"""Preparation: the folder appears complete or not at all, with the same bytes for the same input."""
 
 import gzip
 import json
@@ -33,27 +33,27 @@ def facts_of(folder: Path):
 
 
 def test_the_small_partner(tables, tmp_path):
-    """One assay gives its tasks, labels sit where values say, every id has its row, rows add up."""
+    """One assay gives its tasks, labels agree with values, every id has its row, and rows add up."""
     folder = prepare(*tables, FAST, SEED, tmp_path / "prepared")
-    found = read_prepared(folder)
+    matrices = read_prepared(folder)
     rows = dict(pl.read_parquet(folder / "compounds.parquet").select("input_compound_id", "row").iter_rows())
-    assert found.x.shape == (len(set(rows.values())), 1024)
-    assert [task.threshold for task in found.tasks] == [6.0]
-    assert sum(task.training_weight for task in found.tasks) == pytest.approx(1.0)
-    y = found.y.toarray()
+    assert matrices.x.shape == (len(set(rows.values())), 1024)
+    assert [task.threshold for task in matrices.tasks] == [6.0]
+    assert sum(task.training_weight for task in matrices.tasks) == pytest.approx(1.0)
+    y = matrices.y.toarray()
     for i in range(len(STRUCTURES)):
         assert y[rows[f"C{i}"], 0] == (1 if 5 + (i * 7 % 20) / 10 >= 6 else -1)
-    assert [task.input_assay_id for task in found.regression_tasks] == ["A1"]
-    assert [found.y_regr[rows[f"C{i}"], 0] for i in range(3)] == pytest.approx([5.0, 5.7, 6.4])
+    assert [task.input_assay_id for task in matrices.regression_tasks] == ["A1"]
+    assert [matrices.y_regr[rows[f"C{i}"], 0] for i in range(3)] == pytest.approx([5.0, 5.7, 6.4])
     for table, name in zip(tables, ("T0", "T1", "T2"), strict=True):
-        told = facts_of(folder)["tables"][name]
-        assert told["rows"] == len(table.read_text().splitlines()) - 1
-        assert told["rows"] == told["accepted"] + sum(told["rejected"].values())
-    assert sum(fold["compounds"] for fold in facts_of(folder)["folds"]) == found.x.shape[0]
+        summary = facts_of(folder)["tables"][name]
+        assert summary["rows"] == len(table.read_text().splitlines()) - 1
+        assert summary["rows"] == summary["accepted"] + sum(summary["rejected"].values())
+    assert sum(fold["compounds"] for fold in facts_of(folder)["folds"]) == matrices.x.shape[0]
 
 
 def test_files_load_as_sparsechem_loads_them(tables, tmp_path, shared):
-    """The matrices have the types of the peer's own files, the tables its columns."""
+    """Matrices have the types, and weight tables the columns, of MELLODDY-TUNER's files."""
     folder = prepare(*tables, FAST, SEED, tmp_path)
     golden = shared / "golden/sparsechem"
     for name in ("x.npz", "y_class.npz", "y_regr.npz", "y_censor.npz"):
@@ -89,7 +89,7 @@ def test_a_measured_zero_reaches_the_files(tmp_path):
 
 
 def test_second_run_returns_at_once(tables, tmp_path, monkeypatch):
-    """An intact folder is returned without computing anything; a damaged one is made anew."""
+    """An intact folder is returned without any computation; a damaged one is prepared again."""
     folder = prepare(*tables, FAST, SEED, tmp_path)
     before = _bytes(folder)
     monkeypatch.setattr(prepare_module, "make_compounds", None)
@@ -101,11 +101,11 @@ def test_second_run_returns_at_once(tables, tmp_path, monkeypatch):
 
 
 def test_same_input_same_bytes(tables, tmp_path):
-    """Two roots, one worker or two: every file is the same to the byte."""
-    one = prepare(*tables, FAST, SEED, tmp_path / "one")
+    """Every file has the same bytes in another root, with one worker or two."""
+    first = prepare(*tables, FAST, SEED, tmp_path / "one")
     two = prepare(*tables, FAST, SEED, tmp_path / "two", workers=2)
-    assert one.name == two.name
-    assert _bytes(one) == _bytes(two)
+    assert first.name == two.name
+    assert _bytes(first) == _bytes(two)
 
 
 _PREPARED = """
@@ -118,7 +118,7 @@ print(prepare(*(home / "tables" / f"T{i}.csv" for i in range(3)), FAST, SEED, ho
 
 
 def test_threads_change_no_byte(tables, tmp_path):
-    """One thread of polars or five: every file is the same."""
+    """Every file has the same bytes with one thread of polars or five."""
     del tables  # written where the script reads them
     folders = []
     for threads in ("1", "5"):
@@ -139,10 +139,10 @@ def test_row_order_and_compression_change_only_the_digest(tables, tmp_path):
     for path in shuffled:
         zipped.append(path.with_suffix(".csv.gz"))
         zipped[-1].write_bytes(gzip.compress(path.read_bytes()))
-    one, other = prepare(*tables, FAST, SEED, tmp_path), prepare(*zipped, FAST, SEED, tmp_path)
-    assert one.name != other.name
-    for name in {file.name for file in one.iterdir()} - {"manifest.json"}:
-        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+    first, other = prepare(*tables, FAST, SEED, tmp_path), prepare(*zipped, FAST, SEED, tmp_path)
+    assert first.name != other.name
+    for name in {file.name for file in first.iterdir()} - {"manifest.json"}:
+        assert (first / name).read_bytes() == (other / name).read_bytes(), name
 
 
 def test_settings_and_seed_are_in_the_digest(tables, tmp_path):
@@ -153,7 +153,7 @@ def test_settings_and_seed_are_in_the_digest(tables, tmp_path):
 
 
 def test_bad_rows_do_not_stop_the_run(tmp_path):
-    """Rows of all kinds of badness end in rejected.parquet with table, row, ids and reason."""
+    """Invalid rows of all kinds are in rejected.parquet with table, row, ids and reason."""
     t0 = [*t0_rows(), "A3,MAGIC,,,,\n"]
     t1 = [*t1_rows(), "C0,A1,=,nan\n", "C0,A9,=,5\n", "C0,A3,=,5\n", "nobody,A1,=,5\n", "X1,A1,=,6\n", "C1,A1,=,99\n"]
     t2 = [*t2_rows(), "X1,C1CC\n", f"X2,{'C' * 10_000_000}\n", "X3,\n", "C0,CCCCCCN\n"]
@@ -183,9 +183,9 @@ def test_bad_rows_do_not_stop_the_run(tmp_path):
 def test_empty_t1_gives_no_tasks(tmp_path):
     """A T1 with a header only gives structures and folds, and a matrix of no labels."""
     folder = prepare(*write_tables(tmp_path / "t", t1=[]), FAST, SEED, tmp_path)
-    found = read_prepared(folder)
-    assert found.tasks == found.regression_tasks == ()
-    assert found.y.shape == found.y_regr.shape == (found.x.shape[0], 0)
+    matrices = read_prepared(folder)
+    assert matrices.tasks == matrices.regression_tasks == ()
+    assert matrices.y.shape == matrices.y_regr.shape == (matrices.x.shape[0], 0)
     assert pl.read_parquet(folder / "assays.parquet")["n_values"].to_list() == [0, 0]
 
 
@@ -231,7 +231,7 @@ module.prepare(*(folder / f"T{i}.csv" for i in range(3)), FAST, SEED, folder / "
 
 
 def test_a_killed_run_leaves_no_half_folder(tables):
-    """After kill -9 in the middle of writing there is no folder to take for whole, and the next run makes it."""
+    """After kill -9 while writing there is no incomplete folder, and the next run writes it."""
     home = tables[0].parent
     killed = subprocess.run([sys.executable, "-c", _KILLED, str(home)], cwd=Path(__file__).parents[2], check=False)
     assert killed.returncode == -signal.SIGKILL
@@ -242,25 +242,25 @@ def test_a_killed_run_leaves_no_half_folder(tables):
 
 
 def test_progress_is_told(tables, tmp_path):
-    """The callback hears of all distinct structures, and after them of scaffolds and folds, by a note."""
-    heard = []
-    prepare(*tables, FAST, SEED, tmp_path, progress=lambda done, total, note="": heard.append((done, total, note)))
-    assert (60, 60, "") in heard
-    assert all(note for _, _, note in heard[heard.index((60, 60, "")) + 1 :])
-    assert heard[-1][0] == heard[-1][1]
+    """The callback gets the progress of all distinct structures, then, with a note, of scaffolds and folds."""
+    calls = []
+    prepare(*tables, FAST, SEED, tmp_path, progress=lambda done, total, note="": calls.append((done, total, note)))
+    assert (60, 60, "") in calls
+    assert all(note for _, _, note in calls[calls.index((60, 60, "")) + 1 :])
+    assert calls[-1][0] == calls[-1][1]
 
 
 def test_the_manifest_holds_the_balance_of_folds(tables, tmp_path):
-    """Compounds, share, scaffolds and labels of each fold add up; uneven folds are warned of with advice."""
+    """Compounds, share, scaffolds and labels of the folds add up; uneven folds cause a warning with advice."""
     folder = prepare(*tables, FAST, SEED, tmp_path)
-    found, told = read_prepared(folder), read_summary(folder)
-    folds = told["folds"]
+    matrices, summary = read_prepared(folder), read_summary(folder)
+    folds = summary["folds"]
     assert [row["fold"] for row in folds] == [0, 1, 2, 3, 4]
-    assert [row["compounds"] for row in folds] == np.bincount(found.folding, minlength=5).tolist()
-    assert sum(row["labels"] for row in folds) == found.y.nnz
+    assert [row["compounds"] for row in folds] == np.bincount(matrices.folding, minlength=5).tolist()
+    assert sum(row["labels"] for row in folds) == matrices.y.nnz
     assert sum(row["scaffolds"] for row in folds) == 6
     uneven = [row["fold"] for row in folds if not 6 <= row["compounds"] <= 24]  # of 60; six scaffolds of ten each
-    warnings = told["warnings"]
+    warnings = summary["warnings"]
     assert [int(text.split()[1]) for text in warnings] == uneven != []
     assert all("scaffold_balanced = true" in text for text in warnings)
 
@@ -271,10 +271,10 @@ def test_compounds_without_structure_or_activity(tmp_path):
         *write_tables(tmp_path / "t", t1=[*t1_rows(), "nobody,A1,=,6\n"], t2=[*t2_rows(), "idle,CCCCCCCCO\n"]),
         *(FAST, SEED, tmp_path),
     )
-    found, rows = read_prepared(folder), pl.read_parquet(folder / "compounds.parquet")
+    matrices, rows = read_prepared(folder), pl.read_parquet(folder / "compounds.parquet")
     row = rows.filter(input_compound_id="idle")["row"].item()
-    assert found.x[row].nnz > 0
-    assert found.y[row].nnz == found.y_regr[row].nnz == 0
+    assert matrices.x[row].nnz > 0
+    assert matrices.y[row].nnz == matrices.y_regr[row].nnz == 0
     assert facts_of(folder)["tables"]["T1"]["rejected"] == {"unknown_compound": 1}
 
 
@@ -284,10 +284,10 @@ def test_several_ids_of_one_structure_are_replicates(tmp_path):
     folder = prepare(
         *write_tables(tmp_path / "t", t1=t1, t2=[*t2_rows(), f"twin,{STRUCTURES[0]}\n"]), FAST, SEED, tmp_path
     )
-    found, rows = read_prepared(folder), pl.read_parquet(folder / "compounds.parquet")
+    matrices, rows = read_prepared(folder), pl.read_parquet(folder / "compounds.parquet")
     shared = rows.filter(pl.col("input_compound_id").is_in(["twin", "C0"]))["row"].unique().to_list()
     assert len(shared) == 1
-    assert found.y_regr[shared[0], 0] == pytest.approx(9.5)
+    assert matrices.y_regr[shared[0], 0] == pytest.approx(9.5)
     compounds = facts_of(folder)["compounds"]
     assert compounds == {"rows": len(STRUCTURES), "ids": len(STRUCTURES) + 1, "merged_ids": 1}
 
@@ -298,23 +298,25 @@ def test_the_summary_counts_what_the_files_hold(tmp_path):
     t1 = t1_rows() + [f"C{i},A3,{'<' if i < 6 else '='},{5 + i % 2 * 2}\n" for i in range(60)]
     t1 += [f"C{i},A4,=,5\n" for i in range(60)]
     folder = prepare(*write_tables(tmp_path / "t", t0, t1), FAST, SEED, tmp_path)
-    found, told = read_prepared(folder), read_summary(folder)
-    assert told == facts_of(folder)
-    labels, values = told["classification"], told["regression"]
-    assert labels["tasks"] == len(found.tasks)
+    matrices, summary = read_prepared(folder), read_summary(folder)
+    assert summary == facts_of(folder)
+    labels, values = summary["classification"], summary["regression"]
+    assert labels["tasks"] == len(matrices.tasks)
     assert labels["labels"] == {
-        "all": found.y.nnz, "active": (found.y.data > 0).sum(), "inactive": (found.y.data < 0).sum()
+        "all": matrices.y.nnz, "active": (matrices.y.data > 0).sum(), "inactive": (matrices.y.data < 0).sum()
     }  # fmt: skip
     assert sum(kind["active"] for kind in labels["by_type"].values()) == labels["labels"]["active"]
-    assert sum(labels["thresholds"].values()) == len(found.tasks)
-    assert (values["tasks"], values["values"]) == (3, found.y_regr.nnz)
-    assert values["exact"] == (found.y_censor.data == 0).sum()
-    assert values["censored_share"] == pytest.approx((found.y_censor.data != 0).mean(), abs=1e-4)
+    assert sum(labels["thresholds"].values()) == len(matrices.tasks)
+    assert (values["tasks"], values["values"]) == (3, matrices.y_regr.nnz)
+    assert values["exact"] == (matrices.y_censor.data == 0).sum()
+    assert values["censored_share"] == pytest.approx((matrices.y_censor.data != 0).mean(), abs=1e-4)
     assert set(values["by_type"]) == {"OTHER", "NON-CATALOG-PANEL"}
-    assert [fold["labels"] for fold in told["folds"]] == [found.y[found.folding == f].nnz for f in range(5)]
-    assert [fold["values"] for fold in told["folds"]] == [found.y_regr[found.folding == f].nnz for f in range(5)]
-    assert told["assays"]["near_constant"] == 2  # A2 and A4
-    assert told["assays"]["catalogue_notes"] == {"missing_catalog_id": 1}
+    assert [fold["labels"] for fold in summary["folds"]] == [matrices.y[matrices.folding == f].nnz for f in range(5)]
+    assert [fold["values"] for fold in summary["folds"]] == [
+        matrices.y_regr[matrices.folding == f].nnz for f in range(5)
+    ]
+    assert summary["assays"]["near_constant"] == 2  # A2 and A4
+    assert summary["assays"]["catalogue_notes"] == {"missing_catalog_id": 1}
 
 
 def test_leaving_auxiliary_tasks_out(tables, tmp_path):
@@ -340,7 +342,7 @@ _T0_ROW = st.tuples(st.sampled_from(["A1", "A2", "A9", ""]), st.sampled_from(["O
 @settings(max_examples=40, deadline=None)
 @given(st.lists(_T0_ROW, max_size=5), st.lists(_T1_ROW, max_size=25), st.lists(_T2_ROW, min_size=1, max_size=8))
 def test_rows_add_up_through_everything(tmp_path_factory, t0, t1, t2):
-    """However dirty the tables: every row is accepted or rejected exactly once, and labels agree with values."""
+    """For random tables every row is accepted or rejected exactly once, and labels agree with values."""
     home = tmp_path_factory.mktemp("dirty")
     lines = [[",".join(row) + "\n" for row in table] for table in (t0, t1, t2)]
     lines[1] = ["fine,fine,=,5\n", *lines[1]]
@@ -349,25 +351,27 @@ def test_rows_add_up_through_everything(tmp_path_factory, t0, t1, t2):
     )
     chosen = replace(FAST, activities=tiny, regression=Regression(training_min_values=1, training_min_exact=0))
     folder = prepare(*write_tables(home, *lines), chosen, SEED, home)
-    rejected, told = pl.read_parquet(folder / "rejected.parquet"), facts_of(folder)["tables"]
+    rejected, summary = pl.read_parquet(folder / "rejected.parquet"), facts_of(folder)["tables"]
     for table, rows in zip(("T0", "T1", "T2"), lines, strict=True):
         numbers = rejected.filter(table=table)["input_row"]
         assert numbers.is_unique().all()
         assert numbers.is_between(1, len(rows)).all()
-        assert told[table]["rows"] == len(rows) == told[table]["accepted"] + numbers.len()
+        assert summary[table]["rows"] == len(rows) == summary[table]["accepted"] + numbers.len()
     _require_labels_of_values(read_prepared(folder))
 
 
-def _require_labels_of_values(found: Prepared) -> None:
-    """Hold every label against the value and the bound that regression has for the same assay and row."""
-    column = {task.input_assay_id: task.task_id for task in found.regression_tasks}
-    for task in found.tasks:
+def _require_labels_of_values(matrices: Prepared) -> None:
+    """Check every label against the value and bound in regression for the same assay and row."""
+    column = {task.input_assay_id: task.task_id for task in matrices.regression_tasks}
+    for task in matrices.tasks:
         if task.input_assay_id not in column or task.threshold_method == "fixed":
             continue
         k = column[task.input_assay_id]
         sign = -1 if task.direction == "low" else 1
-        labels = dict(zip(found.y[:, [task.task_id]].tocoo().row, found.y[:, [task.task_id]].tocoo().data, strict=True))
-        values, bounds = found.y_regr[:, [k]].tocoo(), found.y_censor[:, [k]].tocoo()
+        labels = dict(
+            zip(matrices.y[:, [task.task_id]].tocoo().row, matrices.y[:, [task.task_id]].tocoo().data, strict=True)
+        )
+        values, bounds = matrices.y_regr[:, [k]].tocoo(), matrices.y_censor[:, [k]].tocoo()
         for row, value, bound in zip(values.row, values.data, bounds.data, strict=True):
             above, below = sign * (value - task.threshold) >= 0, sign * bound
             expected = 1 if above and below >= 0 else -1 if (not above and below <= 0) else None

@@ -1,4 +1,4 @@
-"""Reading a prepared folder: every way to be incomplete, changed or inconsistent is refused."""
+"""Reading a prepared folder: an incomplete, changed or inconsistent one is refused."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ def folder(tables, tmp_path) -> Path:
 
 
 def _sign_again(folder: Path) -> None:
-    """Make the manifest fit the changed files, as a careless editor would not."""
+    """Write the digests of the changed files into the manifest."""
     facts = json.loads((folder / "manifest.json").read_text())
     kept = {key: value for key, value in facts.items() if key not in {"kind", "format", "files"}}
     (folder / "manifest.json").write_bytes(manifest_of(folder, kept))
@@ -36,7 +36,7 @@ FILES = [
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_changed_or_missing_file_is_refused(folder, name):
-    """One flipped byte, a cut end or a missing file is named."""
+    """A file with a flipped byte or a cut end, or a missing file, is named."""
     content = (folder / name).read_bytes()
     middle = len(content) // 2
     for damaged in (content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :], content[:-1]):
@@ -82,22 +82,30 @@ def _with_data(matrix: sparse.csr_matrix, value: float) -> sparse.csr_matrix:
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("folding.npy", lambda found: found.folding[:-1], "folding.npy: found shape"),
-        ("folding.npy", lambda found: found.folding + 5, "folding.npy: found a fold out of range"),
-        ("y_class.npz", lambda found: found.y[:-1], "y_class.npz: found shape"),
-        ("y_class.npz", lambda found: found.y * 2, "y_class.npz: found other values"),
-        ("y_class.npz", lambda found: abs(found.y), "tasks.parquet: found other label counts"),
-        ("x.npz", lambda found: found.x * 2, "x.npz: found other values, expected ones only"),
-        ("y_regr.npz", lambda found: found.y_regr[:-1], "y_regr.npz: found shape"),
-        ("y_regr.npz", lambda found: found.y_regr * np.inf, "y_regr.npz: found values that are not finite"),
-        ("y_censor.npz", lambda found: found.y_censor[:, :0], "y_censor.npz: found shape"),
-        ("y_censor.npz", lambda found: _with_data(found.y_censor, 2), "y_censor.npz: found other values"),
-        ("y_censor.npz", lambda found: _with_data(found.y_censor, 1), "regression_tasks.parquet: found other counts"),
-        ("y_censor.npz", lambda found: sparse.csr_matrix(found.y_censor.shape), "y_censor.npz: found another pattern"),
+        ("folding.npy", lambda matrices: matrices.folding[:-1], "folding.npy: found shape"),
+        ("folding.npy", lambda matrices: matrices.folding + 5, "folding.npy: found a fold out of range"),
+        ("y_class.npz", lambda matrices: matrices.y[:-1], "y_class.npz: found shape"),
+        ("y_class.npz", lambda matrices: matrices.y * 2, "y_class.npz: found other values"),
+        ("y_class.npz", lambda matrices: abs(matrices.y), "tasks.parquet: found other label counts"),
+        ("x.npz", lambda matrices: matrices.x * 2, "x.npz: found other values, expected ones only"),
+        ("y_regr.npz", lambda matrices: matrices.y_regr[:-1], "y_regr.npz: found shape"),
+        ("y_regr.npz", lambda matrices: matrices.y_regr * np.inf, "y_regr.npz: found values that are not finite"),
+        ("y_censor.npz", lambda matrices: matrices.y_censor[:, :0], "y_censor.npz: found shape"),
+        ("y_censor.npz", lambda matrices: _with_data(matrices.y_censor, 2), "y_censor.npz: found other values"),
+        (
+            "y_censor.npz",
+            lambda matrices: _with_data(matrices.y_censor, 1),
+            "regression_tasks.parquet: found other counts",
+        ),
+        (
+            "y_censor.npz",
+            lambda matrices: sparse.csr_matrix(matrices.y_censor.shape),
+            "y_censor.npz: found another pattern",
+        ),
     ],
 )
 def test_files_that_do_not_fit_together_are_refused(folder, name, change, message):
-    """Shapes, folds, labels and counts must agree even where the digests do."""
+    """Shapes, folds, labels and counts must agree even if the digests do."""
     changed = change(read_prepared(folder))
     np.save(folder / name, changed) if name.endswith(".npy") else sparse.save_npz(folder / name, changed)
     _sign_again(folder)
@@ -107,14 +115,14 @@ def test_files_that_do_not_fit_together_are_refused(folder, name, change, messag
 
 def test_types_and_shapes(folder):
     """Matrices x and y are float32 CSR, folds int64, tasks by number."""
-    found = read_prepared(folder)
-    assert isinstance(found, Prepared)
-    assert (found.x.dtype, found.y.dtype, found.folding.dtype) == (np.float32, np.float32, np.int64)
-    assert found.y_regr.dtype == found.y_censor.dtype == np.float32
-    assert [task.task_id for task in found.regression_tasks] == list(range(found.y_regr.shape[1]))
-    assert found.x.format == found.y.format == "csr"
-    assert [task.task_id for task in found.tasks] == list(range(found.y.shape[1]))
-    assert found.manifest["settings"]["fingerprint"]["n_bits"] == 1024
+    matrices = read_prepared(folder)
+    assert isinstance(matrices, Prepared)
+    assert (matrices.x.dtype, matrices.y.dtype, matrices.folding.dtype) == (np.float32, np.float32, np.int64)
+    assert matrices.y_regr.dtype == matrices.y_censor.dtype == np.float32
+    assert [task.task_id for task in matrices.regression_tasks] == list(range(matrices.y_regr.shape[1]))
+    assert matrices.x.format == matrices.y.format == "csr"
+    assert [task.task_id for task in matrices.tasks] == list(range(matrices.y.shape[1]))
+    assert matrices.manifest["settings"]["fingerprint"]["n_bits"] == 1024
 
 
 @pytest.mark.parametrize(("count", "accepted"), [(3, True), (0.5, False), (-1, False), (0, False)])
@@ -133,7 +141,7 @@ def test_counts_where_the_settings_say_so(folder, count, accepted):
 
 
 def test_the_summary_is_read_back(folder):
-    """It is what was written, or it is refused."""
+    """A summary.json is read back, and refused once it is changed."""
     assert read_summary(folder)["compounds"]["ids"] == 60
     (folder / "summary.json").write_text("{}")
     with pytest.raises(PreparedError, match=r"summary\.json: found other content"):

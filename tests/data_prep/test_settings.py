@@ -1,4 +1,4 @@
-"""Settings are right from birth and fit into a strict pydantic plan."""
+"""Settings are checked when created and can be part of a strict pydantic plan."""
 
 import dataclasses
 import json
@@ -44,7 +44,7 @@ def test_wrong_settings_are_refused_by_name(make, key):
 
 
 def test_settings_pass_through_json_and_pydantic_unchanged():
-    """A plan may nest the settings: strict validation of their JSON gives them back, a further key is refused."""
+    """Strict pydantic validation of the settings' JSON gives equal settings; an unknown key is refused."""
     settings = Preparation(chemistry=Chemistry(tautomers="keep"), activities=Activities(adaptive_thresholds=(7.0,)))
     plan = TypeAdapter(Preparation)
     text = json.dumps(dataclasses.asdict(settings))
@@ -54,7 +54,7 @@ def test_settings_pass_through_json_and_pydantic_unchanged():
 
 
 def test_settings_cannot_be_changed():
-    """Settings are frozen and hashable, so they can be shared and cached by."""
+    """Settings are frozen and hashable, so they can be shared and used as cache keys."""
     with pytest.raises(dataclasses.FrozenInstanceError):
         Folds().test = 3
     assert len({Chemistry(), Chemistry()}) == 1

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from data_prep.prepared import read_prepared
+from partners.network.shared_head_rows import HolderCounts
 from partners.network.trunk import trunk_digest
-from pipeline.home.catalogue_counts import Counts, held_rows, known_counts
+from partners.training_data.prepared_data import training_set
+from pipeline.home.catalogue_counts import held_rows, known_counts
 from pipeline.home.round_state import RoundStart
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan
-from pipeline.runs.preparation import training_set
 from tests.support.clear_rounds import Agreed, Member, clear_rounds
 from tests.support.federation import Federation, run_all
 from tests.support.partners.synthetic import TRAINING, small_set, small_trunk
@@ -39,12 +40,12 @@ def test_the_real_protocol_ends_with_the_same_vectors(extra: str, training: str,
             config.write(training)
     run_all(federation.members())
     plan = read_plan(federation.plan_file)
-    members, counts = {}, Counts()
+    members, counts = {}, HolderCounts()
     for name in federation.partners:
         (folder,) = (path for path in federation.home(name).prepared.iterdir() if path.is_dir())
         config, prepared = PartnerConfig.read(federation.config(name)), read_prepared(folder)
         held = held_rows(plan.catalogue, prepared.tasks)
-        members[name] = Member(training_set(prepared, plan, config.training), config.training, held)
+        members[name] = Member(training_set(prepared, plan.preparation.folds, config.training), config.training, held)
         counts = known_counts(plan, federation.home(name)) or counts
     agreed = Agreed(
         plan.layout, plan.trunk, plan.federation.seed, plan.rounds.n_rounds, plan.rounds.local_steps,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 _LIGHT = (
     *("settings", "training.server_step", "training_data.training_set", "files.checkpoint"),
-    *("network.trunk", "network.state", "network.normalisation", "network.input_transform"),
+    *("network.trunk", "network.server_state", "network.state", "network.normalisation", "network.input_transform"),
     *("scores.scores", "scores.regression_scores", "scores.task_means", "scores.gate", "scores.comparison"),
 )
 

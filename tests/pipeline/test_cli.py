@@ -23,8 +23,8 @@ from partners.errors import TrainingDiverged
 from pipeline.audit.inspect_file import describe_file
 from pipeline.cli import main
 from pipeline.errors import ExchangeConflict, ExitCode, NotYet
-from pipeline.home.paths import write_json
-from pipeline.home.round_state import SealResidual
+from pipeline.home.attempt_files import AttemptFiles
+from pipeline.home.json_files import write_json
 from pipeline.plan.plan import read_plan
 from pipeline.tracking.tracker import report_digest
 from secure.ciphertexts.parameters import seal_parameters
@@ -428,7 +428,7 @@ def test_prepare_of_new_structures_never_removes_what_is_no_output(fresh: Federa
     new, out = ["--structures", tmp_path / "new.csv"], ["--output", tmp_path / "out"]
     said = refused(ExitCode.CONFIGURATION, *prepare, *new, "--output", tmp_path / "mine")
     assert "is no earlier output" in said
-    assert "name another folder" in said
+    assert "choose another folder" in said
     assert (tmp_path / "mine/notes.txt").read_text() == "mine"
     assert "missing column" in refused(ExitCode.DATA, *prepare, "--structures", tmp_path / "bad.csv", *out)
     for half in (new, out, ["--check", *new, *out]):
@@ -698,8 +698,9 @@ def test_inspect_of_what_only_some_homes_hold(done: Federation):
     """The record that MLflow has everything, and the residual of an unfinished attempt."""
     write_json(done.home("P01").tracked, {"run": "0123"})
     assert "what: end of a member's MLflow run" in hocket("inspect", done.home("P01").tracked).stdout
-    leftover = done.home("P01").attempt(3, 1) / "leftover.safetensors"
-    SealResidual(np.zeros(4, np.float32), 0.5).write(leftover)
+    attempt = AttemptFiles(done.home("P01").attempt(3, 1), read_plan(done.plan_file).layout)
+    attempt.write_residual(np.zeros(4, np.float32), 0.5)
+    leftover = attempt.folder / "leftover.safetensors"
     assert "what: what sealing an update left over (private)" in hocket("inspect", leftover).stdout
 
 

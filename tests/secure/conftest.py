@@ -1,4 +1,4 @@
-"""A consortium of three that many tests share; making keys is the slow part."""
+"""A consortium of three partners that many tests share, since generating keys is slow."""
 
 import pytest
 

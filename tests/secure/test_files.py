@@ -1,12 +1,25 @@
-"""Files that are there completely or not at all."""
+"""Files and folders that are there completely or not at all."""
 
+import errno
 import os
 import stat
+from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 
 from secure.errors import BadKeyFile, KeyFileExists
-from secure.files import MAX_SECRET_BYTES, atomic_file, make_private_folder, read_secret, write_secret
+from secure.files import (
+    MAX_SECRET_BYTES,
+    PART,
+    atomic_file,
+    atomic_folder,
+    atomic_path,
+    make_private_folder,
+    read_secret,
+    write_atomically,
+    write_secret,
+)
 
 
 def test_atomic_file_appears_at_the_end(tmp_path):
@@ -31,6 +44,139 @@ def test_failed_writing_keeps_the_old_file(tmp_path):
         fail()
     assert (tmp_path / "x").read_bytes() == b"old"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_an_atomic_file_may_be_required_to_be_new(tmp_path):
+    """What came in between stays, and nothing else."""
+
+    def write() -> None:
+        with atomic_file(tmp_path / "x", is_new=True) as file:
+            file.write(b"new")
+            (tmp_path / "x").write_bytes(b"in between")
+
+    with pytest.raises(FileExistsError):
+        write()
+    assert (tmp_path / "x").read_bytes() == b"in between"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_two_may_write_one_atomic_file(tmp_path):
+    """Each has a temporary file of its own; who ends last is read."""
+    with atomic_file(tmp_path / "x") as first:
+        with atomic_file(tmp_path / "x") as second:
+            second.write(b"second")
+            first.write(b"first")
+        assert (tmp_path / "x").read_bytes() == b"second"
+    assert (tmp_path / "x").read_bytes() == b"first"
+
+
+def test_a_file_is_written_with_its_folders(tmp_path):
+    """Old content is replaced, nothing else is left."""
+    path = tmp_path / "a" / "b"
+    write_atomically(path, b"old")
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_a_killed_writer_left_is_replaced(tmp_path):
+    """However large it is: the next writer uses the same name."""
+    (tmp_path / f".x{PART}").write_bytes(b"left behind" * 1000)
+    write_atomically(tmp_path / "x", b"new")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("x", b"new")]
+
+
+def fail(*_: object) -> None:
+    """As a full disk does, which does not say where."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize(("place", "name"), [(Path, "write_bytes"), (os, "fsync"), (Path, "replace")])
+def test_a_failed_step_leaves_the_old_content(tmp_path, monkeypatch, place, name):
+    """Writing, syncing, renaming; the error names the file."""
+    path = tmp_path / "file"
+    write_atomically(path, b"old")
+    with monkeypatch.context() as patch:
+        patch.setattr(place, name, fail)
+        with pytest.raises(OSError, match=f"No space left.*{path}") as failed:
+            write_atomically(path, b"new")
+    assert failed.value.errno == errno.ENOSPC
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("write", [write_atomically, write_secret])
+def test_content_is_on_disk_before_it_has_a_name(tmp_path, monkeypatch, write):
+    """File synced, then named, then the folder synced."""
+    steps, fsync, replace, link = [], os.fsync, Path.replace, os.link
+
+    def watched_sync(handle: int) -> None:
+        steps.append("sync folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "sync file")
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", watched_sync)
+    monkeypatch.setattr(Path, "replace", lambda *paths: steps.append("name") or replace(*paths))
+    monkeypatch.setattr(os, "link", lambda *paths: steps.append("name") or link(*paths))
+    write(tmp_path / "file", b"content")
+    assert steps == ["sync file", "name", "sync folder"]
+
+
+@pytest.mark.parametrize(("is_kind", "n_written"), [(stat.S_ISDIR, 1), (stat.S_ISREG, 0)])
+def test_a_mount_that_syncs_no_folders_is_written(tmp_path, monkeypatch, is_kind, n_written):
+    """What it says of folders is no error; of a file it would be."""
+    fsync = os.fsync
+
+    def refuse(handle: int) -> None:
+        if is_kind(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with nullcontext() if n_written else pytest.raises(OSError, match="Invalid argument"):
+        write_atomically(tmp_path / "file", b"content")
+    assert len(list(tmp_path.iterdir())) == n_written
+
+
+def test_what_is_refused_under_its_temporary_name_never_gets_its_own(tmp_path):
+    """A check at the end of the block comes before the rename."""
+
+    def write() -> None:
+        with atomic_path(tmp_path / "x") as temporary:
+            temporary.write_bytes(b"forged")
+            raise BadKeyFile
+
+    with pytest.raises(BadKeyFile):
+        write()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_takes_the_place_of_an_earlier_one(tmp_path):
+    """The new content is there, for the owner alone, the old is gone, and nothing else lies about."""
+    for text in ("old", "new"):
+        (tmp_path / f".out{PART}").mkdir()
+        (tmp_path / f".out{PART}" / "left by a killed one").touch()
+        with atomic_folder(tmp_path / "out") as folder:
+            (folder / f"{text}.txt").write_text(text)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["new.txt"]
+    assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o700
+
+
+def test_a_full_disk_leaves_the_earlier_folder_and_says_where(tmp_path):
+    """The error names the folder, which is as it was."""
+    with atomic_folder(tmp_path / "out") as folder:
+        (folder / "old.txt").write_text("old")
+
+    def write() -> None:
+        with atomic_folder(tmp_path / "out") as folder:
+            (folder / "new.txt").write_text("new")
+            fail()
+
+    with pytest.raises(OSError, match="No space left") as refused:
+        write()
+    assert any(str(tmp_path / "out") in note for note in refused.value.__notes__)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert (tmp_path / "out" / "old.txt").read_text() == "old"
 
 
 def test_secret_is_private_from_birth(tmp_path):

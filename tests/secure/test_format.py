@@ -1,4 +1,4 @@
-"""FORMAT.md, the program written from it (plain_reader.py) and hocket say the same of the same bytes."""
+"""FORMAT.md, the program written from it (plain_reader.py) and hocket agree about the same bytes."""
 
 import base64
 import json
@@ -41,7 +41,7 @@ def total(example, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def group(example) -> bytes:
-    """The group secret as birch finds it in the deal."""
+    """The group secret that birch opens in the deal."""
     deal = json.loads(example.path("deal", "ash", "envelopes").read_bytes())
     envelope = base64.b64decode(deal["envelopes"]["birch"])
     return plain.open_envelope(known_bytes("birch", 128), envelope, plain.envelope_info(deal, "birch"))
@@ -71,7 +71,7 @@ def card_of(name: str) -> dict[str, str]:
 
 
 def test_the_page_speaks_of_these_bytes(example, total, group, pair_keys):
-    """Every value of FORMAT.md's example is what the second program computes."""
+    """The second program computes every value of FORMAT.md's example."""
     header, (chunk,) = plain.read_sealed(example.update("ash").read_bytes())
     p, tag_seed = header["parameters"], group[54:86]
     context = plain.attempt_of(header)
@@ -118,14 +118,14 @@ def tag_of(name: str, masked: np.ndarray, tag_seed: bytes, header: dict) -> int:
 
 
 def laid_out(what: str, values: dict[str, bytes]) -> bytes:
-    """Bytes of FORMAT.md's picture of a message, with these values in its brackets."""
+    """Return the bytes of FORMAT.md's hexadecimal layout of a message, with these values in its brackets."""
     text = re.search(rf"^    {what} (.*?)(?=^    \w|^$)", FORMAT, re.DOTALL | re.MULTILINE)[1]
     parts = re.findall(r"\[.*?\]|\b[0-9a-f]{8}\b", text)
     return b"".join(values[part] if part.startswith("[") else bytes.fromhex(part) for part in parts)
 
 
 def test_pictures(example, total):
-    """The hexadecimal pictures of FORMAT.md are the bytes of the files."""
+    """The hexadecimal layouts of FORMAT.md are the bytes of the files."""
     for path in (example.update("cedar"), total):
         data = path.read_bytes()
         header, (chunk,) = plain.read_sealed(data)
@@ -170,7 +170,7 @@ def test_plan_digest_with_a_catalogue(tmp_path, catalogue):
 
 
 def test_cards_and_manifests(example):
-    """Every signature, payload digest and roster of the example is right, for both programs."""
+    """Every signature, payload digest and roster of the example is valid for both programs."""
     n_seen = 0
     for path in sorted(FOLDER.rglob("*.json")):
         kind, sender = path.name.split(".")[:2]
@@ -200,7 +200,7 @@ def test_cards_and_manifests(example):
 
 
 def test_envelopes(example, group, pair_keys):
-    """Both programs find the same group secret and pair keys, and the digest that all manifests name."""
+    """Both programs open the same group secret and pair keys, with the digest in all manifests."""
     deal, plan = example.path("deal", "ash", "envelopes").read_bytes(), example.plan.digest
     for name in PARTNERS:
         received = receive_group_secret(deal, plan, "ash", example.keys[name], example.parameters)
@@ -226,7 +226,7 @@ def test_updates(example, group, pair_keys):
 
 
 def test_sum(example, total, group):
-    """Adding is adding of coefficients, and both programs open the integers that were sent."""
+    """A sum is the sum of coefficients, and both programs open the sent integers."""
     updates = [plain.read_sealed(example.update(name).read_bytes())[1] for name in PARTNERS]
     header, (chunk,) = plain.read_sealed(total.read_bytes())
     ((c0, c1),) = plain.add(updates, header["parameters"]["q"])
@@ -258,7 +258,7 @@ def test_means_and_bounds(example, total):
 
 @pytest.mark.parametrize("bits", [16, 12, 8])
 def test_parameters(bits):
-    """The page's search for t and q finds what hocket finds, for small and large rosters and weights."""
+    """FORMAT.md's search for t and q gives hocket's parameters, for small and large rosters and weights."""
     for n in (3, 5, 16, 17, 40, 128):
         for max_weight in (1, 1000, 1 << 32):
             settings = SealSettings(bits=bits, max_partners=n, weights="size", max_weight=max_weight)
@@ -266,7 +266,7 @@ def test_parameters(bits):
 
 
 def test_two_blocks(tmp_path):
-    """A trunk of two blocks with the widest coefficients: what the example is too small to show."""
+    """Both programs agree on a trunk of two blocks with the widest coefficients, which the example lacks."""
     c = make_consortium(3, bits=16, max_partners=3)
     n = 4 * N_SLOTS * 3 + 10
     rng = np.random.default_rng(0)
@@ -283,7 +283,7 @@ def test_two_blocks(tmp_path):
 
 
 def test_the_example_is_what_its_script_makes(tmp_path):
-    """All of it is made again byte for byte where chance made no part of it."""
+    """All files of the example without random parts are written again byte for byte."""
     again = Example(tmp_path)
     for path in (*FOLDER.rglob("*.arrow"), *FOLDER.rglob("*.envelopes")):
         (tmp_path / path.relative_to(FOLDER)).parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Random damage to valid files of every format: only typed errors, and never a change that is believed.
+"""Random damage to valid files of every format raises only typed errors, and is never accepted as a change.
 
 A manifest's bytes are all under its signature: every change is refused. A payload's change is refused by the digest in
 its manifest; then it is read as if the sender had signed it like that, so that the readers behind the digest are tried.
@@ -41,8 +41,8 @@ CHANGES = st.lists(st.tuples(_KIND, _POSITION, _POSITION, st.binary(min_size=1, 
 
 
 def change(data: bytes, other: bytes, kind: str, places: list[tuple[str, int]], new: bytes) -> bytes:
-    """One change of a file; `other` is another valid one."""
-    start, stop = sorted(_position(len(data), *place) for place in places)
+    """Change a file once; `other` is another valid file."""
+    start, stop = sorted(_position(len(data), *spot) for spot in places)
     return {
         "flip": data[:start] + bytes(byte ^ 1 << new[0] % 8 for byte in data[start : start + 1]) + data[start + 1 :],
         "set": data[:start] + new[:8] + data[start + len(new[:8]) :],
@@ -62,7 +62,7 @@ def _position(size: int, near: str, number: int) -> int:
 
 
 def readers(valid: Valid, folder: Path) -> dict[str, tuple[list[str], Callable[[str, Path], object]]]:
-    """For each format: valid files by name, and what reading one of them tells."""
+    """Return for each format the names of valid files, and a function that reads one."""
     example = valid.example
     plan, parameters = example.plan.digest, example.parameters
 
@@ -108,15 +108,15 @@ def _text(path: Path) -> str:
     return path.read_bytes().decode(errors="replace")  # a card is pasted into the plan as text
 
 
-def check(what: str, valid: Valid, folder: Path, max_examples: int) -> None:
+def check(format_name: str, valid: Valid, folder: Path, max_examples: int) -> None:
     """Damage files of one format and read them."""
-    names, read = readers(valid, folder)[what]
+    names, read = readers(valid, folder)[format_name]
     cards = {f"card of {name}": card.to_text().encode() for name, card in valid.example.cards.items()}
     files = [(cards | valid.files)[name] for name in names]
-    told = []
+    outcomes = []
     for name, data in zip(names, files, strict=True):
         (folder / "valid").write_bytes(data)
-        told.append(read(name, folder / "valid"))
+        outcomes.append(read(name, folder / "valid"))
     path = folder / "damaged"
 
     @settings(
@@ -134,10 +134,10 @@ def check(what: str, valid: Valid, folder: Path, max_examples: int) -> None:
         path.write_bytes(data)
         _through_its_manifest(valid, names[which], path)
         _tolerant(lambda: inspect_file(path))
-        is_read, said = _tolerant(lambda: read(names[which], path))
-        if is_read and what != "plan":  # another plan has another digest, to which everything else is bound
-            assert what not in {"manifest", "group secret"}
-            assert said in told, "accepted, but says something else"
+        is_read, outcome = _tolerant(lambda: read(names[which], path))
+        if is_read and format_name != "plan":  # another plan has another digest, to which everything else is bound
+            assert format_name not in {"manifest", "group secret"}
+            assert outcome in outcomes, "accepted, but says something else"
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     refused_or_the_same()
@@ -152,7 +152,7 @@ def _tolerant(read: Callable[[], object]) -> tuple[bool, object]:
 
 
 def _through_its_manifest(valid: Valid, name: str, path: Path) -> None:
-    """As the protocol reads a payload: first of all its digest."""
+    """Check a payload's digest first, as the protocol does."""
     manifest = name.rpartition(".")[0] + ".json"
     if name.endswith((".arrow", ".envelopes")):
         kind, sender = manifest.split("/")[-1].split(".")[:2]
@@ -160,14 +160,14 @@ def _through_its_manifest(valid: Valid, name: str, path: Path) -> None:
             check_payload(path, valid.example.manifest(kind, sender).payload, name)
 
 
-@pytest.mark.parametrize("what", FORMATS)
-def test_damage_is_refused(valid, what, tmp_path):
-    """A few random damages of each format."""
-    check(what, valid, tmp_path, 40)
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_damage_is_refused(valid, format_name, tmp_path):
+    """A few random changes to files of each format are refused, or change nothing."""
+    check(format_name, valid, tmp_path, 40)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", FORMATS)
-def test_much_damage_is_refused(valid, what, tmp_path):
-    """20,000 random damages, 2,500 of each format."""
-    check(what, valid, tmp_path, 2500)
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_much_damage_is_refused(valid, format_name, tmp_path):
+    """20,000 random changes, 2,500 for each format, are refused, or change nothing."""
+    check(format_name, valid, tmp_path, 2500)

@@ -1,4 +1,4 @@
-"""Every file says what it is, without a key and without a secret."""
+"""Inspection describes every file, without a key and without showing a secret."""
 
 import json
 from dataclasses import replace
@@ -20,7 +20,7 @@ from secure.sealing.container import UPDATE, make_header, write_chunks
 
 @pytest.fixture(scope="module")
 def files(trio, tmp_path_factory):
-    """One file of every kind, by what it is."""
+    """One file of every kind, by kind."""
     folder, cards = tmp_path_factory.mktemp("files"), [trio.cards[name] for name in trio.partners]
     seeds = PairSeeds.generate("ash", ["birch", "cedar"])
     ready = {"trunk": trio.plan, "preparation": trio.plan}
@@ -46,7 +46,7 @@ def files(trio, tmp_path_factory):
 
 
 def test_every_kind_is_recognised(files):
-    """Each file says what it is, and its size; the answer is JSON."""
+    """Each file's kind and size are shown, as values that JSON can hold."""
     for what, path in files.items():
         described = inspect_file(path)
         assert described["what"] == what
@@ -68,7 +68,7 @@ def test_details(files):
 
 
 def test_a_card_shows_its_fingerprint(files, trio):
-    """What people compare by telephone; another card has another."""
+    """A card shows the fingerprint that people compare by telephone; another card has another."""
     assert inspect_file(files["card"])["fingerprint"] == trio.cards["ash"].fingerprint
     assert len({card.fingerprint for card in trio.cards.values()}) == len(trio.cards)
     assert all(len(part) == 4 for part in trio.cards["ash"].fingerprint.split(" "))
@@ -82,7 +82,7 @@ def test_a_card_shows_its_fingerprint(files, trio):
     ],
 )  # fmt: skip
 def test_parameters_of_no_plan_are_refused(trio, tmp_path, change):
-    """A header may not make the reader compute with whatever it says."""
+    """A header with parameters of no plan is refused before they are used."""
     header = make_header(UPDATE, trio.roster(), ("ash",), 100, trio.parameters)
     with write_chunks(tmp_path / "x", replace(header, parameters=header.parameters | change), 64) as writer:
         writer.close()
@@ -92,7 +92,7 @@ def test_parameters_of_no_plan_are_refused(trio, tmp_path, change):
 
 @given(st.data())
 def test_a_sealed_file_cut_anywhere_is_refused(files, tmp_path_factory, data):
-    """It is read to its end, so nothing that lacks a part of it is described."""
+    """A sealed file is read to its end, so a truncated one is refused."""
     what = data.draw(st.sampled_from(["hocket.sealed-update", "hocket.sealed-sum"]))
     content, path = files[what].read_bytes(), tmp_path_factory.getbasetemp() / "cut"
     path.write_bytes(content[: data.draw(st.integers(0, len(content) - 1))])
@@ -101,7 +101,7 @@ def test_a_sealed_file_cut_anywhere_is_refused(files, tmp_path_factory, data):
 
 
 def test_no_secret_is_shown(files, trio):
-    """Files with secrets show that they are hidden, and nothing of them."""
+    """Files with secrets are shown with hidden content."""
     for what in ("group secret", "pair seeds", "private keys"):
         text = str(inspect_file(files[what]))
         assert "hidden" in text
@@ -123,7 +123,7 @@ def test_unknown_files(tmp_path, content):
 
 
 def test_missing_files_and_folders(tmp_path):
-    """What is no file is UnknownFile."""
+    """A folder or missing path raises UnknownFile."""
     for path in (tmp_path, tmp_path / "missing"):
         with pytest.raises(UnknownFile):
             inspect_file(path)
@@ -139,7 +139,7 @@ def test_missing_files_and_folders(tmp_path):
     ],
 )
 def test_damaged_files_have_the_error_of_their_kind(files, tmp_path, what, error):
-    """A damaged file is named for what it was meant to be."""
+    """A damaged file raises the error of its kind."""
     data = files[what].read_bytes()
     damaged = (
         data[:200]

@@ -40,7 +40,7 @@ def valid(tmp_path_factory) -> Valid:
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=[refusal.file for refusal in REFUSALS])
 def test_refused(valid: Valid, refusal: Refusal, tmp_path: Path):
-    """The file is refused with exactly its error, which names it and tells no secret."""
+    """The file is refused with exactly its error, whose message names it and holds no secret."""
     path = tmp_path / refusal.file.removesuffix(".edits")
     path.write_bytes(refusal.data(valid))
     expected = getattr(errors, refusal.error, None) or getattr(pipeline_errors, refusal.error)
@@ -53,7 +53,7 @@ def test_refused(valid: Valid, refusal: Refusal, tmp_path: Path):
 
 
 def secrets(example: Example) -> list[str]:
-    """All secrets of the example as they could stand in a text, and pieces of the long ones."""
+    """All secrets of the example in the forms a text could hold, and pieces of the long ones."""
     seeds = [example.seeds[i].for_partner(j) for i in PARTNERS for j in PARTNERS if i != j]
     keys = [known_bytes(name, 128)[at : at + 32] for name in PARTNERS for at in (0, 32, 64, 96)]
     group = [example.group.tag_seed, example.group.structure_seed, example.group.bfv_key[:32]]
@@ -64,7 +64,7 @@ def secrets(example: Example) -> list[str]:
 
 @pytest.mark.parametrize("read", sorted(set(READERS) - REFUSE_ALL))
 def test_what_is_valid_is_read(valid: Valid, read: str, tmp_path: Path):
-    """Each reader accepts the example's own file: what refuses the damaged ones is the damage."""
+    """Each reader accepts the example's undamaged file, so damaged ones are refused for their damage."""
     kind, _, sender = read.removeprefix("payload of ").partition(" of ")
     paths = {path.name: path for path in valid.example.folder.rglob("*") if "round-0002" not in path.parts}
     paths["void.hub.json"] = valid.example.path("void", "hub", round_no=2)
@@ -80,7 +80,7 @@ def test_what_is_valid_is_read(valid: Valid, read: str, tmp_path: Path):
 
 
 def test_every_rule_has_its_files():
-    """The index speaks of FORMAT.md's rules with FORMAT.md's errors, and leaves out only what is made elsewhere."""
+    """The index has FORMAT.md's rules with their errors, except those whose files a test makes."""
     last = ""
     for rule, found in RULES.items():
         RULES[rule] = last = last if found == "the same" else found
@@ -92,7 +92,7 @@ def test_every_rule_has_its_files():
 
 
 def test_the_folder_is_what_its_script_makes(valid: Valid):
-    """Every file is made again byte for byte, and none is left over."""
+    """Every file is written again byte for byte, and the folder has no other file."""
     made = dict(make_all(valid))
     assert list(made) == REFUSALS
     for refusal, stored in made.items():

@@ -1,4 +1,4 @@
-"""THREAT_MODEL.md says what is so: the tests it names are there, its table of parameters is what the code computes."""
+"""The tests that THREAT_MODEL.md names exist, and its table of parameters is computed by the code."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ ROWS = re.findall(r"^\| (16|12|8) \| (\d+)(?: to (\d+))? \|(.*)\|$", TEXT, re.MU
 
 
 def test_the_tests_it_names_are_there():
-    """No attack is said to be tested that is not."""
+    """Every test that THREAT_MODEL.md names exists."""
     defined = {
         name for file in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", file.read_text())
     }
@@ -36,5 +36,5 @@ def test_the_parameters_it_gives_are_right(row):
 
 
 def test_the_table_is_found():
-    """The rows above are not none."""
+    """The table of parameters was found."""
     assert len(ROWS) >= 7

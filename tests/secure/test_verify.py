@@ -1,4 +1,4 @@
-"""An auditor without any key reads sealed files to their end and makes every sum again."""
+"""An auditor without a key checks sealed files to their end and computes every sum again."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def add(trio, sealed, digest, scratch, roster=None):
 
 
 def test_true_files_pass(trio, sealed):
-    """Each update as its sender's, the sum as the roster's."""
+    """Each update is accepted as its sender's, the sum as the roster's."""
     for path, name in zip(sealed, trio.partners, strict=False):
         check(trio, path, UPDATE, (name,))
     check(trio, sealed[-1], SUM, trio.partners)
@@ -44,13 +44,13 @@ def test_true_files_pass(trio, sealed):
     ],
 )
 def test_files_of_something_else_do_not(trio, sealed, kind, members, change, error):
-    """Another sender, kind or trunk."""
+    """A file of another sender, kind or trunk is refused."""
     with pytest.raises(error, match=sealed[0].name):
         check(trio, sealed[0], kind, members, **change)
 
 
 def test_a_file_for_another_roster_does_not_pass(trio, sealed):
-    """Sealed and added for one roster only."""
+    """Files sealed or added for another roster are refused."""
     other = trio.roster(attempt=0, round_no=1)
     other = type(other)(other.plan, 1, 0, other.members, other.plan)
     with pytest.raises(WrongRoster):
@@ -58,7 +58,7 @@ def test_a_file_for_another_roster_does_not_pass(trio, sealed):
 
 
 def test_the_same_updates_give_the_same_bytes(trio, sealed, tmp_path):
-    """Whoever adds them, in whatever order; and nothing is left behind."""
+    """Updates added in any order give the same sum, and the auditor's file is removed."""
     digest = trio.add(sealed[:-1], tmp_path / "sum").digest
     (tmp_path / "sum").unlink()
     add(trio, sealed, digest, tmp_path / "scratch")
@@ -67,7 +67,7 @@ def test_the_same_updates_give_the_same_bytes(trio, sealed, tmp_path):
 
 
 def test_another_sum_is_refused(trio, sealed, tmp_path):
-    """And nothing is left behind either."""
+    """A wrong sum is refused, and the auditor's file is removed."""
     with pytest.raises(WrongSum, match="adding its updates gives"):
         add(trio, sealed, "0" * 64, tmp_path / "scratch")
     with pytest.raises(BadContainer):
@@ -76,7 +76,7 @@ def test_another_sum_is_refused(trio, sealed, tmp_path):
 
 
 def test_times_are_shown_as_dates():
-    """UTC, to the second, whatever a manifest may hold."""
+    """Every time that a manifest may hold is shown in UTC, to the second."""
     assert utc(0) == "1970-01-01T00:00:00Z"
     assert utc(1_700_000_000) == "2023-11-14T22:13:20Z"
     assert utc((1 << 37) - 1).startswith("6325-")

@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from partners.network.shared_head_rows import SharedHeadRows, scale_rows
+from partners.network.server_state import initial_server_state
+from partners.network.shared_head_rows import HolderCounts, SharedHeadRows, scale_rows
 from partners.network.state import PartnerState
 from partners.network.trunk import TrunkLayout, initial_trunk
 from partners.settings import ServerOptimiser, Training, TrunkSettings
-from partners.training.server_step import initial_server_state, server_step
+from partners.training.server_step import server_step
 from partners.training.training import round_seed, seeded_state, train_in_place
 from partners.training_data.aligned_arrays import copied
 from partners.training_data.training_set import TrainingSet
-from pipeline.home.catalogue_counts import Counts
 from secure.ciphertexts.parameters import SealSettings, seal_parameters
 from secure.sealing.fixed_point import Grid, first_bounds, make_grid, next_bounds, quantise
 from secure.sealing.open_sum import OpenedSum
@@ -47,7 +47,7 @@ class Agreed:
     local_steps: int
     server: ServerOptimiser = field(default_factory=ServerOptimiser)
     seal: SealSettings = field(default_factory=SealSettings)
-    counts: Counts = field(default_factory=Counts)  # how many partners hold each row of the catalogue
+    counts: HolderCounts = field(default_factory=HolderCounts)  # how many partners hold each row of the catalogue
 
 
 @dataclass

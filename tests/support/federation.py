@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from pipeline.errors import NotYet
-from pipeline.home.paths import Home, MessageName
+from pipeline.home.paths import Home
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
 from pipeline.plan.plan import read_plan
 from pipeline.protocol.aggregator import AggregatorRun
@@ -21,6 +21,7 @@ from pipeline.runs.partner_run import PartnerRun
 from pipeline.runtime.progress import ProgressReporter
 from pipeline.runtime.retry import Machine
 from pipeline.setup.keys import deal, new_keys
+from secure.messages.message_name import MessageName
 from tests.support.partner_tables import write_tables
 
 AGGREGATOR = "agg"

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.home.paths import MessageName, write_json
+from pipeline.home.json_files import write_json
 from pipeline.plan.plan import read_plan
+from secure.messages.message_name import MessageName
 from tests.support.federation import AGGREGATOR, Federation, run_all, step, until_waiting
 from tests.support.signed_transcripts import federation_with_a_void
 

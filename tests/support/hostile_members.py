@@ -3,8 +3,8 @@
 import shutil
 from pathlib import Path
 
-from pipeline.home.paths import MessageName
 from secure.encoding.canonical import digest
+from secure.messages.message_name import MessageName
 from tests.support.federation import AGGREGATOR, Federation
 from tests.support.signed_transcripts import body_of, digest_of, say
 

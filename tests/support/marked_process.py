@@ -12,6 +12,7 @@ from pathlib import Path
 
 _MARK = "HOCKET_TEST_MARK"
 _PATIENCE_S = 120.0
+_LOOK_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,35 @@ class Marked:
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
             try:
-                if self.mark in (folder / "environ").read_bytes() and not _is_killed(folder):  # an ended one has none
+                if self.mark in (folder / "environ").read_bytes() and not is_killed(folder):  # an ended one has none
                     found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+            except OSError:  # it ended, or is not ours
+                continue
+        return found
+
+    def end(self, within_s: float) -> int:
+        """Exit code, once the process has ended; fails where that takes longer than it may.
+
+        How long one of its threads, or of the processes that it started, queues for a processor does not count: others
+        keep the machine busy then.
+        """
+        began, before, may_take_s = time.monotonic(), self._queued_s(), within_s
+        while True:
+            try:
+                return self.popen.wait(_LOOK_S)
+            except subprocess.TimeoutExpired:
+                queued = [now - before.get(thread, 0.0) for thread, now in self._queued_s().items()]
+                may_take_s = max(may_take_s, within_s + max(queued, default=0.0))
+                assert time.monotonic() - began < may_take_s, self.alive()
+
+    def _queued_s(self) -> dict[str, float]:
+        """Seconds for which each thread of each process with the mark has waited for a processor."""
+        found = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                if self.mark in (folder / "environ").read_bytes():
+                    for thread in (folder / "task").iterdir():
+                        found[thread.name] = int((thread / "schedstat").read_text().split()[1]) / 1e9
             except OSError:  # it ended, or is not ours
                 continue
         return found
@@ -55,7 +83,7 @@ class Marked:
             assert time.monotonic() < until, self.alive()
 
 
-def _is_killed(process: Path) -> bool:
+def is_killed(process: Path) -> bool:
     """Whether SIGKILL has been sent to it; Linux shows that from then on until it is gone."""
     pending = int((process / "status").read_text().split("ShdPnd:")[1].split()[0], 16)
     return bool(pending >> (signal.SIGKILL - 1) & 1)

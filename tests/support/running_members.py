@@ -38,10 +38,6 @@ class Running:
         """The process stays, and does nothing more."""
         self._processes[name].send_signal(signal.SIGSTOP)
 
-    def go_on(self, name: str) -> None:
-        """End of `freeze`."""
-        self._processes[name].send_signal(signal.SIGCONT)
-
     def kill(self, name: str) -> None:
         """Kill -9."""
         self._processes[name].kill()

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -46,13 +45,6 @@ def client(endpoint: str) -> Any:  # noqa: ANN401 -- boto3 makes its classes as 
     """A client of its own, to look at what is really there."""
     keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
     return boto3.client("s3", endpoint_url=endpoint, **keys)
-
-
-def free_port() -> int:
-    """A port that nobody uses now."""
-    with socket.socket() as asked:
-        asked.bind(("127.0.0.1", 0))
-        return int(asked.getsockname()[1])
 
 
 @contextmanager

@@ -10,12 +10,12 @@ import pytest
 from pipeline.audit.verify import AuditTrail, audit
 from pipeline.errors import BrokenTranscript, Equivocation, ExchangeConflict, ExitCode
 from pipeline.exchange.storage import open_exchange
-from pipeline.home.paths import MessageName
 from pipeline.plan.plan import read_plan
 from secure.ciphertexts.parameters import seal_parameters
 from secure.encoding.canonical import digest
 from secure.errors import SecureError
 from secure.keys.keys import load_private_keys
+from secure.messages.message_name import MessageName
 from secure.messages.messages import Manifest, parse_manifest, payload_digest, sign_manifest
 from secure.sealing.container import Header, read_chunks, write_chunks
 from tests.support.federation import AGGREGATOR, Federation, age, step, until_waiting

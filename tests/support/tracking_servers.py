@@ -19,13 +19,6 @@ from pipeline.tracking.tracker import environment
 _PATIENCE_S = 300.0
 
 
-def free_port() -> int:
-    """A port on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class _Failing(BaseHTTPRequestHandler):
     def _fail(self) -> None:
         self.send_error(500)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ExitCode
-from pipeline.home.paths import MessageName
+from secure.messages.message_name import MessageName
 from tests.support.federation import AGGREGATOR, Federation
 from tests.support.marked_process import marked
 

@@ -9,10 +9,11 @@ import pytest
 
 import pipeline.home.round_state
 import pipeline.protocol.partner_rounds
+import pipeline.protocol.round_seal
 from pipeline.errors import Diverged, NotYet
-from pipeline.home.paths import MessageName
 from pipeline.home.round_metrics import read_records
 from pipeline.report.report import read_report
+from secure.messages.message_name import MessageName
 from secure.sealing.fixed_point import make_grid, quantise
 from secure.sealing.open_sum import OpenedSum
 from tests.support.federation import AGGREGATOR, Federation, age, run_all, step, until_waiting
@@ -24,9 +25,9 @@ class Witness:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.sent: dict[tuple[int, int], dict[str, tuple[np.ndarray, int]]] = {}
         self.opened: dict[tuple[int, int], list[OpenedSum]] = {}
-        self._seal, self._open = pipeline.protocol.partner_rounds.seal_update, pipeline.protocol.partner_rounds.open_sum
-        monkeypatch.setattr(pipeline.protocol.partner_rounds, "seal_update", self.seal)
-        monkeypatch.setattr(pipeline.protocol.partner_rounds, "open_sum", self.open)
+        self._seal, self._open = pipeline.protocol.round_seal.seal_update, pipeline.protocol.round_seal.open_sum
+        monkeypatch.setattr(pipeline.protocol.round_seal, "seal_update", self.seal)
+        monkeypatch.setattr(pipeline.protocol.round_seal, "open_sum", self.open)
 
     def seal(self, change: np.ndarray, **given: Any) -> object:  # noqa: ANN401 -- handed on as it is
         """Compute the fixed-point vector independently, with the same chance, and seal."""
@@ -99,9 +100,7 @@ def test_a_restart_after_every_single_step_changes_nothing(tmp_path: Path) -> No
     assert restless.trunks(2) == undisturbed.trunks(2)
     for name in undisturbed.partners:
         before, after = read_report(undisturbed.home(name)), read_report(restless.home(name))
-        assert [before[side] for side in ("local", "federated", "tasks")] == [
-            after[side] for side in ("local", "federated", "tasks")
-        ]
+        assert (before.local, before.federated, before.tasks) == (after.local, after.federated, after.tasks)
 
 
 def _made_a_file(federation: Federation, name: str) -> bool:
@@ -212,7 +211,7 @@ def test_a_kill_between_commit_and_tidying_leaves_no_update_in_the_clear(
     """What the tidying of a round did not come to, the next start does."""
     federation = Federation(tmp_path / "f")
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline.protocol.partner_rounds.Rounds, "_tidy", lambda _self: None)
+        patch.setattr(pipeline.protocol.partner_rounds.PartnerRounds, "_tidy", lambda _self: None)
         run_all(federation.members())
     home = federation.home("P01").folder
     assert list(home.rglob("trained.safetensors"))

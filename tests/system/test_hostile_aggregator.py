@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import Diverged, Equivocation, LeftBehind, NotYet
-from pipeline.home.paths import MessageName
-from pipeline.home.round_state import RoundStart, read_change
+from pipeline.home.attempt_files import AttemptFiles
+from pipeline.home.round_state import RoundStart
 from pipeline.plan.plan import read_plan
 from secure.ciphertexts.parameters import seal_parameters
 from secure.encoding.roster import Roster
@@ -26,6 +26,7 @@ from secure.errors import (
 )
 from secure.keys.group import GroupSecret
 from secure.keys.keys import load_private_keys
+from secure.messages.message_name import MessageName
 from secure.messages.messages import payload_digest
 from secure.sealing.add import add_updates
 from secure.sealing.open_sum import open_sum
@@ -174,13 +175,8 @@ def test_a_partner_that_delivers_nothing_can_open_the_sum_alone(called: Federati
         slices=[tensor.place for tensor in plan.layout.tensors],
         bounds=start.bounds,
     )
-    changes = [read_change(trained_file(shadow, name), plan.layout) for name in ALL]
+    changes = [AttemptFiles(shadow.home(name).attempt(1, 1), plan.layout).read_change() for name in ALL]
     np.testing.assert_allclose(opened.mean, np.mean(changes, axis=0), atol=float(start.bounds[0]) / parameters.limit)
-
-
-def trained_file(federation: Federation, name: str) -> Path:
-    """What a partner trained in round 1."""
-    return federation.home(name).attempt(1, 1) / "trained.safetensors"
 
 
 def test_a_roster_on_another_trunk_is_refused(called: Federation):
@@ -225,14 +221,14 @@ def test_different_rosters_for_different_partners_give_nothing_to_add(called: Fe
 def test_a_void_after_receiving_everything_ends_honestly(delivered: Federation, capsys: pytest.CaptureFixture[str]):
     """Every partner says that the update is there, throws its own away, and trains anew with fresh chance."""
     layout = read_plan(delivered.plan_file).layout
-    attempts = [delivered.home("P01").attempt(1, attempt) / "trained.safetensors" for attempt in (1, 2)]
-    first = read_change(attempts[0], layout)
+    attempts = [AttemptFiles(delivered.home("P01").attempt(1, attempt), layout) for attempt in (1, 2)]
+    first = attempts[0].read_change()
     say(delivered, VOID, {"roster": digest_of(delivered, ROSTER), "missing": ["P02"]})
     drive(delivered, "P01")
     assert "misses P02, whose signed update is on the exchange: ask both" in capsys.readouterr().err
     assert not delivered.home("P01").outbox(update_of("P01").payload).exists()
-    assert not attempts[0].exists()
-    assert not np.array_equal(read_change(attempts[1], layout), first)
+    assert not attempts[0].is_trained
+    assert not np.array_equal(attempts[1].read_change(), first)
 
 
 def test_an_honest_void_accuses_nobody(called: Federation, capsys: pytest.CaptureFixture[str]):

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.home.paths import MessageName
 from secure.ciphertexts.parameters import SealSettings, seal_parameters
 from secure.errors import (
     BadContainer,
@@ -22,6 +21,7 @@ from secure.errors import (
     WrongSender,
 )
 from secure.keys.keys import load_private_keys
+from secure.messages.message_name import MessageName
 from secure.messages.messages import PayloadDigest, parse_manifest, sign_manifest
 from tests.support.federation import AGGREGATOR, Federation, step, until_waiting
 from tests.support.hostile_members import OTHER, post

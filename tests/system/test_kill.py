@@ -60,4 +60,4 @@ def _assert_same(federation: Federation, undisturbed: Federation) -> None:
     for name in federation.partners:
         found, expected = read_report(federation.home(name)), read_report(undisturbed.home(name))
         for key in ("trunk", "local", "federated", "summary", "tasks", "regression_tasks"):
-            assert found.get(key) == expected.get(key), key
+            assert getattr(found, key) == getattr(expected, key), key

@@ -1,7 +1,6 @@
 """Regression in a whole federation: some partners measure values and train on them, one leaves them out."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +9,13 @@ from sklearn.metrics import r2_score, root_mean_squared_error
 
 from data_prep.prepared import Prepared, read_prepared
 from partners.files.checkpoint import load_checkpoint
-from partners.models.predict import predict
+from partners.network.predict import predict
 from partners.scores.regression_scores import METRICS
-from partners.settings import Training
 from pipeline.home.round_metrics import read_records
 from pipeline.home.round_state import RoundStart
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan
 from pipeline.report.report import read_report
-from pipeline.runs.preparation import training_set
 from tests.support.federation import WITH_REGRESSION, Federation, measuring_federation, run_all, run_to
 
 WITHOUT = "P03"
@@ -47,7 +44,7 @@ def test_the_report_scores_regression_in_original_units(name: str, regression: F
     assert local.partner is not None
     found = predict(prepared.x, local.trunk, local.partner, plan.layout, plan.trunk, training).values
     values, marks = prepared.y_regr.tocoo(), prepared.y_censor.data
-    rows = read_report(regression.home(name))["regression_tasks"]
+    rows = read_report(regression.home(name)).to_json()["regression_tasks"]
     assert [row["task_id"] for row in rows] == [task.task_id for task in prepared.regression_tasks] == [0, 1]
     for task, row in enumerate(rows):
         tested = (values.col == task) & (prepared.folding[values.row] == plan.preparation.folds.test)
@@ -66,7 +63,7 @@ def test_the_report_scores_regression_in_original_units(name: str, regression: F
 def test_means_stand_beside_classification(regression: Federation) -> None:
     """The summary compares both sides; what may be shared has no row and no mean of two tasks."""
     for name in WITH_REGRESSION:
-        report = read_report(regression.home(name))
+        report = read_report(regression.home(name)).to_json()
         rows = report["regression_tasks"]
         for side in ("local", "federated"):
             mean = float(np.mean([row[side]["r2"] for row in rows]))
@@ -99,32 +96,12 @@ def test_heads_train_and_are_followed_by_round(regression: Federation) -> None:
 
 def test_a_partner_may_leave_regression_out(regression: Federation) -> None:
     """With no regression weight, values leave no trace, and the trunk is shared all the same."""
-    report = read_report(regression.home(WITHOUT))
+    report = read_report(regression.home(WITHOUT)).to_json()
     of_models = {key: value for key, value in report.items() if key not in ("data", "learning")}
     assert "regression" not in json.dumps(of_models)
     assert report["learning"].keys() == {"average_precision", "roc_auc", "loss", "n_tasks"}
-    prepared = _prepared(regression, WITHOUT)
-    assert prepared.y_regr.nnz > 0
-    plan = read_plan(regression.plan_file)
-    without = training_set(prepared, plan, Training())
-    assert without.n_regressions == 0
-    np.testing.assert_array_equal(without.labels_per_row, np.diff(prepared.y.indptr))
-    assert training_set(prepared, plan, Training(regression_weight=0.1)).n_regressions == 2
+    assert _prepared(regression, WITHOUT).y_regr.nnz > 0
     assert len(regression.trunks(2)) == 1
-
-
-def test_tasks_that_no_fold_can_judge_are_still_followed(regression: Federation) -> None:
-    """Means are over evaluated tasks; where there is none, over all that are not auxiliary."""
-    plan, prepared = read_plan(regression.plan_file), _prepared(regression, "P01")
-
-    def weights(*evaluated: int) -> list[float]:
-        tasks = tuple(replace(task, aggregation_weight=float(task.task_id in evaluated)) for task in prepared.tasks)
-        found = training_set(replace(prepared, tasks=tasks), plan, Training())
-        return found.aggregation_weight.tolist()
-
-    assert weights(1, 3) == [0, 1, 0, 1, 0, 0]
-    assert weights() == [float(not task.is_auxiliary) for task in prepared.tasks]
-    assert 0 < sum(weights()) < 6
 
 
 def test_members_opened_afresh_end_alike(regression: Federation, tmp_path: Path) -> None:
@@ -134,7 +111,7 @@ def test_members_opened_afresh_end_alike(regression: Federation, tmp_path: Path)
     run_all(stopped.members())
     assert stopped.trunks(2) == regression.trunks(2)
     for name in stopped.partners:
-        before, after = (read_report(each.home(name)) for each in (regression, stopped))
+        before, after = (read_report(each.home(name)).to_json() for each in (regression, stopped))
         parts = ("local", "federated", "summary", "tasks")
         assert [before[part] for part in parts] == [after[part] for part in parts]
         assert before.get("regression_tasks") == after.get("regression_tasks")

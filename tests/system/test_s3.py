@@ -13,14 +13,15 @@ import pytest
 
 from pipeline.errors import ExchangeConflict, ExchangeError, ExchangeUnreachable, NotYet
 from pipeline.exchange.storage import Exchange, open_exchange
-from pipeline.home.paths import MessageName
 from pipeline.report.report import report_file
 from pipeline.runtime.progress import ProgressReporter
 from pipeline.runtime.retry import RetryPolicy
+from secure.messages.message_name import MessageName
 from tests.support.federation import AGGREGATOR, Federation, step
 from tests.support.lagging_storage import LaggingFileSystem
+from tests.support.ports import free_port
 from tests.support.running_members import Running
-from tests.support.s3_servers import BUCKET, FaultyServer, client, environment, free_port, moto_server, use
+from tests.support.s3_servers import BUCKET, FaultyServer, client, environment, moto_server, use
 
 PLACE = f"s3://{BUCKET}/federation"
 MANY = 500  # looks

@@ -1,7 +1,6 @@
 """SIGTERM at every stage of a federation: each process ends within ten seconds with code 6, and nothing is lost."""
 
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,10 +37,7 @@ class Member:
     def stop(self) -> None:
         """SIGTERM; it must end in time, with code 0 or 6, alone; then it is started again."""
         self.process.popen.send_signal(signal.SIGTERM)
-        try:
-            code = self.process.popen.wait(timeout=WITHIN_S)
-        except subprocess.TimeoutExpired:
-            pytest.fail(f"{self.name} did not stop: {self._log.read_text()[self._started :]}")
+        code = self.process.end(WITHIN_S)
         assert code in (0, 6), self._log.read_text()
         assert self.process.alive() == []
         self.process = self._start()
@@ -114,5 +110,5 @@ def test_stopped_at_every_stage_the_end_is_the_same(tmp_path: Path, monkeypatch:
     for round_no in range(1, N_ROUNDS + 1):
         assert federation.trunks(round_no) == undisturbed.trunks(round_no)
     for name in federation.partners:
-        assert read_report(federation.home(name))["trunk"] == read_report(undisturbed.home(name))["trunk"]
+        assert read_report(federation.home(name)).trunk == read_report(undisturbed.home(name)).trunk
     assert not list(federation.exchange.rglob(".*"))

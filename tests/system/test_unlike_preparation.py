@@ -9,8 +9,7 @@ import pytest
 
 from data_prep.folds import consistency
 from pipeline.errors import Diverged, ExitCode
-from pipeline.exchange.mailbox import text
-from pipeline.home.paths import MessageName
+from secure.messages.message_name import MessageName
 from secure.messages.messages import parse_manifest
 from tests.support.federation import AGGREGATOR, Federation, step, until_waiting
 
@@ -26,7 +25,7 @@ main()
 def digest_in_ready(federation: Federation, name: str) -> str:
     """What a partner's `ready` says about its preparation."""
     manifest = parse_manifest(federation.posted(MessageName("ready", 1, 1, name)).read_bytes(), "here")
-    return text(manifest, "preparation")
+    return manifest.text("preparation")
 
 
 def all_ready(federation: Federation, odd: str) -> None:

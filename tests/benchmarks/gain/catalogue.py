@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from data_prep.prepared import Task
-from pipeline.home.catalogue_counts import Counts, held_rows
+from partners.network.shared_head_rows import HolderCounts
+from pipeline.home.catalogue_counts import held_rows
 from pipeline.plan.plan import FEWEST_HOLDERS, Catalogue, CatalogueTask
 from tests.benchmarks.gain.partners import Partner
 
@@ -21,7 +22,7 @@ class Travelling:
 
     catalogue: Catalogue = field(default_factory=Catalogue)
     held: Mapping[str, Mapping[int, int]] = field(default_factory=dict)  # by partner: row to classification task
-    counts: Counts = field(default_factory=Counts)
+    counts: HolderCounts = field(default_factory=HolderCounts)
 
     @property
     def n_rows(self) -> int:
@@ -51,7 +52,7 @@ def travelling(kind: str, partners: Mapping[str, Partner], min_partners: int) ->
     held = {name: held_rows(catalogue, mine) for name, mine in tasks.items()}
     holders = Counter(row for rows in held.values() for row in rows)
     counts = tuple(holders[row] for row in range(len(listed)))
-    return Travelling(catalogue, held, Counts(counts, frozenset(partners), min_partners))
+    return Travelling(catalogue, held, HolderCounts(counts, frozenset(partners), min_partners))
 
 
 def _with_ids(kind: str, partner: Partner) -> list[Task]:

@@ -1,4 +1,4 @@
-"""The consistency digest: equal for equal set-ups, different for any difference."""
+"""The consistency digest: equal for equal preparations, different for any difference."""
 
 import csv
 from dataclasses import replace
@@ -43,12 +43,12 @@ def test_equal_setups_agree():
     ],
 )
 def test_any_other_setting_differs(settings):
-    """Chemistry, fingerprint, folds and activities are all covered."""
+    """Changing chemistry, fingerprint, folds or activities changes the digest."""
     assert consistency_digest(settings, SEED) != consistency_digest(FAST, SEED)
 
 
 def test_another_seed_version_or_result_differs(monkeypatch):
-    """Another seed, RDKit version or code version, or one structure that comes out differently, is noticed."""
+    """Another seed, RDKit version, code version or result of one structure changes the digest."""
     digest = consistency_digest(FAST, SEED)
     assert consistency_digest(FAST, SEED[::-1]) != digest
     with monkeypatch.context() as patch:
@@ -69,26 +69,36 @@ def test_short_seeds_are_refused():
 
 
 def kinds() -> dict[str, list[int]]:
-    """Places of the reference structures of each kind."""
+    """Indices of the reference structures of each kind."""
     with files("data_prep").joinpath("reference_structures.csv").open(encoding="utf-8") as table:
-        found = [row["kind"] for row in csv.DictReader(table)]
-    return {kind: [i for i, other in enumerate(found) if other == kind] for kind in found}
+        kinds_in_table = [row["kind"] for row in csv.DictReader(table)]
+    return {kind: [i for i, other in enumerate(kinds_in_table) if other == kind] for kind in kinds_in_table}
 
 
 def test_reference_set_covers_the_difficult_kinds():
-    """At least 50 structures of all kinds on which set-ups may differ; all are accepted but those made for refusal."""
-    found = kinds()
-    assert set(found) >= {"salt", "tautomer", "charged", "isotope", "metal", "macrocycle", "stereo", "rings", "acyclic"}
+    """At least 50 structures cover all kinds on which preparations may differ; all but the invalid are accepted."""
+    by_kind = kinds()
+    assert set(by_kind) >= {
+        "salt",
+        "tautomer",
+        "charged",
+        "isotope",
+        "metal",
+        "macrocycle",
+        "stereo",
+        "rings",
+        "acyclic",
+    }
     assert len(reference_smiles()) >= 50
     results = reference_results(FAST, SEED)
     refused = [i for i, result in enumerate(results) if result["reason"]]
-    assert refused == found["refused"]
+    assert refused == by_kind["refused"]
     assert {results[i]["reason"] for i in refused} == {"unparsable", "empty", "too_large", "too_complex"}
 
 
 @pytest.mark.parametrize("kind", ["salt", "tautomer", "charged", "isotope", "metal", "stereo"])
 def test_standardising_has_work_to_do_on_the_kinds_made_for_it(kind):
-    """Something of each kind comes out otherwise than RDKit alone writes it, so that a difference would be seen."""
+    """Of each kind, a result differs from RDKit's own SMILES, so that a missing step would change the digest."""
     results = reference_results(Preparation(), SEED)
     smiles = [reference_smiles()[i] for i in kinds()[kind]]
     plain = [Chem.CanonSmiles(text) for text in smiles]
@@ -97,7 +107,7 @@ def test_standardising_has_work_to_do_on_the_kinds_made_for_it(kind):
 
 
 def test_reference_set_has_scaffolds_to_take_apart_and_duplicates():
-    """More than three rings, acyclic ones, one structure in several spellings, two structures with one fingerprint."""
+    """The structures include more than three rings, acyclic ones, equal structures and equal fingerprints."""
     results = reference_results(FAST, SEED)
     cut = [result for result in results if result.get("murcko") != result.get("scaffold")]
     assert len(cut) >= 5
@@ -119,17 +129,17 @@ def test_results_are_those_of_the_preparation(folds):
     smiles = reference_smiles()
     ids = [str(i) for i in range(len(smiles))]
     table = pl.DataFrame({"input_compound_id": ids, "smiles": smiles}).with_row_index("input_row", offset=1)
-    made = make_compounds(table, settings, SEED)
-    for row, name, canonical, fold in made.rows.iter_rows():
+    compounds = make_compounds(table, settings, SEED)
+    for row, name, canonical, fold in compounds.rows.iter_rows():
         result = results[int(name)]
         assert (result["smiles"], result["fold"]) == (canonical, fold)
-        assert result["bits"] == made.x[row].indices.tolist()
-    refused = dict(made.rejected.select("input_compound_id", "reason").iter_rows())
+        assert result["bits"] == compounds.x[row].indices.tolist()
+    refused = dict(compounds.rejected.select("input_compound_id", "reason").iter_rows())
     assert {str(i): result["reason"] for i, result in enumerate(results) if result["reason"]} == refused
 
 
 def test_each_part_of_the_results_enters_the_digest(monkeypatch):
-    """One value changed in the results of one structure is another digest."""
+    """Changing one value in the results of one structure changes the digest."""
     whole = consistency_digest(FAST, SEED)
     results = reference_results(FAST, SEED)
     assert set(results[0]) == {"reason", "smiles", "murcko", "scaffold", "bits", "values", "fold"}
@@ -142,8 +152,8 @@ def test_each_part_of_the_results_enters_the_digest(monkeypatch):
 
 
 def test_the_digest_shows_nothing_of_the_seed():
-    """It is the keyed digest of a text that begins as no text behind bits or folds does; seeds one bit apart differ."""
-    one = consistency_digest(FAST, SEED)
+    """The digest is keyed, of a text that begins unlike those for bits and folds; seeds that differ in a bit differ."""
+    digest = consistency_digest(FAST, SEED)
     other = consistency_digest(FAST, bytes([SEED[0] ^ 1, *SEED[1:]]))
-    assert 70 < (int(one, 16) ^ int(other, 16)).bit_count() < 186
-    assert SEED.hex() not in one
+    assert 70 < (int(digest, 16) ^ int(other, 16)).bit_count() < 186
+    assert SEED.hex() not in digest

@@ -1,4 +1,4 @@
-"""Folds: the peer's values, a function of the structure alone, and never one fingerprint in two folds."""
+"""Folds equal MELLODDY-TUNER's, depend on the structure alone, and never split one fingerprint over two folds."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -33,7 +33,7 @@ METHODS = {
 }
 
 
-def made_of(fingerprints: list[list[int]], murcko: list[str | None]) -> Structures:
+def structures_of(fingerprints: list[list[int]], murcko: list[str | None]) -> Structures:
     """Structures with these bits and scaffolds."""
     starts = np.cumsum([0, *map(len, fingerprints)])
     bits = np.array([bit for row in fingerprints for bit in sorted(row)], np.int32)
@@ -41,9 +41,9 @@ def made_of(fingerprints: list[list[int]], murcko: list[str | None]) -> Structur
     return Structures([f"C{i}" for i in range(n)], murcko, [None] * n, bits, np.ones_like(bits), starts)
 
 
-def folds_of(found: Structures, chosen: Folds, seed: bytes = SEED) -> list[int]:
-    scaffolds = {scaffold: scaffold for scaffold in found.murcko}
-    return assign_folds(found, np.arange(len(found.smiles)), scaffolds, chosen, seed).tolist()
+def folds_of(structures: Structures, chosen: Folds, seed: bytes = SEED) -> list[int]:
+    scaffolds = {scaffold: scaffold for scaffold in structures.murcko}
+    return assign_folds(structures, np.arange(len(structures.smiles)), scaffolds, chosen, seed).tolist()
 
 
 def t2_table(smiles: list[str]) -> pl.DataFrame:
@@ -55,31 +55,31 @@ def t2_table(smiles: list[str]) -> pl.DataFrame:
 
 
 def test_golden_scaffold_folds(golden, standardised):
-    """All golden structures fall into the peer's folds."""
-    at = np.arange(golden.height)
-    found = assign_folds(standardised, at, fold_scaffolds(standardised.murcko, workers=2), Folds(), KEY)
-    differ = found != golden["fold_id"].to_numpy()
-    shared = golden.with_columns(ours=found).group_by("bits").agg(pl.col("fold_id").n_unique())
+    """All golden structures get MELLODDY-TUNER's folds."""
+    indices = np.arange(golden.height)
+    folding = assign_folds(standardised, indices, fold_scaffolds(standardised.murcko, workers=2), Folds(), KEY)
+    differ = folding != golden["fold_id"].to_numpy()
+    shared = golden.with_columns(ours=folding).group_by("bits").agg(pl.col("fold_id").n_unique())
     assert not differ.any()
     assert (shared["fold_id"] == 1).all()  # so the rule for equal fingerprints had nothing to do
 
 
 def test_golden_lsh_folds():
-    """No bit and all bits fall into the peer's folds 4 and 0."""
-    found = made_of([[], [1, 5], list(LSH_BITS), [*LSH_BITS, 1]], [None] * 4)
-    assert folds_of(found, Folds(method="lsh"), KEY) == [4, 4, 0, 0]
+    """Structures with no LSH bit and with all LSH bits get MELLODDY-TUNER's folds 4 and 0."""
+    structures = structures_of([[], [1, 5], list(LSH_BITS), [*LSH_BITS, 1]], [None] * 4)
+    assert folds_of(structures, Folds(method="lsh"), KEY) == [4, 4, 0, 0]
 
 
 def test_lsh_folds_of_real_structures_are_those_of_their_bits(golden):
-    """As the peer does, by hand: RDKit's unpermuted fingerprint, 16 characters in the order of the bits, one draw."""
+    """LSH folds follow the peer's rule by hand: RDKit's fingerprint, 16 characters in the bits' order, one draw."""
     smiles = golden["canonical_smiles"].to_list()[:300]
     generator = rdFingerprintGenerator.GetMorganGenerator(radius=3, fpSize=32_000)
     prints = [generator.GetFingerprint(Chem.MolFromSmiles(text)) for text in smiles]
     strings = ["".join(str(int(fp.GetBit(bit))) for bit in LSH_BITS) for fp in prints]
-    found = standardise_all(smiles, Chemistry(tautomers="keep"), Fingerprint())
-    assert found.smiles == smiles
+    structures = standardise_all(smiles, Chemistry(tautomers="keep"), Fingerprint())
+    assert structures.smiles == smiles
     assert len(set(strings)) > 20
-    assert folds_of(found, Folds(method="lsh"), KEY) == scaffold_folds(KEY, strings, 5)
+    assert folds_of(structures, Folds(method="lsh"), KEY) == scaffold_folds(KEY, strings, 5)
 
 
 # ------------------------------------------------------------------------------ functions of the structure and the seed
@@ -87,9 +87,9 @@ def test_lsh_folds_of_real_structures_are_those_of_their_bits(golden):
 
 def prepared_folds(smiles: list[str], chosen: Folds, workers: int = 1) -> dict[str, tuple[int, bytes]]:
     """Fold and bits of each canonical SMILES."""
-    found = compounds_of(smiles, chosen, workers)
-    bits = [found.x[i].indices.tobytes() for i in range(found.x.shape[0])]
-    rows = found.rows.unique("canonical_smiles")
+    compounds = compounds_of(smiles, chosen, workers)
+    bits = [compounds.x[i].indices.tobytes() for i in range(compounds.x.shape[0])]
+    rows = compounds.rows.unique("canonical_smiles")
     return {text: (fold, bits[row]) for row, text, fold in rows.select("row", "canonical_smiles", "fold").iter_rows()}
 
 
@@ -128,9 +128,9 @@ _SCAFFOLDS = st.sampled_from([None, "c1ccccc1", "C1CCCCC1", "c1ccc2ccccc2c1", "c
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(_FINGERPRINTS, _SCAFFOLDS), min_size=1, max_size=30), st.sampled_from(list(METHODS)))
 def test_no_fingerprint_sits_in_two_folds(structures: list[tuple[list[int], str | None]], method: str):
-    """Whatever the method, bits and scaffolds; every fold is one of n_folds."""
-    found = made_of([sorted(bits) for bits, _ in structures], [scaffold for _, scaffold in structures])
-    folds = folds_of(found, METHODS[method])
+    """For every method, bits and scaffolds, equal fingerprints share a fold from 0 to n_folds - 1."""
+    together = structures_of([sorted(bits) for bits, _ in structures], [scaffold for _, scaffold in structures])
+    folds = folds_of(together, METHODS[method])
     fold_of: dict[tuple[int, ...], int] = {}
     for (bits, _), fold in zip(structures, folds, strict=True):
         assert fold_of.setdefault(tuple(sorted(bits)), fold) == fold in range(5)
@@ -139,33 +139,33 @@ def test_no_fingerprint_sits_in_two_folds(structures: list[tuple[list[int], str 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(_FINGERPRINTS, _SCAFFOLDS), min_size=1, max_size=30), st.sampled_from(["lsh", "random"]))
 def test_other_structures_never_decide_where_fingerprints_do(structures, method: str):
-    """By LSH bits or at random each structure has the fold that it has alone, even where fingerprints are shared."""
-    found = made_of([sorted(bits) for bits, _ in structures], [scaffold for _, scaffold in structures])
-    alone = [folds_of(made_of([sorted(bits)], [scaffold]), METHODS[method])[0] for bits, scaffold in structures]
-    assert folds_of(found, METHODS[method]) == alone
+    """By LSH bits or at random each structure has the fold that it has alone, even if fingerprints are shared."""
+    together = structures_of([sorted(bits) for bits, _ in structures], [scaffold for _, scaffold in structures])
+    alone = [folds_of(structures_of([sorted(bits)], [scaffold]), METHODS[method])[0] for bits, scaffold in structures]
+    assert folds_of(together, METHODS[method]) == alone
 
 
 def test_the_first_of_equal_fingerprints_decides_between_scaffolds():
-    """The documented exception: two scaffolds with one fingerprint take the fold of the first."""
+    """Two scaffolds with one fingerprint get the fold of the first, the documented exception."""
     scaffolds = ["c1ccc2ccccc2c1", "c1ccc2ncccc2c1", "c1ccc(-c2ccccc2)cc1"]
     alone = scaffold_folds(SEED, scaffolds, 5)
     assert len(set(alone)) > 1
     for order in ([0, 1, 2], [2, 1, 0], [1, 2, 0]):
-        found = made_of([[5, 9]] * 3, [scaffolds[i] for i in order])
-        assert folds_of(found, Folds()) == [alone[order[0]]] * 3
+        structures = structures_of([[5, 9]] * 3, [scaffolds[i] for i in order])
+        assert folds_of(structures, Folds()) == [alone[order[0]]] * 3
 
 
 def test_folds_by_fingerprint_are_keyed_digests():
-    """A fold at random is the digest of the 32-bit places modulo n_folds, apart from all other uses of the seed."""
-    found = made_of([[1, 700], [3]], [None, None])
+    """A random fold is the keyed digest of the 32-bit bit numbers modulo n_folds, with a prefix of its own."""
+    structures = structures_of([[1, 700], [3]], [None, None])
     prefix = b"hocket fold of a fingerprint\0"
     rows = [np.array(bits, "<i4").tobytes() for bits in ([1, 700], [3])]
     expected = [int.from_bytes(keyed_digest(SEED, prefix + row)[:8], "big") % 5 for row in rows]
-    assert folds_of(found, Folds(method="random")) == expected
+    assert folds_of(structures, Folds(method="random")) == expected
 
 
 def test_another_seed_gives_other_folds(smiles: list[str]):
-    """For every method."""
+    """Another seed gives other folds, for every method."""
     for chosen in METHODS.values():
         here = make_compounds(t2_table(smiles), replace(FAST, folds=chosen), SEED)
         there = make_compounds(t2_table(smiles), replace(FAST, folds=chosen), SEED[::-1])
@@ -176,7 +176,7 @@ def test_another_seed_gives_other_folds(smiles: list[str]):
 
 
 def test_balanced_folds_spread_few_rings_and_keep_larger_scaffolds_together(smiles: list[str]):
-    """Compounds of at most one ring leave their series; all of one larger Murcko scaffold stay in one fold."""
+    """Compounds of at most one ring are spread over folds; compounds of a larger Murcko scaffold share one fold."""
     peer, balanced = (compounds_of(smiles, METHODS[name]) for name in ("scaffold", "balanced"))
     table = balanced.rows.unique("canonical_smiles").sort("row")
     murcko = standardise_all(table["canonical_smiles"].to_list(), FAST.chemistry, FAST.fingerprint).murcko
@@ -192,14 +192,14 @@ def test_balanced_folds_spread_few_rings_and_keep_larger_scaffolds_together(smil
 
 def test_golden_structures_are_balanced_better(golden, standardised):
     """The peer puts 36 % of the golden structures into one fold under its own key; balanced folds stay below 30 %."""
-    at = np.arange(golden.height)
-    folding = assign_folds(standardised, at, {}, Folds(scaffold_balanced=True), KEY)
+    indices = np.arange(golden.height)
+    folding = assign_folds(standardised, indices, {}, Folds(scaffold_balanced=True), KEY)
     assert np.bincount(golden["fold_id"].to_numpy()).max() > 0.35 * golden.height
     assert np.bincount(folding).max() < 0.30 * golden.height
 
 
 def test_rings_are_counted_as_rdkit_does(standardised):
-    """From the text of a scaffold, with RDKit's count as the oracle; two-digit closures and brackets included."""
+    """Ring counts from a scaffold's SMILES equal RDKit's, with two-digit closures and brackets."""
     murcko = [*{s for s in standardised.murcko if s}, "c1ccccc1", "C%10CCCC%10", "C1CC[NH2+]C1", "C1CC2CCC1C2"]
     rings = [rdMolDescriptors.CalcNumRings(Chem.MolFromSmiles(text)) for text in murcko]
     assert _at_most_one_ring([*murcko, None]).tolist() == [*(n <= 1 for n in rings), True]
@@ -207,10 +207,10 @@ def test_rings_are_counted_as_rdkit_does(standardised):
 
 
 def test_the_balance_counts_every_compound_once():
-    """Compounds, shares and scaffolds of each fold, empty ones included, as counted by hand."""
+    """Compounds, shares and scaffolds of each fold, even an empty one, are as counted by hand."""
     folding = np.array([0, 0, 2, 2, 2, 0])
-    found = fold_balance(folding, ["a", "a", None, "b", "c", "b"], 4)
-    assert found == [
+    balance = fold_balance(folding, ["a", "a", None, "b", "c", "b"], 4)
+    assert balance == [
         {"fold": 0, "compounds": 3, "share": 0.5, "scaffolds": 2},
         {"fold": 1, "compounds": 0, "share": 0.0, "scaffolds": 0},
         {"fold": 2, "compounds": 3, "share": 0.5, "scaffolds": 3},
@@ -225,7 +225,7 @@ def test_the_balance_counts_every_compound_once():
      ([9, 22, 23, 23, 23], [0]), ([0, 100, 0, 0, 0], [0, 1, 2, 3, 4])],
 )  # fmt: skip
 def test_uneven_folds_are_warned_of(sizes: list[int], warned: list[int]):
-    """More than twice or less than half of an even share, not exactly that; the advice fits the method."""
+    """A fold gets a warning beyond twice or half of an even share, not at it; the advice fits the method."""
     balance = fold_balance(np.repeat(np.arange(5), sizes), [None] * 100, 5)
     for chosen in METHODS.values():
         warnings = balance_warnings(balance, chosen)
@@ -234,21 +234,21 @@ def test_uneven_folds_are_warned_of(sizes: list[int], warned: list[int]):
 
 
 def test_make_compounds_counts_its_folds(smiles: list[str]):
-    """The balance that goes with the compounds is that of their folds and fold scaffolds."""
-    found = compounds_of(smiles, Folds())
-    assert [row["compounds"] for row in found.balance] == np.bincount(found.folding, minlength=5).tolist()
-    assert sum(row["share"] for row in found.balance) == pytest.approx(1, abs=0.001)
-    murcko = standardise_all(found.rows["canonical_smiles"].to_list(), FAST.chemistry, FAST.fingerprint).murcko
+    """The balance of compounds is that of their folds and fold scaffolds."""
+    compounds = compounds_of(smiles, Folds())
+    assert [row["compounds"] for row in compounds.balance] == np.bincount(compounds.folding, minlength=5).tolist()
+    assert sum(row["share"] for row in compounds.balance) == pytest.approx(1, abs=0.001)
+    murcko = standardise_all(compounds.rows["canonical_smiles"].to_list(), FAST.chemistry, FAST.fingerprint).murcko
     series = fold_scaffolds(murcko)
-    expected = {(fold, series[scaffold]) for fold, scaffold in zip(found.rows["fold"], murcko, strict=True)}
-    assert sum(row["scaffolds"] for row in found.balance) == len(expected)
+    expected = {(fold, series[scaffold]) for fold, scaffold in zip(compounds.rows["fold"], murcko, strict=True)}
+    assert sum(row["scaffolds"] for row in compounds.balance) == len(expected)
 
 
 # ------------------------------------------------------------------------------------------------------------ settings
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (lambda: Folds(method="series"), "method: found 'series'"),
         (lambda: Folds(method="lsh", scaffold_balanced=True), "scaffold_balanced: found True"),
@@ -258,14 +258,14 @@ def test_make_compounds_counts_its_folds(smiles: list[str]):
         (lambda: Folds(lsh_bits=tuple(range(33))), "lsh_bits: found"),
     ],
 )
-def test_wrong_settings_are_refused(make, said: str):
-    """By name, with what was found."""
-    with pytest.raises(ValueError, match=said):
+def test_wrong_settings_are_refused(make, message: str):
+    """The error names the setting and the value found."""
+    with pytest.raises(ValueError, match=message):
         make()
 
 
 def test_lsh_bits_must_belong_to_the_fingerprint():
-    """The default bits mean nothing in another fingerprint, and no bit lies beyond its end."""
+    """The default LSH bits are refused for another fingerprint, and so are bits beyond its length."""
     assert Preparation(folds=Folds(method="lsh")).folds.lsh_bits == LSH_BITS
     for other in (Fingerprint(radius=2), Fingerprint(n_bits=65_536)):
         with pytest.raises(ValueError, match="the default ones are those of radius 3 and 32,000 bits"):
@@ -278,10 +278,10 @@ def test_lsh_bits_must_belong_to_the_fingerprint():
 
 
 def test_fold_lengths_fit(standardised):
-    """A selection in another order gives the same folds in that order, where no fingerprint is shared."""
+    """A selection in another order gives the same folds in that order, if no fingerprint is shared."""
     bits = [standardised.bits[a:b].tobytes() for a, b in pairwise(standardised.starts)]
-    at = np.array([i for i, row in enumerate(bits) if bits.count(row) == 1][:200])
+    indices = np.array([i for i, row in enumerate(bits) if bits.count(row) == 1][:200])
     scaffolds = {scaffold: scaffold for scaffold in standardised.murcko}
     for chosen in (Folds(), Folds(scaffold_balanced=True), Folds(method="lsh"), Folds(method="random")):
-        found = assign_folds(standardised, at, scaffolds, chosen, SEED)
-        np.testing.assert_array_equal(assign_folds(standardised, at[::-1], scaffolds, chosen, SEED), found[::-1])
+        folding = assign_folds(standardised, indices, scaffolds, chosen, SEED)
+        np.testing.assert_array_equal(assign_folds(standardised, indices[::-1], scaffolds, chosen, SEED), folding[::-1])

@@ -1,4 +1,4 @@
-"""Keyed bits and folds, against the peer's values for its key string "melloddy"."""
+"""Keyed bits and folds equal MELLODDY-TUNER's values for its key string "melloddy"."""
 
 from itertools import pairwise
 
@@ -14,7 +14,7 @@ KEY = b"melloddy"
 
 
 def test_golden_permutation():
-    """The permutation of the peer's key starts with the published places."""
+    """The permutation under the peer's key starts with the published positions."""
     assert bit_permutation(KEY, 32_000)[:8].tolist() == [3727, 10959, 989, 23291, 9942, 20212, 643, 28067]
 
 
@@ -22,12 +22,12 @@ def test_golden_bits(golden, standardised):
     """All golden structures have the peer's permuted bits."""
     places = bit_permutation(KEY, 32_000)
     starts = standardised.starts
-    found = [np.sort(places[standardised.bits[a:b]]) for a, b in pairwise(starts)]
-    assert [" ".join(map(str, bits)) for bits in found] == golden["bits"].to_list()
+    permuted = [np.sort(places[standardised.bits[a:b]]) for a, b in pairwise(starts)]
+    assert [" ".join(map(str, bits)) for bits in permuted] == golden["bits"].to_list()
 
 
 def test_golden_folds(golden):
-    """All golden fold scaffolds, and the named ones, fall into the peer's folds."""
+    """All golden fold scaffolds, and the named ones, get the peer's folds."""
     pairs = golden.select("fold_scaffold", "fold_id").unique()
     assert scaffold_folds(KEY, pairs["fold_scaffold"].to_list(), 5) == pairs["fold_id"].to_list()
     assert scaffold_folds(KEY, [None, "c1ccccc1", "c1ccncc1"], 5) == [3, 4, 3]
@@ -36,7 +36,7 @@ def test_golden_folds(golden):
 @settings(max_examples=50, deadline=None)
 @given(st.binary(min_size=1, max_size=64), st.integers(16, 300))
 def test_a_permutation_loses_no_bit(seed, n_bits):
-    """Every key gives each bit its own place, and the same key the same places."""
+    """Every key gives a permutation of the bits, and the same key the same permutation."""
     places = bit_permutation(seed, n_bits)
     assert sorted(places.tolist()) == list(range(n_bits))
     np.testing.assert_array_equal(places, bit_permutation(seed, n_bits))
@@ -45,7 +45,7 @@ def test_a_permutation_loses_no_bit(seed, n_bits):
 @settings(max_examples=50, deadline=None)
 @given(st.binary(min_size=1), st.one_of(st.none(), st.text("CNOcn1()=#", min_size=1, max_size=40)))
 def test_folds_are_in_range(seed, scaffold):
-    """A fold is one of n_folds, whatever key and scaffold, and does not depend on chance."""
+    """Every key and scaffold gives a fold from 0 to n_folds - 1, always the same."""
     (fold,) = scaffold_folds(seed, [scaffold], 7)
     assert fold in range(7)
     assert scaffold_folds(seed, [None, scaffold], 7)[1] == fold

@@ -1,4 +1,4 @@
-"""Credibility and replicates, against the peer's row sets and as laws."""
+"""Credible values and merged replicates: equal to the peer's row sets, and by laws."""
 
 from pathlib import Path
 
@@ -51,15 +51,15 @@ def _row_set(*files: Path) -> set[tuple]:
 
 
 def test_golden_aggregated_values(peer):
-    """The aggregated rows are the peer's, with those that it drops because one of their folds is near-constant."""
+    """The merged rows are the peer's and those that it drops because one of their folds is near-constant."""
     folder, _, believed = peer
     values = aggregate(believed.accepted, PEERS).accepted
-    found = values.select("input_assay_id", "row", "standard_qualifier", pl.col("standard_value").round(9))
-    assert set(found.iter_rows()) == _row_set(folder / "expected_T4r.csv", folder / "expected_failed_std_T1.csv")
+    table = values.select("input_assay_id", "row", "standard_qualifier", pl.col("standard_value").round(9))
+    assert set(table.iter_rows()) == _row_set(folder / "expected_T4r.csv", folder / "expected_failed_std_T1.csv")
 
 
 def test_golden_rejected_values(peer):
-    """Missing, infinite and incredible values are exactly the peer's."""
+    """Rejected missing, infinite and incredible values are exactly the peer's."""
     folder, activities, believed = peer
     rejected = pl.concat([activities.rejected, believed.rejected]).filter(pl.col("reason") != "unknown_compound")
     expected = pl.read_csv(folder / "expected_failed_range_T1.csv", infer_schema=False)
@@ -69,7 +69,7 @@ def test_golden_rejected_values(peer):
 
 
 def test_golden_duplicates_and_conflicts(peer):
-    """The replicates, and the one group that cannot be merged, are the peer's."""
+    """The replicates, and the one group that cannot be merged, equal the peer's."""
     folder, _, believed = peer
     groups = believed.accepted.filter(pl.len().over("input_assay_id", "row") > 1)
     expected = pl.read_csv(folder / "expected_duplicates_T1.csv", infer_schema=False)
@@ -129,7 +129,7 @@ def test_replicates_in_any_order(values, assay_type, random):
 @settings(max_examples=40, deadline=None)
 @given(_VALUES)
 def test_direction_low_mirrors_direction_high(values):
-    """Mirroring values at 6.5 and turning qualifiers round mirrors what replicates become."""
+    """Mirroring values at 6.5 and reversing qualifiers mirrors the merged value."""
     turned = {"<": ">", ">": "<", "=": "="}
     high = merge(assay("PANEL", "high"), values)
     low = merge(assay("PANEL", "low"), [(turned[q], 13 - v) for q, v in values])
@@ -152,13 +152,13 @@ def test_direction_low_mirrors_direction_high(values):
     ],
 )
 def test_credible_ranges(assays, value, reason):
-    """A value is believed within its assay type's range, limits included."""
-    found = credible(assays, measured([("=", value, 0)]), Activities())
-    assert found.rejected["reason"].to_list() == ([reason] if reason else [])
-    assert found.accepted.height + found.rejected.height == 1
+    """A value is credible within its assay type's range, limits included."""
+    table = credible(assays, measured([("=", value, 0)]), Activities())
+    assert table.rejected["reason"].to_list() == ([reason] if reason else [])
+    assert table.accepted.height + table.rejected.height == 1
 
 
 def test_activities_without_structure_are_set_aside():
     """An activity whose compound has no row is rejected."""
-    found = credible(assay(), measured([("=", 5, None)]), Activities())
-    assert found.rejected["reason"].to_list() == ["unknown_compound"]
+    table = credible(assay(), measured([("=", 5, None)]), Activities())
+    assert table.rejected["reason"].to_list() == ["unknown_compound"]

@@ -1,4 +1,4 @@
-"""Catalogue assays: who keeps an id, and which tasks have labels enough for the catalogue."""
+"""Catalogue assays: which keep their id, and which tasks have enough labels for the catalogue."""
 
 import numpy as np
 import polars as pl
@@ -23,15 +23,15 @@ from tests.support.data_prep.activity_tables import FOLDING, assay, candidates_o
 )
 def test_type_and_id_belong_together(assay_type, given, settled):
     """Only panels of a catalogue keep an id and only an id makes a CATALOG-PANEL; the note says what was changed."""
-    found = settle_catalogue(assay(assay_type, catalog_assay_id=given))
-    assert found.select("assay_type", "catalog_assay_id", "catalog_note").rows() == [settled]
+    result = settle_catalogue(assay(assay_type, catalog_assay_id=given))
+    assert result.select("assay_type", "catalog_assay_id", "catalog_note").rows() == [settled]
 
 
-def judged(counts, folding=FOLDING, assay_type="CATALOG-PANEL", **settings: int):
+def with_quorum(counts, folding=FOLDING, assay_type="CATALOG-PANEL", **settings: int):
     kinds = candidates_of(("a", assay_type, False, "k1"))
-    found = apply_quorum(kinds, labels_of(counts), folding, 5, Activities(**settings))
+    result = apply_quorum(kinds, labels_of(counts), folding, 5, Activities(**settings))
     columns = ("assay_type", "catalog_assay_id", "catalog_note", "training_quorum", "evaluated")
-    return found.select(columns).rows()[0]
+    return result.select(columns).rows()[0]
 
 
 KEPT = ("CATALOG-PANEL", "k1", None, True, True)
@@ -50,35 +50,35 @@ DEMOTED = ("NON-CATALOG-PANEL", None, "failed_quorum")
     ],
 )
 def test_catalogue_quorum(counts, expected):
-    """400 labels and 10 of each class in every fold keep the id; 399 or 9 make an ordinary task with its quorum."""
-    assert judged(counts) == expected
+    """A task keeps its id with 400 labels and 10 of each class in every fold, and is an ordinary task with 399 or 9."""
+    assert with_quorum(counts) == expected
 
 
 def test_a_panel_stays_a_panel():
     """A PANEL with an id is held to the catalogue's quorum too, and keeps its type either way."""
-    assert judged((200, 200), assay_type="PANEL") == ("PANEL", "k1", None, True, True)
-    assert judged((199, 200), assay_type="PANEL") == ("PANEL", None, "failed_quorum", True, True)
+    assert with_quorum((200, 200), assay_type="PANEL") == ("PANEL", "k1", None, True, True)
+    assert with_quorum((199, 200), assay_type="PANEL") == ("PANEL", None, "failed_quorum", True, True)
 
 
 def test_a_fold_without_labels_demotes():
-    """An absent fold counts 0."""
-    assert judged((250, 250), np.where(FOLDING == 4, 3, FOLDING)) == (*DEMOTED, True, False)
+    """A fold without labels counts 0."""
+    assert with_quorum((250, 250), np.where(FOLDING == 4, 3, FOLDING)) == (*DEMOTED, True, False)
 
 
 def test_a_catalogue_task_needs_no_other_quorum():
-    """What the catalogue accepts is trained, however high the ordinary quorum is."""
-    assert judged((50, 350), training_min_active=1000, aux_training_min_active=1000) == KEPT
+    """A task that keeps its catalogue id is trained, however high the ordinary quorum is."""
+    assert with_quorum((50, 350), training_min_active=1000, aux_training_min_active=1000) == KEPT
 
 
 def test_the_quorum_is_a_setting():
-    """All three numbers of the catalogue can be changed."""
-    assert judged((199, 200), catalogue_min_labels=399) == KEPT
-    assert judged((49, 400), catalogue_min_fold_active=9, evaluation_min_active=9) == KEPT
-    assert judged((400, 49), catalogue_min_fold_inactive=9, evaluation_min_inactive=9) == KEPT
+    """All three catalogue quorums can be set."""
+    assert with_quorum((199, 200), catalogue_min_labels=399) == KEPT
+    assert with_quorum((49, 400), catalogue_min_fold_active=9, evaluation_min_active=9) == KEPT
+    assert with_quorum((400, 49), catalogue_min_fold_inactive=9, evaluation_min_inactive=9) == KEPT
 
 
 def test_other_types_are_not_touched():
     """A task without an id never has a note."""
-    found = apply_quorum(candidates_of(("a", "OTHER", False)), labels_of((3, 3)), FOLDING, 5, Activities())
-    assert found.select("assay_type", "catalog_note").rows() == [("OTHER", None)]
-    assert found.schema["catalog_note"] == pl.String
+    result = apply_quorum(candidates_of(("a", "OTHER", False)), labels_of((3, 3)), FOLDING, 5, Activities())
+    assert result.select("assay_type", "catalog_note").rows() == [("OTHER", None)]
+    assert result.schema["catalog_note"] == pl.String

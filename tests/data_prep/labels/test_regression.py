@@ -22,7 +22,7 @@ def folds(n, n_folds=N_FOLDS):
 def values_of(*assays: object):
     """Return aggregated values: for each assay "a", "b", ... (qualifier, value) of rows 0, 1, ..."""
     rows = [
-        (name, row, q, float(v)) for name, given in zip("abc", assays, strict=False) for row, (q, v) in enumerate(given)
+        (name, row, q, float(v)) for name, pairs in zip("abc", assays, strict=False) for row, (q, v) in enumerate(pairs)
     ]
     types = (ASSAY_IDS, pl.UInt32, QUALIFIER, pl.Float64)
     names = ("input_assay_id", "row", "standard_qualifier", "standard_value")
@@ -35,7 +35,7 @@ def spread_values(n_exact, n_below=0, n_above=0):
     return exact + [("<", 4.0)] * n_below + [(">", 9.0)] * n_above
 
 
-def judged(assays, values, folding=None, **quorum: object):
+def tasks_of(assays, values, folding=None, **quorum: object):
     table = values_of(values)
     chosen = Preparation(regression=Regression(**quorum))
     return regression_tasks(assays, table, folds(len(values)) if folding is None else folding, chosen)
@@ -46,11 +46,11 @@ def judged(assays, values, folding=None, **quorum: object):
 )
 def test_training_quorum_is_50_values_of_which_25_are_exact(n_exact, n_below, trained):
     """50 values and 25 exact ones make a task, 49 or 24 do not."""
-    found = judged(assay(), spread_values(n_exact, n_below))
-    assert found["training_quorum"].to_list() == [trained]
-    assert found["task_id"].to_list() == [0 if trained else None]
-    assert found["training_weight"].to_list() == [float(trained)]
-    assert found.select("n_values", "n_exact", "n_below", "n_above").rows() == [
+    tasks = tasks_of(assay(), spread_values(n_exact, n_below))
+    assert tasks["training_quorum"].to_list() == [trained]
+    assert tasks["task_id"].to_list() == [0 if trained else None]
+    assert tasks["training_weight"].to_list() == [float(trained)]
+    assert tasks.select("n_values", "n_exact", "n_below", "n_above").rows() == [
         (n_exact + n_below, n_exact, n_below, 0)
     ]
 
@@ -58,16 +58,16 @@ def test_training_quorum_is_50_values_of_which_25_are_exact(n_exact, n_below, tr
 @pytest.mark.parametrize(("n_exact", "evaluated"), [(125, True), (124, False)])
 def test_evaluation_needs_25_exact_values_in_every_fold(n_exact, evaluated):
     """25 exact values per fold are scored; one fold with 24 is not, however many are censored."""
-    found = judged(assay(), spread_values(n_exact, 0, 100), folds(n_exact + 100))
-    assert found["min_fold_exact"].to_list() == [n_exact // N_FOLDS]
-    assert found["evaluated"].to_list() == [evaluated]
-    assert found["aggregation_weight"].to_list() == [float(evaluated)]
+    tasks = tasks_of(assay(), spread_values(n_exact, 0, 100), folds(n_exact + 100))
+    assert tasks["min_fold_exact"].to_list() == [n_exact // N_FOLDS]
+    assert tasks["evaluated"].to_list() == [evaluated]
+    assert tasks["aggregation_weight"].to_list() == [float(evaluated)]
 
 
 def test_an_absent_fold_counts_0():
-    """A fold without values has 0 exact ones, which do not spread."""
-    found = judged(assay(), spread_values(500), folds(500, 4))
-    assert found.select("training_quorum", "min_fold_exact", "min_fold_std", "evaluated").rows() == [
+    """A fold without values has 0 exact ones and a standard deviation of 0."""
+    tasks = tasks_of(assay(), spread_values(500), folds(500, 4))
+    assert tasks.select("training_quorum", "min_fold_exact", "min_fold_std", "evaluated").rows() == [
         (True, 0, 0.0, False)
     ]
 
@@ -77,12 +77,12 @@ def test_an_absent_fold_counts_0():
     [("OTHER", 0.49, False), ("OTHER", 0.51, True), ("ADME", 0.49, True), ("ADME", 0.0, False)],
 )
 def test_values_must_spread_in_every_fold(assay_type, width, evaluated):
-    """A standard deviation of 0.5 in every fold is asked for, of ADME only that values differ at all."""
+    """A task is scored with a standard deviation of 0.5 in every fold, an ADME task if its values differ at all."""
     n = 200  # 40 in a fold: 20 below the middle, 20 above it
     values = [("=", 6 + width * (39 / 40) ** 0.5 * (1 if i // N_FOLDS % 2 else -1)) for i in range(n)]
-    found = judged(assay(assay_type), values)
-    assert found["min_fold_std"].to_list() == pytest.approx([width], abs=1e-12)
-    assert found["evaluated"].to_list() == [evaluated]
+    tasks = tasks_of(assay(assay_type), values)
+    assert tasks["min_fold_std"].to_list() == pytest.approx([width], abs=1e-12)
+    assert tasks["evaluated"].to_list() == [evaluated]
 
 
 def test_the_spread_is_numpys():
@@ -90,34 +90,34 @@ def test_the_spread_is_numpys():
     rng = np.random.default_rng(0)
     values = rng.normal(6, 1, 300)
     folding = rng.integers(0, N_FOLDS, 300)
-    found = judged(assay(), [("=", v) for v in values], folding)
+    tasks = tasks_of(assay(), [("=", v) for v in values], folding)
     expected = min(values[folding == fold].std(ddof=1) for fold in range(N_FOLDS))
-    assert found["min_fold_std"].to_list() == pytest.approx([expected])
+    assert tasks["min_fold_std"].to_list() == pytest.approx([expected])
 
 
 def test_which_assays_are_for_regression():
-    """Never binary assays, nor those T0 leaves out, nor those without values; AUX weighs 0.1 and is not aggregated."""
+    """Binary assays, assays excluded by T0 and assays without values give no task; AUX weighs 0.1, not aggregated."""
     values = spread_values(200)
     for assays in (assay(is_binary=True), assay().with_columns(use_in_regression=False), assay(assay_id="b")):
-        assert judged(assays, values).height == 0
-    found = judged(assay("AUX_HTS"), values)
+        assert tasks_of(assays, values).height == 0
+    tasks = tasks_of(assay("AUX_HTS"), values)
     columns = ("is_auxiliary", "evaluated", "training_weight", "aggregation_weight")
-    assert found.select(columns).rows() == [(True, True, 0.1, 0.0)]
+    assert tasks.select(columns).rows() == [(True, True, 0.1, 0.0)]
     left_out = Preparation(activities=Activities(auxiliary_tasks=False))
     assert regression_tasks(assay("AUX_HTS"), values_of(values), folds(200), left_out).height == 0
 
 
 def test_a_catalogue_panel_counts_as_any_panel():
-    """Regression knows no catalogue."""
-    found = judged(assay("CATALOG-PANEL", catalog_assay_id="k", parent_assay_id="p"), spread_values(60))
-    assert found.select("assay_type", "parent_assay_id").rows() == [("NON-CATALOG-PANEL", "p")]
+    """A CATALOG-PANEL is a NON-CATALOG-PANEL in regression, without a catalogue id."""
+    tasks = tasks_of(assay("CATALOG-PANEL", catalog_assay_id="k", parent_assay_id="p"), spread_values(60))
+    assert tasks.select("assay_type", "parent_assay_id").rows() == [("NON-CATALOG-PANEL", "p")]
 
 
 @pytest.mark.parametrize(("n_censored", "weight"), [(0, 1), (5, 1), (10, 0.47368), (50, 0.05263), (100, 0)])
 def test_censored_weight(n_censored, weight):
-    """The values of the issue: f = .05 -> 1, .1 -> .47368, .5 -> .05263, 1 -> 0."""
-    found = pl.select(censored_weight(pl.lit(n_censored), pl.lit(100), 0.05)).item()
-    assert found == pytest.approx(weight, abs=5e-6)
+    """The weight falls with the censored share f: .05 -> 1, .1 -> .47368, .5 -> .05263, 1 -> 0."""
+    computed = pl.select(censored_weight(pl.lit(n_censored), pl.lit(100), 0.05)).item()
+    assert computed == pytest.approx(weight, abs=5e-6)
 
 
 @settings(max_examples=50, deadline=None)
@@ -148,7 +148,7 @@ def test_zero_is_a_measurement():
 
 def test_no_regression_at_all():
     """Without tasks the matrices have no column."""
-    tasks = judged(assay(), spread_values(3))
+    tasks = tasks_of(assay(), spread_values(3))
     y_regr, y_censor = value_matrices(tasks, values_of(spread_values(3)), 3)
     assert y_regr.shape == y_censor.shape == (3, 0)
 
@@ -161,9 +161,9 @@ _VALUES = st.lists(st.tuples(st.sampled_from("<=>"), st.floats(3, 10)), min_size
     _VALUES, st.sampled_from(["training_min_values", "training_min_exact", "evaluation_min_exact"]), st.integers(0, 40)
 )
 def test_a_higher_quorum_never_adds_a_task(values, key, n):
-    """Raising a quorum by one keeps the trained and evaluated tasks or takes some away."""
+    """Raising a quorum by one adds no trained or evaluated task."""
     low = {"training_min_values": 5, "training_min_exact": 2, "evaluation_min_exact": 1, "evaluation_min_std": 0.1}
-    before, after = (judged(assay(), values, **(low | {key: n + more})) for more in (0, 1))
+    before, after = (tasks_of(assay(), values, **(low | {key: n + more})) for more in (0, 1))
     for column in ("training_quorum", "evaluated"):
         assert after[column].to_list() <= before[column].to_list()
 
@@ -171,9 +171,9 @@ def test_a_higher_quorum_never_adds_a_task(values, key, n):
 @settings(max_examples=50, deadline=None)
 @given(_VALUES)
 def test_matrices_hold_the_values(values):
-    """Whatever the values: one stored entry each, at its row, with its bound."""
+    """Every value is one stored entry, in its row, with its bound."""
     table = values_of(values)
-    tasks = judged(assay(), values, training_min_values=1, training_min_exact=0)
+    tasks = tasks_of(assay(), values, training_min_values=1, training_min_exact=0)
     y_regr, y_censor = value_matrices(tasks, table, len(values) + 1)
     assert y_regr.data.tolist() == [np.float32(v) for _, v in values]
     assert y_censor.data.tolist() == [{"<": -1, "=": 0, ">": 1}[q] for q, _ in values]

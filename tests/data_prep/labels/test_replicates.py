@@ -1,4 +1,4 @@
-"""Replicates of many groups at once, against the rules written down plainly."""
+"""Replicates of many groups merged at once equal a plain implementation of the rules."""
 
 import statistics
 from collections import defaultdict
@@ -67,7 +67,7 @@ def tables(draw):
 @settings(max_examples=100, deadline=None)
 @given(tables())
 def test_many_groups_follow_the_rules(limit, table):
-    """Whatever the kinds, the rows and their order: each group becomes what the plain rules say, or is rejected."""
+    """For all kinds, rows and orders, each group is merged as by the plain rules, or rejected."""
     kinds, rows = table
     assays = pl.concat(assay(assay_id=name, **KINDS[kind]) for name, kind in kinds.items())
     parts = [measured([(q, v, row) for a, q, v, row in rows if a == name], name) for name in kinds]
@@ -76,37 +76,37 @@ def test_many_groups_follow_the_rules(limit, table):
     with pytest.MonkeyPatch.context() as patch:
         if limit is not None:  # as if the numbers of groups and rows were too large to be packed together
             patch.setattr(replicates, "_PACKED_BITS", limit)
-        found = aggregate(believed.accepted, Activities())
+        table = aggregate(believed.accepted, Activities())
     groups = defaultdict(list)
     for name, qualifier, value, row in rows:
         groups[name, row].append((qualifier, value))
     expected = {key: plainly(kinds[key[0]], group) for key, group in groups.items()}
     columns = ("input_assay_id", "row", "standard_qualifier", "standard_value")
-    merged = found.accepted.select(columns).rows()
+    merged = table.accepted.select(columns).rows()
     assert merged == [(*key, *value) for key, value in sorted(expected.items()) if value is not None]
     lost = sum(len(groups[key]) for key, value in expected.items() if value is None)
-    assert found.rejected.height == lost
+    assert table.rejected.height == lost
 
 
 def test_medians_are_numpys():
     """Odd and even numbers of replicates give numpy's median."""
     rng = np.random.default_rng(0)
     rows = [("=", float(rng.normal(6, 1)), int(rng.integers(0, 40))) for _ in range(400)]
-    found = aggregate(credible(assay("ADME"), measured(rows), Activities()).accepted, Activities()).accepted
-    for row, value in found.select("row", "standard_value").rows():
+    table = aggregate(credible(assay("ADME"), measured(rows), Activities()).accepted, Activities()).accepted
+    for row, value in table.select("row", "standard_value").rows():
         assert value == np.median([v for _, v, r in rows if r == row])
 
 
 def test_no_rows_give_no_values():
-    """An empty table stays one, with its columns."""
-    found = aggregate(credible(assay(), measured([]), Activities()).accepted, Activities())
-    assert found.accepted.columns == ["input_assay_id", "row", "assay_type", "standard_qualifier", "standard_value"]
-    assert (found.accepted.height, found.rejected.height) == (0, 0)
+    """An empty table gives an empty table with the same columns."""
+    table = aggregate(credible(assay(), measured([]), Activities()).accepted, Activities())
+    assert table.accepted.columns == ["input_assay_id", "row", "assay_type", "standard_qualifier", "standard_value"]
+    assert (table.accepted.height, table.rejected.height) == (0, 0)
 
 
 def test_values_beyond_float32_are_not_credible():
-    """ADME has no limit but that of the matrices' numbers."""
+    """ADME values are limited only by the range of float32."""
     rows = measured([("=", 3e38, 0), ("=", 1e39, 1), ("=", -1e300, 2)])
-    found = credible(assay("ADME"), rows, Activities())
-    assert found.accepted["row"].to_list() == [0]
-    assert set(found.rejected["reason"]) == {"out_of_range"}
+    table = credible(assay("ADME"), rows, Activities())
+    assert table.accepted["row"].to_list() == [0]
+    assert set(table.rejected["reason"]) == {"out_of_range"}

@@ -1,4 +1,4 @@
-"""Quorums and weights."""
+"""Quorums and weights of classification tasks."""
 
 import numpy as np
 import polars as pl
@@ -67,7 +67,7 @@ def report_of(assays, values, tasks):
 
 
 def test_near_constant_assays_are_reported_not_dropped():
-    """The report names an assay whose values do not spread, and one without values."""
+    """The report marks an assay with equal values as near-constant, and lists one without values."""
     assays = pl.concat([assay(assay_id="a", parent_assay_id="p"), assay(assay_id="b"), assay(assay_id="c")])
     assays = settle_catalogue(assays)
     values = [("a", 5.1), ("a", 5.1), ("a", 5.1), ("b", 5.0), ("b", 6.0)]
@@ -82,7 +82,7 @@ def test_near_constant_assays_are_reported_not_dropped():
 
 
 def test_the_report_says_what_became_of_catalogue_ids():
-    """Notes of T0 and of a failed quorum stand in one column; an auxiliary task's failure is none."""
+    """Notes on T0 and on a failed quorum share one column; an auxiliary task's failure is not noted."""
     assays = settle_catalogue(
         pl.concat(
             [
@@ -108,7 +108,7 @@ def test_the_report_says_what_became_of_catalogue_ids():
     st.sampled_from([None, "cat"]),
 )
 def test_a_higher_quorum_never_adds_a_task(counts, key, n, catalogue):
-    """Raising any quorum by one keeps the trained, evaluated and catalogue tasks or takes some away."""
+    """Raising any quorum by one adds no trained, evaluated or catalogue task."""
     kinds = [("a", "CATALOG-PANEL" if catalogue else "OTHER", False, catalogue)] * len(counts)
     small = dict.fromkeys(("training_min_active", "training_min_inactive", "catalogue_min_labels"), 20)
     low, high = (Activities(**(small | {key: n + more})) for more in (0, 1))

@@ -1,4 +1,4 @@
-"""Thresholds and labels."""
+"""Thresholds of assays, and labels of values."""
 
 import numpy as np
 import polars as pl
@@ -24,8 +24,8 @@ def thresholds_of(assays, values, settings=None):
     settings = settings or Activities()
     rows = measured([(q, v, i) for i, (q, v) in enumerate(values)])
     merged = aggregate(credible(assays, rows, settings).accepted, settings).accepted
-    found = candidate_tasks(assays, merged, settings)
-    return found.select("threshold", "threshold_method", "is_auxiliary").rows()
+    candidates = candidate_tasks(assays, merged, settings)
+    return candidates.select("threshold", "threshold_method", "is_auxiliary").rows()
 
 
 def exact(*values: object):
@@ -47,7 +47,7 @@ def test_labels_at_threshold_six(side, expected):
 
 
 def test_hts_labels_without_direction():
-    """A screen without direction looks at the size of the value; direction low at its negative."""
+    """A screen without direction uses the size of the value; direction low its negative."""
     assert labels_of([-4, -3, 0, 3, 4], "=====", 3.0, "hts-size") == [1, 1, -1, 1, 1]
     assert labels_of([-4, -3, 0, 3, 4], "=====", -3.0, "hts-low") == [1, 1, -1, -1, -1]
 
@@ -55,7 +55,7 @@ def test_hts_labels_without_direction():
 @settings(max_examples=50, deadline=None)
 @given(st.floats(3, 10), st.sampled_from("<=>"), st.floats(3, 10))
 def test_low_is_the_mirror_image_of_high(value, qualifier, threshold):
-    """Turning value, threshold and qualifier round and looking for low gives the same label."""
+    """Mirrored value, threshold and qualifier with direction low give the same label."""
     turned = {"<": ">", ">": "<", "=": "="}[qualifier]
     assert labels_of([value], qualifier, threshold, "high") == labels_of([-value], turned, -threshold, "low")
 
@@ -74,7 +74,7 @@ def test_expert_thresholds_and_their_neighbours():
 
 
 def test_adaptive_threshold_takes_the_first_with_enough():
-    """With 25 values above 7 and 25 below, and a fifth of them active, 7 is taken; one active less and it is 6."""
+    """With 25 values above 7 and 25 below, a fifth of them active, the threshold is 7; with one active less it is 6."""
     enough = exact(*[7.5] * 25, *[6.5] * 25)
     assert thresholds_of(assay(), enough)[1] == (7.0, "fixed_adaptive", False)
     one_less = exact(*[7.5] * 24, *[6.5] * 26, *[5.5] * 25)
@@ -90,7 +90,7 @@ def test_adaptive_threshold_of_direction_low_is_mirrored():
 
 
 def test_median_shifts_censored_values():
-    """Without enough of either class the median is taken, censored values counting as twice beyond their bound."""
+    """With too few of a class the threshold is the median, in which a censored value counts as twice its bound."""
     values = [("<", 5.0), ("=", 6.0), (">", 7.0)]
     assert thresholds_of(assay(), values)[1] == (6.0, "median", False)
     shifted = thresholds_of(assay(), [("<", 5.0), ("=", 4.0)])
@@ -108,8 +108,8 @@ def test_median_shifts_censored_values():
 def test_adme_thresholds(direction, expected):
     """ADME takes the median of exact values and, with a direction, the quartile beyond it."""
     values = [*exact(1, 2, 3, 4, 5), ("<", 100.0)]
-    found = thresholds_of(assay("ADME", direction), values)
-    assert [(t, m) for t, m, _ in found] == expected
+    thresholds = thresholds_of(assay("ADME", direction), values)
+    assert [(t, m) for t, m, _ in thresholds] == expected
 
 
 def test_adme_without_spread_or_values():
@@ -120,7 +120,7 @@ def test_adme_without_spread_or_values():
 
 
 def test_fixed_thresholds():
-    """Screens are cut at 3 (-3 for direction low), binary assays at 0; screens are auxiliary."""
+    """The threshold of screens is 3 (-3 for direction low), of binary assays 0; screens are auxiliary."""
     assert thresholds_of(assay("AUX_HTS", experts=[6.0]), exact(4)) == [(3.0, "fixed", True)]
     assert thresholds_of(assay("AUX_HTS", "low"), exact(4)) == [(-3.0, "fixed", True)]
     assert thresholds_of(assay(is_binary=True, experts=[6.0]), exact(1)) == [(0.0, "binary", False)]
@@ -128,7 +128,7 @@ def test_fixed_thresholds():
 
 
 def test_binary_labels_are_the_values():
-    """A binary assay's labels are its values, whatever direction T0 says."""
+    """A binary assay's labels are its values, for any direction in T0."""
     assays = assay(direction="low", is_binary=True)
     rows = measured([("=", 1, 0), ("=", -1, 1)])
     values = aggregate(credible(assays, rows, Activities()).accepted, Activities()).accepted
@@ -137,7 +137,7 @@ def test_binary_labels_are_the_values():
 
 
 def test_assays_without_values_give_no_task():
-    """An assay nobody measured has no candidate task."""
+    """An assay without values has no candidate task."""
     assert thresholds_of(assay(experts=[6.0]), []) == []
 
 
@@ -151,7 +151,7 @@ def test_panels_and_auxiliary_values_are_treated_like_other():
 
 
 def test_auxiliary_tasks_can_be_left_out():
-    """Without them no neighbours of thresholds and no AUX assays are left."""
+    """Without auxiliary tasks there are no auxiliary thresholds and no AUX assays."""
     fewer = Activities(auxiliary_tasks=False)
     assert thresholds_of(assay(experts=[6.0]), exact(5, 7), fewer) == [(6.0, "expert", False)]
     assert thresholds_of(assay("AUX_HTS"), exact(4), fewer) == []

@@ -15,7 +15,7 @@ SMILES = ["CCO", "not", "c1ccccc1O", None, "CCO", "OCC", "CC(=O)[O-].[Na+]"]
 
 
 def test_they_are_those_of_prepare(tmp_path: Path) -> None:
-    """The same rows and reasons as `hocket prepare --structures` with the group's seed."""
+    """Rows and reasons equal those of `hocket prepare --structures` with the group's seed."""
     pl.DataFrame({"input_compound_id": [f"c{i}" for i in range(7)], "smiles": SMILES}).write_csv(tmp_path / "t.csv")
     settings = Preparation(fingerprint=Fingerprint(n_bits=512))
     old = prepare_new(tmp_path / "t.csv", settings, SEED)
@@ -26,8 +26,8 @@ def test_they_are_those_of_prepare(tmp_path: Path) -> None:
 
 
 def test_none_gives_no_row() -> None:
-    """Neither an empty list nor one of refused structures is an error."""
+    """An empty list and a list of rejected structures give no rows and no error."""
     for smiles in ([], ["not"]):
-        found = fingerprint(smiles, Chemistry(), Fingerprint(n_bits=64), np.arange(64))
-        assert found.x.shape == (0, 64)
-        assert len(found.reasons) == len(smiles)
+        fingerprints = fingerprint(smiles, Chemistry(), Fingerprint(n_bits=64), np.arange(64))
+        assert fingerprints.x.shape == (0, 64)
+        assert len(fingerprints.reasons) == len(smiles)

@@ -1,4 +1,4 @@
-"""New structures: as in training, in the order of the file, and never a matter of the other rows."""
+"""New structures are prepared as in training, in the order of the file, independently of the other rows."""
 
 import gzip
 import json
@@ -34,19 +34,19 @@ def table_of(folder: Path, rows: list[Row], name: str = "new.csv") -> Path:
     return path
 
 
-def made(folder: Path, rows: list[Row], chosen: Preparation = FAST) -> NewStructures:
+def prepared(folder: Path, rows: list[Row], chosen: Preparation = FAST) -> NewStructures:
     return prepare_new(table_of(folder, rows), chosen, SEED)
 
 
 def by_row(new: NewStructures) -> dict[int, object]:
-    """What became of each row of the file: id, canonical SMILES and bits, or id and reason."""
-    found: dict[int, object] = {}
+    """The result of each row of the file: id, canonical SMILES and bits, or id and reason."""
+    results: dict[int, object] = {}
     for row, input_row, name, canonical in new.rows.iter_rows():
-        found[input_row] = (name, canonical, tuple(new.x[row].indices.tolist()), tuple(new.x[row].data.tolist()))
+        results[input_row] = (name, canonical, tuple(new.x[row].indices.tolist()), tuple(new.x[row].data.tolist()))
     for input_row, name, reason in new.rejected.iter_rows():
-        assert input_row not in found
-        found[input_row] = (name, reason)
-    return found
+        assert input_row not in results
+        results[input_row] = (name, reason)
+    return results
 
 
 ROWS = st.lists(st.tuples(st.sampled_from(["a", "b", "c", ""]), st.sampled_from(POOL)), min_size=1, max_size=12)
@@ -55,26 +55,26 @@ ROWS = st.lists(st.tuples(st.sampled_from(["a", "b", "c", ""]), st.sampled_from(
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ROWS, st.randoms(use_true_random=False))
 def test_a_row_does_not_depend_on_the_others(tmp_path: Path, rows: list[Row], chance: random.Random):
-    """Any subset in any order gives each row what it has in the whole file; no row is lost, none counted twice."""
-    whole = by_row(made(tmp_path, rows))
+    """Each row has the same result in any subset and order; no row is lost or counted twice."""
+    whole = by_row(prepared(tmp_path, rows))
     assert sorted(whole) == list(range(1, len(rows) + 1))
     chosen = chance.sample(range(len(rows)), chance.randint(1, len(rows)))
-    part = by_row(made(tmp_path, [rows[i] for i in chosen]))
-    assert part == {place: whole[i + 1] for place, i in enumerate(chosen, start=1)}
+    part = by_row(prepared(tmp_path, [rows[i] for i in chosen]))
+    assert part == {row: whole[i + 1] for row, i in enumerate(chosen, start=1)}
 
 
 def test_accepted_rows_are_in_the_order_of_the_file(tmp_path: Path):
     """Equal ids and equal structures keep their own rows; an id with two structures is no conflict here."""
     rows = [("a", "CCO"), ("a", "CCCO"), ("b", "C("), ("a", "OCC"), ("", "CCN"), ("c", ""), ("d", "CCO.Cl")]
-    found = made(tmp_path, rows)
-    assert found.rows.rows() == [(0, 1, "a", "CCO"), (1, 2, "a", "CCCO"), (2, 4, "a", "CCO"), (3, 7, "d", "CCO")]
-    assert found.rejected.rows() == [(3, "b", "unparsable"), (5, None, "missing_id"), (6, "c", "empty")]
-    assert found.x.shape == (4, 1024)
-    assert (found.x[0] != found.x[2]).nnz == (found.x[0] != found.x[3]).nnz == 0
+    new = prepared(tmp_path, rows)
+    assert new.rows.rows() == [(0, 1, "a", "CCO"), (1, 2, "a", "CCCO"), (2, 4, "a", "CCO"), (3, 7, "d", "CCO")]
+    assert new.rejected.rows() == [(3, "b", "unparsable"), (5, None, "missing_id"), (6, "c", "empty")]
+    assert new.x.shape == (4, 1024)
+    assert (new.x[0] != new.x[2]).nnz == (new.x[0] != new.x[3]).nnz == 0
 
 
 def test_rows_are_those_of_the_training_preparation(golden: pl.DataFrame, tmp_path: Path):
-    """Bit for bit, with all of the standardisation, for the same structures in another order."""
+    """Fingerprints equal those of training bit for bit, for the same structures in another order."""
     smiles = [*golden["smiles"].to_list()[:60], "CC(=O)Oc1ccccc1C(=O)O.[Na]", "OC1=NC(=O)NC=C1", "C1CC"]
     rows = [(f"C{i}", text) for i, text in enumerate(smiles)]
     path = table_of(tmp_path, rows)
@@ -93,39 +93,39 @@ def test_rows_are_those_of_the_training_preparation(golden: pl.DataFrame, tmp_pa
 
 
 def test_bits_are_rdkits_under_the_permutation(tmp_path: Path):
-    """RDKit called directly is the oracle."""
+    """Bits equal those of RDKit called directly, permuted."""
     generator = rdFingerprintGenerator.GetMorganGenerator(radius=3, fpSize=1024)
     places = bit_permutation(SEED, 1024)
-    found = made(tmp_path, [(f"C{i}", text) for i, text in enumerate(STRUCTURES)])
-    for row, smiles in enumerate(found.rows["canonical_smiles"]):
+    new = prepared(tmp_path, [(f"C{i}", text) for i, text in enumerate(STRUCTURES)])
+    for row, smiles in enumerate(new.rows["canonical_smiles"]):
         bits = list(generator.GetFingerprint(Chem.MolFromSmiles(smiles)).GetOnBits())
-        assert found.x[row].indices.tolist() == sorted(places[bits].tolist())
+        assert new.x[row].indices.tolist() == sorted(places[bits].tolist())
 
 
 def test_workers_and_formats_change_nothing(tmp_path: Path):
-    """One or two processes; CSV, zipped CSV or Parquet with whole numbers as ids."""
+    """One or two processes, and CSV, zipped CSV or Parquet with numeric ids, give the same result."""
     rows = [(str(i), text) for i, text in enumerate(STRUCTURES)]
     path = table_of(tmp_path, rows)
-    one = prepare_new(path, FAST, SEED)
+    first = prepare_new(path, FAST, SEED)
     zipped = tmp_path / "new.csv.gz"
     zipped.write_bytes(gzip.compress(path.read_bytes()))
     parquet = tmp_path / "new.parquet"
     pl.DataFrame({"input_compound_id": range(len(rows)), "smiles": STRUCTURES}).write_parquet(parquet)
     for other in (prepare_new(path, FAST, SEED, workers=2), *(prepare_new(p, FAST, SEED) for p in (zipped, parquet))):
-        assert by_row(other) == by_row(one)
-        assert other.rows.equals(one.rows)
+        assert by_row(other) == by_row(first)
+        assert other.rows.equals(first.rows)
 
 
 def test_all_rejected_gives_an_empty_matrix(tmp_path: Path):
-    """No row of x, every row of the file among the rejected."""
-    found = made(tmp_path, [("a", "C("), ("", "C")])
-    assert found.x.shape == (0, 1024)
-    assert found.rows.is_empty()
-    assert found.rejected["reason"].to_list() == ["unparsable", "missing_id"]
+    """A file of invalid rows gives no row of x, and all its rows are rejected."""
+    new = prepared(tmp_path, [("a", "C("), ("", "C")])
+    assert new.x.shape == (0, 1024)
+    assert new.rows.is_empty()
+    assert new.rejected["reason"].to_list() == ["unparsable", "missing_id"]
 
 
 def test_no_table_and_short_seeds_are_refused(tmp_path: Path):
-    """By their types, before any structure is looked at."""
+    """A file without the columns and a short seed raise typed errors before any structure is standardised."""
     (tmp_path / "no.csv").write_text("id,structure\n1,C\n")
     with pytest.raises(TableError, match=r"no\.csv: missing column input_compound_id, smiles"):
         prepare_new(tmp_path / "no.csv", FAST, SEED)
@@ -134,18 +134,18 @@ def test_no_table_and_short_seeds_are_refused(tmp_path: Path):
 
 
 def test_progress_is_told_of_distinct_structures(tmp_path: Path):
-    """Equal texts are standardised once."""
-    heard: list[tuple[int, int]] = []
+    """Progress counts equal SMILES once, since they are standardised once."""
+    calls: list[tuple[int, int]] = []
     path = table_of(tmp_path, [("a", "CCO"), ("b", "CCO"), ("c", "CCN")])
-    prepare_new(path, FAST, SEED, progress=lambda done, total: heard.append((done, total)))
-    assert heard[-1] == (2, 2)
+    prepare_new(path, FAST, SEED, progress=lambda done, total: calls.append((done, total)))
+    assert calls[-1] == (2, 2)
 
 
 # ------------------------------------------------------------------------------------------------------- the folder
 
 
 def test_the_folder_holds_what_was_made(tmp_path: Path):
-    """x, rows and rejected rows as they are, digests of the files, counts that add up, and no seed."""
+    """The folder holds x, rows, rejected rows, digests of the files and counts that add up, but not the seed."""
     path = table_of(tmp_path, [("a", "CCO"), ("b", "C("), ("c", "CCN"), ("d", "")])
     new = prepare_new(path, FAST, SEED)
     counts = write_new(new, path, FAST, tmp_path / "out" / "here")
@@ -163,7 +163,7 @@ def test_the_folder_holds_what_was_made(tmp_path: Path):
 
 
 def test_an_earlier_output_is_replaced_whole(tmp_path: Path):
-    """The same bytes for the same input; another input takes its place; an empty folder is one to write to."""
+    """The same input gives the same bytes; another input replaces the output; an empty folder is accepted."""
     folder = tmp_path / "out"
     folder.mkdir()
     path = table_of(tmp_path, [("a", "CCO"), ("b", "C(")])
@@ -187,7 +187,7 @@ def test_an_earlier_output_is_replaced_whole(tmp_path: Path):
     ],
 )
 def test_another_folder_is_refused_and_left_alone(tmp_path: Path, occupy):
-    """Whatever it holds, but for an earlier output, stays there to the byte."""
+    """A folder that holds other files than an earlier output stays unchanged."""
     folder = tmp_path / "out"
     folder.mkdir()
     occupy(folder)
@@ -195,14 +195,14 @@ def test_another_folder_is_refused_and_left_alone(tmp_path: Path, occupy):
     path = table_of(tmp_path, [("a", "CCO")])
     with pytest.raises(OutputOccupied, match="is no earlier output") as refusal:
         write_new(prepare_new(path, FAST, SEED), path, FAST, folder)
-    assert refusal.value.__notes__ == ["nothing was removed; name another folder"]
+    assert refusal.value.__notes__ == ["nothing was removed; choose another folder"]
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
     with pytest.raises(OutputOccupied):
         check_output(path)  # a file
 
 
 def test_a_failed_write_leaves_the_earlier_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """When the disk is full, the folder is what it was and nothing lies beside it."""
+    """When the disk is full, the folder stays unchanged and no other file is left."""
     path = table_of(tmp_path, [("a", "CCO")])
     folder = tmp_path / "all" / "out"
     write_new(prepare_new(path, FAST, SEED), path, FAST, folder)
@@ -221,6 +221,6 @@ def test_a_failed_write_leaves_the_earlier_output(tmp_path: Path, monkeypatch: p
 def test_tautomers_are_settled_as_in_the_plan(tmp_path: Path):
     """Two tautomers are one structure under "canonical" and two under "keep"."""
     rows = [("a", "Oc1ccccn1"), ("b", "O=c1cccc[nH]1")]
-    kept = made(tmp_path, rows).rows["canonical_smiles"]
-    canonical = made(tmp_path, rows, Preparation(chemistry=Chemistry())).rows["canonical_smiles"]
+    kept = prepared(tmp_path, rows).rows["canonical_smiles"]
+    canonical = prepared(tmp_path, rows, Preparation(chemistry=Chemistry())).rows["canonical_smiles"]
     assert (kept.n_unique(), canonical.n_unique()) == (2, 1)

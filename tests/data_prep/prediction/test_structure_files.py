@@ -1,4 +1,4 @@
-"""Files of structures: every kind gives the same records, and no row is lost."""
+"""Structure files: every kind gives the same records, and no row is lost."""
 
 import gzip
 from pathlib import Path
@@ -68,7 +68,7 @@ def test_bad_rows_of_a_smiles_file_are_kept_with_their_reason(tmp_path: Path) ->
 
 
 def test_bad_records_of_an_sd_file_are_kept_with_their_reason(tmp_path: Path) -> None:
-    """Damaged blocks, blocks without an id and the last record without its end all have their number."""
+    """Damaged blocks, blocks without an id and a last record without its end line keep their numbers."""
     path = tmp_path / "new.sdf"
     named = "> <INPUT_COMPOUND_ID>\nby field\n"
     text = sd_record("CCO", "good") + "bad\n\n\nno block\nM  END\n$$$$\n" + sd_record("CCC")
@@ -85,7 +85,7 @@ def test_bad_records_of_an_sd_file_are_kept_with_their_reason(tmp_path: Path) ->
 
 
 def test_bad_rows_of_a_table_are_kept_with_their_reason(tmp_path: Path) -> None:
-    """Rows with too many fields or without an id are rejected; a missing structure is the standardiser's business."""
+    """Rows with too many fields or without an id are rejected; a missing structure is left to the standardiser."""
     path = tmp_path / "new.csv"
     path.write_text("smiles,input_compound_id\nCCO,a\nCCO,b,c\nCCC,\n,d\n")
     assert [(r.input_row, r.compound_id, r.text, r.reason) for r in read(path)] == [
@@ -114,6 +114,6 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_stereo_of_a_mol_block_is_kept(tmp_path: Path) -> None:
-    """What is drawn comes over, for settings that include it."""
+    """Stereo marks of a mol block are kept in its SMILES."""
     (tmp_path / "new.sdf").write_text(sd_record(SMILES["alanine"], "a"))
     assert "@" in str(read(tmp_path / "new.sdf")[0].text)

@@ -1,4 +1,4 @@
-"""The cache of structures: never a second computation, never a wrong answer, never the end of a run."""
+"""The cache of structures: no second computation, no wrong result, and no failed run."""
 
 import os
 import signal
@@ -36,16 +36,16 @@ texts = st.none() | st.text(max_size=20).map(lambda text: text.encode("utf-8", "
 outcomes = st.builds(StepResult, texts, texts, texts.filter(lambda text: text != CRASHED), st.binary(), st.binary())
 
 
-def store(path: Path, made: dict[str, StepResult], timeout_s: float = 60.0) -> None:
+def store(path: Path, results: dict[str, StepResult], timeout_s: float = 60.0) -> None:
     with opened(path) as cache:
-        cache.store(keys_of(Trial(), list(made)), list(made.values()), timeout_s)
+        cache.store(keys_of(Trial(), list(results)), list(results.values()), timeout_s)
 
 
 def lookup(path: Path, names: list[str], timeout_s: float = 60.0) -> dict[str, StepResult]:
     with opened(path) as cache:
         keys = keys_of(Trial(), names)
-        found = cache.lookup(keys, timeout_s)
-    return {name: found[key] for name, key in zip(names, keys, strict=True) if key in found}
+        cached = cache.lookup(keys, timeout_s)
+    return {name: cached[key] for name, key in zip(names, keys, strict=True) if key in cached}
 
 
 def many(n: int = 300) -> dict[str, StepResult]:
@@ -55,44 +55,44 @@ def many(n: int = 300) -> dict[str, StepResult]:
 
 
 def computed(monkeypatch) -> list[str | None]:
-    """From now on, list what is not found in the cache."""
-    heard: list[str | None] = []
+    """Record all texts that are computed from now on, since the cache lacks them."""
+    log: list[str | None] = []
 
     def listening(step: Step, given_texts: Sequence[str | None], _timeout_s: float) -> list[StepResult]:
-        heard.extend(given_texts)
+        log.extend(given_texts)
         return [step.make(text) for text in given_texts]
 
     monkeypatch.setattr(structures, "guarded", listening)
-    return heard
+    return log
 
 
 @settings(deadline=None, max_examples=25)
 @given(st.dictionaries(st.text(max_size=5, alphabet="abc"), outcomes, min_size=1))
-def test_what_is_stored_is_found(tmp_path_factory, made):
-    """Every outcome comes back as it was, None and empty texts apart."""
+def test_what_is_stored_is_found(tmp_path_factory, results):
+    """Every stored result is read back unchanged; None and empty texts stay distinct."""
     path = tmp_path_factory.mktemp("cache") / "c"
-    store(path, made)
-    assert lookup(path, [*made, "unknown"]) == made
+    store(path, results)
+    assert lookup(path, [*results, "unknown"]) == results
 
 
 def test_a_second_run_computes_nothing_and_new_ones_alone(tmp_path, monkeypatch):
-    """The same structures come from the cache with the same result; of further ones only these are computed."""
+    """Stored structures come from the cache with the same result; only new ones are computed."""
     file = tmp_path / "structures.cache"
     fresh = standardise_all(SMILES, KEEP, Fingerprint(), cache=file)
     scaffolds = fold_scaffolds(fresh.murcko, cache=file)
-    heard = computed(monkeypatch)
+    log = computed(monkeypatch)
     warm = standardise_all(SMILES[::-1], KEEP, Fingerprint(), cache=file)
     assert fold_scaffolds(warm.murcko, cache=file) == scaffolds
-    assert heard == []
+    assert log == []
     assert (warm.smiles, warm.reasons) == (fresh.smiles[::-1], fresh.reasons[::-1])
     assert np.diff(warm.starts).tolist() == np.diff(fresh.starts).tolist()[::-1]
     more = standardise_all([*SMILES, "CCS"], KEEP, Fingerprint(), cache=file)
-    assert heard == ["CCS"]
+    assert log == ["CCS"]
     np.testing.assert_array_equal(more.bits[: len(fresh.bits)], fresh.bits)
 
 
 def test_counts_are_remembered(tmp_path, monkeypatch):
-    """A counted fingerprint comes back with its counts."""
+    """A counted fingerprint is read back with its counts."""
     file, counted = tmp_path / "structures.cache", Fingerprint(counts=True)
     fresh = standardise_all(SMILES, KEEP, counted, cache=file)
     assert computed(monkeypatch) == []
@@ -113,16 +113,16 @@ def test_any_other_setting_or_version_is_another_key(monkeypatch):
         ScaffoldStep(),
     ]
     keys = [key for way in ways for key in keys_of(way, ["C", "CC"])]
-    for name, place in (("__version__", rdkit), ("CODE_VERSION", steps)):
+    for name, owner in (("__version__", rdkit), ("CODE_VERSION", steps)):
         with monkeypatch.context() as patch:
-            patch.setattr(place, name, "another")
+            patch.setattr(owner, name, "another")
             keys += [key for way in ways for key in keys_of(way, ["C", "CC"])]
     assert len(set(keys)) == len(keys) == 3 * 2 * len(ways)
     assert {len(key) for key in keys} == {16}
 
 
 def test_a_timeout_is_tried_again_with_more_time(tmp_path):
-    """It stands for this limit and shorter ones; what crashed is always tried again."""
+    """A stored timeout holds for its limit and shorter ones; a crashed structure is always tried again."""
     store(
         tmp_path / "c",
         {"slow": StepResult(reason=TIMEOUT), "bad": StepResult(reason=CRASHED), "good": StepResult("C")},
@@ -135,10 +135,10 @@ def test_a_timeout_is_tried_again_with_more_time(tmp_path):
 
 
 def test_damaged_rows_are_not_believed(tmp_path):
-    """A changed byte, another row's content, no content or another type: as if the row were not there."""
-    made, path = many(6), tmp_path / "c"
-    store(path, made)
-    keys = keys_of(Trial(), list(made))
+    """A row with a changed byte, another row's content, no content or another type is ignored."""
+    results, path = many(6), tmp_path / "c"
+    store(path, results)
+    keys = keys_of(Trial(), list(results))
     with sqlite3.connect(path) as file:
         content = dict(file.execute("SELECT * FROM outcomes_1"))
         flipped = bytearray(content[keys[0]])
@@ -146,56 +146,56 @@ def test_damaged_rows_are_not_believed(tmp_path):
         for key, wrong in zip(keys, [bytes(flipped), content[keys[2]], None, "text", b""], strict=False):
             file.execute("UPDATE outcomes_1 SET content = ? WHERE key = ?", (wrong, key))
     file.close()
-    assert lookup(path, list(made)) == {"text 5": made["text 5"]}
+    assert lookup(path, list(results)) == {"text 5": results["text 5"]}
 
 
 def test_changed_bytes_anywhere_never_give_another_answer(tmp_path):
-    """Whatever stands in the file, what is found is what was stored."""
-    made = many()
-    store(tmp_path / "whole", made)
+    """With random damage in the file, every result that is found is as it was stored."""
+    results = many()
+    store(tmp_path / "whole", results)
     whole = (tmp_path / "whole").read_bytes()
     rng = np.random.default_rng(4)
     for trial in range(30):
         damaged = bytearray(whole)
-        for place in rng.integers(0, len(whole), size=rng.integers(1, 200)):
-            damaged[place] = rng.integers(256)
+        for position in rng.integers(0, len(whole), size=rng.integers(1, 200)):
+            damaged[position] = rng.integers(256)
         path = tmp_path / f"{trial}"
         path.write_bytes(damaged)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CacheWarning)
-            found = lookup(path, list(made))
-        assert found.items() <= made.items()
+            cached = lookup(path, list(results))
+        assert cached.items() <= results.items()
 
 
 @pytest.mark.parametrize("share", [0.001, 0.02, 0.3, 0.7, 0.999])
 def test_truncated_files_never_give_another_answer(tmp_path, share):
-    """Of a file cut anywhere nothing wrong is read, and afterwards it works again."""
-    made, path = many(), tmp_path / "c"
-    store(path, made)
+    """A file truncated anywhere gives no wrong result, and stores results again afterwards."""
+    results, path = many(), tmp_path / "c"
+    store(path, results)
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CacheWarning)
-        assert lookup(path, list(made)).items() <= made.items()
-        store(path, made)
-    assert lookup(path, list(made)) == made
+        assert lookup(path, list(results)).items() <= results.items()
+        store(path, results)
+    assert lookup(path, list(results)) == results
 
 
 def test_no_database_is_set_aside(tmp_path):
-    """Something else under the name is renamed, with one warning, and a cache begun."""
+    """Another file under the cache's name is renamed, with one warning, and a new cache is started."""
     path = tmp_path / "c"
     path.write_bytes(b"no database " * 1000)
-    with pytest.warns(CacheWarning, match="set aside as c.damaged") as heard:
+    with pytest.warns(CacheWarning, match="renamed to c.damaged") as caught:
         store(path, many())
-    assert len(heard) == 1
+    assert len(caught) == 1
     assert (tmp_path / "c.damaged").read_bytes() == b"no database " * 1000
     assert lookup(path, ["text 1"]) == {"text 1": many()["text 1"]}
 
 
 def test_a_full_disk_costs_a_warning(tmp_path):
-    """When nothing more can be written, what is there is still read, and one warning is heard."""
+    """If the file cannot grow, stored results are still read, with one warning."""
     path = tmp_path / "c"
     store(path, {"old": StepResult("C")})
-    new = {f"new {name}": made for name, made in many().items()}
+    new = {f"new {name}": result for name, result in many().items()}
     with opened(path) as cache:
         cache._file.execute("PRAGMA max_page_count = 3")
         with pytest.warns(CacheWarning, match="not written any more: .* full"):
@@ -207,21 +207,21 @@ def test_a_full_disk_costs_a_warning(tmp_path):
 
 
 def test_a_locked_file_costs_a_warning(tmp_path, monkeypatch):
-    """Another process that writes is not waited for long."""
+    """A file that another process has locked is not written, with one warning after a short wait."""
     monkeypatch.setattr(module, "_LOCKED_S", 0.05)
     path = tmp_path / "c"
     store(path, {"old": StepResult("C")})
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    with pytest.warns(CacheWarning, match="locked") as heard:
+    with pytest.warns(CacheWarning, match="locked") as caught:
         store(path, {"new": StepResult("N")})
-    assert len(heard) == 1
+    assert len(caught) == 1
     assert lookup(path, ["old", "new"]) == {"old": StepResult("C")}
     other.close()
 
 
 def test_a_file_that_may_not_be_written_is_read(tmp_path, monkeypatch):
-    """Read-only: one warning, what is there is found, nothing is added."""
+    """A read-only file causes one warning; its results are found, none are added."""
     path = tmp_path / "c"
     store(path, {"old": StepResult("C")})
 
@@ -229,23 +229,23 @@ def test_a_file_that_may_not_be_written_is_read(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(module.os, "open", refuse)
-    with pytest.warns(CacheWarning, match="only read: Permission denied") as heard:
+    with pytest.warns(CacheWarning, match="only read: Permission denied") as caught:
         store(path, {"new": StepResult("N")})
-    assert len(heard) == 1
+    assert len(caught) == 1
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CacheWarning)
         assert lookup(path, ["old", "new"]) == {"old": StepResult("C")}
 
 
 def test_a_folder_in_its_place_costs_a_warning(tmp_path):
-    """The run goes on where no cache can be had at all."""
+    """A run succeeds if the cache cannot be opened at all."""
     with pytest.warns(CacheWarning):
-        found = standardise_all(["CCO"], KEEP, Fingerprint(), cache=tmp_path)
-    assert found.smiles == ["CCO"]
+        structures = standardise_all(["CCO"], KEEP, Fingerprint(), cache=tmp_path)
+    assert structures.smiles == ["CCO"]
 
 
 def test_only_the_owner_may_read_it(tmp_path):
-    """The file holds structures."""
+    """The file, which holds structures, has mode 0600."""
     path = tmp_path / "c"
     path.touch(0o644)
     with opened(path) as cache:
@@ -254,7 +254,7 @@ def test_only_the_owner_may_read_it(tmp_path):
 
 
 def test_kill_keeps_what_was_stored(tmp_path):
-    """After kill -9 in the middle of writing, everything stored before is there and right."""
+    """After kill -9 while writing, all results stored before are found unchanged."""
     command = textwrap.dedent("""
         import sys, itertools, pathlib
         from data_prep.structures.cache import keys_of, opened
@@ -273,15 +273,15 @@ def test_kill_keeps_what_was_stored(tmp_path):
         turns = [int(writer.stdout.readline()) for _ in range(5)]
         writer.kill()
         assert writer.wait() == -signal.SIGKILL
-    made = many()
+    results = many()
     with opened(path) as cache:
         for turn in turns:
-            keys = keys_of(Trial(str(turn)), list(made))
-            assert cache.lookup(keys, 60.0) == dict(zip(keys, made.values(), strict=True))
+            keys = keys_of(Trial(str(turn)), list(results))
+            assert cache.lookup(keys, 60.0) == dict(zip(keys, results.values(), strict=True))
 
 
 def test_prepared_bytes_do_not_depend_on_the_cache(tables, tmp_path):
-    """No cache, an empty one, a half-full one and a full one, one worker or two: the same files."""
+    """No cache or an empty, half-full or full one, with one worker or two, give the same prepared files."""
     counted = replace(FAST, fingerprint=Fingerprint(n_bits=1024, counts=True))
     half = write_tables(tmp_path / "half", t2=[f"X{i},{smiles}\n" for i, smiles in enumerate(STRUCTURES[::2])])
     cache = tmp_path / "structures.cache"
@@ -297,7 +297,7 @@ def test_prepared_bytes_do_not_depend_on_the_cache(tables, tmp_path):
 
 
 def test_a_longer_limit_is_another_folder(tmp_path, monkeypatch):
-    """A folder with a timeout stands as long as the limit does; a longer one gives its structures another chance."""
+    """A prepared folder with a timeout is reused for the same limit; a longer limit tries its structures again."""
     tables, cache = write_tables(tmp_path / "t"), tmp_path / "structures.cache"
     monkeypatch.setattr(
         structures, "guarded", lambda _step, given_texts, _s: [StepResult(reason=TIMEOUT)] * len(given_texts)

@@ -1,4 +1,4 @@
-"""The alarm of a child process, whatever it inherits."""
+"""The time limit of a child process, for all inherited signal settings."""
 
 import os
 import subprocess
@@ -16,13 +16,13 @@ ROOT = Path(__file__).parents[3]
     ids=["ignored", "blocked"],
 )
 def test_a_text_takes_too_long_though_alarms_were_off(deaf):
-    """Who starts hocket may ignore or block SIGALRM, which every process below inherits: `timeout` all the same."""
+    """The time limit works if the starting program ignores or blocks SIGALRM, which child processes inherit."""
     code = (
         f"import signal\n{deaf}\n"
-        "from data_prep.structures.watchdog import guarded, kept_children\n"
+        "from data_prep.structures.watchdog import guarded, worker_pool\n"
         "from tests.support.data_prep.trial_steps import Trial\n"
-        "with kept_children():\n"
-        "    print(*(one.text or one.reason for one in guarded(Trial(), ['a', 'slow', 'b'], 0.5)))"
+        "with worker_pool():\n"
+        "    print(*(result.text or result.reason for result in guarded(Trial(), ['a', 'slow', 'b'], 0.5)))"
     )
     done = subprocess.run(
         [sys.executable, "-P", "-c", code], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},

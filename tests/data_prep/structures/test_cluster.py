@@ -5,6 +5,8 @@ import os
 import shutil
 import signal
 import socket
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,8 +23,10 @@ from data_prep.structures.cluster import DaskCluster
 from data_prep.structures.steps import StepResult
 from data_prep.structures.structures import standardise_all
 from data_prep.structures.watchdog import guarded
+from tests.support.data_prep import dask_stranger
 from tests.support.data_prep.dask_processes import ROOT, DaskProcesses
 from tests.support.data_prep.trial_steps import Trial
+from tests.support.other_account import asked_as_another, needs_root
 
 pytestmark = pytest.mark.slow  # real processes, each of which takes seconds to start
 KEEP = Preparation(chemistry=Chemistry(tautomers="keep"))
@@ -171,10 +175,10 @@ def test_a_scheduler_that_goes_is_told_and_the_rest_goes_on_from_the_cache(tmp_p
 
 def test_a_scheduler_that_stands_still_is_told(tmp_path, monkeypatch):
     """Its connections hold and nothing comes: an error after a while, and the end of the block holds nobody up."""
-    monkeypatch.setattr(cluster_module, "_CONNECT_S", 3.0)
     with DaskProcesses(tmp_path) as dask, DaskCluster(dask.add_worker().address) as cluster:
         outcomes = cluster.outcomes(Trial(), ["a"] * 40, [[i] for i in range(40)], 60.0)
         next(outcomes)
+        monkeypatch.setattr(cluster_module, "_CONNECT_S", 3.0)  # not before: a busy machine may take longer
         dask.stop_scheduler()
         with pytest.raises(ClusterError, match="is gone, in the middle of the work"):
             list(outcomes)
@@ -212,7 +216,6 @@ def test_nobody_there_is_said_at_once(monkeypatch):
             "cannot be read: .*No such",
         ),
         ("tcp://127.0.0.1:9", {"require-encryption": True}, "expected an address with tls://"),
-        ("local:1", {"require-encryption": True}, "TLS is not configured"),
     ],
 )
 def test_settings_that_do_not_suit_are_said_at_once(address, settings, said):
@@ -295,6 +298,49 @@ def test_processes_of_this_machine_are_for_it_alone_and_leave_nothing(tables, tm
     assert contents(here) == contents(there)
     left = [one for one in members[1:] if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
     assert [one.cmdline() for one in left if "resource_tracker" not in str(one.cmdline())] == []
+
+
+@needs_root
+def test_another_account_runs_nothing_in_processes_of_this_machine(tmp_path):
+    """`local:1`: at no port of scheduler, nanny and worker, with TLS or without, and no page tells it anything."""
+    me = psutil.Process()
+    before = {child.pid for child in me.children(recursive=True)}
+    open_before = {c.laddr.port for c in me.net_connections() if c.status == psutil.CONN_LISTEN}
+    with DaskCluster("local:1") as cluster:
+        assert cluster.n_workers == 1
+        members = [me, *(child for child in me.children(recursive=True) if child.pid not in before)]
+        ports = {c.laddr.port for one in members for c in one.net_connections() if c.status == psutil.CONN_LISTEN}
+        question = {"ports": sorted(ports - open_before), "folder": str(tmp_path)}
+        found = asked_as_another(dask_stranger.__name__, question)
+        assert texts_in_order(cluster, ["a"])[0].text == "A"  # its tries did no harm
+    assert list(tmp_path.iterdir()) == []
+    assert len(found) == 5  # scheduler, nanny, worker, and the bare pages of scheduler and worker
+    assert {answer for answers in found.values() for answer in answers} == {"refused"}
+
+
+def test_the_folder_of_processes_of_this_machine_is_ours_alone(tmp_path, monkeypatch):
+    """Dask puts it into sys.path: another account that made the one of the usual name gets no code of its into it."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    theirs = tmp_path / "dask-scratch-space"
+    theirs.mkdir()
+    theirs.chmod(0o777)
+    before = list(sys.path)
+    with DaskCluster("local:1") as cluster:
+        [on_worker] = cluster._connected().run(lambda: list(sys.path)).values()
+        [ours] = tmp_path.glob("hocket-*")
+        assert ours.stat().st_mode & 0o777 == 0o700
+        added = [Path(place) for place in {*on_worker, *sys.path} - set(before) if "scratch" in place]
+        assert len(added) == 3
+        assert all(place.is_relative_to(ours) for place in added)
+    assert sys.path == before
+    assert list(tmp_path.iterdir()) == [theirs]
+    assert list(theirs.iterdir()) == []
+
+
+def test_encryption_that_is_demanded_is_there_in_processes_of_this_machine():
+    """`local:1` needs no certificates of this machine."""
+    with dask_module.config.set({"distributed.comm.require-encryption": True}), DaskCluster("local:1") as cluster:
+        assert texts_in_order(cluster, ["a"])[0].text == "A"
 
 
 # Appended to the watchdog of a worker: it fails itself, and not a child of its own, which Dask would never hear of. The

@@ -1,4 +1,4 @@
-"""Fold scaffolds: the peer's, and those of RDKit's whole scaffold network."""
+"""Fold scaffolds equal the peer's, and those of RDKit's whole scaffold network."""
 
 import polars as pl
 import pytest
@@ -17,15 +17,17 @@ def _from_whole_network(murcko: str) -> str:
 
 def test_golden_fold_scaffolds(golden, standardised):
     """All golden structures get the peer's fold scaffold."""
-    found = fold_scaffolds(standardised.murcko)
-    assert [str(found[murcko]) for murcko in standardised.murcko] == golden["fold_scaffold"].fill_null("None").to_list()
+    of_murcko = fold_scaffolds(standardised.murcko)
+    assert [str(of_murcko[murcko]) for murcko in standardised.murcko] == golden["fold_scaffold"].fill_null(
+        "None"
+    ).to_list()
 
 
 def test_golden_scaffold_pairs(shared):
     """The 504 pairs of the peer's unit test hold."""
     pairs = pl.read_csv(shared / "golden/tuner/scaffold_folds.csv", infer_schema_length=None)
-    found = fold_scaffolds(pairs["murcko_smiles"])
-    assert [found[murcko] for murcko in pairs["murcko_smiles"]] == pairs["sn_smiles"].to_list()
+    of_murcko = fold_scaffolds(pairs["murcko_smiles"])
+    assert [of_murcko[murcko] for murcko in pairs["murcko_smiles"]] == pairs["sn_smiles"].to_list()
 
 
 @pytest.mark.parametrize(
@@ -43,13 +45,13 @@ def test_golden_scaffold_pairs(shared):
     ],
 )
 def test_taking_apart_down_to_three_rings_finds_the_networks_choice(murcko):
-    """Stopping at three rings gives the node that the whole network would give."""
+    """Stopping at three rings gives the same node as the whole network."""
     murcko = Chem.CanonSmiles(murcko)
     assert fold_scaffold(murcko) == _from_whole_network(murcko)
 
 
 def test_real_scaffolds_by_both_ways(golden):
-    """The same for the real scaffolds of more than three rings, thinned out for speed."""
+    """For a sample of real scaffolds of more than three rings, the node is that of the whole network."""
     large = [
         m
         for m in golden["murcko_scaffold"].drop_nulls().unique().sort()
@@ -73,5 +75,5 @@ def test_a_star_of_many_rings_costs_milliseconds():
 
 
 def test_scaffolds_rdkit_cannot_read_are_missing():
-    """A scaffold that cannot be taken apart is missing from the answer instead of stopping the run."""
+    """A scaffold that cannot be fragmented has a reason and does not stop the run."""
     assert fold_scaffolds(["c1ccccc1", "c1ccc"]) == {None: None, "c1ccccc1": "c1ccccc1"}

@@ -1,4 +1,4 @@
-"""One structure: the peer's standard forms, and a reason for each structure that is refused."""
+"""Standardisation of one structure: the peer's standard forms, and a reason for each rejected structure."""
 
 import numpy as np
 import polars as pl
@@ -46,7 +46,7 @@ TRICKY = (
 
 
 def _plain_steps(smiles: str) -> str:
-    """The peer's steps without tautomers, each by RDKit and none left out."""
+    """Run the peer's steps without tautomers, each by RDKit and none skipped."""
     mol = rdMolStandardize.ChargeParent(Chem.MolFromSmiles(smiles))
     for atom in mol.GetAtoms():
         atom.SetIsotope(0)
@@ -86,12 +86,12 @@ ACCEPTED = [smiles for smiles in reference_smiles() if _outcome(KEEP, smiles) no
 
 @pytest.mark.parametrize("smiles", [*TRICKY, *ACCEPTED])
 def test_skipped_steps_change_nothing(smiles):
-    """Leaving steps out where they cannot act gives what all of RDKit's steps give."""
+    """Skipping steps that change nothing gives the result of all of RDKit's steps."""
     assert _outcome(KEEP, smiles) == _plain_steps(smiles)
 
 
 def test_skipped_steps_change_nothing_in_golden_structures(golden):
-    """The same for a slice of real structures."""
+    """Skipping steps changes no result for a sample of real structures."""
     for smiles in golden["smiles"].gather_every(12):
         assert _outcome(KEEP, smiles) == _plain_steps(smiles)
 
@@ -100,11 +100,11 @@ def test_bits_and_scaffold_are_rdkits_own(golden):
     """Bits and Murcko scaffold are those RDKit gives for the canonical SMILES read afresh."""
     morgan = rdFingerprintGenerator.GetMorganGenerator(radius=3, fpSize=32_000)
     for smiles in golden["smiles"].gather_every(60):
-        found = KEEP.structure(smiles)
-        mol = Chem.MolFromSmiles(found.smiles)
-        assert found.bits.tolist() == list(morgan.GetFingerprint(mol).GetOnBits())
-        assert (found.murcko or "") == Chem.MolToSmiles(MurckoScaffold.GetScaffoldForMol(mol))
-        assert np.all(np.diff(found.bits) > 0)
+        structure = KEEP.structure(smiles)
+        mol = Chem.MolFromSmiles(structure.smiles)
+        assert structure.bits.tolist() == list(morgan.GetFingerprint(mol).GetOnBits())
+        assert (structure.murcko or "") == Chem.MolToSmiles(MurckoScaffold.GetScaffoldForMol(mol))
+        assert np.all(np.diff(structure.bits) > 0)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_bits_and_scaffold_are_rdkits_own(golden):
     ],
 )
 def test_refused_structures_have_a_reason(smiles, reason):
-    """Every structure that cannot be used ends in a reason code, however long its SMILES."""
+    """Every invalid structure gets a reason code, however long its SMILES."""
     assert _outcome(KEEP, smiles) == reason
 
 
@@ -145,7 +145,7 @@ def test_stereo_is_kept_on_demand():
 
 @pytest.mark.parametrize(("one", "other"), [("Oc1ccccn1", "O=c1cccc[nH]1"), ("CC(O)=CC(C)=O", "CC(=O)CC(C)=O")])
 def test_tautomers(one, other):
-    """Tautomers meet in one form, unless the plan keeps them as drawn."""
+    """Tautomers have one standard form, unless the settings keep them as drawn."""
     assert _outcome(FULL, one) == _outcome(FULL, other)
     assert _outcome(KEEP, one) != _outcome(KEEP, other)
 
@@ -154,7 +154,7 @@ DRAWN_OTHERWISE = "CC(=CCC\\C(=C\\Cc1c(O)cc(\\C=C\\c2ccc(O)cc2)cc1O)\\C)C"
 
 
 def test_a_fingerprint_belongs_to_the_canonical_smiles():
-    """However a structure is drawn, its bits are those of its canonical SMILES, stereo and chirality included."""
+    """The bits of every drawing of a structure are those of its canonical SMILES, with stereo and chirality too."""
     chiral = Standardiser(Chemistry(include_stereo=True), Fingerprint(chirality=True))
     drawn = chiral.structure(DRAWN_OTHERWISE)
     again = chiral.structure(drawn.smiles)

@@ -1,4 +1,4 @@
-"""Many structures at once: independent of processes, of order and of the other structures."""
+"""Results for many structures do not depend on processes, order or the other structures."""
 
 import numpy as np
 import pytest
@@ -11,49 +11,49 @@ from data_prep.structures.structures import fold_scaffolds, standardise_all
 KEEP = Chemistry(tautomers="keep")
 
 
-def by_smiles(smiles, found):
+def by_smiles(smiles, structures):
     return {
         text: (
-            found.smiles[i],
-            found.murcko[i],
-            found.reasons[i],
-            found.bits[found.starts[i] : found.starts[i + 1]].tolist(),
+            structures.smiles[i],
+            structures.murcko[i],
+            structures.reasons[i],
+            structures.bits[structures.starts[i] : structures.starts[i + 1]].tolist(),
         )
         for i, text in enumerate(smiles)
     }
 
 
 def test_partner_independence(golden):
-    """Split at random among three, shuffled, in one process or two: each structure comes out the same."""
+    """Split at random in three parts, shuffled, in one process or two, each structure has the same result."""
     smiles = [*golden["smiles"].gather_every(3), "no structure", "", "CC.[Na+]"]
     whole = by_smiles(smiles, standardise_all(smiles, KEEP, Fingerprint()))
     rng = np.random.default_rng(3)
     order = rng.permutation(len(smiles))
     for workers, part in zip((1, 2, 1), np.array_split(order, 3), strict=True):
         mine = [smiles[i] for i in part]
-        found = by_smiles(mine, standardise_all(mine, KEEP, Fingerprint(), workers=workers))
-        assert found == {text: whole[text] for text in mine}
+        structures = by_smiles(mine, standardise_all(mine, KEEP, Fingerprint(), workers=workers))
+        assert structures == {text: whole[text] for text in mine}
 
 
 def test_progress_counts_structures():
-    """The callback hears how many of how many are done, and the last call says all."""
-    heard = []
-    standardise_all(["CC"] * 150, KEEP, Fingerprint(), progress=lambda done, total: heard.append((done, total)))
-    assert heard == [(32, 150), (64, 150), (96, 150), (128, 150), (150, 150)]
+    """The callback gets the finished and total numbers; the last call reports all."""
+    calls = []
+    standardise_all(["CC"] * 150, KEEP, Fingerprint(), progress=lambda done, total: calls.append((done, total)))
+    assert calls == [(32, 150), (64, 150), (96, 150), (128, 150), (150, 150)]
 
 
 def test_progress_counts_scaffolds():
-    """Each distinct one, and those that are remembered at once."""
-    heard: list[tuple[int, int]] = []
+    """Progress of fold scaffolds counts each distinct scaffold once."""
+    calls: list[tuple[int, int]] = []
     murcko = [f"C1CC1{'C' * i}C1CC1" for i in range(40)] * 2
-    fold_scaffolds([*murcko, None], progress=lambda done, total, _note="": heard.append((done, total)))
-    assert heard == [(10, 40), (20, 40), (30, 40), (40, 40)]
+    fold_scaffolds([*murcko, None], progress=lambda done, total, _note="": calls.append((done, total)))
+    assert calls == [(10, 40), (20, 40), (30, 40), (40, 40)]
 
 
 def test_nothing_gives_nothing():
-    """No structures give empty results, and no workers are refused."""
-    found = standardise_all([], KEEP, Fingerprint())
-    assert (found.smiles, found.bits.size, found.starts.tolist()) == ([], 0, [0])
+    """No structures give empty results, and 0 workers are refused."""
+    structures = standardise_all([], KEEP, Fingerprint())
+    assert (structures.smiles, structures.bits.size, structures.starts.tolist()) == ([], 0, [0])
     with pytest.raises(ValueError, match="workers: found 0"):
         standardise_all(["C"], KEEP, Fingerprint(), workers=0)
 
@@ -63,23 +63,23 @@ def test_nothing_gives_nothing():
 def test_fingerprints_are_rdkits_own(smiles, options):
     """Bits and counts with every option are those of RDKit's generator with that option."""
     stereo = Chemistry(tautomers="keep", include_stereo=True)
-    found = standardise_all([smiles], stereo, Fingerprint(n_bits=2048, **options))
+    structures = standardise_all([smiles], stereo, Fingerprint(n_bits=2048, **options))
     invariants = rdFingerprintGenerator.GetMorganFeatureAtomInvGen() if "features" in options else None
     generator = rdFingerprintGenerator.GetMorganGenerator(
         radius=options.get("radius", 3), fpSize=2048,
         includeChirality="chirality" in options, atomInvariantsGenerator=invariants,
     )  # fmt: skip
     expected = dict(sorted(generator.GetCountFingerprint(Chem.MolFromSmiles(smiles)).GetNonzeroElements().items()))
-    assert found.bits.tolist() == list(expected)
-    assert found.counts.tolist() == (list(expected.values()) if "counts" in options else [1] * len(expected))
+    assert structures.bits.tolist() == list(expected)
+    assert structures.counts.tolist() == (list(expected.values()) if "counts" in options else [1] * len(expected))
 
 
 def test_enantiomers_differ_with_chirality_alone():
-    """Chirality tells them apart, where stereo is kept; without it they share their bits."""
+    """Enantiomers differ in bits with chirality, if stereo is kept; without it they share their bits."""
     stereo, pair = Chemistry(tautomers="keep", include_stereo=True), ["C[C@H](N)C(=O)O", "C[C@@H](N)C(=O)O"]
     for chirality in (False, True):
-        found = standardise_all(pair, stereo, Fingerprint(chirality=chirality))
-        left, right = np.split(found.bits, found.starts[1:-1])
+        structures = standardise_all(pair, stereo, Fingerprint(chirality=chirality))
+        left, right = np.split(structures.bits, structures.starts[1:-1])
         assert (left.tolist() == right.tolist()) is not chirality
 
 
@@ -107,8 +107,8 @@ def test_runaway_structures_are_refused_by_their_work(smiles, reason):
 
 def test_runaway_scaffolds_are_refused_by_their_work():
     """A charged hub of eleven different rings, a thousand nodes of RDKit's network, is refused; a plain star is not."""
-    found = standardise_all([HUB, STAR_OF_73], KEEP, Fingerprint())
-    scaffolds = fold_scaffolds(found.murcko)
-    assert scaffolds.refused == {found.murcko[0]: "too_complex"}
+    structures = standardise_all([HUB, STAR_OF_73], KEEP, Fingerprint())
+    scaffolds = fold_scaffolds(structures.murcko)
+    assert scaffolds.refused == {structures.murcko[0]: "too_complex"}
     assert Chem.MolFromSmiles(STAR_OF_73).GetNumAtoms() == 73
-    assert scaffolds[found.murcko[1]] is not None
+    assert scaffolds[structures.murcko[1]] is not None

@@ -1,4 +1,4 @@
-"""Guarded steps: no text stalls a run, ends it, or costs another text its answer."""
+"""The watchdog: no text stalls or ends a run, or changes the result of another text."""
 
 import errno
 import gc
@@ -39,17 +39,17 @@ def script(text: str) -> list[str]:
 
 
 def test_a_structure_that_takes_too_long_is_left_out_alone():
-    """RDKit is stopped in the middle of a call: exactly that row is `timeout`, the others are as without it."""
+    """RDKit is stopped within a call: exactly that row is `timeout`, the others have their usual results."""
     alone = standardise_all(FEW, ENDLESS, Fingerprint())
-    found = standardise_all([*FEW[:3], SLOW, *FEW[3:]], ENDLESS, Fingerprint(), timeout_s=THREE)
-    assert found.reasons == [*alone.reasons[:3], "timeout", *alone.reasons[3:]]
-    assert found.smiles == [*alone.smiles[:3], None, *alone.smiles[3:]]
-    np.testing.assert_array_equal(found.bits, alone.bits)
+    structures = standardise_all([*FEW[:3], SLOW, *FEW[3:]], ENDLESS, Fingerprint(), timeout_s=THREE)
+    assert structures.reasons == [*alone.reasons[:3], "timeout", *alone.reasons[3:]]
+    assert structures.smiles == [*alone.smiles[:3], None, *alone.smiles[3:]]
+    np.testing.assert_array_equal(structures.bits, alone.bits)
 
 
 def test_a_scaffold_that_takes_too_long_is_refused(monkeypatch):
-    """The scaffold step is guarded as well, and says why a scaffold is missing."""
-    monkeypatch.setattr(watchdog, "_take", lambda: _dead_by(signal.SIGALRM))
+    """The scaffold step runs under the watchdog too, and gives the reason for a missing scaffold."""
+    monkeypatch.setattr(watchdog, "_idle_or_new_child", lambda: _dead_by(signal.SIGALRM))
     assert fold_scaffolds(["c1ccccc1"]).refused == {"c1ccccc1": "timeout"}
 
 
@@ -62,48 +62,48 @@ def _dead_by(number: signal.Signals) -> "watchdog._Child":
 
 
 def test_a_killed_process_loses_no_rows(tmp_path):
-    """Whatever kills a child once, all texts get their answers, in order."""
+    """If a child is killed once, by any signal, all texts get their results, in order."""
     texts = ["a", f"die once {tmp_path / 'one'}", "b", f"die once {tmp_path / 'two'}", *"cdefgh"]
-    made = guarded(Trial(), texts, 60.0)
-    assert [one.text for one in made] == [text.upper() for text in texts]
+    results = guarded(Trial(), texts, 60.0)
+    assert [result.text for result in results] == [text.upper() for text in texts]
 
 
 def test_a_text_that_always_kills_is_left_out():
-    """After the second death the text is `crashed`; a segmentation fault is a death as any other."""
-    made = guarded(Trial(), ["a", "die", "b", "segfault", "c"], 60.0)
-    assert [one.text or one.reason for one in made] == ["A", "crashed", "B", "crashed", "C"]
+    """A text that ends its child twice, by a segmentation fault too, is `crashed`."""
+    results = guarded(Trial(), ["a", "die", "b", "segfault", "c"], 60.0)
+    assert [result.text or result.reason for result in results] == ["A", "crashed", "B", "crashed", "C"]
 
 
 @pytest.mark.parametrize("n_texts", [0, 1, 1000])
 def test_any_number_of_texts(n_texts):
-    """Answers come in order for none, one and many texts."""
+    """Results come in order for none, one and many texts."""
     texts = [f"text {i}" for i in range(n_texts)]
-    assert [one.text for one in guarded(Trial(), texts, 60.0)] == [text.upper() for text in texts]
+    assert [result.text for result in guarded(Trial(), texts, 60.0)] == [text.upper() for text in texts]
 
 
 def test_a_killed_idle_child_is_replaced():
-    """A child that died while it waited costs nothing."""
+    """A child that died while idle is replaced, and no text is rejected."""
     with worker_pool():
         pid = int(guarded(Trial(), ["pid"], 60.0)[0].text)
         os.kill(pid, signal.SIGKILL)
-        made = guarded(Trial(), ["pid", "a"], 60.0)
-    assert made[1] == Trial().make("a")
-    assert int(made[0].text) != pid
+        results = guarded(Trial(), ["pid", "a"], 60.0)
+    assert results[1] == Trial().make("a")
+    assert int(results[0].text) != pid
 
 
 def test_however_many_idle_children_are_killed_no_text_is_blamed():
-    """Two that died while they waited are not two crashes of the next text."""
+    """Two children that died while idle are not two crashes of the next text."""
     with worker_pool():
-        with watchdog._borrowed() as one, watchdog._borrowed() as other:
+        with watchdog._borrowed() as first, watchdog._borrowed() as other:
             pass
-        for child in (one, other):
+        for child in (first, other):
             child._process.kill()
             child._process.wait()
         assert guarded(Trial(), ["a"], 60.0) == [Trial().make("a")]
 
 
 def test_ctrl_c_is_the_parents_to_handle():
-    """A child goes on after SIGINT."""
+    """A child ignores SIGINT."""
     with worker_pool():
         pid = guarded(Trial(), ["pid"], 60.0)[0].text
         os.kill(int(pid), signal.SIGINT)
@@ -111,7 +111,7 @@ def test_ctrl_c_is_the_parents_to_handle():
 
 
 def test_nothing_stays_behind_a_call():
-    """After a whole-table call there is neither a child process nor a zombie."""
+    """After a call for a whole table no child process or zombie is left."""
     done = subprocess.run(
         script("""
             from pathlib import Path
@@ -129,9 +129,9 @@ def test_nothing_stays_behind_a_call():
 def test_children_end_with_a_killed_parent():
     """Kill -9 of the parent leaves no child behind."""
     command = script("""
-        from data_prep.structures.watchdog import guarded, kept_children
+        from data_prep.structures.watchdog import guarded, worker_pool
         from tests.support.data_prep.trial_steps import Trial
-        with kept_children():
+        with worker_pool():
             print(guarded(Trial(), ["pid"], 60.0)[0].text, flush=True)
             input()
     """)
@@ -148,18 +148,18 @@ def test_children_end_with_a_killed_parent():
 
 
 def test_ctrl_c_ends_everything_at_once():
-    """A run that is interrupted in the middle of endless structures ends, with its child processes."""
+    """A run that is interrupted by Ctrl-C while it standardises ends at once, with its child processes."""
     command = script(f"""
         from pathlib import Path
         from data_prep.settings import Chemistry, Fingerprint
         from data_prep.structures.structures import standardise_all
         from data_prep.structures import watchdog
-        take = watchdog._take
-        def told():
+        take = watchdog._idle_or_new_child
+        def announced_child():
             child = take()
             print(child._process.pid, flush=True)
             return child
-        watchdog._take = told
+        watchdog._idle_or_new_child = announced_child
         endless = Chemistry(max_tautomers=100_000, max_transforms=100_000)
         standardise_all([{SLOW!r}] * 200, endless, Fingerprint(), workers=2)
     """)
@@ -187,7 +187,7 @@ def _runs(process: Path) -> bool:
 
 @pytest.mark.parametrize("backend", ["threading", "loky", "multiprocessing"])
 def test_every_joblib_backend_gives_the_same(backend):
-    """An outer joblib.parallel_config decides where the work is done, not what comes out."""
+    """An outer joblib.parallel_config changes where the work is done, not the results."""
     smiles = [*FEW, *(f"{'C' * i}N" for i in range(1, 90))]
     here = standardise_all(smiles, Chemistry(), Fingerprint())
     try:
@@ -204,13 +204,13 @@ def test_a_process_that_cannot_start_is_an_error(monkeypatch):
     """A broken installation stops the run with a reason instead of rejecting every structure."""
     monkeypatch.setattr(sys, "executable", "/bin/false")
     monkeypatch.setattr(watchdog, "_idle", watchdog.deque())
-    with pytest.raises(ChildError, match="ended at its start with code 1"):
+    with pytest.raises(ChildError, match="ended at its start with exit code 1"):
         guarded(Trial(), ["a"], 60.0)
 
 
 @contextmanager
 def files_left(n_left: int) -> Iterator[None]:
-    """The process may open so many files more."""
+    """Limit the process to this number of further open files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     taken = [os.open(os.devnull, os.O_RDONLY)]
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(open_files()) + 2, hard))
@@ -233,7 +233,7 @@ def open_files() -> set[int]:
 
 @pytest.mark.parametrize("n_left", range(7))
 def test_no_file_left_for_a_process_is_said_and_leaves_nothing(n_left, monkeypatch):
-    """Wherever the start of a process stops, it is a ChildError with advice, and no file stays open."""
+    """If a process cannot start for want of files, a ChildError with advice is raised and no file stays open."""
     monkeypatch.setattr(watchdog, "_idle", watchdog.deque())
     gc.collect()  # what other tests left closes now and not in between
     before = open_files()
@@ -244,7 +244,7 @@ def test_no_file_left_for_a_process_is_said_and_leaves_nothing(n_left, monkeypat
 
 
 def test_no_room_for_a_process_is_said_and_leaves_nothing(monkeypatch):
-    """A limit of processes is told in the same way; with room again, work goes on."""
+    """A limit on processes raises the same error; without it, work continues."""
     monkeypatch.setattr(watchdog, "_idle", watchdog.deque())
     gc.collect()
     before = open_files()
@@ -263,13 +263,13 @@ def no_process(*_: object, **__: object) -> None:
 
 @pytest.mark.parametrize("timeout_s", [0.0, -1.0, float("nan")])
 def test_no_time_is_refused(timeout_s):
-    """A limit that no structure can keep is a mistake."""
+    """A time limit of 0, less or NaN is refused."""
     with pytest.raises(ValueError, match="timeout_s: found"):
         standardise_all(["C"], Chemistry(), Fingerprint(), timeout_s=timeout_s)
 
 
 def test_steps_answer_refusals():
-    """What is refused in the middle of a step comes out as a reason, not as an exception."""
+    """A rejection within a step is returned as a reason, not raised."""
     assert ScaffoldStep().make("c1ccc") == StepResult(reason="scaffold_failed")
     step = StructureStep(Chemistry(tautomers="keep"), Fingerprint())
     assert step.make("C(") == StepResult(reason="unparsable")

@@ -1,4 +1,4 @@
-"""Files read block by block: where a block ends changes nothing."""
+"""Table files read block by block: the ends of blocks change nothing."""
 
 import csv
 import gzip
@@ -37,7 +37,7 @@ END = st.sampled_from(["\n", "\r\n", "\r"])
 )
 @example(lines=[("1", '"two\nlines"', "\r\n")] * 3, block_bytes=1, zipped=False, marked=False)
 def test_blocks_of_any_size_give_the_same_rows(tmp_path, lines, block_bytes, zipped, marked):
-    """Quoted line ends, ends of all kinds, a mark and gzip, cut anywhere: the rows are those of polars on the whole."""
+    """With quoted line ends, LF, CRLF and CR, a UTF-8 mark or gzip, blocks give the rows of the whole file."""
     text = "id,value\n" + "".join(
         f"k{a.strip(chr(34))},{b}{end}" if '"' not in a else f"{a},{b}{end}" for a, b, end in lines
     )
@@ -49,9 +49,9 @@ def test_blocks_of_any_size_give_the_same_rows(tmp_path, lines, block_bytes, zip
     expected = expected.with_columns(pl.all().str.strip_chars()).with_columns(
         pl.when(pl.col(c) != "").then(pl.col(c)).alias(c) for c in COLUMNS
     )
-    _, found = rows_of(path, block_bytes)
-    assert found.select(COLUMNS).rows() == expected.rows()
-    assert found["input_row"].to_list() == list(range(1, expected.height + 1))
+    _, rows = rows_of(path, block_bytes)
+    assert rows.select(COLUMNS).rows() == expected.rows()
+    assert rows["input_row"].to_list() == list(range(1, expected.height + 1))
 
 
 def test_blocks_are_really_cut(tmp_path):
@@ -77,7 +77,7 @@ def test_parquet_is_cut_by_rows(tmp_path):
 
 @pytest.mark.parametrize("cut", [1, 10, 100, 5000])
 def test_a_truncated_gzip_is_refused_wherever_it_ends(tmp_path, cut):
-    """Even when whole blocks were read before the end."""
+    """A truncated gzip file raises TableError even after whole blocks."""
     content = gzip.compress(("id,value\n" + "".join(f"{i},{i * i}\n" for i in range(5000))).encode())
     (tmp_path / "table.csv.gz").write_bytes(content[:-cut])
     with pytest.raises(TableError, match="truncated or damaged gzip"):
@@ -91,20 +91,20 @@ GOOD = [b"1,CC", b"2", b"", b'3,"a ""b"", c"', b'4,"two\nlines"', "5,é".encode(
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lines=st.lists(st.sampled_from(GOOD + BAD), max_size=25), block_bytes=st.sampled_from([1, 7, 20, 60, 1 << 24]))
 def test_bad_rows_cost_only_themselves(tmp_path, lines, block_bytes):
-    """Wherever blocks end, just the bad rows are unreadable and empty, and all others are what they are alone."""
+    """For all block sizes exactly the bad rows are unreadable and empty; all others are unchanged."""
     lines = [b"0,first", *lines, b"8,last"]
     (tmp_path / "table.csv").write_bytes(b"id,value\n" + b"\n".join(lines))
-    _, found = rows_of(tmp_path / "table.csv", block_bytes)
-    assert found["input_row"].to_list() == list(range(1, len(lines) + 1))
-    assert found["unreadable"].to_list() == [line in BAD for line in lines]
-    assert found["multiline"].to_list() == [b"\n" in line for line in lines]
-    for line, row in zip(lines, found.select(COLUMNS).iter_rows(), strict=True):
+    _, rows = rows_of(tmp_path / "table.csv", block_bytes)
+    assert rows["input_row"].to_list() == list(range(1, len(lines) + 1))
+    assert rows["unreadable"].to_list() == [line in BAD for line in lines]
+    assert rows["multiline"].to_list() == [b"\n" in line for line in lines]
+    for line, row in zip(lines, rows.select(COLUMNS).iter_rows(), strict=True):
         fields = [] if line in BAD or not line else next(csv.reader(io.StringIO(line.decode(), newline="")))
         assert row == tuple([*fields, None, None][:2])
 
 
 def test_a_file_of_bad_rows_is_refused(tmp_path, monkeypatch):
-    """Where no row, or too few of them, can be read, the file is something else; the first bad row is named."""
+    """A file with no or too few readable rows is refused; the message names the first bad row."""
     path = tmp_path / "table.csv"
     path.write_text("id,value\n" + "1,2,3\n" * 5)
     with pytest.raises(TableError, match="row 1 and others: found no readable row in 5, expected comma"):
@@ -117,7 +117,7 @@ def test_a_file_of_bad_rows_is_refused(tmp_path, monkeypatch):
 
 
 def test_two_stray_quotes_are_refused(tmp_path):
-    """Between them rows cannot be told apart: nothing is guessed, the row of the first is named."""
+    """Between two stray quotes rows cannot be separated: the file is refused, and the row of the first quote named."""
     (tmp_path / "table.csv").write_text('id,value\n1,C\n2,5" disk\n3,C\n4,3" disk\n5,C\n')
     with pytest.raises(TableError, match="row 2: found a quote that does not close in its row"):
         rows_of(tmp_path / "table.csv")
@@ -126,7 +126,7 @@ def test_two_stray_quotes_are_refused(tmp_path):
 @pytest.mark.parametrize("block_bytes", [1 << 24, 1 << 12])
 @pytest.mark.parametrize(("row", "quoted"), [(1, 0), (700, 0), (700, 3), (5000, 0)])
 def test_a_quote_that_does_not_close_is_refused(tmp_path, block_bytes, row, quoted):
-    """The message names its row, in small blocks and in large ones, and shows nothing of the text."""
+    """An unclosed quote is reported with its row, for small and large blocks, without text of the file."""
     lines = [f'{i},"two\nlines"' if i <= quoted else f"{i},CCOSECRET" for i in range(1, 5002)]
     lines[row - 1] = '77,"5 mM SECRET'
     (tmp_path / "table.csv").write_text("id,value\n" + "\n".join(lines) + "\n")
@@ -136,7 +136,7 @@ def test_a_quote_that_does_not_close_is_refused(tmp_path, block_bytes, row, quot
 
 
 def test_reading_stops_soon_after_a_quote_that_does_not_close(tmp_path, monkeypatch):
-    """No more than a few blocks are read and held, however long the file goes on."""
+    """After an unclosed quote only a few blocks are read, however long the file is."""
     (tmp_path / "table.csv").write_text('id,value\n1,5" disk\n' + "2,CCO\n" * 50_000)
     taken = []
     pieces = table_files._pieces
@@ -148,7 +148,7 @@ def test_reading_stops_soon_after_a_quote_that_does_not_close(tmp_path, monkeypa
 
 
 def test_a_row_without_end_is_refused(tmp_path, monkeypatch):
-    """What has no line end is not held in memory beyond a limit."""
+    """A row longer than the limit is refused, not held in memory."""
     monkeypatch.setattr(table_files, "_LONGEST_ROW", 1 << 20)
     (tmp_path / "table.csv").write_bytes(b"id,value\n1," + bytes(3 << 20))
     with pytest.raises(TableError, match="found a row of more than 1 MiB"):
@@ -161,6 +161,6 @@ _PIECE = st.sampled_from([b"\n", b'"', b"x", b"\n\n", b',"a\nb"'])
 @settings(max_examples=300, deadline=None)
 @given(st.lists(_PIECE, max_size=30).map(b"".join))
 def test_the_last_line_end_is_the_last_outside_quotes(text):
-    """It is the last line end with an even number of quotes before it, as counting from the start says."""
+    """The last line end outside quotes has an even number of quotes before it, counted from the start."""
     ends = [i for i in range(len(text)) if text[i : i + 1] == b"\n" and text[:i].count(b'"') % 2 == 0]
     assert table_files._last_line_end(text) == (ends[-1] if ends else 0)

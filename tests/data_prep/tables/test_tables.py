@@ -1,4 +1,4 @@
-"""Dirty tables: what is no table is refused, what is no good row is set aside with its number and a reason."""
+"""Input tables: a file that is no table is refused, an invalid row is rejected with its number and a reason."""
 
 import gzip
 
@@ -58,7 +58,7 @@ def test_what_is_no_table_is_refused(tmp_path, name, content, message):
 
 @pytest.mark.parametrize("content", ["C-17,CCOc1ccccc1CCN\nC-18,CCO\n", "smiles;CCOc1ccccc1CCN\n"])
 def test_a_file_without_header_shows_no_structure(tmp_path, content):
-    """Its first line is data: the message counts the columns and names none but known ones."""
+    """Without a header the first line is data, so the message names only known columns and counts the others."""
     with pytest.raises(TableError, match=r"missing column input_compound_id, smiles; found \d columns, none") as caught:
         read_structures(write(tmp_path / "T2.csv", content))
     assert "CCO" not in "".join([str(caught.value), *caught.value.__notes__])
@@ -67,7 +67,7 @@ def test_a_file_without_header_shows_no_structure(tmp_path, content):
 
 
 def test_columns_nobody_needs_may_have_any_name(tmp_path):
-    """Unnamed and repeated columns beside the needed ones make no difference."""
+    """Unnamed and repeated other columns are ignored."""
     table = read_structures(write(tmp_path / "T2.csv", ",x,smiles,x,,input_compound_id,0\n9,9,C,9,9,a,9\n"))
     assert table.accepted.rows() == [(1, "a", "C")]
 
@@ -92,14 +92,14 @@ def test_parquet_columns_of_categories_are_text(tmp_path, dtype):
 
 
 def test_missing_files_and_folders_are_refused(tmp_path):
-    """A path to nothing or to a folder raises TableError."""
+    """A missing file and a folder raise TableError."""
     for path in (tmp_path / "none.csv", tmp_path, tmp_path / "none.parquet"):
         with pytest.raises(TableError, match=r"cannot be read|expected a Parquet"):
             read_structures(path)
 
 
 def test_a_column_without_numbers_is_refused(tmp_path):
-    """standard_value without a single number is taken for a wrong column, one bad cell only costs its row."""
+    """A standard_value column without any number is refused; one bad cell rejects only its row."""
     with pytest.raises(TableError, match="standard_value: found no number in 2 rows"):
         read_activities(write(tmp_path / "T1.csv", T1 + "c,a,=,high\nd,a,=,low\n"))
     table = read_activities(write(tmp_path / "T1.csv", T1 + "c,a,=,high\nd,a,=,5\n"))
@@ -108,7 +108,7 @@ def test_a_column_without_numbers_is_refused(tmp_path):
 
 @pytest.mark.parametrize("wrap", [bytes, gzip.compress])
 def test_byte_order_mark_and_mixed_line_ends(tmp_path, wrap):
-    """A UTF-8 mark, line ends of all systems, blank ends and blanks around fields make no difference."""
+    """A UTF-8 mark, LF, CRLF or CR, blank last lines and blanks around fields change nothing."""
     content = b"\xef\xbb\xbfinput_compound_id, smiles \r\n1,C\n 2 ,CC\r3,CCC\r\n\r\n"
     table = read_structures(write(tmp_path / "T2.csv", wrap(content)))
     assert table.accepted.rows() == [(1, "1", "C"), (2, "2", "CC"), (3, "3", "CCC")]
@@ -133,7 +133,7 @@ def test_parquet_with_integer_ids(tmp_path):
 
 
 def test_bad_activities_have_a_row_and_a_reason(tmp_path):
-    """Every bad activity is set aside under its row number; the good ones keep theirs."""
+    """Every bad activity is rejected with its row number; the others keep theirs."""
     lines = [
         "c,a,=,6",
         "c,a,=,",
@@ -205,7 +205,7 @@ def test_optional_columns_of_t0_may_be_missing(tmp_path):
 
 
 def test_a_smiles_of_ten_megabytes_is_read(tmp_path):
-    """A monstrous field is a row like any other here."""
+    """A SMILES of ten million characters is accepted here."""
     table = read_structures(write(tmp_path / "T2.csv", T2 + "big," + "C" * 10_000_000 + "\nsmall,C\n"))
     assert table.accepted["smiles"].str.len_bytes().to_list() == [10_000_000, 1]
 
@@ -216,7 +216,7 @@ _CELL = st.sampled_from(["", "5", "1e3", "NaN", "inf", "-inf", "text", "<", "A1"
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(_CELL, _CELL, _CELL, _CELL), min_size=1, max_size=20))
 def test_accepted_and_rejected_rows_add_up(tmp_path_factory, rows):
-    """Whatever stands in the cells: each row is accepted or rejected, once."""
+    """For all cell contents each row is accepted or rejected exactly once."""
     path = tmp_path_factory.mktemp("t") / "T1.csv"
     write(path, T1 + "fine,fine,=,5\n" + "".join(",".join(row) + "\n" for row in rows) + "fine,fine,=,5\n")
     table = read_activities(path)
@@ -231,7 +231,7 @@ def test_row_numbers_count_data_rows(tmp_path):
 
 
 def test_an_unreadable_row_costs_only_itself(tmp_path):
-    """A row with a comma too many, or with bytes of another encoding, is set aside with its number, in every table."""
+    """A row with a comma too many, or in another encoding, is rejected with its number, in every table."""
     t0 = read_assays(write(tmp_path / "T0.csv", T0 + "a,OTHER,,,,\nb,OTHER,,,,,,\nb,OTHER,,,,\n"))
     t1 = read_activities(write(tmp_path / "T1.csv", T1 + "a,a,=,5\na,a,=,5,5\na,a,=,6\n"))
     t2 = read_structures(write(tmp_path / "T2.csv", T2.encode() + b"a,C\nb,C\xe9\nc,CC\n"))

@@ -13,9 +13,10 @@ from safetensors.numpy import save_file
 import partners.files.checkpoint
 from partners.errors import CheckpointDamaged, CheckpointMismatch, TrainingError
 from partners.files.checkpoint import Checkpoint, load_checkpoint, read_facts, save_checkpoint, trunk_pieces
+from partners.network.server_state import initial_server_state
 from partners.network.state import HeadSizes, PartnerState
 from partners.settings import ClassificationHead, ServerOptimiser, Training
-from partners.training.server_step import initial_server_state, server_step
+from partners.training.server_step import server_step
 from partners.training.training import train_round
 from partners.training_data.aligned_arrays import is_sharable
 from tests.support.partners.synthetic import TRAINING, hybrid_set, small_set, small_trunk

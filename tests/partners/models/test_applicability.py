@@ -10,7 +10,7 @@ from scipy import sparse
 
 from partners.models import applicability
 from partners.models.applicability import domain_of
-from partners.models.predict import Outputs
+from partners.network.predict import Outputs
 from partners.settings import EPSILON
 from partners.training_data.training_set import TrainingSet
 

@@ -9,8 +9,8 @@ from scipy import sparse
 from partners.errors import CheckpointDamaged
 from partners.files.checkpoint import Checkpoint, save_checkpoint
 from partners.models.final_model import FinalModel, KnownCompounds, Weights, known_compounds
-from partners.models.predict import predict
 from partners.models.similarity import Neighbours
+from partners.network.predict import predict
 from partners.training.training import train_round
 from tests.support.partners.synthetic import N_INPUTS, TRAINING, hybrid_set, small_trunk
 

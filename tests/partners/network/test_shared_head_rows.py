@@ -6,14 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from partners.errors import TrunkMismatch
-from partners.network.shared_head_rows import SharedHeadRows, scale_rows
-from partners.network.state import HEAD_BIAS, HEAD_WEIGHT, HeadSizes, PartnerState, check_state
-from partners.network.trunk import CATALOGUE_BIAS, CATALOGUE_WEIGHT, initial_trunk, trunk_layout
-from partners.training.training import check_layers, round_seed, seeded_state, train_round, unstepped
+from partners.network.shared_head_rows import HolderCounts, SharedHeadRows, hold_back_rows, scale_rows
+from partners.network.state import HEAD_BIAS, HEAD_WEIGHT, HeadSizes, PartnerState, check_state, unstepped
+from partners.network.trunk import CATALOGUE_BIAS, CATALOGUE_WEIGHT, check_layers, initial_trunk, trunk_layout
+from partners.training.training import round_seed, seeded_state, train_round
 from tests.support.partners.synthetic import TRAINING, hybrid_set, small_set, small_trunk
 
 LAYOUT = trunk_layout(5, (4, 3), n_rows=6)
 N_TASKS = 7
+PARTNERS = tuple(f"P{i}" for i in range(8))
 HELD = st.dictionaries(st.integers(0, 5), st.integers(0, N_TASKS - 1), max_size=6).filter(
     lambda held: len(set(held.values())) == len(held)
 )
@@ -133,3 +134,47 @@ def test_the_seeded_state_is_the_one_a_round_begins_with():
         np.testing.assert_array_equal(given_in.trunk_change, left.trunk_change)
         for name, array in left.state.heads.items():
             np.testing.assert_array_equal(given_in.state.heads[name], array)
+
+
+@given(st.data())
+def test_a_row_is_sent_only_with_enough_holders_on_the_roster(data: st.DataObject):
+    """Whoever the holders are; then the mean over them is not overshot, and exact where all holders are there."""
+    least = data.draw(st.integers(2, 4))
+    holders = data.draw(st.lists(st.sets(st.sampled_from(PARTNERS)), min_size=1, max_size=6))
+    members = data.draw(st.sets(st.sampled_from(PARTNERS), min_size=3))
+    counts = HolderCounts(tuple(map(len, holders)), frozenset(PARTNERS), least)
+    n_absent = len(PARTNERS) - len(members)
+    for held, factor in zip(holders, counts.factors(members), strict=True):
+        there = len(held & members)
+        if factor:
+            assert there >= least
+            assert factor <= len(members) / there
+            assert factor <= len(members) / least
+            if not n_absent:
+                assert factor == len(members) / there
+        else:
+            assert len(held) - n_absent < least
+    everybody = counts.factors(PARTNERS)
+    assert counts.travelling == np.flatnonzero(everybody).tolist()
+
+
+def test_without_a_catalogue_there_are_no_rows():
+    """Nothing travels, nothing is multiplied."""
+    assert HolderCounts().travelling == []
+    assert HolderCounts().factors(PARTNERS).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("members", "kept"),
+    [(PARTNERS[:3], [5]), (PARTNERS[:5], [2, 5]), (PARTNERS[:6], [2, 4, 5]), (PARTNERS, [0, 2, 4, 5])],
+)
+def test_rows_with_too_few_holders_on_the_roster_are_held_back(members: tuple[str, ...], kept: list[int]):
+    """Every absent partner may be a holder; the trunk and the rows of enough holders stay as they are."""
+    counts = HolderCounts((3, 1, 7, 0, 5, 8), frozenset(PARTNERS), 3)
+    vector = initial_trunk(LAYOUT, 3)
+    scale_rows(vector, LAYOUT, np.array([1, 0, 1, 0, 1, 1], dtype=np.float64))  # those of fewer than three never travel
+    expected = vector.copy()
+    for name in (CATALOGUE_WEIGHT, CATALOGUE_BIAS):
+        LAYOUT.views(expected)[name][[row for row in range(6) if row not in kept]] = 0
+    hold_back_rows(vector, LAYOUT, counts, members)
+    np.testing.assert_array_equal(vector, expected)

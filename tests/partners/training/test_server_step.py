@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from partners.errors import StateMismatch, TrainingDiverged, TrunkMismatch
+from partners.network.server_state import ServerState, initial_server_state
 from partners.settings import ServerOptimiser
-from partners.training.server_step import ServerState, initial_server_state, server_step
+from partners.training.server_step import server_step
 
 _METHODS = ("mean", "momentum", "adam")
 _NUMBER = st.floats(-10, 10, width=32)

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from partners.files.sparsechem_model import _names, read_sparsechem
-from partners.models.predict import predict, predict_hidden
-from partners.network.state import HeadSizes
+from partners.network.predict import predict, predict_hidden
+from partners.network.state import HeadSizes, unstepped
 from partners.network.trunk import trunk_layout
 from partners.settings import Training, TrunkSettings
-from partners.training.training import unstepped
 from tests.support.partners.our_losses import our_losses
 from tests.support.partners.sparsechem_golden import golden_run, golden_set
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.home.paths import MessageName
+from secure.messages.message_name import MessageName
 from tests.support.federation import AGGREGATOR, Federation
 from tests.support.signed_transcripts import DEAL, PAIRING, SUM, UPDATE, at_round, manifest_of, run_audit, sign_later
 

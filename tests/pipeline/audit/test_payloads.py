@@ -9,7 +9,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import PipelineError
-from pipeline.home.paths import MessageName
 from secure.encoding.canonical import digest
 from secure.errors import (
     BadContainer,
@@ -23,6 +22,7 @@ from secure.errors import (
     WrongRound,
     WrongSum,
 )
+from secure.messages.message_name import MessageName
 from secure.sealing.container import Header
 from tests.support.federation import Federation
 from tests.support.signed_transcripts import SUM, UPDATE, at_round, flip, refusal, rewrite, run_audit, say_again

@@ -14,8 +14,8 @@ from pipeline.audit.status_view import watch
 from pipeline.cli import main
 from pipeline.errors import ExchangeUnreachable
 from pipeline.exchange.storage import Exchange, open_exchange
-from pipeline.home.paths import MessageName
 from pipeline.plan.plan import read_plan
+from secure.messages.message_name import MessageName
 from tests.support.cli_runner import printed
 from tests.support.federation import AGGREGATOR, Federation, step, until_waiting
 from tests.support.signed_transcripts import (

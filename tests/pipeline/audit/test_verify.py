@@ -14,7 +14,6 @@ import pytest
 from pipeline.audit.verify import audit
 from pipeline.errors import BrokenTranscript, Equivocation, ExchangeConflict, ExchangeError
 from pipeline.exchange.storage import open_exchange
-from pipeline.home.paths import MessageName
 from pipeline.plan.plan import read_plan
 from secure.encoding.canonical import canonical_json, digest
 from secure.errors import (
@@ -29,6 +28,7 @@ from secure.errors import (
     WrongSender,
 )
 from secure.keys.keys import load_private_keys
+from secure.messages.message_name import MessageName
 from secure.messages.messages import PayloadDigest, sign_manifest
 from tests.support.federation import AGGREGATOR, Federation
 from tests.support.signed_transcripts import (

@@ -204,7 +204,7 @@ def test_keys_are_lost_and_the_secret_rotated_through_real_processes(tmp_path: P
             assert job.wait(LONGEST_WAIT_S) == 0, (federation.folder / name / "run.log").read_text()
     finally:
         stop(jobs)
-    assert len({read_report(federation.home(name))["trunk"] for name in federation.partners}) == 1
+    assert len({read_report(federation.home(name)).trunk for name in federation.partners}) == 1
     for plan, rounds in ((first, range(1, round_no)), (federation.plan_file, (round_no, round_no + 1))):
         found = json.loads(federation.hocket("verify", "--json", str(federation.exchange), str(plan)).stdout)
         summed = [attempt["round_no"] for attempt in found["attempts"] if attempt["outcome"] == "sum"]

@@ -112,8 +112,8 @@ def test_a_stopped_demo_stops_its_members_and_says_only_json(tables: Path, tmp_p
         if {one["member"] for one in lines} == {*PARTNERS, "aggregator"}:
             break
     process.popen.terminate()
-    _, rest = process.popen.communicate(timeout=10)
-    assert process.popen.returncode == ExitCode.NOT_YET
+    assert process.end(10.0) == ExitCode.NOT_YET
+    rest = process.popen.stderr.read()
     assert process.alive() == []
     lines += [json.loads(line) for line in rest.splitlines()]
     assert lines[-1]["message"] in {STOPPED, ABANDONED}  # as busy as the machine is
@@ -138,18 +138,17 @@ def test_without_a_network_the_demo_says_what_to_do(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc to look into a running process")
-def test_the_real_demo_repeats_bit_for_bit_and_its_aggregator_loads_no_torch(tmp_path: Path) -> None:
-    """Two demos on the ChEMBL data with the same seed end with the same trunk and the same numbers.
+def test_the_real_demo_gains_and_its_aggregator_loads_no_torch(tmp_path: Path) -> None:
+    """On the ChEMBL data all partners end with one trunk, and each with a better model than its own alone.
 
-    While the first runs, the aggregator's process maps neither torch nor rdkit.
+    While it runs, the aggregator's process maps neither torch nor rdkit. That it repeats: test_nvflare.
     """
-    folders = [tmp_path / "one", tmp_path / "two"]
-    command = [sys.executable, "-P", "-m", "pipeline.cli", "demo", str(folders[0])]
+    command = [sys.executable, "-P", "-m", "pipeline.cli", "demo", str(tmp_path / "demo")]
     seen: set[str] = set()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
         try:
             while running.poll() is None:
-                seen |= _aggregators_libraries(folders[0])
+                seen |= _aggregators_libraries(tmp_path / "demo")
                 time.sleep(0.5)  # between two looks; the loop ends with the process
         finally:
             running.terminate()  # it ends its members, which would outlive a kill
@@ -159,12 +158,9 @@ def test_the_real_demo_repeats_bit_for_bit_and_its_aggregator_loads_no_torch(tmp
     assert running.returncode == 0
     assert "sealapi" in seen
     assert not seen & {"torch", "rdkit", "polars", "sklearn"}
-    assert demo(folders[1]).returncode == 0
-    one, two = ([json.loads((f / p / "home/report/report.json").read_text()) for p in PARTNERS] for f in folders)
-    for before, after in zip(one, two, strict=True):
-        assert {**before, "plan": ""} == {**after, "plan": ""}
-    assert len({report["trunk"] for report in one}) == 1
-    assert all(report["summary"]["average_precision"]["change"] > 0 for report in one)
+    reports = [json.loads((tmp_path / "demo" / name / "home/report/report.json").read_text()) for name in PARTNERS]
+    assert len({report["trunk"] for report in reports}) == 1
+    assert all(report["summary"]["average_precision"]["change"] > 0 for report in reports)
 
 
 def _aggregators_libraries(folder: Path) -> set[str]:

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.atomic import write_atomically
 from pipeline.errors import Equivocation, ExchangeConflict, ExitCode, NotYet
-from pipeline.exchange.mailbox import Mailbox, named_digests, roster_of, text
+from pipeline.exchange.mailbox import Mailbox
 from pipeline.exchange.storage import open_exchange
-from pipeline.home.paths import Home, MessageName
+from pipeline.home.paths import Home
 from pipeline.plan.plan import Plan, read_plan
 from secure.errors import (
     BadManifest,
@@ -23,7 +22,9 @@ from secure.errors import (
     WrongRound,
     WrongSender,
 )
+from secure.files import write_atomically
 from secure.keys.keys import PrivateKeys, load_private_keys
+from secure.messages.message_name import MessageName
 from secure.messages.messages import payload_digest, sign_manifest
 from tests.support.federation import Federation
 
@@ -101,7 +102,7 @@ def test_what_is_posted_is_received(sender: Mailbox, reader: Mailbox):
     sender.post(READY, BODY)
     found = reader.expect(READY)
     assert (found.body, found.sender, found.round, found.attempt) == (BODY, "P01", 1, 1)
-    assert text(found, "trunk") == BODY["trunk"]
+    assert found.text("trunk") == BODY["trunk"]
     assert reader.digest_of(READY) == sender.digest_of(READY)
     assert found == sender.own(READY)
     assert found.time == NOW
@@ -339,10 +340,10 @@ def test_a_roster_is_bound_to_its_manifest(post_office: dict[str, Mailbox]):
     members = {member: digest_of(member) for member in ("P03", "P01", "P02")}
     aggregator.post(name, {"members": members, "trunk": digest_of("trunk")})
     manifest = partner.expect(name)
-    roster = roster_of(manifest, partner.digest_of(name))
-    assert roster == roster_of(aggregator.own(name), aggregator.digest_of(name))
+    roster = manifest.as_roster(partner.digest_of(name))
+    assert roster == aggregator.own(name).as_roster(aggregator.digest_of(name))
     assert (roster.members, roster.round_no, roster.attempt) == (("P01", "P02", "P03"), 2, 3)
-    assert named_digests(manifest, "members") == members
+    assert manifest.named_digests("members") == members
 
 
 def test_a_roster_of_two_is_none(post_office: dict[str, Mailbox]):
@@ -351,4 +352,4 @@ def test_a_roster_of_two_is_none(post_office: dict[str, Mailbox]):
     members = {member: digest_of(member) for member in ("P01", "P02")}
     post_office["agg"].post(name, {"members": members, "trunk": digest_of("trunk")})
     with pytest.raises(BadRoster):
-        roster_of(post_office["P01"].expect(name), post_office["P01"].digest_of(name))
+        post_office["P01"].expect(name).as_roster(post_office["P01"].digest_of(name))

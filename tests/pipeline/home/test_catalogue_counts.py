@@ -1,24 +1,21 @@
-"""Which rows of a catalogue a partner holds, how many hold each, which travel, and what their mean is multiplied by."""
+"""Which rows of a catalogue a partner holds, and what a home keeps of how many hold each."""
 
 import json
 import tomllib
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from data_prep.prepared import Task
+from partners.network.shared_head_rows import HolderCounts
 from pipeline.errors import ConfigError
-from pipeline.home.catalogue_counts import Counts, held_rows, keep_counts, known_counts
+from pipeline.home.catalogue_counts import held_rows, keep_counts, known_counts
 from pipeline.home.paths import Home
 from pipeline.plan.plan import Catalogue, Plan
 from pipeline.plan.toml_schema import check_table
 from tests.support.federation import Federation
 
-PARTNERS = tuple(f"P{i}" for i in range(8))
 TASKS = [{"id": "C1", "threshold": 6.0}, {"id": "C1", "threshold": 7.0}, {"id": "C2", "threshold": 6.0}]
 CATALOGUE = Catalogue.model_validate_json(json.dumps({"tasks": TASKS}))
 TASK = Task(
@@ -65,34 +62,6 @@ def test_of_several_tasks_for_a_row_the_one_with_most_labels_travels():
     assert held_rows(CATALOGUE, tasks) == {0: 1}
 
 
-@given(st.data())
-def test_a_row_is_sent_only_with_enough_holders_on_the_roster(data: st.DataObject):
-    """Whoever the holders are; then the mean over them is not overshot, and exact where all holders are there."""
-    least = data.draw(st.integers(2, 4))
-    holders = data.draw(st.lists(st.sets(st.sampled_from(PARTNERS)), min_size=1, max_size=6))
-    members = data.draw(st.sets(st.sampled_from(PARTNERS), min_size=3))
-    counts = Counts(tuple(map(len, holders)), frozenset(PARTNERS), least)
-    n_absent = len(PARTNERS) - len(members)
-    for held, factor in zip(holders, counts.factors(members), strict=True):
-        there = len(held & members)
-        if factor:
-            assert there >= least
-            assert factor <= len(members) / there
-            assert factor <= len(members) / least
-            if not n_absent:
-                assert factor == len(members) / there
-        else:
-            assert len(held) - n_absent < least
-    everybody = counts.factors(PARTNERS)
-    assert counts.travelling == np.flatnonzero(everybody).tolist()
-
-
-def test_without_a_catalogue_there_are_no_rows():
-    """Nothing travels, nothing is multiplied."""
-    assert Counts().travelling == []
-    assert Counts().factors(PARTNERS).shape == (0,)
-
-
 # ------------------------------------------------------------------------------------------------ the file in a home
 
 
@@ -123,12 +92,12 @@ def test_counts_come_back(plan: Plan, home: Home):
     """Before the presence round there are none, after it those that it gave."""
     assert known_counts(plan, home) is None
     keep_counts(plan, home, [3, 1, 2])
-    assert known_counts(plan, home) == Counts((3, 1, 2), frozenset(plan.partner_names), 3)
+    assert known_counts(plan, home) == HolderCounts((3, 1, 2), frozenset(plan.partner_names), 3)
 
 
 def test_a_plan_without_a_catalogue_needs_no_counts(enrolled: Federation, home: Home):
     """There is nothing to wait for."""
-    assert known_counts(plan_with(enrolled, catalogue={}), home) == Counts()
+    assert known_counts(plan_with(enrolled, catalogue={}), home) == HolderCounts()
 
 
 def test_a_revision_from_the_first_round_on_counts_anew(enrolled: Federation, plan: Plan, home: Home):
@@ -145,7 +114,7 @@ def test_a_later_revision_keeps_what_was_counted(enrolled: Federation, plan: Pla
     """The counts and the partners counted stay; its minimum is the revision's own."""
     keep_counts(plan, home, [3, 1, 2])
     later = continued(enrolled, plan, 2, catalogue={"tasks": TASKS, "min_partners": 2})
-    assert known_counts(later, home) == Counts((3, 1, 2), frozenset(plan.partner_names), 2)
+    assert known_counts(later, home) == HolderCounts((3, 1, 2), frozenset(plan.partner_names), 2)
 
 
 def test_a_later_revision_has_the_same_catalogue(enrolled: Federation, plan: Plan, home: Home):

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,16 @@ def test_a_killed_holder_is_told_and_one_that_ended_is_not(tmp_path: Path):
             assert (before.pid, before.host) == (process.pid, socket.gethostname())
     with hold(tmp_path / "lock") as before:
         assert before is None
+
+
+def test_who_waits_gets_it_when_the_holder_ends(tmp_path: Path):
+    """And is told that the holder was killed."""
+    with holder(tmp_path) as process:
+        threading.Timer(0.3, process.kill).start()
+        with hold(tmp_path / "lock", waits=True) as before:
+            assert before is not None
+            assert before.pid == process.pid
+            assert process.wait() == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("error", [NotYet, ZeroDivisionError, KeyboardInterrupt])

@@ -15,11 +15,11 @@ from rdkit.Chem import rdFingerprintGenerator
 
 from data_prep.prepared import Prepared, read_prepared
 from partners.files.checkpoint import load_checkpoint
-from partners.models.predict import predict
+from partners.network.predict import predict
 from partners.network.state import PartnerState
 from pipeline.cli import main
 from pipeline.errors import NotYet
-from pipeline.home.paths import write_json
+from pipeline.home.json_files import write_json
 from pipeline.home.round_state import RoundStart
 from pipeline.model import predict as predicting
 from pipeline.model import rebuild as remaking
@@ -185,7 +185,7 @@ def test_one_by_one_equals_in_bulk(
     bulk = said(hybrid, new, tmp_path / "bulk.parquet")
     model = OpenModel(hybrid.home("P01").model)
     for i in (0, 3, 17):
-        alone = predicting.predict_batch(model, [predicting.Record(1, "x", SMILES[i], None)])
+        alone = predicting.predict_batch(model, [predicting.StructureRecord(1, "x", SMILES[i], None)])
         rows = bulk.filter(pl.col("input_compound_id") == f"n{i}")
         kept = [j for j, task in enumerate(model.description.tasks) if not task.is_auxiliary]
         of_classes = rows.filter(pl.col("probability").is_not_null())

@@ -8,7 +8,7 @@ import pytest
 from scipy import sparse
 
 from partners.files.sparsechem_model import read_sparsechem
-from partners.models.predict import predict
+from partners.network.predict import predict
 from pipeline.errors import ExitCode
 from pipeline.home.round_state import RoundStart
 from pipeline.plan.member_configs import PartnerConfig

@@ -2,10 +2,8 @@
 
 import json
 import re
-import shutil
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -15,23 +13,19 @@ from PIL import Image
 from pipeline.home.paths import Home
 from pipeline.pages.consortium_page import consortium_page
 from pipeline.pages.figure_style import new_figure
-from pipeline.pages.files import PAGE, has_page, write_own_page, write_report
-from pipeline.pages.page import Drawing, Page, PageTable, Section, files_of
-from pipeline.pages.page_files import write_page
-from pipeline.pages.private_page import own_page
-from pipeline.pages.shareable_page import shared_page
+from pipeline.pages.files import PAGE, has_page, write_private_page
+from pipeline.pages.page import Drawing, Page, PageTable, Section, files_of, write_page
+from pipeline.pages.private_page import private_page
+from pipeline.pages.shareable_page import shareable_page
 from pipeline.report.consortium import merge
+from pipeline.report.report import write_report
+from pipeline.report.schema import Report
 from pipeline.report.shareable import shareable
+from tests.support.browser import CHROMIUM, SWITCHES, needs_chromium
 from tests.support.made_up_reports import made_up_report
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
 
-
-class FoldScores(HTMLParser):
+class PageReader(HTMLParser):
     """What a page asks for, runs and shows."""
 
     def __init__(self) -> None:
@@ -53,32 +47,32 @@ class FoldScores(HTMLParser):
         self.words.append(data)
 
 
-def seen(html: str) -> FoldScores:
+def seen(html: str) -> PageReader:
     """Parse a page."""
-    found = FoldScores()
+    found = PageReader()
     found.feed(html)
     return found
 
 
 @pytest.fixture(scope="module")
-def report() -> dict[str, Any]:
+def report() -> Report:
     """A report with every part."""
     return made_up_report(60, 30)
 
 
 @pytest.fixture(scope="module")
-def pages(report: dict[str, Any]) -> dict[str, dict[str, bytes]]:
+def pages(report: Report) -> dict[str, dict[str, bytes]]:
     """The files of each kind of page, by name."""
-    summaries = [shareable(made_up_report(60, 30, about={"partner": name})) for name in ("P01", "P02")]
+    summaries = [shareable(made_up_report(60, 30, partner=name)) for name in ("P01", "P02")]
     made = {
-        "own": own_page(report),
-        "shared": shared_page(shareable(report)),
+        "private": private_page(report),
+        "shareable": shareable_page(shareable(report)),
         "consortium": consortium_page(merge(summaries)),
     }
     return {name: files_of(page, "page.html", name) for name, page in made.items()}
 
 
-@pytest.mark.parametrize("name", ["own", "shared", "consortium"])
+@pytest.mark.parametrize("name", ["private", "shareable", "consortium"])
 def test_a_page_loads_nothing_and_runs_nothing(pages: dict[str, dict[str, bytes]], name: str):
     """No script, frame, form or link; images are inside, and a policy forbids the rest."""
     html = pages[name]["page.html"].decode()
@@ -89,7 +83,7 @@ def test_a_page_loads_nothing_and_runs_nothing(pages: dict[str, dict[str, bytes]
     assert "default-src 'none'" in html
 
 
-@pytest.mark.parametrize("name", ["own", "shared", "consortium"])
+@pytest.mark.parametrize("name", ["private", "shareable", "consortium"])
 def test_every_figure_is_shown_in_words_too(pages: dict[str, dict[str, bytes]], name: str):
     """An image per SVG file, each with a text for those who cannot see it, and a PNG of the same name."""
     files = pages[name]
@@ -102,7 +96,7 @@ def test_every_figure_is_shown_in_words_too(pages: dict[str, dict[str, bytes]], 
 
 def test_figures_are_whole_and_undated(pages: dict[str, dict[str, bytes]], tmp_path: Path):
     """SVGs are XML that refers to nothing outside, PNGs are at least 600 pixels wide; neither holds a date."""
-    for path, content in pages["own"].items():
+    for path, content in pages["private"].items():
         if path.endswith(".svg"):
             tree = ET.fromstring(content)  # noqa: S314 -- our own file
             links = [v for e in tree.iter() for k, v in e.attrib.items() if k.endswith("href")]
@@ -116,10 +110,10 @@ def test_figures_are_whole_and_undated(pages: dict[str, dict[str, bytes]], tmp_p
                 assert image.info.get("Software") == "hocket"
 
 
-def test_the_same_report_gives_the_same_bytes(report: dict[str, Any], pages: dict[str, dict[str, bytes]]):
+def test_the_same_report_gives_the_same_bytes(report: Report, pages: dict[str, dict[str, bytes]]):
     """Page and figures, also from the report as it is read back from its file."""
-    again = json.loads(json.dumps(report))
-    assert files_of(own_page(again), "page.html", "own") == pages["own"]
+    again = Report.model_validate_json(json.dumps(report.to_json()))
+    assert files_of(private_page(again), "page.html", "private") == pages["private"]
 
 
 def test_names_are_text_whatever_they_hold():
@@ -138,7 +132,7 @@ def test_names_are_text_whatever_they_hold():
 def test_few_tasks_make_a_page_too(n_tasks: int, n_regressions: int):
     """None, one, five: no figure fails, and what cannot be said is said to be so."""
     report = made_up_report(n_tasks, n_regressions)
-    for page in (own_page(report), shared_page(shareable(report))):
+    for page in (private_page(report), shareable_page(shareable(report))):
         html = files_of(page, "page.html", "x")["page.html"].decode()
         assert "cannot be said" in html
         assert "nan" not in html.split("</style>")[1].lower().replace("base64", "").split("<img")[0]
@@ -148,14 +142,15 @@ def test_few_tasks_make_a_page_too(n_tasks: int, n_regressions: int):
 def test_the_verdict_is_one_sentence_of_its_colour(gain: float, outcome: str):
     """With the direction in words, both means, the change, its interval and the number of tasks."""
     report = made_up_report(60, gain=gain, seed=3)
-    sentence = report["verdict"]["sentence"]
-    assert report["verdict"]["outcome"] == outcome
+    sentence = report.verdict.sentence
+    assert report.verdict.outcome == outcome
     assert {"better": "helped", "worse": "harmed", "undecided": "no difference"}[outcome] in sentence
-    found = report["summary"]["average_precision"]
-    for number in (f"{found['local']:.3f}", f"{found['federated']:.3f}", f"{found['change']:+.3f}", "60 tasks"):
+    found = report.summary.average_precision
+    assert found is not None
+    for number in (f"{found.local:.3f}", f"{found.federated:.3f}", f"{found.change:+.3f}", "60 tasks"):
         assert number in sentence
     assert sentence.count(". ") == 0
-    assert own_page(report).outcome == outcome
+    assert private_page(report).outcome == outcome
 
 
 # ------------------------------------------------------------------------------------------------------------- on disk
@@ -166,15 +161,15 @@ def test_a_page_is_known_as_that_of_its_report(tmp_path: Path):
     home, report = Home(tmp_path), made_up_report(0)
     write_report(home, report)
     assert not has_page(home, report)
-    write_own_page(home, report)
+    write_private_page(home, report)
     assert has_page(home, report)
-    assert not has_page(home, report | {"partner": "P02"})
+    assert not has_page(home, report.model_copy(update={"partner": "P02"}))
     (home.report / "summary.json").rename(home.report / "elsewhere.json")
     assert not has_page(home, report)
     (home.report / "elsewhere.json").rename(home.report / "summary.json")
     (home.report / "figures" / "folds.svg").unlink()
     assert not has_page(home, report)
-    write_own_page(home, report)
+    write_private_page(home, report)
     (home.report / PAGE).write_text("<html>older</html>")
     assert not has_page(home, report)
 
@@ -211,8 +206,8 @@ def test_a_page_that_cannot_be_drawn_leaves_the_old_one(tmp_path: Path):
 # ------------------------------------------------------------------------------------------------------ a real browser
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
-@pytest.mark.parametrize("name", ["own", "shared", "consortium"])
+@needs_chromium
+@pytest.mark.parametrize("name", ["private", "shareable", "consortium"])
 @pytest.mark.parametrize("width", [1280, 400])
 def test_a_browser_shows_the_page_offline(pages: dict[str, dict[str, bytes]], name: str, width: int, tmp_path: Path):
     """Every image is drawn, nothing else is asked for, no message on the console, no page wider than the window."""
@@ -221,7 +216,7 @@ def test_a_browser_shows_the_page_offline(pages: dict[str, dict[str, bytes]], na
     file = tmp_path / "page.html"
     file.write_bytes(pages[name]["page.html"])
     with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
         page = browser.new_context(offline=True, viewport={"width": width, "height": 900}).new_page()
         asked: list[str] = []
         said: list[str] = []

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-import pipeline.protocol.catalogue_round
-import pipeline.protocol.partner_rounds
+import partners.training.local_round
+import pipeline.protocol.round_seal
 import pipeline.runs.partner_run
 from data_prep.prepared import read_prepared
 from partners.network.state import PartnerState
@@ -19,7 +19,6 @@ from partners.training.training import RoundResult, TrainedInPlace
 from pipeline.audit.inspect_file import describe_file
 from pipeline.errors import ConfigError, ExitCode
 from pipeline.home.catalogue_counts import held_rows
-from pipeline.home.paths import MessageName
 from pipeline.home.round_metrics import read_records
 from pipeline.home.round_state import RoundStart
 from pipeline.plan.member_configs import PartnerConfig
@@ -27,6 +26,7 @@ from pipeline.plan.plan import PRESENCE, Plan, read_plan
 from pipeline.protocol.open_mailbox import open_partner_mailbox
 from pipeline.report.report import read_report
 from secure.errors import RosterTooSmall, TagMismatch, UpdateOutOfRange, WrongRoster
+from secure.messages.message_name import MessageName
 from secure.messages.messages import payload_digest
 from secure.sealing.open_sum import OpenedSum
 from tests.support.federation import AGGREGATOR, Federation, age, run_all, step, until_waiting
@@ -64,12 +64,11 @@ class Witness:
         self.local: dict[str, tuple[np.ndarray, PartnerState]] = {}  # first trunk and state of each local-only model
         self._baseline = pipeline.runs.partner_run.train_baseline
         monkeypatch.setattr(pipeline.runs.partner_run, "train_baseline", self.baseline)
-        self._train = pipeline.protocol.partner_rounds.train_in_place
-        self._seal, self._open = pipeline.protocol.partner_rounds.seal_update, pipeline.protocol.partner_rounds.open_sum
-        monkeypatch.setattr(pipeline.protocol.partner_rounds, "train_in_place", self.train)
-        for module in (pipeline.protocol.partner_rounds, pipeline.protocol.catalogue_round):
-            monkeypatch.setattr(module, "seal_update", self.seal)
-            monkeypatch.setattr(module, "open_sum", self.open)
+        self._train = partners.training.local_round.train_in_place
+        monkeypatch.setattr(partners.training.local_round, "train_in_place", self.train)
+        self._seal, self._open = pipeline.protocol.round_seal.seal_update, pipeline.protocol.round_seal.open_sum
+        monkeypatch.setattr(pipeline.protocol.round_seal, "seal_update", self.seal)
+        monkeypatch.setattr(pipeline.protocol.round_seal, "open_sum", self.open)
 
     def train(self, *given: Any, **named: Any) -> TrainedInPlace:  # noqa: ANN401 -- handed on as it is
         """Train and remember; heads in a copy, for the next round trains on in their memory."""
@@ -268,12 +267,10 @@ def test_the_report_judges_both_models(watched: tuple[Federation, Witness]):
     """The local-only model begins with the same rows, and its scores are there beside the federated ones."""
     federation, _ = watched
     reports = [read_report(federation.home(name)) for name in ALL]
-    assert len({report["trunk"] for report in reports}) == 1
-    judged = [[task for task in report["tasks"] if not task["is_auxiliary"]] for report in reports]
+    assert len({report.trunk for report in reports}) == 1
+    judged = [[task for task in report.tasks if not task.is_auxiliary] for report in reports]
     assert [len(tasks) for tasks in judged] == [6, 5, 4, 3]
-    assert all(
-        task[side]["roc_auc"] is not None for tasks in judged for task in tasks for side in ("local", "federated")
-    )
+    assert all(side.roc_auc is not None for tasks in judged for task in tasks for side in (task.local, task.federated))
 
 
 def test_the_local_model_begins_with_the_same_rows(watched: tuple[Federation, Witness]):
@@ -316,9 +313,7 @@ def test_a_restart_after_every_step_changes_nothing(watched: tuple[Federation, W
     assert restless.trunks(2) == undisturbed.trunks(2)
     for name in ALL:
         before, after = (read_report(one.home(name)) for one in (undisturbed, restless))
-        assert [before[side] for side in ("local", "federated", "tasks")] == [
-            after[side] for side in ("local", "federated", "tasks")
-        ]
+        assert (before.local, before.federated, before.tasks) == (after.local, after.federated, after.tasks)
 
 
 def test_the_presence_round_waits_for_every_partner(tmp_path: Path):
@@ -428,12 +423,12 @@ def test_a_wrong_sum_of_flags_is_caught(federation: Federation):
 
 def test_more_holders_than_partners_are_noticed(federation: Federation, monkeypatch: pytest.MonkeyPatch):
     """A partner that sends seven for a flag makes a count that cannot be: all stop."""
-    real = pipeline.protocol.catalogue_round.seal_update
+    real = pipeline.protocol.round_seal.seal_update
 
     def sealed(change: np.ndarray, **given: Any) -> object:  # noqa: ANN401 -- handed on as it is
         return real(change * 7 if given["me"] == "P04" else change, **given)
 
-    monkeypatch.setattr(pipeline.protocol.catalogue_round, "seal_update", sealed)
+    monkeypatch.setattr(pipeline.protocol.round_seal, "seal_update", sealed)
     until_waiting(federation, [AGGREGATOR])
     drive(federation, *ALL)
     until_waiting(federation, [AGGREGATOR])

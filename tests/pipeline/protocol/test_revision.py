@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-import pipeline.protocol.partner_rounds
+import pipeline.protocol.round_seal
 from partners.errors import CheckpointDamaged
 from pipeline.audit.verify import audit
 from pipeline.errors import ConfigError, Diverged, ExitCode, OutOfStep
-from pipeline.exchange.mailbox import roster_of
 from pipeline.exchange.storage import Exchange
-from pipeline.home.paths import Home, MessageName, write_json
+from pipeline.home.json_files import write_json
+from pipeline.home.paths import Home
 from pipeline.home.round_state import RoundStart, read_provenance
 from pipeline.plan.plan import Plan, read_plan
 from pipeline.report.report import read_report
@@ -27,6 +27,7 @@ from secure.ciphertexts.parameters import seal_parameters
 from secure.errors import TagMismatch, WrongKey, WrongPlan
 from secure.keys.group import GroupSecret
 from secure.keys.keys import load_private_keys
+from secure.messages.message_name import MessageName
 from secure.messages.messages import manifest_digest, parse_manifest
 from secure.sealing.open_sum import open_sum
 from tests.support.federation import AGGREGATOR, Federation, run_all, run_to, step
@@ -88,7 +89,7 @@ def test_a_federation_goes_on_with_new_keys_and_another_group_secret(revised: Fe
         assert len(revised.trunks(round_no)) == 1
     plan = read_plan(revised.plan_file)
     for name in ALL:
-        assert read_report(revised.home(name))["plan"] == plan.digest
+        assert read_report(revised.home(name)).plan == plan.digest
     assert plan.cards["P02"].fingerprint != under_first_plan(revised).cards["P02"].fingerprint
 
 
@@ -137,7 +138,7 @@ def test_neither_secret_opens_the_sums_of_the_other_plan(revised: Federation) ->
         start = RoundStart.first(plan)
         for holder in plans.values():
             given: dict[str, Any] = {
-                "roster": roster_of(parse_manifest(data, "roster"), manifest_digest(data)),
+                "roster": parse_manifest(data, "roster").as_roster(manifest_digest(data)),
                 "group": group_of(revised, "P01", holder),
                 "parameters": seal_parameters(plan.seal),
                 "slices": [tensor.place for tensor in plan.layout.tensors],
@@ -156,13 +157,13 @@ def test_nothing_sealed_under_the_plan_before_is_sealed_again(
 ) -> None:
     """All sealed for round 3, then the plan was revised from round 3 on: each trains anew and seals something else."""
     sealed: list[tuple[str, np.ndarray]] = []
-    real = pipeline.protocol.partner_rounds.seal_update
+    real = pipeline.protocol.round_seal.seal_update
 
     def watched(change: np.ndarray, **given: Any) -> object:  # noqa: ANN401 -- handed on as it is
         sealed.append((given["me"], change.copy()))
         return real(change, **given)
 
-    monkeypatch.setattr(pipeline.protocol.partner_rounds, "seal_update", watched)
+    monkeypatch.setattr(pipeline.protocol.round_seal, "seal_update", watched)
     wait(federation, *ALL, AGGREGATOR, *ALL)
     assert sorted(name for name, _ in sealed) == list(ALL)
     federation.revise(FIRST_ROUND)

@@ -15,28 +15,28 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from pipeline.errors import DamagedReport, ExitCode, MixedFederations, NotShareable, PipelineError
-from pipeline.report.consortium import merge, merge_summaries
+from pipeline.pages.consortium_files import merge_summaries
+from pipeline.report.consortium import comparison_of, merge
 from pipeline.report.disclosure import FEWEST, apart
-from pipeline.report.metrics import METRICS
-from pipeline.report.report import build_report
+from pipeline.report.metrics import METRICS, REGRESSION, SIDES
 from pipeline.report.shareable import shareable
-from tests.support.made_up_reports import ABOUT, made_up_report
+from pipeline.report.shareable_schema import ShareableSummary
+from tests.support.made_up_reports import made_up_report, report_of, without
 
 NAMES = ("P01", "P02", "P03")
 
 
-def summary(name: str, n_tasks: int = 60, n_regressions: int = 0, **facts: Any) -> dict[str, Any]:  # noqa: ANN401
-    """A partner's shareable summary as it comes out of its file."""
+def summary(name: str, n_tasks: int = 60, n_regressions: int = 0, gain: float = 0.03) -> ShareableSummary:
+    """A partner's shareable summary."""
     seed = int(name[1:]) if name[1:].isdigit() else 7
-    report = made_up_report(n_tasks, n_regressions, seed=seed, about={"partner": name} | facts)
-    return dict(json.loads(json.dumps(shareable(report))))
+    return shareable(made_up_report(n_tasks, n_regressions, seed=seed, gain=gain, partner=name))
 
 
-def written(folder: Path, *summaries: dict[str, Any]) -> list[Path]:
+def written(folder: Path, *summaries: ShareableSummary | dict[str, Any]) -> list[Path]:
     """Their files."""
     files = [folder / f"{i}.json" for i in range(len(summaries))]
     for file, found in zip(files, summaries, strict=True):
-        file.write_text(json.dumps(found))
+        file.write_text(json.dumps(found if isinstance(found, dict) else found.to_json()))
     return files
 
 
@@ -44,8 +44,8 @@ def test_merging_writes_one_page(tmp_path: Path):
     """consortium.html, its figures and consortium.json with every partner's summary as it was given."""
     given = [summary(name, 60, 30) for name in NAMES]
     merged = merge_summaries(written(tmp_path, *given), tmp_path / "out")
-    assert merged["partners"] == given
-    assert json.loads((tmp_path / "out/consortium.json").read_text()) == merged
+    assert merged.partners == given
+    assert json.loads((tmp_path / "out/consortium.json").read_text()) == merged.to_json()
     page = (tmp_path / "out/consortium.html").read_text()
     assert all(name in page for name in NAMES)
     assert "secret" not in page
@@ -64,31 +64,25 @@ def test_the_order_of_the_files_does_not_matter():
 def test_pooled_means_are_those_over_all_tasks():
     """Partners weigh as many tasks as they judged; the interval is that of independent normal means."""
     given = [summary(name, n) for name, n in zip(NAMES, (60, 30, 90), strict=True)]
-    pooled = merge(given)["pooled"]["roc_auc"]
-    rows = [made_up_report(n, seed=i)["tasks"] for i, n in zip((1, 2, 3), (60, 30, 90), strict=True)]
-    every = [row for partner in rows for row in partner]
-    for side in ("local", "federated"):
-        assert pooled[side] == pytest.approx(np.mean([row[side]["roc_auc"] for row in every]), abs=1e-4)
-    halves = [np.ptp(found["summary"]["roc_auc"]["interval_95"]) / 2 for found in given]
+    pooled = merge(given).pooled["roc_auc"]
+    assert pooled is not None
+    assert pooled.interval_95 is not None
+    reports = [made_up_report(n, seed=i) for i, n in zip((1, 2, 3), (60, 30, 90), strict=True)]
+    every = [row for report in reports for row in report.tasks]
+    assert pooled.local == pytest.approx(np.mean([row.local.roc_auc for row in every]), abs=1e-4)
+    assert pooled.federated == pytest.approx(np.mean([row.federated.roc_auc for row in every]), abs=1e-4)
+    halves = [np.ptp(found.to_json()["summary"]["roc_auc"]["interval_95"]) / 2 for found in given]
     reach = np.sqrt(sum((n / 180 * half) ** 2 for n, half in zip((60, 30, 90), halves, strict=True)))
-    low, high = pooled["interval_95"]
-    assert (high - low) / 2 == pytest.approx(reach)
-    assert (pooled["n_tasks"], pooled["n_partners"]) == (180, 3)
+    assert np.ptp(pooled.interval_95) / 2 == pytest.approx(reach)
+    assert (pooled.n_tasks, pooled.n_partners) == (180, 3)
 
 
-def partial_summary(name: str, n_regressions: int, missing: dict[str, int]) -> tuple[dict[str, Any], list[Any]]:
+def partial_summary(name: str, n_regressions: int, missing: dict[str, int]) -> tuple[ShareableSummary, list[Any]]:
     """A partner's summary, some of whose tasks could not be judged by some metrics; and its rows."""
-    rows = made_up_report(0, n_regressions, seed=int(name[1:]))["regression_tasks"]
+    rows = list(made_up_report(0, n_regressions, seed=int(name[1:])).regression_tasks or ())
     for metric, n in missing.items():
-        for row in rows[:n]:
-            row["local"][metric] = None
-    report = build_report(made_up_about(name), [], 1, rows)
-    return dict(json.loads(json.dumps(shareable(report)))), rows
-
-
-def made_up_about(name: str) -> dict[str, Any]:
-    """Facts of a report."""
-    return ABOUT | {"partner": name}
+        rows[:n] = [without(row, metric) for row in rows[:n]]
+    return shareable(report_of([], rows, partner=name)), rows
 
 
 @whenever(st.lists(st.tuples(st.integers(5, 40), st.integers(0, 15), st.integers(0, 15)), min_size=1, max_size=3))
@@ -100,21 +94,23 @@ def test_each_metric_weighs_by_the_tasks_that_it_judged(sizes: list[tuple[int, i
         found, of_partner = partial_summary(name, n, dict(zip(("spearman", "rmse"), missing, strict=True)))
         given.append(found)
         rows.append(of_partner)
-    pooled = merge(given)["pooled"]
+    merged = merge(given)
     for metric in ("r2", "spearman"):
-        told = [found["summary"]["regression"][metric] for found in given]
+        told = [comparison_of(found, REGRESSION, metric) for found in given]
         judged = [
-            [row for row in of_partner if row["local"][metric] is not None and row["federated"][metric] is not None]
+            [row for row in of_partner if None not in (row.score("local", metric), row.score("federated", metric))]
             for of_partner in rows
         ]
         for table, of_metric in zip(told, judged, strict=True):
-            assert table is None or len(of_metric) - FEWEST < table["n_judged"] <= len(of_metric)
-        if all(table and table["n_judged"] == len(of_metric) for table, of_metric in zip(told, judged, strict=True)):
+            assert table is None or len(of_metric) - FEWEST < table.n_judged <= len(of_metric)
+        if all(table and table.n_judged == len(of_metric) for table, of_metric in zip(told, judged, strict=True)):
             every = [row for of_metric in judged for row in of_metric]
-            for side in ("local", "federated"):
-                expected = np.mean([row[side][metric] for row in every])
-                assert pooled[metric][side] == pytest.approx(expected, abs=1e-4)
-            assert pooled[metric]["n_tasks"] == len(every)
+            pooled = merged.pooled[metric]
+            assert pooled is not None
+            for side in SIDES:
+                expected = np.mean([row.score(side, metric) for row in every])
+                assert getattr(pooled, side) == pytest.approx(expected, abs=1e-4)
+            assert pooled.n_tasks == len(every)
 
 
 @whenever(st.lists(st.integers(5, 60), min_size=1, max_size=5))
@@ -131,8 +127,8 @@ def test_no_two_told_counts_differ_by_a_small_one(counts: list[int]):
 
 def test_one_partners_pooled_numbers_are_its_own():
     """Means, and the interval around the change."""
-    (found,) = (given := [summary("P01", 60, 30)])
-    pooled = merge(given)["pooled"]
+    (one,) = (given := [summary("P01", 60, 30)])
+    pooled, found = merge(given).to_json()["pooled"], one.to_json()
     for part, metrics in ((found["summary"], METRICS), (found["summary"]["regression"], ("r2", "spearman"))):
         for metric in metrics:
             for name in ("local", "federated", "change", "riptop"):
@@ -144,14 +140,14 @@ def test_one_partners_pooled_numbers_are_its_own():
 @pytest.mark.parametrize("metric", ["rmse", "censored_rmse"])
 def test_errors_of_different_units_are_never_averaged(tmp_path: Path, metric: str):
     """A partner that measures in thousandths changes nothing of the pooled numbers; only RIPtoP has a mean."""
-    given = [summary(name, 60, 30) for name in NAMES]
-    before = merge(given)["pooled"][metric]
+    before = merge([summary(name, 60, 30) for name in NAMES]).to_json()["pooled"][metric]
+    given = [summary(name, 60, 30).to_json() for name in NAMES]
     told = given[1]["summary"]["regression"][metric]
     for name in ("local", "federated", "change"):
         told[name] *= 1000
     told["interval_95"] = [1000 * bound for bound in told["interval_95"]]
     merged = merge_summaries(written(tmp_path, *given), tmp_path / "out")
-    assert merged["pooled"][metric] == before
+    assert merged.to_json()["pooled"][metric] == before
     assert {name: before[name] for name in ("local", "federated", "change", "interval_95")} == dict.fromkeys(
         ("local", "federated", "change", "interval_95")
     )
@@ -164,19 +160,19 @@ def test_a_partner_who_tells_no_mean_is_listed_and_left_out(tmp_path: Path):
     """Its row has dashes; the others' mean goes without it; nobody pools an interval that somebody does not tell."""
     given = [summary("P01"), summary("P02", 3), summary("P03", 8)]
     merged = merge_summaries(written(tmp_path, *given), tmp_path / "out")
-    assert merged["pooled"]["roc_auc"]["n_tasks"] == 68
-    assert merged["pooled"]["roc_auc"]["interval_95"] is None
-    assert "could not be judged by P02 and P03" in merged["verdict"]["sentence"]
+    pooled = merged.pooled["roc_auc"]
+    assert pooled is not None
+    assert (pooled.n_tasks, pooled.interval_95) == (68, None)
+    assert "could not be judged by P02 and P03" in merged.verdict.sentence
     assert "P02" in (tmp_path / "out/consortium.html").read_text()
 
 
 def test_harm_to_one_is_the_consortiums_verdict():
     """Whom federation harmed must not drown in a mean."""
-    harmed = dict(json.loads(json.dumps(shareable(made_up_report(60, gain=-0.1, about={"partner": "P09"})))))
-    verdict = merge([summary("P01"), summary("P02"), harmed])["verdict"]
-    assert verdict["outcome"] == "worse"
-    assert "harmed P09" in verdict["sentence"]
-    assert "helped P01 and P02" in verdict["sentence"]
+    verdict = merge([summary("P01"), summary("P02"), summary("P09", gain=-0.1)]).verdict
+    assert verdict.outcome == "worse"
+    assert "harmed P09" in verdict.sentence
+    assert "helped P01 and P02" in verdict.sentence
 
 
 Change = Callable[[dict[str, Any]], object]
@@ -219,7 +215,7 @@ def _put(*keys: str, value: Any) -> Change:  # noqa: ANN401
 )
 def test_what_does_not_belong_is_refused(tmp_path: Path, change: Change, error: type[PipelineError], message: str):
     """By file and key, with a typed error, and nothing is written."""
-    given = [summary(name) for name in NAMES]
+    given = [summary(name).to_json() for name in NAMES]
     change(given[1])
     files = written(tmp_path, *given)
     with pytest.raises(error, match=message) as caught:
@@ -242,7 +238,7 @@ def test_what_is_no_summary_at_all_is_damaged(tmp_path: Path, content: bytes):
 def test_a_private_report_is_refused_with_advice(tmp_path: Path):
     """Whoever is sent report.json is told that it should never have left its home."""
     file = tmp_path / "report.json"
-    file.write_text(json.dumps(made_up_report(9)))
+    file.write_text(json.dumps(made_up_report(9).to_json()))
     with pytest.raises(NotShareable, match="private") as caught:
         merge_summaries([file], tmp_path / "out")
     assert any("--shareable" in note for note in caught.value.__notes__)

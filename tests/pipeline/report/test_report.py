@@ -3,54 +3,43 @@
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from partners.scores import regression_scores, scores
 from partners.scores.comparison import compare
-from pipeline.errors import ExitCode, NotYet
+from pipeline.errors import DamagedReport, ExitCode, NotYet
 from pipeline.home.paths import Home
-from pipeline.pages.files import write_report
-from pipeline.report.metrics import METRICS, REGRESSION_METRICS
-from pipeline.report.report import build_report, read_report, report_file
+from pipeline.report.metrics import METRICS, REGRESSION_METRICS, SIDES
+from pipeline.report.parts import Part
+from pipeline.report.report import build_report, read_report, report_file, write_report
+from pipeline.report.schema import (
+    ClassificationScores,
+    Facts,
+    Means,
+    RegressionRow,
+    RegressionScores,
+    Report,
+    TaskRow,
+)
 from pipeline.report.shareable import shareable
 from pipeline.report.terminal_table import print_report
 from tests.support.federation import Federation
+from tests.support.made_up_reports import GATE, errors, report_of, task_row
+
+GOLDEN = Path(__file__).parent / "golden"
+MEANS = {"n_tasks": 1, "average_precision": None, "n_judged": 1, "roc_auc": None}
 
 SCORE = st.one_of(st.none(), st.floats(0, 1))
 QUICK = settings(max_examples=30, deadline=None)
 
 
-def row(number: int, local: float | None, federated: float | None) -> dict[str, Any]:
-    """One task's row."""
-    return {
-        "task_id": f"secret-task-{number}",
-        "input_assay_id": f"secret-assay-{number}",
-        "assay_type": "OTHER",
-        "threshold": 6.25,
-        "n_labels": 80,
-        "n_active": 3,
-        "n_inactive": 17,
-        "is_auxiliary": False,
-        "local": dict.fromkeys(METRICS, local),
-        "federated": dict.fromkeys(METRICS, federated),
-    }
-
-
 ROWS = st.lists(st.tuples(SCORE, SCORE), max_size=12).map(
-    lambda pairs: [row(number, *pair) for number, pair in enumerate(pairs)]
+    lambda pairs: [task_row(number, *pair) for number, pair in enumerate(pairs)]
 )
-ABOUT = {
-    "partner": "P01",
-    "federation": "small",
-    "plan": "ab" * 32,
-    "trunk": "cd" * 32,
-    "n_rounds": 12,
-    "local_steps": 25,
-}
 
 
 def numbers(tree: object) -> list[object]:
@@ -64,50 +53,64 @@ def numbers(tree: object) -> list[object]:
 
 @QUICK
 @given(ROWS)
-def test_a_report_has_its_parts(rows: list[dict[str, Any]]):
+def test_a_report_has_its_parts(rows: list[TaskRow]):
     """Facts, both sides, the summary and one row per task; the numbers are those of `compare`."""
-    report = build_report(ABOUT, rows, seed=5)
-    assert set(report) == {*ABOUT, "format", "seed", "local", "federated", "summary", "tasks", "verdict"}
-    assert report["tasks"] == rows
-    judged = sum(None not in (each["local"]["roc_auc"], each["federated"]["roc_auc"]) for each in rows)
-    assert report["summary"]["n_tasks"] == len(rows)
-    assert report["summary"]["n_judged"] == judged
+    report = report_of(rows, seed=5)
+    assert report.tasks == rows
+    judged = sum(None not in (each.local.roc_auc, each.federated.roc_auc) for each in rows)
+    assert report.summary.n_tasks == len(rows)
+    assert report.summary.n_judged == judged
     rng = np.random.default_rng(5)
     for metric in METRICS:
         local, federated = (
-            np.array([math.nan if each[side][metric] is None else each[side][metric] for each in rows], np.float64)
-            for side in ("local", "federated")
+            np.array([math.nan if (score := each.score(side, metric)) is None else score for each in rows], np.float64)
+            for side in SIDES
         )
         expected = compare(local, federated, rng)
-        found = report["summary"][metric]
-        corrected = {key: found.pop(key) for key in ("p_tasks_holm", "p_assays_holm")} if found else {}
-        assert found == (expected.to_json() if expected else None)
-        assert all(corrected[f"{p}_holm"] >= found[p] for p in ("p_tasks", "p_assays") if found)
-        assert report["local"][metric] == (expected.local if expected else None)
-        assert report["federated"][metric] == (expected.federated if expected else None)
+        found = report.summary.comparison(metric)
+        assert getattr(report.local, metric) == (expected.local if expected else None)
+        assert getattr(report.federated, metric) == (expected.federated if expected else None)
+        if expected is None:
+            assert found is None
+            continue
+        assert found is not None
+        assert found.p_tasks_holm >= found.p_tasks
+        assert found.p_assays_holm >= found.p_assays
+        written = found.to_json()
+        assert written == expected.to_json() | {key: written[key] for key in ("p_tasks_holm", "p_assays_holm")}
 
 
-def regression_row(number: int, **sides: tuple[float, float]) -> dict[str, Any]:
-    """One regression task's row; a side's R2 and Spearman are its first number, its RMSEs the second."""
-    facts = {"task_id": number, "input_assay_id": f"secret-assay-{number}", "n_exact": 3, "n_censored": 9}
-    facts |= {"n_labels": 12, "assay_type": "OTHER"}
-    return facts | {
-        side: {"r2": score, "spearman": score, "rmse": error, "censored_rmse": error}
-        for side, (score, error) in sides.items()
-    }
+def regression_row(number: int, local: RegressionScores, federated: RegressionScores) -> RegressionRow:
+    """One regression task's row."""
+    return RegressionRow(
+        task_id=number,
+        input_assay_id=f"secret-assay-{number}",
+        assay_type="OTHER",
+        n_labels=12,
+        n_exact=3,
+        n_censored=9,
+        is_auxiliary=False,
+        local=local,
+        federated=federated,
+        domain=None,
+    )
 
 
 @pytest.mark.parametrize("n_tasks", [4, 6])
 def test_regression_stands_beside_classification(n_tasks: int, capsys: pytest.CaptureFixture[str]):
     """Means, comparison and rows in the report, lines in the table; fewer than five judged tasks are not shared."""
-    rows = [regression_row(number, local=(0.25, 2.0), federated=(0.5, 1.5 + number)) for number in range(n_tasks)]
-    report = build_report(ABOUT, [row(number, 0.5, 0.75) for number in range(7)], 1, rows)
-    found = report["summary"]["regression"]
-    assert report["regression_tasks"] == rows
-    assert (found["r2"]["local"], found["r2"]["federated"], found["r2"]["n_better"]) == (0.25, 0.5, n_tasks)
-    assert (found["rmse"]["n_better"], found["rmse"]["n_worse"]) == (1, n_tasks - 1)
-    assert report["federated"]["regression"]["r2"] == 0.5
-    shared = shareable(report)
+    rows = [regression_row(number, errors(0.25, 2.0), errors(0.5, 1.5 + number)) for number in range(n_tasks)]
+    report = report_of([task_row(number, 0.5, 0.75) for number in range(7)], rows)
+    assert report.regression_tasks == rows
+    assert report.summary.regression is not None
+    r2, rmse = report.summary.regression.r2, report.summary.regression.rmse
+    assert r2 is not None
+    assert rmse is not None
+    assert (r2.local, r2.federated, r2.n_better) == (0.25, 0.5, n_tasks)
+    assert (rmse.n_better, rmse.n_worse) == (1, n_tasks - 1)
+    assert report.federated.regression is not None
+    assert report.federated.regression.r2 == 0.5
+    shared = shareable(report).to_json()
     assert "regression_tasks" not in shared
     assert (shared["summary"]["regression"]["r2"] is None) == (n_tasks < 5)
     assert shared["summary"]["roc_auc"]["federated"] == 0.75
@@ -118,26 +121,100 @@ def test_regression_stands_beside_classification(n_tasks: int, capsys: pytest.Ca
     assert "+0.2500 [+0.2500, +0.2500]" in lines[0]
 
 
-def test_a_report_without_regression_does_not_mention_it():
+def test_a_report_without_regression_has_no_key_of_it():
     """A partner that leaves regression out has the report of before."""
-    assert "regression" not in json.dumps(build_report(ABOUT, [row(1, 0.5, 0.6)], seed=1))
+    written = report_of([task_row(1, 0.5, 0.6)]).to_json()
+    assert not {"regression_tasks", "regression_calibration"} & written.keys()
+    assert "regression" not in written["summary"].keys() | written["local"].keys() | written["federated"].keys()
+    assert "rmse" not in written["learning"]
 
 
 def test_sharing_changes_nothing_in_the_report():
     """The summary is a copy."""
-    report = build_report(ABOUT, [row(1, 0.5, 0.6)], seed=1)
-    before = json.dumps(report)
+    report = report_of([task_row(1, 0.5, 0.6)])
+    before = json.dumps(report.to_json())
     shareable(report)
-    assert json.dumps(report) == before
+    assert json.dumps(report.to_json()) == before
+
+
+# ------------------------------------------------------------------------------------------------------------- on disk
 
 
 def test_both_files_are_written_and_read(tmp_path: Path):
     """report.json is what was built, summary.json what may be shared."""
     home = Home(tmp_path)
-    report = build_report(ABOUT, [row(number, 0.5, 0.5 + number / 100) for number in range(9)], seed=1)
+    report = report_of([task_row(number, 0.5, 0.5 + number / 100) for number in range(9)])
     write_report(home, report)
     assert read_report(home) == report
-    assert json.loads((home.report / "summary.json").read_text()) == shareable(report)
+    assert json.loads((home.report / "summary.json").read_text()) == shareable(report).to_json()
+
+
+@pytest.mark.parametrize("name", ["with_regression", "without_regression"])
+def test_a_report_of_an_earlier_run_is_read_and_written_byte_for_byte(tmp_path: Path, name: str):
+    """report.json of two partners, written before the report had a schema: the same keys, order and digits."""
+    home, golden = Home(tmp_path), (GOLDEN / f"{name}.json").read_bytes()
+    home.report.mkdir()
+    report_file(home).write_bytes(golden)
+    write_report(home, read_report(home))
+    assert report_file(home).read_bytes() == golden
+
+
+@pytest.mark.parametrize("name", ["with_regression", "without_regression"])
+def test_a_report_of_an_earlier_run_is_built_byte_for_byte(name: str):
+    """The same from its facts and rows: means, comparisons, conclusion."""
+    golden = (GOLDEN / f"{name}.json").read_text()
+    given = Report.model_validate_json(golden)
+    built = build_report(
+        Facts(**{key: getattr(given, key) for key in Facts.model_fields}),
+        given.tasks,
+        given.regression_tasks or (),
+        learning=given.learning,
+        calibration=given.calibration,
+        data=given.data,
+        regression_calibration=given.regression_calibration,
+    )
+    assert json.dumps(built.to_json(), indent=1) + "\n" == golden
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_a_number_is_read_as_it_was_written(number: float):
+    """To the last bit, so that a report that is read and written is the same file."""
+    assert Means.model_validate_json(json.dumps({**MEANS, "roc_auc": number})).roc_auc == number
+    assert json.dumps(Means(**MEANS | {"roc_auc": number}).to_json()["roc_auc"]) == json.dumps(number)
+
+
+@pytest.mark.parametrize(
+    "metrics", [(ClassificationScores, scores.METRICS), (RegressionScores, regression_scores.METRICS)]
+)
+def test_rows_have_the_metrics_that_models_are_scored_by(metrics: tuple[type[Part], tuple[str, ...]]):
+    """All of them, in the same order."""
+    schema, names = metrics
+    assert tuple(schema.model_fields) == names
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"surprise": 1}, "surprise: found an unknown key, expected none of this name"),
+        ({"n_rounds": "12"}, "n_rounds: found '12', expected a valid integer"),
+        ({"n_rounds": 1.5}, "n_rounds: found 1.5, expected a valid integer"),
+        ({"gate": None}, "gate: found None, expected an object"),
+        ({"tasks": [{"task_id": 1}]}, "tasks.0.input_assay_id: found nothing, expected this key"),
+        ({"seed": float("nan")}, "seed: found nan, expected"),
+        ({"format": 2}, "format: found 2, expected 3"),
+    ],
+)
+def test_a_changed_report_is_refused(tmp_path: Path, change: dict[str, object], message: str):
+    """By file and key, with what was found, what was expected, and what to do."""
+    home = Home(tmp_path)
+    home.report.mkdir()
+    report_file(home).write_text(json.dumps(report_of([task_row(1, 0.5, 0.6)]).to_json() | change))
+    with pytest.raises(DamagedReport) as caught:
+        read_report(home)
+    assert str(report_file(home)) in str(caught.value)
+    assert message in str(caught.value)
+    assert any("remove it" in note for note in caught.value.__notes__)
 
 
 def test_there_is_no_report_before_the_end(tmp_path: Path):
@@ -160,20 +237,20 @@ def test_a_summary_alone_is_no_report(tmp_path: Path):
 def test_the_table_names_every_partner(capsys: pytest.CaptureFixture[str]):
     """On stdout, one line each, with what could not be judged shown as such."""
     reports = [
-        build_report(ABOUT | {"partner": name}, rows, seed=1)
+        report_of(rows, partner=name)
         for name, rows in {
-            "alpha": [row(number, 0.5, 0.75) for number in range(7)],
-            "beta": [row(1, None, None)],
+            "alpha": [task_row(number, 0.5, 0.75) for number in range(7)],
+            "beta": [task_row(1, None, None)],
             "gamma": [],
         }.items()
     ]
     print_report(reports)
     out, err = capsys.readouterr()
-    lines = {name: line for name in ("alpha", "beta", "gamma") for line in out.splitlines() if name in line}
-    assert set(lines) == {"alpha", "beta", "gamma"}
+    lines = {name: next(line for line in out.splitlines() if name in line) for name in ("alpha", "beta", "gamma")}
     assert all(part in lines["alpha"] for part in ("7 of 7", "0.5000", "0.7500", "+0.2500 [+0.2500, +0.2500]"))
     assert "0 of 1" in lines["beta"]
     assert "0 of 0" in lines["gamma"]
+    assert f"beta: {GATE.sentence}" in out
     assert err == ""
 
 
@@ -181,18 +258,17 @@ def test_a_finished_partner_has_a_true_report(finished: Federation):
     """The report of a real run: who, which plan, a row per task, scores in [0, 1] or none."""
     for name in finished.partners:
         report = read_report(finished.home(name))
-        assert report["partner"] == name
-        assert report["n_rounds"] == 2
-        assert len(report["tasks"]) == report["summary"]["n_tasks"] == 6
-        assert 0 < report["summary"]["n_judged"] <= 6
-        for task in report["tasks"]:
-            assert task["input_assay_id"].startswith(name)
-            for side in ("local", "federated"):
-                assert len(task[side]) == 10
-                shares = {name: score for name, score in task[side].items() if name != "log_loss"}
+        assert report.partner == name
+        assert report.n_rounds == 2
+        assert len(report.tasks) == report.summary.n_tasks == 6
+        assert 0 < report.summary.n_judged <= 6
+        for task in report.tasks:
+            assert task.input_assay_id.startswith(name)
+            for side in (task.local, task.federated):
+                shares = {metric: score for metric, score in side.to_json().items() if metric != "log_loss"}
                 assert all(score is None or 0 <= score <= 1 for score in shares.values())
-        assert {task["is_auxiliary"] for task in report["tasks"]} == {True, False}
-        assert all(task["local"]["roc_auc"] is None for task in report["tasks"] if task["is_auxiliary"])
+        assert {task.is_auxiliary for task in report.tasks} == {True, False}
+        assert all(task.local.roc_auc is None for task in report.tasks if task.is_auxiliary)
 
 
 def test_a_finished_partners_summary_names_no_assay(finished: Federation):
@@ -205,7 +281,7 @@ def test_a_finished_partners_summary_names_no_assay(finished: Federation):
 
 def test_all_partners_report_the_same_trunk(finished: Federation):
     """One model came out."""
-    assert len({read_report(finished.home(name))["trunk"] for name in finished.partners}) == 1
+    assert len({read_report(finished.home(name)).trunk for name in finished.partners}) == 1
 
 
 def test_report_files_are_where_the_home_says(finished: Federation):

@@ -13,14 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.pages.files import write_own_page, write_shareable
+from pipeline.pages.files import write_private_page, write_shareable
 from pipeline.report.disclosure import FEWEST, HIDDEN
 from pipeline.report.metrics import METRICS, SIDES, SUMMARY_KIND
 from pipeline.report.report import read_report
+from pipeline.report.schema import AnyRow
 from pipeline.report.shareable import shareable
-from pipeline.report.shareable_schema import Summary, read_shared
+from pipeline.report.shareable_schema import ShareableSummary, read_shared
 from tests.support.federation import Federation
-from tests.support.made_up_reports import made_up_report
+from tests.support.made_up_reports import made_up_report, report_of, scores
 
 SIZES = st.integers(0, 40)
 
@@ -48,13 +49,13 @@ def floats(tree: object) -> list[float]:
 @given(SIZES, SIZES, st.integers(0, 1000))
 def test_a_summary_has_no_id_and_no_small_count(n_tasks: int, n_regressions: int, seed: int):
     """And is what the schema for merging takes, however few tasks there are."""
-    found = shareable(made_up_report(n_tasks, n_regressions, seed=seed))
+    found = shareable(made_up_report(n_tasks, n_regressions, seed=seed)).to_json()
     text = json.dumps(found, allow_nan=False)
     assert "secret" not in text
     assert '"threshold"' not in text
     assert all(count >= FEWEST for count in integers(found))
     assert found["kind"] == SUMMARY_KIND
-    Summary.model_validate_json(text)
+    ShareableSummary.model_validate_json(text)
 
 
 @settings(max_examples=25, deadline=None)
@@ -62,9 +63,9 @@ def test_a_summary_has_no_id_and_no_small_count(n_tasks: int, n_regressions: int
 def test_changes_are_told_as_means_of_five_or_more(n_tasks: int, seed: int):
     """Each number is the mean of a run of the sorted changes, at least five of them; they are as numpy has it."""
     report = made_up_report(n_tasks, seed=seed)
-    told = shareable(report)["classification"]["changes"]
+    told = shareable(report).classification.changes
     for metric in METRICS:
-        pairs = [(row["local"][metric], row["federated"][metric]) for row in report["tasks"]]
+        pairs = [(row.score("local", metric), row.score("federated", metric)) for row in report.tasks]
         changes = np.sort([federated - local for local, federated in pairs if None not in (local, federated)])
         parts = np.array_split(changes, min(10, changes.size // FEWEST)) if changes.size >= FEWEST else []
         assert all(part.size >= FEWEST for part in parts)
@@ -75,7 +76,7 @@ def test_changes_are_told_as_means_of_five_or_more(n_tasks: int, seed: int):
 @given(st.integers(5, 40), st.integers(0, 1000))
 def test_no_p_value_stands_beside_a_hidden_count(n_tasks: int, seed: int):
     """Over few assays, or where few tasks moved one way, it is a function of the counts that are not told."""
-    told = shareable(made_up_report(n_tasks, seed=seed))["summary"]
+    told = shareable(made_up_report(n_tasks, seed=seed)).to_json()["summary"]
     for metric in METRICS:
         found = told[metric]
         if found is not None:
@@ -85,7 +86,7 @@ def test_no_p_value_stands_beside_a_hidden_count(n_tasks: int, seed: int):
 
 def test_a_mean_of_few_tasks_is_not_told():
     """With four judged tasks there is no mean, no interval, no figure."""
-    found = shareable(made_up_report(4, 4))
+    found = shareable(made_up_report(4, 4)).to_json()
     assert found["summary"]["average_precision"] is None
     assert found["summary"]["regression"]["r2"] is None
     assert found["summary"]["n_judged"] == "< 5"
@@ -97,36 +98,34 @@ def test_a_mean_of_few_tasks_is_not_told():
 
 def test_an_interval_over_few_assays_is_not_told():
     """Of eight tasks of four assays the mean is told; the interval could end at one assay's scores."""
-    found = shareable(made_up_report(8))["summary"]["average_precision"]
-    assert found["change"] is not None
-    assert found["interval_95"] is None
-    assert found["n_assays"] == "< 5"
+    found = shareable(made_up_report(8)).summary.average_precision
+    assert found is not None
+    assert found.interval_95 is None
+    assert found.n_assays == "< 5"
 
 
 def test_nearly_all_judged_withholds_the_number_of_tasks():
     """The number of tasks that could not be judged is small: it must not be the difference of two numbers."""
-    report = made_up_report(20)
-    for row in report["tasks"][:2]:
-        row["local"] = dict.fromkeys(METRICS)
-    report["summary"]["n_judged"] = 18
-    told = shareable(report)["summary"]
-    assert (told["n_tasks"], told["n_judged"]) == ("withheld", 18)
+    rows = made_up_report(20).tasks
+    some = [row.model_copy(update={"local": scores(None)}) for row in rows[:2]] + rows[2:]
+    told = shareable(report_of(some)).summary
+    assert (told.n_tasks, told.n_judged) == ("withheld", 18)
 
 
 def test_what_is_told_is_true():
     """Means, group means, shares and curves are those of the report, rounded."""
     report = made_up_report(60, 30)
-    found = shareable(report)
+    found = shareable(report).to_json()
     for metric in METRICS:
         for side in SIDES:
-            mean = np.mean([row[side][metric] for row in report["tasks"]])
+            mean = np.mean([row.score(side, metric) for row in report.tasks])
             assert found["summary"][metric][side] == pytest.approx(mean, abs=1e-4)
-    change = np.sort([row["federated"]["roc_auc"] - row["local"]["roc_auc"] for row in report["tasks"]])
+    change = np.sort([row.federated.roc_auc - row.local.roc_auc for row in report.tasks])
     tenths = [part.mean() for part in np.array_split(change, 10)]
     np.testing.assert_allclose(found["classification"]["changes"]["roc_auc"], tenths, atol=6e-5)
     assert sum(group["n_tasks"] for group in found["classification"]["sizes"]) == 60
     assert sum(group["n_tasks"] for group in found["classification"]["types"]) == 60
-    assert found["classification"]["learning"]["loss"] == report["learning"]["loss"]
+    assert found["classification"]["learning"]["loss"] == report.to_json()["learning"]["loss"]
     assert found["data"]["rejected"]["T1"] == {
         "out_of_range": round(180 / 8000, 3),
         "other reasons": round(20 / 8000, 3),
@@ -137,10 +136,14 @@ def test_what_is_told_is_true():
 
 def test_reports_that_differ_in_ids_alone_share_the_same():
     """Nothing of an id is in a summary, not even in its order."""
-    one, other = made_up_report(30, 20), made_up_report(30, 20)
-    for row in (*other["tasks"], *other["regression_tasks"]):
-        row["input_assay_id"] = f"z{1000 - int(row['input_assay_id'].rsplit('-')[-1])}"
-    assert shareable(one) == shareable(other)
+    report = made_up_report(30, 20)
+
+    def renamed(row: AnyRow) -> Any:  # noqa: ANN401 -- of its own kind
+        number = int(row.input_assay_id.rsplit("-")[-1])
+        return row.model_copy(update={"input_assay_id": f"z{1000 - number}"})
+
+    other = report_of([renamed(row) for row in report.tasks], [renamed(row) for row in report.regression_tasks or ()])
+    assert shareable(report) == shareable(other)
 
 
 # ------------------------------------------------------------------------------------------------ files of a real run
@@ -204,7 +207,7 @@ def test_that_search_would_find_an_id(finished: Federation, tmp_path: Path):
     federation = finished
     report = read_report(federation.home("P01"))
     copy = type(federation.home("P01"))(tmp_path)
-    write_own_page(copy, report)
+    write_private_page(copy, report)
     words = private_words(federation, "P01")
     text = all_text_of(copy.report / "report.html")
     assert {word for word in words if word in text}
@@ -221,8 +224,7 @@ def test_made_up_pages_hide_their_ids(tmp_path: Path):
 def test_a_shared_folder_is_what_merging_takes(shared: tuple[Federation, Path]):
     """summary.json reads back as it was written, and equals that beside report.json."""
     federation, folder = shared
-    found: dict[str, Any] = read_shared(folder / "summary.json")
-    assert found["partner"] == "P01"
+    assert read_shared(folder / "summary.json").partner == "P01"
     assert (folder / "summary.json").read_bytes() == (federation.home("P01").report / "summary.json").read_bytes()
 
 

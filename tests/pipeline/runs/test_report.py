@@ -60,7 +60,7 @@ def test_an_older_format_is_scored_again(done: Federation):
     older = json.loads(kept)
     del older["format"], older["verdict"]
     report_file(home).write_text(json.dumps(older))
-    assert bring_up(done.config("P02")) == json.loads(kept)
+    assert bring_up(done.config("P02")).to_json() == json.loads(kept)
 
 
 def test_a_damaged_report_is_named(done: Federation):
@@ -106,7 +106,7 @@ def test_the_page_is_the_last_step_of_a_run(done: Federation):
 def test_learning_curves_are_those_of_records_and_history(finished: Federation):
     """Federated from the rounds' records, local from the baseline's file."""
     home = finished.home("P01")
-    found = read_report(home)["learning"]
+    found = read_report(home).to_json()["learning"]
     history = load_checkpoint(home.baseline / "local.safetensors", read_plan(finished.plan_file).layout).facts[
         "history"
     ]
@@ -122,12 +122,12 @@ def test_data_is_the_preparations_summary(finished: Federation):
     """As data_prep wrote it."""
     home = finished.home("P01")
     (file,) = home.prepared.glob("*/summary.json")
-    assert read_report(home)["data"] == json.loads(file.read_text())
+    assert read_report(home).to_json()["data"] == json.loads(file.read_text())
 
 
 def test_calibration_counts_the_test_labels_of_judged_tasks(finished: Federation):
     """Both models have the same labels, each once."""
-    report = read_report(finished.home("P01"))
+    report = read_report(finished.home("P01")).to_json()
     n_labels = sum(
         row["n_active"] + row["n_inactive"] for row in report["tasks"] if row["local"]["roc_auc"] is not None
     )

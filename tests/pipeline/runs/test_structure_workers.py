@@ -7,11 +7,11 @@ import pytest
 
 from data_prep.structures.cluster import DaskCluster
 from pipeline.errors import ConfigError, ExitCode
-from pipeline.home.paths import MessageName
 from pipeline.plan import member_configs as configs
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.runs.preparation import prepare_tables
 from pipeline.runs.structure_workers import open_workers
+from secure.messages.message_name import MessageName
 from tests.support.data_prep.dask_processes import DaskProcesses
 from tests.support.federation import Federation, until_waiting
 from tests.support.secure.certificates import write_certificates

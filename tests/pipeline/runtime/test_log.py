@@ -5,6 +5,7 @@ import subprocess
 import sys
 import warnings
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +17,14 @@ import pipeline.runs.jobs
 import pipeline.runtime.progress
 from pipeline.cli import main
 from pipeline.errors import ExitCode, NotYet
-from pipeline.plan.plan import PRESENCE as PRESENCE_OF_THE_PLAN
-from pipeline.runtime.log import PRESENCE, Log, as_json_line, json_line
+from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
+from pipeline.plan.plan import PRESENCE
+from pipeline.protocol.aggregator import AggregatorRun
+from pipeline.protocol.open_mailbox import open_aggregator_mailbox, open_partner_mailbox
+from pipeline.runs.partner_run import PartnerRun
+from pipeline.runtime.log import Log, as_json_line, json_line
 from pipeline.runtime.progress import ProgressReporter
+from pipeline.runtime.retry import Machine
 from tests.support.federation import AGGREGATOR, Federation
 
 KEYS = {"time", "level", "member", "message"}
@@ -49,32 +55,64 @@ def test_any_text_is_one_line(member: str, text: str):
     assert "\n" not in line
     found = json.loads(line)
     assert found["member"] == member
-    assert text.endswith(found["message"])
+    assert found["message"] == text
 
 
-@pytest.mark.parametrize(
-    ("text", "level", "place"),
-    [
-        ("round 3: waiting for the roster", "info", {"round": 3}),
-        ("round 12, attempt 2: roster P01, P02, P03", "info", {"round": 12, "attempt": 2}),
-        ("round 2 of 20 done: loss_train 1.3", "info", {"round": 2}),
-        ("presence round, attempt 1: void, the aggregator misses P02", "info", {"round": 0, "attempt": 1}),
-        ("warning: the aggregator misses P02", "warning", {}),
-        ("enrolled: group secret and pair keys with all partners are here", "info", {}),
-        ("background 7", "info", {}),
-    ],
-)
-def test_level_and_round_are_fields(text: str, level: str, place: dict[str, int]):
-    """A program need not read the words."""
-    found = json.loads(json_line("P01", text))
-    assert found["level"] == level
-    assert found["message"] == text.removeprefix("warning: ")
-    assert {key: found[key] for key in found.keys() - KEYS} == place
+def test_round_attempt_and_level_are_fields(capsys: pytest.CaptureFixture[str]):
+    """A program need not read the words, whatever they are: what is bound stands in every line until it is no more."""
+    reporter = ProgressReporter("P01", Log(as_json=True))
+    reporter.report("enrolled")
+    reporter.at(PRESENCE, 1)
+    reporter.report("void, the aggregator misses P02")
+    reporter.at(12, 2)
+    reporter.warn("the aggregator misses P02")
+    reporter.report("in round 3, attempt 4", seconds=1.5)
+    reporter.at()
+    reporter.report("warning: so it begins, and is none")
+    told = lines(capsys.readouterr().err)
+    assert [(one["level"], {key: one[key] for key in one.keys() - KEYS}) for one in told] == [
+        ("info", {}),
+        ("info", {"round": 0, "attempt": 1}),
+        ("warning", {"round": 12, "attempt": 2}),
+        ("info", {"round": 12, "attempt": 2, "seconds": 1.5}),
+        ("info", {}),
+    ]
+    assert told[2]["message"] == "the aggregator misses P02"
+    assert {one["member"] for one in told} == {"P01"}
 
 
-def test_the_presence_round_has_one_number():
-    """The log does not import the plan, which is slow, but says the same."""
-    assert PRESENCE == PRESENCE_OF_THE_PLAN
+def test_the_rounds_say_which_they_are(ready: Federation, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Of aggregator and partner, after a restart too: in what they do, and in what they wait for at the end."""
+    federation = ready.moved(tmp_path / "federation")
+    for name in (AGGREGATOR, "P01"):
+        log = Log(as_json=True)
+        reporter = ProgressReporter(name, log)
+        machine: Machine
+        if name == AGGREGATOR:
+            machine = AggregatorRun(open_aggregator_mailbox(AggregatorConfig.read(federation.config(name))), reporter)
+        else:
+            config = PartnerConfig.read(federation.config(name))
+            machine = PartnerRun(config, open_partner_mailbox(config), reporter)
+        try:
+            while machine.advance():
+                pass
+        except NotYet as wait:
+            log.write(str(wait), "error")
+        *before, last = lines(capsys.readouterr().err)
+        assert last.items() >= {"member": name, "level": "error", "round": 1, "attempt": 1}.items()
+        assert all(("round" in one) == one["message"].startswith("round 1") for one in before)
+        assert before
+
+
+def test_people_read_the_same_words(capsys: pytest.CaptureFixture[str]):
+    """As text, a line has its time, its member and, where it is one, the word warning; nothing of the fields."""
+    reporter = ProgressReporter("P01")
+    reporter.at(12, 2)
+    reporter.report("the aggregator misses P02", seconds=1.5)
+    reporter.warn("the aggregator misses P02")
+    reporter.warn("the aggregator misses P02")
+    told = [line.split(" ", 1)[1] for line in capsys.readouterr().err.splitlines()]
+    assert told == ["P01: the aggregator misses P02", "P01: warning: the aggregator misses P02"]
 
 
 def test_progress_is_lines_with_counts(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
@@ -82,6 +120,7 @@ def test_progress_is_lines_with_counts(monkeypatch: pytest.MonkeyPatch, capsys: 
     now = iter(range(0, 1000, 6))
     monkeypatch.setattr(pipeline.runtime.progress.time, "monotonic", lambda: next(now))
     reporter = ProgressReporter("P01", Log(as_json=True))
+    reporter.at(3)
     reporter._console._force_terminal = True
     with reporter.progress("round 3: training") as progress:
         for step in range(1, 5):
@@ -109,7 +148,8 @@ def test_errors_at_the_end_are_lines(enrolled: Federation, monkeypatch: pytest.M
     error = NotYet("round 1: waiting for P02 to be ready")
     error.add_note("what to do")
 
-    def fail(*_: object, **__: object) -> None:
+    def fail(_config: Path, *, log: Log, **_: object) -> None:
+        log.at(1)
         raise error
 
     monkeypatch.setattr(pipeline.runs.jobs, "run_partner", fail)

@@ -14,10 +14,10 @@ import pytest
 
 import pipeline.runtime.retry
 from pipeline.errors import ExchangeError, ExchangeUnreachable, ExitCode, NotYet
-from pipeline.home.paths import MessageName
 from pipeline.runtime.progress import ProgressReporter
 from pipeline.runtime.retry import RetryPolicy, drive
 from secure.encoding.canonical import digest
+from secure.messages.message_name import MessageName
 from tests.support.federation import AGGREGATOR, Federation
 from tests.support.full_disk import fill
 from tests.support.marked_process import Marked, marked

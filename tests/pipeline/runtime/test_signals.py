@@ -42,8 +42,9 @@ def run(body: str) -> Marked:
 
 def ended(process: Marked, *, within_s: float = WITHIN_S) -> str:
     """What the process said on stderr; it must have ended with code 6 in that time, and nothing of it be left."""
-    _, said = process.popen.communicate(timeout=within_s)
-    assert process.popen.returncode == ExitCode.NOT_YET, said
+    code = process.end(within_s)
+    _, said = process.popen.communicate()
+    assert code == ExitCode.NOT_YET, said
     assert process.alive() == []
     return said
 
@@ -105,11 +106,11 @@ def test_a_stderr_that_nobody_reads_holds_up_no_stop(work: str):
     try:
         process.wait_for_processes(2)
         process.popen.terminate()
-        assert process.popen.wait(WITHIN_S) == ExitCode.NOT_YET
+        assert process.end(WITHIN_S) == ExitCode.NOT_YET
         assert process.alive() == []
     finally:
         process.popen.kill()
-    process.popen.communicate(timeout=WITHIN_S)
+    process.popen.communicate()
 
 
 @pytest.mark.parametrize(
@@ -144,7 +145,7 @@ def test_an_ignored_hangup_stays_ignored():
         "with interruptible():\n    started()\n    print('going on', sys.stdin.readline(), end='')\n"
     )
     process.popen.send_signal(signal.SIGHUP)
-    said, _ = process.popen.communicate("done\n", timeout=WITHIN_S)
+    said, _ = process.popen.communicate("done\n")
     assert (process.popen.returncode, said) == (0, "going on done\n")
 
 
@@ -156,7 +157,7 @@ def test_a_signal_after_the_work_changes_nothing():
     )
     for number in SIGNALS:
         process.popen.send_signal(number)
-    process.popen.communicate("done\n", timeout=WITHIN_S)
+    process.popen.communicate("done\n")
     assert process.popen.returncode == 0
 
 

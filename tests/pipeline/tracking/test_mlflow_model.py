@@ -7,13 +7,15 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
+import psutil
 import pytest
 from click.testing import CliRunner
 
@@ -22,7 +24,9 @@ from pipeline.model.description import Description
 from pipeline.tracking.mlflow_model import pack_final_model, registered_name
 from pipeline.tracking.tracker import QUIET
 from pipeline.tracking.uploads import send
+from tests.support import ui_stranger
 from tests.support.federation import AGGREGATOR, Federation
+from tests.support.other_account import asked_as_another, needs_root
 from tests.support.partner_tables import SMILES
 
 _PATIENCE_S = 300.0
@@ -156,27 +160,71 @@ def test_an_aggregator_has_no_model(finished: Federation, store: Store) -> None:
     assert len(list(store.client.search_registered_models())) == 1
 
 
-@pytest.mark.slow
-def test_a_real_server_answers_a_post_with_smiles(store: Store, expected: pl.DataFrame, tmp_path: Path) -> None:
-    """`mlflow models serve` on the registered model: the numbers of `hocket predict` as JSON."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-P", "-m", "mlflow", "models", "serve", "--env-manager", "local", "--workers", "1"]
-    command += ["--model-uri", f"models:/{store.name}/1", "--host", "127.0.0.1", "--port", str(port)]
-    places = {"MLFLOW_TRACKING_URI": store.uri, "MLFLOW_REGISTRY_URI": store.uri}
-    with (tmp_path / "serve.log").open("wb") as log:
-        environment = os.environ | QUIET | places | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-        server = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
-    try:
-        answer = _answer(server, port, {"dataframe_split": {"columns": ["smiles"], "data": [[SMILES[0]], ["C1CC"]]}})
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)  # the session that was started above, and nothing else
+# ------------------------------------------------------------------------------------------------- a real server
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model that is served on a Unix socket."""
+
+    socket_file: Path
+    process: "subprocess.Popen[bytes]"
+
+    def asked(self, method: str, path: str, content: object = None) -> bytes:
+        """What the server answers; OSError while it is not there."""
+        connection = HTTPConnection("localhost", timeout=120)
+        connection.sock = socket.socket(socket.AF_UNIX)
+        with connection.sock:
+            connection.sock.connect(str(self.socket_file))
+            connection.request(method, path, json.dumps(content), {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            assert answer.status == 200
+            return answer.read()
+
+
+@pytest.fixture(scope="module")
+def served(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """`mlflow models serve` as the README starts it: on a socket in a folder like a home, its owner's alone."""
+    command = [sys.executable, "-P", "-m", "mlflow", "models", "serve", "--env-manager", "local"]
+    command += ["--model-uri", f"models:/{store.name}/1"]
+    places = {"MLFLOW_TRACKING_URI": store.uri, "MLFLOW_REGISTRY_URI": store.uri, "UVICORN_UDS": "home/model.sock"}
+    environment = os.environ | QUIET | places | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    with TemporaryDirectory() as open_to_all, (tmp_path_factory.mktemp("serve") / "log").open("wb") as log:
+        Path(open_to_all).chmod(0o755)
+        home = Path(open_to_all) / "home"
+        home.mkdir(0o700)
+        process = subprocess.Popen(
+            command, cwd=open_to_all, stdout=log, stderr=log, env=environment, start_new_session=True
+        )
         try:
-            server.wait(timeout=60)
-        except subprocess.TimeoutExpired:
-            os.killpg(server.pid, signal.SIGKILL)
-            server.wait()
+            yield _once_it_answers(Served(home / "model.sock", process))
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)  # the session that was started above, and nothing else
+            try:
+                process.wait(timeout=60)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def _once_it_answers(served: Served) -> Served:
+    until = time.monotonic() + _PATIENCE_S
+    while True:
+        assert served.process.poll() is None, "the server ended"
+        assert time.monotonic() < until, "the server did not come up"
+        try:
+            served.asked("GET", "/ping")
+        except OSError:
+            time.sleep(0.2)
+        else:
+            return served
+
+
+@pytest.mark.slow
+def test_a_real_server_answers_a_post_with_smiles(served: Served, expected: pl.DataFrame) -> None:
+    """`mlflow models serve` on the registered model: the numbers of `hocket predict` as JSON."""
+    structures = {"dataframe_split": {"columns": ["smiles"], "data": [[SMILES[0]], ["C1CC"]]}}
+    answer = json.loads(served.asked("POST", "/invocations", structures), parse_constant=_refuse)
     first, second = answer["predictions"]
     assert second["reason"] == "unparsable"
     assert second["similarity"] is None
@@ -186,22 +234,14 @@ def test_a_real_server_answers_a_post_with_smiles(store: Store, expected: pl.Dat
         assert first[name] == (value if value is None or isinstance(value, bool) else pytest.approx(value, rel=1e-6))
 
 
-def _answer(server: "subprocess.Popen[bytes]", port: int, body: dict[str, Any]) -> dict[str, Any]:
-    """Wait until the server is up, and ask it."""
-    until = time.monotonic() + _PATIENCE_S
-    while True:
-        assert server.poll() is None, "the server ended"
-        assert time.monotonic() < until, "the server did not come up"
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5).close()
-            break
-        except (urllib.error.URLError, TimeoutError, ConnectionError):
-            time.sleep(0.2)
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/invocations", json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=120) as response:  # noqa: S310
-        return dict(json.load(response, parse_constant=_refuse))
+@pytest.mark.slow
+@needs_root
+def test_a_real_server_answers_no_other_account(served: Served) -> None:
+    """It has no port that would be open to every account of the machine, and its socket lies where none may look."""
+    me = psutil.Process(served.process.pid)
+    assert [one.net_connections() for one in (me, *me.children(recursive=True)) if one.net_connections()] == []
+    found = asked_as_another(ui_stranger.__name__, {"sockets": [str(served.socket_file)]})
+    assert found["sockets"] == ["Permission denied"]
 
 
 def _refuse(constant: str) -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -16,8 +17,9 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import main
-from pipeline.errors import ConfigError
-from pipeline.home.paths import Home, write_json
+from pipeline.errors import ConfigError, ExitCode
+from pipeline.home.json_files import write_json
+from pipeline.home.paths import Home
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
 from pipeline.tracking import process as tracking_process
 from pipeline.tracking import sync as tracking_store
@@ -25,9 +27,10 @@ from pipeline.tracking import tracker as tracking
 from pipeline.tracking.process import Store, follow
 from pipeline.tracking.tracker import QUIET, UNREACHABLE, TrackedMember, Tracker, send_rest
 from tests.support.federation import Federation
+from tests.support.ports import free_port
 from tests.support.running_members import Running
 from tests.support.tracking_reader import artifacts, client_of, curves, expected_curves, member_of, runs_of, use_store
-from tests.support.tracking_servers import failing_server, free_port, half_hanging_server, hanging_server, mlflow_server
+from tests.support.tracking_servers import failing_server, half_hanging_server, hanging_server, mlflow_server
 
 GUARD = """\
 import os, socket
@@ -148,6 +151,30 @@ def test_the_end_is_no_reason_to_wait_for_a_dead_store_again(finished: Federatio
     assert follow(store) == 0
 
 
+def test_as_long_as_there_is_nothing_to_log_mlflow_is_not_loaded(
+    fresh: Federation, finished: Federation, monkeypatch: pytest.MonkeyPatch
+):
+    """A run that waits for the others costs no MLflow; the first record does."""
+    storage, member = Storage(monkeypatch), member_of(fresh, "P01")
+    storage.fails = False
+    pokes = iter([True, True, False])
+
+    def poked(_again_s: float | None) -> bool:
+        tries.append(storage.n_tries)
+        if len(tries) == 2:
+            shutil.copytree(finished.home("P01").metrics, member.home.metrics)
+        return next(pokes)
+
+    tries: list[int] = []
+    monkeypatch.setattr(tracking_process, "_poked", poked)
+    assert follow(Store(member, io.BytesIO())) == 0
+    assert tries == [0, 0, 1]
+    assert storage.n_tries == 2  # and at the end
+    waiting = fresh.hocket("aggregator", "run", "--once", str(fresh.config("agg")))
+    assert waiting.returncode == ExitCode.NOT_YET, waiting.stderr
+    assert not member_of(fresh, "agg").store_file.exists()
+
+
 def test_a_wait_ends_at_a_poke_at_its_time_and_at_the_end(monkeypatch: pytest.MonkeyPatch):
     """Many pokes are one look; the end of the input is the end."""
     reading, writing = os.pipe()
@@ -181,7 +208,7 @@ def test_the_member_pokes_and_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """Every poke is a line, the end of the input is the end; the process is started without telemetry."""
     fake = FakeProcess(monkeypatch, "import sys; print(len(sys.stdin.readlines()), file=sys.stderr)")
     log, said = tmp_path / "home" / "tracking.log", []
-    with Tracker(tmp_path / "partner.toml", "partner", Home(log.parent), said.append) as tracker:
+    with Tracker(tmp_path / "partner.toml", "partner", Home(log.parent), said.append, said.append) as tracker:
         tracker.start()
         tracker.poke()
         tracker.poke()
@@ -196,7 +223,7 @@ def test_a_tracking_process_that_dies_stops_nobody(tmp_path: Path, monkeypatch: 
     """Pokes go nowhere, the end is no error, and the member is told once."""
     FakeProcess(monkeypatch, "import sys; sys.exit('no such module')")
     log, said = tmp_path / "tracking.log", []
-    with Tracker(tmp_path / "partner.toml", "partner", Home(log.parent), said.append) as tracker:
+    with Tracker(tmp_path / "partner.toml", "partner", Home(log.parent), said.append, said.append) as tracker:
         tracker.start()
         for _ in range(200):
             tracker.poke()
@@ -212,7 +239,7 @@ def test_a_tracking_process_that_hangs_holds_nobody_up(tmp_path: Path, monkeypat
     FakeProcess(monkeypatch, "import time; time.sleep(3600)")
     monkeypatch.setattr(tracking, "_LONGEST_WAIT_S", 0.1)
     said: list[str] = []
-    with Tracker(tmp_path / "partner.toml", "partner", Home(tmp_path), said.append) as tracker:
+    with Tracker(tmp_path / "partner.toml", "partner", Home(tmp_path), said.append, said.append) as tracker:
         tracker.start()
         for _ in range(70_000):
             tracker.poke()
@@ -225,7 +252,7 @@ def test_a_stop_ends_the_tracking_process_without_a_warning(tmp_path: Path, monk
     FakeProcess(monkeypatch, "import time; time.sleep(3600)")
     monkeypatch.setattr(tracking, "_LONGEST_WAIT_STOPPED_S", 0.1)
     said: list[str] = []
-    tracker = Tracker(tmp_path / "partner.toml", "partner", Home(tmp_path), said.append)
+    tracker = Tracker(tmp_path / "partner.toml", "partner", Home(tmp_path), said.append, said.append)
     tracker.start()
     with pytest.raises(KeyboardInterrupt), tracker:
         raise KeyboardInterrupt
@@ -251,7 +278,7 @@ def test_a_warning_comes_at_once_and_its_end_is_told(tmp_path: Path, monkeypatch
     """As soon as the process says so, not at the end; and the end says that nothing is missing."""
     FakeProcess(monkeypatch, f"import sys; print({UNREACHABLE.decode()!r}, end='', flush=True); sys.stdin.read()")
     said: list[str] = []
-    with Tracker(tmp_path / "partner.toml", "partner", Home(tmp_path), said.append) as tracker:
+    with Tracker(tmp_path / "partner.toml", "partner", Home(tmp_path), said.append, said.append) as tracker:
         tracker.start()
         while not said:
             tracker.poke()
@@ -371,7 +398,7 @@ def test_a_federation_does_not_notice_a_server_that_hangs(fresh: Federation, tmp
         running.start(*fresh.partners, "agg")
         running.finish()
         said: list[str] = []
-        with Tracker(member.config_file, "partner", Home(tmp_path), said.append) as tracker:
+        with Tracker(member.config_file, "partner", Home(tmp_path), said.append, said.append) as tracker:
             tracker.start()
             _until(lambda: bool(said), tracker.poke)
         assert tracker._process is not None
@@ -395,7 +422,7 @@ def test_a_server_that_comes_midway_gets_everything_once(done: Federation, tmp_p
     for path in later:
         path.rename(path.with_suffix(".later"))
     said: list[str] = []
-    with Tracker(member.config_file, "partner", Home(tmp_path), said.append) as tracker:
+    with Tracker(member.config_file, "partner", Home(tmp_path), said.append, said.append) as tracker:
         tracker.start()
         _until(lambda: bool(said), tracker.poke)
         with mlflow_server(tmp_path / "server", port):

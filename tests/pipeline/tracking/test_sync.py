@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from scipy import sparse
 
-from pipeline.home.paths import write_json
+from pipeline.home.json_files import write_json
 from pipeline.home.round_metrics import RoundRecord, read_records, write_record
 from pipeline.tracking import sync as tracking_store
 from pipeline.tracking.sync import sync

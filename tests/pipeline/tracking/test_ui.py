@@ -1,7 +1,6 @@
 """`hocket ui`: MLflow's own pages in a real browser, and a server that goes when it is told to."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -12,29 +11,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.error import HTTPError
-from urllib.request import ProxyHandler, build_opener
+from urllib.parse import parse_qs, urlsplit
+from urllib.request import ProxyHandler, Request, build_opener
 
+import psutil
 import pytest
 
 from pipeline.errors import ConfigError
 from pipeline.tracking import ui
+from pipeline.tracking.token_door import REFUSED
 from pipeline.tracking.ui import serve_ui
+from tests.support import ui_stranger
+from tests.support.browser import CHROMIUM, SWITCHES, needs_chromium
 from tests.support.federation import AGGREGATOR, Federation
-from tests.support.tracking_servers import free_port
+from tests.support.other_account import asked_as_another, needs_root
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-_CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-_SWITCHES = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 _GROUP = "experiment-view-compare-runs-section-header"  # MLflow's mark of a group of charts
 _PATIENCE_S = 300.0
 _LOOK_MS = 90_000  # a page of MLflow on a busy machine
@@ -52,6 +47,20 @@ def test_a_port_in_use_is_refused(finished: Federation):
         with pytest.raises(ConfigError, match=f"port {port}: cannot be used: Address already in use") as refused:
             serve_ui(finished.config("P01"), port)
     assert refused.value.__notes__ == ["give another one: --port"]
+
+
+def test_the_port_is_taken_before_anything_else(done: Federation, monkeypatch: pytest.MonkeyPatch):
+    """Another account that took it while MLflow starts would be told the token."""
+    port, found = free_port(), list[int]()
+
+    def take(_: object) -> bool:
+        with socket.socket() as other:
+            found.append(other.connect_ex(("127.0.0.1", port)))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ui, "send_rest", take)
+    serve_ui(done.config("P01"), port)
+    assert found == [0]
 
 
 def test_a_home_that_is_not_there_is_refused(fresh: Federation):
@@ -73,6 +82,16 @@ def test_a_server_that_does_not_start_is_an_error(done: Federation, monkeypatch:
     assert any("no-such-option" in note for note in refused.value.__notes__)
 
 
+@pytest.mark.slow
+def test_a_store_that_cannot_be_read_is_an_error(done: Federation, monkeypatch: pytest.MonkeyPatch):
+    """With what is wrong with it, and not a page that shows nothing."""
+    monkeypatch.setattr(ui, "send_rest", lambda _member: True)
+    (done.home("P01").folder / "mlflow.db").write_bytes(b"no store" * 1000)
+    with pytest.raises(ConfigError, match="MLflow's server ended with exit code 3") as refused:
+        serve_ui(done.config("P01"), free_port())
+    assert any("file is not a database" in note for note in refused.value.__notes__)
+
+
 # ------------------------------------------------------------------------------------------------- a real server
 
 
@@ -83,6 +102,26 @@ class Served:
     url: str  # of the experiment, as the command printed it
     port: int
     process: "subprocess.Popen[bytes]"
+
+    @property
+    def token(self) -> str:
+        """What opens it."""
+        return parse_qs(urlsplit(self.url).query)["token"][0]
+
+    def status(self, path: str, **headers: str) -> int:
+        """What it answers to whoever has the token."""
+        cookie = {"Cookie": f"hocket-ui-{self.port}={self.token}"}
+        request = Request(f"http://127.0.0.1:{self.port}{path}", headers=cookie | headers)
+        try:
+            with build_opener(ProxyHandler({})).open(request, timeout=60) as answer:
+                return int(answer.status)
+        except HTTPError as refused:
+            return refused.code
+
+    def members(self) -> list[psutil.Process]:
+        """Its processes."""
+        me = psutil.Process(self.process.pid)
+        return [me, *me.children(recursive=True)]
 
 
 @contextmanager
@@ -108,19 +147,6 @@ def serving(federation: Federation, name: str) -> Iterator[Served]:
         process.wait()
 
 
-def processes_about(word: str) -> list[str]:
-    """Command lines of the running processes that hold a word."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:  # it ended
-            continue
-        if word in line and path.parent.name != str(os.getpid()):
-            found.append(line)
-    return found
-
-
 def listens(port: int) -> set[str]:
     """Addresses on which a port is open, in the kernel's words."""
     tables = [
@@ -136,27 +162,64 @@ def test_it_serves_this_machine_alone_and_ends_cleanly(done: Federation, name: s
     """Partner and aggregator: bound to 127.0.0.1, no assistant, exit code 0 at a signal, no process left."""
     with serving(done, name) as served:
         assert listens(served.port) == {"0100007F"}
-        assert served.url.startswith(f"http://127.0.0.1:{served.port}/#/experiments/1/runs")
-        opener = build_opener(ProxyHandler({}))
-        with pytest.raises(HTTPError, match="404"):
-            opener.open(f"http://127.0.0.1:{served.port}/ajax-api/3.0/mlflow/assistant/config", timeout=60)
+        start, _, page = served.url.partition("#")
+        assert start == f"http://127.0.0.1:{served.port}/?token={served.token}"
+        assert page.startswith("/experiments/1/runs")
+        assert served.status("/") == 200
+        assert served.status("/ajax-api/3.0/mlflow/assistant/config") == 404
+        assert served.status("/", Host="elsewhere.example") == 403
+        members = served.members()
+        assert len(members) >= 3
         served.process.send_signal(how)
         assert served.process.wait(timeout=60) == 0
-        assert processes_about(str(done.folder)) == []
+        assert psutil.wait_procs(members, timeout=60)[1] == []  # what was killed may take a moment to be gone
     assert (done.folder / name / "ui.err").read_text() == "MLflow serves this until Ctrl-C\n"
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(_CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome on this machine")
+@needs_root
+def test_another_account_gets_nothing(done: Federation):
+    """Of the pages, the records, the files and the token: not without it, with a wrong one, or from the processes."""
+    asked_for = [
+        ("GET", "/"),
+        ("GET", "/?token=wrong"),
+        ("GET", "/health"),
+        ("GET", "/version"),
+        ("GET", "/get-artifact?run_uuid=1&path=report.json"),
+        ("GET", "/ajax-api/2.0/mlflow/experiments/get?experiment_id=1"),
+        ("GET", "/api/2.0/mlflow/experiments/search?max_results=5"),
+        ("POST", "/api/2.0/mlflow/experiments/create"),
+        ("POST", "/ajax-api/2.0/mlflow/upload-artifact?run_uuid=1&path=a"),
+        ("GET", "/static-files/lib/a.js"),
+    ]
+    with serving(done, "P01") as served:
+        cookie = f"hocket-ui-{served.port}"
+        requests = [
+            (method, f"http://127.0.0.1:{served.port}{path}", tried)
+            for method, path in asked_for
+            for tried in ("", f"{cookie}=wrong", f"{cookie}={served.token[:-1]}", f"ui={served.token}")
+        ]
+        question = {"requests": requests, "pids": [one.pid for one in served.members()]}
+        found = asked_as_another(ui_stranger.__name__, question)
+        assert served.status("/api/2.0/mlflow/experiments/get?experiment_id=1") == 200  # it was there to be had
+        assert served.token not in str(found["processes"])
+    assert found["answers"] == [[403, REFUSED.decode()]] * len(requests)
+    assert all(one["cmdline"] and not one["environ"] for one in found["processes"])
+    assert served.token not in (done.home("P01").folder / "ui.log").read_text()
+
+
+@pytest.mark.slow
+@needs_chromium
 def test_a_person_finds_curves_and_report_in_a_browser(done: Federation, tmp_path: Path):
     """From the printed address to the run, its description, its groups of curves and the report; all of it local."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
-    with serving(done, "P01") as served, playwright.sync_playwright() as engine:
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415
+
+    with serving(done, "P01") as served, sync_playwright() as engine:
         browser = engine.chromium.launch_persistent_context(
             str(tmp_path / "profile"),
-            executable_path=_CHROMIUM,
+            executable_path=CHROMIUM,
             headless=True,
-            args=_SWITCHES,
+            args=SWITCHES,
             viewport={"width": 1500, "height": 1000},
         )
         page = browser.new_page()
@@ -179,6 +242,7 @@ def _shoot(page: "Page", name: str) -> None:
 
 def _look_at_the_experiment(page: "Page", served: Served) -> None:
     page.goto(served.url)
+    assert page.url == served.url.replace(f"?token={served.token}", "")
     page.get_by_text("3 partners (P01, P02, P03) train one shared trunk").wait_for()
     run = page.get_by_role("link", name="P01", exact=True)
     run.wait_for()

@@ -132,7 +132,7 @@ def _until_it_holds(federation: Federation, server: ArtifactServer) -> list[str]
     """Let the tracking process of P01's end run until the server holds it; what is said when its time is up."""
     said: list[str] = []
     server.holds.clear()
-    with Tracker(federation.config("P01"), "partner", federation.home("P01"), said.append) as tracker:
+    with Tracker(federation.config("P01"), "partner", federation.home("P01"), said.append, said.append) as tracker:
         tracker.start()
         assert server.holds.wait(timeout=240), tracker.log_file.read_text()
     return said

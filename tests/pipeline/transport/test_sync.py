@@ -22,7 +22,6 @@ from pipeline.errors import (
     TransferFailed,
     WrongSite,
 )
-from pipeline.home.paths import MessageName
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan
 from pipeline.transport.endpoints import refusal
@@ -30,6 +29,7 @@ from pipeline.transport.mirror import Mirror, mirror_folder
 from pipeline.transport.sync import MOST_MESSAGES
 from secure.errors import PayloadMismatch, SecureError
 from secure.keys.keys import load_private_keys
+from secure.messages.message_name import MessageName
 from secure.messages.messages import PayloadDigest, sign_manifest
 from tests.support.federation import AGGREGATOR, Federation, step, until_waiting
 from tests.support.transport.line_in_process import SERVER, Line, Porter, Voucher
@@ -188,7 +188,7 @@ def test_what_did_not_come_is_tried_again_later(apart: Federation, broken: Excep
     line, pulled = Line(apart), list[str]()
 
     def fail_twice(file: Path) -> None:
-        if DEAL.payload.endswith(file.name.removeprefix(".").removesuffix(".incoming")):
+        if DEAL.payload.endswith(file.name.removeprefix(".").removesuffix(".part")):
             pulled.append(file.name)
             if len(pulled) <= 2:
                 raise broken

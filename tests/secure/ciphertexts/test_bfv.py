@@ -39,7 +39,7 @@ def test_constant_slots(value):
 
 
 def test_chunks_are_what_seal_makes(tmp_path):
-    """SEAL itself reads a chunk, given its headers back, as a ciphertext of two polynomials with room for noise."""
+    """SEAL reads a chunk with its headers restored as a ciphertext of two polynomials with room for noise."""
     ring = Ring(PARAMETERS)
     slots = np.arange(N_SLOTS, dtype=np.uint64)
     cipher = Cipher(ring, KEY)
@@ -58,7 +58,7 @@ def test_chunks_are_what_seal_makes(tmp_path):
 
 
 def test_coefficients_out_of_range_are_refused():
-    """A chunk with a coefficient of q or more is no ciphertext, neither to add nor to open."""
+    """A chunk with a coefficient of q or more is refused by addition and by decryption."""
     ring = Ring(PARAMETERS)
     cipher = Cipher(ring, KEY)
     good = cipher.encrypt(np.zeros(N_SLOTS, dtype=np.uint64))
@@ -92,7 +92,7 @@ def test_encryption_is_randomised():
 
 
 def test_files_in_memory_are_closed():
-    """Rings leave no open file descriptors behind."""
+    """Rings close their file descriptors."""
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(20):
         Cipher(Ring(PARAMETERS), KEY)

@@ -1,4 +1,4 @@
-"""The noise in ciphertexts: what is proven of it, and what an aggregator can do with it."""
+"""The noise in ciphertexts: the proven bound, and attacks of an aggregator that adds noise."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ N = 20_000
 
 
 def with_noise(polynomials: np.ndarray, slots: np.ndarray, c: Consortium, beyond: int = 0) -> np.ndarray:
-    """Raise the noise in every slot to the largest for which decryption is proven, plus so much."""
+    """Raise the noise in every slot to the largest for which decryption is proven, plus `beyond`."""
     p = c.parameters
     limit = (p.q - 2 * p.t) // (2 * p.t)  # t (43 n + 2) < q, and n updates have 43 n / 2
     signs = np.random.default_rng(1).choice([-1, 1], polynomials[:, 0].shape)
@@ -41,7 +41,7 @@ def with_noise(polynomials: np.ndarray, slots: np.ndarray, c: Consortium, beyond
     ("bits", "n"), [(16, 3), (16, 8), (16, 16), (12, 3), (12, 8), (8, 3), (8, 8), (8, 16), (8, 128)]
 )
 def test_decryption_is_exact_up_to_the_proven_limit(bits, n):
-    """The noise of n updates is within what is proven; more, in every slot, is harmless up to the limit, not beyond."""
+    """The noise of n updates is within the proven bound; more noise in every slot is harmless up to the limit only."""
     p = seal_parameters(SealSettings(bits=bits, max_partners=n))
     c = Consortium(SealSettings(), p, "", {}, None, GroupSecret.generate(p), {})
     ring, rng = Ring(p), np.random.default_rng(n)
@@ -49,16 +49,16 @@ def test_decryption_is_exact_up_to_the_proven_limit(bits, n):
     slots = rng.integers(0, p.t, (n, N_SLOTS), dtype=np.uint64)
     total = from_chunks(ring.add([cipher.encrypt(s) for s in slots]), p)
     wanted = (slots.sum(axis=0, dtype=object) % p.t).astype(np.uint64)
-    found = noise(total, wanted, c)
-    assert np.abs(found).max() <= 43 * n / 2
-    assert abs(found.std() / np.sqrt(n * 21 / 2) - 1) < 0.06  # centred binomial of 2 x 21 bits: variance 21 / 2
+    measured = noise(total, wanted, c)
+    assert np.abs(measured).max() <= 43 * n / 2
+    assert abs(measured.std() / np.sqrt(n * 21 / 2) - 1) < 0.06  # centred binomial of 2 x 21 bits: variance 21 / 2
     np.testing.assert_array_equal(decrypt(with_noise(total, wanted, c), c), wanted)
     assert (decrypt(with_noise(total, wanted, c, beyond=3), c) != wanted).all()
 
 
 @dataclass(frozen=True)
 class Sealed:
-    """A sum of three, its ciphertexts as the aggregator has them, and what is inside."""
+    """A sum of three updates: its ciphertexts as the aggregator has them, and the integers inside."""
 
     c: Consortium
     folder: Path
@@ -89,7 +89,7 @@ def sealed(request, tmp_path_factory) -> Sealed:
 
 
 def test_errors_within_the_limit_change_nothing(sealed):
-    """The aggregator can add errors to the noise that are not noticed, for the sum opens to the very same integers."""
+    """Errors that the aggregator adds within the limit stay unnoticed, and the sum opens to the same integers."""
     opened = sealed.open(with_noise(sealed.polynomials, decrypt(sealed.polynomials, sealed.c), sealed.c))
     np.testing.assert_array_equal(opened.total, sealed.integers)
     assert opened.weight_total == 3
@@ -97,7 +97,7 @@ def test_errors_within_the_limit_change_nothing(sealed):
 
 @pytest.mark.parametrize("slot", [0, 77, N_SLOTS - 1])
 def test_errors_beyond_the_limit_are_caught(sealed, slot):
-    """More noise than can be decrypted, in one slot alone, is a change like any other: the tag is wrong."""
+    """Noise beyond the limit in a single slot changes the plaintext, so the tag is wrong."""
     forged, slots = sealed.polynomials.copy(), decrypt(sealed.polynomials, sealed.c)
     forged[-1, 0, slot] = with_noise(forged, slots, sealed.c, beyond=3)[-1, 0, slot]
     with pytest.raises(TagMismatch):

@@ -1,4 +1,4 @@
-"""Parameters and the proof that sums are exact."""
+"""Encryption parameters, and the proof that sums are exact."""
 
 import dataclasses
 from math import isqrt
@@ -30,7 +30,7 @@ settings = st.builds(
 
 @given(settings)
 def test_every_accepted_setting_has_its_margins(chosen):
-    """Noise, fields, weights and tag all fit, for the largest roster."""
+    """Noise, fields, weights and tag have their margin for the largest roster."""
     p = seal_parameters(chosen)
     n = chosen.max_partners
     largest = n * (2**chosen.bits - 2)
@@ -50,10 +50,10 @@ def test_ciphertext_moduli_are_seals(bits):
 
 @given(st.integers(3, 1 << 20))
 def test_largest_prime(most):
-    """No number between the prime found and the bound is a prime; the prime has no divisor."""
-    found = largest_prime(most)
-    assert all(any(n % d == 0 for d in range(2, isqrt(n) + 1)) for n in range(found + 1, most + 1))
-    assert all(found % d for d in range(2, isqrt(found) + 1))
+    """The largest prime is a prime, and no number between it and the bound is one."""
+    prime = largest_prime(most)
+    assert all(any(n % d == 0 for d in range(2, isqrt(n) + 1)) for n in range(prime + 1, most + 1))
+    assert all(prime % d for d in range(2, isqrt(prime) + 1))
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_impossible_settings_are_refused(change):
 
 
 def test_slots_and_chunks():
-    """Values, a weight and a tag always fit, and never with a chunk to spare."""
+    """The chunks hold all values, the weight and the tag, with no chunk to spare."""
     p = seal_parameters(SealSettings())
     for n, chunks in ((1, 1), (2 * 8190, 1), (2 * 8190 + 1, 2), (2 * 8192, 2), (2 * 16382, 2), (2 * 16382 + 1, 3)):
         assert p.n_chunks(n) == chunks

@@ -1,4 +1,4 @@
-"""One value, one spelling."""
+"""Canonical JSON: every value has exactly one byte form."""
 
 import json
 
@@ -27,7 +27,7 @@ def test_round_trip(value):
 
 @given(st.dictionaries(texts, st.integers(), min_size=2))
 def test_order_does_not_matter(value):
-    """The order in which a dictionary was built does not show."""
+    """The insertion order of a dictionary does not change the bytes."""
     assert canonical_json(dict(reversed(value.items()))) == canonical_json(value)
 
 
@@ -38,13 +38,13 @@ def test_golden_bytes():
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), {1: 2}, b"x", {1}, "\ud800", {"a": object()}])
 def test_refused_values(value):
-    """What JSON cannot hold, or could hold in two ways, has no canonical form."""
+    """Values that JSON cannot hold, or could hold in two ways, have no canonical form."""
     with pytest.raises(NotCanonical):
         canonical_json(value)
 
 
 def test_refused_depth():
-    """Deep nesting is refused, both written and read."""
+    """Deep nesting is refused in writing and in reading."""
     deep = "[" * 50_000 + "]" * 50_000
     with pytest.raises(NotCanonical):
         parse_canonical(deep.encode(), "test")
@@ -69,7 +69,7 @@ def test_refused_depth():
     ],
 )
 def test_refused_spellings(data):
-    """Every other spelling is refused: spaces, order, repeats, escapes, NaN, broken UTF-8."""
+    """Every other form is refused: spaces, order, repeats, escapes, NaN, broken UTF-8."""
     with pytest.raises(NotCanonical):
         parse_canonical(data, "test")
 

@@ -1,4 +1,4 @@
-"""Group secret, pairing and their envelopes."""
+"""The group secret, pair seeds and their envelopes."""
 
 import json
 import pickle
@@ -54,26 +54,26 @@ def pairing(keys):
 
 
 def test_every_partner_receives_the_group_secret(deal, keys, secret, parameters):
-    """All partners, the custodian included, open the very same secret."""
+    """All partners, the custodian included, open the same secret."""
     for me in keys.values():
         assert receive_group_secret(deal, PLAN, "ash", me, parameters).to_bytes() == secret.to_bytes()
 
 
 def test_deal_says_its_digest_and_nothing_more(deal, secret):
-    """The payload shows the public digest; no seed is in it in the clear."""
+    """The payload holds the public digest, and no unencrypted seed."""
     assert parse_envelopes(deal, "test")[0].group == secret.digest()
     for part in (secret.tag_seed, secret.structure_seed, secret.bfv_key[:33]):
         assert to_base64(part)[:32].encode() not in deal
 
 
 def test_aggregator_receives_nothing(deal, parameters):
-    """An aggregator under a partner's name has no key that fits."""
+    """An aggregator under a partner's name has no key that opens an envelope."""
     with pytest.raises((WrongKey, BadEnvelope)):
         receive_group_secret(deal, PLAN, "ash", PrivateKeys.generate("birch", "aggregator"), parameters)
 
 
 def test_secret_other_than_announced_is_refused(secret, keys, parameters):
-    """A custodian that gives one partner another secret than announced is found out."""
+    """A custodian that deals one partner another secret than announced is detected."""
     other = GroupSecret.generate(parameters)
     cards = [key.card() for key in keys.values()]
 
@@ -112,7 +112,7 @@ def test_impossible_group_secrets_are_refused(secret):
 
 
 def test_group_secrets_differ(secret, parameters):
-    """Every secret is new in all its parts, and its digest says which it is."""
+    """Every new secret differs in all its parts, and has another digest."""
     other = GroupSecret.generate(parameters)
     assert len({secret.tag_seed, secret.structure_seed, other.tag_seed, other.structure_seed}) == 4
     assert secret.bfv_key != other.bfv_key
@@ -142,7 +142,7 @@ def test_pair_seeds_arrive(pairing, keys):
 
 
 def test_pairing_needs_a_seed_for_exactly_every_other(keys):
-    """Seeds and cards must be of the same partners."""
+    """Seeds and cards must name the same partners."""
     cards = [key.card() for key in keys.values()]
     for me, others in (("ash", ["birch"]), ("birch", ["ash", "cedar"]), ("ash", ["birch", "cedar", "date"])):
         with pytest.raises(BadEnvelope):
@@ -150,7 +150,7 @@ def test_pairing_needs_a_seed_for_exactly_every_other(keys):
 
 
 def test_a_secret_file_opens_only_with_its_members_keys(secret, pairing, keys, parameters, tmp_path):
-    """Neither another member's keys nor new ones of the same name open it; in the file nothing is in the clear."""
+    """Neither another member's keys nor new ones of the same name open the file, which holds no unencrypted secret."""
     secret.save(tmp_path / "group", keys["ash"])
     pairing[0].save(tmp_path / "seeds", keys["ash"])
     for others in (keys["birch"], PrivateKeys.generate("ash", "partner")):
@@ -177,7 +177,7 @@ def test_a_secret_file_opens_only_with_its_members_keys(secret, pairing, keys, p
     ],
 )
 def test_damaged_secret_files_are_refused(secret, keys, parameters, tmp_path, change, error):
-    """A file that is another or not whole is told from one that does not open."""
+    """A damaged or other file raises BadKeyFile, a file of other keys WrongKey."""
     secret.save(tmp_path / "group", keys["ash"])
     document = json.loads((tmp_path / "group").read_bytes())
     (tmp_path / "group").write_bytes(canonical_json(document | change))
@@ -186,7 +186,7 @@ def test_damaged_secret_files_are_refused(secret, keys, parameters, tmp_path, ch
 
 
 def test_a_relabelled_secret_file_does_not_open(secret, keys, tmp_path):
-    """What a file says it is, is bound."""
+    """The kind of secret that a file names is authenticated."""
     secret.save(tmp_path / "group", keys["ash"])
     document = json.loads((tmp_path / "group").read_bytes())
     (tmp_path / "group").write_bytes(canonical_json(document | {"what": "pair seeds"}))
@@ -195,7 +195,7 @@ def test_a_relabelled_secret_file_does_not_open(secret, keys, tmp_path):
 
 
 def test_pair_seeds_file(pairing, keys, tmp_path):
-    """Seeds come back from their file; a damaged one is refused."""
+    """Seeds are read back from their file; a damaged one is refused."""
     seeds, _ = pairing
     seeds.save(tmp_path / "seeds", keys["ash"])
     assert PairSeeds.load(tmp_path / "seeds", keys["ash"]).to_bytes() == seeds.to_bytes()
@@ -222,7 +222,7 @@ def test_pair_key_is_symmetric_and_bound():
 
 
 def test_impossible_pair_keys_are_refused():
-    """A pair is two partners with two whole seeds."""
+    """A pair key needs two different partners and two seeds of full length."""
     for arguments in ((bytes(32), bytes(32), "a", "a"), (bytes(31), bytes(32), "a", "b"), (bytes(32), b"", "a", "b")):
         with pytest.raises(BadKeyFile):
             pair_key(*arguments, PLAN)

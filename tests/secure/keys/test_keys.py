@@ -35,7 +35,7 @@ def hub():
 
 
 def test_card_text_round_trip(partner, hub):
-    """A card reads back from its text, and its lines can stand under a [[card]] table."""
+    """A card is read back from its text, whose lines can follow a [[card]] header of the plan."""
     for keys in (partner, hub):
         card = keys.card()
         assert parse_card(card.to_text(), "test") == card
@@ -61,14 +61,14 @@ def test_aggregator_has_no_agreement_key(hub):
 @pytest.mark.parametrize("value", [[], {}, 1, None, ["partner"]])
 @pytest.mark.parametrize("key", ["name", "role", "signing", "agreement", "signature"])
 def test_card_with_a_field_of_another_type_is_refused(partner, hub, key, value):
-    """Whatever type a field has in TOML, a wrong one is a bad card."""
+    """A field of any wrong TOML type makes a bad card."""
     for keys in (partner, hub):
         with pytest.raises(BadCard):
             card_from_fields(card_fields(keys.card()) | {key: value}, "test")
 
 
 def test_card_text_that_is_no_card(partner):
-    """Text that is not TOML, or another TOML, is refused."""
+    """Text that is not TOML, or TOML of another content, is refused."""
     for text in ("", "= =", "name = 1", f"name = {'1' * 5000}", partner.card().to_text() * 2):
         with pytest.raises(BadCard):
             parse_card(text, "test")
@@ -96,7 +96,7 @@ def test_a_fingerprint_is_the_sha256_of_what_is_signed(partner):
 
 
 def test_each_card_has_its_own_fingerprint(partner):
-    """Another name, role or key makes another one."""
+    """Another name, role or key gives another fingerprint."""
     secret = partner._secret()
     others = [
         PrivateKeys("asp", "partner", secret),
@@ -108,7 +108,7 @@ def test_each_card_has_its_own_fingerprint(partner):
 
 @pytest.mark.parametrize("passphrase", [None, "correct horse"])
 def test_save_and_load(partner, tmp_path, passphrase):
-    """Keys come back from their file, which only the owner can read, in a folder only the owner can enter."""
+    """Keys are read back from their file, which only the owner can read, in a folder only the owner can enter."""
     path = partner.save(tmp_path / "keys", passphrase)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
@@ -123,7 +123,7 @@ def test_aggregator_keys_save_and_load(hub, tmp_path):
 
 
 def test_keys_are_never_overwritten(partner, tmp_path):
-    """A second save is refused and leaves the first file as it was."""
+    """A second save is refused and leaves the first file unchanged."""
     path = partner.save(tmp_path)
     before = path.read_bytes()
     with pytest.raises(KeyFileExists):
@@ -150,7 +150,7 @@ def test_folder_writable_by_others_is_refused(partner, tmp_path):
 
 
 def test_symbolic_link_is_refused(partner, tmp_path):
-    """A link in the place of the key file is not followed."""
+    """A link with the name of the key file is not followed."""
     (tmp_path / "real").mkdir()
     real = partner.save(tmp_path / "real")
     (tmp_path / KEY_FILE).symlink_to(real)
@@ -159,7 +159,7 @@ def test_symbolic_link_is_refused(partner, tmp_path):
 
 
 def test_missing_and_damaged_files_are_refused(partner, tmp_path):
-    """No file, half a file and another file are each a BadKeyFile."""
+    """A missing, a truncated and another file each raise BadKeyFile."""
     with pytest.raises(BadKeyFile):
         load_private_keys(tmp_path)
     path = partner.save(tmp_path)
@@ -180,7 +180,7 @@ def test_passphrase(partner, tmp_path):
 
 
 def test_a_failed_change_of_the_passphrase_leaves_the_old_file(partner, tmp_path, monkeypatch):
-    """The file is replaced whole, or stays."""
+    """The file is replaced completely, or stays unchanged."""
     path = partner.save(tmp_path, "old")
     before = path.read_bytes()
 
@@ -209,7 +209,7 @@ def test_wrong_card(partner, tmp_path):
 
 
 def test_keys_do_not_show(partner, tmp_path):
-    """Keys do not print and do not pickle, and a locked file does not contain them."""
+    """Keys can be neither printed nor pickled, and a locked file does not contain them."""
     secret = partner._signing.private_bytes_raw()
     assert "hidden" in repr(partner)
     assert "hidden" in f"{partner}"

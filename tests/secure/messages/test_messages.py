@@ -1,4 +1,4 @@
-"""Manifests: accepted only if everything is as expected, each damage with its own error."""
+"""Manifests: accepted only with the expected content; each damage raises its own error."""
 
 import pytest
 
@@ -64,7 +64,7 @@ def verify(data: bytes, kind: str = "update", card: Card | None = None, **change
 
 @pytest.mark.parametrize("kind", BODIES)
 def test_every_kind_arrives(kind):
-    """What one member signs another reads, field for field."""
+    """A manifest that one member signs is read by another with all fields equal."""
     manifest = verify(signed(kind), kind)
     assert (manifest.kind, manifest.plan, manifest.body) == (kind, PLAN, BODIES[kind])
     assert (manifest.round, manifest.attempt) == place(kind)
@@ -73,7 +73,7 @@ def test_every_kind_arrives(kind):
 
 
 def test_same_message_same_bytes():
-    """Signing is deterministic: a message made again after a crash is the very same file."""
+    """Signing is deterministic: a message that is signed again after a crash has the same bytes."""
     assert signed("update") == signed("update")
     assert manifest_digest(signed("update")) == digest(signed("update"))
 
@@ -101,7 +101,7 @@ def test_bodies_are_checked(kind, body):
 
 @pytest.mark.parametrize("kind", BODIES)
 def test_roles(kind):
-    """Partners do not send what the aggregator sends, nor the other way round; it is neither signed nor read."""
+    """A kind of message from a member of the wrong role is neither signed nor read."""
     wrong = ASH if kind in BY_HUB else HUB
     with pytest.raises(WrongSender):
         signed(kind, wrong)
@@ -111,7 +111,7 @@ def test_roles(kind):
 
 
 def test_enrolment_has_no_round_and_payloads_stand_where_they_belong():
-    """A deal or pairing of a round is not signed, nor a payload where the kind has none or none where it has one."""
+    """A deal or pairing with a round, a missing payload and a superfluous payload are not signed."""
     for kind, change in (
         ("deal", {"round_no": 1}),
         ("pairing", {"attempt": 1}),
@@ -123,7 +123,7 @@ def test_enrolment_has_no_round_and_payloads_stand_where_they_belong():
 
 
 def test_too_large_is_refused():
-    """A roster that does not fit a manifest cannot be signed."""
+    """A roster that exceeds the size of a manifest cannot be signed."""
     members = {f"partner-{i:05}": OTHER for i in range(1000)}
     with pytest.raises(BadManifest):
         signed("roster", body={"members": members, "trunk": TRUNK})

@@ -1,4 +1,4 @@
-"""Sealed files: read back as written, and refused when they are anything else."""
+"""Sealed files are read back as written, and refused if any byte differs from the layout."""
 
 import io
 import json
@@ -47,7 +47,7 @@ def read(path, parameters):
 
 
 def test_round_trip(trio, header, rows, written):
-    """Header and chunks come back, and the reader hashed the whole file."""
+    """Header and chunks are read back, and the reader hashes the whole file."""
     found, chunks, seen = read(written, trio.parameters)
     assert found == header
     np.testing.assert_array_equal(chunks, rows)
@@ -77,7 +77,7 @@ def rewritten(path, schema, batches, options=None):
 
 
 def test_other_batches_are_refused(trio, written, tmp_path):
-    """Of three batches none may be missing, doubled, empty, in another place or of another size."""
+    """A file with a missing, doubled, empty, moved or resized batch is refused."""
     good = pa.ipc.open_stream(written.read_bytes())
     schema, batches = good.schema, list(good)
     table = pa.Table.from_batches(batches)
@@ -95,7 +95,7 @@ def test_other_batches_are_refused(trio, written, tmp_path):
 
 
 def test_promises_take_no_memory(trio, tmp_path):
-    """A few bytes that promise 2^36 parameters, or a first message of 2 GB, are refused without room for them."""
+    """A small file that states 2^36 parameters, or a first message of 2 GB, is refused without that memory."""
     header = make_header(UPDATE, trio.roster(), ("ash",), 1 << 36, trio.parameters)
     with write_chunks(tmp_path / "many", header, trio.parameters.update_chunk_bytes) as writer:
         writer.close()
@@ -110,7 +110,7 @@ def test_promises_take_no_memory(trio, tmp_path):
 
 @pytest.mark.parametrize("n_claimed", [1 << 28, 1 << 50])
 def test_a_memory_bomb_is_refused_unopened(trio, tmp_path, n_claimed):
-    """A small file whose compressed batch promises any amount of memory is refused without taking it."""
+    """A small file whose compressed batch states a huge size is refused without that memory."""
     n_params, n_bytes = 8208, trio.parameters.n_chunks(8208) * trio.parameters.update_chunk_bytes
     small = make_header(UPDATE, trio.roster(), ("ash",), n_params, trio.parameters)
     with write_chunks(tmp_path / "plain", small, trio.parameters.update_chunk_bytes) as writer:
@@ -130,7 +130,7 @@ def test_a_memory_bomb_is_refused_unopened(trio, tmp_path, n_claimed):
 
 
 def test_failure_leaves_nothing(header, rows, tmp_path):
-    """If writing fails, neither the file nor a temporary one stays."""
+    """If writing fails, neither the file nor a temporary file remains."""
 
     def fail() -> None:
         with write_chunks(tmp_path / "x", header, rows.shape[1]) as writer:
@@ -143,7 +143,7 @@ def test_failure_leaves_nothing(header, rows, tmp_path):
 
 
 def test_missing_file_is_refused(tmp_path):
-    """No file is no sealed file."""
+    """A missing file raises BadContainer."""
     with pytest.raises(BadContainer):
         read(tmp_path / "missing", None)
 

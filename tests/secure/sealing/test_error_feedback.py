@@ -1,4 +1,4 @@
-"""Fixed point over several rounds, through the real classes: nothing is lost, clipping is told, training gets there."""
+"""Fixed point over several rounds with the real classes: nothing is lost, clipping is reported, training converges."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ HALF_ULP = 2.0**-24  # of float32, relative
 
 @dataclass
 class Rounds:
-    """Round after round of one consortium: bounds adapt, residuals are carried unless told otherwise."""
+    """Rounds of one consortium: bounds adapt, and residuals are carried unless switched off."""
 
     c: Consortium
     folder: Path
@@ -28,7 +28,7 @@ class Rounds:
     n_rounds: int = 0
 
     def run(self, changes: dict[str, np.ndarray], weights: dict[str, int] | None = None) -> OpenedSum:
-        """One round."""
+        """Run one round and return its opened sum."""
         self.n_rounds += 1
         roster, files = self.c.roster(round_no=self.n_rounds), []
         shared = {"bounds": self.bounds, "slices": self.slices}
@@ -56,7 +56,7 @@ class Rounds:
 @pytest.mark.parametrize("weights", [None, {"ash": 1000, "birch": 333, "cedar": 7}], ids=["equal", "size"])
 @pytest.mark.parametrize("bits", [16, 12, 8])
 def test_nothing_is_lost(tmp_path, bits, weights):
-    """What six rounds sent, decoded, and what is left is what was to be sent, up to counted float32 roundings."""
+    """The decoded sums of six rounds and the last residuals add up to the changes, up to counted float32 roundings."""
     c = make_consortium(3, bits=bits, weights="size" if weights else "equal", max_weight=1000)
     slices = [slice(0, 5_000), slice(5_000, 20_000)]
     rounds, rng = Rounds(c, tmp_path, slices, np.array([0.1, 1e-5])), np.random.default_rng(bits)
@@ -138,7 +138,7 @@ def train(rounds: Rounds | None) -> float:
 
 
 def test_training_with_eight_bits(tmp_path):
-    """With eight bits and error feedback training ends where it does in floats, and clearly worse without."""
+    """With eight bits and error feedback training ends as with floats, and clearly worse without."""
     c, loss = make_consortium(3, bits=8, max_partners=3), {}
     for feedback in (True, False):
         folder = tmp_path / str(feedback)

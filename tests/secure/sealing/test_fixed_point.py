@@ -1,4 +1,4 @@
-"""Rounding by chance, clipping, error feedback and the rule of bounds."""
+"""Stochastic rounding, clipping, error feedback and the rule of bounds."""
 
 from itertools import pairwise
 
@@ -23,7 +23,7 @@ def grid_of(sizes, bounds, bits=16):
 @settings(max_examples=50)
 @given(st.integers(0, 2**32), st.sampled_from([16, 12, 8]), st.floats(1e-6, 1e3), st.floats(0.01, 3))
 def test_conservation(seed, bits, bound, spread):
-    """What was sent and what is left is what was to be sent, whatever was clipped, up to counted float32 roundings."""
+    """Sent values and residual add up to the target, clipped or not, up to counted float32 roundings."""
     rng = np.random.default_rng(seed)
     grid = grid_of([30, 70], [bound, 3 * bound], bits)
     steps = np.repeat(grid.steps.astype(np.float64), [30, 70])
@@ -39,20 +39,20 @@ def test_conservation(seed, bits, bound, spread):
 
 
 class Chance:
-    """A generator whose next numbers are known."""
+    """A random generator that returns given numbers."""
 
     def __init__(self, numbers: np.ndarray) -> None:
         self._numbers = numbers
 
     def random(self, size: int, dtype: type) -> np.ndarray:
-        """Return them."""
+        """Return the given numbers."""
         assert (size, dtype) == (self._numbers.size, np.float32)
         return self._numbers
 
 
 @given(st.sampled_from([16, 12, 8]), st.floats(-1, 1, width=32))
 def test_expectation_is_exact(bits, share):
-    """Of the 2^24 numbers a generator gives, as many round up as the float32 fraction says: right to 2^-23."""
+    """The share of the generator's 2^24 numbers that round up equals the fraction of the value within 2^-23."""
     grid = grid_of([1], [float(PARAMETERS[bits].limit)], bits)  # the step is 1
     value = np.array([share * (grid.limit - 1)], dtype=np.float32)
     below = np.floor(value)
@@ -89,7 +89,7 @@ def test_neighbours_only():
 
 
 def test_clipping_is_counted_and_carried():
-    """What exceeds the bound is clipped, counted, and wholly in the residual."""
+    """A value beyond the bound is clipped and counted, and the excess is in the residual."""
     grid = grid_of([4], [0.5])
     values = np.array([2.0, -3.0, 0.1, 0.5], dtype=np.float32)
     integers, residual, n_clipped = quantise(values, 0, grid, np.random.default_rng(0))
@@ -109,7 +109,7 @@ def test_each_tensor_has_its_step():
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_nan_and_infinity_are_refused(bad):
-    """A vector with one bad value is refused, wherever it stands."""
+    """A vector with one NaN or infinity at any position is refused."""
     values = np.ones(1000, np.float32)
     values[617] = bad
     with pytest.raises(UpdateOutOfRange):
@@ -117,7 +117,7 @@ def test_nan_and_infinity_are_refused(bad):
 
 
 def test_opposite_infinities_are_refused():
-    """Infinities do not cancel."""
+    """Infinities of both signs do not cancel in the check."""
     with pytest.raises(UpdateOutOfRange):
         quantise(np.array([np.inf, -np.inf], np.float32), 0, grid_of([2], [1.0]), np.random.default_rng(0))
 
@@ -134,7 +134,7 @@ def test_bad_bounds_are_refused(bounds):
     [[], [slice(1, 4)], [slice(0, 2), slice(3, 4)], [slice(0, 3), slice(2, 4)], [slice(0, 0)], [slice(0, 4, 2)]],
 )
 def test_slices_that_do_not_tile_are_refused(slices):
-    """Every parameter belongs to exactly one tensor."""
+    """Slices that leave a gap, overlap or are empty are refused."""
     with pytest.raises(UpdateOutOfRange):
         make_grid(slices, np.ones(len(slices)), PARAMETERS[16])
 

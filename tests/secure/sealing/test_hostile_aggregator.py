@@ -1,4 +1,4 @@
-"""An aggregator that may send any bytes whatever as the sum: what stops each of its attacks, and how surely."""
+"""Attacks of an aggregator that may send any bytes as the sum: the check that stops each, and how surely."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ SMALLEST_P = 1e-6
 
 @dataclass(frozen=True)
 class Heard:
-    """All that the aggregator has seen, as numbers, and the means to send and open whatever it makes of it."""
+    """The ciphertexts that the aggregator has seen, as numbers, and methods to send and open forged sums."""
 
     c: Consortium
     folder: Path
@@ -70,7 +70,7 @@ class Heard:
         return total
 
     def open(self, polynomials: np.ndarray, roster: Roster | None = None) -> OpenedSum:
-        """Send ciphertexts under a header without fault, and let a partner open them."""
+        """Send ciphertexts under a valid header, and let a partner open them."""
         roster = roster or self.now
         path = write_sum(self.folder / "forged", polynomials, roster, N, self.c.parameters)
         return self.open_file(path, roster)
@@ -80,12 +80,12 @@ class Heard:
         return self.c.open(path, N, roster or self.now, bounds=exact_bounds(self.c.parameters))
 
     def refuses(self, polynomials: np.ndarray, roster: Roster | None = None) -> None:
-        """Assert that the tag refuses."""
+        """Assert that opening raises TagMismatch."""
         with pytest.raises(TagMismatch):
             self.open(polynomials, roster)
 
     def trivial_at(self, *numbers: tuple[int, int]) -> np.ndarray:
-        """Keyless encryption of numbers at slots of their own, zero elsewhere."""
+        """Encrypt numbers without a key at the given slots, zero elsewhere."""
         slots = np.zeros(len(self.total) * N_SLOTS, dtype=np.uint64)
         for slot, number in numbers:
             slots[slot] = number
@@ -116,7 +116,7 @@ def heard(tmp_path_factory) -> Heard:
 
 
 def test_an_honest_sum_made_this_way_opens(heard):
-    """What the attacks below start from opens, so that nothing is refused for the way in which it is written."""
+    """The honest sum opens when written this way, so the attacks are refused for their content only."""
     opened = heard.open(heard.total)
     np.testing.assert_array_equal(opened.total, heard.integers)
     assert opened.weight_total == 3000
@@ -170,7 +170,7 @@ def test_numbers_in_every_slot(heard):
 
 
 def test_invented_sum(heard):
-    """A sum that is invented from weight to tag, within all limits, without a key: u is unknown."""
+    """A complete forgery within all limits, weight and tag included, without a key: u is unknown."""
     slots = np.zeros(heard.total.size // 2, dtype=np.uint64)
     slots[-2:] = (3000, 1)
     heard.refuses(trivial(slots, heard.c.parameters))
@@ -324,7 +324,7 @@ def test_update_for_another_roster(heard, tmp_path):
 @pytest.mark.parametrize("half", [0, 1])
 @pytest.mark.parametrize("beyond", ["q", "most"])
 def test_coefficients_beyond_q(heard, half, beyond):
-    """A number of q or more, which would be a second spelling of another: refused before anything is decrypted."""
+    """A number of q or more, a second form of a smaller one, is refused before anything is decrypted."""
     forged, q = heard.total, heard.q
     forged[0, half, 99] = q if beyond == "q" else (1 << q.bit_length()) - 1
     with pytest.raises(BadContainer):
@@ -332,7 +332,7 @@ def test_coefficients_beyond_q(heard, half, beyond):
 
 
 def test_ciphertext_of_the_key(heard):
-    """The ciphertext (0, q / t), which decrypts to the secret key itself: nobody gets to see it, the tag is wrong."""
+    """The ciphertext (0, q / t), which decrypts to the secret key, is refused by its tag and not shown."""
     forged = heard.trivial_at((0, 1))[:, ::-1]
     assert set(decrypt(forged[:1], heard.c).tolist()) == {0, 1, heard.c.parameters.t - 1}
     heard.refuses(forged)

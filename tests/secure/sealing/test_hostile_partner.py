@@ -1,4 +1,4 @@
-"""A partner that sends what it must not: what is refused, by whom, and what is not."""
+"""Attacks of a partner: which updates are refused, by which member, and which are not."""
 
 import dataclasses
 from pathlib import Path
@@ -57,7 +57,7 @@ def test_nan_and_infinity_are_not_sealed(trio, tmp_path, bad, where):
 
 @pytest.mark.parametrize("huge", [1.0, 1e30, np.finfo(np.float32).max])
 def test_out_of_range_is_clipped(trio, tmp_path, huge):
-    """Whatever is beyond the bound is sent as the bound, or refused when it is beyond float32 steps."""
+    """A change beyond the bound is sent as the bound, or refused if it is beyond float32 steps."""
     change = np.full(10, huge, np.float32)
     try:
         report = trio.seal("ash", change, tmp_path / "ash")
@@ -73,7 +73,7 @@ def test_out_of_range_is_clipped(trio, tmp_path, huge):
 
 
 def test_wrong_vectors_are_not_sealed(trio, tmp_path):
-    """Types, shapes and residuals that do not fit, and rosters without oneself: refused, no file."""
+    """Wrong types, shapes or residuals, and rosters without this partner, are refused, and no file is written."""
     good = np.zeros(N, np.float32)
     for change, more in (
         (good.astype(np.float64), {}),
@@ -105,7 +105,7 @@ def test_wrong_weights_are_not_sealed(tmp_path, weight):
 
 @pytest.fixture(scope="module")
 def delivered(trio, tmp_path_factory) -> dict[str, Path]:
-    """Three updates as they should be."""
+    """Three valid updates."""
     folder = tmp_path_factory.mktemp("delivered")
     return {name: seal_integers(trio, name, np.zeros(N), folder / name, trio.roster()) for name in trio.partners}
 
@@ -179,7 +179,7 @@ def victims(request, tmp_path_factory) -> tuple[Consortium, dict[str, np.ndarray
 
 
 def poisoned(victims, tmp_path, slots):
-    """The opened sum of two honest updates and cedar's, which holds these slots."""
+    """Open the sum of two honest updates and cedar's, which holds these slots."""
     c, honest, files = victims
     n = honest["ash"].size
     seal_numbers(c, "cedar", slots, tmp_path / "cedar", c.roster(), n)
@@ -188,7 +188,7 @@ def poisoned(victims, tmp_path, slots):
 
 
 def sealed_by_force(c, integers):
-    """Slots of an update of any integers, as no software of ours makes them."""
+    """Return the slots of an update of any integers, which hocket itself would refuse to seal."""
     slots = packed(integers, c.parameters)
     slots[-2] = 1
     return slots

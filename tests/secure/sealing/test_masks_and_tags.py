@@ -1,4 +1,4 @@
-"""Uniform numbers, masks that cancel in the full sum alone, and the tag."""
+"""Uniform numbers, masks that cancel only in the full sum, and the tag."""
 
 import dataclasses
 
@@ -53,7 +53,7 @@ def test_rejection_is_uniform(modulus):
 
 
 def test_stream_against_its_definition():
-    """The stream is AES-256-CTR words with the block number in the counter, words beyond the modulus skipped."""
+    """The stream is AES-256-CTR words with the block number in the counter; words beyond the modulus are skipped."""
     key, modulus = bytes(range(32)), 5
     encryptor = Cipher(algorithms.AES(key), modes.CTR(bytes(7) + b"\x09" + bytes(8))).encryptor()
     words = np.frombuffer(encryptor.update(bytes(8 * 100)), "<u8") & np.uint64(7)
@@ -62,7 +62,7 @@ def test_stream_against_its_definition():
 
 @given(st.integers(0, 60), st.integers(0, 60), st.sampled_from([3, 5, T]))
 def test_longer_streams_begin_the_same(n, more, modulus):
-    """How many numbers are asked for does not change the first ones."""
+    """The requested number of values does not change the first ones."""
     short, long = (uniform_numbers(b"x" * 32, 3, count, modulus) for count in (n, n + more))
     np.testing.assert_array_equal(short, long[:n])
 
@@ -110,7 +110,7 @@ def test_masks_are_bound_to_everything():
 
 
 def test_missing_or_wrong_pair_keys_are_refused():
-    """No mask is left out silently."""
+    """A missing pair key is an error, so no mask is skipped."""
     keys = keys_of(NAMES)["ash"]
     roster = roster_of("ash", "birch", "cedar")
     for wrong in ({"birch": keys["birch"]}, {"birch": keys["birch"], "cedar": keys["birch"]}):
@@ -120,7 +120,7 @@ def test_missing_or_wrong_pair_keys_are_refused():
 
 @given(st.integers(0, 2**32), st.integers(41, 54), st.integers(1, 2000))
 def test_inner_product_is_exact(seed, bits, n):
-    """No overflow, for the largest numbers and blocks."""
+    """The inner product does not overflow for the largest numbers and blocks."""
     t = largest_prime(1 << bits)
     rng = np.random.default_rng(seed)
     a, b = (rng.integers(0, t, n, dtype=np.uint64) for _ in range(2))
@@ -151,7 +151,7 @@ SHAPES = [(16, 16), (16, 3), (12, 16), (12, 3), (8, 16), (8, 3)]
 @given(st.integers(1, 100_000), st.sampled_from(SHAPES), st.integers(0, 99))
 @settings(max_examples=40)
 def test_packing_round_trip(n, shape, seed):
-    """Every integer comes back, for vectors that do not fill their slots."""
+    """Every integer is unpacked unchanged, for vectors that do not fill their slots."""
     p = seal_parameters(SealSettings(bits=shape[0], max_partners=shape[1]))
     integers = np.random.default_rng(seed).integers(-p.limit, p.limit + 1, n)
     total, covered, chunks = np.zeros(n, np.int64), 0, 0

@@ -1,4 +1,4 @@
-"""The laws of an honest round, through the real classes."""
+"""The laws of an honest round, with the real classes."""
 
 import dataclasses
 import resource
@@ -120,7 +120,7 @@ def test_weighted_mean(tmp_path):
 
 
 def test_sent_mean(trio, sealed, tmp_path):
-    """What was sent is the mean itself without weights, and the mean of weight / max_weight x change with them."""
+    """The sent mean is the mean without weights, and the mean of weight / max_weight x change with weights."""
     opened = trio.open(sealed[1], N)
     assert opened.sent_mean is opened.mean
     c = make_consortium(3, weights="size", max_weight=500)
@@ -149,7 +149,7 @@ def test_reports_and_progress(trio, sealed, tmp_path):
 
 
 def test_an_update_is_never_sealed_twice(trio, sealed):
-    """A file that exists is not made anew."""
+    """An existing sealed file is not replaced."""
     files, _, changes = sealed
     before = files[0].read_bytes()
     with pytest.raises(AlreadySealed):
@@ -169,7 +169,7 @@ def test_ciphertexts_are_fresh(trio, sealed, tmp_path):
 
 
 def test_only_one_attempts_updates_are_added(trio, sealed, tmp_path):
-    """Without a roster to go by, three updates or more of different members and one attempt are added, no others."""
+    """Without a roster, only three or more updates of different members and one attempt are added."""
     files, _, changes = sealed
     with pytest.raises(RosterTooSmall):
         trio.add(files[:2], tmp_path / "sum")
@@ -190,7 +190,7 @@ def test_other_parameters_are_refused(sealed):
 
 
 def test_other_group_secret_does_not_open(trio, sealed):
-    """Without the right secret nothing opens."""
+    """A sum does not open with another group secret."""
     stranger = dataclasses.replace(trio, group=GroupSecret.generate(trio.parameters))
     with pytest.raises(TagMismatch):
         stranger.open(sealed[1], N)

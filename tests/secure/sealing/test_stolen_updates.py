@@ -1,4 +1,4 @@
-"""A partner with the group secret that has stolen sealed updates, alone or with others: what it can know of them."""
+"""What partners with the group secret can learn from stolen sealed updates, alone or together."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ SMALLEST_P = 1e-9
 
 
 def p_values(numbers: np.ndarray, t: int) -> dict[str, float]:
-    """How probable numbers as uneven as these are, if they are uniform mod t."""
+    """Return the p-values of several tests that the numbers are uniform mod t."""
     bins = 128
     counts = {
         "high bits": np.bincount((numbers * np.uint64(bins) // np.uint64(t)).astype(int), minlength=bins),
@@ -31,18 +31,18 @@ def p_values(numbers: np.ndarray, t: int) -> dict[str, float]:
         "middle bits": np.bincount((numbers >> np.uint64(20)).astype(int) % bins, minlength=bins),
         "mod 3": np.bincount((numbers % np.uint64(3)).astype(int), minlength=3),
     }
-    found = {name: float(stats.chisquare(count).pvalue) for name, count in counts.items()}
-    return found | {"distribution": float(stats.kstest(numbers / t, "uniform").pvalue)}
+    p_value_of = {name: float(stats.chisquare(count).pvalue) for name, count in counts.items()}
+    return p_value_of | {"distribution": float(stats.kstest(numbers / t, "uniform").pvalue)}
 
 
 def assert_uniform(numbers: np.ndarray, t: int) -> None:
     """Fail if the numbers are not uniform mod t by any of the checks."""
-    found = p_values(numbers, t)
-    assert min(found.values()) > SMALLEST_P, found
+    p_value_of = p_values(numbers, t)
+    assert min(p_value_of.values()) > SMALLEST_P, p_value_of
 
 
 def assert_independent(numbers: np.ndarray, known: np.ndarray) -> None:
-    """Fail if the numbers say anything of known ones: rank correlation, and chi-square over a table of 8 x 8 parts."""
+    """Fail if the numbers depend on known ones: rank correlation, and chi-square over a table of 8 x 8 parts."""
     assert stats.spearmanr(numbers, known).pvalue > SMALLEST_P
     table = np.histogram2d(stats.rankdata(numbers), stats.rankdata(known), bins=8)[0]
     assert stats.chi2_contingency(table).pvalue > SMALLEST_P
@@ -50,7 +50,7 @@ def assert_independent(numbers: np.ndarray, known: np.ndarray) -> None:
 
 @dataclass(frozen=True)
 class Stolen:
-    """What a partner that has the group secret makes of all the sealed updates of one attempt."""
+    """The slots that a partner with the group secret decrypts from all sealed updates of one attempt."""
 
     c: Consortium
     roster: Roster
@@ -58,7 +58,7 @@ class Stolen:
     integers: dict[str, np.ndarray]  # what is in them
 
     def sum_of(self, members: Iterable[str]) -> np.ndarray:
-        """Slots of a sum of some updates, decrypted, without the tag."""
+        """Decrypt the sum of some updates; the slots without the tag."""
         parts = [read_polynomials(self.files[name], self.c.parameters) for name in members]
         total = parts[0]
         for part in parts[1:]:
@@ -67,7 +67,7 @@ class Stolen:
 
 
 def steal(c: Consortium, folder: Path, integers: dict[str, np.ndarray], roster: Roster) -> Stolen:
-    """All updates of a roster."""
+    """Seal and steal all updates of a roster."""
     files = {
         name: seal_integers(c, name, integers[name], folder / f"{name}-{roster.attempt}", roster)
         for name in roster.members
@@ -77,7 +77,7 @@ def steal(c: Consortium, folder: Path, integers: dict[str, np.ndarray], roster: 
 
 @pytest.fixture(scope="module")
 def stolen(tmp_path_factory) -> Stolen:
-    """Four partners with as different updates as there can be: zeros, the largest, the smallest, random ones."""
+    """Updates of four partners: zeros, the largest, the smallest and random integers."""
     c, rng = make_consortium(4), np.random.default_rng(4)
     limit = c.parameters.limit
     kinds = [np.zeros(N), np.full(N, limit), np.full(N, -limit), rng.integers(-limit, limit + 1, N)]
@@ -85,7 +85,7 @@ def stolen(tmp_path_factory) -> Stolen:
 
 
 def test_the_checks_would_notice(stolen):
-    """Not masked, or masked with numbers that are a little uneven: the checks of this file fail."""
+    """The checks of this file fail for unmasked numbers, and for masks that are slightly uneven."""
     p, rng = stolen.c.parameters, np.random.default_rng(0)
     full = stolen.sum_of(stolen.c.partners)
     assert max(p_values(full, p.t).values()) < SMALLEST_P
@@ -111,14 +111,14 @@ def test_stolen_updates_are_alike(stolen):
 
 
 def test_stolen_updates_tell_nothing_of_the_update(stolen):
-    """Whoever knows an update finds nothing of it in what is decrypted."""
+    """A decrypted update is independent of the update itself."""
     slots = packed(stolen.integers["date"], stolen.c.parameters)[: N // 2]
     assert_independent(stolen.sum_of(["date"])[: N // 2], slots)
     assert_independent(stolen.sum_of(["ash", "date"])[: N // 2], slots)
 
 
 def test_full_sum_is_the_lawful_one(stolen):
-    """All updates together are what a partner opens lawfully, and no more."""
+    """The sum of all stolen updates is the sum that every partner opens."""
     slots = packed(sum(stolen.integers.values()), stolen.c.parameters, n_members=4)
     slots[-2] = 4  # the weights
     np.testing.assert_array_equal(stolen.sum_of(stolen.c.partners), slots[:-1])

@@ -1,4 +1,4 @@
-"""How surely the tag catches a forgery: with a tiny tag field the share that passes can be counted.
+"""The probability that a forgery passes the tag, counted with a tiny tag field.
 
 A forgery turns slots and tag of the honest sum into others; as for the aggregator, the tag seed is not in its hands.
 """
@@ -73,7 +73,7 @@ def accepted(forgeries: list[Callable], t: int, n: int) -> np.ndarray:
 
 @pytest.mark.parametrize("t", [5, 13, 101])
 def test_forgeries_pass_as_often_as_the_bound_says(t):
-    """Whatever is changed and guessed, a forgery passes once in t times (binomial test), as 1/t says of the real t."""
+    """Any forgery, guessed tags included, passes once in t times (binomial test), the 1/t proved for the real t."""
     n = 1500
     for share in accepted(FORGERIES, t, n).sum(axis=1):
         assert stats.binomtest(int(share), n, 1 / t).pvalue > SMALLEST_P

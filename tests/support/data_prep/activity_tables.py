@@ -11,7 +11,7 @@ ASSAY_IDS = pl.Enum(["a", "b", "c"])
 def assay(
     assay_type="OTHER", direction="", *, is_binary=False, experts=(), assay_id="a", **other: object
 ) -> pl.DataFrame:
-    """Return one accepted assay as read_assays gives it."""
+    """Return a table of one accepted assay, as read_assays returns it."""
     row = {"input_row": 1, "input_assay_id": assay_id, "assay_type": assay_type, "direction": direction}
     row |= {"experts": list(experts), "is_binary": is_binary, "use_in_regression": True}
     row |= {"catalog_assay_id": None, "parent_assay_id": None} | other
@@ -23,7 +23,7 @@ _LINKS = ("catalog_assay_id", "parent_assay_id")
 
 
 def measured(values, assay_id="a") -> pl.DataFrame:
-    """Return activities (qualifier, value, row) as read_activities gives them, joined with structure rows."""
+    """Return activities (qualifier, value, row) as read_activities returns them, joined with compound rows."""
     return pl.DataFrame(
         [(i + 1, f"c{i}", assay_id, q, float(v), row) for i, (q, v, row) in enumerate(values)],
         schema={

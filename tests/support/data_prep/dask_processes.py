@@ -1,4 +1,4 @@
-"""A Dask scheduler and workers as real processes of this machine, gone with their block."""
+"""A Dask scheduler and workers as processes of this machine, which end with their with block."""
 
 import json
 import os
@@ -17,7 +17,7 @@ PATIENCE_S = 120.0
 
 
 class DaskProcesses:
-    """One scheduler, and the workers that are started at it; their logs are files of the folder."""
+    """A scheduler and its workers; their logs are files of the folder."""
 
     def __init__(self, folder: Path, *options: str, environment: Mapping[str, str] = MappingProxyType({})) -> None:
         self.folder, self._processes = folder, list[subprocess.Popen[bytes]]()
@@ -26,10 +26,10 @@ class DaskProcesses:
         self._options = ("--dashboard-address", "127.0.0.1:0", "--no-dashboard", *options)
 
     def __enter__(self) -> Self:
-        where = ("--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(self._file))
+        address_options = ("--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(self._file))
         with ExitStack() as undo:
-            undo.push(self)  # where this fails, nobody else leaves the block
-            self._start("scheduler", *where, *self._options)
+            undo.push(self)  # on failure here, __exit__ is not called by a with statement
+            self._start("scheduler", *address_options, *self._options)
             self.wait_for(self._is_up)
             undo.pop_all()
         return self
@@ -41,28 +41,30 @@ class DaskProcesses:
             process.wait()
 
     def add_worker(self, environment: Mapping[str, str] = MappingProxyType({})) -> Self:
-        """Start a worker of one thread under a nanny, which starts it again when it dies."""
-        where = ("--host", "127.0.0.1", "--nthreads", "1", "--local-directory", str(self.folder))
-        self._start("worker", self.address, *where, *self._options, environment=environment)
+        """Start a worker under a nanny, which restarts it when it dies; return once the scheduler has registered it."""
+        address_options = ("--host", "127.0.0.1", "--nthreads", "1", "--local-directory", str(self.folder))
+        self._start("worker", self.address, *address_options, *self._options, environment=environment)
+        log = self.folder / f"{len(self._processes) - 1}.log"
+        self.wait_for(lambda: "Registered to:" in log.read_text())
         return self
 
     def kill_scheduler(self) -> None:
-        """Kill -9."""
+        """Kill the scheduler with SIGKILL."""
         self._processes[0].kill()
         self._processes[0].wait()
 
     def stop_scheduler(self) -> None:
-        """Let it stand still, connected."""
+        """Stop the scheduler with SIGSTOP; its connections stay open."""
         self._processes[0].send_signal(signal.SIGSTOP)
 
     def kill_workers(self) -> None:
-        """Kill -9 of all workers and of the nannies that would start them again."""
+        """Kill all workers, and the nannies that would start them again."""
         for nanny in self._processes[1:]:
             os.killpg(nanny.pid, signal.SIGKILL)
             nanny.wait()
 
     def log(self) -> str:
-        """What all of them wrote."""
+        """Return the logs of all processes."""
         return "".join(file.read_text() for file in sorted(self.folder.glob("*.log")))
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
@@ -79,10 +81,10 @@ class DaskProcesses:
             return True
         return False
 
-    def _start(self, what: str, *options: str, environment: Mapping[str, str] = MappingProxyType({})) -> None:
+    def _start(self, command: str, *options: str, environment: Mapping[str, str] = MappingProxyType({})) -> None:
         with (self.folder / f"{len(self._processes)}.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "dask", what, *options],
+                [sys.executable, "-P", "-m", "dask", command, *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -1,4 +1,4 @@
-"""A small partner: 60 structures of several series, one assay with labels enough to train and one without."""
+"""The tables of a small partner: 60 structures, one assay with enough labels to train and one without."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ FAST = Preparation(
     fingerprint=Fingerprint(n_bits=1024),
     activities=Activities(evaluation_min_active=1, evaluation_min_inactive=1),
 )
-"""Settings that make preparing a matter of milliseconds."""
+"""Settings with which preparation takes milliseconds."""
 
 RINGS = ("c1ccccc1", "c1ccncc1", "c1ccsc1", "C1CCCCC1", "c1ccc2ccccc2c1", "C1CCNCC1")
 STRUCTURES = tuple(f"{'C' * (i // 6 + 1)}O{RINGS[i % 6]}" for i in range(60))
@@ -37,13 +37,13 @@ def t2_rows() -> list[str]:
 def write_tables(
     folder: Path, t0: list[str] | None = None, t1: list[str] | None = None, t2: list[str] | None = None
 ) -> tuple[Path, Path, Path]:
-    """Write T0.csv, T1.csv and T2.csv; rows not given are the small partner's."""
+    """Write T0.csv, T1.csv and T2.csv, with the small partner's rows by default."""
     folder.mkdir(parents=True, exist_ok=True)
-    given = {
+    texts = {
         "T0.csv": T0 + "".join(t0_rows() if t0 is None else t0),
         "T1.csv": T1 + "".join(t1_rows() if t1 is None else t1),
         "T2.csv": T2 + "".join(t2_rows() if t2 is None else t2),
     }
-    for name, text in given.items():
+    for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
     return folder / "T0.csv", folder / "T1.csv", folder / "T2.csv"

@@ -1,4 +1,4 @@
-"""A step whose texts say what shall become of them, for tests of the watchdog and the cache."""
+"""A step whose texts are commands such as `die` or `slow`, for tests of the watchdog and the cache."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ class Trial:
     name: str = "trial"
 
     def make(self, text: str | None) -> StepResult:
-        """Do what the text says."""
+        """Carry out the command in the text."""
         text = text or ""
         once = Path(text.removeprefix("die once ")) if text.startswith("die once ") else None
         if text == "die" or (once and not once.exists()):

@@ -1,4 +1,4 @@
-"""Ciphertexts as numbers: what anybody can do to them without a key, and what they hold for who has the key.
+"""Ciphertexts as numbers: operations without a key, and decryption with the key.
 
 Polynomials are uint64 arrays of shape (n_chunks, 2, 8192), numbers below q: c0 and c1 of every chunk.
 """
@@ -42,17 +42,17 @@ def read_polynomials(path: Path, parameters: SealParameters) -> np.ndarray:
 
 
 def from_chunks(sums: np.ndarray, parameters: SealParameters) -> np.ndarray:
-    """Polynomials of the chunks of a sum."""
+    """Return the polynomials of the chunks of a sum."""
     return Ring(parameters).unpack(sums.reshape(2 * len(sums), -1)).reshape(-1, 2, N_SLOTS)
 
 
 def to_chunks(polynomials: np.ndarray, parameters: SealParameters) -> np.ndarray:
-    """Chunks of a sum, also of numbers that are not below q."""
+    """Return the chunks of a sum, even for numbers that are not below q."""
     return Ring(parameters).pack(polynomials.reshape(-1, N_SLOTS)).reshape(len(polynomials), -1)
 
 
 def write_sum(path: Path, polynomials: np.ndarray, roster: Roster, n_params: int, parameters: SealParameters) -> Path:
-    """Write a sum with whatever header and ciphertexts one likes, as the aggregator can."""
+    """Write a sum with any header and ciphertexts, as the aggregator can."""
     return _write(path, make_header(SUM, roster, roster.members, n_params, parameters), polynomials, parameters)
 
 
@@ -136,7 +136,7 @@ def packed(integers: np.ndarray, p: SealParameters, n_members: int = 1) -> np.nd
 
 
 def seal_numbers(c: Consortium, me: str, slots: np.ndarray, path: Path, roster: Roster, n_params: int) -> Path:
-    """Seal any numbers mod t as one's update: what a partner with changed software can send.
+    """Seal any numbers mod t as an update, as a partner with changed software can.
 
     slots : of a single block, weight and all; the last one, the tag's, is filled in
     """

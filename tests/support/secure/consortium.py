@@ -1,4 +1,4 @@
-"""A consortium in memory: keys, cards, group secret, pair keys, and rounds through the real classes."""
+"""A consortium in memory: keys, cards, group secret, pair keys, and rounds with the real classes."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,7 @@ PLAN = digest(b"a plan")
 
 @dataclass
 class Consortium:
-    """All members of a federation, their secrets included."""
+    """All members of a federation with their secrets."""
 
     settings: SealSettings
     parameters: SealParameters
@@ -45,7 +45,7 @@ class Consortium:
         return Roster(self.plan, round_no, attempt, chosen, digest(text.encode()))
 
     def seal(self, me: str, change: np.ndarray, path: Path, roster: Roster | None = None, **more: object) -> SealReport:
-        """Seal for a member; one tensor with the first bound and seed 0 unless told otherwise."""
+        """Seal for a member; by default one tensor with the first bound, and seed 0."""
         options: dict[str, object] = {
             "weight": 1,
             "bounds": np.array([self.settings.first_bound]),
@@ -65,14 +65,14 @@ class Consortium:
         )
 
     def open(self, path: Path, n_params: int, roster: Roster | None = None, **more: object) -> OpenedSum:
-        """Open a sum; one tensor with the first bound unless told otherwise."""
+        """Open a sum; by default one tensor with the first bound."""
         options: dict[str, object] = {"bounds": np.array([self.settings.first_bound]), "slices": [slice(0, n_params)]}
         return open_sum(
             path, roster=roster or self.roster(), group=self.group, parameters=self.parameters, **(options | more)
         )
 
     def seal_all(self, folder: Path, changes: dict[str, np.ndarray], roster: Roster | None = None) -> list[Path]:
-        """Files of the updates of all members of the roster."""
+        """Seal the updates of all members of the roster, and return their files."""
         files = []
         for name in (roster or self.roster()).members:
             files.append(folder / f"{name}-{(roster or self.roster()).attempt}.update")
@@ -87,7 +87,7 @@ class Consortium:
 def make_consortium(
     n_partners: int = 3, *, plan: str = PLAN, group: GroupSecret | None = None, **settings: object
 ) -> Consortium:
-    """Enrol n partners through the real envelopes; without weights unless told otherwise."""
+    """Enrol n partners with the real envelopes; by default without weights."""
     chosen = SealSettings(**({"weights": "equal"} | settings))
     parameters = seal_parameters(chosen)
     keys = {name: PrivateKeys.generate(name, "partner") for name in MANY_NAMES[:n_partners]}

@@ -32,7 +32,7 @@ KINDS: list[tuple[str, str, str, Callable[[Valid], Iterator[Row]]]] = [  # first
 
 
 def make_all(valid: Valid) -> Iterator[tuple[Refusal, bytes]]:
-    """All damaged files, and what is stored of each."""
+    """Yield all damaged files with the bytes that are stored of each."""
     for kind, read, base, rows in KINDS:
         for name, rule, error, why, damage, *others in rows(valid):
             read_as, edited = (other or usual for other, usual in zip(others or ("", ""), (read, base), strict=True))
@@ -44,7 +44,7 @@ def make_all(valid: Valid) -> Iterator[tuple[Refusal, bytes]]:
 
 
 def write_all(valid: Valid) -> None:
-    """Write the folder and its index; what is not made any more is removed."""
+    """Write the folder and its index; remove files that are no longer made."""
     FOLDER.mkdir(exist_ok=True)
     made = list(make_all(valid))
     for path in set(FOLDER.iterdir()) - {FOLDER / refusal.file for refusal, _ in made}:

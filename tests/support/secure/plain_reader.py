@@ -41,7 +41,7 @@ def verify(card: dict[str, str], message: bytes, signature: str) -> None:
 
 
 def card_message(card: dict[str, str]) -> bytes:
-    """What a card's signature covers."""
+    """Return the bytes that a card's signature covers."""
     return b"hocket/card/v1\0" + canonical({key: value for key, value in card.items() if key != "signature"})
 
 
@@ -83,7 +83,7 @@ def _completed(found: object, default: object, key: str) -> object:
 
 
 def open_envelope(private: bytes, envelope: bytes, info: bytes) -> bytes:
-    """Return what is in an envelope. private : 128 bytes, signing key, ML-KEM-768 seed, X25519 key."""
+    """Return the secret in an envelope. private : 128 bytes, signing key, ML-KEM-768 seed, X25519 key."""
     mlkem = MLKEM768PrivateKey.from_seed_bytes(private[32:96])
     x25519 = X25519PrivateKey.from_private_bytes(private[96:])
     kem_ciphertext, ephemeral, sealed = envelope[:1088], envelope[1088:1120], envelope[1120:]
@@ -142,7 +142,7 @@ def uniform(key: bytes, block: int, n: int, modulus: int) -> np.ndarray:
 
 
 def parameters(bits: int, n: int, max_weight: int) -> dict:
-    """Return what a sealed file says of its parameters."""
+    """Return the parameters that a sealed file states."""
     radix = n * (2**bits - 2) + 1
     for fields in range(8, 0, -1):
         for q_bits in (52, 56, 60):
@@ -212,7 +212,7 @@ def schema_message(text: bytes, width: int) -> bytes:
 
 
 def batch_message(rows: int, n_bytes: int) -> bytes:
-    """What stands before the chunks of a record batch."""
+    """Return the bytes before the chunks of a record batch."""
     return b"".join(
         [
             _hex("ffffffff 88000000 14000000 00000000 0c001600 06000500 08000c00 0c000000 00030400 18000000"),
@@ -244,7 +244,7 @@ def coefficients(packed: bytes) -> np.ndarray:
 
 
 def expand_seed(seed: bytes, q: int) -> np.ndarray:
-    """(8192,) Python integers below q: the half of a fresh ciphertext that its seed stands for."""
+    """Return the uniform half of a fresh ciphertext that its seed expands to, (8192,) Python integers below q."""
     words = _blake2xb_words(seed)
     limit = 2**64 - 2 - (2**64 - 1) % q
     found = [next(words) for _ in range(N)]

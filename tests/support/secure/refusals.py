@@ -65,7 +65,9 @@ class Refusal:
         if not self.file.endswith(".edits"):
             return (FOLDER / self.file).read_bytes()
         stored = json.loads((FOLDER / self.file).read_text())
-        return edited(valid.files[stored["base"]], [(at, cut, _bytes(put)) for at, cut, put in stored["edits"]])
+        return edited(
+            valid.files[stored["base"]], [(position, cut, _bytes(put)) for position, cut, put in stored["edits"]]
+        )
 
 
 def read_index() -> list[Refusal]:
@@ -75,19 +77,19 @@ def read_index() -> list[Refusal]:
 
 def edited(base: bytes, edits: list[Edit]) -> bytes:
     """Apply edits, last position first, so that positions are those of the valid file."""
-    for at, cut, put in sorted(edits, reverse=True):
-        base = base[:at] + put + base[at + cut :]
+    for position, cut, put in sorted(edits, reverse=True):
+        base = base[:position] + put + base[position + cut :]
     return base
 
 
 def find_edits(base: bytes, damaged: bytes) -> list[Edit]:
     """Few edits that make the damaged file: around the middle of the valid one, if it is there too."""
     middle = len(base) // 2
-    at = damaged.find(base[middle : middle + _ANCHOR])
-    if len(base) <= _ANCHOR or at < 0:
+    position = damaged.find(base[middle : middle + _ANCHOR])
+    if len(base) <= _ANCHOR or position < 0:
         return [_splice(base, damaged)]
-    start, cut, put = _splice(base[middle:], damaged[at:])
-    return [_splice(base[:middle], damaged[:at]), (middle + start, cut, put)]
+    start, cut, put = _splice(base[middle:], damaged[position:])
+    return [_splice(base[:middle], damaged[:position]), (middle + start, cut, put)]
 
 
 def _splice(base: bytes, damaged: bytes) -> Edit:
@@ -100,7 +102,7 @@ def _splice(base: bytes, damaged: bytes) -> Edit:
 
 def edits_text(base: str, edits: list[Edit]) -> str:
     """Return the file of edits: hexadecimal, with XX*N for N times the byte XX."""
-    lines = ",\n".join(f"  [{at}, {cut}, {json.dumps(_text(put))}]" for at, cut, put in edits)
+    lines = ",\n".join(f"  [{position}, {cut}, {json.dumps(_text(put))}]" for position, cut, put in edits)
     return f'{{"base": {json.dumps(base)}, "edits": [\n{lines}\n]}}\n'
 
 
@@ -140,14 +142,16 @@ def _manifest(kind: str, sender: str) -> Callable[[Example, Path], None]:
 
 def _roster(example: Example, path: Path, me: str = "birch") -> None:
     data = path.read_bytes()
-    found = verify_manifest(data, example.cards[HUB], example.expected("roster"), path.name)
-    roster = Roster(found.plan, found.round, found.attempt, tuple(sorted(found.body["members"])), manifest_digest(data))
+    manifest = verify_manifest(data, example.cards[HUB], example.expected("roster"), path.name)
+    roster = Roster(
+        manifest.plan, manifest.round, manifest.attempt, tuple(sorted(manifest.body["members"])), manifest_digest(data)
+    )
     check_roster(roster, me, [*PARTNERS, me], example.plan.rounds.min_partners)
 
 
 def _summed(example: Example, path: Path) -> None:
-    found = verify_manifest(path.read_bytes(), example.cards[HUB], example.expected("sum"), path.name)
-    check_summed(found.body["updates"], example.roster, path.name)
+    manifest = verify_manifest(path.read_bytes(), example.cards[HUB], example.expected("sum"), path.name)
+    check_summed(manifest.body["updates"], example.roster, path.name)
 
 
 def _payload(example: Example, path: Path) -> None:

@@ -13,7 +13,7 @@ BAD = "BadEnvelope"
 
 
 class Payloads:
-    """The pairing of ash, whose envelope for birch is read, changed."""
+    """Changed copies of ash's pairing, whose envelope for birch is read."""
 
     def __init__(self, valid: Valid) -> None:
         self.example, self.deal = valid.example, valid.files[DEAL]

@@ -13,7 +13,7 @@ BAD = "BadManifest"
 
 
 class Papers:
-    """The example's manifests, changed and rightly signed again."""
+    """The example's manifests, changed and validly signed again."""
 
     def __init__(self, example: Example) -> None:
         self.example = example
@@ -30,13 +30,13 @@ class Papers:
         return self.of("update", "ash", **change)
 
     def put(self, old: bytes, new: bytes) -> bytes:
-        """The update of ash with other bytes, so not rightly signed."""
+        """The update of ash with other bytes, so its signature is invalid."""
         assert old in self.data
         return self.data.replace(old, new, 1)
 
 
 def manifests(valid: Valid) -> Iterator[Row]:
-    """All of one manifest."""
+    """Yield all changes to one manifest."""
     papers = Papers(valid.example)
     yield from _spellings(papers)
     yield from _fields(papers)

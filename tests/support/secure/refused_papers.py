@@ -10,7 +10,7 @@ from tests.support.secure.refusals import Row, Valid, stray_bits
 
 
 def cards(valid: Valid) -> Iterator[Row]:
-    """Cards, changed and, where the change is not what is wrong, rightly signed again."""
+    """Yield changed cards, validly signed again unless the signature is the fault."""
     example = valid.example
     keys, good, birch = example.keys["ash"], card_fields(example.cards["ash"]), card_fields(example.cards["birch"])
 

@@ -19,7 +19,7 @@ END = 8  # bytes
 
 
 class Sealed:
-    """A valid sealed file in parts, to be put together in wrong ways."""
+    """The parts of a valid sealed file, to be combined in invalid ways."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data

@@ -54,12 +54,12 @@ max_weight = 4
 
 
 def known_bytes(what: str, size: int) -> bytes:
-    """Secrets that everybody knows."""
+    """Return the bytes of a public secret of the example."""
     return hashlib.shake_256(f"hocket example {what}".encode()).digest(size)
 
 
 def integers(name: str) -> np.ndarray:
-    """(51,) int: what a partner sends, in steps."""
+    """Return the integers that a partner sends, (51,) int, in steps."""
     i = np.arange(N_PARAMS)
     return {"ash": i, "birch": -600 * i, "cedar": 32767 - i}[name]
 
@@ -88,7 +88,7 @@ class Example:
 
     @cached_property
     def parameters(self) -> SealParameters:
-        """What follows from its settings."""
+        """The encryption parameters of the example's settings."""
         return seal_parameters(self.plan.seal)
 
     @cached_property
@@ -116,17 +116,17 @@ class Example:
         return {i: {j: key(i, j) for j in PARTNERS if j != i} for i in PARTNERS}
 
     def path(self, kind: str, sender: str, suffix: str = "json", round_no: int | None = None) -> Path:
-        """A file of the exchange; round 1 for everything that has a round, unless told otherwise."""
+        """Return a path in the exchange, by default of round 1."""
         enrolment = kind in ("deal", "pairing")
-        place = "enrol" if enrolment else f"round-{round_no or 1:04d}/attempt-01"
-        return self.folder / place / f"{kind}.{sender}.{suffix}"
+        folder_name = "enrol" if enrolment else f"round-{round_no or 1:04d}/attempt-01"
+        return self.folder / folder_name / f"{kind}.{sender}.{suffix}"
 
     def manifest(self, kind: str, sender: str) -> Manifest:
         """A message of round 1 or the enrolment, unverified."""
         return parse_manifest(self.path(kind, sender).read_bytes(), kind)
 
     def expected(self, kind: str, round_no: int = 1) -> Expected:
-        """What a reader expects of a message of the example."""
+        """Return the expected kind, plan, round and attempt of a message of the example."""
         enrolment = kind in ("deal", "pairing")
         return Expected(kind, self.plan.digest, *((0, 0) if enrolment else (round_no, 1)))
 
@@ -159,7 +159,7 @@ class Example:
     # -- writing ------------------------------------------------------------------------------------------------------
 
     def write(self) -> None:
-        """Write all files; what only chance makes is made only where it is missing."""
+        """Write all files; files with random parts only if they are missing."""
         cards = "".join(f"[[card]]\n{self.cards[name].to_text()}" for name in (*PARTNERS, HUB))
         self._put(self.folder / "plan.toml", (PLAN + cards).encode())
         self._write_enrolment()
@@ -231,7 +231,7 @@ class Example:
             return (Path(folder) / "update").read_bytes()
 
     def _keep(self, path: Path, digest: str, make: Callable[[], bytes]) -> None:
-        """Make a file unless it is there and says that it is bound to this plan or roster."""
+        """Write a file unless it exists and is bound to this plan or roster."""
         if not path.exists() or digest.encode() not in path.read_bytes():
             self._put(path, make())
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.home.paths import MessageName
 from pipeline.plan.plan import read_plan
 from secure.keys.keys import load_private_keys
+from secure.messages.message_name import MessageName
 from secure.messages.messages import payload_digest, sign_manifest
 from tests.support.federation import Federation
 

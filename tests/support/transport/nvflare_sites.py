@@ -6,7 +6,6 @@ import re
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from pipeline.plan.plan import read_plan
 from pipeline.transport.nvflare.export import ADMIN, ServerAddress, export_nvflare, project_name
 from pipeline.transport.nvflare.names import AGGREGATOR_FILE, OUTCOME, PARTNER_FILE
 from tests.support.federation import AGGREGATOR, Federation
+from tests.support.ports import free_port
 
 HOST = "127.0.0.1"
 _MARK = "HOCKET_TEST_MARK"
@@ -30,13 +30,6 @@ def own_mirrors(federation: Federation) -> None:
     for name in (*federation.partners, AGGREGATOR):
         config = federation.config(name)
         config.write_text(config.read_text().replace('"../exchange"', '"mirror"'))
-
-
-def free_port() -> int:
-    """A port on which nobody listens now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_until(holds: Callable[[], object], what: Callable[[], object], patience_s: float = _PATIENCE_S) -> None:

@@ -116,7 +116,7 @@ def test_the_readme_says_the_commands(exported: dict[str, str], plan: Plan) -> N
         "nvflare job submit",
         "RUNNING",
         "telemetry",
-        "private key with whoever ran it",
+        "private key with the person who ran it",
         *PARTNERS,
     ):
         assert said in text

@@ -14,9 +14,8 @@ from partners.network.input_transform import transformed
 from partners.network.model import Network, NonLinearities
 from partners.network.normalisation import in_original_units
 from partners.network.state import CLASSIFICATION, REGRESSION, PartnerState, check_state
-from partners.network.trunk import TrunkLayout, check_trunk
+from partners.network.trunk import TrunkLayout, check_layers, check_trunk
 from partners.settings import Training, TrunkSettings
-from partners.training.training import check_layers
 from partners.training_data.training_set import canonical_rows, check_features
 
 # Compounds at a time, filled up with empty ones: products of one shape are computed in one way, so that a compound

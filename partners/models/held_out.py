@@ -1,0 +1,120 @@
+"""How good a model is on the two folds that it was not trained on, and whether federation helped there."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.prepared import Prepared
+from data_prep.settings import Preparation
+from partners.models.applicability import Domain, domain_of
+from partners.network.state import PartnerState
+from partners.network.trunk import TrunkLayout
+from partners.scores.gate import GateResult, GateSettings, decide_gate
+from partners.scores.regression_scores import TaskErrors
+from partners.scores.scores import TaskScores
+from partners.settings import TrunkSettings
+from partners.training.evaluation import Evaluation, evaluate
+from partners.training.partner_data import PartnerData
+from partners.training_data.training_set import TrainingSet
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Labels:
+    """What was measured active or inactive on a fold, and what the model said."""
+
+    task: NDArray[np.int64]  # (n_labels,)
+    active: NDArray[np.bool_]  # (n_labels,)
+    probability: NDArray[np.float64]  # (n_labels,) of being active
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Values:
+    """Exact values measured on a fold, and what the model said."""
+
+    task: NDArray[np.int64]  # (n_values,)
+    measured: NDArray[np.float64]  # (n_values,) units of the assay
+    predicted: NDArray[np.float64]  # (n_values,) the same
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FoldScores:
+    """One model on one fold; of its predictions only those at measurements are kept."""
+
+    tasks: TaskScores
+    regression_tasks: TaskErrors
+    labels: Labels
+    values: Values
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EvaluatedModel:
+    """One model on both folds that it was not trained on."""
+
+    test: FoldScores
+    validation: FoldScores
+    domain: Domain
+
+
+def evaluate_model(
+    own: PartnerData,
+    layout: TrunkLayout,
+    trunk_settings: TrunkSettings,
+    preparation: Preparation,
+    trunk: NDArray[np.float32],
+    state: PartnerState,
+) -> EvaluatedModel:
+    """Scores and predictions of a trunk with its heads on the test and the validation fold.
+
+    layout      : of the trunk alone
+    preparation : its quorums say with how many labels or values of a fold a task is scored
+    Raises what `evaluate` raises: BadFolds where a fold has no labelled compound.
+    """
+    data, quorum = own.training_set, preparation.activities
+    test, validation = (
+        evaluate(
+            data,
+            fold,
+            trunk,
+            state,
+            layout,
+            trunk_settings,
+            own.training,
+            min_per_class=max(1, min(quorum.evaluation_min_active, quorum.evaluation_min_inactive)),
+            min_measured=max(2, preparation.regression.evaluation_min_exact),
+        )
+        for fold in (data.test_fold, data.validation_fold)
+    )
+    return EvaluatedModel(
+        _at_measurements(data, test), _at_measurements(data, validation), domain_of(data, validation, test)
+    )
+
+
+def pass_gate(
+    prepared: Prepared, own: PartnerData, settings: GateSettings, *, local: EvaluatedModel, federated: EvaluatedModel
+) -> GateResult:
+    """Say on the validation fold whether federation helped this partner."""
+    columns = [task.task_id for task in prepared.tasks if not task.is_auxiliary]
+    assays = np.unique([prepared.tasks[column].input_assay_id for column in columns], return_inverse=True)[1]
+    before, after = (model.validation.tasks.average_precision[columns] for model in (local, federated))
+    return decide_gate(before, after, settings, np.random.default_rng(own.training.seed), assays)
+
+
+def _at_measurements(data: TrainingSet, found: Evaluation) -> FoldScores:
+    labels, values = data.y[found.rows].tocoo(), data.y_regr[found.rows].tocoo()
+    exact = data.y_censor[found.rows].data == 0
+    row, column = values.row[exact], values.col[exact]
+    return FoldScores(
+        found.tasks,
+        found.regression_tasks,
+        Labels(
+            labels.col.astype(np.int64),
+            labels.data > 0,
+            found.probabilities[labels.row, labels.col].astype(np.float64),
+        ),
+        Values(
+            column.astype(np.int64),
+            values.data[exact].astype(np.float64),
+            found.values[row, column].astype(np.float64),
+        ),
+    )

@@ -1,0 +1,77 @@
+"""How a partner seals what it sends to a round and opens what comes of it, the same in the presence round."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.protocol.enrolment import Enrolment
+from secure.ciphertexts.parameters import SealParameters
+from secure.encoding.roster import Roster
+from secure.sealing.open_sum import OpenedSum, open_sum
+from secure.sealing.seal import SealReport, seal_update
+from secure.sealing.workers import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class RoundSeal:
+    """Keys, parameters and the places of the tensors: what sealing and opening have in common in every attempt."""
+
+    me: str
+    enrolment: Enrolment
+    parameters: SealParameters
+    slices: Sequence[slice]  # of the vector, a tensor each
+    workers: int = 1  # most processes
+
+    def seal(
+        self,
+        vector: NDArray[np.float32],
+        roster: Roster,
+        path: Path,
+        *,
+        bounds: NDArray[np.float64],
+        rng: np.random.Generator,
+        weight: int = 1,
+        residual: NDArray[np.float32] | None = None,
+        progress: Progress | None = None,
+    ) -> SealReport:
+        """Seal a vector (n_params,) for exactly this roster; what an interrupted try left in the file is replaced.
+
+        The new residual takes the vector's memory. bounds, rng, weight, residual, errors: see `seal_update`.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        return seal_update(
+            vector,
+            weight=weight,
+            bounds=bounds,
+            slices=self.slices,
+            residual=residual,
+            roster=roster,
+            me=self.me,
+            pair_keys=self.enrolment.pair_keys,
+            group=self.enrolment.group,
+            parameters=self.parameters,
+            rng=rng,
+            path=path,
+            residual_out=vector,
+            workers=self.workers,
+            progress=progress,
+        )
+
+    def open(
+        self, sum_file: Path, roster: Roster, bounds: NDArray[np.float64], progress: Progress | None = None
+    ) -> OpenedSum:
+        """Open the sum of a roster; bounds as they were for sealing. Raises what `open_sum` raises."""
+        return open_sum(
+            sum_file,
+            roster=roster,
+            group=self.enrolment.group,
+            parameters=self.parameters,
+            slices=self.slices,
+            bounds=bounds,
+            workers=self.workers,
+            progress=progress,
+        )

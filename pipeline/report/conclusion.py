@@ -1,0 +1,44 @@
+"""The report in one sentence."""
+
+from pipeline.report.metrics import FEWEST_ASSAYS, LONG
+from pipeline.report.schema import Comparison, Comparisons, Conclusion, Outcome, RegressionComparisons
+
+_CHANCE = 0.05
+_WORDS = {
+    "better": "Federation helped {who}",
+    "worse": "Federation harmed {who}",
+    "undecided": "Federation made no difference to {who} that can be told from chance",
+}
+
+
+def draw_conclusion(summary: Comparisons, who: str) -> Conclusion:
+    """Outcome and sentence from the comparison of average precision, or of R² where too few assays have the former.
+
+    Better or worse where the whole 95 % interval of the mean change lies above or below zero, and the test over assays,
+    corrected for the number of metrics, agrees at 5 %: over very few assays the interval alone is too sure.
+    """
+    regression = summary.regression
+    if regression and _n_assays(summary.average_precision) < FEWEST_ASSAYS <= _n_assays(regression.r2):
+        return _conclusion("r2", regression.r2, regression, who)
+    return _conclusion("average_precision", summary.average_precision, summary, who)
+
+
+def _n_assays(comparison: Comparison | None) -> int:
+    return comparison.n_assays if comparison else 0
+
+
+def _conclusion(
+    metric: str, comparison: Comparison | None, comparisons: Comparisons | RegressionComparisons, who: str
+) -> Conclusion:
+    if comparison is None or comparison.n_assays < FEWEST_ASSAYS:
+        sentence = f"Whether federation helped {who} cannot be said: fewer than {FEWEST_ASSAYS} assays could be judged."
+        return Conclusion(metric=metric, outcome="unjudged", sentence=sentence)
+    low, high = comparison.interval_95
+    is_sure = comparison.p_assays_holm < _CHANCE
+    outcome: Outcome = "better" if is_sure and low > 0 else "worse" if is_sure and high < 0 else "undecided"
+    sentence = (
+        f"{_WORDS[outcome].format(who=who)}: mean {LONG[metric]} on the test fold went from {comparison.local:.3f} to "
+        f"{comparison.federated:.3f}, a change of {comparison.change:+.3f} (95 % interval {low:+.3f} to {high:+.3f}) "
+        f"over {comparisons.n_judged:,} tasks of {comparison.n_assays:,} assays."
+    )
+    return Conclusion(metric=metric, outcome=outcome, sentence=sentence)

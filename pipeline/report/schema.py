@@ -1,0 +1,351 @@
+"""report.json to the last key: how the local-only and the federated model of one partner compare, task by task.
+
+Terminal table, pages and the shareable summary are made from this `Report`. Keys are written in the order in which they
+stand here.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import JsonValue
+
+from pipeline.report.metrics import CLASSIFICATION, FORMAT, Kind, Side
+from pipeline.report.parts import Part, PartWithOptions, Sides
+
+Interval = tuple[float, float]
+Outcome = Literal["better", "worse", "undecided", "unjudged"]
+Points = Sides[list[tuple[float, float]]]
+Curve = Sides[list[tuple[int, float]]]  # round, score on the validation fold
+
+
+# ------------------------------------------------------------------------------------------------------- rows of tasks
+
+
+class ClassificationScores(Part):
+    """A model's scores of a classification task on the test fold; None where it has too few labels.
+
+    What each metric is: `partners.scores.scores`.
+    """
+
+    roc_auc: float | None
+    average_precision: float | None
+    auc_pr: float | None
+    auc_pr_calibrated: float | None
+    f1_max: float | None
+    kappa_max: float | None
+    log_loss: float | None
+    brier: float | None
+    ece: float | None
+    bedroc: float | None
+
+
+class RegressionScores(Part):
+    """A model's scores of a regression task on the test fold; None where it has too few values.
+
+    What each metric is: `partners.scores.regression_scores`.
+    """
+
+    rmse: float | None  # units of the assay
+    censored_rmse: float | None  # units of the assay
+    r2: float | None
+    pearson: float | None
+    spearman: float | None
+
+
+class Efficiency(Part):
+    """How sure a model is of a classification task, by conformal prediction on the test fold."""
+
+    efficiency: float | None  # share of compounds with exactly one possible class
+    coverage: float | None  # share of labels that are among the possible classes
+
+
+class Width(Part):
+    """How sure a model is of a regression task, by conformal prediction on the test fold."""
+
+    width: float | None  # of the prediction interval, units of the assay
+    coverage: float | None  # share of values inside
+
+
+class TaskRow(Part):
+    """A classification task: an assay and a threshold."""
+
+    task_id: int
+    input_assay_id: str
+    assay_type: str
+    threshold: float
+    n_labels: int  # in all folds
+    n_active: int  # in the test fold
+    n_inactive: int
+    is_auxiliary: bool  # trained to help the others, never scored
+    local: ClassificationScores
+    federated: ClassificationScores
+    domain: Sides[Efficiency] | None
+
+    def score(self, side: Side, metric: str) -> float | None:
+        """One model's score by one metric."""
+        value: float | None = getattr(self.local if side == "local" else self.federated, metric)
+        return value
+
+
+class RegressionRow(Part):
+    """A regression task: an assay."""
+
+    task_id: int
+    input_assay_id: str
+    assay_type: str
+    n_labels: int  # values in all folds
+    n_exact: int  # in the test fold
+    n_censored: int
+    is_auxiliary: bool
+    local: RegressionScores
+    federated: RegressionScores
+    domain: Sides[Width] | None
+
+    def score(self, side: Side, metric: str) -> float | None:
+        """One model's score by one metric."""
+        value: float | None = getattr(self.local if side == "local" else self.federated, metric)
+        return value
+
+
+AnyRow = TaskRow | RegressionRow
+
+
+# ---------------------------------------------------------------------------------------------------- means over tasks
+
+
+class Comparison(Part):
+    """One metric over the tasks that both models could be scored on."""
+
+    local: float  # mean
+    federated: float
+    change: float
+    interval_95: Interval  # bootstrap, of the mean change
+    local_median: float
+    federated_median: float
+    median_change: float
+    n_judged: int  # tasks that both models could be scored on
+    n_better: int
+    n_worse: int
+    n_equal: int
+    n_assays: int
+    riptop: float  # mean relative improvement of proximity to perfection
+    median_riptop: float
+    p_tasks: float  # Wilcoxon signed-rank test over tasks
+    p_assays: float  # the same over assays
+    p_tasks_holm: float  # corrected for all metrics of the report
+    p_assays_holm: float
+
+
+class DomainSummary(Part):
+    """How sure both models are, over the tasks where conformal prediction works for both."""
+
+    measure: Literal["efficiency", "width"]  # mean share of compounds with one possible class; mean interval width
+    n_tasks: int
+    local: float
+    federated: float
+    change: float
+    interval_95: Interval | None
+    n_assays: int
+    coverage: Sides[float | None]
+
+
+class RegressionComparisons(Part):
+    """All metrics of the regression tasks."""
+
+    n_tasks: int
+    r2: Comparison | None
+    n_judged: int  # where metrics differ, the fewest
+    spearman: Comparison | None
+    rmse: Comparison | None
+    censored_rmse: Comparison | None
+    domain: DomainSummary | None
+
+    def comparison(self, metric: str) -> Comparison | None:
+        """Of one metric; None where no task could be scored by it."""
+        of_metric: Comparison | None = getattr(self, metric)
+        return of_metric
+
+
+class Comparisons(PartWithOptions):
+    """All metrics of the classification tasks, and below them those of the regression tasks."""
+
+    n_tasks: int
+    average_precision: Comparison | None
+    n_judged: int
+    roc_auc: Comparison | None
+    domain: DomainSummary | None
+    regression: RegressionComparisons | None = None
+
+    def comparison(self, metric: str) -> Comparison | None:
+        """Of one metric; None where no task could be scored by it."""
+        of_metric: Comparison | None = getattr(self, metric)
+        return of_metric
+
+
+class RegressionMeans(Part):
+    """Means of one model over the regression tasks."""
+
+    n_tasks: int
+    r2: float | None
+    n_judged: int
+    spearman: float | None
+    rmse: float | None
+    censored_rmse: float | None
+
+
+class Means(PartWithOptions):
+    """Means of one model over the tasks."""
+
+    n_tasks: int
+    average_precision: float | None
+    n_judged: int
+    roc_auc: float | None
+    regression: RegressionMeans | None = None
+
+
+class GroupChange(Part):
+    """Mean change of a group of tasks, with its bootstrap 95 % interval; None over fewer than five assays."""
+
+    name: str
+    n_tasks: int
+    change: float
+    interval_95: Interval | None
+
+
+class Conclusion(Part):
+    """The report in one sentence."""
+
+    metric: str  # that it goes by
+    outcome: Outcome
+    sentence: str
+
+
+class Gate(Part):
+    """Whether federation helped on the validation fold, and which model is kept (`partners.scores.gate`)."""
+
+    sentence: str
+    outcome: Literal["better", "worse", "undecided"]
+    kept: Literal["federated", "local"]
+    n_tasks: int
+    confidence: float  # of the interval
+    change: float | None  # mean over tasks of federated minus local
+    low: float | None
+    high: float | None
+
+
+# ------------------------------------------------------------------------------------------------------------- details
+
+
+class FollowedTasks(Part):
+    """How many tasks the means by round are over."""
+
+    classification: int
+    regression: int
+
+    def of(self, kind: Kind) -> int:
+        """Of one kind."""
+        return self.classification if kind == CLASSIFICATION else self.regression
+
+
+class Learning(PartWithOptions):
+    """Scores on the validation fold after each round, those that were recorded."""
+
+    average_precision: Curve | None = None
+    roc_auc: Curve | None = None
+    loss: Curve | None = None
+    r2: Curve | None = None
+    spearman: Curve | None = None
+    rmse: Curve | None = None
+    n_tasks: FollowedTasks
+
+    def curves(self, kind: Kind) -> dict[str, Curve]:
+        """Those of one kind of task, by score."""
+        curves: dict[str, Curve | None] = {name: getattr(self, name) for name in kind.curves}
+        return {name: curve for name, curve in curves.items() if curve is not None}
+
+
+class ReliabilityPoint(Part):
+    """Labels or values with similar predictions: what was predicted, and what was found."""
+
+    predicted: float
+    observed: float
+    n_entries: int
+    n_tasks: int
+
+
+Reliability = Sides[list[ReliabilityPoint]]
+
+
+class InputTable(Part):
+    """Rows of an input table: all, taken, and left out by reason."""
+
+    accepted: int
+    rejected: dict[str, int]
+    rows: int
+
+
+class Fold(Part):
+    """What lies in one fold."""
+
+    compounds: int
+    fold: int
+    labels: int
+    scaffolds: int
+    share: float  # of all compounds
+    values: int
+
+
+class Preparation(Part):
+    """What the preparation gave, in numbers: summary.json of the prepared matrices, whose keys are sorted."""
+
+    assays: dict[str, JsonValue]  # this and the other free tables stand on no page; see `data_prep.summary`
+    classification: dict[str, JsonValue]
+    compounds: dict[str, JsonValue]
+    folds: list[Fold]
+    regression: dict[str, JsonValue]
+    tables: dict[str, InputTable]
+    warnings: list[str]
+
+
+# ----------------------------------------------------------------------------------------------------------- the whole
+
+
+class Facts(Part):
+    """Whose report it is, of which federation and model."""
+
+    format: Literal[3] = FORMAT
+    partner: str
+    federation: str
+    plan: str  # digest
+    trunk: str  # digest
+    n_rounds: int
+    local_steps: int
+    gate: Gate
+    seed: int  # of the bootstrap
+
+
+class Report(Facts, PartWithOptions):
+    """A partner's report.json. Private: it names assays."""
+
+    local: Means
+    federated: Means
+    summary: Comparisons
+    tasks: list[TaskRow]
+    regression_tasks: list[RegressionRow] | None = None  # absent where the partner leaves regression out
+    verdict: Conclusion
+    learning: Learning
+    calibration: Reliability
+    data: Preparation
+    regression_calibration: Reliability | None = None
+
+    def rows(self, kind: Kind) -> Sequence[AnyRow]:
+        """The tasks of one kind."""
+        return self.tasks if kind == CLASSIFICATION else self.regression_tasks or ()
+
+    def comparisons(self, kind: Kind) -> Comparisons | RegressionComparisons | None:
+        """All metrics of one kind."""
+        return self.summary if kind == CLASSIFICATION else self.summary.regression
+
+    def reliability(self, kind: Kind) -> Reliability | None:
+        """What was predicted and found, of one kind."""
+        return self.calibration if kind == CLASSIFICATION else self.regression_calibration

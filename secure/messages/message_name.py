@@ -1,0 +1,29 @@
+"""The one name of a message, and the relative paths of its files."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class MessageName:
+    """Where a message lies, equally in the exchange, an inbox and an outbox; FORMAT.md, section 4."""
+
+    kind: str
+    round_no: int  # 0 at enrolment, and in the presence round of a catalogue
+    attempt: int  # 0 at enrolment
+    sender: str
+
+    @property
+    def folder(self) -> str:
+        """Folder of the message, relative."""
+        return f"round-{self.round_no:04d}/attempt-{self.attempt:02d}" if self.attempt else "enrol"
+
+    @property
+    def manifest(self) -> str:
+        """Relative path of the signed manifest."""
+        return f"{self.folder}/{self.kind}.{self.sender}.json"
+
+    @property
+    def payload(self) -> str:
+        """Relative path of the payload file, for kinds that have one."""
+        suffix = "arrow" if self.kind in ("update", "sum") else "envelopes"
+        return f"{self.folder}/{self.kind}.{self.sender}.{suffix}"

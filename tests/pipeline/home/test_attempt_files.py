@@ -1,0 +1,53 @@
+"""The files of an attempt: read as they were written, missed by name, and gone when the attempt is over."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from partners.training.training import seeded_state
+from pipeline.errors import ConfigError
+from pipeline.home.attempt_files import AttemptFiles
+from tests.support.partners.synthetic import TRAINING, small_set, small_trunk
+
+LAYOUT, TRUNK, _ = small_trunk(6)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> AttemptFiles:
+    """Of an attempt that nothing was done in."""
+    return AttemptFiles(tmp_path / "round-0001" / "attempt-01", LAYOUT)
+
+
+def test_what_training_and_sealing_gave_comes_back(files: AttemptFiles):
+    """Change, heads, loss, residual and share, to the last bit."""
+    state = seeded_state(small_set(), LAYOUT, TRAINING, 3)
+    assert not files.is_trained
+    files.write_trained(TRUNK, state, 0.75)
+    files.write_residual(TRUNK / 2, 0.25)
+    assert files.is_trained
+    np.testing.assert_array_equal(files.read_change(), TRUNK)
+    private, loss = files.read_private()
+    assert loss == 0.75
+    for name, head in state.heads.items():
+        np.testing.assert_array_equal(private.heads[name], head)
+    residual, share = files.read_residual()
+    np.testing.assert_array_equal(residual, TRUNK / 2)
+    assert share == 0.25
+
+
+@pytest.mark.parametrize("read", ["read_change", "read_private", "read_residual"])
+def test_a_missing_file_is_named(files: AttemptFiles, read: str):
+    """The outbox holds what was said of it: the home was not restored whole."""
+    with pytest.raises(ConfigError, match=r"round-0001/attempt-01/\w+\.safetensors: is missing, but the outbox"):
+        getattr(files, read)()
+
+
+def test_nothing_is_left_of_an_attempt_that_is_over(files: AttemptFiles):
+    """The change in the clear above all; and to forget once more is no error."""
+    files.write_trained(TRUNK, seeded_state(small_set(), LAYOUT, TRAINING, 3), 0.5)
+    files.write_residual(TRUNK, 0.0)
+    files.unposted.write_bytes(b"sealed")
+    for _ in range(2):
+        files.forget()
+        assert not list(files.folder.iterdir())

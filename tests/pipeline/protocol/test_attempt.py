@@ -1,0 +1,95 @@
+"""How far an attempt is, as a partner sees it: nothing said, a roster, its void or its sum."""
+
+from pathlib import Path
+
+import pytest
+
+from partners.network.trunk import initial_trunk, trunk_digest
+from pipeline.errors import Diverged, LeftBehind, NotYet
+from pipeline.plan.member_configs import PartnerConfig
+from pipeline.protocol.attempt import Attempt, Sum, Void
+from pipeline.protocol.open_mailbox import open_partner_mailbox
+from secure.encoding.roster import Roster
+from secure.messages.message_name import MessageName
+from tests.support.federation import AGGREGATOR, Federation, step, until_waiting
+
+ALL = ("P01", "P02", "P03", "P04")
+
+
+def attempt_of(federation: Federation, name: str, number: int = 1, trunk: str | None = None) -> Attempt:
+    """An attempt at the first round as a fresh process of a partner opens it."""
+    mailbox = open_partner_mailbox(PartnerConfig.read(federation.config(name)))
+    first = trunk_digest(initial_trunk(mailbox.plan.layout, mailbox.plan.federation.seed))
+    return Attempt(mailbox, 1, number, trunk or first)
+
+
+def test_before_the_roster_nothing_is_said(ready: Federation):
+    """All are ready; the aggregator has not looked."""
+    assert attempt_of(ready, "P01").stage() is None
+
+
+def test_after_the_roster_it_is_the_stage(sealed: Federation):
+    """With its members; whoever has sealed for it never seals again."""
+    attempt = attempt_of(sealed, "P01")
+    stage = attempt.stage()
+    assert isinstance(stage, Roster)
+    assert stage.members == ALL
+    assert attempt.is_sealed()
+
+
+def test_a_roster_of_another_trunk_is_refused(sealed: Federation):
+    """An update is a change of one trunk."""
+    with pytest.raises(Diverged, match="ours is 000000000000"):
+        attempt_of(sealed, "P01", trunk="0" * 64).stage()
+
+
+def test_the_sum_ends_an_attempt(sealed: Federation, tmp_path: Path):
+    """With the roster that it is of, and its payload at hand."""
+    federation = sealed.moved(tmp_path / "f")
+    step(federation.aggregator())
+    attempt = attempt_of(federation, "P02")
+    stage = attempt.stage()
+    assert isinstance(stage, Sum)
+    assert stage.roster.members == ALL
+    assert attempt.fetch_sum(stage).exists()
+
+
+def test_a_sum_without_its_payload_is_waited_for(sealed: Federation, tmp_path: Path):
+    """A storage may show the manifest first."""
+    federation = sealed.moved(tmp_path / "f")
+    step(federation.aggregator())
+    federation.payload(MessageName("sum", 1, 1, AGGREGATOR)).unlink()
+    attempt = attempt_of(federation, "P02")
+    stage = attempt.stage()
+    assert isinstance(stage, Sum)
+    with pytest.raises(NotYet, match="payload of sum"):
+        attempt.fetch_sum(stage)
+
+
+def test_a_void_names_who_is_missing(voided: Federation):
+    """Its roster still lists them; nobody claims to have seen their update."""
+    attempt = attempt_of(voided, "P01")
+    stage = attempt.stage()
+    assert isinstance(stage, Void)
+    assert stage.missing == ("P03",)
+    assert stage.roster.members == ALL
+    assert attempt.delivered(stage) == []
+    following = attempt_of(voided, "P01", 2).stage()
+    assert isinstance(following, Sum)
+    assert following.roster.members == ("P01", "P02", "P04")
+
+
+def test_a_wait_is_in_vain_where_a_later_round_has_its_sum(sealed_again: Federation, tmp_path: Path):
+    """The first round's sum was removed and the second's is there; without that one the wait is an honest one."""
+    federation = sealed_again.moved(tmp_path / "f")
+    until_waiting(federation, [AGGREGATOR])
+    first, second = (MessageName("sum", round_no, 1, AGGREGATOR) for round_no in (1, 2))
+    for path in (federation.posted(first), federation.home("P03").inbox(first.manifest)):
+        path.unlink()
+    attempt = attempt_of(federation, "P03")
+    assert isinstance(attempt.stage(), Roster)
+    with pytest.raises(LeftBehind, match="round 1: waiting, but round 2 has its sum"):
+        attempt.not_yet("round 1: waiting")
+    for path in (federation.posted(second), federation.home("P03").inbox(second.manifest)):
+        path.unlink()
+    assert str(attempt.not_yet("round 1: waiting")) == "round 1: waiting"

@@ -1,0 +1,44 @@
+"""Templates: every file is packaged, a missing value is an error, and HTML shows markup instead of obeying it."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from jinja2 import UndefinedError
+
+from pipeline.runtime.templates import filled
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_a_missing_value_is_an_error():
+    """No text goes out with a hole in it."""
+    with pytest.raises(UndefinedError, match="member"):
+        filled("pipeline.tracking", "aggregator_run.md.jinja", name="small")
+
+
+def test_markdown_takes_values_as_they_are():
+    """Only HTML is escaped."""
+    assert "**A & B** is the aggregator" in filled(
+        "pipeline.tracking", "aggregator_run.md.jinja", name="small", member="A & B"
+    )
+
+
+def test_every_template_is_packaged():
+    """Each file of a package that is no Python module matches a pattern of pyproject.toml."""
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    packages = [path.parent for path in ROOT.glob("pipeline/**/__init__.py")]
+    packaged = {
+        file
+        for package in packages
+        for pattern in patterns.get(".".join(package.relative_to(ROOT).parts), [])
+        for file in package.glob(pattern)
+    }
+    others = {
+        file
+        for package in packages
+        for file in package.iterdir()
+        if file.is_file() and file.suffix not in {".py", ".pyc"}
+    }
+    assert {file.name for file in others} >= {"page.html", "page.css", "readme.md.jinja"}
+    assert others == packaged

@@ -1,0 +1,20 @@
+"""Ports for the servers that tests start."""
+
+import random
+import socket
+
+# Below those that Linux gives to connections by itself: one of them would be taken now and then before a server that
+# takes seconds to start listens there, the more so where tests run side by side.
+_PORTS = range(10_000, 32_000)
+
+
+def free_port() -> int:
+    """A port of this machine on which nobody listens now."""
+    while True:
+        port = random.SystemRandom().choice(_PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port

@@ -1,0 +1,54 @@
+"""What another account of the machine gets from a server and its processes; see tests/support/other_account.py.
+
+Asks every request of standard input, {"requests": [[METHOD, URL, COOKIE], ...], "pids": [...], "sockets": [...]}, and
+prints the answers, [STATUS, TEXT], what /proc shows of the processes, and what comes of connecting to Unix sockets.
+"""
+
+import json
+import socket
+import sys
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, Request, build_opener
+
+from tests.support.other_account import become_nobody
+
+
+def asked(method: str, url: str, cookie: str) -> tuple[int, str]:
+    """Status and text of an answer."""
+    body = None if method == "GET" else b"{}"
+    request = Request(url, body, {"Cookie": cookie, "Content-Type": "application/json"}, method=method)  # noqa: S310 -- http
+    try:
+        with build_opener(ProxyHandler({})).open(request, timeout=60) as answer:
+            return answer.status, answer.read(100).decode(errors="replace")
+    except HTTPError as refused:
+        return refused.code, refused.read().decode(errors="replace")
+
+
+def shown(pid: int, name: str) -> str:
+    """A file of /proc, "" where it is refused."""
+    try:
+        return Path(f"/proc/{pid}/{name}").read_text(errors="replace")
+    except PermissionError:
+        return ""
+
+
+def connected(path: str) -> str:
+    """Try to connect to a Unix socket."""
+    try:
+        with socket.socket(socket.AF_UNIX) as one:
+            one.connect(path)
+    except OSError as refused:
+        return str(refused.strerror)
+    return "connected"
+
+
+if __name__ == "__main__":
+    question = json.load(sys.stdin)
+    become_nobody()
+    found = {
+        "answers": [asked(*one) for one in question.get("requests", ())],
+        "processes": [{name: shown(pid, name) for name in ("cmdline", "environ")} for pid in question.get("pids", ())],
+        "sockets": [connected(path) for path in question.get("sockets", ())],
+    }
+    json.dump(found, sys.stdout)
