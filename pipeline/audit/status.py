@@ -11,7 +11,7 @@ from typing import NamedTuple
 from pipeline.errors import ExchangeConflict
 from pipeline.exchange.storage import Exchange
 from pipeline.exchange.transcript import REVISION, Message, check_sender, message_of, read_message
-from pipeline.plan.plan import PRESENCE, Plan
+from pipeline.plan.plan import CATALOGUE_ROUND, Plan
 from secure.errors import SecureError
 from secure.messages.message_name import MessageName
 
@@ -29,7 +29,7 @@ class RoundPlace(NamedTuple):
         """Round and attempt as shown to people, for example 6.1."""
         if self == _ENROLMENT:
             return "enrolment"
-        return f"catalogue.{self.attempt}" if self.round_no == PRESENCE else f"{self.round_no}.{self.attempt}"
+        return f"catalogue.{self.attempt}" if self.round_no == CATALOGUE_ROUND else f"{self.round_no}.{self.attempt}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from pipeline.audit.payloads import Payloads
 from pipeline.errors import BrokenTranscript, Equivocation, ExchangeConflict
 from pipeline.exchange.storage import Exchange
 from pipeline.exchange.transcript import Transcript, read_transcript
-from pipeline.plan.plan import PRESENCE, Plan, spoken
+from pipeline.plan.plan import CATALOGUE_ROUND, Plan, round_name
 from secure.messages.message_name import MessageName
 from secure.messages.messages import utc
 
@@ -48,7 +48,7 @@ class AuditTrail:
     @property
     def n_rounds(self) -> int:
         """Number of finished rounds of training."""
-        return sum(record.outcome == "sum" and record.round_no != PRESENCE for record in self.attempts)
+        return sum(record.outcome == "sum" and record.round_no != CATALOGUE_ROUND for record in self.attempts)
 
 
 def audit(
@@ -120,12 +120,12 @@ def _check_order(attempts: Sequence[AttemptRecord], plan: Plan, exchange: Exchan
         if (record.round_no, record.attempt) != expected:
             raise BrokenTranscript(
                 f"{exchange.url}: {_place(record)} is out of order; "
-                f"expected {spoken(*expected) if expected else 'nothing more'}"
+                f"expected {round_name(*expected) if expected else 'nothing more'}"
             )
         if record.round_no > plan.rounds.n_rounds:
             raise BrokenTranscript(f"{exchange.url}: has round {record.round_no}, the plan {plan.rounds.n_rounds}")
         if record.attempt > plan.rounds.max_attempts:
-            place = f"{exchange.url}: {spoken(record.round_no)}"
+            place = f"{exchange.url}: {round_name(record.round_no)}"
             raise BrokenTranscript(f"{place} has attempt {record.attempt}, the plan allows {plan.rounds.max_attempts}")
         expected = {
             "sum": (record.round_no + 1, 1),
@@ -142,13 +142,13 @@ def _check_trunks(transcript: Transcript, plan: Plan, exchange: Exchange) -> Non
     trunks: dict[int, str] = {}
     for round_no, attempt in transcript.attempts:
         for message in transcript.of("roster", round_no, attempt).values():
-            if round_no in (PRESENCE, 1) and not trunks:
-                trunks[PRESENCE] = trunks[1] = trunk_digest(initial_trunk(plan.layout, plan.federation.seed))
+            if round_no in (CATALOGUE_ROUND, 1) and not trunks:
+                trunks[CATALOGUE_ROUND] = trunks[1] = trunk_digest(initial_trunk(plan.layout, plan.federation.seed))
             trunk = message.manifest.text("trunk")
             if trunk != trunks.setdefault(round_no, trunk):
                 where = exchange.where(message.name.manifest)
                 raise Equivocation(
-                    f"{where}: starts from trunk {trunk[:12]}, {spoken(round_no)} from {trunks[round_no][:12]}"
+                    f"{where}: starts from trunk {trunk[:12]}, {round_name(round_no)} from {trunks[round_no][:12]}"
                 )
 
 
@@ -180,4 +180,4 @@ def _warnings(attempts: Sequence[AttemptRecord], transcript: Transcript) -> Iter
 
 
 def _place(record: AttemptRecord) -> str:
-    return spoken(record.round_no, record.attempt)
+    return round_name(record.round_no, record.attempt)

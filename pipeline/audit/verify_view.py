@@ -10,7 +10,7 @@ from rich.table import Table
 
 from pipeline.audit.attempt_record import KINDS, AttemptRecord
 from pipeline.audit.verify import AuditTrail
-from pipeline.plan.plan import Plan, spoken
+from pipeline.plan.plan import Plan, round_name
 from secure.messages.messages import utc
 
 _START = "first ready"
@@ -63,7 +63,7 @@ def _lines(record: AttemptRecord, plan: Plan) -> Iterator[str]:
     lacking = f", missing {', '.join(record.missing)}" if record.missing else ""
     without = f", without {', '.join(record.left_out)}" if record.left_out else ""
     again = ", recomputed" if record.recomputed else ""
-    yield f"{spoken(record.round_no, record.attempt)}: {record.outcome}{called}{lacking}{without}{again}"
+    yield f"{round_name(record.round_no, record.attempt)}: {record.outcome}{called}{lacking}{without}{again}"
     if record.update_bytes:
         most = max(record.update_bytes.values())
         down = f", sum {record.sum_bytes} bytes" if record.sum_bytes else ""

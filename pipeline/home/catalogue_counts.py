@@ -37,7 +37,7 @@ def _n_labels(task: Task) -> int:
 
 
 class Counted(Schema):
-    """The file in a home with what the presence round gave."""
+    """The file in a home with what the catalogue round gave."""
 
     plan: str  # digest of the plan under which it was counted
     partners: tuple[str, ...]  # who was counted, sorted
@@ -52,7 +52,7 @@ class Counted(Schema):
 
 
 def known_counts(plan: Plan, home: Home) -> HolderCounts | None:
-    """What was counted; None while the presence round of this plan is not done.
+    """What was counted; None while the catalogue round of this plan is not done.
 
     Raises ConfigError where the plan and what was counted before do not go together.
     """
@@ -60,7 +60,7 @@ def known_counts(plan: Plan, home: Home) -> HolderCounts | None:
     if not tasks:
         return HolderCounts()
     found = _read(file) if file.exists() else None
-    if plan.has_presence and (found is None or found.plan != plan.digest):
+    if plan.has_catalogue_round and (found is None or found.plan != plan.digest):
         _check_same_partners(plan, file, found)
         return None
     if found is None or found.tasks != tasks:
@@ -73,7 +73,7 @@ def known_counts(plan: Plan, home: Home) -> HolderCounts | None:
 
 
 def keep_counts(plan: Plan, home: Home, counts: Iterable[int]) -> None:
-    """Write what the presence round gave; this ends it."""
+    """Write what the catalogue round gave; this ends it."""
     partners = tuple(plan.partner_names)
     counted = Counted(plan=plan.digest, partners=partners, tasks=plan.catalogue.tasks, counts=tuple(counts))
     write_json(home.catalogue, counted.model_dump(mode="json"))

@@ -50,7 +50,7 @@ class Home:
 
     @property
     def catalogue(self) -> Path:
-        """How many partners hold each task of the catalogue, as the presence round gave it."""
+        """How many partners hold each task of the catalogue, as the catalogue round gave it."""
         return self.folder / "catalogue.json"
 
     @property

@@ -19,12 +19,12 @@ from secure.keys.keys import Card, card_from_fields
 
 FEWEST_PARTNERS = 3  # the sum of two partners shows each the other's update
 FEWEST_HOLDERS = 2  # partners that hold a catalogue row, for it to be shared
-PRESENCE = 0  # number of the round that counts the holders of each catalogue task
+CATALOGUE_ROUND = 0  # number of the round that counts the holders of each catalogue task
 
 
-def spoken(round_no: int, attempt: int | None = None) -> str:
+def round_name(round_no: int, attempt: int | None = None) -> str:
     """A round, or an attempt at it, as shown to people."""
-    named = "catalogue round" if round_no == PRESENCE else f"round {round_no}"
+    named = "catalogue round" if round_no == CATALOGUE_ROUND else f"round {round_no}"
     return named if attempt is None else f"{named}, attempt {attempt}"
 
 
@@ -185,26 +185,26 @@ class Plan(Schema):
         return self.continues.round if self.continues else 1
 
     @property
-    def has_presence(self) -> bool:
+    def has_catalogue_round(self) -> bool:
         """Whether the plan begins with the catalogue round; a later revision keeps its counts."""
         return bool(self.catalogue.tasks) and self.first_round == 1
 
     @property
     def starts_with(self) -> int:
         """The number of the plan's first round: that of the catalogue round, or the first round of training."""
-        return PRESENCE if self.has_presence else self.first_round
+        return CATALOGUE_ROUND if self.has_catalogue_round else self.first_round
 
     def min_roster(self, round_no: int) -> int:
         """Fewest members of a roster; in the catalogue round all, because every attempt sends the same flags."""
-        return len(self.partner_names) if round_no == PRESENCE else self.rounds.min_partners
+        return len(self.partner_names) if round_no == CATALOGUE_ROUND else self.rounds.min_partners
 
     def n_params(self, round_no: int) -> int:
         """Length of the vector that a partner seals in a round."""
-        return len(self.catalogue.tasks) if round_no == PRESENCE else self.layout.n_params
+        return len(self.catalogue.tasks) if round_no == CATALOGUE_ROUND else self.layout.n_params
 
     def seal_parameters(self, round_no: int) -> SealParameters:
         """Parameters of sealing in a round; in the catalogue round all partners weigh the same."""
-        return seal_parameters(replace(self.seal, weights="equal") if round_no == PRESENCE else self.seal)
+        return seal_parameters(replace(self.seal, weights="equal") if round_no == CATALOGUE_ROUND else self.seal)
 
     @property
     def folder(self) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from pipeline.errors import AttemptsUsedUp, Diverged, NotYet
 from pipeline.exchange.mailbox import Mailbox
 from pipeline.home.round_metrics import RoundRecord, write_record
-from pipeline.plan.plan import spoken
+from pipeline.plan.plan import round_name
 from pipeline.runtime.progress import ProgressReporter
 from secure.encoding.roster import Roster
 from secure.errors import BadContainer, SecureError, WrongRoster, WrongSender
@@ -52,7 +52,7 @@ class AggregatorRun:
         self._reporter.at(self._at.round_no, self._at.attempt)
         if self._repost("sum"):
             self._tidy()
-            self._at = Position(self._at.round_no + 1, 1)  # after the presence round comes the first
+            self._at = Position(self._at.round_no + 1, 1)  # after the catalogue round comes the first
         elif self._repost("void"):
             self._tidy()
             self._at = Position(self._at.round_no, self._at.attempt + 1)
@@ -75,11 +75,11 @@ class AggregatorRun:
         self._check_alike(ready)
         lacking = [name for name in self.plan.partner_names if name not in ready]
         if lacking and not self._may_close(ready):
-            raise NotYet(f"{spoken(self._at.round_no)}: waiting for {', '.join(lacking)} to be ready")
+            raise NotYet(f"{round_name(self._at.round_no)}: waiting for {', '.join(lacking)} to be ready")
         members = {name: self.mailbox.digest_of(self._name("ready", name)) for name in sorted(ready)}
         trunk = next(iter(ready.values())).text("trunk")
         self.mailbox.post(self._name("roster"), {"members": members, "trunk": trunk})
-        self._reporter.report(f"{spoken(self._at.round_no, self._at.attempt)}: roster {', '.join(members)}")
+        self._reporter.report(f"{round_name(self._at.round_no, self._at.attempt)}: roster {', '.join(members)}")
 
     def _may_close(self, ready: dict[str, Manifest]) -> bool:
         """Whether the deadline after the first ready has passed and enough partners are there."""
@@ -98,7 +98,9 @@ class AggregatorRun:
                 groups = sorted(holders.values(), key=len, reverse=True)
                 odd = groups if len(groups[0]) == len(groups[1]) else groups[1:]
                 named = ", ".join(sorted(name for group in odd for name in group))
-                error = Diverged(f"{spoken(self._at.round_no)}: the {what} digest of {named} differs from the others'")
+                error = Diverged(
+                    f"{round_name(self._at.round_no)}: the {what} digest of {named} differs from the others'"
+                )
                 error.add_note(
                     "compare hocket versions, machines and plans of the partners; then start anew from theirs"
                 )
@@ -116,7 +118,7 @@ class AggregatorRun:
         elif self._clock() - self.mailbox.accepted_at(self._name("roster")) > self.plan.rounds.update_deadline_s:
             self._void(missing)
         else:
-            raise NotYet(f"{spoken(self._at.round_no)}: waiting for the sealed update of {', '.join(missing)}")
+            raise NotYet(f"{round_name(self._at.round_no)}: waiting for the sealed update of {', '.join(missing)}")
 
     @contextmanager
     def _refusing(self) -> Iterator[None]:
@@ -151,7 +153,9 @@ class AggregatorRun:
         sizes = [files[name].stat().st_size for name in members]
         self._check_headers(files)
         started = time.monotonic()
-        with self._reporter.progress(f"{spoken(self._at.round_no)}: adding {len(members)} sealed updates") as progress:
+        with self._reporter.progress(
+            f"{round_name(self._at.round_no)}: adding {len(members)} sealed updates"
+        ) as progress:
             added = add_updates(
                 [files[name] for name in members],
                 self.plan.seal_parameters(roster.round_no),
@@ -190,12 +194,12 @@ class AggregatorRun:
         facts = {"roster": members, "roster_digest": self.mailbox.digest_of(self._name("roster"))}
         write_record(self.home.metrics, RoundRecord(self._at.round_no, self._clock(), metrics, facts))
         said = f"sum of {len(members)} updates, upload {per_parameter:.2f} bytes per parameter"
-        self._reporter.report(f"{spoken(self._at.round_no)}: {said}")
+        self._reporter.report(f"{round_name(self._at.round_no)}: {said}")
 
     def _void(self, missing: list[str]) -> None:
         if self._at.attempt >= self.plan.rounds.max_attempts:  # no partner would train again: a late update still helps
             error = AttemptsUsedUp(
-                f"{spoken(self._at.round_no)}: {', '.join(missing)} did not deliver in attempt {self._at.attempt}, "
+                f"{round_name(self._at.round_no)}: {', '.join(missing)} did not deliver in attempt {self._at.attempt}, "
                 "the last one that the plan allows"
             )
             error.add_note("it is not declared void: once they have delivered, start the aggregator again")
@@ -203,7 +207,7 @@ class AggregatorRun:
         roster = self.mailbox.digest_of(self._name("roster"))
         self.mailbox.post(self._name("void"), {"roster": roster, "missing": missing})
         self._reporter.report(
-            f"{spoken(self._at.round_no, self._at.attempt)}: void, {', '.join(missing)} did not deliver"
+            f"{round_name(self._at.round_no, self._at.attempt)}: void, {', '.join(missing)} did not deliver"
         )
 
     def _received(self, kind: str, senders: list[str]) -> dict[str, Manifest]:

@@ -1,4 +1,4 @@
-"""The presence round: how many partners hold each task of the catalogue, as a sealed sum of flags.
+"""The catalogue round: how many partners hold each task of the catalogue, as a sealed sum of flags.
 
 It is a round like the others, with number 0: ready, roster, update, sum; or void, and another attempt. What is sealed
 is 1 for every row of the catalogue that the partner holds, else 0. The flags are the same in every attempt, so no two
@@ -13,7 +13,7 @@ from partners.network.trunk import initial_trunk, trunk_digest
 from pipeline.exchange.mailbox import Mailbox
 from pipeline.home.attempt_files import AttemptFiles
 from pipeline.home.catalogue_counts import keep_counts
-from pipeline.plan.plan import PRESENCE
+from pipeline.plan.plan import CATALOGUE_ROUND
 from pipeline.protocol.attempt import Attempt, Sum, Void
 from pipeline.protocol.enrolment import Enrolment
 from pipeline.protocol.round_seal import RoundSeal
@@ -22,8 +22,8 @@ from secure.encoding.roster import Roster
 from secure.errors import UpdateOutOfRange
 
 
-class Presence:
-    """The step machine of the presence round; its state is the inbox and the outbox, its end the counts in the home."""
+class CatalogueRound:
+    """The step machine of the catalogue round; its state is in inbox and outbox, its result the counts in the home."""
 
     def __init__(
         self,
@@ -40,23 +40,23 @@ class Presence:
         self._preparation = preparation_digest
         self._reporter = reporter
         self._trunk = trunk_digest(initial_trunk(self._plan.layout, self._plan.federation.seed))
-        parameters = self._plan.seal_parameters(PRESENCE)
+        parameters = self._plan.seal_parameters(CATALOGUE_ROUND)
         self._seal = RoundSeal(mailbox.me, enrolment, parameters, [slice(0, self._flags.size)])
         self._bounds = np.array([parameters.limit], dtype=np.float64)  # a step of 1: flags are sent exactly
         self._attempt = 1
 
     def advance(self) -> None:
         """Do the next step. Raises NotYet while others are awaited, LeftBehind where in vain, AttemptsUsedUp."""
-        self._reporter.at(PRESENCE, self._attempt)
+        self._reporter.at(CATALOGUE_ROUND, self._attempt)
         match self._at.stage():
             case None:
                 self.mailbox.post(self._at.mine("ready"), {"trunk": self._trunk, "preparation": self._preparation})
-                raise self._at.not_yet("presence round: waiting for the roster of all partners")
+                raise self._at.not_yet("catalogue round: waiting for the roster of all partners")
             case Roster() as roster:
                 if not self._at.is_sealed():
                     self._seal_flags(roster)
                 self._at.post_update(roster)
-                raise self._at.not_yet(f"presence round: waiting for the sum of {', '.join(roster.members)}")
+                raise self._at.not_yet(f"catalogue round: waiting for the sum of {', '.join(roster.members)}")
             case Void() as void:
                 self._abandon(void)
             case Sum() as total:
@@ -64,10 +64,10 @@ class Presence:
 
     @property
     def _at(self) -> Attempt:
-        return Attempt(self.mailbox, PRESENCE, self._attempt, self._trunk)
+        return Attempt(self.mailbox, CATALOGUE_ROUND, self._attempt, self._trunk)
 
     def _seal_flags(self, roster: Roster) -> None:
-        unposted = AttemptFiles(self._home.attempt(PRESENCE, self._attempt), self._plan.layout).unposted
+        unposted = AttemptFiles(self._home.attempt(CATALOGUE_ROUND, self._attempt), self._plan.layout).unposted
         flags, exactly = self._flags.copy(), np.random.default_rng(0)  # nothing is rounded
         self._seal.seal(flags, roster, unposted, bounds=self._bounds, rng=exactly)
         self._at.keep_sealed(unposted)
@@ -75,7 +75,7 @@ class Presence:
     def _abandon(self, void: Void) -> None:
         """Go on to the next attempt: the same flags for the same partners, whose sum tells nothing new."""
         missing = ", ".join(void.missing)
-        self._reporter.report(f"presence round, attempt {self._attempt}: void, the aggregator misses {missing}")
+        self._reporter.report(f"catalogue round, attempt {self._attempt}: void, the aggregator misses {missing}")
         self._at.update_file.unlink(missing_ok=True)
         self._attempt += 1
 
@@ -86,8 +86,8 @@ class Presence:
         keep_counts(self._plan, self._home, counts.tolist())
         n_travelling = int(np.count_nonzero(counts >= self._plan.catalogue.min_partners))
         self._reporter.report(f"catalogue: {n_travelling} of {counts.size} rows travel")
-        self._home.remove_payloads(PRESENCE)
-        self._home.remove_round(PRESENCE)
+        self._home.remove_payloads(CATALOGUE_ROUND)
+        self._home.remove_round(CATALOGUE_ROUND)
 
     def _check(self, counts: np.ndarray, n_members: int) -> None:
         """Every flag is 0 or 1, so a count is at least ours and at most that of all others more."""
@@ -95,6 +95,6 @@ class Presence:
         wrong = np.flatnonzero((others < 0) | (others > n_members - 1))
         if wrong.size:
             raise UpdateOutOfRange(
-                f"presence round: {counts[wrong[0]]} of {n_members} partners hold row {wrong[0]} of the catalogue, "
+                f"catalogue round: {counts[wrong[0]]} of {n_members} partners hold row {wrong[0]} of the catalogue, "
                 "which cannot be: a partner sent something else than flags"
             )

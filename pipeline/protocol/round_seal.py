@@ -1,4 +1,4 @@
-"""How a partner seals what it sends to a round and opens what comes of it, the same in the presence round."""
+"""How a partner seals what it sends to a round and opens what comes of it, the same in the catalogue round."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -16,7 +16,7 @@ from pipeline.home.paths import Home
 from pipeline.home.round_metrics import RoundRecord, write_record
 from pipeline.model.folder import write_final_model
 from pipeline.plan.member_configs import PartnerConfig
-from pipeline.protocol.catalogue_round import Presence
+from pipeline.protocol.catalogue_round import CatalogueRound
 from pipeline.protocol.enrolment import Enrolment, enrol
 from pipeline.protocol.partner_rounds import PartnerRounds
 from pipeline.protocol.revision import check_place, check_preparation, check_vector
@@ -46,7 +46,7 @@ class PartnerRun:
         self._reporter = reporter
         self._clock = clock
         self._enrolment: Enrolment | None = None
-        self._presence: Presence | None = None
+        self._catalogue_round: CatalogueRound | None = None
         self._rounds: PartnerRounds | None = None
         self._matrices: Prepared | None = None
         self._own: PartnerData | None = None
@@ -77,9 +77,11 @@ class PartnerRun:
             self._own = replace(own, counts=counts)
             self._rounds = PartnerRounds(self._mailbox, enrolment, self._own, self._reporter, self._clock)
             return
-        if self._presence is None:
-            self._presence = Presence(self._mailbox, enrolment, own.held, own.preparation_digest, self._reporter)
-        self._presence.advance()
+        if self._catalogue_round is None:
+            self._catalogue_round = CatalogueRound(
+                self._mailbox, enrolment, own.held, own.preparation_digest, self._reporter
+            )
+        self._catalogue_round.advance()
 
     def _prepare(self, enrolment: Enrolment) -> PartnerData:
         started = time.monotonic()

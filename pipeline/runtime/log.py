@@ -19,7 +19,7 @@ class Log:
         self._place: dict[str, int] = {}
 
     def at(self, round_no: int | None = None, attempt: int | None = None) -> None:
-        """What is written from now on is about this round (0: the presence round) and attempt; None: about none."""
+        """What is written from now on is about this round (0: the catalogue round) and attempt; None: about none."""
         place = {"round": round_no, "attempt": attempt}
         self._place = {key: number for key, number in place.items() if number is not None}
 

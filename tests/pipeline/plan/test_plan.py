@@ -624,7 +624,7 @@ def test_without_a_catalogue_nothing_changes(table: Table):
     plain, empty = check_table(table, Plan, "plan"), with_catalogue(table, tasks=[], min_partners=2)
     assert plain.digest == empty.digest
     assert plain.layout == empty.layout
-    assert not plain.has_presence
+    assert not plain.has_catalogue_round
     assert plain.starts_with == 1
 
 
@@ -645,17 +645,17 @@ def test_a_catalogue_makes_the_vector_longer(table: Table):
     assert plan.starts_with == 0
 
 
-def test_presence_flags_weigh_the_same_under_the_same_key(table: Table):
+def test_catalogue_flags_weigh_the_same_under_the_same_key(table: Table):
     """Even if updates weigh by size, flags do not, and the group's key opens both."""
     plan = with_catalogue(table | {"seal": {"weights": "size", "max_weight": 2**32}}, tasks=TASKS)
     assert (plan.seal_parameters(0).max_weight, plan.seal_parameters(1).max_weight) == (1, 2**32)
     assert plan.seal_parameters(0).ring_digest() == plan.seal_parameters(1).ring_digest()
 
 
-def test_only_a_plan_from_the_first_round_on_counts_presence(table: Table):
+def test_only_a_plan_from_the_first_round_on_has_a_catalogue_round(table: Table):
     """A later revision keeps the counts: another count would show which partner came or left."""
     later = check_table(table | {"catalogue": {"tasks": TASKS}, "continues": CONTINUES | {"round": 2}}, Plan, "plan")
-    assert not later.has_presence
+    assert not later.has_catalogue_round
     assert later.starts_with == 2
 
 
