@@ -85,7 +85,7 @@ class Tracking(Schema):
     @model_validator(mode="after")
     def _can_measure(self) -> Self:
         if self.system_metrics and find_spec("psutil") is None:
-            raise ValueError("system_metrics: needs the package psutil; install it beside hocket, or leave this out")
+            raise ValueError("system_metrics: needs the package psutil; install it, or remove this setting")
         return self
 
 

@@ -1,7 +1,6 @@
 """A member's own copy of the exchange folder, for engines that carry messages instead of sharing a folder.
 
 A mirror is an ordinary exchange in a local folder: the ordinary runs of partner and aggregator work on it. What comes
-from secure.messages.message_name import MessageName
 from elsewhere enters it only as a message that its sender signed for this plan, whole, and under its one name.
 """
 

@@ -570,7 +570,7 @@ def test_inspect_knows_every_file_of_a_finished_federation(finished: Federation)
         "configuration of aggregator",
         "card",
         "private keys",
-        "structures that a partner standardised before (private)",
+        "cache of a partner's standardised structures (private)",
         "group secret",
         "pair seeds",
         "payload: hocket.deal",

@@ -74,7 +74,7 @@ def test_other_options_in_the_same_folder_are_refused(finished: Path, tables: Pa
     """A folder holds one demo."""
     refused = demo(finished, "--data", str(tables), "--rounds", "3")
     assert refused.returncode == ExitCode.CONFIGURATION
-    assert "other options" in refused.stderr
+    assert "found a demo with options" in refused.stderr
 
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:

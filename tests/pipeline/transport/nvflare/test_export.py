@@ -203,7 +203,7 @@ def test_the_command_writes_the_folder(enrolled: Federation, tmp_path: Path) -> 
     arguments = ("engine", "nvflare", "export", str(enrolled.plan_file), str(tmp_path / "x"), "--host", "hub")
     done = enrolled.hocket(*arguments)
     assert done.returncode == ExitCode.DONE, done.stderr
-    assert done.stdout == f"{tmp_path / 'x'}: for hub:8002\n"
+    assert done.stdout == f"{tmp_path / 'x'}: files for a server at hub:8002\n"
     assert (tmp_path / "x" / "README.md").is_file()
     again = enrolled.hocket(*arguments)
     assert again.returncode == ExitCode.CONFIGURATION
