@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partners.errors import CheckpointDamaged
-from partners.files.checkpoint import Checkpoint, Part, load_checkpoint, read_facts, save_checkpoint, trunk_pieces
+from partners.files.checkpoint import Checkpoint, load_checkpoint, read_facts, save_checkpoint, trunk_pieces
 from partners.network.server_state import ServerState, initial_server_state
 from partners.network.state import PartnerState
 from partners.network.trunk import TrunkLayout, initial_pieces, initial_trunk, trunk_digest
@@ -76,8 +76,10 @@ class RoundStart:
 
         to_predict : read trunk and heads only, not the states of optimiser and server step
         """
-        only: dict[str, list[Part]] = {"only": ["trunk", "heads"]} if to_predict else {}
-        checkpoint = load_checkpoint(path, layout, **only)
+        if to_predict:
+            checkpoint = load_checkpoint(path, layout, only=("trunk", "heads"))
+        else:
+            checkpoint = load_checkpoint(path, layout)
         return cls(
             layout=layout,
             vector=checkpoint.need_trunk(path),

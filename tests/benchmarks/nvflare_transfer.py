@@ -57,7 +57,7 @@ def ours(federation: Federation, n_bytes: int) -> Found:
     with sites(federation, job={"stall_s": 3600.0}, ask_s=ASK_S) as made:
         made.start(HOST, *federation.partners)
         made.submit()
-        known = [f"{name} has proved who it is" for name in federation.partners]
+        known = [f"{name} has proved its identity" for name in federation.partners]
         made.wait_for(lambda: all(said in made.log(HOST).read_text() for said in known))
         runs = [federation.config(name).with_name("run.log") for name in federation.partners]
         made.wait_for(lambda: all(log.exists() and log.stat().st_size for log in runs))

@@ -38,7 +38,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Agreed:
-    """What a plan says about the rounds, and what its presence round gave."""
+    """What a plan says about the rounds, and what its catalogue round gave."""
 
     layout: TrunkLayout  # of the shared vector, a catalogue's rows included
     trunk: TrunkSettings

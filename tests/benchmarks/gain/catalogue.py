@@ -1,4 +1,4 @@
-"""Whose head rows travel: catalogues as a consortium could declare them, and what its presence round would count."""
+"""Whose head rows travel: catalogues as a consortium could declare them, and what its catalogue round would count."""
 
 from collections import Counter
 from collections.abc import Mapping
