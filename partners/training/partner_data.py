@@ -41,7 +41,7 @@ class PartnerData:
 
     def shared_rows(self, layout: TrunkLayout) -> SharedHeadRows:
         """The head rows of this partner that travel."""
-        return SharedHeadRows.of(layout, dict(self.held), self.counts.travelling)
+        return SharedHeadRows.of(layout, dict(self.held), self.counts.shared_rows)
 
     def hold_back(self, vector: NDArray[np.float32], layout: TrunkLayout, members: Collection[str]) -> None:
         """Zero, in place, the rows of which a roster may have too few holders; vector: (n_params,), what is sent."""

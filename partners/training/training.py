@@ -13,7 +13,7 @@ from partners.network.batches import BatchMaker, parts_of
 from partners.network.device import arithmetic
 from partners.network.model import Dropout, Network
 from partners.network.normalisation import normalisation_of
-from partners.network.state import FIRST, SECOND, HeadSizes, PartnerState, check_state, initial_heads, unstepped
+from partners.network.state import FIRST, SECOND, HeadSizes, PartnerState, check_state, fresh_state, initial_heads
 from partners.network.trunk import TrunkLayout, check_layers, check_trunk
 from partners.settings import Training, TrunkSettings
 from partners.training.optimiser import Optimiser, check_moments, learning_rate_at, steps_per_epoch
@@ -140,7 +140,7 @@ def first_state(
     """Fresh heads, the normalisation of the training folds, and an optimiser that has not stepped yet."""
     heads = initial_heads(layout, HeadSizes.of(training_set, training), rng)
     normalisation = normalisation_of(training_set, normalise=training.normalise_regression)
-    return unstepped(heads, normalisation, layout, training)
+    return fresh_state(heads, normalisation, layout, training)
 
 
 def shuffled_rows(rows: NDArray[np.int64], batch_size: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:

@@ -186,7 +186,7 @@ def _coverage(kind: str, partners: Mapping[str, Partner], min_holders: int) -> s
     rows = travelling(kind, partners, min_holders)
     n_judged = sum(int(partner.classes.judged.sum()) for partner in partners.values())
     return (
-        f"catalogue {kind}: {rows.n_rows} tasks at 2 or more partners; {len(rows.counts.travelling)} at {min_holders} "
+        f"catalogue {kind}: {rows.n_rows} tasks at 2 or more partners; {len(rows.counts.shared_rows)} at {min_holders} "
         f"or more travel, and are {rows.n_heads} of {n_judged} heads"
     )
 

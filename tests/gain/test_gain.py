@@ -380,16 +380,16 @@ def test_a_catalogue_lists_what_partners_have_in_common():
     declared = travelling("declared", partners, 3)
     assert [(task.id, task.threshold) for task in declared.catalogue.tasks] == [("A", 6), ("A", 7), ("B", 6)]
     assert declared.counts.counts == (3, 2, 2)
-    assert declared.counts.travelling == [0]
+    assert declared.counts.shared_rows == [0]
     assert (declared.n_rows, declared.n_heads) == (3, 3)
     assert declared.held == {"P01": {0: 0, 1: 1, 2: 2}, "P02": {0: 0, 1: 1, 2: 2}, "P03": {0: 0}}
-    assert travelling("declared", partners, 2).counts.travelling == [0, 1, 2]
+    assert travelling("declared", partners, 2).counts.shared_rows == [0, 1, 2]
     assert travelling("prepared", partners, 2).counts.counts == (2,)
     common = travelling("common", partners, 3)
     assert common.counts.counts == (3,) * 7
     first = replace(partners["P01"].tasks[0], is_auxiliary=True)
     partners["P01"] = replace(partners["P01"], tasks=(first, *partners["P01"].tasks[1:]))
-    assert travelling("declared", partners, 3).counts.travelling == []
+    assert travelling("declared", partners, 3).counts.shared_rows == []
 
 
 def test_rows_that_travel_are_equal_at_their_holders(tmp_path: Path):

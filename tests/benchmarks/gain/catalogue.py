@@ -32,7 +32,7 @@ class Travelling:
     @property
     def n_heads(self) -> int:
         """Heads of all partners that are part of a row that travels."""
-        return sum(self.counts.counts[row] for row in self.counts.travelling)
+        return sum(self.counts.counts[row] for row in self.counts.shared_rows)
 
 
 def travelling(kind: str, partners: Mapping[str, Partner], min_partners: int) -> Travelling:

@@ -7,15 +7,15 @@ import pytest
 import torch
 from scipy import sparse
 
-from partners.network.kernels import Masked, MaskedRelu, ObservedOutputs, observed, rows_times, sparse_rows
+from partners.network.kernels import Masked, MaskedRelu, ObservedOutputs, observed, sparse_rows, sparse_times_dense
 
 
 def test_values_other_than_one_are_multiplied():
     """Inputs need not be binary: counts go through forward and gradient as numbers."""
     x = sparse.csr_matrix(np.array([[0, 2.5, 0], [1, 0, -3]], dtype=np.float32))
     dense = torch.tensor([[1.0, 2], [3, 4], [5, 6]])
-    np.testing.assert_allclose(rows_times(sparse_rows(x), dense), x @ dense.numpy())
-    np.testing.assert_allclose(rows_times(sparse_rows(x.T.tocsr()), dense[:2]), x.T @ dense[:2].numpy())
+    np.testing.assert_allclose(sparse_times_dense(sparse_rows(x), dense), x @ dense.numpy())
+    np.testing.assert_allclose(sparse_times_dense(sparse_rows(x.T.tocsr()), dense[:2]), x.T @ dense[:2].numpy())
 
 
 @pytest.mark.parametrize("density", [0.0, 0.01, 0.2, 1.0])

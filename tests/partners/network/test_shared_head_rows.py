@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from partners.errors import TrunkMismatch
 from partners.network.shared_head_rows import HolderCounts, SharedHeadRows, hold_back_rows, scale_rows
-from partners.network.state import HEAD_BIAS, HEAD_WEIGHT, HeadSizes, PartnerState, check_state, unstepped
+from partners.network.state import HEAD_BIAS, HEAD_WEIGHT, HeadSizes, PartnerState, check_state, fresh_state
 from partners.network.trunk import CATALOGUE_BIAS, CATALOGUE_WEIGHT, check_layers, initial_trunk, trunk_layout
 from partners.training.training import round_seed, seeded_state, train_round
 from tests.support.partners.synthetic import TRAINING, hybrid_set, small_set, small_trunk
@@ -25,7 +25,7 @@ def state(rng: np.random.Generator) -> PartnerState:
     shapes = {HEAD_WEIGHT: (N_TASKS, 3), HEAD_BIAS: (N_TASKS,), "regression.weight": (2, 3), "regression.bias": (2,)}
     heads = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
     normalisation = {"mean": np.zeros(2, np.float32), "deviation": np.ones(2, np.float32)}
-    return unstepped(heads, normalisation, LAYOUT, TRAINING)
+    return fresh_state(heads, normalisation, LAYOUT, TRAINING)
 
 
 def test_the_catalogue_stands_behind_the_trunk():
@@ -155,12 +155,12 @@ def test_a_row_is_sent_only_with_enough_holders_on_the_roster(data: st.DataObjec
         else:
             assert len(held) - n_absent < least
     everybody = counts.factors(PARTNERS)
-    assert counts.travelling == np.flatnonzero(everybody).tolist()
+    assert counts.shared_rows == np.flatnonzero(everybody).tolist()
 
 
 def test_without_a_catalogue_there_are_no_rows():
     """Nothing travels, nothing is multiplied."""
-    assert HolderCounts().travelling == []
+    assert HolderCounts().shared_rows == []
     assert HolderCounts().factors(PARTNERS).shape == (0,)
 
 

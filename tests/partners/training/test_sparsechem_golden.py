@@ -7,7 +7,7 @@ import pytest
 
 from partners.files.sparsechem_model import _names, read_sparsechem
 from partners.network.predict import predict, predict_hidden
-from partners.network.state import HeadSizes, unstepped
+from partners.network.state import HeadSizes, fresh_state
 from partners.network.trunk import trunk_layout
 from partners.settings import Training, TrunkSettings
 from tests.support.partners.our_losses import our_losses
@@ -39,7 +39,7 @@ def test_six_adam_steps(shared: Path, kind: str, internal_batch_max: int | None)
     trunk = np.concatenate([initial.pop(tensor.name).ravel() for tensor in layout.tensors])
     n_regressions = data.n_regressions
     units = {"mean": np.zeros(n_regressions, np.float32), "deviation": np.ones(n_regressions, np.float32)}
-    state = unstepped(initial, units if n_regressions else {}, layout, training)
+    state = fresh_state(initial, units if n_regressions else {}, layout, training)
     n = facts["batch_size"]
     batches = [np.arange(n) + n * step % data.n_compounds for step in range(facts["steps"])]
     losses, weights = our_losses(layout, trunk, state, data, batches, trunk_settings, training)
