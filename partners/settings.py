@@ -83,7 +83,7 @@ class ServerOptimiser:
     # best at 3, 5 and 10 partners; 3 overshot at 3 partners, where the largest weighed 62 %
     # (tests/benchmarks/federation_gain.py).
     learning_rate: float = 2.0
-    """Factor on the step; above 1 the trunk moves further than the mean says. Keep the product of this factor and the
+    """Factor on the step; above 1 the trunk moves further than the mean change. Keep the product of this factor and the
     largest partner's share of all labels below 1.5. For adam, about 0.001 is right.
     """
 

@@ -212,7 +212,7 @@ def test_settings_that_do_not_fit_are_refused(tmp_path: Path, change: Callable[[
     ("name", "tensor", "words"),
     [
         ("extra", torch.ones(1), "its tensors differ from its settings: extra"),
-        ("regmask", torch.zeros(1, 8), "parts of the trunk's output only"),
+        ("regmask", torch.zeros(1, 8), "parts of the trunk's output, expected all"),
         ("net.0.net_freq.bias", torch.full((16,), np.nan), "no dense float32 tensor of finite numbers"),
         ("net.0.net_freq.bias", torch.zeros(16, dtype=torch.float64), "no dense float32 tensor"),
         ("net.0.net_freq.bias", 3, "no dense float32 tensor"),

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import wilcoxon
 
-from partners.scores.comparison import compare, holm, numbered, paired_test, riptop
+from partners.scores.comparison import compare, holm, number_groups, paired_test, riptop
 
 SCORES = st.floats(0, 1)
 PAIRS = st.lists(st.tuples(SCORES, SCORES), min_size=1, max_size=30)
@@ -256,7 +256,7 @@ def test_repeating_every_task_of_an_assay_changes_no_interval(pairs: list[tuple[
 @given(st.lists(st.sampled_from("abcde"), max_size=20))
 def test_groups_are_numbered_by_first_appearance(keys: list[str]):
     """Equal keys get equal numbers, without gaps, in order."""
-    found = numbered(keys).tolist()
+    found = number_groups(keys).tolist()
     assert sorted(set(found)) == list(range(len(set(keys))))
     assert [keys.index(key) for key in keys] == [keys.index(keys[found.index(number)]) for number in found]
 

@@ -79,7 +79,7 @@ def test_equal_to_scikit_learn(pair: Tables, min_per_class: int):
 def test_calibrated_precision(pair: Tables, pi_zero: float):
     """Calibrated AUC-PR is AUC-PR with each inactive counted as often as makes the prevalence pi_zero."""
     scores = score_tasks(sparse.csr_matrix(pair[0]), pair[1], pi_zero=pi_zero)
-    for task in np.flatnonzero(scores.scored):
+    for task in np.flatnonzero(scores.is_scored):
         active, score = of_task(pair, task)
         odds = (1 - pi_zero) / pi_zero * active.sum() / (~active).sum()
         weighted = metrics.precision_recall_curve(active, score, sample_weight=np.where(active, 1.0, odds))
@@ -92,7 +92,7 @@ def test_calibration_at_the_own_prevalence(pair: Tables):
     """With its own share of actives as pi_zero a task's calibrated AUC-PR is its AUC-PR; pi_zero may vary by task."""
     y = sparse.csr_matrix(pair[0])
     scores = score_tasks(y, pair[1])
-    share = np.where(scores.scored, scores.n_active / np.maximum(scores.n_active + scores.n_inactive, 1), 0.5)
+    share = np.where(scores.is_scored, scores.n_active / np.maximum(scores.n_active + scores.n_inactive, 1), 0.5)
     calibrated = score_tasks(y, pair[1], pi_zero=share).auc_pr_calibrated
     np.testing.assert_allclose(calibrated, scores.auc_pr, atol=1e-12)
 
@@ -140,7 +140,7 @@ def test_expected_calibration_error(pair: Tables):
     """ECE is the plain sum over ten bins (low, high] of |share of actives - mean probability| times the bin's share."""
     scores = score_tasks(sparse.csr_matrix(pair[0]), pair[1])
     edges = np.linspace(0, 1, 11)
-    for task in np.flatnonzero(scores.scored):
+    for task in np.flatnonzero(scores.is_scored):
         active, score = of_task(pair, task)
         probability, wanted = expit(score), 0.0
         for low, high in itertools.pairwise(edges):

@@ -16,7 +16,7 @@ from partners.errors import BadFolds, CheckpointDamaged, CheckpointMismatch
 from partners.settings import Training
 from partners.training.baseline import Baseline, Budget, train_baseline
 from partners.training.evaluation import evaluate
-from partners.training.history import RoundScores, best_round, is_enough
+from partners.training.history import RoundScores, best_round, should_stop
 from partners.training.training import RoundResult, round_seed, seeded_state, train_round
 from partners.training_data.training_set import TrainingSet
 from tests.support.partners.synthetic import TRAINING, hybrid_set, small_set, small_trunk
@@ -126,7 +126,7 @@ def test_a_file_of_another_run_is_refused(tmp_path: Path, changes: dict[str, obj
     _baseline(tmp_path / "b")
     with pytest.raises(CheckpointMismatch, match=f"made with other {word}, expected") as caught:
         _baseline(tmp_path / "b", **changes)
-    assert caught.value.__notes__ == ["remove the file to train the baseline anew"]
+    assert caught.value.__notes__ == ["remove the file to train the baseline again"]
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path):
@@ -202,8 +202,8 @@ def test_enough_is_counted_from_the_first_best():
     """An equal loss is no better one; unjudged rounds count as no better."""
     rows = [_row(i, loss) for i, loss in enumerate([3.0, 2.0, 2.0, None, 2.5], start=1)]
     assert best_round(rows) == 2
-    assert [is_enough(rows[:n], 3) for n in range(6)] == [False, False, False, False, False, True]
-    assert not is_enough(rows, None)
+    assert [should_stop(rows[:n], 3) for n in range(6)] == [False, False, False, False, False, True]
+    assert not should_stop(rows, None)
     assert best_round([]) == 0
 
 

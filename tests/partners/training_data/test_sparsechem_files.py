@@ -198,7 +198,7 @@ def test_files_need_their_company(tmp_path: Path):
     files = _files(tmp_path)
     with pytest.raises(BadMatrixFile, match="found neither y_class nor y_regr"):
         MatrixFiles(x=files.x, folding=files.folding)
-    with pytest.raises(BadMatrixFile, match="y_censor: found no y_regr beside it"):
+    with pytest.raises(BadMatrixFile, match="y_censor: found no y_regr, expected both"):
         MatrixFiles(x=files.x, folding=files.folding, y_class=files.y_class, y_censor=files.y_censor)
 
 
