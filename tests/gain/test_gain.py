@@ -1,4 +1,4 @@
-"""The arms of the benchmark of gain, and how they are judged."""
+"""The arms of the gain benchmark, and how they are scored."""
 
 import sys
 from dataclasses import replace
@@ -39,13 +39,13 @@ _FEDERATED = Setting(
 
 
 class FoldScores:
-    """Remembers what an arm tells of."""
+    """Keeps every model that an arm reports."""
 
     def __init__(self) -> None:
         self.models: dict[tuple[int, str], Model] = {}
 
     def __call__(self, n_done: int, name: str, model: Model) -> None:
-        """Called by an arm."""
+        """Keep one partner's model after some rounds."""
         self.models[n_done, name] = model
 
 
@@ -69,7 +69,7 @@ def _three() -> dict[str, Member]:
 
 @pytest.mark.parametrize("training_set", [small_set(), hybrid_set()], ids=["classes", "hybrid"])
 def test_one_partner_jointly_is_one_partner_locally(training_set: TrainingSet):
-    """With a single partner *joint* takes the very steps of `train_round`."""
+    """With a single partner *joint* takes the same steps as `train_round`."""
     alone = {"P01": Member(training_set, TRAINING)}
     agreed = Agreed(_LAYOUT, _SETTINGS, trunk_seed=1, n_rounds=1, local_steps=5)
     seen = FoldScores()
@@ -82,7 +82,7 @@ def test_one_partner_jointly_is_one_partner_locally(training_set: TrainingSet):
 
 
 def test_stacking_gives_every_partner_as_many_rows():
-    """Small partners' compounds come again until they are as many as the largest's; no held-out compound comes."""
+    """Small partners' compounds are repeated until they are as many as the largest's; none is held out."""
     members = {"P01": Member(small_set(seed=1), TRAINING), "P02": Member(small_set(seed=2, n_compounds=40), TRAINING)}
     both = arms.stacked(members, arms.private_columns(members))
     n_rows = members["P01"].training_set.training_rows.size
@@ -98,7 +98,7 @@ def test_stacking_gives_every_partner_as_many_rows():
 
 
 def test_stacking_keeps_values_and_their_bounds_together():
-    """Measured values, stored zeros too, and the marks of censoring stand in the columns of their own partner."""
+    """Measured values, stored zeros too, and censoring marks are in the columns of their own partner."""
     one, other = hybrid_set(seed=1), hybrid_set(seed=2)
     one.y_regr.data[:5] = 0.0
     members = {"P01": Member(one, TRAINING), "P02": Member(other, TRAINING)}
@@ -115,7 +115,7 @@ def test_stacking_keeps_values_and_their_bounds_together():
 
 
 def test_two_tasks_of_a_partner_are_never_pooled_into_one():
-    """Labels of two columns would be added up, so it is refused."""
+    """Pooling them is refused, because labels of two columns would be added up."""
     alone = {"P01": Member(small_set(), TRAINING)}
     with pytest.raises(ValueError, match="same task"):
         arms.stacked(alone, arms.pooled_columns({"P01": ["same"] * 7}, {"P01": [f"T{i}" for i in range(4)]}))
@@ -181,7 +181,7 @@ def test_values_of_one_target_are_one_regression_head():
 
 
 def test_permuting_touches_training_labels_only():
-    """Same compounds, same number of actives in each task, held-out folds as they were; the labels are not."""
+    """Compounds, number of actives in each task and held-out folds do not change; the training labels do."""
     before = small_set(n_compounds=400)
     after = permuted(before, np.random.default_rng(0))
     np.testing.assert_array_equal(after.x.toarray(), before.x.toarray())
@@ -209,12 +209,12 @@ def test_permuted_values_keep_their_bounds():
 
 
 def test_without_regression_a_partner_is_what_it_was():
-    """Measured values leave no trace in the labels alone."""
+    """The labels alone do not depend on the measured values."""
     assert labels_only(hybrid_set()).digest() == small_set().digest()
 
 
 def test_the_honest_partner_alone_keeps_its_labels():
-    """*shuffled* tells of honest partners only, and their trunk is another than with honest others."""
+    """*shuffled* reports honest partners only, and their trunk differs from that with honest others."""
     members, seen, plain = _three(), FoldScores(), FoldScores()
     arms.shuffled(members, _AGREED, seen, ["P02"])
     arms.federated(members, _AGREED, plain)
@@ -229,20 +229,20 @@ def _scores(values: np.ndarray, count: int = 20) -> Scores:
 
 
 def test_the_gain_is_the_mean_over_seeds_and_tasks():
-    """Two seeds, seven tasks: the plain mean of arm minus local, over tasks that are judged and have enough labels."""
+    """Two seeds, seven tasks: the plain mean of arm minus local, over scored tasks with enough labels."""
     rng = np.random.default_rng(0)
     local, arm = ([rng.random(7) for _ in range(2)] for _ in range(2))
     partner = _partner(small_set())
     partner.classes.judged[3] = False
-    found = gain(
+    gains = gain(
         [_scores(a) for a in arm], [_scores(a) for a in local], {"P01": partner}, "test", "average_precision", 10
     )
     rows = [0, 1, 2, 4, 5, 6]
-    assert found.gain == pytest.approx((np.mean(arm, axis=0) - np.mean(local, axis=0))[rows].mean())
-    assert found.mean == pytest.approx(np.mean(arm, axis=0)[rows].mean())
-    assert found.n_tasks == 6
-    assert found.by_partner["P01"][0] == pytest.approx(found.gain)
-    assert found.interval[0] < found.gain < found.interval[1]
+    assert gains.gain == pytest.approx((np.mean(arm, axis=0) - np.mean(local, axis=0))[rows].mean())
+    assert gains.mean == pytest.approx(np.mean(arm, axis=0)[rows].mean())
+    assert gains.n_tasks == 6
+    assert gains.by_partner["P01"][0] == pytest.approx(gains.gain)
+    assert gains.interval[0] < gains.gain < gains.interval[1]
 
 
 def test_a_regression_task_counts_with_twice_as_many_exact_values():
@@ -253,12 +253,12 @@ def test_a_regression_task_counts_with_twice_as_many_exact_values():
     def run(values: np.ndarray) -> Scores:
         return Scores({"P01/test/r2": values, "P01/test/n_exact": n_exact})
 
-    found = gain([run(after)], [run(before)], {"P01": _partner(hybrid_set())}, "test", "r2", 10)
-    assert (found.n_tasks, found.mean, found.gain) == (2, pytest.approx(0.55), pytest.approx(0.2))
+    gains = gain([run(after)], [run(before)], {"P01": _partner(hybrid_set())}, "test", "r2", 10)
+    assert (gains.n_tasks, gains.mean, gains.gain) == (2, pytest.approx(0.55), pytest.approx(0.2))
 
 
 def test_a_gate_hears_of_its_own_partner_only():
-    """A partner whose federated scores all fell is told so, whatever the others see."""
+    """The gate of a partner whose federated scores all fell is "worse", independent of the other partners."""
     low, high = np.linspace(0.4, 0.5, 14), np.linspace(0.7, 0.8, 14)
     sets = {name: _partner(small_set(n_tasks=14)) for name in ("P01", "P02")}
 
@@ -276,7 +276,7 @@ def test_tasks_of_a_target_are_drawn_together():
 
 
 def test_a_run_is_done_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """The second time the same setting is read from the file; another seed is another file."""
+    """The same setting is read from its file the second time; another seed has another file."""
     partners = {f"P{i:02d}": _partner(small_set(seed=i)) for i in (1, 2, 3)}
     first = obtain(_FEDERATED, partners, tmp_path)
     assert [n for n, _ in first.curve] == [1, 2]
@@ -289,7 +289,7 @@ def test_a_run_is_done_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_runs_kept_before_there_was_more_to_set_are_still_found():
-    """What a setting tells, which names its file, is to the letter what it was; new choices change it."""
+    """The text that names a setting's file has not changed; new choices change it."""
     before = (
         '{"arm": "federated", "batch": 500, "bits": 96, "data": "made up", "dropout": 0.6, "hidden": [8], '
         '"honest": null, "learning_rate": 0.001, "method": "mean", "rounds": 2, "seal_bits": 8, "seed": 0, '
@@ -334,7 +334,7 @@ def test_scores_come_from_the_predictions_kept(tmp_path: Path):
 
 
 def test_without_a_weight_nothing_of_regression_is_trained(tmp_path: Path):
-    """The same run as for a partner that measured nothing."""
+    """The run equals that of a partner without measured values."""
     hybrid, plain = ({f"P{i:02d}": _partner(make(seed=i)) for i in (1, 2, 3)} for make in (hybrid_set, small_set))
     one, other = obtain(_FEDERATED, hybrid, tmp_path / "1"), obtain(_FEDERATED, plain, tmp_path / "2")
     assert one.tasks.keys() == other.tasks.keys()
@@ -371,7 +371,7 @@ def _with_ids(declared: str, prepared: str, seed: int) -> Partner:
 
 
 def test_a_catalogue_lists_what_partners_have_in_common():
-    """Rows by id and threshold; those of too few holders stay at home, and auxiliary tasks in any case."""
+    """Rows by id and threshold; rows with too few holders and auxiliary tasks stay private."""
     partners = {
         "P01": _with_ids("AABB---", "A------", 1),
         "P02": _with_ids("AAB-C--", "A------", 2),
@@ -393,7 +393,7 @@ def test_a_catalogue_lists_what_partners_have_in_common():
 
 
 def test_rows_that_travel_are_equal_at_their_holders(tmp_path: Path):
-    """And only those; they are in the bytes that a round takes."""
+    """Only shared rows are equal; they count in the bytes of a round."""
     ids = {"P01": "AABB---", "P02": "AA-----", "P03": "A------"}
     partners = {name: _with_ids(declared, "-------", int(name[1:])) for name, declared in ids.items()}
     rows = travelling("declared", partners, 2)

@@ -19,7 +19,7 @@ def test_values_other_than_one_are_multiplied():
 
 
 @pytest.mark.parametrize("density", [0.0, 0.01, 0.2, 1.0])
-def test_both_head_routes_agree(density: float):
+def test_both_ways_to_compute_a_head_agree(density: float):
     """A dot product per observed label and one dense product give the same logits and gradients."""
     rng = np.random.default_rng(0)
     y = sparse.random(40, 30, density, format="csr", rng=rng)
@@ -41,10 +41,10 @@ def test_dropout_after_a_function_is_torchs_own(function: Callable[[torch.Tensor
     start, slope = torch.randn(40, 16, generator=generator), torch.randn(40, 16, generator=generator)
     start[0, :4] = torch.tensor([0.0, -0.0, 1e-30, -1e-30])
     mask = torch.rand(40, 16, generator=generator) < 0.4
-    found, expected = start.clone().requires_grad_(), start.clone().requires_grad_()
-    ours = MaskedRelu.apply(found, mask, 2.5) if function is torch.relu else Masked.apply(function(found), mask, 2.5)
+    fused, expected = start.clone().requires_grad_(), start.clone().requires_grad_()
+    ours = MaskedRelu.apply(fused, mask, 2.5) if function is torch.relu else Masked.apply(function(fused), mask, 2.5)
     plain = function(expected) * mask * 2.5
     ours.backward(slope)
     plain.backward(slope)
     np.testing.assert_array_equal(ours.detach().numpy(), plain.detach().numpy())
-    np.testing.assert_array_equal(found.grad.numpy(), expected.grad.numpy())
+    np.testing.assert_array_equal(fused.grad.numpy(), expected.grad.numpy())

@@ -58,9 +58,9 @@ def test_its_model_predicts_the_same(shared: Path):
     assert model.trunk_settings == TrunkSettings(hidden=(32, 16), dropout=(0.2, 0.1))
     assert (model.training.lr_steps, model.training.normalise_regression) == ((10,), False)
     x = golden_set(folder).x
-    found = predict(x, model.trunk, model.state, model.layout, model.trunk_settings, model.training)
+    outputs = predict(x, model.trunk, model.state, model.layout, model.trunk_settings, model.training)
     hidden = predict_hidden(x, model.trunk, model.layout, model.trunk_settings)
-    for name, ours in (("class", found.probabilities), ("regr", found.values), ("hidden", hidden)):
+    for name, ours in (("class", outputs.probabilities), ("regr", outputs.values), ("hidden", hidden)):
         theirs = np.load(folder / "model" / f"pred-{name}.npy")
         assert ours.shape == theirs.shape
         np.testing.assert_allclose(ours, theirs, atol=1e-6, err_msg=name)
