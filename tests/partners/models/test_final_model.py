@@ -75,8 +75,8 @@ def test_models_are_read_as_they_were_written(tmp_path: Path):
     assert (known.x != _KNOWN.x).nnz == 0
     before, after = model().predict(_DATA.x), model(weights, known).predict(_DATA.x)
     for name in ("probability", "value", "similarity", "in_domain"):
-        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
-    np.testing.assert_array_equal(one.p_values.inactive, other.p_values.inactive)
+        np.testing.assert_array_equal(getattr(before, name), getattr(after, name))
+    np.testing.assert_array_equal(before.p_values.inactive, after.p_values.inactive)
 
 
 def test_counts_are_not_kept():

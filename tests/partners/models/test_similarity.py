@@ -19,9 +19,9 @@ def compounds(rng: np.random.Generator, n: int, n_bits: int, heavy: float) -> sp
 
 def nearest_of_all(x: sparse.csr_matrix, known: sparse.csr_matrix) -> NDArray[np.float64]:
     """Tanimoto of every pair, the largest of each row."""
-    one, other = (x > 0).toarray().astype(float), (known > 0).toarray().astype(float)
-    common = one @ other.T
-    union = one.sum(axis=1)[:, None] + other.sum(axis=1)[None] - common
+    new_bits, known_bits = (x > 0).toarray().astype(float), (known > 0).toarray().astype(float)
+    common = new_bits @ known_bits.T
+    union = new_bits.sum(axis=1)[:, None] + known_bits.sum(axis=1)[None] - common
     return np.where(union > 0, common / np.maximum(union, 1), 0).max(axis=1, initial=0)
 
 

@@ -206,8 +206,8 @@ def test_parts_together_are_the_batch(sizes: tuple[int, int]):
         state = first_state(data, layout, training, np.random.default_rng(1))
         losses, weights = our_losses(layout, trunk, state, data, [data.training_rows[:n_rows]], settings, training)
         results.append([losses, *weights.values()])
-    for one, other in zip(*results, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    for whole, in_parts in zip(*results, strict=True):
+        np.testing.assert_allclose(whole, in_parts, rtol=1e-5, atol=1e-6)
 
 
 def test_without_mkl_the_weights_are_the_same(monkeypatch: pytest.MonkeyPatch):

@@ -30,8 +30,8 @@ def test_both_ways_to_compute_a_head_agree(density: float):
         logits = ObservedOutputs.apply(*leaves, observed(y, dense=dense))
         (logits * torch.linspace(-1, 1, logits.shape[0])).sum().backward()
         results.append([logits.detach().numpy(), *(leaf.grad.numpy() for leaf in leaves)])
-    for one, other in zip(*results, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-5)
+    for sparsely, densely in zip(*results, strict=True):
+        np.testing.assert_allclose(sparsely, densely, atol=1e-5)
 
 
 @pytest.mark.parametrize("function", [torch.relu, torch.tanh])

@@ -55,8 +55,8 @@ def test_two_threads_repeat_themselves():
 
 def test_equal_seeds_equal_bits_other_seeds_other_bits():
     """Everything of a round follows from its seed."""
-    for one, same in zip(_all_arrays(_round(3)), _all_arrays(_round(3)), strict=True):
-        np.testing.assert_array_equal(one, same)
+    for first, same in zip(_all_arrays(_round(3)), _all_arrays(_round(3)), strict=True):
+        np.testing.assert_array_equal(first, same)
     assert not np.array_equal(_round(3).trunk_change, _round(4).trunk_change)
 
 
@@ -113,8 +113,8 @@ def test_the_arguments_are_left_alone():
     before = [array.copy() for array in (trunk, *state.heads.values(), *state.first_moment.values())]
     train_round(small_set(), trunk, state, layout, settings, TRAINING, 9, 4)
     after = (trunk, *state.heads.values(), *state.first_moment.values())
-    for one, other in zip(before, after, strict=True):
-        np.testing.assert_array_equal(one, other)
+    for old, new in zip(before, after, strict=True):
+        np.testing.assert_array_equal(old, new)
 
 
 def test_state_goes_on_between_rounds():
@@ -182,9 +182,9 @@ def test_held_out_labels_have_no_influence():
     data, changed = small_set(), small_set()
     held_out = np.repeat(np.isin(changed.folding, (0, 1)), np.diff(changed.y.indptr))
     changed.y.data[held_out] *= -1
-    one = train_round(data, trunk, None, layout, settings, TRAINING, 0, 5)
-    other = train_round(changed, trunk, None, layout, settings, TRAINING, 0, 5)
-    np.testing.assert_array_equal(one.trunk_change, other.trunk_change)
+    result = train_round(data, trunk, None, layout, settings, TRAINING, 0, 5)
+    with_changed = train_round(changed, trunk, None, layout, settings, TRAINING, 0, 5)
+    np.testing.assert_array_equal(result.trunk_change, with_changed.trunk_change)
 
 
 def test_tasks_of_weight_zero_move_nothing():
