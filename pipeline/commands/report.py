@@ -45,10 +45,10 @@ def _own_report(config: Path, output: Path | None, *, shareable: bool, as_json: 
     from pipeline.report.schema import Report
     from pipeline.report.shareable_schema import ShareableSummary
     from pipeline.report.terminal_table import print_report
-    from pipeline.runs.report import bring_up
+    from pipeline.runs.report import current_report
     from pipeline.tracking.tracker import read_member, send_rest
 
-    report = bring_up(config)
+    report = current_report(config)
     folder = Home(PartnerConfig.read(config).home_folder).report
     shown: Report | ShareableSummary = report
     if shareable:

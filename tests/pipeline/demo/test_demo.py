@@ -89,7 +89,7 @@ def test_the_aggregator_holds_no_key_that_opens(finished: Path) -> None:
     """Its home holds a signing key and nothing else that is secret, and its plan card has no agreement key."""
     home = finished / "aggregator" / "home"
     private = [path for path in home.rglob("*") if path.is_file() and path.stat().st_mode & 0o077 == 0]
-    assert {path.name for path in private} <= {"private.key", "lock"}
+    assert {path.name for path in private} <= {"private.key", "lock", "tracking.lock"}
     assert not list(home.rglob("*.secret")) + list(home.rglob("*.seeds"))
 
 

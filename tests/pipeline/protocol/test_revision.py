@@ -233,7 +233,7 @@ def test_a_home_behind_opens_the_missing_sum_under_the_plan_before(federation: F
     federation.revise(4)
     deal(federation.plan_file, federation.home("P01").folder, None)
     revision = federation.plan_file
-    with pytest.raises(OutOfStep, match="stands at the start of round 3, the revision goes on from round 4") as caught:
+    with pytest.raises(OutOfStep, match="is at the start of round 3, the revision goes on from round 4") as caught:
         federation.partner("P03")
     assert "open the sums of rounds 3 to 3" in caught.value.__notes__[0]
     federation.use_plan(first)
@@ -265,7 +265,7 @@ def test_a_home_without_a_model_cannot_come_in_later(federation: Federation) -> 
     """A partner whose home is lost, or a new one, has no trunk to go on from."""
     shutil.rmtree(federation.home("P02").folder / "rounds")
     federation.revise(FIRST_ROUND)
-    with pytest.raises(OutOfStep, match="stands at the start of round 1"):
+    with pytest.raises(OutOfStep, match="is at the start of round 1"):
         federation.partner("P02")
 
 
@@ -296,7 +296,7 @@ def test_a_finished_home_takes_up_no_revision(federation: Federation) -> None:
     federation.revise(FIRST_ROUND)
     done = federation.hocket("partner", "run", str(federation.config("P01")), "--once")
     assert done.returncode == ExitCode.CONFIGURATION
-    assert "the federation ended here under plan" in done.stderr
+    assert "the federation ended under plan" in done.stderr
 
 
 # ------------------------------------------------------------------------------------------------ the structure seed
@@ -342,5 +342,5 @@ def test_a_start_that_does_not_say_its_plan_is_damaged(tmp_path: Path, half: Fed
     assert start.under.plan == plan.digest
     replace(start, under=None).write(tmp_path / "start.safetensors")
     for read in (read_provenance, partial(RoundStart.read, layout=plan.layout)):
-        with pytest.raises(CheckpointDamaged, match="does not say under which plan"):
+        with pytest.raises(CheckpointDamaged, match="does not name the plan"):
             read(tmp_path / "start.safetensors")

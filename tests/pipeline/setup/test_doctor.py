@@ -253,7 +253,7 @@ def not_a_table(at: Federation) -> None:
         (not_in_the_plan, ExitCode.CONFIGURATION, "P09 is not in it, expected a partner, one of ['P01'", ""),
         (no_plan, ExitCode.CONFIGURATION, "plan.toml: no such file", ""),
         (file_as_exchange, ExitCode.CONFIGURATION, "found a file, expected a folder", ""),
-        (unknown_exchange, ExitCode.CONFIGURATION, "not a place that fsspec can open", ""),
+        (unknown_exchange, ExitCode.CONFIGURATION, "cannot be opened by fsspec", ""),
         (not_dealt, ExitCode.CONFIGURATION, "has not dealt the group secret", "hocket key deal"),
         (another_group, ExitCode.SECURITY, "is not the group secret that P01 dealt", ""),
         (others_have_another_plan, ExitCode.SECURITY, "made for plan", ""),

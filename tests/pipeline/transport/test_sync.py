@@ -416,7 +416,7 @@ def test_a_restored_home_is_found_out(running: Line) -> None:
     again = Line(running.federation)
     try:
         again.turn()
-        with pytest.raises(Equivocation, match="this home never made it"):
+        with pytest.raises(Equivocation, match="this home lacks its own"):
             until_waiting(running.federation, ["P02"])
     finally:
         again.close()
