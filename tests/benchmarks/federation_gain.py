@@ -6,7 +6,7 @@ Arms: *local*; *joint* (one trunk, private heads, every step takes a batch of ev
 other partners' training labels permuted: must show no gain). Every partner takes the same number of optimiser steps
 in every arm. Choose settings with `--fold validation`; look at `--fold test` once.
 With `--regression-weight` all arms train regression heads too (private in *joint*, by target in *pooled*), and a second
-table scores them. With `--catalogue` the head rows of tasks that partners share travel with the trunk; its kinds stand
+table scores them. With `--catalogue` head rows of tasks that partners have in common are shared too; its kinds are
 in `gain/catalogue.py`. With `--average-seeds` the mean of the seeds' predictions is scored too, *local*'s as well.
 Without arguments, a small example on the public MoleculeACE tables; `--data dev_p5` is the study's.
 """
@@ -58,10 +58,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--weight-decay", type=float, default=0.0)
     parser.add_argument("--honest", nargs="+", help="shuffled: these partners in turn (default: all)")
     parser.add_argument("--regression-weight", type=float, default=0.0, help="train regression heads too; 0: none")
-    parser.add_argument(
-        "--catalogue", choices=("none", *KINDS), nargs="+", default=["none"], help="head rows that travel"
-    )
-    parser.add_argument("--min-holders", type=int, default=3, help="partners that hold a row that travels, 2 or more")
+    parser.add_argument("--catalogue", choices=("none", *KINDS), nargs="+", default=["none"], help="shared head rows")
+    parser.add_argument("--min-holders", type=int, default=3, help="partners that hold a shared row, 2 or more")
     parser.add_argument("--average-seeds", action="store_true", help="also score the mean of the seeds' predictions")
     parser.add_argument("--fold", choices=tuple(FOLDS), default="validation")
     parser.add_argument("--least", type=int, default=10, help="labels of both classes that a scored task has")
@@ -187,7 +185,7 @@ def _coverage(kind: str, partners: Mapping[str, Partner], min_holders: int) -> s
     n_scored = sum(int(partner.classes.is_scored.sum()) for partner in partners.values())
     return (
         f"catalogue {kind}: {rows.n_rows} tasks at 2 or more partners; {len(rows.counts.shared_rows)} at {min_holders} "
-        f"or more travel, and are {rows.n_heads} of {n_scored} heads"
+        f"or more are shared, {rows.n_heads} of {n_scored} heads"
     )
 
 

@@ -38,7 +38,7 @@ class HeldCatalogue:
 def held_catalogue(kind: str, partners: Mapping[str, Partner], min_partners: int) -> HeldCatalogue:
     """The catalogue of all tasks that two partners or more hold under the same id and threshold.
 
-    min_partners : a row that fewer hold does not travel
+    min_partners : a row that fewer hold is not shared
     """
     tasks = {name: _with_ids(kind, partner) for name, partner in partners.items()}
     known = Counter(

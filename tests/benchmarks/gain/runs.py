@@ -43,8 +43,8 @@ class Setting:
     seal_bits: int | None = None
     honest: tuple[str, ...] | None = None
     regression_weight: float = 0.0
-    catalogue: str | None = None  # whose head rows travel, see catalogue.KINDS
-    min_holders: int | None = None  # partners that hold a row that travels
+    catalogue: str | None = None  # kind of catalogue, see catalogue.KINDS
+    min_holders: int | None = None  # partners that hold a shared row
 
     @property
     def label(self) -> str:

@@ -186,7 +186,7 @@ def _without(key: str) -> Callable[[dict[str, Any]], None]:
         (_conf(input_size_freq=50), "input_size_freq: found 50, expected all 96 inputs"),
         (_conf(input_size=97, input_size_freq=97), r"trunk.0.weight has shape \(96, 16\), expected \(97, 16\)"),
         (_conf(hidden_sizes=[16]), "one share, or 1, one for each layer"),
-        (_conf(hidden_sizes=[16, 8, 4], dropouts_trunk=[0, 0, 0]), "other tensors .* net.1.net.layer_1.2.bias"),
+        (_conf(hidden_sizes=[16, 8, 4], dropouts_trunk=[0, 0, 0]), "its tensors differ .* net.1.net.layer_1.2.bias"),
         (_conf(class_output_size=8), r"classification.bias has shape \(7,\), expected \(8,\)"),
         (_conf(class_output_size="many"), r"expected \('many',"),
         (_conf(hidden_sizes=[16, 9]), r"trunk.1.weight has shape \(8, 16\), expected \(9, 16\)"),

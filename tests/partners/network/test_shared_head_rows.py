@@ -70,13 +70,13 @@ def test_only_shared_rows_are_set_from_the_vector(held: dict[int, int], shared: 
     before, vector = state(rng), rng.normal(size=LAYOUT.n_params).astype(np.float32)
     kept = {name: array.copy() for name, array in before.heads.items()}
     after = SharedHeadRows.of(LAYOUT, held, shared).from_vector(vector, before)
-    shared = LAYOUT.views(vector)
+    views = LAYOUT.views(vector)
     by_task = {task: row for row, task in held.items() if row in shared}
     for task in range(N_TASKS):
         row = by_task.get(task)
         weight, bias = (kept[HEAD_WEIGHT][task], kept[HEAD_BIAS][task])
         if row is not None:
-            weight, bias = shared[CATALOGUE_WEIGHT][row], shared[CATALOGUE_BIAS][row]
+            weight, bias = views[CATALOGUE_WEIGHT][row], views[CATALOGUE_BIAS][row]
         np.testing.assert_array_equal(after.heads[HEAD_WEIGHT][task], weight)
         assert after.heads[HEAD_BIAS][task] == bias
     for name, array in kept.items():
@@ -172,7 +172,9 @@ def test_rows_with_too_few_holders_on_the_roster_are_held_back(members: tuple[st
     """Every absent partner may be a holder; the trunk and rows with enough holders do not change."""
     counts = HolderCounts((3, 1, 7, 0, 5, 8), frozenset(PARTNERS), 3)
     vector = initial_trunk(LAYOUT, 3)
-    scale_rows(vector, LAYOUT, np.array([1, 0, 1, 0, 1, 1], dtype=np.float64))  # those of fewer than three never travel
+    scale_rows(
+        vector, LAYOUT, np.array([1, 0, 1, 0, 1, 1], dtype=np.float64)
+    )  # rows of fewer than three are never shared
     expected = vector.copy()
     for name in (CATALOGUE_WEIGHT, CATALOGUE_BIAS):
         LAYOUT.views(expected)[name][[row for row in range(6) if row not in kept]] = 0

@@ -26,7 +26,7 @@ PLAIN = RoundSettings(trunk_layout(N_INPUTS, (12,)), TRUNK, ServerOptimiser(), N
 WITH_ROWS = replace(PLAIN, layout=trunk_layout(N_INPUTS, (12,), n_rows=N_ROWS))
 COUNTS = HolderCounts((3, 1, 4), frozenset({"P1", "P2", "P3", "P4"}), 3)
 OWN = PartnerData(hybrid_set(), TRAINING, "digest")
-HOLDER = replace(OWN, held={0: 5, 1: 2, 2: 0}, counts=COUNTS)  # row 1 does not travel
+HOLDER = replace(OWN, held={0: 5, 1: 2, 2: 0}, counts=COUNTS)  # row 1 is not shared
 
 
 def pieces(vector: np.ndarray, size: int = 7) -> Iterator[tuple[slice, np.ndarray]]:
