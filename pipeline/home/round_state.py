@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partners.errors import CheckpointDamaged
-from partners.files.checkpoint import Checkpoint, load_checkpoint, read_facts, save_checkpoint, trunk_pieces
+from partners.files.checkpoint import Checkpoint, Part, load_checkpoint, read_facts, save_checkpoint, trunk_pieces
 from partners.network.server_state import ServerState, initial_server_state
 from partners.network.state import PartnerState
 from partners.network.trunk import TrunkLayout, initial_pieces, initial_trunk, trunk_digest
