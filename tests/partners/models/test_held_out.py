@@ -8,7 +8,13 @@ from sklearn.metrics import average_precision_score
 
 from data_prep.settings import Activities, Preparation, Regression
 from partners.errors import BadFolds
-from partners.models.held_out import EvaluatedModel, evaluate_model, pass_gate
+from partners.models.held_out import (
+    EvaluatedModel,
+    evaluate_model,
+    pass_gate,
+    probability_calibration,
+    value_calibration,
+)
 from partners.network.predict import predict
 from partners.network.trunk import initial_trunk, trunk_layout
 from partners.scores.gate import GateSettings, decide_gate
@@ -94,3 +100,19 @@ def test_the_gate_compares_average_precision_by_assay():
     assert result == decide_gate(before, after, settings, np.random.default_rng(TRAINING.seed), assays)
     assert result.n_tasks == 13
     assert np.isfinite(result.interval).all()
+
+
+def test_calibration_is_over_the_scored_tasks_of_the_test_fold():
+    """Every label and exact value of a scored task is in one bin; values are in deviations from the training mean."""
+    model, data = evaluated(1), OWN.training_set
+    is_scored = np.arange(data.n_tasks) < 3
+    curve = probability_calibration(model, is_scored)
+    labels = model.test.labels
+    assert curve.n_entries.sum() == is_scored[labels.task].sum()
+    assert (curve.n_entries * curve.observed).sum() == pytest.approx(labels.active[is_scored[labels.task]].sum())
+    is_scored = np.arange(data.n_regressions) == 0
+    curve, values = value_calibration(model, is_scored, data), model.test.values
+    column = data.y_regr[data.training_rows].tocsc()[:, [0]].data.astype(np.float64)
+    expected = (values.measured[values.task == 0] - column.mean()) / column.std()
+    assert (curve.n_entries * curve.observed).sum() == pytest.approx(expected.sum(), abs=1e-4)
+    assert curve.n_tasks.max() == 1
