@@ -6,7 +6,7 @@ from pathlib import Path
 from pipeline.errors import Equivocation, NotYet
 from pipeline.exchange.storage import Exchange
 from pipeline.home.paths import Home
-from pipeline.plan.plan import Plan, spoken
+from pipeline.plan.plan import Plan, round_name
 from secure.errors import PayloadMismatch
 from secure.files import atomic_path, write_atomically
 from secure.keys.envelopes import MAX_BYTES
@@ -185,4 +185,4 @@ def check_payload_size(plan: Plan, manifest: Manifest, where: str) -> None:
 def _named(name: MessageName) -> str:
     if not name.attempt:
         return f"{name.kind} of {name.sender}"
-    return f"{name.kind} of {name.sender} for {spoken(name.round_no, name.attempt)}"
+    return f"{name.kind} of {name.sender} for {round_name(name.round_no, name.attempt)}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pipeline.errors import ExchangeConflict, ExchangeError
 from pipeline.exchange.storage import Exchange
-from pipeline.plan.plan import Plan, spoken
+from pipeline.plan.plan import Plan, round_name
 from secure.keys.keys import Card
 from secure.messages.message_name import MessageName
 from secure.messages.message_schemas import BODIES, ENROLMENT, WITH_PAYLOAD, sender_role
@@ -35,7 +35,7 @@ class Message:
 
     def __str__(self) -> str:
         """As shown to users."""
-        place = f" in {spoken(self.name.round_no, self.name.attempt)}" if self.name.attempt else ""
+        place = f" in {round_name(self.name.round_no, self.name.attempt)}" if self.name.attempt else ""
         return f"{self.name.kind} of {self.name.sender}{place}"
 
 

@@ -60,7 +60,7 @@ def known_counts(plan: Plan, home: Home) -> HolderCounts | None:
     if not tasks:
         return HolderCounts()
     counted = _read(file) if file.exists() else None
-    if plan.has_presence and (counted is None or counted.plan != plan.digest):
+    if plan.has_catalogue_round and (counted is None or counted.plan != plan.digest):
         _check_same_partners(plan, file, counted)
         return None
     if counted is None or counted.tasks != tasks:

@@ -76,9 +76,10 @@ class RoundStart:
 
         to_predict : read trunk and heads only, not the states of optimiser and server step
         """
-        checkpoint = (
-            load_checkpoint(path, layout, only=["trunk", "heads"]) if to_predict else load_checkpoint(path, layout)
-        )
+        if to_predict:
+            checkpoint = load_checkpoint(path, layout, only=("trunk", "heads"))
+        else:
+            checkpoint = load_checkpoint(path, layout)
         return cls(
             layout=layout,
             vector=checkpoint.need_trunk(path),

@@ -12,7 +12,7 @@ from pathlib import Path
 from pipeline.errors import AttemptsUsedUp, Diverged, NotYet
 from pipeline.exchange.mailbox import Mailbox
 from pipeline.home.round_metrics import RoundRecord, write_record
-from pipeline.plan.plan import spoken
+from pipeline.plan.plan import round_name
 from pipeline.runtime.progress import ProgressReporter
 from secure.encoding.roster import Roster
 from secure.errors import BadContainer, SecureError, WrongRoster, WrongSender
@@ -75,11 +75,13 @@ class AggregatorRun:
         self._check_alike(ready)
         lacking = [name for name in self.plan.partner_names if name not in ready]
         if lacking and not self._may_close(ready):
-            raise NotYet(f"{spoken(self._position.round_no)}: waiting for {', '.join(lacking)} to be ready")
+            raise NotYet(f"{round_name(self._position.round_no)}: waiting for {', '.join(lacking)} to be ready")
         members = {name: self.mailbox.digest_of(self._name("ready", name)) for name in sorted(ready)}
         trunk = next(iter(ready.values())).text("trunk")
         self.mailbox.post(self._name("roster"), {"members": members, "trunk": trunk})
-        self._reporter.report(f"{spoken(self._position.round_no, self._position.attempt)}: roster {', '.join(members)}")
+        self._reporter.report(
+            f"{round_name(self._position.round_no, self._position.attempt)}: roster {', '.join(members)}"
+        )
 
     def _may_close(self, ready: dict[str, Manifest]) -> bool:
         """Whether the deadline after the first `ready` has passed and enough partners are ready."""
@@ -99,7 +101,7 @@ class AggregatorRun:
                 odd = groups if len(groups[0]) == len(groups[1]) else groups[1:]
                 named = ", ".join(sorted(name for group in odd for name in group))
                 error = Diverged(
-                    f"{spoken(self._position.round_no)}: the {key} digest of {named} differs from the others'"
+                    f"{round_name(self._position.round_no)}: the {key} digest of {named} differs from the others'"
                 )
                 error.add_note("compare hocket versions, machines and plans of the partners, then train again alike")
                 raise error
@@ -116,7 +118,9 @@ class AggregatorRun:
         elif self._clock() - self.mailbox.accepted_at(self._name("roster")) > self.plan.rounds.update_deadline_s:
             self._void(missing)
         else:
-            raise NotYet(f"{spoken(self._position.round_no)}: waiting for the sealed update of {', '.join(missing)}")
+            raise NotYet(
+                f"{round_name(self._position.round_no)}: waiting for the sealed update of {', '.join(missing)}"
+            )
 
     @contextmanager
     def _removing_refused(self) -> Iterator[None]:
@@ -152,7 +156,7 @@ class AggregatorRun:
         self._check_headers(files)
         started = time.monotonic()
         with self._reporter.progress(
-            f"{spoken(self._position.round_no)}: adding {len(members)} sealed updates"
+            f"{round_name(self._position.round_no)}: adding {len(members)} sealed updates"
         ) as progress:
             added = add_updates(
                 [files[name] for name in members],
@@ -192,13 +196,13 @@ class AggregatorRun:
         facts = {"roster": members, "roster_digest": self.mailbox.digest_of(self._name("roster"))}
         write_record(self.home.metrics, RoundRecord(self._position.round_no, self._clock(), metrics, facts))
         message = f"sum of {len(members)} updates, upload {per_parameter:.2f} bytes per parameter"
-        self._reporter.report(f"{spoken(self._position.round_no)}: {message}")
+        self._reporter.report(f"{round_name(self._position.round_no)}: {message}")
 
     def _void(self, missing: list[str]) -> None:
         # after the last attempt no partner would train again, but a late update can still be added
         if self._position.attempt >= self.plan.rounds.max_attempts:
             error = AttemptsUsedUp(
-                f"{spoken(self._position.round_no)}: {', '.join(missing)} did not deliver in attempt "
+                f"{round_name(self._position.round_no)}: {', '.join(missing)} did not deliver in attempt "
                 f"{self._position.attempt}, the last one that the plan allows"
             )
             error.add_note("the attempt is not void: when they have delivered, start the aggregator again")
@@ -206,7 +210,7 @@ class AggregatorRun:
         roster = self.mailbox.digest_of(self._name("roster"))
         self.mailbox.post(self._name("void"), {"roster": roster, "missing": missing})
         self._reporter.report(
-            f"{spoken(self._position.round_no, self._position.attempt)}: void, {', '.join(missing)} did not deliver"
+            f"{round_name(self._position.round_no, self._position.attempt)}: void, {', '.join(missing)} did not deliver"
         )
 
     def _received(self, kind: str, senders: list[str]) -> dict[str, Manifest]:

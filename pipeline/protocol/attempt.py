@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.errors import AttemptsUsedUp, Diverged, Equivocation, LeftBehind, NotYet
 from pipeline.exchange.mailbox import Mailbox
-from pipeline.plan.plan import spoken
+from pipeline.plan.plan import round_name
 from secure.encoding.roster import Roster, check_roster, check_summed
 from secure.errors import SecureError
 from secure.messages.message_name import MessageName
@@ -169,7 +169,7 @@ class Attempt:
         """Raise AttemptsUsedUp beyond the plan's last attempt: each void may give away more of an update."""
         most = self.mailbox.plan.rounds.max_attempts
         if self.number > most:
-            place, me = spoken(self.round_no), self.mailbox.me
+            place, me = round_name(self.round_no), self.mailbox.me
             error = AttemptsUsedUp(f"{place}: {most} attempts are void, {me} takes part in no other")
             error.add_note("ask those who did not deliver; a larger rounds.max_attempts needs a revision of the plan")
             raise error

@@ -13,7 +13,7 @@ from partners.network.trunk import initial_trunk, trunk_digest
 from pipeline.exchange.mailbox import Mailbox
 from pipeline.home.attempt_files import AttemptFiles
 from pipeline.home.catalogue_counts import keep_counts
-from pipeline.plan.plan import PRESENCE
+from pipeline.plan.plan import CATALOGUE_ROUND
 from pipeline.protocol.attempt import Attempt, Sum, Void
 from pipeline.protocol.enrolment import Enrolment
 from pipeline.protocol.round_seal import RoundSeal
@@ -40,14 +40,14 @@ class CatalogueRound:
         self._preparation = preparation_digest
         self._reporter = reporter
         self._trunk = trunk_digest(initial_trunk(self._plan.layout, self._plan.federation.seed))
-        parameters = self._plan.seal_parameters(PRESENCE)
+        parameters = self._plan.seal_parameters(CATALOGUE_ROUND)
         self._seal = RoundSeal(mailbox.me, enrolment, parameters, [slice(0, self._flags.size)])
         self._bounds = np.array([parameters.limit], dtype=np.float64)  # a step of 1: flags are sent exactly
         self._attempt_no = 1
 
     def advance(self) -> None:
         """Do the next step. Raises NotYet while others are awaited, LeftBehind and AttemptsUsedUp as Attempt does."""
-        self._reporter.set_round(PRESENCE, self._attempt_no)
+        self._reporter.set_round(CATALOGUE_ROUND, self._attempt_no)
         match self._attempt.stage():
             case None:
                 self.mailbox.post(self._attempt.mine("ready"), {"trunk": self._trunk, "preparation": self._preparation})
@@ -64,10 +64,10 @@ class CatalogueRound:
 
     @property
     def _attempt(self) -> Attempt:
-        return Attempt(self.mailbox, PRESENCE, self._attempt_no, self._trunk)
+        return Attempt(self.mailbox, CATALOGUE_ROUND, self._attempt_no, self._trunk)
 
     def _seal_flags(self, roster: Roster) -> None:
-        unposted = AttemptFiles(self._home.attempt(PRESENCE, self._attempt_no), self._plan.layout).unposted
+        unposted = AttemptFiles(self._home.attempt(CATALOGUE_ROUND, self._attempt_no), self._plan.layout).unposted
         flags, exactly = self._flags.copy(), np.random.default_rng(0)  # nothing is rounded
         self._seal.seal(flags, roster, unposted, bounds=self._bounds, rng=exactly)
         self._attempt.keep_sealed(unposted)
@@ -86,8 +86,8 @@ class CatalogueRound:
         keep_counts(self._plan, self._home, counts.tolist())
         n_shared = int(np.count_nonzero(counts >= self._plan.catalogue.min_partners))
         self._reporter.report(f"catalogue: {n_shared} of {counts.size} head rows are shared")
-        self._home.remove_payloads(PRESENCE)
-        self._home.remove_round(PRESENCE)
+        self._home.remove_payloads(CATALOGUE_ROUND)
+        self._home.remove_round(CATALOGUE_ROUND)
 
     def _check(self, counts: np.ndarray, n_members: int) -> None:
         """Raise UpdateOutOfRange for a count that flags of 0 and 1 cannot give."""

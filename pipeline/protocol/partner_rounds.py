@@ -15,7 +15,7 @@ from pipeline.exchange.mailbox import Mailbox
 from pipeline.home.attempt_files import AttemptFiles
 from pipeline.home.round_metrics import RoundRecord, write_record
 from pipeline.home.round_state import Provenance, RoundStart, StoredStart
-from pipeline.plan.plan import PRESENCE
+from pipeline.plan.plan import CATALOGUE_ROUND
 from pipeline.protocol.attempt import Attempt, Sum, Void
 from pipeline.protocol.enrolment import Enrolment
 from pipeline.protocol.round_measures import RoundMeasures
@@ -245,6 +245,6 @@ class PartnerRounds:
 
     def _sweep_finished_rounds(self) -> None:
         """Remove what a kill between `_finish` and `_tidy` left, above all the update in the clear."""
-        for round_no in range(PRESENCE, self._round_no):
+        for round_no in range(CATALOGUE_ROUND, self._round_no):
             self.home.remove_round(round_no)
             self.home.remove_payloads(round_no)

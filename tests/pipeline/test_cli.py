@@ -1,4 +1,4 @@
-"""The hocket command: exit codes, what goes to stdout and what to stderr, and no traceback in a refusal."""
+"""The hocket command: exit codes, the content of stdout and stderr, and refusals without a traceback."""
 
 import json
 import re
@@ -196,7 +196,7 @@ def test_each_family_of_errors_has_its_code(
 
 
 def test_a_bug_keeps_its_traceback(enrolled: Federation, monkeypatch: pytest.MonkeyPatch):
-    """What is no typed refusal is not dressed up as one."""
+    """An unexpected error keeps its traceback."""
     monkeypatch.setattr(pipeline.report.report, "read_report", raising(ZeroDivisionError()))
     with pytest.raises(ZeroDivisionError):
         hocket("report", enrolled.config("P01"))
@@ -219,7 +219,7 @@ def test_key_new_prints_the_card(tmp_path: Path, role: str):
     done = hocket("key", "new", "acme", "--home", home, "--role", role)
     card = parse_card(done.stdout, "stdout")
     assert done.exit_code == ExitCode.DONE
-    assert done.stderr == f"fingerprint, to be told to the others by telephone: {card.fingerprint}\n"
+    assert done.stderr == f"fingerprint, to be read to the others by telephone: {card.fingerprint}\n"
     assert (card.name, card.role) == ("acme", role)
     assert (card.agreement is None) == (role == "aggregator")
     assert (home / "keys" / "card.toml").read_text() == done.stdout
@@ -482,7 +482,7 @@ def test_a_real_aggregator_waits_with_code_6(fresh: Federation):
 
 
 def test_a_wrong_passphrase_ends_with_code_4(fresh: Federation, tmp_path: Path):
-    """Unlocked keys with a passphrase are refused too: one of the two is not what its owner thinks."""
+    """Unlocked keys with a passphrase file are refused too: one of the two is a mistake."""
     (tmp_path / "secret").touch(0o600)
     (tmp_path / "secret").write_text("superfluous")
     config = fresh.config("P02")
@@ -493,7 +493,7 @@ def test_a_wrong_passphrase_ends_with_code_4(fresh: Federation, tmp_path: Path):
 
 
 def test_a_busy_home_is_refused(fresh: Federation):
-    """Two processes of one member would say two things."""
+    """Two processes of one member could post two different messages."""
     with fresh.home("P02").alone():
         assert "another hocket process" in refused(ExitCode.NOT_YET, "partner", "run", fresh.config("P02"))
 
@@ -553,7 +553,7 @@ def files_of(federation: Federation) -> list[Path]:
 
 
 def test_inspect_knows_every_file_of_a_finished_federation(finished: Federation):
-    """Each file of every home and of the exchange says what it is; text and JSON agree."""
+    """Every file of every home and of the exchange is described; text and JSON agree."""
     kinds: dict[str, int] = {}
     for path in files_of(finished):
         found = json.loads(hocket("inspect", "--json", path).stdout)
@@ -570,7 +570,7 @@ def test_inspect_knows_every_file_of_a_finished_federation(finished: Federation)
         "configuration of aggregator",
         "card",
         "private keys",
-        "structures that a partner standardised before (private)",
+        "cache of a partner's standardised structures (private)",
         "group secret",
         "pair seeds",
         "payload: hocket.deal",
@@ -637,7 +637,7 @@ def test_inspect_shows_no_secret(finished: Federation):
 
 
 def test_inspect_of_a_foreign_file(finished: Federation, tmp_path: Path):
-    """A clear word, no guess."""
+    """A clear message, no guess."""
     for name in ("T0.csv", "T1.csv"):
         assert name in refused(ExitCode.SECURITY, "inspect", finished.folder / "P01" / name)
     (tmp_path / "notes.txt").write_text("hello")
@@ -651,7 +651,7 @@ def test_inspect_of_a_foreign_file(finished: Federation, tmp_path: Path):
      "update.P01.arrow", "private.key", "group.secret"],
 )  # fmt: skip
 def test_inspect_of_rubbish_is_a_refusal(tmp_path: Path, name: str, content: bytes):
-    """Whatever the name promises: exit code 2 or 4, the file named, no traceback."""
+    """Exit code 2 or 4, the file named, no traceback, for every file name."""
     (tmp_path / name).write_bytes(content)
     done = hocket("inspect", tmp_path / name)
     assert done.exit_code in (ExitCode.CONFIGURATION, ExitCode.SECURITY)
@@ -689,13 +689,13 @@ def test_inspect_of_a_changed_file_is_a_refusal(done: Federation):
 
 @pytest.mark.parametrize("name", ["report.json", "summary.json", "manifest.json", "finished.json", "step-0001.json"])
 def test_inspect_of_an_empty_note_is_a_refusal(tmp_path: Path, name: str):
-    """A JSON object that holds nothing of what its name promises."""
+    """A JSON object without the keys that files of its name have."""
     (tmp_path / name).write_text("{}")
     assert "expected a" in refused(ExitCode.CONFIGURATION, "inspect", tmp_path / name)
 
 
 def test_inspect_of_what_only_some_homes_hold(done: Federation):
-    """The mark that MLflow has everything, and what an attempt under way has left over."""
+    """The record that MLflow has everything, and the residual of an unfinished attempt."""
     write_json(done.home("P01").tracked, {"run": "0123"})
     assert "what: end of a member's MLflow run" in hocket("inspect", done.home("P01").tracked).stdout
     attempt = AttemptFiles(done.home("P01").attempt(3, 1), read_plan(done.plan_file).layout)
@@ -735,7 +735,7 @@ def test_verify_prints_the_audit_trail(finished: Federation, monkeypatch: pytest
     assert [line for line in lines if line.startswith("round")] == [
         f"round {n}, attempt 1: sum of P01, P02, P03, recomputed" for n in (1, 2)
     ]
-    assert lines[-1].endswith("2 sums recomputed: everything is as it must be")
+    assert lines[-1].endswith("2 sums recomputed: everything is right")
     monkeypatch.chdir(finished.folder)
     assert hocket("verify", "exchange", "plan.toml").stdout == done.stdout
     assert "0 sums recomputed" in hocket("verify", "--quick", "exchange", "plan.toml").stdout
@@ -762,7 +762,7 @@ def test_warnings_are_no_failure(voided: Federation, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(time, "time", lambda: 1e9)
     done = hocket("verify", voided.exchange, voided.plan_file)
     assert done.exit_code == ExitCode.DONE
-    assert "warning: the clock of agg is ahead of ours" in done.stdout
+    assert "warning: the clock of agg is ahead of this machine's" in done.stdout
 
 
 def test_verify_of_a_damaged_transcript(done: Federation):

@@ -1,4 +1,4 @@
-"""`hocket status`: every member's state of the round from signed messages alone; what is not signed is not believed."""
+"""`hocket status`: every member's state, from valid signed messages alone."""
 
 import io
 import json
@@ -38,13 +38,13 @@ FOUR = ("P01", "P02", "P03", "P04")
 
 
 def reader_of(federation: Federation) -> StatusReader:
-    """Somebody with the plan and the exchange, and nothing else."""
+    """A reader with the plan and the exchange, and nothing else."""
     return StatusReader(read_plan(federation.plan_file), open_exchange(f"file://{federation.exchange}"))
 
 
 def look(federation: Federation) -> Status:
     """The status now."""
-    return reader_of(federation).look()
+    return reader_of(federation).read_status()
 
 
 def states(status: Status) -> dict[str, str]:
@@ -80,7 +80,7 @@ def test_before_anybody_came(enrolled: Federation):
 
 
 def test_while_some_have_enrolled(ready: Federation, tmp_path: Path):
-    """Who has posted a pairing is enrolled since then; the others are awaited."""
+    """A partner that has posted a pairing is enrolled since then; the others are awaited."""
     federation = ready.moved(tmp_path / "federation")
     for name in FOUR:
         remove(federation.exchange, replace(READY, sender=name))
@@ -101,7 +101,7 @@ def test_all_ready(ready: Federation):
 
 
 def test_one_not_ready(ready: Federation, tmp_path: Path):
-    """It shows what it said last, and is awaited."""
+    """Its newest message is shown, and it is awaited."""
     federation = ready.moved(tmp_path / "federation")
     remove(federation.exchange, READY)
     assert states(look(federation))["P02"] == "enrolled enrolment"
@@ -109,7 +109,7 @@ def test_one_not_ready(ready: Federation, tmp_path: Path):
 
 
 def test_called_and_partly_delivered(delivered: Federation):
-    """Who has delivered is sealed, with the bytes of the sealed file; the others are rostered, since the call."""
+    """A partner that has posted its update is sealed, with the file's size; the others are rostered."""
     remove(delivered.exchange, UPDATE)
     status = look(delivered)
     assert states(status) == everybody("sealed 1.1") | {"P02": "rostered 1.1", AGGREGATOR: "rostered 1.1"}
@@ -132,7 +132,7 @@ def test_summed(delivered: Federation):
 
 
 def test_opened(sealed_again: Federation, tmp_path: Path):
-    """Who is ready for the next round has opened the sum."""
+    """A partner that is ready for the next round has opened the sum."""
     federation = sealed_again.moved(tmp_path / "federation")
     for name in FOUR:
         remove(federation.exchange, replace(at_round(UPDATE, 2), sender=name))
@@ -143,13 +143,13 @@ def test_opened(sealed_again: Federation, tmp_path: Path):
 
 
 def test_void_and_left_out(voided: Federation, tmp_path: Path):
-    """Right after the void, who was missed is told; afterwards the roster goes without it."""
+    """After the void, the missing partner is named; the next roster goes without it."""
     after = voided.moved(tmp_path / "federation")
     for path in (after.exchange / "round-0001" / "attempt-02").iterdir():
         path.unlink()
     status = look(after)
     assert states(status) == everybody("void 1.1", (*FOUR, AGGREGATOR))
-    assert [one.name for one in status.members if one.note == "the aggregator missed its update"] == ["P03"]
+    assert [m.name for m in status.members if m.note == "the aggregator did not get its update in time"] == ["P03"]
     assert (status.place, status.awaited) == (RoundPlace(1, 2), FOUR)
     ended = look(voided)
     assert states(ended) == everybody("summed 1.2", (*FOUR, AGGREGATOR)) | {"P03": "left out 1.2"}
@@ -192,7 +192,7 @@ def test_nobody_speaks_for_another(delivered: Federation):
 
 
 def test_a_forged_sum_does_not_move_the_federation(delivered: Federation):
-    """Nor does a partner's genuine message of a far round: only the aggregator's word counts."""
+    """Nor does a partner's genuine message of a far round: only the aggregator's messages count."""
     step(delivered.aggregator())
     flip(delivered.exchange / SUM.manifest, -20)
     far = at_round(READY, 9)
@@ -216,11 +216,11 @@ def test_files_that_do_not_belong_there_are_named(delivered: Federation):
 def test_an_update_for_another_roster_is_told(delivered: Federation):
     """It is signed, but can never be added here."""
     say(delivered, UPDATE, {"roster": digest_of(delivered, READY)})
-    assert member(look(delivered), "P02").note == "for a roster that is not this attempt's"
+    assert member(look(delivered), "P02").note == "for another roster than this attempt's"
 
 
 def test_no_payload_is_read(delivered: Federation, monkeypatch: pytest.MonkeyPatch):
-    """Sizes are those that were signed; a sealed file that is not there yet is told."""
+    """Sizes are those that were signed; a note says that a sealed file is not there yet."""
     read: list[str] = []
     plain = Exchange.read
 
@@ -233,7 +233,7 @@ def test_no_payload_is_read(delivered: Federation, monkeypatch: pytest.MonkeyPat
     size = manifest_of(delivered, UPDATE).payload.size
     (delivered.exchange / UPDATE.payload).unlink()
     found = member(look(delivered), "P02")
-    assert (found.state, found.n_bytes, found.note) == ("sealed", size, "the sealed file itself is not there yet")
+    assert (found.state, found.n_bytes, found.note) == ("sealed", size, "its sealed file is not in the exchange yet")
     assert {Path(path).suffix for path in read} == {".json"}
 
 
@@ -249,7 +249,7 @@ def watched(federation: Federation, *, terminal: bool, acts: list[object]) -> st
 
 
 def finish(federation: Federation) -> list[object]:
-    """What leads from delivered updates to the end of the second and last round."""
+    """The steps from posted updates to the end of the second and last round."""
 
     def partners() -> None:
         until_waiting(federation, federation.partners)
@@ -285,9 +285,9 @@ def test_watch_reads_each_message_once(sealed_again: Federation, tmp_path: Path,
 
     reader = reader_of(federation)
     monkeypatch.setattr(Exchange, "read", note)
-    reader.look()
+    reader.read_status()
     n_read = len(read)
-    assert reader.look() == look(federation)
+    assert reader.read_status() == look(federation)
     assert read[:n_read] == sorted(set(read[:n_read]), key=read.index)
     assert len(read) == 2 * n_read  # the second reader's own
 
@@ -296,7 +296,7 @@ def test_watch_reads_each_message_once(sealed_again: Federation, tmp_path: Path,
 def test_watch_goes_on_when_the_exchange_comes_back(
     finished: Federation, monkeypatch: pytest.MonkeyPatch, *, terminal: bool
 ):
-    """An exchange that does not answer is told, not the end."""
+    """An exchange that cannot be read gives a message, and --watch goes on."""
     plain = Exchange.list_files
 
     def unreachable(exchange: Exchange) -> list[str]:
@@ -317,7 +317,7 @@ def test_watch_goes_on_when_the_exchange_comes_back(
 
 
 def test_the_command_in_words(delivered: Federation):
-    """Where the federation stands, a line for each member, whom it waits for, what is not believed."""
+    """The round, a line for each member, the awaited members, and invalid messages."""
     flip(delivered.exchange / UPDATE.manifest, -20)
     head, *members, waiting, refused = printed("status", delivered.plan_file, delivered.exchange).splitlines()
     assert head.endswith(": 0 of 2 rounds done, at round 1, attempt 1")
@@ -332,7 +332,7 @@ def test_the_command_in_words(delivered: Federation):
     assert " ago, " in members[1]
     assert members[1].endswith(f"{manifest_of(delivered, replace(UPDATE, sender='P01')).payload.size} bytes")
     assert waiting == "waiting for P02"
-    assert refused.startswith(f"NOT BELIEVED: {delivered.exchange / UPDATE.manifest}")
+    assert refused.startswith(f"INVALID: {delivered.exchange / UPDATE.manifest}")
 
 
 def test_the_command_as_json(delivered: Federation):
@@ -354,7 +354,7 @@ def test_the_command_as_json(delivered: Federation):
 
 
 def test_a_void_is_no_sum(voided: Federation, tmp_path: Path):
-    """A void that was changed is not believed: the attempt is still open."""
+    """A void that was changed is invalid: the attempt is still open."""
     federation = voided.moved(tmp_path / "federation")
     for path in (federation.exchange / "round-0001" / "attempt-02").iterdir():
         path.unlink()

@@ -22,7 +22,7 @@ from pipeline.home.catalogue_counts import held_rows
 from pipeline.home.round_metrics import read_records
 from pipeline.home.round_state import RoundStart
 from pipeline.plan.member_configs import PartnerConfig
-from pipeline.plan.plan import PRESENCE, Plan, read_plan
+from pipeline.plan.plan import CATALOGUE_ROUND, Plan, read_plan
 from pipeline.protocol.open_mailbox import open_partner_mailbox
 from pipeline.report.report import read_report
 from secure.errors import RosterTooSmall, TagMismatch, UpdateOutOfRange, WrongRoster
@@ -45,7 +45,7 @@ def catalogue_of(*ids: str) -> str:
 
 CATALOGUE = catalogue_of(*HOLDERS)
 EQUAL = '[seal]\nweights = "equal"\n'  # so that plain sums are the oracle
-ROSTER, SUM, VOID = (MessageName(kind, PRESENCE, 1, AGGREGATOR) for kind in ("roster", "sum", "void"))
+ROSTER, SUM, VOID = (MessageName(kind, CATALOGUE_ROUND, 1, AGGREGATOR) for kind in ("roster", "sum", "void"))
 
 
 def make(folder: Path, **changes: Any) -> Federation:  # noqa: ANN401 -- Federation's own
@@ -159,11 +159,11 @@ def test_all_learn_how_many_hold_each_row(watched: tuple[Federation, Witness]):
     """The exact sum of flags that are 0 or 1, each partner's own; nothing else is sealed in the catalogue round."""
     federation, witness = watched
     for name in ALL:
-        flags, _ = witness.sealed[PRESENCE][name]
+        flags, _ = witness.sealed[CATALOGUE_ROUND][name]
         np.testing.assert_array_equal(flags, [float(name in names) for names in HOLDERS.values()])
         assert counts_in(federation, name) == COUNTS
-    assert len(witness.opened[PRESENCE]) == len(ALL)
-    for opened in witness.opened[PRESENCE]:
+    assert len(witness.opened[CATALOGUE_ROUND]) == len(ALL)
+    for opened in witness.opened[CATALOGUE_ROUND]:
         assert opened.total.tolist() == COUNTS
         assert opened.weight_total == len(ALL)
 
@@ -173,7 +173,7 @@ def test_what_is_sealed_is_the_trunks_change_and_the_rows_that_travel(watched: t
     federation, witness = watched
     plan = read_plan(federation.plan_file)
     n_trunk = plan.layout.trunk.n_params
-    assert sorted(witness.sealed) == [PRESENCE, 1, 2]
+    assert sorted(witness.sealed) == [CATALOGUE_ROUND, 1, 2]
     for round_no, before in ((1, initial_trunk(plan.layout, plan.federation.seed)), (2, None)):
         for name in ALL:
             change, result = witness.sealed[round_no][name]
@@ -293,7 +293,7 @@ def test_inspect_knows_the_files(watched: tuple[Federation, Witness]):
     federation, _ = watched
     assert describe_file(federation.plan_file)["catalogue"] == {"tasks": 5, "min_partners": 3}
     assert "catalogue" in describe_file(federation.home("P01").catalogue)["what"]
-    assert describe_file(federation.payload(SUM))["round"] == PRESENCE
+    assert describe_file(federation.payload(SUM))["round"] == CATALOGUE_ROUND
 
 
 # ------------------------------------------------------------------------------------------------------ interruptions
@@ -323,8 +323,8 @@ def test_the_catalogue_round_waits_for_every_partner(tmp_path: Path):
         for name in ALL:
             step(federation.partner(name))
     until_waiting(federation, list(ALL[:3]))
-    federation.aggregator().mailbox.receive(MessageName("ready", PRESENCE, 1, "P01"))
-    age(federation, MessageName("ready", PRESENCE, 1, "P01"), 3601)
+    federation.aggregator().mailbox.receive(MessageName("ready", CATALOGUE_ROUND, 1, "P01"))
+    age(federation, MessageName("ready", CATALOGUE_ROUND, 1, "P01"), 3601)
     until_waiting(federation, [*ALL[:3], AGGREGATOR])
     assert not federation.posted(ROSTER).exists()
     until_waiting(federation, ["P04"])
@@ -343,7 +343,7 @@ def test_a_void_catalogue_round_is_held_again_with_all(federation: Federation, c
     until_waiting(federation, [AGGREGATOR, "P01", "P02", "P04"])
     assert body_of(federation, VOID)["missing"] == ["P03"]
     run_all(federation.members())
-    again = MessageName("sum", PRESENCE, 2, AGGREGATOR)
+    again = MessageName("sum", CATALOGUE_ROUND, 2, AGGREGATOR)
     assert sorted(body_of(federation, again)["updates"]) == list(ALL)
     assert [counts_in(federation, name) for name in ALL] == [COUNTS] * 4
     assert run_audit(federation).n_rounds == 1
@@ -396,12 +396,12 @@ def run_to_training(federation: Federation) -> None:
 
 def test_a_catalogue_roster_without_a_partner_is_refused(federation: Federation):
     """RosterTooSmall, though the plan's min_partners is three; nothing is sealed. `hocket verify` refuses it too."""
-    ready = {name: digest_of(federation, MessageName("ready", PRESENCE, 1, name)) for name in ALL[:3]}
-    trunk = body_of(federation, MessageName("ready", PRESENCE, 1, "P01"))["trunk"]
+    ready = {name: digest_of(federation, MessageName("ready", CATALOGUE_ROUND, 1, name)) for name in ALL[:3]}
+    trunk = body_of(federation, MessageName("ready", CATALOGUE_ROUND, 1, "P01"))["trunk"]
     say(federation, ROSTER, {"members": ready, "trunk": trunk})
     with pytest.raises(RosterTooSmall, match="3 members, expected at least 4"):
         drive(federation, "P01")
-    assert not federation.payload(MessageName("update", PRESENCE, 1, "P01")).exists()
+    assert not federation.payload(MessageName("update", CATALOGUE_ROUND, 1, "P01")).exists()
     refusal(federation, WrongRoster, "too few")
 
 
@@ -443,8 +443,8 @@ def test_rounds_without_the_catalogue_round_are_out_of_order(watched: tuple[Fede
 
     copy = watched[0].moved(tmp_path / "f")
     for kind, senders in (("ready", ALL), ("update", ALL), ("roster", [AGGREGATOR]), ("sum", [AGGREGATOR])):
-        remove(copy.exchange, *(MessageName(kind, PRESENCE, 1, sender) for sender in senders))
-    refusal(copy, BrokenTranscript, "round 1, attempt 1 follows out of order; expected catalogue round, attempt 1")
+        remove(copy.exchange, *(MessageName(kind, CATALOGUE_ROUND, 1, sender) for sender in senders))
+    refusal(copy, BrokenTranscript, "round 1, attempt 1 is out of order; expected catalogue round, attempt 1")
 
 
 @pytest.mark.parametrize(

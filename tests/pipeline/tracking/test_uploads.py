@@ -19,8 +19,8 @@ from pipeline.tracking.sync import _send_patiently
 from pipeline.tracking.tracker import QUIET, Tracker
 from pipeline.tracking.uploads import Remaining, Upload, send
 from tests.support.federation import Federation
-from tests.support.tracking_reader import client_of, member_of, runs_of
-from tests.support.tracking_servers import ArtifactServer, artifact_server
+from tests.support.tracking.tracking_reader import client_of, member_of, runs_of
+from tests.support.tracking.tracking_servers import ArtifactServer, artifact_server
 
 
 class Ended(Exception):
