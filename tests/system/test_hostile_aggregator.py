@@ -196,7 +196,7 @@ def test_a_second_roster_for_the_attempt_is_never_used(called: Federation):
     assert called.payload(update_of("P01")).read_bytes() == first
     updates = dict.fromkeys(("P01", "P02", "P03"), OTHER)
     post(called, SUM, {"roster": digest_of(called, ROSTER), "updates": updates}, called.payload(update_of("P01")))
-    refuses(called, "P01", Equivocation, "sums another roster")
+    refuses(called, "P01", Equivocation, "is the sum of another roster")
 
 
 def test_different_rosters_for_different_partners_give_nothing_to_add(called: Federation):
@@ -212,7 +212,7 @@ def test_different_rosters_for_different_partners_give_nothing_to_add(called: Fe
     rewrite(called, update_of("P03"), lambda header: replace(header, roster=at))
     post_sum(called, add(called, ROSTER, files))
     refuses(called, "P01", TagMismatch)
-    refuses(called, "P03", Equivocation, "sums another roster")
+    refuses(called, "P03", Equivocation, "is the sum of another roster")
 
 
 # ---------------------------------------------------------------------------------------------------------- voids
@@ -247,7 +247,7 @@ def test_an_honest_void_accuses_nobody(called: Federation, capsys: pytest.Captur
 def test_a_void_of_another_roster_is_refused(delivered: Federation):
     """Equivocation: a void must be of the attempt's roster."""
     say(delivered, VOID, {"roster": OTHER, "missing": ["P02"]})
-    refuses(delivered, "P01", Equivocation, "voids another roster")
+    refuses(delivered, "P01", Equivocation, "is the void of another roster")
     assert has_sealed(delivered, "P01")
 
 

@@ -146,7 +146,7 @@ def test_a_wrong_update_is_refused_before_adding(federation: Federation, damage:
         with pytest.raises(error) as caught:
             step(federation.aggregator())
         assert "update.P01." in str(caught.value)
-        assert "start this again" in caught.value.__notes__[-1]
+        assert "start this run again" in caught.value.__notes__[-1]
         assert not federation.payload(SUM).exists()
         assert not federation.home(AGGREGATOR).outbox(SUM.payload).exists()
     for path, data in right:

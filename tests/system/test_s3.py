@@ -129,7 +129,7 @@ def test_a_server_that_goes_on_failing_is_given_up(server: FaultyServer, tmp_pat
     server.fault = lambda *_: 503
     with pytest.raises(ExchangeUnreachable, match=f"{PLACE}: cannot be listed") as caught:
         patient(tmp_path, 0.01).call(lambda: open_exchange(PLACE))
-    assert "nothing came in 0.01 s (--timeout)" in caught.value.__notes__[0]
+    assert "no progress in 0.01 s (--timeout)" in caught.value.__notes__[0]
 
 
 def test_no_server_at_all(server: FaultyServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

@@ -109,7 +109,7 @@ def test_the_time_is_up(world: World, tmp_path: Path, wait: Exception):
     with pytest.raises(type(wait)) as caught:
         run([True, *[wait] * 100], policy(tmp_path, timeout_s=30.0))
     assert world.now == pytest.approx(30.0)
-    assert "nothing came in 30 s (--timeout); the same command goes on" in caught.value.__notes__[-1]
+    assert "no progress in 30 s (--timeout); the same command goes on" in caught.value.__notes__[-1]
 
 
 def test_progress_starts_the_time_anew(world: World, tmp_path: Path):
