@@ -103,7 +103,9 @@ class AggregatorRun:
                 error = Diverged(
                     f"{round_name(self._position.round_no)}: the {key} digest of {named} differs from the others'"
                 )
-                error.add_note("compare hocket versions, machines and plans of the partners, correct the one that differs, start again")
+                error.add_note(
+                    "compare versions, machines and plans of the partners, correct what differs, then start again"
+                )
                 raise error
 
     def _collect_updates(self) -> None:
