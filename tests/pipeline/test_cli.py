@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self
 
 import click
 import numpy as np
@@ -32,33 +31,13 @@ from secure.errors import TagMismatch, WrongPassphrase
 from secure.keys.keys import load_private_keys, parse_card
 from tests.support.cli_runner import hocket, refused
 from tests.support.federation import AGGREGATOR, Federation
+from tests.support.no_tracker import NoTracker
 from tests.support.signed_transcripts import SUM, UPDATE, flip, say_again
 
 
 def mode(path: Path) -> int:
     """Permission bits."""
     return stat.S_IMODE(path.stat().st_mode)
-
-
-class NoTracker:
-    """Stands in for the process that writes to MLflow."""
-
-    failed = False
-
-    def __init__(self, *_: object) -> None: ...
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def start(self) -> None:
-        """Nothing is started."""
-
-    start_rest = start
-
-    def poke(self) -> None:
-        """Nobody listens."""
 
 
 # ----------------------------------------------------------------------------------------------------------- help
