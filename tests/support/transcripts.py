@@ -1,7 +1,7 @@
 """Golden transcripts: what commands say, word for word, in one text file for each command.
 
 A transcript reads like a session in a terminal: `# a note`, `$ the command line`, what it prints, `2>` before each line
-of stderr, and the exit code. What differs from run to run or from machine to machine stands there by its name: FOLDER, TIME,
+of stderr, and the exit code. What differs from run to run, or between machines, stands there by its name: FOLDER, TIME,
 DIGEST, a version as VERSION, a size as N, a figure as n.nnn.
 """
 

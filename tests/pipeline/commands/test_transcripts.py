@@ -52,6 +52,11 @@ def edit(file: str, old: str, new: str) -> None:
     Path(file).write_text(before.replace(old, new, 1))
 
 
+def interrupt(*_: object, **__: object) -> None:
+    """Ctrl-C."""
+    raise KeyboardInterrupt
+
+
 def secret_file(name: str, content: str) -> None:
     """A file for its owner only."""
     Path(name).touch(0o600)
@@ -136,9 +141,10 @@ def test_key_show(golden: Golden, finished: Federation):
         run("hocket key show P02/T0.csv", "no plan")
 
 
-def test_key_deal(golden: Golden, fresh: Federation):
-    """By the custodian alone, once for a plan."""
-    with golden.session(fresh.folder) as run:
+def test_key_deal(golden: Golden, done: Federation):
+    """By the custodian alone, once for a plan; anew for a revision of it."""
+    later = done.moved(done.folder / "later")
+    with golden.session(done.folder) as run:
         run("hocket key deal --help")
         secret_file("short.seed", "s" * 16)
         shutil.rmtree("P01/home/outbox")
@@ -148,8 +154,13 @@ def test_key_deal(golden: Golden, fresh: Federation):
         run("hocket key deal plan.toml --home P02/home", "not the custodian")
         edit("plan.toml", "local_steps = 4", "local_steps = 5")
         run("hocket key deal plan.toml --home P01/home", "the plan was changed meanwhile")
-        fresh.renew_keys("P01")
+        done.renew_keys("P01")
         run("hocket key deal plan.toml --home P01/home", "the custodian has other keys than those in the plan")
+        later.revise(3)
+        later.home("P01").group_secret.rename("group.secret")
+        run("hocket key deal later/plan-2.toml --home later/P01/home", "a revision, but the secret before is lost")
+        Path("group.secret").rename(later.home("P01").group_secret)
+        run("hocket key deal later/plan-2.toml --home later/P01/home", "a revision")
 
 
 def test_key_passphrase(golden: Golden, fresh: Federation):
@@ -195,6 +206,14 @@ def test_doctor(golden: Golden, done: Federation, enrolled: Federation, monkeypa
         run("hocket doctor P01/partner.toml", "after the last round")
         run("hocket doctor before/P02/partner.toml", "before the first run")
         run("hocket doctor before/agg/aggregator.toml")
+        edit("before/P03/partner.toml", "poll_s", 'home = "../P02/home"\npoll_s')
+        run("hocket doctor before/P03/partner.toml", "another member's home")
+        edit("before/P03/partner.toml", 'home = "../P02/home"\n', "")
+        waiting.renew_keys("P03")
+        run("hocket doctor before/P03/partner.toml", "other keys than those in the plan")
+        shutil.rmtree("before/P01/home/outbox")
+        Path("before/P01/home/group.secret").unlink()
+        run("hocket doctor before/P01/partner.toml", "the custodian has not dealt")
         waiting.home("P01").folder.chmod(0o755)
         (waiting.home("P01").keys / "private.key").chmod(0o640)
         edit("before/plan.toml", "local_steps = 4", "local_steps = 5")
@@ -209,7 +228,7 @@ def test_doctor(golden: Golden, done: Federation, enrolled: Federation, monkeypa
 
 
 @pytest.mark.usefixtures("without_tracking", "without_figures")
-def test_partner_run(golden: Golden, done: Federation, enrolled: Federation):
+def test_partner_run(golden: Golden, done: Federation, enrolled: Federation, monkeypatch: pytest.MonkeyPatch):
     """As cron runs it: until others are awaited, and after the end."""
     before = enrolled.moved(done.folder / "before")
     home = done.home("P01")
@@ -222,6 +241,8 @@ def test_partner_run(golden: Golden, done: Federation, enrolled: Federation):
         write_json(home.tracked, {"run": "0123", "report": report_digest(home)})
         (home.folder / "mlflow.db").touch()
         run("hocket partner run P01/partner.toml", "and afterwards")
+        done.revise(3)
+        run("hocket partner run P01/partner.toml", "a revision that comes too late")
         edit("P02/partner.toml", "poll_s", "pol_s")
         run("hocket partner run P02/partner.toml")
         run("hocket partner run P02/partner.toml --log-format json", "the same for a program")
@@ -230,6 +251,8 @@ def test_partner_run(golden: Golden, done: Federation, enrolled: Federation):
             run("hocket partner run before/P03/partner.toml", "the same command runs already")
         before.renew_keys("P03")
         run("hocket partner run before/P03/partner.toml --once", "other keys than those in the plan")
+        monkeypatch.setattr(pipeline.runs.jobs, "run_partner", interrupt)
+        run("hocket partner run before/P02/partner.toml", "Ctrl-C")
 
 
 @pytest.mark.usefixtures("without_tracking")
@@ -285,12 +308,9 @@ def test_inspect(golden: Golden, finished: Federation):
         run("hocket inspect --help")
         for file in ("plan.toml", "P01/partner.toml", "P01/home/keys/card.toml", "P01/home/keys/private.key"):
             run(f"hocket inspect {file}")
-        for file in (
-            "enrol/deal.P01.json",
-            "round-0001/attempt-01/update.P01.arrow",
-            "round-0001/attempt-01/sum.agg.json",
-        ):
-            run(f"hocket inspect exchange/{file}")
+        for name in (DEAL, SUM):
+            run(f"hocket inspect exchange/{name.manifest}")
+        run(f"hocket inspect exchange/{UPDATE.payload}")
         run("hocket inspect P01/home/report/report.json")
         run("hocket inspect P01/T0.csv", "a partner's table")
         run("hocket inspect nosuch")
@@ -421,6 +441,25 @@ def test_every_command_has_a_transcript(name: str):
     assert f"$ hocket {name} --help\n" in said
     assert any(f"exit {code}\n" in said for code in range(2, 7))
     assert f"test_{words}" in globals()
+
+
+@pytest.mark.parametrize("said", ["usage: hocket", "hocket, version 2"])
+def test_another_word_is_noticed(tmp_path: Path, said: str):
+    """With the place where it differs and what to do; the flag takes it as it is."""
+    file = tmp_path / "version.txt"
+    file.write_text(said)
+    with pytest.raises(
+        pytest.fail.Exception, match=r"-.*\n(.|\n)*\+hocket, version VERSION\n(.|\n)*--update-transcripts"
+    ):
+        run_version(Golden(file, update=False), tmp_path)
+    run_version(Golden(file, update=True), tmp_path)
+    run_version(Golden(file, update=False), tmp_path)
+
+
+def run_version(golden: Golden, folder: Path) -> None:
+    """The shortest session."""
+    with golden.session(folder) as run:
+        run("hocket --version")
 
 
 def test_every_transcript_is_written_by_a_test():
