@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a partner's data, training or checkpoint."""
+"""Errors in a partner's data, training or checkpoint."""
 
 
 class TrainingError(Exception):
@@ -6,7 +6,7 @@ class TrainingError(Exception):
 
 
 class BadData(TrainingError):
-    """Base of what is wrong with the data, found before any training."""
+    """Base of the errors in the data, found before any training."""
 
 
 class BadLengths(BadData):
@@ -26,15 +26,15 @@ class BadLabels(BadData):
 
 
 class BadValues(BadData):
-    """A measured value for regression is not finite or is given twice."""
+    """A measured value for regression is not finite or is there twice."""
 
 
 class BadCensoring(BadData):
-    """The censoring marks do not go with the measured values, or are none of -1, 0 and +1."""
+    """The censoring marks do not match the measured values, or are none of -1, 0 and +1."""
 
 
 class BadWeights(BadData):
-    """A task's weight is out of range or not finite, or a table of weights does not go with the tasks."""
+    """A task's weight is out of range or not finite, or a table of weights does not match the tasks."""
 
 
 class BadFolds(BadData):
@@ -50,23 +50,23 @@ class StateMismatch(TrainingError):
 
 
 class TrainingDiverged(TrainingError):
-    """The loss or a weight stopped being a finite number."""
+    """The loss or a weight is no longer a finite number."""
 
 
 class CheckpointDamaged(TrainingError):
-    """A checkpoint file cannot be read, or its content is not what was written."""
+    """A checkpoint file cannot be read, or its content has changed since it was written."""
 
 
 class CheckpointMismatch(TrainingError):
-    """A sound checkpoint file, but of another trunk, other tasks, other data or other settings."""
+    """An undamaged checkpoint file of another trunk, other tasks, other data or other settings."""
 
 
 class BadPredictions(TrainingError):
-    """A prediction that is to be scored is not a number."""
+    """A prediction to be scored is not a number."""
 
 
 class BadMeasurements(TrainingError):
-    """A measured value that is to be scored is not a number, or its bound is none of <, = and >."""
+    """A measured value to be scored is not a number, or its bound is none of <, = and >."""
 
 
 class BadPrevalence(TrainingError):
@@ -74,11 +74,11 @@ class BadPrevalence(TrainingError):
 
 
 class BadMatrixFile(BadData):
-    """A file of SparseChem's that cannot be read as the matrix, folding or table it should be."""
+    """A SparseChem data file cannot be read as the matrix, folding or table that it should be."""
 
 
 class ForeignModel(TrainingError):
-    """A model that cannot be carried over between SparseChem and hocket as it is."""
+    """A model cannot be converted between SparseChem and hocket without change."""
 
 
 class DeviceMissing(TrainingError):

@@ -4,9 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
-EPSILON = (
-    0.05  # of conformal prediction: a class with a p-value of at most this is excluded, intervals have 1 - EPSILON
-)
+# of conformal prediction: a class with a p-value of at most this is excluded, intervals have confidence 1 - EPSILON
+EPSILON = 0.05
 
 SCHEMA_CONFIG: dict[str, object] = {"extra": "forbid", "strict": True, "use_attribute_docstrings": True}
 """How pydantic reads a table of a configuration file as one of these classes; the text under a setting describes it."""
@@ -84,7 +83,7 @@ class ServerOptimiser:
     # best at 3, 5 and 10 partners; 3 overshot at 3 partners, where the largest weighed 62 %
     # (tests/benchmarks/federation_gain.py).
     learning_rate: float = 2.0
-    """Factor on the step; above 1 the trunk moves further than the mean says. Keep the product of this factor and the
+    """Factor on the step; above 1 the trunk moves further than the mean change. Keep the product of this factor and the
     largest partner's share of all labels below 1.5. For adam, about 0.001 is right.
     """
 
@@ -112,7 +111,7 @@ class ServerOptimiser:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassificationHead:
-    """What follows the trunk for classification.
+    """The layers after the trunk for classification.
 
     (Non-linearity, dropout, linear) for each extra layer and for the tasks. The defaults are SparseChem's, which fixes
     relu here and tanh for regression.
@@ -144,9 +143,9 @@ class ClassificationHead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegressionHead(ClassificationHead):
-    """What follows the trunk for regression."""
+    """The layers after the trunk for regression."""
 
-    # all fields stand here again, because pydantic reads a dataclass's texts from its own source alone
+    # all fields are repeated, because pydantic reads a dataclass's texts from its own source alone
     __pydantic_config__: ClassVar[dict[str, object]] = SCHEMA_CONFIG
 
     hidden: tuple[int, ...] = ()
@@ -164,7 +163,7 @@ class RegressionHead(ClassificationHead):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """How this partner trains: its own business, never sent to anyone."""
+    """Settings of this partner's training; they never leave the partner."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = SCHEMA_CONFIG
 

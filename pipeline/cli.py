@@ -24,7 +24,7 @@ from pipeline.commands import (
     ui,
     verify,
 )
-from pipeline.commands.options import choose_log, complain, log_of
+from pipeline.commands.options import choose_log, get_log, report_error
 
 _EXIT_CODES = """
 Exit codes: 0 done, 1 a bug, 2 usage or configuration, 3 data, 4 security (signature, tag, key, roster),
@@ -33,10 +33,10 @@ Exit codes: 0 done, 1 a bug, 2 usage or configuration, 3 data, 4 security (signa
 
 
 class Refusing(click.Group):
-    """A group whose commands end with one clear message and the exit code of design, not a traceback."""
+    """A command group that turns hocket's own errors into one message and an exit code, without a traceback."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As click does, once it is known how a refusal is to be said."""
+        """Parse as click does, after setting up the log for usage errors."""
         choose_log(ctx, args)
         return super().parse_args(ctx, args)
 
@@ -47,24 +47,24 @@ class Refusing(click.Group):
         try:
             return super().invoke(ctx)
         except REFUSALS as error:
-            _end_where_nobody_reads(error)
+            _end_if_pipe_closed(error)
             _refuse(ctx, error, exit_code_of(error))
         except click.UsageError as error:
-            if not log_of(ctx).as_json:
+            if not get_log(ctx).as_json:
                 raise
-            log_of(ctx).write(error.format_message(), "error", exit_code=error.exit_code)
+            get_log(ctx).write(error.format_message(), "error", exit_code=error.exit_code)
             sys.exit(error.exit_code)
 
 
-def _end_where_nobody_reads(error: Exception) -> None:
-    """Whoever read the output has enough, as `head` has: a normal end."""
+def _end_if_pipe_closed(error: Exception) -> None:
+    """Exit with code 0 if the reader of the output has closed it, as `head` does."""
     if isinstance(error, BrokenPipeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for output that is still to be flushed
         sys.exit(0)
 
 
 def _refuse(ctx: click.Context, error: Exception, code: int) -> None:
-    complain(log_of(ctx), str(error), getattr(error, "__notes__", []), int(code))
+    report_error(get_log(ctx), str(error), getattr(error, "__notes__", []), int(code))
     sys.exit(int(code))
 
 

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -52,6 +53,51 @@ ONLY_IN = {
         "pipeline/tracking/ui_pages.py",
     ),
 }
+# Inside each folder, top floor first: a room or module imports only from floors below its own.
+FLOORS = {
+    "pipeline": [
+        {"cli"},
+        {"commands"},
+        {"runs"},
+        {"tracking", "demo"},
+        {"pages", "setup", "model"},
+        {"report", "protocol", "transport", "audit"},
+        {"exchange"},
+        {"home"},
+        {"plan", "runtime"},
+        {"errors"},
+    ],
+    "partners": [
+        {"models"},
+        {"training"},
+        {"files"},
+        {"network"},
+        {"training_data", "scores"},
+        {"settings"},
+        {"errors"},
+    ],
+    "data_prep": [
+        {"prepare", "prediction", "check", "benchmark_split"},
+        {"prepared", "summary"},
+        {"folds"},
+        {"structures", "labels"},
+        {"tables"},
+        {"settings"},
+        {"atomic"},
+        {"errors", "version"},
+    ],
+    "secure": [
+        {"inspect", "verify"},
+        {"sealing"},
+        {"messages"},
+        {"keys"},
+        {"ciphertexts"},
+        {"encoding"},
+        {"files"},
+        {"errors"},
+    ],
+}
+MOST_MODULES = 20  # in one folder: more names than that are not read, but searched
 MODULES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
 
 
@@ -78,9 +124,65 @@ def test_imports_point_one_way(path: Path) -> None:
         assert library not in names or str(path.relative_to(ROOT)).startswith(places)
 
 
+def imported_modules(path: Path) -> set[tuple[str, ...]]:
+    """Full names, in parts, of everything a module imports, anywhere in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {tuple(name.split(".")) for name in names}
+
+
+def parts_of(path: Path) -> tuple[str, ...]:
+    """A module's full name, in parts."""
+    return path.relative_to(ROOT).with_suffix("").parts
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_room_has_one_floor(folder: str) -> None:
+    """The floors list each room and each module on top exactly once, and nothing that is gone."""
+    listed = sorted(room for floor in FLOORS[folder] for room in floor)
+    there = {parts_of(path)[1] for path in MODULES if parts_of(path)[0] == folder} - {"__init__"}
+    assert listed == sorted(there)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_inside_a_folder_run_down(path: Path) -> None:
+    """A module imports other rooms of its folder only from floors below its own."""
+    folder, room = parts_of(path)[:2]
+    if room == "__init__":
+        return
+    floor_of = {name: number for number, floor in enumerate(FLOORS[folder]) for name in floor}
+    rooms = {name[1] for name in imported_modules(path) if name[0] == folder and len(name) > 1} - {room}
+    assert {other for other in rooms if floor_of[other] <= floor_of[room]} == set()
+
+
+def test_no_circle_of_imports() -> None:
+    """No module imports itself by way of others."""
+    names = {parts_of(path) for path in MODULES}
+    below = {
+        parts_of(path): {name[:n] for name in imported_modules(path) for n in (len(name), len(name) - 1)} & names
+        for path in MODULES
+    }
+    while leaves := [name for name, needs in below.items() if not needs & below.keys()]:
+        for name in leaves:
+            del below[name]
+    assert sorted(below) == []
+
+
+def test_no_folder_is_a_long_list() -> None:
+    """No folder of the project, tests included, holds more modules than a reader takes in."""
+    tests = sorted((ROOT / "tests").rglob("*.py"))
+    n_modules = Counter(path.parent for path in (*MODULES, *tests) if path.name != "__init__.py")
+    assert {str(folder): n for folder, n in n_modules.items() if n > MOST_MODULES} == {}
+
+
 def test_package_inits_are_empty() -> None:
-    """Importing a folder imports nothing else."""
-    assert all((ROOT / folder / "__init__.py").read_text() == "" for folder in FOLDERS)
+    """Importing a folder or a room imports nothing else."""
+    assert all(path.read_text() == "" for path in MODULES if path.name == "__init__.py")
+    assert all((path.parent / "__init__.py").exists() for path in MODULES)
 
 
 def test_the_four_names_are_ours() -> None:

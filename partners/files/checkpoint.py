@@ -1,7 +1,7 @@
-"""Trunk, partner state and server state in one safetensors file, written whole or not at all.
+"""Checkpoints: trunk, partner state and server state in one safetensors file, written atomically.
 
-The file's one metadata entry `hocket` is JSON: format version, counters, the caller's facts, and the SHA-256 of all
-of this and of every array, so that a changed byte is found. No pickle anywhere.
+The file's one metadata entry `hocket` is JSON: format version, counters, the caller's facts, and the SHA-256 of these
+and of every array, so that a changed byte is detected. The file contains no pickle.
 """
 
 import errno
@@ -28,15 +28,15 @@ from partners.training_data.aligned_arrays import empty
 from secure.files import atomic_path
 
 _FORMAT = 1
-_OS_ERROR = re.compile(r"\(os error (\d+)\)")  # as Rust says it
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")  # in messages of safetensors, which is written in Rust
 _KEY = "hocket"
 _TRUNK, _HEAD, _FIRST, _SECOND, _SERVER = "trunk", "head/", "adam.first/", "adam.second/", "server/"
 _VECTOR, _NORMALISATION, _OTHER = "vector/", "normalisation/", "other/"
 
 _PIECE = 1 << 23  # bytes read at a time
-# as safetensors calls them
+# safetensors' names of the types
 _FLOATS: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
-_WHOLE: dict[str, np.dtype[Any]] = {  # of others
+_INTEGERS: dict[str, np.dtype[Any]] = {  # allowed in `others` only
     "U16": np.dtype("<u2"),
     "U32": np.dtype("<u4"),
     "I32": np.dtype("<i4"),
@@ -46,7 +46,7 @@ _WHOLE: dict[str, np.dtype[Any]] = {  # of others
 Arrays = dict[str, NDArray[Any]]
 Part = Literal["trunk", "heads", "moments", "server", "vectors", "others"]
 
-_PARTS: dict[Part, tuple[str, ...]] = {  # how the names of their arrays begin
+_PARTS: dict[Part, tuple[str, ...]] = {  # prefixes of the names of each part's arrays
     "trunk": (_TRUNK,),
     "heads": (_HEAD, _NORMALISATION),
     "moments": (_FIRST, _SECOND),
@@ -58,36 +58,36 @@ _PARTS: dict[Part, tuple[str, ...]] = {  # how the names of their arrays begin
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
-    """What a member stores between rounds; any part may be absent."""
+    """State that a member stores between rounds; any part may be absent."""
 
     trunk: NDArray[np.float32] | None = None
     partner: PartnerState | None = None
     server: ServerState | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)  # JSON values of the caller: round, settings, digests
+    facts: Mapping[str, Any] = field(default_factory=dict)  # the caller's JSON values: round, settings, digests
     vectors: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)  # the caller's, each as long as the trunk
     others: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # the caller's, of any shape; finite
 
     def need_trunk(self, path: Path) -> NDArray[np.float32]:
-        """The trunk; raises CheckpointDamaged where the file holds none."""
+        """Return the trunk; raises CheckpointDamaged if the file holds none."""
         if self.trunk is None:
             raise CheckpointDamaged(f"{path.name}: found no trunk, expected one")
         return self.trunk
 
     def need_partner(self, path: Path) -> PartnerState:
-        """The partner's state; raises CheckpointDamaged where the file holds none."""
+        """Return the partner's state; raises CheckpointDamaged if the file holds none."""
         if self.partner is None:
             raise CheckpointDamaged(f"{path.name}: found no partner state, expected one")
         return self.partner
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write the file under a temporary name, sync and rename: `path` holds all of it or is left as it was."""
+    """Write the file under a temporary name, sync and rename: `path` holds the whole checkpoint or is unchanged."""
     arrays, facts = _arrays(checkpoint), _counters(checkpoint)
     header = {**facts, "sha256": _digest(arrays, facts)}
     try:
         with atomic_path(path) as unfinished:
             save_file(arrays, unfinished, metadata={_KEY: json.dumps(header, sort_keys=True)})
-    except SafetensorError as error:  # how a full disk shows itself here
+    except SafetensorError as error:  # for example a full disk
         failure, number = OSError(f"{path}: cannot be written: {error}"), _OS_ERROR.search(str(error))
         failure.errno = int(number[1]) if number else errno.EIO
         raise failure from error
@@ -98,10 +98,10 @@ def load_checkpoint(
 ) -> Checkpoint:
     """Read a file of `save_checkpoint` and check names, shapes, digest and that all numbers are finite.
 
-    sizes : of the heads; absent: whatever the file holds
-    only  : parts to return, the others being checked and left out; `moments` only with `heads`
-    Memory: the arrays returned, which are `memory.is_sharable`, and some megabytes.
-    Raises FileNotFoundError, CheckpointDamaged, or CheckpointMismatch when the file is sound but does not fit.
+    sizes : expected sizes of the heads; absent: any
+    only  : parts to return; the others are checked and left out; `moments` only with `heads`
+    Memory: the arrays returned, which are `aligned_arrays.is_sharable`, and some megabytes.
+    Raises FileNotFoundError, CheckpointDamaged, or CheckpointMismatch if the file is undamaged but does not fit.
     """
     arrays, facts = _read(path, tuple(start for part in only for start in _PARTS[part]))
     wanted = {"partner": "heads", "server": "server"}
@@ -115,16 +115,16 @@ def load_checkpoint(
 
 
 def trunk_pieces(path: Path) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-    """Places and values of a file's trunk, in order, a piece at a time.
+    """Positions and values of a file's trunk, in order, a piece at a time.
 
-    That they are unchanged only `load_checkpoint` proves. Raises CheckpointDamaged.
+    The digest is not checked here; `load_checkpoint` checks it. Raises CheckpointDamaged.
     """
     with _reading(path):
         yield from _pieces(path, _TRUNK)
 
 
 def checkpoint_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Shape of every array by name, of a file that is as it was written; raises CheckpointDamaged."""
+    """Shape of every array by name, after a check of the whole file; raises CheckpointDamaged."""
     with _reading(path), safe_open(path, framework="numpy") as file:
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 -- no mapping
     _read(path, ())
@@ -138,9 +138,9 @@ def trunk_length(path: Path) -> int:
 
 
 def read_facts(path: Path) -> Mapping[str, Any]:
-    """The caller's facts alone, from the file's header; that they are unchanged only `load_checkpoint` proves.
+    """The caller's facts, from the file's header alone.
 
-    Raises CheckpointDamaged.
+    The digest is not checked here; `load_checkpoint` checks it. Raises CheckpointDamaged.
     """
     try:
         with safe_open(path, framework="numpy") as file:
@@ -180,12 +180,12 @@ def _counters(checkpoint: Checkpoint) -> dict[str, Any]:
 def _digest(arrays: Arrays, facts: Mapping[str, Any]) -> str:
     total = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for name in sorted(arrays):
-        total.update(_described(name, arrays[name].dtype, arrays[name].shape))
+        total.update(_array_label(name, arrays[name].dtype, arrays[name].shape))
         total.update(_bytes(arrays[name]))
     return total.hexdigest()
 
 
-def _described(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+def _array_label(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
     return f"{name} {dtype.str} {shape}".encode()
 
 
@@ -194,7 +194,7 @@ def _bytes(array: NDArray[Any]) -> memoryview:
 
 
 def _read(path: Path, wanted: tuple[str, ...]) -> tuple[Arrays, dict[str, Any]]:
-    """Arrays whose names begin with one of the wanted words, and the header; all of the file is checked."""
+    """Read the arrays with one of these prefixes, and the header; the whole file is checked."""
     with _reading(path):
         with safe_open(path, framework="numpy") as file:
             header, names = _header(file.metadata(), path), sorted(file.keys())
@@ -215,13 +215,13 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def _read_array(
-    path: Path, name: str, digested: Callable[[bytes | memoryview], None], *, keep: bool
+    path: Path, name: str, update_digest: Callable[[bytes | memoryview], None], *, keep: bool
 ) -> NDArray[Any] | None:
     shape, dtype = _shape_and_type(path, name)
     array = empty(shape, dtype) if keep else None
-    digested(_described(name, dtype, shape))
+    update_digest(_array_label(name, dtype, shape))
     for rows, values in _pieces(path, name):
-        digested(_bytes(values))
+        update_digest(_bytes(values))
         if not np.isfinite(values).all():
             raise CheckpointDamaged(f"{path.name}: {name} holds values that are not finite")
         if array is not None:
@@ -233,14 +233,14 @@ def _shape_and_type(path: Path, name: str) -> tuple[tuple[int, ...], np.dtype[An
     with safe_open(path, framework="numpy") as file:
         stored = file.get_slice(name)
         shape, kind = tuple(stored.get_shape()), stored.get_dtype()
-    known = _FLOATS | _WHOLE if name.startswith(_OTHER) else _FLOATS
+    known = _FLOATS | _INTEGERS if name.startswith(_OTHER) else _FLOATS
     if kind not in known:
         raise CheckpointDamaged(f"{path.name}: {name} is {kind}, expected {' or '.join(known)}")
     return shape, known[kind]
 
 
 def _pieces(path: Path, name: str) -> Iterator[tuple[slice, NDArray[Any]]]:
-    """Some rows of an array at a time. The file is opened for each: its pages count as memory while it is open."""
+    """Some rows of an array at a time; the file is opened for each, as its pages count as memory while it is open."""
     shape, dtype = _shape_and_type(path, name)
     n_rows = max(1, _PIECE // max(1, math.prod(shape[1:]) * dtype.itemsize))
     for start in range(0, shape[0] if math.prod(shape) else 0, n_rows):

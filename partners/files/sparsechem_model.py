@@ -1,8 +1,8 @@
-"""Models to and from SparseChem: its state_dict in a .pt file and its settings in a .json file.
+"""Read and write SparseChem's models: its state_dict in a .pt file and its settings in a .json file.
 
-Behaviour after SparseChem 258c20f (github.com/melloddy/SparseChem), no code of it. Its input layer stands input first,
-as ours; every other weight is (outputs, inputs). A head without tasks is there with no rows. The regression head's
-values are normalised where its settings say so, with mean and variance under `stats`.
+Behaviour after SparseChem 258c20f (github.com/melloddy/SparseChem), none of its code. Its input weight is (inputs,
+outputs), as ours; every other weight is (outputs, inputs). A head without tasks has tensors without rows. If the
+settings normalise regression, mean and variance are under `stats`.
 """
 
 import io
@@ -28,7 +28,7 @@ from partners.network.state import (
     HeadSizes,
     PartnerState,
     check_state,
-    unstepped,
+    fresh_state,
 )
 from partners.network.trunk import TrunkLayout, check_layers, check_trunk, trunk_layout
 from partners.settings import ClassificationHead, RegressionHead, Training, TrunkSettings
@@ -36,7 +36,7 @@ from secure.files import write_atomically
 
 _MASKS = ("regmask", "classmask")
 _HEADS = {CLASSIFICATION: "classLast.net", REGRESSION: "regrLast.0.net"}
-_INFINITY = "hocket: infinity"  # stands for it until the JSON text is made
+_INFINITY = "hocket: infinity"  # placeholder, replaced in the JSON text
 _FIXED = {"last_non_linearity": "relu", "enable_cat_fusion": 0, "cat_id_size": 0, "fold_inputs": None}
 # what torch raises for bytes that are no state_dict; OSError too, though it reads from memory
 _UNREADABLE = (UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, OSError)
@@ -44,7 +44,7 @@ _UNREADABLE = (UnpicklingError, RuntimeError, EOFError, ValueError, LookupError,
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SparseChemModel:
-    """A trunk with a partner's heads, and the settings they were made with."""
+    """A trunk with a partner's heads, and the settings that they were trained with."""
 
     layout: TrunkLayout
     trunk: NDArray[np.float32]
@@ -53,17 +53,17 @@ class SparseChemModel:
     training: Training
 
     def __post_init__(self) -> None:
-        """Raise TrunkMismatch or StateMismatch unless all fits together."""
+        """Raise TrunkMismatch or StateMismatch if the parts do not fit together."""
         check_layers(self.layout, self.trunk_settings)
         check_trunk(self.trunk, self.layout)
         check_state(self.state, self.layout, self.state.sizes)
 
 
 def write_sparsechem(model: SparseChemModel, model_file: Path, settings_file: Path) -> None:
-    """Write both files, each whole, the model last; they hold everything a prediction depends on.
+    """Write both files atomically, the model last; they hold everything that a prediction depends on.
 
-    Raises ForeignModel where a head has another non-linearity than SparseChem's relu and tanh. A dropout of one head
-    alone is not carried over: SparseChem has one for both.
+    Raises ForeignModel if a head has another non-linearity than SparseChem's relu and tanh. A dropout of one head alone
+    is not written: SparseChem has one for both.
     """
     kinds = model.training.classification, model.training.regression
     if (kinds[0].non_linearity, kinds[1].non_linearity) != ("relu", "tanh"):
@@ -74,16 +74,17 @@ def write_sparsechem(model: SparseChemModel, model_file: Path, settings_file: Pa
     content = io.BytesIO()
     torch.save(_state_dict(model), content)
     text = json.dumps({"conf": _settings(model)} | _stats(model.state), indent=1, allow_nan=False)
-    # 1e999 is strict JSON, and what Python reads as infinity: so SparseChem switches its scaling layer off
+    # 1e999 is strict JSON that Python reads as infinity, with which SparseChem has no scaling layer
     write_atomically(settings_file, text.replace(json.dumps(_INFINITY), "1e999").encode() + b"\n")
     write_atomically(model_file, content.getvalue())
 
 
 def read_sparsechem(model_file: Path, settings_file: Path) -> SparseChemModel:
-    """A model that SparseChem or `write_sparsechem` wrote, with an optimiser that has not stepped yet.
+    """Read a model of SparseChem or `write_sparsechem`, with an optimiser before its first step.
 
-    The file is read as tensors only: no code in it runs. Raises ForeignModel for files that cannot be read, do not
-    fit together, or use what hocket has not: a split trunk output, a scaling layer, folded inputs, catalogue fusion.
+    The file is read as tensors only: no code in it runs. Raises ForeignModel for files that cannot be read, do not fit
+    together, or use features that hocket does not have: a split trunk output, a scaling layer, folded inputs, catalogue
+    fusion.
     """
     conf, stats = _read_settings(settings_file)
     tensors = _read_tensors(model_file)
@@ -100,28 +101,28 @@ def read_sparsechem(model_file: Path, settings_file: Path) -> SparseChemModel:
 
 
 def _names(n_trunk_layers: int, sizes: HeadSizes) -> Iterator[tuple[str, str]]:
-    """Our and SparseChem's name of every layer of the network."""
+    """Hocket's and SparseChem's name of every layer of the network."""
     yield "trunk.0", "net.0.net_freq"
     for i in range(1, n_trunk_layers):
         yield f"trunk.{i}", f"net.1.net.layer_{i - 1}.2"
     for kind, theirs in _HEADS.items():
         ours = [name for name, _, _ in sizes.layers(kind, 0)]
         for i, name in enumerate(ours):
-            place = "initial_layer" if i == 0 else "last_layer" if i == len(ours) - 1 else f"layer_{i - 1}"
-            yield name, f"{theirs}.{place}.2"
+            layer = "initial_layer" if i == 0 else "last_layer" if i == len(ours) - 1 else f"layer_{i - 1}"
+            yield name, f"{theirs}.{layer}.2"
 
 
 def _state_dict(model: SparseChemModel) -> dict[str, torch.Tensor]:
     width = model.layout.hidden[-1]
     arrays: Mapping[str, NDArray[np.float32]] = model.layout.views(model.trunk) | dict(model.state.heads)
-    found = {name: torch.ones(1, width) for name in _MASKS}
+    tensors = {name: torch.ones(1, width) for name in _MASKS}
     for ours, theirs in _names(len(model.layout.hidden), model.state.sizes):
         for part in ("weight", "bias"):
-            found[f"{theirs}.{part}"] = torch.tensor(arrays[f"{ours}.{part}"])
+            tensors[f"{theirs}.{part}"] = torch.tensor(arrays[f"{ours}.{part}"])
     for theirs in _without_tasks(model.state.sizes):
-        found[f"{theirs}.initial_layer.2.weight"] = torch.zeros(0, width)
-        found[f"{theirs}.initial_layer.2.bias"] = torch.zeros(0)
-    return found
+        tensors[f"{theirs}.initial_layer.2.weight"] = torch.zeros(0, width)
+        tensors[f"{theirs}.initial_layer.2.bias"] = torch.zeros(0)
+    return tensors
 
 
 def _without_tasks(sizes: HeadSizes) -> tuple[str, ...]:
@@ -129,7 +130,7 @@ def _without_tasks(sizes: HeadSizes) -> tuple[str, ...]:
 
 
 def _settings(model: SparseChemModel) -> dict[str, Any]:
-    """What SparseChem needs to build the network, and to train it further."""
+    """Settings with which SparseChem builds the network and trains it further."""
     sizes, training, trunk = model.state.sizes, model.training, model.trunk_settings
     n_classes, n_regressions = model.state.n_tasks, model.state.n_regressions
     width = model.layout.hidden[-1]
@@ -171,7 +172,7 @@ def _settings(model: SparseChemModel) -> dict[str, Any]:
 
 
 def _dropouts(head: ClassificationHead, sizes: tuple[int, ...]) -> list[float]:
-    """One for each extra layer, as SparseChem wants them; none for a head without tasks."""
+    """Dropout of each extra layer, as SparseChem expects them; none for a head without tasks."""
     return list(head.dropouts or (0.0,) * len(head.hidden)) if sizes else []
 
 
@@ -222,15 +223,15 @@ def _model(
     }
     odd = {name for name in tensors if not name.startswith(_without_tasks(sizes))} ^ {*ours, *_MASKS}
     if odd:
-        raise ForeignModel(f"{model_file.name}: found other tensors than its settings say: {', '.join(sorted(odd))}")
+        raise ForeignModel(f"{model_file.name}: its tensors differ from its settings: {', '.join(sorted(odd))}")
     arrays = {name: tensors[theirs] for theirs, name in ours.items()}
     for tensor in layout.tensors:
         if arrays[tensor.name].shape != tensor.shape:
             raise TrunkMismatch(f"{tensor.name} has shape {arrays[tensor.name].shape}, expected {tensor.shape}")
     if not all(np.array_equal(tensors[name], np.ones((1, layout.hidden[-1]))) for name in _MASKS):
-        raise ForeignModel(f"{model_file.name}: its heads see parts of the trunk's output only, which hocket has not")
+        raise ForeignModel(f"{model_file.name}: its heads use parts of the trunk's output, expected all of it")
     trunk = np.concatenate([arrays.pop(tensor.name).reshape(-1) for tensor in layout.tensors])
-    state = unstepped(arrays, _normalisation(conf, stats, sizes), layout, training)
+    state = fresh_state(arrays, _normalisation(conf, stats, sizes), layout, training)
     check_state(state, layout, sizes)
     return SparseChemModel(layout, trunk, state, trunk_settings, training)
 
@@ -238,7 +239,7 @@ def _model(
 def _check_known(conf: Mapping[str, Any]) -> None:
     for key in ("enable_cat_fusion", "fold_inputs"):
         if conf.get(key):
-            raise ForeignModel(f"{key}: found {conf[key]}, which hocket has not, expected a model without")
+            raise ForeignModel(f"{key}: found {conf[key]}, which hocket does not support, expected a model without it")
     if not math.isinf(conf.get("scaling_regularizer", math.inf)):
         raise ForeignModel(f"scaling_regularizer: found {conf['scaling_regularizer']}, expected no scaling layer")
     if conf.get("input_size_freq") not in {None, conf["input_size"]}:
@@ -288,7 +289,7 @@ def _sizes(conf: Mapping[str, Any]) -> HeadSizes:
 
 
 def _normalisation(conf: Mapping[str, Any], stats: Mapping[str, Any] | None, sizes: HeadSizes) -> Arrays:
-    """Mean 0 and deviation 1 where nothing was normalised, or where a task was constant or empty."""
+    """Mean and deviation by task: 0 and 1 if nothing was normalised, or for a task that was constant or empty."""
     if not sizes.regression:
         return {}
     n_tasks = sizes.regression[-1]

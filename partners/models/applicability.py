@@ -1,4 +1,4 @@
-"""How far a model's predictions can be relied on: conformal sets and intervals on the test fold."""
+"""Applicability: how reliable a model's conformal sets and intervals are on the test fold."""
 
 import math
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Domain:
-    """What conformal prediction at EPSILON says of one model, calibrated on the validation fold.
+    """Shares and widths of one model's conformal predictions at EPSILON, calibrated on the validation fold.
 
-    A share is NaN where the validation fold has too few labels of a class, or values, to reach EPSILON.
+    A share is NaN if the validation fold has too few labels of a class, or values, to reach EPSILON.
     """
 
     efficiency: Floats  # (n_tasks,) share of the test fold's compounds with exactly one possible class
@@ -30,42 +30,42 @@ class Domain:
     width_coverage: Floats  # (n_regressions,) share of its exact values inside
 
     def of_task(self, column: int) -> dict[str, float | None]:
-        """A classification task's shares."""
+        """Efficiency and coverage of a classification task."""
         return {name: _finite(getattr(self, name)[column]) for name in ("efficiency", "coverage")}
 
     def of_regression(self, column: int) -> dict[str, float | None]:
-        """A regression task's width and share."""
+        """Interval width and coverage of a regression task."""
         return {"width": _finite(self.width[column]), "coverage": _finite(self.width_coverage[column])}
 
 
-def domain_of(data: TrainingSet, validation: Evaluation, test: Evaluation) -> Domain:
-    """Calibrate a model on one fold and look at it on another."""
+def evaluate_domain(data: TrainingSet, validation: Evaluation, test: Evaluation) -> Domain:
+    """Calibrate a model on the validation fold and measure its conformal predictions on the test fold."""
     rows = validation.rows
     fitted = calibrate(validation.outputs, data.y[rows], data.y_regr[rows], data.y_censor[rows])
-    efficiency, coverage = _sets(data, fitted, test)
+    efficiency, coverage = _class_shares(data, fitted, test)
     half_width = fitted.half_widths(EPSILON).astype(np.float64)
-    return Domain(efficiency, coverage, 2 * half_width, _inside(data, half_width, test))
+    return Domain(efficiency, coverage, 2 * half_width, _interval_coverage(data, half_width, test))
 
 
-def _sets(data: TrainingSet, fitted: Calibration, test: Evaluation) -> tuple[Floats, Floats]:
+def _class_shares(data: TrainingSet, fitted: Calibration, test: Evaluation) -> tuple[Floats, Floats]:
     n_single, n_right, n_known = (np.zeros(data.n_tasks) for _ in range(3))
     for start in range(0, test.rows.size, _BLOCK):
         block = slice(start, start + _BLOCK)
-        found = fitted.p_values(test.outputs.logits[block])
-        n_single += (found.n_labels(EPSILON) == 1).sum(axis=0)
+        p_values = fitted.p_values(test.outputs.logits[block])
+        n_single += (p_values.n_labels(EPSILON) == 1).sum(axis=0)
         labels = data.y[test.rows[block]].tocoo()
         of_truth = np.where(
-            labels.data > 0, found.active[labels.row, labels.col], found.inactive[labels.row, labels.col]
+            labels.data > 0, p_values.active[labels.row, labels.col], p_values.inactive[labels.row, labels.col]
         )
         n_right += np.bincount(labels.col, weights=of_truth > EPSILON, minlength=data.n_tasks)
         n_known += np.bincount(labels.col, minlength=data.n_tasks)
-    silent = ~fitted.resolves(EPSILON)
+    too_few = ~fitted.resolves(EPSILON)
     with np.errstate(divide="ignore", invalid="ignore"):  # tasks without a label on the test fold get NaN
         coverage = n_right / n_known
-    return np.where(silent, np.nan, n_single / test.rows.size), np.where(silent, np.nan, coverage)
+    return np.where(too_few, np.nan, n_single / test.rows.size), np.where(too_few, np.nan, coverage)
 
 
-def _inside(data: TrainingSet, half_width: Floats, test: Evaluation) -> Floats:
+def _interval_coverage(data: TrainingSet, half_width: Floats, test: Evaluation) -> Floats:
     """Share of each task's exact values inside its interval, (n_regressions,)."""
     values = data.y_regr[test.rows].tocoo()
     exact = data.y_censor[test.rows].data == 0

@@ -1,7 +1,7 @@
-"""A finished model as files: weights, what calibrates it, and the compounds it was trained on; and what it predicts.
+"""A finished model: its files (weights with calibration, fingerprints of the training compounds) and its predictions.
 
-Everything here is private to the partner: heads and calibration say what its assays found, the fingerprints what its
-compounds are, and the order of the bits is the group's secret.
+All of it is private to the partner: heads and calibration reveal assay results, the fingerprints reveal compounds, and
+the order of the bits is a secret of the group.
 """
 
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ from partners.network.trunk import TrunkLayout
 from partners.settings import Training, TrunkSettings
 from partners.training_data.training_set import TrainingSet
 
-_MOST_VALIDATED = 1000  # validation compounds looked at for the least similarity
-_LEAST_SHARE = 0.05  # of them that may be less similar than it
+_MOST_VALIDATED = 1000  # validation compounds from which the least similarity is computed
+_LEAST_SHARE = 0.05  # share of them that is less similar
 
 _STARTS, _BITS, _PLACES = "compounds.starts", "compounds.bits", "places"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Weights:
-    """One finished model with what calibrates it."""
+    """Trunk and heads of a finished model, with their calibration."""
 
     trunk: NDArray[np.float32]
     state: PartnerState  # without the optimiser's moments
@@ -47,10 +47,10 @@ class Weights:
     ) -> "Weights":
         """Calibrate a trained model on the validation fold; raises what Predictor raises."""
         rows = training_set.rows_of(training_set.validation_fold)
-        found = Predictor(trunk, state, layout, trunk_settings, training)(training_set.x[rows])
+        outputs = Predictor(trunk, state, layout, trunk_settings, training)(training_set.x[rows])
         labels = (training_set.y[rows], training_set.y_regr[rows], training_set.y_censor[rows])
         bare = PartnerState(state.heads, {}, {}, state.n_steps, state.normalisation)
-        return cls(trunk, bare, calibrate(found, *labels))
+        return cls(trunk, bare, calibrate(outputs, *labels))
 
     def write(self, path: Path) -> None:
         """Write atomically."""
@@ -59,8 +59,8 @@ class Weights:
     @classmethod
     def read(cls, path: Path, layout: TrunkLayout) -> "Weights":
         """Inverse of `write`; raises FileNotFoundError, CheckpointDamaged or CheckpointMismatch."""
-        found = load_checkpoint(path, layout)
-        weights = cls(found.need_trunk(path), found.need_partner(path), Calibration.from_arrays(found.others))
+        stored = load_checkpoint(path, layout)
+        weights = cls(stored.need_trunk(path), stored.need_partner(path), Calibration.from_arrays(stored.others))
         expected = (weights.state.n_tasks, weights.state.n_regressions)
         if (weights.calibration.n_labels.size, weights.calibration.n_values.size) != expected:
             raise CheckpointDamaged(f"{path.name}: the calibration is for other tasks than the heads")
@@ -69,13 +69,13 @@ class Weights:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KnownCompounds:
-    """Fingerprints of the training folds, and where the group's key puts each bit."""
+    """Fingerprints of the training folds' compounds, and the group's secret order of the bits."""
 
     x: sparse.csr_matrix  # (n_known, n_bits) ones
-    places: NDArray[np.int64]  # (n_bits,) new place of every bit
+    places: NDArray[np.int64]  # (n_bits,) position of every bit in that order
 
     def write(self, path: Path) -> None:
-        """Write atomically, bits packed as tight as their number allows."""
+        """Write atomically, with bit numbers in the smallest integer type that holds them."""
         n_bits = self.x.shape[1]
         bits = self.x.indices.astype(np.uint16 if n_bits <= 1 << 16 else np.uint32)
         others = {_STARTS: self.x.indptr.astype(np.int64), _BITS: bits, _PLACES: self.places.astype(np.int64)}
@@ -84,10 +84,10 @@ class KnownCompounds:
     @classmethod
     def read(cls, path: Path, layout: TrunkLayout) -> "KnownCompounds":
         """Inverse of `write`; raises FileNotFoundError or CheckpointDamaged."""
-        found = load_checkpoint(path, layout).others
-        if not found.keys() >= {_STARTS, _BITS, _PLACES}:
-            raise CheckpointDamaged(f"{path.name}: found {', '.join(sorted(found))}, expected compounds and places")
-        starts, bits, places = found[_STARTS], found[_BITS].astype(np.int32), found[_PLACES]
+        arrays = load_checkpoint(path, layout).others
+        if not arrays.keys() >= {_STARTS, _BITS, _PLACES}:
+            raise CheckpointDamaged(f"{path.name}: found {', '.join(sorted(arrays))}, expected compounds and places")
+        starts, bits, places = arrays[_STARTS], arrays[_BITS].astype(np.int32), arrays[_PLACES]
         n_bits = layout.n_inputs
         whole = starts[0] == 0 and starts[-1] == bits.size and (np.diff(starts) >= 0).all()
         if not whole or bits.max(initial=0) >= n_bits or not np.array_equal(np.sort(places), np.arange(n_bits)):
@@ -97,10 +97,10 @@ class KnownCompounds:
 
 
 def known_compounds(training_set: TrainingSet, places: NDArray[np.int64]) -> tuple[KnownCompounds, float]:
-    """The compounds of the training folds, and the least similarity at which a new one is like those that calibrate.
+    """Compounds of the training folds, and the least similarity to them at which a new compound is in the domain.
 
-    All but 5 % of the validation fold's compounds (up to 1000 of them, spread evenly) are at least so similar to the
-    nearest of the training folds; 0 without any.
+    95 % of the validation fold's compounds (up to 1000 of them, spread evenly) are at least that similar to the nearest
+    compound of the training folds; 0 without any.
     """
     x = training_set.x[training_set.training_rows]
     x.data[:] = x.data > 0
@@ -115,27 +115,27 @@ def known_compounds(training_set: TrainingSet, places: NDArray[np.int64]) -> tup
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
-    """What a model says about some compounds."""
+    """Predictions of a model for some compounds."""
 
     probability: NDArray[np.float32]  # (n, n_tasks) of being active
     p_values: PValues  # (n, n_tasks)
     value: NDArray[np.float32]  # (n, n_regressions), in the units of the measured values
-    half_width: NDArray[np.float32]  # (n_regressions,) of the interval around a value; NaN where nothing can be said
+    half_width: NDArray[np.float32]  # (n_regressions,) of the interval around a value; NaN with too few values
     similarity: NDArray[np.float32]  # (n,) Tanimoto to the nearest compound of the training folds
-    is_similar: NDArray[np.bool_]  # (n,) as similar to it as those that calibrate
+    is_similar: NDArray[np.bool_]  # (n,) whether that is at least the least similarity
 
     @property
     def in_domain(self) -> NDArray[np.bool_]:
-        """Of a classification task: similar enough, and a class is left; (n, n_tasks).
+        """Whether a compound is similar enough and a class is possible, by classification task; (n, n_tasks).
 
-        A compound that fits neither class is unlike the calibration's. For a regression task `is_similar` is all.
+        A compound that fits neither class is unlike the calibration's. For a regression task use `is_similar` alone.
         """
         fits_none: NDArray[np.bool_] = self.p_values.n_labels() == 0
         return self.is_similar[:, None] & ~fits_none
 
 
 class FinalModel:
-    """Ready to predict again and again: the same bits for a compound alone and in any company."""
+    """A finished model, loaded once for many predictions: a compound gets the same bits alone or among others."""
 
     def __init__(
         self,
@@ -154,12 +154,12 @@ class FinalModel:
 
     def predict(self, x: sparse.csr_matrix) -> Prediction:
         """Predict from fingerprints (n, n_bits) in the group's order; raises BadFeatures or FeatureCountMismatch."""
-        found = self._predictor(x)
+        outputs = self._predictor(x)
         similarity = self._neighbours.nearest(x)
         return Prediction(
-            probability=found.probabilities,
-            p_values=self._calibration.p_values(found.logits),
-            value=found.values,
+            probability=outputs.probabilities,
+            p_values=self._calibration.p_values(outputs.logits),
+            value=outputs.values,
             half_width=self._half_width,
             similarity=similarity,
             is_similar=similarity >= self._least_similarity,

@@ -1,4 +1,4 @@
-"""How good a model is on the two folds that it was not trained on, and whether federation helped there."""
+"""Scores of a model on the two folds that it was not trained on, and the gate between local and federated model."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,13 @@ from numpy.typing import NDArray
 
 from data_prep.prepared import Prepared
 from data_prep.settings import Preparation
-from partners.models.applicability import Domain, domain_of
-from partners.network.state import PartnerState
+from partners.models.applicability import Domain, evaluate_domain
+from partners.network.normalisation import normalisation_of
+from partners.network.state import DEVIATION, MEAN, PartnerState
 from partners.network.trunk import TrunkLayout
 from partners.scores.gate import GateResult, GateSettings, decide_gate
 from partners.scores.regression_scores import TaskErrors
+from partners.scores.reliability import Reliability, of_probabilities, of_values
 from partners.scores.scores import TaskScores
 from partners.settings import TrunkSettings
 from partners.training.evaluation import Evaluation, evaluate
@@ -21,7 +23,7 @@ from partners.training_data.training_set import TrainingSet
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Labels:
-    """What was measured active or inactive on a fold, and what the model said."""
+    """Classification labels of a fold, and the model's predictions for them."""
 
     task: NDArray[np.int64]  # (n_labels,)
     active: NDArray[np.bool_]  # (n_labels,)
@@ -30,7 +32,7 @@ class Labels:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Values:
-    """Exact values measured on a fold, and what the model said."""
+    """Exact values measured on a fold, and the model's predictions for them."""
 
     task: NDArray[np.int64]  # (n_values,)
     measured: NDArray[np.float64]  # (n_values,) units of the assay
@@ -39,7 +41,7 @@ class Values:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FoldScores:
-    """One model on one fold; of its predictions only those at measurements are kept."""
+    """Scores of one model on one fold, and its predictions where something was measured."""
 
     tasks: TaskScores
     regression_tasks: TaskErrors
@@ -49,7 +51,7 @@ class FoldScores:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EvaluatedModel:
-    """One model on both folds that it was not trained on."""
+    """Scores of one model on both folds that it was not trained on."""
 
     test: FoldScores
     validation: FoldScores
@@ -67,8 +69,8 @@ def evaluate_model(
     """Scores and predictions of a trunk with its heads on the test and the validation fold.
 
     layout      : of the trunk alone
-    preparation : its quorums say with how many labels or values of a fold a task is scored
-    Raises what `evaluate` raises: BadFolds where a fold has no labelled compound.
+    preparation : its quorums are the numbers of labels or values that a scored task needs in a fold
+    Raises what `evaluate` raises: BadFolds if a fold has no labelled compound.
     """
     data, quorum = own.training_set, preparation.activities
     test, validation = (
@@ -86,35 +88,59 @@ def evaluate_model(
         for fold in (data.test_fold, data.validation_fold)
     )
     return EvaluatedModel(
-        _at_measurements(data, test), _at_measurements(data, validation), domain_of(data, validation, test)
+        _at_measurements(data, test), _at_measurements(data, validation), evaluate_domain(data, validation, test)
     )
 
 
 def pass_gate(
     prepared: Prepared, own: PartnerData, settings: GateSettings, *, local: EvaluatedModel, federated: EvaluatedModel
 ) -> GateResult:
-    """Say on the validation fold whether federation helped this partner."""
+    """Decide on the validation fold whether federation helped this partner."""
     columns = [task.task_id for task in prepared.tasks if not task.is_auxiliary]
     assays = np.unique([prepared.tasks[column].input_assay_id for column in columns], return_inverse=True)[1]
     before, after = (model.validation.tasks.average_precision[columns] for model in (local, federated))
     return decide_gate(before, after, settings, np.random.default_rng(own.training.seed), assays)
 
 
-def _at_measurements(data: TrainingSet, found: Evaluation) -> FoldScores:
-    labels, values = data.y[found.rows].tocoo(), data.y_regr[found.rows].tocoo()
-    exact = data.y_censor[found.rows].data == 0
+def probability_calibration(model: EvaluatedModel, is_scored: NDArray[np.bool_]) -> Reliability:
+    """How often a fold's labels are active by predicted probability: the test fold, over the scored tasks.
+
+    is_scored : (n_tasks,)
+    """
+    labels = model.test.labels
+    kept = is_scored[labels.task]
+    return of_probabilities(labels.task[kept], labels.active[kept], labels.probability[kept])
+
+
+def value_calibration(model: EvaluatedModel, is_scored: NDArray[np.bool_], data: TrainingSet) -> Reliability:
+    """Measured against predicted values of the test fold, in deviations from each task's mean over the training folds.
+
+    is_scored : (n_regressions,)
+    """
+    values, scale = model.test.values, normalisation_of(data, normalise=True)
+    kept = is_scored[values.task]
+    task = values.task[kept]
+    measured, predicted = (
+        (numbers[kept] - scale[MEAN][task]) / scale[DEVIATION][task] for numbers in (values.measured, values.predicted)
+    )
+    return of_values(task, measured, predicted)
+
+
+def _at_measurements(data: TrainingSet, evaluation: Evaluation) -> FoldScores:
+    labels, values = data.y[evaluation.rows].tocoo(), data.y_regr[evaluation.rows].tocoo()
+    exact = data.y_censor[evaluation.rows].data == 0
     row, column = values.row[exact], values.col[exact]
     return FoldScores(
-        found.tasks,
-        found.regression_tasks,
+        evaluation.tasks,
+        evaluation.regression_tasks,
         Labels(
             labels.col.astype(np.int64),
             labels.data > 0,
-            found.probabilities[labels.row, labels.col].astype(np.float64),
+            evaluation.probabilities[labels.row, labels.col].astype(np.float64),
         ),
         Values(
             column.astype(np.int64),
             values.data[exact].astype(np.float64),
-            found.values[row, column].astype(np.float64),
+            evaluation.values[row, column].astype(np.float64),
         ),
     )

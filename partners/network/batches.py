@@ -1,4 +1,4 @@
-"""Some compounds of a training set, ready for torch."""
+"""Batches: some compounds of a training set with their labels, as torch tensors."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,17 +18,17 @@ from partners.training_data.training_set import TrainingSet
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Targets:
-    """What one kind of head should say of a batch, label by label in row order."""
+    """Labels or measured values of a batch for one kind of head, in row order, with their weights."""
 
     pattern: Observed
     values: torch.Tensor  # (n_labels,) 1 active, 0 inactive; or the normalised measured value
     weights: torch.Tensor  # (n_labels,) factor of each label's loss
-    censoring: torch.Tensor | None = None  # (n_labels,) -1, 0 or +1; None where all is exact
+    censoring: torch.Tensor | None = None  # (n_labels,) -1, 0 or +1; None if all are exact
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Inputs and targets; a kind of head without tasks has no targets."""
+    """Inputs and targets of some compounds; a kind of head without tasks has no targets."""
 
     x: InputRows
     classification: Targets | None
@@ -41,7 +41,7 @@ class Batch:
 
 
 class BatchMaker:
-    """Makes batches of a training set's rows: inputs transformed, values normalised, every weight multiplied in."""
+    """Makes batches from rows of a training set: inputs transformed, values normalised, task weights included."""
 
     def __init__(
         self, training_set: TrainingSet, trunk_settings: TrunkSettings, training: Training, normalisation: Arrays
@@ -49,13 +49,13 @@ class BatchMaker:
         self._set = training_set
         self._transform = trunk_settings.input_transform
         self._device = training.device
-        self._frequent = features_for_block(training_set.x)  # a transform keeps the places, also where it gives 0
+        self._frequent = features_for_block(training_set.x)  # a transform keeps the pattern, even if it gives 0
         self._values = normalised(training_set.y_regr, normalisation)
         self._is_censored = bool(training_set.y_censor.data.any())
         self.class_weight, self.regr_weight = loss_weights(training_set, training)
 
     def __call__(self, rows: NDArray[np.int64]) -> Batch:
-        """Batch of these rows of the training set, in this order."""
+        """Make the batch of these rows of the training set, in this order."""
         x = transformed(self._set.x[rows], self._transform)
         return Batch(
             x=input_rows(x, self._frequent, device=self._device),
@@ -76,7 +76,7 @@ class BatchMaker:
         weights = self.regr_weight[values.indices]
         censoring = None
         if self._is_censored:
-            marks = self._set.y_censor[rows].data  # stored where the values are
+            marks = self._set.y_censor[rows].data  # of the same pattern as the values
             weights = np.where(marks == 0, weights, weights * self._set.censored_weight[values.indices])
             censoring = torch.tensor(marks, device=self._device)
         return Targets(
@@ -88,9 +88,9 @@ class BatchMaker:
 
 
 def loss_weights(training_set: TrainingSet, training: Training) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Factor of each classification (n_tasks,) and regression (n_regressions,) task's loss.
+    """Factor on the loss of each classification task, (n_tasks,), and of each regression task, (n_regressions,).
 
-    Both kinds are mixed as in SparseChem; where there is only one, there is nothing to mix it with.
+    `training.regression_weight` weighs the two kinds as in SparseChem; with one kind alone it has no effect.
     """
     both = training_set.n_tasks > 0 and training_set.n_regressions > 0
     share = training.regression_weight if both else 0.5
@@ -101,6 +101,6 @@ def loss_weights(training_set: TrainingSet, training: Training) -> tuple[NDArray
 
 
 def parts_of(rows: NDArray[np.int64], internal_batch_max: int | None) -> Iterator[NDArray[np.int64]]:
-    """Rows of one optimiser step in as few parts of nearly equal size as the maximum allows."""
+    """Split the rows of one optimiser step into the fewest parts of nearly equal size that the maximum allows."""
     n_parts = 1 if internal_batch_max is None else -(-rows.size // internal_batch_max)
     yield from np.array_split(rows, n_parts) if n_parts > 1 else [rows]

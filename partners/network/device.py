@@ -1,4 +1,4 @@
-"""Where a partner's arithmetic runs, with how many threads and in which precision."""
+"""Device, number of threads and precision of a partner's arithmetic."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from partners.training_data.aligned_arrays import is_sharable
 
 @contextmanager
 def use_threads(n_threads: int) -> Iterator[None]:
-    """Let torch compute with this many threads inside the block; the only place that touches torch's thread count."""
+    """Use this many torch threads inside the block; no other code changes torch's thread count."""
     before = torch.get_num_threads()
     torch.set_num_threads(n_threads)
     try:
@@ -25,9 +25,9 @@ def use_threads(n_threads: int) -> Iterator[None]:
 
 @contextmanager
 def arithmetic(training: Training) -> Iterator[None]:
-    """Compute inside the block with the threads and the precision of dense products that the settings say.
+    """Use the settings' number of threads and precision of dense products inside the block.
 
-    Raises DeviceMissing where device or precision cannot be had on this machine.
+    Raises DeviceMissing if this machine does not have the device or the precision.
     """
     _require_device(training)
     before = torch.get_float32_matmul_precision()
@@ -40,7 +40,7 @@ def arithmetic(training: Training) -> Iterator[None]:
 
 
 def tensor_of(array: NDArray[np.float32], device: str, *, shared: bool = False) -> torch.Tensor:
-    """Tensor of an array's values on a device; `shared`: in its memory where torch can compute there."""
+    """Tensor of an array's values on a device; with `shared` in the array's own memory, if torch can compute there."""
     if shared and device == "cpu" and is_sharable(array):
         return torch.from_numpy(array)
     return torch.tensor(array, device=device)

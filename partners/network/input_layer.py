@@ -1,9 +1,9 @@
-"""The input layer: most of the weights, and a gradient that never exists as a whole.
+"""The input layer, which has most of the weights; its gradient is computed piece by piece, never as a whole.
 
-Two facts of fingerprints make it fast. A few features are set in a large share of the compounds: they are multiplied as
-one dense block, the rest as a sparse tail. And a gradient of the trunk's size costs more to write to memory and to read
-again than to compute: it is made piece by piece, each small enough for the processor's cache, and every piece is used
-(by the optimiser) before the next is made. The sums are those of the plain product, in another order.
+Two facts make it fast. A few fingerprint bits are set in a large share of the compounds: they are multiplied as one
+dense block, the others as a sparse tail. And a gradient of the trunk's size costs more to write to memory and to read
+again than to compute: it is computed in pieces that fit the processor's cache, and the optimiser uses each piece before
+the next is computed. The sums are those of the plain product, in another order.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
-from partners.network.kernels import SparseRows, rows_times, sparse_rows
+from partners.network.kernels import SparseRows, sparse_rows, sparse_times_dense
 
 # a dense column of a batch is cheaper than its sparse entries above this share of set bits (measured)
 _FREQUENT_ABOVE = 1 / 8
@@ -38,22 +38,22 @@ def frequent_features(x: sparse.csr_matrix) -> NDArray[np.int64]:
 
 
 def features_for_block(x: sparse.csr_matrix) -> NDArray[np.int64]:
-    """Which features of a training set's x become the dense block; none of a small set.
+    """Features of a training set's x that become the dense block; none for a small set.
 
-    So a small set keeps the plain product's order of sums. Adam can enlarge their rounding: where the parts of a
-    gradient cancel to about its epsilon, a last bit moved 1 of 16,384 weights by 2e-5 in six steps.
+    So a small set keeps the plain product's order of sums. Adam can enlarge their rounding: when the parts of a
+    gradient cancelled to about Adam's epsilon, a last bit moved 1 of 16,384 weights by 2e-5 in six steps.
     """
     return frequent_features(x) if x.shape[0] >= _BLOCK_FROM else NO_FEATURES
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InputRows:
-    """Rows of the input matrix: a dense block of the frequent features beside the sparse tail, both ways round."""
+    """Rows of the input matrix: a dense block of the frequent features, and a sparse tail by row and by feature."""
 
     frequent: NDArray[np.int64]  # (n_frequent,) ascending
     dense: torch.Tensor  # (n_rows, n_frequent) float32
     tail: SparseRows  # (n_rows, n_inputs)
-    by_feature: SparseRows | None  # (n_inputs, n_rows), the tail transposed; None where no gradient is wanted
+    by_feature: SparseRows | None  # (n_inputs, n_rows), the tail transposed; None if no gradient is wanted
     feature_starts: NDArray[np.int32]  # (n_inputs + 1,) where each feature's entries start in `by_feature`
 
     @property
@@ -69,7 +69,10 @@ def input_rows(
     for_gradient: bool = True,
     device: str = "cpu",
 ) -> InputRows:
-    """Split rows of x (n_rows, n_inputs), canonical CSR, and copy them to torch; `frequent` as of the training set."""
+    """Split rows of x (n_rows, n_inputs), canonical CSR, and copy them to torch.
+
+    frequent : the training set's `features_for_block`
+    """
     dense, tail = _split(x, frequent)
     transposed = tail.T.tocsr() if for_gradient else None
     return InputRows(
@@ -86,23 +89,24 @@ def _split(x: sparse.csr_matrix, frequent: NDArray[np.int64]) -> tuple[NDArray[n
         return np.zeros((x.shape[0], 0), dtype=np.float32), x
     column = np.full(x.shape[1], -1, dtype=np.int32)
     column[frequent] = np.arange(frequent.size)
-    place = column[x.indices]
-    is_dense = place >= 0
+    dense_column = column[x.indices]
+    is_dense = dense_column >= 0
     row = np.repeat(np.arange(x.shape[0]), np.diff(x.indptr))
     dense = np.zeros((x.shape[0], frequent.size), dtype=np.float32)
-    dense[row[is_dense], place[is_dense]] = x.data[is_dense]
+    dense[row[is_dense], dense_column[is_dense]] = x.data[is_dense]
     n_before = np.concatenate([[0], np.cumsum(~is_dense)])
     tail = sparse.csr_matrix((x.data[~is_dense], x.indices[~is_dense], n_before[x.indptr]), shape=x.shape)
     return dense, tail
 
 
-Part = tuple[InputRows, torch.Tensor]  # some rows, and the loss's slope (n_rows, n_hidden) at the layer's output
+Part = tuple[InputRows, torch.Tensor]  # some rows, and the loss's gradient (n_rows, n_hidden) at the layer's output
 
 
 class InputLayer:
-    """Weight (n_inputs, n_hidden) and bias (n_hidden,), outside autograd.
+    """Weight (n_inputs, n_hidden) and bias (n_hidden,) of the first layer, outside autograd.
 
-    pieces : consecutive rows of the weight as tensors that share its memory; what an optimiser works on
+    pieces : consecutive rows of the weight as tensors that share its memory; the optimiser steps each of them
+    places : rows of the weight that each piece holds
     """
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
@@ -113,15 +117,18 @@ class InputLayer:
         self.pieces = [self._weight[place].requires_grad_() for place in self.places]
 
     def __call__(self, rows: InputRows) -> torch.Tensor:
-        """Output (n_rows, n_hidden)."""
+        """Compute the layer's output, (n_rows, n_hidden)."""
         with torch.no_grad():
-            out = rows_times(rows.tail, self._weight).add_(self._bias)
+            out = sparse_times_dense(rows.tail, self._weight).add_(self._bias)
             if rows.frequent.size:
                 out.addmm_(rows.dense, self._weight[torch.from_numpy(rows.frequent).to(out.device)])
         return out
 
     def each_gradient(self, parts: Sequence[Part], use: Callable[[torch.Tensor, torch.Tensor], None]) -> None:
-        """Hand over every piece of the weight and its gradient, summed over parts of a batch, to be used at once."""
+        """Call `use` with every piece of the weight and its gradient, summed over the parts of a batch.
+
+        `use` must be done with the gradient when it returns.
+        """
         dense = [rows.dense.T @ slope for rows, slope in parts]
         for place, piece in zip(self.places, self.pieces, strict=True):
             use(piece, _summed_gradient(parts, dense, place))
@@ -147,7 +154,7 @@ def _piece_gradient(part: Part, dense: torch.Tensor, place: slice) -> torch.Tens
         values=None if values is None else values[inside],
         shape=(place.stop - place.start, rows.n_rows),
     )
-    gradient = rows_times(features, slope)
+    gradient = sparse_times_dense(features, slope)
     first, last = np.searchsorted(rows.frequent, (place.start, place.stop))
     if first < last:
         gradient[torch.from_numpy(rows.frequent[first:last] - place.start).to(slope.device)] = dense[first:last]

@@ -1,4 +1,4 @@
-"""Transforms of the input values, as SparseChem has them."""
+"""Transforms of the input values before the first layer, those of SparseChem."""
 
 import numpy as np
 from scipy import sparse
@@ -8,12 +8,12 @@ from partners.settings import InputTransform
 
 
 def transformed(x: sparse.csr_matrix, how: InputTransform) -> sparse.csr_matrix:
-    """Every stored value transformed, in a matrix of its own; `none` gives back the argument.
+    """Transform every stored value, into a new matrix; `none` returns the argument itself.
 
     binarize : 1 for a value above 0, else 0
     log1p    : log(1 + value)
     tanh     : tanh(value)
-    Raises BadFeatures where log1p meets a value of -1 or less.
+    Raises BadFeatures if log1p meets a value of -1 or less.
     """
     if how == "none":
         return x

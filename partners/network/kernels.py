@@ -1,6 +1,6 @@
-"""The sparse arithmetic of training: only set bits on the input side, only observed labels on the output side.
+"""Sparse arithmetic of training: only set bits on the input side, only observed labels on the output side.
 
-Every function gives the same bits again at an equal number of threads: all operands are torch's own memory (64-byte
+With an equal number of threads every function returns the same bits: all operands are torch's own memory (64-byte
 aligned, so that vectorised loops split alike) and every sum runs in a fixed order.
 """
 
@@ -22,7 +22,7 @@ def _has_mkl() -> bool:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SparseRows:
-    """Rows of a sparse matrix on torch's side; `values` is None where all stored values are 1."""
+    """Rows of a sparse matrix as torch tensors; `values` is None if all stored values are 1."""
 
     indptr: torch.Tensor  # (n_rows + 1,) int32
     indices: torch.Tensor  # (n_stored,) int32
@@ -41,8 +41,8 @@ def sparse_rows(matrix: sparse.csr_matrix, device: str = "cpu") -> SparseRows:
     )
 
 
-def rows_times(rows: SparseRows, dense: torch.Tensor) -> torch.Tensor:
-    """Sparse (n, m) times dense (m, k): (n, k)."""
+def sparse_times_dense(rows: SparseRows, dense: torch.Tensor) -> torch.Tensor:
+    """Product of sparse rows (n, m) and a dense matrix (m, k): (n, k)."""
     return torch.nn.functional.embedding_bag(
         rows.indices, dense, rows.indptr, mode="sum", per_sample_weights=rows.values, include_last_offset=True
     )
@@ -57,7 +57,7 @@ def _csr_tensor(rows: SparseRows) -> torch.Tensor:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Observed:
-    """Which labels of a batch are observed, in row order, and how to walk them in task order."""
+    """Positions of a batch's observed labels, in row order and in task order."""
 
     indptr: torch.Tensor  # (n_rows + 1,) int32
     tasks: torch.Tensor  # (n_labels,) int32 column of each label
@@ -69,7 +69,7 @@ class Observed:
 
 
 def observed(y: sparse.csr_matrix, *, dense: bool | None = None, device: str = "cpu") -> Observed:
-    """Pattern of the stored labels of y (n_rows, n_tasks); `dense` picks the route, absent: by label density."""
+    """Pattern of the stored labels of y (n_rows, n_tasks); `dense` None: chosen by the share of observed labels."""
     n_rows, n_tasks = y.shape
     by_task = np.argsort(y.indices, kind="stable")
     counts = np.bincount(y.indices, minlength=n_tasks)
@@ -114,7 +114,7 @@ class ObservedOutputs(torch.autograd.Function):
         ctx: Any,  # noqa: ANN401 -- torch gives it no type
         slope: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, None]:
-        """Gradients of hidden, weight and bias from the outputs' gradient (n_labels,)."""
+        """Compute the gradients of hidden, weight and bias from the outputs' gradient (n_labels,)."""
         hidden, weight = ctx.saved_tensors
         labels: Observed = ctx.labels
         if labels.dense:
@@ -126,12 +126,15 @@ class ObservedOutputs(torch.autograd.Function):
         by_row = SparseRows(labels.indptr, labels.tasks, slope, labels.shape)
         task_rows, task_slope = labels.rows[labels.by_task].int(), slope[labels.by_task]
         by_task = SparseRows(labels.task_indptr, task_rows, task_slope, (n_tasks, n_rows))
-        bias_slope = rows_times(by_task, torch.ones(n_rows, 1, device=slope.device)).squeeze(1)
-        return rows_times(by_row, weight), rows_times(by_task, hidden), bias_slope, None
+        bias_slope = sparse_times_dense(by_task, torch.ones(n_rows, 1, device=slope.device)).squeeze(1)
+        return sparse_times_dense(by_row, weight), sparse_times_dense(by_task, hidden), bias_slope, None
 
 
 class MaskedRelu(torch.autograd.Function):
-    """Positive values where a mask is true, times a factor, 0 elsewhere; remembers the result only, which says all."""
+    """relu, mask and factor in one: positive values where the mask is true, times a factor; 0 elsewhere.
+
+    Only the result is kept for the gradient: it is above 0 exactly where the gradient passes.
+    """
 
     @staticmethod
     def forward(
@@ -157,7 +160,10 @@ class MaskedRelu(torch.autograd.Function):
 
 
 class Masked(torch.autograd.Function):
-    """Values where a mask is true, times a factor, 0 elsewhere; remembers the mask only, a byte each."""
+    """Mask and factor in one: values where the mask is true, times a factor; 0 elsewhere.
+
+    Only the mask is kept for the gradient, a byte for each value.
+    """
 
     @staticmethod
     def forward(

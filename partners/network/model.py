@@ -21,14 +21,14 @@ from partners.network.trunk import TrunkLayout
 from partners.settings import ClassificationHead, NonLinearity, Training, TrunkSettings
 
 _INPUT_WEIGHT, _INPUT_BIAS = "trunk.0.weight", "trunk.0.bias"
-Gradients = list[tuple[torch.Tensor, torch.Tensor]]  # what an optimiser moves, and each one's gradient
+Gradients = list[tuple[torch.Tensor, torch.Tensor]]  # parameters or pieces of them, each with its gradient
 
 _FUNCTIONS = {"relu": torch.relu, "tanh": torch.tanh}
 
 
 @dataclass(frozen=True, slots=True)
 class NonLinearities:
-    """Which function follows the layers of each part."""
+    """Non-linearity of the trunk and of each kind of head."""
 
     trunk: NonLinearity = "relu"
     classification: NonLinearity = "relu"
@@ -36,14 +36,14 @@ class NonLinearities:
 
     @classmethod
     def of(cls, trunk: TrunkSettings, training: Training) -> "NonLinearities":
-        """As the plan and the partner's settings say."""
+        """Take the non-linearities from the plan and the partner's settings."""
         return cls(trunk.non_linearity, training.classification.non_linearity, training.regression.non_linearity)
 
 
 class Network:
     """All weights of one partner's network as torch tensors, in `parameter_shapes` order.
 
-    in_place : they share the memory of the arrays given, where torch can compute there; else they are copies
+    in_place : the tensors share the memory of the arrays given, if torch can compute there; else they are copies
     """
 
     def __init__(
@@ -64,13 +64,13 @@ class Network:
         tensors = {tensor.name: self._trunk[tensor.place].view(tensor.shape) for tensor in layout.tensors}
         tensors |= {name: tensor_of(head, device, shared=in_place) for name, head in heads.items()}
         self.parameters = {name: tensor.requires_grad_() for name, tensor in tensors.items()}
-        sizes = HeadSizes.found_in(heads)
+        sizes = HeadSizes.from_heads(heads)
         self._head_layers = {
             kind: [name for name, _, _ in sizes.layers(kind, layout.hidden[-1])]
             for kind in (CLASSIFICATION, REGRESSION)
         }
         self._functions = non_linearities
-        # autograd stops before the input layer, whose gradient is made and used piece by piece
+        # autograd stops before the input layer: its gradient is computed and used piece by piece
         self.input_layer = InputLayer(self.parameters[_INPUT_WEIGHT], self.parameters[_INPUT_BIAS])
         self._parts: list[Part] = []
 
@@ -85,7 +85,7 @@ class Network:
         *,
         in_place: bool = False,
     ) -> "Network":
-        """Network with the functions, device and precision of the settings."""
+        """Make a network with the non-linearities, device and precision of the settings."""
         functions, half = NonLinearities.of(trunk_settings, training), training.precision == "bfloat16"
         return cls(layout, trunk, heads, functions, device=training.device, half=half, in_place=in_place)
 
@@ -95,7 +95,7 @@ class Network:
         return trunk
 
     def pieces(self, name: str) -> list[tuple[slice, torch.Tensor]]:
-        """What an optimiser works on: consecutive rows of a parameter, where they stand, sharing its memory."""
+        """Consecutive rows of a parameter as tensors that share its memory, each with its place in the parameter."""
         if name == _INPUT_WEIGHT:
             return list(zip(self.input_layer.places, self.input_layer.pieces, strict=True))
         return [(slice(None), self.parameters[name])]
@@ -106,7 +106,7 @@ class Network:
         return array
 
     def trunk_output(self, first: torch.Tensor, dropout: "Dropout | None" = None) -> torch.Tensor:
-        """First layer's output (n, hidden[0]) to the trunk's, (n, hidden[-1]), before any head's non-linearity."""
+        """Trunk's output (n, hidden[-1]) from the first layer's (n, hidden[0]), before any head's non-linearity."""
         if not self._half:
             return self._later_layers(first, dropout)
         # no cache of rounded weights: the optimiser changes them in place
@@ -130,10 +130,10 @@ class Network:
             }
 
     def loss_and_gradients(self, parts: Iterable[Batch], n_compounds: int, dropout: "Dropout | None" = None) -> float:
-        """Loss of one optimiser step's batches together; leaves its gradient for `each_gradient`.
+        """Loss over all batches of one optimiser step; `each_gradient` then gives its gradient.
 
-        It is in the parameters' `grad`, but for the input weight's, which is made piece by piece.
-        parts        : computed one after the other, gradients added up, so that memory is that of the largest
+        The gradient is in the parameters' `grad`, except the input weight's, which is computed piece by piece.
+        parts        : computed one after the other, gradients added up, so that memory is that of the largest part
         n_compounds  : in all parts; the summed loss is divided by it
         """
         self._forget_gradients()
@@ -141,7 +141,7 @@ class Network:
         return sum(self._add_part(batch, n_compounds, dropout) for batch in parts)
 
     def each_gradient(self, use: Callable[[Gradients], None]) -> None:
-        """Hand over all that the last step's loss depends on, in portions, to be used at once."""
+        """Call `use` with all parameters and gradients of the last loss, some at a time; then forget the gradients."""
         use([(leaf, leaf.grad) for leaf in self.parameters.values() if leaf.grad is not None])
         self._forget_gradients()
         self.input_layer.each_gradient(self._parts, lambda piece, gradient: use([(piece, gradient)]))
@@ -186,7 +186,7 @@ class Network:
         return outputs
 
     def _head_input(self, kind: str, hidden: torch.Tensor, dropout: "Dropout | None") -> torch.Tensor:
-        """Trunk's output (n, hidden[-1]) to what the last layer of a head multiplies: after function and dropout."""
+        """Input of a head's last layer from the trunk's output (n, hidden[-1]), after non-linearity and dropout."""
         layers = self._head_layers[kind]
         function = self._functions.classification if kind == CLASSIFICATION else self._functions.regression
         for i, layer in enumerate(layers):
@@ -200,8 +200,8 @@ class Network:
 
 
 def _activated(hidden: torch.Tensor, function: NonLinearity, dropout: "Dropout | None", share: float) -> torch.Tensor:
-    """Activations (n, n_units) after the function and, in training, dropout."""
-    if dropout is None or share == 0:  # no chance is drawn where nothing is dropped
+    """Activations (n, n_units) after the non-linearity and, in training, dropout."""
+    if dropout is None or share == 0:  # nothing is drawn from the generator if nothing is dropped
         return _FUNCTIONS[function](hidden)
     mask, factor = dropout.mask(hidden, share)
     if function == "relu":
@@ -212,7 +212,7 @@ def _activated(hidden: torch.Tensor, function: NonLinearity, dropout: "Dropout |
 
 
 def censored_squares(predicted: torch.Tensor, measured: torch.Tensor, censoring: torch.Tensor | None) -> torch.Tensor:
-    """Squared error of every value, 0 for a censored one whose prediction lies on the right side of the bound.
+    """Squared error of every value; 0 for a censored value if the prediction is on the right side of the bound.
 
     predicted, measured : (n_labels,)
     censoring           : (n_labels,) -1 the true value is below `measured`, 0 exact, +1 above; None: all exact
@@ -225,7 +225,7 @@ def censored_squares(predicted: torch.Tensor, measured: torch.Tensor, censoring:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dropout:
-    """Random zeros in the hidden activations; what is kept is scaled so that the mean stays."""
+    """Random zeros in the hidden activations; the others are scaled so that the mean stays the same."""
 
     trunk: tuple[float, ...]  # share dropped after each trunk layer but the last
     heads: Mapping[str, tuple[float, ...]]  # by kind: share dropped of the trunk's output, then after each extra layer
@@ -233,7 +233,7 @@ class Dropout:
 
     @classmethod
     def of(cls, trunk: TrunkSettings, training: Training, rng: np.random.Generator) -> "Dropout":
-        """Dropout as the plan and the partner's settings say."""
+        """Take the shares from the plan and the partner's settings."""
         *between, last = trunk.dropouts
         entry = last if training.head_dropout is None else training.head_dropout
 
@@ -244,7 +244,7 @@ class Dropout:
         return cls(tuple(between), heads, rng)
 
     def mask(self, hidden: torch.Tensor, share: float) -> tuple[torch.Tensor, float]:
-        """Which activations (n, n_units) are kept, a fresh bool each, and what to multiply them by."""
+        """Draw which activations (n, n_units) are kept, and the factor to multiply them by."""
         # 16 random bits a unit: 15 times cheaper than torch's bernoulli_, and exact to 2^-16 in the share
         threshold = round(share * 2**16)
         kept = self.rng.integers(0, 2**16, size=tuple(hidden.shape), dtype=np.uint16) >= threshold

@@ -1,4 +1,4 @@
-"""Regression in units of each task's own spread: what is trained on, and back to the original units."""
+"""Normalisation of regression values by each task's mean and standard deviation, and back to the original units."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,14 +7,14 @@ from scipy import sparse
 from partners.network.state import DEVIATION, MEAN, Arrays
 from partners.training_data.training_set import TrainingSet
 
-_LEAST_DEVIATION = 1e-6  # relative to the mean; what is below is rounding, not spread
+_LEAST_DEVIATION = 1e-6  # relative to the mean; a smaller deviation is rounding
 
 
 def normalisation_of(training_set: TrainingSet, *, normalise: bool) -> Arrays:
     """Mean and standard deviation of every regression task over the training folds, censored values included.
 
     A task of equal values, or of fewer than two, has deviation 1, and one without values mean 0: all stays finite.
-    Without `normalise` every mean is 0 and every deviation 1. Empty where there is no regression task.
+    Without `normalise` every mean is 0 and every deviation 1. Empty if there is no regression task.
     """
     n_tasks = training_set.n_regressions
     if n_tasks == 0:

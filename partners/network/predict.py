@@ -18,14 +18,14 @@ from partners.network.trunk import TrunkLayout, check_layers, check_trunk
 from partners.settings import Training, TrunkSettings
 from partners.training_data.training_set import canonical_rows, check_features
 
-# Compounds at a time, filled up with empty ones: products of one shape are computed in one way, so that a compound
-# gets the same bits alone and in any company. Speed does not tell 128 from 1000 (measured); a lone one costs 128.
+# Compounds at a time, filled up with empty rows: products of one shape are computed in one way, so that a compound
+# gets the same bits alone or among others. 128 is as fast as 1000 (measured); a single compound costs as much as 128.
 _BLOCK = 128
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outputs:
-    """What the heads say, dropout off; no columns where there is no such task."""
+    """Outputs of the heads, without dropout; no columns for a kind of task that the partner does not have."""
 
     logits: NDArray[np.float32]  # (n_compounds, n_tasks)
     values: NDArray[np.float32]  # (n_compounds, n_regressions) in the units of the measured values
@@ -37,7 +37,7 @@ class Outputs:
 
 
 class Predictor:
-    """A trunk with a partner's heads, ready to predict again and again.
+    """A trunk with a partner's heads, loaded once for many predictions.
 
     Raises TrunkMismatch, StateMismatch or DeviceMissing.
     """
@@ -60,17 +60,17 @@ class Predictor:
             self._network = Network.of(layout, trunk, state.heads, trunk_settings, training, in_place=True)
 
     def __call__(self, x: sparse.csr_matrix) -> Outputs:
-        """Logits, probabilities and values of every task; raises BadFeatures or FeatureCountMismatch.
+        """Predict every task for every row of x; raises BadFeatures or FeatureCountMismatch.
 
-        A compound's predictions do not depend on its neighbours: one by one or in bulk the bits are the same.
+        A compound's predictions do not depend on the other rows: alone or among others the bits are the same.
         """
         rows = _checked(x, self._layout, self._trunk_settings)
-        found = {kind: np.empty((rows.shape[0], n), dtype=np.float32) for kind, n in self._widths.items()}
+        predicted = {kind: np.empty((rows.shape[0], n), dtype=np.float32) for kind, n in self._widths.items()}
         with arithmetic(self._training), torch.inference_mode():
             for part, n_rows, x_part in _parts(rows, self._training.device):
                 for kind, outputs in self._network.outputs(x_part).items():
-                    found[kind][part] = outputs[:n_rows].cpu().numpy()
-        return Outputs(found[CLASSIFICATION], in_original_units(found[REGRESSION], self._normalisation))
+                    predicted[kind][part] = outputs[:n_rows].cpu().numpy()
+        return Outputs(predicted[CLASSIFICATION], in_original_units(predicted[REGRESSION], self._normalisation))
 
 
 def predict(
@@ -81,7 +81,7 @@ def predict(
     trunk_settings: TrunkSettings,
     training: Training,
 ) -> Outputs:
-    """What a Predictor says once; raises what it raises."""
+    """Predict once, without keeping a Predictor; raises what Predictor raises."""
     return Predictor(trunk, state, layout, trunk_settings, training)(x)
 
 
@@ -92,20 +92,20 @@ def predict_hidden(
     trunk_settings: TrunkSettings,
     n_threads: int = 1,
 ) -> NDArray[np.float32]:
-    """The trunk's output (n_compounds, hidden[-1]) before the heads' non-linearity, dropout off.
+    """The trunk's output (n_compounds, hidden[-1]) before the heads' non-linearity, without dropout.
 
     Raises BadFeatures, FeatureCountMismatch or TrunkMismatch.
     """
     check_layers(layout, trunk_settings)
     check_trunk(trunk, layout)
     rows = _checked(x, layout, trunk_settings)
-    found = np.empty((rows.shape[0], layout.hidden[-1]), dtype=np.float32)
+    hidden = np.empty((rows.shape[0], layout.hidden[-1]), dtype=np.float32)
     with use_threads(n_threads), torch.inference_mode():
         functions = NonLinearities(trunk=trunk_settings.non_linearity)
         network = Network(layout, trunk, {}, functions, in_place=True)
         for part, n_rows, x_part in _parts(rows):
-            found[part] = network.trunk_output(network.input_layer(x_part))[:n_rows].numpy()
-    return found
+            hidden[part] = network.trunk_output(network.input_layer(x_part))[:n_rows].numpy()
+    return hidden
 
 
 def _checked(x: sparse.csr_matrix, layout: TrunkLayout, trunk_settings: TrunkSettings) -> sparse.csr_matrix:
@@ -120,7 +120,7 @@ def logistic(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _parts(rows: sparse.csr_matrix, device: str = "cpu") -> Iterator[tuple[slice, int, InputRows]]:
-    """Where each block stands, how many rows of it count, and the block."""
+    """Blocks of rows: which rows, how many of the block are not padding, and the block."""
     for start in range(0, rows.shape[0], _BLOCK):
         part = slice(start, min(start + _BLOCK, rows.shape[0]))
         block, n_rows = rows[part], part.stop - part.start

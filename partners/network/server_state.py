@@ -1,4 +1,4 @@
-"""What the server optimiser remembers between rounds; every partner keeps it, equal to all others'."""
+"""State of the server step between rounds; every partner keeps the same state."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ServerState:
-    """What the server optimiser remembers between rounds; nothing for the plain mean.
+    """State of the server step between rounds; without arrays for the plain mean.
 
     arrays : `first` (n_params,) for momentum and adam, `second` (n_params,) for adam, float64
     beta1_power, beta2_power : beta to the number of steps taken, kept as products because pow() differs by machine
@@ -26,7 +26,7 @@ class ServerState:
 
 
 def array_names(optimiser: ServerOptimiser) -> tuple[str, ...]:
-    """Names of the arrays that the state of this optimiser holds."""
+    """Names of the arrays in the state of this method."""
     return {"mean": (), "momentum": ("first",), "adam": ("first", "second")}[optimiser.method]
 
 

@@ -1,8 +1,8 @@
-"""Head rows that travel: a partner's classification tasks that stand in the catalogue, in and out of the shared vector.
+"""Shared head rows: those of a partner's classification tasks that are in the catalogue, to and from the shared vector.
 
-The vector is the trunk and behind it a row of weights and a bias for every task of the plan's catalogue. Before a round
-a partner's head rows are set from it, after the round their change is part of the update; everything else of the heads
-stays at the partner.
+The vector is the trunk, followed by a row of weights and a bias for every task of the plan's catalogue. Before a round
+a partner's head rows are set from the vector, after the round their change is part of the update. All other parts of
+the heads stay at the partner.
 """
 
 from collections.abc import Collection
@@ -18,24 +18,24 @@ from partners.network.trunk import CATALOGUE_BIAS, CATALOGUE_WEIGHT, TrunkLayout
 
 @dataclass(frozen=True, slots=True)
 class HolderCounts:
-    """How many partners hold each row of the catalogue; equal at all partners, and all that they know."""
+    """How many partners hold each row of the catalogue: the same at all partners, who learn no more than these."""
 
     counts: tuple[int, ...] = ()  # by row; empty without a catalogue
-    partners: frozenset[str] = frozenset()  # who was counted
+    partners: frozenset[str] = frozenset()  # the partners that were counted
     least: int = 0  # the plan's catalogue.min_partners
 
     @property
-    def travelling(self) -> list[int]:
-        """Rows that enough partners hold; no other ever leaves a partner."""
+    def shared_rows(self) -> list[int]:
+        """Rows that enough partners hold; no other row ever leaves a partner."""
         return [row for row, count in enumerate(self.counts) if count >= self.least]
 
     def factors(self, members: Collection[str]) -> NDArray[np.float64]:
-        """What each row's mean over a roster is multiplied by, (n_rows,); 0 for a row that is not sent to it.
+        """Factor on each row's mean over a roster, (n_rows,); 0 for a row that is not sent to this roster.
 
-        Who holds a row is not known. Of the partners that were counted and are not on the roster each may be a holder,
-        so a row is sent only if enough holders are on it even then. Who does not hold a row sends zeros: the mean over
-        the members, times members / holders, is the mean over the holders. Where holders may be absent the factor is
-        the smallest it can be, so that a row never goes too far.
+        Which partners hold a row is not known. Each counted partner that is not on the roster may be a holder, so a row
+        is sent only if enough holders are on the roster even then. A partner without the row sends zeros: the mean over
+        the members, times members / holders, is the mean over the holders. If holders may be absent, the factor is the
+        smallest possible, so that a row never moves too far.
         """
         n_absent, n_members = len(self.partners - set(members)), len(members)
         counts = np.array(self.counts, dtype=np.float64)
@@ -45,21 +45,25 @@ class HolderCounts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SharedHeadRows:
-    """Which head row of a partner stands for which row of the catalogue; none for a partner that holds none."""
+    """Which head row of a partner belongs to which row of the catalogue; empty for a partner that holds none."""
 
     layout: TrunkLayout  # of the whole vector
     rows: NDArray[np.int64]  # (n_held,) rows of the catalogue, each once
     tasks: NDArray[np.int64]  # (n_held,) this partner's classification tasks, in the same order
 
     @classmethod
-    def of(cls, layout: TrunkLayout, held: dict[int, int], travelling: Collection[int]) -> Self:
-        """Rows that this partner holds and that travel. held : row of the catalogue to classification task."""
-        rows = sorted(set(held) & set(travelling))
+    def of(cls, layout: TrunkLayout, held: dict[int, int], shared: Collection[int]) -> Self:
+        """Find the rows that this partner holds and that are shared.
+
+        held   : row of the catalogue to classification task
+        shared : rows of the catalogue, see `HolderCounts.shared_rows`
+        """
+        rows = sorted(set(held) & set(shared))
         tasks = [held[row] for row in rows]
         return cls(layout, np.array(rows, dtype=np.int64), np.array(tasks, dtype=np.int64))
 
     def from_vector(self, vector: NDArray[np.float32], state: PartnerState) -> PartnerState:
-        """The state with the head rows that travel as in the vector (n_params,); the argument is left as it is."""
+        """Copy of the state with its shared head rows set from the vector (n_params,)."""
         if self.rows.size == 0:
             return state
         shared, heads = self.layout.views(vector), dict(state.heads)
@@ -69,7 +73,7 @@ class SharedHeadRows:
         return replace(state, heads=heads)
 
     def to_vector(self, state: PartnerState, vector: NDArray[np.float32]) -> None:
-        """Put the head rows that travel where they stand in the vector (n_params,), in place."""
+        """Write the shared head rows to their places in the vector (n_params,), in place."""
         shared = self.layout.views(vector)
         if self.rows.size:
             shared[CATALOGUE_WEIGHT][self.rows] = state.heads[HEAD_WEIGHT][self.tasks]
@@ -79,7 +83,7 @@ class SharedHeadRows:
 def scale_rows(vector: NDArray[np.float32], layout: TrunkLayout, factors: NDArray[np.float64]) -> None:
     """Multiply each row of the catalogue by its factor, in place; float64 products, rounded once.
 
-    vector : (n_params,) float32; factors : (n_rows,), 0 for a row that must not be there
+    vector : (n_params,) float32; factors : (n_rows,), 0 for a row that must not be in the vector
     """
     if layout.n_rows == 0:
         return
@@ -91,11 +95,11 @@ def scale_rows(vector: NDArray[np.float32], layout: TrunkLayout, factors: NDArra
 def hold_back_rows(
     vector: NDArray[np.float32], layout: TrunkLayout, counts: HolderCounts, members: Collection[str]
 ) -> None:
-    """Zero the catalogue's rows of which a roster may have too few holders, in place.
+    """Zero the catalogue's rows that may have too few holders on a roster, in place.
 
-    vector  : (n_params,) a change or residual: zero in the rows that never travel
-    members : who is on the roster
+    vector  : (n_params,) a change or residual: zero in the rows that are never shared
+    members : the partners on the roster
     """
     is_sent = counts.factors(members) > 0
-    if not is_sent[counts.travelling].all():
+    if not is_sent[counts.shared_rows].all():
         scale_rows(vector, layout, is_sent.astype(np.float64))

@@ -1,4 +1,4 @@
-"""What stays at a partner between rounds: its heads and the state of its optimiser."""
+"""Private state of a partner between rounds: its heads and the state of its optimiser."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,9 +13,9 @@ from partners.training_data.aligned_arrays import copied, empty, zeros
 from partners.training_data.training_set import TrainingSet
 
 CLASSIFICATION, REGRESSION = "classification", "regression"  # the kinds of heads, in this order everywhere
-HEAD_WEIGHT = "classification.weight"  # (n_tasks, width of what it multiplies): a row for each task
+HEAD_WEIGHT = "classification.weight"  # (n_tasks, width of the layer's input): a row for each task
 HEAD_BIAS = "classification.bias"  # (n_tasks,)
-FIRST, SECOND = "first_moment", "second_moment"  # parts of a partner's state, of its optimiser
+FIRST, SECOND = "first_moment", "second_moment"  # the optimiser's parts of a partner's state
 MEAN, DEVIATION = "mean", "deviation"  # (n_regressions,) each, of the values a regression head was trained on
 
 Arrays = Mapping[str, NDArray[np.float32]]
@@ -23,14 +23,14 @@ Arrays = Mapping[str, NDArray[np.float32]]
 
 @dataclass(frozen=True, slots=True)
 class HeadSizes:
-    """Outputs of every layer of each head, the number of its tasks last; empty where there is no such task."""
+    """Number of outputs of every layer of each head, the number of tasks last; empty for a kind without tasks."""
 
     classification: tuple[int, ...] = ()
     regression: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, training_set: TrainingSet, training: Training) -> "HeadSizes":
-        """Heads for these tasks, with the extra layers of the settings."""
+        """Sizes of heads for these tasks, with the extra layers of the settings."""
         n_classes, n_regressions = training_set.n_tasks, training_set.n_regressions
         return cls(
             (*training.classification.hidden, n_classes) if n_classes else (),
@@ -38,9 +38,9 @@ class HeadSizes:
         )
 
     @classmethod
-    def found_in(cls, heads: Arrays) -> "HeadSizes":
-        """Sizes of the heads that hold these tensors; whether they fit is `check_state`'s business."""
-        return cls(*(tuple(_found_sizes(heads, kind)) for kind in (CLASSIFICATION, REGRESSION)))
+    def from_heads(cls, heads: Arrays) -> "HeadSizes":
+        """Read the sizes from the heads' tensors; `check_state` checks that they fit together."""
+        return cls(*(tuple(_layer_sizes(heads, kind)) for kind in (CLASSIFICATION, REGRESSION)))
 
     def layers(self, kind: str, n_inputs: int) -> Iterator[tuple[str, int, int]]:
         """Name, inputs and outputs of every layer of one kind; the last is `classification` or `regression`."""
@@ -50,7 +50,7 @@ class HeadSizes:
             n_inputs = n_outputs
 
 
-def _found_sizes(heads: Arrays, kind: str) -> Iterator[int]:
+def _layer_sizes(heads: Arrays, kind: str) -> Iterator[int]:
     n_hidden = len({name.split(".")[2] for name in heads if name.startswith(f"{kind}.hidden.")})
     for layer in (*(f"{kind}.hidden.{i}" for i in range(n_hidden)), kind):
         tensor = heads.get(f"{layer}.bias", heads.get(f"{layer}.weight"))
@@ -60,7 +60,7 @@ def _found_sizes(heads: Arrays, kind: str) -> Iterator[int]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PartnerState:
-    """Private heads and the optimiser's moments. Head rows identify targets: they never leave the partner.
+    """A partner's private heads and its optimiser's moments. Head rows identify targets: they never leave the partner.
 
     heads         : weight and bias of every head layer, see `head_shapes`
     first_moment  : running mean of the gradient (Adam) or last step (SGD), for every trunk tensor and head, or empty
@@ -76,7 +76,7 @@ class PartnerState:
     normalisation: Arrays = field(default_factory=dict)
 
     def copied(self) -> "PartnerState":
-        """The same in memory of its own."""
+        """Copy heads and moments into new memory."""
         heads, first, second = (
             {name: copied(array) for name, array in arrays.items()}
             for arrays in (self.heads, self.first_moment, self.second_moment)
@@ -86,7 +86,7 @@ class PartnerState:
     @property
     def sizes(self) -> HeadSizes:
         """Sizes of the heads."""
-        return HeadSizes.found_in(self.heads)
+        return HeadSizes.from_heads(self.heads)
 
     @property
     def n_tasks(self) -> int:
@@ -114,7 +114,7 @@ def parameter_shapes(layout: TrunkLayout, sizes: HeadSizes) -> dict[str, tuple[i
 
 
 def initial_heads(layout: TrunkLayout, sizes: HeadSizes, rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
-    """Fresh heads: weights uniform in +-1/sqrt(inputs of the layer), biases zero."""
+    """Heads before any training: weights uniform in +-1/sqrt(inputs of the layer), biases zero."""
     heads: dict[str, NDArray[np.float32]] = {}
     for name, shape in head_shapes(layout, sizes).items():
         if name.endswith(".weight"):
@@ -128,15 +128,15 @@ def initial_heads(layout: TrunkLayout, sizes: HeadSizes, rng: np.random.Generato
 
 
 def moment_names(training: Training) -> tuple[str, ...]:
-    """Which moments of a partner's state this optimiser has."""
+    """Names of the moments that this optimiser keeps in a partner's state."""
     if training.optimiser in {"adam", "adamw"}:
         return (FIRST, SECOND)
     return (FIRST,) if training.momentum else ()
 
 
-def unstepped(heads: Arrays, normalisation: Arrays, layout: TrunkLayout, training: Training) -> PartnerState:
-    """These heads, with an optimiser that has not stepped yet."""
-    shapes = parameter_shapes(layout, HeadSizes.found_in(heads))
+def fresh_state(heads: Arrays, normalisation: Arrays, layout: TrunkLayout, training: Training) -> PartnerState:
+    """State of these heads with an optimiser before its first step."""
+    shapes = parameter_shapes(layout, HeadSizes.from_heads(heads))
     kept = moment_names(training)
     moments = {
         part: {name: zeros(shape) for name, shape in shapes.items()} if part in kept else {} for part in (FIRST, SECOND)
@@ -155,11 +155,11 @@ def check_state(state: PartnerState, layout: TrunkLayout, sizes: HeadSizes) -> N
 
 
 def _check_arrays(part: str, arrays: Arrays, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    found = {name: array.shape for name, array in arrays.items()}
-    for name in sorted(found.keys() | shapes.keys()):
-        if found.get(name) != shapes.get(name):
+    held = {name: array.shape for name, array in arrays.items()}
+    for name in sorted(held.keys() | shapes.keys()):
+        if held.get(name) != shapes.get(name):
             raise StateMismatch(
-                f"partner state: {part} {name} has shape {found.get(name)}, expected {shapes.get(name)} "
+                f"partner state: {part} {name} has shape {held.get(name)}, expected {shapes.get(name)} "
                 f"for this trunk and number of tasks"
             )
         if arrays[name].dtype != np.float32:

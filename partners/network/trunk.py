@@ -1,4 +1,4 @@
-"""What all partners share, as one flat float32 vector: the trunk, and behind it a catalogue's head rows."""
+"""The shared part of the network as one flat float32 vector: the trunk, followed by the catalogue's head rows."""
 
 import hashlib
 import math
@@ -30,13 +30,13 @@ class TrunkTensor:
 
     @property
     def place(self) -> slice:
-        """Where the values stand in the flat vector, row-major."""
+        """Position of the values in the flat vector, row-major."""
         return slice(self.start, self.start + self.n_params)
 
 
 @dataclass(frozen=True, slots=True)
 class TrunkLayout:
-    """Tensors of the trunk in the order in which they stand in the flat vector, then those of a catalogue."""
+    """Tensors of the trunk in their order in the flat vector, then those of a catalogue."""
 
     n_inputs: int
     hidden: tuple[int, ...]
@@ -45,7 +45,7 @@ class TrunkLayout:
 
     @property
     def trunk(self) -> "TrunkLayout":
-        """The trunk alone, which is the beginning of the vector: the network's part."""
+        """Layout of the trunk alone, which is the beginning of the vector."""
         return trunk_layout(self.n_inputs, self.hidden)
 
     @property
@@ -61,9 +61,9 @@ class TrunkLayout:
 def trunk_layout(n_inputs: int, hidden: tuple[int, ...], n_rows: int = 0) -> TrunkLayout:
     """Layout of a trunk: `trunk.0.weight` (n_inputs, hidden[0]), then `trunk.i.weight` (hidden[i], hidden[i-1]).
 
-    Every weight is followed by its bias `trunk.i.bias` (hidden[i],). The input weight stands input first because a
-    sparse row picks whole rows of it. With a catalogue of `n_rows` head rows `catalogue.weight` (n_rows, hidden[-1])
-    and `catalogue.bias` (n_rows,) come last.
+    Every weight is followed by its bias `trunk.i.bias` (hidden[i],). The input weight has inputs as rows because a
+    sparse compound picks whole rows of it. With a catalogue of `n_rows` head rows, `catalogue.weight` (n_rows,
+    hidden[-1]) and `catalogue.bias` (n_rows,) come last.
     """
     if n_inputs < 1 or not hidden or min(hidden) < 1:
         raise TrunkMismatch(f"trunk: found {n_inputs} inputs and layers {hidden}, expected positive numbers")
@@ -88,7 +88,7 @@ def _shapes(n_inputs: int, hidden: tuple[int, ...], n_rows: int) -> Iterator[tup
 
 
 def initial_trunk(layout: TrunkLayout, seed: int) -> NDArray[np.float32]:
-    """First vector of a federation: (n_params,) float32, the same on every machine for the same seed.
+    """First shared vector of a federation: (n_params,) float32, the same on every machine for the same seed.
 
     Only PCG64's raw output is used, whose stream numpy guarantees; numpy's distributions may change. Weights are
     uniform in +-sqrt(6 / (rows + columns)) (Glorot and Bengio, 2010), rows of a catalogue in +-1/sqrt(columns) as
@@ -101,7 +101,7 @@ def initial_trunk(layout: TrunkLayout, seed: int) -> NDArray[np.float32]:
 
 
 def initial_pieces(layout: TrunkLayout, seed: int) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-    """Places and values of `initial_trunk`, in order, a piece at a time."""
+    """Positions and values of `initial_trunk`, in order, a piece at a time."""
     bits = np.random.PCG64(seed)
     for tensor in layout.tensors:
         for part in pieces(tensor.n_params):
@@ -130,15 +130,15 @@ def check_trunk(trunk: NDArray[np.float32], layout: TrunkLayout) -> None:
 
 
 def check_layers(layout: TrunkLayout, trunk_settings: TrunkSettings) -> None:
-    """Raise TrunkMismatch when the layout has other layers than the settings, or more than the trunk."""
+    """Raise TrunkMismatch if the layout has other layers than the settings, or rows of a catalogue."""
     if layout.n_rows:
-        raise TrunkMismatch(f"trunk: found {layout.n_rows} rows of a catalogue behind it, expected the trunk alone")
+        raise TrunkMismatch(f"trunk: found {layout.n_rows} rows of a catalogue after it, expected the trunk alone")
     if layout.hidden != tuple(trunk_settings.hidden):
         raise TrunkMismatch(f"trunk: found layers {layout.hidden} in the layout, expected {trunk_settings.hidden}")
 
 
 def check_finite(trunk: NDArray[np.float32]) -> None:
-    """Raise TrunkMismatch when any value is NaN or infinite."""
+    """Raise TrunkMismatch if any value is NaN or infinite."""
     n_wrong = sum(part.stop - part.start - int(np.isfinite(trunk[part]).sum()) for part in pieces(trunk.size))
     if n_wrong:
         raise TrunkMismatch(f"trunk: {n_wrong} of {trunk.size} values are not finite, expected finite numbers only")

@@ -1,4 +1,4 @@
-"""How sure a mean over tasks is: the bootstrap, with tasks that belong together drawn together."""
+"""Bootstrap intervals of a mean over tasks; tasks of one group are drawn together."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ def interval_of_mean(
     rng: np.random.Generator,
     tail: float = 0.025,
 ) -> tuple[float, float]:
-    """Bootstrap interval of the mean over tasks, whole groups drawn (percentiles).
+    """Percentile bootstrap interval of the mean over tasks; whole groups are drawn.
 
     total, count : (n_groups,) sum of the values and number of the tasks of each group, at least one group
     tail         : share of the resampled means below the interval, and as many above it: 0.025 is the 95 % interval

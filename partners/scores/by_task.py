@@ -1,6 +1,6 @@
-"""Sums, constancy and ranks within each task, for all tasks at once, in numpy.
+"""Sums, largest values and ranks within each task, for all tasks at once, in numpy.
 
-Values lie flat, one entry per label, with the task of each entry beside them; nothing loops over tasks.
+Values are flat arrays, one entry per label, with a second array for the task of each entry; nothing loops over tasks.
 """
 
 from typing import Any
@@ -38,7 +38,7 @@ def is_constant(task: Counts, value: Floats, n_tasks: int) -> Flags:
 
 
 def is_first(*sorted_keys: NDArray[Any]) -> Flags:
-    """Where a run of equal keys begins, (n_entries,)."""
+    """Whether an entry begins a run of equal keys, (n_entries,)."""
     first = np.ones(sorted_keys[0].size, dtype=np.bool_)
     if first.size:
         first[1:] = False
@@ -54,7 +54,7 @@ def average_ranks(task: Counts, value: Floats, n_tasks: int) -> Floats:
     first = is_first(task[order], value[order])
     begin = np.flatnonzero(first)
     end = np.append(begin[1:], order.size)[: begin.size]
-    mean_place = (begin + 1 + end) / 2  # of places begin + 1 ... end, counted over all tasks
+    mean_rank = (begin + 1 + end) / 2  # of ranks begin + 1 ... end, counted over all tasks
     ranks = np.empty(order.size)
-    ranks[order] = mean_place[np.cumsum(first) - 1] - n_before[task[order]]
+    ranks[order] = mean_rank[np.cumsum(first) - 1] - n_before[task[order]]
     return ranks

@@ -1,6 +1,6 @@
-"""Metrics of whether a task's probabilities can be believed: log loss, Brier score, expected calibration error.
+"""Calibration of predicted probabilities by task: log loss, Brier score, expected calibration error.
 
-Each takes labels flat, one entry per label, in any order: task (n_labels,), active (n_labels,) and the logit or
+Each takes flat arrays, one entry per label, in any order: task (n_labels,), active (n_labels,) and the logit or
 probability (n_labels,), and returns (n_tasks,), NaN for a task without labels.
 """
 
@@ -12,7 +12,7 @@ N_BINS = 10  # of equal width, as SparseChem's
 
 
 def log_loss(task: Counts, active: Flags, logit: Floats, n_tasks: int) -> Floats:
-    """Mean of -ln of the probability given to what was measured, in nats; from logits, so it never overflows."""
+    """Mean of -ln(probability of the measured class), in nats; from logits, so that it never overflows."""
     return _mean(task, np.logaddexp(0.0, np.where(active, -logit, logit)), n_tasks)
 
 

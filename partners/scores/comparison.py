@@ -1,4 +1,4 @@
-"""Local only against federated: numbers over tasks, from scores by task."""
+"""Comparison of local and federated model: statistics over tasks, from scores by task."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,16 +9,16 @@ import numpy.typing as npt
 
 from partners.scores.bootstrap import interval_of_mean
 
-Scores = npt.NDArray[np.float64]  # (n_tasks,), NaN where a task cannot be judged
+Scores = npt.NDArray[np.float64]  # (n_tasks,), NaN for a task without a score
 Groups = npt.NDArray[np.int64]  # (n_tasks,) which tasks belong together, numbered from 0
 
 _PERFECT = 1e-12  # an error up to this is rounding
-_TRIED = 13  # changes of which every combination of signs is tried
+_TRIED = 13  # most changes for which every combination of signs is tried
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One metric over the tasks that both models can be judged on."""
+    """One metric over the tasks that both models have a score for."""
 
     local: float  # mean
     federated: float  # mean
@@ -31,12 +31,12 @@ class Comparison:
     n_equal: int
     n_groups: int
     riptop: float  # mean relative improvement of proximity to perfection
-    median_riptop: float  # the same, not ruled by a few tasks that were nearly perfect before
+    median_riptop: float  # the same, less affected by a few tasks that were nearly perfect before
     p_tasks: float  # two-sided Wilcoxon signed-rank test of the tasks' changes
-    p_groups: float  # the same of the groups' mean changes: tasks of one assay are no independent witnesses
+    p_groups: float  # the same of the groups' mean changes: tasks of one assay are not independent
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in report.json."""
+        """Values under their names in report.json."""
         return {
             "local": self.local,
             "federated": self.federated,
@@ -65,17 +65,17 @@ def compare(
     is_error: bool = False,
     groups: Groups | None = None,
 ) -> Comparison | None:
-    """Compare two models over the tasks where both scores are finite; None where there is no such task.
+    """Compare two models over the tasks with two finite scores; None if there is no such task.
 
     is_error : less is better and 0 is perfect; else more is better and 1 is perfect
     groups   : which tasks belong together, as the thresholds of one assay do: their scores rise and fall together, so
                the bootstrap draws whole groups. None: every task is its own group
     """
-    judged = np.isfinite(local) & np.isfinite(federated)
-    if not judged.any():
+    is_scored = np.isfinite(local) & np.isfinite(federated)
+    if not is_scored.any():
         return None
-    group = np.flatnonzero(judged) if groups is None else groups[judged]
-    local, federated = local[judged], federated[judged]
+    group = np.flatnonzero(is_scored) if groups is None else groups[is_scored]
+    local, federated = local[is_scored], federated[is_scored]
     change = federated - local
     gain = -change if is_error else change
     total, count = by_group(change, group)
@@ -98,7 +98,7 @@ def compare(
     )
 
 
-def numbered(keys: Sequence[Hashable]) -> Groups:
+def number_groups(keys: Sequence[Hashable]) -> Groups:
     """Number the keys by their first appearance, so that tasks of one key are one group, (n_tasks,)."""
     numbers: dict[Hashable, int] = {}
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
@@ -106,15 +106,15 @@ def numbered(keys: Sequence[Hashable]) -> Groups:
 
 def by_group(change: Scores, group: Groups) -> tuple[Scores, Scores]:
     """Sum of the changes and number of the tasks of each group, (n_groups,) both, groups by first appearance."""
-    number = numbered(group.tolist())
+    number = number_groups(group.tolist())
     return np.bincount(number, weights=change).astype(np.float64), np.bincount(number).astype(np.float64)
 
 
 def paired_test(change: Scores) -> float:
-    """P of the two-sided Wilcoxon signed-rank test that changes lie evenly about zero; 1 where nothing changed.
+    """P of the two-sided Wilcoxon signed-rank test that changes are symmetric about zero; 1 if nothing changed.
 
-    change : (n,) finite. Zeros are left out (Wilcoxon), so that without any change there is nothing to test. Up to 13
-             changes all their signs are tried, in a hundredth of the seconds that scipy takes where some are equal.
+    change : (n,) finite. Zeros are left out (Wilcoxon), so that without any change there is nothing to test. For up to
+             13 changes all their signs are tried, in a hundredth of the time that scipy takes if some are equal.
     """
     moved = change[change != 0]
     if not moved.size:
@@ -125,15 +125,15 @@ def paired_test(change: Scores) -> float:
         return float(wilcoxon(moved).pvalue)
     rank = rankdata(np.abs(moved))
     signs = (np.arange(2**moved.size)[:, None] >> np.arange(moved.size)) & 1
-    sums, found = signs @ rank, rank[moved > 0].sum()
-    return min(1.0, 2 * float(min((sums <= found).mean(), (sums >= found).mean())))
+    sums, observed = signs @ rank, rank[moved > 0].sum()
+    return min(1.0, 2 * float(min((sums <= observed).mean(), (sums >= observed).mean())))
 
 
 def holm(p: Mapping[str, float]) -> dict[str, float]:
-    """P by name, corrected for being several (Holm 1979): the chance of one false alarm or more among all is bounded.
+    """P by name, corrected for several tests (Holm 1979), which bounds the chance of any false alarm.
 
-    The smallest is multiplied by the number of tests, the next by one less, and so on; none becomes smaller than one
-    before it, none larger than 1.
+    The smallest is multiplied by the number of tests, the next by one less, and so on; none becomes smaller than the
+    one before it, none larger than 1.
     """
     corrected: dict[str, float] = {}
     highest = 0.0

@@ -1,7 +1,7 @@
-"""The gate: whether a partner's federated model is better than its own local one, judged on its validation fold.
+"""The gate: a partner's test, on its validation fold, whether the federated model is better than the local one.
 
-Federation can harm: where the others' labels are noise, the common trunk serves a partner worse than its own. Only the
-partner itself can see that, on compounds neither model was trained on. The test fold stays for the report.
+Federation can harm: if the others' labels are noise, the common trunk is worse for a partner than its own. Only the
+partner itself can see that, on compounds that neither model was trained on. The test fold is kept for the report.
 """
 
 import math
@@ -16,20 +16,20 @@ from partners.settings import SCHEMA_CONFIG
 
 Floats = NDArray[np.float64]
 
-_FEWEST_TASKS = 5  # an interval over fewer says nothing
+_FEWEST_TASKS = 5  # with fewer an interval means nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateSettings:
-    """Whether federation helped, judged on the validation fold, and which model is then used."""
+    """The test on the validation fold whether federation helped, and which model is then used."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = SCHEMA_CONFIG
 
     keep: Literal["federated", "better"] = "federated"
-    """Which model is used: "federated" whatever the verdict, or "better", the one with the higher mean score."""
+    """Which model is used: "federated" always, or "better", the one with the higher mean score."""
 
     confidence: float = 0.95
-    """Confidence of the verdict's interval, between 0 and 1."""
+    """Confidence of the gate's interval, between 0 and 1."""
 
     def __post_init__(self) -> None:
         """Refuse unknown choices and impossible numbers."""
@@ -41,32 +41,32 @@ class GateSettings:
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """What the validation fold says of federated against local."""
+    """Result of the gate: federated against local model on the validation fold."""
 
     outcome: Literal["better", "worse", "undecided"]  # of the federated model
-    change: float  # mean over tasks of federated minus local; NaN where no task can be judged
-    interval: tuple[float, float]  # bootstrap, over groups of tasks; NaN where too few can be judged
+    change: float  # mean over tasks of federated minus local; NaN if no task has two scores
+    interval: tuple[float, float]  # bootstrap, over groups of tasks; NaN with too few groups
     confidence: float  # of the interval
-    n_tasks: int  # that both models could be judged on
-    kept: Literal["federated", "local"]  # which model the setting says to use
+    n_tasks: int  # that both models have a score for
+    kept: Literal["federated", "local"]  # which model is used, by the setting
 
     def sentence(self) -> str:
-        """The verdict in words, for the log and the report."""
+        """The result as a sentence, for the log and the report."""
         if self.n_tasks == 0:
             return f"gate: no task can be judged on the validation fold; the {self.kept} model is kept"
         low, high = self.interval
         interval = f"{self.confidence * 100:g} % interval {low:+.4f} to {high:+.4f}, {self.n_tasks} tasks"
         if not math.isfinite(low):
             interval = f"{self.n_tasks} tasks of too few assays for an interval"
-        found = {
+        outcome = {
             "better": "the federated model is better than local",
             "worse": "the federated model is WORSE than local",
             "undecided": "federated and local cannot be told apart",
         }[self.outcome]
-        return f"gate: {found} on the validation fold: {self.change:+.4f} ({interval}); the {self.kept} model is kept"
+        return f"gate: {outcome} on the validation fold: {self.change:+.4f} ({interval}); the {self.kept} model is kept"
 
     def to_json(self) -> dict[str, object]:
-        """The verdict and its sentence as JSON values; None where a number is not known."""
+        """The result and its sentence as JSON values; None for a number that is not known."""
         numbers = {"change": self.change, "low": self.interval[0], "high": self.interval[1]}
         known = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
         facts = {"outcome": self.outcome, "kept": self.kept, "n_tasks": self.n_tasks, "confidence": self.confidence}
@@ -82,21 +82,21 @@ def decide_gate(
 ) -> GateResult:
     """Compare two models by their scores on the validation fold, higher being better.
 
-    local, federated : (n_tasks,), NaN where a task cannot be judged; tasks with either missing are left out
+    local, federated : (n_tasks,), NaN for a task without a score; tasks with either missing are left out
     groups           : (n_tasks,) which tasks belong together, as the thresholds of one assay do: their scores rise and
                        fall together, so whole groups are drawn. Absent: every task is its own group
-    rng              : of the bootstrap; equal arguments give equal verdicts
-    Federated is better or worse when the whole interval of the mean change lies above or below zero, and undecided
-    where zero is inside or fewer than 5 groups can be judged. "better" goes by the mean change, which is the best guess
-    also where it is undecided: a small partner among noisy ones lost .03 and its interval held zero. With fewer than 5
-    groups even the sign is chance, and federated is kept.
+    rng              : of the bootstrap; equal arguments give equal results
+    Federated is better or worse if the whole interval of the mean change is above or below zero, and undecided if zero
+    is inside or there are fewer than 5 groups. "better" uses the mean change, which is the best guess also if the
+    interval is undecided: a small partner among noisy ones lost .03 and its interval included zero. With fewer than 5
+    groups even the sign is random, and federated is kept.
     Raises ValueError for different lengths.
     """
     if local.shape != federated.shape or (groups is not None and groups.shape != local.shape):
         raise ValueError(f"gate: found {local.size} local and {federated.size} federated scores, expected one per task")
-    judged = np.isfinite(local) & np.isfinite(federated)
-    change = (federated - local)[judged]
-    group = np.flatnonzero(judged) if groups is None else groups[judged]
+    is_scored = np.isfinite(local) & np.isfinite(federated)
+    change = (federated - local)[is_scored]
+    group = np.flatnonzero(is_scored) if groups is None else groups[is_scored]
     low, high = _interval(change, group, settings.confidence, rng)
     outcome: Literal["better", "worse", "undecided"] = "better" if low > 0 else "worse" if high < 0 else "undecided"
     mean = float(change.mean()) if change.size else float("nan")

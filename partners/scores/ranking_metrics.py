@@ -1,8 +1,8 @@
-"""Metrics of how well a task's scores order its compounds: areas under curves, best F1 and kappa, BEDROC.
+"""Ranking metrics, from the order in which a task's scores put its compounds: areas under curves, F1, kappa, BEDROC.
 
 All of them follow from the number of actives and inactives at or above each cut-off. A cut-off is a distinct score of
-a task, so equal scores are never put in an order. A task of one class gives a value without meaning or NaN, without a
-warning where the caller ignores numpy's; `partners.scores.scores` leaves such tasks out.
+a task, so equal scores are never put in an order. A task of one class gives a value without meaning or NaN, and
+numpy's warnings; `partners.scores.scores` ignores both.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ MAX_PREVALENCE = 0.99  # SparseChem caps a task's share of actives there before 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cutoffs:
-    """Every cut-off of every task: by task, and within a task the best score first."""
+    """Counts at every cut-off of every task, sorted by task, and within a task the best score first."""
 
     task: Counts  # (n_cutoffs,)
     true_pos: Floats  # (n_cutoffs,) actives of the task with this score or a better one
@@ -32,11 +32,11 @@ class Cutoffs:
 
     @property
     def n_labels(self) -> Counts:
-        """Labels of each task, (n_tasks,)."""
+        """Number of labels of each task, (n_tasks,)."""
         return self.n_active + self.n_inactive
 
     def rise(self, running: Floats, start: float = 0.0) -> Floats:
-        """By how much a running value grows at each cut-off, from `start` before a task's first."""
+        """Growth of a running value at each cut-off, from `start` before a task's first."""
         return running - self.before(running, start)
 
     def before(self, running: Floats, start: float = 0.0) -> Floats:
@@ -58,11 +58,11 @@ def find_cutoffs(task: Counts, active: Flags, score: Floats, n_tasks: int) -> Cu
     n_labels = count_by_task(task, n_tasks)
     n_active = sum_by_task(task, active, n_tasks).astype(np.int64)
     last = np.append(is_first(task, score)[1:], True)[: task.size]
-    at = np.flatnonzero(last)
-    cutoff_task = task[at]
+    position = np.flatnonzero(last)
+    cutoff_task = task[position]
     labels_before, active_before = np.cumsum(n_labels) - n_labels, np.cumsum(n_active) - n_active
-    true_pos = (np.cumsum(active)[at] - active_before[cutoff_task]).astype(np.float64)
-    false_pos = (at + 1 - labels_before[cutoff_task]) - true_pos
+    true_pos = (np.cumsum(active)[position] - active_before[cutoff_task]).astype(np.float64)
+    false_pos = (position + 1 - labels_before[cutoff_task]) - true_pos
     return Cutoffs(cutoff_task, true_pos, false_pos, is_first(cutoff_task), n_active, n_labels - n_active)
 
 
@@ -85,7 +85,7 @@ def auc_pr(cutoffs: Cutoffs) -> Floats:
 
 
 def auc_pr_calibrated(cutoffs: Cutoffs, pi_zero: Floats) -> Floats:
-    """Area as `auc_pr`, had a share `pi_zero` of the task's compounds been active; comparable between tasks.
+    """Area as `auc_pr` if a share `pi_zero` of the task's compounds were active; comparable between tasks.
 
     pi_zero : (n_tasks,) reference prevalence, between 0 and 1
     Precision is TP / (TP + factor FP), factor = pi (1 - pi_zero) / (pi_zero (1 - pi)) with pi the task's own share of
@@ -120,8 +120,8 @@ def kappa_max(cutoffs: Cutoffs) -> Floats:
 def bedroc(cutoffs: Cutoffs, alpha: float = 20.0) -> Floats:
     """Early recognition, (n_tasks,), 0 worst to 1 best: Truchon and Bayly, J. Chem. Inf. Model. 2007, 47, 488.
 
-    Without ties it equals RDKit's CalcBEDROC; tied compounds get the mean over all their orders, where RDKit's value
-    depends on the order they come in. Larger alpha looks only at earlier ranks.
+    Without ties it equals RDKit's CalcBEDROC; tied compounds get the mean over all their orders, while RDKit's value
+    depends on their order in the input. A larger alpha gives earlier ranks more weight.
     """
     n_labels = cutoffs.n_labels
     slope = alpha / n_labels[cutoffs.task]

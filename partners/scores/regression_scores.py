@@ -18,8 +18,8 @@ Value = TypeVar("Value")
 class RegressionMetrics(Generic[Value]):
     """Every metric of a regression task; the value is an array over tasks, or a mean over them.
 
-    All but `censored_rmse` look at exact measurements only: how far a prediction is from a bound says nothing about
-    how far it is from the value.
+    All but `censored_rmse` use exact measurements only: the distance of a prediction to a bound is not its distance to
+    the value.
     """
 
     rmse: Value  # units of the assay
@@ -34,16 +34,16 @@ METRICS = tuple(field.name for field in fields(RegressionMetrics))
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TaskErrors(RegressionMetrics[Floats]):
-    """One value per task, (n_tasks,); NaN where there are too few measurements or the metric is not defined.
+    """Regression metrics by task, (n_tasks,); NaN with too few measurements or if the metric is not defined.
 
-    R2 is not defined where all measurements are equal, the correlations also where all predictions are.
+    R2 is not defined if all measurements are equal, the correlations also if all predictions are.
     """
 
     n_exact: Counts  # (n_tasks,) measurements with a value
     n_censored: Counts  # (n_tasks,) measurements with a bound
 
     def columns(self) -> dict[str, Floats | Counts]:
-        """The table by column: every metric, n_exact and n_censored."""
+        """Columns of the table by name: every metric, n_exact and n_censored."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
@@ -60,7 +60,7 @@ def score_regression(
     measured : (n_compounds, n_tasks) sparse, stored values are measurements, also a stored 0
     censor   : (n_compounds, n_tasks) sparse, +1 where the value is a lower bound (">"), -1 where it is an upper one
                ("<"), the rest exact; None when all are
-    The rest and the errors as `score_measurements`; BadLengths also for different shapes, BadMeasurements also for a
+    min_measured and errors as `score_measurements`; BadLengths also for different shapes, BadMeasurements also for a
     bound where nothing was measured.
     """
     if pred.shape != measured.shape:
@@ -86,9 +86,9 @@ def _bounds_at(labels: sparse.coo_matrix, censor: sparse.csr_matrix | None) -> F
         bounds = np.zeros(0)
     else:
         bounds = np.asarray(sparse.csr_matrix(censor)[labels.row, labels.col], dtype=np.float64).reshape(-1)
-    n_astray = int(np.count_nonzero(censor.data) - np.count_nonzero(bounds))
-    if n_astray:
-        raise BadMeasurements(f"censor: {n_astray} bounds stand where nothing was measured, expected none")
+    n_unmeasured = int(np.count_nonzero(censor.data) - np.count_nonzero(bounds))
+    if n_unmeasured:
+        raise BadMeasurements(f"censor: {n_unmeasured} bounds stand where nothing was measured, expected none")
     return bounds
 
 
@@ -118,17 +118,17 @@ def score_measurements(
     miss = np.where(exact, value - guess, np.maximum(bound * (value - guess), 0.0))
     n_exact, n_all = count_by_task(of_task[exact], n_tasks), count_by_task(of_task, n_tasks)
     with np.errstate(divide="ignore", invalid="ignore"):  # 0/0 in tasks that get NaN anyway
-        of_exact = _of_exact(guess[exact], value[exact], of_task[exact], n_exact)
+        exact_metrics = _exact_metrics(guess[exact], value[exact], of_task[exact], n_exact)
         censored = np.sqrt(sum_by_task(of_task, miss**2, n_tasks) / n_all)
     return TaskErrors(
-        **{name: np.where(n_exact < min_measured, np.nan, column) for name, column in of_exact.items()},
+        **{name: np.where(n_exact < min_measured, np.nan, column) for name, column in exact_metrics.items()},
         censored_rmse=np.where(n_all < min_measured, np.nan, censored),
         n_exact=n_exact,
         n_censored=n_all - n_exact,
     )
 
 
-def _of_exact(pred: Floats, measured: Floats, task: Counts, n_exact: Counts) -> dict[str, Floats]:
+def _exact_metrics(pred: Floats, measured: Floats, task: Counts, n_exact: Counts) -> dict[str, Floats]:
     """Metrics over exact measurements sorted by task."""
     n_tasks = n_exact.size
     squares = sum_by_task(task, (measured - pred) ** 2, n_tasks)
@@ -148,10 +148,10 @@ def _centred(value: Floats, task: Counts, n_entries: Counts) -> Floats:
     return value - (sum_by_task(task, value, n_entries.size) / n_entries)[task]
 
 
-def _correlation(one: Floats, other: Floats, task: Counts, n_entries: Counts, undefined: Flags) -> Floats:
-    one, other = _centred(one, task, n_entries), _centred(other, task, n_entries)
-    covered, left, right = (sum_by_task(task, each, n_entries.size) for each in (one * other, one**2, other**2))
-    return np.where(undefined, np.nan, np.clip(covered / (np.sqrt(left) * np.sqrt(right)), -1.0, 1.0))
+def _correlation(x: Floats, y: Floats, task: Counts, n_entries: Counts, undefined: Flags) -> Floats:
+    x, y = _centred(x, task, n_entries), _centred(y, task, n_entries)
+    xy, xx, yy = (sum_by_task(task, product, n_entries.size) for product in (x * y, x**2, y**2))
+    return np.where(undefined, np.nan, np.clip(xy / (np.sqrt(xx) * np.sqrt(yy)), -1.0, 1.0))
 
 
 def _check_measurements(pred: Floats, measured: Floats, censor: Floats, task: Counts, n_tasks: int) -> None:
@@ -176,9 +176,9 @@ def _check_measurements(pred: Floats, measured: Floats, censor: Floats, task: Co
 def mean_errors(
     scores: TaskErrors, aggregation_weight: NDArray[np.floating] | None = None
 ) -> RegressionMetrics[TaskMean]:
-    """Weighted mean of each metric over the tasks where it is defined, with the number where it is not.
+    """Weighted mean of each metric over the tasks with a value, with the number of tasks without one.
 
-    aggregation_weight : (n_tasks,) weight of each task, at least 0; None weighs all alike
+    aggregation_weight : (n_tasks,) weight of each task, at least 0; None: all weights are equal
     Raises BadLengths or BadWeights.
     """
     return RegressionMetrics(**{name: mean_over_tasks(getattr(scores, name), aggregation_weight) for name in METRICS})

@@ -1,4 +1,4 @@
-"""Reliability curves: how often what was predicted came true, pooled over tasks."""
+"""Reliability curves: observed shares or values by prediction, pooled over tasks."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from partners.scores.calibration import N_BINS
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reliability:
-    """Entries grouped by what was predicted; only groups with an entry."""
+    """Points of a reliability curve: entries grouped by their prediction, without empty groups."""
 
     predicted: Floats  # (n_bins,) mean prediction
     observed: Floats  # (n_bins,) share of actives, or mean of the measured values
@@ -19,15 +19,16 @@ class Reliability:
     n_tasks: Counts  # (n_bins,) distinct tasks among them
 
     def to_json(self) -> list[dict[str, float]]:
-        """A row per bin, by prediction."""
+        """One JSON object per bin, in the order of the predictions."""
         columns = (self.predicted, self.observed, self.n_entries, self.n_tasks)
         names = ("predicted", "observed", "n_entries", "n_tasks")
         return [dict(zip(names, row, strict=True)) for row in zip(*(c.tolist() for c in columns), strict=True)]
 
 
 def of_probabilities(task: NDArray[np.integer], active: NDArray[np.bool_], probability: Floats) -> Reliability:
-    """Bins (low, high] of equal width, as the expected calibration error has them; 0 counts in the lowest.
+    """Curve of probabilities in bins (low, high] of equal width, as in the expected calibration error.
 
+    A probability of 0 counts in the lowest bin.
     task, active, probability : (n_labels,)
     """
     edges = np.linspace(0, 1, N_BINS + 1)
@@ -36,7 +37,7 @@ def of_probabilities(task: NDArray[np.integer], active: NDArray[np.bool_], proba
 
 
 def of_values(task: NDArray[np.integer], measured: Floats, predicted: Floats) -> Reliability:
-    """Ten groups with equally many values, from the lowest to the highest prediction.
+    """Curve of values in ten groups of equal size, from the lowest to the highest prediction.
 
     task, measured, predicted : (n_values,), on a scale that tasks have in common
     """
@@ -52,7 +53,7 @@ def _grouped(
     count = np.bincount(bin_no, minlength=N_BINS)
     pairs = np.unique(np.stack([bin_no, task.astype(np.int64)]), axis=1)
     n_tasks = np.bincount(pairs[0], minlength=N_BINS)
-    seen = count > 0
-    sums = (np.bincount(bin_no, weights=each, minlength=N_BINS)[seen] for each in (predicted, observed))
-    mean_predicted, mean_observed = (total / count[seen] for total in sums)
-    return Reliability(mean_predicted, mean_observed, count[seen].astype(np.int64), n_tasks[seen].astype(np.int64))
+    filled = count > 0
+    sums = (np.bincount(bin_no, weights=each, minlength=N_BINS)[filled] for each in (predicted, observed))
+    mean_predicted, mean_observed = (total / count[filled] for total in sums)
+    return Reliability(mean_predicted, mean_observed, count[filled].astype(np.int64), n_tasks[filled].astype(np.int64))

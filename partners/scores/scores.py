@@ -1,4 +1,4 @@
-"""All metrics of every classification task at once, in numpy; equal to scikit-learn's where it has them."""
+"""All metrics of every classification task at once, in numpy; equal to scikit-learn's, if it has the metric."""
 
 from dataclasses import dataclass, fields
 from typing import Generic, TypeVar
@@ -9,8 +9,7 @@ from scipy import sparse
 from scipy.special import expit
 
 from partners.errors import BadLabels, BadLengths, BadPredictions, BadPrevalence
-from partners.scores import calibration
-from partners.scores import ranking_metrics as cutoffs
+from partners.scores import calibration, ranking_metrics
 from partners.scores.by_task import Counts, Flags, Floats
 from partners.scores.task_means import TaskMean, mean_over_tasks
 
@@ -40,24 +39,24 @@ METRICS = tuple(field.name for field in fields(ClassMetrics))
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TaskScores(ClassMetrics[Floats]):
-    """One value per task, (n_tasks,); NaN in every metric where a task has too few compounds of a class."""
+    """Classification metrics by task, (n_tasks,); NaN in every metric of a task with too few compounds of a class."""
 
     n_active: Counts  # (n_tasks,) labels +1
     n_inactive: Counts  # (n_tasks,) labels -1
 
     @property
-    def scored(self) -> NDArray[np.bool_]:
-        """Which tasks were judged."""
+    def is_scored(self) -> NDArray[np.bool_]:
+        """Whether a task has scores, (n_tasks,)."""
         return ~np.isnan(self.roc_auc)
 
     def columns(self) -> dict[str, Floats | Counts]:
-        """The table by column: every metric, n_active and n_inactive."""
+        """Columns of the table by name: every metric, n_active and n_inactive."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MeanScores(ClassMetrics[float]):
-    """Weighted means over the judged tasks; NaN when there are none."""
+    """Weighted means over the scored tasks; NaN if there are none."""
 
     n_scored: int
     n_unscored: int  # tasks without enough compounds of both classes
@@ -74,7 +73,7 @@ def score_tasks(
 
     y      : (n_compounds, n_tasks) sparse, stored +1 and -1
     logits : (n_compounds, n_tasks); only those at observed labels are looked at
-    The rest and the errors as `score_labels`; BadLengths also for different shapes.
+    min_per_class, pi_zero and errors as `score_labels`; BadLengths also for different shapes.
     """
     if y.shape != logits.shape:
         raise BadLengths(f"scores: found logits of shape {logits.shape}, expected {y.shape} as the labels")
@@ -113,25 +112,26 @@ def score_labels(
     _check_labels(of_task, active, score, n_tasks)
     reference = _checked_prevalence(pi_zero, n_tasks)
     probability = expit(score)
-    found = cutoffs.find_cutoffs(of_task, active, score, n_tasks)
+    at_cutoffs = ranking_metrics.find_cutoffs(of_task, active, score, n_tasks)
     with np.errstate(divide="ignore", invalid="ignore"):  # 0/0 in tasks that get NaN anyway
         values = {
-            "roc_auc": cutoffs.roc_auc(found),
-            "average_precision": cutoffs.average_precision(found),
-            "auc_pr": cutoffs.auc_pr(found),
-            "auc_pr_calibrated": cutoffs.auc_pr_calibrated(found, reference),
-            "f1_max": cutoffs.f1_max(found),
-            "kappa_max": cutoffs.kappa_max(found),
+            "roc_auc": ranking_metrics.roc_auc(at_cutoffs),
+            "average_precision": ranking_metrics.average_precision(at_cutoffs),
+            "auc_pr": ranking_metrics.auc_pr(at_cutoffs),
+            "auc_pr_calibrated": ranking_metrics.auc_pr_calibrated(at_cutoffs, reference),
+            "f1_max": ranking_metrics.f1_max(at_cutoffs),
+            "kappa_max": ranking_metrics.kappa_max(at_cutoffs),
             "log_loss": calibration.log_loss(of_task, active, score, n_tasks),
             "brier": calibration.brier(of_task, active, probability, n_tasks),
             "ece": calibration.expected_calibration_error(of_task, active, probability, n_tasks),
-            "bedroc": cutoffs.bedroc(found),
+            "bedroc": ranking_metrics.bedroc(at_cutoffs),
         }
-    unfit = np.minimum(found.n_active, found.n_inactive) < max(min_per_class, 1)
+    n_active, n_inactive = at_cutoffs.n_active, at_cutoffs.n_inactive
+    too_few = np.minimum(n_active, n_inactive) < max(min_per_class, 1)
     return TaskScores(
-        **{name: np.where(unfit, np.nan, value) for name, value in values.items()},
-        n_active=found.n_active,
-        n_inactive=found.n_inactive,
+        **{name: np.where(too_few, np.nan, value) for name, value in values.items()},
+        n_active=n_active,
+        n_inactive=n_inactive,
     )
 
 
@@ -158,14 +158,14 @@ def _checked_prevalence(pi_zero: float | NDArray[np.floating], n_tasks: int) -> 
 
 
 def mean_scores(scores: TaskScores, aggregation_weight: NDArray[np.floating] | None = None) -> MeanScores:
-    """Mean over the tasks that were judged.
+    """Weighted mean of each metric over the scored tasks.
 
-    aggregation_weight : (n_tasks,) weight of each task, at least 0; None weighs all alike. Tasks of weight 0 are
+    aggregation_weight : (n_tasks,) weight of each task, at least 0; None: all weights are equal. Tasks of weight 0 are
                          counted neither as scored nor as unscored.
     Raises BadLengths or BadWeights.
     """
     means: dict[str, TaskMean] = {name: mean_over_tasks(getattr(scores, name), aggregation_weight) for name in METRICS}
-    counts = means["roc_auc"]  # a task is judged by every metric or by none
+    counts = means["roc_auc"]  # a task has a score in every metric or in none
     return MeanScores(
         **{name: mean.value for name, mean in means.items()}, n_scored=counts.n_scored, n_unscored=counts.n_unscored
     )

@@ -1,4 +1,4 @@
-"""Means of a metric over tasks, weighted, with the number of tasks that had no value."""
+"""Weighted means of a metric over tasks, with the number of tasks without a value."""
 
 from dataclasses import dataclass
 
@@ -10,15 +10,15 @@ from partners.errors import BadLengths, BadWeights
 
 @dataclass(frozen=True, slots=True)
 class TaskMean:
-    """Weighted mean of one metric over the tasks that have a value; NaN when none has."""
+    """Weighted mean of one metric over the tasks that have a value; NaN if none has."""
 
     value: float
     n_scored: int  # tasks of weight above 0 with a value
-    n_unscored: int  # tasks of weight above 0 where the metric is NaN
+    n_unscored: int  # tasks of weight above 0 whose metric is NaN
 
 
 def mean_over_tasks(values: NDArray[np.floating], aggregation_weight: NDArray[np.floating] | None = None) -> TaskMean:
-    """Mean of `values` (n_tasks,), each task with its weight (n_tasks,); None weighs all alike.
+    """Mean of `values` (n_tasks,), each task with its weight (n_tasks,); None: all weights are equal.
 
     As in SparseChem, the weights of tasks without a value are left out of the mean; here they are counted too.
     Raises BadLengths or BadWeights.

@@ -1,4 +1,4 @@
-"""Local-only baseline: the same rounds and optimiser steps on the partner's own trunk, no federation."""
+"""The local model: trained on one partner's data alone, in as many rounds and optimiser steps as the federation."""
 
 import json
 from dataclasses import asdict, dataclass, replace
@@ -14,7 +14,7 @@ from partners.network.state import HeadSizes, PartnerState
 from partners.network.trunk import TrunkLayout, trunk_digest
 from partners.settings import Training, TrunkSettings
 from partners.training.evaluation import Evaluation, evaluate
-from partners.training.history import RoundScores, best_round, is_enough
+from partners.training.history import RoundScores, best_round, should_stop
 from partners.training.training import Progress, round_seed, seeded_state, train_in_place
 from partners.training_data.aligned_arrays import copied
 from partners.training_data.training_set import TrainingSet
@@ -24,13 +24,13 @@ _KIND = "baseline"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """How long the baseline trains: as long as the federation does."""
+    """Length of the local training, the same as the federation's."""
 
     n_rounds: int
     n_steps: int  # optimiser steps per round
 
     def __post_init__(self) -> None:
-        """Refuse a budget of nothing."""
+        """Raise ValueError for a budget without a step."""
         if self.n_rounds < 1 or self.n_steps < 1:
             raise ValueError(
                 f"budget: found {self.n_rounds} rounds of {self.n_steps} steps, expected at least 1 of each"
@@ -39,14 +39,14 @@ class Budget:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Baseline:
-    """The local-only model after its last round, or after its best one where `patience` is set."""
+    """The local model after its last round, or after its best one if `patience` is set."""
 
     trunk: NDArray[np.float32]
     state: PartnerState
     history: tuple[RoundScores, ...] = ()
 
 
-def train_baseline(  # noqa: PLR0913 -- as train_round, and where to keep and tell the progress
+def train_baseline(  # noqa: PLR0913 -- as train_round, with a checkpoint file and progress
     training_set: TrainingSet,
     first_trunk: NDArray[np.float32],
     layout: TrunkLayout,
@@ -58,15 +58,15 @@ def train_baseline(  # noqa: PLR0913 -- as train_round, and where to keep and te
     first_state: PartnerState | None = None,
     progress: Progress | None = None,
 ) -> Baseline:
-    """Train for `budget` from `first_trunk`, where the federation starts too, and with the same seeds.
+    """Train for `budget` from `first_trunk`, with the federation's first trunk and seeds.
 
-    checkpoint_file : written after every round, the history among its facts; when it is there, training goes on from
-                      it, with the same result bit for bit as without the interruption
+    checkpoint_file : written after every round, with the history among its facts; if the file exists, training goes on
+                      from it, with the same result bit for bit as without the interruption
     first_state     : heads before the first round; absent: drawn from the settings' seed
-    progress        : called with (steps done, steps in all, losses and scores in words)
-    With `training.patience` it ends when the validation loss has not become better for as many rounds, and the model
-    is the best round's. Raises CheckpointMismatch when the file belongs to other data or settings, BadFolds for
-    patience without a validation fold, and what `train_round` raises.
+    progress        : called with (steps done, steps in all, losses and scores as text)
+    With `training.patience` it ends when the validation loss has not improved for as many rounds, and the model is the
+    best round's. Raises CheckpointMismatch if the file belongs to other data or settings, BadFolds for patience without
+    a validation fold, and what `train_round` raises.
     """
     if training.patience and training_set.rows_of(training_set.validation_fold).size == 0:
         raise BadFolds(f"fold {training_set.validation_fold}: found no labelled compound, expected some for patience")
@@ -82,14 +82,14 @@ def train_baseline(  # noqa: PLR0913 -- as train_round, and where to keep and te
         raise CheckpointMismatch(
             f"{checkpoint_file.name}: {len(now.history)} rounds are done, expected {budget.n_rounds} at most"
         )
-    while len(now.history) < budget.n_rounds and not is_enough(now.history, training.patience):
+    while len(now.history) < budget.n_rounds and not should_stop(now.history, training.patience):
         now = _next_round(now, training_set, layout, trunk_settings, training, budget, progress)
         files.write(now, keep_best=training.patience is not None)
     return now if training.patience is None else files.read_best(now)
 
 
 def read_baseline(checkpoint_file: Path, layout: TrunkLayout) -> tuple[Baseline, dict[str, Any]]:
-    """What `train_baseline` left in a file, its best round's where the settings say patience, and what it was made of.
+    """Read a finished local model (the best round's if `patience` was set), and the facts that it depends on.
 
     Raises FileNotFoundError, CheckpointDamaged or CheckpointMismatch.
     """
@@ -110,7 +110,7 @@ def _next_round(
     budget: Budget,
     progress: Progress | None,
 ) -> Baseline:
-    """One round more, in the memory of what is given."""
+    """Train one more round, in the memory of `now`."""
     trunk, round_no = now.trunk, len(now.history)
     before = copied(trunk)
     trained = train_in_place(
@@ -124,10 +124,10 @@ def _next_round(
         budget.n_steps,
         progress=_shifted(progress, now.history, budget),
     )
-    trunk -= before  # and back, rounded as where a change is sent and added
+    trunk -= before  # and back, to round as a change that is sent and added
     trunk += before
-    found = _validation(training_set, trunk, trained.state, layout, trunk_settings, training)
-    scores = RoundScores.of(round_no + 1, trained.state.n_steps, float(trained.losses.mean()), found)
+    evaluation = _validation(training_set, trunk, trained.state, layout, trunk_settings, training)
+    scores = RoundScores.of(round_no + 1, trained.state.n_steps, float(trained.losses.mean()), evaluation)
     return Baseline(trunk, trained.state, (*now.history, scores))
 
 
@@ -147,32 +147,32 @@ def _validation(
 
 @dataclass(frozen=True, slots=True)
 class _Files:
-    """The last round's checkpoint, with the history of all, and the best one's."""
+    """Two checkpoint files: that of the last round, with the history of all rounds, and that of the best."""
 
     last: Path
     facts: dict[str, object]
     layout: TrunkLayout
-    sizes: HeadSizes | None  # None: whatever the files hold
+    sizes: HeadSizes | None  # None: any
 
     @property
     def best(self) -> Path:
         return self.last.with_name(f"{self.last.stem}.best.safetensors")
 
     def read(self) -> Baseline | None:
-        """The last round's, or None before the first."""
+        """Read the last round's model; None before the first round."""
         return self.read_last() if self.last.exists() else None
 
     def read_last(self) -> Baseline:
-        """The last round's; raises FileNotFoundError before the first."""
+        """Read the last round's model; raises FileNotFoundError before the first round."""
         return self._read(self.last)
 
     def read_best(self, now: Baseline) -> Baseline:
-        if best_round(now.history) == 0:  # no round could be judged
+        if best_round(now.history) == 0:  # no round has a validation loss
             return now
         return replace(self._read(self.best), history=now.history)
 
     def write(self, now: Baseline, *, keep_best: bool) -> None:
-        """The best first: a kill in between repeats the round, which writes the same best again."""
+        """Write the best file first: after a kill in between the round is repeated and writes the same best again."""
         facts = self.facts | {"history": [asdict(row) for row in now.history]}
         checkpoint = Checkpoint(now.trunk, now.state, facts=facts)
         if keep_best and best_round(now.history) == len(now.history):
@@ -184,7 +184,7 @@ class _Files:
         other = [key for key in self.facts if stored.facts.get(key) != self.facts[key]]
         if other:
             error = CheckpointMismatch(f"{path.name}: made with other {', '.join(other)}, expected those of this run")
-            error.add_note("remove the file to train the baseline anew")
+            error.add_note("remove the file to train the baseline again")
             raise error
         history = tuple(RoundScores(**row) for row in stored.facts["history"])
         return Baseline(stored.need_trunk(path), stored.need_partner(path), history)
@@ -197,7 +197,7 @@ def _facts(
     training: Training,
     n_steps: int,
 ) -> dict[str, object]:
-    """Everything the result depends on, as JSON values."""
+    """Everything that the result depends on, as JSON values."""
     facts: dict[str, object] = {
         "kind": _KIND,
         "data": training_set.digest(),

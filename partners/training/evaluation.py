@@ -1,4 +1,4 @@
-"""How good a trunk and its heads are on one fold; for tracking by round and for reports."""
+"""Loss and scores of a trunk with its heads on one fold, for tracking by round and for reports."""
 
 from dataclasses import dataclass
 
@@ -21,24 +21,24 @@ from partners.training_data.training_set import TrainingSet
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
-    """Loss and scores on one fold."""
+    """Loss, scores and predictions on one fold."""
 
-    loss: float  # weighted sum over observed labels and values per compound, as in training, dropout off
+    loss: float  # weighted sum over observed labels and values per compound, as in training, without dropout
     mean: MeanScores  # of classification, by aggregation weight
-    tasks: TaskScores  # the same
+    tasks: TaskScores  # of classification, by task
     regression_mean: RegressionMetrics[TaskMean]  # by aggregation weight
     regression_tasks: TaskErrors  # in original units
     outputs: Outputs  # (n_rows, n_tasks) and (n_rows, n_regressions)
-    rows: NDArray[np.int64]  # (n_rows,) which compounds of the training set
+    rows: NDArray[np.int64]  # (n_rows,) rows of the training set
 
     @property
     def probabilities(self) -> NDArray[np.float32]:
-        """Of being active, (n_rows, n_tasks)."""
+        """Probabilities of being active, (n_rows, n_tasks)."""
         return self.outputs.probabilities
 
     @property
     def values(self) -> NDArray[np.float32]:
-        """Predicted, in original units, (n_rows, n_regressions)."""
+        """Predicted values in original units, (n_rows, n_regressions)."""
         return self.outputs.values
 
 
@@ -56,38 +56,38 @@ def evaluate(  # noqa: PLR0913 -- as train_round, and the two quorums of a repor
 ) -> Evaluation:
     """Evaluate on the labelled or measured compounds of one fold.
 
-    min_per_class : fewest actives, and inactives, with which a classification task is scored
-    min_measured  : fewest exact values with which a regression task is scored
-    Raises BadFolds when the fold has none, and what `predict` raises.
+    min_per_class : actives, and inactives, that a scored classification task needs
+    min_measured  : exact values that a scored regression task needs
+    Raises BadFolds if the fold has no such compound, and what `predict` raises.
     """
     check_fit(training_set, trunk, layout, trunk_settings)
     rows = training_set.rows_of(fold)
     if rows.size == 0:
         raise BadFolds(f"fold {fold}: found no labelled compound, expected at least one to evaluate on")
-    found = predict(training_set.x[rows], trunk, state, layout, trunk_settings, training)
-    tasks = score_tasks(training_set.y[rows], found.logits, min_per_class)  # probabilities of 1 - 1e-9 would tie
+    outputs = predict(training_set.x[rows], trunk, state, layout, trunk_settings, training)
+    tasks = score_tasks(training_set.y[rows], outputs.logits, min_per_class)  # probabilities of 1 - 1e-9 would tie
     measured, censor = training_set.y_regr[rows], training_set.y_censor[rows]
-    errors = score_regression(found.values, measured, censor, min_measured=min_measured)
+    errors = score_regression(outputs.values, measured, censor, min_measured=min_measured)
     return Evaluation(
-        loss=_loss(training_set, rows, found, training, state.normalisation),
+        loss=_loss(training_set, rows, outputs, training, state.normalisation),
         mean=mean_scores(tasks, training_set.aggregation_weight),
         tasks=tasks,
         regression_mean=mean_errors(errors, training_set.regr_aggregation_weight),
         regression_tasks=errors,
-        outputs=found,
+        outputs=outputs,
         rows=rows,
     )
 
 
 def _loss(
-    training_set: TrainingSet, rows: NDArray[np.int64], found: Outputs, training: Training, normalisation: Arrays
+    training_set: TrainingSet, rows: NDArray[np.int64], outputs: Outputs, training: Training, normalisation: Arrays
 ) -> float:
     class_weight, regr_weight = loss_weights(training_set, training)
     labels = training_set.y[rows].tocoo()
-    margin = labels.data * found.logits[labels.row, labels.col].astype(np.float64)
+    margin = labels.data * outputs.logits[labels.row, labels.col].astype(np.float64)
     total = (class_weight[labels.col].astype(np.float64) * np.logaddexp(0.0, -margin)).sum()
     if training_set.n_regressions:
-        total += _squares(training_set, rows, found.values, regr_weight, normalisation[DEVIATION])
+        total += _squares(training_set, rows, outputs.values, regr_weight, normalisation[DEVIATION])
     return float(total / rows.size)
 
 
@@ -98,7 +98,7 @@ def _squares(
     weight: NDArray[np.float32],
     deviation: NDArray[np.float32],
 ) -> float:
-    """Weighted censored squared errors, in units of each task's deviation as training has them."""
+    """Sum of weighted censored squared errors, in units of each task's deviation, as in training."""
     values: sparse.coo_matrix = training_set.y_regr[rows].tocoo()
     mark, column = training_set.y_censor[rows].data, values.col
     miss = (values.data.astype(np.float64) - predicted[values.row, column]) / deviation[column]

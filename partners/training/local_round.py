@@ -1,4 +1,4 @@
-"""The arithmetic of a partner's round: train from the shared vector, step the server on the mean, score the result."""
+"""Arithmetic of a partner's round: train from the shared vector, take the server step, score the result."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from partners.training.training import Progress, train_in_place
 
 @dataclass(frozen=True, slots=True)
 class RoundSettings:
-    """What all partners agreed on about the arithmetic of a round."""
+    """Settings of a round's arithmetic, the same at all partners."""
 
     layout: TrunkLayout  # of the shared vector, a catalogue's rows included
     trunk: TrunkSettings
@@ -30,16 +30,16 @@ class RoundSettings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LocalRound:
-    """What one round's training at a partner gave."""
+    """Result of one round's training at a partner."""
 
-    change: NDArray[np.float32]  # (n_params,) vector after minus vector before, rows that stay here zero
+    change: NDArray[np.float32]  # (n_params,) vector after minus vector before, zero in rows that are not shared
     private: PartnerState
     loss: float  # mean training loss over the steps
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ServerStep:
-    """What every partner makes of a round's mean change, to the same bits."""
+    """Result of the server step on a round's mean change: the same bits at every partner."""
 
     vector: NDArray[np.float32]  # (n_params,)
     server: ServerState
@@ -55,12 +55,12 @@ def train_locally(
     seed: tuple[int, ...],
     progress: Progress | None = None,
 ) -> LocalRound:
-    """Train trunk and heads for one round from the shared vector; vector and private state are used up.
+    """Train trunk and heads for one round from the shared vector, in the memory of vector and private state.
 
-    vector  : (n_params,) float32, where all partners start; the change is made in its memory
-    before  : its places and values once more, a piece at a time, so that no second vector is held
+    vector  : (n_params,) float32, the start of all partners; its memory then holds the change
+    before  : positions and values of the same vector, a piece at a time, so that no second vector is held
     private : heads and optimiser of the round before; None: drawn from the seed
-    seed    : all chance of this training, see `round_seed`
+    seed    : of everything random in this training, see `round_seed`
     Raises what `train_round` raises.
     """
     layout, rows = agreed.layout.trunk, own.shared_rows(agreed.layout)
@@ -88,11 +88,11 @@ def step_server(
     mean: NDArray[np.float32],
     factors: NDArray[np.float64],
 ) -> ServerStep:
-    """The next round's vector from the mean change of a roster; mean is used up.
+    """Compute the next round's vector from the mean change of a roster, in the memory of `mean`.
 
     vector  : (n_params,) float32, at the start of the round
     mean    : (n_params,) over the members of the roster
-    factors : (n_rows,) what the mean of each of the catalogue's rows is multiplied by, see `HolderCounts.factors`
+    factors : (n_rows,) factor on the mean of each row of the catalogue, see `HolderCounts.factors`
     Raises what `server_step` raises.
     """
     scale_rows(mean, agreed.layout, factors)
@@ -103,14 +103,14 @@ def step_server(
 def validation_scores(
     own: PartnerData, agreed: RoundSettings, trunk: NDArray[np.float32], private: PartnerState
 ) -> dict[str, float]:
-    """Loss and mean scores on the validation fold by name; NaN where no task can be judged.
+    """Loss and mean scores on the validation fold by name; NaN if no task can be scored.
 
     trunk   : the trunk alone, without the catalogue's rows
-    Raises what `evaluate` raises: BadFolds where the fold has no labelled compound.
+    Raises what `evaluate` raises: BadFolds if the fold has no labelled compound.
     """
     data = own.training_set
-    found = evaluate(data, data.validation_fold, trunk, private, agreed.layout.trunk, agreed.trunk, own.training)
-    means = {name: getattr(found.mean, name) for name in scores.METRICS}
+    evaluation = evaluate(data, data.validation_fold, trunk, private, agreed.layout.trunk, agreed.trunk, own.training)
+    means = {name: getattr(evaluation.mean, name) for name in scores.METRICS}
     if data.n_regressions:
-        means |= {name: getattr(found.regression_mean, name).value for name in regression_scores.METRICS}
-    return {"validation_loss": found.loss, **{f"validation_{name}": value for name, value in means.items()}}
+        means |= {name: getattr(evaluation.regression_mean, name).value for name in regression_scores.METRICS}
+    return {"validation_loss": evaluation.loss, **{f"validation_{name}": value for name, value in means.items()}}

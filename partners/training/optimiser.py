@@ -1,4 +1,4 @@
-"""A partner's optimiser: torch's fused arithmetic, its state kept as arrays, and the learning rate by step."""
+"""A partner's optimiser: torch's fused functions on a state kept as arrays, and the learning rate by step."""
 
 import math
 
@@ -30,14 +30,16 @@ def check_moments(state: PartnerState, training: Training) -> None:
             error = StateMismatch(
                 f"partner state: found {found} {words}, expected {expected} for optimiser {training.optimiser}"
             )
-            error.add_note("an optimiser, and sgd's momentum, is chosen once: heads go on with the one they began with")
+            error.add_note(
+                "keep the optimiser, and sgd's momentum, that the heads were trained with from the first round"
+            )
             raise error
 
 
 class Optimiser:
-    """An optimiser of a network's pieces that goes on from a state: in its memory where the network is in place.
+    """An optimiser that goes on from a partner's state, in the state's memory if the network is in place.
 
-    It calls the functions behind `torch.optim`'s classes: making one of these imports torch's compiler, 80 MB.
+    It calls the functions behind `torch.optim`'s classes, because an instance imports torch's compiler, 80 MB.
     """
 
     def __init__(self, network: Network, state: PartnerState, training: Training) -> None:
@@ -50,16 +52,17 @@ class Optimiser:
             for part in moment_names(training)
         }
         self._kept: dict[str, dict[torch.Tensor, torch.Tensor]] = {FIRST: {}, SECOND: {}}  # moments of each piece
-        self._n_steps: dict[torch.Tensor, torch.Tensor] = {}  # as torch wants it
+        self._n_steps: dict[torch.Tensor, torch.Tensor] = {}  # torch expects a tensor for each piece
         for name in network.parameters:
             for place, piece in network.pieces(name):
                 self._n_steps[piece] = torch.tensor(float(state.n_steps), device=training.device)
                 for part, moments in self._moments.items():
                     self._kept[part][piece] = moments[name][place]
 
-    def step(self, learning_rate: float, moving: Gradients) -> None:
-        """Move pieces by their gradients; every piece once in a step."""
-        pieces, gradients = [piece for piece, _ in moving], [gradient for _, gradient in moving]
+    def step(self, learning_rate: float, gradients_by_piece: Gradients) -> None:
+        """Update pieces by their gradients; every piece once in a step."""
+        pieces = [piece for piece, _ in gradients_by_piece]
+        gradients = [gradient for _, gradient in gradients_by_piece]
         with torch.no_grad():
             if self._training.optimiser == "sgd":
                 self._sgd(pieces, gradients, learning_rate)
@@ -99,16 +102,16 @@ class Optimiser:
         )
 
     def arrays(self, part: str) -> dict[str, NDArray[np.float32]]:
-        """First or second moment of every parameter, sharing its memory; empty where the optimiser has none."""
+        """First or second moment of every parameter, sharing its memory; empty if the optimiser has none."""
         return {name: moment.cpu().numpy() for name, moment in self._moments.get(part, {}).items()}
 
 
 def steps_per_epoch(n_rows: int, batch_size: int) -> int:
-    """Optimiser steps in which every training compound is seen about once."""
+    """Number of optimiser steps that use every training compound about once."""
     return math.ceil(n_rows / min(batch_size, n_rows))
 
 
 def learning_rate_at(step: int, n_per_epoch: int, training: Training) -> float:
-    """Learning rate of a step, counted from 0 over all rounds: times `lr_alpha` for every `lr_steps` epoch passed."""
+    """Learning rate of a step, counted from 0 over all rounds: times `lr_alpha` for each epoch of `lr_steps` passed."""
     n_passed = sum(step // n_per_epoch >= epoch for epoch in training.lr_steps)
     return training.learning_rate * training.lr_alpha**n_passed

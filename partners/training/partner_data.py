@@ -1,4 +1,4 @@
-"""What a partner brings to a federation."""
+"""A partner's data and training settings, as a round uses them."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from partners.training_data.training_set import TrainingSet
 
 @dataclass(frozen=True, slots=True)
 class PartnerData:
-    """A partner's data and how it trains: nothing of it leaves but sealed updates and digests."""
+    """A partner's data and training settings; only sealed updates and digests of it leave the partner."""
 
     training_set: TrainingSet
     training: Training
@@ -27,22 +27,22 @@ class PartnerData:
     counts: HolderCounts = field(default_factory=HolderCounts)  # of the catalogue's rows
 
     def seed(self, round_no: int, attempt: int = 1, revision: int = 1) -> tuple[int, ...]:
-        """All chance of one attempt at a round, each counted from 1; a later attempt or revision has fresh chance."""
+        """Seed of one attempt at a round, all counted from 1; each attempt and revision has a different seed."""
         return round_seed(self.training.seed, round_no - 1, attempt - 1, revision)
 
     def first_state(self, layout: TrunkLayout, vector: NDArray[np.float32], seed: tuple[int, ...]) -> PartnerState:
-        """Heads before any training: drawn from the seed, rows that travel as in the vector (n_params,)."""
-        drawn = seeded_state(self.training_set, layout.trunk, self.training, seed)
-        return self.shared_rows(layout).from_vector(vector, drawn)
+        """State before any training: heads drawn from the seed, shared head rows as in the vector (n_params,)."""
+        state = seeded_state(self.training_set, layout.trunk, self.training, seed)
+        return self.shared_rows(layout).from_vector(vector, state)
 
     def is_validated(self, round_no: int, n_rounds: int) -> bool:
-        """Whether a round ends with scores on the validation fold: the last one always does."""
+        """Whether a round ends with scores on the validation fold; the last round always does."""
         return round_no == n_rounds or round_no % self.validate_every == 0
 
     def shared_rows(self, layout: TrunkLayout) -> SharedHeadRows:
-        """The head rows of this partner that travel."""
-        return SharedHeadRows.of(layout, dict(self.held), self.counts.travelling)
+        """Head rows of this partner that are shared."""
+        return SharedHeadRows.of(layout, dict(self.held), self.counts.shared_rows)
 
     def hold_back(self, vector: NDArray[np.float32], layout: TrunkLayout, members: Collection[str]) -> None:
-        """Zero, in place, the rows of which a roster may have too few holders; vector: (n_params,), what is sent."""
+        """Zero, in place, the rows that may have too few holders on a roster; vector: (n_params,), to be sealed."""
         hold_back_rows(vector, layout, self.counts, members)

@@ -1,4 +1,4 @@
-"""The server step every partner takes for itself on the decrypted mean change.
+"""The server step: each partner computes the next trunk from the decrypted mean change.
 
 Elementwise float64 without reductions or BLAS, rounded once to float32: IEEE 754 fixes every operation used here
 (+, *, /, sqrt), so different machines get the same bits.
@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 def server_step(
     trunk: NDArray[np.float32], mean_change: NDArray[np.floating], optimiser: ServerOptimiser, state: ServerState
 ) -> tuple[NDArray[np.float32], ServerState]:
-    """Return the next trunk and the next state; the arguments are left as they are.
+    """Compute the next trunk and the next state; the arguments do not change.
 
     trunk       : (n_params,) float32
     mean_change : (n_params,) mean over the roster of trunk after minus trunk before
@@ -26,8 +26,8 @@ def server_step(
     momentum : first = momentum * first + change; trunk + rate * first
     adam     : FedAdam (Reddi et al., ICLR 2021) with Adam's bias correction:
                trunk + rate * first / (sqrt(second) + epsilon)
-    Raises TrunkMismatch for wrong lengths, StateMismatch for another optimiser's state, TrainingDiverged when the
-    result is not finite.
+    Raises TrunkMismatch for wrong lengths, StateMismatch for another optimiser's state, TrainingDiverged if the result
+    is not finite.
     """
     _check(trunk, mean_change, optimiser, state)
     after = ServerState(
@@ -39,7 +39,7 @@ def server_step(
     new_trunk = empty(trunk.shape)
     for part in pieces(trunk.size):  # so that float64 temporaries stay in the cache
         step = _step(mean_change[part].astype(np.float64), optimiser, after, part)
-        with np.errstate(over="ignore"):  # found below
+        with np.errstate(over="ignore"):  # checked below
             new_trunk[part] = trunk[part].astype(np.float64) + optimiser.learning_rate * step
     if not all_finite(new_trunk):
         error = TrainingDiverged(f"server step {after.n_steps}: the new trunk is not finite")
@@ -49,7 +49,7 @@ def server_step(
 
 
 def _step(change: Floats, optimiser: ServerOptimiser, state: ServerState, part: slice) -> Floats:
-    """Step before the learning rate; updates the part of the state's arrays in place."""
+    """Step before the learning rate is applied; updates this part of the state's arrays in place."""
     if optimiser.method == "mean":
         return change
     first = state.arrays["first"][part]

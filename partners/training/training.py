@@ -13,29 +13,29 @@ from partners.network.batches import BatchMaker, parts_of
 from partners.network.device import arithmetic
 from partners.network.model import Dropout, Network
 from partners.network.normalisation import normalisation_of
-from partners.network.state import FIRST, SECOND, HeadSizes, PartnerState, check_state, initial_heads, unstepped
+from partners.network.state import FIRST, SECOND, HeadSizes, PartnerState, check_state, fresh_state, initial_heads
 from partners.network.trunk import TrunkLayout, check_layers, check_trunk
 from partners.settings import Training, TrunkSettings
 from partners.training.optimiser import Optimiser, check_moments, learning_rate_at, steps_per_epoch
 from partners.training_data.aligned_arrays import copied
 from partners.training_data.training_set import TrainingSet, check_features
 
-Progress = Callable[[int, int, str], None]  # steps done, steps in all, what to show beside them
+Progress = Callable[[int, int, str], None]  # steps done, steps in all, text to show
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RoundResult:
-    """What one round of local training gave."""
+    """Result of one round of local training."""
 
     trunk_change: NDArray[np.float32]  # (n_params,) trunk after minus trunk before
     state: PartnerState  # heads and optimiser, for the next round
     losses: NDArray[np.float64]  # (n_steps,) training loss of each step's batch, dropout on
-    n_compounds_seen: int  # compounds over all batches, repeats counted
+    n_compounds_seen: int  # compounds over all batches, repeats included
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainedInPlace:
-    """The same, where the trunk given holds the trunk after."""
+    """Result of one round of local training whose trunk replaced the old one in its memory."""
 
     state: PartnerState
     losses: NDArray[np.float64]
@@ -43,9 +43,9 @@ class TrainedInPlace:
 
 
 def round_seed(seed: int, round_no: int, attempt: int = 0, revision: int = 1) -> tuple[int, ...]:
-    """Seed of one attempt at one round under one revision of the plan: distinct for each.
+    """Seed of one attempt at one round under one revision of the plan, different for each.
 
-    The same for *local only* and *federated* (first attempt, first plan).
+    The local model and the federated one have the same seeds (first attempt, first plan).
     """
     return (seed, round_no, attempt) if revision == 1 else (seed, round_no, attempt, revision)
 
@@ -64,9 +64,9 @@ def train_round(  # noqa: PLR0913 -- data, model, settings and chance: each is o
 ) -> RoundResult:
     """Take exactly `n_steps` optimiser steps over shuffled batches of the training folds.
 
-    trunk : (n_params,) float32, where all partners start; left as it is
-    state : the last round's; None in the first, then heads are drawn from the seed and the optimiser starts anew
-    seed  : all chance of the round (see `round_seed`): heads, shuffling, dropout
+    trunk : (n_params,) float32, the start of all partners; it does not change
+    state : the last round's; None in the first: heads are drawn from the seed and the optimiser has taken no step
+    seed  : of everything random in the round (see `round_seed`): heads, shuffling, dropout
     Equal arguments give equal bits. Raises FeatureCountMismatch, TrunkMismatch, StateMismatch, BadFeatures,
     DeviceMissing or TrainingDiverged.
     """
@@ -90,10 +90,10 @@ def train_in_place(  # noqa: PLR0913 -- as train_round
     *,
     progress: Progress | None = None,
 ) -> TrainedInPlace:
-    """Train as `train_round` does, to the same bits, in the memory of trunk and state; both are used up.
+    """Train as `train_round` does, to the same bits, in the memory of trunk and state.
 
-    trunk : (n_params,) float32, afterwards the trunk after; state: go on with the one returned
-    On the CPU nothing as large as the trunk is held besides, if the arrays are `memory.is_sharable`.
+    trunk : (n_params,) float32, afterwards the new trunk; state: afterwards use the one returned
+    On the CPU no other array as large as the trunk is held, if the arrays are `aligned_arrays.is_sharable`.
     """
     check_fit(training_set, trunk, layout, trunk_settings)
     _, batch_seed, dropout_seed = np.random.SeedSequence(seed).spawn(3)
@@ -120,7 +120,7 @@ def train_in_place(  # noqa: PLR0913 -- as train_round
 def check_fit(
     training_set: TrainingSet, trunk: NDArray[np.float32], layout: TrunkLayout, trunk_settings: TrunkSettings
 ) -> None:
-    """Raise unless data, trunk vector, layout and settings belong together."""
+    """Raise unless data, trunk vector, layout and settings fit together."""
     check_features(training_set.x, layout.n_inputs)
     check_layers(layout, trunk_settings)
     check_trunk(trunk, layout)
@@ -129,7 +129,7 @@ def check_fit(
 def seeded_state(
     training_set: TrainingSet, layout: TrunkLayout, training: Training, seed: int | Sequence[int]
 ) -> PartnerState:
-    """The state with which `train_round` begins when it is given none and this seed."""
+    """State with which `train_round` begins if it has none, from the round's seed."""
     head_seed = np.random.SeedSequence(seed).spawn(1)[0]
     return first_state(training_set, layout, training, np.random.default_rng(head_seed))
 
@@ -137,28 +137,28 @@ def seeded_state(
 def first_state(
     training_set: TrainingSet, layout: TrunkLayout, training: Training, rng: np.random.Generator
 ) -> PartnerState:
-    """Fresh heads, the normalisation of the training folds, and an optimiser that has not stepped yet."""
+    """State before any training: drawn heads, the training folds' normalisation, an optimiser without a step."""
     heads = initial_heads(layout, HeadSizes.of(training_set, training), rng)
     normalisation = normalisation_of(training_set, normalise=training.normalise_regression)
-    return unstepped(heads, normalisation, layout, training)
+    return fresh_state(heads, normalisation, layout, training)
 
 
 def shuffled_rows(rows: NDArray[np.int64], batch_size: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-    """Endless batches of exactly min(batch_size, number of rows) rows, in random order, every row equally often.
+    """Yield batches of exactly min(batch_size, number of rows) rows without end, every row equally often.
 
     A batch may take the end of one shuffle and the beginning of the next.
     """
     size = min(batch_size, rows.size)
-    waiting = rng.permutation(rows)
+    shuffled = rng.permutation(rows)
     while True:
-        if waiting.size < size:
-            waiting = np.concatenate([waiting, rng.permutation(rows)])
-        batch, waiting = waiting[:size], waiting[size:]
+        if shuffled.size < size:
+            shuffled = np.concatenate([shuffled, rng.permutation(rows)])
+        batch, shuffled = shuffled[:size], shuffled[size:]
         yield batch
 
 
 class Stepper:
-    """An optimiser on a network, going on from a partner's state."""
+    """Takes optimiser steps on a network, from a partner's state on."""
 
     def __init__(self, network: Network, state: PartnerState, training: Training, n_per_epoch: int) -> None:
         self._network = network
@@ -170,7 +170,7 @@ class Stepper:
 
     @property
     def learning_rate(self) -> float:
-        """Of the next step."""
+        """Learning rate of the next step."""
         return learning_rate_at(self._n_steps, self._n_per_epoch, self._training)
 
     def take(
@@ -181,7 +181,7 @@ class Stepper:
         dropout: Dropout | None = None,
         progress: Progress | None = None,
     ) -> NDArray[np.float64]:
-        """Losses (n_steps,) of as many steps, each on the next rows of `batches`; raises TrainingDiverged."""
+        """Take steps, each on the next rows of `batches`; return their losses (n_steps,). Raises TrainingDiverged."""
         losses = np.empty(n_steps)
         for step in range(n_steps):
             rows = next(batches)
@@ -196,7 +196,7 @@ class Stepper:
         return losses
 
     def state(self) -> PartnerState:
-        """Heads and moments as they are now."""
+        """Current heads and moments."""
         network = self._network
         trunk_names = {tensor.name for tensor in network.layout.tensors}
         heads = {name: network.array(name) for name in network.parameters if name not in trunk_names}

@@ -1,7 +1,7 @@
-"""Arrays in memory that torch computes in as it stands: they begin where torch's own tensors begin.
+"""Arrays whose memory torch can share: they are aligned as torch's own tensors are.
 
-A tensor that shares an array's memory costs none of its own. But where the array begins elsewhere, vectorised loops
-split otherwise, and the last bits of sums with them.
+A tensor that shares an array's memory needs no memory itself. But if the array is aligned differently, vectorised loops
+split differently, and the last bits of sums change with them.
 """
 
 import math
@@ -12,33 +12,33 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 _ALIGNMENT = 64  # bytes
-_PIECE = 1 << 18  # values: what is made of a piece in float64 stays in the cache, and is given back to the system
+_PIECE = 1 << 18  # values: float64 temporaries of a piece stay in the cache, and their memory is returned to the system
 
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> NDArray[Any]:
-    """Array of this shape with whatever stood there."""
+    """Array of this shape, not initialised."""
     return _aligned(np.empty, shape, np.dtype(dtype))
 
 
 def zeros(shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Array of zeros; memory is taken only where it is written to."""
+    """Array of zeros; the system provides memory only for pages that are written to."""
     return _aligned(np.zeros, shape, np.dtype(np.float32))
 
 
 def copied(array: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Copy of an array."""
+    """Aligned copy of an array."""
     copy = empty(array.shape, array.dtype)
     copy[...] = array
     return copy
 
 
 def is_sharable(array: NDArray[Any]) -> bool:
-    """Whether torch may compute in this array's memory."""
+    """Whether torch can share this array's memory."""
     return array.flags.carray and array.ctypes.data % _ALIGNMENT == 0
 
 
 def pieces(n_values: int) -> Iterator[slice]:
-    """A long vector's parts, in order, for what should not hold a second one as long."""
+    """Consecutive slices of a long vector, for computations that must not hold a second vector of its length."""
     for start in range(0, n_values, _PIECE):
         yield slice(start, min(start + _PIECE, n_values))
 

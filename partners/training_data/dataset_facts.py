@@ -1,4 +1,4 @@
-"""What MLflow may know of a partner's data: names, a digest and counts; no row, structure or label."""
+"""Facts about a partner's data for MLflow: names, a digest and counts; no row, structure or label."""
 
 import hashlib
 from typing import Any

@@ -1,4 +1,4 @@
-"""Prepared matrices as the trainer takes them."""
+"""Prepared matrices as a training set."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -13,9 +13,9 @@ from partners.training_data.training_set import TrainingSet
 
 
 def training_set(prepared: Prepared, folds: Folds, training: Training) -> TrainingSet:
-    """A partner's prepared matrices as a training set; regression only where the partner gives it a weight.
+    """Make a training set of a partner's prepared matrices; regression only if the partner gives it a weight.
 
-    Raises what TrainingSet raises for matrices that do not go together.
+    Raises what TrainingSet raises for matrices that do not fit together.
     """
     tasks, regression_tasks = prepared.tasks, prepared.regression_tasks
     regression: dict[str, Any] = {}
@@ -40,7 +40,7 @@ def training_set(prepared: Prepared, folds: Folds, training: Training) -> Traini
 
 
 def _aggregation_weights(tasks: Sequence[Task] | Sequence[RegressionTask]) -> NDArray[np.float32]:
-    """Weight of each task in means: of those that every fold can judge, or else of all but the auxiliary ones."""
+    """Weight of each task in means: the prepared weights, or if all are 0, equal weights of the tasks not auxiliary."""
     weights = _weights(task.aggregation_weight for task in tasks)
     return weights if weights.any() else _weights(not task.is_auxiliary for task in tasks)
 

@@ -1,4 +1,4 @@
-"""SparseChem's data files as a training set: matrices as .npz, .mtx or .npy, folds as .npy, task weights as .csv."""
+"""Read SparseChem's data files as a training set: matrices (.npz, .mtx, .npy), folds (.npy), task weights (.csv)."""
 
 import csv
 import zipfile
@@ -21,7 +21,7 @@ _MOST = {_TRAINING: 1.0, _CENSORED: float("inf")}  # SparseChem's own range
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatrixFiles:
-    """Where a data set lies; x, folding and one of the two kinds of labels must be given."""
+    """Paths of a data set's files; x, folding and at least one of y_class and y_regr are needed."""
 
     x: Path
     folding: Path
@@ -32,12 +32,12 @@ class MatrixFiles:
     weights_regr: Path | None = None
 
     def __post_init__(self) -> None:
-        """Raise BadMatrixFile where nothing is left to train on, or a file has nothing to go with."""
+        """Raise BadMatrixFile if there are no labels, or a file is there without the file that it belongs to."""
         if self.y_class is None and self.y_regr is None:
             raise BadMatrixFile("labels: found neither y_class nor y_regr, expected at least one of them")
         for name, needed in (("weights_class", "y_class"), ("y_censor", "y_regr"), ("weights_regr", "y_regr")):
             if getattr(self, name) is not None and getattr(self, needed) is None:
-                raise BadMatrixFile(f"{name}: found no {needed} beside it, expected both")
+                raise BadMatrixFile(f"{name}: found no {needed}, expected both")
 
 
 def read_training_set(
@@ -45,7 +45,7 @@ def read_training_set(
 ) -> TrainingSet:
     """Read and check a data set.
 
-    trust_pickle : read matrices in .npy files too, by unpickling, which runs whatever code the file holds
+    trust_pickle : read matrices in .npy files too, by unpickling, which runs any code in the file
     Raises BadMatrixFile for a file that is not what it should be, and what TrainingSet raises.
     """
     x = read_sparse(files.x, trust_pickle=trust_pickle)
@@ -73,26 +73,26 @@ def read_training_set(
 
 
 def read_sparse(path: Path, *, trust_pickle: bool = False) -> sparse.csr_matrix:
-    """A sparse matrix of real numbers from .npz (scipy), .mtx (Matrix Market) or, if trusted, pickled .npy.
+    """Read a sparse matrix of real numbers from .npz (scipy), .mtx (Matrix Market) or, if trusted, pickled .npy.
 
     Raises BadMatrixFile.
     """
     try:
-        found = _read_matrix(path, trust_pickle=trust_pickle)
+        content = _read_matrix(path, trust_pickle=trust_pickle)
     except (ValueError, KeyError, EOFError, UnpicklingError, ImportError, AttributeError, zipfile.BadZipFile) as error:
         raise BadMatrixFile(f"{path.name}: cannot be read as a sparse matrix: {error}") from None
-    if not (sparse.issparse(found) and getattr(found, "dtype", np.dtype("O")).kind in "biuf"):
-        what = f"a {type(found).__name__} of {getattr(found, 'dtype', 'objects')}"
-        raise BadMatrixFile(f"{path.name}: found {what}, expected a sparse matrix of real numbers")
-    matrix = cast(sparse.coo_matrix, found)
+    if not (sparse.issparse(content) and getattr(content, "dtype", np.dtype("O")).kind in "biuf"):
+        kind = f"a {type(content).__name__} of {getattr(content, 'dtype', 'objects')}"
+        raise BadMatrixFile(f"{path.name}: found {kind}, expected a sparse matrix of real numbers")
+    matrix = cast(sparse.coo_matrix, content)
     n_stored, rows = int(matrix.nnz), sparse.csr_matrix(matrix)
-    if rows.nnz != n_stored:  # made from pairs of indices, it adds up what stands twice
+    if rows.nnz != n_stored:  # from pairs of indices scipy adds up entries of the same row and column
         n_twice = n_stored - rows.nnz
         raise BadMatrixFile(f"{path.name}: {n_twice} entries stand where another one stands, expected one for each")
     return rows
 
 
-def _read_matrix(path: Path, *, trust_pickle: bool) -> Any:  # noqa: ANN401 -- whatever the file holds
+def _read_matrix(path: Path, *, trust_pickle: bool) -> Any:  # noqa: ANN401 -- a pickle can hold any object
     if path.suffix == ".npz":
         return sparse.load_npz(path)
     if path.suffix == ".mtx":
@@ -107,19 +107,19 @@ def _read_matrix(path: Path, *, trust_pickle: bool) -> Any:  # noqa: ANN401 -- w
 
 
 def read_folding(path: Path) -> NDArray[np.int64]:
-    """Fold of every compound, (n_compounds,), from .npy. Raises BadMatrixFile."""
+    """Read the fold of every compound, (n_compounds,), from .npy; raises BadMatrixFile."""
     try:
         folding = np.load(path, allow_pickle=False)
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise BadMatrixFile(f"{path.name}: cannot be read as .npy without pickle: {error}") from None
     if not isinstance(folding, np.ndarray) or folding.ndim != 1 or folding.dtype.kind not in "iu":
-        found = f"{folding.dtype} of shape {folding.shape}" if isinstance(folding, np.ndarray) else "several arrays"
-        raise BadMatrixFile(f"{path.name}: found {found}, expected one integer fold for each compound")
+        kind = f"{folding.dtype} of shape {folding.shape}" if isinstance(folding, np.ndarray) else "several arrays"
+        raise BadMatrixFile(f"{path.name}: found {kind}, expected one integer fold for each compound")
     return folding.astype(np.int64)
 
 
 def _read_weights(path: Path | None, n_tasks: int) -> Sequence[Mapping[str, str]]:
-    """Rows by task; empty without a file."""
+    """Read the rows of a weights table in the order of the tasks; empty without a file."""
     if path is None:
         return ()
     try:
@@ -136,7 +136,10 @@ def _read_weights(path: Path | None, n_tasks: int) -> Sequence[Mapping[str, str]
 def _column(
     rows: Sequence[Mapping[str, str]], names: tuple[str, ...], n_tasks: int, path: Path | None
 ) -> NDArray[np.float32]:
-    """The column of the first of these names that is there; ones where there is none, but for training weights."""
+    """Weights from the first of these columns that exists; ones without it, except for training weights.
+
+    Raises BadWeights.
+    """
     name = next((name for name in names if rows and name in rows[0]), None)
     if name is None or path is None:
         if rows and path is not None and names is _TRAINING:

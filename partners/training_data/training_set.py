@@ -1,4 +1,4 @@
-"""What one partner trains on: sparse inputs, sparse labels and measured values, folds and task weights."""
+"""A partner's training set: sparse inputs, sparse labels and measured values, folds and task weights."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ from partners.errors import (
 
 _NO_MATRIX = sparse.csr_matrix((0, 0))  # stands for "not given"
 _NO_WEIGHTS = np.zeros(0, dtype=np.float32)  # the same
-_WEIGHTS = {  # and the matrix whose columns are their tasks
+_WEIGHTS = {  # each with the matrix that has its tasks as columns
     "training_weight": "y",
     "regr_weight": "y_regr",
     "censored_weight": "y_regr",
@@ -33,7 +33,7 @@ _WEIGHTS = {  # and the matrix whose columns are their tasks
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainingSet:
-    """Compounds, labels, measured values and folds of one partner, checked and brought into one form when made.
+    """Compounds, labels, measured values and folds of one partner, checked and converted to one form on creation.
 
     x               : (n_compounds, n_inputs) sparse, kept as canonical CSR float32
     y               : (n_compounds, n_tasks) sparse, stored values +1 (active) and -1 (inactive), the rest not measured
@@ -42,7 +42,7 @@ class TrainingSet:
     y_regr          : (n_compounds, n_regressions) sparse measured values, stored zeros included; absent: no such task
     y_censor        : stored where y_regr is: -1 the true value is below, 0 exact, +1 above; absent or empty: all exact
     regr_weight     : (n_regressions,) factor of each regression task's loss, at least 0; absent: 1
-    censored_weight : (n_regressions,) further factor where a value is censored, at least 0; absent: 1
+    censored_weight : (n_regressions,) further factor on censored values, at least 0; absent: 1
     aggregation_weight, regr_aggregation_weight : (n_tasks,), (n_regressions,) weight of each task in means over tasks,
                       at least 0; absent: 1. No training depends on them, and so neither does `digest`
     Raises BadLengths, BadFeatures, BadLabels, BadValues, BadCensoring, BadWeights or BadFolds.
@@ -62,11 +62,11 @@ class TrainingSet:
     validation_fold: int = 1
 
     def __post_init__(self) -> None:
-        """Bring everything into canonical form and refuse what cannot be trained on."""
+        """Convert everything to canonical form and raise for data that cannot be trained on."""
         object.__setattr__(self, "x", canonical_rows(self.x))
         object.__setattr__(self, "y", canonical_rows(self.y))
         object.__setattr__(self, "folding", np.asarray(self.folding, dtype=np.int64))
-        self._take_regression()
+        self._fill_regression()
         self._check_lengths()
         check_features(self.x)
         self._check_labels()
@@ -75,21 +75,24 @@ class TrainingSet:
             _check_weights(name, getattr(self, name))
         self._check_folds()
 
-    def _take_regression(self) -> None:
+    def _fill_regression(self) -> None:
         values, marks = self.y_regr, self.y_censor
         if values is _NO_MATRIX:
             values = sparse.csr_matrix((self.x.shape[0], 0))
         _refuse_duplicates("y_regr", values)
         values = canonical_rows(values)
-        if marks is _NO_MATRIX or (marks.nnz == 0 and marks.shape == values.shape):  # as SparseChem: nothing censored
+        if marks is _NO_MATRIX or (
+            marks.nnz == 0 and marks.shape == values.shape
+        ):  # nothing censored, as in SparseChem
             zeros = np.zeros(values.nnz, dtype=np.float32)
             marks = sparse.csr_matrix((zeros, values.indices, values.indptr), shape=values.shape)
         _refuse_duplicates("y_censor", marks)
         object.__setattr__(self, "y_regr", values)
         object.__setattr__(self, "y_censor", canonical_rows(marks))
         for name in _WEIGHTS:
-            given = getattr(self, name)
-            weight = np.ones(getattr(self, _WEIGHTS[name]).shape[1]) if given is _NO_WEIGHTS else given
+            weight = getattr(self, name)
+            if weight is _NO_WEIGHTS:
+                weight = np.ones(getattr(self, _WEIGHTS[name]).shape[1])
             object.__setattr__(self, name, np.asarray(weight, dtype=np.float32))
 
     @property
@@ -158,9 +161,9 @@ class TrainingSet:
         if self.folding.shape != (n_compounds,):
             raise BadLengths(f"folding: found shape {self.folding.shape}, expected ({n_compounds},), as x has rows")
         for name, matrix_name in _WEIGHTS.items():
-            found, n_tasks = getattr(self, name).shape, getattr(self, matrix_name).shape[1]
-            if found != (n_tasks,):
-                raise BadLengths(f"{name}: found shape {found}, expected ({n_tasks},), as {matrix_name} has columns")
+            shape, n_tasks = getattr(self, name).shape, getattr(self, matrix_name).shape[1]
+            if shape != (n_tasks,):
+                raise BadLengths(f"{name}: found shape {shape}, expected ({n_tasks},), as {matrix_name} has columns")
 
     def _check_labels(self) -> None:
         wrong = np.abs(self.y.data) != 1  # NaN is unequal too
@@ -171,8 +174,8 @@ class TrainingSet:
         _refuse("y_regr", values, ~np.isfinite(values.data), BadValues, "values are not finite numbers")
         if marks.shape != values.shape:
             raise BadCensoring(f"y_censor: found shape {marks.shape}, expected {values.shape}, as y_regr")
-        places = (values.indptr, marks.indptr), (values.indices, marks.indices)
-        if not all(np.array_equal(*pair) for pair in places):
+        patterns = (values.indptr, marks.indptr), (values.indices, marks.indices)
+        if not all(np.array_equal(*pair) for pair in patterns):
             raise BadCensoring(
                 f"y_censor: its {marks.nnz} marks do not stand where the {values.nnz} values of y_regr stand, "
                 f"expected one mark for each value"
@@ -192,14 +195,14 @@ class TrainingSet:
 
 
 def _refuse(
-    name: str, matrix: sparse.csr_matrix, wrong: NDArray[np.bool_], error: type[TrainingError], what: str
+    name: str, matrix: sparse.csr_matrix, wrong: NDArray[np.bool_], error: type[TrainingError], problem: str
 ) -> None:
-    """Raise with the number of wrong stored values and the place of the first."""
-    places = np.flatnonzero(wrong)
-    if places.size:
-        row = int(np.searchsorted(matrix.indptr, places[0], side="right")) - 1
-        place = f"row {row}, task {matrix.indices[places[0]]}"
-        raise error(f"{name}: {places.size} {what}, the first is {matrix.data[places[0]]:g} at {place}")
+    """Raise if any stored value is wrong, with their number and the row and task of the first."""
+    entries = np.flatnonzero(wrong)
+    if entries.size:
+        row = int(np.searchsorted(matrix.indptr, entries[0], side="right")) - 1
+        cell = f"row {row}, task {matrix.indices[entries[0]]}"
+        raise error(f"{name}: {entries.size} {problem}, the first is {matrix.data[entries[0]]:g} at {cell}")
 
 
 def _refuse_duplicates(name: str, matrix: sparse.csr_matrix) -> None:
@@ -215,7 +218,7 @@ def _check_weights(name: str, weight: NDArray[np.float32]) -> None:
 
 
 def canonical_rows(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
-    """CSR float32 with sorted column indices and no duplicates; the argument is left as it is.
+    """CSR float32 with sorted column indices and no duplicates; the argument does not change.
 
     Duplicates are added up, stored zeros stay.
     """

@@ -1,4 +1,4 @@
-"""`hocket inspect`: what any hocket file is, without a key."""
+"""`hocket inspect`: describe any hocket file without a key."""
 
 import hashlib
 import json
@@ -15,16 +15,16 @@ from pipeline.runtime.redact import without_password
 from secure.ciphertexts.parameters import seal_parameters
 from secure.inspect import inspect_file as inspect_sealed
 
-# pages and figures: what they are, what stands near their beginning, and how they end
+# pages and figures: description, text near the beginning, last bytes
 _PICTURES = {
     ".html": ("page of a report", b'name="generator" content="hocket', b"</html>"),
     ".svg": ("figure of a report", b"hocket", b"</svg>\n"),
     ".png": ("figure of a report", b"hocket", b"IEND\xaeB`\x82"),
 }
-_PICTURE_HEAD = 4096  # bytes in which a page or figure says who made it
+_PICTURE_HEAD = 4096  # bytes in which a page or figure names hocket
 _RECORD = "step-NNNN.json"
-_MANIFEST = "manifest.json"  # of prepared matrices; it stands for every file beside it
-# what each small JSON file of a home is, and what it must hold
+_MANIFEST = "manifest.json"  # of prepared matrices; lists the other files in its folder
+# small JSON files of a home: description and required keys
 _NOTES: dict[str, tuple[str, set[str]]] = {
     "report.json": ("report of a partner (private)", {"partner", "plan", "summary", "tasks"}),
     "summary.json": ("summary of a partner's report (may be shared)", {"partner", "plan", "summary"}),
@@ -51,9 +51,9 @@ _SQLITE, _SQLITE_HEAD = b"SQLite format 3\0", 100  # first bytes, length of the 
 
 
 def describe_file(path: Path) -> dict[str, Any]:
-    """What a file is ("what") and its facts, no values of anything private.
+    """The facts about a file, with its description under "what", and no private values.
 
-    Raises ConfigError for a file that is none of ours, secure.errors.SecureError for a damaged one of secure's.
+    Raises ConfigError for a file that hocket did not write, secure.errors.SecureError for a damaged message or key.
     """
     if path.suffix == ".toml" and path.name != "card.toml":
         return _settings(path)
@@ -65,22 +65,22 @@ def describe_file(path: Path) -> dict[str, Any]:
         return _matrices(path)
     if kind in _NOTES:
         return _note(path, *_NOTES[kind])
-    found: dict[str, Any] = inspect_sealed(path)
-    return found
+    facts: dict[str, Any] = inspect_sealed(path)
+    return facts
 
 
 def _picture(path: Path) -> dict[str, Any]:
-    """A page or figure of a report; a private page and one that may be shared look alike from outside."""
-    what, sign, end = _PICTURES[path.suffix]
+    """Facts about a page or figure of a report; it cannot be told from the file whether it is private or shareable."""
+    description, mark, end = _PICTURES[path.suffix]
     content = path.read_bytes()
-    if sign not in content[:_PICTURE_HEAD] or not content.endswith(end):
-        raise ConfigError(f"{path}: expected a whole {what} that hocket made")
-    return {"what": f"{what} (as private as its folder)", "bytes": len(content)}
+    if mark not in content[:_PICTURE_HEAD] or not content.endswith(end):
+        raise ConfigError(f"{path}: expected a complete {description} that hocket made")
+    return {"what": f"{description} (as private as its folder)", "bytes": len(content)}
 
 
-def as_lines(found: Mapping[str, Any], indent: str = "") -> Iterator[str]:
-    """Lines for a person: a fact each, what belongs to one below it."""
-    for key, value in found.items():
+def as_lines(facts: Mapping[str, Any], indent: str = "") -> Iterator[str]:
+    """The facts as lines of text, nested facts indented below theirs."""
+    for key, value in facts.items():
         if isinstance(value, Mapping):
             yield f"{indent}{key}:"
             yield from as_lines(value, indent + "  ")
@@ -89,7 +89,7 @@ def as_lines(found: Mapping[str, Any], indent: str = "") -> Iterator[str]:
 
 
 def _settings(path: Path) -> dict[str, Any]:
-    """A plan or a configuration, validated."""
+    """Facts about a plan or a configuration, after validating it."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -107,7 +107,7 @@ def _settings(path: Path) -> dict[str, Any]:
 
 
 def _plan(plan: Plan) -> dict[str, Any]:
-    """What the consortium agreed on, and what follows from it for the sealed files."""
+    """Facts about a plan, and the size of sealed files that follows from it."""
     parameters, n_params = seal_parameters(plan.seal), plan.layout.n_params
     n_chunks = parameters.n_chunks(n_params)
     catalogue = {"tasks": len(plan.catalogue.tasks), "min_partners": plan.catalogue.min_partners}
@@ -133,50 +133,50 @@ def _plan(plan: Plan) -> dict[str, Any]:
 
 
 def _state(path: Path) -> dict[str, Any]:
-    """Names and shapes of a state's arrays, no values; the whole file is compared with its own SHA-256."""
+    """Names and shapes of a state's arrays, no values; the file is checked against the SHA-256 in it."""
     from partners.errors import CheckpointDamaged  # noqa: PLC0415 -- the same
     from partners.files.checkpoint import checkpoint_shapes  # noqa: PLC0415 -- safetensors: partners only
 
     try:
         shapes = checkpoint_shapes(path)
     except CheckpointDamaged as error:
-        raise ConfigError(f"{path}: is no state of a partner, or damaged: {error}") from error
+        raise ConfigError(f"{path}: is not a state of a partner, or is damaged: {error}") from error
     return {"what": _STATES.get(path.name, "state of a partner (private)"), "tensors": shapes}
 
 
 def _cache(path: Path) -> dict[str, Any]:
-    """The file in which a partner's structures are remembered."""
+    """Size of the cache of a partner's standardised structures."""
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(_SQLITE_HEAD)
     page = int.from_bytes(head[16:18], "big")  # sqlite.org/fileformat.html: page size, 1 for 65536, and number of pages
     whole = (65536 if page == 1 else page) * int.from_bytes(head[28:32], "big")
     if not head.startswith(_SQLITE) or size != whole:
-        raise ConfigError(f"{path}: is no SQLite file, or damaged; it can be removed, structures are made again")
-    return {"what": "structures that a partner standardised before (private)", "size": size}
+        raise ConfigError(f"{path}: is no SQLite file, or damaged; it can be removed, the next run makes it again")
+    return {"what": "cache of a partner's standardised structures (private)", "size": size}
 
 
-def _note(path: Path, what: str, needed: set[str]) -> dict[str, Any]:
-    """A small JSON file of a home: its plain facts, no tables or lists."""
+def _note(path: Path, description: str, needed: set[str]) -> dict[str, Any]:
+    """The single values of a small JSON file of a home, without its tables and lists."""
     table = _table(path)
     if not needed <= set(table):
-        raise ConfigError(f"{path}: has no {', '.join(sorted(needed - set(table)))}, expected a {what}")
-    return {"what": what, **{key: value for key, value in table.items() if not isinstance(value, list | dict)}}
+        raise ConfigError(f"{path}: has no {', '.join(sorted(needed - set(table)))}, expected a {description}")
+    return {"what": description, **{key: value for key, value in table.items() if not isinstance(value, list | dict)}}
 
 
 def _matrices(path: Path) -> dict[str, Any]:
-    """A file of a prepared folder, as the folder's manifest lists it."""
+    """Facts about a file of a prepared folder, checked against the folder's manifest."""
     manifest = _table(path.with_name(_MANIFEST))
     files = manifest.get("files")
     if not isinstance(files, dict) or path.name not in files:
-        raise ConfigError(f"{path}: is none of the files that manifest.json beside it lists")
+        raise ConfigError(f"{path}: is not in the list of manifest.json in this folder")
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != files[path.name]:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    if sha256 != files[path.name]:
         raise ConfigError(
-            f"{path}: has SHA-256 {found[:12]}, manifest.json beside it lists {str(files[path.name])[:12]}"
+            f"{path}: has SHA-256 {sha256[:12]}, manifest.json in this folder lists {str(files[path.name])[:12]}"
         )
-    facts = {"prepared": manifest.get("digest"), "sha256": found, "size": path.stat().st_size}
+    facts = {"prepared": manifest.get("digest"), "sha256": sha256, "size": path.stat().st_size}
     return {"what": "part of prepared matrices (private)", **facts}
 
 

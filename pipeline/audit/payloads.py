@@ -1,4 +1,4 @@
-"""The payloads of a transcript, checked without a key: digests, envelopes, sealed files, and the adding."""
+"""Check the payloads of a transcript without a key: digests, envelopes, sealed files, and that sums are right."""
 
 import tempfile
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from secure.verify import check_adding, check_sealed
 
 
 class Payloads:
-    """Fetches payloads, an attempt's at a time, and checks each of them against its manifest and the plan."""
+    """Fetches the payloads of one attempt after another and checks each against its manifest and the plan."""
 
     def __init__(self, plan: Plan, exchange: Exchange, *, recompute: bool, workers: int) -> None:
         self._plan = plan
@@ -30,7 +30,10 @@ class Payloads:
         self._recompute, self._workers = recompute, workers
 
     def check_enrolment(self, transcript: Transcript) -> None:
-        """The deal has an envelope for every partner, a pairing one for every other; what is inside they alone see."""
+        """Check that the deal has an envelope for every partner, and each pairing one for every other partner.
+
+        The content of an envelope can be read by its receiver only.
+        """
         partners = set(self._plan.partner_names)
         for sender, message in transcript.of("deal").items():
             group = message.manifest.text("group")
@@ -38,21 +41,21 @@ class Payloads:
         for sender, message in transcript.of("pairing").items():
             self._check_envelopes(message, Binding(PAIRING, self._plan.digest, sender, None), partners - {sender})
 
-    def check_attempt(self, found: AttemptRecord, transcript: Transcript) -> AttemptRecord:
-        """Check the sealed files of an attempt; the attempt with what came of it.
+    def check_attempt(self, record: AttemptRecord, transcript: Transcript) -> AttemptRecord:
+        """Check the sealed files of an attempt and return its record with the result.
 
-        The payload of an update may have been deleted to save space; the sum is then not added again.
+        If the payload of an update was deleted to save space, the sum is not added again.
         """
-        at = (found.round_no, found.attempt)
-        called = next(iter(transcript.of("roster", *at).values()), None)
-        if called is None:
-            return found
-        roster, totals = called.manifest.as_roster(called.digest), transcript.of("sum", *at).values()
+        round_attempt = (record.round_no, record.attempt)
+        call = next(iter(transcript.of("roster", *round_attempt).values()), None)
+        if call is None:
+            return record
+        roster, totals = call.manifest.as_roster(call.digest), transcript.of("sum", *round_attempt).values()
         with tempfile.TemporaryDirectory() as folder:
-            fetched = {n: self._fetch(m, Path(folder)) for n, m in transcript.of("update", *at).items()}
+            fetched = {n: self._fetch(m, Path(folder)) for n, m in transcript.of("update", *round_attempt).items()}
             files = {name: file for name, file in fetched.items() if file is not None}
             gone = tuple(name for name in fetched if name not in files)
-            with _named(self._exchange.where(called.name.folder)):
+            with _located(self._exchange.where(call.name.folder)):
                 for name, file in files.items():
                     self._check_sealed(file, UPDATE, (name,), roster)
                 for total in totals:
@@ -60,7 +63,7 @@ class Payloads:
                 recomputed = bool(totals) and not gone and self._recompute
                 for total in totals if recomputed else ():
                     self._check_adding(total, [files[name] for name in roster.members], roster)
-        return replace(found, gone=gone, recomputed=recomputed)
+        return replace(record, gone=gone, recomputed=recomputed)
 
     def _check_envelopes(self, message: Message, expected: Binding, receivers: set[str]) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -86,11 +89,13 @@ class Payloads:
     def _need(self, message: Message, folder: Path) -> Path:
         file = self._fetch(message, folder)
         if file is None:
-            raise PayloadMismatch(f"{self._exchange.where(message.name.payload)}: is missing, its manifest is there")
+            raise PayloadMismatch(
+                f"{self._exchange.where(message.name.payload)}: is missing, but its manifest is there"
+            )
         return file
 
     def _fetch(self, message: Message, folder: Path) -> Path | None:
-        """Local copy of a payload, its size and digest checked; None where there is none."""
+        """A local copy of a payload with the right size and digest, None if the exchange has none."""
         payload, file = message.manifest.payload, folder / Path(message.name.payload).name
         check_payload_size(self._plan, message.manifest, self._exchange.where(message.name.manifest))
         if payload is None or not self._exchange.fetch(message.name.payload, file, payload.size):
@@ -100,8 +105,8 @@ class Payloads:
 
 
 @contextmanager
-def _named(place: str) -> Iterator[None]:
-    """Say of an error in a copy where the file it is about lies."""
+def _located(place: str) -> Iterator[None]:
+    """Add the place in the exchange to the message of an error in a local copy."""
     try:
         yield
     except SecureError as error:

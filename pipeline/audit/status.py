@@ -1,8 +1,7 @@
-"""`hocket status`: where a federation and its members stand, from signed messages alone; no payload is read.
+"""`hocket status`: the state of a federation and its members, from signed messages alone; no payload is read.
 
-Only the aggregator's word moves a federation on, so the round is that of its last roster, sum or void. A message that
-is not as it must be is shown as such and otherwise treated as if it were not there. Whether the messages fit together
-in all else, and the payloads, is what `hocket verify` checks.
+The aggregator's messages decide the round: it is that of the last roster, sum or void. An invalid message is shown as
+such and otherwise ignored. `hocket verify` checks the payloads, and whether the messages fit together.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,7 +11,7 @@ from typing import NamedTuple
 from pipeline.errors import ExchangeConflict
 from pipeline.exchange.storage import Exchange
 from pipeline.exchange.transcript import REVISION, Message, check_sender, message_of, read_message
-from pipeline.plan.plan import PRESENCE, Plan
+from pipeline.plan.plan import CATALOGUE_ROUND, Plan
 from secure.errors import SecureError
 from secure.messages.message_name import MessageName
 
@@ -27,54 +26,54 @@ class RoundPlace(NamedTuple):
     attempt: int
 
     def __str__(self) -> str:
-        """As a person would name it."""
+        """Round and attempt as shown to people, for example 6.1."""
         if self == _ENROLMENT:
             return "enrolment"
-        return f"presence.{self.attempt}" if self.round_no == PRESENCE else f"{self.round_no}.{self.attempt}"
+        return f"catalogue.{self.attempt}" if self.round_no == CATALOGUE_ROUND else f"{self.round_no}.{self.attempt}"
 
 
 @dataclass(frozen=True, slots=True)
 class MemberState:
-    """What a member's newest message says, and the aggregator's about it.
+    """A member's state, from its newest message and the aggregator's.
 
-    Partners: absent, enrolled, ready (trained), rostered (called, seals), sealed (delivered), left out (of the roster),
-    summed (its update is in the sum; opens it, then trains), void (the attempt is; trains anew).
-    The aggregator: absent, waiting (for who is not ready), rostered (waits for updates), summed, void.
+    Partners: absent, enrolled, ready (has trained), rostered (seals its update), sealed (has posted its update), left
+    out (of the roster), summed (opens the sum, then trains), void (trains the round again).
+    The aggregator: absent, waiting (for ready messages), rostered (waits for updates), summed, void.
     """
 
     name: str
     role: str
     state: str
     place: RoundPlace
-    since: int | None = None  # seconds since 1970, by the clock of who signed
-    n_bytes: int | None = None  # of the payload that came with it
+    since: int | None = None  # seconds since 1970, by the signer's clock
+    n_bytes: int | None = None  # of that message's payload
     note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Where a federation stands."""
+    """The state of a federation."""
 
     place: RoundPlace
     n_summed: int  # rounds of training, since the plan's first
     is_finished: bool
-    awaited: tuple[str, ...]  # whose message the next step needs
+    awaited: tuple[str, ...]  # members whose message the next step needs
     members: tuple[MemberState, ...]
-    refused: tuple[str, ...]  # messages that were not believed, each with the reason
+    refused: tuple[str, ...]  # invalid messages, each with the reason
 
 
 class StatusReader:
-    """Reads an exchange again and again; a message that was verified is not read again."""
+    """Reads the state from an exchange, repeatedly; a verified message is not read again."""
 
     def __init__(self, plan: Plan, exchange: Exchange) -> None:
         self.plan, self.exchange = plan, exchange.below(plan.folder)
         self._verified: dict[MessageName, Message] = {}
 
-    def look(self) -> Status:
-        """What the exchange holds now. Raises ExchangeError where it cannot be read."""
-        seen = _Seen(self)
-        before, place = self._places(seen)
-        states = _States(self.plan, seen, before, place)
+    def read_status(self) -> Status:
+        """Return the current state. Raises ExchangeError if the exchange cannot be read."""
+        snapshot = _Snapshot(self)
+        before, place = self._places(snapshot)
+        states = _MemberStates(self.plan, snapshot, before, place)
         is_finished = place == before and place.round_no == self.plan.rounds.n_rounds
         return Status(
             place=place if states.is_enrolled else RoundPlace(*_ENROLMENT),
@@ -82,32 +81,32 @@ class StatusReader:
             is_finished=is_finished,
             awaited=() if is_finished else tuple(states.awaited()),
             members=tuple(states.all()),
-            refused=tuple(seen.refused),
+            refused=tuple(snapshot.refused),
         )
 
-    def _places(self, seen: "_Seen") -> tuple[RoundPlace | None, RoundPlace]:
-        """The attempt that ended last, if any, and the one that is under way; both are the last one at the end."""
+    def _places(self, snapshot: "_Snapshot") -> tuple[RoundPlace | None, RoundPlace]:
+        """The attempt that ended last, if any, and the current one; both are the last one after the end."""
         first = RoundPlace(self.plan.starts_with, 1)
-        for place in seen.places:
-            if seen.sent_by_aggregator("sum", place):
+        for place in snapshot.places:
+            if snapshot.sent_by_aggregator("sum", place):
                 if place.round_no >= self.plan.rounds.n_rounds:
                     return place, place
                 return place, RoundPlace(place.round_no + 1, 1)
-            if seen.sent_by_aggregator("void", place):
+            if snapshot.sent_by_aggregator("void", place):
                 return place, RoundPlace(place.round_no, place.attempt + 1)
-            if seen.sent_by_aggregator("roster", place):
-                return seen.place_before(place), place
+            if snapshot.sent_by_aggregator("roster", place):
+                return snapshot.place_before(place), place
         return None, first
 
     def read(self, name: MessageName, *, has_payload: bool) -> Message:
-        """A verified message. Raises secure.errors.SecureError."""
+        """Return a verified message. Raises secure.errors.SecureError."""
         if name not in self._verified:
             self._verified[name] = read_message(name, self.plan, self.exchange, has_payload=has_payload)
         return self._verified[name]
 
     def listed(self, refused: list[str]) -> dict[MessageName, set[bool]]:
-        """Messages of which there are files, by sender and place; True: the manifest, False: the payload."""
-        found: dict[MessageName, set[bool]] = {}
+        """Messages with a file in the exchange; the set has True for a manifest, False for a payload."""
+        files: dict[MessageName, set[bool]] = {}
         for path in self.exchange.list_files():
             if REVISION.match(path):
                 continue
@@ -117,19 +116,19 @@ class StatusReader:
             except ExchangeConflict as error:
                 refused.append(str(error))
             else:
-                found.setdefault(name, set()).add(is_manifest)
-        return found
+                files.setdefault(name, set()).add(is_manifest)
+        return files
 
 
-class _Seen:
-    """One look: messages are verified when they are asked for."""
+class _Snapshot:
+    """The messages in the exchange at one moment, verified when they are first used."""
 
     def __init__(self, reader: StatusReader) -> None:
         self._reader = reader
         self.refused: list[str] = []
         self._files = reader.listed(self.refused)
-        ended = {RoundPlace(name.round_no, name.attempt) for name in self._files if name.attempt}
-        self.places = sorted(ended, reverse=True)
+        attempts = {RoundPlace(name.round_no, name.attempt) for name in self._files if name.attempt}
+        self.places = sorted(attempts, reverse=True)
 
     def message(self, kind: str, place: RoundPlace, sender: str) -> Message | None:
         name = MessageName(kind, *place, sender)
@@ -150,22 +149,22 @@ class _Seen:
         return False in self._files[message.name]
 
     def place_before(self, place: RoundPlace) -> RoundPlace | None:
-        """The attempt that ended last before this one."""
-        earlier = (found for found in self.places if found < place)
-        return next(
-            (found for found in earlier if any(self.sent_by_aggregator(kind, found) for kind in _OUTCOMES)), None
-        )
+        """The last attempt before this one that has ended, if any."""
+        for earlier in self.places:
+            if earlier < place and any(self.sent_by_aggregator(kind, earlier) for kind in _OUTCOMES):
+                return earlier
+        return None
 
 
-class _States:
-    """The members' states in the attempt under way, or what became of them in the one before."""
+class _MemberStates:
+    """The members' states in the current attempt, or in the one before."""
 
-    def __init__(self, plan: Plan, seen: _Seen, before: RoundPlace | None, place: RoundPlace) -> None:
-        self._plan, self._seen, self._before, self._place = plan, seen, before, place
+    def __init__(self, plan: Plan, snapshot: _Snapshot, before: RoundPlace | None, place: RoundPlace) -> None:
+        self._plan, self._snapshot, self._before, self._place = plan, snapshot, before, place
         self._paired = self._of_partners("pairing", RoundPlace(*_ENROLMENT))
         self._ready = self._of_partners("ready", place)
         self._updates = self._of_partners("update", place)
-        self._roster = seen.sent_by_aggregator("roster", place)
+        self._roster = snapshot.sent_by_aggregator("roster", place)
 
     @property
     def is_enrolled(self) -> bool:
@@ -179,7 +178,7 @@ class _States:
             yield self._partner(name)
 
     def awaited(self) -> Iterator[str]:
-        """Whose message is needed for the next step."""
+        """Members whose message is needed for the next step."""
         partners = self._plan.partner_names
         if not self.is_enrolled:
             yield from (name for name in partners if name not in self._paired)
@@ -187,13 +186,13 @@ class _States:
         needed = (
             partners if self._roster is None else [name for name in partners if name in self._members(self._roster)]
         )
-        come = self._ready if self._roster is None else self._updates
-        lacking = [name for name in needed if name not in come]
-        yield from lacking or [self._plan.aggregator_name]
+        posted = self._ready if self._roster is None else self._updates
+        missing = [name for name in needed if name not in posted]
+        yield from missing or [self._plan.aggregator_name]
 
     def _of_partners(self, kind: str, place: RoundPlace) -> Mapping[str, Message]:
-        found = ((name, self._seen.message(kind, place, name)) for name in self._plan.partner_names)
-        return {name: message for name, message in found if message is not None}
+        messages = ((name, self._snapshot.message(kind, place, name)) for name in self._plan.partner_names)
+        return {name: message for name, message in messages if message is not None}
 
     def _members(self, roster: Message) -> Mapping[str, str]:
         return roster.manifest.named_digests("members")
@@ -206,43 +205,43 @@ class _States:
             ("void", "void", self._before),
             ("sum", "summed", self._before),
         ):
-            message = self._seen.sent_by_aggregator(kind, place) if place else None
+            message = self._snapshot.sent_by_aggregator(kind, place) if place else None
             if message is not None and place is not None:
                 return self._state(name, state, place, message)
         state = "waiting" if self._ready else "absent"
         return MemberState(name, "aggregator", state, self._place if self._ready else RoundPlace(*_ENROLMENT))
 
     def _partner(self, name: str) -> MemberState:
-        here = self._place
-        total = self._seen.sent_by_aggregator("sum", here)
+        place = self._place
+        total = self._snapshot.sent_by_aggregator("sum", place)
         if total is not None and name in total.manifest.named_digests("updates"):  # the last round's
-            return self._state(name, "summed", here, total)
+            return self._state(name, "summed", place, total)
         if name in self._updates:
             return self._sealed(name, self._updates[name])
         if self._roster is not None:
             state = "rostered" if name in self._members(self._roster) else "left out"
-            return self._state(name, state, here, self._roster)
+            return self._state(name, state, place, self._roster)
         if name in self._ready:
-            opened = self._before and self._seen.sent_by_aggregator("sum", self._before)
+            opened = self._before and self._snapshot.sent_by_aggregator("sum", self._before)
             note = f"opened the sum of {self._before}" if opened else ""
-            return self._state(name, "ready", here, self._ready[name], note)
-        return self._after_the_last(name)
+            return self._state(name, "ready", place, self._ready[name], note)
+        return self._state_before(name)
 
     def _sealed(self, name: str, update: Message) -> MemberState:
         if self._roster is None or update.manifest.text("roster") != self._roster.digest:
-            return self._state(name, "sealed", self._place, update, "for a roster that is not this attempt's")
-        note = "" if self._seen.has_payload(update) else "the sealed file itself is not there yet"
+            return self._state(name, "sealed", self._place, update, "for another roster than this attempt's")
+        note = "" if self._snapshot.has_payload(update) else "its sealed file is not in the exchange yet"
         return self._state(name, "sealed", self._place, update, note)
 
-    def _after_the_last(self, name: str) -> MemberState:
-        """Of a partner that has said nothing in the attempt under way."""
+    def _state_before(self, name: str) -> MemberState:
+        """The state of a partner that has posted nothing in the current attempt."""
         before = self._before
-        if before is not None and (total := self._seen.sent_by_aggregator("sum", before)):
+        if before is not None and (total := self._snapshot.sent_by_aggregator("sum", before)):
             if name in total.manifest.named_digests("updates"):
                 return self._state(name, "summed", before, total)
             return self._state(name, "left out", before, total)
-        if before is not None and (void := self._seen.sent_by_aggregator("void", before)):
-            note = "the aggregator missed its update" if name in void.manifest.names("missing") else ""
+        if before is not None and (void := self._snapshot.sent_by_aggregator("void", before)):
+            note = "the aggregator did not get its update in time" if name in void.manifest.names("missing") else ""
             return self._state(name, "void", before, void, note)
         if name in self._paired:
             return self._state(name, "enrolled", RoundPlace(*_ENROLMENT), self._paired[name])

@@ -1,4 +1,4 @@
-"""The status as it is shown: a table that follows the federation on a terminal, plain lines, JSON for a program."""
+"""Show the status: as a table on a terminal, which can be updated in place, as plain lines, or as JSON."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ _COLOURS = {"absent": "dim", "void": "red", "left out": "yellow", "sealed": "gre
 
 
 def status_json(status: Status, plan: Plan, now: float) -> dict[str, Any]:
-    """All of it as JSON values; times as dates and as seconds until now, by the senders' clocks."""
+    """The status as JSON values; times by the senders' clocks, as dates and as seconds before now."""
     return {
         "federation": plan.federation.name,
         "plan": plan.digest,
@@ -49,7 +49,7 @@ def _member_json(member: MemberState, now: float) -> dict[str, Any]:
 
 
 def print_status(status: Status, plan: Plan, now: float, console: Console) -> None:
-    """Print where the federation stands, a row for each member, whom it waits for, and what was not believed."""
+    """Print the federation's round, a row for each member, the members it waits for, and invalid messages."""
     if console.is_terminal:
         console.print(_picture(status, plan, now))
         return
@@ -65,9 +65,9 @@ def watch(
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Follow the federation until it is finished: on a terminal in place, elsewhere whenever something changes.
+    """Show the status until the federation is finished: on a terminal in place, elsewhere after each change.
 
-    An exchange that does not answer is told, and asked again.
+    An exchange that cannot be read gives a message, and is read again later.
     """
     if not console.is_terminal:
         for status in _changes(reader, console, every_s, sleep):
@@ -76,7 +76,7 @@ def watch(
     with Live(console=console, auto_refresh=False) as live:
         while True:
             try:
-                status = reader.look()
+                status = reader.read_status()
             except ExchangeError as error:
                 live.update(Text(str(error), style="red"), refresh=True)
             else:
@@ -92,7 +92,7 @@ def _changes(
     shown: Status | str | None = None
     while True:
         try:
-            status = reader.look()
+            status = reader.read_status()
         except ExchangeError as error:
             if str(error) != shown:
                 console.print(str(error), markup=False, highlight=False, soft_wrap=True)
@@ -108,16 +108,16 @@ def _changes(
 
 def _headline(status: Status, plan: Plan) -> str:
     n_rounds = plan.rounds.n_rounds - plan.first_round + 1
-    where = "finished" if status.is_finished else f"at {_spoken(status)}"
+    where = "finished" if status.is_finished else f"at {_round_text(status)}"
     named = f"federation {plan.federation.name}, plan {plan.digest[:12]}"
     return f"{named}: {status.n_summed} of {n_rounds} rounds done, {where}"
 
 
-def _spoken(status: Status) -> str:
+def _round_text(status: Status) -> str:
     place = status.place
     if not place.attempt:
         return "enrolment"
-    named = f"round {place.round_no}" if place.round_no else "the presence round"
+    named = f"round {place.round_no}" if place.round_no else "the catalogue round"
     return f"{named}, attempt {place.attempt}"
 
 
@@ -131,14 +131,14 @@ def _closing(status: Status) -> Iterator[str]:
     if status.awaited:
         yield f"waiting for {', '.join(status.awaited)}"
     for line in status.refused:
-        yield f"NOT BELIEVED: {line}"
+        yield f"INVALID: {line}"
 
 
 def _picture(status: Status, plan: Plan, now: float) -> Group:
     table = Table("member", "role", "state", "round", "since", "ago", "bytes", "", box=None, pad_edge=False)
     for member in status.members:
         table.add_row(*map(Text, _cells(member, now)), style=_COLOURS.get(member.state, ""))
-    closing = (Text(line, style="red" if line.startswith("NOT") else "") for line in _closing(status))
+    closing = (Text(line, style="red" if line.startswith("INVALID") else "") for line in _closing(status))
     return Group(Text(_headline(status, plan), style="bold"), table, *closing)
 
 
@@ -146,6 +146,6 @@ def _cells(member: MemberState, now: float) -> tuple[str, ...]:
     place = "" if member.state == "absent" else str(member.place)
     if member.since is None:
         return member.name, member.role, member.state, place, "", "", "", member.note
-    ago = timedelta(seconds=max(0, int(now) - member.since))  # a clock may be fast
+    ago = timedelta(seconds=max(0, int(now) - member.since))  # the sender's clock may be ahead
     size = "" if member.n_bytes is None else f"{member.n_bytes} bytes"
     return member.name, member.role, member.state, place, utc(member.since), f"{ago} ago", size, member.note

@@ -1,7 +1,7 @@
-"""`hocket verify`: anybody, without any secret, checks the whole transcript of a federation.
+"""`hocket verify`: check the whole transcript of a federation without any secret.
 
-Every message by itself (transcript.py), the messages of an attempt with one another (outcomes.py), the payloads
-(payloads.py), and here the whole: enrolment, order, trunks. What the sums contain stays sealed.
+pipeline.exchange.transcript checks each message, attempt_record.py the messages of an attempt against one another,
+payloads.py the payloads, and this module enrolment, order and trunks. The content of the sums stays sealed.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +15,7 @@ from pipeline.audit.payloads import Payloads
 from pipeline.errors import BrokenTranscript, Equivocation, ExchangeConflict
 from pipeline.exchange.storage import Exchange
 from pipeline.exchange.transcript import Transcript, read_transcript
-from pipeline.plan.plan import PRESENCE, Plan, spoken
+from pipeline.plan.plan import CATALOGUE_ROUND, Plan, round_name
 from secure.messages.message_name import MessageName
 from secure.messages.messages import utc
 
@@ -24,7 +24,7 @@ Progress = Callable[[int, int], None]  # (done, total) attempts
 
 @dataclass(frozen=True, slots=True)
 class AuditTrail:
-    """What took part when; all of it verified but the times, which are the senders' claims."""
+    """The result of an audit. All of it is verified except the times, which are the senders' claims."""
 
     group: str | None  # digest of the group secret, as dealt
     dealt: int | None  # time of signing, seconds since 1970
@@ -32,23 +32,23 @@ class AuditTrail:
     attempts: tuple[AttemptRecord, ...]
     n_files: int
     n_signatures: int
-    notes: tuple[str, ...]  # what may be so, and is worth knowing
-    warnings: tuple[str, ...]  # what somebody should be asked about
+    notes: tuple[str, ...]  # harmless, but worth knowing
+    warnings: tuple[str, ...]  # a person should ask the named member
 
     @property
     def n_recomputed(self) -> int:
-        """Sums that were added again."""
-        return sum(found.recomputed for found in self.attempts)
+        """Number of sums that were added again."""
+        return sum(record.recomputed for record in self.attempts)
 
     @property
     def n_sums(self) -> int:
-        """Sums there are, that of the presence round included."""
-        return sum(found.outcome == "sum" for found in self.attempts)
+        """Number of sums, with that of the catalogue round."""
+        return sum(record.outcome == "sum" for record in self.attempts)
 
     @property
     def n_rounds(self) -> int:
-        """Rounds of training that are done."""
-        return sum(found.outcome == "sum" and found.round_no != PRESENCE for found in self.attempts)
+        """Number of finished rounds of training."""
+        return sum(record.outcome == "sum" and record.round_no != CATALOGUE_ROUND for record in self.attempts)
 
 
 def audit(
@@ -62,25 +62,25 @@ def audit(
 ) -> AuditTrail:
     """Check every file of the exchange.
 
-    now       : seconds since 1970; what is signed later than this is warned of
+    now       : seconds since 1970; a message signed later than this gives a warning
     recompute : add the updates of every sum again; needs disk space for the updates of a round and two sums
-    workers   : most processes for that
+    workers   : most processes for adding
     Raises secure.errors.SecureError, BrokenTranscript, Equivocation or ExchangeConflict, naming the first file or
-    attempt that is not as it must be; ExchangeError where there is nothing to check.
+    attempt that is wrong; ExchangeError if there is nothing to check.
     """
     exchange = exchange.below(plan.folder)
     transcript = read_transcript(plan, exchange)
     group = _check_enrolment(transcript, plan, exchange)
     attempts = [
-        read_attempt(at, transcript, plan, exchange.where(MessageName("ready", *at, "").folder))
-        for at in transcript.attempts
+        read_attempt(attempt, transcript, plan, exchange.where(MessageName("ready", *attempt, "").folder))
+        for attempt in transcript.attempts
     ]
     _check_order(attempts, plan, exchange)
     _check_trunks(transcript, plan, exchange)
     payloads = Payloads(plan, exchange, recompute=recompute, workers=workers)
     payloads.check_enrolment(transcript)
-    for number, found in enumerate(attempts):
-        attempts[number] = payloads.check_attempt(found, transcript)
+    for number, record in enumerate(attempts):
+        attempts[number] = payloads.check_attempt(record, transcript)
         if progress:
             progress(number + 1, len(attempts))
     return AuditTrail(
@@ -96,87 +96,88 @@ def audit(
 
 
 def _check_enrolment(transcript: Transcript, plan: Plan, exchange: Exchange) -> str | None:
-    """One deal, by the custodian; all pairings for its group; complete before the first round."""
+    """Check that the custodian dealt, all pairings are for its group, and both were complete before the first round."""
     deals, pairings = transcript.of("deal"), transcript.of("pairing")
     custodian = plan.federation.custodian
     for message in (message for sender, message in deals.items() if sender != custodian):
         where = exchange.where(message.name.manifest)
-        raise ExchangeConflict(f"{where}: the group secret is dealt by {custodian}, not by {message.name.sender}")
+        raise ExchangeConflict(f"{where}: found a deal by {message.name.sender}, expected one by {custodian}")
     groups = {str(message): message.manifest.text("group") for message in chain(deals.values(), pairings.values())}
     if len(set(groups.values())) > 1:
-        listed = ", ".join(f"{said} {group[:12]}" for said, group in groups.items())
-        raise Equivocation(f"{exchange.where('enrol')}: not all are of one group: {listed}")
-    lacking = [] if deals else [f"the deal of {custodian}"]
-    lacking += [f"the pairing of {name}" for name in plan.partner_names if name not in pairings]
-    if lacking and transcript.attempts:
-        raise BrokenTranscript(f"{exchange.where('enrol')}: lacks {', '.join(lacking)}, and there are rounds")
+        listed = ", ".join(f"{message} {group[:12]}" for message, group in groups.items())
+        raise Equivocation(f"{exchange.where('enrol')}: found more than one group secret: {listed}")
+    missing = [] if deals else [f"the deal of {custodian}"]
+    missing += [f"the pairing of {name}" for name in plan.partner_names if name not in pairings]
+    if missing and transcript.attempts:
+        raise BrokenTranscript(f"{exchange.where('enrol')}: {', '.join(missing)} missing, although there are rounds")
     return next(iter(groups.values()), None)
 
 
 def _check_order(attempts: Sequence[AttemptRecord], plan: Plan, exchange: Exchange) -> None:
-    """Rounds follow one another by a sum, attempts by a void, until the plan's last round."""
+    """Check that a round follows a sum, an attempt a void, and nothing the plan's last round."""
     expected: tuple[int, int] | None = (plan.starts_with, 1)
-    for found in attempts:
-        if (found.round_no, found.attempt) != expected:
+    for record in attempts:
+        if (record.round_no, record.attempt) != expected:
             raise BrokenTranscript(
-                f"{exchange.url}: {_place(found)} follows out of order; "
-                f"expected {spoken(*expected) if expected else 'nothing more'}"
+                f"{exchange.url}: {_place(record)} is out of order; "
+                f"expected {round_name(*expected) if expected else 'nothing more'}"
             )
-        if found.round_no > plan.rounds.n_rounds:
-            raise BrokenTranscript(f"{exchange.url}: has round {found.round_no}, the plan {plan.rounds.n_rounds}")
-        if found.attempt > plan.rounds.max_attempts:
-            place = f"{exchange.url}: {spoken(found.round_no)}"
-            raise BrokenTranscript(f"{place} has attempt {found.attempt}, the plan allows {plan.rounds.max_attempts}")
+        if record.round_no > plan.rounds.n_rounds:
+            raise BrokenTranscript(f"{exchange.url}: has round {record.round_no}, the plan {plan.rounds.n_rounds}")
+        if record.attempt > plan.rounds.max_attempts:
+            place = f"{exchange.url}: {round_name(record.round_no)}"
+            raise BrokenTranscript(f"{place} has attempt {record.attempt}, the plan allows {plan.rounds.max_attempts}")
         expected = {
-            "sum": (found.round_no + 1, 1),
-            "void": (found.round_no, found.attempt + 1),
+            "sum": (record.round_no + 1, 1),
+            "void": (record.round_no, record.attempt + 1),
             "open": None,
-        }[found.outcome]
+        }[record.outcome]
 
 
 def _check_trunks(transcript: Transcript, plan: Plan, exchange: Exchange) -> None:
-    """All attempts at a round start from one trunk, those at the first from the one that follows from the plan.
+    """Check that all attempts at a round start from one trunk, those at the first round from the plan's.
 
-    The trunk is the whole shared vector; in the presence round it is named too.
+    The trunk is the whole shared vector. The catalogue round's roster names it too.
     """
     trunks: dict[int, str] = {}
     for round_no, attempt in transcript.attempts:
         for message in transcript.of("roster", round_no, attempt).values():
-            if round_no in (PRESENCE, 1) and not trunks:
-                trunks[PRESENCE] = trunks[1] = trunk_digest(initial_trunk(plan.layout, plan.federation.seed))
-            found = message.manifest.text("trunk")
-            if found != trunks.setdefault(round_no, found):
+            if round_no in (CATALOGUE_ROUND, 1) and not trunks:
+                trunks[CATALOGUE_ROUND] = trunks[1] = trunk_digest(initial_trunk(plan.layout, plan.federation.seed))
+            trunk = message.manifest.text("trunk")
+            if trunk != trunks.setdefault(round_no, trunk):
                 where = exchange.where(message.name.manifest)
                 raise Equivocation(
-                    f"{where}: starts from trunk {found[:12]}, {spoken(round_no)} from {trunks[round_no][:12]}"
+                    f"{where}: starts from trunk {trunk[:12]}, {round_name(round_no)} from {trunks[round_no][:12]}"
                 )
 
 
 def _notes(attempts: Sequence[AttemptRecord], transcript: Transcript) -> Iterator[str]:
     for path in transcript.unfinished:
-        yield f"{path}: has no manifest; its sender is still posting, or was stopped"
-    for found in attempts:
-        if found.gone:
-            what = "not recomputed: " if found.outcome == "sum" else ""
-            yield f"{_place(found)}: {what}update of {', '.join(found.gone)} is gone, its manifest is there"
+        yield f"{path}: has no manifest; its sender is still posting it, or was stopped"
+    for record in attempts:
+        if record.gone:
+            effect = "not recomputed: " if record.outcome == "sum" else ""
+            yield f"{_place(record)}: {effect}update of {', '.join(record.gone)} is gone, its manifest is there"
 
 
 def _warnings(attempts: Sequence[AttemptRecord], transcript: Transcript) -> Iterator[str]:
-    for found in attempts:
-        at = (found.round_no, found.attempt)
-        here = [name for name in found.missing if name in found.update_bytes]
+    for record in attempts:
+        round_attempt = (record.round_no, record.attempt)
+        here = [name for name in record.missing if name in record.update_bytes]
         if here:
-            signed = ", ".join(f"{name} (signed {utc(found.signed['update'][name])})" for name in here)
+            signed = ", ".join(f"{name} (signed {utc(record.signed['update'][name])})" for name in here)
             yield (
-                f"{_place(found)}: void although the update of {signed} is here: "
+                f"{_place(record)}: void although the update of {signed} is here: "
                 f"ask {', '.join(here)} and the aggregator when it was posted"
             )
-        for what in ("trunk", "preparation"):
-            said = {name: message.manifest.text(what)[:12] for name, message in transcript.of("ready", *at).items()}
-            if len(set(said.values())) > 1:
-                listed = ", ".join(f"{name} {value}" for name, value in said.items())
-                yield f"{_place(found)}: not all who are ready name the same {what}: {listed}"
+        ready = transcript.of("ready", *round_attempt)
+        for field in ("trunk", "preparation"):
+            values = {name: message.manifest.text(field)[:12] for name, message in ready.items()}
+            if len(set(values.values())) > 1:
+                listed = ", ".join(f"{name} {value}" for name, value in values.items())
+                yield f"{_place(record)}: the ready messages name different values of {field}: {listed}"
 
 
-def _place(found: AttemptRecord) -> str:
-    return spoken(found.round_no, found.attempt)
+def _place(record: AttemptRecord) -> str:
+    return round_name(record.round_no, record.attempt)

@@ -1,4 +1,4 @@
-"""The audit trail as `hocket verify` shows it: a table on a terminal, plain lines elsewhere, JSON for a program."""
+"""Show the result of `hocket verify`: as a table on a terminal, as plain lines, or as JSON."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -10,14 +10,14 @@ from rich.table import Table
 
 from pipeline.audit.attempt_record import KINDS, AttemptRecord
 from pipeline.audit.verify import AuditTrail
-from pipeline.plan.plan import Plan, spoken
+from pipeline.plan.plan import Plan, round_name
 from secure.messages.messages import utc
 
 _START = "first ready"
 
 
 def trail_json(trail: AuditTrail, plan: Plan) -> dict[str, Any]:
-    """All of the trail as JSON values; times are seconds since 1970 by the senders' clocks."""
+    """The whole trail as JSON values; times are seconds since 1970 by the senders' clocks."""
     return {
         "federation": plan.federation.name,
         "plan": plan.digest,
@@ -32,16 +32,16 @@ def trail_json(trail: AuditTrail, plan: Plan) -> dict[str, Any]:
 
 
 def print_trail(trail: AuditTrail, plan: Plan, console: Console) -> None:
-    """Print who the members are, what took part when, what is worth knowing, and in the last line the verdict."""
+    """Print the members, every attempt, notes and warnings, and the verdict in the last line."""
     for line in _header(trail, plan):
         console.print(line, markup=False, soft_wrap=True)
     if console.is_terminal and trail.attempts:
         console.print(_table(trail))
     else:
-        for line in (line for found in trail.attempts for line in _lines(found, plan)):
+        for line in (line for record in trail.attempts for line in _lines(record, plan)):
             console.print(line, markup=False, soft_wrap=True)
-    for kind, said in (("note", trail.notes), ("warning", trail.warnings)):
-        for line in said:
+    for kind, lines in (("note", trail.notes), ("warning", trail.warnings)):
+        for line in lines:
             console.print(f"{kind}: {line}", markup=False, soft_wrap=True, style="yellow" if kind == "warning" else "")
     console.print(_verdict(trail, plan), markup=False, soft_wrap=True)
 
@@ -57,18 +57,18 @@ def _header(trail: AuditTrail, plan: Plan) -> Iterator[str]:
         yield f"group secret {trail.group}, dealt by {plan.federation.custodian} {utc(trail.dealt)}"
 
 
-def _lines(found: AttemptRecord, plan: Plan) -> Iterator[str]:
-    """One attempt in two or three lines."""
-    called = f" {'of' if found.outcome == 'sum' else 'for'} {', '.join(found.roster)}" if found.roster else ""
-    lacking = f", missing {', '.join(found.missing)}" if found.missing else ""
-    without = f", without {', '.join(found.left_out)}" if found.left_out else ""
-    again = ", recomputed" if found.recomputed else ""
-    yield f"{spoken(found.round_no, found.attempt)}: {found.outcome}{called}{lacking}{without}{again}"
-    if found.update_bytes:
-        most = max(found.update_bytes.values())
-        down = f", sum {found.sum_bytes} bytes" if found.sum_bytes else ""
-        yield f"  update {most} bytes, {most / plan.n_params(found.round_no):.2f} per parameter{down}"
-    spans = _spans(found)
+def _lines(record: AttemptRecord, plan: Plan) -> Iterator[str]:
+    """One attempt as two or three lines."""
+    called = f" {'of' if record.outcome == 'sum' else 'for'} {', '.join(record.roster)}" if record.roster else ""
+    lacking = f", missing {', '.join(record.missing)}" if record.missing else ""
+    without = f", without {', '.join(record.left_out)}" if record.left_out else ""
+    again = ", recomputed" if record.recomputed else ""
+    yield f"{round_name(record.round_no, record.attempt)}: {record.outcome}{called}{lacking}{without}{again}"
+    if record.update_bytes:
+        most = max(record.update_bytes.values())
+        down = f", sum {record.sum_bytes} bytes" if record.sum_bytes else ""
+        yield f"  update {most} bytes, {most / plan.n_params(record.round_no):.2f} per parameter{down}"
+    spans = _spans(record)
     times = [
         f"{kind} {utc(first)}{f' to {utc(last)}' if last > first else ''}" for kind, (first, last) in spans.items()
     ]
@@ -77,8 +77,8 @@ def _lines(found: AttemptRecord, plan: Plan) -> Iterator[str]:
 
 
 def _table(trail: AuditTrail) -> Table:
-    """A row for each attempt, without the columns that are empty in all of them."""
-    rows = [_row(found) for found in trail.attempts]
+    """A table with a row for each attempt, without columns that are empty in all rows."""
+    rows = [_row(record) for record in trail.attempts]
     shown = [column for column in rows[0] if any(row[column] for row in rows)]
     table = Table(
         title="Attempts; times by the senders' clocks, then counted from the first ready", title_justify="left"
@@ -90,18 +90,18 @@ def _table(trail: AuditTrail) -> Table:
     return table
 
 
-def _row(found: AttemptRecord) -> dict[str, str]:
-    spans = _spans(found)
+def _row(record: AttemptRecord) -> dict[str, str]:
+    spans = _spans(record)
     start = spans["ready"][0]
     after = {kind: _duration(last - start) for kind, (_, last) in spans.items()}
     return {
-        "round": f"{found.round_no or 'presence'}.{found.attempt}",
-        "outcome": f"{found.outcome}, recomputed" if found.recomputed else found.outcome,
-        "roster": ", ".join(found.roster),
-        "missing": ", ".join(found.missing),
-        "without": ", ".join(found.left_out),
-        "bytes up": str(max(found.update_bytes.values(), default="")),
-        "down": str(found.sum_bytes or ""),
+        "round": f"{record.round_no or 'catalogue'}.{record.attempt}",
+        "outcome": f"{record.outcome}, recomputed" if record.recomputed else record.outcome,
+        "roster": ", ".join(record.roster),
+        "missing": ", ".join(record.missing),
+        "without": ", ".join(record.left_out),
+        "bytes up": str(max(record.update_bytes.values(), default="")),
+        "down": str(record.sum_bytes or ""),
         _START: utc(start),
         "all ready": after["ready"],
         "called": after.get("roster", ""),
@@ -110,12 +110,12 @@ def _row(found: AttemptRecord) -> dict[str, str]:
     }
 
 
-def _spans(found: AttemptRecord) -> dict[str, tuple[int, int]]:
-    """First and last time of each kind of message; of those ready, only who was called."""
+def _spans(record: AttemptRecord) -> dict[str, tuple[int, int]]:
+    """First and last time of each kind of message; of the ready messages only those of the roster."""
     spans = {}
     for kind in KINDS:
-        sent = found.signed.get(kind, {})
-        times = [time for name, time in sent.items() if kind != "ready" or not found.roster or name in found.roster]
+        sent = record.signed.get(kind, {})
+        times = [time for name, time in sent.items() if kind != "ready" or not record.roster or name in record.roster]
         if times:
             spans[kind] = (min(times), max(times))
     return spans
@@ -127,9 +127,9 @@ def _duration(seconds: int) -> str:
 
 def _verdict(trail: AuditTrail, plan: Plan) -> str:
     checked = f"{trail.n_files} files, {trail.n_signatures} signatures, {trail.n_recomputed} sums recomputed"
-    left = trail.n_sums - trail.n_recomputed
-    skipped = f", {left} not recomputed" if left else ""
+    n_skipped = trail.n_sums - trail.n_recomputed
+    skipped = f", {n_skipped} not recomputed" if n_skipped else ""
     warned = f", but see {len(trail.warnings)} warning(s)" if trail.warnings else ""
     since = f" from round {plan.first_round} on" if plan.continues else ""
     done = f"{trail.n_rounds} of {plan.rounds.n_rounds - plan.first_round + 1} rounds{since} done"
-    return f"{done}; {checked}{skipped}: everything is as it must be{warned}"
+    return f"{done}; {checked}{skipped}: everything is right{warned}"

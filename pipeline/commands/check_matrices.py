@@ -19,20 +19,24 @@ from pipeline.commands.options import EXISTING_FILE, examples
 @click.option("--y-class", type=EXISTING_FILE, help="Labels +1 and -1.")
 @click.option("--y-regr", type=EXISTING_FILE, help="Measured values.")
 @click.option(
-    "--y-censor", type=EXISTING_FILE, help="Where y-regr has a value: -1 it is lower, 0 exact, 1 it is higher."
+    "--y-censor", type=EXISTING_FILE, help="For each value of y-regr: -1 the true value is lower, 0 exact, 1 higher."
 )
 @click.option("--weights-class", type=EXISTING_FILE, help="CSV: task_id, training_weight.")
 @click.option("--weights-regr", type=EXISTING_FILE, help="CSV: task_id, training_weight, censored_weight.")
-@click.option("--plan", type=EXISTING_FILE, help="Also compare with this plan's features, and take its folds.")
+@click.option("--plan", type=EXISTING_FILE, help="Also check the number of features against this plan; use its folds.")
 @click.option("--fold-te", "test_fold", default=0, show_default=True, help="Test fold, without --plan.")
 @click.option("--fold-va", "validation_fold", default=1, show_default=True, help="Validation fold, without --plan.")
-@click.option("--trust-pickle", is_flag=True, help="Read .npy matrices too: runs any code in them, so only your own.")
+@click.option(
+    "--trust-pickle",
+    is_flag=True,
+    help="Read .npy matrices too: runs code in them, so only for your own.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def check_matrices(plan: Path | None, as_json: bool, trust_pickle: bool, **given: Any) -> None:  # noqa: ANN401
+def check_matrices(plan: Path | None, as_json: bool, trust_pickle: bool, **options: Any) -> None:  # noqa: ANN401
     """Check a SparseChem user's data files for training, and count what is in them."""
     from partners.training_data.sparsechem_files import MatrixFiles
     from pipeline.model.sparsechem import check_matrices as check
 
-    folds = {name: given.pop(name) for name in ("test_fold", "validation_fold")}
-    found = check(MatrixFiles(**given), plan, trust_pickle=trust_pickle, **folds)
-    click.echo(json.dumps(found, indent=1) if as_json else "\n".join(f"{k}: {v}" for k, v in found.items()))
+    folds = {name: options.pop(name) for name in ("test_fold", "validation_fold")}
+    counts = check(MatrixFiles(**options), plan, trust_pickle=trust_pickle, **folds)
+    click.echo(json.dumps(counts, indent=1) if as_json else "\n".join(f"{k}: {v}" for k, v in counts.items()))

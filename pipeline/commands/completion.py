@@ -1,4 +1,4 @@
-"""`hocket completion`: print the script for completion in the shell."""
+"""`hocket completion`: print the shell script that completes hocket's commands."""
 
 import click
 
@@ -6,7 +6,7 @@ from pipeline.commands.options import examples
 
 
 @click.command(
-    short_help="Print the script for completion in the shell.",
+    short_help="Print a script that completes commands in a shell.",
     epilog=examples(
         "hocket completion bash > ~/.local/share/bash-completion/completions/hocket",
         "hocket completion zsh > ~/.zfunc/_hocket  # a folder in fpath",
@@ -20,5 +20,5 @@ def completion(shell: str) -> None:
 
     kind = get_completion_class(shell)
     if kind is None:
-        raise click.UsageError(f"click knows no completion for {shell}")
+        raise click.UsageError(f"click has no completion for {shell}")
     click.echo(kind(click.get_current_context().find_root().command, {}, "hocket", "_HOCKET_COMPLETE").source())

@@ -1,4 +1,4 @@
-"""`hocket demo`: a whole federation on this machine."""
+"""`hocket demo`: run a whole federation on this machine."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from pipeline.runtime.signals import GRACE_S
 @log_format
 def demo(folder: Path, partners: int, rounds: int | None, seed: int, data: Path | None, log: Log) -> None:
     """Run a whole federation on this machine: three partners, an aggregator, real ChEMBL data."""
-    with interruptible(log, GRACE_S + 2):  # its members have GRACE_S
+    with interruptible(log, GRACE_S + 2):  # its members end within GRACE_S
         from pipeline.demo.demo import run_demo
 
         run_demo(folder, n_partners=partners, n_rounds=rounds, seed=seed, source=data, log=log)

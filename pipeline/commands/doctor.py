@@ -20,24 +20,23 @@ _COLOURS = {"ok": "green", "note": "yellow", "wrong": "red"}
 def doctor(config: Path, as_json: bool) -> None:
     """Check a member's whole set-up before it runs, and say what to do.
 
-    CONFIG is partner.toml or aggregator.toml. Looks at machine, library versions, plan digest, home, keys, exchange
-    (a small file is written and removed), enrolment, tables and tracking store. Nothing secret is shown. Exit code: 0
-    ready to run (notes are no failure), 2 configuration, 3 tables, 4 keys, file modes or signatures, 5 a device that is
-    not there.
+    CONFIG is partner.toml or aggregator.toml. Checks machine, library versions, plan digest, home, keys, exchange (a
+    small file is written and removed), enrolment, tables and tracking store. Shows nothing secret. Exit code: 0 ready
+    to run (notes are no failure), 2 configuration, 3 tables, 4 keys, file modes or signatures, 5 a missing device.
     """
     from pipeline.plan.member_configs import read_member_config, role_in
     from pipeline.setup.doctor import examine
     from pipeline.setup.findings import exit_code
 
-    member, found = read_member_config(config, role_in(config)), []
+    member, findings = read_member_config(config, role_in(config)), []
     for finding in examine(member):
-        found.append(finding)
+        findings.append(finding)
         if not as_json:
             mark = click.style(f"{finding.level:5}", fg=_COLOURS[finding.level])
             click.echo(f"{mark}  {finding.about:9}  {finding.text}")
             click.echo(f"{'':18}do: {finding.advice}" if finding.advice else "", nl=bool(finding.advice))
-    code = exit_code(found)
+    code = exit_code(findings)
     if as_json:
-        findings = [finding.to_json() for finding in found]
-        click.echo(json.dumps({"member": member.name, "exit_code": int(code), "findings": findings}, indent=1))
+        table = {"member": member.name, "exit_code": int(code), "findings": [finding.to_json() for finding in findings]}
+        click.echo(json.dumps(table, indent=1))
     sys.exit(int(code))

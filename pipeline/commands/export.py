@@ -1,4 +1,4 @@
-"""`hocket export`: the federated model as files of another program."""
+"""`hocket export`: write the federated model in another program's format."""
 
 from pathlib import Path
 
@@ -9,20 +9,20 @@ from pipeline.commands.options import ANY_PATH, EXISTING_FILE, examples
 
 @click.group()
 def export() -> None:
-    """Models for other programs."""
+    """Write models for other programs."""
 
 
 @export.command(
     "sparsechem",
-    short_help="Write the federated model as SparseChem's files.",
+    short_help="Write the federated model in SparseChem's format.",
     epilog=examples("hocket export sparsechem partner.toml model.pt"),
 )
 @click.argument("config", type=EXISTING_FILE)
 @click.argument("output", type=ANY_PATH)
-@click.option("--json", "settings_file", type=ANY_PATH, help="Its settings file  [default: OUTPUT with .json].")
+@click.option("--json", "settings_file", type=ANY_PATH, help="File for its settings  [default: OUTPUT with .json].")
 def export_sparsechem(config: Path, output: Path, settings_file: Path | None) -> None:
     """Write the partner's newest federated model as SparseChem's .pt (OUTPUT) and .json; both stay private."""
     from pipeline.model.sparsechem import export_sparsechem as export
 
-    said = export(config, output, settings_file or output.with_suffix(".json"))
-    click.echo("\n".join(f"{key}: {value}" for key, value in said.items()))
+    facts = export(config, output, settings_file or output.with_suffix(".json"))
+    click.echo("\n".join(f"{key}: {value}" for key, value in facts.items()))

@@ -9,30 +9,33 @@ import click
 
 from pipeline.commands.options import ANY_PATH, EXISTING_FILE, examples
 
-_FORCE = click.option("--force", is_flag=True, help="Replace the file if there is one.")
-_NAME = click.option("--name", help="The member's name  [default: that on the card in HOME].")
-_PLAN = click.option("--plan", help="The consortium's plan  [default: plan.toml].")
-_EXCHANGE = click.option("--exchange", help="Where all members meet: a folder, or any fsspec URL.")
+_FORCE = click.option("--force", is_flag=True, help="Replace an existing file.")
+_NAME = click.option("--name", help="The member's name  [default: the name on the card in HOME].")
+_PLAN = click.option("--plan", help="The plan  [default: plan.toml].")
+_EXCHANGE = click.option("--exchange", help="The exchange of all members: a folder, or any fsspec URL.")
 _HOME = click.option("--home", help="Folder of keys and state  [default: FOLDER/home].")
-_PASSPHRASE = click.option("--passphrase-file", type=EXISTING_FILE, help="Its first line unlocks the private keys.")
+_PASSPHRASE = click.option("--passphrase-file", type=EXISTING_FILE, help="File that unlocks the private keys.")
 
 
-def _ask(given: str | None, option: str, question: str, default: str | None = None) -> str:
-    """What was given, or the answer to a question; where nobody can be asked, the default."""
-    if given is not None:
-        return given
+def _ask(value: str | None, option: str, question: str, default: str | None = None) -> str:
+    """Return an option's value, else the answer to a question on a terminal, else the default.
+
+    Raises click.UsageError without value, terminal and default.
+    """
+    if value is not None:
+        return value
     if sys.stdin.isatty():
         return str(click.prompt(question, default=default, err=True))
     if default is None:
-        raise click.UsageError(f"{option} is needed where there is no terminal to ask on")
+        raise click.UsageError(f"{option} is needed, because there is no terminal to ask on")
     return default
 
 
 @click.group(short_help="Write commented configuration files.")
 def init() -> None:
-    """Write a commented configuration file; what is not given is asked for on a terminal.
+    """Write a commented configuration file; missing options are asked for on a terminal.
 
-    Paths are given as seen from where you are, and written as seen from the file.
+    Give paths relative to the current folder. They are written relative to the file's folder.
     """
 
 
@@ -46,62 +49,63 @@ def init() -> None:
 )
 @click.argument("cards", nargs=-1, type=EXISTING_FILE)
 @click.option("--name", help="The federation's name.")
-@click.option("--custodian", help="The partner who deals the group secret  [default: the first].")
+@click.option("--custodian", help="The partner that makes and deals the group secret  [default: the first].")
 @click.option(
     "--rounds", "n_rounds", type=click.IntRange(1, 9999), default=20, show_default=True, help="Number of rounds."
 )
-@click.option("--local-steps", type=click.IntRange(1), default=50, show_default=True, help="Optimiser steps in each.")
+@click.option("--local-steps", type=click.IntRange(1), default=50, show_default=True, help="Optimiser steps a round.")
 @click.option("--min-partners", type=click.IntRange(3), help="Smallest roster  [default: all partners].")
-@click.option("--max-weight", type=click.IntRange(1), help="Training labels of the largest partner, about.")
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="The first trunk is drawn from it.")
+@click.option("--max-weight", type=click.IntRange(1), help="About the training labels of the largest partner.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Seed of the first trunk.")
 @click.option("--output", "file", type=ANY_PATH, default="plan.toml", show_default=True, help="File to write.")
 @_FORCE
-def init_plan(file: Path, cards: tuple[Path, ...], n_rounds: int, local_steps: int, **given: Any) -> None:  # noqa: ANN401
+def init_plan(file: Path, cards: tuple[Path, ...], n_rounds: int, local_steps: int, **options: Any) -> None:  # noqa: ANN401
     """Write plan.toml from all members' CARDS, with a new random federation id.
 
-    CARDS are files as `hocket key new` prints them. One does this for all and sends the file to every member; edit it
-    before, for all further settings are in it.
+    CARDS are files as `hocket key new` prints them. One member writes the plan, edits it until all agree on its
+    settings, and sends it to all.
     """
     from pipeline.plan.plan import read_plan
-    from pipeline.setup.init_files import expect_free, plan_text, read_cards, write_file
+    from pipeline.setup.init_files import check_replaceable, plan_text, read_cards, write_file
 
-    expect_free(file, replace=given["force"])
-    name = _ask(given["name"], "--name", "Name of the federation")
+    check_replaceable(file, replace=options["force"])
+    name = _ask(options["name"], "--name", "Name of the federation")
     members = read_cards(cards or _ask_cards())
     first = next((card.name for card in members if card.role == "partner"), None)
     values: dict[str, object] = {
         "federation.name": name,
         "federation.id": secrets.token_hex(16),
-        "federation.custodian": _ask(given["custodian"], "--custodian", "The custodian, one of the partners", first),
-        "federation.seed": given["seed"],
+        "federation.custodian": _ask(options["custodian"], "--custodian", "The custodian, one of the partners", first),
+        "federation.seed": options["seed"],
         "rounds.n_rounds": n_rounds,
         "rounds.local_steps": local_steps,
     }
     for option, key in (("min_partners", "rounds.min_partners"), ("max_weight", "seal.max_weight")):
-        if given[option] is not None:
-            values[key] = given[option]
-    write_file(file, plan_text(members, values), replace=given["force"])
+        if options[option] is not None:
+            values[key] = options[option]
+    write_file(file, plan_text(members, values), replace=options["force"])
     plan = read_plan(file)
     click.echo(f"{file}: {name}, partners {', '.join(plan.partner_names)}, digest {plan.digest}")
+    custodian = plan.federation.custodian
     click.echo(
-        "next: send it to all; each compares digest and fingerprints by telephone (`hocket key show`), "
-        f"then {plan.federation.custodian} runs `hocket key deal`",
+        f"next: edit {file} until all members agree on its settings, and send it to all; then compare digest and "
+        f"fingerprints by telephone (`hocket key show {file}`); then {custodian} runs `hocket key deal`",
         err=True,
     )
 
 
 def _ask_cards() -> list[Path]:
-    """Card files until an empty answer."""
+    """Ask for card files until an empty answer."""
     if not sys.stdin.isatty():
-        raise click.UsageError("CARDS of all members are needed where there is no terminal to ask on")
-    found: list[Path] = []
-    question = "A member's card file (empty: that was all)"
+        raise click.UsageError("CARDS of all members are needed, because there is no terminal to ask on")
+    files: list[Path] = []
+    question = "A member's card file (empty: no more)"
     while answer := click.prompt(question, default="", show_default=False, err=True):
         if Path(answer).is_file():
-            found.append(Path(answer))
+            files.append(Path(answer))
         else:
             click.echo(f"{answer}: no such file", err=True)
-    return found
+    return files
 
 
 @init.command(
@@ -123,19 +127,19 @@ def _ask_cards() -> list[Path]:
 @click.option("--structures", help="Table T2  [default: FOLDER/T2.csv.gz].")
 @_PASSPHRASE
 @_FORCE
-def init_partner(folder: Path, force: bool, **given: Any) -> None:  # noqa: ANN401
+def init_partner(folder: Path, force: bool, **options: Any) -> None:  # noqa: ANN401
     """Write partner.toml into FOLDER, the current one by default."""
-    from pipeline.setup.init_files import expect_free, partner_text, seen_from, write_file
+    from pipeline.setup.init_files import check_replaceable, partner_text, path_from, write_file
 
     file = folder / "partner.toml"
-    expect_free(file, replace=force)
-    values = _member(folder, given)
+    check_replaceable(file, replace=force)
+    values = _member(folder, options)
     for number, table in enumerate(("assays", "activities", "structures")):
         default = str(folder / f"T{number}.csv.gz")
-        path = _ask(given[table], f"--{table}", f"Table T{number}, the {table}", default)
-        values[f"data.{table}"] = seen_from(folder, path)
+        path = _ask(options[table], f"--{table}", f"Table T{number}, the {table}", default)
+        values[f"data.{table}"] = path_from(folder, path)
     write_file(file, partner_text(values), replace=force)
-    _say_written(file)
+    _report_written(file)
 
 
 @init.command(
@@ -152,32 +156,32 @@ def init_partner(folder: Path, force: bool, **given: Any) -> None:  # noqa: ANN4
 @_HOME
 @_PASSPHRASE
 @_FORCE
-def init_aggregator(folder: Path, force: bool, **given: Any) -> None:  # noqa: ANN401
+def init_aggregator(folder: Path, force: bool, **options: Any) -> None:  # noqa: ANN401
     """Write aggregator.toml into FOLDER, the current one by default."""
-    from pipeline.setup.init_files import aggregator_text, expect_free, write_file
+    from pipeline.setup.init_files import aggregator_text, check_replaceable, write_file
 
     file = folder / "aggregator.toml"
-    expect_free(file, replace=force)
-    write_file(file, aggregator_text(_member(folder, given)), replace=force)
-    _say_written(file)
+    check_replaceable(file, replace=force)
+    write_file(file, aggregator_text(_member(folder, options)), replace=force)
+    _report_written(file)
 
 
-def _member(folder: Path, given: dict[str, Any]) -> dict[str, object]:
-    """What partners and the aggregator are asked alike."""
-    from pipeline.setup.init_files import name_in, seen_from
+def _member(folder: Path, options: dict[str, Any]) -> dict[str, object]:
+    """The settings that partners and the aggregator both have, from options or questions."""
+    from pipeline.setup.init_files import name_on_card, path_from
 
-    home = _ask(given["home"], "--home", "Home, the folder of keys and state", str(folder / "home"))
+    home = _ask(options["home"], "--home", "Home, the folder of keys and state", str(folder / "home"))
     values: dict[str, object] = {
-        "name": _ask(given["name"], "--name", "Name, as on the card", name_in(Path(home))),
-        "plan": seen_from(folder, _ask(given["plan"], "--plan", "The consortium's plan", "plan.toml")),
-        "home": seen_from(folder, home),
-        "exchange": seen_from(folder, _ask(given["exchange"], "--exchange", "Exchange: a folder, or any fsspec URL")),
+        "name": _ask(options["name"], "--name", "Name, as on the card", name_on_card(Path(home))),
+        "plan": path_from(folder, _ask(options["plan"], "--plan", "The plan", "plan.toml")),
+        "home": path_from(folder, home),
+        "exchange": path_from(folder, _ask(options["exchange"], "--exchange", "Exchange: a folder, or any fsspec URL")),
     }
-    if given["passphrase_file"] is not None:
-        values["passphrase_file"] = seen_from(folder, str(given["passphrase_file"]))
+    if options["passphrase_file"] is not None:
+        values["passphrase_file"] = path_from(folder, str(options["passphrase_file"]))
     return values
 
 
-def _say_written(file: Path) -> None:
+def _report_written(file: Path) -> None:
     click.echo(file)
-    click.echo(f"next: `hocket doctor {file}` says whether all is in place", err=True)
+    click.echo(f"next: `hocket doctor {file}` checks the whole set-up", err=True)

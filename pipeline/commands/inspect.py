@@ -1,4 +1,4 @@
-"""`hocket inspect`: say what any hocket file is."""
+"""`hocket inspect`: describe any hocket file."""
 
 import json
 from pathlib import Path
@@ -12,8 +12,8 @@ from pipeline.commands.options import EXISTING_FILE, examples
 @click.argument("file", type=EXISTING_FILE)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def inspect(file: Path, as_json: bool) -> None:
-    """Say what any hocket file is, without a key."""
+    """Describe any hocket file without a key."""
     from pipeline.audit.inspect_file import as_lines, describe_file
 
-    found = describe_file(file)
-    click.echo(json.dumps(found, indent=1) if as_json else "\n".join(as_lines(found)))
+    facts = describe_file(file)
+    click.echo(json.dumps(facts, indent=1) if as_json else "\n".join(as_lines(facts)))

@@ -1,4 +1,4 @@
-"""`hocket key`: keys and the group secret."""
+"""`hocket key`: make, show and lock keys, and deal the group secret."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from pipeline.commands.options import ANY_PATH, EXISTING_FILE, examples
 
 @click.group()
 def key() -> None:
-    """Keys and the group secret."""
+    """Make, show and lock keys, and deal the group secret."""
 
 
 @key.command(
@@ -28,7 +28,7 @@ def key() -> None:
     type=click.Choice(["partner", "aggregator"]),
     default="partner",
     show_default=True,
-    help="What NAME is in the federation.",
+    help="Role of NAME in the federation.",
 )
 @click.option("--passphrase-file", type=EXISTING_FILE, help="File whose first line encrypts the private keys.")
 def key_new(name: str, home: Path, role: str, passphrase_file: Path | None) -> None:
@@ -38,7 +38,7 @@ def key_new(name: str, home: Path, role: str, passphrase_file: Path | None) -> N
 
     card = new_keys(name, role, home, passphrase_file)
     click.echo(card, nl=False)
-    click.echo(f"fingerprint, to be told to the others by telephone: {parse_card(card, name).fingerprint}", err=True)
+    click.echo(f"fingerprint, to be read to the others by telephone: {parse_card(card, name).fingerprint}", err=True)
 
 
 @key.command(
@@ -52,7 +52,7 @@ def key_new(name: str, home: Path, role: str, passphrase_file: Path | None) -> N
 @click.option(
     "--structure-seed-file",
     type=EXISTING_FILE,
-    help="32 bytes that key folds and bits, from an earlier federation; by default they are drawn anew.",
+    help="32 bytes that key folds and bits, from an earlier federation; by default new random ones.",
 )
 def key_deal(plan: Path, home: Path, passphrase_file: Path | None, structure_seed_file: Path | None) -> None:
     """Custodian: make the group secret and deal it to all partners; the next `partner run` posts it."""
@@ -69,7 +69,7 @@ def key_deal(plan: Path, home: Path, passphrase_file: Path | None, structure_see
     epilog=examples("hocket key show P01/home", "hocket key show plan.toml"),
 )
 @click.argument("place", type=click.Path(exists=True, path_type=Path))
-@click.option("--passphrase-file", type=EXISTING_FILE, help="Also try locked private keys against the card.")
+@click.option("--passphrase-file", type=EXISTING_FILE, help="Also check locked private keys against the card.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def key_show(place: Path, passphrase_file: Path | None, as_json: bool) -> None:
     """Show the fingerprints of a HOME's card or of all members of a PLAN; never a secret."""
@@ -88,7 +88,7 @@ def key_show(place: Path, passphrase_file: Path | None, as_json: bool) -> None:
     ),
 )
 @click.argument("home", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--old-passphrase-file", type=EXISTING_FILE, help="Needed where the private keys are locked.")
+@click.option("--old-passphrase-file", type=EXISTING_FILE, help="Needed if the private keys are locked.")
 @click.option("--new-passphrase-file", type=EXISTING_FILE, help="Without it the passphrase is removed.")
 def key_passphrase(home: Path, old_passphrase_file: Path | None, new_passphrase_file: Path | None) -> None:
     """Set, change or remove the passphrase of HOME's private keys."""

@@ -1,4 +1,4 @@
-"""`hocket predict`: predictions for new structures."""
+"""`hocket predict`: predict for new structures."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from pipeline.runtime.log import Log
     "--tasks", multiple=True, help="Assays or ASSAY@THRESHOLD, separated by commas  [default: all but auxiliary tasks]."
 )
 @click.option(
-    "--model", type=click.Choice(["federated", "local"]), help="Whose  [default: the one that the gate keeps]."
+    "--model", type=click.Choice(["federated", "local"]), help="Model to use  [default: the one that the gate keeps]."
 )
 @click.option(
     "--format",
@@ -30,24 +30,24 @@ from pipeline.runtime.log import Log
     type=click.Choice(["long", "wide"]),
     default="long",
     show_default=True,
-    help="A row for each compound and task, or for each compound.",
+    help="long: a row for each compound and task; wide: a row for each compound.",
 )
 @log_format
 def predict(
     config: Path, structures: Path, output: Path | None, tasks: tuple[str, ...], model: str | None, how: str, log: Log
 ) -> None:
-    """Predict for new structures, with how sure it is of each.
+    """Predict for new structures, with the uncertainty of each prediction.
 
     INPUT is a table (.csv, .parquet) of input_compound_id and smiles, a SMILES file (.smi) or an SD file (.sdf), also
-    gzipped. Rows that cannot be used are listed with the reason in a .rejected.csv beside the output.
+    gzipped. Rows that cannot be used are listed with the reason in OUTPUT's folder, in a .rejected.csv.
     """
     from typing import cast
 
     from pipeline.model.description import Which
-    from pipeline.model.predict import Wanted, predict_structures
+    from pipeline.model.predict import PredictOptions, predict_structures
     from pipeline.model.prediction_tables import Format
 
-    wanted = Wanted(
+    options = PredictOptions(
         structures=structures,
         output=output,
         tasks=tasks or None,
@@ -55,4 +55,4 @@ def predict(
         format=cast("Format", how),
     )
     with interruptible(log, goes_on=False):
-        predict_structures(config, wanted, log)
+        predict_structures(config, options, log)

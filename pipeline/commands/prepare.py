@@ -20,9 +20,9 @@ from pipeline.runtime.log import Log
     ),
 )
 @click.argument("config", type=EXISTING_FILE)
-@click.option("--check", is_flag=True, help="Only say what is wrong with the tables.")
-@click.option("--workers", type=click.IntRange(min=1), help="Most processes, instead of the configuration's.")
-@click.option("--scheduler", help="Your own Dask cluster makes the structures: tcp://HOST:8786, tls://... or local:N.")
+@click.option("--check", is_flag=True, help="Only list the problems of the tables.")
+@click.option("--workers", type=click.IntRange(min=1), help="Most processes, instead of the configuration's number.")
+@click.option("--scheduler", help="Prepare structures on your own Dask cluster: tcp://HOST:8786, tls://... or local:N.")
 @click.option(
     "--structures", type=EXISTING_FILE, help="New structures to predict for: prepare only these, to --output."
 )
@@ -41,9 +41,9 @@ def prepare(
 ) -> None:
     """Turn the partner's T0, T1, T2 into matrices (needs the group secret, for the keyed folds and bits).
 
-    With --structures and --output: a table of input_compound_id and smiles into a matrix for prediction.
+    With --structures and --output: turn a table of input_compound_id and smiles into a matrix for prediction.
 
-    With --scheduler structures are sent to the machines of a Dask cluster, which must be the partner's own.
+    With --scheduler: send the structures to the machines of a Dask cluster, which must be the partner's own.
     """
     from pipeline.runs.preparation import check_tables, prepare_structures, prepare_tables
     from pipeline.runs.preparation_table import show_summary
@@ -51,14 +51,14 @@ def prepare(
     if (structures is None) != (output is None) or (check and structures):
         raise click.UsageError("--structures and --output go together, without --check")
     if workers and scheduler:
-        raise click.UsageError("--workers are processes of this machine: give it or --scheduler, not both")
+        raise click.UsageError("give --workers (processes of this machine) or --scheduler, not both")
     if check:
-        found = check_tables(config)
-        said = [str(finding) for finding in found]
-        click.echo(json.dumps(said, indent=1) if as_json else "\n".join(said) or "tables: no problem found")
-        if any(finding.serious for finding in found) and not any(finding.stops for finding in found):
-            click.echo("these rows are left out or doubtful: mend them, or go on without them", err=True)
-        sys.exit(3 if any(finding.serious for finding in found) else 0)
+        problems = check_tables(config)
+        lines = [str(problem) for problem in problems]
+        click.echo(json.dumps(lines, indent=1) if as_json else "\n".join(lines) or "tables: no problem found")
+        if any(problem.serious for problem in problems) and not any(problem.stops for problem in problems):
+            click.echo("these rows are left out or doubtful: correct them, or go on without them", err=True)
+        sys.exit(3 if any(problem.serious for problem in problems) else 0)
     if structures and output:
         with interruptible(log, goes_on=False):
             counts = prepare_structures(config, structures, output, workers, scheduler, log)

@@ -1,4 +1,4 @@
-"""`hocket report`: compare local only with federated."""
+"""`hocket report`: compare the local with the federated model."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from pipeline.commands.options import ANY_PATH, EXISTING_FILE, examples
 
 
 @click.command(
-    short_help="Compare local only with federated.",
+    short_help="Compare the local with the federated model.",
     epilog=examples(
         "hocket report partner.toml",
         "hocket report partner.toml --shareable --output for_the_others",
@@ -17,14 +17,14 @@ from pipeline.commands.options import ANY_PATH, EXISTING_FILE, examples
     ),
 )
 @click.argument("files", nargs=-1, required=True, type=EXISTING_FILE, metavar="PARTNER.toml | SUMMARY.json...")
-@click.option("--shareable", is_flag=True, help="Write what may be shared: page, figures, summary.json.")
-@click.option("--merge", is_flag=True, help="One page for the consortium from the partners' SUMMARY.json files.")
+@click.option("--shareable", is_flag=True, help="Write the shareable page, figures and summary.json.")
+@click.option("--merge", is_flag=True, help="Write the consortium's page from the partners' SUMMARY.json files.")
 @click.option("--output", type=ANY_PATH, help="Folder for --shareable  [default: HOME/report/shareable] or --merge.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report, summary or merged summary as JSON.")
 def report(files: tuple[Path, ...], shareable: bool, merge: bool, output: Path | None, as_json: bool) -> None:
-    """Compare local only with federated, per task and over tasks.
+    """Compare the local with the federated model, for each task and over all tasks.
 
-    Writes report.html, a page that opens offline, and its figures into HOME/report, and prints the table.
+    Writes report.html, a page that opens offline, and its figures into HOME/report, and prints a table.
     """
     if merge:
         if shareable or output is None:
@@ -45,10 +45,10 @@ def _own_report(config: Path, output: Path | None, *, shareable: bool, as_json: 
     from pipeline.report.schema import Report
     from pipeline.report.shareable_schema import ShareableSummary
     from pipeline.report.terminal_table import print_report
-    from pipeline.runs.report import bring_up
+    from pipeline.runs.report import current_report
     from pipeline.tracking.tracker import read_member, send_rest
 
-    report = bring_up(config)
+    report = current_report(config)
     folder = Home(PartnerConfig.read(config).home_folder).report
     shown: Report | ShareableSummary = report
     if shareable:
@@ -62,5 +62,5 @@ def _own_report(config: Path, output: Path | None, *, shareable: bool, as_json: 
         print_report([shown])
         click.echo(f"page: {folder / 'report.html'}")
     member = read_member(config, "partner")
-    if member.home.tracked.exists() and not send_rest(member):  # the run is in MLflow; its report may be new
-        click.echo(f"hocket: the report is not in MLflow yet; why: {member.home.folder / 'tracking.log'}", err=True)
+    if member.home.tracked.exists() and not send_rest(member):  # the run was sent, but the report may be new
+        click.echo(f"hocket: the report is not in MLflow yet, see {member.home.folder / 'tracking.log'}", err=True)

@@ -13,22 +13,22 @@ from pipeline.runtime.log import Log
 
 @click.group()
 def partner() -> None:
-    """The partner's batch run."""
+    """Run a partner."""
 
 
 @click.group()
 def aggregator() -> None:
-    """The aggregator's job."""
+    """Run the aggregator."""
 
 
-_ONCE = click.option("--once", is_flag=True, help="Do what can be done now; exit 6 if others are awaited.")
+_ONCE = click.option("--once", is_flag=True, help="Do what can be done now; exit code 6 if others are awaited.")
 _TIMEOUT = click.option(
     "--timeout",
     "timeout_s",
     type=click.FloatRange(min=0),
     metavar="SECONDS",
-    help="Give up after so long without any progress: exit 6 if others are awaited, 2 if the exchange does not answer "
-    "or the disk is full. With --once, only exchange and disk are waited for.  [default: wait for ever]",
+    help="Give up after so long without progress: exit code 6 if others are awaited, 2 if the exchange does not "
+    "answer or the disk is full. With --once it waits for exchange and disk only.  [default: no limit]",
 )
 
 
@@ -47,7 +47,7 @@ def _watch_stdin() -> None:
 
 
 def _stop_when_stdin_ends() -> None:
-    while os.read(0, 1 << 12):  # nothing is ever written; not sys.stdin, whose lock would be held at the end
+    while os.read(0, 1 << 12):  # never any data; sys.stdin would hold its lock at exit
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 

@@ -1,4 +1,4 @@
-"""`hocket status`: show where the federation and each member stand."""
+"""`hocket status`: show the state of the federation and of each member."""
 
 import json
 from contextlib import suppress
@@ -10,7 +10,7 @@ from pipeline.commands.options import EXISTING_FILE, examples
 
 
 @click.command(
-    short_help="Show where the federation and each member stand.",
+    short_help="Show the state of the federation and of each member.",
     epilog=examples(
         "hocket status plan.toml exchange",
         "hocket status plan.toml s3://bucket/example --watch",
@@ -26,13 +26,13 @@ from pipeline.commands.options import EXISTING_FILE, examples
     default=2.0,
     show_default=True,
     metavar="SECONDS",
-    help="Between two looks of --watch.",
+    help="Time between two updates of --watch.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(plan: Path, exchange: str, watching: bool, every_s: float, as_json: bool) -> None:
-    """Show where the federation and each of its members stand, from the signed messages in EXCHANGE (folder or URL).
+    """Show the state of the federation and of each member, from the signed messages in EXCHANGE (folder or URL).
 
-    Needs no key and reads no sealed file. What is not signed as it must be is named, and not believed.
+    Needs no key and reads no sealed file. Messages with a wrong signature are listed and otherwise ignored.
     """
     import time
 
@@ -44,12 +44,12 @@ def status(plan: Path, exchange: str, watching: bool, every_s: float, as_json: b
     from pipeline.plan.plan import read_plan
 
     if watching and as_json:
-        raise click.UsageError("--watch and --json do not go together: ask again for the next JSON")
+        raise click.UsageError("--watch and --json do not go together: run --json again instead")
     reader, console = StatusReader(read_plan(plan), exchange_at(exchange, Path())), Console(highlight=False)
     if watching:
         with suppress(KeyboardInterrupt):
             watch(reader, console, every_s=every_s)
     elif as_json:
-        click.echo(json.dumps(status_json(reader.look(), reader.plan, time.time()), indent=1))
+        click.echo(json.dumps(status_json(reader.read_status(), reader.plan, time.time()), indent=1))
     else:
-        print_status(reader.look(), reader.plan, time.time(), console)
+        print_status(reader.read_status(), reader.plan, time.time(), console)

@@ -1,4 +1,4 @@
-"""`hocket ui`: show MLflow's pages on a member's store."""
+"""`hocket ui`: serve MLflow's pages for a member's store."""
 
 from pathlib import Path
 
@@ -8,16 +8,16 @@ from pipeline.commands.options import EXISTING_FILE, examples
 
 
 @click.command(
-    short_help="Serve MLflow's pages on a member's store.",
+    short_help="Serve MLflow's pages for a member's store.",
     epilog=examples("hocket ui partner.toml --port 5001  # then open the address that it prints"),
 )
 @click.argument("config", type=EXISTING_FILE)
-@click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535), help="Port of 127.0.0.1.")
+@click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535), help="Port on 127.0.0.1.")
 def ui(config: Path, port: int) -> None:
-    """Serve MLflow's UI on that member's store, on this machine only, until Ctrl-C.
+    """Serve MLflow's pages for that member's store, on this machine only, until Ctrl-C.
 
-    Prints the address to open. It holds a token, made at every start; without it nothing is answered.
-    What the store does not have yet is sent to it first.
+    Prints the address to open. The address holds a token, new at every start, without which nothing is answered.
+    First sends to the store what it does not have yet.
     """
     from pipeline.tracking.ui import serve_ui
 

@@ -1,4 +1,4 @@
-"""`hocket verify`: check a whole federation's messages without any secret."""
+"""`hocket verify`: check all messages of a federation without any secret."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from pipeline.commands.options import EXISTING_FILE, examples
 
 
 @click.command(
-    short_help="Check a whole transcript, without any secret.",
+    short_help="Check all messages of a federation, without any secret.",
     epilog=examples("hocket verify exchange plan.toml", "hocket verify s3://bucket/all plan.toml --quick"),
 )
 @click.argument("exchange")
@@ -17,9 +17,10 @@ from pipeline.commands.options import EXISTING_FILE, examples
 @click.option("--quick", is_flag=True, help="Do not add the updates of every sum again.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def verify(exchange: str, plan: Path, quick: bool, as_json: bool) -> None:
-    """Check the whole transcript in EXCHANGE (folder or URL) against PLAN, without any secret.
+    """Check all messages in EXCHANGE (folder or URL) against PLAN, without any secret.
 
-    Signatures, files, rosters, order, and every sum: it is added again from its updates. Prints what took part when.
+    Checks signatures, files, rosters, order, and every sum, which is added again from its updates. Prints every attempt
+    with its members and times.
     """
     import os
     import time
@@ -32,9 +33,9 @@ def verify(exchange: str, plan: Path, quick: bool, as_json: bool) -> None:
     from pipeline.plan.plan import read_plan
     from pipeline.runtime.progress import ProgressReporter
 
-    agreed, place, n_cores = read_plan(plan), exchange_at(exchange, Path()), len(os.sched_getaffinity(0))
+    agreed, opened, n_cores = read_plan(plan), exchange_at(exchange, Path()), len(os.sched_getaffinity(0))
     with ProgressReporter("verify").progress("attempts") as progress:
-        trail = audit(agreed, place, now=time.time(), recompute=not quick, workers=n_cores, progress=progress)
+        trail = audit(agreed, opened, now=time.time(), recompute=not quick, workers=n_cores, progress=progress)
     if as_json:
         click.echo(json.dumps(trail_json(trail, agreed), indent=1))
     else:

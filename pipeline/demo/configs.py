@@ -1,4 +1,4 @@
-"""The plan and the members' configurations of a demo: the files that `hocket init` writes, with the demo's settings."""
+"""The plan and the members' configurations of a demo, as `hocket init` writes them, with the demo's settings."""
 
 from collections.abc import Mapping, Sequence
 
@@ -22,11 +22,11 @@ _REMARKS = {
     "preparation.fingerprint.n_bits": "Fewer bits and units keep the demo short.",
     "preparation.activities.training_min_active": "A demo's tables are small; the defaults are for real ones.",
 }
-_POLL_S = 0.05  # members on one machine see each other's messages at once
+_POLL_S = 0.05  # short, because members on one machine see messages at once
 
 
 def plan_toml(federation_id: str, seed: int, n_rounds: int, partners: Sequence[str], cards: Sequence[str]) -> str:
-    """The demo's plan.toml; cards are given as the members sent them."""
+    """The text of the demo's plan.toml; cards : the texts that `hocket key new` prints."""
     values = {
         "federation.id": federation_id,
         "federation.custodian": partners[0],
@@ -37,14 +37,14 @@ def plan_toml(federation_id: str, seed: int, n_rounds: int, partners: Sequence[s
 
 
 def partner_toml(name: str, seed: int, tables: Mapping[str, str]) -> str:
-    """A partner's configuration; several partners share this machine, so each takes one process."""
+    """The text of a partner.toml, with one worker process, because all partners share this machine."""
     data = {"data.assays": tables["T0"], "data.activities": tables["T1"], "data.structures": tables["T2"]}
     training = {"training.batch_size": 200, "training.seed": seed}
     return partner_text(_member(name) | {"workers": 1} | data | training)
 
 
 def aggregator_toml(name: str) -> str:
-    """The aggregator's configuration."""
+    """The text of the aggregator.toml."""
     return aggregator_text(_member(name))
 
 

@@ -1,6 +1,6 @@
-"""`hocket demo`: a whole federation on this machine, one process per member, real ChEMBL data.
+"""`hocket demo`: run a whole federation on this machine, one process per member, on real ChEMBL data.
 
-Everything it makes is what a real deployment has; only the processes share a machine.
+It makes the same files as a real federation; only the processes share a machine.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ _TABLES = ("T0", "T1", "T2")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What was asked for; a folder holds one demo."""
+    """The options of a demo, kept in its folder: a folder holds one demo."""
 
     n_partners: int
     n_rounds: int
@@ -41,9 +41,9 @@ class Options:
 def run_demo(
     folder: Path, *, n_partners: int, n_rounds: int | None, seed: int, source: Path | None, log: Log | None = None
 ) -> None:
-    """Build what is missing, run what is not finished, print the report.
+    """Make missing files, run the members to their end, print the report.
 
-    Raises ConfigError for a folder with something else in it, DemoFailed when a member's process fails.
+    Raises ConfigError for a folder with other content, DemoFailed if a member's process fails.
     """
     folder = folder.resolve()
     options = Options(n_partners, n_rounds or _N_ROUNDS, seed, str(source.resolve()) if source else None)
@@ -57,26 +57,26 @@ def run_demo(
         members += [MemberProcess(name, "partner", folder / name / "partner.toml", folder / name) for name in partners]
         run_members(members, log or Log())
     print_report([read_report(Home(folder / name / "home")) for name in partners])
-    _print_where_next(folder, partners[-1])
+    _print_next_steps(folder, partners[-1])
 
 
 def _claim(folder: Path, options: Options) -> None:
-    """Make the folder this demo's own, or recognise it."""
+    """Mark the folder as this demo's. Raises ConfigError if it has other content or another demo."""
     marker = folder / "demo.json"
     if marker.exists():
-        found = json.loads(marker.read_text())
-        if found != asdict(options):
-            error = ConfigError(f"{folder}: holds a demo with other options: {found}, asked for: {asdict(options)}")
-            error.add_note("give another folder, or delete this one")
+        existing = json.loads(marker.read_text())
+        if existing != asdict(options):
+            error = ConfigError(f"{folder}: found a demo with options {existing}, expected {asdict(options)}")
+            error.add_note("choose another folder, or delete this one")
             raise error
     elif folder.exists() and any(folder.iterdir()):
-        raise ConfigError(f"{folder}: is not empty and holds no demo; give another folder")
+        raise ConfigError(f"{folder}: is not empty and holds no demo; choose another folder")
     else:
         write_json(marker, asdict(options))
 
 
 def _build(folder: Path, options: Options, partners: list[str]) -> None:
-    """Data, keys, plan, configurations, the dealt secret: each made once, in the order a consortium would."""
+    """Make data, keys, plan, configurations and deal, each only once, in a consortium's order."""
     if not (folder / "data.json").exists():
         _make_data(folder / "tables", options, partners)
         write_json(folder / "data.json", {"made": True})
@@ -93,7 +93,7 @@ def _build(folder: Path, options: Options, partners: list[str]) -> None:
 
 
 def _structure_seed(seed: int) -> bytes:
-    """Keyed folds that are equal for equal --seed. A real custodian lets `hocket key deal` draw it at random."""
+    """The structure seed for --seed, so that folds repeat; in a real federation `hocket key deal` draws it."""
     return hashlib.sha256(f"hocket demo structure seed {seed}".encode()).digest()
 
 
@@ -108,11 +108,11 @@ def _make_data(folder: Path, options: Options, partners: list[str]) -> None:
 
 
 def _copy_partner_folders(source: Path, folder: Path, partners: list[str]) -> None:
-    """Take the first partner folders (with T0, T1, T2) of a folder like the benchmarks'."""
-    found = sorted(path for path in source.iterdir() if path.is_dir() and any(path.glob("T0.*")))
-    if len(found) < len(partners):
-        raise ConfigError(f"{source}: found {len(found)} folders with T0, T1 and T2, expected {len(partners)}")
-    for name, origin in zip(partners, found, strict=False):
+    """Copy T0, T1 and T2 of the first partner folders in `source`."""
+    origins = sorted(path for path in source.iterdir() if path.is_dir() and any(path.glob("T0.*")))
+    if len(origins) < len(partners):
+        raise ConfigError(f"{source}: found {len(origins)} folders with T0, T1 and T2, expected {len(partners)}")
+    for name, origin in zip(partners, origins, strict=False):
         (folder / name).mkdir(parents=True, exist_ok=True)
         for table in _TABLES:
             files = sorted(origin.glob(f"{table}.*"))
@@ -122,8 +122,8 @@ def _copy_partner_folders(source: Path, folder: Path, partners: list[str]) -> No
 
 
 def _tables(folder: Path) -> dict[str, str]:
-    found = {table: next(iter(sorted(folder.glob(f"{table}.*")))) for table in _TABLES}
-    return {table: f"../tables/{path.parent.name}/{path.name}" for table, path in found.items()}
+    paths = {table: next(iter(sorted(folder.glob(f"{table}.*")))) for table in _TABLES}
+    return {table: f"../tables/{path.parent.name}/{path.name}" for table, path in paths.items()}
 
 
 def _card(folder: Path, name: str, role: str) -> str:
@@ -138,13 +138,13 @@ def _write_once(path: Path, text: str) -> None:
         write_atomically(path, text.encode())
 
 
-def _print_where_next(folder: Path, partner: str) -> None:
+def _print_next_steps(folder: Path, partner: str) -> None:
     print(  # noqa: T201 -- a command's result
-        f"\nLook around: {folder}\n"
-        f"  plan.toml                 what the partners agreed on\n"
-        f"  {partner}/partner.toml          a partner's own settings; {partner}/home is its state\n"
-        f"  tables/                   the partners' T0, T1 and T2 (at a real partner: wherever it keeps them)\n"
-        f"  exchange/                 all that members ever showed each other: signed notes and sealed files\n"
+        f"\nThe demo's folder: {folder}\n"
+        f"  plan.toml                 the plan, on which all members agree\n"
+        f"  {partner}/partner.toml          a partner's own settings; its keys, state and model are in {partner}/home\n"
+        f"  tables/                   the partners' T0, T1 and T2\n"
+        f"  exchange/                 all that members send each other: signed messages and sealed files\n"
         f"  hocket inspect {folder}/exchange/round-0001/attempt-01/update.{partner}.arrow\n"
         f"  hocket verify {folder}/exchange {folder}/plan.toml\n"
         f"  hocket report {folder}/{partner}/partner.toml\n"

@@ -1,4 +1,4 @@
-"""One operating-system process per member of a demo, watched until all are done."""
+"""Run the members of a demo, one process each, until all are done."""
 
 import subprocess
 import sys
@@ -17,12 +17,12 @@ from pipeline.errors import DemoFailed, ExitCode
 from pipeline.runtime.log import Log, as_json_line
 from pipeline.runtime.restart import may_start_again, wait_or_kill
 
-_LOOK_S = 0.3  # seconds between two looks at the processes
+_POLL_S = 0.3  # seconds between two checks of the processes
 
 
 @dataclass(frozen=True, slots=True)
 class MemberProcess:
-    """A member's command and where its log goes."""
+    """The command and the folder of a member's process."""
 
     name: str
     role: str
@@ -31,11 +31,11 @@ class MemberProcess:
 
     @property
     def log_file(self) -> Path:
-        """What the member's process prints."""
+        """The file with the output of the member's process."""
         return self.folder / "run.log"
 
     def start(self, *, log_json: bool) -> "subprocess.Popen[bytes]":
-        """Start the member's batch run."""
+        """Start the member's run."""
         command = [sys.executable, "-P", "-m", "pipeline.cli", self.role, "run", str(self.config)]
         command += ["--log-format", "json"] if log_json else []
         with self.log_file.open("ab") as log:
@@ -43,31 +43,31 @@ class MemberProcess:
 
 
 def run_members(members: Sequence[MemberProcess], log: Log) -> None:
-    """Run all members to their end, showing what each is doing.
+    """Run all members to their end and show the last line of each.
 
-    A member that was killed is started again: its files are its state. Raises DemoFailed as soon as one ends with an
-    error of its own; the others are stopped then.
+    A member that was killed is restarted: its state is in its files. Raises DemoFailed as soon as one ends with an
+    error; the others are stopped then.
     """
     console = Console(stderr=True)
     shows_live = console.is_terminal and not log.as_json
     with ExitStack() as stack:
-        watched = [stack.enter_context(_Watched(member, log_json=log.as_json)) for member in members]
-        for one in watched:
-            stack.callback(one.stop)  # all are asked, before each is waited for
+        runs = [stack.enter_context(_MemberRun(member, log_json=log.as_json)) for member in members]
+        for run in runs:
+            stack.callback(run.stop)  # all are asked to end before the first is waited for
         live = stack.enter_context(Live(console=console, transient=True)) if shows_live else None
         while True:
-            done = [one.look() for one in watched]
+            done = [run.is_done() for run in runs]
             if log.as_json:
-                _hand_on([one.log for one in watched])
+                _forward_as_json([run.log for run in runs])
             else:
-                _show(console, live, [one.log for one in watched])
+                _show(console, live, [run.log for run in runs])
             if all(done):
                 return
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
 
 
-class _Watched:
-    """A member's process; stopped when the block is left."""
+class _MemberRun:
+    """A member's process, stopped at the end of the `with` block."""
 
     def __init__(self, member: MemberProcess, *, log_json: bool) -> None:
         self.log = _Log(member)
@@ -87,8 +87,8 @@ class _Watched:
         if self._process.poll() is None:
             self._process.terminate()
 
-    def look(self) -> bool:
-        """Whether the member is done; starts it again where it was killed, or where its home was in use."""
+    def is_done(self) -> bool:
+        """Whether the member is done; restarts it if it was killed or its home was in use."""
         code = self._process.poll()
         if code is None or code == ExitCode.DONE:
             return code is not None
@@ -108,13 +108,13 @@ class _Log:
         self.last = "starting"
 
     def new_lines(self) -> list[str]:
-        """Whole lines written since the last look."""
+        """Complete lines that were written since the last call."""
         with self.member.log_file.open("rb") as file:
             file.seek(self._read)
-            piece = file.read()
-        whole = piece[: piece.rfind(b"\n") + 1]
-        self._read += len(whole)
-        lines = whole.decode(errors="replace").splitlines()
+            written = file.read()
+        complete = written[: written.rfind(b"\n") + 1]
+        self._read += len(complete)
+        lines = complete.decode(errors="replace").splitlines()
         self.last = lines[-1] if lines else self.last
         return lines
 
@@ -123,7 +123,7 @@ class _Log:
         return self.member.log_file.read_text(errors="replace").splitlines()[-n_lines:]
 
 
-def _hand_on(logs: Sequence["_Log"]) -> None:
+def _forward_as_json(logs: Sequence["_Log"]) -> None:
     for log in logs:
         for line in log.new_lines():
             sys.stderr.write(f"{as_json_line(log.member.name, line)}\n")

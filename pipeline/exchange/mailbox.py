@@ -1,4 +1,4 @@
-"""Signed messages between members: posted from an outbox, accepted into an inbox, never changed after."""
+"""A member's outbox and mailbox: signed messages, posted from the home, received into it, and never changed."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from pipeline.errors import Equivocation, NotYet
 from pipeline.exchange.storage import Exchange
 from pipeline.home.paths import Home
-from pipeline.plan.plan import Plan, spoken
+from pipeline.plan.plan import Plan, round_name
 from secure.errors import PayloadMismatch
 from secure.files import atomic_path, write_atomically
 from secure.keys.envelopes import MAX_BYTES
@@ -26,7 +26,7 @@ from secure.sealing.container import SUM, UPDATE, most_bytes
 
 
 class Outbox:
-    """What one member signs; each message once, with the time of the signing, kept for good."""
+    """The messages that one member signs: each once, with the time of signing, and kept in the home."""
 
     def __init__(self, plan: Plan, keys: PrivateKeys, home: Home, clock: Callable[[], float]) -> None:
         self.plan = plan
@@ -36,15 +36,15 @@ class Outbox:
         self._clock = clock  # seconds since 1970
 
     def sign(self, name: MessageName, body: dict[str, object]) -> None:
-        """Sign a message over its payload (the file in the outbox, if there is one), if that was not done before.
+        """Sign a message, over its payload if the outbox has one, unless it was signed before.
 
-        Raises Equivocation where another message of this name was signed before.
+        Raises Equivocation if another message of this name was signed before.
         """
         payload_file, manifest_file = self.home.outbox(name.payload), self.home.outbox(name.manifest)
         if manifest_file.exists():
             if self.own(name).body != body:
-                error = Equivocation(f"{manifest_file}: this member already signed another {_spoken(name)}")
-                error.add_note("a member never says two things: was the home restored from a backup?")
+                error = Equivocation(f"{manifest_file}: this member already signed another {_named(name)}")
+                error.add_note("was the home restored from a backup? Then see secure/KEYS.md")
                 raise error
             return
         data = sign_manifest(
@@ -60,11 +60,11 @@ class Outbox:
         write_atomically(manifest_file, data)
 
     def has(self, name: MessageName) -> bool:
-        """Whether this member signed the message before."""
+        """Whether this member has signed the message."""
         return self.home.outbox(name.manifest).exists()
 
     def own(self, name: MessageName) -> Manifest:
-        """A message that this member signed before."""
+        """A message that this member has signed."""
         path = self.home.outbox(name.manifest)
         return verify_manifest(path.read_bytes(), self.plan.cards[self.me], self._expected(name), str(path))
 
@@ -73,34 +73,34 @@ class Outbox:
 
 
 class Mailbox(Outbox):
-    """An outbox with an exchange: one member's correspondence with the others."""
+    """A member's access to the exchange: posts its own messages, and verifies every message that it receives."""
 
     def __init__(
         self, plan: Plan, keys: PrivateKeys, home: Home, exchange: Exchange, clock: Callable[[], float]
     ) -> None:
         super().__init__(plan, keys, home, clock)
         self.exchange = exchange
-        self._posted: set[MessageName] = set()  # by this process; looked at again after a restart
-        self._checked: set[MessageName] = set()  # payloads in the inbox; the same
+        self._posted: set[MessageName] = set()  # by this process
+        self._checked: set[MessageName] = set()  # payloads in the inbox, by this process
 
     def post(self, name: MessageName, body: dict[str, object]) -> None:
-        """Sign a message (see `sign`) and post it, its payload first; again and again the same bytes."""
+        """Sign a message (see `sign`) and post it, its payload first; posting it again posts the same bytes."""
         if not self.has(name):
             self.check_not_posted(name)
         self.sign(name, body)
         self.repost(name)
 
     def check_not_posted(self, name: MessageName) -> None:
-        """Raise Equivocation where the exchange holds this message and the home never made it: it is not the latest."""
+        """Raise Equivocation if the exchange has this message but the outbox does not: the home is an old copy."""
         own = {name.manifest: self.home.outbox(name.manifest), name.payload: self.home.outbox(name.payload)}
-        for path, made in own.items():
-            if not made.exists() and self.exchange.has(path):
-                error = Equivocation(f"{self.exchange.where(path)}: is there, but this home never made it ({made})")
-                error.add_note("was the home restored from a backup? Then go on under a revision only: secure/KEYS.md")
+        for path, file in own.items():
+            if not file.exists() and self.exchange.has(path):
+                error = Equivocation(f"{self.exchange.where(path)}: was posted, but this home lacks its own {file}")
+                error.add_note("was the home restored from a backup? Then it needs a revision: secure/KEYS.md")
                 raise error
 
     def repost(self, name: MessageName) -> bool:
-        """Make sure that a message signed before is also posted; False where none was signed."""
+        """Post a message that was signed before, if the exchange lacks it; False if it was never signed."""
         payload_file, manifest_file = self.home.outbox(name.payload), self.home.outbox(name.manifest)
         if name in self._posted:
             return True
@@ -115,8 +115,8 @@ class Mailbox(Outbox):
     def receive(self, name: MessageName) -> Manifest | None:
         """The message if it has come, else None.
 
-        The first version accepted is kept in the inbox and is the only one ever used, so a sender cannot
-        change what it said. Raises secure.errors.SecureError, naming the file, for anything not as expected.
+        The first version is kept in the inbox and is the only one ever used, so a sender cannot change a message.
+        Raises secure.errors.SecureError, naming the file, for a message that is not as expected.
         """
         kept = self.home.inbox(name.manifest)
         if kept.exists():
@@ -130,25 +130,25 @@ class Mailbox(Outbox):
         return manifest
 
     def expect(self, name: MessageName) -> Manifest:
-        """The message; NotYet where it has not come."""
+        """The message; raises NotYet if it has not come."""
         manifest = self.receive(name)
         if manifest is None:
-            raise NotYet(f"waiting for {_spoken(name)}")
+            raise NotYet(f"waiting for {_named(name)}")
         return manifest
 
     def digest_of(self, name: MessageName) -> str:
-        """Digest, hex, of an accepted or own message's manifest."""
+        """Digest, hexadecimal, of the manifest of a received or own message."""
         return manifest_digest(self._kept(name).read_bytes())
 
     def accepted_at(self, name: MessageName) -> float:
-        """When a message was accepted or signed, seconds since 1970: deadlines count from here, over restarts too."""
+        """When a message was received or signed, seconds since 1970; deadlines count from it, after restarts too."""
         return self._kept(name).stat().st_mtime
 
     def fetch_payload(self, name: MessageName, manifest: Manifest) -> Path:
         """Local copy of a message's payload, its size and digest checked.
 
-        Raises NotYet where the storage does not show it yet, secure.errors.PayloadMismatch where it is another one, or
-        larger than any payload of this kind can be.
+        Raises NotYet while the exchange does not show it, secure.errors.PayloadMismatch for another file, or one larger
+        than a payload of this kind can be.
         """
         if manifest.payload is None:
             raise ValueError(f"a {name.kind} has no payload")
@@ -162,9 +162,9 @@ class Mailbox(Outbox):
         return kept
 
     def _fetch(self, name: MessageName, payload: PayloadDigest, kept: Path) -> None:
-        with atomic_path(kept) as incoming:  # under its name it is checked
+        with atomic_path(kept) as incoming:  # gets its name only when it is checked
             if not self.exchange.fetch(name.payload, incoming, payload.size):
-                raise NotYet(f"waiting for the payload of {_spoken(name)}")
+                raise NotYet(f"waiting for the payload of {_named(name)}")
             check_payload(incoming, payload, self.exchange.where(name.payload))
 
     def _kept(self, name: MessageName) -> Path:
@@ -173,7 +173,7 @@ class Mailbox(Outbox):
 
 
 def check_payload_size(plan: Plan, manifest: Manifest, where: str) -> None:
-    """Raise PayloadMismatch where a sender announces more than its message can hold: nobody's disk shall take that."""
+    """Raise PayloadMismatch for a payload larger than its kind can be, which would fill the receiver's disk."""
     most = MAX_BYTES
     if manifest.kind in ("update", "sum"):
         kind = UPDATE if manifest.kind == "update" else SUM
@@ -182,7 +182,7 @@ def check_payload_size(plan: Plan, manifest: Manifest, where: str) -> None:
         raise PayloadMismatch(f"{where}: announces {manifest.payload.size} bytes, expected at most {most}")
 
 
-def _spoken(name: MessageName) -> str:
+def _named(name: MessageName) -> str:
     if not name.attempt:
         return f"{name.kind} of {name.sender}"
-    return f"{name.kind} of {name.sender} for {spoken(name.round_no, name.attempt)}"
+    return f"{name.kind} of {name.sender} for {round_name(name.round_no, name.attempt)}"

@@ -1,4 +1,4 @@
-"""The exchange folder: the only place where members meet, on any storage that fsspec knows."""
+"""The exchange: the folder or bucket that all members read and write, on any storage that fsspec knows."""
 
 import copy
 import errno
@@ -17,10 +17,10 @@ from secure.files import PART, atomic_file, atomic_path
 _PIECE = 1 << 20  # bytes
 _OF_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _LARGEST_MANIFEST = 1 << 20  # bytes; a manifest lists members, not data
-# These show an object only when it is whole; a file server shows what has come so far.
+# These show an object only when it is complete; a file server also shows a file that is being written.
 _OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"})
 _S3 = frozenset({"s3", "s3a"})
-# another try without a change by a person will fail as well
+# a retry fails too until a person has changed something
 _LASTING = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 _LASTING_OF_BOTOCORE = frozenset(
     {"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "ParamValidationError"}
@@ -28,7 +28,7 @@ _LASTING_OF_BOTOCORE = frozenset(
 
 
 def _failures_of(protocols: Collection[str]) -> tuple[type[Exception], ...]:
-    """Errors by which the storage of a file system that is open says that it failed."""
+    """Errors that an open file system of these protocols raises if its storage fails."""
     if _S3.isdisjoint(protocols):
         return (OSError,)
     from aiohttp import ClientError  # noqa: PLC0415 -- is there where s3fs is
@@ -38,32 +38,32 @@ def _failures_of(protocols: Collection[str]) -> tuple[type[Exception], ...]:
 
 
 def _is_lasting(error: Exception) -> bool:
-    """Whether only a person can help: rights, credentials, a name that cannot be."""
+    """Whether a retry is useless: wrong rights, credentials or name."""
     return isinstance(error, _LASTING) or type(error).__name__ in _LASTING_OF_BOTOCORE
 
 
 def _copy(source: BinaryIO, target: BinaryIO, n_bytes: int | None) -> None:
-    """Copy all, or one byte more than n_bytes at the most."""
+    """Copy all, or at most one byte more than n_bytes."""
     left = float("inf") if n_bytes is None else n_bytes + 1
     while left > 0 and (piece := source.read(int(min(left, _PIECE)))):
         target.write(piece)
         left -= len(piece)
 
 
-def _failed(where: str, done: str, error: Exception) -> ExchangeError:
+def _failed(where: str, verb: str, error: Exception) -> ExchangeError:
     kind = ExchangeError if _is_lasting(error) else ExchangeUnreachable
-    return kind(f"{where}: cannot be {done}: {error}")
+    return kind(f"{where}: cannot be {verb}: {error}")
 
 
 class Exchange:
-    """Files by relative path; a file appears whole or not at all."""
+    """The files of an exchange by relative path; each appears complete or not at all."""
 
     def __init__(self, url: str) -> None:
         self.url = without_password(url)
         try:
             self._fs, root = url_to_fs(url, use_listings_cache=False)
         except (ValueError, TypeError, NotImplementedError, ImportError) as error:
-            raise ExchangeError(f"{self.url}: not a place that fsspec can open: {error}") from error
+            raise ExchangeError(f"{self.url}: cannot be opened by fsspec: {error}") from error
         self._root = str(root).rstrip("/")
         self._local = isinstance(self._fs, LocalFileSystem)
         protocols = {self._fs.protocol} if isinstance(self._fs.protocol, str) else set(self._fs.protocol)
@@ -71,21 +71,21 @@ class Exchange:
         self._failures = _failures_of(protocols)
 
     def below(self, folder: str) -> "Exchange":
-        """A folder of this exchange as an exchange of its own; "" is this one."""
+        """A folder of this exchange as an exchange; "" is this one."""
         lower = copy.copy(self)
         if folder:
             lower.url = f"{self.url.rstrip('/')}/{folder}"
-            lower._root = f"{self._root}/{folder}"  # noqa: SLF001 -- its own twin
+            lower._root = f"{self._root}/{folder}"  # noqa: SLF001 -- a copy of this object
         return lower
 
     def where(self, path: str) -> str:
-        """The file as a person would name it."""
+        """Path or URL of a file, for messages."""
         return f"{self.url.removeprefix('file://').rstrip('/')}/{path}"
 
     def has(self, path: str) -> bool:
         """Whether there is such a file.
 
-        Raises ExchangeUnreachable when the storage fails, ExchangeError where that will last.
+        Raises ExchangeUnreachable if the storage fails, ExchangeError if a retry would fail too.
         """
         try:
             return bool(self._fs.isfile(f"{self._root}/{path}"))
@@ -93,9 +93,9 @@ class Exchange:
             raise _failed(self.where(path), "looked up", error) from error
 
     def read(self, path: str) -> bytes | None:
-        """Content of a small file, or None where there is none yet.
+        """Content of a small file, or None if there is none yet.
 
-        Raises ExchangeUnreachable when the storage fails, ExchangeError where that will last.
+        Raises ExchangeUnreachable if the storage fails, ExchangeError if a retry would fail too.
         """
         try:
             with self._fs.open(f"{self._root}/{path}", "rb") as file:
@@ -106,14 +106,14 @@ class Exchange:
             raise _failed(self.where(path), "read", error) from error
 
     def fetch(self, path: str, target: Path, n_bytes: int | None = None) -> bool:
-        """Copy a file to `target` (whole or not at all, and on the disk); False where there is none.
+        """Copy a file to `target` atomically; False if there is none.
 
-        n_bytes : the expected size; of a larger file no more than one byte beyond it is copied
+        n_bytes : the expected size; of a larger file only one byte more is copied
         """
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            place = f"{self._root}/{path}"
-            with atomic_path(target) as part, self._fs.open(place, "rb") as posted, part.open("wb") as copy:
+            source = f"{self._root}/{path}"
+            with atomic_path(target) as part, self._fs.open(source, "rb") as posted, part.open("wb") as copy:
                 _copy(posted, copy, n_bytes)
         except FileNotFoundError:
             return False
@@ -126,15 +126,15 @@ class Exchange:
     def send(self, source: Path, path: str) -> None:
         """Post a file under its final name, once; posting the same file again changes nothing.
 
-        Raises ExchangeConflict where another content stands under that name, ExchangeUnreachable or ExchangeError
-        as the others.
+        Raises ExchangeConflict if a file of that name has another content, ExchangeUnreachable if the storage fails,
+        ExchangeError if a retry would fail too.
         """
         target = f"{self._root}/{path}"
         try:
             if self._fs.exists(target):
                 self._check_same(source, path)
                 return
-            if self._shows_whole:  # there are no folders; s3fs would make a bucket that is not there
+            if self._shows_whole:  # no folders to make: with makedirs s3fs would make a missing bucket
                 self._fs.put_file(str(source), target)
                 return
             self._fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
@@ -150,65 +150,66 @@ class Exchange:
     def list_files(self) -> list[str]:
         """Relative paths of all files, sorted.
 
-        Raises ExchangeUnreachable when the storage fails, ExchangeError where that will last or the exchange is a file.
+        Raises ExchangeUnreachable if the storage fails, ExchangeError if a retry would fail too or it is a file.
         """
         try:
-            found = self._fs.find(self._root)
+            listed = self._fs.find(self._root)
         except FileNotFoundError:
             return []
         except self._failures as error:
             raise _failed(self.url, "listed", error) from error
-        paths = [str(path).removeprefix(self._root).lstrip("/") for path in found]
+        paths = [str(path).removeprefix(self._root).lstrip("/") for path in listed]
         if "" in paths:
             raise ExchangeError(f"{self.url}: found a file, expected a folder")
         return sorted(path for path in paths if not path.rsplit("/", 1)[-1].startswith("."))
 
     def list_folders(self) -> list[str]:
-        """Names of the folders of the exchange itself, without those inside them.
+        """Names of the folders directly in the exchange.
 
-        Raises ExchangeUnreachable when the storage fails, ExchangeError where that will last.
+        Raises ExchangeUnreachable if the storage fails, ExchangeError if a retry would fail too.
         """
         try:
-            found = self._fs.ls(self._root, detail=True)
+            entries = self._fs.ls(self._root, detail=True)
         except FileNotFoundError:
             return []
         except self._failures as error:
             raise _failed(self.url, "listed", error) from error
-        return sorted(str(one["name"]).rsplit("/", 1)[-1] for one in found if one["type"] == "directory")
+        return sorted(str(entry["name"]).rsplit("/", 1)[-1] for entry in entries if entry["type"] == "directory")
 
     def _send_to_folder(self, source: Path, target: str) -> None:
-        """Copy beside the target, fsync, rename: a reader on a shared folder never sees half a file."""
-        place = Path(target)
-        for leftover in place.parent.glob(f".{place.name}.*{PART}"):  # of this sender, killed: nobody else posts this
+        """Copy into the target's folder, fsync, rename: a reader of a shared folder never sees half a file."""
+        target_file = Path(target)
+        # left by this member when it was killed: no other member posts this file
+        for leftover in target_file.parent.glob(f".{target_file.name}.*{PART}"):
             leftover.unlink(missing_ok=True)
-        # whoever can write to the exchange could plant a link under a name that can be guessed
-        with source.open("rb") as own, atomic_file(place) as copy:
+        # atomic_file takes a random name: anyone who can write to the exchange could plant a link under a known one
+        with source.open("rb") as own, atomic_file(target_file) as copy:
             _copy(own, copy, None)
 
     def _check_same(self, source: Path, path: str) -> None:
-        """Compare byte for byte in pieces; a member never replaces what it posted."""
+        """Raise ExchangeConflict unless the posted file has the same bytes: a member never replaces what it posted."""
         with self._fs.open(f"{self._root}/{path}", "rb") as posted, source.open("rb") as own:
             while True:
-                left, right = posted.read(1 << 20), own.read(1 << 20)
-                if left != right:
+                theirs, ours = posted.read(_PIECE), own.read(_PIECE)
+                if theirs != ours:
                     error = ExchangeConflict(f"{self.where(path)}: differs from what this member posted ({source})")
                     error.add_note(
-                        "someone changed it, or two homes run under this name: stop both, and see secure/KEYS.md"
+                        "someone changed it, or two homes run as this member: stop both, and see secure/KEYS.md"
                     )
                     raise error
-                if not left:
+                if not theirs:
                     return
 
 
-def exchange_at(place: str, folder: Path) -> Exchange:
-    """Open a URL, or a path relative to `folder`."""
-    return open_exchange(place if "://" in place else f"file://{(folder / place).resolve()}")
+def exchange_at(url_or_path: str, folder: Path) -> Exchange:
+    """Open the exchange at a URL, or at a path relative to `folder`."""
+    return open_exchange(url_or_path if "://" in url_or_path else f"file://{(folder / url_or_path).resolve()}")
 
 
 def open_exchange(url: str) -> Exchange:
-    """Open the exchange and make sure its place can be reached.
+    """Open an exchange and list it once, to see that it can be used.
 
-    Raises ExchangeError where it cannot.
+    Raises ExchangeUnreachable if the storage fails, ExchangeError if a retry would fail too.
     """
     exchange = Exchange(url)
     exchange.list_files()

@@ -1,4 +1,4 @@
-"""The transcript of a federation: every message on the exchange, each verified by itself."""
+"""The transcript of a federation: all messages on the exchange, each one verified."""
 
 import re
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pipeline.errors import ExchangeConflict, ExchangeError
 from pipeline.exchange.storage import Exchange
-from pipeline.plan.plan import Plan, spoken
+from pipeline.plan.plan import Plan, round_name
 from secure.keys.keys import Card
 from secure.messages.message_name import MessageName
 from secure.messages.message_schemas import BODIES, ENROLMENT, WITH_PAYLOAD, sender_role
@@ -26,29 +26,29 @@ class Message:
     name: MessageName
     manifest: Manifest
     digest: str  # of the manifest's file
-    has_payload: bool  # on the exchange; not looked into
+    has_payload: bool  # on the exchange; its content is not checked
 
     @property
     def n_bytes(self) -> int:
-        """Size of the payload, 0 where the kind has none."""
+        """Size of the payload, 0 if the kind has none."""
         return self.manifest.payload.size if self.manifest.payload else 0
 
     def __str__(self) -> str:
-        """As a person would name it."""
-        place = f" in {spoken(self.name.round_no, self.name.attempt)}" if self.name.attempt else ""
+        """As shown to users."""
+        place = f" in {round_name(self.name.round_no, self.name.attempt)}" if self.name.attempt else ""
         return f"{self.name.kind} of {self.name.sender}{place}"
 
 
 class Transcript:
-    """All messages, by kind and place."""
+    """All messages, by kind, round and attempt."""
 
     def __init__(self, messages: Mapping[MessageName, Message], unfinished: tuple[str, ...]) -> None:
         self.messages = tuple(messages[name] for name in sorted(messages, key=_in_order))
         self.unfinished = unfinished  # payloads without a manifest: paths
-        self._found: dict[tuple[str, int, int], dict[str, Message]] = {}
+        self._by_place: dict[tuple[str, int, int], dict[str, Message]] = {}
         for name in (message.name for message in self.messages):
             place = (name.kind, name.round_no, name.attempt)
-            self._found.setdefault(place, {})[name.sender] = messages[name]
+            self._by_place.setdefault(place, {})[name.sender] = messages[name]
 
     @property
     def n_files(self) -> int:
@@ -57,23 +57,23 @@ class Transcript:
 
     @property
     def attempts(self) -> list[tuple[int, int]]:
-        """(round, attempt) of all attempts of which there is a message, in order."""
-        return sorted({(round_no, attempt) for _, round_no, attempt in self._found} - {(0, 0)})
+        """(round, attempt) of all attempts that have a message, in order."""
+        return sorted({(round_no, attempt) for _, round_no, attempt in self._by_place} - {(0, 0)})
 
     def of(self, kind: str, round_no: int = 0, attempt: int = 0) -> dict[str, Message]:
-        """Messages of one kind in one place, by sender; enrolment is place (0, 0)."""
-        return self._found.get((kind, round_no, attempt), {})
+        """Messages of one kind in one round and attempt, by sender; enrolment is round 0, attempt 0."""
+        return self._by_place.get((kind, round_no, attempt), {})
 
 
 def read_transcript(plan: Plan, exchange: Exchange) -> Transcript:
-    """Read and verify every manifest: each file in its place, sent and signed by who may send it.
+    """Read and verify every manifest: its path, its signature, and that its sender may send this kind.
 
-    Raises secure.errors.SecureError or ExchangeConflict, naming the file; ExchangeError where there is no message.
+    Raises secure.errors.SecureError or ExchangeConflict, naming the file; ExchangeError if there is no message.
     """
     paths = [path for path in exchange.list_files() if not REVISION.match(path)]  # each plan has its own transcript
     names = {message_of(path, exchange): path for path in paths}
     if not names:
-        raise ExchangeError(f"{exchange.url}: holds no message of a federation, is this the right place?")
+        raise ExchangeError(f"{exchange.url}: holds no message of a federation; is this the right exchange?")
     for (name, _), path in names.items():
         check_sender(name, plan.cards, exchange.where(path))
     messages = {
@@ -85,7 +85,7 @@ def read_transcript(plan: Plan, exchange: Exchange) -> Transcript:
 
 
 def read_message(name: MessageName, plan: Plan, exchange: Exchange, *, has_payload: bool) -> Message:
-    """One message, its manifest verified. Raises secure.errors.SecureError, naming the file."""
+    """Read one message and verify its manifest. Raises secure.errors.SecureError, naming the file."""
     data = exchange.read(name.manifest) or b""
     expected = Expected(kind=name.kind, plan=plan.digest, round_no=name.round_no, attempt=name.attempt)
     manifest = verify_manifest(data, plan.cards[name.sender], expected, exchange.where(name.manifest))
@@ -93,7 +93,7 @@ def read_message(name: MessageName, plan: Plan, exchange: Exchange, *, has_paylo
 
 
 def message_of(path: str, exchange: Exchange) -> tuple[MessageName, bool]:
-    """The message a file belongs to, and whether it is the manifest. Raises ExchangeConflict for any other file."""
+    """The message of a file, and whether the file is its manifest. Raises ExchangeConflict for any other file."""
     match = _PATH.fullmatch(path)
     if match and match["kind"] in BODIES:
         name = MessageName(match["kind"], int(match["round"] or 0), int(match["attempt"] or 0), match["sender"])
@@ -104,7 +104,7 @@ def message_of(path: str, exchange: Exchange) -> tuple[MessageName, bool]:
 
 
 def check_sender(name: MessageName, cards: Mapping[str, Card], where: str) -> None:
-    """Raise ExchangeConflict for a sender who is no member, or has another role than sends this kind."""
+    """Raise ExchangeConflict for a sender that is not a member, or whose role does not send this kind."""
     card = cards.get(name.sender)
     if card is None:
         raise ExchangeConflict(f"{where}: {name.sender} is not a member of the plan")

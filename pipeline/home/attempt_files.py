@@ -1,4 +1,4 @@
-"""What a partner makes in one attempt at a round and never posts: its files, which go when the attempt is over."""
+"""Files that a partner makes in one attempt at a round and never posts; removed when the attempt is over."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ _CHANGE, _RESIDUAL = "change", "residual"
 class AttemptFiles:
     """The files of one attempt, written atomically.
 
-    To read raises ConfigError for a file that is missing, partners.errors.CheckpointDamaged or CheckpointMismatch.
+    Reading raises ConfigError for a missing file, partners.errors.CheckpointDamaged or CheckpointMismatch.
     """
 
     folder: Path
@@ -26,7 +26,7 @@ class AttemptFiles:
 
     @property
     def unposted(self) -> Path:
-        """The sealed update, until its residual is on disk too."""
+        """The sealed update, as long as its residual is not on disk."""
         return self.folder / "update.unposted"
 
     @property
@@ -35,29 +35,29 @@ class AttemptFiles:
         return self._trained.exists()
 
     def write_trained(self, change: NDArray[np.float32], private: PartnerState, loss: float) -> None:
-        """Keep what training gave: the change (n_params,) in the clear, heads and optimiser, the mean loss."""
+        """Write the result of training: the change (n_params,) in the clear, heads and optimiser, the mean loss."""
         _save(self._trained, Checkpoint(partner=private, facts={"loss": loss}, vectors={_CHANGE: change}))
 
     def read_change(self) -> NDArray[np.float32]:
-        """The change (n_params,) that training gave."""
-        return load_checkpoint(_needed(self._trained), self.layout, only=["vectors"]).vectors[_CHANGE]
+        """The change (n_params,) of the trunk by training."""
+        return load_checkpoint(_existing(self._trained), self.layout, only=["vectors"]).vectors[_CHANGE]
 
     def read_private(self) -> tuple[PartnerState, float]:
-        """Heads and optimiser after training, and its loss."""
-        found = load_checkpoint(_needed(self._trained), self.layout, only=["heads", "moments"])
-        return found.need_partner(self._trained), float(found.facts["loss"])
+        """Heads and optimiser after training, and the mean loss."""
+        checkpoint = load_checkpoint(_existing(self._trained), self.layout, only=["heads", "moments"])
+        return checkpoint.need_partner(self._trained), float(checkpoint.facts["loss"])
 
     def write_residual(self, residual: NDArray[np.float32], clipped_share: float) -> None:
-        """Keep what sealing left over (n_params,), and the share of parameters that were clipped."""
+        """Write the residual of sealing (n_params,), and the share of parameters that were clipped."""
         _save(self._residual, Checkpoint(facts={"clipped_share": clipped_share}, vectors={_RESIDUAL: residual}))
 
     def read_residual(self) -> tuple[NDArray[np.float32], float]:
-        """What `write_residual` kept."""
-        found = load_checkpoint(_needed(self._residual), self.layout)
-        return found.vectors[_RESIDUAL], float(found.facts["clipped_share"])
+        """The residual of sealing (n_params,), and the share of parameters that were clipped."""
+        checkpoint = load_checkpoint(_existing(self._residual), self.layout)
+        return checkpoint.vectors[_RESIDUAL], float(checkpoint.facts["clipped_share"])
 
-    def forget(self) -> None:
-        """Remove them all: an update is never sealed for two rosters."""
+    def remove(self) -> None:
+        """Remove all files of the attempt: an update is never sealed for two rosters."""
         for file in (self._trained, self._residual, self.unposted):
             file.unlink(missing_ok=True)
 
@@ -70,10 +70,10 @@ class AttemptFiles:
         return self.folder / "leftover.safetensors"
 
 
-def _needed(file: Path) -> Path:
+def _existing(file: Path) -> Path:
     if not file.exists():
-        error = ConfigError(f"{file}: is missing, but the outbox holds what was said of it")
-        error.add_note("a home is restored whole, and goes on under a revision of the plan: see secure/KEYS.md")
+        error = ConfigError(f"{file}: is missing, but the outbox has a message that was made from it")
+        error.add_note("restore the whole home, then go on under a revision of the plan: see secure/KEYS.md")
         raise error
     return file
 

@@ -1,4 +1,4 @@
-"""The catalogue at a partner: which of its tasks stand in it, how many partners hold each, and which rows travel."""
+"""The catalogue at a partner: which of its own tasks are in it, and how many partners hold each task."""
 
 import json
 from collections.abc import Iterable
@@ -17,9 +17,9 @@ from pipeline.plan.toml_schema import Schema, check_table
 
 
 def held_rows(catalogue: Catalogue, tasks: Iterable[Task]) -> dict[int, int]:
-    """Row of the catalogue to classification task, for those that a partner holds.
+    """Row of the catalogue to task_id of a partner's classification task.
 
-    Of several tasks of a partner for one row, the one with the most labels travels; the others stay private.
+    If a partner has several tasks for one row, the head of the one with the most labels is shared.
     """
     rows = {(task.id, task.threshold): row for row, task in enumerate(catalogue.tasks)}
     held: dict[int, Task] = {}
@@ -37,7 +37,7 @@ def _n_labels(task: Task) -> int:
 
 
 class Counted(Schema):
-    """The file in a home with what the presence round gave."""
+    """The file in a home with the result of the catalogue round."""
 
     plan: str  # digest of the plan under which it was counted
     partners: tuple[str, ...]  # who was counted, sorted
@@ -52,44 +52,44 @@ class Counted(Schema):
 
 
 def known_counts(plan: Plan, home: Home) -> HolderCounts | None:
-    """What was counted; None while the presence round of this plan is not done.
+    """How many partners hold each task; None while the catalogue round of this plan is not done.
 
-    Raises ConfigError where the plan and what was counted before do not go together.
+    Raises ConfigError if the plan does not fit what was counted before.
     """
     tasks, file = plan.catalogue.tasks, home.catalogue
     if not tasks:
         return HolderCounts()
-    found = _read(file) if file.exists() else None
-    if plan.has_presence and (found is None or found.plan != plan.digest):
-        _check_same_partners(plan, file, found)
+    counted = _read(file) if file.exists() else None
+    if plan.has_catalogue_round and (counted is None or counted.plan != plan.digest):
+        _check_same_partners(plan, file, counted)
         return None
-    if found is None or found.tasks != tasks:
+    if counted is None or counted.tasks != tasks:
         error = ConfigError(f"{file}: holds no counts of the plan's catalogue: a later revision keeps the first one's")
         error.add_note(
             "give the plan the [catalogue] tasks of the plan before, in their order; min_partners may differ"
         )
         raise error
-    return HolderCounts(found.counts, frozenset(found.partners), plan.catalogue.min_partners)
+    return HolderCounts(counted.counts, frozenset(counted.partners), plan.catalogue.min_partners)
 
 
 def keep_counts(plan: Plan, home: Home, counts: Iterable[int]) -> None:
-    """Write what the presence round gave; this ends it."""
+    """Write the counts of the catalogue round, which ends it."""
     partners = tuple(plan.partner_names)
     counted = Counted(plan=plan.digest, partners=partners, tasks=plan.catalogue.tasks, counts=tuple(counts))
     write_json(home.catalogue, counted.model_dump(mode="json"))
 
 
-def _check_same_partners(plan: Plan, file: Path, found: Counted | None) -> None:
-    """The difference of two counts, with and without a partner, would be that partner's flags."""
-    odd = set(found.partners) ^ set(plan.partner_names) if found else None
+def _check_same_partners(plan: Plan, file: Path, counted: Counted | None) -> None:
+    """Raise ConfigError for other partners: the difference of two counts would be the flags of one partner."""
+    odd = set(counted.partners) ^ set(plan.partner_names) if counted else None
     if odd:
         error = ConfigError(f"{file}: was counted with other partners, the plan differs in {', '.join(sorted(odd))}")
-        error.add_note("two counts would tell what those partners hold: give the revision an empty catalogue")
+        error.add_note("two counts would show which tasks those partners hold: give the revision an empty catalogue")
         raise error
 
 
 def _read(file: Path) -> Counted:
-    """Raises ConfigError for a damaged file."""
+    """Read the counts; raises ConfigError for a damaged file."""
     try:
         table = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""JSON files that are there whole or not at all."""
+"""JSON files, written atomically."""
 
 import json
 from pathlib import Path
@@ -8,5 +8,5 @@ from secure.files import write_atomically
 
 
 def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 -- any JSON value
-    """Write readable JSON atomically; NaN is refused, use None."""
+    """Write indented JSON atomically; raises ValueError for NaN and infinity, use None."""
     write_atomically(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())

@@ -1,4 +1,4 @@
-"""One process at a time in a home, or in a part of it, and word of who that is."""
+"""A lock file: one process at a time in a home, or in a part of it, with a note of which process holds it."""
 
 import fcntl
 import json
@@ -14,7 +14,7 @@ from typing import Self
 from pipeline.errors import ConfigError, HomeInUse
 from secure.messages.messages import utc
 
-_LONGEST = 4096  # bytes of a note
+_LONGEST = 4096  # bytes read of a note
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +31,17 @@ class Holder:
         return cls(os.getpid(), socket.gethostname(), int(time()))
 
     def __str__(self) -> str:
-        """As a person would name it."""
+        """As shown to users."""
         return f"process {self.pid} on {self.host}, since {utc(self.since)}"
 
 
 @contextmanager
 def hold(lock_file: Path, *, waits: bool = False) -> Iterator[Holder | None]:
-    """Hold the lock; the system frees it when this process ends, however it ends.
+    """Hold the lock; the system releases it when this process ends, even if it is killed.
 
-    waits : until the holder, if there is one, has ended
-    Yields who held it last and did not give it back: that process was killed. Where it was another host's and the file
-    system does not share locks between hosts, it may be alive. Unless it waits, raises HomeInUse, naming the holder,
-    while there is one; ConfigError for a file that cannot be used.
+    waits : wait until the holder, if there is one, has ended, instead of raising HomeInUse, which names it
+    Yields the last holder if it did not release the lock, because it was killed. If that ran on another host, and the
+    file system does not share locks between hosts, it may still run. Raises ConfigError for a file that cannot be used.
     """
     try:
         handle = os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o600)
@@ -66,7 +65,7 @@ def hold(lock_file: Path, *, waits: bool = False) -> Iterator[Holder | None]:
 
 
 def _read(handle: int) -> Holder | None:
-    """Whom the note names; nothing else is of use to anybody."""
+    """The holder in the note; None if there is none."""
     try:
         return Holder(**json.loads(os.pread(handle, _LONGEST, 0)))
     except (ValueError, TypeError):
@@ -74,7 +73,7 @@ def _read(handle: int) -> Holder | None:
 
 
 def _write(handle: int, holder: Holder | None) -> None:
-    """Note the holder. The note is only for people: a disk that is full of other things shall not stop the run."""
+    """Write the note. It is only for people, so a full disk is no error here."""
     with suppress(OSError):
         os.ftruncate(handle, 0)
         if holder:

@@ -1,7 +1,6 @@
-"""What a member keeps of each round for MLflow: small JSON files, written before anything is logged.
+"""Records of each round for MLflow: small JSON files in the home, written before anything is logged.
 
-Tracking reads them later, in a process of its own: a tracking server that is down costs nothing, and a
-restart logs nothing twice.
+The tracking process reads them later, so a tracking server that is down delays no round, and nothing is logged twice.
 """
 
 import json
@@ -15,16 +14,18 @@ from pipeline.home.json_files import write_json
 
 @dataclass(frozen=True, slots=True)
 class RoundRecord:
-    """Numbers and facts of one step (round; 0 is the preparation)."""
+    """Metrics and facts of one step: a round, or 0 for the preparation."""
 
     step: int
     at: float  # seconds since 1970
     metrics: Mapping[str, float]
-    facts: Mapping[str, Any] = field(default_factory=dict)  # names, digests, lists: an artifact, not a curve
+    facts: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # names, digests, lists: logged as an artifact, not as curves
 
 
 def write_record(folder: Path, record: RoundRecord) -> None:
-    """Keep a record; a repeated step overwrites its own."""
+    """Write a record, over an earlier one of the same step."""
     write_json(folder / f"step-{record.step:04d}.json", asdict(record))
 
 

@@ -1,4 +1,4 @@
-"""What a partner keeps from round to round: the state at the start of the next one."""
+"""A partner's state at the start of a round: shared vector, server state, heads, residual."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -22,15 +22,15 @@ _RESIDUAL = "residual"
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What a member went by when it opened a sum."""
+    """Plan and preparation under which a partner opened a sum."""
 
     plan: str  # digest
     preparation: str  # digest of preparation settings and structure seed
 
 
 def read_provenance(path: Path) -> Provenance:
-    """What the start of a round was made under, without reading the arrays; raises CheckpointDamaged."""
-    return _under(read_facts(path), path)
+    """The provenance of a round's start, without reading its arrays; raises CheckpointDamaged."""
+    return _provenance(read_facts(path), path)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,11 +38,11 @@ class RoundStart:
     """State at the start of a round; vector, server and bounds are equal at all partners."""
 
     layout: TrunkLayout  # of the vector
-    vector: NDArray[np.float32]  # (n_params,) the trunk, and behind it the catalogue's head rows
+    vector: NDArray[np.float32]  # (n_params,) the trunk, then the catalogue's head rows
     server: ServerState
     bounds: NDArray[np.float64]  # (n_tensors,) largest change a parameter of the tensor may have in this round
-    private: PartnerState | None  # heads and optimiser; None before the first own training; rows that travel as above
-    residual: NDArray[np.float32] | None  # (n_params,) what rounding and clipping left over, carried on
+    private: PartnerState | None  # heads and optimiser; None before the first training; shared head rows as in vector
+    residual: NDArray[np.float32] | None  # (n_params,) left by rounding and clipping, added to the next update
     under: Provenance | None = None  # of the sum that made it; None before the first
 
     @property
@@ -52,7 +52,7 @@ class RoundStart:
 
     @classmethod
     def first(cls, plan: Plan) -> Self:
-        """Start of the first round: all from the plan, so nobody has to send it."""
+        """Start of the first round, made from the plan alone, so nobody has to send it."""
         layout = plan.layout
         return cls(
             layout=layout,
@@ -64,7 +64,7 @@ class RoundStart:
         )
 
     def write(self, path: Path) -> None:
-        """Write atomically."""
+        """Write the checkpoint atomically."""
         vectors = {} if self.residual is None else {_RESIDUAL: self.residual}
         facts = {"bounds": self.bounds.tolist(), "under": asdict(self.under) if self.under else None}
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,28 +72,31 @@ class RoundStart:
 
     @classmethod
     def read(cls, path: Path, layout: TrunkLayout, *, to_predict: bool = False) -> Self:
-        """Read what `write` wrote; raises partners.errors.CheckpointDamaged or CheckpointMismatch.
+        """Read a start; raises partners.errors.CheckpointDamaged or CheckpointMismatch.
 
-        to_predict : trunk and heads only, without what training and the server step go on from
+        to_predict : read trunk and heads only, not the states of optimiser and server step
         """
-        found = load_checkpoint(path, layout, only=["trunk", "heads"]) if to_predict else load_checkpoint(path, layout)
+        if to_predict:
+            checkpoint = load_checkpoint(path, layout, only=("trunk", "heads"))
+        else:
+            checkpoint = load_checkpoint(path, layout)
         return cls(
             layout=layout,
-            vector=found.need_trunk(path),
-            server=found.server or ServerState(),
-            bounds=np.array(found.facts["bounds"], dtype=np.float64),
-            private=found.partner,
-            residual=found.vectors.get(_RESIDUAL),
-            under=_under(found.facts, path),
+            vector=checkpoint.need_trunk(path),
+            server=checkpoint.server or ServerState(),
+            bounds=np.array(checkpoint.facts["bounds"], dtype=np.float64),
+            private=checkpoint.partner,
+            residual=checkpoint.vectors.get(_RESIDUAL),
+            under=_provenance(checkpoint.facts, path),
         )
 
 
-@dataclass(frozen=True)  # without slots, for what is cached
+@dataclass(frozen=True)  # without slots, for the cached properties
 class StoredStart:
-    """The start of a round as it lies in its file, the first one's in the plan: an array is read when asked for.
+    """The start of a round on disk, or the first one from the plan; each array is read only when it is used.
 
-    Each is as large as the trunk, so none is kept here. Everything raises partners.errors.CheckpointDamaged or
-    CheckpointMismatch.
+    An array is as large as the trunk, so none is kept in memory. Every method raises partners.errors.CheckpointDamaged
+    or CheckpointMismatch.
     """
 
     plan: Plan
@@ -106,7 +109,7 @@ class StoredStart:
         return self._read("trunk").need_trunk(self.path)
 
     def pieces(self) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-        """Places and values of the vector, in order, a piece at a time."""
+        """Slices and values of the vector, in order, one piece at a time."""
         if not self.path.exists():
             return initial_pieces(self.plan.layout, self.plan.federation.seed)
         return trunk_pieces(self.path)
@@ -141,8 +144,8 @@ class StoredStart:
         return load_checkpoint(self.path, self.plan.layout, only=parts) if self.path.exists() else Checkpoint()
 
 
-def _under(facts: Mapping[str, Any], path: Path) -> Provenance:
+def _provenance(facts: Mapping[str, Any], path: Path) -> Provenance:
     try:
         return Provenance(**facts["under"])
     except (KeyError, TypeError):
-        raise CheckpointDamaged(f"{path}: does not say under which plan it was made") from None
+        raise CheckpointDamaged(f"{path}: is damaged: does not name the plan under which it was made") from None

@@ -1,4 +1,4 @@
-"""What a finished model is, but for its arrays: tasks, settings and the names of columns. Nothing heavy is loaded."""
+"""The description of a finished model: tasks, settings and column names. Imports neither torch nor rdkit."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,27 +19,27 @@ Which = Literal["federated", "local"]
 
 
 def weights_file(which: Which) -> str:
-    """Name of the file of one of the two models."""
+    """Name of the weights file of one of the two models."""
     return f"{which}.safetensors"
 
 
 class ClassTask(Schema):
-    """One classification task, by its column."""
+    """One classification task, a column of the matrix."""
 
     input_assay_id: str
     threshold: float  # log units; 0 for binary assays
     direction: str  # high, low or empty, as in T0
     assay_type: str
-    is_auxiliary: bool  # trained to help the others, never judged
+    is_auxiliary: bool  # trained to help other tasks, never scored
 
     @property
     def name(self) -> str:
-        """Assay and threshold, as columns of wide tables and --tasks have it."""
+        """Assay and threshold, as in column names of wide tables and in --tasks."""
         return f"{self.input_assay_id}@{self.threshold:.10g}"
 
 
 class RegrTask(Schema):
-    """One regression task, by its column."""
+    """One regression task, a column of the matrix."""
 
     input_assay_id: str
     assay_type: str
@@ -47,12 +47,12 @@ class RegrTask(Schema):
 
     @property
     def name(self) -> str:
-        """The assay."""
+        """The assay's id."""
         return self.input_assay_id
 
 
 class Description(Schema):
-    """model.json: all of a model but its arrays."""
+    """The content of model.json: all facts about a model except its arrays."""
 
     kind: Literal["hocket model"] = "hocket model"
     format: Literal[1] = 1
@@ -62,7 +62,7 @@ class Description(Schema):
     federation_id: str
     plan: str  # digest
     n_rounds: int
-    kept: Which  # which model the gate says to use
+    kept: Which  # the model that the gate keeps
     trunk: TrunkSettings
     training: Training
     chemistry: Chemistry
@@ -70,43 +70,43 @@ class Description(Schema):
     compound_timeout_s: float = Field(gt=0)
     tasks: tuple[ClassTask, ...]
     regression_tasks: tuple[RegrTask, ...]
-    least_similarity: float = Field(ge=0, le=1)  # to a training compound, of a compound within the domain
+    least_similarity: float = Field(ge=0, le=1)  # to the nearest training compound, of a compound in the domain
 
     @classmethod
     def read(cls, folder: Path) -> "Description":
-        """Read and check; raises ConfigError for a folder that holds no such model."""
+        """Read and check model.json. Raises ConfigError if the folder holds no such model."""
         path = folder / DESCRIPTION_FILE
         try:
             return cls.model_validate_json(path.read_bytes())
         except FileNotFoundError:
-            raise ConfigError(f"{path}: is not there, expected the folder of a finished model") from None
+            raise ConfigError(f"{path}: no such file, expected the folder of a finished model") from None
         except ValidationError as error:
             raise ConfigError(f"{path}: is damaged or of another version: {error.error_count()} problem(s)") from None
 
 
-CLASS_COLUMNS = ("probability", "p_active", "p_inactive", "in_domain")  # of each task, in tables of predictions
+CLASS_COLUMNS = ("probability", "p_active", "p_inactive", "in_domain")  # columns of each task in prediction tables
 REGR_COLUMNS = ("value", "low", "high", "in_domain")
 
 
 class Selection:
-    """Which tasks to tell about, by their columns."""
+    """The tasks to predict, by their columns."""
 
     def __init__(self, description: Description, names: Sequence[str] | None) -> None:
         """`names` are assays or ASSAY@THRESHOLD; None: all but auxiliary tasks.
 
-        Raises ConfigError for a name that is none of them.
+        Raises ConfigError for an unknown name.
         """
         every: list[ClassTask | RegrTask] = [*description.tasks, *description.regression_tasks]
         known = {name for task in every for name in _names_of(task)}
-        wanted = None if names is None else set(_taken_apart(names, known))
+        wanted = None if names is None else set(_split_names(names, known))
         self.classes = _chosen(description.tasks, wanted)
         self.regressions = _chosen(description.regression_tasks, wanted)
         self.class_tasks = [description.tasks[i] for i in self.classes]
         self.regression_tasks = [description.regression_tasks[i] for i in self.regressions]
 
 
-def _taken_apart(names: Sequence[str], known: set[str]) -> Iterator[str]:
-    """Names, and several of them separated by commas; an assay's name may hold commas itself."""
+def _split_names(names: Sequence[str], known: set[str]) -> Iterator[str]:
+    """Split names at commas, except in the name of an assay that contains commas itself."""
     for name in names:
         parts = [name] if name in known else [part.strip() for part in name.split(",") if part.strip()]
         unknown = [part for part in parts if part not in known]
@@ -126,7 +126,7 @@ def _names_of(task: ClassTask | RegrTask) -> set[str]:
 
 
 def output_columns(description: Description) -> dict[str, str]:
-    """Columns of a wide table of all but auxiliary tasks, without row and id, and MLflow's name for their types."""
+    """Columns of a wide table of all but auxiliary tasks, without row and id, with MLflow's names of their types."""
     selection = Selection(description, None)
     columns = {"similarity": "float"}
     for tasks, names in ((selection.class_tasks, CLASS_COLUMNS), (selection.regression_tasks, REGR_COLUMNS)):

@@ -1,4 +1,4 @@
-"""The finished model as one folder of a partner's home, with all that predictions need; private, like its parts."""
+"""The finished model as one private folder in a partner's home, with everything that predictions need."""
 
 import json
 from dataclasses import asdict, replace
@@ -33,18 +33,18 @@ from secure.files import atomic_folder
 
 _README = "README.md"
 _FILE_MODE = 0o600
-_SAID = """\
+_README_TEXT = """\
 # The finished model of {partner} in {federation}
 
 PRIVATE: nothing in this folder may leave {partner}. It holds
 
 * `federated.safetensors` and `local.safetensors`: the weights of both models, heads included, and the scores by which
   their conformal predictions are calibrated;
-* `compounds.safetensors`: the fingerprints of the compounds that were trained on, no structures; and the order of the
-  fingerprint's bits, which follows from the group's secret structure seed: whoever has it can read the fingerprints;
+* `compounds.safetensors`: the fingerprints of the training compounds, without structures, and the order of the
+  fingerprint's bits, which follows from the secret structure seed: with this order anybody can read the fingerprints;
 * `model.json`: the tasks with their assays, and the settings of chemistry, fingerprint and network.
 
-`hocket predict` uses it. It may be removed: the next `hocket predict` makes it anew from what the home keeps.
+`hocket predict` uses it. It may be removed: the next `hocket predict` makes it again from the files in the home.
 """
 
 
@@ -52,7 +52,10 @@ class OpenModel:
     """A model read from its folder, ready to predict."""
 
     def __init__(self, folder: Path, which: Which | None = None) -> None:
-        """Raises ConfigError or partners.errors.TrainingError for a folder that is damaged; `which` None: the kept."""
+        """`which` None: the model that the gate keeps.
+
+        Raises ConfigError or partners.errors.TrainingError for a damaged folder.
+        """
         self.description = Description.read(folder)
         self.which: Which = which or self.description.kept
         trunk = self.description.trunk
@@ -61,9 +64,9 @@ class OpenModel:
             weights = Weights.read(folder / weights_file(self.which), layout)
             known = KnownCompounds.read(folder / COMPOUNDS_FILE, layout)
         except FileNotFoundError as missing:
-            raise ConfigError(f"{folder}: a file is missing, expected a whole model: {missing}") from None
-        found = (weights.state.n_tasks, weights.state.n_regressions)
-        if found != (len(self.description.tasks), len(self.description.regression_tasks)):
+            raise ConfigError(f"{folder}: a file is missing, expected a complete model: {missing}") from None
+        n_tasks = (weights.state.n_tasks, weights.state.n_regressions)
+        if n_tasks != (len(self.description.tasks), len(self.description.regression_tasks)):
             raise ConfigError(f"{folder}: {DESCRIPTION_FILE} and {self.which}.safetensors have other tasks")
         self.places = known.places
         self.calibration = weights.calibration
@@ -71,7 +74,7 @@ class OpenModel:
         self.predictor = FinalModel(weights, known, layout, trunk, training, least)
 
 
-def write_final_model(  # noqa: PLR0913 -- all that a run has found
+def write_final_model(  # noqa: PLR0913 -- all results of a run
     folder: Path,
     plan: Plan,
     prepared: Prepared,
@@ -85,10 +88,10 @@ def write_final_model(  # noqa: PLR0913 -- all that a run has found
     kept: Which,
     compound_timeout_s: float,
 ) -> None:
-    """Write the folder whole or not at all, for nobody but its owner; raises ConfigError without federated heads."""
+    """Write the folder whole or not at all, readable only by its owner. Raises ConfigError without federated heads."""
     if federated.private is None:
-        raise ConfigError(f"{folder}: there are no federated heads, expected a partner that took part in a round")
-    # on the processor, whatever trained it: a model predicts the same wherever it is taken
+        raise ConfigError(f"{folder}: found no federated heads, expected a partner that took part in a round")
+    # always on the CPU: a model predicts the same on every machine
     precision = "float32" if training.precision == "tf32" else training.precision
     training = replace(training, device="cpu", precision=precision)
     models: tuple[tuple[Which, NDArray[np.float32], PartnerState], ...] = (
@@ -123,9 +126,9 @@ def write_final_model(  # noqa: PLR0913 -- all that a run has found
             weights = Weights.of(training_set, trunk, state, plan.layout.trunk, plan.trunk, training)
             weights.write(unfinished / weights_file(which))
         known.write(unfinished / COMPOUNDS_FILE)
-        told = description.model_dump(mode="json")
-        (unfinished / DESCRIPTION_FILE).write_text(json.dumps(told, indent=1, allow_nan=False) + "\n")
-        (unfinished / _README).write_text(_SAID.format(partner=partner, federation=plan.federation.name))
+        fields = description.model_dump(mode="json")
+        (unfinished / DESCRIPTION_FILE).write_text(json.dumps(fields, indent=1, allow_nan=False) + "\n")
+        (unfinished / _README).write_text(_README_TEXT.format(partner=partner, federation=plan.federation.name))
         for file in unfinished.iterdir():
             file.chmod(_FILE_MODE)
 

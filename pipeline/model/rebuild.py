@@ -1,4 +1,4 @@
-"""The finished model once more, from what a home keeps: for a home without it."""
+"""Rebuild a missing model folder from the other files in a partner's home."""
 
 import json
 from pathlib import Path
@@ -22,23 +22,23 @@ from secure.keys.group import GroupSecret
 from secure.keys.keys import load_private_keys
 
 
-def remake_final_model(config: PartnerConfig) -> None:
-    """Write HOME/model from the kept rounds, baseline and matrices; nothing is trained. The caller holds the home.
+def rebuild_final_model(config: PartnerConfig) -> None:
+    """Write HOME/model from the kept rounds, local model and matrices; nothing is trained. The caller locks the home.
 
-    Raises NotYet before the plan's last round is done here, ConfigError where what it takes is not there any more.
+    Raises NotYet before the plan's last round is done here, ConfigError if a needed file is missing.
     """
     plan = read_plan(config.plan_file)
     home = Home(config.home_folder, plan.folder)
     report = read_report(home)
-    baseline_file = _needed(home.baseline / "local.safetensors")
+    baseline_file = _existing(home.baseline / "local.safetensors")
     local, facts = read_baseline(baseline_file, plan.layout.trunk)
-    final_file = _needed(home.start_file(plan.rounds.n_rounds + 1))
+    final_file = _existing(home.start_file(plan.rounds.n_rounds + 1))
     final = RoundStart.read(final_file, plan.layout, to_predict=True)
-    # as the models were trained, whatever partner.toml says today
+    # the settings of the training, even if partner.toml has others today
     training = TypeAdapter(Training).validate_json(json.dumps(facts["training"]))
     prepared, data = _matrices(home, plan, training, digest=facts["data"])
     keys = load_private_keys(home.keys, config.passphrase())
-    group = GroupSecret.load(_needed(home.group_secret), seal_parameters(plan.seal), keys)
+    group = GroupSecret.load(_existing(home.group_secret), seal_parameters(plan.seal), keys)
     write_final_model(
         home.model,
         plan,
@@ -54,9 +54,9 @@ def remake_final_model(config: PartnerConfig) -> None:
     )
 
 
-def _needed(file: Path) -> Path:
+def _existing(file: Path) -> Path:
     if not file.exists():
-        raise ConfigError(f"{file}: is not there any more, so the finished model cannot be made anew")
+        raise ConfigError(f"{file}: is missing, but needed to rebuild the finished model")
     return file
 
 
@@ -67,8 +67,6 @@ def _matrices(home: Home, plan: Plan, training: Training, digest: str) -> tuple[
         data = training_set(prepared, plan.preparation.folds, training)
         if data.digest() == digest:
             return prepared, data
-    error = ConfigError(
-        f"{home.prepared}: found no matrices that the models were trained on, expected those of the run"
-    )
+    error = ConfigError(f"{home.prepared}: found no matrices that the models were trained on")
     error.add_note("`hocket prepare` makes them from the same tables and plan")
     raise error

@@ -1,4 +1,4 @@
-"""`hocket export sparsechem` and `hocket check-matrices`: to and from users of SparseChem."""
+"""`hocket export sparsechem` and `hocket check-matrices`: exchange models and data with SparseChem."""
 
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,9 @@ from pipeline.plan.plan import Plan, read_plan
 
 
 def export_sparsechem(config_file: Path, model_file: Path, settings_file: Path) -> dict[str, Any]:
-    """Write the partner's newest federated model for SparseChem and say what it holds.
+    """Write the partner's newest federated model in SparseChem's format and return facts about it.
 
-    Raises NotYet before this partner has trained heads in a round, ConfigError where a file to be written exists.
+    Raises NotYet before this partner has trained heads in a round, ConfigError if an output file exists.
     """
     config = PartnerConfig.read(config_file)
     for file in (model_file, settings_file):
@@ -31,7 +31,7 @@ def export_sparsechem(config_file: Path, model_file: Path, settings_file: Path) 
         round_no = max(home.rounds_started(), default=0)
         start = RoundStart.read(home.start_file(round_no), plan.layout, to_predict=True) if round_no else None
     if start is None or start.private is None:
-        raise NotYet(f"{config.name}: there is no model yet, expected at least one round this partner took part in")
+        raise NotYet(f"{config.name}: no model yet, expected at least one round in which this partner took part")
     model = SparseChemModel(plan.layout.trunk, start.trunk, start.private, plan.trunk, config.training)
     write_sparsechem(model, model_file, settings_file)
     return {
@@ -48,33 +48,33 @@ def export_sparsechem(config_file: Path, model_file: Path, settings_file: Path) 
 def check_matrices(
     files: MatrixFiles, plan_file: Path | None, *, test_fold: int, validation_fold: int, trust_pickle: bool
 ) -> dict[str, Any]:
-    """Read SparseChem's data files and count what is in them; with a plan, its features and folds count.
+    """Read SparseChem's data files and count their content; a plan decides the number of features and the folds.
 
-    Raises partners.errors.TrainingError for what could not be trained on.
+    Raises partners.errors.TrainingError for files that cannot be trained on.
     """
     plan = read_plan(plan_file) if plan_file else None
     if plan is not None:
         test_fold, validation_fold = plan.preparation.folds.test, plan.preparation.folds.validation
-    found = read_training_set(files, test_fold=test_fold, validation_fold=validation_fold, trust_pickle=trust_pickle)
+    matrices = read_training_set(files, test_fold=test_fold, validation_fold=validation_fold, trust_pickle=trust_pickle)
     if plan is not None:
-        _check_plan(found, plan)
-    folds, n_labels = np.unique(found.folding), found.labels_per_row
+        _check_plan(matrices, plan)
+    folds, n_labels = np.unique(matrices.folding), matrices.labels_per_row
     return {
-        "compounds": found.n_compounds,
-        "features": found.n_inputs,
-        "classification_tasks": found.n_tasks,
-        "labels": int(found.y.nnz),
-        "actives": int((found.y.data > 0).sum()),
-        "regression_tasks": found.n_regressions,
-        "values": int(found.y_regr.nnz),
-        "censored_values": int(np.count_nonzero(found.y_censor.data)),
+        "compounds": matrices.n_compounds,
+        "features": matrices.n_inputs,
+        "classification_tasks": matrices.n_tasks,
+        "labels": int(matrices.y.nnz),
+        "actives": int((matrices.y.data > 0).sum()),
+        "regression_tasks": matrices.n_regressions,
+        "values": int(matrices.y_regr.nnz),
+        "censored_values": int(np.count_nonzero(matrices.y_censor.data)),
         "test_fold": test_fold,
         "validation_fold": validation_fold,
-        "labels_by_fold": {str(fold): int(n_labels[found.folding == fold].sum()) for fold in folds},
-        "training_labels": found.n_training_labels,
+        "labels_by_fold": {str(fold): int(n_labels[matrices.folding == fold].sum()) for fold in folds},
+        "training_labels": matrices.n_training_labels,
     }
 
 
-def _check_plan(found: TrainingSet, plan: Plan) -> None:
-    check_features(found.x, plan.layout.n_inputs)
-    transformed(found.x, plan.trunk.input_transform)
+def _check_plan(matrices: TrainingSet, plan: Plan) -> None:
+    check_features(matrices.x, plan.layout.n_inputs)
+    transformed(matrices.x, plan.trunk.input_transform)

@@ -1,4 +1,4 @@
-"""A configuration file as a person would write it: every setting of a schema, with its meaning and its default."""
+"""Write a configuration file with every setting of a schema, its meaning and its default."""
 
 import json
 import textwrap
@@ -13,14 +13,14 @@ _COLUMNS = 120
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting, or a table of them, as the schema has it."""
+    """One setting or table of a schema."""
 
     key: str  # dotted
     description: str  # in one line
-    default: Any  # as JSON has it; None: none, or absent
-    choices: tuple[str, ...]  # empty: not a choice
+    default: Any  # as a JSON value; None: no default
+    choices: tuple[str, ...]  # allowed values; empty: any
     is_table: bool
-    is_required: bool  # there is no default, not even being absent
+    is_required: bool  # no default, and it may not be absent
     is_optional: bool  # may be absent altogether
 
     @property
@@ -30,12 +30,12 @@ class Setting:
 
     @property
     def table(self) -> str:
-        """The key of the table that holds it; "" for the file itself."""
+        """The key of its table; "" for the top of the file."""
         return self.key.rpartition(".")[0]
 
 
 def settings_of(schema: type[Schema]) -> list[Setting]:
-    """All settings and tables, each table before what is in it; the list of cards is no setting."""
+    """All settings and tables of a schema, each table before its settings, without the list of cards."""
     whole = schema.model_json_schema()
     return list(_settings(whole, whole["$defs"], ""))
 
@@ -52,7 +52,7 @@ def _settings(table: dict[str, Any], tables: dict[str, Any], key: str) -> Iterat
             yield Setting(path, described, None, (), is_table=True, is_required=name in required, is_optional=optional)
             yield from _settings(inner, tables, path)
         elif "$ref" not in about.get("items", {}) or name not in required:
-            choices = tuple(str(one) for one in about.get("enum", ()) if isinstance(one, str))
+            choices = tuple(choice for choice in about.get("enum", ()) if isinstance(choice, str))
             default = about.get("default", about.get("const"))
             needed = name in required and "const" not in about
             described = _line(about.get("description", ""))
@@ -64,12 +64,12 @@ def _line(text: str) -> str:
 
 
 def _reference(about: dict[str, Any]) -> str:
-    """Where the schema of a nested table stands; "" for a plain setting."""
-    found = [one["$ref"] for one in (about, *about.get("anyOf", ())) if "$ref" in one]
-    return str(found[0]) if found else ""
+    """The reference to the schema of a nested table; "" for a setting."""
+    references = [part["$ref"] for part in (about, *about.get("anyOf", ())) if "$ref" in part]
+    return str(references[0]) if references else ""
 
 
-def written(
+def commented_toml(
     schema: type[Schema],
     values: Mapping[str, object],
     *,
@@ -79,51 +79,52 @@ def written(
 ) -> str:
     """TOML text of all settings with their descriptions, in the schema's order.
 
-    values  : what is chosen, by dotted key; every required setting is among them
-    whole   : a setting that is not chosen stands there with its default; else behind a #, so that it follows hocket's
-    remarks : why something was chosen, by dotted key, said above it
+    values  : chosen values by dotted key, with at least every required setting
+    whole   : if true, other settings are written with their default, else as a comment, so that they follow the default
+              of later versions
+    remarks : a comment to write above a setting, by dotted key
     Raises KeyError for a required setting without a value and for a key that is no setting.
     """
     settings = settings_of(schema)
-    tables = {one.key: one for one in settings if one.is_table}
-    unknown = values.keys() - {one.key for one in settings}
+    tables = {setting.key: setting for setting in settings if setting.is_table}
+    unknown = values.keys() - {setting.key for setting in settings}
     if unknown:
         raise KeyError(f"no settings of {schema.__name__}: {sorted(unknown)}")
     lines = [f"# {line}" for line in textwrap.wrap(title, _COLUMNS - 2)]
     for key in ("", *tables):
         chosen = any(name.startswith(f"{key}.") for name in values)
-        aside = "# " if key and tables[key].is_optional and not chosen else ""
-        own = [one for one in settings if one.table == key and not one.is_table]
+        hash_mark = "# " if key and tables[key].is_optional and not chosen else ""
+        own = [setting for setting in settings if setting.table == key and not setting.is_table]
         if key:
-            lines += ["", f"# {tables[key].description}", f"{aside}[{key}]"]
-        for one in own:
-            lines += [f"# {remarks[one.key]}"] if remarks and one.key in remarks else []
-            lines += _lines(one, values, aside, whole=whole)
+            lines += ["", f"# {tables[key].description}", f"{hash_mark}[{key}]"]
+        for setting in own:
+            lines += [f"# {remarks[setting.key]}"] if remarks and setting.key in remarks else []
+            lines += _lines(setting, values, hash_mark, whole=whole)
     return "\n".join(lines) + "\n"
 
 
-def _lines(setting: Setting, values: Mapping[str, object], aside: str, *, whole: bool) -> list[str]:
-    """The setting with its comment, behind it where a line holds both."""
+def _lines(setting: Setting, values: Mapping[str, object], hash_mark: str, *, whole: bool) -> list[str]:
+    """The setting with its comment, in one line if it is short enough."""
     value = values.get(setting.key, setting.default)
-    if value is None and setting.is_required and not aside:
+    if value is None and setting.is_required and not hash_mark:
         raise KeyError(f"{setting.key}: required, and no value was given")
-    if not aside and setting.key not in values and (value is None or not whole):
-        aside = "# "
+    if not hash_mark and setting.key not in values and (value is None or not whole):
+        hash_mark = "# "
     comment = setting.description
     if setting.choices:
         comment = f"{comment} ({' or '.join(setting.choices)})".lstrip()
     if setting.default is not None and value != setting.default:
         comment = f"{comment} [default: {toml_value(setting.default)}]".lstrip()
-    line = f"{aside}{setting.name} = {'...' if value is None else toml_value(value)}"
+    line = f"{hash_mark}{setting.name} = {'...' if value is None else toml_value(value)}"
     if len(line) + len(comment) + 4 <= _COLUMNS:
         return [f"{line}  # {comment}"]
     return [*(f"# {part}" for part in textwrap.wrap(comment, _COLUMNS - 2)), line]
 
 
 def toml_value(value: object) -> str:
-    """A value in TOML; JSON's notation is TOML's for texts, numbers, booleans and lists of them."""
+    """A value in TOML; JSON's notation is valid TOML for texts, numbers, booleans and lists of them."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key} = {toml_value(one)}" for key, one in value.items()) + "}"
+        return "{" + ", ".join(f"{key} = {toml_value(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(toml_value, value)) + "]"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,4 +1,4 @@
-"""partner.toml and aggregator.toml: what is a member's own business."""
+"""partner.toml and aggregator.toml: a member's own settings."""
 
 import os
 import re
@@ -18,7 +18,7 @@ from secure.files import check_private
 def read_passphrase(path: Path | None) -> str | None:
     """First line of a passphrase file; None for None.
 
-    Raises ConfigError where it cannot be read or is empty, secure.errors.BadKeyFile where others can read it.
+    Raises ConfigError if it cannot be read or is empty, secure.errors.BadKeyFile if other users can read it.
     """
     if path is None:
         return None
@@ -39,7 +39,7 @@ _SCHEDULER = re.compile(r"(tcp|tls)://[^\s/@]+:[0-9]{1,5}|local:[1-9][0-9]{0,2}"
 
 
 def expect_scheduler(scheduler: str) -> None:
-    """Raise ValueError for what is no Dask scheduler, or where Dask is not installed; "" is none, and right."""
+    """Raise ValueError for a text that is no Dask scheduler, or if Dask is not installed; "" is allowed."""
     if scheduler and not _SCHEDULER.fullmatch(scheduler):
         raise ValueError(f"found {scheduler!r}, expected tcp://HOST:PORT, tls://HOST:PORT or local:N")
     if scheduler and find_spec("distributed") is None:
@@ -85,7 +85,7 @@ class Tracking(Schema):
     @model_validator(mode="after")
     def _can_measure(self) -> Self:
         if self.system_metrics and find_spec("psutil") is None:
-            raise ValueError("system_metrics: needs the package psutil; install it beside hocket, or leave this out")
+            raise ValueError("system_metrics: needs the package psutil; install it, or remove this setting")
         return self
 
 
@@ -97,22 +97,22 @@ class PartnerTracking(Tracking):
 
 
 class MemberConfig(Schema):
-    """What a partner's and the aggregator's configuration have in common."""
+    """The settings that a partner's and the aggregator's configuration share."""
 
     name: str = Field(min_length=1)
     """The name on this member's card in the plan."""
 
     plan: str
-    """The consortium's plan; paths are relative to this file."""
+    """The plan, on which all members agree; paths are relative to this file."""
 
     home: str = "home"
     """Folder of keys, state and models: private, mode 0700."""
 
     exchange: str = Field(min_length=1)
-    """Where all members meet: a folder, or any fsspec URL such as s3://bucket/example."""
+    """The exchange of all members: a folder, or any fsspec URL such as s3://bucket/example."""
 
     poll_s: float = Field(default=0.2, gt=0)
-    """Seconds between two looks into the exchange."""
+    """Seconds between two checks of the exchange."""
 
     workers: int = Field(default=0, ge=0)
     """Most processes for long steps; 0: one per core."""
@@ -125,19 +125,19 @@ class MemberConfig(Schema):
     _folder: Path = PrivateAttr(default=Path())
 
     def resolve(self, path: str) -> Path:
-        """Path as written in the configuration file, relative to that file's folder."""
+        """The absolute path for a path in the configuration file, which is relative to that file's folder."""
         return (self._folder / path).resolve()
 
     @classmethod
     def read(cls, path: Path) -> Self:
         """Read and check the file; see `read_toml`."""
         config = read_toml(path, cls)
-        config._folder = path.resolve().parent  # noqa: SLF001 -- our own private attribute, set once at birth
+        config._folder = path.resolve().parent  # noqa: SLF001 -- our own private attribute, set once
         return config
 
     @property
     def plan_file(self) -> Path:
-        """The consortium's plan."""
+        """Path of the plan."""
         return self.resolve(self.plan)
 
     @property
@@ -147,21 +147,21 @@ class MemberConfig(Schema):
 
     @property
     def exchange_url(self) -> str:
-        """Exchange as an fsspec URL; a plain path becomes file://."""
+        """The exchange as an fsspec URL; a path becomes a file:// URL."""
         return self.exchange if "://" in self.exchange else f"file://{self.resolve(self.exchange)}"
 
     @property
     def n_workers(self) -> int:
-        """Most processes for long steps: structures, sealing, adding, opening."""
+        """Largest number of processes for long steps: structures, sealing, adding, opening."""
         return self.workers or len(os.sched_getaffinity(0))
 
     def passphrase(self) -> str | None:
-        """First line of the passphrase file, or None where the keys have no passphrase."""
+        """First line of the passphrase file, None if the keys have no passphrase."""
         return read_passphrase(self.resolve(self.passphrase_file) if self.passphrase_file else None)
 
 
 class PartnerConfig(MemberConfig):
-    """partner.toml."""
+    """The content of partner.toml."""
 
     tracking: PartnerTracking = PartnerTracking()
     data: Tables
@@ -170,14 +170,17 @@ class PartnerConfig(MemberConfig):
 
 
 class AggregatorConfig(MemberConfig):
-    """aggregator.toml."""
+    """The content of aggregator.toml."""
 
 
 def role_in(path: Path) -> str:
-    """Whose configuration a file is: "partner" with a [data] table, else "aggregator"; ConfigError for no TOML."""
+    """The role that a configuration file is for: "partner" with a [data] table, else "aggregator".
+
+    Raises ConfigError for a file that is not TOML.
+    """
     return "partner" if "data" in read_table(path) else "aggregator"
 
 
 def read_member_config(path: Path, role: str) -> MemberConfig:
-    """A partner's or an aggregator's configuration; raises ConfigError for a wrong setting."""
+    """Read a partner's or an aggregator's configuration. Raises ConfigError for a wrong setting."""
     return PartnerConfig.read(path) if role == "partner" else AggregatorConfig.read(path)

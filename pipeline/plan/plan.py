@@ -17,14 +17,14 @@ from secure.encoding.canonical import canonical_json, digest
 from secure.errors import ParameterMismatch
 from secure.keys.keys import Card, card_from_fields
 
-FEWEST_PARTNERS = 3  # two partners can never hide from each other
-FEWEST_HOLDERS = 2  # of a catalogue's row that travels
-PRESENCE = 0  # number of the round in which the partners' presence flags are added up
+FEWEST_PARTNERS = 3  # the sum of two partners shows each the other's update
+FEWEST_HOLDERS = 2  # partners that hold a catalogue row, for it to be shared
+CATALOGUE_ROUND = 0  # number of the round that counts the holders of each catalogue task
 
 
-def spoken(round_no: int, attempt: int | None = None) -> str:
-    """A round, or an attempt at it, as a person would name it."""
-    named = "presence round" if round_no == PRESENCE else f"round {round_no}"
+def round_name(round_no: int, attempt: int | None = None) -> str:
+    """A round, or an attempt at it, as shown to people."""
+    named = "catalogue round" if round_no == CATALOGUE_ROUND else f"round {round_no}"
     return named if attempt is None else f"{named}, attempt {attempt}"
 
 
@@ -67,7 +67,7 @@ class Rounds(Schema):
 
 
 class Continues(Schema):
-    """Only of a revision, which takes up an earlier plan: see secure/KEYS.md."""
+    """Only in a revision, which continues an earlier plan: see secure/KEYS.md."""
 
     plan: str = Field(pattern=r"^[0-9a-f]{64}$")
     """Digest of the plan under which the last sum was opened."""
@@ -80,7 +80,7 @@ class Continues(Schema):
 
 
 class CatalogueTask(Schema):
-    """A classification task that several partners may have: T0's `catalog_assay_id` and a threshold in log units."""
+    """A classification task that several partners may hold: T0's `catalog_assay_id` and a threshold in log units."""
 
     id: str = Field(min_length=1)
     threshold: float
@@ -93,19 +93,19 @@ class Catalogue(Schema):
     """T0's catalog_assay_id and a threshold in log units: [{id = "CYP2D6", threshold = 6.0}]."""
 
     min_partners: int = Field(default=FEWEST_PARTNERS, ge=FEWEST_HOLDERS)
-    """A row that fewer partners hold is not shared."""
+    """Head rows of a task that fewer partners hold are not shared."""
 
     @model_validator(mode="after")
     def _tasks_differ(self) -> Self:
         known = [(task.id, task.threshold) for task in self.tasks]
         twice = sorted({task for task in known if known.count(task) > 1})
         if twice:
-            raise ValueError(f"tasks: {twice[0][0]!r} at {twice[0][1]:g} stands there twice, expected each task once")
+            raise ValueError(f"tasks: {twice[0][0]!r} at {twice[0][1]:g} found twice, expected each task once")
         return self
 
 
 class CardTable(Schema):
-    """A member's card as it stands in the plan."""
+    """A member's card in the plan."""
 
     name: str
     role: Literal["partner", "aggregator"]
@@ -115,7 +115,7 @@ class CardTable(Schema):
 
 
 class Plan(Schema):
-    """What the consortium agreed on. Frozen, checked once, its digest bound into every signature, mask and tag."""
+    """The plan, on which all members agree. Its digest is part of every signature, mask and tag."""
 
     format: Literal[1]
     """Version of this file's format."""
@@ -161,7 +161,7 @@ class Plan(Schema):
             raise ValueError(f"federation.custodian {self.federation.custodian!r} is not one of {partners}")
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """As pydantic's, but the copy has its own digest, cards and layout: pydantic copies cached values too."""
+        """Copy as pydantic does, but without cached values: the copy has its own digest, cards and layout."""
         copy = super().model_copy(update=update, deep=deep)
         for name in copy.__dict__.keys() - type(self).model_fields.keys():
             del copy.__dict__[name]
@@ -185,30 +185,30 @@ class Plan(Schema):
         return self.continues.round if self.continues else 1
 
     @property
-    def has_presence(self) -> bool:
-        """Whether the rounds begin with that of the presence flags; a later revision keeps what was counted."""
+    def has_catalogue_round(self) -> bool:
+        """Whether the plan begins with the catalogue round; a later revision keeps its counts."""
         return bool(self.catalogue.tasks) and self.first_round == 1
 
     @property
     def starts_with(self) -> int:
-        """The number of the round with which this plan begins: PRESENCE, or the first of training."""
-        return PRESENCE if self.has_presence else self.first_round
+        """The number of the plan's first round: that of the catalogue round, or the first round of training."""
+        return CATALOGUE_ROUND if self.has_catalogue_round else self.first_round
 
     def min_roster(self, round_no: int) -> int:
-        """Fewest members of a roster: in the presence round all, for the same flags are sent in every attempt."""
-        return len(self.partner_names) if round_no == PRESENCE else self.rounds.min_partners
+        """Fewest members of a roster; in the catalogue round all, because every attempt sends the same flags."""
+        return len(self.partner_names) if round_no == CATALOGUE_ROUND else self.rounds.min_partners
 
     def n_params(self, round_no: int) -> int:
-        """Length of the vector that is sealed in a round."""
-        return len(self.catalogue.tasks) if round_no == PRESENCE else self.layout.n_params
+        """Length of the vector that a partner seals in a round."""
+        return len(self.catalogue.tasks) if round_no == CATALOGUE_ROUND else self.layout.n_params
 
     def seal_parameters(self, round_no: int) -> SealParameters:
-        """How it is sealed; presence flags always weigh the same."""
-        return seal_parameters(replace(self.seal, weights="equal") if round_no == PRESENCE else self.seal)
+        """Parameters of sealing in a round; in the catalogue round all partners weigh the same."""
+        return seal_parameters(replace(self.seal, weights="equal") if round_no == CATALOGUE_ROUND else self.seal)
 
     @property
     def folder(self) -> str:
-        """Folder of this plan's messages and secrets, in the exchange and in a home; none for the first plan."""
+        """Folder of this plan's messages and secrets, in the exchange and in a home; "" for the first plan."""
         return f"revision-{self.revision:02d}" if self.continues else ""
 
     @property
@@ -225,14 +225,14 @@ class Plan(Schema):
     def cards(self) -> Mapping[str, Card]:
         """Every member's card by name.
 
-        Raises secure.errors.BadCard for a card whose signature does not fit.
+        Raises secure.errors.BadCard for a card with a wrong signature.
         """
         tables = [card.model_dump(exclude_none=True) for card in self.card]
         return {table["name"]: card_from_fields(table, f"plan, card of {table['name']}") for table in tables}
 
     @cached_property
     def layout(self) -> TrunkLayout:
-        """Names and shapes of the tensors of the shared vector: the trunk's, then the catalogue's."""
+        """Names and shapes of the tensors in the shared vector: the trunk's, then the catalogue's head rows."""
         return trunk_layout(self.preparation.fingerprint.n_bits, self.trunk.hidden, len(self.catalogue.tasks))
 
 

@@ -1,4 +1,4 @@
-"""Read a TOML file as a schema: unknown keys, wrong types and impossible values are refused by their keys."""
+"""Read TOML files and validate them; errors name every key that is unknown or has a wrong type or value."""
 
 import json
 import math
@@ -15,7 +15,7 @@ from pipeline.errors import ConfigError
 class Schema(BaseModel):
     """A table of a configuration file: unknown keys, wrong types, NaN and infinity are refused.
 
-    The text under a setting describes it, the first lines of a table's own text the table.
+    The docstring under a setting describes it, the first paragraph of a class's docstring the table.
     """
 
     model_config = ConfigDict(
@@ -27,15 +27,15 @@ AnySchema = TypeVar("AnySchema", bound=Schema)
 
 
 def read_toml(path: Path, schema: type[AnySchema]) -> AnySchema:
-    """Read a TOML file as `schema`.
+    """Read a TOML file and validate it against `schema`.
 
-    Raises ConfigError with the file, every wrong key, what was found and what was expected.
+    Raises ConfigError with the file and every wrong key, with the found and the expected value.
     """
     return check_table(read_table(path), schema, str(path))
 
 
 def read_table(path: Path) -> dict[str, Any]:
-    """Parse a TOML file. Raises ConfigError where it cannot be read."""
+    """Parse a TOML file. Raises ConfigError if it cannot be read."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -45,10 +45,10 @@ def read_table(path: Path) -> dict[str, Any]:
 
 
 def check_table(table: dict[str, Any], schema: type[AnySchema], where: str) -> AnySchema:
-    """Validate a parsed table; JSON is the way in, so that TOML arrays become tuples under strict types."""
-    strange = list(_strange(table))
-    if strange:
-        raise _refusal(where, strange)
+    """Validate a parsed table. It goes through JSON, because pydantic's strict types accept a JSON array as a tuple."""
+    not_json = list(_not_json(table))
+    if not_json:
+        raise _refusal(where, not_json)
     try:
         return schema.model_validate_json(json.dumps(table))
     except ValidationError as error:
@@ -59,21 +59,21 @@ def _refusal(where: str, lines: list[str]) -> ConfigError:
     return ConfigError(f"{where}: {len(lines)} problem(s): " + "; ".join(lines))
 
 
-def _strange(value: object, key: str = "") -> Iterator[str]:
-    """What TOML knows and JSON does not: NaN, infinities, dates. No setting is one of them, nested ones included."""
+def _not_json(value: object, key: str = "") -> Iterator[str]:
+    """Messages for values that JSON does not have and no setting allows: NaN, infinities, dates, NUL characters."""
     if isinstance(value, dict | list):
         for name, item in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _strange(item, f"{key}.{name}".lstrip("."))
+            yield from _not_json(item, f"{key}.{name}".lstrip("."))
     elif isinstance(value, float) and not math.isfinite(value):
         yield f"{key}: found {value}, expected a finite number"
     elif isinstance(value, str) and "\0" in value:
-        yield f"{key}: holds a NUL character, which no setting has"
+        yield f"{key}: found a NUL character, expected a text without"
     elif not isinstance(value, str | int | float):
         yield f"{key}: found {value}, expected a text or a number, no date or time"
 
 
 def _describe(item: Any) -> str:  # noqa: ANN401 -- pydantic's ErrorDetails, a TypedDict with free content
     key = ".".join(str(part) for part in item["loc"]) or "the file as a whole"
-    found = repr(item["input"])
-    found = f", found {found}" if len(found) <= 80 and not isinstance(item["input"], dict) else ""  # noqa: PLR2004
+    value = repr(item["input"])
+    found = f", found {value}" if len(value) <= 80 and not isinstance(item["input"], dict) else ""  # noqa: PLR2004
     return f"{key}: {item['msg'].removeprefix('Value error, ')}{found}"

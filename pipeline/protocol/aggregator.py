@@ -12,7 +12,7 @@ from pathlib import Path
 from pipeline.errors import AttemptsUsedUp, Diverged, NotYet
 from pipeline.exchange.mailbox import Mailbox
 from pipeline.home.round_metrics import RoundRecord, write_record
-from pipeline.plan.plan import spoken
+from pipeline.plan.plan import round_name
 from pipeline.runtime.progress import ProgressReporter
 from secure.encoding.roster import Roster
 from secure.errors import BadContainer, SecureError, WrongRoster, WrongSender
@@ -24,7 +24,7 @@ from secure.sealing.container import read_chunks
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where in the federation a member is."""
+    """Round and attempt at which a member is."""
 
     round_no: int
     attempt: int
@@ -42,32 +42,32 @@ class AggregatorRun:
         self._reporter = reporter
         self._clock = clock
         self._workers = workers
-        self._at = Position(plan.starts_with, 1)
+        self._position = Position(plan.starts_with, 1)
         mailbox.home.remove_leftovers()
 
     def advance(self) -> bool:
         """Do the next step; False after the last round. Raises NotYet while partners are awaited."""
-        if self._at.round_no > self.plan.rounds.n_rounds:
+        if self._position.round_no > self.plan.rounds.n_rounds:
             return False
-        self._reporter.at(self._at.round_no, self._at.attempt)
+        self._reporter.set_round(self._position.round_no, self._position.attempt)
         if self._repost("sum"):
             self._tidy()
-            self._at = Position(self._at.round_no + 1, 1)  # after the presence round comes the first
+            self._position = Position(self._position.round_no + 1, 1)  # after the catalogue round comes the first
         elif self._repost("void"):
             self._tidy()
-            self._at = Position(self._at.round_no, self._at.attempt + 1)
+            self._position = Position(self._position.round_no, self._position.attempt + 1)
         elif self._repost("roster"):
-            with self._refusing():
+            with self._removing_refused():
                 self._collect_updates()
         else:
             self._call_roster()
         return True
 
     def _name(self, kind: str, sender: str | None = None) -> MessageName:
-        return MessageName(kind, self._at.round_no, self._at.attempt, sender or self.mailbox.me)
+        return MessageName(kind, self._position.round_no, self._position.attempt, sender or self.mailbox.me)
 
     def _repost(self, kind: str) -> bool:
-        """Whether this message was made before; if so, make sure that it was also posted."""
+        """Post this message again if it was signed before; False if it was not."""
         return self.mailbox.repost(self._name(kind))
 
     def _call_roster(self) -> None:
@@ -75,70 +75,74 @@ class AggregatorRun:
         self._check_alike(ready)
         lacking = [name for name in self.plan.partner_names if name not in ready]
         if lacking and not self._may_close(ready):
-            raise NotYet(f"{spoken(self._at.round_no)}: waiting for {', '.join(lacking)} to be ready")
+            raise NotYet(f"{round_name(self._position.round_no)}: waiting for {', '.join(lacking)} to be ready")
         members = {name: self.mailbox.digest_of(self._name("ready", name)) for name in sorted(ready)}
         trunk = next(iter(ready.values())).text("trunk")
         self.mailbox.post(self._name("roster"), {"members": members, "trunk": trunk})
-        self._reporter.report(f"{spoken(self._at.round_no, self._at.attempt)}: roster {', '.join(members)}")
+        self._reporter.report(
+            f"{round_name(self._position.round_no, self._position.attempt)}: roster {', '.join(members)}"
+        )
 
     def _may_close(self, ready: dict[str, Manifest]) -> bool:
-        """Whether the deadline after the first ready has passed and enough partners are there."""
-        if len(ready) < self.plan.min_roster(self._at.round_no):
+        """Whether the deadline after the first `ready` has passed and enough partners are ready."""
+        if len(ready) < self.plan.min_roster(self._position.round_no):
             return False
         first = min(self.mailbox.accepted_at(self._name("ready", name)) for name in ready)
         return self._clock() - first > self.plan.rounds.ready_deadline_s
 
     def _check_alike(self, ready: dict[str, Manifest]) -> None:
-        """A diverged partner is an error, not an average."""
-        for what in ("trunk", "preparation"):
+        """Raise Diverged unless all partners have the same trunk and prepare compounds alike."""
+        for key in ("trunk", "preparation"):
             holders: dict[str, list[str]] = {}
             for name, manifest in ready.items():
-                holders.setdefault(manifest.text(what), []).append(name)
+                holders.setdefault(manifest.text(key), []).append(name)
             if len(holders) > 1:
                 groups = sorted(holders.values(), key=len, reverse=True)
                 odd = groups if len(groups[0]) == len(groups[1]) else groups[1:]
                 named = ", ".join(sorted(name for group in odd for name in group))
-                error = Diverged(f"{spoken(self._at.round_no)}: the {what} digest of {named} differs from the others'")
-                error.add_note(
-                    "compare hocket versions, machines and plans of the partners; then start anew from theirs"
+                error = Diverged(
+                    f"{round_name(self._position.round_no)}: the {key} digest of {named} differs from the others'"
                 )
+                error.add_note("compare hocket versions, machines and plans of the partners, then train again alike")
                 raise error
 
     def _collect_updates(self) -> None:
         roster = self.mailbox.own(self._name("roster"))
         members = sorted(roster.named_digests("members"))
         updates = self._received("update", members)
-        found = {name: self._fetch(name, manifest) for name, manifest in updates.items()}
-        files = {name: file for name, file in found.items() if file is not None}
+        fetched = {name: self._fetch(name, manifest) for name, manifest in updates.items()}
+        files = {name: file for name, file in fetched.items() if file is not None}
         missing = [name for name in members if name not in files]
         if not missing:
             self._add(roster.as_roster(self.mailbox.digest_of(self._name("roster"))), files)
         elif self._clock() - self.mailbox.accepted_at(self._name("roster")) > self.plan.rounds.update_deadline_s:
             self._void(missing)
         else:
-            raise NotYet(f"{spoken(self._at.round_no)}: waiting for the sealed update of {', '.join(missing)}")
+            raise NotYet(
+                f"{round_name(self._position.round_no)}: waiting for the sealed update of {', '.join(missing)}"
+            )
 
     @contextmanager
-    def _refusing(self) -> Iterator[None]:
-        """A refused update is no accepted one: forget what came, so that the right one can take its place."""
+    def _removing_refused(self) -> Iterator[None]:
+        """Remove all updates of the attempt from the inbox if one is refused, so that a correct one can replace it."""
         try:
             yield
         except SecureError as error:
             for name in self.plan.partner_names:
                 for path in (self._name("update", name).manifest, self._name("update", name).payload):
                     self.home.inbox(path).unlink(missing_ok=True)
-            error.add_note("nothing was added. Stop the partner that is named in the file and look at its log;")
-            error.add_note("remove the file, start the partner (it posts what its outbox holds), then start this again")
+            error.add_note("nothing was added. Stop the partner that the file's name has, and read its log;")
+            error.add_note("remove the file, start the partner (it posts its outbox again), then start this run again")
             raise
 
     def _fetch(self, sender: str, manifest: Manifest) -> Path | None:
-        """The sealed file, or None while the storage does not show it."""
+        """The sealed update's file, or None while the exchange does not show it."""
         name = self._name("update", sender)
         roster = self.mailbox.digest_of(self._name("roster"))
-        found = manifest.text("roster")
-        if found != roster:
+        sealed_for = manifest.text("roster")
+        if sealed_for != roster:
             where = self.mailbox.exchange.where(name.manifest)
-            raise WrongRoster(f"{where}: sealed for roster {found[:12]}..., this attempt's is {roster[:12]}...")
+            raise WrongRoster(f"{where}: sealed for roster {sealed_for[:12]}..., expected {roster[:12]}...")
         try:
             return self.mailbox.fetch_payload(name, manifest)
         except NotYet:
@@ -151,7 +155,9 @@ class AggregatorRun:
         sizes = [files[name].stat().st_size for name in members]
         self._check_headers(files)
         started = time.monotonic()
-        with self._reporter.progress(f"{spoken(self._at.round_no)}: adding {len(members)} sealed updates") as progress:
+        with self._reporter.progress(
+            f"{round_name(self._position.round_no)}: adding {len(members)} sealed updates"
+        ) as progress:
             added = add_updates(
                 [files[name] for name in members],
                 self.plan.seal_parameters(roster.round_no),
@@ -162,25 +168,25 @@ class AggregatorRun:
             )
         seconds = time.monotonic() - started
         self._record(members, sizes, sum_file.stat().st_size, seconds)
-        digests = {name: payload.sha256 for name, payload in added.updates.items()}  # of the very bytes that were added
+        digests = {name: payload.sha256 for name, payload in added.updates.items()}  # of the bytes that were added
         self.mailbox.post(self._name("sum"), {"roster": roster.digest, "updates": digests})
 
     def _check_headers(self, files: dict[str, Path]) -> None:
-        """Name the one whose sealed file is not its own, or of another trunk; all else is refused while adding."""
-        n_params = self.plan.n_params(self._at.round_no)
+        """Raise for a sealed update of another partner or trunk, naming the file; `add_updates` checks the rest."""
+        n_params = self.plan.n_params(self._position.round_no)
         for name, file in files.items():
             with read_chunks(file) as reader:
-                found = reader.header
-            if found.members != (name,):
-                raise WrongSender(f"{file.name}: holds the update of {', '.join(found.members)}, expected {name}'s")
-            if found.n_params != n_params:
-                raise BadContainer(f"{file.name}: {found.n_params} parameters, expected {n_params}")
+                header = reader.header
+            if header.members != (name,):
+                raise WrongSender(f"{file.name}: holds the update of {', '.join(header.members)}, expected {name}'s")
+            if header.n_params != n_params:
+                raise BadContainer(f"{file.name}: {header.n_params} parameters, expected {n_params}")
 
     def _record(self, members: list[str], sizes: list[int], sum_size: int, seconds: float) -> None:
-        per_parameter = max(sizes) / self.plan.n_params(self._at.round_no)
+        per_parameter = max(sizes) / self.plan.n_params(self._position.round_no)
         metrics = {
             "n_members": len(members),
-            "attempt": self._at.attempt,
+            "attempt": self._position.attempt,
             "upload_bytes": max(sizes),
             "upload_bytes_per_parameter": per_parameter,
             "download_bytes": sum_size,
@@ -188,30 +194,31 @@ class AggregatorRun:
             "seconds_round": self._clock() - self.mailbox.accepted_at(self._name("ready", members[0])),
         }
         facts = {"roster": members, "roster_digest": self.mailbox.digest_of(self._name("roster"))}
-        write_record(self.home.metrics, RoundRecord(self._at.round_no, self._clock(), metrics, facts))
-        said = f"sum of {len(members)} updates, upload {per_parameter:.2f} bytes per parameter"
-        self._reporter.report(f"{spoken(self._at.round_no)}: {said}")
+        write_record(self.home.metrics, RoundRecord(self._position.round_no, self._clock(), metrics, facts))
+        message = f"sum of {len(members)} updates, upload {per_parameter:.2f} bytes per parameter"
+        self._reporter.report(f"{round_name(self._position.round_no)}: {message}")
 
     def _void(self, missing: list[str]) -> None:
-        if self._at.attempt >= self.plan.rounds.max_attempts:  # no partner would train again: a late update still helps
+        # after the last attempt no partner would train again, but a late update can still be added
+        if self._position.attempt >= self.plan.rounds.max_attempts:
             error = AttemptsUsedUp(
-                f"{spoken(self._at.round_no)}: {', '.join(missing)} did not deliver in attempt {self._at.attempt}, "
-                "the last one that the plan allows"
+                f"{round_name(self._position.round_no)}: {', '.join(missing)} did not deliver in attempt "
+                f"{self._position.attempt}, the last one that the plan allows"
             )
-            error.add_note("it is not declared void: once they have delivered, start the aggregator again")
+            error.add_note("the attempt is not void: when they have delivered, start the aggregator again")
             raise error
         roster = self.mailbox.digest_of(self._name("roster"))
         self.mailbox.post(self._name("void"), {"roster": roster, "missing": missing})
         self._reporter.report(
-            f"{spoken(self._at.round_no, self._at.attempt)}: void, {', '.join(missing)} did not deliver"
+            f"{round_name(self._position.round_no, self._position.attempt)}: void, {', '.join(missing)} did not deliver"
         )
 
     def _received(self, kind: str, senders: list[str]) -> dict[str, Manifest]:
-        found = {name: self.mailbox.receive(self._name(kind, name)) for name in senders}
-        return {name: manifest for name, manifest in found.items() if manifest is not None}
+        manifests = {name: self.mailbox.receive(self._name(kind, name)) for name in senders}
+        return {name: manifest for name, manifest in manifests.items() if manifest is not None}
 
     def _tidy(self) -> None:
-        """Give back the disk space of a finished round: the exchange holds the sealed files."""
+        """Remove the sealed files of a finished round from the home: the exchange holds them."""
         for name in self.plan.partner_names:
             self.home.inbox(self._name("update", name).payload).unlink(missing_ok=True)
         self.home.outbox(self._name("sum").payload).unlink(missing_ok=True)

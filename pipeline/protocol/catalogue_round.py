@@ -1,8 +1,8 @@
-"""The presence round: how many partners hold each task of the catalogue, as a sealed sum of flags.
+"""The catalogue round: how many partners hold each task of the catalogue, as a sealed sum of flags.
 
-It is a round like the others, with number 0: ready, roster, update, sum; or void, and another attempt. What is sealed
-is 1 for every row of the catalogue that the partner holds, else 0. The flags are the same in every attempt, so no two
-rosters may differ: it is always that of all partners, and whoever is missing holds up the federation.
+It is a round like the others, with number 0: ready, roster, update, sum; or void, and another attempt. A partner seals
+1 for every row of the catalogue that it holds, else 0. The flags are the same in every attempt, so no two rosters may
+differ: the roster is always all partners, and a missing partner holds up the federation.
 """
 
 from collections.abc import Collection
@@ -13,7 +13,7 @@ from partners.network.trunk import initial_trunk, trunk_digest
 from pipeline.exchange.mailbox import Mailbox
 from pipeline.home.attempt_files import AttemptFiles
 from pipeline.home.catalogue_counts import keep_counts
-from pipeline.plan.plan import PRESENCE
+from pipeline.plan.plan import CATALOGUE_ROUND
 from pipeline.protocol.attempt import Attempt, Sum, Void
 from pipeline.protocol.enrolment import Enrolment
 from pipeline.protocol.round_seal import RoundSeal
@@ -22,8 +22,8 @@ from secure.encoding.roster import Roster
 from secure.errors import UpdateOutOfRange
 
 
-class Presence:
-    """The step machine of the presence round; its state is the inbox and the outbox, its end the counts in the home."""
+class CatalogueRound:
+    """The step machine of the catalogue round: its state is the inbox and the outbox, its result a file in the home."""
 
     def __init__(
         self,
@@ -40,61 +40,61 @@ class Presence:
         self._preparation = preparation_digest
         self._reporter = reporter
         self._trunk = trunk_digest(initial_trunk(self._plan.layout, self._plan.federation.seed))
-        parameters = self._plan.seal_parameters(PRESENCE)
+        parameters = self._plan.seal_parameters(CATALOGUE_ROUND)
         self._seal = RoundSeal(mailbox.me, enrolment, parameters, [slice(0, self._flags.size)])
         self._bounds = np.array([parameters.limit], dtype=np.float64)  # a step of 1: flags are sent exactly
-        self._attempt = 1
+        self._attempt_no = 1
 
     def advance(self) -> None:
-        """Do the next step. Raises NotYet while others are awaited, LeftBehind where in vain, AttemptsUsedUp."""
-        self._reporter.at(PRESENCE, self._attempt)
-        match self._at.stage():
+        """Do the next step. Raises NotYet while others are awaited, LeftBehind and AttemptsUsedUp as Attempt does."""
+        self._reporter.set_round(CATALOGUE_ROUND, self._attempt_no)
+        match self._attempt.stage():
             case None:
-                self.mailbox.post(self._at.mine("ready"), {"trunk": self._trunk, "preparation": self._preparation})
-                raise self._at.not_yet("presence round: waiting for the roster of all partners")
+                self.mailbox.post(self._attempt.mine("ready"), {"trunk": self._trunk, "preparation": self._preparation})
+                raise self._attempt.not_yet("catalogue round: waiting for the roster of all partners")
             case Roster() as roster:
-                if not self._at.is_sealed():
+                if not self._attempt.is_sealed():
                     self._seal_flags(roster)
-                self._at.post_update(roster)
-                raise self._at.not_yet(f"presence round: waiting for the sum of {', '.join(roster.members)}")
+                self._attempt.post_update(roster)
+                raise self._attempt.not_yet(f"catalogue round: waiting for the sum of {', '.join(roster.members)}")
             case Void() as void:
                 self._abandon(void)
             case Sum() as total:
                 self._finish(total)
 
     @property
-    def _at(self) -> Attempt:
-        return Attempt(self.mailbox, PRESENCE, self._attempt, self._trunk)
+    def _attempt(self) -> Attempt:
+        return Attempt(self.mailbox, CATALOGUE_ROUND, self._attempt_no, self._trunk)
 
     def _seal_flags(self, roster: Roster) -> None:
-        unposted = AttemptFiles(self._home.attempt(PRESENCE, self._attempt), self._plan.layout).unposted
+        unposted = AttemptFiles(self._home.attempt(CATALOGUE_ROUND, self._attempt_no), self._plan.layout).unposted
         flags, exactly = self._flags.copy(), np.random.default_rng(0)  # nothing is rounded
         self._seal.seal(flags, roster, unposted, bounds=self._bounds, rng=exactly)
-        self._at.keep_sealed(unposted)
+        self._attempt.keep_sealed(unposted)
 
     def _abandon(self, void: Void) -> None:
-        """Go on to the next attempt: the same flags for the same partners, whose sum tells nothing new."""
+        """Go on to the next attempt: same flags, same partners, so its sum adds nothing to what the void one gave."""
         missing = ", ".join(void.missing)
-        self._reporter.report(f"presence round, attempt {self._attempt}: void, the aggregator misses {missing}")
-        self._at.update_file.unlink(missing_ok=True)
-        self._attempt += 1
+        self._reporter.report(f"catalogue round, attempt {self._attempt_no}: void, the aggregator misses {missing}")
+        self._attempt.update_file.unlink(missing_ok=True)
+        self._attempt_no += 1
 
     def _finish(self, total: Sum) -> None:
-        sum_file, roster = self._at.fetch_sum(total), total.roster
+        sum_file, roster = self._attempt.fetch_sum(total), total.roster
         counts = self._seal.open(sum_file, roster, self._bounds).total
         self._check(counts, len(roster.members))
         keep_counts(self._plan, self._home, counts.tolist())
-        n_travelling = int(np.count_nonzero(counts >= self._plan.catalogue.min_partners))
-        self._reporter.report(f"catalogue: {n_travelling} of {counts.size} rows travel")
-        self._home.remove_payloads(PRESENCE)
-        self._home.remove_round(PRESENCE)
+        n_shared = int(np.count_nonzero(counts >= self._plan.catalogue.min_partners))
+        self._reporter.report(f"catalogue: {n_shared} of {counts.size} head rows are shared")
+        self._home.remove_payloads(CATALOGUE_ROUND)
+        self._home.remove_round(CATALOGUE_ROUND)
 
     def _check(self, counts: np.ndarray, n_members: int) -> None:
-        """Every flag is 0 or 1, so a count is at least ours and at most that of all others more."""
+        """Raise UpdateOutOfRange for a count that flags of 0 and 1 cannot give."""
         others = counts - self._flags
         wrong = np.flatnonzero((others < 0) | (others > n_members - 1))
         if wrong.size:
             raise UpdateOutOfRange(
-                f"presence round: {counts[wrong[0]]} of {n_members} partners hold row {wrong[0]} of the catalogue, "
-                "which cannot be: a partner sent something else than flags"
+                f"catalogue round: {counts[wrong[0]]} of {n_members} partners hold row {wrong[0]} of the catalogue, "
+                "which is impossible: a partner sent other numbers than 0 and 1"
             )

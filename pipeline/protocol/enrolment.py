@@ -1,4 +1,4 @@
-"""The members' first step: the group secret from the custodian, a pair key with every other partner."""
+"""Enrolment, a partner's first step: the group secret from the custodian, a pair key with every other partner."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from secure.messages.message_name import MessageName
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """What a partner needs to seal and open."""
+    """The keys with which a partner seals updates and opens sums."""
 
     group: GroupSecret
     pair_keys: Mapping[str, PairKey]  # by the other partner's name
 
 
 def enrol(mailbox: Mailbox, parameters: SealParameters) -> Enrolment:
-    """Take part in the enrolment as far as possible.
+    """Receive the group secret, post this partner's pairing and receive the others'.
 
     Raises NotYet while the deal or another partner's pairing is awaited.
     """
@@ -36,8 +36,8 @@ def enrol(mailbox: Mailbox, parameters: SealParameters) -> Enrolment:
 def obtain_group_secret(mailbox: Mailbox, parameters: SealParameters) -> GroupSecret:
     """The group secret from the home, or from the custodian's deal the first time.
 
-    Raises NotYet while the deal is awaited, ConfigError for a custodian who has not dealt,
-    secure.errors.WrongKey where the home holds another group's secret.
+    Raises NotYet while the deal is awaited, ConfigError for a custodian that has not dealt,
+    secure.errors.WrongKey if the home holds another group's secret.
     """
     custodian = mailbox.plan.federation.custodian
     name = MessageName("deal", 0, 0, custodian)
@@ -62,9 +62,9 @@ def obtain_group_secret(mailbox: Mailbox, parameters: SealParameters) -> GroupSe
 
 
 def expect_dealt_for(outbox: Outbox) -> None:
-    """Make sure that what the custodian has dealt, if anything, was dealt for the plan that it has now.
+    """Check that the custodian's deal, if there is one, is for its present plan.
 
-    Raises secure.errors.WrongPlan where the plan was changed since, saying how to deal anew.
+    Raises secure.errors.WrongPlan if the plan was changed since, with a note on how to deal again.
     """
     name = MessageName("deal", 0, 0, outbox.me)
     if not outbox.has(name):
@@ -72,10 +72,10 @@ def expect_dealt_for(outbox: Outbox) -> None:
     try:
         outbox.own(name)
     except WrongPlan as error:
-        made = f"{outbox.home.outbox('enrol')} {outbox.home.group_secret}"
-        error.add_note("the plan was changed since it was dealt. Where all still wait and nobody has enrolled yet:")
-        error.add_note(f"rm -r {made}, empty the exchange, and deal again;")
-        error.add_note("after that settings stay as they are: restore the plan, or see secure/KEYS.md for a revision")
+        paths = f"{outbox.home.outbox('enrol')} {outbox.home.group_secret}"
+        error.add_note("the plan was changed after the deal. If nobody has enrolled yet:")
+        error.add_note(f"rm -r {paths}, empty the exchange, and deal again;")
+        error.add_note("else restore the plan as it was dealt, or make a revision: see secure/KEYS.md")
         raise
 
 
@@ -85,15 +85,13 @@ def _check_group(secret: GroupSecret, dealt: str, where: str) -> None:
 
 
 def _post_pairing(mailbox: Mailbox, group: GroupSecret) -> PairSeeds:
-    """Make and post the seeds for the others once; they are in the home before they are anywhere else."""
+    """Make the seeds for the other partners once, keep them in the home, then post them as this partner's pairing."""
     name = MessageName("pairing", 0, 0, mailbox.me)
     payload_file = mailbox.home.outbox(name.payload)
     if not mailbox.home.pair_seeds.exists():
-        if payload_file.exists():  # fresh seeds would not fit what the others hold: no sum would ever open
+        if payload_file.exists():  # new seeds would not match those that the others hold: no sum would open
             error = BadKeyFile(f"{mailbox.home.pair_seeds}: is missing, but {payload_file} was made from it")
-            error.add_note(
-                "put this very file back; where it is lost, a revision of the plan is needed: see secure/KEYS.md"
-            )
+            error.add_note("restore this file; if it is lost, the plan needs a revision: see secure/KEYS.md")
             raise error
         others = [name for name in mailbox.plan.partner_names if name != mailbox.me]
         PairSeeds.generate(mailbox.me, others).save(mailbox.home.pair_seeds, mailbox.keys)
@@ -110,9 +108,11 @@ def _pair_key(mailbox: Mailbox, seeds: PairSeeds, group: GroupSecret, other: str
     manifest = mailbox.receive(name)
     if manifest is None:
         raise NotYet(f"waiting for {other} to enrol")
-    found = manifest.text("group")
-    if found != group.digest():
-        raise WrongKey(f"{name.manifest}: {other} holds group {found[:12]}..., we hold {group.digest()[:12]}...")
+    theirs = manifest.text("group")
+    if theirs != group.digest():
+        raise WrongKey(
+            f"{name.manifest}: {other} holds group secret {theirs[:12]}..., expected {group.digest()[:12]}... as here"
+        )
     payload = mailbox.fetch_payload(name, manifest).read_bytes()
-    theirs = open_pair_seed(payload, mailbox.plan.digest, other, mailbox.keys)
-    return pair_key(seeds.for_partner(other), theirs, mailbox.me, other, mailbox.plan.digest)
+    seed = open_pair_seed(payload, mailbox.plan.digest, other, mailbox.keys)
+    return pair_key(seeds.for_partner(other), seed, mailbox.me, other, mailbox.plan.digest)

@@ -1,4 +1,4 @@
-"""The first thing every run does: plan, keys and exchange must belong together. Needs neither torch nor rdkit."""
+"""Open a member's mailbox: read plan and keys, open the exchange, check that they match. Needs no torch or rdkit."""
 
 import time
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from secure.keys.keys import load_private_keys
 def open_partner_mailbox(config: PartnerConfig, clock: Callable[[], float] = time.time) -> Mailbox:
     """Read a partner's plan and keys and open its exchange.
 
-    Raises ConfigError for a partner that is not in the plan, secure.errors.WrongKey for another's keys.
+    Raises ConfigError for a partner that is not in the plan, secure.errors.WrongKey for another member's keys.
     """
     plan = read_plan(config.plan_file)
     if config.name not in plan.partner_names:
@@ -28,7 +28,7 @@ def open_partner_mailbox(config: PartnerConfig, clock: Callable[[], float] = tim
 def open_aggregator_mailbox(config: AggregatorConfig, clock: Callable[[], float] = time.time) -> Mailbox:
     """Read the aggregator's plan and keys and open its exchange.
 
-    Raises ConfigError for another aggregator than the plan's, secure.errors.WrongKey for another's keys.
+    Raises ConfigError for another aggregator than the plan's, secure.errors.WrongKey for another member's keys.
     """
     plan = read_plan(config.plan_file)
     if config.name != plan.aggregator_name:
@@ -37,14 +37,16 @@ def open_aggregator_mailbox(config: AggregatorConfig, clock: Callable[[], float]
 
 
 def _check_heads(config: PartnerConfig, plan: Plan) -> None:
-    """A head row that travels must multiply the same thing at every partner: the trunk's output after relu."""
+    """Raise ConfigError for extra head layers under a catalogue: shared head rows take the trunk's output."""
     head, plain = config.training.classification, ClassificationHead()
     if plan.catalogue.tasks and (head.hidden, head.non_linearity) != (plain.hidden, plain.non_linearity):
         error = ConfigError(
             f"{config.name}: training.classification has extra layers {list(head.hidden)} and {head.non_linearity}, "
             f"expected no extra layer and {plain.non_linearity}, since the plan has a catalogue"
         )
-        error.add_note("head rows of the catalogue's tasks are shared, so they follow the trunk directly at everybody")
+        error.add_note(
+            "head rows of the catalogue's tasks are shared, so they follow the trunk directly at every partner"
+        )
         raise error
 
 

@@ -1,4 +1,4 @@
-"""A partner's part in the rounds: train, say ready, seal for exactly the roster, open the sum, step the server."""
+"""A partner's part in the rounds: train, post `ready`, seal for the roster, open the sum, take the server step."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +15,7 @@ from pipeline.exchange.mailbox import Mailbox
 from pipeline.home.attempt_files import AttemptFiles
 from pipeline.home.round_metrics import RoundRecord, write_record
 from pipeline.home.round_state import Provenance, RoundStart, StoredStart
-from pipeline.plan.plan import PRESENCE
+from pipeline.plan.plan import CATALOGUE_ROUND
 from pipeline.protocol.attempt import Attempt, Sum, Void
 from pipeline.protocol.enrolment import Enrolment
 from pipeline.protocol.round_measures import RoundMeasures
@@ -25,7 +25,12 @@ from secure.ciphertexts.parameters import seal_parameters
 from secure.encoding.roster import Roster
 from secure.sealing.fixed_point import next_bounds
 
-_TOLD = ("loss_train", "validation_loss", "validation_roc_auc", "validation_r2")  # on the line that ends a round
+_SHOWN = (
+    "loss_train",
+    "validation_loss",
+    "validation_roc_auc",
+    "validation_r2",
+)  # in the log line at the end of a round
 
 
 class PartnerRounds:
@@ -54,26 +59,28 @@ class PartnerRounds:
         self._sweep_finished_rounds()
 
     def final(self) -> RoundStart:
-        """After the last round: the model."""
+        """The federated model after the last round."""
         return RoundStart.read(self._start.path, self._layout, to_predict=True)
 
     def advance(self) -> bool:
         """Do the next step; False after the last round.
 
-        Raises NotYet while others are awaited, LeftBehind where that would be in vain, AttemptsUsedUp.
+        Raises NotYet while others are awaited, LeftBehind and AttemptsUsedUp as Attempt does.
         """
         if self._round_no > self.plan.rounds.n_rounds:
-            return self._give_heads()
-        self._reporter.at(self._round_no, self._attempt)
-        match self._at.stage():
+            return self._train_missing_heads()
+        self._reporter.set_round(self._round_no, self._attempt_no)
+        match self._attempt.stage():
             case None:
                 wait = f"round {self._round_no}: waiting for the roster"
-                self._be_ready(wait)
-                raise self._at.not_yet(wait)
+                self._train_and_post_ready(wait)
+                raise self._attempt.not_yet(wait)
             case Roster() as roster:
                 if self.mailbox.me in roster.members:
                     self._deliver(roster)
-                raise self._at.not_yet(f"round {self._round_no}: waiting for the sum of {', '.join(roster.members)}")
+                raise self._attempt.not_yet(
+                    f"round {self._round_no}: waiting for the sum of {', '.join(roster.members)}"
+                )
             case Void() as void:
                 self._abandon(void)
             case Sum() as total:
@@ -81,40 +88,40 @@ class PartnerRounds:
         return True
 
     def _begin(self, round_no: int) -> None:
-        self._round_no, self._attempt = round_no, 1
+        self._round_no, self._attempt_no = round_no, 1
         self._start = StoredStart(self.plan, self.home.start_file(round_no))
         self._measures = RoundMeasures()
 
     @property
-    def _at(self) -> Attempt:
-        return Attempt(self.mailbox, self._round_no, self._attempt, self._start.digest)
+    def _attempt(self) -> Attempt:
+        return Attempt(self.mailbox, self._round_no, self._attempt_no, self._start.digest)
 
     @property
     def _files(self) -> AttemptFiles:
-        return AttemptFiles(self.home.attempt(self._round_no, self._attempt), self._layout)
+        return AttemptFiles(self.home.attempt(self._round_no, self._attempt_no), self._layout)
 
     @property
     def _seed(self) -> tuple[int, ...]:
-        return self._own.seed(self._round_no, self._attempt, self.plan.revision)
+        return self._own.seed(self._round_no, self._attempt_no, self.plan.revision)
 
-    def _be_ready(self, wait: str) -> None:
-        """Train, then say so; nothing of the update leaves yet."""
+    def _train_and_post_ready(self, wait: str) -> None:
+        """Train, then post `ready`, which holds nothing of the update."""
         if not self._files.is_trained:
-            self._at.check_not_left_behind(wait)  # before hours of training for nothing
+            self._attempt.check_not_left_behind(wait)  # training takes hours, and would be for nothing
             with self._measures.timed("train"):
                 trained = self._train()
             self._files.write_trained(trained.change, trained.private, trained.loss)
             del trained  # it is several times as large as the trunk
         trunk = self._start.digest
-        self.mailbox.post(self._at.mine("ready"), {"trunk": trunk, "preparation": self._own.preparation_digest})
+        self.mailbox.post(self._attempt.mine("ready"), {"trunk": trunk, "preparation": self._own.preparation_digest})
 
     def _train(self) -> LocalRound:
         vector, private = self._start.vector(), self._start.private()
         with self._reporter.progress(f"round {self._round_no}: training") as progress:
             return train_locally(self._own, self._agreed, vector, self._start.pieces(), private, self._seed, progress)
 
-    def _give_heads(self) -> bool:
-        """A partner that only followed the rounds has the trunk but no heads: train them at the end, once."""
+    def _train_missing_heads(self) -> bool:
+        """Train the heads once at the end, for a partner that was on no roster and so has only the trunk."""
         if self._start.private() is not None:
             return False
         trained, start = self._train(), RoundStart.read(self._start.path, self._layout)
@@ -123,9 +130,9 @@ class PartnerRounds:
 
     def _deliver(self, roster: Roster) -> None:
         """Seal for exactly this roster, once, and post."""
-        if not self._at.is_sealed():
+        if not self._attempt.is_sealed():
             self._seal_update(roster)
-        self._at.post_update(roster)
+        self._attempt.post_update(roster)
 
     def _seal_update(self, roster: Roster) -> None:
         change, residual = self._files.read_change(), self._start.residual()
@@ -145,34 +152,36 @@ class PartnerRounds:
                 progress=progress,
             )
         self._files.write_residual(report.residual, report.clipped_share)  # before the update can be posted
-        self._at.keep_sealed(self._files.unposted)
+        self._attempt.keep_sealed(self._files.unposted)
 
     def _weight(self) -> int:
-        """1, or the number of labels in the training folds where the plan weighs by size."""
+        """1, or the number of labels in the training folds if the plan weighs by size."""
         if self.plan.seal.weights == "equal":
             return 1
         n_labels, most = self._own.training_set.n_training_labels, self.plan.seal.max_weight
         if n_labels > most:
-            self._reporter.report(f"weight {n_labels} cut to the plan's seal.max_weight {most}: agree on a larger one")
+            self._reporter.report(f"{n_labels} training labels count as {most}, the plan's seal.max_weight")
         return max(1, min(n_labels, most))
 
     def _abandon(self, void: Void) -> None:
-        """Throw the attempt's update away and go on to the next attempt: an update is never sealed for two rosters."""
+        """Remove the attempt's update and go on to the next attempt: an update is never sealed for two rosters."""
         missing = ", ".join(void.missing)
-        self._reporter.report(f"round {self._round_no}, attempt {self._attempt}: void, the aggregator misses {missing}")
-        for name in self._at.delivered(void):  # no proof against either: it can have come a moment too late
-            self._reporter.warn(f"the aggregator misses {name}, whose signed update is on the exchange: ask both")
-        self._at.update_file.unlink(missing_ok=True)
-        self._files.forget()
-        self._attempt += 1
+        self._reporter.report(
+            f"round {self._round_no}, attempt {self._attempt_no}: void, the aggregator misses {missing}"
+        )
+        for name in self._attempt.delivered(void):  # no proof against either: it may have come just too late
+            self._reporter.warn(f"the aggregator misses the update of {name}, but it is on the exchange: ask both")
+        self._attempt.update_file.unlink(missing_ok=True)
+        self._files.remove()
+        self._attempt_no += 1
 
     def _finish(self, total: Sum) -> None:
-        """Open the sum, step the server, store the next round's start: the commit of the round."""
-        sum_file, roster = self._at.fetch_sum(total), total.roster
-        following = self._follow(sum_file, roster)
-        self._record(roster, following)
-        following.write(self.home.start_file(self._round_no + 1))
-        del following  # it is several times as large as the trunk
+        """Open the sum, take the server step, store the start of the next round, which commits this one."""
+        sum_file, roster = self._attempt.fetch_sum(total), total.roster
+        next_start = self._next_start(sum_file, roster)
+        self._record(roster, next_start)
+        next_start.write(self.home.start_file(self._round_no + 1))
+        del next_start  # it is several times as large as the trunk
         self._tidy()
         self._begin(self._round_no + 1)
 
@@ -186,21 +195,20 @@ class PartnerRounds:
         del opened  # each of these is as large as the trunk
         return mean, next_bounds(sent, self._slices, self._start.bounds, self.plan.seal, len(roster.members))
 
-    def _follow(self, sum_file: Path, roster: Roster) -> RoundStart:
-        """The next round's start; heads and residual advance only where our update is part of the sum."""
+    def _next_start(self, sum_file: Path, roster: Roster) -> RoundStart:
+        """The next round's start; heads and residual advance only if this partner's update is part of the sum."""
         mean, bounds = self._open(sum_file, roster)
         factors = self._own.counts.factors(roster.members)
         stepped = step_server(self._agreed, self._start.vector(), self._start.server(), mean, factors)
         del mean  # as large as the trunk
         self._measures.add({"mean_change_norm": stepped.change_norm})
-        private, residual = self._carried(roster)
+        private, residual = self._private_and_residual(roster)
         if private is not None:
             private = self._rows.from_vector(stepped.vector, private)
         under = Provenance(self.mailbox.plan.digest, self._own.preparation_digest)
         return RoundStart(self._layout, stepped.vector, stepped.server, bounds, private, residual, under)
 
-    def _carried(self, roster: Roster) -> tuple[PartnerState | None, NDArray[np.float32] | None]:
-        """Private state and residual."""
+    def _private_and_residual(self, roster: Roster) -> tuple[PartnerState | None, NDArray[np.float32] | None]:
         if self.mailbox.me not in roster.members:
             return self._start.private(), self._start.residual()
         private, loss = self._files.read_private()
@@ -209,34 +217,34 @@ class PartnerRounds:
         self._measures.add({"loss_train": loss, "clipped_share": clipped_share, "update_norm": change_norm})
         return private, residual
 
-    def _record(self, roster: Roster, following: RoundStart) -> None:
+    def _record(self, roster: Roster, next_start: RoundStart) -> None:
         measures, factors = self._measures, self._own.counts.factors(roster.members)
-        if following.private is not None and self._own.is_validated(self._round_no, self.plan.rounds.n_rounds):
+        if next_start.private is not None and self._own.is_validated(self._round_no, self.plan.rounds.n_rounds):
             with measures.timed("validate"):
-                measures.add(validation_scores(self._own, self._agreed, following.trunk, following.private))
-        measures.add({"attempt": self._attempt, "n_members": len(roster.members)})
+                measures.add(validation_scores(self._own, self._agreed, next_start.trunk, next_start.private))
+        measures.add({"attempt": self._attempt_no, "n_members": len(roster.members)})
         if self._layout.n_rows:
             measures.add({"catalogue_rows": int(np.count_nonzero(factors))})
-        if self.mailbox.has(self._at.mine("update")):
-            payload = self.mailbox.own(self._at.mine("update")).payload
+        if self.mailbox.has(self._attempt.mine("update")):
+            payload = self.mailbox.own(self._attempt.mine("update")).payload
             n_bytes = payload.size if payload else 0
             measures.add({"upload_bytes": n_bytes, "upload_bytes_per_parameter": n_bytes / self._layout.n_params})
         metrics = measures.finished()
-        facts = {"trunk": trunk_digest(following.vector), "roster": list(roster.members)}
+        facts = {"trunk": trunk_digest(next_start.vector), "roster": list(roster.members)}
         write_record(self.home.metrics, RoundRecord(self._round_no, self._clock(), metrics, facts))
-        seen = ", ".join(f"{key} {metrics[key]:.4f}" for key in _TOLD if key in metrics)
-        self._reporter.report(f"round {self._round_no} of {self.plan.rounds.n_rounds} done: {seen}")
+        scores = ", ".join(f"{key} {metrics[key]:.4f}" for key in _SHOWN if key in metrics)
+        self._reporter.report(f"round {self._round_no} of {self.plan.rounds.n_rounds} done: {scores}")
 
     def _tidy(self) -> None:
-        """A finished round leaves its messages; its payloads lie in the exchange, its state is in the next start."""
-        self._at.update_file.unlink(missing_ok=True)
-        self.home.inbox(self._at.theirs("sum").payload).unlink(missing_ok=True)
-        self._files.forget()
+        """Remove a finished round's files except messages: the next start has its state, the exchange its payloads."""
+        self._attempt.update_file.unlink(missing_ok=True)
+        self.home.inbox(self._attempt.theirs("sum").payload).unlink(missing_ok=True)
+        self._files.remove()
         self.home.start_file(self._round_no).unlink(missing_ok=True)
         self.home.remove_round(self._round_no)
 
     def _sweep_finished_rounds(self) -> None:
-        """What a kill between a round's commit and its tidying left behind: the update in the clear, above all."""
-        for round_no in range(PRESENCE, self._round_no):
+        """Remove what a kill between `_finish` and `_tidy` left, above all the update in the clear."""
+        for round_no in range(CATALOGUE_ROUND, self._round_no):
             self.home.remove_round(round_no)
             self.home.remove_payloads(round_no)

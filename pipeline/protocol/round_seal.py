@@ -1,4 +1,4 @@
-"""How a partner seals what it sends to a round and opens what comes of it, the same in the presence round."""
+"""Seal a vector and open a sum, with a partner's keys: the same in training rounds and in the catalogue round."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from secure.sealing.workers import Progress
 
 @dataclass(frozen=True, slots=True)
 class RoundSeal:
-    """Keys, parameters and the places of the tensors: what sealing and opening have in common in every attempt."""
+    """Keys, parameters and tensor positions, with which a partner seals and opens in every attempt."""
 
     me: str
     enrolment: Enrolment
@@ -37,7 +37,7 @@ class RoundSeal:
         residual: NDArray[np.float32] | None = None,
         progress: Progress | None = None,
     ) -> SealReport:
-        """Seal a vector (n_params,) for exactly this roster; what an interrupted try left in the file is replaced.
+        """Seal a vector (n_params,) for exactly this roster; the file of an interrupted seal is replaced.
 
         The new residual takes the vector's memory. bounds, rng, weight, residual, errors: see `seal_update`.
         """

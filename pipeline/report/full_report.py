@@ -9,12 +9,16 @@ from functools import partial
 import numpy as np
 
 from data_prep.prepared import Prepared, read_summary
-from partners.models.held_out import EvaluatedModel, evaluate_model, pass_gate
-from partners.network.normalisation import normalisation_of
-from partners.network.state import DEVIATION, MEAN
+from partners.models.held_out import (
+    EvaluatedModel,
+    evaluate_model,
+    pass_gate,
+    probability_calibration,
+    value_calibration,
+)
 from partners.network.trunk import trunk_digest
+from partners.scores import reliability
 from partners.scores.gate import GateSettings
-from partners.scores.reliability import of_probabilities, of_values
 from partners.training.baseline import Baseline
 from partners.training.history import RoundScores
 from partners.training.partner_data import PartnerData
@@ -27,7 +31,6 @@ from pipeline.report.metrics import CLASSIFICATION, REGRESSION
 from pipeline.report.report import build_report
 from pipeline.report.rows import is_scored
 from pipeline.report.schema import (
-    AnyRow,
     Curve,
     Facts,
     FollowedTasks,
@@ -74,8 +77,8 @@ def full_report(
         seed=seed,
     )
 
-    def of_both(points: Callable[[EvaluatedModel], list[ReliabilityPoint]]) -> Reliability:
-        return Reliability(local=points(before), federated=points(after))
+    def of_both(curve: Callable[[EvaluatedModel], reliability.Reliability]) -> Reliability:
+        return Reliability(local=_points(curve(before)), federated=_points(curve(after)))
 
     return build_report(
         facts,
@@ -84,12 +87,18 @@ def full_report(
         learning=learning_curves(
             read_records(mailbox.home.metrics), local.history, _n_followed(own.training_set, after)
         ),
-        calibration=of_both(lambda model: _calibration(rows, model)),
+        calibration=of_both(lambda model: probability_calibration(model, is_scored(rows, "roc_auc"))),
         data=_preparation(mailbox, prepared),
-        regression_calibration=of_both(lambda model: _regression_calibration(regression_rows, model, own.training_set))
+        regression_calibration=of_both(
+            lambda model: value_calibration(model, is_scored(regression_rows, "rmse"), own.training_set)
+        )
         if regression_rows
         else None,
     )
+
+
+def _points(curve: reliability.Reliability) -> list[ReliabilityPoint]:
+    return [ReliabilityPoint.model_validate(point) for point in curve.to_json()]
 
 
 def _preparation(mailbox: Mailbox, prepared: Prepared) -> Preparation:
@@ -125,22 +134,3 @@ def _n_followed(data: TrainingSet, model: EvaluatedModel) -> FollowedTasks:
         classification=int((with_both & (data.aggregation_weight > 0)).sum()),
         regression=int((measured & (data.regr_aggregation_weight > 0)).sum()),
     )
-
-
-def _calibration(rows: Sequence[AnyRow], model: EvaluatedModel) -> list[ReliabilityPoint]:
-    """How often tasks' test labels are active by predicted probability, over the scored tasks."""
-    labels = model.test.labels
-    kept = is_scored(rows, "roc_auc")[labels.task]
-    points = of_probabilities(labels.task[kept], labels.active[kept], labels.probability[kept]).to_json()
-    return [ReliabilityPoint.model_validate(point) for point in points]
-
-
-def _regression_calibration(rows: Sequence[AnyRow], model: EvaluatedModel, data: TrainingSet) -> list[ReliabilityPoint]:
-    """Measured against predicted values, in deviations from each task's mean over the training folds."""
-    values, scale = model.test.values, normalisation_of(data, normalise=True)
-    kept = is_scored(rows, "rmse")[values.task]
-    task = values.task[kept]
-    measured, predicted = (
-        (numbers[kept] - scale[MEAN][task]) / scale[DEVIATION][task] for numbers in (values.measured, values.predicted)
-    )
-    return [ReliabilityPoint.model_validate(point) for point in of_values(task, measured, predicted).to_json()]

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from partners.scores import comparison as scoring
-from partners.scores.comparison import compare, holm, numbered
+from partners.scores.comparison import compare, holm, number_groups
 from pipeline.errors import DamagedReport, NotYet
 from pipeline.home.json_files import write_json
 from pipeline.home.paths import Home
@@ -110,7 +110,7 @@ def build_report(
 
 def _compare(rows: Sequence[AnyRow], kind: Kind, seed: int) -> _Compared:
     rng = np.random.default_rng(seed)
-    assays = numbered([row.input_assay_id for row in rows])
+    assays = number_groups([row.input_assay_id for row in rows])
     scores = {metric: [scores_of(rows, side, metric) for side in SIDES] for metric in kind.metrics}
     metrics = {
         metric: compare(local, federated, rng, is_error=metric in ERRORS, groups=assays)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partners.scores.bootstrap import interval_of_mean
-from partners.scores.comparison import Groups, Scores, by_group, compare, numbered
+from partners.scores.comparison import Groups, Scores, by_group, compare, number_groups
 from pipeline.report.metrics import ERRORS, FEWEST_ASSAYS, SIDES, Kind, Side
 from pipeline.report.parts import Sides
 from pipeline.report.schema import AnyRow, DomainSummary, Efficiency, GroupChange, Width
@@ -81,7 +81,7 @@ def changes(rows: Sequence[AnyRow], metric: str) -> Changes:
         federated,
         n_labels=np.array([row.n_labels for row in chosen], dtype=np.int64),
         assay_type=np.array([row.assay_type for row in chosen], dtype=np.str_),
-        assay=numbered([row.input_assay_id for row in chosen]),
+        assay=number_groups([row.input_assay_id for row in chosen]),
         is_error=metric in ERRORS,
     )
 
@@ -102,7 +102,7 @@ def domain_summary(rows: Sequence[AnyRow], kind: Kind, rng: np.random.Generator)
     """Means, change and coverage of how sure both models are, over the tasks where both have it; None without any."""
     known = [row for row in rows if row.domain]
     local, federated = (_domain_measure(known, side, kind) for side in SIDES)
-    compared = compare(local, federated, rng, groups=numbered([row.input_assay_id for row in known]))
+    compared = compare(local, federated, rng, groups=number_groups([row.input_assay_id for row in known]))
     if compared is None:
         return None
     both = np.isfinite(local) & np.isfinite(federated)

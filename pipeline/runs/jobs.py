@@ -1,4 +1,4 @@
-"""The jobs behind the commands: a member's run under its lock, with tracking beside it."""
+"""A member's whole run, as the run commands start it: under the home's lock, with tracking in another process."""
 
 import json
 import socket
@@ -16,20 +16,20 @@ from pipeline.runtime.progress import ProgressReporter
 from pipeline.runtime.retry import Machine, RetryPolicy, drive
 from pipeline.tracking.tracker import TrackedMember, Tracker, read_member
 
-_NOTHING_LEFT = "the federation is finished, nothing is left to do"
+_FINISHED = "the federation is finished, nothing is left to do"
 
 
 def run_partner(config_file: Path, *, once: bool, timeout_s: float | None = None, log: Log | None = None) -> None:
-    """Take part in the federation until the report is written (or, with once, as far as others allow).
+    """Take part in the federation until the report is written; with `once`, until others are awaited.
 
-    timeout_s : see pipeline.runtime.retry.Patience
+    timeout_s : see pipeline.runtime.retry.RetryPolicy
     """
     config = PartnerConfig.read(config_file)
     reporter = ProgressReporter(config.name, log)
 
     def open_machine() -> Machine:
         mailbox = open_partner_mailbox(config)
-        from pipeline.runs.partner_run import PartnerRun  # noqa: PLC0415 -- torch, rdkit: after all refusals, never an aggregator
+        from pipeline.runs.partner_run import PartnerRun  # noqa: PLC0415 -- torch, rdkit: after all checks, never at an aggregator
         from pipeline.runs.report import WithPage  # noqa: PLC0415
 
         return WithPage(PartnerRun(config, mailbox, reporter), mailbox.home)
@@ -38,9 +38,9 @@ def run_partner(config_file: Path, *, once: bool, timeout_s: float | None = None
 
 
 def run_aggregator(config_file: Path, *, once: bool, timeout_s: float | None = None, log: Log | None = None) -> None:
-    """Add sealed updates until the plan's last round (or, with once, as far as partners allow).
+    """Add sealed updates until the plan's last round; with `once`, until partners are awaited.
 
-    timeout_s : see pipeline.runtime.retry.Patience
+    timeout_s : see pipeline.runtime.retry.RetryPolicy
     """
     config = AggregatorConfig.read(config_file)
     reporter = ProgressReporter(config.name, log)
@@ -61,48 +61,47 @@ def _run(
 ) -> None:
     config, home = member.config, member.home
     if _is_finished(member) and member.all_sent:
-        reporter.report(_NOTHING_LEFT)
+        reporter.report(_FINISHED)
         return
     with (
         home.alone() as before,
         Tracker(member.config_file, member.role, home, reporter.report, reporter.warn) as tracker,
     ):
-        _warn_of(before, reporter)
+        _report_killed(before, reporter)
         if _is_finished(member):
-            reporter.report(f"{_NOTHING_LEFT} but to send to MLflow what its store lacks")
+            reporter.report(f"{_FINISHED} except sending to MLflow what is missing there")
             tracker.start_rest()
         else:
             policy = RetryPolicy(reporter, home.folder, once=once, poll_s=config.poll_s, timeout_s=timeout_s)
             machine = policy.call(open_machine)
             policy.call(tracker.start)
             drive(machine, policy, idle=tracker.poke)
-            ended = {"plan": member.plan.digest}
-            policy.call(lambda: write_json(home.finished, ended))
-            reporter.at()
+            policy.call(lambda: write_json(home.finished, {"plan": member.plan.digest}))
+            reporter.set_round()
             reporter.report("finished")
 
 
-def _warn_of(before: Holder | None, reporter: ProgressReporter) -> None:
-    """Say that the last process was killed, and where that cannot be known for sure."""
+def _report_killed(before: Holder | None, reporter: ProgressReporter) -> None:
+    """Report that the last process was killed; warn if it ran on another machine, where it may still run."""
     if before is None:
         return
-    reporter.report(f"{before} did not end by itself; going on from its files")
+    reporter.report(f"{before} was killed; going on from its files")
     if before.host != (here := socket.gethostname()):
-        reporter.warn(f"make sure that it no longer runs, for {here} cannot see the processes of {before.host}")
+        reporter.warn(f"make sure that it no longer runs: {here} cannot see the processes of {before.host}")
 
 
 def _is_finished(member: TrackedMember) -> bool:
-    """Whether this plan's last round and report are done, so that nothing heavy need be loaded.
+    """Whether this plan's last round and report are done; needs no torch or rdkit.
 
-    Raises OutOfStep where another plan's are: there is no round left to go on with.
+    Raises OutOfStep if the federation ended under another plan: no round is left to go on with.
     """
     file = member.home.finished
     if not file.exists():
         return False
     try:
-        ended = str(json.loads(file.read_text())["plan"])
+        plan = str(json.loads(file.read_text())["plan"])
     except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{file}: is damaged; remove it, and the run looks for itself what is left to do") from error
-    if ended != (expected := member.plan.digest):
-        raise OutOfStep(f"{file}: the federation ended here under plan {ended[:12]}..., not {expected[:12]}...")
+        raise ConfigError(f"{file}: is damaged; remove it, and the run finds out what is left to do") from error
+    if plan != (expected := member.plan.digest):
+        raise OutOfStep(f"{file}: the federation ended under plan {plan[:12]}..., expected {expected[:12]}...")
     return True

@@ -1,4 +1,4 @@
-"""A partner's run from enrolment to report, as a step machine whose state is the files of its home."""
+"""A partner's run from enrolment to report: a step machine whose state is the files of its home."""
 
 import time
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from pipeline.home.paths import Home
 from pipeline.home.round_metrics import RoundRecord, write_record
 from pipeline.model.folder import write_final_model
 from pipeline.plan.member_configs import PartnerConfig
-from pipeline.protocol.catalogue_round import Presence
+from pipeline.protocol.catalogue_round import CatalogueRound
 from pipeline.protocol.enrolment import Enrolment, enrol
 from pipeline.protocol.partner_rounds import PartnerRounds
 from pipeline.protocol.revision import check_place, check_preparation, check_vector
@@ -28,7 +28,7 @@ from secure.ciphertexts.parameters import seal_parameters
 
 
 class PartnerRun:
-    """Enrol, prepare, take part in every round, train the local-only baseline, report."""
+    """A partner's run: enrol, prepare, take part in every round, train the local model, report."""
 
     def __init__(
         self,
@@ -40,46 +40,48 @@ class PartnerRun:
         self._config = config
         check_place(mailbox.plan, mailbox.home)
         check_vector(mailbox.plan, mailbox.home)
-        known_counts(mailbox.plan, mailbox.home)  # what does not go together is said before anything is done
+        known_counts(mailbox.plan, mailbox.home)  # raises ConfigError if it does not fit the plan, before any work
         mailbox.home.remove_leftovers()
         self._mailbox = mailbox
         self._reporter = reporter
         self._clock = clock
         self._enrolment: Enrolment | None = None
-        self._presence: Presence | None = None
+        self._catalogue_round: CatalogueRound | None = None
         self._rounds: PartnerRounds | None = None
         self._matrices: Prepared | None = None
         self._own: PartnerData | None = None
 
     @property
     def home(self) -> Home:
-        """Where this partner's state is."""
+        """The partner's home."""
         return self._mailbox.home
 
     def advance(self) -> bool:
         """Do the next step; False when the report is written. Raises NotYet while others are awaited."""
-        self._reporter.at()  # each round says by itself which it is
+        self._reporter.set_round()  # no round; each round sets its own
         if self._enrolment is None:
             self._enrolment = enrol(self._mailbox, seal_parameters(self._mailbox.plan.seal))
-            self._reporter.report("enrolled: group secret and pair keys with all partners are here")
+            self._reporter.report("enrolled: received the group secret and a pairing of every partner")
         elif self._own is None:
             self._own = self._prepare(self._enrolment)
         elif self._rounds is None:
-            self._begin(self._enrolment, self._own)
+            self._begin_rounds(self._enrolment, self._own)
         elif not self._rounds.advance():
             return self._conclude(self._rounds)
         return True
 
-    def _begin(self, enrolment: Enrolment, own: PartnerData) -> None:
-        """The rounds, once it is known how many partners hold each task of the catalogue."""
+    def _begin_rounds(self, enrolment: Enrolment, own: PartnerData) -> None:
+        """Begin the training rounds if the catalogue's holders are counted, else do a step of the catalogue round."""
         counts = known_counts(self._mailbox.plan, self.home)
         if counts is not None:
             self._own = replace(own, counts=counts)
             self._rounds = PartnerRounds(self._mailbox, enrolment, self._own, self._reporter, self._clock)
             return
-        if self._presence is None:
-            self._presence = Presence(self._mailbox, enrolment, own.held, own.preparation_digest, self._reporter)
-        self._presence.advance()
+        if self._catalogue_round is None:
+            self._catalogue_round = CatalogueRound(
+                self._mailbox, enrolment, own.held, own.preparation_digest, self._reporter
+            )
+        self._catalogue_round.advance()
 
     def _prepare(self, enrolment: Enrolment) -> PartnerData:
         started = time.monotonic()
@@ -106,12 +108,12 @@ class PartnerRun:
         }
         facts = {"datasets": dataset_facts(self._mailbox.me, data)}
         write_record(self.home.metrics, RoundRecord(0, self._clock(), metrics, facts))
-        made = f"{own.training_set.n_compounds} compounds, {own.training_set.n_tasks} tasks"
-        self._reporter.report(f"prepared {made}; consistency digest, equal for all partners: {preparation}")
+        counts = f"{own.training_set.n_compounds} compounds, {own.training_set.n_tasks} tasks"
+        self._reporter.report(f"prepared {counts}; consistency digest, equal for all partners: {preparation}")
         return own
 
     def _conclude(self, rounds: PartnerRounds) -> bool:
-        """After the last round: the local-only baseline with the same number of steps, then the report."""
+        """Train the local model with the same number of steps, then write final model and report."""
         if report_file(self.home).exists() or not (self._enrolment and self._matrices and self._own):
             return False
         baseline, final = self._local_only(self._own), rounds.final()
@@ -139,7 +141,7 @@ class PartnerRun:
         plan, layout = self._mailbox.plan, self._mailbox.plan.layout
         first = initial_trunk(layout, plan.federation.seed)
         self.home.baseline.mkdir(parents=True, exist_ok=True)
-        with self._reporter.progress("training the local-only baseline") as progress:
+        with self._reporter.progress("training the local model") as progress:
             return train_baseline(
                 own.training_set,
                 first[: layout.trunk.n_params],

@@ -1,4 +1,4 @@
-"""From a partner's tables to its training set."""
+"""Prepare a partner's tables or new structures, with the plan's settings and the group secret."""
 
 from pathlib import Path
 from typing import Any
@@ -31,12 +31,12 @@ def prepared_matrices(
     workers: int | None = None,
     scheduler: str | None = None,
 ) -> Prepared:
-    """Prepare the tables, or read what was prepared from the same tables before.
+    """The matrices of the partner's tables: prepared now, or read from the home if the tables are the same.
 
-    workers, scheduler : instead of the configuration's, see pipeline.runs.structure_workers
+    workers, scheduler : replace the configuration's, see pipeline.runs.structure_workers
     """
     data, home = config.data, Home(config.home_folder)
-    with open_workers(config, workers, scheduler) as crew, reporter.progress("preparing compounds") as progress:
+    with open_workers(config, workers, scheduler) as opened, reporter.progress("preparing compounds") as progress:
         folder = prepare(
             config.resolve(data.assays),
             config.resolve(data.activities),
@@ -44,7 +44,7 @@ def prepared_matrices(
             plan.preparation,
             group.structure_seed,
             home.prepared,
-            workers=crew,
+            workers=opened,
             timeout_s=data.compound_timeout_s,
             cache=home.structures_cache,
             progress=progress,
@@ -55,16 +55,16 @@ def prepared_matrices(
 
 
 def preparation_digest(plan: Plan, group: GroupSecret) -> str:
-    """What `ready` says about how this partner prepares compounds; equal for equal set-ups."""
+    """Digest in `ready` of how this partner prepares compounds; equal for equal settings, seed and versions."""
     return consistency_digest(plan.preparation, group.structure_seed)
 
 
 def prepare_tables(
     config_file: Path, workers: int | None = None, scheduler: str | None = None, log: Log | None = None
 ) -> dict[str, Any]:
-    """`hocket prepare`: prepare and summarise. Raises NotYet before the group secret is dealt.
+    """Prepare the tables for `hocket prepare` and return the summary. Raises NotYet before the group secret is dealt.
 
-    `consistency` is equal for all partners whose set-ups are equal; one who differs would be refused in round 1.
+    `consistency` is equal for all partners that prepare alike; a partner that differs is refused in round 1.
     """
     config = PartnerConfig.read(config_file)
     with Home(config.home_folder).alone():
@@ -84,7 +84,7 @@ def prepare_structures(
     scheduler: str | None = None,
     log: Log | None = None,
 ) -> dict[str, Any]:
-    """`hocket prepare --structures`: fingerprints of new structures, as in training, and those refused, to `output`.
+    """Write fingerprints of new structures, as in training, and the refused ones, for `hocket prepare --structures`.
 
     Raises ConfigError for an output folder that holds something else, NotYet before the group secret is dealt.
     """
@@ -100,14 +100,14 @@ def prepare_structures(
         mailbox = open_partner_mailbox(config)
         group = obtain_group_secret(mailbox, seal_parameters(mailbox.plan.seal))
         with (
-            open_workers(config, workers, scheduler) as crew,
+            open_workers(config, workers, scheduler) as opened,
             reporter.progress("preparing new structures") as progress,
         ):
             new = prepare_new(
                 structures,
                 mailbox.plan.preparation,
                 group.structure_seed,
-                workers=crew,
+                workers=opened,
                 timeout_s=config.data.compound_timeout_s,
                 cache=Home(config.home_folder).structures_cache,
                 progress=progress,
@@ -117,7 +117,7 @@ def prepare_structures(
 
 
 def check_tables(config_file: Path) -> list[TableFinding]:
-    """`hocket prepare --check`: everything that is wrong with the tables, before any expensive step."""
+    """All that is wrong with the tables, for `hocket prepare --check`; structures are not standardised."""
     config = PartnerConfig.read(config_file)
     data = config.data
     plan = read_plan(config.plan_file)

@@ -1,4 +1,4 @@
-"""What `hocket prepare` made, as tables for a person; for the partner's eyes only."""
+"""The summary of `hocket prepare` as tables on a terminal; private to the partner."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -35,14 +35,14 @@ def show_summary(summary: Mapping[str, Any], console: Console | None = None) -> 
 
 def _inputs(summary: Mapping[str, Any]) -> Table:
     return _table("Tables", ("table", "rows", "accepted", "rejected"), [
-        (name, found["rows"], found["accepted"], sum(found["rejected"].values()))
-        for name, found in summary["tables"].items()
+        (name, table["rows"], table["accepted"], sum(table["rejected"].values()))
+        for name, table in summary["tables"].items()
     ])  # fmt: skip
 
 
 def _rejected(summary: Mapping[str, Any]) -> Table:
     return _table("Rejected rows", ("table", "reason", "rows"), [
-        (name, reason, n) for name, found in summary["tables"].items() for reason, n in found["rejected"].items()
+        (name, reason, n) for name, table in summary["tables"].items() for reason, n in table["rejected"].items()
     ], n_words=2)  # fmt: skip
 
 
@@ -80,7 +80,7 @@ def _folds(summary: Mapping[str, Any]) -> Table:
 def _facts(summary: Mapping[str, Any]) -> Table:
     compounds, assays = summary["compounds"], summary["assays"]
     labels, values = summary["classification"], summary["regression"]
-    found = {
+    facts = {
         "compounds": {"rows": compounds["rows"], "ids": compounds["ids"], "ids merged": compounds["merged_ids"]},
         "assays": {words: assays[key] for key, words in _OF_ASSAYS.items()},
         "catalogue": {_words(note): n for note, n in assays["catalogue_notes"].items()},
@@ -91,14 +91,14 @@ def _facts(summary: Mapping[str, Any]) -> Table:
         "values": {"exact": values["exact"], "censored": values["values"] - values["exact"]},
     }
     grid = Table.grid(padding=(0, 2))
-    for name, counts in found.items():
+    for name, counts in facts.items():
         if counts:
             grid.add_row(name, ", ".join(f"{_number(n)} {key}" for key, n in counts.items()))
     return grid
 
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], n_words: int = 1) -> Table:
-    """A table of words in its first columns, of numbers in the others."""
+    """A table with text in its first `n_words` columns and numbers in the others."""
     table = Table(title=title, title_justify="left")
     for i, column in enumerate(columns):
         table.add_column(column, justify="left" if i < n_words else "right", overflow="fold")

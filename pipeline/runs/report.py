@@ -1,4 +1,4 @@
-"""`hocket report`: the kept report is shown; a page that is missing or older is made again, without any training."""
+"""The report of a finished run, for `hocket report`: a missing or older page is written again, without training."""
 
 from pathlib import Path
 
@@ -12,19 +12,19 @@ from pipeline.runtime.retry import Machine
 
 
 class WithPage:
-    """A partner's run whose last step is the page of its report."""
+    """A partner's run that also writes the page of its report, as its last step."""
 
     def __init__(self, run: Machine, home: Home) -> None:
         self._run = run
         self._home = home
 
     def advance(self) -> bool:
-        """Do the next step; False when report, page and figures are there."""
+        """Do the next step; False when report, page and figures are written."""
         return self._run.advance() or _write_missing_page(self._home)
 
 
 def _write_missing_page(home: Home) -> bool:
-    from pipeline.pages.files import has_page, write_private_page  # noqa: PLC0415 -- matplotlib, needed by no refusal
+    from pipeline.pages.files import has_page, write_private_page  # noqa: PLC0415 -- matplotlib: after all checks
 
     report = reporting.read_report(home)
     if has_page(home, report):
@@ -33,18 +33,18 @@ def _write_missing_page(home: Home) -> bool:
     return True
 
 
-def bring_up(config_file: Path) -> Report:
-    """The partner's report, its page and figures written where they were missing or of another version.
+def current_report(config_file: Path) -> Report:
+    """The partner's report; its page and figures are written if they are missing or of another version.
 
-    A finished home without a report, or with one of an older format, scores its kept models again. Raises NotYet
-    before the last round, DamagedReport, HomeInUse where something has to be written and another process works.
+    In a finished home without a report, or with one of an older format, the models are scored again. Raises NotYet
+    before the last round, DamagedReport, HomeInUse if there is something to write and another process works there.
     """
     config = PartnerConfig.read(config_file)
     home = Home(config.home_folder)
     if _must_be_scored(home):
         _score_again(config, home)
     report = reporting.read_report(home)
-    from pipeline.pages.files import has_page  # noqa: PLC0415 -- matplotlib, needed by no refusal
+    from pipeline.pages.files import has_page  # noqa: PLC0415 -- matplotlib: after all checks
 
     if not has_page(home, report):
         with home.alone():
@@ -57,12 +57,12 @@ def _must_be_scored(home: Home) -> bool:
 
 
 def _score_again(config: PartnerConfig, home: Home) -> None:
-    """Go through the finished run: its matrices, heads, trunk and baseline are on disk."""
+    """Run through the finished steps again: matrices, heads, trunk and local model are on disk."""
     if not (home.baseline / "local.safetensors").exists():
-        error = NotYet(f"{home.baseline}: the local-only model is missing, so that there is nothing to compare with")
+        error = NotYet(f"{home.baseline}: the local model is missing, so there is nothing to compare with")
         error.add_note(f"remove {home.finished}; then `hocket partner run` trains it again")
         raise error
-    from pipeline.protocol.open_mailbox import open_partner_mailbox  # noqa: PLC0415 -- torch, rdkit: after all refusals
+    from pipeline.protocol.open_mailbox import open_partner_mailbox  # noqa: PLC0415 -- torch and rdkit: after all checks
     from pipeline.runs.partner_run import PartnerRun  # noqa: PLC0415
 
     with home.alone():

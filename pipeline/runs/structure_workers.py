@@ -1,4 +1,4 @@
-"""Who makes a partner's structures: processes of this machine, or a Dask cluster of the partner's own machines."""
+"""Workers that standardise a partner's structures: processes of this machine, or a Dask cluster of the partner's."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +10,9 @@ from pipeline.plan.member_configs import PartnerConfig, expect_scheduler
 
 @contextmanager
 def open_workers(config: PartnerConfig, workers: int | None = None, scheduler: str | None = None) -> Iterator[Workers]:
-    """As configured, or as asked for this once: so many processes, or the cluster of a scheduler.
+    """The workers of the configuration, unless a number of processes or a Dask scheduler is given.
 
-    Nothing is connected before there is something to make. Raises ConfigError for a scheduler that is none.
+    The cluster is connected only when there are structures to standardise. Raises ConfigError for a bad scheduler.
     """
     try:
         expect_scheduler(scheduler or "")

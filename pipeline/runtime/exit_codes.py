@@ -1,4 +1,4 @@
-"""Which error ends a command with which exit code: one table for the command line and for `hocket doctor`."""
+"""The exit code for each error, in one table for the command line and `hocket doctor`."""
 
 from data_prep.errors import DataError
 from partners.errors import BadData, TrainingError
@@ -8,15 +8,15 @@ from secure.errors import SecureError
 REFUSALS = (PipelineError, SecureError, DataError, TrainingError, OSError)
 _CODES: tuple[tuple[type[Exception], ExitCode], ...] = (
     (DataError, ExitCode.DATA),
-    (BadData, ExitCode.DATA),  # a TrainingError too, so it stands first
+    (BadData, ExitCode.DATA),  # a subclass of TrainingError, so it comes first
     (TrainingError, ExitCode.TRAINING),
     (SecureError, ExitCode.SECURITY),
-    (OSError, ExitCode.CONFIGURATION),  # a disk that fills, a folder that may not be written
+    (OSError, ExitCode.CONFIGURATION),  # for example a full disk, or no right to write
 )
 
 
 def exit_code_of(error: Exception) -> ExitCode:
-    """The exit code of a command that this error ends; 1, a bug, for an error that is none of `REFUSALS`."""
+    """The exit code of a command that ends with this error; 1, a bug, if it is none of `REFUSALS`."""
     if isinstance(error, PipelineError):
         return error.exit_code
     return next((code for kind, code in _CODES if isinstance(error, kind)), ExitCode.BUG)

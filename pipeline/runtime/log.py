@@ -1,4 +1,4 @@
-"""Where lines about a run go: stderr, as text for people or as JSON lines for programs."""
+"""The log of a run on stderr: as text for people, or as JSON lines for programs."""
 
 import json
 import sys
@@ -12,26 +12,26 @@ Level = Literal["info", "warning", "error"]
 
 
 class Log:
-    """Writes lines; its member is known once the configuration is read, its round once that begins."""
+    """Writes log lines; the member is set when the configuration is read, the round when it begins."""
 
     def __init__(self, *, as_json: bool = False, member: str = "") -> None:
         self.as_json, self.member = as_json, member
-        self._place: dict[str, int] = {}
+        self._round: dict[str, int] = {}
 
-    def at(self, round_no: int | None = None, attempt: int | None = None) -> None:
-        """What is written from now on is about this round (0: the presence round) and attempt; None: about none."""
-        place = {"round": round_no, "attempt": attempt}
-        self._place = {key: number for key, number in place.items() if number is not None}
+    def set_round(self, round_no: int | None = None, attempt: int | None = None) -> None:
+        """Give round (0: the catalogue round) and attempt to all following lines; None: to none of them."""
+        numbers = {"round": round_no, "attempt": attempt}
+        self._round = {key: number for key, number in numbers.items() if number is not None}
 
     def write(self, text: str, level: Level = "info", **fields: Any) -> None:  # noqa: ANN401 -- any JSON value
-        """One line: in JSON with its time, level, member, message and round, and what else is known as fields."""
+        """Write one line; as JSON with time, level, member, message, round, attempt and these fields."""
         if self.as_json:
-            _put(json_line(self.member, text, level, **(self._place | fields)))
+            _write_line(json_line(self.member, text, level, **(self._round | fields)))
         else:
-            _put(for_people(text, level))
+            _write_line(as_text(text, level))
 
     def take_over(self) -> None:
-        """As JSON: warnings and tracebacks of this process become lines as well."""
+        """If lines are JSON, write warnings and tracebacks of this process as JSON lines too."""
         if not self.as_json:
             return
 
@@ -53,27 +53,27 @@ class Log:
         sys.excepthook = fail
 
 
-def for_people(text: str, level: Level) -> str:
-    """The text, as a warning where it is one."""
+def as_text(text: str, level: Level) -> str:
+    """The text, with "warning: " before it if it is one."""
     return f"warning: {text}" if level == "warning" else text
 
 
 def json_line(member: str, text: str, level: Level = "info", **fields: object) -> str:
-    """A JSON object on one line; times in UTC, ISO 8601."""
+    """A log line as a JSON object on one line; time in UTC, ISO 8601."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    about = {"time": now, "level": level, "member": member, "message": text}
-    return json.dumps(about | fields, ensure_ascii=False)
+    line = {"time": now, "level": level, "member": member, "message": text}
+    return json.dumps(line | fields, ensure_ascii=False)
 
 
 def as_json_line(member: str, line: str) -> str:
-    """A line of a member's log as it is where it is JSON, else wrapped: libraries write what they like."""
+    """A line of a member's log as JSON: unchanged if it is an object, else as a message (libraries print text)."""
     try:
         return line if isinstance(json.loads(line), dict) else json_line(member, line)
     except ValueError:
         return json_line(member, line)
 
 
-def _put(line: str) -> None:
-    """In one write, so that a killed process leaves no half of it."""
+def _write_line(line: str) -> None:
+    """Write a line to stderr in one call, so that a killed process leaves no half line."""
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()

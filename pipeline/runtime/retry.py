@@ -1,6 +1,6 @@
-"""How a step machine is driven: until it is done, or once and no further than others allow.
+"""Drive a step machine until it is done, with retries; or, with `once`, until others are awaited.
 
-What comes by itself is waited for: the others' messages, an exchange that does not answer, space on a full disk.
+A retry follows while another member's message is missing, the exchange does not answer or a disk is full.
 """
 
 import errno
@@ -13,27 +13,27 @@ from typing import Protocol, TypeVar
 from pipeline.errors import ExchangeError, ExchangeUnreachable, NotYet
 from pipeline.runtime.progress import ProgressReporter
 
-_RAREST = 10  # looks for messages grow up to this many times rarer while nothing comes
-_LONGEST_DISK_S = 600.0  # between two tries of a step for which there was no space, where none was given back
+_RAREST = 10  # the pause between two retries grows up to this many times poll_s
+_LONGEST_DISK_S = 600.0  # longest pause before a step is tried again on a disk that stays full
 FULL = {errno.ENOSPC, errno.EDQUOT}
-_TOLERANCE = 1 << 20  # bytes that come and go on any disk
+_TOLERANCE = 1 << 20  # bytes; the free space of any disk changes by less all the time
 
 Result = TypeVar("Result")
 
 
 class Machine(Protocol):
-    """A member whose state is the files that exist."""
+    """A step machine whose state is the files of a member's home."""
 
     def advance(self) -> bool:
-        """Do the next step; False when nothing is left. Raises NotYet when it depends on others."""
+        """Do the next step; False when nothing is left. Raises NotYet while others are awaited."""
 
 
 class RetryPolicy:
-    """What a member waits for, how often it looks and when it gives up.
+    """When a failed step is tried again, after which pause, and when a member gives up.
 
-    timeout_s : longest wait without any progress; None is for ever
-    once      : others are not waited for at all; exchange and disk only where there is a timeout
-    folder    : on the disk that may be full
+    timeout_s : longest wait without any progress; None: no limit
+    once      : never wait for other members; for exchange and disk only if there is a timeout
+    folder    : folder on the disk that may be full
     """
 
     def __init__(
@@ -44,12 +44,12 @@ class RetryPolicy:
         self.progressed()
 
     def progressed(self) -> None:
-        """Start to count anew: something was done."""
+        """Start the pauses and the timeout again, after a step that succeeded."""
         self._pause_s = self._poll_s
         self._until: float | None = None
 
     def wait(self, error: NotYet | ExchangeError | OSError) -> None:
-        """Wait for another try of what failed so. Raises the error where no wait helps, or the time is up."""
+        """Wait before a retry of the step that failed with this error; raise it if no wait helps or time is up."""
         if isinstance(error, OSError) and error.errno not in FULL:
             raise error
         if self._once and (self._timeout_s is None or isinstance(error, NotYet)):
@@ -57,7 +57,7 @@ class RetryPolicy:
         if self._timeout_s is not None:
             self._until = self._until or time.monotonic() + self._timeout_s
             if time.monotonic() >= self._until:
-                error.add_note(f"nothing came in {self._timeout_s:g} s (--timeout); the same command goes on from here")
+                error.add_note(f"no progress in {self._timeout_s:g} s (--timeout); the same command goes on from here")
                 raise error
         if isinstance(error, OSError):
             self._reporter.warn(f"{error}: waiting for space")
@@ -68,18 +68,18 @@ class RetryPolicy:
             self._pause_s = min(self._pause_s * 1.2, _RAREST * self._poll_s)
 
     def call(self, act: Callable[[], Result]) -> Result:
-        """The result of `act`, again and again until the exchange answers and the disk has space."""
+        """The result of `act`, called again while the exchange does not answer or the disk is full."""
         while True:
             try:
-                found = act()
+                result = act()
             except (ExchangeUnreachable, OSError) as error:
                 self.wait(error)
             else:
                 self.progressed()
-                return found
+                return result
 
     def _wait_for_space(self) -> None:
-        """Until some was given back: the step may have taken hours. A quota does not show, so try now and then."""
+        """Wait until the disk has more free space, or for a growing time: a quota's space cannot be seen."""
         before, waited_s, pause_s = self._free_bytes(), 0.0, self._poll_s
         while waited_s < self._pause_s * _RAREST and not self._is_late():
             self._sleep(pause_s)
@@ -96,14 +96,14 @@ class RetryPolicy:
         time.sleep(max(0.0, min(seconds, left)))
 
     def _free_bytes(self) -> int:
-        found = os.statvfs(self._folder)
-        return found.f_bavail * found.f_frsize
+        disk = os.statvfs(self._folder)
+        return disk.f_bavail * disk.f_frsize
 
 
 def drive(machine: Machine, policy: RetryPolicy, *, idle: Callable[[], None]) -> None:
-    """Advance until done; what must be waited for, and may not, is handed to the caller.
+    """Advance until done, with retries by `policy`; raises the error of a step that may not be tried again.
 
-    idle is called after every step that changed something, e.g. to hand metrics on.
+    idle : called after every step that succeeded, e.g. to pass on metrics
     """
     while True:
         try:

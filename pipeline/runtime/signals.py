@@ -1,7 +1,7 @@
-"""How a run is stopped: SIGTERM, SIGINT and SIGHUP end it where it stands, for its files are its state.
+"""Stop a run at SIGTERM, SIGINT or SIGHUP at once: its state is its files, so nothing is lost.
 
-The signal becomes a KeyboardInterrupt in the main thread. Where that stands in a long call of a library, the interrupt
-cannot get through: then, after a grace, a thread of its own ends the process and all below it, as `kill -9` would.
+The signal becomes a KeyboardInterrupt in the main thread. A long call of a library does not let that through; then a
+second thread ends the process and its children after GRACE_S, as `kill -9` would.
 """
 
 import atexit
@@ -18,18 +18,18 @@ from typing import NoReturn, Self
 from pipeline.errors import ExitCode
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-GRACE_S = 6.0  # for the step under way; batch systems use force after ten seconds or more
+GRACE_S = 6.0  # for the present step; batch systems send SIGKILL after ten seconds or more
 STOPPED = "stopped; start the same command again to go on"
-ABANDONED = "stopped in the middle of a step; start the same command again, it begins that step anew"
-BEGINS_ANEW = "stopped; the same command will begin anew"  # of commands whose work is one step
-_TELL_S = 1.0  # longest that the end waits for somebody to read why
+ABANDONED = "stopped in the middle of a step; start the same command again, it begins that step again"
+BEGINS_ANEW = "stopped; the same command begins again from the start"  # of commands whose work is one step
+_TELL_S = 1.0  # longest wait for stderr to take the last message
 
 
 class Stoppable:
-    """A block that the three signals leave with KeyboardInterrupt, and with no process below this one.
+    """A block that the three signals end with KeyboardInterrupt, after which no child process is left.
 
-    tell : called with `abandoned` from another thread before the process is ended, when the grace has passed
-    Signals that were ignored at the start (nohup) stay ignored; all but the first change nothing.
+    tell : called with `abandoned` from another thread before that ends the process, after `grace_s` seconds
+    Signals that were ignored at the start (nohup) stay ignored; after the first signal others change nothing.
     """
 
     def __init__(self, tell: Callable[[str], None], grace_s: float = GRACE_S, abandoned: str = ABANDONED) -> None:
@@ -38,9 +38,9 @@ class Stoppable:
         self._before: dict[signal.Signals, Callable[[int, FrameType | None], object] | int | None] = {}
 
     def __enter__(self) -> Self:
-        self._told, self._wakeup = os.pipe()
-        for end in (self._told, self._wakeup):
-            os.set_blocking(end, end == self._told)
+        self._signals, self._wakeup = os.pipe()
+        for end in (self._signals, self._wakeup):
+            os.set_blocking(end, end == self._signals)
         self._wakeup_before = signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
         threading.Thread(target=self._watch, daemon=True).start()
         for number in SIGNALS:
@@ -51,17 +51,17 @@ class Stoppable:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give the signals back; where the block was stopped, the watch goes on until the process is gone."""
+        """Restore the signals; after a stop the watching thread stays, in case the process does not end."""
         if self._is_stopping:
             kill_descendants()
-            if not isinstance(error, KeyboardInterrupt):  # it was lost, or made into something else on its way
+            if not isinstance(error, KeyboardInterrupt):  # a library caught it, or raised another error from it
                 raise KeyboardInterrupt from error
             return
         for number, before in self._before.items():
             signal.signal(number, before)
         signal.set_wakeup_fd(self._wakeup_before)
-        os.close(self._wakeup)  # ends the watch
-        atexit.register(_ignore, tuple(self._before))  # all is done; the interpreter takes its time to end
+        os.close(self._wakeup)  # ends the watching thread
+        atexit.register(_ignore, tuple(self._before))  # all is done, but the interpreter needs time to end
 
     @property
     def was_stopped(self) -> bool:
@@ -70,7 +70,7 @@ class Stoppable:
 
     @staticmethod
     def end() -> NoReturn:
-        """End the process without what an interpreter still does: libraries may take seconds, or wait for threads."""
+        """End the process at once: in the interpreter's own end libraries may take seconds or wait for threads."""
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(ExitCode.NOT_YET)
@@ -81,16 +81,16 @@ class Stoppable:
             raise KeyboardInterrupt
 
     def _watch(self) -> None:
-        """Wait for a signal, which the C part of Python's handler writes at once, whatever the main thread does."""
-        while number := os.read(self._told, 1):
+        """Wait for a signal, which the C part of Python's handler writes at once even if the main thread is busy."""
+        while number := os.read(self._signals, 1):
             if number[0] in self._before:
                 threading.Event().wait(self._grace_s)
                 self._abandon()
-        os.close(self._told)
+        os.close(self._signals)
 
     def _abandon(self) -> NoReturn:
         try:
-            # in a thread, because the main one may hold stderr's lock for ever: it writes, and nobody reads
+            # in a thread, because the main one may hold stderr's lock: it blocks in a write that nobody reads
             telling = threading.Thread(target=self._tell, args=(self._abandoned,), daemon=True)
             telling.start()
             telling.join(_TELL_S)
@@ -112,7 +112,7 @@ def kill_descendants() -> None:
 
 
 def _descendants(process: int) -> Iterator[int]:
-    """Process numbers, parents before children; Linux tells them for each thread."""
+    """Process numbers, parents before children; Linux lists the children of each thread."""
     for listed in Path(f"/proc/{process}/task").glob("*/children"):
         with suppress(OSError):  # the thread has ended
             for child in map(int, listed.read_text().split()):

@@ -1,4 +1,4 @@
-"""Texts that are files of a package, with places for values: pages, descriptions, instructions.
+"""Fill in templates, which are text files of a package: pages, descriptions, instructions.
 
 A template is plain text; `{{ name }}` stands for a value, `{% for %}` repeats (https://jinja.palletsprojects.com).
 """
@@ -9,9 +9,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 
 def filled(package: str, template: str, **values: object) -> str:
-    """The text of a package's template with its values; in HTML, markup in a value is shown, not obeyed.
+    """The text of a package's template with its values; in HTML, markup in a value is escaped.
 
-    Raises jinja2.UndefinedError where a value is missing.
+    Raises jinja2.UndefinedError if a value is missing.
     """
     return _templates(package).get_template(template).render(**values)
 

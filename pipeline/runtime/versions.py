@@ -1,4 +1,4 @@
-"""The versions that matter when two machines behave differently."""
+"""Versions of hocket, Python, the system and the libraries: the first thing to compare if two machines differ."""
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -25,7 +25,7 @@ LIBRARIES = (
 
 
 def installed(distribution: str) -> str | None:
-    """Version of an installed distribution, read without importing it; None where it is absent."""
+    """Version of an installed distribution, read without importing it; None if it is not installed."""
     try:
         return version(distribution)
     except PackageNotFoundError:
@@ -33,14 +33,14 @@ def installed(distribution: str) -> str | None:
 
 
 def versions() -> dict[str, str | None]:
-    """hocket, Python, the system and the libraries; None for what is not installed."""
+    """Version of hocket, Python, the system and each library; None if it is not installed."""
     own = {"hocket": installed("hocket"), "python": platform.python_version(), "system": platform.platform()}
     return own | {library: installed(library) for library in LIBRARIES}
 
 
 def version_lines() -> list[str]:
-    """`hocket --version`: hocket's own first."""
-    found = versions()
+    """The lines of `hocket --version`, hocket's own first."""
+    by_name = versions()
     width = max(map(len, LIBRARIES))
-    lines = [f"{name:{width}}  {number or 'not installed'}" for name, number in found.items() if name != "hocket"]
-    return [f"hocket, version {found['hocket'] or 'not installed'}", *lines]
+    lines = [f"{name:{width}}  {number or 'not installed'}" for name, number in by_name.items() if name != "hocket"]
+    return [f"hocket, version {by_name['hocket'] or 'not installed'}", *lines]

@@ -1,4 +1,4 @@
-"""`hocket doctor`: looks at a member's whole set-up before anything expensive, and says what to do."""
+"""`hocket doctor`: check a member's whole set-up before a run, and say what to do."""
 
 from collections.abc import Iterator
 
@@ -24,9 +24,9 @@ _SHOWN_TABLE_FINDINGS = 3
 
 
 def examine(config: MemberConfig) -> Iterator[Finding]:
-    """Everything that can be said now, one by one as it is found. A run that follows is not disturbed: nothing is kept.
+    """Yield the findings of all checks, each as soon as it is known. Nothing is changed in home or exchange.
 
-    The aggregator's needs neither torch nor rdkit nor polars.
+    For the aggregator this needs neither torch nor rdkit nor polars.
     """
     plan, why = _plan(config)
     role = "partner" if isinstance(config, PartnerConfig) else "aggregator"
@@ -63,7 +63,7 @@ def _enrolment(config: MemberConfig, plan: Plan, keys: PrivateKeys) -> Iterator[
 
 
 def _tables(config: PartnerConfig, plan: Plan | None) -> Iterator[Finding]:
-    """What `hocket prepare --check` says, the first of it; only what stops a run is wrong, for rows can be left out."""
+    """The first findings of `hocket prepare --check`; only those that stop a run are wrong, others leave out rows."""
     from data_prep.check import check  # noqa: PLC0415 -- polars; the aggregator's doctor has none
     from data_prep.settings import Preparation  # noqa: PLC0415
 
@@ -73,13 +73,14 @@ def _tables(config: PartnerConfig, plan: Plan | None) -> Iterator[Finding]:
         for file in missing:
             yield wrong("tables", f"{file}: no such file", "put its path into [data]", ExitCode.DATA)
         return
-    found = check(*files, plan.preparation if plan else Preparation())
-    for one in (one for one in found if one.stops):
-        yield wrong("tables", str(one), "mend the table", ExitCode.DATA)
-    doubtful = [one for one in found if one.serious and not one.stops]
-    for one in doubtful[:_SHOWN_TABLE_FINDINGS]:
-        yield note("tables", str(one), "mend these rows, or go on without them")
-    if left := len([one for one in found if not one.stops]) - len(doubtful[:_SHOWN_TABLE_FINDINGS]):
-        yield note("tables", f"{left} further findings", "`hocket prepare CONFIG --check` says all of them")
-    if not any(one.stops for one in found):
+    problems = check(*files, plan.preparation if plan else Preparation())
+    stopping = [problem for problem in problems if problem.stops]
+    doubtful = [problem for problem in problems if problem.serious and not problem.stops]
+    for problem in stopping:
+        yield wrong("tables", str(problem), "correct the table", ExitCode.DATA)
+    for problem in doubtful[:_SHOWN_TABLE_FINDINGS]:
+        yield note("tables", str(problem), "correct these rows, or go on without them")
+    if n_more := len(problems) - len(stopping) - len(doubtful[:_SHOWN_TABLE_FINDINGS]):
+        yield note("tables", f"{n_more} further findings", "`hocket prepare CONFIG --check` lists all of them")
+    if not stopping:
         yield Finding("tables", f"{', '.join(file.name for file in files)}: can be read")

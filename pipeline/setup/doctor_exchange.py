@@ -1,4 +1,4 @@
-"""Whether this member can use the exchange: a small file is listed around, written, read and removed again."""
+"""Check that this member can use the exchange: list it, then write, read and remove a small file."""
 
 import secrets
 import tempfile
@@ -15,17 +15,19 @@ from pipeline.setup.findings import Finding, note, wrong
 from secure.messages.messages import utc
 
 _ABOUT = "exchange"
-_CLOCK_S = 60.0  # by how much this clock and the storage's may differ without a word
+_CLOCK_S = 60.0  # largest difference of this clock and the storage's that is right
 
 
 def probe_exchange(url: str, clock: Callable[[], float] = time.time) -> Iterator[Finding]:
-    """List, write, read and remove a file whose name the members overlook, and compare the storage's clock with ours.
+    """List the exchange, write, read and remove a file that members ignore, and compare the storage's clock.
 
-    Raises ExchangeError where one of the first three fails.
+    Raises ExchangeError if listing, writing or reading fails.
     """
     shown = without_password(url)
     if url.startswith("file://") and not Path(url.removeprefix("file://")).exists():
-        yield note(_ABOUT, f"{shown}: is not there yet", "whoever starts first makes it; is it spelt as the others do?")
+        yield note(
+            _ABOUT, f"{shown}: does not exist yet", "the first run makes it; check that the others use this path"
+        )
         return
     exchange = open_exchange(url)
     n_files = len(exchange.list_files())
@@ -36,10 +38,10 @@ def probe_exchange(url: str, clock: Callable[[], float] = time.time) -> Iterator
         yield Finding(_ABOUT, f"{shown}: can be listed ({n_files} files), written and read")
         yield from _compare_clocks(url, name, before, clock())
     finally:
-        left = _remove(url, name)
-    if left:
-        text = f"{shown}/{name}: cannot be removed ({left})"
-        yield note(_ABOUT, text, "no run removes anything there; the file is harmless, remove it when you like")
+        failure = _remove(url, name)
+    if failure:
+        text = f"{shown}/{name}: cannot be removed ({failure})"
+        yield note(_ABOUT, text, "harmless: members ignore the file, and runs need no right to remove files")
 
 
 def _write_and_read(exchange: Exchange, name: str) -> None:
@@ -47,30 +49,30 @@ def _write_and_read(exchange: Exchange, name: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "probe").write_bytes(content)
         exchange.send(Path(folder) / "probe", name)
-    if (found := exchange.read(name)) != content:
-        what = "nothing" if found is None else "something else"
-        error = ExchangeError(f"{exchange.where(name)}: {what} is read where this was just written")
-        error.add_note("the storage must show a file as soon as it is written; look for a cache in between")
+    if (read := exchange.read(name)) != content:
+        result = "no file" if read is None else "other bytes"
+        error = ExchangeError(f"{exchange.where(name)}: read {result}, expected the 64 bytes that were just written")
+        error.add_note("the storage must show a file as soon as it is written; is there a cache in between?")
         raise error
 
 
 def _compare_clocks(url: str, name: str, before: float, after: float) -> Iterator[Finding]:
-    """The storage stamps the file with its own time, or with ours where it is this machine."""
+    """Compare the time of the written file, which is the storage's, with this machine's clock."""
     files, root = url_to_fs(url, use_listings_cache=False)
     try:
         stamp = float(files.modified(f"{root.rstrip('/')}/{name}").timestamp())
     except (NotImplementedError, OSError, AttributeError, KeyError):
-        return  # not every protocol knows
-    off = max(before - stamp, stamp - after)
-    if off > _CLOCK_S:
-        text = f"this clock says {utc(int(after))}, the storage's {utc(int(stamp))}"
-        yield wrong("clock", text, "set this machine's clock, best by NTP: times are signed, and others are warned")
+        return  # this storage gives no time
+    difference_s = max(before - stamp, stamp - after)
+    if difference_s > _CLOCK_S:
+        text = f"this machine's clock: {utc(int(after))}, the storage's: {utc(int(stamp))}"
+        yield wrong("clock", text, "set this machine's clock, best by NTP: a wrong time gives the others warnings")
     else:
-        yield Finding("clock", f"{utc(int(after))}, as the storage of the exchange says too")
+        yield Finding("clock", f"{utc(int(after))}, the same as the storage's")
 
 
 def _remove(url: str, name: str) -> str:
-    """Remove the probe; why not, where that fails."""
+    """Remove the written file; return why if that fails, else an empty text."""
     files, root = url_to_fs(url, use_listings_cache=False)
     path = f"{root.rstrip('/')}/{name}"
     try:

@@ -1,4 +1,4 @@
-"""The doctor's look at the machine: cores, memory and disk against what the plan needs, Python and its libraries."""
+"""Check the machine: cores, memory and disk against the plan's needs, Python and its libraries."""
 
 import os
 import platform
@@ -23,7 +23,7 @@ _GIB = 1 << 30
 # Measured with real processes (3 partners, 8 thousand and 32 million parameters): 0.62 and 2.25 GB at a partner, 0.47
 # at the aggregator, which adds chunk by chunk; a partner's home holds 27 bytes per parameter after two rounds.
 _PARTNER_BASE = 1.0 * _GIB  # bytes; libraries, tables and matrices of some 10,000 compounds
-_AGGREGATOR_NEEDS = 0.6 * _GIB  # bytes, MLflow beside it included
+_AGGREGATOR_NEEDS = 0.6 * _GIB  # bytes, with MLflow
 _PEAK_PER_PARAMETER = 52  # bytes of memory: weights, gradients, the optimiser's state, update, residual
 _HOME_PER_PARAMETER = 30  # bytes of disk
 _ROUNDS_AT_ONCE = 2  # of sealed files in a home
@@ -39,13 +39,14 @@ _LOAD_S = 300.0  # seconds; cold disks are slow
 
 
 def examine_machine(config: MemberConfig, plan: Plan | None) -> Iterator[Finding]:
-    """Cores, and, where the plan is known, memory and disk."""
+    """Check cores, and if the plan is known, memory and disk."""
     n_cores = len(os.sched_getaffinity(0))
     yield Finding("machine", f"{platform.system()} {platform.machine()}, {n_cores} cores for this process")
     threads = config.training.n_threads if isinstance(config, PartnerConfig) else 1
-    for key, found in (("workers", config.workers), ("training.n_threads", threads)):
-        if found > n_cores:
-            yield note("machine", f"{key} is {found}, more than the {n_cores} cores", "set it to the cores at the most")
+    for key, n_processes in (("workers", config.workers), ("training.n_threads", threads)):
+        if n_processes > n_cores:
+            text = f"{key} is {n_processes}, more than the {n_cores} cores"
+            yield note("machine", text, f"set it to at most {n_cores}")
     if isinstance(config, PartnerConfig) and config.training.device != "cpu":
         yield _device(config)
     if plan is not None:
@@ -57,11 +58,11 @@ def _device(config: PartnerConfig) -> Finding:
     from partners.network.device import arithmetic  # noqa: PLC0415 -- torch; the aggregator's doctor has none
 
     with arithmetic(config.training):
-        return Finding("machine", f"device {config.training.device} can be had")
+        return Finding("machine", f"device {config.training.device} can be used")
 
 
 def _memory(config: MemberConfig, plan: Plan) -> Finding:
-    """Total against an estimate of the peak; what is free at the moment is only worth a note."""
+    """Compare total memory with an estimate of the peak; too little free memory is only a note."""
     n_params = plan.layout.n_params
     is_partner = isinstance(config, PartnerConfig)
     needed = _PARTNER_BASE + _PEAK_PER_PARAMETER * n_params if is_partner else _AGGREGATOR_NEEDS
@@ -70,41 +71,41 @@ def _memory(config: MemberConfig, plan: Plan) -> Finding:
     if total < needed:
         return wrong("memory", text, "use a larger machine, or agree on fewer n_bits or hidden units")
     if free < needed:
-        return note("memory", text, "let other programs end before the run")
+        return note("memory", text, "end other programs before the run")
     return Finding("memory", text)
 
 
 def memory(proc: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")) -> tuple[float, float]:
-    """Bytes in all and free for this process, within the limit of its control group."""
+    """Total and free memory of this process in bytes, within the limit of its control group."""
     fields = dict(line.split(":", 1) for line in proc.read_text().splitlines())
     total, free = (float(fields[key].split()[0]) * 1024 for key in ("MemTotal", "MemAvailable"))
     try:
         limit = float((cgroup / "memory.max").read_text())
         used = float((cgroup / "memory.current").read_text())
-    except (OSError, ValueError):  # no such limit: the file is absent or says "max"
+    except (OSError, ValueError):  # no limit: the file is absent or contains "max"
         return total, free
     return min(total, limit), min(free, limit - used)
 
 
 def _disk(config: MemberConfig, plan: Plan) -> Iterator[Finding]:
-    """Room in the home for states and sealed files, in the temporary folder for a payload."""
+    """Check the space in the home for states and sealed files, and in the temporary folder for a payload."""
     n_params, n_partners = plan.layout.n_params, len(plan.partner_names)
     parameters = plan.seal_parameters(plan.first_round)
     update, total = (most_bytes(kind, n_params, parameters) for kind in (UPDATE, SUM))
     is_partner = isinstance(config, PartnerConfig)
     sealed = _ROUNDS_AT_ONCE * (update * (1 if is_partner else n_partners) + total)
-    yield _room("home", config.home_folder, float(sealed + is_partner * _HOME_PER_PARAMETER * n_params))
-    yield _room("temporary folder", Path(tempfile.gettempdir()), float(max(update, total)))
-    a_round = update * n_partners + total
-    text = f"at most {_gib(a_round * plan.rounds.n_rounds)} GiB for {plan.rounds.n_rounds} rounds in the exchange"
-    yield Finding("disk", f"{text}, {a_round / 1e6:,.1f} MB each")
+    yield _space("home", config.home_folder, float(sealed + is_partner * _HOME_PER_PARAMETER * n_params))
+    yield _space("temporary folder", Path(tempfile.gettempdir()), float(max(update, total)))
+    round_bytes = update * n_partners + total
+    text = f"at most {_gib(round_bytes * plan.rounds.n_rounds)} GiB for {plan.rounds.n_rounds} rounds in the exchange"
+    yield Finding("disk", f"{text}, {round_bytes / 1e6:,.1f} MB each")
 
 
-def _room(what: str, folder: Path, needed: float) -> Finding:
-    place = next(path for path in (folder, *folder.parents) if path.exists())
-    free = float(shutil.disk_usage(place).free)
-    text = f"{what} {folder}: {_gib(free)} GiB free, about {_gib(needed)} needed"
-    return Finding("disk", text) if free >= needed else wrong("disk", text, "make room, or put it on another disk")
+def _space(name: str, folder: Path, needed: float) -> Finding:
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = float(shutil.disk_usage(existing).free)
+    text = f"{name} {folder}: {_gib(free)} GiB free, about {_gib(needed)} needed"
+    return Finding("disk", text) if free >= needed else wrong("disk", text, "free space, or use another disk")
 
 
 def _gib(n_bytes: float) -> str:
@@ -112,41 +113,43 @@ def _gib(n_bytes: float) -> str:
 
 
 def examine_libraries(role: str) -> Iterator[Finding]:
-    """Versions against what this version of hocket declares, and whether the libraries of this role load at all."""
+    """Check the versions that hocket requires, and that the libraries of this role load."""
     yield Finding("versions", f"hocket {installed('hocket')}, Python {platform.python_version()}")
-    needed = [one for one in _requirements() if role == "partner" or one.name not in _NOT_THE_AGGREGATORS]
-    for one in needed:
-        found = installed(one.name)
-        if found is None:
-            yield wrong("versions", f"{one.name} is not installed, expected {one}", "install hocket again with pip")
-        elif not one.specifier.contains(found, prereleases=True):
-            yield wrong("versions", f"{one.name} {found}, expected {one.specifier}", f"pip install '{one}'")
+    for needed in _requirements():
+        if role == "aggregator" and needed.name in _NOT_THE_AGGREGATORS:
+            continue
+        version = installed(needed.name)
+        if version is None:
+            advice = "install hocket again with pip"
+            yield wrong("versions", f"{needed.name} is not installed, expected {needed}", advice)
+        elif not needed.specifier.contains(version, prereleases=True):
+            yield wrong("versions", f"{needed.name} {version}, expected {needed.specifier}", f"pip install '{needed}'")
     yield _loads(_LOADED[role])
 
 
 def _requirements() -> list[Requirement]:
-    """What the installed distribution declares, without its extras."""
+    """The requirements of the installed distribution, without its extras."""
     try:
         declared = requires("hocket") or []
     except PackageNotFoundError:
         declared = []
-    every = [Requirement(line) for line in declared]
-    return [one for one in every if one.marker is None or one.marker.evaluate({"extra": ""})]
+    requirements = [Requirement(line) for line in declared]
+    return [r for r in requirements if r.marker is None or r.marker.evaluate({"extra": ""})]
 
 
 def _loads(modules: tuple[str, ...]) -> Finding:
-    """Import the libraries in a process of its own: one that is built for another processor would end this one."""
+    """Import the libraries in another process, because one built for another processor would kill this one."""
     try:
         ended = subprocess.run(
             [sys.executable, "-P", "-c", _LOAD, *modules], capture_output=True, text=True, timeout=_LOAD_S, check=False
         )
     except subprocess.TimeoutExpired:
         text = f"the libraries did not load within {_LOAD_S:.0f} s"
-        return note("versions", text, "is the machine busy, or the disk slow on which they lie?")
+        return note("versions", text, "is the machine busy, or the disk slow?")
     if ended.returncode == 0:
         return Finding("versions", f"{', '.join(name.split('.')[0] for name in modules)} load")
     name = (ended.stdout.split() or ["Python"])[-1]
     why = (ended.stderr.strip().splitlines() or [f"ended by signal {-ended.returncode}"])[-1]
     return wrong(
-        "versions", f"{name} does not load: {why}", "install it again; a missing .so comes with a system package"
+        "versions", f"{name} does not load: {why}", "install it again; a missing .so file is in a system package"
     )

@@ -1,4 +1,4 @@
-"""The doctor's look at what a member holds and shares: home, keys, plan, enrolment, tracking store."""
+"""Check a member's plan, home, keys, enrolment and tracking store."""
 
 import base64
 import os
@@ -29,40 +29,41 @@ from secure.messages.message_name import MessageName
 from secure.messages.messages import Expected, Manifest, verify_manifest
 
 _SHARED = stat.S_IRWXG | stat.S_IRWXO
-_SERVER_S = 5.0  # seconds that a tracking server has to answer
+_SERVER_S = 5.0  # seconds until a tracking server must answer
 
 
 def examine_plan(config: MemberConfig, plan: Plan) -> Iterator[Finding]:
-    """The digest, and whether this member is in it."""
+    """Show the plan's digest, and check that this member is in the plan."""
     members = f"{len(plan.partner_names)} partners, aggregator {plan.aggregator_name}"
     yield Finding("plan", f"{plan.federation.name}, {members}, custodian {plan.federation.custodian}")
     yield Finding("plan", f"digest {plan.digest}: compare it with the others by telephone")
     role = "partner" if isinstance(config, PartnerConfig) else "aggregator"
     card = plan.cards.get(config.name)
     if card is None or card.role != role:
-        of_role = [one.name for one in plan.card if one.role == role]
-        found = "is not in it" if card is None else f"is its {card.role}"
-        raise ConfigError(f"{config.plan_file}: {config.name} {found}, expected a {role}, one of {of_role}")
-    yield Finding("plan", f"fingerprint of {config.name}: {card.fingerprint}: they compare it with their plan's")
+        of_role = [member.name for member in plan.card if member.role == role]
+        actual = "is not in it" if card is None else f"is its {card.role}"
+        raise ConfigError(f"{config.plan_file}: {config.name} {actual}, expected a {role}, one of {of_role}")
+    yield Finding("plan", f"fingerprint of {config.name}: {card.fingerprint}: the others compare it with their plan's")
     fewest, n_partners = plan.rounds.min_partners, len(plan.partner_names)
     if fewest < n_partners - 2:
-        yield note("plan", f"min_partners is {fewest} of {n_partners}", "rosters so small hide little: set it higher")
+        advice = "the sum of a small roster hides little: agree on a higher number"
+        yield note("plan", f"min_partners is {fewest} of {n_partners}", advice)
 
 
 def examine_home(config: MemberConfig) -> Iterator[Finding]:
-    """Folder modes; the runs refuse a home that others can look into."""
+    """Check the home's file modes; a run refuses a home that others can read."""
     home = Home(config.home_folder)
     if not home.folder.is_dir():
-        raise _no_keys(config, f"{home.folder}: there is no home")
+        raise _no_keys(config, f"{home.folder}: no such home")
     home.make()
     yield Finding("home", f"{home.folder}: mode 0700")
     if not os.access(home.folder, os.W_OK | os.X_OK):
-        yield wrong("home", f"{home.folder}: cannot be written", "it must belong to who runs hocket")
+        yield wrong("home", f"{home.folder}: cannot be written", "it must belong to the user who runs hocket")
     secrets = (home.keys / KEY_FILE, home.group_secret, home.pair_seeds)
-    for file in (path for at in secrets for path in (at, home.folder / at.name) if path.exists()):
+    for file in (path for secret in secrets for path in (secret, home.folder / secret.name) if path.exists()):
         mode = stat.S_IMODE(file.stat().st_mode)
         if mode & _SHARED:
-            advice = f"chmod 600 {file}, and think of it as lost if somebody may have read it: secure/KEYS.md"
+            advice = f"chmod 600 {file}; if somebody may have read it, treat it as stolen: secure/KEYS.md"
             yield wrong("home", f"{file}: has mode {mode:04o}, expected 0600", advice, ExitCode.SECURITY)
     if home.finished.exists():
         yield Finding("home", "the federation is finished here")
@@ -71,7 +72,7 @@ def examine_home(config: MemberConfig) -> Iterator[Finding]:
 def open_keys(config: MemberConfig) -> PrivateKeys:
     """The member's private keys.
 
-    Raises ConfigError where there are none or they are another member's, and what load_private_keys raises.
+    Raises ConfigError if there are none or they are another member's, and the errors of load_private_keys.
     """
     home = Home(config.home_folder)
     if not (home.keys / KEY_FILE).exists():
@@ -85,7 +86,7 @@ def open_keys(config: MemberConfig) -> PrivateKeys:
 
 
 def examine_keys(config: MemberConfig, keys: PrivateKeys, plan: Plan | None) -> Iterator[Finding]:
-    """Whether they belong to the card beside them and to the one in the plan."""
+    """Check that the private keys fit the card in the home and the card in the plan."""
     home = Home(config.home_folder)
     lock = "unlocked by the passphrase file" if config.passphrase_file else "without a passphrase"
     yield Finding("keys", f"private keys of {keys.name} ({keys.role}), {lock}")
@@ -99,32 +100,33 @@ def examine_keys(config: MemberConfig, keys: PrivateKeys, plan: Plan | None) -> 
         yield Finding("keys", f"they belong to the card of {keys.name} in the plan")
 
 
-def _no_keys(config: MemberConfig, found: str) -> ConfigError:
-    error = ConfigError(found)
+def _no_keys(config: MemberConfig, message: str) -> ConfigError:
+    error = ConfigError(message)
     role = "" if isinstance(config, PartnerConfig) else " --role aggregator"
     error.add_note(f"`hocket key new {config.name} --home {config.home_folder}{role}` makes keys and prints the card")
     return error
 
 
 def examine_enrolment(config: MemberConfig, plan: Plan, keys: PrivateKeys, exchange: Exchange) -> Iterator[Finding]:
-    """Group secret and pairings, in the home and in the exchange; what others posted must be theirs and of this plan.
+    """Check the group secret and the pairings, in the home and in the exchange.
 
-    Raises secure.errors.SecureError for a message of another plan or signer, or another group secret than the dealt.
+    Raises secure.errors.SecureError for a message of another plan or signer, or a group secret that was not dealt.
     """
     home = Home(config.home_folder, plan.folder)
     custodian = plan.federation.custodian
     deal = _posted(plan, exchange, MessageName("deal", 0, 0, custodian))
     if keys.role == "aggregator":
         if home.group_secret.exists():
-            advice = "remove it, and make a revision with a new one: whoever adds must not be able to open"
+            advice = "remove it, and make a revision with a new one: the aggregator must not be able to open updates"
             yield wrong("enrolment", f"{home.group_secret}: the aggregator holds it", advice, ExitCode.SECURITY)
     else:
         yield from _group_secret(config, plan, keys, deal)
     pairings = {name: _posted(plan, exchange, MessageName("pairing", 0, 0, name)) for name in plan.partner_names}
     missing = [name for name, manifest in pairings.items() if manifest is None]
     if missing:
-        here = f"{len(pairings) - len(missing)} of {len(pairings)} partners have enrolled"
-        yield note("enrolment", f"{here}; missing: {', '.join(missing)}", "each one's `hocket partner run` enrols it")
+        n_enrolled = len(pairings) - len(missing)
+        enrolled = f"{n_enrolled} of {len(pairings)} partners have enrolled; missing: {', '.join(missing)}"
+        yield note("enrolment", enrolled, "`hocket partner run` of each enrols it")
     else:
         yield Finding("enrolment", f"all {len(pairings)} partners have enrolled")
 
@@ -157,14 +159,16 @@ def _group_secret(config: MemberConfig, plan: Plan, keys: PrivateKeys, deal: Man
         yield wrong("enrolment", f"{custodian} is the custodian and has not dealt the group secret", command)
     elif deal is None:
         yield note(
-            "enrolment", f"the deal of {custodian} is awaited", f"{custodian}: hocket key deal, then partner run"
+            "enrolment",
+            f"the deal of {custodian} is awaited",
+            f"{custodian} runs `hocket key deal`, then `hocket partner run`",
         )
     else:
-        yield Finding("enrolment", f"{custodian} has dealt the group secret; the next run takes it")
+        yield Finding("enrolment", f"{custodian} has dealt the group secret; the next run reads it")
 
 
 def examine_tracking(config: MemberConfig) -> Iterator[Finding]:
-    """Whether the MLflow store answers; one that does not never stops a run, so that is only a note."""
+    """Check that the MLflow store answers; a failure is only a note, because a run goes on without it."""
     uri, default = config.tracking.uri, Home(config.home_folder).folder / "mlflow.db"
     shown = without_password(uri)
     if uri.startswith(("http://", "https://")):
@@ -172,15 +176,15 @@ def examine_tracking(config: MemberConfig) -> Iterator[Finding]:
     elif not uri or uri.startswith("sqlite:///"):
         yield _sqlite(Path(uri.removeprefix("sqlite:///")) if uri else default)
     else:
-        yield note("tracking", f"{shown}: not looked at", "`hocket ui` shows it once a run has begun")
+        yield note("tracking", f"{shown}: not checked", "`hocket ui` shows it after the start of a run")
 
 
 def _health(uri: str) -> urllib.request.Request:
-    """The server's page that says whether it lives; a login in the URL goes into a header, as urllib wants it."""
+    """The request for the server's health page; urllib needs the URL's login in a header."""
     parts = urlsplit(uri)
-    login, _, place = parts.netloc.rpartition("@")
+    login, _, host = parts.netloc.rpartition("@")
     headers = {"Authorization": f"Basic {base64.b64encode(unquote(login).encode()).decode()}"} if login else {}
-    url = urlunsplit((parts.scheme, place, f"{parts.path.rstrip('/')}/health", "", ""))
+    url = urlunsplit((parts.scheme, host, f"{parts.path.rstrip('/')}/health", "", ""))
     return urllib.request.Request(url, headers=headers)  # noqa: S310 -- http(s)
 
 
@@ -194,10 +198,10 @@ def _server(uri: str, shown: str) -> Finding:
 
 
 def _sqlite(file: Path) -> Finding:
-    """An SQLite file that is one, or a folder where one can be made."""
+    """Check that an SQLite file can be read, or that one can be made."""
     if not file.exists():
         if not os.access(file.parent, os.W_OK):
-            return note("tracking", f"{file}: cannot be made there", "choose another tracking.uri")
+            return note("tracking", f"{file}: cannot be made", "choose another tracking.uri")
         return Finding("tracking", f"{file}: the first run makes it")
     try:
         connection = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)
@@ -207,6 +211,6 @@ def _sqlite(file: Path) -> Finding:
             connection.close()
     except sqlite3.Error as error:
         return note(
-            "tracking", f"{file}: is no SQLite file that can be read ({error})", "move it away: runs make a new one"
+            "tracking", f"{file}: is not a readable SQLite file ({error})", "move it away: the next run makes a new one"
         )
     return Finding("tracking", f"{file}: can be read")

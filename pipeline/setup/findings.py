@@ -1,4 +1,4 @@
-"""What `hocket doctor` finds: one line each, with what to do where something is to be done."""
+"""The findings of `hocket doctor`: one line each, with advice."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ Level = Literal["ok", "note", "wrong"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing about a set-up; never a secret, a label or a structure."""
+    """One fact or problem of a set-up; never contains a secret, a label or a structure."""
 
     about: str  # keys, exchange, ...
     text: str
     level: Level = "ok"
     advice: str = ""  # what to do
-    code: ExitCode = ExitCode.DONE  # what a batch system would see if this were all
+    code: ExitCode = ExitCode.DONE  # doctor's exit code if this were the only finding
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON object."""
+        """The finding as a JSON object."""
         return {
             "about": self.about,
             "level": self.level,
@@ -32,17 +32,17 @@ class Finding:
 
 
 def note(about: str, text: str, advice: str = "") -> Finding:
-    """Worth knowing, and no failure."""
+    """A finding that is worth knowing and no failure."""
     return Finding(about, text, "note", advice)
 
 
 def wrong(about: str, text: str, advice: str = "", code: ExitCode = ExitCode.CONFIGURATION) -> Finding:
-    """A run would fail here."""
+    """A finding at which a run would fail."""
     return Finding(about, text, "wrong", advice, code)
 
 
 def refused(about: str, error: Exception) -> Finding:
-    """The finding that an error is: its message, its notes as advice, its exit code; waiting is no failure."""
+    """The finding for an error: its message, its notes as advice, its exit code; NotYet is no failure."""
     advice = "; ".join(getattr(error, "__notes__", []))
     code = exit_code_of(error)
     if code == ExitCode.NOT_YET:
@@ -51,15 +51,15 @@ def refused(about: str, error: Exception) -> Finding:
 
 
 def examined(about: str, steps: Callable[[], Iterable[Finding]]) -> list[Finding]:
-    """What an examination finds; where it is stopped by a refusal, that is its last finding."""
-    found: list[Finding] = []
+    """Run one check and collect its findings; an error becomes the last one."""
+    findings: list[Finding] = []
     try:
-        found += (finding for finding in steps())  # one by one, so that those before a refusal are kept
+        findings += (finding for finding in steps())  # one by one, to keep those before an error
     except REFUSALS as error:
-        found.append(refused(about, error))
-    return found
+        findings.append(refused(about, error))
+    return findings
 
 
 def exit_code(findings: Iterable[Finding]) -> ExitCode:
-    """Of all findings together: security before data before configuration, 0 where nothing is wrong."""
+    """The exit code for all findings: security before data before configuration, 0 if nothing is wrong."""
     return max((finding.code for finding in findings), default=ExitCode.DONE)

@@ -1,4 +1,4 @@
-"""`hocket init`: plan.toml, partner.toml and aggregator.toml, commented, and checked before they are written."""
+"""`hocket init`: make plan.toml, partner.toml and aggregator.toml with comments, and check them before writing."""
 
 import os
 import tomllib
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.errors import ConfigError
 from pipeline.home.paths import Home
-from pipeline.plan.commented_toml import written
+from pipeline.plan.commented_toml import commented_toml
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
 from pipeline.plan.plan import FEWEST_PARTNERS, Plan
 from pipeline.plan.toml_schema import AnySchema, check_table
@@ -15,42 +15,43 @@ from secure.files import atomic_file
 from secure.keys.keys import Card, parse_card
 
 _PLAN_TITLE = (
-    "What the consortium agreed on. Every member holds this very file; its digest (`hocket key show plan.toml`) is "
-    "bound into every signature, mask and tag, so compare it by telephone. All settings stand here, the defaults too: "
+    "The plan, on which all members agree. Every member has the same file; its digest (`hocket key show plan.toml`) is "
+    "part of every signature, mask and tag, so compare it by telephone. All settings are listed, defaults too, so that "
     "a later version of hocket reads the same plan."
 )
-_PARTNER_TITLE = "A partner's own business: nothing here is agreed on with anyone."
-_AGGREGATOR_TITLE = "The aggregator adds what it cannot read: it needs no data, and no key but the one it signs with."
-_DEFAULTS = "A setting behind a # has the default that is shown."
+_PARTNER_TITLE = "A partner's own settings: they need not be agreed on with the others."
+_AGGREGATOR_TITLE = "The aggregator adds sealed updates: it needs no data, and no key but the one it signs with."
+_DEFAULTS = "A setting in a comment (#) has its default."
 
 
 def plan_text(cards: Sequence[Card], values: Mapping[str, object], remarks: Mapping[str, str] | None = None) -> str:
-    """plan.toml for these members; what `values` (by dotted key) leaves out fits their number or has its default.
+    """The text of plan.toml for these members.
 
+    values : settings by dotted key; others have their default, or one that fits the number of partners
     Raises ConfigError for settings or members that make no plan.
     """
     n_partners = max(FEWEST_PARTNERS, sum(card.role == "partner" for card in cards))
     fitting = {"rounds.min_partners": n_partners, "seal.max_partners": n_partners}
-    settings = written(Plan, {**fitting, **values}, title=_PLAN_TITLE, whole=True, remarks=remarks)
+    settings = commented_toml(Plan, {**fitting, **values}, title=_PLAN_TITLE, whole=True, remarks=remarks)
     text = f"{settings}\n# The members' cards, as `hocket key new` printed them.\n"
     text += "\n".join(f"[[card]]\n{card.to_text()}" for card in cards)
     return _checked(text, Plan, "the plan")
 
 
 def partner_text(values: Mapping[str, object]) -> str:
-    """partner.toml with these values (by dotted key). Raises ConfigError where they cannot be."""
+    """The text of partner.toml with these values (by dotted key). Raises ConfigError for an impossible value."""
     title = f"{_PARTNER_TITLE} {_DEFAULTS}"
-    return _checked(written(PartnerConfig, values, title=title, whole=False), PartnerConfig, "partner.toml")
+    return _checked(commented_toml(PartnerConfig, values, title=title, whole=False), PartnerConfig, "partner.toml")
 
 
 def aggregator_text(values: Mapping[str, object]) -> str:
-    """aggregator.toml with these values (by dotted key). Raises ConfigError where they cannot be."""
-    text = written(AggregatorConfig, values, title=f"{_AGGREGATOR_TITLE} {_DEFAULTS}", whole=False)
+    """The text of aggregator.toml with these values (by dotted key). Raises ConfigError for an impossible value."""
+    text = commented_toml(AggregatorConfig, values, title=f"{_AGGREGATOR_TITLE} {_DEFAULTS}", whole=False)
     return _checked(text, AggregatorConfig, "aggregator.toml")
 
 
 def _checked(text: str, schema: type[AnySchema], where: str) -> str:
-    """The text, if it can be read back as the file it will be."""
+    """Return the text after checking that it can be read back."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -62,35 +63,35 @@ def _checked(text: str, schema: type[AnySchema], where: str) -> str:
 def read_cards(files: Sequence[Path]) -> list[Card]:
     """The members' cards, partners first, each sorted by name.
 
-    Raises secure.errors.BadCard for what is no card, ConfigError for what is no text.
+    Raises secure.errors.BadCard for a file that is no card, ConfigError for one that is no text.
     """
     cards = []
     for file in files:
         try:
             cards.append(parse_card(file.read_text(encoding="utf-8"), str(file)))
         except UnicodeDecodeError as error:
-            raise ConfigError(f"{file}: is no text, expected a card as `hocket key new` prints it") from error
+            raise ConfigError(f"{file}: is not UTF-8 text, expected a card from `hocket key new`") from error
     return sorted(cards, key=lambda card: (card.role != "partner", card.name))
 
 
-def name_in(home: Path) -> str | None:
-    """The member's name on the card in a home, where there is one."""
+def name_on_card(home: Path) -> str | None:
+    """The member's name on the card in a home, None if there is no card."""
     file = Home(home).keys / "card.toml"
     return read_cards([file])[0].name if file.exists() else None
 
 
-def seen_from(folder: Path, path: str) -> str:
-    """How a file in `folder` names a path given relative to where the user is; URLs and absolute paths stay."""
+def path_from(folder: Path, path: str) -> str:
+    """Convert a path relative to the working directory into one relative to `folder`; URLs and absolute paths stay."""
     if "://" in path or Path(path).is_absolute():
         return path
-    place = Path(path)
-    # only the folder is followed: a table may be a link that will point to newer data
-    place = place.resolve() if place.name in ("", "..") else place.parent.resolve() / place.name
-    return os.path.relpath(place, folder.resolve())
+    file = Path(path)
+    # links are resolved in the folder only: a table may be a link that will point to newer data
+    file = file.resolve() if file.name in ("", "..") else file.parent.resolve() / file.name
+    return os.path.relpath(file, folder.resolve())
 
 
-def expect_free(file: Path, *, replace: bool) -> None:
-    """Raise ConfigError where a file is in the way."""
+def check_replaceable(file: Path, *, replace: bool) -> None:
+    """Raise ConfigError if the file exists and may not be replaced."""
     if file.exists() and not replace:
         error = ConfigError(f"{file}: exists, and is not replaced")
         error.add_note("--force replaces it")
@@ -98,11 +99,11 @@ def expect_free(file: Path, *, replace: bool) -> None:
 
 
 def write_file(file: Path, text: str, *, replace: bool) -> None:
-    """Write a configuration file whole or not at all. Raises ConfigError where one is in the way."""
+    """Write a configuration file whole or not at all. Raises ConfigError if it exists and may not be replaced."""
     file.parent.mkdir(parents=True, exist_ok=True)
     try:
         with atomic_file(file, is_new=not replace) as opened:
             opened.write(text.encode())
     except FileExistsError:
-        expect_free(file, replace=replace)
+        check_replaceable(file, replace=replace)
         raise

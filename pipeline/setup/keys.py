@@ -1,4 +1,4 @@
-"""Making keys and dealing the group secret."""
+"""Make keys, deal the group secret, change a passphrase."""
 
 import time
 from collections.abc import Callable
@@ -26,9 +26,9 @@ def new_keys(name: str, role: str, home: Path, passphrase_file: Path | None) -> 
     folder = Home(home).keys
     passphrase = read_passphrase(passphrase_file)
     if (folder / KEY_FILE).exists() and not (folder / "card.toml").exists():
-        keys = load_private_keys(folder, passphrase)  # killed between the two files: the card was never seen
+        keys = load_private_keys(folder, passphrase)  # stopped between the two files: nobody has the card yet
         if (keys.name, keys.role) != (name, role):
-            raise ConfigError(f"{folder}: holds the keys of {keys.name} ({keys.role}), asked for {name} ({role})")
+            raise ConfigError(f"{folder}: found keys of {keys.name} ({keys.role}), expected {name} ({role})")
     else:
         keys = PrivateKeys.generate(name, cast(Literal["partner", "aggregator"], role))
         keys.save(folder, passphrase)
@@ -45,12 +45,12 @@ def deal(
     structure_seed: bytes | None = None,
     clock: Callable[[], float] = time.time,
 ) -> str:
-    """Custodian: make the group secret and the signed deal in the home's outbox; again changes nothing.
+    """Make the group secret and the signed deal in the custodian's home; a second call changes nothing.
 
-    structure_seed : that of an earlier federation, so that folds stay what they were; None draws a new one, or
-                     keeps the one of this home's earlier group secret where the plan is a revision
-    Raises ConfigError where the keys are not the custodian's, secure.errors.WrongKey where they are not its card's,
-    secure.errors.WrongPlan where a revision continues another plan than this home's.
+    structure_seed : that of an earlier federation, which keeps the folds as they were; None draws a new one, or for
+                     a revision keeps that of this home's earlier group secret
+    Raises ConfigError if the keys are not the custodian's, secure.errors.WrongKey if they do not fit its card,
+    secure.errors.WrongPlan if a revision continues another plan than this home's.
     """
     plan = read_plan(plan_file)
     home = Home(home_folder, plan.folder)
@@ -75,15 +75,16 @@ def deal(
 
 
 def _group_secret(home: Home, plan: Plan, keys: PrivateKeys, structure_seed: bytes | None) -> GroupSecret:
-    """The group secret of this plan, made the first time; folds and bits stay those of an earlier one."""
+    """The group secret of this plan, made the first time with the structure seed of an earlier one, if any."""
     parameters = seal_parameters(plan.seal)
-    held = [at.group_secret for at in home.of_every_plan() if at.revision <= home.revision and at.group_secret.exists()]
+    homes = [earlier for earlier in home.of_every_plan() if earlier.revision <= home.revision]
+    held = [earlier.group_secret for earlier in homes if earlier.group_secret.exists()]
     seed = GroupSecret.load(held[-1], parameters, keys).structure_seed if held else structure_seed
     if structure_seed not in (None, seed):
-        raise ConfigError(f"{held[-1]}: is there already, with another structure seed than the one given")
+        raise ConfigError(f"{held[-1]}: exists already with another structure seed than --structure-seed-file")
     if plan.continues and seed is None:
         error = ConfigError(f"{home.folder}: holds no earlier group secret, whose structure seed keeps the folds")
-        error.add_note("let a partner who holds it be the custodian of this revision, or give --structure-seed-file")
+        error.add_note("let a partner that has it be the custodian of this revision, or give --structure-seed-file")
         raise error
     if not home.group_secret.exists():
         GroupSecret.generate(parameters, seed).save(home.group_secret, keys)
@@ -91,9 +92,9 @@ def _group_secret(home: Home, plan: Plan, keys: PrivateKeys, structure_seed: byt
 
 
 def change_passphrase(home_folder: Path, old_file: Path | None, new_file: Path | None) -> str:
-    """Lock the private keys under another passphrase; without a new one they lie in the clear."""
+    """Encrypt the private keys with another passphrase; without a new one they are not encrypted any more."""
     if old_file is None and new_file is None:
-        raise ConfigError(f"{home_folder}: neither an old nor a new passphrase was given, so nothing changes")
+        raise ConfigError(f"{home_folder}: expected an old or a new passphrase file, found neither")
     home, old, new = Home(home_folder), read_passphrase(old_file), read_passphrase(new_file)
     with home.alone():
         keys = secure.keys.keys.change_passphrase(home.keys, old, new)

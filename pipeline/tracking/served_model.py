@@ -41,7 +41,7 @@ class ServedModel:
     def _columns(self, smiles: list[str | None]) -> Columns:
         records = [StructureRecord(i, str(i), text, None) for i, text in enumerate(smiles)]
         batch = predict_batch(self._model, records)
-        table = as_table("wide", batch.rows, batch.ids, batch.found, self._selection)
+        table = as_table("wide", batch.rows, batch.ids, batch.prediction, self._selection)
         reasons = {record.input_row: record.reason for record in batch.refused}
         columns: dict[str, Any] = {"reason": Texts([reasons.get(i) for i in range(len(smiles))])}
         for name, values in table.items():

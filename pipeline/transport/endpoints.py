@@ -1,6 +1,6 @@
-"""The two ends of an engine's line: a site that answers, and the server's link to it that asks.
+"""The two ends of a connection: a site that answers questions, and the server's link to it that asks them.
 
-First each proves to the other that it is the member it should be; no message is looked at before.
+First each side proves to the other which member it is. No message is read before that.
 """
 
 import secrets
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from pipeline.errors import BadTransfer, Equivocation, ExitCode, PipelineError, WrongSite
-from pipeline.transport.sync import Correspondence, Wire
+from pipeline.transport.sync import MirrorSync, Wire
 from secure.errors import (
     BadManifest,
     BadSignature,
@@ -23,7 +23,7 @@ from secure.errors import (
 
 _HELLO, _PROOF, _ENDED, _REFUSED = "hello", "proof", "ended", "refused"
 _LONGEST_REASON = 2000  # characters
-_ABOUT_WHAT_CAME = (  # these name messages and sites; others may name a member's own files and settings
+_ABOUT_MESSAGES = (  # these errors name messages and sites; others may name a member's own files and settings
     BadTransfer,
     WrongSite,
     Equivocation,
@@ -39,7 +39,7 @@ _ABOUT_WHAT_CAME = (  # these name messages and sites; others may name a member'
 
 
 class Prover(Protocol):
-    """Who this site is, and whether another is who it should be; see pipeline.transport.nvflare.identity.Kit."""
+    """Proves this site's identity and checks the peer's; see pipeline.transport.nvflare.identity.Kit."""
 
     def prove(self, to: str, plan: str, nonce: str) -> dict[str, Any]:
         """Sign the receiver's challenge."""
@@ -49,98 +49,108 @@ class Prover(Protocol):
 
 
 class Run(Protocol):
-    """A member's ordinary run; see pipeline.transport.child_process.AttachedRun."""
+    """A member's ordinary run; see pipeline.transport.child_process.ChildRun."""
 
-    def look(self) -> int | None:
-        """Exit code if it has ended for good."""
+    def poll(self) -> int | None:
+        """Exit code of the run if it has ended and is not restarted, else None."""
 
     def stop(self) -> None:
-        """End it where it stands."""
+        """Stop the run."""
+
+
+class WaitForNews(Protocol):
+    """Delays an answer that would carry nothing; see pipeline.transport.nvflare.wakeup.Wakeup.wait_for_news."""
+
+    def __call__(self, has_news: Callable[[], bool], /) -> None:
+        """Return as soon as has_news() is true, or after a limited time."""
 
 
 def refusal(error: Exception) -> Wire:
-    """What a site answers that cannot go on: of what came, why; of its own settings and files, nothing."""
-    if isinstance(error, _ABOUT_WHAT_CAME):
+    """Answer of a site that stops: the reason if it is in the server's messages, else only the error's type.
+
+    Errors about the site's own settings and files stay in its own log.
+    """
+    if isinstance(error, _ABOUT_MESSAGES):
         return {_REFUSED: str(error)[:_LONGEST_REASON]}
-    return {_REFUSED: f"{type(error).__name__}; this site's own log says more"}
+    return {_REFUSED: f"{type(error).__name__}; see this site's own log"}
 
 
 def printable(text: str) -> str:
-    """A text of a peer, in one line and without what a terminal would obey, so that it forges no line of a log."""
+    """A peer's text without line breaks and control characters, so that it cannot forge lines of a log."""
     return "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
 class SiteEndpoint:
-    """Answers the aggregator's questions; its partner's run starts once the server has proved who it is and told all.
+    """Answers the server's questions; starts the partner's run after the server's proof and its last message.
 
-    All: what the server holds of this site's own messages is the witness that a home restored from a backup needs. A
-    run that began before could seal an update again that it has forgotten.
+    The run waits for all messages, because a home restored from a backup may lack some that this partner sent. A run
+    that started without them could seal an update a second time.
 
-    server : common name of the server's certificate, as this site's own startup kit says; whose messages the server
-             brings is not decided by it, but by the members' signatures
-    rest   : waits before an answer that would bring nothing, at most until what it is given says that there is news
+    server        : common name of the server's certificate, from this site's startup kit; who sent a message is decided
+                    by the members' signatures alone
+    wait_for_news : delays an answer that would carry nothing
     """
 
     def __init__(
         self,
-        correspondence: Correspondence,
+        sync: MirrorSync,
         prover: Prover,
         start: Callable[[], Run],
         *,
         plan: str,
         server: str,
-        rest: Callable[[Callable[[], bool]], None],
+        wait_for_news: WaitForNews,
     ) -> None:
-        self._correspondence, self._prover, self._start = correspondence, prover, start
-        self._plan, self._server, self._rest = plan, server, rest
+        self._sync, self._prover, self._start = sync, prover, start
+        self._plan, self._server, self._wait_for_news = plan, server, wait_for_news
         self._nonce: str | None = None
         self._is_trusted = False
         self._run: Run | None = None
-        self._ended: int | None = None  # as the server was told
+        self._ended: int | None = None  # exit code in the last answer
 
     def answer(self, request: object) -> Wire:
-        """Take what came and say what is new.
+        """Process a question and return the answer.
 
-        Raises WrongSite for another server than the kit's, and what Correspondence.incoming raises.
+        Raises WrongSite for another server than the kit's, and the errors of MirrorSync.incoming.
         """
         if not isinstance(request, dict):
-            raise BadTransfer("a question is no dictionary")
+            raise BadTransfer("a question is not a dictionary")
         if _HELLO in request:
             return self._greet(request[_HELLO])
         if not self._is_trusted:
             self._trust(request.get(_PROOF))
-        self._correspondence.incoming(request)
-        if self._run is None and self._correspondence.has_heard_all:
+        self._sync.incoming(request)
+        if self._run is None and self._sync.has_all_of_peer:
             self._run = self._start()
         elif self._run is not None:
-            self._rest(self._has_news)
-        answer = self._correspondence.outgoing()
+            self._wait_for_news(self._has_news)
+        answer = self._sync.outgoing()
         self._ended = self._end()
         return answer | {_ENDED: self._ended}
 
     def close(self) -> None:
-        """End the partner's run where it stands."""
-        self._correspondence.close()
+        """Stop the partner's run."""
+        self._sync.close()
         if self._run is not None:
             self._run.stop()
 
     def _has_news(self) -> bool:
-        return self._correspondence.has_news or self._end() != self._ended
+        return self._sync.has_news or self._end() != self._ended
 
     def _end(self) -> int | None:
-        """Exit code of the run, once everything that it posted is at the server."""
-        code = self._run.look() if self._run else None
-        return code if self._correspondence.is_settled else None
+        """Exit code of the run, once the server has all its messages."""
+        code = self._run.poll() if self._run else None
+        return code if self._sync.is_settled else None
 
     def _greet(self, nonce: object) -> Wire:
         if not isinstance(nonce, str):
-            raise BadTransfer("a challenge is no text")
+            raise BadTransfer("a challenge is not text")
         self._nonce = challenge()
         return {_PROOF: self._prover.prove(self._server, self._plan, nonce), _HELLO: self._nonce}
 
     def _trust(self, proof: object) -> None:
         if self._nonce is None:
-            raise WrongSite(f"{self._server}: sends messages before it has proved who it is")
+            raise WrongSite(f"{self._server}: sends messages before it has proved its identity")
         self._prover.check(proof, expected=self._server, plan=self._plan, nonce=self._nonce)
         self._is_trusted = True
 
@@ -148,7 +158,7 @@ class SiteEndpoint:
 class ServerEndpoint:
     """The server's link to one site; `turn` is called by one thread.
 
-    ask : carries a question to the site and its answer back; None where none came in time
+    ask : sends a question to the site and returns its answer, None if none came in time
     """
 
     def __init__(
@@ -156,35 +166,35 @@ class ServerEndpoint:
         site: str,
         *,
         ask: Callable[[Wire], object | None],
-        correspond: Callable[[], Correspondence],
+        open_sync: Callable[[], MirrorSync],
         prover: Prover,
         plan: str,
-        tell: Callable[[str], None],
+        report: Callable[[str], None],
         clock: Callable[[], float],
     ) -> None:
         self.site = site
-        self._ask, self._correspond, self._prover, self._plan = ask, correspond, prover, plan
-        self._tell, self._clock = tell, clock
-        self._correspondence: Correspondence | None = None
+        self._ask, self._open_sync, self._prover, self._plan = ask, open_sync, prover, plan
+        self._report, self._clock = report, clock
+        self._sync: MirrorSync | None = None
         self._proof: dict[str, Any] | None = None
         self.heard_at = clock()  # seconds
         self.ended: int | None = None  # exit code of the partner's run
-        self.refused = ""  # why there are no more turns
+        self.refused = ""  # reason why the site is refused
 
     @property
     def n_moved(self) -> int:
-        """Messages that went one way or the other."""
-        return self._correspondence.n_moved if self._correspondence else 0
+        """Number of messages sent and received."""
+        return self._sync.n_moved if self._sync else 0
 
     @property
     def has_news(self) -> bool:
-        """Whether the site should hear something."""
-        return self._correspondence is not None and self._correspondence.has_news
+        """Whether the next question would carry something new."""
+        return self._sync is not None and self._sync.has_news
 
     @property
     def is_finished(self) -> bool:
-        """Whether the partner is done, and everything it said is here."""
-        settled = self._correspondence is not None and self._correspondence.is_settled
+        """Whether the partner's run is done and all its messages are here."""
+        settled = self._sync is not None and self._sync.is_settled
         return self.ended == ExitCode.DONE and settled
 
     @property
@@ -193,58 +203,58 @@ class ServerEndpoint:
         return bool(self.refused) or self.ended not in (None, ExitCode.DONE)
 
     def turn(self) -> None:
-        """One question and its answer; what is wrong with the answer refuses the site, and no other."""
+        """Ask one question and process the answer; a wrong answer refuses this site only."""
         try:
-            if self._correspondence is None:
+            if self._sync is None:
                 self._greet()
             else:
-                self._exchange(self._correspondence)
+                self._exchange(self._sync)
         except (PipelineError, SecureError, OSError) as error:
             self.refused = str(error)
-            self._tell(f"{self.site} is refused: {error}")
+            self._report(f"{self.site} is refused: {error}")
 
     def close(self) -> None:
-        """No more turns."""
-        if self._correspondence:
-            self._correspondence.close()
+        """End the transfers."""
+        if self._sync:
+            self._sync.close()
 
     def _greet(self) -> None:
         nonce = challenge()
-        answer = self._heard({_HELLO: nonce})
+        answer = self._ask_checked({_HELLO: nonce})
         if answer is None:
             return
         self._prover.check(answer.get(_PROOF), expected=self.site, plan=self._plan, nonce=nonce)
         theirs = answer.get(_HELLO)
         if not isinstance(theirs, str):
-            raise BadTransfer("a challenge is no text")
+            raise BadTransfer("a challenge is not text")
         self._proof = self._prover.prove(self.site, self._plan, theirs)
-        self._correspondence = self._correspond()
-        self._tell(f"{self.site} has proved who it is")
+        self._sync = self._open_sync()
+        self._report(f"{self.site} has proved its identity")
 
-    def _exchange(self, correspondence: Correspondence) -> None:
+    def _exchange(self, sync: MirrorSync) -> None:
         proof = {_PROOF: self._proof} if self._proof else {}
-        answer = self._heard(correspondence.outgoing() | proof)
+        answer = self._ask_checked(sync.outgoing() | proof)
         if answer is None:
             return
         self._proof = None
-        correspondence.incoming(answer)
+        sync.incoming(answer)
         before, ended = self.ended, answer.get(_ENDED)
         self.ended = ended if type(ended) is int else None
         if self.has_failed and self.ended != before:
-            self._tell(f"the run of {self.site} ended with exit code {self.ended}; its own log says why")
+            self._report(f"the run of {self.site} ended with exit code {self.ended}; see its log")
 
-    def _heard(self, question: Wire) -> Wire | None:
+    def _ask_checked(self, question: Wire) -> Wire | None:
         answer = self._ask(question)
         if answer is None:
             return None
         self.heard_at = self._clock()
         if not isinstance(answer, dict):
-            raise BadTransfer("an answer is no dictionary")
+            raise BadTransfer("an answer is not a dictionary")
         if _REFUSED in answer:
-            raise BadTransfer(f"{self.site} does not go on: {str(answer[_REFUSED])[:_LONGEST_REASON]}")
+            raise BadTransfer(f"{self.site} stopped: {str(answer[_REFUSED])[:_LONGEST_REASON]}")
         return answer
 
 
 def challenge() -> str:
-    """Something that nobody has signed before."""
+    """A random text to sign, new each time."""
     return secrets.token_hex(32)

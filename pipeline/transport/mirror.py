@@ -1,7 +1,6 @@
 """A member's own copy of the exchange folder, for engines that carry messages instead of sharing a folder.
 
 A mirror is an ordinary exchange in a local folder: the ordinary runs of partner and aggregator work on it. What comes
-from secure.messages.message_name import MessageName
 from elsewhere enters it only as a message that its sender signed for this plan, whole, and under its one name.
 """
 
@@ -15,7 +14,7 @@ from pipeline.exchange.storage import Exchange
 from pipeline.exchange.transcript import check_sender, message_of
 from pipeline.plan.member_configs import MemberConfig
 from pipeline.plan.plan import Plan
-from pipeline.transport.manifest_listing import Listing
+from pipeline.transport.manifest_listing import ManifestListing
 from secure.files import atomic_path, write_atomically
 from secure.messages.message_name import MessageName
 from secure.messages.messages import Expected, Manifest, check_payload, payload_digest, verify_manifest
@@ -30,7 +29,7 @@ class Mirror:
         self.plan = plan
         self._exchange = Exchange(f"file://{folder}").below(plan.folder)
         self._folder = folder / plan.folder
-        self._listing = Listing(self._folder)
+        self._listing = ManifestListing(self._folder)
 
     def paths(self) -> list[str]:
         """Relative paths of the manifests of all whole messages, sorted. Raises ExchangeError where it cannot look."""

@@ -1,8 +1,8 @@
-"""One half of keeping two mirrors alike, over any line that carries small dictionaries there and back.
+"""Keep two mirrors alike, over any connection that carries small dictionaries both ways.
 
-Each side offers what the other has not confirmed; offers are repeated until it has, so nothing that is lost on the way
-matters. Manifests travel in the dictionary, payloads as a reference by which the receiver pulls the file. Payloads are
-pulled by a thread of its own, one after the other, so that a turn is always short.
+Each side offers the messages that the other has not confirmed, and repeats the offer until it has: a dictionary that is
+lost does no harm. Manifests travel in the dictionary, payloads as a reference with which the receiver pulls the file. A
+thread pulls the payloads one by one, so a turn is always short.
 """
 
 import queue
@@ -22,32 +22,35 @@ from secure.messages.messages import MAX_BYTES, Manifest
 MOST_MESSAGES = 64  # in one turn and direction; the next turn brings more
 _MESSAGES, _KEPT, _MORE = "messages", "kept", "more"
 _LONGEST_REFERENCE = 200  # characters
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0  # before another try
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0  # before a retry
 
 Wire = dict[str, Any]
 
 
-class Courier(Protocol):
-    """Carries files; the engine's part."""
+class Transfer(Protocol):
+    """Carries payload files; see pipeline.transport.nvflare.file_transfer.FileTransfer."""
 
     def offer(self, file: Path) -> str:
-        """A reference by which the peer may pull the file; the same again while it holds."""
+        """Return a reference with which the peer may pull the file; the same one while it is valid."""
 
     def withdraw(self, file: Path) -> None:
-        """The peer has the file, or needs it no more."""
+        """End the offer: the peer has the file or no longer needs it."""
 
     def pull(self, reference: str, target: Path, n_bytes: int) -> None:
-        """Bring the peer's file or leave nothing. Raises TransferFailed, BadTransfer for more than n_bytes, OSError."""
+        """Write the peer's file to target, or nothing.
+
+        Raises TransferFailed, BadTransfer for more than n_bytes, OSError.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Who may send what.
+    """Which messages two members exchange.
 
     peer           : name of the member at the other end
-    takes_all      : messages of all members are taken from the peer (it is the aggregator), or only its own
-    needs_payload  : a message whose payload the peer does not have is not taken
-    gives_payload  : which messages' payloads the peer gets
+    takes_all      : if true, messages of all members are taken from the peer (the aggregator), else only its own
+    needs_payload  : if true, a message is refused if the peer does not have its payload
+    gives_payload  : true for the messages whose payload the peer gets
     """
 
     peer: str
@@ -57,12 +60,12 @@ class Rules:
 
 
 def rules_at_site(aggregator: str) -> Rules:
-    """What holds at a partner's site: the aggregator brings everything, and gets everything."""
+    """Rules at a partner's site: the aggregator sends the messages of all members, and gets all of this partner's."""
     return Rules(aggregator, takes_all=True, needs_payload=False, gives_payload=lambda _: True)
 
 
 def rules_at_server(site: str) -> Rules:
-    """What holds at the server: a partner brings its own messages alone, and gets nobody's sealed update."""
+    """Rules at the server: a partner sends only its own messages, and gets no sealed update of another partner."""
     return Rules(
         site,
         takes_all=False,
@@ -71,80 +74,83 @@ def rules_at_server(site: str) -> Rules:
     )
 
 
-class Correspondence:
-    """One side's view of one peer. `outgoing` and `incoming` are called by one thread."""
+class MirrorSync:
+    """The exchange of messages with one peer. One thread calls `outgoing` and `incoming`."""
 
     def __init__(
         self,
         mirror: Mirror,
-        courier: Courier,
+        transfer: Transfer,
         rules: Rules,
         *,
         me: str,
-        tell: Callable[[str], None],
+        report: Callable[[str], None],
         clock: Callable[[], float],
     ) -> None:
-        self._mirror, self._courier, self._rules, self._me = mirror, courier, rules, me
-        self._tell, self._clock = tell, clock
-        self._held: set[str] = set()  # manifests' paths that the peer has
-        self._confirm: set[str] = set()  # what the peer offered and is here
-        self._told: set[str] = set()  # what was offered in the last turn
+        self._mirror, self._transfer, self._rules, self._me = mirror, transfer, rules, me
+        self._report, self._clock = report, clock
+        self._peer_has: set[str] = set()  # paths of manifests that the peer has
+        self._to_confirm: set[str] = set()  # messages that the peer offered and that are here
+        self._offered: set[str] = set()  # messages offered in the last turn
         self._pulling: set[str] = set()
-        self._put_off: dict[str, tuple[int, float]] = {}  # messages not to be taken before: tries so far, when again
+        self._postponed: dict[str, tuple[int, float]] = {}  # number of tries, earliest time of the next
         self._to_pull: queue.SimpleQueue[_Pull | None] = queue.SimpleQueue()
         self._failure: PipelineError | SecureError | OSError | None = None
-        self.n_moved = 0  # messages that came or were confirmed
-        self.has_heard_all = False  # the peer has offered, by now, all that it had; what is this side's own is here
+        self.n_moved = 0  # messages that were received or confirmed
+        self.has_all_of_peer = False  # the peer has offered all its messages, and this member's own among them are here
         self._lock = threading.Lock()
         self._puller = threading.Thread(target=self._pull_all, daemon=True)
         self._puller.start()
 
     def close(self) -> None:
-        """Let the thread end after the file that it is at."""
+        """Let the thread end after the file it is pulling."""
         self._to_pull.put(None)
 
     @property
     def is_settled(self) -> bool:
-        """Whether the peer has all that it may have of this mirror, and nothing of its own is on its way."""
+        """Whether the peer has confirmed every message it should get, and no payload is being pulled."""
         return not self._pulling and not self._pending()
 
     @property
     def has_news(self) -> bool:
-        """Whether the next turn would say more than the last one."""
+        """Whether the next turn would carry something new."""
         if self._failure or not self._puller.is_alive():
             return True
-        return bool(self._confirm) or not self._told.issuperset(self._pending())
+        return bool(self._to_confirm) or not self._offered.issuperset(self._pending())
 
     def outgoing(self) -> Wire:
-        """What the peer shall hear in this turn."""
+        """Return the offers and confirmations for the peer in this turn."""
         with self._lock:
-            kept, self._confirm = sorted(self._confirm), set()
+            kept, self._to_confirm = sorted(self._to_confirm), set()
         pending = self._pending()
-        self._told = set(pending[:MOST_MESSAGES])
+        self._offered = set(pending[:MOST_MESSAGES])
         offers = [self._offer(path) for path in pending[:MOST_MESSAGES]]
         return {_MESSAGES: offers, _KEPT: kept[: 2 * MOST_MESSAGES], _MORE: len(pending) > MOST_MESSAGES}
 
     def incoming(self, wire: object) -> None:
-        """Take what the peer says. Raises BadTransfer, Equivocation, secure.errors.SecureError, naming the message."""
+        """Take the peer's offers and confirmations.
+
+        Raises BadTransfer, Equivocation, secure.errors.SecureError, naming the message.
+        """
         if self._failure is not None:
             raise self._failure
-        if not self._puller.is_alive():  # nothing would be pulled ever again, and nobody would know
-            raise BadTransfer(f"{self._rules.peer}: something in its answers ended the transfers; see this log")
+        if not self._puller.is_alive():  # else no payload would come any more, without a message
+            raise BadTransfer(f"{self._rules.peer}: one of its answers ended the transfers; see the log")
         messages, kept, more = _list(wire, _MESSAGES), _list(wire, _KEPT), _flag(wire, _MORE)
         for path in kept:
             self._confirmed(self._mirror.name_of(path))
         for message in messages:
             self._receive(*_message(message))
-        self.has_heard_all |= not more and not self._lacks_own
+        self.has_all_of_peer |= not more and not self._lacks_own
 
     @property
     def _lacks_own(self) -> bool:
-        """Whether a message that this member once posted is at the peer, and finds no space here."""
-        return any(self._mirror.message(path).sender == self._me for path in list(self._put_off))
+        """Whether the peer has a message of this member that could not be stored here because the disk is full."""
+        return any(self._mirror.message(path).sender == self._me for path in list(self._postponed))
 
     def _pending(self) -> list[str]:
-        """What the peer has not confirmed: of a partner its own messages, of the aggregator all that it has."""
-        paths = [path for path in self._mirror.paths() if path not in self._held]
+        """Messages to offer that the peer has not confirmed: a partner offers its own, the aggregator all."""
+        paths = [path for path in self._mirror.paths() if path not in self._peer_has]
         if self._rules.takes_all:
             return [path for path in paths if self._mirror.message(path).sender == self._me]
         return paths
@@ -152,86 +158,86 @@ class Correspondence:
     def _offer(self, path: str) -> list[object]:
         name = self._mirror.message(path)
         payload = self._mirror.payload(name) if self._rules.gives_payload(name) else None
-        return [path, self._mirror.manifest(name), self._courier.offer(payload) if payload else ""]
+        return [path, self._mirror.manifest(name), self._transfer.offer(payload) if payload else ""]
 
     def _confirmed(self, name: MessageName) -> None:
-        if name.manifest in self._held or self._mirror.manifest(name) is None:
+        if name.manifest in self._peer_has or self._mirror.manifest(name) is None:
             return
-        self._held.add(name.manifest)
+        self._peer_has.add(name.manifest)
         self.n_moved += 1
         payload = self._mirror.payload(name)
         if payload:
-            self._courier.withdraw(payload)
+            self._transfer.withdraw(payload)
 
     def _receive(self, path: object, data: bytes, reference: str) -> None:
         name = self._mirror.name_of(path)
         if not self._rules.takes_all and name.sender != self._rules.peer:
-            raise BadTransfer(f"{name.manifest}: sent by {self._rules.peer}, who may send its own messages only")
-        if name.manifest in self._pulling or self._clock() < self._put_off.get(name.manifest, (0, 0.0))[1]:
+            raise BadTransfer(f"{name.manifest}: sent by {self._rules.peer}, which may send only its own messages")
+        if name.manifest in self._pulling or self._clock() < self._postponed.get(name.manifest, (0, 0.0))[1]:
             return
         try:
             self._take(name, data, reference)
         except OSError as error:
             if error.errno not in FULL:
                 raise
-            self._later(name, error)
+            self._postpone(name, error)
 
     def _take(self, name: MessageName, data: bytes, reference: str) -> None:
         if self._mirror.has(name, data):
-            self._note(name)
+            self._record(name)
             return
         manifest = self._mirror.check(name, data)
         if manifest.payload is None or not (reference or self._rules.needs_payload):
             self._mirror.keep(name, data)
-            self._note(name)
+            self._record(name)
         elif reference:
             self._pulling.add(name.manifest)
             self._to_pull.put(_Pull(name, data, manifest, reference))
         else:
-            self._tell(f"{name.payload}: {self._rules.peer} no longer has the payload; the message is not taken")
+            self._report(f"{name.payload}: {self._rules.peer} no longer has the payload; the message is refused")
 
-    def _note(self, name: MessageName) -> None:
-        """The message is here, and at the peer, who sent it."""
+    def _record(self, name: MessageName) -> None:
+        """Record that both this side and the peer have the message."""
         with self._lock:
-            self.n_moved += name.manifest not in self._held
-            self._held.add(name.manifest)
-            self._confirm.add(name.manifest)
-            self._put_off.pop(name.manifest, None)
+            self.n_moved += name.manifest not in self._peer_has
+            self._peer_has.add(name.manifest)
+            self._to_confirm.add(name.manifest)
+            self._postponed.pop(name.manifest, None)
 
-    def _later(self, name: MessageName, error: PipelineError | OSError) -> None:
-        """Take the message not now but when it is offered again: the line broke, or this side's disk is full."""
-        n_tries = self._put_off.get(name.manifest, (0, 0.0))[0] + 1
+    def _postpone(self, name: MessageName, error: PipelineError | OSError) -> None:
+        """Take the message only when it is offered again: the connection broke, or this side's disk is full."""
+        n_tries = self._postponed.get(name.manifest, (0, 0.0))[0] + 1
         pause_s = min(_FIRST_PAUSE_S * 2.0 ** min(n_tries - 1, 10), _LONGEST_PAUSE_S)  # a disk may stay full for days
-        self._put_off[name.manifest] = n_tries, self._clock() + pause_s
-        self._tell(f"{name.manifest}: {error}; tried again in {pause_s:g} s")
+        self._postponed[name.manifest] = n_tries, self._clock() + pause_s
+        self._report(f"{name.manifest}: {error}; next try in {pause_s:g} s")
 
     def _pull_all(self) -> None:
-        while (wanted := self._to_pull.get()) is not None:
+        while (pull := self._to_pull.get()) is not None:
             try:
-                if self._failure is None:  # else the peer is refused
-                    self._pull(wanted)
+                if self._failure is None:  # else the next `incoming` refuses the peer
+                    self._pull(pull)
             except TransferFailed as error:
-                self._later(wanted.name, error)
+                self._postpone(pull.name, error)
             except (PipelineError, SecureError, OSError) as error:
                 if isinstance(error, OSError) and error.errno in FULL:
-                    self._later(wanted.name, error)
+                    self._postpone(pull.name, error)
                 else:
                     self._failure = error
             finally:
-                self._pulling.discard(wanted.name.manifest)
+                self._pulling.discard(pull.name.manifest)
 
-    def _pull(self, wanted: "_Pull") -> None:
-        name, payload = wanted.name, wanted.manifest.payload
-        if payload is not None and not self._mirror.has_payload(name, wanted.manifest):
-            with self._mirror.gathering(name, wanted.manifest) as gathered:
-                self._courier.pull(wanted.reference, gathered, payload.size)
-        self._mirror.keep(name, wanted.data)
-        self._note(name)
+    def _pull(self, pull: "_Pull") -> None:
+        name, payload = pull.name, pull.manifest.payload
+        if payload is not None and not self._mirror.has_payload(name, pull.manifest):
+            with self._mirror.gathering(name, pull.manifest) as gathered:
+                self._transfer.pull(pull.reference, gathered, payload.size)
+        self._mirror.keep(name, pull.data)
+        self._record(name)
 
 
 @dataclass(frozen=True, slots=True)
 class _Pull:
-    """A message whose manifest is verified and whose payload is to be brought."""
+    """A message with a verified manifest, whose payload is still to be pulled."""
 
     name: MessageName
     data: bytes
@@ -240,25 +246,25 @@ class _Pull:
 
 
 def _list(wire: object, key: str) -> list[object]:
-    found = wire.get(key) if isinstance(wire, dict) else None
-    if not isinstance(found, list) or len(found) > MOST_MESSAGES * 2:
+    value = wire.get(key) if isinstance(wire, dict) else None
+    if not isinstance(value, list) or len(value) > MOST_MESSAGES * 2:
         raise BadTransfer(f"{key}: expected a list of at most {MOST_MESSAGES * 2}")
-    return found
+    return value
 
 
 def _flag(wire: object, key: str) -> bool:
-    found = wire.get(key) if isinstance(wire, dict) else None
-    if not isinstance(found, bool):
+    value = wire.get(key) if isinstance(wire, dict) else None
+    if not isinstance(value, bool):
         raise BadTransfer(f"{key}: expected true or false")
-    return found
+    return value
 
 
-def _message(found: object) -> tuple[object, bytes, str]:
-    if not isinstance(found, list | tuple) or len(found) != 3:  # noqa: PLR2004 -- path, manifest, reference
-        raise BadTransfer("a message is not a path, a manifest and a reference")
-    path, data, reference = found
+def _message(offer: object) -> tuple[object, bytes, str]:
+    if not isinstance(offer, list | tuple) or len(offer) != 3:  # noqa: PLR2004 -- path, manifest, reference
+        raise BadTransfer("an offered message is no list of path, manifest and reference")
+    path, data, reference = offer
     if not isinstance(data, bytes) or len(data) > MAX_BYTES:
-        raise BadTransfer(f"a manifest is not bytes, or more than {MAX_BYTES}")
+        raise BadTransfer(f"a manifest is not bytes, or longer than {MAX_BYTES} bytes")
     if not isinstance(reference, str) or len(reference) > _LONGEST_REFERENCE:
-        raise BadTransfer("a reference is not a short text")
+        raise BadTransfer(f"a reference is no text of at most {_LONGEST_REFERENCE} characters")
     return path, data, reference

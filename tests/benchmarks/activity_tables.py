@@ -12,7 +12,7 @@ _QUALIFIER_SHARES = (0.75, 0.1, 0.1, 0.02, 0.02, 0.01)
 
 
 def large_assays(t0: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """The real assays with types of all kinds, so that every replicate rule is at work."""
+    """The real assays with types of all kinds, so that every replicate rule is used."""
     rng = np.random.default_rng(seed)
     types = rng.choice(_TYPES, t0.height, p=_TYPE_SHARES)
     directions = rng.choice(["high", "low", ""], t0.height, p=(0.8, 0.1, 0.1))

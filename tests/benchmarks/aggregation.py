@@ -1,4 +1,4 @@
-"""Reading, judging and merging ten million activities: groups per second, CPU seconds and peak memory.
+"""Reading, checking and merging ten million activities: groups per second, CPU seconds and peak memory.
 
 The tables are made from a partner's real T0 and T1 (tests/benchmarks/activity_tables.py). Every measurement runs in a
 fresh process, with one polars thread and with two.
@@ -56,7 +56,7 @@ def measure(folder: Path, n_compounds: int) -> dict[str, float]:
 
 
 def apart(folder: Path, n_compounds: int, threads: int) -> dict[str, float]:
-    """The same in a fresh process."""
+    """Measure in a fresh process."""
     command = [sys.executable, __file__, str(folder), "--compounds", str(n_compounds), "--measure"]
     done = subprocess.run(
         command, check=True, capture_output=True, text=True, env=os.environ | {"POLARS_MAX_THREADS": str(threads)}
@@ -66,7 +66,7 @@ def apart(folder: Path, n_compounds: int, threads: int) -> dict[str, float]:
 
 
 def show(found: dict[int, dict[str, float]], n_rows: int) -> None:
-    """Ours, the limit and their ratio; above 1 is better."""
+    """Print our figure, the limit and their ratio; above 1 is better."""
     table = Table(title=f"{n_rows:,} activities, {found[1]['groups']:,.0f} groups")
     for column in ("", "ours", "limit", "ratio"):
         table.add_column(column, justify="right" if column else "left")

@@ -1,4 +1,4 @@
-"""Preparing structures beside the plain loop over RDKit's functions, one core: structures per CPU second.
+"""Preparation of structures against a plain loop over RDKit's functions, on one core: structures per CPU second.
 
 Ours: data_prep with its guarded child processes, CPU time of all of them. Floor: a loop that does nothing but call the
 RDKit functions that each molecule needs, objects made once. Straightforward: every step for every molecule, the whole
@@ -68,14 +68,14 @@ def taken(call: Callable[[], object], clock: Callable[[], float] = cpu_s) -> flo
 
 
 def table_of(smiles: Sequence[str]) -> pl.DataFrame:
-    """The structures as read_structures would return them."""
+    """The structures in the form that read_structures returns."""
     ids = {"input_row": range(1, len(smiles) + 1), "input_compound_id": [f"C{i}" for i in range(len(smiles))]}
     return pl.DataFrame({**ids, "smiles": smiles}, schema_overrides={"input_row": pl.UInt32})
 
 
 @dataclass
 class Rdkit:
-    """RDKit's objects, made once."""
+    """RDKit's objects, created once."""
 
     tautomers: rdMolStandardize.TautomerEnumerator = field(default_factory=rdMolStandardize.TautomerEnumerator)
     metals: rdMolStandardize.MetalDisconnector = field(default_factory=rdMolStandardize.MetalDisconnector)
@@ -97,13 +97,13 @@ class Rdkit:
 
 
 def fold_by_network(murcko: Chem.Mol) -> str:
-    """The peer's choice among all nodes of RDKit's network."""
+    """The fold scaffold, chosen among all nodes of RDKit's network as the compared program does."""
     network = rdScaffoldNetwork.CreateScaffoldNetwork([murcko], _network_settings())
     return min((str(node) for node in network.nodes), key=_preference)
 
 
 def floor(kit: Rdkit, smiles: Iterable[str]) -> None:
-    """Only the RDKit calls that a molecule needs; each distinct scaffold is folded once."""
+    """Time of only the RDKit calls that a molecule needs; each distinct scaffold is folded once."""
     scaffolds = set()
     for text in smiles:
         mol = Chem.MolFromSmiles(text)
@@ -126,7 +126,7 @@ def floor(kit: Rdkit, smiles: Iterable[str]) -> None:
 
 
 def straightforward(kit: Rdkit, smiles: Iterable[str]) -> None:
-    """Every step for every molecule."""
+    """Time of every step for every molecule."""
     for text in smiles:
         mol = rdMolStandardize.ChargeParent(Chem.MolFromSmiles(text))
         for atom in mol.GetAtoms():
@@ -145,18 +145,18 @@ def straightforward(kit: Rdkit, smiles: Iterable[str]) -> None:
 
 
 def ours(smiles: Sequence[str]) -> None:
-    """Standard form, scaffold, bits and fold scaffold of each."""
+    """Our standard form, scaffold, bits and fold scaffold of each structure."""
     fold_scaffolds(standardise_all(smiles, SETTINGS.chemistry, SETTINGS.fingerprint).murcko)
 
 
 def accepted(smiles: Sequence[str]) -> list[str]:
-    """Those that every side can work on: the loops know no limits."""
+    """Structures that every compared way can process: the loops have no limits."""
     found = standardise_all(smiles, SETTINGS.chemistry, SETTINGS.fingerprint, workers=os.cpu_count() or 1)
     return [text for text, reason in zip(smiles, found.reasons, strict=True) if reason is None]
 
 
 def alternating(smiles: Sequence[str]) -> dict[str, float]:
-    """CPU seconds of the three on all chunks."""
+    """CPU seconds of the three ways on all chunks, in turns."""
     kit = Rdkit()
     sides: dict[str, Callable[[Sequence[str]], object]] = {
         "ours": ours,
@@ -179,7 +179,7 @@ def by_step(smiles: Sequence[str]) -> dict[str, float]:
     found, mols = [], []
 
     def permuted(bits: list[np.ndarray]) -> None:
-        """The rows of x, as make_compounds makes them."""
+        """Rows of x in the order of make_compounds."""
         starts = np.cumsum([0, *map(len, bits)])
         ones = np.ones(starts[-1], np.float32)
         sparse.csr_matrix((ones, places[np.concatenate(bits)], starts), (len(bits), len(places))).sort_indices()
@@ -194,7 +194,7 @@ def by_step(smiles: Sequence[str]) -> dict[str, float]:
 
 
 def by_workers(smiles: Sequence[str]) -> float:
-    """Wall clock of one worker over that of two, children started before, the better of two runs each."""
+    """Wall clock of one worker divided by that of two, children started before, the better of two runs each."""
 
     def run(workers: int) -> float:
         settings = (SETTINGS.chemistry, SETTINGS.fingerprint)
@@ -207,7 +207,7 @@ def by_workers(smiles: Sequence[str]) -> float:
 
 
 def from_cache(smiles: Sequence[str], folder: Path) -> tuple[float, float, float]:
-    """CPU seconds of make_compounds with nothing, with everything but 1 % and with everything in the cache."""
+    """CPU seconds of make_compounds with an empty cache, with all but 1 % and with everything in it."""
     some, file = random.Random(1).sample(smiles, max(1, len(smiles) // 100)), folder / "structures.cache"
 
     def run(texts: Sequence[str]) -> float:
@@ -261,7 +261,7 @@ def report(name: str, smiles: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """The first structures of dev_p3's partners, and the golden ones."""
+    """Measure the first structures of dev_p3's partners, and the golden ones."""
     most = int(sys.argv[1]) if len(sys.argv) > 1 else N_STRUCTURES
     tables = sorted((SHARED / "data/dev_p3").glob("P*/T2.csv.gz"))
     if not tables:

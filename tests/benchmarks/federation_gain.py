@@ -1,4 +1,4 @@
-"""What federation gains: each partner alone, all in one process, and the rounds of the protocol, beside each other.
+"""Gain of federation: each partner alone, all in one process, and the rounds of the protocol, in one table.
 
 Arms: *local*; *joint* (one trunk, private heads, every step takes a batch of every partner, one process); *federated*
 (the rounds' own code; sealing replaced by its exact integer arithmetic, which test_clear_rounds.py proves equal);
@@ -6,8 +6,8 @@ Arms: *local*; *joint* (one trunk, private heads, every step takes a batch of ev
 other partners' training labels permuted: must show no gain). Every partner takes the same number of optimiser steps
 in every arm. Choose settings with `--fold validation`; look at `--fold test` once.
 With `--regression-weight` all arms train regression heads too (private in *joint*, by target in *pooled*), and a second
-table scores them. With `--catalogue` the head rows of tasks that partners share travel with the trunk; its kinds stand
-in `gain/catalogue.py`. With `--average-seeds` the mean of the seeds' predictions is judged too, *local*'s as well.
+table scores them. With `--catalogue` head rows of tasks that partners have in common are shared too; its kinds are
+in `gain/catalogue.py`. With `--average-seeds` the mean of the seeds' predictions is scored too, *local*'s as well.
 Without arguments, a small example on the public MoleculeACE tables; `--data dev_p5` is the study's.
 """
 
@@ -25,8 +25,8 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for the modules of the tests
 
-from tests.benchmarks.gain.catalogue import KINDS, travelling
-from tests.benchmarks.gain.judge import Gain, gain, gates
+from tests.benchmarks.gain.catalogue import KINDS, held_catalogue
+from tests.benchmarks.gain.gains import Gain, gain, gates
 from tests.benchmarks.gain.partners import Partner, load_partners, tables_of
 from tests.benchmarks.gain.runs import Setting, obtain
 from tests.benchmarks.gain.scores import FOLDS, Scores, averaged
@@ -38,7 +38,7 @@ Line = tuple[str, Sequence[Scores]]  # of a table: its name and its runs, one fo
 
 
 def arguments() -> argparse.Namespace:
-    """The command line; several values where a setting is to be compared."""
+    """Parse the command line; a setting with several values is compared."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="demo", help="demo, dev_p3, dev_p5 or dev_p10")
     parser.add_argument("--shared", type=Path, help="folder with dev_p3, ... (default: HOCKET_SHARED/data)")
@@ -58,19 +58,17 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--weight-decay", type=float, default=0.0)
     parser.add_argument("--honest", nargs="+", help="shuffled: these partners in turn (default: all)")
     parser.add_argument("--regression-weight", type=float, default=0.0, help="train regression heads too; 0: none")
-    parser.add_argument(
-        "--catalogue", choices=("none", *KINDS), nargs="+", default=["none"], help="head rows that travel"
-    )
-    parser.add_argument("--min-holders", type=int, default=3, help="partners that hold a row that travels, 2 or more")
-    parser.add_argument("--average-seeds", action="store_true", help="also judge the mean of the seeds' predictions")
+    parser.add_argument("--catalogue", choices=("none", *KINDS), nargs="+", default=["none"], help="shared head rows")
+    parser.add_argument("--min-holders", type=int, default=3, help="partners that hold a shared row, 2 or more")
+    parser.add_argument("--average-seeds", action="store_true", help="also score the mean of the seeds' predictions")
     parser.add_argument("--fold", choices=tuple(FOLDS), default="validation")
-    parser.add_argument("--least", type=int, default=10, help="labels of both classes that a judged task has")
+    parser.add_argument("--least", type=int, default=10, help="labels of both classes that a scored task has")
     parser.add_argument("--work", type=Path, help="folder that keeps prepared tables and runs")
     return parser.parse_args()
 
 
 def settings(asked: argparse.Namespace, arm: str) -> Iterator[list[Setting]]:
-    """Every setting of an arm, each as a list over seeds."""
+    """Settings of an arm, each as a list over seeds."""
     common = {
         "arm": arm, "data": asked.data, "bits": asked.bits, "hidden": tuple(asked.hidden), "rounds": asked.rounds,
         "steps": asked.steps, "dropout": asked.dropout, "batch": asked.batch, "learning_rate": asked.learning_rate,
@@ -88,7 +86,7 @@ def settings(asked: argparse.Namespace, arm: str) -> Iterator[list[Setting]]:
 
 
 def lines(asked: argparse.Namespace, partners: Mapping[str, Partner], work: Path, console: Console) -> Iterator[Line]:
-    """Run all arms, *local* first, and say of each what it gave as soon as it is done."""
+    """Run all arms, *local* first, and print the result of each as soon as it is done."""
     local: list[Scores] = []
     for arm in ["local", *(arm for arm in asked.arms if arm != "local")]:
         for chosen in settings(asked, arm):
@@ -126,7 +124,7 @@ def class_table(found: Sequence[Line], partners: Mapping[str, Partner], asked: a
 
 
 def regression_table(found: Sequence[Line], partners: Mapping[str, Partner], asked: argparse.Namespace) -> Table:
-    """The same of regression tasks; by partner gains in R2."""
+    """Gains in regression tasks of every line over *local*; by partner those in R2."""
     least = f"{2 * asked.least}+ values"
     table = Table("", "R2", f"gain, {least}", "Spearman", f"gain, {least}", *partners, title=_title(asked))
     for label, runs in found:
@@ -158,7 +156,7 @@ def _interval(found: Gain) -> str:
 
 
 def _course(scores: Scores) -> str:
-    """How the validation fold went, and what the rounds were like."""
+    """Print the validation fold's scores and measurements of the rounds."""
     curve = " ".join(f"{n_done}:{value:.4f}" for n_done, value in scores.curve)
     first, last, clipped = (scores.facts[name] for name in ("cosine_first", "cosine_last", "clipped"))
     rounds = f"; cosine of changes {first:.3f} to {last:.3f}, clipped {clipped:.0e}"
@@ -183,11 +181,11 @@ def main() -> None:
 
 
 def _coverage(kind: str, partners: Mapping[str, Partner], min_holders: int) -> str:
-    rows = travelling(kind, partners, min_holders)
-    n_judged = sum(int(partner.classes.judged.sum()) for partner in partners.values())
+    rows = held_catalogue(kind, partners, min_holders)
+    n_scored = sum(int(partner.classes.is_scored.sum()) for partner in partners.values())
     return (
-        f"catalogue {kind}: {rows.n_rows} tasks at 2 or more partners; {len(rows.counts.travelling)} at {min_holders} "
-        f"or more travel, and are {rows.n_heads} of {n_judged} heads"
+        f"catalogue {kind}: {rows.n_rows} tasks at 2 or more partners; {len(rows.counts.shared_rows)} at {min_holders} "
+        f"or more are shared, {rows.n_heads} of {n_scored} heads"
     )
 
 

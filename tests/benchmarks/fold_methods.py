@@ -1,4 +1,4 @@
-"""How even folds are by each method, how much of the test fold has a twin in training, and what a million costs.
+"""Evenness of folds by method, share of the test fold with a near twin in training, and cost of a million.
 
     python tests/benchmarks/fold_methods.py [DATA/dev_p5/P02] [--seeds 20] [--million]
 
@@ -85,7 +85,7 @@ def _close_elsewhere(similarity: NDArray[np.float32], chosen: NDArray[np.int64],
 
 
 def _time_a_million(found: Structures, at: NDArray[np.int64], scaffolds: Scaffolds) -> None:
-    """The same compounds again and again, each time with another last bit: as many fingerprints as compounds."""
+    """Time a million fingerprints: the same compounds repeatedly, each time with another last bit."""
     again = np.resize(at, _MILLION)
     lengths = np.diff(found.starts)[again]
     starts = np.concatenate([[0], np.cumsum(lengths)])

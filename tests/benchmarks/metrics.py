@@ -1,4 +1,4 @@
-"""All metrics of many tasks at once beside a loop over tasks with scikit-learn and scipy: CPU seconds.
+"""All metrics of many tasks at once against a loop over tasks with scikit-learn and scipy: CPU seconds.
 
 The loop calls what the libraries have: for classification roc_auc_score, average_precision_score, the two curves (for
 AUC-PR, F1 and kappa at every cut-off), log_loss and brier_score_loss; for regression root_mean_squared_error,
@@ -48,18 +48,18 @@ class Labels:
 
 
 def ours_class(labels: Labels) -> Columns:
-    """Our classification table."""
+    """Score classification with our functions."""
     return dict(score_labels(labels.task, labels.active, labels.logit, labels.n_tasks).columns())
 
 
 def ours_regression(labels: Labels) -> Columns:
-    """Our regression table."""
+    """Score regression with our functions."""
     exact = np.zeros(labels.task.size)
     return dict(score_measurements(labels.pred, labels.measured, exact, labels.task, labels.n_tasks).columns())
 
 
 def loop_class(labels: Labels) -> Columns:
-    """The same by scikit-learn, task by task, as far as it goes."""
+    """Score classification with scikit-learn, task by task, in the metrics that it has."""
     names = ("roc_auc", "average_precision", "auc_pr", "f1_max", "kappa_max", "log_loss", "brier")
     table = np.full((labels.n_tasks, len(names)), np.nan)
     for row, places in zip(table, labels.by_task(), strict=True):
@@ -90,7 +90,7 @@ def _one_class_task(active: np.ndarray, logit: np.ndarray) -> tuple[float, ...]:
 
 
 def loop_regression(labels: Labels) -> Columns:
-    """The same by scikit-learn and scipy, task by task."""
+    """Score regression with scikit-learn and scipy, task by task."""
     names = ("rmse", "r2", "pearson", "spearman")
     table = np.full((labels.n_tasks, len(names)), np.nan)
     for row, places in zip(table, labels.by_task(), strict=True):

@@ -1,4 +1,4 @@
-"""Sealed files over NVFlare, three sites and a server on this machine: ours, the engine's bare download, one folder.
+"""Sealed files over NVFlare, three sites and a server on this machine: ours, a bare download, one folder.
 
 A round's transfer: every site's file to the server, then one file to every site. Ours includes finding the message,
 checking signature and digest, writing durably and both sides' confirmation, with the pauses that `export` writes and
@@ -40,7 +40,7 @@ STARTED = 0.1  # CPU seconds a second of all processes, below which they only wa
 
 @dataclass(frozen=True)
 class Found:
-    """A round's transfer: wall and CPU seconds, peak MB of the server's and the largest site's job process."""
+    """Cost of a round's transfer: wall and CPU seconds, peak MB of the server's and the largest site's job process."""
 
     seconds: float
     cpu_s: float
@@ -52,12 +52,12 @@ Way = Callable[[Federation, int], Found]
 
 
 def ours(federation: Federation, n_bytes: int) -> Found:
-    """Through correspondence and mirrors, as users have it."""
+    """Transfer by MirrorSync, as for users."""
     with_usual_pauses(federation)
     with sites(federation, job={"stall_s": 3600.0}, ask_s=ASK_S) as made:
         made.start(HOST, *federation.partners)
         made.submit()
-        known = [f"{name} has proved who it is" for name in federation.partners]
+        known = [f"{name} has proved its identity" for name in federation.partners]
         made.wait_for(lambda: all(said in made.log(HOST).read_text() for said in known))
         runs = [federation.config(name).with_name("run.log") for name in federation.partners]
         made.wait_for(lambda: all(log.exists() and log.stat().st_size for log in runs))
@@ -71,7 +71,7 @@ def ours(federation: Federation, n_bytes: int) -> Found:
 
 
 def with_usual_pauses(federation: Federation) -> None:
-    """Let the members' runs look for messages as rarely as users' do."""
+    """Set the members' pauses between looks at the exchange to the users' default."""
     for name in (*federation.partners, AGGREGATOR):
         config = federation.config(name)
         text = config.read_text()
@@ -80,7 +80,7 @@ def with_usual_pauses(federation: Federation) -> None:
 
 
 def wait_for_quiet(made: Sites) -> None:
-    """Until the processes have started: what they load then would be measured too."""
+    """Wait until the processes have started, so that their imports are not measured."""
     os.sync()
     while True:
         before = made.cpu_s()
@@ -90,7 +90,7 @@ def wait_for_quiet(made: Sites) -> None:
 
 
 def timed(made: Sites, posted: list[Path], is_there: Callable[[str], bool]) -> float:
-    """Seconds from the moment at which the messages can be seen, until they are there for every partner."""
+    """Seconds from the moment the messages are visible until every partner has them."""
     started = time.monotonic()
     for hidden in posted:
         reveal(hidden)
@@ -99,12 +99,12 @@ def timed(made: Sites, posted: list[Path], is_there: Callable[[str], bool]) -> f
 
 
 def found(made: Sites, seconds: float, cpu_s: float) -> Found:
-    """With the peaks."""
+    """Add the peaks of memory."""
     return Found(seconds, cpu_s, made.peak_mb(SERVER_JOB), made.peak_mb(SITE_JOB))
 
 
 def bare(federation: Federation, n_bytes: int) -> Found:
-    """The same by the engine alone."""
+    """Transfer by NVFlare's own download."""
     folder = federation.folder / "bare"
     folder.mkdir()
     for name in federation.partners:
@@ -126,7 +126,7 @@ def bare(federation: Federation, n_bytes: int) -> Found:
 
 
 def rename_classes(made: Sites) -> None:
-    """Let the job name the bare classes instead, and the sites allow them."""
+    """Make the job use the bare classes, and the sites allow them."""
     here = "tests.support.transport.bare_transfer"
     renamed = {
         "pipeline.transport.nvflare.controller.FederationController": f"{here}.BareController",
@@ -141,7 +141,7 @@ def rename_classes(made: Sites) -> None:
 
 
 def folder(federation: Federation, n_bytes: int) -> Found:
-    """The same through a shared folder, by one process."""
+    """Transfer through a shared folder, by one process."""
     posted = [place(federation, "update", name, n_bytes) for name in federation.partners]
     exchange, copies = Exchange(f"file://{federation.folder / 'shared'}"), federation.folder / "copies"
     started, cpu_s = time.monotonic(), time.process_time()
@@ -155,7 +155,7 @@ def folder(federation: Federation, n_bytes: int) -> Found:
 
 
 def measured(way: Way, n_bytes: int) -> Found:
-    """One way, with a federation of its own."""
+    """Measure one way of transfer, with a new federation."""
     with tempfile.TemporaryDirectory() as place_of_all:
         federation = Federation(Path(place_of_all) / "federation")
         with_large_trunk(federation, max(1, n_bytes // 60_000))

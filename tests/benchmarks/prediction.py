@@ -1,4 +1,4 @@
-"""How many compounds a second `hocket predict` handles on one core once they are standardised, step by step.
+"""Speed of `hocket predict` on one core after standardisation, step by step.
 
     python tests/benchmarks/prediction.py [--known 50000] [--new 4096] [--tasks 100] [--structures T2.csv ...]
 
@@ -45,7 +45,7 @@ _REPEATS = 3
 
 
 def made_up(n_known: int, n_new: int, rng: np.random.Generator) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
-    """Known and new compounds."""
+    """Made-up known and new compounds."""
     share = 1 / np.arange(2, _BITS + 2) ** 0.9
     likely = rng.permutation(share / share.sum())
     drawn = rng.choice(_BITS, (n_known, _BITS_OF_A_COMPOUND), p=likely)
@@ -65,7 +65,7 @@ def _rows(bits: np.ndarray) -> sparse.csr_matrix:
 
 
 def real(files: list[Path], n_known: int, n_new: int, rng: np.random.Generator) -> tuple[sparse.csr_matrix, ...]:
-    """Known and new compounds out of tables of structures, at random."""
+    """Known and new compounds, drawn from tables of structures."""
     smiles = {r.text for file in files for batch in read_batches(file, 4096) for r in batch if r.text}
     chosen = rng.permutation(sorted(smiles))[: n_known + n_new].tolist()
     chemistry, settings = Chemistry(tautomers="keep"), Fingerprint(n_bits=_BITS)
@@ -74,7 +74,7 @@ def real(files: list[Path], n_known: int, n_new: int, rng: np.random.Generator) 
 
 
 def calibration(predictor: Predictor, x: sparse.csr_matrix, n_tasks: int, rng: np.random.Generator) -> Calibration:
-    """Calibrated on random labels."""
+    """A calibration on random labels."""
     found = predictor(x[:_CALIBRATED])
     n = found.logits.shape[0]
     y = sparse.random(n, n_tasks, 0.1, format="csr", rng=rng)
@@ -84,7 +84,7 @@ def calibration(predictor: Predictor, x: sparse.csr_matrix, n_tasks: int, rng: n
 
 
 def description(n_tasks: int, trunk: TrunkSettings) -> Description:
-    """A model's tasks."""
+    """A model's description with its tasks."""
     tasks = tuple(
         ClassTask(input_assay_id=f"A{i:05d}", threshold=6.0, direction="high", assay_type="OTHER", is_auxiliary=False)
         for i in range(n_tasks)
@@ -109,7 +109,7 @@ def description(n_tasks: int, trunk: TrunkSettings) -> Description:
 
 
 def rate(step: Callable[[], object], n: int) -> float:
-    """Compounds a processor second, the best of some repeats."""
+    """Compounds per CPU second, the best of several repeats."""
     seconds = []
     for _ in range(_REPEATS):
         began = time.process_time()

@@ -40,19 +40,19 @@ def smiles(i: int) -> str:
 
 
 class Watch(threading.Thread):
-    """Keeps the largest sum of resident memory of this process and of all that it started."""
+    """Records the peak of resident memory of this process and all its children."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
         self.peak_mb, self._done = 0.0, threading.Event()
 
     def run(self) -> None:
-        """Look twenty times a second."""
+        """Read the memory twenty times a second."""
         while not self._done.wait(0.05):
             self.peak_mb = max(self.peak_mb, _resident_mb("self"))
 
     def end(self) -> float:
-        """Stop looking and return the peak."""
+        """Stop and return the peak."""
         self._done.set()
         self.join()
         return self.peak_mb

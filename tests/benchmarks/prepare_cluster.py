@@ -1,4 +1,4 @@
-"""Preparing structures on a Dask cluster of this machine: rate and cost, beside this machine's own processes.
+"""Preparation of structures on a Dask cluster of this machine against its own processes: rate and cost.
 
 A scheduler and one or two workers of one thread each, with real structures of the dev data and MELLODY's settings.
 CPU seconds are those of all processes that take part: caller, scheduler, workers and their children, start-up left out.
@@ -35,7 +35,7 @@ MILLION = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One way to prepare the structures."""
+    """Rate and cost of one way to prepare the structures."""
 
     wall_s: float
     cpu_s: float
@@ -43,7 +43,7 @@ class Measured:
 
 
 def measure(smiles: list[str], crew: Workers) -> Measured:
-    """Standardise all; the crew's processes are up and warm, for the first texts are done once before the clock."""
+    """Standardise all structures; the worker processes are warm, because the first structures are done before."""
     with worker_pool():
         standardise_all(smiles[:64], Chemistry(), Fingerprint(), workers=crew)
         before, started = cpu_seconds(), time.monotonic()
@@ -52,13 +52,13 @@ def measure(smiles: list[str], crew: Workers) -> Measured:
 
 
 def cpu_seconds() -> float:
-    """Of this process and all that it started, scheduler and workers among them; none of them ends meanwhile."""
+    """CPU seconds of this process and all its children, scheduler and workers included."""
     me = psutil.Process()
     return sum(sum(one.cpu_times()[:2]) for one in (me, *me.children(recursive=True)))
 
 
 def on_dask(smiles: list[str], n_workers: int) -> Measured:
-    """The same on so many Dask workers."""
+    """Measure on a number of Dask workers."""
     with tempfile.TemporaryDirectory() as name, DaskProcesses(Path(name)) as dask:
         for _ in range(n_workers):
             dask.add_worker()
@@ -68,7 +68,7 @@ def on_dask(smiles: list[str], n_workers: int) -> Measured:
 
 
 def show(found: dict[str, tuple[int, Measured]], n: int, price: float) -> None:
-    """Rate, scaling and cost; the lines of more workers are extrapolated from the cluster of one and of two."""
+    """Print rate, scaling and cost; more workers are extrapolated from one and two."""
     table = Table(
         title=f"{n:,} structures, canonical tautomers; {psutil.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
     )
@@ -97,7 +97,7 @@ def show(found: dict[str, tuple[int, Measured]], n: int, price: float) -> None:
 
 
 def main() -> None:
-    """Measure and print; fails where a crew's outcome is not that of one process here."""
+    """Measure and print; fails if workers' results differ from those of one process."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("table", type=Path, nargs="?", default=SHARED / "data/dev_p3/P01/T2.csv.gz")
     parser.add_argument("--structures", type=int, default=500)

@@ -1,4 +1,4 @@
-"""The steps of a round on made-up changes, each in a process of its own whose time and memory are measured.
+"""Time and memory of a round's steps on made-up changes, each in a separate process.
 
 Counted are that process and all its workers: CPU time as the kernel charges it, peak resident sets (VmHWM) added up.
 """
@@ -25,7 +25,7 @@ _PIECE = 1 << 22
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a step took."""
+    """Time and memory of a step."""
 
     wall_s: float
     cpu_s: float
@@ -33,7 +33,7 @@ class Cost:
 
 
 def change_of(n_params: int, seed: int) -> np.ndarray:
-    """(n_params,) float32, made piece by piece: a shorter one begins like a longer one, up to a piece."""
+    """A made-up change, (n_params,) float32; a shorter one begins like a longer one, up to a piece."""
     rng, change = np.random.default_rng(seed), np.empty(n_params, dtype=np.float32)
     for start in range(0, n_params, _PIECE):
         part = change[start : start + _PIECE]
@@ -43,7 +43,7 @@ def change_of(n_params: int, seed: int) -> np.ndarray:
 
 
 def changes_of(consortium: Consortium, name: str, n_params: int) -> tuple[np.ndarray, np.ndarray]:
-    """A partner's change and the residual that it carries from the round before."""
+    """A partner's change and its residual of the round before."""
     place = consortium.partners.index(name)
     return change_of(n_params, 2 * place), change_of(n_params, 2 * place + 1)
 
@@ -63,7 +63,7 @@ def open_mean(consortium: Consortium, path: Path, n_params: int, *, workers: int
 
 
 def apart(step: Callable[..., object], made: Callable[[], tuple[object, ...]] = tuple) -> Cost:
-    """Cost of a step in a process of its own, with its workers.
+    """Cost of a step in a separate process, with its workers.
 
     made : makes what the step is given; its time does not count, its memory does
     """
@@ -93,12 +93,12 @@ def _measured(step: Callable[..., object], made: Callable[[], tuple[object, ...]
 
 
 def _cpu_s() -> float:
-    """Of this process and of its children that ended, user and system."""
+    """CPU seconds of this process and its ended children, user and system."""
     return sum(os.times()[:4])
 
 
 def _watch(done: threading.Event, peaks: dict[int, float]) -> None:
-    """Keep the peak MB of this process and of its children, as long as they live."""
+    """Record the peak MB of this process and its living children."""
     me = os.getpid()
     is_done = False
     while not is_done:

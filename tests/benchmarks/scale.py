@@ -1,4 +1,4 @@
-"""A round at scale: what sealing, adding and opening cost each role, and a model of it for larger federations.
+"""Cost of sealing, adding and opening for each role, and a model of it for larger federations.
 
 A federation's whole round runs here with the real code of secure/, files on disk, one member after the other, each in
 a process of its own with one worker. A model (per parameter and per parameter and partner) is fitted on two smaller
@@ -84,7 +84,7 @@ def _least(costs: list[Cost]) -> Cost:
 
 
 def between(before: Run, after: Run) -> Run:
-    """What the same run would have taken between these two, where the machine's speed drifts."""
+    """Estimate of a run between these two, to correct for a drift of the machine's speed."""
     costs = {}
     for role in ROLES:
         first, last = before.costs[role], after.costs[role]
@@ -95,19 +95,19 @@ def between(before: Run, after: Run) -> Run:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """a + b x, through two points."""
+    """A straight line a + b x through two points."""
 
     a: float
     b: float
 
     @classmethod
     def through(cls, first: tuple[float, float], second: tuple[float, float]) -> "Line":
-        """The line through two points (x, y); level, where noise lets it fall: more never costs less."""
+        """The line through two points (x, y); level if noise would let it fall, because more never costs less."""
         b = (second[1] - first[1]) / (second[0] - first[0])
         return cls(first[1] - b * first[0], b) if b > 0 else cls((first[1] + second[1]) / 2, 0.0)
 
     def at(self, x: float) -> float:
-        """Its value."""
+        """Value of the line."""
         return self.a + self.b * x
 
 
@@ -147,7 +147,7 @@ def wire(parameters: SealParameters, n_params: int) -> tuple[int, int]:
 
 
 def show_run(run: Run, console: Console) -> None:
-    """What each role took."""
+    """Print the cost of each role."""
     n, p = run.n_params, run.n_partners
     trunk = 4 * n / MB
     table = Table(title=f"measured: {n / 1e6:g} M parameters ({trunk:.0f} MB as float32), {p} partners, a round")
@@ -163,7 +163,7 @@ def show_run(run: Run, console: Console) -> None:
 
 
 def show_check(model: Model, run: Run, parameters: SealParameters, console: Console) -> None:
-    """The model beside the run; above 1 it says too much."""
+    """Print the model's cost divided by the measured one; above 1 it is too high."""
     table = Table(title=f"model / measured, {run.n_params / 1e6:g} M parameters, {run.n_partners} partners")
     for column in ("", "model", "measured", "ratio", f"within {WANTED:.0%}"):
         table.add_column(column, justify="right" if column else "left")
@@ -181,7 +181,7 @@ def show_check(model: Model, run: Run, parameters: SealParameters, console: Cons
 
 
 def show_model(model: Model, console: Console) -> None:
-    """The fitted numbers."""
+    """Print the fitted numbers."""
     for role in ROLES:
         cpu, peak = model.cpu[role], model.peak[role]
         by = "partner" if role == "add" else "M parameters"
@@ -193,7 +193,7 @@ def show_model(model: Model, console: Console) -> None:
 
 
 def show_beyond(model: Model, console: Console) -> None:
-    """What the model says where nothing was measured; sizes of files are exact, from the plan's parameters."""
+    """Print the model's costs beyond the measured sizes; sizes of files are exact, from the plan's parameters."""
     table = Table(title="extrapolated, one process per member, a round")
     columns = ("partners", "parameters", "in a slot", "seal CPU s", "open CPU s", "partner MB", "up GB", "down GB")
     for column in (*columns, "add CPU s", "aggregator MB", "its disk GB"):

@@ -1,4 +1,4 @@
-"""Sealed updates beside NVFlare's homomorphic encryption and a plain sum: CPU seconds, bytes, error, growth.
+"""Sealed updates against NVFlare's homomorphic encryption and a plain sum: CPU seconds, bytes, error, growth.
 
 Ours: fixed point, masks, tag and BFV, from files to files, in one process (secure_memory.py takes all cores). Peer:
 TenSEAL CKKS at the parameters that NVFlare sets (poly_modulus_degree 8192, coeff_mod_bit_sizes [60, 40, 40],
@@ -75,7 +75,7 @@ def ours(consortium: Consortium, change: np.ndarray, folder: Path) -> Measured:
 
 
 def nvflare(context: tenseal.Context, change: np.ndarray, n_partners: int) -> Measured:
-    """The same with CKKS vectors and their serialised form."""
+    """Encrypt, add and decrypt with NVFlare's CKKS vectors, serialised between the steps."""
 
     def add() -> bytes:
         total = tenseal.ckks_vector_from(context, sealed)
@@ -91,7 +91,7 @@ def nvflare(context: tenseal.Context, change: np.ndarray, n_partners: int) -> Me
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """TenSEAL prints a warning for every vector longer than a ciphertext, from C++."""
+    """Silence TenSEAL, which prints a warning from C++ for every vector longer than a ciphertext."""
     sys.stdout.flush()
     stdout, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
@@ -104,7 +104,7 @@ def _quiet() -> Iterator[None]:
 
 
 def plain(change: np.ndarray, n_partners: int, folder: Path) -> Measured:
-    """Float32 vectors written, read and added; hides nothing."""
+    """Write, read and add float32 vectors, without encryption."""
     file, total_file = folder / "plain.npy", folder / "total.npy"
 
     def add() -> None:
@@ -121,7 +121,7 @@ def plain(change: np.ndarray, n_partners: int, folder: Path) -> Measured:
 
 
 def with_peak(run: Callable[[], Measured]) -> Measured:
-    """The run with its peak of memory; writing 5 to clear_refs sets the kernel's peak back to what is resident now."""
+    """Add the peak of memory to a run; writing 5 to clear_refs resets the kernel's peak."""
     Path("/proc/self/clear_refs").write_text("5")
     before = _peak_mb()
     measured = run()
@@ -133,13 +133,13 @@ def _peak_mb() -> float:
 
 
 def best(runs: Iterable[Measured]) -> Measured:
-    """The least of every figure: what the step costs where nothing else disturbs."""
+    """Smallest of each figure: the cost without disturbance by other processes."""
     found = list(runs)
     return Measured(*(min(getattr(run, name) for run in found) for name in Measured.__dataclass_fields__))
 
 
 def measure(n_params: int, n_partners: int, repeats: int) -> dict[str, Measured]:
-    """Alternating runs of all three."""
+    """Alternate runs of all three."""
     change = (np.random.default_rng(0).standard_normal(n_params) * 1e-3).astype(np.float32)
     context = tenseal.context(
         tenseal.SCHEME_TYPE.CKKS,

@@ -1,4 +1,4 @@
-"""Our trainer beside SparseChem's step written in plain PyTorch: CPU seconds of an epoch, peak memory, equal weights.
+"""Our trainer against SparseChem's step in plain PyTorch: CPU seconds of an epoch, peak memory, equal weights.
 
 Both run in one process by turns, a few steps each, at the same number of threads; every turn gives a ratio, the tables
 show sums and the ratios' range. What a step takes includes making its batch from the data's CSR matrices, on both
@@ -108,19 +108,19 @@ def data_of(name: str, data: Path | None, cache: Path | None) -> TrainingSet:
 
 @dataclass
 class Turns:
-    """CPU seconds of one step, by turn."""
+    """CPU seconds of one step of both trainers, by turn."""
 
     ours: list[float] = field(default_factory=list)
     peer: list[float] = field(default_factory=list)
 
     @property
     def ratio(self) -> float:
-        """Ours over the peer's."""
+        """Our time divided by SparseChem's."""
         return sum(self.ours) / sum(self.peer)
 
     @property
     def spread(self) -> str:
-        """Smallest and largest ratio of a turn."""
+        """Smallest and largest ratio over the turns."""
         ratios = np.divide(self.ours, self.peer)
         return f"{ratios.min():.2f} - {ratios.max():.2f}"
 
@@ -152,7 +152,7 @@ def _train(
 
 
 def run_round(data: TrainingSet, trunk_file: Path, batch_size: int, n_threads: int) -> None:
-    """A few steps from a trunk in a file, and the change, as `pipeline.protocol.partner_rounds` has it."""
+    """Take a few steps from a trunk in a file and compute the change, as `pipeline.protocol.partner_rounds` does."""
     layout = trunk_layout(data.n_inputs, (N_HIDDEN,))
     trunk = load_checkpoint(trunk_file, layout, only=["trunk"]).need_trunk(trunk_file)
     _train(data, trunk, batch_size, N_PEAK_STEPS, n_threads)
@@ -166,14 +166,14 @@ def _settings(batch_size: int, dropout: float, n_threads: int) -> tuple[TrunkSet
 
 
 def peer_steps(data: TrainingSet, batch_size: int) -> tuple[PlainTrainer, Iterator[np.ndarray]]:
-    """The peer on the same data, and its batches."""
+    """SparseChem's step on the same data, with its batches."""
     network = PlainNetwork(data.n_inputs, N_HIDDEN, data.n_tasks, DROPOUT)
     trainer = PlainTrainer(network, data.x, data.y, data.training_weight)
     return trainer, shuffled_rows(data.training_rows, batch_size, np.random.default_rng(1))
 
 
 def by_turns(data: TrainingSet, batch_size: int, n_turns: int, n_threads: int) -> Turns:
-    """Let both train by turns: whenever ours has made some steps, the peer makes as many."""
+    """Train both in turns: after some of our steps, as many of SparseChem's."""
     peer, batches = peer_steps(data, batch_size)
     per_turn = max(2, 4000 // batch_size)
     turns, started = Turns(), 0.0
@@ -232,7 +232,7 @@ def peak_mb(who: str, case: Case, folder: Path, n_threads: int) -> float:
 
 
 def save(data: TrainingSet, folder: Path) -> None:
-    """Write what `print_peak` reads."""
+    """Write the data that `print_peak` reads."""
     sparse.save_npz(folder / "x.npz", data.x, compressed=False)
     sparse.save_npz(folder / "y.npz", data.y, compressed=False)
     np.savez(folder / "rest.npz", folding=data.folding, training_weight=data.training_weight)

@@ -1,4 +1,4 @@
-"""The rounds in the clear against the real protocol."""
+"""Rounds without sealing give the same results as the real protocol."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ CATALOGUE = "[catalogue]\ntasks = [{}]\nmin_partners = 2\n".format(
     ids=["mean", "8 bits and adam", "catalogue and hybrid"],
 )
 def test_the_real_protocol_ends_with_the_same_vectors(extra: str, training: str, tmp_path: Path):
-    """Every round's vector and the last heads, bit for bit: sealing neither adds to the arithmetic nor takes away."""
+    """Every round's vector and the last heads are equal bit for bit: sealing does not change the arithmetic."""
     federation = Federation(tmp_path / "f", n_partners=4, n_rounds=3, extra=extra, holders=HOLDERS)
     for name in federation.partners:
         with federation.config(name).open("a") as config:
@@ -65,7 +65,7 @@ def test_the_real_protocol_ends_with_the_same_vectors(extra: str, training: str,
 
 
 def test_changes_that_agree_have_cosine_one():
-    """Partners with the same data and the same chance change the trunk alike."""
+    """Partners with the same data and the same seed change the trunk alike."""
     layout, _, settings = small_trunk(12)
     same = {name: Member(small_set(), TRAINING) for name in ("P01", "P02", "P03")}
     agreed = Agreed(layout, settings, trunk_seed=1, n_rounds=1, local_steps=3)

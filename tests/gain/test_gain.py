@@ -1,4 +1,4 @@
-"""The arms of the benchmark of gain, and how they are judged."""
+"""The arms of the gain benchmark, and how they are scored."""
 
 import sys
 from dataclasses import replace
@@ -16,8 +16,8 @@ from partners.training_data.training_set import TrainingSet
 from tests.benchmarks import federation_gain
 from tests.benchmarks.gain import arms
 from tests.benchmarks.gain.arms import Model
-from tests.benchmarks.gain.catalogue import travelling
-from tests.benchmarks.gain.judge import gain, gates, interval
+from tests.benchmarks.gain.catalogue import held_catalogue
+from tests.benchmarks.gain.gains import gain, gates, interval
 from tests.benchmarks.gain.partners import Known, Partner, labels_only, load_partners, permuted
 from tests.benchmarks.gain.runs import Setting, obtain
 from tests.benchmarks.gain.scores import Scores, averaged
@@ -39,13 +39,13 @@ _FEDERATED = Setting(
 
 
 class FoldScores:
-    """Remembers what an arm tells of."""
+    """Keeps every model that an arm reports."""
 
     def __init__(self) -> None:
         self.models: dict[tuple[int, str], Model] = {}
 
     def __call__(self, n_done: int, name: str, model: Model) -> None:
-        """Called by an arm."""
+        """Keep one partner's model after some rounds."""
         self.models[n_done, name] = model
 
 
@@ -69,7 +69,7 @@ def _three() -> dict[str, Member]:
 
 @pytest.mark.parametrize("training_set", [small_set(), hybrid_set()], ids=["classes", "hybrid"])
 def test_one_partner_jointly_is_one_partner_locally(training_set: TrainingSet):
-    """With a single partner *joint* takes the very steps of `train_round`."""
+    """With a single partner *joint* takes the same steps as `train_round`."""
     alone = {"P01": Member(training_set, TRAINING)}
     agreed = Agreed(_LAYOUT, _SETTINGS, trunk_seed=1, n_rounds=1, local_steps=5)
     seen = FoldScores()
@@ -82,7 +82,7 @@ def test_one_partner_jointly_is_one_partner_locally(training_set: TrainingSet):
 
 
 def test_stacking_gives_every_partner_as_many_rows():
-    """Small partners' compounds come again until they are as many as the largest's; no held-out compound comes."""
+    """Small partners' compounds are repeated until they are as many as the largest's; none is held out."""
     members = {"P01": Member(small_set(seed=1), TRAINING), "P02": Member(small_set(seed=2, n_compounds=40), TRAINING)}
     both = arms.stacked(members, arms.private_columns(members))
     n_rows = members["P01"].training_set.training_rows.size
@@ -98,16 +98,16 @@ def test_stacking_gives_every_partner_as_many_rows():
 
 
 def test_stacking_keeps_values_and_their_bounds_together():
-    """Measured values, stored zeros too, and the marks of censoring stand in the columns of their own partner."""
-    one, other = hybrid_set(seed=1), hybrid_set(seed=2)
-    one.y_regr.data[:5] = 0.0
-    members = {"P01": Member(one, TRAINING), "P02": Member(other, TRAINING)}
+    """Measured values, stored zeros too, and censoring marks are in the columns of their own partner."""
+    first, second = hybrid_set(seed=1), hybrid_set(seed=2)
+    first.y_regr.data[:5] = 0.0
+    members = {"P01": Member(first, TRAINING), "P02": Member(second, TRAINING)}
     both = arms.stacked(members, arms.private_columns(members))
-    n_rows = max(one.training_rows.size, other.training_rows.size)
-    for start, own, tasks in ((0, one, slice(0, 4)), (n_rows, other, slice(4, 8))):
-        part, place = slice(start, start + n_rows), np.resize(own.training_rows, n_rows)
+    n_rows = max(first.training_rows.size, second.training_rows.size)
+    for start, own, tasks in ((0, first, slice(0, 4)), (n_rows, second, slice(4, 8))):
+        part, rows = slice(start, start + n_rows), np.resize(own.training_rows, n_rows)
         for matrix in ("y_regr", "y_censor"):
-            mine, expected = getattr(both, matrix)[part], getattr(own, matrix)[place]
+            mine, expected = getattr(both, matrix)[part], getattr(own, matrix)[rows]
             np.testing.assert_array_equal(mine.toarray()[:, tasks], expected.toarray())
             assert mine.nnz == expected.nnz
         np.testing.assert_array_equal(both.regr_weight[tasks], own.regr_weight)
@@ -115,7 +115,7 @@ def test_stacking_keeps_values_and_their_bounds_together():
 
 
 def test_two_tasks_of_a_partner_are_never_pooled_into_one():
-    """Labels of two columns would be added up, so it is refused."""
+    """Pooling them is refused, because labels of two columns would be added up."""
     alone = {"P01": Member(small_set(), TRAINING)}
     with pytest.raises(ValueError, match="same task"):
         arms.stacked(alone, arms.pooled_columns({"P01": ["same"] * 7}, {"P01": [f"T{i}" for i in range(4)]}))
@@ -172,25 +172,25 @@ def test_values_of_one_target_are_one_regression_head():
     ):
         seen = FoldScores()
         arms.together(members, columns, _AGREED, seen)
-        one, other = (seen.models[2, name].state for name in members)
-        for array in (one.heads["regression.weight"], one.normalisation["mean"]):
+        first, second = (seen.models[2, name].state for name in members)
+        for array in (first.heads["regression.weight"], first.normalisation["mean"]):
             assert array.shape[0] == 4
-        assert np.array_equal(one.heads["regression.weight"][[2, 0]], other.heads["regression.weight"][:2]) == shares
-        assert np.array_equal(one.normalisation["mean"][[2, 0]], other.normalisation["mean"][:2]) == shares
-        assert not np.isclose(one.normalisation["mean"], other.normalisation["mean"]).any()
+        assert np.array_equal(first.heads["regression.weight"][[2, 0]], second.heads["regression.weight"][:2]) == shares
+        assert np.array_equal(first.normalisation["mean"][[2, 0]], second.normalisation["mean"][:2]) == shares
+        assert not np.isclose(first.normalisation["mean"], second.normalisation["mean"]).any()
 
 
 def test_permuting_touches_training_labels_only():
-    """Same compounds, same number of actives in each task, held-out folds as they were; the labels are not."""
+    """Compounds, number of actives in each task and held-out folds do not change; the training labels do."""
     before = small_set(n_compounds=400)
     after = permuted(before, np.random.default_rng(0))
     np.testing.assert_array_equal(after.x.toarray(), before.x.toarray())
-    one, other = before.y.toarray(), after.y.toarray()
-    np.testing.assert_array_equal(one != 0, other != 0)
-    np.testing.assert_array_equal(one.sum(axis=0), other.sum(axis=0))
+    old, new = before.y.toarray(), after.y.toarray()
+    np.testing.assert_array_equal(old != 0, new != 0)
+    np.testing.assert_array_equal(old.sum(axis=0), new.sum(axis=0))
     held_out = np.isin(before.folding, (0, 1))
-    np.testing.assert_array_equal(one[held_out], other[held_out])
-    assert 0.2 < (one != other)[~held_out].sum() / np.count_nonzero(one[~held_out]) < 0.7
+    np.testing.assert_array_equal(old[held_out], new[held_out])
+    assert 0.2 < (old != new)[~held_out].sum() / np.count_nonzero(old[~held_out]) < 0.7
 
 
 def test_permuted_values_keep_their_bounds():
@@ -209,12 +209,12 @@ def test_permuted_values_keep_their_bounds():
 
 
 def test_without_regression_a_partner_is_what_it_was():
-    """Measured values leave no trace in the labels alone."""
+    """The labels alone do not depend on the measured values."""
     assert labels_only(hybrid_set()).digest() == small_set().digest()
 
 
 def test_the_honest_partner_alone_keeps_its_labels():
-    """*shuffled* tells of honest partners only, and their trunk is another than with honest others."""
+    """*shuffled* reports honest partners only, and their trunk differs from that with honest others."""
     members, seen, plain = _three(), FoldScores(), FoldScores()
     arms.shuffled(members, _AGREED, seen, ["P02"])
     arms.federated(members, _AGREED, plain)
@@ -229,20 +229,20 @@ def _scores(values: np.ndarray, count: int = 20) -> Scores:
 
 
 def test_the_gain_is_the_mean_over_seeds_and_tasks():
-    """Two seeds, seven tasks: the plain mean of arm minus local, over tasks that are judged and have enough labels."""
+    """Two seeds, seven tasks: the plain mean of arm minus local, over scored tasks with enough labels."""
     rng = np.random.default_rng(0)
     local, arm = ([rng.random(7) for _ in range(2)] for _ in range(2))
     partner = _partner(small_set())
-    partner.classes.judged[3] = False
-    found = gain(
+    partner.classes.is_scored[3] = False
+    gains = gain(
         [_scores(a) for a in arm], [_scores(a) for a in local], {"P01": partner}, "test", "average_precision", 10
     )
     rows = [0, 1, 2, 4, 5, 6]
-    assert found.gain == pytest.approx((np.mean(arm, axis=0) - np.mean(local, axis=0))[rows].mean())
-    assert found.mean == pytest.approx(np.mean(arm, axis=0)[rows].mean())
-    assert found.n_tasks == 6
-    assert found.by_partner["P01"][0] == pytest.approx(found.gain)
-    assert found.interval[0] < found.gain < found.interval[1]
+    assert gains.gain == pytest.approx((np.mean(arm, axis=0) - np.mean(local, axis=0))[rows].mean())
+    assert gains.mean == pytest.approx(np.mean(arm, axis=0)[rows].mean())
+    assert gains.n_tasks == 6
+    assert gains.by_partner["P01"][0] == pytest.approx(gains.gain)
+    assert gains.interval[0] < gains.gain < gains.interval[1]
 
 
 def test_a_regression_task_counts_with_twice_as_many_exact_values():
@@ -253,12 +253,12 @@ def test_a_regression_task_counts_with_twice_as_many_exact_values():
     def run(values: np.ndarray) -> Scores:
         return Scores({"P01/test/r2": values, "P01/test/n_exact": n_exact})
 
-    found = gain([run(after)], [run(before)], {"P01": _partner(hybrid_set())}, "test", "r2", 10)
-    assert (found.n_tasks, found.mean, found.gain) == (2, pytest.approx(0.55), pytest.approx(0.2))
+    gains = gain([run(after)], [run(before)], {"P01": _partner(hybrid_set())}, "test", "r2", 10)
+    assert (gains.n_tasks, gains.mean, gains.gain) == (2, pytest.approx(0.55), pytest.approx(0.2))
 
 
 def test_a_gate_hears_of_its_own_partner_only():
-    """A partner whose federated scores all fell is told so, whatever the others see."""
+    """The gate of a partner whose federated scores all fell is "worse", independent of the other partners."""
     low, high = np.linspace(0.4, 0.5, 14), np.linspace(0.7, 0.8, 14)
     sets = {name: _partner(small_set(n_tasks=14)) for name in ("P01", "P02")}
 
@@ -276,7 +276,7 @@ def test_tasks_of_a_target_are_drawn_together():
 
 
 def test_a_run_is_done_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """The second time the same setting is read from the file; another seed is another file."""
+    """The same setting is read from its file the second time; another seed has another file."""
     partners = {f"P{i:02d}": _partner(small_set(seed=i)) for i in (1, 2, 3)}
     first = obtain(_FEDERATED, partners, tmp_path)
     assert [n for n, _ in first.curve] == [1, 2]
@@ -289,15 +289,15 @@ def test_a_run_is_done_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_runs_kept_before_there_was_more_to_set_are_still_found():
-    """What a setting tells, which names its file, is to the letter what it was; new choices change it."""
+    """The text that names a setting's file has not changed; new choices change it."""
     before = (
         '{"arm": "federated", "batch": 500, "bits": 96, "data": "made up", "dropout": 0.6, "hidden": [8], '
         '"honest": null, "learning_rate": 0.001, "method": "mean", "rounds": 2, "seal_bits": 8, "seed": 0, '
         '"server_rate": 1.0, "steps": 2, "weight_decay": 0.0, "weights": "size"}'
     )
-    assert _FEDERATED.told() == before
+    assert _FEDERATED.as_json() == before
     others = {replace(_FEDERATED, regression_weight=0.5), replace(_FEDERATED, catalogue="common", min_holders=2)}
-    assert len({each.told() for each in (*others, _FEDERATED, replace(_FEDERATED, min_holders=3))}) == 4
+    assert len({each.as_json() for each in (*others, _FEDERATED, replace(_FEDERATED, min_holders=3))}) == 4
     assert len({each.label for each in (*others, _FEDERATED)}) == 3
 
 
@@ -323,23 +323,23 @@ def test_scores_come_from_the_predictions_kept(tmp_path: Path):
     rows = own.rows_of(0)
     y, values, marks = own.y[rows], own.y_regr[rows], own.y_censor[rows]
     for task in range(own.n_tasks):
-        at = y.indices == task
-        expected = average_precision_score(y.data[at] > 0, run.of("P02", "test", "logits")[at])
+        measured = y.indices == task
+        expected = average_precision_score(y.data[measured] > 0, run.of("P02", "test", "logits")[measured])
         assert run.of("P02", "test", "average_precision")[task] == pytest.approx(expected)
     for task in range(own.n_regressions):
-        at = (values.indices == task) & (marks.data == 0)
-        expected = r2_score(values.data[at], run.of("P02", "test", "values")[at])
+        measured = (values.indices == task) & (marks.data == 0)
+        expected = r2_score(values.data[measured], run.of("P02", "test", "values")[measured])
         assert run.of("P02", "test", "r2")[task] == pytest.approx(expected, abs=1e-6)
-        assert run.of("P02", "test", "n_exact")[task] == at.sum()
+        assert run.of("P02", "test", "n_exact")[task] == measured.sum()
 
 
 def test_without_a_weight_nothing_of_regression_is_trained(tmp_path: Path):
-    """The same run as for a partner that measured nothing."""
+    """The run equals that of a partner without measured values."""
     hybrid, plain = ({f"P{i:02d}": _partner(make(seed=i)) for i in (1, 2, 3)} for make in (hybrid_set, small_set))
-    one, other = obtain(_FEDERATED, hybrid, tmp_path / "1"), obtain(_FEDERATED, plain, tmp_path / "2")
-    assert one.tasks.keys() == other.tasks.keys()
-    for name, values in one.tasks.items():
-        np.testing.assert_array_equal(values, other.tasks[name])
+    with_values, without_values = obtain(_FEDERATED, hybrid, tmp_path / "1"), obtain(_FEDERATED, plain, tmp_path / "2")
+    assert with_values.tasks.keys() == without_values.tasks.keys()
+    for name, values in with_values.tasks.items():
+        np.testing.assert_array_equal(values, without_values.tasks[name])
 
 
 def test_averaging_means_probabilities(tmp_path: Path):
@@ -352,11 +352,13 @@ def test_averaging_means_probabilities(tmp_path: Path):
     own = partners["P03"].training_set
     y, values = own.y[own.rows_of(0)], own.y_regr[own.rows_of(0)]
     mean = np.mean([expit(run.of("P03", "test", "logits")) for run in runs], axis=0)
-    at = y.indices == 2
-    expected = average_precision_score(y.data[at] > 0, mean[at])
+    measured = y.indices == 2
+    expected = average_precision_score(y.data[measured] > 0, mean[measured])
     assert both.of("P03", "test", "average_precision")[2] == pytest.approx(expected)
-    at = (values.indices == 1) & (own.y_censor[own.rows_of(0)].data == 0)
-    expected = r2_score(values.data[at], np.mean([run.of("P03", "test", "values") for run in runs], axis=0)[at])
+    measured = (values.indices == 1) & (own.y_censor[own.rows_of(0)].data == 0)
+    expected = r2_score(
+        values.data[measured], np.mean([run.of("P03", "test", "values") for run in runs], axis=0)[measured]
+    )
     assert both.of("P03", "test", "r2")[1] == pytest.approx(expected, abs=1e-6)
 
 
@@ -371,32 +373,32 @@ def _with_ids(declared: str, prepared: str, seed: int) -> Partner:
 
 
 def test_a_catalogue_lists_what_partners_have_in_common():
-    """Rows by id and threshold; those of too few holders stay at home, and auxiliary tasks in any case."""
+    """Rows by id and threshold; rows with too few holders and auxiliary tasks stay private."""
     partners = {
         "P01": _with_ids("AABB---", "A------", 1),
         "P02": _with_ids("AAB-C--", "A------", 2),
         "P03": _with_ids("A------", "-------", 3),
     }
-    declared = travelling("declared", partners, 3)
+    declared = held_catalogue("declared", partners, 3)
     assert [(task.id, task.threshold) for task in declared.catalogue.tasks] == [("A", 6), ("A", 7), ("B", 6)]
     assert declared.counts.counts == (3, 2, 2)
-    assert declared.counts.travelling == [0]
+    assert declared.counts.shared_rows == [0]
     assert (declared.n_rows, declared.n_heads) == (3, 3)
     assert declared.held == {"P01": {0: 0, 1: 1, 2: 2}, "P02": {0: 0, 1: 1, 2: 2}, "P03": {0: 0}}
-    assert travelling("declared", partners, 2).counts.travelling == [0, 1, 2]
-    assert travelling("prepared", partners, 2).counts.counts == (2,)
-    common = travelling("common", partners, 3)
+    assert held_catalogue("declared", partners, 2).counts.shared_rows == [0, 1, 2]
+    assert held_catalogue("prepared", partners, 2).counts.counts == (2,)
+    common = held_catalogue("common", partners, 3)
     assert common.counts.counts == (3,) * 7
     first = replace(partners["P01"].tasks[0], is_auxiliary=True)
     partners["P01"] = replace(partners["P01"], tasks=(first, *partners["P01"].tasks[1:]))
-    assert travelling("declared", partners, 3).counts.travelling == []
+    assert held_catalogue("declared", partners, 3).counts.shared_rows == []
 
 
 def test_rows_that_travel_are_equal_at_their_holders(tmp_path: Path):
-    """And only those; they are in the bytes that a round takes."""
+    """Only shared rows are equal; they count in the bytes of a round."""
     ids = {"P01": "AABB---", "P02": "AA-----", "P03": "A------"}
     partners = {name: _with_ids(declared, "-------", int(name[1:])) for name, declared in ids.items()}
-    rows = travelling("declared", partners, 2)
+    rows = held_catalogue("declared", partners, 2)
     members = {name: Member(each.training_set, TRAINING, rows.held[name]) for name, each in partners.items()}
     agreed = replace(_AGREED, layout=trunk_layout(N_INPUTS, (12,), rows.n_rows), counts=rows.counts)
     seen = FoldScores()

@@ -1,4 +1,4 @@
-"""What other members compute must not cost them torch."""
+"""Modules that members without torch use do not import it."""
 
 import subprocess
 import sys

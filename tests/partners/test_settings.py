@@ -1,4 +1,4 @@
-"""Settings refuse what cannot be meant."""
+"""Settings refuse impossible values."""
 
 import dataclasses
 

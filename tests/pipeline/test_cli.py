@@ -1,4 +1,4 @@
-"""The hocket command: exit codes, what goes to stdout and what to stderr, and no traceback in a refusal."""
+"""The hocket command: exit codes, the content of stdout and stderr, and refusals without a traceback."""
 
 import json
 import os
@@ -175,7 +175,7 @@ def test_each_family_of_errors_has_its_code(
 
 
 def test_a_bug_keeps_its_traceback(enrolled: Federation, monkeypatch: pytest.MonkeyPatch):
-    """What is no typed refusal is not dressed up as one."""
+    """An unexpected error keeps its traceback."""
     monkeypatch.setattr(pipeline.report.report, "read_report", raising(ZeroDivisionError()))
     with pytest.raises(ZeroDivisionError):
         hocket("report", enrolled.config("P01"))
@@ -463,7 +463,7 @@ def test_a_real_aggregator_waits_with_code_6(fresh: Federation):
 
 
 def test_a_wrong_passphrase_ends_with_code_4(fresh: Federation, tmp_path: Path):
-    """Unlocked keys with a passphrase are refused too: one of the two is not what its owner thinks."""
+    """Unlocked keys with a passphrase file are refused too: one of the two is a mistake."""
     (tmp_path / "secret").touch(0o600)
     (tmp_path / "secret").write_text("superfluous")
     config = fresh.config("P02")
@@ -474,7 +474,7 @@ def test_a_wrong_passphrase_ends_with_code_4(fresh: Federation, tmp_path: Path):
 
 
 def test_a_busy_home_is_refused(fresh: Federation):
-    """Two processes of one member would say two things."""
+    """Two processes of one member could post two different messages."""
     with fresh.home("P02").alone():
         said = refused(ExitCode.NOT_YET, "partner", "run", fresh.config("P02"))
     assert f"process {os.getpid()} on {socket.gethostname()}" in said
@@ -535,7 +535,7 @@ def files_of(federation: Federation) -> list[Path]:
 
 
 def test_inspect_knows_every_file_of_a_finished_federation(finished: Federation):
-    """Each file of every home and of the exchange says what it is; text and JSON agree."""
+    """Every file of every home and of the exchange is described; text and JSON agree."""
     kinds: dict[str, int] = {}
     for path in files_of(finished):
         found = json.loads(hocket("inspect", "--json", path).stdout)
@@ -552,7 +552,7 @@ def test_inspect_knows_every_file_of_a_finished_federation(finished: Federation)
         "configuration of aggregator",
         "card",
         "private keys",
-        "structures that a partner standardised before (private)",
+        "cache of a partner's standardised structures (private)",
         "group secret",
         "pair seeds",
         "payload: hocket.deal",
@@ -619,7 +619,7 @@ def test_inspect_shows_no_secret(finished: Federation):
 
 
 def test_inspect_of_a_foreign_file(finished: Federation, tmp_path: Path):
-    """A clear word, no guess."""
+    """A clear message, no guess."""
     for name in ("T0.csv", "T1.csv"):
         assert name in refused(ExitCode.SECURITY, "inspect", finished.folder / "P01" / name)
     (tmp_path / "notes.txt").write_text("hello")
@@ -633,7 +633,7 @@ def test_inspect_of_a_foreign_file(finished: Federation, tmp_path: Path):
      "update.P01.arrow", "private.key", "group.secret"],
 )  # fmt: skip
 def test_inspect_of_rubbish_is_a_refusal(tmp_path: Path, name: str, content: bytes):
-    """Whatever the name promises: exit code 2 or 4, the file named, no traceback."""
+    """Exit code 2 or 4, the file named, no traceback, for every file name."""
     (tmp_path / name).write_bytes(content)
     done = hocket("inspect", tmp_path / name)
     assert done.exit_code in (ExitCode.CONFIGURATION, ExitCode.SECURITY)
@@ -671,13 +671,13 @@ def test_inspect_of_a_changed_file_is_a_refusal(done: Federation):
 
 @pytest.mark.parametrize("name", ["report.json", "summary.json", "manifest.json", "finished.json", "step-0001.json"])
 def test_inspect_of_an_empty_note_is_a_refusal(tmp_path: Path, name: str):
-    """A JSON object that holds nothing of what its name promises."""
+    """A JSON object without the keys that files of its name have."""
     (tmp_path / name).write_text("{}")
     assert name in refused(ExitCode.CONFIGURATION, "inspect", tmp_path / name)
 
 
 def test_inspect_of_what_only_some_homes_hold(done: Federation):
-    """The mark that MLflow has everything, and what an attempt under way has left over."""
+    """The record that MLflow has everything, and the residual of an unfinished attempt."""
     write_json(done.home("P01").tracked, {"run": "0123"})
     assert "what: end of a member's MLflow run" in hocket("inspect", done.home("P01").tracked).stdout
     attempt = AttemptFiles(done.home("P01").attempt(3, 1), read_plan(done.plan_file).layout)

@@ -38,7 +38,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Agreed:
-    """What a plan says about the rounds, and what its presence round gave."""
+    """What a plan says about the rounds, and what its catalogue round gave."""
 
     layout: TrunkLayout  # of the shared vector, a catalogue's rows included
     trunk: TrunkSettings
@@ -112,7 +112,7 @@ def _seed(member: Member, round_no: int) -> tuple[int, ...]:
 
 
 def _rows(member: Member, agreed: Agreed) -> SharedHeadRows:
-    return SharedHeadRows.of(agreed.layout, dict(member.held), agreed.counts.travelling)
+    return SharedHeadRows.of(agreed.layout, dict(member.held), agreed.counts.shared_rows)
 
 
 def _change(name: str, member: Member, agreed: Agreed, state: State, round_no: int) -> NDArray[np.float32]:

@@ -59,7 +59,8 @@ def _resolve(line: str) -> tuple[click.Command, click.Context, list[str]]:
     if program != "hocket":
         raise click.UsageError(f"{line}: expected a hocket command")
     command: click.Command = main
-    context = click.Context(main, info_name="hocket", resilient_parsing=True)
+    # with the group's own settings: click keeps the help option of the first context for every later one
+    context = click.Context(main, info_name="hocket", resilient_parsing=True, **main.context_settings)
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         name, found, words = command.resolve_command(context, words)
         if found is None:

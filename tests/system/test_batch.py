@@ -79,5 +79,5 @@ def test_a_second_start_says_who_is_at_work(fresh: Federation):
     third = fresh.hocket("aggregator", "run", "--once", str(fresh.config(AGGREGATOR)))
     assert third.returncode == ExitCode.NOT_YET
     assert f"process {first.popen.pid} on " in third.stderr
-    assert "did not end by itself; going on from its files" in third.stderr
+    assert "was killed; going on from its files" in third.stderr
     assert "waiting for" in third.stderr.splitlines()[-1]

@@ -11,7 +11,7 @@ from pipeline.home.paths import Home
 from tests.support.federation import AGGREGATOR, Federation, run_all, run_to, step
 from tests.support.full_disk import fill
 from tests.support.marked_process import Marked, marked
-from tests.support.tracking_reader import use_store
+from tests.support.tracking.tracking_reader import use_store
 
 
 @pytest.fixture

@@ -135,7 +135,7 @@ def test_a_roster_that_lists_a_ready_never_said_is_refused(called: Federation):
     call_roster(called, ready_digests(called, "P01", "P02", "P03") | {"P04": OTHER})
     refuses(called, "P04", Equivocation, "not the one it signed")
     called.home("P04").outbox(MessageName("ready", 1, 1, "P04").manifest).unlink()
-    refuses(called, "P04", Equivocation, "never said ready")
+    refuses(called, "P04", Equivocation, "posted no ready")
     assert not has_sealed(called, "P04")
 
 
@@ -150,7 +150,7 @@ def test_a_restored_home_does_not_seal_again(called: Federation, tmp_path: Path,
     shutil.rmtree(called.home("P01").folder)
     shutil.copytree(tmp_path / "backup", called.home("P01").folder)
     call_roster(called, ready_digests(called, *roster))
-    refuses(called, "P01", Equivocation, "this home never made it")
+    refuses(called, "P01", Equivocation, "this home lacks its own")
     assert called.payload(update_of("P01")).read_bytes() == posted
     assert not called.home("P01").outbox(update_of("P01").payload).exists()
 
@@ -225,7 +225,7 @@ def test_a_void_after_receiving_everything_ends_honestly(delivered: Federation, 
     first = attempts[0].read_change()
     say(delivered, VOID, {"roster": digest_of(delivered, ROSTER), "missing": ["P02"]})
     drive(delivered, "P01")
-    assert "misses P02, whose signed update is on the exchange: ask both" in capsys.readouterr().err
+    assert "misses the update of P02, but it is on the exchange: ask both" in capsys.readouterr().err
     assert not delivered.home("P01").outbox(update_of("P01").payload).exists()
     assert not attempts[0].is_trained
     assert not np.array_equal(attempts[1].read_change(), first)

@@ -58,7 +58,7 @@ def test_a_federation_on_nvflare(on_nvflare: Sites, finished: Federation) -> Non
         nonlocal server
         job = on_nvflare.processes(_SERVER_JOB)
         server += mapped(
-            {**job, **on_nvflare.processes("attached", "aggregator"), **on_nvflare.processes("server_train")}
+            {**job, **on_nvflare.processes("--end-with-stdin", "aggregator"), **on_nvflare.processes("server_train")}
         )
         return on_nvflare.is_finished() and not job
 
@@ -67,7 +67,7 @@ def test_a_federation_on_nvflare(on_nvflare: Sites, finished: Federation) -> Non
     assert "sealapi" in server
     assert not [name for name in _HEAVY if f"/{name}" in server]
     on_nvflare.wait_for(lambda: "FINISHED:COMPLETED" in on_nvflare.nvflare("job", "list").stdout)
-    on_nvflare.wait_for(lambda: not on_nvflare.processes("attached") and not on_nvflare.processes(_SITE_JOB))
+    on_nvflare.wait_for(lambda: not on_nvflare.processes("--end-with-stdin") and not on_nvflare.processes(_SITE_JOB))
 
 
 def test_a_site_killed_in_mid_round(on_nvflare: Sites, finished: Federation) -> None:
@@ -81,7 +81,7 @@ def test_a_site_killed_in_mid_round(on_nvflare: Sites, finished: Federation) -> 
     sealed = federation.home("P02").outbox(MessageName("update", 1, 1, "P02").payload)
     on_nvflare.wait_for(sealed.exists)
     on_nvflare.kill(_SITE_JOB, "P02")
-    on_nvflare.wait_for(lambda: not on_nvflare.processes("attached", "P02"))
+    on_nvflare.wait_for(lambda: not on_nvflare.processes("--end-with-stdin", "P02"))
     posted = federation.config("P02").parent / "mirror" / MessageName("update", 1, 1, "P02").payload
     digest = payload_digest(sealed if sealed.exists() else posted)
     on_nvflare.wait_for(lambda: not on_nvflare.processes(_SERVER_JOB))
@@ -105,7 +105,7 @@ def test_a_server_killed_in_mid_round(on_nvflare: Sites, finished: Federation) -
     roster = mirror / MessageName("roster", 1, 1, AGGREGATOR).manifest
     on_nvflare.wait_for(roster.exists)
     on_nvflare.kill("nvflare.private.fed.app.server")
-    on_nvflare.wait_for(lambda: not on_nvflare.processes("attached", "aggregator"))
+    on_nvflare.wait_for(lambda: not on_nvflare.processes("--end-with-stdin", "aggregator"))
     before = {path: path.read_bytes() for path in mirror.rglob("*.json")}
     on_nvflare.start(HOST)
     on_nvflare.submit()
@@ -237,7 +237,7 @@ def test_a_payload_of_300_mb_per_site(enrolled: Federation, tmp_path: Path) -> N
     with sites(federation, job={"stall_s": 3600.0}) as made:
         made.start(HOST, *federation.partners)
         made.submit()
-        known = [f"{name} has proved who it is" for name in federation.partners]
+        known = [f"{name} has proved its identity" for name in federation.partners]
         made.wait_for(lambda: all(said in made.log(HOST).read_text() for said in known))
         before = {kind: made.peak_mb(kind) for kind in (_SERVER_JOB, _SITE_JOB)}
         posted = [place(federation, "update", name, n_bytes) for name in federation.partners]

@@ -1,6 +1,6 @@
-"""The aggregator's part of a job on NVFlare: a controller that keeps its mirror and those of the sites alike.
+"""The aggregator's part of an NVFlare job: a controller that keeps its mirror and the sites' mirrors alike.
 
-The rounds themselves are the aggregator's ordinary run beside it. Nothing here may import torch, rdkit or polars.
+The rounds are run by the aggregator's ordinary run, a child process. Nothing here may import torch, rdkit or polars.
 """
 
 import os
@@ -22,37 +22,37 @@ from nvflare.fuel.f3.cellnet.fqcn import FQCN
 from pipeline.errors import PipelineError
 from pipeline.plan.member_configs import AggregatorConfig
 from pipeline.plan.plan import read_plan
-from pipeline.transport.child_process import AttachedRun
+from pipeline.transport.child_process import ChildRun
 from pipeline.transport.endpoints import ServerEndpoint, printable
-from pipeline.transport.job_monitor import Watch
+from pipeline.transport.job_monitor import JobMonitor
 from pipeline.transport.mirror import Mirror, mirror_folder
-from pipeline.transport.nvflare.file_transfer import FileCourier, keep_loaded
+from pipeline.transport.nvflare.file_transfer import FileTransfer, keep_loaded
 from pipeline.transport.nvflare.identity import Kit, expect_name
 from pipeline.transport.nvflare.names import AGGREGATOR_FILE, CONTENT, TASK, config_file
 from pipeline.transport.nvflare.wakeup import notify
-from pipeline.transport.sync import Correspondence, Wire, rules_at_server
+from pipeline.transport.sync import MirrorSync, Wire, rules_at_server
 from secure.errors import SecureError
 
-_LOOK_S = 0.2  # seconds between two looks at the run and the links
-_SHORTEST_S, _LONGEST_S = 0.05, 0.5  # between the starts of two turns with a site; longer where nothing came
+_POLL_S = 0.2  # seconds between two checks of the run and the links
+_SHORTEST_S, _LONGEST_S = 0.05, 0.5  # between the starts of two turns with a site; the longer one if no message came
 
 
 class FederationController(Controller):  # type: ignore[misc] # NVFlare ships no types
-    """Asks every site in turn, until the aggregator's run and the sites' are done.
+    """Asks all sites for messages until the runs of the aggregator and the partners are done.
 
-    answer_s  : how long a site may take to fetch a question and answer it, its rest of 5 s included
-    silence_s, stall_s : see pipeline.transport.job_monitor.Watch
+    answer_s  : how long a site may take to fetch a question and answer it, its wait for news of 5 s included
+    silence_s, stall_s : see pipeline.transport.job_monitor.JobMonitor
     """
 
     def __init__(self, answer_s: int = 30, silence_s: float = 120.0, stall_s: float = 900.0) -> None:
         super().__init__(task_check_period=0.1)
         self._answer_s, self._silence_s, self._stall_s = answer_s, silence_s, stall_s
         self._over = threading.Event()
-        self._is_ready = False  # what was wrong was said; NVFlare may ask for the run all the same
+        self._is_ready = False  # NVFlare may call control_flow after a failed start too
 
     def start_controller(self, fl_ctx: FLContext) -> None:
-        """Read configuration, plan and startup kit; the configuration must be that of the plan's aggregator."""
-        # at a job's end NVFlare loads torch where it is installed, to tidy up after tensors that no job of ours sends
+        """Read configuration, plan and startup kit, and check that the configuration is the aggregator's."""
+        # at a job's end NVFlare loads torch, if installed, to free tensors; this job sends none
         sys.modules.setdefault("torch", None)  # type: ignore[arg-type] # None: not importable
         with self._panicking(fl_ctx):
             self._file = config_file(AGGREGATOR_FILE, os.environ)
@@ -68,22 +68,22 @@ class FederationController(Controller):  # type: ignore[misc] # NVFlare ships no
         self._over.set()
 
     def control_flow(self, abort_signal: Signal, fl_ctx: FLContext) -> None:
-        """Run the federation; ends when there is nothing left to do, panics where it cannot go on."""
+        """Run the federation to its end; panics if it cannot go on."""
         if not self._is_ready:
             return
         keep_loaded()
         links = [self._link(site, abort_signal, fl_ctx) for site in self._plan.partner_names]
-        threads = [threading.Thread(target=self._talk, args=(link,), daemon=True) for link in links]
+        threads = [threading.Thread(target=self._run_turns, args=(link,), daemon=True) for link in links]
         with self._panicking(fl_ctx):
-            run = AttachedRun("aggregator", self._file, self._file.with_name("run.log"), self._say)
+            run = ChildRun("aggregator", self._file, self._file.with_name("run.log"), self._report)
             try:
                 for thread in threads:
                     thread.start()
-                watch = Watch(
+                monitor = JobMonitor(
                     links, self._plan.rounds, silence_s=self._silence_s, stall_s=self._stall_s, clock=time.monotonic
                 )
-                while not abort_signal.triggered and not watch.is_over(run.look()):
-                    self._over.wait(_LOOK_S)
+                while not abort_signal.triggered and not monitor.is_over(run.poll()):
+                    self._over.wait(_POLL_S)
             finally:
                 self._over.set()
                 run.stop()
@@ -91,52 +91,52 @@ class FederationController(Controller):  # type: ignore[misc] # NVFlare ships no
                     thread.join(self._answer_s)
 
     def process_result_of_unknown_task(self, *_: object) -> None:
-        """An answer that came too late; what was in it comes again."""
+        """Ignore an answer that came too late: its messages are offered again."""
 
     def _link(self, site: str, abort_signal: Signal, fl_ctx: FLContext) -> ServerEndpoint:
-        cell, there = fl_ctx.get_engine().get_cell(), FQCN.join([site, fl_ctx.get_job_id()])
+        cell, address = fl_ctx.get_engine().get_cell(), FQCN.join([site, fl_ctx.get_job_id()])
 
-        def correspond() -> Correspondence:
-            courier = FileCourier(cell, there, abort_signal)
+        def open_sync() -> MirrorSync:
+            transfer = FileTransfer(cell, address, abort_signal)
             me = self._plan.aggregator_name
             rules = rules_at_server(site)
-            return Correspondence(self._mirror, courier, rules, me=me, tell=self._say, clock=time.monotonic)
+            return MirrorSync(self._mirror, transfer, rules, me=me, report=self._report, clock=time.monotonic)
 
-        def was_rung() -> bool:
+        def notify_if_news() -> bool:
             has_news = link.has_news
             if has_news:
-                notify(cell, there)
+                notify(cell, address)
             return has_news
 
         link = ServerEndpoint(
             site,
-            ask=lambda question: self._ask(site, question, was_rung),
-            correspond=correspond,
+            ask=lambda question: self._ask(site, question, notify_if_news),
+            open_sync=open_sync,
             prover=self._kit,
             plan=self._plan.digest,
-            tell=self._say,
+            report=self._report,
             clock=time.monotonic,
         )
         return link
 
-    def _talk(self, link: ServerEndpoint) -> None:
+    def _run_turns(self, link: ServerEndpoint) -> None:
         while not self._over.is_set() and not link.refused:
             moved, until = link.n_moved, time.monotonic() + _LONGEST_S
             link.turn()
-            left_s = until - time.monotonic() if link.n_moved == moved else 0.0
-            self._over.wait(max(left_s, _SHORTEST_S))
+            wait_s = until - time.monotonic() if link.n_moved == moved else 0.0
+            self._over.wait(max(wait_s, _SHORTEST_S))
         link.close()
 
-    def _ask(self, site: str, question: Wire, was_rung: Callable[[], bool]) -> object | None:
-        """NVFlare hands a task to that site alone, and takes the answer of no other.
+    def _ask(self, site: str, question: Wire, notify_if_news: Callable[[], bool]) -> object | None:
+        """Send a question as an NVFlare task to this site only, and return its answer; None if none came in time.
 
-        was_rung : asks for the answer now where there is more to tell by now, and says whether it did
+        notify_if_news : asks the site to answer at once if there are new messages for it; returns whether it did
         """
         answers: list[object] = []
         answered = threading.Event()
 
         def received(client_task: ClientTask, fl_ctx: FLContext) -> None:  # noqa: ARG001 -- NVFlare's signature
-            # under NVFlare's lock: what is in it is looked at by the link's own thread
+            # called under NVFlare's lock: the link's thread checks the content later
             if client_task.client.name == site and client_task.result.get_return_code() == ReturnCode.OK:
                 answers.append(client_task.result.get(CONTENT))
             client_task.result = None
@@ -151,17 +151,17 @@ class FederationController(Controller):  # type: ignore[misc] # NVFlare ships no
         )
         with self._engine.new_context() as fl_ctx:
             self.send(task, fl_ctx, targets=[site])
-        is_rung = False
-        while not answered.wait(_LOOK_S) and not self._over.is_set():
-            is_rung = is_rung or was_rung()
+        is_notified = False
+        while not answered.wait(_POLL_S) and not self._over.is_set():
+            is_notified = is_notified or notify_if_news()
         return answers[0] if answers else None
 
-    def _say(self, text: str) -> None:
+    def _report(self, text: str) -> None:
         self.logger.info(printable(text))
 
     @contextmanager
     def _panicking(self, fl_ctx: FLContext) -> Iterator[None]:
-        """NVFlare's way to end a job with an error."""
+        """End the NVFlare job with the message of any error raised inside."""
         try:
             yield
         except (PipelineError, SecureError, OSError) as error:

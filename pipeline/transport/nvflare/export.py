@@ -1,7 +1,7 @@
-"""What NVFlare needs to know to carry a federation: participants, the job, and each site's local settings.
+"""Write the files with which NVFlare carries a federation: participants, the job, and each site's local settings.
 
-The job is configuration only. The classes it names come from the installed package, each site's local settings allow
-these two classes and no others, and no code travels ("bring your own code" is granted to nobody).
+The job is configuration only and contains no code (nobody may "bring your own code"). The two classes that it names
+come from the installed package, and each site's local settings allow no others.
 """
 
 import json
@@ -20,15 +20,15 @@ from pipeline.transport.nvflare.readme import readme
 
 ADMIN = "admin@hocket.local"
 _HOST = re.compile(r"(([a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])\.)*[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?")
-_SERVER = "server"  # NVFlare's own name of it, under which its jobs are addressed
-_FETCH_S = 0.2  # between two looks of a site for a question; it has one nearly always, and rests over it
+_SERVER = "server"  # NVFlare's own name of the server in the addresses of its jobs
+_FETCH_S = 0.2  # seconds between two requests of a site for a question
 
 
 @dataclass(frozen=True, slots=True)
 class ServerAddress:
-    """Where the server is.
+    """Where NVFlare's server is.
 
-    host    : name or address by which every site reaches it; the common name of its certificate
+    host    : name or address at which every site reaches it; the common name of its certificate
     port    : the one port that it listens on
     storage : absolute folder on its machine for NVFlare's own files
     """
@@ -44,17 +44,17 @@ class ServerAddress:
             raise ConfigError(f"--storage: found {self.storage!r}, expected an absolute path on the server's machine")
 
 
-def export_nvflare(plan: Plan, place: ServerAddress, folder: Path) -> None:
-    """Write all files into a new folder. Raises ConfigError where it is there already; nothing half-written is left."""
+def export_nvflare(plan: Plan, address: ServerAddress, folder: Path) -> None:
+    """Write all files into a new folder, or nothing. Raises ConfigError if the folder exists or cannot be written."""
     if folder.exists():
-        error = ConfigError(f"{folder}: is there already")
+        error = ConfigError(f"{folder}: exists already")
         error.add_note("give the name of a new folder, or move this one away")
         raise error
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as made:
-            whole = Path(made) / "whole"
-            for path, text in files(plan, place).items():
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
+            whole = Path(temporary) / "whole"
+            for path, text in files(plan, address).items():
                 (whole / path).parent.mkdir(parents=True, exist_ok=True)
                 (whole / path).write_text(text, encoding="utf-8")
             shutil.move(whole, folder)
@@ -62,42 +62,60 @@ def export_nvflare(plan: Plan, place: ServerAddress, folder: Path) -> None:
         raise ConfigError(f"{folder}: cannot be written: {error.strerror or error}") from error
 
 
-def files(plan: Plan, place: ServerAddress) -> dict[str, str]:
-    """Relative path and text of every file. Raises ConfigError where two sites would have one name."""
-    if {place.host, _SERVER} & set(plan.partner_names):
-        error = ConfigError(f"partners {plan.partner_names}: the server is {place.host!r}, and {_SERVER!r} to NVFlare")
+def files(plan: Plan, address: ServerAddress) -> dict[str, str]:
+    """Return the relative path and text of every file. Raises ConfigError if a partner is named like the server."""
+    if {address.host, _SERVER} & set(plan.partner_names):
+        error = ConfigError(
+            f"partners {plan.partner_names}: the names {address.host!r} and {_SERVER!r} are the server's"
+        )
         error.add_note("give the server another --host, or the partner another name in the plan")
         raise error
     project = project_name(plan)
-    participants = {place.host: _server(place), **{name: _site(name) for name in plan.partner_names}, ADMIN: _admin()}
-    found = {
-        "README.md": readme(plan, project, place.host, place.port, place.storage, ADMIN),
-        "project.yml": _json(_project(project, [dict(one) for one in participants.values()])),
-        "profile.yml": _json(_profile(project, place)),
+    participants = {
+        address.host: _server(address),
+        **{name: _site(name) for name in plan.partner_names},
+        ADMIN: _admin(),
+    }
+    texts = {
+        "README.md": readme(plan, project, address.host, address.port, address.storage, ADMIN),
+        "project.yml": _json(_project(project, [dict(participant) for participant in participants.values()])),
+        "profile.yml": _json(_profile(project, address)),
         "job/meta.json": _json(_meta(plan, project)),
         "job/app/config/config_fed_server.json": _json(_server_job()),
         "job/app/config/config_fed_client.json": _json(_site_job()),
-        f"local/{place.host}/resources.json": _json(_server_resources(place)),
+        f"local/{address.host}/resources.json": _json(_server_resources(address)),
     }
-    for name in (place.host, *plan.partner_names):
-        found[f"local/{name}/authorization.json"] = _json(_authorization())
+    for name in (address.host, *plan.partner_names):
+        texts[f"local/{name}/authorization.json"] = _json(_authorization())
     for name in plan.partner_names:
-        found[f"local/{name}/resources.json"] = _json(_site_resources())
-    reached = {"server": {"host": place.host, "fed_learn_port": place.port, "admin_port": place.port}}
+        texts[f"local/{name}/resources.json"] = _json(_site_resources())
+    connection = {
+        "server": {
+            "host": address.host,
+            "fed_learn_port": address.port,
+            "admin_port": address.port,
+        }
+    }
     for name, participant in participants.items():
-        told = {} if name == place.host else reached
-        found[f"participants/{name}.yml"] = _json({"name": project, "participants": [{**participant, **told}]})
-    return found
+        server = {} if name == address.host else connection
+        texts[f"participants/{name}.yml"] = _json({"name": project, "participants": [{**participant, **server}]})
+    return texts
 
 
 def project_name(plan: Plan) -> str:
-    """NVFlare's name for the federation: letters, digits and _ alone."""
+    """NVFlare's name of the federation, with letters, digits and _ only."""
     return re.sub(r"[^A-Za-z0-9_]", "_", plan.federation.name)
 
 
-def _server(place: ServerAddress) -> dict[str, Any]:
-    ports = {"fed_learn_port": place.port, "admin_port": place.port}
-    return {"name": place.host, "type": "server", "org": "aggregator", **ports, "default_host": place.host}
+def _server(address: ServerAddress) -> dict[str, Any]:
+    ports = {"fed_learn_port": address.port, "admin_port": address.port}
+    return {
+        "name": address.host,
+        "type": "server",
+        "org": "aggregator",
+        **ports,
+        "default_host": address.host,
+    }
 
 
 def _site(name: str) -> dict[str, Any]:
@@ -127,8 +145,8 @@ def _project(name: str, participants: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _profile(name: str, place: ServerAddress) -> dict[str, Any]:
-    server = {"host": place.host, "fed_learn_port": place.port, "admin_port": place.port}
+def _profile(name: str, address: ServerAddress) -> dict[str, Any]:
+    server = {"host": address.host, "fed_learn_port": address.port, "admin_port": address.port}
     return {"name": name, "scheme": "grpc", "connection_security": "mtls", "server": server}
 
 
@@ -167,9 +185,9 @@ def _allowing(component: str) -> dict[str, Any]:
     return {"format_version": 2, "class_list_enforcement_mode": "enforce", "class_allow_list": [component]}
 
 
-def _server_resources(place: ServerAddress) -> dict[str, Any]:
+def _server_resources(address: ServerAddress) -> dict[str, Any]:
     storage = "nvflare.app_common.storages.filesystem_storage.FilesystemStorage"
-    jobs = {"uri_root": f"{place.storage}/jobs", "job_store_id": "job_store"}
+    jobs = {"uri_root": f"{address.storage}/jobs", "job_store_id": "job_store"}
     return {
         **_allowing(CONTROLLER),
         "servers": [{"admin_storage": "transfer", "max_num_clients": 100, "heart_beat_timeout": 600}],
@@ -177,7 +195,10 @@ def _server_resources(place: ServerAddress) -> dict[str, Any]:
             "path": "nvflare.app_common.state_persistors.storage_state_persistor.StorageStatePersistor",
             "args": {
                 "uri_root": "/",
-                "storage": {"path": storage, "args": {"root_dir": f"{place.storage}/snapshots", "uri_root": "/"}},
+                "storage": {
+                    "path": storage,
+                    "args": {"root_dir": f"{address.storage}/snapshots", "uri_root": "/"},
+                },
             },
         },
         "components": [
@@ -215,7 +236,7 @@ def _site_resources() -> dict[str, Any]:
 
 
 def _authorization() -> dict[str, Any]:
-    """Whoever submits the job may submit, end and look at jobs: no code of their own, no shell at any site."""
+    """Permissions of the person who submits the job: submit, end and view jobs; no code, no shell at any site."""
     granted = {
         "submit_job": "any",
         "manage_job": "any",
@@ -232,5 +253,5 @@ def _launcher(side: str) -> dict[str, Any]:
 
 
 def _json(table: Mapping[str, Any]) -> str:
-    """JSON, which is YAML too."""
+    """JSON text, which is valid YAML too."""
     return json.dumps(table, indent=2) + "\n"

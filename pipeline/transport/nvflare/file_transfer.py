@@ -1,4 +1,4 @@
-"""Sealed files over NVFlare's file downloader: the receiver pulls chunk by chunk, so memory stays small."""
+"""Transfer files with NVFlare's file downloader: the receiver pulls chunk by chunk, so memory stays small."""
 
 import gc
 import os
@@ -15,18 +15,18 @@ from nvflare.fuel.f3.streaming.obj_downloader import ObjectDownloader
 
 from pipeline.errors import BadTransfer, TransferFailed
 
-_OFFERED_S = 3600.0  # without a request for it, after which a file is offered anew
-_REQUEST_S = 60.0  # for one chunk, before it is asked for again
-_CHUNKS_KEPT = 4  # of each file, at most, after they were sent
+_OFFERED_S = 3600.0  # seconds without a request, after which a file is offered again under a new reference
+_REQUEST_S = 60.0  # seconds for one chunk, before it is requested again
+_CHUNKS_KEPT = 4  # chunks of a file that stay in memory after sending, at most
 _RECEIVED = "received_bytes"  # NVFlare's word in nvflare.fuel.f3.streaming.file_downloader
 
 
 def keep_loaded() -> None:
-    """Let what is loaded by now stay for good: left out, a collection of what is sent takes 5 ms instead of 80."""
+    """Exclude all objects that exist now from garbage collection: a collection then takes 5 ms instead of 80."""
     gc.freeze()
 
 
-class FileCourier:
+class FileTransfer:
     """Offers files to one peer and pulls those that it offers."""
 
     def __init__(self, cell: Cell, peer: str, stop: Signal) -> None:
@@ -35,7 +35,7 @@ class FileCourier:
         self._lock = threading.Lock()
 
     def offer(self, file: Path) -> str:
-        """A reference by which the peer may pull the file; the same again while it holds."""
+        """Return a reference with which the peer may pull the file; the same one while it is valid."""
         with self._lock:
             if file in self._offered:
                 return self._offered[file][0]
@@ -50,31 +50,31 @@ class FileCourier:
             return reference
 
     def withdraw(self, file: Path) -> None:
-        """The peer has the file, or needs it no more."""
+        """End the offer: the peer has the file or no longer needs it."""
         with self._lock:
             offered = self._offered.pop(file, None)
         if offered:
             offered[1].delete_transaction()
 
     def pull(self, reference: str, target: Path, n_bytes: int) -> None:
-        """Bring the peer's file, whole and on the disk, or leave nothing.
+        """Write the peer's whole file to disk, or nothing.
 
-        Raises TransferFailed, BadTransfer for more than n_bytes, OSError where it cannot be written.
+        Raises TransferFailed, BadTransfer for more than n_bytes, OSError if it cannot be written.
         """
         with ExitStack() as undo:
             undo.callback(target.unlink, missing_ok=True)
             with target.open("wb") as file:
-                consumer = _Gather(file, n_bytes, target.name)
+                consumer = _Writer(file, n_bytes, target.name)
                 self._download(reference, consumer)
                 if consumer.error:
                     raise consumer.error
                 if consumer.failure:
-                    raise TransferFailed(f"did not come whole from {self._peer}: {consumer.failure}")
+                    raise TransferFailed(f"transfer from {self._peer} failed: {consumer.failure}")
                 file.flush()
                 os.fsync(file.fileno())
             undo.pop_all()
 
-    def _download(self, reference: str, consumer: "_Gather") -> None:
+    def _download(self, reference: str, consumer: "_Writer") -> None:
         try:
             download_object(
                 from_fqcn=self._peer,
@@ -84,8 +84,8 @@ class FileCourier:
                 cell=self._cell,
                 abort_signal=self._stop,
             )
-        except (AssertionError, TypeError, ValueError) as error:  # where the peer's answer is not of NVFlare's form
-            consumer.download_failed(reference, f"it answered what NVFlare does not understand: {error}")
+        except (AssertionError, TypeError, ValueError) as error:  # the peer's answer is not in NVFlare's form
+            consumer.download_failed(reference, f"NVFlare does not understand its answer: {error}")
 
     def _forget(self, file: Path) -> None:
         with self._lock:
@@ -93,10 +93,10 @@ class FileCourier:
 
 
 class _Offer(FileDownloadable):  # type: ignore[misc] # NVFlare ships no types
-    """A file to be pulled, whose chunks do not pile up once they are sent.
+    """A file that the peer may pull; chunks that were sent are freed.
 
-    NVFlare leaves each chunk in a cycle of references, and allocates too little else for Python to look for cycles:
-    measured, a site that sent 1 GB grew by as much.
+    NVFlare leaves each chunk in a cycle of references, and allocates too few other objects for Python to collect them:
+    measured, the memory of a site that sent 1 GB grew by 1 GB.
     """
 
     def __init__(self, file: Path) -> None:
@@ -104,7 +104,7 @@ class _Offer(FileDownloadable):  # type: ignore[misc] # NVFlare ships no types
         self._n_chunks = 0
 
     def produce(self, state: dict[str, Any], requester: str) -> Any:  # noqa: ANN401 -- NVFlare's triple
-        """The next chunk."""
+        """Return the next chunk."""
         produced = super().produce(state, requester)
         self._n_chunks += 1
         if self._n_chunks % _CHUNKS_KEPT == 0 or produced[0] == ProduceRC.EOF:
@@ -112,22 +112,22 @@ class _Offer(FileDownloadable):  # type: ignore[misc] # NVFlare ships no types
         return produced
 
 
-class _Gather(Consumer):  # type: ignore[misc] # NVFlare ships no types
-    """Writes what comes, up to a limit."""
+class _Writer(Consumer):  # type: ignore[misc] # NVFlare ships no types
+    """Writes received chunks, up to a limit."""
 
-    supports_pipelining = True  # the next chunk is asked for while this one is written: `consume` keeps NVFlare's state
+    supports_pipelining = True  # the next chunk is requested while this one is written
 
     def __init__(self, file: BinaryIO, n_bytes: int, name: str) -> None:
         super().__init__()
-        self._file, self._left, self._name, self._received = file, n_bytes, name, 0
-        self.failure = "it ended before the download began"  # as NVFlare says it
-        self.error: BadTransfer | OSError | None = None  # what NVFlare says as "consuming data" alone
+        self._file, self._n_allowed, self._name, self._received = file, n_bytes, name, 0
+        self.failure = "it ended before the download began"  # NVFlare's reason
+        self.error: BadTransfer | OSError | None = None  # NVFlare's own reason is only "consuming data"
 
     def consume(self, ref_id: str, state: dict[str, Any], data: bytes) -> dict[str, Any]:  # noqa: ARG002
-        """Write a chunk; NVFlare ends the download where this raises."""
-        self._left -= len(data)
-        if self._left < 0:
-            self.error = BadTransfer(f"{self._name}: more bytes than its manifest announces")
+        """Write a chunk; NVFlare ends the download if this raises."""
+        self._n_allowed -= len(data)
+        if self._n_allowed < 0:
+            self.error = BadTransfer(f"{self._name}: more bytes than in its manifest")
         else:
             try:
                 self._file.write(data)
@@ -139,9 +139,9 @@ class _Gather(Consumer):  # type: ignore[misc] # NVFlare ships no types
         return {_RECEIVED: self._received}
 
     def download_completed(self, ref_id: str) -> None:  # noqa: ARG002
-        """The peer has no more."""
+        """Note that the whole file has come."""
         self.failure = ""
 
     def download_failed(self, ref_id: str, reason: str) -> None:  # noqa: ARG002
-        """The peer is gone, or has no such file."""
+        """Note why the download failed."""
         self.failure = reason

@@ -1,8 +1,8 @@
-"""Who is at the other end of NVFlare: the common name of a site's certificate is the partner's name in the plan.
+"""Check the identity of the other side: the common name of a site's certificate is the partner's name in the plan.
 
-NVFlare checks certificates where a site registers and on every connection. This checks them once more between the two
-jobs, in the words of this federation: each side signs the other's fresh challenge with the private key of its kit, for
-this receiver and this plan. The members' own signatures, which alone decide what is believed, come on top.
+NVFlare checks certificates when a site registers and on every connection. This module checks them again between the
+job's two parts: each side signs the other's new challenge with the private key of its kit, for this receiver and this
+plan. Whether a message is valid is decided by the member's own signature in addition.
 """
 
 import json
@@ -30,7 +30,7 @@ _CERTIFICATE, _SIGNATURE = "certificate", "signature"
 
 @dataclass(frozen=True, slots=True)
 class Kit:
-    """The certificate and private key in a site's startup kit, and the root that all sites share."""
+    """The certificate and private key in a site's startup kit, and the root certificate that all sites share."""
 
     certificate_file: Path
     key_file: Path
@@ -38,7 +38,7 @@ class Kit:
 
     @classmethod
     def at(cls, startup: Path, side: str) -> "Kit":
-        """The kit in a startup folder; side is "client" or "server". Raises ConfigError where files are missing."""
+        """The kit in a startup folder; side is "client" or "server". Raises ConfigError if files are missing."""
         kit = cls(startup / f"{side}.crt", startup / f"{side}.key", startup / "rootCA.pem")
         for file in (kit.certificate_file, kit.key_file, kit.root_file):
             if not file.is_file():
@@ -47,7 +47,7 @@ class Kit:
 
     @property
     def name(self) -> str:
-        """Common name of the certificate."""
+        """The certificate's common name."""
         return common_name(self.certificate_file.read_bytes(), self.certificate_file.name)
 
     def prove(self, to: str, plan: str, nonce: str) -> dict[str, Any]:
@@ -61,9 +61,9 @@ class Kit:
         chain = proof.get(_CERTIFICATE) if isinstance(proof, dict) else None
         signature = proof.get(_SIGNATURE) if isinstance(proof, dict) else None
         if not isinstance(chain, bytes) or len(chain) > _LONGEST or not isinstance(signature, bytes):
-            raise WrongSite(f"{expected}: no certificate and signature came, expected both")
-        if (found := common_name(chain, expected)) != expected:
-            error = WrongSite(f"{expected}: the site's certificate is that of {found}")
+            raise WrongSite(f"{expected}: found no certificate and signature, expected both")
+        if (name := common_name(chain, expected)) != expected:
+            error = WrongSite(f"{expected}: the site's certificate is that of {name}")
             error.add_note(
                 "every site has a startup kit of its own, whose common name is the partner's name in the plan"
             )
@@ -82,15 +82,15 @@ class Kit:
 
 
 def common_name(chain: bytes, where: str) -> str:
-    """Common name of the first certificate. Raises WrongSite for anything that is none."""
+    """Common name of a chain's first certificate. Raises WrongSite if there is none."""
     try:
         return str(get_cn_from_cert(load_crt_chain_bytes(chain)[0]))
     except (ValueError, MissingCN) as error:
-        raise WrongSite(f"{where}: is no certificate with a common name") from error
+        raise WrongSite(f"{where}: found no certificate with a common name") from error
 
 
 def server_of(startup: Path) -> str:
-    """Common name of the server's certificate, as a site's startup kit has it. Raises ConfigError where it has none."""
+    """Common name of the server's certificate, read from a site's startup kit. Raises ConfigError if it has none."""
     file = startup / "fed_client.json"
     try:
         return str(json.loads(file.read_text())["servers"][0]["identity"])
@@ -99,13 +99,13 @@ def server_of(startup: Path) -> str:
 
 
 def expect_name(found: str, expected: str, where: str) -> None:
-    """Raise WrongSite where a name is not the one expected there."""
+    """Raise WrongSite if a name is not the expected one."""
     if found != expected:
-        error = WrongSite(f"{where}: is {found}, expected {expected}")
-        error.add_note("NVFlare's site names are the partners' names in the plan; was another's kit installed?")
+        error = WrongSite(f"{where}: found {found}, expected {expected}")
+        error.add_note("NVFlare's site names are the partners' names in the plan; is this the kit of another site?")
         raise error
 
 
 def _content(receiver: str, plan: str, nonce: str) -> str:
-    """What is signed after the signer's own name."""
+    """The text that is signed together with the signer's name."""
     return f"\n{_DOMAIN}\n{receiver}\n{plan}\n{nonce}"

@@ -1,7 +1,7 @@
-"""The server's word to a site that there is news, so that a site that has none may rest over a question.
+"""Let the server wake up a site that waits with its answer until there is news.
 
-NVFlare takes 60 ms of CPU for a question and its answer: without rest, three idle sites and their server kept a third
-of a core busy. What is rung says nothing else: whoever rings without cause makes a site answer, and nothing more.
+NVFlare takes 60 ms of CPU for a question and its answer: without the wait, three idle sites and their server kept a
+third of a core busy. A notification has no content: a forged one makes a site answer sooner, and nothing else.
 """
 
 import threading
@@ -13,29 +13,29 @@ from nvflare.fuel.f3.cellnet.cell import Cell
 from nvflare.fuel.f3.cellnet.utils import new_cell_message
 
 _CHANNEL, _TOPIC = "hocket", "news"
-_REST_S = 5.0  # at most; shorter than any time after which a site counts as silent
-_LOOK_S = 0.25  # between two looks for news of one's own
+_LONGEST_WAIT_S = 5.0  # shorter than any time after which a site counts as silent
+_POLL_S = 0.25  # between two checks whether this site has news
 
 
 class Wakeup:
-    """Hears the server at a site."""
+    """Receives the server's notifications at a site."""
 
     def __init__(self, cell: Cell, stop: Signal) -> None:
-        self._stop, self._rung = stop, threading.Event()
-        cell.register_request_cb(channel=_CHANNEL, topic=_TOPIC, cb=self._hear)
+        self._stop, self._notified = stop, threading.Event()
+        cell.register_request_cb(channel=_CHANNEL, topic=_TOPIC, cb=self._receive)
 
     def wait_for_news(self, has_news: Callable[[], bool]) -> None:
-        """Until this site has news, or the server rings, or is to hear again that all is well."""
-        until = time.monotonic() + _REST_S
+        """Wait until this site has news, the server notifies it, the job ends or 5 s are over."""
+        until = time.monotonic() + _LONGEST_WAIT_S
         while not has_news() and not self._stop.triggered and time.monotonic() < until:
-            if self._rung.wait(_LOOK_S):
+            if self._notified.wait(_POLL_S):
                 break
-        self._rung.clear()
+        self._notified.clear()
 
-    def _hear(self, _: object) -> None:
-        self._rung.set()
+    def _receive(self, _: object) -> None:
+        self._notified.set()
 
 
 def notify(cell: Cell, site: str) -> None:
-    """Let a site answer now. A word that is lost costs the rest of its rest."""
+    """Make a site answer at once. If the notification is lost, the site answers when its 5 s are over."""
     cell.fire_and_forget(channel=_CHANNEL, topic=_TOPIC, targets=site, message=new_cell_message({}, {}), optional=True)

@@ -33,7 +33,7 @@ Tell = Callable[[int, str, Model], None]  # (rounds done, partner, its model)
 
 
 def local(members: Members, agreed: Agreed, tell: Tell) -> None:
-    """Each partner alone: what `partners.training.baseline` does, seed by seed."""
+    """Each partner alone, as in `partners.training.baseline`."""
     for name, member in members.items():
         trunk, state = initial_trunk(agreed.layout, agreed.trunk_seed), None
         for round_no in range(agreed.n_rounds):
@@ -59,7 +59,7 @@ def federated(members: Members, agreed: Agreed, tell: Tell) -> None:
 
 
 def shuffled(members: Members, agreed: Agreed, tell: Tell, honest: Sequence[str]) -> None:
-    """For each honest partner a federation in which all others' training labels are permuted; only it is told of."""
+    """For each honest partner a federation in which all others' training labels are permuted; only it is reported."""
     for name in honest:
         rng = np.random.default_rng([agreed.trunk_seed, *name.encode()])
         mixed = {
@@ -71,14 +71,14 @@ def shuffled(members: Members, agreed: Agreed, tell: Tell, honest: Sequence[str]
 
 @dataclass(frozen=True)
 class Columns:
-    """Which common task each of a partner's tasks is, where all are trained as one."""
+    """Common task of each of a partner's tasks, for training as one network."""
 
     classes: NDArray[np.int64]  # (n_tasks,)
     regressions: NDArray[np.int64]  # (n_regressions,)
 
 
 def together(members: Members, columns: Mapping[str, Columns], agreed: Agreed, tell: Tell) -> None:
-    """One network trained in one process, whose batches hold a batch of every partner.
+    """One network trained in one process, with batches that hold a batch of every partner.
 
     columns : by partner; private heads where no two tasks are the same
     """
@@ -161,14 +161,14 @@ def _numbered(keys: Mapping[str, Sequence[str]]) -> dict[str, NDArray[np.int64]]
 
 
 def _moved(y: sparse.csr_matrix, column: NDArray[np.int64], n_tasks: int) -> sparse.csr_matrix:
-    """The same labels in the columns of the common tasks."""
+    """A partner's labels in the columns of the common tasks."""
     if np.unique(column).size < column.size:
         raise ValueError("two tasks of one partner are the same task: their labels would be added up")
     return sparse.csr_matrix((y.data, column[y.indices], y.indptr), shape=(y.shape[0], n_tasks))
 
 
 def _rows_of(state: PartnerState, columns: Columns) -> PartnerState:
-    """A partner's rows of the common heads, to be looked at and never trained on."""
+    """A partner's rows of the common heads, for evaluation only."""
     of_kind = {CLASSIFICATION: columns.classes, REGRESSION: columns.regressions}
 
     def rows(arrays: Arrays) -> Arrays:

@@ -1,4 +1,4 @@
-"""Whose head rows travel: catalogues as a consortium could declare them, and what its presence round would count."""
+"""Shared head rows: catalogues as a consortium could declare them, with the counts of a catalogue round."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -17,8 +17,8 @@ KINDS = ("prepared", "declared", "common")
 
 
 @dataclass(frozen=True)
-class Travelling:
-    """A catalogue, and which of its rows each partner holds; none by default."""
+class HeldCatalogue:
+    """A catalogue and its rows that each partner holds; empty by default."""
 
     catalogue: Catalogue = field(default_factory=Catalogue)
     held: Mapping[str, Mapping[int, int]] = field(default_factory=dict)  # by partner: row to classification task
@@ -26,19 +26,19 @@ class Travelling:
 
     @property
     def n_rows(self) -> int:
-        """Rows in the shared vector; a plan's are sealed whether they travel or not."""
+        """Number of rows in the shared vector; all rows of a plan's catalogue are sealed, shared or not."""
         return len(self.catalogue.tasks)
 
     @property
     def n_heads(self) -> int:
-        """Heads of all partners that are part of a row that travels."""
-        return sum(self.counts.counts[row] for row in self.counts.travelling)
+        """Number of heads of all partners that belong to a shared row."""
+        return sum(self.counts.counts[row] for row in self.counts.shared_rows)
 
 
-def travelling(kind: str, partners: Mapping[str, Partner], min_partners: int) -> Travelling:
+def held_catalogue(kind: str, partners: Mapping[str, Partner], min_partners: int) -> HeldCatalogue:
     """The catalogue of all tasks that two partners or more hold under the same id and threshold.
 
-    min_partners : a row that fewer hold does not travel
+    min_partners : a row that fewer hold is not shared
     """
     tasks = {name: _with_ids(kind, partner) for name, partner in partners.items()}
     known = Counter(
@@ -52,7 +52,7 @@ def travelling(kind: str, partners: Mapping[str, Partner], min_partners: int) ->
     held = {name: held_rows(catalogue, mine) for name, mine in tasks.items()}
     holders = Counter(row for rows in held.values() for row in rows)
     counts = tuple(holders[row] for row in range(len(listed)))
-    return Travelling(catalogue, held, HolderCounts(counts, frozenset(partners), min_partners))
+    return HeldCatalogue(catalogue, held, HolderCounts(counts, frozenset(partners), min_partners))
 
 
 def _with_ids(kind: str, partner: Partner) -> list[Task]:

@@ -1,4 +1,4 @@
-"""The partners of a benchmark: their prepared matrices, which tasks are judged, and what the judge alone knows."""
+"""The partners of a benchmark: their prepared matrices, which tasks are scored, and the truth about their targets."""
 
 import csv
 import gzip
@@ -26,16 +26,16 @@ Truth = dict[tuple[str, str], str]  # (partner, assay) -> target and endpoint
 
 @dataclass(frozen=True)
 class Known:
-    """What the judge alone knows of a partner's tasks of one kind, in the order of their columns."""
+    """Truth about a partner's tasks of one kind, which no partner knows, in the order of their columns."""
 
-    judged: NDArray[np.bool_]  # (n_tasks,) auxiliary tasks are trained to help the others, never judged
+    is_scored: NDArray[np.bool_]  # (n_tasks,) auxiliary tasks are trained to help the others, never scored
     targets: tuple[str, ...]  # by task: target and endpoint, from the truth no partner reads
     keys: tuple[str, ...]  # by task: equal keys are the same task at two partners
 
 
 @dataclass(frozen=True)
 class Partner:
-    """One partner's training set, and for each task whether it is judged and what it truly measures."""
+    """One partner's training set, and for each task whether it is scored and its true target."""
 
     training_set: TrainingSet  # with measured values; a run without regression takes `labels_only` of it
     classes: Known
@@ -98,7 +98,7 @@ def _numbers(values: Iterable[float]) -> NDArray[np.float32]:
 
 
 def labels_only(training_set: TrainingSet) -> TrainingSet:
-    """The same partner without regression: no measured values, and no compound counts that has nothing else."""
+    """The partner without regression: no measured values, and no compounds that have only those."""
     return TrainingSet(
         x=training_set.x,
         y=training_set.y,
@@ -118,7 +118,7 @@ def _rows(file: Path) -> Iterator[dict[str, str]]:
 
 
 def permuted(training_set: TrainingSet, rng: np.random.Generator) -> TrainingSet:
-    """The same partner with its training labels and values permuted within each task: same compounds and weights."""
+    """The partner with its training labels and values permuted within each task: same compounds and weights."""
     is_training = np.zeros(training_set.n_compounds, dtype=bool)
     is_training[training_set.training_rows] = True
     (y,) = _mixed([training_set.y], is_training, rng)
@@ -129,7 +129,7 @@ def permuted(training_set: TrainingSet, rng: np.random.Generator) -> TrainingSet
 def _mixed(
     matrices: Sequence[sparse.csr_matrix], is_training: NDArray[np.bool_], rng: np.random.Generator
 ) -> list[sparse.csr_matrix]:
-    """Permute the training compounds' stored values in each column, in all of these of one pattern alike."""
+    """Permute the training compounds' stored values in each column, equally in matrices of one pattern."""
     columns = [matrix.tocsc() for matrix in matrices]
     for matrix in columns:
         matrix.sort_indices()

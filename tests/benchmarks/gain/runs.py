@@ -1,4 +1,4 @@
-"""One arm at one seed, trained once and kept: scores of every task after every few rounds, in one .npz file."""
+"""Runs of one arm at one seed, trained once: scores of every task after every few rounds, in one .npz file."""
 
 import hashlib
 import json
@@ -13,18 +13,18 @@ from partners.settings import ServerOptimiser, Training, TrunkSettings
 from secure.ciphertexts.parameters import SealSettings
 from tests.benchmarks.gain import arms
 from tests.benchmarks.gain.arms import Columns, Members
-from tests.benchmarks.gain.catalogue import Travelling, travelling
+from tests.benchmarks.gain.catalogue import HeldCatalogue, held_catalogue
 from tests.benchmarks.gain.partners import Partner, labels_only
 from tests.benchmarks.gain.scores import Scores, Watch
 from tests.support.clear_rounds import Agreed, Member
 
-# Added when runs had been kept: told of a setting only where they say something, so that those runs are still found.
+# Added later: left out of the JSON if they have no effect, so that files of earlier runs are still found.
 _ADDED = ("regression_weight", "catalogue", "min_holders")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """Everything a run depends on besides the data; what an arm does not use is None, so that equal runs are one."""
+    """Everything that a run depends on besides the data; settings that an arm does not use are None."""
 
     arm: str
     data: str
@@ -43,12 +43,12 @@ class Setting:
     seal_bits: int | None = None
     honest: tuple[str, ...] | None = None
     regression_weight: float = 0.0
-    catalogue: str | None = None  # whose head rows travel, see catalogue.KINDS
-    min_holders: int | None = None  # partners that hold a row that travels
+    catalogue: str | None = None  # kind of catalogue, see catalogue.KINDS
+    min_holders: int | None = None  # partners that hold a shared row
 
     @property
     def label(self) -> str:
-        """As it stands in a table."""
+        """Name of the setting in a table."""
         hybrid = f", regression {self.regression_weight:g}" if self.regression_weight else ""
         if self.server_rate is None:
             return f"{self.arm} {self.rounds * self.steps} steps{hybrid}"
@@ -57,26 +57,26 @@ class Setting:
         rows = f", rows {self.catalogue} at {self.min_holders}+" if self.catalogue else ""
         return f"{self.arm}{method} rate {self.server_rate:g}, {by}, {self.rounds} x {self.steps}{rows}{hybrid}"
 
-    def told(self) -> str:
-        """Everything, as JSON that names the run's file."""
+    def as_json(self) -> str:
+        """The setting as JSON, whose digest names the run's file."""
         facts = {name: value for name, value in asdict(self).items() if value or name not in _ADDED}
         return json.dumps(facts, sort_keys=True)
 
 
 def obtain(setting: Setting, partners: Mapping[str, Partner], folder: Path, *, predictions: bool = False) -> Scores:
-    """Read the run if it was done before, else do it and keep it.
+    """Read the run if its file exists, else do it and write the file.
 
     predictions : a run kept by an earlier version, without any, is done again
     """
-    told = setting.told()
-    file = folder / f"{setting.arm}-{hashlib.sha256(told.encode()).hexdigest()[:16]}.npz"
+    setting_json = setting.as_json()
+    file = folder / f"{setting.arm}-{hashlib.sha256(setting_json.encode()).hexdigest()[:16]}.npz"
     if file.exists():
         kept = _read(file)
         if kept.has_predictions or not predictions:
             return kept
     scores = _run(setting, partners)
     folder.mkdir(parents=True, exist_ok=True)
-    about = json.dumps({"setting": told, "curve": scores.curve, "facts": scores.facts})
+    about = json.dumps({"setting": setting_json, "curve": scores.curve, "facts": scores.facts})
     unfinished = file.with_suffix(".unfinished.npz")
     np.savez_compressed(unfinished, about=np.array(about), **scores.tasks)
     unfinished.replace(file)
@@ -89,8 +89,8 @@ def _read(file: Path) -> Scores:
         return Scores({name: stored[name] for name in stored if name != "about"}, about["curve"], about["facts"])
 
 
-def members_of(setting: Setting, partners: Mapping[str, Partner], rows: Travelling) -> dict[str, Member]:
-    """Every partner with its way of training; regression only where the setting gives it a weight."""
+def members_of(setting: Setting, partners: Mapping[str, Partner], rows: HeldCatalogue) -> dict[str, Member]:
+    """Partners with their training settings; regression only if the setting gives it a weight."""
     members = {}
     for number, (name, partner) in enumerate(partners.items()):
         training = Training(
@@ -106,8 +106,8 @@ def members_of(setting: Setting, partners: Mapping[str, Partner], rows: Travelli
     return members
 
 
-def agreed_of(setting: Setting, members: Members, rows: Travelling) -> Agreed:
-    """The plan's part of a setting."""
+def agreed_of(setting: Setting, members: Members, rows: HeldCatalogue) -> Agreed:
+    """Part of a setting that a plan would have."""
     most = max(member.training_set.n_training_labels for member in members.values())
     return Agreed(
         layout=trunk_layout(setting.bits, setting.hidden, rows.n_rows),
@@ -122,9 +122,9 @@ def agreed_of(setting: Setting, members: Members, rows: Travelling) -> Agreed:
 
 
 def _run(setting: Setting, partners: Mapping[str, Partner]) -> Scores:
-    rows = Travelling()
+    rows = HeldCatalogue()
     if setting.catalogue and setting.min_holders:
-        rows = travelling(setting.catalogue, partners, setting.min_holders)
+        rows = held_catalogue(setting.catalogue, partners, setting.min_holders)
     members = members_of(setting, partners, rows)
     agreed = agreed_of(setting, members, rows)
     watch = Watch(partners, members, agreed)

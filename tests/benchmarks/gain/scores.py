@@ -1,4 +1,4 @@
-"""What a run gave: scores of every task, and the predictions they come from, so that runs can be averaged."""
+"""Results of a run: scores of every task and their predictions, so that runs can be averaged."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -29,19 +29,19 @@ Floats = NDArray[np.float64]
 
 @dataclass
 class Scores:
-    """What a run gave: by partner, fold and metric (n_tasks,), NaN where a class is missing; and its predictions."""
+    """Scores by partner, fold and metric (n_tasks,), NaN if a class is missing, and the run's predictions."""
 
     tasks: dict[str, NDArray[np.floating]] = field(default_factory=dict)
     curve: list[tuple[int, float]] = field(default_factory=list)  # rounds done, mean validation average precision
     facts: dict[str, float] = field(default_factory=dict)
 
     def of(self, partner: str, fold: str, metric: str) -> NDArray[np.floating] | None:
-        """Scores of a partner's tasks; None where the run did not look at this partner."""
+        """Scores of a partner's tasks; None if the run has none of this partner."""
         return self.tasks.get(f"{partner}/{fold}/{metric}")
 
     @property
     def has_predictions(self) -> bool:
-        """Runs kept by earlier versions have none."""
+        """Whether predictions are kept; runs of earlier versions have none."""
         return any(name.endswith(f"/{LOGITS}") for name in self.tasks)
 
 
@@ -64,7 +64,7 @@ def averaged(runs: Sequence[Scores], partners: Mapping[str, Partner]) -> Scores:
 def _fold_scores(
     training_set: TrainingSet, fold: str, logits: NDArray[np.floating], values: NDArray[np.floating]
 ) -> dict[str, Floats]:
-    """Scores of one fold, from what is predicted at its labels and at its measured values, in row order.
+    """Scores of one fold, from the predictions for its labels and measured values, in row order.
 
     Without predicted values, those of classification alone.
     """
@@ -79,7 +79,7 @@ def _fold_scores(
 
 
 class Watch:
-    """Scores the models an arm tells of: the validation fold on the way, both folds after the last round."""
+    """Scores the models that an arm reports: on the validation fold by round, on both folds after the last."""
 
     def __init__(self, partners: Mapping[str, Partner], members: Members, agreed: Agreed) -> None:
         self._partners, self._members, self._agreed = partners, members, agreed
@@ -90,7 +90,7 @@ class Watch:
         self._seen: list[tuple[float, float]] = []
 
     def __call__(self, n_done: int, name: str, model: Model) -> None:
-        """Look at one partner's model after some rounds."""
+        """Score one partner's model after some rounds."""
         self._seconds.append(model.seconds)
         self._seen.append((model.cosine, model.clipped))
         is_last = n_done == self._agreed.n_rounds
@@ -99,7 +99,7 @@ class Watch:
         found = {fold: self._score(name, fold, model) for fold in (FOLDS if is_last else ["validation"])}
         validation = found["validation"]
         enough = np.minimum(validation["n_active"], validation["n_inactive"]) >= 1
-        seen = validation["average_precision"][enough & self._partners[name].classes.judged]
+        seen = validation["average_precision"][enough & self._partners[name].classes.is_scored]
         self._on_the_way.setdefault(n_done, []).append(seen)
         if is_last:
             for fold, columns in found.items():
@@ -117,7 +117,7 @@ class Watch:
         return {**_fold_scores(training_set, fold, logits, values), **predicted}
 
     def scores(self) -> Scores:
-        """What was seen."""
+        """Scores of all models so far."""
         curve = [(n, float(np.concatenate(parts).mean())) for n, parts in sorted(self._on_the_way.items())]
         parameters, n_params = seal_parameters(self._agreed.seal), self._agreed.layout.n_params
         n_chunks = parameters.n_chunks(n_params)

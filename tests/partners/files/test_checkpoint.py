@@ -60,7 +60,7 @@ def test_everything_comes_back(tmp_path: Path):
 
 
 def test_any_part_may_be_absent(tmp_path: Path):
-    """A file of the trunk alone, or of nothing but facts, is a checkpoint too."""
+    """A file of the trunk alone, or of facts alone, is a checkpoint too."""
     file = tmp_path / "part.safetensors"
     save_checkpoint(file, Checkpoint(trunk=_TRUNK))
     read = load_checkpoint(file, _LAYOUT)
@@ -72,7 +72,7 @@ def test_any_part_may_be_absent(tmp_path: Path):
 
 
 def test_facts_are_read_alone(tmp_path: Path):
-    """From the header; what is no checkpoint is refused."""
+    """Facts come from the header; a file that is no checkpoint is refused."""
     file = tmp_path / "part.safetensors"
     save_checkpoint(file, _full())
     assert read_facts(file) == _full().facts
@@ -114,7 +114,7 @@ def test_every_truncation_is_refused(tmp_path: Path):
 
 
 def test_every_flipped_byte_is_refused(tmp_path: Path):
-    """One changed byte, in the header or in a number, never passes."""
+    """One changed byte, in the header or in a number, is always detected."""
     file = tmp_path / "flipped.safetensors"
     save_checkpoint(file, _full())
     whole = file.read_bytes()
@@ -132,7 +132,7 @@ def test_every_flipped_byte_is_refused(tmp_path: Path):
 
 
 def _is_blank(one: int, other: int) -> bool:
-    """Whether one JSON space became another: the only change that alters nothing."""
+    """Whether one kind of JSON white space replaced another: the only change that has no effect."""
     return {one, other} <= set(b" \t\n\r")
 
 
@@ -146,7 +146,7 @@ def test_values_that_are_not_finite_are_refused(tmp_path: Path):
 
 
 def test_another_trunk_or_other_tasks_are_refused(tmp_path: Path):
-    """A sound file of another shape is a mismatch, not damage."""
+    """An undamaged file of another shape is a mismatch, not damage."""
     file = tmp_path / "other.safetensors"
     save_checkpoint(file, _full())
     other_layout, _, _ = small_trunk(8, 6)
@@ -177,7 +177,7 @@ def test_a_missing_array_is_refused(tmp_path: Path):
 
 
 def test_foreign_files_are_refused(tmp_path: Path):
-    """A safetensors file of someone else, or no such file, is told apart."""
+    """A safetensors file that hocket did not write, and a missing file, have errors of their own types."""
     save_file({"a": np.zeros(3)}, tmp_path / "a")
     with pytest.raises(CheckpointDamaged, match="expected a checkpoint of hocket"):
         load_checkpoint(tmp_path / "a", _LAYOUT)
@@ -186,7 +186,7 @@ def test_foreign_files_are_refused(tmp_path: Path):
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """When writing fails, the checkpoint before stays whole and nothing half-written stays behind."""
+    """If writing fails, the old checkpoint stays whole and no partial file stays."""
     file = tmp_path / "kept.safetensors"
     save_checkpoint(file, Checkpoint(facts={"n": 1}))
 
@@ -202,7 +202,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_full_disk_is_a_plain_error_and_leaves_nothing(tmp_path, monkeypatch):
-    """Safetensors' own error for a full disk becomes an OSError that names the file; nothing half-written stays."""
+    """Safetensors' error for a full disk becomes an OSError that names the file; no partial file stays."""
 
     def full(_arrays: object, path: Path, **_more: object) -> None:
         path.write_bytes(b"half")
@@ -239,7 +239,7 @@ def test_every_kind_of_head_and_optimiser_comes_back(tmp_path: Path, optimiser: 
 
 @pytest.mark.parametrize("name", ["normalisation/mean", "head/regression.bias", "head/classification.hidden.0.bias"])
 def test_a_missing_array_of_a_head_is_refused(tmp_path: Path, name: str):
-    """Whichever array of regression or of an extra layer is lost, the file is refused, sizes given or not."""
+    """A file without any one array of regression or of an extra layer is refused, with or without sizes."""
     training = Training(regression_weight=0.5, classification=ClassificationHead(hidden=(6,)))
     state = train_round(hybrid_set(), _TRUNK, None, _LAYOUT, _SETTINGS, training, 0, 1).state
     prefix, array = name.split("/")
@@ -252,7 +252,7 @@ def test_a_missing_array_of_a_head_is_refused(tmp_path: Path, name: str):
 
 
 def test_parts_are_read_alone(tmp_path: Path):
-    """What is asked for is there and nothing else; moments come with heads."""
+    """Only the requested parts are read; moments come with heads."""
     file, full = tmp_path / "full.safetensors", _full()
     save_checkpoint(file, full)
     trunk = load_checkpoint(file, _LAYOUT, only=["trunk"])
@@ -268,7 +268,7 @@ def test_parts_are_read_alone(tmp_path: Path):
 
 
 def test_a_part_is_refused_when_another_is_damaged(tmp_path: Path):
-    """The digest is of the whole file, whatever is asked for."""
+    """The digest of the whole file is checked, for any requested part."""
     file = tmp_path / "flipped.safetensors"
     save_checkpoint(file, _full())
     damaged = bytearray(file.read_bytes())
@@ -280,7 +280,7 @@ def test_a_part_is_refused_when_another_is_damaged(tmp_path: Path):
 
 
 def test_what_is_read_can_be_trained_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Arrays are writable and begin where torch's do, however small the pieces they are read in."""
+    """Arrays are writable and aligned as torch's, however small the pieces in which they are read."""
     save_checkpoint(tmp_path / "a", _full())
     for piece in (1, 1000, 1 << 23):
         monkeypatch.setattr("partners.files.checkpoint._PIECE", piece)
@@ -292,18 +292,18 @@ def test_what_is_read_can_be_trained_in_place(tmp_path: Path, monkeypatch: pytes
 
 @pytest.mark.parametrize("piece", [4, 40, 1 << 23])
 def test_a_trunk_comes_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int):
-    """Its pieces tile it in order, a rest included."""
+    """The pieces cover the trunk in order, with a shorter last one."""
     monkeypatch.setattr("partners.files.checkpoint._PIECE", piece)
     save_checkpoint(tmp_path / "a", _full())
-    found = list(trunk_pieces(tmp_path / "a"))
-    np.testing.assert_array_equal(np.concatenate([values for _, values in found]), _TRUNK)
-    assert [place.start for place, _ in found] == list(range(0, _TRUNK.size, piece // 4))
-    for place, values in found:
+    corrected = list(trunk_pieces(tmp_path / "a"))
+    np.testing.assert_array_equal(np.concatenate([values for _, values in corrected]), _TRUNK)
+    assert [place.start for place, _ in corrected] == list(range(0, _TRUNK.size, piece // 4))
+    for place, values in corrected:
         np.testing.assert_array_equal(values, _TRUNK[place])
 
 
 def test_numbers_of_another_kind_are_refused(tmp_path: Path):
-    """A file with integers where floats belong names the array."""
+    """The error for integers in a float array names the array."""
     save_file({"trunk": np.arange(3)}, tmp_path / "a", metadata={"hocket": '{"format": 1}'})
     with pytest.raises(CheckpointDamaged, match=r"^a: trunk is I64, expected F32 or F64"):
         load_checkpoint(tmp_path / "a", _LAYOUT)

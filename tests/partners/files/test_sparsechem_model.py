@@ -1,4 +1,4 @@
-"""Models to SparseChem and back, and files that are refused."""
+"""Models are written for SparseChem and read back, and wrong files are refused."""
 
 import json
 from collections.abc import Callable
@@ -48,8 +48,8 @@ def _written(folder: Path, model: SparseChemModel) -> tuple[Path, Path]:
 
 @pytest.mark.parametrize("kind", _KINDS)
 @pytest.mark.parametrize("extra", [False, True])
-def test_there_and_back_to_the_bit(tmp_path: Path, kind: str, extra: bool):  # noqa: FBT001 -- a parameter
-    """Every weight, mean and deviation comes back bit for bit, and so do all settings SparseChem has."""
+def test_models_are_read_back_bit_for_bit(tmp_path: Path, kind: str, extra: bool):  # noqa: FBT001 -- a parameter
+    """Every weight, mean and deviation comes back bit for bit, and so do all settings that SparseChem has."""
     trunk = {"dropout": (0.5, 0.25), "non_linearity": "tanh", "input_transform": "log1p"} if extra else {}
     model = _model(kind, _EXTRA if extra else Training(normalise_regression=False), **trunk)
     back = read_sparsechem(*_written(tmp_path, model))
@@ -78,7 +78,7 @@ def test_there_and_back_to_the_bit(tmp_path: Path, kind: str, extra: bool):  # n
 
 
 def test_an_imported_model_can_be_trained_further(tmp_path: Path):
-    """It comes with an optimiser that has not stepped, so a round goes on from it."""
+    """It has an optimiser before its first step, so a round can start from it."""
     back = read_sparsechem(*_written(tmp_path, _model()))
     result = train_round(hybrid_set(0), back.trunk, back.state, back.layout, back.trunk_settings, back.training, 1, 3)
     assert result.state.n_steps == 3
@@ -134,7 +134,7 @@ class _TheirNetwork(torch.nn.Module):
 @pytest.mark.parametrize("kind", _KINDS)
 @pytest.mark.parametrize("training", [Training(), _EXTRA], ids=["plain", "extra"])
 def test_its_network_loads_the_file_and_predicts_the_same(tmp_path: Path, kind: str, training: Training):
-    """Built from conf, SparseChem's network takes the state_dict strictly; with stats it gives our predictions."""
+    """SparseChem's network, built from conf, loads the state_dict strictly; with stats it gives our predictions."""
     model = _model(kind, training, non_linearity="tanh")
     model_file, settings_file = _written(tmp_path, model)
     content = json.loads(settings_file.read_text())
@@ -152,7 +152,7 @@ def test_its_network_loads_the_file_and_predicts_the_same(tmp_path: Path, kind: 
 
 
 def test_the_settings_file_is_strict_json(tmp_path: Path):
-    """No NaN and no Infinity stands in it, which JSON does not know."""
+    """The file has no NaN and no Infinity, which strict JSON does not have."""
     _, settings_file = _written(tmp_path, _model())
 
     def refuse(token: str) -> None:
@@ -161,8 +161,8 @@ def test_the_settings_file_is_strict_json(tmp_path: Path):
     json.loads(settings_file.read_text(), parse_constant=refuse)
 
 
-def test_heads_sparsechem_has_not_are_refused_and_leave_no_file(tmp_path: Path):
-    """Its classification is relu and its regression tanh, so another choice cannot be said there."""
+def test_heads_that_sparsechem_lacks_are_refused_and_leave_no_file(tmp_path: Path):
+    """SparseChem has relu for classification and tanh for regression; other choices are refused."""
     model = _model(training=Training(regression=RegressionHead(non_linearity="relu")))
     with pytest.raises(ForeignModel, match="relu for classification and relu for regression, expected relu and tanh"):
         _written(tmp_path, model)
@@ -186,7 +186,7 @@ def _without(key: str) -> Callable[[dict[str, Any]], None]:
         (_conf(input_size_freq=50), "input_size_freq: found 50, expected all 96 inputs"),
         (_conf(input_size=97, input_size_freq=97), r"trunk.0.weight has shape \(96, 16\), expected \(97, 16\)"),
         (_conf(hidden_sizes=[16]), "one share, or 1, one for each layer"),
-        (_conf(hidden_sizes=[16, 8, 4], dropouts_trunk=[0, 0, 0]), "other tensors .* net.1.net.layer_1.2.bias"),
+        (_conf(hidden_sizes=[16, 8, 4], dropouts_trunk=[0, 0, 0]), "its tensors differ .* net.1.net.layer_1.2.bias"),
         (_conf(class_output_size=8), r"classification.bias has shape \(7,\), expected \(8,\)"),
         (_conf(class_output_size="many"), r"expected \('many',"),
         (_conf(hidden_sizes=[16, 9]), r"trunk.1.weight has shape \(8, 16\), expected \(9, 16\)"),
@@ -198,7 +198,7 @@ def _without(key: str) -> Callable[[dict[str, Any]], None]:
     ],
 )
 def test_settings_that_do_not_fit_are_refused(tmp_path: Path, change: Callable[[dict[str, Any]], None], words: str):
-    """One sentence says which setting, or which tensor."""
+    """The error names the setting or the tensor."""
     model_file, settings_file = _written(tmp_path, _model())
     content = json.loads(settings_file.read_text())
     change(content)
@@ -211,8 +211,8 @@ def test_settings_that_do_not_fit_are_refused(tmp_path: Path, change: Callable[[
 @pytest.mark.parametrize(
     ("name", "tensor", "words"),
     [
-        ("extra", torch.ones(1), "found other tensors than its settings say: extra"),
-        ("regmask", torch.zeros(1, 8), "parts of the trunk's output only"),
+        ("extra", torch.ones(1), "its tensors differ from its settings: extra"),
+        ("regmask", torch.zeros(1, 8), "parts of the trunk's output, expected all"),
         ("net.0.net_freq.bias", torch.full((16,), np.nan), "no dense float32 tensor of finite numbers"),
         ("net.0.net_freq.bias", torch.zeros(16, dtype=torch.float64), "no dense float32 tensor"),
         ("net.0.net_freq.bias", 3, "no dense float32 tensor"),
@@ -230,7 +230,7 @@ def test_tensors_that_do_not_fit_are_refused(tmp_path: Path, name: str, tensor: 
 
 
 class _Harm:
-    """What an evil file would run."""
+    """Code that a malicious pickle would run."""
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return (eval, ("__import__('pathlib').Path('harm').touch()",))
@@ -268,14 +268,14 @@ def test_damaged_files_are_refused(tmp_path: Path):
 
 
 def test_constant_tasks_of_sparsechem_stay_finite(tmp_path: Path):
-    """Where it wrote a variance of zero or NaN, the deviation is 1, the mean of an empty task 0."""
+    """For a variance of zero or NaN the deviation is 1, and the mean of an empty task is 0."""
     model_file, settings_file = _written(tmp_path, _model())
     content = json.loads(settings_file.read_text())
     content["stats"] = {"mean": [1, 2, float("nan"), 4], "var": [0, -1e-18, float("nan"), 4]}
     settings_file.write_text(json.dumps(content))
-    found = read_sparsechem(model_file, settings_file).state.normalisation
-    assert found["mean"].tolist() == [1, 2, 0, 4]
-    assert found["deviation"].tolist() == [1, 1, 1, 2]
+    normalisation = read_sparsechem(model_file, settings_file).state.normalisation
+    assert normalisation["mean"].tolist() == [1, 2, 0, 4]
+    assert normalisation["deviation"].tolist() == [1, 1, 1, 2]
 
 
 def test_a_model_fits_together_from_birth():

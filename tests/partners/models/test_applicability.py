@@ -1,4 +1,4 @@
-"""Efficiency, coverage and interval widths of a report, held against crepes called task by task."""
+"""Efficiency, coverage and interval widths equal those of crepes, called task by task."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +9,7 @@ from crepes import ConformalClassifier, ConformalRegressor
 from scipy import sparse
 
 from partners.models import applicability
-from partners.models.applicability import domain_of
+from partners.models.applicability import evaluate_domain
 from partners.network.predict import Outputs
 from partners.settings import EPSILON
 from partners.training_data.training_set import TrainingSet
@@ -38,14 +38,14 @@ def made_up(seed: int) -> tuple[TrainingSet, SimpleNamespace, SimpleNamespace]:
         test_fold=TEST,
         validation_fold=VALIDATION,
     )
-    said = (truth + rng.normal(size=truth.shape)).astype(np.float32)
-    return data, *(_on(data, said, fold) for fold in (VALIDATION, TEST))
+    logits = (truth + rng.normal(size=truth.shape)).astype(np.float32)
+    return data, *(_on(data, logits, fold) for fold in (VALIDATION, TEST))
 
 
-def _on(data: TrainingSet, said: np.ndarray, fold: int) -> SimpleNamespace:
-    """What `domain_of` looks at in an Evaluation."""
+def _on(data: TrainingSet, logits: np.ndarray, fold: int) -> SimpleNamespace:
+    """The fields of an Evaluation that `evaluate_domain` reads."""
     rows = data.rows_of(fold)
-    outputs = Outputs(said[rows, :N_TASKS], said[rows, N_TASKS:])
+    outputs = Outputs(logits[rows, :N_TASKS], logits[rows, N_TASKS:])
     return SimpleNamespace(rows=rows, outputs=outputs, values=outputs.values)
 
 
@@ -60,11 +60,11 @@ def test_classification_is_mondrian_conformal_prediction(seed: int, block: int, 
     """Single-class share over all test compounds, coverage over the labelled ones; in blocks or whole."""
     monkeypatch.setattr(applicability, "_BLOCK", block)
     data, validation, test = made_up(seed)
-    found = domain_of(data, validation, test)  # type: ignore[arg-type]
+    domain = evaluate_domain(data, validation, test)  # type: ignore[arg-type]
     for task in range(N_TASKS):
         known, truth = labels_of(data, validation, task), labels_of(data, test, task)
         if task == N_TASKS - 1:
-            assert found.of_task(task) == {"efficiency": None, "coverage": None}
+            assert domain.of_task(task) == {"efficiency": None, "coverage": None}
             continue
         possible: dict[int, Any] = {}
         for sign in (1, -1):
@@ -73,16 +73,16 @@ def test_classification_is_mondrian_conformal_prediction(seed: int, block: int, 
             possible[sign] = fitted.predict_p(-sign * test.outputs.logits[:, task], smoothing=False) > EPSILON
         single = possible[1] != possible[-1]
         right = np.concatenate([possible[sign][truth == sign] for sign in (1, -1)])
-        assert found.efficiency[task] == pytest.approx(single.mean(), abs=1e-12)
-        assert found.coverage[task] == pytest.approx(right.mean(), abs=1e-12)
-        assert 0.85 < found.coverage[task] <= 1
+        assert domain.efficiency[task] == pytest.approx(single.mean(), abs=1e-12)
+        assert domain.coverage[task] == pytest.approx(right.mean(), abs=1e-12)
+        assert 0.85 < domain.coverage[task] <= 1
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_regression_intervals_are_those_of_crepes(seed: int):
     """Width of the plain conformal regressor's interval; coverage over the exact test values."""
     data, validation, test = made_up(seed)
-    found = domain_of(data, validation, test)  # type: ignore[arg-type]
+    domain = evaluate_domain(data, validation, test)  # type: ignore[arg-type]
     for task in range(N_REGRESSIONS):
         sides = []
         for where in (validation, test):
@@ -90,10 +90,10 @@ def test_regression_intervals_are_those_of_crepes(seed: int):
             exact = marks[values.row, 0] == 0
             sides.append(np.abs(values.data[exact] - where.values[values.row[exact], task]))
         if task == N_REGRESSIONS - 1:
-            assert found.of_regression(task) == {"width": None, "coverage": None}
+            assert domain.of_regression(task) == {"width": None, "coverage": None}
             continue
         fitted = ConformalRegressor().fit(sides[0])
         low, high = fitted.predict_int(np.zeros(1), confidence=1 - EPSILON)[0]
-        assert found.width[task] == pytest.approx(high - low, rel=1e-5)
-        assert found.width_coverage[task] == pytest.approx((sides[1] <= high + 1e-6).mean(), abs=0.01)
-        assert 0.85 < found.width_coverage[task] <= 1
+        assert domain.width[task] == pytest.approx(high - low, rel=1e-5)
+        assert domain.width_coverage[task] == pytest.approx((sides[1] <= high + 1e-6).mean(), abs=0.01)
+        assert 0.85 < domain.width_coverage[task] <= 1

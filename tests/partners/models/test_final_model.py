@@ -1,4 +1,4 @@
-"""The finished model's files come back as they were, and damaged ones are refused."""
+"""The finished model's files come back unchanged, and damaged ones are refused."""
 
 from pathlib import Path
 
@@ -24,23 +24,23 @@ _KNOWN, _LEAST = known_compounds(_DATA, _PLACES)
 
 
 def model(weights: Weights = _WEIGHTS, known: KnownCompounds = _KNOWN, least: float = _LEAST) -> FinalModel:
-    """Ready to predict."""
+    """A finished model of the test data."""
     return FinalModel(weights, known, _LAYOUT, _SETTINGS, TRAINING, least)
 
 
 def test_it_predicts_what_the_network_predicts():
-    """Probabilities and values are those of `predict`, and the rest is the calibration's and the neighbours'."""
-    found, plain = model().predict(_DATA.x), predict(_DATA.x, _TRUNK, _RESULT.state, _LAYOUT, _SETTINGS, TRAINING)
-    np.testing.assert_array_equal(found.probability, plain.probabilities)
-    np.testing.assert_array_equal(found.value, plain.values)
-    np.testing.assert_array_equal(found.p_values.active, _WEIGHTS.calibration.p_values(plain.logits).active)
-    np.testing.assert_array_equal(found.half_width, _WEIGHTS.calibration.half_widths())
-    assert np.isfinite(found.half_width).any()
-    np.testing.assert_array_equal(found.similarity, Neighbours(_DATA.x[_DATA.training_rows]).nearest(_DATA.x))
+    """Probabilities and values equal `predict`'s; p-values and similarities equal their modules'."""
+    outputs, plain = model().predict(_DATA.x), predict(_DATA.x, _TRUNK, _RESULT.state, _LAYOUT, _SETTINGS, TRAINING)
+    np.testing.assert_array_equal(outputs.probability, plain.probabilities)
+    np.testing.assert_array_equal(outputs.value, plain.values)
+    np.testing.assert_array_equal(outputs.p_values.active, _WEIGHTS.calibration.p_values(plain.logits).active)
+    np.testing.assert_array_equal(outputs.half_width, _WEIGHTS.calibration.half_widths())
+    assert np.isfinite(outputs.half_width).any()
+    np.testing.assert_array_equal(outputs.similarity, Neighbours(_DATA.x[_DATA.training_rows]).nearest(_DATA.x))
 
 
 def test_it_is_calibrated_on_the_validation_fold_alone():
-    """As many scores as the fold has labels and exact values."""
+    """The calibration has as many scores as the fold has labels and exact values."""
     rows = _DATA.rows_of(_DATA.validation_fold)
     calibration = _WEIGHTS.calibration
     assert calibration.active.numbers.size == (_DATA.y[rows].data > 0).sum() > 0
@@ -49,23 +49,23 @@ def test_it_is_calibrated_on_the_validation_fold_alone():
 
 
 def test_the_domain_holds_95_percent_of_the_validation_fold():
-    """All but about 5 % of its compounds are similar enough; compounds of the training folds are."""
-    found = model().predict(_DATA.x)
-    assert 0.95 <= found.is_similar[_DATA.rows_of(_DATA.validation_fold)].mean() < 1
-    assert (found.similarity[_DATA.training_rows] == 1).all()
-    assert found.is_similar[_DATA.training_rows].all()
+    """About 95 % of its compounds are similar enough, and all compounds of the training folds."""
+    outputs = model().predict(_DATA.x)
+    assert 0.95 <= outputs.is_similar[_DATA.rows_of(_DATA.validation_fold)].mean() < 1
+    assert (outputs.similarity[_DATA.training_rows] == 1).all()
+    assert outputs.is_similar[_DATA.training_rows].all()
 
 
-def test_out_of_the_domain_is_what_is_too_far_or_fits_no_class():
-    """Either reason is enough; what has no p-values is judged by similarity alone."""
-    found = model(least=0.5).predict(_DATA.x)
-    none_left = found.p_values.n_labels() == 0
-    np.testing.assert_array_equal(found.in_domain, (found.similarity >= np.float32(0.5))[:, None] & ~none_left)
+def test_a_compound_too_far_or_of_no_class_is_out_of_the_domain():
+    """Either reason is enough; without p-values only similarity counts."""
+    outputs = model(least=0.5).predict(_DATA.x)
+    none_left = outputs.p_values.n_labels() == 0
+    np.testing.assert_array_equal(outputs.in_domain, (outputs.similarity >= np.float32(0.5))[:, None] & ~none_left)
     assert not model(least=1.0).predict(sparse.csr_matrix((1, N_INPUTS))).in_domain.any()
 
 
-def test_everything_comes_back_from_files(tmp_path: Path):
-    """Weights and compounds as read predict the same bits; the optimiser's moments stay behind."""
+def test_models_are_read_as_they_were_written(tmp_path: Path):
+    """A model read from files predicts the same bits; the optimiser's moments are not in them."""
     _WEIGHTS.write(tmp_path / "weights.safetensors")
     _KNOWN.write(tmp_path / "compounds.safetensors")
     weights = Weights.read(tmp_path / "weights.safetensors", _LAYOUT)
@@ -73,14 +73,14 @@ def test_everything_comes_back_from_files(tmp_path: Path):
     assert not weights.state.first_moment
     np.testing.assert_array_equal(known.places, _PLACES)
     assert (known.x != _KNOWN.x).nnz == 0
-    one, other = model().predict(_DATA.x), model(weights, known).predict(_DATA.x)
+    before, after = model().predict(_DATA.x), model(weights, known).predict(_DATA.x)
     for name in ("probability", "value", "similarity", "in_domain"):
-        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
-    np.testing.assert_array_equal(one.p_values.inactive, other.p_values.inactive)
+        np.testing.assert_array_equal(getattr(before, name), getattr(after, name))
+    np.testing.assert_array_equal(before.p_values.inactive, after.p_values.inactive)
 
 
 def test_counts_are_not_kept():
-    """Of a counted fingerprint the known compounds keep which bits are set."""
+    """The known compounds of a counted fingerprint keep only which bits are set."""
     counted = hybrid_set(5)
     counted.x.data[::3] = 4
     assert (known_compounds(counted, _PLACES)[0].x.data == 1).all()
@@ -113,7 +113,7 @@ def test_compounds_that_do_not_fit_are_refused(tmp_path: Path, change: dict[str,
 
 
 def test_a_calibration_of_other_tasks_is_refused(tmp_path: Path):
-    """A file whose heads and calibration do not go together is damaged."""
+    """A file whose heads and calibration do not fit together is damaged."""
     other = Weights.of(
         hybrid_set(5, n_tasks=3),
         _TRUNK,

@@ -1,4 +1,4 @@
-"""A model on the two folds that it was not trained on, and the gate between two such models."""
+"""Scores of a model on the two folds that it was not trained on, and the gate between two such models."""
 
 from dataclasses import replace
 
@@ -8,7 +8,13 @@ from sklearn.metrics import average_precision_score
 
 from data_prep.settings import Activities, Preparation, Regression
 from partners.errors import BadFolds
-from partners.models.held_out import EvaluatedModel, evaluate_model, pass_gate
+from partners.models.held_out import (
+    EvaluatedModel,
+    evaluate_model,
+    pass_gate,
+    probability_calibration,
+    value_calibration,
+)
 from partners.network.predict import predict
 from partners.network.trunk import initial_trunk, trunk_layout
 from partners.scores.gate import GateSettings, decide_gate
@@ -31,35 +37,35 @@ OWN = PartnerData(training_set(PREPARED, PREPARATION.folds, TRAINING), TRAINING,
 def trained(seed: int) -> tuple[np.ndarray, object]:
     """A trunk with its heads after a few steps."""
     first = initial_trunk(LAYOUT, seed)
-    found = train_round(OWN.training_set, first, None, LAYOUT, TRUNK, TRAINING, seed, 5)
-    return first + found.trunk_change, found.state
+    result = train_round(OWN.training_set, first, None, LAYOUT, TRUNK, TRAINING, seed, 5)
+    return first + result.trunk_change, result.state
 
 
 def evaluated(seed: int, preparation: Preparation = PREPARATION) -> EvaluatedModel:
-    """Such a model on both folds."""
+    """Scores of a trained model on both folds."""
     return evaluate_model(OWN, LAYOUT, TRUNK, preparation, *trained(seed))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("side", ["test", "validation"])
 def test_predictions_at_measurements_are_the_models(side: str):
-    """Labels, exact values and what the model says of them, each once; scores are scikit-learn's."""
-    data, found = OWN.training_set, getattr(evaluated(1), side)
+    """Labels, exact values and the predictions for them, each once; scores are scikit-learn's."""
+    data, scores = OWN.training_set, getattr(evaluated(1), side)
     rows = data.rows_of(getattr(data, f"{side}_fold"))
     trunk, state = trained(1)
     outputs = predict(data.x[rows], trunk, state, LAYOUT, TRUNK, TRAINING)  # type: ignore[arg-type]
     labels = data.y[rows].tocoo()
-    np.testing.assert_array_equal(found.labels.task, labels.col)
-    np.testing.assert_array_equal(found.labels.active, labels.data > 0)
-    np.testing.assert_array_equal(found.labels.probability, outputs.probabilities[labels.row, labels.col])
+    np.testing.assert_array_equal(scores.labels.task, labels.col)
+    np.testing.assert_array_equal(scores.labels.active, labels.data > 0)
+    np.testing.assert_array_equal(scores.labels.probability, outputs.probabilities[labels.row, labels.col])
     values, marks = data.y_regr[rows].tocoo(), data.y_censor[rows].tocoo()
     exact = marks.data == 0
-    np.testing.assert_array_equal(found.values.task, values.col[exact])
-    np.testing.assert_array_equal(found.values.measured, values.data[exact])
-    np.testing.assert_array_equal(found.values.predicted, outputs.values[values.row, values.col][exact])
+    np.testing.assert_array_equal(scores.values.task, values.col[exact])
+    np.testing.assert_array_equal(scores.values.measured, values.data[exact])
+    np.testing.assert_array_equal(scores.values.predicted, outputs.values[values.row, values.col][exact])
     for task in range(data.n_tasks):
-        of_task = found.labels.task == task
-        expected = average_precision_score(found.labels.active[of_task], found.labels.probability[of_task])
-        assert found.tasks.average_precision[task] == pytest.approx(expected, abs=1e-6)
+        of_task = scores.labels.task == task
+        expected = average_precision_score(scores.labels.active[of_task], scores.labels.probability[of_task])
+        assert scores.tasks.average_precision[task] == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_task_below_the_preparations_quorum_is_not_scored():
@@ -68,14 +74,14 @@ def test_a_task_below_the_preparations_quorum_is_not_scored():
         activities=replace(Activities(), evaluation_min_active=1000, evaluation_min_inactive=2000),
         regression=replace(Regression(), evaluation_min_exact=1000),
     )
-    found = evaluated(1, strict).test
-    assert np.isnan(found.tasks.roc_auc).all()
-    assert np.isnan(found.regression_tasks.r2).all()
+    scores = evaluated(1, strict).test
+    assert np.isnan(scores.tasks.roc_auc).all()
+    assert np.isnan(scores.regression_tasks.r2).all()
     assert np.isfinite(evaluated(1).test.tasks.roc_auc).all()
 
 
-def test_without_a_compound_on_the_test_fold_nothing_is_said():
-    """BadFolds, as from every evaluation."""
+def test_without_a_compound_on_the_test_fold_nothing_is_scored():
+    """An empty fold raises BadFolds, as in every evaluation."""
     data = OWN.training_set
     folding = np.where(data.folding == data.test_fold, 3, data.folding)
     own = replace(OWN, training_set=replace(data, folding=folding))
@@ -84,13 +90,29 @@ def test_without_a_compound_on_the_test_fold_nothing_is_said():
 
 
 def test_the_gate_compares_average_precision_by_assay():
-    """On the validation fold, without the auxiliary task, the thresholds of an assay drawn together."""
+    """The gate uses the validation fold without the auxiliary task, and draws the thresholds of an assay together."""
     local, federated = evaluated(1), evaluated(2)
     settings = GateSettings(keep="better")
-    found = pass_gate(PREPARED, OWN, settings, local=local, federated=federated)
+    result = pass_gate(PREPARED, OWN, settings, local=local, federated=federated)
     before, after = (model.validation.tasks.average_precision[:13] for model in (local, federated))
     assays = np.array([int(task.input_assay_id[1:]) for task in PREPARED.tasks[:13]])
     assert PREPARED.tasks[13].is_auxiliary
-    assert found == decide_gate(before, after, settings, np.random.default_rng(TRAINING.seed), assays)
-    assert found.n_tasks == 13
-    assert np.isfinite(found.interval).all()
+    assert result == decide_gate(before, after, settings, np.random.default_rng(TRAINING.seed), assays)
+    assert result.n_tasks == 13
+    assert np.isfinite(result.interval).all()
+
+
+def test_calibration_is_over_the_scored_tasks_of_the_test_fold():
+    """Every label and exact value of a scored task is in one bin; values are in deviations from the training mean."""
+    model, data = evaluated(1), OWN.training_set
+    is_scored = np.arange(data.n_tasks) < 3
+    curve = probability_calibration(model, is_scored)
+    labels = model.test.labels
+    assert curve.n_entries.sum() == is_scored[labels.task].sum()
+    assert (curve.n_entries * curve.observed).sum() == pytest.approx(labels.active[is_scored[labels.task]].sum())
+    is_scored = np.arange(data.n_regressions) == 0
+    curve, values = value_calibration(model, is_scored, data), model.test.values
+    column = data.y_regr[data.training_rows].tocsc()[:, [0]].data.astype(np.float64)
+    expected = (values.measured[values.task == 0] - column.mean()) / column.std()
+    assert (curve.n_entries * curve.observed).sum() == pytest.approx(expected.sum(), abs=1e-4)
+    assert curve.n_tasks.max() == 1

@@ -1,4 +1,4 @@
-"""Nearest known compounds: every pair compared by plain numpy as oracle."""
+"""The nearest known compound is that of plain numpy, which compares every pair."""
 
 import numpy as np
 import pytest
@@ -19,23 +19,23 @@ def compounds(rng: np.random.Generator, n: int, n_bits: int, heavy: float) -> sp
 
 def nearest_of_all(x: sparse.csr_matrix, known: sparse.csr_matrix) -> NDArray[np.float64]:
     """Tanimoto of every pair, the largest of each row."""
-    one, other = (x > 0).toarray().astype(float), (known > 0).toarray().astype(float)
-    common = one @ other.T
-    union = one.sum(axis=1)[:, None] + other.sum(axis=1)[None] - common
+    new_bits, known_bits = (x > 0).toarray().astype(float), (known > 0).toarray().astype(float)
+    common = new_bits @ known_bits.T
+    union = new_bits.sum(axis=1)[:, None] + known_bits.sum(axis=1)[None] - common
     return np.where(union > 0, common / np.maximum(union, 1), 0).max(axis=1, initial=0)
 
 
 @settings(max_examples=60)
 @given(st.integers(0, 2**31), st.integers(0, 80), st.sampled_from([40, 300, 2000]), st.sampled_from([0.3, 2.0, 20.0]))
 def test_the_nearest_is_the_nearest_of_all_pairs(seed: int, n_known: int, n_bits: int, heavy: float) -> None:
-    """Whatever is pruned, the largest similarity is found; to float32."""
+    """With pruning, the largest similarity is found, to float32."""
     rng = np.random.default_rng(seed)
     known, x = compounds(rng, n_known, n_bits, heavy), compounds(rng, 12, n_bits, heavy)
     np.testing.assert_allclose(Neighbours(known).nearest(x), nearest_of_all(x, known), rtol=1e-6)
 
 
 def test_a_known_compound_is_its_own_nearest() -> None:
-    """Similarity 1, alone and in bulk."""
+    """A known compound has similarity 1, alone and among others."""
     known = compounds(np.random.default_rng(3), 200, 800, 5.0)
     neighbours = Neighbours(known)
     assert (neighbours.nearest(known) == 1).all()
@@ -43,7 +43,7 @@ def test_a_known_compound_is_its_own_nearest() -> None:
 
 
 def test_one_by_one_equals_in_bulk() -> None:
-    """The same bits for a compound alone and in any company."""
+    """A compound gets the same bits alone and among others."""
     rng = np.random.default_rng(4)
     neighbours, x = Neighbours(compounds(rng, 300, 900, 4.0)), compounds(rng, 50, 900, 4.0)
     bulk = neighbours.nearest(x)
@@ -60,7 +60,7 @@ def test_counts_and_stored_zeros_are_set_bits_or_none() -> None:
 
 
 def test_nothing_is_similar_to_nothing() -> None:
-    """0 for a compound without bits, without known compounds, and where no bit is shared."""
+    """Similarity is 0 for a compound without bits, without known compounds, and without a common bit."""
     known, x = sparse.csr_matrix([[1.0, 1, 0, 0]]), sparse.csr_matrix([[0.0, 0, 0, 0], [0, 0, 1, 1]])
     assert Neighbours(known).nearest(x).tolist() == [0, 0]
     assert Neighbours(known[:0]).nearest(x).tolist() == [0, 0]

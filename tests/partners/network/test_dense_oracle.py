@@ -34,11 +34,11 @@ def _assert_equals_dense(
     batches = [rng.permutation(data.training_rows)[:30] for _ in range(8)]
     weights = layout.views(trunk) | dict(state.heads)
     expected, final = dense_losses(weights, data, batches, trunk_settings, training, state.normalisation)
-    losses, found = our_losses(layout, trunk, state, data, batches, trunk_settings, training)
+    losses, stepped = our_losses(layout, trunk, state, data, batches, trunk_settings, training)
     np.testing.assert_allclose(losses, expected, rtol=1e-5, atol=atol)
     assert losses[-1] != losses[0]
-    assert found.keys() == final.keys()
-    for name, array in found.items():
+    assert stepped.keys() == final.keys()
+    for name, array in stepped.items():
         np.testing.assert_allclose(array, final[name], atol=atol, err_msg=name)
 
 
@@ -109,11 +109,11 @@ def test_predictions_equal_the_dense_networks():
     state = first_state(data, layout, training, np.random.default_rng(0))
     tensors = {name: torch.tensor(array) for name, array in (layout.views(trunk) | dict(state.heads)).items()}
     dense = dense_outputs(tensors, torch.tensor(data.x.toarray()), trunk_settings, training)
-    found = predict(data.x, trunk, state, layout, trunk_settings, training)
-    np.testing.assert_allclose(found.probabilities, torch.sigmoid(dense["classification"]), atol=1e-6)
+    outputs = predict(data.x, trunk, state, layout, trunk_settings, training)
+    np.testing.assert_allclose(outputs.probabilities, torch.sigmoid(dense["classification"]), atol=1e-6)
     mean, deviation = state.normalisation["mean"], state.normalisation["deviation"]
     assert (mean > 1).all()
-    np.testing.assert_allclose(found.values, dense["regression"].numpy() * deviation + mean, atol=1e-5)
+    np.testing.assert_allclose(outputs.values, dense["regression"].numpy() * deviation + mean, atol=1e-5)
 
 
 def test_loss_equals_plain_numpy():
@@ -165,7 +165,7 @@ def test_without_marks_all_is_exact(pairs: list[tuple[float, float]]):
 
 
 def test_a_batch_without_some_bits_has_zero_gradient_there():
-    """Input features no compound of the batch has get gradient zero, also after a batch that had them."""
+    """Input features that no compound of the batch has get gradient zero, also after a batch that had them."""
     data = small_set(1)
     layout, trunk, settings = small_trunk(8)
     network = Network(layout, trunk, first_state(data, layout, TRAINING, np.random.default_rng(2)).heads)
@@ -182,7 +182,7 @@ def test_a_batch_without_some_bits_has_zero_gradient_there():
 
 
 def test_a_batch_without_labels_of_one_kind_still_steps_that_head():
-    """Such a batch gives the head a gradient of zero, which Adam's momentum needs, not none at all."""
+    """The head's gradient is then zero, which Adam's momentum needs, not absent."""
     base = hybrid_set()
     only_values = np.flatnonzero((np.diff(base.y.indptr) == 0) & (np.diff(base.y_regr.indptr) > 0))
     assert only_values.size > 0
@@ -206,12 +206,12 @@ def test_parts_together_are_the_batch(sizes: tuple[int, int]):
         state = first_state(data, layout, training, np.random.default_rng(1))
         losses, weights = our_losses(layout, trunk, state, data, [data.training_rows[:n_rows]], settings, training)
         results.append([losses, *weights.values()])
-    for one, other in zip(*results, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    for whole, in_parts in zip(*results, strict=True):
+        np.testing.assert_allclose(whole, in_parts, rtol=1e-5, atol=1e-6)
 
 
 def test_without_mkl_the_weights_are_the_same(monkeypatch: pytest.MonkeyPatch):
-    """The road for builds of torch without MKL gives the weights of the road with it within 1e-5."""
+    """Without MKL, the code for such builds of torch gives the same weights within 1e-5."""
     data = small_set(4, n_compounds=150, n_tasks=40, density=0.05)
     layout, trunk, settings = small_trunk(16, 8)
     training = Training(learning_rate=1e-3)
@@ -240,7 +240,7 @@ def test_dropout_keeps_the_mean():
 
 
 def test_dropout_of_each_place():
-    """The plan's counts between trunk layers and, where nothing else is said, before each head, not in extra layers."""
+    """The plan's dropout applies between trunk layers and, by default, before each head, not in extra layers."""
     rng, trunk = np.random.default_rng(0), TrunkSettings(hidden=(8, 4), dropout=(0.4, 0.3))
 
     def shares(**settings: object) -> tuple[object, ...]:

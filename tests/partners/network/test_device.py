@@ -1,4 +1,4 @@
-"""Device and precision: what cannot be had is refused, and no tensor is made on another device than the network's."""
+"""A missing device or precision is refused, and every tensor is on the network's device."""
 
 from unittest import mock
 
@@ -16,7 +16,7 @@ from tests.support.partners.synthetic import hybrid_set, small_set, small_trunk
 
 
 def test_a_missing_gpu_is_refused_before_any_step():
-    """Training on a machine without a GPU says what was found, what was expected and what to do."""
+    """The error on a machine without a GPU names what was found, what was expected and what to do."""
     layout, trunk, settings = small_trunk(8)
     training = Training(device="cuda", batch_size=32)
     with (
@@ -28,7 +28,7 @@ def test_a_missing_gpu_is_refused_before_any_step():
 
 
 def test_a_gpu_without_bfloat16_is_refused():
-    """A GPU that has no bfloat16 is refused with what it can do instead."""
+    """A GPU without bfloat16 is refused, with the precision to use instead."""
     with (
         mock.patch("torch.cuda.is_available", return_value=True),
         mock.patch("torch.cuda.is_bf16_supported", return_value=False),
@@ -40,7 +40,7 @@ def test_a_gpu_without_bfloat16_is_refused():
 
 @pytest.mark.parametrize(("precision", "inside"), [("float32", "highest"), ("tf32", "high")])
 def test_tf32_is_set_inside_only(precision: str, inside: str):
-    """Torch's precision of dense products is what the settings say inside the block and what it was after it."""
+    """Torch's precision of dense products is the settings' inside the block, and the old one after it."""
     before = torch.get_float32_matmul_precision()
     with (
         mock.patch("torch.cuda.is_available", return_value=True),
@@ -64,7 +64,7 @@ def test_bfloat16_stays_near_float32():
 
 
 def test_every_tensor_is_made_on_the_networks_device():
-    """On a device that computes shapes only, a step runs through to the loss: a tensor made elsewhere would stop it."""
+    """A step runs to the loss on torch's meta device, which computes shapes only and refuses other devices' tensors."""
     data = hybrid_set()
     layout, trunk, settings = small_trunk(16, 8)
     state = first_state(data, layout, Training(), np.random.default_rng(0))

@@ -30,7 +30,7 @@ def _rows(rng: np.random.Generator, n_rows: int, n_inputs: int, *, binary: bool)
 def test_output_and_gradient_equal_the_plain_product(
     seed: int, n_inputs: int, n_hidden: int, piece: int, n_frequent: int, n_parts: int, *, binary: bool
 ):
-    """Whatever pieces, frequent features and parts of a batch: X W + b forward, the sum of X^T S backward."""
+    """With any pieces, frequent features and parts of a batch: X W + b forward, the sum of X^T S backward."""
     rng = np.random.default_rng(seed)
     frequent = np.sort(rng.permutation(n_inputs)[:n_frequent])
     weight, bias = (rng.normal(size=shape).astype(np.float32) for shape in ((n_inputs, n_hidden), (n_hidden,)))
@@ -45,15 +45,15 @@ def test_output_and_gradient_equal_the_plain_product(
         np.testing.assert_allclose(layer(rows), x @ weight + bias, atol=1e-5)
         parts.append((rows, torch.tensor(slope)))
         expected += x.T @ slope
-    found: list[tuple[torch.Tensor, torch.Tensor]] = []
-    layer.each_gradient(parts, lambda *pair: found.append(pair))
-    assert len(found) == -(-n_inputs // max(1, piece // n_hidden))
-    np.testing.assert_allclose(torch.cat([gradient for _, gradient in found]), expected, atol=1e-5)
-    np.testing.assert_array_equal(torch.cat([part.detach() for part, _ in found]), weight)
+    gradients: list[tuple[torch.Tensor, torch.Tensor]] = []
+    layer.each_gradient(parts, lambda *pair: gradients.append(pair))
+    assert len(gradients) == -(-n_inputs // max(1, piece // n_hidden))
+    np.testing.assert_allclose(torch.cat([gradient for _, gradient in gradients]), expected, atol=1e-5)
+    np.testing.assert_array_equal(torch.cat([part.detach() for part, _ in gradients]), weight)
 
 
 def test_pieces_share_the_weights_memory():
-    """What an optimiser does to a piece is done to the weight."""
+    """A change of a piece is a change of the weight."""
     weight = torch.zeros(5, 3)
     layer = InputLayer(weight, torch.zeros(3))
     with torch.no_grad():
@@ -83,14 +83,14 @@ def test_few_frequent_features_are_none():
 
 
 def test_at_most_256_features_are_frequent():
-    """Of many frequent features the most frequent 256 are taken, of equal ones the first."""
+    """At most the 256 most frequent features are taken, of equally frequent ones the first."""
     x = np.ones((4, 400), dtype=np.float32)
     x[0, :100] = 0
     assert frequent_features(sparse.csr_matrix(x)).tolist() == list(range(100, 356))
 
 
 def test_rows_without_transpose_give_no_gradient():
-    """Rows made for prediction only are refused where a gradient is asked of them."""
+    """A gradient of rows made for prediction alone is refused."""
     rows = input_rows(sparse.csr_matrix(np.eye(3, dtype=np.float32)), for_gradient=False)
     layer = InputLayer(torch.zeros(3, 2), torch.zeros(2))
     with pytest.raises(ValueError, match=r"^input rows: made without for_gradient, expected with it"):

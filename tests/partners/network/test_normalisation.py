@@ -1,4 +1,4 @@
-"""Regression tasks in units of their own spread, and back."""
+"""Regression tasks are normalised by mean and deviation, and predictions converted back."""
 
 import dataclasses
 
@@ -39,20 +39,20 @@ _VALUE = st.none() | st.floats(-1e3, 1e3, width=32)
 @settings(deadline=None)
 @given(st.integers(1, 8).flatmap(lambda n: st.lists(st.lists(_VALUE, min_size=n, max_size=n), min_size=1, max_size=3)))
 def test_mean_and_deviation_are_numpys(columns: list[list[float | None]]):
-    """They are those of the training folds alone, and 0 and 1 where there is no value or no spread: always finite."""
+    """They are those of the training folds alone, and 0 and 1 without a value or spread: always finite."""
     data = _set(columns)
-    found = normalisation_of(data, normalise=True)
+    normalisation = normalisation_of(data, normalise=True)
     for task, column in enumerate(columns):
         values = np.array([value for value in column if value is not None], dtype=np.float32).astype(float)
         mean = values.mean() if values.size else 0
         spread = values.std() if values.size else 0
-        assert found["mean"][task] == pytest.approx(mean, rel=1e-6, abs=1e-6)
+        assert normalisation["mean"][task] == pytest.approx(mean, rel=1e-6, abs=1e-6)
         expected = spread if spread > 1e-6 * max(abs(mean), 1) else 1
-        assert found["deviation"][task] == pytest.approx(expected, rel=1e-6)
-    scaled = normalised(data.y_regr, found)
+        assert normalisation["deviation"][task] == pytest.approx(expected, rel=1e-6)
+    scaled = normalised(data.y_regr, normalisation)
     assert np.isfinite(scaled.data).all()
     dense = scaled[:-2].toarray()
-    back = in_original_units(dense.astype(np.float32), found)
+    back = in_original_units(dense.astype(np.float32), normalisation)
     stored = data.y_regr[:-2].toarray() != 0
     np.testing.assert_allclose(back[stored], data.y_regr[:-2].toarray()[stored], rtol=1e-4, atol=1e-3)
 
@@ -60,8 +60,8 @@ def test_mean_and_deviation_are_numpys(columns: list[list[float | None]]):
 def test_without_normalisation_nothing_changes():
     """Mean 0 and deviation 1 leave values and predictions to the bit."""
     data = hybrid_set()
-    found = normalisation_of(data, normalise=False)
-    np.testing.assert_array_equal(normalised(data.y_regr, found).data, data.y_regr.data)
+    normalisation = normalisation_of(data, normalise=False)
+    np.testing.assert_array_equal(normalised(data.y_regr, normalisation).data, data.y_regr.data)
     assert normalisation_of(_without_regression(data), normalise=True) == {}
 
 
@@ -77,16 +77,16 @@ def test_predictions_are_in_original_units(normalise: bool):  # noqa: FBT001 -- 
     data = hybrid_set(5, n_compounds=300)
     values = data.y_regr.copy()
     values.data = values.data * 4 + 100
-    found = []
+    predicted = []
     for each in (data, dataclasses.replace(data, y_regr=values)):
         result = train_round(each, trunk, None, layout, settings, training, 0, 60)
-        found.append(evaluate(each, 1, trunk + result.trunk_change, result.state, layout, settings, training))
-    assert np.isfinite(found[1].values).all()
+        predicted.append(evaluate(each, 1, trunk + result.trunk_change, result.state, layout, settings, training))
+    assert np.isfinite(predicted[1].values).all()
     if normalise:
-        np.testing.assert_allclose(found[1].values, found[0].values * 4 + 100, rtol=1e-3)
-        assert found[1].loss == pytest.approx(found[0].loss, rel=1e-3)
+        np.testing.assert_allclose(predicted[1].values, predicted[0].values * 4 + 100, rtol=1e-3)
+        assert predicted[1].loss == pytest.approx(predicted[0].loss, rel=1e-3)
     else:
-        assert found[1].loss > 100 * found[0].loss
+        assert predicted[1].loss > 100 * predicted[0].loss
 
 
 def test_evaluated_loss_is_the_training_loss_without_dropout():

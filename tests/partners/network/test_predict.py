@@ -28,15 +28,15 @@ def test_probabilities_equal_plain_numpy():
     hidden = np.maximum(_DATA.x.toarray() @ views["trunk.0.weight"] + views["trunk.0.bias"], 0)
     hidden = np.maximum(hidden @ views["trunk.1.weight"].T + views["trunk.1.bias"], 0)
     logits = hidden @ _RESULT.state.heads[HEAD_WEIGHT].T + _RESULT.state.heads[HEAD_BIAS]
-    found = predict(_DATA.x, *_MODEL).probabilities
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, 1 / (1 + np.exp(-logits)), atol=1e-6)
+    outputs = predict(_DATA.x, *_MODEL).probabilities
+    assert outputs.dtype == np.float32
+    np.testing.assert_allclose(outputs, 1 / (1 + np.exp(-logits)), atol=1e-6)
 
 
 @pytest.mark.parametrize("counts", [False, True])
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_one_by_one_equals_in_bulk(monkeypatch: pytest.MonkeyPatch, n_threads: int, counts: bool):  # noqa: FBT001
-    """One by one, in bulk, or in another order: the same bits; in blocks of another size to 1e-6."""
+    """Alone, among others, or in another order: the same bits; in blocks of another size to 1e-6."""
     model = (*_MODEL[:-1], dataclasses.replace(TRAINING, n_threads=n_threads))
     x = _DATA.x.copy()
     if counts:
@@ -53,7 +53,7 @@ def test_one_by_one_equals_in_bulk(monkeypatch: pytest.MonkeyPatch, n_threads: i
 
 
 def test_values_are_the_same_alone():
-    """A regression task's values have the same bits one by one and in bulk."""
+    """A regression task's values have the same bits alone and among others."""
     data = hybrid_set(3)
     state = train_round(data, _TRUNK, None, _LAYOUT, _SETTINGS, TRAINING, 0, 5).state
     predictor = Predictor(_TRUNK, state, _LAYOUT, _SETTINGS, TRAINING)
@@ -97,11 +97,11 @@ def test_the_logistic_function_never_overflows():
 
 def test_evaluation_equals_scikit_learn():
     """Loss and mean AUC-ROC, average precision and log loss of the validation fold are scikit-learn's."""
-    found = evaluate(_DATA, 1, *_MODEL)
+    evaluation = evaluate(_DATA, 1, *_MODEL)
     rows = np.flatnonzero((_DATA.folding == 1) & (np.diff(_DATA.y.indptr) > 0))
-    np.testing.assert_array_equal(found.rows, rows)
+    np.testing.assert_array_equal(evaluation.rows, rows)
     y, probability = _DATA.y[rows].toarray(), predict(_DATA.x[rows], *_MODEL).probabilities.astype(np.float64)
-    np.testing.assert_allclose(found.probabilities, probability, atol=1e-7)
+    np.testing.assert_allclose(evaluation.probabilities, probability, atol=1e-7)
     aucs, precisions, losses, loss = [], [], [], 0.0
     for task in range(_DATA.n_tasks):
         seen = y[:, task] != 0
@@ -111,12 +111,12 @@ def test_evaluation_equals_scikit_learn():
             aucs.append(roc_auc_score(active, score))
             precisions.append(average_precision_score(active, score))
             losses.append(log_loss(active, score))
-    assert found.mean.n_scored == len(aucs) > 3
-    assert found.mean.roc_auc == pytest.approx(np.mean(aucs))
-    assert found.mean.average_precision == pytest.approx(np.mean(precisions))
-    assert found.mean.log_loss == pytest.approx(np.mean(losses), rel=1e-5)
-    assert found.loss == pytest.approx(loss / rows.size, rel=1e-5)
-    assert found.mean.roc_auc > 0.6
+    assert evaluation.mean.n_scored == len(aucs) > 3
+    assert evaluation.mean.roc_auc == pytest.approx(np.mean(aucs))
+    assert evaluation.mean.average_precision == pytest.approx(np.mean(precisions))
+    assert evaluation.mean.log_loss == pytest.approx(np.mean(losses), rel=1e-5)
+    assert evaluation.loss == pytest.approx(loss / rows.size, rel=1e-5)
+    assert evaluation.mean.roc_auc > 0.6
 
 
 def test_regression_scores_are_scikit_learns_in_original_units():
@@ -124,7 +124,7 @@ def test_regression_scores_are_scikit_learns_in_original_units():
     data = hybrid_set(3)
     result = train_round(data, _TRUNK, None, _LAYOUT, _SETTINGS, TRAINING, 0, 20)
     trunk = _TRUNK + result.trunk_change
-    found = evaluate(data, 1, trunk, result.state, _LAYOUT, _SETTINGS, TRAINING)
+    evaluation = evaluate(data, 1, trunk, result.state, _LAYOUT, _SETTINGS, TRAINING)
     predicted = predict(data.x, trunk, result.state, _LAYOUT, _SETTINGS, TRAINING).values
     values, marks = data.y_regr.tocoo(), data.y_censor.data
     errors = []
@@ -132,19 +132,19 @@ def test_regression_scores_are_scikit_learns_in_original_units():
         seen = (values.col == task) & (marks == 0) & (data.folding[values.row] == 1)
         guess = predicted[values.row[seen], task]
         errors.append(root_mean_squared_error(values.data[seen], guess))
-        assert found.regression_tasks.r2[task] == pytest.approx(r2_score(values.data[seen], guess), rel=1e-4)
-    np.testing.assert_allclose(found.regression_tasks.rmse, errors, rtol=1e-5)
-    assert found.regression_mean.rmse.value == pytest.approx(np.mean(errors), rel=1e-5)
+        assert evaluation.regression_tasks.r2[task] == pytest.approx(r2_score(values.data[seen], guess), rel=1e-4)
+    np.testing.assert_allclose(evaluation.regression_tasks.rmse, errors, rtol=1e-5)
+    assert evaluation.regression_mean.rmse.value == pytest.approx(np.mean(errors), rel=1e-5)
 
 
 def test_means_are_weighted_by_the_sets_aggregation_weights():
     """Tasks of weight 0 are in the table and not in the mean, of either kind."""
     data = dataclasses.replace(hybrid_set(3), aggregation_weight=np.eye(7)[2], regr_aggregation_weight=np.eye(4)[1] * 3)
     state = train_round(data, _TRUNK, None, _LAYOUT, _SETTINGS, TRAINING, 0, 5).state
-    found = evaluate(data, 1, _TRUNK, state, _LAYOUT, _SETTINGS, TRAINING)
-    assert found.mean.roc_auc == found.tasks.roc_auc[2] != found.tasks.roc_auc[0]
-    assert found.regression_mean.r2.value == found.regression_tasks.r2[1] != found.regression_tasks.r2[0]
-    assert np.isfinite(found.regression_tasks.r2).all()
+    evaluation = evaluate(data, 1, _TRUNK, state, _LAYOUT, _SETTINGS, TRAINING)
+    assert evaluation.mean.roc_auc == evaluation.tasks.roc_auc[2] != evaluation.tasks.roc_auc[0]
+    assert evaluation.regression_mean.r2.value == evaluation.regression_tasks.r2[1] != evaluation.regression_tasks.r2[0]
+    assert np.isfinite(evaluation.regression_tasks.r2).all()
 
 
 def test_quorums_of_evaluation():
@@ -153,12 +153,12 @@ def test_quorums_of_evaluation():
     state = train_round(data, _TRUNK, None, _LAYOUT, _SETTINGS, TRAINING, 0, 1).state
     tasks = evaluate(data, 1, _TRUNK, state, _LAYOUT, _SETTINGS, TRAINING).regression_tasks
     least = int(tasks.n_exact.max())
-    found = evaluate(data, 1, _TRUNK, state, _LAYOUT, _SETTINGS, TRAINING, min_per_class=10**6, min_measured=least)
-    np.testing.assert_array_equal(np.isfinite(found.regression_tasks.rmse), tasks.n_exact == least)
-    assert found.mean.n_scored == 0
+    evaluation = evaluate(data, 1, _TRUNK, state, _LAYOUT, _SETTINGS, TRAINING, min_per_class=10**6, min_measured=least)
+    np.testing.assert_array_equal(np.isfinite(evaluation.regression_tasks.rmse), tasks.n_exact == least)
+    assert evaluation.mean.n_scored == 0
 
 
 def test_a_fold_without_labels_is_refused():
-    """There is nothing to evaluate on a fold nobody is in."""
+    """A fold without compounds cannot be evaluated."""
     with pytest.raises(BadFolds, match="fold 17: found no labelled compound"):
         evaluate(_DATA, 17, *_MODEL)

@@ -1,4 +1,4 @@
-"""Head rows in and out of the shared vector: only those that travel, exactly, and nothing else."""
+"""Head rows to and from the shared vector: exactly the shared ones, and no others."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from partners.errors import TrunkMismatch
 from partners.network.shared_head_rows import HolderCounts, SharedHeadRows, hold_back_rows, scale_rows
-from partners.network.state import HEAD_BIAS, HEAD_WEIGHT, HeadSizes, PartnerState, check_state, unstepped
+from partners.network.state import HEAD_BIAS, HEAD_WEIGHT, HeadSizes, PartnerState, check_state, fresh_state
 from partners.network.trunk import CATALOGUE_BIAS, CATALOGUE_WEIGHT, check_layers, initial_trunk, trunk_layout
 from partners.training.training import round_seed, seeded_state, train_round
 from tests.support.partners.synthetic import TRAINING, hybrid_set, small_set, small_trunk
@@ -21,15 +21,15 @@ HELD = st.dictionaries(st.integers(0, 5), st.integers(0, N_TASKS - 1), max_size=
 
 
 def state(rng: np.random.Generator) -> PartnerState:
-    """Heads of seven tasks on a trunk of three units, with two regression tasks beside them."""
+    """State with heads of seven tasks and two regression tasks, on a trunk of three units."""
     shapes = {HEAD_WEIGHT: (N_TASKS, 3), HEAD_BIAS: (N_TASKS,), "regression.weight": (2, 3), "regression.bias": (2,)}
     heads = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
     normalisation = {"mean": np.zeros(2, np.float32), "deviation": np.ones(2, np.float32)}
-    return unstepped(heads, normalisation, LAYOUT, TRAINING)
+    return fresh_state(heads, normalisation, LAYOUT, TRAINING)
 
 
-def test_the_catalogue_stands_behind_the_trunk():
-    """The trunk's tensors are where they were; then the rows' weights, then their biases, to the end."""
+def test_the_catalogue_follows_the_trunk():
+    """The trunk's tensors come first, then the rows' weights, then their biases, to the end."""
     plain = trunk_layout(5, (4, 3))
     assert LAYOUT.tensors[:4] == plain.tensors
     assert LAYOUT.trunk == plain == plain.trunk
@@ -51,9 +51,9 @@ def test_the_first_trunk_does_not_depend_on_a_catalogue():
 
 def test_a_states_moments_are_those_of_trunk_and_heads():
     """A state fits the whole vector's layout as it fits the trunk's: rows have no second set of moments."""
-    found = state(np.random.default_rng(0))
+    fresh = state(np.random.default_rng(0))
     for layout in (LAYOUT, LAYOUT.trunk):
-        check_state(found, layout, HeadSizes((N_TASKS,), (2,)))
+        check_state(fresh, layout, HeadSizes((N_TASKS,), (2,)))
 
 
 def test_the_network_takes_the_trunk_alone():
@@ -64,19 +64,19 @@ def test_the_network_takes_the_trunk_alone():
 
 
 @given(HELD, st.sets(st.integers(0, 5)), st.integers(0, 2**32))
-def test_only_rows_that_travel_are_placed(held: dict[int, int], travelling: set[int], seed: int):
-    """Held and travelling rows become the vector's, every other number of the heads stays, the argument too."""
+def test_only_shared_rows_are_set_from_the_vector(held: dict[int, int], shared: set[int], seed: int):
+    """Held and shared rows are set from the vector; all other numbers of the heads, and the argument, do not change."""
     rng = np.random.default_rng(seed)
     before, vector = state(rng), rng.normal(size=LAYOUT.n_params).astype(np.float32)
     kept = {name: array.copy() for name, array in before.heads.items()}
-    after = SharedHeadRows.of(LAYOUT, held, travelling).from_vector(vector, before)
-    shared = LAYOUT.views(vector)
-    by_task = {task: row for row, task in held.items() if row in travelling}
+    after = SharedHeadRows.of(LAYOUT, held, shared).from_vector(vector, before)
+    views = LAYOUT.views(vector)
+    by_task = {task: row for row, task in held.items() if row in shared}
     for task in range(N_TASKS):
         row = by_task.get(task)
         weight, bias = (kept[HEAD_WEIGHT][task], kept[HEAD_BIAS][task])
         if row is not None:
-            weight, bias = shared[CATALOGUE_WEIGHT][row], shared[CATALOGUE_BIAS][row]
+            weight, bias = views[CATALOGUE_WEIGHT][row], views[CATALOGUE_BIAS][row]
         np.testing.assert_array_equal(after.heads[HEAD_WEIGHT][task], weight)
         assert after.heads[HEAD_BIAS][task] == bias
     for name, array in kept.items():
@@ -86,24 +86,24 @@ def test_only_rows_that_travel_are_placed(held: dict[int, int], travelling: set[
 
 
 @given(HELD, st.sets(st.integers(0, 5)), st.integers(0, 2**32))
-def test_only_rows_that_travel_are_put(held: dict[int, int], travelling: set[int], seed: int):
-    """Held and travelling rows of the vector become the heads', every other number of it stays."""
+def test_only_shared_rows_are_written_to_the_vector(held: dict[int, int], shared: set[int], seed: int):
+    """Held and shared rows of the vector are set from the heads; all its other numbers do not change."""
     rng = np.random.default_rng(seed)
     heads, vector = state(rng), rng.normal(size=LAYOUT.n_params).astype(np.float32)
     put = vector.copy()
-    SharedHeadRows.of(LAYOUT, held, travelling).to_vector(heads, put)
+    SharedHeadRows.of(LAYOUT, held, shared).to_vector(heads, put)
     np.testing.assert_array_equal(put[: LAYOUT.trunk.n_params], vector[: LAYOUT.trunk.n_params])
-    before, found = LAYOUT.views(vector), LAYOUT.views(put)
+    before, after = LAYOUT.views(vector), LAYOUT.views(put)
     for row in range(6):
         weight, bias = before[CATALOGUE_WEIGHT][row], before[CATALOGUE_BIAS][row]
-        if row in held and row in travelling:
+        if row in held and row in shared:
             weight, bias = heads.heads[HEAD_WEIGHT][held[row]], heads.heads[HEAD_BIAS][held[row]]
-        np.testing.assert_array_equal(found[CATALOGUE_WEIGHT][row], weight)
-        assert found[CATALOGUE_BIAS][row] == bias
+        np.testing.assert_array_equal(after[CATALOGUE_WEIGHT][row], weight)
+        assert after[CATALOGUE_BIAS][row] == bias
 
 
-def test_without_a_catalogue_nothing_is_put():
-    """The vector is the trunk alone, which stays as it is."""
+def test_without_a_catalogue_nothing_is_written():
+    """The vector is the trunk alone, which does not change."""
     layout = LAYOUT.trunk
     trunk = np.ones(layout.n_params, np.float32)
     SharedHeadRows.of(layout, {}, []).to_vector(state(np.random.default_rng(0)), trunk)
@@ -125,20 +125,20 @@ def test_scaled_rows(factors: list[float], seed: int):
 
 
 def test_the_seeded_state_is_the_one_a_round_begins_with():
-    """Handing it in and leaving it to the round give the same bits, regression included."""
+    """A round with this state and one without a state give the same bits, regression included."""
     layout, trunk, settings = small_trunk(16)
     for data in (small_set(), hybrid_set()):
         seed = round_seed(4, 0, 1)
         drawn = seeded_state(data, layout, TRAINING, seed)
-        given_in, left = (train_round(data, trunk, s, layout, settings, TRAINING, seed, 3) for s in (drawn, None))
-        np.testing.assert_array_equal(given_in.trunk_change, left.trunk_change)
-        for name, array in left.state.heads.items():
-            np.testing.assert_array_equal(given_in.state.heads[name], array)
+        explicit, implicit = (train_round(data, trunk, s, layout, settings, TRAINING, seed, 3) for s in (drawn, None))
+        np.testing.assert_array_equal(explicit.trunk_change, implicit.trunk_change)
+        for name, array in implicit.state.heads.items():
+            np.testing.assert_array_equal(explicit.state.heads[name], array)
 
 
 @given(st.data())
 def test_a_row_is_sent_only_with_enough_holders_on_the_roster(data: st.DataObject):
-    """Whoever the holders are; then the mean over them is not overshot, and exact where all holders are there."""
+    """For any holders, the factor is never too large, and exact if all holders are on the roster."""
     least = data.draw(st.integers(2, 4))
     holders = data.draw(st.lists(st.sets(st.sampled_from(PARTNERS)), min_size=1, max_size=6))
     members = data.draw(st.sets(st.sampled_from(PARTNERS), min_size=3))
@@ -155,12 +155,12 @@ def test_a_row_is_sent_only_with_enough_holders_on_the_roster(data: st.DataObjec
         else:
             assert len(held) - n_absent < least
     everybody = counts.factors(PARTNERS)
-    assert counts.travelling == np.flatnonzero(everybody).tolist()
+    assert counts.shared_rows == np.flatnonzero(everybody).tolist()
 
 
 def test_without_a_catalogue_there_are_no_rows():
-    """Nothing travels, nothing is multiplied."""
-    assert HolderCounts().travelling == []
+    """No row is shared, and no row is multiplied."""
+    assert HolderCounts().shared_rows == []
     assert HolderCounts().factors(PARTNERS).shape == (0,)
 
 
@@ -169,10 +169,12 @@ def test_without_a_catalogue_there_are_no_rows():
     [(PARTNERS[:3], [5]), (PARTNERS[:5], [2, 5]), (PARTNERS[:6], [2, 4, 5]), (PARTNERS, [0, 2, 4, 5])],
 )
 def test_rows_with_too_few_holders_on_the_roster_are_held_back(members: tuple[str, ...], kept: list[int]):
-    """Every absent partner may be a holder; the trunk and the rows of enough holders stay as they are."""
+    """Every absent partner may be a holder; the trunk and rows with enough holders do not change."""
     counts = HolderCounts((3, 1, 7, 0, 5, 8), frozenset(PARTNERS), 3)
     vector = initial_trunk(LAYOUT, 3)
-    scale_rows(vector, LAYOUT, np.array([1, 0, 1, 0, 1, 1], dtype=np.float64))  # those of fewer than three never travel
+    scale_rows(
+        vector, LAYOUT, np.array([1, 0, 1, 0, 1, 1], dtype=np.float64)
+    )  # rows of fewer than three are never shared
     expected = vector.copy()
     for name in (CATALOGUE_WEIGHT, CATALOGUE_BIAS):
         LAYOUT.views(expected)[name][[row for row in range(6) if row not in kept]] = 0

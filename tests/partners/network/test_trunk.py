@@ -43,8 +43,8 @@ def test_impossible_trunks_are_refused(n_inputs: int, hidden: tuple[int, ...]):
         trunk_layout(n_inputs, hidden)
 
 
-def test_the_first_trunk_is_fixed_for_ever():
-    """The first values depend on the seed only; these were written down once and may never change."""
+def test_the_first_trunk_never_changes():
+    """The first values depend on the seed alone; these were recorded once and may never change."""
     trunk = initial_trunk(trunk_layout(10, (4, 3)), 2024)
     assert trunk.dtype == np.float32
     assert trunk_digest(trunk) == "59705fccd1c0c13d84a9c67670a8e9eecfc8535ce39d9d9892af00e0497c7497"
@@ -72,7 +72,7 @@ def test_first_values_do_not_depend_on_the_chunk(monkeypatch: pytest.MonkeyPatch
 
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), max_size=20))
 def test_digest_is_sha256_of_little_endian_bytes(values: list[float]):
-    """The digest is SHA-256 over the values as little-endian float32, whatever the machine and memory layout."""
+    """The digest is SHA-256 over the values as little-endian float32, on any machine and in any memory layout."""
     expected = hashlib.sha256(struct.pack(f"<{len(values)}f", *values)).hexdigest()
     assert trunk_digest(np.array(values, dtype=np.float32)) == expected
     assert trunk_digest(np.array(values, dtype=">f4")) == expected

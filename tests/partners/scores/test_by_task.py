@@ -1,4 +1,4 @@
-"""What is computed for all tasks at once is what numpy and scipy compute for each alone."""
+"""Results for all tasks at once equal those of numpy and scipy for each task."""
 
 import numpy as np
 from hypothesis import given, settings

@@ -1,4 +1,4 @@
-"""Local against federated: RIPtoP and the comparison over tasks, held against plain Python and numpy."""
+"""RIPtoP and the comparison of local and federated equal plain Python and numpy."""
 
 import math
 
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import wilcoxon
 
-from partners.scores.comparison import compare, holm, numbered, paired_test, riptop
+from partners.scores.comparison import compare, holm, number_groups, paired_test, riptop
 
 SCORES = st.floats(0, 1)
 PAIRS = st.lists(st.tuples(SCORES, SCORES), min_size=1, max_size=30)
@@ -17,7 +17,7 @@ MAYBE = st.one_of(SCORES, st.just(math.nan))
 
 
 def plain_riptop(local: float, federated: float) -> float:
-    """The formula as a person would write it."""
+    """RIPtoP of one task, by its formula."""
     if local < 1:
         return (federated - local) / (1 - local)
     return federated - local
@@ -51,16 +51,16 @@ def test_riptop_is_its_formula(pairs: list[tuple[float, float]]):
 def test_riptop_at_its_edges(local: float, federated: float, expected: float):
     """Perfect scores divide by nothing."""
     with np.errstate(all="raise"):
-        found = riptop(np.array([local]), np.array([federated]))
-    assert found[0] == pytest.approx(expected, abs=1e-12)
+        value = riptop(np.array([local]), np.array([federated]))
+    assert value[0] == pytest.approx(expected, abs=1e-12)
 
 
 @given(SCORES, SCORES)
 def test_riptop_has_the_sign_of_the_change(local: float, federated: float):
     """Better is above zero, worse below, and nothing exceeds perfection."""
-    found = float(riptop(np.array([local]), np.array([federated]))[0])
-    assert np.sign(found) == np.sign(federated - local)
-    assert found <= 1
+    value = float(riptop(np.array([local]), np.array([federated]))[0])
+    assert np.sign(value) == np.sign(federated - local)
+    assert value <= 1
 
 
 @settings(deadline=None)
@@ -68,26 +68,26 @@ def test_riptop_has_the_sign_of_the_change(local: float, federated: float):
 def test_compare_agrees_with_numpy(pairs: list[tuple[float, float]]):
     """Means, counts and change of finite scores."""
     local, federated = columns(pairs)
-    found = compare(local, federated, np.random.default_rng(0))
-    assert found is not None
-    assert found.local == pytest.approx(np.mean(local))
-    assert found.federated == pytest.approx(np.mean(federated))
-    assert found.to_json()["change"] == pytest.approx(np.mean(federated) - np.mean(local))
-    assert found.riptop == pytest.approx(np.mean([plain_riptop(*pair) for pair in pairs]))
-    assert found.n_better == sum(after > before for before, after in pairs)
-    assert found.n_worse == sum(after < before for before, after in pairs)
-    assert found.n_equal == sum(after == before for before, after in pairs)
-    assert found.n_better + found.n_worse + found.n_equal == len(pairs)
+    comparison = compare(local, federated, np.random.default_rng(0))
+    assert comparison is not None
+    assert comparison.local == pytest.approx(np.mean(local))
+    assert comparison.federated == pytest.approx(np.mean(federated))
+    assert comparison.to_json()["change"] == pytest.approx(np.mean(federated) - np.mean(local))
+    assert comparison.riptop == pytest.approx(np.mean([plain_riptop(*pair) for pair in pairs]))
+    assert comparison.n_better == sum(after > before for before, after in pairs)
+    assert comparison.n_worse == sum(after < before for before, after in pairs)
+    assert comparison.n_equal == sum(after == before for before, after in pairs)
+    assert comparison.n_better + comparison.n_worse + comparison.n_equal == len(pairs)
 
 
 @settings(deadline=None)
 @given(PAIRS, st.integers(0, 2**32))
 def test_the_interval_contains_the_mean_change(pairs: list[tuple[float, float]], seed: int):
-    """And lies between the smallest and the largest change."""
+    """The interval contains the mean change and lies between the smallest and the largest change."""
     local, federated = columns(pairs)
-    found = compare(local, federated, np.random.default_rng(seed))
-    assert found is not None
-    low, high = found.interval
+    comparison = compare(local, federated, np.random.default_rng(seed))
+    assert comparison is not None
+    low, high = comparison.interval
     change = federated - local
     assert change.min() - 1e-12 <= low <= high <= change.max() + 1e-12
     assert low - 1e-12 <= change.mean() <= high + 1e-12
@@ -98,10 +98,10 @@ def test_the_interval_contains_the_mean_change(pairs: list[tuple[float, float]],
 def test_a_common_shift_moves_the_interval(pairs: list[tuple[float, float]]):
     """All tasks better by the same amount: the interval is that one point."""
     local, _ = columns(pairs)
-    found = compare(local, local + 0.125, np.random.default_rng(1))
-    assert found is not None
-    np.testing.assert_allclose(found.interval, 0.125, rtol=1e-9)
-    assert found.n_better == len(pairs)
+    comparison = compare(local, local + 0.125, np.random.default_rng(1))
+    assert comparison is not None
+    np.testing.assert_allclose(comparison.interval, 0.125, rtol=1e-9)
+    assert comparison.n_better == len(pairs)
 
 
 def test_the_interval_is_a_bootstrap_of_tasks():
@@ -109,33 +109,33 @@ def test_the_interval_is_a_bootstrap_of_tasks():
     rng = np.random.default_rng(2)
     change = rng.normal(0.02, 0.05, 400)
     local = rng.uniform(0.4, 0.6, 400)
-    found = compare(local, local + change, np.random.default_rng(3))
-    assert found is not None
+    comparison = compare(local, local + change, np.random.default_rng(3))
+    assert comparison is not None
     standard_error = change.std() / math.sqrt(400)
-    np.testing.assert_allclose(found.interval, change.mean() + np.array([-1.96, 1.96]) * standard_error, atol=5e-4)
+    np.testing.assert_allclose(comparison.interval, change.mean() + np.array([-1.96, 1.96]) * standard_error, atol=5e-4)
 
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(MAYBE, MAYBE), min_size=1, max_size=20), st.integers(0, 1000))
-def test_tasks_that_cannot_be_judged_are_left_out(pairs: list[tuple[float, float]], seed: int):
+def test_tasks_without_a_score_are_left_out(pairs: list[tuple[float, float]], seed: int):
     """A NaN on either side removes the task; without any task there is no comparison."""
     local, federated = columns(pairs)
-    found = compare(local, federated, np.random.default_rng(seed))
-    judged = [pair for pair in pairs if not any(math.isnan(score) for score in pair)]
-    expected = compare(*columns(judged), np.random.default_rng(seed)) if judged else None
-    assert found == expected
+    comparison = compare(local, federated, np.random.default_rng(seed))
+    scored = [pair for pair in pairs if not any(math.isnan(score) for score in pair)]
+    expected = compare(*columns(scored), np.random.default_rng(seed)) if scored else None
+    assert comparison == expected
 
 
 @settings(deadline=None)
 @given(PAIRS, st.integers(0, 1000))
 def test_the_same_seed_gives_the_same_comparison(pairs: list[tuple[float, float]], seed: int):
-    """Chance is an argument."""
+    """Equal seeds give equal results."""
     first, second = (compare(*columns(pairs), np.random.default_rng(seed)) for _ in range(2))
     assert first == second
 
 
 def test_another_seed_gives_another_interval():
-    """And nothing else."""
+    """Another seed changes the interval alone."""
     local, federated = np.random.default_rng(0).uniform(size=(2, 20))
     first, second = (compare(local, federated, np.random.default_rng(seed)) for seed in (1, 2))
     assert first is not None
@@ -167,31 +167,31 @@ CHANGES = st.lists(st.floats(-1, 1).map(lambda x: round(x, 2)), min_size=1, max_
 @settings(deadline=None, max_examples=25)
 @given(CHANGES)
 def test_the_paired_test_is_scipys_exact_one(changes: list[float]):
-    """Equal and zero changes among them; without any change there is nothing to tell apart."""
-    found = paired_test(np.array(changes))
+    """Equal and zero changes are included; without any change p is 1."""
+    p_value = paired_test(np.array(changes))
     if not any(changes):
-        assert found == 1.0
+        assert p_value == 1.0
     else:
         moved = np.array([change for change in changes if change])
-        assert found == pytest.approx(wilcoxon(moved).pvalue, abs=1e-12)
+        assert p_value == pytest.approx(wilcoxon(moved).pvalue, abs=1e-12)
 
 
 @settings(deadline=None, max_examples=25)
 @given(st.integers(14, 400), st.integers(0, 1000))
 def test_the_paired_test_of_many_is_scipys(n: int, seed: int):
-    """Called directly on both sides' scores."""
+    """For many changes p is scipy's, called on the two models' scores."""
     local, federated = np.random.default_rng(seed).uniform(size=(2, n))
     assert paired_test(federated - local) == wilcoxon(federated, local).pvalue
 
 
 @given(CHANGES)
-def test_the_paired_test_does_not_care_who_is_who(changes: list[float]):
+def test_the_paired_test_is_symmetric(changes: list[float]):
     """Swapping the models, or the order of the tasks, gives the same p, in (0, 1]."""
     values = np.array(changes)
-    found = paired_test(values)
-    assert 0 < found <= 1
-    assert paired_test(-values) == pytest.approx(found, abs=1e-12)
-    assert paired_test(values[::-1]) == pytest.approx(found, abs=1e-12)
+    p_value = paired_test(values)
+    assert 0 < p_value <= 1
+    assert paired_test(-values) == pytest.approx(p_value, abs=1e-12)
+    assert paired_test(values[::-1]) == pytest.approx(p_value, abs=1e-12)
 
 
 def plain_holm(p: list[float]) -> list[float]:
@@ -204,44 +204,44 @@ def plain_holm(p: list[float]) -> list[float]:
 @given(st.lists(st.floats(0, 1), max_size=8))
 def test_holm_is_its_definition(p: list[float]):
     """Held against plain Python; the order of the names does not matter."""
-    found = holm({f"metric {i}": value for i, value in enumerate(p)})
-    assert list(found.values()) == pytest.approx(plain_holm(p))
-    assert list(found) == [f"metric {i}" for i in range(len(p))]
+    corrected = holm({f"metric {i}": value for i, value in enumerate(p)})
+    assert list(corrected.values()) == pytest.approx(plain_holm(p))
+    assert list(corrected) == [f"metric {i}" for i in range(len(p))]
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
 def test_holm_lies_between_none_and_bonferroni(p: list[float]):
     """Never smaller than the p itself, never larger than Bonferroni's, in the same order."""
-    found = list(holm({str(i): value for i, value in enumerate(p)}).values())
-    for before, after in zip(p, found, strict=True):
+    corrected = list(holm({str(i): value for i, value in enumerate(p)}).values())
+    for before, after in zip(p, corrected, strict=True):
         assert before <= after <= min(1.0, len(p) * before) + 1e-12
-    by_p = [found[i] for i in np.argsort(p, kind="stable")]
+    by_p = [corrected[i] for i in np.argsort(p, kind="stable")]
     assert by_p == sorted(by_p)
 
 
 def test_holm_by_hand():
     """The textbook's four tests."""
-    found = holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005})
-    assert found == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06, "d": 0.02})
+    corrected = holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005})
+    assert corrected == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06, "d": 0.02})
 
 
 @settings(deadline=None)
 @given(PAIRS)
 def test_medians_are_numpys(pairs: list[tuple[float, float]]):
-    """Of both sides, of the changes and of RIPtoP."""
+    """Medians of both models, of the changes and of RIPtoP are numpy's."""
     local, federated = columns(pairs)
-    found = compare(local, federated, np.random.default_rng(0))
-    assert found is not None
-    assert found.local_median == np.median(local)
-    assert found.federated_median == np.median(federated)
-    assert found.median_change == np.median(federated - local)
-    assert found.median_riptop == pytest.approx(np.median([plain_riptop(*pair) for pair in pairs]))
+    comparison = compare(local, federated, np.random.default_rng(0))
+    assert comparison is not None
+    assert comparison.local_median == np.median(local)
+    assert comparison.federated_median == np.median(federated)
+    assert comparison.median_change == np.median(federated - local)
+    assert comparison.median_riptop == pytest.approx(np.median([plain_riptop(*pair) for pair in pairs]))
 
 
 @settings(deadline=None)
 @given(PAIRS, st.integers(2, 5), st.integers(0, 1000))
 def test_repeating_every_task_of_an_assay_changes_no_interval(pairs: list[tuple[float, float]], times: int, seed: int):
-    """Ten thresholds of one assay are one witness: whole assays are drawn, so copies narrow nothing."""
+    """Whole assays are drawn, so ten copies of a task under one assay do not narrow the interval."""
     local, federated = columns(pairs)
     alone = compare(local, federated, np.random.default_rng(seed))
     groups = np.repeat(np.arange(len(pairs)), times)
@@ -256,9 +256,9 @@ def test_repeating_every_task_of_an_assay_changes_no_interval(pairs: list[tuple[
 @given(st.lists(st.sampled_from("abcde"), max_size=20))
 def test_groups_are_numbered_by_first_appearance(keys: list[str]):
     """Equal keys get equal numbers, without gaps, in order."""
-    found = numbered(keys).tolist()
-    assert sorted(set(found)) == list(range(len(set(keys))))
-    assert [keys.index(key) for key in keys] == [keys.index(keys[found.index(number)]) for number in found]
+    numbers = number_groups(keys).tolist()
+    assert sorted(set(numbers)) == list(range(len(set(keys))))
+    assert [keys.index(key) for key in keys] == [keys.index(keys[numbers.index(number)]) for number in numbers]
 
 
 @pytest.mark.parametrize(

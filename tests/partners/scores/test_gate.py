@@ -1,4 +1,4 @@
-"""The gate between federated and local."""
+"""The gate between federated and local model."""
 
 import math
 
@@ -25,8 +25,8 @@ def _scores(shift: float, n: int = 200, noise: float = 0.05) -> tuple[np.ndarray
 
 
 @pytest.mark.parametrize(("shift", "outcome"), [(0.03, "better"), (-0.03, "worse"), (0.0, "undecided")])
-def test_a_clear_change_is_seen_and_none_is_not(shift: float, outcome: str):
-    """Far beyond the noise the outcome is decided, at zero change it is not."""
+def test_a_clear_change_is_decided_and_no_change_is_not(shift: float, outcome: str):
+    """A change far beyond the noise is decided, and zero change is not."""
     assert decide_gate(*_scores(shift), _BETTER, _rng()).outcome == outcome
 
 
@@ -40,21 +40,21 @@ def test_a_clear_change_is_seen_and_none_is_not(shift: float, outcome: str):
         ("federated", -0.03, "federated"),
     ],
 )
-def test_local_is_kept_only_where_asked_for_and_higher(keep: str, shift: float, kept: str):
+def test_local_is_kept_only_if_the_setting_allows_and_it_is_higher(keep: str, shift: float, kept: str):
     """The setting alone never drops the federated model, nor does a lower score alone."""
-    found = decide_gate(*_scores(shift, noise=0.08), GateSettings(keep=keep), _rng())
-    assert found.kept == kept
-    assert (found.outcome == "undecided") == (abs(shift) < 0.01)
+    result = decide_gate(*_scores(shift, noise=0.08), GateSettings(keep=keep), _rng())
+    assert result.kept == kept
+    assert (result.outcome == "undecided") == (abs(shift) < 0.01)
 
 
 def test_the_interval_is_that_of_the_mean():
     """Without groups the bootstrap agrees with Student's interval of the mean change at many tasks."""
     local, federated = _scores(0.02, n=400)
-    found = decide_gate(local, federated, GateSettings(confidence=0.9), _rng())
+    result = decide_gate(local, federated, GateSettings(confidence=0.9), _rng())
     change = federated - local
     expected = stats.t.interval(0.9, change.size - 1, change.mean(), stats.sem(change))
-    np.testing.assert_allclose(found.interval, expected, rtol=0.1)
-    assert found.change == pytest.approx(change.mean())
+    np.testing.assert_allclose(result.interval, expected, rtol=0.1)
+    assert result.change == pytest.approx(change.mean())
 
 
 def test_tasks_of_one_group_count_as_one():
@@ -74,30 +74,30 @@ def test_a_task_that_either_model_lacks_is_left_out():
     local, federated = _scores(0.03)
     holes = local.copy(), federated.copy()
     holes[0][:3], holes[1][5:9] = np.nan, np.nan
-    rest = np.r_[3:5, 9 : local.size]
-    assert decide_gate(*holes, _BETTER, _rng()) == decide_gate(local[rest], federated[rest], _BETTER, _rng())
-    assert decide_gate(*holes, _BETTER, _rng()).n_tasks == rest.size
+    complete = np.r_[3:5, 9 : local.size]
+    assert decide_gate(*holes, _BETTER, _rng()) == decide_gate(local[complete], federated[complete], _BETTER, _rng())
+    assert decide_gate(*holes, _BETTER, _rng()).n_tasks == complete.size
 
 
 @pytest.mark.parametrize("n", [0, 1, 4])
 def test_too_few_tasks_decide_nothing(n: int):
-    """With fewer than five tasks there is no interval, and federated is kept whatever the change."""
-    found = decide_gate(np.full(n, 0.9), np.full(n, 0.1), _BETTER, _rng())
-    assert (found.outcome, found.kept, found.n_tasks) == ("undecided", "federated", n)
-    assert all(math.isnan(end) for end in found.interval)
-    assert ("no task" in found.sentence()) == (n == 0)
-    assert ("too few assays for an interval" in found.sentence()) == (n > 0)
-    assert "nan" not in found.sentence()
+    """With fewer than five tasks there is no interval, and federated is kept for any change."""
+    result = decide_gate(np.full(n, 0.9), np.full(n, 0.1), _BETTER, _rng())
+    assert (result.outcome, result.kept, result.n_tasks) == ("undecided", "federated", n)
+    assert all(math.isnan(end) for end in result.interval)
+    assert ("no task" in result.sentence()) == (n == 0)
+    assert ("too few assays for an interval" in result.sentence()) == (n > 0)
+    assert "nan" not in result.sentence()
 
 
 def test_five_tasks_of_one_assay_decide_nothing():
     """The thresholds of a single assay are one group, however many they are."""
-    found = decide_gate(np.full(5, 0.9), np.full(5, 0.1), _BETTER, _rng(), np.zeros(5, dtype=np.int64))
-    assert found.outcome == "undecided"
+    result = decide_gate(np.full(5, 0.9), np.full(5, 0.1), _BETTER, _rng(), np.zeros(5, dtype=np.int64))
+    assert result.outcome == "undecided"
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=5, max_size=30))
-def test_swapping_the_models_swaps_the_verdict(pairs: list[tuple[float, float]]):
+def test_swapping_the_models_swaps_the_outcome(pairs: list[tuple[float, float]]):
     """Better for one is worse for the other, with the mirrored interval."""
     local, federated = np.array(pairs).T
     there, back = decide_gate(local, federated, _BETTER, _rng()), decide_gate(federated, local, _BETTER, _rng())
@@ -107,19 +107,19 @@ def test_swapping_the_models_swaps_the_verdict(pairs: list[tuple[float, float]])
 
 
 @given(st.lists(st.floats(0, 1), min_size=5, max_size=30), st.integers(0, 2**32))
-def test_equal_models_are_never_told_apart(scores: list[float], seed: int):
-    """No chance of the bootstrap makes a difference out of none."""
-    found = decide_gate(np.array(scores), np.array(scores), _BETTER, np.random.default_rng(seed))
-    assert (found.outcome, found.change, found.interval) == ("undecided", 0.0, (0.0, 0.0))
+def test_equal_models_are_undecided(scores: list[float], seed: int):
+    """The bootstrap finds no difference between equal scores."""
+    result = decide_gate(np.array(scores), np.array(scores), _BETTER, np.random.default_rng(seed))
+    assert (result.outcome, result.change, result.interval) == ("undecided", 0.0, (0.0, 0.0))
 
 
-def test_equal_arguments_give_the_equal_verdict():
-    """Chance is an argument."""
+def test_equal_arguments_give_equal_results():
+    """Equal seeds give equal results."""
     assert decide_gate(*_scores(0.01), _BETTER, _rng()) == decide_gate(*_scores(0.01), _BETTER, _rng())
 
 
-def test_of_models_that_differ_by_chance_few_are_called_different():
-    """At equal truth about 5 % of 95 % intervals miss zero: here fewer than 12 % of 300."""
+def test_few_random_differences_are_decided():
+    """Without a true difference about 5 % of 95 % intervals miss zero: here fewer than 12 % of 300."""
     rng, wrong = np.random.default_rng(3), 0
     for _ in range(300):
         local = rng.uniform(0.5, 0.9, 60)
@@ -127,8 +127,8 @@ def test_of_models_that_differ_by_chance_few_are_called_different():
     assert 0 < wrong < 36
 
 
-def test_the_sentence_says_what_was_found_and_kept():
-    """A partner whose federated model is worse is told so, with the numbers."""
+def test_the_sentence_names_outcome_and_kept_model():
+    """The sentence names the worse federated model, with the numbers."""
     worse = GateResult("worse", -0.0132, (-0.025, -0.004), 0.95, 77, "local")
     assert worse.sentence() == (
         "gate: the federated model is WORSE than local on the validation fold: -0.0132 "
@@ -137,7 +137,7 @@ def test_the_sentence_says_what_was_found_and_kept():
 
 
 def test_scores_of_other_tasks_are_refused():
-    """Different lengths cannot belong to the same tasks."""
+    """Scores of different lengths are refused."""
     with pytest.raises(ValueError, match="3 local and 4 federated"):
         decide_gate(np.ones(3), np.ones(4), _BETTER, _rng())
 

@@ -48,14 +48,14 @@ def by_libraries(pred: np.ndarray, measured: np.ndarray) -> dict[str, float]:
 def test_equal_to_scikit_learn_and_scipy(rows: Rows):
     """Over a task's exact measurements every metric is the libraries'; NaN where it is not defined."""
     task, pred, measured, censor = columns(rows)
-    found = score_measurements(pred, measured, censor, task, _N_TASKS)
+    scores = score_measurements(pred, measured, censor, task, _N_TASKS)
     for number in range(_N_TASKS):
         own = (task == number) & (censor == 0)
-        assert found.n_exact[number] == own.sum()
-        assert found.n_censored[number] == ((task == number) & (censor != 0)).sum()
+        assert scores.n_exact[number] == own.sum()
+        assert scores.n_censored[number] == ((task == number) & (censor != 0)).sum()
         wanted = by_libraries(pred[own], measured[own]) if own.sum() > 1 else {}
         for name in ("rmse", "r2", "pearson", "spearman"):
-            value = getattr(found, name)[number]
+            value = getattr(scores, name)[number]
             tolerance = 1e-9 * max(1, abs(wanted.get(name, 0)))  # R2 of nearly equal values is large
             assert value == pytest.approx(wanted.get(name, np.nan), abs=tolerance, nan_ok=True), name
 
@@ -65,7 +65,7 @@ def test_equal_to_scikit_learn_and_scipy(rows: Rows):
 def test_censored_error_is_one_sided(rows: Rows):
     """Censored RMSE counts every measurement, but no error on the right side of a bound."""
     task, pred, measured, censor = columns(rows)
-    found = score_measurements(pred, measured, censor, task, _N_TASKS, min_measured=1)
+    scores = score_measurements(pred, measured, censor, task, _N_TASKS, min_measured=1)
     for number in range(_N_TASKS):
         own = [row for row in rows if row[0] == number]
         squares = [
@@ -73,17 +73,17 @@ def test_censored_error_is_one_sided(rows: Rows):
             for _, guess, value, bound in own
         ]
         wanted = np.sqrt(np.mean(squares)) if own else np.nan
-        np.testing.assert_allclose(found.censored_rmse[number], wanted, rtol=1e-12)
+        np.testing.assert_allclose(scores.censored_rmse[number], wanted, rtol=1e-12)
 
 
 def test_right_and_wrong_side_of_a_bound():
     """Above ">6" and below "<6" is no error, below ">6" and above "<6" is one."""
     measured, task = np.full(4, 6.0), np.arange(4)
-    found = score_measurements(
+    scores = score_measurements(
         np.array([7.0, 5.0, 5.0, 7.0]), measured, np.array([1, -1, 1, -1]), task, 4, min_measured=1
     )
-    assert found.censored_rmse.tolist() == [0, 0, 1, 1]
-    assert np.isnan(found.rmse).all()  # nothing exact
+    assert scores.censored_rmse.tolist() == [0, 0, 1, 1]
+    assert np.isnan(scores.rmse).all()  # nothing exact
 
 
 @settings(deadline=None, max_examples=50)
@@ -116,10 +116,10 @@ def test_from_matrices():
     measured = sparse.csr_matrix(([0.0, 6.0, 7.0], ([0, 1, 2], [0, 0, 1])), shape=(3, 2))
     censor = sparse.csr_matrix(([0, 1, -1], ([0, 1, 2], [0, 0, 1])), shape=(3, 2))
     pred = np.array([[1.0, np.nan], [5.0, np.nan], [np.nan, 8.0]])
-    found = score_regression(pred, measured, censor, min_measured=1)
-    assert (found.n_exact.tolist(), found.n_censored.tolist()) == ([1, 0], [1, 1])
-    assert found.rmse[0] == 1
-    assert found.censored_rmse.tolist() == [1, 1]
+    scores = score_regression(pred, measured, censor, min_measured=1)
+    assert (scores.n_exact.tolist(), scores.n_censored.tolist()) == ([1, 0], [1, 1])
+    assert scores.rmse[0] == 1
+    assert scores.censored_rmse.tolist() == [1, 1]
     assert score_regression(pred, measured, min_measured=1).n_censored.tolist() == [0, 0]
 
 
@@ -136,7 +136,7 @@ def test_nothing_to_score_gives_nan():
 
 
 def test_means_count_each_metric_by_itself():
-    """A task of constant predictions has an error but no correlation, and both means say so."""
+    """A task of constant predictions has an error but no correlation, and is counted so in both means."""
     task = np.array([0, 0, 0, 1, 1, 1])
     pred, measured = np.array([5.0, 5, 5, 4, 6, 5]), np.array([4.0, 5, 6, 4, 5, 6])
     scores = score_measurements(pred, measured, np.zeros(6), task, 2)
@@ -191,19 +191,19 @@ def test_equal_to_sparsechem(shared: Path):
     measured, censor = (
         sparse.csr_matrix(sparse.load_npz(golden / f"{name}.npz"))[rows] for name in ("y_regr", "y_censor")
     )
-    found = score_regression(np.load(golden / "model" / "pred-regr.npy")[rows], measured, censor)
+    scores = score_regression(np.load(golden / "model" / "pred-regr.npy")[rows], measured, censor)
     stored = json.loads((golden / "model" / "ref.json").read_text())["validation"]
     tasks, aggregated = json.loads(stored["regression"]), json.loads(stored["regression_agg"])
-    means = mean_errors(found, np.array(list(tasks["aggregation_weight"].values())))
+    means = mean_errors(scores, np.array(list(tasks["aggregation_weight"].values())))
     for ours, theirs in {
         "censored_rmse": "rmse",
         "rmse": "rmse_uncen",
         "r2": "rsquared",
         "pearson": "corrcoef",
     }.items():
-        np.testing.assert_allclose(getattr(found, ours), list(tasks[theirs].values()), rtol=1e-5, err_msg=ours)
+        np.testing.assert_allclose(getattr(scores, ours), list(tasks[theirs].values()), rtol=1e-5, err_msg=ours)
         assert getattr(means, ours).value == pytest.approx(aggregated[theirs], rel=1e-5)
-    np.testing.assert_array_equal(found.n_exact + found.n_censored, list(tasks["num_samples"].values()))
+    np.testing.assert_array_equal(scores.n_exact + scores.n_censored, list(tasks["num_samples"].values()))
 
 
 def test_no_tasks_and_no_measurements_give_empty_scores():
@@ -211,7 +211,7 @@ def test_no_tasks_and_no_measurements_give_empty_scores():
     for n_tasks in (0, 3):
         empty = sparse.csr_matrix((5, n_tasks))
         for censor in (None, empty):
-            found = score_regression(np.zeros((5, n_tasks)), empty, censor)
-            assert found.rmse.shape == (n_tasks,)
-            assert np.isnan(found.rmse).all()
-            assert not found.n_exact.any()
+            scores = score_regression(np.zeros((5, n_tasks)), empty, censor)
+            assert scores.rmse.shape == (n_tasks,)
+            assert np.isnan(scores.rmse).all()
+            assert not scores.n_exact.any()

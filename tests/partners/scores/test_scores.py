@@ -61,7 +61,7 @@ def by_scikit_learn(active: np.ndarray, score: np.ndarray) -> dict[str, float]:
 @example(ONE_CLASS, 1)
 @example(ONE_LABEL, 1)
 def test_equal_to_scikit_learn(pair: Tables, min_per_class: int):
-    """Every judged task has scikit-learn's values, ties included; the others NaN everywhere, and their counts."""
+    """Every scored task has scikit-learn's values, ties included; the others have NaN everywhere, and their counts."""
     scores = score_tasks(sparse.csr_matrix(pair[0]), pair[1], min_per_class)
     for task in range(pair[0].shape[1]):
         active, score = of_task(pair, task)
@@ -79,7 +79,7 @@ def test_equal_to_scikit_learn(pair: Tables, min_per_class: int):
 def test_calibrated_precision(pair: Tables, pi_zero: float):
     """Calibrated AUC-PR is AUC-PR with each inactive counted as often as makes the prevalence pi_zero."""
     scores = score_tasks(sparse.csr_matrix(pair[0]), pair[1], pi_zero=pi_zero)
-    for task in np.flatnonzero(scores.scored):
+    for task in np.flatnonzero(scores.is_scored):
         active, score = of_task(pair, task)
         odds = (1 - pi_zero) / pi_zero * active.sum() / (~active).sum()
         weighted = metrics.precision_recall_curve(active, score, sample_weight=np.where(active, 1.0, odds))
@@ -92,7 +92,7 @@ def test_calibration_at_the_own_prevalence(pair: Tables):
     """With its own share of actives as pi_zero a task's calibrated AUC-PR is its AUC-PR; pi_zero may vary by task."""
     y = sparse.csr_matrix(pair[0])
     scores = score_tasks(y, pair[1])
-    share = np.where(scores.scored, scores.n_active / np.maximum(scores.n_active + scores.n_inactive, 1), 0.5)
+    share = np.where(scores.is_scored, scores.n_active / np.maximum(scores.n_active + scores.n_inactive, 1), 0.5)
     calibrated = score_tasks(y, pair[1], pi_zero=share).auc_pr_calibrated
     np.testing.assert_allclose(calibrated, scores.auc_pr, atol=1e-12)
 
@@ -101,12 +101,12 @@ def test_prevalence_is_capped_as_in_sparsechem():
     """A task with more than 99 % actives is calibrated as if it had 99 %."""
     active = np.arange(300) > 0
     score = np.linspace(0, 1, 300)[np.random.default_rng(3).permutation(300)]
-    found = score_labels(np.zeros(300, dtype=int), active, score, 1).auc_pr_calibrated[0]
+    scores = score_labels(np.zeros(300, dtype=int), active, score, 1).auc_pr_calibrated[0]
     odds = 0.9 / 0.1 * 0.99 / 0.01
     precision, recall, _ = metrics.precision_recall_curve(active, score)
     with np.errstate(divide="ignore"):
         calibrated = 1 / (1 + (1 / precision - 1) * odds)
-    assert found == pytest.approx(metrics.auc(recall, calibrated), abs=1e-12)
+    assert scores == pytest.approx(metrics.auc(recall, calibrated), abs=1e-12)
 
 
 @settings(deadline=None, max_examples=50)
@@ -115,8 +115,8 @@ def test_bedroc_is_rdkits(active: list[bool], seed: int):
     """Without ties BEDROC is RDKit's at alpha 20."""
     score = np.random.default_rng(seed).permutation(len(active)).astype(float)
     ranked = [[flag] for _, flag in sorted(zip(score, active, strict=True), reverse=True)]
-    found = score_labels(np.zeros(len(active), dtype=int), np.array(active), score, 1)
-    assert found.bedroc[0] == pytest.approx(CalcBEDROC(ranked, 0, 20.0), abs=1e-9)
+    scores = score_labels(np.zeros(len(active), dtype=int), np.array(active), score, 1)
+    assert scores.bedroc[0] == pytest.approx(CalcBEDROC(ranked, 0, 20.0), abs=1e-9)
 
 
 @settings(deadline=None, max_examples=50)
@@ -124,14 +124,14 @@ def test_bedroc_is_rdkits(active: list[bool], seed: int):
 def test_bedroc_of_ties_is_the_mean_over_orders(labels: list[tuple[bool, int]]):
     """Tied compounds get the mean of RDKit's BEDROC over all orders of them."""
     active, score = np.array([a for a, _ in labels]), np.array([s for _, s in labels], dtype=float)
-    found = score_labels(np.zeros(active.size, dtype=int), active, score, 1).bedroc[0]
+    scores = score_labels(np.zeros(active.size, dtype=int), active, score, 1).bedroc[0]
     if not 0 < active.sum() < active.size:
-        assert np.isnan(found)
+        assert np.isnan(scores)
         return
     orders = [list(order) for order in itertools.permutations(range(active.size))]
     falling = [order for order in orders if (np.diff(score[order]) <= 0).all()]
     values = [CalcBEDROC([[active[place]] for place in order], 0, 20.0) for order in falling]
-    assert found == pytest.approx(np.mean(values), abs=1e-9)
+    assert scores == pytest.approx(np.mean(values), abs=1e-9)
 
 
 @settings(deadline=None, max_examples=50)
@@ -140,7 +140,7 @@ def test_expected_calibration_error(pair: Tables):
     """ECE is the plain sum over ten bins (low, high] of |share of actives - mean probability| times the bin's share."""
     scores = score_tasks(sparse.csr_matrix(pair[0]), pair[1])
     edges = np.linspace(0, 1, 11)
-    for task in np.flatnonzero(scores.scored):
+    for task in np.flatnonzero(scores.is_scored):
         active, score = of_task(pair, task)
         probability, wanted = expit(score), 0.0
         for low, high in itertools.pairwise(edges):
@@ -152,7 +152,7 @@ def test_expected_calibration_error(pair: Tables):
 
 @settings(deadline=None, max_examples=50)
 @given(labels_and_logits(), st.randoms(use_true_random=False))
-def test_neither_order_nor_company_matters(pair: Tables, random):
+def test_neither_order_nor_other_tasks_matter(pair: Tables, random):
     """Shuffled compounds, and a task alone, give the values of the whole table."""
     whole = score_tasks(sparse.csr_matrix(pair[0]), pair[1])
     rows = list(range(pair[0].shape[0]))

@@ -1,4 +1,4 @@
-"""Weighted means over tasks that count what has no value."""
+"""Weighted means over tasks, and the number of tasks without a value."""
 
 import numpy as np
 import pytest
@@ -17,23 +17,23 @@ _VALUES = st.floats(-100, 100) | st.just(float("nan"))
 def test_mean_over_the_tasks_with_a_value(tasks: list[tuple[float, float]]):
     """The mean is over tasks of positive weight with a value; both counts add up to all of positive weight."""
     values, weight = (np.array([task[place] for task in tasks], dtype=float) for place in (0, 1))
-    found = mean_over_tasks(values, weight)
+    mean = mean_over_tasks(values, weight)
     kept = [(value, heavy) for value, heavy in tasks if heavy > 0 and value == value]  # noqa: PLR0124 -- not NaN
-    assert found.n_scored == len(kept)
-    assert found.n_scored + found.n_unscored == int((weight > 0).sum())
+    assert mean.n_scored == len(kept)
+    assert mean.n_scored + mean.n_unscored == int((weight > 0).sum())
     if kept:
         total = sum(heavy for _, heavy in kept)
-        assert found.value == pytest.approx(sum(value * heavy for value, heavy in kept) / total, abs=1e-9)
+        assert mean.value == pytest.approx(sum(value * heavy for value, heavy in kept) / total, abs=1e-9)
     else:
-        assert np.isnan(found.value)
+        assert np.isnan(mean.value)
 
 
 @settings(deadline=None)
 @given(some.arrays(np.float64, st.integers(0, 9), elements=st.floats(-9, 9)))
 def test_without_weights_all_count_alike(values: np.ndarray):
     """None for the weights is a weight of 1 for every task."""
-    found, alike = mean_over_tasks(values), mean_over_tasks(values, np.ones(values.size))
-    np.testing.assert_equal((found.value, found.n_scored), (alike.value, alike.n_scored))
+    mean, alike = mean_over_tasks(values), mean_over_tasks(values, np.ones(values.size))
+    np.testing.assert_equal((mean.value, mean.n_scored), (alike.value, alike.n_scored))
 
 
 @pytest.mark.parametrize("weight", [-1.0, np.nan, np.inf])

@@ -16,7 +16,7 @@ from partners.errors import BadFolds, CheckpointDamaged, CheckpointMismatch
 from partners.settings import Training
 from partners.training.baseline import Baseline, Budget, train_baseline
 from partners.training.evaluation import evaluate
-from partners.training.history import RoundScores, best_round, is_enough
+from partners.training.history import RoundScores, best_round, should_stop
 from partners.training.training import RoundResult, round_seed, seeded_state, train_round
 from partners.training_data.training_set import TrainingSet
 from tests.support.partners.synthetic import TRAINING, hybrid_set, small_set, small_trunk
@@ -57,21 +57,21 @@ def test_it_is_the_chain_of_rounds(tmp_path: Path):
 
 
 def test_it_begins_with_the_heads_it_is_given(tmp_path: Path):
-    """As the first round of a federation does with a catalogue; a file of other first heads is refused."""
+    """It uses the first heads that it is given, as a federation with a catalogue does; a file of others is refused."""
     drawn = seeded_state(small_set(), _LAYOUT, TRAINING, 99)
     result = train_round(small_set(), _FIRST, drawn, _LAYOUT, _SETTINGS, TRAINING, round_seed(0, 0), 3)
     budget = Budget(n_rounds=1, n_steps=3)
-    found = _baseline(tmp_path / "b", budget, first_state=drawn)
-    _assert_equal(found, Baseline(_FIRST + result.trunk_change, result.state))
+    baseline = _baseline(tmp_path / "b", budget, first_state=drawn)
+    _assert_equal(baseline, Baseline(_FIRST + result.trunk_change, result.state))
     other = seeded_state(small_set(), _LAYOUT, TRAINING, 98)
     with pytest.raises(CheckpointMismatch, match="first_heads"):
         _baseline(tmp_path / "b", budget, first_state=other)
-    _assert_equal(_baseline(tmp_path / "b", budget, first_state=drawn), found)
+    _assert_equal(_baseline(tmp_path / "b", budget, first_state=drawn), baseline)
 
 
 @pytest.mark.parametrize("n_before", [1, 3])
 def test_resuming_equals_not_stopping(tmp_path: Path, n_before: int):
-    """Stopped in a later round and started again, the result is the uninterrupted one, bit for bit."""
+    """A run stopped in a later round and started again gives the result of an uninterrupted one, bit for bit."""
 
     class StoppedError(Exception):
         pass
@@ -122,15 +122,15 @@ def _other_data() -> TrainingSet:
     ],
 )
 def test_a_file_of_another_run_is_refused(tmp_path: Path, changes: dict[str, object], word: str):
-    """A checkpoint made with other data or settings is refused, says what differs and what to do."""
+    """A checkpoint of other data or settings is refused; the error names the difference and what to do."""
     _baseline(tmp_path / "b")
     with pytest.raises(CheckpointMismatch, match=f"made with other {word}, expected") as caught:
         _baseline(tmp_path / "b", **changes)
-    assert caught.value.__notes__ == ["remove the file to train the baseline anew"]
+    assert caught.value.__notes__ == ["remove the file to train the baseline again"]
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path):
-    """A cut checkpoint stops the baseline by name instead of starting it anew."""
+    """A truncated checkpoint is an error that names the file; training does not start again."""
     file = tmp_path / "b.safetensors"
     _baseline(file)
     file.write_bytes(file.read_bytes()[:-10])
@@ -145,21 +145,21 @@ def test_an_empty_budget_is_refused(numbers: tuple[int, int]):
         Budget(n_rounds=numbers[0], n_steps=numbers[1])
 
 
-def test_the_history_tells_every_round(tmp_path: Path):
+def test_the_history_has_every_round(tmp_path: Path):
     """Loss and validation scores of each round, also of those before an interruption."""
     done, rounds = _baseline(tmp_path / "b"), _chain(4, 3, TRAINING)
     assert [row.round_no for row in done.history] == [1, 2, 3, 4]
     for row, (trunk, result) in zip(done.history, rounds, strict=True):
-        found = evaluate(small_set(), 1, trunk, result.state, _LAYOUT, _SETTINGS, TRAINING)
+        evaluation = evaluate(small_set(), 1, trunk, result.state, _LAYOUT, _SETTINGS, TRAINING)
         assert row.loss == pytest.approx(result.losses.mean())
-        assert (row.n_steps, row.validation_loss) == (3 * row.round_no, found.loss)
-        assert row.validation_roc_auc == found.mean.roc_auc
-        assert row.validation_average_precision == found.mean.average_precision
+        assert (row.n_steps, row.validation_loss) == (3 * row.round_no, evaluation.loss)
+        assert row.validation_roc_auc == evaluation.mean.roc_auc
+        assert row.validation_average_precision == evaluation.mean.average_precision
     assert _baseline(tmp_path / "b", Budget(n_rounds=5, n_steps=3)).history[:4] == done.history
 
 
-def test_without_a_validation_fold_it_trains_unjudged(tmp_path: Path):
-    """The scores are None; patience, which needs them, is refused before training."""
+def test_without_a_validation_fold_it_trains_without_scores(tmp_path: Path):
+    """Scores are None; patience, which needs them, is refused before training."""
     data = dataclasses.replace(small_set(), validation_fold=17)
     assert [row.validation_loss for row in _baseline(tmp_path / "b", data=data).history] == [None] * 4
     with pytest.raises(BadFolds, match="fold 17: found no labelled compound, expected some for patience"):
@@ -172,7 +172,7 @@ _LONG = Budget(n_rounds=30, n_steps=10)
 
 
 def test_early_stopping_gives_the_best_round(tmp_path: Path):
-    """It ends two rounds after the lowest validation loss, with that round's model, bit for bit."""
+    """Training ends two rounds after the lowest validation loss, with that round's model, bit for bit."""
     stopped = _baseline(tmp_path / "b", _LONG, training=_EAGER)
     losses = [row.validation_loss for row in stopped.history]
     best = int(np.argmin(losses))
@@ -184,7 +184,7 @@ def test_early_stopping_gives_the_best_round(tmp_path: Path):
 
 
 def test_patience_changes_nothing_but_the_end(tmp_path: Path):
-    """Round by round the losses are those of the run without patience."""
+    """The losses of each round are those of the run without patience."""
     free = _baseline(
         tmp_path / "a", Budget(n_rounds=6, n_steps=10), training=dataclasses.replace(_EAGER, patience=None)
     )
@@ -199,11 +199,11 @@ def _row(round_no: int, loss: float | None) -> RoundScores:
 
 
 def test_enough_is_counted_from_the_first_best():
-    """An equal loss is no better one; unjudged rounds count as no better."""
+    """An equal loss is not better; rounds without a validation loss are not better either."""
     rows = [_row(i, loss) for i, loss in enumerate([3.0, 2.0, 2.0, None, 2.5], start=1)]
     assert best_round(rows) == 2
-    assert [is_enough(rows[:n], 3) for n in range(6)] == [False, False, False, False, False, True]
-    assert not is_enough(rows, None)
+    assert [should_stop(rows[:n], 3) for n in range(6)] == [False, False, False, False, False, True]
+    assert not should_stop(rows, None)
     assert best_round([]) == 0
 
 
@@ -216,7 +216,7 @@ killed_run(Path(sys.argv[1]))
 
 
 def killed_run(file: Path) -> Baseline:
-    """A hybrid run with patience, a falling rate and parts, that says aloud every step and every round."""
+    """A hybrid run with patience, a falling rate and parts, that prints every step and every round."""
     training = dataclasses.replace(TRAINING, lr_steps=(2, 3), internal_batch_max=10, patience=3)
     return train_baseline(
         hybrid_set(),
@@ -232,7 +232,7 @@ def killed_run(file: Path) -> Baseline:
 
 @pytest.mark.slow
 def test_killed_at_any_moment_it_ends_the_same(tmp_path: Path):
-    """Killed with -9 after random steps, again and again, then run to the end: the uninterrupted result to the bit."""
+    """Runs killed with SIGKILL after random steps, then run to the end, give the uninterrupted result to the bit."""
     rng, file = random.Random(4), tmp_path / "killed"
     n_kills = 0
     for n_lines in [rng.randrange(1, 6) for _ in range(4)]:

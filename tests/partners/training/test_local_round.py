@@ -1,4 +1,4 @@
-"""The arithmetic of a partner's round: held against the trainer, the server step and the scores that it is made of."""
+"""The arithmetic of a partner's round equals the trainer, the server step and the scores that it consists of."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -26,11 +26,11 @@ PLAIN = RoundSettings(trunk_layout(N_INPUTS, (12,)), TRUNK, ServerOptimiser(), N
 WITH_ROWS = replace(PLAIN, layout=trunk_layout(N_INPUTS, (12,), n_rows=N_ROWS))
 COUNTS = HolderCounts((3, 1, 4), frozenset({"P1", "P2", "P3", "P4"}), 3)
 OWN = PartnerData(hybrid_set(), TRAINING, "digest")
-HOLDER = replace(OWN, held={0: 5, 1: 2, 2: 0}, counts=COUNTS)  # row 1 does not travel
+HOLDER = replace(OWN, held={0: 5, 1: 2, 2: 0}, counts=COUNTS)  # row 1 is not shared
 
 
 def pieces(vector: np.ndarray, size: int = 7) -> Iterator[tuple[slice, np.ndarray]]:
-    """A copy of the vector, a few values at a time."""
+    """Copies of a vector's parts, a few values at a time."""
     kept = vector.copy()
     for start in range(0, vector.size, size):
         place = slice(start, min(start + size, vector.size))
@@ -38,48 +38,48 @@ def pieces(vector: np.ndarray, size: int = 7) -> Iterator[tuple[slice, np.ndarra
 
 
 def first_vector(agreed: RoundSettings) -> np.ndarray:
-    """Where all partners start."""
+    """First vector of all partners."""
     return initial_trunk(agreed.layout, 1)
 
 
 def test_without_a_catalogue_it_is_the_trainers_round():
-    """Change, heads and mean loss, to the last bit, in the first round and in the next."""
+    """Change, heads and mean loss are equal to the last bit, in the first round and in the next."""
     vector, private, kept = first_vector(PLAIN), None, None
     for round_no in (1, 2):
         seed = OWN.seed(round_no)
         expected = train_round(OWN.training_set, vector, kept, PLAIN.layout, TRUNK, TRAINING, seed, N_STEPS)
-        found = train_locally(OWN, PLAIN, vector.copy(), pieces(vector), private, seed)
-        np.testing.assert_array_equal(found.change, expected.trunk_change)
-        assert found.loss == expected.losses.mean()
+        result = train_locally(OWN, PLAIN, vector.copy(), pieces(vector), private, seed)
+        np.testing.assert_array_equal(result.change, expected.trunk_change)
+        assert result.loss == expected.losses.mean()
         for name, head in expected.state.heads.items():
-            np.testing.assert_array_equal(found.private.heads[name], head)
-        vector, private, kept = vector + found.change, found.private, expected.state
+            np.testing.assert_array_equal(result.private.heads[name], head)
+        vector, private, kept = vector + result.change, result.private, expected.state
 
 
-def test_rows_that_travel_start_from_the_vector_and_their_change_is_sent():
-    """A held row that travels is set and sent; one that does not travel, and one that is not held, stays zero."""
+def test_shared_rows_start_from_the_vector_and_their_change_is_sent():
+    """A held and shared row is set and sent; a row that is not shared, or not held, stays zero."""
     vector = first_vector(WITH_ROWS)
-    found = train_locally(HOLDER, WITH_ROWS, vector.copy(), pieces(vector), None, HOLDER.seed(1))
-    before, change = WITH_ROWS.layout.views(vector), WITH_ROWS.layout.views(found.change)
+    result = train_locally(HOLDER, WITH_ROWS, vector.copy(), pieces(vector), None, HOLDER.seed(1))
+    before, change = WITH_ROWS.layout.views(vector), WITH_ROWS.layout.views(result.change)
     for row, task in ((0, 5), (2, 0)):
         for shared, head in ((CATALOGUE_WEIGHT, HEAD_WEIGHT), (CATALOGUE_BIAS, HEAD_BIAS)):
-            np.testing.assert_array_equal(change[shared][row], found.private.heads[head][task] - before[shared][row])
+            np.testing.assert_array_equal(change[shared][row], result.private.heads[head][task] - before[shared][row])
             assert change[shared][row].any()
     assert not change[CATALOGUE_WEIGHT][1].any()
     assert not change[CATALOGUE_BIAS][1]
 
 
 def test_the_trunk_of_a_partner_without_rows_does_not_depend_on_the_catalogue():
-    """Same trunk, same chance: the same change of the trunk, and rows that stay zero."""
+    """The same trunk and seed give the same change of the trunk, and rows that stay zero."""
     alone, vector = first_vector(PLAIN), first_vector(WITH_ROWS)
     plain = train_locally(OWN, PLAIN, alone.copy(), pieces(alone), None, OWN.seed(1))
-    found = train_locally(OWN, WITH_ROWS, vector.copy(), pieces(vector), None, OWN.seed(1))
-    np.testing.assert_array_equal(found.change[: alone.size], plain.change)
-    assert not found.change[alone.size :].any()
+    result = train_locally(OWN, WITH_ROWS, vector.copy(), pieces(vector), None, OWN.seed(1))
+    np.testing.assert_array_equal(result.change[: alone.size], plain.change)
+    assert not result.change[alone.size :].any()
 
 
 def test_a_later_attempt_and_a_revision_have_fresh_chance():
-    """No two attempts at a round are trained alike; attempt and revision are counted from 1."""
+    """No two attempts at a round have the same seed; attempt and revision are counted from 1."""
     seeds = [OWN.seed(1), OWN.seed(2), OWN.seed(1, 2), OWN.seed(1, 1, 2), OWN.seed(1, 2, 2)]
     assert len(set(seeds)) == len(seeds)
     assert OWN.seed(1) == OWN.seed(1, 1, 1) == (TRAINING.seed, 0, 0)
@@ -97,14 +97,14 @@ def test_the_server_step_is_taken_on_the_mean_over_holders(method: str):
     rows = agreed.layout.views(expected)
     rows[CATALOGUE_WEIGHT][:] = rows[CATALOGUE_WEIGHT] * factors[:, np.newaxis]
     rows[CATALOGUE_BIAS][:] = rows[CATALOGUE_BIAS] * factors
-    found = step_server(agreed, vector, state, mean.copy(), factors)
-    np.testing.assert_array_equal(found.vector, server_step(vector, expected, agreed.server, state)[0])
-    assert found.change_norm == pytest.approx(float(np.linalg.norm(expected)))
-    assert found.server.n_steps == 1
+    step = step_server(agreed, vector, state, mean.copy(), factors)
+    np.testing.assert_array_equal(step.vector, server_step(vector, expected, agreed.server, state)[0])
+    assert step.change_norm == pytest.approx(float(np.linalg.norm(expected)))
+    assert step.server.n_steps == 1
 
 
-def test_a_step_beyond_all_numbers_is_refused():
-    """What every partner would make of it is no trunk any more."""
+def test_a_step_to_infinite_values_is_refused():
+    """A server step to values that are not finite is refused."""
     agreed = replace(PLAIN, server=ServerOptimiser(learning_rate=1e30))
     vector = first_vector(agreed)
     state = initial_server_state(agreed.server, vector.size)
@@ -116,7 +116,7 @@ def test_validation_scores_are_means_on_the_validation_fold():
     """The mean AUC-ROC is scikit-learn's over the tasks with both classes there; regression only where there is any."""
     vector = first_vector(PLAIN)
     state = OWN.first_state(PLAIN.layout, vector, OWN.seed(1))
-    found = validation_scores(OWN, PLAIN, vector, state)
+    scores = validation_scores(OWN, PLAIN, vector, state)
     data = OWN.training_set
     rows = data.rows_of(data.validation_fold)
     logits = predict(data.x[rows], vector, state, PLAIN.layout, TRUNK, TRAINING).logits
@@ -126,15 +126,15 @@ def test_validation_scores_are_means_on_the_validation_fold():
         if len(set(labels[known, task])) == 2:
             areas.append(roc_auc_score(labels[known, task], logits[known, task]))
             weights.append(data.aggregation_weight[task])
-    assert found["validation_roc_auc"] == pytest.approx(np.average(areas, weights=weights))
-    assert {"validation_loss", "validation_average_precision", "validation_r2", "validation_rmse"} <= set(found)
+    assert scores["validation_roc_auc"] == pytest.approx(np.average(areas, weights=weights))
+    assert {"validation_loss", "validation_average_precision", "validation_r2", "validation_rmse"} <= set(scores)
     plain = replace(OWN, training_set=small_set())
     without = validation_scores(plain, PLAIN, vector, plain.first_state(PLAIN.layout, vector, OWN.seed(1)))
     assert not {"validation_r2", "validation_rmse"} & set(without)
 
 
 def test_without_a_labelled_compound_in_the_fold_there_is_nothing_to_score():
-    """BadFolds, before any prediction."""
+    """A fold without labels raises BadFolds before any prediction."""
     data = small_set()
     folds = np.where(data.folding == data.validation_fold, 2, data.folding)
     own = replace(OWN, training_set=replace(data, folding=folds))
@@ -145,6 +145,6 @@ def test_without_a_labelled_compound_in_the_fold_there_is_nothing_to_score():
 
 @pytest.mark.parametrize(("every", "expected"), [(1, [1, 2, 3, 4, 5]), (2, [2, 4, 5]), (50, [5])])
 def test_rounds_are_validated_at_the_interval_and_at_the_end(every: int, expected: list[int]):
-    """By the number of the round, never by the clock."""
+    """Rounds are validated by their number."""
     own = replace(OWN, validate_every=every)
     assert [round_no for round_no in range(1, 6) if own.is_validated(round_no, 5)] == expected

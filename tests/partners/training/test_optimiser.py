@@ -1,4 +1,4 @@
-"""Optimisers go on where they stopped; the learning rate falls by epochs."""
+"""Optimisers continue from their state; the learning rate falls by epochs."""
 
 import itertools
 
@@ -17,7 +17,7 @@ _CHOICES = [("adam", 0.0), ("adamw", 0.0), ("sgd", 0.0), ("sgd", 0.9)]
 
 @pytest.mark.parametrize(("name", "momentum"), _CHOICES)
 def test_two_rounds_are_one_long_round(name: str, momentum: float):
-    """Without chance, six steps are three and three: moments, counts and the fall of the learning rate are kept."""
+    """Without randomness six steps equal three and three: moments, counts and learning rate are kept."""
     data, (layout, trunk, _) = hybrid_set(), small_trunk(16)
     settings = TrunkSettings(hidden=(16,), dropout=0.0)
     training = Training(
@@ -56,14 +56,14 @@ def test_another_optimisers_state_is_refused(before: tuple[str, float], after: t
 
 
 def test_the_learning_rate_is_torchs_multi_step():
-    """Over twelve epochs of three steps it is what torch's MultiStepLR says, epoch by epoch."""
+    """Over twelve epochs of three steps it equals torch's MultiStepLR, epoch by epoch."""
     training = Training(learning_rate=0.5, lr_steps=(2, 5, 9), lr_alpha=0.3)
     optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, milestones=[2, 5, 9], gamma=0.3)
     for epoch in range(12):
         for step in range(3):
-            found = learning_rate_at(3 * epoch + step, 3, training)
-            assert found == pytest.approx(optimiser.param_groups[0]["lr"], rel=1e-12)
+            rate = learning_rate_at(3 * epoch + step, 3, training)
+            assert rate == pytest.approx(optimiser.param_groups[0]["lr"], rel=1e-12)
         optimiser.step()
         schedule.step()
 
@@ -74,7 +74,7 @@ def test_an_epoch_sees_every_compound():
 
 
 def test_the_fall_slows_the_steps():
-    """After the first epoch with lr_alpha tiny, plain SGD stands still."""
+    """After the first epoch with a tiny lr_alpha, plain SGD no longer changes the weights."""
     data, (layout, trunk, _) = hybrid_set(), small_trunk(8)
     settings = TrunkSettings(hidden=(8,), dropout=0.0)
     training = Training(

@@ -39,7 +39,7 @@ def _plain(trunk: list[float], changes: list[list[float]], o: ServerOptimiser) -
 @pytest.mark.parametrize("method", _METHODS)
 @given(rounds=_ROUNDS)
 def test_steps_follow_the_formulas(method: str, rounds: list[list[float]]):
-    """Several rounds in a row give what the formulas give."""
+    """Several rounds in a row equal the formulas."""
     optimiser = ServerOptimiser(method=method, learning_rate=1.5)
     first, *changes = rounds
     trunk, state = np.array(first, np.float32), initial_server_state(optimiser, len(first))
@@ -61,7 +61,7 @@ def test_the_plain_mean_is_exact():
 
 @pytest.mark.parametrize("method", _METHODS)
 def test_chunks_change_nothing(method: str, monkeypatch: pytest.MonkeyPatch):
-    """Stepping in pieces gives the same bits as all at once, and the arguments stay as they were."""
+    """Steps in pieces give the same bits as a step at once, and the arguments do not change."""
     rng = np.random.default_rng(1)
     trunk, change = rng.normal(size=100).astype(np.float32), rng.normal(size=100)
     optimiser = ServerOptimiser(method=method, learning_rate=0.1)
@@ -105,7 +105,7 @@ def test_another_optimisers_state_is_refused():
 
 
 def test_an_overflowing_step_stops():
-    """A new trunk that is not finite is an error that says what to lower."""
+    """A new trunk that is not finite is an error that names the setting to lower."""
     huge = np.full(2, 3e38, np.float32)
     with pytest.raises(TrainingDiverged, match="server step 1") as caught:
         server_step(huge, huge, ServerOptimiser(), ServerState())

@@ -7,7 +7,7 @@ import pytest
 
 from partners.files.sparsechem_model import _names, read_sparsechem
 from partners.network.predict import predict, predict_hidden
-from partners.network.state import HeadSizes, unstepped
+from partners.network.state import HeadSizes, fresh_state
 from partners.network.trunk import trunk_layout
 from partners.settings import Training, TrunkSettings
 from tests.support.partners.our_losses import our_losses
@@ -39,7 +39,7 @@ def test_six_adam_steps(shared: Path, kind: str, internal_batch_max: int | None)
     trunk = np.concatenate([initial.pop(tensor.name).ravel() for tensor in layout.tensors])
     n_regressions = data.n_regressions
     units = {"mean": np.zeros(n_regressions, np.float32), "deviation": np.ones(n_regressions, np.float32)}
-    state = unstepped(initial, units if n_regressions else {}, layout, training)
+    state = fresh_state(initial, units if n_regressions else {}, layout, training)
     n = facts["batch_size"]
     batches = [np.arange(n) + n * step % data.n_compounds for step in range(facts["steps"])]
     losses, weights = our_losses(layout, trunk, state, data, batches, trunk_settings, training)
@@ -58,9 +58,9 @@ def test_its_model_predicts_the_same(shared: Path):
     assert model.trunk_settings == TrunkSettings(hidden=(32, 16), dropout=(0.2, 0.1))
     assert (model.training.lr_steps, model.training.normalise_regression) == ((10,), False)
     x = golden_set(folder).x
-    found = predict(x, model.trunk, model.state, model.layout, model.trunk_settings, model.training)
+    outputs = predict(x, model.trunk, model.state, model.layout, model.trunk_settings, model.training)
     hidden = predict_hidden(x, model.trunk, model.layout, model.trunk_settings)
-    for name, ours in (("class", found.probabilities), ("regr", found.values), ("hidden", hidden)):
+    for name, ours in (("class", outputs.probabilities), ("regr", outputs.values), ("hidden", hidden)):
         theirs = np.load(folder / "model" / f"pred-{name}.npy")
         assert ours.shape == theirs.shape
         np.testing.assert_allclose(ours, theirs, atol=1e-6, err_msg=name)

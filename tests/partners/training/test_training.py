@@ -1,4 +1,4 @@
-"""Rounds of local training: determinism, state, chance, refusals."""
+"""Rounds of local training: determinism, state, seeds, refusals."""
 
 import re
 import subprocess
@@ -49,19 +49,19 @@ def test_two_processes_give_the_same_bytes():
 
 
 def test_two_threads_repeat_themselves():
-    """At two threads the same bits come again, too."""
+    """Two threads give the same bits again, too."""
     assert rounds_digest(2) == rounds_digest(2)
 
 
 def test_equal_seeds_equal_bits_other_seeds_other_bits():
     """Everything of a round follows from its seed."""
-    for one, same in zip(_all_arrays(_round(3)), _all_arrays(_round(3)), strict=True):
-        np.testing.assert_array_equal(one, same)
+    for first, same in zip(_all_arrays(_round(3)), _all_arrays(_round(3)), strict=True):
+        np.testing.assert_array_equal(first, same)
     assert not np.array_equal(_round(3).trunk_change, _round(4).trunk_change)
 
 
 def test_round_seeds_are_distinct():
-    """Every round and every attempt draws its own chance."""
+    """Every round and every attempt has its own seed."""
     seeds = {round_seed(seed, round_no, attempt) for seed in (0, 1) for round_no in range(3) for attempt in range(3)}
     states = {tuple(np.random.SeedSequence(seed).generate_state(4)) for seed in seeds}
     assert len(states) == len(seeds) == 18
@@ -91,7 +91,7 @@ def test_no_global_generator_is_touched():
 
 
 def test_threads_are_given_back():
-    """Inside the block torch has the wished threads, after it what it had, also after an error."""
+    """Inside the block torch has the requested threads, afterwards the old number, also after an error."""
     before = torch.get_num_threads()
     inside = []
 
@@ -113,12 +113,12 @@ def test_the_arguments_are_left_alone():
     before = [array.copy() for array in (trunk, *state.heads.values(), *state.first_moment.values())]
     train_round(small_set(), trunk, state, layout, settings, TRAINING, 9, 4)
     after = (trunk, *state.heads.values(), *state.first_moment.values())
-    for one, other in zip(before, after, strict=True):
-        np.testing.assert_array_equal(one, other)
+    for old, new in zip(before, after, strict=True):
+        np.testing.assert_array_equal(old, new)
 
 
 def test_state_goes_on_between_rounds():
-    """Without chance, two rounds of three steps are one round of six: heads, Adam's moments and count are kept."""
+    """Without randomness two rounds of three steps equal one of six: heads, Adam's moments and count are kept."""
     data = small_set()
     layout, trunk, _ = small_trunk(16)
     settings, training = (
@@ -154,7 +154,7 @@ def test_zero_steps_change_nothing():
 
 
 def test_progress_counts_every_step():
-    """The callback hears (steps done, steps in all, the loss in words) after each step."""
+    """The callback gets (steps done, steps in all, the loss as text) after each step."""
     layout, trunk, settings = small_trunk(4)
     heard: list[tuple[int, int, str]] = []
     train_round(
@@ -182,9 +182,9 @@ def test_held_out_labels_have_no_influence():
     data, changed = small_set(), small_set()
     held_out = np.repeat(np.isin(changed.folding, (0, 1)), np.diff(changed.y.indptr))
     changed.y.data[held_out] *= -1
-    one = train_round(data, trunk, None, layout, settings, TRAINING, 0, 5)
-    other = train_round(changed, trunk, None, layout, settings, TRAINING, 0, 5)
-    np.testing.assert_array_equal(one.trunk_change, other.trunk_change)
+    result = train_round(data, trunk, None, layout, settings, TRAINING, 0, 5)
+    with_changed = train_round(changed, trunk, None, layout, settings, TRAINING, 0, 5)
+    np.testing.assert_array_equal(result.trunk_change, with_changed.trunk_change)
 
 
 def test_tasks_of_weight_zero_move_nothing():
@@ -199,7 +199,7 @@ def test_tasks_of_weight_zero_move_nothing():
 
 @pytest.mark.filterwarnings("ignore:overflow encountered")
 def test_a_diverged_run_says_where_and_what_to_try():
-    """A loss that is not finite stops with the step, the learning rate and what to try."""
+    """A loss that is not finite is an error with the step, the learning rate and what to try."""
     with pytest.raises(TrainingDiverged, match=r"^step \d+: .*learning rate 1e\+30") as caught:
         _round(0, 20, learning_rate=1e30)
     assert caught.value.__notes__ == ["lower learning_rate, for example to 1e+29"]

@@ -1,4 +1,4 @@
-"""Memory that torch shares, and training in it."""
+"""Arrays whose memory torch shares, and training in them."""
 
 import subprocess
 import sys
@@ -25,14 +25,14 @@ _LAYOUT, _TRUNK, _SETTINGS = small_trunk(16, 9)
 
 
 def _shifted(array: np.ndarray) -> np.ndarray:
-    """The same values where torch cannot share them: four bytes behind the boundary."""
+    """Copy that torch cannot share: it begins four bytes after the boundary."""
     room = empty((array.size + 1,))
     room[1:] = array.ravel()
     return room[1:].reshape(array.shape)
 
 
 def test_arrays_begin_where_torchs_tensors_begin():
-    """Whatever the shape and type, the memory is torch's to use, also that of a copy of an array that is not."""
+    """Arrays of any shape and type can be shared, also a copy of an array that cannot."""
     for shape in ((1,), (3, 5), (7, 1000)):
         moved = copied(_shifted(np.ones(shape, dtype=np.float32)))
         for array in (empty(shape), empty(shape, np.float64), zeros(shape), moved):
@@ -55,26 +55,26 @@ def test_a_tensor_shares_memory_only_where_asked_and_possible():
 @pytest.mark.parametrize("n_values", [0, 1, 2**18, 2**18 + 1, 10**6])
 def test_pieces_tile_a_vector(n_values: int):
     """Every value is in exactly one piece, in order."""
-    found = np.concatenate([np.arange(n_values)[part] for part in pieces(n_values)] or [np.arange(0)])
-    np.testing.assert_array_equal(found, np.arange(n_values))
+    joined = np.concatenate([np.arange(n_values)[part] for part in pieces(n_values)] or [np.arange(0)])
+    np.testing.assert_array_equal(joined, np.arange(n_values))
 
 
 @pytest.mark.parametrize("place", [copied, _shifted])
 @pytest.mark.parametrize("optimiser", ["adam", "adamw", "sgd"])
 def test_training_in_place_is_training(place: Place, optimiser: str):
-    """In the memory given or in a copy of it: the bits of `train_round`, which leaves its arguments as they are."""
+    """Training in place gives the bits of `train_round`, which does not change its arguments."""
     training = Training(batch_size=32, learning_rate=1e-2, regression_weight=0.5, optimiser=optimiser)
     for before in (None, seeded_state(hybrid_set(), _LAYOUT, training, 1)):
-        given = None if before is None else _moved(before, place)
-        expected = train_round(hybrid_set(), _TRUNK, given, _LAYOUT, _SETTINGS, training, 1, 4)
+        start = None if before is None else _moved(before, place)
+        expected = train_round(hybrid_set(), _TRUNK, start, _LAYOUT, _SETTINGS, training, 1, 4)
         if before is not None:
-            _assert_same(given, before)
+            _assert_same(start, before)
         trunk = place(_TRUNK)
-        found = train_in_place(hybrid_set(), trunk, given, _LAYOUT, _SETTINGS, training, 1, 4)
+        result = train_in_place(hybrid_set(), trunk, start, _LAYOUT, _SETTINGS, training, 1, 4)
         np.testing.assert_array_equal(trunk - _TRUNK, expected.trunk_change)
-        np.testing.assert_array_equal(found.losses, expected.losses)
-        assert found.n_compounds_seen == expected.n_compounds_seen
-        _assert_same(found.state, expected.state)
+        np.testing.assert_array_equal(result.losses, expected.losses)
+        assert result.n_compounds_seen == expected.n_compounds_seen
+        _assert_same(result.state, expected.state)
 
 
 def _moved(state: PartnerState, place: Place) -> PartnerState:
@@ -117,7 +117,7 @@ print(grown(train_in_place, 150_000), grown(train_round, 150_000))
 
 
 def test_training_in_place_holds_no_second_trunk():
-    """Its peak over the trunk and moments given is a part of a trunk; `train_round`, which copies, needs three more."""
+    """Its peak memory beyond trunk and moments is a part of a trunk; `train_round`, which copies, needs three more."""
     done = subprocess.run([sys.executable, "-c", _PEAK], cwd=_ROOT, check=True, capture_output=True, text=True)
     in_place, copying = map(float, done.stdout.split())
     assert in_place < 0.8

@@ -1,4 +1,4 @@
-"""What MLflow may know of the data: counts that add up, digests that tell sets apart, nothing else."""
+"""Facts about the data for MLflow: counts that add up and digests that differ between sets, nothing else."""
 
 import json
 
@@ -33,17 +33,17 @@ def data(seed: int = 0, *, regression: bool = False) -> TrainingSet:
 @pytest.mark.parametrize("regression", [False, True])
 def test_counts_are_those_of_the_folds(regression: bool):  # noqa: FBT001 -- a parameter of the test
     """Every labelled compound is in one of the three; labels and values are all counted, once."""
-    found = data(regression=regression)
-    facts = {fact["context"]: fact["counts"] for fact in dataset_facts("P01", found)}
+    data_set = data(regression=regression)
+    facts = {fact["context"]: fact["counts"] for fact in dataset_facts("P01", data_set)}
     assert list(facts) == ["training", "validation", "test"]
-    assert facts["test"]["n_compounds"] == len(found.rows_of(0))
-    assert facts["validation"]["n_compounds"] == len(found.rows_of(1))
-    for key, expected in (("n_active", (found.y.data > 0).sum()), ("n_inactive", (found.y.data < 0).sum())):
+    assert facts["test"]["n_compounds"] == len(data_set.rows_of(0))
+    assert facts["validation"]["n_compounds"] == len(data_set.rows_of(1))
+    for key, expected in (("n_active", (data_set.y.data > 0).sum()), ("n_inactive", (data_set.y.data < 0).sum())):
         assert sum(counts[key] for counts in facts.values()) == expected
     if regression:
-        exact = (found.y_censor.data == 0).sum()
+        exact = (data_set.y_censor.data == 0).sum()
         assert sum(counts["n_exact"] for counts in facts.values()) == exact
-        assert sum(counts["n_censored"] for counts in facts.values()) == found.y_regr.nnz - exact
+        assert sum(counts["n_censored"] for counts in facts.values()) == data_set.y_regr.nnz - exact
     else:
         assert not any("n_exact" in counts for counts in facts.values())
 
@@ -57,7 +57,7 @@ def test_digests_tell_sets_and_folds_apart():
 
 
 def test_facts_are_names_digests_and_whole_numbers():
-    """Nothing in them could be a label, a value or a structure."""
+    """The facts hold no label, value or structure."""
     for fact in json.loads(json.dumps(dataset_facts("P01", data(regression=True)))):
         assert set(fact) == {"name", "context", "digest", "counts"}
         assert fact["name"].startswith("P01, ")

@@ -1,4 +1,4 @@
-"""Prepared matrices become a training set: the same numbers, and regression only where it is trained."""
+"""Prepared matrices become a training set: the same numbers, and regression only if it is trained."""
 
 from dataclasses import replace
 
@@ -15,28 +15,30 @@ FOLDS = Folds(test=3, validation=2)
 def test_matrices_and_weights_are_those_prepared():
     """Nothing is left out or reordered; the folds are the plan's."""
     prepared = prepared_matrices()
-    found = training_set(prepared, FOLDS, Training(regression_weight=0.1))
+    prepared_set = training_set(prepared, FOLDS, Training(regression_weight=0.1))
     for name in ("x", "y", "y_regr", "y_censor"):
-        np.testing.assert_array_equal(getattr(found, name).toarray(), getattr(prepared, name).toarray())
-    np.testing.assert_array_equal(found.folding, prepared.folding)
-    np.testing.assert_allclose(found.training_weight, [task.training_weight for task in prepared.tasks])
-    np.testing.assert_allclose(found.regr_weight, [task.training_weight for task in prepared.regression_tasks])
-    np.testing.assert_allclose(found.censored_weight, [task.censored_weight for task in prepared.regression_tasks])
-    assert (found.test_fold, found.validation_fold) == (3, 2)
+        np.testing.assert_array_equal(getattr(prepared_set, name).toarray(), getattr(prepared, name).toarray())
+    np.testing.assert_array_equal(prepared_set.folding, prepared.folding)
+    np.testing.assert_allclose(prepared_set.training_weight, [task.training_weight for task in prepared.tasks])
+    np.testing.assert_allclose(prepared_set.regr_weight, [task.training_weight for task in prepared.regression_tasks])
+    np.testing.assert_allclose(
+        prepared_set.censored_weight, [task.censored_weight for task in prepared.regression_tasks]
+    )
+    assert (prepared_set.test_fold, prepared_set.validation_fold) == (3, 2)
 
 
 def test_without_a_regression_weight_values_are_left_out():
     """Compounds with values alone have no label any more."""
     prepared = prepared_matrices()
-    found = training_set(prepared, FOLDS, Training())
+    prepared_set = training_set(prepared, FOLDS, Training())
     assert prepared.y_regr.nnz > 0
-    assert found.n_regressions == 0
-    np.testing.assert_array_equal(found.labels_per_row, np.diff(prepared.y.indptr))
+    assert prepared_set.n_regressions == 0
+    np.testing.assert_array_equal(prepared_set.labels_per_row, np.diff(prepared.y.indptr))
     assert training_set(prepared, FOLDS, Training(regression_weight=0.1)).n_regressions == 2
 
 
-def test_means_are_over_tasks_that_every_fold_can_judge():
-    """Where there is none, over all that are not auxiliary; the same of regression."""
+def test_means_are_over_tasks_that_every_fold_can_score():
+    """If there are none, means are over all tasks that are not auxiliary; the same for regression."""
     prepared, training = prepared_matrices(), Training(regression_weight=0.1)
 
     def weights(*evaluated: int) -> tuple[list[float], list[float]]:
@@ -44,8 +46,8 @@ def test_means_are_over_tasks_that_every_fold_can_judge():
             tuple(replace(task, aggregation_weight=float(task.task_id in evaluated)) for task in of_kind)
             for of_kind in (prepared.tasks, prepared.regression_tasks)
         )
-        found = training_set(replace(prepared, tasks=tasks, regression_tasks=values), FOLDS, training)
-        return found.aggregation_weight.tolist(), found.regr_aggregation_weight.tolist()
+        prepared_set = training_set(replace(prepared, tasks=tasks, regression_tasks=values), FOLDS, training)
+        return prepared_set.aggregation_weight.tolist(), prepared_set.regr_aggregation_weight.tolist()
 
     assert weights(1, 3) == ([0, 1, 0, 1, 0, 0], [0, 1])
     assert weights() == ([1, 1, 1, 1, 1, 0], [1, 0])

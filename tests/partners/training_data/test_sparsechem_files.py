@@ -1,4 +1,4 @@
-"""SparseChem's data files: what is read, and what is refused in one sentence."""
+"""SparseChem's data files are read, and wrong ones refused in one sentence."""
 
 import dataclasses
 from collections.abc import Callable
@@ -59,11 +59,11 @@ def _read(files: MatrixFiles, *, trust_pickle: bool = False) -> TrainingSet:
 @pytest.mark.parametrize("suffix", _WRITERS)
 def test_every_format_gives_the_same_set(tmp_path: Path, suffix: str):
     """Matrices in .npz, .mtx and trusted .npy, and weights in any order of rows, are read as they were."""
-    found = _read(_files(tmp_path, suffix), trust_pickle=True)
+    data = _read(_files(tmp_path, suffix), trust_pickle=True)
     if suffix == ".mtx":  # decimal text
-        np.testing.assert_allclose(found.y_regr.data, _DATA.y_regr.data, rtol=1e-6)
-        found = dataclasses.replace(found, y_regr=_DATA.y_regr)
-    assert found.digest() == _DATA.digest()
+        np.testing.assert_allclose(data.y_regr.data, _DATA.y_regr.data, rtol=1e-6)
+        data = dataclasses.replace(data, y_regr=_DATA.y_regr)
+    assert data.digest() == _DATA.digest()
 
 
 def test_a_measured_zero_is_kept(tmp_path: Path):
@@ -77,11 +77,11 @@ def test_a_measured_zero_is_kept(tmp_path: Path):
 def test_what_may_be_absent(tmp_path: Path):
     """Without tables all weights are 1; without y_censor, or with an empty one, all is exact; one kind is enough."""
     files = dataclasses.replace(_files(tmp_path), weights_class=None, weights_regr=None, y_censor=None)
-    found = _read(files)
-    assert set(found.training_weight) == set(found.regr_weight) == set(found.censored_weight) == {1}
-    assert not found.y_censor.data.any()
+    data = _read(files)
+    assert set(data.training_weight) == set(data.regr_weight) == set(data.censored_weight) == {1}
+    assert not data.y_censor.data.any()
     sparse.save_npz(tmp_path / "empty.npz", sparse.csr_matrix(_DATA.y_regr.shape))
-    assert _read(dataclasses.replace(files, y_censor=tmp_path / "empty.npz")).digest() == found.digest()
+    assert _read(dataclasses.replace(files, y_censor=tmp_path / "empty.npz")).digest() == data.digest()
     assert _read(dataclasses.replace(files, y_class=None)).n_tasks == 0
     assert _read(dataclasses.replace(files, y_regr=None)).n_regressions == 0
 
@@ -95,7 +95,7 @@ def test_the_older_name_of_the_weight(tmp_path: Path):
 
 
 def test_a_pickle_is_read_only_when_trusted(tmp_path: Path):
-    """A .npy matrix is refused, says why and how to trust it; no code in it has run."""
+    """A .npy matrix is refused, with the reason and how to trust it; no code in it has run."""
     with pytest.raises(BadMatrixFile, match=r"x\.npy: a matrix in \.npy is a pickle, which can run code") as caught:
         _read(_files(tmp_path, ".npy"))
     assert caught.value.__notes__ == ["if you made the file yourself, trust it with --trust-pickle"]
@@ -193,19 +193,19 @@ def test_wrong_tables_are_refused(tmp_path: Path, text: str, error: type[Trainin
         _read(files)
 
 
-def test_files_need_their_company(tmp_path: Path):
-    """No labels at all, marks or weights without what they belong to."""
+def test_files_need_their_counterparts(tmp_path: Path):
+    """Files without labels, and marks or weights without their values, are refused."""
     files = _files(tmp_path)
     with pytest.raises(BadMatrixFile, match="found neither y_class nor y_regr"):
         MatrixFiles(x=files.x, folding=files.folding)
-    with pytest.raises(BadMatrixFile, match="y_censor: found no y_regr beside it"):
+    with pytest.raises(BadMatrixFile, match="y_censor: found no y_regr, expected both"):
         MatrixFiles(x=files.x, folding=files.folding, y_class=files.y_class, y_censor=files.y_censor)
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".mtx", ".npy", ".csv", ""])
 @pytest.mark.parametrize("content", [b"", b"rubbish", b"%%MatrixMarket matrix coordinate real general\n2 2 1\n9 9 x\n"])
 def test_rubbish_is_refused_by_name(tmp_path: Path, suffix: str, content: bytes):
-    """Whatever is in it, and whatever its name, a file that is no matrix is refused in one sentence with its name."""
+    """A file of any name and content that is no matrix is refused in one sentence with its name."""
     path = tmp_path / f"rubbish{suffix}"
     path.write_bytes(content)
     with pytest.raises(BadMatrixFile, match=r"^rubbish"):

@@ -1,4 +1,4 @@
-"""Signed times are claims: where they cannot be true somebody is named, and nothing is refused."""
+"""Signed times are claims: impossible ones give a warning with the member's name, and nothing is refused."""
 
 import pytest
 
@@ -21,7 +21,9 @@ def test_a_time_to_come_is_warned_of(finished: Federation, seconds: int, n_warni
     latest = manifest_of(finished, LAST)
     warnings = run_audit(finished, now=latest.time + seconds).warnings
     said = [
-        warning for warning in warnings if warning.startswith("the clock of agg is ahead of ours: the sum of agg in")
+        warning
+        for warning in warnings
+        if warning.startswith("the clock of agg is ahead of this machine's: the sum of agg in")
     ]
     assert len(said) == n_warnings
 
@@ -39,7 +41,7 @@ def test_a_time_to_come_is_warned_of(finished: Federation, seconds: int, n_warni
     ],
 )  # fmt: skip
 def test_times_against_the_order_are_warned_of(done: Federation, name: MessageName, seconds: int, said: str):
-    """Whoever's clock is wrong: both are named, once, with how far they are apart."""
+    """Both members are named, once, with the difference of their clocks."""
     sign_later(done, name, seconds)
     warnings = run_audit(done).warnings
     assert warnings

@@ -1,4 +1,4 @@
-"""`hocket status`: every member's state of the round from signed messages alone; what is not signed is not believed."""
+"""`hocket status`: every member's state, from valid signed messages alone."""
 
 import io
 import json
@@ -38,13 +38,13 @@ FOUR = ("P01", "P02", "P03", "P04")
 
 
 def reader_of(federation: Federation) -> StatusReader:
-    """Somebody with the plan and the exchange, and nothing else."""
+    """A reader with the plan and the exchange, and nothing else."""
     return StatusReader(read_plan(federation.plan_file), open_exchange(f"file://{federation.exchange}"))
 
 
 def look(federation: Federation) -> Status:
     """The status now."""
-    return reader_of(federation).look()
+    return reader_of(federation).read_status()
 
 
 def states(status: Status) -> dict[str, str]:
@@ -80,7 +80,7 @@ def test_before_anybody_came(enrolled: Federation):
 
 
 def test_while_some_have_enrolled(ready: Federation, tmp_path: Path):
-    """Who has posted a pairing is enrolled since then; the others are awaited."""
+    """A partner that has posted a pairing is enrolled since then; the others are awaited."""
     federation = ready.moved(tmp_path / "federation")
     for name in FOUR:
         remove(federation.exchange, replace(READY, sender=name))
@@ -101,7 +101,7 @@ def test_all_ready(ready: Federation):
 
 
 def test_one_not_ready(ready: Federation, tmp_path: Path):
-    """It shows what it said last, and is awaited."""
+    """Its newest message is shown, and it is awaited."""
     federation = ready.moved(tmp_path / "federation")
     remove(federation.exchange, READY)
     assert states(look(federation))["P02"] == "enrolled enrolment"
@@ -109,7 +109,7 @@ def test_one_not_ready(ready: Federation, tmp_path: Path):
 
 
 def test_called_and_partly_delivered(delivered: Federation):
-    """Who has delivered is sealed, with the bytes of the sealed file; the others are rostered, since the call."""
+    """A partner that has posted its update is sealed, with the file's size; the others are rostered."""
     remove(delivered.exchange, UPDATE)
     status = look(delivered)
     assert states(status) == everybody("sealed 1.1") | {"P02": "rostered 1.1", AGGREGATOR: "rostered 1.1"}
@@ -132,7 +132,7 @@ def test_summed(delivered: Federation):
 
 
 def test_opened(sealed_again: Federation, tmp_path: Path):
-    """Who is ready for the next round has opened the sum."""
+    """A partner that is ready for the next round has opened the sum."""
     federation = sealed_again.moved(tmp_path / "federation")
     for name in FOUR:
         remove(federation.exchange, replace(at_round(UPDATE, 2), sender=name))
@@ -143,7 +143,7 @@ def test_opened(sealed_again: Federation, tmp_path: Path):
 
 
 def test_void_and_left_out(voided: Federation, tmp_path: Path):
-    """Right after the void, who was missed is told; afterwards the roster goes without it."""
+    """After the void, the missing partner is named; the next roster goes without it."""
     after = voided.moved(tmp_path / "federation")
     for path in (after.exchange / "round-0001" / "attempt-02").iterdir():
         path.unlink()
@@ -192,7 +192,7 @@ def test_nobody_speaks_for_another(delivered: Federation):
 
 
 def test_a_forged_sum_does_not_move_the_federation(delivered: Federation):
-    """Nor does a partner's genuine message of a far round: only the aggregator's word counts."""
+    """Nor does a partner's genuine message of a far round: only the aggregator's messages count."""
     step(delivered.aggregator())
     flip(delivered.exchange / SUM.manifest, -20)
     far = at_round(READY, 9)
@@ -221,7 +221,7 @@ def test_an_update_for_another_roster_is_told(delivered: Federation):
 
 
 def test_no_payload_is_read(delivered: Federation, monkeypatch: pytest.MonkeyPatch):
-    """Sizes are those that were signed; a sealed file that is not there yet is told."""
+    """Sizes are those that were signed; a note says that a sealed file is not there yet."""
     read: list[str] = []
     plain = Exchange.read
 
@@ -251,7 +251,7 @@ def watched(federation: Federation, *, terminal: bool, acts: list[object]) -> st
 
 
 def finish(federation: Federation) -> list[object]:
-    """What leads from delivered updates to the end of the second and last round."""
+    """The steps from posted updates to the end of the second and last round."""
 
     def partners() -> None:
         until_waiting(federation, federation.partners)
@@ -287,9 +287,9 @@ def test_watch_reads_each_message_once(sealed_again: Federation, tmp_path: Path,
 
     reader = reader_of(federation)
     monkeypatch.setattr(Exchange, "read", note)
-    reader.look()
+    reader.read_status()
     n_read = len(read)
-    assert reader.look() == look(federation)
+    assert reader.read_status() == look(federation)
     assert read[:n_read] == sorted(set(read[:n_read]), key=read.index)
     assert len(read) == 2 * n_read  # the second reader's own
 
@@ -298,7 +298,7 @@ def test_watch_reads_each_message_once(sealed_again: Federation, tmp_path: Path,
 def test_watch_goes_on_when_the_exchange_comes_back(
     finished: Federation, monkeypatch: pytest.MonkeyPatch, *, terminal: bool
 ):
-    """An exchange that does not answer is told, not the end."""
+    """An exchange that cannot be read gives a message, and --watch goes on."""
     plain = Exchange.list_files
 
     def unreachable(exchange: Exchange) -> list[str]:
@@ -319,7 +319,7 @@ def test_watch_goes_on_when_the_exchange_comes_back(
 
 
 def test_the_command_in_words(delivered: Federation):
-    """Where the federation stands, a line for each member, whom it waits for, what is not believed."""
+    """The round, a line for each member, the awaited members, and invalid messages."""
     flip(delivered.exchange / UPDATE.manifest, -20)
     head, *members, waiting, refused = printed("status", delivered.plan_file, delivered.exchange).splitlines()
     assert all(part in head for part in ("0 of 2 rounds", "round 1", "attempt 1"))
@@ -356,7 +356,7 @@ def test_the_command_as_json(delivered: Federation):
 
 
 def test_a_void_is_no_sum(voided: Federation, tmp_path: Path):
-    """A void that was changed is not believed: the attempt is still open."""
+    """A void that was changed is invalid: the attempt is still open."""
     federation = voided.moved(tmp_path / "federation")
     for path in (federation.exchange / "round-0001" / "attempt-02").iterdir():
         path.unlink()

@@ -120,7 +120,7 @@ def test_progress_is_told_by_attempts(finished: Federation):
 
 
 def test_an_unfinished_transcript_is_open(done: Federation):
-    """What has no outcome yet is said to be open."""
+    """An attempt without outcome is listed as open."""
     for path in (SUM.manifest, SUM.payload):
         (done.exchange / path.replace("round-0001", "round-0002")).unlink()
     assert outcomes(done) == [(1, 1, "sum"), (2, 1, "open")]
@@ -170,7 +170,7 @@ def test_a_void_attempt_is_followed_by_another(done: Federation):
 
 
 def test_a_void_although_the_update_is_here_is_warned_of(done: Federation):
-    """It may have come too late, or the aggregator does not say the truth: whom to ask is named."""
+    """It may have come too late, or the aggregator lies: the warning names whom to ask."""
     make_void(done, 2, "P02", "P03")
     remove(done.exchange, MessageName("update", 2, 1, "P03"))
     (warning,) = run_audit(done).warnings
@@ -195,7 +195,7 @@ def test_a_void_through_real_members(voided: Federation):
 
 
 def late_ready(federation: Federation, **change: str) -> None:
-    """P03 says ready after the second attempt's roster was closed."""
+    """P03 posts ready after the second attempt's roster was closed."""
     say(federation, LATE, body_of(federation, replace(LATE, attempt=1)) | change, time=1)
 
 
@@ -204,15 +204,15 @@ def test_a_ready_after_the_roster_was_closed_is_no_harm(voided_copy: Federation)
     before = outcomes(voided_copy)
     late_ready(voided_copy)
     assert outcomes(voided_copy) == before
-    assert not [warning for warning in run_audit(voided_copy).warnings if "ready name" in warning]
+    assert not [warning for warning in run_audit(voided_copy).warnings if "ready messages name" in warning]
 
 
 @pytest.mark.parametrize("what", ["trunk", "preparation"])
 def test_a_late_ready_from_elsewhere_is_warned_of(voided_copy: Federation, what: str):
     """The aggregator did not look at it, but somebody should."""
     late_ready(voided_copy, **{what: digest(b"another")})
-    (warning,) = [warning for warning in run_audit(voided_copy).warnings if "ready name" in warning]
-    assert warning.startswith(f"round 1, attempt 2: not all who are ready name the same {what}: P01 ")
+    (warning,) = [warning for warning in run_audit(voided_copy).warnings if "ready messages name" in warning]
+    assert warning.startswith(f"round 1, attempt 2: the ready messages name different values of {what}: P01 ")
     assert f"P03 {digest(b'another')[:12]}" in warning
 
 
@@ -225,7 +225,7 @@ def test_diverged_partners_that_were_never_called_are_warned_of(done: Federation
         ready = MessageName("ready", 2, 1, name)
         say(done, ready, body_of(done, at_round(ready, 1)) | {"trunk": digest(trunk)}, time=NOW)
     (warning,) = run_audit(done).warnings
-    assert warning.startswith("round 2, attempt 1: not all who are ready name the same trunk")
+    assert warning.startswith("round 2, attempt 1: the ready messages name different values of trunk")
 
 
 @pytest.mark.parametrize("place", ["nowhere", "empty"])
@@ -244,7 +244,7 @@ def test_a_deal_by_another_than_the_custodian_is_refused(done: Federation):
     name = MessageName("deal", 0, 0, "P02")
     shutil.copyfile(done.exchange / DEAL.payload, done.exchange / name.payload)
     say(done, name, body_of(done, DEAL), time=NOW)
-    refusal(done, ExchangeConflict, name.manifest, "dealt by P01, not by P02")
+    refusal(done, ExchangeConflict, name.manifest, "a deal by P02, expected one by P01")
 
 
 @pytest.mark.parametrize("name", [PAIRING, DEAL])
@@ -252,7 +252,10 @@ def test_another_group_is_refused(done: Federation, name: MessageName):
     """Deal and pairings name one group secret."""
     say(done, name, {"group": digest(b"another")})
     refusal(
-        done, Equivocation, "enrol: not all are of one group", f"{name.kind} of {name.sender} {digest(b'another')[:12]}"
+        done,
+        Equivocation,
+        "enrol: found more than one group secret",
+        f"{name.kind} of {name.sender} {digest(b'another')[:12]}",
     )
 
 
@@ -260,7 +263,7 @@ def test_another_group_is_refused(done: Federation, name: MessageName):
 def test_rounds_without_a_complete_enrolment_are_refused(done: Federation, name: MessageName):
     """Nobody can have sealed then."""
     remove(done.exchange, name)
-    refusal(done, BrokenTranscript, f"enrol: lacks the {name.kind} of {name.sender}")
+    refusal(done, BrokenTranscript, f"enrol: the {name.kind} of {name.sender} missing")
 
 
 def envelopes(change: Callable[[dict[str, Any]], Any]) -> Callable[[Federation, MessageName], None]:
@@ -427,7 +430,7 @@ def test_a_second_attempt_after_a_sum_is_refused(done: Federation):
 
 
 def test_a_round_after_an_open_one_is_refused(done: Federation):
-    """Nothing may follow what has no outcome."""
+    """Nothing may follow an attempt without outcome."""
     for path in (SUM.manifest, SUM.payload):
         (done.exchange / path).unlink()
     refusal(done, BrokenTranscript, "round 2, attempt 1")
@@ -457,10 +460,10 @@ def test_more_attempts_than_the_plan_allows_are_refused(done: Federation):
 
 
 @pytest.mark.parametrize("missing", [["P04"], ["P02", "P04"], [AGGREGATOR]])
-def test_a_void_for_want_of_a_stranger_is_refused(done: Federation, missing: list[str]):
-    """Only who was called can be missing."""
+def test_a_void_that_misses_a_stranger_is_refused(done: Federation, missing: list[str]):
+    """Only members of the roster can be missing."""
     make_void(done, 2, *missing)
-    refusal(done, Equivocation, at_round(VOID, 2).folder, "the void misses", missing[-1])
+    refusal(done, Equivocation, at_round(VOID, 2).folder, "as missing, the roster is", missing[-1])
 
 
 def test_a_void_for_another_roster_is_refused(done: Federation):
@@ -484,7 +487,7 @@ def test_a_roster_of_another_ready_is_refused(done: Federation):
 
 
 def test_a_ready_signed_anew_is_refused(done: Federation):
-    """A partner cannot change what it said either."""
+    """A partner cannot replace its ready message either."""
     say(done, READY, body_of(done, READY) | {"trunk": digest(b"another")})
     refusal(done, WrongRoster, READY.folder, "P02")
 
@@ -518,8 +521,12 @@ def test_a_first_round_that_does_not_start_from_the_plans_trunk_is_refused(done:
     ("trunk", "odd", "said"),
     [
         (digest(b"another"), {}, "starts from trunk"),
-        (None, {"P02": {"preparation": digest(b"another")}}, "do not prepare compounds alike"),
-        (None, {"P03": {"trunk": digest(b"another")}}, "the roster's trunk is not the one its members said"),
+        (None, {"P02": {"preparation": digest(b"another")}}, "prepare compounds differently"),
+        (
+            None,
+            {"P03": {"trunk": digest(b"another")}},
+            "the roster's trunk is not the trunk in its members'",
+        ),
     ],
     ids=["all-elsewhere", "preparation", "one-elsewhere"],
 )

@@ -51,7 +51,7 @@ def test_lines_of_a_finished_federation(finished: Federation):
         )
         span = rf"{TIME}(?: to {TIME})?"
         assert re.fullmatch(rf"  ready {span}, roster {TIME}, update {span}, sum {TIME}: \d:\d\d:\d\d", lines[line + 2])
-    assert lines[12:] == ["2 of 2 rounds done; 32 files, 20 signatures, 2 sums recomputed: everything is as it must be"]
+    assert lines[12:] == ["2 of 2 rounds done; 32 files, 20 signatures, 2 sums recomputed: everything is right"]
 
 
 def test_lines_of_a_void(voided: Federation):
@@ -72,12 +72,12 @@ def test_notes_warnings_and_what_was_not_recomputed(done: Federation):
     assert warning.startswith("warning: round 2, attempt 1: void although the update of P02 (signed 2")
     assert verdict == (
         "1 of 2 rounds done; 30 files, 20 signatures, 0 sums recomputed, 1 not recomputed: "
-        "everything is as it must be, but see 1 warning(s)"
+        "everything is right, but see 1 warning(s)"
     )
 
 
 def test_a_quick_look_says_that_no_sum_was_added(finished: Federation):
-    """So that nobody takes it for the whole check."""
+    """The verdict of --quick names how many sums were not checked."""
     lines = shown(finished, recompute=False)
     assert "0 sums recomputed, 2 not recomputed: everything" in lines[-1]
     assert not any(line.endswith(", recomputed") for line in lines)

@@ -1,4 +1,4 @@
-"""`hocket init`: what it writes can be used, it asks where somebody can answer, and it never replaces a file."""
+"""`hocket init`: its files can be used, it asks on a terminal, and it never replaces a file."""
 
 import os
 import pty
@@ -20,7 +20,7 @@ from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
 from pipeline.plan.plan import Plan, read_plan
 from pipeline.plan.toml_schema import check_table
 from pipeline.protocol.open_mailbox import open_aggregator_mailbox, open_partner_mailbox
-from pipeline.setup.init_files import plan_text, read_cards, seen_from, write_file
+from pipeline.setup.init_files import path_from, plan_text, read_cards, write_file
 from pipeline.setup.keys import deal, new_keys
 from secure.errors import BadCard
 from tests.pipeline.plan.test_commented_toml import lines_by_key
@@ -146,7 +146,7 @@ def test_what_is_no_card(tmp_path: Path, content: bytes, error: type[Exception])
 
 
 def test_paths_are_seen_from_the_file(place: Path):
-    """Given from where the user is, as everywhere on a command line; absolute paths and URLs stay."""
+    """Paths are given relative to the current folder, as on every command line; absolute paths and URLs stay."""
     options = (
         "--plan plans/plan.toml --home P01/home --exchange s3://bucket/x --assays tables/T0.csv --structures /d/T2"
     )
@@ -166,8 +166,8 @@ def test_a_file_in_a_linked_folder(place: Path):
     (place / "deep" / "down").mkdir(parents=True)
     (place / "link").symlink_to("deep/down")
     (place / "current.toml").symlink_to("plan.toml")
-    assert seen_from(place / "link", "current.toml") == "../../current.toml"
-    assert seen_from(place / "link", ".") == "../.."
+    assert path_from(place / "link", "current.toml") == "../../current.toml"
+    assert path_from(place / "link", ".") == "../.."
 
 
 def test_the_current_folder_is_the_default(place: Path, monkeypatch: pytest.MonkeyPatch):
@@ -203,7 +203,7 @@ def test_a_path_that_is_no_text_is_refused(place: Path):
 
 @pytest.mark.parametrize("kind", ["partner", "aggregator", "plan"])
 def test_a_file_is_replaced_only_by_force(place: Path, kind: str):
-    """What is there stays, to the last byte; --force replaces it."""
+    """An existing file stays, to the last byte; --force replaces it."""
     file = place / ("plan.toml" if kind == "plan" else f"{kind}.toml")
     rest = (*CARDS, "--name", "x") if kind == "plan" else ("--exchange", "e", "--name", "P01")
     file.write_text("precious")
@@ -216,7 +216,7 @@ def test_a_file_is_replaced_only_by_force(place: Path, kind: str):
 
 
 def test_nothing_is_replaced_that_came_meanwhile(tmp_path: Path):
-    """Between the look and the writing somebody else may write; no part of ours is left."""
+    """If another process writes the file after the check, it stays, and no part of ours is left."""
     (tmp_path / "plan.toml").write_text("precious")
     with pytest.raises(ConfigError, match=r"plan\.toml"):
         write_file(tmp_path / "plan.toml", "ours", replace=False)

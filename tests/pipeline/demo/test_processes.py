@@ -1,4 +1,4 @@
-"""The processes of a demo's members end with it, whatever they do."""
+"""The processes of a demo's members always end with it."""
 
 import os
 import signal
@@ -42,7 +42,7 @@ def scripted(folder: Path, name: str, code: str, *, stands: bool = False) -> Scr
 
 @pytest.mark.timeout(60)
 def test_a_member_that_takes_no_signal_does_not_hold_up_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """One fails, another stands still: the failure is told, and no process is left."""
+    """If one fails while another is stopped, the failure is reported, and no process is left."""
     monkeypatch.setattr(child_runs, "_MOST_WAIT_S", 0.5)
     standing = scripted(tmp_path, "P01", "import time; time.sleep(900)", stands=True)
     failing = scripted(tmp_path, "P02", "import sys; sys.exit('no such thing')")

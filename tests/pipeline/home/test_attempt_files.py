@@ -49,5 +49,5 @@ def test_nothing_is_left_of_an_attempt_that_is_over(files: AttemptFiles):
     files.write_residual(TRUNK, 0.0)
     files.unposted.write_bytes(b"sealed")
     for _ in range(2):
-        files.forget()
+        files.remove()
         assert not list(files.folder.iterdir())

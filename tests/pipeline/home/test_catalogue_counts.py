@@ -89,7 +89,7 @@ def home(tmp_path: Path) -> Home:
 
 
 def test_counts_come_back(plan: Plan, home: Home):
-    """Before the presence round there are none, after it those that it gave."""
+    """Before the catalogue round there are none, after it those that it gave."""
     assert known_counts(plan, home) is None
     keep_counts(plan, home, [3, 1, 2])
     assert known_counts(plan, home) == HolderCounts((3, 1, 2), frozenset(plan.partner_names), 3)

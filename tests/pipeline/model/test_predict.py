@@ -1,4 +1,4 @@
-"""`hocket predict`: what it says of new structures, what it refuses, and that nothing of a row or a file is lost."""
+"""`hocket predict`: its predictions, what it refuses, and that every row is predicted or rejected."""
 
 import gzip
 import json
@@ -138,7 +138,7 @@ def test_similarity_is_rdkits_to_the_nearest_training_compound(finished: Federat
 
 
 def test_no_row_is_lost(finished: Federation, new: Path, tmp_path: Path) -> None:
-    """Every row is either predicted or listed with its reason; counts are told on stderr, no structure is."""
+    """Every row is either predicted or listed with its reason; stderr has counts and no structure."""
     result = run(finished, new, "--output", tmp_path / "out.csv")
     rejected = pl.read_csv(tmp_path / "out.rejected.csv")
     assert rejected.rows() == [(6, "bad", "unparsable"), (7, None, "missing_id"), (8, "empty", "empty")]
@@ -189,11 +189,11 @@ def test_one_by_one_equals_in_bulk(
         rows = bulk.filter(pl.col("input_compound_id") == f"n{i}")
         kept = [j for j, task in enumerate(model.description.tasks) if not task.is_auxiliary]
         of_classes = rows.filter(pl.col("probability").is_not_null())
-        np.testing.assert_array_equal(of_classes["probability"].to_numpy(), alone.found.probability[0, kept])
+        np.testing.assert_array_equal(of_classes["probability"].to_numpy(), alone.prediction.probability[0, kept])
         np.testing.assert_array_equal(
-            of_classes["p_active"].fill_null(np.nan).to_numpy(), alone.found.p_values.active[0, kept]
+            of_classes["p_active"].fill_null(np.nan).to_numpy(), alone.prediction.p_values.active[0, kept]
         )
-        assert rows["similarity"][0] == alone.found.similarity[0]
+        assert rows["similarity"][0] == alone.prediction.similarity[0]
     monkeypatch.setattr("pipeline.model.predict._MOST_ROWS", 128)
     monkeypatch.setattr("pipeline.model.predict._MOST_CELLS", 1)
     many = tmp_path / "many.csv"
@@ -232,7 +232,7 @@ def test_tasks_are_chosen_by_assay_or_by_assay_and_threshold(finished: Federatio
 
 
 def test_the_gates_choice_is_the_default(done: Federation, new: Path, tmp_path: Path) -> None:
-    """Without --model it is what the gate kept."""
+    """Without --model it is the model that the gate keeps."""
     assert json.loads((done.home("P01").report / "report.json").read_text())["gate"]["kept"] == "federated"
     local, federated = (
         said(done, new, tmp_path / f"{which}.parquet", "--model", which) for which in ("local", "federated")
@@ -263,7 +263,7 @@ def test_a_removed_model_is_made_anew_without_training(
 
 @pytest.mark.parametrize("lost", ["baseline/local.safetensors", "rounds/round-0003/start.safetensors", "prepared"])
 def test_a_model_cannot_be_made_of_nothing(done: Federation, new: Path, tmp_path: Path, lost: str) -> None:
-    """The message names what is not there any more; nothing is written."""
+    """The message names the missing file; nothing is written."""
     home = done.home("P01").folder
     shutil.rmtree(home / "model")
     shutil.rmtree(home / lost) if lost == "prepared" else (home / lost).unlink()
@@ -281,7 +281,7 @@ def test_before_the_end_there_is_nothing_to_predict_with(fresh: Federation, new:
     assert "there is no report yet" in result.stderr
     assert list(tmp_path.glob("*out*")) == []
     with pytest.raises(NotYet):
-        remaking.remake_final_model(PartnerConfig.read(fresh.config("P01")))
+        remaking.rebuild_final_model(PartnerConfig.read(fresh.config("P01")))
 
 
 def test_the_model_is_private(finished: Federation) -> None:
@@ -333,7 +333,7 @@ def test_the_input_is_never_overwritten(finished: Federation, new: Path, tmp_pat
 
 
 def test_a_damaged_input_leaves_nothing(finished: Federation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was predicted before the damage is not left behind as if it were all."""
+    """Predictions from before the damage are not left behind as if they were all."""
     monkeypatch.setattr("pipeline.model.predict._MOST_ROWS", 128)
     lines = "".join(f"{smiles} {i}\n" for i, smiles in enumerate(SMILES))
     path = tmp_path / "cut.smi.gz"

@@ -49,7 +49,7 @@ def test_export_names_the_settings_file_and_overwrites_nothing(done: Federation,
 def test_export_before_the_first_round(enrolled: Federation, tmp_path: Path):
     """Without a model the command says so, with the code for waiting, and writes nothing."""
     said = refused(ExitCode.NOT_YET, "export", "sparsechem", enrolled.config("P01"), tmp_path / "model.pt")
-    assert "there is no model yet" in said
+    assert "no model yet" in said
     assert list(tmp_path.iterdir()) == []
 
 

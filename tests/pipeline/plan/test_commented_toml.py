@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
-from pipeline.plan.commented_toml import settings_of, toml_value, written
+from pipeline.plan.commented_toml import commented_toml, settings_of, toml_value
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
 from pipeline.plan.plan import Plan
 from pipeline.plan.toml_schema import Schema
@@ -37,7 +37,7 @@ KINDS = pytest.mark.parametrize("schema", REQUIRED, ids=lambda schema: schema.__
 
 
 def lines_by_key(text: str) -> dict[str, str]:
-    """Every line `key = value`, whether behind a # or not, by dotted key."""
+    """Every line `key = value`, in a comment or not, by dotted key."""
     found, table = {}, ""
     for line in text.splitlines():
         plain = line.removeprefix("# ")
@@ -50,7 +50,7 @@ def lines_by_key(text: str) -> dict[str, str]:
 
 
 def defaults(schema: type[Schema]) -> dict[str, Any]:
-    """Every default, by dotted key, as pydantic fills it in: nothing of our own reading of the schema."""
+    """Every default by dotted key, as pydantic fills it in, without our own reading of the schema."""
     cards = [
         {"name": name, "role": role, "signing": "", "signature": ""}
         for name, role in (("P01", "partner"), ("P02", "partner"), ("P03", "partner"), ("hub", "aggregator"))
@@ -76,8 +76,8 @@ def flat(table: dict[str, Any], key: str = "") -> list[tuple[str, Any]]:
 @KINDS
 @pytest.mark.parametrize("whole", [True, False])
 def test_every_setting_stands_there_with_its_default(schema: type[Schema], *, whole: bool) -> None:
-    """Each setting of the schema, its default value as TOML, and behind or above it what it means."""
-    found = lines_by_key(written(schema, REQUIRED[schema], title="", whole=whole))
+    """Each setting is written with its default value, and its description after or above it."""
+    found = lines_by_key(commented_toml(schema, REQUIRED[schema], title="", whole=whole))
     for key, default in defaults(schema).items():
         if key == "continues":
             assert {"continues.plan", "continues.revision", "continues.round"} <= found.keys()
@@ -90,15 +90,15 @@ def test_every_setting_stands_there_with_its_default(schema: type[Schema], *, wh
 
 @KINDS
 def test_every_setting_is_described(schema: type[Schema]) -> None:
-    """Whoever adds a setting writes a text under it, a sentence; a table has the first lines of its class's own."""
+    """Every setting has a docstring, a sentence; a table has the first lines of its class's docstring."""
     described = {setting.key: setting.description for setting in settings_of(schema)}
     assert [key for key, text in described.items() if not (len(text) > 1 and text.endswith("."))] == []
 
 
 @KINDS
 def test_no_line_is_too_long(schema: type[Schema]) -> None:
-    """A comment that does not fit behind its setting stands above it."""
-    text = written(schema, REQUIRED[schema], title="word " * 100, whole=True)
+    """A comment that is too long for its setting's line is written above it."""
+    text = commented_toml(schema, REQUIRED[schema], title="word " * 100, whole=True)
     assert max(map(len, text.splitlines())) <= 120
 
 
@@ -131,7 +131,7 @@ class Outer(Schema):
 
 def test_a_written_file() -> None:
     """Title, settings, tables; a choice names all its values, a chosen value its default."""
-    text = written(Outer, {"name": "a", "inner.size": 2.0}, title="Title.", whole=False)
+    text = commented_toml(Outer, {"name": "a", "inner.size": 2.0}, title="Title.", whole=False)
     assert text == (
         "# Title.\n"
         'name = "a"  # Who it is.\n'
@@ -145,8 +145,8 @@ def test_a_written_file() -> None:
 
 
 def test_a_remark_says_why() -> None:
-    """Above the setting that it is about."""
-    text = written(Outer, {"name": "a"}, title="", whole=True, remarks={"inner.kind": "Because."})
+    """A remark is written above its setting."""
+    text = commented_toml(Outer, {"name": "a"}, title="", whole=True, remarks={"inner.kind": "Because."})
     assert '# Because.\nkind = "plain"  # Which kind. (plain or odd)\nsize = 0.5  # Size in m.\n' in text
 
 
@@ -154,7 +154,7 @@ def test_a_remark_says_why() -> None:
 def test_missing_and_unknown_settings_are_refused(values: dict[str, object], key: str) -> None:
     """A required one without a value, and one that the schema does not have."""
     with pytest.raises(KeyError, match=key):
-        written(Outer, values, title="", whole=True)
+        commented_toml(Outer, values, title="", whole=True)
 
 
 plain_text = st.text(st.characters(exclude_categories=["Cs"]))
@@ -163,7 +163,7 @@ plain_value = st.one_of(plain_text, st.booleans(), st.integers(-(2**63), 2**63 -
 
 @given(st.one_of(plain_value.filter(lambda value: value not in (float("inf"), -float("inf"))), st.lists(plain_text)))
 def test_any_value_can_be_read_back(value: object) -> None:
-    """As TOML reads it, control characters and all."""
+    """TOML reads every written value back, control characters too."""
     assert tomllib.loads(f"key = {toml_value(value)}")["key"] == value
 
 

@@ -1,4 +1,4 @@
-"""partner.toml, aggregator.toml and passphrase files: what is read and what is refused."""
+"""partner.toml, aggregator.toml and passphrase files: reading and refusals."""
 
 import math
 import os
@@ -41,7 +41,7 @@ def read(folder: Path, text: str, kind: type[MemberConfig] = PartnerConfig) -> M
 
 
 def refusal(folder: Path, text: str, kind: type[MemberConfig] = PartnerConfig) -> str:
-    """What is said of a configuration that must be refused."""
+    """The message for a configuration that must be refused."""
     with pytest.raises(ConfigError, match=r"acme/member\.toml") as caught:
         read(folder, text, kind)
     assert caught.value.exit_code == ExitCode.CONFIGURATION
@@ -50,7 +50,7 @@ def refusal(folder: Path, text: str, kind: type[MemberConfig] = PartnerConfig) -
 
 @KINDS
 def test_paths_are_relative_to_the_file(tmp_path: Path, kind: type[MemberConfig], text: str):
-    """Where the command is started from does not matter."""
+    """The folder in which the command is started does not matter."""
     config = read(tmp_path, text, kind)
     assert config.plan_file == tmp_path / "plan.toml"
     assert config.home_folder == tmp_path / "acme" / "home"
@@ -79,7 +79,7 @@ def test_urls_stay_as_they_are(tmp_path: Path, url: str):
 
 
 def test_defaults(tmp_path: Path):
-    """What a short file leaves out."""
+    """The defaults of a short file."""
     config = read(tmp_path, PARTNER)
     assert config.poll_s == 0.2
     assert config.tracking.uri == ""
@@ -124,14 +124,14 @@ def test_unknown_keys_of_a_partner_are_refused(tmp_path: Path, table: str):
 
 
 def test_an_aggregator_has_no_data(tmp_path: Path):
-    """A partner's file is none of an aggregator's."""
+    """A partner's file is not accepted as an aggregator's."""
     assert "data" in refusal(tmp_path, PARTNER, AggregatorConfig)
 
 
 @KINDS
 @pytest.mark.parametrize("key", ["name", "plan", "exchange"])
 def test_missing_keys_are_named(tmp_path: Path, kind: type[MemberConfig], text: str, key: str):
-    """What has no default must be in the file."""
+    """A setting without default must be in the file."""
     assert f"{key}: Field required" in refusal(tmp_path, re.sub(rf"^{key} = .*\n", "", text, flags=re.MULTILINE), kind)
 
 
@@ -171,7 +171,7 @@ def test_wrong_values_are_refused(tmp_path: Path, line: str, key: str, found: st
 
 @given(st.sampled_from([math.nan, math.inf, -math.inf]), st.lists(st.sampled_from(["a", "b", 0, 1]), max_size=4))
 def test_nan_is_refused_however_deep(value: float, path: list[str | int]):
-    """Found by its dotted key before any type is looked at."""
+    """It is reported by its dotted key before types are checked."""
     tree: object = value
     for part in reversed(path):
         tree = {part: tree} if isinstance(part, str) else [0] * part + [tree]
@@ -191,7 +191,7 @@ def test_a_missing_file_is_named(tmp_path: Path):
 
 @pytest.mark.parametrize("text", ["name = ", "[data", "name = 1\nname = 2", "\x00", '{"name": 1}'])
 def test_what_is_no_toml_is_refused(tmp_path: Path, text: str):
-    """The TOML parser's place in the file is handed on."""
+    """The message has the TOML parser's position in the file."""
     assert "cannot be read as TOML" in refusal(tmp_path, text)
 
 
@@ -224,7 +224,7 @@ def test_a_folder_is_refused(tmp_path: Path):
     ],
 )
 def test_the_first_line_is_the_passphrase(tmp_path: Path, content: bytes, passphrase: str):
-    """Whichever editor wrote the line's end."""
+    """Line ends of every editor are accepted."""
     (tmp_path / "acme").mkdir()
     (tmp_path / "acme" / "secret").touch(0o600)
     (tmp_path / "acme" / "secret").write_bytes(content)

@@ -1,4 +1,4 @@
-"""plan.toml: what is read, what is refused and how it is said, and when two plans have one digest."""
+"""plan.toml: reading, refusals and their messages, and when two plans have one digest."""
 
 import copy
 import math
@@ -56,7 +56,7 @@ def changed(table: Table, key: str, value: object) -> Table:
 
 
 def refusal(table: Table) -> str:
-    """What is said of a plan that must be refused as a configuration."""
+    """The message for a plan that must be refused as a configuration."""
     with pytest.raises(ConfigError) as caught:
         check_table(table, Plan, "consortium/plan.toml")
     assert caught.value.exit_code == ExitCode.CONFIGURATION
@@ -85,7 +85,7 @@ def test_a_valid_plan_reads(enrolled: Federation):
 
 
 def test_the_plan_is_frozen(enrolled: Federation):
-    """No code can change what was agreed on."""
+    """No code can change a plan."""
     with pytest.raises(ValueError, match="frozen"):
         read_plan(enrolled.plan_file).rounds.n_rounds = 9
 
@@ -97,7 +97,7 @@ APART = {"card", "continues", "catalogue"}  # each has its own test of what it d
 
 
 def leaves(tree: object, prefix: str = "") -> dict[str, object]:
-    """Every setting of a plan by its dotted key; cards, a catalogue and what a revision continues apart."""
+    """Every setting of a plan by its dotted key, without cards, catalogue and `continues`."""
     if not isinstance(tree, dict):
         return {prefix: tree}
     found: dict[str, object] = {}
@@ -200,7 +200,7 @@ def test_every_setting_has_a_strategy(enrolled: Federation):
 @QUICK
 @given(st.data())
 def test_the_digest_changes_with_any_setting(enrolled: Federation, data: st.DataObject):
-    """Two valid plans that differ in one setting, whichever, have different digests, and equal ones the same."""
+    """Two valid plans that differ in any one setting have different digests, and equal ones the same."""
     plan = read_plan(enrolled.plan_file)
     key = data.draw(st.sampled_from(sorted(VALID)))
     value = data.draw(VALID[key])
@@ -276,7 +276,7 @@ def test_cards_enter_the_digest(enrolled: Federation, table: Table, tmp_path: Pa
 
 @pytest.mark.parametrize("deep", [False, True])
 def test_a_changed_copy_has_its_own_digest(enrolled: Federation, table: Table, *, deep: bool):
-    """Digest, cards and layout are computed once for a plan, and never handed on to a copy that says otherwise."""
+    """Digest, cards and layout are computed once for a plan, and never taken over by a copy with other values."""
     plan = read_plan(enrolled.plan_file)
     before = plan.digest, plan.cards, plan.layout
     federation = plan.federation.model_copy(update={"seed": 99})
@@ -330,7 +330,7 @@ def literal(value: object) -> str:
 
 
 def test_the_digest_ignores_order_comments_and_written_out_defaults(enrolled: Federation, table: Table, tmp_path: Path):
-    """One agreement, one digest, however it was typed."""
+    """The digest does not depend on the order of keys and tables."""
     plan = read_plan(enrolled.plan_file)
     shuffled, full = tmp_path / "shuffled.toml", tmp_path / "full.toml"
     shuffled.write_text(reversed_toml(table))
@@ -465,7 +465,7 @@ def test_all_problems_are_said_at_once(table: Table):
 
 @pytest.mark.parametrize("missing", ["format", "federation", "rounds", "card", "federation.id", "rounds.min_partners"])
 def test_missing_keys_are_named(table: Table, missing: str):
-    """What has no default must be in the file."""
+    """A setting without default must be in the file."""
     wrong = copy.deepcopy(table)
     node: Any = wrong
     *path, last = missing.split(".")
@@ -508,7 +508,7 @@ def test_every_member_has_one_card(table: Table):
     ],
 )
 def test_members_must_fit_the_settings(table: Table, key: str, value: object, said: str):
-    """Impossible combinations say which setting does not fit which members."""
+    """The message for an impossible combination names the setting and the members."""
     assert said in refusal(changed(table, key, value))
 
 
@@ -523,7 +523,7 @@ def test_more_partners_than_the_seal_holds_are_refused(tmp_path: Path):
 
 
 def bad_card(table: Table, tmp_path: Path) -> str:
-    """What is said of a plan whose cards must be refused."""
+    """The message for a plan whose cards must be refused."""
     path = tmp_path / "plan.toml"
     path.write_text(reversed_toml(table))
     with pytest.raises(BadCard) as caught:
@@ -587,7 +587,7 @@ def test_an_aggregator_with_agreement_key_is_refused(table: Table, tmp_path: Pat
 def test_every_accepted_plan_has_the_decryption_margin(
     enrolled: Federation, bits: int, max_partners: int, weights: str, max_weight: int
 ):
-    """Whatever seal settings pass the plan, a sum of the largest roster decrypts exactly."""
+    """With all seal settings that a plan accepts, a sum of the largest roster decrypts exactly."""
     seal = {"bits": bits, "max_partners": max_partners, "weights": weights, "max_weight": max_weight}
     table = changed(tomllib.loads(enrolled.plan_file.read_text()), "seal", seal)
     found = seal_parameters(check_table(table, Plan, "plan").seal)
@@ -597,7 +597,7 @@ def test_every_accepted_plan_has_the_decryption_margin(
 
 
 def test_settings_without_margin_are_refused(table: Table, monkeypatch: pytest.MonkeyPatch):
-    """Where no plain modulus leaves room for a sum, the plan is refused, not the first sum."""
+    """If no plain modulus has room for a sum, the plan is refused, not the first sum."""
     monkeypatch.setattr(parameters, "Q_BITS", (46,))
     message = refusal(changed(table, "seal.max_partners", 100))
     assert "max_partners = 100" in message
@@ -624,12 +624,12 @@ def test_without_a_catalogue_nothing_changes(table: Table):
     plain, empty = check_table(table, Plan, "plan"), with_catalogue(table, tasks=[], min_partners=2)
     assert plain.digest == empty.digest
     assert plain.layout == empty.layout
-    assert not plain.has_presence
+    assert not plain.has_catalogue_round
     assert plain.starts_with == 1
 
 
 def test_a_catalogue_enters_the_digest(table: Table):
-    """Its tasks, their order and its minimum: who differs in one of them has another plan."""
+    """Its tasks, their order and its minimum are all part of the digest."""
     catalogues: list[Table] = [{"tasks": TASKS}, {"tasks": TASKS[::-1]}, {"tasks": TASKS[:2]}]
     catalogues += [{"tasks": TASKS, "min_partners": 2}]
     plans = [with_catalogue(table, **catalogue) for catalogue in catalogues]
@@ -638,31 +638,31 @@ def test_a_catalogue_enters_the_digest(table: Table):
 
 
 def test_a_catalogue_makes_the_vector_longer(table: Table):
-    """A row of weights and a bias for each task, whether it travels or not: everybody knows the size from the plan."""
+    """A row of weights and a bias for each task, shared or not: the size follows from the plan."""
     plan = with_catalogue(table, tasks=TASKS)
     assert plan.n_params(1) == plan.layout.n_params == 512 * 16 + 16 + 3 * 16 + 3
     assert plan.n_params(0) == 3
     assert plan.starts_with == 0
 
 
-def test_presence_flags_weigh_the_same_under_the_same_key(table: Table):
-    """Where updates weigh by size flags do not, and the group's key opens both."""
+def test_catalogue_flags_weigh_the_same_under_the_same_key(table: Table):
+    """Even if updates weigh by size, flags do not, and the group's key opens both."""
     plan = with_catalogue(table | {"seal": {"weights": "size", "max_weight": 2**32}}, tasks=TASKS)
     assert (plan.seal_parameters(0).max_weight, plan.seal_parameters(1).max_weight) == (1, 2**32)
     assert plan.seal_parameters(0).ring_digest() == plan.seal_parameters(1).ring_digest()
 
 
-def test_only_a_plan_from_the_first_round_on_counts_presence(table: Table):
-    """A later revision keeps what was counted: another count would tell who came or left."""
+def test_only_a_plan_from_the_first_round_on_has_a_catalogue_round(table: Table):
+    """A later revision keeps the counts: another count would show which partner came or left."""
     later = check_table(table | {"catalogue": {"tasks": TASKS}, "continues": CONTINUES | {"round": 2}}, Plan, "plan")
-    assert not later.has_presence
+    assert not later.has_catalogue_round
     assert later.starts_with == 2
 
 
 @pytest.mark.parametrize(
     ("catalogue", "said"),
     [
-        ({"tasks": [*TASKS, TASKS[0]]}, "'C1' at 6 stands there twice"),
+        ({"tasks": [*TASKS, TASKS[0]]}, "'C1' at 6 found twice"),
         ({"tasks": TASKS, "min_partners": 1}, "catalogue.min_partners: "),
         ({"tasks": TASKS, "min_partners": 4}, "catalogue.min_partners is 4, but 3 have cards"),
         ({"tasks": [{"id": "", "threshold": 6.0}]}, "catalogue.tasks.0.id: "),

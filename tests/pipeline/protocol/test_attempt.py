@@ -39,7 +39,7 @@ def test_after_the_roster_it_is_the_stage(sealed: Federation):
 
 def test_a_roster_of_another_trunk_is_refused(sealed: Federation):
     """An update is a change of one trunk."""
-    with pytest.raises(Diverged, match="ours is 000000000000"):
+    with pytest.raises(Diverged, match="expected 000000000000"):
         attempt_of(sealed, "P01", trunk="0" * 64).stage()
 
 

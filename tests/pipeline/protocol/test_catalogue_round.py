@@ -1,4 +1,4 @@
-"""Federations with a catalogue: the presence round, what is sealed of the heads, and what becomes of a row."""
+"""Federations with a catalogue: the catalogue round, what is sealed of the heads, and what becomes of a row."""
 
 import json
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from pipeline.home.catalogue_counts import held_rows
 from pipeline.home.round_metrics import read_records
 from pipeline.home.round_state import RoundStart
 from pipeline.plan.member_configs import PartnerConfig
-from pipeline.plan.plan import PRESENCE, Plan, read_plan
+from pipeline.plan.plan import CATALOGUE_ROUND, Plan, read_plan
 from pipeline.protocol.open_mailbox import open_partner_mailbox
 from pipeline.report.report import read_report
 from secure.errors import RosterTooSmall, TagMismatch, UpdateOutOfRange, WrongRoster
@@ -45,7 +45,7 @@ def catalogue_of(*ids: str) -> str:
 
 CATALOGUE = catalogue_of(*HOLDERS)
 EQUAL = '[seal]\nweights = "equal"\n'  # so that plain sums are the oracle
-ROSTER, SUM, VOID = (MessageName(kind, PRESENCE, 1, AGGREGATOR) for kind in ("roster", "sum", "void"))
+ROSTER, SUM, VOID = (MessageName(kind, CATALOGUE_ROUND, 1, AGGREGATOR) for kind in ("roster", "sum", "void"))
 
 
 def make(folder: Path, **changes: Any) -> Federation:  # noqa: ANN401 -- Federation's own
@@ -110,8 +110,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Federati
 
 @pytest.fixture(scope="module")
 def ready(tmp_path_factory: pytest.TempPathFactory) -> Federation:
-    """All have said ready for the presence round; the aggregator has not looked. For reading only."""
-    federation = make(tmp_path_factory.mktemp("presence") / "f", n_rounds=1)
+    """All have said ready for the catalogue round; the aggregator has not looked. For reading only."""
+    federation = make(tmp_path_factory.mktemp("catalogue") / "f", n_rounds=1)
     until_waiting(federation, list(ALL))
     return federation
 
@@ -156,14 +156,14 @@ def counts_in(federation: Federation, name: str) -> list[int]:
 
 
 def test_all_learn_how_many_hold_each_row(watched: tuple[Federation, Witness]):
-    """The exact sum of flags that are 0 or 1, each partner's own; nothing else is sealed in the presence round."""
+    """The exact sum of flags that are 0 or 1, each partner's own; nothing else is sealed in the catalogue round."""
     federation, witness = watched
     for name in ALL:
-        flags, _ = witness.sealed[PRESENCE][name]
+        flags, _ = witness.sealed[CATALOGUE_ROUND][name]
         np.testing.assert_array_equal(flags, [float(name in names) for names in HOLDERS.values()])
         assert counts_in(federation, name) == COUNTS
-    assert len(witness.opened[PRESENCE]) == len(ALL)
-    for opened in witness.opened[PRESENCE]:
+    assert len(witness.opened[CATALOGUE_ROUND]) == len(ALL)
+    for opened in witness.opened[CATALOGUE_ROUND]:
         assert opened.total.tolist() == COUNTS
         assert opened.weight_total == len(ALL)
 
@@ -173,7 +173,7 @@ def test_what_is_sealed_is_the_trunks_change_and_the_rows_that_travel(watched: t
     federation, witness = watched
     plan = read_plan(federation.plan_file)
     n_trunk = plan.layout.trunk.n_params
-    assert sorted(witness.sealed) == [PRESENCE, 1, 2]
+    assert sorted(witness.sealed) == [CATALOGUE_ROUND, 1, 2]
     for round_no, before in ((1, initial_trunk(plan.layout, plan.federation.seed)), (2, None)):
         for name in ALL:
             change, result = witness.sealed[round_no][name]
@@ -242,7 +242,7 @@ def test_holders_end_with_equal_rows_and_their_own_private_heads(watched: tuple[
 
 
 def test_the_transcript_is_as_it_must_be(watched: tuple[Federation, Witness]):
-    """`hocket verify` adds the presence round's sum again like any other, but counts it as none of training."""
+    """`hocket verify` adds the catalogue round's sum again like any other, but counts it as none of training."""
     federation, _ = watched
     trail = run_audit(federation)
     assert [(found.round_no, found.outcome) for found in trail.attempts] == [(0, "sum"), (1, "sum"), (2, "sum")]
@@ -289,18 +289,18 @@ def test_the_local_model_begins_with_the_same_rows(watched: tuple[Federation, Wi
 
 
 def test_inspect_knows_the_files(watched: tuple[Federation, Witness]):
-    """The plan's catalogue, the counts in a home, and the sealed files of the presence round."""
+    """The plan's catalogue, the counts in a home, and the sealed files of the catalogue round."""
     federation, _ = watched
     assert describe_file(federation.plan_file)["catalogue"] == {"tasks": 5, "min_partners": 3}
     assert "catalogue" in describe_file(federation.home("P01").catalogue)["what"]
-    assert describe_file(federation.payload(SUM))["round"] == PRESENCE
+    assert describe_file(federation.payload(SUM))["round"] == CATALOGUE_ROUND
 
 
 # ------------------------------------------------------------------------------------------------------ interruptions
 
 
 def test_a_restart_after_every_step_changes_nothing(watched: tuple[Federation, Witness], tmp_path: Path):
-    """Members opened afresh again and again, in the presence round too, end with the vector of the undisturbed run."""
+    """Members opened afresh again and again, in the catalogue round too, end with the vector of the undisturbed run."""
     undisturbed, _ = watched
     restless = make(tmp_path / "f")
     done: set[str] = set()
@@ -308,7 +308,7 @@ def test_a_restart_after_every_step_changes_nothing(watched: tuple[Federation, W
         until_waiting(restless, [AGGREGATOR])
         for name in ALL:
             machine = restless.partner(name)
-            if [step(machine) for _ in range(4)][-1] == "done":  # enrol, prepare, presence or begin, one step
+            if [step(machine) for _ in range(4)][-1] == "done":  # enrol, prepare, catalogue round or begin, one step
                 done.add(name)
     assert restless.trunks(2) == undisturbed.trunks(2)
     for name in ALL:
@@ -316,15 +316,15 @@ def test_a_restart_after_every_step_changes_nothing(watched: tuple[Federation, W
         assert (before.local, before.federated, before.tasks) == (after.local, after.federated, after.tasks)
 
 
-def test_the_presence_round_waits_for_every_partner(tmp_path: Path):
+def test_the_catalogue_round_waits_for_every_partner(tmp_path: Path):
     """No deadline lets it close with fewer, for two rosters would tell what the difference holds."""
     federation = make(tmp_path / "f", n_rounds=1)
     for _ in range(2):  # all must have enrolled
         for name in ALL:
             step(federation.partner(name))
     until_waiting(federation, list(ALL[:3]))
-    federation.aggregator().mailbox.receive(MessageName("ready", PRESENCE, 1, "P01"))
-    age(federation, MessageName("ready", PRESENCE, 1, "P01"), 3601)
+    federation.aggregator().mailbox.receive(MessageName("ready", CATALOGUE_ROUND, 1, "P01"))
+    age(federation, MessageName("ready", CATALOGUE_ROUND, 1, "P01"), 3601)
     until_waiting(federation, [*ALL[:3], AGGREGATOR])
     assert not federation.posted(ROSTER).exists()
     until_waiting(federation, ["P04"])
@@ -332,10 +332,10 @@ def test_the_presence_round_waits_for_every_partner(tmp_path: Path):
     assert sorted(body_of(federation, ROSTER)["members"]) == list(ALL)
 
 
-def test_a_void_presence_round_is_held_again_with_all(federation: Federation, capsys: pytest.CaptureFixture[str]):
+def test_a_void_catalogue_round_is_held_again_with_all(federation: Federation, capsys: pytest.CaptureFixture[str]):
     """P03 is late: void, then the same flags for the same partners in the next attempt, and the counts are right.
 
-    Everybody calls it the presence round, also `verify`: nobody has to know its number.
+    Everybody calls it the catalogue round, also `verify`: nobody has to know its number.
     """
     until_waiting(federation, [AGGREGATOR])
     until_waiting(federation, ["P01", "P02", "P04", AGGREGATOR])
@@ -343,20 +343,20 @@ def test_a_void_presence_round_is_held_again_with_all(federation: Federation, ca
     until_waiting(federation, [AGGREGATOR, "P01", "P02", "P04"])
     assert body_of(federation, VOID)["missing"] == ["P03"]
     run_all(federation.members())
-    again = MessageName("sum", PRESENCE, 2, AGGREGATOR)
+    again = MessageName("sum", CATALOGUE_ROUND, 2, AGGREGATOR)
     assert sorted(body_of(federation, again)["updates"]) == list(ALL)
     assert [counts_in(federation, name) for name in ALL] == [COUNTS] * 4
     assert run_audit(federation).n_rounds == 1
     said = capsys.readouterr().err
     for line in (
-        "P01: presence round, attempt 1: void, the aggregator misses P03",
-        "agg: presence round, attempt 2: roster P01, P02, P03, P04",
-        "agg: presence round: sum of 4 updates",
+        "P01: catalogue round, attempt 1: void, the aggregator misses P03",
+        "agg: catalogue round, attempt 2: roster P01, P02, P03, P04",
+        "agg: catalogue round: sum of 4 updates",
     ):
         assert line in said
     shown = federation.hocket("verify", str(federation.exchange), str(federation.plan_file)).stdout
-    assert "presence round, attempt 1: void for P01, P02, P03, P04, missing P03" in shown
-    assert "presence round, attempt 2: sum of P01, P02, P03, P04" in shown
+    assert "catalogue round, attempt 1: void for P01, P02, P03, P04, missing P03" in shown
+    assert "catalogue round, attempt 2: sum of P01, P02, P03, P04" in shown
     assert "round 0" not in said + shown
 
 
@@ -383,7 +383,7 @@ def test_rows_stay_where_holders_may_be_absent(federation: Federation):
 
 
 def run_to_training(federation: Federation) -> None:
-    """Through the presence round; then all but P03 are ready for round 1, and the aggregator has seen that."""
+    """Through the catalogue round; then all but P03 are ready for round 1, and the aggregator has seen that."""
     until_waiting(federation, [AGGREGATOR])
     drive(federation, *ALL)
     until_waiting(federation, [AGGREGATOR])
@@ -394,14 +394,14 @@ def run_to_training(federation: Federation) -> None:
 # ----------------------------------------------------------------------------------------------------------- attacks
 
 
-def test_a_presence_roster_without_a_partner_is_refused(federation: Federation):
+def test_a_catalogue_roster_without_a_partner_is_refused(federation: Federation):
     """RosterTooSmall, though the plan's min_partners is three; nothing is sealed. An auditor says so too."""
-    ready = {name: digest_of(federation, MessageName("ready", PRESENCE, 1, name)) for name in ALL[:3]}
-    trunk = body_of(federation, MessageName("ready", PRESENCE, 1, "P01"))["trunk"]
+    ready = {name: digest_of(federation, MessageName("ready", CATALOGUE_ROUND, 1, name)) for name in ALL[:3]}
+    trunk = body_of(federation, MessageName("ready", CATALOGUE_ROUND, 1, "P01"))["trunk"]
     say(federation, ROSTER, {"members": ready, "trunk": trunk})
     with pytest.raises(RosterTooSmall, match="3 members, expected at least 4"):
         drive(federation, "P01")
-    assert not federation.payload(MessageName("update", PRESENCE, 1, "P01")).exists()
+    assert not federation.payload(MessageName("update", CATALOGUE_ROUND, 1, "P01")).exists()
     refusal(federation, WrongRoster, "too few")
 
 
@@ -437,14 +437,14 @@ def test_more_holders_than_partners_are_noticed(federation: Federation, monkeypa
     assert not federation.home("P01").catalogue.exists()
 
 
-def test_rounds_without_the_presence_round_are_out_of_order(watched: tuple[Federation, Witness], tmp_path: Path):
+def test_rounds_without_the_catalogue_round_are_out_of_order(watched: tuple[Federation, Witness], tmp_path: Path):
     """A plan with a catalogue begins with it, whatever the exchange holds after."""
     from pipeline.errors import BrokenTranscript  # noqa: PLC0415
 
     copy = watched[0].moved(tmp_path / "f")
     for kind, senders in (("ready", ALL), ("update", ALL), ("roster", [AGGREGATOR]), ("sum", [AGGREGATOR])):
-        remove(copy.exchange, *(MessageName(kind, PRESENCE, 1, sender) for sender in senders))
-    refusal(copy, BrokenTranscript, "round 1, attempt 1 follows out of order; expected presence round, attempt 1")
+        remove(copy.exchange, *(MessageName(kind, CATALOGUE_ROUND, 1, sender) for sender in senders))
+    refusal(copy, BrokenTranscript, "round 1, attempt 1 is out of order; expected catalogue round, attempt 1")
 
 
 @pytest.mark.parametrize(

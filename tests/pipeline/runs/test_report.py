@@ -12,7 +12,7 @@ from pipeline.home.paths import Home
 from pipeline.home.round_metrics import read_records
 from pipeline.plan.plan import read_plan
 from pipeline.report.report import read_report, report_file
-from pipeline.runs.report import WithPage, bring_up
+from pipeline.runs.report import WithPage, current_report
 from tests.support.federation import Federation
 
 
@@ -40,15 +40,15 @@ def test_a_report_is_made_anew_from_the_kept_models(done: Federation):
     before = files_in(home)
     for path in sorted(home.report.rglob("*"), reverse=True):
         path.unlink()
-    bring_up(config)
+    current_report(config)
     first = files_in(home)
     assert {name: first[name] for name in before} == before
     assert {"report.html", "report.json", "summary.json", "figures/changes.svg", "figures/changes.png"} <= set(first)
     times = {path: path.stat().st_mtime_ns for path in home.report.rglob("*")}
-    bring_up(config)
+    current_report(config)
     assert {path: path.stat().st_mtime_ns for path in home.report.rglob("*")} == times
     (home.report / "report.html").write_text("older")
-    bring_up(config)
+    current_report(config)
     assert files_in(home) == first
 
 
@@ -60,7 +60,7 @@ def test_an_older_format_is_scored_again(done: Federation):
     older = json.loads(kept)
     del older["format"], older["verdict"]
     report_file(home).write_text(json.dumps(older))
-    assert bring_up(done.config("P02")).to_json() == json.loads(kept)
+    assert current_report(done.config("P02")).to_json() == json.loads(kept)
 
 
 def test_a_damaged_report_is_named(done: Federation):
@@ -68,7 +68,7 @@ def test_a_damaged_report_is_named(done: Federation):
     for content in ("{", "[]", '{"partner": 1}'):
         report_file(done.home("P01")).write_text(content)
         with pytest.raises(DamagedReport, match=r"report\.json: is damaged") as caught:
-            bring_up(done.config("P01"))
+            current_report(done.config("P01"))
         assert caught.value.exit_code == ExitCode.DATA
         assert any("remove it" in note for note in caught.value.__notes__)
 
@@ -78,14 +78,14 @@ def test_without_the_local_model_there_is_nothing_to_compare(done: Federation):
     report_file(done.home("P01")).unlink()
     (done.home("P01").baseline / "local.safetensors").unlink()
     with pytest.raises(NotYet, match="local-only model is missing") as caught:
-        bring_up(done.config("P01"))
+        current_report(done.config("P01"))
     assert any("finished.json" in note for note in caught.value.__notes__)
 
 
 def test_before_the_last_round_there_is_no_report(enrolled: Federation):
     """Nothing is made of an unfinished run."""
     with pytest.raises(NotYet, match="there is no report yet"):
-        bring_up(enrolled.config("P01"))
+        current_report(enrolled.config("P01"))
     assert not enrolled.home("P01").report.exists()
 
 

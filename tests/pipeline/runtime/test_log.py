@@ -18,7 +18,7 @@ import pipeline.runtime.progress
 from pipeline.cli import main
 from pipeline.errors import ExitCode, NotYet
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
-from pipeline.plan.plan import PRESENCE
+from pipeline.plan.plan import CATALOGUE_ROUND
 from pipeline.protocol.aggregator import AggregatorRun
 from pipeline.protocol.open_mailbox import open_aggregator_mailbox, open_partner_mailbox
 from pipeline.runs.partner_run import PartnerRun
@@ -62,12 +62,12 @@ def test_round_attempt_and_level_are_fields(capsys: pytest.CaptureFixture[str]):
     """A program need not read the words, whatever they are: what is bound stands in every line until it is no more."""
     reporter = ProgressReporter("P01", Log(as_json=True))
     reporter.report("enrolled")
-    reporter.at(PRESENCE, 1)
+    reporter.set_round(CATALOGUE_ROUND, 1)
     reporter.report("void, the aggregator misses P02")
-    reporter.at(12, 2)
+    reporter.set_round(12, 2)
     reporter.warn("the aggregator misses P02")
     reporter.report("in round 3, attempt 4", seconds=1.5)
-    reporter.at()
+    reporter.set_round()
     reporter.report("warning: so it begins, and is none")
     told = lines(capsys.readouterr().err)
     assert [(one["level"], {key: one[key] for key in one.keys() - KEYS}) for one in told] == [
@@ -107,7 +107,7 @@ def test_the_rounds_say_which_they_are(ready: Federation, tmp_path: Path, capsys
 def test_people_read_the_same_words(capsys: pytest.CaptureFixture[str]):
     """As text, a line has its time, its member and, where it is one, the word warning; nothing of the fields."""
     reporter = ProgressReporter("P01")
-    reporter.at(12, 2)
+    reporter.set_round(12, 2)
     reporter.report("the aggregator misses P02", seconds=1.5)
     reporter.warn("the aggregator misses P02")
     reporter.warn("the aggregator misses P02")
@@ -120,7 +120,7 @@ def test_progress_is_lines_with_counts(monkeypatch: pytest.MonkeyPatch, capsys: 
     now = iter(range(0, 1000, 6))
     monkeypatch.setattr(pipeline.runtime.progress.time, "monotonic", lambda: next(now))
     reporter = ProgressReporter("P01", Log(as_json=True))
-    reporter.at(3)
+    reporter.set_round(3)
     reporter._console._force_terminal = True
     with reporter.progress("round 3: training") as progress:
         for step in range(1, 5):
@@ -149,7 +149,7 @@ def test_errors_at_the_end_are_lines(enrolled: Federation, monkeypatch: pytest.M
     error.add_note("what to do")
 
     def fail(_config: Path, *, log: Log, **_: object) -> None:
-        log.at(1)
+        log.set_round(1)
         raise error
 
     monkeypatch.setattr(pipeline.runs.jobs, "run_partner", fail)

@@ -1,4 +1,4 @@
-"""`hocket doctor`: what it finds in a sound and in a broken set-up, what it says to do, and that it leaves no trace."""
+"""`hocket doctor`: its findings in a sound and in a broken set-up, its advice, and that it leaves no trace."""
 
 import base64
 import json
@@ -37,25 +37,25 @@ from tests.support.federation import AGGREGATOR, Federation, until_waiting
 
 @pytest.fixture(autouse=True)
 def light(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The libraries take seconds to load: one test of its own looks at that."""
+    """The libraries take seconds to load; one test loads them."""
     monkeypatch.setattr(machine, "_LOADED", {"partner": ("json",), "aggregator": ("json",)})
 
 
 def findings(config: Path) -> list[Finding]:
-    """All that the doctor finds."""
+    """All findings of the doctor."""
     return list(examine(read_member_config(config, role_in(config))))
 
 
 def wrong_ones(config: Path) -> list[Finding]:
-    """What a run would fail at."""
+    """The findings at which a run would fail."""
     return [finding for finding in findings(config) if finding.level == "wrong"]
 
 
 def the(found: list[Finding], text: str) -> Finding:
-    """The one finding that says this."""
-    one = [finding for finding in found if text in finding.text]
-    assert len(one) == 1, found
-    return one[0]
+    """The only finding with this text."""
+    matching = [finding for finding in found if text in finding.text]
+    assert len(matching) == 1, found
+    return matching[0]
 
 
 # ------------------------------------------------------------------------------------------------------ sound set-ups
@@ -65,7 +65,7 @@ def the(found: list[Finding], text: str) -> Finding:
 def test_a_sound_set_up(enrolled: Federation, name: str):
     """Nothing wrong before the first run, for the custodian, another partner and the aggregator."""
     found = findings(enrolled.config(name))
-    assert [one for one in found if one.level == "wrong"] == []
+    assert [finding for finding in found if finding.level == "wrong"] == []
     assert exit_code(found) == ExitCode.DONE
     assert f"digest {read_plan(enrolled.plan_file).digest}" in the(found, "digest").text
     assert read_plan(enrolled.plan_file).cards[name].fingerprint in the(found, "fingerprint of").text
@@ -75,8 +75,8 @@ def test_a_sound_set_up(enrolled: Federation, name: str):
 def test_every_topic_is_looked_at(enrolled: Federation):
     """Tables only at a partner."""
     topics = {"machine", "memory", "disk", "versions", "plan", "home", "keys", "exchange", "enrolment", "tracking"}
-    assert {one.about for one in findings(enrolled.config(AGGREGATOR))} == topics
-    assert {one.about for one in findings(enrolled.config("P01"))} == topics | {"tables"}
+    assert {finding.about for finding in findings(enrolled.config(AGGREGATOR))} == topics
+    assert {finding.about for finding in findings(enrolled.config("P01"))} == topics | {"tables"}
 
 
 def test_the_deal_is_awaited_then_taken(fresh: Federation):
@@ -272,7 +272,7 @@ def test_a_fault_is_found(
     assert {one.code for one in ours} == {code}
     assert advised in ours[0].advice
     assert exit_code(found) == code
-    assert {"machine", "versions", "exchange", "tables", "tracking"} <= {one.about for one in found}
+    assert {"machine", "versions", "exchange", "tables", "tracking"} <= {finding.about for finding in found}
 
 
 def test_rows_that_are_left_out_stop_no_run(fresh: Federation):
@@ -287,8 +287,8 @@ def test_rows_that_are_left_out_stop_no_run(fresh: Federation):
     found = about(fresh.config("P01"), "tables")
     assert exit_code(found) == ExitCode.DONE
     *rows, more, readable = found
-    assert {one.level for one in (*rows, more)} == {"note"}
-    assert all(re.match(r"T1: 1 row \(\d\) ", one.text) for one in rows)
+    assert {finding.level for finding in (*rows, more)} == {"note"}
+    assert all(re.match(r"T1: 1 row \(\d\) ", finding.text) for finding in rows)
     n_all = len(check_tables(fresh.config("P01")))
     assert (len(rows), more.text.split()[0], readable.level) == (3, str(n_all - 3), "ok")
 
@@ -308,7 +308,7 @@ def test_a_passphrase_file_unlocks(fresh: Federation):
 def test_no_private_key_is_shown(fresh: Federation):
     """Neither as hexadecimal nor as base64, in no part that matters."""
     until_waiting(fresh, ["P01", "P02"])
-    text = json.dumps([one.to_json() for name in ("P01", "P02") for one in findings(fresh.config(name))])
+    text = json.dumps([finding.to_json() for name in ("P01", "P02") for finding in findings(fresh.config(name))])
     for file in (fresh.home("P01").keys / "private.key", fresh.home("P01").group_secret, fresh.home("P02").pair_seeds):
         secret = file.read_bytes()
         for start in range(0, len(secret) - 24, 8):
@@ -354,8 +354,8 @@ def test_the_configuration_says_what_the_member_is(enrolled: Federation, kind: t
 
 
 def about(config: Path, topic: str) -> list[Finding]:
-    """What is found of one topic."""
-    return [one for one in findings(config) if one.about == topic]
+    """The findings about one topic."""
+    return [finding for finding in findings(config) if finding.about == topic]
 
 
 @pytest.mark.parametrize(("total", "free", "level"), [(64, 32, "ok"), (64, 0.01, "note"), (0.01, 0.01, "wrong")])
@@ -364,7 +364,7 @@ def test_memory_is_compared_with_the_trunk(
 ):
     """What there is must do; what others use of it may become free."""
     monkeypatch.setattr(machine, "memory", lambda: (total * 2**30, free * 2**30))
-    assert [one.level for one in about(enrolled.config("P01"), "memory")] == [level]
+    assert [finding.level for finding in about(enrolled.config("P01"), "memory")] == [level]
 
 
 def test_a_larger_trunk_takes_more_memory_of_partners_only(fresh: Federation, monkeypatch: pytest.MonkeyPatch):
@@ -395,7 +395,7 @@ def test_without_control_groups(tmp_path: Path):
 def test_a_full_disk(enrolled: Federation, monkeypatch: pytest.MonkeyPatch):
     """Home and temporary folder, with how much is needed."""
     monkeypatch.setattr(machine.shutil, "disk_usage", lambda _: machine.shutil._ntuple_diskusage(10, 10, 0))  # type: ignore[attr-defined]
-    found = [one for one in about(enrolled.config("P01"), "disk") if one.level == "wrong"]
+    found = [finding for finding in about(enrolled.config("P01"), "disk") if finding.level == "wrong"]
     assert len(found) == 2
     assert all(one.advice for one in found)
 
@@ -412,7 +412,7 @@ def test_a_device_that_is_not_there(fresh: Federation):
 
     edit(fresh.config("P01"), "batch_size = 40", 'batch_size = 40\ndevice = "cuda"')
     found = about(fresh.config("P01"), "machine")
-    assert any(one.code == ExitCode.TRAINING for one in found) != torch.cuda.is_available()
+    assert any(finding.code == ExitCode.TRAINING for finding in found) != torch.cuda.is_available()
 
 
 def test_a_library_that_is_too_old_or_absent(enrolled: Federation, monkeypatch: pytest.MonkeyPatch):
@@ -448,7 +448,9 @@ def test_a_library_that_does_not_load(
     (tmp_path / "broken.py").write_text(content)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     monkeypatch.setattr(machine, "_LOADED", {"partner": ("json", "broken", "csv")})
-    assert the([one for one in about(enrolled.config("P01"), "versions") if one.level == "wrong"], said).advice
+    assert the(
+        [finding for finding in about(enrolled.config("P01"), "versions") if finding.level == "wrong"], said
+    ).advice
 
 
 def test_libraries_that_take_for_ever(enrolled: Federation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -486,12 +488,12 @@ def test_a_file_that_cannot_be_removed(bucket: str, monkeypatch: pytest.MonkeyPa
         raise PermissionError(13, "append only")
 
     monkeypatch.setattr(MemoryFileSystem, "rm_file", refuse)
-    assert [one.level for one in probe_exchange(bucket)][-1] == "note"
+    assert [finding.level for finding in probe_exchange(bucket)][-1] == "note"
     assert len(MemoryFileSystem.store) == 1
     assert Exchange(bucket).list_files() == []
 
 
-@pytest.mark.parametrize(("read", "said"), [(None, "nothing is read"), (b"old", "something else is read")])
+@pytest.mark.parametrize(("read", "said"), [(None, "read no file"), (b"old", "read other bytes")])
 def test_a_storage_that_does_not_show_what_was_written(
     bucket: str, monkeypatch: pytest.MonkeyPatch, read: bytes | None, said: str
 ):
@@ -514,7 +516,7 @@ def test_a_wrong_clock(tmp_path: Path, hours: float):
 
 def test_an_exchange_that_is_not_there_is_not_made(tmp_path: Path):
     """A folder with a typing error in its name must not come into being."""
-    assert [one.level for one in probe_exchange(f"file://{tmp_path}/exchnage")] == ["note"]
+    assert [finding.level for finding in probe_exchange(f"file://{tmp_path}/exchnage")] == ["note"]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -536,7 +538,7 @@ def test_a_tracking_server_that_is_down(fresh: Federation):
 
 
 def test_a_tracking_file(fresh: Federation, finished: Federation):
-    """None yet; one that is no database."""
+    """No file yet, and a file that is no database."""
     assert about(finished.config("P01"), "tracking")[0].level == "ok"
     (fresh.folder / "no.db").write_text("this is no database, but long enough for a header" * 10)
     assert tracking(fresh, f"sqlite:///{fresh.folder / 'no.db'}").level == "note"

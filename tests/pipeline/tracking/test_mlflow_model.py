@@ -24,10 +24,10 @@ from pipeline.model.description import Description
 from pipeline.tracking.mlflow_model import pack_final_model, registered_name
 from pipeline.tracking.tracker import QUIET
 from pipeline.tracking.uploads import send
-from tests.support import ui_stranger
 from tests.support.federation import AGGREGATOR, Federation
 from tests.support.other_account import asked_as_another, needs_root
 from tests.support.partner_tables import SMILES
+from tests.support.tracking import ui_stranger
 
 _PATIENCE_S = 300.0
 

@@ -16,7 +16,15 @@ from pipeline.tracking import sync as tracking_store
 from pipeline.tracking.sync import sync
 from pipeline.tracking.tracker import QUIET, TrackedMember
 from tests.support.federation import AGGREGATOR, Federation
-from tests.support.tracking_reader import artifacts, client_of, curves, expected_curves, member_of, runs_of, use_store
+from tests.support.tracking.tracking_reader import (
+    artifacts,
+    client_of,
+    curves,
+    expected_curves,
+    member_of,
+    runs_of,
+    use_store,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -21,11 +21,11 @@ from pipeline.errors import ConfigError
 from pipeline.tracking import ui
 from pipeline.tracking.token_door import REFUSED
 from pipeline.tracking.ui import serve_ui
-from tests.support import ui_stranger
 from tests.support.browser import CHROMIUM, SWITCHES, needs_chromium
 from tests.support.federation import AGGREGATOR, Federation
 from tests.support.other_account import asked_as_another, needs_root
 from tests.support.ports import free_port
+from tests.support.tracking import ui_stranger
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

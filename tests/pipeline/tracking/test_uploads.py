@@ -19,8 +19,8 @@ from pipeline.tracking.sync import _patiently
 from pipeline.tracking.tracker import QUIET, Tracker
 from pipeline.tracking.uploads import Remaining, Upload, send
 from tests.support.federation import Federation
-from tests.support.tracking_reader import client_of, member_of, runs_of
-from tests.support.tracking_servers import ArtifactServer, artifact_server
+from tests.support.tracking.tracking_reader import client_of, member_of, runs_of
+from tests.support.tracking.tracking_servers import ArtifactServer, artifact_server
 
 
 class Ended(Exception):
@@ -170,7 +170,7 @@ def test_sending_goes_on_over_starts(done: Federation):
         server.n_quick = 999
         ended = done.hocket("partner", "run", str(done.config("P01")))
         assert ended.returncode == 0, ended.stderr
-        assert "but to send to MLflow what its store lacks" in ended.stderr
+        assert "except sending to MLflow what is missing there" in ended.stderr
         assert server.n_taken == 12 + n_left
         assert {name: len(times) for name, times in server.taken.items() if len(times) > 1} == {}
         assert member.all_sent

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from pipeline.errors import ExchangeError
 from pipeline.transport import manifest_listing as listing_module
-from pipeline.transport.manifest_listing import Listing
+from pipeline.transport.manifest_listing import ManifestListing
 
 NAMES = st.sampled_from(["a.json", "b.json", ".c.json", "d.arrow"])
 FOLDERS = st.sampled_from(["", "enrol", "round-0001/attempt-01", "round-0001/attempt-02", "revision-02/enrol"])
 
 
 def walked(top: Path) -> list[str]:
-    """What is there, by another way."""
+    """The expected listing, by walking the folder."""
     found = [path.relative_to(top) for path in top.rglob("*.json") if not path.name.startswith(".")]
     return sorted(str(path) for path in found if path.parts[0] != "revision-02")
 
@@ -32,9 +32,9 @@ def by_a_coarse_clock(top: Path, now: float, given: dict[Path, int]) -> None:
 
 @given(st.lists(st.tuples(FOLDERS, NAMES, st.booleans(), st.sampled_from([0.0, 1.0, 5.0])), max_size=12))
 def test_it_is_what_a_walk_finds(tmp_path_factory: pytest.TempPathFactory, steps) -> None:
-    """Whatever comes and goes, and however fast, the next look sees it."""
+    """After any sequence of changes, however fast, the next listing is right."""
     top, now, times = tmp_path_factory.mktemp("top"), 0.0, dict[Path, int]()
-    listing = Listing(top, clock=lambda: now)
+    listing = ManifestListing(top, clock=lambda: now)
     for folder, name, is_kept, pause_s in steps:
         now += pause_s
         (top / folder).mkdir(parents=True, exist_ok=True)
@@ -46,10 +46,10 @@ def test_it_is_what_a_walk_finds(tmp_path_factory: pytest.TempPathFactory, steps
 
 
 def test_a_change_within_a_clock_s_grain_is_seen(tmp_path: Path) -> None:
-    """While a folder has not settled its time of change is not believed."""
+    """A folder that has not settled is read again whatever its time of change is."""
     now, top = 0.0, tmp_path / "top"
     top.mkdir()
-    listing = Listing(top, clock=lambda: now)
+    listing = ManifestListing(top, clock=lambda: now)
     times = (top.stat().st_atime_ns, top.stat().st_mtime_ns)
     for name in ("a.json", "b.json", "c.json"):
         assert listing.paths() == walked(top)
@@ -60,7 +60,7 @@ def test_a_change_within_a_clock_s_grain_is_seen(tmp_path: Path) -> None:
 
 
 def test_a_settled_folder_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of two folders only that where something came is read; one that is removed is gone."""
+    """Of two folders only the changed one is read; a removed one is no longer listed."""
     now, read = 0.0, list[str]()
     scandir = os.scandir
     monkeypatch.setattr(listing_module.os, "scandir", lambda place: (read.append(Path(place).name), scandir(place))[1])
@@ -68,7 +68,7 @@ def test_a_settled_folder_is_not_read_again(tmp_path: Path, monkeypatch: pytest.
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.json").touch()
         os.utime(tmp_path / name, ns=(0, 0))  # long ago: what comes now may come within a tick of the file system's
-    listing = Listing(tmp_path, clock=lambda: now)
+    listing = ManifestListing(tmp_path, clock=lambda: now)
     for _ in range(2):
         listing.paths()
         now += 3.0
@@ -84,9 +84,9 @@ def test_a_settled_folder_is_not_read_again(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_passing_shortage_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a file to spare the last look counts; a folder that was never seen, or may not be, is an error."""
+    """With too many open files the last listing counts; a folder never read or not readable is an error."""
     (tmp_path / "a.json").touch()
-    listing = Listing(tmp_path)
+    listing = ManifestListing(tmp_path)
     assert listing.paths() == ["a.json"]
 
     def fail(_: str) -> None:
@@ -96,7 +96,7 @@ def test_a_passing_shortage_ends_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     number = errno.EMFILE
     assert listing.paths() == ["a.json"]
     with pytest.raises(ExchangeError, match="Too many open files"):
-        Listing(tmp_path).paths()
+        ManifestListing(tmp_path).paths()
     number = errno.EACCES
     with pytest.raises(ExchangeError, match="expected a folder that can be read"):
         listing.paths()

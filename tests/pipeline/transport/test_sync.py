@@ -1,4 +1,4 @@
-"""Mirrors kept alike over a line: what enters, what is refused, and that a federation ends as over one folder."""
+"""Mirrors that are kept alike: what they accept, what they refuse, and that a federation ends as with one folder."""
 
 import errno
 import json
@@ -43,7 +43,7 @@ SUM = MessageName("sum", 1, 1, AGGREGATOR)
 
 @pytest.fixture
 def apart(enrolled: Federation, tmp_path: Path) -> Federation:
-    """A federation whose members have mirrors; the custodian has posted its first messages in its own."""
+    """A federation whose members have mirrors; the custodian has posted its first messages in its mirror."""
     federation = enrolled.moved(tmp_path / "apart")
     own_mirrors(federation)
     assert step(federation.partner("P01")) == "waiting"
@@ -63,7 +63,7 @@ def driven(enrolled: Federation, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.fixture
 def running(apart: Federation) -> Iterator[Line]:
-    """Its members, joined."""
+    """The members of `apart`, connected."""
     joined = Line(apart)
     yield joined
     joined.close()
@@ -71,7 +71,7 @@ def running(apart: Federation) -> Iterator[Line]:
 
 @pytest.fixture
 def line(finished: Federation, tmp_path: Path) -> Iterator[Line]:
-    """Members with empty mirrors, joined; `over` has messages that they signed."""
+    """Members with empty mirrors, connected; `over` has messages that they signed."""
     federation = finished.moved(tmp_path / "empty")
     own_mirrors(federation)
     joined = Line(federation)
@@ -86,7 +86,7 @@ def over(finished: Federation) -> tuple[Federation, Mirror]:
 
 
 def drive(line: Line) -> None:
-    """Drive all members and the line in turn until all are done."""
+    """Step all members and transfer messages in turn until all are done."""
     machines = line.federation.members()
     while True:
         states = {name: step(machine) for name, machine in machines.items()}
@@ -95,11 +95,11 @@ def drive(line: Line) -> None:
         moved = line.turn()
         if set(states.values()) == {"done"} and not moved:
             return
-        assert moved or "on" in states.values(), (states, line.told)
+        assert moved or "on" in states.values(), (states, line.reports)
 
 
 def sent(over: tuple[Federation, Mirror], *names: MessageName, reference: str = "") -> dict[str, object]:
-    """What a peer would send of these messages."""
+    """The dictionary in which a peer would offer these messages."""
     return {
         "messages": [[name.manifest, over[1].manifest(name), reference] for name in names],
         "kept": [],
@@ -108,7 +108,7 @@ def sent(over: tuple[Federation, Mirror], *names: MessageName, reference: str = 
 
 
 def greeted(line: Line, site: str) -> None:
-    """Let the server and a site prove who they are; the site then takes messages."""
+    """Let the server and a site prove their identity; the site then accepts messages."""
     line.links[site].turn()
     line.links[site].turn()
     assert not line.links[site].refused
@@ -146,7 +146,7 @@ def test_turns_change_nothing_when_all_are_alike(driven: Line) -> None:
 
 
 def test_a_lost_answer_is_made_up_for(apart: Federation) -> None:
-    """Where every other answer of a site is lost, everything still comes through."""
+    """If every other answer of a site is lost, all messages still arrive."""
     line = Line(apart)
     n_asked = 0
 
@@ -184,7 +184,7 @@ def test_a_spoilt_payload_refuses_its_site_alone(apart: Federation, change) -> N
 
 @pytest.mark.parametrize("broken", [TransferFailed("the line broke"), OSError(errno.ENOSPC, "No space left", "file")])
 def test_what_did_not_come_is_tried_again_later(apart: Federation, broken: Exception) -> None:
-    """A payload that does not come whole, or finds no space, is pulled again, after longer and longer pauses."""
+    """A payload that is incomplete or finds the disk full is pulled again, after growing pauses."""
     line, pulled = Line(apart), list[str]()
 
     def fail_twice(file: Path) -> None:
@@ -205,7 +205,7 @@ def test_what_did_not_come_is_tried_again_later(apart: Federation, broken: Excep
         line.turn()
         assert line.mirror(AGGREGATOR).paths() == line.mirror("P01").paths() != []
         assert not line.links["P01"].refused
-        assert [told for told in line.told if "tried again in 2 s" in told]
+        assert [report for report in line.reports if "next try in 2 s" in report]
     finally:
         line.close()
 
@@ -213,11 +213,11 @@ def test_what_did_not_come_is_tried_again_later(apart: Federation, broken: Excep
 def test_pauses_end_at_a_minute(apart: Federation) -> None:
     """However often a message fails, and a disk that stays full for days fails thousands of times."""
     line = Line(apart)
-    correspondence = line.sides["P01"]._correspondence
-    correspondence._put_off[DEAL.manifest] = 5000, 0.0
-    correspondence._later(DEAL, TransferFailed("the line broke"))
+    sync = line.sides["P01"]._sync
+    sync._postponed[DEAL.manifest] = 5000, 0.0
+    sync._postpone(DEAL, TransferFailed("the line broke"))
     line.close()
-    assert correspondence._put_off[DEAL.manifest] == (5001, 60.0)
+    assert sync._postponed[DEAL.manifest] == (5001, 60.0)
 
 
 def test_a_manifest_that_finds_no_space_comes_later(apart: Federation, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,7 +244,7 @@ def test_a_manifest_that_finds_no_space_comes_later(apart: Federation, monkeypat
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_an_answer_that_nobody_foresaw_refuses_its_site(apart: Federation, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the engine stumbles over a peer's file the site is refused: no job waits for transfers that never come."""
+    """If the transfer of a peer's file ends with a bug the site is refused: no job waits for it for ever."""
 
     def stumble(*_: object) -> None:
         raise KeyError("data")
@@ -262,23 +262,23 @@ def test_an_answer_that_nobody_foresaw_refuses_its_site(apart: Federation, monke
 
 
 def test_a_site_sends_its_own_messages_only(line: Line, over: tuple[Federation, Mirror]) -> None:
-    """P01 that sends P02's genuine message is refused: nobody speaks for another."""
+    """P01 that sends P02's genuine message is refused."""
     greeted(line, "P01")
-    with pytest.raises(BadTransfer, match="own messages only"):
-        line.links["P01"]._correspondence.incoming(sent(over, READY))
+    with pytest.raises(BadTransfer, match="only its own messages"):
+        line.links["P01"]._sync.incoming(sent(over, READY))
     assert line.mirror(AGGREGATOR).manifest(READY) is None
 
 
 def test_two_versions_of_a_message_are_refused(line: Line, over: tuple[Federation, Mirror]) -> None:
-    """What is in the mirror stays; another message of the same name is an equivocation."""
+    """A message in the mirror stays; another one of the same name is an equivocation."""
     greeted(line, "P02")
-    correspondence = line.links["P02"]._correspondence
-    correspondence.incoming(sent(over, READY))
+    sync = line.links["P02"]._sync
+    sync.incoming(sent(over, READY))
     kept = line.mirror(AGGREGATOR).manifest(READY)
     changed = sent(over, READY)
     changed["messages"][0][1] = kept.replace(b"ready", b"roady")
     with pytest.raises(Equivocation, match=r"ready\.P02"):
-        correspondence.incoming(changed)
+        sync.incoming(changed)
     assert line.mirror(AGGREGATOR).manifest(READY) == kept
 
 
@@ -289,7 +289,7 @@ def test_an_unsigned_message_is_refused(line: Line, over: tuple[Federation, Mirr
     fields["time"] += 1
     forged = {"messages": [[READY.manifest, json.dumps(fields).encode(), ""]], "kept": [], "more": False}
     with pytest.raises(SecureError, match=r"ready\.P02"):
-        line.sides["P02"]._correspondence.incoming(forged)
+        line.sides["P02"]._sync.incoming(forged)
     assert line.mirror("P02").manifest(READY) is None
 
 
@@ -299,15 +299,15 @@ def test_a_message_belongs_in_its_place(line: Line, over: tuple[Federation, Mirr
     moved = sent(over, READY)
     moved["messages"][0][0] = MessageName("ready", 2, 1, "P02").manifest
     with pytest.raises(SecureError, match="round"):
-        line.links["P02"]._correspondence.incoming(moved)
+        line.links["P02"]._sync.incoming(moved)
 
 
 def test_the_aggregator_takes_no_update_without_its_payload(line: Line, over: tuple[Federation, Mirror]) -> None:
-    """An update whose sealed file the sender no longer has is not taken, so that it can still come with it."""
+    """An update is not accepted if its sender no longer has the sealed file, so it can still come complete."""
     greeted(line, "P02")
-    line.links["P02"]._correspondence.incoming(sent(over, UPDATE))
+    line.links["P02"]._sync.incoming(sent(over, UPDATE))
     assert line.mirror(AGGREGATOR).manifest(UPDATE) is None
-    assert any("update.P02.arrow" in said for said in line.told)
+    assert any("update.P02.arrow" in report for report in line.reports)
 
 
 def test_a_payload_larger_than_any_is_not_pulled(line: Line, over: tuple[Federation, Mirror]) -> None:
@@ -326,9 +326,7 @@ def test_a_payload_larger_than_any_is_not_pulled(line: Line, over: tuple[Federat
     )
     greeted(line, "P02")
     with pytest.raises(PayloadMismatch, match="announces"):
-        line.links["P02"]._correspondence.incoming(
-            {"messages": [[UPDATE.manifest, huge, "ref"]], "kept": [], "more": False}
-        )
+        line.links["P02"]._sync.incoming({"messages": [[UPDATE.manifest, huge, "ref"]], "kept": [], "more": False})
 
 
 @pytest.mark.parametrize(
@@ -349,9 +347,9 @@ def test_a_payload_larger_than_any_is_not_pulled(line: Line, over: tuple[Federat
     ],
 )
 def test_what_is_no_message_is_refused(line: Line, wire: object) -> None:
-    """Anything else than short lists of paths, manifests and references is refused."""
+    """Anything but short lists of paths, manifests and references is refused."""
     with pytest.raises(BadTransfer):
-        line.sides["P01"]._correspondence.incoming(wire)
+        line.sides["P01"]._sync.incoming(wire)
 
 
 @pytest.mark.parametrize(
@@ -402,7 +400,7 @@ def test_every_message_s_path_is_known(over: tuple[Federation, Mirror], kind: st
 
 
 def test_a_restored_home_is_found_out(running: Line) -> None:
-    """A partner whose home and mirror are of yesterday gets its own messages back, and does not say them anew."""
+    """A partner with yesterday's home and mirror gets its own messages back, and does not sign them again."""
     running.turn()
     machine = running.federation.partner("P02")
     for _ in range(3):
@@ -416,14 +414,14 @@ def test_a_restored_home_is_found_out(running: Line) -> None:
     again = Line(running.federation)
     try:
         again.turn()
-        with pytest.raises(Equivocation, match="this home never made it"):
+        with pytest.raises(Equivocation, match="this home lacks its own"):
             until_waiting(running.federation, ["P02"])
     finally:
         again.close()
 
 
 def test_no_run_starts_while_its_own_messages_find_no_space(apart: Federation, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a full disk a member does not know what it once said: it could seal the same update again."""
+    """With a full disk a member cannot know which messages it sent: it could seal the same update again."""
     first = Line(apart)
     first.turn()
     first.close()
@@ -451,7 +449,7 @@ def test_no_run_starts_while_its_own_messages_find_no_space(apart: Federation, m
 
 
 def test_a_stray_file_is_told_to_nobody_else(apart: Federation) -> None:
-    """What lies in a member's own folder is for its own log; of a peer's wrong path the folder is not told."""
+    """What lies in a member's own folder is for its own log; a peer with a wrong path does not learn the folder."""
     mirror = Mirror(read_plan(apart.plan_file), apart.config("P01").parent / "mirror")
     (mirror._folder / "notes-of-a-project.json").touch()
     with pytest.raises(ExchangeConflict, match="notes-of-a-project") as own:
@@ -484,12 +482,12 @@ def test_a_run_starts_when_the_server_has_told_all(
 
 
 def test_a_site_rests_while_it_has_nothing_to_say(line: Line, over: tuple[Federation, Mirror]) -> None:
-    """From the start of its run on, a site rests before each answer until a message or its run's end is news.
+    """After the start of its run, a site waits before each answer until there is a message or its run ended.
 
-    The server's link has news likewise, and neither has any once it was said.
+    The server's link has news in the same way, and neither has any once it was sent.
     """
     greeted(line, "P02")
-    site, link = line.rests["P02"], line.links["P02"]
+    site, link = line.waits["P02"], line.links["P02"]
     assert site == []
     line.turn()
     assert not site[-1]()
@@ -509,7 +507,7 @@ def test_a_site_rests_while_it_has_nothing_to_say(line: Line, over: tuple[Federa
 
 
 def test_no_message_is_looked_at_before_the_server_is_known(line: Line, over: tuple[Federation, Mirror]) -> None:
-    """A site that was not greeted refuses messages, and does not start its partner's run."""
+    """A site refuses messages before the server's proof, and does not start its partner's run."""
     with pytest.raises(WrongSite, match="before it has proved"):
         line.sides["P02"].answer(sent(over, READY))
     assert line.mirror("P02").paths() == []
@@ -530,7 +528,7 @@ def test_a_site_refuses_another_server(line: Line) -> None:
 
 
 def test_a_server_refuses_a_site_of_another_name(line: Line) -> None:
-    """A site that proves another name than NVFlare's is refused for good, with the name said."""
+    """A site that proves another name than NVFlare's is refused for good, and the error names it."""
     line.links["P02"] = line.link("P02", line.sides["P03"].answer)
     line.links["P02"].turn()
     assert "P02" in line.links["P02"].refused
@@ -538,11 +536,11 @@ def test_a_server_refuses_a_site_of_another_name(line: Line) -> None:
 
 
 def test_a_site_s_refusal_is_said_at_the_server(line: Line) -> None:
-    """What a site answers instead of going on ends up as the reason, and is told."""
+    """A site's answer that it stops becomes the reason of the refusal, and is logged."""
     line.links["P02"] = line.link("P02", lambda _: {"refused": "the kit is another's"})
     line.links["P02"].turn()
     assert "the kit is another's" in line.links["P02"].refused
-    assert any("the kit is another's" in said for said in line.told)
+    assert any("the kit is another's" in report for report in line.reports)
 
 
 def test_closing_a_site_ends_its_run(line: Line) -> None:
@@ -553,7 +551,7 @@ def test_closing_a_site_ends_its_run(line: Line) -> None:
 
 
 def test_a_mirror_is_a_local_folder(apart: Federation) -> None:
-    """An exchange elsewhere is refused: an engine and a bucket would be two ways at once."""
+    """An exchange in a bucket is refused: messages would travel in two ways at once."""
     config = apart.config("P01")
     assert mirror_folder(PartnerConfig.read(config)) == config.parent / "mirror"
     config.write_text(config.read_text().replace('"mirror"', '"s3://bucket/place"'))
@@ -562,7 +560,7 @@ def test_a_mirror_is_a_local_folder(apart: Federation) -> None:
 
 
 def test_a_folder_that_cannot_be_read_is_not_empty(over: tuple[Federation, Mirror], tmp_path: Path) -> None:
-    """One that is not there has no messages yet; of one that cannot be listed nobody knows."""
+    """A missing folder has no messages; a folder that cannot be listed is an error."""
     plan = over[1].plan
     mirror, folder = Mirror(plan, tmp_path), tmp_path / plan.folder
     folder.rmdir()

@@ -1,4 +1,4 @@
-"""The same network written the plain way: dense torch tensors, dense masks, autograd, torch's own optimisers."""
+"""The same network written plainly: dense torch tensors, dense masks, autograd, torch's own optimisers."""
 
 from collections.abc import Sequence
 
@@ -43,14 +43,14 @@ def dense_outputs(
     hidden = _TRANSFORMS[trunk.input_transform](x) @ tensors["trunk.0.weight"] + tensors["trunk.0.bias"]
     for i in range(1, len(trunk.hidden)):
         hidden = _layer(tensors, f"trunk.{i}", _FUNCTIONS[trunk.non_linearity](hidden))
-    found = {}
+    outputs = {}
     for kind, head in (("classification", training.classification), ("regression", training.regression)):
         if f"{kind}.bias" in tensors:
             out = hidden
             for layer in (*(f"{kind}.hidden.{i}" for i in range(len(head.hidden))), kind):
                 out = _layer(tensors, layer, _FUNCTIONS[head.non_linearity](out))
-            found[kind] = out
-    return found
+            outputs[kind] = out
+    return outputs
 
 
 def _layer(tensors: dict[str, torch.Tensor], name: str, hidden: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""SparseChem's training step in plain PyTorch, from its published semantics: what our trainer is measured against.
+"""SparseChem's training step in plain PyTorch, from its published semantics, as a reference for our trainer.
 
 Input layer: a COO matrix through `torch.mm` under autograd. Trunk's output times a mask for each kind of head (all ones
 here); classification head over all tasks, of which the observed labels are picked for the loss; a regression head
@@ -33,7 +33,7 @@ class PlainNetwork(torch.nn.Module):
         return self.classification(hidden * self.class_mask), torch.nn.functional.linear(regression, self.no_tasks)
 
     def load(self, trunk: dict[str, np.ndarray], weight: np.ndarray, bias: np.ndarray) -> None:
-        """Take over the trunk's tensors by name and the head's weight and bias."""
+        """Set the weights from the trunk's tensors by name and the head's weight and bias."""
         last = self.classification[-1]
         places = ((self.weight, trunk["trunk.0.weight"]), (self.bias, trunk["trunk.0.bias"]))
         with torch.no_grad():
@@ -42,7 +42,7 @@ class PlainNetwork(torch.nn.Module):
 
 
 class PlainTrainer:
-    """Network, optimiser and data; one call is one step."""
+    """Network, optimiser and data of SparseChem's training."""
 
     def __init__(self, network: PlainNetwork, x: sparse.csr_matrix, y: sparse.csr_matrix, weights: np.ndarray) -> None:
         self._network, self._x, self._y = network, x, y

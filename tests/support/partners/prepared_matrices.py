@@ -1,4 +1,4 @@
-"""Small made-up prepared matrices, as `data_prep` hands them over."""
+"""Small made-up prepared matrices, as `data_prep` writes them."""
 
 import numpy as np
 from scipy import sparse
@@ -9,7 +9,7 @@ _N_FOLDS = 5
 
 
 def prepared_matrices(seed: int = 0, n_compounds: int = 100, n_tasks: int = 6, n_regressions: int = 2) -> Prepared:
-    """Every second compound is measured, the first of three values a bound; the last task of each kind is auxiliary."""
+    """Half of the compounds measured, every third value a bound, the last task of each kind auxiliary."""
     rng = np.random.default_rng(seed)
     x = sparse.random(n_compounds, 64, 0.2, format="csr", rng=rng, dtype=np.float32)
     x.data[:] = 1

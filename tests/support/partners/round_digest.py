@@ -1,4 +1,4 @@
-"""Print the SHA-256 of everything three small rounds give; run in processes of its own by test_training."""
+"""Print the SHA-256 of the results of three small rounds; test_training runs it in separate processes."""
 
 import hashlib
 import sys

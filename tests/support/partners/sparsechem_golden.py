@@ -11,7 +11,7 @@ from partners.training_data.training_set import TrainingSet
 
 
 def golden_files(folder: Path) -> MatrixFiles:
-    """Where the golden data set lies."""
+    """Paths of the golden data set."""
     return MatrixFiles(
         x=folder / "x.npz",
         folding=folder / "folding.npy",

@@ -1,4 +1,4 @@
-"""A line between mirrors within one process, in place of an engine's: dictionaries by call, files by copying."""
+"""Connect mirrors within one process instead of over NVFlare: dictionaries by call, files by copying."""
 
 import shutil
 import time
@@ -10,7 +10,7 @@ from pipeline.errors import TransferFailed, WrongSite
 from pipeline.plan.plan import read_plan
 from pipeline.transport.endpoints import ServerEndpoint, SiteEndpoint
 from pipeline.transport.mirror import Mirror
-from pipeline.transport.sync import Correspondence, Wire, rules_at_server, rules_at_site
+from pipeline.transport.sync import MirrorSync, Wire, rules_at_server, rules_at_site
 from tests.support.federation import AGGREGATOR, Federation
 
 SERVER = "server"  # common name of its certificate
@@ -45,7 +45,7 @@ class Porter:
 
 
 class Voucher:
-    """Says a name, and believes what it is told."""
+    """Proves any name without a signature."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -61,12 +61,12 @@ class Voucher:
 
 
 class IdleRun:
-    """A member's run that somebody else drives."""
+    """A member's run that the test steps itself."""
 
     code: int | None = None
     stopped = False
 
-    def look(self) -> int | None:
+    def poll(self) -> int | None:
         """Exit code as the test says."""
         return self.code
 
@@ -81,9 +81,9 @@ class Line:
     def __init__(self, federation: Federation, *, spoil: Callable[[Path], None] = lambda _: None) -> None:
         self.federation = federation
         self.plan = read_plan(federation.plan_file)
-        self.told: list[str] = []
+        self.reports: list[str] = []
         self.runs = {name: IdleRun() for name in federation.partners}
-        self.rests: dict[str, list[Callable[[], bool]]] = {name: [] for name in federation.partners}
+        self.waits: dict[str, list[Callable[[], bool]]] = {name: [] for name in federation.partners}
         self.at_start: dict[str, list[str]] = {}  # messages in a site's mirror when its run started
         self.now = 0.0
         self.spoil = spoil
@@ -99,12 +99,12 @@ class Line:
     def side(self, name: str) -> SiteEndpoint:
         """A site, as its executor would open it."""
         self.porters[name] = Porter(lambda: self.servers_porters[name])
-        correspondence = Correspondence(
+        sync = MirrorSync(
             self.mirror(name),
             self.porters[name],
             rules_at_site(AGGREGATOR),
             me=name,
-            tell=self.told.append,
+            report=self.reports.append,
             clock=lambda: self.now,
         )
 
@@ -113,7 +113,7 @@ class Line:
             return self.runs[name]
 
         return SiteEndpoint(
-            correspondence, Voucher(name), start, plan=self.plan.digest, server=SERVER, rest=self.rests[name].append
+            sync, Voucher(name), start, plan=self.plan.digest, server=SERVER, wait_for_news=self.waits[name].append
         )
 
     def link(self, name: str, ask: Callable[[Wire], object | None] | None = None) -> ServerEndpoint:
@@ -122,17 +122,17 @@ class Line:
         return ServerEndpoint(
             name,
             ask=ask or self.sides[name].answer,
-            correspond=lambda: Correspondence(
+            open_sync=lambda: MirrorSync(
                 self.mirror(AGGREGATOR),
                 porter,
                 rules_at_server(name),
                 me=AGGREGATOR,
-                tell=self.told.append,
+                report=self.reports.append,
                 clock=lambda: self.now,
             ),
             prover=Voucher(SERVER),
             plan=self.plan.digest,
-            tell=self.told.append,
+            report=self.reports.append,
             clock=lambda: self.now,
         )
 
@@ -146,14 +146,14 @@ class Line:
             for link in self.links.values():
                 if not link.refused:
                     link.turn()
-            busy = any(side._correspondence._pulling for side in self.sides.values())
-            busy = busy or any(link._correspondence._pulling for link in self.links.values() if link._correspondence)
+            busy = any(side._sync._pulling for side in self.sides.values())
+            busy = busy or any(link._sync._pulling for link in self.links.values() if link._sync)
             idle = 0 if busy or self._moved() != moved else idle + 1
-            assert time.monotonic() < until, self.told
+            assert time.monotonic() < until, self.reports
         return self._moved() != before
 
     def _moved(self) -> int:
-        sides = sum(side._correspondence.n_moved for side in self.sides.values())
+        sides = sum(side._sync.n_moved for side in self.sides.values())
         return sides + sum(link.n_moved for link in self.links.values())
 
     def close(self) -> None:

@@ -68,7 +68,7 @@ def test_the_job_is_configuration_only(exported: dict[str, str]) -> None:
 
 
 def test_the_names_are_those_of_the_classes() -> None:
-    """What the job names is what the installed package has."""
+    """The classes that the job names are in the installed package."""
     for named, found in ((CONTROLLER, FederationController), (EXECUTOR, PartnerExecutor)):
         assert named == f"{found.__module__}.{found.__qualname__}"
 
@@ -161,16 +161,16 @@ def test_a_name_becomes_one_that_nvflare_takes(plan: Plan) -> None:
     ("host", "storage"), [("a b", "/srv"), ("-x", "/srv"), ("", "/srv"), ("hub_1", "/srv"), ("hub", "srv")]
 )
 def test_a_place_that_cannot_be_is_refused(host: str, storage: str) -> None:
-    """A host that is no name, or a storage that is no absolute path, is said at once."""
+    """A host that is no name, or a storage that is no absolute path, is refused."""
     with pytest.raises(ConfigError, match="expected"):
         ServerAddress(host, 8002, storage)
 
 
 @pytest.mark.parametrize(("partner", "host"), [("P02", "P02"), ("server", "hub.example.org")])
 def test_two_sites_of_one_name_are_refused(plan: Plan, partner: str, host: str) -> None:
-    """A partner's name is neither the server's nor NVFlare's word for it, under which its jobs are addressed."""
+    """A partner may have neither the server's name nor NVFlare's own name for the server."""
     cards = [card.model_copy(update={"name": partner}) if card.name == "P02" else card for card in plan.card]
-    with pytest.raises(ConfigError, match=f"the server is '{host}'"):
+    with pytest.raises(ConfigError, match="are the server's"):
         files(plan.model_copy(update={"card": cards}), ServerAddress(host, 8002, "/srv"))
 
 
@@ -180,14 +180,14 @@ def test_an_existing_folder_is_left_alone(plan: Plan, tmp_path: Path) -> None:
     export_nvflare(plan, PLACE, folder)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert len(before) == len(files(plan, PLACE))
-    with pytest.raises(ConfigError, match="is there already"):
+    with pytest.raises(ConfigError, match="exists already"):
         export_nvflare(plan, PLACE, folder)
     assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert list(folder.parent.iterdir()) == [folder]
 
 
 def test_a_failed_export_leaves_nothing(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a disk fills half-way, no folder is there afterwards."""
+    """If the disk becomes full, no folder remains."""
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -203,7 +203,7 @@ def test_the_command_writes_the_folder(enrolled: Federation, tmp_path: Path) -> 
     arguments = ("engine", "nvflare", "export", str(enrolled.plan_file), str(tmp_path / "x"), "--host", "hub")
     done = enrolled.hocket(*arguments)
     assert done.returncode == ExitCode.DONE, done.stderr
-    assert done.stdout == f"{tmp_path / 'x'}: for hub:8002\n"
+    assert done.stdout == f"{tmp_path / 'x'}: files for a server at hub:8002\n"
     assert (tmp_path / "x" / "README.md").is_file()
     again = enrolled.hocket(*arguments)
     assert again.returncode == ExitCode.CONFIGURATION

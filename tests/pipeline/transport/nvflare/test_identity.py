@@ -1,4 +1,4 @@
-"""Certificates of NVFlare's startup kits: who can prove to be whom, and where the names must agree."""
+"""Certificates of NVFlare's startup kits: which proofs are accepted, and which names must agree."""
 
 import json
 import subprocess
@@ -111,7 +111,7 @@ def test_a_certificate_of_another_authority_is_refused(kits: Path, others: Path)
     ],
 )
 def test_what_is_no_proof_is_refused(kits: Path, proof: object) -> None:
-    """Whatever comes in a proof's place is refused with its own error."""
+    """Anything but a proof is refused with its own error."""
     with pytest.raises(WrongSite):
         server(kits).check(proof, expected="P01", plan=PLAN, nonce=NONCE)
 
@@ -128,9 +128,9 @@ def test_a_kit_must_be_whole(tmp_path: Path) -> None:
 
 
 def test_names_must_agree() -> None:
-    """Another name than expected is a matter of security, with both said."""
+    """Another name than expected is a security error that names both."""
     expect_name("P01", "P01", "here")
-    with pytest.raises(WrongSite, match="here: is P02, expected P01") as error:
+    with pytest.raises(WrongSite, match="here: found P02, expected P01") as error:
         expect_name("P02", "P01", "here")
     assert error.value.exit_code == ExitCode.SECURITY
     with pytest.raises(WrongSite, match="no certificate"):
@@ -138,7 +138,7 @@ def test_names_must_agree() -> None:
 
 
 def test_the_configuration_comes_from_the_site_s_environment(tmp_path: Path) -> None:
-    """Only an absolute path of a file that is there will do; the variable is named."""
+    """Only the absolute path of an existing file is accepted; the error names the variable."""
     file = tmp_path / "partner.toml"
     file.write_text("")
     assert config_file(PARTNER_FILE, {PARTNER_FILE: str(file)}) == file

@@ -1,4 +1,4 @@
-"""The two NVFlare parts by themselves: what they refuse before any message, and files over NVFlare's consumer."""
+"""Controller and executor alone: what they refuse before any message, wake-up, and file transfer."""
 
 import errno
 import io
@@ -18,14 +18,14 @@ from pipeline.transport.endpoints import printable
 from pipeline.transport.nvflare import wakeup as wakeup_module
 from pipeline.transport.nvflare.controller import FederationController
 from pipeline.transport.nvflare.executor import PartnerExecutor
-from pipeline.transport.nvflare.file_transfer import FileCourier, _Gather
+from pipeline.transport.nvflare.file_transfer import FileTransfer, _Writer
 from pipeline.transport.nvflare.names import AGGREGATOR_FILE, CONTENT, PARTNER_FILE, TASK
 from pipeline.transport.nvflare.wakeup import Wakeup
 from tests.support.federation import AGGREGATOR, Federation
 
 
 class Context:
-    """As much of NVFlare's context as is asked for before any message."""
+    """The part of NVFlare's context that is used before any message."""
 
     def __init__(self, startup: Path) -> None:
         self._startup = startup
@@ -36,7 +36,7 @@ class Context:
 
 
 def refused(monkeypatch: pytest.MonkeyPatch, startup: Path) -> tuple[str, str]:
-    """What a site says that refuses to begin: to the server, and to its own log."""
+    """The two texts of a site that refuses to begin: its answer to the server, and its own log."""
     executor, logged = PartnerExecutor(), list[str]()
     monkeypatch.setattr(executor, "log_error", lambda _, text: logged.append(text))
     question = Shareable({CONTENT: {"hello": "00"}})
@@ -45,22 +45,22 @@ def refused(monkeypatch: pytest.MonkeyPatch, startup: Path) -> tuple[str, str]:
     return str(found["refused"]), logged[0]
 
 
-OWN = "ConfigError; this site's own log says more"
+OWN = "ConfigError; see this site's own log"
 
 
 def test_a_site_without_its_variable_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A site whose environment names no configuration logs the variable it needs, and starts nothing."""
     monkeypatch.delenv(PARTNER_FILE, raising=False)
-    told, logged = refused(monkeypatch, tmp_path)
-    assert told == OWN
+    answer, logged = refused(monkeypatch, tmp_path)
+    assert answer == OWN
     assert PARTNER_FILE in logged
 
 
 def test_a_site_without_a_kit_says_so(enrolled: Federation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without certificate, key and root nothing begins."""
     monkeypatch.setenv(PARTNER_FILE, str(enrolled.config("P01")))
-    told, logged = refused(monkeypatch, tmp_path)
-    assert told == OWN
+    answer, logged = refused(monkeypatch, tmp_path)
+    assert answer == OWN
     assert "client.crt: is missing" in logged
 
 
@@ -79,13 +79,13 @@ def test_what_a_site_s_settings_say_stays_there(
     change: Callable[[str], str],
     said: str,
 ) -> None:
-    """A wrong configuration is told in full in the site's own log; the server hears that there is one."""
+    """A wrong configuration is answer in full in the site's own log; the server hears that there is one."""
     federation = enrolled.moved(tmp_path / "federation")
     config = federation.config("P01")
     config.write_text(change(config.read_text()))
     monkeypatch.setenv(PARTNER_FILE, str(config))
-    told, logged = refused(monkeypatch, tmp_path)
-    assert told == OWN
+    answer, logged = refused(monkeypatch, tmp_path)
+    assert answer == OWN
     assert said in logged
 
 
@@ -97,7 +97,7 @@ def test_a_peer_s_text_is_one_line() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda text: text.replace('"agg"', '"hub"'), "is hub, expected agg"),
+        (lambda text: text.replace('"agg"', '"hub"'), "found hub, expected agg"),
         (lambda text: text, r"server.crt: is missing"),
         (lambda _: "name = 3", "problem"),
     ],
@@ -125,7 +125,7 @@ def test_a_server_that_cannot_begin_ends_the_job(
 def test_a_file_is_gathered_up_to_its_size() -> None:
     """Chunks are written in order; a byte more than announced ends the download, and what came is not more."""
     file = io.BytesIO()
-    gather = _Gather(file, 5, "x")
+    gather = _Writer(file, 5, "x")
     assert gather.consume("r", {}, b"abc") == {"received_bytes": 3}
     assert gather.consume("r", {}, b"de") == {"received_bytes": 5}
     with pytest.raises(BadTransfer, match="more bytes"):
@@ -135,7 +135,7 @@ def test_a_file_is_gathered_up_to_its_size() -> None:
 
 def test_a_download_has_failed_until_it_is_complete() -> None:
     """Only NVFlare's word that all has come makes it good; its reason is kept otherwise."""
-    gather = _Gather(io.BytesIO(), 5, "x")
+    gather = _Writer(io.BytesIO(), 5, "x")
     assert gather.failure
     gather.download_failed("r", "the peer is gone")
     assert gather.failure == "the peer is gone"
@@ -163,23 +163,23 @@ class PeerCell:
 
 @pytest.fixture
 def still(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that stands: the longest rest is never over, however long a busy machine takes for it."""
+    """A clock that stands still: the longest wait is never over, however busy the machine is."""
     monkeypatch.setattr(wakeup_module, "time", SimpleNamespace(monotonic=lambda: 0.0))
 
 
 @pytest.mark.usefixtures("still")
-def test_a_site_rests_until_it_has_news() -> None:
-    """It looks again and again, and no longer than until there is something to say."""
+def test_a_site_waits_until_it_has_news() -> None:
+    """It checks for news again and again, and returns at once when there is some."""
     looks = iter([False, False, True])
     Wakeup(PeerCell(), Signal()).wait_for_news(lambda: next(looks))
     assert list(looks) == []
 
 
 @pytest.mark.usefixtures("still")
-def test_a_site_rests_until_the_server_rings() -> None:
-    """A word before or during the rest ends it, once; where the job is over nobody rests."""
+def test_a_site_waits_until_the_server_notifies_it() -> None:
+    """A notification before or during the wait ends it, once; after the end of the job nobody waits."""
     cell, stop = PeerCell(), Signal()
-    bell, looks = Wakeup(cell, stop), []
+    wakeup, looks = Wakeup(cell, stop), []
 
     def look() -> bool:
         looks.append(len(looks))
@@ -190,11 +190,11 @@ def test_a_site_rests_until_the_server_rings() -> None:
         return False
 
     cell.hear(None)
-    bell.wait_for_news(look)
+    wakeup.wait_for_news(look)
     assert looks == [0]
-    bell.wait_for_news(look)
+    wakeup.wait_for_news(look)
     assert looks == [0, 1]
-    bell.wait_for_news(look)
+    wakeup.wait_for_news(look)
     assert looks == [0, 1, 2, 3]
 
 
@@ -209,7 +209,7 @@ def chunk(data: object, received: object) -> dict[str, object]:
 def test_a_file_is_pulled_chunk_by_chunk(tmp_path: Path) -> None:
     """What the peer gives in order is what is written."""
     cell = PeerCell(chunk(b"abc", 3), chunk(b"de", 5), END)
-    FileCourier(cell, "P01", Signal()).pull("r", tmp_path / "file", 5)
+    FileTransfer(cell, "P01", Signal()).pull("r", tmp_path / "file", 5)
     assert (tmp_path / "file").read_bytes() == b"abcde"
 
 
@@ -228,24 +228,24 @@ def test_a_file_is_pulled_chunk_by_chunk(tmp_path: Path) -> None:
 def test_a_peer_that_answers_something_else(tmp_path: Path, answers: list[object], said: str) -> None:
     """Whatever a peer answers instead of chunks in order ends this transfer, and nothing of it stays."""
     with pytest.raises(TransferFailed, match=said):
-        FileCourier(PeerCell(*answers), "P01", Signal()).pull("r", tmp_path / "file", 5)
+        FileTransfer(PeerCell(*answers), "P01", Signal()).pull("r", tmp_path / "file", 5)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_peer_that_sends_too_much(tmp_path: Path) -> None:
     """It is not tried again: its signed message announced less."""
     with pytest.raises(BadTransfer, match="file: more bytes"):
-        FileCourier(PeerCell(chunk(b"abcdef", 6)), "P01", Signal()).pull("r", tmp_path / "file", 5)
+        FileTransfer(PeerCell(chunk(b"abcdef", 6)), "P01", Signal()).pull("r", tmp_path / "file", 5)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("n_chunks", [1, 40])
 def test_a_disk_that_fills(tmp_path: Path, n_chunks: int) -> None:
-    """A write that finds no space is told as such, whether in the middle or at the end; nothing stays."""
+    """A write that finds no space is answer as such, whether in the middle or at the end; nothing stays."""
     answers = [chunk(b"a" * 5000, 5000 * (i + 1)) for i in range(n_chunks)]
-    courier = FileCourier(PeerCell(*answers, END), "P01", Signal())
+    transfer = FileTransfer(PeerCell(*answers, END), "P01", Signal())
     (tmp_path / "file").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left") as full:
-        courier.pull("r", tmp_path / "file", 5000 * n_chunks)
+        transfer.pull("r", tmp_path / "file", 5000 * n_chunks)
     assert full.value.errno == errno.ENOSPC
     assert not list(tmp_path.iterdir())

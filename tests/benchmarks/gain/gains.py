@@ -1,4 +1,4 @@
-"""From the scores of runs to means, gains and intervals."""
+"""Means, gains and intervals from the scores of runs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _N_RESAMPLES = 2000
 
 @dataclass(frozen=True)
 class Gain:
-    """A mean over tasks of an arm minus *local*, and its 95 % interval over targets."""
+    """Mean over tasks of an arm minus *local*, and its 95 % interval over targets."""
 
     mean: float  # of the arm itself
     gain: float
@@ -30,7 +30,7 @@ def gain(
 ) -> Gain:
     """Compare runs, one for each seed, over the tasks with at least `least` labels of both classes in the fold.
 
-    A regression task is judged with twice as many exact values; one whose metric is not defined is left out.
+    A regression task is scored with twice as many exact values; one whose metric is not defined is left out.
     """
     changes, targets, owners, values = [], [], [], []
     for name, partner in partners.items():
@@ -39,7 +39,7 @@ def gain(
         known = partner.regressions if metric in OF_REGRESSIONS else partner.classes
         after, before = _mean(arm, name, fold, metric), _mean(local, name, fold, metric)
         enough = _has_enough(local, name, fold, metric, least)
-        rows = np.flatnonzero(known.judged & enough & np.isfinite(after) & np.isfinite(before))
+        rows = np.flatnonzero(known.is_scored & enough & np.isfinite(after) & np.isfinite(before))
         changes.append(after[rows] - before[rows])
         values.append(after[rows])
         targets += [known.targets[row] for row in rows]
@@ -54,20 +54,20 @@ def gain(
 
 
 def gates(arm: Sequence[Scores], local: Sequence[Scores], partners: Mapping[str, Partner]) -> dict[str, list[str]]:
-    """What each partner's gate says, seed by seed, on the validation fold as the partner itself sees it."""
+    """Outcome of each partner's gate on its validation fold, seed by seed."""
     said: dict[str, list[str]] = {}
     for name, partner in partners.items():
         for seed, (after, before) in enumerate(zip(arm, local, strict=True)):
             federated, alone = (run.of(name, "validation", "average_precision") for run in (after, before))
             if federated is None or alone is None:
                 continue
-            rows = np.flatnonzero(partner.classes.judged)
+            rows = np.flatnonzero(partner.classes.is_scored)
             _, groups = np.unique(
                 np.array(partner.classes.targets)[rows], return_inverse=True
             )  # an assay has one target
             rng = np.random.default_rng(seed)
-            verdict = decide_gate(alone[rows], federated[rows], GateSettings(keep="better"), rng, groups)
-            said.setdefault(name, []).append(verdict.outcome)
+            result = decide_gate(alone[rows], federated[rows], GateSettings(keep="better"), rng, groups)
+            said.setdefault(name, []).append(result.outcome)
     return said
 
 
