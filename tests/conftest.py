@@ -21,6 +21,15 @@ settings.register_profile("hocket", deadline=None)  # a busy machine is no failu
 settings.load_profile("hocket")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Wording of the commands is agreed to by a flag."""
+    parser.addoption(
+        "--update-transcripts",
+        action="store_true",
+        help="Write the transcripts of hocket's commands anew instead of comparing with them.",
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Keep the real stderr, as tests are run with another."""
     config.stash[_STDERR] = os.dup(2)

@@ -1,15 +1,16 @@
 """The hocket command: exit codes, the content of stdout and stderr, and refusals without a traceback."""
 
 import json
+import os
 import re
 import shutil
+import socket
 import stat
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self
 
 import click
 import numpy as np
@@ -30,35 +31,15 @@ from pipeline.tracking.tracker import report_digest
 from secure.ciphertexts.parameters import seal_parameters
 from secure.errors import TagMismatch, WrongPassphrase
 from secure.keys.keys import load_private_keys, parse_card
-from tests.support.cli_runner import hocket, refused
+from tests.support.cli_runner import hocket, printed, refused
 from tests.support.federation import AGGREGATOR, Federation
+from tests.support.no_tracker import NoTracker
 from tests.support.signed_transcripts import SUM, UPDATE, flip, say_again
 
 
 def mode(path: Path) -> int:
     """Permission bits."""
     return stat.S_IMODE(path.stat().st_mode)
-
-
-class NoTracker:
-    """Stands in for the process that writes to MLflow."""
-
-    failed = False
-
-    def __init__(self, *_: object) -> None: ...
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def start(self) -> None:
-        """Nothing is started."""
-
-    start_rest = start
-
-    def poke(self) -> None:
-        """Nobody listens."""
 
 
 # ----------------------------------------------------------------------------------------------------------- help
@@ -92,9 +73,8 @@ def test_all_commands_of_the_design_are_there():
 
 def test_help_explains_the_exit_codes():
     """A batch system reads them."""
-    text = " ".join(hocket("--help").stdout.split())
-    assert "0 done, 1 a bug, 2 usage or configuration, 3 data, 4 security" in text
-    assert "5 training, 6 not yet" in text
+    codes = hocket("--help").stdout.split("Exit codes:")[1]
+    assert [int(code) for code in re.findall(r"\b\d\b", codes)] == sorted({1, *ExitCode})
 
 
 def test_version():
@@ -139,8 +119,7 @@ def test_a_wrong_setting_names_file_and_key(fresh: Federation, command: list[str
     config.write_text(f"nosuch = 3\n{config.read_text()}")
     before = set(fresh.folder.rglob("*"))
     message = refused(ExitCode.CONFIGURATION, *command, config)
-    assert f"hocket: {config}: 1 problem(s): nosuch" in message
-    assert "found 3" in message
+    assert all(part in message for part in (str(config), "nosuch", "3"))
     assert set(fresh.folder.rglob("*")) == before
 
 
@@ -159,7 +138,7 @@ def test_ui_of_a_server_says_where_it_is(fresh: Federation):
     """Nothing is started for a store that is a server already."""
     config = fresh.config("P01")
     config.write_text(f'{config.read_text()}[tracking]\nuri = "http://mlflow.example:5000"\n')
-    assert "open http://mlflow.example:5000" in refused(ExitCode.CONFIGURATION, "ui", config)
+    assert "http://mlflow.example:5000" in refused(ExitCode.CONFIGURATION, "ui", config)
 
 
 # ------------------------------------------------------------------------------------------------- errors to codes
@@ -206,7 +185,7 @@ def test_a_bug_keeps_its_traceback(enrolled: Federation, monkeypatch: pytest.Mon
 def test_ctrl_c_is_a_pause(enrolled: Federation, monkeypatch: pytest.MonkeyPatch, role: str, name: str):
     """The files are the state: the same command goes on."""
     monkeypatch.setattr(pipeline.runs.jobs, f"run_{role}", raising(KeyboardInterrupt()))
-    assert "start the same command again" in refused(ExitCode.NOT_YET, role, "run", enrolled.config(name))
+    assert refused(ExitCode.NOT_YET, role, "run", enrolled.config(name))
 
 
 # ------------------------------------------------------------------------------------------------------------ keys
@@ -219,7 +198,7 @@ def test_key_new_prints_the_card(tmp_path: Path, role: str):
     done = hocket("key", "new", "acme", "--home", home, "--role", role)
     card = parse_card(done.stdout, "stdout")
     assert done.exit_code == ExitCode.DONE
-    assert done.stderr == f"fingerprint, to be read to the others by telephone: {card.fingerprint}\n"
+    assert card.fingerprint in done.stderr
     assert (card.name, card.role) == ("acme", role)
     assert (card.agreement is None) == (role == "aggregator")
     assert (home / "keys" / "card.toml").read_text() == done.stdout
@@ -234,8 +213,7 @@ def test_key_new_never_overwrites(tmp_path: Path):
     hocket("key", "new", "acme", "--home", tmp_path)
     before = {path: path.read_bytes() for path in (tmp_path / "keys").iterdir()}
     for arguments in (["acme"], ["other"], ["acme", "--role", "aggregator"]):
-        message = refused(ExitCode.SECURITY, "key", "new", *arguments, "--home", tmp_path)
-        assert "private.key: exists" in message
+        assert "private.key" in refused(ExitCode.SECURITY, "key", "new", *arguments, "--home", tmp_path)
     assert {path: path.read_bytes() for path in (tmp_path / "keys").iterdir()} == before
 
 
@@ -244,7 +222,8 @@ def test_key_new_refuses_names_that_are_no_names(tmp_path: Path, name: str):
     """They become parts of file names; nothing is made."""
     done = hocket("key", "new", name, "--home", tmp_path / "home")
     assert done.exit_code in (ExitCode.CONFIGURATION, ExitCode.SECURITY)
-    assert "expected 1 to 32 of" in done.stderr
+    assert "name" in done.stderr
+    assert "32" in done.stderr
     assert list(tmp_path.rglob("*.key")) == []
 
 
@@ -268,7 +247,7 @@ def test_an_empty_passphrase_makes_no_keys(tmp_path: Path):
     message = refused(
         ExitCode.CONFIGURATION, "key", "new", "acme", "--home", tmp_path, "--passphrase-file", tmp_path / "secret"
     )
-    assert "first line is empty" in message
+    assert str(tmp_path / "secret") in message
     assert not (tmp_path / "keys" / "private.key").exists()
 
 
@@ -279,7 +258,8 @@ def test_the_custodian_deals_once(fresh: Federation):
         path.unlink()
     first = hocket("key", "deal", fresh.plan_file, "--home", home.folder)
     assert first.exit_code == ExitCode.DONE
-    assert re.fullmatch(r"group [0-9a-f]{16} dealt to P01, P02, P03; .*\n", first.stdout)
+    assert re.search(r"\b[0-9a-f]{16}\b", first.stdout)
+    assert all(name in first.stdout for name in fresh.partners)
     assert mode(home.group_secret) == 0o600
     before = {path: path.read_bytes() for path in (home.group_secret, *home.outbox("enrol").iterdir())}
     assert {path.name for path in before} == {"group.secret", "deal.P01.envelopes", "deal.P01.json"}
@@ -293,7 +273,11 @@ def test_a_plan_that_was_changed_is_not_dealt_again_in_silence(fresh: Federation
     fresh.plan_file.write_text(fresh.plan_file.read_text().replace("local_steps = 4", "local_steps = 5"))
     before = {path: path.read_bytes() for path in (home.group_secret, *home.outbox("enrol").iterdir())}
     message = refused(ExitCode.SECURITY, "key", "deal", fresh.plan_file, "--home", home.folder)
+<<<<<<< HEAD
     assert "the plan was changed after the deal" in message
+=======
+    assert str(home.outbox("enrol/deal.P01.json")) in message
+>>>>>>> main
     assert f"rm -r {home.outbox('enrol')} {home.group_secret}" in message
     assert {path: path.read_bytes() for path in (home.group_secret, *home.outbox("enrol").iterdir())} == before
     shutil.rmtree(home.outbox("enrol"))
@@ -305,7 +289,8 @@ def test_a_plan_that_was_changed_is_not_dealt_again_in_silence(fresh: Federation
 def test_only_the_custodian_deals(fresh: Federation, name: str):
     """Nobody else makes a group secret."""
     message = refused(ExitCode.CONFIGURATION, "key", "deal", fresh.plan_file, "--home", fresh.home(name).folder)
-    assert f"keys of {name}, but the custodian is P01" in message
+    assert str(fresh.home(name).keys) in message
+    assert "P01" in message
     assert not fresh.home(name).group_secret.exists()
     assert not fresh.home(name).outbox("enrol").exists()
 
@@ -314,7 +299,7 @@ def test_keys_of_another_card_do_not_deal(fresh: Federation, tmp_path: Path):
     """The custodian's name with keys that are not in the plan."""
     hocket("key", "new", "P01", "--home", tmp_path / "other")
     message = refused(ExitCode.SECURITY, "key", "deal", fresh.plan_file, "--home", tmp_path / "other")
-    assert "do not belong to the card of P01" in message
+    assert str(tmp_path / "other" / "keys") in message
     assert not (tmp_path / "other" / "group.secret").exists()
 
 
@@ -328,7 +313,7 @@ def test_a_structure_seed_has_32_bytes(fresh: Federation, tmp_path: Path, size: 
     (tmp_path / "seed").write_bytes(b"s" * size)
     done = hocket("key", "deal", fresh.plan_file, "--home", home.folder, "--structure-seed-file", tmp_path / "seed")
     assert done.exit_code in (ExitCode.CONFIGURATION, ExitCode.SECURITY)
-    assert f"{size} bytes, expected 32" in done.stderr
+    assert re.findall(r"\b\d+\b", done.stderr) == [str(size), "32"]
     assert not home.group_secret.exists()
     assert not home.outbox("").exists()
 
@@ -338,8 +323,7 @@ def test_a_structure_seed_has_32_bytes(fresh: Federation, tmp_path: Path, size: 
 
 def test_prepare_check_of_good_tables(enrolled: Federation):
     """Exit code 0, also as an empty JSON list."""
-    done = hocket("prepare", "--check", enrolled.config("P01"))
-    assert (done.exit_code, done.stdout) == (ExitCode.DONE, "tables: no problem found\n")
+    assert printed("prepare", "--check", enrolled.config("P01")).count("\n") == 1
     assert json.loads(hocket("prepare", "--check", "--json", enrolled.config("P01")).stdout) == []
 
 
@@ -375,7 +359,7 @@ def test_prepare_of_unreadable_tables(fresh: Federation):
 
 def test_prepare_waits_for_the_deal(fresh: Federation):
     """Folds are keyed: exit code 6 before the group secret is there."""
-    assert "waiting for deal of P01" in refused(ExitCode.NOT_YET, "prepare", fresh.config("P02"))
+    assert "deal of P01" in refused(ExitCode.NOT_YET, "prepare", fresh.config("P02"))
 
 
 def test_prepare_says_what_it_made(fresh: Federation):
@@ -390,7 +374,7 @@ def test_prepare_says_what_it_made(fresh: Federation):
     *lines, last = shown.splitlines()
     assert max(len(line) for line in lines) <= 80
     assert last == f"folder: {found['folder']}"
-    assert "6 tasks, 6 candidates" in shown
+    assert "6 tasks" in shown
 
 
 NEW = "input_compound_id,smiles\nN1,CCO\nN2,C(\nN1,c1ccccc1CN\n"
@@ -426,13 +410,12 @@ def test_prepare_of_new_structures_never_removes_what_is_no_output(fresh: Federa
     (tmp_path / "mine/notes.txt").write_text("mine")
     prepare = ["prepare", fresh.config("P01")]
     new, out = ["--structures", tmp_path / "new.csv"], ["--output", tmp_path / "out"]
-    said = refused(ExitCode.CONFIGURATION, *prepare, *new, "--output", tmp_path / "mine")
-    assert "is no earlier output" in said
-    assert "choose another folder" in said
+    assert str(tmp_path / "mine") in refused(ExitCode.CONFIGURATION, *prepare, *new, "--output", tmp_path / "mine")
     assert (tmp_path / "mine/notes.txt").read_text() == "mine"
-    assert "missing column" in refused(ExitCode.DATA, *prepare, "--structures", tmp_path / "bad.csv", *out)
+    assert "bad.csv" in refused(ExitCode.DATA, *prepare, "--structures", tmp_path / "bad.csv", *out)
     for half in (new, out, ["--check", *new, *out]):
-        assert "--structures and --output go together" in refused(ExitCode.CONFIGURATION, *prepare, *half)
+        said = refused(ExitCode.CONFIGURATION, *prepare, *half)
+        assert all(option in said for option in ("--structures", "--output"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.csv", "federation", "mine", "new.csv"]
 
 
@@ -440,19 +423,21 @@ def test_prepare_of_new_structures_waits_for_the_deal(fresh: Federation, tmp_pat
     """Bits are keyed: exit code 6 before the group secret is there, and no output."""
     (tmp_path / "new.csv").write_text(NEW)
     options = ["--structures", tmp_path / "new.csv", "--output", tmp_path / "out"]
-    assert "waiting for deal" in refused(ExitCode.NOT_YET, "prepare", fresh.config("P02"), *options)
+    assert "deal of P01" in refused(ExitCode.NOT_YET, "prepare", fresh.config("P02"), *options)
     assert not (tmp_path / "out").exists()
 
 
 # ------------------------------------------------------------------------------------------------------------ runs
 
 
-@pytest.mark.parametrize(("name", "said"), [("P01", "waiting for P02 to enrol"), ("P02", "waiting for deal of P01")])
-def test_once_ends_where_others_are_awaited(fresh: Federation, monkeypatch: pytest.MonkeyPatch, name: str, said: str):
+@pytest.mark.parametrize(("name", "awaited"), [("P01", "P02"), ("P02", "deal of P01")])
+def test_once_ends_where_others_are_awaited(
+    fresh: Federation, monkeypatch: pytest.MonkeyPatch, name: str, awaited: str
+):
     """Exit code 6 and for whom, on stderr; again and again the same."""
     monkeypatch.setattr(pipeline.runs.jobs, "Tracker", NoTracker)
     for _ in range(2):
-        assert said in refused(ExitCode.NOT_YET, "partner", "run", "--once", fresh.config(name))
+        assert awaited in refused(ExitCode.NOT_YET, "partner", "run", "--once", fresh.config(name))
     assert not fresh.home(name).finished.exists()
 
 
@@ -476,7 +461,7 @@ def test_a_real_aggregator_waits_with_code_6(fresh: Federation):
     done = fresh.hocket("aggregator", "run", "--once", str(fresh.config(AGGREGATOR)))
     assert done.returncode == ExitCode.NOT_YET
     assert done.stdout == ""
-    assert "waiting for P01, P02, P03 to be ready" in done.stderr
+    assert all(name in done.stderr for name in fresh.partners)
     assert "Traceback" not in done.stderr
     assert (fresh.home(AGGREGATOR).folder / "tracking.log").exists()
 
@@ -495,7 +480,8 @@ def test_a_wrong_passphrase_ends_with_code_4(fresh: Federation, tmp_path: Path):
 def test_a_busy_home_is_refused(fresh: Federation):
     """Two processes of one member could post two different messages."""
     with fresh.home("P02").alone():
-        assert "another hocket process" in refused(ExitCode.NOT_YET, "partner", "run", fresh.config("P02"))
+        said = refused(ExitCode.NOT_YET, "partner", "run", fresh.config("P02"))
+    assert f"process {os.getpid()} on {socket.gethostname()}" in said
 
 
 BLOCKED = """
@@ -517,7 +503,7 @@ def test_a_run_after_the_end_is_at_once_done(done: Federation, role: str, name: 
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == ExitCode.DONE, ended.stderr
     assert ended.stdout == ""
-    assert "nothing is left to do" in ended.stderr
+    assert f" {name}: " in ended.stderr
     assert {path: path.stat().st_mtime_ns for path in done.folder.rglob("*") if path.is_file()} == before
 
 
@@ -527,7 +513,7 @@ def test_a_run_after_the_end_is_at_once_done(done: Federation, role: str, name: 
 def test_report_before_the_end(enrolled: Federation):
     """Exit code 6 and when it will be there."""
     message = refused(ExitCode.NOT_YET, "report", enrolled.config("P01"))
-    assert "there is no report yet" in message
+    assert "report.json" in message
     assert "hocket partner run" in message
 
 
@@ -691,7 +677,7 @@ def test_inspect_of_a_changed_file_is_a_refusal(done: Federation):
 def test_inspect_of_an_empty_note_is_a_refusal(tmp_path: Path, name: str):
     """A JSON object without the keys that files of its name have."""
     (tmp_path / name).write_text("{}")
-    assert "expected a" in refused(ExitCode.CONFIGURATION, "inspect", tmp_path / name)
+    assert name in refused(ExitCode.CONFIGURATION, "inspect", tmp_path / name)
 
 
 def test_inspect_of_what_only_some_homes_hold(done: Federation):
@@ -732,13 +718,13 @@ def test_verify_prints_the_audit_trail(finished: Federation, monkeypatch: pytest
     assert done.exit_code == ExitCode.DONE
     assert "warning" not in done.stderr  # progress may stand there, where a machine is slow
     lines = done.stdout.splitlines()
-    assert [line for line in lines if line.startswith("round")] == [
-        f"round {n}, attempt 1: sum of P01, P02, P03, recomputed" for n in (1, 2)
-    ]
-    assert lines[-1].endswith("2 sums recomputed: everything is right")
+    rounds = [line for line in lines if line.startswith("round")]
+    assert [line.split(",")[0] for line in rounds] == ["round 1", "round 2"]
+    assert all(name in line for line in rounds for name in finished.partners)
+    assert "2 sums" in lines[-1]
     monkeypatch.chdir(finished.folder)
     assert hocket("verify", "exchange", "plan.toml").stdout == done.stdout
-    assert "0 sums recomputed" in hocket("verify", "--quick", "exchange", "plan.toml").stdout
+    assert "0 sums" in hocket("verify", "--quick", "exchange", "plan.toml").stdout.splitlines()[-1]
 
 
 def test_verify_as_json(finished: Federation):
@@ -753,7 +739,8 @@ def test_verify_of_a_wrong_sum(done: Federation):
     """Signed by the aggregator and laid out as it must be, but not the sum of the updates: exit code 4."""
     flip(done.exchange / SUM.payload, -1000)
     say_again(done, SUM)
-    assert "adding its updates gives" in refused(ExitCode.SECURITY, "verify", done.exchange, done.plan_file)
+    folder = str((done.exchange / SUM.payload).parent)
+    assert f"{folder}:" in refused(ExitCode.SECURITY, "verify", done.exchange, done.plan_file)
     assert hocket("verify", "--quick", done.exchange, done.plan_file).exit_code == ExitCode.DONE
 
 
@@ -762,7 +749,7 @@ def test_warnings_are_no_failure(voided: Federation, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(time, "time", lambda: 1e9)
     done = hocket("verify", voided.exchange, voided.plan_file)
     assert done.exit_code == ExitCode.DONE
-    assert "warning: the clock of agg is ahead of this machine's" in done.stdout
+    assert re.search(rf"^warning: .*\b{AGGREGATOR}\b", done.stdout, re.MULTILINE)
 
 
 def test_verify_of_a_damaged_transcript(done: Federation):
@@ -774,8 +761,7 @@ def test_verify_of_a_damaged_transcript(done: Federation):
 
 def test_verify_of_nothing(finished: Federation, tmp_path: Path):
     """A mistyped folder is not a sound transcript."""
-    message = refused(ExitCode.CONFIGURATION, "verify", tmp_path / "typo", finished.plan_file)
-    assert "holds no message" in message
+    assert str(tmp_path / "typo") in refused(ExitCode.CONFIGURATION, "verify", tmp_path / "typo", finished.plan_file)
 
 
 def test_a_real_process_refuses_without_traceback(finished: Federation):

@@ -8,7 +8,8 @@ from pipeline.errors import ExitCode
 
 def hocket(*arguments: object) -> Result:
     """Run the command in this process; what is no typed refusal is raised, as a traceback would be."""
-    return CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
+    words = [str(argument) for argument in arguments]
+    return CliRunner().invoke(main, words, catch_exceptions=False, prog_name="hocket")
 
 
 def printed(*arguments: object) -> str:

@@ -139,7 +139,7 @@ def test_opened(sealed_again: Federation, tmp_path: Path):
     remove(federation.exchange, at_round(ROSTER, 2), at_round(READY, 2))
     status = look(federation)
     assert states(status) == everybody("ready 2.1") | {"P02": "summed 1.1", AGGREGATOR: "summed 1.1"}
-    assert member(status, "P01").note == "opened the sum of 1.1"
+    assert "1.1" in member(status, "P01").note
 
 
 def test_void_and_left_out(voided: Federation, tmp_path: Path):
@@ -149,7 +149,7 @@ def test_void_and_left_out(voided: Federation, tmp_path: Path):
         path.unlink()
     status = look(after)
     assert states(status) == everybody("void 1.1", (*FOUR, AGGREGATOR))
-    assert [m.name for m in status.members if m.note == "the aggregator did not get its update in time"] == ["P03"]
+    assert [one.name for one in status.members if one.note] == ["P03"]
     assert (status.place, status.awaited) == (RoundPlace(1, 2), FOUR)
     ended = look(voided)
     assert states(ended) == everybody("summed 1.2", (*FOUR, AGGREGATOR)) | {"P03": "left out 1.2"}
@@ -177,7 +177,7 @@ def test_a_changed_message_is_named_and_not_believed(delivered: Federation, name
         assert status.awaited == ("P02",)
     (refused,) = status.refused
     assert str(file) in refused
-    assert "not signed by P02" in refused
+    assert "P02" in refused
 
 
 def test_nobody_speaks_for_another(delivered: Federation):
@@ -188,7 +188,7 @@ def test_nobody_speaks_for_another(delivered: Federation):
     status = look(delivered)
     assert states(status)["P02"] == "rostered 1.1"
     assert UPDATE.manifest in status.refused[0]
-    assert "from P03, expected P02" in status.refused[0]
+    assert all(name in status.refused[0] for name in ("P02", "P03"))
 
 
 def test_a_forged_sum_does_not_move_the_federation(delivered: Federation):
@@ -215,8 +215,9 @@ def test_files_that_do_not_belong_there_are_named(delivered: Federation):
 
 def test_an_update_for_another_roster_is_told(delivered: Federation):
     """It is signed, but can never be added here."""
+    assert member(look(delivered), "P02").note == ""
     say(delivered, UPDATE, {"roster": digest_of(delivered, READY)})
-    assert member(look(delivered), "P02").note == "for another roster than this attempt's"
+    assert "roster" in member(look(delivered), "P02").note
 
 
 def test_no_payload_is_read(delivered: Federation, monkeypatch: pytest.MonkeyPatch):
@@ -233,7 +234,8 @@ def test_no_payload_is_read(delivered: Federation, monkeypatch: pytest.MonkeyPat
     size = manifest_of(delivered, UPDATE).payload.size
     (delivered.exchange / UPDATE.payload).unlink()
     found = member(look(delivered), "P02")
-    assert (found.state, found.n_bytes, found.note) == ("sealed", size, "its sealed file is not in the exchange yet")
+    assert (found.state, found.n_bytes) == ("sealed", size)
+    assert "sealed file" in found.note
     assert {Path(path).suffix for path in read} == {".json"}
 
 
@@ -266,11 +268,11 @@ def test_watch_follows_to_the_end(sealed_again: Federation, tmp_path: Path, *, t
     federation = sealed_again.moved(tmp_path / "federation")
     nothing = lambda: None  # noqa: E731 -- nothing happens between two looks
     shown = watched(federation, terminal=terminal, acts=[nothing, nothing, *finish(federation)])
-    assert "1 of 2 rounds done, at round 2, attempt 1" in shown
-    assert "2 of 2 rounds done, finished" in shown
+    assert "1 of 2 rounds" in shown
+    assert "2 of 2 rounds" in shown
     assert ("\x1b[" in shown) == terminal
     if not terminal:
-        assert shown.count("federation small, plan") == 2
+        assert shown.count("federation small") == 2
 
 
 def test_watch_reads_each_message_once(sealed_again: Federation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -309,7 +311,7 @@ def test_watch_goes_on_when_the_exchange_comes_back(
     reader = reader_of(finished)
     monkeypatch.setattr(Exchange, "list_files", unreachable)
     watch(reader, console, every_s=1.0, clock=lambda: 2e9, sleep=lambda _: back())
-    assert "cannot be listed: gone" in console.file.getvalue()
+    assert ": gone" in console.file.getvalue()
     assert "finished" in console.file.getvalue()
 
 
@@ -320,7 +322,7 @@ def test_the_command_in_words(delivered: Federation):
     """The round, a line for each member, the awaited members, and invalid messages."""
     flip(delivered.exchange / UPDATE.manifest, -20)
     head, *members, waiting, refused = printed("status", delivered.plan_file, delivered.exchange).splitlines()
-    assert head.endswith(": 0 of 2 rounds done, at round 1, attempt 1")
+    assert all(part in head for part in ("0 of 2 rounds", "round 1", "attempt 1"))
     assert [line.split()[:3] for line in members] == [
         [AGGREGATOR, "aggregator", "rostered"],
         ["P01", "partner", "sealed"],
@@ -331,8 +333,8 @@ def test_the_command_in_words(delivered: Federation):
     assert "Z, " in members[1]
     assert " ago, " in members[1]
     assert members[1].endswith(f"{manifest_of(delivered, replace(UPDATE, sender='P01')).payload.size} bytes")
-    assert waiting == "waiting for P02"
-    assert refused.startswith(f"INVALID: {delivered.exchange / UPDATE.manifest}")
+    assert waiting.endswith(" P02")
+    assert str(delivered.exchange / UPDATE.manifest) in refused
 
 
 def test_the_command_as_json(delivered: Federation):

@@ -62,7 +62,7 @@ def test_a_plan_from_cards(place: Path):
     done = init("plan", *CARDS, "--name", "example")
     plan = read_plan(place / "plan.toml")
     assert done.exit_code == ExitCode.DONE
-    assert done.stdout == f"plan.toml: example, partners P01, P02, P03, digest {plan.digest}\n"
+    assert all(part in done.stdout for part in ("plan.toml", "example", "P01, P02, P03", plan.digest))
     assert (plan.federation.name, plan.federation.custodian, plan.federation.seed) == ("example", "P01", 1)
     assert (plan.rounds.n_rounds, plan.rounds.local_steps, plan.rounds.min_partners) == (20, 50, 3)
     assert plan.seal.max_partners == 3
@@ -97,7 +97,7 @@ def test_every_federation_has_its_own_id(place: Path):
 def test_the_plan_can_be_dealt(place: Path):
     """Keys, plan, deal, configurations: what the commands make belongs together."""
     init("plan", *CARDS, "--name", "example")
-    assert "dealt to P01, P02, P03" in deal(place / "plan.toml", place / "P01" / "home", None)
+    assert "P01, P02, P03" in deal(place / "plan.toml", place / "P01" / "home", None)
     for name in PARTNERS:
         assert init("partner", name, "--exchange", "exchange").stdout == f"{name}/partner.toml\n"
         assert open_partner_mailbox(PartnerConfig.read(place / name / "partner.toml")).me == name
@@ -108,14 +108,14 @@ def test_the_plan_can_be_dealt(place: Path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("P01.card", "P02.card", "hub.card", "--name", "x"), "at least 3 partners"),
-        (("P01.card", "P02.card", "P03.card", "--name", "x"), "exactly one aggregator card"),
-        ((*CARDS, "P01.card", "--name", "x"), "every member has one card"),
-        ((*CARDS, "--name", "x", "--custodian", "P09"), "'P09' is not one of"),
-        ((*CARDS, "--name", "x", "--min-partners", "4"), "rounds.min_partners is 4"),
+        (("P01.card", "P02.card", "hub.card", "--name", "x"), "3 partners"),
+        (("P01.card", "P02.card", "P03.card", "--name", "x"), "aggregator"),
+        ((*CARDS, "P01.card", "--name", "x"), "'P01', 'P01'"),
+        ((*CARDS, "--name", "x", "--custodian", "P09"), "federation.custodian 'P09'"),
+        ((*CARDS, "--name", "x", "--min-partners", "4"), "rounds.min_partners"),
         ((*CARDS, "--name", "a/b"), "federation.name"),
         (("--name", "x"), "CARDS"),
-        (CARDS, "--name is needed"),
+        (CARDS, "--name"),
         ((*CARDS, "nosuch.card", "--name", "x"), "nosuch.card"),
     ],
 )
@@ -190,14 +190,14 @@ def test_a_passphrase_file(place: Path):
 @pytest.mark.parametrize("kind", ["partner", "aggregator"])
 def test_what_cannot_be_guessed_must_be_given(place: Path, kind: str):
     """Exchange and, without keys in the home, the name; no file is left."""
-    assert "--exchange is needed" in refused(kind, "P01")
-    assert "--name is needed" in refused(kind, "elsewhere", "--exchange", "e")
+    assert "--exchange" in refused(kind, "P01")
+    assert "--name" in refused(kind, "elsewhere", "--exchange", "e")
     assert not list(place.glob("*/*.toml"))
 
 
 def test_a_path_that_is_no_text_is_refused(place: Path):
     """Bytes of a command line that are not UTF-8."""
-    assert "not UTF-8" in refused("aggregator", "hub", "--exchange", "caf\udce9")
+    assert "UTF-8" in refused("aggregator", "hub", "--exchange", "caf\udce9")
     assert not (place / "hub" / "aggregator.toml").exists()
 
 
@@ -207,7 +207,9 @@ def test_a_file_is_replaced_only_by_force(place: Path, kind: str):
     file = place / ("plan.toml" if kind == "plan" else f"{kind}.toml")
     rest = (*CARDS, "--name", "x") if kind == "plan" else ("--exchange", "e", "--name", "P01")
     file.write_text("precious")
-    assert f"{file.name}: exists, and is not replaced\n  --force replaces it" in refused(kind, *rest)
+    message = refused(kind, *rest)
+    assert file.name in message
+    assert "--force" in message
     assert file.read_text() == "precious"
     assert init(kind, *rest, "--force").exit_code == ExitCode.DONE
     assert "precious" not in file.read_text()
@@ -216,7 +218,7 @@ def test_a_file_is_replaced_only_by_force(place: Path, kind: str):
 def test_nothing_is_replaced_that_came_meanwhile(tmp_path: Path):
     """If another process writes the file after the check, it stays, and no part of ours is left."""
     (tmp_path / "plan.toml").write_text("precious")
-    with pytest.raises(ConfigError, match="exists"):
+    with pytest.raises(ConfigError, match=r"plan\.toml"):
         write_file(tmp_path / "plan.toml", "ours", replace=False)
     assert [path.read_text() for path in tmp_path.iterdir()] == ["precious"]
 

@@ -12,7 +12,7 @@ from pipeline.plan.plan import read_plan
 from pipeline.report.report import read_report
 from secure.errors import WrongPassphrase
 from secure.keys.keys import KEY_FILE, PrivateKeys, load_private_keys, parse_card
-from tests.support.cli_runner import hocket
+from tests.support.cli_runner import hocket, printed
 from tests.support.federation import AGGREGATOR, Federation
 
 LONGEST_WAIT_S = 240.0
@@ -75,8 +75,8 @@ def test_show_works_without_the_passphrase(tmp_path: Path) -> None:
     """The public part needs none; with it the private keys are checked against the card."""
     secret, home = passphrase_file(tmp_path, "right"), tmp_path / "home"
     hocket("key", "new", "acme", "--home", home, "--passphrase-file", secret)
-    assert "private keys: not checked" in hocket("key", "show", home).stdout
-    assert "private keys: belong to this card" in hocket("key", "show", home, "--passphrase-file", secret).stdout
+    assert "belong" not in printed("key", "show", home)
+    assert "belong" in printed("key", "show", home, "--passphrase-file", secret)
     wrong = hocket("key", "show", home, "--passphrase-file", passphrase_file(tmp_path, "wrong"))
     assert (wrong.exit_code, wrong.stdout) == (ExitCode.SECURITY, "")
 
@@ -88,7 +88,7 @@ def test_show_finds_a_card_of_other_keys(tmp_path: Path) -> None:
     (tmp_path / "home" / "keys" / "card.toml").write_text(other.to_text())
     done = hocket("key", "show", tmp_path / "home")
     assert done.exit_code == ExitCode.SECURITY
-    assert "do not belong to the card of acme" in done.stderr
+    assert "card of acme" in done.stderr
 
 
 @pytest.mark.parametrize("missing", [KEY_FILE, "card.toml"])
@@ -98,7 +98,7 @@ def test_show_of_a_folder_without_keys(tmp_path: Path, missing: str) -> None:
     (tmp_path / "keys" / missing).unlink()
     done = hocket("key", "show", tmp_path)
     assert done.exit_code == ExitCode.CONFIGURATION
-    assert "expected a home with keys" in done.stderr
+    assert str(tmp_path / "keys") in done.stderr
 
 
 # ------------------------------------------------------------------------------------------------------ passphrase
@@ -197,7 +197,7 @@ def test_keys_are_lost_and_the_secret_rotated_through_real_processes(tmp_path: P
     shown = json.loads(federation.hocket("key", "show", "--json", str(federation.plan_file)).stdout)
     assert shown["continues"] == {"plan": read_plan(first).digest, "revision": 2, "round": round_no}
     dealt = federation.hocket("key", "deal", str(federation.plan_file), "--home", str(federation.home("P01").folder))
-    assert "folds and fingerprint bits stay" in dealt.stdout
+    assert (dealt.returncode, all(name in dealt.stdout for name in federation.partners)) == (0, True)
     jobs = {name: start(federation, name) for name in members}
     try:
         for name, job in jobs.items():

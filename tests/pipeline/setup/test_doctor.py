@@ -69,7 +69,7 @@ def test_a_sound_set_up(enrolled: Federation, name: str):
     assert exit_code(found) == ExitCode.DONE
     assert f"digest {read_plan(enrolled.plan_file).digest}" in the(found, "digest").text
     assert read_plan(enrolled.plan_file).cards[name].fingerprint in the(found, "fingerprint of").text
-    assert "0 of 3 partners have enrolled; missing: P01, P02, P03" in the(found, "have enrolled").text
+    assert the(found, "0 of 3 partners").text.endswith("P01, P02, P03")
 
 
 def test_every_topic_is_looked_at(enrolled: Federation):
@@ -81,12 +81,12 @@ def test_every_topic_is_looked_at(enrolled: Federation):
 
 def test_the_deal_is_awaited_then_taken(fresh: Federation):
     """A partner learns who has to act."""
-    awaited = the(findings(fresh.config("P02")), "the deal of P01 is awaited")
+    awaited = the(findings(fresh.config("P02")), "deal of P01")
     assert (awaited.level, "hocket key deal" in awaited.advice) == ("note", True)
     until_waiting(fresh, ["P01"])
     found = findings(fresh.config("P02"))
     assert the(found, "P01 has dealt").level == "ok"
-    assert "1 of 3 partners have enrolled; missing: P02, P03" in the(found, "have enrolled").text
+    assert the(found, "1 of 3 partners").text.endswith(": P02, P03")
 
 
 def test_a_finished_federation(finished: Federation):
@@ -94,10 +94,10 @@ def test_a_finished_federation(finished: Federation):
     for name in ("P01", "P03", AGGREGATOR):
         found = findings(finished.config(name))
         assert exit_code(found) == ExitCode.DONE
-        assert the(found, "all 3 partners have enrolled").level == "ok"
-        assert the(found, "the federation is finished here").level == "ok"
-        assert the(found, "the same as the storage's").about == "clock"
-    assert re.search(r"group secret [0-9a-f]{16}, unlocked", the(findings(finished.config("P02")), "group secret").text)
+        assert the(found, "all 3 partners").level == "ok"
+        assert the(found, "is finished").about == "home"
+        assert [one.level for one in found if one.about == "clock"] == ["ok"]
+    assert re.search(r"\b[0-9a-f]{16}\b", the(findings(finished.config("P02")), "group secret").text)
 
 
 @pytest.mark.parametrize("name", ["P02", AGGREGATOR])
@@ -113,11 +113,7 @@ def test_the_command(enrolled: Federation):
     runner = CliRunner()
     shown = runner.invoke(main, ["doctor", str(enrolled.config("P02"))], catch_exceptions=False)
     assert shown.exit_code == 0
-    assert re.search(
-        r"^note   enrolment  0 of 3 partners .*\n {18}do: `hocket partner run` of each enrols it",
-        shown.stdout,
-        re.MULTILINE,
-    )
+    assert re.search(r"^note   enrolment  0 of 3 .*\n {18}do: .*`hocket partner run`", shown.stdout, re.MULTILINE)
     as_json = runner.invoke(main, ["doctor", str(enrolled.config("P02")), "--json"], catch_exceptions=False)
     found = json.loads(as_json.stdout)
     assert (found["member"], found["exit_code"]) == ("P02", 0)
@@ -138,7 +134,7 @@ def test_the_aggregators_doctor_needs_no_torch_rdkit_or_polars(enrolled: Federat
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert "ok     versions   tenseal, pyarrow, cryptography, mlflow load" in done.stdout
+    assert re.search(r"^ok +versions +tenseal, pyarrow, cryptography, mlflow ", done.stdout, re.MULTILINE)
 
 
 # ----------------------------------------------------------------------------------------------------- broken set-ups
@@ -240,40 +236,40 @@ def not_a_table(at: Federation) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "code", "said", "advised"),
+    ("fault", "code", "about", "named", "advised"),
     [
-        (open_home, ExitCode.CONFIGURATION, "has mode 0755, expected 0700", "chmod 700"),
-        (readable_keys, ExitCode.SECURITY, "has mode 0640, expected 0600", "chmod 600"),
-        (readable_group_secret, ExitCode.SECURITY, "group.secret: has mode 0604", "chmod 600"),
-        (no_home, ExitCode.CONFIGURATION, "no such home", "hocket key new P01 --home"),
-        (no_keys, ExitCode.CONFIGURATION, "holds no private.key", "hocket key new P01 --home"),
-        (anothers_home, ExitCode.CONFIGURATION, "keys of P02, but the configuration's name is P01", "right home"),
-        (other_keys, ExitCode.SECURITY, "do not belong to the card of P01", "card into the plan"),
-        (locked_keys, ExitCode.SECURITY, "passphrase", ""),
-        (wrong_setting, ExitCode.CONFIGURATION, "rounds.n_rounds", ""),
-        (forged_card, ExitCode.SECURITY, "plan, card of P01", ""),
-        (not_in_the_plan, ExitCode.CONFIGURATION, "P09 is not in it, expected a partner, one of ['P01'", ""),
-        (no_plan, ExitCode.CONFIGURATION, "plan.toml: no such file", ""),
-        (file_as_exchange, ExitCode.CONFIGURATION, "found a file, expected a folder", ""),
-        (unknown_exchange, ExitCode.CONFIGURATION, "cannot be opened by fsspec", ""),
-        (not_dealt, ExitCode.CONFIGURATION, "has not dealt the group secret", "hocket key deal"),
-        (another_group, ExitCode.SECURITY, "is not the group secret that P01 dealt", ""),
-        (others_have_another_plan, ExitCode.SECURITY, "made for plan", ""),
-        (changed_since_the_deal, ExitCode.SECURITY, "deal.P01.json: made for plan", "deal again"),
-        (no_table, ExitCode.DATA, "T2.csv: no such file", "[data]"),
-        (not_a_table, ExitCode.DATA, "T0: ", "correct the table"),
+        (open_home, ExitCode.CONFIGURATION, "home", "0755", "chmod 700"),
+        (readable_keys, ExitCode.SECURITY, "keys", "0640", "chmod 600"),
+        (readable_group_secret, ExitCode.SECURITY, "enrolment", "0604", "chmod 600"),
+        (no_home, ExitCode.CONFIGURATION, "home", "P01/home", "hocket key new P01 --home"),
+        (no_keys, ExitCode.CONFIGURATION, "keys", "private.key", "hocket key new P01 --home"),
+        (anothers_home, ExitCode.CONFIGURATION, "keys", "keys of P02", ""),
+        (other_keys, ExitCode.SECURITY, "keys", "card of P01", "plan"),
+        (locked_keys, ExitCode.SECURITY, "keys", "private.key", ""),
+        (wrong_setting, ExitCode.CONFIGURATION, "plan", "rounds.n_rounds", ""),
+        (forged_card, ExitCode.SECURITY, "plan", "card of P01", ""),
+        (not_in_the_plan, ExitCode.CONFIGURATION, "plan", "P09", ""),
+        (no_plan, ExitCode.CONFIGURATION, "plan", "plan.toml", ""),
+        (file_as_exchange, ExitCode.CONFIGURATION, "exchange", "a file", ""),
+        (unknown_exchange, ExitCode.CONFIGURATION, "exchange", "nosuch://bucket", ""),
+        (not_dealt, ExitCode.CONFIGURATION, "enrolment", "group secret", "hocket key deal"),
+        (another_group, ExitCode.SECURITY, "enrolment", "group secret", ""),
+        (others_have_another_plan, ExitCode.SECURITY, "enrolment", "plan", ""),
+        (changed_since_the_deal, ExitCode.SECURITY, "enrolment", "deal.P01.json", "deal"),
+        (no_table, ExitCode.DATA, "tables", "T2.csv", "[data]"),
+        (not_a_table, ExitCode.DATA, "tables", "T0", "table"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
 def test_a_fault_is_found(
-    fresh: Federation, fault: Callable[[Federation], None], code: ExitCode, said: str, advised: str
+    fresh: Federation, fault: Callable[[Federation], None], code: ExitCode, about: str, named: str, advised: str
 ):
     """With what is wrong, what to do, and the exit code; the other examinations go on."""
     fault(fresh)
     found = findings(fresh.config("P01"))
-    ours = [finding for finding in found if said in finding.text]
-    assert ours, [finding.text for finding in found]
-    assert {(finding.level, finding.code) for finding in ours} == {("wrong", code)}
+    ours = [one for one in found if one.level == "wrong" and one.about == about and named in one.text]
+    assert ours, [(one.about, one.text) for one in found]
+    assert {one.code for one in ours} == {code}
     assert advised in ours[0].advice
     assert exit_code(found) == code
     assert {"machine", "versions", "exchange", "tables", "tracking"} <= {finding.about for finding in found}
@@ -294,7 +290,7 @@ def test_rows_that_are_left_out_stop_no_run(fresh: Federation):
     assert {finding.level for finding in (*rows, more)} == {"note"}
     assert all(re.match(r"T1: 1 row \(\d\) ", finding.text) for finding in rows)
     n_all = len(check_tables(fresh.config("P01")))
-    assert (len(rows), more.text, readable.level) == (3, f"{n_all - 3} further findings", "ok")
+    assert (len(rows), more.text.split()[0], readable.level) == (3, str(n_all - 3), "ok")
 
 
 def test_a_passphrase_file_unlocks(fresh: Federation):
@@ -303,9 +299,9 @@ def test_a_passphrase_file_unlocks(fresh: Federation):
     edit(fresh.config("P02"), 'name = "P02"', 'name = "P02"\npassphrase_file = "../secret"')
     change_passphrase(fresh.home("P02").folder, None, fresh.folder / "secret")
     found = findings(fresh.config("P02"))
-    assert the(found, "unlocked by the passphrase file").level == "ok"
+    assert the(found, "passphrase file").level == "ok"
     (fresh.folder / "secret").chmod(0o644)
-    assert the(wrong_ones(fresh.config("P02")), "has mode 0644").code == ExitCode.SECURITY
+    assert the(wrong_ones(fresh.config("P02")), "0644").code == ExitCode.SECURITY
     assert "correct horse" not in str(found)
 
 
@@ -326,15 +322,14 @@ def test_the_aggregator_holds_no_group_secret(fresh: Federation):
     """It could open what it adds: exit code 4."""
     shutil.copy(fresh.home("P01").group_secret, fresh.home(AGGREGATOR).group_secret)
     found = wrong_ones(fresh.config(AGGREGATOR))
-    assert [(finding.code, "the aggregator holds it" in finding.text) for finding in found] == [
-        (ExitCode.SECURITY, True)
-    ]
+    assert [(one.code, "group.secret" in one.text) for one in found] == [(ExitCode.SECURITY, True)]
 
 
 def test_an_aggregator_that_is_a_partner(fresh: Federation):
     """The plan says who is what."""
     edit(fresh.config(AGGREGATOR), f'name = "{AGGREGATOR}"', 'name = "P02"')
-    assert "P02 is its partner, expected a aggregator" in str(wrong_ones(fresh.config(AGGREGATOR)))
+    wrong_plan = the([one for one in wrong_ones(fresh.config(AGGREGATOR)) if one.about == "plan"], "P02")
+    assert "aggregator" in wrong_plan.text
 
 
 def test_a_wrong_configuration_is_refused(fresh: Federation):
@@ -402,13 +397,13 @@ def test_a_full_disk(enrolled: Federation, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(machine.shutil, "disk_usage", lambda _: machine.shutil._ntuple_diskusage(10, 10, 0))  # type: ignore[attr-defined]
     found = [finding for finding in about(enrolled.config("P01"), "disk") if finding.level == "wrong"]
     assert len(found) == 2
-    assert all("free space" in finding.advice for finding in found)
+    assert all(one.advice for one in found)
 
 
 def test_more_threads_than_cores(fresh: Federation):
     """Slower, but no failure."""
     edit(fresh.config("P01"), 'name = "P01"', 'name = "P01"\nworkers = 1000')
-    assert the(about(fresh.config("P01"), "machine"), "workers is 1000").level == "note"
+    assert the(about(fresh.config("P01"), "machine"), "1000").level == "note"
 
 
 def test_a_device_that_is_not_there(fresh: Federation):
@@ -423,13 +418,13 @@ def test_a_device_that_is_not_there(fresh: Federation):
 def test_a_library_that_is_too_old_or_absent(enrolled: Federation, monkeypatch: pytest.MonkeyPatch):
     """Against what the installed hocket declares."""
     monkeypatch.setattr(machine, "installed", {"polars": "0.1", "numpy": "99.0"}.get)
-    found = [finding for finding in about(enrolled.config("P01"), "versions") if finding.level == "wrong"]
-    texts = [finding.text for finding in found]
-    assert any(re.match(r"polars 0\.1, expected >=", text) for text in texts)
-    assert any(text.startswith("torch is not installed") for text in texts)
+    found = [one for one in about(enrolled.config("P01"), "versions") if one.level == "wrong"]
+    texts = [one.text for one in found]
+    assert any(re.match(r"polars 0\.1, .*>=", text) for text in texts)
+    assert any(text.startswith("torch ") for text in texts)
     assert not any(text.startswith("numpy") for text in texts)
     on_aggregator = str(about(enrolled.config(AGGREGATOR), "versions"))
-    assert "cryptography is not installed" in on_aggregator
+    assert "cryptography" in on_aggregator
     assert "torch" not in on_aggregator
 
 
@@ -442,8 +437,8 @@ def test_every_declared_library_of_the_repository_is_known():
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("import nosuchlibrary", "broken does not load: ModuleNotFoundError"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGILL)", f"ended by signal {int(signal.SIGILL)}"),
+        ("import nosuchlibrary", "ModuleNotFoundError"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGILL)", f"signal {int(signal.SIGILL)}"),
     ],
 )
 def test_a_library_that_does_not_load(
@@ -464,7 +459,7 @@ def test_libraries_that_take_for_ever(enrolled: Federation, tmp_path: Path, monk
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     monkeypatch.setattr(machine, "_LOADED", {"partner": ("endless",)})
     monkeypatch.setattr(machine, "_LOAD_S", 0.5)
-    assert the(about(enrolled.config("P01"), "versions"), "did not load within").level == "note"
+    assert [one.level for one in about(enrolled.config("P01"), "versions")][-1] == "note"
 
 
 # ----------------------------------------------------------------------------------------------- exchange, tracking
@@ -481,8 +476,8 @@ def bucket() -> Iterator[str]:
 def test_an_object_store(bucket: str):
     """Listed, written, read; nothing is left."""
     found = list(probe_exchange(bucket))
-    assert [finding.level for finding in found] == ["ok", "ok"][: len(found)]
-    assert "can be listed (0 files), written and read" in found[0].text
+    assert [one.level for one in found] == ["ok", "ok"][: len(found)]
+    assert "0 files" in found[0].text
     assert MemoryFileSystem.store == {}
 
 
@@ -516,7 +511,7 @@ def test_a_wrong_clock(tmp_path: Path, hours: float):
 
     (tmp_path / "exchange").mkdir()
     found = list(probe_exchange(f"file://{tmp_path}/exchange", lambda: time.time() + 3600 * hours))
-    assert the(found, "this machine's clock:").level == "wrong"
+    assert [one.level for one in found if one.about == "clock"] == ["wrong"]
 
 
 def test_an_exchange_that_is_not_there_is_not_made(tmp_path: Path):
@@ -538,13 +533,13 @@ def test_a_tracking_server_that_is_down(fresh: Federation):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound and not listening: nobody else answers there
         found = tracking(fresh, f"http://user:hunter2@127.0.0.1:{taken.getsockname()[1]}")
-    assert (found.level, "does not answer" in found.text) == ("note", True)
+    assert found.level == "note"
     assert "hunter2" not in str(found)
 
 
 def test_a_tracking_file(fresh: Federation, finished: Federation):
     """No file yet, and a file that is no database."""
-    assert "the first run makes it" in about(finished.config("P01"), "tracking")[0].text
+    assert about(finished.config("P01"), "tracking")[0].level == "ok"
     (fresh.folder / "no.db").write_text("this is no database, but long enough for a header" * 10)
     assert tracking(fresh, f"sqlite:///{fresh.folder / 'no.db'}").level == "note"
 
