@@ -103,9 +103,7 @@ class AggregatorRun:
                 error = Diverged(
                     f"{round_name(self._position.round_no)}: the {key} digest of {named} differs from the others'"
                 )
-                error.add_note(
-                    "compare versions, machines and plans of the partners, correct what differs, then start again"
-                )
+                error.add_note("compare hocket versions, machines and plans of the partners, and correct what differs")
                 raise error
 
     def _collect_updates(self) -> None:

@@ -274,6 +274,7 @@ def test_a_plan_that_was_changed_is_not_dealt_again_in_silence(fresh: Federation
     before = {path: path.read_bytes() for path in (home.group_secret, *home.outbox("enrol").iterdir())}
     message = refused(ExitCode.SECURITY, "key", "deal", fresh.plan_file, "--home", home.folder)
     assert "the plan was changed after the deal" in message
+    assert str(home.outbox("enrol/deal.P01.json")) in message
     assert f"rm -r {home.outbox('enrol')} {home.group_secret}" in message
     assert {path: path.read_bytes() for path in (home.group_secret, *home.outbox("enrol").iterdir())} == before
     shutil.rmtree(home.outbox("enrol"))
