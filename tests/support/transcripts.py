@@ -24,6 +24,13 @@ WIDTH = 100  # columns; paths are relative, so no line is broken elsewhere where
 _SLOW = re.compile(  # lines that only a slow machine prints
     r"^\d\d:\d\d:\d\d [^:\n]+: [^:\n]+: (done in [\d.]+ s|\d+ of \d+(, .*)?)\n", re.MULTILINE
 )
+
+
+def _counts(found: re.Match[str]) -> str:
+    """How many tasks are better and worse: they hang on the same last digits."""
+    return "".join(f"{'n │':>{len(column)}}" for column in found.groups())
+
+
 _NAMES = (  # in this order
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "TIME"),
     (re.compile(r"TIME to TIME"), "TIME"),  # of several members, some of whom did it in the same second
@@ -41,6 +48,7 @@ _NAMES = (  # in this order
     (re.compile(r"(?<![\d.])\d+\.\d+\.\d+(?!\.?\d)[\w.+]*"), "VERSION"),
     (re.compile(r"^(system +).*", re.MULTILINE), r"\1SYSTEM"),
     (re.compile(r"(?<![\d.])[+-]?\d+\.\d{3,}(?![\d.])"), lambda found: _shape(found[0])),
+    (re.compile(r"(?<=[n-] │)( +(?:\d+|\?|< 5) │)( +(?:\d+|\?|< 5) │)$", re.MULTILINE), _counts),
 )
 
 
