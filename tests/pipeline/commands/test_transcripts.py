@@ -19,7 +19,7 @@ from tests.support.command_lines import commands
 from tests.support.federation import AGGREGATOR, Federation
 from tests.support.made_up_reports import made_up_report
 from tests.support.no_tracker import NoTracker
-from tests.support.signed_transcripts import DEAL, SUM, UPDATE, at_round, flip, say_again
+from tests.support.signed_transcripts import DEAL, SUM, UPDATE, at_round, flip, make_void, say_again
 from tests.support.transcripts import Golden
 
 TRANSCRIPTS = Path(__file__).parent / "transcripts"
@@ -290,10 +290,14 @@ def test_status(golden: Golden, done: Federation, enrolled: Federation):
 def test_verify(golden: Golden, done: Federation, enrolled: Federation):
     """A sound transcript; a sum that is none; a file that was changed; nothing there."""
     shutil.copy(enrolled.plan_file, done.folder / "other.toml")
+    doubtful = done.moved(done.folder / "doubtful")
+    make_void(doubtful, 2, "P02")
+    (doubtful.exchange / UPDATE.payload).unlink()
     with golden.session(done.folder) as run:
         run("hocket verify --help")
         run("hocket verify exchange plan.toml")
         run("hocket verify exchange plan.toml --quick")
+        run("hocket verify doubtful/exchange doubtful/plan.toml", "an update is gone, and a round void without need")
         run("hocket verify typo plan.toml")
         run("hocket verify exchange other.toml", "another federation's plan")
         flip(done.exchange / SUM.payload, -1000)

@@ -22,9 +22,7 @@ def test_the_holder_is_named(tmp_path: Path):
     """The error has process, host and time, and the exit code for a retry."""
     with holder(tmp_path) as process:
         named = f"process {process.pid} on {re.escape(socket.gethostname())}, since {TIME}"
-        with pytest.raises(
-            HomeInUse, match=f"^{tmp_path}: another hocket process works in this home: {named}"
-        ) as caught:
+        with pytest.raises(HomeInUse, match=f"^{tmp_path}: .*{named}") as caught:
             hold(tmp_path / "lock").__enter__()
         assert caught.value.exit_code == ExitCode.NOT_YET
         assert process.stdin is not None
@@ -96,5 +94,5 @@ def test_a_full_disk_takes_no_note(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_lock_that_cannot_be_made_is_refused(tmp_path: Path):
     """A folder where the file should be."""
     (tmp_path / "lock").mkdir()
-    with pytest.raises(ConfigError, match="the home cannot be used"), hold(tmp_path / "lock"):
+    with pytest.raises(ConfigError, match=f"^{tmp_path}: "), hold(tmp_path / "lock"):
         pytest.fail("a folder is no lock")

@@ -278,7 +278,7 @@ def test_before_the_end_there_is_nothing_to_predict_with(fresh: Federation, new:
     """Exit code 6, and no output."""
     result = run(fresh, new, "--output", tmp_path / "out.csv")
     assert result.exit_code == 6
-    assert "there is no report yet" in result.stderr
+    assert "report.json" in result.stderr
     assert list(tmp_path.glob("*out*")) == []
     with pytest.raises(NotYet):
         remaking.rebuild_final_model(PartnerConfig.read(fresh.config("P01")))

@@ -423,8 +423,7 @@ def test_settings_out_of_range_are_refused(table: Table, key: str, value: object
 def test_lsh_bits_of_another_fingerprint_are_refused(table: Table):
     """A plan with 512 bits and the default LSH bits would fold all compounds by nothing; given bits are taken."""
     message = refusal(changed(table, "preparation.folds.method", "lsh"))
-    assert "preparation: folds: lsh_bits: found (26490, " in message
-    assert "expected places below fingerprint.n_bits, 512" in message
+    assert all(part in message for part in ("folds: lsh_bits: ", "(26490, ", "fingerprint.n_bits, 512"))
     lsh = changed(changed(table, "preparation.folds.method", "lsh"), "preparation.folds.lsh_bits", [511, 3])
     assert check_table(lsh, Plan, "plan").preparation.folds.lsh_bits == (511, 3)
 
@@ -481,15 +480,15 @@ def test_missing_keys_are_named(table: Table, missing: str):
 def test_a_plan_needs_three_partners(table: Table):
     """Of two, each learns the other's update from the sum."""
     cards = [card for card in table["card"] if card["name"] != "P03"]
-    assert "at least 3 partners, found 2" in refusal(table | {"card": cards})
+    assert "3 partners, found 2" in refusal(table | {"card": cards})
 
 
 def test_a_plan_has_one_aggregator(table: Table):
     """Neither two nor none."""
     *partners, aggregator = table["card"]
-    assert "exactly one aggregator card, found 0" in refusal(table | {"card": partners})
+    assert "aggregator card, found 0" in refusal(table | {"card": partners})
     second = aggregator | {"name": "agg2"}
-    assert "exactly one aggregator card, found 2" in refusal(table | {"card": [*partners, aggregator, second]})
+    assert "aggregator card, found 2" in refusal(table | {"card": [*partners, aggregator, second]})
 
 
 def test_every_member_has_one_card(table: Table):

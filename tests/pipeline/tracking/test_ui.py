@@ -44,9 +44,9 @@ def test_a_port_in_use_is_refused(finished: Federation):
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"port {port}: cannot be used: Address already in use") as refused:
+        with pytest.raises(ConfigError, match=f"port {port}: ") as refused:
             serve_ui(finished.config("P01"), port)
-    assert refused.value.__notes__ == ["give another one: --port"]
+    assert "--port" in refused.value.__notes__[0]
 
 
 def test_the_port_is_taken_before_anything_else(done: Federation, monkeypatch: pytest.MonkeyPatch):
@@ -67,7 +67,7 @@ def test_a_home_that_is_not_there_is_refused(fresh: Federation):
     """`hocket ui` without a home makes no files."""
     config = fresh.config("P02")
     config.write_text(f'home = "nowhere"\n{config.read_text()}')
-    with pytest.raises(ConfigError, match=r"nowhere: no such folder, expected the home of P02") as refused:
+    with pytest.raises(ConfigError, match=r"nowhere: .*P02") as refused:
         serve_ui(config, free_port())
     assert "hocket partner run" in refused.value.__notes__[0]
     assert not (config.parent / "nowhere").exists()
@@ -77,7 +77,7 @@ def test_a_server_that_does_not_start_is_an_error(done: Federation, monkeypatch:
     """A server that ends is an error with the last lines of its log, and no process is left."""
     monkeypatch.setattr(ui, "send_rest", lambda _member: True)
     monkeypatch.setattr(ui, "_SERVER", ("--no-such-option",))
-    with pytest.raises(ConfigError, match="MLflow's server ended with exit code 2") as refused:
+    with pytest.raises(ConfigError, match="exit code 2") as refused:
         serve_ui(done.config("P01"), free_port())
     assert any("no-such-option" in note for note in refused.value.__notes__)
 
@@ -87,7 +87,7 @@ def test_a_store_that_cannot_be_read_is_an_error(done: Federation, monkeypatch: 
     """A damaged store is an error, not an empty page."""
     monkeypatch.setattr(ui, "send_rest", lambda _member: True)
     (done.home("P01").folder / "mlflow.db").write_bytes(b"no store" * 1000)
-    with pytest.raises(ConfigError, match="MLflow's server ended with exit code 3") as refused:
+    with pytest.raises(ConfigError, match="exit code 3") as refused:
         serve_ui(done.config("P01"), free_port())
     assert any("file is not a database" in note for note in refused.value.__notes__)
 
