@@ -283,6 +283,6 @@ def test_a_partner_takes_part_in_no_attempt_beyond_the_last(last_attempt: Federa
     for _ in range(2):
         with pytest.raises(AttemptsUsedUp, match="1 attempts are void") as caught:
             come_back(last_attempt, "P01")
-        assert "all agree on" in caught.value.__notes__[0]
+        assert "rounds.max_attempts" in caught.value.__notes__[0]
     assert not last_attempt.posted(ready_of("P01", 1, 2)).exists()
     assert not list(last_attempt.home("P01").folder.rglob("trained.safetensors"))
