@@ -26,7 +26,7 @@ from data_prep.labels.tasks import apply_quorum, assay_report, label_matrix
 from data_prep.labels.thresholds import candidate_tasks, label_all
 from data_prep.settings import Preparation
 from data_prep.structures.steps import CRASHED, TIMEOUT
-from data_prep.structures.structures import Progress, Workers
+from data_prep.structures.structures import Progress, StructureWorkers
 from data_prep.structures.watchdog import DEFAULT_TIMEOUT_S
 from data_prep.summary import (
     assay_summary,
@@ -69,7 +69,7 @@ def prepare(  # noqa: PLR0913 - inputs of a run; all after the tables' settings 
     structure_seed: bytes,
     prepared_root: Path,
     *,
-    workers: Workers = 1,
+    workers: StructureWorkers = 1,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     cache: Path | None = None,
     progress: Progress | None = None,

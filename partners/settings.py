@@ -12,7 +12,7 @@ SCHEMA_CONFIG: dict[str, object] = {"extra": "forbid", "strict": True, "use_attr
 
 NonLinearity = Literal["relu", "tanh"]
 InputTransform = Literal["none", "binarize", "log1p", "tanh"]
-Optimiser = Literal["adam", "adamw", "sgd"]
+OptimiserName = Literal["adam", "adamw", "sgd"]
 
 
 def _require(ok: bool, key: str, found: object, expected: str) -> None:  # noqa: FBT001 -- the condition is the subject
@@ -167,7 +167,7 @@ class Training:
 
     __pydantic_config__: ClassVar[dict[str, object]] = SCHEMA_CONFIG
 
-    optimiser: Optimiser = "adam"
+    optimiser: OptimiserName = "adam"
     """Optimiser of the local steps."""
 
     learning_rate: float = 1e-3
@@ -236,7 +236,7 @@ class Training:
         _require(self.seed >= 0, "seed", self.seed, "a number of at least 0")
 
     def _check_optimiser(self) -> None:
-        _require_choice("optimiser", self.optimiser, Optimiser)
+        _require_choice("optimiser", self.optimiser, OptimiserName)
         _require(_positive(self.learning_rate), "learning_rate", self.learning_rate, "a number above 0")
         rising = list(self.lr_steps) == sorted(set(self.lr_steps)) and all(step > 0 for step in self.lr_steps)
         _require(rising, "lr_steps", self.lr_steps, "rising numbers of epochs above 0")

@@ -24,7 +24,7 @@ _GROUP_AND_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 @contextmanager
-def atomic_file(path: Path, mode: int = 0o666, *, is_new: bool = False) -> Iterator[BinaryIO]:
+def atomic_file(path: Path, mode: int = 0o644, *, is_new: bool = False) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path` for writing; rename it to `path` at the end, remove it on failure.
 
     mode   : of which the umask takes away, as of any file

@@ -20,7 +20,7 @@ from data_prep.errors import OutputOccupied
 from data_prep.folds.compounds import fingerprint_matrix
 from data_prep.folds.keyed import bit_permutation, require_strong_seed
 from data_prep.settings import Preparation
-from data_prep.structures.structures import Progress, Workers, standardise_all
+from data_prep.structures.structures import Progress, StructureWorkers, standardise_all
 from data_prep.structures.watchdog import DEFAULT_TIMEOUT_S
 from data_prep.tables.tables import read_structures
 from data_prep.version import CODE_VERSION, FORMAT_VERSION
@@ -44,7 +44,7 @@ def prepare_new(
     settings: Preparation,
     structure_seed: bytes,
     *,
-    workers: Workers = 1,
+    workers: StructureWorkers = 1,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     cache: Path | None = None,
     progress: Progress | None = None,

@@ -40,7 +40,7 @@ class Cluster(Protocol):
         """Yield indices of texts and the step's results for them, in any order; every index of the chunks once."""
 
 
-Workers = int | Cluster
+StructureWorkers = int | Cluster
 """Where structures are standardised: a number of processes of this machine, or a cluster."""
 
 _CHUNK = 32  # texts per task at most: half a second of usual chemistry
@@ -81,7 +81,7 @@ def standardise_all(
     chemistry: Chemistry,
     fingerprint: Fingerprint,
     *,
-    workers: Workers = 1,
+    workers: StructureWorkers = 1,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     cache: Path | None = None,
     progress: Progress | None = None,
@@ -110,7 +110,7 @@ def standardise_all(
 def fold_scaffolds(
     murcko: Iterable[str | None],
     *,
-    workers: Workers = 1,
+    workers: StructureWorkers = 1,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     cache: Path | None = None,
     progress: Progress | None = None,
@@ -154,7 +154,7 @@ def _run_step(
     step: Step,
     texts: Sequence[str | None],
     *,
-    workers: Workers,
+    workers: StructureWorkers,
     timeout_s: float,
     cache: Path | None,
     progress: Progress | None,
@@ -192,7 +192,7 @@ def _look_up(cache: Cache, keys: list[bytes], timeout_s: float) -> list[StepResu
 
 
 def _over_processes(
-    step: Step, texts: Sequence[str | None], wanted: list[int], workers: Workers, timeout_s: float
+    step: Step, texts: Sequence[str | None], wanted: list[int], workers: StructureWorkers, timeout_s: float
 ) -> Iterator[tuple[list[int], list[StepResult]]]:
     """Yield indices of texts and the step's results for them; every wanted index once."""
     if not wanted:

@@ -183,7 +183,7 @@ class Exchange:
         for leftover in target_file.parent.glob(f".{target_file.name}.*{PART}"):
             leftover.unlink(missing_ok=True)
         # atomic_file takes a random name: anyone who can write to the exchange could plant a link under a known one
-        with source.open("rb") as own, atomic_file(target_file) as copy:
+        with source.open("rb") as own, atomic_file(target_file, 0o666) as copy:
             _copy(own, copy, None)
 
     def _check_same(self, source: Path, path: str) -> None:

@@ -29,23 +29,11 @@ from pipeline.model.description import (
 )
 from pipeline.plan.plan import Plan
 from pipeline.plan.toml_schema import Schema
+from pipeline.runtime.templates import filled
 from secure.files import atomic_folder
 
 _README = "README.md"
 _FILE_MODE = 0o600
-_README_TEXT = """\
-# The finished model of {partner} in {federation}
-
-PRIVATE: nothing in this folder may leave {partner}. It holds
-
-* `federated.safetensors` and `local.safetensors`: the weights of both models, heads included, and the scores by which
-  their conformal predictions are calibrated;
-* `compounds.safetensors`: the fingerprints of the training compounds, without structures, and the order of the
-  fingerprint's bits, which follows from the secret structure seed: with this order anybody can read the fingerprints;
-* `model.json`: the tasks with their assays, and the settings of chemistry, fingerprint and network.
-
-`hocket predict` uses it. It may be removed: the next `hocket predict` makes it again from the files in the home.
-"""
 
 
 class OpenModel:
@@ -128,7 +116,8 @@ def write_final_model(  # noqa: PLR0913 -- all results of a run
         known.write(unfinished / COMPOUNDS_FILE)
         fields = description.model_dump(mode="json")
         (unfinished / DESCRIPTION_FILE).write_text(json.dumps(fields, indent=1, allow_nan=False) + "\n")
-        (unfinished / _README).write_text(_README_TEXT.format(partner=partner, federation=plan.federation.name))
+        text = filled("pipeline.model", "readme.md.jinja", partner=partner, federation=plan.federation.name)
+        (unfinished / _README).write_text(text)
         for file in unfinished.iterdir():
             file.chmod(_FILE_MODE)
 

@@ -14,7 +14,7 @@ from partners.models.final_model import Prediction
 from pipeline.model.description import CLASS_COLUMNS, REGR_COLUMNS, ClassTask, RegrTask, Selection
 
 Format = Literal["long", "wide"]
-Table = dict[str, NDArray[Any] | Texts]
+PredictionTable = dict[str, NDArray[Any] | Texts]
 
 
 def as_table(
@@ -23,7 +23,7 @@ def as_table(
     ids: Sequence[str | None],
     prediction: Prediction,
     selection: Selection,
-) -> Table:
+) -> PredictionTable:
     """The prediction table of some compounds.
 
     rows, ids : (n,) row number in the input file, and id, of each compound
@@ -31,7 +31,9 @@ def as_table(
     return (_long if table_format == "long" else _wide)(rows, ids, prediction, selection)
 
 
-def _long(rows: NDArray[np.int64], ids: Sequence[str | None], prediction: Prediction, selection: Selection) -> Table:
+def _long(
+    rows: NDArray[np.int64], ids: Sequence[str | None], prediction: Prediction, selection: Selection
+) -> PredictionTable:
     """The long table, compound by compound, classification tasks first; NaN in columns of the other kind of task."""
     n, classes, regressions = len(rows), selection.class_tasks, selection.regression_tasks
     tasks: list[ClassTask | RegrTask] = [*classes, *regressions]
@@ -58,7 +60,9 @@ def _long(rows: NDArray[np.int64], ids: Sequence[str | None], prediction: Predic
     }
 
 
-def _wide(rows: NDArray[np.int64], ids: Sequence[str | None], prediction: Prediction, selection: Selection) -> Table:
+def _wide(
+    rows: NDArray[np.int64], ids: Sequence[str | None], prediction: Prediction, selection: Selection
+) -> PredictionTable:
     """The wide table: the columns of each task are neighbours."""
     columns = _columns(prediction, selection)
     return {

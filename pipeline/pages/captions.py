@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from partners.settings import EPSILON
 from pipeline.report.consortium import Consortium
-from pipeline.report.metrics import CLASSIFICATION, REGRESSION, SIDES, Kind
+from pipeline.report.metrics import CLASSIFICATION, REGRESSION, SIDES, TaskKind
 from pipeline.report.schema import DomainSummary, Report
 from pipeline.report.shareable_schema import ShareableSummary, SharedDomain
 
@@ -81,7 +81,7 @@ _CAPTIONS = {
 }
 
 
-def captions_of(kind: Kind) -> KindCaptions:
+def captions_of(kind: TaskKind) -> KindCaptions:
     """The texts of one kind of task."""
     return _CAPTIONS[kind]
 

@@ -9,7 +9,7 @@ from pipeline.pages.captions import captions_of, facts_of, how_to_read
 from pipeline.pages.page import Drawing, Page, PageTable, Section
 from pipeline.pages.tables import comparison_row
 from pipeline.report.consortium import Consortium, Pooled, comparison_of
-from pipeline.report.metrics import CLASSIFICATION, LONG, REGRESSION, Kind
+from pipeline.report.metrics import CLASSIFICATION, LONG, REGRESSION, TaskKind
 from pipeline.report.numbers import NONE, count, interval, number, signed
 from pipeline.report.shareable_schema import ShareableSummary, Views
 
@@ -53,7 +53,7 @@ def _tables(merged: Consortium) -> Iterator[PageTable]:
             yield PageTable(f"{LONG[metric][0].upper()}{LONG[metric][1:]}", header, rows)
 
 
-def _row(summary: ShareableSummary, kind: Kind, metric: str) -> list[str]:
+def _row(summary: ShareableSummary, kind: TaskKind, metric: str) -> list[str]:
     comparisons = summary.comparisons(kind)
     return [summary.partner, *(comparison_row(comparisons, metric, of_all=False) if comparisons else [NONE] * 11)]
 
@@ -68,13 +68,13 @@ def _pooled_row(pooled: Pooled) -> list[str]:
     return ["all partners", *counts, *[NONE] * 3, signed(pooled.riptop), NONE, NONE]
 
 
-def _sections(merged: Consortium, kind: Kind) -> list[Section]:
+def _sections(merged: Consortium, kind: TaskKind) -> list[Section]:
     """The figures of one kind of task, with the partners that share enough."""
     views = {summary.partner: of_kind for summary in merged.partners if (of_kind := summary.views(kind))}
     return [*_forest(merged, kind), *_changes(views, kind), *_learning(views, kind), *_domain(views, kind)]
 
 
-def _forest(merged: Consortium, kind: Kind) -> Iterator[Section]:
+def _forest(merged: Consortium, kind: TaskKind) -> Iterator[Section]:
     comparisons = {
         metric: [comparison_of(summary, kind, metric) for summary in merged.partners]
         for metric in kind.metrics[:_N_FOREST]
@@ -89,7 +89,7 @@ def _forest(merged: Consortium, kind: Kind) -> Iterator[Section]:
         yield Section(f"{captions_of(kind).title}: which partners federation helped", drawings=[drawing])
 
 
-def _changes(views: ViewsByPartner, kind: Kind) -> Iterator[Section]:
+def _changes(views: ViewsByPartner, kind: TaskKind) -> Iterator[Section]:
     metric = kind.metrics[0]
     means = {name: np.array(view.changes[metric]) for name, view in views.items() if view.changes.get(metric)}
     if means:
@@ -101,7 +101,7 @@ def _changes(views: ViewsByPartner, kind: Kind) -> Iterator[Section]:
         yield Section(f"{captions_of(kind).title}: changes of the tasks", drawings=[drawing])
 
 
-def _learning(views: ViewsByPartner, kind: Kind) -> Iterator[Section]:
+def _learning(views: ViewsByPartner, kind: TaskKind) -> Iterator[Section]:
     metric = kind.metrics[0]
     curves = {name: view.learning[metric] for name, view in views.items() if metric in view.learning}
     if curves:
@@ -110,7 +110,7 @@ def _learning(views: ViewsByPartner, kind: Kind) -> Iterator[Section]:
         yield Section(f"{captions_of(kind).title}: learning, round by round", drawings=[drawing])
 
 
-def _domain(views: ViewsByPartner, kind: Kind) -> Iterator[Section]:
+def _domain(views: ViewsByPartner, kind: TaskKind) -> Iterator[Section]:
     domains = {name: view.domain for name, view in views.items() if view.domain}
     if domains:
         words = captions_of(kind)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.pages.captions import with_noun
 from pipeline.pages.figure_style import BLUE, CYCLE, GREY, LINES, MANY, SIDE_COLOUR, SIDE_LINE, SIDE_MARK, new_figure
-from pipeline.report.metrics import LONG, REGRESSION, SHORT, SIDES, Kind, Side
+from pipeline.report.metrics import LONG, REGRESSION, SHORT, SIDES, Side, TaskKind
 from pipeline.report.schema import Curve, DomainSummary, GroupChange, Points
 from pipeline.report.shareable_schema import Histogram, SharedDomain
 
@@ -179,7 +179,7 @@ def draw_learning(curves: Mapping[str, Curve]) -> Figure:
     return figure
 
 
-def draw_calibration(points: Points, counts: Points | None, kind: Kind) -> Figure:
+def draw_calibration(points: Points, counts: Points | None, kind: TaskKind) -> Figure:
     """Observed against predicted, a line per model; with counts, a second panel with the number of labels.
 
     points, counts : of both models, (n, 2): predicted and observed; predicted and number of labels

@@ -14,7 +14,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from pipeline.pages.figure_style import house_style, rendered
-from pipeline.report.parts import Part
+from pipeline.report.parts import ReportPart
 from pipeline.report.schema import Outcome
 from pipeline.runtime.templates import filled
 from secure.files import write_atomically
@@ -102,6 +102,6 @@ def write_page(folder: Path, page: Page, name: str, source: str) -> None:
             old.unlink(missing_ok=True)
 
 
-def page_digest(source: Part) -> str:
+def page_digest(source: ReportPart) -> str:
     """SHA-256, hexadecimal, of the JSON of a page's report or summary."""
     return hashlib.sha256(json.dumps(source.to_json(), sort_keys=True, allow_nan=False).encode()).hexdigest()

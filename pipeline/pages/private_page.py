@@ -27,9 +27,9 @@ from pipeline.pages.tables import (
     rejected_table,
     task_table,
 )
-from pipeline.report.metrics import CLASSIFICATION, LONG, REGRESSION, Kind
+from pipeline.report.metrics import CLASSIFICATION, LONG, REGRESSION, TaskKind
 from pipeline.report.rows import SIZE_EDGES, Changes, changes, domain_by_task, size_label
-from pipeline.report.schema import Learning, Points, Preparation, Reliability, ReliabilityPoint, Report
+from pipeline.report.schema import Learning, Points, PreparationCounts, ReliabilityCurves, ReliabilityPoint, Report
 
 _LARGEST_SIZE = 10_000  # labels at which the last bin ends, unless a task has more
 
@@ -57,7 +57,7 @@ def private_page(report: Report) -> Page:
     )
 
 
-def _sections(report: Report, kind: Kind) -> list[Section]:
+def _sections(report: Report, kind: TaskKind) -> list[Section]:
     """The sections of one kind of task, about the tasks that could be scored."""
     heading = "" if kind == CLASSIFICATION else f"{captions_of(kind).title}: "
     every = {metric: changes(report.rows(kind), metric) for metric in kind.scores}
@@ -74,7 +74,7 @@ def _sections(report: Report, kind: Kind) -> list[Section]:
     ]
 
 
-def _over_tasks(report: Report, scored: Mapping[str, Changes], kind: Kind, heading: str) -> Iterator[Section]:
+def _over_tasks(report: Report, scored: Mapping[str, Changes], kind: TaskKind, heading: str) -> Iterator[Section]:
     if scored:
         drawings = [
             Drawing(
@@ -93,7 +93,7 @@ def _over_tasks(report: Report, scored: Mapping[str, Changes], kind: Kind, headi
         yield Section(f"{heading}Task by task", (), [task_table(report, kind)], drawings)
 
 
-def _where(scored: Mapping[str, Changes], seed: int, kind: Kind, heading: str) -> Iterator[Section]:
+def _where(scored: Mapping[str, Changes], seed: int, kind: TaskKind, heading: str) -> Iterator[Section]:
     """Change of the first metric by number of labels and by assay type."""
     if not scored:
         return
@@ -129,7 +129,7 @@ def _size_bins(main: Changes, seed: int) -> list[SizeBin]:
     ]
 
 
-def _learning(learning: Learning, kind: Kind, heading: str) -> Iterator[Section]:
+def _learning(learning: Learning, kind: TaskKind, heading: str) -> Iterator[Section]:
     if curves := learning.curves(kind):
         text = [f"Validation fold, {with_noun(learning.n_tasks.of(kind), 'task')}. Neither model was trained on it."]
         yield Section(
@@ -139,7 +139,7 @@ def _learning(learning: Learning, kind: Kind, heading: str) -> Iterator[Section]
         )
 
 
-def _calibration(reliability: Reliability | None, kind: Kind, heading: str) -> Iterator[Section]:
+def _calibration(reliability: ReliabilityCurves | None, kind: TaskKind, heading: str) -> Iterator[Section]:
     if reliability is None or not (reliability.local or reliability.federated):
         return
     observed = Points(local=_observed(reliability.local), federated=_observed(reliability.federated))
@@ -164,7 +164,7 @@ def _counts(points: list[ReliabilityPoint]) -> list[tuple[float, float]]:
     return [(point.predicted, point.n_entries) for point in points]
 
 
-def _domain(report: Report, kind: Kind, heading: str) -> Iterator[Section]:
+def _domain(report: Report, kind: TaskKind, heading: str) -> Iterator[Section]:
     comparisons = report.comparisons(kind)
     if comparisons and (summary := comparisons.domain):
         by_task, captions = domain_by_task(report.rows(kind), kind), captions_of(kind)
@@ -181,7 +181,7 @@ def _domain(report: Report, kind: Kind, heading: str) -> Iterator[Section]:
         )
 
 
-def _data(data: Preparation) -> Section:
+def _data(data: PreparationCounts) -> Section:
     amounts = {name: [getattr(fold, name) for fold in data.folds] for name in ("compounds", "labels", "values")}
     present = {name: of_folds for name, of_folds in amounts.items() if any(of_folds)}
     folds = [fold.fold for fold in data.folds]

@@ -18,7 +18,7 @@ from pipeline.pages.captions import (
 )
 from pipeline.pages.page import Drawing, Page, Section
 from pipeline.pages.tables import comparison_table, group_table, rejected_share_table
-from pipeline.report.metrics import CLASSIFICATION, REGRESSION, SIDES, Kind
+from pipeline.report.metrics import CLASSIFICATION, REGRESSION, SIDES, TaskKind
 from pipeline.report.shareable_schema import ShareableSummary, SharedGroup, SharedPreparation, Views
 
 _NOTHING = "Too few tasks have a score: any number would be close to the score of a single task."
@@ -48,7 +48,7 @@ def shareable_page(summary: ShareableSummary) -> Page:
     )
 
 
-def _sections(views: Views, kind: Kind) -> list[Section]:
+def _sections(views: Views, kind: TaskKind) -> list[Section]:
     title = captions_of(kind).title
     sections = [
         *_over_tasks(views, kind, title),
@@ -60,7 +60,7 @@ def _sections(views: Views, kind: Kind) -> list[Section]:
     return sections or [Section(f"{title}: nothing to show", [_NOTHING])]
 
 
-def _over_tasks(views: Views, kind: Kind, title: str) -> Iterator[Section]:
+def _over_tasks(views: Views, kind: TaskKind, title: str) -> Iterator[Section]:
     changes = {metric: np.array(means) for metric, means in views.changes.items() if means}
     histograms = {metric: histogram for metric, histogram in views.histograms.items() if histogram.cells}
     drawings = []
@@ -75,7 +75,7 @@ def _over_tasks(views: Views, kind: Kind, title: str) -> Iterator[Section]:
         yield Section(f"{title}: Changes of the tasks", drawings=drawings)
 
 
-def _where(views: Views, kind: Kind, title: str) -> Iterator[Section]:
+def _where(views: Views, kind: TaskKind, title: str) -> Iterator[Section]:
     parts = (
         ("sizes", "By labels of the task", "labels", views.sizes),
         ("types", "By assay type", "assay type", views.types),
@@ -89,19 +89,19 @@ def _where(views: Views, kind: Kind, title: str) -> Iterator[Section]:
         )
 
 
-def _groups(kind: Kind, name: str, caption: str, groups: Sequence[SharedGroup]) -> Drawing:
+def _groups(kind: TaskKind, name: str, caption: str, groups: Sequence[SharedGroup]) -> Drawing:
     return Drawing(
         f"{kind.file_prefix}{name}", f"{caption}. {GROUPS}", lambda: figures.draw_groups(groups, kind.metrics[0])
     )
 
 
-def _learning(views: Views, kind: Kind, title: str) -> Iterator[Section]:
+def _learning(views: Views, kind: TaskKind, title: str) -> Iterator[Section]:
     if curves := views.learning:
         drawing = Drawing(f"{kind.file_prefix}learning", LEARNING, lambda: figures.draw_learning(curves))
         yield Section(f"{title}: Learning, round by round", drawings=[drawing])
 
 
-def _calibration(views: Views, kind: Kind, title: str) -> Iterator[Section]:
+def _calibration(views: Views, kind: TaskKind, title: str) -> Iterator[Section]:
     points = views.calibration
     if points.local or points.federated:
         drawing = Drawing(
@@ -112,7 +112,7 @@ def _calibration(views: Views, kind: Kind, title: str) -> Iterator[Section]:
         yield Section(f"{title}: Calibration", drawings=[drawing])
 
 
-def _domain(views: Views, kind: Kind, title: str) -> Iterator[Section]:
+def _domain(views: Views, kind: TaskKind, title: str) -> Iterator[Section]:
     if domain := views.domain:
         groups, captions = {side: np.array(domain.groups.of(side)) for side in SIDES}, captions_of(kind)
         drawing = Drawing(

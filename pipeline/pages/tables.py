@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 from pipeline.pages.page import PageTable
-from pipeline.report.metrics import CLASSIFICATION, FEWEST_ASSAYS, REGRESSION, SHORT, SIDES, Kind
+from pipeline.report.metrics import CLASSIFICATION, FEWEST_ASSAYS, REGRESSION, SHORT, SIDES, TaskKind
 from pipeline.report.numbers import NONE, count, interval, number, p_value, percent, signed
 from pipeline.report.schema import (
     AnyRow,
-    Comparison,
+    ComparisonOverTasks,
     Comparisons,
     Fold,
     GroupChange,
@@ -52,7 +52,7 @@ def comparison_row(comparisons: AnyComparisons, metric: str, *, of_all: bool) ->
     return [n_tasks, *(_comparison_cells(comparison) if comparison else [NONE] * 10)]
 
 
-def _comparison_cells(comparison: Comparison | SharedComparison) -> list[str]:
+def _comparison_cells(comparison: ComparisonOverTasks | SharedComparison) -> list[str]:
     is_enough = isinstance(comparison.n_assays, int) and comparison.n_assays >= FEWEST_ASSAYS
     return [
         number(comparison.local),
@@ -90,7 +90,7 @@ def group_table(caption: str, groups: Sequence[GroupChange], header: str) -> Pag
     return PageTable(caption, [header, "tasks", "change", "95 % interval"], rows)
 
 
-def task_table(report: Report, kind: Kind) -> PageTable:
+def task_table(report: Report, kind: TaskKind) -> PageTable:
     """All tasks of one kind that both models were scored on, the most improved first."""
     main, metrics = kind.metrics[0], _SHOWN[kind]
     scored = [row for row in report.rows(kind) if all(row.score(side, main) is not None for side in SIDES)]

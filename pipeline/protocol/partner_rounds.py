@@ -25,12 +25,8 @@ from secure.ciphertexts.parameters import seal_parameters
 from secure.encoding.roster import Roster
 from secure.sealing.fixed_point import next_bounds
 
-_SHOWN = (
-    "loss_train",
-    "validation_loss",
-    "validation_roc_auc",
-    "validation_r2",
-)  # in the log line at the end of a round
+# in the log line at the end of a round
+_SHOWN = ("loss_train", "validation_loss", "validation_roc_auc", "validation_r2")
 
 
 class PartnerRounds:

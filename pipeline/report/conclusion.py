@@ -1,7 +1,7 @@
 """The conclusion of a report: whether federation helped, in one sentence."""
 
 from pipeline.report.metrics import FEWEST_ASSAYS, LONG
-from pipeline.report.schema import Comparison, Comparisons, Conclusion, Outcome, RegressionComparisons
+from pipeline.report.schema import ComparisonOverTasks, Comparisons, Conclusion, Outcome, RegressionComparisons
 
 _CHANCE = 0.05
 _WORDS = {
@@ -23,12 +23,12 @@ def draw_conclusion(summary: Comparisons, who: str) -> Conclusion:
     return _conclusion("average_precision", summary.average_precision, summary, who)
 
 
-def _n_assays(comparison: Comparison | None) -> int:
+def _n_assays(comparison: ComparisonOverTasks | None) -> int:
     return comparison.n_assays if comparison else 0
 
 
 def _conclusion(
-    metric: str, comparison: Comparison | None, comparisons: Comparisons | RegressionComparisons, who: str
+    metric: str, comparison: ComparisonOverTasks | None, comparisons: Comparisons | RegressionComparisons, who: str
 ) -> Conclusion:
     if comparison is None or comparison.n_assays < FEWEST_ASSAYS:
         too_few = f"fewer than {FEWEST_ASSAYS} assays have scores"

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.errors import MixedFederations
-from pipeline.report.metrics import CLASSIFICATION, ERRORS, FORMAT, REGRESSION, Kind
-from pipeline.report.parts import Part
+from pipeline.report.metrics import CLASSIFICATION, ERRORS, FORMAT, REGRESSION, TaskKind
+from pipeline.report.parts import ReportPart
 from pipeline.report.schema import Interval, Outcome
 from pipeline.report.shareable_schema import ShareableSummary, SharedComparison
 
 _SAME = ("federation", "plan", "trunk", "n_rounds", "local_steps")
 
 
-class Pooled(Part):
+class Pooled(ReportPart):
     """One metric over the tasks of all partners that share it."""
 
     n_partners: int
@@ -26,14 +26,14 @@ class Pooled(Part):
     interval_95: Interval | None
 
 
-class ConsortiumConclusion(Part):
+class ConsortiumConclusion(ReportPart):
     """Which partners federation helped, in one sentence or two."""
 
     outcome: Outcome
     sentence: str
 
 
-class Consortium(Part):
+class Consortium(ReportPart):
     """consortium.json: the partners' summaries, and means over all of them."""
 
     kind: Literal["hocket consortium"] = "hocket consortium"
@@ -80,13 +80,13 @@ def merge(summaries: Sequence[ShareableSummary]) -> Consortium:
     )
 
 
-def comparison_of(summary: ShareableSummary, kind: Kind, metric: str) -> SharedComparison | None:
+def comparison_of(summary: ShareableSummary, kind: TaskKind, metric: str) -> SharedComparison | None:
     """A partner's comparison by one metric; None if it shares none."""
     comparisons = summary.comparisons(kind)
     return comparisons.comparison(metric) if comparisons else None
 
 
-def _pool(partners: Sequence[ShareableSummary], kind: Kind) -> dict[str, Pooled | None]:
+def _pool(partners: Sequence[ShareableSummary], kind: TaskKind) -> dict[str, Pooled | None]:
     comparisons = {metric: [comparison_of(summary, kind, metric) for summary in partners] for metric in kind.metrics}
     return {
         metric: _pooled([each for each in of_partners if each], has_mean=metric not in ERRORS)

@@ -36,12 +36,12 @@ from pipeline.report.schema import (
     FollowedTasks,
     Gate,
     Learning,
-    Preparation,
-    Reliability,
+    PreparationCounts,
+    ReliabilityCurves,
     ReliabilityPoint,
     Report,
 )
-from pipeline.report.task_rows import score_tasks
+from pipeline.report.task_rows import task_rows
 
 _NO_HEADS = "there is nothing to report: this partner was on no roster and has no federated heads"
 
@@ -64,7 +64,7 @@ def full_report(
         raise ConfigError(_NO_HEADS)
     evaluate = partial(evaluate_model, own, plan.layout.trunk, plan.trunk, plan.preparation)
     before, after = evaluate(local.trunk, local.state), evaluate(federated.trunk, federated.private)
-    rows, regression_rows = score_tasks(prepared, own, local=before, federated=after)
+    rows, regression_rows = task_rows(prepared, own, local=before, federated=after)
     gate_result = pass_gate(prepared, own, gate, local=before, federated=after)
     facts = Facts(
         partner=mailbox.me,
@@ -77,8 +77,8 @@ def full_report(
         seed=seed,
     )
 
-    def of_both(curve: Callable[[EvaluatedModel], reliability.Reliability]) -> Reliability:
-        return Reliability(local=_points(curve(before)), federated=_points(curve(after)))
+    def of_both(curve: Callable[[EvaluatedModel], reliability.Reliability]) -> ReliabilityCurves:
+        return ReliabilityCurves(local=_points(curve(before)), federated=_points(curve(after)))
 
     return build_report(
         facts,
@@ -101,9 +101,9 @@ def _points(curve: reliability.Reliability) -> list[ReliabilityPoint]:
     return [ReliabilityPoint.model_validate(point) for point in curve.to_json()]
 
 
-def _preparation(mailbox: Mailbox, prepared: Prepared) -> Preparation:
+def _preparation(mailbox: Mailbox, prepared: Prepared) -> PreparationCounts:
     summary = read_summary(mailbox.home.prepared / str(prepared.manifest["digest"]))
-    return Preparation.model_validate(summary)
+    return PreparationCounts.model_validate(summary)
 
 
 def learning_curves(records: Sequence[RoundRecord], history: Sequence[RoundScores], n_tasks: FollowedTasks) -> Learning:

@@ -33,7 +33,7 @@ FEWEST_ASSAYS = 5  # an interval over fewer is meaningless, and could end at one
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class TaskKind:
     """A kind of task, classification or regression, with its metrics."""
 
     name: Literal["classification", "regression"]
@@ -48,5 +48,5 @@ class Kind:
         return tuple(metric for metric in self.metrics if metric not in ERRORS)
 
 
-CLASSIFICATION = Kind("classification", METRICS, ("average_precision", "roc_auc", "loss"), "efficiency", "")
-REGRESSION = Kind("regression", REGRESSION_METRICS, ("r2", "spearman", "rmse"), "width", "regression_")
+CLASSIFICATION = TaskKind("classification", METRICS, ("average_precision", "roc_auc", "loss"), "efficiency", "")
+REGRESSION = TaskKind("regression", REGRESSION_METRICS, ("r2", "spearman", "rmse"), "width", "regression_")

@@ -13,7 +13,7 @@ _MOST_PROBLEMS = 5  # shown of a damaged file
 _LONGEST_VALUE = 60  # characters shown of a wrong value
 
 
-class Part(Schema):
+class ReportPart(Schema):
     """Part of a report, checked when it is made and when it is read; refuses unknown keys, NaN and infinity."""
 
     def to_json(self) -> dict[str, Any]:
@@ -21,7 +21,7 @@ class Part(Schema):
         return self.model_dump(mode="json")
 
 
-class PartWithOptions(Part):
+class PartWithOptions(ReportPart):
     """A part that is written without those optional keys that are None."""
 
     @model_serializer(mode="wrap")
@@ -30,7 +30,7 @@ class PartWithOptions(Part):
         return {key: value for key, value in write(self).items() if not (key in absent and value is None)}
 
 
-class Sides(Part, Generic[T]):
+class Sides(ReportPart, Generic[T]):
     """One value for each of the two models, local and federated."""
 
     local: T

@@ -18,22 +18,22 @@ from pipeline.errors import DamagedReport, NotYet
 from pipeline.home.json_files import write_json
 from pipeline.home.paths import Home
 from pipeline.report.conclusion import draw_conclusion
-from pipeline.report.metrics import CLASSIFICATION, ERRORS, FORMAT, REGRESSION, SIDES, Kind, Side
+from pipeline.report.metrics import CLASSIFICATION, ERRORS, FORMAT, REGRESSION, SIDES, Side, TaskKind
 from pipeline.report.parts import problems
 from pipeline.report.rows import domain_summary, is_scored, scores_of
 from pipeline.report.schema import (
     AnyRow,
-    Comparison,
+    ComparisonOverTasks,
     Comparisons,
     DomainSummary,
     Facts,
     Learning,
     Means,
-    Preparation,
+    PreparationCounts,
     RegressionComparisons,
     RegressionMeans,
     RegressionRow,
-    Reliability,
+    ReliabilityCurves,
     Report,
     TaskRow,
 )
@@ -66,8 +66,8 @@ class _Compared:
         return {"n_tasks": self.n_tasks, "n_judged": self.n_scored, "domain": self.domain, **comparisons}
 
 
-def _comparison(compared: scoring.Comparison, corrected: Mapping[str, float]) -> Comparison:
-    return Comparison(**{**compared.to_json(), "interval_95": compared.interval, **corrected})
+def _comparison(compared: scoring.Comparison, corrected: Mapping[str, float]) -> ComparisonOverTasks:
+    return ComparisonOverTasks(**{**compared.to_json(), "interval_95": compared.interval, **corrected})
 
 
 def build_report(
@@ -76,9 +76,9 @@ def build_report(
     regression_rows: Sequence[RegressionRow] = (),
     *,
     learning: Learning,
-    calibration: Reliability,
-    data: Preparation,
-    regression_calibration: Reliability | None = None,
+    calibration: ReliabilityCurves,
+    data: PreparationCounts,
+    regression_calibration: ReliabilityCurves | None = None,
 ) -> Report:
     """Build a partner's report: both models compared over its tasks, curves, calibration and data."""
     tasks = _compare(rows, CLASSIFICATION, facts.seed)
@@ -108,7 +108,7 @@ def build_report(
     )
 
 
-def _compare(rows: Sequence[AnyRow], kind: Kind, seed: int) -> _Compared:
+def _compare(rows: Sequence[AnyRow], kind: TaskKind, seed: int) -> _Compared:
     rng = np.random.default_rng(seed)
     assays = number_groups([row.input_assay_id for row in rows])
     scores = {metric: [scores_of(rows, side, metric) for side in SIDES] for metric in kind.metrics}

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from partners.scores.bootstrap import interval_of_mean
 from partners.scores.comparison import Groups, Scores, by_group, compare, number_groups
-from pipeline.report.metrics import ERRORS, FEWEST_ASSAYS, SIDES, Kind, Side
+from pipeline.report.metrics import ERRORS, FEWEST_ASSAYS, SIDES, Side, TaskKind
 from pipeline.report.parts import Sides
 from pipeline.report.schema import AnyRow, DomainSummary, Efficiency, GroupChange, Width
 
@@ -98,7 +98,7 @@ def size_label(first: int, last: int) -> str:
 # ---------------------------------------------------------------------------------------------- applicability domain
 
 
-def domain_summary(rows: Sequence[AnyRow], kind: Kind, rng: np.random.Generator) -> DomainSummary | None:
+def domain_summary(rows: Sequence[AnyRow], kind: TaskKind, rng: np.random.Generator) -> DomainSummary | None:
     """Means, change and coverage of both models' efficiency or width, over the tasks with both; None if none has."""
     known = [row for row in rows if row.domain]
     local, federated = (_domain_measure(known, side, kind) for side in SIDES)
@@ -120,7 +120,7 @@ def domain_summary(rows: Sequence[AnyRow], kind: Kind, rng: np.random.Generator)
     )
 
 
-def domain_by_task(rows: Sequence[AnyRow], kind: Kind) -> dict[Side, Scores]:
+def domain_by_task(rows: Sequence[AnyRow], kind: TaskKind) -> dict[Side, Scores]:
     """Efficiency or interval width of both models, (n,) each, over the tasks with both."""
     known = [row for row in rows if row.domain]
     local, federated = (_domain_measure(known, side, kind) for side in SIDES)
@@ -132,7 +132,7 @@ def _domain(rows: Sequence[AnyRow], side: Side) -> list[Efficiency | Width]:
     return [row.domain.of(side) for row in rows if row.domain]
 
 
-def _domain_measure(rows: Sequence[AnyRow], side: Side, kind: Kind) -> Scores:
+def _domain_measure(rows: Sequence[AnyRow], side: Side, kind: TaskKind) -> Scores:
     return _as_array([getattr(measures, kind.domain_measure) for measures in _domain(rows, side)])
 
 

@@ -8,8 +8,8 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-from pipeline.report.metrics import CLASSIFICATION, FORMAT, Kind, Side
-from pipeline.report.parts import Part, PartWithOptions, Sides
+from pipeline.report.metrics import CLASSIFICATION, FORMAT, Side, TaskKind
+from pipeline.report.parts import PartWithOptions, ReportPart, Sides
 
 Interval = tuple[float, float]
 Outcome = Literal["better", "worse", "undecided", "unjudged"]
@@ -20,7 +20,7 @@ Curve = Sides[list[tuple[int, float]]]  # round, score on the validation fold
 # ------------------------------------------------------------------------------------------------------- rows of tasks
 
 
-class ClassificationScores(Part):
+class ClassificationScores(ReportPart):
     """A model's scores of a classification task on the test fold; None if that has too few labels.
 
     The metrics are described in `partners.scores.scores`.
@@ -38,7 +38,7 @@ class ClassificationScores(Part):
     bedroc: float | None
 
 
-class RegressionScores(Part):
+class RegressionScores(ReportPart):
     """A model's scores of a regression task on the test fold; None if that has too few values.
 
     The metrics are described in `partners.scores.regression_scores`.
@@ -51,21 +51,21 @@ class RegressionScores(Part):
     spearman: float | None
 
 
-class Efficiency(Part):
+class Efficiency(ReportPart):
     """Conformal prediction of a classification task on the test fold, by one model."""
 
     efficiency: float | None  # share of compounds with exactly one possible class
     coverage: float | None  # share of labels that are among the possible classes
 
 
-class Width(Part):
+class Width(ReportPart):
     """Conformal prediction of a regression task on the test fold, by one model."""
 
     width: float | None  # of the prediction interval, units of the assay
     coverage: float | None  # share of values inside the interval
 
 
-class TaskRow(Part):
+class TaskRow(ReportPart):
     """A classification task: an assay and a threshold."""
 
     task_id: int
@@ -86,7 +86,7 @@ class TaskRow(Part):
         return value
 
 
-class RegressionRow(Part):
+class RegressionRow(ReportPart):
     """A regression task: an assay."""
 
     task_id: int
@@ -112,7 +112,7 @@ AnyRow = TaskRow | RegressionRow
 # ---------------------------------------------------------------------------------------------------- means over tasks
 
 
-class Comparison(Part):
+class ComparisonOverTasks(ReportPart):
     """One metric over the tasks that both models could be scored on."""
 
     local: float  # mean
@@ -135,7 +135,7 @@ class Comparison(Part):
     p_assays_holm: float
 
 
-class DomainSummary(Part):
+class DomainSummary(ReportPart):
     """Conformal efficiency or interval width of both models, over the tasks that have it for both."""
 
     measure: Literal["efficiency", "width"]  # mean share of compounds with one possible class; mean interval width
@@ -148,20 +148,20 @@ class DomainSummary(Part):
     coverage: Sides[float | None]
 
 
-class RegressionComparisons(Part):
+class RegressionComparisons(ReportPart):
     """The comparison by each metric over the regression tasks."""
 
     n_tasks: int
-    r2: Comparison | None
+    r2: ComparisonOverTasks | None
     n_judged: int  # if metrics differ, the fewest
-    spearman: Comparison | None
-    rmse: Comparison | None
-    censored_rmse: Comparison | None
+    spearman: ComparisonOverTasks | None
+    rmse: ComparisonOverTasks | None
+    censored_rmse: ComparisonOverTasks | None
     domain: DomainSummary | None
 
-    def comparison(self, metric: str) -> Comparison | None:
+    def comparison(self, metric: str) -> ComparisonOverTasks | None:
         """The comparison by one metric; None if no task could be scored by it."""
-        of_metric: Comparison | None = getattr(self, metric)
+        of_metric: ComparisonOverTasks | None = getattr(self, metric)
         return of_metric
 
 
@@ -169,19 +169,19 @@ class Comparisons(PartWithOptions):
     """The comparison by each metric over the classification tasks, and inside it that over the regression tasks."""
 
     n_tasks: int
-    average_precision: Comparison | None
+    average_precision: ComparisonOverTasks | None
     n_judged: int
-    roc_auc: Comparison | None
+    roc_auc: ComparisonOverTasks | None
     domain: DomainSummary | None
     regression: RegressionComparisons | None = None
 
-    def comparison(self, metric: str) -> Comparison | None:
+    def comparison(self, metric: str) -> ComparisonOverTasks | None:
         """The comparison by one metric; None if no task could be scored by it."""
-        of_metric: Comparison | None = getattr(self, metric)
+        of_metric: ComparisonOverTasks | None = getattr(self, metric)
         return of_metric
 
 
-class RegressionMeans(Part):
+class RegressionMeans(ReportPart):
     """Means of one model over the regression tasks."""
 
     n_tasks: int
@@ -202,7 +202,7 @@ class Means(PartWithOptions):
     regression: RegressionMeans | None = None
 
 
-class GroupChange(Part):
+class GroupChange(ReportPart):
     """Mean change of a group of tasks, with its bootstrap 95 % interval; None over fewer than five assays."""
 
     name: str
@@ -211,7 +211,7 @@ class GroupChange(Part):
     interval_95: Interval | None
 
 
-class Conclusion(Part):
+class Conclusion(ReportPart):
     """The conclusion of a report in one sentence."""
 
     metric: str  # on which it is based
@@ -219,7 +219,7 @@ class Conclusion(Part):
     sentence: str
 
 
-class Gate(Part):
+class Gate(ReportPart):
     """Whether federation helped on the validation fold, and which model is kept (`partners.scores.gate`)."""
 
     sentence: str
@@ -235,13 +235,13 @@ class Gate(Part):
 # ------------------------------------------------------------------------------------------------------------- details
 
 
-class FollowedTasks(Part):
+class FollowedTasks(ReportPart):
     """Number of tasks in the means by round, for each kind."""
 
     classification: int
     regression: int
 
-    def of(self, kind: Kind) -> int:
+    def of(self, kind: TaskKind) -> int:
         """The number for one kind of task."""
         return self.classification if kind == CLASSIFICATION else self.regression
 
@@ -257,13 +257,13 @@ class Learning(PartWithOptions):
     rmse: Curve | None = None
     n_tasks: FollowedTasks
 
-    def curves(self, kind: Kind) -> dict[str, Curve]:
+    def curves(self, kind: TaskKind) -> dict[str, Curve]:
         """The curves of one kind of task, by score."""
         curves: dict[str, Curve | None] = {name: getattr(self, name) for name in kind.curves}
         return {name: curve for name, curve in curves.items() if curve is not None}
 
 
-class ReliabilityPoint(Part):
+class ReliabilityPoint(ReportPart):
     """A point of a calibration curve: mean prediction and mean observation of entries with similar predictions."""
 
     predicted: float
@@ -272,10 +272,10 @@ class ReliabilityPoint(Part):
     n_tasks: int
 
 
-Reliability = Sides[list[ReliabilityPoint]]
+ReliabilityCurves = Sides[list[ReliabilityPoint]]
 
 
-class InputTable(Part):
+class InputTable(ReportPart):
     """Numbers of rows of an input table: all, accepted, and rejected by reason."""
 
     accepted: int
@@ -283,7 +283,7 @@ class InputTable(Part):
     rows: int
 
 
-class Fold(Part):
+class Fold(ReportPart):
     """Compounds, scaffolds, labels and values in one fold."""
 
     compounds: int
@@ -294,7 +294,7 @@ class Fold(Part):
     values: int
 
 
-class Preparation(Part):
+class PreparationCounts(ReportPart):
     """Counts of the prepared data: summary.json of the prepared matrices, whose keys are sorted."""
 
     assays: dict[str, JsonValue]  # no page shows this and the other unchecked tables; see `data_prep.summary`
@@ -309,7 +309,7 @@ class Preparation(Part):
 # ----------------------------------------------------------------------------------------------------------- the whole
 
 
-class Facts(Part):
+class Facts(ReportPart):
     """Partner, federation, plan and model of a report."""
 
     format: Literal[3] = FORMAT
@@ -333,18 +333,18 @@ class Report(Facts, PartWithOptions):
     regression_tasks: list[RegressionRow] | None = None  # absent if the partner leaves regression out
     verdict: Conclusion
     learning: Learning
-    calibration: Reliability
-    data: Preparation
-    regression_calibration: Reliability | None = None
+    calibration: ReliabilityCurves
+    data: PreparationCounts
+    regression_calibration: ReliabilityCurves | None = None
 
-    def rows(self, kind: Kind) -> Sequence[AnyRow]:
+    def rows(self, kind: TaskKind) -> Sequence[AnyRow]:
         """The rows of one kind of task."""
         return self.tasks if kind == CLASSIFICATION else self.regression_tasks or ()
 
-    def comparisons(self, kind: Kind) -> Comparisons | RegressionComparisons | None:
+    def comparisons(self, kind: TaskKind) -> Comparisons | RegressionComparisons | None:
         """The comparisons of one kind of task."""
         return self.summary if kind == CLASSIFICATION else self.summary.regression
 
-    def reliability(self, kind: Kind) -> Reliability | None:
+    def reliability(self, kind: TaskKind) -> ReliabilityCurves | None:
         """The calibration curves of one kind of task."""
         return self.calibration if kind == CLASSIFICATION else self.regression_calibration

@@ -23,21 +23,21 @@ from pipeline.report.disclosure import (
     rounded,
     spaced_counts,
 )
-from pipeline.report.metrics import CLASSIFICATION, REGRESSION, Kind
+from pipeline.report.metrics import CLASSIFICATION, REGRESSION, TaskKind
 from pipeline.report.parts import Sides
 from pipeline.report.rows import Changes, changes, domain_by_task, size_label
 from pipeline.report.schema import (
     AnyRow,
-    Comparison,
+    ComparisonOverTasks,
     Comparisons,
     Curve,
     DomainSummary,
     InputTable,
     Learning,
     Points,
-    Preparation,
+    PreparationCounts,
     RegressionComparisons,
-    Reliability,
+    ReliabilityCurves,
     ReliabilityPoint,
     Report,
 )
@@ -84,7 +84,7 @@ def shareable(report: Report) -> ShareableSummary:
     return ShareableSummary.model_validate_json(json.dumps(rounded(exact.to_json())))
 
 
-def _comparisons(comparisons: Comparisons | RegressionComparisons, kind: Kind) -> dict[str, Any]:
+def _comparisons(comparisons: Comparisons | RegressionComparisons, kind: TaskKind) -> dict[str, Any]:
     """Counts and means over the tasks scored by each metric; none over fewer than five, close to single scores.
 
     Metrics whose numbers of scored tasks differ by fewer than five show the fewest of these.
@@ -102,7 +102,7 @@ def _comparisons(comparisons: Comparisons | RegressionComparisons, kind: Kind) -
     }
 
 
-def _comparison(comparison: Comparison, n_scored: int) -> SharedComparison:
+def _comparison(comparison: ComparisonOverTasks, n_scored: int) -> SharedComparison:
     """The shared part of a comparison, without intervals over few assays, p-values of small counts, and medians.
 
     Such an interval may end at one assay's scores, such a p-value reveals the counts, and a median is one task's score.
@@ -133,7 +133,7 @@ def _shown_count(n: int) -> Count:
 # ------------------------------------------------------------------------------------------------------- for figures
 
 
-def _views(report: Report, kind: Kind) -> Views:
+def _views(report: Report, kind: TaskKind) -> Views:
     """The data for the figures of one kind of task."""
     rows = report.rows(kind)
     scores = {metric: changes(rows, metric) for metric in kind.scores}
@@ -175,11 +175,11 @@ def _group(of_main: Changes, name: str, members: Sequence[NDArray[np.int64]], se
     return SharedGroup(**dict(of_main.of_group(name, np.concatenate(members), seed)))
 
 
-def _curves(learning: Learning, kind: Kind) -> dict[str, Curve]:
+def _curves(learning: Learning, kind: TaskKind) -> dict[str, Curve]:
     return learning.curves(kind) if learning.n_tasks.of(kind) >= FEWEST else {}
 
 
-def _calibration(reliability: Reliability | None) -> Points:
+def _calibration(reliability: ReliabilityCurves | None) -> Points:
     """(predicted, observed) of the points with many labels of several tasks, rounded so that none can be counted."""
     if reliability is None:
         return Points(local=[], federated=[])
@@ -194,7 +194,7 @@ def _coarse(points: Sequence[ReliabilityPoint]) -> list[tuple[float, float]]:
     ]
 
 
-def _domain(summary: DomainSummary | None, rows: Sequence[AnyRow], kind: Kind) -> SharedDomain | None:
+def _domain(summary: DomainSummary | None, rows: Sequence[AnyRow], kind: TaskKind) -> SharedDomain | None:
     if not summary or summary.n_tasks < FEWEST:
         return None
     by_task = domain_by_task(rows, kind)
@@ -214,7 +214,7 @@ def _domain(summary: DomainSummary | None, rows: Sequence[AnyRow], kind: Kind) -
 # --------------------------------------------------------------------------------------------------------- preparation
 
 
-def _preparation(data: Preparation) -> SharedPreparation:
+def _preparation(data: PreparationCounts) -> SharedPreparation:
     """Share of each table's rows that were rejected, by reason, and share of compounds and labels in each fold."""
     n_compounds, n_labels = sum(fold.compounds for fold in data.folds), sum(fold.labels for fold in data.folds)
     return SharedPreparation(

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from pipeline.errors import DamagedReport, NotShareable
-from pipeline.report.metrics import CLASSIFICATION, FORMAT, SUMMARY_KIND, Kind
-from pipeline.report.parts import Part, PartWithOptions, Sides, problems
+from pipeline.report.metrics import CLASSIFICATION, FORMAT, SUMMARY_KIND, TaskKind
+from pipeline.report.parts import PartWithOptions, ReportPart, Sides, problems
 from pipeline.report.schema import Conclusion, Curve, GroupChange, Interval, Points
 
 _MOST_BYTES = 4_000_000  # a usual summary has a few thousand
@@ -24,7 +24,7 @@ class SharedConclusion(Conclusion):
     sentence: Annotated[str, Field(max_length=1000)]
 
 
-class SharedComparison(Part):
+class SharedComparison(ReportPart):
     """One metric over the tasks that both models could be scored on."""
 
     local: float
@@ -43,7 +43,7 @@ class SharedComparison(Part):
     n_equal: Count
 
 
-class SharedRegressionComparisons(Part):
+class SharedRegressionComparisons(ReportPart):
     """The comparison by each metric over the regression tasks, as far as it is shared."""
 
     n_tasks: Count
@@ -81,7 +81,7 @@ class SharedGroup(GroupChange):
     n_tasks: Annotated[int, Field(ge=5)]
 
 
-class SharedDomain(Part):
+class SharedDomain(ReportPart):
     """Conformal efficiency or interval width of both models, over the tasks that have it for both."""
 
     measure: Literal["efficiency", "width"]
@@ -95,7 +95,7 @@ class SharedDomain(Part):
     groups: Sides[list[float]]  # means of groups of tasks, lowest first
 
 
-class Histogram(Part):
+class Histogram(ReportPart):
     """Tasks by score of the local (column) and of the federated model (row), in even bins of 0 to 1."""
 
     n_bins: Annotated[int, Field(ge=1, le=100)]
@@ -108,7 +108,7 @@ class Histogram(Part):
         return self
 
 
-class Views(Part):
+class Views(ReportPart):
     """The data for the figures of one kind of task."""
 
     changes: dict[Name, list[float]]
@@ -120,7 +120,7 @@ class Views(Part):
     domain: SharedDomain | None
 
 
-class SharedFold(Part):
+class SharedFold(ReportPart):
     """Share of the compounds and labels in one fold."""
 
     fold: int
@@ -128,7 +128,7 @@ class SharedFold(Part):
     labels: float
 
 
-class SharedPreparation(Part):
+class SharedPreparation(ReportPart):
     """Share of rejected rows by table and reason, and the shares of each fold."""
 
     rejected: dict[Name, dict[Name, float]]
@@ -152,11 +152,11 @@ class ShareableSummary(PartWithOptions):
     verdict: SharedConclusion
     data: SharedPreparation
 
-    def views(self, kind: Kind) -> Views | None:
+    def views(self, kind: TaskKind) -> Views | None:
         """The data for the figures of one kind of task."""
         return self.classification if kind == CLASSIFICATION else self.regression
 
-    def comparisons(self, kind: Kind) -> SharedComparisons | SharedRegressionComparisons | None:
+    def comparisons(self, kind: TaskKind) -> SharedComparisons | SharedRegressionComparisons | None:
         """The comparisons of one kind of task."""
         return self.summary if kind == CLASSIFICATION else self.summary.regression
 

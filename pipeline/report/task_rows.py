@@ -13,7 +13,7 @@ from pipeline.report.parts import Sides
 from pipeline.report.schema import ClassificationScores, Efficiency, RegressionRow, RegressionScores, TaskRow, Width
 
 
-def score_tasks(
+def task_rows(
     prepared: Prepared, own: PartnerData, *, local: EvaluatedModel, federated: EvaluatedModel
 ) -> tuple[list[TaskRow], list[RegressionRow]]:
     """Make the rows of the classification tasks and of the regression tasks.

@@ -8,7 +8,7 @@ from rich.table import Table
 from pipeline.report.disclosure import WITHHELD
 from pipeline.report.metrics import CLASSIFICATION, REGRESSION, SHORT
 from pipeline.report.numbers import number, p_value, signed
-from pipeline.report.schema import Comparison, Report
+from pipeline.report.schema import ComparisonOverTasks, Report
 from pipeline.report.shareable_schema import ShareableSummary, SharedComparison
 
 _WIDTH = 112  # characters if stdout is no terminal
@@ -52,7 +52,7 @@ def _rows(report: Report | ShareableSummary) -> list[list[str]]:
     return rows
 
 
-def _figures(comparison: Comparison | SharedComparison | None) -> list[str]:
+def _figures(comparison: ComparisonOverTasks | SharedComparison | None) -> list[str]:
     if comparison is None:
         return [_NONE] * 6
     change = signed(comparison.change)

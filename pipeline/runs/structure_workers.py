@@ -3,13 +3,15 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from data_prep.structures.structures import Workers
+from data_prep.structures.structures import StructureWorkers
 from pipeline.errors import ConfigError
 from pipeline.plan.member_configs import PartnerConfig, expect_scheduler
 
 
 @contextmanager
-def open_workers(config: PartnerConfig, workers: int | None = None, scheduler: str | None = None) -> Iterator[Workers]:
+def open_workers(
+    config: PartnerConfig, workers: int | None = None, scheduler: str | None = None
+) -> Iterator[StructureWorkers]:
     """The workers of the configuration, unless a number of processes or a Dask scheduler is given.
 
     The cluster is connected only when there are structures to standardise. Raises ConfigError for a bad scheduler.

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pipeline.errors import ExitCode
 from pipeline.runtime.exit_codes import REFUSALS, exit_code_of
 
-Level = Literal["ok", "note", "wrong"]
+FindingLevel = Literal["ok", "note", "wrong"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class Finding:
 
     about: str  # keys, exchange, ...
     text: str
-    level: Level = "ok"
+    level: FindingLevel = "ok"
     advice: str = ""  # what to do
     code: ExitCode = ExitCode.DONE  # doctor's exit code if this were the only finding
 

@@ -27,7 +27,7 @@ from data_prep.labels.catalogue import settle_catalogue
 from data_prep.labels.replicates import aggregate
 from data_prep.settings import Activities
 from data_prep.tables.tables import read_activities, read_assays
-from tests.benchmarks.activity_tables import write_large_tables
+from tests.support.data_prep.large_tables import write_large_tables
 
 SHARED = Path(os.environ.get("HOCKET_SHARED", Path(__file__).resolve().parents[3] / "shared"))
 GROUPS_PER_S, CPU_S, PEAK_MB = 500_000.0, 60.0, 4096.0  # the limits, for ten million rows

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script
 from data_prep.prepare import prepare
 from data_prep.prepared import read_summary
 from data_prep.settings import Chemistry, Preparation
-from tests.benchmarks.activity_tables import write_large_tables
+from tests.support.data_prep.large_tables import write_large_tables
 
 LIMIT_MB = 6 * 1024.0
 SHARED = Path(os.environ.get("HOCKET_SHARED", Path(__file__).resolve().parents[3] / "shared"))

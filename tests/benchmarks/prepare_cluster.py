@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script
 
 from data_prep.settings import Chemistry, Fingerprint
 from data_prep.structures.cluster import DaskCluster
-from data_prep.structures.structures import Structures, Workers, standardise_all
+from data_prep.structures.structures import Structures, StructureWorkers, standardise_all
 from data_prep.structures.watchdog import worker_pool
 from tests.support.data_prep.dask_processes import DaskProcesses
 
@@ -42,7 +42,7 @@ class Measured:
     found: Structures
 
 
-def measure(smiles: list[str], crew: Workers) -> Measured:
+def measure(smiles: list[str], crew: StructureWorkers) -> Measured:
     """Standardise all structures; the worker processes are warm, because the first structures are done before."""
     with worker_pool():
         standardise_all(smiles[:64], Chemistry(), Fingerprint(), workers=crew)

@@ -33,8 +33,8 @@ from secure.errors import TagMismatch, WrongPassphrase
 from secure.keys.keys import load_private_keys, parse_card
 from tests.support.cli_runner import hocket, printed, refused
 from tests.support.federation import AGGREGATOR, Federation
-from tests.support.no_tracker import NoTracker
 from tests.support.signed_transcripts import SUM, UPDATE, flip, say_again
+from tests.support.tracking.no_tracker import NoTracker
 
 
 def mode(path: Path) -> int:

@@ -18,10 +18,10 @@ from pipeline.report.schema import (
     Gate,
     InputTable,
     Learning,
-    Preparation,
+    PreparationCounts,
     RegressionRow,
     RegressionScores,
-    Reliability,
+    ReliabilityCurves,
     ReliabilityPoint,
     Report,
     TaskRow,
@@ -151,19 +151,19 @@ def _regression_row(number: int, rng: np.random.Generator, gain: float) -> Regre
     )
 
 
-def _reliability(n_tasks: int, offset: float) -> Reliability:
+def _reliability(n_tasks: int, offset: float) -> ReliabilityCurves:
     points = [
         ReliabilityPoint(
             predicted=i / 10 + 0.05, observed=min(1.0, i / 11 + offset), n_entries=7 * n_tasks, n_tasks=n_tasks
         )
         for i in range(10 if n_tasks else 0)
     ]
-    return Reliability(local=points, federated=points)
+    return ReliabilityCurves(local=points, federated=points)
 
 
-def _preparation(n_tasks: int) -> Preparation:
+def _preparation(n_tasks: int) -> PreparationCounts:
     rejected = {"out_of_range": 180, "no_value": 3, "too_large": 17}
-    return Preparation(
+    return PreparationCounts(
         assays={"all": 30},
         classification={"tasks": n_tasks},
         compounds={"rows": 4010, "ids": 4100},

@@ -23,7 +23,7 @@ from pipeline.protocol.open_mailbox import open_aggregator_mailbox, open_partner
 from pipeline.setup.init_files import path_from, plan_text, read_cards, write_file
 from pipeline.setup.keys import deal, new_keys
 from secure.errors import BadCard
-from tests.pipeline.plan.test_commented_toml import lines_by_key
+from tests.support.toml_lines import lines_by_key
 
 PARTNERS = ("P01", "P02", "P03")
 

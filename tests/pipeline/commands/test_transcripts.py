@@ -18,8 +18,8 @@ from pipeline.tracking.tracker import report_digest
 from tests.support.command_lines import commands
 from tests.support.federation import AGGREGATOR, Federation
 from tests.support.made_up_reports import made_up_report
-from tests.support.no_tracker import NoTracker
 from tests.support.signed_transcripts import DEAL, SUM, UPDATE, at_round, flip, make_void, say_again
+from tests.support.tracking.no_tracker import NoTracker
 from tests.support.transcripts import Golden
 
 TRANSCRIPTS = Path(__file__).parent / "transcripts"

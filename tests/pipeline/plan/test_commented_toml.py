@@ -12,6 +12,7 @@ from pipeline.plan.commented_toml import commented_toml, settings_of, toml_value
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
 from pipeline.plan.plan import Plan
 from pipeline.plan.toml_schema import Schema
+from tests.support.toml_lines import lines_by_key
 
 REQUIRED: dict[type[Schema], dict[str, object]] = {
     Plan: {
@@ -34,19 +35,6 @@ REQUIRED: dict[type[Schema], dict[str, object]] = {
     AggregatorConfig: {"name": "hub", "plan": "plan.toml", "exchange": "exchange"},
 }
 KINDS = pytest.mark.parametrize("schema", REQUIRED, ids=lambda schema: schema.__name__)
-
-
-def lines_by_key(text: str) -> dict[str, str]:
-    """Every line `key = value`, in a comment or not, by dotted key."""
-    found, table = {}, ""
-    for line in text.splitlines():
-        plain = line.removeprefix("# ")
-        name, equals, _ = plain.partition(" = ")
-        if plain.startswith("["):
-            table = plain.strip("[]") + "."
-        elif equals and name.isidentifier():
-            found[table + name] = line
-    return found
 
 
 def defaults(schema: type[Schema]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from partners.scores.comparison import compare
 from pipeline.errors import DamagedReport, ExitCode, NotYet
 from pipeline.home.paths import Home
 from pipeline.report.metrics import METRICS, REGRESSION_METRICS, SIDES
-from pipeline.report.parts import Part
+from pipeline.report.parts import ReportPart
 from pipeline.report.report import build_report, read_report, report_file, write_report
 from pipeline.report.schema import (
     ClassificationScores,
@@ -187,7 +187,7 @@ def test_a_number_is_read_as_it_was_written(number: float):
 @pytest.mark.parametrize(
     "metrics", [(ClassificationScores, scores.METRICS), (RegressionScores, regression_scores.METRICS)]
 )
-def test_rows_have_the_metrics_that_models_are_scored_by(metrics: tuple[type[Part], tuple[str, ...]]):
+def test_rows_have_the_metrics_that_models_are_scored_by(metrics: tuple[type[ReportPart], tuple[str, ...]]):
     """All of them, in the same order."""
     schema, names = metrics
     assert tuple(schema.model_fields) == names
