@@ -1,6 +1,6 @@
-"""Folders that appear whole or not at all, whenever the process is killed.
+"""Write folders atomically.
 
-For data_prep alone, which imports no other folder; all others write by secure.files, with the same suffix.
+Only for data_prep, which imports no other folder; the others use secure.files, with the same suffix.
 """
 
 import errno
@@ -12,18 +12,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PART = ".part"  # how the name of every temporary file and folder ends
-_NEXT_TO_NOTHING = 1 << 20  # bytes
+_FULL_BELOW = 1 << 20  # bytes
 
 
 @contextmanager
-def appearing(folder: Path) -> Iterator[Path]:
-    """Give a hidden folder to write into; on success it takes the place of `folder`, on failure it vanishes.
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Make a temporary folder to write into; it replaces `folder` on success and is removed on failure.
 
-    What a killed process left behind is removed by the next one. Processes that write the same parent take turns.
+    The temporary folder of a killed process is removed by the next call. Processes that write into the same parent
+    folder take turns.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = folder.parent / f".{folder.name}{PART}"
-    with held(folder.parent):
+    with folder_lock(folder.parent):
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir()
         try:
@@ -37,20 +38,21 @@ def appearing(folder: Path) -> Iterator[Path]:
             unfinished.rename(folder)
             flush(folder.parent)
             shutil.rmtree(replaced, ignore_errors=True)
-        except OSError as failure:  # a full disk does not say where, and numpy not even that it is full
+        except OSError as failure:  # the error of a full disk lacks the path, and numpy's also the error number
             if failure.errno is None and is_full(unfinished):
                 failure.errno = errno.ENOSPC
-            failure.add_note(f"while writing {folder}; what was there before is as it was")
+            failure.add_note(f"while writing {folder}; the earlier files are unchanged")
             raise
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
 
 
 @contextmanager
-def held(folder: Path, *, waits: bool = True) -> Iterator[bool]:
-    """Whether this process has the folder's lock; the system gives it back when the process ends in whatever way.
+def folder_lock(folder: Path, *, waits: bool = True) -> Iterator[bool]:
+    """Lock a folder; False if another process holds it, or if there is no such folder.
 
-    waits : while another process has it
+    waits : wait while another process holds the lock
+    The system frees the lock when the process ends, also when it is killed.
     """
     try:
         descriptor = os.open(folder, os.O_RDONLY)
@@ -72,9 +74,9 @@ def _lock(descriptor: int, *, waits: bool) -> bool:
 
 
 def is_full(folder: Path) -> bool:
-    """Whether next to nothing more can be written there."""
+    """Whether less than 1 MiB is free on the folder's disk."""
     found = os.statvfs(folder)
-    return found.f_bavail * found.f_frsize < _NEXT_TO_NOTHING
+    return found.f_bavail * found.f_frsize < _FULL_BELOW
 
 
 def flush(path: Path) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from rdkit import Chem, rdBase
 
-from data_prep.atomic import appearing
+from data_prep.atomic import atomic_folder
 from data_prep.errors import BenchmarkError
 from data_prep.structures.standardise import murcko_scaffold
 
@@ -67,7 +67,7 @@ def split_benchmark(wheel: Path, n_partners: int, share: float, seed: int, folde
         return partners
     rng = np.random.default_rng(seed)
     held = _divide(_sample(_read(wheel), share, rng), n_partners, rng)
-    with appearing(folder) as unfinished:
+    with atomic_folder(folder) as unfinished:
         truth = ["partner,input_assay_id,target,endpoint"]
         for partner, compounds in zip(partners, held, strict=True):
             truth += _write_partner(unfinished / partner.name, compounds, rng)

@@ -13,7 +13,7 @@ import rdkit
 from scipy import sparse
 
 from data_prep import prepared
-from data_prep.atomic import appearing
+from data_prep.atomic import atomic_folder
 from data_prep.errors import TableError
 from data_prep.folds.compounds import Compounds, make_compounds
 from data_prep.folds.folds import balance_warnings
@@ -98,7 +98,7 @@ def prepare(  # noqa: PLR0913 - inputs of a run; all after the tables' settings 
         )
 
     result = _compute(t0, t1, t2, settings, compounds_of)
-    with appearing(folder) as unfinished:
+    with atomic_folder(folder) as unfinished:
         _write(unfinished, result, _summary(result, settings), {**identity, "digest": folder.name})
     return folder
 

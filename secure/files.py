@@ -1,9 +1,9 @@
-"""Files and folders that are there completely or not at all, and files that nobody else may read.
+"""Write files and folders atomically; read and write secret files.
 
-The one way in which secure, partners and pipeline write what a killed process must not leave half-done: under a hidden
+secure, partners and pipeline write every file that a killed process must not leave half-done this way: under a hidden
 name that ends in PART, synced, renamed, and the folder synced. data_prep, which imports no other folder, has its own
-`atomic.py` with the same suffix. What a kill leaves is swept from a home by who holds it (pipeline.home.paths); a name
-with a meaning of its own, as the `update.unposted` of the rounds, has another suffix and stays.
+`atomic.py` with the same suffix. The run that locks a home removes the temporary files of killed runs from it
+(pipeline.home.paths). Files with another suffix, as `update.unposted` of the rounds, have a meaning and stay.
 """
 
 import errno
@@ -25,11 +25,11 @@ _GROUP_AND_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 @contextmanager
 def atomic_file(path: Path, mode: int = 0o644, *, is_new: bool = False) -> Iterator[BinaryIO]:
-    """Open a temporary file beside `path` for writing; rename it to `path` at the end, remove it on failure.
+    """Open a temporary file next to `path` for writing; rename it to `path` at the end, remove it on failure.
 
-    mode   : of which the umask takes away, as of any file
-    is_new : raise FileExistsError rather than replace what is there at the end
-    Several may write the same path: each has a temporary file of its own, whose name nobody can guess.
+    mode   : reduced by the umask, as for any file
+    is_new : raise FileExistsError if `path` exists at the end, instead of replacing it
+    Several processes may write the same path: each has another temporary file, with a name that cannot be guessed.
     """
     temporary = path.with_name(f".{path.name}.{token_hex(8)}{PART}")
     try:
@@ -48,10 +48,10 @@ def atomic_file(path: Path, mode: int = 0o644, *, is_new: bool = False) -> Itera
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a temporary name to write a file under; rename it to `path` at the end, remove it on failure.
+    """Temporary path to write a file to; renamed to `path` at the end, removed on failure.
 
-    For one writer of `path` at a time: the name is always the same, so that what a killed one left, however large, is
-    replaced by the next.
+    For one writer of `path` at a time: the temporary name is always the same, so that the file of a killed process is
+    replaced by the next one.
     """
     temporary = path.with_name(f".{path.name}{PART}")
     try:
@@ -64,9 +64,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file, see `atomic_path`, and the folders that it needs.
+    """Write a file, see `atomic_path`, and make its folder.
 
-    Raises OSError that names the file, which a full disk does not.
+    Raises OSError with the file's name, which the error of a full disk lacks.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -78,9 +78,9 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Give a hidden folder of mode 0700 to write into; it takes the place of `folder` at the end, else it vanishes.
+    """Make a temporary folder of mode 0700 to write into; it replaces `folder` at the end and is removed on failure.
 
-    For one writer at a time; what a killed one left is removed by the next.
+    For one writer at a time; the temporary folder of a killed process is removed by the next one.
     """
     temporary, replaced = (folder.with_name(f".{folder.name}{middle}{PART}") for middle in ("", ".replaced"))
     shutil.rmtree(temporary, ignore_errors=True)
@@ -95,15 +95,15 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         temporary.rename(folder)
         _sync(folder.parent)
         shutil.rmtree(replaced, ignore_errors=True)
-    except OSError as error:  # a full disk does not say where
-        error.add_note(f"while writing {folder}; what was there before is as it was")
+    except OSError as error:  # the error of a full disk lacks the path
+        error.add_note(f"while writing {folder}; the earlier files are unchanged")
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_secret(path: Path, secret: bytes) -> None:
-    """Write a file of mode 0600 that did not exist; raises KeyFileExists instead of overwriting."""
+    """Write a new file of mode 0600; raises KeyFileExists instead of overwriting."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         with atomic_file(path, 0o600, is_new=True) as file:
@@ -115,7 +115,7 @@ def write_secret(path: Path, secret: bytes) -> None:
 
 
 def read_secret(path: Path) -> bytes:
-    """Read a file of mode 0600; raises BadKeyFile if others could read or own it, or if it is no plain small file."""
+    """Read a file of mode 0600; raises BadKeyFile if others can read or own it, or if it is not a small plain file."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe must not make us wait
     except OSError as error:

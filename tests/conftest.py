@@ -26,7 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-transcripts",
         action="store_true",
-        help="Write the transcripts of hocket's commands anew instead of comparing with them.",
+        help="Rewrite the transcripts of hocket's commands instead of comparing with them.",
     )
 
 

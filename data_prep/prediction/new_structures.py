@@ -15,7 +15,7 @@ import polars as pl
 import rdkit
 from scipy import sparse
 
-from data_prep.atomic import appearing
+from data_prep.atomic import atomic_folder
 from data_prep.errors import OutputOccupied
 from data_prep.folds.compounds import fingerprint_matrix
 from data_prep.folds.keyed import bit_permutation, require_strong_seed
@@ -104,7 +104,7 @@ def write_new(new: NewStructures, source: Path, settings: Preparation, folder: P
         "accepted": new.rows.height,
         "rejected": dict(reasons.iter_rows()),
     }
-    with appearing(folder) as unfinished:
+    with atomic_folder(folder) as unfinished:
         sparse.save_npz(unfinished / X_FILE, new.x)
         new.rows.write_parquet(unfinished / COMPOUNDS_FILE)
         new.rejected.write_parquet(unfinished / REJECTED_FILE)

@@ -1,4 +1,4 @@
-"""Tables that grow batch by batch and appear whole or not at all."""
+"""Write tables batch by batch, atomically."""
 
 import errno
 import glob
@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from data_prep.atomic import PART, flush, held, is_full
+from data_prep.atomic import PART, flush, folder_lock, is_full
 from data_prep.errors import TableError
 
 
@@ -26,7 +26,7 @@ class Texts:
     """A column of texts, most of which repeat."""
 
     values: Sequence[str | None]
-    at: NDArray[np.int64] | None = None  # (n_rows,) which of them stands in each row; None: each in its own
+    at: NDArray[np.int64] | None = None  # (n_rows,) index of each row's text in values; None: one text per row
 
 
 Columns = Mapping[str, NDArray[Any] | Texts]  # by name, all of one length
@@ -35,14 +35,14 @@ KINDS = (".csv", ".csv.gz", ".parquet")
 
 
 class Sink(Protocol):
-    """Takes the next rows."""
+    """Append rows to a table."""
 
     def __call__(self, columns: Columns, /) -> None:
         """Append rows; every call has the same columns."""
 
 
 def check_kind(path: Path) -> str:
-    """Return the one of KINDS that the path's name ends with; raises TableError for another."""
+    """Return which of KINDS the path's name ends with; raises TableError for another ending."""
     kind = next((kind for kind in KINDS if path.name.lower().endswith(kind)), None)
     if kind is None:
         raise TableError(f"{path.name}: found another ending, expected one of {', '.join(KINDS)}")
@@ -51,7 +51,7 @@ def check_kind(path: Path) -> str:
 
 @contextmanager
 def growing_table(path: Path | None) -> Iterator[Sink]:
-    """One table, see `growing_tables`; None: CSV to standard output, row by row as they come."""
+    """Open a writer for one table, see `growing_tables`; None: CSV to standard output, batch by batch."""
     if path is None:
         yield _CsvSink(sys.stdout.buffer)
         return
@@ -61,14 +61,14 @@ def growing_table(path: Path | None) -> Iterator[Sink]:
 
 @contextmanager
 def growing_tables(*paths: Path) -> Iterator[list[Sink]]:
-    """Hand out what takes rows of each; at the end of the block all files are there, after a failure no new one.
+    """Open writers for several tables; all files appear at the end, or none.
 
-    paths : in one folder, each named by KINDS; they appear in this order, so that the last one stands for all
-    What a killed process left there for the last one is removed by the next. Raises TableError for another kind of
-    name, OSError that says so for a full disk.
+    paths : in one folder, with endings of KINDS; they appear in this order, so if the last exists, all exist
+    Temporary files of a killed process are removed by the next call with the same last path. Raises TableError for
+    another ending, OSError with ENOSPC for a full disk.
     """
     kinds = [check_kind(path) for path in paths]
-    with _own_folder(paths[-1]) as folder, _named_where_full(paths[-1]):
+    with _temporary_folder(paths[-1]) as folder, _full_disk_named(paths[-1]):
         parts = [folder / f"{i}{kind}" for i, kind in enumerate(kinds)]
         with ExitStack() as open_parts:
             yield [open_parts.enter_context(_growing(part, kind)) for part, kind in zip(parts, kinds, strict=True)]
@@ -79,15 +79,15 @@ def growing_tables(*paths: Path) -> Iterator[list[Sink]]:
 
 
 @contextmanager
-def _named_where_full(path: Path) -> Iterator[None]:
-    """Polars says in many ways, of different types, that the disk is full."""
+def _full_disk_named(path: Path) -> Iterator[None]:
+    """Raise one OSError with the path if the disk is full; Polars raises errors of several types then."""
     try:
         yield
     except (OSError, pl.exceptions.ComputeError) as error:
         if not is_full(path.parent):
             raise
         full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-        full.add_note("nothing of it was kept; what was there before is as it was")
+        full.add_note("nothing new was kept; the earlier files are unchanged")
         raise full from error
 
 
@@ -104,17 +104,17 @@ def _place(parts: Sequence[Path], paths: Sequence[Path]) -> None:
 
 
 @contextmanager
-def _own_folder(path: Path) -> Iterator[Path]:
-    """A hidden folder beside the path that is nobody else's; those of processes that were killed are removed."""
+def _temporary_folder(path: Path) -> Iterator[Path]:
+    """Make a hidden, locked folder next to the path; remove the folders of killed processes."""
     prefix = f".{path.name}."
     for other in path.parent.glob(f"{glob.escape(prefix)}*{PART}"):
-        with held(other, waits=False) as is_held:
+        with folder_lock(other, waits=False) as is_held:
             if is_held:
                 shutil.rmtree(other)
     while True:
         folder = Path(mkdtemp(prefix=prefix, suffix=PART, dir=path.parent))
-        with held(folder) as is_held:
-            if is_held and folder.exists():  # else another process took it for a leftover before it was locked
+        with folder_lock(folder) as is_held:
+            if is_held and folder.exists():  # else another process removed it before it was locked
                 try:
                     yield folder
                 finally:
@@ -123,7 +123,7 @@ def _own_folder(path: Path) -> Iterator[Path]:
 
 
 def as_pandas(columns: Columns) -> Any:  # noqa: ANN401 -- a pandas DataFrame, which only MLflow needs
-    """The same rows as a pandas data frame."""
+    """Return the columns as a pandas data frame."""
     return _frame(columns).to_pandas()
 
 
@@ -153,7 +153,7 @@ def _csv(part: Path, *, zipped: bool) -> Iterator[Sink]:
 
 @contextmanager
 def _parquet(part: Path) -> Iterator[Sink]:
-    """Polars cannot append to a Parquet file: batches are files of their own, and made one at the end, streaming."""
+    """Write each batch to a temporary file and join them at the end: Polars cannot append to a Parquet file."""
     folder = part.with_suffix(".batches")
     folder.mkdir()
     n_batches = 0
@@ -173,7 +173,7 @@ def _parquet(part: Path) -> Iterator[Sink]:
 
 def _frame(columns: Columns) -> pl.DataFrame:
     frame = pl.DataFrame([_series(name, column) for name, column in columns.items()])
-    # what is not known is an empty field, not the text NaN
+    # an unknown value is an empty field, not the text NaN
     return frame.with_columns(pl.col(pl.Float32, pl.Float64).fill_nan(None))
 
 

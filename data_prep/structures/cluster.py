@@ -1,8 +1,8 @@
-"""Steps on a Dask cluster: machines that the caller trusts with its structures, for they are sent there as they are.
+"""Run preparation steps on a Dask cluster. Its machines must be trusted: they receive the structures themselves.
 
-A task is a few texts under the watchdog, so that a text which ends its process ends a child of a worker and not
-the worker. Only outcomes come back, and the caller alone keeps them. This talks to distributed itself: behind joblib's
-Dask backend a task whose workers died too often, and a scheduler that is gone, leave the caller waiting for ever.
+A Dask task is a few texts, processed under the watchdog: a text that crashes its process ends a child of the worker,
+not the worker. Only results come back, and only the caller stores them. This uses distributed directly: with joblib's
+Dask backend the caller waits without end for a task whose workers died too often, and for a scheduler that is gone.
 """
 
 import logging
@@ -30,19 +30,19 @@ from data_prep.structures.watchdog import end_idle, guarded
 from data_prep.version import CODE_VERSION
 
 LOCAL = "local:"
-_CONNECT_S = 20.0  # for the scheduler to answer, and for its first worker
-_LOOK_S = 2.0  # between two looks whether there are workers at all
-_AHEAD = 3  # tasks sent for each thread of the cluster: one at work, the others on their way
+_CONNECT_S = 20.0  # limit for the scheduler's answer, and for its first worker
+_LOOK_S = 2.0  # between two checks whether there are any workers
+_AHEAD = 3  # tasks sent per thread of the cluster: one runs, the others wait
 
 
 def library_versions() -> dict[str, str]:
-    """What must be equal on all machines, for equal outcomes."""
+    """Versions that must be equal on all machines."""
     return {"hocket": version("hocket"), "preparation": str(CODE_VERSION), "rdkit": rdkit.__version__}
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Some texts on their way to a worker; Dask writes the repr of what failed into its log, so no text is in it."""
+    """Some texts sent to a worker; kept out of repr, which Dask logs."""
 
     step: Step
     texts: list[str | None] = field(repr=False)
@@ -50,20 +50,23 @@ class Chunk:
     library_versions: dict[str, str]  # of the caller
 
     def made(self) -> list[StepResult] | str | ChildError:
-        """Return the outcomes, in what this machine differs, or why it starts no process: called on a worker."""
+        """Return the results, or how this machine's versions differ, or why it starts no process. Runs on a worker."""
         if library_versions() != self.library_versions:
             return f"it has {_listed(library_versions())}"
         try:
             return guarded(self.step, self.texts, self.timeout_s)
         except ChildError as error:
-            return error.with_traceback(None)  # a value keeps its words and note; what is raised is named by type alone
+            return error.with_traceback(None)  # returned, it keeps message and notes; raised, only its type
 
 
 class DaskCluster:
-    """The workers of a scheduler, or processes of this machine; connected when there is something to make."""
+    """The workers of a Dask scheduler, or processes of this machine; connects at first use."""
 
     def __init__(self, scheduler: str, patience_s: float = 300.0) -> None:
-        """Take `tcp://HOST:PORT`, `tls://HOST:PORT` or `local:N`; without any worker for `patience_s`, give up."""
+        """Take `tcp://HOST:PORT`, `tls://HOST:PORT` or `local:N`.
+
+        Raise ClusterError after `patience_s` without a worker.
+        """
         self._scheduler, self._patience_s = scheduler, patience_s
         self._opened = ExitStack()
         self._client: Client | None = None
@@ -79,7 +82,7 @@ class DaskCluster:
 
     @property
     def n_workers(self) -> int:
-        """Texts that can be made at the same time, now. Raises ClusterError as `outcomes` does."""
+        """Number of texts that can be processed at the same time. Raises ClusterError as `outcomes` does."""
         try:
             return max(1, _n_threads(self._connected()))
         except OSError as lost:
@@ -88,11 +91,11 @@ class DaskCluster:
     def outcomes(
         self, step: Step, texts: Sequence[str | None], chunks: Sequence[list[int]], timeout_s: float
     ) -> Iterator[tuple[list[int], list[StepResult]]]:
-        """Yield what the step makes of the texts at some places, in the order in which it is done.
+        """Yield the indices and results of each chunk, in the order in which they finish.
 
-        Texts whose workers die again and again are made once more at the end, each alone, for a worker that dies takes
-        others' texts with it; one that ends its workers then too is `crashed`. Raises ClusterError for a scheduler that
-        cannot be reached or is gone, without workers, where a worker has another version of hocket or RDKit, or fails.
+        Texts whose workers die repeatedly are processed again at the end, each alone, because a worker that dies takes
+        other texts with it; a text that ends its workers alone, too, is `crashed`. Raises ClusterError if the scheduler
+        cannot be reached or is gone, without workers, or if a worker fails or has other versions.
         """
         suspects: list[int] = []
         for places, made in self._attempted(step, texts, chunks, timeout_s):
@@ -107,7 +110,7 @@ class DaskCluster:
     def _attempted(
         self, step: Step, texts: Sequence[str | None], chunks: Sequence[list[int]], timeout_s: float
     ) -> Iterator[tuple[list[int], list[StepResult] | None]]:
-        """Yield places and outcomes, None for those whose workers died as often as the scheduler allows."""
+        """Yield indices and results; None for a chunk whose workers died as often as the scheduler allows."""
         client = self._connected()
         waiting, under_way = deque(chunks), dict[Future, list[int]]()
         try:
@@ -127,7 +130,7 @@ class DaskCluster:
     def _done(
         self, client: Client, under_way: dict[Future, list[int]]
     ) -> Iterator[tuple[list[int], list[StepResult] | None]]:
-        """Wait for at least one of the futures, as long as there are workers; take out those that are done."""
+        """Wait for finished tasks and yield their results."""
         idle_s, n_under_way = 0.0, len(under_way)
         while len(under_way) == n_under_way:
             try:
@@ -142,13 +145,13 @@ class DaskCluster:
                 raise error
 
     def _result(self, future: Future) -> list[StepResult] | None:
-        """Return a result that is done; TimeoutError where its worker died with it, and it is made again."""
+        """Return the result of a finished task; TimeoutError if its worker died, and Dask runs the task again."""
         made: list[StepResult] | str | ChildError | None = None
         try:
             if future.status != "error":
                 made = future.result(timeout=_LOOK_S)
         except (KilledWorker, CancelledError, OSError):
-            if future.status != "error":  # of the connection, and not of a task that was made again since
+            if future.status != "error":  # an error of the connection, not of a task that was restarted since
                 raise
         if made is None:
             self._expect_killed(future)
@@ -159,10 +162,11 @@ class DaskCluster:
         return made
 
     def _expect_killed(self, future: Future) -> None:
-        """Raise ClusterError where the task has failed of something else than the death of its workers.
+        """Raise ClusterError if the task failed for another reason than the death of its workers.
 
-        Asked for and not caught: the task's own OSError or TimeoutError looks like one of the connection. Its text may
-        show a structure, and so may `strerror`, which Dask replaces when it is long; its type and number do not.
+        The exception is asked for, not caught: a task's own OSError or TimeoutError looks like one of the connection.
+        Its message may show a structure, and so may `strerror`, which Dask replaces when it is long; its type and
+        number do not.
         """
         failed = future.exception(timeout=_LOOK_S)
         if isinstance(failed, KilledWorker):
@@ -172,9 +176,7 @@ class DaskCluster:
         error = ClusterError(
             f"{self._scheduler}: a task failed with {type(failed).__name__}{reason}, expected outcomes"
         )
-        error.add_note(
-            "the workers' logs say where it failed; run again when that is mended: it goes on from the cache"
-        )
+        error.add_note("the workers' logs say where it failed; mend that and run again: it goes on from the cache")
         raise error
 
     def _connected(self) -> Client:
@@ -183,7 +185,7 @@ class DaskCluster:
         return self._client
 
     def _connect(self) -> Client:
-        _hush()
+        _silence_dask_log()
         place: str | LocalCluster = self._scheduler
         if self._scheduler.startswith(LOCAL):
             place = self._opened.enter_context(_local_cluster(int(self._scheduler.removeprefix(LOCAL))))
@@ -194,10 +196,10 @@ class DaskCluster:
             client.wait_for_workers(1, timeout=_CONNECT_S)
         except TimeoutError as cause:
             error = ClusterError(f"{self._scheduler}: no worker within {_CONNECT_S:g} s, expected at least one")
-            error.add_note(f"start one, in an environment with this very hocket: dask worker {self._scheduler}")
+            error.add_note(f"start one, with the same version of hocket installed: dask worker {self._scheduler}")
             raise error from cause
         self._expect_equal_versions(client)
-        self._opened.callback(_let_go, client)
+        self._opened.callback(_end_idle_children, client)
         return client
 
     def _opened_client(self, place: str | LocalCluster) -> Client:
@@ -209,10 +211,10 @@ class DaskCluster:
             raise error from cause
 
     def _expect_fit_settings(self) -> None:
-        """Raise ClusterError where Dask's settings of this machine do not suit the address of a scheduler.
+        """Raise ClusterError if Dask's settings on this machine do not fit the scheduler's address.
 
-        Before there is a Client: one that fails over them is closed by nobody but the garbage collector, and where that
-        comes in the middle of another Client's start, it waits for ever for the lock that this one holds.
+        Checked before a Client exists: a Client that fails over them is closed only by the garbage collector, and if
+        that runs during another Client's start, it waits without end for the lock that the new Client holds.
         """
         try:
             found = Security().get_connection_args("client")
@@ -259,8 +261,8 @@ class DaskCluster:
         return error
 
 
-def _hush() -> None:
-    """Let distributed write nothing into the caller's log: what goes wrong is raised, in words."""
+def _silence_dask_log() -> None:
+    """Keep distributed out of the caller's log: errors are raised instead."""
     for name in logging.root.manager.loggerDict:
         if name.partition(".")[0] == "distributed":
             logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -268,16 +270,17 @@ def _hush() -> None:
 
 @contextmanager
 def _local_cluster(n_workers: int) -> Iterator[LocalCluster]:
-    """Processes of this machine that no other account of it reaches, though 127.0.0.1 is open to them all.
+    """Start worker processes on this machine that no other account can use, though 127.0.0.1 is open to all accounts.
 
-    Whoever reaches one of Dask's ports runs code behind it, for some of them in this very process, so they all expect a
-    key that is made here and kept nowhere. Whoever writes to Dask's folder does so too, for it stands in sys.path; by
-    itself it is a fixed name in /tmp, which another account may have made first. What is left of its pages is empty.
+    An account that reaches one of Dask's ports can run code behind it, with some ports in this process, so all ports
+    expect a TLS key that is made here and stored nowhere. An account that writes to Dask's folder can run code too: the
+    folder is in sys.path, and by default has a fixed name in /tmp, which another account may have made first. Dask's
+    web pages are empty.
     """
     pages: dict[str, list[str]] = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
     with (
         TemporaryDirectory(prefix="hocket-") as scratch,
-        dask.config.set({"temporary-directory": scratch, **pages}),  # for workers that are started anew, too
+        dask.config.set({"temporary-directory": scratch, **pages}),  # for restarted workers, too
     ):
         try:
             with LocalCluster(
@@ -296,15 +299,15 @@ def _local_cluster(n_workers: int) -> Iterator[LocalCluster]:
 
 
 def _n_threads(client: Client) -> int:
-    """Threads of all workers, now. Raises OSError where no scheduler answers: Dask by itself waits for ever."""
+    """Number of threads of all workers. Raises OSError if no scheduler answers: Dask alone waits without end."""
     n_threads: int = sum(client.ncores(callback_timeout=_CONNECT_S).values())
     return n_threads
 
 
-def _let_go(client: Client) -> None:
-    """Leave no idle process behind on the workers, where they can still be asked."""
+def _end_idle_children(client: Client) -> None:
+    """End the idle child processes on the workers, if the scheduler still answers."""
     if client.status == "running":
-        with suppress(OSError):  # a scheduler that stands still
+        with suppress(OSError):  # the scheduler may not answer any more
             _n_threads(client)
             client.run(end_idle, on_error="ignore")
 

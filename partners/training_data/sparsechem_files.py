@@ -87,8 +87,10 @@ def read_sparse(path: Path, *, trust_pickle: bool = False) -> sparse.csr_matrix:
     matrix = cast(sparse.coo_matrix, content)
     n_stored, rows = int(matrix.nnz), sparse.csr_matrix(matrix)
     if rows.nnz != n_stored:  # from pairs of indices scipy adds up entries of the same row and column
-        n_twice = n_stored - rows.nnz
-        raise BadMatrixFile(f"{path.name}: {n_twice} entries stand where another one stands, expected one for each")
+        n_duplicates = n_stored - rows.nnz
+        raise BadMatrixFile(
+            f"{path.name}: {n_duplicates} duplicate entries, expected one value for each row and column"
+        )
     return rows
 
 

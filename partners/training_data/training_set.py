@@ -206,9 +206,9 @@ def _refuse(
 
 
 def _refuse_duplicates(name: str, matrix: sparse.csr_matrix) -> None:
-    n_twice = matrix.nnz - canonical_rows(matrix).nnz
-    if n_twice:
-        raise BadValues(f"{name}: {n_twice} entries stand where another one stands, expected one for each place")
+    n_duplicates = matrix.nnz - canonical_rows(matrix).nnz
+    if n_duplicates:
+        raise BadValues(f"{name}: {n_duplicates} duplicate entries, expected one value for each row and column")
 
 
 def _check_weights(name: str, weight: NDArray[np.float32]) -> None:

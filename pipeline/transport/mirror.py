@@ -1,7 +1,7 @@
-"""A member's own copy of the exchange folder, for engines that carry messages instead of sharing a folder.
+"""A member's local copy of the exchange, for an engine that carries messages between members without a shared folder.
 
-A mirror is an ordinary exchange in a local folder: the ordinary runs of partner and aggregator work on it. What comes
-from elsewhere enters it only as a message that its sender signed for this plan, whole, and under its one name.
+The mirror is an ordinary exchange in a local folder, and the ordinary runs of partner and aggregator use it. Only
+complete messages that their sender signed for this plan and this path are stored in it.
 """
 
 from collections.abc import Iterator
@@ -32,80 +32,82 @@ class Mirror:
         self._listing = ManifestListing(self._folder)
 
     def paths(self) -> list[str]:
-        """Relative paths of the manifests of all whole messages, sorted. Raises ExchangeError where it cannot look."""
+        """Relative manifest paths of all complete messages, sorted. Raises ExchangeError if they cannot be read."""
         return self._listing.paths()
 
     def message(self, path: str) -> MessageName:
-        """The message whose manifest is one of `paths`. Raises ExchangeConflict for any other file."""
+        """Name of the message of one of `paths`. Raises ExchangeConflict for any other file."""
         name, _ = message_of(path, self._exchange)
         check_sender(name, self.plan.cards, self._exchange.where(path))
         return name
 
     def name_of(self, path: object) -> MessageName:
-        """The message whose manifest has this path, as a peer says. Raises BadTransfer for anything else."""
+        """Name of the message of a manifest path that a peer sent. Raises BadTransfer for anything else."""
         if not isinstance(path, str) or len(path) > _LONGEST_PATH:
             raise BadTransfer(f"found {type(path).__name__}, expected the relative path of a manifest")
         try:
             name = self.message(path)
-        except ExchangeConflict:  # whose text has this member's own folder in it
+        except ExchangeConflict:  # its text names a folder of this member
             raise BadTransfer(f"{path!r}: is no message of this federation that its sender may send") from None
         if path != name.manifest:
             raise BadTransfer(f"{path}: is a payload, expected a manifest")
         return name
 
     def manifest(self, name: MessageName) -> bytes | None:
-        """Bytes of a message's manifest, None where the message is not here."""
+        """Bytes of a message's manifest, None if the message is missing."""
         return self._exchange.read(name.manifest)
 
     def payload(self, name: MessageName) -> Path | None:
-        """A message's payload, None where there is none."""
+        """Path of a message's payload, None if there is none."""
         file = self._folder / name.payload
         return file if file.is_file() else None
 
     def check(self, name: MessageName, data: bytes) -> Manifest:
-        """The manifest, if its sender signed it for this place. Raises secure.errors.SecureError."""
+        """Return the manifest if its sender signed it for this path. Raises secure.errors.SecureError."""
         expected = Expected(kind=name.kind, plan=self.plan.digest, round_no=name.round_no, attempt=name.attempt)
         manifest = verify_manifest(data, self.plan.cards[name.sender], expected, name.manifest)
         check_payload_size(self.plan, manifest, name.manifest)
         return manifest
 
     def has(self, name: MessageName, data: bytes) -> bool:
-        """Whether this very message is here. Raises Equivocation where another stands in its place."""
+        """Whether this message is in the mirror. Raises Equivocation if it holds another version of it."""
         kept = self.manifest(name)
         if kept is not None and kept != data:
             error = Equivocation(f"{name.manifest}: {name.sender} sends another message than the one that is here")
-            error.add_note("a member never says two things: was its home restored from a backup? See secure/KEYS.md")
+            error.add_note(
+                "a member signs only one version of a message: was its home restored from a backup? See secure/KEYS.md"
+            )
             raise error
         return kept is not None
 
     def has_payload(self, name: MessageName, manifest: Manifest) -> bool:
-        """Whether the payload that a manifest commits to came before: a process was killed before the manifest."""
+        """Whether the payload is stored already, by a process that was killed before it stored the manifest."""
         file = self.payload(name)
         return file is not None and payload_digest(file) == manifest.payload
 
     @contextmanager
-    def gathering(self, name: MessageName, manifest: Manifest) -> Iterator[Path]:
-        """Give a name that no reader of the exchange sees; at the end the file is checked and becomes the payload.
+    def receive_payload(self, name: MessageName, manifest: Manifest) -> Iterator[Path]:
+        """Temporary path for a payload; checked and renamed at the end.
 
-        Raises BadTransfer, secure.errors.PayloadMismatch, and keeps nothing then.
+        Raises BadTransfer or secure.errors.PayloadMismatch, and then stores nothing.
         """
         file = self._folder / name.payload
         file.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(file) as gathered:
-            yield gathered
+        with atomic_path(file) as received:
+            yield received
             if manifest.payload is None:
                 raise BadTransfer(f"{name.payload}: came with a message that has no payload")
-            check_payload(gathered, manifest.payload, name.payload)
+            check_payload(received, manifest.payload, name.payload)
 
     def keep(self, name: MessageName, data: bytes) -> None:
-        """Write the manifest: from here on, the message is there."""
+        """Store the manifest, which makes the message visible."""
         write_atomically(self._folder / name.manifest, data)
 
 
 def mirror_folder(config: MemberConfig) -> Path:
-    """The folder that a member's configuration names as its exchange.
+    """Folder of the exchange in a member's configuration.
 
-    Raises ConfigError where it is no local folder: an engine does not carry messages between other storages.
+    Raises ConfigError if it is no local folder: an engine carries messages only between local folders.
     """
     protocol, _, place = config.exchange_url.partition("://")
     if protocol != "file":

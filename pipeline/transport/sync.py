@@ -229,8 +229,8 @@ class MirrorSync:
     def _pull(self, pull: "_Pull") -> None:
         name, payload = pull.name, pull.manifest.payload
         if payload is not None and not self._mirror.has_payload(name, pull.manifest):
-            with self._mirror.gathering(name, pull.manifest) as gathered:
-                self._transfer.pull(pull.reference, gathered, payload.size)
+            with self._mirror.receive_payload(name, pull.manifest) as received:
+                self._transfer.pull(pull.reference, received, payload.size)
         self._mirror.keep(name, pull.data)
         self._record(name)
 

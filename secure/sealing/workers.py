@@ -1,7 +1,7 @@
-"""Block after block worked on by several processes; results come in the order of the tasks.
+"""Process blocks in several processes, results in order.
 
-SEAL's Python binding holds the interpreter's lock, so threads would gain nothing. A worker is handed everything through
-a pipe of its own and ends with its parent, however that ends: then the pipe is closed.
+SEAL's Python binding holds the interpreter's lock, so threads would gain nothing. A worker receives everything through
+a separate pipe and ends when the pipe is closed, also when its parent is killed.
 """
 
 import multiprocessing
@@ -20,19 +20,19 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 Progress = Callable[[int, int], None]  # chunks done, chunks in all
 
-_END_S = 10.0  # for a worker whose pipe is closed to end by itself; an interpreter takes a moment
-_FEWEST_BLOCKS = 64  # for a worker: half a second of work, twice what it takes to start
+_END_S = 10.0  # for a worker to end after its pipe is closed
+_FEWEST_BLOCKS = 64  # per worker: half a second of work, twice its start
 
 
 def n_workers_for(n_blocks: int, at_most: int) -> int:
-    """How many workers are worth their start; 1 means none beside this process."""
+    """Number of workers that is worth their start; 1 means no other process."""
     return max(1, min(at_most, n_blocks // _FEWEST_BLOCKS))
 
 
 class Workers(Generic[Task, Result]):
-    """Processes that each hold what `build(*arguments)` made and call it with one task after the other.
+    """Worker processes that each call `build(*arguments)` once and its result with one task after the other.
 
-    With n = 1 there is no other process. Whatever a task raises of SecureError is raised here.
+    With n = 1 there is no other process. A SecureError of a task is raised here.
     """
 
     def __init__(self, build: Callable[..., Callable[[Task], Result]], arguments: tuple[Any, ...], n: int) -> None:
@@ -54,7 +54,7 @@ class Workers(Generic[Task, Result]):
         self._started.close()
 
     def in_order(self, tasks: Iterable[Task]) -> Iterator[Result]:
-        """Yield the results; one task is under way in every worker, and one result waits for who asked."""
+        """Yield the results in the order of the tasks; each worker processes one task at a time."""
         if not self._workers:
             yield from map(self._build(*self._arguments), tasks)
             return
@@ -73,7 +73,7 @@ class Workers(Generic[Task, Result]):
 
 
 class ProgressCounter:
-    """Counts what is done and tells it on."""
+    """Count finished chunks and report the progress."""
 
     __slots__ = ("_n_all", "_n_done", "_progress")
 
@@ -81,7 +81,7 @@ class ProgressCounter:
         self._progress, self._n_all, self._n_done = progress, n_all, 0
 
     def __call__(self, n: int) -> None:
-        """Tell that n more are done."""
+        """Add n finished chunks and report the progress."""
         self._n_done += n
         if self._progress:
             self._progress(self._n_done, self._n_all)
@@ -111,11 +111,11 @@ class _Worker:
 
     def stop(self) -> None:
         self._connection.close()
-        self._process.kill()  # it has nothing to tidy, and one that stands still (SIGSTOP) takes no other signal
+        self._process.kill()  # it has nothing to clean up, and a stopped process (SIGSTOP) handles no other signal
         self._process.join()
 
     def _died(self) -> ChildProcessError:
-        self._process.join(_END_S)  # only then its code tells why
+        self._process.join(_END_S)  # its exit code is known only then
         self._process.kill()
         self._process.join()
         return ChildProcessError(f"a worker process ended with code {self._process.exitcode}: is there enough memory?")

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from data_prep.atomic import PART, appearing, held
+from data_prep.atomic import PART, atomic_folder, folder_lock
 
 
 def test_a_folder_takes_the_place_of_an_earlier_one(tmp_path):
@@ -13,7 +13,7 @@ def test_a_folder_takes_the_place_of_an_earlier_one(tmp_path):
     for text in ("old", "new"):
         (tmp_path / f".out{PART}").mkdir()
         (tmp_path / f".out{PART}" / "left by a killed one").touch()
-        with appearing(tmp_path / "out") as folder:
+        with atomic_folder(tmp_path / "out") as folder:
             (folder / f"{text}.txt").write_text(text)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["new.txt"]
@@ -21,11 +21,11 @@ def test_a_folder_takes_the_place_of_an_earlier_one(tmp_path):
 
 def test_a_full_disk_leaves_the_earlier_folder_and_says_where(tmp_path):
     """The error names the folder, which is as it was."""
-    with appearing(tmp_path / "out") as folder:
+    with atomic_folder(tmp_path / "out") as folder:
         (folder / "old.txt").write_text("old")
 
     def write_on_a_full_disk() -> None:
-        with appearing(tmp_path / "out") as folder:
+        with atomic_folder(tmp_path / "out") as folder:
             (folder / "new.txt").write_text("new")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -37,8 +37,8 @@ def test_a_full_disk_leaves_the_earlier_folder_and_says_where(tmp_path):
 
 
 def test_a_folder_has_one_holder(tmp_path):
-    """Who does not wait goes without; a folder that is not there cannot be held."""
-    with held(tmp_path) as first, held(tmp_path, waits=False) as second:
+    """Without waiting a held lock gives False, and so does a missing folder."""
+    with folder_lock(tmp_path) as first, folder_lock(tmp_path, waits=False) as second:
         assert (first, second) == (True, False)
-    with held(tmp_path, waits=False) as again, held(tmp_path / "nowhere") as nothing:
+    with folder_lock(tmp_path, waits=False) as again, folder_lock(tmp_path / "nowhere") as nothing:
         assert (again, nothing) == (True, False)

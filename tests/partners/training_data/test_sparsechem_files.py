@@ -127,7 +127,7 @@ _TWICE = sparse.coo_matrix((np.ones(3), ([0, 0, 1], [2, 2, 1])), shape=(120, 4))
         ("y_regr", _changed(_DATA.y_regr, np.nan), BadValues, "1 values are not finite numbers, the first is nan"),
         ("y_regr", _changed(_DATA.y_regr, np.inf), BadValues, "1 values are not finite numbers"),
         ("y_regr", _DATA.y_regr[1:], BadLengths, "y_regr: found 119 rows, expected 120"),
-        ("y_regr", _TWICE, BadMatrixFile, r"y_regr.mtx: 1 entries stand where another one stands"),
+        ("y_regr", _TWICE, BadMatrixFile, r"y_regr.mtx: 1 duplicate entries"),
         ("y_censor", _changed(_DATA.y_censor, 2), BadCensoring, "1 marks are none of -1, 0 and \\+1, the first is 2"),
         ("y_censor", _changed(_DATA.y_censor, np.nan), BadCensoring, "none of -1, 0"),
         ("y_censor", _DATA.y_censor[:, 1:], BadCensoring, r"found shape \(120, 3\), expected \(120, 4\)"),

@@ -132,7 +132,7 @@ _UNSORTED_TWICE = sparse.csr_matrix(
     ("changes", "error", "words"),
     [
         ({"y_regr": _with_value(_HYBRID.y_regr, np.nan)}, BadValues, "1 values are not finite numbers, .* nan at row"),
-        ({"y_regr": _UNSORTED_TWICE}, BadValues, "y_regr: 1 entries stand where another one stands"),
+        ({"y_regr": _UNSORTED_TWICE}, BadValues, "y_regr: 1 duplicate entries"),
         ({"y_regr": _HYBRID.y_regr[1:]}, BadLengths, "y_regr: found 119 rows, expected 120"),
         ({"y_censor": _with_value(_HYBRID.y_censor, 0.5)}, BadCensoring, "none of -1, 0 and \\+1, the first is 0.5"),
         ({"y_censor": _with_value(_HYBRID.y_censor, np.nan)}, BadCensoring, "none of -1, 0"),
