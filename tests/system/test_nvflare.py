@@ -1,5 +1,6 @@
 """A federation on NVFlare: one server and three sites, real processes with mutual TLS on this machine."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from pipeline.demo import demo
 from pipeline.home.paths import Home
-from pipeline.report.report import read_report
+from pipeline.report.report import report_file
 from pipeline.transport.nvflare.names import CONTROLLER, EXECUTOR
 from secure.messages.message_name import MessageName
 from secure.messages.messages import payload_digest
@@ -173,7 +174,7 @@ def test_the_demo_on_nvflare(tmp_path: Path) -> None:
     assert len(in_folder.trunks(2)) == 1
     assert federation.trunks(2) == in_folder.trunks(2)
     for name in federation.partners:
-        one, other = (read_report(found.home(name)) for found in (federation, in_folder))
+        one, other = (json.loads(report_file(found.home(name)).read_text()) for found in (federation, in_folder))
         assert {**one, "plan": ""} == {**other, "plan": ""}
 
 
@@ -188,7 +189,7 @@ def test_a_site_with_another_s_kit(on_nvflare: Sites) -> None:
     on_nvflare.need(2)
     on_nvflare.submit()
     wait_until(lambda: "P03 is refused" in on_nvflare.log(HOST).read_text(), on_nvflare.logs)
-    assert "is P03, expected P02" in on_nvflare.log(HOST).read_text()
+    assert "found P03, expected P02" in on_nvflare.log(HOST).read_text()
     assert not federation.config("P02").with_name("run.log").exists()
 
 

@@ -371,7 +371,7 @@ def failing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskProcesses]
     """A scheduler and one worker on which every task fails."""
     folder = tmp_path_factory.mktemp("failing")
     environment = copied_hocket(folder / "other")
-    with (folder / "other" / "data_prep" / "watchdog.py").open("a") as watchdog:
+    with (folder / "other" / "data_prep" / "structures" / "watchdog.py").open("a") as watchdog:
         watchdog.write(FAILING)
     with DaskProcesses(folder) as processes:
         yield processes.add_worker(environment)
