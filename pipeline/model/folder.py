@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from data_prep.folds.keyed import bit_permutation
 from data_prep.prepared import Prepared
+from partners.files.round_checkpoint import RoundStart
 from partners.models.final_model import FinalModel, KnownCompounds, Weights, known_compounds
 from partners.network.state import PartnerState
 from partners.network.trunk import trunk_layout
@@ -17,7 +18,6 @@ from partners.settings import Training
 from partners.training.baseline import Baseline
 from partners.training_data.training_set import TrainingSet
 from pipeline.errors import ConfigError
-from pipeline.home.round_state import RoundStart
 from pipeline.model.description import (
     COMPOUNDS_FILE,
     DESCRIPTION_FILE,

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from partners.files.round_checkpoint import RoundStart
 from partners.files.sparsechem_model import SparseChemModel, write_sparsechem
 from partners.network.input_transform import transformed
 from partners.training_data.sparsechem_files import MatrixFiles, read_training_set
 from partners.training_data.training_set import TrainingSet, check_features
 from pipeline.errors import ConfigError, NotYet
 from pipeline.home.paths import Home
-from pipeline.home.round_state import RoundStart
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import Plan, read_plan
 

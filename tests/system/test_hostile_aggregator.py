@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.errors import Diverged, Equivocation, LeftBehind, NotYet
 from pipeline.home.attempt_files import AttemptFiles
-from pipeline.home.round_state import RoundStart
+from pipeline.home.round_state import stored_start
 from pipeline.plan.plan import read_plan
 from secure.ciphertexts.parameters import seal_parameters
 from secure.encoding.roster import Roster
@@ -166,7 +166,7 @@ def test_a_partner_that_delivers_nothing_can_open_the_sum_alone(called: Federati
     assert not called.posted(update_of("P04")).exists()
     plan, home = read_plan(called.plan_file), called.home("P04")
     parameters = seal_parameters(plan.seal)
-    start = RoundStart.first(plan)
+    start = stored_start(plan, home, 1)
     opened = open_sum(
         total,
         roster=Roster(plan.digest, 1, 1, ALL, digest_of(called, ROSTER)),

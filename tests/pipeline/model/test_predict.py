@@ -15,12 +15,12 @@ from rdkit.Chem import rdFingerprintGenerator
 
 from data_prep.prepared import Prepared, read_prepared
 from partners.files.checkpoint import load_checkpoint
+from partners.files.round_checkpoint import RoundStart
 from partners.network.predict import predict
 from partners.network.state import PartnerState
 from pipeline.cli import main
 from pipeline.errors import NotYet
 from pipeline.home.json_files import write_json
-from pipeline.home.round_state import RoundStart
 from pipeline.model import predict as predicting
 from pipeline.model import rebuild as remaking
 from pipeline.model.description import Description

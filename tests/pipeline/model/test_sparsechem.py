@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from partners.files.round_checkpoint import RoundStart
 from partners.files.sparsechem_model import read_sparsechem
 from partners.network.predict import predict
 from pipeline.errors import ExitCode
-from pipeline.home.round_state import RoundStart
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan
 from tests.support.cli_runner import hocket, refused

@@ -12,6 +12,7 @@ import partners.training.local_round
 import pipeline.protocol.round_seal
 import pipeline.runs.partner_run
 from data_prep.prepared import read_prepared
+from partners.files.round_checkpoint import RoundStart
 from partners.network.state import PartnerState
 from partners.network.trunk import initial_trunk, trunk_digest
 from partners.training.baseline import Baseline
@@ -20,7 +21,6 @@ from pipeline.audit.inspect_file import describe_file
 from pipeline.errors import ConfigError, ExitCode
 from pipeline.home.catalogue_counts import held_rows
 from pipeline.home.round_metrics import read_records
-from pipeline.home.round_state import RoundStart
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import CATALOGUE_ROUND, Plan, read_plan
 from pipeline.protocol.open_mailbox import open_partner_mailbox
