@@ -120,7 +120,7 @@ def test_a_partner_runs_with_a_cluster_of_its_own(enrolled: Federation, tmp_path
     until_waiting(there, there.partners)
     assert there.posted(MessageName("ready", 1, 1, "P01")).exists()
     [folder] = [path for path in there.home("P01").prepared.iterdir() if path.is_dir()]
-    assert folder.name == Path(prepare_tables(here.config("P01"))["folder"]).name
+    assert folder.name == prepare_tables(here.config("P01")).folder.name
     expected = here.home("P01").prepared / folder.name
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == {
         file.name: file.read_bytes() for file in expected.iterdir()
