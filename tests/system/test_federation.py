@@ -167,7 +167,7 @@ def test_a_diverged_partner_is_named_and_the_round_stops(tmp_path: Path, monkeyp
         while step(diverged) == "on":
             pass
     until_waiting(federation, ["P01", "P03"])
-    with pytest.raises(Diverged, match="trunk digest of P02"):
+    with pytest.raises(Diverged, match=r"trunk digest .*\bP02\b"):
         federation.aggregator().advance()
 
 
