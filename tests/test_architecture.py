@@ -69,6 +69,7 @@ FLOORS = {
     ],
     "partners": [
         {"models"},
+        {"assay_models"},
         {"training"},
         {"files"},
         {"network"},

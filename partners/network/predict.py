@@ -72,6 +72,10 @@ class Predictor:
                     predicted[kind][part] = outputs[:n_rows].cpu().numpy()
         return Outputs(predicted[CLASSIFICATION], in_original_units(predicted[REGRESSION], self._normalisation))
 
+    def hidden(self, x: sparse.csr_matrix) -> NDArray[np.float32]:
+        """The trunk's output (n, hidden[-1]), as `predict_hidden`; raises what a prediction raises."""
+        return predict_hidden(x, self._trunk, self._layout, self._trunk_settings, self._training.n_threads)
+
 
 def predict(
     x: sparse.csr_matrix,

@@ -1,0 +1,98 @@
+"""Which model of an assay is the strongest, by cross-validation inside the training folds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from partners.assay_models.assays import Assay
+from partners.assay_models.forest import fit_forest
+from partners.assay_models.gaussian_process import MOST_ROWS, expected_values, fit_gaussian_process
+from partners.assay_models.inputs import Inputs, kernel
+from partners.scores.scores import score_labels
+
+Kind = Literal["network", "gaussian process", "forest", "mean"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+FEWEST_VALUES = 10  # measurements in the training folds; with fewer, the network's head is used
+FEWEST_TO_TRY = 20  # measurements below which the kinds are not compared
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The kind of model chosen for an assay, and why."""
+
+    kind: Kind
+    reason: str
+
+
+def choose(assay: Assay, inputs: Inputs, y: sparse.csc_matrix, folding: NDArray[np.int64], seed: int) -> Choice:
+    """Choose by predictions for each training fold from the other training folds; scaffolds are in one fold.
+
+    assay   : its measurements in the training folds
+    inputs  : of these compounds, without the trunk's hidden layer: its training has seen the labels
+    y       : (n_compounds, n_tasks) labels of the whole training set
+    folding : (n,) fold of each of the assay's compounds
+    The mean of Gaussian process and forest is chosen if nothing tells them apart.
+    """
+    n_values, spread = assay.rows.size, float(np.ptp(assay.values)) if assay.rows.size else 0.0
+    if n_values < FEWEST_VALUES:
+        return Choice("network", f"{n_values} measurements in the training folds; fewer than {FEWEST_VALUES}")
+    if spread == 0:
+        return Choice("network", "all measurements in the training folds are equal")
+    if n_values > MOST_ROWS:
+        return Choice("forest", f"{n_values} measurements; a Gaussian process takes at most {MOST_ROWS}")
+    folds = np.unique(folding)
+    if n_values < FEWEST_TO_TRY or folds.size < 2:  # noqa: PLR2004 -- one fold to predict, one to fit
+        return Choice("mean", "too few measurements to compare Gaussian process and forest")
+    predicted = _predicted_apart(assay, inputs, folding, folds, seed)
+    scores = {kind: _score(assay, y, values) for kind, values in predicted.items()}
+    best: Kind = max(scores, key=lambda kind: scores[kind])
+    if not scores[best] > scores["mean"]:
+        best = "mean"
+    return Choice(best, ", ".join(f"{kind} {score:.3f}" for kind, score in scores.items()))
+
+
+def _predicted_apart(
+    assay: Assay, inputs: Inputs, folding: NDArray[np.int64], folds: Sequence[int] | NDArray[np.int64], seed: int
+) -> dict[Kind, Floats]:
+    """Predictions for each fold from the others, by kind, (n,) each."""
+    process, forest = np.zeros(assay.rows.size), np.zeros(assay.rows.size)
+    similarity = kernel(inputs, inputs)
+    for fold in folds:
+        rest, out = np.flatnonzero(folding != fold), np.flatnonzero(folding == fold)
+        inner = similarity[np.ix_(rest, rest)]
+        values = expected_values(inner, assay.values[rest], assay.marks[rest], inputs.n_kernels)
+        process[out] = fit_gaussian_process(inner, values, inputs.n_kernels).predict(similarity[np.ix_(out, rest)])
+        forest[out] = fit_forest(inputs[rest], values, seed).predict(inputs[out].dense())
+    return {"gaussian process": process, "forest": forest, "mean": (process + forest) / 2}
+
+
+def _score(assay: Assay, y: sparse.csc_matrix, predicted: Floats) -> float:
+    """Mean average precision over the assay's tasks; without any, the correlation with the exact values."""
+    scores = []
+    for task, sign in zip(assay.tasks, assay.signs, strict=True):
+        part = slice(y.indptr[task], y.indptr[task + 1])
+        rows, active = y.indices[part], y.data[part] > 0
+        place = np.searchsorted(assay.rows, rows)
+        known = (place < assay.rows.size) & (assay.rows[np.minimum(place, assay.rows.size - 1)] == rows)
+        zeros = np.zeros(int(known.sum()), np.int64)
+        scored = score_labels(zeros, active[known], sign * predicted[place[known]], 1)
+        scores.append(float(scored.average_precision[0]))
+    defined = [score for score in scores if np.isfinite(score)]
+    if defined:
+        return float(np.mean(defined))
+    exact = assay.marks == 0
+    if (
+        np.ptp(
+            assay.values[exact],
+        )
+        == 0
+        or np.ptp(predicted[exact]) == 0
+    ):
+        return 0.0
+    return float(np.corrcoef(assay.values[exact], predicted[exact])[0, 1])

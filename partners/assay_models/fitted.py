@@ -1,0 +1,135 @@
+"""The fitted models of all of a partner's assays, as arrays that a model's file keeps."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partners.assay_models.forest import Forest
+from partners.assay_models.gaussian_process import GaussianProcess
+from partners.errors import CheckpointDamaged
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AssayModel:
+    """What is kept of an assay; with both, the mean of both predictions is its value."""
+
+    process: GaussianProcess | None  # on all known compounds, the weight of others than the assay's own being 0
+    forest: Forest | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mixing:
+    """How the logit of each task follows from its assay's value and the network's logit, (n_tasks,) each.
+
+    logit = by_value * value + by_network * network's logit + offset
+    """
+
+    by_value: Floats
+    by_network: Floats
+    offset: Floats
+
+    @classmethod
+    def of_network(cls, n_tasks: int) -> Self:
+        """Logits of the network alone."""
+        return cls(np.zeros(n_tasks, np.float32), np.ones(n_tasks, np.float32), np.zeros(n_tasks, np.float32))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AssayModels:
+    """Models of a partner's assays, and which of its tasks each of them predicts.
+
+    It holds labels in all but name: it is private.
+    """
+
+    uses_trunk: bool  # the hidden layer is an input beside the fingerprint
+    uses_descriptors: bool
+    models: tuple[AssayModel, ...]
+    of_task: Ints  # (n_tasks,) number of the task's model; -1: the network alone
+    of_regression: Ints  # (n_regressions,) the same
+    mixing: Mixing
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything as named arrays, for a file without pickle."""
+        processes = [(i, model.process) for i, model in enumerate(self.models) if model.process]
+        forests = [(i, model.forest) for i, model in enumerate(self.models) if model.forest]
+        weights = [np.flatnonzero(process.weight) for _, process in processes]
+        return {
+            "inputs": np.array([self.uses_trunk, self.uses_descriptors, len(self.models)], np.int64),
+            "of_task": self.of_task,
+            "of_regression": self.of_regression,
+            **{f"mixing.{part.name}": getattr(self.mixing, part.name) for part in fields(Mixing)},
+            "process.model": np.array([i for i, _ in processes], np.int64),
+            "process.mean": np.array([process.mean for _, process in processes], np.float64),
+            "process.ends": np.cumsum([rows.size for rows in weights], dtype=np.int64),
+            "process.compound": _joined(weights, np.int32),
+            "process.weight": _joined(
+                [process.weight[rows] for (_, process), rows in zip(processes, weights, strict=True)], np.float32
+            ),
+            "forest.model": np.array([i for i, _ in forests], np.int64),
+            "forest.trees": np.cumsum([forest.roots.size for _, forest in forests], dtype=np.int64),
+            "forest.ends": np.cumsum([forest.feature.size for _, forest in forests], dtype=np.int64),
+            **{
+                f"forest.{part.name}": _joined(
+                    [getattr(forest, part.name) for _, forest in forests], _FOREST[part.name]
+                )
+                for part in fields(Forest)
+            },
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], n_known: int) -> Self:
+        """Inverse of `arrays`, for a model with this many known compounds; raises CheckpointDamaged."""
+        try:
+            return cls._from_arrays(arrays, n_known)
+        except (KeyError, ValueError, IndexError, TypeError) as error:
+            raise CheckpointDamaged(f"assay models: found arrays that do not fit together: {error}") from None
+
+    @classmethod
+    def _from_arrays(cls, arrays: Mapping[str, NDArray[Any]], n_known: int) -> Self:
+        uses_trunk, uses_descriptors, n_models = (int(number) for number in arrays["inputs"])
+        processes: dict[int, GaussianProcess] = {}
+        for number, mean, (start, end) in zip(
+            arrays["process.model"], arrays["process.mean"], _parts(arrays["process.ends"]), strict=True
+        ):
+            weight = np.zeros(n_known, np.float32)
+            weight[arrays["process.compound"][start:end]] = arrays["process.weight"][start:end]
+            processes[int(number)] = GaussianProcess(float(mean), weight)
+        forests: dict[int, Forest] = {}
+        for number, trees, nodes in zip(
+            arrays["forest.model"], _parts(arrays["forest.trees"]), _parts(arrays["forest.ends"]), strict=True
+        ):
+            part = slice(*nodes)
+            forests[int(number)] = Forest(
+                arrays["forest.roots"][slice(*trees)],
+                *(arrays[f"forest.{name}"][part] for name in ("feature", "number", "right")),
+            )
+        of_task, of_regression = arrays["of_task"], arrays["of_regression"]
+        highest = max((int(column.max(initial=-1)) for column in (of_task, of_regression)), default=-1)
+        if highest >= n_models or {*processes, *forests} != set(range(n_models)):
+            raise ValueError("a model is missing")
+        return cls(
+            bool(uses_trunk),
+            bool(uses_descriptors),
+            tuple(AssayModel(processes.get(i), forests.get(i)) for i in range(n_models)),
+            of_task,
+            of_regression,
+            Mixing(*(arrays[f"mixing.{part.name}"] for part in fields(Mixing))),
+        )
+
+
+_FOREST: dict[str, Any] = {"roots": np.int32, "feature": np.int32, "number": np.float32, "right": np.int32}
+
+
+def _joined(parts: list[Any], dtype: Any) -> NDArray[Any]:  # noqa: ANN401 -- numpy's types
+    return np.concatenate([np.zeros(0, dtype), *parts]).astype(dtype)
+
+
+def _parts(ends: Ints) -> list[tuple[int, int]]:
+    """First and last place of each part."""
+    return list(zip([0, *ends[:-1].tolist()], ends.tolist(), strict=False))

@@ -1,0 +1,178 @@
+"""Fit the models of all of a partner's assays, alone or on the federated trunk, and calibrate their probabilities."""
+
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from threadpoolctl import threadpool_limits
+
+from partners.assay_models.assays import Assay
+from partners.assay_models.choice import Choice, Kind, choose
+from partners.assay_models.fitted import AssayModel, AssayModels, Mixing
+from partners.assay_models.forest import fit_forest
+from partners.assay_models.gaussian_process import GaussianProcess, expected_values, fit_gaussian_process
+from partners.assay_models.inputs import Inputs, kernel
+from partners.assay_models.predictor import AssayPredictor
+from partners.assay_models.probability import fit_curves
+from partners.network.predict import Predictor
+from partners.training_data.training_set import TrainingSet
+
+_FEWEST_TO_SCALE = 10  # measured compounds of the validation fold from which mean and deviation of scores are taken
+
+Floats = NDArray[np.float32]
+Progress = Callable[[int, int], None]  # (assays done, assays in all)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AssayData:
+    """A partner's training set, its assays, and what else is known of its compounds."""
+
+    data: TrainingSet
+    assays: tuple[Assay, ...]
+    descriptors: Floats | None = None  # (n_compounds, n_descriptors) from 0 to 1
+    seed: int = 0  # of the forests
+    workers: int = 1  # threads; the results do not depend on their number
+
+    def training_part(self, assay: Assay) -> Assay:
+        """The assay's measurements in the training folds."""
+        held_out = np.isin(self.data.folding[assay.rows], (self.data.test_fold, self.data.validation_fold))
+        return assay.only(~held_out)
+
+    def map[Result](self, call: Callable[[int, Assay], Result], progress: Progress | None) -> list[Result]:
+        """Call for each assay's measurements in the training folds, in threads."""
+        parts = [self.training_part(assay) for assay in self.assays]
+        with threadpool_limits(limits=1), ThreadPoolExecutor(self.workers) as pool:
+            results = []
+            for result in pool.map(call, range(len(parts)), parts):
+                results.append(result)
+                if progress:
+                    progress(len(results), len(parts))
+        return results
+
+
+def choose_kinds(own: AssayData, progress: Progress | None = None) -> list[Choice]:
+    """The strongest local kind of model of each assay, by cross-validation inside the training folds."""
+    inputs, y = Inputs.of(own.data.x, None, own.descriptors), sparse.csc_matrix(own.data.y)
+
+    def chosen(number: int, assay: Assay) -> Choice:
+        return choose(assay, inputs[assay.rows], y, own.data.folding[assay.rows], own.seed + number)
+
+    return own.map(chosen, progress)
+
+
+def fit_assay_models(
+    own: AssayData,
+    kinds: Sequence[Kind],
+    network: Predictor,
+    *,
+    on_trunk: bool,
+    heads: Collection[int] = (),
+    progress: Progress | None = None,
+) -> AssayModels:
+    """Fit the chosen kind of model of each assay on the training folds, and calibrate on the validation fold.
+
+    network  : trunk and heads; serves the assays of kind "network"
+    on_trunk : the trunk's hidden layer is an input beside the fingerprint
+    heads    : classification tasks whose network logit is averaged in
+    """
+    hidden = network.hidden(own.data.x) if on_trunk else None
+    inputs = Inputs.of(own.data.x, hidden, own.descriptors)
+    known = own.data.training_rows
+
+    def fitted(number: int, assay: Assay) -> AssayModel | None:
+        return _fitted(assay, kinds[number], inputs[assay.rows], known, own.seed + number)
+
+    models = own.map(fitted, progress)
+    numbers = np.cumsum([model is not None for model in models]) - 1
+    of_task = np.full(own.data.n_tasks, -1, np.int64)
+    of_regression = np.full(own.data.n_regressions, -1, np.int64)
+    sign = np.ones(own.data.n_tasks)
+    for assay, model, number in zip(own.assays, models, numbers, strict=True):
+        if model is not None:
+            of_task[list(assay.tasks)] = number
+            sign[list(assay.tasks)] = assay.signs
+            if assay.regression is not None:
+                of_regression[assay.regression] = number
+    raw = AssayModels(
+        uses_trunk=on_trunk,
+        uses_descriptors=own.descriptors is not None,
+        models=tuple(model for model in models if model is not None),
+        of_task=of_task,
+        of_regression=of_regression,
+        mixing=Mixing.of_network(own.data.n_tasks),
+    )
+    return replace(raw, mixing=_mixing(own, raw, sign, network, heads))
+
+
+def _fitted(assay: Assay, kind: Kind, inputs: Inputs, known: NDArray[np.int64], seed: int) -> AssayModel | None:
+    if kind == "network":
+        return None
+    values, process = assay.values, None
+    if kind != "forest" or (assay.marks != 0).any():
+        similarity = kernel(inputs, inputs)
+        values = expected_values(similarity, assay.values, assay.marks, inputs.n_kernels)
+        fit = fit_gaussian_process(similarity, values, inputs.n_kernels)
+        weight = np.zeros(known.size, np.float32)
+        weight[np.searchsorted(known, assay.rows)] = fit.weight
+        process = GaussianProcess(fit.mean, weight)
+    forest = None if kind == "gaussian process" else fit_forest(inputs, values, seed)
+    return AssayModel(None if kind == "forest" else process, forest)
+
+
+def _mixing(
+    own: AssayData, raw: AssayModels, sign: NDArray[np.float64], network: Predictor, heads: Collection[int]
+) -> Mixing:
+    """Weights of value and network logit in each task's logit, calibrated on the validation fold."""
+    data = own.data
+    rows = data.rows_of(data.validation_fold)
+    if not rows.size:
+        return _uncalibrated(raw, sign)
+    descriptors = None if own.descriptors is None else own.descriptors[rows]
+    network_logits = network(data.x[rows]).logits.astype(np.float64)
+    values = AssayPredictor(network, raw, data.x[data.training_rows]).values(data.x[rows], descriptors)
+    labels = data.y[rows].tocoo()
+    task = labels.col.astype(np.int64)
+    n_labels = np.bincount(task, minlength=data.n_tasks)
+    by_value, by_network, offset = (np.zeros(data.n_tasks) for _ in range(3))
+    for column in range(data.n_tasks):
+        measured = labels.row[task == column] if n_labels[column] >= _FEWEST_TO_SCALE else slice(None)
+        model = raw.of_task[column]
+        if model >= 0:
+            score = sign[column] * values[measured, model].astype(np.float64)
+            deviation = float(score.std()) or 1.0
+            by_value[column], offset[column] = sign[column] / deviation, -float(score.mean()) / deviation
+        if model < 0 or column in heads:
+            logits = network_logits[measured, column]
+            deviation = float(logits.std()) or 1.0
+            by_network[column] = 1 / deviation
+            offset[column] -= float(logits.mean()) / deviation
+            if model >= 0:
+                by_value[column], by_network[column], offset[column] = (
+                    part[column] / 2 for part in (by_value, by_network, offset)
+                )
+    score = by_network[task] * network_logits[labels.row, task] + offset[task]
+    with_model = raw.of_task[task] >= 0
+    score[with_model] += by_value[task[with_model]] * values[labels.row[with_model], raw.of_task[task[with_model]]]
+    curves = fit_curves(task, labels.data > 0, score, _training_share(data))
+    return Mixing(
+        (curves.slope * by_value).astype(np.float32),
+        (curves.slope * by_network).astype(np.float32),
+        (curves.slope * offset + curves.middle).astype(np.float32),
+    )
+
+
+def _uncalibrated(raw: AssayModels, sign: NDArray[np.float64]) -> Mixing:
+    """Without a validation fold: the network's logits, and values as they are."""
+    own = raw.of_task >= 0
+    return Mixing(np.where(own, sign, 0).astype(np.float32), (~own).astype(np.float32), np.zeros(own.size, np.float32))
+
+
+def _training_share(data: TrainingSet) -> NDArray[np.float64]:
+    """Share of actives in the training folds of each task, with one label of each class added; (n_tasks,)."""
+    labels = data.y[data.training_rows].tocoo()
+    n_active = np.bincount(labels.col, weights=labels.data > 0, minlength=data.n_tasks)
+    n_labels = np.bincount(labels.col, minlength=data.n_tasks)
+    return (n_active + 1) / (n_labels + 2)

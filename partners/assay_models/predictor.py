@@ -1,0 +1,87 @@
+"""Predictions of a model for all tasks: the network's heads, and the models of single assays."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from partners.assay_models.fitted import AssayModels
+from partners.assay_models.inputs import Inputs, kernel
+from partners.network.predict import Outputs, Predictor
+
+_BLOCK = 128  # compounds at a time, filled up with empty rows, so that a compound gets the same bits alone or not
+
+Floats = NDArray[np.float32]
+
+
+class AssayPredictor:
+    """A network with the assay models that stand on it, loaded once for many predictions."""
+
+    def __init__(self, network: Predictor, models: AssayModels, known: sparse.csr_matrix) -> None:
+        """`known`: (n_known, n_bits) fingerprints of the training folds' compounds."""
+        self._network, self._models = network, models
+        self._known = Inputs.of(known, network.hidden(known) if models.uses_trunk else None)
+        with_process = [(i, model.process) for i, model in enumerate(models.models) if model.process]
+        self._with_process = [i for i, _ in with_process]
+        self._weight = np.zeros((known.shape[0], len(with_process)), np.float32)
+        for column, (_, process) in enumerate(with_process):
+            self._weight[:, column] = process.weight
+        self._mean = np.array([process.mean for _, process in with_process], np.float32)
+
+    def __call__(self, x: sparse.csr_matrix, descriptors: Floats | None = None) -> Outputs:
+        """Predict every task for every row of x, (n, n_bits), in the group's order of bits.
+
+        descriptors : (n, n_descriptors), needed if the models use them
+        Raises BadFeatures or FeatureCountMismatch.
+        """
+        outputs = self._network(x)
+        if not self._models.models:
+            return self._mixed(outputs, np.zeros((x.shape[0], 0), np.float32))
+        return self._mixed(outputs, self.values(x, descriptors))
+
+    def values(self, x: sparse.csr_matrix, descriptors: Floats | None = None) -> Floats:
+        """Values of each model's assay, (n, n_models), units of the assays."""
+        hidden = self._network.hidden(x) if self._models.uses_trunk else None
+        inputs = Inputs.of(x, hidden, descriptors if self._models.uses_descriptors else None)
+        values = np.empty((x.shape[0], len(self._models.models)), np.float32)
+        for start in range(0, x.shape[0], _BLOCK):
+            part = slice(start, min(start + _BLOCK, x.shape[0]))
+            values[part] = self._of_block(_filled(inputs[part]))[: part.stop - part.start]
+        return values
+
+    def _of_block(self, inputs: Inputs) -> Floats:
+        total = np.zeros((_BLOCK, len(self._models.models)), np.float32)
+        count = np.zeros(len(self._models.models), np.float32)
+        if self._with_process:
+            total[:, self._with_process] += kernel(inputs, self._known) @ self._weight + self._mean
+            count[self._with_process] += 1
+        dense = None
+        for i, model in enumerate(self._models.models):
+            if model.forest:
+                dense = inputs.dense() if dense is None else dense
+                total[:, i] += model.forest.predict(dense).astype(np.float32)
+                count[i] += 1
+        return total / count
+
+    def _mixed(self, network: Outputs, values: Floats) -> Outputs:
+        models, mixing = self._models, self._models.mixing
+        logits = network.logits * mixing.by_network + mixing.offset
+        own = np.flatnonzero(models.of_task >= 0)
+        logits[:, own] += values[:, models.of_task[own]] * mixing.by_value[own]
+        predicted = network.values.copy()
+        own = np.flatnonzero(models.of_regression >= 0)
+        predicted[:, own] = values[:, models.of_regression[own]]
+        return Outputs(logits, predicted)
+
+
+def _filled(inputs: Inputs) -> Inputs:
+    """The inputs with empty rows, up to a whole block: products of one shape are computed in one way."""
+    missing = _BLOCK - inputs.n_compounds
+    if not missing:
+        return inputs
+    starts = np.concatenate([inputs.bits.indptr, np.full(missing, inputs.bits.indptr[-1], inputs.bits.indptr.dtype)])
+    shape = (_BLOCK, inputs.bits.shape[1])
+    hidden, descriptors = (
+        np.vstack([part, np.zeros((missing, part.shape[1]), np.float32)])
+        for part in (inputs.hidden, inputs.descriptors)
+    )
+    return Inputs(sparse.csr_matrix((inputs.bits.data, inputs.bits.indices, starts), shape=shape), hidden, descriptors)
