@@ -25,6 +25,7 @@ ABANDONED = "stopped in the middle of a step; start the same command again, it b
 BEGINS_ANEW = "stopped; the same command begins again from the start"  # of commands whose work is one step
 _TELL_S = 1.0  # longest wait for stderr to take the last message
 _GONE_S = 1.0  # longest wait for killed processes to be gone; one that waits for a hung disk takes longer
+_LOOK_S = 0.005  # between two looks whether they are
 _PR_SET_CHILD_SUBREAPER = 36  # of prctl(2)
 
 
@@ -123,6 +124,7 @@ def kill_descendants() -> None:
         for process in living:
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
+        time.sleep(_LOOK_S if living else 0)
 
 
 def _has_ended(process: int) -> bool:
@@ -134,9 +136,17 @@ def _has_ended(process: int) -> bool:
 
 
 def _descendants(process: int) -> Iterator[int]:
-    """Process numbers, parents before children; Linux lists the children of each thread."""
-    for listed in Path(f"/proc/{process}/task").glob("*/children"):
-        with suppress(OSError):  # the thread has ended
-            for child in map(int, listed.read_text().split()):
-                yield child
-                yield from _descendants(child)
+    """Process numbers, parents before children."""
+    for child in _children(process):
+        yield child
+        yield from _descendants(child)
+
+
+def _children(process: int) -> list[int]:
+    """Linux lists the children of each thread."""
+    found: list[int] = []
+    with suppress(OSError):  # the process has ended
+        for thread in Path(f"/proc/{process}/task").iterdir():
+            with suppress(OSError):  # the thread has ended
+                found += map(int, (thread / "children").read_text().split())
+    return found
