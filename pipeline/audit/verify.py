@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from partners.network.trunk import initial_trunk, trunk_digest
 from pipeline.audit.attempt_record import AttemptRecord, read_attempt
 from pipeline.audit.clock_skew import clock_warnings
 from pipeline.audit.payloads import Payloads
@@ -143,7 +142,7 @@ def _check_trunks(transcript: Transcript, plan: Plan, exchange: Exchange) -> Non
     for round_no, attempt in transcript.attempts:
         for message in transcript.of("roster", round_no, attempt).values():
             if round_no in (CATALOGUE_ROUND, 1) and not trunks:
-                trunks[CATALOGUE_ROUND] = trunks[1] = trunk_digest(initial_trunk(plan.layout, plan.federation.seed))
+                trunks[CATALOGUE_ROUND] = trunks[1] = plan.first_digest()
             trunk = message.manifest.text("trunk")
             if trunk != trunks.setdefault(round_no, trunk):
                 where = exchange.where(message.name.manifest)

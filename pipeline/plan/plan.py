@@ -6,10 +6,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from data_prep.settings import Preparation
-from partners.network.trunk import TrunkLayout, trunk_layout
+from partners.network.trunk import TrunkLayout, initial_trunk, trunk_digest, trunk_layout
 from partners.settings import ServerOptimiser, TrunkSettings
 from pipeline.plan.toml_schema import Schema, read_toml
 from secure.ciphertexts.parameters import SealParameters, SealSettings, seal_parameters
@@ -234,6 +236,14 @@ class Plan(Schema):
     def layout(self) -> TrunkLayout:
         """Names and shapes of the tensors in the shared vector: the trunk's, then the catalogue's head rows."""
         return trunk_layout(self.preparation.fingerprint.n_bits, self.trunk.hidden, len(self.catalogue.tasks))
+
+    def first_vector(self) -> NDArray[np.float32]:
+        """The shared vector before any training, (n_params,) float32, the same at every partner; computed each time."""
+        return initial_trunk(self.layout, self.federation.seed)
+
+    def first_digest(self) -> str:
+        """Digest of the first vector, from which every partner starts; computed each time."""
+        return trunk_digest(self.first_vector())
 
 
 def read_plan(path: Path) -> Plan:

@@ -4,10 +4,9 @@ A revision has its own digest, so its deal, pair keys, masks and tags have nothi
 before; only the state at the start of its first round is carried over.
 """
 
-from partners.files.checkpoint import trunk_length
 from pipeline.errors import ConfigError, Diverged, OutOfStep
 from pipeline.home.paths import Home
-from pipeline.home.round_state import read_provenance
+from pipeline.home.round_state import newest_start
 from pipeline.plan.plan import Plan
 from secure.errors import WrongPlan
 
@@ -27,10 +26,10 @@ def check_chain(plan: Plan, home: Home) -> str | None:
 
     Raises secure.errors.WrongPlan if it is neither.
     """
-    round_no = max(home.rounds_started(), default=0)
-    under = read_provenance(home.start_file(round_no)).plan if round_no else None
+    start = newest_start(plan, home)
+    under = start.under.plan if start.under else None
     if under not in (None, plan.digest, plan.continues and plan.continues.plan):
-        error = WrongPlan(f"{home.start_file(round_no)}: made under plan {under[:12]}..., expected {_expected(plan)}")
+        error = WrongPlan(f"{start.path}: made under plan {under[:12]}..., expected {_expected(plan)}")
         error.add_note("a home goes on under its own plan, or under a revision whose continues.plan is that plan")
         raise error
     return under
@@ -41,8 +40,8 @@ def check_vector(plan: Plan, home: Home) -> None:
 
     Raises ConfigError: a federation keeps the rows of its catalogue and the sizes of its layers.
     """
-    round_no = max(home.rounds_started(), default=0)
-    n_values = trunk_length(home.start_file(round_no)) if round_no else plan.layout.n_params
+    start = newest_start(plan, home)
+    n_values = start.n_params
     if n_values == plan.layout.n_params:
         return
     n_rows, remainder = divmod(n_values - plan.layout.trunk.n_params, plan.layout.hidden[-1] + 1)  # weights and a bias
@@ -50,23 +49,21 @@ def check_vector(plan: Plan, home: Home) -> None:
         sizes = f"with a catalogue of {n_rows} tasks, the plan has {plan.layout.n_rows}"
     else:
         sizes = f"with a vector of {n_values} values, the plan's trunk and catalogue have {plan.layout.n_params}"
-    file = home.start_file(round_no)
-    error = ConfigError(f"{file}: made {sizes}: a federation keeps its trunk and catalogue to the end")
+    error = ConfigError(f"{start.path}: made {sizes}: a federation keeps its trunk and catalogue to the end")
     error.add_note("give the plan the [trunk], fingerprint.n_bits and [catalogue] of the plan before")
     error.add_note("or begin a new federation, with a new id and new homes")
     raise error
 
 
-def check_preparation(home: Home, preparation: str) -> None:
+def check_preparation(plan: Plan, home: Home, preparation: str) -> None:
     """Check that a home goes on with the same fingerprint bits and folds as before.
 
     Raises Diverged: a compound of the test fold that moves to the training folds would spoil every score.
     """
-    round_no = max(home.rounds_started(), default=0)
-    before = read_provenance(home.start_file(round_no)).preparation if round_no else preparation
+    start = newest_start(plan, home)
+    before = start.under.preparation if start.under else preparation
     if before != preparation:
-        file = home.start_file(round_no)
-        error = Diverged(f"{file}: preparation {before[:12]}..., the plan's is {preparation[:12]}...")
+        error = Diverged(f"{start.path}: preparation {before[:12]}..., the plan's is {preparation[:12]}...")
         error.add_note("a revision must keep the preparation's settings and the structure seed of the group secret")
         raise error
 

@@ -213,7 +213,7 @@ def test_no_other_class_and_no_code_runs(on_nvflare: Sites, tmp_path: Path) -> N
     server, site = (on_nvflare.folder / f"job/app/config/config_fed_{side}.json" for side in ("server", "client"))
     ours = {file: file.read_text() for file in (server, site)}
 
-    def refused(member: str, said: str) -> None:
+    def job_refused(member: str, said: str) -> None:
         on_nvflare.submit()
         on_nvflare.wait_for(lambda: said in on_nvflare.log(member).read_text())
         on_nvflare.wait_for(lambda: not on_nvflare.processes(_SERVER_JOB))
@@ -224,12 +224,12 @@ def test_no_other_class_and_no_code_runs(on_nvflare: Sites, tmp_path: Path) -> N
     ]:
         assert ours[file].count(name) == 1
         file.write_text(ours[file].replace(name, replacement))
-        refused(member, f"component not authorized: Component '{replacement}'")
+        job_refused(member, f"component not authorized: Component '{replacement}'")
         file.write_text(ours[file])
     (on_nvflare.folder / "job/app/custom").mkdir()
     (on_nvflare.folder / "job/app/custom/spy.py").write_text(f"open({str(tmp_path / 'spied')!r}, 'w')\n")
     server.write_text(ours[server].replace(CONTROLLER, "spy.Spy"))
-    refused(HOST, "BYOC not permitted")
+    job_refused(HOST, "BYOC not permitted")
     assert not (tmp_path / "spied").exists()
     assert not on_nvflare.federation.config("P01").with_name("run.log").exists()
 

@@ -45,7 +45,7 @@ def test_a_partner_with_another_rdkit_is_named_and_refused(fresh: Federation):
     assert digest_in_ready(fresh, "P01") == digest_in_ready(fresh, "P03") != digest_in_ready(fresh, "P02")
     done = fresh.hocket("aggregator", "run", "--once", str(fresh.config(AGGREGATOR)))
     assert done.returncode == ExitCode.SECURITY
-    assert "round 1: the preparation digest of P02 differs from the others'" in done.stderr
+    assert re.search(r"round 1: .*preparation digest of P02\b", done.stderr)
     assert "compare hocket versions" in done.stderr
     assert "Traceback" not in done.stderr
     assert not fresh.posted(ROSTER).exists()
@@ -61,7 +61,7 @@ def test_a_partner_whose_results_differ_is_named_and_refused(fresh: Federation, 
         until_waiting(fresh, ["P03"])
     all_ready(fresh, "P03")
     aggregator = fresh.aggregator()
-    with pytest.raises(Diverged, match="preparation digest of P03 differs"):
+    with pytest.raises(Diverged, match=r"preparation .*P03\b"):
         step(aggregator)
     assert not fresh.posted(ROSTER).exists()
 

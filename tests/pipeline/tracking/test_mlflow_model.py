@@ -17,13 +17,12 @@ from typing import Any
 import polars as pl
 import psutil
 import pytest
-from click.testing import CliRunner
 
-from pipeline.cli import main
 from pipeline.model.description import Description
 from pipeline.tracking.mlflow_model import pack_final_model, registered_name
 from pipeline.tracking.tracker import QUIET
 from pipeline.tracking.uploads import send
+from tests.support.cli_runner import hocket
 from tests.support.federation import AGGREGATOR, Federation
 from tests.support.other_account import asked_as_another, needs_root
 from tests.support.partner_tables import SMILES
@@ -99,9 +98,8 @@ def expected(finished: Federation, tmp_path_factory: pytest.TempPathFactory) -> 
     """Predictions of `hocket predict --format wide` for some structures."""
     folder = tmp_path_factory.mktemp("expected")
     (folder / "new.smi").write_text("".join(f"{smiles} n{i}\n" for i, smiles in enumerate(SMILES[:20])))
-    command = ["predict", str(finished.config("P01")), str(folder / "new.smi"), "--format", "wide"]
-    done = CliRunner().invoke(main, [*command, "--output", str(folder / "out.parquet")], catch_exceptions=False)
-    assert done.exit_code == 0
+    command = ("predict", finished.config("P01"), folder / "new.smi", "--format", "wide")
+    assert hocket(*command, "--output", folder / "out.parquet").exit_code == 0
     return pl.read_parquet(folder / "out.parquet").drop("input_row", "input_compound_id")
 
 
