@@ -82,7 +82,7 @@ FLOORS = {
         {"folds"},
         {"structures", "labels"},
         {"tables"},
-        {"settings"},
+        {"settings", "descriptors"},
         {"atomic"},
         {"errors", "version"},
     ],

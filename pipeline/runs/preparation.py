@@ -48,6 +48,7 @@ def prepared_matrices(
             timeout_s=data.compound_timeout_s,
             cache=home.structures_cache,
             progress=progress,
+            descriptors=data.descriptors,
         )
     for warning in read_summary(folder)["warnings"]:
         reporter.warn(warning)
