@@ -62,7 +62,7 @@ class Tables(Schema):
     """Seconds; a structure that takes longer to prepare is left out."""
 
     descriptors: bool = False
-    """If true, RDKit's descriptors of the compounds are prepared too, some 4 ms each the first time; nothing of them is
+    """If true, RDKit's descriptors of the compounds are prepared too, some 5 ms each the first time; nothing of them is
     sent to anyone.
     """
 
