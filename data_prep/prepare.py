@@ -90,8 +90,8 @@ def prepare(  # noqa: PLR0913 - inputs of a run; all after the tables' settings 
     and the errors of the cluster.
     """
     require_strong_seed(structure_seed)
-    identity = _identity(t0, t1, t2, settings, structure_seed)
-    identity |= {"timeout_s": timeout_s, "descriptors": DESCRIPTORS_VERSION if descriptors else None}
+    identity = _identity(t0, t1, t2, settings, structure_seed) | {"timeout_s": timeout_s}
+    identity |= {"descriptors": DESCRIPTORS_VERSION} if descriptors else {}
     folder = prepared_root / hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     if prepared.is_intact(folder):
         return folder
