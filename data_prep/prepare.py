@@ -14,6 +14,7 @@ from scipy import sparse
 
 from data_prep import prepared
 from data_prep.atomic import atomic_folder
+from data_prep.descriptors.listed import DESCRIPTORS_VERSION
 from data_prep.errors import TableError
 from data_prep.folds.compounds import Compounds, make_compounds
 from data_prep.folds.folds import balance_warnings
@@ -73,6 +74,7 @@ def prepare(  # noqa: PLR0913 - inputs of a run; all after the tables' settings 
     timeout_s: float = DEFAULT_TIMEOUT_S,
     cache: Path | None = None,
     progress: Progress | None = None,
+    descriptors: bool = False,
 ) -> Path:
     """Prepare the tables; return the prepared folder (see data_prep.prepared), `prepared_root`/<digest>.
 
@@ -82,19 +84,28 @@ def prepare(  # noqa: PLR0913 - inputs of a run; all after the tables' settings 
     `crashed`). `timeout_s` is part of the digest, so a longer limit gives such structures another chance; `cache`,
     the file of earlier results, is not. `progress` is called with (done, total) structures.
     `workers` are processes of this machine or a cluster, which is used only if the cache lacks structures.
+    `descriptors`: whether RDKit's descriptors of the compounds are added; it changes the digest and no other file.
 
     Raises TableError for a file that is no such table and StructureSeedError for a seed of fewer than 32 bytes,
     and the errors of the cluster.
     """
     require_strong_seed(structure_seed)
     identity = _identity(t0, t1, t2, settings, structure_seed) | {"timeout_s": timeout_s}
+    identity |= {"descriptors": DESCRIPTORS_VERSION} if descriptors else {}
     folder = prepared_root / hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     if prepared.is_intact(folder):
         return folder
 
     def compounds_of(structures: pl.DataFrame) -> Compounds:
         return make_compounds(
-            structures, settings, structure_seed, workers=workers, timeout_s=timeout_s, cache=cache, progress=progress
+            structures,
+            settings,
+            structure_seed,
+            workers=workers,
+            timeout_s=timeout_s,
+            cache=cache,
+            progress=progress,
+            descriptors=descriptors,
         )
 
     result = _compute(t0, t1, t2, settings, compounds_of)
@@ -184,19 +195,20 @@ def _summary(result: _Result, settings: Preparation) -> dict[str, Any]:
         "classification": classification_summary(result.trained, result.tasks, result.y),
         "regression": regression_summary(result.trained_regression, result.regression),
         "folds": folds,
-        "warnings": [*balance_warnings(folds, settings.folds), *_machine_warnings(result.rejected)],
+        "warnings": [*balance_warnings(folds, settings.folds), *_machine_warnings(result)],
     }
 
 
-def _machine_warnings(rejected: pl.DataFrame) -> list[str]:
-    """Return a warning if structures were rejected for reasons of this machine: their labels are missing."""
-    n_rejected = rejected.filter(pl.col("reason").is_in([TIMEOUT, CRASHED])).height
+def _machine_warnings(result: _Result) -> list[str]:
+    """Return warnings if labels or descriptors are missing for reasons of this machine."""
+    n_rejected = result.rejected.filter(pl.col("reason").is_in([TIMEOUT, CRASHED])).height
+    described = result.compounds.descriptors
+    n_undescribed = 0 if described is None else int(np.isnan(described).all(axis=1).sum())
+    missing = {"T2: {} rows rejected": n_rejected, "{} compounds without descriptors": n_undescribed}
     advice = "raise compound_timeout_s, or remove this prepared folder, to try them again"
-    return (
-        [f"T2: {n_rejected} rows rejected because of this machine ({TIMEOUT}, {CRASHED}): {advice}"]
-        if n_rejected
-        else []
-    )
+    return [
+        f"{what.format(n)} because of this machine ({TIMEOUT}, {CRASHED}): {advice}" for what, n in missing.items() if n
+    ]
 
 
 def _write(folder: Path, result: _Result, summary: dict[str, Any], facts: dict[str, Any]) -> None:
@@ -209,6 +221,8 @@ def _write(folder: Path, result: _Result, summary: dict[str, Any], facts: dict[s
     for name, matrix in matrices.items():
         sparse.save_npz(folder / name, matrix)
     np.save(folder / prepared.FOLDING_FILE, result.compounds.folding)
+    if result.compounds.descriptors is not None:
+        np.save(folder / prepared.DESCRIPTORS_FILE, result.compounds.descriptors)
     weights = [pl.col("assay_type").alias("task_type"), pl.col("training_weight"), pl.col("aggregation_weight")]
     catalogue = pl.col("catalog_assay_id").alias("catalog_id")
     trained, regression = result.trained, result.trained_regression

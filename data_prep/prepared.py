@@ -3,7 +3,8 @@
 x.npz, y_class.npz, y_regr.npz, y_censor.npz, folding.npy, cls_weights.csv and reg_weights.csv load into SparseChem
 unchanged. The other files: tasks.parquet and regression_tasks.parquet (one row per task, by `task_id`), assays.parquet
 (the values and tasks of each accepted assay), compounds.parquet (every input id and its row), rejected.parquet (every
-rejected row and the reason), summary.json (counts) and manifest.json (inputs, settings, digests).
+rejected row and the reason), summary.json (counts) and manifest.json (inputs, settings, digests); and descriptors.npy
+if descriptors were wanted.
 """
 
 import hashlib
@@ -18,10 +19,11 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import sparse
 
+from data_prep.descriptors.listed import DESCRIPTORS, DESCRIPTORS_VERSION
 from data_prep.errors import PreparedError
 from data_prep.version import FORMAT_VERSION
 
-X_FILE, FOLDING_FILE = "x.npz", "folding.npy"
+X_FILE, FOLDING_FILE, DESCRIPTORS_FILE = "x.npz", "folding.npy", "descriptors.npy"
 Y_FILE, WEIGHTS_FILE, TASKS_FILE = "y_class.npz", "cls_weights.csv", "tasks.parquet"
 Y_REGR_FILE, Y_CENSOR_FILE = "y_regr.npz", "y_censor.npz"
 REGRESSION_WEIGHTS_FILE, REGRESSION_TASKS_FILE = "reg_weights.csv", "regression_tasks.parquet"
@@ -96,10 +98,14 @@ class Prepared:
     tasks: tuple[Task, ...]  # by task_id
     regression_tasks: tuple[RegressionTask, ...]  # by task_id
     manifest: dict[str, Any]
+    descriptors: NDArray[np.float32] | None = None
+    """(n_compounds, n_descriptors), columns in the order of data_prep.descriptors.listed.DESCRIPTORS; NaN: no number.
+    None unless they were wanted when the tables were prepared."""
 
     def __post_init__(self) -> None:
         """Raise PreparedError unless shapes, folds, labels, values and tasks fit together."""
         self._check_compounds()
+        self._check_descriptors()
         self._check_labels()
         self._check_values()
 
@@ -112,6 +118,19 @@ class Prepared:
         n_folds = self.manifest["settings"]["folds"]["n_folds"]
         in_range = bool(((self.folding >= 0) & (self.folding < n_folds)).all())
         _require(FOLDING_FILE, "a fold out of range", f"0 to {n_folds - 1}", in_range)
+
+    def _check_descriptors(self) -> None:
+        version, found = self.manifest.get("descriptors"), self.descriptors
+        present = {True: "descriptors", False: "no descriptors"}
+        wanted = present[version is not None]
+        _require(DESCRIPTORS_FILE, present[found is not None], wanted, (found is None) == (version is None))
+        if found is None:
+            return
+        expected = f"those of version {DESCRIPTORS_VERSION}"
+        _require(DESCRIPTORS_FILE, f"descriptors of version {version}", expected, version == DESCRIPTORS_VERSION)
+        _require(DESCRIPTORS_FILE, f"type {found.dtype}", "float32", found.dtype == np.float32)
+        _require_shape(DESCRIPTORS_FILE, found.shape, (self.x.shape[0], len(DESCRIPTORS)))
+        _require(DESCRIPTORS_FILE, "infinite values", "numbers or NaN", not np.isinf(found).any())
 
     def _check_labels(self) -> None:
         _require_shape(Y_FILE, self.y.shape, (self.x.shape[0], len(self.tasks)))
@@ -143,7 +162,7 @@ def read_prepared(folder: Path) -> Prepared:
     or whose files do not fit together.
     """
     manifest = read_manifest(folder)
-    for name in sorted(_FILES):
+    for name in sorted(manifest["files"]):
         _require(
             name,
             "other content than was written",
@@ -153,13 +172,23 @@ def read_prepared(folder: Path) -> Prepared:
     try:
         matrices = {key: _read_matrix(folder / name) for key, name in _MATRICES.items()}
         folding = np.load(folder / FOLDING_FILE, allow_pickle=False).astype(np.int64)
+        descriptors = None
+        if DESCRIPTORS_FILE in manifest["files"]:
+            descriptors = np.load(folder / DESCRIPTORS_FILE, allow_pickle=False)
         tasks = tuple(Task(**row) for row in pl.read_parquet(folder / TASKS_FILE).to_dicts())
         regression_tasks = tuple(
             RegressionTask(**row) for row in pl.read_parquet(folder / REGRESSION_TASKS_FILE).to_dicts()
         )
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, pl.exceptions.PolarsError) as cause:
         raise PreparedError(f"{folder.name}: a file cannot be read: {cause}") from cause
-    return Prepared(**matrices, folding=folding, tasks=tasks, regression_tasks=regression_tasks, manifest=manifest)
+    return Prepared(
+        **matrices,
+        folding=folding,
+        tasks=tasks,
+        regression_tasks=regression_tasks,
+        manifest=manifest,
+        descriptors=descriptors,
+    )
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
@@ -191,8 +220,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     version = manifest.get("format")
     _require(MANIFEST_FILE, f"format {version}", f"format {FORMAT_VERSION}", version == FORMAT_VERSION)
     files = manifest.get("files")
-    complete = isinstance(files, dict) and set(files) == _FILES and "n_folds" in manifest["settings"]["folds"]
-    _require(MANIFEST_FILE, "another list of files", ", ".join(sorted(_FILES)), complete)
+    expected = _files_of(manifest)
+    complete = isinstance(files, dict) and set(files) == expected and "n_folds" in manifest["settings"]["folds"]
+    _require(MANIFEST_FILE, "another list of files", ", ".join(sorted(expected)), complete)
     return manifest
 
 
@@ -200,16 +230,21 @@ def is_intact(folder: Path) -> bool:
     """Return whether the folder holds every file unchanged."""
     try:
         manifest = read_manifest(folder)
-        return all(_digest(folder, name) == manifest["files"][name] for name in _FILES)
+        return all(_digest(folder, name) == digest for name, digest in manifest["files"].items())
     except PreparedError:
         return False
 
 
 def manifest_of(folder: Path, facts: dict[str, Any]) -> bytes:
     """Return the bytes of manifest.json: `facts` and the digests of the files in `folder`."""
-    files = {name: _digest(folder, name) for name in sorted(_FILES)}
+    files = {name: _digest(folder, name) for name in sorted(_files_of(facts))}
     manifest = {"kind": _KIND, "format": FORMAT_VERSION, **facts, "files": files}
     return json.dumps(manifest, indent=1, sort_keys=True).encode() + b"\n"
+
+
+def _files_of(manifest: dict[str, Any]) -> set[str]:
+    """Return the names of the files that belong to the manifest's facts."""
+    return _FILES if manifest.get("descriptors") is None else _FILES | {DESCRIPTORS_FILE}
 
 
 def _digest(folder: Path, name: str) -> str:

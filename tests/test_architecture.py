@@ -83,7 +83,7 @@ FLOORS = {
         {"folds"},
         {"structures", "labels"},
         {"tables"},
-        {"settings"},
+        {"settings", "descriptors"},
         {"atomic"},
         {"errors", "version"},
     ],

@@ -17,6 +17,7 @@ from data_prep.structures.structures import (
     Progress,
     Structures,
     StructureWorkers,
+    describe_all,
     fold_scaffolds,
     labelled,
     standardise_all,
@@ -34,6 +35,7 @@ class Compounds:
     rows: pl.DataFrame  # every accepted id: `row`, `input_compound_id`, `canonical_smiles`, `fold`
     rejected: pl.DataFrame
     balance: list[dict[str, int | float]]  # of the folds: `fold`, `compounds`, `share`, `scaffolds`
+    descriptors: NDArray[np.float32] | None  # (n_compounds, n_descriptors), see describe_all; None: not wanted
 
 
 def make_compounds(
@@ -45,6 +47,7 @@ def make_compounds(
     timeout_s: float = DEFAULT_TIMEOUT_S,
     cache: Path | None = None,
     progress: Progress | None = None,
+    descriptors: bool = False,
 ) -> Compounds:
     """Standardise and fingerprint the structures of read_structures, and assign their folds.
 
@@ -52,7 +55,8 @@ def make_compounds(
     (`conflicting_structures`), as are structures and scaffolds that are refused (codes of standardise_all and
     fold_scaffolds). The result depends neither on the order of rows nor on `workers` nor on the content of the file
     `cache`, and on `timeout_s` only through the reason `timeout`. `progress` is called for structures and then, with a
-    note, for scaffolds and folds.
+    note, for scaffolds, descriptors and folds. `descriptors`: whether they are computed; no compound is
+    rejected for them.
     """
     distinct = table["smiles"].unique(maintain_order=True)
     with worker_pool():
@@ -71,8 +75,17 @@ def make_compounds(
             scaffolds = fold_scaffolds(
                 structures.murcko, workers=workers, timeout_s=timeout_s, cache=cache, progress=scaffold_progress
             )
-    checked = _check_structures(table, distinct, structures, scaffolds)
-    kept = checked.accepted.unique("canonical_smiles").sort("canonical_smiles").with_row_index("row")
+        checked = _check_structures(table, distinct, structures, scaffolds)
+        kept = checked.accepted.unique("canonical_smiles").sort("canonical_smiles").with_row_index("row")
+        described = None
+        if descriptors:
+            described = describe_all(
+                kept["canonical_smiles"].to_list(),
+                workers=workers,
+                timeout_s=timeout_s,
+                cache=cache,
+                progress=labelled(progress, "descriptors"),
+            )
     indices = kept["index"].to_numpy()
     x = fingerprint_matrix(structures, bit_permutation(structure_seed, settings.fingerprint.n_bits), indices)
     if progress:
@@ -83,7 +96,7 @@ def make_compounds(
     rows = checked.accepted.select("input_compound_id", "canonical_smiles").unique()
     rows = rows.join(kept, on="canonical_smiles").sort("row", "input_compound_id")
     rows = rows.select("row", "input_compound_id", "canonical_smiles", "fold")
-    return Compounds(x, folding, rows, checked.rejected, balance)
+    return Compounds(x, folding, rows, checked.rejected, balance, described)
 
 
 def _check_structures(

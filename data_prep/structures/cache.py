@@ -25,7 +25,7 @@ _TABLE = "outcomes_1"  # the number changes with the columns and the packed form
 _MAKE_TABLE = f"CREATE TABLE IF NOT EXISTS {_TABLE} (key BLOB PRIMARY KEY, content BLOB) WITHOUT ROWID"
 _READ = f"SELECT key, content FROM {_TABLE} WHERE key IN "  # noqa: S608 - constants
 _WRITE = f"INSERT OR REPLACE INTO {_TABLE} VALUES (?, ?)"  # noqa: S608 - constants
-_HEAD = struct.Struct("<diiii")  # limit of a timeout in seconds; bytes of text, murcko, reason (-1: None) and bits
+_HEAD = struct.Struct("<diiii")  # limit of a timeout in seconds; bytes of text, murcko, reason (-1: None) and numbers
 
 
 def keys_of(step: Step, texts: Sequence[str | None]) -> list[bytes]:
@@ -156,7 +156,7 @@ def _content(key: bytes, result: StepResult, timeout_s: float) -> bytes:
     texts = [b"" if text is None else text.encode() for text in (result.text, result.murcko, result.reason)]
     sizes = [-1 if text is None else len(packed) for text, packed in zip(result[:3], texts, strict=True)]
     limit_s = timeout_s if result.reason == TIMEOUT else math.inf
-    content = b"".join([_HEAD.pack(limit_s, *sizes, len(result.bits)), *texts, result.bits, result.counts])
+    content = b"".join([_HEAD.pack(limit_s, *sizes, len(result.numbers)), *texts, result.numbers, result.counts])
     return _checksum(key, content) + content
 
 
@@ -165,7 +165,7 @@ def _read(key: bytes, content: bytes, timeout_s: float) -> StepResult | None:
     checked = content[_CHECKSUM_BYTES:]
     if content[:_CHECKSUM_BYTES] != _checksum(key, checked):
         return None
-    limit_s, *sizes, n_bits = _HEAD.unpack_from(checked)
+    limit_s, *sizes, n_bytes = _HEAD.unpack_from(checked)
     if limit_s < timeout_s:
         return None
     offset = _HEAD.size
@@ -174,7 +174,7 @@ def _read(key: bytes, content: bytes, timeout_s: float) -> StepResult | None:
         texts.append(None if size < 0 else checked[offset : offset + size].decode())
         offset += max(size, 0)
     text, murcko, reason = texts
-    return StepResult(text, murcko, reason, checked[offset : offset + n_bits], checked[offset + n_bits :])
+    return StepResult(text, murcko, reason, checked[offset : offset + n_bytes], checked[offset + n_bytes :])
 
 
 def _checksum(key: bytes, content: bytes) -> bytes:

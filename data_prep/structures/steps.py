@@ -6,8 +6,10 @@ from typing import NamedTuple, Protocol
 
 import rdkit
 
+from data_prep.descriptors.listed import DESCRIPTORS_VERSION
 from data_prep.settings import Chemistry, Fingerprint
 from data_prep.structures import scaffolds
+from data_prep.structures.descriptors import descriptors_of
 from data_prep.structures.standardise import NotAccepted, smiles_of_mol_block, standardiser
 from data_prep.version import CODE_VERSION
 
@@ -21,7 +23,7 @@ class StepResult(NamedTuple):
     text: str | None = None  # canonical SMILES, or the fold scaffold
     murcko: str | None = None  # of a structure; None: acyclic
     reason: str | None = None  # None: accepted
-    bits: bytes = b""  # of a structure: int32, little-endian, ascending
+    numbers: bytes = b""  # little-endian; of a structure: its bits, int32, ascending; of a DescriptorStep: float32
     counts: bytes = b""  # of a structure with a counted fingerprint: int32, little-endian, one for each bit
 
 
@@ -54,6 +56,22 @@ class StructureStep:
     def identity(self) -> bytes:
         """Return settings and versions as JSON bytes."""
         return _identity("structure", asdict(self.chemistry), asdict(self.fingerprint))
+
+
+@dataclass(frozen=True, slots=True)
+class DescriptorStep:
+    """Turn the canonical SMILES of a StructureStep into its descriptors.
+
+    A step of its own, so that structures in the cache stay known whether or not their descriptors are wanted.
+    """
+
+    def make(self, text: str | None) -> StepResult:
+        """Return the descriptors, NaN where there is none; no structure is rejected for them."""
+        return StepResult(numbers=descriptors_of(text or "").astype("<f4").tobytes())
+
+    def identity(self) -> bytes:
+        """Return the versions as JSON bytes; this step has no settings."""
+        return _identity("descriptors", DESCRIPTORS_VERSION)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Standard forms, fingerprint bits and fold scaffolds of many structures, computed by several processes.
+"""Standard forms, fingerprint bits, descriptors and fold scaffolds of many structures, computed by several processes.
 
 No secret is needed here: bits are permuted and folds are drawn afterwards (data_prep.folds.keyed). The result is the
 same for any number of workers, any joblib backend and any content of the cache.
@@ -14,9 +14,10 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.descriptors.listed import DESCRIPTORS
 from data_prep.settings import Chemistry, Fingerprint
 from data_prep.structures.cache import Cache, keys_of, opened
-from data_prep.structures.steps import MolBlockStep, ScaffoldStep, Step, StepResult, StructureStep
+from data_prep.structures.steps import DescriptorStep, MolBlockStep, ScaffoldStep, Step, StepResult, StructureStep
 from data_prep.structures.watchdog import DEFAULT_TIMEOUT_S, guarded, worker_pool
 
 
@@ -93,10 +94,10 @@ def standardise_all(
     """
     step = StructureStep(chemistry, fingerprint)
     results = _run_step(step, smiles, workers=workers, timeout_s=timeout_s, cache=cache, progress=progress)
-    bits = np.frombuffer(b"".join([result.bits for result in results]), "<i4").astype(np.int32, copy=False)
+    bits = np.frombuffer(b"".join([result.numbers for result in results]), "<i4").astype(np.int32, copy=False)
     count_bytes = b"".join([result.counts for result in results])
     counts = np.frombuffer(count_bytes, "<i4").astype(np.int32, copy=False) if count_bytes else np.ones_like(bits)
-    n_bits = np.fromiter((len(result.bits) // bits.itemsize for result in results), np.int64, len(results))
+    n_bits = np.fromiter((len(result.numbers) // bits.itemsize for result in results), np.int64, len(results))
     return Structures(
         smiles=[result.text for result in results],
         murcko=[result.murcko for result in results],
@@ -105,6 +106,33 @@ def standardise_all(
         counts=counts,
         starts=np.concatenate([np.zeros(1, np.int64), np.cumsum(n_bits)]),
     )
+
+
+def describe_all(
+    smiles: Sequence[str],
+    *,
+    workers: StructureWorkers = 1,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> NDArray[np.float32]:
+    """Return the descriptors of standardised structures, (n, n_descriptors), columns in the order of DESCRIPTORS.
+
+    smiles : canonical, as standardise_all returns them; equal ones are described once
+    `workers`, `cache`, `progress` and errors as for standardise_all.
+    NaN where a structure has no such number; a row of NaN for one that takes longer than `timeout_s` or on which a
+    process dies twice.
+    """
+    distinct = list(dict.fromkeys(smiles))
+    results = _run_step(
+        DescriptorStep(), distinct, workers=workers, timeout_s=timeout_s, cache=cache, progress=progress
+    )
+    numbers_of = {text: result.numbers for text, result in zip(distinct, results, strict=True) if not result.reason}
+    descriptors = np.full((len(smiles), len(DESCRIPTORS)), np.nan, np.float32)
+    for row, text in zip(descriptors, smiles, strict=True):
+        if text in numbers_of:
+            row[:] = np.frombuffer(numbers_of[text], "<f4")
+    return descriptors
 
 
 def fold_scaffolds(

@@ -61,6 +61,11 @@ class Tables(Schema):
     compound_timeout_s: float = Field(default=60.0, gt=0, le=86_400)
     """Seconds; a structure that takes longer to prepare is left out."""
 
+    descriptors: bool = False
+    """If true, RDKit's descriptors of the compounds are prepared too, some 5 ms each the first time; nothing of them is
+    sent to anyone.
+    """
+
     scheduler: str = ""
     """tcp://HOST:8786, tls:// or local:N: your own Dask cluster, to which the structures are sent for preparation;
     empty: this machine prepares them.

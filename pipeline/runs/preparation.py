@@ -49,6 +49,7 @@ def prepared_matrices(
             timeout_s=data.compound_timeout_s,
             cache=home.structures_cache,
             progress=progress,
+            descriptors=data.descriptors,
         )
     for warning in PreparationSummary.read(folder).warnings:
         reporter.warn(warning)

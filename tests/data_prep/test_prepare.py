@@ -21,6 +21,8 @@ from data_prep.errors import StructureSeedError, TableError
 from data_prep.prepare import prepare
 from data_prep.prepared import Prepared, is_intact, read_prepared, read_summary
 from data_prep.settings import Activities, Regression
+from data_prep.structures import structures
+from data_prep.structures.steps import TIMEOUT, DescriptorStep, Step, StepResult
 from tests.support.data_prep.small_tables import FAST, SEED, STRUCTURES, t0_rows, t1_rows, t2_rows, write_tables
 
 
@@ -248,6 +250,25 @@ def test_progress_is_told(tables, tmp_path):
     assert (60, 60, "") in calls
     assert all(note for _, _, note in calls[calls.index((60, 60, "")) + 1 :])
     assert calls[-1][0] == calls[-1][1]
+
+
+def test_compounds_without_descriptors_are_warned_of(tables, tmp_path, monkeypatch):
+    """One whose descriptors take too long stays, with NaN; progress names the step."""
+
+    def made(step: Step, texts: list[str], _timeout_s: float) -> list[StepResult]:
+        slow = isinstance(step, DescriptorStep)
+        return [StepResult(reason=TIMEOUT) if slow and "s" in text else step.make(text) for text in texts]
+
+    monkeypatch.setattr(structures, "guarded", made)
+    notes = []
+    folder = prepare(
+        *tables, FAST, SEED, tmp_path, descriptors=True, progress=lambda _done, _all, note="": notes.append(note)
+    )
+    assert "descriptors" in notes
+    assert read_summary(folder)["warnings"][-1].startswith("10 compounds without descriptors because of this machine")
+    matrices = read_prepared(folder)
+    assert matrices.x.shape[0] == 60
+    assert np.isnan(matrices.descriptors).all(axis=1).sum() == 10
 
 
 def test_the_manifest_holds_the_balance_of_folds(tables, tmp_path):

@@ -3,15 +3,19 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from scipy import sparse
 
+from data_prep.descriptors.listed import DESCRIPTORS, DESCRIPTORS_VERSION
 from data_prep.errors import PreparedError
 from data_prep.prepare import prepare
 from data_prep.prepared import Prepared, is_intact, manifest_of, read_prepared, read_summary
+from data_prep.structures.structures import describe_all
 from tests.support.data_prep.small_tables import FAST, SEED
 
 
@@ -107,6 +111,74 @@ def test_files_that_do_not_fit_together_are_refused(folder, name, change, messag
     _sign_again(folder)
     with pytest.raises(PreparedError, match=message):
         read_prepared(folder)
+
+
+@pytest.fixture
+def described(tables, tmp_path) -> Path:
+    """A prepared folder with descriptors."""
+    return prepare(*tables, FAST, SEED, tmp_path / "described", descriptors=True)
+
+
+def test_descriptors_are_read_back(folder, described):
+    """They are those of the canonical SMILES of each row; no other matrix changes, and without them there is None."""
+    plain, matrices = read_prepared(folder), read_prepared(described)
+    rows = pl.read_parquet(described / "compounds.parquet").unique("row").sort("row")
+    assert matrices.descriptors is not None
+    assert matrices.descriptors.tobytes() == describe_all(rows["canonical_smiles"].to_list()).tobytes()
+    assert matrices.descriptors.shape == (matrices.x.shape[0], len(DESCRIPTORS))
+    assert plain.descriptors is None
+    assert "descriptors" not in plain.manifest
+    assert matrices.manifest["descriptors"] == DESCRIPTORS_VERSION
+    assert {file.name for file in described.iterdir()} == {file.name for file in folder.iterdir()} | {"descriptors.npy"}
+    for name in set(FILES):
+        assert (described / name).read_bytes() == (folder / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda found: found[:-1], "found shape"),
+        (lambda found: found[:, :-1], "found shape"),
+        (lambda found: found[:, 0], "found shape"),
+        (lambda found: found.astype(np.float64), "found type float64, expected float32"),
+        (lambda found: found * np.float32(np.inf), "found infinite values"),
+    ],
+)
+def test_descriptors_that_do_not_fit_are_refused(described, change, message):
+    """Shape, type and infinite values."""
+    with np.errstate(invalid="ignore"):
+        np.save(described / "descriptors.npy", change(read_prepared(described).descriptors))
+    _sign_again(described)
+    with pytest.raises(PreparedError, match=rf"descriptors\.npy: {message}"):
+        read_prepared(described)
+
+
+def test_damaged_descriptors_are_refused(described):
+    """A changed, a missing and an undeclared file, and those of another version."""
+    file = described / "descriptors.npy"
+    content = file.read_bytes()
+    file.write_bytes(content[:-1])
+    with pytest.raises(PreparedError, match=r"descriptors\.npy: found other content"):
+        read_prepared(described)
+    assert not is_intact(described)
+    file.unlink()
+    with pytest.raises(PreparedError, match=r"descriptors\.npy: cannot be read"):
+        read_prepared(described)
+    file.write_bytes(content)
+    facts = json.loads((described / "manifest.json").read_text())
+    for version, message in ((None, "another list of files"), (99, "found descriptors of version 99, expected those")):
+        (described / "manifest.json").write_text(json.dumps(facts | {"descriptors": version}))
+        with pytest.raises(PreparedError, match=message):
+            read_prepared(described)
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_descriptors_and_the_manifest_agree(folder, described, wanted):
+    """Descriptors that the manifest does not name, and a manifest that names absent ones."""
+    matrices = read_prepared(described if wanted else folder)
+    other = None if wanted else np.zeros((matrices.x.shape[0], len(DESCRIPTORS)), np.float32)
+    with pytest.raises(PreparedError, match=r"descriptors\.npy: found (no )?descriptors"):
+        replace(matrices, descriptors=other)
 
 
 def test_types_and_shapes(folder):

@@ -347,6 +347,16 @@ def test_prepare_workers_and_cache(fresh: Federation):
     assert mode(fresh.home("P01").structures_cache) == 0o600
 
 
+def test_prepare_with_descriptors(fresh: Federation):
+    """With `descriptors = true` under [data], and only then, the prepared folder has them."""
+    config = fresh.config("P01")
+    plain = json.loads(hocket("prepare", "--json", config).stdout)
+    config.write_text(config.read_text().replace("[data]\n", "[data]\ndescriptors = true\n"))
+    described = json.loads(hocket("prepare", "--json", config).stdout)
+    assert [(Path(made["folder"]) / "descriptors.npy").exists() for made in (plain, described)] == [False, True]
+    assert described["consistency"] == plain["consistency"]
+
+
 def test_prepare_of_unreadable_tables(fresh: Federation):
     """Exit code 3, the table named, and no prepared folder."""
     (fresh.folder / "P01" / "T1.csv").write_text("nothing,of,this\n1,2,3\n")

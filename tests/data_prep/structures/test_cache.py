@@ -279,12 +279,12 @@ def test_prepared_bytes_do_not_depend_on_the_cache(tables, tmp_path):
     counted = replace(FAST, fingerprint=Fingerprint(n_bits=1024, counts=True))
     half = write_tables(tmp_path / "half", t2=[f"X{i},{smiles}\n" for i, smiles in enumerate(STRUCTURES[::2])])
     cache = tmp_path / "structures.cache"
-    prepare(*half, counted, SEED, tmp_path / "0", cache=cache)
+    prepare(*half, counted, SEED, tmp_path / "0", cache=cache)  # without descriptors: they are added later
     results = [
-        prepare(*tables, counted, SEED, tmp_path / "1"),
-        prepare(*tables, counted, SEED, tmp_path / "2", cache=tmp_path / "empty.cache", workers=2),
-        prepare(*tables, counted, SEED, tmp_path / "3", cache=cache, workers=2),
-        prepare(*tables, counted, SEED, tmp_path / "4", cache=cache),
+        prepare(*tables, counted, SEED, tmp_path / "1", descriptors=True),
+        prepare(*tables, counted, SEED, tmp_path / "2", cache=tmp_path / "empty.cache", workers=2, descriptors=True),
+        prepare(*tables, counted, SEED, tmp_path / "3", cache=cache, workers=2, descriptors=True),
+        prepare(*tables, counted, SEED, tmp_path / "4", cache=cache, descriptors=True),
     ]
     first, *others = [{file.name: file.read_bytes() for file in folder.iterdir()} for folder in results]
     assert all(other == first for other in others)

@@ -86,6 +86,7 @@ def test_defaults(tmp_path: Path):
     assert config.n_workers == len(os.sched_getaffinity(0))
     assert read(tmp_path, "workers = 3\n" + PARTNER).n_workers == 3
     assert config.data.compound_timeout_s == 60.0
+    assert config.data.descriptors is False
     assert config.training.batch_size == 500
     assert config.passphrase() is None
 
