@@ -51,7 +51,6 @@ def assays_of(prepared: Prepared, data: TrainingSet) -> tuple[Assay, ...]:
         column = value_column.get(name)
         if column is None:
             rows, values, mark = _mean_labels(y, tuple(signs))
-            signs = dict.fromkeys(signs, 1)
         else:
             part = slice(y_regr.indptr[column], y_regr.indptr[column + 1])
             rows, values, mark = y_regr.indices[part], y_regr.data[part], marks.data[part]
@@ -61,7 +60,7 @@ def assays_of(prepared: Prepared, data: TrainingSet) -> tuple[Assay, ...]:
             values.astype(np.float64),
             mark.astype(np.int8),
             tuple(signs),
-            tuple(signs.values()),
+            tuple(1 if column is None else sign for sign in signs.values()),
             column if data.n_regressions else None,
         )
         assays.append(assay.only(used[assay.rows]))

@@ -48,11 +48,28 @@ class AssayModels:
     """
 
     uses_trunk: bool  # the hidden layer is an input beside the fingerprint
-    uses_descriptors: bool
+    quantiles: Floats  # (n_quantiles, n_descriptors) that descriptors are scaled by; no columns: they are not used
     models: tuple[AssayModel, ...]
     of_task: Ints  # (n_tasks,) number of the task's model; -1: the network alone
     of_regression: Ints  # (n_regressions,) the same
     mixing: Mixing
+
+    @classmethod
+    def none(cls, n_tasks: int, n_regressions: int) -> Self:
+        """No models: the network alone predicts."""
+        return cls(
+            uses_trunk=False,
+            quantiles=np.zeros((0, 0), np.float32),
+            models=(),
+            of_task=np.full(n_tasks, -1, np.int64),
+            of_regression=np.full(n_regressions, -1, np.int64),
+            mixing=Mixing.of_network(n_tasks),
+        )
+
+    @property
+    def uses_descriptors(self) -> bool:
+        """Whether predictions need descriptors."""
+        return bool(self.quantiles.shape[1])
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything as named arrays, for a file without pickle."""
@@ -60,7 +77,8 @@ class AssayModels:
         forests = [(i, model.forest) for i, model in enumerate(self.models) if model.forest]
         weights = [np.flatnonzero(process.weight) for _, process in processes]
         return {
-            "inputs": np.array([self.uses_trunk, self.uses_descriptors, len(self.models)], np.int64),
+            "inputs": np.array([self.uses_trunk, len(self.models)], np.int64),
+            "quantiles": self.quantiles,
             "of_task": self.of_task,
             "of_regression": self.of_regression,
             **{f"mixing.{part.name}": getattr(self.mixing, part.name) for part in fields(Mixing)},
@@ -92,7 +110,7 @@ class AssayModels:
 
     @classmethod
     def _from_arrays(cls, arrays: Mapping[str, NDArray[Any]], n_known: int) -> Self:
-        uses_trunk, uses_descriptors, n_models = (int(number) for number in arrays["inputs"])
+        uses_trunk, n_models = (int(number) for number in arrays["inputs"])
         processes: dict[int, GaussianProcess] = {}
         for number, mean, (start, end) in zip(
             arrays["process.model"], arrays["process.mean"], _parts(arrays["process.ends"]), strict=True
@@ -115,7 +133,7 @@ class AssayModels:
             raise ValueError("a model is missing")
         return cls(
             bool(uses_trunk),
-            bool(uses_descriptors),
+            arrays["quantiles"],
             tuple(AssayModel(processes.get(i), forests.get(i)) for i in range(n_models)),
             of_task,
             of_regression,

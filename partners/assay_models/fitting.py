@@ -3,12 +3,14 @@
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from threadpoolctl import threadpool_limits
 
+from data_prep.descriptors.scaling import quantile_scale, quantiles_of
 from partners.assay_models.assays import Assay
 from partners.assay_models.choice import Choice, Kind, choose
 from partners.assay_models.fitted import AssayModel, AssayModels, Mixing
@@ -23,6 +25,7 @@ from partners.training_data.training_set import TrainingSet
 _FEWEST_TO_SCALE = 10  # measured compounds of the validation fold from which mean and deviation of scores are taken
 
 Floats = NDArray[np.float32]
+Result = TypeVar("Result")
 Progress = Callable[[int, int], None]  # (assays done, assays in all)
 
 
@@ -32,16 +35,27 @@ class AssayData:
 
     data: TrainingSet
     assays: tuple[Assay, ...]
-    descriptors: Floats | None = None  # (n_compounds, n_descriptors) from 0 to 1
+    descriptors: Floats | None = None  # (n_compounds, n_descriptors) as RDKit gives them; None: not used
     seed: int = 0  # of the forests
     workers: int = 1  # threads; the results do not depend on their number
+
+    def quantiles(self) -> Floats:
+        """Quantiles of the descriptors over the training folds, (n_quantiles, n_descriptors); no columns without."""
+        if self.descriptors is None:
+            return np.zeros((0, 0), np.float32)
+        return np.nan_to_num(quantiles_of(self.descriptors[self.data.training_rows]))
+
+    def inputs(self, hidden: Floats | None = None) -> Inputs:
+        """Inputs of all compounds, with the trunk's hidden layer if it is given."""
+        described = None if self.descriptors is None else quantile_scale(self.descriptors, self.quantiles())
+        return Inputs.of(self.data.x, hidden, described)
 
     def training_part(self, assay: Assay) -> Assay:
         """The assay's measurements in the training folds."""
         held_out = np.isin(self.data.folding[assay.rows], (self.data.test_fold, self.data.validation_fold))
         return assay.only(~held_out)
 
-    def map[Result](self, call: Callable[[int, Assay], Result], progress: Progress | None) -> list[Result]:
+    def map(self, call: Callable[[int, Assay], Result], progress: Progress | None) -> list[Result]:
         """Call for each assay's measurements in the training folds, in threads."""
         parts = [self.training_part(assay) for assay in self.assays]
         with threadpool_limits(limits=1), ThreadPoolExecutor(self.workers) as pool:
@@ -55,7 +69,7 @@ class AssayData:
 
 def choose_kinds(own: AssayData, progress: Progress | None = None) -> list[Choice]:
     """The strongest local kind of model of each assay, by cross-validation inside the training folds."""
-    inputs, y = Inputs.of(own.data.x, None, own.descriptors), sparse.csc_matrix(own.data.y)
+    inputs, y = own.inputs(), sparse.csc_matrix(own.data.y)
 
     def chosen(number: int, assay: Assay) -> Choice:
         return choose(assay, inputs[assay.rows], y, own.data.folding[assay.rows], own.seed + number)
@@ -78,8 +92,7 @@ def fit_assay_models(
     on_trunk : the trunk's hidden layer is an input beside the fingerprint
     heads    : classification tasks whose network logit is averaged in
     """
-    hidden = network.hidden(own.data.x) if on_trunk else None
-    inputs = Inputs.of(own.data.x, hidden, own.descriptors)
+    inputs = own.inputs(network.hidden(own.data.x) if on_trunk else None)
     known = own.data.training_rows
 
     def fitted(number: int, assay: Assay) -> AssayModel | None:
@@ -98,7 +111,7 @@ def fit_assay_models(
                 of_regression[assay.regression] = number
     raw = AssayModels(
         uses_trunk=on_trunk,
-        uses_descriptors=own.descriptors is not None,
+        quantiles=own.quantiles(),
         models=tuple(model for model in models if model is not None),
         of_task=of_task,
         of_regression=of_regression,

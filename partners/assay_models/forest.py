@@ -50,7 +50,8 @@ class Forest:
             node[walking] = at
             walking = walking[self.feature[at] >= 0]
         values = self.number[node].reshape(n_compounds, self.roots.size)
-        return values.mean(axis=1, dtype=np.float64)
+        mean: Floats = values.mean(axis=1, dtype=np.float64)
+        return mean
 
 
 def fit_forest(inputs: Inputs, values: Floats, seed: int) -> Forest:
@@ -67,7 +68,7 @@ def fit_forest(inputs: Inputs, values: Floats, seed: int) -> Forest:
 
 
 def _n_dense(inputs: Inputs) -> int:
-    return inputs.hidden.shape[1] + inputs.descriptors.shape[1]
+    return int(inputs.hidden.shape[1] + inputs.descriptors.shape[1])
 
 
 def _used_columns(inputs: Inputs) -> NDArray[np.int64]:

@@ -67,4 +67,5 @@ def expected_values(kernel: NDArray[np.float32], values: Floats, marks: NDArray[
 
 def _hazard(z: Floats) -> Floats:
     """Mean of a standard normal variable above z."""
-    return np.sqrt(2 / np.pi) / special.erfcx(z / np.sqrt(2))
+    hazard: Floats = np.sqrt(2 / np.pi) / special.erfcx(z / np.sqrt(2))
+    return hazard

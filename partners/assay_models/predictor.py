@@ -4,8 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from data_prep.descriptors.scaling import quantile_scale
 from partners.assay_models.fitted import AssayModels
 from partners.assay_models.inputs import Inputs, kernel
+from partners.errors import BadFeatures
 from partners.network.predict import Outputs, Predictor
 
 _BLOCK = 128  # compounds at a time, filled up with empty rows, so that a compound gets the same bits alone or not
@@ -30,7 +32,7 @@ class AssayPredictor:
     def __call__(self, x: sparse.csr_matrix, descriptors: Floats | None = None) -> Outputs:
         """Predict every task for every row of x, (n, n_bits), in the group's order of bits.
 
-        descriptors : (n, n_descriptors), needed if the models use them
+        descriptors : (n, n_descriptors) as RDKit gives them, needed if the models use them
         Raises BadFeatures or FeatureCountMismatch.
         """
         outputs = self._network(x)
@@ -41,12 +43,19 @@ class AssayPredictor:
     def values(self, x: sparse.csr_matrix, descriptors: Floats | None = None) -> Floats:
         """Values of each model's assay, (n, n_models), units of the assays."""
         hidden = self._network.hidden(x) if self._models.uses_trunk else None
-        inputs = Inputs.of(x, hidden, descriptors if self._models.uses_descriptors else None)
+        inputs = Inputs.of(x, hidden, self._scaled(descriptors))
         values = np.empty((x.shape[0], len(self._models.models)), np.float32)
         for start in range(0, x.shape[0], _BLOCK):
             part = slice(start, min(start + _BLOCK, x.shape[0]))
             values[part] = self._of_block(_filled(inputs[part]))[: part.stop - part.start]
         return values
+
+    def _scaled(self, descriptors: Floats | None) -> Floats | None:
+        if not self._models.uses_descriptors:
+            return None
+        if descriptors is None:
+            raise BadFeatures("descriptors: found none, expected those of every compound, as the models use them")
+        return quantile_scale(descriptors, self._models.quantiles)
 
     def _of_block(self, inputs: Inputs) -> Floats:
         total = np.zeros((_BLOCK, len(self._models.models)), np.float32)

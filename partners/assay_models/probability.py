@@ -41,7 +41,7 @@ def fit_curves(task: Ints, active: NDArray[np.bool_], score: Floats, share: Floa
         miss, weight = p - active, p * (1 - p)
 
         def by_task(values: Floats) -> Floats:
-            return np.bincount(task, weights=values, minlength=share.size)
+            return np.bincount(task, weights=values, minlength=share.size).astype(np.float64)
 
         down = by_task(miss * score) + _SLOPE_PRECISION * (slope - common)
         across = by_task(miss) + _MIDDLE_PRECISION * (start - middle)

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from partners.assay_models.fitted import AssayModels
+from partners.assay_models.predictor import AssayPredictor
 from partners.errors import CheckpointDamaged
 from partners.files.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from partners.models.conformal import Calibration, PValues, calibrate
@@ -26,6 +28,7 @@ from partners.training_data.training_set import TrainingSet
 _MOST_VALIDATED = 1000  # validation compounds from which the least similarity is computed
 _LEAST_SHARE = 0.05  # share of them that is less similar
 
+_ASSAYS = "assays."
 _STARTS, _BITS, _PLACES = "compounds.starts", "compounds.bits", "places"
 
 
@@ -35,7 +38,8 @@ class Weights:
 
     trunk: NDArray[np.float32]
     state: PartnerState  # without the optimiser's moments
-    calibration: Calibration
+    assay_models: AssayModels  # of single assays, which stand beside or in place of the heads
+    calibration: Calibration  # of the predictions of all of them
 
     @classmethod
     def of(
@@ -43,29 +47,48 @@ class Weights:
         training_set: TrainingSet,
         trunk: NDArray[np.float32],
         state: PartnerState,
+        assay_models: AssayModels,
         layout: TrunkLayout,
         trunk_settings: TrunkSettings,
         training: Training,
+        descriptors: NDArray[np.float32] | None = None,
     ) -> "Weights":
-        """Calibrate a trained model on the validation fold; raises what Predictor raises."""
+        """Calibrate a trained model on the validation fold; raises what Predictor raises.
+
+        descriptors : (n_compounds, n_descriptors) of the training set, needed if the assay models use them
+        """
         rows = training_set.rows_of(training_set.validation_fold)
-        outputs = Predictor(trunk, state, layout, trunk_settings, training)(training_set.x[rows])
+        network = Predictor(trunk, state, layout, trunk_settings, training)
+        predictor = AssayPredictor(network, assay_models, training_set.x[training_set.training_rows])
+        outputs = predictor(training_set.x[rows], None if descriptors is None else descriptors[rows])
         labels = (training_set.y[rows], training_set.y_regr[rows], training_set.y_censor[rows])
         bare = PartnerState(state.heads, {}, {}, state.n_steps, state.normalisation)
-        return cls(trunk, bare, calibrate(outputs, *labels))
+        return cls(trunk, bare, assay_models, calibrate(outputs, *labels))
 
     def write(self, path: Path) -> None:
         """Write atomically."""
-        save_checkpoint(path, Checkpoint(self.trunk, self.state, others=self.calibration.arrays()))
+        assays = {_ASSAYS + name: array for name, array in self.assay_models.arrays().items()}
+        save_checkpoint(path, Checkpoint(self.trunk, self.state, others=self.calibration.arrays() | assays))
 
     @classmethod
-    def read(cls, path: Path, layout: TrunkLayout) -> "Weights":
-        """Inverse of `write`; raises FileNotFoundError, CheckpointDamaged or CheckpointMismatch."""
+    def read(cls, path: Path, layout: TrunkLayout, n_known: int) -> "Weights":
+        """Inverse of `write`, for a model with this many training compounds.
+
+        Raises FileNotFoundError, CheckpointDamaged or CheckpointMismatch.
+        """
         stored = load_checkpoint(path, layout)
-        weights = cls(stored.need_trunk(path), stored.need_partner(path), Calibration.from_arrays(stored.others))
+        assays = {n.removeprefix(_ASSAYS): array for n, array in stored.others.items() if n.startswith(_ASSAYS)}
+        weights = cls(
+            stored.need_trunk(path),
+            stored.need_partner(path),
+            AssayModels.from_arrays(assays, n_known),
+            Calibration.from_arrays(stored.others),
+        )
         expected = (weights.state.n_tasks, weights.state.n_regressions)
         if (weights.calibration.n_labels.size, weights.calibration.n_values.size) != expected:
             raise CheckpointDamaged(f"{path.name}: the calibration is for other tasks than the heads")
+        if (weights.assay_models.of_task.size, weights.assay_models.of_regression.size) != expected:
+            raise CheckpointDamaged(f"{path.name}: the models of assays are for other tasks than the heads")
         return weights
 
 
@@ -116,7 +139,7 @@ def known_compounds(training_set: TrainingSet, places: NDArray[np.int64]) -> tup
 
 
 def write_model_files(
-    models: Mapping[Path, tuple[NDArray[np.float32], PartnerState]],
+    models: Mapping[Path, tuple[NDArray[np.float32], PartnerState, AssayModels]],
     compounds_file: Path,
     training_set: TrainingSet,
     places: NDArray[np.int64],
@@ -124,15 +147,18 @@ def write_model_files(
     layout: TrunkLayout,
     trunk_settings: TrunkSettings,
     training: Training,
+    descriptors: NDArray[np.float32] | None = None,
 ) -> float:
     """Calibrate finished models and write their files, and the training compounds; return the least similarity.
 
-    models : file of the weights to trunk (n_params,) and heads, of each model; places : (n_bits,) order of the bits
+    models : file of the weights to trunk (n_params,), heads and models of assays, of each model
+    places : (n_bits,) order of the bits
     The least similarity is that of `known_compounds`. Raises what Predictor raises.
     """
     known, least_similarity = known_compounds(training_set, places)
-    for weights_file, (trunk, state) in models.items():
-        Weights.of(training_set, trunk, state, layout, trunk_settings, training).write(weights_file)
+    for weights_file, (trunk, state, assay_models) in models.items():
+        weights = Weights.of(training_set, trunk, state, assay_models, layout, trunk_settings, training, descriptors)
+        weights.write(weights_file)
     known.write(compounds_file)
     return least_similarity
 
@@ -170,7 +196,9 @@ class FinalModel:
         training: Training,
         least_similarity: float,
     ) -> None:
-        self._predictor = Predictor(weights.trunk, weights.state, layout, trunk_settings, training)
+        network = Predictor(weights.trunk, weights.state, layout, trunk_settings, training)
+        self._predictor = AssayPredictor(network, weights.assay_models, known.x)
+        self.uses_descriptors = weights.assay_models.uses_descriptors
         self.calibration = weights.calibration
         self.places = known.places
         self.n_tasks, self.n_regressions = weights.state.n_tasks, weights.state.n_regressions
@@ -194,12 +222,16 @@ class FinalModel:
         Raises FileNotFoundError, CheckpointDamaged, CheckpointMismatch, and what Predictor raises.
         """
         layout = trunk_layout(n_bits, trunk_settings.hidden)
-        weights, known = Weights.read(weights_file, layout), KnownCompounds.read(compounds_file, layout)
+        known = KnownCompounds.read(compounds_file, layout)
+        weights = Weights.read(weights_file, layout, known.x.shape[0])
         return cls(weights, known, layout, trunk_settings, training, least_similarity)
 
-    def predict(self, x: sparse.csr_matrix) -> Prediction:
-        """Predict from fingerprints (n, n_bits) in the group's order; raises BadFeatures or FeatureCountMismatch."""
-        outputs = self._predictor(x)
+    def predict(self, x: sparse.csr_matrix, descriptors: NDArray[np.float32] | None = None) -> Prediction:
+        """Predict from fingerprints (n, n_bits) in the group's order, and descriptors if the model uses them.
+
+        Raises BadFeatures or FeatureCountMismatch.
+        """
+        outputs = self._predictor(x, descriptors)
         similarity = self._neighbours.nearest(x)
         return Prediction(
             probability=outputs.probabilities,

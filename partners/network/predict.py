@@ -53,7 +53,7 @@ class Predictor:
         check_state(state, layout, state.sizes)
         check_layers(layout, trunk_settings)
         check_trunk(trunk, layout)
-        self._layout, self._trunk_settings, self._training = layout, trunk_settings, training
+        self._trunk, self._layout, self._trunk_settings, self._training = trunk, layout, trunk_settings, training
         self._normalisation = state.normalisation
         self._widths = {CLASSIFICATION: state.n_tasks, REGRESSION: state.n_regressions}
         with arithmetic(training):
