@@ -13,6 +13,19 @@ SCHEMA_CONFIG: dict[str, object] = {"extra": "forbid", "strict": True, "use_attr
 NonLinearity = Literal["relu", "tanh"]
 InputTransform = Literal["none", "binarize", "log1p", "tanh"]
 OptimiserName = Literal["adam", "adamw", "sgd"]
+LocalKind = Literal["network", "gaussian process", "forest", "mean"]
+"""Kinds of model of one task, from one partner's data alone; a mean is that of Gaussian process and forest."""
+
+ModelKind = Literal[
+    "network",
+    "gaussian process",
+    "forest",
+    "mean",
+    "gaussian process on the trunk",
+    "forest on the trunk",
+    "mean on the trunk",
+]
+"""The same, and those that have the federated trunk's outputs beside the fingerprint. A network is a trunk's head."""
 
 
 def _require(ok: bool, key: str, found: object, expected: str) -> None:  # noqa: FBT001 -- the condition is the subject

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partners.models.conformal import Calibration, calibrate
+from partners.network.predict import Outputs
 from partners.settings import EPSILON
-from partners.training.evaluation import Evaluation
 from partners.training_data.training_set import TrainingSet
 
 _BLOCK = 4096  # compounds at a time: bounds memory at as many p-values of each class and task
@@ -38,22 +38,26 @@ class Domain:
         return {"width": _finite(self.width[column]), "coverage": _finite(self.width_coverage[column])}
 
 
-def evaluate_domain(data: TrainingSet, validation: Evaluation, test: Evaluation) -> Domain:
-    """Calibrate a model on the validation fold and measure its conformal predictions on the test fold."""
-    rows = validation.rows
-    fitted = calibrate(validation.outputs, data.y[rows], data.y_regr[rows], data.y_censor[rows])
+def evaluate_domain(data: TrainingSet, validation: Outputs, test: Outputs) -> Domain:
+    """Calibrate a model on the validation fold and measure its conformal predictions on the test fold.
+
+    validation, test : outputs for the labelled compounds of either fold, `TrainingSet.rows_of`
+    """
+    rows = data.rows_of(data.validation_fold)
+    fitted = calibrate(validation, data.y[rows], data.y_regr[rows], data.y_censor[rows])
     efficiency, coverage = _class_shares(data, fitted, test)
     half_width = fitted.half_widths(EPSILON).astype(np.float64)
     return Domain(efficiency, coverage, 2 * half_width, _interval_coverage(data, half_width, test))
 
 
-def _class_shares(data: TrainingSet, fitted: Calibration, test: Evaluation) -> tuple[Floats, Floats]:
+def _class_shares(data: TrainingSet, fitted: Calibration, test: Outputs) -> tuple[Floats, Floats]:
+    rows = data.rows_of(data.test_fold)
     n_single, n_right, n_known = (np.zeros(data.n_tasks) for _ in range(3))
-    for start in range(0, test.rows.size, _BLOCK):
+    for start in range(0, rows.size, _BLOCK):
         block = slice(start, start + _BLOCK)
-        p_values = fitted.p_values(test.outputs.logits[block])
+        p_values = fitted.p_values(test.logits[block])
         n_single += (p_values.n_labels(EPSILON) == 1).sum(axis=0)
-        labels = data.y[test.rows[block]].tocoo()
+        labels = data.y[rows[block]].tocoo()
         of_truth = np.where(
             labels.data > 0, p_values.active[labels.row, labels.col], p_values.inactive[labels.row, labels.col]
         )
@@ -62,13 +66,14 @@ def _class_shares(data: TrainingSet, fitted: Calibration, test: Evaluation) -> t
     too_few = ~fitted.resolves(EPSILON)
     with np.errstate(divide="ignore", invalid="ignore"):  # tasks without a label on the test fold get NaN
         coverage = n_right / n_known
-    return np.where(too_few, np.nan, n_single / test.rows.size), np.where(too_few, np.nan, coverage)
+    return np.where(too_few, np.nan, n_single / rows.size), np.where(too_few, np.nan, coverage)
 
 
-def _interval_coverage(data: TrainingSet, half_width: Floats, test: Evaluation) -> Floats:
+def _interval_coverage(data: TrainingSet, half_width: Floats, test: Outputs) -> Floats:
     """Share of each task's exact values inside its interval, (n_regressions,)."""
-    values = data.y_regr[test.rows].tocoo()
-    exact = data.y_censor[test.rows].data == 0
+    rows = data.rows_of(data.test_fold)
+    values = data.y_regr[rows].tocoo()
+    exact = data.y_censor[rows].data == 0
     task = values.col[exact]
     miss = np.abs(values.data[exact] - test.values[values.row[exact], task])
     with np.errstate(divide="ignore", invalid="ignore"):  # tasks without a value get NaN

@@ -1,4 +1,4 @@
-"""Scores of a model on the two folds that it was not trained on, and the gate between local and federated model."""
+"""Scores of a model on the two folds that it was not trained on, and the gate between local and federated models."""
 
 from dataclasses import dataclass
 
@@ -9,6 +9,7 @@ from data_prep.prepared import Prepared
 from data_prep.settings import Preparation
 from partners.models.applicability import Domain, evaluate_domain
 from partners.network.normalisation import normalisation_of
+from partners.network.predict import Outputs, predict
 from partners.network.state import DEVIATION, MEAN, PartnerState
 from partners.network.trunk import TrunkLayout
 from partners.scores.gate import GateResult, GateSettings, decide_gate
@@ -16,8 +17,9 @@ from partners.scores.regression_scores import TaskErrors
 from partners.scores.reliability import Reliability, of_probabilities, of_values
 from partners.scores.scores import TaskScores
 from partners.settings import TrunkSettings
-from partners.training.evaluation import Evaluation, evaluate
+from partners.training.evaluation import labelled_rows, score_outputs
 from partners.training.partner_data import PartnerData
+from partners.training.training import check_fit
 from partners.training_data.training_set import TrainingSet
 
 
@@ -68,34 +70,39 @@ def evaluate_model(
 ) -> EvaluatedModel:
     """Scores and predictions of a trunk with its heads on the test and the validation fold.
 
-    layout      : of the trunk alone
-    preparation : its quorums are the numbers of labels or values that a scored task needs in a fold
-    Raises what `evaluate` raises: BadFolds if a fold has no labelled compound.
+    layout : of the trunk alone
+    Raises what `evaluate_outputs` and `predict` raise.
     """
-    data, quorum = own.training_set, preparation.activities
+    data = own.training_set
+    check_fit(data, trunk, layout, trunk_settings)
     test, validation = (
-        evaluate(
-            data,
-            fold,
-            trunk,
-            state,
-            layout,
-            trunk_settings,
-            own.training,
-            min_per_class=max(1, min(quorum.evaluation_min_active, quorum.evaluation_min_inactive)),
-            min_measured=max(2, preparation.regression.evaluation_min_exact),
-        )
+        predict(data.x[labelled_rows(data, fold)], trunk, state, layout, trunk_settings, own.training)
         for fold in (data.test_fold, data.validation_fold)
     )
+    return evaluate_outputs(own, preparation, test, validation)
+
+
+def evaluate_outputs(own: PartnerData, preparation: Preparation, test: Outputs, validation: Outputs) -> EvaluatedModel:
+    """Scores of any model from its outputs for the labelled compounds of both folds, `TrainingSet.rows_of`.
+
+    preparation : its quorums are the numbers of labels or values that a scored task needs in a fold
+    Raises BadFolds if a fold has no labelled compound, and what scoring raises.
+    """
+    data = own.training_set
     return EvaluatedModel(
-        _at_measurements(data, test), _at_measurements(data, validation), evaluate_domain(data, validation, test)
+        _fold_scores(data, data.test_fold, test, preparation),
+        _fold_scores(data, data.validation_fold, validation, preparation),
+        evaluate_domain(data, validation, test),
     )
 
 
 def pass_gate(
     prepared: Prepared, own: PartnerData, settings: GateSettings, *, local: EvaluatedModel, federated: EvaluatedModel
 ) -> GateResult:
-    """Decide on the validation fold whether federation helped this partner."""
+    """Decide on the validation fold whether federation helped this partner.
+
+    local, federated : the strongest local models and the take-home models
+    """
     columns = [task.task_id for task in prepared.tasks if not task.is_auxiliary]
     assays = np.unique([prepared.tasks[column].input_assay_id for column in columns], return_inverse=True)[1]
     before, after = (model.validation.tasks.average_precision[columns] for model in (local, federated))
@@ -126,21 +133,29 @@ def value_calibration(model: EvaluatedModel, is_scored: NDArray[np.bool_], data:
     return of_values(task, measured, predicted)
 
 
-def _at_measurements(data: TrainingSet, evaluation: Evaluation) -> FoldScores:
-    labels, values = data.y[evaluation.rows].tocoo(), data.y_regr[evaluation.rows].tocoo()
-    exact = data.y_censor[evaluation.rows].data == 0
+def _fold_scores(data: TrainingSet, fold: int, outputs: Outputs, preparation: Preparation) -> FoldScores:
+    rows, quorum = labelled_rows(data, fold), preparation.activities
+    tasks, errors = score_outputs(
+        data,
+        rows,
+        outputs,
+        min_per_class=max(1, min(quorum.evaluation_min_active, quorum.evaluation_min_inactive)),
+        min_measured=max(2, preparation.regression.evaluation_min_exact),
+    )
+    return FoldScores(tasks, errors, _labels(data, rows, outputs), _values(data, rows, outputs))
+
+
+def _labels(data: TrainingSet, rows: NDArray[np.int64], outputs: Outputs) -> Labels:
+    labels = data.y[rows].tocoo()
+    probability = outputs.probabilities[labels.row, labels.col].astype(np.float64)
+    return Labels(labels.col.astype(np.int64), labels.data > 0, probability)
+
+
+def _values(data: TrainingSet, rows: NDArray[np.int64], outputs: Outputs) -> Values:
+    values, exact = data.y_regr[rows].tocoo(), data.y_censor[rows].data == 0
     row, column = values.row[exact], values.col[exact]
-    return FoldScores(
-        evaluation.tasks,
-        evaluation.regression_tasks,
-        Labels(
-            labels.col.astype(np.int64),
-            labels.data > 0,
-            evaluation.probabilities[labels.row, labels.col].astype(np.float64),
-        ),
-        Values(
-            column.astype(np.int64),
-            values.data[exact].astype(np.float64),
-            evaluation.values[row, column].astype(np.float64),
-        ),
+    return Values(
+        column.astype(np.int64),
+        values.data[exact].astype(np.float64),
+        outputs.values[row, column].astype(np.float64),
     )

@@ -1,4 +1,4 @@
-"""The gate: a partner's test, on its validation fold, whether the federated model is better than the local one.
+"""The gate: a partner's test, on its validation fold, whether federation gives a better model than it has alone.
 
 Federation can harm: if the others' labels are noise, the common trunk is worse for a partner than its own. Only the
 partner itself can see that, on compounds that neither model was trained on. The test fold is kept for the report.
@@ -17,6 +17,7 @@ from partners.settings import SCHEMA_CONFIG
 Floats = NDArray[np.float64]
 
 _FEWEST_TASKS = 5  # with fewer an interval means nothing
+_NAMES = {"federated": "federated model", "local": "strongest local model"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,7 @@ class GateSettings:
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """Result of the gate: federated against local model on the validation fold."""
+    """Result of the gate: federated against strongest local models on the validation fold."""
 
     outcome: Literal["better", "worse", "undecided"]  # of the federated model
     change: float  # mean over tasks of federated minus local; NaN if no task has two scores
@@ -53,17 +54,18 @@ class GateResult:
     def sentence(self) -> str:
         """The result as a sentence, for the log and the report."""
         if self.n_tasks == 0:
-            return f"gate: no task can be judged on the validation fold; the {self.kept} model is kept"
+            return f"gate: no task can be judged on the validation fold; the {_NAMES[self.kept]} is kept"
         low, high = self.interval
         interval = f"{self.confidence * 100:g} % interval {low:+.4f} to {high:+.4f}, {self.n_tasks} tasks"
         if not math.isfinite(low):
             interval = f"{self.n_tasks} tasks of too few assays for an interval"
         outcome = {
-            "better": "the federated model is better than local",
-            "worse": "the federated model is WORSE than local",
-            "undecided": "federated and local cannot be told apart",
+            "better": "the federated model is better than the strongest local model",
+            "worse": "the federated model is WORSE than the strongest local model",
+            "undecided": "the federated and the strongest local model cannot be told apart",
         }[self.outcome]
-        return f"gate: {outcome} on the validation fold: {self.change:+.4f} ({interval}); the {self.kept} model is kept"
+        found = f"{outcome} on the validation fold: {self.change:+.4f} ({interval})"
+        return f"gate: {found}; the {_NAMES[self.kept]} is kept"
 
     def to_json(self) -> dict[str, object]:
         """The result and its sentence as JSON values; None for a number that is not known."""

@@ -42,7 +42,7 @@ class Evaluation:
         return self.outputs.values
 
 
-def evaluate(  # noqa: PLR0913 -- as train_round, and the two quorums of a report
+def evaluate(
     training_set: TrainingSet,
     fold: int,
     trunk: NDArray[np.float32],
@@ -50,24 +50,15 @@ def evaluate(  # noqa: PLR0913 -- as train_round, and the two quorums of a repor
     layout: TrunkLayout,
     trunk_settings: TrunkSettings,
     training: Training,
-    *,
-    min_per_class: int = 1,
-    min_measured: int = 2,
 ) -> Evaluation:
     """Evaluate on the labelled or measured compounds of one fold.
 
-    min_per_class : actives, and inactives, that a scored classification task needs
-    min_measured  : exact values that a scored regression task needs
     Raises BadFolds if the fold has no such compound, and what `predict` raises.
     """
     check_fit(training_set, trunk, layout, trunk_settings)
-    rows = training_set.rows_of(fold)
-    if rows.size == 0:
-        raise BadFolds(f"fold {fold}: found no labelled compound, expected at least one to evaluate on")
+    rows = labelled_rows(training_set, fold)
     outputs = predict(training_set.x[rows], trunk, state, layout, trunk_settings, training)
-    tasks = score_tasks(training_set.y[rows], outputs.logits, min_per_class)  # probabilities of 1 - 1e-9 would tie
-    measured, censor = training_set.y_regr[rows], training_set.y_censor[rows]
-    errors = score_regression(outputs.values, measured, censor, min_measured=min_measured)
+    tasks, errors = score_outputs(training_set, rows, outputs)
     return Evaluation(
         loss=_loss(training_set, rows, outputs, training, state.normalisation),
         mean=mean_scores(tasks, training_set.aggregation_weight),
@@ -77,6 +68,35 @@ def evaluate(  # noqa: PLR0913 -- as train_round, and the two quorums of a repor
         outputs=outputs,
         rows=rows,
     )
+
+
+def labelled_rows(training_set: TrainingSet, fold: int) -> NDArray[np.int64]:
+    """Rows of the labelled or measured compounds of one fold; raises BadFolds if it has none."""
+    rows = training_set.rows_of(fold)
+    if rows.size == 0:
+        raise BadFolds(f"fold {fold}: found no labelled compound, expected at least one to evaluate on")
+    return rows
+
+
+def score_outputs(
+    training_set: TrainingSet,
+    rows: NDArray[np.int64],
+    outputs: Outputs,
+    *,
+    min_per_class: int = 1,
+    min_measured: int = 2,
+) -> tuple[TaskScores, TaskErrors]:
+    """Scores by task of any model's outputs, for classification and for regression.
+
+    rows          : (n_rows,) of the training set
+    outputs       : (n_rows, n_tasks) and (n_rows, n_regressions), of these rows
+    min_per_class : actives, and inactives, that a scored classification task needs
+    min_measured  : exact values that a scored regression task needs
+    """
+    # from logits: probabilities of 1 - 1e-9 would tie
+    tasks = score_tasks(training_set.y[rows], outputs.logits, min_per_class)
+    measured, censor = training_set.y_regr[rows], training_set.y_censor[rows]
+    return tasks, score_regression(outputs.values, measured, censor, min_measured=min_measured)
 
 
 def _loss(

@@ -4,19 +4,24 @@ from dataclasses import dataclass
 
 from partners.settings import EPSILON
 from pipeline.report.consortium import Consortium
-from pipeline.report.metrics import CLASSIFICATION, REGRESSION, SIDES, TaskKind
+from pipeline.report.metrics import CLASSIFICATION, LABELS, REGRESSION, SIDES, TaskKind
 from pipeline.report.schema import DomainSummary, Report
 from pipeline.report.shareable_schema import ShareableSummary, SharedDomain
 
 _MODELS = (
-    "Local: the same data, network, seed and number of training steps, without federation. Federated: the trunk that "
-    "all partners trained together, with this partner's own heads. Both are scored on the test fold, whose scaffolds "
-    "neither model was trained on."
+    "Strongest local: for each task the best model that the partner can fit alone, a network, a Gaussian process, a "
+    "random forest, or the mean of the latter two. Federated: for each task the take-home model, the best of these and "
+    "of those that also use the trunk which all partners trained together. Both are chosen on the training folds, and "
+    "scored on the test fold, whose scaffolds no model was trained on."
+)
+_NETWORK = (
+    "The same network: the same data, seed and number of training steps, without and with federation. It is the easier "
+    "opponent: the strongest local model of a task may be another."
 )
 _NUMBERS = (
     "Intervals are bootstrap percentiles of the mean change; tasks of one assay are drawn together. p: Wilcoxon "
     "signed-rank test over tasks, and over assays (each assay's mean change), corrected by Holm for all metrics of the "
-    "table. RIPtoP: (federated - local) / (perfect - local), mean over tasks; 1 means a perfect federated model."
+    "table. RIPtoP: change / (perfect - score before the change), mean over tasks; 1 means a perfect federated model."
 )
 _UNITS = (
     "Errors (RMSE) are in the units of each assay. If assays have different units, their mean over tasks depends "
@@ -26,17 +31,20 @@ CHANGES = (
     "Cumulative distribution of the tasks' changes. On the right of the line federation helped; a curve that crosses "
     "it at 0.3 means that 30 % of the tasks became worse."
 )
-SCATTER = "Score of the federated against the local model, one point per task. Above the diagonal federation helped."
+SCATTER = (
+    "Score of the federated against the strongest local model, one point per task. Above the diagonal federation "
+    "helped."
+)
 HISTOGRAM = (
-    "Number of tasks by score of the local and of the federated model. Above the diagonal federation helped. Cells "
-    "with fewer than five tasks are left white."
+    "Number of tasks by score of the strongest local and of the federated model. Above the diagonal federation "
+    "helped. Cells with fewer than five tasks are left white."
 )
 SIZES = "Change of each task by its number of labels, with the mean of each range of sizes."
 TYPES = "Change by type of assay: mean and 95 % interval; grey points are tasks."
 GROUPS = "Mean change and 95 % interval. Groups of fewer than five tasks are joined to others."
 LEARNING = (
-    "Scores on the validation fold after each round: the federated trunk with the heads trained in that round, and the "
-    "local model after as many steps."
+    "Scores of the network on the validation fold after each round: the federated trunk with the heads trained in that "
+    "round, and the same network without federation after as many steps."
 )
 DATA = "Share of compounds, labels and regression values in each fold. The dotted line is an even share."
 
@@ -87,8 +95,8 @@ def captions_of(kind: TaskKind) -> KindCaptions:
 
 
 def how_to_read(*, has_errors: bool) -> tuple[str, ...]:
-    """The explanation of a table of local against federated; has_errors : whether it has errors of regression."""
-    return (_MODELS, _NUMBERS, _UNITS) if has_errors else (_MODELS, _NUMBERS)
+    """The explanation of the two tables of comparisons; has_errors : whether it has errors of regression."""
+    return (_MODELS, _NETWORK, _NUMBERS, _UNITS) if has_errors else (_MODELS, _NETWORK, _NUMBERS)
 
 
 def with_noun(n: int, noun: str) -> str:
@@ -115,11 +123,13 @@ def domain_sentence(summary: DomainSummary | SharedDomain) -> str:
     if summary.interval_95:
         low, high = summary.interval_95
         change += f", 95 % interval {low:+{digits}} to {high:+{digits}}"
-    covered = [f"{100 * share:.1f} % ({side})" for side in SIDES if (share := summary.coverage.of(side)) is not None]
+    covered = [
+        f"{100 * share:.1f} % ({LABELS[side]})" for side in SIDES if (share := summary.coverage.of(side)) is not None
+    ]
     truth = "measured value lies in its interval" if is_width else "true class is among those possible"
     return (
-        f"Mean {measure} over {with_noun(summary.n_tasks, 'task')}: local {summary.local:{digits}}, federated "
-        f"{summary.federated:{digits}} (change {change}). Inductive conformal prediction, calibrated on the "
+        f"Mean {measure} over {with_noun(summary.n_tasks, 'task')}: strongest local {summary.local:{digits}}, "
+        f"federated {summary.federated:{digits}} (change {change}). Inductive conformal prediction, calibrated on the "
         f"validation fold{'' if is_width else ', for each class'}; the {truth} in {' and '.join(covered)} of cases, "
         f"expected {100 * (1 - EPSILON):g} %."
     )

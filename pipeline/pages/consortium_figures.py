@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from pipeline.pages.figure_style import BLUE, CYCLE, GREY, LINES, SIDE_COLOUR, SIDE_MARK, new_figure
-from pipeline.report.metrics import SHORT, SIDES
+from pipeline.report.metrics import LABELS, SHORT, SIDES
 from pipeline.report.schema import Curve
 from pipeline.report.shareable_schema import SharedComparison, SharedDomain
 
@@ -49,14 +49,14 @@ def draw_all_changes(means: Mapping[str, Floats], metric: str) -> Figure:
         axes.plot(values, share, marker="o", markersize=4, label=name, **style)
     axes.axvline(0, color="black", linewidth=0.9)
     axes.set_ylim(-0.02, 1.02)
-    axes.set_xlabel(f"change of {SHORT[metric]} per task, federated minus local (means of groups of tasks)")
+    axes.set_xlabel(f"change of {SHORT[metric]} per task, federated minus strongest local (means of groups of tasks)")
     axes.set_ylabel("share of tasks at or below")
     figure.legend(loc="outside right upper", ncols=_columns(len(means)))
     return figure
 
 
 def draw_all_learning(curves: Mapping[str, Curve], metric: str) -> Figure:
-    """Validation scores by round, a line per partner, and a faint line for its local model."""
+    """Validation scores by round, a line per partner, and a faint line for its network without federation."""
     figure, (axes,) = new_figure()
     for (name, sides), style in zip(curves.items(), _styles(len(curves)), strict=True):
         for side in SIDES:
@@ -68,7 +68,7 @@ def draw_all_learning(curves: Mapping[str, Curve], metric: str) -> Figure:
                 axes.plot(rounds, values, marker=mark, markersize=4, label=name if is_federated else None, **kind)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
     axes.set_xlabel("round")
-    axes.set_ylabel(f"{SHORT[metric]}, validation fold, mean over tasks")
+    axes.set_ylabel(f"{SHORT[metric]} of the network, validation fold, mean over tasks")
     figure.legend(loc="outside right upper", ncols=_columns(len(curves)))
     return figure
 
@@ -80,7 +80,9 @@ def draw_domains(domains: Mapping[str, SharedDomain], axis: str) -> Figure:
         axes.plot([domain.local, domain.federated], [place] * 2, color=GREY, linewidth=1.2, zorder=1)
     for side in SIDES:
         values = [domain.local if side == "local" else domain.federated for domain in domains.values()]
-        axes.plot(values, range(len(domains)), SIDE_MARK[side], color=SIDE_COLOUR[side], markersize=7, label=side)
+        axes.plot(
+            values, range(len(domains)), SIDE_MARK[side], color=SIDE_COLOUR[side], markersize=7, label=LABELS[side]
+        )
     axes.set_yticks(range(len(domains)), list(domains))
     axes.set_ylim(len(domains) - 0.5, -0.5)
     axes.margins(x=0.08)

@@ -7,11 +7,18 @@ import numpy as np
 from pipeline.pages import consortium_figures as figures
 from pipeline.pages.captions import captions_of, facts_of, how_to_read
 from pipeline.pages.page import Drawing, Page, PageTable, Section
-from pipeline.pages.tables import comparison_row
-from pipeline.report.consortium import Consortium, Pooled, comparison_of
+from pipeline.pages.tables import (
+    MAIN_COLUMNS,
+    NETWORK_COLUMNS,
+    AnyComparisons,
+    comparison_header,
+    comparison_row,
+    kinds_share_table,
+)
+from pipeline.report.consortium import Consortium, Pooled, comparison_of, network_sentence
 from pipeline.report.metrics import CLASSIFICATION, LONG, REGRESSION, TaskKind
 from pipeline.report.numbers import NONE, count, interval, number, signed
-from pipeline.report.shareable_schema import ShareableSummary, Views
+from pipeline.report.shareable_schema import SharedComparisons, Views
 
 _POOLED = (
     "All partners: mean over the tasks in the partners' summaries; a partner weighs by its number of tasks with a "
@@ -27,7 +34,19 @@ ViewsByPartner = Mapping[str, Views]
 def consortium_page(merged: Consortium) -> Page:
     """Make the page of consortium.json (`pipeline.report.consortium`)."""
     explanation = how_to_read(has_errors="rmse" in merged.pooled)
-    sections = [Section("Partner by partner", (*explanation, _POOLED, _HIDDEN), list(_tables(merged)))]
+    main = {summary.partner: summary.summary for summary in merged.partners}
+    network = {summary.partner: summary.network for summary in merged.partners}
+    sections = [
+        Section(
+            "Federated against the strongest local model, partner by partner",
+            (*explanation, _POOLED, _HIDDEN),
+            list(_tables(main, merged.pooled, MAIN_COLUMNS)),
+        ),
+        Section(
+            "The same network without and with federation, partner by partner",
+            tables=list(_tables(network, merged.network, NETWORK_COLUMNS)),
+        ),
+    ]
     for kind in (CLASSIFICATION, REGRESSION):
         sections += _sections(merged, kind)
     return Page(
@@ -37,25 +56,27 @@ def consortium_page(merged: Consortium) -> Page:
         sentence=merged.verdict.sentence,
         facts=facts_of(merged),
         sections=sections,
+        second=network_sentence(merged),
     )
 
 
-def _tables(merged: Consortium) -> Iterator[PageTable]:
-    header = ["partner", "tasks", "local", "federated", "change", "95 % interval"]
-    header += ["better", "worse", "equal", "RIPtoP", "p, tasks", "p, assays"]
+def _tables(
+    summaries: Mapping[str, SharedComparisons], pooled: Mapping[str, Pooled | None], models: tuple[str, str]
+) -> Iterator[PageTable]:
+    """A table per metric of one comparison; summaries : by partner; models : names of the columns of both models."""
+    header = ["partner", *comparison_header(models)]
     for kind in (CLASSIFICATION, REGRESSION):
         for metric in kind.metrics:
-            if metric not in merged.pooled:
+            if metric not in pooled:
                 continue
-            rows = [_row(summary, kind, metric) for summary in merged.partners]
-            if pooled := merged.pooled[metric]:
-                rows.append(_pooled_row(pooled))
+            rows = [_row(partner, summary.of(kind), metric) for partner, summary in summaries.items()]
+            if of_all := pooled[metric]:
+                rows.append(_pooled_row(of_all))
             yield PageTable(f"{LONG[metric][0].upper()}{LONG[metric][1:]}", header, rows)
 
 
-def _row(summary: ShareableSummary, kind: TaskKind, metric: str) -> list[str]:
-    comparisons = summary.comparisons(kind)
-    return [summary.partner, *(comparison_row(comparisons, metric, of_all=False) if comparisons else [NONE] * 11)]
+def _row(partner: str, comparisons: AnyComparisons | None, metric: str) -> list[str]:
+    return [partner, *(comparison_row(comparisons, metric, of_all=False) if comparisons else [NONE] * 11)]
 
 
 def _pooled_row(pooled: Pooled) -> list[str]:
@@ -69,21 +90,28 @@ def _pooled_row(pooled: Pooled) -> list[str]:
 
 
 def _sections(merged: Consortium, kind: TaskKind) -> list[Section]:
-    """The figures of one kind of task, with the partners that share enough."""
+    """The figures and kinds of model of one kind of task, with the partners that share enough."""
     views = {summary.partner: of_kind for summary in merged.partners if (of_kind := summary.views(kind))}
-    return [*_forest(merged, kind), *_changes(views, kind), *_learning(views, kind), *_domain(views, kind)]
+    return [
+        *_forest(merged, kind),
+        *_changes(views, kind),
+        *_kinds(views, kind),
+        *_learning(views, kind),
+        *_domain(views, kind),
+    ]
 
 
 def _forest(merged: Consortium, kind: TaskKind) -> Iterator[Section]:
     comparisons = {
-        metric: [comparison_of(summary, kind, metric) for summary in merged.partners]
+        metric: [comparison_of(summary.summary, kind, metric) for summary in merged.partners]
         for metric in kind.metrics[:_N_FOREST]
     }
     shown = {metric: of_partners for metric, of_partners in comparisons.items() if any(of_partners)}
     if shown:
         names = [summary.partner for summary in merged.partners]
         caption = (
-            "Mean change on each partner's test fold with 95 % interval. On the right of the line federation helped."
+            "Mean change against the strongest local models on each partner's test fold, with 95 % interval. On the "
+            "right of the line federation helped."
         )
         drawing = Drawing(f"{kind.file_prefix}partners", caption, lambda: figures.draw_partners(names, shown))
         yield Section(f"{captions_of(kind).title}: which partners federation helped", drawings=[drawing])
@@ -94,18 +122,30 @@ def _changes(views: ViewsByPartner, kind: TaskKind) -> Iterator[Section]:
     means = {name: np.array(view.changes[metric]) for name, view in views.items() if view.changes.get(metric)}
     if means:
         caption = (
-            "Cumulative distribution of the tasks' changes, a line per partner; each point is the mean of five tasks "
-            "or more. On the right of the line federation helped."
+            "Cumulative distribution of the tasks' changes against the strongest local models, a line per partner; "
+            "each point is the mean of five tasks or more. On the right of the line federation helped."
         )
         drawing = Drawing(f"{kind.file_prefix}changes", caption, lambda: figures.draw_all_changes(means, metric))
         yield Section(f"{captions_of(kind).title}: changes of the tasks", drawings=[drawing])
+
+
+def _kinds(views: ViewsByPartner, kind: TaskKind) -> Iterator[Section]:
+    tables = {name: kinds_share_table(view, kind) for name, view in views.items()}
+    rows = [[name, *row] for name, table in tables.items() for row in table.rows]
+    if rows:
+        header = ["partner", *kinds_share_table(next(iter(views.values())), kind).header]
+        table = PageTable("Share of each partner's tasks by kind of model", header, rows, 2)
+        yield Section(f"{captions_of(kind).title}: kinds of model", tables=[table])
 
 
 def _learning(views: ViewsByPartner, kind: TaskKind) -> Iterator[Section]:
     metric = kind.metrics[0]
     curves = {name: view.learning[metric] for name, view in views.items() if metric in view.learning}
     if curves:
-        caption = "Scores on each partner's validation fold after each round: federated (line) and local model (faint)."
+        caption = (
+            "Scores of the network on each partner's validation fold after each round: with federation (line) and "
+            "without (faint)."
+        )
         drawing = Drawing(f"{kind.file_prefix}learning", caption, lambda: figures.draw_all_learning(curves, metric))
         yield Section(f"{captions_of(kind).title}: learning, round by round", drawings=[drawing])
 

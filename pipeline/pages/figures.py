@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.pages.captions import with_noun
 from pipeline.pages.figure_style import BLUE, CYCLE, GREY, LINES, MANY, SIDE_COLOUR, SIDE_LINE, SIDE_MARK, new_figure
-from pipeline.report.metrics import LONG, REGRESSION, SHORT, SIDES, Side, TaskKind
+from pipeline.report.metrics import LABELS, LONG, REGRESSION, SHORT, SIDES, Side, TaskKind
 from pipeline.report.schema import Curve, DomainSummary, GroupChange, Points
 from pipeline.report.shareable_schema import Histogram, SharedDomain
 
@@ -27,6 +27,8 @@ _REACH = 5  # interquartile ranges beyond the quartiles at which an axis of chan
 _DECADES = tuple(10**power for power in range(8))
 _SIZE_TICKS = tuple(digit * decade for decade in _DECADES for digit in (1, 2, 5))
 _MOST_TICKS = 9
+_DIFFERENCE = "federated minus strongest local"
+_NETWORK: dict[Side, str] = {"local": "network without federation", "federated": "network with federation"}
 _ROW = 0.42  # inches of height for a row of names
 
 
@@ -43,14 +45,17 @@ def draw_changes(changes: Mapping[str, Floats], *, grouped: bool) -> Figure:
     _zero_line(axes)
     axes.set_xlim(*change_limits(np.concatenate(list(changes.values()))))
     axes.set_ylim(-0.02, 1.02)
-    axes.set_xlabel("change per task, federated minus local" + (" (means of groups of tasks)" if grouped else ""))
+    axes.set_xlabel(f"change per task, {_DIFFERENCE}" + (" (means of groups of tasks)" if grouped else ""))
     axes.set_ylabel("share of tasks at or below")
     axes.legend(loc="lower right")
     return figure
 
 
 def draw_scatter(scores: Mapping[str, tuple[Floats, Floats]]) -> Figure:
-    """Federated against local score, a panel per metric, a point per task; points beyond the axes are on the border."""
+    """Federated against strongest local score, a panel per metric, a point per task.
+
+    Points beyond the axes are on the border.
+    """
     figure, panels = new_figure(len(scores), height=4.0)
     for axes, (metric, (local, federated)) in zip(panels, scores.items(), strict=True):
         low = score_floor(np.concatenate([local, federated]))
@@ -150,12 +155,12 @@ def draw_groups(
     axes.set_yticks(range(len(groups)), names)
     axes.set_ylim(len(groups) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel(f"change of {SHORT[metric]}, federated minus local: mean and 95 % interval")
+    axes.set_xlabel(f"change of {SHORT[metric]}, {_DIFFERENCE}: mean and 95 % interval")
     return figure
 
 
 def draw_learning(curves: Mapping[str, Curve]) -> Figure:
-    """Scores on the validation fold by round, a panel per score, a line per model."""
+    """Scores of the network on the validation fold by round, a panel per score, a line without and with federation."""
     figure, panels = new_figure(len(curves), height=3.2, width=3.1 * max(len(curves), 2) + 1.0)
     for axes, (name, sides) in zip(panels, curves.items(), strict=True):
         for side in SIDES:
@@ -169,7 +174,7 @@ def draw_learning(curves: Mapping[str, Curve]) -> Figure:
                     linestyle=SIDE_LINE[side],
                     marker=mark,
                     markersize=4,
-                    label=side,
+                    label=_NETWORK[side],
                 )
         axes.set_title(_short(name))
         axes.set_xlabel("round")
@@ -200,7 +205,7 @@ def draw_calibration(points: Points, counts: Points | None, kind: TaskKind) -> F
             linestyle=SIDE_LINE[side],
             marker=SIDE_MARK[side],
             markersize=5,
-            label=side,
+            label=LABELS[side],
         )
     axes.set(xlim=(low - pad, high + pad), ylim=(low - pad, high + pad), aspect="equal")
     unit = "in deviations from the task's mean" if of_values else ""
@@ -232,7 +237,7 @@ def draw_domain(
     for side in SIDES:
         values = np.sort(by_task[side])
         kind: dict[str, Any] = {"color": SIDE_COLOUR[side], "linestyle": SIDE_LINE[side]}
-        label = f"{side}, mean {means.local if side == 'local' else means.federated:.3f}"
+        label = f"{LABELS[side]}, mean {means.local if side == 'local' else means.federated:.3f}"
         if grouped:
             share = (np.arange(values.size) + 0.5) / values.size
             axes.plot(values, share, marker=SIDE_MARK[side], markersize=5, label=label, **kind)
@@ -283,7 +288,8 @@ def score_floor(scores: Floats) -> float:
 
 def _square(axes: Axes, metric: str, low: float) -> None:
     axes.plot([low, 1], [low, 1], color="black", linewidth=0.9, linestyle="dotted")
-    axes.set(xlim=(low, 1), ylim=(low, 1), aspect="equal", xlabel="local", ylabel="federated", title=SHORT[metric])
+    axes.set(xlim=(low, 1), ylim=(low, 1), aspect="equal", title=SHORT[metric])
+    axes.set(xlabel=LABELS["local"], ylabel=LABELS["federated"])
     for x, y, text in ((0.04, 0.96, "federated better"), (0.96, 0.04, "local better")):
         kind: dict[str, Any] = {"ha": "left" if x < y else "right", "va": "top" if x < y else "bottom"}
         axes.text(x, y, text, transform=axes.transAxes, color=GREY, fontsize=9, style="italic", **kind)

@@ -29,7 +29,8 @@ class PageTable:
     caption: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
-    n_words: int = 1  # number of text columns, which come first
+    n_words: int = 1  # number of text columns that come first
+    n_last_words: int = 0  # number of text columns that come last
     folded: bool = False  # closed until the reader clicks, for long tables
 
 
@@ -62,6 +63,7 @@ class Page:
     sentence: str
     facts: Sequence[tuple[str, str]]
     sections: Sequence[Section] = field(default_factory=tuple)
+    second: str = ""  # the second result, a sentence below the first
 
 
 def files_of(page: Page, name: str, source: str) -> dict[str, bytes]:

@@ -19,14 +19,16 @@ from pipeline.pages.captions import (
 from pipeline.pages.figures import SizeBin
 from pipeline.pages.page import Drawing, Page, PageTable, Section
 from pipeline.pages.tables import (
-    comparison_table,
+    comparison_tables,
     fold_table,
     group_table,
     input_table,
+    kinds_table,
     median_table,
     rejected_table,
     task_table,
 )
+from pipeline.report.conclusion import network_sentence
 from pipeline.report.metrics import CLASSIFICATION, LONG, REGRESSION, TaskKind
 from pipeline.report.rows import SIZE_EDGES, Changes, changes, domain_by_task, size_label
 from pipeline.report.schema import Learning, Points, PreparationCounts, ReliabilityCurves, ReliabilityPoint, Report
@@ -38,9 +40,9 @@ def private_page(report: Report) -> Page:
     """Make the private page of a report."""
     sections = [
         Section(
-            "Local against federated",
+            "Did federation help?",
             how_to_read(has_errors=report.summary.regression is not None),
-            _with_rows(comparison_table(report), median_table(report)),
+            _with_rows(*comparison_tables(report), median_table(report)),
         ),
         *_sections(report, CLASSIFICATION),
     ]
@@ -54,6 +56,7 @@ def private_page(report: Report) -> Page:
         sentence=report.verdict.sentence,
         facts=[*facts_of(report), ("validation fold", report.gate.sentence)],
         sections=sections,
+        second=network_sentence(report.verdict.metric, report.network.summary),
     )
 
 
@@ -90,7 +93,8 @@ def _over_tasks(report: Report, scored: Mapping[str, Changes], kind: TaskKind, h
                 lambda: figures.draw_scatter({metric: (f.local, f.federated) for metric, f in scored.items()}),
             ),
         ]
-        yield Section(f"{heading}Task by task", (), [task_table(report, kind)], drawings)
+        tables = [kinds_table(report.rows(kind), kind), task_table(report, kind)]
+        yield Section(f"{heading}Task by task", (), tables, drawings)
 
 
 def _where(scored: Mapping[str, Changes], seed: int, kind: TaskKind, heading: str) -> Iterator[Section]:
@@ -165,7 +169,7 @@ def _counts(points: list[ReliabilityPoint]) -> list[tuple[float, float]]:
 
 
 def _domain(report: Report, kind: TaskKind, heading: str) -> Iterator[Section]:
-    comparisons = report.comparisons(kind)
+    comparisons = report.summary.of(kind)
     if comparisons and (summary := comparisons.domain):
         by_task, captions = domain_by_task(report.rows(kind), kind), captions_of(kind)
         yield Section(

@@ -17,7 +17,8 @@ from pipeline.pages.captions import (
     how_to_read,
 )
 from pipeline.pages.page import Drawing, Page, Section
-from pipeline.pages.tables import comparison_table, group_table, rejected_share_table
+from pipeline.pages.tables import comparison_tables, group_table, kinds_share_table, rejected_share_table
+from pipeline.report.conclusion import network_sentence
 from pipeline.report.metrics import CLASSIFICATION, REGRESSION, SIDES, TaskKind
 from pipeline.report.shareable_schema import ShareableSummary, SharedGroup, SharedPreparation, Views
 
@@ -29,9 +30,9 @@ def shareable_page(summary: ShareableSummary) -> Page:
     """Make the page of a shareable summary (`pipeline.report.shareable`)."""
     sections = [
         Section(
-            "Local against federated",
+            "Did federation help?",
             (*how_to_read(has_errors=summary.summary.regression is not None), _HIDDEN),
-            [comparison_table(summary)],
+            comparison_tables(summary),
         ),
     ]
     for kind in (CLASSIFICATION, REGRESSION):
@@ -45,6 +46,7 @@ def shareable_page(summary: ShareableSummary) -> Page:
         sentence=summary.verdict.sentence,
         facts=facts_of(summary),
         sections=sections,
+        second=network_sentence(summary.verdict.metric, summary.network),
     )
 
 
@@ -71,8 +73,9 @@ def _over_tasks(views: Views, kind: TaskKind, title: str) -> Iterator[Section]:
         )
     if histograms:
         drawings.append(Drawing(f"{kind.file_prefix}histogram", HISTOGRAM, lambda: figures.draw_histograms(histograms)))
-    if drawings:
-        yield Section(f"{title}: Changes of the tasks", drawings=drawings)
+    kinds = kinds_share_table(views, kind)
+    if drawings or kinds.rows:
+        yield Section(f"{title}: Changes of the tasks", tables=[kinds] if kinds.rows else [], drawings=drawings)
 
 
 def _where(views: Views, kind: TaskKind, title: str) -> Iterator[Section]:

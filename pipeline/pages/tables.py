@@ -1,9 +1,11 @@
 """The tables of the pages, with all numbers formatted."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pipeline.pages.page import PageTable
-from pipeline.report.metrics import CLASSIFICATION, FEWEST_ASSAYS, REGRESSION, SHORT, SIDES, TaskKind
+from pipeline.report.metrics import CLASSIFICATION, FEWEST_ASSAYS, LABELS, REGRESSION, SHORT, SIDES, TaskKind
 from pipeline.report.numbers import NONE, count, interval, number, p_value, percent, signed
 from pipeline.report.schema import (
     AnyRow,
@@ -21,6 +23,7 @@ from pipeline.report.shareable_schema import (
     SharedComparison,
     SharedComparisons,
     SharedRegressionComparisons,
+    Views,
 )
 
 _FACTS = {
@@ -29,20 +32,39 @@ _FACTS = {
 }
 _SHOWN = {CLASSIFICATION: CLASSIFICATION.metrics, REGRESSION: ("r2", "rmse")}  # in the table of all tasks
 
+MAIN_COLUMNS = (LABELS["local"], LABELS["federated"])
+NETWORK_COLUMNS = ("without", "with federation")
+_MEANS = "Test fold, means over the tasks that both models could be scored on"
+_KINDS = "Kinds of model"
+_KINDS_HEADER = ["kind of model", "strongest local", "taken home"]
+
 AnyComparisons = Comparisons | RegressionComparisons | SharedComparisons | SharedRegressionComparisons
 
 
-def comparison_table(report: Report | ShareableSummary) -> PageTable:
-    """Means of local and federated over tasks, a row per metric, classification first."""
-    header = ["metric", "tasks", "local", "federated", "change", "95 % interval", "better", "worse", "equal"]
-    header += ["RIPtoP", "p, tasks", "p, assays"]
+def comparison_tables(report: Report | ShareableSummary) -> list[PageTable]:
+    """Federated against the strongest local model, then the network with federation against that without it."""
+    network = report.network.summary if isinstance(report, Report) else report.network
+    return [
+        _comparison_table(f"Federated against the strongest local model. {_MEANS}", MAIN_COLUMNS, report.summary),
+        _comparison_table(f"The same network without and with federation. {_MEANS}", NETWORK_COLUMNS, network),
+    ]
+
+
+def _comparison_table(caption: str, models: tuple[str, str], summary: Comparisons | SharedComparisons) -> PageTable:
+    """Means of both models over tasks, a row per metric, classification first; models : names of their columns."""
     rows = [
         [SHORT[metric], *comparison_row(comparisons, metric, of_all=True)]
         for kind in (CLASSIFICATION, REGRESSION)
-        if (comparisons := report.comparisons(kind))
+        if (comparisons := summary.of(kind))
         for metric in kind.metrics
     ]
-    return PageTable("Test fold, means over the tasks that both models could be scored on", header, rows)
+    return PageTable(caption, ["metric", *comparison_header(models)], rows)
+
+
+def comparison_header(models: tuple[str, str]) -> list[str]:
+    """Names of the columns of `comparison_row`; models : of those of both models."""
+    tests = ["better", "worse", "equal", "RIPtoP", "p, tasks", "p, assays"]
+    return ["tasks", *models, "change", "95 % interval", *tests]
 
 
 def comparison_row(comparisons: AnyComparisons, metric: str, *, of_all: bool) -> list[str]:
@@ -77,11 +99,38 @@ def median_table(report: Report) -> PageTable:
             signed(comparison.median_riptop),
         ]
         for kind in (CLASSIFICATION, REGRESSION)
-        if (comparisons := report.comparisons(kind))
+        if (comparisons := report.summary.of(kind))
         for metric in kind.metrics
         if (comparison := comparisons.comparison(metric))
     ]
-    return PageTable("Medians over the same tasks", ["metric", "local", "federated", "change", "RIPtoP"], rows)
+    caption = "Federated against the strongest local model: medians over the same tasks"
+    return PageTable(caption, ["metric", *MAIN_COLUMNS, "change", "RIPtoP"], rows)
+
+
+def kinds_table(rows: Sequence[AnyRow], kind: TaskKind) -> PageTable:
+    """Number of scored tasks by the kind of their strongest local and of their take-home model."""
+    scored = _scored(rows, kind)
+    strongest, kept = Counter[str](row.strongest for row in scored), Counter[str](row.kept for row in scored)
+    names = _by_size(strongest, kept)
+    cells = [[name, *(f"{n[name]:,}" for n in (strongest, kept))] for name in names]
+    return PageTable(f"{_KINDS}: number of {kind.name} tasks", _KINDS_HEADER, cells)
+
+
+def kinds_share_table(views: Views, kind: TaskKind) -> PageTable:
+    """The same as shares."""
+    names = _by_size(views.strongest, views.kept)
+    shares = [[of_kind.get(name, 0.0) for of_kind in (views.strongest, views.kept)] for name in names]
+    cells = [
+        [name, *(percent(share, 1) if share else NONE for share in both)]
+        for name, both in zip(names, shares, strict=True)
+    ]
+    return PageTable(f"{_KINDS}: share of the {kind.name} tasks", _KINDS_HEADER, cells)
+
+
+def _by_size(strongest: Mapping[Any, float], kept: Mapping[Any, float]) -> list[Any]:
+    """Kinds of model, the most frequent first."""
+    names = {**strongest, **kept}
+    return sorted(names, key=lambda name: (-strongest.get(name, 0) - kept.get(name, 0), name))
 
 
 def group_table(caption: str, groups: Sequence[GroupChange], header: str) -> PageTable:
@@ -93,18 +142,25 @@ def group_table(caption: str, groups: Sequence[GroupChange], header: str) -> Pag
 def task_table(report: Report, kind: TaskKind) -> PageTable:
     """All tasks of one kind that both models were scored on, the most improved first."""
     main, metrics = kind.metrics[0], _SHOWN[kind]
-    scored = [row for row in report.rows(kind) if all(row.score(side, main) is not None for side in SIDES)]
-    scored.sort(key=lambda row: (_change(row, main), row.task_id))
-    header = ["assay", "type", *_FACTS[kind]]
+    scored = sorted(_scored(report.rows(kind), kind), key=lambda row: (_change(row, main), row.task_id))
+    header = ["assay", "type", "strongest local", "taken home", *_FACTS[kind]]
     for metric in metrics:
-        header += [f"{SHORT[metric]} local", "federated", "change"]
-    cells = [[*_facts(row), *(cell for metric in metrics for cell in _both(row, metric))] for row in reversed(scored)]
+        header += [f"{SHORT[metric]} strongest local", "federated", "change"]
+    cells = [
+        [*_facts(row), *(cell for metric in metrics for cell in _both(row, metric)), row.reason]
+        for row in reversed(scored)
+    ]
     caption = f"All scored {kind.name} tasks ({len(cells):,}), the most improved first"
-    return PageTable(caption, header, cells, 2, folded=True)
+    return PageTable(caption, [*header, "why it is taken home"], cells, 4, n_last_words=1, folded=True)
+
+
+def _scored(rows: Sequence[AnyRow], kind: TaskKind) -> list[AnyRow]:
+    """The tasks that both models were scored on by the main metric."""
+    return [row for row in rows if all(row.score(side, kind.metrics[0]) is not None for side in SIDES)]
 
 
 def _facts(row: AnyRow) -> list[str]:
-    assay = [row.input_assay_id, row.assay_type]
+    assay = [row.input_assay_id, row.assay_type, row.strongest, row.kept]
     if isinstance(row, TaskRow):
         return [*assay, f"{row.threshold:g}", *map(count, (row.n_labels, row.n_active, row.n_inactive))]
     return [*assay, *map(count, (row.n_labels, row.n_exact, row.n_censored))]

@@ -1,7 +1,15 @@
-"""The conclusion of a report: whether federation helped, in one sentence."""
+"""The conclusion of a report: whether federation helped, in one sentence, and the second result in another."""
 
-from pipeline.report.metrics import FEWEST_ASSAYS, LONG
-from pipeline.report.schema import ComparisonOverTasks, Comparisons, Conclusion, Outcome, RegressionComparisons
+from pipeline.report.metrics import CLASSIFICATION, FEWEST_ASSAYS, LONG, REGRESSION
+from pipeline.report.schema import (
+    ComparisonOverTasks,
+    Comparisons,
+    Conclusion,
+    Interval,
+    Outcome,
+    RegressionComparisons,
+)
+from pipeline.report.shareable_schema import SharedComparisons
 
 _CHANCE = 0.05
 _WORDS = {
@@ -13,6 +21,8 @@ _WORDS = {
 
 def draw_conclusion(summary: Comparisons, who: str) -> Conclusion:
     """Outcome and sentence from the comparison of average precision, or of R² if too few assays have the former.
+
+    summary : of the take-home models with the strongest local ones
 
     Better or worse if the whole 95 % interval of the mean change is above or below zero, and the test over assays,
     corrected for the number of metrics, agrees at 5 %: over very few assays the interval alone is too narrow.
@@ -38,8 +48,35 @@ def _conclusion(
     is_sure = comparison.p_assays_holm < _CHANCE
     outcome: Outcome = "better" if is_sure and low > 0 else "worse" if is_sure and high < 0 else "undecided"
     sentence = (
-        f"{_WORDS[outcome].format(who=who)}: mean {LONG[metric]} on the test fold went from {comparison.local:.3f} to "
-        f"{comparison.federated:.3f}, a change of {comparison.change:+.3f} (95 % interval {low:+.3f} to {high:+.3f}) "
+        f"{_WORDS[outcome].format(who=who)}: mean {LONG[metric]} on the test fold went from {comparison.local:.3f} "
+        f"with the strongest local models to {comparison.federated:.3f} with federation, "
+        f"{of_change(comparison.change, comparison.interval_95)} "
         f"over {comparisons.n_judged:,} tasks of {comparison.n_assays:,} assays."
     )
     return Conclusion(metric=metric, outcome=outcome, sentence=sentence)
+
+
+def network_sentence(metric: str, summary: Comparisons | SharedComparisons) -> str:
+    """The second result in a sentence: the same network with federation over that without; "" without an interval.
+
+    metric  : of the conclusion
+    summary : of the network without and with federation
+    """
+    of_kind = summary.of(REGRESSION if metric in REGRESSION.metrics else CLASSIFICATION)
+    comparison = of_kind.comparison(metric) if of_kind else None
+    if comparison is None or comparison.interval_95 is None or _is_few(comparison.n_assays):
+        return ""
+    return (
+        f"Over the same network without federation: from {comparison.local:.3f} to {comparison.federated:.3f}, "
+        f"{of_change(comparison.change, comparison.interval_95)}."
+    )
+
+
+def of_change(change: float, interval: Interval) -> str:
+    """A change of a mean with its interval, in words."""
+    low, high = interval
+    return f"a change of {change:+.3f} (95 % interval {low:+.3f} to {high:+.3f})"
+
+
+def _is_few(n_assays: object) -> bool:
+    return not isinstance(n_assays, int) or n_assays < FEWEST_ASSAYS

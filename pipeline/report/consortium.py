@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.errors import MixedFederations
+from pipeline.report.conclusion import of_change
 from pipeline.report.metrics import CLASSIFICATION, ERRORS, FORMAT, REGRESSION, TaskKind
 from pipeline.report.parts import ReportPart
 from pipeline.report.schema import Interval, Outcome
-from pipeline.report.shareable_schema import ShareableSummary, SharedComparison
+from pipeline.report.shareable_schema import ShareableSummary, SharedComparison, SharedComparisons
 
 _SAME = ("federation", "plan", "trunk", "n_rounds", "local_steps")
 
@@ -37,13 +38,14 @@ class Consortium(ReportPart):
     """consortium.json: the partners' summaries, and means over all of them."""
 
     kind: Literal["hocket consortium"] = "hocket consortium"
-    format: Literal[3] = FORMAT
+    format: Literal[4] = FORMAT
     federation: str
     plan: str
     trunk: str
     n_rounds: int
     local_steps: int
-    pooled: dict[str, Pooled | None]  # by metric
+    pooled: dict[str, Pooled | None]  # by metric: take-home models over the strongest local ones
+    network: dict[str, Pooled | None]  # by metric: the same network with federation over that without
     verdict: ConsortiumConclusion
     partners: list[ShareableSummary]
 
@@ -65,9 +67,7 @@ def merge(summaries: Sequence[ShareableSummary]) -> Consortium:
     """Merge summaries, with partners sorted by name: the order of the summaries does not matter."""
     partners = sorted(summaries, key=lambda summary: summary.partner)
     first = partners[0]
-    pooled = _pool(partners, CLASSIFICATION)
-    if any(summary.summary.regression for summary in partners):
-        pooled |= _pool(partners, REGRESSION)
+    pooled = _pool([summary.summary for summary in partners])
     return Consortium(
         federation=first.federation,
         plan=first.plan,
@@ -75,19 +75,36 @@ def merge(summaries: Sequence[ShareableSummary]) -> Consortium:
         n_rounds=first.n_rounds,
         local_steps=first.local_steps,
         pooled=pooled,
+        network=_pool([summary.network for summary in partners]),
         verdict=_conclusion(partners, pooled["average_precision"]),
         partners=partners,
     )
 
 
-def comparison_of(summary: ShareableSummary, kind: TaskKind, metric: str) -> SharedComparison | None:
+def comparison_of(summary: SharedComparisons, kind: TaskKind, metric: str) -> SharedComparison | None:
     """A partner's comparison by one metric; None if it shares none."""
-    comparisons = summary.comparisons(kind)
+    comparisons = summary.of(kind)
     return comparisons.comparison(metric) if comparisons else None
 
 
-def _pool(partners: Sequence[ShareableSummary], kind: TaskKind) -> dict[str, Pooled | None]:
-    comparisons = {metric: [comparison_of(summary, kind, metric) for summary in partners] for metric in kind.metrics}
+def network_sentence(merged: Consortium) -> str:
+    """The second result in a sentence: the same network with federation over that without; "" if it is not shared."""
+    pooled = merged.network["average_precision"]
+    if pooled is None or pooled.change is None or pooled.interval_95 is None:
+        return ""
+    found = of_change(pooled.change, pooled.interval_95)
+    return f"Over the same network without federation: {found} over {pooled.n_tasks:,} tasks."
+
+
+def _pool(summaries: Sequence[SharedComparisons]) -> dict[str, Pooled | None]:
+    """Pooled comparisons by metric; those of regression if a partner has it."""
+    has_regression = any(summary.regression for summary in summaries)
+    kinds = (CLASSIFICATION, REGRESSION) if has_regression else (CLASSIFICATION,)
+    comparisons = {
+        metric: [comparison_of(summary, kind, metric) for summary in summaries]
+        for kind in kinds
+        for metric in kind.metrics
+    }
     return {
         metric: _pooled([each for each in of_partners if each], has_mean=metric not in ERRORS)
         for metric, of_partners in comparisons.items()
@@ -139,10 +156,9 @@ def _conclusion(partners: Sequence[ShareableSummary], pooled: Pooled | None) -> 
     parts = [words[outcome].format(_listed(of_outcome)) for outcome, of_outcome in names.items() if of_outcome]
     sentence = f"Federation {'; it '.join(parts)}."
     if pooled and pooled.change is not None and pooled.interval_95:
-        low, high = pooled.interval_95
         sentence += (
             f" Over the {pooled.n_tasks:,} tasks in the partners' summaries, mean average precision on the test folds "
-            f"changed by {pooled.change:+.3f} (95 % interval {low:+.3f} to {high:+.3f})."
+            f"shows {of_change(pooled.change, pooled.interval_95)} against the strongest local models."
         )
     by_weight: tuple[Outcome, ...] = ("worse", "better", "undecided")  # harm to one partner must stay visible
     outcome: Outcome = next((each for each in by_weight if names[each]), "unjudged")

@@ -15,6 +15,7 @@ WITHHELD: Literal["withheld"] = "withheld"  # instead of a count from which a sm
 
 Floats = NDArray[np.float64]
 Key = TypeVar("Key")
+Name = TypeVar("Name", bound=str)
 ShownCount = int | Literal["< 5", "withheld"]
 
 
@@ -44,7 +45,7 @@ def spaced_counts(counts: Mapping[Key, int]) -> dict[Key, int]:
     return public
 
 
-def group_small(counts: Mapping[str, int], rest: str) -> dict[str, list[str]]:
+def group_small(counts: Mapping[Name, int], rest: Name) -> dict[Name, list[Name]]:
     """Names by group: small ones together as `rest`, with larger ones until that has five; the others alone.
 
     Every group counts five or more; empty if all together are fewer.

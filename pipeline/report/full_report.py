@@ -1,29 +1,25 @@
-"""Build a partner's report from both its models, its prepared matrices and the records of its rounds.
+"""Build a partner's report from its scored models, its prepared matrices and the records of its rounds.
 
 Not in `report.report`, because scoring models needs torch and reading a report must not.
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import numpy as np
 
 from data_prep.prepared import Prepared, read_summary
-from partners.files.round_checkpoint import RoundStart
+from partners.models.compared import ComparedModels
 from partners.models.held_out import (
     EvaluatedModel,
-    evaluate_model,
     pass_gate,
     probability_calibration,
     value_calibration,
 )
 from partners.scores import reliability
 from partners.scores.gate import GateSettings
-from partners.training.baseline import Baseline
 from partners.training.history import RoundScores
 from partners.training.partner_data import PartnerData
 from partners.training_data.training_set import TrainingSet
-from pipeline.errors import ConfigError
 from pipeline.exchange.mailbox import Mailbox
 from pipeline.home.round_metrics import RoundRecord, read_records
 from pipeline.report.metrics import CLASSIFICATION, REGRESSION
@@ -42,49 +38,45 @@ from pipeline.report.schema import (
 )
 from pipeline.report.task_rows import task_rows
 
-_NO_HEADS = "there is nothing to report: this partner was on no roster and has no federated heads"
-
 
 def full_report(
     mailbox: Mailbox,
     prepared: Prepared,
     own: PartnerData,
     gate: GateSettings,
+    models: ComparedModels,
     *,
-    local: Baseline,
-    federated: RoundStart,
+    trunk: str,
+    history: Sequence[RoundScores],
 ) -> Report:
     """The report of a partner after the last round.
 
-    Raises ConfigError for a partner without federated heads, and what scoring raises.
+    trunk   : digest of the federated trunk
+    history : of the network without federation, round by round
     """
-    plan, seed = mailbox.plan, own.training.seed
-    if federated.private is None:
-        raise ConfigError(_NO_HEADS)
-    evaluate = partial(evaluate_model, own, plan.layout.trunk, plan.trunk, plan.preparation)
-    before, after = evaluate(local.trunk, local.state), evaluate(federated.trunk, federated.private)
-    rows, regression_rows = task_rows(prepared, own, local=before, federated=after)
-    gate_result = pass_gate(prepared, own, gate, local=before, federated=after)
+    plan, strongest, take_home = mailbox.plan, models.strongest, models.take_home
+    rows, regression_rows = task_rows(prepared, own, models)
+    gate_result = pass_gate(prepared, own, gate, local=strongest, federated=take_home)
     facts = Facts(
         partner=mailbox.me,
         federation=plan.federation.name,
         plan=plan.digest,
-        trunk=federated.digest,
+        trunk=trunk,
         n_rounds=plan.rounds.n_rounds,
         local_steps=plan.rounds.local_steps,
         gate=Gate.model_validate(gate_result.to_json()),
-        seed=seed,
+        seed=own.training.seed,
     )
 
     def of_both(curve: Callable[[EvaluatedModel], reliability.Reliability]) -> ReliabilityCurves:
-        return ReliabilityCurves(local=_points(curve(before)), federated=_points(curve(after)))
+        return ReliabilityCurves(local=_points(curve(strongest)), federated=_points(curve(take_home)))
 
     return build_report(
         facts,
         rows,
         regression_rows,
         learning=learning_curves(
-            read_records(mailbox.home.metrics), local.history, _n_followed(own.training_set, after)
+            read_records(mailbox.home.metrics), history, _n_followed(own.training_set, models.network_federated)
         ),
         calibration=of_both(lambda model: probability_calibration(model, is_scored(rows, "roc_auc"))),
         data=_preparation(mailbox, prepared),
@@ -106,9 +98,9 @@ def _preparation(mailbox: Mailbox, prepared: Prepared) -> PreparationCounts:
 
 
 def learning_curves(records: Sequence[RoundRecord], history: Sequence[RoundScores], n_tasks: FollowedTasks) -> Learning:
-    """Scores on the validation fold by round, of the federated model and, if they were kept, the local one.
+    """Scores on the validation fold by round, of the network with federation and, if they were kept, without it.
 
-    records : of this partner's rounds; history : of the local model
+    records : of this partner's rounds; history : of the network without federation
     Rounds without a score, because the fold had too few labels or the partner no heads, are left out.
     """
     curves: dict[str, Curve] = {}

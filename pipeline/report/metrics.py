@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-FORMAT: Literal[3] = 3  # of report.json and of summary.json
+FORMAT: Literal[4] = 4  # of report.json and of summary.json
 SUMMARY_KIND: Literal["hocket shareable summary"] = "hocket shareable summary"
 
 Side = Literal["local", "federated"]
@@ -12,6 +12,7 @@ METRICS = ("average_precision", "roc_auc")
 REGRESSION_METRICS = ("r2", "spearman", "rmse", "censored_rmse")
 ERRORS = {"rmse", "censored_rmse", "loss"}  # less is better
 SIDES: tuple[Side, Side] = ("local", "federated")
+LABELS: dict[Side, str] = {"local": "strongest local", "federated": "federated"}  # for people
 SHORT = {
     "average_precision": "AP",
     "roc_auc": "AUC-ROC",

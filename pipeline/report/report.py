@@ -4,7 +4,7 @@ It is private, for it names assays; summary.json has what may be shared (`pipeli
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from pipeline.home.paths import Home
 from pipeline.report.conclusion import draw_conclusion
 from pipeline.report.metrics import CLASSIFICATION, FORMAT, REGRESSION, Side, TaskKind
 from pipeline.report.parts import problems
-from pipeline.report.rows import domain_summary, paired_scores
+from pipeline.report.rows import domain_summary, network_scores, paired_scores
 from pipeline.report.schema import (
     AnyRow,
     ComparisonOverTasks,
@@ -36,10 +36,12 @@ from pipeline.report.schema import (
     ReliabilityCurves,
     Report,
     TaskRow,
+    TwoModels,
 )
 from pipeline.report.shareable import shareable
 
 SUMMARY = "summary.json"
+Pair = Callable[[Sequence[AnyRow], str], PairedScores]
 _OF_ANY_FORMAT = {"tasks", "summary", "partner", "plan"}  # keys that reports of earlier versions have too
 
 
@@ -77,30 +79,15 @@ def build_report(
     data: PreparationCounts,
     regression_calibration: ReliabilityCurves | None = None,
 ) -> Report:
-    """Build a partner's report: both models compared over its tasks, curves, calibration and data."""
-    scores, regression_scores = _scores(rows, CLASSIFICATION), _scores(regression_rows, REGRESSION)
-    compared = compare_metrics([scores, regression_scores], facts.seed)
-    tasks = _of_kind(rows, CLASSIFICATION, scores, compared, facts.seed)
-    regression = (
-        _of_kind(regression_rows, REGRESSION, regression_scores, compared, facts.seed) if regression_rows else None
-    )
-    summary = Comparisons(
-        **tasks.comparisons(),
-        regression=RegressionComparisons(**regression.comparisons()) if regression else None,
-    )
-
-    def means(side: Side) -> Means:
-        of_regression = RegressionMeans(**regression.means(side)) if regression else None
-        return Means(**tasks.means(side), regression=of_regression)
-
+    """Build a partner's report: both comparisons over its tasks, curves, calibration and data."""
+    main = _compare(rows, regression_rows, facts.seed, paired_scores, has_domain=True)
     return Report(
         **dict(facts),
-        local=means("local"),
-        federated=means("federated"),
-        summary=summary,
+        **dict(main),
+        network=_compare(rows, regression_rows, facts.seed, network_scores, has_domain=False),
         tasks=list(rows),
         regression_tasks=list(regression_rows) or None,
-        verdict=draw_conclusion(summary, facts.partner),
+        verdict=draw_conclusion(main.summary, facts.partner),
         learning=learning,
         calibration=calibration,
         data=data,
@@ -108,22 +95,32 @@ def build_report(
     )
 
 
-def _scores(rows: Sequence[AnyRow], kind: TaskKind) -> dict[str, PairedScores]:
-    return {metric: paired_scores(rows, metric) for metric in kind.metrics}
+def _compare(
+    rows: Sequence[TaskRow], regression_rows: Sequence[RegressionRow], seed: int, pair: Pair, *, has_domain: bool
+) -> TwoModels:
+    """Two models compared over all tasks; pair : takes both models' scores in a metric from rows."""
+    of_kinds: dict[TaskKind, Sequence[AnyRow]] = {CLASSIFICATION: rows, REGRESSION: regression_rows}
+    scores = {kind: {metric: pair(of_kind, metric) for metric in kind.metrics} for kind, of_kind in of_kinds.items()}
+    compared = compare_metrics(list(scores.values()), seed)
+    tasks, regression = (
+        _Compared(
+            n_tasks=len(of_kind),
+            n_scored=min(int(of_metric.is_scored.sum()) for of_metric in scores[kind].values()),
+            metrics={metric: compared[metric] for metric in kind.metrics},
+            domain=domain_summary(of_kind, kind, np.random.default_rng(seed)) if has_domain else None,
+        )
+        for kind, of_kind in of_kinds.items()
+    )
 
+    def means(side: Side) -> Means:
+        of_regression = RegressionMeans(**regression.means(side)) if regression_rows else None
+        return Means(**tasks.means(side), regression=of_regression)
 
-def _of_kind(
-    rows: Sequence[AnyRow],
-    kind: TaskKind,
-    scores: Mapping[str, PairedScores],
-    compared: Mapping[str, Comparison | None],
-    seed: int,
-) -> _Compared:
-    return _Compared(
-        n_tasks=len(rows),
-        n_scored=min(int(of_metric.is_scored.sum()) for of_metric in scores.values()),
-        metrics={metric: compared[metric] for metric in kind.metrics},
-        domain=domain_summary(rows, kind, np.random.default_rng(seed)),
+    of_regression = RegressionComparisons(**regression.comparisons()) if regression_rows else None
+    return TwoModels(
+        local=means("local"),
+        federated=means("federated"),
+        summary=Comparisons(**tasks.comparisons(), regression=of_regression),
     )
 
 

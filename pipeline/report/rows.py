@@ -20,6 +20,12 @@ def paired_scores(rows: Sequence[AnyRow], metric: str) -> PairedScores:
     return PairedScores.of(local, federated, _assays(rows), is_error=metric in ERRORS)
 
 
+def network_scores(rows: Sequence[AnyRow], metric: str) -> PairedScores:
+    """The same of the network without and with federation."""
+    local, federated = ([row.network_score(side, metric) for row in rows] for side in SIDES)
+    return PairedScores.of(local, federated, _assays(rows), is_error=metric in ERRORS)
+
+
 def is_scored(rows: Sequence[AnyRow], metric: str) -> NDArray[np.bool_]:
     """Whether each task has a score of both models, (n_tasks,)."""
     return paired_scores(rows, metric).is_scored

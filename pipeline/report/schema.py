@@ -1,6 +1,8 @@
-"""All keys of report.json, which compares a partner's local and federated model task by task.
+"""All keys of report.json, which compares a partner's models without and with federation task by task.
 
-Terminal table, pages and the shareable summary are made from this `Report`. Keys are written in the order given here.
+`local` is the strongest local model of each task, `federated` its take-home model; only under `network`, and in the
+learning curves, they are the same network without and with federation. Terminal table, pages and the shareable summary
+are made from this `Report`. Keys are written in the order given here.
 """
 
 from collections.abc import Sequence
@@ -8,6 +10,7 @@ from typing import Literal
 
 from pydantic import JsonValue
 
+from partners.settings import LocalKind, ModelKind
 from pipeline.report.metrics import CLASSIFICATION, FORMAT, Side, TaskKind
 from pipeline.report.parts import PartWithOptions, ReportPart, Sides
 
@@ -66,7 +69,7 @@ class Width(ReportPart):
 
 
 class TaskRow(ReportPart):
-    """A classification task: an assay and a threshold."""
+    """A classification task: an assay and a threshold, and the models that were chosen for it."""
 
     task_id: int
     input_assay_id: str
@@ -76,8 +79,12 @@ class TaskRow(ReportPart):
     n_active: int  # in the test fold
     n_inactive: int
     is_auxiliary: bool  # only trained on, never scored
+    strongest: LocalKind
+    kept: ModelKind  # as take-home model
+    reason: str  # why it was kept
     local: ClassificationScores
     federated: ClassificationScores
+    network: Sides[ClassificationScores]
     domain: Sides[Efficiency] | None
 
     def score(self, side: Side, metric: str) -> float | None:
@@ -85,9 +92,14 @@ class TaskRow(ReportPart):
         value: float | None = getattr(self.local if side == "local" else self.federated, metric)
         return value
 
+    def network_score(self, side: Side, metric: str) -> float | None:
+        """The score of the network without or with federation by one metric."""
+        value: float | None = getattr(self.network.of(side), metric)
+        return value
+
 
 class RegressionRow(ReportPart):
-    """A regression task: an assay."""
+    """A regression task: an assay, and the models that were chosen for it."""
 
     task_id: int
     input_assay_id: str
@@ -96,13 +108,22 @@ class RegressionRow(ReportPart):
     n_exact: int  # in the test fold
     n_censored: int
     is_auxiliary: bool
+    strongest: LocalKind
+    kept: ModelKind
+    reason: str
     local: RegressionScores
     federated: RegressionScores
+    network: Sides[RegressionScores]
     domain: Sides[Width] | None
 
     def score(self, side: Side, metric: str) -> float | None:
         """One model's score by one metric."""
         value: float | None = getattr(self.local if side == "local" else self.federated, metric)
+        return value
+
+    def network_score(self, side: Side, metric: str) -> float | None:
+        """The score of the network without or with federation by one metric."""
+        value: float | None = getattr(self.network.of(side), metric)
         return value
 
 
@@ -175,6 +196,10 @@ class Comparisons(PartWithOptions):
     domain: DomainSummary | None
     regression: RegressionComparisons | None = None
 
+    def of(self, kind: TaskKind) -> "Comparisons | RegressionComparisons | None":
+        """The comparisons of one kind of task."""
+        return self if kind == CLASSIFICATION else self.regression
+
     def comparison(self, metric: str) -> ComparisonOverTasks | None:
         """The comparison by one metric; None if no task could be scored by it."""
         of_metric: ComparisonOverTasks | None = getattr(self, metric)
@@ -200,6 +225,14 @@ class Means(PartWithOptions):
     n_judged: int
     roc_auc: float | None
     regression: RegressionMeans | None = None
+
+
+class TwoModels(ReportPart):
+    """Two models compared: means of both, and their comparison."""
+
+    local: Means
+    federated: Means
+    summary: Comparisons
 
 
 class GroupChange(ReportPart):
@@ -312,7 +345,7 @@ class PreparationCounts(ReportPart):
 class Facts(ReportPart):
     """Partner, federation, plan and model of a report."""
 
-    format: Literal[3] = FORMAT
+    format: Literal[4] = FORMAT
     partner: str
     federation: str
     plan: str  # digest
@@ -329,6 +362,7 @@ class Report(Facts, PartWithOptions):
     local: Means
     federated: Means
     summary: Comparisons
+    network: TwoModels  # the same network without and with federation; without domain
     tasks: list[TaskRow]
     regression_tasks: list[RegressionRow] | None = None  # absent if the partner leaves regression out
     verdict: Conclusion
@@ -340,10 +374,6 @@ class Report(Facts, PartWithOptions):
     def rows(self, kind: TaskKind) -> Sequence[AnyRow]:
         """The rows of one kind of task."""
         return self.tasks if kind == CLASSIFICATION else self.regression_tasks or ()
-
-    def comparisons(self, kind: TaskKind) -> Comparisons | RegressionComparisons | None:
-        """The comparisons of one kind of task."""
-        return self.summary if kind == CLASSIFICATION else self.summary.regression
 
     def reliability(self, kind: TaskKind) -> ReliabilityCurves | None:
         """The calibration curves of one kind of task."""

@@ -5,12 +5,15 @@ and numbers of compounds and labels become shares. Floats are rounded, so that s
 """
 
 import json
+from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from partners.scores.paired_scores import PairedScores
+from partners.settings import ModelKind
 from pipeline.report.disclosure import (
     FEWEST,
     HIDDEN,
@@ -25,7 +28,15 @@ from pipeline.report.disclosure import (
 )
 from pipeline.report.metrics import CLASSIFICATION, REGRESSION, TaskKind
 from pipeline.report.parts import Sides
-from pipeline.report.rows import Changes, changes, domain_by_task, size_label
+from pipeline.report.rows import (
+    Changes,
+    changes,
+    domain_by_task,
+    is_scored,
+    network_scores,
+    paired_scores,
+    size_label,
+)
 from pipeline.report.schema import (
     AnyRow,
     ComparisonOverTasks,
@@ -51,12 +62,14 @@ from pipeline.report.shareable_schema import (
     SharedDomain,
     SharedFold,
     SharedGroup,
+    SharedKind,
     SharedPreparation,
     SharedRegressionComparisons,
     Views,
 )
 
 OTHER_TYPES, OTHER_REASONS = "other types", "other reasons"
+OTHER_KINDS: Literal["other models"] = "other models"
 _N_BINS, _N_COARSE_BINS, _MANY_TASKS = 10, 5, 500  # of a histogram, coarse for fewer tasks
 _FEWEST_LABELS = 20  # of a point on a calibration curve
 _SHARE_DIGITS = 3
@@ -64,7 +77,7 @@ _SHARE_DIGITS = 3
 
 def shareable(report: Report) -> ShareableSummary:
     """Make the summary for the consortium; equal reports give equal summaries."""
-    regression = report.summary.regression
+    summary = _all_comparisons(report)
     exact = ShareableSummary(
         partner=report.partner,
         federation=report.federation,
@@ -72,16 +85,22 @@ def shareable(report: Report) -> ShareableSummary:
         trunk=report.trunk,
         n_rounds=report.n_rounds,
         local_steps=report.local_steps,
-        classification=_views(report, CLASSIFICATION),
-        regression=_views(report, REGRESSION) if regression else None,
-        summary=SharedComparisons(
-            **_comparisons(report.summary, CLASSIFICATION),
-            regression=SharedRegressionComparisons(**_comparisons(regression, REGRESSION)) if regression else None,
-        ),
+        classification=_views(report, summary, CLASSIFICATION),
+        regression=_views(report, summary, REGRESSION) if summary.regression else None,
+        summary=summary,
+        network=_of_network(report, summary),
         verdict=SharedConclusion(**dict(report.verdict)),  # the partner's own, unchanged
         data=_preparation(report.data),
     )
     return ShareableSummary.model_validate_json(json.dumps(rounded(exact.to_json())))
+
+
+def _all_comparisons(report: Report) -> SharedComparisons:
+    regression = report.summary.regression
+    return SharedComparisons(
+        **_comparisons(report.summary, CLASSIFICATION),
+        regression=SharedRegressionComparisons(**_comparisons(regression, REGRESSION)) if regression else None,
+    )
 
 
 def _comparisons(comparisons: Comparisons | RegressionComparisons, kind: TaskKind) -> dict[str, Any]:
@@ -128,6 +147,45 @@ def _comparison(comparison: ComparisonOverTasks, n_scored: int) -> SharedCompari
     )
 
 
+def _of_network(report: Report, summary: SharedComparisons) -> SharedComparisons:
+    """The comparison of the network, with the counts of the main one, by the metrics that `_may_be_told`."""
+    of_main, regression = summary.regression, report.network.summary.regression
+    return SharedComparisons(
+        **_network_comparisons(report.tasks, report.network.summary, summary, CLASSIFICATION),
+        regression=SharedRegressionComparisons(
+            **_network_comparisons(report.regression_tasks or (), regression, of_main, REGRESSION)
+        )
+        if of_main and regression
+        else None,
+    )
+
+
+def _network_comparisons(
+    rows: Sequence[AnyRow],
+    network: Comparisons | RegressionComparisons,
+    of_main: SharedComparisons | SharedRegressionComparisons,
+    kind: TaskKind,
+) -> dict[str, Any]:
+    shown: dict[str, Any] = {"n_tasks": of_main.n_tasks, "n_judged": of_main.n_judged}
+    for metric in kind.metrics:
+        told, compared = of_main.comparison(metric), network.comparison(metric)
+        may = told and compared and _may_be_told(paired_scores(rows, metric), network_scores(rows, metric))
+        shown[metric] = _comparison(compared, told.n_judged) if told and compared and may else None
+    return shown
+
+
+def _may_be_told(main: PairedScores, network: PairedScores) -> bool:
+    """Whether the network's means may stand beside the main ones: subtracting must not show the scores of few tasks.
+
+    Both comparisons need the same scored tasks. And where the network is the chosen model of almost all tasks, a mean
+    over all tasks differs from the network's own by the scores of the others, so these must be five or more, or none.
+    """
+    scored, is_same = main.is_scored, np.array_equal(main.is_scored, network.is_scored)
+    pairs = ((main.local, network.local), (main.federated, network.federated))
+    n_other = [int((chosen[scored] != of_network[scored]).sum()) for chosen, of_network in pairs]
+    return is_same and not any(0 < n < FEWEST for n in n_other)
+
+
 def _shown_count(n: int) -> Count:
     return n if n >= FEWEST else HIDDEN
 
@@ -135,13 +193,16 @@ def _shown_count(n: int) -> Count:
 # ------------------------------------------------------------------------------------------------------- for figures
 
 
-def _views(report: Report, kind: TaskKind) -> Views:
-    """The data for the figures of one kind of task."""
-    rows = report.rows(kind)
+def _views(report: Report, summary: SharedComparisons, kind: TaskKind) -> Views:
+    """The data for the figures of one kind of task, and its kinds of model."""
+    rows, shown = report.rows(kind), summary.of(kind)
+    scored = _scored_rows(rows, shown.comparison(kind.metrics[0]) if shown else None, kind.metrics[0])
     scores = {metric: changes(rows, metric) for metric in kind.scores}
     of_main = scores[kind.metrics[0]]
-    comparisons = report.comparisons(kind)
+    comparisons = report.summary.of(kind)
     return Views(
+        strongest=_shares([row.strongest for row in scored]),
+        kept=_shares([row.kept for row in scored]),
         changes={metric: group_means(of_metric.change) for metric, of_metric in scores.items()},
         histograms={metric: _histogram(of_metric) for metric, of_metric in scores.items()},
         sizes=_sizes(of_main, report.seed),
@@ -150,6 +211,19 @@ def _views(report: Report, kind: TaskKind) -> Views:
         calibration=_calibration(report.reliability(kind)),
         domain=_domain(comparisons.domain if comparisons else None, rows, kind),
     )
+
+
+def _scored_rows(rows: Sequence[AnyRow], told: SharedComparison | None, metric: str) -> list[AnyRow]:
+    """The scored tasks, if their true number is told anyway: shares could reveal it."""
+    scored = [row for row, is_kept in zip(rows, is_scored(rows, metric), strict=True) if is_kept]
+    return scored if told and told.n_judged == len(scored) else []
+
+
+def _shares(kinds: Sequence[ModelKind]) -> dict[SharedKind, float]:
+    """Share of the tasks by kind of model; kinds with fewer than five tasks are joined."""
+    counts: dict[SharedKind, int] = {**Counter(kinds)}
+    groups = group_small(counts, OTHER_KINDS)
+    return {name: _share(sum(counts[kind] for kind in together), len(kinds)) for name, together in groups.items()}
 
 
 def _histogram(of_metric: Changes) -> Histogram:

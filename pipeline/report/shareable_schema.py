@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from partners.settings import ModelKind
 from pipeline.errors import DamagedReport, NotShareable
 from pipeline.report.metrics import CLASSIFICATION, FORMAT, SUMMARY_KIND, TaskKind
 from pipeline.report.parts import PartWithOptions, ReportPart, Sides, problems
@@ -15,6 +16,7 @@ _MOST_BYTES = 4_000_000  # a usual summary has a few thousand
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+SharedKind = ModelKind | Literal["other models"]
 Count = Annotated[int, Field(ge=5)] | Literal["< 5", "withheld"]
 
 
@@ -68,6 +70,10 @@ class SharedComparisons(PartWithOptions):
     roc_auc: SharedComparison | None
     regression: SharedRegressionComparisons | None = None
 
+    def of(self, kind: TaskKind) -> "SharedComparisons | SharedRegressionComparisons | None":
+        """The comparisons of one kind of task."""
+        return self if kind == CLASSIFICATION else self.regression
+
     def comparison(self, metric: str) -> SharedComparison | None:
         """The comparison by one metric; None if too few tasks could be scored by it."""
         of_metric: SharedComparison | None = getattr(self, metric)
@@ -109,8 +115,10 @@ class Histogram(ReportPart):
 
 
 class Views(ReportPart):
-    """The data for the figures of one kind of task."""
+    """The data for the figures of one kind of task, and its kinds of model."""
 
+    strongest: dict[SharedKind, float]  # share of the scored tasks by the kind of their strongest local model
+    kept: dict[SharedKind, float]  # by that of their take-home model
     changes: dict[Name, list[float]]
     histograms: dict[Name, Histogram]
     sizes: list[SharedGroup]
@@ -139,7 +147,7 @@ class ShareableSummary(PartWithOptions):
     """A partner's shareable summary, summary.json."""
 
     kind: Literal["hocket shareable summary"] = SUMMARY_KIND
-    format: Literal[3] = FORMAT
+    format: Literal[4] = FORMAT
     partner: Name
     federation: Name
     plan: Digest
@@ -149,16 +157,13 @@ class ShareableSummary(PartWithOptions):
     classification: Views
     regression: Views | None = None
     summary: SharedComparisons
+    network: SharedComparisons  # of the same network without and with federation
     verdict: SharedConclusion
     data: SharedPreparation
 
     def views(self, kind: TaskKind) -> Views | None:
         """The data for the figures of one kind of task."""
         return self.classification if kind == CLASSIFICATION else self.regression
-
-    def comparisons(self, kind: TaskKind) -> SharedComparisons | SharedRegressionComparisons | None:
-        """The comparisons of one kind of task."""
-        return self.summary if kind == CLASSIFICATION else self.summary.regression
 
 
 def read_shared(path: Path) -> ShareableSummary:

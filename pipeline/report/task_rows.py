@@ -1,6 +1,7 @@
-"""The rows of report.json, one for each task: its facts, and the scores of the local and the federated model."""
+"""The rows of report.json, one for each task: its facts, its models and their scores."""
 
 from data_prep.prepared import Prepared, RegressionTask, Task
+from partners.models.compared import ComparedModels
 from partners.models.held_out import EvaluatedModel
 from partners.training.partner_data import PartnerData
 from pipeline.report.parts import Sides
@@ -8,58 +9,76 @@ from pipeline.report.schema import ClassificationScores, Efficiency, RegressionR
 
 
 def task_rows(
-    prepared: Prepared, own: PartnerData, *, local: EvaluatedModel, federated: EvaluatedModel
+    prepared: Prepared, own: PartnerData, models: ComparedModels
 ) -> tuple[list[TaskRow], list[RegressionRow]]:
     """Make the rows of the classification tasks and of the regression tasks.
 
     A score is None if the test fold has too few labels or values, or the task is auxiliary. There are no regression
     rows if the partner leaves regression out.
     """
-    rows = [_task_row(task, local, federated) for task in prepared.tasks]
+    rows = [_task_row(task, models) for task in prepared.tasks]
     regression_tasks = prepared.regression_tasks if own.training_set.n_regressions else ()
-    return rows, [_regression_row(task, local, federated) for task in regression_tasks]
+    return rows, [_regression_row(task, models) for task in regression_tasks]
 
 
-def _task_row(task: Task, local: EvaluatedModel, federated: EvaluatedModel) -> TaskRow:
+def _task_row(task: Task, models: ComparedModels) -> TaskRow:
     column, is_scored = task.task_id, not task.is_auxiliary
-    before, after = local.test.tasks, federated.test.tasks
+    chosen, before, after = models.tasks[column], models.strongest, models.take_home
     domain = Sides[Efficiency](
-        local=Efficiency(**local.domain.of_task(column)), federated=Efficiency(**federated.domain.of_task(column))
+        local=Efficiency(**before.domain.of_task(column)), federated=Efficiency(**after.domain.of_task(column))
     )
+
+    def scores(model: EvaluatedModel) -> ClassificationScores:
+        return ClassificationScores(**_shown(model.test.tasks.of_task(column), is_scored=is_scored))
+
     return TaskRow(
         task_id=task.task_id,
         input_assay_id=task.input_assay_id,
         assay_type=task.assay_type,
         threshold=task.threshold,
         n_labels=task.n_active + task.n_inactive,
-        n_active=int(before.n_active[column]),
-        n_inactive=int(before.n_inactive[column]),
+        n_active=int(before.test.tasks.n_active[column]),
+        n_inactive=int(before.test.tasks.n_inactive[column]),
         is_auxiliary=task.is_auxiliary,
-        local=ClassificationScores(**_scores(before.of_task(column), shown=is_scored)),
-        federated=ClassificationScores(**_scores(after.of_task(column), shown=is_scored)),
+        strongest=chosen.strongest,
+        kept=chosen.kept,
+        reason=chosen.reason,
+        local=scores(before),
+        federated=scores(after),
+        network=Sides[ClassificationScores](
+            local=scores(models.network_local), federated=scores(models.network_federated)
+        ),
         domain=domain if is_scored else None,
     )
 
 
-def _regression_row(task: RegressionTask, local: EvaluatedModel, federated: EvaluatedModel) -> RegressionRow:
+def _regression_row(task: RegressionTask, models: ComparedModels) -> RegressionRow:
     column, is_scored = task.task_id, not task.is_auxiliary
-    before, after = local.test.regression_tasks, federated.test.regression_tasks
+    chosen, before, after = models.regression_tasks[column], models.strongest, models.take_home
     domain = Sides[Width](
-        local=Width(**local.domain.of_regression(column)), federated=Width(**federated.domain.of_regression(column))
+        local=Width(**before.domain.of_regression(column)), federated=Width(**after.domain.of_regression(column))
     )
+
+    def scores(model: EvaluatedModel) -> RegressionScores:
+        return RegressionScores(**_shown(model.test.regression_tasks.of_task(column), is_scored=is_scored))
+
     return RegressionRow(
         task_id=task.task_id,
         input_assay_id=task.input_assay_id,
         assay_type=task.assay_type,
         n_labels=task.n_values,
-        n_exact=int(before.n_exact[column]),
-        n_censored=int(before.n_censored[column]),
+        n_exact=int(before.test.regression_tasks.n_exact[column]),
+        n_censored=int(before.test.regression_tasks.n_censored[column]),
         is_auxiliary=task.is_auxiliary,
-        local=RegressionScores(**_scores(before.of_task(column), shown=is_scored)),
-        federated=RegressionScores(**_scores(after.of_task(column), shown=is_scored)),
+        strongest=chosen.strongest,
+        kept=chosen.kept,
+        reason=chosen.reason,
+        local=scores(before),
+        federated=scores(after),
+        network=Sides[RegressionScores](local=scores(models.network_local), federated=scores(models.network_federated)),
         domain=domain if is_scored else None,
     )
 
 
-def _scores(scores: dict[str, float | None], *, shown: bool) -> dict[str, float | None]:
-    return scores if shown else dict.fromkeys(scores)
+def _shown(scores: dict[str, float | None], *, is_scored: bool) -> dict[str, float | None]:
+    return scores if is_scored else dict.fromkeys(scores)

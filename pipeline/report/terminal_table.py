@@ -1,4 +1,4 @@
-"""The table of one or several reports or shareable summaries, on a terminal."""
+"""The tables of one or several reports or shareable summaries, on a terminal."""
 
 from collections.abc import Sequence
 
@@ -8,41 +8,52 @@ from rich.table import Table
 from pipeline.report.disclosure import WITHHELD
 from pipeline.report.metrics import CLASSIFICATION, REGRESSION, SHORT
 from pipeline.report.numbers import number, p_value, signed
-from pipeline.report.schema import ComparisonOverTasks, Report
-from pipeline.report.shareable_schema import ShareableSummary, SharedComparison
+from pipeline.report.schema import ComparisonOverTasks, Comparisons, Report
+from pipeline.report.shareable_schema import ShareableSummary, SharedComparison, SharedComparisons
 
 _WIDTH = 112  # characters if stdout is no terminal
-_TITLE = "Local only against federated, test fold, mean over tasks; p: Wilcoxon over tasks, Holm"
+_MAIN = "Federated against the strongest local model"
+_NETWORK = "The same network without federation (local) and with it"
+_MEANS = "test fold, mean over tasks; p: Wilcoxon over tasks, Holm"
 _NONE, _HIDDEN = "-", "?"
+
+AnySummary = Comparisons | SharedComparisons
 
 
 def print_report(reports: Sequence[Report | ShareableSummary]) -> None:
-    """Print the table of one or several partners to stdout."""
-    table = Table(
-        title=_TITLE,
-        title_justify="left",
-    )
-    table.add_column("partner", no_wrap=True)
-    for column in ("tasks", "metric", "local", "federated", "change [95 % interval]", "p", "better", "worse"):
-        table.add_column(column, justify="left" if column == "metric" else "right", no_wrap=True)
-    for report in reports:
-        for row in _rows(report):
-            table.add_row(*row)
-        table.add_section()
+    """Print the tables of one or several partners to stdout: over the strongest local model, over the same network."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=_WIDTH)
-    console.print(table)
+    console.print(_table(_MAIN, [(report.partner, report.summary) for report in reports]))
+    console.print(_table(_NETWORK, [(report.partner, _network(report)) for report in reports]))
     for report in reports:
         if isinstance(report, Report):
             console.print(f"{report.partner}: {report.gate.sentence}", markup=False, highlight=False)
 
 
-def _rows(report: Report | ShareableSummary) -> list[list[str]]:
+def _network(report: Report | ShareableSummary) -> AnySummary:
+    return report.network.summary if isinstance(report, Report) else report.network
+
+
+def _table(title: str, summaries: Sequence[tuple[str, AnySummary]]) -> Table:
+    """The table of one comparison; summaries : of each partner, with its name."""
+    table = Table(title=f"{title}, {_MEANS}", title_justify="left")
+    table.add_column("partner", no_wrap=True)
+    for column in ("tasks", "metric", "local", "federated", "change [95 % interval]", "p", "better", "worse"):
+        table.add_column(column, justify="left" if column == "metric" else "right", no_wrap=True)
+    for partner, summary in summaries:
+        for row in _rows(partner, summary):
+            table.add_row(*row)
+        table.add_section()
+    return table
+
+
+def _rows(partner: str, summary: AnySummary) -> list[list[str]]:
     """One row per metric; the first row names the partner, the first of each kind the number of tasks."""
-    rows, partner = [], report.partner
+    rows = []
     for kind in (CLASSIFICATION, REGRESSION):
-        comparisons = report.comparisons(kind)
+        comparisons = summary.of(kind)
         if comparisons is None:
             continue
         n_tasks = f"{comparisons.n_judged} of {comparisons.n_tasks}"

@@ -3,12 +3,17 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from data_prep.prepared import Prepared
+from partners.files.round_checkpoint import RoundStart
+from partners.models.compared import ChosenKinds, ComparedModels
+from partners.models.held_out import evaluate_model
 from partners.training.baseline import Baseline, Budget, train_baseline
 from partners.training.partner_data import PartnerData
 from partners.training_data.dataset_facts import dataset_facts
 from partners.training_data.prepared_data import training_set
+from pipeline.errors import ConfigError
 from pipeline.exchange.mailbox import Mailbox
 from pipeline.home.catalogue_counts import held_rows, known_counts
 from pipeline.home.paths import Home
@@ -24,6 +29,8 @@ from pipeline.report.report import report_file, write_report
 from pipeline.runs.preparation import preparation_digest, prepared_matrices
 from pipeline.runtime.progress import ProgressReporter
 from secure.ciphertexts.parameters import seal_parameters
+
+_NO_HEADS = "there is nothing to report: this partner was on no roster and has no federated heads"
 
 
 class PartnerRun:
@@ -116,8 +123,15 @@ class PartnerRun:
         if report_file(self.home).exists() or not (self._enrolment and self._matrices and self._own):
             return False
         baseline, final = self._local_only(self._own), rounds.final()
+        models = self._evaluated(self._own, baseline, final)
         report = full_report(
-            self._mailbox, self._matrices, self._own, self._config.gate, local=baseline, federated=final
+            self._mailbox,
+            self._matrices,
+            self._own,
+            self._config.gate,
+            models,
+            trunk=final.digest,
+            history=baseline.history,
         )
         self._reporter.report(report.gate.sentence)
         write_final_model(
@@ -135,6 +149,24 @@ class PartnerRun:
         )
         write_report(self.home, report)
         return True
+
+    def _evaluated(self, own: PartnerData, local: Baseline, federated: RoundStart) -> ComparedModels:
+        """Score the network without and with federation. Raises ConfigError for a partner without federated heads."""
+        if federated.private is None:
+            raise ConfigError(_NO_HEADS)
+        plan = self._mailbox.plan
+        evaluate = partial(evaluate_model, own, plan.layout.trunk, plan.trunk, plan.preparation)
+        before, after = evaluate(local.trunk, local.state), evaluate(federated.trunk, federated.private)
+        # Here the tasks' own models come in. Until then the network is every task's only model.
+        only = ChosenKinds(strongest="network", kept="network", reason="the only kind of model that was fitted")
+        return ComparedModels(
+            strongest=before,
+            take_home=after,
+            network_local=before,
+            network_federated=after,
+            tasks=[only] * own.training_set.n_tasks,
+            regression_tasks=[only] * own.training_set.n_regressions,
+        )
 
     def _local_only(self, own: PartnerData) -> Baseline:
         plan, layout = self._mailbox.plan, self._mailbox.plan.layout

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from partners.settings import LocalKind, ModelKind
 from pipeline.report.metrics import CLASSIFICATION, ERRORS, REGRESSION
 from pipeline.report.parts import Sides
 from pipeline.report.report import build_report
@@ -29,7 +30,7 @@ from pipeline.report.schema import (
 )
 
 GATE = Gate(
-    sentence="gate: federated and local cannot be told apart on the validation fold",
+    sentence="gate: the federated and the strongest local model cannot be told apart on the validation fold",
     outcome="undecided",
     kept="federated",
     n_tasks=7,
@@ -48,6 +49,8 @@ FACTS = Facts(
     gate=GATE,
     seed=1,
 )
+STRONGEST: tuple[LocalKind, ...] = ("mean", "forest", "mean", "gaussian process", "network")
+KEPT: tuple[ModelKind, ...] = ("mean on the trunk", "forest on the trunk", "network")
 TYPES = ("ADME", "PANEL", "CATALOG-PANEL", "OTHER", "AUX_HTS")
 
 
@@ -92,6 +95,10 @@ def task_row(number: int, local: float | None, federated: float | None, **facts:
         "n_active": 3,
         "n_inactive": 17,
         "is_auxiliary": False,
+        "strongest": "forest",
+        "kept": "mean on the trunk",
+        "reason": "secret-reason",
+        "network": Sides[ClassificationScores](local=scores(local), federated=scores(federated)),
         "domain": None,
     }
     return TaskRow(**made_up | facts, local=scores(local), federated=scores(federated))
@@ -114,7 +121,7 @@ def without(row: RegressionRow, metric: str) -> RegressionRow:
 
 
 def _row(number: int, rng: np.random.Generator, gain: float) -> TaskRow:
-    local = float(rng.beta(6, 3))
+    local = float(rng.beta(6, 3) * 0.96 + 0.02)
     federated = float(np.clip(local + rng.normal(gain, 0.04), 0, 1))
     efficiency = float(rng.uniform(0.2, 0.8))
     return task_row(
@@ -127,6 +134,10 @@ def _row(number: int, rng: np.random.Generator, gain: float) -> TaskRow:
         n_labels=int(10 ** rng.uniform(1.4, 4)),
         n_active=31,
         n_inactive=47,
+        strongest=STRONGEST[number % len(STRONGEST)],
+        kept=KEPT[number % len(KEPT)],
+        reason=f"secret-reason-{number}",
+        network=Sides[ClassificationScores](local=scores(local - 0.02), federated=scores(federated - 0.01)),
         domain=Sides[Efficiency](
             local=Efficiency(efficiency=efficiency, coverage=0.94),
             federated=Efficiency(efficiency=efficiency + 0.1, coverage=0.95),
@@ -145,8 +156,14 @@ def _regression_row(number: int, rng: np.random.Generator, gain: float) -> Regre
         n_exact=29,
         n_censored=7,
         is_auxiliary=False,
+        strongest=STRONGEST[number % len(STRONGEST)],
+        kept=KEPT[number % len(KEPT)],
+        reason=f"secret-reason-{number}",
         local=errors(local, 2 - local),
         federated=errors(federated, 2 - federated),
+        network=Sides[RegressionScores](
+            local=errors(local - 0.1, 2.1 - local), federated=errors(federated - 0.05, 2.05 - federated)
+        ),
         domain=Sides[Width](local=Width(width=2.5, coverage=0.94), federated=Width(width=2.25, coverage=None)),
     )
 

@@ -43,7 +43,7 @@ def made_up(seed: int) -> tuple[TrainingSet, SimpleNamespace, SimpleNamespace]:
 
 
 def _on(data: TrainingSet, logits: np.ndarray, fold: int) -> SimpleNamespace:
-    """The fields of an Evaluation that `evaluate_domain` reads."""
+    """A fold's rows, and the outputs for them."""
     rows = data.rows_of(fold)
     outputs = Outputs(logits[rows, :N_TASKS], logits[rows, N_TASKS:])
     return SimpleNamespace(rows=rows, outputs=outputs, values=outputs.values)
@@ -60,7 +60,7 @@ def test_classification_is_mondrian_conformal_prediction(seed: int, block: int, 
     """Single-class share over all test compounds, coverage over the labelled ones; in blocks or whole."""
     monkeypatch.setattr(applicability, "_BLOCK", block)
     data, validation, test = made_up(seed)
-    domain = evaluate_domain(data, validation, test)  # type: ignore[arg-type]
+    domain = evaluate_domain(data, validation.outputs, test.outputs)
     for task in range(N_TASKS):
         known, truth = labels_of(data, validation, task), labels_of(data, test, task)
         if task == N_TASKS - 1:
@@ -82,7 +82,7 @@ def test_classification_is_mondrian_conformal_prediction(seed: int, block: int, 
 def test_regression_intervals_are_those_of_crepes(seed: int):
     """Width of the plain conformal regressor's interval; coverage over the exact test values."""
     data, validation, test = made_up(seed)
-    domain = evaluate_domain(data, validation, test)  # type: ignore[arg-type]
+    domain = evaluate_domain(data, validation.outputs, test.outputs)
     for task in range(N_REGRESSIONS):
         sides = []
         for where in (validation, test):

@@ -7,21 +7,25 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from data_prep.settings import Activities, Preparation, Regression
-from partners.errors import BadFolds
+from partners.errors import BadFolds, BadLengths
+from partners.models.applicability import evaluate_domain
 from partners.models.held_out import (
     EvaluatedModel,
     evaluate_model,
+    evaluate_outputs,
     pass_gate,
     probability_calibration,
     value_calibration,
 )
-from partners.network.predict import predict
+from partners.network.predict import Outputs, predict
 from partners.network.trunk import initial_trunk, trunk_layout
 from partners.scores.gate import GateSettings, decide_gate
+from partners.scores.scores import score_tasks
 from partners.settings import Training, TrunkSettings
 from partners.training.partner_data import PartnerData
 from partners.training.training import train_round
 from partners.training_data.prepared_data import training_set
+from partners.training_data.training_set import TrainingSet
 from tests.support.partners.prepared_matrices import prepared_matrices
 
 PREPARED = prepared_matrices(n_compounds=300, n_tasks=14)
@@ -66,6 +70,53 @@ def test_predictions_at_measurements_are_the_models(side: str):
         of_task = scores.labels.task == task
         expected = average_precision_score(scores.labels.active[of_task], scores.labels.probability[of_task])
         assert scores.tasks.average_precision[task] == pytest.approx(expected, abs=1e-6)
+
+
+def outputs_of(data: TrainingSet, fold: int, seed: int) -> Outputs:
+    """Outputs of no network at all: random numbers for the labelled compounds of a fold."""
+    rng, n_rows = np.random.default_rng(seed), data.rows_of(fold).size
+    logits, values = (rng.normal(size=(n_rows, n)).astype(np.float32) for n in (data.n_tasks, data.n_regressions))
+    return Outputs(logits, values)
+
+
+def test_any_models_outputs_are_scored():
+    """Scores, labels, values and domain are of the outputs as they are, whatever made them."""
+    data = OWN.training_set
+    test, validation = (outputs_of(data, fold, fold) for fold in (data.test_fold, data.validation_fold))
+    model = evaluate_outputs(OWN, PREPARATION, test, validation)
+    for scores, outputs, fold in (
+        (model.test, test, data.test_fold),
+        (model.validation, validation, data.validation_fold),
+    ):
+        rows = data.rows_of(fold)
+        expected = score_tasks(data.y[rows], outputs.logits)
+        np.testing.assert_array_equal(scores.tasks.average_precision, expected.average_precision)
+        labels = data.y[rows].tocoo()
+        np.testing.assert_array_equal(scores.labels.probability, outputs.probabilities[labels.row, labels.col])
+    domain = evaluate_domain(data, validation, test)
+    np.testing.assert_array_equal(model.domain.efficiency, domain.efficiency)
+    np.testing.assert_array_equal(model.domain.width, domain.width)
+
+
+def test_a_network_is_scored_by_its_outputs():
+    """`evaluate_model` gives what its predictions give."""
+    data, (trunk, state) = OWN.training_set, trained(1)
+    outputs = [
+        predict(data.x[data.rows_of(fold)], trunk, state, LAYOUT, TRUNK, TRAINING)  # type: ignore[arg-type]
+        for fold in (data.test_fold, data.validation_fold)
+    ]
+    found, expected = evaluated(1), evaluate_outputs(OWN, PREPARATION, *outputs)
+    np.testing.assert_array_equal(found.test.tasks.average_precision, expected.test.tasks.average_precision)
+    np.testing.assert_array_equal(found.validation.regression_tasks.r2, expected.validation.regression_tasks.r2)
+    np.testing.assert_array_equal(found.domain.coverage, expected.domain.coverage)
+
+
+def test_outputs_of_other_rows_are_refused():
+    """Outputs that lack a compound of the fold do not fit its labels."""
+    data = OWN.training_set
+    test, validation = (outputs_of(data, fold, fold) for fold in (data.test_fold, data.validation_fold))
+    with pytest.raises(BadLengths, match="expected"):
+        evaluate_outputs(OWN, PREPARATION, Outputs(test.logits[1:], test.values[1:]), validation)
 
 
 def test_a_task_below_the_preparations_quorum_is_not_scored():

@@ -11,7 +11,7 @@ from partners.errors import BadFeatures, BadFolds, FeatureCountMismatch, StateMi
 from partners.network.predict import Predictor, logistic, predict
 from partners.network.state import HEAD_BIAS, HEAD_WEIGHT, PartnerState
 from partners.settings import TrunkSettings
-from partners.training.evaluation import evaluate
+from partners.training.evaluation import evaluate, score_outputs
 from partners.training.training import train_round
 from tests.support.partners.synthetic import TRAINING, hybrid_set, small_set, small_trunk
 
@@ -151,11 +151,12 @@ def test_quorums_of_evaluation():
     """A task with fewer labels or exact values than asked for is not scored."""
     data = hybrid_set(3)
     state = train_round(data, _TRUNK, None, _LAYOUT, _SETTINGS, TRAINING, 0, 1).state
-    tasks = evaluate(data, 1, _TRUNK, state, _LAYOUT, _SETTINGS, TRAINING).regression_tasks
-    least = int(tasks.n_exact.max())
-    evaluation = evaluate(data, 1, _TRUNK, state, _LAYOUT, _SETTINGS, TRAINING, min_per_class=10**6, min_measured=least)
-    np.testing.assert_array_equal(np.isfinite(evaluation.regression_tasks.rmse), tasks.n_exact == least)
-    assert evaluation.mean.n_scored == 0
+    evaluation = evaluate(data, 1, _TRUNK, state, _LAYOUT, _SETTINGS, TRAINING)
+    n_exact = evaluation.regression_tasks.n_exact
+    least = int(n_exact.max())
+    tasks, errors = score_outputs(data, evaluation.rows, evaluation.outputs, min_per_class=10**6, min_measured=least)
+    np.testing.assert_array_equal(np.isfinite(errors.rmse), n_exact == least)
+    assert not np.isfinite(tasks.roc_auc).any()
 
 
 def test_a_fold_without_labels_is_refused():

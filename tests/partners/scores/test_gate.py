@@ -131,10 +131,10 @@ def test_few_random_differences_are_decided():
 def test_the_sentence_names_outcome_and_kept_model():
     """The sentence names the worse federated model, with the numbers."""
     worse = GateResult("worse", -0.0132, (-0.025, -0.004), 0.95, 77, "local")
-    assert re.findall(r"[-+]?\d[\d.]*|WORSE|local model", worse.sentence()) == [
-        "WORSE",
+    assert re.findall(r"[-+]?\d[\d.]*|WORSE|strongest local model", worse.sentence()) == [
+        *("WORSE", "strongest local model"),
         *("-0.0132", "95", "-0.0250", "-0.0040", "77"),
-        "local model",
+        "strongest local model",
     ]
 
 

@@ -97,7 +97,7 @@ def test_each_metric_weighs_by_its_scored_tasks(sizes: list[tuple[int, int, int]
         rows.append(of_partner)
     merged = merge(given)
     for metric in ("r2", "spearman"):
-        told = [comparison_of(found, REGRESSION, metric) for found in given]
+        told = [comparison_of(found.summary, REGRESSION, metric) for found in given]
         judged = [
             [row for row in of_partner if None not in (row.score("local", metric), row.score("federated", metric))]
             for of_partner in rows

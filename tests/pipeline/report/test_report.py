@@ -14,7 +14,7 @@ from partners.scores.comparison import compare
 from pipeline.errors import DamagedReport, ExitCode, NotYet
 from pipeline.home.paths import Home
 from pipeline.report.metrics import METRICS, REGRESSION_METRICS, SIDES
-from pipeline.report.parts import ReportPart
+from pipeline.report.parts import ReportPart, Sides
 from pipeline.report.report import build_report, read_report, report_file, write_report
 from pipeline.report.schema import (
     ClassificationScores,
@@ -90,8 +90,12 @@ def regression_row(number: int, local: RegressionScores, federated: RegressionSc
         n_exact=3,
         n_censored=9,
         is_auxiliary=False,
+        strongest="gaussian process",
+        kept="gaussian process on the trunk",
+        reason="it was better",
         local=local,
         federated=federated,
+        network=Sides[RegressionScores](local=local, federated=federated),
         domain=None,
     )
 
@@ -202,7 +206,8 @@ def test_rows_have_the_metrics_that_models_are_scored_by(metrics: tuple[type[Rep
         ({"gate": None}, "gate: found None"),
         ({"tasks": [{"task_id": 1}]}, "tasks.0.input_assay_id: found nothing"),
         ({"seed": float("nan")}, "seed: found nan"),
-        ({"format": 2}, "format: found 2, expected 3"),
+        ({"format": 3}, "format: found 3, expected 4"),
+        ({"network": None}, "network: found None"),
     ],
 )
 def test_a_changed_report_is_refused(tmp_path: Path, change: dict[str, object], message: str):

@@ -1,0 +1,28 @@
+"""The models that a report compares: strongest local against take-home, and the network without and with federation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from partners.models.held_out import EvaluatedModel
+from partners.settings import LocalKind, ModelKind
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenKinds:
+    """Which models were chosen for a task, on the training folds alone, and why."""
+
+    strongest: LocalKind  # of the partner's models without federation
+    kept: ModelKind  # the take-home model: of those with the federated trunk too
+    reason: str  # why it was kept, a clause for people; private
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ComparedModels:
+    """The four models of a report, scored on the same folds, and the kinds of model of every task."""
+
+    strongest: EvaluatedModel  # for each task the strongest local model
+    take_home: EvaluatedModel  # for each task the take-home model, what federation gives
+    network_local: EvaluatedModel  # the network without federation
+    network_federated: EvaluatedModel  # the same network with federation
+    tasks: Sequence[ChosenKinds]  # (n_tasks,) of the classification tasks
+    regression_tasks: Sequence[ChosenKinds]  # (n_regressions,)
