@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +12,8 @@ from partners.assay_models.forest import fit_forest
 from partners.assay_models.gaussian_process import MOST_ROWS, expected_values, fit_gaussian_process
 from partners.assay_models.inputs import Inputs, kernel
 from partners.scores.scores import score_labels
+from partners.settings import LocalKind
 
-Kind = Literal["network", "gaussian process", "forest", "mean"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
 FEWEST_VALUES = 10  # measurements in the training folds; with fewer, the network's head is used
 FEWEST_TO_TRY = 20  # measurements below which the kinds are not compared
 
@@ -26,7 +24,7 @@ Floats = NDArray[np.float64]
 class Choice:
     """The kind of model chosen for an assay, and why."""
 
-    kind: Kind
+    kind: LocalKind
     reason: str
 
 
@@ -51,7 +49,7 @@ def choose(assay: Assay, inputs: Inputs, y: sparse.csc_matrix, folding: NDArray[
         return Choice("mean", "too few measurements to compare Gaussian process and forest")
     predicted = _predicted_apart(assay, inputs, folding, folds, seed)
     scores = {kind: _score(assay, y, values) for kind, values in predicted.items()}
-    best: Kind = max(scores, key=lambda kind: scores[kind])
+    best: LocalKind = max(scores, key=lambda kind: scores[kind])
     if not scores[best] > scores["mean"]:
         best = "mean"
     return Choice(best, ", ".join(f"{kind} {score:.3f}" for kind, score in scores.items()))
@@ -59,7 +57,7 @@ def choose(assay: Assay, inputs: Inputs, y: sparse.csc_matrix, folding: NDArray[
 
 def _predicted_apart(
     assay: Assay, inputs: Inputs, folding: NDArray[np.int64], folds: Sequence[int] | NDArray[np.int64], seed: int
-) -> dict[Kind, Floats]:
+) -> dict[LocalKind, Floats]:
     """Predictions for each fold from the others, by kind, (n,) each."""
     process, forest = np.zeros(assay.rows.size), np.zeros(assay.rows.size)
     similarity = kernel(inputs, inputs)

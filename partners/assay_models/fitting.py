@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from data_prep.descriptors.scaling import quantile_scale, quantiles_of
 from partners.assay_models.assays import Assay
-from partners.assay_models.choice import Choice, Kind, choose
+from partners.assay_models.choice import Choice, choose
 from partners.assay_models.fitted import AssayModel, AssayModels, Mixing
 from partners.assay_models.forest import fit_forest
 from partners.assay_models.gaussian_process import GaussianProcess, expected_values, fit_gaussian_process
@@ -20,6 +20,7 @@ from partners.assay_models.inputs import Inputs, kernel
 from partners.assay_models.predictor import AssayPredictor
 from partners.assay_models.probability import fit_curves
 from partners.network.predict import Predictor
+from partners.settings import LocalKind
 from partners.training_data.training_set import TrainingSet
 
 _FEWEST_TO_SCALE = 10  # measured compounds of the validation fold from which mean and deviation of scores are taken
@@ -79,7 +80,7 @@ def choose_kinds(own: AssayData, progress: Progress | None = None) -> list[Choic
 
 def fit_assay_models(
     own: AssayData,
-    kinds: Sequence[Kind],
+    kinds: Sequence[LocalKind],
     network: Predictor,
     *,
     on_trunk: bool,
@@ -120,7 +121,7 @@ def fit_assay_models(
     return replace(raw, mixing=_mixing(own, raw, sign, network, heads))
 
 
-def _fitted(assay: Assay, kind: Kind, inputs: Inputs, known: NDArray[np.int64], seed: int) -> AssayModel | None:
+def _fitted(assay: Assay, kind: LocalKind, inputs: Inputs, known: NDArray[np.int64], seed: int) -> AssayModel | None:
     if kind == "network":
         return None
     values, process = assay.values, None

@@ -43,6 +43,12 @@ class PartnerData:
         """Head rows of this partner that are shared."""
         return SharedHeadRows.of(layout, dict(self.held), self.counts.shared_rows)
 
+    @property
+    def shared_tasks(self) -> frozenset[int]:
+        """Classification tasks of this partner whose head rows are shared."""
+        shared = set(self.counts.shared_rows)
+        return frozenset(task for row, task in self.held.items() if row in shared)
+
     def hold_back(self, vector: NDArray[np.float32], layout: TrunkLayout, members: Collection[str]) -> None:
         """Zero, in place, the rows that may have too few holders on a roster; vector: (n_params,), to be sealed."""
         hold_back_rows(vector, layout, self.counts, members)

@@ -81,6 +81,11 @@ class Home:
         return self.folder / "sent.json"
 
     @property
+    def assay_models(self) -> Path:
+        """Models of single assays, strongest local and take-home."""
+        return self.baseline / "assay_models.safetensors"
+
+    @property
     def baseline(self) -> Path:
         """Folder of the local model."""
         return self.folder / "baseline"

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from data_prep.settings import Chemistry, Fingerprint
-from partners.settings import Training, TrunkSettings
+from partners.settings import LocalKind, ModelKind, Training, TrunkSettings
 from pipeline.errors import ConfigError
 from pipeline.plan.toml_schema import Schema
 
@@ -31,6 +31,9 @@ class ClassTask(Schema):
     direction: str  # high, low or empty, as in T0
     assay_type: str
     is_auxiliary: bool  # trained to help other tasks, never scored
+    strongest: LocalKind  # kind of model of `hocket predict --model local`
+    kept: ModelKind  # kind of model with federation
+    reason: str  # why
 
     @property
     def name(self) -> str:
@@ -44,6 +47,9 @@ class RegrTask(Schema):
     input_assay_id: str
     assay_type: str
     is_auxiliary: bool
+    strongest: LocalKind
+    kept: ModelKind
+    reason: str
 
     @property
     def name(self) -> str:
@@ -55,7 +61,7 @@ class Description(Schema):
     """The content of model.json: all facts about a model except its arrays."""
 
     kind: Literal["hocket model"] = "hocket model"
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     version: str  # of the program that wrote it
     partner: str
     federation: str
@@ -70,6 +76,7 @@ class Description(Schema):
     compound_timeout_s: float = Field(gt=0)
     tasks: tuple[ClassTask, ...]
     regression_tasks: tuple[RegrTask, ...]
+    descriptors: int | None  # version of the list of descriptors that the models need; None: none
     least_similarity: float = Field(ge=0, le=1)  # to the nearest training compound, of a compound in the domain
 
     @classmethod

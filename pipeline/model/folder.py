@@ -5,12 +5,12 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
+from data_prep.descriptors.listed import DESCRIPTORS_VERSION
 from data_prep.folds.keyed import bit_permutation
 from data_prep.prepared import Prepared
-from partners.files.round_checkpoint import RoundStart
 from partners.models.final_model import FinalModel, write_model_files
+from partners.models.take_home import FittedModels, Network
 from partners.settings import Training
-from partners.training.baseline import Baseline
 from partners.training_data.training_set import TrainingSet
 from pipeline.errors import ConfigError
 from pipeline.model.description import (
@@ -41,6 +41,9 @@ class OpenModel:
         """
         self.description = Description.read(folder)
         self.which: Which = which or self.description.kept
+        if self.description.descriptors not in {None, DESCRIPTORS_VERSION}:
+            needed = self.description.descriptors
+            raise ConfigError(f"{folder}: needs descriptors of version {needed}, found version {DESCRIPTORS_VERSION}")
         try:
             self.predictor = FinalModel.read(
                 folder / weights_file(self.which),
@@ -68,20 +71,19 @@ def write_final_model(  # noqa: PLR0913 -- all results of a run
     *,
     partner: str,
     training: Training,
-    local: Baseline,
-    federated: RoundStart,
+    local: Network,
+    federated: Network,
+    fitted: FittedModels,
     kept: Which,
     compound_timeout_s: float,
 ) -> None:
-    """Write the folder whole or not at all, readable only by its owner. Raises ConfigError without federated heads."""
-    if federated.private is None:
-        raise ConfigError(f"{folder}: found no federated heads, expected a partner that took part in a round")
+    """Write the folder whole or not at all, readable only by its owner."""
     training = training.on_cpu()  # a model predicts the same on every machine
     with atomic_folder(folder) as unfinished:
         least_similarity = write_model_files(
             {
-                unfinished / weights_file("local"): (local.trunk, local.state),
-                unfinished / weights_file("federated"): (federated.trunk, federated.private),
+                unfinished / weights_file("local"): (local.trunk, local.state, fitted.strongest),
+                unfinished / weights_file("federated"): (federated.trunk, federated.state, fitted.take_home),
             },
             unfinished / COMPOUNDS_FILE,
             training_set,
@@ -89,7 +91,9 @@ def write_final_model(  # noqa: PLR0913 -- all results of a run
             layout=plan.layout.trunk,
             trunk_settings=plan.trunk,
             training=training,
+            descriptors=prepared.descriptors,
         )
+        kinds, regression_kinds = fitted.kinds(prepared, training_set.n_regressions)
         description = Description(
             version=version("hocket"),
             partner=partner,
@@ -103,11 +107,15 @@ def write_final_model(  # noqa: PLR0913 -- all results of a run
             chemistry=plan.preparation.chemistry,
             fingerprint=plan.preparation.fingerprint,
             compound_timeout_s=compound_timeout_s,
-            tasks=tuple(ClassTask.model_validate(_chosen(ClassTask, asdict(task))) for task in prepared.tasks),
-            regression_tasks=tuple(
-                RegrTask.model_validate(_chosen(RegrTask, asdict(task)))
-                for task in prepared.regression_tasks[: training_set.n_regressions]
+            tasks=tuple(
+                ClassTask.model_validate(_chosen(ClassTask, asdict(task) | asdict(kind)))
+                for task, kind in zip(prepared.tasks, kinds, strict=True)
             ),
+            regression_tasks=tuple(
+                RegrTask.model_validate(_chosen(RegrTask, asdict(task) | asdict(kind)))
+                for task, kind in zip(prepared.regression_tasks, regression_kinds, strict=False)
+            ),
+            descriptors=DESCRIPTORS_VERSION if prepared.descriptors is not None else None,
             least_similarity=least_similarity,
         )
         fields = description.model_dump(mode="json")

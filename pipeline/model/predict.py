@@ -94,6 +94,7 @@ def predict_batch(
         workers=workers,
         timeout_s=description.compound_timeout_s,
         cache=cache,
+        descriptors=description.descriptors is not None,
     )
     accepted = [usable[i] for i in prepared.accepted]
     refused = [
@@ -105,7 +106,7 @@ def predict_batch(
     return PredictionBatch(
         rows=np.array([record.input_row for record in accepted], dtype=np.int64),
         ids=[record.compound_id for record in accepted],
-        prediction=model.predictor.predict(prepared.x),
+        prediction=model.predictor.predict(prepared.x, prepared.descriptors),
         refused=sorted(refused, key=lambda record: record.input_row),
     )
 

@@ -7,6 +7,7 @@ from pydantic import TypeAdapter
 
 from data_prep.prepared import Prepared, read_prepared
 from partners.files.round_checkpoint import RoundStart
+from partners.models.take_home import Network, read_models
 from partners.settings import Training
 from partners.training.baseline import read_baseline
 from partners.training_data.prepared_data import training_set
@@ -39,6 +40,8 @@ def rebuild_final_model(config: PartnerConfig) -> None:
     prepared, data = _matrices(home, plan, training, digest=facts["data"])
     keys = load_private_keys(home.keys, config.passphrase())
     group = GroupSecret.load(_existing(home.group_secret), seal_parameters(plan.seal), keys)
+    if final.private is None:
+        raise ConfigError(f"{final_file}: found no heads, expected those of a partner that took part in a round")
     write_final_model(
         home.model,
         plan,
@@ -47,8 +50,9 @@ def rebuild_final_model(config: PartnerConfig) -> None:
         group.structure_seed,
         partner=config.name,
         training=training,
-        local=local,
-        federated=final,
+        local=Network(local.trunk, local.state),
+        federated=Network(final.trunk, final.private),
+        fitted=read_models(_existing(home.assay_models), plan.layout.trunk, data.training_rows.size),
         kept=report.gate.kept,
         compound_timeout_s=config.data.compound_timeout_s,
     )

@@ -3,12 +3,9 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 from data_prep.prepared import Prepared
-from partners.files.round_checkpoint import RoundStart
-from partners.models.compared import ChosenKinds, ComparedModels
-from partners.models.held_out import evaluate_model
+from partners.models.take_home import FittedModels, Network, compare_models, fit_models
 from partners.training.baseline import Baseline, Budget, train_baseline
 from partners.training.partner_data import PartnerData
 from partners.training_data.dataset_facts import dataset_facts
@@ -123,50 +120,60 @@ class PartnerRun:
         if report_file(self.home).exists() or not (self._enrolment and self._matrices and self._own):
             return False
         baseline, final = self._local_only(self._own), rounds.final()
-        models = self._evaluated(self._own, baseline, final)
+        if final.private is None:
+            raise ConfigError(_NO_HEADS)
+        local, federated = Network(baseline.trunk, baseline.state), Network(final.trunk, final.private)
+        fitted = self._fitted(self._matrices, self._own, local, federated)
+        plan = self._mailbox.plan
         report = full_report(
             self._mailbox,
             self._matrices,
             self._own,
             self._config.gate,
-            models,
+            compare_models(
+                self._matrices,
+                self._own,
+                plan.preparation,
+                fitted,
+                local,
+                federated,
+                plan.layout.trunk,
+                plan.trunk,
+            ),
             trunk=final.digest,
             history=baseline.history,
         )
         self._reporter.report(report.gate.sentence)
         write_final_model(
             self.home.model,
-            self._mailbox.plan,
+            plan,
             self._matrices,
             self._own.training_set,
             self._enrolment.group.structure_seed,
             partner=self._mailbox.me,
             training=self._own.training,
-            local=baseline,
-            federated=final,
+            local=local,
+            federated=federated,
+            fitted=fitted,
             kept=report.gate.kept,
             compound_timeout_s=self._config.data.compound_timeout_s,
         )
         write_report(self.home, report)
         return True
 
-    def _evaluated(self, own: PartnerData, local: Baseline, federated: RoundStart) -> ComparedModels:
-        """Score the network without and with federation. Raises ConfigError for a partner without federated heads."""
-        if federated.private is None:
-            raise ConfigError(_NO_HEADS)
+    def _fitted(self, matrices: Prepared, own: PartnerData, local: Network, federated: Network) -> FittedModels:
         plan = self._mailbox.plan
-        evaluate = partial(evaluate_model, own, plan.layout.trunk, plan.trunk, plan.preparation)
-        before, after = evaluate(local.trunk, local.state), evaluate(federated.trunk, federated.private)
-        # Here the tasks' own models come in. Until then the network is every task's only model.
-        only = ChosenKinds(strongest="network", kept="network", reason="the only kind of model that was fitted")
-        return ComparedModels(
-            strongest=before,
-            take_home=after,
-            network_local=before,
-            network_federated=after,
-            tasks=[only] * own.training_set.n_tasks,
-            regression_tasks=[only] * own.training_set.n_regressions,
-        )
+        with self._reporter.progress("fitting the models of single assays") as progress:
+            return fit_models(
+                matrices,
+                own,
+                local,
+                federated,
+                plan.layout.trunk,
+                plan.trunk,
+                self.home.assay_models,
+                progress=progress,
+            )
 
     def _local_only(self, own: PartnerData) -> Baseline:
         plan, layout = self._mailbox.plan, self._mailbox.plan.layout

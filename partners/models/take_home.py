@@ -1,0 +1,194 @@
+"""The strongest local models and the take-home models of a partner's assays: fitted once, kept in a file, compared."""
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.prepared import Prepared
+from data_prep.settings import Preparation
+from partners.assay_models.assays import assays_of
+from partners.assay_models.choice import Choice
+from partners.assay_models.fitted import AssayModels
+from partners.assay_models.fitting import AssayData, choose_kinds, fit_assay_models
+from partners.assay_models.predictor import AssayPredictor
+from partners.files.checkpoint import Checkpoint, load_checkpoint, read_facts, save_checkpoint
+from partners.models.compared import ChosenKinds, ComparedModels
+from partners.models.held_out import EvaluatedModel, evaluate_outputs
+from partners.network.predict import Outputs, Predictor
+from partners.network.state import PartnerState
+from partners.network.trunk import TrunkLayout, trunk_digest
+from partners.settings import ModelKind, Training, TrunkSettings
+from partners.training.partner_data import PartnerData
+
+_VERSION = 1  # of the fitting: a file of another version is fitted again
+_STRONGEST, _TAKE_HOME = "strongest.", "take_home."
+_ON_TRUNK: Mapping[str, ModelKind] = {
+    "network": "network",
+    "gaussian process": "gaussian process on the trunk",
+    "forest": "forest on the trunk",
+    "mean": "mean on the trunk",
+}
+_AUXILIARY = "an auxiliary assay: it helps the others in training and has no model of its own"
+
+Progress = Callable[[int, int], None]  # (assays done, assays in all, both sides counted)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Network:
+    """A trunk with a partner's heads."""
+
+    trunk: NDArray[np.float32]  # (n_params,)
+    state: PartnerState
+
+    def predictor(self, layout: TrunkLayout, settings: TrunkSettings, training: Training) -> Predictor:
+        """Load it for predictions; raises what Predictor raises."""
+        return Predictor(self.trunk, self.state, layout, settings, training.on_cpu())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FittedModels:
+    """Models of all assays: the strongest that the partner has alone, and those on the federated trunk."""
+
+    assays: tuple[str, ...]  # their ids
+    choices: tuple[Choice, ...]  # one for each assay
+    strongest: AssayModels
+    take_home: AssayModels
+
+    def kinds(self, prepared: Prepared, n_regressions: int) -> tuple[list[ChosenKinds], list[ChosenKinds]]:
+        """Kinds of model of each classification and each regression task, (n_tasks,) and (n_regressions,)."""
+        of_assay = {
+            name: ChosenKinds(choice.kind, _ON_TRUNK[choice.kind], choice.reason)
+            for name, choice in zip(self.assays, self.choices, strict=True)
+        }
+        auxiliary = ChosenKinds("network", "network", _AUXILIARY)
+        return (
+            [of_assay.get(task.input_assay_id, auxiliary) for task in prepared.tasks],
+            [of_assay.get(task.input_assay_id, auxiliary) for task in prepared.regression_tasks[:n_regressions]],
+        )
+
+
+def fit_models(
+    prepared: Prepared,
+    own: PartnerData,
+    local: Network,
+    federated: Network,
+    layout: TrunkLayout,
+    settings: TrunkSettings,
+    file: Path,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> FittedModels:
+    """Fit, or read from the file if that was done before with the same data, networks and settings.
+
+    progress : called with (assays done, assays in all, step)
+    Raises CheckpointDamaged, and what Predictor raises.
+    """
+    shared = own.shared_tasks
+    facts = {
+        "kind": "assay models",
+        "version": _VERSION,
+        "data": own.training_set.digest(),
+        "prepared": prepared.manifest["digest"],
+        "networks": [trunk_digest(network.trunk) for network in (local, federated)],
+        "heads": sorted(shared),
+        "seed": own.training.seed,
+    }
+    known = own.training_set.training_rows.size
+    if (kept := _read(file, facts, layout, known)) is not None:
+        return kept
+    data = AssayData(
+        own.training_set,
+        assays_of(prepared, own.training_set),
+        prepared.descriptors,
+        own.training.seed,
+        own.workers,
+    )
+    choices = choose_kinds(data, _step(progress, "choosing local models"))
+    kinds = [choice.kind for choice in choices]
+
+    def fitted(network: Network, heads: Collection[int], name: str, *, on_trunk: bool) -> AssayModels:
+        predictor = network.predictor(layout, settings, own.training)
+        return fit_assay_models(data, kinds, predictor, on_trunk=on_trunk, heads=heads, progress=_step(progress, name))
+
+    models = FittedModels(
+        tuple(assay.input_assay_id for assay in data.assays),
+        tuple(choices),
+        fitted(local, (), "fitting local models", on_trunk=False),
+        fitted(federated, shared, "fitting take-home models", on_trunk=True),
+    )
+    _write(file, facts, models)
+    return models
+
+
+def _step(progress: Callable[[int, int, str], None] | None, name: str) -> Progress | None:
+    return None if progress is None else lambda done, total: progress(done, total, name)
+
+
+def _read(file: Path, facts: dict[str, Any], layout: TrunkLayout, n_known: int) -> FittedModels | None:
+    """The models of the file if it was written with these facts."""
+    if not file.exists() or any(read_facts(file).get(name) != fact for name, fact in facts.items()):
+        return None
+    return read_models(file, layout, n_known)
+
+
+def read_models(file: Path, layout: TrunkLayout, n_known: int) -> FittedModels:
+    """Read the models that `fit_models` kept; n_known: number of compounds in the training folds.
+
+    Raises FileNotFoundError or CheckpointDamaged.
+    """
+    stored = load_checkpoint(file, layout)
+    choices = [Choice(**choice) for choice in stored.facts["choices"]]
+    strongest, take_home = (
+        AssayModels.from_arrays(
+            {name.removeprefix(part): array for name, array in stored.others.items() if name.startswith(part)}, n_known
+        )
+        for part in (_STRONGEST, _TAKE_HOME)
+    )
+    return FittedModels(tuple(stored.facts["assays"]), tuple(choices), strongest, take_home)
+
+
+def _write(file: Path, facts: dict[str, Any], models: FittedModels) -> None:
+    others = {_STRONGEST + name: array for name, array in models.strongest.arrays().items()}
+    others |= {_TAKE_HOME + name: array for name, array in models.take_home.arrays().items()}
+    choices = [asdict(choice) for choice in models.choices]
+    facts = json.loads(json.dumps(facts | {"assays": models.assays, "choices": choices}))
+    save_checkpoint(file, Checkpoint(facts=facts, others=others))
+
+
+def compare_models(
+    prepared: Prepared,
+    own: PartnerData,
+    preparation: Preparation,
+    models: FittedModels,
+    local: Network,
+    federated: Network,
+    layout: TrunkLayout,
+    settings: TrunkSettings,
+) -> ComparedModels:
+    """Score the strongest local and the take-home models, and both networks, on validation and test fold."""
+    data = own.training_set
+    known = data.x[data.training_rows]
+
+    def scored(network: Network, assay_models: AssayModels) -> EvaluatedModel:
+        predictor = AssayPredictor(network.predictor(layout, settings, own.training), assay_models, known)
+
+        def outputs(fold: int) -> Outputs:
+            rows = data.rows_of(fold)
+            return predictor(data.x[rows], None if prepared.descriptors is None else prepared.descriptors[rows])
+
+        return evaluate_outputs(own, preparation, outputs(data.test_fold), outputs(data.validation_fold))
+
+    none = AssayModels.none(data.n_tasks, data.n_regressions)
+    tasks, regression_tasks = models.kinds(prepared, data.n_regressions)
+    return ComparedModels(
+        strongest=scored(local, models.strongest),
+        take_home=scored(federated, models.take_home),
+        network_local=scored(local, none),
+        network_federated=scored(federated, none),
+        tasks=tasks,
+        regression_tasks=regression_tasks,
+    )
