@@ -126,9 +126,13 @@ def test_a_federation_goes_on_without_a_lost_site(tmp_path: Path) -> None:
         made.start(HOST, *federation.partners)
         made.submit()
         mirror = federation.config(AGGREGATOR).parent / "mirror"
-        made.wait_for((mirror / MessageName("roster", 1, 1, AGGREGATOR).manifest).exists)
-        made.kill("P04")
+        ready = [mirror / MessageName("ready", 1, 1, name).manifest for name in federation.partners]
+        # without a roster nobody can seal: P04 would otherwise now and then post its update before it is killed
+        with made.frozen("--end-with-stdin", "aggregator"):
+            made.wait_for(lambda: all(manifest.exists() for manifest in ready))
+            made.kill("P04")
         made.wait_for(lambda: made.is_finished([*others, AGGREGATOR]), 300)
+        assert "P04" in (mirror / MessageName("roster", 1, 1, AGGREGATOR).manifest).read_text()
         assert (mirror / MessageName("void", 1, 1, AGGREGATOR).manifest).exists()
         assert not made.is_finished(["P04"])
         made.wait_for(lambda: "FINISHED:COMPLETED" in made.nvflare("job", "list").stdout)

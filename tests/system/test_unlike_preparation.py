@@ -11,6 +11,7 @@ from data_prep.folds import consistency
 from pipeline.errors import Diverged, ExitCode
 from secure.messages.message_name import MessageName
 from secure.messages.messages import parse_manifest
+from tests.support.cli_runner import hocket
 from tests.support.federation import AGGREGATOR, Federation, step, until_waiting
 
 ROSTER = MessageName("roster", 1, 1, AGGREGATOR)
@@ -68,12 +69,8 @@ def test_a_partner_whose_results_differ_is_named_and_refused(fresh: Federation, 
 def test_prepare_prints_what_ready_says(ready: Federation, tmp_path: Path):
     """`hocket prepare` of every partner prints the same digest, and it is that of their `ready`."""
     federation = ready.moved(tmp_path / "federation")
-    printed = set()
-    for name in federation.partners:
-        done = federation.hocket("prepare", str(federation.config(name)))
-        assert done.returncode == ExitCode.DONE, done.stderr
-        found = re.search(r"^consistency: ([0-9a-f]{64})$", done.stdout, re.MULTILINE)
-        assert found is not None
-        printed.add(found[1])
-    assert printed == {digest_in_ready(federation, name) for name in federation.partners}
-    assert len(printed) == 1
+    texts = [federation.hocket("prepare", str(federation.config("P01"))).stdout]  # once in a process of its own
+    texts += [hocket("prepare", federation.config(name)).stdout for name in federation.partners[1:]]
+    (digest,) = {digest_in_ready(federation, name) for name in federation.partners}
+    printed = [re.findall(r"^consistency: ([0-9a-f]{64})$", text, re.MULTILINE) for text in texts]
+    assert printed == [[digest]] * len(federation.partners)

@@ -53,6 +53,12 @@ def hybrid(tmp_path_factory: pytest.TempPathFactory) -> Federation:
 
 
 @pytest.fixture(scope="module")
+def finished(finished: Federation, tmp_path_factory: pytest.TempPathFactory) -> Federation:
+    """This module's copy, as each prediction adds to the cache of structures."""
+    return finished.moved(tmp_path_factory.mktemp("predict") / "federation")
+
+
+@pytest.fixture(scope="module")
 def new(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Structures of the partners' kind, and some that cannot be used."""
     path = tmp_path_factory.mktemp("new") / "new.csv"

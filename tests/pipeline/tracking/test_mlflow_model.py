@@ -68,12 +68,23 @@ class Store:
 
 @pytest.fixture(scope="module", autouse=True)
 def quiet() -> Iterator[None]:
-    """The environment of the tracking process: no telemetry, few messages."""
+    """The environment of the tracking process: no telemetry, few messages; what MLflow sets does not stay."""
+    import mlflow  # noqa: PLC0415 -- seconds to import
+
     with pytest.MonkeyPatch.context() as patch:
         for key, value in QUIET.items():
             patch.setenv(key, value)
-        patch.setenv("MLFLOW_EXPERIMENT_ID", "")  # so that what logging sets does not stay
+        for key in ("MLFLOW_EXPERIMENT_ID", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+            patch.setenv(key, "")  # MLflow sets them in this process, for processes that it would start
         yield
+        mlflow.set_tracking_uri(None)
+        mlflow.set_registry_uri(None)
+
+
+@pytest.fixture(scope="module")
+def finished(finished: Federation, tmp_path_factory: pytest.TempPathFactory) -> Federation:
+    """This module's copy: logging packs the model in the home, and predictions add to the cache of structures."""
+    return finished.moved(tmp_path_factory.mktemp("model") / "federation")
 
 
 @pytest.fixture(scope="module")

@@ -83,10 +83,16 @@ class Tracked:
 @pytest.fixture(scope="module", autouse=True)
 def quiet() -> Iterator[None]:
     """The environment of the tracking process: no telemetry, few messages."""
+    import mlflow  # noqa: PLC0415 -- seconds to import
+
     with pytest.MonkeyPatch.context() as patch:
         for key, value in QUIET.items():
             patch.setenv(key, value)
+        for key in ("MLFLOW_EXPERIMENT_ID", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+            patch.setenv(key, "")  # MLflow sets them in this process, for processes that it would start
         yield
+        mlflow.set_tracking_uri(None)
+        mlflow.set_registry_uri(None)
 
 
 @pytest.fixture(scope="module")
