@@ -12,7 +12,8 @@ from partners.network.shared_head_rows import HolderCounts
 from pipeline.errors import ConfigError
 from pipeline.home.json_files import write_json
 from pipeline.home.paths import Home
-from pipeline.plan.plan import Catalogue, CatalogueTask, Plan
+from pipeline.plan.catalogue import Catalogue, CatalogueTask
+from pipeline.plan.plan import Plan
 from pipeline.plan.toml_schema import Schema, check_table
 
 

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from data_prep.settings import Preparation
 from partners.network.trunk import TrunkLayout, trunk_layout
 from partners.settings import ServerOptimiser, TrunkSettings
+from pipeline.plan.catalogue import Catalogue
 from pipeline.plan.toml_schema import Schema, read_toml
 from secure.ciphertexts.parameters import SealParameters, SealSettings, seal_parameters
 from secure.encoding.canonical import canonical_json, digest
@@ -18,7 +19,6 @@ from secure.errors import ParameterMismatch
 from secure.keys.keys import Card, card_from_fields
 
 FEWEST_PARTNERS = 3  # the sum of two partners shows each the other's update
-FEWEST_HOLDERS = 2  # partners that hold a catalogue row, for it to be shared
 CATALOGUE_ROUND = 0  # number of the round that counts the holders of each catalogue task
 
 
@@ -77,31 +77,6 @@ class Continues(Schema):
 
     round: int = Field(ge=1, le=9999)
     """The first round under this plan."""
-
-
-class CatalogueTask(Schema):
-    """A classification task that several partners may hold: T0's `catalog_assay_id` and a threshold in log units."""
-
-    id: str = Field(min_length=1)
-    threshold: float
-
-
-class Catalogue(Schema):
-    """Tasks whose head rows are shared too; none: all heads are private. Read secure/THREAT_MODEL.md first."""
-
-    tasks: tuple[CatalogueTask, ...] = ()
-    """T0's catalog_assay_id and a threshold in log units: [{id = "CYP2D6", threshold = 6.0}]."""
-
-    min_partners: int = Field(default=FEWEST_PARTNERS, ge=FEWEST_HOLDERS)
-    """Head rows of a task that fewer partners hold are not shared."""
-
-    @model_validator(mode="after")
-    def _tasks_differ(self) -> Self:
-        known = [(task.id, task.threshold) for task in self.tasks]
-        twice = sorted({task for task in known if known.count(task) > 1})
-        if twice:
-            raise ValueError(f"tasks: {twice[0][0]!r} at {twice[0][1]:g} found twice, expected each task once")
-        return self
 
 
 class CardTable(Schema):
@@ -170,8 +145,11 @@ class Plan(Schema):
     @cached_property
     def digest(self) -> str:
         """SHA-256, hex, of the canonical JSON of all settings and cards, defaults included."""
-        without = {"continues"} if self.continues is None else set()
-        without |= set() if self.catalogue.tasks else {"catalogue"}
+        catalogue = self.catalogue
+        # the SHA-256 of a catalogue's file stands for its tasks, wherever the file is
+        unsaid = {"file", "tasks"} if catalogue.file else {"file", "sha256"}
+        without: dict[str, Any] = {"catalogue": unsaid if catalogue.file or catalogue.tasks else True}
+        without |= {"continues": True} if self.continues is None else {}
         return digest(canonical_json(self.model_dump(mode="json", exclude=without)))
 
     @property
@@ -237,10 +215,12 @@ class Plan(Schema):
 
 
 def read_plan(path: Path) -> Plan:
-    """Read plan.toml and check every card's signature.
+    """Read plan.toml and its catalogue's file, and check every card's signature.
 
-    Raises ConfigError for a wrong setting, secure.errors.BadCard for a forged or damaged card.
+    Raises ConfigError for a wrong setting or file, secure.errors.BadCard for a forged or damaged card.
     """
     plan = read_toml(path, Plan)
+    if plan.catalogue.file:
+        plan = plan.model_copy(update={"catalogue": plan.catalogue.with_file(path)})
     _ = plan.cards  # making them checks their signatures and that partners have agreement keys
     return plan

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from data_prep.prepared import Task
 from partners.network.shared_head_rows import HolderCounts
 from pipeline.home.catalogue_counts import held_rows
-from pipeline.plan.plan import FEWEST_HOLDERS, Catalogue, CatalogueTask
+from pipeline.plan.catalogue import FEWEST_HOLDERS, Catalogue, CatalogueTask
 from tests.benchmarks.gain.partners import Partner
 
 # prepared : the catalogue ids that preparation leaves to tasks with labels enough (its quorum is strict)

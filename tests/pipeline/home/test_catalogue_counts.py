@@ -12,7 +12,8 @@ from partners.network.shared_head_rows import HolderCounts
 from pipeline.errors import ConfigError
 from pipeline.home.catalogue_counts import held_rows, keep_counts, known_counts
 from pipeline.home.paths import Home
-from pipeline.plan.plan import Catalogue, Plan
+from pipeline.plan.catalogue import Catalogue
+from pipeline.plan.plan import Plan
 from pipeline.plan.toml_schema import check_table
 from tests.support.federation import Federation
 
