@@ -5,7 +5,7 @@ a partner's head rows are set from the vector, after the round their change is p
 the heads stay at the partner.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -45,22 +45,32 @@ class HolderCounts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SharedHeadRows:
-    """Which head row of a partner belongs to which row of the catalogue; empty for a partner that holds none."""
+    """Which heads of a partner belong to which row of the catalogue; empty for a partner that holds none.
+
+    Several tasks may belong to one row: their heads are equal whenever they are set from the vector, and are trained as
+    one, so that the row's change is that of any of them.
+    """
 
     layout: TrunkLayout  # of the whole vector
-    rows: NDArray[np.int64]  # (n_held,) rows of the catalogue, each once
-    tasks: NDArray[np.int64]  # (n_held,) this partner's classification tasks, in the same order
+    rows: NDArray[np.int64]  # (n_heads,) rows of the catalogue, ascending; a row once for each of its tasks
+    tasks: NDArray[np.int64]  # (n_heads,) this partner's classification tasks, in the same order
 
     @classmethod
-    def of(cls, layout: TrunkLayout, held: dict[int, int], shared: Collection[int]) -> Self:
+    def of(cls, layout: TrunkLayout, held: Mapping[int, Sequence[int]], shared: Collection[int]) -> Self:
         """Find the rows that this partner holds and that are shared.
 
-        held   : row of the catalogue to classification task
+        held   : row of the catalogue to classification tasks
         shared : rows of the catalogue, see `HolderCounts.shared_rows`
         """
-        rows = sorted(set(held) & set(shared))
-        tasks = [held[row] for row in rows]
-        return cls(layout, np.array(rows, dtype=np.int64), np.array(tasks, dtype=np.int64))
+        pairs = [(row, task) for row in sorted(set(held) & set(shared)) for task in held[row]]
+        rows, tasks = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+        return cls(layout, rows, tasks)
+
+    @property
+    def tied(self) -> list[list[int]]:
+        """Tasks of every row that has several, which are trained as one."""
+        groups = np.split(self.tasks, np.flatnonzero(np.diff(self.rows)) + 1)
+        return [group.tolist() for group in groups if group.size > 1]
 
     def from_vector(self, vector: NDArray[np.float32], state: PartnerState) -> PartnerState:
         """Copy of the state with its shared head rows set from the vector (n_params,)."""

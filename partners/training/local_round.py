@@ -73,6 +73,7 @@ def train_locally(
         own.training,
         seed=seed,
         n_steps=agreed.n_steps,
+        tied=rows.tied,
         progress=progress,
     )
     rows.to_vector(result.state, vector)

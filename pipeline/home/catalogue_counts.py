@@ -17,24 +17,15 @@ from pipeline.plan.plan import Plan
 from pipeline.plan.toml_schema import Schema, check_table
 
 
-def held_rows(catalogue: Catalogue, tasks: Iterable[Task]) -> dict[int, int]:
-    """Row of the catalogue to task_id of a partner's classification task.
-
-    If a partner has several tasks for one row, the head of the one with the most labels is shared.
-    """
+def held_rows(catalogue: Catalogue, tasks: Iterable[Task]) -> dict[int, tuple[int, ...]]:
+    """Row of the catalogue to task_ids of a partner's classification tasks, which are trained as one."""
     rows = {(task.id, task.threshold): row for row, task in enumerate(catalogue.tasks)}
-    held: dict[int, Task] = {}
+    held: dict[int, tuple[int, ...]] = {}
     for task in tasks:
         row = rows.get((task.catalog_assay_id or "", task.threshold))
-        if row is None or task.is_auxiliary:
-            continue
-        if row not in held or _n_labels(task) > _n_labels(held[row]):
-            held[row] = task
-    return {row: task.task_id for row, task in sorted(held.items())}
-
-
-def _n_labels(task: Task) -> int:
-    return task.n_active + task.n_inactive
+        if row is not None and not task.is_auxiliary:
+            held[row] = (*held.get(row, ()), task.task_id)
+    return dict(sorted(held.items()))
 
 
 class Counted(Schema):

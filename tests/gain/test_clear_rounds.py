@@ -17,7 +17,7 @@ from tests.support.clear_rounds import Agreed, Member, clear_rounds
 from tests.support.federation import Federation, run_all
 from tests.support.partners.synthetic import TRAINING, small_set, small_trunk
 
-HOLDERS = {"ONE": ["P01"], "TWO": ["P01", "P02"], "THREE": ["P01", "P02", "P03"]}
+HOLDERS = {"ONE": ["P01"], "TWO": ["P01", "P02", "P02"], "THREE": ["P01", "P02", "P03"]}
 CATALOGUE = "[catalogue]\ntasks = [{}]\nmin_partners = 2\n".format(
     ", ".join(f'{{id = "{shared}", threshold = 6.0}}' for shared in HOLDERS)
 )

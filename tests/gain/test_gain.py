@@ -384,7 +384,7 @@ def test_a_catalogue_lists_what_partners_have_in_common():
     assert declared.counts.counts == (3, 2, 2)
     assert declared.counts.shared_rows == [0]
     assert (declared.n_rows, declared.n_heads) == (3, 3)
-    assert declared.held == {"P01": {0: 0, 1: 1, 2: 2}, "P02": {0: 0, 1: 1, 2: 2}, "P03": {0: 0}}
+    assert declared.held == {"P01": {0: (0,), 1: (1,), 2: (2,)}, "P02": {0: (0,), 1: (1,), 2: (2,)}, "P03": {0: (0,)}}
     assert held_catalogue("declared", partners, 2).counts.shared_rows == [0, 1, 2]
     assert held_catalogue("prepared", partners, 2).counts.counts == (2,)
     common = held_catalogue("common", partners, 3)

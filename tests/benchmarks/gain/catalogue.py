@@ -1,7 +1,7 @@
 """Shared head rows: catalogues as a consortium could declare them, with the counts of a catalogue round."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from data_prep.prepared import Task
@@ -21,7 +21,7 @@ class HeldCatalogue:
     """A catalogue and its rows that each partner holds; empty by default."""
 
     catalogue: Catalogue = field(default_factory=Catalogue)
-    held: Mapping[str, Mapping[int, int]] = field(default_factory=dict)  # by partner: row to classification task
+    held: Mapping[str, Mapping[int, Sequence[int]]] = field(default_factory=dict)  # by partner: row to its tasks
     counts: HolderCounts = field(default_factory=HolderCounts)
 
     @property
@@ -32,7 +32,8 @@ class HeldCatalogue:
     @property
     def n_heads(self) -> int:
         """Number of heads of all partners that belong to a shared row."""
-        return sum(self.counts.counts[row] for row in self.counts.shared_rows)
+        shared = set(self.counts.shared_rows)
+        return sum(len(tasks) for held in self.held.values() for row, tasks in held.items() if row in shared)
 
 
 def held_catalogue(kind: str, partners: Mapping[str, Partner], min_partners: int) -> HeldCatalogue:

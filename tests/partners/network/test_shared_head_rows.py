@@ -15,9 +15,9 @@ from tests.support.partners.synthetic import TRAINING, hybrid_set, small_set, sm
 LAYOUT = trunk_layout(5, (4, 3), n_rows=6)
 N_TASKS = 7
 PARTNERS = tuple(f"P{i}" for i in range(8))
-HELD = st.dictionaries(st.integers(0, 5), st.integers(0, N_TASKS - 1), max_size=6).filter(
-    lambda held: len(set(held.values())) == len(held)
-)
+HELD = st.dictionaries(st.integers(0, N_TASKS - 1), st.integers(0, 5)).map(
+    lambda row_of: {row: tuple(task for task in row_of if row_of[task] == row) for row in row_of.values()}
+)  # a task is in one row at most, and a row may have several
 
 
 def state(rng: np.random.Generator) -> PartnerState:
@@ -64,14 +64,14 @@ def test_the_network_takes_the_trunk_alone():
 
 
 @given(HELD, st.sets(st.integers(0, 5)), st.integers(0, 2**32))
-def test_only_shared_rows_are_set_from_the_vector(held: dict[int, int], shared: set[int], seed: int):
+def test_only_shared_rows_are_set_from_the_vector(held: dict[int, tuple[int, ...]], shared: set[int], seed: int):
     """Held and shared rows are set from the vector; all other numbers of the heads, and the argument, do not change."""
     rng = np.random.default_rng(seed)
     before, vector = state(rng), rng.normal(size=LAYOUT.n_params).astype(np.float32)
     kept = {name: array.copy() for name, array in before.heads.items()}
     after = SharedHeadRows.of(LAYOUT, held, shared).from_vector(vector, before)
     views = LAYOUT.views(vector)
-    by_task = {task: row for row, task in held.items() if row in shared}
+    by_task = {task: row for row, tasks in held.items() if row in shared for task in tasks}
     for task in range(N_TASKS):
         row = by_task.get(task)
         weight, bias = (kept[HEAD_WEIGHT][task], kept[HEAD_BIAS][task])
@@ -86,20 +86,33 @@ def test_only_shared_rows_are_set_from_the_vector(held: dict[int, int], shared: 
 
 
 @given(HELD, st.sets(st.integers(0, 5)), st.integers(0, 2**32))
-def test_only_shared_rows_are_written_to_the_vector(held: dict[int, int], shared: set[int], seed: int):
+def test_only_shared_rows_are_written_to_the_vector(held: dict[int, tuple[int, ...]], shared: set[int], seed: int):
     """Held and shared rows of the vector are set from the heads; all its other numbers do not change."""
     rng = np.random.default_rng(seed)
     heads, vector = state(rng), rng.normal(size=LAYOUT.n_params).astype(np.float32)
     put = vector.copy()
-    SharedHeadRows.of(LAYOUT, held, shared).to_vector(heads, put)
+    rows = SharedHeadRows.of(LAYOUT, held, shared)
+    rows.to_vector(rows.from_vector(vector, heads), put)
+    np.testing.assert_array_equal(put, vector)
+    for name in (HEAD_WEIGHT, HEAD_BIAS):  # as after training: heads of one row are equal
+        for tasks in held.values():
+            heads.heads[name][list(tasks)] = heads.heads[name][tasks[0]]
+    rows.to_vector(heads, put)
     np.testing.assert_array_equal(put[: LAYOUT.trunk.n_params], vector[: LAYOUT.trunk.n_params])
     before, after = LAYOUT.views(vector), LAYOUT.views(put)
     for row in range(6):
         weight, bias = before[CATALOGUE_WEIGHT][row], before[CATALOGUE_BIAS][row]
         if row in held and row in shared:
-            weight, bias = heads.heads[HEAD_WEIGHT][held[row]], heads.heads[HEAD_BIAS][held[row]]
+            weight, bias = (heads.heads[name][held[row][0]] for name in (HEAD_WEIGHT, HEAD_BIAS))
         np.testing.assert_array_equal(after[CATALOGUE_WEIGHT][row], weight)
         assert after[CATALOGUE_BIAS][row] == bias
+
+
+@given(HELD, st.sets(st.integers(0, 5)))
+def test_tasks_of_one_shared_row_are_tied(held: dict[int, tuple[int, ...]], shared: set[int]):
+    """Every row with several tasks is a group, if it is shared; other heads are trained alone."""
+    tied = SharedHeadRows.of(LAYOUT, held, shared).tied
+    assert tied == [list(held[row]) for row in sorted(shared & held.keys()) if len(held[row]) > 1]
 
 
 def test_without_a_catalogue_nothing_is_written():

@@ -26,7 +26,7 @@ PLAIN = RoundSettings(trunk_layout(N_INPUTS, (12,)), TRUNK, ServerOptimiser(), N
 WITH_ROWS = replace(PLAIN, layout=trunk_layout(N_INPUTS, (12,), n_rows=N_ROWS))
 COUNTS = HolderCounts((3, 1, 4), frozenset({"P1", "P2", "P3", "P4"}), 3)
 OWN = PartnerData(hybrid_set(), TRAINING, "digest")
-HOLDER = replace(OWN, held={0: 5, 1: 2, 2: 0}, counts=COUNTS)  # row 1 is not shared
+HOLDER = replace(OWN, held={0: (5,), 1: (2,), 2: (0,)}, counts=COUNTS)  # row 1 is not shared
 
 
 def pieces(vector: np.ndarray, size: int = 7) -> Iterator[tuple[slice, np.ndarray]]:
@@ -67,6 +67,26 @@ def test_shared_rows_start_from_the_vector_and_their_change_is_sent():
             assert change[shared][row].any()
     assert not change[CATALOGUE_WEIGHT][1].any()
     assert not change[CATALOGUE_BIAS][1]
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "adamw", "sgd"])
+def test_the_heads_of_one_row_stay_equal(optimiser: str):
+    """After each of several rounds all heads of a row are the row's start and its change, to the last bit."""
+    training = replace(TRAINING, optimiser=optimiser, weight_decay=0.01)
+    own = replace(HOLDER, training=training, held={0: (5, 1, 3), 1: (2, 4), 2: (0, 6)})
+    vector, private = first_vector(WITH_ROWS), None
+    for round_no in (1, 2, 3):
+        result = train_locally(own, WITH_ROWS, vector.copy(), pieces(vector), private, own.seed(round_no))
+        before, change = WITH_ROWS.layout.views(vector), WITH_ROWS.layout.views(result.change)
+        for shared, name in ((CATALOGUE_WEIGHT, HEAD_WEIGHT), (CATALOGUE_BIAS, HEAD_BIAS)):
+            heads = result.private.heads[name]
+            for row, (first, *others) in ((0, (5, 1, 3)), (2, (0, 6))):
+                np.testing.assert_array_equal(change[shared][row], heads[first] - before[shared][row])
+                for other in others:
+                    np.testing.assert_array_equal(heads[other], heads[first])
+            assert (heads[2] != heads[4]).all()  # their row is not shared
+        vector = vector + result.change
+        private = own.shared_rows(WITH_ROWS.layout).from_vector(vector, result.private)
 
 
 def test_the_trunk_of_a_partner_without_rows_does_not_depend_on_the_catalogue():

@@ -53,14 +53,14 @@ def test_a_task_is_found_by_its_id_and_threshold():
         replace(TASK, catalog_assay_id="C2", is_auxiliary=True),
     ]
     tasks = numbered(*others, TASK, replace(TASK, threshold=7.0))
-    assert held_rows(CATALOGUE, tasks) == {0: 4, 1: 5}
+    assert held_rows(CATALOGUE, tasks) == {0: (4,), 1: (5,)}
     assert held_rows(Catalogue(), tasks) == {}
 
 
-def test_of_several_tasks_for_a_row_the_one_with_most_labels_travels():
-    """Of two assays with one catalogue id the larger one is shared; of equal ones the first."""
-    tasks = numbered(TASK, replace(TASK, n_active=40), replace(TASK, n_inactive=40))
-    assert held_rows(CATALOGUE, tasks) == {0: 1}
+def test_several_tasks_belong_to_one_row():
+    """Assays with one catalogue id and threshold are all held under it."""
+    tasks = numbered(TASK, replace(TASK, threshold=7.0), replace(TASK, n_active=40), replace(TASK, threshold=7.0), TASK)
+    assert held_rows(CATALOGUE, tasks) == {0: (0, 2, 4), 1: (1, 3)}
 
 
 # ------------------------------------------------------------------------------------------------ the file in a home
