@@ -41,7 +41,7 @@ class PartnerData:
 
     def shared_rows(self, layout: TrunkLayout) -> SharedHeadRows:
         """Head rows of this partner that are shared."""
-        return SharedHeadRows.of(layout, self.held, self.counts.shared_rows)
+        return SharedHeadRows.of(layout, self.held, self.counts)
 
     def hold_back(self, vector: NDArray[np.float32], layout: TrunkLayout, members: Collection[str]) -> None:
         """Zero, in place, the rows that may have too few holders on a roster; vector: (n_params,), to be sealed."""

@@ -9,6 +9,7 @@ from pydantic import model_validator
 
 from data_prep.prepared import Task
 from partners.network.shared_head_rows import HolderCounts
+from partners.network.trunk import TrunkLayout
 from pipeline.errors import ConfigError
 from pipeline.home.json_files import write_json
 from pipeline.home.paths import Home
@@ -35,6 +36,7 @@ class Counted(Schema):
     partners: tuple[str, ...]  # who was counted, sorted
     tasks: tuple[CatalogueTask, ...]
     counts: tuple[int, ...]  # how many partners hold each
+    min_partners: int  # of that plan: rows that fewer hold have no place in the vector
 
     @model_validator(mode="after")
     def _a_count_for_each(self) -> Self:
@@ -61,13 +63,28 @@ def known_counts(plan: Plan, home: Home) -> HolderCounts | None:
             "give the plan the [catalogue] tasks of the plan before, in their order; min_partners may differ"
         )
         raise error
-    return HolderCounts(counted.counts, frozenset(counted.partners), plan.catalogue.min_partners)
+    least = plan.catalogue.min_partners
+    return HolderCounts(counted.counts, frozenset(counted.partners), least, counted.min_partners)
+
+
+def known_layout(plan: Plan, home: Home) -> TrunkLayout | None:
+    """Layout of the shared vector; None while the catalogue round of this plan is not done.
+
+    Raises ConfigError as `known_counts` does.
+    """
+    counts = known_counts(plan, home)
+    return None if counts is None else plan.layout_with(counts.n_places)
 
 
 def keep_counts(plan: Plan, home: Home, counts: Iterable[int]) -> None:
     """Write the counts of the catalogue round, which ends it."""
-    partners = tuple(plan.partner_names)
-    counted = Counted(plan=plan.digest, partners=partners, tasks=plan.catalogue.tasks, counts=tuple(counts))
+    counted = Counted(
+        plan=plan.digest,
+        partners=tuple(plan.partner_names),
+        tasks=plan.catalogue.tasks,
+        counts=tuple(counts),
+        min_partners=plan.catalogue.min_partners,
+    )
     write_json(home.catalogue, counted.model_dump(mode="json"))
 
 

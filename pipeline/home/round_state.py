@@ -51,9 +51,8 @@ class RoundStart:
         return self.vector[: self.layout.trunk.n_params]
 
     @classmethod
-    def first(cls, plan: Plan) -> Self:
-        """Start of the first round, made from the plan alone, so nobody has to send it."""
-        layout = plan.layout
+    def first(cls, plan: Plan, layout: TrunkLayout) -> Self:
+        """Start of the first round, made from plan and layout, so nobody has to send it."""
         return cls(
             layout=layout,
             vector=initial_trunk(layout, plan.federation.seed),
@@ -100,18 +99,19 @@ class StoredStart:
     """
 
     plan: Plan
+    layout: TrunkLayout  # of the vector
     path: Path
 
     def vector(self) -> NDArray[np.float32]:
         """RoundStart.vector."""
         if not self.path.exists():
-            return initial_trunk(self.plan.layout, self.plan.federation.seed)
+            return initial_trunk(self.layout, self.plan.federation.seed)
         return self._read("trunk").need_trunk(self.path)
 
     def pieces(self) -> Iterator[tuple[slice, NDArray[np.float32]]]:
         """Slices and values of the vector, in order, one piece at a time."""
         if not self.path.exists():
-            return initial_pieces(self.plan.layout, self.plan.federation.seed)
+            return initial_pieces(self.layout, self.plan.federation.seed)
         return trunk_pieces(self.path)
 
     def private(self) -> PartnerState | None:
@@ -121,7 +121,7 @@ class StoredStart:
     def server(self) -> ServerState:
         """RoundStart.server."""
         if not self.path.exists():
-            return initial_server_state(self.plan.server, self.plan.layout.n_params)
+            return initial_server_state(self.plan.server, self.layout.n_params)
         return self._read("server").server or ServerState()
 
     def residual(self) -> NDArray[np.float32] | None:
@@ -132,7 +132,7 @@ class StoredStart:
     def bounds(self) -> NDArray[np.float64]:
         """RoundStart.bounds."""
         if not self.path.exists():
-            return first_bounds(len(self.plan.layout.tensors), self.plan.seal)
+            return first_bounds(len(self.layout.tensors), self.plan.seal)
         return np.array(read_facts(self.path)["bounds"], dtype=np.float64)
 
     @cached_property
@@ -141,7 +141,7 @@ class StoredStart:
         return trunk_digest(self.vector())
 
     def _read(self, *parts: Part) -> Checkpoint:
-        return load_checkpoint(self.path, self.plan.layout, only=parts) if self.path.exists() else Checkpoint()
+        return load_checkpoint(self.path, self.layout, only=parts) if self.path.exists() else Checkpoint()
 
 
 def _provenance(facts: Mapping[str, Any], path: Path) -> Provenance:

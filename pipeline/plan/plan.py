@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from data_prep.settings import Preparation
-from partners.network.trunk import TrunkLayout, trunk_layout
+from partners.network.trunk import TrunkLayout, padded_rows, trunk_layout
 from partners.settings import ServerOptimiser, TrunkSettings
 from pipeline.plan.catalogue import Catalogue
 from pipeline.plan.toml_schema import Schema, read_toml
@@ -176,9 +176,11 @@ class Plan(Schema):
         """Fewest members of a roster; in the catalogue round all, because every attempt sends the same flags."""
         return len(self.partner_names) if round_no == CATALOGUE_ROUND else self.rounds.min_partners
 
-    def n_params(self, round_no: int) -> int:
-        """Length of the vector that a partner seals in a round."""
-        return len(self.catalogue.tasks) if round_no == CATALOGUE_ROUND else self.layout.n_params
+    def possible_n_params(self, round_no: int) -> list[int]:
+        """Lengths, ascending, that the vector of a round can have: only partners know how many rows travel."""
+        if round_no == CATALOGUE_ROUND:
+            return [len(self.catalogue.tasks)]
+        return [layout.n_params for layout in self.possible_layouts]
 
     def seal_parameters(self, round_no: int) -> SealParameters:
         """Parameters of sealing in a round; in the catalogue round all partners weigh the same."""
@@ -210,8 +212,18 @@ class Plan(Schema):
 
     @cached_property
     def layout(self) -> TrunkLayout:
-        """Names and shapes of the tensors in the shared vector: the trunk's, then the catalogue's head rows."""
-        return trunk_layout(self.preparation.fingerprint.n_bits, self.trunk.hidden, len(self.catalogue.tasks))
+        """Names and shapes of the trunk's tensors."""
+        return self.layout_with(0)
+
+    def layout_with(self, n_places: int) -> TrunkLayout:
+        """Layout of the shared vector: the trunk's tensors, then places for head rows, `HolderCounts.n_places`."""
+        return trunk_layout(self.preparation.fingerprint.n_bits, self.trunk.hidden, n_places)
+
+    @property
+    def possible_layouts(self) -> list[TrunkLayout]:
+        """Layouts that the shared vector can have, the shortest first: each power of two up to the whole catalogue."""
+        most = padded_rows(len(self.catalogue.tasks))
+        return [self.layout, *(self.layout_with(1 << power) for power in range(most.bit_length()))]
 
 
 def read_plan(path: Path) -> Plan:

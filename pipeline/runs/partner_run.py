@@ -39,8 +39,7 @@ class PartnerRun:
     ) -> None:
         self._config = config
         check_place(mailbox.plan, mailbox.home)
-        check_vector(mailbox.plan, mailbox.home)
-        known_counts(mailbox.plan, mailbox.home)  # raises ConfigError if it does not fit the plan, before any work
+        check_vector(mailbox.plan, mailbox.home)  # raises ConfigError if state or counts do not fit, before any work
         mailbox.home.remove_leftovers()
         self._mailbox = mailbox
         self._reporter = reporter
@@ -138,7 +137,7 @@ class PartnerRun:
         return True
 
     def _local_only(self, own: PartnerData) -> Baseline:
-        plan, layout = self._mailbox.plan, self._mailbox.plan.layout
+        plan, layout = self._mailbox.plan, self._mailbox.plan.layout_with(own.counts.n_places)
         first = initial_trunk(layout, plan.federation.seed)
         self.home.baseline.mkdir(parents=True, exist_ok=True)
         with self._reporter.progress("training the local model") as progress:

@@ -400,7 +400,7 @@ def test_rows_that_travel_are_equal_at_their_holders(tmp_path: Path):
     partners = {name: _with_ids(declared, "-------", int(name[1:])) for name, declared in ids.items()}
     rows = held_catalogue("declared", partners, 2)
     members = {name: Member(each.training_set, TRAINING, rows.held[name]) for name, each in partners.items()}
-    agreed = replace(_AGREED, layout=trunk_layout(N_INPUTS, (12,), rows.n_rows), counts=rows.counts)
+    agreed = replace(_AGREED, layout=trunk_layout(N_INPUTS, (12,), rows.counts.n_places), counts=rows.counts)
     seen = FoldScores()
     arms.federated(members, agreed, seen)
     heads = [seen.models[2, name].state.heads["classification.weight"] for name in members]

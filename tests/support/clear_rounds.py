@@ -112,7 +112,7 @@ def _seed(member: Member, round_no: int) -> tuple[int, ...]:
 
 
 def _rows(member: Member, agreed: Agreed) -> SharedHeadRows:
-    return SharedHeadRows.of(agreed.layout, member.held, agreed.counts.shared_rows)
+    return SharedHeadRows.of(agreed.layout, member.held, agreed.counts)
 
 
 def _change(name: str, member: Member, agreed: Agreed, state: State, round_no: int) -> NDArray[np.float32]:

@@ -166,7 +166,7 @@ def test_a_partner_that_delivers_nothing_can_open_the_sum_alone(called: Federati
     assert not called.posted(update_of("P04")).exists()
     plan, home = read_plan(called.plan_file), called.home("P04")
     parameters = seal_parameters(plan.seal)
-    start = RoundStart.first(plan)
+    start = RoundStart.first(plan, plan.layout)
     opened = open_sum(
         total,
         roster=Roster(plan.digest, 1, 1, ALL, digest_of(called, ROSTER)),

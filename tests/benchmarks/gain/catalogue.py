@@ -26,7 +26,7 @@ class HeldCatalogue:
 
     @property
     def n_rows(self) -> int:
-        """Number of rows in the shared vector; all rows of a plan's catalogue are sealed, shared or not."""
+        """Number of rows in the catalogue, shared or not."""
         return len(self.catalogue.tasks)
 
     @property

@@ -10,7 +10,7 @@ import pytest
 from data_prep.prepared import Task
 from partners.network.shared_head_rows import HolderCounts
 from pipeline.errors import ConfigError
-from pipeline.home.catalogue_counts import held_rows, keep_counts, known_counts
+from pipeline.home.catalogue_counts import held_rows, keep_counts, known_counts, known_layout
 from pipeline.home.paths import Home
 from pipeline.plan.catalogue import Catalogue
 from pipeline.plan.plan import Plan
@@ -92,8 +92,10 @@ def home(tmp_path: Path) -> Home:
 def test_counts_come_back(plan: Plan, home: Home):
     """There are no counts before the catalogue round, and its counts after it."""
     assert known_counts(plan, home) is None
+    assert known_layout(plan, home) is None
     keep_counts(plan, home, [3, 1, 2])
-    assert known_counts(plan, home) == HolderCounts((3, 1, 2), frozenset(plan.partner_names), 3)
+    assert known_layout(plan, home) == plan.layout_with(1)
+    assert known_counts(plan, home) == HolderCounts((3, 1, 2), frozenset(plan.partner_names), 3, 3)
 
 
 def test_a_plan_without_a_catalogue_needs_no_counts(enrolled: Federation, home: Home):
@@ -112,10 +114,11 @@ def test_a_revision_from_the_first_round_on_counts_anew(enrolled: Federation, pl
 
 
 def test_a_later_revision_keeps_what_was_counted(enrolled: Federation, plan: Plan, home: Home):
-    """A later revision keeps counts and counted partners, with its own min_partners."""
+    """A later revision keeps counts, counted partners and places, with its own min_partners."""
     keep_counts(plan, home, [3, 1, 2])
     later = continued(enrolled, plan, 2, catalogue={"tasks": TASKS, "min_partners": 2})
-    assert known_counts(later, home) == HolderCounts((3, 1, 2), frozenset(plan.partner_names), 2)
+    assert known_counts(later, home) == HolderCounts((3, 1, 2), frozenset(plan.partner_names), 2, 3)
+    assert known_layout(later, home) == plan.layout_with(1)
 
 
 def test_a_later_revision_has_the_same_catalogue(enrolled: Federation, plan: Plan, home: Home):

@@ -136,7 +136,7 @@ def test_neither_secret_opens_the_sums_of_the_other_plan(revised: Federation) ->
     for round_no, plan in plans.items():
         folder = revised.exchange / plan.folder
         data = (folder / MessageName("roster", round_no, 1, AGGREGATOR).manifest).read_bytes()
-        start = RoundStart.first(plan)
+        start = RoundStart.first(plan, plan.layout)
         for holder in plans.values():
             given: dict[str, Any] = {
                 "roster": parse_manifest(data, "roster").as_roster(manifest_digest(data)),
