@@ -1,8 +1,8 @@
 """Settings of trunk, server step and local training, each checked once when made."""
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Self, get_args
 
 # of conformal prediction: a class with a p-value of at most this is excluded, intervals have confidence 1 - EPSILON
 EPSILON = 0.05
@@ -234,6 +234,10 @@ class Training:
         _require(_counts(self.patience), "patience", self.patience, "at least 1 round")
         self._check_device()
         _require(self.seed >= 0, "seed", self.seed, "a number of at least 0")
+
+    def on_cpu(self) -> Self:
+        """These settings for the CPU, where a model predicts the same on every machine."""
+        return replace(self, device="cpu", precision="float32" if self.precision == "tf32" else self.precision)
 
     def _check_optimiser(self) -> None:
         _require_choice("optimiser", self.optimiser, OptimiserName)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -24,7 +25,7 @@ from pipeline.commands import (
     ui,
     verify,
 )
-from pipeline.commands.options import choose_log, get_log, report_error
+from pipeline.commands.options import OWN_PROCESS, choose_log, get_log, report_error
 
 _EXIT_CODES = """
 Exit codes: 0 done, 1 a bug, 2 usage or configuration, 3 data, 4 security (signature, tag, key, roster),
@@ -34,6 +35,10 @@ Exit codes: 0 done, 1 a bug, 2 usage or configuration, 3 data, 4 security (signa
 
 class Refusing(click.Group):
     """A command group that turns hocket's own errors into one message and an exit code, without a traceback."""
+
+    def main(self, args: Sequence[str] | None = None, *others: Any, **named: Any) -> Any:  # noqa: ANN401 -- click's
+        """Run as click does; without arguments it is the command of this process, which ends after it."""
+        return super().main(args, *others, **named, obj=OWN_PROCESS if args is None else None)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse as click does, after setting up the log for usage errors."""

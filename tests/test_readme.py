@@ -18,10 +18,10 @@ from typing import Self
 from urllib.error import HTTPError
 
 import pytest
-from click.testing import CliRunner
 
 from data_prep.settings import ASSAY_TYPES
-from pipeline.cli import main
+from pipeline.errors import ExitCode
+from tests.support.cli_runner import hocket, hocket_command
 from tests.support.command_lines import command_of, parse, words_of
 from tests.support.partner_tables import write_tables
 from tests.support.ports import free_port
@@ -148,12 +148,12 @@ def test_a_script_is_there_and_has_its_options(call: str) -> None:
 
 def test_every_target_extra_and_place_is_there() -> None:
     """`make X`, `hocket[X]`, and what is named in a folder of the repository."""
-    told = "\n".join(of_documents(lambda text: [code(text)]))
+    all_code = "\n".join(of_documents(lambda text: [code(text)]))
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"^make ([a-z-]+)", told, re.MULTILINE)) <= targets
+    assert set(re.findall(r"^make ([a-z-]+)", all_code, re.MULTILINE)) <= targets
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert set(re.findall(r"hocket\[(\w+)\]", told)) <= set(extras)
-    places = set(re.findall(rf"(?<![\w./-])(?:{'|'.join(FOLDERS)})/[\w./]*\w", told))
+    assert set(re.findall(r"hocket\[(\w+)\]", all_code)) <= set(extras)
+    places = set(re.findall(rf"(?<![\w./-])(?:{'|'.join(FOLDERS)})/[\w./]*\w", all_code))
     assert {place for place in places if not (ROOT / place).exists()} == set()
 
 
@@ -187,19 +187,16 @@ def test_the_example_tables_are_good(tmp_path: Path, monkeypatch: pytest.MonkeyP
         Path(f"{name}.csv").write_text(table)
     for name in (*PARTNERS, "hub"):
         role = "aggregator" if name == "hub" else "partner"
-        Path(f"{name}.card").write_text(hocket("key", "new", name, "--home", f"{name}/home", "--role", role))
+        card = hocket("key", "new", name, "--home", f"{name}/home", "--role", role)
+        assert card.exit_code == ExitCode.DONE, card.stderr
+        Path(f"{name}.card").write_text(card.stdout)
     cards = [f"{name}.card" for name in (*PARTNERS, "hub")]
-    hocket("init", "plan", *cards, "--name", "example", "--custodian", "P01")
+    assert hocket("init", "plan", *cards, "--name", "example", "--custodian", "P01").exit_code == ExitCode.DONE
     tables = ["--assays", "T0.csv", "--activities", "T1.csv", "--structures", "T2.csv"]
-    hocket("init", "partner", "P01", "--exchange", "exchange", *tables)
-    assert hocket("prepare", "P01/partner.toml", "--check") == "tables: no problem found\n"
-
-
-def hocket(*words: str) -> str:
-    """What a command that succeeds prints."""
-    done = CliRunner().invoke(main, words, catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    return str(done.stdout)
+    assert hocket("init", "partner", "P01", "--exchange", "exchange", *tables).exit_code == ExitCode.DONE
+    checked = hocket("prepare", "P01/partner.toml", "--check")
+    assert checked.exit_code == ExitCode.DONE, checked.output
+    assert checked.stdout.startswith("tables: no problem")
 
 
 def test_the_extraction() -> None:
@@ -225,7 +222,7 @@ class Shell:
         self._folder = folder
         binary = folder / "bin"
         binary.mkdir()
-        (binary / "hocket").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -P -m pipeline.cli "$@"\n')
+        (binary / "hocket").write_text(f'#!/bin/sh\nexec {shlex.join(hocket_command())} "$@"\n')
         (binary / "hocket").chmod(0o755)
         path = os.pathsep.join((str(binary), str(Path(sys.executable).parent), os.environ["PATH"]))
         self._environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

@@ -4,8 +4,10 @@ All of it is private to the partner: heads and calibration reveal assay results,
 the order of the bits is a secret of the group.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +19,7 @@ from partners.models.conformal import Calibration, PValues, calibrate
 from partners.models.similarity import Neighbours
 from partners.network.predict import Predictor
 from partners.network.state import PartnerState
-from partners.network.trunk import TrunkLayout
+from partners.network.trunk import TrunkLayout, trunk_layout
 from partners.settings import Training, TrunkSettings
 from partners.training_data.training_set import TrainingSet
 
@@ -113,6 +115,28 @@ def known_compounds(training_set: TrainingSet, places: NDArray[np.int64]) -> tup
     return KnownCompounds(x, places), float(np.quantile(similarity, _LEAST_SHARE, method="lower"))
 
 
+def write_model_files(
+    models: Mapping[Path, tuple[NDArray[np.float32], PartnerState]],
+    compounds_file: Path,
+    training_set: TrainingSet,
+    places: NDArray[np.int64],
+    *,
+    layout: TrunkLayout,
+    trunk_settings: TrunkSettings,
+    training: Training,
+) -> float:
+    """Calibrate finished models and write their files, and the training compounds; return the least similarity.
+
+    models : file of the weights to trunk (n_params,) and heads, of each model; places : (n_bits,) order of the bits
+    The least similarity is that of `known_compounds`. Raises what Predictor raises.
+    """
+    known, least_similarity = known_compounds(training_set, places)
+    for weights_file, (trunk, state) in models.items():
+        Weights.of(training_set, trunk, state, layout, trunk_settings, training).write(weights_file)
+    known.write(compounds_file)
+    return least_similarity
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
     """Predictions of a model for some compounds."""
@@ -147,10 +171,31 @@ class FinalModel:
         least_similarity: float,
     ) -> None:
         self._predictor = Predictor(weights.trunk, weights.state, layout, trunk_settings, training)
-        self._calibration = weights.calibration
+        self.calibration = weights.calibration
+        self.places = known.places
+        self.n_tasks, self.n_regressions = weights.state.n_tasks, weights.state.n_regressions
         self._half_width = weights.calibration.half_widths()
         self._neighbours = Neighbours(known.x)
         self._least_similarity = np.float32(least_similarity)
+
+    @classmethod
+    def read(
+        cls,
+        weights_file: Path,
+        compounds_file: Path,
+        *,
+        n_bits: int,
+        trunk_settings: TrunkSettings,
+        training: Training,
+        least_similarity: float,
+    ) -> Self:
+        """Read one of the models that `write_model_files` wrote.
+
+        Raises FileNotFoundError, CheckpointDamaged, CheckpointMismatch, and what Predictor raises.
+        """
+        layout = trunk_layout(n_bits, trunk_settings.hidden)
+        weights, known = Weights.read(weights_file, layout), KnownCompounds.read(compounds_file, layout)
+        return cls(weights, known, layout, trunk_settings, training, least_similarity)
 
     def predict(self, x: sparse.csr_matrix) -> Prediction:
         """Predict from fingerprints (n, n_bits) in the group's order; raises BadFeatures or FeatureCountMismatch."""
@@ -158,7 +203,7 @@ class FinalModel:
         similarity = self._neighbours.nearest(x)
         return Prediction(
             probability=outputs.probabilities,
-            p_values=self._calibration.p_values(outputs.logits),
+            p_values=self.calibration.p_values(outputs.logits),
             value=outputs.values,
             half_width=self._half_width,
             similarity=similarity,

@@ -34,6 +34,8 @@ class Comparison:
     median_riptop: float  # the same, less affected by a few tasks that were nearly perfect before
     p_tasks: float  # two-sided Wilcoxon signed-rank test of the tasks' changes
     p_groups: float  # the same of the groups' mean changes: tasks of one assay are not independent
+    p_tasks_holm: float  # p_tasks corrected for all metrics tested together; of a metric tested alone the same
+    p_groups_holm: float
 
     def to_json(self) -> dict[str, Any]:
         """Values under their names in report.json."""
@@ -54,6 +56,8 @@ class Comparison:
             "median_riptop": self.median_riptop,
             "p_tasks": self.p_tasks,
             "p_assays": self.p_groups,
+            "p_tasks_holm": self.p_tasks_holm,
+            "p_assays_holm": self.p_groups_holm,
         }
 
 
@@ -80,6 +84,7 @@ def compare(
     gain = -change if is_error else change
     total, count = by_group(change, group)
     proximity = riptop(local, federated, is_error=is_error)
+    p_tasks, p_groups = paired_test(change), paired_test(total / count)
     return Comparison(
         local=float(local.mean()),
         federated=float(federated.mean()),
@@ -93,8 +98,10 @@ def compare(
         n_groups=len(total),
         riptop=float(proximity.mean()),
         median_riptop=float(np.median(proximity)),
-        p_tasks=paired_test(change),
-        p_groups=paired_test(total / count),
+        p_tasks=p_tasks,
+        p_groups=p_groups,
+        p_tasks_holm=p_tasks,
+        p_groups_holm=p_groups,
     )
 
 

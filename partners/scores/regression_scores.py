@@ -1,5 +1,6 @@
 """All metrics of every regression task at once, in numpy and in the units of the assay; censored values included."""
 
+import math
 from dataclasses import dataclass, fields
 from typing import Generic, TypeVar
 
@@ -41,6 +42,11 @@ class TaskErrors(RegressionMetrics[Floats]):
 
     n_exact: Counts  # (n_tasks,) measurements with a value
     n_censored: Counts  # (n_tasks,) measurements with a bound
+
+    def of_task(self, column: int) -> dict[str, float | None]:
+        """One task's metrics by name; None for one that it has no score in."""
+        values = {name: float(getattr(self, name)[column]) for name in METRICS}
+        return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
     def columns(self) -> dict[str, Floats | Counts]:
         """Columns of the table by name: every metric, n_exact and n_censored."""

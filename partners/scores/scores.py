@@ -1,5 +1,6 @@
 """All metrics of every classification task at once, in numpy; equal to scikit-learn's, if it has the metric."""
 
+import math
 from dataclasses import dataclass, fields
 from typing import Generic, TypeVar
 
@@ -48,6 +49,11 @@ class TaskScores(ClassMetrics[Floats]):
     def is_scored(self) -> NDArray[np.bool_]:
         """Whether a task has scores, (n_tasks,)."""
         return ~np.isnan(self.roc_auc)
+
+    def of_task(self, column: int) -> dict[str, float | None]:
+        """One task's metrics by name; None for one that it has no score in."""
+        values = {name: float(getattr(self, name)[column]) for name in METRICS}
+        return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
     def columns(self) -> dict[str, Floats | Counts]:
         """Columns of the table by name: every metric, n_active and n_inactive."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from partners.network.trunk import TrunkLayout, initial_trunk, trunk_digest
+from partners.network.trunk import TrunkLayout
 from pipeline.audit.attempt_record import AttemptRecord, read_attempt
 from pipeline.audit.clock_skew import clock_warnings
 from pipeline.audit.payloads import Payloads
@@ -147,11 +147,11 @@ def _check_trunks(transcript: Transcript, plan: Plan, exchange: Exchange) -> Tru
         for message in transcript.of("roster", round_no, attempt).values():
             trunk = message.manifest.text("trunk")
             if round_no == CATALOGUE_ROUND and not trunks:
-                trunks[round_no] = _first_trunk(plan, plan.layout)
+                trunks[round_no] = plan.first_digest(plan.layout)
             elif round_no == 1 and layout is None:
-                possible = (one for one in plan.possible_layouts if _first_trunk(plan, one) == trunk)
+                possible = (one for one in plan.possible_layouts if plan.first_digest(one) == trunk)
                 layout = next(possible, plan.layout)
-                trunks[round_no] = _first_trunk(plan, layout)
+                trunks[round_no] = plan.first_digest(layout)
             if trunk != trunks.setdefault(round_no, trunk):
                 where = exchange.where(message.name.manifest)
                 raise Equivocation(
@@ -159,10 +159,6 @@ def _check_trunks(transcript: Transcript, plan: Plan, exchange: Exchange) -> Tru
                 )
 
     return layout
-
-
-def _first_trunk(plan: Plan, layout: TrunkLayout) -> str:
-    return trunk_digest(initial_trunk(layout, plan.federation.seed))
 
 
 def _notes(attempts: Sequence[AttemptRecord], transcript: Transcript) -> Iterator[str]:

@@ -19,6 +19,7 @@ EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 ANY_PATH = click.Path(path_type=Path)
 _OPTION = "--log-format"
 _LOG = "hocket.log"  # key in click's meta, which a command shares with its groups
+OWN_PROCESS = "own process"  # click's obj of a command that is the whole process
 
 
 def get_log(ctx: click.Context) -> Log:
@@ -73,7 +74,8 @@ def interruptible(log: Log | None = None, grace_s: float = GRACE_S, *, goes_on: 
     def report(message: str) -> None:
         log.write(message if log.as_json else f"hocket: {message}")
 
-    stoppable = Stoppable(report, grace_s, abandoned)
+    ctx = click.get_current_context(silent=True)
+    stoppable = Stoppable(report, grace_s, abandoned, ends_process=ctx is not None and ctx.obj == OWN_PROCESS)
     try:
         with stoppable:
             yield

@@ -46,7 +46,7 @@ def prepare(
     With --scheduler: send the structures to the machines of a Dask cluster, which must be the partner's own.
     """
     from pipeline.runs.preparation import check_tables, prepare_structures, prepare_tables
-    from pipeline.runs.preparation_table import show_summary
+    from pipeline.runs.preparation_table import show_prepared
 
     if (structures is None) != (output is None) or (check and structures):
         raise click.UsageError("--structures and --output go together, without --check")
@@ -65,8 +65,8 @@ def prepare(
         click.echo(json.dumps(counts, indent=1) if as_json else "\n".join(f"{k}: {v}" for k, v in counts.items()))
         return
     with interruptible(log, goes_on=False):
-        summary = prepare_tables(config, workers, scheduler, log)
+        prepared = prepare_tables(config, workers, scheduler, log)
     if as_json:
-        click.echo(json.dumps(summary, indent=1))
+        click.echo(json.dumps(prepared.to_json(), indent=1))
     else:
-        show_summary(summary)
+        show_prepared(prepared)

@@ -2,16 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from partners.files.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from partners.files.round_checkpoint import ResidualFile, TrainedFile
 from partners.network.state import PartnerState
 from partners.network.trunk import TrunkLayout
 from pipeline.errors import ConfigError
 
-_CHANGE, _RESIDUAL = "change", "residual"
+File = TypeVar("File", TrainedFile, ResidualFile)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,52 +33,45 @@ class AttemptFiles:
     @property
     def is_trained(self) -> bool:
         """Whether this attempt's training is done."""
-        return self._trained.exists()
+        return self._trained.path.exists()
 
     def write_trained(self, change: NDArray[np.float32], private: PartnerState, loss: float) -> None:
         """Write the result of training: the change (n_params,) in the clear, heads and optimiser, the mean loss."""
-        _save(self._trained, Checkpoint(partner=private, facts={"loss": loss}, vectors={_CHANGE: change}))
+        self._trained.write(change, private, loss)
 
     def read_change(self) -> NDArray[np.float32]:
         """The change (n_params,) of the trunk by training."""
-        return load_checkpoint(_existing(self._trained), self.layout, only=["vectors"]).vectors[_CHANGE]
+        return _existing(self._trained).change()
 
     def read_private(self) -> tuple[PartnerState, float]:
         """Heads and optimiser after training, and the mean loss."""
-        checkpoint = load_checkpoint(_existing(self._trained), self.layout, only=["heads", "moments"])
-        return checkpoint.need_partner(self._trained), float(checkpoint.facts["loss"])
+        return _existing(self._trained).private()
 
     def write_residual(self, residual: NDArray[np.float32], clipped_share: float) -> None:
         """Write the residual of sealing (n_params,), and the share of parameters that were clipped."""
-        _save(self._residual, Checkpoint(facts={"clipped_share": clipped_share}, vectors={_RESIDUAL: residual}))
+        self._residual.write(residual, clipped_share)
 
     def read_residual(self) -> tuple[NDArray[np.float32], float]:
         """The residual of sealing (n_params,), and the share of parameters that were clipped."""
-        checkpoint = load_checkpoint(_existing(self._residual), self.layout)
-        return checkpoint.vectors[_RESIDUAL], float(checkpoint.facts["clipped_share"])
+        return _existing(self._residual).read()
 
     def remove(self) -> None:
         """Remove all files of the attempt: an update is never sealed for two rosters."""
-        for file in (self._trained, self._residual, self.unposted):
+        for file in (self._trained.path, self._residual.path, self.unposted):
             file.unlink(missing_ok=True)
 
     @property
-    def _trained(self) -> Path:
-        return self.folder / "trained.safetensors"
+    def _trained(self) -> TrainedFile:
+        return TrainedFile(self.folder / "trained.safetensors", self.layout)
 
     @property
-    def _residual(self) -> Path:
-        return self.folder / "leftover.safetensors"
+    def _residual(self) -> ResidualFile:
+        return ResidualFile(self.folder / "leftover.safetensors", self.layout)
 
 
-def _existing(file: Path) -> Path:
-    if not file.exists():
-        error = ConfigError(f"{file}: is missing, but the outbox has a message that was made from it")
+def _existing(file: File) -> File:
+    if not file.path.exists():
+        error = ConfigError(f"{file.path}: is missing, but the outbox has a message that was made from it")
         error.add_note("restore the whole home, then go on under a revision of the plan: see secure/KEYS.md")
         raise error
     return file
-
-
-def _save(path: Path, checkpoint: Checkpoint) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_checkpoint(path, checkpoint)

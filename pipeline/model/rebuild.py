@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from data_prep.prepared import Prepared, read_prepared
+from partners.files.round_checkpoint import RoundStart
 from partners.settings import Training
 from partners.training.baseline import read_baseline
 from partners.training_data.prepared_data import training_set
@@ -13,7 +14,6 @@ from partners.training_data.training_set import TrainingSet
 from pipeline.errors import ConfigError
 from pipeline.home.catalogue_counts import known_layout
 from pipeline.home.paths import Home
-from pipeline.home.round_state import RoundStart
 from pipeline.model.folder import write_final_model
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import Plan, read_plan

@@ -1,20 +1,18 @@
 """`hocket export sparsechem` and `hocket check-matrices`: exchange models and data with SparseChem."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from partners.files.matrix_counts import InputLayer, count_matrices
+from partners.files.round_checkpoint import RoundStart
 from partners.files.sparsechem_model import SparseChemModel, write_sparsechem
-from partners.network.input_transform import transformed
-from partners.training_data.sparsechem_files import MatrixFiles, read_training_set
-from partners.training_data.training_set import TrainingSet, check_features
+from partners.training_data.sparsechem_files import MatrixFiles
 from pipeline.errors import ConfigError, NotYet
 from pipeline.home.catalogue_counts import known_layout
 from pipeline.home.paths import Home
-from pipeline.home.round_state import RoundStart
 from pipeline.plan.member_configs import PartnerConfig
-from pipeline.plan.plan import Plan, read_plan
+from pipeline.plan.plan import read_plan
 
 
 def export_sparsechem(config_file: Path, model_file: Path, settings_file: Path) -> dict[str, Any]:
@@ -54,29 +52,12 @@ def check_matrices(
 
     Raises partners.errors.TrainingError for files that cannot be trained on.
     """
-    plan = read_plan(plan_file) if plan_file else None
-    if plan is not None:
+    network = None
+    if plan_file:
+        plan = read_plan(plan_file)
         test_fold, validation_fold = plan.preparation.folds.test, plan.preparation.folds.validation
-    matrices = read_training_set(files, test_fold=test_fold, validation_fold=validation_fold, trust_pickle=trust_pickle)
-    if plan is not None:
-        _check_plan(matrices, plan)
-    folds, n_labels = np.unique(matrices.folding), matrices.labels_per_row
-    return {
-        "compounds": matrices.n_compounds,
-        "features": matrices.n_inputs,
-        "classification_tasks": matrices.n_tasks,
-        "labels": int(matrices.y.nnz),
-        "actives": int((matrices.y.data > 0).sum()),
-        "regression_tasks": matrices.n_regressions,
-        "values": int(matrices.y_regr.nnz),
-        "censored_values": int(np.count_nonzero(matrices.y_censor.data)),
-        "test_fold": test_fold,
-        "validation_fold": validation_fold,
-        "labels_by_fold": {str(fold): int(n_labels[matrices.folding == fold].sum()) for fold in folds},
-        "training_labels": matrices.n_training_labels,
-    }
-
-
-def _check_plan(matrices: TrainingSet, plan: Plan) -> None:
-    check_features(matrices.x, plan.layout.n_inputs)
-    transformed(matrices.x, plan.trunk.input_transform)
+        network = InputLayer(plan.layout.n_inputs, plan.trunk.input_transform)
+    counts = count_matrices(
+        files, test_fold=test_fold, validation_fold=validation_fold, trust_pickle=trust_pickle, network=network
+    )
+    return asdict(counts)

@@ -6,10 +6,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from data_prep.settings import Preparation
-from partners.network.trunk import TrunkLayout, padded_rows, trunk_layout
+from partners.network.trunk import TrunkLayout, initial_trunk, padded_rows, trunk_digest, trunk_layout
 from partners.settings import ServerOptimiser, TrunkSettings
 from pipeline.plan.catalogue import Catalogue
 from pipeline.plan.toml_schema import Schema, read_toml
@@ -224,6 +226,14 @@ class Plan(Schema):
         """Layouts that the shared vector can have, the shortest first: each power of two up to the whole catalogue."""
         most = padded_rows(len(self.catalogue.tasks))
         return [self.layout, *(self.layout_with(1 << power) for power in range(most.bit_length()))]
+
+    def first_vector(self, layout: TrunkLayout) -> NDArray[np.float32]:
+        """The shared vector before any training, (n_params,) float32, the same at every partner; computed each time."""
+        return initial_trunk(layout, self.federation.seed)
+
+    def first_digest(self, layout: TrunkLayout) -> str:
+        """Digest of the first vector, from which every partner starts; computed each time."""
+        return trunk_digest(self.first_vector(layout))
 
 
 def read_plan(path: Path) -> Plan:

@@ -9,7 +9,6 @@ from collections.abc import Collection
 
 import numpy as np
 
-from partners.network.trunk import initial_trunk, trunk_digest
 from pipeline.exchange.mailbox import Mailbox
 from pipeline.home.attempt_files import AttemptFiles
 from pipeline.home.catalogue_counts import keep_counts
@@ -39,7 +38,7 @@ class CatalogueRound:
         self._flags[list(held)] = 1
         self._preparation = preparation_digest
         self._reporter = reporter
-        self._trunk = trunk_digest(initial_trunk(self._plan.layout, self._plan.federation.seed))  # no rows yet
+        self._trunk = self._plan.first_digest(self._plan.layout)  # no rows yet
         parameters = self._plan.seal_parameters(CATALOGUE_ROUND)
         self._seal = RoundSeal(mailbox.me, enrolment, parameters, [slice(0, self._flags.size)])
         self._bounds = np.array([parameters.limit], dtype=np.float64)  # a step of 1: flags are sent exactly

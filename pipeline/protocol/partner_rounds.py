@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from partners.files.round_checkpoint import Provenance, RoundStart
 from partners.network.state import PartnerState
-from partners.network.trunk import trunk_digest
 from partners.training.local_round import LocalRound, RoundSettings, step_server, train_locally, validation_scores
 from partners.training.partner_data import PartnerData
 from pipeline.exchange.mailbox import Mailbox
 from pipeline.home.attempt_files import AttemptFiles
 from pipeline.home.round_metrics import RoundRecord, write_record
-from pipeline.home.round_state import Provenance, RoundStart, StoredStart
+from pipeline.home.round_state import stored_start
 from pipeline.plan.plan import CATALOGUE_ROUND
 from pipeline.protocol.attempt import Attempt, Sum, Void
 from pipeline.protocol.enrolment import Enrolment
@@ -85,7 +85,7 @@ class PartnerRounds:
 
     def _begin(self, round_no: int) -> None:
         self._round_no, self._attempt_no = round_no, 1
-        self._start = StoredStart(self.plan, self._layout, self.home.start_file(round_no))
+        self._start = stored_start(self.plan, self.home, round_no, self._own.counts.n_places)
         self._measures = RoundMeasures()
 
     @property
@@ -226,7 +226,7 @@ class PartnerRounds:
             n_bytes = payload.size if payload else 0
             measures.add({"upload_bytes": n_bytes, "upload_bytes_per_parameter": n_bytes / self._layout.n_params})
         metrics = measures.finished()
-        facts = {"trunk": trunk_digest(next_start.vector), "roster": list(roster.members)}
+        facts = {"trunk": next_start.digest, "roster": list(roster.members)}
         write_record(self.home.metrics, RoundRecord(self._round_no, self._clock(), metrics, facts))
         scores = ", ".join(f"{key} {metrics[key]:.4f}" for key in _SHOWN if key in metrics)
         self._reporter.report(f"round {self._round_no} of {self.plan.rounds.n_rounds} done: {scores}")

@@ -4,11 +4,10 @@ A revision has its own digest, so its deal, pair keys, masks and tags have nothi
 before; only the state at the start of its first round is carried over.
 """
 
-from partners.files.checkpoint import trunk_length
 from pipeline.errors import ConfigError, Diverged, OutOfStep
 from pipeline.home.catalogue_counts import known_layout
 from pipeline.home.paths import Home
-from pipeline.home.round_state import read_provenance
+from pipeline.home.round_state import newest_start
 from pipeline.plan.plan import Plan
 from secure.errors import WrongPlan
 
@@ -28,10 +27,10 @@ def check_chain(plan: Plan, home: Home) -> str | None:
 
     Raises secure.errors.WrongPlan if it is neither.
     """
-    round_no = max(home.rounds_started(), default=0)
-    under = read_provenance(home.start_file(round_no)).plan if round_no else None
+    start = newest_start(plan, home)
+    under = start.under.plan if start.under else None
     if under not in (None, plan.digest, plan.continues and plan.continues.plan):
-        error = WrongPlan(f"{home.start_file(round_no)}: made under plan {under[:12]}..., expected {_expected(plan)}")
+        error = WrongPlan(f"{start.path}: made under plan {under[:12]}..., expected {_expected(plan)}")
         error.add_note("a home goes on under its own plan, or under a revision whose continues.plan is that plan")
         raise error
     return under
@@ -42,28 +41,25 @@ def check_vector(plan: Plan, home: Home) -> None:
 
     Raises ConfigError: a federation keeps its catalogue and the sizes of its layers.
     """
-    layout, round_no = known_layout(plan, home), max(home.rounds_started(), default=0)
-    n_values = trunk_length(home.start_file(round_no)) if round_no and layout else None
-    if layout is None or n_values in (None, layout.n_params):
+    layout, start = known_layout(plan, home), newest_start(plan, home)
+    if layout is None or not start.path.exists() or start.n_params == layout.n_params:
         return
-    file = home.start_file(round_no)
-    sizes = f"with a vector of {n_values} values, the plan's trunk and catalogue have {layout.n_params}"
-    error = ConfigError(f"{file}: made {sizes}: a federation keeps its trunk and catalogue to the end")
+    sizes = f"with a vector of {start.n_params} values, the plan's trunk and catalogue have {layout.n_params}"
+    error = ConfigError(f"{start.path}: made {sizes}: a federation keeps its trunk and catalogue to the end")
     error.add_note("give the plan the [trunk], fingerprint.n_bits and [catalogue] of the plan before")
     error.add_note("or begin a new federation, with a new id and new homes")
     raise error
 
 
-def check_preparation(home: Home, preparation: str) -> None:
+def check_preparation(plan: Plan, home: Home, preparation: str) -> None:
     """Check that a home goes on with the same fingerprint bits and folds as before.
 
     Raises Diverged: a compound of the test fold that moves to the training folds would spoil every score.
     """
-    round_no = max(home.rounds_started(), default=0)
-    before = read_provenance(home.start_file(round_no)).preparation if round_no else preparation
+    start = newest_start(plan, home)
+    before = start.under.preparation if start.under else preparation
     if before != preparation:
-        file = home.start_file(round_no)
-        error = Diverged(f"{file}: preparation {before[:12]}..., the plan's is {preparation[:12]}...")
+        error = Diverged(f"{start.path}: preparation {before[:12]}..., the plan's is {preparation[:12]}...")
         error.add_note("a revision must keep the preparation's settings and the structure seed of the group secret")
         raise error
 

@@ -15,13 +15,14 @@ WITHHELD: Literal["withheld"] = "withheld"  # instead of a count from which a sm
 
 Floats = NDArray[np.float64]
 Key = TypeVar("Key")
+ShownCount = int | Literal["< 5", "withheld"]
 
 
-def hide_small(counts: Mapping[Key, int]) -> dict[Key, int | str]:
+def hide_small(counts: Mapping[Key, int]) -> dict[Key, ShownCount]:
     """Hide small counts whose sum is known, and as many others that the hidden ones sum to five or more."""
     by_size = sorted(counts, key=lambda key: counts[key])
     small = [key for key in by_size if counts[key] < FEWEST]
-    public: dict[Key, int | str] = {key: HIDDEN if key in small else counts[key] for key in counts}
+    public: dict[Key, ShownCount] = {key: HIDDEN if key in small else counts[key] for key in counts}
     hidden = sum(counts[key] for key in small)
     for key in by_size[len(small) :]:
         if not small or hidden >= FEWEST:

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 
 from data_prep.prepared import Prepared, read_summary
+from partners.files.round_checkpoint import RoundStart
 from partners.models.held_out import (
     EvaluatedModel,
     evaluate_model,
@@ -16,7 +17,6 @@ from partners.models.held_out import (
     probability_calibration,
     value_calibration,
 )
-from partners.network.trunk import trunk_digest
 from partners.scores import reliability
 from partners.scores.gate import GateSettings
 from partners.training.baseline import Baseline
@@ -26,7 +26,6 @@ from partners.training_data.training_set import TrainingSet
 from pipeline.errors import ConfigError
 from pipeline.exchange.mailbox import Mailbox
 from pipeline.home.round_metrics import RoundRecord, read_records
-from pipeline.home.round_state import RoundStart
 from pipeline.report.metrics import CLASSIFICATION, REGRESSION
 from pipeline.report.report import build_report
 from pipeline.report.rows import is_scored
@@ -70,7 +69,7 @@ def full_report(
         partner=mailbox.me,
         federation=plan.federation.name,
         plan=plan.digest,
-        trunk=trunk_digest(federated.vector),
+        trunk=federated.digest,
         n_rounds=plan.rounds.n_rounds,
         local_steps=plan.rounds.local_steps,
         gate=Gate.model_validate(gate_result.to_json()),

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from partners.scores import comparison as scoring
-from partners.scores.comparison import compare, holm, number_groups
+from partners.scores.comparison import Comparison
+from partners.scores.paired_scores import PairedScores, compare_metrics
 from pipeline.errors import DamagedReport, NotYet
 from pipeline.home.json_files import write_json
 from pipeline.home.paths import Home
 from pipeline.report.conclusion import draw_conclusion
-from pipeline.report.metrics import CLASSIFICATION, ERRORS, FORMAT, REGRESSION, SIDES, Side, TaskKind
+from pipeline.report.metrics import CLASSIFICATION, FORMAT, REGRESSION, Side, TaskKind
 from pipeline.report.parts import problems
-from pipeline.report.rows import domain_summary, is_scored, scores_of
+from pipeline.report.rows import domain_summary, paired_scores
 from pipeline.report.schema import (
     AnyRow,
     ComparisonOverTasks,
@@ -49,7 +49,7 @@ class _Compared:
 
     n_tasks: int
     n_scored: int  # by both models; if metrics differ, the fewest: disclosure depends on it
-    metrics: Mapping[str, scoring.Comparison | None]  # None if no task could be scored
+    metrics: Mapping[str, Comparison | None]  # None if no task could be scored
     domain: DomainSummary | None
 
     def means(self, side: Side) -> dict[str, Any]:
@@ -57,17 +57,14 @@ class _Compared:
         means = {metric: getattr(compared, side) if compared else None for metric, compared in self.metrics.items()}
         return {"n_tasks": self.n_tasks, "n_judged": self.n_scored, **means}
 
-    def comparisons(self, corrected: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
-        """Comparisons by metric with their corrected p-values, with the keys of `Comparisons`."""
-        comparisons = {
-            metric: _comparison(compared, corrected[metric]) if compared else None
-            for metric, compared in self.metrics.items()
-        }
+    def comparisons(self) -> dict[str, Any]:
+        """Comparisons by metric, with the keys of `Comparisons`."""
+        comparisons = {metric: _comparison(compared) if compared else None for metric, compared in self.metrics.items()}
         return {"n_tasks": self.n_tasks, "n_judged": self.n_scored, "domain": self.domain, **comparisons}
 
 
-def _comparison(compared: scoring.Comparison, corrected: Mapping[str, float]) -> ComparisonOverTasks:
-    return ComparisonOverTasks(**{**compared.to_json(), "interval_95": compared.interval, **corrected})
+def _comparison(compared: Comparison) -> ComparisonOverTasks:
+    return ComparisonOverTasks(**{**compared.to_json(), "interval_95": compared.interval})
 
 
 def build_report(
@@ -81,12 +78,15 @@ def build_report(
     regression_calibration: ReliabilityCurves | None = None,
 ) -> Report:
     """Build a partner's report: both models compared over its tasks, curves, calibration and data."""
-    tasks = _compare(rows, CLASSIFICATION, facts.seed)
-    regression = _compare(regression_rows, REGRESSION, facts.seed) if regression_rows else None
-    corrected = _corrected({**tasks.metrics, **(regression.metrics if regression else {})})
+    scores, regression_scores = _scores(rows, CLASSIFICATION), _scores(regression_rows, REGRESSION)
+    compared = compare_metrics([scores, regression_scores], facts.seed)
+    tasks = _of_kind(rows, CLASSIFICATION, scores, compared, facts.seed)
+    regression = (
+        _of_kind(regression_rows, REGRESSION, regression_scores, compared, facts.seed) if regression_rows else None
+    )
     summary = Comparisons(
-        **tasks.comparisons(corrected),
-        regression=RegressionComparisons(**regression.comparisons(corrected)) if regression else None,
+        **tasks.comparisons(),
+        regression=RegressionComparisons(**regression.comparisons()) if regression else None,
     )
 
     def means(side: Side) -> Means:
@@ -108,28 +108,23 @@ def build_report(
     )
 
 
-def _compare(rows: Sequence[AnyRow], kind: TaskKind, seed: int) -> _Compared:
-    rng = np.random.default_rng(seed)
-    assays = number_groups([row.input_assay_id for row in rows])
-    scores = {metric: [scores_of(rows, side, metric) for side in SIDES] for metric in kind.metrics}
-    metrics = {
-        metric: compare(local, federated, rng, is_error=metric in ERRORS, groups=assays)
-        for metric, (local, federated) in scores.items()
-    }
+def _scores(rows: Sequence[AnyRow], kind: TaskKind) -> dict[str, PairedScores]:
+    return {metric: paired_scores(rows, metric) for metric in kind.metrics}
+
+
+def _of_kind(
+    rows: Sequence[AnyRow],
+    kind: TaskKind,
+    scores: Mapping[str, PairedScores],
+    compared: Mapping[str, Comparison | None],
+    seed: int,
+) -> _Compared:
     return _Compared(
         n_tasks=len(rows),
-        n_scored=min(int(is_scored(rows, metric).sum()) for metric in kind.metrics),
-        metrics=metrics,
+        n_scored=min(int(of_metric.is_scored.sum()) for of_metric in scores.values()),
+        metrics={metric: compared[metric] for metric in kind.metrics},
         domain=domain_summary(rows, kind, np.random.default_rng(seed)),
     )
-
-
-def _corrected(metrics: Mapping[str, scoring.Comparison | None]) -> dict[str, dict[str, float]]:
-    """Both p-values by metric, corrected for all metrics that the report tests."""
-    tested = {metric: compared for metric, compared in metrics.items() if compared}
-    tasks = holm({metric: compared.p_tasks for metric, compared in tested.items()})
-    assays = holm({metric: compared.p_groups for metric, compared in tested.items()})
-    return {metric: {"p_tasks_holm": tasks[metric], "p_assays_holm": assays[metric]} for metric in tested}
 
 
 def report_file(home: Home) -> Path:

@@ -6,7 +6,7 @@ and numbers of compounds and labels become shares. Floats are rounded, so that s
 
 import json
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,7 +107,7 @@ def _comparison(comparison: ComparisonOverTasks, n_scored: int) -> SharedCompari
 
     Such an interval may end at one assay's scores, such a p-value reveals the counts, and a median is one task's score.
     """
-    counts = hide_small({name: getattr(comparison, name) for name in ("n_better", "n_worse", "n_equal")})
+    shown = hide_small({name: getattr(comparison, name) for name in ("n_better", "n_worse", "n_equal")})
     enough = comparison.n_assays >= FEWEST
     no_small = enough and min(comparison.n_better, comparison.n_worse) >= FEWEST
     return SharedComparison(
@@ -122,7 +122,9 @@ def _comparison(comparison: ComparisonOverTasks, n_scored: int) -> SharedCompari
         interval_95=comparison.interval_95 if enough else None,
         n_judged=n_scored,
         n_assays=_shown_count(comparison.n_assays),
-        **cast("dict[str, Any]", counts),
+        n_better=shown["n_better"],
+        n_worse=shown["n_worse"],
+        n_equal=shown["n_equal"],
     )
 
 

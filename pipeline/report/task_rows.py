@@ -1,13 +1,7 @@
 """The rows of report.json, one for each task: its facts, and the scores of the local and the federated model."""
 
-import math
-from collections.abc import Sequence
-
 from data_prep.prepared import Prepared, RegressionTask, Task
 from partners.models.held_out import EvaluatedModel
-from partners.scores import regression_scores, scores
-from partners.scores.regression_scores import TaskErrors
-from partners.scores.scores import TaskScores
 from partners.training.partner_data import PartnerData
 from pipeline.report.parts import Sides
 from pipeline.report.schema import ClassificationScores, Efficiency, RegressionRow, RegressionScores, TaskRow, Width
@@ -41,8 +35,8 @@ def _task_row(task: Task, local: EvaluatedModel, federated: EvaluatedModel) -> T
         n_active=int(before.n_active[column]),
         n_inactive=int(before.n_inactive[column]),
         is_auxiliary=task.is_auxiliary,
-        local=ClassificationScores(**_scores(before, scores.METRICS, column, scored=is_scored)),
-        federated=ClassificationScores(**_scores(after, scores.METRICS, column, scored=is_scored)),
+        local=ClassificationScores(**_scores(before.of_task(column), shown=is_scored)),
+        federated=ClassificationScores(**_scores(after.of_task(column), shown=is_scored)),
         domain=domain if is_scored else None,
     )
 
@@ -61,14 +55,11 @@ def _regression_row(task: RegressionTask, local: EvaluatedModel, federated: Eval
         n_exact=int(before.n_exact[column]),
         n_censored=int(before.n_censored[column]),
         is_auxiliary=task.is_auxiliary,
-        local=RegressionScores(**_scores(before, regression_scores.METRICS, column, scored=is_scored)),
-        federated=RegressionScores(**_scores(after, regression_scores.METRICS, column, scored=is_scored)),
+        local=RegressionScores(**_scores(before.of_task(column), shown=is_scored)),
+        federated=RegressionScores(**_scores(after.of_task(column), shown=is_scored)),
         domain=domain if is_scored else None,
     )
 
 
-def _scores(
-    scored_tasks: TaskScores | TaskErrors, metrics: Sequence[str], column: int, *, scored: bool
-) -> dict[str, float | None]:
-    values = {name: float(getattr(scored_tasks, name)[column]) for name in metrics}
-    return {name: value if scored and math.isfinite(value) else None for name, value in values.items()}
+def _scores(scores: dict[str, float | None], *, shown: bool) -> dict[str, float | None]:
+    return scores if shown else dict.fromkeys(scores)

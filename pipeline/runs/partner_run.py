@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from data_prep.prepared import Prepared
-from partners.network.trunk import initial_trunk
 from partners.training.baseline import Baseline, Budget, train_baseline
 from partners.training.partner_data import PartnerData
 from partners.training_data.dataset_facts import dataset_facts
@@ -86,7 +85,7 @@ class PartnerRun:
         started = time.monotonic()
         plan, config = self._mailbox.plan, self._config
         preparation = preparation_digest(plan, enrolment.group)
-        check_preparation(self.home, preparation)
+        check_preparation(plan, self.home, preparation)
         self._matrices = prepared_matrices(config, plan, enrolment.group, self._reporter)
         held = held_rows(plan.catalogue, self._matrices.tasks)
         data = training_set(self._matrices, plan.preparation.folds, config.training)
@@ -138,7 +137,7 @@ class PartnerRun:
 
     def _local_only(self, own: PartnerData) -> Baseline:
         plan, layout = self._mailbox.plan, self._mailbox.plan.layout_with(own.counts.n_places)
-        first = initial_trunk(layout, plan.federation.seed)
+        first = plan.first_vector(layout)
         self.home.baseline.mkdir(parents=True, exist_ok=True)
         with self._reporter.progress("training the local model") as progress:
             return train_baseline(

@@ -8,13 +8,14 @@ from data_prep.errors import OutputOccupied
 from data_prep.folds.consistency import consistency_digest
 from data_prep.prediction.new_structures import check_output, prepare_new, write_new
 from data_prep.prepare import prepare
-from data_prep.prepared import Prepared, read_prepared, read_summary
+from data_prep.prepared import Prepared, read_prepared
 from pipeline.errors import ConfigError
 from pipeline.home.paths import Home
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import Plan, read_plan
 from pipeline.protocol.enrolment import obtain_group_secret
 from pipeline.protocol.open_mailbox import open_partner_mailbox
+from pipeline.runs.preparation_summary import PreparationSummary, PreparedTables
 from pipeline.runs.structure_workers import open_workers
 from pipeline.runtime.log import Log
 from pipeline.runtime.progress import ProgressReporter
@@ -49,7 +50,7 @@ def prepared_matrices(
             cache=home.structures_cache,
             progress=progress,
         )
-    for warning in read_summary(folder)["warnings"]:
+    for warning in PreparationSummary.read(folder).warnings:
         reporter.warn(warning)
     return read_prepared(folder)
 
@@ -61,10 +62,10 @@ def preparation_digest(plan: Plan, group: GroupSecret) -> str:
 
 def prepare_tables(
     config_file: Path, workers: int | None = None, scheduler: str | None = None, log: Log | None = None
-) -> dict[str, Any]:
-    """Prepare the tables for `hocket prepare` and return the summary. Raises NotYet before the group secret is dealt.
+) -> PreparedTables:
+    """Prepare the tables for `hocket prepare`. Raises NotYet before the group secret is dealt.
 
-    `consistency` is equal for all partners that prepare alike; a partner that differs is refused in round 1.
+    A partner whose `consistency` differs from the others' is refused in round 1.
     """
     config = PartnerConfig.read(config_file)
     with Home(config.home_folder).alone():
@@ -73,7 +74,7 @@ def prepare_tables(
         reporter = ProgressReporter(config.name, log)
         prepared = prepared_matrices(config, mailbox.plan, group, reporter, workers=workers, scheduler=scheduler)
         folder = Home(config.home_folder).prepared / prepared.manifest["digest"]
-        return {"folder": str(folder), **read_summary(folder), "consistency": preparation_digest(mailbox.plan, group)}
+        return PreparedTables(folder, PreparationSummary.read(folder), preparation_digest(mailbox.plan, group))
 
 
 def prepare_structures(

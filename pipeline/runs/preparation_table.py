@@ -1,10 +1,11 @@
 """The summary of `hocket prepare` as tables on a terminal; private to the partner."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from pipeline.runs.preparation_summary import PreparationSummary, PreparedTables
 
 _WIDTH = 80  # columns where stdout is no terminal
 _OF_ASSAYS = {
@@ -17,8 +18,9 @@ _OF_ASSAYS = {
 _OF_TASKS = ("candidates", "evaluated", "auxiliary")
 
 
-def show_summary(summary: Mapping[str, Any], console: Console | None = None) -> None:
-    """Print prepare_tables' summary (see data_prep.summary), 80 columns wide at least."""
+def show_prepared(prepared: PreparedTables, console: Console | None = None) -> None:
+    """Print what is in the prepared tables, 80 columns wide at least."""
+    summary = prepared.summary
     console = console or Console(highlight=False)
     if not console.is_terminal:
         console = Console(file=console.file, highlight=False, width=_WIDTH)
@@ -27,68 +29,62 @@ def show_summary(summary: Mapping[str, Any], console: Console | None = None) -> 
         if table.row_count:
             console.print(table)
     console.print(_facts(summary))
-    for warning in summary["warnings"]:
+    for warning in summary.warnings:
         console.print(f"warning: {warning}", markup=False)
-    console.print(f"consistency: {summary['consistency']}", markup=False, soft_wrap=True)  # compared with the others'
-    console.print(f"folder: {summary['folder']}", markup=False, soft_wrap=True)  # whole, to be copied
+    console.print(f"consistency: {prepared.consistency}", markup=False, soft_wrap=True)  # compared with the others'
+    console.print(f"folder: {prepared.folder}", markup=False, soft_wrap=True)  # whole, to be copied
 
 
-def _inputs(summary: Mapping[str, Any]) -> Table:
+def _inputs(summary: PreparationSummary) -> Table:
     return _table("Tables", ("table", "rows", "accepted", "rejected"), [
-        (name, table["rows"], table["accepted"], sum(table["rejected"].values()))
-        for name, table in summary["tables"].items()
+        (name, table.rows, table.accepted, sum(table.rejected.values()))
+        for name, table in summary.tables.items()
     ])  # fmt: skip
 
 
-def _rejected(summary: Mapping[str, Any]) -> Table:
+def _rejected(summary: PreparationSummary) -> Table:
     return _table("Rejected rows", ("table", "reason", "rows"), [
-        (name, reason, n) for name, table in summary["tables"].items() for reason, n in table["rejected"].items()
+        (name, reason, n) for name, table in summary.tables.items() for reason, n in table.rejected.items()
     ], n_words=2)  # fmt: skip
 
 
-def _classification(summary: Mapping[str, Any]) -> Table:
+def _classification(summary: PreparationSummary) -> Table:
     return _table("Classification tasks", ("assay type", "tasks", "scored", "labels", "active"), [
-        (kind, n["tasks"], n["evaluated"], n["active"] + n["inactive"], _share(n["active"], n["inactive"]))
-        for kind, n in summary["classification"]["by_type"].items()
+        (kind, n.tasks, n.evaluated, n.active + n.inactive, _share(n.active, n.inactive))
+        for kind, n in summary.classification.by_type.items()
     ])  # fmt: skip
 
 
-def _regression(summary: Mapping[str, Any]) -> Table:
+def _regression(summary: PreparationSummary) -> Table:
     return _table("Regression tasks", ("assay type", "tasks", "scored", "values", "censored"), [
-        (kind, n["tasks"], n["evaluated"], n["values"], _share(n["values"] - n["exact"], n["exact"]))
-        for kind, n in summary["regression"]["by_type"].items()
+        (kind, n.tasks, n.evaluated, n.values, _share(n.values - n.exact, n.exact))
+        for kind, n in summary.regression.by_type.items()
     ])  # fmt: skip
 
 
-def _folds(summary: Mapping[str, Any]) -> Table:
+def _folds(summary: PreparationSummary) -> Table:
     return _table(
         "Folds",
         ("fold", "compounds", "share", "labels", "regression values"),
         [
-            (
-                n["fold"],
-                n["compounds"],
-                _share(n["compounds"], summary["compounds"]["rows"] - n["compounds"]),
-                n["labels"],
-                n["values"],
-            )
-            for n in summary["folds"]
+            (n.fold, n.compounds, _share(n.compounds, summary.compounds.rows - n.compounds), n.labels, n.values)
+            for n in summary.folds
         ],
     )
 
 
-def _facts(summary: Mapping[str, Any]) -> Table:
-    compounds, assays = summary["compounds"], summary["assays"]
-    labels, values = summary["classification"], summary["regression"]
-    facts = {
-        "compounds": {"rows": compounds["rows"], "ids": compounds["ids"], "ids merged": compounds["merged_ids"]},
-        "assays": {words: assays[key] for key, words in _OF_ASSAYS.items()},
-        "catalogue": {_words(note): n for note, n in assays["catalogue_notes"].items()},
-        "classification": {_words(key): labels[key] for key in ("tasks", *_OF_TASKS, "catalogue")},
-        "labels": {key: labels["labels"][key] for key in ("active", "inactive")},
-        "thresholds": {_words(method): n for method, n in labels["thresholds"].items()},
-        "regression": {_words(key): values[key] for key in ("tasks", *_OF_TASKS)},
-        "values": {"exact": values["exact"], "censored": values["values"] - values["exact"]},
+def _facts(summary: PreparationSummary) -> Table:
+    compounds, assays = summary.compounds, summary.assays
+    labels, values = summary.classification, summary.regression
+    facts: dict[str, Mapping[str, int]] = {
+        "compounds": {"rows": compounds.rows, "ids": compounds.ids, "ids merged": compounds.merged_ids},
+        "assays": {words: getattr(assays, key) for key, words in _OF_ASSAYS.items()},
+        "catalogue": {_words(note): n for note, n in assays.catalogue_notes.items()},
+        "classification": {_words(key): getattr(labels, key) for key in ("tasks", *_OF_TASKS, "catalogue")},
+        "labels": {"active": labels.labels.active, "inactive": labels.labels.inactive},
+        "thresholds": {_words(method): n for method, n in labels.thresholds.items()},
+        "regression": {_words(key): getattr(values, key) for key in ("tasks", *_OF_TASKS)},
+        "values": {"exact": values.exact, "censored": values.values - values.exact},
     }
     grid = Table.grid(padding=(0, 2))
     for name, counts in facts.items():

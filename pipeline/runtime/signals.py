@@ -4,11 +4,12 @@ The signal becomes a KeyboardInterrupt in the main thread. A long call of a libr
 second thread ends the process and its children after GRACE_S, as `kill -9` would.
 """
 
-import atexit
+import ctypes
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -23,17 +24,28 @@ STOPPED = "stopped; start the same command again to go on"
 ABANDONED = "stopped in the middle of a step; start the same command again, it begins that step again"
 BEGINS_ANEW = "stopped; the same command begins again from the start"  # of commands whose work is one step
 _TELL_S = 1.0  # longest wait for stderr to take the last message
+_GONE_S = 1.0  # longest wait for killed processes to be gone; one that waits for a hung disk takes longer
+_LOOK_S = 0.005  # between two looks whether they are
+_PR_SET_CHILD_SUBREAPER = 36  # of prctl(2)
 
 
 class Stoppable:
     """A block that the three signals end with KeyboardInterrupt, after which no child process is left.
 
-    tell : called with `abandoned` from another thread before that ends the process, after `grace_s` seconds
+    tell         : called with `abandoned` from another thread before that ends the process, after `grace_s` seconds
+    ends_process : only the end of the process comes after the block, so that signals change nothing from then on
     Signals that were ignored at the start (nohup) stay ignored; after the first signal others change nothing.
     """
 
-    def __init__(self, tell: Callable[[str], None], grace_s: float = GRACE_S, abandoned: str = ABANDONED) -> None:
-        self._tell, self._grace_s, self._abandoned = tell, grace_s, abandoned
+    def __init__(
+        self,
+        tell: Callable[[str], None],
+        grace_s: float = GRACE_S,
+        abandoned: str = ABANDONED,
+        *,
+        ends_process: bool = False,
+    ) -> None:
+        self._tell, self._grace_s, self._abandoned, self._ends_process = tell, grace_s, abandoned, ends_process
         self._is_stopping = False
         self._before: dict[signal.Signals, Callable[[int, FrameType | None], object] | int | None] = {}
 
@@ -51,17 +63,16 @@ class Stoppable:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Restore the signals; after a stop the watching thread stays, in case the process does not end."""
+        """Restore or ignore the signals; after a stop the watching thread stays, in case the process does not end."""
         if self._is_stopping:
             kill_descendants()
             if not isinstance(error, KeyboardInterrupt):  # a library caught it, or raised another error from it
                 raise KeyboardInterrupt from error
             return
         for number, before in self._before.items():
-            signal.signal(number, before)
+            signal.signal(number, signal.SIG_IGN if self._ends_process else before)
         signal.set_wakeup_fd(self._wakeup_before)
         os.close(self._wakeup)  # ends the watching thread
-        atexit.register(_ignore, tuple(self._before))  # all is done, but the interpreter needs time to end
 
     @property
     def was_stopped(self) -> bool:
@@ -99,22 +110,43 @@ class Stoppable:
             os._exit(ExitCode.NOT_YET)
 
 
-def _ignore(signals: tuple[signal.Signals, ...]) -> None:
-    for number in signals:
-        signal.signal(number, signal.SIG_IGN)
-
-
 def kill_descendants() -> None:
-    """Kill every process that this one started, and what those started."""
-    for process in list(_descendants(os.getpid())):
-        with suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
+    """Kill every process that this one started, and what those started, until none is left.
+
+    One that is started between a look and the kill of its parent becomes this process's child, so the next look finds
+    it. While it changes hands a look may miss it: the end is two looks in a row that find nothing.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    until, n_in_vain = time.monotonic() + _GONE_S, 0
+    while n_in_vain < 2 and time.monotonic() < until:  # noqa: PLR2004 -- explained above
+        living = [process for process in list(_descendants(os.getpid())) if not _has_ended(process)]
+        n_in_vain = 0 if living else n_in_vain + 1
+        for process in living:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        time.sleep(_LOOK_S if living else 0)
+
+
+def _has_ended(process: int) -> bool:
+    """Whether it is gone, or a zombie: this process may still want its exit status."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2].startswith(("Z", "X"))
+    except OSError:
+        return True
 
 
 def _descendants(process: int) -> Iterator[int]:
-    """Process numbers, parents before children; Linux lists the children of each thread."""
-    for listed in Path(f"/proc/{process}/task").glob("*/children"):
-        with suppress(OSError):  # the thread has ended
-            for child in map(int, listed.read_text().split()):
-                yield child
-                yield from _descendants(child)
+    """Process numbers, parents before children."""
+    for child in _children(process):
+        yield child
+        yield from _descendants(child)
+
+
+def _children(process: int) -> list[int]:
+    """Linux lists the children of each thread."""
+    found: list[int] = []
+    with suppress(OSError):  # the process has ended
+        for thread in Path(f"/proc/{process}/task").iterdir():
+            with suppress(OSError):  # the thread has ended
+                found += map(int, (thread / "children").read_text().split())
+    return found

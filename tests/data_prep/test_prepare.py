@@ -203,7 +203,7 @@ def test_short_seed_and_missing_table_are_refused(tables, tmp_path):
     root = tmp_path / "prepared"
     with pytest.raises(StructureSeedError, match="found 8 bytes"):
         prepare(*tables, FAST, b"melloddy", root)
-    with pytest.raises(TableError, match=r"none\.csv: cannot be read"):
+    with pytest.raises(TableError, match=r"^none\.csv: "):
         prepare(tmp_path / "none.csv", *tables[1:], FAST, SEED, root)
     assert not root.exists()
 

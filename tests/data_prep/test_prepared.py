@@ -55,9 +55,9 @@ def test_a_changed_or_missing_file_is_refused(folder, name):
         (b"", "no readable manifest"),
         (b"[]", "expected kind"),
         (b'{"kind": "other"}', "expected kind"),
-        (b'{"kind": "hocket prepared", "format": 99}', "found format 99, expected format 2"),
-        (b'{"kind": "hocket prepared", "format": 2}', "another list of files"),
-        (b'{"kind": "hocket prepared", "format": 2, "files": {}}', "another list of files"),
+        (b'{"kind": "hocket prepared", "format": 99}', r"\bformat 99\b.*\bformat 2\b"),
+        (b'{"kind": "hocket prepared", "format": 2}', "list of files"),
+        (b'{"kind": "hocket prepared", "format": 2, "files": {}}', "list of files"),
     ],
 )
 def test_a_wrong_manifest_is_refused(folder, content, message):
@@ -69,7 +69,7 @@ def test_a_wrong_manifest_is_refused(folder, content, message):
 
 def test_no_folder_is_refused(tmp_path):
     """A folder that is not there is no prepared folder."""
-    with pytest.raises(PreparedError, match="expected a prepared folder"):
+    with pytest.raises(PreparedError, match=r"/none: .*prepared folder"):
         read_prepared(tmp_path / "none")
 
 
@@ -83,25 +83,21 @@ def _with_data(matrix: sparse.csr_matrix, value: float) -> sparse.csr_matrix:
     ("name", "change", "message"),
     [
         ("folding.npy", lambda matrices: matrices.folding[:-1], "folding.npy: found shape"),
-        ("folding.npy", lambda matrices: matrices.folding + 5, "folding.npy: found a fold out of range"),
+        ("folding.npy", lambda matrices: matrices.folding + 5, r"folding\.npy: .*out of range"),
         ("y_class.npz", lambda matrices: matrices.y[:-1], "y_class.npz: found shape"),
-        ("y_class.npz", lambda matrices: matrices.y * 2, "y_class.npz: found other values"),
-        ("y_class.npz", lambda matrices: abs(matrices.y), "tasks.parquet: found other label counts"),
-        ("x.npz", lambda matrices: matrices.x * 2, "x.npz: found other values, expected ones only"),
+        ("y_class.npz", lambda matrices: matrices.y * 2, r"y_class\.npz: .*other values"),
+        ("y_class.npz", lambda matrices: abs(matrices.y), r"^tasks\.parquet: .*counts"),
+        ("x.npz", lambda matrices: matrices.x * 2, r"x\.npz: .*other values"),
         ("y_regr.npz", lambda matrices: matrices.y_regr[:-1], "y_regr.npz: found shape"),
-        ("y_regr.npz", lambda matrices: matrices.y_regr * np.inf, "y_regr.npz: found values that are not finite"),
+        ("y_regr.npz", lambda matrices: matrices.y_regr * np.inf, r"y_regr\.npz: .*not finite"),
         ("y_censor.npz", lambda matrices: matrices.y_censor[:, :0], "y_censor.npz: found shape"),
-        ("y_censor.npz", lambda matrices: _with_data(matrices.y_censor, 2), "y_censor.npz: found other values"),
+        ("y_censor.npz", lambda matrices: _with_data(matrices.y_censor, 2), r"y_censor\.npz: .*other values"),
         (
             "y_censor.npz",
             lambda matrices: _with_data(matrices.y_censor, 1),
-            "regression_tasks.parquet: found other counts",
+            r"^regression_tasks\.parquet: .*counts",
         ),
-        (
-            "y_censor.npz",
-            lambda matrices: sparse.csr_matrix(matrices.y_censor.shape),
-            "y_censor.npz: found another pattern",
-        ),
+        ("y_censor.npz", lambda matrices: sparse.csr_matrix(matrices.y_censor.shape), r"y_censor\.npz: .*pattern"),
     ],
 )
 def test_files_that_do_not_fit_together_are_refused(folder, name, change, message):
@@ -136,7 +132,7 @@ def test_counts_where_the_settings_say_so(folder, count, accepted):
     if accepted:
         assert read_prepared(folder).x.data.max() == count
     else:
-        with pytest.raises(PreparedError, match=r"x\.npz: found other values, expected positive whole numbers"):
+        with pytest.raises(PreparedError, match=r"x\.npz: .*other values"):
             read_prepared(folder)
 
 
@@ -144,7 +140,7 @@ def test_the_summary_is_read_back(folder):
     """A summary.json is read back, and refused once it is changed."""
     assert read_summary(folder)["compounds"]["ids"] == 60
     (folder / "summary.json").write_text("{}")
-    with pytest.raises(PreparedError, match=r"summary\.json: found other content"):
+    with pytest.raises(PreparedError, match=r"summary\.json: .*content"):
         read_summary(folder)
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from data_prep.prepared import read_prepared
+from partners.files.round_checkpoint import RoundStart
 from partners.network.shared_head_rows import HolderCounts
 from partners.network.trunk import trunk_digest
 from partners.training_data.prepared_data import training_set
 from pipeline.home.catalogue_counts import held_rows, known_counts
-from pipeline.home.round_state import RoundStart
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan
 from tests.support.clear_rounds import Agreed, Member, clear_rounds

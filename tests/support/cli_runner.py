@@ -1,4 +1,7 @@
-"""hocket's commands, run in this process."""
+"""hocket's commands, run in this process or in one of their own."""
+
+import subprocess
+import sys
 
 from click.testing import CliRunner, Result
 
@@ -6,10 +9,21 @@ from pipeline.cli import main
 from pipeline.errors import ExitCode
 
 
-def hocket(*arguments: object) -> Result:
+def hocket(*arguments: object, terminal_width: int | None = None) -> Result:
     """Run the command in this process; what is no typed refusal is raised, as a traceback would be."""
     words = [str(argument) for argument in arguments]
-    return CliRunner().invoke(main, words, catch_exceptions=False, prog_name="hocket")
+    return CliRunner().invoke(main, words, catch_exceptions=False, prog_name="hocket", terminal_width=terminal_width)
+
+
+def hocket_command(*arguments: object) -> list[str]:
+    """The command line of a hocket process."""
+    return [sys.executable, "-P", "-m", "pipeline.cli", *(str(argument) for argument in arguments)]
+
+
+def hocket_process(*arguments: object, environment: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+    """Run the command in a process of its own, as a user does."""
+    command = hocket_command(*arguments)
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
 def printed(*arguments: object) -> str:

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -22,6 +21,7 @@ from pipeline.runtime.progress import ProgressReporter
 from pipeline.runtime.retry import Machine
 from pipeline.setup.keys import deal, new_keys
 from secure.messages.message_name import MessageName
+from tests.support.cli_runner import hocket_command, hocket_process
 from tests.support.partner_tables import write_tables
 
 AGGREGATOR = "agg"
@@ -186,12 +186,12 @@ class Federation:
 
     def hocket(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run the command in a process of its own."""
-        return subprocess.run(self.command(*arguments), capture_output=True, text=True, check=False)
+        return hocket_process(*arguments)
 
     @staticmethod
     def command(*arguments: str) -> list[str]:
         """The command line of a hocket process."""
-        return [sys.executable, "-P", "-m", "pipeline.cli", *arguments]
+        return hocket_command(*arguments)
 
 
 def measuring_federation(folder: Path, *, n_rounds: int = 2) -> Federation:

@@ -47,6 +47,16 @@ def refusal(federation: Federation, error: type[Exception], *said: str) -> None:
         assert part in str(caught.value)
 
 
+def ready_of(name: str, round_no: int = 1, attempt: int = 1) -> MessageName:
+    """A partner's ready."""
+    return MessageName("ready", round_no, attempt, name)
+
+
+def update_of(name: str, round_no: int = 1, attempt: int = 1) -> MessageName:
+    """A partner's sealed update."""
+    return MessageName("update", round_no, attempt, name)
+
+
 def at_round(name: MessageName, round_no: int, attempt: int = 1) -> MessageName:
     """The same message in another place."""
     return replace(name, round_no=round_no, attempt=attempt)

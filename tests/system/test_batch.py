@@ -1,6 +1,7 @@
 """Batch systems with `--once`: cron's line, Slurm's script and a second start, as plain shell commands."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def test_cron_line(fresh: Federation, tmp_path: Path, environment: dict[str, str
     command = command.replace("/srv/hocket/log", str(tmp_path / "run.log"))
     done = subprocess.run(["/bin/sh", "-c", command], env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (ExitCode.NOT_YET, "", "")
-    assert '"message": "waiting for P02' in (tmp_path / "run.log").read_text()
+    assert re.search(r'"message": "[^"]*\bP02\b', (tmp_path / "run.log").read_text())
     assert fresh.posted(MessageName("pairing", 0, 0, "P01")).exists()
 
 
@@ -79,5 +80,5 @@ def test_a_second_start_says_who_is_at_work(fresh: Federation):
     third = fresh.hocket("aggregator", "run", "--once", str(fresh.config(AGGREGATOR)))
     assert third.returncode == ExitCode.NOT_YET
     assert f"process {first.popen.pid} on " in third.stderr
-    assert "was killed; going on from its files" in third.stderr
+    assert "was killed" in third.stderr
     assert "waiting for" in third.stderr.splitlines()[-1]

@@ -1,6 +1,7 @@
 """Members that drop out: voids, returns, and a crash between sealing and posting, mostly with real processes."""
 
 import hashlib
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,21 +15,11 @@ from secure.errors import BadKeyFile
 from secure.messages.message_name import MessageName
 from tests.support.federation import AGGREGATOR, Federation, age, step, until_waiting
 from tests.support.running_members import Running
-from tests.support.signed_transcripts import body_of, digest_of, say
+from tests.support.signed_transcripts import body_of, digest_of, ready_of, say, update_of
 
 ROSTER = MessageName("roster", 1, 1, AGGREGATOR)
 VOID = MessageName("void", 1, 1, AGGREGATOR)
 SUM = MessageName("sum", 1, 1, AGGREGATOR)
-
-
-def ready_of(name: str, round_no: int = 1, attempt: int = 1) -> MessageName:
-    """A partner's ready."""
-    return MessageName("ready", round_no, attempt, name)
-
-
-def update_of(name: str, round_no: int = 1, attempt: int = 1) -> MessageName:
-    """A partner's sealed update."""
-    return MessageName("update", round_no, attempt, name)
 
 
 def all_posted(federation: Federation, names: list[MessageName]) -> Callable[[], bool]:
@@ -101,7 +92,7 @@ def test_a_roster_at_the_minimum_waits_for_the_one_that_vanished(tmp_path: Path)
             age(federation, ready, 3601)
         once = federation.hocket("aggregator", "run", "--once", str(federation.config(AGGREGATOR)))
         assert once.returncode == ExitCode.NOT_YET
-        assert "waiting for P02 to be ready" in once.stderr
+        assert "waiting for P02" in once.stderr
         assert not federation.posted(MessageName("roster", 1, 2, AGGREGATOR)).exists()
         running.start("P02", AGGREGATOR)
         running.finish()
@@ -196,9 +187,9 @@ def remove(*paths: str) -> Callable[[Federation], None]:
 def test_a_missed_sum_that_was_removed_is_not_awaited(returning: Federation, damage: Callable[[Federation], None]):
     """A later sum proves the removal: the partner's error names the missing message, and it does not train."""
     damage(returning)
-    with pytest.raises(LeftBehind, match=r"round 2 has its sum: .* removed from .*exchange") as caught:
+    with pytest.raises(LeftBehind, match=r"round 2 .*removed .*exchange") as caught:
         come_back(returning)
-    assert "sum of agg for round 1" in str(caught.value) or "round 1: waiting for" in str(caught.value)
+    assert re.search(r"sum of agg .*round 1\b|round 1: waiting\b", str(caught.value))
     assert SUM.folder in caught.value.__notes__[0]
     assert not returning.posted(ready_of("P04", 2)).exists()
 
@@ -206,7 +197,7 @@ def test_a_missed_sum_that_was_removed_is_not_awaited(returning: Federation, dam
 def test_a_sum_that_may_still_come_is_awaited(returning: Federation):
     """Without a later sum nothing proves a removal: NotYet names the awaited message."""
     remove("round-0002", SUM.payload)(returning)
-    with pytest.raises(NotYet, match="payload of sum of agg for round 1, attempt 1"):
+    with pytest.raises(NotYet, match=r"payload .*sum of agg .*round 1, attempt 1"):
         advance_all(returning.partner("P04"))
 
 
@@ -224,7 +215,7 @@ def test_the_command_says_that_a_sum_was_removed(returning: Federation):
     remove(SUM.payload)(returning)
     refused = returning.hocket("partner", "run", str(returning.config("P04")))
     assert refused.returncode == ExitCode.SECURITY
-    assert "payload of sum of agg for round 1, attempt 1, but round 2 has its sum" in refused.stderr
+    assert re.search(r"payload .*sum of agg .*round 1, attempt 1, .*round 2\b", refused.stderr)
     assert "start again" in refused.stderr
     assert "Traceback" not in refused.stderr
 
@@ -268,7 +259,7 @@ def last_attempt(tmp_path: Path) -> Federation:
 
 def test_the_last_attempt_is_not_declared_void(last_attempt: Federation):
     """The aggregator stops instead and names the missing partner; with the late update it goes on."""
-    with pytest.raises(AttemptsUsedUp, match="P02 did not deliver in attempt 1, the last") as caught:
+    with pytest.raises(AttemptsUsedUp, match=r"\bP02 .*attempt 1, .*last") as caught:
         step(last_attempt.aggregator())
     assert caught.value.exit_code == ExitCode.SECURITY
     assert not last_attempt.posted(VOID).exists()

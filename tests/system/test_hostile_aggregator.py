@@ -1,6 +1,7 @@
 """A hostile aggregator: each attack is refused by a partner, or ends as a correct void."""
 
 import contextlib
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from pipeline.errors import Diverged, Equivocation, LeftBehind, NotYet
 from pipeline.home.attempt_files import AttemptFiles
-from pipeline.home.round_state import RoundStart
+from pipeline.home.round_state import stored_start
 from pipeline.plan.plan import read_plan
 from secure.ciphertexts.parameters import seal_parameters
 from secure.encoding.roster import Roster
@@ -32,17 +33,12 @@ from secure.sealing.add import add_updates
 from secure.sealing.open_sum import open_sum
 from tests.support.federation import AGGREGATOR, Federation, step, until_waiting
 from tests.support.hostile_members import OTHER, call_roster, post, ready_digests
-from tests.support.signed_transcripts import digest_of, rewrite, say
+from tests.support.signed_transcripts import digest_of, rewrite, say, update_of
 
 ALL = ("P01", "P02", "P03", "P04")
 ROSTER = MessageName("roster", 1, 1, AGGREGATOR)
 SUM = MessageName("sum", 1, 1, AGGREGATOR)
 VOID = MessageName("void", 1, 1, AGGREGATOR)
-
-
-def update_of(name: str, round_no: int = 1, attempt: int = 1) -> MessageName:
-    """A partner's sealed update."""
-    return MessageName("update", round_no, attempt, name)
 
 
 @pytest.fixture
@@ -133,7 +129,7 @@ def test_a_roster_with_a_stranger_is_refused(called: Federation, stranger: str):
 def test_a_roster_that_lists_a_ready_never_said_is_refused(called: Federation):
     """Equivocation: a partner seals only for a roster that lists the `ready` it signed."""
     call_roster(called, ready_digests(called, "P01", "P02", "P03") | {"P04": OTHER})
-    refuses(called, "P04", Equivocation, "not the one it signed")
+    refuses(called, "P04", Equivocation, "one it signed")
     called.home("P04").outbox(MessageName("ready", 1, 1, "P04").manifest).unlink()
     refuses(called, "P04", Equivocation, "posted no ready")
     assert not has_sealed(called, "P04")
@@ -150,7 +146,7 @@ def test_a_restored_home_does_not_seal_again(called: Federation, tmp_path: Path,
     shutil.rmtree(called.home("P01").folder)
     shutil.copytree(tmp_path / "backup", called.home("P01").folder)
     call_roster(called, ready_digests(called, *roster))
-    refuses(called, "P01", Equivocation, "this home lacks its own")
+    refuses(called, "P01", Equivocation, "lacks its own")
     assert called.payload(update_of("P01")).read_bytes() == posted
     assert not called.home("P01").outbox(update_of("P01").payload).exists()
 
@@ -166,7 +162,7 @@ def test_a_partner_that_delivers_nothing_can_open_the_sum_alone(called: Federati
     assert not called.posted(update_of("P04")).exists()
     plan, home = read_plan(called.plan_file), called.home("P04")
     parameters = seal_parameters(plan.seal)
-    start = RoundStart.first(plan, plan.layout)
+    start = stored_start(plan, home, 1)
     opened = open_sum(
         total,
         roster=Roster(plan.digest, 1, 1, ALL, digest_of(called, ROSTER)),
@@ -196,7 +192,7 @@ def test_a_second_roster_for_the_attempt_is_never_used(called: Federation):
     assert called.payload(update_of("P01")).read_bytes() == first
     updates = dict.fromkeys(("P01", "P02", "P03"), OTHER)
     post(called, SUM, {"roster": digest_of(called, ROSTER), "updates": updates}, called.payload(update_of("P01")))
-    refuses(called, "P01", Equivocation, "is the sum of another roster")
+    refuses(called, "P01", Equivocation, "sum of another")
 
 
 def test_different_rosters_for_different_partners_give_nothing_to_add(called: Federation):
@@ -212,7 +208,7 @@ def test_different_rosters_for_different_partners_give_nothing_to_add(called: Fe
     rewrite(called, update_of("P03"), lambda header: replace(header, roster=at))
     post_sum(called, add(called, ROSTER, files))
     refuses(called, "P01", TagMismatch)
-    refuses(called, "P03", Equivocation, "is the sum of another roster")
+    refuses(called, "P03", Equivocation, "sum of another")
 
 
 # ---------------------------------------------------------------------------------------------------------- voids
@@ -225,7 +221,7 @@ def test_a_void_after_receiving_everything_ends_honestly(delivered: Federation, 
     first = attempts[0].read_change()
     say(delivered, VOID, {"roster": digest_of(delivered, ROSTER), "missing": ["P02"]})
     drive(delivered, "P01")
-    assert "misses the update of P02, but it is on the exchange: ask both" in capsys.readouterr().err
+    assert re.search(r"\bupdate of P02, .*\bexchange\b", capsys.readouterr().err)
     assert not delivered.home("P01").outbox(update_of("P01").payload).exists()
     assert not attempts[0].is_trained
     assert not np.array_equal(attempts[1].read_change(), first)
@@ -239,15 +235,15 @@ def test_an_honest_void_accuses_nobody(called: Federation, capsys: pytest.Captur
     called.posted(update_of("P03")).write_bytes(b"{}")
     say(called, VOID, {"roster": roster, "missing": ["P02", "P03", "P04"]})
     drive(called, "P01")
-    said = capsys.readouterr().err
-    assert "void, the aggregator misses P02, P03, P04" in said
-    assert "warning: the aggregator" not in said
+    log = capsys.readouterr().err
+    assert re.search(r"\bvoid, .*misses P02, P03, P04\b", log)
+    assert not re.search(r"warning: .*aggregator", log)
 
 
 def test_a_void_of_another_roster_is_refused(delivered: Federation):
     """Equivocation: a void must be of the attempt's roster."""
     say(delivered, VOID, {"roster": OTHER, "missing": ["P02"]})
-    refuses(delivered, "P01", Equivocation, "is the void of another roster")
+    refuses(delivered, "P01", Equivocation, "void of another")
     assert has_sealed(delivered, "P01")
 
 
@@ -262,7 +258,7 @@ def test_a_void_beside_a_sum_is_refused(delivered: Federation):
     files = {name: delivered.payload(update_of(name)) for name in ALL}
     post_sum(delivered, add(delivered, ROSTER, files))
     say(delivered, VOID, {"roster": digest_of(delivered, ROSTER), "missing": ["P02"]})
-    refuses(delivered, "P01", Equivocation, "a void and a sum")
+    refuses(delivered, "P01", Equivocation, "void and a sum")
 
 
 def test_a_smaller_roster_after_a_void_keeps_to_the_minimum(delivered: Federation):
@@ -282,7 +278,7 @@ def test_a_sum_that_lists_another_update_of_mine_is_refused(delivered: Federatio
     """Equivocation at the partner whose update it is not, though the sum itself is the roster's."""
     total = add(delivered, ROSTER, {name: delivered.payload(update_of(name)) for name in ALL})
     post_sum(delivered, total, P02=OTHER)
-    refuses(delivered, "P02", Equivocation, "not the one it sealed")
+    refuses(delivered, "P02", Equivocation, "one it sealed")
 
 
 @pytest.mark.parametrize("listed", [{"P01", "P02", "P03"}, {*ALL, "P09"}], ids=["dropped", "added"])

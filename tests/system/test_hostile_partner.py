@@ -60,7 +60,7 @@ def endless(federation: Federation) -> None:
     federation.posted(UPDATE).write_bytes(sign_manifest(keys, **said, body=manifest.body, payload=size))
 
 
-def signed(change: Callable[[bytes], bytes]) -> Damage:
+def signed_payload(change: Callable[[bytes], bytes]) -> Damage:
     """A wrong payload with a genuine signature over it."""
 
     def damage(federation: Federation) -> None:
@@ -120,9 +120,9 @@ CASES: dict[str, tuple[Damage, type[SecureError]]] = {
     "payload truncated": (payload_changed(lambda data: data[:-20]), PayloadMismatch),
     "payload extended": (payload_changed(lambda data: data + b"?"), PayloadMismatch),
     "payload of a terabyte": (endless, PayloadMismatch),
-    "signed truncated container": (signed(lambda data: data[: len(data) // 2]), BadContainer),
-    "signed container without its end": (signed(lambda data: data[:-8]), BadContainer),
-    "signed rubbish": (signed(lambda _: b"no container at all"), BadContainer),
+    "signed truncated container": (signed_payload(lambda data: data[: len(data) // 2]), BadContainer),
+    "signed container without its end": (signed_payload(lambda data: data[:-8]), BadContainer),
+    "signed rubbish": (signed_payload(lambda _: b"no container at all"), BadContainer),
     "container for another roster": (header_with(roster=OTHER), WrongRoster),
     "container for another plan": (header_with(plan=OTHER), WrongPlan),
     "container of another round": (header_with(round_no=2), WrongRound),
@@ -146,7 +146,7 @@ def test_a_wrong_update_is_refused_before_adding(federation: Federation, damage:
         with pytest.raises(error) as caught:
             step(federation.aggregator())
         assert "update.P01." in str(caught.value)
-        assert "start this run again" in caught.value.__notes__[-1]
+        assert "start this run" in caught.value.__notes__[-1]
         assert not federation.payload(SUM).exists()
         assert not federation.home(AGGREGATOR).outbox(SUM.payload).exists()
     for path, data in right:

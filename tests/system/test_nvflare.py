@@ -126,9 +126,13 @@ def test_a_federation_goes_on_without_a_lost_site(tmp_path: Path) -> None:
         made.start(HOST, *federation.partners)
         made.submit()
         mirror = federation.config(AGGREGATOR).parent / "mirror"
-        made.wait_for((mirror / MessageName("roster", 1, 1, AGGREGATOR).manifest).exists)
-        made.kill("P04")
+        ready = [mirror / MessageName("ready", 1, 1, name).manifest for name in federation.partners]
+        # without a roster nobody can seal: P04 would otherwise now and then post its update before it is killed
+        with made.frozen("--end-with-stdin", "aggregator"):
+            made.wait_for(lambda: all(manifest.exists() for manifest in ready))
+            made.kill("P04")
         made.wait_for(lambda: made.is_finished([*others, AGGREGATOR]), 300)
+        assert "P04" in (mirror / MessageName("roster", 1, 1, AGGREGATOR).manifest).read_text()
         assert (mirror / MessageName("void", 1, 1, AGGREGATOR).manifest).exists()
         assert not made.is_finished(["P04"])
         made.wait_for(lambda: "FINISHED:COMPLETED" in made.nvflare("job", "list").stdout)
@@ -209,7 +213,7 @@ def test_no_other_class_and_no_code_runs(on_nvflare: Sites, tmp_path: Path) -> N
     server, site = (on_nvflare.folder / f"job/app/config/config_fed_{side}.json" for side in ("server", "client"))
     ours = {file: file.read_text() for file in (server, site)}
 
-    def refused(member: str, said: str) -> None:
+    def job_refused(member: str, said: str) -> None:
         on_nvflare.submit()
         on_nvflare.wait_for(lambda: said in on_nvflare.log(member).read_text())
         on_nvflare.wait_for(lambda: not on_nvflare.processes(_SERVER_JOB))
@@ -220,12 +224,12 @@ def test_no_other_class_and_no_code_runs(on_nvflare: Sites, tmp_path: Path) -> N
     ]:
         assert ours[file].count(name) == 1
         file.write_text(ours[file].replace(name, replacement))
-        refused(member, f"component not authorized: Component '{replacement}'")
+        job_refused(member, f"component not authorized: Component '{replacement}'")
         file.write_text(ours[file])
     (on_nvflare.folder / "job/app/custom").mkdir()
     (on_nvflare.folder / "job/app/custom/spy.py").write_text(f"open({str(tmp_path / 'spied')!r}, 'w')\n")
     server.write_text(ours[server].replace(CONTROLLER, "spy.Spy"))
-    refused(HOST, "BYOC not permitted")
+    job_refused(HOST, "BYOC not permitted")
     assert not (tmp_path / "spied").exists()
     assert not on_nvflare.federation.config("P01").with_name("run.log").exists()
 

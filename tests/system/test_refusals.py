@@ -17,7 +17,7 @@ def federation(tmp_path: Path) -> Federation:
     return Federation(tmp_path / "f", n_partners=3)
 
 
-def refused(federation: Federation, *command: str) -> tuple[int, str]:
+def process_refused(federation: Federation, *command: str) -> tuple[int, str]:
     """Exit code and stderr of a command that must fail without a traceback."""
     done = federation.hocket(*command)
     assert done.returncode != ExitCode.DONE
@@ -29,7 +29,7 @@ def refused(federation: Federation, *command: str) -> tuple[int, str]:
 def run_once(federation: Federation, name: str) -> tuple[int, str]:
     """`run --once` of a member that must be refused."""
     role = "aggregator" if name == AGGREGATOR else "partner"
-    return refused(federation, role, "run", "--once", str(federation.config(name)))
+    return process_refused(federation, role, "run", "--once", str(federation.config(name)))
 
 
 def test_two_partners_are_no_federation(federation: Federation) -> None:

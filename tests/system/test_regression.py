@@ -9,10 +9,10 @@ from sklearn.metrics import r2_score, root_mean_squared_error
 
 from data_prep.prepared import Prepared, read_prepared
 from partners.files.checkpoint import load_checkpoint
+from partners.files.round_checkpoint import RoundStart
 from partners.network.predict import predict
 from partners.scores.regression_scores import METRICS
 from pipeline.home.round_metrics import read_records
-from pipeline.home.round_state import RoundStart
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan
 from pipeline.report.report import read_report

@@ -70,7 +70,7 @@ PARTNER: dict[str, Callable[[Member], bool]] = {
     "importing": lambda member: "torch" in member.process.libraries() and not member.said("enrolled"),
     "preparing": lambda member: any("data_prep.structures.child" in line for line in member.process.alive()),
     "training": lambda member: member.said("prepared ") and not newest(member.home, "rounds/*/*/trained.safetensors"),
-    "waiting": lambda member: member.said("waiting for the roster"),
+    "waiting": lambda member: member.said("for the roster"),
     "sealing": lambda member: newest(member.home, "rounds/*/*/update.unposted"),
     "sealing in workers": lambda member: any("multiprocessing.spawn" in line for line in member.process.alive()),
     "opening": is_opening,

@@ -10,7 +10,7 @@ from pipeline.errors import ExitCode, PipelineError
 from pipeline.exchange.storage import Exchange
 from pipeline.runtime.retry import Machine
 from secure.errors import SecureError
-from tests.support.federation import AGGREGATOR, Federation, run_all, step
+from tests.support.federation import AGGREGATOR, Federation, step
 
 
 class Tamperer:
@@ -45,12 +45,10 @@ class Tamperer:
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_every_file_of_the_exchange_is_refused_with_a_flipped_byte(
-    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    seed: int, finished: Federation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each member refuses each of its files once, damaged, by name; the result is that of an undisturbed run."""
-    undisturbed = Federation(tmp_path / "a")
-    run_all(undisturbed.members())
-    federation = Federation(tmp_path / "b")
+    federation = Federation(tmp_path / "f")
     tamperer = Tamperer(monkeypatch, seed)
     machines = federation.members()
     done: set[str] = set()
@@ -61,7 +59,7 @@ def test_every_file_of_the_exchange_is_refused_with_a_flipped_byte(
                 done.add(name)
     read = {path for _, path in tamperer.refused}
     assert read == {str(path.relative_to(federation.exchange)) for path in federation.exchange.rglob("*.*")}
-    assert federation.trunks(2) == undisturbed.trunks(2)
+    assert federation.trunks(2) == finished.trunks(2)
 
 
 def _step_or_refusal(machine: Machine, tamperer: Tamperer) -> str:

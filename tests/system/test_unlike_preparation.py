@@ -11,6 +11,7 @@ from data_prep.folds import consistency
 from pipeline.errors import Diverged, ExitCode
 from secure.messages.message_name import MessageName
 from secure.messages.messages import parse_manifest
+from tests.support.cli_runner import hocket
 from tests.support.federation import AGGREGATOR, Federation, step, until_waiting
 
 ROSTER = MessageName("roster", 1, 1, AGGREGATOR)
@@ -44,7 +45,7 @@ def test_a_partner_with_another_rdkit_is_named_and_refused(fresh: Federation):
     assert digest_in_ready(fresh, "P01") == digest_in_ready(fresh, "P03") != digest_in_ready(fresh, "P02")
     done = fresh.hocket("aggregator", "run", "--once", str(fresh.config(AGGREGATOR)))
     assert done.returncode == ExitCode.SECURITY
-    assert "round 1: the preparation digest of P02 differs from the others'" in done.stderr
+    assert re.search(r"round 1: .*preparation digest of P02\b", done.stderr)
     assert "compare hocket versions" in done.stderr
     assert "Traceback" not in done.stderr
     assert not fresh.posted(ROSTER).exists()
@@ -60,7 +61,7 @@ def test_a_partner_whose_results_differ_is_named_and_refused(fresh: Federation, 
         until_waiting(fresh, ["P03"])
     all_ready(fresh, "P03")
     aggregator = fresh.aggregator()
-    with pytest.raises(Diverged, match="preparation digest of P03 differs"):
+    with pytest.raises(Diverged, match=r"preparation .*P03\b"):
         step(aggregator)
     assert not fresh.posted(ROSTER).exists()
 
@@ -68,12 +69,8 @@ def test_a_partner_whose_results_differ_is_named_and_refused(fresh: Federation, 
 def test_prepare_prints_what_ready_says(ready: Federation, tmp_path: Path):
     """`hocket prepare` of every partner prints the same digest, and it is that of their `ready`."""
     federation = ready.moved(tmp_path / "federation")
-    printed = set()
-    for name in federation.partners:
-        done = federation.hocket("prepare", str(federation.config(name)))
-        assert done.returncode == ExitCode.DONE, done.stderr
-        found = re.search(r"^consistency: ([0-9a-f]{64})$", done.stdout, re.MULTILINE)
-        assert found is not None
-        printed.add(found[1])
-    assert printed == {digest_in_ready(federation, name) for name in federation.partners}
-    assert len(printed) == 1
+    texts = [federation.hocket("prepare", str(federation.config("P01"))).stdout]  # once in a process of its own
+    texts += [hocket("prepare", federation.config(name)).stdout for name in federation.partners[1:]]
+    (digest,) = {digest_in_ready(federation, name) for name in federation.partners}
+    printed = [re.findall(r"^consistency: ([0-9a-f]{64})$", text, re.MULTILINE) for text in texts]
+    assert printed == [[digest]] * len(federation.partners)

@@ -1,6 +1,7 @@
 """Tables that grow batch by batch appear whole or not at all."""
 
 import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -145,7 +146,7 @@ def test_on_a_full_disk_nothing_is_half_written(small_disk: Path, kind: str) -> 
     path.write_bytes(b"old")
     rng = np.random.default_rng(1)
     rows = {"x": rng.random(400_000)}
-    with pytest.raises(OSError, match="No space left on device") as caught:
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)) as caught:
         write_both(small_disk / "beside.csv", path, rows)
     assert caught.value.errno == errno.ENOSPC
     assert caught.value.filename == str(path)
@@ -162,7 +163,7 @@ def test_without_a_path_it_is_standard_output(capfdbinary: pytest.CaptureFixture
 
 def test_another_ending_is_refused(tmp_path: Path) -> None:
     """The message names those that can be written."""
-    with pytest.raises(TableError, match=r"expected one of \.csv, \.csv\.gz, \.parquet"):
+    with pytest.raises(TableError, match=r"out\.xlsx: .*\.csv, \.csv\.gz, \.parquet"):
         check_kind(tmp_path / "out.xlsx")
 
 

@@ -1,5 +1,6 @@
 """The cache of structures: no second computation, no wrong result, and no failed run."""
 
+import errno
 import os
 import signal
 import sqlite3
@@ -26,7 +27,7 @@ from data_prep.structures.cache import keys_of, opened
 from data_prep.structures.steps import CRASHED, TIMEOUT, ScaffoldStep, Step, StepResult, StructureStep
 from data_prep.structures.structures import fold_scaffolds, standardise_all
 from tests.support.data_prep.small_tables import FAST, SEED, STRUCTURES, write_tables
-from tests.support.data_prep.trial_steps import Trial
+from tests.support.data_prep.trial_steps import Trial, many_results
 
 ROOT = Path(__file__).parents[3]
 KEEP = Chemistry(tautomers="keep")
@@ -46,12 +47,6 @@ def lookup(path: Path, names: list[str], timeout_s: float = 60.0) -> dict[str, S
         keys = keys_of(Trial(), names)
         cached = cache.lookup(keys, timeout_s)
     return {name: cached[key] for name, key in zip(names, keys, strict=True) if key in cached}
-
-
-def many(n: int = 300) -> dict[str, StepResult]:
-    return {
-        f"text {i}": StepResult(f"C{i}" * 20, None if i % 3 else "c1", None, b"\1\2\3\4" * (i % 50)) for i in range(n)
-    }
 
 
 def computed(monkeypatch) -> list[str | None]:
@@ -136,7 +131,7 @@ def test_a_timeout_is_tried_again_with_more_time(tmp_path):
 
 def test_damaged_rows_are_not_believed(tmp_path):
     """A row with a changed byte, another row's content, no content or another type is ignored."""
-    results, path = many(6), tmp_path / "c"
+    results, path = many_results(6), tmp_path / "c"
     store(path, results)
     keys = keys_of(Trial(), list(results))
     with sqlite3.connect(path) as file:
@@ -151,7 +146,7 @@ def test_damaged_rows_are_not_believed(tmp_path):
 
 def test_changed_bytes_anywhere_never_give_another_answer(tmp_path):
     """With random damage in the file, every result that is found is as it was stored."""
-    results = many()
+    results = many_results()
     store(tmp_path / "whole", results)
     whole = (tmp_path / "whole").read_bytes()
     rng = np.random.default_rng(4)
@@ -170,7 +165,7 @@ def test_changed_bytes_anywhere_never_give_another_answer(tmp_path):
 @pytest.mark.parametrize("share", [0.001, 0.02, 0.3, 0.7, 0.999])
 def test_truncated_files_never_give_another_answer(tmp_path, share):
     """A file truncated anywhere gives no wrong result, and stores results again afterwards."""
-    results, path = many(), tmp_path / "c"
+    results, path = many_results(), tmp_path / "c"
     store(path, results)
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     with warnings.catch_warnings():
@@ -185,20 +180,20 @@ def test_no_database_is_set_aside(tmp_path):
     path = tmp_path / "c"
     path.write_bytes(b"no database " * 1000)
     with pytest.warns(CacheWarning, match="renamed to c.damaged") as caught:
-        store(path, many())
+        store(path, many_results())
     assert len(caught) == 1
     assert (tmp_path / "c.damaged").read_bytes() == b"no database " * 1000
-    assert lookup(path, ["text 1"]) == {"text 1": many()["text 1"]}
+    assert lookup(path, ["text 1"]) == {"text 1": many_results()["text 1"]}
 
 
 def test_a_full_disk_costs_a_warning(tmp_path):
     """If the file cannot grow, stored results are still read, with one warning."""
     path = tmp_path / "c"
     store(path, {"old": StepResult("C")})
-    new = {f"new {name}": result for name, result in many().items()}
+    new = {f"new {name}": result for name, result in many_results().items()}
     with opened(path) as cache:
         cache._file.execute("PRAGMA max_page_count = 3")
-        with pytest.warns(CacheWarning, match="not written any more: .* full"):
+        with pytest.warns(CacheWarning, match=r"\bc: .*\bfull\b"):
             cache.store(keys_of(Trial(), list(new)), list(new.values()), 60.0)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -226,10 +221,10 @@ def test_a_file_that_may_not_be_written_is_read(tmp_path, monkeypatch):
     store(path, {"old": StepResult("C")})
 
     def refuse(*_args: object) -> int:
-        raise PermissionError(13, "Permission denied")
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     monkeypatch.setattr(module.os, "open", refuse)
-    with pytest.warns(CacheWarning, match="only read: Permission denied") as caught:
+    with pytest.warns(CacheWarning, match=os.strerror(errno.EACCES)) as caught:
         store(path, {"new": StepResult("N")})
     assert len(caught) == 1
     with warnings.catch_warnings():
@@ -258,11 +253,10 @@ def test_kill_keeps_what_was_stored(tmp_path):
     command = textwrap.dedent("""
         import sys, itertools, pathlib
         from data_prep.structures.cache import keys_of, opened
-        from tests.data_prep.structures.test_cache import many
-        from tests.support.data_prep.trial_steps import Trial
+        from tests.support.data_prep.trial_steps import Trial, many_results
         with opened(pathlib.Path(sys.argv[1])) as cache:
             for turn in itertools.count():
-                cache.store(keys_of(Trial(str(turn)), list(many())), list(many().values()), 60.0)
+                cache.store(keys_of(Trial(str(turn)), list(many_results())), list(many_results().values()), 60.0)
                 print(turn, flush=True)
     """)
     path = tmp_path / "c"
@@ -273,7 +267,7 @@ def test_kill_keeps_what_was_stored(tmp_path):
         turns = [int(writer.stdout.readline()) for _ in range(5)]
         writer.kill()
         assert writer.wait() == -signal.SIGKILL
-    results = many()
+    results = many_results()
     with opened(path) as cache:
         for turn in turns:
             keys = keys_of(Trial(str(turn)), list(results))

@@ -1,5 +1,6 @@
 """Structures on a Dask cluster: the same as here, whatever dies, and a clear word where the cluster is of no use."""
 
+import errno
 import gc
 import os
 import shutil
@@ -161,7 +162,7 @@ def test_a_scheduler_that_goes_is_told_and_the_rest_goes_on_from_the_cache(tmp_p
             if len(heard) == 1:
                 dask.kill_scheduler()
 
-        with pytest.raises(ClusterError, match="is gone, in the middle of the work"):
+        with pytest.raises(ClusterError, match="is gone"):
             standardise_all(SMILES, KEEP.chemistry, Fingerprint(), workers=cluster, cache=cache, progress=kill)
     done = heard[-1][0]
     assert 0 < done < len(SMILES)
@@ -180,7 +181,7 @@ def test_a_scheduler_that_stands_still_is_told(tmp_path, monkeypatch):
         next(outcomes)
         monkeypatch.setattr(cluster_module, "_CONNECT_S", 3.0)  # not before: a busy machine may take longer
         dask.stop_scheduler()
-        with pytest.raises(ClusterError, match="is gone, in the middle of the work"):
+        with pytest.raises(ClusterError, match="is gone"):
             list(outcomes)
 
 
@@ -203,30 +204,30 @@ def nobodys_port() -> int:
 def test_nobody_there_is_said_at_once(monkeypatch):
     """An address where no scheduler answers is an error that says what to do."""
     monkeypatch.setattr(cluster_module, "_CONNECT_S", 2.0)
-    refused(f"tcp://127.0.0.1:{nobodys_port()}", "no Dask scheduler answers there")
+    refused_at(f"tcp://127.0.0.1:{nobodys_port()}", "no Dask scheduler")
 
 
 @pytest.mark.parametrize(
-    ("address", "settings", "said"),
+    ("address", "settings", "reason"),
     [
-        ("tls://127.0.0.1:9", {}, "TLS is not configured"),
+        ("tls://127.0.0.1:9", {}, "TLS is not"),
         (
             "tls://127.0.0.1:9",
             {"tls.ca-file": "/none.pem", "tls.client.cert": "/none.pem"},
-            "cannot be read: .*No such",
+            os.strerror(errno.ENOENT),
         ),
-        ("tcp://127.0.0.1:9", {"require-encryption": True}, "expected an address with tls://"),
+        ("tcp://127.0.0.1:9", {"require-encryption": True}, "expected .*tls://"),
     ],
 )
-def test_settings_that_do_not_suit_are_said_at_once(address, settings, said):
+def test_settings_that_do_not_suit_are_said_at_once(address, settings, reason):
     """Certificates that are missing, and encryption that is demanded but not there, are errors that say what to do."""
     with dask_module.config.set({f"distributed.comm.{name}": value for name, value in settings.items()}):
-        refused(address, said)
+        refused_at(address, reason)
 
 
-def refused(address: str, said: str) -> None:
+def refused_at(address: str, reason: str) -> None:
     """Raises ClusterError, with advice; no client is left that only the garbage collector would close: it may hang."""
-    with DaskCluster(address) as unfit, pytest.raises(ClusterError, match=said) as raised:
+    with DaskCluster(address) as unfit, pytest.raises(ClusterError, match=reason) as raised:
         standardise_all(["C"], KEEP.chemistry, Fingerprint(), workers=unfit)
     assert raised.value.__notes__
     assert all(one.status == "closed" for one in gc.get_objects() if isinstance(one, Client))
@@ -238,7 +239,7 @@ def test_a_scheduler_without_workers_is_said(tmp_path, monkeypatch):
     with (
         DaskProcesses(tmp_path) as dask,
         DaskCluster(dask.address) as lonely,
-        pytest.raises(ClusterError, match="no worker within 5 s"),
+        pytest.raises(ClusterError, match=r"no worker .*\b5 s\b"),
     ):
         standardise_all(["C"], KEEP.chemistry, Fingerprint(), workers=lonely)
 
@@ -257,13 +258,13 @@ def copied_hocket(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("file", "said"), [("version.py", "preparation 99"), ("structures/watchdog.py", "ImportError")]
+    ("file", "reason"), [("version.py", "preparation 99"), ("structures/watchdog.py", "ImportError")]
 )
-def test_other_versions_are_refused_before_any_work(file, said, tmp_path):
+def test_other_versions_are_refused_before_any_work(file, reason, tmp_path):
     """A worker with another hocket, or with a broken one, is named with what it has and what is expected."""
     other = other_hocket(tmp_path / "other", file)
     with DaskProcesses(tmp_path) as dask, DaskCluster(dask.add_worker(other).address) as cluster:
-        with pytest.raises(ClusterError, match=said) as raised:
+        with pytest.raises(ClusterError, match=reason) as raised:
             standardise_all(["C"], KEEP.chemistry, Fingerprint(), workers=cluster)
         assert f"expected hocket {cluster_module.library_versions()['hocket']}" in str(raised.value)
 
@@ -379,19 +380,22 @@ def failing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskProcesses]
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
-    ("smiles", "said"),
+    ("smiles", "reason"),
     [
-        ("CO", "a task failed with OSError (No space left on device), expected outcomes"),
-        ("CN", "a task failed with TimeoutError, expected outcomes"),
-        ("CF", "a task failed with ValueError, expected outcomes"),
-        ("CS", f"on a worker, a process for structures cannot be started: {NO_ROOM}, expected room for one more"),
+        ("CO", f"failed with OSError ({os.strerror(errno.ENOSPC)}), "),
+        ("CN", "failed with TimeoutError, "),
+        ("CF", "failed with ValueError, "),
+        ("CS", f"cannot be started: {NO_ROOM}, "),
     ],
 )
-def test_what_fails_on_a_worker_is_told_as_that(smiles, said, failing):
+def test_what_fails_on_a_worker_is_told_as_that(smiles, reason, failing):
     """The scheduler is there, and the worker is no other version: the error says neither, and comes at once."""
     with DaskCluster(failing.address) as cluster, pytest.raises(ClusterError) as raised:
         standardise_all([smiles], KEEP.chemistry, Fingerprint(), workers=cluster)
-    assert str(raised.value) == f"{failing.address}: {said}"
+    message = str(raised.value)
+    assert message.startswith(f"{failing.address}: ")
+    assert reason in message
+    assert smiles not in message.replace(failing.address, "")
     assert len(raised.value.__notes__) == 1
 
 
@@ -399,7 +403,7 @@ def test_no_structure_is_in_the_log_of_what_failed(failing):
     """Dask writes of a task that fails on a worker, also what it was given to do, but none of its texts."""
     with DaskCluster(failing.address) as cluster, pytest.raises(ClusterError, match="failed with RuntimeError"):
         standardise_all(["CCSCCOCCN"], KEEP.chemistry, Fingerprint(), workers=cluster)
-    failing.wait_for(lambda: "bound method Chunk.made of Chunk(step=" in failing.log())
+    failing.wait_for(lambda: "Chunk.made of Chunk(step=" in failing.log())
     assert "Compute Failed" in failing.log()
     assert "CCSCCOCCN" not in failing.log()
 

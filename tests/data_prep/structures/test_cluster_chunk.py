@@ -28,7 +28,8 @@ def test_another_version_makes_nothing():
     assert f"rdkit {library_versions()['rdkit']}" in said
     error = DaskCluster("tcp://head:8786")._differs({"tcp://worker:1": said})
     assert isinstance(error, ClusterError)
-    assert "tcp://head:8786: 1 unfit worker(s); tcp://worker:1: it has hocket" in str(error)
+    assert str(error).startswith("tcp://head:8786: 1 ")
+    assert f"tcp://worker:1: {said}" in str(error)
 
 
 def test_a_chunk_hides_its_texts():
@@ -41,7 +42,7 @@ def test_a_chunk_hides_its_texts():
 
 def test_a_machine_without_room_for_processes_is_told_as_that(monkeypatch):
     """The refusal reaches the caller with its words and its advice, and not as another version."""
-    refused = ChildError("a process for structures cannot be started")
+    refused = ChildError("no room")
     refused.add_note("raise the limit")
 
     def refusing(*_: object) -> list[StepResult]:
@@ -51,7 +52,7 @@ def test_a_machine_without_room_for_processes_is_told_as_that(monkeypatch):
     made = Chunk(Trial(), TEXTS, 60.0, library_versions()).made()
     assert made is refused
     assert made.__traceback__ is None  # its frames hold the texts
-    with pytest.raises(ClusterError, match="on a worker, a process for structures cannot be started") as raised:
+    with pytest.raises(ClusterError, match=f"^tcp://head:8786: .*{refused}") as raised:
         DaskCluster("tcp://head:8786")._result(Done("finished", made=made))
     assert raised.value.__notes__ == ["raise the limit"]
 
@@ -90,7 +91,9 @@ def test_what_a_task_raises_is_named_by_its_type(failed, named, status):
     """It is neither a lost scheduler nor a lost result, also where the result was lost and its second making failed."""
     with pytest.raises(ClusterError) as raised:
         DaskCluster("tcp://head:8786")._result(Done(status, failed=failed, later="error"))
-    assert str(raised.value) == f"tcp://head:8786: a task failed with {named}, expected outcomes"
+    assert str(raised.value).startswith("tcp://head:8786: ")
+    assert f" {named}, " in str(raised.value)
+    assert "a-text-of-mine" not in str(raised.value)
     assert raised.value.__notes__
     assert raised.value.__suppress_context__ or raised.value.__context__ is None  # no traceback shows the text
 

@@ -204,7 +204,7 @@ def test_a_process_that_cannot_start_is_an_error(monkeypatch):
     """A broken installation stops the run with a reason instead of rejecting every structure."""
     monkeypatch.setattr(sys, "executable", "/bin/false")
     monkeypatch.setattr(watchdog, "_idle", watchdog.deque())
-    with pytest.raises(ChildError, match="ended at its start with exit code 1"):
+    with pytest.raises(ChildError, match=r"\bexit code 1\b"):
         guarded(Trial(), ["a"], 60.0)
 
 
@@ -237,7 +237,7 @@ def test_no_file_left_for_a_process_is_said_and_leaves_nothing(n_left, monkeypat
     monkeypatch.setattr(watchdog, "_idle", watchdog.deque())
     gc.collect()  # what other tests left closes now and not in between
     before = open_files()
-    with files_left(n_left), pytest.raises(ChildError, match=r"cannot be started: .*Too many open files") as raised:
+    with files_left(n_left), pytest.raises(ChildError, match=os.strerror(errno.EMFILE)) as raised:
         guarded(Trial(), ["a"], 60.0)
     assert "ulimit -n" in raised.value.__notes__[0]
     assert open_files() == before
@@ -250,7 +250,7 @@ def test_no_room_for_a_process_is_said_and_leaves_nothing(monkeypatch):
     before = open_files()
     with monkeypatch.context() as full:
         full.setattr(watchdog.subprocess, "Popen", no_process)
-        with pytest.raises(ChildError, match=r"cannot be started: .*temporarily unavailable"):
+        with pytest.raises(ChildError, match=os.strerror(errno.EAGAIN)):
             guarded(Trial(), ["a"], 60.0)
     assert open_files() == before
     assert guarded(Trial(), ["a"], 60.0) == [Trial().make("a")]

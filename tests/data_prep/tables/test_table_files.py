@@ -80,7 +80,7 @@ def test_a_truncated_gzip_is_refused_wherever_it_ends(tmp_path, cut):
     """A truncated gzip file raises TableError even after whole blocks."""
     content = gzip.compress(("id,value\n" + "".join(f"{i},{i * i}\n" for i in range(5000))).encode())
     (tmp_path / "table.csv.gz").write_bytes(content[:-cut])
-    with pytest.raises(TableError, match="truncated or damaged gzip"):
+    with pytest.raises(TableError, match=r"^table\.csv\.gz: .*gzip"):
         rows_of(tmp_path / "table.csv.gz", 1000)
 
 
@@ -107,11 +107,11 @@ def test_a_file_of_bad_rows_is_refused(tmp_path, monkeypatch):
     """A file with no or too few readable rows is refused; the message names the first bad row."""
     path = tmp_path / "table.csv"
     path.write_text("id,value\n" + "1,2,3\n" * 5)
-    with pytest.raises(TableError, match="row 1 and others: found no readable row in 5, expected comma"):
+    with pytest.raises(TableError, match=r"^table\.csv: row 1 .*no readable row in 5\b"):
         rows_of(path, 6)
     monkeypatch.setattr(table_files, "_MOST_UNREADABLE", 3)
     path.write_text("id,value\n1,2\n" + "1,SECRET,3\n" * 4)
-    with pytest.raises(TableError, match="row 2 and others: found more than 3 bad rows") as caught:
+    with pytest.raises(TableError, match=r"^table\.csv: row 2 .*\b3 bad rows") as caught:
         rows_of(path)
     assert "SECRET" not in "".join([str(caught.value), *caught.value.__notes__])
 
@@ -119,7 +119,7 @@ def test_a_file_of_bad_rows_is_refused(tmp_path, monkeypatch):
 def test_two_stray_quotes_are_refused(tmp_path):
     """Between two stray quotes rows cannot be separated: the file is refused, and the row of the first quote named."""
     (tmp_path / "table.csv").write_text('id,value\n1,C\n2,5" disk\n3,C\n4,3" disk\n5,C\n')
-    with pytest.raises(TableError, match="row 2: found a quote that does not close in its row"):
+    with pytest.raises(TableError, match=r"^table\.csv: row 2: .*quote"):
         rows_of(tmp_path / "table.csv")
 
 
@@ -130,7 +130,7 @@ def test_a_quote_that_does_not_close_is_refused(tmp_path, block_bytes, row, quot
     lines = [f'{i},"two\nlines"' if i <= quoted else f"{i},CCOSECRET" for i in range(1, 5002)]
     lines[row - 1] = '77,"5 mM SECRET'
     (tmp_path / "table.csv").write_text("id,value\n" + "\n".join(lines) + "\n")
-    with pytest.raises(TableError, match=rf"^table.csv: row {row}: found a quote that does not close") as caught:
+    with pytest.raises(TableError, match=rf"^table\.csv: row {row}: .*quote") as caught:
         rows_of(tmp_path / "table.csv", block_bytes)
     assert "SECRET" not in "".join([str(caught.value), *caught.value.__notes__])
 
@@ -142,7 +142,7 @@ def test_reading_stops_soon_after_a_quote_that_does_not_close(tmp_path, monkeypa
     pieces = table_files._pieces
 
     monkeypatch.setattr(table_files, "_pieces", lambda path: (taken.append(p) or p for p in pieces(path)))
-    with pytest.raises(TableError, match="row 1: found a quote"):
+    with pytest.raises(TableError, match=r"row 1: .*quote"):
         rows_of(tmp_path / "table.csv", 8000)
     assert len(taken) < 5
 
@@ -151,7 +151,7 @@ def test_a_row_without_end_is_refused(tmp_path, monkeypatch):
     """A row longer than the limit is refused, not held in memory."""
     monkeypatch.setattr(table_files, "_LONGEST_ROW", 1 << 20)
     (tmp_path / "table.csv").write_bytes(b"id,value\n1," + bytes(3 << 20))
-    with pytest.raises(TableError, match="found a row of more than 1 MiB"):
+    with pytest.raises(TableError, match="1 MiB"):
         rows_of(tmp_path / "table.csv", 1 << 16)
 
 

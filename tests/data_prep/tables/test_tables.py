@@ -1,6 +1,7 @@
 """Input tables: a file that is no table is refused, an invalid row is rejected with its number and a reason."""
 
 import gzip
+import re
 
 import polars as pl
 import pytest
@@ -27,27 +28,19 @@ CUT_GZIP = gzip.compress((T2 + "1,CCCCCC\n" * 99).encode(), mtime=0)[:-20]
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        (
-            "T2.csv",
-            "compound,smiles\n1,C\n",
-            "found 2 columns, among them compound, smiles",
-        ),
-        ("T2.csv", "", "T2.csv: found an empty file"),
-        ("T2.csv", T2.encode("utf-16"), "T2.csv: header line: expected comma separated UTF-8 text"),
-        ("T2.csv", 'input_compound_id,"smiles\n1,C\n', "T2.csv: header line: expected comma separated UTF-8 text"),
-        ("T2.csv", "input_compound_id,smiles,smiles\n1,C,C\n", "T2.csv: found column smiles more than once"),
-        ("T2.csv", "input_compound_id, smiles,smiles \n1,C,C\n", "T2.csv: found column smiles more than once"),
-        ("T2.csv", "\n\n", "T2.csv: found an empty file"),
-        ("T2.csv", T2, "T2.csv: found a header and no rows"),
-        ("T2.csv", b"input_compound_id,smiles\n1,\xff\xfe\n", "T2.csv: row 1 and others: found no readable row in 1"),
-        ("T2.csv", T2 + "1,C,extra\n", "T2.csv: row 1 and others: found no readable row in 1"),
-        (
-            "T2.csv.gz",
-            CUT_GZIP,
-            "T2.csv.gz: truncated or damaged gzip",
-        ),
-        ("T2.csv.gz", b"\x1f\x8b\x08\x00garbage garbage garbage", "T2.csv.gz: truncated or damaged gzip"),
-        ("T2.parquet", b"PAR1 no parquet", "T2.parquet: expected a Parquet file"),
+        ("T2.csv", "compound,smiles\n1,C\n", r"T2\.csv: .*\b2 columns, .*compound, smiles"),
+        ("T2.csv", "", r"T2\.csv: .*empty"),
+        ("T2.csv", T2.encode("utf-16"), r"T2\.csv: header .*UTF-8"),
+        ("T2.csv", 'input_compound_id,"smiles\n1,C\n', r"T2\.csv: header .*UTF-8"),
+        ("T2.csv", "input_compound_id,smiles,smiles\n1,C,C\n", r"T2\.csv: .*\bsmiles\b.* once"),
+        ("T2.csv", "input_compound_id, smiles,smiles \n1,C,C\n", r"T2\.csv: .*\bsmiles\b.* once"),
+        ("T2.csv", "\n\n", r"T2\.csv: .*empty"),
+        ("T2.csv", T2, r"T2\.csv: .*no rows"),
+        ("T2.csv", b"input_compound_id,smiles\n1,\xff\xfe\n", r"T2\.csv: row 1 .*no readable row"),
+        ("T2.csv", T2 + "1,C,extra\n", r"T2\.csv: row 1 .*no readable row"),
+        ("T2.csv.gz", CUT_GZIP, r"T2\.csv\.gz: .*gzip"),
+        ("T2.csv.gz", b"\x1f\x8b\x08\x00garbage garbage garbage", r"T2\.csv\.gz: .*gzip"),
+        ("T2.parquet", b"PAR1 no parquet", r"T2\.parquet: .*Parquet"),
     ],
 )
 def test_what_is_no_table_is_refused(tmp_path, name, content, message):
@@ -59,10 +52,10 @@ def test_what_is_no_table_is_refused(tmp_path, name, content, message):
 @pytest.mark.parametrize("content", ["C-17,CCOc1ccccc1CCN\nC-18,CCO\n", "smiles;CCOc1ccccc1CCN\n"])
 def test_a_file_without_header_shows_no_structure(tmp_path, content):
     """Without a header the first line is data, so the message names only known columns and counts the others."""
-    with pytest.raises(TableError, match=r"missing column input_compound_id, smiles; found \d columns, none") as caught:
+    with pytest.raises(TableError, match=r"input_compound_id, smiles; .*, none") as caught:
         read_structures(write(tmp_path / "T2.csv", content))
     assert "CCO" not in "".join([str(caught.value), *caught.value.__notes__])
-    with pytest.raises(TableError, match=r"found 3 columns, among them SMILES, Compound_ID\n"):
+    with pytest.raises(TableError, match=r"\b3 columns.* SMILES, Compound_ID\n"):
         read_structures(write(tmp_path / "T2.csv", "SMILES,CCOc1ccccc1CCN,Compound_ID\n"))
 
 
@@ -73,13 +66,13 @@ def test_columns_nobody_needs_may_have_any_name(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("values", "found"),
+    ("values", "kind"),
     [([b"CCO\xff", b"C"], "Binary"), ([["CCO"], ["C"]], "List"), ([{"CCO": "C"}, {"CCO": "N"}], "Struct")],
 )
-def test_parquet_columns_that_are_no_text_are_refused(tmp_path, values, found):
+def test_parquet_columns_that_are_no_text_are_refused(tmp_path, values, kind):
     """A binary, list or struct column is refused by name and kind, without its content."""
     pl.DataFrame({"input_compound_id": ["a", "b"], "smiles": values}).write_parquet(tmp_path / "T2.parquet")
-    with pytest.raises(TableError, match=rf"T2.parquet: column smiles: found {found}, expected text"):
+    with pytest.raises(TableError, match=rf"T2\.parquet: .*\bsmiles: .*\b{kind}\b"):
         read_structures(tmp_path / "T2.parquet")
 
 
@@ -94,13 +87,13 @@ def test_parquet_columns_of_categories_are_text(tmp_path, dtype):
 def test_missing_files_and_folders_are_refused(tmp_path):
     """A missing file and a folder raise TableError."""
     for path in (tmp_path / "none.csv", tmp_path, tmp_path / "none.parquet"):
-        with pytest.raises(TableError, match=r"cannot be read|expected a Parquet"):
+        with pytest.raises(TableError, match=f"^{re.escape(path.name)}: "):
             read_structures(path)
 
 
 def test_a_column_without_numbers_is_refused(tmp_path):
     """A standard_value column without any number is refused; one bad cell rejects only its row."""
-    with pytest.raises(TableError, match="standard_value: found no number in 2 rows"):
+    with pytest.raises(TableError, match=r"standard_value: .*\b2 rows"):
         read_activities(write(tmp_path / "T1.csv", T1 + "c,a,=,high\nd,a,=,low\n"))
     table = read_activities(write(tmp_path / "T1.csv", T1 + "c,a,=,high\nd,a,=,5\n"))
     assert reasons_of(table) == {1: "not_a_number"}

@@ -1,6 +1,8 @@
 """Checkpoints come back bit for bit, and damaged or foreign ones are refused."""
 
+import errno
 import json
+import os
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -141,7 +143,7 @@ def test_values_that_are_not_finite_are_refused(tmp_path: Path):
     file, partner = tmp_path / "nan.safetensors", _partner()
     partner.heads["classification.bias"][1] = np.nan
     save_checkpoint(file, Checkpoint(partner=partner))
-    with pytest.raises(CheckpointDamaged, match=r"head/classification\.bias holds values that are not finite"):
+    with pytest.raises(CheckpointDamaged, match=r"head/classification\.bias .*not finite"):
         load_checkpoint(file, _LAYOUT, _SIZES)
 
 
@@ -150,9 +152,9 @@ def test_another_trunk_or_other_tasks_are_refused(tmp_path: Path):
     file = tmp_path / "other.safetensors"
     save_checkpoint(file, _full())
     other_layout, _, _ = small_trunk(8, 6)
-    with pytest.raises(CheckpointMismatch, match=r"^other\.safetensors: trunk: found float32 of shape"):
+    with pytest.raises(CheckpointMismatch, match=r"^other\.safetensors: trunk: .*float32"):
         load_checkpoint(file, other_layout, _SIZES)
-    with pytest.raises(CheckpointMismatch, match=r"has shape \(7,\), expected \(8,\)"):
+    with pytest.raises(CheckpointMismatch, match=r"classification\.\w+ .*\(7,.*\(8,"):
         load_checkpoint(file, _LAYOUT, HeadSizes((8,)))
     save_checkpoint(file, Checkpoint(server=_full().server))
     with pytest.raises(CheckpointMismatch, match="server state"):
@@ -179,7 +181,7 @@ def test_a_missing_array_is_refused(tmp_path: Path):
 def test_foreign_files_are_refused(tmp_path: Path):
     """A safetensors file that hocket did not write, and a missing file, have errors of their own types."""
     save_file({"a": np.zeros(3)}, tmp_path / "a")
-    with pytest.raises(CheckpointDamaged, match="expected a checkpoint of hocket"):
+    with pytest.raises(CheckpointDamaged, match=r"^a: .*checkpoint"):
         load_checkpoint(tmp_path / "a", _LAYOUT)
     with pytest.raises(FileNotFoundError):
         load_checkpoint(tmp_path / "absent", _LAYOUT)
@@ -209,7 +211,7 @@ def test_a_full_disk_is_a_plain_error_and_leaves_nothing(tmp_path, monkeypatch):
         raise SafetensorError("I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr(partners.files.checkpoint, "save_file", full)
-    with pytest.raises(OSError, match=r"state\.safetensors: cannot be written: .*No space left"):
+    with pytest.raises(OSError, match=rf"/state\.safetensors: .*{os.strerror(errno.ENOSPC)}"):
         save_checkpoint(tmp_path / "state.safetensors", Checkpoint(trunk=np.zeros(4, dtype=np.float32)))
     assert list(tmp_path.iterdir()) == []
 
@@ -305,5 +307,5 @@ def test_a_trunk_comes_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_numbers_of_another_kind_are_refused(tmp_path: Path):
     """The error for integers in a float array names the array."""
     save_file({"trunk": np.arange(3)}, tmp_path / "a", metadata={"hocket": '{"format": 1}'})
-    with pytest.raises(CheckpointDamaged, match=r"^a: trunk is I64, expected F32 or F64"):
+    with pytest.raises(CheckpointDamaged, match=r"^a: trunk .*\bI64\b.*\bF32 or F64\b"):
         load_checkpoint(tmp_path / "a", _LAYOUT)

@@ -164,7 +164,7 @@ def test_the_settings_file_is_strict_json(tmp_path: Path):
 def test_heads_that_sparsechem_lacks_are_refused_and_leave_no_file(tmp_path: Path):
     """SparseChem has relu for classification and tanh for regression; other choices are refused."""
     model = _model(training=Training(regression=RegressionHead(non_linearity="relu")))
-    with pytest.raises(ForeignModel, match="relu for classification and relu for regression, expected relu and tanh"):
+    with pytest.raises(ForeignModel, match=r"relu .*relu .*relu and tanh"):
         _written(tmp_path, model)
     assert list(tmp_path.iterdir()) == []
 
@@ -183,16 +183,16 @@ def _without(key: str) -> Callable[[dict[str, Any]], None]:
         (_conf(enable_cat_fusion=1), "enable_cat_fusion: found 1"),
         (_conf(fold_inputs=50), "fold_inputs: found 50"),
         (_conf(scaling_regularizer=0.1), "scaling_regularizer: found 0.1"),
-        (_conf(input_size_freq=50), "input_size_freq: found 50, expected all 96 inputs"),
-        (_conf(input_size=97, input_size_freq=97), r"trunk.0.weight has shape \(96, 16\), expected \(97, 16\)"),
-        (_conf(hidden_sizes=[16]), "one share, or 1, one for each layer"),
-        (_conf(hidden_sizes=[16, 8, 4], dropouts_trunk=[0, 0, 0]), "its tensors differ .* net.1.net.layer_1.2.bias"),
-        (_conf(class_output_size=8), r"classification.bias has shape \(7,\), expected \(8,\)"),
+        (_conf(input_size_freq=50), r"input_size_freq: found 50, .*\b96 inputs"),
+        (_conf(input_size=97, input_size_freq=97), r"trunk\.0\.weight .*\(96, 16\), .*\(97, 16\)"),
+        (_conf(hidden_sizes=[16]), "one share, or 1, "),
+        (_conf(hidden_sizes=[16, 8, 4], dropouts_trunk=[0, 0, 0]), r"tensors .* net\.1\.net\.layer_1\.2\.bias"),
+        (_conf(class_output_size=8), r"classification\.bias .*\(7,\), .*\(8,\)"),
         (_conf(class_output_size="many"), r"expected \('many',"),
-        (_conf(hidden_sizes=[16, 9]), r"trunk.1.weight has shape \(8, 16\), expected \(9, 16\)"),
+        (_conf(hidden_sizes=[16, 9]), r"trunk\.1\.weight .*\(8, 16\), .*\(9, 16\)"),
         (_conf(middle_non_linearity="selu"), "non_linearity: found 'selu'"),
         (_conf(lr=-1), "learning_rate: found -1"),
-        (_without("hidden_sizes"), "found no setting 'hidden_sizes'"),
+        (_without("hidden_sizes"), "no setting 'hidden_sizes'"),
         (lambda content: content.pop("stats") and None, "stats: found none"),
         (lambda content: content.pop("conf") and None, "found no `conf`"),
     ],
@@ -211,12 +211,12 @@ def test_settings_that_do_not_fit_are_refused(tmp_path: Path, change: Callable[[
 @pytest.mark.parametrize(
     ("name", "tensor", "words"),
     [
-        ("extra", torch.ones(1), "its tensors differ from its settings: extra"),
-        ("regmask", torch.zeros(1, 8), "parts of the trunk's output, expected all"),
-        ("net.0.net_freq.bias", torch.full((16,), np.nan), "no dense float32 tensor of finite numbers"),
-        ("net.0.net_freq.bias", torch.zeros(16, dtype=torch.float64), "no dense float32 tensor"),
-        ("net.0.net_freq.bias", 3, "no dense float32 tensor"),
-        ("net.0.net_freq.bias", torch.zeros(15), r"trunk.0.bias has shape \(15,\), expected \(16,\)"),
+        ("extra", torch.ones(1), "tensors differ.*: extra"),
+        ("regmask", torch.zeros(1, 8), "parts of .*trunk"),
+        ("net.0.net_freq.bias", torch.full((16,), np.nan), r"net\.0\.net_freq\.bias .*\bfinite\b"),
+        ("net.0.net_freq.bias", torch.zeros(16, dtype=torch.float64), r"net\.0\.net_freq\.bias .*\bdense float32\b"),
+        ("net.0.net_freq.bias", 3, r"net\.0\.net_freq\.bias .*\bdense float32\b"),
+        ("net.0.net_freq.bias", torch.zeros(15), r"trunk\.0\.bias .*\(15,\), .*\(16,\)"),
         ("classLast.net.initial_layer.2.weight", torch.zeros(7, 9), "classification.weight has shape"),
     ],
 )
@@ -241,7 +241,7 @@ def test_code_in_a_model_file_never_runs(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     model_file, settings_file = _written(tmp_path, _model())
     torch.save({"net.0.net_freq.weight": _Harm()}, model_file)
-    with pytest.raises(ForeignModel, match="cannot be read as a state_dict of tensors"):
+    with pytest.raises(ForeignModel, match=r"^model\.pt: .*state_dict"):
         read_sparsechem(model_file, settings_file)
     assert not (tmp_path / "harm").exists()
 
@@ -263,7 +263,7 @@ def test_damaged_files_are_refused(tmp_path: Path):
     assert len(reasons) >= 22
     assert all("model.pt: " in reason and "\n" not in reason for reason in reasons)
     settings_file.write_bytes(b"{")
-    with pytest.raises(ForeignModel, match=r"model\.json: cannot be read as JSON"):
+    with pytest.raises(ForeignModel, match=r"model\.json: .*JSON"):
         read_sparsechem(model_file, settings_file)
 
 

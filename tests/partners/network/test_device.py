@@ -21,7 +21,7 @@ def test_a_missing_gpu_is_refused_before_any_step():
     training = Training(device="cuda", batch_size=32)
     with (
         mock.patch("torch.cuda.is_available", return_value=False),
-        pytest.raises(DeviceMissing, match=r"^training.device: found no CUDA device .*, expected one") as caught,
+        pytest.raises(DeviceMissing, match=r"^training\.device: .*no CUDA") as caught,
     ):
         train_round(small_set(), trunk, None, layout, settings, training, 0, 1)
     assert "torch.cuda.is_available" in caught.value.__notes__[0]
@@ -32,7 +32,7 @@ def test_a_gpu_without_bfloat16_is_refused():
     with (
         mock.patch("torch.cuda.is_available", return_value=True),
         mock.patch("torch.cuda.is_bf16_supported", return_value=False),
-        pytest.raises(DeviceMissing, match=r"^training.precision: .* expected float32 or tf32"),
+        pytest.raises(DeviceMissing, match=r"^training\.precision: .*float32 or tf32"),
         arithmetic(Training(device="cuda", precision="bfloat16")),
     ):
         pytest.fail("the block must not run")

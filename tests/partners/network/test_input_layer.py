@@ -93,5 +93,5 @@ def test_rows_without_transpose_give_no_gradient():
     """A gradient of rows made for prediction alone is refused."""
     rows = input_rows(sparse.csr_matrix(np.eye(3, dtype=np.float32)), for_gradient=False)
     layer = InputLayer(torch.zeros(3, 2), torch.zeros(2))
-    with pytest.raises(ValueError, match=r"^input rows: made without for_gradient, expected with it"):
+    with pytest.raises(ValueError, match=r"^input rows: .*without for_gradient"):
         layer.each_gradient([(rows, torch.zeros(3, 2))], lambda *_: pytest.fail("there is none"))

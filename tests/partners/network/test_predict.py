@@ -160,5 +160,5 @@ def test_quorums_of_evaluation():
 
 def test_a_fold_without_labels_is_refused():
     """A fold without compounds cannot be evaluated."""
-    with pytest.raises(BadFolds, match="fold 17: found no labelled compound"):
+    with pytest.raises(BadFolds, match=r"^fold 17: .*compound"):
         evaluate(_DATA, 17, *_MODEL)

@@ -85,7 +85,7 @@ def test_values_that_are_not_finite_are_refused(bad: float):
     layout = trunk_layout(3, (2,))
     trunk = initial_trunk(layout, 0)
     trunk[4] = bad
-    with pytest.raises(TrunkMismatch, match="1 of 8 values are not finite"):
+    with pytest.raises(TrunkMismatch, match=r"1 of 8 .*not finite"):
         trunk_digest(trunk)
     with pytest.raises(TrunkMismatch):
         check_trunk(trunk, layout)
@@ -95,5 +95,5 @@ def test_wrong_length_and_type_are_refused():
     """A trunk vector must be float32 and as long as its layout."""
     layout = trunk_layout(3, (2,))
     for wrong in (np.zeros(7, np.float32), np.zeros(8), np.zeros((2, 4), np.float32)):
-        with pytest.raises(TrunkMismatch, match=r"expected float32 of shape \(8,\)"):
+        with pytest.raises(TrunkMismatch, match=r"float32 .*\(8,\)"):
             check_trunk(wrong, layout)

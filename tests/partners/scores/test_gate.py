@@ -1,6 +1,7 @@
 """The gate between federated and local model."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -86,7 +87,7 @@ def test_too_few_tasks_decide_nothing(n: int):
     assert (result.outcome, result.kept, result.n_tasks) == ("undecided", "federated", n)
     assert all(math.isnan(end) for end in result.interval)
     assert ("no task" in result.sentence()) == (n == 0)
-    assert ("too few assays for an interval" in result.sentence()) == (n > 0)
+    assert ("too few assays" in result.sentence()) == (n > 0)
     assert "nan" not in result.sentence()
 
 
@@ -130,10 +131,11 @@ def test_few_random_differences_are_decided():
 def test_the_sentence_names_outcome_and_kept_model():
     """The sentence names the worse federated model, with the numbers."""
     worse = GateResult("worse", -0.0132, (-0.025, -0.004), 0.95, 77, "local")
-    assert worse.sentence() == (
-        "gate: the federated model is WORSE than local on the validation fold: -0.0132 "
-        "(95 % interval -0.0250 to -0.0040, 77 tasks); the local model is kept"
-    )
+    assert re.findall(r"[-+]?\d[\d.]*|WORSE|local model", worse.sentence()) == [
+        "WORSE",
+        *("-0.0132", "95", "-0.0250", "-0.0040", "77"),
+        "local model",
+    ]
 
 
 def test_scores_of_other_tasks_are_refused():

@@ -176,11 +176,11 @@ def test_wrong_shapes_are_refused():
     with pytest.raises(BadLengths, match="expected 0 to 0"):
         score_measurements(ones, ones, np.zeros(2), task + 1, 1)
     measured = sparse.csr_matrix(np.array([[6.0, 0.0]]))
-    with pytest.raises(BadLengths, match="found predictions of shape"):
+    with pytest.raises(BadLengths, match=r"predictions .*\(2, 2\), .*\(1, 2\)"):
         score_regression(np.ones((2, 2)), measured)
     with pytest.raises(BadLengths, match="censor: found shape"):
         score_regression(np.ones((1, 2)), measured, sparse.csr_matrix((2, 2)))
-    with pytest.raises(BadMeasurements, match="1 bounds stand where nothing"):
+    with pytest.raises(BadMeasurements, match="1 bounds stand"):
         score_regression(np.ones((1, 2)), measured, sparse.csr_matrix(np.array([[1, -1]])))
 
 

@@ -19,7 +19,8 @@ from partners.training.evaluation import evaluate
 from partners.training.history import RoundScores, best_round, should_stop
 from partners.training.training import RoundResult, round_seed, seeded_state, train_round
 from partners.training_data.training_set import TrainingSet
-from tests.support.partners.synthetic import TRAINING, hybrid_set, small_set, small_trunk
+from tests.support.partners.counted_baseline import baseline_that_counts
+from tests.support.partners.synthetic import TRAINING, small_set, small_trunk
 
 _LAYOUT, _FIRST, _SETTINGS = small_trunk(12)
 _BUDGET = Budget(n_rounds=4, n_steps=3)
@@ -87,7 +88,7 @@ def test_resuming_equals_not_stopping(tmp_path: Path, n_before: int):
     _assert_equal(resumed, _baseline(tmp_path / "whole"))
     assert heard[0][:2] == (3 * n_before + 1, 12)
     assert heard[-1][:2] == (12, 12)
-    assert re.fullmatch(r"loss \d\.\d{4}, validation loss \d\.\d{4}, AUC-ROC 0\.\d{4}", heard[-1][2])
+    assert re.findall(r"(\S+) \d\.\d{4}", heard[-1][2]) == ["loss", "loss", "AUC-ROC"]  # of training and validation
 
 
 def test_a_finished_baseline_is_only_read(tmp_path: Path):
@@ -104,7 +105,7 @@ def test_a_finished_baseline_is_only_read(tmp_path: Path):
     longer = _baseline(file, Budget(n_rounds=6, n_steps=3), progress=note)
     assert steps == [13, 14, 15, 16, 17, 18]
     _assert_equal(longer, _baseline(tmp_path / "whole", Budget(n_rounds=6, n_steps=3)))
-    with pytest.raises(CheckpointMismatch, match="6 rounds are done, expected 4 at most"):
+    with pytest.raises(CheckpointMismatch, match=r"\b6 rounds\b.*\b4\b"):
         _baseline(file)
 
 
@@ -124,9 +125,9 @@ def _other_data() -> TrainingSet:
 def test_a_file_of_another_run_is_refused(tmp_path: Path, changes: dict[str, object], word: str):
     """A checkpoint of other data or settings is refused; the error names the difference and what to do."""
     _baseline(tmp_path / "b")
-    with pytest.raises(CheckpointMismatch, match=f"made with other {word}, expected") as caught:
+    with pytest.raises(CheckpointMismatch, match=f"other {word}, expected") as caught:
         _baseline(tmp_path / "b", **changes)
-    assert caught.value.__notes__ == ["remove the file to train the baseline again"]
+    assert "remove the file" in caught.value.__notes__[0]
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path):
@@ -141,7 +142,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path):
 @pytest.mark.parametrize("numbers", [(0, 1), (1, 0)])
 def test_an_empty_budget_is_refused(numbers: tuple[int, int]):
     """A baseline has at least one round of one step."""
-    with pytest.raises(ValueError, match="expected at least 1 of each"):
+    with pytest.raises(ValueError, match="at least 1"):
         Budget(n_rounds=numbers[0], n_steps=numbers[1])
 
 
@@ -162,7 +163,7 @@ def test_without_a_validation_fold_it_trains_without_scores(tmp_path: Path):
     """Scores are None; patience, which needs them, is refused before training."""
     data = dataclasses.replace(small_set(), validation_fold=17)
     assert [row.validation_loss for row in _baseline(tmp_path / "b", data=data).history] == [None] * 4
-    with pytest.raises(BadFolds, match="fold 17: found no labelled compound, expected some for patience"):
+    with pytest.raises(BadFolds, match=r"\bfold 17: .*patience"):
         _baseline(tmp_path / "c", data=data, training=dataclasses.replace(TRAINING, patience=1))
     assert not (tmp_path / "c").exists()
 
@@ -210,24 +211,9 @@ def test_enough_is_counted_from_the_first_best():
 _RUN = """
 import sys
 from pathlib import Path
-from tests.partners.training.test_baseline import killed_run
-killed_run(Path(sys.argv[1]))
+from tests.support.partners.counted_baseline import baseline_that_counts
+baseline_that_counts(Path(sys.argv[1]))
 """
-
-
-def killed_run(file: Path) -> Baseline:
-    """A hybrid run with patience, a falling rate and parts, that prints every step and every round."""
-    training = dataclasses.replace(TRAINING, lr_steps=(2, 3), internal_batch_max=10, patience=3)
-    return train_baseline(
-        hybrid_set(),
-        _FIRST,
-        _LAYOUT,
-        _SETTINGS,
-        training,
-        Budget(n_rounds=6, n_steps=3),
-        file,
-        progress=lambda done, _total, _note: print(done, flush=True),  # noqa: T201 -- for the parent process
-    )
 
 
 @pytest.mark.slow
@@ -241,13 +227,13 @@ def test_killed_at_any_moment_it_ends_the_same(tmp_path: Path):
             cwd=Path(__file__).resolve().parents[3],
             stdout=subprocess.PIPE,
         )
-        heard = [process.stdout.readline() for _ in range(n_lines)]
-        if heard[-1]:
+        steps = [process.stdout.readline() for _ in range(n_lines)]
+        if steps[-1]:
             os.kill(process.pid, signal.SIGKILL)
             n_kills += 1
         process.communicate()
     assert n_kills >= 2
-    resumed, whole = killed_run(file), killed_run(tmp_path / "whole")
+    resumed, whole = baseline_that_counts(file), baseline_that_counts(tmp_path / "whole")
     _assert_equal(resumed, whole)
     assert resumed.history == whole.history
     for name, array in whole.state.normalisation.items():

@@ -51,7 +51,7 @@ def test_another_optimisers_state_is_refused(before: tuple[str, float], after: t
     if {before[0], after[0]} == {"adam", "adamw"}:
         assert train_round(data, trunk, state, layout, settings, training(after), 1, 1).state.n_steps == 2
         return
-    with pytest.raises(StateMismatch, match=f"moment, expected (one|none) for optimiser {after[0]}"):
+    with pytest.raises(StateMismatch, match=f"moment, .* {after[0]}"):
         train_round(data, trunk, state, layout, settings, training(after), 1, 1)
 
 

@@ -109,4 +109,4 @@ def test_an_overflowing_step_stops():
     huge = np.full(2, 3e38, np.float32)
     with pytest.raises(TrainingDiverged, match="server step 1") as caught:
         server_step(huge, huge, ServerOptimiser(), ServerState())
-    assert "server learning rate, now 2" in caught.value.__notes__[0]
+    assert "learning rate, now 2" in caught.value.__notes__[0]

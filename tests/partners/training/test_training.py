@@ -200,9 +200,9 @@ def test_tasks_of_weight_zero_move_nothing():
 @pytest.mark.filterwarnings("ignore:overflow encountered")
 def test_a_diverged_run_says_where_and_what_to_try():
     """A loss that is not finite is an error with the step, the learning rate and what to try."""
-    with pytest.raises(TrainingDiverged, match=r"^step \d+: .*learning rate 1e\+30") as caught:
+    with pytest.raises(TrainingDiverged, match=r"^step \d+: .*\b1e\+30") as caught:
         _round(0, 20, learning_rate=1e30)
-    assert caught.value.__notes__ == ["lower learning_rate, for example to 1e+29"]
+    assert re.findall(r"learning_rate|1e\+29", caught.value.__notes__[0]) == ["learning_rate", "1e+29"]
 
 
 @pytest.mark.filterwarnings("ignore:overflow encountered")
@@ -213,7 +213,7 @@ def test_a_diverged_hybrid_run_names_the_rate_it_had(optimiser: str):
     training = Training(
         regression_weight=0.5, optimiser=optimiser, batch_size=10**6, learning_rate=1e-3, lr_steps=(2,), lr_alpha=1e34
     )
-    with pytest.raises(TrainingDiverged, match=r"^step [3-9]: .*learning rate 1e\+31\n"):
+    with pytest.raises(TrainingDiverged, match=r"^step [3-9]: .*\b1e\+31\n"):
         train_round(hybrid_set(), trunk, None, layout, settings, training, 0, 9)
 
 
@@ -226,13 +226,13 @@ def test_what_does_not_fit_is_refused():
     for wrong_trunk in (trunk[:-1], broken):
         with pytest.raises(TrunkMismatch):
             train_round(data, wrong_trunk, None, layout, settings, TRAINING, 0, 1)
-    with pytest.raises(TrunkMismatch, match=r"found layers \(16,\) in the layout, expected \(8,\)"):
+    with pytest.raises(TrunkMismatch, match=r"layers \(16,\).*\(8,\)"):
         train_round(data, trunk, None, layout, TrunkSettings(hidden=(8,)), TRAINING, 0, 1)
     in_float64 = {name: array.astype(np.float64) for name, array in other_heads.heads.items()}
     wide = PartnerState(in_float64, other_heads.first_moment, other_heads.second_moment, 1)
-    with pytest.raises(StateMismatch, match="is float64, expected float32"):
+    with pytest.raises(StateMismatch, match=r"\bfloat64\b.*\bfloat32\b"):
         train_round(small_set(0, n_tasks=3), trunk, wide, layout, settings, TRAINING, 0, 1)
-    with pytest.raises(StateMismatch, match=f"{HEAD_BIAS} has shape \\(3,\\), expected \\(7,\\)"):
+    with pytest.raises(StateMismatch, match=rf"{HEAD_BIAS} .*\(3,\).*\(7,\)"):
         train_round(data, trunk, other_heads, layout, settings, TRAINING, 0, 1)
 
 

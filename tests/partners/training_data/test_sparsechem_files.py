@@ -96,9 +96,9 @@ def test_the_older_name_of_the_weight(tmp_path: Path):
 
 def test_a_pickle_is_read_only_when_trusted(tmp_path: Path):
     """A .npy matrix is refused, with the reason and how to trust it; no code in it has run."""
-    with pytest.raises(BadMatrixFile, match=r"x\.npy: a matrix in \.npy is a pickle, which can run code") as caught:
+    with pytest.raises(BadMatrixFile, match=r"x\.npy: .*pickle") as caught:
         _read(_files(tmp_path, ".npy"))
-    assert caught.value.__notes__ == ["if you made the file yourself, trust it with --trust-pickle"]
+    assert "--trust-pickle" in caught.value.__notes__[0]
 
 
 def test_folding_is_never_a_pickle(tmp_path: Path):
@@ -121,18 +121,18 @@ _TWICE = sparse.coo_matrix((np.ones(3), ([0, 0, 1], [2, 2, 1])), shape=(120, 4))
 @pytest.mark.parametrize(
     ("name", "matrix", "error", "words"),
     [
-        ("y_class", _changed(_DATA.y, 0.5), BadLabels, r"labels are not \+1 or -1, the first is 0.5 at row"),
-        ("y_class", _changed(_DATA.y, np.nan), BadLabels, r"the first is nan at row"),
-        ("y_class", _DATA.y[1:], BadLengths, "y: found 119 rows, expected 120"),
-        ("y_regr", _changed(_DATA.y_regr, np.nan), BadValues, "1 values are not finite numbers, the first is nan"),
-        ("y_regr", _changed(_DATA.y_regr, np.inf), BadValues, "1 values are not finite numbers"),
-        ("y_regr", _DATA.y_regr[1:], BadLengths, "y_regr: found 119 rows, expected 120"),
+        ("y_class", _changed(_DATA.y, 0.5), BadLabels, r"not \+1 or -1, .*\b0\.5 at row \d"),
+        ("y_class", _changed(_DATA.y, np.nan), BadLabels, r"\bnan at row \d"),
+        ("y_class", _DATA.y[1:], BadLengths, r"\by: .*\b119 rows.*\b120\b"),
+        ("y_regr", _changed(_DATA.y_regr, np.nan), BadValues, r"1 values .*not finite.*\bnan\b"),
+        ("y_regr", _changed(_DATA.y_regr, np.inf), BadValues, r"1 values .*not finite.*\binf\b"),
+        ("y_regr", _DATA.y_regr[1:], BadLengths, r"y_regr: .*\b119 rows.*\b120\b"),
         ("y_regr", _TWICE, BadMatrixFile, r"y_regr.mtx: 1 duplicate entries"),
-        ("y_censor", _changed(_DATA.y_censor, 2), BadCensoring, "1 marks are none of -1, 0 and \\+1, the first is 2"),
-        ("y_censor", _changed(_DATA.y_censor, np.nan), BadCensoring, "none of -1, 0"),
-        ("y_censor", _DATA.y_censor[:, 1:], BadCensoring, r"found shape \(120, 3\), expected \(120, 4\)"),
-        ("y_censor", sparse.csr_matrix(_DATA.y_censor.toarray()), BadCensoring, "expected one mark for each value"),
-        ("x", _DATA.x.astype(np.complex64), BadMatrixFile, "of complex64, expected a sparse matrix of real numbers"),
+        ("y_censor", _changed(_DATA.y_censor, 2), BadCensoring, r"1 marks .*-1, 0 .*\b2\b"),
+        ("y_censor", _changed(_DATA.y_censor, np.nan), BadCensoring, r"1 marks .*-1, 0 .*\bnan\b"),
+        ("y_censor", _DATA.y_censor[:, 1:], BadCensoring, r"\(120, 3\), .*\(120, 4\)"),
+        ("y_censor", sparse.csr_matrix(_DATA.y_censor.toarray()), BadCensoring, "one mark"),
+        ("x", _DATA.x.astype(np.complex64), BadMatrixFile, "complex64, .*real numbers"),
     ],
 )
 def test_wrong_matrices_are_refused(tmp_path: Path, name: str, matrix: object, error: type[TrainingError], words: str):
@@ -148,10 +148,10 @@ def test_wrong_matrices_are_refused(tmp_path: Path, name: str, matrix: object, e
 @pytest.mark.parametrize(
     ("folding", "error", "words"),
     [
-        (np.zeros(7, int), BadLengths, r"folding: found shape \(7,\), expected \(120,\)"),
-        (np.zeros((120, 1), int), BadMatrixFile, "expected one integer fold"),
-        (np.zeros(120), BadMatrixFile, "found float64 of shape"),
-        (np.arange(120) % 2, BadFolds, "no labelled compound outside test fold 0 and validation fold 1"),
+        (np.zeros(7, int), BadLengths, r"folding: .*\(7,\), .*\(120,\)"),
+        (np.zeros((120, 1), int), BadMatrixFile, r"integer fold"),
+        (np.zeros(120), BadMatrixFile, r"float64 .*\(120,\)"),
+        (np.arange(120) % 2, BadFolds, r"test fold 0 .*validation fold 1"),
     ],
 )
 def test_wrong_folds_are_refused(tmp_path: Path, folding: np.ndarray, error: type[TrainingError], words: str):
@@ -164,24 +164,24 @@ def test_wrong_folds_are_refused(tmp_path: Path, folding: np.ndarray, error: typ
 
 def test_equal_folds_are_refused(tmp_path: Path):
     """Validation and test fold must differ."""
-    with pytest.raises(BadFolds, match="validation fold and test fold are both 2"):
+    with pytest.raises(BadFolds, match="both 2"):
         read_training_set(_files(tmp_path), test_fold=2, validation_fold=2)
 
 
 @pytest.mark.parametrize(
     ("text", "error", "words"),
     [
-        ("task_id,training_weight\n0,1\n", BadWeights, "found 1 task ids, expected each of 0 to 3 once"),
-        ("task_id,training_weight\n0,1\n1,1\n2,1\n2,1\n", BadWeights, "expected each of 0 to 3 once"),
-        ("task_id,training_weight\n0,1\n1,1\n2,1.5\n3,1\n", BadWeights, "found 1.5 in training_weight of task 2"),
-        ("task_id,training_weight\n0,1\n1,-1\n2,1\n3,1\n", BadWeights, "found -1 in training_weight of task 1"),
-        ("task_id,training_weight\n0,nan\n1,1\n2,1\n3,1\n", BadWeights, "found nan in .*, expected 0 to 1"),
-        ("task_id,training_weight\n0,high\n1,1\n2,1\n3,1\n", BadWeights, "found 'high' in .*, expected a number"),
-        ("task_id,training_weight\n0\n1,1\n2,1\n3,1\n", BadWeights, "found None in .*, expected a number"),
-        ("task_id\n0\n1\n2\n3\n", BadWeights, "found no column training_weight or weight"),
+        ("task_id,training_weight\n0,1\n", BadWeights, r"\b1 task ids.*\b0 to 3\b"),
+        ("task_id,training_weight\n0,1\n1,1\n2,1\n2,1\n", BadWeights, r"\b0 to 3 once"),
+        ("task_id,training_weight\n0,1\n1,1\n2,1.5\n3,1\n", BadWeights, r"\b1\.5 in training_weight .*task 2"),
+        ("task_id,training_weight\n0,1\n1,-1\n2,1\n3,1\n", BadWeights, r"-1 in training_weight .*task 1"),
+        ("task_id,training_weight\n0,nan\n1,1\n2,1\n3,1\n", BadWeights, r"\bnan in training_weight.*\b0 to 1\b"),
+        ("task_id,training_weight\n0,high\n1,1\n2,1\n3,1\n", BadWeights, "'high' in training_weight.* number"),
+        ("task_id,training_weight\n0\n1,1\n2,1\n3,1\n", BadWeights, "None in training_weight.* number"),
+        ("task_id\n0\n1\n2\n3\n", BadWeights, r"no column training_weight\b"),
         ("task_id,weight,censored_weight\n0,1,-2\n1,1,1\n2,1,1\n3,1,1\n", BadWeights, "found -2 in censored_weight"),
-        ("task,weight\n0,1\n", BadMatrixFile, "whole numbers in task_id"),
-        ("task_id,weight\nzero,1\n", BadMatrixFile, "whole numbers in task_id"),
+        ("task,weight\n0,1\n", BadMatrixFile, "numbers in task_id"),
+        ("task_id,weight\nzero,1\n", BadMatrixFile, "numbers in task_id"),
         ("", BadWeights, "found 0 task ids"),
     ],
 )
@@ -196,9 +196,9 @@ def test_wrong_tables_are_refused(tmp_path: Path, text: str, error: type[Trainin
 def test_files_need_their_counterparts(tmp_path: Path):
     """Files without labels, and marks or weights without their values, are refused."""
     files = _files(tmp_path)
-    with pytest.raises(BadMatrixFile, match="found neither y_class nor y_regr"):
+    with pytest.raises(BadMatrixFile, match=r"\by_class .*\by_regr\b"):
         MatrixFiles(x=files.x, folding=files.folding)
-    with pytest.raises(BadMatrixFile, match="y_censor: found no y_regr, expected both"):
+    with pytest.raises(BadMatrixFile, match=r"y_censor: .*\by_regr\b"):
         MatrixFiles(x=files.x, folding=files.folding, y_class=files.y_class, y_censor=files.y_censor)
 
 

@@ -35,11 +35,11 @@ def _with_value(matrix: sparse.csr_matrix, value: float) -> sparse.csr_matrix:
 @pytest.mark.parametrize(
     ("changes", "error", "words"),
     [
-        ({"y": _with_value(small_set().y, 0.5)}, BadLabels, "not \\+1 or -1, the first is 0.5 at row"),
-        ({"y": _with_value(small_set().y, 0.0)}, BadLabels, "not \\+1 or -1"),
-        ({"y": _with_value(small_set().y, np.nan)}, BadLabels, "not \\+1 or -1"),
-        ({"x": _with_value(small_set().x, np.inf)}, BadFeatures, "1 values are not finite"),
-        ({"x": small_set().x[:-1]}, BadLengths, "y: found 120 rows, expected 119"),
+        ({"y": _with_value(small_set().y, 0.5)}, BadLabels, r"not \+1 or -1, .*\b0\.5 at row \d"),
+        ({"y": _with_value(small_set().y, 0.0)}, BadLabels, r"not \+1 or -1, .*\b0 at row \d"),
+        ({"y": _with_value(small_set().y, np.nan)}, BadLabels, r"not \+1 or -1, .*\bnan at row \d"),
+        ({"x": _with_value(small_set().x, np.inf)}, BadFeatures, "1 values .*not finite"),
+        ({"x": small_set().x[:-1]}, BadLengths, r"\by: .*\b120 rows.*\b119\b"),
         ({"folding": np.zeros(7)}, BadLengths, "folding: found shape"),
         ({"training_weight": np.ones(3)}, BadLengths, "training_weight: found shape"),
         ({"training_weight": np.full(7, -1.0)}, BadWeights, "at least 0"),
@@ -48,7 +48,7 @@ def _with_value(matrix: sparse.csr_matrix, value: float) -> sparse.csr_matrix:
         ({"aggregation_weight": np.full(7, -1.0)}, BadWeights, "at least 0"),
         ({"regr_aggregation_weight": np.ones(1)}, BadLengths, "regr_aggregation_weight: found shape"),
         ({"validation_fold": 0}, BadFolds, "both 0"),
-        ({"folding": np.arange(120) % 2}, BadFolds, "expected at least one to train on"),
+        ({"folding": np.arange(120) % 2}, BadFolds, "to train on"),
         ({"y": sparse.csr_matrix((120, 7))}, BadFolds, "no labelled compound"),
     ],
 )
@@ -63,7 +63,7 @@ def test_wrong_data_is_refused(changes: dict[str, object], error: type[TrainingE
 def test_the_place_of_a_wrong_label_is_named():
     """The first wrong label is named by row and task, so that its owner can find it."""
     y = sparse.csr_matrix(np.array([[1, 0, 0], [0, -1, 3.0]]))
-    with pytest.raises(BadLabels, match=r"1 labels .* 3 at row 1, task 2"):
+    with pytest.raises(BadLabels, match=r"1 labels .*\b3 at row 1, task 2"):
         TrainingSet(x=sparse.eye(2, format="csr"), y=y, folding=np.array([2, 2]), training_weight=np.ones(3))
 
 
@@ -131,22 +131,18 @@ _UNSORTED_TWICE = sparse.csr_matrix(
 @pytest.mark.parametrize(
     ("changes", "error", "words"),
     [
-        ({"y_regr": _with_value(_HYBRID.y_regr, np.nan)}, BadValues, "1 values are not finite numbers, .* nan at row"),
+        ({"y_regr": _with_value(_HYBRID.y_regr, np.nan)}, BadValues, r"1 values .*\bnan at row \d"),
         ({"y_regr": _UNSORTED_TWICE}, BadValues, "y_regr: 1 duplicate entries"),
-        ({"y_regr": _HYBRID.y_regr[1:]}, BadLengths, "y_regr: found 119 rows, expected 120"),
-        ({"y_censor": _with_value(_HYBRID.y_censor, 0.5)}, BadCensoring, "none of -1, 0 and \\+1, the first is 0.5"),
-        ({"y_censor": _with_value(_HYBRID.y_censor, np.nan)}, BadCensoring, "none of -1, 0"),
-        ({"y_censor": _HYBRID.y_regr[:, 1:]}, BadCensoring, "found shape .120, 3., expected .120, 4., as y_regr"),
-        ({"y_censor": sparse.csr_matrix(_HYBRID.y_censor.toarray())}, BadCensoring, "expected one mark for each value"),
-        ({"regr_weight": np.ones(3)}, BadLengths, "regr_weight: found shape .3,., expected .4,., as y_regr"),
-        ({"regr_weight": np.full(4, np.inf)}, BadWeights, "regr_weight: found inf for task 0"),
+        ({"y_regr": _HYBRID.y_regr[1:]}, BadLengths, r"y_regr: .*\b119 rows.*\b120\b"),
+        ({"y_censor": _with_value(_HYBRID.y_censor, 0.5)}, BadCensoring, r"-1, 0 .*\b0\.5\b"),
+        ({"y_censor": _with_value(_HYBRID.y_censor, np.nan)}, BadCensoring, r"-1, 0 .*\bnan\b"),
+        ({"y_censor": _HYBRID.y_regr[:, 1:]}, BadCensoring, r"\(120, 3\), .*\(120, 4\), as y_regr"),
+        ({"y_censor": sparse.csr_matrix(_HYBRID.y_censor.toarray())}, BadCensoring, "one mark"),
+        ({"regr_weight": np.ones(3)}, BadLengths, r"regr_weight: .*\(3,\), .*\(4,\), as y_regr"),
+        ({"regr_weight": np.full(4, np.inf)}, BadWeights, r"regr_weight: .*\binf .*task 0"),
         ({"censored_weight": np.ones(5)}, BadLengths, "censored_weight: found shape"),
-        ({"censored_weight": np.array([1, 1, -1, 1])}, BadWeights, "censored_weight: found -1.0 for task 2"),
-        (
-            {"y_regr": sparse.csr_matrix((120, 4))},
-            BadCensoring,
-            "y_censor: its .* marks do not stand where the 0 values",
-        ),
+        ({"censored_weight": np.array([1, 1, -1, 1])}, BadWeights, r"censored_weight: .*-1\.0 .*task 2"),
+        ({"y_regr": sparse.csr_matrix((120, 4))}, BadCensoring, r"y_censor: .*\bmarks .*\b0 values"),
     ],
 )
 def test_wrong_regression_data_is_refused(changes: dict[str, object], error: type[TrainingError], words: str):

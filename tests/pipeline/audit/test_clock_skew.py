@@ -20,24 +20,20 @@ def test_a_time_to_come_is_warned_of(finished: Federation, seconds: int, n_warni
     """Each member's latest message, if it is signed more than a minute after the auditor's clock."""
     latest = manifest_of(finished, LAST)
     warnings = run_audit(finished, now=latest.time + seconds).warnings
-    said = [
-        warning
-        for warning in warnings
-        if warning.startswith("the clock of agg is ahead of this machine's: the sum of agg in")
-    ]
-    assert len(said) == n_warnings
+    of_agg = [warning for warning in warnings if "clock of agg" in warning and "sum of agg" in warning]
+    assert len(of_agg) == n_warnings
 
 
 @pytest.mark.parametrize(
     ("name", "seconds", "said"),
     [
         (LAST, -300, "update of P0"),
-        (FIRST_UPDATE, 3600, "the update of P01 in round 1, attempt 1 is signed"),
-        (UPDATE, -3600, "the roster of agg in round 1, attempt 1 is signed"),
-        (PAIRING, -3600, "the deal of P01 is signed"),
-        (PAIRING, 3600, "the pairing of P02 is signed"),
-        (DEAL, 3600, "the deal of P01 is signed"),
-        (SUM, 3600, "the sum of agg in round 1, attempt 1 is signed"),
+        (FIRST_UPDATE, 3600, "update of P01"),
+        (UPDATE, -3600, "roster of agg"),
+        (PAIRING, -3600, "deal of P01"),
+        (PAIRING, 3600, "pairing of P02"),
+        (DEAL, 3600, "deal of P01"),
+        (SUM, 3600, "sum of agg"),
     ],
 )  # fmt: skip
 def test_times_against_the_order_are_warned_of(done: Federation, name: MessageName, seconds: int, said: str):

@@ -99,7 +99,7 @@ def test_a_sum_that_is_not_the_sum_is_refused(done: Federation):
     """One coefficient changed by a malicious aggregator: right layout, right signature, wrong sum."""
     flip(done.exchange / SUM.payload, -1000)
     say_again(done, SUM)
-    refusal(done, WrongSum, SUM.folder, "adding its updates gives")
+    refusal(done, WrongSum, SUM.folder, "adding its updates")
     assert run_audit(done, recompute=False).n_recomputed == 0
 
 

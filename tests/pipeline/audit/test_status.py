@@ -6,17 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from rich.console import Console
 
 from pipeline.audit.status import MemberState, RoundPlace, Status, StatusReader
 from pipeline.audit.status_view import watch
-from pipeline.cli import main
-from pipeline.errors import ExchangeUnreachable
+from pipeline.errors import ExchangeUnreachable, ExitCode
 from pipeline.exchange.storage import Exchange, open_exchange
 from pipeline.plan.plan import read_plan
 from secure.messages.message_name import MessageName
-from tests.support.cli_runner import printed
+from tests.support.cli_runner import printed, refused
 from tests.support.federation import AGGREGATOR, Federation, step, until_waiting
 from tests.support.signed_transcripts import (
     PAIRING,
@@ -368,5 +366,4 @@ def test_a_void_is_no_sum(voided: Federation, tmp_path: Path):
 
 def test_json_is_not_watched(finished: Federation):
     """One or the other."""
-    done = CliRunner().invoke(main, ["status", str(finished.plan_file), str(finished.exchange), "--watch", "--json"])
-    assert done.exit_code == 2
+    refused(ExitCode.CONFIGURATION, "status", finished.plan_file, finished.exchange, "--watch", "--json")

@@ -1,6 +1,7 @@
 """`hocket verify`: a true transcript is listed round by round, and each way to damage one is refused by name."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -174,8 +175,8 @@ def test_a_void_although_the_update_is_here_is_warned_of(done: Federation):
     make_void(done, 2, "P02", "P03")
     remove(done.exchange, MessageName("update", 2, 1, "P03"))
     (warning,) = run_audit(done).warnings
-    assert warning.startswith("round 2, attempt 1: void although the update of P02 (signed 2")
-    assert "ask P02 and the aggregator" in warning
+    assert re.match(r"round 2, attempt 1: void .*update of P02 \(.*\bask P02\b", warning)
+    assert "P03" not in warning
 
 
 def test_a_void_through_real_members(voided: Federation):
@@ -212,7 +213,7 @@ def test_a_late_ready_from_elsewhere_is_warned_of(voided_copy: Federation, what:
     """The aggregator did not look at it, but somebody should."""
     late_ready(voided_copy, **{what: digest(b"another")})
     (warning,) = [warning for warning in run_audit(voided_copy).warnings if "ready messages name" in warning]
-    assert warning.startswith(f"round 1, attempt 2: the ready messages name different values of {what}: P01 ")
+    assert re.match(rf"round 1, attempt 2: .*\b{what}: P01 ", warning)
     assert f"P03 {digest(b'another')[:12]}" in warning
 
 
@@ -225,7 +226,7 @@ def test_diverged_partners_that_were_never_called_are_warned_of(done: Federation
         ready = MessageName("ready", 2, 1, name)
         say(done, ready, body_of(done, at_round(ready, 1)) | {"trunk": digest(trunk)}, time=NOW)
     (warning,) = run_audit(done).warnings
-    assert warning.startswith("round 2, attempt 1: the ready messages name different values of trunk")
+    assert re.match(r"round 2, attempt 1: .*\btrunk\b", warning)
 
 
 @pytest.mark.parametrize("place", ["nowhere", "empty"])
@@ -244,7 +245,7 @@ def test_a_deal_by_another_than_the_custodian_is_refused(done: Federation):
     name = MessageName("deal", 0, 0, "P02")
     shutil.copyfile(done.exchange / DEAL.payload, done.exchange / name.payload)
     say(done, name, body_of(done, DEAL), time=NOW)
-    refusal(done, ExchangeConflict, name.manifest, "a deal by P02, expected one by P01")
+    refusal(done, ExchangeConflict, name.manifest, "deal by P02", "by P01")
 
 
 @pytest.mark.parametrize("name", [PAIRING, DEAL])
@@ -254,7 +255,8 @@ def test_another_group_is_refused(done: Federation, name: MessageName):
     refusal(
         done,
         Equivocation,
-        "enrol: found more than one group secret",
+        "enrol: ",
+        "one group secret",
         f"{name.kind} of {name.sender} {digest(b'another')[:12]}",
     )
 
@@ -380,7 +382,7 @@ def listing(change: Callable[[dict[str, str]], dict[str, str]]) -> Callable[[Fed
 def test_a_sum_that_lists_other_updates_is_refused(done: Federation, damage: Callable[[Federation], None]):
     """Even with the aggregator's genuine signature."""
     damage(done)
-    refusal(done, Equivocation, SUM.folder, "does not list exactly")
+    refusal(done, Equivocation, SUM.folder, "not list exactly")
 
 
 @pytest.mark.parametrize("deleted", [["P02"], ["P01", "P02", "P03"]])
@@ -392,9 +394,8 @@ def test_deleted_updates_are_noted_not_refused(done: Federation, deleted: list[s
     first, second = trail.attempts
     assert (first.recomputed, first.gone, second.recomputed) == (False, tuple(deleted), True)
     assert (trail.n_sums, trail.n_recomputed) == (2, 1)
-    assert trail.notes == (
-        f"round 1, attempt 1: not recomputed: update of {', '.join(deleted)} is gone, its manifest is there",
-    )
+    (note,) = trail.notes
+    assert re.match(rf"round 1, attempt 1: .*update of {', '.join(deleted)} is gone\b", note)
 
 
 def test_an_update_posted_again_with_another_content_is_refused(done: Federation):
@@ -402,7 +403,7 @@ def test_an_update_posted_again_with_another_content_is_refused(done: Federation
     path = done.exchange / UPDATE.payload
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     say(done, UPDATE, body_of(done, UPDATE))
-    refusal(done, Equivocation, UPDATE.folder, "does not list exactly")
+    refusal(done, Equivocation, UPDATE.folder, "not list exactly")
 
 
 def test_a_lost_update_is_refused(done: Federation):
@@ -414,7 +415,7 @@ def test_a_lost_update_is_refused(done: Federation):
 def test_two_outcomes_are_refused(done: Federation):
     """An attempt ends with a sum or with a void."""
     say(done, VOID, {"roster": digest_of(done, ROSTER), "missing": ["P02"]})
-    refusal(done, Equivocation, VOID.folder, "both a sum and a void")
+    refusal(done, Equivocation, VOID.folder, "both a sum", "void")
 
 
 def test_a_gap_in_the_rounds_is_refused(done: Federation):
@@ -439,7 +440,7 @@ def test_a_round_after_an_open_one_is_refused(done: Federation):
 def test_more_rounds_than_the_plan_has_are_refused(done: Federation):
     """Round 3 of 2."""
     say(done, at_round(READY, 3), body_of(done, at_round(READY, 2)), time=NOW)
-    refusal(done, BrokenTranscript, "has round 3, the plan 2")
+    refusal(done, BrokenTranscript, "round 3, ", "plan 2")
 
 
 def test_more_attempts_than_the_plan_allows_are_refused(done: Federation):
@@ -456,14 +457,14 @@ def test_more_attempts_than_the_plan_allows_are_refused(done: Federation):
         say(done, at_round(VOID, 2, attempt), void, time=NOW)
     assert outcomes(done)[-1] == (2, 5, "void")
     say(done, MessageName("ready", 2, 6, "P01"), body_of(done, MessageName("ready", 2, 1, "P01")), time=NOW)
-    refusal(done, BrokenTranscript, "round 2 has attempt 6, the plan allows 5")
+    refusal(done, BrokenTranscript, "round 2 ", "attempt 6, ", " 5")
 
 
 @pytest.mark.parametrize("missing", [["P04"], ["P02", "P04"], [AGGREGATOR]])
 def test_a_void_that_misses_a_stranger_is_refused(done: Federation, missing: list[str]):
     """Only members of the roster can be missing."""
     make_void(done, 2, *missing)
-    refusal(done, Equivocation, at_round(VOID, 2).folder, "as missing, the roster is", missing[-1])
+    refusal(done, Equivocation, at_round(VOID, 2).folder, "as missing, ", missing[-1])
 
 
 def test_a_void_for_another_roster_is_refused(done: Federation):
@@ -522,11 +523,7 @@ def test_a_first_round_that_does_not_start_from_the_plans_trunk_is_refused(done:
     [
         (digest(b"another"), {}, "starts from trunk"),
         (None, {"P02": {"preparation": digest(b"another")}}, "prepare compounds differently"),
-        (
-            None,
-            {"P03": {"trunk": digest(b"another")}},
-            "the roster's trunk is not the trunk in its members'",
-        ),
+        (None, {"P03": {"trunk": digest(b"another")}}, "the roster's trunk"),
     ],
     ids=["all-elsewhere", "preparation", "one-elsewhere"],
 )

@@ -9,11 +9,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 import pipeline.runtime.versions
-from pipeline.cli import main
+from pipeline.errors import ExitCode
 from pipeline.runtime.versions import LIBRARIES, installed, version_lines, versions
+from tests.support.cli_runner import printed, refused
 from tests.support.command_lines import commands
 
 BASH = shutil.which("bash") or ""
@@ -22,9 +22,7 @@ _HOCKET = "import sys; sys.argv[0] = 'hocket'; from pipeline.cli import main; ma
 
 def script(shell: str) -> str:
     """What `hocket completion` prints."""
-    done = CliRunner().invoke(main, ["completion", shell], catch_exceptions=False)
-    assert done.exit_code == 0
-    return done.stdout
+    return printed("completion", shell)
 
 
 @pytest.mark.parametrize(
@@ -77,18 +75,18 @@ def test_a_script_for_each_shell(shell: str):
 
 def test_another_shell_is_refused():
     """With those that are known."""
-    done = CliRunner().invoke(main, ["completion", "tcsh"])
-    assert done.exit_code == 2
-    assert "bash" in done.stderr
+    assert "bash" in refused(ExitCode.CONFIGURATION, "completion", "tcsh")
 
 
 def test_versions_are_those_of_the_metadata():
     """Of every library that matters; nothing is imported for it."""
-    found = versions()
-    assert found["hocket"] == version("hocket")
-    assert found["python"] == ".".join(map(str, sys.version_info[:3]))
-    assert all(found[library] == version(library) for library in ("numpy", "torch", "rdkit", "tenseal", "cryptography"))
-    assert found.keys() == {"hocket", "python", "system", *LIBRARIES}
+    by_library = versions()
+    assert by_library["hocket"] == version("hocket")
+    assert by_library["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert all(
+        by_library[library] == version(library) for library in ("numpy", "torch", "rdkit", "tenseal", "cryptography")
+    )
+    assert by_library.keys() == {"hocket", "python", "system", *LIBRARIES}
 
 
 def test_what_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch):

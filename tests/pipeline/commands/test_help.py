@@ -2,10 +2,9 @@
 
 import click
 import pytest
-from click.testing import CliRunner
 
-from pipeline.cli import main
 from pipeline.commands.options import examples
+from tests.support.cli_runner import hocket, printed
 from tests.support.command_lines import commands, examples_of, parse, words_of
 
 ALL = dict(commands())
@@ -18,7 +17,7 @@ def test_every_command_has_an_example_of_itself(name: str):
     lines = examples_of(ALL[name])
     assert lines, f"hocket {name}: give examples, see pipeline/commands/options.py"
     assert [parse(line) for line in lines] == [ALL[name]] * len(lines)
-    shown = [line.strip() for line in CliRunner().invoke(main, [*name.split(), "--help"]).stdout.splitlines()]
+    shown = [line.strip() for line in printed(*name.split(), "--help").splitlines()]
     assert ("Examples:" if len(lines) > 1 else "Example:") in shown
     assert set(lines) <= set(shown)
 
@@ -26,14 +25,14 @@ def test_every_command_has_an_example_of_itself(name: str):
 @pytest.mark.parametrize("name", ALL)
 def test_help_fits_a_terminal(name: str):
     """Nothing is wider than 100 columns, an example included."""
-    shown = CliRunner().invoke(main, [*name.split(), "--help"], terminal_width=100).stdout
+    shown = hocket(*name.split(), "--help", terminal_width=100).stdout
     assert max(map(len, shown.splitlines())) <= 100
 
 
 @pytest.mark.parametrize("path", GROUPS, ids=" ".join)
 def test_a_group_says_in_whole_sentences_what_its_commands_do(path: tuple[str, ...]):
     """On 80 columns; a command whose first sentence is longer has a short_help."""
-    shown = CliRunner().invoke(main, [*path, "--help"], terminal_width=80).stdout
+    shown = hocket(*path, "--help", terminal_width=80).stdout
     listed = shown.split("Commands:")[1].split("\n\n")[0]
     assert [line for line in listed.splitlines() if line.endswith("...")] == []
 

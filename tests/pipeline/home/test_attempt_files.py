@@ -39,7 +39,7 @@ def test_what_training_and_sealing_gave_comes_back(files: AttemptFiles):
 @pytest.mark.parametrize("read", ["read_change", "read_private", "read_residual"])
 def test_a_missing_file_is_named(files: AttemptFiles, read: str):
     """A missing file is an error: the home was not restored completely."""
-    with pytest.raises(ConfigError, match=r"round-0001/attempt-01/\w+\.safetensors: is missing, but the outbox"):
+    with pytest.raises(ConfigError, match=r"round-0001/attempt-01/\w+\.safetensors: .*outbox"):
         getattr(files, read)()
 
 

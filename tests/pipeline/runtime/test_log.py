@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 import pipeline.runs.jobs
 import pipeline.runtime.progress
-from pipeline.cli import main
 from pipeline.errors import ExitCode, NotYet
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
 from pipeline.plan.plan import CATALOGUE_ROUND
@@ -25,6 +23,7 @@ from pipeline.runs.partner_run import PartnerRun
 from pipeline.runtime.log import Log, as_json_line, json_line
 from pipeline.runtime.progress import ProgressReporter
 from pipeline.runtime.retry import Machine
+from tests.support.cli_runner import hocket
 from tests.support.federation import AGGREGATOR, Federation
 
 KEYS = {"time", "level", "member", "message"}
@@ -153,7 +152,7 @@ def test_errors_at_the_end_are_lines(enrolled: Federation, monkeypatch: pytest.M
         raise error
 
     monkeypatch.setattr(pipeline.runs.jobs, "run_partner", fail)
-    done = CliRunner().invoke(main, ["partner", "run", str(enrolled.config("P01")), "--log-format", "json"])
+    done = hocket("partner", "run", enrolled.config("P01"), "--log-format", "json")
     assert done.exit_code == ExitCode.NOT_YET
     (found,) = lines(done.stderr)
     expected = {"level": "error", "notes": ["what to do"], "exit_code": 6, "round": 1, "message": str(error)}
@@ -164,7 +163,7 @@ def test_errors_at_the_end_are_lines(enrolled: Federation, monkeypatch: pytest.M
 def test_wrong_usage_is_a_line(command: list[str]):
     """Errors of click itself are JSON lines too, wherever the option is."""
     for arguments in (["--log-format", "json", "--nosuch"], ["--nosuch", "--log-format=json"]):
-        done = CliRunner().invoke(main, [*command, *arguments])
+        done = hocket(*command, *arguments)
         assert done.exit_code == ExitCode.CONFIGURATION
         (found,) = lines(done.stderr)
         assert "nosuch" in found["message"]
@@ -172,7 +171,7 @@ def test_wrong_usage_is_a_line(command: list[str]):
 
 def test_a_missing_file_is_a_line():
     """A wrong path is an error of click, after the format is known."""
-    done = CliRunner().invoke(main, ["partner", "run", "/nowhere/partner.toml", "--log-format", "json"])
+    done = hocket("partner", "run", "/nowhere/partner.toml", "--log-format", "json")
     (found,) = lines(done.stderr)
     assert "/nowhere/partner.toml" in found["message"]
     assert found["exit_code"] == done.exit_code == ExitCode.CONFIGURATION

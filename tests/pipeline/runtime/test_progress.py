@@ -1,5 +1,7 @@
 """Progress on stderr, as text and as bars."""
 
+import re
+
 import pytest
 from rich.console import Console
 
@@ -35,10 +37,10 @@ def test_without_a_terminal_lines_tell_how_far_with_what_and_how_long(
         for chunk in range(1, 15):
             progress(chunk, 14)
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "12:00:00 P01: round 3: training: 10 of 40, loss 0.1000, validation loss 0.5000, 30 s left"
-    assert lines[1].startswith("12:00:00 P01: round 3: training: 20 of 40, loss 0.0500")
-    assert lines[1].endswith(", 20 s left")
-    assert "12:00:00 P01: sealing: 10 of 14, 4 s left" in lines
+    prefix, note = "12:00:00 P01: round 3: training: ", "validation loss 0.5000"
+    assert lines[0].removeprefix(prefix).split(", ") == ["10 of 40", "loss 0.1000", note, "30 s left"]
+    assert lines[1].removeprefix(prefix).split(", ") == ["20 of 40", "loss 0.0500", note, "20 s left"]
+    assert [line for line in lines if re.match(r"12:00:00 P01: sealing: 10 of 14, 4 s\b", line)]
     assert sum("done in" in line for line in lines) == 2
 
 
@@ -54,7 +56,7 @@ def test_what_a_step_took_to_start_is_not_in_the_time_left(
             progress(step, 100)
     first, second, *_ = capsys.readouterr().err.splitlines()
     assert first == "12:00:00 P01: round 1: training: 1 of 100"
-    assert second == "12:00:00 P01: round 1: training: 11 of 100, 89 s left"
+    assert second.startswith("12:00:00 P01: round 1: training: 11 of 100, 89 s ")
 
 
 def test_what_was_done_before_is_not_in_the_time_left(
@@ -66,10 +68,11 @@ def test_what_was_done_before_is_not_in_the_time_left(
         for done in range(9000, 9011):
             progress(done, 10_000)
         for done in range(20):
-            progress(done, 60, "scaffolds for the folds")
+            progress(done, 60, "a part")
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "12:00:00 P01: preparing compounds: 9009 of 10000, 991 s left"
-    assert lines[1].startswith("12:00:00 P01: preparing compounds: 8 of 60, scaffolds for the folds, 52 s left")
+    prefix = "12:00:00 P01: preparing compounds: "
+    assert lines[0].removeprefix(prefix).split(", ") == ["9009 of 10000", "991 s left"]
+    assert lines[1].removeprefix(prefix).split(", ")[:3] == ["8 of 60", "a part", "52 s left"]
 
 
 def test_on_a_terminal_a_bar_shows_the_note(capsys: pytest.CaptureFixture[str]):

@@ -149,11 +149,15 @@ def test_an_ignored_hangup_stays_ignored():
     assert (process.popen.returncode, said) == (0, "going on done\n")
 
 
-def test_a_signal_after_the_work_changes_nothing():
-    """A signal while the interpreter ends changes nothing: code 0."""
+@pytest.mark.parametrize(
+    "last", ["wait()", "threading.Thread(target=wait).start()", "__import__('atexit').register(wait)"]
+)
+def test_a_signal_after_the_work_changes_nothing(last: str):
+    """From the end of its work on a signal does not change a command's exit code: 0."""
     process = run(
-        "import atexit\nfinal = lambda: (started(), sys.stdin.readline())\natexit.register(final)\n"
-        "with interruptible():\n    pass\n"
+        "from pipeline.cli import main\ndef wait():\n    started(); sys.stdin.readline()\n"
+        f"@main.command()\ndef work():\n    with interruptible():\n        pass\n    {last}\n"
+        "sys.argv = ['hocket', 'work']\nmain()"
     )
     for number in SIGNALS:
         process.popen.send_signal(number)
@@ -179,14 +183,14 @@ def test_a_command_of_one_step_does_not_say_that_it_goes_on(body: str, grace_s: 
 
 
 @pytest.mark.parametrize("command", ["predict", "prepare"])
-def test_predictions_and_preparation_are_such_commands(finished: Federation, tmp_path: Path, command: str):
+def test_predictions_and_preparation_are_such_commands(done: Federation, tmp_path: Path, command: str):
     """Commands stopped while they read structures leave no file, and say that they begin again."""
     (tmp_path / "out").mkdir()
-    new, config = tmp_path / ("new.smi" if command == "predict" else "new.csv"), str(finished.config("P01"))
+    new, config = tmp_path / ("new.smi" if command == "predict" else "new.csv"), str(done.config("P01"))
     os.mkfifo(new)
     options = [str(new)] if command == "predict" else ["--structures", str(new)]
     output = str(tmp_path / "out" / ("out.csv" if command == "predict" else "made"))
-    process = marked(finished.command(command, config, *options, "--output", output))
+    process = marked(done.command(command, config, *options, "--output", output))
     with new.open("w") as structures:  # returns when the process has opened it
         structures.write("CCO n1\n" if command == "predict" else "input_compound_id,smiles\nn1,CCO\n")
         structures.flush()
@@ -216,6 +220,31 @@ def test_as_json_the_stop_is_a_line(tmp_path: Path):
     process.popen.terminate()
     assert f'"member": "P01", "message": "{STOPPED}"' in ended(process)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_started_meanwhile_is_killed_too():
+    """A child's child that starts between the look and the kill, and so loses its parent, is killed as well."""
+    inner = (
+        "import os, signal, subprocess, sys, time\n"
+        "late = [sys.executable, '-c', 'import time; time.sleep(900)']\n"
+        "start = lambda *_: print(subprocess.Popen(late, stderr=subprocess.DEVNULL).pid, flush=True)\n"
+        "signal.signal(signal.SIGUSR1, start)\n"
+        "print('up', flush=True)\nwhile True:\n    time.sleep(900)"
+    )
+    process = run(
+        f"child = subprocess.Popen([sys.executable, '-c', {inner!r}], stdout=subprocess.PIPE, text=True)\n"
+        "child.stdout.readline()\nkill = os.kill\n"
+        "def kill_late(number, how):\n"
+        "    if number == child.pid and not late:\n"
+        "        kill(number, signal.SIGUSR1); late.append(int(child.stdout.readline()))\n"
+        "    kill(number, how)\n"
+        "late, os.kill = [], kill_late\n"
+        "pipeline.runtime.signals.kill_descendants()\nassert late\nstarted()\nsys.stdin.readline()"
+    )
+    alive = process.alive()
+    process.popen.communicate("done\n")
+    assert len(alive) == 1  # the process itself
+    assert process.popen.returncode == 0
 
 
 def test_only_processes_below_are_killed():

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +20,6 @@ from hypothesis import strategies as st
 import pipeline.setup.doctor_machine as machine
 from data_prep.errors import TableError
 from partners.errors import DeviceMissing
-from pipeline.cli import main
 from pipeline.errors import ConfigError, ExchangeError, ExitCode, NotYet
 from pipeline.exchange.storage import Exchange
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig, read_member_config, role_in
@@ -32,6 +30,7 @@ from pipeline.setup.doctor_exchange import probe_exchange
 from pipeline.setup.findings import Finding, examined, exit_code, note, refused, wrong
 from pipeline.setup.keys import change_passphrase, deal
 from secure.errors import WrongPlan
+from tests.support.cli_runner import hocket
 from tests.support.federation import AGGREGATOR, Federation, until_waiting
 
 
@@ -126,15 +125,13 @@ def test_it_leaves_no_trace(finished: Federation, name: str):
 
 def test_the_command(enrolled: Federation):
     """A line for each finding with what to do below it, or JSON; the exit code is in both."""
-    runner = CliRunner()
-    shown = runner.invoke(main, ["doctor", str(enrolled.config("P02"))], catch_exceptions=False)
+    shown = hocket("doctor", enrolled.config("P02"))
     assert shown.exit_code == 0
     assert re.search(r"^note   enrolment  0 of 3 .*\n {18}do: .*`hocket partner run`", shown.stdout, re.MULTILINE)
-    as_json = runner.invoke(main, ["doctor", str(enrolled.config("P02")), "--json"], catch_exceptions=False)
-    found = json.loads(as_json.stdout)
-    assert (found["member"], found["exit_code"]) == ("P02", 0)
-    assert len(found["findings"]) == len(re.findall(r"^(ok|note|wrong) ", shown.stdout, re.MULTILINE))
-    assert {"about", "level", "text", "advice", "code"} == found["findings"][0].keys()
+    as_json = json.loads(hocket("doctor", enrolled.config("P02"), "--json").stdout)
+    assert (as_json["member"], as_json["exit_code"]) == ("P02", 0)
+    assert len(as_json["findings"]) == len(re.findall(r"^(ok|note|wrong) ", shown.stdout, re.MULTILINE))
+    assert {"about", "level", "text", "advice", "code"} == as_json["findings"][0].keys()
 
 
 def test_the_aggregators_doctor_needs_no_torch_rdkit_or_polars(enrolled: Federation):
@@ -351,7 +348,7 @@ def test_an_aggregator_that_is_a_partner(fresh: Federation):
 def test_a_wrong_configuration_is_refused(fresh: Federation):
     """There is nothing to look at: exit code 2, the key named."""
     edit(fresh.config("P01"), 'name = "P01"', 'nosuch = 3\nname = "P01"')
-    done = CliRunner().invoke(main, ["doctor", str(fresh.config("P01"))], catch_exceptions=False)
+    done = hocket("doctor", fresh.config("P01"))
     assert (done.exit_code, done.stdout) == (ExitCode.CONFIGURATION, "")
     assert "nosuch" in done.stderr
     fresh.config("P01").write_text("= no TOML")

@@ -17,13 +17,12 @@ from typing import Any
 import polars as pl
 import psutil
 import pytest
-from click.testing import CliRunner
 
-from pipeline.cli import main
 from pipeline.model.description import Description
 from pipeline.tracking.mlflow_model import pack_final_model, registered_name
 from pipeline.tracking.tracker import QUIET
 from pipeline.tracking.uploads import send
+from tests.support.cli_runner import hocket
 from tests.support.federation import AGGREGATOR, Federation
 from tests.support.other_account import asked_as_another, needs_root
 from tests.support.partner_tables import SMILES
@@ -69,12 +68,23 @@ class Store:
 
 @pytest.fixture(scope="module", autouse=True)
 def quiet() -> Iterator[None]:
-    """The environment of the tracking process: no telemetry, few messages."""
+    """The environment of the tracking process: no telemetry, few messages; what MLflow sets does not stay."""
+    import mlflow  # noqa: PLC0415 -- seconds to import
+
     with pytest.MonkeyPatch.context() as patch:
         for key, value in QUIET.items():
             patch.setenv(key, value)
-        patch.setenv("MLFLOW_EXPERIMENT_ID", "")  # so that what logging sets does not stay
+        for key in ("MLFLOW_EXPERIMENT_ID", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+            patch.setenv(key, "")  # MLflow sets them in this process, for processes that it would start
         yield
+        mlflow.set_tracking_uri(None)
+        mlflow.set_registry_uri(None)
+
+
+@pytest.fixture(scope="module")
+def finished(finished: Federation, tmp_path_factory: pytest.TempPathFactory) -> Federation:
+    """This module's copy: logging packs the model in the home, and predictions add to the cache of structures."""
+    return finished.moved(tmp_path_factory.mktemp("model") / "federation")
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +98,8 @@ def expected(finished: Federation, tmp_path_factory: pytest.TempPathFactory) -> 
     """Predictions of `hocket predict --format wide` for some structures."""
     folder = tmp_path_factory.mktemp("expected")
     (folder / "new.smi").write_text("".join(f"{smiles} n{i}\n" for i, smiles in enumerate(SMILES[:20])))
-    command = ["predict", str(finished.config("P01")), str(folder / "new.smi"), "--format", "wide"]
-    done = CliRunner().invoke(main, [*command, "--output", str(folder / "out.parquet")], catch_exceptions=False)
-    assert done.exit_code == 0
+    command = ("predict", finished.config("P01"), folder / "new.smi", "--format", "wide")
+    assert hocket(*command, "--output", folder / "out.parquet").exit_code == 0
     return pl.read_parquet(folder / "out.parquet").drop("input_row", "input_compound_id")
 
 

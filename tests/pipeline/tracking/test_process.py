@@ -15,9 +15,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
-from pipeline.cli import main
 from pipeline.errors import ConfigError, ExitCode
 from pipeline.home.json_files import write_json
 from pipeline.home.paths import Home
@@ -27,6 +25,7 @@ from pipeline.tracking import sync as tracking_store
 from pipeline.tracking import tracker as tracking
 from pipeline.tracking.process import Store, follow
 from pipeline.tracking.tracker import QUIET, UNREACHABLE, TrackedMember, Tracker, send_rest
+from tests.support.cli_runner import hocket
 from tests.support.federation import Federation, step
 from tests.support.ports import free_port
 from tests.support.running_members import Running
@@ -239,7 +238,7 @@ def test_a_tracking_process_that_dies_stops_nobody(tmp_path: Path, monkeypatch: 
     assert tracker.failed
     assert "no such module" in log.read_text()
     assert len(said) == 1
-    assert "MLflow's store cannot be reached" in said[0]
+    assert "cannot be reached" in said[0]
     assert str(log) in said[0]
 
 
@@ -293,7 +292,8 @@ def test_a_warning_comes_at_once_and_its_end_is_told(tmp_path: Path, monkeypatch
             tracker.poke()
         tracker.poke()
         assert len(said) == 1
-    assert said[1:] == ["MLflow's store was reached again and has all records"]
+    (again,) = said[1:]
+    assert "reached again" in again
 
 
 def test_a_report_made_later_goes_to_the_store(done: Federation, monkeypatch: pytest.MonkeyPatch):
@@ -305,19 +305,19 @@ def test_a_report_made_later_goes_to_the_store(done: Federation, monkeypatch: py
         return subprocess.CompletedProcess(command, code)
 
     monkeypatch.setattr(tracking.subprocess, "run", run)
-    report = ["report", str(member.config_file), "--json"]
-    assert CliRunner().invoke(main, report).exit_code == 0
+    report = ("report", member.config_file, "--json")
+    assert hocket(*report).exit_code == 0
     assert sent == []
     write_json(member.home.tracked, {"run": "1", "report": "of an earlier one"})
-    assert CliRunner().invoke(main, report).stderr == ""
+    assert hocket(*report).stderr == ""
     assert sent == [[str(member.config_file), "partner", "once"]]
     code = 1
-    told = CliRunner().invoke(main, report)
-    assert told.exit_code == 0
-    assert "the report is not in MLflow yet" in told.stderr
+    unsent = hocket(*report)
+    assert unsent.exit_code == 0
+    assert "not in MLflow" in unsent.stderr
     member.store_file.touch()
     write_json(member.home.tracked, {"run": "1", "report": tracking.report_digest(member.home)})
-    assert CliRunner().invoke(main, report).stderr == ""
+    assert hocket(*report).stderr == ""
     assert len(sent) == 2
 
 
@@ -331,7 +331,7 @@ def test_system_metrics_need_psutil(fresh: Federation, monkeypatch: pytest.Monke
         config = fresh.config(name)
         assert not kind.read(config).tracking.system_metrics
         config.write_text(f"{config.read_text()}[tracking]\nsystem_metrics = true\n")
-        with pytest.raises(ConfigError, match="tracking: system_metrics: needs the package psutil"):
+        with pytest.raises(ConfigError, match=r"tracking: system_metrics: .*\bpsutil\b"):
             kind.read(config)
 
 
@@ -414,7 +414,7 @@ def test_a_federation_does_not_notice_a_server_that_hangs(fresh: Federation, tmp
             _until(lambda: bool(said), tracker.poke)
         assert tracker._process is not None
         assert tracker._process.returncode == 1  # it gave up by itself, long before it would have been killed
-    assert _log_of(fresh, "P01").count("MLflow's store cannot be reached") == 1
+    assert _log_of(fresh, "P01").count("cannot be reached") == 1
     assert not member.home.tracked.exists()
     with mlflow_server(tmp_path / "server", port):
         for _ in range(2):
@@ -448,7 +448,7 @@ def test_a_server_that_comes_midway_gets_everything_once(done: Federation, tmp_p
             assert send_rest(member)
             assert _everything(member) == before
     assert [line for line in said if "cannot be reached" in line] == said[:1]
-    assert said[1] == "MLflow's store was reached again and has all records"
+    assert "reached again" in said[1]
 
 
 def _until(condition: Callable[[], bool], act: Callable[[], None]) -> None:

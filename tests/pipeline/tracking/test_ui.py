@@ -89,7 +89,7 @@ def test_a_store_that_cannot_be_read_is_an_error(done: Federation, monkeypatch: 
     (done.home("P01").folder / "mlflow.db").write_bytes(b"no store" * 1000)
     with pytest.raises(ConfigError, match="exit code 3") as refused:
         serve_ui(done.config("P01"), free_port())
-    assert any("file is not a database" in note for note in refused.value.__notes__)
+    assert any("not a database" in note for note in refused.value.__notes__)
 
 
 # ------------------------------------------------------------------------------------------------- a real server
@@ -173,7 +173,8 @@ def test_it_serves_this_machine_alone_and_ends_cleanly(done: Federation, name: s
         served.process.send_signal(how)
         assert served.process.wait(timeout=60) == 0
         assert psutil.wait_procs(members, timeout=60)[1] == []  # what was killed may take a moment to be gone
-    assert (done.folder / name / "ui.err").read_text() == "MLflow serves this until Ctrl-C\n"
+    (hint,) = (done.folder / name / "ui.err").read_text().splitlines()
+    assert "Ctrl-C" in hint
 
 
 @pytest.mark.slow

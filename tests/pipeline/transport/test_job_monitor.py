@@ -165,7 +165,7 @@ def test_a_run_that_was_killed_is_started_again(enrolled: Federation, tmp_path: 
         os.kill(first.pid, signal.SIGKILL)
         first.wait()
         wait_until(lambda: run.poll() is None and run._process is not first, log.read_text)
-        assert "goes on from its files" in said[0]
+        assert "goes on" in said[0]
     finally:
         run.stop()
     assert run._process.poll() is not None
@@ -202,4 +202,4 @@ def test_a_run_ends_with_the_process_it_is_a_child_of(enrolled: Federation, tmp_
         check=False,
     )
     assert done.returncode == ExitCode.NOT_YET
-    assert "works in this home" not in done.stderr
+    assert "in this home" not in done.stderr

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import re
 import shutil
 import string
 import time
@@ -205,7 +206,7 @@ def test_what_did_not_come_is_tried_again_later(apart: Federation, broken: Excep
         line.turn()
         assert line.mirror(AGGREGATOR).paths() == line.mirror("P01").paths() != []
         assert not line.links["P01"].refused
-        assert [report for report in line.reports if "next try in 2 s" in report]
+        assert [report for report in line.reports if re.search(r"\btry .*\b2 s\b", report)]
     finally:
         line.close()
 
@@ -264,7 +265,7 @@ def test_an_answer_that_nobody_foresaw_refuses_its_site(apart: Federation, monke
 def test_a_site_sends_its_own_messages_only(line: Line, over: tuple[Federation, Mirror]) -> None:
     """P01 that sends P02's genuine message is refused."""
     greeted(line, "P01")
-    with pytest.raises(BadTransfer, match="only its own messages"):
+    with pytest.raises(BadTransfer, match="own messages"):
         line.links["P01"]._sync.incoming(sent(over, READY))
     assert line.mirror(AGGREGATOR).manifest(READY) is None
 
@@ -414,7 +415,7 @@ def test_a_restored_home_is_found_out(running: Line) -> None:
     again = Line(running.federation)
     try:
         again.turn()
-        with pytest.raises(Equivocation, match="this home lacks its own"):
+        with pytest.raises(Equivocation, match="lacks its own"):
             until_waiting(running.federation, ["P02"])
     finally:
         again.close()
@@ -508,7 +509,7 @@ def test_a_site_rests_while_it_has_nothing_to_say(line: Line, over: tuple[Federa
 
 def test_no_message_is_looked_at_before_the_server_is_known(line: Line, over: tuple[Federation, Mirror]) -> None:
     """A site refuses messages before the server's proof, and does not start its partner's run."""
-    with pytest.raises(WrongSite, match="before it has proved"):
+    with pytest.raises(WrongSite, match=r"before .*proved"):
         line.sides["P02"].answer(sent(over, READY))
     assert line.mirror("P02").paths() == []
 
@@ -555,7 +556,7 @@ def test_a_mirror_is_a_local_folder(apart: Federation) -> None:
     config = apart.config("P01")
     assert mirror_folder(PartnerConfig.read(config)) == config.parent / "mirror"
     config.write_text(config.read_text().replace('"mirror"', '"s3://bucket/place"'))
-    with pytest.raises(ConfigError, match="expected a local folder"):
+    with pytest.raises(ConfigError, match="local folder"):
         mirror_folder(PartnerConfig.read(config))
 
 
@@ -566,5 +567,5 @@ def test_a_folder_that_cannot_be_read_is_not_empty(over: tuple[Federation, Mirro
     folder.rmdir()
     assert mirror.paths() == []
     folder.write_bytes(b"")
-    with pytest.raises(ExchangeError, match="expected a folder that can be read"):
+    with pytest.raises(ExchangeError, match=rf"{re.escape(plan.folder)}.*folder"):
         mirror.paths()

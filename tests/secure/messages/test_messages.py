@@ -42,7 +42,7 @@ def place(kind):
     return (0, 0) if kind in {"deal", "pairing"} else (3, 1)
 
 
-def signed(kind: str, keys: PrivateKeys | None = None, **change: object) -> bytes:
+def signed_manifest(kind: str, keys: PrivateKeys | None = None, **change: object) -> bytes:
     round_no, attempt = place(kind)
     fields = {
         "kind": kind,
@@ -65,7 +65,7 @@ def verify(data: bytes, kind: str = "update", card: Card | None = None, **change
 @pytest.mark.parametrize("kind", BODIES)
 def test_every_kind_arrives(kind):
     """A manifest that one member signs is read by another with all fields equal."""
-    manifest = verify(signed(kind), kind)
+    manifest = verify(signed_manifest(kind), kind)
     assert (manifest.kind, manifest.plan, manifest.body) == (kind, PLAN, BODIES[kind])
     assert (manifest.round, manifest.attempt) == place(kind)
     assert manifest.time == TIME
@@ -74,8 +74,8 @@ def test_every_kind_arrives(kind):
 
 def test_same_message_same_bytes():
     """Signing is deterministic: a message that is signed again after a crash has the same bytes."""
-    assert signed("update") == signed("update")
-    assert manifest_digest(signed("update")) == digest(signed("update"))
+    assert signed_manifest("update") == signed_manifest("update")
+    assert manifest_digest(signed_manifest("update")) == digest(signed_manifest("update"))
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_same_message_same_bytes():
 def test_bodies_are_checked(kind, body):
     """A body that its kind does not allow is not signed."""
     with pytest.raises(BadManifest):
-        signed(kind, body=body)
+        signed_manifest(kind, body=body)
 
 
 @pytest.mark.parametrize("kind", BODIES)
@@ -104,10 +104,10 @@ def test_roles(kind):
     """A kind of message from a member of the wrong role is neither signed nor read."""
     wrong = ASH if kind in BY_HUB else HUB
     with pytest.raises(WrongSender):
-        signed(kind, wrong)
+        signed_manifest(kind, wrong)
     same_name = PrivateKeys.generate(wrong.name, HUB.role if wrong is ASH else ASH.role)
     with pytest.raises(WrongSender):
-        verify(signed(kind, same_name), kind, card=wrong.card())
+        verify(signed_manifest(kind, same_name), kind, card=wrong.card())
 
 
 def test_enrolment_has_no_round_and_payloads_stand_where_they_belong():
@@ -119,14 +119,14 @@ def test_enrolment_has_no_round_and_payloads_stand_where_they_belong():
         ("sum", {"payload": None}),
     ):
         with pytest.raises(BadManifest):
-            signed(kind, **change)
+            signed_manifest(kind, **change)
 
 
 def test_too_large_is_refused():
     """A roster that exceeds the size of a manifest cannot be signed."""
     members = {f"partner-{i:05}": OTHER for i in range(1000)}
     with pytest.raises(BadManifest):
-        signed("roster", body={"members": members, "trunk": TRUNK})
+        signed_manifest("roster", body={"members": members, "trunk": TRUNK})
 
 
 def test_payloads(tmp_path):

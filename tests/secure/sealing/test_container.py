@@ -124,7 +124,7 @@ def test_a_memory_bomb_is_refused_unopened(trio, tmp_path, n_claimed):
     (tmp_path / "x").write_bytes(bomb)
     pool = pa.default_memory_pool()
     before = pool.max_memory()
-    with pytest.raises(BadContainer, match="not a plain one"):
+    with pytest.raises(BadContainer, match="plain one"):
         read(tmp_path / "x", trio.parameters)
     assert pool.max_memory() - before < 1 << 22
 

@@ -7,7 +7,6 @@ import select
 import signal
 import subprocess
 import sys
-import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -17,31 +16,17 @@ import pytest
 from secure.errors import BadContainer
 from secure.sealing import workers
 from secure.sealing.workers import Workers, n_workers_for
+from tests.support.secure.trial_work import Doubling, Leaving
 
 N = 300_000  # some blocks
-
-
-class Doubling:
-    """Work on numbers: doubles them, refuses negative ones, ends its process for zero."""
-
-    def __init__(self, factor: int) -> None:
-        self.factor = factor
-
-    def __call__(self, task: int) -> tuple[int, int]:
-        """The product and who made it."""
-        if task < 0:
-            raise BadContainer(f"{task} is negative")
-        if task == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return task * self.factor, os.getpid()
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
 @pytest.mark.parametrize("n_tasks", [0, 1, 2, 7])
 def test_results_come_in_order(n, n_tasks):
     """Whatever the number of workers and tasks, in this process or in others."""
-    with Workers(Doubling, (2,), n) as found:
-        results = list(found.in_order(range(1, n_tasks + 1)))
+    with Workers(Doubling, (2,), n) as team:
+        results = list(team.in_order(range(1, n_tasks + 1)))
     assert [result for result, _ in results] == [2 * task for task in range(1, n_tasks + 1)]
     assert {pid for _, pid in results} == {os.getpid()} or n > 1 or n_tasks == 0
     assert len({pid for _, pid in results}) == min(n, n_tasks)
@@ -51,15 +36,15 @@ def test_results_come_in_order(n, n_tasks):
 @pytest.mark.parametrize("n", [1, 2])
 def test_typed_errors_are_raised_here(n):
     """What a worker refuses is refused as if there were no worker, and no process stays."""
-    with pytest.raises(BadContainer, match="-3 is negative"), Workers(Doubling, (2,), n) as found:
-        list(found.in_order([1, 2, -3, 4]))
+    with pytest.raises(BadContainer, match="-3 is negative"), Workers(Doubling, (2,), n) as team:
+        list(team.in_order([1, 2, -3, 4]))
     assert not multiprocessing.active_children()
 
 
 def test_a_killed_worker_is_an_error():
     """A worker that dies, as by want of memory, ends the work with a clear message; nothing waits for ever."""
-    with pytest.raises(ChildProcessError, match="-9"), Workers(Doubling, (2,), 2) as found:
-        list(found.in_order([1, 0, 3, 4]))
+    with pytest.raises(ChildProcessError, match="-9"), Workers(Doubling, (2,), 2) as team:
+        list(team.in_order([1, 0, 3, 4]))
     assert not multiprocessing.active_children()
 
 
@@ -67,31 +52,19 @@ def test_a_killed_worker_is_an_error():
 def test_a_worker_that_stands_still_does_not_hold_up_the_end():
     """After SIGSTOP it takes no other signal but SIGKILL."""
     with ExitStack() as afterwards:
-        with Workers(Doubling, (2,), 2) as found:
-            (_, standing), _ = found.in_order([1, 2])
+        with Workers(Doubling, (2,), 2) as team:
+            (_, standing), _ = team.in_order([1, 2])
             afterwards.callback(_go_on, os.pidfd_open(standing))
             os.kill(standing, signal.SIGSTOP)
         assert not multiprocessing.active_children()
-
-
-class Leaving:
-    """Work that closes its process's pipe and takes long."""
-
-    def __call__(self, _task: int) -> int:
-        """A quarter of an hour."""
-        for fd in Path("/proc/self/fd").iterdir():
-            if fd.is_symlink() and "socket" in str(fd.readlink()):
-                os.close(int(fd.name))
-        time.sleep(900)
-        return 0
 
 
 @pytest.mark.timeout(60)
 def test_a_worker_that_closes_its_pipe_and_stays_is_an_error(monkeypatch):
     """It is given time to end, and is killed then."""
     monkeypatch.setattr(workers, "_END_S", 0.5)
-    with pytest.raises(ChildProcessError, match="-9"), Workers(Leaving, (), 2) as found:
-        list(found.in_order([1, 2]))
+    with pytest.raises(ChildProcessError, match="-9"), Workers(Leaving, (), 2) as team:
+        list(team.in_order([1, 2]))
     assert not multiprocessing.active_children()
 
 
@@ -107,10 +80,10 @@ def test_workers_end_with_a_killed_parent(tmp_path):
     code = """
 import os, sys
 from secure.sealing.workers import Workers
-from tests.secure.sealing.test_workers import Doubling
+from tests.support.secure.trial_work import Doubling
 if __name__ == "__main__":
-    with Workers(Doubling, (2,), 2) as found:
-        print([pid for _, pid in found.in_order([1, 2])], flush=True)
+    with Workers(Doubling, (2,), 2) as team:
+        print([pid for _, pid in team.in_order([1, 2])], flush=True)
         sys.stdin.read()
 """
     script = tmp_path / "parent.py"
@@ -160,8 +133,8 @@ def test_a_round_is_the_same_with_workers(trio, tmp_path, monkeypatch):
         sums = [trio.add(files, tmp_path / f"sum{n}{workers}", workers=workers) for workers in (1, 2)]
         assert sums[0].digest == sums[1].digest
         opened += [trio.open(tmp_path / f"sum{n}1", N, workers=workers) for workers in (1, 2)]
-    for found in opened[1:]:
-        np.testing.assert_array_equal(found.total, opened[0].total)
+    for other in opened[1:]:
+        np.testing.assert_array_equal(other.total, opened[0].total)
     for name in trio.partners:
         np.testing.assert_array_equal(reports[name, 1].residual, reports[name, 2].residual)
         assert reports[name, 1].clipped_share == reports[name, 2].clipped_share > 0

@@ -1,4 +1,4 @@
-"""A step whose texts are commands such as `die` or `slow`, for tests of the watchdog and the cache."""
+"""A step whose texts are commands such as `die` or `slow`, and results, for tests of the watchdog and the cache."""
 
 import os
 import signal
@@ -39,3 +39,10 @@ class Trial:
     def identity(self) -> bytes:
         """Return the name."""
         return self.name.encode()
+
+
+def many_results(n: int = 300) -> dict[str, StepResult]:
+    """Results of all sizes, by text."""
+    return {
+        f"text {i}": StepResult(f"C{i}" * 20, None if i % 3 else "c1", None, b"\1\2\3\4" * (i % 50)) for i in range(n)
+    }

@@ -117,7 +117,7 @@ def _bytes(text: str) -> bytes:
     return b"".join(bytes.fromhex(digits) * int(times or 1) for digits, _, times in parts)
 
 
-def signed(keys: PrivateKeys, fields: dict[str, object], domain: bytes = b"hocket/manifest/v1\0") -> bytes:
+def signed_fields(keys: PrivateKeys, fields: dict[str, object], domain: bytes = b"hocket/manifest/v1\0") -> bytes:
     """Manifest of any fields, signed."""
     unsigned = {key: value for key, value in fields.items() if key != "signature"}
     signature = keys.sign(domain + canonical_json(unsigned))

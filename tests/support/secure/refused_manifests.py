@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from secure.encoding.canonical import canonical_json
 from secure.keys.keys import PrivateKeys
-from tests.support.secure.refusals import OTHER, Row, Valid, signed, stray_bits
+from tests.support.secure.refusals import OTHER, Row, Valid, signed_fields, stray_bits
 from tests.support.secure.worked_example import Example, known_bytes
 
 UPDATE = "round-0001/attempt-01/update.ash.arrow"
@@ -23,7 +23,7 @@ class Papers:
     def of(self, kind: str, who: str, /, **change: object) -> bytes:
         """A message of the example with other fields."""
         path = self.example.path(kind, who, round_no=2 if kind == "void" else 1)
-        return signed(self.example.keys[who], json.loads(path.read_bytes()) | change)
+        return signed_fields(self.example.keys[who], json.loads(path.read_bytes()) | change)
 
     def ash(self, **change: object) -> bytes:
         """The update of ash with other fields."""
@@ -73,7 +73,7 @@ def _fields(papers: Papers) -> Iterator[Row]:
     yield "unknown-key", "M-2", BAD, "It has a key too many.", ash(colour="green")
     for key in good:
         less = {name: value for name, value in good.items() if name != key}
-        data = canonical_json(less) if key == "signature" else signed(papers.example.keys["ash"], less)
+        data = canonical_json(less) if key == "signature" else signed_fields(papers.example.keys["ash"], less)
         yield f"without-{key}", "M-2", BAD, f"It has no {key}.", data
     yield "array", "M-2", BAD, "It is an array.", b"[]"
     yield "other-format", "M-3", BAD, "Its format is another.", ash(format="hocket.manifesto")
@@ -138,11 +138,11 @@ def _signatures(papers: Papers) -> Iterator[Row]:
         data = canonical_json(good | {"signature": text})
         yield f"signature-{name}", "M-10", BAD, "Its signature is no base64 of 64 bytes.", data
     no = "BadSignature"
-    yield "signed-by-birch", "M-13", no, "It is signed by birch.", signed(keys["birch"], good)
+    yield "signed-by-birch", "M-13", no, "It is signed by birch.", signed_fields(keys["birch"], good)
     another = PrivateKeys("ash", "partner", known_bytes("another ash", 128))
-    yield "signed-by-other-keys", "M-13", no, "It is signed by keys that no card has.", signed(another, good)
-    yield "signed-as-card", "M-13", no, "It is signed as a card.", signed(keys["ash"], good, b"hocket/card/v1\0")
-    yield "signed-bare", "M-13", no, "It is signed without its purpose.", signed(keys["ash"], good, b"")
+    yield "signed-by-other-keys", "M-13", no, "It is signed by keys that no card has.", signed_fields(another, good)
+    yield "signed-as-card", "M-13", no, "It is signed as a card.", signed_fields(keys["ash"], good, b"hocket/card/v1\0")
+    yield "signed-bare", "M-13", no, "It is signed without its purpose.", signed_fields(keys["ash"], good, b"")
     changes = {"plan": OTHER, "round": 2, "attempt": 2, "time": good["time"] + 1, "body": {"roster": OTHER}}
     changes |= {"payload": good["payload"] | {"sha256": OTHER}}
     changes |= {"signature": json.loads(papers.of("update", "birch"))["signature"]}
@@ -156,9 +156,9 @@ def _others(papers: Papers) -> Iterator[Row]:
     no = "WrongSender"
     yield "of-birch", "M-11", no, "It is birch's.", papers.of("update", "birch")
     roster = json.loads(papers.of("roster", "hub"))
-    called = signed(keys["ash"], roster | {"sender": "ash"})
+    called = signed_fields(keys["ash"], roster | {"sender": "ash"})
     yield "roster-of-a-partner", "M-12", no, "A partner calls no roster.", called
-    sent = signed(keys["hub"], good | {"sender": "hub"})
+    sent = signed_fields(keys["hub"], good | {"sender": "hub"})
     yield "update-of-the-aggregator", "M-12", no, "The aggregator sends no update.", sent, "roster of hub", ""
     yield "of-another-kind", "M-14", "WrongKind", "It is a ready.", papers.of("ready", "ash")
     yield "of-another-plan", "M-15", "WrongPlan", "It is of another plan.", ash(plan=OTHER)

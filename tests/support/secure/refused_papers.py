@@ -18,7 +18,7 @@ def cards(valid: Valid) -> Iterator[Row]:
         fields = {key: value for key, value in (good | change).items() if value is not None}
         return "".join(f"{key} = {json.dumps(value)}\n" for key, value in fields.items()).encode()
 
-    def signed(**change: str | None) -> bytes:
+    def signed_card(**change: str | None) -> bytes:
         unsigned = {key: value for key, value in (good | change).items() if key != "signature" and value is not None}
         signature = keys.sign(b"hocket/card/v1\0" + canonical_json(unsigned))
         return text(**change, signature=base64.b64encode(signature).decode())
@@ -29,18 +29,18 @@ def cards(valid: Valid) -> Iterator[Row]:
     bad = "BadCard"
     yield "no-toml", "C-1", bad, "It is no TOML.", b"name: ash\n"
     yield "doubled-key", "C-1", bad, "It has a name twice.", text() + b'name = "ash"\n'
-    yield "unknown-key", "C-1", bad, "It has a key too many.", signed(email="ash@example.org")
+    yield "unknown-key", "C-1", bad, "It has a key too many.", signed_card(email="ash@example.org")
     yield "number", "C-1", bad, "Its signature is a number.", text(signature=1)
     for key in good:
         yield f"without-{key}", "C-1", bad, f"It has no {key}.", text(**{key: None})
-    yield "agreement-of-aggregator", "C-1", bad, "An aggregator could open envelopes.", signed(role="aggregator")
-    yield "partner-without-agreement", "C-1", bad, "A partner could open no envelope.", signed(agreement=None)
-    yield "space-in-name", "C-2", bad, "Its name has a space.", signed(name="a sh")
-    yield "long-name", "C-2", bad, "Its name has 33 characters.", signed(name="a" * 33)
-    yield "empty-name", "C-2", bad, "Its name is empty.", signed(name="")
-    yield "unknown-role", "C-3", bad, "Its role is none.", signed(role="owner", agreement=None)
+    yield "agreement-of-aggregator", "C-1", bad, "An aggregator could open envelopes.", signed_card(role="aggregator")
+    yield "partner-without-agreement", "C-1", bad, "A partner could open no envelope.", signed_card(agreement=None)
+    yield "space-in-name", "C-2", bad, "Its name has a space.", signed_card(name="a sh")
+    yield "long-name", "C-2", bad, "Its name has 33 characters.", signed_card(name="a" * 33)
+    yield "empty-name", "C-2", bad, "Its name is empty.", signed_card(name="")
+    yield "unknown-role", "C-3", bad, "Its role is none.", signed_card(role="owner", agreement=None)
     yield "short-signing-key", "C-4", bad, "Its signing key has 3 bytes.", text(signing="AAAA")
-    yield "short-agreement-key", "C-4", bad, "Its agreement key lacks a byte.", signed(agreement=wrong["short"])
+    yield "short-agreement-key", "C-4", bad, "Its agreement key lacks a byte.", signed_card(agreement=wrong["short"])
     yield "short-signature", "C-4", bad, "Its signature has 3 bytes.", text(signature="AAAA")
     yield "stray-bits", "C-4", bad, "Unused bits of its base64 are set.", text(signature=stray_bits(good["signature"]))
     yield "space-in-base64", "C-4", bad, "There is a space in its base64.", text(signature=f" {good['signature']}")
@@ -49,8 +49,8 @@ def cards(valid: Valid) -> Iterator[Row]:
     yield "agreement-of-another", "C-5", bad, "It has birch's agreement key.", text(agreement=birch["agreement"])
     yield "signing-of-another", "C-5", bad, "It has birch's signing key.", text(signing=birch["signing"])
     yield "signature-of-another", "C-5", bad, "It has birch's signature.", text(signature=birch["signature"])
-    yield "small-order", "C-6", bad, "Its X25519 key has a small order.", signed(agreement=wrong["small"])
-    yield "mlkem", "C-6", bad, "Its ML-KEM key has numbers beyond the prime.", signed(agreement=wrong["beyond"])
+    yield "small-order", "C-6", bad, "Its X25519 key has a small order.", signed_card(agreement=wrong["small"])
+    yield "mlkem", "C-6", bad, "Its ML-KEM key has numbers beyond the prime.", signed_card(agreement=wrong["beyond"])
 
 
 def plans(valid: Valid) -> Iterator[Row]:

@@ -136,6 +136,19 @@ class Sites:
         self._reap()
         wait_until(lambda: not set(self.processes()) & set(found), lambda: self.processes(*words))
 
+    @contextmanager
+    def frozen(self, *words: str) -> Iterator[None]:
+        """Let these processes stay and do nothing in the block."""
+        self.wait_for(lambda: self.processes(*words))
+        found = self.processes(*words)
+        for process in found:
+            os.kill(process, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in found:
+                os.kill(process, signal.SIGCONT)
+
     def peak_mb(self, *words: str) -> int:
         """Largest resident memory so far of any such process, MB."""
         peaks = [0]

@@ -116,7 +116,7 @@ def test_the_readme_says_the_commands(exported: dict[str, str], plan: Plan) -> N
         "nvflare job submit",
         "RUNNING",
         "telemetry",
-        "private key with the person who ran it",
+        "private key with",
         *PARTNERS,
     ):
         assert said in text
@@ -203,7 +203,9 @@ def test_the_command_writes_the_folder(enrolled: Federation, tmp_path: Path) -> 
     arguments = ("engine", "nvflare", "export", str(enrolled.plan_file), str(tmp_path / "x"), "--host", "hub")
     done = enrolled.hocket(*arguments)
     assert done.returncode == ExitCode.DONE, done.stderr
-    assert done.stdout == f"{tmp_path / 'x'}: files for a server at hub:8002\n"
+    (line,) = done.stdout.splitlines()
+    assert line.startswith(f"{tmp_path / 'x'}: ")
+    assert line.endswith(" hub:8002")
     assert (tmp_path / "x" / "README.md").is_file()
     again = enrolled.hocket(*arguments)
     assert again.returncode == ExitCode.CONFIGURATION

@@ -67,7 +67,7 @@ def test_each_side_proves_itself_to_the_other(kits: Path) -> None:
 def test_a_site_that_claims_another_name_is_refused(kits: Path) -> None:
     """P02's certificate is not P01's, and the error says whose it is; the exit code is that of security."""
     proof = site(kits, "P02").prove(HOST, PLAN, NONCE)
-    with pytest.raises(WrongSite, match="P01: the site's certificate is that of P02") as error:
+    with pytest.raises(WrongSite, match=r"^P01: .*certificate .*\bP02\b") as error:
         server(kits).check(proof, expected="P01", plan=PLAN, nonce=NONCE)
     assert error.value.exit_code == ExitCode.SECURITY
 
@@ -120,17 +120,17 @@ def test_a_kit_must_be_whole(tmp_path: Path) -> None:
     """A startup folder without its files is named, and so is a kit that does not say who the server is."""
     with pytest.raises(ConfigError, match=r"client\.crt: is missing"):
         Kit.at(tmp_path, "client")
-    with pytest.raises(ConfigError, match="does not name the server"):
+    with pytest.raises(ConfigError, match="name the server"):
         server_of(tmp_path)
     (tmp_path / "fed_client.json").write_text(json.dumps({"servers": []}))
-    with pytest.raises(ConfigError, match="does not name the server"):
+    with pytest.raises(ConfigError, match="name the server"):
         server_of(tmp_path)
 
 
 def test_names_must_agree() -> None:
     """Another name than expected is a security error that names both."""
     expect_name("P01", "P01", "here")
-    with pytest.raises(WrongSite, match="here: found P02, expected P01") as error:
+    with pytest.raises(WrongSite, match=r"^here: .*\bP02, .*\bP01\b") as error:
         expect_name("P02", "P01", "here")
     assert error.value.exit_code == ExitCode.SECURITY
     with pytest.raises(WrongSite, match="no certificate"):

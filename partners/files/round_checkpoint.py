@@ -1,0 +1,213 @@
+"""The checkpoints of a round in a partner's home: the state at its start, and what training and sealing gave."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partners.errors import CheckpointDamaged
+from partners.files.checkpoint import (
+    Checkpoint,
+    Part,
+    load_checkpoint,
+    read_facts,
+    save_checkpoint,
+    trunk_length,
+    trunk_pieces,
+)
+from partners.network.server_state import ServerState, initial_server_state
+from partners.network.state import PartnerState
+from partners.network.trunk import TrunkLayout, initial_pieces, initial_trunk, trunk_digest
+from partners.settings import ServerOptimiser
+
+_CHANGE, _RESIDUAL = "change", "residual"
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Plan and preparation under which a partner opened a sum."""
+
+    plan: str  # digest
+    preparation: str  # digest of preparation settings and structure seed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FirstRound:
+    """Settings that the state at the start of the first round is made from, so nobody has to send it."""
+
+    layout: TrunkLayout
+    seed: int  # of the shared vector
+    server: ServerOptimiser
+    bounds: NDArray[np.float64]  # (n_tensors,) largest change a parameter of the tensor may have
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RoundStart:
+    """State at the start of a round; vector, server and bounds are equal at all partners."""
+
+    layout: TrunkLayout  # of the vector
+    vector: NDArray[np.float32]  # (n_params,) the trunk, then the catalogue's head rows
+    server: ServerState
+    bounds: NDArray[np.float64]  # (n_tensors,) largest change a parameter of the tensor may have in this round
+    private: PartnerState | None  # heads and optimiser; None before the first training; shared head rows as in vector
+    residual: NDArray[np.float32] | None  # (n_params,) left by rounding and clipping, added to the next update
+    under: Provenance  # of the sum that made it
+
+    @property
+    def trunk(self) -> NDArray[np.float32]:
+        """The trunk alone, a view."""
+        return self.vector[: self.layout.trunk.n_params]
+
+    @property
+    def digest(self) -> str:
+        """Digest of the vector, computed each time."""
+        return trunk_digest(self.vector)
+
+    def write(self, path: Path) -> None:
+        """Write the checkpoint atomically, and the folder if it is missing."""
+        vectors = {} if self.residual is None else {_RESIDUAL: self.residual}
+        facts = {"bounds": self.bounds.tolist(), "under": asdict(self.under)}
+        _save(path, Checkpoint(self.vector, self.private, self.server, facts=facts, vectors=vectors))
+
+    @classmethod
+    def read(cls, path: Path, layout: TrunkLayout, *, to_predict: bool = False) -> Self:
+        """Read a start; raises FileNotFoundError, CheckpointDamaged or CheckpointMismatch.
+
+        to_predict : read trunk and heads only, not the states of optimiser and server step
+        """
+        if to_predict:
+            checkpoint = load_checkpoint(path, layout, only=("trunk", "heads"))
+        else:
+            checkpoint = load_checkpoint(path, layout)
+        return cls(
+            layout=layout,
+            vector=checkpoint.need_trunk(path),
+            server=checkpoint.server or ServerState(),
+            bounds=np.array(checkpoint.facts["bounds"], dtype=np.float64),
+            private=checkpoint.partner,
+            residual=checkpoint.vectors.get(_RESIDUAL),
+            under=_provenance(checkpoint.facts, path),
+        )
+
+
+@dataclass(frozen=True)  # without slots, for the cached properties
+class StoredStart:
+    """The start of a round on disk, or the first one without a file; each array is read only when it is used.
+
+    An array is as large as the trunk, so none is kept in memory. Every method raises CheckpointDamaged or
+    CheckpointMismatch.
+    """
+
+    path: Path
+    first: FirstRound
+
+    def vector(self) -> NDArray[np.float32]:
+        """RoundStart.vector."""
+        if not self.path.exists():
+            return initial_trunk(self.first.layout, self.first.seed)
+        return self._read("trunk").need_trunk(self.path)
+
+    def pieces(self) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """Slices and values of the vector, in order, one piece at a time."""
+        if not self.path.exists():
+            return initial_pieces(self.first.layout, self.first.seed)
+        return trunk_pieces(self.path)
+
+    def private(self) -> PartnerState | None:
+        """RoundStart.private."""
+        return self._read("heads", "moments").partner
+
+    def server(self) -> ServerState:
+        """RoundStart.server."""
+        if not self.path.exists():
+            return initial_server_state(self.first.server, self.first.layout.n_params)
+        return self._read("server").server or ServerState()
+
+    def residual(self) -> NDArray[np.float32] | None:
+        """RoundStart.residual."""
+        return self._read("vectors").vectors.get(_RESIDUAL)
+
+    @cached_property
+    def bounds(self) -> NDArray[np.float64]:
+        """RoundStart.bounds."""
+        if not self.path.exists():
+            return self.first.bounds
+        return np.array(read_facts(self.path)["bounds"], dtype=np.float64)
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of the vector."""
+        return trunk_digest(self.vector())
+
+    @property
+    def under(self) -> Provenance | None:
+        """RoundStart.under, read without the arrays; None for the first start."""
+        return _provenance(read_facts(self.path), self.path) if self.path.exists() else None
+
+    @property
+    def n_params(self) -> int:
+        """Length of the vector, read without its values; it may differ from the layout's."""
+        return trunk_length(self.path) if self.path.exists() else self.first.layout.n_params
+
+    def _read(self, *parts: Part) -> Checkpoint:
+        return load_checkpoint(self.path, self.first.layout, only=parts) if self.path.exists() else Checkpoint()
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedFile:
+    """What a partner's training in an attempt gave: the change of the vector in the clear, heads and optimiser, loss.
+
+    Reading raises FileNotFoundError, CheckpointDamaged or CheckpointMismatch.
+    """
+
+    path: Path
+    layout: TrunkLayout  # of the vector
+
+    def write(self, change: NDArray[np.float32], private: PartnerState, loss: float) -> None:
+        """Write the change (n_params,), heads and optimiser, and the mean loss, atomically."""
+        _save(self.path, Checkpoint(partner=private, facts={"loss": loss}, vectors={_CHANGE: change}))
+
+    def change(self) -> NDArray[np.float32]:
+        """The change (n_params,) of the vector by training."""
+        return load_checkpoint(self.path, self.layout, only=["vectors"]).vectors[_CHANGE]
+
+    def private(self) -> tuple[PartnerState, float]:
+        """Heads and optimiser after training, and the mean loss."""
+        checkpoint = load_checkpoint(self.path, self.layout, only=["heads", "moments"])
+        return checkpoint.need_partner(self.path), float(checkpoint.facts["loss"])
+
+
+@dataclass(frozen=True, slots=True)
+class ResidualFile:
+    """What sealing left over in an attempt: the residual, and the share of parameters that were clipped.
+
+    Reading raises FileNotFoundError, CheckpointDamaged or CheckpointMismatch.
+    """
+
+    path: Path
+    layout: TrunkLayout  # of the vector
+
+    def write(self, residual: NDArray[np.float32], clipped_share: float) -> None:
+        """Write the residual (n_params,) and the share of clipped parameters, atomically."""
+        _save(self.path, Checkpoint(facts={"clipped_share": clipped_share}, vectors={_RESIDUAL: residual}))
+
+    def read(self) -> tuple[NDArray[np.float32], float]:
+        """The residual (n_params,), and the share of clipped parameters."""
+        checkpoint = load_checkpoint(self.path, self.layout)
+        return checkpoint.vectors[_RESIDUAL], float(checkpoint.facts["clipped_share"])
+
+
+def _provenance(facts: Mapping[str, Any], path: Path) -> Provenance:
+    try:
+        return Provenance(**facts["under"])
+    except (KeyError, TypeError):
+        raise CheckpointDamaged(f"{path}: is damaged: does not name the plan under which it was made") from None
+
+
+def _save(path: Path, checkpoint: Checkpoint) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_checkpoint(path, checkpoint)
