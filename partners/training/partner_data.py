@@ -1,6 +1,6 @@
 """A partner's data and training settings, as a round uses them."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,7 +23,7 @@ class PartnerData:
     preparation_digest: str
     workers: int = 1  # most processes for sealing and opening
     validate_every: int = 1  # rounds
-    held: Mapping[int, int] = field(default_factory=dict)  # row of the catalogue to task
+    held: Mapping[int, Sequence[int]] = field(default_factory=dict)  # row of the catalogue to its tasks here
     counts: HolderCounts = field(default_factory=HolderCounts)  # of the catalogue's rows
 
     def seed(self, round_no: int, attempt: int = 1, revision: int = 1) -> tuple[int, ...]:
@@ -41,7 +41,7 @@ class PartnerData:
 
     def shared_rows(self, layout: TrunkLayout) -> SharedHeadRows:
         """Head rows of this partner that are shared."""
-        return SharedHeadRows.of(layout, dict(self.held), self.counts.shared_rows)
+        return SharedHeadRows.of(layout, self.held, self.counts)
 
     @property
     def shared_tasks(self) -> frozenset[int]:

@@ -139,7 +139,9 @@ def _log_settings(member: TrackedMember, client: "MlflowClient", run_id: str, *,
 
     tags = words.run_tags(member.config.name, member.role, member.plan)
     folder = f"settings/{member.plan.folder}".rstrip("/")
-    client.log_artifact(run_id, str(member.config.plan_file), folder)
+    catalogue = member.plan.catalogue.path(member.config.plan_file)
+    for file in (member.config.plan_file, *([catalogue] if catalogue else [])):
+        client.log_artifact(run_id, str(file), folder)
     client.log_text(
         run_id, without_password(member.config_file.read_text("utf-8")), f"{folder}/{member.config_file.name}"
     )

@@ -115,7 +115,7 @@ def agreed_of(setting: Setting, members: Members, rows: HeldCatalogue) -> Agreed
     """Part of a setting that a plan would have."""
     most = max(member.training_set.n_training_labels for member in members.values())
     return Agreed(
-        layout=trunk_layout(setting.bits, setting.hidden, rows.n_rows),
+        layout=trunk_layout(setting.bits, setting.hidden, rows.counts.n_places),
         trunk=TrunkSettings(hidden=setting.hidden, dropout=setting.dropout),
         trunk_seed=1000 + setting.seed,
         n_rounds=setting.rounds,

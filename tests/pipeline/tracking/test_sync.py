@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -152,6 +153,18 @@ def test_a_revision_goes_on_with_the_run(finished: Federation, tmp_path: Path):
         "settings/revision-02/aggregator.toml",
     } <= artifacts(member, run)
     assert [step for step, _ in curves(member, run)["round/members"]] == [1, 2]
+
+
+def test_the_file_of_a_catalogue_is_an_artifact_too(finished: Federation, tmp_path: Path):
+    """It is part of the plan."""
+    federation, content = finished.moved(tmp_path / "f"), b"id,threshold\nC1,6.0\n"
+    (federation.folder / "targets.csv").write_bytes(content)
+    table = f'[catalogue]\nfile = "targets.csv"\nsha256 = "{sha256(content).hexdigest()}"\n'
+    federation.plan_file.write_text(f"{federation.plan_file.read_text()}\n{table}")
+    member = member_of(federation, AGGREGATOR)
+    sync(member, client_of(member))
+    (run,) = runs_of(member)
+    assert {"settings/plan.toml", "settings/targets.csv"} <= artifacts(member, run)
 
 
 def test_a_partner_has_one_finished_run(tracked: Tracked):
