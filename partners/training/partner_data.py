@@ -47,7 +47,7 @@ class PartnerData:
     def shared_tasks(self) -> frozenset[int]:
         """Classification tasks of this partner whose head rows are shared."""
         shared = set(self.counts.shared_rows)
-        return frozenset(task for row, task in self.held.items() if row in shared)
+        return frozenset(task for row, tasks in self.held.items() if row in shared for task in tasks)
 
     def hold_back(self, vector: NDArray[np.float32], layout: TrunkLayout, members: Collection[str]) -> None:
         """Zero, in place, the rows that may have too few holders on a roster; vector: (n_params,), to be sealed."""

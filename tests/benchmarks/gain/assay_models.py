@@ -66,7 +66,7 @@ def scores_of_assay_models(
         own, member, model = _assay_data(partner), members[name], last.models[name]
         loaded = Predictor(model.trunk, model.state, agreed.layout.trunk, agreed.trunk, member.training)
         shared = set(agreed.counts.shared_rows) if on_trunk else set()
-        heads = {task for row, task in member.held.items() if row in shared}
+        heads = {task for row, tasks in member.held.items() if row in shared for task in tasks}
         kinds = [choice.kind for choice in _chosen(own)]
         fitted = fit_assay_models(own, kinds, loaded, on_trunk=on_trunk, heads=heads)
         predictor = AssayPredictor(loaded, fitted, own.data.x[own.data.training_rows])
