@@ -156,6 +156,7 @@ class PartnerRun:
             fitted=fitted,
             kept=report.gate.kept,
             compound_timeout_s=self._config.data.compound_timeout_s,
+            extensions=self.home.extensions,
         )
         write_report(self.home, report)
         return True
