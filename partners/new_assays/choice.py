@@ -124,7 +124,7 @@ def _best(comparison: _Comparison, predicted: Predicted) -> LocalKind:
         return "forest"
     best: LocalKind = "mean"
     most = 0.0
-    for kind in ("gaussian process", "forest"):
+    for kind in sorted(predicted.keys() - {"mean"}):
         gain, error = comparison.gain(predicted["mean"], predicted[kind])
         if gain > max(most, _KIND_MARGIN * error):
             best, most = kind, gain
