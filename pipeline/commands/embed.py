@@ -9,7 +9,7 @@ from pipeline.runtime.log import Log
 
 
 @click.command(
-    short_help="The trunk's hidden layer for structures, for models of your own.",
+    short_help="Write the trunk's hidden layer for structures.",
     epilog=examples(
         "hocket embed partner.toml new.smi --output hidden.parquet",
         "hocket embed partner.toml new.csv --output new.npz",

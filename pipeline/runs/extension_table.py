@@ -7,8 +7,8 @@ from pipeline.report.numbers import number, signed
 from pipeline.runs.extend import ExtensionReport
 
 _WIDTH = 112  # columns where stdout is no terminal
-_TITLE = "New assays: average precision out of fold, of the model that is kept and of the best without the trunk"
-_COLUMNS = ("assay", "threshold", "compounds", "active", "kept", "without", "gain", "model")
+_TITLE = "New assays: average precision out of fold"
+_COLUMNS = ("assay", "threshold", "compounds", "active", "kept", "without trunk", "gain", "kept model")
 _NUMBERS = range(1, 7)  # of the columns
 
 
