@@ -17,8 +17,8 @@ from partners.settings import LocalKind
 
 # One kind of model instead of the mean of both needs a gain of a whole standard error: the mean is rarely the worst.
 _KIND_MARGIN = 1.0
-# The trunk needs a quarter of one. On held-out assays (README, "New assays") it gained .04 to .07 where another partner
-# measures the target and cost .01 where none does: a wide margin would throw more away than it saves.
+# The trunk needs a quarter of one. It gains much where another partner measures the target and costs little where none
+# does, so a wide margin would throw more away than it saves (tests/benchmarks/new_assays.py).
 _TRUNK_MARGIN = 0.25
 _MOST_ENTRIES = 100_000  # labels that all resamples have together
 _RESAMPLES = (25, 200)  # fewest and most

@@ -23,7 +23,7 @@ from pipeline.runtime.log import Log
 from pipeline.runtime.progress import ProgressReporter
 
 _SEED = 0  # of forests, resamples and shuffled folds
-_PREPARED, _REPORT = "prepared", "report.json"
+_PREPARED, _REPORT = "prepared", "added.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,9 +17,9 @@ from pipeline.report.report import write_report
 from pipeline.report.shareable import shareable
 from pipeline.tracking.tracker import report_digest
 from tests.support.command_lines import commands
+from tests.support.data_prep.new_assay_tables import write_new_assays
 from tests.support.federation import AGGREGATOR, Federation
 from tests.support.made_up_reports import made_up_report
-from tests.support.new_assay_tables import write_new_assays
 from tests.support.signed_transcripts import DEAL, SUM, UPDATE, at_round, flip, make_void, say_again
 from tests.support.tracking.no_tracker import NoTracker
 from tests.support.transcripts import Golden

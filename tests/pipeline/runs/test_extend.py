@@ -19,9 +19,9 @@ from pipeline.model.description import Description
 from pipeline.model.folder import OpenModel
 from pipeline.model.structure_batches import prepare_batch
 from tests.support.cli_runner import hocket
+from tests.support.data_prep.new_assay_tables import NewTableFiles, write_new_assays
 from tests.support.federation import Federation
 from tests.support.full_disk import fill
-from tests.support.new_assay_tables import NewTableFiles, write_new_assays
 from tests.support.partner_tables import SMILES
 
 SIZES = {"X1": 60, "X, 2": 40, "small": 15, "constant": 40, "P01-A1": 40}
@@ -77,7 +77,7 @@ def test_every_assay_is_added_or_refused_with_its_reason(extended: tuple[Federat
     """Two tables on standard output, and the same in the report."""
     federation, printed = extended
     home = federation.home("P01")
-    report = json.loads((home.extensions / "report.json").read_text())
+    report = json.loads((home.extensions / "added.json").read_text())
     assert [one["input_assay_id"] for one in report["added"]] == ["X, 2", "X1"]
     reasons = {one["input_assay_id"]: one["reason"] for one in report["refused"]}
     assert {*reasons} == {"small", "constant", "P01-A1"}
@@ -276,6 +276,16 @@ def test_before_the_end_there_is_nothing_to_extend(fresh: Federation, tables: Ne
     done = hocket("extend", fresh.config("P01"), *tables.options)
     assert done.exit_code == 6
     assert not fresh.home("P01").extensions.exists()
+
+
+def test_inspect_knows_its_files(extended: tuple[Federation, str]) -> None:
+    """Without a key, and without any assay's id."""
+    home = extended[0].home("P01")
+    for path in (home.extensions / "added.json", *home.extensions.glob("assay-*"), *home.model.glob("assay-*")):
+        done = hocket("inspect", path)
+        assert done.exit_code == 0, done.output
+        assert "that a partner added to its model (private)" in done.stdout
+        assert "X1" not in done.stdout
 
 
 def test_what_is_written_is_private(extended: tuple[Federation, str]) -> None:

@@ -24,8 +24,8 @@ from pipeline.tracking.mlflow_model import pack_final_model, registered_name
 from pipeline.tracking.tracker import QUIET, TrackedMember, model_edition, read_member, report_digest
 from pipeline.tracking.uploads import send
 from tests.support.cli_runner import hocket
+from tests.support.data_prep.new_assay_tables import write_new_assays
 from tests.support.federation import AGGREGATOR, Federation
-from tests.support.new_assay_tables import write_new_assays
 from tests.support.other_account import asked_as_another, needs_root
 from tests.support.partner_tables import SMILES
 from tests.support.tracking import ui_stranger
