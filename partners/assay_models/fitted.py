@@ -16,10 +16,18 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class KnownProcess:
+    """A Gaussian process of one assay's compounds, which are some of the model's known compounds."""
+
+    compounds: Ints  # (n,) rows of the known compounds, rising
+    process: GaussianProcess  # (n,) weights
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class AssayModel:
     """What is kept of an assay; with both, the mean of both predictions is its value."""
 
-    process: GaussianProcess | None  # on all known compounds, the weight of others than the assay's own being 0
+    process: KnownProcess | None
     forest: Forest | None
 
 
@@ -75,7 +83,6 @@ class AssayModels:
         """Everything as named arrays, for a file without pickle."""
         processes = [(i, model.process) for i, model in enumerate(self.models) if model.process]
         forests = [(i, model.forest) for i, model in enumerate(self.models) if model.forest]
-        weights = [np.flatnonzero(process.weight) for _, process in processes]
         return {
             "inputs": np.array([self.uses_trunk, len(self.models)], np.int64),
             "quantiles": self.quantiles,
@@ -83,12 +90,10 @@ class AssayModels:
             "of_regression": self.of_regression,
             **{f"mixing.{part.name}": getattr(self.mixing, part.name) for part in fields(Mixing)},
             "process.model": np.array([i for i, _ in processes], np.int64),
-            "process.mean": np.array([process.mean for _, process in processes], np.float64),
-            "process.ends": np.cumsum([rows.size for rows in weights], dtype=np.int64),
-            "process.compound": _joined(weights, np.int32),
-            "process.weight": _joined(
-                [process.weight[rows] for (_, process), rows in zip(processes, weights, strict=True)], np.float32
-            ),
+            "process.mean": np.array([known.process.mean for _, known in processes], np.float64),
+            "process.ends": np.cumsum([known.compounds.size for _, known in processes], dtype=np.int64),
+            "process.compound": _joined([known.compounds for _, known in processes], np.int32),
+            "process.weight": _joined([known.process.weight for _, known in processes], np.float32),
             "forest.model": np.array([i for i, _ in forests], np.int64),
             "forest.trees": np.cumsum([forest.roots.size for _, forest in forests], dtype=np.int64),
             "forest.ends": np.cumsum([forest.feature.size for _, forest in forests], dtype=np.int64),
@@ -111,13 +116,15 @@ class AssayModels:
     @classmethod
     def _from_arrays(cls, arrays: Mapping[str, NDArray[Any]], n_known: int) -> Self:
         uses_trunk, n_models = (int(number) for number in arrays["inputs"])
-        processes: dict[int, GaussianProcess] = {}
+        processes: dict[int, KnownProcess] = {}
         for number, mean, (start, end) in zip(
             arrays["process.model"], arrays["process.mean"], _parts(arrays["process.ends"]), strict=True
         ):
-            weight = np.zeros(n_known, np.float32)
-            weight[arrays["process.compound"][start:end]] = arrays["process.weight"][start:end]
-            processes[int(number)] = GaussianProcess(float(mean), weight)
+            compounds = arrays["process.compound"][start:end].astype(np.int64)
+            weight = arrays["process.weight"][start:end]
+            if weight.size != compounds.size or not ((compounds >= 0) & (compounds < n_known)).all():
+                raise ValueError("a Gaussian process of compounds that are not known")
+            processes[int(number)] = KnownProcess(compounds, GaussianProcess(float(mean), weight))
         forests: dict[int, Forest] = {}
         for number, trees, nodes in zip(
             arrays["forest.model"], _parts(arrays["forest.trees"]), _parts(arrays["forest.ends"]), strict=True
