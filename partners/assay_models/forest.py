@@ -33,8 +33,7 @@ class Forest:
             raise CheckpointDamaged("forest: found nodes that form no trees")
 
     def _is_of_trees(self) -> bool:
-        shape, inner = self.feature.shape, np.flatnonzero(self.feature >= 0)
-        n_nodes = self.feature.size
+        shape, n_nodes, inner = self.feature.shape, self.feature.size, np.flatnonzero(self.feature >= 0)
         if not self.number.shape == self.right.shape == shape or not self.roots.size:
             return False
         ends = (

@@ -19,14 +19,17 @@ class Precomputed(Kernel):
     def __init__(self, matrix: np.ndarray) -> None:
         self.matrix = matrix
 
-    def __call__(self, x: np.ndarray, y: np.ndarray | None = None, eval_gradient: bool = False) -> np.ndarray:  # noqa: FBT001, FBT002, ARG002
+    def __call__(self, x: np.ndarray, y: np.ndarray | None = None, eval_gradient: bool = False) -> np.ndarray:  # noqa: ARG002, FBT -- its signature
+        """The matrix of these compounds."""
         rows, columns = x[:, 0].astype(int), (x if y is None else y)[:, 0].astype(int)
         return self.matrix[np.ix_(rows, columns)]
 
     def diag(self, x: np.ndarray) -> np.ndarray:
+        """Its diagonal."""
         return np.diag(self.matrix)[x[:, 0].astype(int)]
 
     def is_stationary(self) -> bool:
+        """It is not."""
         return False
 
 
@@ -99,7 +102,7 @@ def test_a_bound_is_replaced_by_the_mean_of_the_cut_normal_distribution(n_units:
     """One pass gives scipy's mean of the prediction without the compound, beyond the bound."""
     monkeypatch.setattr("partners.assay_models.gaussian_process._PASSES", 1)
     similarity, values, n_kernels = assay(3, 25, n_units)
-    marks = np.int8(([0, 0, 1, 0, -1] * 5))
+    marks = np.int8([0, 0, 1, 0, -1] * 5)
     filled = expected_values(similarity, values, marks, n_kernels)
     centre, scale = values.mean(), values.std()
     for out in np.flatnonzero(marks):
