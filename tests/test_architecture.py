@@ -78,7 +78,7 @@ FLOORS = {
         {"errors"},
     ],
     "data_prep": [
-        {"prepare", "prediction", "check", "benchmark_split"},
+        {"prepare", "prediction", "check", "catalogue_tasks", "benchmark_split"},
         {"prepared", "summary"},
         {"folds"},
         {"structures", "labels"},

@@ -17,6 +17,7 @@ from partners.network.device import tensor_of
 from partners.network.input_layer import InputLayer, InputRows, Part
 from partners.network.kernels import Masked, MaskedRelu, ObservedOutputs
 from partners.network.state import CLASSIFICATION, REGRESSION, Arrays, HeadSizes
+from partners.network.tied_heads import Groups, TiedHeads
 from partners.network.trunk import TrunkLayout
 from partners.settings import ClassificationHead, NonLinearity, Training, TrunkSettings
 
@@ -44,6 +45,7 @@ class Network:
     """All weights of one partner's network as torch tensors, in `parameter_shapes` order.
 
     in_place : the tensors share the memory of the arrays given, if torch can compute there; else they are copies
+    tied     : classification tasks that are trained as one, and whose heads are equal
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Network:
         device: str = "cpu",
         half: bool = False,
         in_place: bool = False,
+        tied: Groups = (),
     ) -> None:
         self.layout = layout
         self.in_place = in_place
@@ -73,6 +76,7 @@ class Network:
         # autograd stops before the input layer: its gradient is computed and used piece by piece
         self.input_layer = InputLayer(self.parameters[_INPUT_WEIGHT], self.parameters[_INPUT_BIAS])
         self._parts: list[Part] = []
+        self._tied = TiedHeads(tied, device)
 
     @classmethod
     def of(
@@ -84,10 +88,11 @@ class Network:
         training: Training,
         *,
         in_place: bool = False,
+        tied: Groups = (),
     ) -> "Network":
         """Make a network with the non-linearities, device and precision of the settings."""
         functions, half = NonLinearities.of(trunk_settings, training), training.precision == "bfloat16"
-        return cls(layout, trunk, heads, functions, device=training.device, half=half, in_place=in_place)
+        return cls(layout, trunk, heads, functions, device=training.device, half=half, in_place=in_place, tied=tied)
 
     def trunk(self) -> NDArray[np.float32]:
         """Trunk weights as one flat vector (n_params,) that shares the network's memory, on the CPU."""
@@ -141,11 +146,13 @@ class Network:
         return sum(self._add_part(batch, n_compounds, dropout) for batch in parts)
 
     def each_gradient(self, use: Callable[[Gradients], None]) -> None:
-        """Call `use` with all parameters and gradients of the last loss, some at a time; then forget the gradients."""
+        """Let `use` change all parameters by the last loss's gradients, some at a time; then forget the gradients."""
+        self._tied.sum_gradients(self.parameters)
         use([(leaf, leaf.grad) for leaf in self.parameters.values() if leaf.grad is not None])
         self._forget_gradients()
         self.input_layer.each_gradient(self._parts, lambda piece, gradient: use([(piece, gradient)]))
         self._parts = []
+        self._tied.copy_weights(self.parameters)
 
     def _forget_gradients(self) -> None:
         for parameter in self.parameters.values():

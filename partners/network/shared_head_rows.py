@@ -1,11 +1,11 @@
 """Shared head rows: those of a partner's classification tasks that are in the catalogue, to and from the shared vector.
 
-The vector is the trunk, followed by a row of weights and a bias for every task of the plan's catalogue. Before a round
-a partner's head rows are set from the vector, after the round their change is part of the update. All other parts of
-the heads stay at the partner.
+The vector is the trunk, followed by a place, a row of weights and a bias, for every row of the plan's catalogue that
+enough partners hold, and for as many more as make a power of two. Before a round a partner's head rows are set from the
+vector, after the round their change is part of the update. All other parts of the heads stay at the partner.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partners.network.state import HEAD_BIAS, HEAD_WEIGHT, PartnerState
-from partners.network.trunk import CATALOGUE_BIAS, CATALOGUE_WEIGHT, TrunkLayout
+from partners.network.trunk import CATALOGUE_BIAS, CATALOGUE_WEIGHT, TrunkLayout, padded_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +23,26 @@ class HolderCounts:
     counts: tuple[int, ...] = ()  # by row; empty without a catalogue
     partners: frozenset[str] = frozenset()  # the partners that were counted
     least: int = 0  # the plan's catalogue.min_partners
+    least_when_counted: int | None = None  # that of the plan under which they were counted; None: the same
+
+    @property
+    def travelling(self) -> list[int]:
+        """Rows that have a place in the vector, in the order of their places: a revision changes nothing of it."""
+        least = self.least if self.least_when_counted is None else self.least_when_counted
+        return [row for row, count in enumerate(self.counts) if count >= least]
+
+    @property
+    def n_places(self) -> int:
+        """Places for rows in the vector; those behind the travelling rows' belong to no row, and never change."""
+        return padded_rows(len(self.travelling))
 
     @property
     def shared_rows(self) -> list[int]:
-        """Rows that enough partners hold; no other row ever leaves a partner."""
-        return [row for row, count in enumerate(self.counts) if count >= self.least]
+        """Rows that travel and that enough partners hold; no other row ever leaves a partner."""
+        return [row for row in self.travelling if self.counts[row] >= self.least]
 
     def factors(self, members: Collection[str]) -> NDArray[np.float64]:
-        """Factor on each row's mean over a roster, (n_rows,); 0 for a row that is not sent to this roster.
+        """Factor on the mean of each place over a roster, (n_places,); 0 for a row that is not sent to this roster.
 
         Which partners hold a row is not known. Each counted partner that is not on the roster may be a holder, so a row
         is sent only if enough holders are on the roster even then. A partner without the row sends zeros: the mean over
@@ -38,52 +50,67 @@ class HolderCounts:
         smallest possible, so that a row never moves too far.
         """
         n_absent, n_members = len(self.partners - set(members)), len(members)
-        counts = np.array(self.counts, dtype=np.float64)
-        sent = counts - n_absent >= self.least
+        counts = np.zeros(self.n_places)
+        counts[: len(self.travelling)] = [self.counts[row] for row in self.travelling]
+        sent = (counts > 0) & (counts - n_absent >= self.least)
         return np.where(sent, n_members / np.minimum(np.maximum(counts, 1.0), n_members), 0.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SharedHeadRows:
-    """Which head row of a partner belongs to which row of the catalogue; empty for a partner that holds none."""
+    """Which heads of a partner belong to which place of the vector; empty for a partner that holds no shared row.
+
+    Several tasks may belong to one row: their heads are equal whenever they are set from the vector, and are trained as
+    one, so that the row's change is that of any of them.
+    """
 
     layout: TrunkLayout  # of the whole vector
-    rows: NDArray[np.int64]  # (n_held,) rows of the catalogue, each once
-    tasks: NDArray[np.int64]  # (n_held,) this partner's classification tasks, in the same order
+    places: NDArray[np.int64]  # (n_heads,) of rows in the vector, ascending; a place once for each task of its row
+    tasks: NDArray[np.int64]  # (n_heads,) this partner's classification tasks, in the same order
 
     @classmethod
-    def of(cls, layout: TrunkLayout, held: dict[int, int], shared: Collection[int]) -> Self:
+    def of(cls, layout: TrunkLayout, held: Mapping[int, Sequence[int]], counts: HolderCounts) -> Self:
         """Find the rows that this partner holds and that are shared.
 
-        held   : row of the catalogue to classification task
-        shared : rows of the catalogue, see `HolderCounts.shared_rows`
+        held : row of the catalogue to classification tasks
         """
-        rows = sorted(set(held) & set(shared))
-        tasks = [held[row] for row in rows]
-        return cls(layout, np.array(rows, dtype=np.int64), np.array(tasks, dtype=np.int64))
+        shared = set(counts.shared_rows)
+        pairs = [
+            (place, task)
+            for place, row in enumerate(counts.travelling)
+            for task in (held.get(row, ()) if row in shared else ())
+        ]
+        places, tasks = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+        return cls(layout, places, tasks)
+
+    @property
+    def tied(self) -> list[list[int]]:
+        """Tasks of every row that has several, which are trained as one."""
+        groups = np.split(self.tasks, np.flatnonzero(np.diff(self.places)) + 1)
+        return [group.tolist() for group in groups if group.size > 1]
 
     def from_vector(self, vector: NDArray[np.float32], state: PartnerState) -> PartnerState:
         """Copy of the state with its shared head rows set from the vector (n_params,)."""
-        if self.rows.size == 0:
+        if self.places.size == 0:
             return state
         shared, heads = self.layout.views(vector), dict(state.heads)
         for name, theirs in ((HEAD_WEIGHT, CATALOGUE_WEIGHT), (HEAD_BIAS, CATALOGUE_BIAS)):
             heads[name] = state.heads[name].copy()
-            heads[name][self.tasks] = shared[theirs][self.rows]
+            heads[name][self.tasks] = shared[theirs][self.places]
         return replace(state, heads=heads)
 
     def to_vector(self, state: PartnerState, vector: NDArray[np.float32]) -> None:
         """Write the shared head rows to their places in the vector (n_params,), in place."""
         shared = self.layout.views(vector)
-        if self.rows.size:
-            shared[CATALOGUE_WEIGHT][self.rows] = state.heads[HEAD_WEIGHT][self.tasks]
-            shared[CATALOGUE_BIAS][self.rows] = state.heads[HEAD_BIAS][self.tasks]
+        if self.places.size:
+            shared[CATALOGUE_WEIGHT][self.places] = state.heads[HEAD_WEIGHT][self.tasks]
+            shared[CATALOGUE_BIAS][self.places] = state.heads[HEAD_BIAS][self.tasks]
 
 
 def scale_rows(vector: NDArray[np.float32], layout: TrunkLayout, factors: NDArray[np.float64]) -> None:
-    """Multiply each row of the catalogue by its factor, in place; float64 products, rounded once.
+    """Multiply the row of each place by its factor, in place; float64 products, rounded once.
 
-    vector : (n_params,) float32; factors : (n_rows,), 0 for a row that must not be in the vector
+    vector : (n_params,) float32; factors : (n_places,), 0 for a row that must not be in the vector
     """
     if layout.n_rows == 0:
         return
@@ -101,5 +128,5 @@ def hold_back_rows(
     members : the partners on the roster
     """
     is_sent = counts.factors(members) > 0
-    if not is_sent[counts.shared_rows].all():
+    if not is_sent[: len(counts.travelling)].all():
         scale_rows(vector, layout, is_sent.astype(np.float64))

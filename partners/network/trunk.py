@@ -41,7 +41,7 @@ class TrunkLayout:
     n_inputs: int
     hidden: tuple[int, ...]
     tensors: tuple[TrunkTensor, ...]
-    n_rows: int = 0  # of the catalogue; 0: the vector is the trunk alone
+    n_rows: int = 0  # places for rows of the catalogue; 0: the vector is the trunk alone
 
     @property
     def trunk(self) -> "TrunkLayout":
@@ -56,6 +56,11 @@ class TrunkLayout:
     def views(self, trunk: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """Every tensor by name, in its shape, as a view into the flat vector."""
         return {tensor.name: trunk[tensor.place].reshape(tensor.shape) for tensor in self.tensors}
+
+
+def padded_rows(n_travelling: int) -> int:
+    """Places in the vector for so many travelling rows: 0, 1, 2, 4, ..., so that its length tells little."""
+    return 1 << (n_travelling - 1).bit_length() if n_travelling else 0
 
 
 def trunk_layout(n_inputs: int, hidden: tuple[int, ...], n_rows: int = 0) -> TrunkLayout:

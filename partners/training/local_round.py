@@ -73,6 +73,7 @@ def train_locally(
         own.training,
         seed=seed,
         n_steps=agreed.n_steps,
+        tied=rows.tied,
         progress=progress,
     )
     rows.to_vector(result.state, vector)
@@ -92,7 +93,7 @@ def step_server(
 
     vector  : (n_params,) float32, at the start of the round
     mean    : (n_params,) over the members of the roster
-    factors : (n_rows,) factor on the mean of each row of the catalogue, see `HolderCounts.factors`
+    factors : (n_places,) factor on the mean of each place for a row, see `HolderCounts.factors`
     Raises what `server_step` raises.
     """
     scale_rows(mean, agreed.layout, factors)

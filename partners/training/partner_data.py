@@ -1,6 +1,6 @@
 """A partner's data and training settings, as a round uses them."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,7 +23,7 @@ class PartnerData:
     preparation_digest: str
     workers: int = 1  # most processes for sealing and opening
     validate_every: int = 1  # rounds
-    held: Mapping[int, int] = field(default_factory=dict)  # row of the catalogue to task
+    held: Mapping[int, Sequence[int]] = field(default_factory=dict)  # row of the catalogue to its tasks here
     counts: HolderCounts = field(default_factory=HolderCounts)  # of the catalogue's rows
 
     def seed(self, round_no: int, attempt: int = 1, revision: int = 1) -> tuple[int, ...]:
@@ -41,13 +41,13 @@ class PartnerData:
 
     def shared_rows(self, layout: TrunkLayout) -> SharedHeadRows:
         """Head rows of this partner that are shared."""
-        return SharedHeadRows.of(layout, dict(self.held), self.counts.shared_rows)
+        return SharedHeadRows.of(layout, self.held, self.counts)
 
     @property
     def shared_tasks(self) -> frozenset[int]:
         """Classification tasks of this partner whose head rows are shared."""
         shared = set(self.counts.shared_rows)
-        return frozenset(task for row, task in self.held.items() if row in shared)
+        return frozenset(task for row, tasks in self.held.items() if row in shared for task in tasks)
 
     def hold_back(self, vector: NDArray[np.float32], layout: TrunkLayout, members: Collection[str]) -> None:
         """Zero, in place, the rows that may have too few holders on a roster; vector: (n_params,), to be sealed."""

@@ -14,6 +14,7 @@ from partners.network.device import arithmetic
 from partners.network.model import Dropout, Network
 from partners.network.normalisation import normalisation_of
 from partners.network.state import FIRST, SECOND, HeadSizes, PartnerState, check_state, fresh_state, initial_heads
+from partners.network.tied_heads import Groups
 from partners.network.trunk import TrunkLayout, check_layers, check_trunk
 from partners.settings import Training, TrunkSettings
 from partners.training.optimiser import Optimiser, check_moments, learning_rate_at, steps_per_epoch
@@ -88,11 +89,13 @@ def train_in_place(  # noqa: PLR0913 -- as train_round
     seed: int | Sequence[int],
     n_steps: int,
     *,
+    tied: Groups = (),
     progress: Progress | None = None,
 ) -> TrainedInPlace:
     """Train as `train_round` does, to the same bits, in the memory of trunk and state.
 
     trunk : (n_params,) float32, afterwards the new trunk; state: afterwards use the one returned
+    tied  : groups of classification tasks whose heads are equal in the state, and are trained as one
     On the CPU no other array as large as the trunk is held, if the arrays are `aligned_arrays.is_sharable`.
     """
     check_fit(training_set, trunk, layout, trunk_settings)
@@ -106,7 +109,7 @@ def train_in_place(  # noqa: PLR0913 -- as train_round
     batches = shuffled_rows(rows, training.batch_size, np.random.default_rng(batch_seed))
     make_batch = BatchMaker(training_set, trunk_settings, training, state.normalisation)
     with arithmetic(training):
-        network = Network.of(layout, trunk, state.heads, trunk_settings, training, in_place=True)
+        network = Network.of(layout, trunk, state.heads, trunk_settings, training, in_place=True, tied=tied)
         stepper = Stepper(network, state, training, steps_per_epoch(rows.size, training.batch_size))
         losses = stepper.take(n_steps, batches, make_batch, dropout, progress)
         after = stepper.state()

@@ -24,6 +24,7 @@ class AttemptRecord:
     signed: dict[str, dict[str, int]] = field(default_factory=dict)  # times of signing, by kind and sender
     update_bytes: dict[str, int] = field(default_factory=dict)  # sizes, by sender
     sum_bytes: int | None = None
+    n_params: int | None = None  # length of the sealed vectors; None: not known
     gone: tuple[str, ...] = ()  # partners whose update was deleted from the exchange; only its manifest is there
     recomputed: bool = False  # the updates were added again and gave exactly the bytes of the sum
 

@@ -17,15 +17,17 @@ from secure.keys.envelopes import Binding, check_envelopes
 from secure.keys.group import DEAL
 from secure.keys.pairing import PAIRING
 from secure.messages.messages import check_payload
-from secure.sealing.container import SUM, UPDATE, Kind
+from secure.sealing.container import SUM, UPDATE, Kind, read_chunks
 from secure.verify import check_adding, check_sealed
 
 
 class Payloads:
     """Fetches the payloads of one attempt after another and checks each against its manifest and the plan."""
 
-    def __init__(self, plan: Plan, exchange: Exchange, *, recompute: bool, workers: int) -> None:
+    def __init__(self, plan: Plan, exchange: Exchange, *, n_params: int | None, recompute: bool, workers: int) -> None:
+        """n_params : length of the rounds' vectors, if the transcript tells it; else that of the first file found."""
         self._plan = plan
+        self._n_params = n_params
         self._exchange = exchange
         self._recompute, self._workers = recompute, workers
 
@@ -63,7 +65,7 @@ class Payloads:
                 recomputed = bool(totals) and not gone and self._recompute
                 for total in totals if recomputed else ():
                     self._check_adding(total, [files[name] for name in roster.members], roster)
-        return replace(record, gone=gone, recomputed=recomputed)
+        return replace(record, gone=gone, recomputed=recomputed, n_params=self._known_length(record.round_no))
 
     def _check_envelopes(self, message: Message, expected: Binding, receivers: set[str]) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -71,8 +73,23 @@ class Payloads:
         check_envelopes(payload, expected, receivers, self._exchange.where(message.name.payload))
 
     def _check_sealed(self, file: Path, kind: Kind, members: tuple[str, ...], roster: Roster) -> None:
-        parameters, n_params = self._plan.seal_parameters(roster.round_no), self._plan.n_params(roster.round_no)
+        parameters, n_params = self._plan.seal_parameters(roster.round_no), self._length(file, roster.round_no)
         check_sealed(file, kind, members, roster=roster, parameters=parameters, n_params=n_params)
+
+    def _known_length(self, round_no: int) -> int | None:
+        """The length that the vectors of a round must have, in all rounds of training the same; None: not known yet."""
+        possible = self._plan.possible_n_params(round_no)
+        return possible[0] if len(possible) == 1 else self._n_params
+
+    def _length(self, file: Path, round_no: int) -> int:
+        """The same, known from the first file on, if its length is one that the plan allows."""
+        known = self._known_length(round_no)
+        if known is None:
+            possible = self._plan.possible_n_params(round_no)
+            with read_chunks(file) as reader:
+                found = reader.header.n_params
+            known = self._n_params = found if found in possible else possible[0]
+        return known
 
     def _check_adding(self, total: Message, files: list[Path], roster: Roster) -> None:
         payload = total.manifest.payload

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+from partners.network.trunk import TrunkLayout
 from pipeline.audit.attempt_record import AttemptRecord, read_attempt
 from pipeline.audit.clock_skew import clock_warnings
 from pipeline.audit.payloads import Payloads
@@ -75,8 +76,9 @@ def audit(
         for attempt in transcript.attempts
     ]
     _check_order(attempts, plan, exchange)
-    _check_trunks(transcript, plan, exchange)
-    payloads = Payloads(plan, exchange, recompute=recompute, workers=workers)
+    layout = _check_trunks(transcript, plan, exchange)
+    n_params = layout.n_params if layout else None
+    payloads = Payloads(plan, exchange, n_params=n_params, recompute=recompute, workers=workers)
     payloads.check_enrolment(transcript)
     for number, record in enumerate(attempts):
         attempts[number] = payloads.check_attempt(record, transcript)
@@ -133,22 +135,30 @@ def _check_order(attempts: Sequence[AttemptRecord], plan: Plan, exchange: Exchan
         }[record.outcome]
 
 
-def _check_trunks(transcript: Transcript, plan: Plan, exchange: Exchange) -> None:
+def _check_trunks(transcript: Transcript, plan: Plan, exchange: Exchange) -> TrunkLayout | None:
     """Check that all attempts at a round start from one trunk, those at the first round from the plan's.
 
-    The trunk is the whole shared vector. The catalogue round's roster names it too.
+    The trunk is the whole shared vector, in the catalogue round without rows. Returns the vector's layout, which the
+    first round's trunk tells; None if round 1 is not part of the transcript.
     """
     trunks: dict[int, str] = {}
+    layout = None
     for round_no, attempt in transcript.attempts:
         for message in transcript.of("roster", round_no, attempt).values():
-            if round_no in (CATALOGUE_ROUND, 1) and not trunks:
-                trunks[CATALOGUE_ROUND] = trunks[1] = plan.first_digest()
             trunk = message.manifest.text("trunk")
+            if round_no == CATALOGUE_ROUND and not trunks:
+                trunks[round_no] = plan.first_digest(plan.layout)
+            elif round_no == 1 and layout is None:
+                possible = (one for one in plan.possible_layouts if plan.first_digest(one) == trunk)
+                layout = next(possible, plan.layout)
+                trunks[round_no] = plan.first_digest(layout)
             if trunk != trunks.setdefault(round_no, trunk):
                 where = exchange.where(message.name.manifest)
                 raise Equivocation(
                     f"{where}: starts from trunk {trunk[:12]}, {round_name(round_no)} from {trunks[round_no][:12]}"
                 )
+
+    return layout
 
 
 def _notes(attempts: Sequence[AttemptRecord], transcript: Transcript) -> Iterator[str]:

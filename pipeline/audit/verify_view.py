@@ -38,7 +38,7 @@ def print_trail(trail: AuditTrail, plan: Plan, console: Console) -> None:
     if console.is_terminal and trail.attempts:
         console.print(_table(trail))
     else:
-        for line in (line for record in trail.attempts for line in _lines(record, plan)):
+        for line in (line for record in trail.attempts for line in _lines(record)):
             console.print(line, markup=False, soft_wrap=True)
     for kind, lines in (("note", trail.notes), ("warning", trail.warnings)):
         for line in lines:
@@ -57,7 +57,7 @@ def _header(trail: AuditTrail, plan: Plan) -> Iterator[str]:
         yield f"group secret {trail.group}, dealt by {plan.federation.custodian} {utc(trail.dealt)}"
 
 
-def _lines(record: AttemptRecord, plan: Plan) -> Iterator[str]:
+def _lines(record: AttemptRecord) -> Iterator[str]:
     """One attempt as two or three lines."""
     called = f" {'of' if record.outcome == 'sum' else 'for'} {', '.join(record.roster)}" if record.roster else ""
     lacking = f", missing {', '.join(record.missing)}" if record.missing else ""
@@ -67,7 +67,8 @@ def _lines(record: AttemptRecord, plan: Plan) -> Iterator[str]:
     if record.update_bytes:
         most = max(record.update_bytes.values())
         down = f", sum {record.sum_bytes} bytes" if record.sum_bytes else ""
-        yield f"  update {most} bytes, {most / plan.n_params(record.round_no):.2f} per parameter{down}"
+        each = f", {most / record.n_params:.2f} per parameter" if record.n_params else ""
+        yield f"  update {most} bytes{each}{down}"
     spans = _spans(record)
     times = [
         f"{kind} {utc(first)}{f' to {utc(last)}' if last > first else ''}" for kind, (first, last) in spans.items()

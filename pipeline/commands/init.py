@@ -1,4 +1,4 @@
-"""`hocket init`: write commented configuration files."""
+"""`hocket init`: write commented configuration files, and propose a catalogue."""
 
 import secrets
 import sys
@@ -164,6 +164,40 @@ def init_aggregator(folder: Path, force: bool, **options: Any) -> None:  # noqa:
     check_replaceable(file, replace=force)
     write_file(file, aggregator_text(_member(folder, options)), replace=force)
     _report_written(file)
+
+
+@init.command(
+    "catalogue",
+    short_help="Propose rows for the plan's catalogue.",
+    epilog=examples("hocket init catalogue partner.toml", "hocket init catalogue partner.toml --output rows.csv"),
+)
+@click.argument("config", type=EXISTING_FILE)
+@click.option("--output", "file", type=ANY_PATH, default="catalogue.csv", show_default=True, help="File to write.")
+@_FORCE
+def init_catalogue(config: Path, file: Path, force: bool) -> None:
+    """Write the catalogue rows, id and threshold, that your own tables could hold.
+
+    CONFIG is partner.toml. Rows are the tasks with a catalog_assay_id in T0 and labels enough. Nothing is sent, and
+    neither plan nor key is needed. Rows that only you propose tell the others your interest: remove them before you
+    send the file, or agree on a public list of all targets instead.
+    """
+    from hashlib import sha256
+
+    from pipeline.plan.catalogue import catalogue_text
+    from pipeline.setup.init_files import check_replaceable, write_file
+    from pipeline.setup.own_catalogue import proposed_tasks
+
+    check_replaceable(file, replace=force)
+    tasks = proposed_tasks(config)
+    rows = sorted(set(tasks))
+    text = catalogue_text(rows)
+    write_file(file, text, replace=force)
+    click.echo(f"{file}: {len(rows)} rows for {len(tasks)} of your tasks, SHA-256 {sha256(text.encode()).hexdigest()}")
+    click.echo(
+        "next: agree on one file with all partners, then write its name and SHA-256 under [catalogue] in the plan; "
+        "rows that only you propose tell your interest",
+        err=True,
+    )
 
 
 def _member(folder: Path, options: dict[str, Any]) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""`hocket report`: compare the local with the federated model."""
+"""`hocket report`: compare the federated with the strongest local model."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from pipeline.commands.options import ANY_PATH, EXISTING_FILE, examples
 
 
 @click.command(
-    short_help="Compare the local with the federated model.",
+    short_help="Compare the federated with the strongest local model.",
     epilog=examples(
         "hocket report partner.toml",
         "hocket report partner.toml --shareable --output for_the_others",
@@ -22,9 +22,10 @@ from pipeline.commands.options import ANY_PATH, EXISTING_FILE, examples
 @click.option("--output", type=ANY_PATH, help="Folder for --shareable  [default: HOME/report/shareable] or --merge.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report, summary or merged summary as JSON.")
 def report(files: tuple[Path, ...], shareable: bool, merge: bool, output: Path | None, as_json: bool) -> None:
-    """Compare the local with the federated model, for each task and over all tasks.
+    """Compare the federated with the strongest local model, for each task and over all tasks.
 
-    Writes report.html, a page that opens offline, and its figures into HOME/report, and prints a table.
+    And the same network without and with federation. Writes report.html, a page that opens offline, and its figures
+    into HOME/report, and prints two tables.
     """
     if merge:
         if shareable or output is None:

@@ -9,31 +9,24 @@ from pydantic import model_validator
 
 from data_prep.prepared import Task
 from partners.network.shared_head_rows import HolderCounts
+from partners.network.trunk import TrunkLayout
 from pipeline.errors import ConfigError
 from pipeline.home.json_files import write_json
 from pipeline.home.paths import Home
-from pipeline.plan.plan import Catalogue, CatalogueTask, Plan
+from pipeline.plan.catalogue import Catalogue, CatalogueTask
+from pipeline.plan.plan import Plan
 from pipeline.plan.toml_schema import Schema, check_table
 
 
-def held_rows(catalogue: Catalogue, tasks: Iterable[Task]) -> dict[int, int]:
-    """Row of the catalogue to task_id of a partner's classification task.
-
-    If a partner has several tasks for one row, the head of the one with the most labels is shared.
-    """
+def held_rows(catalogue: Catalogue, tasks: Iterable[Task]) -> dict[int, tuple[int, ...]]:
+    """Row of the catalogue to task_ids of a partner's classification tasks, which are trained as one."""
     rows = {(task.id, task.threshold): row for row, task in enumerate(catalogue.tasks)}
-    held: dict[int, Task] = {}
+    held: dict[int, tuple[int, ...]] = {}
     for task in tasks:
         row = rows.get((task.catalog_assay_id or "", task.threshold))
-        if row is None or task.is_auxiliary:
-            continue
-        if row not in held or _n_labels(task) > _n_labels(held[row]):
-            held[row] = task
-    return {row: task.task_id for row, task in sorted(held.items())}
-
-
-def _n_labels(task: Task) -> int:
-    return task.n_active + task.n_inactive
+        if row is not None and not task.is_auxiliary:
+            held[row] = (*held.get(row, ()), task.task_id)
+    return dict(sorted(held.items()))
 
 
 class Counted(Schema):
@@ -43,6 +36,7 @@ class Counted(Schema):
     partners: tuple[str, ...]  # who was counted, sorted
     tasks: tuple[CatalogueTask, ...]
     counts: tuple[int, ...]  # how many partners hold each
+    min_partners: int  # of that plan: rows that fewer hold have no place in the vector
 
     @model_validator(mode="after")
     def _a_count_for_each(self) -> Self:
@@ -69,13 +63,28 @@ def known_counts(plan: Plan, home: Home) -> HolderCounts | None:
             "give the plan the [catalogue] tasks of the plan before, in their order; min_partners may differ"
         )
         raise error
-    return HolderCounts(counted.counts, frozenset(counted.partners), plan.catalogue.min_partners)
+    least = plan.catalogue.min_partners
+    return HolderCounts(counted.counts, frozenset(counted.partners), least, counted.min_partners)
+
+
+def known_layout(plan: Plan, home: Home) -> TrunkLayout | None:
+    """Layout of the shared vector; None while the catalogue round of this plan is not done.
+
+    Raises ConfigError as `known_counts` does.
+    """
+    counts = known_counts(plan, home)
+    return None if counts is None else plan.layout_with(counts.n_places)
 
 
 def keep_counts(plan: Plan, home: Home, counts: Iterable[int]) -> None:
     """Write the counts of the catalogue round, which ends it."""
-    partners = tuple(plan.partner_names)
-    counted = Counted(plan=plan.digest, partners=partners, tasks=plan.catalogue.tasks, counts=tuple(counts))
+    counted = Counted(
+        plan=plan.digest,
+        partners=tuple(plan.partner_names),
+        tasks=plan.catalogue.tasks,
+        counts=tuple(counts),
+        min_partners=plan.catalogue.min_partners,
+    )
     write_json(home.catalogue, counted.model_dump(mode="json"))
 
 

@@ -13,6 +13,7 @@ from partners.training.baseline import read_baseline
 from partners.training_data.prepared_data import training_set
 from partners.training_data.training_set import TrainingSet
 from pipeline.errors import ConfigError
+from pipeline.home.catalogue_counts import known_layout
 from pipeline.home.paths import Home
 from pipeline.model.folder import write_final_model
 from pipeline.plan.member_configs import PartnerConfig
@@ -34,7 +35,7 @@ def rebuild_final_model(config: PartnerConfig) -> None:
     baseline_file = _existing(home.baseline / "local.safetensors")
     local, facts = read_baseline(baseline_file, plan.layout.trunk)
     final_file = _existing(home.start_file(plan.rounds.n_rounds + 1))
-    final = RoundStart.read(final_file, plan.layout, to_predict=True)
+    final = RoundStart.read(final_file, known_layout(plan, home) or plan.layout, to_predict=True)
     # the settings of the training, even if partner.toml has others today
     training = TypeAdapter(Training).validate_json(json.dumps(facts["training"]))
     prepared, data = _matrices(home, plan, training, digest=facts["data"])

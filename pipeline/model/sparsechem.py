@@ -9,6 +9,7 @@ from partners.files.round_checkpoint import RoundStart
 from partners.files.sparsechem_model import SparseChemModel, write_sparsechem
 from partners.training_data.sparsechem_files import MatrixFiles
 from pipeline.errors import ConfigError, NotYet
+from pipeline.home.catalogue_counts import known_layout
 from pipeline.home.paths import Home
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan
@@ -27,7 +28,8 @@ def export_sparsechem(config_file: Path, model_file: Path, settings_file: Path) 
     with home.alone():
         plan = read_plan(config.plan_file)
         round_no = max(home.rounds_started(), default=0)
-        start = RoundStart.read(home.start_file(round_no), plan.layout, to_predict=True) if round_no else None
+        layout = known_layout(plan, home) if round_no else None
+        start = RoundStart.read(home.start_file(round_no), layout, to_predict=True) if layout else None
     if start is None or start.private is None:
         raise NotYet(f"{config.name}: no model yet, expected at least one round in which this partner took part")
     model = SparseChemModel(plan.layout.trunk, start.trunk, start.private, plan.trunk, config.training)

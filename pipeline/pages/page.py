@@ -29,8 +29,7 @@ class PageTable:
     caption: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
-    n_words: int = 1  # number of text columns that come first
-    n_last_words: int = 0  # number of text columns that come last
+    n_words: int = 1  # number of text columns, which come first
     folded: bool = False  # closed until the reader clicks, for long tables
 
 

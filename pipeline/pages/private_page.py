@@ -25,6 +25,7 @@ from pipeline.pages.tables import (
     input_table,
     kinds_table,
     median_table,
+    model_table,
     rejected_table,
     task_table,
 )
@@ -40,7 +41,7 @@ def private_page(report: Report) -> Page:
     """Make the private page of a report."""
     sections = [
         Section(
-            "Did federation help?",
+            "The result",
             how_to_read(has_errors=report.summary.regression is not None),
             _with_rows(*comparison_tables(report), median_table(report)),
         ),
@@ -93,7 +94,8 @@ def _over_tasks(report: Report, scored: Mapping[str, Changes], kind: TaskKind, h
                 lambda: figures.draw_scatter({metric: (f.local, f.federated) for metric, f in scored.items()}),
             ),
         ]
-        tables = [kinds_table(report.rows(kind), kind), task_table(report, kind)]
+        rows = report.rows(kind)
+        tables = [kinds_table(rows, kind), task_table(report, kind), model_table(rows, kind)]
         yield Section(f"{heading}Task by task", (), tables, drawings)
 
 

@@ -30,7 +30,7 @@ def shareable_page(summary: ShareableSummary) -> Page:
     """Make the page of a shareable summary (`pipeline.report.shareable`)."""
     sections = [
         Section(
-            "Did federation help?",
+            "The result",
             (*how_to_read(has_errors=summary.summary.regression is not None), _HIDDEN),
             comparison_tables(summary),
         ),

@@ -112,7 +112,7 @@ def kinds_table(rows: Sequence[AnyRow], kind: TaskKind) -> PageTable:
     scored = _scored(rows, kind)
     strongest, kept = Counter[str](row.strongest for row in scored), Counter[str](row.kept for row in scored)
     names = _by_size(strongest, kept)
-    cells = [[name, *(f"{n[name]:,}" for n in (strongest, kept))] for name in names]
+    cells = [[_shown_kind(name), *(count(n[name]) if n[name] else NONE for n in (strongest, kept))] for name in names]
     return PageTable(f"{_KINDS}: number of {kind.name} tasks", _KINDS_HEADER, cells)
 
 
@@ -121,10 +121,15 @@ def kinds_share_table(views: Views, kind: TaskKind) -> PageTable:
     names = _by_size(views.strongest, views.kept)
     shares = [[of_kind.get(name, 0.0) for of_kind in (views.strongest, views.kept)] for name in names]
     cells = [
-        [name, *(percent(share, 1) if share else NONE for share in both)]
+        [_shown_kind(name), *(percent(share, 1) if share else NONE for share in both)]
         for name, both in zip(names, shares, strict=True)
     ]
     return PageTable(f"{_KINDS}: share of the {kind.name} tasks", _KINDS_HEADER, cells)
+
+
+def _shown_kind(kind: str) -> str:
+    """A kind of model as people write it."""
+    return kind.replace("gaussian", "Gaussian")
 
 
 def _by_size(strongest: Mapping[Any, float], kept: Mapping[Any, float]) -> list[Any]:
@@ -143,15 +148,29 @@ def task_table(report: Report, kind: TaskKind) -> PageTable:
     """All tasks of one kind that both models were scored on, the most improved first."""
     main, metrics = kind.metrics[0], _SHOWN[kind]
     scored = sorted(_scored(report.rows(kind), kind), key=lambda row: (_change(row, main), row.task_id))
-    header = ["assay", "type", "strongest local", "taken home", *_FACTS[kind]]
+    header = ["assay", "type", *_FACTS[kind]]
     for metric in metrics:
-        header += [f"{SHORT[metric]} strongest local", "federated", "change"]
-    cells = [
-        [*_facts(row), *(cell for metric in metrics for cell in _both(row, metric)), row.reason]
-        for row in reversed(scored)
-    ]
+        header += [f"{SHORT[metric]} local", "federated", "change"]
+    cells = [[*_facts(row), *(cell for metric in metrics for cell in _both(row, metric))] for row in reversed(scored)]
     caption = f"All scored {kind.name} tasks ({len(cells):,}), the most improved first"
-    return PageTable(caption, [*header, "why it is taken home"], cells, 4, n_last_words=1, folded=True)
+    return PageTable(caption, header, cells, 2, folded=True)
+
+
+def model_table(rows: Sequence[AnyRow], kind: TaskKind) -> PageTable:
+    """Strongest local and take-home model of all tasks of one kind that are not auxiliary, with the reason."""
+    main, has_threshold = kind.metrics[0], kind == CLASSIFICATION
+    header = ["assay", "strongest local", "taken home", "why", *(["threshold"] if has_threshold else [])]
+    cells = [
+        [
+            *(row.input_assay_id, _shown_kind(row.strongest), _shown_kind(row.kept), row.reason),
+            *([f"{row.threshold:g}"] if isinstance(row, TaskRow) else []),
+            _both(row, main)[-1],
+        ]
+        for row in rows
+        if not row.is_auxiliary
+    ]
+    caption = f"Models of the {kind.name} tasks ({len(cells):,}), and why each is taken home"
+    return PageTable(caption, [*header, f"change of {SHORT[main]}"], cells, 4, folded=True)
 
 
 def _scored(rows: Sequence[AnyRow], kind: TaskKind) -> list[AnyRow]:
@@ -160,7 +179,7 @@ def _scored(rows: Sequence[AnyRow], kind: TaskKind) -> list[AnyRow]:
 
 
 def _facts(row: AnyRow) -> list[str]:
-    assay = [row.input_assay_id, row.assay_type, row.strongest, row.kept]
+    assay = [row.input_assay_id, row.assay_type]
     if isinstance(row, TaskRow):
         return [*assay, f"{row.threshold:g}", *map(count, (row.n_labels, row.n_active, row.n_inactive))]
     return [*assay, *map(count, (row.n_labels, row.n_exact, row.n_censored))]

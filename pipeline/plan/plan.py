@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from data_prep.settings import Preparation
-from partners.network.trunk import TrunkLayout, initial_trunk, trunk_digest, trunk_layout
+from partners.network.trunk import TrunkLayout, initial_trunk, padded_rows, trunk_digest, trunk_layout
 from partners.settings import ServerOptimiser, TrunkSettings
+from pipeline.plan.catalogue import Catalogue
 from pipeline.plan.toml_schema import Schema, read_toml
 from secure.ciphertexts.parameters import SealParameters, SealSettings, seal_parameters
 from secure.encoding.canonical import canonical_json, digest
@@ -20,7 +21,6 @@ from secure.errors import ParameterMismatch
 from secure.keys.keys import Card, card_from_fields
 
 FEWEST_PARTNERS = 3  # the sum of two partners shows each the other's update
-FEWEST_HOLDERS = 2  # partners that hold a catalogue row, for it to be shared
 CATALOGUE_ROUND = 0  # number of the round that counts the holders of each catalogue task
 
 
@@ -79,31 +79,6 @@ class Continues(Schema):
 
     round: int = Field(ge=1, le=9999)
     """The first round under this plan."""
-
-
-class CatalogueTask(Schema):
-    """A classification task that several partners may hold: T0's `catalog_assay_id` and a threshold in log units."""
-
-    id: str = Field(min_length=1)
-    threshold: float
-
-
-class Catalogue(Schema):
-    """Tasks whose head rows are shared too; none: all heads are private. Read secure/THREAT_MODEL.md first."""
-
-    tasks: tuple[CatalogueTask, ...] = ()
-    """T0's catalog_assay_id and a threshold in log units: [{id = "CYP2D6", threshold = 6.0}]."""
-
-    min_partners: int = Field(default=FEWEST_PARTNERS, ge=FEWEST_HOLDERS)
-    """Head rows of a task that fewer partners hold are not shared."""
-
-    @model_validator(mode="after")
-    def _tasks_differ(self) -> Self:
-        known = [(task.id, task.threshold) for task in self.tasks]
-        twice = sorted({task for task in known if known.count(task) > 1})
-        if twice:
-            raise ValueError(f"tasks: {twice[0][0]!r} at {twice[0][1]:g} found twice, expected each task once")
-        return self
 
 
 class CardTable(Schema):
@@ -172,8 +147,11 @@ class Plan(Schema):
     @cached_property
     def digest(self) -> str:
         """SHA-256, hex, of the canonical JSON of all settings and cards, defaults included."""
-        without = {"continues"} if self.continues is None else set()
-        without |= set() if self.catalogue.tasks else {"catalogue"}
+        catalogue = self.catalogue
+        # the SHA-256 of a catalogue's file stands for its tasks, wherever the file is
+        unsaid = {"file", "tasks"} if catalogue.file else {"file", "sha256"}
+        without: dict[str, Any] = {"catalogue": unsaid if catalogue.file or catalogue.tasks else True}
+        without |= {"continues": True} if self.continues is None else {}
         return digest(canonical_json(self.model_dump(mode="json", exclude=without)))
 
     @property
@@ -200,9 +178,11 @@ class Plan(Schema):
         """Fewest members of a roster; in the catalogue round all, because every attempt sends the same flags."""
         return len(self.partner_names) if round_no == CATALOGUE_ROUND else self.rounds.min_partners
 
-    def n_params(self, round_no: int) -> int:
-        """Length of the vector that a partner seals in a round."""
-        return len(self.catalogue.tasks) if round_no == CATALOGUE_ROUND else self.layout.n_params
+    def possible_n_params(self, round_no: int) -> list[int]:
+        """Lengths, ascending, that the vector of a round can have: only partners know how many rows travel."""
+        if round_no == CATALOGUE_ROUND:
+            return [len(self.catalogue.tasks)]
+        return [layout.n_params for layout in self.possible_layouts]
 
     def seal_parameters(self, round_no: int) -> SealParameters:
         """Parameters of sealing in a round; in the catalogue round all partners weigh the same."""
@@ -234,23 +214,35 @@ class Plan(Schema):
 
     @cached_property
     def layout(self) -> TrunkLayout:
-        """Names and shapes of the tensors in the shared vector: the trunk's, then the catalogue's head rows."""
-        return trunk_layout(self.preparation.fingerprint.n_bits, self.trunk.hidden, len(self.catalogue.tasks))
+        """Names and shapes of the trunk's tensors."""
+        return self.layout_with(0)
 
-    def first_vector(self) -> NDArray[np.float32]:
+    def layout_with(self, n_places: int) -> TrunkLayout:
+        """Layout of the shared vector: the trunk's tensors, then places for head rows, `HolderCounts.n_places`."""
+        return trunk_layout(self.preparation.fingerprint.n_bits, self.trunk.hidden, n_places)
+
+    @property
+    def possible_layouts(self) -> list[TrunkLayout]:
+        """Layouts that the shared vector can have, the shortest first: each power of two up to the whole catalogue."""
+        most = padded_rows(len(self.catalogue.tasks))
+        return [self.layout, *(self.layout_with(1 << power) for power in range(most.bit_length()))]
+
+    def first_vector(self, layout: TrunkLayout) -> NDArray[np.float32]:
         """The shared vector before any training, (n_params,) float32, the same at every partner; computed each time."""
-        return initial_trunk(self.layout, self.federation.seed)
+        return initial_trunk(layout, self.federation.seed)
 
-    def first_digest(self) -> str:
+    def first_digest(self, layout: TrunkLayout) -> str:
         """Digest of the first vector, from which every partner starts; computed each time."""
-        return trunk_digest(self.first_vector())
+        return trunk_digest(self.first_vector(layout))
 
 
 def read_plan(path: Path) -> Plan:
-    """Read plan.toml and check every card's signature.
+    """Read plan.toml and its catalogue's file, and check every card's signature.
 
-    Raises ConfigError for a wrong setting, secure.errors.BadCard for a forged or damaged card.
+    Raises ConfigError for a wrong setting or file, secure.errors.BadCard for a forged or damaged card.
     """
     plan = read_toml(path, Plan)
+    if plan.catalogue.file:
+        plan = plan.model_copy(update={"catalogue": plan.catalogue.with_file(path)})
     _ = plan.cards  # making them checks their signatures and that partners have agreement keys
     return plan

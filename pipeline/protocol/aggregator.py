@@ -153,7 +153,7 @@ class AggregatorRun:
         sum_file = self.home.outbox(self._name("sum").payload)
         sum_file.parent.mkdir(parents=True, exist_ok=True)
         sizes = [files[name].stat().st_size for name in members]
-        self._check_headers(files)
+        n_params = self._check_headers(files)
         started = time.monotonic()
         with self._reporter.progress(
             f"{round_name(self._position.round_no)}: adding {len(members)} sealed updates"
@@ -167,23 +167,31 @@ class AggregatorRun:
                 workers=self._workers,
             )
         seconds = time.monotonic() - started
-        self._record(members, sizes, sum_file.stat().st_size, seconds)
+        self._record(members, sizes, sum_file.stat().st_size, seconds, n_params)
         digests = {name: payload.sha256 for name, payload in added.updates.items()}  # of the bytes that were added
         self.mailbox.post(self._name("sum"), {"roster": roster.digest, "updates": digests})
 
-    def _check_headers(self, files: dict[str, Path]) -> None:
-        """Raise for a sealed update of another partner or trunk, naming the file; `add_updates` checks the rest."""
-        n_params = self.plan.n_params(self._position.round_no)
+    def _check_headers(self, files: dict[str, Path]) -> int:
+        """Raise for a sealed update of another partner or length, naming the file; `add_updates` checks the rest.
+
+        Returns the length of the vectors. How many rows of a catalogue travel is not known here, so it is the length
+        of the most among those that the plan allows.
+        """
+        lengths: dict[str, int] = {}
         for name, file in files.items():
             with read_chunks(file) as reader:
                 header = reader.header
             if header.members != (name,):
                 raise WrongSender(f"{file.name}: holds the update of {', '.join(header.members)}, expected {name}'s")
-            if header.n_params != n_params:
-                raise BadContainer(f"{file.name}: {header.n_params} parameters, expected {n_params}")
+            lengths[name] = header.n_params
+        n_params = max(self.plan.possible_n_params(self._position.round_no), key=list(lengths.values()).count)
+        for name, found in lengths.items():
+            if found != n_params:
+                raise BadContainer(f"{files[name].name}: {found} parameters, expected {n_params}")
+        return n_params
 
-    def _record(self, members: list[str], sizes: list[int], sum_size: int, seconds: float) -> None:
-        per_parameter = max(sizes) / self.plan.n_params(self._position.round_no)
+    def _record(self, members: list[str], sizes: list[int], sum_size: int, seconds: float, n_params: int) -> None:
+        per_parameter = max(sizes) / n_params
         metrics = {
             "n_members": len(members),
             "attempt": self._position.attempt,

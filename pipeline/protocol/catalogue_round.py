@@ -38,7 +38,7 @@ class CatalogueRound:
         self._flags[list(held)] = 1
         self._preparation = preparation_digest
         self._reporter = reporter
-        self._trunk = self._plan.first_digest()
+        self._trunk = self._plan.first_digest(self._plan.layout)  # no rows yet
         parameters = self._plan.seal_parameters(CATALOGUE_ROUND)
         self._seal = RoundSeal(mailbox.me, enrolment, parameters, [slice(0, self._flags.size)])
         self._bounds = np.array([parameters.limit], dtype=np.float64)  # a step of 1: flags are sent exactly

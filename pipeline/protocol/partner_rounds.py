@@ -46,7 +46,7 @@ class PartnerRounds:
         self._own = own
         self._reporter = reporter
         self._clock = clock
-        self._layout = plan.layout
+        self._layout = plan.layout_with(own.counts.n_places)
         self._agreed = RoundSettings(self._layout, plan.trunk, plan.server, plan.rounds.local_steps)
         self._slices = [tensor.place for tensor in self._layout.tensors]
         self._seal = RoundSeal(mailbox.me, enrolment, seal_parameters(plan.seal), self._slices, own.workers)
@@ -85,7 +85,7 @@ class PartnerRounds:
 
     def _begin(self, round_no: int) -> None:
         self._round_no, self._attempt_no = round_no, 1
-        self._start = stored_start(self.plan, self.home, round_no)
+        self._start = stored_start(self.plan, self.home, round_no, self._own.counts.n_places)
         self._measures = RoundMeasures()
 
     @property
@@ -219,7 +219,7 @@ class PartnerRounds:
             with measures.timed("validate"):
                 measures.add(validation_scores(self._own, self._agreed, next_start.trunk, next_start.private))
         measures.add({"attempt": self._attempt_no, "n_members": len(roster.members)})
-        if self._layout.n_rows:
+        if self.plan.catalogue.tasks:
             measures.add({"catalogue_rows": int(np.count_nonzero(factors))})
         if self.mailbox.has(self._attempt.mine("update")):
             payload = self.mailbox.own(self._attempt.mine("update")).payload

@@ -5,6 +5,7 @@ before; only the state at the start of its first round is carried over.
 """
 
 from pipeline.errors import ConfigError, Diverged, OutOfStep
+from pipeline.home.catalogue_counts import known_layout
 from pipeline.home.paths import Home
 from pipeline.home.round_state import newest_start
 from pipeline.plan.plan import Plan
@@ -36,19 +37,14 @@ def check_chain(plan: Plan, home: Home) -> str | None:
 
 
 def check_vector(plan: Plan, home: Home) -> None:
-    """Check that a home's state has the sizes of the plan's trunk and catalogue.
+    """Check that a home's state has the sizes of the plan's trunk, and places for the rows that were counted.
 
-    Raises ConfigError: a federation keeps the rows of its catalogue and the sizes of its layers.
+    Raises ConfigError: a federation keeps its catalogue and the sizes of its layers.
     """
-    start = newest_start(plan, home)
-    n_values = start.n_params
-    if n_values == plan.layout.n_params:
+    layout, start = known_layout(plan, home), newest_start(plan, home)
+    if layout is None or not start.path.exists() or start.n_params == layout.n_params:
         return
-    n_rows, remainder = divmod(n_values - plan.layout.trunk.n_params, plan.layout.hidden[-1] + 1)  # weights and a bias
-    if remainder == 0 and n_rows >= 0:
-        sizes = f"with a catalogue of {n_rows} tasks, the plan has {plan.layout.n_rows}"
-    else:
-        sizes = f"with a vector of {n_values} values, the plan's trunk and catalogue have {plan.layout.n_params}"
+    sizes = f"with a vector of {start.n_params} values, the plan's trunk and catalogue have {layout.n_params}"
     error = ConfigError(f"{start.path}: made {sizes}: a federation keeps its trunk and catalogue to the end")
     error.add_note("give the plan the [trunk], fingerprint.n_bits and [catalogue] of the plan before")
     error.add_note("or begin a new federation, with a new id and new homes")

@@ -12,9 +12,8 @@ from pipeline.report.schema import ComparisonOverTasks, Comparisons, Report
 from pipeline.report.shareable_schema import ShareableSummary, SharedComparison, SharedComparisons
 
 _WIDTH = 112  # characters if stdout is no terminal
-_MAIN = "Federated against the strongest local model"
-_NETWORK = "The same network without federation (local) and with it"
-_MEANS = "test fold, mean over tasks; p: Wilcoxon over tasks, Holm"
+_MAIN = "Federated against the strongest local model, test fold, mean over tasks; p: Wilcoxon over tasks, Holm"
+_NETWORK = "The same network without and with federation; all else as above"
 _NONE, _HIDDEN = "-", "?"
 
 AnySummary = Comparisons | SharedComparisons
@@ -38,7 +37,7 @@ def _network(report: Report | ShareableSummary) -> AnySummary:
 
 def _table(title: str, summaries: Sequence[tuple[str, AnySummary]]) -> Table:
     """The table of one comparison; summaries : of each partner, with its name."""
-    table = Table(title=f"{title}, {_MEANS}", title_justify="left")
+    table = Table(title=title, title_justify="left")
     table.add_column("partner", no_wrap=True)
     for column in ("tasks", "metric", "local", "federated", "change [95 % interval]", "p", "better", "worse"):
         table.add_column(column, justify="left" if column == "metric" else "right", no_wrap=True)

@@ -42,8 +42,7 @@ class PartnerRun:
     ) -> None:
         self._config = config
         check_place(mailbox.plan, mailbox.home)
-        check_vector(mailbox.plan, mailbox.home)
-        known_counts(mailbox.plan, mailbox.home)  # raises ConfigError if it does not fit the plan, before any work
+        check_vector(mailbox.plan, mailbox.home)  # raises ConfigError if state or counts do not fit, before any work
         mailbox.home.remove_leftovers()
         self._mailbox = mailbox
         self._reporter = reporter
@@ -176,8 +175,8 @@ class PartnerRun:
             )
 
     def _local_only(self, own: PartnerData) -> Baseline:
-        plan, layout = self._mailbox.plan, self._mailbox.plan.layout
-        first = plan.first_vector()
+        plan, layout = self._mailbox.plan, self._mailbox.plan.layout_with(own.counts.n_places)
+        first = plan.first_vector(layout)
         self.home.baseline.mkdir(parents=True, exist_ok=True)
         with self._reporter.progress("training the local model") as progress:
             return train_baseline(

@@ -84,3 +84,7 @@ def _tables(config: PartnerConfig, plan: Plan | None) -> Iterator[Finding]:
         yield note("tables", f"{n_more} further findings", "`hocket prepare CONFIG --check` lists all of them")
     if not stopping:
         yield Finding("tables", f"{', '.join(file.name for file in files)}: can be read")
+    if not stopping and plan is not None and plan.catalogue.tasks:
+        from pipeline.setup.own_catalogue import examine_catalogue  # noqa: PLC0415 -- polars, as above
+
+        yield examine_catalogue(config, plan)

@@ -41,6 +41,11 @@ def curve(key: str) -> str:
     return key
 
 
+def of_report(key: str) -> str:
+    """Name of one of the report's means on MLflow's pages."""
+    return f"report/{key}"
+
+
 def experiment_name(plan: Plan) -> str:
     """Name of the federation's experiment; the id distinguishes federations of the same name."""
     return f"{plan.federation.name} ({plan.federation.id[:8]})"

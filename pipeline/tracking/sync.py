@@ -139,7 +139,9 @@ def _log_settings(member: TrackedMember, client: "MlflowClient", run_id: str, *,
 
     tags = words.run_tags(member.config.name, member.role, member.plan)
     folder = f"settings/{member.plan.folder}".rstrip("/")
-    client.log_artifact(run_id, str(member.config.plan_file), folder)
+    catalogue = member.plan.catalogue.path(member.config.plan_file)
+    for file in (member.config.plan_file, *([catalogue] if catalogue else [])):
+        client.log_artifact(run_id, str(file), folder)
     client.log_text(
         run_id, without_password(member.config_file.read_text("utf-8")), f"{folder}/{member.config_file.name}"
     )
@@ -196,17 +198,29 @@ def _log_datasets(client: "MlflowClient", run_id: str, datasets: list[Mapping[st
 
 
 def _send_files(member: TrackedMember, client: "MlflowClient", run_id: str, logged: Logged) -> str:
-    """Send the report, unless the run has the same one, and the model; return the report's digest."""
+    """Send the report with its means, unless the run has the same one, and the model; return the report's digest."""
     report = report_digest(member.home)
     model = pack_final_model(member.home.model, member.store, run_id)
     uploads = _report_uploads(member, client, run_id) if logged.report != report else []
     uploads = [*uploads, *(model.uploads() if model else [])]
     send([replace(upload, send=partial(_send_patiently, upload)) for upload in uploads], member.home.sent, run_id)
     if logged.report != report:
+        _log_report(member, client, run_id)
         replace(logged, report=report).note(client, run_id)
     if model:
         model.register()
     return report
+
+
+def _log_report(member: TrackedMember, client: "MlflowClient", run_id: str) -> None:
+    """Log the report's means at the last round, always with one time: the same means are one point."""
+    from mlflow.entities import Metric  # noqa: PLC0415 -- MLflow takes seconds to import
+
+    from pipeline.tracking.report_metrics import report_metrics  # noqa: PLC0415 -- only where there is a report
+
+    at_ms, step = int(member.home.finished.stat().st_mtime * 1000), member.plan.rounds.n_rounds
+    metrics = [Metric(words.of_report(key), mean, at_ms, step) for key, mean in report_metrics(member.home).items()]
+    client.log_batch(run_id, metrics=metrics)
 
 
 def _send_patiently(upload: Upload) -> None:

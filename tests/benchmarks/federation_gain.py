@@ -26,13 +26,15 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for the modules of the tests
 
 from tests.benchmarks.gain.catalogue import KINDS, held_catalogue
-from tests.benchmarks.gain.gains import Gain, gain, gates
+from tests.benchmarks.gain.gains import OF_REGRESSIONS, Gain, gain, gates
 from tests.benchmarks.gain.partners import Partner, load_partners, tables_of
 from tests.benchmarks.gain.runs import Setting, obtain
 from tests.benchmarks.gain.scores import FOLDS, Scores, averaged
 
-ARMS = ("local", "joint", "federated", "pooled", "shuffled")
-OF_ROUNDS = ("federated", "shuffled")
+ARMS = ("strongest", "local", "joint", "federated", "take-home", "pooled", "pooled models", "shuffled")
+OF_ROUNDS = ("federated", "take-home", "shuffled")
+OF_ASSAYS = ("strongest", "take-home", "pooled models")
+MODELS_VERSION = 1  # of the models of single assays: kept runs of another are done again
 
 Line = tuple[str, Sequence[Scores]]  # of a table: its name and its runs, one for each seed
 
@@ -47,7 +49,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--steps", type=int, default=20, help="optimiser steps of every partner in every round")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS[1:])
+    parser.add_argument(
+        "--arms",
+        nargs="+",
+        choices=ARMS,
+        default=["strongest", "local", "joint", "federated", "take-home", "pooled", "pooled models"],
+    )
     parser.add_argument("--server-rate", type=float, nargs="+", default=[2.0])
     parser.add_argument("--method", choices=("mean", "momentum", "adam"), default="mean")
     parser.add_argument("--weights", choices=("equal", "size"), nargs="+", default=["size"])
@@ -60,8 +67,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--regression-weight", type=float, default=0.0, help="train regression heads too; 0: none")
     parser.add_argument("--catalogue", choices=("none", *KINDS), nargs="+", default=["none"], help="shared head rows")
     parser.add_argument("--min-holders", type=int, default=3, help="partners that hold a shared row, 2 or more")
+    parser.add_argument("--descriptors", action="store_true", help="descriptors beside the fingerprint, for forests")
     parser.add_argument("--average-seeds", action="store_true", help="also score the mean of the seeds' predictions")
     parser.add_argument("--fold", choices=tuple(FOLDS), default="validation")
+    parser.add_argument("--by-target", action="store_true", help="also the scores in regression of each target")
     parser.add_argument("--least", type=int, default=10, help="labels of both classes that a scored task has")
     parser.add_argument("--work", type=Path, help="folder that keeps prepared tables and runs")
     return parser.parse_args()
@@ -74,6 +83,8 @@ def settings(asked: argparse.Namespace, arm: str) -> Iterator[list[Setting]]:
         "steps": asked.steps, "dropout": asked.dropout, "batch": asked.batch, "learning_rate": asked.learning_rate,
         "weight_decay": asked.weight_decay, "regression_weight": asked.regression_weight,
     }  # fmt: skip
+    if arm in OF_ASSAYS:
+        common |= {"descriptors": asked.descriptors, "models": MODELS_VERSION}
     if arm not in OF_ROUNDS:
         yield [Setting(**common, seed=seed) for seed in asked.seeds]
         return
@@ -86,16 +97,17 @@ def settings(asked: argparse.Namespace, arm: str) -> Iterator[list[Setting]]:
 
 
 def lines(asked: argparse.Namespace, partners: Mapping[str, Partner], work: Path, console: Console) -> Iterator[Line]:
-    """Run all arms, *local* first, and print the result of each as soon as it is done."""
+    """Run all arms, first the one that gains are over, and print the result of each as soon as it is done."""
     local: list[Scores] = []
-    for arm in ["local", *(arm for arm in asked.arms if arm != "local")]:
+    reference = "strongest" if "strongest" in asked.arms else "local"
+    for arm in [reference, *(arm for arm in asked.arms if arm != reference)]:
         for chosen in settings(asked, arm):
             done = []
             for setting in chosen:
                 done.append(obtain(setting, partners, work / "runs", predictions=asked.average_seeds))
                 console.print(f"{setting.label}, seed {setting.seed}: {_course(done[-1])}", style="dim")
             label, local = chosen[0].label, local or done
-            if arm in OF_ROUNDS:
+            if arm in OF_ROUNDS and reference != arm:
                 said = ", ".join(f"{name} {'/'.join(seeds)}" for name, seeds in gates(done, local, partners).items())
                 console.print(f"{label}: gates say federated is: {said}", style="dim")
             yield label, done
@@ -104,7 +116,7 @@ def lines(asked: argparse.Namespace, partners: Mapping[str, Partner], work: Path
 
 
 def class_table(found: Sequence[Line], partners: Mapping[str, Partner], asked: argparse.Namespace) -> Table:
-    """Gains of every line over the first one, *local*; by partner those in AUC-PR."""
+    """Gains of every line over the first one; by partner those in AUC-PR."""
     least = f"{asked.least}+ labels" if asked.least > 1 else "all"
     means = ["AUC-PR", f"gain, {least}", "gain, all tasks", "AUC-ROC", f"gain, {least}"]
     table = Table("", *means, "CPU s/round", "MB up, down", *partners, title=_title(asked))
@@ -124,14 +136,41 @@ def class_table(found: Sequence[Line], partners: Mapping[str, Partner], asked: a
 
 
 def regression_table(found: Sequence[Line], partners: Mapping[str, Partner], asked: argparse.Namespace) -> Table:
-    """Gains in regression tasks of every line over *local*; by partner those in R2."""
+    """Gains in regression tasks of every line with values over the first one; by partner those in R2."""
     least = f"{2 * asked.least}+ values"
-    table = Table("", "R2", f"gain, {least}", "Spearman", f"gain, {least}", *partners, title=_title(asked))
+    names = {"r2": "R2", "spearman": "Spearman", "pearson": "Pearson", "mae": "mean absolute error"}
+    columns = [part for name in names.values() for part in (name, f"gain, {least}")]
+    table = Table("", *columns, *partners, title=_title(asked))
     for label, runs in found:
-        r2, rank = (gain(runs, found[0][1], partners, asked.fold, each, asked.least) for each in ("r2", "spearman"))
-        cells = [f"{r2.mean:.4f}", _interval(r2), f"{rank.mean:.4f}", _interval(rank)]
-        table.add_row(label, *cells, *_by_partner(r2, partners))
+        if not any(name.endswith("/mae") for name in runs[0].tasks):
+            continue
+        gains = {each: gain(runs, found[0][1], partners, asked.fold, each, asked.least) for each in names}
+        cells = [part for each in gains.values() for part in (f"{each.mean:.4f}", _interval(each))]
+        table.add_row(label, *cells, *_by_partner(gains["r2"], partners))
     return table
+
+
+def target_table(found: Sequence[Line], partners: Mapping[str, Partner], asked: argparse.Namespace) -> Table:
+    """Each target's mean scores over partners, of every line with values."""
+    table = Table("target", "", "R2", "Spearman", "Pearson", "mean absolute error", title=_title(asked))
+    targets = sorted({target for partner in partners.values() for target in partner.regressions.targets})
+    for target, (label, runs) in product(targets, found):
+        cells = [_mean_of_target(target, runs[0], partners, asked, metric) for metric in OF_REGRESSIONS]
+        if any(cells):
+            table.add_row(target, label, *cells)
+    return table
+
+
+def _mean_of_target(
+    target: str, run: Scores, partners: Mapping[str, Partner], asked: argparse.Namespace, metric: str
+) -> str:
+    values = []
+    for name, partner in partners.items():
+        scores, n_exact = run.of(name, asked.fold, metric), run.of(name, asked.fold, "n_exact")
+        if scores is not None and n_exact is not None and target in partner.regressions.targets:
+            column = partner.regressions.targets.index(target)
+            values += [float(scores[column])] if n_exact[column] >= 2 * asked.least else []
+    return f"{sum(values) / len(values):.3f} ({len(values)})" if values else ""
 
 
 def _title(asked: argparse.Namespace) -> str:
@@ -140,6 +179,8 @@ def _title(asked: argparse.Namespace) -> str:
 
 
 def _costs(facts: Mapping[str, float]) -> tuple[str, str]:
+    if not facts:  # no rounds
+        return "", ""
     is_sent = math.isfinite(facts["cosine_last"])
     sent = f"{facts['bytes_up'] / 1e6:.1f}, {facts['bytes_down'] / 1e6:.1f}" if is_sent else ""
     return f"{facts['seconds']:.2f}", sent
@@ -157,6 +198,8 @@ def _interval(found: Gain) -> str:
 
 def _course(scores: Scores) -> str:
     """Print the validation fold's scores and measurements of the rounds."""
+    if not scores.facts:
+        return "no rounds"
     curve = " ".join(f"{n_done}:{value:.4f}" for n_done, value in scores.curve)
     first, last, clipped = (scores.facts[name] for name in ("cosine_first", "cosine_last", "clipped"))
     rounds = f"; cosine of changes {first:.3f} to {last:.3f}, clipped {clipped:.0e}"
@@ -171,13 +214,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as fresh:
         work = asked.work or Path(fresh)
         tables = tables_of(asked.data, work, shared)
-        partners = load_partners(tables, asked.bits, work, lambda text: console.print(text, style="dim"))
+        partners = load_partners(
+            tables,
+            asked.bits,
+            work,
+            lambda text: console.print(text, style="dim"),
+            descriptors=asked.descriptors,
+        )
         for kind in (kind for kind in asked.catalogue if kind != "none"):
             console.print(_coverage(kind, partners, asked.min_holders), style="dim")
         found = list(lines(asked, partners, work, console))
         console.print(class_table(found, partners, asked))
-        if asked.regression_weight:
+        if set(asked.arms) & set(OF_ASSAYS):
             console.print(regression_table(found, partners, asked))
+        if asked.by_target:
+            console.print(target_table(found, partners, asked))
 
 
 def _coverage(kind: str, partners: Mapping[str, Partner], min_holders: int) -> str:

@@ -17,7 +17,7 @@ from tests.support.clear_rounds import Agreed, Member, clear_rounds
 from tests.support.federation import Federation, run_all
 from tests.support.partners.synthetic import TRAINING, small_set, small_trunk
 
-HOLDERS = {"ONE": ["P01"], "TWO": ["P01", "P02"], "THREE": ["P01", "P02", "P03"]}
+HOLDERS = {"ONE": ["P01"], "TWO": ["P01", "P02", "P02"], "THREE": ["P01", "P02", "P03"]}
 CATALOGUE = "[catalogue]\ntasks = [{}]\nmin_partners = 2\n".format(
     ", ".join(f'{{id = "{shared}", threshold = 6.0}}' for shared in HOLDERS)
 )
@@ -48,8 +48,8 @@ def test_the_real_protocol_ends_with_the_same_vectors(extra: str, training: str,
         members[name] = Member(training_set(prepared, plan.preparation.folds, config.training), config.training, held)
         counts = known_counts(plan, federation.home(name)) or counts
     agreed = Agreed(
-        plan.layout, plan.trunk, plan.federation.seed, plan.rounds.n_rounds, plan.rounds.local_steps,
-        plan.server, plan.seal, counts,
+        plan.layout_with(counts.n_places), plan.trunk, plan.federation.seed, plan.rounds.n_rounds,
+        plan.rounds.local_steps, plan.server, plan.seal, counts,
     )  # fmt: skip
     seen = []
     last = clear_rounds(members, agreed, lambda round_no, state: seen.append((round_no, trunk_digest(state.vector))))
@@ -57,7 +57,7 @@ def test_the_real_protocol_ends_with_the_same_vectors(extra: str, training: str,
     for round_no, digest in seen:
         assert federation.trunks(round_no) == {digest}
     for name in federation.partners:
-        final = RoundStart.read(federation.home(name).start_file(4), plan.layout)
+        final = RoundStart.read(federation.home(name).start_file(4), agreed.layout)
         assert final.private is not None
         assert final.private.heads.keys() == last.private[name].heads.keys()
         for tensor, values in final.private.heads.items():

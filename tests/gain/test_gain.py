@@ -384,7 +384,7 @@ def test_a_catalogue_lists_what_partners_have_in_common():
     assert declared.counts.counts == (3, 2, 2)
     assert declared.counts.shared_rows == [0]
     assert (declared.n_rows, declared.n_heads) == (3, 3)
-    assert declared.held == {"P01": {0: 0, 1: 1, 2: 2}, "P02": {0: 0, 1: 1, 2: 2}, "P03": {0: 0}}
+    assert declared.held == {"P01": {0: (0,), 1: (1,), 2: (2,)}, "P02": {0: (0,), 1: (1,), 2: (2,)}, "P03": {0: (0,)}}
     assert held_catalogue("declared", partners, 2).counts.shared_rows == [0, 1, 2]
     assert held_catalogue("prepared", partners, 2).counts.counts == (2,)
     common = held_catalogue("common", partners, 3)
@@ -400,7 +400,7 @@ def test_rows_that_travel_are_equal_at_their_holders(tmp_path: Path):
     partners = {name: _with_ids(declared, "-------", int(name[1:])) for name, declared in ids.items()}
     rows = held_catalogue("declared", partners, 2)
     members = {name: Member(each.training_set, TRAINING, rows.held[name]) for name, each in partners.items()}
-    agreed = replace(_AGREED, layout=trunk_layout(N_INPUTS, (12,), rows.n_rows), counts=rows.counts)
+    agreed = replace(_AGREED, layout=trunk_layout(N_INPUTS, (12,), rows.counts.n_places), counts=rows.counts)
     seen = FoldScores()
     arms.federated(members, agreed, seen)
     heads = [seen.models[2, name].state.heads["classification.weight"] for name in members]

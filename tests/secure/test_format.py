@@ -1,6 +1,7 @@
 """FORMAT.md, the program written from it (plain_reader.py) and hocket agree about the same bytes."""
 
 import base64
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -21,6 +22,7 @@ from tests.support.secure.consortium import make_consortium
 from tests.support.secure.worked_example import FOLDER, HUB, N_PARAMS, PARTNERS, WEIGHTS, Example, integers, known_bytes
 
 FORMAT = Path(errors.__file__).with_name("FORMAT.md").read_text()
+LIST = b"id,threshold\nC1,6.0\n"
 KINDS = ("deal", "pairing", "ready", "update")
 
 
@@ -157,10 +159,15 @@ def test_plan_digest(example, tmp_path):
         "tasks = []",
         'tasks = [{id = "B", threshold = 6.5}, {id = "A", threshold = 6}]',
         'min_partners = 2\ntasks = [{threshold = -0.125, id = "\u00e9 \\\\"}, {id = "A", threshold = 1e22}]',
+        f'file = "list.csv"\nsha256 = "{hashlib.sha256(LIST).hexdigest()}"',
     ],
 )
 def test_plan_digest_with_a_catalogue(tmp_path, catalogue):
-    """Section 13: tasks in the plan's order, thresholds as doubles, the minimum filled in; without tasks nothing."""
+    """Section 13: tasks in the plan's order, thresholds as doubles, the minimum filled in; without tasks nothing.
+
+    Of a file the SHA-256.
+    """
+    (tmp_path / "list.csv").write_bytes(LIST)
     text = (FOLDER / "plan.toml").read_text()
     with_catalogue = f"{text}\n[catalogue]\n{catalogue}\n"
     (tmp_path / "plan.toml").write_text(with_catalogue)

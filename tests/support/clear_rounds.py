@@ -5,7 +5,7 @@ protocol, bit for bit.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,7 +33,7 @@ class Member:
 
     training_set: TrainingSet
     training: Training
-    held: Mapping[int, int] = field(default_factory=dict)  # row of the catalogue to classification task
+    held: Mapping[int, Sequence[int]] = field(default_factory=dict)  # row of the catalogue to classification tasks
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _seed(member: Member, round_no: int) -> tuple[int, ...]:
 
 
 def _rows(member: Member, agreed: Agreed) -> SharedHeadRows:
-    return SharedHeadRows.of(agreed.layout, dict(member.held), agreed.counts.shared_rows)
+    return SharedHeadRows.of(agreed.layout, member.held, agreed.counts)
 
 
 def _change(name: str, member: Member, agreed: Agreed, state: State, round_no: int) -> NDArray[np.float32]:
@@ -132,6 +132,7 @@ def _change(name: str, member: Member, agreed: Agreed, state: State, round_no: i
         member.training,
         seed,
         agreed.local_steps,
+        tied=rows.tied,
     )
     rows.to_vector(result.state, vector)
     vector -= state.vector

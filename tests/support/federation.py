@@ -108,7 +108,7 @@ class Federation:
         )
         self.plan_file.write_text(plan + "\n".join(f"[[card]]\n{card}" for card in cards))
         for number, name in enumerate(self.partners):
-            held = [shared for shared, names in holders.items() if name in names]
+            held = [shared for shared, names in holders.items() for _ in range(list(names).count(name))]
             write_tables(folder / name, name, seed=number, catalogue=held)
             (folder / name / "partner.toml").write_text(PARTNER.format(name=name))
         lines = PARTNER.format(name=AGGREGATOR).split("[data]")[0]

@@ -16,12 +16,16 @@ SMILES = [core.format(link.format(end)) for core, link, end in product(CORES, LI
 def write_tables(folder: Path, name: str, seed: int, n_compounds: int = 120, catalogue: Sequence[str] = ()) -> None:
     """T0, T1 and T2 of one partner: two assays, active where a fragment of the assay's choice is present.
 
-    catalogue : ids of further assays, which belong to a catalogue; active where an oxygen is present
+    catalogue : catalogue's ids of further assays, one twice for two of them; active where an oxygen is present
     """
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(SMILES))[:n_compounds]
     structures = [(f"{name}-C{i:04d}", SMILES[i]) for i in sorted(chosen)]
-    fragments = {f"{name}-A1": "N", f"{name}-A2": "c1"} | {f"{name}-{shared}": "O" for shared in catalogue}
+    kinds = {
+        f"{name}-{shared}{'-again' * catalogue[:i].count(shared)}": ("CATALOG-PANEL", shared)
+        for i, shared in enumerate(catalogue)
+    }
+    fragments = {f"{name}-A1": "N", f"{name}-A2": "c1"} | dict.fromkeys(kinds, "O")
     activities = [
         (compound, assay, "=", round(float(5.5 + 2 * (fragment in smiles[4:]) + rng.normal(0, 0.4)), 2))
         for assay, fragment in fragments.items()
@@ -31,7 +35,6 @@ def write_tables(folder: Path, name: str, seed: int, n_compounds: int = 120, cat
     _write(folder / "T2.csv", ("input_compound_id", "smiles"), structures)
     header = ("input_compound_id", "input_assay_id", "standard_qualifier", "standard_value")
     _write(folder / "T1.csv", header, activities)
-    kinds = {f"{name}-{shared}": ("CATALOG-PANEL", shared) for shared in catalogue}
     assays = [
         (assay, kind, "true", "false", 6.0, "", "", "", "", "high", shared, "")
         for assay, (kind, shared) in ((assay, kinds.get(assay, ("OTHER", ""))) for assay in fragments)

@@ -1,13 +1,13 @@
 """Shared head rows: catalogues as a consortium could declare them, with the counts of a catalogue round."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from data_prep.prepared import Task
 from partners.network.shared_head_rows import HolderCounts
 from pipeline.home.catalogue_counts import held_rows
-from pipeline.plan.plan import FEWEST_HOLDERS, Catalogue, CatalogueTask
+from pipeline.plan.catalogue import FEWEST_HOLDERS, Catalogue, CatalogueTask
 from tests.benchmarks.gain.partners import Partner
 
 # prepared : the catalogue ids that preparation leaves to tasks with labels enough (its quorum is strict)
@@ -21,18 +21,19 @@ class HeldCatalogue:
     """A catalogue and its rows that each partner holds; empty by default."""
 
     catalogue: Catalogue = field(default_factory=Catalogue)
-    held: Mapping[str, Mapping[int, int]] = field(default_factory=dict)  # by partner: row to classification task
+    held: Mapping[str, Mapping[int, Sequence[int]]] = field(default_factory=dict)  # by partner: row to its tasks
     counts: HolderCounts = field(default_factory=HolderCounts)
 
     @property
     def n_rows(self) -> int:
-        """Number of rows in the shared vector; all rows of a plan's catalogue are sealed, shared or not."""
+        """Number of rows in the catalogue, shared or not."""
         return len(self.catalogue.tasks)
 
     @property
     def n_heads(self) -> int:
         """Number of heads of all partners that belong to a shared row."""
-        return sum(self.counts.counts[row] for row in self.counts.shared_rows)
+        shared = set(self.counts.shared_rows)
+        return sum(len(tasks) for held in self.held.values() for row, tasks in held.items() if row in shared)
 
 
 def held_catalogue(kind: str, partners: Mapping[str, Partner], min_partners: int) -> HeldCatalogue:

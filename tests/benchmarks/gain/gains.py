@@ -10,7 +10,7 @@ from partners.scores.gate import GateSettings, decide_gate
 from tests.benchmarks.gain.partners import Partner
 from tests.benchmarks.gain.scores import Scores
 
-OF_REGRESSIONS = ("r2", "spearman")  # metrics; all others are of classification tasks
+OF_REGRESSIONS = ("r2", "spearman", "pearson", "mae")  # metrics; all others are of classification tasks
 _N_RESAMPLES = 2000
 
 
@@ -34,7 +34,7 @@ def gain(
     """
     changes, targets, owners, values = [], [], [], []
     for name, partner in partners.items():
-        if arm[0].of(name, fold, metric) is None:
+        if arm[0].of(name, fold, metric) is None or local[0].of(name, fold, metric) is None:
             continue
         known = partner.regressions if metric in OF_REGRESSIONS else partner.classes
         after, before = _mean(arm, name, fold, metric), _mean(local, name, fold, metric)

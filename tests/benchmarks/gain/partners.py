@@ -33,13 +33,14 @@ class Known:
     keys: tuple[str, ...]  # by task: equal keys are the same task at two partners
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Partner:
     """One partner's training set, and for each task whether it is scored and its true target."""
 
     training_set: TrainingSet  # with measured values; a run without regression takes `labels_only` of it
     classes: Known
     regressions: Known
+    prepared: Prepared
     tasks: tuple[Task, ...] = ()  # of classification, as they were prepared
     declared: tuple[str, ...] = ()  # by such task: the `catalog_assay_id` in T0, or nothing
 
@@ -53,7 +54,9 @@ def tables_of(data: str, work: Path, shared: Path) -> Path:
     return folder
 
 
-def load_partners(tables: Path, n_bits: int, work: Path, tell: Callable[[str], None]) -> dict[str, Partner]:
+def load_partners(
+    tables: Path, n_bits: int, work: Path, tell: Callable[[str], None], *, descriptors: bool = False
+) -> dict[str, Partner]:
     """Prepare each partner's tables, or read what was prepared before.
 
     Tautomers stay as drawn: ChEMBL's structures are standardised, and enumerating them takes 20 times as long.
@@ -64,7 +67,10 @@ def load_partners(tables: Path, n_bits: int, work: Path, tell: Callable[[str], N
     for folder in sorted(tables.glob("P[0-9][0-9]")):
         tell(f"preparing {folder.name} at {n_bits} bits")
         files = (next(folder.glob(f"{name}.csv*")) for name in ("T0", "T1", "T2"))
-        prepared = read_prepared(prepare(*files, settings, STRUCTURE_SEED, work / "prepared" / tables.name))
+        target, cache = work / "prepared" / tables.name, work / "structures.cache"
+        prepared = read_prepared(
+            prepare(*files, settings, STRUCTURE_SEED, target, cache=cache, descriptors=descriptors)
+        )
         (assays,) = folder.glob("T0.csv*")
         declared = {row["input_assay_id"]: row["catalog_assay_id"] for row in _rows(assays)}
         partners[folder.name] = _partner(folder.name, prepared, truth, declared)
@@ -87,6 +93,7 @@ def _partner(name: str, prepared: Prepared, truth: Truth, declared: Mapping[str,
             censored_weight=_numbers(task.censored_weight for task in regressions),
         ),
         classes=Known(np.array([not task.is_auxiliary for task in tasks]), of_class, keys),
+        prepared=prepared,
         regressions=Known(np.array([not task.is_auxiliary for task in regressions], dtype=bool), of_value, of_value),
         tasks=tasks,
         declared=tuple(declared[task.input_assay_id] for task in tasks),

@@ -13,13 +13,14 @@ from partners.settings import ServerOptimiser, Training, TrunkSettings
 from secure.ciphertexts.parameters import SealSettings
 from tests.benchmarks.gain import arms
 from tests.benchmarks.gain.arms import Columns, Members
+from tests.benchmarks.gain.assay_models import LastModels, pooled_assay_models, scores_of_assay_models
 from tests.benchmarks.gain.catalogue import HeldCatalogue, held_catalogue
 from tests.benchmarks.gain.partners import Partner, labels_only
 from tests.benchmarks.gain.scores import Scores, Watch
 from tests.support.clear_rounds import Agreed, Member
 
 # Added later: left out of the JSON if they have no effect, so that files of earlier runs are still found.
-_ADDED = ("regression_weight", "catalogue", "min_holders")
+_ADDED = ("regression_weight", "catalogue", "min_holders", "descriptors", "models")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +46,15 @@ class Setting:
     regression_weight: float = 0.0
     catalogue: str | None = None  # kind of catalogue, see catalogue.KINDS
     min_holders: int | None = None  # partners that hold a shared row
+    descriptors: bool = False  # beside the fingerprint, for forests
+    models: int = 0  # version of the models of single assays; 0: the arm has none
 
     @property
     def label(self) -> str:
         """Name of the setting in a table."""
         hybrid = f", regression {self.regression_weight:g}" if self.regression_weight else ""
+        if self.arm == "pooled models":
+            return self.arm
         if self.server_rate is None:
             return f"{self.arm} {self.rounds * self.steps} steps{hybrid}"
         method = "" if self.method == "mean" else f" {self.method}"
@@ -110,7 +115,7 @@ def agreed_of(setting: Setting, members: Members, rows: HeldCatalogue) -> Agreed
     """Part of a setting that a plan would have."""
     most = max(member.training_set.n_training_labels for member in members.values())
     return Agreed(
-        layout=trunk_layout(setting.bits, setting.hidden, rows.n_rows),
+        layout=trunk_layout(setting.bits, setting.hidden, rows.counts.n_places),
         trunk=TrunkSettings(hidden=setting.hidden, dropout=setting.dropout),
         trunk_seed=1000 + setting.seed,
         n_rounds=setting.rounds,
@@ -128,6 +133,12 @@ def _run(setting: Setting, partners: Mapping[str, Partner]) -> Scores:
     members = members_of(setting, partners, rows)
     agreed = agreed_of(setting, members, rows)
     watch = Watch(partners, members, agreed)
+    if setting.arm == "pooled models":
+        return pooled_assay_models(partners)
+    if setting.arm in {"strongest", "take-home"}:
+        last, on_trunk = LastModels(watch, agreed.n_rounds), setting.arm == "take-home"
+        (arms.federated if on_trunk else arms.local)(members, agreed, last)
+        return scores_of_assay_models(partners, members, agreed, last, on_trunk=on_trunk)
     if setting.arm == "local":
         arms.local(members, agreed, watch)
     elif setting.arm == "federated":

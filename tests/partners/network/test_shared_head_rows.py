@@ -8,16 +8,24 @@ from hypothesis import strategies as st
 from partners.errors import TrunkMismatch
 from partners.network.shared_head_rows import HolderCounts, SharedHeadRows, hold_back_rows, scale_rows
 from partners.network.state import HEAD_BIAS, HEAD_WEIGHT, HeadSizes, PartnerState, check_state, fresh_state
-from partners.network.trunk import CATALOGUE_BIAS, CATALOGUE_WEIGHT, check_layers, initial_trunk, trunk_layout
+from partners.network.trunk import (
+    CATALOGUE_BIAS,
+    CATALOGUE_WEIGHT,
+    TrunkLayout,
+    check_layers,
+    initial_trunk,
+    padded_rows,
+    trunk_layout,
+)
 from partners.training.training import round_seed, seeded_state, train_round
 from tests.support.partners.synthetic import TRAINING, hybrid_set, small_set, small_trunk
 
 LAYOUT = trunk_layout(5, (4, 3), n_rows=6)
 N_TASKS = 7
 PARTNERS = tuple(f"P{i}" for i in range(8))
-HELD = st.dictionaries(st.integers(0, 5), st.integers(0, N_TASKS - 1), max_size=6).filter(
-    lambda held: len(set(held.values())) == len(held)
-)
+HELD = st.dictionaries(st.integers(0, N_TASKS - 1), st.integers(0, 5)).map(
+    lambda row_of: {row: tuple(task for task in row_of if row_of[task] == row) for row in row_of.values()}
+)  # a task is in one row at most, and a row may have several
 
 
 def state(rng: np.random.Generator) -> PartnerState:
@@ -63,15 +71,22 @@ def test_the_network_takes_the_trunk_alone():
         check_layers(trunk_layout(5, (16,), n_rows=6), settings)
 
 
+def counted(shared: set[int]) -> tuple[HolderCounts, TrunkLayout]:
+    """Counts by which exactly these of six rows are shared, and the vector's layout."""
+    counts = HolderCounts(tuple(3 if row in shared else 2 for row in range(6)), frozenset(PARTNERS), 3)
+    return counts, trunk_layout(5, (4, 3), counts.n_places)
+
+
 @given(HELD, st.sets(st.integers(0, 5)), st.integers(0, 2**32))
-def test_only_shared_rows_are_set_from_the_vector(held: dict[int, int], shared: set[int], seed: int):
+def test_only_shared_rows_are_set_from_the_vector(held: dict[int, tuple[int, ...]], shared: set[int], seed: int):
     """Held and shared rows are set from the vector; all other numbers of the heads, and the argument, do not change."""
-    rng = np.random.default_rng(seed)
-    before, vector = state(rng), rng.normal(size=LAYOUT.n_params).astype(np.float32)
+    rng, (counts, layout) = np.random.default_rng(seed), counted(shared)
+    before, vector = state(rng), rng.normal(size=layout.n_params).astype(np.float32)
     kept = {name: array.copy() for name, array in before.heads.items()}
-    after = SharedHeadRows.of(LAYOUT, held, shared).from_vector(vector, before)
-    views = LAYOUT.views(vector)
-    by_task = {task: row for row, task in held.items() if row in shared}
+    after = SharedHeadRows.of(layout, held, counts).from_vector(vector, before)
+    views = layout.views(vector)
+    place = {row: place for place, row in enumerate(sorted(shared))}
+    by_task = {task: place[row] for row, tasks in held.items() if row in shared for task in tasks}
     for task in range(N_TASKS):
         row = by_task.get(task)
         weight, bias = (kept[HEAD_WEIGHT][task], kept[HEAD_BIAS][task])
@@ -86,27 +101,44 @@ def test_only_shared_rows_are_set_from_the_vector(held: dict[int, int], shared: 
 
 
 @given(HELD, st.sets(st.integers(0, 5)), st.integers(0, 2**32))
-def test_only_shared_rows_are_written_to_the_vector(held: dict[int, int], shared: set[int], seed: int):
-    """Held and shared rows of the vector are set from the heads; all its other numbers do not change."""
-    rng = np.random.default_rng(seed)
-    heads, vector = state(rng), rng.normal(size=LAYOUT.n_params).astype(np.float32)
+def test_only_shared_rows_are_written_to_the_vector(held: dict[int, tuple[int, ...]], shared: set[int], seed: int):
+    """Places of held and shared rows are set from the heads; all other numbers of the vector do not change."""
+    rng, (counts, layout) = np.random.default_rng(seed), counted(shared)
+    heads, vector = state(rng), rng.normal(size=layout.n_params).astype(np.float32)
     put = vector.copy()
-    SharedHeadRows.of(LAYOUT, held, shared).to_vector(heads, put)
-    np.testing.assert_array_equal(put[: LAYOUT.trunk.n_params], vector[: LAYOUT.trunk.n_params])
-    before, after = LAYOUT.views(vector), LAYOUT.views(put)
-    for row in range(6):
-        weight, bias = before[CATALOGUE_WEIGHT][row], before[CATALOGUE_BIAS][row]
-        if row in held and row in shared:
-            weight, bias = heads.heads[HEAD_WEIGHT][held[row]], heads.heads[HEAD_BIAS][held[row]]
-        np.testing.assert_array_equal(after[CATALOGUE_WEIGHT][row], weight)
-        assert after[CATALOGUE_BIAS][row] == bias
+    rows = SharedHeadRows.of(layout, held, counts)
+    rows.to_vector(rows.from_vector(vector, heads), put)
+    np.testing.assert_array_equal(put, vector)
+    for name in (HEAD_WEIGHT, HEAD_BIAS):  # as after training: heads of one row are equal
+        for tasks in held.values():
+            heads.heads[name][list(tasks)] = heads.heads[name][tasks[0]]
+    rows.to_vector(heads, put)
+    np.testing.assert_array_equal(put[: layout.trunk.n_params], vector[: layout.trunk.n_params])
+    if not shared:
+        return
+    before, after, row_at = layout.views(vector), layout.views(put), sorted(shared)
+    for place in range(layout.n_rows):
+        weight, bias = before[CATALOGUE_WEIGHT][place], before[CATALOGUE_BIAS][place]
+        row = row_at[place] if place < len(row_at) else None
+        if row in held:
+            weight, bias = (heads.heads[name][held[row][0]] for name in (HEAD_WEIGHT, HEAD_BIAS))
+        np.testing.assert_array_equal(after[CATALOGUE_WEIGHT][place], weight)
+        assert after[CATALOGUE_BIAS][place] == bias
+
+
+@given(HELD, st.sets(st.integers(0, 5)))
+def test_tasks_of_one_shared_row_are_tied(held: dict[int, tuple[int, ...]], shared: set[int]):
+    """Every row with several tasks is a group, if it is shared; other heads are trained alone."""
+    counts, layout = counted(shared)
+    tied = SharedHeadRows.of(layout, held, counts).tied
+    assert tied == [list(held[row]) for row in sorted(shared & held.keys()) if len(held[row]) > 1]
 
 
 def test_without_a_catalogue_nothing_is_written():
     """The vector is the trunk alone, which does not change."""
     layout = LAYOUT.trunk
     trunk = np.ones(layout.n_params, np.float32)
-    SharedHeadRows.of(layout, {}, []).to_vector(state(np.random.default_rng(0)), trunk)
+    SharedHeadRows.of(layout, {}, HolderCounts()).to_vector(state(np.random.default_rng(0)), trunk)
     assert (trunk == 1).all()
 
 
@@ -144,7 +176,12 @@ def test_a_row_is_sent_only_with_enough_holders_on_the_roster(data: st.DataObjec
     members = data.draw(st.sets(st.sampled_from(PARTNERS), min_size=3))
     counts = HolderCounts(tuple(map(len, holders)), frozenset(PARTNERS), least)
     n_absent = len(PARTNERS) - len(members)
-    for held, factor in zip(holders, counts.factors(members), strict=True):
+    factors = counts.factors(members)
+    assert factors.shape == (counts.n_places,)
+    assert counts.travelling == [row for row, held in enumerate(holders) if len(held) >= least]
+    assert not factors[len(counts.travelling) :].any()
+    for row, factor in zip(counts.travelling, factors, strict=False):
+        held = holders[row]
         there = len(held & members)
         if factor:
             assert there >= least
@@ -154,8 +191,22 @@ def test_a_row_is_sent_only_with_enough_holders_on_the_roster(data: st.DataObjec
                 assert factor == len(members) / there
         else:
             assert len(held) - n_absent < least
-    everybody = counts.factors(PARTNERS)
-    assert counts.shared_rows == np.flatnonzero(everybody).tolist()
+    assert counts.factors(PARTNERS)[: len(counts.travelling)].all()
+    assert counts.shared_rows == counts.travelling
+
+
+@pytest.mark.parametrize(("n_travelling", "n_places"), [(0, 0), (1, 1), (2, 2), (3, 4), (4, 4), (5, 8), (1025, 2048)])
+def test_the_vector_has_a_power_of_two_of_places(n_travelling: int, n_places: int):
+    """So that its length tells little of how many rows travel, but whether there is any."""
+    assert padded_rows(n_travelling) == n_places
+
+
+def test_a_revision_moves_no_row():
+    """Places are those of the count; with a larger minimum a row keeps its place but is not shared any more."""
+    for least, shared in ((2, [0, 2, 3]), (3, [0, 2, 3]), (4, [2, 3]), (6, [])):
+        counts = HolderCounts((3, 2, 5, 4, 1), frozenset(PARTNERS), least, 3)
+        assert (counts.travelling, counts.n_places, counts.shared_rows) == ([0, 2, 3], 4, shared)
+        np.testing.assert_array_equal(counts.factors(PARTNERS) > 0, [row in shared for row in (0, 2, 3)] + [False])
 
 
 def test_without_a_catalogue_there_are_no_rows():
@@ -166,17 +217,15 @@ def test_without_a_catalogue_there_are_no_rows():
 
 @pytest.mark.parametrize(
     ("members", "kept"),
-    [(PARTNERS[:3], [5]), (PARTNERS[:5], [2, 5]), (PARTNERS[:6], [2, 4, 5]), (PARTNERS, [0, 2, 4, 5])],
+    [(PARTNERS[:3], [3]), (PARTNERS[:5], [1, 3]), (PARTNERS[:6], [1, 2, 3]), (PARTNERS, [0, 1, 2, 3])],
 )
 def test_rows_with_too_few_holders_on_the_roster_are_held_back(members: tuple[str, ...], kept: list[int]):
     """Every absent partner may be a holder; the trunk and rows with enough holders do not change."""
-    counts = HolderCounts((3, 1, 7, 0, 5, 8), frozenset(PARTNERS), 3)
-    vector = initial_trunk(LAYOUT, 3)
-    scale_rows(
-        vector, LAYOUT, np.array([1, 0, 1, 0, 1, 1], dtype=np.float64)
-    )  # rows of fewer than three are never shared
+    counts = HolderCounts((3, 1, 7, 0, 5, 8), frozenset(PARTNERS), 3)  # rows 0, 2, 4 and 5 have places
+    layout = trunk_layout(5, (4, 3), counts.n_places)
+    vector = initial_trunk(layout, 3)
     expected = vector.copy()
     for name in (CATALOGUE_WEIGHT, CATALOGUE_BIAS):
-        LAYOUT.views(expected)[name][[row for row in range(6) if row not in kept]] = 0
-    hold_back_rows(vector, LAYOUT, counts, members)
+        layout.views(expected)[name][[place for place in range(4) if place not in kept]] = 0
+    hold_back_rows(vector, layout, counts, members)
     np.testing.assert_array_equal(vector, expected)

@@ -2,6 +2,7 @@
 
 import shutil
 import socket
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,24 @@ def test_init_aggregator(golden: Golden, fresh: Federation):
         run("hocket init aggregator agg --plan plan.toml --exchange exchange")
         run("hocket init aggregator agg --plan plan.toml --exchange exchange", "a file is never replaced unasked")
         run("hocket init aggregator new --exchange exchange", "no keys there that would tell the name")
+
+
+def test_init_catalogue(golden: Golden, tmp_path: Path):
+    """From a partner's own tables, with and without a plan; doctor then says what it covers."""
+    federation = Federation(tmp_path / "f", holders={"CHEMBL1": ["P01", "P01", "P02"], "CHEMBL2": ["P01"]})
+    with golden.session(federation.folder) as run:
+        run("hocket init catalogue --help")
+        run("hocket init catalogue P01/partner.toml")
+        run("hocket init catalogue P01/partner.toml", "a file is never replaced unasked")
+        run("hocket init catalogue P03/partner.toml --output other.csv", "no catalog_assay_id in T0")
+        edit("plan.toml", "[[card]]", '[catalogue]\nfile = "catalogue.csv"\n[[card]]')
+        run("hocket inspect plan.toml", "the plan needs the file's SHA-256")
+        edit("plan.toml", '.csv"', f'.csv"\nsha256 = "{sha256(Path("catalogue.csv").read_bytes()).hexdigest()}"')
+        run("hocket inspect plan.toml")
+        Path("plan.toml").rename("sent.toml")
+        run("hocket init catalogue P01/partner.toml --output other.csv", "no plan yet: default settings")
+        Path("P01/T0.csv").unlink()
+        run("hocket init catalogue P01/partner.toml --output other.csv")
 
 
 def test_key_new(golden: Golden, tmp_path: Path):

@@ -10,9 +10,10 @@ import pytest
 from data_prep.prepared import Task
 from partners.network.shared_head_rows import HolderCounts
 from pipeline.errors import ConfigError
-from pipeline.home.catalogue_counts import held_rows, keep_counts, known_counts
+from pipeline.home.catalogue_counts import held_rows, keep_counts, known_counts, known_layout
 from pipeline.home.paths import Home
-from pipeline.plan.plan import Catalogue, Plan
+from pipeline.plan.catalogue import Catalogue
+from pipeline.plan.plan import Plan
 from pipeline.plan.toml_schema import check_table
 from tests.support.federation import Federation
 
@@ -52,14 +53,14 @@ def test_a_task_is_found_by_its_id_and_threshold():
         replace(TASK, catalog_assay_id="C2", is_auxiliary=True),
     ]
     tasks = numbered(*others, TASK, replace(TASK, threshold=7.0))
-    assert held_rows(CATALOGUE, tasks) == {0: 4, 1: 5}
+    assert held_rows(CATALOGUE, tasks) == {0: (4,), 1: (5,)}
     assert held_rows(Catalogue(), tasks) == {}
 
 
-def test_of_several_tasks_for_a_row_the_one_with_most_labels_travels():
-    """Of two assays with one catalogue id the larger one is shared; of equal ones the first."""
-    tasks = numbered(TASK, replace(TASK, n_active=40), replace(TASK, n_inactive=40))
-    assert held_rows(CATALOGUE, tasks) == {0: 1}
+def test_several_tasks_belong_to_one_row():
+    """Assays with one catalogue id and threshold are all held under it."""
+    tasks = numbered(TASK, replace(TASK, threshold=7.0), replace(TASK, n_active=40), replace(TASK, threshold=7.0), TASK)
+    assert held_rows(CATALOGUE, tasks) == {0: (0, 2, 4), 1: (1, 3)}
 
 
 # ------------------------------------------------------------------------------------------------ the file in a home
@@ -91,8 +92,10 @@ def home(tmp_path: Path) -> Home:
 def test_counts_come_back(plan: Plan, home: Home):
     """There are no counts before the catalogue round, and its counts after it."""
     assert known_counts(plan, home) is None
+    assert known_layout(plan, home) is None
     keep_counts(plan, home, [3, 1, 2])
-    assert known_counts(plan, home) == HolderCounts((3, 1, 2), frozenset(plan.partner_names), 3)
+    assert known_layout(plan, home) == plan.layout_with(1)
+    assert known_counts(plan, home) == HolderCounts((3, 1, 2), frozenset(plan.partner_names), 3, 3)
 
 
 def test_a_plan_without_a_catalogue_needs_no_counts(enrolled: Federation, home: Home):
@@ -111,10 +114,11 @@ def test_a_revision_from_the_first_round_on_counts_anew(enrolled: Federation, pl
 
 
 def test_a_later_revision_keeps_what_was_counted(enrolled: Federation, plan: Plan, home: Home):
-    """A later revision keeps counts and counted partners, with its own min_partners."""
+    """A later revision keeps counts, counted partners and places, with its own min_partners."""
     keep_counts(plan, home, [3, 1, 2])
     later = continued(enrolled, plan, 2, catalogue={"tasks": TASKS, "min_partners": 2})
-    assert known_counts(later, home) == HolderCounts((3, 1, 2), frozenset(plan.partner_names), 2)
+    assert known_counts(later, home) == HolderCounts((3, 1, 2), frozenset(plan.partner_names), 2, 3)
+    assert known_layout(later, home) == plan.layout_with(1)
 
 
 def test_a_later_revision_has_the_same_catalogue(enrolled: Federation, plan: Plan, home: Home):

@@ -153,6 +153,26 @@ def test_the_verdict_is_one_sentence_of_its_colour(gain: float, outcome: str):
     assert private_page(report).outcome == outcome
 
 
+@pytest.mark.parametrize("name", ["private", "shareable", "consortium"])
+def test_the_strongest_local_model_comes_first(pages: dict[str, dict[str, bytes]], name: str):
+    """Headline and first table are against it, the second ones against the same network."""
+    text = re.sub(r"\s+", " ", "".join(seen(pages[name]["page.html"].decode()).words))
+    first, second = text.index("the strongest local models"), text.index("Over the same network without federation")
+    assert first < second
+    assert text.index("Federated against the strongest local model") < text.index("The same network without and with")
+
+
+def test_the_private_page_has_every_tasks_models(report: Report, pages: dict[str, dict[str, bytes]]):
+    """Kind of the strongest local and of the take-home model with the reason; others see shares of kinds."""
+    private = seen(pages["private"]["page.html"].decode()).words
+    for row in (*report.tasks, *(report.regression_tasks or ())):
+        assert row.reason in private
+    for name in ("private", "shareable", "consortium"):
+        words = seen(pages[name]["page.html"].decode()).words
+        assert {"kind of model", "Gaussian process", "mean on the trunk"} <= set(words)
+    assert "20.0 %" in seen(pages["shareable"]["page.html"].decode()).words
+
+
 # ------------------------------------------------------------------------------------------------------------- on disk
 
 

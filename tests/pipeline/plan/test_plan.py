@@ -625,6 +625,7 @@ def test_without_a_catalogue_nothing_changes(table: Table):
     plain, empty = check_table(table, Plan, "plan"), with_catalogue(table, tasks=[], min_partners=2)
     assert plain.digest == empty.digest
     assert plain.layout == empty.layout
+    assert plain.possible_n_params(1) == empty.possible_n_params(1) == [plain.layout.n_params]
     assert not plain.has_catalogue_round
     assert plain.starts_with == 1
 
@@ -639,10 +640,14 @@ def test_a_catalogue_enters_the_digest(table: Table):
 
 
 def test_a_catalogue_makes_the_vector_longer(table: Table):
-    """A row of weights and a bias for each task, shared or not: the size follows from the plan."""
+    """A row of weights and a bias for each place: the trunk alone, or padded to 1, 2 or 4 rows; flags have three."""
     plan = with_catalogue(table, tasks=TASKS)
-    assert plan.n_params(1) == plan.layout.n_params == 512 * 16 + 16 + 3 * 16 + 3
-    assert plan.n_params(0) == 3
+    trunk = 512 * 16 + 16
+    assert plan.possible_n_params(1) == [trunk, trunk + 17, trunk + 2 * 17, trunk + 4 * 17]
+    assert [layout.n_rows for layout in plan.possible_layouts] == [0, 1, 2, 4]
+    assert plan.layout.n_params == trunk
+    assert plan.possible_n_params(0) == [3]
+    assert with_catalogue(table, tasks=TASKS[:1]).possible_n_params(1) == [trunk, trunk + 17]
     assert plan.starts_with == 0
 
 

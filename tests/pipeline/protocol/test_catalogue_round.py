@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +16,27 @@ import pipeline.runs.partner_run
 from data_prep.prepared import read_prepared
 from partners.files.round_checkpoint import RoundStart
 from partners.network.state import PartnerState
-from partners.network.trunk import initial_trunk, trunk_digest
+from partners.network.trunk import TrunkLayout, initial_trunk, trunk_digest
 from partners.training.baseline import Baseline
 from partners.training.training import RoundResult, TrainedInPlace
 from pipeline.audit.inspect_file import describe_file
-from pipeline.errors import ConfigError, ExitCode
+from pipeline.errors import ConfigError, Diverged, ExitCode
 from pipeline.home.catalogue_counts import held_rows
 from pipeline.home.round_metrics import read_records
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import CATALOGUE_ROUND, Plan, read_plan
 from pipeline.protocol.open_mailbox import open_partner_mailbox
 from pipeline.report.report import read_report
-from secure.errors import RosterTooSmall, TagMismatch, UpdateOutOfRange, WrongRoster
+from secure.errors import BadContainer, RosterTooSmall, TagMismatch, UpdateOutOfRange, WrongRoster
 from secure.messages.message_name import MessageName
 from secure.messages.messages import payload_digest
 from secure.sealing.open_sum import OpenedSum
 from tests.support.federation import AGGREGATOR, Federation, age, run_all, step, until_waiting
-from tests.support.signed_transcripts import body_of, digest_of, refusal, remove, run_audit, say
+from tests.support.signed_transcripts import body_of, digest_of, refusal, remove, rewrite, run_audit, say, say_again
 
 ALL = ("P01", "P02", "P03", "P04")
-HOLDERS = {"ONE": ALL[:1], "TWO": ALL[:2], "NONE": (), "THREE": ALL[:3], "FOUR": ALL}
-COUNTS = [len(names) for names in HOLDERS.values()]
+HOLDERS = {"ONE": ALL[:1], "TWO": ALL[:2], "NONE": (), "THREE": ALL[:3], "FOUR": (*ALL, "P02")}  # two assays of P02
+COUNTS = [len(set(names)) for names in HOLDERS.values()]
 TRAVELLING = [3, 4]
 
 
@@ -133,18 +134,23 @@ def drive(federation: Federation, *names: str) -> None:
 
 def final(federation: Federation, plan: Plan, name: str, round_no: int) -> RoundStart:
     """A partner's state after a round."""
-    return RoundStart.read(federation.home(name).start_file(round_no + 1), plan.layout)
+    return RoundStart.read(federation.home(name).start_file(round_no + 1), layout_of(plan))
 
 
-def tasks_of(federation: Federation, plan: Plan, name: str) -> dict[int, int]:
-    """Row of the catalogue to task, from a partner's prepared folder."""
+def tasks_of(federation: Federation, plan: Plan, name: str) -> dict[int, tuple[int, ...]]:
+    """Row of the catalogue to tasks, from a partner's prepared folder."""
     (folder,) = (path for path in federation.home(name).prepared.iterdir() if path.is_dir())
     return held_rows(plan.catalogue, read_prepared(folder).tasks)
 
 
+def layout_of(plan: Plan) -> TrunkLayout:
+    """Layout of the rounds' vector: a place for each row that travels, two."""
+    return plan.layout_with(len(TRAVELLING))
+
+
 def rows_of(plan: Plan, vector: np.ndarray) -> np.ndarray:
-    """The catalogue's rows of a vector, weights and bias: (n_rows, hidden + 1)."""
-    views = plan.layout.views(vector)
+    """The rows in a vector, in the order of TRAVELLING, weights and bias: (n_places, hidden + 1)."""
+    views = layout_of(plan).views(vector)
     return np.column_stack([views["catalogue.weight"], views["catalogue.bias"]])
 
 
@@ -173,43 +179,41 @@ def test_what_is_sealed_is_the_trunks_change_and_the_rows_that_travel(watched: t
     """Private heads never leave: every other number of every sealed vector is exactly zero."""
     federation, witness = watched
     plan = read_plan(federation.plan_file)
-    n_trunk = plan.layout.trunk.n_params
+    n_trunk = plan.layout.n_params
     assert sorted(witness.sealed) == [CATALOGUE_ROUND, 1, 2]
-    for round_no, before in ((1, initial_trunk(plan.layout, plan.federation.seed)), (2, None)):
+    for round_no, before in ((1, initial_trunk(layout_of(plan), plan.federation.seed)), (2, None)):
         for name in ALL:
             change, result = witness.sealed[round_no][name]
             assert result is not None, "the trunk's part is the change of one training"
-            assert change.shape == (plan.layout.n_params,)
+            assert change.shape == (layout_of(plan).n_params,)
             np.testing.assert_array_equal(change[:n_trunk], result.trunk_change)
-            held = {row: task for row, task in tasks_of(federation, plan, name).items() if row in TRAVELLING}
+            held = {row: tasks for row, tasks in tasks_of(federation, plan, name).items() if row in TRAVELLING}
             assert list(held) == [row for row in TRAVELLING if name in list(HOLDERS.values())[row]]
             rows = rows_of(plan, change)
-            for row in range(len(HOLDERS)):
+            for place, row in enumerate(TRAVELLING):
                 if row not in held:
-                    assert not rows[row].any()
+                    assert not rows[place].any()
                     continue
-                assert rows[row].any()
-                if before is not None:
-                    weight = result.state.heads["classification.weight"][held[row]]
-                    bias = result.state.heads["classification.bias"][held[row]]
-                    np.testing.assert_array_equal(rows[row], np.append(weight, bias) - rows_of(plan, before)[row])
+                assert rows[place].any()
+                for task in held[row] if before is not None else ():
+                    weight = result.state.heads["classification.weight"][task]
+                    bias = result.state.heads["classification.bias"][task]
+                    np.testing.assert_array_equal(rows[place], np.append(weight, bias) - rows_of(plan, before)[place])
 
 
 def test_a_row_moves_by_the_mean_over_its_holders(watched: tuple[Federation, Witness]):
     """Plain numpy: the first rows of the plan's seed, plus the rate times the sum of what was sent by the count."""
     federation, witness = watched
     plan = read_plan(federation.plan_file)
-    expected = rows_of(plan, initial_trunk(plan.layout, plan.federation.seed)).astype(np.float64)
+    expected = rows_of(plan, initial_trunk(layout_of(plan), plan.federation.seed)).astype(np.float64)
     for round_no in (1, 2):
         opened = witness.opened[round_no][0]
         weight_step, bias_step = opened.grid.steps[-2:].astype(np.float64)
         sums = rows_of(plan, opened.total).astype(np.float64) * np.append(np.full(16, weight_step), bias_step)
-        for row in TRAVELLING:
-            expected[row] += plan.server.learning_rate * sums[row] / COUNTS[row]
+        for place, row in enumerate(TRAVELLING):
+            expected[place] += plan.server.learning_rate * sums[place] / COUNTS[row]
     vector = final(federation, plan, "P01", 2).vector
     np.testing.assert_allclose(rows_of(plan, vector), expected, atol=2e-7)
-    still = [row for row in range(len(HOLDERS)) if row not in TRAVELLING]
-    np.testing.assert_array_equal(rows_of(plan, vector)[still], expected[still].astype(np.float32))
 
 
 def test_the_sum_of_a_row_is_that_of_its_holders_changes(watched: tuple[Federation, Witness]):
@@ -231,11 +235,13 @@ def test_holders_end_with_equal_rows_and_their_own_private_heads(watched: tuple[
     rows = rows_of(plan, states["P01"].vector)
     private: dict[int, list[np.ndarray]] = {}
     for name, state in states.items():
-        for row, task in tasks_of(federation, plan, name).items():
+        by_task = {task: row for row, tasks in tasks_of(federation, plan, name).items() for task in tasks}
+        assert len(by_task) == sum(list(names).count(name) for names in HOLDERS.values())
+        for task, row in by_task.items():
             assert state.private is not None
             weight, bias = (state.private.heads[f"classification.{part}"][task] for part in ("weight", "bias"))
             if row in TRAVELLING:
-                np.testing.assert_array_equal(np.append(weight, bias), rows[row])
+                np.testing.assert_array_equal(np.append(weight, bias), rows[TRAVELLING.index(row)])
             else:
                 private.setdefault(row, []).append(np.append(weight, bias))
     assert sorted(private) == [0, 1]
@@ -270,7 +276,7 @@ def test_the_report_judges_both_models(watched: tuple[Federation, Witness]):
     reports = [read_report(federation.home(name)) for name in ALL]
     assert len({report.trunk for report in reports}) == 1
     judged = [[task for task in report.tasks if not task.is_auxiliary] for report in reports]
-    assert [len(tasks) for tasks in judged] == [6, 5, 4, 3]
+    assert [len(tasks) for tasks in judged] == [6, 6, 4, 3]
     assert all(side.roc_auc is not None for tasks in judged for task in tasks for side in (task.local, task.federated))
 
 
@@ -278,15 +284,15 @@ def test_the_local_model_begins_with_the_same_rows(watched: tuple[Federation, Wi
     """The local model begins with the same trunk and rows as the federation."""
     federation, witness = watched
     plan = read_plan(federation.plan_file)
-    first = initial_trunk(plan.layout, plan.federation.seed)
+    first = initial_trunk(layout_of(plan), plan.federation.seed)
     assert len(witness.local) == len(ALL)
     for name in ALL:
-        held = {row: task for row, task in tasks_of(federation, plan, name).items() if row in TRAVELLING}
+        held = tasks_of(federation, plan, name)
         trunk, state = witness.local[name]
-        np.testing.assert_array_equal(trunk, first[: plan.layout.trunk.n_params])
-        for row, task in held.items():
+        np.testing.assert_array_equal(trunk, first[: plan.layout.n_params])
+        for row, task in [(at, task) for at in TRAVELLING for task in held.get(at, ())]:
             weight, bias = (state.heads[f"classification.{part}"][task] for part in ("weight", "bias"))
-            np.testing.assert_array_equal(np.append(weight, bias), rows_of(plan, first)[row])
+            np.testing.assert_array_equal(np.append(weight, bias), rows_of(plan, first)[TRAVELLING.index(row)])
 
 
 def test_inspect_knows_the_files(watched: tuple[Federation, Witness]):
@@ -371,16 +377,16 @@ def test_rows_stay_where_holders_may_be_absent(federation: Federation):
     assert sorted(body_of(federation, MessageName("roster", 1, 1, AGGREGATOR))["members"]) == rest
     drive(federation, *ALL)
     plan = read_plan(federation.plan_file)
-    first = rows_of(plan, initial_trunk(plan.layout, plan.federation.seed))
+    first = rows_of(plan, initial_trunk(layout_of(plan), plan.federation.seed))
     states = {name: final(federation, plan, name, 1) for name in ALL}
     assert len({trunk_digest(state.vector) for state in states.values()}) == 1
     for name, state in states.items():
         rows = rows_of(plan, state.vector)
-        np.testing.assert_array_equal(rows[:4], first[:4])
-        assert not np.array_equal(rows[4], first[4])
-        task = tasks_of(federation, plan, name)[4]
+        np.testing.assert_array_equal(rows[0], first[0])
+        assert not np.array_equal(rows[1], first[1])
         assert state.private is not None
-        np.testing.assert_array_equal(state.private.heads["classification.weight"][task], rows[4][:-1])
+        for task in tasks_of(federation, plan, name)[4]:
+            np.testing.assert_array_equal(state.private.heads["classification.weight"][task], rows[1][:-1])
 
 
 def run_to_training(federation: Federation) -> None:
@@ -438,6 +444,53 @@ def test_more_holders_than_partners_are_noticed(federation: Federation, monkeypa
     assert not federation.home("P01").catalogue.exists()
 
 
+def until_sealed(federation: Federation) -> MessageName:
+    """After the catalogue round, with every update of round 1 posted; the name of P03's."""
+    for _ in range(3):
+        drive(federation, *ALL)
+        until_waiting(federation, [AGGREGATOR])
+    drive(federation, *ALL)
+    return MessageName("update", 1, 1, "P03")
+
+
+@pytest.mark.parametrize("n_places", [1, 4, 3, 1 << 20])
+def test_an_update_of_another_length_is_refused(federation: Federation, n_places: int):
+    """A length that the plan allows, and one that it does not: its sender is named; `hocket verify` refuses it too."""
+    update = until_sealed(federation)
+    n_params = 8208 + 17 * n_places
+    rewrite(federation, update, lambda header: replace(header, n_params=n_params))
+    say_again(federation, update)
+    said = f"update.P03.arrow: {n_params} parameters, expected 8242"
+    with pytest.raises(BadContainer, match=re.escape(said)):
+        until_waiting(federation, [AGGREGATOR])
+    refusal(federation, BadContainer, said)
+
+
+def test_a_partner_with_other_counts_is_named(federation: Federation):
+    """Another number of places is another vector: the aggregator names it before anything is sealed."""
+    for _ in range(2):
+        drive(federation, *ALL)
+        until_waiting(federation, [AGGREGATOR])
+    drive(federation, *ALL[:2], ALL[3])
+    counts, partner = federation.home("P03").catalogue, federation.partner("P03")
+    while not counts.exists():
+        step(partner)
+    counts.write_text(counts.read_text().replace('"min_partners": 3', '"min_partners": 2'))
+    drive(federation, "P03")
+    with pytest.raises(Diverged, match="the trunk digest of P03 differs"):
+        until_waiting(federation, [AGGREGATOR])
+
+
+def test_the_first_trunk_tells_only_the_number_of_places(watched: tuple[Federation, Witness]):
+    """Anyone can compute it, so it must not depend on which rows travel; that of the catalogue round has none."""
+    federation, plan = watched[0], read_plan(watched[0].plan_file)
+    trunk = body_of(federation, MessageName("ready", 1, 1, "P01"))["trunk"]
+    assert trunk == trunk_digest(initial_trunk(plan.layout_with(2), plan.federation.seed))
+    assert body_of(federation, MessageName("ready", 0, 1, "P01"))["trunk"] == trunk_digest(
+        initial_trunk(plan.layout, plan.federation.seed)
+    )
+
+
 def test_rounds_without_the_catalogue_round_are_out_of_order(watched: tuple[Federation, Witness], tmp_path: Path):
     """A plan with a catalogue must begin with the catalogue round, whatever messages follow."""
     from pipeline.errors import BrokenTranscript  # noqa: PLC0415
@@ -451,8 +504,8 @@ def test_rounds_without_the_catalogue_round_are_out_of_order(watched: tuple[Fede
 @pytest.mark.parametrize(
     ("tasks", "reason"),
     [
-        ([], r"start\.safetensors: .*\b5 tasks.*\b0\b"),
-        (["ONE"], r"start\.safetensors: .*\b5 tasks.*\b1\b"),
+        ([], r"start\.safetensors: .*\b8242 values.*\b8208\b"),
+        (["ONE"], r"catalogue\.json: .*\bcounts\b"),
         (list("ABCDE"), r"catalogue\.json: .*\bcounts\b"),
     ],
 )

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import DamagedReport, ExitCode, MixedFederations, NotShareable, PipelineError
 from pipeline.pages.consortium_files import merge_summaries
-from pipeline.report.consortium import comparison_of, merge
+from pipeline.report.consortium import comparison_of, merge, network_sentence
 from pipeline.report.disclosure import FEWEST, spaced_counts
 from pipeline.report.metrics import METRICS, REGRESSION, SIDES
 from pipeline.report.shareable import shareable
@@ -76,6 +76,23 @@ def test_pooled_means_are_those_over_all_tasks():
     reach = np.sqrt(sum((n / 180 * half) ** 2 for n, half in zip((60, 30, 90), halves, strict=True)))
     assert np.ptp(pooled.interval_95) / 2 == pytest.approx(reach)
     assert (pooled.n_tasks, pooled.n_partners) == (180, 3)
+
+
+def test_the_network_is_pooled_apart():
+    """Its means over all partners, and the second sentence, which a partner without its own leaves out."""
+    given = [summary(name, 60, 30) for name in NAMES]
+    merged = merge(given)
+    pooled = merged.network["average_precision"]
+    assert pooled is not None
+    told = [found.network.average_precision for found in given]
+    assert pooled.change == pytest.approx(np.mean([each.change for each in told if each]))
+    main = merged.pooled["average_precision"]
+    assert main is not None
+    assert pooled.change != main.change
+    assert f"{main.change:+.3f}" in merged.verdict.sentence
+    assert "against the strongest local models" in merged.verdict.sentence
+    assert f"{pooled.change:+.3f}" in network_sentence(merged)
+    assert network_sentence(merge([summary(name, 8) for name in NAMES])) == ""
 
 
 def partial_summary(name: str, n_regressions: int, missing: dict[str, int]) -> tuple[ShareableSummary, list[Any]]:
@@ -200,6 +217,8 @@ def _put(*keys: str, value: Any) -> Change:  # noqa: ANN401
         (_put("tasks", value=[]), NotShareable, "private report"),
         (_put("extra", value=1), DamagedReport, "extra"),
         (_put("summary", "n_judged", value=3), DamagedReport, "summary.n_judged"),
+        (_put("network", "n_judged", value=3), DamagedReport, "network.n_judged"),
+        (_put("classification", "kept", value={"A1": 0.5}), DamagedReport, "classification.kept"),
         (_put("summary", "roc_auc", "change", value="0.1"), DamagedReport, "summary.roc_auc.change"),
         (_put("classification", "sizes", value=[{"name": "x"}]), DamagedReport, "classification.sizes"),
         (

@@ -13,6 +13,7 @@ from partners.scores import regression_scores, scores
 from partners.scores.comparison import compare
 from pipeline.errors import DamagedReport, ExitCode, NotYet
 from pipeline.home.paths import Home
+from pipeline.report.conclusion import network_sentence
 from pipeline.report.metrics import METRICS, REGRESSION_METRICS, SIDES
 from pipeline.report.parts import ReportPart, Sides
 from pipeline.report.report import build_report, read_report, report_file, write_report
@@ -28,7 +29,7 @@ from pipeline.report.schema import (
 from pipeline.report.shareable import shareable
 from pipeline.report.terminal_table import print_report
 from tests.support.federation import Federation
-from tests.support.made_up_reports import GATE, errors, report_of, task_row
+from tests.support.made_up_reports import GATE, errors, made_up_report, report_of, task_row
 
 GOLDEN = Path(__file__).parent / "golden"
 MEANS = {"n_tasks": 1, "average_precision": None, "n_judged": 1, "roc_auc": None}
@@ -121,8 +122,57 @@ def test_regression_stands_beside_classification(n_tasks: int, capsys: pytest.Ca
     print_report([report])
     out = capsys.readouterr().out
     lines = [line for line in out.splitlines() if any(word in line for word in ("R2", "RMSE", "Spearman"))]
-    assert len(lines) == len(REGRESSION_METRICS)
+    assert len(lines) == 2 * len(REGRESSION_METRICS)  # of both tables
     assert "+0.2500 [+0.2500, +0.2500]" in lines[0]
+
+
+@QUICK
+@given(ROWS, st.integers(0, 100))
+def test_the_network_is_compared_by_its_own_scores(rows: list[TaskRow], seed: int):
+    """As the main models are, with p-values corrected for its own metrics, and without their conformal domain."""
+    of_network = [row.model_copy(update={"network": Sides(local=row.federated, federated=row.local)}) for row in rows]
+    report = report_of(of_network, seed=seed)
+    swapped = [row.model_copy(update={"local": row.federated, "federated": row.local}) for row in rows]
+    expected = report_of(swapped, seed=seed)
+    found = report.network
+    assert (found.local, found.federated, found.summary) == (expected.local, expected.federated, expected.summary)
+    assert report.summary == report_of(rows, seed=seed).summary
+
+
+def test_the_domain_is_of_the_main_models_alone():
+    """The network has no conformal prediction of its own in the report."""
+    report = made_up_report(20, 8)
+    assert report.summary.domain is not None
+    assert report.network.summary.domain is None
+    assert report.network.summary.regression is not None
+    assert report.network.summary.regression.domain is None
+
+
+def test_the_conclusion_is_over_the_strongest_local_models():
+    """It says so, and the second sentence is of the network, by the same metric."""
+    report = made_up_report(60, 30, gain=0.05)
+    assert "with the strongest local models" in report.verdict.sentence
+    second, found = network_sentence(report.verdict.metric, report.network.summary), report.network.summary
+    assert found.average_precision is not None
+    assert second.startswith("Over the same network without federation")
+    for number in (found.average_precision.local, found.average_precision.federated):
+        assert f"{number:.3f}" in second
+    assert f"{found.average_precision.change:+.3f}" in second
+    regression = made_up_report(0, 30, gain=0.3)
+    assert regression.verdict.metric == "r2"
+    assert regression.network.summary.regression is not None
+    r2 = regression.network.summary.regression.r2
+    assert r2 is not None
+    assert f"{r2.change:+.3f}" in network_sentence("r2", regression.network.summary)
+
+
+@pytest.mark.parametrize("n_tasks", [0, 1, 8])
+def test_over_few_assays_there_is_no_second_sentence(n_tasks: int):
+    """With no task, or tasks of fewer than five assays, there is no interval worth telling."""
+    report = made_up_report(n_tasks)
+    assert network_sentence("average_precision", report.network.summary) == ""
+    assert network_sentence("average_precision", shareable(report).network) == ""
+    assert network_sentence("r2", report.network.summary) == ""
 
 
 def test_a_report_without_regression_has_no_key_of_it():
@@ -155,7 +205,7 @@ def test_both_files_are_written_and_read(tmp_path: Path):
 
 @pytest.mark.parametrize("name", ["with_regression", "without_regression"])
 def test_a_report_of_an_earlier_run_is_read_and_written_byte_for_byte(tmp_path: Path, name: str):
-    """report.json of two partners, written before the report had a schema: the same keys, order and digits."""
+    """report.json of two partners' runs, whose only kind of model was the network: the same keys, order and digits."""
     home, golden = Home(tmp_path), (GOLDEN / f"{name}.json").read_bytes()
     home.report.mkdir()
     report_file(home).write_bytes(golden)
@@ -251,6 +301,8 @@ def test_the_table_names_every_partner(capsys: pytest.CaptureFixture[str]):
     ]
     print_report(reports)
     out, err = capsys.readouterr()
+    assert out.index("Federated against the strongest local model") < out.index("The same network without")
+    assert sum("7 of 7" in line for line in out.splitlines()) == 2
     lines = {name: next(line for line in out.splitlines() if name in line) for name in ("alpha", "beta", "gamma")}
     assert all(part in lines["alpha"] for part in ("7 of 7", "0.5000", "0.7500", "+0.2500 [+0.2500, +0.2500]"))
     assert "0 of 1" in lines["beta"]
@@ -269,7 +321,10 @@ def test_a_finished_partner_has_a_true_report(finished: Federation):
         assert 0 < report.summary.n_judged <= 6
         for task in report.tasks:
             assert task.input_assay_id.startswith(name)
-            for side in (task.local, task.federated):
+            assert task.strongest != "network" or task.local == task.network.local
+            assert task.kept != "network" or task.federated == task.network.federated
+            assert task.reason
+            for side in (task.local, task.federated, task.network.local, task.network.federated):
                 shares = {metric: score for metric, score in side.to_json().items() if metric != "log_loss"}
                 assert all(score is None or 0 <= score <= 1 for score in shares.values())
         assert {task.is_auxiliary for task in report.tasks} == {True, False}

@@ -5,7 +5,7 @@ import json
 import re
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -13,15 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from partners.settings import ModelKind
 from pipeline.pages.files import write_private_page, write_shareable
 from pipeline.report.disclosure import FEWEST, HIDDEN
-from pipeline.report.metrics import METRICS, SIDES, SUMMARY_KIND
+from pipeline.report.metrics import METRICS, SIDES, SUMMARY_KIND, Side
+from pipeline.report.parts import Sides
 from pipeline.report.report import read_report
-from pipeline.report.schema import AnyRow
-from pipeline.report.shareable import shareable
+from pipeline.report.schema import AnyRow, TaskRow
+from pipeline.report.shareable import OTHER_KINDS, shareable
 from pipeline.report.shareable_schema import ShareableSummary, read_shared
 from tests.support.federation import Federation
-from tests.support.made_up_reports import made_up_report, report_of, scores
+from tests.support.made_up_reports import made_up_report, report_of, scores, without
 
 SIZES = st.integers(0, 40)
 
@@ -132,6 +134,79 @@ def test_what_is_told_is_true():
     }
     assert found["data"]["rejected"]["T2"] == {}
     assert sum(fold["labels"] for fold in found["data"]["folds"]) == pytest.approx(1, abs=3e-3)
+
+
+# --------------------------------------------------------------------------------------------- network, kinds of model
+
+
+def test_the_networks_means_are_told_too():
+    """Rounded, with the counts of the main comparison."""
+    report = made_up_report(60, 30)
+    found = shareable(report)
+    assert (found.network.n_tasks, found.network.n_judged) == (found.summary.n_tasks, found.summary.n_judged)
+    for metric in METRICS:
+        told, exact = found.network.comparison(metric), report.network.summary.comparison(metric)
+        assert told is not None
+        assert exact is not None
+        assert (told.local, told.federated) == (round(exact.local, 4), round(exact.federated, 4))
+    assert found.network.regression is not None
+    assert found.network.regression.r2 is not None
+
+
+def with_network(row: TaskRow, **sides: float) -> TaskRow:
+    """The same task with other scores of the network."""
+    return row.model_copy(update={"network": row.network.model_copy(update={k: scores(v) for k, v in sides.items()})})
+
+
+def as_network(row: TaskRow) -> TaskRow:
+    """The same task, whose chosen models are the network's."""
+    return row.model_copy(update={"network": Sides(local=row.local, federated=row.federated)})
+
+
+@pytest.mark.parametrize("n_others", [0, 1, 4, 5])
+@pytest.mark.parametrize("side", SIDES)
+def test_the_scores_of_few_tasks_cannot_be_found_by_subtraction(n_others: int, side: Side):
+    """If almost all tasks keep the network, both means differ by the scores of the few others."""
+    rows = [as_network(row) for row in made_up_report(30).tasks]
+    some = [with_network(row, **{side: 0.5}) for row in rows[:n_others]] + rows[n_others:]
+    told = shareable(report_of(some)).network
+    assert (told.average_precision is None) == (told.roc_auc is None) == (n_others in (1, 4))
+
+
+def test_the_networks_means_are_of_the_same_tasks_or_not_told():
+    """One task that the network has no score for would be the difference of two counts and two means."""
+    rows = list(made_up_report(30).tasks)
+    missing = rows[0].model_copy(update={"network": Sides(local=scores(None), federated=scores(None))})
+    assert shareable(report_of(rows)).network.average_precision is not None
+    told = shareable(report_of([missing, *rows[1:]]))
+    assert told.network.average_precision is None
+    assert told.network.n_judged == told.summary.n_judged == 30
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.sampled_from(get_args(ModelKind)), max_size=40))
+def test_kinds_of_model_are_told_as_shares_of_five_or_more(kinds: list[ModelKind]):
+    """Kinds with fewer than five tasks are joined; shares are of the scored tasks and sum to one."""
+    made = made_up_report(len(kinds)).tasks
+    rows = [row.model_copy(update={"kept": kind}) for row, kind in zip(made, kinds, strict=True)]
+    told = shareable(report_of(rows)).classification.kept
+    if len(kinds) < FEWEST:
+        assert told == {}
+        return
+    assert sum(told.values()) == pytest.approx(1, abs=0.003)
+    for kind, share in told.items():
+        assert share * len(kinds) > FEWEST - 0.1
+        assert kind == OTHER_KINDS or share == round(kinds.count(kind) / len(kinds), 3)
+
+
+def test_shares_do_not_reveal_how_many_tasks_are_hidden():
+    """Where the number of scored tasks is told too low, no shares of the true number are told."""
+    rows = list(made_up_report(0, 30).regression_tasks or ())
+    assert shareable(report_of([], rows)).regression is not None
+    some = [without(row, "spearman") for row in rows[:2]] + rows[2:]
+    views = shareable(report_of([], some)).regression
+    assert views is not None
+    assert (views.strongest, views.kept) == ({}, {})
 
 
 def test_reports_that_differ_in_ids_alone_share_the_same():

@@ -53,13 +53,14 @@ def test_a_report_is_made_anew_from_the_kept_models(done: Federation):
 
 
 @pytest.mark.usefixtures("untrained")
-def test_an_older_format_is_scored_again(done: Federation):
+@pytest.mark.parametrize(("its_format", "lacks"), [({}, "verdict"), ({"format": 3}, "network")])
+def test_an_older_format_is_scored_again(done: Federation, its_format: dict[str, int], lacks: str):
     """A report of an earlier version has no format or another: the models in the home are scored again."""
     home = done.home("P02")
     kept = report_file(home).read_bytes()
     older = json.loads(kept)
-    del older["format"], older["verdict"]
-    report_file(home).write_text(json.dumps(older))
+    del older["format"], older[lacks]
+    report_file(home).write_text(json.dumps(its_format | older))
     assert current_report(done.config("P02")).to_json() == json.loads(kept)
 
 

@@ -78,6 +78,22 @@ def test_every_topic_is_looked_at(enrolled: Federation):
     assert {finding.about for finding in findings(enrolled.config("P01"))} == topics | {"tables"}
 
 
+def test_what_a_catalogue_covers(tmp_path: Path):
+    """Tasks with an id of the catalogue at its threshold, and the rows that they hold; the aggregator has no tasks."""
+    listed = (
+        '[catalogue]\ntasks = [{id = "A", threshold = 6.0}, {id = "B", threshold = 7.0}, {id = "C", threshold = 6.0}]'
+    )
+    holders = {"A": ["P01", "P01"], "B": ["P01", "P02"]}
+    federation = Federation(tmp_path / "f", extra=listed, holders=holders)
+    covers = [[one for one in findings(federation.config(name)) if one.about == "catalogue"] for name in ("P01", "P02")]
+    assert [(one.level, one.text) for (one,) in covers] == [
+        ("ok", "covers 2 of 3 tasks with a catalog_assay_id, by 1 of 3 rows"),
+        ("note", "covers 0 of 1 tasks with a catalog_assay_id, by 0 of 3 rows"),
+    ]
+    assert "T0's ids and thresholds" in covers[1][0].advice
+    assert "catalogue" not in {one.about for one in findings(federation.config(AGGREGATOR))}
+
+
 def test_the_deal_is_awaited_then_taken(fresh: Federation):
     """A partner learns who has to act."""
     awaited = the(findings(fresh.config("P02")), "deal of P01")

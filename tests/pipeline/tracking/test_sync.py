@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,9 @@ from scipy import sparse
 
 from pipeline.home.json_files import write_json
 from pipeline.home.round_metrics import RoundRecord, read_records, write_record
+from pipeline.report.report import read_report, report_file
 from pipeline.tracking import sync as tracking_store
+from pipeline.tracking.report_metrics import report_metrics
 from pipeline.tracking.sync import sync
 from pipeline.tracking.tracker import QUIET, TrackedMember
 from tests.support.federation import AGGREGATOR, Federation
@@ -152,6 +155,18 @@ def test_a_revision_goes_on_with_the_run(finished: Federation, tmp_path: Path):
     assert [step for step, _ in curves(member, run)["round/members"]] == [1, 2]
 
 
+def test_the_file_of_a_catalogue_is_an_artifact_too(finished: Federation, tmp_path: Path):
+    """It is part of the plan."""
+    federation, content = finished.moved(tmp_path / "f"), b"id,threshold\nC1,6.0\n"
+    (federation.folder / "targets.csv").write_bytes(content)
+    table = f'[catalogue]\nfile = "targets.csv"\nsha256 = "{sha256(content).hexdigest()}"\n'
+    federation.plan_file.write_text(f"{federation.plan_file.read_text()}\n{table}")
+    member = member_of(federation, AGGREGATOR)
+    sync(member, client_of(member))
+    (run,) = runs_of(member)
+    assert {"settings/plan.toml", "settings/targets.csv"} <= artifacts(member, run)
+
+
 def test_a_partner_has_one_finished_run(tracked: Tracked):
     """Three starts of the tracking process, one run, found again by its tags."""
     assert tracked.final.info.status == "FINISHED"
@@ -177,6 +192,28 @@ def test_every_record_is_logged_once(tracked: Tracked):
     assert set(found) >= CURVES
     assert [step for step, _ in found["train/loss"]] == [1, 2]
     assert all(found[key][: len(curve)] == curve for key, curve in tracked.early_curves.items())
+
+
+def test_the_reports_means_are_metrics(tracked: Tracked):
+    """Of both comparisons, under names of their own, at the last round."""
+    report, found = read_report(tracked.member.home), curves(tracked.member, tracked.final)
+    for beginning, summary in (("report/", report.summary), ("report/network_", report.network.summary)):
+        compared = summary.average_precision
+        assert compared is not None
+        for name in ("local", "federated", "change"):
+            assert found[f"{beginning}average_precision_{name}"] == [(2, getattr(compared, name))]
+
+
+def test_a_report_that_cannot_be_read_has_no_metrics(finished: Federation, tmp_path: Path):
+    """An older or damaged one holds nothing up: `hocket report` says what to do."""
+    home = finished.moved(tmp_path / "f").home("P01")
+    assert report_metrics(home)
+    report_file(home).write_text(report_file(home).read_text().replace('"format": 4', '"format": 3', 1))
+    assert report_metrics(home) == {}
+    report_file(home).write_text("{")
+    assert report_metrics(home) == {}
+    report_file(home).unlink()
+    assert report_metrics(home) == {}
 
 
 def test_settings_rounds_and_report_are_artifacts(tracked: Tracked):

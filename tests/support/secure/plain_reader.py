@@ -59,8 +59,9 @@ def canonical_plan(text: str, defaults: dict) -> bytes:
     table = tomllib.loads(text)
     plan = {key: _completed(table.get(key), default, key) for key, default in defaults.items() if key != "card"}
     plan |= {key: table[key] for key in ("continues",) if key in table}
-    if table.get("catalogue", {}).get("tasks"):  # section 13
-        form = {"tasks": [{"id": "", "threshold": 0.0}], "min_partners": 3}
+    if table.get("catalogue", {}).get("tasks") or table.get("catalogue", {}).get("file"):  # section 13
+        in_file = {"sha256": ""} if "file" in table["catalogue"] else {"tasks": [{"id": "", "threshold": 0.0}]}
+        form = {**in_file, "min_partners": 3}
         plan["catalogue"] = _completed(table["catalogue"], form, "catalogue")
     plan["card"] = [{"agreement": None} | card for card in table["card"]]
     return canonical(plan)

@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING
 
 from pipeline.home.round_metrics import read_records
-from pipeline.tracking.descriptions import curve
+from pipeline.tracking.descriptions import curve, of_report
+from pipeline.tracking.report_metrics import report_metrics
 from pipeline.tracking.tracker import TrackedMember, read_member
 from tests.support.federation import AGGREGATOR, Federation
 
@@ -41,12 +42,13 @@ def curves(member: TrackedMember, run: "Run") -> dict[str, list[tuple[int, float
 
 
 def expected_curves(member: TrackedMember) -> dict[str, list[tuple[int, float]]]:
-    """What the records hold, each step once."""
+    """What the records hold, each step once, and the report's means at the last round."""
     found: dict[str, list[tuple[int, float]]] = {}
     for record in read_records(member.home.metrics):
         for key, value in record.metrics.items():
             found.setdefault(curve(key), []).append((record.step, value))
-    return found
+    means = report_metrics(member.home) if member.finished else {}
+    return found | {of_report(key): [(member.plan.rounds.n_rounds, mean)] for key, mean in means.items()}
 
 
 def artifacts(member: TrackedMember, run: "Run", folder: str | None = None) -> set[str]:
