@@ -19,7 +19,7 @@ class Precomputed(Kernel):
     def __init__(self, matrix: np.ndarray) -> None:
         self.matrix = matrix
 
-    def __call__(self, x: np.ndarray, y: np.ndarray | None = None, eval_gradient: bool = False) -> np.ndarray:  # noqa: ARG002, FBT -- its signature
+    def __call__(self, x: np.ndarray, y: np.ndarray | None = None, eval_gradient: bool = False) -> np.ndarray:  # noqa: ARG002, FBT001, FBT002 -- theirs
         """The matrix of these compounds."""
         rows, columns = x[:, 0].astype(int), (x if y is None else y)[:, 0].astype(int)
         return self.matrix[np.ix_(rows, columns)]
