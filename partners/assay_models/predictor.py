@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
 from data_prep.descriptors.scaling import quantile_scale
 from partners.assay_models.fitted import AssayModels
@@ -52,9 +53,10 @@ class AssayPredictor:
         hidden = self._network.hidden(x) if self._models.uses_trunk else None
         inputs = Inputs.of(x, hidden, self._scaled(descriptors, x.shape[0]))
         values = np.empty((x.shape[0], len(self._models.models)), np.float32)
-        for start in range(0, x.shape[0], _BLOCK):
-            part = slice(start, min(start + _BLOCK, x.shape[0]))
-            values[part] = self._of_block(_filled(inputs[part]))[: part.stop - part.start]
+        with threadpool_limits(limits=1):  # with other numbers of threads numpy adds up in another order
+            for start in range(0, x.shape[0], _BLOCK):
+                part = slice(start, min(start + _BLOCK, x.shape[0]))
+                values[part] = self._of_block(_filled(inputs[part]))[: part.stop - part.start]
         return values
 
     def _scaled(self, descriptors: Floats | None, n_compounds: int) -> Floats | None:
