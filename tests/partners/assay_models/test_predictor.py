@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
 from data_prep.descriptors.listed import DESCRIPTORS
 from data_prep.descriptors.scaling import quantile_scale, quantiles_of
@@ -131,6 +132,22 @@ def test_a_compound_gets_the_same_bits_alone_or_among_others(start: int, n: int,
 def test_blocks_end_anywhere(n: int):
     """Around the size of a block, too."""
     np.testing.assert_array_equal(predict(slice(0, n)).logits, predict(slice(None)).logits[:n])
+
+
+@pytest.mark.parametrize("n_threads", [2, 3, 4])
+def test_the_number_of_threads_does_not_matter(n_threads: int):
+    """A model predicts the same bits on a machine with any number of cores, also on many known compounds."""
+    rng, known = np.random.default_rng(0), random_inputs(3, 5000).bits
+    processes = [GaussianProcess(6.0, rng.normal(size=5000).astype(np.float32)) for _ in range(3)]
+    own = replace(
+        models(uses_trunk=False, described=False), models=tuple(AssayModel(process, None) for process in processes)
+    )
+    many = AssayPredictor(network(), own, known)
+    found = []
+    for limit in (1, n_threads):
+        with threadpool_limits(limits=limit):
+            found.append(many.values(NEW))
+    np.testing.assert_array_equal(*found)
 
 
 def test_no_compounds_give_no_predictions():
