@@ -87,13 +87,7 @@ def _score(assay: Assay, y: sparse.csc_matrix, predicted: Floats) -> float:
     defined = [score for score in scores if np.isfinite(score)]
     if defined:
         return float(np.mean(defined))
-    exact = assay.marks == 0
-    if (
-        np.ptp(
-            assay.values[exact],
-        )
-        == 0
-        or np.ptp(predicted[exact]) == 0
-    ):
+    measured, expected = (numbers[assay.marks == 0] for numbers in (assay.values, predicted))
+    if not measured.size or np.ptp(measured) == 0 or np.ptp(expected) == 0:
         return 0.0
-    return float(np.corrcoef(assay.values[exact], predicted[exact])[0, 1])
+    return float(np.corrcoef(measured, expected)[0, 1])

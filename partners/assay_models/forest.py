@@ -29,12 +29,17 @@ class Forest:
 
     def __post_init__(self) -> None:
         """Raise CheckpointDamaged for nodes that are no trees; a path from a root must end at a leaf."""
-        n_nodes, inner = self.feature.size, self.feature >= 0
-        places = np.arange(n_nodes)
-        ends = (self.right[inner] > places[inner] + 1).all() and (self.right < n_nodes).all()
-        starts = (self.roots >= 0).all() and (self.roots < n_nodes).all()
-        if not (self.number.size == self.right.size == n_nodes and ends and starts) or inner[-1:].any():
+        if not self._is_of_trees():
             raise CheckpointDamaged("forest: found nodes that form no trees")
+
+    def _is_of_trees(self) -> bool:
+        shape, n_nodes, inner = self.feature.shape, self.feature.size, np.flatnonzero(self.feature >= 0)
+        if not self.number.shape == self.right.shape == shape or not self.roots.size:
+            return False
+        ends = (
+            (self.right[inner] > inner + 1).all() and (self.right < n_nodes).all() and not (inner == n_nodes - 1).any()
+        )
+        return bool(ends and (self.roots >= 0).all() and (self.roots < n_nodes).all())
 
     def predict(self, dense: NDArray[np.float32]) -> Floats:
         """Mean of the trees' values, (n,), for inputs (n, n_features)."""

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
 from data_prep.descriptors.scaling import quantile_scale
 from partners.assay_models.fitted import AssayModels, KnownProcess
 from partners.assay_models.inputs import Inputs, kernel
-from partners.errors import BadFeatures
+from partners.errors import BadFeatures, CheckpointDamaged
 from partners.network.predict import Outputs, Predictor
 
 _BLOCK = 128  # compounds at a time, filled up with empty rows, so that a compound gets the same bits alone or not
@@ -21,13 +22,27 @@ class AssayPredictor:
     """A network with the assay models that stand on it, loaded once for many predictions."""
 
     def __init__(self, network: Predictor, models: AssayModels, known: sparse.csr_matrix) -> None:
-        """`known`: (n_known, n_bits) fingerprints of the training folds' compounds."""
+        """`known`: (n_known, n_bits) fingerprints of the training folds' compounds.
+
+        Raises CheckpointDamaged for forests of other inputs, and what the network raises.
+        """
         self._network, self._models = network, models
         self._known = Inputs.of(known, network.hidden(known) if models.uses_trunk else None)
         with_process = [(i, model.process) for i, model in enumerate(models.models) if model.process]
         self._with_process = [i for i, _ in with_process]
+<<<<<<< HEAD
         self._weight = _side_by_side([process for _, process in with_process], known.shape[0])
         self._mean = np.array([known.process.mean for _, known in with_process], np.float32)
+=======
+        self._weight = np.zeros((known.shape[0], len(with_process)), np.float32)
+        for column, (_, process) in enumerate(with_process):
+            self._weight[:, column] = process.weight
+        self._mean = np.array([process.mean for _, process in with_process], np.float32)
+        n_inputs = known.shape[1] + self._known.hidden.shape[1] + models.quantiles.shape[1]
+        forests = [model.forest for model in models.models if model.forest]
+        if any(forest.feature.max() >= n_inputs for forest in forests):
+            raise CheckpointDamaged(f"forest: asks for an input that is not there, expected {n_inputs} inputs")
+>>>>>>> h15tests
 
     def __call__(self, x: sparse.csr_matrix, descriptors: Floats | None = None) -> Outputs:
         """Predict every task for every row of x, (n, n_bits), in the group's order of bits.
@@ -43,18 +58,21 @@ class AssayPredictor:
     def values(self, x: sparse.csr_matrix, descriptors: Floats | None = None) -> Floats:
         """Values of each model's assay, (n, n_models), units of the assays."""
         hidden = self._network.hidden(x) if self._models.uses_trunk else None
-        inputs = Inputs.of(x, hidden, self._scaled(descriptors))
+        inputs = Inputs.of(x, hidden, self._scaled(descriptors, x.shape[0]))
         values = np.empty((x.shape[0], len(self._models.models)), np.float32)
-        for start in range(0, x.shape[0], _BLOCK):
-            part = slice(start, min(start + _BLOCK, x.shape[0]))
-            values[part] = self._of_block(_filled(inputs[part]))[: part.stop - part.start]
+        with threadpool_limits(limits=1):  # with other numbers of threads numpy adds up in another order
+            for start in range(0, x.shape[0], _BLOCK):
+                part = slice(start, min(start + _BLOCK, x.shape[0]))
+                values[part] = self._of_block(_filled(inputs[part]))[: part.stop - part.start]
         return values
 
-    def _scaled(self, descriptors: Floats | None) -> Floats | None:
+    def _scaled(self, descriptors: Floats | None, n_compounds: int) -> Floats | None:
         if not self._models.uses_descriptors:
             return None
-        if descriptors is None:
-            raise BadFeatures("descriptors: found none, expected those of every compound, as the models use them")
+        found = "none" if descriptors is None else descriptors.shape
+        expected = (n_compounds, self._models.quantiles.shape[1])
+        if descriptors is None or found != expected:
+            raise BadFeatures(f"descriptors: found {found}, expected {expected}, as the models use them")
         return quantile_scale(descriptors, self._models.quantiles)
 
     def _of_block(self, inputs: Inputs) -> Floats:
