@@ -117,28 +117,17 @@ class AssayModels:
     @classmethod
     def _from_arrays(cls, arrays: Mapping[str, NDArray[Any]], n_known: int) -> Self:
         uses_trunk, n_models = (int(number) for number in arrays["inputs"])
-<<<<<<< HEAD
+        compound, weight = arrays["process.compound"].astype(np.int64), arrays["process.weight"]
+        _require("a compound that is not known", bool(((compound >= 0) & (compound < n_known)).all()))
         processes: dict[int, KnownProcess] = {}
-        for number, mean, (start, end) in zip(
-            arrays["process.model"], arrays["process.mean"], _parts(arrays["process.ends"]), strict=True
-        ):
-            compounds = arrays["process.compound"][start:end].astype(np.int64)
-            weight = arrays["process.weight"][start:end]
-            if weight.size != compounds.size or not ((compounds >= 0) & (compounds < n_known)).all():
-                raise ValueError("a Gaussian process of compounds that are not known")
-            processes[int(number)] = KnownProcess(compounds, GaussianProcess(float(mean), weight))
-=======
-        compound, weight = arrays["process.compound"], arrays["process.weight"]
-        processes: dict[int, GaussianProcess] = {}
         for number, mean, part in zip(
             arrays["process.model"],
             arrays["process.mean"],
             _parts(arrays["process.ends"], compound, weight),
             strict=True,
         ):
-            processes[int(number)] = GaussianProcess(float(mean), _scattered(weight[part], compound[part], n_known))
+            processes[int(number)] = KnownProcess(compound[part], GaussianProcess(float(mean), weight[part]))
         roots, *nodes = (arrays[f"forest.{part.name}"] for part in fields(Forest))
->>>>>>> h15tests
         forests: dict[int, Forest] = {}
         for number, trees, part in zip(
             arrays["forest.model"],
@@ -180,13 +169,6 @@ def _joined(parts: list[Any], dtype: Any) -> NDArray[Any]:  # noqa: ANN401 -- nu
 def _require(found: str, holds: bool) -> None:  # noqa: FBT001 -- the condition is the subject
     if not holds:
         raise ValueError(found)
-
-
-def _scattered(weight: Floats, compound: Ints, n_known: int) -> Floats:
-    _require("a compound that is not known", bool((compound >= 0).all()))
-    everywhere = np.zeros(n_known, np.float32)
-    everywhere[compound] = weight
-    return everywhere
 
 
 def _parts(ends: Ints, *arrays: NDArray[Any]) -> list[slice]:

@@ -15,11 +15,7 @@ from partners.assay_models.assays import Assay
 from partners.assay_models.choice import Choice, choose
 from partners.assay_models.fitted import AssayModel, AssayModels, KnownProcess, Mixing
 from partners.assay_models.forest import fit_forest
-<<<<<<< HEAD
-from partners.assay_models.gaussian_process import expected_values, fit_gaussian_process
-=======
-from partners.assay_models.gaussian_process import MOST_ROWS, GaussianProcess, expected_values, fit_gaussian_process
->>>>>>> h15tests
+from partners.assay_models.gaussian_process import MOST_ROWS, expected_values, fit_gaussian_process
 from partners.assay_models.inputs import Inputs, kernel
 from partners.assay_models.predictor import AssayPredictor
 from partners.assay_models.probability import fit_curves
@@ -134,18 +130,10 @@ def _fitted(assay: Assay, kind: LocalKind, inputs: Inputs, known: NDArray[np.int
         values = expected_values(similarity, assay.values, assay.marks, inputs.n_kernels)
     if kind != "forest":
         fit = fit_gaussian_process(similarity, values, inputs.n_kernels)
-<<<<<<< HEAD
         process = KnownProcess(np.searchsorted(known, assay.rows), fit)
-    forest = None if kind == "gaussian process" else fit_forest(inputs, values, seed)
-    return AssayModel(None if kind == "forest" else process, forest)
-=======
-        weight = np.zeros(known.size, np.float32)
-        weight[np.searchsorted(known, assay.rows)] = fit.weight
-        process = GaussianProcess(fit.mean, weight)
     if kind != "gaussian process":  # of an assay too large for a process, bounds count as values
         forest = fit_forest(inputs, values, seed)
     return AssayModel(process, forest)
->>>>>>> h15tests
 
 
 def _mixing(

@@ -30,19 +30,12 @@ class AssayPredictor:
         self._known = Inputs.of(known, network.hidden(known) if models.uses_trunk else None)
         with_process = [(i, model.process) for i, model in enumerate(models.models) if model.process]
         self._with_process = [i for i, _ in with_process]
-<<<<<<< HEAD
         self._weight = _side_by_side([process for _, process in with_process], known.shape[0])
         self._mean = np.array([known.process.mean for _, known in with_process], np.float32)
-=======
-        self._weight = np.zeros((known.shape[0], len(with_process)), np.float32)
-        for column, (_, process) in enumerate(with_process):
-            self._weight[:, column] = process.weight
-        self._mean = np.array([process.mean for _, process in with_process], np.float32)
         n_inputs = known.shape[1] + self._known.hidden.shape[1] + models.quantiles.shape[1]
         forests = [model.forest for model in models.models if model.forest]
         if any(forest.feature.max() >= n_inputs for forest in forests):
             raise CheckpointDamaged(f"forest: asks for an input that is not there, expected {n_inputs} inputs")
->>>>>>> h15tests
 
     def __call__(self, x: sparse.csr_matrix, descriptors: Floats | None = None) -> Outputs:
         """Predict every task for every row of x, (n, n_bits), in the group's order of bits.
