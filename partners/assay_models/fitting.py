@@ -13,9 +13,9 @@ from threadpoolctl import threadpool_limits
 from data_prep.descriptors.scaling import quantile_scale, quantiles_of
 from partners.assay_models.assays import Assay
 from partners.assay_models.choice import Choice, choose
-from partners.assay_models.fitted import AssayModel, AssayModels, Mixing
+from partners.assay_models.fitted import AssayModel, AssayModels, KnownProcess, Mixing
 from partners.assay_models.forest import fit_forest
-from partners.assay_models.gaussian_process import GaussianProcess, expected_values, fit_gaussian_process
+from partners.assay_models.gaussian_process import MOST_ROWS, expected_values, fit_gaussian_process
 from partners.assay_models.inputs import Inputs, kernel
 from partners.assay_models.predictor import AssayPredictor
 from partners.assay_models.probability import fit_curves
@@ -131,16 +131,16 @@ def fit_assay_model(
     """
     if kind == "network":
         return None
-    values, process = assay.values, None
-    if kind != "forest" or (assay.marks != 0).any():
+    values, process, forest = assay.values, None, None
+    if kind != "forest" or (assay.marks.any() and assay.rows.size <= MOST_ROWS):
         similarity = kernel(inputs, inputs)
         values = expected_values(similarity, assay.values, assay.marks, inputs.n_kernels)
+    if kind != "forest":
         fit = fit_gaussian_process(similarity, values, inputs.n_kernels)
-        weight = np.zeros(known.size, np.float32)
-        weight[np.searchsorted(known, assay.rows)] = fit.weight
-        process = GaussianProcess(fit.mean, weight)
-    forest = None if kind == "gaussian process" else fit_forest(inputs, values, seed)
-    return AssayModel(None if kind == "forest" else process, forest)
+        process = KnownProcess(np.searchsorted(known, assay.rows), fit)
+    if kind != "gaussian process":  # of an assay too large for a process, bounds count as values
+        forest = fit_forest(inputs, values, seed)
+    return AssayModel(process, forest)
 
 
 def _mixing(

@@ -23,7 +23,7 @@ class Inputs:
         descriptors: NDArray[np.float32] | None = None,
     ) -> "Inputs":
         """Make inputs of fingerprints, whose counts become ones, and of what else there is."""
-        bits = sparse.csr_matrix((np.ones(x.nnz, np.float32), x.indices, x.indptr), shape=x.shape)
+        bits = sparse.csr_matrix(x > 0, dtype=np.float32)  # without stored zeros
         none = np.zeros((x.shape[0], 0), np.float32)
         return cls(
             bits,

@@ -51,7 +51,7 @@ class _AddedAssay:
         self.needs_trunk = on_trunk and extension.on_trunk is not None
         self.side = extension.on_trunk if on_trunk and extension.on_trunk else extension.alone
         hidden = base.hidden(extension.known) if self.needs_trunk else None
-        self._values = ValuePredictor(self.side.models.models, Inputs.of(extension.known, hidden))
+        self._values = ValuePredictor(self.side.models.models, Inputs.of(extension.known, hidden), base.n_descriptors)
         self._neighbours = Neighbours(extension.known)
         self._least, self._half_width = base.least_similarity, self.side.calibration.half_widths()
 

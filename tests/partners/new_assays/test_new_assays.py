@@ -13,6 +13,7 @@ from sklearn.metrics import average_precision_score
 from data_prep.prepared import MeasuredAssay, Task
 from data_prep.settings import Preparation
 from partners.assay_models.assays import Assay
+from partners.assay_models.forest import fit_forest
 from partners.assay_models.inputs import Inputs
 from partners.errors import CheckpointDamaged
 from partners.files.checkpoint import Checkpoint, save_checkpoint
@@ -30,7 +31,7 @@ N_BITS = 64
 @pytest.fixture(autouse=True)
 def few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forests are no better understood with a hundred."""
-    monkeypatch.setattr("partners.assay_models.forest.N_TREES", 10)
+    monkeypatch.setattr(fit_forest, "__defaults__", (10,))
 
 
 def made_up(n: int = 40, seed: int = 0, *, regression: bool = True, counts: bool = False) -> NewAssay:

@@ -14,6 +14,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 import pipeline.model.extensions
+from partners.assay_models.forest import fit_forest
 from pipeline.home.paths import Home
 from pipeline.model.description import Description
 from pipeline.model.folder import OpenModel
@@ -32,7 +33,7 @@ OF_FEDERATION = ("federated.safetensors", "local.safetensors", "compounds.safete
 def few_trees(finished: Federation) -> Iterator[None]:  # noqa: ARG001 -- which has its hundred, for other tests
     """Forests are no better understood with a hundred."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("partners.assay_models.forest.N_TREES", 10)
+        patch.setattr(fit_forest, "__defaults__", (10,))
         yield
 
 
