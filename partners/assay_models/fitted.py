@@ -17,10 +17,18 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class KnownProcess:
+    """A Gaussian process of one assay's compounds, which are some of the model's known compounds."""
+
+    compounds: Ints  # (n,) rows of the known compounds, rising
+    process: GaussianProcess  # (n,) weights
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class AssayModel:
     """What is kept of an assay; with both, the mean of both predictions is its value."""
 
-    process: GaussianProcess | None  # on all known compounds, the weight of others than the assay's own being 0
+    process: KnownProcess | None
     forest: Forest | None
 
 
@@ -76,7 +84,6 @@ class AssayModels:
         """Everything as named arrays, for a file without pickle."""
         processes = [(i, model.process) for i, model in enumerate(self.models) if model.process]
         forests = [(i, model.forest) for i, model in enumerate(self.models) if model.forest]
-        weights = [np.flatnonzero(process.weight) for _, process in processes]
         return {
             "inputs": np.array([self.uses_trunk, len(self.models)], np.int64),
             "quantiles": self.quantiles,
@@ -84,12 +91,10 @@ class AssayModels:
             "of_regression": self.of_regression,
             **{f"mixing.{part.name}": getattr(self.mixing, part.name) for part in fields(Mixing)},
             "process.model": np.array([i for i, _ in processes], np.int64),
-            "process.mean": np.array([process.mean for _, process in processes], np.float64),
-            "process.ends": np.cumsum([rows.size for rows in weights], dtype=np.int64),
-            "process.compound": _joined(weights, np.int32),
-            "process.weight": _joined(
-                [process.weight[rows] for (_, process), rows in zip(processes, weights, strict=True)], np.float32
-            ),
+            "process.mean": np.array([known.process.mean for _, known in processes], np.float64),
+            "process.ends": np.cumsum([known.compounds.size for _, known in processes], dtype=np.int64),
+            "process.compound": _joined([known.compounds for _, known in processes], np.int32),
+            "process.weight": _joined([known.process.weight for _, known in processes], np.float32),
             "forest.model": np.array([i for i, _ in forests], np.int64),
             "forest.trees": np.cumsum([forest.roots.size for _, forest in forests], dtype=np.int64),
             "forest.ends": np.cumsum([forest.feature.size for _, forest in forests], dtype=np.int64),
@@ -112,15 +117,16 @@ class AssayModels:
     @classmethod
     def _from_arrays(cls, arrays: Mapping[str, NDArray[Any]], n_known: int) -> Self:
         uses_trunk, n_models = (int(number) for number in arrays["inputs"])
-        compound, weight = arrays["process.compound"], arrays["process.weight"]
-        processes: dict[int, GaussianProcess] = {}
+        compound, weight = arrays["process.compound"].astype(np.int64), arrays["process.weight"]
+        _require("a compound that is not known", bool(((compound >= 0) & (compound < n_known)).all()))
+        processes: dict[int, KnownProcess] = {}
         for number, mean, part in zip(
             arrays["process.model"],
             arrays["process.mean"],
             _parts(arrays["process.ends"], compound, weight),
             strict=True,
         ):
-            processes[int(number)] = GaussianProcess(float(mean), _scattered(weight[part], compound[part], n_known))
+            processes[int(number)] = KnownProcess(compound[part], GaussianProcess(float(mean), weight[part]))
         roots, *nodes = (arrays[f"forest.{part.name}"] for part in fields(Forest))
         forests: dict[int, Forest] = {}
         for number, trees, part in zip(
@@ -163,13 +169,6 @@ def _joined(parts: list[Any], dtype: Any) -> NDArray[Any]:  # noqa: ANN401 -- nu
 def _require(found: str, holds: bool) -> None:  # noqa: FBT001 -- the condition is the subject
     if not holds:
         raise ValueError(found)
-
-
-def _scattered(weight: Floats, compound: Ints, n_known: int) -> Floats:
-    _require("a compound that is not known", bool((compound >= 0).all()))
-    everywhere = np.zeros(n_known, np.float32)
-    everywhere[compound] = weight
-    return everywhere
 
 
 def _parts(ends: Ints, *arrays: NDArray[Any]) -> list[slice]:

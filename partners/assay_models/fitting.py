@@ -13,9 +13,9 @@ from threadpoolctl import threadpool_limits
 from data_prep.descriptors.scaling import quantile_scale, quantiles_of
 from partners.assay_models.assays import Assay
 from partners.assay_models.choice import Choice, choose
-from partners.assay_models.fitted import AssayModel, AssayModels, Mixing
+from partners.assay_models.fitted import AssayModel, AssayModels, KnownProcess, Mixing
 from partners.assay_models.forest import fit_forest
-from partners.assay_models.gaussian_process import MOST_ROWS, GaussianProcess, expected_values, fit_gaussian_process
+from partners.assay_models.gaussian_process import MOST_ROWS, expected_values, fit_gaussian_process
 from partners.assay_models.inputs import Inputs, kernel
 from partners.assay_models.predictor import AssayPredictor
 from partners.assay_models.probability import fit_curves
@@ -130,9 +130,7 @@ def _fitted(assay: Assay, kind: LocalKind, inputs: Inputs, known: NDArray[np.int
         values = expected_values(similarity, assay.values, assay.marks, inputs.n_kernels)
     if kind != "forest":
         fit = fit_gaussian_process(similarity, values, inputs.n_kernels)
-        weight = np.zeros(known.size, np.float32)
-        weight[np.searchsorted(known, assay.rows)] = fit.weight
-        process = GaussianProcess(fit.mean, weight)
+        process = KnownProcess(np.searchsorted(known, assay.rows), fit)
     if kind != "gaussian process":  # of an assay too large for a process, bounds count as values
         forest = fit_forest(inputs, values, seed)
     return AssayModel(process, forest)

@@ -59,8 +59,8 @@ class Forest:
         return mean
 
 
-def fit_forest(inputs: Inputs, values: Floats, seed: int) -> Forest:
-    """Fit 100 trees, each split the best of sqrt(number of inputs); values: (n,)."""
+def fit_forest(inputs: Inputs, values: Floats, seed: int, n_trees: int = N_TREES) -> Forest:
+    """Fit trees, each split the best of sqrt(number of inputs); values: (n,)."""
     from sklearn.ensemble import RandomForestRegressor  # noqa: PLC0415 -- a second to load, for a run's end alone
 
     columns = _used_columns(inputs)
@@ -68,7 +68,7 @@ def fit_forest(inputs: Inputs, values: Floats, seed: int) -> Forest:
     place = np.concatenate([columns, np.arange(inputs.bits.shape[1], inputs.bits.shape[1] + _n_dense(inputs))])
     if not dense.shape[1]:  # no bit varies: a constant input gives one leaf
         dense, place = np.zeros((values.size, 1), np.float32), np.zeros(1, np.int64)
-    fitted = RandomForestRegressor(N_TREES, max_features="sqrt", random_state=seed, n_jobs=1).fit(dense, values)
+    fitted = RandomForestRegressor(n_trees, max_features="sqrt", random_state=seed, n_jobs=1).fit(dense, values)
     return _as_arrays(fitted.estimators_, place)
 
 

@@ -1,12 +1,14 @@
 """Predictions of a model for all tasks: the network's heads, and the models of single assays."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 from data_prep.descriptors.scaling import quantile_scale
-from partners.assay_models.fitted import AssayModels
+from partners.assay_models.fitted import AssayModels, KnownProcess
 from partners.assay_models.inputs import Inputs, kernel
 from partners.errors import BadFeatures, CheckpointDamaged
 from partners.network.predict import Outputs, Predictor
@@ -28,10 +30,8 @@ class AssayPredictor:
         self._known = Inputs.of(known, network.hidden(known) if models.uses_trunk else None)
         with_process = [(i, model.process) for i, model in enumerate(models.models) if model.process]
         self._with_process = [i for i, _ in with_process]
-        self._weight = np.zeros((known.shape[0], len(with_process)), np.float32)
-        for column, (_, process) in enumerate(with_process):
-            self._weight[:, column] = process.weight
-        self._mean = np.array([process.mean for _, process in with_process], np.float32)
+        self._weight = _side_by_side([process for _, process in with_process], known.shape[0])
+        self._mean = np.array([known.process.mean for _, known in with_process], np.float32)
         n_inputs = known.shape[1] + self._known.hidden.shape[1] + models.quantiles.shape[1]
         forests = [model.forest for model in models.models if model.forest]
         if any(forest.feature.max() >= n_inputs for forest in forests):
@@ -72,7 +72,7 @@ class AssayPredictor:
         total = np.zeros((_BLOCK, len(self._models.models)), np.float32)
         count = np.zeros(len(self._models.models), np.float32)
         if self._with_process:
-            total[:, self._with_process] += kernel(inputs, self._known) @ self._weight + self._mean
+            total[:, self._with_process] += (self._weight @ kernel(inputs, self._known).T).T + self._mean
             count[self._with_process] += 1
         dense = None
         for i, model in enumerate(self._models.models):
@@ -91,6 +91,14 @@ class AssayPredictor:
         own = np.flatnonzero(models.of_regression >= 0)
         predicted[:, own] = values[:, models.of_regression[own]]
         return Outputs(logits, predicted)
+
+
+def _side_by_side(processes: Sequence[KnownProcess], n_known: int) -> sparse.csr_matrix:
+    """Weights of all processes, (n_processes, n_known); most are 0, as an assay has measured few of the compounds."""
+    row = np.repeat(np.arange(len(processes)), [known.compounds.size for known in processes])
+    column = np.concatenate([np.zeros(0, np.int64), *(known.compounds for known in processes)])
+    weight = np.concatenate([np.zeros(0, np.float32), *(known.process.weight for known in processes)])
+    return sparse.csr_matrix((weight, (row, column)), shape=(len(processes), n_known))
 
 
 def _filled(inputs: Inputs) -> Inputs:

@@ -1,0 +1,97 @@
+"""CPU time of the models of single assays of whole partners: Gaussian processes and forests, with limits for dev_p5.
+
+Counted are all that a partner's run fits: the choice by cross-validation and the strongest local models, without the
+network. Default: the public MoleculeACE tables, dealt out to five partners; the limits are for `--data dev_p5`.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from threadpoolctl import threadpool_limits
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for the modules of the tests
+
+from scipy import sparse
+
+from partners.assay_models import choice
+from partners.assay_models.assays import assays_of
+from partners.assay_models.fitting import AssayData
+from partners.assay_models.inputs import Inputs
+from tests.benchmarks.gain.partners import labels_only, load_partners, tables_of
+
+LIMITS_S = {"Gaussian processes": 120.0, "forests": 900.0}
+_PARTS = {
+    "kernel": "Gaussian processes",
+    "expected_values": "Gaussian processes",
+    "fit_gaussian_process": "Gaussian processes",
+    "fit_forest": "forests",
+}
+
+
+def timed(call: Callable[..., Any], part: str, seconds: Counter[str]) -> Callable[..., Any]:
+    """The call, whose CPU seconds are added to a part."""
+
+    def counted(*args: Any) -> Any:  # noqa: ANN401 -- passed on
+        before = time.process_time()
+        try:
+            return call(*args)
+        finally:
+            seconds[part] += time.process_time() - before
+
+    return counted
+
+
+def fit_all(own: AssayData) -> None:
+    """Choose by cross-validation, then fit both kinds to every assay, whatever was chosen."""
+    inputs, y = own.inputs(), sparse.csc_matrix(own.data.y)
+    for number, assay in enumerate(map(own.training_part, own.assays)):
+        known: Inputs = inputs[assay.rows]
+        if choice.choose(assay, known, y, own.data.folding[assay.rows], number).kind == "network":
+            continue
+        values = assay.values
+        if assay.rows.size <= choice.MOST_ROWS:
+            similarity = choice.kernel(known, known)
+            values = choice.expected_values(similarity, values, assay.marks, 1)
+            choice.fit_gaussian_process(similarity, values, 1)
+        choice.fit_forest(known, values, number)
+
+
+def main() -> None:
+    """Prepare, fit, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="demo")
+    parser.add_argument("--shared", type=Path, default=Path(os.environ.get("HOCKET_SHARED", "../shared")) / "data")
+    parser.add_argument("--bits", type=int, default=4096)
+    parser.add_argument("--work", type=Path, help="folder that keeps prepared tables")
+    asked = parser.parse_args()
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    seconds: Counter[str] = Counter()
+    for name, part in _PARTS.items():
+        setattr(choice, name, timed(getattr(choice, name), part, seconds))
+    with tempfile.TemporaryDirectory() as fresh:
+        work = asked.work or Path(fresh)
+        partners = load_partners(tables_of(asked.data, work, asked.shared), asked.bits, work, console.print)
+    n_assays = 0
+    with threadpool_limits(limits=1):
+        for partner in partners.values():
+            data = labels_only(partner.training_set)
+            own = AssayData(data, assays_of(partner.prepared, data))
+            n_assays += len(own.assays)
+            fit_all(own)
+    table = Table("", "CPU s", "limit", "ratio", title=f"{asked.data}: {n_assays} assays of {len(partners)} partners")
+    for part, limit in LIMITS_S.items():
+        table.add_row(part, f"{seconds[part]:.1f}", f"{limit:g}", f"{seconds[part] / limit:.2f}")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()
