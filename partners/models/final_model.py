@@ -201,6 +201,7 @@ class FinalModel:
         network = Predictor(weights.trunk, weights.state, layout, trunk_settings, training)
         self._predictor = AssayPredictor(network, weights.assay_models, known.x)
         self.n_descriptors = weights.assay_models.quantiles.shape[1]
+        self.uses_descriptors = weights.assay_models.uses_descriptors
         self.calibration = weights.calibration
         self.places = known.places
         self.n_tasks, self.n_regressions = weights.state.n_tasks, weights.state.n_regressions

@@ -2,7 +2,7 @@
 
 import hashlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from pipeline.model.description import (
     weights_file,
 )
 from pipeline.plan.toml_schema import Schema
+from pipeline.runtime.progress import ProgressReporter
 from secure.files import atomic_folder
 
 README_FILE = "README.md"
@@ -33,31 +34,43 @@ def extension_file(input_assay_id: str) -> str:
 
 def stored_files(extensions: Path, trunk: str) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Files of added assays that were fitted on a trunk, with their facts, by assay; trunk : its digest."""
-    found = []
-    for path in extensions.glob("assay-*.safetensors"):
-        facts = dict(extension_facts(path))
-        if facts.get("trunk") == trunk:
-            found.append((str(facts.get("assay")), path, facts))
-    for _, path, facts in sorted(found):
-        yield path, facts
+    yield from ((path, facts) for path, facts in _all_files(extensions) if facts.get("trunk") == trunk)
 
 
-def add_stored(unfinished: Path, base: Description, extensions: Path, trunk: str) -> None:
+def _all_files(extensions: Path) -> list[tuple[Path, dict[str, Any]]]:
+    found = [(path, dict(extension_facts(path))) for path in extensions.glob("assay-*.safetensors")]
+    return sorted(found, key=lambda pair: str(pair[1].get("assay")))
+
+
+def add_stored(unfinished: Path, base: Description, extensions: Path, trunk: str) -> list[str]:
     """Write model.json with all stored assays that fit into a model's unfinished folder, and copy their files there.
 
-    An assay that the federation has is left out.
+    Assays that the federation has are left out. Returns the ids of those that were fitted on another trunk.
     """
     added: list[Added] = []
+    left_out: list[str] = []
     tasks, regression_tasks = list(base.tasks), list(base.regression_tasks)
-    for path, facts in stored_files(extensions, trunk):
-        if (name := str(facts["assay"])) in base.assays:
-            continue
-        shutil.copyfile(path, unfinished / path.name)
-        added.append(Added(input_assay_id=name, file=path.name, sha256=_digest(path)))
-        tasks += [ClassTask.model_validate(fields) for fields in _tasks(ClassTask, "tasks", facts, path)]
-        regression_tasks += [RegrTask.model_validate(f) for f in _tasks(RegrTask, "regression_tasks", facts, path)]
+    for path, facts in _all_files(extensions):
+        name = str(facts.get("assay"))
+        if facts.get("trunk") != trunk:
+            left_out.append(name)
+        elif name not in base.assays:
+            shutil.copyfile(path, unfinished / path.name)
+            added.append(Added(input_assay_id=name, file=path.name, sha256=_digest(path)))
+            tasks += [ClassTask.model_validate(fields) for fields in _tasks(ClassTask, "tasks", facts, path)]
+            regression_tasks += [RegrTask.model_validate(f) for f in _tasks(RegrTask, "regression_tasks", facts, path)]
     update = {"tasks": tuple(tasks), "regression_tasks": tuple(regression_tasks), "added": tuple(added)}
     base.model_copy(update=update).write(unfinished)
+    return left_out
+
+
+def report_left_out(reporter: ProgressReporter, left_out: Sequence[str]) -> None:
+    """Warn of added assays that a new model lacks."""
+    if left_out:
+        reporter.warn(
+            f"{len(left_out)} assays that `hocket extend` added were fitted on another trunk and are left out: "
+            "run it again for them"
+        )
 
 
 def extend_folder(folder: Path, extensions: Path, trunk: str) -> Description:

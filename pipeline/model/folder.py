@@ -83,10 +83,11 @@ def write_final_model(  # noqa: PLR0913 -- all results of a run
     kept: Which,
     compound_timeout_s: float,
     extensions: Path,
-) -> None:
+) -> list[str]:
     """Write the folder whole or not at all, readable only by its owner.
 
     extensions : folder of the assays that `hocket extend` added; those that were fitted on this trunk are added again
+    Returns the ids of those that were not.
     """
     training = training.on_cpu()  # a model predicts the same on every machine
     with atomic_folder(folder) as unfinished:
@@ -128,8 +129,9 @@ def write_final_model(  # noqa: PLR0913 -- all results of a run
             descriptors=DESCRIPTORS_VERSION if prepared.descriptors is not None else None,
             least_similarity=least_similarity,
         )
-        add_stored(unfinished, description, extensions, trunk_digest(federated.trunk))
+        left_out = add_stored(unfinished, description, extensions, trunk_digest(federated.trunk))
         text = filled("pipeline.model", "readme.md.jinja", partner=partner, federation=plan.federation.name)
         (unfinished / README_FILE).write_text(text)
         for file in unfinished.iterdir():
             file.chmod(FILE_MODE)
+    return left_out

@@ -15,6 +15,7 @@ from partners.training_data.training_set import TrainingSet
 from pipeline.errors import ConfigError
 from pipeline.home.catalogue_counts import known_layout
 from pipeline.home.paths import Home
+from pipeline.model.extensions import report_left_out
 from pipeline.model.folder import write_final_model
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import Plan, read_plan
@@ -25,9 +26,10 @@ from secure.keys.group import GroupSecret
 from secure.keys.keys import load_private_keys
 
 
-def rebuild_final_model(config: PartnerConfig) -> None:
+def rebuild_final_model(config: PartnerConfig) -> list[str]:
     """Write HOME/model from the kept rounds, local model and matrices; nothing is trained. The caller locks the home.
 
+    Returns the ids of added assays that were fitted on another trunk and are left out.
     Raises NotYet before the plan's last round is done here, ConfigError if a needed file is missing.
     """
     plan = read_plan(config.plan_file)
@@ -43,7 +45,7 @@ def rebuild_final_model(config: PartnerConfig) -> None:
     group = group_secret(config, plan)
     if final.private is None:
         raise ConfigError(f"{final_file}: found no heads, expected those of a partner that took part in a round")
-    write_final_model(
+    return write_final_model(
         home.model,
         plan,
         prepared,
@@ -70,7 +72,7 @@ def model_folder(config: PartnerConfig, reporter: ProgressReporter) -> Path:
         read_report(home)  # NotYet before the federation is finished here
         with home.alone():
             reporter.report("the finished model is missing: it is made again from the files in the home")
-            rebuild_final_model(config)
+            report_left_out(reporter, rebuild_final_model(config))
     return home.model
 
 

@@ -71,6 +71,8 @@ def extend_model(config_file: Path, tables: NewTables, log: Log | None = None) -
         _write_report(home, base.trunk_digest, refused)
     results = [dict(extension.facts["result"]) for extension in extensions]
     reporter.report(f"added {len(results)} assays to {folder}")
+    if description.kept == "local" and any(extension.on_trunk for extension in extensions):
+        reporter.warn("the gate keeps the local model: --model federated predicts new assays on the trunk")
     return ExtensionReport(results, refused, report)
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,16 @@ import polars as pl
 import pytest
 from sklearn.metrics import roc_auc_score
 
+import partners.new_assays.fit
 import pipeline.model.extensions
+from data_prep.prediction.structure_files import StructureRecord
 from partners.assay_models.forest import fit_forest
+from partners.assay_models.gaussian_process import fit_gaussian_process
+from partners.assay_models.inputs import Inputs, kernel
+from partners.network.trunk import trunk_layout
+from partners.new_assays.choice import KeptModel
+from partners.new_assays.extension import Extension
+from pipeline.home.json_files import write_json
 from pipeline.home.paths import Home
 from pipeline.model.description import Description
 from pipeline.model.folder import OpenModel
@@ -134,8 +143,6 @@ def test_new_assays_are_predicted(extended: tuple[Federation, str], new: Path, t
 def test_a_compound_gets_the_same_bits_alone(extended: tuple[Federation, str]) -> None:
     """In a batch of any size."""
     model = OpenModel(extended[0].home("P01").model)
-    from data_prep.prediction.structure_files import StructureRecord  # noqa: PLC0415
-
     batch = prepare_batch(model, [StructureRecord(i, str(i), smiles, None) for i, smiles in enumerate(SMILES[:9])])
     together = model.predictor.predict(batch.x, batch.descriptors)
     for i in (0, 4):
@@ -153,6 +160,38 @@ def test_the_local_model_has_the_best_without_the_trunk(extended: tuple[Federati
         assert task.kept == extension.facts["result"]["kept"]
         assert task.strongest == extension.facts["result"]["without_trunk"]
         assert (extension.on_trunk is not None) == task.kept.endswith("on the trunk")
+
+
+def test_on_the_trunk_it_is_a_model_of_what_embed_gives(
+    finished: Federation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Gaussian process by hand on fingerprints and the hidden layer of `hocket embed` says the same."""
+    federation = finished.moved(tmp_path / "federation")
+    home, config = federation.home("P01"), federation.config("P01")
+    tables = write_new_assays(tmp_path / "new", {"X1": 60})
+    forced = KeptModel("gaussian process", "gaussian process", keeps_trunk=True, reason="for a test")
+    monkeypatch.setattr(partners.new_assays.fit, "choose_new", lambda *_: forced)
+    description = json.loads((home.model / "model.json").read_text())
+    write_json(home.model / "model.json", description | {"kept": "local"})
+    done = hocket("extend", config, *tables.options)
+    assert done.exit_code == 0, done.output
+    assert "--model federated predicts new assays on the trunk" in done.stderr
+    known = pl.read_csv(tables.activities).join(pl.read_csv(tables.structures), on="input_compound_id")
+    known.select("input_compound_id", "smiles").write_csv(tmp_path / "known.csv")
+    assert hocket("embed", config, tmp_path / "known.csv", "--output", tmp_path / "known.npz").exit_code == 0
+    with np.load(tmp_path / "known.npz") as arrays:
+        hidden, ids = arrays["hidden"], arrays["ids"].tolist()
+    records = [StructureRecord(i, name, dict(known.select("input_compound_id", "smiles").iter_rows())[name], None)
+               for i, name in enumerate(ids)]  # fmt: skip
+    x = prepare_batch(OpenModel(home.model), records).x
+    measured = dict(known.select("input_compound_id", "standard_value").iter_rows())
+    similarity = kernel(Inputs.of(x, hidden), Inputs.of(x, hidden))
+    values = np.array([measured[name] for name in ids])
+    expected = fit_gaussian_process(similarity, values.astype(np.float32).astype(float), 2).predict(similarity)
+    found = predicted(federation, tmp_path / "known.csv", tmp_path / "out.parquet", "--model", "federated")
+    np.testing.assert_allclose(found["X1.value"].to_numpy(), expected, atol=1e-4)
+    without = predicted(federation, tmp_path / "known.csv", tmp_path / "local.parquet", "--tasks", "X1")
+    assert np.abs(without["X1.value"].to_numpy() - expected).max() > 0.01
 
 
 def test_the_same_tables_give_the_same_bytes(
@@ -204,13 +243,18 @@ def test_a_removed_model_is_made_again_with_its_new_assays(
 
 
 def test_assays_of_another_trunk_are_left_out(extended: tuple[Federation, str], new: Path, tmp_path: Path) -> None:
-    """They are no part of a model that is made again."""
+    """They are no part of a model that is made again, which is told."""
     federation = extended[0].moved(tmp_path / "federation")
     home = federation.home("P01")
-    pipeline.model.extensions.extend_folder(home.model, home.extensions, "another trunk's digest")
-    assert Description.read(home.model).added == ()
+    file = home.extensions / pipeline.model.extensions.extension_file("X1")
+    description = Description.read(home.model)
+    one = Extension.read(file, trunk_layout(description.fingerprint.n_bits, description.trunk.hidden))
+    replace(one, facts={**one.facts, "trunk": "another trunk's digest"}).write(file)
+    shutil.rmtree(home.model)
     result = hocket("predict", federation.config("P01"), new, "--tasks", "X1")
     assert result.exit_code == 2
+    assert "1 assays that `hocket extend` added were fitted on another trunk" in result.stderr
+    assert [added.input_assay_id for added in Description.read(home.model).added] == ["X, 2"]
 
 
 def test_if_all_are_refused_nothing_is_written(finished: Federation, tmp_path: Path) -> None:
