@@ -97,7 +97,7 @@ def fit_assay_models(
     known = own.data.training_rows
 
     def fitted(number: int, assay: Assay) -> AssayModel | None:
-        return _fitted(assay, kinds[number], inputs[assay.rows], known, own.seed + number)
+        return fit_assay_model(assay, kinds[number], inputs[assay.rows], known, own.seed + number)
 
     models = own.map(fitted, progress)
     numbers = np.cumsum([model is not None for model in models]) - 1
@@ -121,7 +121,14 @@ def fit_assay_models(
     return replace(raw, mixing=_mixing(own, raw, sign, network, heads))
 
 
-def _fitted(assay: Assay, kind: LocalKind, inputs: Inputs, known: NDArray[np.int64], seed: int) -> AssayModel | None:
+def fit_assay_model(
+    assay: Assay, kind: LocalKind, inputs: Inputs, known: NDArray[np.int64], seed: int
+) -> AssayModel | None:
+    """Fit this kind of model to all measurements of the assay; None for a network.
+
+    inputs : of the assay's compounds
+    known  : (n_known,) rows of the compounds that a model's file keeps, rising; the assay's are among them
+    """
     if kind == "network":
         return None
     values, process, forest = assay.values, None, None

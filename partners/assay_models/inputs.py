@@ -35,6 +35,10 @@ class Inputs:
         """The inputs of some rows."""
         return Inputs(self.bits[rows], self.hidden[rows], self.descriptors[rows])
 
+    def without_hidden(self) -> "Inputs":
+        """The same inputs without the hidden layer."""
+        return Inputs(self.bits, self.hidden[:, :0], self.descriptors)
+
     @property
     def n_compounds(self) -> int:
         """Number of compounds."""
