@@ -16,6 +16,7 @@ from pipeline.home.paths import Home
 from pipeline.plan.catalogue import Catalogue, CatalogueTask
 from pipeline.plan.plan import Plan
 from pipeline.plan.toml_schema import Schema, check_table
+from secure.encoding.canonical import canonical_json, digest
 
 
 def held_rows(catalogue: Catalogue, tasks: Iterable[Task]) -> dict[int, tuple[int, ...]]:
@@ -65,6 +66,18 @@ def known_counts(plan: Plan, home: Home) -> HolderCounts | None:
         raise error
     least = plan.catalogue.min_partners
     return HolderCounts(counted.counts, frozenset(counted.partners), least, counted.min_partners)
+
+
+def counted_digest(plan: Plan, counts: HolderCounts) -> str:
+    """SHA-256, hex, of what was counted and how: equal at all partners whose places belong to the same rows."""
+    least = counts.least if counts.least_when_counted is None else counts.least_when_counted
+    counted = {
+        "tasks": [task.model_dump(mode="json") for task in plan.catalogue.tasks],
+        "partners": sorted(counts.partners),
+        "min_partners": least,
+        "counts": list(counts.counts),
+    }
+    return digest(canonical_json(counted))
 
 
 def known_layout(plan: Plan, home: Home) -> TrunkLayout | None:

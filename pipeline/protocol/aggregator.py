@@ -104,6 +104,8 @@ class AggregatorRun:
                     f"{round_name(self._position.round_no)}: the {key} digest of {named} differs from the others'"
                 )
                 error.add_note("compare hocket versions, machines and plans of the partners, and correct what differs")
+                if key == "preparation" and self.plan.catalogue.tasks:
+                    error.add_note("or they have other counts of the catalogue: compare catalogue.json in their homes")
                 raise error
 
     def _collect_updates(self) -> None:

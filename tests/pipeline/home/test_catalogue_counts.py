@@ -1,5 +1,6 @@
 """Rows of the catalogue that a partner holds, and the counts of holders in its home."""
 
+import hashlib
 import json
 import tomllib
 from dataclasses import replace
@@ -10,7 +11,7 @@ import pytest
 from data_prep.prepared import Task
 from partners.network.shared_head_rows import HolderCounts
 from pipeline.errors import ConfigError
-from pipeline.home.catalogue_counts import held_rows, keep_counts, known_counts, known_layout
+from pipeline.home.catalogue_counts import counted_digest, held_rows, keep_counts, known_counts, known_layout
 from pipeline.home.paths import Home
 from pipeline.plan.catalogue import Catalogue
 from pipeline.plan.plan import Plan
@@ -146,3 +147,15 @@ def test_damaged_counts_are_refused(plan: Plan, home: Home, change, said: str):
     home.catalogue.write_text(change(home.catalogue.read_text()))
     with pytest.raises(ConfigError, match=said):
         known_counts(plan, home)
+
+
+def test_what_was_counted_has_a_digest(enrolled: Federation, plan: Plan, home: Home):
+    """FORMAT.md's: of tasks, partners, counts, and the minimum under which they were counted, whatever a revision's."""
+    keep_counts(plan, home, [3, 1, 2])
+    tasks = json.dumps(TASKS, sort_keys=True, separators=(",", ":"))
+    said = f'{{"counts":[3,1,2],"min_partners":3,"partners":["P01","P02","P03"],"tasks":{tasks}}}'
+    later = continued(enrolled, plan, 2, catalogue={"tasks": TASKS, "min_partners": 2})
+    for one in (plan, later):
+        counts = known_counts(one, home)
+        assert counts is not None
+        assert counted_digest(one, counts) == hashlib.sha256(said.encode()).hexdigest()
