@@ -471,6 +471,19 @@ def test_an_update_of_another_length_is_refused(federation: Federation, n_places
     refusal(federation, BadContainer, said)
 
 
+def test_half_of_a_roster_names_nobody_else(federation: Federation):
+    """The first vector that all have signed tells the length, not the number of updates; verify knows it too."""
+    until_sealed(federation)
+    for name in ("P03", "P04"):
+        update = MessageName("update", 1, 1, name)
+        rewrite(federation, update, lambda header: replace(header, n_params=8208 + 17))
+        say_again(federation, update)
+    said = "update.P03.arrow: 8225 parameters; update.P04.arrow: 8225 parameters, expected 8242"
+    with pytest.raises(BadContainer, match=re.escape(said)):
+        until_waiting(federation, [AGGREGATOR])
+    refusal(federation, BadContainer, "update.P03.arrow: 8225 parameters, expected 8242")
+
+
 def until_ready(federation: Federation, **other: object) -> None:
     """After the catalogue round, with all ready for round 1; of what was counted P03's home says something other."""
     for _ in range(2):
