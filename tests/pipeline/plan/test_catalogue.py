@@ -196,6 +196,22 @@ def test_another_text_than_the_plans_is_refused(folder: Path):
     assert f'write sha256 = "{sha256(TEXT)}" under [catalogue] in the plan' in advice
 
 
+@pytest.mark.parametrize("content", [TEXT.replace("7", "seven"), "no list\n", b"\xff"])
+def test_another_file_is_not_even_parsed(folder: Path, content: str | bytes):
+    """Whatever is wrong in it, it is said not to be the plan's; without a SHA-256 in the plan it is parsed."""
+    message, _ = refused(put(folder, content, sha256=sha256(TEXT)))
+    assert f"found SHA-256 {sha256(content)} of its text" in message
+    assert "SHA-256" not in refused(put(folder, content, sha256=""))[0]
+
+
+def test_a_list_has_an_end(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    """Of a million tasks, here of three; the line of the first one too many is named."""
+    monkeypatch.setattr("pipeline.plan.catalogue._MOST_TASKS", 3)
+    assert pairs(read_plan(put(folder, TEXT))) == TASKS
+    message, _ = refused(put(folder, TEXT + "C3,1\n"))
+    assert "line 5: found more than 3 tasks, expected at most so many" in message
+
+
 @pytest.mark.parametrize(
     ("table", "said"),
     [
