@@ -26,6 +26,7 @@ _MOST_BYTES = 1 << 25  # of a file's text; a list of 10,000 tasks has 200 kB
 _MOST_TASKS = 1_000_000  # of a file: a hundred times a list of all public targets
 _GZIP_MARK = b"\x1f\x8b"
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_BLANKS = " \t"  # around a cell; secure/FORMAT.md says exactly how a file is read
 _SHOWN = 40  # characters of what was found
 
 
@@ -153,7 +154,7 @@ def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     for row in reader:
         if row:
-            yield reader.line_num, [cell.strip() for cell in row]
+            yield reader.line_num, [cell.strip(_BLANKS) for cell in row]
 
 
 def _task(where: str, row: list[str]) -> CatalogueTask:
