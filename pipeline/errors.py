@@ -70,7 +70,7 @@ class Equivocation(PipelineError):
 
 
 class Diverged(PipelineError):
-    """Two members have different trunks, or prepare compounds differently."""
+    """Two members have different trunks, or prepare compounds or count a catalogue differently."""
 
     exit_code = ExitCode.SECURITY
 

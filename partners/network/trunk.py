@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,8 +107,27 @@ def initial_trunk(layout: TrunkLayout, seed: int) -> NDArray[np.float32]:
 
 def initial_pieces(layout: TrunkLayout, seed: int) -> Iterator[tuple[slice, NDArray[np.float32]]]:
     """Positions and values of `initial_trunk`, in order, a piece at a time."""
-    bits = np.random.PCG64(seed)
-    for tensor in layout.tensors:
+    return _drawn(layout.tensors, np.random.PCG64(seed))
+
+
+def initial_digests(layouts: Sequence[TrunkLayout], seed: int) -> Iterator[str]:
+    """`trunk_digest` of the first vector of each layout, in order; they have one trunk, which is drawn once.
+
+    No vector is held: the aggregator, too, looks for the layout of a digest.
+    """
+    trunk, bits, hashed = layouts[0].trunk.tensors, np.random.PCG64(seed), hashlib.sha256()
+    for _, values in _drawn(trunk, bits):
+        hashed.update(values.astype("<f4", copy=False).data)
+    after_trunk = bits.state
+    for layout in layouts:
+        bits.state, whole = after_trunk, hashed.copy()
+        for _, values in _drawn(layout.tensors[len(trunk) :], bits):
+            whole.update(values.astype("<f4", copy=False).data)
+        yield whole.hexdigest()
+
+
+def _drawn(tensors: Sequence[TrunkTensor], bits: np.random.PCG64) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    for tensor in tensors:
         for part in pieces(tensor.n_params):
             values = np.zeros(part.stop - part.start, dtype=np.float32)
             if tensor.name.endswith(".weight"):

@@ -64,10 +64,13 @@ def train_locally(
     Raises what `train_round` raises.
     """
     layout, rows = agreed.layout.trunk, own.shared_rows(agreed.layout)
+    if private is None:
+        private = own.first_state(agreed.layout, vector, seed)
     result = train_in_place(
         own.training_set,
         vector[: layout.n_params],
-        own.first_state(agreed.layout, vector, seed) if private is None else private,
+        # a row that an earlier revision did not share was trained as private heads, which must not be sent
+        rows.from_vector(vector, private),
         layout,
         agreed.trunk,
         own.training,

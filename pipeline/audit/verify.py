@@ -149,8 +149,7 @@ def _check_trunks(transcript: Transcript, plan: Plan, exchange: Exchange) -> Tru
             if round_no == CATALOGUE_ROUND and not trunks:
                 trunks[round_no] = plan.first_digest(plan.layout)
             elif round_no == 1 and layout is None:
-                possible = (one for one in plan.possible_layouts if plan.first_digest(one) == trunk)
-                layout = next(possible, plan.layout)
+                layout = plan.first_layout(trunk) or plan.layout
                 trunks[round_no] = plan.first_digest(layout)
             if trunk != trunks.setdefault(round_no, trunk):
                 where = exchange.where(message.name.manifest)

@@ -1,7 +1,7 @@
 """The catalogue at a partner: which of its own tasks are in it, and how many partners hold each task."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -16,17 +16,48 @@ from pipeline.home.paths import Home
 from pipeline.plan.catalogue import Catalogue, CatalogueTask
 from pipeline.plan.plan import Plan
 from pipeline.plan.toml_schema import Schema, check_table
+from secure.encoding.canonical import canonical_json, digest
 
 
 def held_rows(catalogue: Catalogue, tasks: Iterable[Task]) -> dict[int, tuple[int, ...]]:
-    """Row of the catalogue to task_ids of a partner's classification tasks, which are trained as one."""
+    """Row of the catalogue to task_ids of a partner's classification tasks, which are trained as one.
+
+    If for some of them high values are active and for others low ones, only the former: see `opposite_tasks`.
+    """
+    listed = _listed(catalogue, tasks)
+    return {row: tuple(task.task_id for task in _of_one_direction(found)) for row, found in sorted(listed.items())}
+
+
+def opposite_tasks(catalogue: Catalogue, tasks: Iterable[Task]) -> Iterator[str]:
+    """Yield a warning for each row that a partner has in both directions: what it holds, and what stays private."""
+    for row, found in sorted(_listed(catalogue, tasks).items()):
+        held = _of_one_direction(found)
+        left = [task for task in found if task not in held]
+        if left:
+            yield (
+                f"catalogue row {catalogue.tasks[row].id} at {catalogue.tasks[row].threshold:g}: "
+                f"the head is shared of {_assays(held)}, where high values are active, but not of {_assays(left)}, "
+                "whose direction in T0 is low: give them a catalog_assay_id of their own, or correct the direction"
+            )
+
+
+def _listed(catalogue: Catalogue, tasks: Iterable[Task]) -> dict[int, list[Task]]:
     rows = {(task.id, task.threshold): row for row, task in enumerate(catalogue.tasks)}
-    held: dict[int, tuple[int, ...]] = {}
+    listed: dict[int, list[Task]] = {}
     for task in tasks:
         row = rows.get((task.catalog_assay_id or "", task.threshold))
         if row is not None and not task.is_auxiliary:
-            held[row] = (*held.get(row, ()), task.task_id)
-    return dict(sorted(held.items()))
+            listed.setdefault(row, []).append(task)
+    return listed
+
+
+def _of_one_direction(tasks: Sequence[Task]) -> Sequence[Task]:
+    """Those for which high values are active, or all if there are none: one head cannot learn both."""
+    return [task for task in tasks if task.direction != "low" or task.threshold_method == "binary"] or tasks
+
+
+def _assays(tasks: Iterable[Task]) -> str:
+    return ", ".join(sorted({task.input_assay_id for task in tasks}))
 
 
 class Counted(Schema):
@@ -65,6 +96,18 @@ def known_counts(plan: Plan, home: Home) -> HolderCounts | None:
         raise error
     least = plan.catalogue.min_partners
     return HolderCounts(counted.counts, frozenset(counted.partners), least, counted.min_partners)
+
+
+def counted_digest(plan: Plan, counts: HolderCounts) -> str:
+    """SHA-256, hex, of what was counted and how: equal at all partners whose places belong to the same rows."""
+    least = counts.least if counts.least_when_counted is None else counts.least_when_counted
+    counted = {
+        "tasks": [task.model_dump(mode="json") for task in plan.catalogue.tasks],
+        "partners": sorted(counts.partners),
+        "min_partners": least,
+        "counts": list(counts.counts),
+    }
+    return digest(canonical_json(counted))
 
 
 def known_layout(plan: Plan, home: Home) -> TrunkLayout | None:

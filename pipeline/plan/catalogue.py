@@ -23,8 +23,10 @@ FEWEST_HOLDERS = 2  # partners that hold a catalogue row, for it to be shared
 _DEFAULT_HOLDERS = 3  # with two holders each learns the other's row
 COLUMNS = ("id", "threshold")
 _MOST_BYTES = 1 << 25  # of a file's text; a list of 10,000 tasks has 200 kB
+_MOST_TASKS = 1_000_000  # of a file: a hundred times a list of all public targets
 _GZIP_MARK = b"\x1f\x8b"
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_BLANKS = " \t"  # around a cell; secure/FORMAT.md says exactly how a file is read
 _SHOWN = 40  # characters of what was found
 
 
@@ -75,8 +77,11 @@ class Catalogue(Schema):
         if file is None:
             return self
         content = _content(file)
+        found = hashlib.sha256(content).hexdigest()
+        if self.sha256:  # of a file that nobody agreed on, nothing is parsed
+            self._check_sha256(file, plan_file, found)
         tasks = tuple(_tasks(file, content))
-        self._check_sha256(file, plan_file, hashlib.sha256(content).hexdigest())
+        self._check_sha256(file, plan_file, found)
         return self.model_copy(update={"tasks": tasks})
 
     def _check_sha256(self, file: Path, plan_file: Path, found: str) -> None:
@@ -131,6 +136,8 @@ def _tasks(file: Path, content: bytes) -> Iterator[CatalogueTask]:
             raise _refusal(f"{file}: line 1: found {found}, expected the columns {', '.join(COLUMNS)}")
         lines: dict[tuple[str, float], int] = {}
         for line, row in rows:
+            if len(lines) == _MOST_TASKS:
+                raise _refusal(f"{file}: line {line}: found more than {_MOST_TASKS:,} tasks, expected at most so many")
             yield (task := _task(f"{file}: line {line}", row))
             first = lines.setdefault((task.id, task.threshold), line)
             if first != line:
@@ -147,7 +154,7 @@ def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     for row in reader:
         if row:
-            yield reader.line_num, [cell.strip() for cell in row]
+            yield reader.line_num, [cell.strip(_BLANKS) for cell in row]
 
 
 def _task(where: str, row: list[str]) -> CatalogueTask:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from data_prep.settings import Preparation
-from partners.network.trunk import TrunkLayout, initial_trunk, padded_rows, trunk_digest, trunk_layout
+from partners.network.trunk import TrunkLayout, initial_digests, initial_trunk, padded_rows, trunk_layout
 from partners.settings import ServerOptimiser, TrunkSettings
 from pipeline.plan.catalogue import Catalogue
 from pipeline.plan.toml_schema import Schema, read_toml
@@ -233,7 +233,13 @@ class Plan(Schema):
 
     def first_digest(self, layout: TrunkLayout) -> str:
         """Digest of the first vector, from which every partner starts; computed each time."""
-        return trunk_digest(self.first_vector(layout))
+        return next(initial_digests([layout], self.federation.seed))
+
+    def first_layout(self, trunk: str) -> TrunkLayout | None:
+        """The layout whose first vector has this digest, None if no possible one has; computed each time."""
+        layouts = self.possible_layouts
+        found = zip(layouts, initial_digests(layouts, self.federation.seed), strict=True)
+        return next((layout for layout, first in found if first == trunk), None)
 
 
 def read_plan(path: Path) -> Plan:

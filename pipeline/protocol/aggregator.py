@@ -7,15 +7,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from pipeline.errors import AttemptsUsedUp, Diverged, NotYet
 from pipeline.exchange.mailbox import Mailbox
 from pipeline.home.round_metrics import RoundRecord, write_record
-from pipeline.plan.plan import round_name
+from pipeline.plan.plan import CATALOGUE_ROUND, round_name
+from pipeline.protocol.update_lengths import check_lengths, training_lengths
 from pipeline.runtime.progress import ProgressReporter
 from secure.encoding.roster import Roster
-from secure.errors import BadContainer, SecureError, WrongRoster, WrongSender
+from secure.errors import SecureError, WrongRoster, WrongSender
 from secure.messages.message_name import MessageName
 from secure.messages.messages import Manifest
 from secure.sealing.add import add_updates
@@ -104,6 +106,8 @@ class AggregatorRun:
                     f"{round_name(self._position.round_no)}: the {key} digest of {named} differs from the others'"
                 )
                 error.add_note("compare hocket versions, machines and plans of the partners, and correct what differs")
+                if key == "preparation" and self.plan.catalogue.tasks:
+                    error.add_note("or they have other counts of the catalogue: compare catalogue.json in their homes")
                 raise error
 
     def _collect_updates(self) -> None:
@@ -172,10 +176,9 @@ class AggregatorRun:
         self.mailbox.post(self._name("sum"), {"roster": roster.digest, "updates": digests})
 
     def _check_headers(self, files: dict[str, Path]) -> int:
-        """Raise for a sealed update of another partner or length, naming the file; `add_updates` checks the rest.
+        """The length of the vectors; raises for a sealed update of another partner or length, naming the file.
 
-        Returns the length of the vectors. How many rows of a catalogue travel is not known here, so it is the length
-        of the most among those that the plan allows.
+        `add_updates` checks the rest.
         """
         lengths: dict[str, int] = {}
         for name, file in files.items():
@@ -184,11 +187,13 @@ class AggregatorRun:
             if header.members != (name,):
                 raise WrongSender(f"{file.name}: holds the update of {', '.join(header.members)}, expected {name}'s")
             lengths[name] = header.n_params
-        n_params = max(self.plan.possible_n_params(self._position.round_no), key=list(lengths.values()).count)
-        for name, found in lengths.items():
-            if found != n_params:
-                raise BadContainer(f"{files[name].name}: {found} parameters, expected {n_params}")
-        return n_params
+        counting = self._position.round_no == CATALOGUE_ROUND
+        allowed = self.plan.possible_n_params(CATALOGUE_ROUND) if counting else self._training_lengths
+        return check_lengths(lengths, files, allowed)
+
+    @cached_property
+    def _training_lengths(self) -> list[int]:
+        return training_lengths(self.mailbox)
 
     def _record(self, members: list[str], sizes: list[int], sum_size: int, seconds: float, n_params: int) -> None:
         per_parameter = max(sizes) / n_params

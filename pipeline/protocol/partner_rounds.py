@@ -13,10 +13,12 @@ from partners.training.local_round import LocalRound, RoundSettings, step_server
 from partners.training.partner_data import PartnerData
 from pipeline.exchange.mailbox import Mailbox
 from pipeline.home.attempt_files import AttemptFiles
+from pipeline.home.catalogue_counts import counted_digest
 from pipeline.home.round_metrics import RoundRecord, write_record
 from pipeline.home.round_state import stored_start
 from pipeline.plan.plan import CATALOGUE_ROUND
 from pipeline.protocol.attempt import Attempt, Sum, Void
+from pipeline.protocol.counted_keys import named_in_ready, with_counts
 from pipeline.protocol.enrolment import Enrolment
 from pipeline.protocol.round_measures import RoundMeasures
 from pipeline.protocol.round_seal import RoundSeal
@@ -49,6 +51,11 @@ class PartnerRounds:
         self._layout = plan.layout_with(own.counts.n_places)
         self._agreed = RoundSettings(self._layout, plan.trunk, plan.server, plan.rounds.local_steps)
         self._slices = [tensor.place for tensor in self._layout.tensors]
+        self._preparation = own.preparation_digest  # as `ready` names it
+        if plan.catalogue.tasks:
+            counted = counted_digest(plan, own.counts)
+            self._preparation = named_in_ready(own.preparation_digest, enrolment.group, counted)
+            enrolment = with_counts(enrolment, counted)
         self._seal = RoundSeal(mailbox.me, enrolment, seal_parameters(plan.seal), self._slices, own.workers)
         self._rows = own.shared_rows(self._layout)
         self._begin(max(self.home.rounds_started(), default=1))
@@ -109,7 +116,7 @@ class PartnerRounds:
             self._files.write_trained(trained.change, trained.private, trained.loss)
             del trained  # it is several times as large as the trunk
         trunk = self._start.digest
-        self.mailbox.post(self._attempt.mine("ready"), {"trunk": trunk, "preparation": self._own.preparation_digest})
+        self.mailbox.post(self._attempt.mine("ready"), {"trunk": trunk, "preparation": self._preparation})
 
     def _train(self) -> LocalRound:
         vector, private = self._start.vector(), self._start.private()

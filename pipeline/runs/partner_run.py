@@ -12,7 +12,7 @@ from partners.training_data.dataset_facts import dataset_facts
 from partners.training_data.prepared_data import training_set
 from pipeline.errors import ConfigError
 from pipeline.exchange.mailbox import Mailbox
-from pipeline.home.catalogue_counts import held_rows, known_counts
+from pipeline.home.catalogue_counts import held_rows, known_counts, opposite_tasks
 from pipeline.home.paths import Home
 from pipeline.home.round_metrics import RoundRecord, write_record
 from pipeline.model.extensions import report_left_out
@@ -93,6 +93,8 @@ class PartnerRun:
         check_preparation(plan, self.home, preparation)
         self._matrices = prepared_matrices(config, plan, enrolment.group, self._reporter)
         held = held_rows(plan.catalogue, self._matrices.tasks)
+        for warning in opposite_tasks(plan.catalogue, self._matrices.tasks):
+            self._reporter.warn(warning)
         data = training_set(self._matrices, plan.preparation.folds, config.training)
         own = PartnerData(
             data,

@@ -63,11 +63,12 @@ def _device(config: PartnerConfig) -> Finding:
 
 def _memory(config: MemberConfig, plan: Plan) -> Finding:
     """Compare total memory with an estimate of the peak; too little free memory is only a note."""
-    n_params = plan.layout.n_params
+    n_params = plan.possible_layouts[-1].n_params
     is_partner = isinstance(config, PartnerConfig)
     needed = _PARTNER_BASE + _PEAK_PER_PARAMETER * n_params if is_partner else _AGGREGATOR_NEEDS
     total, free = memory()
-    text = f"{_gib(total)} GiB in all, {_gib(free)} free; a trunk of {n_params:,} parameters takes about {_gib(needed)}"
+    size = f"at most {n_params:,} parameters with the catalogue" if plan.catalogue.tasks else f"{n_params:,} parameters"
+    text = f"{_gib(total)} GiB in all, {_gib(free)} free; a trunk of {size} takes about {_gib(needed)}"
     if total < needed:
         return wrong("memory", text, "use a larger machine, or agree on fewer n_bits or hidden units")
     if free < needed:
@@ -89,7 +90,7 @@ def memory(proc: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgro
 
 def _disk(config: MemberConfig, plan: Plan) -> Iterator[Finding]:
     """Check the space in the home for states and sealed files, and in the temporary folder for a payload."""
-    n_params, n_partners = plan.layout.n_params, len(plan.partner_names)
+    n_params, n_partners = plan.possible_layouts[-1].n_params, len(plan.partner_names)
     parameters = plan.seal_parameters(plan.first_round)
     update, total = (most_bytes(kind, n_params, parameters) for kind in (UPDATE, SUM))
     is_partner = isinstance(config, PartnerConfig)

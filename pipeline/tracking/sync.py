@@ -157,7 +157,7 @@ def _params(member: TrackedMember) -> dict[str, Any]:
         "n_rounds": plan.rounds.n_rounds,
         "local_steps": plan.rounds.local_steps,
         "n_partners": len(plan.partner_names),
-        "n_parameters": plan.layout.n_params,
+        "n_trunk_parameters": plan.layout.n_params,
         "hidden": list(plan.trunk.hidden),
     }
     if isinstance(config, PartnerConfig):

@@ -132,3 +132,8 @@ def pair_key(seed_ij: bytes, seed_ji: bytes, i: str, j: str, plan_digest: str) -
         raise BadKeyFile(f"pair key of {i} and {j}: expected two partners and two seeds of {KEY_BYTES} bytes")
     names, seeds = ((i, j), seed_ij + seed_ji) if i < j else ((j, i), seed_ji + seed_ij)
     return PairKey(names, derive_key(seeds, "hocket/pair/v1", {"plan": plan_digest, "names": list(names)}))
+
+
+def counted_pair_key(key: PairKey, counted: str) -> PairKey:
+    """Return the key of the same partners for the rounds after a catalogue round; counted : digest of its counts."""
+    return PairKey(key.names, derive_key(key.key, "hocket/counted-pair/v1", {"counted": counted}))

@@ -33,9 +33,9 @@ from data_prep.prediction.fingerprints import fingerprint
 from data_prep.prediction.prediction_files import growing_table
 from data_prep.prediction.structure_files import read_batches
 from data_prep.settings import Chemistry, Fingerprint
-from partners.assay_models.fitted import AssayModel, AssayModels, Mixing
+from partners.assay_models.fitted import AssayModel, AssayModels, KnownProcess, Mixing
 from partners.assay_models.forest import fit_forest
-from partners.assay_models.gaussian_process import GaussianProcess, fit_gaussian_process
+from partners.assay_models.gaussian_process import fit_gaussian_process
 from partners.assay_models.inputs import Inputs, kernel
 from partners.assay_models.predictor import AssayPredictor
 from partners.models.conformal import Calibration, calibrate
@@ -102,9 +102,7 @@ def assay_models(
         rows = np.sort(rng.choice(known.shape[0], n_measured, replace=False))
         measured, values = inputs[rows], rng.normal(6, 1, n_measured)
         fit = fit_gaussian_process(kernel(measured, measured), values, inputs.n_kernels)
-        weight = np.zeros(known.shape[0], np.float32)
-        weight[rows] = fit.weight
-        models.append(AssayModel(GaussianProcess(fit.mean, weight), fit_forest(measured, values, number)))
+        models.append(AssayModel(KnownProcess(rows, fit), fit_forest(measured, values, number)))
     none = AssayModels.none(n_tasks, 0)
     return replace(
         none,

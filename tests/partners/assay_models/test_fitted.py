@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partners.assay_models.fitted import AssayModel, AssayModels, Mixing
+from partners.assay_models.fitted import AssayModel, AssayModels, KnownProcess, Mixing
 from partners.assay_models.forest import Forest, fit_forest
 from partners.assay_models.gaussian_process import GaussianProcess
 from partners.errors import CheckpointDamaged
@@ -23,7 +23,8 @@ _FORESTS = [fit_forest(_INPUTS, np.random.default_rng(seed).normal(size=N_KNOWN)
 def models(kinds: list[str], seed: int = 0, *, uses_trunk: bool = True, n_descriptors: int = 3) -> AssayModels:
     """A model of each of these kinds, the first of them for the first task and the first regression task."""
     rng = np.random.default_rng(seed)
-    weights = [np.where(rng.random(N_KNOWN) < 0.5, rng.normal(size=N_KNOWN), 0).astype(np.float32) for _ in kinds]
+    rows = [np.flatnonzero(rng.random(N_KNOWN) < 0.5) for _ in kinds]
+    weights = [rng.normal(size=part.size).astype(np.float32) for part in rows]
     n_tasks = len(kinds) + 2
     numbers = rng.integers(-1, len(kinds), n_tasks) if kinds else np.full(n_tasks, -1)
     return AssayModels(
@@ -31,10 +32,10 @@ def models(kinds: list[str], seed: int = 0, *, uses_trunk: bool = True, n_descri
         quantiles=rng.random((5, n_descriptors)).astype(np.float32),
         models=tuple(
             AssayModel(
-                GaussianProcess(float(rng.normal()), weight) if kind != "forest" else None,
+                KnownProcess(rows[i], GaussianProcess(float(rng.normal()), weights[i])) if kind != "forest" else None,
                 _FORESTS[i % 2] if kind != "process" else None,
             )
-            for i, (kind, weight) in enumerate(zip(kinds, weights, strict=True))
+            for i, kind in enumerate(kinds)
         ),
         of_task=numbers,
         of_regression=np.arange(-1, len(kinds)),
@@ -53,8 +54,9 @@ def assert_equal(one: AssayModels, other: AssayModels) -> None:
     for mine, theirs in zip(one.models, other.models, strict=True):
         assert (mine.process is None, mine.forest is None) == (theirs.process is None, theirs.forest is None)
         if mine.process and theirs.process:
-            assert mine.process.mean == theirs.process.mean
-            np.testing.assert_array_equal(mine.process.weight, theirs.process.weight)
+            assert mine.process.process.mean == theirs.process.process.mean
+            np.testing.assert_array_equal(mine.process.process.weight, theirs.process.process.weight)
+            np.testing.assert_array_equal(mine.process.compounds, theirs.process.compounds)
         if mine.forest and theirs.forest:
             for part in fields(Forest):
                 np.testing.assert_array_equal(getattr(mine.forest, part.name), getattr(theirs.forest, part.name))
@@ -85,10 +87,9 @@ def test_without_models_the_network_is_alone():
 
 
 def test_only_numbers_that_a_file_may_hold_are_given():
-    """Arrays of the types that a checkpoint knows; a weight of 0 is not kept."""
+    """Arrays of the types that a checkpoint knows; a process keeps its own compounds alone."""
     arrays = models(["both", "process"]).arrays()
     assert {array.dtype.str for array in arrays.values()} <= {"<f4", "<f8", "<i4", "<i8"}
-    assert (arrays["process.weight"] != 0).all()
     assert arrays["process.weight"].size < 2 * N_KNOWN
 
 

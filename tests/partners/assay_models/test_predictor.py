@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from data_prep.descriptors.listed import DESCRIPTORS
 from data_prep.descriptors.scaling import quantile_scale, quantiles_of
-from partners.assay_models.fitted import AssayModel, AssayModels, Mixing
+from partners.assay_models.fitted import AssayModel, AssayModels, KnownProcess, Mixing
 from partners.assay_models.forest import fit_forest
 from partners.assay_models.gaussian_process import GaussianProcess
 from partners.assay_models.inputs import Inputs, kernel
@@ -42,6 +42,11 @@ def network() -> Predictor:
     return predictor_of(trained(DATA))
 
 
+def process_on(compounds: np.ndarray, rng: np.random.Generator) -> KnownProcess:
+    """A process with random weights of these known compounds."""
+    return KnownProcess(compounds, GaussianProcess(6.1, rng.normal(size=compounds.size).astype(np.float32)))
+
+
 @cache
 def models(*, uses_trunk: bool, described: bool) -> AssayModels:
     """A process, a forest and both, for three of the tasks, two of which are mixed with the network's logit."""
@@ -51,10 +56,7 @@ def models(*, uses_trunk: bool, described: bool) -> AssayModels:
     scaled = quantile_scale(descriptors, quantiles) if described else None
     inputs = Inputs.of(KNOWN, network().hidden(KNOWN) if uses_trunk else None, scaled)
     n_known = KNOWN.shape[0]
-    processes = [
-        GaussianProcess(6.1, np.where(rng.random(n_known) < 0.4, rng.normal(size=n_known), 0).astype(np.float32))
-        for _ in range(2)
-    ]
+    processes = [process_on(np.flatnonzero(rng.random(n_known) < 0.4), rng) for _ in range(2)]
     forests = [fit_forest(inputs, rng.normal(6, 1, n_known), seed) for seed in range(2)]
     return AssayModels(
         uses_trunk=uses_trunk,
@@ -94,7 +96,8 @@ def plain(*, uses_trunk: bool, described: bool) -> tuple[np.ndarray, np.ndarray]
     for model in own.models:
         parts = []
         if model.process:
-            parts.append(model.process.mean + similarity @ model.process.weight)
+            process = model.process.process
+            parts.append(process.mean + similarity[:, model.process.compounds] @ process.weight)
         if model.forest:
             parts.append(model.forest.predict(new.dense()))
         columns.append(np.mean(parts, axis=0))
@@ -138,7 +141,7 @@ def test_blocks_end_anywhere(n: int):
 def test_the_number_of_threads_does_not_matter(n_threads: int):
     """A model predicts the same bits on a machine with any number of cores, also on many known compounds."""
     rng, known = np.random.default_rng(0), random_inputs(3, 5000).bits
-    processes = [GaussianProcess(6.0, rng.normal(size=5000).astype(np.float32)) for _ in range(3)]
+    processes = [process_on(np.arange(number, 5000, 1 + number), rng) for number in range(3)]
     own = replace(
         models(uses_trunk=False, described=False), models=tuple(AssayModel(process, None) for process in processes)
     )

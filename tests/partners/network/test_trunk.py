@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from partners.errors import TrunkMismatch
-from partners.network.trunk import check_trunk, initial_trunk, trunk_digest, trunk_layout
+from partners.network.trunk import check_trunk, initial_digests, initial_trunk, trunk_digest, trunk_layout
 
 _LAYERS = st.lists(st.integers(1, 9), min_size=1, max_size=4).map(tuple)
 
@@ -48,6 +48,15 @@ def test_the_first_trunk_never_changes():
     trunk = initial_trunk(trunk_layout(10, (4, 3)), 2024)
     assert trunk.dtype == np.float32
     assert trunk_digest(trunk) == "59705fccd1c0c13d84a9c67670a8e9eecfc8535ce39d9d9892af00e0497c7497"
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_digests_of_first_vectors_are_those_of_the_vectors(seed: int):
+    """With and without rows, in any order and any choice of them, though no vector is made."""
+    layouts = [trunk_layout(600, (500, 3), n_rows) for n_rows in (0, 4, 1, 70_000)]
+    expected = [trunk_digest(initial_trunk(layout, seed)) for layout in layouts]
+    assert list(initial_digests(layouts, seed)) == expected
+    assert list(initial_digests(layouts[2:], seed)) == expected[2:]
 
 
 def test_first_values_follow_pcg64_by_hand():

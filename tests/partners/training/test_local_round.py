@@ -94,6 +94,22 @@ def test_the_heads_of_one_row_stay_equal(optimiser: str):
         private = own.shared_rows(WITH_ROWS.layout).from_vector(vector, result.private)
 
 
+def test_heads_that_were_private_for_a_while_are_not_sent():
+    """A revision stops sharing a row, a later one shares it again: they start from the vector."""
+    vector, strict = first_vector(WITH_ROWS), replace(COUNTS, least=5, least_when_counted=3)
+    own = replace(HOLDER, held={0: (5, 1), 2: (0,)})
+    alone = train_locally(replace(own, counts=strict), WITH_ROWS, vector.copy(), pieces(vector), None, own.seed(1))
+    for name in (CATALOGUE_WEIGHT, CATALOGUE_BIAS):
+        assert not WITH_ROWS.layout.views(alone.change)[name].any()
+    kept = alone.private.copied()
+    kept.heads[HEAD_WEIGHT][[5, 1, 0]] = 7.0
+    sent, expected = (
+        train_locally(own, WITH_ROWS, vector.copy(), pieces(vector), private, own.seed(2)).change
+        for private in (kept, own.shared_rows(WITH_ROWS.layout).from_vector(vector, alone.private))
+    )
+    np.testing.assert_array_equal(sent, expected)
+
+
 def test_the_trunk_of_a_partner_without_rows_does_not_depend_on_the_catalogue():
     """The same trunk and seed give the same change of the trunk, and rows that stay zero."""
     alone, vector = first_vector(PLAIN), first_vector(WITH_ROWS)

@@ -1,6 +1,8 @@
 """Rows of the catalogue that a partner holds, and the counts of holders in its home."""
 
+import hashlib
 import json
+import re
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +12,14 @@ import pytest
 from data_prep.prepared import Task
 from partners.network.shared_head_rows import HolderCounts
 from pipeline.errors import ConfigError
-from pipeline.home.catalogue_counts import held_rows, keep_counts, known_counts, known_layout
+from pipeline.home.catalogue_counts import (
+    counted_digest,
+    held_rows,
+    keep_counts,
+    known_counts,
+    known_layout,
+    opposite_tasks,
+)
 from pipeline.home.paths import Home
 from pipeline.plan.catalogue import Catalogue
 from pipeline.plan.plan import Plan
@@ -61,6 +70,24 @@ def test_several_tasks_belong_to_one_row():
     """Assays with one catalogue id and threshold are all held under it."""
     tasks = numbered(TASK, replace(TASK, threshold=7.0), replace(TASK, n_active=40), replace(TASK, threshold=7.0), TASK)
     assert held_rows(CATALOGUE, tasks) == {0: (0, 2, 4), 1: (1, 3)}
+
+
+def test_tasks_that_contradict_each_other_do_not_share_a_head():
+    """Where low values are active labels mean the opposite: those heads stay private, and a warning names them."""
+    low = replace(TASK, direction="low", input_assay_id="LOW")
+    tasks = numbered(low, replace(TASK, direction=""), TASK, replace(low, threshold=7.0), low)
+    assert held_rows(CATALOGUE, tasks) == {0: (1, 2), 1: (3,)}
+    (warning,) = opposite_tasks(CATALOGUE, tasks)
+    assert re.search(r"row C1 at 6: the head is shared of A, .* not of LOW, .*\bT0\b", warning)
+
+
+def test_tasks_of_one_direction_share_a_head():
+    """Low ones too, if a row has no others; a binary assay's labels are as they are, whatever its direction."""
+    low = replace(TASK, direction="low")
+    binary = replace(TASK, threshold_method="binary")
+    for tasks in (numbered(low, low), numbered(binary, replace(binary, direction="low")), numbered(TASK)):
+        assert held_rows(CATALOGUE, tasks) == {0: tuple(task.task_id for task in tasks)}
+        assert not list(opposite_tasks(CATALOGUE, tasks))
 
 
 # ------------------------------------------------------------------------------------------------ the file in a home
@@ -146,3 +173,15 @@ def test_damaged_counts_are_refused(plan: Plan, home: Home, change, said: str):
     home.catalogue.write_text(change(home.catalogue.read_text()))
     with pytest.raises(ConfigError, match=said):
         known_counts(plan, home)
+
+
+def test_what_was_counted_has_a_digest(enrolled: Federation, plan: Plan, home: Home):
+    """FORMAT.md's: of tasks, partners, counts, and the minimum under which they were counted, whatever a revision's."""
+    keep_counts(plan, home, [3, 1, 2])
+    tasks = json.dumps(TASKS, sort_keys=True, separators=(",", ":"))
+    said = f'{{"counts":[3,1,2],"min_partners":3,"partners":["P01","P02","P03"],"tasks":{tasks}}}'
+    later = continued(enrolled, plan, 2, catalogue={"tasks": TASKS, "min_partners": 2})
+    for one in (plan, later):
+        counts = known_counts(one, home)
+        assert counts is not None
+        assert counted_digest(one, counts) == hashlib.sha256(said.encode()).hexdigest()

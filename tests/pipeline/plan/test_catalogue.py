@@ -59,17 +59,37 @@ def refused(plan: Path) -> tuple[str, str]:
         TEXT,
         TEXT.replace("\n", "\r\n"),
         "\ufeff" + TEXT,
-        TEXT.replace(",", " , ").rstrip(),
+        TEXT.replace(",", " \t, ").rstrip(),
+        "\n" + TEXT.replace("\n", "\r").replace("\r", "\n\n", 1),
         TEXT + "\n\n",
         '"id","threshold"\n"C1",6\n"C1",0.7e1\n"C2",+6.50\n',
     ],
 )
 def test_the_rows_of_a_file_are_the_catalogue(folder: Path, text: str):
-    """Rows in the file's order, whatever the line ends, the quotes and the blanks around a cell."""
+    """Rows in the file's order, whatever the line ends, quotes, empty lines, and blanks around a cell."""
     plan = read_plan(put(folder, text))
     assert pairs(plan) == TASKS
     assert plan.has_catalogue_round
     assert plan.possible_n_params(0) == [3]
+
+
+@pytest.mark.parametrize(
+    ("cell", "name"),
+    [
+        ("\u00a0A\u3000", "\u00a0A\u3000"),
+        ("A\x1f", "A\x1f"),
+        ('"A,""B"""', 'A,"B"'),
+        ('"A\r\nB"', "A\r\nB"),
+        ('" A "', "A"),
+        (' "A"', '"A"'),
+        ('A"B', 'A"B'),
+        ("e\u0301", "e\u0301"),
+        ("\ufeffA", "\ufeffA"),
+    ],
+)
+def test_an_id_is_read_as_the_format_says(folder: Path, cell: str, name: str):
+    """Only spaces and tabs around a cell are left out, quotes count where they begin it, nothing is normalised."""
+    assert pairs(read_plan(put(folder, f"id,threshold\n{cell},6\n"))) == ((name, 6.0),)
 
 
 def test_a_packed_file_is_the_same_catalogue(folder: Path):
@@ -100,7 +120,7 @@ WORDS = st.text(st.characters(exclude_categories=["C"]), min_size=1)
 @given(st.lists(st.tuples(WORDS, st.floats(allow_nan=False, allow_infinity=False)), min_size=1))
 def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, tasks: list[tuple[str, float]]):
     """Ids without blanks around them and every finite threshold come back exactly."""
-    wanted = {(name.strip(), threshold) for name, threshold in tasks if name.strip()}
+    wanted = {(name.strip(" "), threshold) for name, threshold in tasks if name.strip(" ")}
     if not wanted:
         return
     file = tmp_path_factory.mktemp("catalogue") / "catalogue.csv"
@@ -148,6 +168,12 @@ def test_ten_thousand_rows_cost_under_a_second(folder: Path):
         (TEXT + "C3,6_0\n", "line 5: found threshold '6_0', expected a finite number"),
         (TEXT + "C3,six\n", "line 5: found threshold 'six', expected a finite number"),
         (TEXT + '"C3,6\n', "cannot be read as CSV in UTF-8"),
+        (TEXT + '"C3" ,6\n', "cannot be read as CSV in UTF-8"),
+        (TEXT + "C" * 131_073 + ",6\n", "cannot be read as CSV in UTF-8"),
+        (TEXT + " \n", "line 5: found 1 columns, expected 2"),
+        (TEXT + "C3,\u00a06\n", "line 5: found threshold '\\xa06', expected a finite number"),
+        (TEXT + "C3,.5\n", "line 5: found threshold '.5', expected a finite number"),
+        ("\ufeff\ufeff" + TEXT, "line 1: found \ufeffid, threshold, expected"),
         (TEXT.encode() + b"\xff,6\n", "cannot be read as CSV in UTF-8"),
         (gzip.compress(TEXT.encode())[:-9], "cannot be read: "),
         (b"\x1f\x8b" + TEXT.encode(), "cannot be read: "),
@@ -194,6 +220,22 @@ def test_another_text_than_the_plans_is_refused(folder: Path):
     message, advice = refused(put(folder, TEXT, sha256=""))
     assert f"{plan} expects none" in message
     assert f'write sha256 = "{sha256(TEXT)}" under [catalogue] in the plan' in advice
+
+
+@pytest.mark.parametrize("content", [TEXT.replace("7", "seven"), "no list\n", b"\xff"])
+def test_another_file_is_not_even_parsed(folder: Path, content: str | bytes):
+    """Whatever is wrong in it, it is said not to be the plan's; without a SHA-256 in the plan it is parsed."""
+    message, _ = refused(put(folder, content, sha256=sha256(TEXT)))
+    assert f"found SHA-256 {sha256(content)} of its text" in message
+    assert "SHA-256" not in refused(put(folder, content, sha256=""))[0]
+
+
+def test_a_list_has_an_end(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    """Of a million tasks, here of three; the line of the first one too many is named."""
+    monkeypatch.setattr("pipeline.plan.catalogue._MOST_TASKS", 3)
+    assert pairs(read_plan(put(folder, TEXT))) == TASKS
+    message, _ = refused(put(folder, TEXT + "C3,1\n"))
+    assert "line 5: found more than 3 tasks, expected at most so many" in message
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from partners.network.trunk import trunk_digest
 from partners.settings import TrunkSettings
 from pipeline.errors import ConfigError, ExitCode
 from pipeline.plan.plan import Plan, read_plan
@@ -649,6 +650,15 @@ def test_a_catalogue_makes_the_vector_longer(table: Table):
     assert plan.possible_n_params(0) == [3]
     assert with_catalogue(table, tasks=TASKS[:1]).possible_n_params(1) == [trunk, trunk + 17]
     assert plan.starts_with == 0
+
+
+def test_a_first_vector_tells_its_layout(table: Table):
+    """The digest of each possible first vector gives its layout, another digest none."""
+    plan = with_catalogue(table, tasks=TASKS)
+    for layout in plan.possible_layouts:
+        assert plan.first_layout(plan.first_digest(layout)) == layout
+        assert plan.first_digest(layout) == trunk_digest(plan.first_vector(layout))
+    assert plan.first_layout(plan.first_digest(plan.layout_with(3))) is None
 
 
 def test_catalogue_flags_weigh_the_same_under_the_same_key(table: Table):

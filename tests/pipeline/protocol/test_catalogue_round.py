@@ -20,14 +20,19 @@ from partners.network.trunk import TrunkLayout, initial_trunk, trunk_digest
 from partners.training.baseline import Baseline
 from partners.training.training import RoundResult, TrainedInPlace
 from pipeline.audit.inspect_file import describe_file
-from pipeline.errors import ConfigError, Diverged, ExitCode
-from pipeline.home.catalogue_counts import held_rows
+from pipeline.errors import ConfigError, Diverged, Equivocation, ExitCode
+from pipeline.home.catalogue_counts import counted_digest, held_rows, known_counts
 from pipeline.home.round_metrics import read_records
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import CATALOGUE_ROUND, Plan, read_plan
+from pipeline.protocol.aggregator import AggregatorRun
+from pipeline.protocol.counted_keys import named_in_ready
+from pipeline.protocol.enrolment import enrol
 from pipeline.protocol.open_mailbox import open_partner_mailbox
 from pipeline.report.report import read_report
+from secure.ciphertexts.parameters import seal_parameters
 from secure.errors import BadContainer, RosterTooSmall, TagMismatch, UpdateOutOfRange, WrongRoster
+from secure.keys.group import GroupSecret
 from secure.messages.message_name import MessageName
 from secure.messages.messages import payload_digest
 from secure.sealing.open_sum import OpenedSum
@@ -466,8 +471,21 @@ def test_an_update_of_another_length_is_refused(federation: Federation, n_places
     refusal(federation, BadContainer, said)
 
 
-def test_a_partner_with_other_counts_is_named(federation: Federation):
-    """Another number of places is another vector: the aggregator names it before anything is sealed."""
+def test_half_of_a_roster_names_nobody_else(federation: Federation):
+    """The first vector that all have signed tells the length, not the number of updates; verify knows it too."""
+    until_sealed(federation)
+    for name in ("P03", "P04"):
+        update = MessageName("update", 1, 1, name)
+        rewrite(federation, update, lambda header: replace(header, n_params=8208 + 17))
+        say_again(federation, update)
+    said = "update.P03.arrow: 8225 parameters; update.P04.arrow: 8225 parameters, expected 8242"
+    with pytest.raises(BadContainer, match=re.escape(said)):
+        until_waiting(federation, [AGGREGATOR])
+    refusal(federation, BadContainer, "update.P03.arrow: 8225 parameters, expected 8242")
+
+
+def until_ready(federation: Federation, **other: object) -> None:
+    """After the catalogue round, with all ready for round 1; of what was counted P03's home says something other."""
     for _ in range(2):
         drive(federation, *ALL)
         until_waiting(federation, [AGGREGATOR])
@@ -475,10 +493,60 @@ def test_a_partner_with_other_counts_is_named(federation: Federation):
     counts, partner = federation.home("P03").catalogue, federation.partner("P03")
     while not counts.exists():
         step(partner)
-    counts.write_text(counts.read_text().replace('"min_partners": 3', '"min_partners": 2'))
+    counts.write_text(json.dumps(json.loads(counts.read_text()) | other))
     drive(federation, "P03")
-    with pytest.raises(Diverged, match="the trunk digest of P03 differs"):
+
+
+OTHER_ROW: dict[str, object] = {"counts": [3, 2, 0, 1, 4]}  # as many rows travel, the first place is another row's
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"min_partners": 2}, "the trunk digest of P03 differs"),
+        (OTHER_ROW, "the preparation digest of P03 differs"),
+        ({"counts": [1, 2, 0, 4, 3]}, "the preparation digest of P03 differs"),
+        ({"counts": [0, 2, 0, 3, 4]}, "the preparation digest of P03 differs"),
+        ({"min_partners": 3, "partners": [*ALL[:3], "P09"]}, "the preparation digest of P03 differs"),
+    ],
+)
+def test_a_partner_with_other_counts_is_named(federation: Federation, other: dict[str, object], said: str):
+    """Another number of places is another vector, and `ready` names the counts: nothing is sealed."""
+    until_ready(federation, **other)
+    with pytest.raises(Diverged, match=said) as caught:
         until_waiting(federation, [AGGREGATOR])
+    assert ("catalogue.json" in "".join(caught.value.__notes__)) == ("preparation" in said)
+    assert not federation.posted(MessageName("roster", 1, 1, AGGREGATOR)).exists()
+
+
+def test_partners_with_other_counts_open_nothing(federation: Federation, monkeypatch: pytest.MonkeyPatch):
+    """An aggregator that calls them all the same: masks stay in the sum, which is noise; `hocket verify` sees why."""
+    until_ready(federation, **OTHER_ROW)
+    monkeypatch.setattr(AggregatorRun, "_check_alike", lambda *_: None)
+    until_waiting(federation, [AGGREGATOR])
+    drive(federation, *ALL)
+    until_waiting(federation, [AGGREGATOR])
+    assert federation.posted(MessageName("sum", 1, 1, AGGREGATOR)).exists()
+    for name in ("P01", "P03"):
+        with pytest.raises(UpdateOutOfRange):
+            drive(federation, name)
+    refusal(federation, Equivocation, "counted the catalogue")
+
+
+def test_what_ready_names_shows_no_counts(watched: tuple[Federation, Witness]):
+    """Only who has the group secret can compute it; homes keep the preparation without it, and flags came before it."""
+    federation, plan = watched[0], read_plan(watched[0].plan_file)
+    named = [body_of(federation, MessageName("ready", round_no, 1, "P01"))["preparation"] for round_no in (0, 1, 2)]
+    assert named[0] != named[1] == named[2]
+    under = final(federation, plan, "P01", 2).under
+    assert under is not None
+    assert under.preparation == named[0]
+    counts = known_counts(plan, federation.home("P01"))
+    assert counts is not None
+    enrolment = enrol(open_partner_mailbox(PartnerConfig.read(federation.config("P01"))), seal_parameters(plan.seal))
+    assert named[1] == named_in_ready(str(named[0]), enrolment.group, counted_digest(plan, counts))
+    other = GroupSecret.generate(seal_parameters(plan.seal))
+    assert named[1] != named_in_ready(str(named[0]), other, counted_digest(plan, counts))
 
 
 def test_the_first_trunk_tells_only_the_number_of_places(watched: tuple[Federation, Witness]):

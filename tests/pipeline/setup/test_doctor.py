@@ -388,6 +388,18 @@ def test_a_larger_trunk_takes_more_memory_of_partners_only(fresh: Federation, mo
     assert about(fresh.config(AGGREGATOR), "memory")[0].level == "ok"
 
 
+def test_sizes_count_every_row_that_may_travel(tmp_path: Path):
+    """With a long catalogue memory, home and exchange are those of the longest vector that it allows."""
+    rows = ", ".join(f'{{id = "C{i}", threshold = 6.0}}' for i in range(9_000))
+    federation = Federation(tmp_path / "f", extra=f"[catalogue]\ntasks = [{rows}]")
+    longest = read_plan(federation.plan_file).layout.n_params + 16_384 * 17
+    found = findings(federation.config("P01"))
+    assert f"at most {longest:,} parameters with the catalogue takes" in the(found, "GiB in all").text
+    home, exchange = the(found, "home ").text, the(found, "MB each").text
+    assert float(re.findall(r"about ([\d.]+) needed", home)[0]) * 2**30 > 30 * longest
+    assert float(re.findall(r"([\d,.]+) MB each", exchange)[0].replace(",", "")) * 1e6 > 4 * 3 * longest
+
+
 @pytest.mark.parametrize(
     ("limit", "expected"), [("max", (8000.0, 6000.0)), ("4096000", (4000.0, 3000.0)), ("99999999999", (8000.0, 6000.0))]
 )

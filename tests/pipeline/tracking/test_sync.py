@@ -44,7 +44,7 @@ AGGREGATOR_METRICS = {
 }
 DATASET_COUNTS = {"n_compounds", "n_inputs", "n_tasks", "n_active", "n_inactive"}
 AGGREGATOR_FACTS = {"roster", "roster_digest"}
-AGGREGATOR_PARAMS = {"n_rounds", "local_steps", "n_partners", "n_parameters", "hidden"}
+AGGREGATOR_PARAMS = {"n_rounds", "local_steps", "n_partners", "n_trunk_parameters", "hidden"}
 CURVES = {
     "train/loss",
     "validation/loss",
