@@ -45,6 +45,7 @@ _STATES = {
     "federated.safetensors": "federated model of a partner (private)",
     "compounds.safetensors": "fingerprints of a partner's training compounds (private)",
     "local.safetensors": "local-only model of a partner (private)",
+    "assay_models.safetensors": "models of a partner's single assays (private)",
     "local.best.safetensors": "local-only model of a partner after its best round (private)",
 }
 _ADDED = "assay-"  # beginning of the name of an added assay's file

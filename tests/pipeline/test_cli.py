@@ -573,6 +573,7 @@ def test_inspect_knows_every_file_of_a_finished_federation(finished: Federation)
         "hocket.sealed-sum",
         "state at the start of a round (private)",
         "local-only model of a partner (private)",
+        "models of a partner's single assays (private)",
         "prepared matrices of a partner (private)",
         "part of prepared matrices (private)",
         "record of a member's step, for MLflow (private)",
