@@ -81,6 +81,19 @@ class RegressionTask:
     censored_weight: float  # of a censored value in training and in scores
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredAssay:
+    """How much of one accepted assay was measured, and which tasks came of it."""
+
+    input_assay_id: str
+    assay_type: str
+    n_values: int  # compounds with a value
+    n_candidates: int  # thresholds
+    n_tasks: int  # of those the ones with enough actives and inactives
+    in_regression: bool
+    near_constant: bool  # nearly equal values
+
+
 def columns_of(task: type[Task | RegressionTask]) -> list[str]:
     """Return the names of the columns in the table of these tasks."""
     return [field.name for field in fields(task)]
@@ -189,6 +202,16 @@ def read_prepared(folder: Path) -> Prepared:
         manifest=manifest,
         descriptors=descriptors,
     )
+
+
+def read_measured_assays(folder: Path) -> tuple[MeasuredAssay, ...]:
+    """Return the counts of every accepted assay of a prepared folder. Raises PreparedError when they were changed."""
+    written = read_manifest(folder)["files"][ASSAYS_FILE]
+    _require(
+        ASSAYS_FILE, "other content than was written", "an unchanged file", _digest(folder, ASSAYS_FILE) == written
+    )
+    names = [field.name for field in fields(MeasuredAssay)]
+    return tuple(MeasuredAssay(**row) for row in pl.read_parquet(folder / ASSAYS_FILE, columns=names).to_dicts())
 
 
 def read_summary(folder: Path) -> dict[str, Any]:

@@ -68,6 +68,7 @@ FLOORS = {
         {"errors"},
     ],
     "partners": [
+        {"new_assays"},
         {"models"},
         {"assay_models"},
         {"training"},

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from data_prep.atomic import PART, flush, folder_lock, is_full
 from data_prep.errors import TableError
+from data_prep.prediction.array_files import growing_arrays
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,6 +33,7 @@ class Texts:
 Columns = Mapping[str, NDArray[Any] | Texts]  # by name, all of one length
 
 KINDS = (".csv", ".csv.gz", ".parquet")
+NPZ = ".npz"  # of columns that may have several numbers in each row
 
 
 class Sink(Protocol):
@@ -41,11 +43,11 @@ class Sink(Protocol):
         """Append rows; every call has the same columns."""
 
 
-def check_kind(path: Path) -> str:
-    """Return which of KINDS the path's name ends with; raises TableError for another ending."""
-    kind = next((kind for kind in KINDS if path.name.lower().endswith(kind)), None)
+def check_kind(path: Path, kinds: Sequence[str] = KINDS) -> str:
+    """Return which of the kinds the path's name ends with; raises TableError for another ending."""
+    kind = next((kind for kind in kinds if path.name.lower().endswith(kind)), None)
     if kind is None:
-        raise TableError(f"{path.name}: found another ending, expected one of {', '.join(KINDS)}")
+        raise TableError(f"{path.name}: found another ending, expected one of {', '.join(kinds)}")
     return kind
 
 
@@ -63,11 +65,11 @@ def growing_table(path: Path | None) -> Iterator[Sink]:
 def growing_tables(*paths: Path) -> Iterator[list[Sink]]:
     """Open writers for several tables; all files appear at the end, or none.
 
-    paths : in one folder, with endings of KINDS; they appear in this order, so if the last exists, all exist
+    paths : in one folder, with endings of KINDS or NPZ; they appear in this order, so if the last exists, all exist
     Temporary files of a killed process are removed by the next call with the same last path. Raises TableError for
     another ending, OSError with ENOSPC for a full disk.
     """
-    kinds = [check_kind(path) for path in paths]
+    kinds = [check_kind(path, (*KINDS, NPZ)) for path in paths]
     with _temporary_folder(paths[-1]) as folder, _full_disk_named(paths[-1]):
         parts = [folder / f"{i}{kind}" for i, kind in enumerate(kinds)]
         with ExitStack() as open_parts:
@@ -138,6 +140,8 @@ class _CsvSink:
 
 
 def _growing(part: Path, kind: str) -> AbstractContextManager[Sink]:
+    if kind == NPZ:
+        return _npz(part)
     return _parquet(part) if kind == ".parquet" else _csv(part, zipped=kind == ".csv.gz")
 
 
@@ -149,6 +153,21 @@ def _csv(part: Path, *, zipped: bool) -> Iterator[Sink]:
             return
         with gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as file:  # same rows, same bytes
             yield _CsvSink(cast(IO[bytes], file))
+
+
+@contextmanager
+def _npz(part: Path) -> Iterator[Sink]:
+    with growing_arrays(part) as arrays:
+
+        def sink(columns: Columns, /) -> None:
+            arrays.append({name: _all_texts(c) if isinstance(c, Texts) else c for name, c in columns.items()})
+
+        yield sink
+
+
+def _all_texts(texts: Texts) -> list[str]:
+    values = texts.values if texts.at is None else [texts.values[i] for i in texts.at]
+    return [value or "" for value in values]
 
 
 @contextmanager

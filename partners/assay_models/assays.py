@@ -37,13 +37,19 @@ def assays_of(prepared: Prepared, data: TrainingSet) -> tuple[Assay, ...]:
     data : the training set made of these matrices; compounds that it leaves out are left out here too
     """
     used = data.labels_per_row > 0
+    assays = measured_assays(prepared, with_regression=data.n_regressions > 0)
+    return tuple(assay.only(used[assay.rows]) for assay in assays)
+
+
+def measured_assays(prepared: Prepared, *, with_regression: bool) -> tuple[Assay, ...]:
+    """The same with all compounds; with_regression: assays that have a regression task alone belong to them too."""
     value_column = {task.input_assay_id: task.task_id for task in prepared.regression_tasks if not task.is_auxiliary}
     directions: dict[str, dict[int, int]] = {}
     for task in prepared.tasks:
         if not task.is_auxiliary:
             sign = -1 if task.direction == "low" else 1
             directions.setdefault(task.input_assay_id, {})[task.task_id] = sign
-    if data.n_regressions:
+    if with_regression:
         directions |= {name: {} for name in value_column if name not in directions}
     y, y_regr, marks = (sparse.csc_matrix(matrix) for matrix in (prepared.y, prepared.y_regr, prepared.y_censor))
     assays = []
@@ -54,16 +60,17 @@ def assays_of(prepared: Prepared, data: TrainingSet) -> tuple[Assay, ...]:
         else:
             part = slice(y_regr.indptr[column], y_regr.indptr[column + 1])
             rows, values, mark = y_regr.indices[part], y_regr.data[part], marks.data[part]
-        assay = Assay(
-            name,
-            rows.astype(np.int64),
-            values.astype(np.float64),
-            mark.astype(np.int8),
-            tuple(signs),
-            tuple(1 if column is None else sign for sign in signs.values()),
-            column if data.n_regressions else None,
+        assays.append(
+            Assay(
+                name,
+                rows.astype(np.int64),
+                values.astype(np.float64),
+                mark.astype(np.int8),
+                tuple(signs),
+                tuple(1 if column is None else sign for sign in signs.values()),
+                column if with_regression else None,
+            )
         )
-        assays.append(assay.only(used[assay.rows]))
     return tuple(assays)
 
 

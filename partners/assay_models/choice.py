@@ -19,6 +19,7 @@ FEWEST_TO_TRY = 20  # measurements below which the kinds are not compared
 # One kind alone is chosen if its score is higher than that of the mean by this much: with less, chance decides, and the
 # mean of both was better on validation folds (tests/benchmarks/federation_gain.py).
 _MARGIN = 0.02
+_N_TREES = 50  # half of what is fitted in the end: enough to compare, and three forests are fitted to compare
 
 Floats = NDArray[np.float64]
 
@@ -69,7 +70,7 @@ def _predicted_apart(
         inner = similarity[np.ix_(rest, rest)]
         values = expected_values(inner, assay.values[rest], assay.marks[rest], inputs.n_kernels)
         process[out] = fit_gaussian_process(inner, values, inputs.n_kernels).predict(similarity[np.ix_(out, rest)])
-        forest[out] = fit_forest(inputs[rest], values, seed).predict(inputs[out].dense())
+        forest[out] = fit_forest(inputs[rest], values, seed, _N_TREES).predict(inputs[out].dense())
     return {"gaussian process": process, "forest": forest, "mean": (process + forest) / 2}
 
 
@@ -87,13 +88,7 @@ def _score(assay: Assay, y: sparse.csc_matrix, predicted: Floats) -> float:
     defined = [score for score in scores if np.isfinite(score)]
     if defined:
         return float(np.mean(defined))
-    exact = assay.marks == 0
-    if (
-        np.ptp(
-            assay.values[exact],
-        )
-        == 0
-        or np.ptp(predicted[exact]) == 0
-    ):
+    measured, expected = (numbers[assay.marks == 0] for numbers in (assay.values, predicted))
+    if not measured.size or np.ptp(measured) == 0 or np.ptp(expected) == 0:
         return 0.0
-    return float(np.corrcoef(assay.values[exact], predicted[exact])[0, 1])
+    return float(np.corrcoef(measured, expected)[0, 1])

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -116,38 +117,48 @@ class AssayModels:
     @classmethod
     def _from_arrays(cls, arrays: Mapping[str, NDArray[Any]], n_known: int) -> Self:
         uses_trunk, n_models = (int(number) for number in arrays["inputs"])
+        compound, weight = arrays["process.compound"].astype(np.int64), arrays["process.weight"]
+        _require("a compound that is not known", bool(((compound >= 0) & (compound < n_known)).all()))
         processes: dict[int, KnownProcess] = {}
-        for number, mean, (start, end) in zip(
-            arrays["process.model"], arrays["process.mean"], _parts(arrays["process.ends"]), strict=True
+        for number, mean, part in zip(
+            arrays["process.model"],
+            arrays["process.mean"],
+            _parts(arrays["process.ends"], compound, weight),
+            strict=True,
         ):
-            compounds = arrays["process.compound"][start:end].astype(np.int64)
-            weight = arrays["process.weight"][start:end]
-            if weight.size != compounds.size or not ((compounds >= 0) & (compounds < n_known)).all():
-                raise ValueError("a Gaussian process of compounds that are not known")
-            processes[int(number)] = KnownProcess(compounds, GaussianProcess(float(mean), weight))
+            processes[int(number)] = KnownProcess(compound[part], GaussianProcess(float(mean), weight[part]))
+        roots, *nodes = (arrays[f"forest.{part.name}"] for part in fields(Forest))
         forests: dict[int, Forest] = {}
-        for number, trees, nodes in zip(
-            arrays["forest.model"], _parts(arrays["forest.trees"]), _parts(arrays["forest.ends"]), strict=True
+        for number, trees, part in zip(
+            arrays["forest.model"],
+            _parts(arrays["forest.trees"], roots),
+            _parts(arrays["forest.ends"], *nodes),
+            strict=True,
         ):
-            part = slice(*nodes)
-            forests[int(number)] = Forest(
-                arrays["forest.roots"][slice(*trees)],
-                *(arrays[f"forest.{name}"][part] for name in ("feature", "number", "right")),
-            )
-        of_task, of_regression = arrays["of_task"], arrays["of_regression"]
-        highest = max((int(column.max(initial=-1)) for column in (of_task, of_regression)), default=-1)
-        if highest >= n_models or {*processes, *forests} != set(range(n_models)):
-            raise ValueError("a model is missing")
-        return cls(
+            forests[int(number)] = Forest(roots[trees], *(array[part] for array in nodes))
+        _require("a model twice", len(processes) + len(forests) == sum(arrays[name].size for name in _NUMBERS))
+        _require("other models than expected", {*processes, *forests} == set(range(n_models)))
+        models = cls(
             bool(uses_trunk),
             arrays["quantiles"],
             tuple(AssayModel(processes.get(i), forests.get(i)) for i in range(n_models)),
-            of_task,
-            of_regression,
+            arrays["of_task"],
+            arrays["of_regression"],
             Mixing(*(arrays[f"mixing.{part.name}"] for part in fields(Mixing))),
         )
+        models._check()
+        return models
+
+    def _check(self) -> None:
+        """Raise ValueError for tasks without their model, or without numbers in the mixing."""
+        of_all = np.concatenate([self.of_task, self.of_regression])
+        _require("tasks of other models", bool(((of_all >= -1) & (of_all < len(self.models))).all()))
+        mixing = [getattr(self.mixing, part.name).shape for part in fields(Mixing)]
+        _require("a mixing of other tasks", set(mixing) == {self.of_task.shape})
+        _require("quantiles that are no table", self.quantiles.ndim == 2)  # noqa: PLR2004 -- a table has two dimensions
 
 
+_NUMBERS = ("process.model", "forest.model")
 _FOREST: dict[str, Any] = {"roots": np.int32, "feature": np.int32, "number": np.float32, "right": np.int32}
 
 
@@ -155,6 +166,14 @@ def _joined(parts: list[Any], dtype: Any) -> NDArray[Any]:  # noqa: ANN401 -- nu
     return np.concatenate([np.zeros(0, dtype), *parts]).astype(dtype)
 
 
-def _parts(ends: Ints) -> list[tuple[int, int]]:
-    """First and last place of each part."""
-    return list(zip([0, *ends[:-1].tolist()], ends.tolist(), strict=False))
+def _require(found: str, holds: bool) -> None:  # noqa: FBT001 -- the condition is the subject
+    if not holds:
+        raise ValueError(found)
+
+
+def _parts(ends: Ints, *arrays: NDArray[Any]) -> list[slice]:
+    """Each model's part of arrays that hold one model's part after the other."""
+    places = [0, *ends.tolist()]
+    _require("ends that fall", places == sorted(places))
+    _require("parts of other lengths", all(array.shape == (places[-1],) for array in arrays))
+    return [slice(*pair) for pair in pairwise(places)]

@@ -15,7 +15,7 @@ from partners.assay_models.assays import Assay
 from partners.assay_models.choice import Choice, choose
 from partners.assay_models.fitted import AssayModel, AssayModels, KnownProcess, Mixing
 from partners.assay_models.forest import fit_forest
-from partners.assay_models.gaussian_process import expected_values, fit_gaussian_process
+from partners.assay_models.gaussian_process import MOST_ROWS, expected_values, fit_gaussian_process
 from partners.assay_models.inputs import Inputs, kernel
 from partners.assay_models.predictor import AssayPredictor
 from partners.assay_models.probability import fit_curves
@@ -97,7 +97,7 @@ def fit_assay_models(
     known = own.data.training_rows
 
     def fitted(number: int, assay: Assay) -> AssayModel | None:
-        return _fitted(assay, kinds[number], inputs[assay.rows], known, own.seed + number)
+        return fit_assay_model(assay, kinds[number], inputs[assay.rows], known, own.seed + number)
 
     models = own.map(fitted, progress)
     numbers = np.cumsum([model is not None for model in models]) - 1
@@ -121,17 +121,26 @@ def fit_assay_models(
     return replace(raw, mixing=_mixing(own, raw, sign, network, heads))
 
 
-def _fitted(assay: Assay, kind: LocalKind, inputs: Inputs, known: NDArray[np.int64], seed: int) -> AssayModel | None:
+def fit_assay_model(
+    assay: Assay, kind: LocalKind, inputs: Inputs, known: NDArray[np.int64], seed: int
+) -> AssayModel | None:
+    """Fit this kind of model to all measurements of the assay; None for a network.
+
+    inputs : of the assay's compounds
+    known  : (n_known,) rows of the compounds that a model's file keeps, rising; the assay's are among them
+    """
     if kind == "network":
         return None
-    values, process = assay.values, None
-    if kind != "forest" or (assay.marks != 0).any():
+    values, process, forest = assay.values, None, None
+    if kind != "forest" or (assay.marks.any() and assay.rows.size <= MOST_ROWS):
         similarity = kernel(inputs, inputs)
         values = expected_values(similarity, assay.values, assay.marks, inputs.n_kernels)
+    if kind != "forest":
         fit = fit_gaussian_process(similarity, values, inputs.n_kernels)
         process = KnownProcess(np.searchsorted(known, assay.rows), fit)
-    forest = None if kind == "gaussian process" else fit_forest(inputs, values, seed)
-    return AssayModel(None if kind == "forest" else process, forest)
+    if kind != "gaussian process":  # of an assay too large for a process, bounds count as values
+        forest = fit_forest(inputs, values, seed)
+    return AssayModel(process, forest)
 
 
 def _mixing(

@@ -29,12 +29,17 @@ class Forest:
 
     def __post_init__(self) -> None:
         """Raise CheckpointDamaged for nodes that are no trees; a path from a root must end at a leaf."""
-        n_nodes, inner = self.feature.size, self.feature >= 0
-        places = np.arange(n_nodes)
-        ends = (self.right[inner] > places[inner] + 1).all() and (self.right < n_nodes).all()
-        starts = (self.roots >= 0).all() and (self.roots < n_nodes).all()
-        if not (self.number.size == self.right.size == n_nodes and ends and starts) or inner[-1:].any():
+        if not self._is_of_trees():
             raise CheckpointDamaged("forest: found nodes that form no trees")
+
+    def _is_of_trees(self) -> bool:
+        shape, n_nodes, inner = self.feature.shape, self.feature.size, np.flatnonzero(self.feature >= 0)
+        if not self.number.shape == self.right.shape == shape or not self.roots.size:
+            return False
+        ends = (
+            (self.right[inner] > inner + 1).all() and (self.right < n_nodes).all() and not (inner == n_nodes - 1).any()
+        )
+        return bool(ends and (self.roots >= 0).all() and (self.roots < n_nodes).all())
 
     def predict(self, dense: NDArray[np.float32]) -> Floats:
         """Mean of the trees' values, (n,), for inputs (n, n_features)."""
@@ -54,8 +59,8 @@ class Forest:
         return mean
 
 
-def fit_forest(inputs: Inputs, values: Floats, seed: int) -> Forest:
-    """Fit 100 trees, each split the best of sqrt(number of inputs); values: (n,)."""
+def fit_forest(inputs: Inputs, values: Floats, seed: int, n_trees: int = N_TREES) -> Forest:
+    """Fit trees, each split the best of sqrt(number of inputs); values: (n,)."""
     from sklearn.ensemble import RandomForestRegressor  # noqa: PLC0415 -- a second to load, for a run's end alone
 
     columns = _used_columns(inputs)
@@ -63,7 +68,7 @@ def fit_forest(inputs: Inputs, values: Floats, seed: int) -> Forest:
     place = np.concatenate([columns, np.arange(inputs.bits.shape[1], inputs.bits.shape[1] + _n_dense(inputs))])
     if not dense.shape[1]:  # no bit varies: a constant input gives one leaf
         dense, place = np.zeros((values.size, 1), np.float32), np.zeros(1, np.int64)
-    fitted = RandomForestRegressor(N_TREES, max_features="sqrt", random_state=seed, n_jobs=1).fit(dense, values)
+    fitted = RandomForestRegressor(n_trees, max_features="sqrt", random_state=seed, n_jobs=1).fit(dense, values)
     return _as_arrays(fitted.estimators_, place)
 
 

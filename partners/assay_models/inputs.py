@@ -23,7 +23,7 @@ class Inputs:
         descriptors: NDArray[np.float32] | None = None,
     ) -> "Inputs":
         """Make inputs of fingerprints, whose counts become ones, and of what else there is."""
-        bits = sparse.csr_matrix((np.ones(x.nnz, np.float32), x.indices, x.indptr), shape=x.shape)
+        bits = sparse.csr_matrix(x > 0, dtype=np.float32)  # without stored zeros
         none = np.zeros((x.shape[0], 0), np.float32)
         return cls(
             bits,
@@ -34,6 +34,10 @@ class Inputs:
     def __getitem__(self, rows: NDArray[np.int64] | slice) -> "Inputs":
         """The inputs of some rows."""
         return Inputs(self.bits[rows], self.hidden[rows], self.descriptors[rows])
+
+    def without_hidden(self) -> "Inputs":
+        """The same inputs without the hidden layer."""
+        return Inputs(self.bits, self.hidden[:, :0], self.descriptors)
 
     @property
     def n_compounds(self) -> int:

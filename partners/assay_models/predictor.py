@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
 from data_prep.descriptors.scaling import quantile_scale
-from partners.assay_models.fitted import AssayModels, KnownProcess
+from partners.assay_models.fitted import AssayModel, AssayModels, KnownProcess
 from partners.assay_models.inputs import Inputs, kernel
-from partners.errors import BadFeatures
+from partners.errors import BadFeatures, CheckpointDamaged
 from partners.network.predict import Outputs, Predictor
 
 _BLOCK = 128  # compounds at a time, filled up with empty rows, so that a compound gets the same bits alone or not
@@ -17,17 +18,59 @@ _BLOCK = 128  # compounds at a time, filled up with empty rows, so that a compou
 Floats = NDArray[np.float32]
 
 
+class ValuePredictor:
+    """Models of assays with the compounds that they know, loaded once for many predictions."""
+
+    def __init__(self, models: Sequence[AssayModel], known: Inputs, n_descriptors: int) -> None:
+        """`known`: inputs of the compounds that the Gaussian processes are for; their descriptors are not needed.
+
+        Raises CheckpointDamaged for forests of other inputs.
+        """
+        self._models, self._known = models, known
+        with_process = [(i, model.process) for i, model in enumerate(models) if model.process]
+        self._with_process = [i for i, _ in with_process]
+        self._weight = _side_by_side([process for _, process in with_process], known.n_compounds)
+        self._mean = np.array([known.process.mean for _, known in with_process], np.float32)
+        n_inputs = known.bits.shape[1] + known.hidden.shape[1] + n_descriptors
+        forests = [model.forest for model in models if model.forest]
+        if any(forest.feature.max() >= n_inputs for forest in forests):
+            raise CheckpointDamaged(f"forest: asks for an input that is not there, expected {n_inputs} inputs")
+
+    def __call__(self, inputs: Inputs) -> Floats:
+        """Values of each model's assay, (n, n_models), units of the assays."""
+        values = np.empty((inputs.n_compounds, len(self._models)), np.float32)
+        with threadpool_limits(limits=1):  # with other numbers of threads numpy adds up in another order
+            for start in range(0, inputs.n_compounds, _BLOCK):
+                part = slice(start, min(start + _BLOCK, inputs.n_compounds))
+                values[part] = self._of_block(_filled(inputs[part]))[: part.stop - part.start]
+        return values
+
+    def _of_block(self, inputs: Inputs) -> Floats:
+        total = np.zeros((_BLOCK, len(self._models)), np.float32)
+        count = np.zeros(len(self._models), np.float32)
+        if self._with_process:
+            total[:, self._with_process] += (self._weight @ kernel(inputs, self._known).T).T + self._mean
+            count[self._with_process] += 1
+        dense = None
+        for i, model in enumerate(self._models):
+            if model.forest:
+                dense = inputs.dense() if dense is None else dense
+                total[:, i] += model.forest.predict(dense).astype(np.float32)
+                count[i] += 1
+        return total / count
+
+
 class AssayPredictor:
     """A network with the assay models that stand on it, loaded once for many predictions."""
 
     def __init__(self, network: Predictor, models: AssayModels, known: sparse.csr_matrix) -> None:
-        """`known`: (n_known, n_bits) fingerprints of the training folds' compounds."""
+        """`known`: (n_known, n_bits) fingerprints of the training folds' compounds.
+
+        Raises CheckpointDamaged for forests of other inputs, and what the network raises.
+        """
         self._network, self._models = network, models
-        self._known = Inputs.of(known, network.hidden(known) if models.uses_trunk else None)
-        with_process = [(i, model.process) for i, model in enumerate(models.models) if model.process]
-        self._with_process = [i for i, _ in with_process]
-        self._weight = _side_by_side([process for _, process in with_process], known.shape[0])
-        self._mean = np.array([known.process.mean for _, known in with_process], np.float32)
+        hidden = self.hidden(known) if models.uses_trunk else None
+        self._values = ValuePredictor(models.models, Inputs.of(known, hidden), models.quantiles.shape[1])
 
     def __call__(self, x: sparse.csr_matrix, descriptors: Floats | None = None) -> Outputs:
         """Predict every task for every row of x, (n, n_bits), in the group's order of bits.
@@ -42,34 +85,28 @@ class AssayPredictor:
 
     def values(self, x: sparse.csr_matrix, descriptors: Floats | None = None) -> Floats:
         """Values of each model's assay, (n, n_models), units of the assays."""
-        hidden = self._network.hidden(x) if self._models.uses_trunk else None
-        inputs = Inputs.of(x, hidden, self._scaled(descriptors))
-        values = np.empty((x.shape[0], len(self._models.models)), np.float32)
-        for start in range(0, x.shape[0], _BLOCK):
-            part = slice(start, min(start + _BLOCK, x.shape[0]))
-            values[part] = self._of_block(_filled(inputs[part]))[: part.stop - part.start]
-        return values
+        return self._values(self.inputs(x, descriptors, on_trunk=self._models.uses_trunk))
 
-    def _scaled(self, descriptors: Floats | None) -> Floats | None:
+    def hidden(self, x: sparse.csr_matrix) -> Floats:
+        """The trunk's hidden layer after ReLU, (n, n_units)."""
+        return np.maximum(self._network.hidden(x), np.float32(0))
+
+    def inputs(self, x: sparse.csr_matrix, descriptors: Floats | None = None, *, on_trunk: bool) -> Inputs:
+        """Inputs of assay models: fingerprints, scaled descriptors if the models use them, and the hidden layer.
+
+        on_trunk : whether the hidden layer is wanted
+        Raises BadFeatures without the descriptors that the models use.
+        """
+        return Inputs.of(x, self.hidden(x) if on_trunk else None, self._scaled(descriptors, x.shape[0]))
+
+    def _scaled(self, descriptors: Floats | None, n_compounds: int) -> Floats | None:
         if not self._models.uses_descriptors:
             return None
-        if descriptors is None:
-            raise BadFeatures("descriptors: found none, expected those of every compound, as the models use them")
+        found = "none" if descriptors is None else descriptors.shape
+        expected = (n_compounds, self._models.quantiles.shape[1])
+        if descriptors is None or found != expected:
+            raise BadFeatures(f"descriptors: found {found}, expected {expected}, as the models use them")
         return quantile_scale(descriptors, self._models.quantiles)
-
-    def _of_block(self, inputs: Inputs) -> Floats:
-        total = np.zeros((_BLOCK, len(self._models.models)), np.float32)
-        count = np.zeros(len(self._models.models), np.float32)
-        if self._with_process:
-            total[:, self._with_process] += (self._weight @ kernel(inputs, self._known).T).T + self._mean
-            count[self._with_process] += 1
-        dense = None
-        for i, model in enumerate(self._models.models):
-            if model.forest:
-                dense = inputs.dense() if dense is None else dense
-                total[:, i] += model.forest.predict(dense).astype(np.float32)
-                count[i] += 1
-        return total / count
 
     def _mixed(self, network: Outputs, values: Floats) -> Outputs:
         models, mixing = self._models, self._models.mixing

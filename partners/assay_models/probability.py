@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-_STEPS = 30  # of Newton's method
+_STEPS, _SHORT = 200, 1e-10  # of Newton's method, which takes about ten: most steps, and length of the last one
 _SLOPE_PRECISION, _MIDDLE_PRECISION = 4.0, 1.0  # of the prior: labels' worth of certainty
 _LEAST_SLOPE = 0.05  # a curve never falls: the order of a task's compounds stays that of the scores
 
@@ -35,7 +35,8 @@ def fit_curves(task: Ints, active: NDArray[np.bool_], score: Floats, share: Floa
     """
     middle = np.log(share) - np.log1p(-share)
     common = _common_slope(active, score, middle[task])
-    slope, start = np.full(share.size, common), middle.copy()
+    slope, start, reach = np.full(share.size, common), middle.copy(), np.zeros(share.size)
+    np.maximum.at(reach, task, np.hypot(score, 1))
     for _ in range(_STEPS):
         p = expit(slope[task] * score + start[task])
         miss, weight = p - active, p * (1 - p)
@@ -49,15 +50,32 @@ def fit_curves(task: Ints, active: NDArray[np.bool_], score: Floats, share: Floa
         ab = by_task(weight * score)
         bb = by_task(weight) + _MIDDLE_PRECISION
         determinant = aa * bb - ab**2
-        slope = slope - (bb * down - ab * across) / determinant
-        start = start - (aa * across - ab * down) / determinant
+        steps = (bb * down - ab * across) / determinant, (aa * across - ab * down) / determinant
+        length = np.hypot(*steps)
+        safe = _safe_share(reach * length)
+        slope, start = slope - safe * steps[0], start - safe * steps[1]
+        if (length < _SHORT).all():
+            break
     return Curves(np.maximum(slope, _LEAST_SLOPE), start)
 
 
 def _common_slope(active: NDArray[np.bool_], score: Floats, middle: Floats) -> float:
-    slope = 1.0
+    slope, reach = 1.0, np.abs(score).max(initial=0)
     for _ in range(_STEPS):
         p = expit(slope * score + middle)
         gradient = float(((p - active) * score).sum()) + _SLOPE_PRECISION * (slope - 1)
-        slope -= gradient / (float((p * (1 - p) * score**2).sum()) + _SLOPE_PRECISION)
+        step = gradient / (float((p * (1 - p) * score**2).sum()) + _SLOPE_PRECISION)
+        slope -= float(_safe_share(reach * np.abs(step))) * step
+        if abs(step) < _SHORT:
+            break
     return max(slope, _LEAST_SLOPE)
+
+
+def _safe_share(length: Floats) -> Floats:
+    """Share of a step that comes nearer to a logistic loss's minimum from anywhere; the whole step runs away from some.
+
+    length : of the step, times the farthest that an input (score, 1) lies from 0
+    Sun and Tran-Dinh, Math. Program. 2019, 178, 145: ln(1 + length) / length.
+    """
+    share: Floats = np.log1p(length) / np.where(length > 0, length, 1) + (length == 0)
+    return share

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from partners.assay_models.fitted import AssayModels
+from partners.assay_models.inputs import Inputs
 from partners.assay_models.predictor import AssayPredictor
 from partners.errors import CheckpointDamaged
 from partners.files.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -21,7 +22,7 @@ from partners.models.conformal import Calibration, PValues, calibrate
 from partners.models.similarity import Neighbours
 from partners.network.predict import Predictor
 from partners.network.state import PartnerState
-from partners.network.trunk import TrunkLayout, trunk_layout
+from partners.network.trunk import TrunkLayout, trunk_digest, trunk_layout
 from partners.settings import Training, TrunkSettings
 from partners.training_data.training_set import TrainingSet
 
@@ -172,16 +173,17 @@ class Prediction:
     value: NDArray[np.float32]  # (n, n_regressions), in the units of the measured values
     half_width: NDArray[np.float32]  # (n_regressions,) of the interval around a value; NaN with too few values
     similarity: NDArray[np.float32]  # (n,) Tanimoto to the nearest compound of the training folds
-    is_similar: NDArray[np.bool_]  # (n,) whether that is at least the least similarity
+    is_similar: NDArray[np.bool_]  # (n, n_tasks) whether a compound is similar enough to those of the task's model
+    value_is_similar: NDArray[np.bool_]  # (n, n_regressions) the same
 
     @property
     def in_domain(self) -> NDArray[np.bool_]:
         """Whether a compound is similar enough and a class is possible, by classification task; (n, n_tasks).
 
-        A compound that fits neither class is unlike the calibration's. For a regression task use `is_similar` alone.
+        A compound that fits neither class is unlike the calibration's. For a regression task use `value_is_similar`.
         """
         fits_none: NDArray[np.bool_] = self.p_values.n_labels() == 0
-        return self.is_similar[:, None] & ~fits_none
+        return self.is_similar & ~fits_none
 
 
 class FinalModel:
@@ -198,13 +200,15 @@ class FinalModel:
     ) -> None:
         network = Predictor(weights.trunk, weights.state, layout, trunk_settings, training)
         self._predictor = AssayPredictor(network, weights.assay_models, known.x)
+        self.n_descriptors = weights.assay_models.quantiles.shape[1]
         self.uses_descriptors = weights.assay_models.uses_descriptors
         self.calibration = weights.calibration
         self.places = known.places
         self.n_tasks, self.n_regressions = weights.state.n_tasks, weights.state.n_regressions
         self._half_width = weights.calibration.half_widths()
         self._neighbours = Neighbours(known.x)
-        self._least_similarity = np.float32(least_similarity)
+        self.least_similarity = np.float32(least_similarity)
+        self.trunk_digest = trunk_digest(weights.trunk)
 
     @classmethod
     def read(
@@ -233,11 +237,21 @@ class FinalModel:
         """
         outputs = self._predictor(x, descriptors)
         similarity = self._neighbours.nearest(x)
+        is_similar = (similarity >= self.least_similarity)[:, None]
         return Prediction(
             probability=outputs.probabilities,
             p_values=self.calibration.p_values(outputs.logits),
             value=outputs.values,
             half_width=self._half_width,
             similarity=similarity,
-            is_similar=similarity >= self._least_similarity,
+            is_similar=np.repeat(is_similar, self.n_tasks, axis=1),
+            value_is_similar=np.repeat(is_similar, self.n_regressions, axis=1),
         )
+
+    def hidden(self, x: sparse.csr_matrix) -> NDArray[np.float32]:
+        """The trunk's hidden layer after ReLU, (n, n_units); raises what a prediction raises."""
+        return self._predictor.hidden(x)
+
+    def inputs(self, x: sparse.csr_matrix, descriptors: NDArray[np.float32] | None = None, *, on_trunk: bool) -> Inputs:
+        """Inputs for models of assays, with the hidden layer if they stand on the trunk: `AssayPredictor.inputs`."""
+        return self._predictor.inputs(x, descriptors, on_trunk=on_trunk)

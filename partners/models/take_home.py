@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.prepared import Prepared
+from data_prep.prepared import Prepared, RegressionTask, Task
 from data_prep.settings import Preparation
 from partners.assay_models.assays import assays_of
 from partners.assay_models.choice import Choice
@@ -33,7 +33,7 @@ _ON_TRUNK: Mapping[str, ModelKind] = {
     "forest": "forest on the trunk",
     "mean": "mean on the trunk",
 }
-_AUXILIARY = "an auxiliary assay: it helps the others in training and has no model of its own"
+_AUXILIARY = "auxiliary: it helps the others in training, is not scored and has no model of its own"
 
 Progress = Callable[[int, int], None]  # (assays done, assays in all, both sides counted)
 
@@ -66,10 +66,11 @@ class FittedModels:
             for name, choice in zip(self.assays, self.choices, strict=True)
         }
         auxiliary = ChosenKinds("network", "network", _AUXILIARY)
-        return (
-            [of_assay.get(task.input_assay_id, auxiliary) for task in prepared.tasks],
-            [of_assay.get(task.input_assay_id, auxiliary) for task in prepared.regression_tasks[:n_regressions]],
-        )
+
+        def chosen(task: Task | RegressionTask) -> ChosenKinds:
+            return auxiliary if task.is_auxiliary else of_assay[task.input_assay_id]
+
+        return [chosen(task) for task in prepared.tasks], [chosen(t) for t in prepared.regression_tasks[:n_regressions]]
 
 
 def fit_models(

@@ -32,6 +32,7 @@ _NOTES: dict[str, tuple[str, set[str]]] = {
     "consortium.json": ("partners' shareable summaries, merged", {"federation", "plan", "partners"}),
     "catalogue.json": ("how many partners hold each task of the catalogue (private)", {"plan", "counts"}),
     "model.json": ("description of a partner's finished model (private)", {"partner", "federation"}),
+    "added.json": ("assays that a partner added to its model (private)", {"kind", "added", "refused"}),
     "finished.json": ("end of a member's run", {"plan"}),
     "tracked.json": ("end of a member's MLflow run", {"run"}),
     "sent.json": ("files that a member's MLflow run has", {"run", "files", "left"}),
@@ -46,6 +47,8 @@ _STATES = {
     "local.safetensors": "local-only model of a partner (private)",
     "local.best.safetensors": "local-only model of a partner after its best round (private)",
 }
+_ADDED = "assay-"  # beginning of the name of an added assay's file
+_STATES[_ADDED] = "models of an assay that a partner added to its model (private)"
 _MATRICES = {".npz", ".npy", ".parquet", ".csv"}
 _SQLITE, _SQLITE_HEAD = b"SQLite format 3\0", 100  # first bytes, length of the header
 
@@ -141,7 +144,8 @@ def _state(path: Path) -> dict[str, Any]:
         shapes = checkpoint_shapes(path)
     except CheckpointDamaged as error:
         raise ConfigError(f"{path}: is not a state of a partner, or is damaged: {error}") from error
-    return {"what": _STATES.get(path.name, "state of a partner (private)"), "tensors": shapes}
+    name = _ADDED if path.name.startswith(_ADDED) else path.name
+    return {"what": _STATES.get(name, "state of a partner (private)"), "tensors": shapes}
 
 
 def _cache(path: Path) -> dict[str, Any]:

@@ -95,6 +95,11 @@ class Home:
         """Folder of the finished model for `hocket predict`, local and federated; rebuilt if it is missing."""
         return self.folder / "model"
 
+    @property
+    def extensions(self) -> Path:
+        """Folder of the assays that `hocket extend` added: models, their prepared tables and report."""
+        return self.folder / "extensions"
+
     def start_file(self, round_no: int) -> Path:
         """Checkpoint at the start of a round; after the last round, that of the next number is the final model."""
         return self.round(round_no) / "start.safetensors"

@@ -1,8 +1,10 @@
 """The description of a finished model: tasks, settings and column names. Imports neither torch nor rdkit."""
 
-from collections.abc import Iterator, Sequence
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +59,19 @@ class RegrTask(Schema):
         return self.input_assay_id
 
 
+def chosen_fields(schema: type[Schema], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the values that a schema has a field for."""
+    return {name: values[name] for name in schema.model_fields}
+
+
+class Added(Schema):
+    """An assay that `hocket extend` added to the model, with the file of its models."""
+
+    input_assay_id: str
+    file: str
+    sha256: str  # of the file
+
+
 class Description(Schema):
     """The content of model.json: all facts about a model except its arrays."""
 
@@ -78,6 +93,31 @@ class Description(Schema):
     regression_tasks: tuple[RegrTask, ...]
     descriptors: int | None  # version of the list of descriptors that the models need; None: none
     least_similarity: float = Field(ge=0, le=1)  # to the nearest training compound, of a compound in the domain
+    added: tuple[Added, ...] = ()  # assays whose tasks follow those of the federation, in this order
+
+    @property
+    def edition(self) -> str:
+        """16 characters that tell models with other added assays apart; empty without any."""
+        content = "\n".join(f"{one.input_assay_id} {one.sha256}" for one in self.added)
+        return hashlib.sha256(content.encode()).hexdigest()[:16] if content else ""
+
+    @property
+    def assays(self) -> set[str]:
+        """Ids of all assays that it has tasks of."""
+        tasks: list[ClassTask | RegrTask] = [*self.tasks, *self.regression_tasks]
+        return {task.input_assay_id for task in tasks}
+
+    def without_added(self) -> "Description":
+        """The description of the model as the federation left it."""
+        added = {one.input_assay_id for one in self.added}
+        tasks = tuple(task for task in self.tasks if task.input_assay_id not in added)
+        regressions = tuple(task for task in self.regression_tasks if task.input_assay_id not in added)
+        return self.model_copy(update={"tasks": tasks, "regression_tasks": regressions, "added": ()})
+
+    def write(self, folder: Path) -> None:
+        """Write model.json into an unfinished folder."""
+        fields = self.model_dump(mode="json")
+        (folder / DESCRIPTION_FILE).write_text(json.dumps(fields, indent=1, allow_nan=False) + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> "Description":

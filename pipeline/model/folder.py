@@ -1,6 +1,5 @@
 """The finished model as one private folder in a partner's home, with everything that predictions need."""
 
-import json
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -10,6 +9,8 @@ from data_prep.folds.keyed import bit_permutation
 from data_prep.prepared import Prepared
 from partners.models.final_model import FinalModel, write_model_files
 from partners.models.take_home import FittedModels, Network
+from partners.network.trunk import trunk_digest
+from partners.new_assays.extended_model import ExtendedModel
 from partners.settings import Training
 from partners.training_data.training_set import TrainingSet
 from pipeline.errors import ConfigError
@@ -20,15 +21,13 @@ from pipeline.model.description import (
     Description,
     RegrTask,
     Which,
+    chosen_fields,
     weights_file,
 )
+from pipeline.model.extensions import FILE_MODE, README_FILE, add_stored, read_added
 from pipeline.plan.plan import Plan
-from pipeline.plan.toml_schema import Schema
 from pipeline.runtime.templates import filled
 from secure.files import atomic_folder
-
-_README = "README.md"
-_FILE_MODE = 0o600
 
 
 class OpenModel:
@@ -45,21 +44,28 @@ class OpenModel:
             needed = self.description.descriptors
             raise ConfigError(f"{folder}: needs descriptors of version {needed}, found version {DESCRIPTORS_VERSION}")
         try:
-            self.predictor = FinalModel.read(
-                folder / weights_file(self.which),
-                folder / COMPOUNDS_FILE,
-                n_bits=self.description.fingerprint.n_bits,
-                trunk_settings=self.description.trunk,
-                training=self.description.training,
-                least_similarity=self.description.least_similarity,
+            self.base = read_base(folder, self.description, self.which)
+            self.predictor = ExtendedModel(
+                self.base, read_added(folder, self.description), on_trunk=self.which == "federated"
             )
         except FileNotFoundError as missing:
             raise ConfigError(f"{folder}: a file is missing, expected a complete model: {missing}") from None
         n_tasks = (self.predictor.n_tasks, self.predictor.n_regressions)
         if n_tasks != (len(self.description.tasks), len(self.description.regression_tasks)):
             raise ConfigError(f"{folder}: {DESCRIPTION_FILE} and {self.which}.safetensors have other tasks")
-        self.places = self.predictor.places
-        self.calibration = self.predictor.calibration
+        self.places = self.base.places
+
+
+def read_base(folder: Path, description: Description, which: Which) -> FinalModel:
+    """Read one of the two models as the federation left it; raises what FinalModel.read raises."""
+    return FinalModel.read(
+        folder / weights_file(which),
+        folder / COMPOUNDS_FILE,
+        n_bits=description.fingerprint.n_bits,
+        trunk_settings=description.trunk,
+        training=description.training,
+        least_similarity=description.least_similarity,
+    )
 
 
 def write_final_model(  # noqa: PLR0913 -- all results of a run
@@ -76,8 +82,13 @@ def write_final_model(  # noqa: PLR0913 -- all results of a run
     fitted: FittedModels,
     kept: Which,
     compound_timeout_s: float,
-) -> None:
-    """Write the folder whole or not at all, readable only by its owner."""
+    extensions: Path,
+) -> list[str]:
+    """Write the folder whole or not at all, readable only by its owner.
+
+    extensions : folder of the assays that `hocket extend` added; those that were fitted on this trunk are added again
+    Returns the ids of those that were not.
+    """
     training = training.on_cpu()  # a model predicts the same on every machine
     with atomic_folder(folder) as unfinished:
         least_similarity = write_model_files(
@@ -108,23 +119,19 @@ def write_final_model(  # noqa: PLR0913 -- all results of a run
             fingerprint=plan.preparation.fingerprint,
             compound_timeout_s=compound_timeout_s,
             tasks=tuple(
-                ClassTask.model_validate(_chosen(ClassTask, asdict(task) | asdict(kind)))
+                ClassTask.model_validate(chosen_fields(ClassTask, asdict(task) | asdict(kind)))
                 for task, kind in zip(prepared.tasks, kinds, strict=True)
             ),
             regression_tasks=tuple(
-                RegrTask.model_validate(_chosen(RegrTask, asdict(task) | asdict(kind)))
+                RegrTask.model_validate(chosen_fields(RegrTask, asdict(task) | asdict(kind)))
                 for task, kind in zip(prepared.regression_tasks, regression_kinds, strict=False)
             ),
             descriptors=DESCRIPTORS_VERSION if prepared.descriptors is not None else None,
             least_similarity=least_similarity,
         )
-        fields = description.model_dump(mode="json")
-        (unfinished / DESCRIPTION_FILE).write_text(json.dumps(fields, indent=1, allow_nan=False) + "\n")
+        left_out = add_stored(unfinished, description, extensions, trunk_digest(federated.trunk))
         text = filled("pipeline.model", "readme.md.jinja", partner=partner, federation=plan.federation.name)
-        (unfinished / _README).write_text(text)
+        (unfinished / README_FILE).write_text(text)
         for file in unfinished.iterdir():
-            file.chmod(_FILE_MODE)
-
-
-def _chosen(schema: type[Schema], values: dict[str, object]) -> dict[str, object]:
-    return {name: values[name] for name in schema.model_fields}
+            file.chmod(FILE_MODE)
+    return left_out

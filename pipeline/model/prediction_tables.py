@@ -82,7 +82,7 @@ def _columns(prediction: Prediction, selection: Selection) -> tuple[dict[str, ND
     """Numbers of the chosen classification tasks and of the chosen regression tasks, each (n, n_chosen)."""
     classes, regressions = selection.classes, selection.regressions
     value, half = prediction.value[:, regressions], prediction.half_width[regressions]
-    similar = np.repeat(prediction.is_similar[:, None], len(regressions), axis=1)
+    similar = prediction.value_is_similar[:, regressions]
     of_classes = (
         prediction.probability,
         prediction.p_values.active,

@@ -15,18 +15,21 @@ from partners.training_data.training_set import TrainingSet
 from pipeline.errors import ConfigError
 from pipeline.home.catalogue_counts import known_layout
 from pipeline.home.paths import Home
+from pipeline.model.extensions import report_left_out
 from pipeline.model.folder import write_final_model
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import Plan, read_plan
 from pipeline.report.report import read_report
+from pipeline.runtime.progress import ProgressReporter
 from secure.ciphertexts.parameters import seal_parameters
 from secure.keys.group import GroupSecret
 from secure.keys.keys import load_private_keys
 
 
-def rebuild_final_model(config: PartnerConfig) -> None:
+def rebuild_final_model(config: PartnerConfig) -> list[str]:
     """Write HOME/model from the kept rounds, local model and matrices; nothing is trained. The caller locks the home.
 
+    Returns the ids of added assays that were fitted on another trunk and are left out.
     Raises NotYet before the plan's last round is done here, ConfigError if a needed file is missing.
     """
     plan = read_plan(config.plan_file)
@@ -39,11 +42,10 @@ def rebuild_final_model(config: PartnerConfig) -> None:
     # the settings of the training, even if partner.toml has others today
     training = TypeAdapter(Training).validate_json(json.dumps(facts["training"]))
     prepared, data = _matrices(home, plan, training, digest=facts["data"])
-    keys = load_private_keys(home.keys, config.passphrase())
-    group = GroupSecret.load(_existing(home.group_secret), seal_parameters(plan.seal), keys)
+    group = group_secret(config, plan)
     if final.private is None:
         raise ConfigError(f"{final_file}: found no heads, expected those of a partner that took part in a round")
-    write_final_model(
+    return write_final_model(
         home.model,
         plan,
         prepared,
@@ -56,7 +58,29 @@ def rebuild_final_model(config: PartnerConfig) -> None:
         fitted=read_models(_existing(home.assay_models), plan.layout.trunk, data.training_rows.size),
         kept=report.gate.kept,
         compound_timeout_s=config.data.compound_timeout_s,
+        extensions=home.extensions,
     )
+
+
+def model_folder(config: PartnerConfig, reporter: ProgressReporter) -> Path:
+    """HOME/model; if it is missing, it is made again first, with the assays that were added to it.
+
+    Raises NotYet before the federation is finished here, and what `rebuild_final_model` raises.
+    """
+    home = Home(config.home_folder)
+    if not home.model.exists():
+        read_report(home)  # NotYet before the federation is finished here
+        with home.alone():
+            reporter.report("the finished model is missing: it is made again from the files in the home")
+            report_left_out(reporter, rebuild_final_model(config))
+    return home.model
+
+
+def group_secret(config: PartnerConfig, plan: Plan) -> GroupSecret:
+    """The group secret in the home; raises ConfigError if it is missing, and secure's errors."""
+    home = Home(config.home_folder, plan.folder)
+    keys = load_private_keys(home.keys, config.passphrase())
+    return GroupSecret.load(_existing(home.group_secret), seal_parameters(plan.seal), keys)
 
 
 def _existing(file: Path) -> Path:

@@ -15,6 +15,7 @@ from pipeline.exchange.mailbox import Mailbox
 from pipeline.home.catalogue_counts import held_rows, known_counts, opposite_tasks
 from pipeline.home.paths import Home
 from pipeline.home.round_metrics import RoundRecord, write_record
+from pipeline.model.extensions import report_left_out
 from pipeline.model.folder import write_final_model
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.protocol.catalogue_round import CatalogueRound
@@ -145,7 +146,7 @@ class PartnerRun:
             history=baseline.history,
         )
         self._reporter.report(report.gate.sentence)
-        write_final_model(
+        left_out = write_final_model(
             self.home.model,
             plan,
             self._matrices,
@@ -158,7 +159,9 @@ class PartnerRun:
             fitted=fitted,
             kept=report.gate.kept,
             compound_timeout_s=self._config.data.compound_timeout_s,
+            extensions=self.home.extensions,
         )
+        report_left_out(self._reporter, left_out)
         write_report(self.home, report)
         return True
 

@@ -39,6 +39,7 @@ _PACKAGES = (
 )
 _NAME = "model"  # of the run's model
 _LAST = "MLmodel"  # MLflow's description of a model's folder, without which the folder is no model
+_EDITION = "hocket.edition"  # tag of a model and its version: which assays `hocket extend` had added
 _EXAMPLES = ["CC(=O)Oc1ccccc1C(=O)O", "Cn1cnc2c1c(=O)n(C)c(=O)n2C"]  # aspirin and caffeine: public compounds
 
 
@@ -55,6 +56,7 @@ class PackedModel:
     folder: Path
     model_id: str
     name: str  # in the registry
+    edition: str
     client: "MlflowClient"
 
     def uploads(self) -> list[Upload]:
@@ -75,7 +77,7 @@ class PackedModel:
         import mlflow  # noqa: PLC0415 -- seconds to import, only in the tracking process
 
         self.client.finalize_logged_model(self.model_id, "READY")
-        mlflow.register_model(f"models:/{self.model_id}", self.name)
+        mlflow.register_model(f"models:/{self.model_id}", self.name, tags={_EDITION: self.edition})
         shutil.rmtree(self.folder)
 
 
@@ -83,7 +85,8 @@ def pack_final_model(folder: Path, store: str, run_id: str) -> PackedModel | Non
     """Pack the model in `folder` in MLflow's layout, unless an earlier start has done so.
 
     store : MLflow's tracking URI, which is its registry too
-    None if the run has its model already, or the home has none, as the aggregator's.
+    A model with other added assays is packed too, as a model of its own. None if the run has this one already, or the
+    home has none, as the aggregator's.
     """
     if not folder.exists():
         return None
@@ -95,14 +98,15 @@ def pack_final_model(folder: Path, store: str, run_id: str) -> PackedModel | Non
     mlflow.set_registry_uri(store)
     client = mlflow.MlflowClient(tracking_uri=store, registry_uri=store)
     packed = folder.with_name("model.packed")  # in the home, which other accounts cannot read
-    if any(registered.run_id == run_id for registered in client.search_model_versions(f"name = '{name}'")):
+    versions = client.search_model_versions(f"name = '{name}'")
+    if any(one.run_id == run_id and one.tags.get(_EDITION, "") == description.edition for one in versions):
         shutil.rmtree(packed, ignore_errors=True)  # the process was killed after registering it
         return None
-    logged = _logged_model(client, run_id)
+    logged = _logged_model(client, run_id, description.edition)
     if not (packed / _LAST).exists() or mlflow.models.Model.load(str(packed)).model_id != logged.model_id:
         with atomic_folder(packed) as unfinished, _needed(folder, description) as needed:
             _save(needed, unfinished, description, logged)
-    return PackedModel(packed, logged.model_id, name, client)
+    return PackedModel(packed, logged.model_id, name, description.edition, client)
 
 
 @contextmanager
@@ -112,25 +116,25 @@ def _needed(folder: Path, description: Description) -> Iterator[Path]:
     shutil.rmtree(needed, ignore_errors=True)
     needed.mkdir(mode=0o700)
     try:
-        for file in (DESCRIPTION_FILE, COMPOUNDS_FILE, weights_file(description.kept)):
+        added = (one.file for one in description.added)
+        for file in (DESCRIPTION_FILE, COMPOUNDS_FILE, weights_file(description.kept), *added):
             (needed / file).symlink_to((folder / file).resolve())
         yield needed
     finally:
         shutil.rmtree(needed, ignore_errors=True)
 
 
-def _logged_model(client: "MlflowClient", run_id: str) -> "LoggedModel":
-    """The run's logged model in the store, created if it is not there."""
+def _logged_model(client: "MlflowClient", run_id: str, edition: str) -> "LoggedModel":
+    """The run's logged model with these added assays in the store, created if it is not there."""
     from mlflow.entities import LoggedModelOutput  # noqa: PLC0415 -- MLflow takes seconds to import
 
     run = client.get_run(run_id)
     experiment, mine = run.info.experiment_id, f"source_run_id = '{run_id}' AND name = '{_NAME}'"
-    models = client.search_logged_models([experiment], filter_string=mine, max_results=1)
-    logged = (
-        models[0]
-        if models
-        else client.create_logged_model(experiment, name=_NAME, source_run_id=run_id, params=run.data.params)
-    )
+    models = client.search_logged_models([experiment], filter_string=mine)
+    logged = next((model for model in models if model.tags.get(_EDITION, "") == edition), None)
+    if logged is None:
+        tags, params = {_EDITION: edition}, run.data.params
+        logged = client.create_logged_model(experiment, name=_NAME, source_run_id=run_id, params=params, tags=tags)
     outputs = run.outputs.model_outputs if run.outputs else []
     if logged.model_id not in {output.model_id for output in outputs}:
         client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])

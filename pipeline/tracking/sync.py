@@ -19,7 +19,7 @@ from pipeline.plan.member_configs import PartnerConfig
 from pipeline.runtime.redact import without_password
 from pipeline.tracking import descriptions as words
 from pipeline.tracking.mlflow_model import pack_final_model
-from pipeline.tracking.tracker import TrackedMember, report_digest, report_files
+from pipeline.tracking.tracker import TrackedMember, model_edition, report_digest, report_files
 from pipeline.tracking.uploads import Upload, send
 
 if TYPE_CHECKING:
@@ -68,10 +68,11 @@ def sync(member: TrackedMember, client: "MlflowClient") -> str:
     if run.data.tags.get(words.STATE) != state:
         client.set_tag(run_id, words.STATE, state)
     if finished:
+        edition = model_edition(member.home)
         report = _send_files(member, client, run_id, logged)
         if run.info.status != "FINISHED":
             client.set_terminated(run_id, end_time=int(member.home.finished.stat().st_mtime * 1000))
-        write_json(member.home.tracked, {"run": run_id, "report": report})
+        write_json(member.home.tracked, {"run": run_id, "report": report, "model": edition})
     return str(run_id)
 
 

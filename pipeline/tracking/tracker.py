@@ -17,7 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from pipeline.errors import ConfigError
 from pipeline.home.paths import Home
+from pipeline.model.description import Description
 from pipeline.plan.member_configs import MemberConfig, read_member_config
 from pipeline.plan.plan import Plan, read_plan
 from pipeline.tracking.uploads import Remaining
@@ -90,8 +92,10 @@ class TrackedMember:
         if self.own_store and not self.store_file.exists():
             return False
         try:
-            return bool(json.loads(self.home.tracked.read_text())["report"] == report_digest(self.home))
-        except (ValueError, KeyError, TypeError):
+            tracked = json.loads(self.home.tracked.read_text())
+            edition = tracked.get("model", "")
+            return bool(tracked["report"] == report_digest(self.home) and edition == model_edition(self.home))
+        except (ValueError, KeyError, TypeError, AttributeError):
             return False  # damaged, or of an earlier version: sync again
 
 
@@ -106,6 +110,14 @@ def report_digest(home: Home) -> str:
     files = report_files(home)
     lines = [f"{path.relative_to(home.report)} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in files]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest() if files else ""
+
+
+def model_edition(home: Home) -> str:
+    """Which assays `hocket extend` added to the finished model; "" without any, and without a model."""
+    try:
+        return Description.read(home.model).edition
+    except ConfigError:
+        return ""
 
 
 def read_member(config_file: Path, role: str) -> TrackedMember:

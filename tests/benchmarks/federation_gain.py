@@ -34,7 +34,7 @@ from tests.benchmarks.gain.scores import FOLDS, Scores, averaged
 ARMS = ("strongest", "local", "joint", "federated", "take-home", "pooled", "pooled models", "shuffled")
 OF_ROUNDS = ("federated", "take-home", "shuffled")
 OF_ASSAYS = ("strongest", "take-home", "pooled models")
-MODELS_VERSION = 1  # of the models of single assays: kept runs of another are done again
+MODELS_VERSION = 2  # of the models of single assays: kept runs of another are done again
 
 Line = tuple[str, Sequence[Scores]]  # of a table: its name and its runs, one for each seed
 

@@ -1,8 +1,11 @@
 """Speed of `hocket predict` on one core after standardisation, step by step.
 
-    python tests/benchmarks/prediction.py [--known 50000] [--new 4096] [--tasks 100] [--structures T2.csv ...]
+    python tests/benchmarks/prediction.py [--known 50000] [--new 512] [--tasks 300] [--measured 300] \
+        [--structures T2.csv ...]
 
 A model of the usual size (32,000 bits, 2000 units) with untrained weights: its arithmetic is that of a trained one.
+Each task is an assay of its own, with a Gaussian process and a forest on the fingerprint, as the strongest local models
+have it, or on fingerprint and trunk, as the take-home models. They are fitted to random values of --measured compounds.
 Without --structures fingerprints are made up: bits as uneven as those of ECFP6, and each new compound a known one with
 a third of its bits exchanged, so that the nearest lies as near as in real libraries. Processor seconds, not wall time:
 other work on the machine disturbs less.
@@ -15,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 os.environ |= {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
@@ -29,6 +33,11 @@ from data_prep.prediction.fingerprints import fingerprint
 from data_prep.prediction.prediction_files import growing_table
 from data_prep.prediction.structure_files import read_batches
 from data_prep.settings import Chemistry, Fingerprint
+from partners.assay_models.fitted import AssayModel, AssayModels, KnownProcess, Mixing
+from partners.assay_models.forest import fit_forest
+from partners.assay_models.gaussian_process import fit_gaussian_process
+from partners.assay_models.inputs import Inputs, kernel
+from partners.assay_models.predictor import AssayPredictor
 from partners.models.conformal import Calibration, calibrate
 from partners.models.final_model import FinalModel, KnownCompounds, Weights
 from partners.models.similarity import Neighbours
@@ -42,6 +51,7 @@ from pipeline.model.prediction_tables import Format, as_table
 _BITS, _BITS_OF_A_COMPOUND = 32_000, 70
 _CALIBRATED = 2000  # compounds, each with a label for a tenth of the tasks
 _REPEATS = 3
+_PARTS = {"Gaussian processes": "forest", "forests": "process"}  # and what is left out to measure them alone
 
 
 def made_up(n_known: int, n_new: int, rng: np.random.Generator) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
@@ -83,10 +93,44 @@ def calibration(predictor: Predictor, x: sparse.csr_matrix, n_tasks: int, rng: n
     return calibrate(found, y, none, none)
 
 
+def assay_models(
+    known: sparse.csr_matrix, predictor: Predictor, n_tasks: int, n_measured: int, *, on_trunk: bool
+) -> AssayModels:
+    """A Gaussian process and a forest of each task, fitted to random values: the arithmetic does not depend on them."""
+    rng, inputs, models = np.random.default_rng(1), Inputs.of(known, predictor.hidden(known) if on_trunk else None), []
+    for number in range(n_tasks):
+        rows = np.sort(rng.choice(known.shape[0], n_measured, replace=False))
+        measured, values = inputs[rows], rng.normal(6, 1, n_measured)
+        fit = fit_gaussian_process(kernel(measured, measured), values, inputs.n_kernels)
+        models.append(AssayModel(KnownProcess(rows, fit), fit_forest(measured, values, number)))
+    none = AssayModels.none(n_tasks, 0)
+    return replace(
+        none,
+        uses_trunk=on_trunk,
+        models=tuple(models),
+        of_task=np.arange(n_tasks),
+        mixing=Mixing(none.mixing.by_network, none.mixing.by_network, none.mixing.offset),
+    )
+
+
+def without(models: AssayModels, part: str) -> AssayModels:
+    """The same models without their processes or their forests."""
+    return replace(models, models=tuple(replace(model, **{part: None}) for model in models.models))
+
+
 def description(n_tasks: int, trunk: TrunkSettings) -> Description:
     """A model's description with its tasks."""
     tasks = tuple(
-        ClassTask(input_assay_id=f"A{i:05d}", threshold=6.0, direction="high", assay_type="OTHER", is_auxiliary=False)
+        ClassTask(
+            input_assay_id=f"A{i:05d}",
+            threshold=6.0,
+            direction="high",
+            assay_type="OTHER",
+            is_auxiliary=False,
+            strongest="mean",
+            kept="mean on the trunk",
+            reason="",
+        )
         for i in range(n_tasks)
     )
     return Description(
@@ -104,6 +148,7 @@ def description(n_tasks: int, trunk: TrunkSettings) -> Description:
         compound_timeout_s=60.0,
         tasks=tasks,
         regression_tasks=(),
+        descriptors=None,
         least_similarity=0.2,
     )
 
@@ -121,7 +166,7 @@ def rate(step: Callable[[], object], n: int) -> float:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser()
-    for name, default in (("known", 50_000), ("new", 4096), ("tasks", 100)):
+    for name, default in (("known", 50_000), ("new", 512), ("tasks", 300), ("measured", 300)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--structures", type=Path, nargs="*", default=[])
     given = parser.parse_args()
@@ -134,11 +179,22 @@ def main() -> None:
     vector, heads = initial_trunk(layout, 1), initial_heads(layout, HeadSizes((given.tasks,)), rng)
     state = PartnerState(heads, {}, {}, 0)
     predictor, neighbours = Predictor(vector, state, layout, trunk, Training()), Neighbours(known)
-    weights = Weights(vector, state, calibration(predictor, known, given.tasks, rng))
+    local, take_home = (
+        assay_models(
+            on_trunk=on_trunk, known=known, predictor=predictor, n_tasks=given.tasks, n_measured=given.measured
+        )
+        for on_trunk in (False, True)
+    )
+    weights = Weights(vector, state, take_home, calibration(predictor, known, given.tasks, rng))
     model = FinalModel(weights, KnownCompounds(known, np.arange(_BITS)), layout, trunk, Training(), 0.2)
     selection = Selection(description(given.tasks, trunk), None)
     logits, found, n = predictor(new).logits, model.predict(new), new.shape[0]
     rows, ids = np.arange(n), [f"compound-{i}" for i in range(n)]
+    kinds = {"local": local, "on the trunk": take_home}
+
+    def served(own: AssayModels, other: str) -> Callable[[], object]:
+        alone = AssayPredictor(predictor, without(own, other), known)
+        return lambda: alone.values(new)
 
     def tables(how: Format, path: Path) -> None:
         with growing_table(path) as sink:
@@ -147,6 +203,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         steps: dict[str, Callable[[], object]] = {
             "network": lambda: predictor(new),
+            **{f"{name}: {part}": served(own, other) for name, own in kinds.items() for part, other in _PARTS.items()},
             "p-values": lambda: weights.calibration.p_values(logits),
             "nearest known compound": lambda: neighbours.nearest(new),
             "long CSV": lambda: tables("long", Path(folder) / "long.csv"),
@@ -155,7 +212,7 @@ def main() -> None:
             "all, long CSV": lambda: (model.predict(new), tables("long", Path(folder) / "long.csv")),
             "all, wide Parquet": lambda: (model.predict(new), tables("wide", Path(folder) / "wide.parquet")),
         }
-        about = f"{n} new and {known.shape[0]} known compounds, {new.nnz / n:.0f} bits each, {given.tasks} tasks"
+        about = f"{n} new and {known.shape[0]} known compounds, {new.nnz / n:.0f} bits each, {given.tasks} assays"
         table = Table(title=f"{about}; nearest at {found.similarity.mean():.2f} on average")
         for column in ("step", "compounds / s", "us each"):
             table.add_column(column, justify="left" if column == "step" else "right")

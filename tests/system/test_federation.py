@@ -179,6 +179,7 @@ def test_homes_hold_no_more_than_they_need(finished: Federation) -> None:
         home = finished.home(name).folder
         assert [path.name for path in home.rglob("*.arrow")] == []
         assert sorted(str(path.relative_to(home)) for path in home.rglob("*.safetensors")) == [
+            "baseline/assay_models.safetensors",
             "baseline/local.safetensors",
             "model/compounds.safetensors",
             "model/federated.safetensors",

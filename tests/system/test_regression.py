@@ -8,10 +8,13 @@ import pytest
 from sklearn.metrics import r2_score, root_mean_squared_error
 
 from data_prep.prepared import Prepared, read_prepared
+from partners.assay_models.predictor import AssayPredictor
 from partners.files.checkpoint import load_checkpoint
 from partners.files.round_checkpoint import RoundStart
-from partners.network.predict import predict
+from partners.models.take_home import read_models
+from partners.network.predict import Predictor
 from partners.scores.regression_scores import METRICS
+from partners.training_data.prepared_data import training_set
 from pipeline.home.round_metrics import read_records
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan
@@ -36,25 +39,29 @@ def _prepared(federation: Federation, name: str) -> Prepared:
 
 @pytest.mark.parametrize("name", WITH_REGRESSION)
 def test_the_report_scores_regression_in_original_units(name: str, regression: Federation) -> None:
-    """RMSE and R2 of the local-only model are scikit-learn's on the exact values of the test fold."""
-    plan, prepared = read_plan(regression.plan_file), _prepared(regression, name)
+    """RMSE and R2 of the network and of the strongest models are scikit-learn's on the test fold's exact values."""
+    plan, prepared, home = read_plan(regression.plan_file), _prepared(regression, name), regression.home(name)
     training = PartnerConfig.read(regression.config(name)).training
-    local = load_checkpoint(regression.home(name).baseline / "local.safetensors", plan.layout)
+    local = load_checkpoint(home.baseline / "local.safetensors", plan.layout)
     assert local.trunk is not None
     assert local.partner is not None
-    found = predict(prepared.x, local.trunk, local.partner, plan.layout, plan.trunk, training).values
+    network = Predictor(local.trunk, local.partner, plan.layout.trunk, plan.trunk, training)
+    known = prepared.x[training_set(prepared, plan.preparation.folds, training).training_rows]
+    strongest = read_models(home.assay_models, plan.layout.trunk, known.shape[0]).strongest
+    found = network(prepared.x).values, AssayPredictor(network, strongest, known)(prepared.x).values
     values, marks = prepared.y_regr.tocoo(), prepared.y_censor.data
     rows = read_report(regression.home(name)).to_json()["regression_tasks"]
     assert [row["task_id"] for row in rows] == [task.task_id for task in prepared.regression_tasks] == [0, 1]
     for task, row in enumerate(rows):
         tested = (values.col == task) & (prepared.folding[values.row] == plan.preparation.folds.test)
         seen = tested & (marks == 0)
-        guess = found[values.row[seen], task]
         assert row["input_assay_id"].startswith(name)
         assert (row["n_exact"], row["n_censored"]) == (seen.sum(), (tested & (marks == 1)).sum())
         assert row["n_censored"] > 0
-        assert row["local"]["rmse"] == pytest.approx(root_mean_squared_error(values.data[seen], guess), rel=1e-5)
-        assert row["local"]["r2"] == pytest.approx(r2_score(values.data[seen], guess), rel=1e-4, abs=1e-5)
+        for scores, predicted in zip((row["network"]["local"], row["local"]), found, strict=True):
+            guess = predicted[values.row[seen], task]
+            assert scores["rmse"] == pytest.approx(root_mean_squared_error(values.data[seen], guess), rel=1e-5)
+            assert scores["r2"] == pytest.approx(r2_score(values.data[seen], guess), rel=1e-4, abs=1e-5)
         for side in ("local", "federated"):
             assert set(row[side]) == set(METRICS)
             assert all(np.isfinite(score) for score in row[side].values())

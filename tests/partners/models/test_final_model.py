@@ -6,19 +6,26 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from partners.errors import CheckpointDamaged
+from partners.assay_models.fitted import AssayModels
+from partners.assay_models.predictor import AssayPredictor
+from partners.errors import BadFeatures, CheckpointDamaged
 from partners.files.checkpoint import Checkpoint, save_checkpoint
-from partners.models.final_model import FinalModel, KnownCompounds, Weights, known_compounds
+from partners.models.conformal import calibrate
+from partners.models.final_model import FinalModel, KnownCompounds, Weights, known_compounds, write_model_files
 from partners.models.similarity import Neighbours
 from partners.network.predict import predict
 from partners.training.training import train_round
+from tests.support.partners.fitted_models import OWN, PREPARED, fit, network
+from tests.support.partners.made_up_assays import LAYOUT, N_BITS, TRUNK, predictor_of
+from tests.support.partners.made_up_assays import TRAINING as MADE_UP_TRAINING
 from tests.support.partners.synthetic import N_INPUTS, TRAINING, hybrid_set, small_trunk
 
 _DATA = hybrid_set(5, n_compounds=400)
 _LAYOUT, _FIRST, _SETTINGS = small_trunk(16)
 _RESULT = train_round(_DATA, _FIRST, None, _LAYOUT, _SETTINGS, TRAINING, 0, 60)
 _TRUNK = _FIRST + _RESULT.trunk_change
-_WEIGHTS = Weights.of(_DATA, _TRUNK, _RESULT.state, _LAYOUT, _SETTINGS, TRAINING)
+_NONE = AssayModels.none(_DATA.n_tasks, _DATA.n_regressions)
+_WEIGHTS = Weights.of(_DATA, _TRUNK, _RESULT.state, _NONE, _LAYOUT, _SETTINGS, TRAINING)
 _PLACES = np.random.default_rng(0).permutation(N_INPUTS)
 _KNOWN, _LEAST = known_compounds(_DATA, _PLACES)
 
@@ -68,7 +75,7 @@ def test_models_are_read_as_they_were_written(tmp_path: Path):
     """A model read from files predicts the same bits; the optimiser's moments are not in them."""
     _WEIGHTS.write(tmp_path / "weights.safetensors")
     _KNOWN.write(tmp_path / "compounds.safetensors")
-    weights = Weights.read(tmp_path / "weights.safetensors", _LAYOUT)
+    weights = Weights.read(tmp_path / "weights.safetensors", _LAYOUT, _KNOWN.x.shape[0])
     known = KnownCompounds.read(tmp_path / "compounds.safetensors", _LAYOUT)
     assert not weights.state.first_moment
     np.testing.assert_array_equal(known.places, _PLACES)
@@ -113,15 +120,79 @@ def test_compounds_that_do_not_fit_are_refused(tmp_path: Path, change: dict[str,
 
 
 def test_a_calibration_of_other_tasks_is_refused(tmp_path: Path):
-    """A file whose heads and calibration do not fit together is damaged."""
+    """A file whose heads do not fit to calibration or to models of assays is damaged."""
     other = Weights.of(
         hybrid_set(5, n_tasks=3),
         _TRUNK,
         train_round(hybrid_set(5, n_tasks=3), _TRUNK, None, _LAYOUT, _SETTINGS, TRAINING, 0, 1).state,
+        AssayModels.none(3, _DATA.n_regressions),
         _LAYOUT,
         _SETTINGS,
         TRAINING,
     )
-    Weights(_TRUNK, _WEIGHTS.state, other.calibration).write(tmp_path / "w.safetensors")
-    with pytest.raises(CheckpointDamaged, match="other tasks"):
-        Weights.read(tmp_path / "w.safetensors", _LAYOUT)
+    file, n_known = tmp_path / "w.safetensors", _KNOWN.x.shape[0]
+    Weights(_TRUNK, _WEIGHTS.state, _NONE, other.calibration).write(file)
+    with pytest.raises(CheckpointDamaged, match="calibration is for other tasks"):
+        Weights.read(file, _LAYOUT, n_known)
+    Weights(_TRUNK, _WEIGHTS.state, other.assay_models, _WEIGHTS.calibration).write(file)
+    with pytest.raises(CheckpointDamaged, match="assays are for other tasks"):
+        Weights.read(file, _LAYOUT, n_known)
+
+
+@pytest.fixture(scope="module")
+def take_home(tmp_path_factory: pytest.TempPathFactory) -> AssayModels:
+    """A made-up partner's models on the federated trunk, with descriptors."""
+    return fit(tmp_path_factory.mktemp("fitted") / "models.safetensors").take_home
+
+
+def written(take_home: AssayModels, folder: Path) -> tuple[Path, Path, float]:
+    """Files of weights and compounds of that model, and the least similarity."""
+    weights_file, compounds_file, federated = folder / "weights", folder / "compounds", network(2)
+    least = write_model_files(
+        {weights_file: (federated.trunk, federated.state, take_home)},
+        compounds_file,
+        OWN.training_set,
+        np.arange(N_BITS),
+        layout=LAYOUT,
+        trunk_settings=TRUNK,
+        training=MADE_UP_TRAINING,
+        descriptors=PREPARED.descriptors,
+    )
+    return weights_file, compounds_file, least
+
+
+def test_a_model_with_assay_models_predicts_as_they_do(take_home: AssayModels, tmp_path: Path):
+    """From its files: probabilities, values and p-values of network and assay models together."""
+    *files, least = written(take_home, tmp_path)
+    settings = {"n_bits": N_BITS, "trunk_settings": TRUNK, "training": MADE_UP_TRAINING, "least_similarity": least}
+    read, data, descriptors = FinalModel.read(*files, **settings), OWN.training_set, PREPARED.descriptors
+    predictor = AssayPredictor(predictor_of(network(2)), take_home, data.x[data.training_rows])
+    found, expected = read.predict(data.x, descriptors), predictor(data.x, descriptors)
+    np.testing.assert_array_equal(found.probability, expected.probabilities)
+    np.testing.assert_array_equal(found.value, expected.values)
+    np.testing.assert_array_equal(found.p_values.active, read.calibration.p_values(expected.logits).active)
+    assert (found.probability != predictor_of(network(2))(data.x).probabilities).any()
+    assert read.uses_descriptors
+    with pytest.raises(BadFeatures, match="descriptors"):
+        read.predict(data.x)
+
+
+def test_the_calibration_is_of_the_assay_models(take_home: AssayModels, tmp_path: Path):
+    """Scores of the validation fold's labels are those that the whole model gives."""
+    weights_file, _, _ = written(take_home, tmp_path)
+    data = OWN.training_set
+    weights = Weights.read(weights_file, LAYOUT, data.training_rows.size)
+    rows = data.rows_of(data.validation_fold)
+    predictor = AssayPredictor(predictor_of(network(2)), take_home, data.x[data.training_rows])
+    assert PREPARED.descriptors is not None
+    outputs = predictor(data.x[rows], PREPARED.descriptors[rows])
+    expected = calibrate(outputs, data.y[rows], data.y_regr[rows], data.y_censor[rows]).arrays()
+    for name, array in weights.calibration.arrays().items():
+        np.testing.assert_array_equal(array, expected[name])
+
+
+def test_weights_for_other_compounds_are_refused(take_home: AssayModels, tmp_path: Path):
+    """A process whose known compounds are not those of the other file."""
+    weights_file, _, _ = written(take_home, tmp_path)
+    with pytest.raises(CheckpointDamaged):
+        Weights.read(weights_file, LAYOUT, 10)

@@ -17,6 +17,7 @@ from pipeline.report.report import write_report
 from pipeline.report.shareable import shareable
 from pipeline.tracking.tracker import report_digest
 from tests.support.command_lines import commands
+from tests.support.data_prep.new_assay_tables import write_new_assays
 from tests.support.federation import AGGREGATOR, Federation
 from tests.support.made_up_reports import made_up_report
 from tests.support.signed_transcripts import DEAL, SUM, UPDATE, at_round, flip, make_void, say_again
@@ -372,6 +373,35 @@ def test_predict(golden: Golden, done: Federation, enrolled: Federation):
         run("hocket predict P01/partner.toml P01/T1.csv", "no structures")
         run("hocket predict P01/partner.toml new.csv --tasks nosuch")
         run("hocket predict before/P01/partner.toml new.csv", "before the end")
+
+
+def test_embed(golden: Golden, done: Federation, enrolled: Federation):
+    """Both kinds of file; another; before there is a model."""
+    enrolled.moved(done.folder / "before")
+    with golden.session(done.folder) as run:
+        Path("new.csv").write_text(NEW)
+        run("hocket embed --help")
+        run("hocket embed P01/partner.toml new.csv --output hidden.parquet")
+        run("hocket embed P01/partner.toml new.csv --output hidden.npz")
+        run("hocket embed P01/partner.toml new.csv --output hidden.csv")
+        run("hocket embed P01/partner.toml new.csv")
+        run("hocket embed before/P01/partner.toml new.csv --output hidden.npz", "before the end")
+
+
+def test_extend(golden: Golden, done: Federation, enrolled: Federation):
+    """Assays that can be tried and such that cannot; again; none; before there is a model."""
+    enrolled.moved(done.folder / "before")
+    write_new_assays(done.folder / "new", {"X1": 60, "X2": 40, "small": 15, "constant": 40, "P01-A1": 40})
+    write_new_assays(done.folder / "few", {"X3": 15})
+    with golden.session(done.folder) as run:
+        tables = "--assays new/T0.csv --activities new/T1.csv --structures new/T2.csv"
+        run("hocket extend --help")
+        run(f"hocket extend P01/partner.toml {tables}")
+        shutil.rmtree("P01/home/model")
+        run(f"hocket extend P01/partner.toml {tables}", "the same again; the model was removed")
+        run(f"hocket extend P01/partner.toml {tables.replace('new', 'few')}", "nothing that can be tried")
+        run(f"hocket extend P01/partner.toml {tables.replace('new/T0', 'new/T2')}", "no table of assays")
+        run(f"hocket extend before/P01/partner.toml {tables}", "before the end")
 
 
 def test_export_sparsechem(golden: Golden, done: Federation, enrolled: Federation):

@@ -17,10 +17,13 @@ from rdkit import Chem, DataStructs
 from rdkit.Chem import rdFingerprintGenerator
 
 from data_prep.prepared import Prepared, read_prepared
+from partners.assay_models.predictor import AssayPredictor
 from partners.files.checkpoint import load_checkpoint
 from partners.files.round_checkpoint import RoundStart
-from partners.network.predict import predict
+from partners.models.take_home import read_models
+from partners.network.predict import Predictor
 from partners.network.state import PartnerState
+from partners.training_data.prepared_data import training_set
 from pipeline.errors import NotYet
 from pipeline.home.json_files import write_json
 from pipeline.model import predict as predicting
@@ -93,8 +96,8 @@ def compounds_of(federation: Federation, name: str) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize("which", ["federated", "local"])
-def test_known_compounds_get_what_the_network_says_of_their_row(hybrid: Federation, tmp_path: Path, which: str) -> None:
-    """From SMILES to probability and value: the bits that the kept weights give for the compound's row of x."""
+def test_known_compounds_get_what_the_models_say_of_their_row(hybrid: Federation, tmp_path: Path, which: str) -> None:
+    """From SMILES to probability and value: the bits that network and assay models give for the compound's row of x."""
     plan, config = read_plan(hybrid.plan_file), PartnerConfig.read(hybrid.config("P01"))
     prepared, rows = prepared_of(hybrid, "P01"), compounds_of(hybrid, "P01")
     new = tmp_path / "known.csv"
@@ -109,7 +112,12 @@ def test_known_compounds_get_what_the_network_says_of_their_row(hybrid: Federati
         trunk, state = stored.trunk, stored.partner
     assert trunk is not None
     assert isinstance(state, PartnerState)
-    plain = predict(prepared.x, trunk, state, plan.layout, plan.trunk, config.training)
+    data = training_set(prepared, plan.preparation.folds, config.training)
+    fitted = read_models(home.assay_models, plan.layout.trunk, data.training_rows.size)
+    assay_models = fitted.take_home if which == "federated" else fitted.strongest
+    assert assay_models.models
+    network = Predictor(trunk, state, plan.layout.trunk, plan.trunk, config.training)
+    plain = AssayPredictor(network, assay_models, data.x[data.training_rows])(prepared.x, prepared.descriptors)
     n_tasks = 0
     for values, tasks, column in (
         (plain.probabilities, prepared.tasks, "probability"),
@@ -125,6 +133,20 @@ def test_known_compounds_get_what_the_network_says_of_their_row(hybrid: Federati
                 np.testing.assert_array_equal(told[column].to_numpy(), values[:, task.task_id])
     assert found.height == n_tasks * rows.height
     assert n_tasks >= 4
+
+
+def test_the_description_names_the_kind_of_every_task(hybrid: Federation) -> None:
+    """Those that were fitted, and why; without descriptors none are needed."""
+    home, plan = hybrid.home("P01"), read_plan(hybrid.plan_file)
+    prepared, description = prepared_of(hybrid, "P01"), Description.read(home.model)
+    data = training_set(prepared, plan.preparation.folds, PartnerConfig.read(hybrid.config("P01")).training)
+    fitted = read_models(home.assay_models, plan.layout.trunk, data.training_rows.size)
+    kinds = fitted.kinds(prepared, data.n_regressions)
+    for found, expected in zip((description.tasks, description.regression_tasks), kinds, strict=True):
+        told = [(task.strongest, task.kept, task.reason) for task in found]
+        assert told == [(kind.strongest, kind.kept, kind.reason) for kind in expected]
+        assert {kind for kind, _, _ in told} - {"network"}
+    assert description.descriptors is None
 
 
 def test_similarity_is_rdkits_to_the_nearest_training_compound(finished: Federation, new: Path, tmp_path: Path) -> None:
@@ -264,12 +286,21 @@ def test_a_removed_model_is_made_anew_without_training(
         (done.folder / "P01" / table).unlink()
     with done.config("P01").open("a") as config:
         config.write("learning_rate = 0.5\n")
-    monkeypatch.setattr("partners.training.training.train_round", None)
+    for step in ("partners.training.training.train_round", "partners.models.take_home.fit_assay_models"):
+        monkeypatch.setattr(step, None)
     assert said(done, new, tmp_path / "b.parquet").equals(before)
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == files
 
 
-@pytest.mark.parametrize("lost", ["baseline/local.safetensors", "rounds/round-0003/start.safetensors", "prepared"])
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "baseline/local.safetensors",
+        "baseline/assay_models.safetensors",
+        "rounds/round-0003/start.safetensors",
+        "prepared",
+    ],
+)
 def test_a_model_cannot_be_made_of_nothing(done: Federation, new: Path, tmp_path: Path, lost: str) -> None:
     """The message names the missing file; nothing is written."""
     home = done.home("P01").folder
@@ -388,4 +419,14 @@ def test_a_damaged_model_is_refused(done: Federation, new: Path, tmp_path: Path)
         (folder / name).unlink()
         assert run(done, new, "--output", tmp_path / "out.csv").exit_code == 2
         (folder / name).write_bytes(sound)
+    assert list(tmp_path.glob("*out*")) == []
+
+
+def test_descriptors_of_another_version_are_refused(done: Federation, new: Path, tmp_path: Path) -> None:
+    """A model that needs other descriptors than this program computes: exit code 2, which ones, and no output."""
+    file = done.home("P01").model / "model.json"
+    write_json(file, json.loads(file.read_text()) | {"descriptors": 999})
+    result = run(done, new, "--output", tmp_path / "out.csv")
+    assert result.exit_code == 2
+    assert "999" in result.stderr
     assert list(tmp_path.glob("*out*")) == []

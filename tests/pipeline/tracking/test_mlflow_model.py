@@ -18,11 +18,13 @@ import polars as pl
 import psutil
 import pytest
 
+from pipeline.home.json_files import write_json
 from pipeline.model.description import Description
 from pipeline.tracking.mlflow_model import pack_final_model, registered_name
-from pipeline.tracking.tracker import QUIET
+from pipeline.tracking.tracker import QUIET, TrackedMember, model_edition, read_member, report_digest
 from pipeline.tracking.uploads import send
 from tests.support.cli_runner import hocket
+from tests.support.data_prep.new_assay_tables import write_new_assays
 from tests.support.federation import AGGREGATOR, Federation
 from tests.support.other_account import asked_as_another, needs_root
 from tests.support.partner_tables import SMILES
@@ -57,13 +59,13 @@ class Store:
         """Registered versions of the partner's model."""
         return list(self.client.search_model_versions(f"name = '{self.name}'"))
 
-    def load(self) -> Any:  # noqa: ANN401 -- MLflow's model
+    def load(self, version: int = 1) -> Any:  # noqa: ANN401 -- MLflow's model
         """The registered model as a user loads it."""
         import mlflow  # noqa: PLC0415
 
         mlflow.set_tracking_uri(self.uri)
         mlflow.set_registry_uri(self.uri)
-        return mlflow.pyfunc.load_model(f"models:/{self.name}/1")
+        return mlflow.pyfunc.load_model(f"models:/{self.name}/{version}")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -161,6 +163,40 @@ def test_rows_keep_their_place(store: Store, expected: pl.DataFrame) -> None:
     domain = [name for name in found.columns if name.endswith(".in_domain")]
     assert not found[domain].iloc[[1, 2]].to_numpy().any()
     assert len(model.predict(frame([]))) == 0
+
+
+def test_new_assays_make_a_second_version(done: Federation, tmp_path: Path) -> None:
+    """The first stays as it is; the second predicts the new assays as `hocket predict` does, and is logged once."""
+    mine = Store(done, tmp_path)
+    smiles = list(SMILES[:9])
+    before = mine.load().predict(frame(smiles))
+    member = read_member(done.config("P01"), "partner")
+    member.store_file.touch()
+    write_json(member.home.tracked, {"run": "1", "report": report_digest(member.home)})
+    assert member.all_sent
+    tables = write_new_assays(tmp_path / "new", {"X1": 40})
+    with pytest.MonkeyPatch.context() as patch:
+        sent: list[TrackedMember] = []
+        patch.setattr("pipeline.tracking.tracker.send_rest", lambda one: not sent.append(one))
+        assert hocket("extend", done.config("P01"), *tables.options).exit_code == 0
+    assert len(sent) == 1
+    assert not member.all_sent
+    for _ in range(2):
+        mine.log()
+        assert [one.version for one in mine.versions()] == [2, 1]
+    write_json(
+        member.home.tracked, {"run": "1", "report": report_digest(member.home), "model": model_edition(member.home)}
+    )
+    assert member.all_sent
+    after = mine.load(2).predict(frame(smiles))
+    assert mine.load().predict(frame(smiles)).equals(before)
+    assert after[before.columns].equals(before)
+    (tmp_path / "new.smi").write_text("".join(f"{text} n{i}\n" for i, text in enumerate(smiles)))
+    command = ("predict", done.config("P01"), tmp_path / "new.smi", "--format", "wide", "--tasks", "X1")
+    assert hocket(*command, "--output", tmp_path / "out.parquet").exit_code == 0
+    expected = pl.read_parquet(tmp_path / "out.parquet").drop("input_row", "input_compound_id")
+    for name in expected.columns:
+        assert after[name].tolist() == expected[name].to_list()
 
 
 def test_an_aggregator_has_no_model(finished: Federation, store: Store) -> None:

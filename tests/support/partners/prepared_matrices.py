@@ -25,16 +25,17 @@ def prepared_matrices(seed: int = 0, n_compounds: int = 100, n_tasks: int = 6, n
         y_regr=y_regr,
         y_censor=y_censor,
         folding=np.arange(n_compounds) % _N_FOLDS,
-        tasks=tuple(_task(column, y, is_auxiliary=column == n_tasks - 1) for column in range(n_tasks)),
+        tasks=tuple(made_up_task(column, y, is_auxiliary=column == n_tasks - 1) for column in range(n_tasks)),
         regression_tasks=tuple(
-            _regression_task(column, y_censor, is_auxiliary=column == n_regressions - 1)
+            made_up_regression_task(column, y_censor, is_auxiliary=column == n_regressions - 1)
             for column in range(n_regressions)
         ),
-        manifest={"settings": {"fingerprint": {}, "folds": {"n_folds": _N_FOLDS}}},
+        manifest={"settings": {"fingerprint": {}, "folds": {"n_folds": _N_FOLDS}}, "digest": "made up"},
     )
 
 
-def _task(column: int, y: sparse.csr_matrix, *, is_auxiliary: bool) -> Task:
+def made_up_task(column: int, y: sparse.csr_matrix, *, is_auxiliary: bool) -> Task:
+    """A task with the counts of its column."""
     labels = y.data[y.indices == column]
     return Task(
         task_id=column,
@@ -56,7 +57,9 @@ def _task(column: int, y: sparse.csr_matrix, *, is_auxiliary: bool) -> Task:
     )
 
 
-def _regression_task(column: int, y_censor: sparse.csr_matrix, *, is_auxiliary: bool) -> RegressionTask:
+def made_up_regression_task(column: int, y_censor: sparse.csr_matrix, *, is_auxiliary: bool) -> RegressionTask:
+    """A regression task with the counts of its column."""
+    """A regression task with the counts of its column."""
     marks = y_censor.data[y_censor.indices == column]
     return RegressionTask(
         task_id=column,

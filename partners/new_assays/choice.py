@@ -1,0 +1,131 @@
+"""Which model of a new assay is kept: its kind, and whether it stands on the federated trunk.
+
+The trunk has not seen the assay's labels, so predictions out of fold compare all candidates fairly. Few labels compare
+them badly, though. So a candidate must be better than the plainer one by a share of the standard error of the
+difference, which falls with the number of labels. The error is that of resampled compounds.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partners.new_assays.new_assay import NewAssay
+from partners.scores.ranking_metrics import average_precision, find_cutoffs
+from partners.settings import LocalKind
+
+# One kind of model instead of the mean of both needs a gain of a whole standard error: the mean is rarely the worst.
+_KIND_MARGIN = 1.0
+# The trunk needs a quarter of one. It gains much where another partner measures the target and costs little where none
+# does, so a wide margin would throw more away than it saves (tests/benchmarks/new_assays.py).
+_TRUNK_MARGIN = 0.25
+_MOST_ENTRIES = 100_000  # labels that all resamples have together
+_RESAMPLES = (25, 200)  # fewest and most
+
+Floats = NDArray[np.float64]
+Predicted = Mapping[LocalKind, Floats]  # out of fold, (n,) of each kind
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Yardstick:
+    """What predictions for an assay's compounds are scored against."""
+
+    labels: NDArray[np.int8]  # (n, n_tasks) +1 active, -1 inactive, 0 unknown
+    signs: NDArray[np.int64]  # (n_tasks,) +1 if high values are active
+    values: Floats  # (n,)
+    is_exact: NDArray[np.bool_]  # (n,)
+
+    @classmethod
+    def of(cls, new: NewAssay) -> "Yardstick":
+        """That of an assay."""
+        assay = new.assay
+        labels = new.y.toarray().astype(np.int8)
+        return cls(labels, np.array(assay.signs, np.int64), assay.values, assay.marks == 0)
+
+    def average_precision(self, predicted: Floats, rows: NDArray[np.int64]) -> Floats:
+        """Average precision of each task over each sample of compounds, (n_samples, n_tasks); NaN for one class alone.
+
+        predicted : (n,) values; rows : (n_samples, n_drawn) compounds
+        """
+        n_samples, n_tasks = rows.shape[0], self.signs.size
+        sample, place, task = np.nonzero(self.labels[rows])
+        compound, cell = rows[sample, place], sample * n_tasks + task
+        active = self.labels[compound, task] > 0
+        cutoffs = find_cutoffs(cell, active, self.signs[task] * predicted[compound], n_samples * n_tasks)
+        with np.errstate(divide="ignore", invalid="ignore"):  # one class alone
+            scores = average_precision(cutoffs)
+        scores[(cutoffs.n_active == 0) | (cutoffs.n_inactive == 0)] = np.nan
+        return scores.reshape(n_samples, n_tasks)
+
+    def score(self, predicted: Floats, rows: NDArray[np.int64]) -> Floats:
+        """Mean average precision over the tasks; without tasks the correlation with exact values; (n_samples,)."""
+        if not self.signs.size:
+            return np.array([self._correlation(predicted, drawn) for drawn in rows])
+        by_task = self.average_precision(predicted, rows)
+        known = np.isfinite(by_task)
+        with np.errstate(invalid="ignore"):  # no task has both classes
+            mean: Floats = np.where(known, by_task, 0).sum(axis=1) / known.sum(axis=1)
+        return mean
+
+    def _correlation(self, predicted: Floats, drawn: NDArray[np.int64]) -> float:
+        exact = drawn[self.is_exact[drawn]]
+        if not exact.size or np.ptp(self.values[exact]) == 0 or np.ptp(predicted[exact]) == 0:
+            return 0.0
+        return float(np.corrcoef(self.values[exact], predicted[exact])[0, 1])
+
+
+@dataclass(frozen=True, slots=True)
+class KeptModel:
+    """The kinds of model that are kept of a new assay, and why."""
+
+    alone: LocalKind  # best without the trunk
+    on_trunk: LocalKind  # best with it
+    keeps_trunk: bool
+    reason: str
+
+
+def choose_new(yardstick: Yardstick, alone: Predicted, on_trunk: Predicted, folds: str, seed: int) -> KeptModel:
+    """Choose from predictions out of fold.
+
+    folds : what the folds are, for the reason; seed : of the resamples
+    """
+    n = yardstick.values.size
+    n_samples = int(np.clip(_MOST_ENTRIES // max(1, n), *_RESAMPLES))
+    comparison = _Comparison(yardstick, np.random.default_rng(seed).integers(n, size=(n_samples, n)))
+    first, second = (_best(comparison, predicted) for predicted in (alone, on_trunk))
+    gain, error = comparison.gain(alone[first], on_trunk[second])
+    keeps = gain > _TRUNK_MARGIN * error and gain > 0
+    verdict = "kept" if keeps else "not kept"
+    measure = "average precision" if yardstick.signs.size else "correlation"
+    reason = (
+        f"{second} on the trunk {verdict}: {measure} {gain:+.3f} over {first} without it, "
+        f"needed more than {_TRUNK_MARGIN * error:+.3f}; {folds}"
+    )
+    return KeptModel(first, second, bool(keeps), reason)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Comparison:
+    yardstick: Yardstick
+    resampled: NDArray[np.int64]  # (n_samples, n)
+
+    def gain(self, before: Floats, after: Floats) -> tuple[float, float]:
+        """Gain in score of some predictions, (n,), over others, and its standard error."""
+        everything = np.arange(before.size)[None, :]
+        gain = float((self.yardstick.score(after, everything) - self.yardstick.score(before, everything))[0])
+        gains = self.yardstick.score(after, self.resampled) - self.yardstick.score(before, self.resampled)
+        return gain, float(np.nanstd(gains)) if np.isfinite(gains).any() else 0.0
+
+
+def _best(comparison: _Comparison, predicted: Predicted) -> LocalKind:
+    """The mean of both models, unless one of them is better by a standard error; the forest if it stands alone."""
+    if "mean" not in predicted:
+        return "forest"
+    best: LocalKind = "mean"
+    most = 0.0
+    for kind in sorted(predicted.keys() - {"mean"}):
+        gain, error = comparison.gain(predicted["mean"], predicted[kind])
+        if gain > max(most, _KIND_MARGIN * error):
+            best, most = kind, gain
+    return best
