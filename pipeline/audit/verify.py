@@ -153,9 +153,13 @@ def _check_trunks(transcript: Transcript, plan: Plan, exchange: Exchange) -> Tru
                 trunks[round_no] = plan.first_digest(layout)
             if trunk != trunks.setdefault(round_no, trunk):
                 where = exchange.where(message.name.manifest)
-                raise Equivocation(
+                error = Equivocation(
                     f"{where}: starts from trunk {trunk[:12]}, {round_name(round_no)} from {trunks[round_no][:12]}"
                 )
+                if round_no == 1 and trunk == plan.first_digest(plan.layout_with(len(plan.catalogue.tasks))):
+                    error.add_note("it has a place for every row of the catalogue, as in an earlier version of hocket:")
+                    error.add_note("check this exchange with that version; to go on, begin anew")
+                raise error
 
     return layout
 

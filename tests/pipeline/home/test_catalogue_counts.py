@@ -158,6 +158,16 @@ def test_a_later_revision_has_the_same_catalogue(enrolled: Federation, plan: Pla
         known_counts(continued(enrolled, plan, 2, catalogue={"tasks": TASKS[::-1]}), home)
 
 
+def test_counts_of_an_earlier_version_are_explained(plan: Plan, home: Home):
+    """It had places for all rows: who made them, and that a new federation must begin."""
+    keep_counts(plan, home, [3, 1, 2])
+    table = json.loads(home.catalogue.read_text())
+    home.catalogue.write_text(json.dumps({key: value for key, value in table.items() if key != "min_partners"}))
+    with pytest.raises(ConfigError, match=r"catalogue\.json: .*\bearlier version") as caught:
+        known_counts(plan, home)
+    assert "begin anew" in "".join(caught.value.__notes__)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

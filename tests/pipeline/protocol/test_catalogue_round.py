@@ -15,6 +15,7 @@ import pipeline.protocol.round_seal
 import pipeline.runs.partner_run
 from data_prep.prepared import read_prepared
 from partners.files.round_checkpoint import RoundStart
+from partners.network.shared_head_rows import HolderCounts
 from partners.network.state import PartnerState
 from partners.network.trunk import TrunkLayout, initial_trunk, trunk_digest
 from partners.training.baseline import Baseline
@@ -557,6 +558,18 @@ def test_the_first_trunk_tells_only_the_number_of_places(watched: tuple[Federati
     assert body_of(federation, MessageName("ready", 0, 1, "P01"))["trunk"] == trunk_digest(
         initial_trunk(plan.layout, plan.federation.seed)
     )
+
+
+def test_an_exchange_of_an_earlier_version_is_explained(federation: Federation, monkeypatch: pytest.MonkeyPatch):
+    """There every row had a place, and none more: another first trunk, which `hocket verify` recognises."""
+    monkeypatch.setattr(HolderCounts, "n_places", len(HOLDERS))
+    until_sealed(federation)
+    monkeypatch.undo()
+    plan = read_plan(federation.plan_file)
+    with pytest.raises(Equivocation, match="starts from trunk") as caught:
+        run_audit(federation)
+    assert "earlier version" in "".join(caught.value.__notes__)
+    assert plan.first_layout(str(body_of(federation, MessageName("ready", 1, 1, "P01"))["trunk"])) is None
 
 
 def test_rounds_without_the_catalogue_round_are_out_of_order(watched: tuple[Federation, Witness], tmp_path: Path):
