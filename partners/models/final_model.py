@@ -31,6 +31,7 @@ _LEAST_SHARE = 0.05  # share of them that is less similar
 
 _ASSAYS = "assays."
 _STARTS, _BITS, _PLACES = "compounds.starts", "compounds.bits", "places"
+_COUNTS = "compounds.counts"  # absent if all are 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,7 +98,7 @@ class Weights:
 class KnownCompounds:
     """Fingerprints of the training folds' compounds, and the group's secret order of the bits."""
 
-    x: sparse.csr_matrix  # (n_known, n_bits) ones
+    x: sparse.csr_matrix  # (n_known, n_bits) ones, or counts if the plan's fingerprint has counts
     places: NDArray[np.int64]  # (n_bits,) position of every bit in that order
 
     def write(self, path: Path) -> None:
@@ -105,6 +106,8 @@ class KnownCompounds:
         n_bits = self.x.shape[1]
         bits = self.x.indices.astype(np.uint16 if n_bits <= 1 << 16 else np.uint32)
         others = {_STARTS: self.x.indptr.astype(np.int64), _BITS: bits, _PLACES: self.places.astype(np.int64)}
+        if (self.x.data != 1).any():
+            others[_COUNTS] = self.x.data.astype(np.float32)
         save_checkpoint(path, Checkpoint(others=others))
 
     @classmethod
@@ -114,12 +117,13 @@ class KnownCompounds:
         if not arrays.keys() >= {_STARTS, _BITS, _PLACES}:
             raise CheckpointDamaged(f"{path.name}: found {', '.join(sorted(arrays))}, expected compounds and places")
         starts, bits, places = arrays[_STARTS], arrays[_BITS].astype(np.int32), arrays[_PLACES]
+        counts = arrays.get(_COUNTS, np.ones(bits.size, np.float32))
         n_bits = layout.n_inputs
-        whole = starts[0] == 0 and starts[-1] == bits.size and (np.diff(starts) >= 0).all()
+        whole = starts[0] == 0 and starts[-1] == bits.size == counts.size and (np.diff(starts) >= 0).all()
         if not whole or bits.max(initial=0) >= n_bits or not np.array_equal(np.sort(places), np.arange(n_bits)):
             raise CheckpointDamaged(f"{path.name}: compounds or places do not fit {n_bits} bits")
         shape = (starts.size - 1, n_bits)
-        return cls(sparse.csr_matrix((np.ones(bits.size, np.float32), bits, starts), shape=shape), places)
+        return cls(sparse.csr_matrix((counts, bits, starts), shape=shape), places)
 
 
 def known_compounds(training_set: TrainingSet, places: NDArray[np.int64]) -> tuple[KnownCompounds, float]:
@@ -129,7 +133,6 @@ def known_compounds(training_set: TrainingSet, places: NDArray[np.int64]) -> tup
     compound of the training folds; 0 without any.
     """
     x = training_set.x[training_set.training_rows]
-    x.data[:] = x.data > 0
     x.eliminate_zeros()
     rows = training_set.rows_of(training_set.validation_fold)
     spread = rows[np.linspace(0, rows.size - 1, min(rows.size, _MOST_VALIDATED)).astype(np.int64)]

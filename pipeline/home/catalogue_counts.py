@@ -147,8 +147,9 @@ def _read(file: Path) -> Counted:
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{file}: cannot be read as JSON: {error}") from error
     if isinstance(table, dict) and "counts" in table and "min_partners" not in table:
-        problem = "found counts without min_partners, expected it: an earlier version counted them"
-        earlier = ConfigError(f"{file}: {problem}")
+        earlier = ConfigError(
+            f"{file}: found counts without min_partners, expected it: an earlier version counted them"
+        )
         earlier.add_note("its vectors had a place for every row of the catalogue, so nothing here can go on from them:")
         earlier.add_note("begin anew, with a new federation.id, new homes and a new exchange")
         raise earlier
