@@ -26,8 +26,8 @@ class GateSettings:
 
     __pydantic_config__: ClassVar[dict[str, object]] = SCHEMA_CONFIG
 
-    keep: Literal["federated", "better"] = "federated"
-    """Which model is used: "federated" always, or "better", the one with the higher mean score."""
+    keep: Literal["federated", "better"] = "better"
+    """Which models are used: "better", those with the higher mean score, or "federated" always."""
 
     confidence: float = 0.95
     """Confidence of the gate's interval, between 0 and 1."""

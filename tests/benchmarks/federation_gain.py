@@ -26,7 +26,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for the modules of the tests
 
 from tests.benchmarks.gain.catalogue import KINDS, held_catalogue
-from tests.benchmarks.gain.gains import OF_REGRESSIONS, Gain, gain, gates
+from tests.benchmarks.gain.gains import OF_REGRESSIONS, Gain, gain, gated, gates
 from tests.benchmarks.gain.partners import Partner, load_partners, tables_of
 from tests.benchmarks.gain.runs import Setting, obtain
 from tests.benchmarks.gain.scores import FOLDS, Scores, averaged
@@ -108,9 +108,12 @@ def lines(asked: argparse.Namespace, partners: Mapping[str, Partner], work: Path
                 console.print(f"{setting.label}, seed {setting.seed}: {_course(done[-1])}", style="dim")
             label, local = chosen[0].label, local or done
             if arm in OF_ROUNDS and reference != arm:
-                said = ", ".join(f"{name} {'/'.join(seeds)}" for name, seeds in gates(done, local, partners).items())
+                results = gates(done, local, partners)
+                said = ", ".join(f"{name} {'/'.join(r.outcome for r in seeds)}" for name, seeds in results.items())
                 console.print(f"{label}: gates say federated is: {said}", style="dim")
             yield label, done
+            if arm == "take-home" and reference == "strongest":
+                yield f"{label}, as the gate keeps", gated(done, local, partners)
             if asked.average_seeds and len(done) > 1:
                 yield f"{label}, mean of {len(done)} seeds", [averaged(done, partners)]
 

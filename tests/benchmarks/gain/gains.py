@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from partners.scores.gate import GateSettings, decide_gate
+from partners.scores.gate import GateResult, GateSettings, decide_gate
 from tests.benchmarks.gain.partners import Partner
 from tests.benchmarks.gain.scores import Scores
 
@@ -53,9 +53,11 @@ def gain(
     return Gain(float(np.concatenate(values).mean()), float(change.mean()), (low, high), change.size, by_partner)
 
 
-def gates(arm: Sequence[Scores], local: Sequence[Scores], partners: Mapping[str, Partner]) -> dict[str, list[str]]:
-    """Outcome of each partner's gate on its validation fold, seed by seed."""
-    said: dict[str, list[str]] = {}
+def gates(
+    arm: Sequence[Scores], local: Sequence[Scores], partners: Mapping[str, Partner]
+) -> dict[str, list[GateResult]]:
+    """Result of each partner's gate on its validation fold, seed by seed."""
+    results: dict[str, list[GateResult]] = {}
     for name, partner in partners.items():
         for seed, (after, before) in enumerate(zip(arm, local, strict=True)):
             federated, alone = (run.of(name, "validation", "average_precision") for run in (after, before))
@@ -67,8 +69,24 @@ def gates(arm: Sequence[Scores], local: Sequence[Scores], partners: Mapping[str,
             )  # an assay has one target
             rng = np.random.default_rng(seed)
             result = decide_gate(alone[rows], federated[rows], GateSettings(keep="better"), rng, groups)
-            said.setdefault(name, []).append(result.outcome)
-    return said
+            results.setdefault(name, []).append(result)
+    return results
+
+
+def gated(arm: Sequence[Scores], local: Sequence[Scores], partners: Mapping[str, Partner]) -> list[Scores]:
+    """Scores of what each partner's gate keeps, by its validation fold alone."""
+    results = gates(arm, local, partners)
+    kept = []
+    for seed, sides in enumerate(zip(arm, local, strict=True)):
+        side_of = {name: sides[of_seed[seed].kept == "local"] for name, of_seed in results.items()}
+        tasks = {
+            key: values
+            for name, side in side_of.items()
+            for key, values in side.tasks.items()
+            if key.startswith(f"{name}/")
+        }
+        kept.append(Scores(tasks, facts=sides[0].facts))
+    return kept
 
 
 def interval(change: NDArray[np.float64], target: NDArray[np.str_]) -> tuple[float, float]:
