@@ -119,7 +119,9 @@ class KnownCompounds:
         starts, bits, places = arrays[_STARTS], arrays[_BITS].astype(np.int32), arrays[_PLACES]
         counts = arrays.get(_COUNTS, np.ones(bits.size, np.float32))
         n_bits = layout.n_inputs
-        whole = starts[0] == 0 and starts[-1] == bits.size == counts.size and (np.diff(starts) >= 0).all()
+        whole = starts[0] == 0 and starts[-1] == bits.size and (np.diff(starts) >= 0).all()
+        if counts.shape != bits.shape or not (np.isfinite(counts) & (counts >= 1) & (counts == np.floor(counts))).all():
+            raise CheckpointDamaged(f"{path.name}: found other counts, expected a whole number for each of the bits")
         if not whole or bits.max(initial=0) >= n_bits or not np.array_equal(np.sort(places), np.arange(n_bits)):
             raise CheckpointDamaged(f"{path.name}: compounds or places do not fit {n_bits} bits")
         shape = (starts.size - 1, n_bits)

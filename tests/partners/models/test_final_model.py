@@ -1,22 +1,28 @@
 """The finished model's files come back unchanged, and damaged ones are refused."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import sparse
 
+from data_prep.settings import Preparation
 from partners.assay_models.fitted import AssayModels
 from partners.assay_models.predictor import AssayPredictor
 from partners.errors import BadFeatures, CheckpointDamaged
 from partners.files.checkpoint import Checkpoint, save_checkpoint
+from partners.models import take_home as take_home_models
 from partners.models.conformal import calibrate
 from partners.models.final_model import FinalModel, KnownCompounds, Weights, known_compounds, write_model_files
 from partners.models.similarity import Neighbours
-from partners.network.predict import predict
+from partners.models.take_home import compare_models
+from partners.network.predict import Outputs, predict
+from partners.training.partner_data import PartnerData
 from partners.training.training import train_round
+from partners.training_data.prepared_data import training_set
 from tests.support.partners.fitted_models import OWN, PREPARED, fit, network
-from tests.support.partners.made_up_assays import LAYOUT, N_BITS, TRUNK, predictor_of
+from tests.support.partners.made_up_assays import FOLDS, LAYOUT, N_BITS, TRUNK, predictor_of
 from tests.support.partners.made_up_assays import TRAINING as MADE_UP_TRAINING
 from tests.support.partners.synthetic import N_INPUTS, TRAINING, hybrid_set, small_trunk
 
@@ -86,12 +92,15 @@ def test_models_are_read_as_they_were_written(tmp_path: Path):
     np.testing.assert_array_equal(before.p_values.inactive, after.p_values.inactive)
 
 
-def test_counts_are_not_kept():
-    """The known compounds of a counted fingerprint keep only which bits are set."""
+def test_counts_are_kept(tmp_path: Path):
+    """The known compounds of a counted fingerprint come back with their counts, on which the hidden layer depends."""
     counted = hybrid_set(5)
     counted.x.data[::3] = 4
-    assert (known_compounds(counted, _PLACES)[0].x.data == 1).all()
-    assert (counted.x.data[::3] == 4).all()
+    known = known_compounds(counted, _PLACES)[0]
+    known.write(tmp_path / "compounds.safetensors")
+    read = KnownCompounds.read(tmp_path / "compounds.safetensors", _LAYOUT)
+    assert set(read.x.data) == {1, 4}
+    assert (read.x != counted.x[counted.training_rows]).nnz == 0
 
 
 @pytest.mark.parametrize(
@@ -101,10 +110,17 @@ def test_counts_are_not_kept():
         {"compounds.bits": np.array([1, N_INPUTS], np.uint16)},
         {"places": np.zeros(N_INPUTS, np.int64)},
         {"places": None},
+        {"compounds.counts": np.array([1], np.float32)},
+        {"compounds.counts": np.array([1, np.nan], np.float32)},
+        {"compounds.counts": np.array([1, np.inf], np.float32)},
+        {"compounds.counts": np.array([2, 0], np.float32)},
+        {"compounds.counts": np.array([2, -1], np.float32)},
+        {"compounds.counts": np.array([2, 1.5], np.float32)},
+        {"compounds.counts": np.array([[2, 1]], np.float32)},
     ],
 )
 def test_compounds_that_do_not_fit_are_refused(tmp_path: Path, change: dict[str, np.ndarray | None]):
-    """Starts beyond the bits, bits beyond the fingerprint, places that are no permutation, and a missing part."""
+    """Starts beyond the bits, bits beyond the fingerprint, no permutation, a missing part, and what are no counts."""
     sound = {
         "compounds.starts": np.array([0, 1, 2], np.int64),
         "compounds.bits": np.array([1, 5], np.uint16),
@@ -145,13 +161,13 @@ def take_home(tmp_path_factory: pytest.TempPathFactory) -> AssayModels:
     return fit(tmp_path_factory.mktemp("fitted") / "models.safetensors").take_home
 
 
-def written(take_home: AssayModels, folder: Path) -> tuple[Path, Path, float]:
+def written(take_home: AssayModels, folder: Path, own: PartnerData = OWN) -> tuple[Path, Path, float]:
     """Files of weights and compounds of that model, and the least similarity."""
     weights_file, compounds_file, federated = folder / "weights", folder / "compounds", network(2)
     least = write_model_files(
         {weights_file: (federated.trunk, federated.state, take_home)},
         compounds_file,
-        OWN.training_set,
+        own.training_set,
         np.arange(N_BITS),
         layout=LAYOUT,
         trunk_settings=TRUNK,
@@ -175,6 +191,32 @@ def test_a_model_with_assay_models_predicts_as_they_do(take_home: AssayModels, t
     assert read.uses_descriptors
     with pytest.raises(BadFeatures, match="descriptors"):
         read.predict(data.x)
+
+
+def test_with_counts_it_predicts_what_was_compared(tmp_path: Path):
+    """On a set with counts, the model read from its files gives the logits and values that `compare_models` scored."""
+    x = PREPARED.x.copy()
+    x.data[::3] = 4
+    settings = PREPARED.manifest["settings"] | {"fingerprint": {"counts": True}}
+    prepared = replace(PREPARED, x=x, manifest=PREPARED.manifest | {"settings": settings})
+    own = replace(OWN, training_set=training_set(prepared, FOLDS, MADE_UP_TRAINING))
+    fitted = fit(tmp_path / "models.safetensors", prepared=prepared, own=own)
+    scored: list[Outputs] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(take_home_models, "evaluate_outputs", lambda _own, _settings, *outputs: scored.extend(outputs))
+        compare_models(prepared, own, Preparation(folds=FOLDS), fitted, network(1), network(2), LAYOUT, TRUNK)
+    *files, least = written(fitted.take_home, tmp_path, own)
+    read = FinalModel.read(
+        *files, n_bits=N_BITS, trunk_settings=TRUNK, training=MADE_UP_TRAINING, least_similarity=least
+    )
+    assert prepared.descriptors is not None
+    data, (test, validation) = own.training_set, scored[2:4]  # after the strongest local models
+    for fold, expected in ((data.test_fold, test), (data.validation_fold, validation)):
+        rows = data.rows_of(fold)
+        found = read.predict(data.x[rows], prepared.descriptors[rows])
+        np.testing.assert_array_equal(found.probability, expected.probabilities)
+        np.testing.assert_array_equal(found.p_values.active, read.calibration.p_values(expected.logits).active)
+        np.testing.assert_array_equal(found.value, expected.values)
 
 
 def test_the_calibration_is_of_the_assay_models(take_home: AssayModels, tmp_path: Path):
