@@ -9,17 +9,14 @@ from data_prep.prepared import Prepared
 from data_prep.settings import Preparation
 from partners.models.applicability import Domain, evaluate_domain
 from partners.network.normalisation import normalisation_of
-from partners.network.predict import Outputs, predict
-from partners.network.state import DEVIATION, MEAN, PartnerState
-from partners.network.trunk import TrunkLayout
+from partners.network.predict import Outputs
+from partners.network.state import DEVIATION, MEAN
 from partners.scores.gate import GateResult, GateSettings, decide_gate
 from partners.scores.regression_scores import TaskErrors
 from partners.scores.reliability import Reliability, of_probabilities, of_values
 from partners.scores.scores import TaskScores
-from partners.settings import TrunkSettings
 from partners.training.evaluation import labelled_rows, score_outputs
 from partners.training.partner_data import PartnerData
-from partners.training.training import check_fit
 from partners.training_data.training_set import TrainingSet
 
 
@@ -58,28 +55,6 @@ class EvaluatedModel:
     test: FoldScores
     validation: FoldScores
     domain: Domain
-
-
-def evaluate_model(
-    own: PartnerData,
-    layout: TrunkLayout,
-    trunk_settings: TrunkSettings,
-    preparation: Preparation,
-    trunk: NDArray[np.float32],
-    state: PartnerState,
-) -> EvaluatedModel:
-    """Scores and predictions of a trunk with its heads on the test and the validation fold.
-
-    layout : of the trunk alone
-    Raises what `evaluate_outputs` and `predict` raise.
-    """
-    data = own.training_set
-    check_fit(data, trunk, layout, trunk_settings)
-    test, validation = (
-        predict(data.x[labelled_rows(data, fold)], trunk, state, layout, trunk_settings, own.training)
-        for fold in (data.test_fold, data.validation_fold)
-    )
-    return evaluate_outputs(own, preparation, test, validation)
 
 
 def evaluate_outputs(own: PartnerData, preparation: Preparation, test: Outputs, validation: Outputs) -> EvaluatedModel:

@@ -16,7 +16,7 @@ from partners.assay_models.predictor import AssayPredictor
 from partners.errors import CheckpointDamaged
 from partners.models import take_home
 from partners.models.compared import ComparedModels
-from partners.models.held_out import EvaluatedModel, evaluate_model, evaluate_outputs
+from partners.models.held_out import EvaluatedModel, evaluate_outputs
 from partners.models.take_home import FittedModels, compare_models, read_models
 from partners.network.predict import Outputs
 from partners.network.shared_head_rows import HolderCounts
@@ -197,9 +197,10 @@ def assert_equal_scores(one: EvaluatedModel, other: EvaluatedModel) -> None:
 
 @pytest.mark.parametrize(("side", "seed"), [("network_local", 1), ("network_federated", 2)])
 def test_the_networks_are_scored_as_ever(compared: ComparedModels, side: str, seed: int):
-    """As `evaluate_model` does it, without any assay model."""
-    own = network(seed)
-    expected = evaluate_model(OWN, LAYOUT, TRUNK, PREPARATION, own.trunk, own.state)
+    """By their own outputs, without any assay model."""
+    predictor, data = predictor_of(network(seed)), OWN.training_set
+    test, validation = (predictor(data.x[data.rows_of(fold)]) for fold in (data.test_fold, data.validation_fold))
+    expected = evaluate_outputs(OWN, PREPARATION, test, validation)
     assert_equal_scores(getattr(compared, side), expected)
 
 
