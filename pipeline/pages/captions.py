@@ -9,9 +9,10 @@ from pipeline.report.schema import DomainSummary, Report
 from pipeline.report.shareable_schema import ShareableSummary, SharedDomain
 
 _MODELS = (
-    "Strongest local: for each task the best model that the partner can fit alone, a network, a Gaussian process, a "
-    "random forest, or the mean of the latter two. Federated: for each task the take-home model, the best of these and "
-    "of those that also use the trunk which all partners trained together. Both are chosen on the training folds, and "
+    "Strongest local: for each assay a Gaussian process, a random forest or the mean of both, from the partner's data "
+    "alone, chosen by cross-validation inside the training folds; a network where an assay has too few measurements. "
+    "Federated: the take-home model, of the same kind with the hidden layer of the trunk which all partners trained "
+    "together beside the fingerprint; averaged with the network's head for tasks whose head row is shared. Both are "
     "scored on the test fold, whose scaffolds no model was trained on."
 )
 _NETWORK = (
