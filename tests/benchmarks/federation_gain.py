@@ -178,7 +178,8 @@ def _mean_of_target(
 
 def _title(asked: argparse.Namespace) -> str:
     title = f"{asked.data}, {asked.bits} bits, hidden {asked.hidden}, dropout {asked.dropout}, {asked.fold} fold"
-    return f"{title}, seeds {asked.seeds}; gains over local with 95 % intervals over targets"
+    reference = "strongest" if "strongest" in asked.arms else "local"
+    return f"{title}, seeds {asked.seeds}; gains over {reference} with 95 % intervals over targets"
 
 
 def _costs(facts: Mapping[str, float]) -> tuple[str, str]:
