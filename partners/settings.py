@@ -24,8 +24,13 @@ ModelKind = Literal[
     "gaussian process on the trunk",
     "forest on the trunk",
     "mean on the trunk",
+    "gaussian process on the trunk and head",
+    "forest on the trunk and head",
+    "mean on the trunk and head",
 ]
-"""The same, and those that have the federated trunk's outputs beside the fingerprint. A network is a trunk's head."""
+"""The same, and those that have the federated trunk's hidden layer beside the fingerprint. A network is a trunk's head;
+"and head": the logit of the task's head, whose row is shared, is averaged in.
+"""
 
 
 def _require(ok: bool, key: str, found: object, expected: str) -> None:  # noqa: FBT001 -- the condition is the subject

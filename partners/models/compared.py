@@ -12,8 +12,8 @@ class ChosenKinds:
     """Which models were chosen for a task, on the training folds alone, and why."""
 
     strongest: LocalKind  # of the partner's models without federation
-    kept: ModelKind  # the take-home model: of those with the federated trunk too
-    reason: str  # why it was kept, a clause for people; private
+    kept: ModelKind  # the take-home model: the same kind on the federated trunk, with a shared row's head too
+    reason: str  # why these, a clause for people; private
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

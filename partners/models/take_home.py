@@ -33,6 +33,13 @@ _ON_TRUNK: Mapping[str, ModelKind] = {
     "forest": "forest on the trunk",
     "mean": "mean on the trunk",
 }
+_AND_HEAD: Mapping[ModelKind, ModelKind] = {
+    "gaussian process on the trunk": "gaussian process on the trunk and head",
+    "forest on the trunk": "forest on the trunk and head",
+    "mean on the trunk": "mean on the trunk and head",
+}
+_BY_RULE = "; by rule the take-home model is of the same kind, on the trunk"
+_HEAD_TOO = ", and the head's logit is averaged in, as the task's head row is shared"
 _AUXILIARY = "auxiliary: it helps the others in training, is not scored and has no model of its own"
 
 Progress = Callable[[int, int], None]  # (assays done, assays in all, both sides counted)
@@ -56,21 +63,31 @@ class FittedModels:
 
     assays: tuple[str, ...]  # their ids
     choices: tuple[Choice, ...]  # one for each assay
+    heads: frozenset[int]  # classification tasks on shared head rows, whose logit is averaged in
     strongest: AssayModels
     take_home: AssayModels
 
     def kinds(self, prepared: Prepared, n_regressions: int) -> tuple[list[ChosenKinds], list[ChosenKinds]]:
         """Kinds of model of each classification and each regression task, (n_tasks,) and (n_regressions,)."""
-        of_assay = {
-            name: ChosenKinds(choice.kind, _ON_TRUNK[choice.kind], choice.reason)
-            for name, choice in zip(self.assays, self.choices, strict=True)
-        }
+        of_assay = dict(zip(self.assays, self.choices, strict=True))
         auxiliary = ChosenKinds("network", "network", _AUXILIARY)
 
-        def chosen(task: Task | RegressionTask) -> ChosenKinds:
-            return auxiliary if task.is_auxiliary else of_assay[task.input_assay_id]
+        def chosen(task: Task | RegressionTask, *, with_head: bool = False) -> ChosenKinds:
+            return auxiliary if task.is_auxiliary else _kinds_of(of_assay[task.input_assay_id], with_head=with_head)
 
-        return [chosen(task) for task in prepared.tasks], [chosen(t) for t in prepared.regression_tasks[:n_regressions]]
+        tasks = [chosen(task, with_head=task.task_id in self.heads) for task in prepared.tasks]
+        return tasks, [chosen(task) for task in prepared.regression_tasks[:n_regressions]]
+
+
+def _kinds_of(choice: Choice, *, with_head: bool) -> ChosenKinds:
+    """Kinds of a task of an assay, and why; with_head: its head's logit is averaged with a model of its own."""
+    if choice.kind == "network":
+        return ChosenKinds("network", "network", choice.reason)
+    on_trunk = _ON_TRUNK[choice.kind]
+    reason = f"cross-validation of the local kinds inside the training folds: {choice.reason}{_BY_RULE}"
+    if with_head:
+        return ChosenKinds(choice.kind, _AND_HEAD[on_trunk], reason + _HEAD_TOO)
+    return ChosenKinds(choice.kind, on_trunk, reason)
 
 
 def fit_models(
@@ -118,6 +135,7 @@ def fit_models(
     models = FittedModels(
         tuple(assay.input_assay_id for assay in data.assays),
         tuple(choices),
+        shared,
         fitted(local, (), "fitting local models", on_trunk=False),
         fitted(federated, shared, "fitting take-home models", on_trunk=True),
     )
@@ -149,7 +167,8 @@ def read_models(file: Path, layout: TrunkLayout, n_known: int) -> FittedModels:
         )
         for part in (_STRONGEST, _TAKE_HOME)
     )
-    return FittedModels(tuple(stored.facts["assays"]), tuple(choices), strongest, take_home)
+    heads = frozenset(stored.facts["heads"])
+    return FittedModels(tuple(stored.facts["assays"]), tuple(choices), heads, strongest, take_home)
 
 
 def _write(file: Path, facts: dict[str, Any], models: FittedModels) -> None:

@@ -34,8 +34,8 @@ class ClassTask(Schema):
     assay_type: str
     is_auxiliary: bool  # trained to help other tasks, never scored
     strongest: LocalKind  # kind of model of `hocket predict --model local`
-    kept: ModelKind  # kind of model with federation
-    reason: str  # why
+    kept: ModelKind  # kind of the take-home model
+    reason: str  # why these
 
     @property
     def name(self) -> str:

@@ -1,13 +1,18 @@
 """Rebuild a missing model folder from the other files in a partner's home."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from data_prep.prepared import Prepared, read_prepared
+from partners.files.checkpoint import read_facts
 from partners.files.round_checkpoint import RoundStart
 from partners.models.take_home import Network, read_models
+from partners.network.trunk import trunk_digest
 from partners.settings import Training
 from partners.training.baseline import read_baseline
 from partners.training_data.prepared_data import training_set
@@ -41,10 +46,11 @@ def rebuild_final_model(config: PartnerConfig) -> list[str]:
     final = RoundStart.read(final_file, known_layout(plan, home) or plan.layout, to_predict=True)
     # the settings of the training, even if partner.toml has others today
     training = TypeAdapter(Training).validate_json(json.dumps(facts["training"]))
-    prepared, data = _matrices(home, plan, training, digest=facts["data"])
-    group = group_secret(config, plan)
     if final.private is None:
         raise ConfigError(f"{final_file}: found no heads, expected those of a partner that took part in a round")
+    prepared, data = _matrices(home, plan, training)
+    _check_fitted(home.assay_models, data, (local.trunk, final.trunk))
+    group = group_secret(config, plan)
     return write_final_model(
         home.model,
         plan,
@@ -55,7 +61,7 @@ def rebuild_final_model(config: PartnerConfig) -> list[str]:
         training=training,
         local=Network(local.trunk, local.state),
         federated=Network(final.trunk, final.private),
-        fitted=read_models(_existing(home.assay_models), plan.layout.trunk, data.training_rows.size),
+        fitted=read_models(home.assay_models, plan.layout.trunk, data.training_rows.size),
         kept=report.gate.kept,
         compound_timeout_s=config.data.compound_timeout_s,
         extensions=home.extensions,
@@ -89,13 +95,25 @@ def _existing(file: Path) -> Path:
     return file
 
 
-def _matrices(home: Home, plan: Plan, training: Training, digest: str) -> tuple[Prepared, TrainingSet]:
-    """The prepared matrices that the models were trained on."""
-    for folder in sorted(home.prepared.glob("[0-9a-f]*")):
-        prepared = read_prepared(folder)
-        data = training_set(prepared, plan.preparation.folds, training)
-        if data.digest() == digest:
-            return prepared, data
-    error = ConfigError(f"{home.prepared}: found no matrices that the models were trained on")
-    error.add_note("`hocket prepare` makes them from the same tables and plan")
-    raise error
+def _matrices(home: Home, plan: Plan, training: Training) -> tuple[Prepared, TrainingSet]:
+    """The prepared matrices that the models of assays were fitted on; the home may hold others beside them."""
+    folder = home.prepared / str(read_facts(_existing(home.assay_models)).get("prepared"))
+    if not folder.is_dir():
+        error = ConfigError(f"{folder}: found no such matrices, but the models of assays were fitted on them")
+        error.add_note("`hocket prepare` makes them from the same tables and plan, with `descriptors` as it was")
+        raise error
+    prepared = read_prepared(folder)
+    return prepared, training_set(prepared, plan.preparation.folds, training)
+
+
+def _check_fitted(file: Path, data: TrainingSet, trunks: Iterable[NDArray[np.float32]]) -> None:
+    """Refuse models of assays that were fitted on other data or networks; trunks: the local and the federated one."""
+    facts, networks = read_facts(file), [trunk_digest(trunk) for trunk in trunks]
+    for what, found, expected in (
+        ("other data", facts.get("data"), data.digest()),
+        ("other networks", facts.get("networks"), networks),
+    ):
+        if found != expected:
+            error = ConfigError(f"{file}: holds models that were fitted on {what}, expected those of the finished run")
+            error.add_note("restore the home from one backup; its files must be of the same run")
+            raise error

@@ -81,7 +81,7 @@ class TaskRow(ReportPart):
     is_auxiliary: bool  # only trained on, never scored
     strongest: LocalKind
     kept: ModelKind  # as take-home model
-    reason: str  # why it was kept
+    reason: str  # why these kinds
     local: ClassificationScores
     federated: ClassificationScores
     network: Sides[ClassificationScores]

@@ -6,7 +6,7 @@ and numbers of compounds and labels become shares. Floats are rounded, so that s
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -70,6 +70,12 @@ from pipeline.report.shareable_schema import (
 
 OTHER_TYPES, OTHER_REASONS = "other types", "other reasons"
 OTHER_KINDS: Literal["other models"] = "other models"
+# a share of tasks with a head would tell how many of the catalogue's shared rows a partner holds
+_WITHOUT_HEAD: Mapping[ModelKind, ModelKind] = {
+    "gaussian process on the trunk and head": "gaussian process on the trunk",
+    "forest on the trunk and head": "forest on the trunk",
+    "mean on the trunk and head": "mean on the trunk",
+}
 _N_BINS, _N_COARSE_BINS, _MANY_TASKS = 10, 5, 500  # of a histogram, coarse for fewer tasks
 _FEWEST_LABELS = 20  # of a point on a calibration curve
 _SHARE_DIGITS = 3
@@ -220,8 +226,8 @@ def _scored_rows(rows: Sequence[AnyRow], told: SharedComparison | None, metric: 
 
 
 def _shares(kinds: Sequence[ModelKind]) -> dict[SharedKind, float]:
-    """Share of the tasks by kind of model; kinds with fewer than five tasks are joined."""
-    counts: dict[SharedKind, int] = {**Counter(kinds)}
+    """Share of the tasks by kind of model, with or without a head; kinds with fewer than five tasks are joined."""
+    counts: dict[SharedKind, int] = {**Counter(_WITHOUT_HEAD.get(kind, kind) for kind in kinds)}
     groups = group_small(counts, OTHER_KINDS)
     return {name: _share(sum(counts[kind] for kind in together), len(kinds)) for name, together in groups.items()}
 

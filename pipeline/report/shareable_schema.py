@@ -118,7 +118,7 @@ class Views(ReportPart):
     """The data for the figures of one kind of task, and its kinds of model."""
 
     strongest: dict[SharedKind, float]  # share of the scored tasks by the kind of their strongest local model
-    kept: dict[SharedKind, float]  # by that of their take-home model
+    kept: dict[SharedKind, float]  # by that of their take-home model, whether or not a head is averaged in
     changes: dict[Name, list[float]]
     histograms: dict[Name, Histogram]
     sizes: list[SharedGroup]

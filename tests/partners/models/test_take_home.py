@@ -170,6 +170,28 @@ def test_every_task_has_its_kinds(kept: Path):
     assert {task.strongest for task in tasks} > {"network"}
 
 
+def test_a_task_on_a_shared_row_names_its_head(kept: Path, tmp_path: Path):
+    """Its kind has "and head" and the reason says so; not those of its assay's other tasks, and not a head alone."""
+    few = next(task.task_id for task in PREPARED.tasks if task.input_assay_id == "FEW")
+    own = replace(OWN, held={0: (1,), 1: (few,)}, counts=HolderCounts((3, 3), frozenset("abc"), 3))
+    assert own.shared_tasks == {1, few}
+    shared, models = fit(tmp_path / "models.safetensors", own=own), read_models(kept, LAYOUT, N_KNOWN)
+    n_regressions = OWN.training_set.n_regressions
+    (tasks, regressions), (plain, plain_regressions) = (
+        each.kinds(PREPARED, n_regressions) for each in (shared, models)
+    )
+    assert regressions == plain_regressions
+    assert [task for task, other in enumerate(plain) if tasks[task] != other] == [1]
+    assert tasks[1].strongest == plain[1].strongest
+    assert tasks[1].kept == f"{plain[1].kept} and head"
+    assert "shared" in tasks[1].reason
+    weights = shared.take_home.mixing.by_network
+    assert [task for task in range(few) if weights[task] != 0] == [1]
+    for kind in (*plain, *tasks):
+        assert ("cross-validation" in kind.reason) == ("same kind" in kind.reason) == (kind.kept != "network")
+    assert read_models(tmp_path / "models.safetensors", LAYOUT, N_KNOWN).kinds(PREPARED, n_regressions)[0] == tasks
+
+
 def test_progress_names_the_steps(tmp_path: Path):
     """Choosing, then fitting either side; each counts all assays."""
     seen: list[tuple[int, int, str]] = []

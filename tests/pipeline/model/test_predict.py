@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,10 @@ from click.testing import Result
 from rdkit import Chem, DataStructs
 from rdkit.Chem import rdFingerprintGenerator
 
-from data_prep.prepared import Prepared, read_prepared
+from data_prep.descriptors.listed import DESCRIPTORS, DESCRIPTORS_VERSION
+from data_prep.prepared import DESCRIPTORS_FILE, Prepared, manifest_of, read_prepared
 from partners.assay_models.predictor import AssayPredictor
-from partners.files.checkpoint import load_checkpoint
+from partners.files.checkpoint import load_checkpoint, save_checkpoint
 from partners.files.round_checkpoint import RoundStart
 from partners.models.take_home import read_models
 from partners.network.predict import Predictor
@@ -311,6 +313,44 @@ def test_a_model_cannot_be_made_of_nothing(done: Federation, new: Path, tmp_path
     assert lost.rsplit("/", maxsplit=1)[-1] in result.stderr
     assert not (home / "model").exists()
     assert list(tmp_path.glob("*out*")) == []
+
+
+def test_other_matrices_beside_the_models_own_change_nothing(done: Federation, new: Path, tmp_path: Path) -> None:
+    """A folder of the same compounds with descriptors, and one whose descriptors are of an older version."""
+    before = said(done, new, tmp_path / "a.parquet")
+    home = done.home("P01")
+    description = (home.model / "model.json").read_bytes()
+    (folder,) = (path.parent for path in home.prepared.glob("*/manifest.json"))
+    for name, version in (("0" * 64, DESCRIPTORS_VERSION), ("1" * 64, DESCRIPTORS_VERSION - 1)):
+        other = home.prepared / name
+        shutil.copytree(folder, other)
+        n_compounds = read_prepared(folder).x.shape[0]
+        np.save(other / DESCRIPTORS_FILE, np.zeros((n_compounds, len(DESCRIPTORS)), np.float32))
+        manifest = json.loads((other / "manifest.json").read_text())
+        facts = {key: fact for key, fact in manifest.items() if key not in {"kind", "format", "files"}}
+        (other / "manifest.json").write_bytes(manifest_of(other, facts | {"digest": name, "descriptors": version}))
+    assert read_prepared(home.prepared / ("0" * 64)).descriptors is not None
+    shutil.rmtree(home.model)
+    assert said(done, new, tmp_path / "b.parquet").equals(before)
+    assert (home.model / "model.json").read_bytes() == description
+
+
+@pytest.mark.parametrize(
+    ("fact", "words"), [("prepared", "no such matrices"), ("data", "other data"), ("networks", "other networks")]
+)
+def test_models_of_assays_of_another_run_are_refused(
+    done: Federation, new: Path, tmp_path: Path, fact: str, words: str
+) -> None:
+    """Those that were fitted on other matrices, labels or networks: exit code 2, which, and no model."""
+    home = done.home("P01")
+    stored = load_checkpoint(home.assay_models, read_plan(done.plan_file).layout.trunk)
+    facts = dict(stored.facts) | {fact: ["0" * 64] * 2 if fact == "networks" else "0" * 64}
+    save_checkpoint(home.assay_models, replace(stored, facts=facts))
+    shutil.rmtree(home.model)
+    result = run(done, new, "--output", tmp_path / "out.csv")
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert not home.model.exists()
 
 
 def test_before_the_end_there_is_nothing_to_predict_with(fresh: Federation, new: Path, tmp_path: Path) -> None:
