@@ -134,5 +134,5 @@ def bedroc(cutoffs: Cutoffs, alpha: float = 20.0) -> Floats:
     enhancement = cutoffs.total(cutoffs.rise(cutoffs.true_pos) / n_here * weights) / random_sum
     best = np.expm1(-alpha * share) / (share * np.expm1(-alpha))
     worst = np.expm1(alpha * share) / (share * np.expm1(alpha))
-    recognition: Floats = (enhancement - worst) / (best - worst)
+    recognition: Floats = np.clip((enhancement - worst) / (best - worst), 0, 1)  # rounding passes 1 by 2e-16
     return recognition

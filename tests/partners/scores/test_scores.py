@@ -119,6 +119,17 @@ def test_bedroc_is_rdkits(active: list[bool], seed: int):
     assert scores.bedroc[0] == pytest.approx(CalcBEDROC(ranked, 0, 20.0), abs=1e-9)
 
 
+@pytest.mark.parametrize("best_first", [True, False])
+def test_bedroc_is_from_0_to_1(*, best_first: bool):
+    """Also of perfect and of worst rankings, where rounding would pass the ends."""
+    for n_active, n_inactive in itertools.product(range(1, 30), range(1, 30)):
+        active = np.r_[np.ones(n_active, dtype=bool), np.zeros(n_inactive, dtype=bool)]
+        score = np.where(active == best_first, 1.0, 0.0) + np.linspace(0.5, 0, active.size)
+        bedroc = score_labels(np.zeros(active.size, dtype=int), active, score, 1).bedroc[0]
+        assert 0 <= bedroc <= 1
+        assert bedroc == pytest.approx(float(best_first))
+
+
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 2)), min_size=2, max_size=6))
 def test_bedroc_of_ties_is_the_mean_over_orders(labels: list[tuple[bool, int]]):
