@@ -1,6 +1,7 @@
 """Settings of trunk, server step and local training, each checked once when made."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self, get_args
 
@@ -26,6 +27,14 @@ ModelKind = Literal[
     "mean on the trunk",
 ]
 """The same, and those that have the federated trunk's outputs beside the fingerprint. A network is a trunk's head."""
+
+ON_TRUNK: Mapping[LocalKind, ModelKind] = {
+    "network": "network",
+    "gaussian process": "gaussian process on the trunk",
+    "forest": "forest on the trunk",
+    "mean": "mean on the trunk",
+}
+"""What each kind is called with the trunk's outputs."""
 
 
 def _require(ok: bool, key: str, found: object, expected: str) -> None:  # noqa: FBT001 -- the condition is the subject

@@ -1,7 +1,7 @@
 """The strongest local models and the take-home models of a partner's assays: fitted once, kept in a file, compared."""
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,17 +22,11 @@ from partners.models.held_out import EvaluatedModel, evaluate_outputs
 from partners.network.predict import Outputs, Predictor
 from partners.network.state import PartnerState
 from partners.network.trunk import TrunkLayout, trunk_digest
-from partners.settings import ModelKind, Training, TrunkSettings
+from partners.settings import ON_TRUNK, Training, TrunkSettings
 from partners.training.partner_data import PartnerData
 
 _VERSION = 1  # of the fitting: a file of another version is fitted again
 _STRONGEST, _TAKE_HOME = "strongest.", "take_home."
-_ON_TRUNK: Mapping[str, ModelKind] = {
-    "network": "network",
-    "gaussian process": "gaussian process on the trunk",
-    "forest": "forest on the trunk",
-    "mean": "mean on the trunk",
-}
 _AUXILIARY = "auxiliary: it helps the others in training, is not scored and has no model of its own"
 
 Progress = Callable[[int, int], None]  # (assays done, assays in all, both sides counted)
@@ -62,7 +56,7 @@ class FittedModels:
     def kinds(self, prepared: Prepared, n_regressions: int) -> tuple[list[ChosenKinds], list[ChosenKinds]]:
         """Kinds of model of each classification and each regression task, (n_tasks,) and (n_regressions,)."""
         of_assay = {
-            name: ChosenKinds(choice.kind, _ON_TRUNK[choice.kind], choice.reason)
+            name: ChosenKinds(choice.kind, ON_TRUNK[choice.kind], choice.reason)
             for name, choice in zip(self.assays, self.choices, strict=True)
         }
         auxiliary = ChosenKinds("network", "network", _AUXILIARY)
@@ -175,7 +169,7 @@ def compare_models(
     known = data.x[data.training_rows]
 
     def scored(network: Network, assay_models: AssayModels) -> EvaluatedModel:
-        predictor = AssayPredictor(network.predictor(layout, settings, own.training), assay_models, known)
+        predictor = AssayPredictor(network.predictor(layout, settings, own.training), assay_models, known, own.workers)
 
         def outputs(fold: int) -> Outputs:
             rows = data.rows_of(fold)

@@ -1,6 +1,7 @@
 """`hocket extend`: models for assays that were not in the federation, added to the partner's finished model."""
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,8 @@ def _fit(
     accepted: list[NewAssay], base: FinalModel, prepared: Prepared, config: PartnerConfig, reporter: ProgressReporter
 ) -> list[Extension]:
     jobs = [
-        FitJob(new, base.inputs(new.x, new.descriptors, on_trunk=True), _facts(new, base, prepared)) for new in accepted
+        FitJob(new, partial(base.inputs, new.x, new.descriptors, on_trunk=True), _facts(new, base, prepared))
+        for new in accepted
     ]
     with reporter.progress("comparing and fitting models of new assays") as progress:
         return fit_extensions(jobs, _SEED, config.n_workers, progress)

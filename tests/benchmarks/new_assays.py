@@ -28,10 +28,11 @@ from partners.assay_models.assays import Assay, assays_of
 from partners.assay_models.forest import fit_forest
 from partners.assay_models.gaussian_process import expected_values, fit_gaussian_process
 from partners.assay_models.inputs import Inputs, kernel
+from partners.assay_models.out_of_fold import predicted_out_of_fold
 from partners.network.predict import predict_hidden
 from partners.new_assays.choice import Yardstick, choose_new
+from partners.new_assays.folds import cross_validation_folds
 from partners.new_assays.new_assay import NewAssay
-from partners.new_assays.out_of_fold import cross_validation_folds, predicted_out_of_fold
 from partners.settings import LocalKind
 from partners.training_data.training_set import TrainingSet
 from tests.benchmarks.gain.catalogue import HeldCatalogue
@@ -89,7 +90,7 @@ def predicted(kind: LocalKind, assay: Assay, known: Inputs, some: Inputs) -> Flo
     process = fit_gaussian_process(similarity, values, known.n_kernels).predict(kernel(some, known))
     if kind == "gaussian process":
         return process
-    forest = fit_forest(known, values, 0).predict(some.dense())
+    forest = fit_forest(known, values, 0).values(some)
     return forest if kind == "forest" else (process + forest) / 2
 
 

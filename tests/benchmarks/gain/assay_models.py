@@ -139,7 +139,7 @@ def pooled_assay_models(partners: Mapping[str, Partner]) -> Scores:
                 if not measured.size:
                     continue
                 some = inputs[name][rows[measured]]
-                value = forest.predict(some.dense())
+                value = forest.values(some)
                 if process:
                     value = (value + process.predict(kernel(some, known))) / 2
                 predicted[name][fold][measured, column] = value

@@ -50,9 +50,9 @@ def test_if_all_values_are_equal_it_is_the_network():
 
 
 def test_what_is_too_large_for_a_gaussian_process_is_a_forest(monkeypatch: pytest.MonkeyPatch):
-    """No kernel is computed."""
+    """Nothing is fitted to find out."""
     monkeypatch.setattr(choice, "MOST_ROWS", 50)
-    monkeypatch.setattr(choice, "kernel", None)
+    monkeypatch.setattr(choice, "predicted_out_of_fold", None)
     found = chosen(assay(51))
     assert found.kind == "forest"
     assert "51" in found.reason
@@ -61,7 +61,7 @@ def test_what_is_too_large_for_a_gaussian_process_is_a_forest(monkeypatch: pytes
 @pytest.mark.parametrize(("n", "n_folds"), [(60, 1), (choice.FEWEST_TO_TRY - 1, 3)])
 def test_what_cannot_be_compared_is_the_mean(n: int, n_folds: int, monkeypatch: pytest.MonkeyPatch):
     """With one training fold, or too few values, nothing is fitted to find out."""
-    monkeypatch.setattr(choice, "fit_forest", None)
+    monkeypatch.setattr(choice, "predicted_out_of_fold", None)
     assert chosen(assay(n), np.arange(n) % n_folds).kind == "mean"
 
 

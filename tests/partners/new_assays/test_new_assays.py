@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import pytest
@@ -15,14 +16,15 @@ from data_prep.settings import Preparation
 from partners.assay_models.assays import Assay
 from partners.assay_models.forest import fit_forest
 from partners.assay_models.inputs import Inputs
+from partners.assay_models.out_of_fold import predicted_out_of_fold
 from partners.errors import CheckpointDamaged
 from partners.files.checkpoint import Checkpoint, save_checkpoint
 from partners.network.trunk import trunk_layout
 from partners.new_assays.choice import Yardstick, choose_new
 from partners.new_assays.extension import Extension, extension_facts
 from partners.new_assays.fit import FitJob, fit_extension, fit_extensions
+from partners.new_assays.folds import cross_validation_folds
 from partners.new_assays.new_assay import NewAssay, for_few_labels, new_assays
-from partners.new_assays.out_of_fold import cross_validation_folds, predicted_out_of_fold
 from tests.support.partners.prepared_matrices import prepared_matrices
 
 N_BITS = 64
@@ -31,7 +33,8 @@ N_BITS = 64
 @pytest.fixture(autouse=True)
 def few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forests are no better understood with a hundred."""
-    monkeypatch.setattr(fit_forest, "__defaults__", (10,))
+    for function in (fit_forest, predicted_out_of_fold):
+        monkeypatch.setattr(function, "__defaults__", (10,))
 
 
 def made_up(n: int = 40, seed: int = 0, *, regression: bool = True, counts: bool = False) -> NewAssay:
@@ -160,7 +163,7 @@ def test_a_prediction_knows_no_value_of_its_own_fold(on_trunk: bool) -> None:  #
 
 def test_many_compounds_leave_the_forest_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """A kernel of them would take too much memory."""
-    monkeypatch.setattr("partners.new_assays.out_of_fold.MOST_ROWS", 30)
+    monkeypatch.setattr("partners.assay_models.out_of_fold.MOST_ROWS", 30)
     new = made_up()
     assert {*predicted_out_of_fold(new.assay, inputs_of(new), new.folding, 0)} == {"forest"}
     kept = fit_extension(new, inputs_of(new), {}).facts["result"]["kept"]
@@ -235,7 +238,7 @@ def test_without_thresholds_the_correlation_decides() -> None:
 def test_a_file_gives_back_what_was_written(tmp_path: Path, regression: bool, with_counts: bool) -> None:  # noqa: FBT001
     """Models, calibration, compounds and facts; the same models give the same bytes, in any number of threads."""
     new = made_up(regression=regression, counts=with_counts)
-    job = FitJob(new, inputs_of(new, knows=True), {"assay": "X1"})
+    job = FitJob(new, lambda: inputs_of(new, knows=True), {"assay": "X1"})
     for name, workers in (("a", 1), ("b", 2)):
         _, extension = fit_extensions([job, job], workers=workers)
         extension.write(tmp_path / name)
@@ -250,6 +253,23 @@ def test_a_file_gives_back_what_was_written(tmp_path: Path, regression: bool, wi
         assert theirs
         for name, array in mine.arrays().items():
             np.testing.assert_array_equal(array, theirs.arrays()[name])
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_inputs_are_made_when_an_assay_is_fitted(monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
+    """Not those of all assays before the first fit, and never two at a time: they set torch's number of threads."""
+    new, steps, making = made_up(), [], Lock()
+
+    def inputs() -> Inputs:
+        assert making.acquire(blocking=False)
+        steps.append("inputs")
+        making.release()
+        return inputs_of(new)
+
+    monkeypatch.setattr("partners.new_assays.fit.fit_extension", lambda *_: steps.append("fit"))
+    fit_extensions([FitJob(new, inputs, {})] * 4, workers=workers)
+    assert sorted(steps) == ["fit"] * 4 + ["inputs"] * 4
+    assert workers > 1 or steps == ["inputs", "fit"] * 4
 
 
 def test_calibration_has_every_label_once() -> None:
