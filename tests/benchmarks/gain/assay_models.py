@@ -111,7 +111,7 @@ def pooled_assay_models(partners: Mapping[str, Partner]) -> Scores:
     No partner could do this. Equal targets are equal assays by the truth; above 5,000 rows the forest stands alone.
     """
     own = {name: _assay_data(partner) for name, partner in partners.items()}
-    inputs = {name: data.inputs() for name, data in own.items()}
+    inputs = {name: data.inputs(np.arange(data.data.n_compounds)) for name, data in own.items()}
     predicted = {
         name: {
             fold: np.zeros((partner.training_set.rows_of(number).size, len(own[name].assays)), np.float32)
