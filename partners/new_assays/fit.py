@@ -15,8 +15,9 @@ from partners.assay_models.fitting import fit_assay_model
 from partners.assay_models.inputs import Inputs
 from partners.assay_models.out_of_fold import predicted_out_of_fold
 from partners.assay_models.probability import fit_curves
+from partners.assay_models.yardstick import Yardstick
 from partners.models.conformal import calibrate
-from partners.new_assays.choice import KeptModel, Yardstick, choose_new
+from partners.new_assays.choice import KeptModel, choose_new
 from partners.new_assays.extension import Extension, Side, outputs_of
 from partners.new_assays.folds import cross_validation_folds
 from partners.new_assays.new_assay import NewAssay
@@ -89,7 +90,7 @@ def fit_extension(new: NewAssay, inputs: Inputs, facts: Mapping[str, Any], seed:
     folding, folds = cross_validation_folds(new.folding, seed)
     alone = predicted_out_of_fold(new.assay, inputs.without_hidden(), folding, seed)
     on_trunk = predicted_out_of_fold(new.assay, inputs, folding, seed)
-    yardstick = Yardstick.of(new)
+    yardstick = Yardstick.of(new.assay, new.y)
     kept = choose_new(yardstick, alone, on_trunk, folds, seed)
     first, second = alone[kept.alone], on_trunk[kept.on_trunk]
     result = _result(new, yardstick, kept, first, second if kept.keeps_trunk else first)

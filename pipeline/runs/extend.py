@@ -129,6 +129,6 @@ def _facts(new: NewAssay, base: FinalModel, prepared: Prepared) -> dict[str, Any
 def _write_report(home: Home, trunk: str, refused: list[RefusedAssay]) -> None:
     """Write how good the models of all added assays are, and which assays the last run refused."""
     results = [facts["result"] for _, facts in stored_files(home.extensions, trunk)]
-    content = {"kind": "hocket new assays", "added": results, "refused": [asdict(one) for one in refused]}
+    content = {"kind": "hocket new assays", "added": results, "refused": [asdict(assay) for assay in refused]}
     write_json(home.extensions / _REPORT, content)
     (home.extensions / _REPORT).chmod(FILE_MODE)

@@ -29,8 +29,9 @@ from partners.assay_models.forest import fit_forest
 from partners.assay_models.gaussian_process import expected_values, fit_gaussian_process
 from partners.assay_models.inputs import Inputs, kernel
 from partners.assay_models.out_of_fold import predicted_out_of_fold
+from partners.assay_models.yardstick import Yardstick
 from partners.network.predict import predict_hidden
-from partners.new_assays.choice import Yardstick, choose_new
+from partners.new_assays.choice import choose_new
 from partners.new_assays.folds import cross_validation_folds
 from partners.new_assays.new_assay import NewAssay
 from partners.settings import LocalKind
@@ -111,7 +112,7 @@ def rows_of(
             folding, folds = cross_validation_folds(new.folding, 0)
             alone = predicted_out_of_fold(new.assay, known.without_hidden(), folding, 0)
             on_trunk = predicted_out_of_fold(new.assay, known, folding, 0)
-            chosen = choose_new(Yardstick.of(new), alone, on_trunk, folds, 0)
+            chosen = choose_new(Yardstick.of(new.assay, new.y), alone, on_trunk, folds, 0)
             before = predicted(chosen.alone, drawn, known.without_hidden(), some.without_hidden())
             after = predicted(chosen.on_trunk, drawn, known, some)
             for task, sign in zip(assay.tasks, assay.signs, strict=True):

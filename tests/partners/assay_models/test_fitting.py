@@ -59,7 +59,7 @@ def with_other_labels(own: AssayData, fold: int, seed: int = 0) -> AssayData:
         matrix.data[mine] = matrix.data[rng.permutation(mine)]
     other = replace(data, y=y, y_regr=values, y_censor=marks)
     assert (other.y != data.y).nnz > 0
-    return replace(own, data=other, assays=tuple(_other_values(one, data, fold, rng) for one in own.assays))
+    return replace(own, data=other, assays=tuple(_other_values(assay, data, fold, rng) for assay in own.assays))
 
 
 def _other_values(assay: Assay, data: TrainingSet, fold: int, rng: np.random.Generator) -> Assay:

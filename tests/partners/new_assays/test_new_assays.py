@@ -17,10 +17,11 @@ from partners.assay_models.assays import Assay
 from partners.assay_models.forest import fit_forest
 from partners.assay_models.inputs import Inputs
 from partners.assay_models.out_of_fold import predicted_out_of_fold
+from partners.assay_models.yardstick import Yardstick
 from partners.errors import CheckpointDamaged
 from partners.files.checkpoint import Checkpoint, save_checkpoint
 from partners.network.trunk import trunk_layout
-from partners.new_assays.choice import Yardstick, choose_new
+from partners.new_assays.choice import choose_new
 from partners.new_assays.extension import Extension, extension_facts
 from partners.new_assays.fit import FitJob, fit_extension, fit_extensions
 from partners.new_assays.folds import cross_validation_folds
@@ -188,7 +189,7 @@ def test_scores_are_scikit_learns() -> None:
     """Average precision of each task over any sample of compounds."""
     new, rng = made_up(), np.random.default_rng(3)
     rows, predicted = rng.integers(40, size=(9, 40)), rng.normal(size=40)
-    found = Yardstick.of(new).average_precision(predicted, rows)
+    found = Yardstick.of(new.assay, new.y).average_precision(predicted, rows)
     for sample, drawn in enumerate(rows):
         for task in range(2):
             labels = new.y.toarray()[drawn, task]
@@ -202,7 +203,7 @@ def test_scores_are_scikit_learns() -> None:
 def test_the_trunk_must_gain_to_be_kept(seed: int) -> None:
     """Equal predictions keep the model without it; perfect ones against noise keep the trunk; noise never does."""
     new, rng = made_up(seed=seed), np.random.default_rng(seed)
-    yardstick, noise = Yardstick.of(new), rng.normal(size=40)
+    yardstick, noise = Yardstick.of(new.assay, new.y), rng.normal(size=40)
     assert not choose_new(yardstick, {"mean": noise}, {"mean": noise}, "", 0).keeps_trunk
     assert choose_new(yardstick, {"mean": noise}, {"mean": new.assay.values}, "", 0).keeps_trunk
     assert not choose_new(yardstick, {"mean": new.assay.values}, {"mean": noise}, "", 0).keeps_trunk
@@ -211,7 +212,7 @@ def test_the_trunk_must_gain_to_be_kept(seed: int) -> None:
 def test_the_mean_is_kept_unless_another_is_clearly_better() -> None:
     """By more than a standard error."""
     new, rng = made_up(), np.random.default_rng(0)
-    yardstick, truth, noise = Yardstick.of(new), made_up().assay.values, rng.normal(size=40)
+    yardstick, truth, noise = Yardstick.of(new.assay, new.y), made_up().assay.values, rng.normal(size=40)
     alike = {"gaussian process": truth, "forest": truth, "mean": truth}
     assert choose_new(yardstick, alike, alike, "", 0).alone == "mean"  # type: ignore[arg-type]
     apart = {"gaussian process": noise, "forest": truth, "mean": noise}
@@ -224,7 +225,7 @@ def test_without_thresholds_the_correlation_decides() -> None:
     bare = replace(
         new, y=new.y[:, :0], tasks=(), assay=replace(new.assay, tasks=(), signs=(), marks=np.zeros(40, np.int8))
     )
-    kept = choose_new(Yardstick.of(bare), {"mean": -new.assay.values}, {"mean": new.assay.values}, "", 0)
+    kept = choose_new(Yardstick.of(bare.assay, bare.y), {"mean": -new.assay.values}, {"mean": new.assay.values}, "", 0)
     assert kept.keeps_trunk
     assert "correlation +2.000" in kept.reason
     assert fit_extension(bare, inputs_of(bare), {}).n_tasks == 0
