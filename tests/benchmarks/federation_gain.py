@@ -26,7 +26,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for the modules of the tests
 
 from tests.benchmarks.gain.catalogue import KINDS, held_catalogue
-from tests.benchmarks.gain.gains import OF_REGRESSIONS, Gain, gain, gated, gates
+from tests.benchmarks.gain.gains import OF_REGRESSIONS, Gain, gain, gains_by_group, gated, gates
 from tests.benchmarks.gain.partners import Partner, load_partners, tables_of
 from tests.benchmarks.gain.runs import Setting, obtain
 from tests.benchmarks.gain.scores import FOLDS, Scores, averaged
@@ -153,6 +153,17 @@ def regression_table(found: Sequence[Line], partners: Mapping[str, Partner], ask
     return table
 
 
+def group_table(found: Sequence[Line], partners: Mapping[str, Partner], asked: argparse.Namespace) -> Table:
+    """Gains in AUC-PR of every line over the first one, by own training labels and by the number of other holders."""
+    parts = {label: gains_by_group(runs, found[0][1], partners, asked.fold, asked.least) for label, runs in found[1:]}
+    groups = next(iter(parts.values()))
+    table = Table("", *(f"{group.name}, n={group.n_tasks}" for group in groups), title=_title(asked))
+    for label, gains in parts.items():
+        cells = ("{:+.3f} ({:+.3f}, {:+.3f})".format(group.gain, *group.interval) for group in gains)
+        table.add_row(label, *cells)
+    return table
+
+
 def target_table(found: Sequence[Line], partners: Mapping[str, Partner], asked: argparse.Namespace) -> Table:
     """Each target's mean scores over partners, of every line with values."""
     table = Table("target", "", "R2", "Spearman", "Pearson", "mean absolute error", title=_title(asked))
@@ -228,6 +239,8 @@ def main() -> None:
             console.print(_coverage(kind, partners, asked.min_holders), style="dim")
         found = list(lines(asked, partners, work, console))
         console.print(class_table(found, partners, asked))
+        if len(found) > 1:
+            console.print(group_table(found, partners, asked))
         if set(asked.arms) & set(OF_ASSAYS):
             console.print(regression_table(found, partners, asked))
         if asked.by_target:

@@ -14,6 +14,20 @@ OF_REGRESSIONS = ("r2", "spearman", "pearson", "mae")  # metrics; all others are
 _N_RESAMPLES = 2000
 
 
+LABEL_EDGES = (0, 50, 100, 200, 400)  # first number of own training labels of each group; the last is open
+MOST_HOLDERS = 2  # other partners that measure a target, at most told apart
+
+
+@dataclass(frozen=True)
+class Group:
+    """Mean gain over some tasks, with its 95 % interval over targets."""
+
+    name: str
+    gain: float
+    interval: tuple[float, float]
+    n_tasks: int
+
+
 @dataclass(frozen=True)
 class Gain:
     """Mean over tasks of an arm minus *local*, and its 95 % interval over targets."""
@@ -51,6 +65,35 @@ def gain(
         for name in dict.fromkeys(owners)
     }
     return Gain(float(np.concatenate(values).mean()), float(change.mean()), (low, high), change.size, by_partner)
+
+
+def gains_by_group(
+    arm: Sequence[Scores], local: Sequence[Scores], partners: Mapping[str, Partner], fold: str, least: int
+) -> list[Group]:
+    """Gains in average precision by own training labels, and by the number of others that measure the target."""
+    changes, targets, n_labels, n_others = [], [], [], []
+    for name, partner in partners.items():
+        others = [set(other.classes.targets) for key, other in partners.items() if key != name]
+        after, before = (_mean(runs, name, fold, "average_precision") for runs in (arm, local))
+        enough = _has_enough(local, name, fold, "average_precision", least)
+        data = partner.training_set
+        labels = np.bincount(data.y[data.training_rows].indices, minlength=data.n_tasks)
+        for task in np.flatnonzero(partner.classes.is_scored & enough & np.isfinite(after) & np.isfinite(before)):
+            target = partner.classes.targets[task]
+            changes.append(after[task] - before[task])
+            targets.append(target)
+            n_labels.append(labels[task])
+            n_others.append(min(MOST_HOLDERS, sum(target in other for other in others)))
+    label_group = np.searchsorted(LABEL_EDGES, n_labels, side="right") - 1
+    names = [*(f"{edge}+ own labels" for edge in LABEL_EDGES), *(f"{n} others" for n in range(MOST_HOLDERS)), "more"]
+    groups = [label_group == i for i in range(len(LABEL_EDGES))]
+    groups += [np.array(n_others) == n for n in range(MOST_HOLDERS + 1)]
+    change, target = np.array(changes), np.array(targets)
+    return [
+        Group(name, float(change[rows].mean()), interval(change[rows], target[rows]), int(rows.sum()))
+        for name, rows in zip(names, groups, strict=True)
+        if rows.any()
+    ]
 
 
 def gates(
