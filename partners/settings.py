@@ -1,6 +1,7 @@
 """Settings of trunk, server step and local training, each checked once when made."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self, get_args
 
@@ -31,6 +32,14 @@ ModelKind = Literal[
 """The same, and those that have the federated trunk's hidden layer beside the fingerprint. A network is a trunk's head;
 "and head": the logit of the task's head, whose row is shared, is averaged in.
 """
+
+ON_TRUNK: Mapping[LocalKind, ModelKind] = {
+    "network": "network",
+    "gaussian process": "gaussian process on the trunk",
+    "forest": "forest on the trunk",
+    "mean": "mean on the trunk",
+}
+"""What each kind is called with the trunk's outputs."""
 
 
 def _require(ok: bool, key: str, found: object, expected: str) -> None:  # noqa: FBT001 -- the condition is the subject

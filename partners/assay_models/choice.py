@@ -1,6 +1,5 @@
 """Which model of an assay is the strongest, by cross-validation inside the training folds."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,10 +7,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from partners.assay_models.assays import Assay
-from partners.assay_models.forest import fit_forest
-from partners.assay_models.gaussian_process import MOST_ROWS, expected_values, fit_gaussian_process
-from partners.assay_models.inputs import Inputs, kernel
-from partners.scores.scores import score_labels
+from partners.assay_models.gaussian_process import MOST_ROWS
+from partners.assay_models.inputs import Inputs
+from partners.assay_models.out_of_fold import predicted_out_of_fold
+from partners.assay_models.yardstick import Yardstick
 from partners.settings import LocalKind
 
 FEWEST_VALUES = 10  # measurements in the training folds; with fewer, the network's head is used
@@ -20,8 +19,6 @@ FEWEST_TO_TRY = 20  # measurements below which the kinds are not compared
 # mean of both was better on validation folds (tests/benchmarks/federation_gain.py).
 _MARGIN = 0.02
 _N_TREES = 50  # half of what is fitted in the end: enough to compare, and three forests are fitted to compare
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,47 +45,12 @@ def choose(assay: Assay, inputs: Inputs, y: sparse.csc_matrix, folding: NDArray[
         return Choice("network", "all measurements in the training folds are equal")
     if n_values > MOST_ROWS:
         return Choice("forest", f"{n_values} measurements; a Gaussian process takes at most {MOST_ROWS}")
-    folds = np.unique(folding)
-    if n_values < FEWEST_TO_TRY or folds.size < 2:  # noqa: PLR2004 -- one fold to predict, one to fit
+    if n_values < FEWEST_TO_TRY or np.unique(folding).size < 2:  # noqa: PLR2004 -- one fold to predict, one to fit
         return Choice("mean", "too few measurements to compare Gaussian process and forest")
-    predicted = _predicted_apart(assay, inputs, folding, folds, seed)
-    scores = {kind: _score(assay, y, values) for kind, values in predicted.items()}
+    predicted = predicted_out_of_fold(assay, inputs, folding, seed, _N_TREES)
+    yardstick = Yardstick.of(assay, y[:, list(assay.tasks)][assay.rows])
+    scores = {kind: yardstick.score_all(values) for kind, values in predicted.items()}
     best: LocalKind = max(scores, key=lambda kind: scores[kind])
     if not scores[best] > scores["mean"] + _MARGIN:
         best = "mean"
     return Choice(best, ", ".join(f"{kind} {score:.3f}" for kind, score in scores.items()))
-
-
-def _predicted_apart(
-    assay: Assay, inputs: Inputs, folding: NDArray[np.int64], folds: Sequence[int] | NDArray[np.int64], seed: int
-) -> dict[LocalKind, Floats]:
-    """Predictions for each fold from the others, by kind, (n,) each."""
-    process, forest = np.zeros(assay.rows.size), np.zeros(assay.rows.size)
-    similarity = kernel(inputs, inputs)
-    for fold in folds:
-        rest, out = np.flatnonzero(folding != fold), np.flatnonzero(folding == fold)
-        inner = similarity[np.ix_(rest, rest)]
-        values = expected_values(inner, assay.values[rest], assay.marks[rest], inputs.n_kernels)
-        process[out] = fit_gaussian_process(inner, values, inputs.n_kernels).predict(similarity[np.ix_(out, rest)])
-        forest[out] = fit_forest(inputs[rest], values, seed, _N_TREES).predict(inputs[out].dense())
-    return {"gaussian process": process, "forest": forest, "mean": (process + forest) / 2}
-
-
-def _score(assay: Assay, y: sparse.csc_matrix, predicted: Floats) -> float:
-    """Mean average precision over the assay's tasks; without any, the correlation with the exact values."""
-    scores = []
-    for task, sign in zip(assay.tasks, assay.signs, strict=True):
-        part = slice(y.indptr[task], y.indptr[task + 1])
-        rows, active = y.indices[part], y.data[part] > 0
-        place = np.searchsorted(assay.rows, rows)
-        known = (place < assay.rows.size) & (assay.rows[np.minimum(place, assay.rows.size - 1)] == rows)
-        zeros = np.zeros(int(known.sum()), np.int64)
-        scored = score_labels(zeros, active[known], sign * predicted[place[known]], 1)
-        scores.append(float(scored.average_precision[0]))
-    defined = [score for score in scores if np.isfinite(score)]
-    if defined:
-        return float(np.mean(defined))
-    measured, expected = (numbers[assay.marks == 0] for numbers in (assay.values, predicted))
-    if not measured.size or np.ptp(measured) == 0 or np.ptp(expected) == 0:
-        return 0.0
-    return float(np.corrcoef(measured, expected)[0, 1])

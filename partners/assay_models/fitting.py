@@ -17,10 +17,11 @@ from partners.assay_models.fitted import AssayModel, AssayModels, KnownProcess, 
 from partners.assay_models.forest import fit_forest
 from partners.assay_models.gaussian_process import MOST_ROWS, expected_values, fit_gaussian_process
 from partners.assay_models.inputs import Inputs, kernel
-from partners.assay_models.predictor import AssayPredictor
+from partners.assay_models.predictor import ValuePredictor
 from partners.assay_models.probability import fit_curves
 from partners.network.predict import Predictor
 from partners.settings import LocalKind
+from partners.training.evaluation import labelled_rows
 from partners.training_data.training_set import TrainingSet
 
 _FEWEST_TO_SCALE = 10  # measured compounds of the validation fold from which mean and deviation of scores are taken
@@ -46,10 +47,11 @@ class AssayData:
             return np.zeros((0, 0), np.float32)
         return np.nan_to_num(quantiles_of(self.descriptors[self.data.training_rows]))
 
-    def inputs(self, hidden: Floats | None = None) -> Inputs:
-        """Inputs of all compounds, with the trunk's hidden layer if it is given."""
-        described = None if self.descriptors is None else quantile_scale(self.descriptors, self.quantiles())
-        return Inputs.of(self.data.x, hidden, described)
+    def inputs(self, rows: NDArray[np.int64], network: Predictor | None = None) -> Inputs:
+        """Inputs of some compounds of the training set, with the hidden layer of the network if one is given."""
+        x = self.data.x[rows]
+        described = None if self.descriptors is None else quantile_scale(self.descriptors[rows], self.quantiles())
+        return Inputs.of(x, None if network is None else network.hidden(x), described)
 
     def training_part(self, assay: Assay) -> Assay:
         """The assay's measurements in the training folds."""
@@ -70,10 +72,13 @@ class AssayData:
 
 def choose_kinds(own: AssayData, progress: Progress | None = None) -> list[Choice]:
     """The strongest local kind of model of each assay, by cross-validation inside the training folds."""
-    inputs, y = own.inputs(), sparse.csc_matrix(own.data.y)
+    known, y = own.data.training_rows, sparse.csc_matrix(own.data.y)
+    inputs = own.inputs(known)
 
     def chosen(number: int, assay: Assay) -> Choice:
-        return choose(assay, inputs[assay.rows], y, own.data.folding[assay.rows], own.seed + number)
+        return choose(
+            assay, inputs[np.searchsorted(known, assay.rows)], y, own.data.folding[assay.rows], own.seed + number
+        )
 
     return own.map(chosen, progress)
 
@@ -92,12 +97,15 @@ def fit_assay_models(
     network  : trunk and heads; serves the assays of kind "network"
     on_trunk : the trunk's hidden layer is an input beside the fingerprint
     heads    : classification tasks whose network logit is averaged in
+    Raises BadFolds without a labelled or measured compound in the validation fold.
     """
-    inputs = own.inputs(network.hidden(own.data.x) if on_trunk else None)
+    validation = labelled_rows(own.data, own.data.validation_fold)
     known = own.data.training_rows
+    inputs = own.inputs(known, network if on_trunk else None)
 
     def fitted(number: int, assay: Assay) -> AssayModel | None:
-        return fit_assay_model(assay, kinds[number], inputs[assay.rows], known, own.seed + number)
+        mine = inputs[np.searchsorted(known, assay.rows)]
+        return fit_assay_model(assay, kinds[number], mine, known, own.seed + number)
 
     models = own.map(fitted, progress)
     numbers = np.cumsum([model is not None for model in models]) - 1
@@ -118,7 +126,9 @@ def fit_assay_models(
         of_regression=of_regression,
         mixing=Mixing.of_network(own.data.n_tasks),
     )
-    return replace(raw, mixing=_mixing(own, raw, sign, network, heads))
+    held_out = own.inputs(validation, network if on_trunk else None)
+    values = ValuePredictor(raw.models, inputs, raw.quantiles.shape[1], own.workers)(held_out)
+    return replace(raw, mixing=_mixing(own.data, raw, sign, values, network(own.data.x[validation]).logits, heads))
 
 
 def fit_assay_model(
@@ -144,17 +154,19 @@ def fit_assay_model(
 
 
 def _mixing(
-    own: AssayData, raw: AssayModels, sign: NDArray[np.float64], network: Predictor, heads: Collection[int]
+    data: TrainingSet,
+    raw: AssayModels,
+    sign: NDArray[np.float64],
+    values: Floats,
+    logits: Floats,
+    heads: Collection[int],
 ) -> Mixing:
-    """Weights of value and network logit in each task's logit, calibrated on the validation fold."""
-    data = own.data
-    rows = data.rows_of(data.validation_fold)
-    if not rows.size:
-        return _uncalibrated(raw, sign)
-    descriptors = None if own.descriptors is None else own.descriptors[rows]
-    network_logits = network(data.x[rows]).logits.astype(np.float64)
-    values = AssayPredictor(network, raw, data.x[data.training_rows]).values(data.x[rows], descriptors)
-    labels = data.y[rows].tocoo()
+    """Weights of value and network logit in each task's logit, calibrated on the validation fold.
+
+    values, logits : (n, n_models) of the assays, (n, n_tasks) of the network, for that fold's compounds
+    """
+    labels = data.y[data.rows_of(data.validation_fold)].tocoo()
+    network_logits = logits.astype(np.float64)
     task = labels.col.astype(np.int64)
     n_labels = np.bincount(task, minlength=data.n_tasks)
     by_value, by_network, offset = (np.zeros(data.n_tasks) for _ in range(3))
@@ -166,10 +178,10 @@ def _mixing(
             deviation = float(score.std()) or 1.0
             by_value[column], offset[column] = sign[column] / deviation, -float(score.mean()) / deviation
         if model < 0 or column in heads:
-            logits = network_logits[measured, column]
-            deviation = float(logits.std()) or 1.0
+            logit = network_logits[measured, column]
+            deviation = float(logit.std()) or 1.0
             by_network[column] = 1 / deviation
-            offset[column] -= float(logits.mean()) / deviation
+            offset[column] -= float(logit.mean()) / deviation
             if model >= 0:
                 by_value[column], by_network[column], offset[column] = (
                     part[column] / 2 for part in (by_value, by_network, offset)
@@ -183,12 +195,6 @@ def _mixing(
         (curves.slope * by_network).astype(np.float32),
         (curves.slope * offset + curves.middle).astype(np.float32),
     )
-
-
-def _uncalibrated(raw: AssayModels, sign: NDArray[np.float64]) -> Mixing:
-    """Without a validation fold: the network's logits, and values as they are."""
-    own = raw.of_task >= 0
-    return Mixing(np.where(own, sign, 0).astype(np.float32), (~own).astype(np.float32), np.zeros(own.size, np.float32))
 
 
 def _training_share(data: TrainingSet) -> NDArray[np.float64]:

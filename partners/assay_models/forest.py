@@ -1,12 +1,12 @@
 """A random forest of regression trees (scikit-learn's) on one assay's values, kept as plain arrays."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from partners.assay_models.inputs import Inputs
+from partners.assay_models.inputs import Inputs, blocks
 from partners.errors import CheckpointDamaged
 
 if TYPE_CHECKING:
@@ -58,17 +58,25 @@ class Forest:
         mean: Floats = values.mean(axis=1, dtype=np.float64)
         return mean
 
+    def values(self, inputs: Inputs) -> Floats:
+        """The same for any number of compounds, (n,), whose dense inputs are made a block at a time."""
+        values = np.empty(inputs.n_compounds)
+        for part in blocks(inputs.n_compounds):
+            values[part] = self.predict(inputs[part].dense())
+        return values
+
 
 def fit_forest(inputs: Inputs, values: Floats, seed: int, n_trees: int = N_TREES) -> Forest:
-    """Fit trees, each split the best of sqrt(number of inputs); values: (n,)."""
+    """Fit trees, each split the best of sqrt(number of inputs); values: (n,); seeds 2^32 apart are the same."""
     from sklearn.ensemble import RandomForestRegressor  # noqa: PLC0415 -- a second to load, for a run's end alone
 
     columns = _used_columns(inputs)
-    dense = np.hstack([inputs.bits[:, columns].toarray(), inputs.hidden, inputs.descriptors])
+    dense = replace(inputs, bits=inputs.bits[:, columns]).dense()
     place = np.concatenate([columns, np.arange(inputs.bits.shape[1], inputs.bits.shape[1] + _n_dense(inputs))])
     if not dense.shape[1]:  # no bit varies: a constant input gives one leaf
         dense, place = np.zeros((values.size, 1), np.float32), np.zeros(1, np.int64)
-    fitted = RandomForestRegressor(n_trees, max_features="sqrt", random_state=seed, n_jobs=1).fit(dense, values)
+    state = seed % 2**32  # scikit-learn takes no larger one
+    fitted = RandomForestRegressor(n_trees, max_features="sqrt", random_state=state, n_jobs=1).fit(dense, values)
     return _as_arrays(fitted.estimators_, place)
 
 

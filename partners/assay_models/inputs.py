@@ -1,10 +1,13 @@
 """Inputs of assay models: fingerprint bits, the trunk's hidden layer and descriptors of the same compounds."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+
+BLOCK = 128  # compounds at a time, which bounds the memory of dense inputs and kernels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,12 +25,15 @@ class Inputs:
         hidden: NDArray[np.float32] | None = None,
         descriptors: NDArray[np.float32] | None = None,
     ) -> "Inputs":
-        """Make inputs of fingerprints, whose counts become ones, and of what else there is."""
+        """Make inputs of fingerprints, whose counts become ones, and of what else there is.
+
+        hidden : (n, n_units) outputs of the trunk; what is below 0 becomes 0. Without any such it is not copied
+        """
         bits = sparse.csr_matrix(x > 0, dtype=np.float32)  # without stored zeros
         none = np.zeros((x.shape[0], 0), np.float32)
         return cls(
             bits,
-            none if hidden is None else np.maximum(hidden, np.float32(0)),
+            none if hidden is None else _cut(hidden),
             none if descriptors is None else descriptors.astype(np.float32),
         )
 
@@ -50,8 +56,36 @@ class Inputs:
         return 2 if self.hidden.shape[1] else 1
 
     def dense(self) -> NDArray[np.float32]:
-        """All inputs side by side, (n, n_bits + n_units + n_descriptors)."""
-        return np.hstack([self.bits.toarray(), self.hidden, self.descriptors])
+        """All inputs side by side, (n, n_bits + n_units + n_descriptors); for many compounds take `blocks`."""
+        n_bits, n_units = self.bits.shape[1], self.hidden.shape[1]
+        filled = np.zeros((self.n_compounds, n_bits + n_units + self.descriptors.shape[1]), np.float32)
+        filled[np.repeat(np.arange(self.n_compounds), np.diff(self.bits.indptr)), self.bits.indices] = 1
+        filled[:, n_bits : n_bits + n_units] = self.hidden
+        filled[:, n_bits + n_units :] = self.descriptors
+        return filled
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KnownInputs:
+    """Compounds with which many others are compared: what a kernel needs of them is computed once."""
+
+    bits: sparse.csr_matrix  # (n_bits, n) float32 ones
+    n_set: NDArray[np.float32]  # (n,) bits of each compound
+    hidden: NDArray[np.float32]  # (n, n_units)
+    squares: NDArray[np.float32]  # (n,) squared lengths of the hidden layers
+
+    @classmethod
+    def of(cls, inputs: Inputs) -> "KnownInputs":
+        """Those of these compounds."""
+        turned = sparse.csr_matrix(inputs.bits.T)
+        return cls(turned, _row_sums(inputs.bits), inputs.hidden, _squares(inputs.hidden))
+
+    def kernel(self, some: Inputs) -> NDArray[np.float32]:
+        """`kernel` of some compounds with these, (n_some, n)."""
+        total = _tanimoto((some.bits @ self.bits).toarray(), _row_sums(some.bits), self.n_set)
+        if some.hidden.shape[1]:
+            total += _tanimoto(some.hidden @ self.hidden.T, _squares(some.hidden), self.squares)
+        return total
 
 
 def kernel(some: Inputs, others: Inputs) -> NDArray[np.float32]:
@@ -60,12 +94,25 @@ def kernel(some: Inputs, others: Inputs) -> NDArray[np.float32]:
     Tanimoto of two vectors is <a, b> / (|a|^2 + |b|^2 - <a, b>), a kernel for bits and for real vectors (Ralaivola et
     al., Neural Networks 2005, 18, 1093); 0 for two vectors of zeros.
     """
-    common = np.asarray((some.bits @ others.bits.T).todense(), dtype=np.float32)
-    total = _tanimoto(common, _row_sums(some.bits), _row_sums(others.bits))
-    if some.hidden.shape[1]:
-        squares = ((some.hidden**2).sum(axis=1), (others.hidden**2).sum(axis=1))
-        total += _tanimoto(some.hidden @ others.hidden.T, *squares)
-    return total
+    return KnownInputs.of(others).kernel(some)
+
+
+def blocks(n_compounds: int) -> Iterator[slice]:
+    """All compounds in turn, 128 at a time; the last block may have fewer."""
+    for start in range(0, n_compounds, BLOCK):
+        yield slice(start, min(start + BLOCK, n_compounds))
+
+
+def _cut(hidden: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.maximum(hidden, np.float32(0)) if hidden.min(initial=0) < 0 else hidden
+
+
+def _squares(hidden: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Squared length of each row, (n,), without a second array of all rows."""
+    squares = np.empty(hidden.shape[0], np.float32)
+    for part in blocks(hidden.shape[0]):
+        squares[part] = (hidden[part] ** 2).sum(axis=1)
+    return squares
 
 
 def _row_sums(bits: sparse.csr_matrix) -> NDArray[np.float32]:

@@ -1,6 +1,7 @@
 """Predictions of a model for all tasks: the network's heads, and the models of single assays."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,11 +10,9 @@ from threadpoolctl import threadpool_limits
 
 from data_prep.descriptors.scaling import quantile_scale
 from partners.assay_models.fitted import AssayModel, AssayModels, KnownProcess
-from partners.assay_models.inputs import Inputs, kernel
+from partners.assay_models.inputs import BLOCK, Inputs, KnownInputs, blocks
 from partners.errors import BadFeatures, CheckpointDamaged
 from partners.network.predict import Outputs, Predictor
-
-_BLOCK = 128  # compounds at a time, filled up with empty rows, so that a compound gets the same bits alone or not
 
 Floats = NDArray[np.float32]
 
@@ -21,16 +20,18 @@ Floats = NDArray[np.float32]
 class ValuePredictor:
     """Models of assays with the compounds that they know, loaded once for many predictions."""
 
-    def __init__(self, models: Sequence[AssayModel], known: Inputs, n_descriptors: int) -> None:
+    def __init__(self, models: Sequence[AssayModel], known: Inputs, n_descriptors: int, workers: int = 1) -> None:
         """`known`: inputs of the compounds that the Gaussian processes are for; their descriptors are not needed.
 
+        workers : threads; the predictions do not depend on their number
         Raises CheckpointDamaged for forests of other inputs.
         """
-        self._models, self._known = models, known
-        with_process = [(i, model.process) for i, model in enumerate(models) if model.process]
-        self._with_process = [i for i, _ in with_process]
-        self._weight = _side_by_side([process for _, process in with_process], known.n_compounds)
-        self._mean = np.array([known.process.mean for _, known in with_process], np.float32)
+        self._models, self._workers = models, workers
+        processes = [(i, model.process) for i, model in enumerate(models) if model.process]
+        self._with_process = [i for i, _ in processes]
+        self._weight = _side_by_side([process for _, process in processes], known.n_compounds)
+        self._mean = np.array([process.process.mean for _, process in processes], np.float32)
+        self._known = KnownInputs.of(known if processes else known[:0])
         n_inputs = known.bits.shape[1] + known.hidden.shape[1] + n_descriptors
         forests = [model.forest for model in models if model.forest]
         if any(forest.feature.max() >= n_inputs for forest in forests):
@@ -39,17 +40,21 @@ class ValuePredictor:
     def __call__(self, inputs: Inputs) -> Floats:
         """Values of each model's assay, (n, n_models), units of the assays."""
         values = np.empty((inputs.n_compounds, len(self._models)), np.float32)
-        with threadpool_limits(limits=1):  # with other numbers of threads numpy adds up in another order
-            for start in range(0, inputs.n_compounds, _BLOCK):
-                part = slice(start, min(start + _BLOCK, inputs.n_compounds))
-                values[part] = self._of_block(_filled(inputs[part]))[: part.stop - part.start]
+
+        def fill(part: slice) -> None:
+            values[part] = self._of_block(_filled(inputs[part]))[: part.stop - part.start]
+
+        # with other numbers of threads numpy adds up in another order
+        with threadpool_limits(limits=1), ThreadPoolExecutor(self._workers) as pool:
+            for _ in pool.map(fill, blocks(inputs.n_compounds)):
+                pass
         return values
 
     def _of_block(self, inputs: Inputs) -> Floats:
-        total = np.zeros((_BLOCK, len(self._models)), np.float32)
+        total = np.zeros((BLOCK, len(self._models)), np.float32)
         count = np.zeros(len(self._models), np.float32)
         if self._with_process:
-            total[:, self._with_process] += (self._weight @ kernel(inputs, self._known).T).T + self._mean
+            total[:, self._with_process] += (self._weight @ self._known.kernel(inputs).T).T + self._mean
             count[self._with_process] += 1
         dense = None
         for i, model in enumerate(self._models):
@@ -63,14 +68,15 @@ class ValuePredictor:
 class AssayPredictor:
     """A network with the assay models that stand on it, loaded once for many predictions."""
 
-    def __init__(self, network: Predictor, models: AssayModels, known: sparse.csr_matrix) -> None:
+    def __init__(self, network: Predictor, models: AssayModels, known: sparse.csr_matrix, workers: int = 1) -> None:
         """`known`: (n_known, n_bits) fingerprints of the training folds' compounds.
 
+        workers : threads of the assay models; the predictions do not depend on their number
         Raises CheckpointDamaged for forests of other inputs, and what the network raises.
         """
         self._network, self._models = network, models
         hidden = self.hidden(known) if models.uses_trunk else None
-        self._values = ValuePredictor(models.models, Inputs.of(known, hidden), models.quantiles.shape[1])
+        self._values = ValuePredictor(models.models, Inputs.of(known, hidden), models.quantiles.shape[1], workers)
 
     def __call__(self, x: sparse.csr_matrix, descriptors: Floats | None = None) -> Outputs:
         """Predict every task for every row of x, (n, n_bits), in the group's order of bits.
@@ -89,7 +95,8 @@ class AssayPredictor:
 
     def hidden(self, x: sparse.csr_matrix) -> Floats:
         """The trunk's hidden layer after ReLU, (n, n_units)."""
-        return np.maximum(self._network.hidden(x), np.float32(0))
+        hidden = self._network.hidden(x)
+        return np.maximum(hidden, np.float32(0), out=hidden)
 
     def inputs(self, x: sparse.csr_matrix, descriptors: Floats | None = None, *, on_trunk: bool) -> Inputs:
         """Inputs of assay models: fingerprints, scaled descriptors if the models use them, and the hidden layer.
@@ -128,12 +135,15 @@ def _side_by_side(processes: Sequence[KnownProcess], n_known: int) -> sparse.csr
 
 
 def _filled(inputs: Inputs) -> Inputs:
-    """The inputs with empty rows, up to a whole block: products of one shape are computed in one way."""
-    missing = _BLOCK - inputs.n_compounds
+    """The inputs with empty rows, up to a whole block, so that a compound gets the same bits alone or among others.
+
+    Products of one shape are computed in one way.
+    """
+    missing = BLOCK - inputs.n_compounds
     if not missing:
         return inputs
     starts = np.concatenate([inputs.bits.indptr, np.full(missing, inputs.bits.indptr[-1], inputs.bits.indptr.dtype)])
-    shape = (_BLOCK, inputs.bits.shape[1])
+    shape = (BLOCK, inputs.bits.shape[1])
     hidden, descriptors = (
         np.vstack([part, np.zeros((missing, part.shape[1]), np.float32)])
         for part in (inputs.hidden, inputs.descriptors)

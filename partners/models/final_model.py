@@ -44,7 +44,7 @@ class Weights:
     calibration: Calibration  # of the predictions of all of them
 
     @classmethod
-    def of(
+    def of(  # noqa: PLR0913 -- a whole model and what it was trained on
         cls,
         training_set: TrainingSet,
         trunk: NDArray[np.float32],
@@ -54,14 +54,17 @@ class Weights:
         trunk_settings: TrunkSettings,
         training: Training,
         descriptors: NDArray[np.float32] | None = None,
+        *,
+        workers: int = 1,
     ) -> "Weights":
         """Calibrate a trained model on the validation fold; raises what Predictor raises.
 
         descriptors : (n_compounds, n_descriptors) of the training set, needed if the assay models use them
+        workers     : threads; the calibration does not depend on their number
         """
         rows = training_set.rows_of(training_set.validation_fold)
         network = Predictor(trunk, state, layout, trunk_settings, training)
-        predictor = AssayPredictor(network, assay_models, training_set.x[training_set.training_rows])
+        predictor = AssayPredictor(network, assay_models, training_set.x[training_set.training_rows], workers)
         outputs = predictor(training_set.x[rows], None if descriptors is None else descriptors[rows])
         labels = (training_set.y[rows], training_set.y_regr[rows], training_set.y_censor[rows])
         bare = PartnerState(state.heads, {}, {}, state.n_steps, state.normalisation)
@@ -144,7 +147,7 @@ def known_compounds(training_set: TrainingSet, places: NDArray[np.int64]) -> tup
     return KnownCompounds(x, places), float(np.quantile(similarity, _LEAST_SHARE, method="lower"))
 
 
-def write_model_files(
+def write_model_files(  # noqa: PLR0913 -- whole models and what they were trained on
     models: Mapping[Path, tuple[NDArray[np.float32], PartnerState, AssayModels]],
     compounds_file: Path,
     training_set: TrainingSet,
@@ -154,16 +157,20 @@ def write_model_files(
     trunk_settings: TrunkSettings,
     training: Training,
     descriptors: NDArray[np.float32] | None = None,
+    workers: int = 1,
 ) -> float:
     """Calibrate finished models and write their files, and the training compounds; return the least similarity.
 
     models : file of the weights to trunk (n_params,), heads and models of assays, of each model
     places : (n_bits,) order of the bits
+    workers : threads; the files do not depend on their number
     The least similarity is that of `known_compounds`. Raises what Predictor raises.
     """
     known, least_similarity = known_compounds(training_set, places)
     for weights_file, (trunk, state, assay_models) in models.items():
-        weights = Weights.of(training_set, trunk, state, assay_models, layout, trunk_settings, training, descriptors)
+        weights = Weights.of(
+            training_set, trunk, state, assay_models, layout, trunk_settings, training, descriptors, workers=workers
+        )
         weights.write(weights_file)
     known.write(compounds_file)
     return least_similarity

@@ -22,17 +22,11 @@ from partners.models.held_out import EvaluatedModel, evaluate_outputs
 from partners.network.predict import Outputs, Predictor
 from partners.network.state import PartnerState
 from partners.network.trunk import TrunkLayout, trunk_digest
-from partners.settings import ModelKind, Training, TrunkSettings
+from partners.settings import ON_TRUNK, Training, TrunkSettings
 from partners.training.partner_data import PartnerData
 
 _VERSION = 1  # of the fitting: a file of another version is fitted again
 _STRONGEST, _TAKE_HOME = "strongest.", "take_home."
-_ON_TRUNK: Mapping[str, ModelKind] = {
-    "network": "network",
-    "gaussian process": "gaussian process on the trunk",
-    "forest": "forest on the trunk",
-    "mean": "mean on the trunk",
-}
 _AND_HEAD: Mapping[ModelKind, ModelKind] = {
     "gaussian process on the trunk": "gaussian process on the trunk and head",
     "forest on the trunk": "forest on the trunk and head",
@@ -83,7 +77,7 @@ def _kinds_of(choice: Choice, *, with_head: bool) -> ChosenKinds:
     """Kinds of a task of an assay, and why; with_head: its head's logit is averaged with a model of its own."""
     if choice.kind == "network":
         return ChosenKinds("network", "network", choice.reason)
-    on_trunk = _ON_TRUNK[choice.kind]
+    on_trunk = ON_TRUNK[choice.kind]
     reason = f"cross-validation of the local kinds inside the training folds: {choice.reason}{_BY_RULE}"
     if with_head:
         return ChosenKinds(choice.kind, _AND_HEAD[on_trunk], reason + _HEAD_TOO)
@@ -194,7 +188,7 @@ def compare_models(
     known = data.x[data.training_rows]
 
     def scored(network: Network, assay_models: AssayModels) -> EvaluatedModel:
-        predictor = AssayPredictor(network.predictor(layout, settings, own.training), assay_models, known)
+        predictor = AssayPredictor(network.predictor(layout, settings, own.training), assay_models, known, own.workers)
 
         def outputs(fold: int) -> Outputs:
             rows = data.rows_of(fold)

@@ -1,8 +1,8 @@
 """Which model of a new assay is kept: its kind, and whether it stands on the federated trunk.
 
 The trunk has not seen the assay's labels, so predictions out of fold compare all candidates fairly. Few labels compare
-them badly, though. So a candidate must be better than the plainer one by a share of the standard error of the
-difference, which falls with the number of labels. The error is that of resampled compounds.
+them badly, though. So a kind must be better than the mean of both by the standard error of the difference, and with few
+labels the trunk stays unless it is worse by one. The error is that of resampled compounds.
 """
 
 from collections.abc import Mapping
@@ -11,68 +11,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from partners.new_assays.new_assay import NewAssay
-from partners.scores.ranking_metrics import average_precision, find_cutoffs
+from partners.assay_models.yardstick import Yardstick
 from partners.settings import LocalKind
 
 # One kind of model instead of the mean of both needs a gain of a whole standard error: the mean is rarely the worst.
 _KIND_MARGIN = 1.0
-# The trunk needs a quarter of one. It gains much where another partner measures the target and costs little where none
-# does, so a wide margin would throw more away than it saves (tests/benchmarks/new_assays.py).
-_TRUNK_MARGIN = 0.25
+# The trunk gains much where another partner measures the target and costs little where none does. So with few labels,
+# which hardly tell, it is taken unless it is worse by a standard error; with more, if it is better at all. A margin of a
+# quarter of an error above 0 threw away a quarter of the gain at 20 labels (tests/benchmarks/new_assays.py, validation).
+_FEW = 50  # compounds
+_TRUNK_MARGIN = {True: -1.0, False: 0.0}  # for few compounds, for more
 _MOST_ENTRIES = 100_000  # labels that all resamples have together
 _RESAMPLES = (25, 200)  # fewest and most
 
 Floats = NDArray[np.float64]
 Predicted = Mapping[LocalKind, Floats]  # out of fold, (n,) of each kind
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Yardstick:
-    """What predictions for an assay's compounds are scored against."""
-
-    labels: NDArray[np.int8]  # (n, n_tasks) +1 active, -1 inactive, 0 unknown
-    signs: NDArray[np.int64]  # (n_tasks,) +1 if high values are active
-    values: Floats  # (n,)
-    is_exact: NDArray[np.bool_]  # (n,)
-
-    @classmethod
-    def of(cls, new: NewAssay) -> "Yardstick":
-        """That of an assay."""
-        assay = new.assay
-        labels = new.y.toarray().astype(np.int8)
-        return cls(labels, np.array(assay.signs, np.int64), assay.values, assay.marks == 0)
-
-    def average_precision(self, predicted: Floats, rows: NDArray[np.int64]) -> Floats:
-        """Average precision of each task over each sample of compounds, (n_samples, n_tasks); NaN for one class alone.
-
-        predicted : (n,) values; rows : (n_samples, n_drawn) compounds
-        """
-        n_samples, n_tasks = rows.shape[0], self.signs.size
-        sample, place, task = np.nonzero(self.labels[rows])
-        compound, cell = rows[sample, place], sample * n_tasks + task
-        active = self.labels[compound, task] > 0
-        cutoffs = find_cutoffs(cell, active, self.signs[task] * predicted[compound], n_samples * n_tasks)
-        with np.errstate(divide="ignore", invalid="ignore"):  # one class alone
-            scores = average_precision(cutoffs)
-        scores[(cutoffs.n_active == 0) | (cutoffs.n_inactive == 0)] = np.nan
-        return scores.reshape(n_samples, n_tasks)
-
-    def score(self, predicted: Floats, rows: NDArray[np.int64]) -> Floats:
-        """Mean average precision over the tasks; without tasks the correlation with exact values; (n_samples,)."""
-        if not self.signs.size:
-            return np.array([self._correlation(predicted, drawn) for drawn in rows])
-        by_task = self.average_precision(predicted, rows)
-        known = np.isfinite(by_task)
-        with np.errstate(invalid="ignore"):  # no task has both classes
-            mean: Floats = np.where(known, by_task, 0).sum(axis=1) / known.sum(axis=1)
-        return mean
-
-    def _correlation(self, predicted: Floats, drawn: NDArray[np.int64]) -> float:
-        exact = drawn[self.is_exact[drawn]]
-        if not exact.size or np.ptp(self.values[exact]) == 0 or np.ptp(predicted[exact]) == 0:
-            return 0.0
-        return float(np.corrcoef(self.values[exact], predicted[exact])[0, 1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +48,13 @@ def choose_new(yardstick: Yardstick, alone: Predicted, on_trunk: Predicted, fold
     comparison = _Comparison(yardstick, np.random.default_rng(seed).integers(n, size=(n_samples, n)))
     first, second = (_best(comparison, predicted) for predicted in (alone, on_trunk))
     gain, error = comparison.gain(alone[first], on_trunk[second])
-    keeps = gain > _TRUNK_MARGIN * error and gain > 0
+    needed = _TRUNK_MARGIN[n < _FEW] * error
+    keeps = gain > needed
     verdict = "kept" if keeps else "not kept"
     measure = "average precision" if yardstick.signs.size else "correlation"
     reason = (
         f"{second} on the trunk {verdict}: {measure} {gain:+.3f} over {first} without it, "
-        f"needed more than {_TRUNK_MARGIN * error:+.3f}; {folds}"
+        f"needed more than {needed:+.3f}; {folds}"
     )
     return KeptModel(first, second, bool(keeps), reason)
 

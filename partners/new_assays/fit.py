@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -12,19 +13,15 @@ from threadpoolctl import threadpool_limits
 from partners.assay_models.fitted import AssayModels, Mixing
 from partners.assay_models.fitting import fit_assay_model
 from partners.assay_models.inputs import Inputs
+from partners.assay_models.out_of_fold import predicted_out_of_fold
 from partners.assay_models.probability import fit_curves
+from partners.assay_models.yardstick import Yardstick
 from partners.models.conformal import calibrate
-from partners.new_assays.choice import KeptModel, Yardstick, choose_new
+from partners.new_assays.choice import KeptModel, choose_new
 from partners.new_assays.extension import Extension, Side, outputs_of
+from partners.new_assays.folds import cross_validation_folds
 from partners.new_assays.new_assay import NewAssay
-from partners.new_assays.out_of_fold import cross_validation_folds, predicted_out_of_fold
-from partners.settings import LocalKind, ModelKind
-
-_TRUNK_KINDS: Mapping[LocalKind, ModelKind] = {
-    "gaussian process": "gaussian process on the trunk",
-    "forest": "forest on the trunk",
-    "mean": "mean on the trunk",
-}
+from partners.settings import ON_TRUNK, LocalKind, ModelKind
 
 Floats = NDArray[np.float64]
 
@@ -57,7 +54,7 @@ class FitJob:
     """One new assay to be fitted."""
 
     new: NewAssay
-    inputs: Inputs  # of its compounds, with the trunk's hidden layer
+    inputs: Callable[[], Inputs]  # makes those of its compounds, with the trunk's hidden layer, when they are needed
     facts: Mapping[str, Any]  # JSON values to be kept with the models
 
 
@@ -69,8 +66,15 @@ def fit_extensions(
     progress : called with (assays done, assays in all)
     """
     fitted: list[Extension] = []
+    alone = Lock()  # making inputs sets torch's number of threads
+
+    def fit(job: FitJob) -> Extension:
+        with alone:
+            inputs = job.inputs()
+        return fit_extension(job.new, inputs, job.facts, seed)
+
     with threadpool_limits(limits=1), ThreadPoolExecutor(workers) as pool:
-        for extension in pool.map(lambda job: fit_extension(job.new, job.inputs, job.facts, seed), jobs):
+        for extension in pool.map(fit, jobs):
             fitted.append(extension)
             if progress:
                 progress(len(fitted), len(jobs))
@@ -86,7 +90,7 @@ def fit_extension(new: NewAssay, inputs: Inputs, facts: Mapping[str, Any], seed:
     folding, folds = cross_validation_folds(new.folding, seed)
     alone = predicted_out_of_fold(new.assay, inputs.without_hidden(), folding, seed)
     on_trunk = predicted_out_of_fold(new.assay, inputs, folding, seed)
-    yardstick = Yardstick.of(new)
+    yardstick = Yardstick.of(new.assay, new.y)
     kept = choose_new(yardstick, alone, on_trunk, folds, seed)
     first, second = alone[kept.alone], on_trunk[kept.on_trunk]
     result = _result(new, yardstick, kept, first, second if kept.keeps_trunk else first)
@@ -105,7 +109,7 @@ def _result(new: NewAssay, yardstick: Yardstick, kept: KeptModel, alone: Floats,
         new.assay.input_assay_id,
         new.n_compounds,
         kept.alone,
-        _TRUNK_KINDS[kept.on_trunk] if kept.keeps_trunk else kept.alone,
+        ON_TRUNK[kept.on_trunk] if kept.keeps_trunk else kept.alone,
         kept.reason,
         tuple(
             TaskResult(task.threshold, task.n_active + task.n_inactive, task.n_active, *(_finite(s[i]) for s in scores))

@@ -86,7 +86,7 @@ def new_assays(
     """
     of_id = {assay.input_assay_id: assay for assay in measured_assays(prepared, with_regression=True)}
     accepted, refused = [], []
-    for counts in sorted(measured, key=lambda one: one.input_assay_id):
+    for counts in sorted(measured, key=lambda assay: assay.input_assay_id):
         name = counts.input_assay_id
         reason = "the model has this assay from the federation" if name in taken else _reason_against(counts)
         n_used = of_id[name].rows.size if name in of_id else 0

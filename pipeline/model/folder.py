@@ -83,9 +83,11 @@ def write_final_model(  # noqa: PLR0913 -- all results of a run
     kept: Which,
     compound_timeout_s: float,
     extensions: Path,
+    workers: int = 1,
 ) -> list[str]:
     """Write the folder whole or not at all, readable only by its owner.
 
+    workers    : threads; the files do not depend on their number
     extensions : folder of the assays that `hocket extend` added; those that were fitted on this trunk are added again
     Returns the ids of those that were not.
     """
@@ -103,6 +105,7 @@ def write_final_model(  # noqa: PLR0913 -- all results of a run
             trunk_settings=plan.trunk,
             training=training,
             descriptors=prepared.descriptors,
+            workers=workers,
         )
         kinds, regression_kinds = fitted.kinds(prepared, training_set.n_regressions)
         description = Description(

@@ -65,6 +65,7 @@ def rebuild_final_model(config: PartnerConfig) -> list[str]:
         kept=report.gate.kept,
         compound_timeout_s=config.data.compound_timeout_s,
         extensions=home.extensions,
+        workers=config.n_workers,
     )
 
 

@@ -1,6 +1,7 @@
 """`hocket extend`: models for assays that were not in the federation, added to the partner's finished model."""
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,8 @@ def _fit(
     accepted: list[NewAssay], base: FinalModel, prepared: Prepared, config: PartnerConfig, reporter: ProgressReporter
 ) -> list[Extension]:
     jobs = [
-        FitJob(new, base.inputs(new.x, new.descriptors, on_trunk=True), _facts(new, base, prepared)) for new in accepted
+        FitJob(new, partial(base.inputs, new.x, new.descriptors, on_trunk=True), _facts(new, base, prepared))
+        for new in accepted
     ]
     with reporter.progress("comparing and fitting models of new assays") as progress:
         return fit_extensions(jobs, _SEED, config.n_workers, progress)
@@ -127,6 +129,6 @@ def _facts(new: NewAssay, base: FinalModel, prepared: Prepared) -> dict[str, Any
 def _write_report(home: Home, trunk: str, refused: list[RefusedAssay]) -> None:
     """Write how good the models of all added assays are, and which assays the last run refused."""
     results = [facts["result"] for _, facts in stored_files(home.extensions, trunk)]
-    content = {"kind": "hocket new assays", "added": results, "refused": [asdict(one) for one in refused]}
+    content = {"kind": "hocket new assays", "added": results, "refused": [asdict(assay) for assay in refused]}
     write_json(home.extensions / _REPORT, content)
     (home.extensions / _REPORT).chmod(FILE_MODE)

@@ -160,6 +160,7 @@ class PartnerRun:
             kept=report.gate.kept,
             compound_timeout_s=self._config.data.compound_timeout_s,
             extensions=self.home.extensions,
+            workers=self._config.n_workers,
         )
         report_left_out(self._reporter, left_out)
         write_report(self.home, report)

@@ -47,7 +47,7 @@ def predictions(way: str, assay: Assay, inputs: Inputs, some: Inputs) -> NDArray
     if way == WAYS[-1]:
         values = expected_values(similarity, values, assay.marks)
     process = fit_gaussian_process(similarity, values, 1).predict(kernel(some, known))
-    return (process + fit_forest(known, values, 0).predict(some.dense())) / 2
+    return (process + fit_forest(known, values, 0).values(some)) / 2
 
 
 def scores(partner: Partner) -> Iterator[tuple[str, float, float, float]]:

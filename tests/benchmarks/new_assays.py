@@ -28,10 +28,12 @@ from partners.assay_models.assays import Assay, assays_of
 from partners.assay_models.forest import fit_forest
 from partners.assay_models.gaussian_process import expected_values, fit_gaussian_process
 from partners.assay_models.inputs import Inputs, kernel
+from partners.assay_models.out_of_fold import predicted_out_of_fold
+from partners.assay_models.yardstick import Yardstick
 from partners.network.predict import predict_hidden
-from partners.new_assays.choice import Yardstick, choose_new
+from partners.new_assays.choice import choose_new
+from partners.new_assays.folds import cross_validation_folds
 from partners.new_assays.new_assay import NewAssay
-from partners.new_assays.out_of_fold import cross_validation_folds, predicted_out_of_fold
 from partners.settings import LocalKind
 from partners.training_data.training_set import TrainingSet
 from tests.benchmarks.gain.catalogue import HeldCatalogue
@@ -89,7 +91,7 @@ def predicted(kind: LocalKind, assay: Assay, known: Inputs, some: Inputs) -> Flo
     process = fit_gaussian_process(similarity, values, known.n_kernels).predict(kernel(some, known))
     if kind == "gaussian process":
         return process
-    forest = fit_forest(known, values, 0).predict(some.dense())
+    forest = fit_forest(known, values, 0).values(some)
     return forest if kind == "forest" else (process + forest) / 2
 
 
@@ -110,7 +112,7 @@ def rows_of(
             folding, folds = cross_validation_folds(new.folding, 0)
             alone = predicted_out_of_fold(new.assay, known.without_hidden(), folding, 0)
             on_trunk = predicted_out_of_fold(new.assay, known, folding, 0)
-            chosen = choose_new(Yardstick.of(new), alone, on_trunk, folds, 0)
+            chosen = choose_new(Yardstick.of(new.assay, new.y), alone, on_trunk, folds, 0)
             before = predicted(chosen.alone, drawn, known.without_hidden(), some.without_hidden())
             after = predicted(chosen.on_trunk, drawn, known, some)
             for task, sign in zip(assay.tasks, assay.signs, strict=True):

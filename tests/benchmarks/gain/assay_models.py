@@ -111,7 +111,7 @@ def pooled_assay_models(partners: Mapping[str, Partner]) -> Scores:
     No partner could do this. Equal targets are equal assays by the truth; above 5,000 rows the forest stands alone.
     """
     own = {name: _assay_data(partner) for name, partner in partners.items()}
-    inputs = {name: data.inputs() for name, data in own.items()}
+    inputs = {name: data.inputs(np.arange(data.data.n_compounds)) for name, data in own.items()}
     predicted = {
         name: {
             fold: np.zeros((partner.training_set.rows_of(number).size, len(own[name].assays)), np.float32)
@@ -139,7 +139,7 @@ def pooled_assay_models(partners: Mapping[str, Partner]) -> Scores:
                 if not measured.size:
                     continue
                 some = inputs[name][rows[measured]]
-                value = forest.predict(some.dense())
+                value = forest.values(some)
                 if process:
                     value = (value + process.predict(kernel(some, known))) / 2
                 predicted[name][fold][measured, column] = value

@@ -11,6 +11,7 @@ from partners.assay_models import choice
 from partners.assay_models.assays import Assay
 from partners.assay_models.choice import Choice, choose
 from partners.assay_models.fitting import choose_kinds
+from partners.assay_models.yardstick import Yardstick
 from tests.support.partners.made_up_assays import FOLDS, TRAINING, made_up_assays, own_data, random_inputs
 
 KINDS = {"gaussian process", "forest", "mean"}
@@ -28,11 +29,11 @@ def labels_of(values: np.ndarray) -> sparse.csc_matrix:
     return sparse.csc_matrix(np.where(values > np.median(values), 1.0, -1.0)[:, None])
 
 
-def chosen(one: Assay, folding: np.ndarray | None = None) -> Choice:
+def chosen(tried: Assay, folding: np.ndarray | None = None) -> Choice:
     """The choice for a made-up assay, by default in three folds."""
-    y = labels_of(one.values) if one.rows.size else sparse.csc_matrix((0, 1))
-    folds = np.arange(one.rows.size) % 3 if folding is None else folding
-    return choose(one, random_inputs(1, one.rows.size), y, folds, 0)
+    y = labels_of(tried.values) if tried.rows.size else sparse.csc_matrix((0, 1))
+    folds = np.arange(tried.rows.size) % 3 if folding is None else folding
+    return choose(tried, random_inputs(1, tried.rows.size), y, folds, 0)
 
 
 @pytest.mark.parametrize("n", [0, 1, choice.FEWEST_VALUES - 1])
@@ -45,14 +46,13 @@ def test_with_too_few_values_it_is_the_network(n: int):
 
 def test_if_all_values_are_equal_it_is_the_network():
     """Neither process nor forest can learn from them."""
-    one = assay(60)
-    assert chosen(replace(one, values=np.full(60, 5.0))).kind == "network"
+    assert chosen(replace(assay(60), values=np.full(60, 5.0))).kind == "network"
 
 
 def test_what_is_too_large_for_a_gaussian_process_is_a_forest(monkeypatch: pytest.MonkeyPatch):
-    """No kernel is computed."""
+    """Nothing is fitted to find out."""
     monkeypatch.setattr(choice, "MOST_ROWS", 50)
-    monkeypatch.setattr(choice, "kernel", None)
+    monkeypatch.setattr(choice, "predicted_out_of_fold", None)
     found = chosen(assay(51))
     assert found.kind == "forest"
     assert "51" in found.reason
@@ -61,7 +61,7 @@ def test_what_is_too_large_for_a_gaussian_process_is_a_forest(monkeypatch: pytes
 @pytest.mark.parametrize(("n", "n_folds"), [(60, 1), (choice.FEWEST_TO_TRY - 1, 3)])
 def test_what_cannot_be_compared_is_the_mean(n: int, n_folds: int, monkeypatch: pytest.MonkeyPatch):
     """With one training fold, or too few values, nothing is fitted to find out."""
-    monkeypatch.setattr(choice, "fit_forest", None)
+    monkeypatch.setattr(choice, "predicted_out_of_fold", None)
     assert chosen(assay(n), np.arange(n) % n_folds).kind == "mean"
 
 
@@ -80,29 +80,43 @@ def test_bounds_alone_are_no_obstacle(tasks: tuple[int, ...], mark: int):
     assert chosen(assay(60, marks=np.full(60, mark, np.int8), tasks=tasks)).kind in KINDS
 
 
+def score(scored: Assay, y: sparse.csc_matrix, predicted: np.ndarray) -> float:
+    """What the choice compares."""
+    return Yardstick.of(scored, y[:, list(scored.tasks)][scored.rows]).score_all(predicted)
+
+
 def test_the_score_is_the_mean_average_precision_of_the_tasks():
     """scikit-learn's, over the assay's labels alone; of low actives the order is turned round."""
     rng = np.random.default_rng(0)
     rows = np.array([1, 4, 5, 8, 9, 11])
     y = sparse.csc_matrix(np.where(rng.random((12, 2)) < 0.5, 1.0, -1.0))
     predicted = rng.normal(size=6)
-    one = Assay("A", rows, rng.normal(size=6), np.zeros(6, np.int8), (0, 1), (1, -1), None)
+    scored = Assay("A", rows, rng.normal(size=6), np.zeros(6, np.int8), (0, 1), (1, -1), None)
     expected = [
         average_precision_score(y.toarray()[rows, task] > 0, sign * predicted) for task, sign in ((0, 1), (1, -1))
     ]
-    assert choice._score(one, y, predicted) == pytest.approx(np.mean(expected), abs=1e-6)
+    assert score(scored, y, predicted) == pytest.approx(np.mean(expected), abs=1e-6)
 
 
 def test_without_tasks_the_score_is_the_correlation():
     """Over exact values alone; 0 if either does not vary."""
     rng = np.random.default_rng(0)
     values, predicted, marks = rng.normal(size=20), rng.normal(size=20), np.int8([0, 0, 0, 1] * 5)
-    one = Assay("A", np.arange(20), values, marks, (), (), 0)
+    scored = Assay("A", np.arange(20), values, marks, (), (), 0)
     exact, none = marks == 0, sparse.csc_matrix((20, 0))
     expected = np.corrcoef(values[exact], predicted[exact])[0, 1]
-    assert choice._score(one, none, predicted) == pytest.approx(expected)
-    assert choice._score(one, none, np.ones(20)) == 0
-    assert choice._score(replace(one, marks=np.ones(20, np.int8)), none, predicted) == 0
+    assert score(scored, none, predicted) == pytest.approx(expected)
+    assert score(scored, none, np.ones(20)) == 0
+    assert score(replace(scored, marks=np.ones(20, np.int8)), none, predicted) == 0
+
+
+def test_with_one_class_alone_the_score_is_the_correlation():
+    """A task without inactives says nothing; the values do."""
+    rng = np.random.default_rng(0)
+    values, predicted = rng.normal(size=20), rng.normal(size=20)
+    scored = Assay("A", np.arange(20), values, np.zeros(20, np.int8), (0,), (1,), 0)
+    expected = np.corrcoef(values, predicted)[0, 1]
+    assert score(scored, sparse.csc_matrix(np.ones((20, 1))), predicted) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("fold", [FOLDS.test, FOLDS.validation])
@@ -118,15 +132,15 @@ def test_the_choice_does_not_depend_on_held_out_labels(fold: int):
     data = replace(own.data, y=y, y_regr=values, y_censor=marks)
     assays = tuple(
         replace(
-            one,
-            values=np.where(held_out[one.rows], rng.normal(size=one.rows.size), one.values),
-            marks=np.where(held_out[one.rows], 1, one.marks).astype(np.int8),
+            scored,
+            values=np.where(held_out[scored.rows], rng.normal(size=scored.rows.size), scored.values),
+            marks=np.where(held_out[scored.rows], 1, scored.marks).astype(np.int8),
         )
-        for one in own.assays
+        for scored in own.assays
     )
     found = choose_kinds(own)
     assert choose_kinds(replace(own, data=data, assays=assays)) == found
-    assert {one.kind for one in found} > {"network"}
+    assert {chosen_kind.kind for chosen_kind in found} > {"network"}
     assert TRAINING.regression_weight > 0
 
 

@@ -17,6 +17,7 @@ from partners.assay_models.forest import fit_forest
 from partners.assay_models.gaussian_process import expected_values, fit_gaussian_process
 from partners.assay_models.inputs import kernel
 from partners.assay_models.predictor import AssayPredictor
+from partners.errors import BadFolds
 from partners.network.predict import Predictor
 from partners.settings import LocalKind
 from partners.training_data.training_set import TrainingSet
@@ -58,7 +59,7 @@ def with_other_labels(own: AssayData, fold: int, seed: int = 0) -> AssayData:
         matrix.data[mine] = matrix.data[rng.permutation(mine)]
     other = replace(data, y=y, y_regr=values, y_censor=marks)
     assert (other.y != data.y).nnz > 0
-    return replace(own, data=other, assays=tuple(_other_values(one, data, fold, rng) for one in own.assays))
+    return replace(own, data=other, assays=tuple(_other_values(assay, data, fold, rng) for assay in own.assays))
 
 
 def _other_values(assay: Assay, data: TrainingSet, fold: int, rng: np.random.Generator) -> Assay:
@@ -120,7 +121,7 @@ def test_every_kind_has_its_parts_and_its_tasks():
 @pytest.mark.parametrize("on_trunk", [False, True])
 def test_a_model_is_the_fit_to_its_training_measurements(on_trunk: bool):  # noqa: FBT001 -- a parameter
     """Process and forest of an assay's compounds in the training folds, its bounds replaced."""
-    inputs = OWN.inputs(network().hidden(OWN.data.x) if on_trunk else None)
+    inputs = OWN.inputs(np.arange(OWN.data.n_compounds), network() if on_trunk else None)
     assay = OWN.training_part(OWN.assays[0])
     assert not np.isin(OWN.data.folding[assay.rows], (FOLDS.test, FOLDS.validation)).any()
     with threadpool_limits(limits=1):  # as they are fitted: other threads, other last digits
@@ -145,7 +146,7 @@ def test_of_a_large_assay_no_kernel_is_computed(monkeypatch: pytest.MonkeyPatch)
     found = fit_assay_models(OWN, kinds, network(), on_trunk=False).models[0].forest
     assay = OWN.training_part(OWN.assays[0])
     assert assay.marks.any()
-    expected = fit_forest(OWN.inputs()[assay.rows], assay.values, OWN.seed)
+    expected = fit_forest(OWN.inputs(assay.rows), assay.values, OWN.seed)
     assert found is not None
     np.testing.assert_array_equal(found.number, expected.number)
 
@@ -171,13 +172,21 @@ def test_value_and_logit_count_the_same():
     assert value.std() == pytest.approx(logit.std(), rel=1e-3)
 
 
-def test_without_a_validation_fold_nothing_is_calibrated():
-    """Values and the network's logits count as they are, in the sign of the task."""
+def test_without_a_validation_fold_nothing_is_fitted(monkeypatch: pytest.MonkeyPatch):
+    """There is nothing to calibrate on; the error names the fold, before any assay is fitted."""
+    monkeypatch.setattr(fitting, "fit_assay_model", None)
     folding = np.where(OWN.data.folding == FOLDS.validation, FOLDS.test, OWN.data.folding)
-    mixing = fitted(replace(OWN, data=replace(OWN.data, folding=folding))).mixing
-    np.testing.assert_array_equal(mixing.by_value, [1, 1, -1, 1, 0, 0])
-    np.testing.assert_array_equal(mixing.by_network, [0, 0, 0, 0, 1, 1])
-    assert not mixing.offset.any()
+    with pytest.raises(BadFolds, match=f"fold {FOLDS.validation}"):
+        fitted(replace(OWN, data=replace(OWN.data, folding=folding)))
+
+
+@pytest.mark.parametrize("on_trunk", [False, True])
+def test_inputs_of_some_compounds_are_those_among_all(on_trunk: bool):  # noqa: FBT001 -- a parameter
+    """The same bits, hidden layer and scaled descriptors, whichever rows are asked for."""
+    everything = OWN.inputs(np.arange(OWN.data.n_compounds), network() if on_trunk else None)
+    rows = OWN.data.training_rows
+    found = OWN.inputs(rows, network() if on_trunk else None)
+    np.testing.assert_array_equal(found.dense(), everything[rows].dense())
 
 
 def test_a_task_without_labels_to_calibrate_on_has_its_training_share():

@@ -12,7 +12,7 @@ from sklearn.ensemble import RandomForestRegressor
 
 from partners.assay_models import forest as forests
 from partners.assay_models.forest import Forest, fit_forest
-from partners.assay_models.inputs import Inputs
+from partners.assay_models.inputs import BLOCK, Inputs
 from partners.errors import CheckpointDamaged
 from tests.support.partners.made_up_assays import random_inputs
 
@@ -71,6 +71,24 @@ def test_a_compound_is_predicted_alone_as_among_others():
     for row in (0, 7, 29):
         np.testing.assert_array_equal(fitted.predict(inputs[row : row + 1].dense()), together[row : row + 1])
     assert fitted.predict(inputs[:0].dense()).shape == (0,)
+
+
+@pytest.mark.parametrize("n", [0, 1, BLOCK, 2 * BLOCK + 3])
+def test_in_blocks_values_are_the_same(n: int):
+    """Without a dense array of all compounds, to the bit."""
+    inputs = random_inputs(3, 2 * BLOCK + 3, 3, 2)
+    fitted = fit_forest(inputs[:40], values_of(inputs[:40]), 0)
+    np.testing.assert_array_equal(fitted.values(inputs[:n]), fitted.predict(inputs[:n].dense()))
+
+
+def test_any_seed_will_do():
+    """Those that scikit-learn refuses are taken modulo 2^32; smaller ones are scikit-learn's."""
+    inputs = random_inputs(3, 30)
+    values = values_of(inputs)
+    numbers = [fit_forest(inputs, values, seed).number for seed in (2**32 - 1, 2**33 - 1, 2**32, 0)]
+    np.testing.assert_array_equal(numbers[0], numbers[1])
+    np.testing.assert_array_equal(numbers[2], numbers[3])
+    assert not np.array_equal(numbers[0], numbers[2])
 
 
 def test_if_no_input_varies_the_mean_of_draws_is_predicted():

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from rdkit import DataStructs
 from scipy import sparse
 
-from partners.assay_models.inputs import Inputs, kernel
+from partners.assay_models.inputs import BLOCK, Inputs, KnownInputs, blocks, kernel
 from tests.support.partners.made_up_assays import N_BITS, random_inputs
 
 
@@ -56,6 +56,25 @@ def test_it_is_a_kernel(seed: int, n: int, n_units: int, n_bits: int):
     assert np.linalg.eigvalsh(found.astype(np.float64)).min() > -1e-5
 
 
+@pytest.mark.parametrize("n_units", [0, 5])
+def test_known_compounds_give_the_same_bits_again_and_again(n_units: int):
+    """Prepared once and compared with several, as if prepared for each; also over several blocks, and with none."""
+    known = random_inputs(3, 2 * BLOCK + 9, n_units)
+    prepared = KnownInputs.of(known)
+    for seed, n in ((1, 12), (2, 1), (4, 0)):
+        some = random_inputs(seed, n, n_units)
+        np.testing.assert_array_equal(prepared.kernel(some), kernel(some, known))
+    assert KnownInputs.of(known[:0]).kernel(random_inputs(1, 3, n_units)).shape == (3, 0)
+
+
+@pytest.mark.parametrize("n", [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK])
+def test_blocks_hold_every_compound_once(n: int):
+    """In order, and none is larger than a block."""
+    parts = [np.arange(n)[part] for part in blocks(n)]
+    np.testing.assert_array_equal(np.concatenate([np.zeros(0, int), *parts]), np.arange(n))
+    assert all(0 < part.size <= BLOCK for part in parts)
+
+
 def test_descriptors_do_not_change_the_kernel():
     """They are inputs of forests alone."""
     plain, described = random_inputs(3, 10), random_inputs(3, 10, n_descriptors=4)
@@ -73,9 +92,12 @@ def test_counts_become_ones(stored: list[float]):
 
 
 def test_a_negative_output_of_the_trunk_is_cut():
-    """The hidden layer is used after ReLU, whatever the trunk's function is."""
-    inputs = Inputs.of(sparse.csr_matrix((2, 3)), np.float32([[-1, 2], [3, -4]]))
+    """The hidden layer is used after ReLU, whatever the trunk's function is; what was given stays as it was."""
+    hidden = np.float32([[-1, 2], [3, -4]])
+    inputs = Inputs.of(sparse.csr_matrix((2, 3)), hidden)
     np.testing.assert_array_equal(inputs.hidden, [[0, 2], [3, 0]])
+    np.testing.assert_array_equal(hidden, [[-1, 2], [3, -4]])
+    assert Inputs.of(sparse.csr_matrix((2, 3)), inputs.hidden).hidden is inputs.hidden
 
 
 def test_rows_are_chosen_of_every_kind_of_input():

@@ -153,6 +153,14 @@ def test_the_number_of_threads_does_not_matter(n_threads: int):
     np.testing.assert_array_equal(*found)
 
 
+@pytest.mark.parametrize("workers", [2, 5])
+def test_the_number_of_workers_does_not_matter(workers: int):
+    """Blocks in threads give the same bits in the same places."""
+    many = AssayPredictor(network(), models(uses_trunk=True, described=True), KNOWN, workers)
+    found = many.values(NEW, DESCRIPTORS_OF_NEW)
+    np.testing.assert_array_equal(found, predictor(uses_trunk=True, described=True).values(NEW, DESCRIPTORS_OF_NEW))
+
+
 def test_no_compounds_give_no_predictions():
     """Tables without rows."""
     found = predict(slice(0, 0))

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import pytest
@@ -15,14 +16,16 @@ from data_prep.settings import Preparation
 from partners.assay_models.assays import Assay
 from partners.assay_models.forest import fit_forest
 from partners.assay_models.inputs import Inputs
+from partners.assay_models.out_of_fold import predicted_out_of_fold
+from partners.assay_models.yardstick import Yardstick
 from partners.errors import CheckpointDamaged
 from partners.files.checkpoint import Checkpoint, save_checkpoint
 from partners.network.trunk import trunk_layout
-from partners.new_assays.choice import Yardstick, choose_new
+from partners.new_assays.choice import choose_new
 from partners.new_assays.extension import Extension, extension_facts
 from partners.new_assays.fit import FitJob, fit_extension, fit_extensions
+from partners.new_assays.folds import cross_validation_folds
 from partners.new_assays.new_assay import NewAssay, for_few_labels, new_assays
-from partners.new_assays.out_of_fold import cross_validation_folds, predicted_out_of_fold
 from tests.support.partners.prepared_matrices import prepared_matrices
 
 N_BITS = 64
@@ -31,7 +34,8 @@ N_BITS = 64
 @pytest.fixture(autouse=True)
 def few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forests are no better understood with a hundred."""
-    monkeypatch.setattr(fit_forest, "__defaults__", (10,))
+    for function in (fit_forest, predicted_out_of_fold):
+        monkeypatch.setattr(function, "__defaults__", (10,))
 
 
 def made_up(n: int = 40, seed: int = 0, *, regression: bool = True, counts: bool = False) -> NewAssay:
@@ -160,7 +164,7 @@ def test_a_prediction_knows_no_value_of_its_own_fold(on_trunk: bool) -> None:  #
 
 def test_many_compounds_leave_the_forest_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """A kernel of them would take too much memory."""
-    monkeypatch.setattr("partners.new_assays.out_of_fold.MOST_ROWS", 30)
+    monkeypatch.setattr("partners.assay_models.out_of_fold.MOST_ROWS", 30)
     new = made_up()
     assert {*predicted_out_of_fold(new.assay, inputs_of(new), new.folding, 0)} == {"forest"}
     kept = fit_extension(new, inputs_of(new), {}).facts["result"]["kept"]
@@ -185,7 +189,7 @@ def test_scores_are_scikit_learns() -> None:
     """Average precision of each task over any sample of compounds."""
     new, rng = made_up(), np.random.default_rng(3)
     rows, predicted = rng.integers(40, size=(9, 40)), rng.normal(size=40)
-    found = Yardstick.of(new).average_precision(predicted, rows)
+    found = Yardstick.of(new.assay, new.y).average_precision(predicted, rows)
     for sample, drawn in enumerate(rows):
         for task in range(2):
             labels = new.y.toarray()[drawn, task]
@@ -199,7 +203,7 @@ def test_scores_are_scikit_learns() -> None:
 def test_the_trunk_must_gain_to_be_kept(seed: int) -> None:
     """Equal predictions keep the model without it; perfect ones against noise keep the trunk; noise never does."""
     new, rng = made_up(seed=seed), np.random.default_rng(seed)
-    yardstick, noise = Yardstick.of(new), rng.normal(size=40)
+    yardstick, noise = Yardstick.of(new.assay, new.y), rng.normal(size=40)
     assert not choose_new(yardstick, {"mean": noise}, {"mean": noise}, "", 0).keeps_trunk
     assert choose_new(yardstick, {"mean": noise}, {"mean": new.assay.values}, "", 0).keeps_trunk
     assert not choose_new(yardstick, {"mean": new.assay.values}, {"mean": noise}, "", 0).keeps_trunk
@@ -208,7 +212,7 @@ def test_the_trunk_must_gain_to_be_kept(seed: int) -> None:
 def test_the_mean_is_kept_unless_another_is_clearly_better() -> None:
     """By more than a standard error."""
     new, rng = made_up(), np.random.default_rng(0)
-    yardstick, truth, noise = Yardstick.of(new), made_up().assay.values, rng.normal(size=40)
+    yardstick, truth, noise = Yardstick.of(new.assay, new.y), made_up().assay.values, rng.normal(size=40)
     alike = {"gaussian process": truth, "forest": truth, "mean": truth}
     assert choose_new(yardstick, alike, alike, "", 0).alone == "mean"  # type: ignore[arg-type]
     apart = {"gaussian process": noise, "forest": truth, "mean": noise}
@@ -221,7 +225,7 @@ def test_without_thresholds_the_correlation_decides() -> None:
     bare = replace(
         new, y=new.y[:, :0], tasks=(), assay=replace(new.assay, tasks=(), signs=(), marks=np.zeros(40, np.int8))
     )
-    kept = choose_new(Yardstick.of(bare), {"mean": -new.assay.values}, {"mean": new.assay.values}, "", 0)
+    kept = choose_new(Yardstick.of(bare.assay, bare.y), {"mean": -new.assay.values}, {"mean": new.assay.values}, "", 0)
     assert kept.keeps_trunk
     assert "correlation +2.000" in kept.reason
     assert fit_extension(bare, inputs_of(bare), {}).n_tasks == 0
@@ -235,7 +239,7 @@ def test_without_thresholds_the_correlation_decides() -> None:
 def test_a_file_gives_back_what_was_written(tmp_path: Path, regression: bool, with_counts: bool) -> None:  # noqa: FBT001
     """Models, calibration, compounds and facts; the same models give the same bytes, in any number of threads."""
     new = made_up(regression=regression, counts=with_counts)
-    job = FitJob(new, inputs_of(new, knows=True), {"assay": "X1"})
+    job = FitJob(new, lambda: inputs_of(new, knows=True), {"assay": "X1"})
     for name, workers in (("a", 1), ("b", 2)):
         _, extension = fit_extensions([job, job], workers=workers)
         extension.write(tmp_path / name)
@@ -250,6 +254,23 @@ def test_a_file_gives_back_what_was_written(tmp_path: Path, regression: bool, wi
         assert theirs
         for name, array in mine.arrays().items():
             np.testing.assert_array_equal(array, theirs.arrays()[name])
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_inputs_are_made_when_an_assay_is_fitted(monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
+    """Not those of all assays before the first fit, and never two at a time: they set torch's number of threads."""
+    new, steps, making = made_up(), [], Lock()
+
+    def inputs() -> Inputs:
+        assert making.acquire(blocking=False)
+        steps.append("inputs")
+        making.release()
+        return inputs_of(new)
+
+    monkeypatch.setattr("partners.new_assays.fit.fit_extension", lambda *_: steps.append("fit"))
+    fit_extensions([FitJob(new, inputs, {})] * 4, workers=workers)
+    assert sorted(steps) == ["fit"] * 4 + ["inputs"] * 4
+    assert workers > 1 or steps == ["inputs", "fit"] * 4
 
 
 def test_calibration_has_every_label_once() -> None:
