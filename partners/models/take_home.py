@@ -22,7 +22,7 @@ from partners.models.held_out import EvaluatedModel, evaluate_outputs
 from partners.network.predict import Outputs, Predictor
 from partners.network.state import PartnerState
 from partners.network.trunk import TrunkLayout, trunk_digest
-from partners.settings import ON_TRUNK, Training, TrunkSettings
+from partners.settings import ON_TRUNK, ModelKind, Training, TrunkSettings
 from partners.training.partner_data import PartnerData
 
 _VERSION = 1  # of the fitting: a file of another version is fitted again

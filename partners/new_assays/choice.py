@@ -17,8 +17,8 @@ from partners.settings import LocalKind
 # One kind of model instead of the mean of both needs a gain of a whole standard error: the mean is rarely the worst.
 _KIND_MARGIN = 1.0
 # The trunk gains much where another partner measures the target and costs little where none does. So with few labels,
-# which hardly tell, it is taken unless it is worse by a standard error; with more, if it is better at all. A margin of a
-# quarter of an error above 0 threw away a quarter of the gain at 20 labels (tests/benchmarks/new_assays.py, validation).
+# which hardly tell, it is taken unless it is worse by a standard error; with more, if it is better at all. A margin
+# above 0, a quarter of an error, lost a quarter of the gain at 20 labels (tests/benchmarks/new_assays.py, validation).
 _FEW = 50  # compounds
 _TRUNK_MARGIN = {True: -1.0, False: 0.0}  # for few compounds, for more
 _MOST_ENTRIES = 100_000  # labels that all resamples have together

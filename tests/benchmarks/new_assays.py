@@ -1,6 +1,6 @@
 """New assays on the federated trunk: what it is worth for an assay that no partner brought to the federation.
 
-Some assays of two partners are taken out of all training. After the rounds 20, 50, 100 and 200 of each one's training
+Some assays of two partners are taken out of all training; every second one's target is taken out at all partners. After the rounds 20, 50, 100 and 200 of each one's training
 compounds are drawn, three times, and models are fitted as `hocket extend` does. Scored is average precision on a
 held-out fold, over the best model without the trunk, which is chosen in the same way. Targets that other partners have
 trained on are told apart from those that are new to all. Choose with `--fold validation`; look at `--fold test` once.
@@ -149,14 +149,16 @@ def all_rows(asked: argparse.Namespace, partners: Mapping[str, Partner]) -> list
         seed=asked.seed, server_rate=2.0, method="mean", weights="size", seal_bits=16,
     )  # fmt: skip
     members = members_of(setting, partners, HeldCatalogue())
-    for name, assays in out.items():
-        tasks = [task for assay in assays for task in assay.tasks]
-        members[name] = replace(members[name], training_set=without(members[name].training_set, tasks))
+    gone = {partners[name].classes.targets[assay.tasks[0]] for name, assays in out.items() for assay in assays[::2]}
+    for name, partner in partners.items():
+        tasks = {task for task, target in enumerate(partner.classes.targets) if target in gone}
+        tasks |= {task for assay in out.get(name, ()) for task in assay.tasks}
+        members[name] = replace(members[name], training_set=without(members[name].training_set, sorted(tasks)))
     agreed = agreed_of(setting, members, HeldCatalogue())
     state = clear_rounds(members, agreed)
     rows: list[Row] = []
     for name, assays in out.items():
-        partner, others = partners[name], _trained_targets(partners, out)
+        partner, others = partners[name], _trained_targets(partners, out) - gone
         hidden = predict_hidden(partner.training_set.x, state.trunk, agreed.layout.trunk, agreed.trunk)
         inputs = Inputs.of(partner.training_set.x, hidden)
         for assay in assays:
