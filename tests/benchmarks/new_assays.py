@@ -1,9 +1,9 @@
 """New assays on the federated trunk: what it is worth for an assay that no partner brought to the federation.
 
-Some assays of two partners are taken out of all training; every second one's target is taken out at all partners. After the
-rounds 20, 50, 100 and 200 of each one's training compounds are drawn, three times, and models are fitted as `hocket extend`
-does. Scored is average precision on a held-out fold, over the best model without the trunk, which is chosen in the same
-way. Choose with `--fold validation`; look at `--fold test` once.
+Some assays of two partners are taken out of all training; every second one's target is taken out at all partners. After
+the rounds 20, 50, 100 and 200 of each one's training compounds are drawn, three times, and models are fitted as
+`hocket extend` does. Scored is average precision on a held-out fold, over the best model without the trunk, which is
+chosen in the same way. Choose with `--fold validation`; look at `--fold test` once.
 """
 
 import argparse
