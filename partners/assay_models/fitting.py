@@ -1,14 +1,12 @@
 """Fit the models of all of a partner's assays, alone or on the federated trunk, and calibrate their probabilities."""
 
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from threadpoolctl import threadpool_limits
 
 from data_prep.descriptors.scaling import quantile_scale, quantiles_of
 from partners.assay_models.assays import Assay
@@ -19,6 +17,7 @@ from partners.assay_models.gaussian_process import MOST_ROWS, expected_values, f
 from partners.assay_models.inputs import Inputs, kernel
 from partners.assay_models.predictor import ValuePredictor
 from partners.assay_models.probability import fit_curves
+from partners.assay_models.threads import open_threads
 from partners.network.predict import Predictor
 from partners.settings import LocalKind
 from partners.training.evaluation import labelled_rows
@@ -61,7 +60,7 @@ class AssayData:
     def map(self, call: Callable[[int, Assay], Result], progress: Progress | None) -> list[Result]:
         """Call for each assay's measurements in the training folds, in threads."""
         parts = [self.training_part(assay) for assay in self.assays]
-        with threadpool_limits(limits=1), ThreadPoolExecutor(self.workers) as pool:
+        with open_threads(self.workers) as pool:
             results = []
             for result in pool.map(call, range(len(parts)), parts):
                 results.append(result)

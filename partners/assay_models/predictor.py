@@ -1,16 +1,15 @@
 """Predictions of a model for all tasks: the network's heads, and the models of single assays."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from threadpoolctl import threadpool_limits
 
 from data_prep.descriptors.scaling import quantile_scale
 from partners.assay_models.fitted import AssayModel, AssayModels, KnownProcess
 from partners.assay_models.inputs import BLOCK, Inputs, KnownInputs, blocks
+from partners.assay_models.threads import open_threads
 from partners.errors import BadFeatures, CheckpointDamaged
 from partners.network.predict import Outputs, Predictor
 
@@ -45,7 +44,7 @@ class ValuePredictor:
             values[part] = self._of_block(_filled(inputs[part]))[: part.stop - part.start]
 
         # with other numbers of threads numpy adds up in another order
-        with threadpool_limits(limits=1), ThreadPoolExecutor(self._workers) as pool:
+        with open_threads(self._workers) as pool:
             for _ in pool.map(fill, blocks(inputs.n_compounds)):
                 pass
         return values

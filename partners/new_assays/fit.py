@@ -1,20 +1,19 @@
 """Fit the models of a new assay to all its compounds, calibrated out of fold, and say how good they are."""
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from partners.assay_models.fitted import AssayModels, Mixing
 from partners.assay_models.fitting import fit_assay_model
 from partners.assay_models.inputs import Inputs
 from partners.assay_models.out_of_fold import predicted_out_of_fold
 from partners.assay_models.probability import fit_curves
+from partners.assay_models.threads import open_threads
 from partners.assay_models.yardstick import Yardstick
 from partners.models.conformal import calibrate
 from partners.new_assays.choice import KeptModel, choose_new
@@ -73,7 +72,7 @@ def fit_extensions(
             inputs = job.inputs()
         return fit_extension(job.new, inputs, job.facts, seed)
 
-    with threadpool_limits(limits=1), ThreadPoolExecutor(workers) as pool:
+    with open_threads(workers) as pool:
         for extension in pool.map(fit, jobs):
             fitted.append(extension)
             if progress:
