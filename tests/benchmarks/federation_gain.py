@@ -145,12 +145,18 @@ def regression_table(found: Sequence[Line], partners: Mapping[str, Partner], ask
     columns = [part for name in names.values() for part in (name, f"gain, {least}")]
     table = Table("", *columns, *partners, title=_title(asked))
     for label, runs in found:
-        if not any(name.endswith("/mae") for name in runs[0].tasks):
-            continue
-        gains = {each: gain(runs, found[0][1], partners, asked.fold, each, asked.least) for each in names}
-        cells = [part for each in gains.values() for part in (f"{each.mean:.4f}", _interval(each))]
-        table.add_row(label, *cells, *_by_partner(gains["r2"], partners))
+        known = [each for each in names if _has(each, runs) and _has(each, found[0][1])]
+        gains = {each: gain(runs, found[0][1], partners, asked.fold, each, asked.least) for each in known}
+        if gains:
+            parts = [
+                (f"{gains[each].mean:.4f}", _interval(gains[each])) if each in gains else ("", "") for each in names
+            ]
+            table.add_row(label, *(cell for pair in parts for cell in pair), *_by_partner(gains["r2"], partners))
     return table
+
+
+def _has(metric: str, runs: Sequence[Scores]) -> bool:
+    return any(name.endswith(f"/{metric}") for name in runs[0].tasks)
 
 
 def group_table(found: Sequence[Line], partners: Mapping[str, Partner], asked: argparse.Namespace) -> Table:
@@ -242,7 +248,7 @@ def main() -> None:
         console.print(class_table(found, partners, asked))
         if len(found) > 1:
             console.print(group_table(found, partners, asked))
-        if set(asked.arms) & set(OF_ASSAYS):
+        if asked.regression_weight or set(asked.arms) & set(OF_ASSAYS):
             console.print(regression_table(found, partners, asked))
         if asked.by_target:
             console.print(target_table(found, partners, asked))

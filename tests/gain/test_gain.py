@@ -17,7 +17,7 @@ from tests.benchmarks import federation_gain
 from tests.benchmarks.gain import arms
 from tests.benchmarks.gain.arms import Model
 from tests.benchmarks.gain.catalogue import held_catalogue
-from tests.benchmarks.gain.gains import gain, gates, interval
+from tests.benchmarks.gain.gains import gain, gated, gates, interval
 from tests.benchmarks.gain.partners import Known, Partner, labels_only, load_partners, permuted
 from tests.benchmarks.gain.runs import Setting, obtain
 from tests.benchmarks.gain.scores import Scores, averaged
@@ -265,8 +265,14 @@ def test_a_gate_hears_of_its_own_partner_only():
     def run(first: np.ndarray, second: np.ndarray) -> Scores:
         return Scores({"P01/validation/average_precision": first, "P02/validation/average_precision": second})
 
-    assert gates([run(low, high)], [run(high, low)], sets) == {"P01": ["worse"], "P02": ["better"]}
-    assert gates([run(low, low)] * 2, [run(high, low)] * 2, sets) == {"P01": ["worse"] * 2, "P02": ["undecided"] * 2}
+    def outcomes(arm: list[Scores], local: list[Scores]) -> dict[str, list[str]]:
+        return {name: [result.outcome for result in seeds] for name, seeds in gates(arm, local, sets).items()}
+
+    assert outcomes([run(low, high)], [run(high, low)]) == {"P01": ["worse"], "P02": ["better"]}
+    assert outcomes([run(low, low)] * 2, [run(high, low)] * 2) == {"P01": ["worse"] * 2, "P02": ["undecided"] * 2}
+    (kept,) = gated([run(low, high)], [run(high, low)], sets)
+    for name in sets:
+        np.testing.assert_array_equal(kept.of(name, "validation", "average_precision"), high)
 
 
 def test_tasks_of_a_target_are_drawn_together():
@@ -427,11 +433,12 @@ def test_the_whole_benchmark_prints_its_tables(
     asked += " --arms joint federated pooled shuffled --honest P02 --regression-weight 0.4 --catalogue none declared"
     monkeypatch.setattr(sys, "argv", ["", *asked.split(), "--shared", str(tmp_path), "--work", str(tmp_path / "work")])
     federation_gain.main()
-    classes, values = capsys.readouterr().out.split("gains over local")[1:]
+    classes, groups, values = capsys.readouterr().out.split("gains over local")[1:]
     for arm in ("local", "joint", "pooled", "federated rate 2", "shuffled rate 2"):
         assert f" {arm}" in classes
         assert f" {arm}" in values
     assert "AUC-PR" in classes
+    assert "own labels" in groups
     assert "Spearman" in values
     assert "nan" not in classes + values
 

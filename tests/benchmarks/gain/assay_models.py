@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from data_prep.prepared import Prepared
 from partners.assay_models.assays import Assay, assays_of
 from partners.assay_models.choice import Choice
 from partners.assay_models.fitting import AssayData, choose_kinds, fit_assay_models
@@ -52,8 +53,14 @@ def _chosen(own: AssayData) -> list[Choice]:
 
 @cache
 def _assay_data(partner: Partner) -> AssayData:
-    data = labels_only(partner.training_set)
-    return AssayData(data, assays_of(partner.prepared, data), partner.prepared.descriptors)
+    data, prepared = labels_only(partner.training_set), _prepared(partner)
+    return AssayData(data, assays_of(prepared, data), prepared.descriptors)
+
+
+def _prepared(partner: Partner) -> Prepared:
+    if partner.prepared is None:
+        raise ValueError("a partner without its prepared matrices")
+    return partner.prepared
 
 
 def scores_of_assay_models(
@@ -84,7 +91,7 @@ def scores_of_assay_models(
 def _model_of_regression(partner: Partner, own: AssayData, of_task: NDArray[np.int64]) -> NDArray[np.int64]:
     """Number of the model of each regression task's assay; -1: it has none."""
     number = {assay.input_assay_id: int(of_task[assay.tasks[0]]) for assay in own.assays}
-    names = [task.input_assay_id for task in partner.prepared.regression_tasks]
+    names = [task.input_assay_id for task in _prepared(partner).regression_tasks]
     return np.array([number.get(name, -1) for name in names], dtype=np.int64)
 
 

@@ -40,8 +40,8 @@ class Partner:
     training_set: TrainingSet  # with measured values; a run without regression takes `labels_only` of it
     classes: Known
     regressions: Known
-    prepared: Prepared
     tasks: tuple[Task, ...] = ()  # of classification, as they were prepared
+    prepared: Prepared | None = None  # the matrices, which models of single assays are fitted on
     declared: tuple[str, ...] = ()  # by such task: the `catalog_assay_id` in T0, or nothing
 
 

@@ -100,7 +100,8 @@ def test_every_assay_is_added_or_refused_with_its_reason(extended: tuple[Federat
         (task,) = one["tasks"]
         assert task["threshold"] == 6.0
         assert 20 <= task["n_labels"] == one["n_compounds"]
-        assert task["kept"] >= task["without_trunk"]
+        if task["n_labels"] >= 50:  # with fewer the trunk stays unless it is clearly worse
+            assert task["kept"] >= task["without_trunk"]
         assert f"{task['kept']:.4f}" in printed
 
 

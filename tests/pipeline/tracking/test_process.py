@@ -130,10 +130,10 @@ class Storage:
         return "run"
 
 
-def test_a_store_that_comes_back_is_used(finished: Federation, monkeypatch: pytest.MonkeyPatch):
+def test_a_store_that_comes_back_is_used(done: Federation, monkeypatch: pytest.MonkeyPatch):
     """The next poke tries again; at the end it has everything."""
     storage = Storage(monkeypatch)
-    store = Store(member_of(finished, "P01"), io.BytesIO())
+    store = Store(member_of(done, "P01"), io.BytesIO())
     answers: list[float | None] = []
 
     def poked(again_s: float | None) -> bool:
@@ -147,10 +147,10 @@ def test_a_store_that_comes_back_is_used(finished: Federation, monkeypatch: pyte
     assert answers == [30.0, 30.0, None, None]  # with nothing to send it waits for pokes alone
 
 
-def test_the_end_is_no_reason_to_wait_for_a_dead_store_again(finished: Federation, monkeypatch: pytest.MonkeyPatch):
+def test_the_end_is_no_reason_to_wait_for_a_dead_store_again(done: Federation, monkeypatch: pytest.MonkeyPatch):
     """After a failure a moment ago the end of the input causes no other try."""
     storage = Storage(monkeypatch)
-    store = Store(member_of(finished, "P01"), io.BytesIO())
+    store = Store(member_of(done, "P01"), io.BytesIO())
     monkeypatch.setattr(tracking_process, "_poked", lambda _again_s: False)
     assert follow(store) == 1
     assert storage.n_tries == 1
