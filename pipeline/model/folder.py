@@ -107,7 +107,7 @@ def write_final_model(  # noqa: PLR0913 -- all results of a run
             descriptors=prepared.descriptors,
             workers=workers,
         )
-        kinds, regression_kinds = fitted.kinds(prepared, training_set.n_regressions)
+        tasks, regression_tasks = _described_tasks(prepared, fitted, training_set.n_regressions)
         description = Description(
             version=version("hocket"),
             partner=partner,
@@ -121,14 +121,8 @@ def write_final_model(  # noqa: PLR0913 -- all results of a run
             chemistry=plan.preparation.chemistry,
             fingerprint=plan.preparation.fingerprint,
             compound_timeout_s=compound_timeout_s,
-            tasks=tuple(
-                ClassTask.model_validate(chosen_fields(ClassTask, asdict(task) | asdict(kind)))
-                for task, kind in zip(prepared.tasks, kinds, strict=True)
-            ),
-            regression_tasks=tuple(
-                RegrTask.model_validate(chosen_fields(RegrTask, asdict(task) | asdict(kind)))
-                for task, kind in zip(prepared.regression_tasks, regression_kinds, strict=False)
-            ),
+            tasks=tasks,
+            regression_tasks=regression_tasks,
             descriptors=DESCRIPTORS_VERSION if prepared.descriptors is not None else None,
             least_similarity=least_similarity,
         )
@@ -138,3 +132,20 @@ def write_final_model(  # noqa: PLR0913 -- all results of a run
         for file in unfinished.iterdir():
             file.chmod(FILE_MODE)
     return left_out
+
+
+def _described_tasks(
+    prepared: Prepared, fitted: FittedModels, n_regressions: int
+) -> tuple[tuple[ClassTask, ...], tuple[RegrTask, ...]]:
+    """The tasks with the kinds of their models; n_regressions: number of regression tasks that are trained."""
+    kinds, regression_kinds = fitted.kinds(prepared, n_regressions)
+    return (
+        tuple(
+            ClassTask.model_validate(chosen_fields(ClassTask, asdict(task) | asdict(kind)))
+            for task, kind in zip(prepared.tasks, kinds, strict=True)
+        ),
+        tuple(
+            RegrTask.model_validate(chosen_fields(RegrTask, asdict(task) | asdict(kind)))
+            for task, kind in zip(prepared.regression_tasks[:n_regressions], regression_kinds, strict=True)
+        ),
+    )
