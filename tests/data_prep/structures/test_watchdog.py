@@ -213,7 +213,7 @@ def files_left(n_left: int) -> Iterator[None]:
     """Limit the process to this number of further open files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     taken = [os.open(os.devnull, os.O_RDONLY)]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(open_files()) + 2, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(open_files()) + 1 + n_left, hard))
     try:
         with suppress(OSError):
             while True:

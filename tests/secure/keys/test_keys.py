@@ -95,13 +95,18 @@ def test_a_fingerprint_is_the_sha256_of_what_is_signed(partner):
     assert [len(group) for group in partner.card().fingerprint.split(" ")] == [4] * 8
 
 
+def changed(secret: bytes, at: int) -> bytes:
+    """One bit of this byte flipped, one that counts: X25519 takes no account of a first byte's lowest three."""
+    return bytes(secret[:at] + bytes([secret[at] ^ 0x40]) + secret[at + 1 :])
+
+
 def test_each_card_has_its_own_fingerprint(partner):
     """Another name, role or key gives another fingerprint."""
     secret = partner._secret()
     others = [
         PrivateKeys("asp", "partner", secret),
         PrivateKeys("ash", "aggregator", secret[:32]),
-        *(PrivateKeys("ash", "partner", bytes(secret[:at] + b"?" + secret[at + 1 :])) for at in (0, 32, 96)),
+        *(PrivateKeys("ash", "partner", changed(secret, at)) for at in (0, 32, 96)),
     ]
     assert len({keys.card().fingerprint for keys in (partner, *others)}) == 6
 
