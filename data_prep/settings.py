@@ -1,10 +1,13 @@
-"""Settings of the data preparation; all partners of a federation must use equal ones."""
+"""Settings of the data preparation; all partners of a federation must use equal ones, but for OwnTables."""
 
 from dataclasses import asdict, dataclass, field
 from typing import ClassVar, Literal
 
 ASSAY_TYPES = ("ADME", "PANEL", "CATALOG-PANEL", "NON-CATALOG-PANEL", "OTHER", "AUX_HTS", "AUX_PL")
 """The assay types of MELLODDY's table T0."""
+
+DOSE_TYPES = ("OTHER", "PANEL", "CATALOG-PANEL", "NON-CATALOG-PANEL")
+"""The types of dose-response assays, whose values are pXC50."""
 
 LSH_BITS = (26490, 8094, 25216, 21099, 2487, 2991, 9639, 17984, 24189, 8272, 1787, 31834, 11815, 8648, 27066, 17552)
 """MELLODDY-TUNER's bits of high entropy among ChEMBL's compounds; they mean nothing in another fingerprint."""
@@ -302,3 +305,18 @@ class Preparation:
 def _same_bits(first: Fingerprint, second: Fingerprint) -> bool:
     """Return whether two fingerprints set the same bits; their counts may differ."""
     return asdict(first) | {"counts": False} == asdict(second) | {"counts": False}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnTables:
+    """How one partner reads its own T1, and how much of it may be left out; each partner has its own."""
+
+    unit: str = ""  # of values without `standard_unit`, see data_prep.tables.units; "": log units
+    accept: frozenset[str] = frozenset()  # assay ids whose values are not judged, and that may be left out whole
+    most_rejected: float = 1.0  # share of T1's rows; 1: any, whole assays too
+
+    @property
+    def reading(self) -> dict[str, str | list[str]]:
+        """What changes the accepted rows, as JSON values; empty for the defaults."""
+        facts: dict[str, str | list[str]] = {"unit": self.unit, "accept": sorted(self.accept)}
+        return {name: fact for name, fact in facts.items() if fact}

@@ -14,9 +14,10 @@ from data_prep.errors import TableError
 
 T0_REQUIRED, T2_REQUIRED = ("input_assay_id", "assay_type"), ("input_compound_id", "smiles")
 T1_REQUIRED = ("input_compound_id", "input_assay_id", "standard_qualifier", "standard_value")
+T1_OPTIONAL = ("standard_unit",)
 EXPERT_COLUMNS = tuple(f"expert_threshold_{i}" for i in range(1, 6))
 T0_OPTIONAL = ("use_in_regression", "is_binary", *EXPERT_COLUMNS, "direction", "catalog_assay_id", "parent_assay_id")
-_KNOWN = sorted({*T0_REQUIRED, *T0_OPTIONAL, *T1_REQUIRED, *T2_REQUIRED})
+_KNOWN = sorted({*T0_REQUIRED, *T0_OPTIONAL, *T1_REQUIRED, *T1_OPTIONAL, *T2_REQUIRED})
 
 _BLOCK_BYTES = 1 << 24  # of text at a time: some 60 MB of memory for a file of any size
 _BLOCK_ROWS = 1 << 19  # of a Parquet file at a time

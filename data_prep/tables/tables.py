@@ -11,7 +11,16 @@ import polars as pl
 
 from data_prep.errors import TableError
 from data_prep.settings import ASSAY_TYPES
-from data_prep.tables.table_files import EXPERT_COLUMNS, T0_OPTIONAL, T0_REQUIRED, T1_REQUIRED, T2_REQUIRED, read_blocks
+from data_prep.tables.table_files import (
+    EXPERT_COLUMNS,
+    T0_OPTIONAL,
+    T0_REQUIRED,
+    T1_OPTIONAL,
+    T1_REQUIRED,
+    T2_REQUIRED,
+    read_blocks,
+)
+from data_prep.tables.units import units_of
 
 REJECTED_COLUMNS = {
     "table": pl.String,  # T0, T1 or T2
@@ -33,11 +42,13 @@ class Table:
     """The accepted and the rejected rows of a table (columns of the latter: REJECTED_COLUMNS).
 
     `multiline` has the `input_row` of all rows of the file, accepted or rejected, with line ends within a field.
+    `unknown_units` are the texts in T1's `standard_unit` that name no unit.
     """
 
     accepted: pl.DataFrame
     rejected: pl.DataFrame
     multiline: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={"input_row": pl.UInt32}))
+    unknown_units: frozenset[str] = frozenset()
 
 
 def reject(table: str, rows: pl.DataFrame, reason: pl.Expr) -> Table:
@@ -102,14 +113,16 @@ def read_assays(path: Path) -> Table:
 def read_activities(path: Path) -> Table:
     """Read T1: rows with a finite `standard_value` and a `standard_qualifier` out of <, = and >; ids as categories.
 
-    Codes: `unreadable`, `missing_id`, `missing_value`, `not_a_number`, `not_finite`, `unknown_qualifier`.
-    Raises TableError if no value at all is a number, since the column then holds something else.
+    `unit` is that of `standard_unit` (data_prep.tables.units.UNIT); values are not converted here.
+    Codes: `unreadable`, `missing_id`, `missing_value`, `not_a_number`, `not_finite`, `unknown_qualifier`,
+    `unknown_unit`. Raises TableError if no value at all is a number, since the column then holds something else.
     """
-    blocks = [_check_activities(block) for block in read_blocks(path, T1_REQUIRED)]
+    blocks = [_check_activities(block) for block in read_blocks(path, T1_REQUIRED, T1_OPTIONAL)]
     table = Table(
         pl.concat(b.accepted for b in blocks),
         pl.concat(b.rejected for b in blocks),
         pl.concat(b.multiline for b in blocks),
+        frozenset().union(*(b.unknown_units for b in blocks)),
     )
     n_rows = table.accepted.height + table.rejected.height
     if n_rows and (table.rejected["reason"] == "not_a_number").sum() == n_rows:
@@ -120,9 +133,11 @@ def read_activities(path: Path) -> Table:
 def _check_activities(rows: pl.DataFrame) -> Table:
     number = _number("standard_value")
     qualifier = _text("standard_qualifier").replace_strict(_QUALIFIERS, default=None, return_dtype=QUALIFIER)
+    unit = units_of(rows["standard_unit"])
+    unknown_units = frozenset(rows["standard_unit"].filter(unit.is_null()).unique())
     table = reject(
         "T1",
-        rows.with_columns(qualifier.alias("standard_qualifier"), number.alias("value")),
+        rows.with_columns(qualifier.alias("standard_qualifier"), number.alias("value"), unit.alias("unit")),
         first_reason(
             unreadable=pl.col("unreadable"),
             missing_id=pl.col("input_assay_id").is_null() | pl.col("input_compound_id").is_null(),
@@ -130,11 +145,13 @@ def _check_activities(rows: pl.DataFrame) -> Table:
             not_a_number=pl.col("value").is_null(),
             not_finite=~pl.col("value").is_finite(),
             unknown_qualifier=pl.col("standard_qualifier").is_null(),
+            unknown_unit=pl.col("unit").is_null(),
         ),
     )
     ids = [pl.col(name).cast(pl.Categorical) for name in ("input_compound_id", "input_assay_id")]
-    accepted = table.accepted.select("input_row", *ids, "standard_qualifier", pl.col("value").alias("standard_value"))
-    return Table(accepted, table.rejected, _multiline(rows))
+    value = pl.col("value").alias("standard_value")
+    accepted = table.accepted.select("input_row", *ids, "standard_qualifier", value, "unit")
+    return Table(accepted, table.rejected, _multiline(rows), unknown_units)
 
 
 def read_structures(path: Path) -> Table:
