@@ -25,6 +25,7 @@ _LOWEST_MEDIAN = 1.0  # log units above the credible range's lower end, of exact
 _WIDEST_STD = 3.0  # log units; the assays above: 2.3
 _WIDEST_SPREAD = 0.5  # standard deviation by mean; the assays above: .32
 _MOST_WHOLE = 0.6  # share of whole numbers; the assays above: .42
+_FEWEST_DISTINCT = 10  # whole numbers; fewer may be classes
 _TINY, _MOST_TINY = 0.01, 0.9  # values in mol/l lie between 0 and 0.01
 _WHOLE_BY_NATURE = ("AUX_PL",)  # pseudo-labels may be 0 and 1
 _GUESSED = ("nM", "uM", "M", "log10 nM", "log10 M")
@@ -97,19 +98,21 @@ def _facts(activities: pl.DataFrame, limits: pl.DataFrame) -> pl.DataFrame:
     """Return what the rules look at, one row per judged assay with values; `assay` is its id as text."""
     value, exact = pl.col("standard_value"), pl.col("standard_qualifier") == "="
     low, high = pl.col("low"), pl.col("high")
+    far = (value < low - _FAR) | (value > high + _FAR)
     scale = scale_of(pl.col("unit"))
     judged = activities.join(limits, on="input_assay_id").filter(scale.is_null() | scale.is_in(["molar", "log10"]))
     return judged.group_by("input_assay_id").agg(
         pl.len().alias("n"),
         pl.col("is_dose", "may_be_whole", "any_value", "low", "high").first(),
-        ((value < low - _FAR) | (value > high + _FAR)).mean().alias("far"),
+        far.mean().alias("far"),
         ((value < low) | (value > high)).mean().alias("outside"),
         value.filter(exact).median().alias("exact_median"),
         value.median().alias("median"),
-        value.mean().alias("mean"),
-        value.std().fill_null(0.0).alias("std"),
+        value.filter(~far).mean().fill_null(0.0).alias("mean"),  # a few typing errors do not make it spread
+        value.filter(~far).std().fill_null(0.0).alias("std"),
         (value.filter(exact) == value.filter(exact).round()).mean().fill_null(0.0).alias("whole"),
         exact.sum().alias("n_exact"),
+        value.filter(exact).n_unique().alias("distinct"),
         ((value > 0) & (value < _TINY)).mean().alias("tiny"),
     ).with_columns(pl.col("input_assay_id").cast(pl.String).alias("assay"))  # fmt: skip
 
@@ -128,7 +131,7 @@ def _rules() -> Iterator[tuple[pl.Expr, str]]:
     )
     wide = (pl.col("std") > _WIDEST_STD) | (pl.col("std") > _WIDEST_SPREAD * pl.col("mean"))
     yield dose & several & wide, "{n:,} values spread by {std:.3g} around {mean:.3g}"
-    whole = (pl.col("n_exact") >= _FEWEST_VALUES) & (pl.col("whole") > _MOST_WHOLE)
+    whole = (pl.col("distinct") > _FEWEST_DISTINCT) & (pl.col("whole") > _MOST_WHOLE)
     yield ~pl.col("may_be_whole") & whole, "{whole:.0%} of {n_exact:,} exact values are whole numbers"
     yield pl.col("any_value") & several & (pl.col("tiny") > _MOST_TINY), "{tiny:.0%} of {n:,} values lie below 0.01"
 
@@ -150,7 +153,7 @@ def likely_unit(
 
     activities : on_one_scale's rows, of which those of the implausible dose-response assays are looked at
     """
-    ids = pl.Series([assay.input_assay_id for assay in odd], dtype=pl.String)
+    ids = pl.Series([a.input_assay_id for a in odd if a.n_values >= _FEWEST_VALUES], dtype=pl.String)
     dose = pl.col("assay_type").is_in(DOSE_TYPES)
     chosen = assays.filter(pl.col("input_assay_id").cast(pl.String).is_in(ids.implode()), dose)
     rows = activities.filter(pl.col("unit") == UNSTATED).join(
