@@ -29,6 +29,7 @@ _FEWEST_DISTINCT = 10  # whole numbers; fewer may be classes
 _TINY, _MOST_TINY = 0.01, 0.9  # values in mol/l lie between 0 and 0.01
 _WHOLE_BY_NATURE = ("AUX_PL",)  # pseudo-labels may be 0 and 1
 _GUESSED = ("nM", "uM", "M", "log10 nM", "log10 M")
+_LIKE_PERCENT, _PERCENT = ("nM", "uM"), (-20.0, 120.0)  # potent values in nM, and most in uM, look like percent
 _USUAL_MEDIAN = 6.5  # pXC50; of the assays above: 6.6
 
 
@@ -149,7 +150,7 @@ def _sentence(row: dict[str, Any]) -> str:
 def likely_unit(
     assays: pl.DataFrame, activities: pl.DataFrame, settings: Activities, odd: Iterable[ImplausibleAssay]
 ) -> str:
-    """Return the unit in which values without a unit would be plausible pXC50 in most assays; "" if it is not half.
+    """Return the unit in which values without a unit would be plausible pXC50 in most assays; "" if there is none.
 
     activities : on_one_scale's rows, of which those of the implausible dose-response assays are looked at
     """
@@ -161,7 +162,10 @@ def likely_unit(
     )
     fits = {unit: _fit(chosen, rows, settings, unit) for unit in (_GUESSED if rows.height else ())}
     best = max(fits, key=fits.__getitem__, default="")
-    return best if best and fits[best][0] >= chosen["input_assay_id"].n_unique() / 2 else ""
+    if not best or 2 * fits[best][0] < chosen["input_assay_id"].n_unique():
+        return ""
+    percent = rows.select((pl.col("standard_value").is_between(*_PERCENT)).mean() > 1 - _MOST_FAR).item()
+    return f"{best} or %" if percent and best in _LIKE_PERCENT else best
 
 
 def _fit(assays: pl.DataFrame, rows: pl.DataFrame, settings: Activities, unit: str) -> tuple[int, float]:
