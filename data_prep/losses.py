@@ -98,4 +98,4 @@ def _percent(share: float) -> str:
 
 def _named(assays: tuple[str, ...]) -> str:
     names = ", ".join(assays[:_SHOWN]) + (", ..." if len(assays) > _SHOWN else "")
-    return f"{len(assays):,} assay{'s are' if len(assays) > 1 else ' is'} ({names})"
+    return f"{len(assays):,} assay{'s' if len(assays) > 1 else ''} ({names})"

@@ -38,7 +38,7 @@ def exactly(values):
 
 
 def bell(n, median, std, low=4.0, high=10.5):
-    """n pXC50 of normal distribution, without chance, cut as real assays are."""
+    """Return n pXC50 of normal distribution, without chance, cut as real assays are."""
     normal = NormalDist(median, std)
     return [round(min(max(normal.inv_cdf((i + 0.5) / n), low), high), 2) for i in range(n)]
 
@@ -78,7 +78,7 @@ def test_the_stated_unit_makes_them_plausible(values, unit):
     rows = measured([("=", v, 0) for v in written(values, unit)]).with_columns(pl.lit(unit, UNIT).alias("unit"))
     result = plausible(assay(), Table(rows, pl.DataFrame(schema=REJECTED_COLUMNS)), Activities(), OwnTables())
     assert result.implausible == ()
-    assert result.accepted["standard_value"].to_list() == pytest.approx(values, abs=0.006)
+    assert result.accepted["standard_value"].to_list() == pytest.approx(values, rel=0.006)
 
 
 def test_a_few_typing_errors_refuse_no_assay():

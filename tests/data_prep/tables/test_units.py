@@ -15,7 +15,7 @@ MOLAR = [unit for unit in UNITS.values() if unit.scale == "molar"]
 MOLES = {"M": 1.0, "mM": 1e-3, "uM": 1e-6, "nM": 1e-9, "pM": 1e-12}  # mol/l
 
 
-def convert(unit, *values):
+def convert(unit, *values: float):
     rows = pl.DataFrame({"v": [float(v) for v in values], "u": [unit] * len(values)}, schema_overrides={"u": UNIT})
     return rows.select(converted(pl.col("v"), pl.col("u"))).to_series().to_list()
 
