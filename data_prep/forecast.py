@@ -23,8 +23,9 @@ class TaskForecast:
     not_trained: dict[str, int]  # by reason
     not_scored: dict[str, int]  # of the trained ones, by reason
 
-    def __str__(self) -> str:
-        text = f"{self.candidates:,} candidate tasks -> {self.trained:,} trained -> about {self.scored:,} scored"
+    def line(self, accuracy: str) -> str:
+        """Return the numbers as text; accuracy : of the number of scored tasks, such as "about"."""
+        text = f"{self.candidates:,} candidate tasks -> {self.trained:,} trained -> {accuracy} {self.scored:,} scored"
         for words, reasons in (("not trained", self.not_trained), ("not scored", self.not_scored)):
             if reasons:
                 text += f"; {words}: " + ", ".join(f"{n:,} with {reason}" for reason, n in reasons.items())
@@ -41,13 +42,15 @@ class Forecast:
     regression: TaskForecast
     training_labels: int  # of the classification tasks, outside test and validation fold
     training_values: int  # the same of the regression tasks
+    even_folds: bool  # compounds were split evenly, so more tasks are scored than with scaffolds as folds
 
     def lines(self) -> list[str]:
         """Return the forecast as lines of text."""
+        accuracy = "up to" if self.even_folds else "about"
         return [
             f"assays: {self.assays:,}, of which {self.measured:,} have values that can be used",
-            f"classification: {self.classification}",
-            f"regression: {self.regression}",
+            f"classification: {self.classification.line(accuracy)}",
+            f"regression: {self.regression.line(accuracy)}",
             f"training: about {self.training_labels:,} labels and {self.training_values:,} regression values",
         ]
 
@@ -70,6 +73,7 @@ def forecast(
         regression=_count(tasks.regression, *_regression_reasons(settings)),
         training_labels=labels,
         training_values=regression_values,
+        even_folds=folding is None,
     )
 
 

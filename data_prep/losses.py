@@ -10,11 +10,11 @@ from data_prep.labels.plausibility import ImplausibleAssay
 from data_prep.settings import Activities, OwnTables
 
 _SHOWN = 5  # assays in a message
-_ADVICE = (
+ADVICE = (
     "state the unit of the values in T1's column standard_unit or as [data] unit",
     "[data] accept = [ASSAY IDS] takes assays as they are; [data] most_rejected allows a larger share",
-    "`hocket prepare CONFIG --check` lists everything",
 )
+_MORE = "`hocket prepare CONFIG --check` lists everything"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def expect_few(losses: Losses, own: OwnTables, implausible: Iterable[Implausible
     if not problems:
         return
     error = TooMuchLeftOut(f"T1: {'; '.join(problems)}")
-    for note in [*implausible_notes(implausible, unit), *_ADVICE]:
+    for note in [*implausible_notes(implausible, unit), *ADVICE, _MORE]:
         error.add_note(note)
     raise error
 

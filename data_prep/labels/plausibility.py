@@ -80,6 +80,8 @@ def implausible_assays(
     """
     facts = _facts(activities, _limits(assays, settings))
     odd = facts.filter(_is_odd(), ~pl.col("assay").is_in(list(accept))).sort("assay")
+    first = pl.coalesce(pl.when(rule).then(i) for i, (rule, _) in enumerate(_RULES))
+    odd = odd.with_columns(first.alias("rule"))
     return tuple(ImplausibleAssay(row["assay"], row["n"], _sentence(row)) for row in odd.iter_rows(named=True))
 
 
@@ -102,7 +104,8 @@ def _facts(activities: pl.DataFrame, limits: pl.DataFrame) -> pl.DataFrame:
     low, high = pl.col("low"), pl.col("high")
     far = (value < low - _FAR) | (value > high + _FAR)
     scale = scale_of(pl.col("unit"))
-    judged = activities.join(limits, on="input_assay_id").filter(scale.is_null() | scale.is_in(["molar", "log10"]))
+    columns = activities.select("input_assay_id", "standard_qualifier", "standard_value", "unit")
+    judged = columns.filter(scale.is_null() | scale.is_in(["molar", "log10"])).join(limits, on="input_assay_id")
     return judged.group_by("input_assay_id").agg(
         pl.len().alias("n"),
         pl.col("is_dose", "may_be_whole", "any_value", "low", "high").first(),
@@ -142,9 +145,8 @@ _RULES = tuple(_rules())
 
 
 def _sentence(row: dict[str, Any]) -> str:
-    fired = pl.DataFrame([row]).select(pl.any_horizontal(rule).alias(str(i)) for i, (rule, _) in enumerate(_RULES))
-    first = next(text for (_, text), is_odd in zip(_RULES, fired.row(0), strict=True) if is_odd)
-    seen = first.format(**row, far_low=row["low"] - _FAR, far_high=row["high"] + _FAR, above=row["high"] + _ABOVE)
+    _, text = _RULES[row["rule"]]
+    seen = text.format(**row, far_low=row["low"] - _FAR, far_high=row["high"] + _FAR, above=row["high"] + _ABOVE)
     return f"{seen}, median {row['median']:,.4g}"
 
 
@@ -177,4 +179,4 @@ def _fit(assays: pl.DataFrame, rows: pl.DataFrame, settings: Activities, unit: s
 
 
 def _is_odd() -> pl.Expr:
-    return pl.any_horizontal(rule for rule, _ in _RULES)
+    return pl.any_horizontal(rule.fill_null(value=False) for rule, _ in _RULES)

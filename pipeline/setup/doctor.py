@@ -101,7 +101,7 @@ def _forecast(checked: "CheckedTables") -> Iterator[Finding]:
     if losses is None or forecast is None:
         return
     tasks, labels = forecast.classification, checked.n_training_labels
-    text = f"{100 * losses.share:g} % of T1's rows left out; {tasks.trained:,} tasks, about {tasks.scored:,} scored"
+    text = f"{100 * losses.share:g} % of T1's rows left out; {tasks.trained:,} tasks, up to {tasks.scored:,} scored"
     yield Finding("tables", f"{text}; about {labels:,} training labels")
     if checked.is_heavier:
         advice = "agree on a larger one before the group secret is dealt"
