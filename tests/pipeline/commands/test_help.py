@@ -55,9 +55,9 @@ def test_examples_stand_on_lines_of_their_own():
     [
         ("hocket nosuch", "nosuch"),
         ("hocket key nosuch", "nosuch"),
-        ("hocket verify exchange plan.toml --nosuch", "nosuch"),
-        ("hocket verify exchange", "plan is missing"),
-        ("hocket verify exchange plan.toml more", "too many"),
+        ("hocket verify plan.toml exchange --nosuch", "nosuch"),
+        ("hocket verify plan.toml", "exchange is missing"),
+        ("hocket verify plan.toml exchange more", "too many"),
         ("hocket key new P01", "home is missing"),
         ("hocket key new P01 --home h --role custodian", "custodian"),
         ("hocket ui a.toml --port 0", "0"),

@@ -206,7 +206,7 @@ def test_keys_are_lost_and_the_secret_rotated_through_real_processes(tmp_path: P
         stop(jobs)
     assert len({read_report(federation.home(name)).trunk for name in federation.partners}) == 1
     for plan, rounds in ((first, range(1, round_no)), (federation.plan_file, (round_no, round_no + 1))):
-        found = json.loads(federation.hocket("verify", "--json", str(federation.exchange), str(plan)).stdout)
+        found = json.loads(federation.hocket("verify", "--json", str(plan), str(federation.exchange)).stdout)
         summed = [attempt["round_no"] for attempt in found["attempts"] if attempt["outcome"] == "sum"]
         assert summed == list(rounds)
     held = json.loads(federation.hocket("key", "show", "--json", str(federation.home("P03").folder)).stdout)

@@ -315,15 +315,15 @@ def test_verify(golden: Golden, done: Federation, enrolled: Federation):
     (doubtful.exchange / UPDATE.payload).unlink()
     with golden.session(done.folder) as run:
         run("hocket verify --help")
-        run("hocket verify exchange plan.toml")
-        run("hocket verify exchange plan.toml --quick")
-        run("hocket verify doubtful/exchange doubtful/plan.toml", "an update is gone, and a round void without need")
-        run("hocket verify typo plan.toml")
-        run("hocket verify exchange other.toml", "another federation's plan")
+        run("hocket verify plan.toml exchange")
+        run("hocket verify plan.toml exchange --quick")
+        run("hocket verify doubtful/plan.toml doubtful/exchange", "an update is gone, and a round void without need")
+        run("hocket verify plan.toml typo")
+        run("hocket verify other.toml exchange", "another federation's plan")
         flip(done.exchange / SUM.payload, -1000)
-        run("hocket verify exchange plan.toml", "a byte of a sealed file was changed")
+        run("hocket verify plan.toml exchange", "a byte of a sealed file was changed")
         say_again(done, SUM)
-        run("hocket verify exchange plan.toml", "and signed: what the aggregator posted is not the sum of the updates")
+        run("hocket verify plan.toml exchange", "and signed: what the aggregator posted is not the sum of the updates")
 
 
 def test_inspect(golden: Golden, finished: Federation):
