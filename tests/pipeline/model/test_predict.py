@@ -30,7 +30,7 @@ from pipeline.errors import NotYet
 from pipeline.home.json_files import write_json
 from pipeline.model import predict as predicting
 from pipeline.model import rebuild as remaking
-from pipeline.model.description import Description
+from pipeline.model.description import CLASS_COLUMNS, REGR_COLUMNS, Description
 from pipeline.model.folder import OpenModel
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan
@@ -202,8 +202,7 @@ def test_long_and_wide_say_the_same(hybrid: Federation, new: Path, tmp_path: Pat
         same = pl.col("threshold").is_null() if threshold is None else pl.col("threshold") == threshold
         part = long.filter((pl.col("input_assay_id") == assay) & same)
         task = assay if threshold is None else f"{assay}@{threshold:.10g}"
-        kind = ("value", "low", "high") if threshold is None else ("probability", "p_active", "p_inactive")
-        for column in (*kind, "in_domain"):
+        for column in REGR_COLUMNS if threshold is None else CLASS_COLUMNS:
             assert wide[f"{task}.{column}"].to_list() == part[column].to_list()
             names.remove(f"{task}.{column}")
         assert wide["similarity"].to_list() == part["similarity"].to_list()
@@ -223,7 +222,7 @@ def test_one_by_one_equals_in_bulk(
         of_classes = rows.filter(pl.col("probability").is_not_null())
         np.testing.assert_array_equal(of_classes["probability"].to_numpy(), alone.prediction.probability[0, kept])
         np.testing.assert_array_equal(
-            of_classes["p_active"].fill_null(np.nan).to_numpy(), alone.prediction.p_values.active[0, kept]
+            of_classes["conformal_p_active"].fill_null(np.nan).to_numpy(), alone.prediction.p_values.active[0, kept]
         )
         assert rows["similarity"][0] == alone.prediction.similarity[0]
     monkeypatch.setattr("pipeline.model.predict._MOST_ROWS", 128)
@@ -380,7 +379,7 @@ def test_the_model_is_private(finished: Federation) -> None:
     [
         (["--tasks", "P01-A9"], 2, "P01-A9"),
         (["--tasks", " , "], 2, "--tasks"),
-        (["--output", "out.xlsx"], 3, "out.xlsx: "),
+        (["--output", "out.xlsx"], 2, "out.xlsx: "),
         (["--model", "global"], 2, "global"),
         (["--format", "tall"], 2, "tall"),
     ],

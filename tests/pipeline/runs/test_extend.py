@@ -133,7 +133,7 @@ def test_new_assays_are_predicted(extended: tuple[Federation, str], new: Path, t
         wide = predicted(federation, new, tmp_path / f"{which}.parquet", "--model", which, "--tasks", "X1")
         known = [truth[int(name.removeprefix("n"))] for name in wide["input_compound_id"]]
         assert roc_auc_score(known, wide["X1@6.probability"].to_numpy()) > 0.8
-        for column in ("X1@6.p_active", "X1@6.p_inactive", "X1.value", "X1.low", "X1.high"):
+        for column in ("X1@6.conformal_p_active", "X1@6.conformal_p_inactive", "X1.value", "X1.low", "X1.high"):
             assert np.isfinite(wide[column].to_numpy()).all()
         assert wide["X1@6.in_domain"].any()
         assert not [name for name in wide.columns if name.startswith(("P01", "X, 2"))]

@@ -1,0 +1,65 @@
+"""`hocket predict --list-tasks`: the tasks of a finished model, as a table on a terminal and as CSV elsewhere."""
+
+import csv
+import io
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.model.description import ClassTask, Description, RegrTask, Selection, Which
+
+_COLUMNS = (
+    "task",
+    "input_assay_id",
+    "threshold",
+    "direction",
+    "assay_type",
+    "model",
+    "n_active",
+    "n_inactive",
+    "n_values",
+    "is_auxiliary",
+)
+_NUMBERS = {"threshold", "n_active", "n_inactive", "n_values"}
+Row = dict[str, str]
+
+
+def task_rows(description: Description, names: tuple[str, ...] | None, which: Which | None) -> Iterator[Row]:
+    """Yield a row for each task, classification tasks first; a number that a kind of task does not have is empty.
+
+    names : as for Selection; None: all tasks, auxiliary ones too
+    which : whose kinds of model are named; None: those of the model that the gate keeps
+    """
+    every: list[ClassTask | RegrTask] = [*description.tasks, *description.regression_tasks]
+    if names is not None:
+        selection = Selection(description, names)
+        every = [*selection.class_tasks, *selection.regression_tasks]
+    is_federated = (which or description.kept) == "federated"
+    for task in every:
+        fields = {"task": task.name, "model": task.kept if is_federated else task.strongest, **task.model_dump()}
+        yield {name: _text(fields.get(name)) for name in _COLUMNS}
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def print_tasks(rows: Iterator[Row], console: Console) -> None:
+    """Print the rows; on a terminal without the columns that `task` contains already."""
+    if not console.is_terminal:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        console.file.write(text.getvalue())
+        return
+    shown = [name for name in _COLUMNS if name not in ("input_assay_id", "threshold")]
+    table = Table(box=None, pad_edge=False)
+    for name in shown:
+        table.add_column(name, justify="right" if name in _NUMBERS else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(row[name] for name in shown))
+    console.print(table, markup=False)
