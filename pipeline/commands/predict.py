@@ -58,7 +58,7 @@ def predict(  # noqa: PLR0913, PLR0917 -- click's options
     n_explained: int | None,
     log: Log,
 ) -> None:
-    r"""Predict for new structures, with the uncertainty of each prediction.
+    """Predict for new structures, with the uncertainty of each prediction.
 
     INPUT is a table (.csv, .parquet) of input_compound_id and smiles, a SMILES file (.smi) or an SD file (.sdf), also
     gzipped. Rows that cannot be used are listed with the reason in OUTPUT's folder, in a .rejected.csv.
@@ -69,7 +69,7 @@ def predict(  # noqa: PLR0913, PLR0917 -- click's options
     conformal_p_inactive  below; they are no probabilities
     value, low, high      of a regression task, with its 95 % interval
     in_domain             whether the compound is like those trained on
-    """
+    """  # noqa: D301 -- click's mark for lines that stay as they are
     from typing import cast
 
     if list_tasks:

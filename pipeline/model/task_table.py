@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from pipeline.model.description import ClassTask, Description, RegrTask, Selection, Which
 
@@ -15,13 +16,21 @@ _COLUMNS = (
     "threshold",
     "direction",
     "assay_type",
-    "model",
     "n_active",
     "n_inactive",
     "n_values",
+    "model",
     "is_auxiliary",
 )
-_NUMBERS = {"threshold", "n_active", "n_inactive", "n_values"}
+_SHOWN = {  # on a terminal, with their titles
+    "task": "task",
+    "assay_type": "type",
+    "n_active": "actives",
+    "n_inactive": "inactives",
+    "n_values": "values",
+    "model": "model",
+}
+_NUMBERS = {"n_active", "n_inactive", "n_values"}
 Row = dict[str, str]
 
 
@@ -48,7 +57,7 @@ def _text(value: object) -> str:
 
 
 def print_tasks(rows: Iterator[Row], console: Console) -> None:
-    """Print the rows; on a terminal without the columns that `task` contains already."""
+    """Print the rows; on a terminal the columns that a person chooses by."""
     if not console.is_terminal:
         text = io.StringIO()
         writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
@@ -56,10 +65,10 @@ def print_tasks(rows: Iterator[Row], console: Console) -> None:
         writer.writerows(rows)
         console.file.write(text.getvalue())
         return
-    shown = [name for name in _COLUMNS if name not in ("input_assay_id", "threshold")]
     table = Table(box=None, pad_edge=False)
-    for name in shown:
-        table.add_column(name, justify="right" if name in _NUMBERS else "left", overflow="fold")
+    for name, title in _SHOWN.items():
+        table.add_column(title, justify="right" if name in _NUMBERS else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(row[name] for name in shown))
-    console.print(table, markup=False)
+        model = row["model"] + (", auxiliary" if row["is_auxiliary"] == "yes" else "")
+        table.add_row(*(Text(cell) for name, cell in (row | {"model": model}).items() if name in _SHOWN))
+    console.print(table)

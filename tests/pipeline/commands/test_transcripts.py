@@ -305,6 +305,7 @@ def test_status(golden: Golden, done: Federation, enrolled: Federation):
         run("hocket status plan.toml exchange", "a byte of a signed message was changed")
         run("hocket status plan.toml exchange --watch --json")
         run("hocket status plan.toml P01/T0.csv")
+        run("hocket status exchange plan.toml", "swapped")
 
 
 def test_verify(golden: Golden, done: Federation, enrolled: Federation):
@@ -371,7 +372,11 @@ def test_predict(golden: Golden, done: Federation, enrolled: Federation):
         run("hocket predict P01/partner.toml new.csv")
         run("hocket predict P01/partner.toml new.csv --output predicted.csv")
         run("hocket predict P01/partner.toml P01/T1.csv", "no structures")
-        run("hocket predict P01/partner.toml new.csv --tasks nosuch")
+        run("hocket predict P01/partner.toml new.csv --tasks p01-a1,nosuch")
+        run("hocket predict P01/partner.toml --list-tasks")
+        run("hocket predict P01/partner.toml new.csv --tasks P01-A1@6 --explain 1 --output explained.csv")
+        run("hocket predict P01/partner.toml new.csv --explain 1")
+        run("hocket predict P01/partner.toml new.csv --output nosuch/predicted.csv")
         run("hocket predict before/P01/partner.toml new.csv", "before the end")
 
 
