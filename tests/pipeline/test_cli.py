@@ -769,6 +769,17 @@ def test_verify_of_a_damaged_transcript(done: Federation):
     assert "sum.agg.arrow" in refused(ExitCode.SECURITY, "verify", done.plan_file, done.exchange)
 
 
+@pytest.mark.parametrize("command", ["status", "verify"])
+@pytest.mark.parametrize("exchange", ["exchange", "s3://bucket/example"])
+def test_plan_and_exchange_swapped(
+    finished: Federation, monkeypatch: pytest.MonkeyPatch, command: str, exchange: str
+) -> None:
+    """Exit code 2, and the order in which they are expected; nothing is asked over a network."""
+    monkeypatch.chdir(finished.folder)
+    message = refused(ExitCode.CONFIGURATION, command, exchange, "plan.toml")
+    assert message.index("PLAN (") < message.index("EXCHANGE second")
+
+
 def test_verify_of_nothing(finished: Federation, tmp_path: Path):
     """A mistyped folder is not a sound transcript."""
     assert str(tmp_path / "typo") in refused(ExitCode.CONFIGURATION, "verify", finished.plan_file, tmp_path / "typo")
