@@ -44,7 +44,7 @@ if TYPE_CHECKING:  # numpy and pydantic
     "n_explained",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Also write what each atom of the first N compounds contributes, into a folder beside OUTPUT.",
+    help="Also write what each atom of the first N compounds contributes, into a folder next to OUTPUT.",
 )
 @log_format
 def predict(  # noqa: PLR0913, PLR0917 -- click's options

@@ -43,30 +43,36 @@ class Explainer:
         self._model, self._selection, self._workers = model, selection, workers
         self._left, self._folder, self._sink = n_compounds, folder, sink
         self._tasks: list[ClassTask | RegrTask] = [*selection.class_tasks, *selection.regression_tasks]
-        self.n_explained = self.n_failed = 0  # failed: took too long or crashed RDKit
+        self._n_explained = self._n_failed = self._n_not_drawn = 0
+
+    @property
+    def summary(self) -> str:
+        """Text with the numbers of explained compounds and, if there are any, of failures."""
+        failed = ((self._n_failed, "compounds"), (self._n_not_drawn, "drawings"))
+        texts = [f"{n} {name}" for n, name in failed if n]
+        why = f"; {' and '.join(texts)} took too long or crashed RDKit" if texts else ""
+        return f"{self._n_explained} compounds explained{why}"
 
     def add(self, batch: StructureBatch) -> None:
         """Explain the first compounds of a batch, as many as are still wanted."""
         n = min(self._left, len(batch.rows))
         self._left -= n
-        if not n:
-            return
-        compounds = self._explained(batch, n)
+        compounds = self._explained(batch, n) if n else []
         self._sink(self._atom_table(compounds))
         self._draw(compounds)
-        self.n_explained += len(compounds)
-        self.n_failed += n - len(compounds)
+        self._n_explained += len(compounds)
+        self._n_failed += n - len(compounds)
 
     def _explained(self, batch: StructureBatch, n: int) -> list[_Compound]:
-        found = self._atoms_of(batch.smiles[:n])
-        rows = np.flatnonzero([atoms is not None for atoms in found])
-        atoms = [one for one in found if one is not None]
+        found = enumerate(self._atoms_of(batch.smiles[:n]))
+        atoms = {row: bits for row, bits in found if bits is not None}
+        rows = np.array(list(atoms), np.int64)
         x, descriptors = batch.x[rows], None if batch.descriptors is None else batch.descriptors[rows]
         predicted = self._scores(x, descriptors)
-        contributions = atom_contributions(self._scores, x, descriptors, [one.counts for one in atoms])
+        contributions = atom_contributions(self._scores, x, descriptors, [bits.counts for bits in atoms.values()])
         return [
-            _Compound(int(batch.rows[row]), batch.ids[row], batch.smiles[row], one.symbols, predicted[i], parts)
-            for i, (row, one, parts) in enumerate(zip(rows, atoms, contributions, strict=True))
+            _Compound(int(batch.rows[row]), batch.ids[row], batch.smiles[row], atoms[row].symbols, *results)
+            for row, *results in zip(atoms, predicted, contributions, strict=True)
         ]
 
     def _atoms_of(self, smiles: list[str]) -> list[AtomBits | None]:
@@ -92,17 +98,18 @@ class Explainer:
         compound = np.repeat(np.arange(len(compounds)), n_atoms * n_tasks)
         task = np.concatenate([_NONE, *(np.repeat(np.arange(n_tasks), n) for n in n_atoms)])
         atom = np.concatenate([_NONE, *(np.tile(np.arange(n), n_tasks) for n in n_atoms)])
-        thresholds = [one.threshold if isinstance(one, ClassTask) else np.nan for one in self._tasks]
-        parts = [one.contributions.T.ravel() for one in compounds]
+        thresholds = [chosen.threshold if isinstance(chosen, ClassTask) else np.nan for chosen in self._tasks]
+        symbols = [symbol for explained in compounds for symbol in explained.symbols * n_tasks]
+        contributions = [explained.contributions.T.ravel() for explained in compounds]
         return {
-            "input_row": np.array([one.row for one in compounds], np.int64)[compound],
-            "input_compound_id": Texts([one.id for one in compounds], compound),
-            "input_assay_id": Texts([one.input_assay_id for one in self._tasks], task),
+            "input_row": np.array([explained.row for explained in compounds], np.int64)[compound],
+            "input_compound_id": Texts([explained.id for explained in compounds], compound),
+            "input_assay_id": Texts([chosen.input_assay_id for chosen in self._tasks], task),
             "threshold": np.array(thresholds, np.float64)[task],
             "atom": atom,
-            "symbol": Texts([symbol for one in compounds for symbol in one.symbols * n_tasks]),
-            "contribution": np.concatenate([np.zeros(0, np.float32), *parts]),
-            "smiles": Texts([one.smiles for one in compounds], compound),
+            "symbol": Texts(symbols),
+            "contribution": np.concatenate([np.zeros(0, np.float32), *contributions]),
+            "smiles": Texts([explained.smiles for explained in compounds], compound),
         }
 
     def _draw(self, compounds: list[_Compound]) -> None:
@@ -114,7 +121,9 @@ class Explainer:
         pictures = [self._picture(compound, task) for compound in compounds for task in range(len(self._tasks))]
         timeout_s = self._model.description.compound_timeout_s
         for name, svg in zip(names, draw_atoms(pictures, workers=self._workers, timeout_s=timeout_s), strict=True):
-            if svg is not None:
+            if svg is None:
+                self._n_not_drawn += 1
+            else:
                 (self._folder / name).write_text(svg)
 
     def _picture(self, compound: _Compound, task: int) -> AtomPicture:

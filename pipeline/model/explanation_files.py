@@ -1,4 +1,4 @@
-"""The folder of explanations beside a table of predictions: one table of atoms, and a drawing per compound and task."""
+"""The folder of explanations next to a table of predictions: a table of atoms, and a drawing per compound and task."""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9@._-]")
 
 
 def explanation_folder_of(output: Path) -> Path:
-    """The folder NAME.explained beside an output NAME.csv, NAME.csv.gz or NAME.parquet.
+    """The folder NAME.explained next to an output NAME.csv, NAME.csv.gz or NAME.parquet.
 
     Raises ConfigError for a folder with other files than those of an earlier explanation.
     """

@@ -10,7 +10,7 @@ from data_prep.prediction.structure_files import StructureRecord
 from partners.models.final_model import Prediction
 from pipeline.home.paths import Home
 from pipeline.model.description import Selection
-from pipeline.model.explain import Explainer, open_explainer
+from pipeline.model.explain import open_explainer
 from pipeline.model.folder import OpenModel
 from pipeline.model.predict_request import PredictRequest
 from pipeline.model.prediction_tables import as_table
@@ -53,17 +53,12 @@ def predict_structures(request: PredictRequest, log: Log | None = None) -> None:
                 explainer.add(structures)
     tally.report(rejected_file)
     if explainer:
-        _report_explained(reporter, explainer, folder)
+        reporter.report(f"{explainer.summary}: {folder}")
 
 
 def _batch_size(model: OpenModel) -> int:
     n_tasks = len(model.description.tasks) + len(model.description.regression_tasks)
     return max(128, min(_MOST_ROWS, _MOST_CELLS // max(n_tasks, 1)))
-
-
-def _report_explained(reporter: ProgressReporter, explainer: Explainer, folder: Path | None) -> None:
-    failed = f"; {explainer.n_failed} took too long or crashed RDKit" if explainer.n_failed else ""
-    reporter.report(f"{explainer.n_explained} compounds explained in {folder}{failed}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -36,8 +36,8 @@ class PredictRequest:
     def __post_init__(self) -> None:
         """Check output, tasks and input."""
         if self.n_explained and self.output is None:
-            raise ConfigError("--explain: found no --output, expected one: the explanations are written beside it")
-        _ = self.rejected_file, self.explanation_folder
+            raise ConfigError("--explain: found no --output, expected one: the explanations are written next to it")
+        _ = self.rejected_file, self.explanation_folder  # they raise ConfigError
         home = Home(self.config.home_folder)
         if home.model.exists():
             self._check_tasks(Description.read(home.model))
@@ -47,12 +47,12 @@ class PredictRequest:
 
     @property
     def rejected_file(self) -> Path | None:
-        """The table of rejected rows, beside the output."""
+        """The table of rejected rows, next to the output."""
         return rejected_file_of(self.output, self.structures) if self.output else None
 
     @property
     def explanation_folder(self) -> Path | None:
-        """The folder of explanations beside the output; None if none are wanted."""
+        """The folder of explanations next to the output; None if none are wanted."""
         return explanation_folder_of(self.output) if self.output and self.n_explained else None
 
     def _check_tasks(self, description: Description) -> None:

@@ -1,7 +1,9 @@
 """`hocket predict --explain`: contributions of the kept model, whatever kind it is, and the files that hold them."""
 
+import re
 import stat
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -13,6 +15,7 @@ from rdkit.Chem.Draw import SimilarityMaps
 from scipy import sparse
 from scipy.special import logit
 
+from data_prep.prediction.atom_bits import AtomBits, atom_bits
 from pipeline.model.description import Description
 from pipeline.model.folder import OpenModel
 from tests.support.cli_runner import hocket
@@ -108,6 +111,25 @@ def test_more_compounds_than_there_are(finished: Federation, new: Path, tmp_path
     (tmp_path / "empty.smi").write_text("")
     assert run(finished, tmp_path / "empty.smi", "--output", tmp_path / "b.csv", *options).exit_code == 0
     assert [path.name for path in (tmp_path / "b.explained").iterdir()] == ["atoms.csv"]
+    assert pl.read_csv(tmp_path / "b.explained" / "atoms.csv").columns == COLUMNS
+
+
+def test_what_rdkit_cannot_do_in_time_is_counted(
+    finished: Federation, new: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A compound without atoms has no rows, one without drawing has; the predictions are there for both."""
+    monkeypatch.setattr("pipeline.model.explain.draw_atoms", lambda pictures, **_: [None] * len(pictures))
+    plain = atom_bits
+
+    def all_but_the_first(smiles: list[str], *others: Any, **named: Any) -> list[AtomBits | None]:  # noqa: ANN401
+        return [None, *plain(smiles, *others, **named)[1:]]
+
+    monkeypatch.setattr("pipeline.model.explain.atom_bits", all_but_the_first)
+    result = run(finished, new, "--output", tmp_path / "a.csv", "--explain", 3, "--tasks", "P01-A1@6")
+    assert result.exit_code == 0
+    assert re.search(r" 2 compounds .*\b1 compounds and 2 drawings ", result.stderr)
+    assert pl.read_csv(tmp_path / "a.explained" / "atoms.csv")["input_row"].unique().sort().to_list() == [3, 4]
+    assert pl.read_csv(tmp_path / "a.csv").height == 6
 
 
 def test_a_folder_of_others_is_not_replaced(finished: Federation, new: Path, tmp_path: Path) -> None:

@@ -22,10 +22,12 @@ from rdkit.Chem import rdFingerprintGenerator
 from rich.console import Console
 
 from data_prep.descriptors.listed import DESCRIPTORS, DESCRIPTORS_VERSION
+from data_prep.prediction.atom_bits import atom_bits
 from data_prep.prepared import DESCRIPTORS_FILE, Prepared, manifest_of, read_prepared
 from partners.assay_models.predictor import AssayPredictor
 from partners.files.checkpoint import load_checkpoint, save_checkpoint
 from partners.files.round_checkpoint import RoundStart
+from partners.models.occlusion import without_atoms
 from partners.models.take_home import read_models
 from partners.network.predict import Predictor
 from partners.network.state import PartnerState
@@ -36,6 +38,7 @@ from pipeline.model import predict as predicting
 from pipeline.model import rebuild as remaking
 from pipeline.model.description import CLASS_COLUMNS, REGR_COLUMNS, Description
 from pipeline.model.folder import OpenModel
+from pipeline.model.structure_batches import prepare_batch
 from pipeline.model.task_table import print_tasks, task_rows
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan
@@ -212,6 +215,22 @@ def test_long_and_wide_say_the_same(hybrid: Federation, new: Path, tmp_path: Pat
             names.remove(f"{task}.{column}")
         assert wide["similarity"].to_list() == part["similarity"].to_list()
     assert not names
+
+
+def test_a_regression_task_is_explained_in_its_units(hybrid: Federation, new: Path, tmp_path: Path) -> None:
+    """An atom's contribution is the value less the value without the atom's bits."""
+    said(hybrid, new, tmp_path / "out.csv", "--explain", 1, "--tasks", "P01-A1")
+    table = pl.read_csv(tmp_path / "out.explained" / "atoms.csv").filter(pl.col("threshold").is_null())
+    model = OpenModel(hybrid.home("P01").model)
+    batch = prepare_batch(model, [predicting.StructureRecord(1, "x", SMILES[0], None)])
+    (atoms,) = atom_bits(batch.smiles, model.description.fingerprint, model.places)
+    assert atoms is not None
+    assert table["symbol"].to_list() == atoms.symbols
+    (task,) = (i for i, task in enumerate(model.description.regression_tasks) if task.input_assay_id == "P01-A1")
+    whole = model.predictor.predict(batch.x).value[0, task]
+    for atom, contribution in enumerate(table["contribution"]):
+        left = without_atoms(batch.x, atoms.counts[[atom]])
+        assert contribution == pytest.approx(whole - model.predictor.predict(left).value[0, task], abs=1e-5)
 
 
 def test_one_by_one_equals_in_bulk(

@@ -150,6 +150,9 @@ def test_a_compound_gets_the_same_bits_alone(extended: tuple[Federation, str]) -
         alone = model.predictor.predict(batch.x[[i]])
         np.testing.assert_array_equal(alone.probability[0], together.probability[i])
         np.testing.assert_array_equal(alone.value[0], together.value[i])
+    outputs = model.predictor.outputs(batch.x, batch.descriptors)  # without p-values and similarity
+    np.testing.assert_array_equal(outputs.probabilities, together.probability)
+    np.testing.assert_array_equal(outputs.values, together.value)
 
 
 def test_the_local_model_has_the_best_without_the_trunk(extended: tuple[Federation, str]) -> None:
