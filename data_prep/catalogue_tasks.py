@@ -8,17 +8,22 @@ from data_prep.labels.activities import credible
 from data_prep.labels.catalogue import settle_catalogue
 from data_prep.labels.replicates import aggregate
 from data_prep.labels.thresholds import candidate_tasks, label_all
-from data_prep.settings import Preparation
+from data_prep.settings import OwnTables, Preparation
 from data_prep.tables.tables import read_activities, read_assays, read_structures
 
+_ANY_TABLES = OwnTables()
 
-def catalogue_tasks(t0: Path, t1: Path, t2: Path, settings: Preparation) -> list[tuple[str, float]]:
+
+def catalogue_tasks(
+    t0: Path, t1: Path, t2: Path, settings: Preparation, own: OwnTables = _ANY_TABLES
+) -> list[tuple[str, float]]:
     """`catalog_assay_id` and threshold of each task that has an id and labels enough to be held, sorted.
 
     The tasks are those of `prepare` but for what needs structures: a structure with two ids counts twice, a refused one
     too, and a task may still lack labels in a fold. Raises TableError.
     """
-    structures, assays, activities = read_structures(t2), read_assays(t0), read_activities(t1)
+    structures, assays = read_structures(t2, own.columns), read_assays(t0, own.columns)
+    activities = read_activities(t1, own.columns)
     named = settle_catalogue(assays.accepted).filter(pl.col("catalog_assay_id").is_not_null())
     ids = structures.accepted.select(pl.col("input_compound_id").cast(pl.Categorical))
     rows = ids.unique(maintain_order=True).with_row_index("row")

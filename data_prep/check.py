@@ -5,11 +5,19 @@ from pathlib import Path
 
 import polars as pl
 
+from data_prep.columns import expected_words, words_of
 from data_prep.errors import TableError
 from data_prep.labels.activities import credible, credible_limits
 from data_prep.labels.catalogue import settle_catalogue
-from data_prep.settings import Activities, Preparation
-from data_prep.tables.tables import Table, read_activities, read_assays, read_structures
+from data_prep.settings import Activities, OwnTables, Preparation
+from data_prep.tables.tables import (
+    COLUMN_OF_REASON,
+    Table,
+    misspelled,
+    read_activities,
+    read_assays,
+    read_structures,
+)
 
 _SHOWN_ROWS = 5
 _SUSPICIOUS_VALUE = 15.0  # log units; no measured pXC50 is as large, but values in nM are
@@ -34,7 +42,10 @@ class TableFinding:
         return f"{self.table}: {'' if self.serious else 'remark: '}{self.text}"
 
 
-def check(t0: Path, t1: Path, t2: Path, settings: Preparation) -> list[TableFinding]:
+_ANY_TABLES = OwnTables()
+
+
+def check(t0: Path, t1: Path, t2: Path, settings: Preparation, own: OwnTables = _ANY_TABLES) -> list[TableFinding]:
     """Return all findings about the tables, each with its number of rows and the first of them.
 
     Structures are not parsed. Unreadable files are findings too, no exception is raised for them.
@@ -43,12 +54,13 @@ def check(t0: Path, t1: Path, t2: Path, settings: Preparation) -> list[TableFind
     findings: list[TableFinding] = []
     for (name, read), path in zip(_READERS.items(), (t0, t1, t2), strict=True):
         try:
-            tables[name] = read(path)
+            tables[name] = read(path, own.columns)
+            findings += _check_names(name, misspelled(path, name, own.columns))
         except TableError as error:
             texts = [str(error), *getattr(error, "__notes__", [])]  # a note says what to do
             findings.append(TableFinding(name, "; ".join(texts), serious=True, stops=True))
     for name, table in tables.items():
-        findings += _rejections(table.rejected)
+        findings += _rejections(table)
         findings += _remark(name, table.multiline, "with line ends within a field: a stray quote may have merged rows")
     rows = {name: table.accepted for name, table in tables.items()}
     if "T0" in rows:
@@ -105,7 +117,7 @@ def _check_together(
     of_type = activities.join(_types(assays), on="input_assay_id").filter(~pl.col("is_binary"))
     negative = of_type.filter((pl.col("standard_value") < 0) & ~pl.col("assay_type").is_in(_NOT_LOGARITHMS))
     return [
-        *_rejections(credible_rows.rejected),
+        *_rejections(credible_rows),
         *_finding("T1", negative, "below 0 in dose-response assays: pXC50 is expected, -log10 of mol/l"),
         *_remark("T0", _unmeasured(assays, activities, "input_assay_id"), "of assays without an activity in T1"),
         *_remark(
@@ -124,9 +136,24 @@ def _unmeasured(rows: pl.DataFrame, activities: pl.DataFrame, name: str) -> pl.D
     return rows.with_columns(pl.col(name).cast(pl.String)).join(measured, on=name, how="anti")
 
 
-def _rejections(rejected: pl.DataFrame) -> list[TableFinding]:
-    groups = rejected.sort("input_row").group_by("table", "reason", maintain_order=True)
-    return [f for (table, reason), rows in groups for f in _finding(str(table), rows, f"rejected: {reason}")]
+def _check_names(table: str, near: dict[str, str]) -> list[TableFinding]:
+    texts = (f"column {name} is not known and not read; is {column} meant?" for name, column in near.items())
+    return [TableFinding(table, text, serious=False) for text in texts]
+
+
+def _rejections(table: Table) -> list[TableFinding]:
+    groups = table.rejected.sort("input_row").group_by("table", "reason", maintain_order=True)
+    return [
+        found
+        for (name, reason), rows in groups
+        for found in _finding(str(name), rows, f"rejected: {reason}{_allowed(table, str(reason))}")
+    ]
+
+
+def _allowed(table: Table, reason: str) -> str:
+    """Return the words that were found and those that are allowed, for a reason that is about words."""
+    column = COLUMN_OF_REASON.get(reason)
+    return f": {expected_words(table.unknown_words(reason), words_of(column))}" if column else ""
 
 
 def _finding(table: str, rows: pl.DataFrame, text: str, *, serious: bool = True) -> list[TableFinding]:

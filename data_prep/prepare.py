@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -25,7 +25,7 @@ from data_prep.labels.regression import regression_tasks, value_matrices
 from data_prep.labels.replicates import aggregate
 from data_prep.labels.tasks import apply_quorum, assay_report, label_matrix
 from data_prep.labels.thresholds import candidate_tasks, label_all
-from data_prep.settings import Preparation
+from data_prep.settings import OwnTables, Preparation
 from data_prep.structures.steps import CRASHED, TIMEOUT
 from data_prep.structures.structures import Progress, StructureWorkers
 from data_prep.structures.watchdog import DEFAULT_TIMEOUT_S
@@ -62,6 +62,17 @@ class _Result:
         return self.regression.filter("training_quorum").sort("task_id")
 
 
+_ANY_TABLES = OwnTables()
+
+
+class _Tables(NamedTuple):
+    """The input tables, all read before the long step, so that an unreadable one is refused early."""
+
+    assays: Table
+    activities: Table
+    structures: Table
+
+
 def prepare(  # noqa: PLR0913 - inputs of a run; all after the tables' settings by keyword
     t0: Path,
     t1: Path,
@@ -75,6 +86,7 @@ def prepare(  # noqa: PLR0913 - inputs of a run; all after the tables' settings 
     cache: Path | None = None,
     progress: Progress | None = None,
     descriptors: bool = False,
+    own: OwnTables = _ANY_TABLES,
 ) -> Path:
     """Prepare the tables; return the prepared folder (see data_prep.prepared), `prepared_root`/<digest>.
 
@@ -85,6 +97,7 @@ def prepare(  # noqa: PLR0913 - inputs of a run; all after the tables' settings 
     the file of earlier results, is not. `progress` is called with (done, total) structures.
     `workers` are processes of this machine or a cluster, which is used only if the cache lacks structures.
     `descriptors`: whether RDKit's descriptors of the compounds are added; it changes the digest and no other file.
+    `own`: how the tables are read; part of the digest.
 
     Raises TableError for a file that is no such table and StructureSeedError for a seed of fewer than 32 bytes,
     and the errors of the cluster.
@@ -92,6 +105,7 @@ def prepare(  # noqa: PLR0913 - inputs of a run; all after the tables' settings 
     require_strong_seed(structure_seed)
     identity = _identity(t0, t1, t2, settings, structure_seed) | {"timeout_s": timeout_s}
     identity |= {"descriptors": DESCRIPTORS_VERSION} if descriptors else {}
+    identity |= {"own_tables": own.reading} if own.reading else {}
     folder = prepared_root / hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     if prepared.is_intact(folder):
         return folder
@@ -108,20 +122,18 @@ def prepare(  # noqa: PLR0913 - inputs of a run; all after the tables' settings 
             descriptors=descriptors,
         )
 
-    result = _compute(t0, t1, t2, settings, compounds_of)
+    tables = _Tables(read_assays(t0, own.columns), read_activities(t1, own.columns), read_structures(t2, own.columns))
+    result = _compute(tables, settings, compounds_of)
     with atomic_folder(folder) as unfinished:
         _write(unfinished, result, _summary(result, settings), {**identity, "digest": folder.name})
     return folder
 
 
-def _compute(
-    t0: Path, t1: Path, t2: Path, settings: Preparation, compounds_of: Callable[[pl.DataFrame], Compounds]
-) -> _Result:
-    structures, assays = read_structures(t2), read_assays(t0)
-    activities = read_activities(t1)  # before the long step, so that an unreadable table is refused early
+def _compute(tables: _Tables, settings: Preparation, compounds_of: Callable[[pl.DataFrame], Compounds]) -> _Result:
+    assays, activities, structures = tables
     compounds = compounds_of(structures.accepted)
-    tables = {"T0": assays, "T1": activities, "T2": structures}
-    n_rows = {name: table.accepted.height + table.rejected.height for name, table in tables.items()}
+    named = zip(("T0", "T1", "T2"), tables, strict=True)
+    n_rows = {name: table.accepted.height + table.rejected.height for name, table in named}
     settled = settle_catalogue(assays.accepted)
     values = _values(settled, activities, compounds, settings)
     rejected = pl.concat([assays.rejected, structures.rejected, compounds.rejected, values.rejected])

@@ -1,5 +1,6 @@
-"""Settings of the data preparation; all partners of a federation must use equal ones."""
+"""Settings of the data preparation; all partners of a federation must use equal ones, but for OwnTables."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import ClassVar, Literal
 
@@ -278,7 +279,7 @@ class Regression:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preparation:
-    """How tables become matrices; the defaults are MELLODDY's."""
+    """How tables become matrices; data_prep/README.md says where defaults differ from MELLODDY-TUNER's."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = SCHEMA_CONFIG
 
@@ -302,3 +303,17 @@ class Preparation:
 def _same_bits(first: Fingerprint, second: Fingerprint) -> bool:
     """Return whether two fingerprints set the same bits; their counts may differ."""
     return asdict(first) | {"counts": False} == asdict(second) | {"counts": False}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnTables:
+    """How one partner's own tables are read; each partner has its own."""
+
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Names in the partner's files, by the column's own name; the first that a file has is taken."""
+
+    @property
+    def reading(self) -> dict[str, object]:
+        """What changes the accepted rows, as JSON values; empty for the defaults."""
+        facts: dict[str, object] = {"columns": {column: list(names) for column, names in self.columns.items()}}
+        return {name: fact for name, fact in facts.items() if fact}

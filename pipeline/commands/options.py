@@ -18,6 +18,10 @@ from pipeline.runtime.signals import ABANDONED, BEGINS_ANEW, GRACE_S, STOPPED, S
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 ANY_PATH = click.Path(path_type=Path)
 _OPTION = "--log-format"
+id_column = click.option(
+    "--id-column", help="INPUT's column, or SD field, with the compounds' ids  [default: input_compound_id]."
+)
+smiles_column = click.option("--smiles-column", help="INPUT's column with the structures  [default: smiles].")
 _LOG = "hocket.log"  # key in click's meta, which a command shares with its groups
 OWN_PROCESS = "own process"  # click's obj of a command that is the whole process
 

@@ -4,7 +4,15 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.options import ANY_PATH, EXISTING_FILE, examples, interruptible, log_format
+from pipeline.commands.options import (
+    ANY_PATH,
+    EXISTING_FILE,
+    examples,
+    id_column,
+    interruptible,
+    log_format,
+    smiles_column,
+)
 from pipeline.runtime.log import Log
 
 
@@ -13,6 +21,7 @@ from pipeline.runtime.log import Log
     epilog=examples(
         "hocket predict partner.toml new.smi --output predictions.parquet --format wide",
         "hocket predict partner.toml new.csv --tasks A1,A2@6.5 > predictions.csv",
+        "hocket predict partner.toml new.xlsx --id-column Compound > predictions.csv",
     ),
 )
 @click.argument("config", type=EXISTING_FILE)
@@ -32,14 +41,24 @@ from pipeline.runtime.log import Log
     show_default=True,
     help="long: a row for each compound and task; wide: a row for each compound.",
 )
+@id_column
+@smiles_column
 @log_format
 def predict(
-    config: Path, structures: Path, output: Path | None, tasks: tuple[str, ...], model: str | None, how: str, log: Log
+    config: Path,
+    structures: Path,
+    output: Path | None,
+    tasks: tuple[str, ...],
+    model: str | None,
+    how: str,
+    log: Log,
+    **columns: str | None,
 ) -> None:
     """Predict for new structures, with the uncertainty of each prediction.
 
-    INPUT is a table (.csv, .parquet) of input_compound_id and smiles, a SMILES file (.smi) or an SD file (.sdf), also
-    gzipped. Rows that cannot be used are listed with the reason in OUTPUT's folder, in a .rejected.csv.
+    INPUT is a table (.csv, .tsv, .parquet, .xlsx) of input_compound_id and smiles, a SMILES file (.smi) or an SD file
+    (.sdf), also gzipped. A structure without an id takes its row number. Rows that cannot be used are listed with the
+    reason in OUTPUT's folder, in a .rejected.csv.
     """
     from typing import cast
 
@@ -49,6 +68,7 @@ def predict(
 
     options = PredictOptions(
         structures=structures,
+        **columns,
         output=output,
         tasks=tasks or None,
         which=cast("Which | None", model),

@@ -10,6 +10,14 @@ from pipeline.commands.options import ANY_PATH, EXISTING_FILE, examples, interru
 from pipeline.runtime.log import Log
 
 
+def _show_columns(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from data_prep.columns import columns_text
+
+        click.echo(columns_text(), nl=False)
+        ctx.exit()
+
+
 @click.command(
     short_help="Turn the partner's tables into matrices, or check them.",
     epilog=examples(
@@ -20,6 +28,14 @@ from pipeline.runtime.log import Log
     ),
 )
 @click.argument("config", type=EXISTING_FILE)
+@click.option(
+    "--columns",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_columns,
+    help="Show the columns of the tables, with types, units, allowed words and examples. Needs no CONFIG.",
+)
 @click.option("--check", is_flag=True, help="Only list the problems of the tables.")
 @click.option("--workers", type=click.IntRange(min=1), help="Most processes, instead of the configuration's number.")
 @click.option("--scheduler", help="Prepare structures on your own Dask cluster: tcp://HOST:8786, tls://... or local:N.")
@@ -41,7 +57,8 @@ def prepare(
 ) -> None:
     """Turn the partner's T0, T1, T2 into matrices (needs the group secret, for the keyed folds and bits).
 
-    With --structures and --output: turn a table of input_compound_id and smiles into a matrix for prediction.
+    With --structures and --output: turn a table of input_compound_id and smiles, or an SD file, into a matrix for
+    prediction.
 
     With --scheduler: send the structures to the machines of a Dask cluster, which must be the partner's own.
     """

@@ -15,6 +15,7 @@ from pipeline.model.prediction_tables import Format, as_table
 from pipeline.model.rebuild import model_folder
 from pipeline.model.structure_batches import (
     StructureBatch,
+    StructureInput,
     Tally,
     as_rejected_table,
     open_tables,
@@ -35,6 +36,8 @@ class PredictOptions:
     """The options of the command line."""
 
     structures: Path
+    id_column: str | None = None  # None: as the configuration names it
+    smiles_column: str | None = None  # the same
     output: Path | None = None  # None: CSV to standard output
     tasks: tuple[str, ...] | None = None  # None: all but auxiliary ones
     which: Which | None = None  # None: the model that the gate keeps
@@ -55,11 +58,17 @@ def predict_structures(config_file: Path, options: PredictOptions, log: Log | No
     selection = Selection(model.description, options.tasks)
     reporter.report(_announcement(model, selection))
     cache = Home(config.home_folder).structures_cache
+    new = StructureInput(
+        options.structures,
+        config.data.own.columns,
+        id_column=options.id_column,
+        smiles_column=options.smiles_column,
+    )
     tally = Tally(reporter, "predicted")
     n_tasks = len(model.description.tasks) + len(model.description.regression_tasks)
     n_rows = max(128, min(_MOST_ROWS, _MOST_CELLS // max(n_tasks, 1)))
     with open_tables(options.output, rejected_file) as (sink, reject):
-        for structures in structure_batches(model, options.structures, n_rows, config.n_workers, cache):
+        for structures in structure_batches(model, new, n_rows, config.n_workers, cache):
             batch = _predicted(model, structures)
             sink(as_table(options.format, batch.rows, batch.ids, batch.prediction, selection))
             reject(as_rejected_table(batch.refused))

@@ -95,6 +95,7 @@ def _prepare(
             cache=home.structures_cache,
             progress=progress,
             descriptors=descriptors,
+            own=data.own,
         )
     for name, table in read_summary(folder)["tables"].items():
         if reasons := table["rejected"]:

@@ -50,6 +50,7 @@ def prepared_matrices(
             cache=home.structures_cache,
             progress=progress,
             descriptors=data.descriptors,
+            own=data.own,
         )
     for warning in PreparationSummary.read(folder).warnings:
         reporter.warn(warning)
@@ -113,6 +114,7 @@ def prepare_structures(
                 timeout_s=config.data.compound_timeout_s,
                 cache=Home(config.home_folder).structures_cache,
                 progress=progress,
+                renamed=config.data.own.columns,
             )
         counts = write_new(new, structures, mailbox.plan.preparation, output)
         return {"folder": str(output), **counts, "consistency": preparation_digest(mailbox.plan, group)}
@@ -124,4 +126,4 @@ def check_tables(config_file: Path) -> list[TableFinding]:
     data = config.data
     plan = read_plan(config.plan_file)
     tables = (config.resolve(data.assays), config.resolve(data.activities), config.resolve(data.structures))
-    return check(*tables, plan.preparation)
+    return check(*tables, plan.preparation, data.own)

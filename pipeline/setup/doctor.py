@@ -73,7 +73,7 @@ def _tables(config: PartnerConfig, plan: Plan | None) -> Iterator[Finding]:
         for file in missing:
             yield wrong("tables", f"{file}: no such file", "put its path into [data]", ExitCode.DATA)
         return
-    problems = check(*files, plan.preparation if plan else Preparation())
+    problems = check(*files, plan.preparation if plan else Preparation(), data.own)
     stopping = [problem for problem in problems if problem.stops]
     doubtful = [problem for problem in problems if problem.serious and not problem.stops]
     for problem in stopping:

@@ -16,7 +16,7 @@ def own_tasks(config: PartnerConfig, settings: Preparation) -> list[tuple[str, f
     """Catalogue id and threshold of each task that could be held, see `catalogue_tasks`; raises TableError."""
     data = config.data
     t0, t1, t2 = (config.resolve(table) for table in (data.assays, data.activities, data.structures))
-    return catalogue_tasks(t0, t1, t2, settings)
+    return catalogue_tasks(t0, t1, t2, settings, data.own)
 
 
 def proposed_tasks(config_file: Path) -> list[tuple[str, float]]:
