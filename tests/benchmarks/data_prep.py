@@ -2,8 +2,8 @@
 
 Ours: data_prep with its guarded child processes, CPU time of all of them. Floor: a loop that does nothing but call the
 RDKit functions that each molecule needs, objects made once. Straightforward: every step for every molecule, the whole
-scaffold network of RDKit for each. Runs alternate in chunks. With --tuner also MELLODDY-TUNER by its own classes, in the
-same turns: standard form, fingerprint with permuted bits, scaffolds and folds, one step after the other over a data
+scaffold network of RDKit for each. Runs alternate in chunks. With --tuner also MELLODDY-TUNER by its own classes, in
+the same turns: standard form, fingerprint with permuted bits, scaffolds and folds, one step after the other over a data
 frame, as its scripts do, without their files. FOLDER is a clone of its repository; packages that its modules import and
 these steps do not use may be missing.
 usage: data_prep.py [most structures] [--tuner FOLDER]
