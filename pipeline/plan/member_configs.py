@@ -79,8 +79,8 @@ class Tables(Schema):
     """
 
     columns: dict[str, str | tuple[str, ...]] = Field(default={})
-    """What columns are called in your tables, if not as in `hocket prepare --columns`: smiles = "STRUCTURE", or several
-    names, of which the first that a table has is taken: input_compound_id = ["CMPD", "Compound"].
+    """What columns are called in your tables, if not as `hocket prepare --columns` shows: {smiles = "STRUCTURE"}, or of
+    several names the first that a table has: {input_compound_id = ["CMPD", "Compound"]}.
     """
 
     scheduler: str = ""
