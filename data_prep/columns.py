@@ -14,7 +14,8 @@ TRUE_WORDS, FALSE_WORDS = ("true", "1", "yes", "t", "y", "1.0"), ("false", "0", 
 QUALIFIER_OF = {"<": "<", "<=": "<", "<<": "<", ">": ">", ">=": ">", ">>": ">", "=": "=", "~": "=", "": "="}
 """What each way to write a qualifier means; an empty one is exact."""
 DIRECTIONS = ("high", "low")
-UNITS = ("M", "mM", "uM", "nM", "pM", "%", "log units")
+_MOLAR = ("M", "mM", "uM", "nM", "pM")
+UNITS = (*_MOLAR, *(f"log10 {m}" for m in _MOLAR), *(f"-log10 {m}" for m in _MOLAR), "log10", "%", "z-score")
 COMPOUND_ID, SMILES = "input_compound_id", "smiles"
 
 # Words of other sources that no comparison of letters leads to ours: (allowed words, their words).
@@ -53,12 +54,12 @@ def _flag(name: str, meaning: str, example: str) -> Column:
     return Column(name, "true or false", f"{meaning}; empty: false", example, words=("true", "false"))
 
 
-_ASSAY = Column("input_assay_id", "id", "the assay", "KIN-17", is_required=True)
-_COMPOUND = Column(COMPOUND_ID, "id", "the compound", "C-0001", is_required=True)
-_THRESHOLD = "where active begins; all empty: hocket chooses one. Binary and `AUX_HTS` assays use none"
+_THRESHOLD = (
+    "where active begins, as T1's converted values; all empty: hocket chooses one. Binary and `AUX_HTS` assays use none"
+)
 TABLES: Mapping[str, tuple[Column, ...]] = {
     "T0": (
-        _ASSAY,
+        Column("input_assay_id", "id", "the assay", "KIN-17", is_required=True),
         Column(
             "assay_type",
             "word",
@@ -69,7 +70,7 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         ),
         _flag("use_in_regression", "the assay also gives a regression task", "true"),
         _flag("is_binary", "its values in T1 are 1 (active) and -1 (inactive)", "false"),
-        *(Column(f"expert_threshold_{i}", "number", _THRESHOLD, f"{5 + i}", unit="that of T1") for i in range(1, 6)),
+        *(Column(f"expert_threshold_{i}", "number", _THRESHOLD, f"{5 + i}", unit="log units") for i in range(1, 6)),
         Column(
             "direction",
             "word",
@@ -99,15 +100,21 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         Column(
             "standard_value",
             "number",
-            "the measured value; of a binary assay 1 or -1",
+            "the value, in the unit of its row; of a binary assay 1 or -1",
             "7.32",
             is_required=True,
-            unit="log units, or standard_unit",
+            unit="`standard_unit`",
         ),
-        Column("standard_unit", "word", "unit of the value; empty: log units", "nM", words=UNITS),
+        Column(
+            "standard_unit",
+            "word",
+            "the unit of the value; empty: that of `[data] unit`, else log units",
+            "-log10 M",
+            words=UNITS,
+        ),
     ),
     "T2": (
-        _COMPOUND,
+        Column(COMPOUND_ID, "id", "the compound", "C-0001", is_required=True),
         Column(
             SMILES,
             "SMILES",
