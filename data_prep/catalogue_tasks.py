@@ -6,10 +6,11 @@ import polars as pl
 
 from data_prep.labels.activities import credible
 from data_prep.labels.catalogue import settle_catalogue
+from data_prep.labels.plausibility import plausible
 from data_prep.labels.replicates import aggregate
 from data_prep.labels.thresholds import candidate_tasks, label_all
 from data_prep.settings import OwnTables, Preparation
-from data_prep.tables.tables import read_activities, read_assays, read_structures
+from data_prep.tables.tables import Table, read_activities, read_assays, read_structures
 
 _ANY_TABLES = OwnTables()
 
@@ -28,7 +29,9 @@ def catalogue_tasks(
     ids = structures.accepted.select(pl.col("input_compound_id").cast(pl.Categorical))
     rows = ids.unique(maintain_order=True).with_row_index("row")
     of_named = pl.col("input_assay_id").cast(pl.String).is_in(named["input_assay_id"].cast(pl.String).implode())
-    measured = activities.accepted.filter(of_named).join(rows, on="input_compound_id", maintain_order="left")
+    of_catalogue = Table(activities.accepted.filter(of_named), activities.rejected)
+    activities_on_scale = plausible(named, of_catalogue, settings.activities, own).accepted
+    measured = activities_on_scale.join(rows, on="input_compound_id", maintain_order="left")
     values = aggregate(credible(named, measured, settings.activities).accepted, settings.activities).accepted
     candidates = candidate_tasks(named, values, settings.activities)
     n_labels = label_all(candidates, values).group_by("candidate").len("n_labels")

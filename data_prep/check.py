@@ -1,15 +1,23 @@
-"""Check a partner's tables before any expensive step, and report all findings at once."""
+"""Check a partner's tables before any expensive step: report all findings at once, and what will come of the tables."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from data_prep.columns import expected_words, words_of
 from data_prep.errors import TableError
-from data_prep.labels.activities import credible, credible_limits
+from data_prep.folds.compounds import Compounds, make_compounds
+from data_prep.folds.keyed import MIN_SEED_BYTES
+from data_prep.forecast import Forecast, forecast
+from data_prep.input_tables import InputTables, ids_as_rows, input_tables
+from data_prep.labels.activities import credible_limits
 from data_prep.labels.catalogue import settle_catalogue
+from data_prep.losses import ADVICE, Losses, implausible_notes
 from data_prep.settings import Activities, OwnTables, Preparation
+from data_prep.structures.structures import StructureWorkers
+from data_prep.structures.watchdog import DEFAULT_TIMEOUT_S
 from data_prep.tables.tables import (
     COLUMN_OF_REASON,
     Table,
@@ -20,8 +28,6 @@ from data_prep.tables.tables import (
 )
 
 _SHOWN_ROWS = 5
-_SUSPICIOUS_VALUE = 15.0  # log units; no measured pXC50 is as large, but values in nM are
-_NOT_LOGARITHMS = ("ADME", "AUX_HTS")  # types whose values may be negative
 _READERS = {"T0": read_assays, "T1": read_activities, "T2": read_structures}
 _CATALOGUE = {
     "missing_catalog_id": "of type CATALOG-PANEL without catalog_assay_id: taken as NON-CATALOG-PANEL",
@@ -42,13 +48,55 @@ class TableFinding:
         return f"{self.table}: {'' if self.serious else 'remark: '}{self.text}"
 
 
+@dataclass(frozen=True, slots=True)
+class TableCheck:
+    """All findings about the tables; the losses of T1 and the forecast if all three can be read."""
+
+    findings: list[TableFinding]
+    losses: Losses | None = None
+    forecast: Forecast | None = None
+
+    @property
+    def stops(self) -> bool:
+        """Whether nothing can be prepared, or more would be left out than the partner allows."""
+        return any(finding.stops for finding in self.findings)
+
+
+@dataclass(frozen=True, slots=True)
+class StructureCheck:
+    """How structures are checked; see make_compounds."""
+
+    sample: int | None = 200  # number of rows that are standardised, None: all; 200 take some 3 s at most
+    workers: StructureWorkers = 1
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    cache: Path | None = None
+
+    def compounds(self, structures: pl.DataFrame, settings: Preparation) -> Compounds:
+        """Return the compounds; without the group's secret, so their folds are like the group's, but not the same."""
+        return make_compounds(
+            structures,
+            settings,
+            bytes(MIN_SEED_BYTES),
+            workers=self.workers,
+            timeout_s=self.timeout_s,
+            cache=self.cache,
+        )
+
+
 _ANY_TABLES = OwnTables()
 
 
-def check(t0: Path, t1: Path, t2: Path, settings: Preparation, own: OwnTables = _ANY_TABLES) -> list[TableFinding]:
-    """Return all findings about the tables, each with its number of rows and the first of them.
+def check(
+    t0: Path,
+    t1: Path,
+    t2: Path,
+    settings: Preparation,
+    own: OwnTables = _ANY_TABLES,
+    structures: StructureCheck | None = None,
+) -> TableCheck:
+    """Return all findings about the tables, each with its number of rows and the first of them, and a forecast.
 
-    Structures are not parsed. Unreadable files are findings too, no exception is raised for them.
+    structures : None: they are not standardised. Unreadable files are findings too, no exception is raised for them.
     """
     tables: dict[str, Table] = {}
     findings: list[TableFinding] = []
@@ -60,18 +108,21 @@ def check(t0: Path, t1: Path, t2: Path, settings: Preparation, own: OwnTables = 
             texts = [str(error), *getattr(error, "__notes__", [])]  # a note says what to do
             findings.append(TableFinding(name, "; ".join(texts), serious=True, stops=True))
     for name, table in tables.items():
-        findings += _rejections(table)
+        findings += _rejections(table.rejected)
+        findings += _unknown_words(name, table)
         findings += _remark(name, table.multiline, "with line ends within a field: a stray quote may have merged rows")
     rows = {name: table.accepted for name, table in tables.items()}
     if "T0" in rows:
         findings += _check_assays(rows["T0"], settings.activities)
-    if "T1" in rows:
-        findings += _check_activities(rows["T1"])
+    if "T1" in rows and rows["T1"].is_empty():
+        text = "no row with an activity, so there will be no task"
+        findings.append(TableFinding("T1", text, serious=True, stops=True))
     if "T2" in rows:
         findings += _check_structures(rows["T2"])
-    if len(rows) == len(_READERS):
-        findings += _check_together(rows["T0"], rows["T1"], rows["T2"], settings.activities)
-    return findings
+    if len(rows) < len(_READERS):
+        return TableCheck(findings)
+    read_ones = input_tables(tables["T0"], tables["T1"], tables["T2"], settings, own)
+    return _check_together(read_ones, rows["T1"], settings, own, structures, findings)
 
 
 def _check_assays(assays: pl.DataFrame, settings: Activities) -> list[TableFinding]:
@@ -89,13 +140,6 @@ def _check_assays(assays: pl.DataFrame, settings: Activities) -> list[TableFindi
     ]
 
 
-def _check_activities(activities: pl.DataFrame) -> list[TableFinding]:
-    if activities.is_empty():
-        return [TableFinding("T1", "no row with an activity, so there will be no task", serious=True, stops=True)]
-    large = activities.filter(pl.col("standard_value") > _SUSPICIOUS_VALUE)
-    return _finding("T1", large, f"above {_SUSPICIOUS_VALUE:g}: log units are expected, not nM or %")
-
-
 def _check_structures(structures: pl.DataFrame) -> list[TableFinding]:
     smiles = structures.unique(["input_compound_id", "smiles"], keep="first", maintain_order=True)
     ambiguous_ids = smiles.filter(smiles["input_compound_id"].is_duplicated()).select("input_compound_id").unique()
@@ -108,27 +152,60 @@ def _check_structures(structures: pl.DataFrame) -> list[TableFinding]:
 
 
 def _check_together(
-    assays: pl.DataFrame, activities: pl.DataFrame, structures: pl.DataFrame, settings: Activities
-) -> list[TableFinding]:
-    known = structures.select(pl.col("input_compound_id").cast(pl.Categorical)).unique()
-    known = known.with_columns(pl.lit(0, pl.UInt32).alias("row"))
-    measured = activities.join(known, on="input_compound_id", how="left", maintain_order="left")
-    credible_rows = credible(assays, measured, settings)
-    of_type = activities.join(_types(assays), on="input_assay_id").filter(~pl.col("is_binary"))
-    negative = of_type.filter((pl.col("standard_value") < 0) & ~pl.col("assay_type").is_in(_NOT_LOGARITHMS))
-    return [
-        *_rejections(credible_rows),
-        *_finding("T1", negative, "below 0 in dose-response assays: pXC50 is expected, -log10 of mol/l"),
-        *_remark("T0", _unmeasured(assays, activities, "input_assay_id"), "of assays without an activity in T1"),
-        *_remark(
-            "T2", _unmeasured(structures, activities, "input_compound_id"), "of compounds without an activity in T1"
-        ),
-    ]
+    tables: InputTables,
+    activities: pl.DataFrame,
+    settings: Preparation,
+    own: OwnTables,
+    structures: StructureCheck | None,
+    earlier: list[TableFinding],
+) -> TableCheck:
+    """Return the earlier findings and those that need all three tables."""
+    compounds, sampled = _compounds(tables.structures.accepted, structures, settings)
+    known = compounds.rows if compounds and not sampled else ids_as_rows(tables.structures.accepted)
+    refused = compounds.rejected if compounds else tables.structures.rejected.clear()
+    values = tables.values(known, settings)
+    rejected = tables.all_rejected(values.rejected, refused if not sampled else refused.clear())
+    losses = tables.losses(values, rejected, settings, own)
+    reported = {(f.table, f.text) for f in earlier}
+    findings = [f for f in _rejections(rejected) if (f.table, f.text) not in reported]
+    findings += [TableFinding("T1", text, serious=True) for text in _implausible(tables)]
+    findings += _sampled_structures(refused, sampled, losses, own) if sampled else []
+    problems = [TableFinding("T1", text, serious=True, stops=True) for text in losses.problems(own)]
+    findings += [*problems, *(TableFinding("T1", text, serious=False) for text in (ADVICE if problems else ()))]
+    assays, structures_read = tables.assays.accepted, tables.structures.accepted
+    findings += _remark("T0", _unmeasured(assays, activities, "input_assay_id"), "of assays without an activity in T1")
+    findings += _remark(
+        "T2", _unmeasured(structures_read, activities, "input_compound_id"), "of compounds without an activity in T1"
+    )
+    folding = compounds.folding if compounds and not sampled else None
+    return TableCheck([*earlier, *findings], losses, forecast(tables.settled, values.accepted, settings, folding))
 
 
-def _types(assays: pl.DataFrame) -> pl.DataFrame:
-    number = pl.col("input_assay_id").cast(pl.String).cast(pl.Categorical)
-    return assays.unique("input_assay_id").select(number, "assay_type", "is_binary")
+def _compounds(
+    table: pl.DataFrame, structures: StructureCheck | None, settings: Preparation
+) -> tuple[Compounds | None, int]:
+    """Return the compounds of all structures, or of an even sample and its number of rows."""
+    if structures is None:
+        return None, 0
+    if structures.sample is None or structures.sample >= table.height:
+        return structures.compounds(table, settings), 0
+    chosen = np.linspace(0, table.height - 1, structures.sample).round().astype(np.int64)
+    return structures.compounds(table[chosen], settings), structures.sample
+
+
+def _implausible(tables: InputTables) -> list[str]:
+    return implausible_notes(tables.plausible.implausible, tables.plausible.likely_unit)
+
+
+def _sampled_structures(refused: pl.DataFrame, n_sampled: int, losses: Losses, own: OwnTables) -> list[TableFinding]:
+    """Return findings about refused structures of the sample, and one that stops if surely too many are refused."""
+    findings = [TableFinding(f.table, f"of a sample of {n_sampled}: {f.text}", f.serious) for f in _rejections(refused)]
+    share = refused.height / n_sampled
+    surely = share - 2 * (share * (1 - share) / n_sampled) ** 0.5  # two standard errors of a binomial share
+    if own.most_rejected < 1 and losses.share + (1 - losses.share) * surely > own.most_rejected:
+        text = f"{100 * share:g} % of a sample of {n_sampled} structures are rejected, with their rows of T1"
+        findings.append(TableFinding("T2", text, serious=True, stops=True))
+    return findings
 
 
 def _unmeasured(rows: pl.DataFrame, activities: pl.DataFrame, name: str) -> pl.DataFrame:
@@ -141,19 +218,16 @@ def _check_names(table: str, near: dict[str, str]) -> list[TableFinding]:
     return [TableFinding(table, text, serious=False) for text in texts]
 
 
-def _rejections(table: Table) -> list[TableFinding]:
-    groups = table.rejected.sort("input_row").group_by("table", "reason", maintain_order=True)
-    return [
-        found
-        for (name, reason), rows in groups
-        for found in _finding(str(name), rows, f"rejected: {reason}{_allowed(table, str(reason))}")
-    ]
+def _unknown_words(table: str, read: Table) -> list[TableFinding]:
+    """Return what was found and what is allowed in each column whose words are none of the allowed ones."""
+    unknown = {column: read.unknown_words(reason) for reason, column in COLUMN_OF_REASON.items()}
+    texts = (f"{column}: {expected_words(words, words_of(column))}" for column, words in unknown.items() if words)
+    return [TableFinding(table, text, serious=True) for text in texts]
 
 
-def _allowed(table: Table, reason: str) -> str:
-    """Return the words that were found and those that are allowed, for a reason that is about words."""
-    column = COLUMN_OF_REASON.get(reason)
-    return f": {expected_words(table.unknown_words(reason), words_of(column))}" if column else ""
+def _rejections(rejected: pl.DataFrame) -> list[TableFinding]:
+    groups = rejected.sort("input_row").group_by("table", "reason", maintain_order=True)
+    return [f for (table, reason), rows in groups for f in _finding(str(table), rows, f"rejected: {reason}")]
 
 
 def _finding(table: str, rows: pl.DataFrame, text: str, *, serious: bool = True) -> list[TableFinding]:

@@ -9,6 +9,10 @@ class TableError(DataError):
     """An input table cannot be read as T0, T1 or T2."""
 
 
+class TooMuchLeftOut(DataError):
+    """More of T1 would be left out than the partner allows, or an assay whole."""
+
+
 class StructureSeedError(DataError):
     """The group's structure seed is too short; the seed itself is never part of the message."""
 

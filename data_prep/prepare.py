@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,12 +19,12 @@ from data_prep.errors import TableError
 from data_prep.folds.compounds import Compounds, make_compounds
 from data_prep.folds.folds import balance_warnings
 from data_prep.folds.keyed import keyed_digest, require_strong_seed
-from data_prep.labels.activities import credible
-from data_prep.labels.catalogue import settle_catalogue
-from data_prep.labels.regression import regression_tasks, value_matrices
-from data_prep.labels.replicates import aggregate
-from data_prep.labels.tasks import apply_quorum, assay_report, label_matrix
-from data_prep.labels.thresholds import candidate_tasks, label_all
+from data_prep.input_tables import InputTables, read_tables
+from data_prep.labels.all_tasks import make_tasks
+from data_prep.labels.plausibility import PlausibleActivities
+from data_prep.labels.regression import value_matrices
+from data_prep.labels.tasks import assay_report, label_matrix
+from data_prep.losses import Losses, expect_few, implausible_notes
 from data_prep.settings import OwnTables, Preparation
 from data_prep.structures.steps import CRASHED, TIMEOUT
 from data_prep.structures.structures import Progress, StructureWorkers
@@ -36,7 +36,6 @@ from data_prep.summary import (
     regression_summary,
     table_summary,
 )
-from data_prep.tables.tables import Table, read_activities, read_assays, read_structures
 from data_prep.version import CODE_VERSION, FORMAT_VERSION
 
 
@@ -52,6 +51,8 @@ class _Result:
     y_censor: sparse.csr_matrix
     rejected: pl.DataFrame
     n_rows: dict[str, int]  # of each input table
+    losses: Losses
+    plausible: PlausibleActivities
 
     @property
     def trained(self) -> pl.DataFrame:
@@ -63,14 +64,6 @@ class _Result:
 
 
 _ANY_TABLES = OwnTables()
-
-
-class _Tables(NamedTuple):
-    """The input tables, all read before the long step, so that an unreadable one is refused early."""
-
-    assays: Table
-    activities: Table
-    structures: Table
 
 
 def prepare(  # noqa: PLR0913 - inputs of a run; all after the tables' settings by keyword
@@ -97,10 +90,11 @@ def prepare(  # noqa: PLR0913 - inputs of a run; all after the tables' settings 
     the file of earlier results, is not. `progress` is called with (done, total) structures.
     `workers` are processes of this machine or a cluster, which is used only if the cache lacks structures.
     `descriptors`: whether RDKit's descriptors of the compounds are added; it changes the digest and no other file.
-    `own`: how the tables are read; part of the digest.
+    `own`: names of columns, unit of T1's values, and how much of T1 may be left out, which is no part of the digest.
 
-    Raises TableError for a file that is no such table and StructureSeedError for a seed of fewer than 32 bytes,
-    and the errors of the cluster.
+    Raises TableError for a file that is no such table, StructureSeedError for a seed of fewer than 32 bytes,
+    TooMuchLeftOut before structures are standardised, or afterwards if it is because of them, and the errors of the
+    cluster.
     """
     require_strong_seed(structure_seed)
     identity = _identity(t0, t1, t2, settings, structure_seed) | {"timeout_s": timeout_s}
@@ -108,6 +102,7 @@ def prepare(  # noqa: PLR0913 - inputs of a run; all after the tables' settings 
     identity |= {"own_tables": own.reading} if own.reading else {}
     folder = prepared_root / hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     if prepared.is_intact(folder):
+        expect_few(_losses_in(folder), own)
         return folder
 
     def compounds_of(structures: pl.DataFrame) -> Compounds:
@@ -122,62 +117,37 @@ def prepare(  # noqa: PLR0913 - inputs of a run; all after the tables' settings 
             descriptors=descriptors,
         )
 
-    tables = _Tables(read_assays(t0, own.columns), read_activities(t1, own.columns), read_structures(t2, own.columns))
-    result = _compute(tables, settings, compounds_of)
+    result = _compute(read_tables(t0, t1, t2, settings, own), settings, own, compounds_of)
     with atomic_folder(folder) as unfinished:
         _write(unfinished, result, _summary(result, settings), {**identity, "digest": folder.name})
+    expect_few(result.losses, own)
     return folder
 
 
-def _compute(tables: _Tables, settings: Preparation, compounds_of: Callable[[pl.DataFrame], Compounds]) -> _Result:
-    assays, activities, structures = tables
-    compounds = compounds_of(structures.accepted)
-    named = zip(("T0", "T1", "T2"), tables, strict=True)
-    n_rows = {name: table.accepted.height + table.rejected.height for name, table in named}
-    settled = settle_catalogue(assays.accepted)
-    values = _values(settled, activities, compounds, settings)
-    rejected = pl.concat([assays.rejected, structures.rejected, compounds.rejected, values.rejected])
+def _compute(
+    tables: InputTables, settings: Preparation, own: OwnTables, compounds_of: Callable[[pl.DataFrame], Compounds]
+) -> _Result:
+    tables.expect_few(settings, own)  # before the long step
+    compounds = compounds_of(tables.structures.accepted)
+    values = tables.values(compounds.rows, settings)
+    rejected = tables.all_rejected(compounds.rejected, values.rejected)
     n_compounds = compounds.x.shape[0]
-    candidates = candidate_tasks(settled, values.accepted, settings.activities)
-    labels = label_all(candidates, values.accepted)
-    tasks = apply_quorum(candidates, labels, compounds.folding, settings.folds.n_folds, settings.activities)
-    regression = regression_tasks(settled, values.accepted, compounds.folding, settings)
-    y_regr, y_censor = value_matrices(regression, values.accepted, n_compounds)
+    made = make_tasks(tables.settled, values.accepted, compounds.folding, settings)
+    y_regr, y_censor = value_matrices(made.regression, values.accepted, n_compounds)
     return _Result(
         compounds=compounds,
         n_ids=compounds.rows.height,
-        tasks=tasks,
-        regression=regression,
-        assays=assay_report(settled, values.accepted, tasks, regression, settings.activities),
-        y=label_matrix(tasks, labels, n_compounds),
+        tasks=made.classification,
+        regression=made.regression,
+        assays=assay_report(tables.settled, values.accepted, made.classification, made.regression, settings.activities),
+        y=label_matrix(made.classification, made.labels, n_compounds),
         y_regr=y_regr,
         y_censor=y_censor,
-        rejected=_refine_reasons(rejected).sort("table", "input_row"),
-        n_rows=n_rows,
+        rejected=rejected.sort("table", "input_row"),
+        n_rows=tables.n_rows,
+        losses=tables.losses(values, rejected, settings, own),
+        plausible=tables.plausible,
     )
-
-
-def _values(assays: pl.DataFrame, activities: Table, compounds: Compounds, settings: Preparation) -> Table:
-    """Return one value per assay and compound, and all rejected activities."""
-    row_of = compounds.rows.select(pl.col("input_compound_id").cast(pl.Categorical), "row")
-    measured = activities.accepted.join(row_of, on="input_compound_id", how="left", maintain_order="left")
-    credible_rows = credible(assays, measured, settings.activities)
-    values = aggregate(credible_rows.accepted, settings.activities)
-    return Table(values.accepted, pl.concat([activities.rejected, credible_rows.rejected, values.rejected]))
-
-
-def _refine_reasons(rejected: pl.DataFrame) -> pl.DataFrame:
-    """Give activities of a rejected assay or compound another reason than those of an unknown one."""
-    reason, table = pl.col("reason"), pl.col("table")
-    refused = {
-        name: rejected.filter(table == source)[column].drop_nulls().unique().implode()
-        for name, source, column in (("assay", "T0", "input_assay_id"), ("compound", "T2", "input_compound_id"))
-    }
-    explained = reason
-    for name, ids in refused.items():
-        of_refused = (table == "T1") & (reason == f"unknown_{name}") & pl.col(f"input_{name}_id").is_in(ids)
-        explained = pl.when(of_refused).then(pl.lit(f"rejected_{name}")).otherwise(explained)
-    return rejected.with_columns(explained.alias("reason"))
 
 
 def _identity(t0: Path, t1: Path, t2: Path, settings: Preparation, structure_seed: bytes) -> dict[str, Any]:
@@ -207,8 +177,20 @@ def _summary(result: _Result, settings: Preparation) -> dict[str, Any]:
         "classification": classification_summary(result.trained, result.tasks, result.y),
         "regression": regression_summary(result.trained_regression, result.regression),
         "folds": folds,
-        "warnings": [*balance_warnings(folds, settings.folds), *_machine_warnings(result)],
+        "rejected_share": result.losses.share,
+        "lost_assays": list(result.losses.lost_assays),
+        "warnings": [
+            *balance_warnings(folds, settings.folds),
+            *_machine_warnings(result),
+            *implausible_notes(result.plausible.implausible, result.plausible.likely_unit),
+        ],
     }
+
+
+def _losses_in(folder: Path) -> Losses:
+    summary = prepared.read_summary(folder)
+    table = summary["tables"]["T1"]
+    return Losses(table["rows"], table["rejected"], tuple(summary["lost_assays"]))
 
 
 def _machine_warnings(result: _Result) -> list[str]:

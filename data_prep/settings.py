@@ -7,6 +7,9 @@ from typing import ClassVar, Literal
 ASSAY_TYPES = ("ADME", "PANEL", "CATALOG-PANEL", "NON-CATALOG-PANEL", "OTHER", "AUX_HTS", "AUX_PL")
 """The assay types of MELLODDY's table T0."""
 
+DOSE_TYPES = ("OTHER", "PANEL", "CATALOG-PANEL", "NON-CATALOG-PANEL")
+"""The types of dose-response assays, whose values are pXC50."""
+
 LSH_BITS = (26490, 8094, 25216, 21099, 2487, 2991, 9639, 17984, 24189, 8272, 1787, 31834, 11815, 8648, 27066, 17552)
 """MELLODDY-TUNER's bits of high entropy among ChEMBL's compounds; they mean nothing in another fingerprint."""
 
@@ -307,13 +310,18 @@ def _same_bits(first: Fingerprint, second: Fingerprint) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnTables:
-    """How one partner's own tables are read; each partner has its own."""
+    """How one partner reads its own tables, and how much of T1 may be left out; each partner has its own."""
 
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Names in the partner's files, by the column's own name; the first that a file has is taken."""
 
+    unit: str = ""  # of values without `standard_unit`, see data_prep.tables.units; "": log units
+    accept: frozenset[str] = frozenset()  # assay ids whose values are not judged, and that may be left out whole
+    most_rejected: float = 1.0  # share of T1's rows; 1: any, whole assays too
+
     @property
     def reading(self) -> dict[str, object]:
         """What changes the accepted rows, as JSON values; empty for the defaults."""
-        facts: dict[str, object] = {"columns": {column: list(names) for column, names in self.columns.items()}}
+        columns = {column: list(names) for column, names in self.columns.items()}
+        facts: dict[str, object] = {"columns": columns, "unit": self.unit, "accept": sorted(self.accept)}
         return {name: fact for name, fact in facts.items() if fact}

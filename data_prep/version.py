@@ -3,5 +3,5 @@
 CODE_VERSION = 3
 """Incremented when the same input and settings would give another result."""
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Incremented when the layout of a prepared folder changes."""

@@ -81,7 +81,9 @@ FLOORS = {
     ],
     "data_prep": [
         {"prepare", "prediction", "check", "catalogue_tasks", "benchmark_split"},
-        {"prepared", "summary"},
+        {"forecast"},
+        {"input_tables"},
+        {"prepared", "summary", "losses"},
         {"folds"},
         {"structures", "labels"},
         {"tables"},

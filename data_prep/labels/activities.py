@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from data_prep.settings import ASSAY_TYPES, Activities
+from data_prep.settings import ASSAY_TYPES, DOSE_TYPES, Activities
 from data_prep.tables.tables import Table, first_reason, reject
 
 ASSAY_TYPE = pl.Enum(ASSAY_TYPES)
@@ -10,7 +10,6 @@ RULE = pl.Enum(["majority", "median", "highest", "lowest", "largest"])
 """How replicates of an assay and compound are merged into one value."""
 _STORABLE = 3.4e38  # the matrices hold float32
 DOSE_RESPONSE = ("OTHER", "NON-CATALOG-PANEL")
-_PANELS = ("PANEL", "CATALOG-PANEL", "NON-CATALOG-PANEL")
 
 
 def credible(assays: pl.DataFrame, activities: pl.DataFrame, settings: Activities) -> Table:
@@ -52,14 +51,13 @@ def _limits_of_assays(assays: pl.DataFrame, settings: Activities) -> pl.DataFram
 
 def credible_limits(settings: Activities) -> tuple[pl.Expr, pl.Expr]:
     """Return the smallest and the largest credible value of an `assay_type`; null: no limit."""
-    dose = ("OTHER", *_PANELS)
     low = {
-        **dict.fromkeys(dose, settings.credible_min),
+        **dict.fromkeys(DOSE_TYPES, settings.credible_min),
         "AUX_HTS": settings.credible_hts_min,
         "ADME": settings.credible_adme_min,
     }
     high = {
-        **dict.fromkeys(dose, settings.credible_max),
+        **dict.fromkeys(DOSE_TYPES, settings.credible_max),
         "AUX_HTS": settings.credible_hts_max,
         "ADME": settings.credible_adme_max,
     }

@@ -16,6 +16,7 @@ from data_prep.settings import ASSAY_TYPES
 from data_prep.tables.header import Wanted, misspelled_columns, wanted_columns
 from data_prep.tables.sd_files import is_sd_file, sd_blocks
 from data_prep.tables.table_files import read_blocks, read_header
+from data_prep.tables.units import units_of
 
 REJECTED_COLUMNS = {
     "table": pl.String,  # T0, T1 or T2
@@ -29,6 +30,7 @@ COLUMN_OF_REASON = {
     "unknown_assay_type": "assay_type",
     "bad_direction": "direction",
     "unknown_qualifier": "standard_qualifier",
+    "unknown_unit": "standard_unit",
 }
 """The column whose words are not the allowed ones."""
 _UNKNOWN_SCHEMA = {"reason": pl.String, "word": pl.String, "len": pl.UInt32}
@@ -136,8 +138,9 @@ def read_assays(path: Path, renamed: Renamed | None = None) -> Table:
 def read_activities(path: Path, renamed: Renamed | None = None) -> Table:
     """Read T1: rows with a finite `standard_value` and a `standard_qualifier` out of <, = and >; ids as categories.
 
-    Codes: `unreadable`, `missing_id`, `missing_value`, `not_a_number`, `not_finite`, `unknown_qualifier`.
-    Raises TableError if no value at all is a number, since the column then holds something else.
+    `unit` is that of `standard_unit` (data_prep.tables.units.UNIT); values are not converted here.
+    Codes: `unreadable`, `missing_id`, `missing_value`, `not_a_number`, `not_finite`, `unknown_qualifier`,
+    `unknown_unit`. Raises TableError if no value at all is a number, since the column then holds something else.
     """
     blocks = [_check_activities(block) for block in read_blocks(path, wanted_of("T1", renamed))]
     table = Table(
@@ -157,9 +160,10 @@ def read_activities(path: Path, renamed: Renamed | None = None) -> Table:
 def _check_activities(rows: pl.DataFrame) -> Table:
     number = _number("standard_value")
     qualifier = _text("standard_qualifier").replace_strict(QUALIFIER_OF, default=None, return_dtype=QUALIFIER)
+    unit = units_of(rows["standard_unit"])
     table = reject(
         "T1",
-        rows.with_columns(qualifier.alias("standard_qualifier"), number.alias("value")),
+        rows.with_columns(qualifier.alias("standard_qualifier"), number.alias("value"), unit.alias("unit")),
         first_reason(
             unreadable=pl.col("unreadable"),
             missing_id=pl.col("input_assay_id").is_null() | pl.col("input_compound_id").is_null(),
@@ -167,10 +171,12 @@ def _check_activities(rows: pl.DataFrame) -> Table:
             not_a_number=pl.col("value").is_null(),
             not_finite=~pl.col("value").is_finite(),
             unknown_qualifier=pl.col("standard_qualifier").is_null(),
+            unknown_unit=pl.col("unit").is_null(),
         ),
     )
     ids = [pl.col(name).cast(pl.Categorical) for name in ("input_compound_id", "input_assay_id")]
-    accepted = table.accepted.select("input_row", *ids, "standard_qualifier", pl.col("value").alias("standard_value"))
+    value = pl.col("value").alias("standard_value")
+    accepted = table.accepted.select("input_row", *ids, "standard_qualifier", value, "unit")
     return Table(accepted, table.rejected, _multiline(rows), _unknown(rows, table.rejected))
 
 

@@ -22,6 +22,7 @@ def _show_columns(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     short_help="Turn the partner's tables into matrices, or check them.",
     epilog=examples(
         "hocket prepare partner.toml --check",
+        "hocket prepare partner.toml --check --all-structures",
         "hocket prepare partner.toml --workers 8",
         "hocket prepare partner.toml --scheduler tcp://head:8786",
         "hocket prepare partner.toml --structures new.csv --output new",
@@ -36,7 +37,8 @@ def _show_columns(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     callback=_show_columns,
     help="Show the columns of the tables, with types, units, allowed words and examples. Needs no CONFIG.",
 )
-@click.option("--check", is_flag=True, help="Only list the problems of the tables.")
+@click.option("--check", is_flag=True, help="Only list the problems of the tables, and what will come of them.")
+@click.option("--all-structures", is_flag=True, help="With --check: standardise all structures, instead of a sample.")
 @click.option("--workers", type=click.IntRange(min=1), help="Most processes, instead of the configuration's number.")
 @click.option("--scheduler", help="Prepare structures on your own Dask cluster: tcp://HOST:8786, tls://... or local:N.")
 @click.option(
@@ -45,9 +47,10 @@ def _show_columns(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 @click.option("--output", type=ANY_PATH, help="Folder for the new structures' x.npz, compounds and rejected rows.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @log_format
-def prepare(
+def prepare(  # noqa: PLR0913, PLR0917 -- the command's options
     config: Path,
     check: bool,
+    all_structures: bool,
     workers: int | None,
     scheduler: str | None,
     structures: Path | None,
@@ -60,6 +63,9 @@ def prepare(
     With --structures and --output: turn a table of input_compound_id and smiles, or an SD file, into a matrix for
     prediction.
 
+    With --check: exit code 3 if a table cannot be read, or more of T1 would be left out than most_rejected under [data]
+    allows, or an assay whole; else 0. Needs no group secret.
+
     With --scheduler: send the structures to the machines of a Dask cluster, which must be the partner's own.
     """
     from pipeline.runs.preparation import check_tables, prepare_structures, prepare_tables
@@ -69,13 +75,13 @@ def prepare(
         raise click.UsageError("--structures and --output go together, without --check")
     if workers and scheduler:
         raise click.UsageError("give --workers (processes of this machine) or --scheduler, not both")
+    if all_structures and not check:
+        raise click.UsageError("--all-structures needs --check")
     if check:
-        problems = check_tables(config)
-        lines = [str(problem) for problem in problems]
-        click.echo(json.dumps(lines, indent=1) if as_json else "\n".join(lines) or "tables: no problem found")
-        if any(problem.serious for problem in problems) and not any(problem.stops for problem in problems):
-            click.echo("these rows are left out or doubtful: correct them, or go on without them", err=True)
-        sys.exit(3 if any(problem.serious for problem in problems) else 0)
+        with interruptible(log, goes_on=False):
+            checked = check_tables(config, all_structures=all_structures, workers=workers)
+        click.echo(json.dumps(checked.to_json(), indent=1) if as_json else "\n".join(checked.lines()))
+        sys.exit(3 if checked.tables.stops else 0)
     if structures and output:
         with interruptible(log, goes_on=False):
             counts = prepare_structures(config, structures, output, workers, scheduler, log)

@@ -65,10 +65,21 @@ class Tables(Schema):
     """Table T0, the assays."""
 
     activities: str
-    """Table T1, the activities, in log units."""
+    """Table T1, the activities."""
 
     structures: str
     """Table T2, the structures."""
+
+    unit: str = ""
+    """Unit of T1's values without standard_unit: M, mM, uM, nM, pM, log10 nM, -log10 M, ... (data_prep/README.md);
+    empty: log units.
+    """
+
+    accept: tuple[str, ...] = ()
+    """Assay ids whose values are taken as they are, although they can hardly be in log units or are all rejected."""
+
+    most_rejected: float = Field(default=0.1, ge=0, le=1)
+    """Share of T1's rows; if more are rejected, or an assay whole, nothing is prepared and no run goes on; 1: any."""
 
     compound_timeout_s: float = Field(default=60.0, gt=0, le=86_400)
     """Seconds; a structure that takes longer to prepare is left out."""
@@ -88,6 +99,18 @@ class Tables(Schema):
     empty: this machine prepares them.
     """
 
+    @field_validator("unit")
+    @classmethod
+    def _is_unit(cls, unit: str) -> str:
+        if not unit:
+            return unit
+        from data_prep.tables.units import UNITS, unit_named  # noqa: PLC0415 -- polars, which few commands need
+
+        named = unit_named(unit)
+        if named is None:
+            raise ValueError(f"found {unit!r}, expected one of {', '.join(UNITS)}")
+        return named.name
+
     @field_validator("scheduler")
     @classmethod
     def _is_scheduler(cls, scheduler: str) -> str:
@@ -104,7 +127,7 @@ class Tables(Schema):
     def own(self) -> OwnTables:
         """How these tables are read."""
         names = {column: (found,) if isinstance(found, str) else found for column, found in self.columns.items()}
-        return OwnTables(columns=names)
+        return OwnTables(columns=names, unit=self.unit, accept=frozenset(self.accept), most_rejected=self.most_rejected)
 
 
 class Tracking(Schema):

@@ -94,7 +94,7 @@ def _points(curve: reliability.Reliability) -> list[ReliabilityPoint]:
 
 def _preparation(mailbox: Mailbox, prepared: Prepared) -> PreparationCounts:
     summary = read_summary(mailbox.home.prepared / str(prepared.manifest["digest"]))
-    return PreparationCounts.model_validate(summary)
+    return PreparationCounts.model_validate({key: summary[key] for key in PreparationCounts.model_fields})
 
 
 def learning_curves(records: Sequence[RoundRecord], history: Sequence[RoundScores], n_tasks: FollowedTasks) -> Learning:

@@ -328,7 +328,7 @@ class Fold(ReportPart):
 
 
 class PreparationCounts(ReportPart):
-    """Counts of the prepared data: summary.json of the prepared matrices, whose keys are sorted."""
+    """Counts of the prepared data: most of summary.json of the prepared matrices, whose keys are sorted."""
 
     assays: dict[str, JsonValue]  # no page shows this and the other unchecked tables; see `data_prep.summary`
     classification: dict[str, JsonValue]

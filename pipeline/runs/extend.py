@@ -1,6 +1,6 @@
 """`hocket extend`: models for assays that were not in the federation, added to the partner's finished model."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,7 @@ def _prepare(
             cache=home.structures_cache,
             progress=progress,
             descriptors=descriptors,
-            own=data.own,
+            own=replace(data.own, most_rejected=1.0),
         )
     for name, table in read_summary(folder)["tables"].items():
         if reasons := table["rejected"]:

@@ -24,9 +24,11 @@ from pipeline.protocol.partner_rounds import PartnerRounds
 from pipeline.protocol.revision import check_place, check_preparation, check_vector
 from pipeline.report.full_report import full_report
 from pipeline.report.report import report_file, write_report
-from pipeline.runs.preparation import preparation_digest, prepared_matrices
+from pipeline.runs.preparation import expect_usable_tables, preparation_digest, prepared_matrices
+from pipeline.runs.preparation_summary import PreparationSummary
 from pipeline.runtime.progress import ProgressReporter
 from secure.ciphertexts.parameters import seal_parameters
+from secure.messages.message_name import MessageName
 
 _NO_HEADS = "there is nothing to report: this partner was on no roster and has no federated heads"
 
@@ -48,6 +50,7 @@ class PartnerRun:
         self._mailbox = mailbox
         self._reporter = reporter
         self._clock = clock
+        self._tables_usable = False
         self._enrolment: Enrolment | None = None
         self._catalogue_round: CatalogueRound | None = None
         self._rounds: PartnerRounds | None = None
@@ -63,6 +66,7 @@ class PartnerRun:
         """Do the next step; False when the report is written. Raises NotYet while others are awaited."""
         self._reporter.set_round()  # no round; each round sets its own
         if self._enrolment is None:
+            self._expect_usable_tables()
             self._enrolment = enrol(self._mailbox, seal_parameters(self._mailbox.plan.seal))
             self._reporter.report("enrolled: received the group secret and a pairing of every partner")
         elif self._own is None:
@@ -85,6 +89,12 @@ class PartnerRun:
                 self._mailbox, enrolment, own.held, own.preparation_digest, self._reporter
             )
         self._catalogue_round.advance()
+
+    def _expect_usable_tables(self) -> None:
+        """Refuse bad tables before this partner enrols, so that the others do not wait for it; once is enough."""
+        if not self._tables_usable and not self._mailbox.has(MessageName("pairing", 0, 0, self._mailbox.me)):
+            expect_usable_tables(self._config, self._mailbox.plan)
+        self._tables_usable = True
 
     def _prepare(self, enrolment: Enrolment) -> PartnerData:
         started = time.monotonic()
@@ -113,7 +123,9 @@ class PartnerRun:
         }
         facts = {"datasets": dataset_facts(self._mailbox.me, data)}
         write_record(self.home.metrics, RoundRecord(0, self._clock(), metrics, facts))
+        share = PreparationSummary.read(self.home.prepared / self._matrices.manifest["digest"]).rejected_share
         counts = f"{own.training_set.n_compounds} compounds, {own.training_set.n_tasks} tasks"
+        counts += f", {100 * share:g} % of T1's rows rejected"
         self._reporter.report(f"prepared {counts}; consistency digest, equal for all partners: {preparation}")
         return own
 

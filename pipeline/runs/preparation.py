@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from data_prep.check import TableFinding, check
+from data_prep.check import StructureCheck
 from data_prep.errors import OutputOccupied
 from data_prep.folds.consistency import consistency_digest
+from data_prep.input_tables import read_tables
 from data_prep.prediction.new_structures import check_output, prepare_new, write_new
 from data_prep.prepare import prepare
 from data_prep.prepared import Prepared, read_prepared
@@ -19,6 +20,7 @@ from pipeline.runs.preparation_summary import PreparationSummary, PreparedTables
 from pipeline.runs.structure_workers import open_workers
 from pipeline.runtime.log import Log
 from pipeline.runtime.progress import ProgressReporter
+from pipeline.setup.checked_tables import CheckedTables, checked_tables
 from secure.ciphertexts.parameters import seal_parameters
 from secure.keys.group import GroupSecret
 
@@ -39,9 +41,7 @@ def prepared_matrices(
     data, home = config.data, Home(config.home_folder)
     with open_workers(config, workers, scheduler) as opened, reporter.progress("preparing compounds") as progress:
         folder = prepare(
-            config.resolve(data.assays),
-            config.resolve(data.activities),
-            config.resolve(data.structures),
+            *_table_files(config),
             plan.preparation,
             group.structure_seed,
             home.prepared,
@@ -120,10 +120,28 @@ def prepare_structures(
         return {"folder": str(output), **counts, "consistency": preparation_digest(mailbox.plan, group)}
 
 
-def check_tables(config_file: Path) -> list[TableFinding]:
-    """All that is wrong with the tables, for `hocket prepare --check`; structures are not standardised."""
+def expect_usable_tables(config: PartnerConfig, plan: Plan) -> None:
+    """Raise what preparing the tables raises before structures are standardised: TableError, TooMuchLeftOut."""
+    read_tables(*_table_files(config), plan.preparation, config.data.own).expect_few(plan.preparation, config.data.own)
+
+
+def check_tables(config_file: Path, *, all_structures: bool = False, workers: int | None = None) -> CheckedTables:
+    """All that is wrong with the tables and what will come of them, for `hocket prepare --check`.
+
+    all_structures : standardise every structure, and remember them in the home if there is one; else a sample
+    """
     config = PartnerConfig.read(config_file)
+    plan, home = read_plan(config.plan_file), Home(config.home_folder)
+    sample = {"sample": None} if all_structures else {}
+    structures = StructureCheck(
+        **sample,
+        workers=workers or config.n_workers,
+        timeout_s=config.data.compound_timeout_s,
+        cache=home.structures_cache if all_structures and home.folder.is_dir() else None,
+    )
+    return checked_tables(config, plan, structures)
+
+
+def _table_files(config: PartnerConfig) -> tuple[Path, Path, Path]:
     data = config.data
-    plan = read_plan(config.plan_file)
-    tables = (config.resolve(data.assays), config.resolve(data.activities), config.resolve(data.structures))
-    return check(*tables, plan.preparation, data.own)
+    return config.resolve(data.assays), config.resolve(data.activities), config.resolve(data.structures)

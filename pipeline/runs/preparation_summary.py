@@ -90,7 +90,9 @@ class PreparationSummary(ReportPart):
     classification: ClassificationCounts
     compounds: CompoundCounts
     folds: list[Fold]
+    lost_assays: list[str]  # whose rows are all rejected, although they would be enough for a task
     regression: RegressionCounts
+    rejected_share: float  # of T1's rows
     tables: dict[str, InputTable]
     warnings: list[str]
 

@@ -76,9 +76,10 @@ def _folds(summary: PreparationSummary) -> Table:
 def _facts(summary: PreparationSummary) -> Table:
     compounds, assays = summary.compounds, summary.assays
     labels, values = summary.classification, summary.regression
-    facts: dict[str, Mapping[str, int]] = {
+    facts: dict[str, Mapping[str, float]] = {
         "compounds": {"rows": compounds.rows, "ids": compounds.ids, "ids merged": compounds.merged_ids},
         "assays": {words: getattr(assays, key) for key, words in _OF_ASSAYS.items()},
+        "left out": {"% of T1's rows": 100 * summary.rejected_share, "assays whole": len(summary.lost_assays)},
         "catalogue": {_words(note): n for note, n in assays.catalogue_notes.items()},
         "classification": {_words(key): getattr(labels, key) for key in ("tasks", *_OF_TASKS, "catalogue")},
         "labels": {"active": labels.labels.active, "inactive": labels.labels.inactive},
@@ -107,8 +108,8 @@ def _words(key: str) -> str:
     return key.replace("_", " ")
 
 
-def _number(n: int) -> str:
-    return f"{n:,}"
+def _number(n: float) -> str:
+    return f"{n:,}" if isinstance(n, int) else f"{n:g}"
 
 
 def _share(part: int, rest: int) -> str:

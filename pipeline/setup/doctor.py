@@ -1,6 +1,7 @@
 """`hocket doctor`: check a member's whole set-up before a run, and say what to do."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from pipeline.errors import ExitCode, PipelineError
 from pipeline.exchange.storage import open_exchange
@@ -19,6 +20,9 @@ from pipeline.setup.doctor_member import (
 from pipeline.setup.findings import Finding, examined, note, refused, wrong
 from secure.errors import SecureError
 from secure.keys.keys import PrivateKeys
+
+if TYPE_CHECKING:
+    from pipeline.setup.checked_tables import CheckedTables
 
 _SHOWN_TABLE_FINDINGS = 3
 
@@ -64,8 +68,7 @@ def _enrolment(config: MemberConfig, plan: Plan, keys: PrivateKeys) -> Iterator[
 
 def _tables(config: PartnerConfig, plan: Plan | None) -> Iterator[Finding]:
     """The first findings of `hocket prepare --check`; only those that stop a run are wrong, others leave out rows."""
-    from data_prep.check import check  # noqa: PLC0415 -- polars; the aggregator's doctor has none
-    from data_prep.settings import Preparation  # noqa: PLC0415
+    from pipeline.setup.checked_tables import checked_tables  # noqa: PLC0415 -- polars; the aggregator's doctor has none
 
     data = config.data
     files = (config.resolve(data.assays), config.resolve(data.activities), config.resolve(data.structures))
@@ -73,18 +76,33 @@ def _tables(config: PartnerConfig, plan: Plan | None) -> Iterator[Finding]:
         for file in missing:
             yield wrong("tables", f"{file}: no such file", "put its path into [data]", ExitCode.DATA)
         return
-    problems = check(*files, plan.preparation if plan else Preparation(), data.own)
+    checked = checked_tables(config, plan)
+    problems = checked.tables.findings
     stopping = [problem for problem in problems if problem.stops]
     doubtful = [problem for problem in problems if problem.serious and not problem.stops]
     for problem in stopping:
-        yield wrong("tables", str(problem), "correct the table", ExitCode.DATA)
+        yield wrong("tables", str(problem), "`hocket prepare CONFIG --check` says what to do", ExitCode.DATA)
     for problem in doubtful[:_SHOWN_TABLE_FINDINGS]:
         yield note("tables", str(problem), "correct these rows, or go on without them")
     if n_more := len(problems) - len(stopping) - len(doubtful[:_SHOWN_TABLE_FINDINGS]):
         yield note("tables", f"{n_more} further findings", "`hocket prepare CONFIG --check` lists all of them")
     if not stopping:
         yield Finding("tables", f"{', '.join(file.name for file in files)}: can be read")
+        yield from _forecast(checked)
     if not stopping and plan is not None and plan.catalogue.tasks:
         from pipeline.setup.own_catalogue import examine_catalogue  # noqa: PLC0415 -- polars, as above
 
         yield examine_catalogue(config, plan)
+
+
+def _forecast(checked: "CheckedTables") -> Iterator[Finding]:
+    """What is left out of the tables, what will come of them, and whether the plan lets all labels count."""
+    losses, forecast = checked.tables.losses, checked.tables.forecast
+    if losses is None or forecast is None:
+        return
+    tasks, labels = forecast.classification, checked.n_training_labels
+    text = f"{100 * losses.share:g} % of T1's rows left out; {tasks.trained:,} tasks, up to {tasks.scored:,} scored"
+    yield Finding("tables", f"{text}; about {labels:,} training labels")
+    if checked.is_heavier:
+        advice = "agree on a larger one before the group secret is dealt"
+        yield note("tables", f"more training labels than the plan's seal.max_weight, {checked.max_weight:,}", advice)

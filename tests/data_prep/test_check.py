@@ -5,12 +5,15 @@ import gzip
 import polars as pl
 import pytest
 
-from data_prep.check import check
-from tests.support.data_prep.small_tables import FAST, T0, t0_rows, t1_rows, t2_rows, write_tables
+from data_prep.check import StructureCheck, check
+from data_prep.prepare import prepare
+from data_prep.prepared import read_summary
+from data_prep.settings import OwnTables, Preparation
+from tests.support.data_prep.small_tables import FAST, SEED, T0, t0_rows, t1_rows, t2_rows, write_tables
 
 
 def findings_of(*tables: object):
-    return [str(finding) for finding in check(*tables, FAST)]
+    return [str(finding) for finding in check(*tables, FAST).findings]
 
 
 def test_good_tables_give_nothing_to_say(tmp_path):
@@ -36,23 +39,24 @@ def test_all_findings_come_at_once(tmp_path):
     assert_findings(
         findings_of(*write_tables(tmp_path, t0, t1, t2)),
         ("T0: 1 row (2)", "rejected: unknown_assay_type"),
+        ("T0: assay_type:", "found 'MAGIC', expected one of ADME"),
         ("T1: 1 row (2)", "rejected: not_a_number"),
         ("T1: 1 row (6)", "rejected: missing_value"),
         ("T1: 1 row (7)", "rejected: not_finite"),
         ("T1: 1 row (8)", "rejected: unknown_qualifier"),
+        ("T1: standard_qualifier:", "found '?', expected one of <"),
         ("T2: 1 row (3)", "rejected: missing_id"),
         ("T0: 1 row (4)", "expert threshold outside"),
         ("T0: remark: 2 rows (5, 7)", "AUX_HTS"),
         ("T0: remark: 1 row (6)", "NON-CATALOG-PANEL"),
         ("T0: remark: 1 row (8)", "repeat"),
-        ("T1: 1 row (4)", "above 15"),
         ("T2: 2 rows (1, 2)", "several SMILES"),
         ("T2: remark: 1 row (5)", "repeat"),
-        ("T1: 1 row (3)", "rejected: unknown_assay"),
-        ("T1: 2 rows (4, 10)", "rejected: out_of_range"),
-        ("T1: 1 row (5)", "rejected: unknown_compound"),
+        ("T1: 4 rows (1, 4, 5, 10)", "rejected: implausible_assay"),
+        ("T1: 1 row (3)", "rejected: rejected_assay"),
         ("T1: 1 row (9)", "rejected: not_binary"),
-        ("T1: 1 row (10)", "pXC50"),
+        ("T1: assay A1:", "1 to 12"),
+        ("T1: assay A4:", "1 to 12"),
         ("T0: remark: 1 row (3)", "without an activity"),
         ("T2: remark: 2 rows (4, 5)", "without an activity"),
     )
@@ -70,7 +74,7 @@ def test_all_findings_come_at_once(tmp_path):
 )
 def test_what_costs_no_row_is_a_remark(tmp_path, tables, serious):
     """Only findings about lost or misread rows are serious."""
-    findings = check(*write_tables(tmp_path, **tables), FAST)
+    findings = check(*write_tables(tmp_path, **tables), FAST).findings
     assert any(finding.serious for finding in findings) == serious
     assert bool(findings) == bool(tables)
 
@@ -97,8 +101,8 @@ def test_a_bad_table_does_not_hide_the_others(tmp_path):
     assert_findings(
         problems[1:],
         ("T0: 1 row (1)", "rejected: unknown_assay_type"),
+        ("T0: assay_type:", "'MAGIC', expected one of ADME"),
         ("T1: 1 row (1)", "rejected: not_a_number"),
-        ("T1: 1 row (2)", "above 15"),
     )
 
 
@@ -121,7 +125,7 @@ def test_ids_of_catalogues_on_other_types(tmp_path):
 
 def test_an_empty_t1_stops_the_preparation(tmp_path):
     """A T1 without activities gives a finding, since there will be no task."""
-    stops = [finding for finding in check(*write_tables(tmp_path, t1=[]), FAST) if finding.stops]
+    stops = [finding for finding in check(*write_tables(tmp_path, t1=[]), FAST).findings if finding.stops]
     assert [finding.table for finding in stops] == ["T1"]
     assert "no task" in stops[0].text
 
@@ -139,3 +143,77 @@ def test_a_field_that_merged_rows_is_reported(tmp_path):
         ("T2: remark: 1 row (4)", "stray quote"),
         ("T2: remark: 1 row (4)", "without an activity"),
     )
+
+
+def test_a_table_in_nanomolar_stops(tmp_path):
+    """The assay, what was seen, the likely unit, the share and what to do; the stated unit makes it usable."""
+    t1 = [f"C{i},A1,=,{10 ** (4 - (i * 7 % 20) / 10):.3g}\n" for i in range(60)]
+    tables = write_tables(tmp_path, t1=t1)
+    checked = check(*tables, FAST, OwnTables(most_rejected=0.1))
+    text = "\n".join(map(str, checked.findings))
+    assert all(word in text for word in ("assay A1: 100%", "nM", "60 of 60 rows", "at most 10 %", "accept"))
+    assert (checked.stops, checked.losses.share, checked.losses.lost_assays) == (True, 1.0, ("A1",))
+    assert not check(*tables, FAST).stops  # any share is allowed
+    converted = check(*tables, FAST, OwnTables(most_rejected=0.1, unit="nM"))
+    assert (converted.stops, converted.losses.share, converted.forecast.classification.trained) == (False, 0.0, 1)
+
+
+def test_unknown_units_are_named(tmp_path):
+    """Each text once, with the units there are; a long one, which is no unit, is cut."""
+    t0, t1, t2 = write_tables(tmp_path)
+    header, *rows = t1.read_text().splitlines()
+    units = ["ug/ml", "ug/ml", "x" * 90, *["nM"] * (len(rows) - 3)]
+    t1.write_text("\n".join([f"{header},standard_unit", *map(",".join, zip(rows, units, strict=True))]))
+    (named,) = [text for text in findings_of(t0, t1, t2) if "standard_unit" in text]
+    assert named.count("ug/ml") == 1
+    assert all(word in named for word in ("nM", "log10 M", "z-score"))
+    assert "x" * 30 not in named
+
+
+@pytest.mark.parametrize(("n_bad", "stops"), [(0, False), (3, False), (30, True)])
+def test_a_sample_of_the_structures_is_standardised(tmp_path, n_bad, stops):
+    """Refused ones are named as part of a sample; only if surely too many are refused does it stop."""
+    bad = [f"C{i},xxx\n" for i in range(n_bad)]
+    tables = write_tables(tmp_path, t2=[*bad, *t2_rows()[n_bad:]])
+    checked = check(*tables, FAST, OwnTables(most_rejected=0.2), StructureCheck(sample=40))
+    of_sample = [finding.text for finding in checked.findings if "sample of 40" in finding.text]
+    assert (checked.stops, bool(of_sample)) == (stops, n_bad > 0)
+    assert checked.forecast.even_folds
+
+
+def test_all_structures_give_the_losses_and_folds_of_the_preparation(tmp_path):
+    """With all of them the share and the tasks are those that prepare counts, whatever the group's seed."""
+    tables = write_tables(tmp_path, t2=[f"C{i},xxx\n" for i in range(4)] + t2_rows()[4:])
+    checked = check(*tables, FAST, structures=StructureCheck(sample=None))
+    summary = read_summary(prepare(*tables, FAST, SEED, tmp_path))
+    assert checked.losses.share == summary["rejected_share"] > 0
+    assert checked.losses.reasons == summary["tables"]["T1"]["rejected"]
+    assert checked.forecast.classification.trained == summary["classification"]["tasks"]
+    assert checked.forecast.regression.trained == summary["regression"]["tasks"]
+    assert not checked.forecast.even_folds
+
+
+def test_the_forecast_adds_up(tmp_path):
+    """Every candidate is trained or has a reason, every trained task is scored or has one."""
+    t1 = [*t1_rows(), *(f"C{i},A3,=,{5 + i % 2}\n" for i in range(60))]
+    tables = write_tables(tmp_path, t0=[*t0_rows(), "A3,OTHER,true,false,,\n"], t1=t1)
+    result = check(*tables, FAST).forecast
+    assert (result.assays, result.measured) == (3, 3)
+    for kind in (result.classification, result.regression):
+        assert kind.candidates == kind.trained + sum(kind.not_trained.values()) > 0
+        assert kind.trained == kind.scored + sum(kind.not_scored.values())
+    assert 0 < result.training_labels < 60 * result.classification.trained
+    assert 0 < result.training_values < 120
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dev_p3", "dev_p5", "dev_p10", "dev_sparse_p5", "admet_p4"])
+def test_real_tables_are_usable(shared, name):
+    """With a partner's default settings no federation of real data loses a tenth of T1, or an assay."""
+    folders = sorted((shared / "data" / name).glob("P*"))
+    assert folders
+    for folder in folders:
+        tables = (folder / f"T{number}.csv.gz" for number in range(3))
+        checked = check(*tables, Preparation(), OwnTables(most_rejected=0.1))
+        assert (folder.name, checked.stops, checked.losses.lost_assays) == (folder.name, False, ())
+        assert checked.forecast.classification.trained > 0

@@ -9,6 +9,7 @@ from data_prep.columns import COLUMN_NAMES, TABLES, columns_text, expected_words
 from data_prep.samples import SAMPLE_TABLES
 from data_prep.settings import ASSAY_TYPES, Preparation
 from data_prep.tables.tables import read_activities, read_assays, read_structures
+from data_prep.tables.units import UNITS
 
 README = Path(__file__).resolve().parents[2] / "data_prep" / "README.md"
 
@@ -28,12 +29,13 @@ def test_every_example_is_valid(tmp_path: Path) -> None:
 
 
 def test_every_allowed_word_is_read(tmp_path: Path) -> None:
-    """Each type, direction and qualifier of the tables is accepted."""
+    """Each type, direction, qualifier and unit of the tables is accepted."""
     types = "".join(f"{i},{word},high\n{i}b,{word},low\n" for i, word in enumerate(words_of("assay_type")))
     (tmp_path / "T0.csv").write_text(f"input_assay_id,assay_type,direction\n{types}")
     qualifiers = "".join(f"c,a,{word},5\n" for word in words_of("standard_qualifier"))
     header = "input_compound_id,input_assay_id,standard_qualifier,standard_value\n"
     (tmp_path / "T1.csv").write_text(header + qualifiers)
+    assert words_of("standard_unit") == tuple(UNITS)
     assert read_assays(tmp_path / "T0.csv").rejected.is_empty()
     assert read_activities(tmp_path / "T1.csv").rejected.is_empty()
 
@@ -42,7 +44,7 @@ def test_the_sample_tables_have_no_finding(tmp_path: Path) -> None:
     """What `hocket init tables` writes passes the check without a remark."""
     for name, text in SAMPLE_TABLES.items():
         (tmp_path / name).write_text(text)
-    assert check(*(tmp_path / name for name in SAMPLE_TABLES), Preparation()) == []
+    assert check(*(tmp_path / name for name in SAMPLE_TABLES), Preparation()).findings == []
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from data_prep import prepare as prepare_module
-from data_prep.errors import StructureSeedError, TableError
+from data_prep.errors import StructureSeedError, TableError, TooMuchLeftOut
 from data_prep.prepare import prepare
 from data_prep.prepared import Prepared, is_intact, read_prepared, read_summary
-from data_prep.settings import Activities, Regression
+from data_prep.settings import Activities, OwnTables, Regression
 from data_prep.structures import structures
 from data_prep.structures.steps import TIMEOUT, DescriptorStep, Step, StepResult
 from tests.support.data_prep.small_tables import FAST, SEED, STRUCTURES, t0_rows, t1_rows, t2_rows, write_tables
@@ -399,3 +399,73 @@ def _require_labels_of_values(matrices: Prepared) -> None:
             if expected is None and value == np.float32(task.threshold):
                 expected = -1
             assert labels.get(row) == expected
+
+
+# ------------------------------------------------------------------------------------------- what is left out of T1
+
+
+STRICT = OwnTables(most_rejected=0.1)
+
+
+def in_nanomolar(rows: list[str]) -> list[str]:
+    """Rows of T1 in nM, the qualifier turned around."""
+    turned = {"<": ">", ">": "<", "=": "="}
+    parts = [row.strip().split(",") for row in rows]
+    return [f"{c},{a},{turned[q]},{10 ** (9 - float(v))!r}\n" for c, a, q, v in parts]
+
+
+def test_a_table_in_nanomolar_is_refused_before_any_structure(tmp_path, monkeypatch):
+    """Without its unit nothing is prepared or written, and the message names assay, share and setting."""
+    monkeypatch.setattr(prepare_module, "make_compounds", None)
+    tables = write_tables(tmp_path / "t", t1=in_nanomolar(t1_rows()))
+    with pytest.raises(TooMuchLeftOut, match=r"\(100 %\).*at most 10 %.*63 implausible_assay.*A1") as caught:
+        prepare(*tables, FAST, SEED, tmp_path / "prepared", own=STRICT)
+    notes = "\n".join(caught.value.__notes__)
+    assert all(word in notes for word in ("A1: 100% of 60 values", "nM", "standard_unit", "accept", "most_rejected"))
+    assert not (tmp_path / "prepared").exists()
+
+
+def test_a_stated_unit_gives_the_same_matrices(tables, tmp_path):
+    """[data] unit, or the column standard_unit, changes the digest and no matrix."""
+    plain = prepare(*tables, FAST, SEED, tmp_path, own=STRICT)
+    in_nm = write_tables(tmp_path / "nm", t1=in_nanomolar(t1_rows()))
+    by_setting = prepare(*in_nm, FAST, SEED, tmp_path, own=replace(STRICT, unit="nM"))
+    header, *rows = in_nm[1].read_text().splitlines()
+    in_nm[1].write_text("\n".join([f"{header},standard_unit", *(f"{row},nM" for row in rows)]))
+    by_column = prepare(*in_nm, FAST, SEED, tmp_path, own=STRICT)
+    assert len({plain.name, by_setting.name, by_column.name}) == 3
+    for name in {file.name for file in plain.iterdir()} - {"manifest.json"}:
+        assert (plain / name).read_bytes() == (by_setting / name).read_bytes() == (by_column / name).read_bytes(), name
+
+
+def test_unit_and_accepted_assays_are_in_the_digest(tables, tmp_path):
+    """What changes the rows is; how many may be rejected is not, and the defaults leave the digest as it was."""
+    plain = prepare(*tables, FAST, SEED, tmp_path)
+    others = [OwnTables(unit="-log10 M"), OwnTables(accept=frozenset(["A1"])), OwnTables(most_rejected=0.5)]
+    same = [prepare(*tables, FAST, SEED, tmp_path, own=own) == plain for own in others]
+    assert same == [False, False, True]
+
+
+@pytest.mark.parametrize("prepared_before", [False, True])
+def test_structures_that_cost_too_much_are_refused_afterwards(tmp_path, prepared_before):
+    """Exactly the allowed share is allowed; a folder that was prepared under a larger share is refused too."""
+    tables = write_tables(tmp_path / "t", t2=[*t2_rows()[:-7], *(f"C{i},xxx\n" for i in range(53, 60))])
+    if prepared_before:
+        prepare(*tables, FAST, SEED, tmp_path)
+    with pytest.raises(TooMuchLeftOut, match=r"7 of 63 rows \(11\.11 %\)"):
+        prepare(*tables, FAST, SEED, tmp_path, own=STRICT)
+    folder = prepare(*tables, FAST, SEED, tmp_path, own=OwnTables(most_rejected=7 / 63))
+    assert read_summary(folder)["rejected_share"] == 0.1111
+    assert read_summary(folder)["tables"]["T1"]["rejected"] == {"rejected_compound": 7}
+
+
+def test_a_lost_assay_is_refused_unless_it_is_accepted(tmp_path):
+    """However small its share: whole assays are lost by an id in other case, a wrong type or a wrong unit."""
+    t1 = [f"C{i},A{k},=,{5 + (i * 7 % 20) / 10}\n" for k in (1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12) for i in range(60)]
+    t0 = [f"A{k},OTHER,true,false,6,high\n" for k in (1, 3, 4, 5, 6, 7, 8, 9, 10, 11)] + ["a12,OTHER,,,6,\n"]
+    tables = write_tables(tmp_path / "t", t0=t0, t1=t1)
+    with pytest.raises(TooMuchLeftOut, match=r"1 assay \(A12\) left out whole"):
+        prepare(*tables, FAST, SEED, tmp_path, own=STRICT)
+    folder = prepare(*tables, FAST, SEED, tmp_path, own=replace(STRICT, accept=frozenset(["A12"])))
+    assert read_summary(folder)["lost_assays"] == []
+    assert read_summary(prepare(*tables, FAST, SEED, tmp_path))["lost_assays"] == ["A12"]

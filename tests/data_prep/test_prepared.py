@@ -59,9 +59,9 @@ def test_a_changed_or_missing_file_is_refused(folder, name):
         (b"", "no readable manifest"),
         (b"[]", "expected kind"),
         (b'{"kind": "other"}', "expected kind"),
-        (b'{"kind": "hocket prepared", "format": 99}', r"\bformat 99\b.*\bformat 2\b"),
-        (b'{"kind": "hocket prepared", "format": 2}', "list of files"),
-        (b'{"kind": "hocket prepared", "format": 2, "files": {}}', "list of files"),
+        (b'{"kind": "hocket prepared", "format": 99}', r"\bformat 99\b.*\bformat 3\b"),
+        (b'{"kind": "hocket prepared", "format": 3}', "list of files"),
+        (b'{"kind": "hocket prepared", "format": 3, "files": {}}', "list of files"),
     ],
 )
 def test_a_wrong_manifest_is_refused(folder, content, message):

@@ -318,10 +318,32 @@ def test_a_structure_seed_has_32_bytes(fresh: Federation, tmp_path: Path, size: 
 # --------------------------------------------------------------------------------------------------------- prepare
 
 
-def test_prepare_check_of_good_tables(enrolled: Federation):
-    """Exit code 0, also as an empty JSON list."""
-    assert printed("prepare", "--check", enrolled.config("P01")).count("\n") == 1
-    assert json.loads(hocket("prepare", "--check", "--json", enrolled.config("P01")).stdout) == []
+def test_prepare_check_of_good_tables(fresh: Federation):
+    """Exit code 0 with few rows lost: the forecast's tasks are the prepared ones, its labels near the prepared ones."""
+    lines = printed("prepare", "--check", fresh.config("P01")).splitlines()
+    checked = json.loads(hocket("prepare", "--check", "--json", fresh.config("P01")).stdout)
+    assert lines[: len(checked["findings"])] == checked["findings"]
+    assert (checked["usable"], checked["lost_assays"]) == (True, [])
+    made = json.loads(hocket("prepare", "--json", fresh.config("P01")).stdout)
+    assert checked["rejected_share"] == made["rejected_share"]
+    for kind in ("classification", "regression"):
+        assert [checked["forecast"][kind][n] for n in ("candidates", "trained")] == [
+            made[kind][n] for n in ("candidates", "tasks")
+        ]
+    trained = sum(fold["labels"] for fold in made["folds"] if fold["fold"] > 1)
+    assert checked["forecast"]["training_labels"] == pytest.approx(trained, rel=0.3)
+
+
+def test_prepare_check_of_all_structures(fresh: Federation):
+    """Exit code 3 if the structures leave out too much; all are looked at, and --all-structures needs --check."""
+    table = fresh.folder / "P01" / "T2.csv"
+    header, *rows = table.read_text().splitlines()
+    table.write_text("\n".join([header, *(row.split(",")[0] + ",xxx" for row in rows)]))
+    for options in (["--check"], ["--check", "--all-structures"]):
+        done = hocket("prepare", *options, "--json", fresh.config("P01"))
+        assert done.exit_code == ExitCode.DATA
+        assert not json.loads(done.stdout)["usable"]
+    assert "--check" in refused(ExitCode.CONFIGURATION, "prepare", "--all-structures", fresh.config("P01"))
 
 
 def test_prepare_check_of_bad_tables(fresh: Federation):
@@ -336,7 +358,7 @@ def test_prepare_check_of_bad_tables(fresh: Federation):
     assert any(line.startswith("T1: ") for line in lines)
     as_json = hocket("prepare", "--check", "--json", fresh.config("P01"))
     assert as_json.exit_code == ExitCode.DATA
-    assert json.loads(as_json.stdout) == lines
+    assert json.loads(as_json.stdout)["findings"] == lines
 
 
 def test_prepare_workers_and_cache(fresh: Federation):

@@ -68,7 +68,7 @@ def test_words_that_are_none_are_reported_with_the_allowed_ones(fresh: Federatio
     t0.write_text(t0.read_text().replace("OTHER", "IC50", 1).replace("is_binary", "is_binnary"))
     t1.write_text(t1.read_text().replace(",=,", ",≤,", 1))
     shown = hocket("prepare", fresh.config("P01"), "--check").stdout
-    assert "unknown_assay_type: found 'IC50', expected one of ADME, PANEL, " in shown
+    assert "assay_type: found 'IC50', expected one of ADME, PANEL, " in shown
     assert "nearest to 'IC50': OTHER" in shown
     assert "nearest to '≤': <=" in shown
     assert "is_binnary is not known and not read; is is_binary meant?" in shown

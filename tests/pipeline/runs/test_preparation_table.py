@@ -36,6 +36,8 @@ SUMMARY: dict[str, Any] = {
         {"fold": fold, "compounds": 200_000, "labels": 20, "scaffolds": 9, "share": 0.2, "values": 12}
         for fold in range(5)
     ],
+    "rejected_share": 0.0123,
+    "lost_assays": ["A1"],
     "warnings": ["fold 4 holds 999,000 compounds, an even share is 200,000: agree on something that is more even"],
     "consistency": "0123456789abcdef" * 4,
     "folder": "/a/folder/" + "0123456789abcdef" * 8,

@@ -24,7 +24,7 @@ from pipeline.errors import ConfigError, ExchangeError, ExitCode, NotYet
 from pipeline.exchange.storage import Exchange
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig, read_member_config, role_in
 from pipeline.plan.plan import read_plan
-from pipeline.runs.preparation import check_tables
+from pipeline.setup.checked_tables import checked_tables
 from pipeline.setup.doctor import examine
 from pipeline.setup.doctor_exchange import probe_exchange
 from pipeline.setup.findings import Finding, examined, exit_code, note, refused, wrong
@@ -270,7 +270,7 @@ def not_a_table(at: Federation) -> None:
         (others_have_another_plan, ExitCode.SECURITY, "enrolment", "plan", ""),
         (changed_since_the_deal, ExitCode.SECURITY, "enrolment", "deal.P01.json", "deal"),
         (no_table, ExitCode.DATA, "tables", "T2.csv", "[data]"),
-        (not_a_table, ExitCode.DATA, "tables", "T0", "table"),
+        (not_a_table, ExitCode.DATA, "tables", "T0", "--check"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
@@ -299,11 +299,12 @@ def test_rows_that_are_left_out_stop_no_run(fresh: Federation):
     table.write_text("\n".join(lines))
     found = about(fresh.config("P01"), "tables")
     assert exit_code(found) == ExitCode.DONE
-    *rows, more, readable = found
+    *rows, more, readable, forecast = found
     assert {finding.level for finding in (*rows, more)} == {"note"}
     assert all(re.match(r"T1: 1 row \(\d\) ", finding.text) for finding in rows)
-    n_all = len(check_tables(fresh.config("P01")))
-    assert (len(rows), more.text.split()[0], readable.level) == (3, str(n_all - 3), "ok")
+    config = PartnerConfig.read(fresh.config("P01"))
+    n_all = len(checked_tables(config, read_plan(config.plan_file)).tables.findings)
+    assert (len(rows), more.text.split()[0], readable.level, forecast.level) == (3, str(n_all - 3), "ok", "ok")
 
 
 def test_a_passphrase_file_unlocks(fresh: Federation):

@@ -1,0 +1,137 @@
+"""What will come of the tables: which assays give tasks, which of these are scored, and how many labels train them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from data_prep.labels.all_tasks import AllTasks, make_tasks
+from data_prep.settings import Activities, Preparation, Regression
+from data_prep.tables.tables import first_reason
+
+_SEED = 0  # the group's folds are secret until the tables are prepared; any even split shows their size
+
+
+@dataclass(frozen=True, slots=True)
+class TaskForecast:
+    """Numbers of tasks of one kind, and why the others are not trained or not scored."""
+
+    candidates: int
+    trained: int
+    scored: int
+    not_trained: dict[str, int]  # by reason
+    not_scored: dict[str, int]  # of the trained ones, by reason
+
+    def line(self, accuracy: str) -> str:
+        """Return the numbers as text; accuracy : of the number of scored tasks, such as "about"."""
+        text = f"{self.candidates:,} candidate tasks -> {self.trained:,} trained -> {accuracy} {self.scored:,} scored"
+        for words, reasons in (("not trained", self.not_trained), ("not scored", self.not_scored)):
+            if reasons:
+                text += f"; {words}: " + ", ".join(f"{n:,} with {reason}" for reason, n in reasons.items())
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What will come of the tables; what depends on folds is an estimate."""
+
+    assays: int  # accepted rows of T0
+    measured: int  # of these with a value
+    classification: TaskForecast
+    regression: TaskForecast
+    training_labels: int  # of the classification tasks, outside test and validation fold
+    training_values: int  # the same of the regression tasks
+    even_folds: bool  # compounds were split evenly, so more tasks are scored than with scaffolds as folds
+
+    def lines(self) -> list[str]:
+        """Return the forecast as lines of text."""
+        accuracy = "up to" if self.even_folds else "about"
+        return [
+            f"assays: {self.assays:,}, of which {self.measured:,} have values that can be used",
+            f"classification: {self.classification.line(accuracy)}",
+            f"regression: {self.regression.line(accuracy)}",
+            f"training: about {self.training_labels:,} labels and {self.training_values:,} regression values",
+        ]
+
+
+def forecast(
+    assays: pl.DataFrame, values: pl.DataFrame, settings: Preparation, folding: NDArray[np.int64] | None = None
+) -> Forecast:
+    """Return what will come of these assays and values.
+
+    assays : settle_catalogue's rows; values : aggregate's; folding : (n_compounds,), None: compounds are split evenly
+    """
+    n_rows = int(values["row"].max() or 0) + 1 if values.height else 0  # type: ignore[arg-type]
+    folds = np.random.default_rng(_SEED).integers(settings.folds.n_folds, size=n_rows) if folding is None else folding
+    tasks = make_tasks(assays, values, folds, settings)
+    labels, regression_values = _training_entries(tasks, values, folds, settings)
+    return Forecast(
+        assays=assays["input_assay_id"].n_unique(),
+        measured=values["input_assay_id"].n_unique(),
+        classification=_count(tasks.classification, *_classification_reasons(settings.activities)),
+        regression=_count(tasks.regression, *_regression_reasons(settings)),
+        training_labels=labels,
+        training_values=regression_values,
+        even_folds=folding is None,
+    )
+
+
+def _count(tasks: pl.DataFrame, not_trained: pl.Expr, not_scored: pl.Expr) -> TaskForecast:
+    trained = tasks.filter("training_quorum")
+    return TaskForecast(
+        candidates=tasks.height,
+        trained=trained.height,
+        scored=trained.filter(pl.col("aggregation_weight") > 0).height,
+        not_trained=_numbers(tasks.filter(~pl.col("training_quorum")), not_trained),
+        not_scored=_numbers(trained.filter(pl.col("aggregation_weight") == 0), not_scored),
+    )
+
+
+def _numbers(tasks: pl.DataFrame, reason: pl.Expr) -> dict[str, int]:
+    reasons = tasks.select(reason.alias("reason"))["reason"].value_counts()
+    return dict(reasons.sort(["count", "reason"], descending=[True, False]).iter_rows())
+
+
+def _classification_reasons(settings: Activities) -> tuple[pl.Expr, pl.Expr]:
+    """Return why a task is not trained, and why a trained one is not scored."""
+    is_aux = pl.col("assay_type").str.starts_with("AUX")
+    least_active = pl.when(is_aux).then(settings.aux_training_min_active).otherwise(settings.training_min_active)
+    return (
+        first_reason(**{
+            "too few actives": pl.col("n_active") < least_active,
+            "too few inactives": pl.lit(value=True),
+        }),
+        first_reason(**{
+            "an auxiliary threshold or type": pl.col("is_auxiliary"),
+            "too few actives in a fold": pl.col("min_fold_active") < settings.evaluation_min_active,
+            "too few inactives in a fold": pl.lit(value=True),
+        }),
+    )  # fmt: skip
+
+
+def _regression_reasons(settings: Preparation) -> tuple[pl.Expr, pl.Expr]:
+    quorum: Regression = settings.regression
+    return (
+        first_reason(**{
+            "too few values": pl.col("n_values") < quorum.training_min_values,
+            "too few exact values": pl.lit(value=True),
+        }),
+        first_reason(**{
+            "an auxiliary type": pl.col("is_auxiliary"),
+            "too few exact values in a fold": pl.col("min_fold_exact") < quorum.evaluation_min_exact,
+            "too little spread in a fold": pl.lit(value=True),
+        }),
+    )  # fmt: skip
+
+
+def _training_entries(
+    tasks: AllTasks, values: pl.DataFrame, folding: NDArray[np.int64], settings: Preparation
+) -> tuple[int, int]:
+    """Return the numbers of labels and regression values of trained tasks outside the test and validation fold."""
+    trains = ~np.isin(folding, (settings.folds.test, settings.folds.validation))
+    trained = tasks.classification.filter("training_quorum").select("candidate")
+    labels = tasks.labels.join(trained, on="candidate")["row"].to_numpy()
+    regression = tasks.regression.filter("training_quorum").select("input_assay_id")
+    regression_values = values.join(regression, on="input_assay_id")["row"].to_numpy()
+    return int(trains[labels].sum()), int(trains[regression_values].sum())

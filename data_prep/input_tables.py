@@ -1,0 +1,88 @@
+"""A partner's three input tables, as far as they can be judged without standardising structures."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from data_prep.labels.activities import credible
+from data_prep.labels.catalogue import settle_catalogue
+from data_prep.labels.plausibility import PlausibleActivities, plausible
+from data_prep.labels.replicates import aggregate
+from data_prep.losses import Losses, expect_few, losses_of
+from data_prep.settings import OwnTables, Preparation
+from data_prep.tables.tables import Table, read_activities, read_assays, read_structures
+
+
+@dataclass(frozen=True, slots=True)
+class InputTables:
+    """The three tables, with the activities on one scale and without those of implausible assays."""
+
+    assays: Table
+    structures: Table
+    settled: pl.DataFrame  # the accepted assays, see settle_catalogue
+    plausible: PlausibleActivities
+    n_rows: dict[str, int]  # of each table
+
+    def values(self, rows: pl.DataFrame, settings: Preparation) -> Table:
+        """Return one value per assay and compound, and all rejected activities.
+
+        rows : `input_compound_id` and `row` of every compound
+        """
+        row_of = rows.select(pl.col("input_compound_id").cast(pl.Categorical), "row")
+        measured = self.plausible.accepted.join(row_of, on="input_compound_id", how="left", maintain_order="left")
+        credible_rows = credible(self.settled, measured, settings.activities)
+        values = aggregate(credible_rows.accepted, settings.activities)
+        rejected = pl.concat([self.plausible.rejected, credible_rows.rejected, values.rejected])
+        return Table(values.accepted, rejected)
+
+    def all_rejected(self, *rejected: pl.DataFrame) -> pl.DataFrame:
+        """Return these rejected rows with those of T0 and T2, each activity with its true reason."""
+        return _refine_reasons(pl.concat([self.assays.rejected, self.structures.rejected, *rejected]))
+
+    def losses(self, values: Table, rejected: pl.DataFrame, settings: Preparation, own: OwnTables) -> Losses:
+        """Return the losses of T1; rejected : all_rejected's rows."""
+        return losses_of(values.accepted, rejected, self.n_rows["T1"], settings.activities, own)
+
+    def expect_few(self, settings: Preparation, own: OwnTables) -> None:
+        """Raise TooMuchLeftOut if too much is left out even if every structure can be used."""
+        if own.most_rejected >= 1:
+            return
+        values = self.values(ids_as_rows(self.structures.accepted), settings)
+        losses = self.losses(values, self.all_rejected(values.rejected), settings, own)
+        expect_few(losses, own, self.plausible.implausible, self.plausible.likely_unit)
+
+
+def read_tables(t0: Path, t1: Path, t2: Path, settings: Preparation, own: OwnTables) -> InputTables:
+    """Read the three tables. Raises TableError."""
+    structures, assays = read_structures(t2, own.columns), read_assays(t0, own.columns)
+    return input_tables(assays, read_activities(t1, own.columns), structures, settings, own)
+
+
+def input_tables(
+    assays: Table, activities: Table, structures: Table, settings: Preparation, own: OwnTables
+) -> InputTables:
+    """Put the activities on one scale, and reject those of implausible assays."""
+    tables = {"T0": assays, "T1": activities, "T2": structures}
+    n_rows = {name: table.accepted.height + table.rejected.height for name, table in tables.items()}
+    settled = settle_catalogue(assays.accepted)
+    return InputTables(assays, structures, settled, plausible(settled, activities, settings.activities, own), n_rows)
+
+
+def ids_as_rows(structures: pl.DataFrame) -> pl.DataFrame:
+    """Return a `row` for each `input_compound_id`, as if every structure could be used and no two were alike."""
+    return structures.select("input_compound_id").unique(maintain_order=True).with_row_index("row")
+
+
+def _refine_reasons(rejected: pl.DataFrame) -> pl.DataFrame:
+    """Give activities of a rejected assay or compound another reason than those of an unknown one."""
+    reason, table = pl.col("reason"), pl.col("table")
+    refused = {
+        name: rejected.filter(table == source)[column].drop_nulls().unique().implode()
+        for name, source, column in (("assay", "T0", "input_assay_id"), ("compound", "T2", "input_compound_id"))
+    }
+    explained = reason
+    for name, ids in refused.items():
+        of_refused = (table == "T1") & (reason == f"unknown_{name}") & pl.col(f"input_{name}_id").is_in(ids)
+        explained = pl.when(of_refused).then(pl.lit(f"rejected_{name}")).otherwise(explained)
+    return rejected.with_columns(explained.alias("reason"))
