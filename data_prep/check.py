@@ -202,7 +202,7 @@ def _sampled_structures(refused: pl.DataFrame, n_sampled: int, losses: Losses, o
     findings = [TableFinding(f.table, f"of a sample of {n_sampled}: {f.text}", f.serious) for f in _rejections(refused)]
     share = refused.height / n_sampled
     surely = share - 2 * (share * (1 - share) / n_sampled) ** 0.5  # two standard errors of a binomial share
-    if own.most_rejected < 1 and losses.share + (1 - losses.share) * surely > own.most_rejected:
+    if losses.share <= own.most_rejected < losses.share + (1 - losses.share) * surely:
         text = f"{100 * share:g} % of a sample of {n_sampled} structures are rejected, with their rows of T1"
         findings.append(TableFinding("T2", text, serious=True, stops=True))
     return findings
