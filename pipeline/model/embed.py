@@ -15,6 +15,7 @@ from pipeline.model.structure_batches import (
     StructureInput,
     Tally,
     as_rejected_table,
+    check_structures,
     open_tables,
     rejected_file_of,
     structure_batches,
@@ -41,16 +42,17 @@ def embed_structures(
     output : `.parquet` with columns input_row, input_compound_id, h0000, h0001, ...; or `.npz` with arrays input_row,
              ids and hidden (n, n_units)
     id_column, smiles_column : names of the columns in the file; None: as the configuration names them
-    Raises as `predict_structures`; on an error no output is written.
+    Raises as PredictRequest and `predict_structures`; on an error no output is written.
     """
     config = PartnerConfig.read(config_file)
     reporter, rejected_file = ProgressReporter(config.name, log), rejected_file_of(output, structures, _KINDS)
+    new = StructureInput(structures, config.data.own.columns, id_column=id_column, smiles_column=smiles_column)
+    check_structures(new)
     model = OpenModel(model_folder(config, reporter), "federated")
     reporter.report(f"hidden layer of the federated trunk: {model.description.trunk.hidden[-1]} units")
     tally = Tally(reporter, "embedded")
     as_arrays = output.name.lower().endswith(NPZ)
     cache = Home(config.home_folder).structures_cache
-    new = StructureInput(structures, config.data.own.columns, id_column=id_column, smiles_column=smiles_column)
     with open_tables(output, rejected_file) as (sink, reject):
         for batch in structure_batches(model, new, _MOST_ROWS, config.n_workers, cache):
             sink(_columns(batch, model.base.hidden(batch.x), as_arrays=as_arrays))
