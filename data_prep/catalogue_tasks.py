@@ -23,7 +23,8 @@ def catalogue_tasks(
     The tasks are those of `prepare` but for what needs structures: a structure with two ids counts twice, a refused one
     too, and a task may still lack labels in a fold. Raises TableError.
     """
-    structures, assays, activities = read_structures(t2), read_assays(t0), read_activities(t1)
+    structures, assays = read_structures(t2, own.columns), read_assays(t0, own.columns)
+    activities = read_activities(t1, own.columns)
     named = settle_catalogue(assays.accepted).filter(pl.col("catalog_assay_id").is_not_null())
     ids = structures.accepted.select(pl.col("input_compound_id").cast(pl.Categorical))
     rows = ids.unique(maintain_order=True).with_row_index("row")

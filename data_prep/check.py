@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from data_prep.columns import expected_words, words_of
 from data_prep.errors import TableError
 from data_prep.forecast import Forecast, forecast
 from data_prep.input_tables import InputTables, ids_as_rows, input_tables
@@ -14,16 +15,20 @@ from data_prep.labels.activities import credible_limits
 from data_prep.labels.catalogue import settle_catalogue
 from data_prep.losses import ADVICE, Losses, implausible_notes
 from data_prep.settings import Activities, OwnTables, Preparation
-from data_prep.tables.tables import Table, read_activities, read_assays, read_structures
-from data_prep.tables.units import UNITS
+from data_prep.tables.tables import (
+    COLUMN_OF_REASON,
+    Table,
+    misspelled,
+    read_activities,
+    read_assays,
+    read_structures,
+)
 
 if TYPE_CHECKING:  # RDKit is large, and not needed unless structures are checked
     from data_prep.folds.compounds import Compounds
     from data_prep.structure_check import StructureCheck
 
 _SHOWN_ROWS = 5
-_SHOWN_UNITS = 5
-_LONGEST_UNIT = 20  # characters shown; a longer text is no unit
 _READERS = {"T0": read_assays, "T1": read_activities, "T2": read_structures}
 _CATALOGUE = {
     "missing_catalog_id": "of type CATALOG-PANEL without catalog_assay_id: taken as NON-CATALOG-PANEL",
@@ -77,14 +82,15 @@ def check(
     findings: list[TableFinding] = []
     for (name, read), path in zip(_READERS.items(), (t0, t1, t2), strict=True):
         try:
-            tables[name] = read(path)
+            tables[name] = read(path, own.columns)
+            findings += _check_names(name, misspelled(path, name, own.columns))
         except TableError as error:
             texts = [str(error), *getattr(error, "__notes__", [])]  # a note says what to do
             findings.append(TableFinding(name, "; ".join(texts), serious=True, stops=True))
     for name, table in tables.items():
         findings += _rejections(table.rejected)
+        findings += _unknown_words(name, table)
         findings += _remark(name, table.multiline, "with line ends within a field: a stray quote may have merged rows")
-    findings += _unknown_units(tables["T1"]) if "T1" in tables else []
     rows = {name: table.accepted for name, table in tables.items()}
     if "T0" in rows:
         findings += _check_assays(rows["T0"], settings.activities)
@@ -112,14 +118,6 @@ def _check_assays(assays: pl.DataFrame, settings: Activities) -> list[TableFindi
         *(f for note, text in _CATALOGUE.items() for f in _remark("T0", notes.filter(catalog_note=note), text)),
         *_remark("T0", assays.filter(~pl.col("input_assay_id").is_first_distinct()), "that repeat an earlier row"),
     ]
-
-
-def _unknown_units(activities: Table) -> list[TableFinding]:
-    units = sorted(unit[:_LONGEST_UNIT] for unit in activities.unknown_units)
-    if not units:
-        return []
-    shown = ", ".join(repr(unit) for unit in units[:_SHOWN_UNITS]) + (", ..." if len(units) > _SHOWN_UNITS else "")
-    return [TableFinding("T1", f"standard_unit: found {shown}, expected one of {', '.join(UNITS)}", serious=True)]
 
 
 def _check_structures(structures: pl.DataFrame) -> list[TableFinding]:
@@ -193,6 +191,18 @@ def _sampled_structures(refused: pl.DataFrame, n_sampled: int, losses: Losses, o
 def _unmeasured(rows: pl.DataFrame, activities: pl.DataFrame, name: str) -> pl.DataFrame:
     measured = activities.select(pl.col(name).unique().cast(pl.String))
     return rows.with_columns(pl.col(name).cast(pl.String)).join(measured, on=name, how="anti")
+
+
+def _check_names(table: str, near: dict[str, str]) -> list[TableFinding]:
+    texts = (f"column {name} is not known and not read; is {column} meant?" for name, column in near.items())
+    return [TableFinding(table, text, serious=False) for text in texts]
+
+
+def _unknown_words(table: str, read: Table) -> list[TableFinding]:
+    """Return what was found and what is allowed in each column whose words are none of the allowed ones."""
+    unknown = {column: read.unknown_words(reason) for reason, column in COLUMN_OF_REASON.items()}
+    texts = (f"{column}: {expected_words(words, words_of(column))}" for column, words in unknown.items() if words)
+    return [TableFinding(table, text, serious=True) for text in texts]
 
 
 def _rejections(rejected: pl.DataFrame) -> list[TableFinding]:

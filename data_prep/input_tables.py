@@ -55,8 +55,8 @@ class InputTables:
 
 def read_tables(t0: Path, t1: Path, t2: Path, settings: Preparation, own: OwnTables) -> InputTables:
     """Read the three tables. Raises TableError."""
-    structures, assays = read_structures(t2), read_assays(t0)
-    return input_tables(assays, read_activities(t1), structures, settings, own)
+    structures, assays = read_structures(t2, own.columns), read_assays(t0, own.columns)
+    return input_tables(assays, read_activities(t1, own.columns), structures, settings, own)
 
 
 def input_tables(

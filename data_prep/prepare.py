@@ -90,7 +90,7 @@ def prepare(  # noqa: PLR0913 - inputs of a run; all after the tables' settings 
     the file of earlier results, is not. `progress` is called with (done, total) structures.
     `workers` are processes of this machine or a cluster, which is used only if the cache lacks structures.
     `descriptors`: whether RDKit's descriptors of the compounds are added; it changes the digest and no other file.
-    `own`: the unit of T1's values, and how much of T1 may be left out, which is no part of the digest.
+    `own`: names of columns, unit of T1's values, and how much of T1 may be left out, which is no part of the digest.
 
     Raises TableError for a file that is no such table, StructureSeedError for a seed of fewer than 32 bytes,
     TooMuchLeftOut before structures are standardised, or afterwards if it is because of them, and the errors of the

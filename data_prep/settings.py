@@ -1,5 +1,6 @@
 """Settings of the data preparation; all partners of a federation must use equal ones, but for OwnTables."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import ClassVar, Literal
 
@@ -281,7 +282,7 @@ class Regression:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preparation:
-    """How tables become matrices; the defaults are MELLODDY's."""
+    """How tables become matrices; data_prep/README.md says where defaults differ from MELLODDY-TUNER's."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = SCHEMA_CONFIG
 
@@ -309,14 +310,18 @@ def _same_bits(first: Fingerprint, second: Fingerprint) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnTables:
-    """How one partner reads its own T1, and how much of it may be left out; each partner has its own."""
+    """How one partner reads its own tables, and how much of T1 may be left out; each partner has its own."""
+
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Names in the partner's files, by the column's own name; the first that a file has is taken."""
 
     unit: str = ""  # of values without `standard_unit`, see data_prep.tables.units; "": log units
     accept: frozenset[str] = frozenset()  # assay ids whose values are not judged, and that may be left out whole
     most_rejected: float = 1.0  # share of T1's rows; 1: any, whole assays too
 
     @property
-    def reading(self) -> dict[str, str | list[str]]:
+    def reading(self) -> dict[str, object]:
         """What changes the accepted rows, as JSON values; empty for the defaults."""
-        facts: dict[str, str | list[str]] = {"unit": self.unit, "accept": sorted(self.accept)}
+        columns = {column: list(names) for column, names in self.columns.items()}
+        facts: dict[str, object] = {"columns": columns, "unit": self.unit, "accept": sorted(self.accept)}
         return {name: fact for name, fact in facts.items() if fact}

@@ -23,6 +23,7 @@ MAY_IMPORT = {
 HOMES = {
     "rdkit": "data_prep",
     "polars": "data_prep",
+    "fastexcel": "data_prep",
     "dask": "data_prep",
     "distributed": "data_prep",
     "torch": "partners",
@@ -86,7 +87,8 @@ FLOORS = {
         {"folds"},
         {"structures", "labels"},
         {"tables"},
-        {"settings", "descriptors"},
+        {"columns"},
+        {"settings", "descriptors", "samples"},
         {"atomic"},
         {"errors", "version"},
     ],
@@ -210,13 +212,13 @@ def test_the_aggregator_needs_no_torch_rdkit_polars_or_mlflow() -> None:
     run_python(code)
 
 
-def test_the_aggregator_knows_of_data_prep_its_settings_alone() -> None:
-    """They are part of the plan, which every member reads."""
+def test_the_aggregator_knows_of_data_prep_settings_and_names_of_columns_alone() -> None:
+    """Settings are part of the plan, which every member reads; the configurations of all members are in one module."""
     code = (
         "import sys, pipeline.protocol.aggregator, pipeline.runs.jobs\n"
         "print(sorted(name for name in sys.modules if name.startswith('data_prep.')))"
     )
-    assert run_python(code) == "['data_prep.settings']\n"
+    assert run_python(code) == "['data_prep.columns', 'data_prep.settings']\n"
 
 
 def test_temporary_files_have_one_suffix() -> None:

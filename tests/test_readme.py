@@ -178,13 +178,13 @@ def test_the_front_page_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= MOST_LINES
 
 
-def test_the_example_tables_are_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`hocket prepare --check` finds nothing in them, and all types of assays are explained."""
+def test_the_sample_tables_are_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`hocket init tables` writes README's, and `hocket prepare --check` finds nothing; all types are explained."""
     text = (ROOT / "data_prep" / "README.md").read_text()
     assert {kind for kind in ASSAY_TYPES if f"`{kind}`" not in section(text, "The assay types")} == set()
     monkeypatch.chdir(tmp_path)
-    for name, table in zip(("T0", "T1", "T2"), blocks(text, ["csv"]), strict=True):
-        Path(f"{name}.csv").write_text(table)
+    assert hocket("init", "tables").stdout.split() == ["T0.csv", "T1.csv", "T2.csv"]
+    assert [Path(f"{name}.csv").read_text() for name in ("T0", "T1", "T2")] == blocks(text, ["csv"])
     for name in (*PARTNERS, "hub"):
         role = "aggregator" if name == "hub" else "partner"
         card = hocket("key", "new", name, "--home", f"{name}/home", "--role", role)
@@ -196,7 +196,7 @@ def test_the_example_tables_are_good(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert hocket("init", "partner", "P01", "--exchange", "exchange", *tables).exit_code == ExitCode.DONE
     checked = hocket("prepare", "P01/partner.toml", "--check")
     assert checked.exit_code == ExitCode.DONE, checked.output
-    assert checked.stdout.startswith("T1: 0 % of 6 rows are left out")
+    assert checked.stdout.startswith("T1: 0 % of 12 rows are left out")
 
 
 def test_the_extraction() -> None:

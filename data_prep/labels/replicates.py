@@ -1,7 +1,8 @@
 """Merge replicates into one value per assay and compound.
 
-The rules are MELLODDY-TUNER's, except that none depends on the order of rows and that direction low is the exact
-mirror image of direction high (the peer takes the first of equals and forgets the qualifiers when it looks for minima).
+The rules are MELLODDY-TUNER's, except that none depends on the order of rows (the peer takes the first of equals) and
+that direction low is the exact mirror image of direction high: the peer forgets the qualifiers when it looks for
+minima, and takes the largest of OTHER and NON-CATALOG-PANEL assays whatever their direction, the least active value.
 Tables have tens of millions of rows, so rows are sorted once, by group number, and each group is a run of rows.
 """
 

@@ -22,7 +22,7 @@ from data_prep.folds.keyed import bit_permutation, require_strong_seed
 from data_prep.settings import Preparation
 from data_prep.structures.structures import Progress, StructureWorkers, standardise_all
 from data_prep.structures.watchdog import DEFAULT_TIMEOUT_S
-from data_prep.tables.tables import read_structures
+from data_prep.tables.tables import Renamed, read_structures
 from data_prep.version import CODE_VERSION, FORMAT_VERSION
 
 X_FILE, COMPOUNDS_FILE, REJECTED_FILE, MANIFEST_FILE = "x.npz", "compounds.parquet", "rejected.parquet", "manifest.json"
@@ -48,14 +48,16 @@ def prepare_new(
     timeout_s: float = DEFAULT_TIMEOUT_S,
     cache: Path | None = None,
     progress: Progress | None = None,
+    renamed: Renamed | None = None,
 ) -> NewStructures:
-    """Standardise and fingerprint the table at `path` (CSV, CSV.gz or Parquet; `input_compound_id`, `smiles`).
+    """Standardise and fingerprint the table at `path`, in any format of table T2.
 
-    Rows without an id are rejected (`missing_id`), and those that the standardiser refuses (its codes).
+    Rows without an id take the row's number; those that the standardiser refuses are rejected (its codes).
+    renamed : names of the columns in the file, see read_structures
     Raises TableError for a file that is no such table, StructureSeedError for a seed of fewer than 32 bytes.
     """
     require_strong_seed(structure_seed)
-    table = read_structures(path)
+    table = read_structures(path, renamed, number_unnamed=True)
     distinct = table.accepted.select("smiles").unique(maintain_order=True).with_row_index("index")
     structures = standardise_all(
         distinct["smiles"].to_list(),

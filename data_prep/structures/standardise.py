@@ -1,7 +1,7 @@
 """Standard form, Murcko scaffold and fingerprint bits of one structure, as MELLODDY-TUNER makes them.
 
 The steps and their order are MELLODDY-TUNER's (charge parent, isotopes, stereo, tautomer, metals, normalisation,
-reionisation, SMILES round trip). Steps that provably cannot change the molecule are skipped.
+reionisation, SMILES round trip). Steps that cannot change the molecule are skipped.
 """
 
 from dataclasses import dataclass
@@ -18,18 +18,21 @@ from data_prep.settings import Chemistry, Fingerprint
 # Before salts are stripped only the raw size can be limited; the limit of the parent is checked later.
 _CHARACTERS_PER_ATOM = 100
 _RAW_ATOMS_PER_ATOM = 10
+_BLOCK_CHARACTERS_PER_ATOM = _RAW_ATOMS_PER_ATOM * 100  # of a mol block: a line for each atom, one for each bond
 # Limits of the normaliser's work, which grows with a high power of it: seconds here, minutes at five times as much.
 _MOST_SULFOXIDES = 40
 _MOST_TO_CLEAN = 200  # charges, metals and the like
 
 # RDKit's metal disconnector, normaliser, reioniser and uncharger act on metals, on charges, on neutral sulfoxides and
 # on metaphosphates (every other neutral pattern among RDKit's normalisations has a five-valent N, which no sanitised
-# molecule contains). A nitro group is already as they would leave it. So a single fragment of the elements below,
-# without explicit hydrogens, charges outside nitro groups and three-connected S or P passes through all unchanged.
+# molecule contains). A nitro group is already as they would leave it. The reioniser also makes a chloride ion of a
+# chlorine atom without neighbours and hydrogens. So a single fragment of the elements below, without explicit
+# hydrogens, charges outside nitro groups, three-connected S or P and a lone Cl passes through all unchanged.
 _NEEDS_CLEANING = Chem.MolFromSmarts(
     "[$([!#6;!#7;!#8;!#9;!#15;!#16;!#17;!#35;!#53]),"
     "$([!+0;!$([N+](=[OX1])([OX1-])[#6]);!$([OX1-][N+](=[OX1])[#6])]),"
-    "$([#15,#16;X3])]"
+    "$([#15,#16;X3]),"
+    "$([ClX0])]"
 )
 _SULFOXIDE = Chem.MolFromSmarts("[#15,#16;X3]")
 _ISOTOPE = Chem.MolFromSmarts("[!0*]")
@@ -77,7 +80,7 @@ class Standardiser:
         self._morgan = morgan_generator(fingerprint)
 
     def structure(self, smiles: str | None) -> Structure:
-        """Return the standard form of `smiles`.
+        """Return the standard form of a SMILES, or of a mol block, which becomes its SMILES first.
 
         Raises NotAccepted with reason `empty`, `unparsable`, `too_large`, `too_complex` or `standardisation_failed`.
         """
@@ -101,14 +104,9 @@ class Standardiser:
         if smiles is None or not smiles.strip():
             raise NotAccepted("empty")
         limit = self._chemistry.max_heavy_atoms
-        if len(smiles) > _CHARACTERS_PER_ATOM * limit:
-            raise NotAccepted("too_large")
-        try:
-            mol = Chem.MolFromSmiles(smiles)
-        except ValueError:  # characters that no text file holds
-            mol = None
-        if mol is None:
-            raise NotAccepted("unparsable")
+        if "\n" in smiles:
+            smiles = _smiles_in(smiles, _BLOCK_CHARACTERS_PER_ATOM * limit)
+        mol = _read(smiles, _CHARACTERS_PER_ATOM * limit)
         if mol.GetNumAtoms() == 0:
             raise NotAccepted("empty")
         if mol.GetNumHeavyAtoms() > _RAW_ATOMS_PER_ATOM * limit:
@@ -172,6 +170,27 @@ def smiles_of_mol_block(block: str) -> str | None:
         return None if mol is None else Chem.MolToSmiles(mol)
     except (ValueError, RuntimeError):
         return None
+
+
+def _read(smiles: str, most_characters: int) -> Chem.Mol:
+    if len(smiles) > most_characters:
+        raise NotAccepted("too_large")
+    try:
+        mol = Chem.MolFromSmiles(smiles)
+    except ValueError:  # characters that no text file holds
+        mol = None
+    if mol is None:
+        raise NotAccepted("unparsable")
+    return mol
+
+
+def _smiles_in(block: str, most_characters: int) -> str:
+    if len(block) > most_characters:
+        raise NotAccepted("too_large")
+    smiles = smiles_of_mol_block(block)
+    if smiles is None:
+        raise NotAccepted("unparsable")
+    return smiles
 
 
 def murcko_scaffold(mol: Chem.Mol) -> str | None:

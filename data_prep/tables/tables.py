@@ -4,22 +4,18 @@ A file that is no such table raises TableError. An invalid row never stops a run
 its number and a reason code, so accepted and rejected rows always add up to the rows of the file.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
+from data_prep.columns import COMPOUND_ID, FALSE_WORDS, QUALIFIER_OF, SMILES, TRUE_WORDS, names_of
 from data_prep.errors import TableError
 from data_prep.settings import ASSAY_TYPES
-from data_prep.tables.table_files import (
-    EXPERT_COLUMNS,
-    T0_OPTIONAL,
-    T0_REQUIRED,
-    T1_OPTIONAL,
-    T1_REQUIRED,
-    T2_REQUIRED,
-    read_blocks,
-)
+from data_prep.tables.header import Wanted, misspelled_columns, wanted_columns
+from data_prep.tables.sd_files import is_sd_file, sd_blocks
+from data_prep.tables.table_files import read_blocks, read_header
 from data_prep.tables.units import units_of
 
 REJECTED_COLUMNS = {
@@ -30,9 +26,18 @@ REJECTED_COLUMNS = {
     "reason": pl.String,  # code
 }
 
+COLUMN_OF_REASON = {
+    "unknown_assay_type": "assay_type",
+    "bad_direction": "direction",
+    "unknown_qualifier": "standard_qualifier",
+    "unknown_unit": "standard_unit",
+}
+"""The column whose words are not the allowed ones."""
+_UNKNOWN_SCHEMA = {"reason": pl.String, "word": pl.String, "len": pl.UInt32}
+_T0_REQUIRED, _T0_OPTIONAL = names_of("T0", required=True), names_of("T0", required=False)
+_T1_REQUIRED, _T2_REQUIRED = names_of("T1", required=True), names_of("T2", required=True)
+_EXPERTS = tuple(name for name in _T0_OPTIONAL if name.startswith("expert_threshold"))
 _T0_KEPT = ("assay_type", "direction", "catalog_assay_id", "parent_assay_id")
-_TRUE, _FALSE = ("true", "1", "yes", "t", "y", "1.0"), ("false", "0", "no", "f", "n", "0.0")
-_QUALIFIERS = {"<": "<", "<=": "<", "<<": "<", ">": ">", ">=": ">", ">>": ">", "=": "=", "~": "=", "": "="}
 QUALIFIER = pl.Enum(["<", ">", "="])  # ascending precision
 _NO_NUMBER = ("", "nan", "na", "n/a", "null", "none")  # texts for "not measured"
 
@@ -42,13 +47,18 @@ class Table:
     """The accepted and the rejected rows of a table (columns of the latter: REJECTED_COLUMNS).
 
     `multiline` has the `input_row` of all rows of the file, accepted or rejected, with line ends within a field.
-    `unknown_units` are the texts in T1's `standard_unit` that name no unit.
+    `unknown` has the words for which rows were rejected: `reason`, `word` and `len`, the number of rows.
     """
 
     accepted: pl.DataFrame
     rejected: pl.DataFrame
     multiline: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={"input_row": pl.UInt32}))
-    unknown_units: frozenset[str] = frozenset()
+    unknown: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_UNKNOWN_SCHEMA))
+
+    def unknown_words(self, reason: str) -> list[str]:
+        """Return the words that rows were rejected for with this reason, the most common first; "" for no word."""
+        of_reason = self.unknown.filter(pl.col("reason") == reason).group_by("word").agg(pl.col("len").sum())
+        return of_reason.sort(["len", "word"], descending=[True, False])["word"].to_list()
 
 
 def reject(table: str, rows: pl.DataFrame, reason: pl.Expr) -> Table:
@@ -69,24 +79,39 @@ def first_reason(**conditions: pl.Expr) -> pl.Expr:
     )
 
 
-def read_assays(path: Path) -> Table:
+Renamed = Mapping[str, Sequence[str]]
+"""Names that columns have in the partner's files, by the column's own name: the first that a file has is taken."""
+
+
+def wanted_of(table: str, renamed: Renamed | None = None) -> Wanted:
+    """Return the columns that are read from table T0, T1 or T2."""
+    return wanted_columns(names_of(table, required=True), names_of(table, required=False), renamed)
+
+
+def misspelled(path: Path, table: str, renamed: Renamed | None = None) -> dict[str, str]:
+    """Return the file's columns that are not read and have nearly the name of a missing optional column, with that."""
+    wanted = wanted_of(table, renamed)
+    return {} if is_sd_file(path) else misspelled_columns(read_header(path, wanted), wanted)
+
+
+def read_assays(path: Path, renamed: Renamed | None = None) -> Table:
     """Read T0: one row per assay with `assay_type`, `is_binary`, `use_in_regression`, `direction`, `experts`.
 
     Accepted ids are an Enum of all of them, sorted; `experts` are the distinct expert thresholds, ascending. Equal
     rows of an assay count once; different rows of one assay are rejected as `conflicting_assay`. Codes:
     `unreadable`, `missing_id`, `unknown_assay_type`, `bad_direction`, `bad_flag`, `bad_threshold`, `conflicting_assay`.
     """
-    rows = pl.concat(read_blocks(path, T0_REQUIRED, T0_OPTIONAL))
-    definition = [*T0_REQUIRED, *T0_OPTIONAL]
-    experts = [_number(name) for name in EXPERT_COLUMNS]
-    rows = rows.with_columns(
+    read = pl.concat(read_blocks(path, wanted_of("T0", renamed)))
+    definition = [*_T0_REQUIRED, *_T0_OPTIONAL]
+    experts = [_number(name) for name in _EXPERTS]
+    rows = read.with_columns(
         _text("assay_type").str.to_uppercase(),
         _text("direction").str.to_lowercase(),
         _flag("is_binary").alias("binary"),
         _flag("use_in_regression").alias("regression"),
         pl.concat_list(experts).list.drop_nulls().list.unique().list.sort().alias("experts"),
         pl.any_horizontal(
-            *(n.is_null() & ~_is_not_measured(c) | ~n.is_finite() for c, n in zip(EXPERT_COLUMNS, experts, strict=True))
+            *(n.is_null() & ~_is_not_measured(c) | ~n.is_finite() for c, n in zip(_EXPERTS, experts, strict=True))
         ).alias("bad_threshold"),
         (pl.struct(definition).n_unique().over("input_assay_id") > 1).alias("conflicting"),
     )
@@ -107,34 +132,35 @@ def read_assays(path: Path) -> Table:
     flags = [pl.col("binary").alias("is_binary"), pl.col("regression").alias("use_in_regression")]
     ids = pl.col("input_assay_id").cast(assay_ids)
     accepted = table.accepted.select("input_row", ids, *_T0_KEPT, "experts", *flags)
-    return Table(accepted, table.rejected, _multiline(rows))
+    return Table(accepted, table.rejected, _multiline(rows), _unknown(read, table.rejected))
 
 
-def read_activities(path: Path) -> Table:
+def read_activities(path: Path, renamed: Renamed | None = None) -> Table:
     """Read T1: rows with a finite `standard_value` and a `standard_qualifier` out of <, = and >; ids as categories.
 
     `unit` is that of `standard_unit` (data_prep.tables.units.UNIT); values are not converted here.
     Codes: `unreadable`, `missing_id`, `missing_value`, `not_a_number`, `not_finite`, `unknown_qualifier`,
     `unknown_unit`. Raises TableError if no value at all is a number, since the column then holds something else.
     """
-    blocks = [_check_activities(block) for block in read_blocks(path, T1_REQUIRED, T1_OPTIONAL)]
+    blocks = [_check_activities(block) for block in read_blocks(path, wanted_of("T1", renamed))]
     table = Table(
         pl.concat(b.accepted for b in blocks),
         pl.concat(b.rejected for b in blocks),
         pl.concat(b.multiline for b in blocks),
-        frozenset().union(*(b.unknown_units for b in blocks)),
+        pl.concat(b.unknown for b in blocks),
     )
     n_rows = table.accepted.height + table.rejected.height
     if n_rows and (table.rejected["reason"] == "not_a_number").sum() == n_rows:
-        raise TableError(f"{path.name}: column standard_value: found no number in {n_rows} rows, expected log units")
+        error = TableError(f"{path.name}: column standard_value: found no number in {n_rows} rows, expected log units")
+        error.add_note("numbers have a decimal point, not a comma; a qualifier such as > is a column of its own")
+        raise error
     return table
 
 
 def _check_activities(rows: pl.DataFrame) -> Table:
     number = _number("standard_value")
-    qualifier = _text("standard_qualifier").replace_strict(_QUALIFIERS, default=None, return_dtype=QUALIFIER)
+    qualifier = _text("standard_qualifier").replace_strict(QUALIFIER_OF, default=None, return_dtype=QUALIFIER)
     unit = units_of(rows["standard_unit"])
-    unknown_units = frozenset(rows["standard_unit"].filter(unit.is_null()).unique())
     table = reject(
         "T1",
         rows.with_columns(qualifier.alias("standard_qualifier"), number.alias("value"), unit.alias("unit")),
@@ -151,20 +177,40 @@ def _check_activities(rows: pl.DataFrame) -> Table:
     ids = [pl.col(name).cast(pl.Categorical) for name in ("input_compound_id", "input_assay_id")]
     value = pl.col("value").alias("standard_value")
     accepted = table.accepted.select("input_row", *ids, "standard_qualifier", value, "unit")
-    return Table(accepted, table.rejected, _multiline(rows), unknown_units)
+    return Table(accepted, table.rejected, _multiline(rows), _unknown(rows, table.rejected))
 
 
-def read_structures(path: Path) -> Table:
+def read_structures(path: Path, renamed: Renamed | None = None, *, number_unnamed: bool = False) -> Table:
     """Read T2: `input_compound_id` and `smiles` (may be null here). Codes: `unreadable`, `missing_id`.
 
+    Of an SD file `smiles` has mol blocks, which data_prep.structures standardises too.
+    number_unnamed : whether a row without an id takes the row's number, and the file may lack the column
     Raises TableError for a table without rows.
     """
-    rows = pl.concat(read_blocks(path, T2_REQUIRED))
+    wanted = wanted_of("T2", renamed)
+    if number_unnamed:
+        wanted = Wanted((SMILES,), (COMPOUND_ID,), wanted.names)
+    blocks = sd_blocks(path, wanted.names_of(COMPOUND_ID)) if is_sd_file(path) else read_blocks(path, wanted)
+    rows = pl.concat(blocks)
+    if number_unnamed:
+        number = pl.when(~pl.col("unreadable")).then(pl.col("input_row").cast(pl.String))
+        rows = rows.with_columns(pl.coalesce(COMPOUND_ID, number))
     if rows.is_empty():
         raise TableError(f"{path.name}: found a header and no rows, expected structures")
     reason = first_reason(unreadable=pl.col("unreadable"), missing_id=pl.col("input_compound_id").is_null())
     table = reject("T2", rows, reason)
-    return Table(table.accepted.select("input_row", *T2_REQUIRED), table.rejected, _multiline(rows))
+    return Table(table.accepted.select("input_row", *_T2_REQUIRED), table.rejected, _multiline(rows))
+
+
+def _unknown(rows: pl.DataFrame, rejected: pl.DataFrame) -> pl.DataFrame:
+    """Return `reason`, `word` and `len` of the words that rows were rejected for."""
+    counts = [pl.DataFrame(schema=_UNKNOWN_SCHEMA)]
+    for reason, column in COLUMN_OF_REASON.items():
+        refused = rejected.filter(pl.col("reason") == reason).select("input_row", "reason")
+        if refused.height:
+            words = refused.join(rows, on="input_row").select("reason", _text(column).alias("word"))
+            counts.append(words.group_by("reason", "word").len())
+    return pl.concat(counts)
 
 
 def _multiline(rows: pl.DataFrame) -> pl.DataFrame:
@@ -184,5 +230,5 @@ def _is_not_measured(name: str) -> pl.Expr:
 
 
 def _flag(name: str) -> pl.Expr:
-    words = {**dict.fromkeys(_TRUE, True), **dict.fromkeys(_FALSE, False), "": False}
+    words = {**dict.fromkeys(TRUE_WORDS, True), **dict.fromkeys(FALSE_WORDS, False), "": False}
     return _text(name).str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.Boolean)

@@ -95,7 +95,7 @@ def as_lines(facts: Mapping[str, Any], indent: str = "") -> Iterator[str]:
 def _settings(path: Path) -> dict[str, Any]:
     """Facts about a plan or a configuration, after validating it."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
     if "federation" in table:

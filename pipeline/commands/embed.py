@@ -4,7 +4,15 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.options import ANY_PATH, EXISTING_FILE, examples, interruptible, log_format
+from pipeline.commands.options import (
+    ANY_PATH,
+    EXISTING_FILE,
+    examples,
+    id_column,
+    interruptible,
+    log_format,
+    smiles_column,
+)
 from pipeline.runtime.log import Log
 
 
@@ -18,8 +26,12 @@ from pipeline.runtime.log import Log
 @click.argument("config", type=EXISTING_FILE)
 @click.argument("structures", type=EXISTING_FILE, metavar="INPUT")
 @click.option("--output", type=ANY_PATH, required=True, help="A .parquet or .npz file.")
+@id_column
+@smiles_column
 @log_format
-def embed(config: Path, structures: Path, output: Path, log: Log) -> None:
+def embed(
+    config: Path, structures: Path, output: Path, id_column: str | None, smiles_column: str | None, log: Log
+) -> None:
     """Write the federated trunk's hidden layer for structures: inputs for models of your own.
 
     INPUT is a file that `hocket predict` takes. A .parquet file has columns input_row, input_compound_id, h0000, h0001
@@ -29,4 +41,4 @@ def embed(config: Path, structures: Path, output: Path, log: Log) -> None:
     from pipeline.model.embed import embed_structures
 
     with interruptible(log, goes_on=False):
-        embed_structures(config, structures, output, log)
+        embed_structures(config, structures, output, log, id_column=id_column, smiles_column=smiles_column)

@@ -1,4 +1,4 @@
-"""`hocket init`: write commented configuration files, and propose a catalogue."""
+"""`hocket init`: write commented configuration files and sample tables, and propose a catalogue."""
 
 import secrets
 import sys
@@ -9,6 +9,7 @@ import click
 
 from pipeline.commands.options import ANY_PATH, EXISTING_FILE, examples
 
+_TABLES = ("assays", "activities", "structures")
 _FORCE = click.option("--force", is_flag=True, help="Replace an existing file.")
 _NAME = click.option("--name", help="The member's name  [default: the name on the card in HOME].")
 _PLAN = click.option("--plan", help="The plan  [default: plan.toml].")
@@ -31,9 +32,9 @@ def _ask(value: str | None, option: str, question: str, default: str | None = No
     return default
 
 
-@click.group(short_help="Write commented configuration files.")
+@click.group(short_help="Write commented configuration files, or sample tables.")
 def init() -> None:
-    """Write a commented configuration file; missing options are asked for on a terminal.
+    """Write a commented configuration file or sample tables; missing options are asked for on a terminal.
 
     Give paths relative to the current folder. They are written relative to the file's folder.
     """
@@ -134,12 +135,41 @@ def init_partner(folder: Path, force: bool, **options: Any) -> None:  # noqa: AN
     file = folder / "partner.toml"
     check_replaceable(file, replace=force)
     values = _member(folder, options)
-    for number, table in enumerate(("assays", "activities", "structures")):
+    for number, table in enumerate(_TABLES):
         default = str(folder / f"T{number}.csv.gz")
         path = _ask(options[table], f"--{table}", f"Table T{number}, the {table}", default)
         values[f"data.{table}"] = path_from(folder, path)
     write_file(file, partner_text(values), replace=force)
     _report_written(file)
+
+
+@init.command(
+    "tables",
+    short_help="Write small sample tables T0, T1 and T2.",
+    epilog=examples("hocket init tables P01"),
+)
+@click.argument("folder", type=ANY_PATH, default=".")
+@_FORCE
+def init_tables(folder: Path, force: bool) -> None:
+    """Write small valid tables T0.csv, T1.csv and T2.csv into FOLDER, the current one by default.
+
+    They show the columns. Replace their rows with your own, or name your own columns in [data.columns] of partner.toml.
+    """
+    from data_prep.samples import SAMPLE_TABLES
+    from pipeline.setup.init_files import check_replaceable, write_file
+
+    files = {folder / name: text for name, text in SAMPLE_TABLES.items()}
+    for file in files:
+        check_replaceable(file, replace=force)
+    for file, text in files.items():
+        write_file(file, text, replace=force)
+        click.echo(file)
+    options = " ".join(f"--{table} {file}" for table, file in zip(_TABLES, files, strict=True))
+    click.echo(
+        f"next: fill them with your own rows (`hocket prepare --columns` explains the columns), then "
+        f"`hocket init partner {folder} {options}`",
+        err=True,
+    )
 
 
 @init.command(

@@ -33,6 +33,10 @@ class _PlanFile(click.Path):
 
 PLAN_FILE = _PlanFile(exists=True, dir_okay=False, path_type=Path)
 _OPTION = "--log-format"
+id_column = click.option(
+    "--id-column", help="INPUT's column, or SD field, with the compounds' ids  [default: input_compound_id]."
+)
+smiles_column = click.option("--smiles-column", help="INPUT's column with the structures  [default: smiles].")
 _LOG = "hocket.log"  # key in click's meta, which a command shares with its groups
 OWN_PROCESS = "own process"  # click's obj of a command that is the whole process
 

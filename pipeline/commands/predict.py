@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.commands.options import ANY_PATH, EXISTING_FILE, examples, interruptible, log_format
+from pipeline.commands.options import (
+    ANY_PATH,
+    EXISTING_FILE,
+    examples,
+    id_column,
+    interruptible,
+    log_format,
+    smiles_column,
+)
 from pipeline.runtime.log import Log
 
 if TYPE_CHECKING:  # numpy and pydantic
@@ -17,6 +25,7 @@ if TYPE_CHECKING:  # numpy and pydantic
     epilog=examples(
         "hocket predict partner.toml new.smi --output predictions.parquet --format wide",
         "hocket predict partner.toml new.csv --tasks A1,A2@6.5 > predictions.csv",
+        "hocket predict partner.toml new.xlsx --id-column Compound > predictions.csv",
         "hocket predict partner.toml new.csv --tasks A1 --explain 5 --output predictions.csv",
         "hocket predict partner.toml --list-tasks",
     ),
@@ -46,6 +55,8 @@ if TYPE_CHECKING:  # numpy and pydantic
     metavar="N",
     help="Also write what each atom of the first N compounds contributes, into a folder next to OUTPUT.",
 )
+@id_column
+@smiles_column
 @log_format
 def predict(  # noqa: PLR0913, PLR0917 -- click's options
     config: Path,
@@ -57,11 +68,13 @@ def predict(  # noqa: PLR0913, PLR0917 -- click's options
     how: str,
     n_explained: int | None,
     log: Log,
+    **columns: str | None,
 ) -> None:
     """Predict for new structures, with the uncertainty of each prediction.
 
-    INPUT is a table (.csv, .parquet) of input_compound_id and smiles, a SMILES file (.smi) or an SD file (.sdf), also
-    gzipped. Rows that cannot be used are listed with the reason in OUTPUT's folder, in a .rejected.csv.
+    INPUT is a table (.csv, .tsv, .parquet, .xlsx) of input_compound_id and smiles, a SMILES file (.smi) or an SD file
+    (.sdf), also gzipped. A structure without an id takes its row number. Rows that cannot be used are listed with the
+    reason in OUTPUT's folder, in a .rejected.csv.
 
     \b
     probability           that the compound is active at the threshold
@@ -85,6 +98,7 @@ def predict(  # noqa: PLR0913, PLR0917 -- click's options
         request = PredictRequest(
             config=PartnerConfig.read(config),
             structures=structures,
+            **columns,
             output=output,
             tasks=tasks or None,
             which=model,

@@ -10,6 +10,14 @@ from pipeline.commands.options import ANY_PATH, EXISTING_FILE, examples, interru
 from pipeline.runtime.log import Log
 
 
+def _show_columns(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from data_prep.columns import columns_text
+
+        click.echo(columns_text(), nl=False)
+        ctx.exit()
+
+
 @click.command(
     short_help="Turn the partner's tables into matrices, or check them.",
     epilog=examples(
@@ -21,6 +29,14 @@ from pipeline.runtime.log import Log
     ),
 )
 @click.argument("config", type=EXISTING_FILE)
+@click.option(
+    "--columns",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_columns,
+    help="Show the columns of the tables, with types, units, allowed words and examples. Needs no CONFIG.",
+)
 @click.option("--check", is_flag=True, help="Only list the problems of the tables, and what will come of them.")
 @click.option("--all-structures", is_flag=True, help="With --check: standardise all structures, instead of a sample.")
 @click.option("--workers", type=click.IntRange(min=1), help="Most processes, instead of the configuration's number.")
@@ -44,7 +60,8 @@ def prepare(  # noqa: PLR0913, PLR0917 -- the command's options
 ) -> None:
     """Turn the partner's T0, T1, T2 into matrices (needs the group secret, for the keyed folds and bits).
 
-    With --structures and --output: turn a table of input_compound_id and smiles into a matrix for prediction.
+    With --structures and --output: turn a table of input_compound_id and smiles, or an SD file, into a matrix for
+    prediction.
 
     With --check: exit code 3 if a table cannot be read, or more of T1 would be left out than most_rejected under [data]
     allows, or an assay whole; else 0. Needs no group secret.

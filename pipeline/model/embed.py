@@ -12,6 +12,7 @@ from pipeline.model.folder import OpenModel
 from pipeline.model.rebuild import model_folder
 from pipeline.model.structure_batches import (
     StructureBatch,
+    StructureInput,
     Tally,
     as_rejected_table,
     check_structures,
@@ -27,23 +28,33 @@ _KINDS = (".parquet", NPZ)
 _MOST_ROWS = 4096  # compounds of a batch
 
 
-def embed_structures(config_file: Path, structures: Path, output: Path, log: Log | None = None) -> None:
+def embed_structures(
+    config_file: Path,
+    structures: Path,
+    output: Path,
+    log: Log | None = None,
+    *,
+    id_column: str | None = None,
+    smiles_column: str | None = None,
+) -> None:
     """Write row, id and hidden layer after ReLU of each structure; rejected rows go to a second table beside it.
 
     output : `.parquet` with columns input_row, input_compound_id, h0000, h0001, ...; or `.npz` with arrays input_row,
              ids and hidden (n, n_units)
+    id_column, smiles_column : names of the columns in the file; None: as the configuration names them
     Raises as PredictRequest and `predict_structures`; on an error no output is written.
     """
     config = PartnerConfig.read(config_file)
     reporter, rejected_file = ProgressReporter(config.name, log), rejected_file_of(output, structures, _KINDS)
-    check_structures(structures)
+    new = StructureInput(structures, config.data.own.columns, id_column=id_column, smiles_column=smiles_column)
+    check_structures(new)
     model = OpenModel(model_folder(config, reporter), "federated")
     reporter.report(f"hidden layer of the federated trunk: {model.description.trunk.hidden[-1]} units")
     tally = Tally(reporter, "embedded")
     as_arrays = output.name.lower().endswith(NPZ)
     cache = Home(config.home_folder).structures_cache
     with open_tables(output, rejected_file) as (sink, reject):
-        for batch in structure_batches(model, structures, _MOST_ROWS, config.n_workers, cache):
+        for batch in structure_batches(model, new, _MOST_ROWS, config.n_workers, cache):
             sink(_columns(batch, model.base.hidden(batch.x), as_arrays=as_arrays))
             reject(as_rejected_table(batch.refused))
             tally.add(batch)

@@ -8,7 +8,7 @@ from pipeline.errors import ConfigError
 from pipeline.home.paths import Home
 from pipeline.model.description import Description, Selection, Which
 from pipeline.model.explanation_files import explanation_folder_of
-from pipeline.model.structure_batches import check_structures, rejected_file_of
+from pipeline.model.structure_batches import StructureInput, check_structures, rejected_file_of
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.report.report import read_report
 
@@ -27,6 +27,8 @@ class PredictRequest:
 
     config: PartnerConfig
     structures: Path
+    id_column: str | None = None  # None: as the configuration names it
+    smiles_column: str | None = None  # the same
     output: Path | None = None  # None: CSV to standard output
     tasks: tuple[str, ...] | None = None  # None: all but auxiliary ones
     which: Which | None = None  # None: the model that the gate keeps
@@ -43,7 +45,13 @@ class PredictRequest:
             self._check_tasks(Description.read(home.model))
         else:
             read_report(home)
-        check_structures(self.structures)
+        check_structures(self.new)
+
+    @property
+    def new(self) -> StructureInput:
+        """The file of structures, and what its columns are called."""
+        columns = self.config.data.own.columns
+        return StructureInput(self.structures, columns, id_column=self.id_column, smiles_column=self.smiles_column)
 
     @property
     def rejected_file(self) -> Path | None:

@@ -3,9 +3,9 @@
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from data_prep.columns import COMPOUND_ID, SMILES
 from data_prep.errors import TableError
 from data_prep.prediction.fingerprints import fingerprint
 from data_prep.prediction.prediction_files import KINDS, Sink, Texts, check_kind, growing_table, growing_tables
-from data_prep.prediction.structure_files import StructureRecord, read_batches
+from data_prep.prediction.structure_files import StructureRecord, expect_columns, read_batches
 from data_prep.structures.watchdog import worker_pool
 from pipeline.errors import ConfigError
 from pipeline.runtime.progress import ProgressReporter
@@ -38,6 +39,26 @@ class StructureBatch:
     x: sparse.csr_matrix  # (n, n_bits) in the group's order of bits
     descriptors: NDArray[np.float32] | None
     refused: list[StructureRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class StructureInput:
+    """A file of structures, and what its columns are called."""
+
+    file: Path
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)  # the configuration's [data.columns]
+    id_column: str | None = None  # None: one of `columns`, else input_compound_id
+    smiles_column: str | None = None  # the same, smiles
+
+    def names(self) -> dict[str, tuple[str, ...]]:
+        """The names that the columns may have in the file.
+
+        Raises TableError if a column is chosen of a file that has no named ones.
+        """
+        chosen = {COMPOUND_ID: self.id_column, SMILES: self.smiles_column}
+        if any(chosen.values()):
+            expect_columns(self.file)
+        return {column: (name,) if name else (*self.columns.get(column, ()), column) for column, name in chosen.items()}
 
 
 def prepare_batch(
@@ -74,13 +95,13 @@ def prepare_batch(
 
 
 def structure_batches(
-    model: "OpenModel", structures: Path, n_rows: int, workers: int, cache: Path
+    model: "OpenModel", structures: StructureInput, n_rows: int, workers: int, cache: Path
 ) -> Iterator[StructureBatch]:
     """Yield a file's structures, at most n_rows at a time; at least one batch, so that an empty file gives a table."""
     is_empty = True
-    timeout_s = model.description.compound_timeout_s
+    names, timeout_s = structures.names(), model.description.compound_timeout_s
     with worker_pool():
-        for records in read_batches(structures, n_rows, workers=workers, timeout_s=timeout_s):
+        for records in read_batches(structures.file, n_rows, names=names, workers=workers, timeout_s=timeout_s):
             is_empty = False
             yield prepare_batch(model, records, workers=workers, cache=cache)
         if is_empty:
@@ -155,9 +176,9 @@ def _stem(output: Path, kinds: Sequence[str]) -> str:
         raise ConfigError(f"--output: {error}") from None
 
 
-def check_structures(structures: Path) -> None:
-    """Read the first record of a file of structures; raises TableError for a file that is none."""
-    next(read_batches(structures, 1), None)
+def check_structures(structures: StructureInput) -> None:
+    """Read the first record of a file of structures; raises TableError for a file that is none or lacks a column."""
+    next(read_batches(structures.file, 1, names=structures.names()), None)
 
 
 @contextmanager

@@ -2,12 +2,14 @@
 
 import os
 import re
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
+from data_prep.columns import COLUMN_NAMES, nearest
 from data_prep.settings import OwnTables
 from partners.scores.gate import GateSettings
 from partners.settings import Training
@@ -47,8 +49,17 @@ def expect_scheduler(scheduler: str) -> None:
         raise ValueError("Dask is not installed: pip install hocket[dask]")
 
 
+def expect_columns(columns: Iterable[str]) -> None:
+    """Raise ValueError if one of the names is no column of an input table; the message has the nearest one."""
+    for column in columns:
+        if column not in COLUMN_NAMES:
+            near = nearest(column, COLUMN_NAMES)
+            advice = f"; nearest: {near}" if near else ""
+            raise ValueError(f"found {column!r}, expected one of {', '.join(COLUMN_NAMES)}{advice}")
+
+
 class Tables(Schema):
-    """The input tables: CSV, CSV.gz or Parquet."""
+    """The input tables: CSV, CSV.gz, Parquet or Excel; table T2 may be an SD file."""
 
     assays: str
     """Table T0, the assays."""
@@ -78,6 +89,11 @@ class Tables(Schema):
     sent to anyone.
     """
 
+    columns: dict[str, str | tuple[str, ...]] = Field(default={})
+    """What columns are called in your tables, if not as `hocket prepare --columns` shows: {smiles = "STRUCTURE"}, or of
+    several names the first that a table has: {input_compound_id = ["CMPD", "Compound"]}.
+    """
+
     scheduler: str = ""
     """tcp://HOST:8786, tls:// or local:N: your own Dask cluster, to which the structures are sent for preparation;
     empty: this machine prepares them.
@@ -95,16 +111,23 @@ class Tables(Schema):
             raise ValueError(f"found {unit!r}, expected one of {', '.join(UNITS)}")
         return named.name
 
-    @property
-    def own(self) -> OwnTables:
-        """How these tables are read."""
-        return OwnTables(unit=self.unit, accept=frozenset(self.accept), most_rejected=self.most_rejected)
-
     @field_validator("scheduler")
     @classmethod
     def _is_scheduler(cls, scheduler: str) -> str:
         expect_scheduler(scheduler)
         return scheduler
+
+    @field_validator("columns")
+    @classmethod
+    def _are_columns(cls, columns: dict[str, str | tuple[str, ...]]) -> dict[str, str | tuple[str, ...]]:
+        expect_columns(columns)
+        return columns
+
+    @property
+    def own(self) -> OwnTables:
+        """How these tables are read."""
+        names = {column: (found,) if isinstance(found, str) else found for column, found in self.columns.items()}
+        return OwnTables(columns=names, unit=self.unit, accept=frozenset(self.accept), most_rejected=self.most_rejected)
 
 
 class Tracking(Schema):

@@ -37,7 +37,7 @@ def read_toml(path: Path, schema: type[AnySchema]) -> AnySchema:
 def read_table(path: Path) -> dict[str, Any]:
     """Parse a TOML file. Raises ConfigError if it cannot be read."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None
     except (ValueError, RecursionError, OSError) as error:  # ValueError: not TOML, not UTF-8, an endless number

@@ -114,6 +114,7 @@ def prepare_structures(
                 timeout_s=config.data.compound_timeout_s,
                 cache=Home(config.home_folder).structures_cache,
                 progress=progress,
+                renamed=config.data.own.columns,
             )
         counts = write_new(new, structures, mailbox.plan.preparation, output)
         return {"folder": str(output), **counts, "consistency": preparation_digest(mailbox.plan, group)}

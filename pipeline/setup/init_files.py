@@ -68,7 +68,7 @@ def read_cards(files: Sequence[Path]) -> list[Card]:
     cards = []
     for file in files:
         try:
-            cards.append(parse_card(file.read_text(encoding="utf-8"), str(file)))
+            cards.append(parse_card(file.read_text(encoding="utf-8-sig"), str(file)))
         except UnicodeDecodeError as error:
             raise ConfigError(f"{file}: is not UTF-8 text, expected a card from `hocket key new`") from error
     return sorted(cards, key=lambda card: (card.role != "partner", card.name))

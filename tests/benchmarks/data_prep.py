@@ -2,11 +2,15 @@
 
 Ours: data_prep with its guarded child processes, CPU time of all of them. Floor: a loop that does nothing but call the
 RDKit functions that each molecule needs, objects made once. Straightforward: every step for every molecule, the whole
-scaffold network of RDKit for each. Runs alternate in chunks. Peer: MELLODDY-TUNER's figures as once measured on one
-core of such a machine, quoted, not run.
-usage: data_prep.py [most structures]
+scaffold network of RDKit for each. Runs alternate in chunks. With --tuner also MELLODDY-TUNER by its own classes, in
+the same turns: standard form, fingerprint with permuted bits, scaffolds and folds, one step after the other over a data
+frame, as its scripts do, without their files. FOLDER is a clone of its repository; packages that its modules import and
+these steps do not use may be missing.
+usage: data_prep.py [most structures] [--tuner FOLDER]
 """
 
+import argparse
+import importlib
 import os
 import random
 import resource
@@ -16,8 +20,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
+import pandas as pd
 import polars as pl
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdFingerprintGenerator, rdMolDescriptors
@@ -44,7 +51,9 @@ SHARED = Path(os.environ.get("HOCKET_SHARED", ROOT.parent / "shared"))
 SEED = bytes(range(32))
 SETTINGS = Preparation()
 N_STRUCTURES, CHUNK, N_WARM = 3000, 500, 50_000
-PEER = {"end to end": 30, "standardise": 57, "fingerprint": 390, "fold scaffold": 82}  # structures/s, quoted
+TUNER_KEY = "melloddy"
+# What MELLODDY-TUNER's modules import and its steps do not use; RDKit no longer has the last one.
+UNUSED = ("pandera", "jsonschema", "dask.dataframe", "rdkit.Chem.MolStandardize.tautomer")
 # What we set out for.
 OF_FLOOR, OF_STRAIGHTFORWARD, FINGERPRINTS, WARM, TWO_WORKERS = 0.80, 1.5, 5000, 20_000, 1.9
 
@@ -149,20 +158,71 @@ def ours(smiles: Sequence[str]) -> None:
     fold_scaffolds(standardise_all(smiles, SETTINGS.chemistry, SETTINGS.fingerprint).murcko)
 
 
+class Tuner:
+    """MELLODDY-TUNER's steps, with the parameters that our defaults have too."""
+
+    def __init__(self, clone: Path) -> None:
+        sys.path.insert(0, str(clone))
+        for name in UNUSED:
+            sys.modules.setdefault(name, MagicMock())
+        names = ("standardizer", "df_transformer", "descriptor_calculator", "scaffold_folding")
+        modules = [importlib.import_module(f"melloddy_tuner.utils.{name}") for name in names]
+        standardizer, transformer, descriptors, folding = modules
+        chemistry, bits = SETTINGS.chemistry, SETTINGS.fingerprint
+        calculators = {
+            "standardise": standardizer.Standardizer(
+                chemistry.max_heavy_atoms, chemistry.max_tautomers, include_stereoinfo=False
+            ),
+            "fingerprint": descriptors.DescriptorCalculator(
+                radius=bits.radius, hashed=True, fold_size=bits.n_bits, binarized=True, secret=TUNER_KEY
+            ),
+            "fold scaffold": folding.ScaffoldFoldAssign(TUNER_KEY, SETTINGS.folds.n_folds),
+        }
+        outputs = {"standardise": ["canonical"], "fingerprint": ["bits", "counts"], "fold scaffold": ["m", "s", "fold"]}
+        self._steps = {
+            name: transformer.DfTransformer(
+                calculator,
+                {"smiles" if name == "standardise" else "canonical": "smiles"},
+                [*outputs[name], f"{name} done", f"{name} error"],
+                success_column=f"{name} done",
+            )
+            for name, calculator in calculators.items()
+        }
+
+    def run(self, smiles: Sequence[str]) -> dict[str, float]:
+        """CPU seconds of each step; all structures must pass."""
+        frame: Any = pd.DataFrame({"smiles": list(smiles)})
+        spent = {}
+        for name, step in self._steps.items():
+            before = cpu_s()
+            frame = step.process_dataframe(frame.copy())[0]
+            spent[name] = cpu_s() - before
+        if len(frame) != len(smiles):
+            raise ValueError(f"MELLODDY-TUNER: found {len(frame)} of {len(smiles)} structures, expected all")
+        return spent
+
+
 def accepted(smiles: Sequence[str]) -> list[str]:
     """Structures that every compared way can process: the loops have no limits."""
     found = standardise_all(smiles, SETTINGS.chemistry, SETTINGS.fingerprint, workers=os.cpu_count() or 1)
     return [text for text, reason in zip(smiles, found.reasons, strict=True) if reason is None]
 
 
-def alternating(smiles: Sequence[str]) -> dict[str, float]:
-    """CPU seconds of the three ways on all chunks, in turns."""
+def is_small(smiles: str) -> bool:
+    """Whether MELLODDY-TUNER accepts the structure, which counts atoms before salts are stripped."""
+    return Chem.MolFromSmiles(smiles).GetNumAtoms() < SETTINGS.chemistry.max_heavy_atoms
+
+
+def alternating(smiles: Sequence[str], tuner: Tuner | None) -> dict[str, float]:
+    """CPU seconds of all ways on all chunks, in turns."""
     kit = Rdkit()
     sides: dict[str, Callable[[Sequence[str]], object]] = {
         "ours": ours,
         "floor": lambda some: floor(kit, some),
         "straightforward": lambda some: straightforward(kit, some),
     }
+    if tuner:
+        sides["MELLODDY-TUNER"] = tuner.run
     spent = dict.fromkeys(sides, 0.0)
     with worker_pool(), rdBase.BlockLogs():
         ours(["C"])  # the child process starts
@@ -235,10 +295,10 @@ def warm_many(smiles: Sequence[str], folder: Path) -> float:
     return N_WARM / min(taken(lambda: make_compounds(table, SETTINGS, SEED, cache=file)) for _ in range(2))
 
 
-def report(name: str, smiles: Sequence[str]) -> None:
+def report(name: str, smiles: Sequence[str], tuner: Tuner | None) -> None:
     """Measure and print one set of structures."""
-    smiles = accepted(list(dict.fromkeys(smiles)))
-    spent, steps, n = alternating(smiles), by_step(smiles), len(smiles)
+    smiles = [text for text in accepted(list(dict.fromkeys(smiles))) if is_small(text)]
+    spent, steps, n = alternating(smiles, tuner), by_step(smiles), len(smiles)
     with tempfile.TemporaryDirectory() as folder:
         cold_s, new_s, warm_s = from_cache(smiles, Path(folder))
         many = warm_many(smiles, Path(folder))
@@ -250,9 +310,12 @@ def report(name: str, smiles: Sequence[str]) -> None:
     rate = {side: n / seconds for side, seconds in spent.items()}
     line("end to end", rate["ours"], rate["floor"], f">= {OF_FLOOR}", "floor")
     line("end to end", rate["ours"], rate["straightforward"], f">= {OF_STRAIGHTFORWARD}", "straightforward")
-    line("end to end", rate["ours"], PEER["end to end"], "", "peer, quoted")
+    if tuner:
+        line("end to end", rate["ours"], rate["MELLODDY-TUNER"], "", "MELLODDY-TUNER")
+    beside = {step: n / seconds for step, seconds in tuner.run(smiles).items()} if tuner else {}
     for step, found in steps.items():
-        line(step, found, PEER[step], f">= {FINGERPRINTS:,}/s" if step == "fingerprint" else "", "peer, quoted")
+        limit = f">= {FINGERPRINTS:,}/s" if step == "fingerprint" else ""
+        line(step, found, beside.get(step, np.nan), limit, "MELLODDY-TUNER" if beside else "not run")
     line("warm cache", n / warm_s, n / cold_s, "", "cold")
     line(f"warm cache, {N_WARM:,}", many, WARM, f">= {WARM:,}/s", "limit")
     line("seconds with 1 % new", new_s, cold_s, "about .01", "cold")
@@ -262,15 +325,19 @@ def report(name: str, smiles: Sequence[str]) -> None:
 
 def main() -> None:
     """Measure the first structures of dev_p3's partners, and the golden ones."""
-    most = int(sys.argv[1]) if len(sys.argv) > 1 else N_STRUCTURES
+    parser = argparse.ArgumentParser(description="Preparation of structures against RDKit and MELLODDY-TUNER.")
+    parser.add_argument("most", type=int, nargs="?", default=N_STRUCTURES)
+    parser.add_argument("--tuner", type=Path, help="a clone of MELLODDY-TUNER's repository")
+    given = parser.parse_args()
+    most, tuner = given.most, Tuner(given.tuner) if given.tuner else None
     tables = sorted((SHARED / "data/dev_p3").glob("P*/T2.csv.gz"))
     if not tables:
         Console().print(f"data_prep.py: skipped, needs {SHARED}/data/dev_p3 (set HOCKET_SHARED)")
         return
     each = -(-most // len(tables))
-    report("dev_p3", [text for path in tables for text in pl.read_csv(path)["smiles"].head(each)])
+    report("dev_p3", [text for path in tables for text in pl.read_csv(path)["smiles"].head(each)], tuner)
     golden = pl.read_csv(SHARED / "golden/tuner/structures.csv.gz")["smiles"]
-    report("golden", golden.gather_every(max(1, 2 * golden.len() // most)).to_list())
+    report("golden", golden.gather_every(max(1, 2 * golden.len() // most)).to_list(), tuner)
 
 
 if __name__ == "__main__":

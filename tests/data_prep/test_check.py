@@ -40,10 +40,12 @@ def test_all_findings_come_at_once(tmp_path):
     assert_findings(
         findings_of(*write_tables(tmp_path, t0, t1, t2)),
         ("T0: 1 row (2)", "rejected: unknown_assay_type"),
+        ("T0: assay_type:", "found 'MAGIC', expected one of ADME"),
         ("T1: 1 row (2)", "rejected: not_a_number"),
         ("T1: 1 row (6)", "rejected: missing_value"),
         ("T1: 1 row (7)", "rejected: not_finite"),
         ("T1: 1 row (8)", "rejected: unknown_qualifier"),
+        ("T1: standard_qualifier:", "found '?', expected one of <"),
         ("T2: 1 row (3)", "rejected: missing_id"),
         ("T0: 1 row (4)", "expert threshold outside"),
         ("T0: remark: 2 rows (5, 7)", "AUX_HTS"),
@@ -100,6 +102,7 @@ def test_a_bad_table_does_not_hide_the_others(tmp_path):
     assert_findings(
         problems[1:],
         ("T0: 1 row (1)", "rejected: unknown_assay_type"),
+        ("T0: assay_type:", "'MAGIC', expected one of ADME"),
         ("T1: 1 row (1)", "rejected: not_a_number"),
     )
 

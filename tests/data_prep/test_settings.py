@@ -2,11 +2,49 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from data_prep.settings import Activities, Chemistry, Fingerprint, Folds, Preparation, Regression
+from data_prep.settings import LSH_BITS, Activities, Chemistry, Fingerprint, Folds, Preparation, Regression
+
+README = Path(__file__).resolve().parents[2] / "data_prep" / "README.md"
+# MELLODDY-TUNER's config/example_parameters.json (commit 5b19df6), by the name of our setting.
+TUNER = {
+    "chemistry.max_tautomers": 256,
+    "chemistry.max_heavy_atoms": 100,
+    "chemistry.include_stereo": False,
+    "fingerprint.radius": 3,
+    "fingerprint.n_bits": 32_000,
+    "fingerprint.counts": False,
+    "folds.n_folds": 5,
+    "folds.lsh_bits": LSH_BITS,
+    "activities.credible_min": 3.0,
+    "activities.credible_max": 10.0,
+    "activities.credible_hts_min": -10.0,
+    "activities.credible_hts_max": 10.0,
+    "activities.credible_adme_min": -1e12,
+    "activities.credible_adme_max": 1e12,
+    "activities.near_constant_std": 1e-12,
+    "activities.hts_threshold": 3.0,
+    "activities.training_min_active": 25,
+    "activities.training_min_inactive": 25,
+    "activities.aux_training_min_active": 10,
+    "activities.aux_training_min_inactive": 10_000,
+    "activities.evaluation_min_active": 10,
+    "activities.evaluation_min_inactive": 10,
+    "activities.catalogue_min_labels": 400,
+    "activities.catalogue_min_fold_active": 10,
+    "activities.catalogue_min_fold_inactive": 10,
+    "activities.aux_training_weight": 0.1,
+    "regression.training_min_values": 50,
+    "regression.training_min_exact": 25,
+    "regression.evaluation_min_exact": 25,
+    "regression.evaluation_min_std": 0.5,
+    "regression.aux_training_weight": 0.1,
+    "regression.censored_share": 0.05,
+}
 
 
 @pytest.mark.parametrize(
@@ -58,3 +96,16 @@ def test_settings_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Folds().test = 3
     assert len({Chemistry(), Chemistry()}) == 1
+
+
+def test_defaults_are_melloddys_but_for_those_that_the_readme_names():
+    """A default that is not MELLODDY-TUNER's is in README's table of differences."""
+    defaults = {
+        f"{table}.{key}": value
+        for table, settings in dataclasses.asdict(Preparation()).items()
+        for key, value in settings.items()
+    }
+    others = {key for key, value in TUNER.items() if defaults[key] != value}
+    assert others == {"activities.credible_adme_min", "activities.credible_adme_max"}
+    listed = README.read_text().split("| setting | hocket | MELLODDY-TUNER | why |")[1].split("\n\n")[0]
+    assert {key for key in others if key.split(".")[1] not in listed} == set()

@@ -110,3 +110,12 @@ def test_values_beyond_float32_are_not_credible():
     table = credible(assay("ADME"), rows, Activities())
     assert table.accepted["row"].to_list() == [0]
     assert set(table.rejected["reason"]) == {"out_of_range"}
+
+
+def test_direction_low_keeps_the_most_active_replicate():
+    """Of 5 and 7 the smaller, as low is active; MELLODDY-TUNER keeps 7 in assays of these types (see README)."""
+    for assay_type in ("OTHER", "NON-CATALOG-PANEL"):
+        for direction, kept in (("low", 5.0), ("high", 7.0), ("", 7.0)):
+            assays = assay(assay_id="a", assay_type=assay_type, direction=direction)
+            rows = credible(assays, measured([("=", 5.0, 0), ("=", 7.0, 0)], "a"), Activities()).accepted
+            assert aggregate(rows, Activities()).accepted["standard_value"].to_list() == [kept]

@@ -38,9 +38,9 @@ def prepared(folder: Path, rows: list[Row], chosen: Preparation = FAST) -> NewSt
     return prepare_new(table_of(folder, rows), chosen, SEED)
 
 
-def by_row(new: NewStructures) -> dict[int, object]:
+def by_row(new: NewStructures) -> dict[int, tuple[object, ...]]:
     """The result of each row of the file: id, canonical SMILES and bits, or id and reason."""
-    results: dict[int, object] = {}
+    results: dict[int, tuple[object, ...]] = {}
     for row, input_row, name, canonical in new.rows.iter_rows():
         results[input_row] = (name, canonical, tuple(new.x[row].indices.tolist()), tuple(new.x[row].data.tolist()))
     for input_row, name, reason in new.rejected.iter_rows():
@@ -60,17 +60,23 @@ def test_a_row_does_not_depend_on_the_others(tmp_path: Path, rows: list[Row], ch
     assert sorted(whole) == list(range(1, len(rows) + 1))
     chosen = chance.sample(range(len(rows)), chance.randint(1, len(rows)))
     part = by_row(prepared(tmp_path, [rows[i] for i in chosen]))
-    assert part == {row: whole[i + 1] for row, i in enumerate(chosen, start=1)}
+    expected = {row: whole[i + 1] for row, i in enumerate(chosen, start=1)}
+    unnamed = {row for row, i in enumerate(chosen, start=1) if not rows[i][0]}
+    assert {row: result[row in unnamed :] for row, result in part.items()} == {
+        row: result[row in unnamed :] for row, result in expected.items()
+    }
+    assert {row: part[row][0] for row in unnamed} == {row: str(row) for row in unnamed}
 
 
 def test_accepted_rows_are_in_the_order_of_the_file(tmp_path: Path):
-    """Equal ids and equal structures keep their own rows; an id with two structures is no conflict here."""
+    """Equal ids and structures keep their rows; an id with two structures is no conflict, a missing one the number."""
     rows = [("a", "CCO"), ("a", "CCCO"), ("b", "C("), ("a", "OCC"), ("", "CCN"), ("c", ""), ("d", "CCO.Cl")]
     new = prepared(tmp_path, rows)
-    assert new.rows.rows() == [(0, 1, "a", "CCO"), (1, 2, "a", "CCCO"), (2, 4, "a", "CCO"), (3, 7, "d", "CCO")]
-    assert new.rejected.rows() == [(3, "b", "unparsable"), (5, None, "missing_id"), (6, "c", "empty")]
-    assert new.x.shape == (4, 1024)
-    assert (new.x[0] != new.x[2]).nnz == (new.x[0] != new.x[3]).nnz == 0
+    accepted = [(0, 1, "a", "CCO"), (1, 2, "a", "CCCO"), (2, 4, "a", "CCO"), (3, 5, "5", "CCN"), (4, 7, "d", "CCO")]
+    assert new.rows.rows() == accepted
+    assert new.rejected.rows() == [(3, "b", "unparsable"), (6, "c", "empty")]
+    assert new.x.shape == (5, 1024)
+    assert (new.x[0] != new.x[2]).nnz == (new.x[0] != new.x[4]).nnz == 0
 
 
 def test_rows_are_those_of_the_training_preparation(golden: pl.DataFrame, tmp_path: Path):
@@ -118,16 +124,16 @@ def test_workers_and_formats_change_nothing(tmp_path: Path):
 
 def test_all_rejected_gives_an_empty_matrix(tmp_path: Path):
     """A file of invalid rows gives no row of x, and all its rows are rejected."""
-    new = prepared(tmp_path, [("a", "C("), ("", "C")])
+    new = prepared(tmp_path, [("a", "C("), ("", "")])
     assert new.x.shape == (0, 1024)
     assert new.rows.is_empty()
-    assert new.rejected["reason"].to_list() == ["unparsable", "missing_id"]
+    assert new.rejected["reason"].to_list() == ["unparsable", "empty"]
 
 
 def test_no_table_and_short_seeds_are_refused(tmp_path: Path):
     """A file without the columns and a short seed raise typed errors before any structure is standardised."""
     (tmp_path / "no.csv").write_text("id,structure\n1,C\n")
-    with pytest.raises(TableError, match=r"no\.csv: .*input_compound_id, smiles"):
+    with pytest.raises(TableError, match=r"no\.csv: missing column smiles\b"):
         prepare_new(tmp_path / "no.csv", FAST, SEED)
     with pytest.raises(StructureSeedError, match="found 8 bytes"):
         prepare_new(tmp_path / "no.csv", FAST, b"melloddy")

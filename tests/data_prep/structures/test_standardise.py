@@ -16,6 +16,10 @@ KEEP = Standardiser(Chemistry(tautomers="keep"), Fingerprint())
 FULL = Standardiser(Chemistry(), Fingerprint())
 
 TRICKY = (
+    "[Cl]",
+    "[35Cl]",
+    "[Cl-]",
+    "[Br]",
     "O=[N+]([O-])c1ccc([O-])cc1",
     "O=N(=O)c1ccccc1",
     "C[N+](=O)[O-].[Na+]",
@@ -164,3 +168,31 @@ def test_a_fingerprint_belongs_to_the_canonical_smiles():
     np.testing.assert_array_equal(
         drawn.bits, np.flatnonzero(whole.GetFingerprintAsNumPy(Chem.MolFromSmiles(drawn.smiles)))
     )
+
+
+def test_a_lone_chlorine_is_hydrogen_chloride():
+    """MELLODDY-TUNER's value: RDKit's reioniser makes a chloride of it, whose parent is the neutral acid."""
+    assert FULL.structure("[Cl]").smiles == "Cl"
+
+
+def test_a_mol_block_is_its_smiles():
+    """A structure from an SD file has the standard form, scaffold and bits of the same structure as a SMILES."""
+    for smiles in ("CC(=O)Oc1ccccc1C(=O)O.[Na]", "C[C@H](N)C(=O)O", "O=[N+]([O-])c1ccccc1"):
+        mol = Chem.MolFromSmiles(smiles)
+        for block in (Chem.MolToMolBlock(mol), Chem.MolToV3KMolBlock(mol)):
+            from_block, from_smiles = FULL.structure(block), FULL.structure(smiles)
+            assert (from_block.smiles, from_block.murcko) == (from_smiles.smiles, from_smiles.murcko)
+            assert from_block.bits.tolist() == from_smiles.bits.tolist()
+
+
+@pytest.mark.parametrize(
+    ("block", "reason"), [("\n", "empty"), ("CCO\nno block\nM  END\n", "unparsable"), ("\n" * 10**6, "empty")]
+)
+def test_what_is_no_mol_block_is_refused(block, reason):
+    """Several lines are never read as a SMILES, whose reading ends at the first blank."""
+    assert _outcome(FULL, block) == reason
+
+
+def test_too_long_mol_blocks_are_too_large():
+    """A block of more lines than ten times the largest molecule has is not parsed."""
+    assert _outcome(FULL, "title\n" + "0 " * 10**6) == "too_large"

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from data_prep.errors import TableError
-from data_prep.tables import table_files
+from data_prep.tables import csv_blocks, table_files
+from data_prep.tables.header import Wanted
 from data_prep.tables.table_files import read_blocks
 
 COLUMNS = ("id", "value")
@@ -18,9 +19,9 @@ COLUMNS = ("id", "value")
 
 def rows_of(path, block_bytes=1 << 24, block_rows=1 << 19):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(table_files, "_BLOCK_BYTES", block_bytes)
+        patch.setattr(csv_blocks, "_BLOCK_BYTES", block_bytes)
         patch.setattr(table_files, "_BLOCK_ROWS", block_rows)
-        blocks = list(read_blocks(path, COLUMNS))
+        blocks = list(read_blocks(path, Wanted(COLUMNS)))
     return len(blocks), pl.concat(blocks)
 
 
@@ -109,7 +110,7 @@ def test_a_file_of_bad_rows_is_refused(tmp_path, monkeypatch):
     path.write_text("id,value\n" + "1,2,3\n" * 5)
     with pytest.raises(TableError, match=r"^table\.csv: row 1 .*no readable row in 5\b"):
         rows_of(path, 6)
-    monkeypatch.setattr(table_files, "_MOST_UNREADABLE", 3)
+    monkeypatch.setattr(csv_blocks, "_MOST_UNREADABLE", 3)
     path.write_text("id,value\n1,2\n" + "1,SECRET,3\n" * 4)
     with pytest.raises(TableError, match=r"^table\.csv: row 2 .*\b3 bad rows") as caught:
         rows_of(path)
@@ -139,9 +140,9 @@ def test_reading_stops_soon_after_a_quote_that_does_not_close(tmp_path, monkeypa
     """After an unclosed quote only a few blocks are read, however long the file is."""
     (tmp_path / "table.csv").write_text('id,value\n1,5" disk\n' + "2,CCO\n" * 50_000)
     taken = []
-    pieces = table_files._pieces
+    pieces = csv_blocks._pieces
 
-    monkeypatch.setattr(table_files, "_pieces", lambda path: (taken.append(p) or p for p in pieces(path)))
+    monkeypatch.setattr(csv_blocks, "_pieces", lambda path: (taken.append(p) or p for p in pieces(path)))
     with pytest.raises(TableError, match=r"row 1: .*quote"):
         rows_of(tmp_path / "table.csv", 8000)
     assert len(taken) < 5
@@ -149,7 +150,7 @@ def test_reading_stops_soon_after_a_quote_that_does_not_close(tmp_path, monkeypa
 
 def test_a_row_without_end_is_refused(tmp_path, monkeypatch):
     """A row longer than the limit is refused, not held in memory."""
-    monkeypatch.setattr(table_files, "_LONGEST_ROW", 1 << 20)
+    monkeypatch.setattr(csv_blocks, "_LONGEST_ROW", 1 << 20)
     (tmp_path / "table.csv").write_bytes(b"id,value\n1," + bytes(3 << 20))
     with pytest.raises(TableError, match="1 MiB"):
         rows_of(tmp_path / "table.csv", 1 << 16)
@@ -163,4 +164,4 @@ _PIECE = st.sampled_from([b"\n", b'"', b"x", b"\n\n", b',"a\nb"'])
 def test_the_last_line_end_is_the_last_outside_quotes(text):
     """The last line end outside quotes has an even number of quotes before it, counted from the start."""
     ends = [i for i in range(len(text)) if text[i : i + 1] == b"\n" and text[:i].count(b'"') % 2 == 0]
-    assert table_files._last_line_end(text) == (ends[-1] if ends else 0)
+    assert csv_blocks._last_line_end(text) == (ends[-1] if ends else 0)

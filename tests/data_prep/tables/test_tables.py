@@ -41,6 +41,11 @@ CUT_GZIP = gzip.compress((T2 + "1,CCCCCC\n" * 99).encode(), mtime=0)[:-20]
         ("T2.csv.gz", CUT_GZIP, r"T2\.csv\.gz: .*gzip"),
         ("T2.csv.gz", b"\x1f\x8b\x08\x00garbage garbage garbage", r"T2\.csv\.gz: .*gzip"),
         ("T2.parquet", b"PAR1 no parquet", r"T2\.parquet: .*Parquet"),
+        ("T2.xlsx", b"PK no Excel file", r"T2\.xlsx: .*Excel"),
+        ("T2.xlsx", T2 + "1,C\n", r"T2\.xlsx: .*Excel"),
+        ("T2.csv", b"PK\x03\x04\x14\x00\x06\x00", r"T2\.csv: found an Excel file"),
+        ("T2.csv", "COMPOUND_ID;smiles\n1;C\n", r"input_compound_id \(nearest: COMPOUND_ID\); found 2 columns"),
+        ("T2.csv", "input_compound_id,Smiles,SMILES\n1,C,C\n", r"T2\.csv: .*\bSmiles\b.* once"),
     ],
 )
 def test_what_is_no_table_is_refused(tmp_path, name, content, message):
@@ -52,10 +57,10 @@ def test_what_is_no_table_is_refused(tmp_path, name, content, message):
 @pytest.mark.parametrize("content", ["C-17,CCOc1ccccc1CCN\nC-18,CCO\n", "smiles;CCOc1ccccc1CCN\n"])
 def test_a_file_without_header_shows_no_structure(tmp_path, content):
     """Without a header the first line is data, so the message names only known columns and counts the others."""
-    with pytest.raises(TableError, match=r"input_compound_id, smiles; .*, none") as caught:
+    with pytest.raises(TableError, match=r"input_compound_id.*; found 2 columns, ") as caught:
         read_structures(write(tmp_path / "T2.csv", content))
     assert "CCO" not in "".join([str(caught.value), *caught.value.__notes__])
-    with pytest.raises(TableError, match=r"\b3 columns.* SMILES, Compound_ID\n"):
+    with pytest.raises(TableError, match=r"\(nearest: Compound_ID\); .*\b3 columns.* SMILES, Compound_ID\n"):
         read_structures(write(tmp_path / "T2.csv", "SMILES,CCOc1ccccc1CCN,Compound_ID\n"))
 
 

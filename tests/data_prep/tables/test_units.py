@@ -72,4 +72,4 @@ def test_unknown_units_are_rejected_and_remembered(tmp_path):
     table = read_activities(path)
     assert table.accepted["unit"].to_list() == ["nM", "", "uM"]
     assert table.rejected.select("input_row", "reason").rows() == [(3, "unknown_unit")]
-    assert table.unknown_units == {"mg"}
+    assert table.unknown_words("unknown_unit") == ["mg"]

@@ -109,6 +109,15 @@ def test_init_partner(golden: Golden, fresh: Federation):
         run("hocket init partner new --name P04", "nobody can be asked here")
 
 
+def test_init_tables(golden: Golden, tmp_path: Path):
+    """Into a folder; what is there already."""
+    with golden.session(tmp_path) as run:
+        run("hocket init tables --help")
+        run("hocket init tables P01")
+        run("hocket init tables P01", "a file is never replaced unasked")
+        run("hocket init tables P01 --force")
+
+
 def test_init_aggregator(golden: Golden, fresh: Federation):
     """As for a partner."""
     with golden.session(fresh.folder) as run:
