@@ -23,6 +23,7 @@ from pipeline.commands import (
     prepare,
     report,
     run,
+    serve,
     status,
     ui,
     verify,
@@ -115,6 +116,7 @@ for command in (
     verify.verify,
     status.status,
     ui.ui,
+    serve.serve,
     completion.completion,
 ):
     main.add_command(command)

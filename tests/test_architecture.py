@@ -50,6 +50,7 @@ ONLY_IN = {
         "pipeline/tracking/sync.py",
         "pipeline/tracking/process.py",
         "pipeline/tracking/mlflow_model.py",
+        "pipeline/tracking/model_server.py",
         "pipeline/tracking/ui_pages.py",
     ),
 }
