@@ -15,10 +15,11 @@ from pipeline.errors import ConfigError, NotYet
 from pipeline.plan.member_configs import role_in
 from pipeline.tracking.descriptions import KEPT, registered_name
 from pipeline.tracking.local_server import HOST, ask, check_home, ended_by_signals, listener_on, running, server_ended
-from pipeline.tracking.tracker import TrackedMember, read_member, send_rest
+from pipeline.tracking.tracker import TrackedMember, read_member, relocate_store, send_rest
 from secure.files import atomic_file
 
 MODEL, STORE, TOKEN = "HOCKET_SERVE_MODEL", "HOCKET_SERVE_STORE", "HOCKET_SERVE_TOKEN"  # environment variables
+_SERVER = "pipeline.tracking.model_server"
 _HEADER_NAME = "Authorization"
 _EXAMPLE = '{"dataframe_records": [{"smiles": "CCO"}]}'
 
@@ -32,10 +33,11 @@ def serve_model(config_file: Path, port: int) -> None:
     member = _finished_partner(config_file)
     log_file = member.home.folder / "serve.log"
     with ended_by_signals(), listener_on(port) as listener, _header_file(member, port) as token:
+        relocate_store(member)
         if not send_rest(member):
             _print(f"the store may lack the latest model; why: {member.home.folder / 'tracking.log'}", error=True)
         with running(
-            [sys.executable, "-P", "-m", "pipeline.tracking.model_server", str(listener.fileno())],
+            [sys.executable, "-P", "-m", _SERVER, str(listener.fileno())],
             listener,
             lambda: ask(port, "/ping", {_HEADER_NAME: f"Bearer {token}"}, timeout_s=5),
             home=member.home.folder,

@@ -251,7 +251,6 @@ def send_rest(member: TrackedMember) -> bool:
     True also if a run is going on in the home, because its own tracking process sends them.
     """
     if member.all_sent:
-        relocate_store(member)
         return True
     command = [sys.executable, "-P", "-m", "pipeline.tracking.process", str(member.config_file), member.role, "once"]
     with (member.home.folder / "tracking.log").open("ab") as log:

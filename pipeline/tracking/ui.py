@@ -28,7 +28,7 @@ from pipeline.tracking.local_server import (
     running,
     server_ended,
 )
-from pipeline.tracking.tracker import TrackedMember, read_member, send_rest
+from pipeline.tracking.tracker import TrackedMember, read_member, relocate_store, send_rest
 
 # gunicorn with MLflow's pages alone: MLflow's default server adds an assistant that runs shell commands on request, and
 # a dozen processes for jobs
@@ -73,6 +73,7 @@ def serve_ui(config_file: Path, port: int) -> None:
     check_home(member, config_file)
     address = _Address(port)
     with ended_by_signals(), listener_on(port) as listener:
+        relocate_store(member)
         if not send_rest(member):
             reason = member.home.folder / "tracking.log"
             _print(f"the store may lack the latest records; why: {reason}", error=True)

@@ -15,6 +15,7 @@ from pipeline.home.json_files import write_json
 from pipeline.home.round_metrics import RoundRecord, read_records, write_record
 from pipeline.report.report import read_report, report_file
 from pipeline.tracking import sync as tracking_store
+from pipeline.tracking.relocation import relocate
 from pipeline.tracking.report_metrics import report_in
 from pipeline.tracking.sync import sync
 from pipeline.tracking.tracker import QUIET, TrackedMember
@@ -273,6 +274,63 @@ def test_no_key_is_in_the_store(tracked: Tracked):
     for secret in secrets:
         content = secret.read_bytes()[-64:]
         assert all(content not in data for data in stored)
+
+
+def test_a_moved_home_finds_its_artifacts(tracked: Tracked, federation: Federation, tmp_path: Path):
+    """Run, local run, model and registered version name files of the new place; their contents are there."""
+    moved = member_of(federation.moved(tmp_path / "elsewhere"), "P01")
+    assert relocate(moved.store_file)
+    assert not relocate(moved.store_file)
+    here, client = (moved.home.folder / "mlartifacts").as_uri(), client_of(moved)
+    (run,) = runs_of(moved)
+    (local,) = local_runs_of(moved)
+    assert run.info.artifact_uri == f"{here}/{run.info.run_id}/artifacts"
+    assert local.info.artifact_uri.startswith(here)
+    assert artifacts(moved, run) == artifacts(tracked.member, tracked.final)
+    (version,) = client.search_model_versions()
+    place = client.get_model_version_download_uri(version.name, version.version)
+    assert place.startswith(here)
+    assert (Path(place.removeprefix("file://")) / "MLmodel").is_file()
+    (model,) = client.search_logged_models([run.info.experiment_id])
+    assert model.artifact_location == place
+    assert not relocate(tracked.member.store_file)
+
+
+# ------------------------------------------------------------------------------------------------ the local models
+
+
+def test_the_local_models_have_a_run_beside(tracked: Tracked):
+    """Same experiment and names of charts, so that they compare; the report's local side."""
+    (local,) = local_runs_of(tracked.member)
+    report, found = read_report(tracked.member.home), curves(tracked.member, local)
+    assert local.info.experiment_id == tracked.final.info.experiment_id
+    assert local.info.status == "FINISHED"
+    assert found["1_validation/average_precision"] == report.learning.average_precision.local  # type: ignore[union-attr]
+    assert found["2_test/average_precision"] == [(2, report.summary.average_precision.local)]  # type: ignore[union-attr]
+    assert set(found) <= set(tracked.final.data.metrics)
+    assert sum(int(n) for key, n in local.data.params.items() if key.startswith("kinds.")) == 2
+    settings = {key: value for key, value in local.data.params.items() if "." in key and not key.startswith("kinds.")}
+    assert settings.items() <= tracked.final.data.params.items()
+
+
+def test_constants_are_parameters(tracked: Tracked):
+    """Sizes of data and messages are no charts."""
+    records = read_records(tracked.member.home.metrics)
+    first = records[1].metrics["upload_bytes"]
+    assert tracked.final.data.params["upload_bytes"] == str(first)
+    assert tracked.final.data.params["n_compounds"] == str(records[0].metrics["n_compounds"])
+    assert not [key for key in tracked.final.data.metrics if key.startswith(("8_", "9_data"))]
+
+
+def test_the_registered_model_has_a_card_and_an_alias(tracked: Tracked):
+    """The version that the gate keeps has the alias; its description names the tasks; the run has the whole card."""
+    client = client_of(tracked.member)
+    (model,) = client.search_registered_models()
+    version = client.get_model_version_by_alias(model.name, "kept")
+    assert version.tags["hocket.kept"] == read_report(tracked.member.home).gate.kept
+    (path,) = (tracked.member.home.folder / "mlartifacts").rglob("model_card.md")
+    assert path.read_text() == version.description
+    assert "P01-A1" in path.read_text()
 
 
 # ------------------------------------------------------------------------------------------------ what people see
