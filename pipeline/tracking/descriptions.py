@@ -15,7 +15,8 @@ VERSION = "hocket.version"
 STATE = "hocket.state"
 LOCAL_OF = "hocket.local_of"  # only of the run of a partner's strongest local models, instead of MEMBER
 SAID_VERDICT, SAID_GATE = "hocket.verdict", "hocket.gate"  # the report's conclusion and the gate's, as sentences
-LOGGED = "hocket.logged"  # what the run has already, see pipeline.tracking.sync.Logged
+# what the run has already, see pipeline.tracking.sync.Logged; MLflow's pages show no tag that begins with mlflow.
+LOGGED, LOGGED_BEFORE = "mlflow.hocket.logged", "hocket.logged"  # the second in runs of earlier versions
 
 KEPT = "kept"  # alias of the registered model that the gate keeps
 NOTE = "mlflow.note.content"  # MLflow shows it as the description

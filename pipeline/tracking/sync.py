@@ -45,7 +45,8 @@ class Logged:
     @classmethod
     def of(cls, run: "Run") -> Self:
         """Read the tag of a run."""
-        return cls(**json.loads(run.data.tags.get(words.LOGGED, "{}")))
+        tags = run.data.tags
+        return cls(**json.loads(tags.get(words.LOGGED, tags.get(words.LOGGED_BEFORE, "{}"))))
 
     def note(self, client: "MlflowClient", run_id: str) -> Self:
         """Write the tag, after logging what it lists: if the server fails in between, that is logged again."""

@@ -259,6 +259,9 @@ def _look_at_the_curves(page: "Page") -> None:
     assert "1_validation" in first.inner_text()
     for group in ("2_test", "3_verdict", "4_gate", "5_training", "6_update", "7_seconds", "9_round"):
         page.get_by_test_id(_GROUP).filter(has_text=group).first.scroll_into_view_if_needed()
+    page.get_by_test_id(_GROUP).filter(
+        has_text="1_validation"
+    ).first.scroll_into_view_if_needed()  # MLflow unloads charts
     page.get_by_text("average_precision", exact=True).first.scroll_into_view_if_needed()
     page.locator(".plotly .main-svg").last.wait_for()  # charts are drawn
     page.get_by_text("P01 (1_validation/average_precision)").first.wait_for()
