@@ -5,7 +5,8 @@ resolves even a relative one to the folder of the process that asks. So the plac
 """
 
 import sqlite3
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -33,34 +34,45 @@ def relocate(store_file: Path) -> bool:
 
     Returns whether anything was rewritten. Raises ConfigError for a database that cannot be used.
     """
-    try:
-        with closing(_opened(store_file)) as database, database:
-            here = artifact_folder(store_file)
-            olds = [place for place in _places(database) if place != here]
-            for old in olds:
-                _rewrite(database, old, here)
-    except sqlite3.Error as error:
-        raise ConfigError(f"{store_file}: MLflow's database cannot be used: {error}") from error
+    here = artifact_folder(store_file)
+    with _opened(store_file) as database:
+        olds = _other_places(database, here)
+        for old in olds:
+            _rewrite(database, old, here)
     return bool(olds)
 
 
 def relocate_unless_busy(store_file: Path) -> None:
-    """Relocate a home's own store, unless the home's tracking process works on it, which has done so."""
-    with suppress(HomeInUse), hold(store_file.parent / "tracking.lock"):
-        relocate(store_file)
+    """Relocate a home's own store, unless the home's tracking process works on it, which has done so.
+
+    Changes no file if the home did not move. Raises ConfigError for a database that cannot be used.
+    """
+    with _opened(store_file) as database:
+        has_moved = bool(_other_places(database, artifact_folder(store_file)))
+    if has_moved:
+        with suppress(HomeInUse), hold(store_file.parent / "tracking.lock"):
+            relocate(store_file)
 
 
-def _opened(store_file: Path) -> sqlite3.Connection:
-    """Open the database if it exists, never making a new one."""
-    return sqlite3.connect(f"file:{quote(str(store_file))}?mode=rw", uri=True, timeout=_PATIENCE_S)
+@contextmanager
+def _opened(store_file: Path) -> Iterator[sqlite3.Connection]:
+    """Open the database if it exists, never making a new one; commit at the end, or roll back at an error."""
+    address = f"file:{quote(str(store_file))}?mode=rw"
+    try:
+        with closing(sqlite3.connect(address, uri=True, timeout=_PATIENCE_S)) as database, database:
+            yield database
+    except sqlite3.Error as error:
+        raise ConfigError(f"{store_file}: MLflow's database cannot be used: {error}") from error
 
 
-def _places(database: sqlite3.Connection) -> list[str]:
-    """Folders of the experiments that hocket made, each beside its database; none in an empty database."""
+def _other_places(database: sqlite3.Connection, here: str) -> list[str]:
+    """Other folders in which hocket's experiments keep artifacts, each beside its database; none if it is empty."""
     if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone() is None:
         return []
-    query = "SELECT DISTINCT artifact_location FROM experiments WHERE artifact_location LIKE ?"
-    return [place for (place,) in database.execute(query, (f"file:%/{_FOLDER}",))]
+    query = (
+        "SELECT DISTINCT artifact_location FROM experiments WHERE artifact_location LIKE ? AND artifact_location != ?"
+    )
+    return [place for (place,) in database.execute(query, (f"file:%/{_FOLDER}", here))]
 
 
 def _rewrite(database: sqlite3.Connection, old: str, new: str) -> None:

@@ -106,3 +106,10 @@ def test_a_tracking_process_is_left_alone(tmp_path: Path):
         assert places(store)["experiments"][0] == (OLD,)
     relocate_unless_busy(store)
     assert places(store)["experiments"][0] == (artifact_folder(store),)
+
+
+def test_a_home_that_did_not_move_gets_no_file(tmp_path: Path):
+    """Not even a lock: a finished run may be asked for every ten minutes."""
+    store = store_in(tmp_path / "home", (tmp_path / "home" / "mlartifacts").as_uri())
+    relocate_unless_busy(store)
+    assert list(store.parent.iterdir()) == [store]
