@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.home.json_files import write_json
 from pipeline.model.description import Description
-from pipeline.tracking.mlflow_model import pack_final_model, registry_name
+from pipeline.tracking.mlflow_model import describe_version, pack_final_model, registered_version, registry_name
 from pipeline.tracking.tracker import QUIET, TrackedMember, model_edition, read_member, report_digest
 from pipeline.tracking.uploads import send
 from tests.support.cli_runner import hocket
@@ -40,6 +40,12 @@ class Store:
         if model := pack_final_model(self.folder, self.uri, self.run_id):
             send(model.uploads(), self.artifacts.with_name("sent.json"), self.run_id)
             model.register()
+
+    def describe(self) -> None:
+        """Describe the version that is the model in the home."""
+        version = registered_version(self.client, Description.read(self.folder), self.run_id)
+        assert version
+        describe_version(self.client, version, "card")
 
     def versions(self) -> list[Any]:
         """Registered versions of the partner's model."""
@@ -156,6 +162,8 @@ def test_new_assays_make_a_second_version(done: Federation, tmp_path: Path) -> N
     mine = Store(done, tmp_path)
     smiles = list(SMILES[:9])
     before = mine.load().predict(frame(smiles))
+    mine.describe()
+    assert mine.client.get_model_version_by_alias(mine.name, "kept").version == 1
     member = read_member(done.config("P01"), "partner")
     member.store_file.touch()
     write_json(member.home.tracked, {"run": "1", "report": report_digest(member.home)})
@@ -170,6 +178,8 @@ def test_new_assays_make_a_second_version(done: Federation, tmp_path: Path) -> N
     for _ in range(2):
         mine.log()
         assert [one.version for one in mine.versions()] == [2, 1]
+    mine.describe()
+    assert mine.client.get_model_version_by_alias(mine.name, "kept").version == 2
     write_json(
         member.home.tracked, {"run": "1", "report": report_digest(member.home), "model": model_edition(member.home)}
     )
