@@ -24,6 +24,7 @@ from pipeline.commands import (
     prepare,
     report,
     run,
+    serve,
     status,
     ui,
     verify,
@@ -46,7 +47,14 @@ _SECTIONS: dict[str, tuple[click.Command, ...]] = {  # every command once, under
         completion.completion,
     ),
     "Run": (run.partner, run.aggregator, engine.engine, status.status, ui.ui, verify.verify, inspect.inspect),
-    "Use the model": (report.report, predict.predict, extend.extend, embed.embed, export.export),
+    "Use the model": (
+        report.report,
+        predict.predict,
+        serve.serve,
+        extend.extend,
+        embed.embed,
+        export.export,
+    ),
 }
 
 

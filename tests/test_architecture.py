@@ -50,7 +50,11 @@ ONLY_IN = {
     "mlflow": (
         "pipeline/tracking/sync.py",
         "pipeline/tracking/process.py",
+        "pipeline/tracking/local_run.py",
         "pipeline/tracking/mlflow_model.py",
+        "pipeline/tracking/model_server.py",
+        "pipeline/tracking/parameters.py",
+        "pipeline/tracking/report_sync.py",
         "pipeline/tracking/ui_pages.py",
     ),
 }

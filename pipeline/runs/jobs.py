@@ -4,6 +4,7 @@ import json
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from shlex import quote
 
 from pipeline.errors import ConfigError, OutOfStep
 from pipeline.home.json_files import write_json
@@ -14,7 +15,7 @@ from pipeline.protocol.open_mailbox import open_aggregator_mailbox, open_partner
 from pipeline.runtime.log import Log
 from pipeline.runtime.progress import ProgressReporter
 from pipeline.runtime.retry import Machine, RetryPolicy, drive
-from pipeline.tracking.tracker import TrackedMember, Tracker, read_member
+from pipeline.tracking.tracker import TrackedMember, Tracker, read_member, relocate_store
 
 _FINISHED = "the federation is finished, nothing is left to do"
 
@@ -34,7 +35,7 @@ def run_partner(config_file: Path, *, once: bool, timeout_s: float | None = None
 
         return WithPage(PartnerRun(config, mailbox, reporter), mailbox.home)
 
-    _run(open_machine, read_member(config_file, "partner"), reporter, once=once, timeout_s=timeout_s)
+    _run(open_machine, config_file, "partner", reporter, once=once, timeout_s=timeout_s)
 
 
 def run_aggregator(config_file: Path, *, once: bool, timeout_s: float | None = None, log: Log | None = None) -> None:
@@ -48,20 +49,24 @@ def run_aggregator(config_file: Path, *, once: bool, timeout_s: float | None = N
     def open_machine() -> Machine:
         return AggregatorRun(open_aggregator_mailbox(config), reporter, workers=config.n_workers)
 
-    _run(open_machine, read_member(config_file, "aggregator"), reporter, once=once, timeout_s=timeout_s)
+    _run(open_machine, config_file, "aggregator", reporter, once=once, timeout_s=timeout_s)
 
 
 def _run(
     open_machine: Callable[[], Machine],
-    member: TrackedMember,
+    config_file: Path,
+    role: str,
     reporter: ProgressReporter,
     *,
     once: bool,
     timeout_s: float | None,
 ) -> None:
+    member = read_member(config_file, role)
     config, home = member.config, member.home
     if _is_finished(member) and member.all_sent:
+        _relocate(member, reporter)
         reporter.report(_FINISHED)
+        _report_model(member, config_file, reporter)
         return
     with (
         home.alone() as before,
@@ -79,6 +84,22 @@ def _run(
             policy.call(lambda: write_json(home.finished, {"plan": member.plan.digest}))
             reporter.set_round()
             reporter.report("finished")
+    _report_model(member, config_file, reporter)
+
+
+def _relocate(member: TrackedMember, reporter: ProgressReporter) -> None:
+    """Relocate the store of a home that was moved; a damaged one is no reason to fail."""
+    try:
+        relocate_store(member)
+    except ConfigError as error:
+        reporter.warn(str(error))
+
+
+def _report_model(member: TrackedMember, config_file: Path, reporter: ProgressReporter) -> None:
+    """Report the commands that use a partner's finished model, as the last line of its run."""
+    if member.role == "partner":
+        file = quote(str(config_file))
+        reporter.report(f"use the model: `hocket predict {file} new.smi`, or `hocket serve {file}` for scripts")
 
 
 def _report_killed(before: Holder | None, reporter: ProgressReporter) -> None:

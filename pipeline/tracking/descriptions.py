@@ -1,6 +1,6 @@
-"""Names of curves, tags and descriptions on MLflow's pages.
+"""Names of charts, tags and descriptions on MLflow's pages.
 
-MLflow groups curves by the part of their name before the slash.
+MLflow groups charts by the part of their name before the slash, and sorts groups by name: a digit makes their order.
 """
 
 from importlib.metadata import version
@@ -13,22 +13,27 @@ ROLE = "hocket.role"
 PLAN = "hocket.plan"
 VERSION = "hocket.version"
 STATE = "hocket.state"
-LOGGED = "hocket.logged"  # what the run has already, see pipeline.tracking.sync.Logged
+LOCAL_OF = "hocket.local_of"  # only of the run of a partner's strongest local models, instead of MEMBER
+SAID_VERDICT, SAID_GATE = "hocket.verdict", "hocket.gate"  # the report's conclusion and the gate's, as sentences
+# what the run has already, see pipeline.tracking.sync.Logged; MLflow's pages show no tag that begins with mlflow.
+LOGGED, LOGGED_BEFORE = "mlflow.hocket.logged", "hocket.logged"  # the second in runs of earlier versions
 
-_NOTE = "mlflow.note.content"
+KEPT = "kept"  # alias of the registered model that the gate keeps
+NOTE = "mlflow.note.content"  # MLflow shows it as the description
+VALIDATION, TEST, VERDICT, GATE = "1_validation", "2_test", "3_verdict", "4_gate"
 _CURVES = {
-    "loss_train": "train/loss",
-    "clipped_share": "update/clipped_share",
-    "update_norm": "update/norm",
-    "mean_change_norm": "update/mean_norm",
-    "upload_bytes": "bytes/up",
-    "upload_bytes_per_parameter": "bytes/up_per_parameter",
-    "download_bytes": "bytes/down",
-    "n_members": "round/members",
-    "attempt": "round/attempt",
-    "catalogue_rows": "round/catalogue_tasks",
+    "loss_train": "5_training/loss",
+    "clipped_share": "6_update/clipped_share",
+    "update_norm": "6_update/norm",
+    "mean_change_norm": "6_update/mean_norm",
+    "upload_bytes": "8_bytes/up",
+    "upload_bytes_per_parameter": "8_bytes/up_per_parameter",
+    "download_bytes": "8_bytes/down",
+    "n_members": "9_round/members",
+    "attempt": "9_round/attempt",
+    "catalogue_rows": "9_round/catalogue_tasks",
 }
-_GROUPS = {"validation_": "validation/", "seconds_": "seconds/", "n_": "data/"}
+_GROUPS = {"validation_": f"{VALIDATION}/", "seconds_": "7_seconds/", "n_": "9_data/"}
 
 
 def curve(key: str) -> str:
@@ -41,9 +46,9 @@ def curve(key: str) -> str:
     return key
 
 
-def of_report(key: str) -> str:
-    """Name of one of the report's means on MLflow's pages."""
-    return f"report/{key}"
+def registered_name(federation: str, federation_id: str, partner: str) -> str:
+    """Name of a partner's model in the registry, without blanks."""
+    return f"{federation.replace(' ', '_')}-{federation_id[:8]}-{partner}"
 
 
 def experiment_name(plan: Plan) -> str:
@@ -64,7 +69,7 @@ def experiment_tags(plan: Plan) -> dict[str, str]:
         plan=plan.digest,
         id=plan.federation.id,
     )
-    return {"mlflow.experimentKind": "custom_model_development", _NOTE: description}
+    return {"mlflow.experimentKind": "custom_model_development", NOTE: description}
 
 
 def identity_tags(member: str, role: str, plan: Plan) -> dict[str, str]:
@@ -74,20 +79,31 @@ def identity_tags(member: str, role: str, plan: Plan) -> dict[str, str]:
 
 def run_tags(member: str, role: str, plan: Plan) -> dict[str, str]:
     """Tags of a run with its description, set when it starts and again under a revision of the plan."""
+    template = "partner_run.md.jinja" if role == "partner" else "aggregator_run.md.jinja"
+    return identity_tags(member, role, plan) | _described(member, plan, template)
+
+
+def local_run_tags(member: str, plan: Plan) -> dict[str, str]:
+    """Tags of the run of a partner's strongest local models, with its description."""
+    return {LOCAL_OF: member, ROLE: "local models", PLAN: plan.digest} | _described(member, plan, "local_run.md.jinja")
+
+
+def local_run_name(member: str) -> str:
+    """Name of the run of a partner's strongest local models."""
+    return f"{member}, strongest local"
+
+
+def _described(member: str, plan: Plan, template: str) -> dict[str, str]:
+    release = version("hocket")
     description = filled(
         __package__,
-        "partner_run.md.jinja" if role == "partner" else "aggregator_run.md.jinja",
+        template,
         member=member,
+        local_run=local_run_name(member),
         name=plan.federation.name,
         local_steps=plan.rounds.local_steps,
     )
-    release = version("hocket")
-    return identity_tags(member, role, plan) | {
-        VERSION: release,
-        _NOTE: description,
-        "mlflow.user": member,
-        "mlflow.source.name": f"hocket {release}",
-    }
+    return {VERSION: release, NOTE: description, "mlflow.user": member, "mlflow.source.name": f"hocket {release}"}
 
 
 def state(last_step: int, n_rounds: int, *, finished: bool) -> str:

@@ -13,13 +13,22 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.model.description import COMPOUNDS_FILE, DESCRIPTION_FILE, Description, output_columns, weights_file
+from pipeline.model.description import (
+    COMPOUNDS_FILE,
+    DESCRIPTION_FILE,
+    Description,
+    Which,
+    output_columns,
+    weights_file,
+)
+from pipeline.tracking.descriptions import KEPT, registered_name
 from pipeline.tracking.uploads import Upload
 from secure.files import atomic_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel
+    from mlflow.entities.model_registry import ModelVersion
 
     from pipeline.tracking.served_model import ServedModel
 
@@ -40,13 +49,8 @@ _PACKAGES = (
 _NAME = "model"  # of the run's model
 _LAST = "MLmodel"  # MLflow's description of a model's folder, without which the folder is no model
 _EDITION = "hocket.edition"  # tag of a model and its version: which assays `hocket extend` had added
+_KEPT = "hocket.kept"  # tag of a version: whether it is the federated or the strongest local model
 _EXAMPLES = ["CC(=O)Oc1ccccc1C(=O)O", "Cn1cnc2c1c(=O)n(C)c(=O)n2C"]  # aspirin and caffeine: public compounds
-
-
-def registered_name(description: Description) -> str:
-    """Name of the model in the registry, from federation and partner, without blanks."""
-    federation = description.federation.replace(" ", "_")
-    return f"{federation}-{description.federation_id[:8]}-{description.partner}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ class PackedModel:
     model_id: str
     name: str  # in the registry
     edition: str
+    kept: Which
     client: "MlflowClient"
 
     def uploads(self) -> list[Upload]:
@@ -77,8 +82,29 @@ class PackedModel:
         import mlflow  # noqa: PLC0415 -- seconds to import, only in the tracking process
 
         self.client.finalize_logged_model(self.model_id, "READY")
-        mlflow.register_model(f"models:/{self.model_id}", self.name, tags={_EDITION: self.edition})
+        mlflow.register_model(f"models:/{self.model_id}", self.name, tags={_EDITION: self.edition, _KEPT: self.kept})
         shutil.rmtree(self.folder)
+
+
+def registry_name(description: Description) -> str:
+    """Name of the model in the registry."""
+    return registered_name(description.federation, description.federation_id, description.partner)
+
+
+def registered_version(client: "MlflowClient", description: Description, run_id: str) -> "ModelVersion | None":
+    """The version in the registry that is the run's model with these added assays; None if it is not registered."""
+    versions = client.search_model_versions(f"name = '{registry_name(description)}'")
+    same = (one for one in versions if one.run_id == run_id and one.tags.get(_EDITION, "") == description.edition)
+    return next(same, None)
+
+
+def describe_version(client: "MlflowClient", version: "ModelVersion", card: str) -> None:
+    """Describe a version by its card, and give it the alias of what the gate keeps."""
+    model = client.get_registered_model(version.name)
+    if str(model.aliases.get(KEPT)) != str(version.version):  # numbers or texts, depending on the store
+        client.set_registered_model_alias(version.name, KEPT, version.version)
+    if version.description != card:
+        client.update_model_version(version.name, version.version, card)
 
 
 def pack_final_model(folder: Path, store: str, run_id: str) -> PackedModel | None:
@@ -93,20 +119,19 @@ def pack_final_model(folder: Path, store: str, run_id: str) -> PackedModel | Non
     import mlflow  # noqa: PLC0415 -- seconds to import, only in the tracking process
 
     description = Description.read(folder)
-    name = registered_name(description)
+    name = registry_name(description)
     mlflow.set_tracking_uri(store)
     mlflow.set_registry_uri(store)
     client = mlflow.MlflowClient(tracking_uri=store, registry_uri=store)
     packed = folder.with_name("model.packed")  # in the home, which other accounts cannot read
-    versions = client.search_model_versions(f"name = '{name}'")
-    if any(one.run_id == run_id and one.tags.get(_EDITION, "") == description.edition for one in versions):
+    if registered_version(client, description, run_id):
         shutil.rmtree(packed, ignore_errors=True)  # the process was killed after registering it
         return None
     logged = _logged_model(client, run_id, description.edition)
     if not (packed / _LAST).exists() or mlflow.models.Model.load(str(packed)).model_id != logged.model_id:
         with atomic_folder(packed) as unfinished, _needed(folder, description) as needed:
             _save(needed, unfinished, description, logged)
-    return PackedModel(packed, logged.model_id, name, description.edition, client)
+    return PackedModel(packed, logged.model_id, name, description.edition, description.kept, client)
 
 
 @contextmanager
@@ -133,8 +158,8 @@ def _logged_model(client: "MlflowClient", run_id: str, edition: str) -> "LoggedM
     models = client.search_logged_models([experiment], filter_string=mine)
     logged = next((model for model in models if model.tags.get(_EDITION, "") == edition), None)
     if logged is None:
-        tags, params = {_EDITION: edition}, run.data.params
-        logged = client.create_logged_model(experiment, name=_NAME, source_run_id=run_id, params=params, tags=tags)
+        tags = {_EDITION: edition}
+        logged = client.create_logged_model(experiment, name=_NAME, source_run_id=run_id, tags=tags)
     outputs = run.outputs.model_outputs if run.outputs else []
     if logged.model_id not in {output.model_id for output in outputs}:
         client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])

@@ -13,9 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from pipeline.errors import HomeInUse
+from pipeline.errors import ConfigError, HomeInUse
 from pipeline.home.lock import hold
 from pipeline.runtime.redact import without_password
+from pipeline.tracking.relocation import relocate
 from pipeline.tracking.tracker import BUSY, QUIET, UNREACHABLE, TrackedMember, read_member
 
 if TYPE_CHECKING:
@@ -56,17 +57,17 @@ class Store:
 
     def update(self) -> None:
         """Try to bring the store up to date with the records."""
-        from mlflow import MlflowClient  # noqa: PLC0415 -- seconds and much memory: only in this process
-        from mlflow.exceptions import MlflowException  # noqa: PLC0415
+        from mlflow.exceptions import MlflowException  # noqa: PLC0415 -- seconds and much memory: only in this process
 
         from pipeline.tracking.sync import sync  # noqa: PLC0415
 
         try:
             _check_answers(self._member.store)
             _make_store(self._member)
-            self._client = self._client or MlflowClient(tracking_uri=self._member.store)
+            self._client = self._client or _opened(self._member)
             run_id = sync(self._member, self._client)
-        except (MlflowException, OSError) as error:  # OSError: of requests, and of the artifacts' storage
+        # OSError: of requests, and of the artifacts' storage; ConfigError: of a damaged database
+        except (MlflowException, OSError, ConfigError) as error:
             self._failed_at = time.monotonic()
             self._report_failure(error)
             self._machine = None  # it stops by itself at such an error
@@ -142,9 +143,19 @@ def _make_store(member: TrackedMember) -> None:
     unfinished.replace(store)
 
 
+def _opened(member: TrackedMember) -> "MlflowClient":
+    """Open the store; one in the home names its artifacts where the home is now."""
+    from mlflow import MlflowClient  # noqa: PLC0415 -- seconds and much memory: only in this process
+
+    if member.own_store:
+        relocate(member.store_file)
+    return MlflowClient(tracking_uri=member.store)
+
+
 def main(config_file: str, role: str, *, once: bool) -> int:
     """Follow the member's records; with `once`, bring the store up to date unless another process does."""
     os.environ.update(QUIET)
+    os.umask(0o077)  # database, artifacts and log are as private as the home
     news = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # for libraries that print: it goes to the log
     member = read_member(Path(config_file), role)

@@ -1,35 +1,82 @@
-"""The report's means as metrics of a partner's MLflow run, those of the main comparison and those of the network."""
+"""What a partner's report says as metrics of its MLflow runs: test scores, the verdict and the gate."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 from pipeline.errors import DamagedReport, NotYet
 from pipeline.home.paths import Home
-from pipeline.report.metrics import CLASSIFICATION, REGRESSION
+from pipeline.report.metrics import CLASSIFICATION, REGRESSION, Side
 from pipeline.report.report import read_report
-from pipeline.report.schema import Comparisons
+from pipeline.report.schema import ComparisonOverTasks, Comparisons, Report
+from pipeline.tracking.descriptions import GATE, TEST, VALIDATION, VERDICT
 
-_NETWORK = "network_"
+_OUTCOMES = {"better": 1, "undecided": 0, "worse": -1}  # others, such as "unjudged", are no number
 
 
-def report_metrics(home: Home) -> dict[str, float]:
-    """Means on the test fold of both models of either comparison, and their changes, by name.
-
-    Names such as `average_precision_change` are of federated against strongest local models, those that begin with
-    `network_` of the network with federation against that without. None without a report that can be read.
-    """
+def report_in(home: Home) -> Report | None:
+    """The partner's report; None without one that can be read, for `hocket report` says what to do."""
     try:
-        report = read_report(home)
-    except (NotYet, DamagedReport):  # `hocket report` says what to do
-        return {}
-    return dict(_means(report.summary)) | {f"{_NETWORK}{key}": mean for key, mean in _means(report.network.summary)}
+        return read_report(home)
+    except (NotYet, DamagedReport):
+        return None
 
 
-def _means(summary: Comparisons) -> Iterator[tuple[str, float]]:
+def scores_on_test_fold(report: Report, side: Side) -> dict[str, float]:
+    """Means on the test fold of one side: of its models of assays, and under `..._network` of its network."""
+    return {f"{TEST}/{metric}": getattr(compared, side) for metric, compared in _compared(report.summary)} | {
+        f"{TEST}/{metric}_network": getattr(compared, side) for metric, compared in _compared(report.network.summary)
+    }
+
+
+def verdict(report: Report) -> dict[str, float]:
+    """What federation changed on the test fold: change, interval, p that decides, tasks; and the outcome."""
+    metrics: dict[str, float] = {}
+    for metric, compared in _compared(report.summary):
+        low, high = compared.interval_95
+        metrics |= {
+            f"{VERDICT}/{metric}_change": compared.change,
+            f"{VERDICT}/{metric}_change_low": low,
+            f"{VERDICT}/{metric}_change_high": high,
+            f"{VERDICT}/{metric}_p": compared.p_assays_holm,
+            f"{VERDICT}/{metric}_tasks_better": compared.n_better,
+            f"{VERDICT}/{metric}_tasks_worse": compared.n_worse,
+        }
+    for metric, compared in _compared(report.network.summary):
+        metrics[f"{VERDICT}/{metric}_network_change"] = compared.change
+    return metrics | _outcome(VERDICT, report.verdict.outcome)
+
+
+def gate(report: Report) -> dict[str, float]:
+    """The gate's result on the validation fold."""
+    found = report.gate
+    numbers = {"change": found.change, "low": found.low, "high": found.high, "tasks": found.n_tasks}
+    metrics = {f"{GATE}/{name}": float(number) for name, number in numbers.items() if number is not None}
+    return metrics | _outcome(GATE, found.outcome) | {f"{GATE}/keeps_federated": float(found.kept == "federated")}
+
+
+def validation_curves(report: Report, side: Side) -> Iterator[tuple[str, int, float]]:
+    """Name, round and score of each point of the network's curves on the validation fold."""
+    for kind in (CLASSIFICATION, REGRESSION):
+        for name, curve in report.learning.curves(kind).items():
+            for round_no, score in curve.of(side):
+                yield f"{VALIDATION}/{name}", round_no, score
+
+
+def kinds(report: Report, side: Side) -> dict[str, str]:
+    """Number of tasks, without auxiliary ones, with each kind of model, as parameters."""
+    rows = [row for kind in (CLASSIFICATION, REGRESSION) for row in report.rows(kind) if not row.is_auxiliary]
+    counts = Counter(row.strongest if side == "local" else row.kept for row in rows)
+    return {f"kinds.{kind.replace(' ', '_')}": str(n) for kind, n in sorted(counts.items())}
+
+
+def _compared(summary: Comparisons) -> Iterator[tuple[str, ComparisonOverTasks]]:
     for kind in (CLASSIFICATION, REGRESSION):
         comparisons = summary.of(kind)
-        compared = {metric: comparisons.comparison(metric) for metric in kind.metrics} if comparisons else {}
-        for metric, found in compared.items():
-            if found:
-                yield f"{metric}_local", found.local
-                yield f"{metric}_federated", found.federated
-                yield f"{metric}_change", found.change
+        for metric in kind.metrics if comparisons else ():
+            compared = comparisons.comparison(metric) if comparisons else None
+            if compared:
+                yield metric, compared
+
+
+def _outcome(group: str, outcome: str) -> dict[str, float]:
+    return {f"{group}/outcome": _OUTCOMES[outcome]} if outcome in _OUTCOMES else {}

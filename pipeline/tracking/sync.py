@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Self
 from pipeline.home.json_files import write_json
 from pipeline.home.paths import Home
 from pipeline.home.round_metrics import RoundRecord, read_records
-from pipeline.plan.member_configs import PartnerConfig
 from pipeline.runtime.redact import without_password
 from pipeline.tracking import descriptions as words
 from pipeline.tracking.mlflow_model import pack_final_model
+from pipeline.tracking.parameters import constants, is_charted, log_params, settings
+from pipeline.tracking.relocation import artifact_folder
 from pipeline.tracking.tracker import TrackedMember, model_edition, report_digest, report_files
 from pipeline.tracking.uploads import Upload, send
 
@@ -44,7 +45,8 @@ class Logged:
     @classmethod
     def of(cls, run: "Run") -> Self:
         """Read the tag of a run."""
-        return cls(**json.loads(run.data.tags.get(words.LOGGED, "{}")))
+        tags = run.data.tags
+        return cls(**json.loads(tags.get(words.LOGGED, tags.get(words.LOGGED_BEFORE, "{}"))))
 
     def note(self, client: "MlflowClient", run_id: str) -> Self:
         """Write the tag, after logging what it lists: if the server fails in between, that is logged again."""
@@ -57,19 +59,21 @@ def sync(member: TrackedMember, client: "MlflowClient") -> str:
     run = _find_run(member, client) or _start_run(member, client)
     run_id, logged = run.info.run_id, Logged.of(run)
     if logged.plan != member.plan.digest:
-        _log_settings(member, client, run_id, first=not logged.plan)
+        _log_settings(member, client, run, first=not logged.plan)
         logged = replace(logged, plan=member.plan.digest).note(client, run_id)
     finished = member.finished  # before the records are read: then none can follow
-    for record in read_records(member.home.metrics):
+    records = read_records(member.home.metrics)
+    first = constants(records)
+    for record in records:
         if record.step > logged.step:
-            _log_record(client, run_id, record)
+            _log_record(client, run, record, first)
             logged = replace(logged, step=record.step).note(client, run_id)
     state = words.state(logged.step, member.plan.rounds.n_rounds, finished=finished)
     if run.data.tags.get(words.STATE) != state:
         client.set_tag(run_id, words.STATE, state)
     if finished:
         edition = model_edition(member.home)
-        report = _send_files(member, client, run_id, logged)
+        report = _send_files(member, client, run, logged)
         if run.info.status != "FINISHED":
             client.set_terminated(run_id, end_time=int(member.home.finished.stat().st_mtime * 1000))
         write_json(member.home.tracked, {"run": run_id, "report": report, "model": edition})
@@ -99,14 +103,11 @@ def _experiment(member: TrackedMember, client: "MlflowClient") -> str:
 
 
 def _artifact_folder(store: str, home: Home) -> str | None:
-    """URI of the artifacts' folder: next to an SQLite file, in the home for another database; None for a server.
-
-    MLflow's default is the folder from which the run was started.
-    """
+    """URI of the artifacts' folder: next to an SQLite file, in the home for another database; None for a server."""
     if store.startswith(_SQLITE):
-        return (Path(store.removeprefix(_SQLITE)).resolve().parent / "mlartifacts").as_uri()
+        return artifact_folder(Path(store.removeprefix(_SQLITE)))
     database = store.startswith(("postgresql", "mysql", "mssql"))
-    return (home.folder / "mlartifacts").as_uri() if database else None
+    return artifact_folder(home.folder / "mlflow.db") if database else None
 
 
 def _remove_default(client: "MlflowClient") -> None:
@@ -134,10 +135,11 @@ def _start_run(member: TrackedMember, client: "MlflowClient") -> "Run":
     return client.create_run(_experiment(member, client), start_time=began_ms, run_name=name, tags=tags)
 
 
-def _log_settings(member: TrackedMember, client: "MlflowClient", run_id: str, *, first: bool) -> None:
-    """Log plan and configuration; again under a revision of the plan, into its own folder."""
-    from mlflow.entities import Param, RunTag  # noqa: PLC0415 -- MLflow takes seconds to import
+def _log_settings(member: TrackedMember, client: "MlflowClient", run: "Run", *, first: bool) -> None:
+    """Log plan and configuration; those of a revision of the plan into its own folder, and what it changed."""
+    from mlflow.entities import RunTag  # noqa: PLC0415 -- MLflow takes seconds to import
 
+    run_id, known = run.info.run_id, run.data.params
     tags = words.run_tags(member.config.name, member.role, member.plan)
     folder = f"settings/{member.plan.folder}".rstrip("/")
     catalogue = member.plan.catalogue.path(member.config.plan_file)
@@ -146,32 +148,23 @@ def _log_settings(member: TrackedMember, client: "MlflowClient", run_id: str, *,
     client.log_text(
         run_id, without_password(member.config_file.read_text("utf-8")), f"{folder}/{member.config_file.name}"
     )
-    params = [Param(key, str(value)) for key, value in _params(member).items()] if first else []
-    client.log_batch(run_id, params=params, tags=[RunTag(key, value) for key, value in tags.items()])
+    params = settings(member)
+    if not first:
+        changed = {key: value for key, value in params.items() if known.get(key, value) != value}
+        params = {f"{member.plan.folder}.{key}": value for key, value in changed.items()}
+    log_params(client, run_id, params, known)
+    client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
 
-def _params(member: TrackedMember) -> dict[str, Any]:
-    """The settings to compare runs by; the others are in the logged files."""
-    plan, config = member.plan, member.config
-    params: dict[str, Any] = {
-        "n_rounds": plan.rounds.n_rounds,
-        "local_steps": plan.rounds.local_steps,
-        "n_partners": len(plan.partner_names),
-        "n_trunk_parameters": plan.layout.n_params,
-        "hidden": list(plan.trunk.hidden),
-    }
-    if isinstance(config, PartnerConfig):
-        params |= {"learning_rate": config.training.learning_rate, "batch_size": config.training.batch_size}
-        params |= {"dropout": plan.trunk.dropout}
-    return params
-
-
-def _log_record(client: "MlflowClient", run_id: str, record: RoundRecord) -> None:
+def _log_record(client: "MlflowClient", run: "Run", record: RoundRecord, first: Mapping[str, float]) -> None:
+    """Log a record; its constants, of which `first` has the first values, are parameters."""
     from mlflow.entities import Metric  # noqa: PLC0415 -- MLflow takes seconds to import
 
-    at_ms = int(record.at * 1000)
-    metrics = [Metric(words.curve(key), value, at_ms, record.step) for key, value in record.metrics.items()]
+    run_id, at_ms = run.info.run_id, int(record.at * 1000)
+    charted = {key: value for key, value in record.metrics.items() if is_charted(key, value, first)}
+    metrics = [Metric(words.curve(key), value, at_ms, record.step) for key, value in charted.items()]
     client.log_batch(run_id, metrics=metrics)
+    log_params(client, run_id, {key: first[key] for key in record.metrics if key in first}, run.data.params)
     if "datasets" in record.facts:
         _log_datasets(client, run_id, record.facts["datasets"])
     if record.facts:
@@ -198,30 +191,22 @@ def _log_datasets(client: "MlflowClient", run_id: str, datasets: list[Mapping[st
     client.log_inputs(run_id, datasets=inputs)
 
 
-def _send_files(member: TrackedMember, client: "MlflowClient", run_id: str, logged: Logged) -> str:
-    """Send the report with its means, unless the run has the same one, and the model; return the report's digest."""
-    report = report_digest(member.home)
+def _send_files(member: TrackedMember, client: "MlflowClient", run: "Run", logged: Logged) -> str:
+    """Send report and model with what describes them, unless the run has the same ones; return the report's digest."""
+    run_id, report = run.info.run_id, report_digest(member.home)
     model = pack_final_model(member.home.model, member.store, run_id)
     uploads = _report_uploads(member, client, run_id) if logged.report != report else []
     uploads = [*uploads, *(model.uploads() if model else [])]
     send([replace(upload, send=partial(_send_patiently, upload)) for upload in uploads], member.home.sent, run_id)
-    if logged.report != report:
-        _log_report(member, client, run_id)
-        replace(logged, report=report).note(client, run_id)
     if model:
         model.register()
+    if member.role == "partner":
+        from pipeline.tracking.report_sync import log_report  # noqa: PLC0415 -- libraries that an aggregator lacks
+
+        log_report(member, client, run, report, is_new=logged.report != report)
+    if logged.report != report:
+        replace(logged, report=report).note(client, run_id)
     return report
-
-
-def _log_report(member: TrackedMember, client: "MlflowClient", run_id: str) -> None:
-    """Log the report's means at the last round, always with one time: the same means are one point."""
-    from mlflow.entities import Metric  # noqa: PLC0415 -- MLflow takes seconds to import
-
-    from pipeline.tracking.report_metrics import report_metrics  # noqa: PLC0415 -- only where there is a report
-
-    at_ms, step = int(member.home.finished.stat().st_mtime * 1000), member.plan.rounds.n_rounds
-    metrics = [Metric(words.of_report(key), mean, at_ms, step) for key, mean in report_metrics(member.home).items()]
-    client.log_batch(run_id, metrics=metrics)
 
 
 def _send_patiently(upload: Upload) -> None:

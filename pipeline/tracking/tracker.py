@@ -22,6 +22,7 @@ from pipeline.home.paths import Home
 from pipeline.model.description import Description
 from pipeline.plan.member_configs import MemberConfig, read_member_config
 from pipeline.plan.plan import Plan, read_plan
+from pipeline.tracking.relocation import relocate_unless_busy
 from pipeline.tracking.uploads import Remaining
 
 QUIET = {
@@ -97,6 +98,15 @@ class TrackedMember:
             return bool(tracked["report"] == report_digest(self.home) and edition == model_edition(self.home))
         except (ValueError, KeyError, TypeError, AttributeError):
             return False  # damaged, or of an earlier version: sync again
+
+
+def relocate_store(member: TrackedMember) -> None:
+    """Let the home's own store find its artifacts if the home was moved; a tracking process does so itself.
+
+    Raises ConfigError for a database that cannot be used.
+    """
+    if member.own_store and member.store_file.exists():
+        relocate_unless_busy(member.store_file)
 
 
 def report_files(home: Home) -> list[Path]:

@@ -489,6 +489,22 @@ def test_ui(golden: Golden, fresh: Federation):
         run("hocket ui P03/partner.toml", "the store is a server")
 
 
+def test_serve(golden: Golden, fresh: Federation):
+    """What it refuses; the served model has tests of its own."""
+    with golden.session(fresh.folder) as run, socket.socket() as taken:
+        run("hocket serve --help")
+        run("hocket serve agg/aggregator.toml")
+        run("hocket serve P01/partner.toml", "before the last round")
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        run.hide(port, "PORT")
+        write_json(Path("P01/home/finished.json"), {"plan": "0" * 64})
+        run(f"hocket serve P01/partner.toml --port {port}", "another program listens there")
+        shutil.rmtree("P02/home")
+        run("hocket serve P02/partner.toml", "before the first run")
+
+
 def test_completion(golden: Golden, tmp_path: Path):
     """Click's scripts, which ask hocket."""
     with golden.session(tmp_path) as run:

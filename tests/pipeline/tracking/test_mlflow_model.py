@@ -1,36 +1,22 @@
-"""The finished model in MLflow: logged, registered, loaded and served, and the same as `hocket predict`."""
+"""The finished model in MLflow: logged, registered and loaded, and the same as `hocket predict`."""
 
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from http.client import HTTPConnection
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
-import psutil
 import pytest
 
 from pipeline.home.json_files import write_json
 from pipeline.model.description import Description
-from pipeline.tracking.mlflow_model import pack_final_model, registered_name
+from pipeline.tracking.mlflow_model import describe_version, pack_final_model, registered_version, registry_name
 from pipeline.tracking.tracker import QUIET, TrackedMember, model_edition, read_member, report_digest
 from pipeline.tracking.uploads import send
 from tests.support.cli_runner import hocket
 from tests.support.data_prep.new_assay_tables import write_new_assays
 from tests.support.federation import AGGREGATOR, Federation
-from tests.support.other_account import asked_as_another, needs_root
 from tests.support.partner_tables import SMILES
-from tests.support.tracking import ui_stranger
-
-_PATIENCE_S = 300.0
 
 
 class Store:
@@ -47,13 +33,19 @@ class Store:
         self.run_id = self.client.create_run(experiment).info.run_id
         self.folder = federation.home("P01").model
         self.log()
-        self.name = registered_name(Description.read(self.folder))
+        self.name = registry_name(Description.read(self.folder))
 
     def log(self) -> None:
         """Log the model as at the end of a run."""
         if model := pack_final_model(self.folder, self.uri, self.run_id):
             send(model.uploads(), self.artifacts.with_name("sent.json"), self.run_id)
             model.register()
+
+    def describe(self) -> None:
+        """Describe the version that is the model in the home."""
+        version = registered_version(self.client, Description.read(self.folder), self.run_id)
+        assert version
+        describe_version(self.client, version, "card")
 
     def versions(self) -> list[Any]:
         """Registered versions of the partner's model."""
@@ -170,6 +162,8 @@ def test_new_assays_make_a_second_version(done: Federation, tmp_path: Path) -> N
     mine = Store(done, tmp_path)
     smiles = list(SMILES[:9])
     before = mine.load().predict(frame(smiles))
+    mine.describe()
+    assert mine.client.get_model_version_by_alias(mine.name, "kept").version == 1
     member = read_member(done.config("P01"), "partner")
     member.store_file.touch()
     write_json(member.home.tracked, {"run": "1", "report": report_digest(member.home)})
@@ -184,6 +178,8 @@ def test_new_assays_make_a_second_version(done: Federation, tmp_path: Path) -> N
     for _ in range(2):
         mine.log()
         assert [one.version for one in mine.versions()] == [2, 1]
+    mine.describe()
+    assert mine.client.get_model_version_by_alias(mine.name, "kept").version == 2
     write_json(
         member.home.tracked, {"run": "1", "report": report_digest(member.home), "model": model_edition(member.home)}
     )
@@ -203,92 +199,3 @@ def test_an_aggregator_has_no_model(finished: Federation, store: Store) -> None:
     """The aggregator's home has no model to log."""
     assert pack_final_model(finished.home(AGGREGATOR).model, store.uri, store.run_id) is None
     assert len(list(store.client.search_registered_models())) == 1
-
-
-# ------------------------------------------------------------------------------------------------- a real server
-
-
-@dataclass(frozen=True)
-class Served:
-    """A model that is served on a Unix socket."""
-
-    socket_file: Path
-    process: "subprocess.Popen[bytes]"
-
-    def asked(self, method: str, path: str, content: object = None) -> bytes:
-        """The server's answer; OSError while it does not listen."""
-        connection = HTTPConnection("localhost", timeout=120)
-        connection.sock = socket.socket(socket.AF_UNIX)
-        with connection.sock:
-            connection.sock.connect(str(self.socket_file))
-            connection.request(method, path, json.dumps(content), {"Content-Type": "application/json"})
-            answer = connection.getresponse()
-            assert answer.status == 200
-            return answer.read()
-
-
-@pytest.fixture(scope="module")
-def served(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """`mlflow models serve` as the README starts it: on a socket in a folder like a home, its owner's alone."""
-    command = [sys.executable, "-P", "-m", "mlflow", "models", "serve", "--env-manager", "local"]
-    command += ["--model-uri", f"models:/{store.name}/1"]
-    places = {"MLFLOW_TRACKING_URI": store.uri, "MLFLOW_REGISTRY_URI": store.uri, "UVICORN_UDS": "home/model.sock"}
-    environment = os.environ | QUIET | places | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    with TemporaryDirectory() as open_to_all, (tmp_path_factory.mktemp("serve") / "log").open("wb") as log:
-        Path(open_to_all).chmod(0o755)
-        home = Path(open_to_all) / "home"
-        home.mkdir(0o700)
-        process = subprocess.Popen(
-            command, cwd=open_to_all, stdout=log, stderr=log, env=environment, start_new_session=True
-        )
-        try:
-            yield _once_it_answers(Served(home / "model.sock", process))
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)  # the session that was started above, and nothing else
-            try:
-                process.wait(timeout=60)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-
-
-def _once_it_answers(served: Served) -> Served:
-    until = time.monotonic() + _PATIENCE_S
-    while True:
-        assert served.process.poll() is None, "the server ended"
-        assert time.monotonic() < until, "the server did not come up"
-        try:
-            served.asked("GET", "/ping")
-        except OSError:
-            time.sleep(0.2)
-        else:
-            return served
-
-
-@pytest.mark.slow
-def test_a_real_server_answers_a_post_with_smiles(served: Served, expected: pl.DataFrame) -> None:
-    """`mlflow models serve` on the registered model: the numbers of `hocket predict` as JSON."""
-    structures = {"dataframe_split": {"columns": ["smiles"], "data": [[SMILES[0]], ["C1CC"]]}}
-    answer = json.loads(served.asked("POST", "/invocations", structures), parse_constant=_refuse)
-    first, second = answer["predictions"]
-    assert second["reason"] == "unparsable"
-    assert second["similarity"] is None
-    assert first["reason"] is None
-    for name in expected.columns:
-        value = expected[name][0]
-        assert first[name] == (value if value is None or isinstance(value, bool) else pytest.approx(value, rel=1e-6))
-
-
-@pytest.mark.slow
-@needs_root
-def test_a_real_server_answers_no_other_account(served: Served) -> None:
-    """It has no port, which would be open to every account, and its socket is in a private folder."""
-    me = psutil.Process(served.process.pid)
-    assert [one.net_connections() for one in (me, *me.children(recursive=True)) if one.net_connections()] == []
-    found = asked_as_another(ui_stranger.__name__, {"sockets": [str(served.socket_file)]})
-    assert found["sockets"] == ["Permission denied"]
-
-
-def _refuse(constant: str) -> None:
-    """NaN and infinity are no JSON."""
-    raise ValueError(constant)

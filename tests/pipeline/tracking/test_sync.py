@@ -15,7 +15,8 @@ from pipeline.home.json_files import write_json
 from pipeline.home.round_metrics import RoundRecord, read_records, write_record
 from pipeline.report.report import read_report, report_file
 from pipeline.tracking import sync as tracking_store
-from pipeline.tracking.report_metrics import report_metrics
+from pipeline.tracking.relocation import relocate
+from pipeline.tracking.report_metrics import report_in
 from pipeline.tracking.sync import sync
 from pipeline.tracking.tracker import QUIET, TrackedMember
 from tests.support.federation import AGGREGATOR, Federation
@@ -24,6 +25,7 @@ from tests.support.tracking.tracking_reader import (
     client_of,
     curves,
     expected_curves,
+    local_runs_of,
     member_of,
     runs_of,
     use_store,
@@ -33,29 +35,38 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-AGGREGATOR_METRICS = {
-    "round/members",
-    "round/attempt",
-    "bytes/up",
-    "bytes/up_per_parameter",
-    "bytes/down",
-    "seconds/add",
-    "seconds/round",
-}
+AGGREGATOR_METRICS = {"9_round/members", "9_round/attempt", "7_seconds/add", "7_seconds/round"}
 DATASET_COUNTS = {"n_compounds", "n_inputs", "n_tasks", "n_active", "n_inactive"}
 AGGREGATOR_FACTS = {"roster", "roster_digest"}
-AGGREGATOR_PARAMS = {"n_rounds", "local_steps", "n_partners", "n_trunk_parameters", "hidden"}
+AGGREGATOR_FACTS_ONCE = {
+    "n_partners",
+    "n_trunk_parameters",
+    "n_catalogue_tasks",
+    "upload_bytes",
+    "upload_bytes_per_parameter",
+    "download_bytes",
+}
+SETTINGS = {
+    "plan",
+    "federation",
+    "rounds",
+    "preparation",
+    "trunk",
+    "server",
+    "seal",
+    "catalogue",
+    "aggregator",
+    "tracking",
+}
 CURVES = {
-    "train/loss",
-    "validation/loss",
-    "validation/roc_auc",
-    "validation/average_precision",
-    "update/norm",
-    "update/clipped_share",
-    "update/mean_norm",
-    "bytes/up",
-    "bytes/down",
-    *(f"seconds/{part}" for part in ("train", "seal", "wait", "open", "validate", "round")),
+    "1_validation/loss",
+    "1_validation/roc_auc",
+    "1_validation/average_precision",
+    "5_training/loss",
+    "6_update/norm",
+    "6_update/clipped_share",
+    "6_update/mean_norm",
+    *(f"7_seconds/{part}" for part in ("train", "seal", "wait", "open", "validate", "round")),
 }
 
 
@@ -152,7 +163,7 @@ def test_a_revision_goes_on_with_the_run(finished: Federation, tmp_path: Path):
         "settings/revision-02/plan-2.toml",
         "settings/revision-02/aggregator.toml",
     } <= artifacts(member, run)
-    assert [step for step, _ in curves(member, run)["round/members"]] == [1, 2]
+    assert [step for step, _ in curves(member, run)["9_round/members"]] == [1, 2]
 
 
 def test_the_file_of_a_catalogue_is_an_artifact_too(finished: Federation, tmp_path: Path):
@@ -173,7 +184,7 @@ def test_a_partner_has_one_finished_run(tracked: Tracked):
     assert tracked.final.info.run_name == "P01"
     assert tracked.final.data.tags["hocket.plan"] == tracked.member.plan.digest
     assert tracked.final.data.tags["hocket.role"] == "partner"
-    expected = {"n_rounds": "2", "local_steps": "4", "n_partners": "3", "batch_size": "40", "dropout": "0.2"}
+    expected = {"rounds.n_rounds": "2", "training.batch_size": "40", "n_partners": "3", "trunk.hidden": "[16]"}
     assert expected.items() <= tracked.final.data.params.items()
 
 
@@ -182,7 +193,7 @@ def test_a_run_is_resumed_not_started_anew(tracked: Tracked):
     assert tracked.early.info.status == "RUNNING"
     assert tracked.early.info.run_id == tracked.final.info.run_id
     assert tracked.early.info.start_time == tracked.final.info.start_time
-    assert {step for curve in tracked.early_curves.values() for step, _ in curve} == {0, 1}
+    assert {step for curve in tracked.early_curves.values() for step, _ in curve} == {1}
 
 
 def test_every_record_is_logged_once(tracked: Tracked):
@@ -190,30 +201,36 @@ def test_every_record_is_logged_once(tracked: Tracked):
     found = curves(tracked.member, tracked.final)
     assert found == expected_curves(tracked.member)
     assert set(found) >= CURVES
-    assert [step for step, _ in found["train/loss"]] == [1, 2]
+    assert [step for step, _ in found["5_training/loss"]] == [1, 2]
     assert all(found[key][: len(curve)] == curve for key, curve in tracked.early_curves.items())
 
 
 def test_the_reports_means_are_metrics(tracked: Tracked):
-    """Of both comparisons, under names of their own, at the last round."""
+    """Test scores of both models and networks, change and gate, at the last round."""
     report, found = read_report(tracked.member.home), curves(tracked.member, tracked.final)
-    for beginning, summary in (("report/", report.summary), ("report/network_", report.network.summary)):
-        compared = summary.average_precision
-        assert compared is not None
-        for name in ("local", "federated", "change"):
-            assert found[f"{beginning}average_precision_{name}"] == [(2, getattr(compared, name))]
+    compared, network = report.summary.average_precision, report.network.summary.average_precision
+    assert compared is not None
+    assert network is not None
+    assert found["2_test/average_precision"] == [(2, compared.federated)]
+    assert found["2_test/average_precision_network"] == [(2, network.federated)]
+    assert found["3_verdict/average_precision_change"] == [(2, compared.change)]
+    assert found["3_verdict/average_precision_p"] == [(2, compared.p_assays_holm)]
+    assert found["3_verdict/average_precision_network_change"] == [(2, network.change)]
+    assert found["4_gate/change"] == [(2, report.gate.change)]
+    assert found["4_gate/keeps_federated"] == [(2, float(report.gate.kept == "federated"))]
+    assert tracked.final.data.tags["hocket.verdict"] == report.verdict.sentence
 
 
 def test_a_report_that_cannot_be_read_has_no_metrics(finished: Federation, tmp_path: Path):
     """An older or damaged one holds nothing up: `hocket report` says what to do."""
     home = finished.moved(tmp_path / "f").home("P01")
-    assert report_metrics(home)
-    report_file(home).write_text(report_file(home).read_text().replace('"format": 4', '"format": 3', 1))
-    assert report_metrics(home) == {}
-    report_file(home).write_text("{")
-    assert report_metrics(home) == {}
+    assert report_in(home)
+    content = json.loads(report_file(home).read_text())
+    for text in (json.dumps(content | {"format": 3}), "{"):
+        report_file(home).write_text(text)
+        assert report_in(home) is None
     report_file(home).unlink()
-    assert report_metrics(home) == {}
+    assert report_in(home) is None
 
 
 def test_settings_rounds_and_report_are_artifacts(tracked: Tracked):
@@ -226,6 +243,7 @@ def test_settings_rounds_and_report_are_artifacts(tracked: Tracked):
         "rounds/round-0002.json",
         "report/report.json",
         "report/summary.json",
+        "model_card.md",
     }
 
 
@@ -258,6 +276,63 @@ def test_no_key_is_in_the_store(tracked: Tracked):
         assert all(content not in data for data in stored)
 
 
+def test_a_moved_home_finds_its_artifacts(tracked: Tracked, federation: Federation, tmp_path: Path):
+    """Run, local run, model and registered version name files of the new place; their contents are there."""
+    moved = member_of(federation.moved(tmp_path / "elsewhere"), "P01")
+    assert relocate(moved.store_file)
+    assert not relocate(moved.store_file)
+    here, client = (moved.home.folder / "mlartifacts").as_uri(), client_of(moved)
+    (run,) = runs_of(moved)
+    (local,) = local_runs_of(moved)
+    assert run.info.artifact_uri == f"{here}/{run.info.run_id}/artifacts"
+    assert local.info.artifact_uri.startswith(here)
+    assert artifacts(moved, run) == artifacts(tracked.member, tracked.final)
+    (version,) = client.search_model_versions()
+    place = client.get_model_version_download_uri(version.name, version.version)
+    assert place.startswith(here)
+    assert (Path(place.removeprefix("file://")) / "MLmodel").is_file()
+    (model,) = client.search_logged_models([run.info.experiment_id])
+    assert model.artifact_location == place
+    assert not relocate(tracked.member.store_file)
+
+
+# ------------------------------------------------------------------------------------------------ the local models
+
+
+def test_the_local_models_have_a_run_beside(tracked: Tracked):
+    """Same experiment and names of charts, so that they compare; the report's local side."""
+    (local,) = local_runs_of(tracked.member)
+    report, found = read_report(tracked.member.home), curves(tracked.member, local)
+    assert local.info.experiment_id == tracked.final.info.experiment_id
+    assert local.info.status == "FINISHED"
+    assert found["1_validation/average_precision"] == report.learning.average_precision.local  # type: ignore[union-attr]
+    assert found["2_test/average_precision"] == [(2, report.summary.average_precision.local)]  # type: ignore[union-attr]
+    assert set(found) <= set(tracked.final.data.metrics)
+    assert sum(int(n) for key, n in local.data.params.items() if key.startswith("kinds.")) == 2
+    settings = {key: value for key, value in local.data.params.items() if "." in key and not key.startswith("kinds.")}
+    assert settings.items() <= tracked.final.data.params.items()
+
+
+def test_constants_are_parameters(tracked: Tracked):
+    """Sizes of data and messages are no charts."""
+    records = read_records(tracked.member.home.metrics)
+    first = records[1].metrics["upload_bytes"]
+    assert tracked.final.data.params["upload_bytes"] == str(first)
+    assert tracked.final.data.params["n_compounds"] == str(records[0].metrics["n_compounds"])
+    assert not [key for key in tracked.final.data.metrics if key.startswith(("8_", "9_data"))]
+
+
+def test_the_registered_model_has_a_card_and_an_alias(tracked: Tracked):
+    """The version that the gate keeps has the alias; its description names the tasks; the run has the whole card."""
+    client = client_of(tracked.member)
+    (model,) = client.search_registered_models()
+    version = client.get_model_version_by_alias(model.name, "kept")
+    assert version.tags["hocket.kept"] == read_report(tracked.member.home).gate.kept
+    (path,) = (tracked.member.home.folder / "mlartifacts").rglob("model_card.md")
+    assert path.read_text() == version.description
+    assert "P01-A1" in path.read_text()
+
+
 # ------------------------------------------------------------------------------------------------ what people see
 
 
@@ -281,7 +356,7 @@ def test_the_experiment_and_the_run_say_in_words_what_they_are(
 
 def test_every_curve_is_described(tracked: Tracked, aggregator: "tuple[TrackedMember, Run]"):
     """All curves are in groups, and the run's description has each group."""
-    for run in (tracked.final, aggregator[1]):
+    for run in (tracked.final, aggregator[1], *local_runs_of(tracked.member)):
         note = run.data.tags["mlflow.note.content"]
         for name in run.data.metrics:
             group = name.split("/")[0]
@@ -408,7 +483,10 @@ def test_the_aggregator_learns_nothing(aggregator: "tuple[TrackedMember, Run]"):
     assert curves(member, run) == expected_curves(member)
     for record in read_records(member.home.metrics):
         assert set(record.facts) == AGGREGATOR_FACTS
-    assert set(run.data.params) == AGGREGATOR_PARAMS
+    once = {key for key in run.data.params if "." not in key}
+    assert once == AGGREGATOR_FACTS_ONCE
+    assert {key.split(".")[0] for key in set(run.data.params) - once} == SETTINGS
+    assert local_runs_of(member) == []
     assert artifacts(member, run) == {
         "settings/plan.toml",
         "settings/aggregator.toml",

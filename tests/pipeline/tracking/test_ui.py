@@ -82,14 +82,11 @@ def test_a_server_that_does_not_start_is_an_error(done: Federation, monkeypatch:
     assert any("no-such-option" in note for note in refused.value.__notes__)
 
 
-@pytest.mark.slow
-def test_a_store_that_cannot_be_read_is_an_error(done: Federation, monkeypatch: pytest.MonkeyPatch):
+def test_a_store_that_cannot_be_read_is_an_error(done: Federation):
     """A damaged store is an error, not an empty page."""
-    monkeypatch.setattr(ui, "send_rest", lambda _member: True)
     (done.home("P01").folder / "mlflow.db").write_bytes(b"no store" * 1000)
-    with pytest.raises(ConfigError, match="exit code 3") as refused:
+    with pytest.raises(ConfigError, match=r"mlflow\.db: .*not a database"):
         serve_ui(done.config("P01"), free_port())
-    assert any("not a database" in note for note in refused.value.__notes__)
 
 
 # ------------------------------------------------------------------------------------------------- a real server
@@ -257,11 +254,17 @@ def _look_at_the_experiment(page: "Page", served: Served) -> None:
 
 def _look_at_the_curves(page: "Page") -> None:
     page.get_by_role("tab", name="Model metrics").click()
-    for group in ("bytes", "seconds", "train", "update", "validation"):
+    first = page.get_by_test_id(_GROUP).first
+    first.wait_for()
+    assert "1_validation" in first.inner_text()
+    for group in ("2_test", "3_verdict", "4_gate", "5_training", "6_update", "7_seconds", "9_round"):
         page.get_by_test_id(_GROUP).filter(has_text=group).first.scroll_into_view_if_needed()
+    page.get_by_test_id(_GROUP).filter(
+        has_text="1_validation"
+    ).first.scroll_into_view_if_needed()  # MLflow unloads charts
     page.get_by_text("average_precision", exact=True).first.scroll_into_view_if_needed()
     page.locator(".plotly .main-svg").last.wait_for()  # charts are drawn
-    page.get_by_text("P01 (validation/average_precision)").first.wait_for()
+    page.get_by_text("P01 (1_validation/average_precision)").first.wait_for()
     _shoot(page, "curves")
 
 

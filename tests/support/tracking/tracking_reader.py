@@ -3,8 +3,9 @@
 from typing import TYPE_CHECKING
 
 from pipeline.home.round_metrics import read_records
-from pipeline.tracking.descriptions import curve, of_report
-from pipeline.tracking.report_metrics import report_metrics
+from pipeline.tracking.descriptions import LOCAL_OF, curve
+from pipeline.tracking.parameters import constants, is_charted
+from pipeline.tracking.report_metrics import gate, report_in, scores_on_test_fold, verdict
 from pipeline.tracking.tracker import TrackedMember, read_member
 from tests.support.federation import AGGREGATOR, Federation
 
@@ -26,7 +27,16 @@ def member_of(federation: Federation, name: str) -> TrackedMember:
 
 
 def runs_of(member: TrackedMember) -> "list[Run]":
-    """All runs of all experiments of the member's store."""
+    """The members' runs in all experiments of the member's store, without those of local models."""
+    return [run for run in _every_run(member) if LOCAL_OF not in run.data.tags]
+
+
+def local_runs_of(member: TrackedMember) -> "list[Run]":
+    """The runs of local models."""
+    return [run for run in _every_run(member) if LOCAL_OF in run.data.tags]
+
+
+def _every_run(member: TrackedMember) -> "list[Run]":
     client = client_of(member)
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     return list(client.search_runs(experiments))
@@ -42,13 +52,17 @@ def curves(member: TrackedMember, run: "Run") -> dict[str, list[tuple[int, float
 
 
 def expected_curves(member: TrackedMember) -> dict[str, list[tuple[int, float]]]:
-    """What the records hold, each step once, and the report's means at the last round."""
+    """What the records hold, each step once and without constants, and the report's numbers at the last round."""
     found: dict[str, list[tuple[int, float]]] = {}
-    for record in read_records(member.home.metrics):
+    records = read_records(member.home.metrics)
+    first = constants(records)
+    for record in records:
         for key, value in record.metrics.items():
-            found.setdefault(curve(key), []).append((record.step, value))
-    means = report_metrics(member.home) if member.finished else {}
-    return found | {of_report(key): [(member.plan.rounds.n_rounds, mean)] for key, mean in means.items()}
+            if is_charted(key, value, first):
+                found.setdefault(curve(key), []).append((record.step, value))
+    report = report_in(member.home) if member.finished else None
+    numbers = scores_on_test_fold(report, "federated") | verdict(report) | gate(report) if report else {}
+    return found | {key: [(member.plan.rounds.n_rounds, number)] for key, number in numbers.items()}
 
 
 def artifacts(member: TrackedMember, run: "Run", folder: str | None = None) -> set[str]:

@@ -1,11 +1,10 @@
 """What another account of the machine gets from a server and its processes; see tests/support/other_account.py.
 
-Asks every request of standard input, {"requests": [[METHOD, URL, COOKIE], ...], "pids": [...], "sockets": [...]}, and
-prints the answers, [STATUS, TEXT], what /proc shows of the processes, and what comes of connecting to Unix sockets.
+Asks every request of standard input, {"requests": [[METHOD, URL, COOKIE], ...], "pids": [...], "files": [...]}, and
+prints the answers, [STATUS, TEXT], what /proc shows of the processes, and what comes of reading the files.
 """
 
 import json
-import socket
 import sys
 from pathlib import Path
 from urllib.error import HTTPError
@@ -33,14 +32,12 @@ def shown(pid: int, name: str) -> str:
         return ""
 
 
-def connected(path: str) -> str:
-    """Try to connect to a Unix socket."""
+def content_of(path: str) -> str:
+    """A file's content, or why it cannot be read."""
     try:
-        with socket.socket(socket.AF_UNIX) as one:
-            one.connect(path)
+        return Path(path).read_text()
     except OSError as refused:
         return str(refused.strerror)
-    return "connected"
 
 
 if __name__ == "__main__":
@@ -49,6 +46,6 @@ if __name__ == "__main__":
     found = {
         "answers": [asked(*one) for one in question.get("requests", ())],
         "processes": [{name: shown(pid, name) for name in ("cmdline", "environ")} for pid in question.get("pids", ())],
-        "sockets": [connected(path) for path in question.get("sockets", ())],
+        "files": [content_of(path) for path in question.get("files", ())],
     }
     json.dump(found, sys.stdout)

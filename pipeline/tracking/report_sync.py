@@ -1,0 +1,50 @@
+"""Log what a partner's report says: metrics, the run of its local models, the card of the registered model."""
+
+from typing import TYPE_CHECKING
+
+from pipeline.model.description import Description
+from pipeline.report.schema import Report
+from pipeline.tracking import descriptions as words
+from pipeline.tracking.local_run import last_metrics, log_metrics, sync_local_run
+from pipeline.tracking.mlflow_model import describe_version, registered_version
+from pipeline.tracking.model_card import CARD_FILE, model_card
+from pipeline.tracking.parameters import log_params
+from pipeline.tracking.report_metrics import gate, kinds, report_in, scores_on_test_fold, verdict
+from pipeline.tracking.tracker import TrackedMember
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+
+def log_report(member: TrackedMember, client: "MlflowClient", run: "Run", digest: str, *, is_new: bool) -> None:
+    """Log the report's numbers, unless the runs have them, and describe the registered model.
+
+    digest : of the report
+    is_new : whether the partner's run lacks this report
+    """
+    report = report_in(member.home)
+    if report and is_new:
+        _log_conclusions(member, client, run, report)
+    if report:
+        sync_local_run(member, client, run, report, digest)
+    if member.home.model.exists():
+        _describe_model(member, client, run.info.run_id, report)
+
+
+def _describe_model(member: TrackedMember, client: "MlflowClient", run_id: str, report: Report | None) -> None:
+    card = model_card(member.home.model, report)
+    version = registered_version(client, Description.read(member.home.model), run_id)
+    if version and version.description != card.short:
+        client.log_text(run_id, card.whole, CARD_FILE)
+    if version:
+        describe_version(client, version, card.short)
+
+
+def _log_conclusions(member: TrackedMember, client: "MlflowClient", run: "Run", report: Report) -> None:
+    run_id = run.info.run_id
+    metrics = scores_on_test_fold(report, "federated") | verdict(report) | gate(report)
+    log_metrics(client, run_id, last_metrics(member, metrics))
+    log_params(client, run_id, kinds(report, "federated"), run.data.params)
+    client.set_tag(run_id, words.SAID_VERDICT, report.verdict.sentence)
+    client.set_tag(run_id, words.SAID_GATE, report.gate.sentence)

@@ -1,0 +1,192 @@
+"""`hocket serve`: the model that the gate keeps answers who has the token, and nobody else."""
+
+import json
+import shlex
+import signal
+import socket
+import stat
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.request import ProxyHandler, Request, build_opener
+
+import polars as pl
+import psutil
+import pytest
+
+from pipeline.errors import ConfigError, NotYet
+from pipeline.tracking import serve
+from pipeline.tracking.bearer_door import REFUSED
+from pipeline.tracking.serve import serve_model
+from tests.support.cli_runner import hocket
+from tests.support.federation import AGGREGATOR, Federation
+from tests.support.other_account import asked_as_another, needs_root
+from tests.support.partner_tables import SMILES
+from tests.support.ports import free_port
+from tests.support.tracking import ui_stranger
+
+_PATIENCE_S = 300.0
+
+
+# ------------------------------------------------------------------------------------------------------ refusals
+
+
+def test_an_aggregator_has_no_model(finished: Federation):
+    """Its configuration is refused."""
+    with pytest.raises(ConfigError, match="aggregator"):
+        serve_model(finished.config(AGGREGATOR), free_port())
+
+
+def test_before_the_end_there_is_no_model(fresh: Federation):
+    """Exit code 6, as of others are awaited; nothing is left in the home."""
+    before = set(fresh.home("P01").folder.rglob("*"))
+    with pytest.raises(NotYet, match="not finished") as refused:
+        serve_model(fresh.config("P01"), free_port())
+    assert "hocket partner run" in refused.value.__notes__[0]
+    assert set(fresh.home("P01").folder.rglob("*")) == before
+
+
+def test_a_port_in_use_is_refused(finished: Federation):
+    """Before a token is written."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"port {port}: ") as refused:
+            serve_model(finished.config("P01"), port)
+    assert "--port" in refused.value.__notes__[0]
+    assert list(finished.home("P01").folder.glob("serve*")) == []
+
+
+def test_a_server_that_does_not_start_is_an_error(done: Federation, monkeypatch: pytest.MonkeyPatch):
+    """With the last lines of its log; the token is gone, and its file was the owner's alone."""
+    modes = list[int]()
+
+    def send_nothing(_: object) -> bool:
+        (file,) = done.home("P01").folder.glob("serve-*.header")
+        modes.append(stat.S_IMODE(file.stat().st_mode))
+        return True
+
+    monkeypatch.setattr(serve, "send_rest", send_nothing)
+    monkeypatch.setattr(serve, "_SERVER", "pipeline.tracking.no_such_server")
+    with pytest.raises(ConfigError, match="exit code 1") as refused:
+        serve_model(done.config("P01"), free_port())
+    assert any("no_such_server" in note for note in refused.value.__notes__)
+    assert modes == [0o600]
+    assert list(done.home("P01").folder.glob("serve-*.header")) == []
+
+
+# ------------------------------------------------------------------------------------------------- a real server
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model that is served."""
+
+    port: int
+    printed: str
+    header_file: Path
+    process: "subprocess.Popen[bytes]"
+
+    @property
+    def token(self) -> str:
+        """The token."""
+        return self.header_file.read_text().split()[-1]
+
+    def members(self) -> list[psutil.Process]:
+        """Its processes."""
+        me = psutil.Process(self.process.pid)
+        return [me, *me.children(recursive=True)]
+
+    def printed_request(self) -> tuple[str, dict[str, str]]:
+        """Address and headers of the printed curl command; `-H @FILE` is a file with headers."""
+        words = shlex.split(self.printed.splitlines()[1])
+        headers = [words[i + 1] for i, word in enumerate(words) if word == "-H"]
+        lines = [Path(text[1:]).read_text().strip() if text.startswith("@") else text for text in headers]
+        return words[1], dict(line.split(": ", 1) for line in lines)
+
+
+@contextmanager
+def serving(federation: Federation, name: str) -> Iterator[Served]:
+    """`hocket serve` as a user starts it."""
+    port, folder = free_port(), federation.folder / name
+    with (folder / "serve.out").open("wb") as out, (folder / "serve.err").open("wb") as err:
+        process = subprocess.Popen(
+            federation.command("serve", str(federation.config(name)), "--port", str(port)),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+        )
+    until = time.monotonic() + _PATIENCE_S
+    try:
+        while (printed := (folder / "serve.out").read_text()).count("\n") < 2:
+            assert process.poll() is None, (folder / "serve.err").read_text()
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        yield Served(port, printed, federation.home(name).folder / f"serve-{port}.header", process)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+
+
+def posted(served: Served, smiles: list[str]) -> list[dict[str, Any]]:
+    """Predictions for structures, asked for as the printed command does, with other content."""
+    address, headers = served.printed_request()
+    content = json.dumps({"dataframe_records": [{"smiles": text} for text in smiles]}).encode()
+    with build_opener(ProxyHandler({})).open(Request(address, content, headers), timeout=60) as answer:  # noqa: S310
+        return list(json.loads(answer.read())["predictions"])
+
+
+@pytest.mark.slow
+def test_it_answers_as_predict_does_also_after_a_move(finished: Federation, tmp_path: Path):
+    """The printed command gives the numbers of `hocket predict`, before and after the home moved; it ends cleanly."""
+    federation = finished.moved(tmp_path / "first")
+    (tmp_path / "new.smi").write_text(f"{SMILES[0]} n0\n")
+    command = ("predict", federation.config("P01"), tmp_path / "new.smi", "--format", "wide")
+    assert hocket(*command, "--output", tmp_path / "out.parquet").exit_code == 0
+    expected = pl.read_parquet(tmp_path / "out.parquet").drop("input_row", "input_compound_id").row(0, named=True)
+    for place in ("first", "second"):
+        if place == "second":
+            (tmp_path / "first").rename(tmp_path / place)
+            federation.folder = tmp_path / place
+        with serving(federation, "P01") as served:
+            assert "models:/small-abababab-P01@kept" in served.printed
+            good, bad = posted(served, [SMILES[0], "C1CC"])
+            members = served.members()
+            served.process.send_signal(signal.SIGINT)
+            assert served.process.wait(timeout=60) == 0
+            assert psutil.wait_procs(members, timeout=60)[1] == []
+        assert not served.header_file.exists()
+        assert bad["reason"] == "unparsable"
+        private = (federation.home("P01").folder / name for name in ("mlflow.db", "mlartifacts"))
+        kept = [file for path in private for file in (path, *path.rglob("*"))]
+        assert len(kept) > 10
+        assert not [file for file in kept if file.stat().st_mode & 0o077]  # the owner's alone
+        for name, value in expected.items():
+            same = value if value is None or isinstance(value, bool) else pytest.approx(value, rel=1e-6)
+            assert good[name] == same
+
+
+@pytest.mark.slow
+@needs_root
+def test_another_account_gets_nothing(done: Federation):
+    """Neither predictions nor the token: not without it, with a wrong one, from the processes or from the home."""
+    paths = [("GET", "/ping"), ("GET", "/version"), ("GET", "/docs"), ("POST", "/invocations")]
+    with serving(done, "P01") as served:
+        token = served.token
+        requests = [(method, f"http://127.0.0.1:{served.port}{path}", "") for method, path in paths]
+        question = {
+            "requests": requests,
+            "pids": [one.pid for one in served.members()],
+            "files": [str(served.header_file)],
+        }
+        found = asked_as_another(ui_stranger.__name__, question)
+    assert found["answers"] == [[401, REFUSED.decode()]] * len(requests)
+    assert found["files"] == ["Permission denied"]
+    assert all(one["cmdline"] and not one["environ"] for one in found["processes"])
+    assert token not in str(found["processes"])
+    assert token not in (done.home("P01").folder / "serve.log").read_text()
