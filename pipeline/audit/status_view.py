@@ -1,7 +1,7 @@
 """Show the status: as a table on a terminal, which can be updated in place, as plain lines, or as JSON."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +16,7 @@ from pipeline.plan.plan import Plan
 from secure.messages.messages import utc
 
 _COLOURS = {"absent": "dim", "void": "red", "left out": "yellow", "sealed": "green", "summed": "green"}
+_COLUMNS = ("member", "role", "state", "round.attempt", "since", "ago", "bytes")
 
 
 def status_json(status: Status, plan: Plan, now: float) -> dict[str, Any]:
@@ -53,7 +54,7 @@ def print_status(status: Status, plan: Plan, now: float, console: Console) -> No
     if console.is_terminal:
         console.print(_picture(status, plan, now))
         return
-    for line in (_headline(status, plan), *_lines(status, now), *_closing(status)):
+    for line in (_headline(status, plan), _aligned(_COLUMNS), *_lines(status, now), *_closing(status)):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -123,8 +124,11 @@ def _round_text(status: Status) -> str:
 
 def _lines(status: Status, now: float) -> Iterator[str]:
     for member in status.members:
-        cells = _cells(member, now)
-        yield f"{cells[0]:12} {cells[1]:10} {cells[2]:9} {', '.join(cell for cell in cells[3:] if cell)}".rstrip()
+        yield _aligned(_cells(member, now))
+
+
+def _aligned(cells: Sequence[str]) -> str:
+    return f"{cells[0]:12} {cells[1]:10} {cells[2]:9} {', '.join(cell for cell in cells[3:] if cell)}".rstrip()
 
 
 def _closing(status: Status) -> Iterator[str]:
@@ -135,7 +139,7 @@ def _closing(status: Status) -> Iterator[str]:
 
 
 def _picture(status: Status, plan: Plan, now: float) -> Group:
-    table = Table("member", "role", "state", "round", "since", "ago", "bytes", "", box=None, pad_edge=False)
+    table = Table(*_COLUMNS, "", box=None, pad_edge=False)
     for member in status.members:
         table.add_row(*map(Text, _cells(member, now)), style=_COLOURS.get(member.state, ""))
     closing = (Text(line, style="red" if line.startswith("INVALID") else "") for line in _closing(status))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.options import EXISTING_FILE, examples
+from pipeline.commands.options import PLAN_FILE, examples
 
 
 @click.command(
@@ -16,7 +16,7 @@ from pipeline.commands.options import EXISTING_FILE, examples
         "hocket status plan.toml s3://bucket/example --watch",
     ),
 )
-@click.argument("plan", type=EXISTING_FILE)
+@click.argument("plan", type=PLAN_FILE)
 @click.argument("exchange")
 @click.option("--watch", "watching", is_flag=True, help="Follow the federation until it is finished or Ctrl-C.")
 @click.option(
@@ -32,7 +32,8 @@ from pipeline.commands.options import EXISTING_FILE, examples
 def status(plan: Path, exchange: str, watching: bool, every_s: float, as_json: bool) -> None:
     """Show the state of the federation and of each member, from the signed messages in EXCHANGE (folder or URL).
 
-    Needs no key and reads no sealed file. Messages with a wrong signature are listed and otherwise ignored.
+    Needs no key and reads no sealed file. A place such as 6.1 is round 6, attempt 1. Messages with a wrong signature
+    are listed and otherwise ignored.
     """
     import time
 

@@ -367,7 +367,7 @@ def test_a_void_catalogue_round_is_held_again_with_all(federation: Federation, c
         r"agg: catalogue round: .*\b4 updates",
     ):
         assert re.search(line, log, re.MULTILINE), line
-    shown = federation.hocket("verify", str(federation.exchange), str(federation.plan_file)).stdout
+    shown = federation.hocket("verify", str(federation.plan_file), str(federation.exchange)).stdout
     assert re.search(r"catalogue round, attempt 1: void .*P01, P02, P03, P04, .*P03\b", shown)
     assert re.search(r"catalogue round, attempt 2: sum .*P01, P02, P03, P04\b", shown)
     assert "round 0" not in log + shown

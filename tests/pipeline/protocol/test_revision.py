@@ -107,7 +107,7 @@ def test_each_plan_has_its_own_transcript(revised: Federation) -> None:
 
 def test_the_audit_trail_of_a_revision_says_what_it_continues(revised: Federation) -> None:
     """It shows the plan, its first round and how many rounds are done."""
-    shown = revised.hocket("verify", str(revised.exchange), str(revised.plan_file)).stdout.splitlines()
+    shown = revised.hocket("verify", str(revised.plan_file), str(revised.exchange)).stdout.splitlines()
     assert re.match(rf"revision 2 .*round 3.* {under_first_plan(revised).digest}$", shown[1])
     assert re.match(r"2 of 2 rounds .*round 3", shown[-1])
 
