@@ -124,10 +124,9 @@ def test_the_footer_says_what_the_page_is_of(report: Report, pages: dict[str, di
 
 def test_columns_that_are_mostly_hidden_are_left_out_with_a_note():
     """Of few tasks most counts are small: the table has no column of them, and one sentence says so."""
-    html = files_of(shareable_page(shareable(made_up_report(9))), "page.html", "x")["page.html"].decode()
-    words = seen(html).words
-    assert not {"worse", "equal"} & set(words)
-    assert len([word for word in words if word.startswith("Left out where most of it is hidden")]) == 1
+    result = shareable_page(shareable(made_up_report(9))).sections[0]
+    assert not {"worse", "equal"} & {name for table in result.tables for name in table.header}
+    assert len([text for text in result.text if text.startswith("Left out where most of it is hidden")]) == 1
 
 
 @pytest.mark.parametrize("name", ["private", "shareable", "consortium"])
