@@ -13,6 +13,7 @@ from scipy import sparse
 
 from pipeline.home.json_files import write_json
 from pipeline.home.round_metrics import RoundRecord, read_records, write_record
+from pipeline.report.metrics import FORMAT
 from pipeline.report.report import read_report, report_file
 from pipeline.tracking import sync as tracking_store
 from pipeline.tracking.report_metrics import report_metrics
@@ -208,7 +209,7 @@ def test_a_report_that_cannot_be_read_has_no_metrics(finished: Federation, tmp_p
     """An older or damaged one holds nothing up: `hocket report` says what to do."""
     home = finished.moved(tmp_path / "f").home("P01")
     assert report_metrics(home)
-    report_file(home).write_text(report_file(home).read_text().replace('"format": 4', '"format": 3', 1))
+    report_file(home).write_text(report_file(home).read_text().replace(f'"format": {FORMAT}', '"format": 3', 1))
     assert report_metrics(home) == {}
     report_file(home).write_text("{")
     assert report_metrics(home) == {}
