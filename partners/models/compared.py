@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from partners.models.held_out import EvaluatedModel
 from partners.settings import LocalKind, ModelKind
 
@@ -22,6 +25,7 @@ class ComparedModels:
 
     strongest: EvaluatedModel  # for each task the strongest local model
     take_home: EvaluatedModel  # for each task the take-home model, what federation gives
+    half_data: NDArray[np.float64]  # (n_tasks,) average precision of the strongest, fitted on half; NaN without a score
     network_local: EvaluatedModel  # the network without federation
     network_federated: EvaluatedModel  # the same network with federation
     tasks: Sequence[ChosenKinds]  # (n_tasks,) of the classification tasks

@@ -108,13 +108,19 @@ def value_calibration(model: EvaluatedModel, is_scored: NDArray[np.bool_], data:
     return of_values(task, measured, predicted)
 
 
+def fewest_per_class(preparation: Preparation) -> int:
+    """Actives, and inactives, that a scored task needs in a fold."""
+    quorum = preparation.activities
+    return max(1, min(quorum.evaluation_min_active, quorum.evaluation_min_inactive))
+
+
 def _fold_scores(data: TrainingSet, fold: int, outputs: Outputs, preparation: Preparation) -> FoldScores:
-    rows, quorum = labelled_rows(data, fold), preparation.activities
+    rows = labelled_rows(data, fold)
     tasks, errors = score_outputs(
         data,
         rows,
         outputs,
-        min_per_class=max(1, min(quorum.evaluation_min_active, quorum.evaluation_min_inactive)),
+        min_per_class=fewest_per_class(preparation),
         min_measured=max(2, preparation.regression.evaluation_min_exact),
     )
     return FoldScores(tasks, errors, _labels(data, rows, outputs), _values(data, rows, outputs))

@@ -15,10 +15,11 @@ from partners.assay_models.assays import assays_of
 from partners.assay_models.choice import Choice
 from partners.assay_models.fitted import AssayModels
 from partners.assay_models.fitting import AssayData, choose_kinds, fit_assay_models
+from partners.assay_models.half_data import half_data_precision
 from partners.assay_models.predictor import AssayPredictor
 from partners.files.checkpoint import Checkpoint, load_checkpoint, read_facts, save_checkpoint
 from partners.models.compared import ChosenKinds, ComparedModels
-from partners.models.held_out import EvaluatedModel, evaluate_outputs
+from partners.models.held_out import EvaluatedModel, evaluate_outputs, fewest_per_class
 from partners.network.predict import Outputs, Predictor
 from partners.network.state import PartnerState
 from partners.network.trunk import TrunkLayout, trunk_digest
@@ -112,13 +113,7 @@ def fit_models(
     known = own.training_set.training_rows.size
     if (kept := _read(file, facts, layout, known)) is not None:
         return kept
-    data = AssayData(
-        own.training_set,
-        assays_of(prepared, own.training_set),
-        prepared.descriptors,
-        own.training.seed,
-        own.workers,
-    )
+    data = _assay_data(prepared, own)
     choices = choose_kinds(data, _step(progress, "choosing local models"))
     kinds = [choice.kind for choice in choices]
 
@@ -135,6 +130,11 @@ def fit_models(
     )
     _write(file, facts, models)
     return models
+
+
+def _assay_data(prepared: Prepared, own: PartnerData) -> AssayData:
+    assays = assays_of(prepared, own.training_set)
+    return AssayData(own.training_set, assays, prepared.descriptors, own.training.seed, own.workers)
 
 
 def _step(progress: Callable[[int, int, str], None] | None, name: str) -> Progress | None:
@@ -183,7 +183,10 @@ def compare_models(
     layout: TrunkLayout,
     settings: TrunkSettings,
 ) -> ComparedModels:
-    """Score the strongest local and the take-home models, and both networks, on validation and test fold."""
+    """Score the strongest local and the take-home models, and both networks, on validation and test fold.
+
+    The strongest local models are fitted once more, on half of the measurements.
+    """
     data = own.training_set
     known = data.x[data.training_rows]
 
@@ -201,6 +204,9 @@ def compare_models(
     return ComparedModels(
         strongest=scored(local, models.strongest),
         take_home=scored(federated, models.take_home),
+        half_data=half_data_precision(
+            _assay_data(prepared, own), [choice.kind for choice in models.choices], fewest_per_class(preparation)
+        ),
         network_local=scored(local, none),
         network_federated=scored(federated, none),
         tasks=tasks,

@@ -30,8 +30,8 @@ class Comparison:
     n_worse: int
     n_equal: int
     n_groups: int
-    riptop: float  # mean relative improvement of proximity to perfection
-    median_riptop: float  # the same, less affected by a few tasks that were nearly perfect before
+    riptop: float  # relative improvement of proximity to perfection, of all tasks together: see `total_riptop`
+    median_riptop: float  # median over tasks of each one's own
     p_tasks: float  # two-sided Wilcoxon signed-rank test of the tasks' changes
     p_groups: float  # the same of the groups' mean changes: tasks of one assay are not independent
     p_tasks_holm: float  # p_tasks corrected for all metrics tested together; of a metric tested alone the same
@@ -83,7 +83,6 @@ def compare(
     change = federated - local
     gain = -change if is_error else change
     total, count = by_group(change, group)
-    proximity = riptop(local, federated, is_error=is_error)
     p_tasks, p_groups = paired_test(change), paired_test(total / count)
     return Comparison(
         local=float(local.mean()),
@@ -96,8 +95,8 @@ def compare(
         n_worse=int((gain < 0).sum()),
         n_equal=int((gain == 0).sum()),
         n_groups=len(total),
-        riptop=float(proximity.mean()),
-        median_riptop=float(np.median(proximity)),
+        riptop=total_riptop(local, federated, is_error=is_error),
+        median_riptop=float(np.median(riptop(local, federated, is_error=is_error))),
         p_tasks=p_tasks,
         p_groups=p_groups,
         p_tasks_holm=p_tasks,
@@ -159,3 +158,17 @@ def riptop(local: Scores, federated: Scores, *, is_error: bool = False) -> Score
     room = np.where(local > _PERFECT, local, 0.0) if is_error else 1.0 - local
     gain = local - federated if is_error else federated - local
     return np.where(room > 0, gain / np.where(room > 0, room, 1.0), gain)
+
+
+def total_riptop(local: Scores, federated: Scores, *, is_error: bool = False) -> float:
+    """Relative improvement of all tasks together: the sum of their gains over the sum of what each lacked before.
+
+    local, federated : (n_tasks,) finite, at least one
+    A mean of the tasks' own ratios has no lower bound: one task that was nearly perfect before outweighs all others.
+    Errors have the units of their assays and cannot be added up: for them it is the mean of the tasks' own ratios,
+    whose denominators are errors of local models, and hardly near zero.
+    """
+    room = float((1.0 - local).sum())
+    if is_error or room <= _PERFECT:
+        return float(riptop(local, federated, is_error=is_error).mean())
+    return float((federated - local).sum()) / room

@@ -1,4 +1,4 @@
-"""Ranking metrics, from the order in which a task's scores put its compounds: areas under curves, F1, kappa, BEDROC.
+"""Ranking metrics, from the order in which a task's scores put its compounds: areas, F1, kappa, BEDROC, hit rates.
 
 All of them follow from the number of actives and inactives at or above each cut-off. A cut-off is a distinct score of
 a task, so equal scores are never put in an order. A task of one class gives a value without meaning or NaN, and
@@ -115,6 +115,18 @@ def kappa_max(cutoffs: Cutoffs) -> Floats:
     agreed = 2 * (cutoffs.true_pos * n_inactive - cutoffs.false_pos * n_active)
     kappa = agreed / (n_called * n_inactive + n_active * (n_active + n_inactive - n_called))
     return max_by_task(cutoffs.task, kappa, cutoffs.n_tasks)
+
+
+def hit_rate(cutoffs: Cutoffs, percent: int) -> Floats:
+    """Share of actives among the best-ranked `percent` of each task's compounds, at least one compound, (n_tasks,).
+
+    Of tied compounds at the end of the pick, the share that fits counts: the mean over all their orders.
+    """
+    n_picks = np.maximum(-(-cutoffs.n_labels * percent // 100), 1)
+    n_here = cutoffs.rise(cutoffs.true_pos) + cutoffs.rise(cutoffs.false_pos)
+    n_before = cutoffs.true_pos + cutoffs.false_pos - n_here
+    picked = np.clip((n_picks[cutoffs.task] - n_before) / n_here, 0, 1)
+    return cutoffs.total(cutoffs.rise(cutoffs.true_pos) * picked) / n_picks
 
 
 def bedroc(cutoffs: Cutoffs, alpha: float = 20.0) -> Floats:

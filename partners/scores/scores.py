@@ -33,6 +33,8 @@ class ClassMetrics(Generic[Value]):
     brier: Value
     ece: Value  # expected calibration error, 10 bins
     bedroc: Value  # alpha 20
+    hit_rate_1: Value  # share of actives among the best-ranked 1 %, at least one compound
+    hit_rate_10: Value  # the same of 10 %
 
 
 METRICS = tuple(field.name for field in fields(ClassMetrics))
@@ -131,6 +133,8 @@ def score_labels(
             "brier": calibration.brier(of_task, active, probability, n_tasks),
             "ece": calibration.expected_calibration_error(of_task, active, probability, n_tasks),
             "bedroc": ranking_metrics.bedroc(at_cutoffs),
+            "hit_rate_1": ranking_metrics.hit_rate(at_cutoffs, 1),
+            "hit_rate_10": ranking_metrics.hit_rate(at_cutoffs, 10),
         }
     n_active, n_inactive = at_cutoffs.n_active, at_cutoffs.n_inactive
     too_few = np.minimum(n_active, n_inactive) < max(min_per_class, 1)

@@ -1,13 +1,16 @@
 """The texts of the pages: captions of figures, explanations of tables, facts."""
 
 from dataclasses import dataclass
+from importlib.metadata import version
 
 from partners.settings import EPSILON
+from pipeline.pages.page import page_digest
 from pipeline.report.consortium import Consortium
 from pipeline.report.metrics import CLASSIFICATION, LABELS, REGRESSION, SIDES, TaskKind
 from pipeline.report.schema import DomainSummary, Report
 from pipeline.report.shareable_schema import ShareableSummary, SharedDomain
 
+_SHOWN = 12  # characters of a digest
 _MODELS = (
     "Strongest local: for each assay a Gaussian process, a random forest or the mean of both, from the partner's data "
     "alone, chosen by cross-validation inside the training folds; a network where an assay has too few measurements. "
@@ -21,13 +24,16 @@ _NETWORK = (
 )
 _NUMBERS = (
     "Intervals are bootstrap percentiles of the mean change; tasks of one assay are drawn together. p: Wilcoxon "
-    "signed-rank test over tasks, and over assays (each assay's mean change), corrected by Holm for all metrics of the "
-    "table. RIPtoP: change / (perfect - score before the change), mean over tasks; 1 means a perfect federated model."
+    "signed-rank test over assays (each assay's mean change), corrected by Holm for all metrics of the table. That of "
+    "the main metric decides: below 0.05, with zero outside the interval, federation helped or harmed. RIPtoP: sum of "
+    "the tasks' changes / sum of what their scores lacked to perfect before; 1 means perfect federated models (of "
+    "errors: mean over tasks of each one's ratio)."
 )
 _UNITS = (
     "Errors (RMSE) are in the units of each assay. If assays have different units, their mean over tasks depends "
     "mostly on those with large numbers: compare by R², Spearman correlation and RIPtoP, which have no unit."
 )
+_EDGE = "Triangles at an edge are tasks beyond it."
 CHANGES = (
     "Cumulative distribution of the tasks' changes. On the right of the line federation helped; a curve that crosses "
     "it at 0.3 means that 30 % of the tasks became worse."
@@ -36,12 +42,22 @@ SCATTER = (
     "Score of the federated against the strongest local model, one point per task. Above the diagonal federation "
     "helped."
 )
+WORTH = (
+    "Worth in measurements: the strongest local models are fitted once more on half of the training measurements. What "
+    "the other half brought in average precision on the test fold is taken as what a doubling would bring; the change "
+    "by federation, divided by it, is in doublings. Nothing is extrapolated beyond one doubling (100 % more)."
+)
+PICKS = (
+    "Hit rates on the test fold, means over tasks: the share of actives among a task's best-ranked 10 % (as if 100 of "
+    "1,000 candidates were tested) and, on a partner's own page, its best-ranked 1 %. At random: the share of actives "
+    "among all of the task's test compounds. Enrichment: hit rate / hit rate at random."
+)
 HISTOGRAM = (
     "Number of tasks by score of the strongest local and of the federated model. Above the diagonal federation "
     "helped. Cells with fewer than five tasks are left white."
 )
-SIZES = "Change of each task by its number of labels, with the mean of each range of sizes."
-TYPES = "Change by type of assay: mean and 95 % interval; grey points are tasks."
+SIZES = f"Change of each task by its number of labels, with the mean of each range of sizes. {_EDGE}"
+TYPES = f"Change by type of assay: mean and 95 % interval; grey points are tasks. {_EDGE}"
 GROUPS = "Mean change and 95 % interval. Groups of fewer than five tasks are joined to others."
 LEARNING = (
     "Scores of the network on the validation fold after each round: the federated trunk with the heads trained in that "
@@ -106,12 +122,23 @@ def with_noun(n: int, noun: str) -> str:
 
 
 def facts_of(report: Report | ShareableSummary | Consortium) -> list[tuple[str, str]]:
-    """The facts at the top of a page: names and values of federation, rounds, plan and trunk."""
+    """The facts at the top of a page: names and values of federation and rounds."""
     return [
         ("federation", report.federation),
         ("rounds", f"{report.n_rounds:,}, each of {report.local_steps:,} local steps"),
-        ("plan", report.plan),
-        ("trunk", report.trunk),
+    ]
+
+
+def footer_of(report: Report | ShareableSummary | Consortium) -> list[tuple[str, str]]:
+    """The last lines of a page: version, who it is from, date, and the beginnings of the digests."""
+    members = [each.partner for each in report.partners] if isinstance(report, Consortium) else [report.partner]
+    return [
+        ("hocket", version("hocket")),
+        ("of", ", ".join(members)),
+        ("last round", f"{report.last_round} (UTC)"),
+        ("plan", f"{report.plan[:_SHOWN]}…"),
+        ("trunk", f"{report.trunk[:_SHOWN]}…"),
+        ("data of this page", f"{page_digest(report)[:_SHOWN]}…"),
     ]
 
 

@@ -68,7 +68,7 @@ def draw_all_learning(curves: Mapping[str, Curve], metric: str) -> Figure:
                 axes.plot(rounds, values, marker=mark, markersize=4, label=name if is_federated else None, **kind)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
     axes.set_xlabel("round")
-    axes.set_ylabel(f"{SHORT[metric]} of the network, validation fold, mean over tasks")
+    axes.set_ylabel(f"{SHORT[metric]}, validation fold")
     figure.legend(loc="outside right upper", ncols=_columns(len(curves)))
     return figure
 

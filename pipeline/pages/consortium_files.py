@@ -10,7 +10,7 @@ from pipeline.pages.consortium_page import consortium_page
 from pipeline.pages.page import page_digest, write_page
 from pipeline.report.consortium import Consortium, check_same, merge, network_sentence
 from pipeline.report.shareable_schema import read_shared
-from pipeline.report.terminal_table import print_report
+from pipeline.report.terminal_table import print_tables
 
 PAGE, MERGED = "consortium.html", "consortium.json"
 
@@ -31,7 +31,7 @@ def merge_summaries(files: Sequence[Path], output: Path) -> Consortium:
 
 def print_merged(merged: Consortium, output: Path) -> None:
     """Print the partners' table, the conclusion and the path of the page to stdout."""
-    print_report(merged.partners)
+    print_tables(merged.partners)
     console = Console(soft_wrap=True, highlight=False)
     console.print(merged.verdict.sentence, markup=False)
     if second := network_sentence(merged):

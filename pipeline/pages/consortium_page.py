@@ -1,11 +1,12 @@
 """The consortium's page, which compares its partners from their shareable summaries."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 
 import numpy as np
 
 from pipeline.pages import consortium_figures as figures
-from pipeline.pages.captions import captions_of, facts_of, how_to_read
+from pipeline.pages.captions import PICKS, WORTH, captions_of, facts_of, footer_of, how_to_read
+from pipeline.pages.hidden_columns import without_hidden_columns
 from pipeline.pages.page import Drawing, Page, PageTable, Section
 from pipeline.pages.tables import (
     MAIN_COLUMNS,
@@ -14,10 +15,13 @@ from pipeline.pages.tables import (
     comparison_header,
     comparison_row,
     kinds_share_table,
+    picks_table,
+    worth_table,
 )
 from pipeline.report.consortium import Consortium, Pooled, comparison_of, network_sentence
 from pipeline.report.metrics import CLASSIFICATION, LONG, REGRESSION, TaskKind
 from pipeline.report.numbers import NONE, count, interval, number, signed
+from pipeline.report.picks import picks_sentence, pooled_picks
 from pipeline.report.shareable_schema import SharedComparisons, Views
 
 _POOLED = (
@@ -36,16 +40,17 @@ def consortium_page(merged: Consortium) -> Page:
     explanation = how_to_read(has_errors="rmse" in merged.pooled)
     main = {summary.partner: summary.summary for summary in merged.partners}
     network = {summary.partner: summary.network for summary in merged.partners}
+    of_main = list(_tables(main, merged.pooled, MAIN_COLUMNS))
+    of_network = list(_tables(network, merged.network, NETWORK_COLUMNS))
+    tables, notes = without_hidden_columns([*of_main, *of_network])
     sections = [
         Section(
             "Federated against the strongest local model, partner by partner",
-            (*explanation, _POOLED, _HIDDEN),
-            list(_tables(main, merged.pooled, MAIN_COLUMNS)),
+            (*explanation, _POOLED, _HIDDEN, *notes),
+            tables[: len(of_main)],
         ),
-        Section(
-            "The same network without and with federation, partner by partner",
-            tables=list(_tables(network, merged.network, NETWORK_COLUMNS)),
-        ),
+        *_picks(merged),
+        Section("The same network without and with federation, partner by partner", tables=tables[len(of_main) :]),
     ]
     for kind in (CLASSIFICATION, REGRESSION):
         sections += _sections(merged, kind)
@@ -56,7 +61,8 @@ def consortium_page(merged: Consortium) -> Page:
         sentence=merged.verdict.sentence,
         facts=facts_of(merged),
         sections=sections,
-        second=network_sentence(merged),
+        more=[sentence for sentence in (_hits(merged), network_sentence(merged)) if sentence],
+        footer=footer_of(merged),
     )
 
 
@@ -76,7 +82,7 @@ def _tables(
 
 
 def _row(partner: str, comparisons: AnyComparisons | None, metric: str) -> list[str]:
-    return [partner, *(comparison_row(comparisons, metric, of_all=False) if comparisons else [NONE] * 11)]
+    return [partner, *(comparison_row(comparisons, metric, of_all=False) if comparisons else [NONE] * 10)]
 
 
 def _pooled_row(pooled: Pooled) -> list[str]:
@@ -86,7 +92,29 @@ def _pooled_row(pooled: Pooled) -> list[str]:
         NONE if pooled.change is None else signed(pooled.change),
     ]
     counts = [count(pooled.n_tasks), *means, interval(pooled.interval_95)]
-    return ["all partners", *counts, *[NONE] * 3, signed(pooled.riptop), NONE, NONE]
+    return ["all partners", *counts, *[NONE] * 3, signed(pooled.riptop), NONE]
+
+
+def _picks(merged: Consortium) -> Iterator[Section]:
+    picks = {summary.partner: summary.picks for summary in merged.partners if summary.picks}
+    worth = {summary.partner: summary.worth for summary in merged.partners if summary.worth}
+    if not picks:
+        return
+    of_all = pooled_picks([of_partner[0] for of_partner in picks.values()])
+    rows = picks | ({"all partners": [of_all]} if of_all else {})
+    tables = [picks_table(rows, "partner"), *([worth_table(worth)] if worth else [])]
+    yield Section("Hits and measurements, partner by partner", [PICKS, WORTH, *_missing(merged, picks)], tables)
+
+
+def _hits(merged: Consortium) -> str:
+    of_all = pooled_picks([summary.picks[0] for summary in merged.partners if summary.picks])
+    return picks_sentence([of_all] if of_all else [])
+
+
+def _missing(merged: Consortium, shown: Container[str]) -> list[str]:
+    """A sentence that names the partners that are not shown; none if all are."""
+    names = [summary.partner for summary in merged.partners if summary.partner not in shown]
+    return [f"Not shown, for too few tasks or assays: {', '.join(names)}."] if names else []
 
 
 def _sections(merged: Consortium, kind: TaskKind) -> list[Section]:
@@ -94,10 +122,10 @@ def _sections(merged: Consortium, kind: TaskKind) -> list[Section]:
     views = {summary.partner: of_kind for summary in merged.partners if (of_kind := summary.views(kind))}
     return [
         *_forest(merged, kind),
-        *_changes(views, kind),
+        *_changes(merged, views, kind),
         *_kinds(views, kind),
         *_learning(views, kind),
-        *_domain(views, kind),
+        *_domain(merged, views, kind),
     ]
 
 
@@ -117,7 +145,7 @@ def _forest(merged: Consortium, kind: TaskKind) -> Iterator[Section]:
         yield Section(f"{captions_of(kind).title}: which partners federation helped", drawings=[drawing])
 
 
-def _changes(views: ViewsByPartner, kind: TaskKind) -> Iterator[Section]:
+def _changes(merged: Consortium, views: ViewsByPartner, kind: TaskKind) -> Iterator[Section]:
     metric = kind.metrics[0]
     means = {name: np.array(view.changes[metric]) for name, view in views.items() if view.changes.get(metric)}
     if means:
@@ -126,7 +154,8 @@ def _changes(views: ViewsByPartner, kind: TaskKind) -> Iterator[Section]:
             "each point is the mean of five tasks or more. On the right of the line federation helped."
         )
         drawing = Drawing(f"{kind.file_prefix}changes", caption, lambda: figures.draw_all_changes(means, metric))
-        yield Section(f"{captions_of(kind).title}: changes of the tasks", drawings=[drawing])
+        title = f"{captions_of(kind).title}: changes of the tasks"
+        yield Section(title, _missing(merged, means), drawings=[drawing])
 
 
 def _kinds(views: ViewsByPartner, kind: TaskKind) -> Iterator[Section]:
@@ -150,7 +179,7 @@ def _learning(views: ViewsByPartner, kind: TaskKind) -> Iterator[Section]:
         yield Section(f"{captions_of(kind).title}: learning, round by round", drawings=[drawing])
 
 
-def _domain(views: ViewsByPartner, kind: TaskKind) -> Iterator[Section]:
+def _domain(merged: Consortium, views: ViewsByPartner, kind: TaskKind) -> Iterator[Section]:
     domains = {name: view.domain for name, view in views.items() if view.domain}
     if domains:
         words = captions_of(kind)
@@ -159,4 +188,4 @@ def _domain(views: ViewsByPartner, kind: TaskKind) -> Iterator[Section]:
             words.consortium_domain,
             lambda: figures.draw_domains(domains, words.consortium_domain_axis),
         )
-        yield Section(f"{words.title}: applicability domain", drawings=[drawing])
+        yield Section(f"{words.title}: applicability domain", _missing(merged, domains), drawings=[drawing])

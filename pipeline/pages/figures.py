@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
 from pipeline.pages.captions import with_noun
+from pipeline.pages.edges import count_beyond, draw_beyond, inside
 from pipeline.pages.figure_style import BLUE, CYCLE, GREY, LINES, MANY, SIDE_COLOUR, SIDE_LINE, SIDE_MARK, new_figure
 from pipeline.report.metrics import LABELS, LONG, REGRESSION, SHORT, SIDES, Side, TaskKind
 from pipeline.report.schema import Curve, DomainSummary, GroupChange, Points
@@ -43,7 +44,10 @@ def draw_changes(changes: Mapping[str, Floats], *, grouped: bool) -> Figure:
         else:
             axes.ecdf(values, color=colour, linestyle=line, label=SHORT[metric])
     _zero_line(axes)
-    axes.set_xlim(*change_limits(np.concatenate(list(changes.values()))))
+    every = np.concatenate(list(changes.values()))
+    limits = change_limits(every)
+    axes.set_xlim(*limits)
+    count_beyond(axes, every, limits, along="x", noun="mean" if grouped else "change")
     axes.set_ylim(-0.02, 1.02)
     axes.set_xlabel(f"change per task, {_DIFFERENCE}" + (" (means of groups of tasks)" if grouped else ""))
     axes.set_ylabel("share of tasks at or below")
@@ -54,14 +58,15 @@ def draw_changes(changes: Mapping[str, Floats], *, grouped: bool) -> Figure:
 def draw_scatter(scores: Mapping[str, tuple[Floats, Floats]]) -> Figure:
     """Federated against strongest local score, a panel per metric, a point per task.
 
-    Points beyond the axes are on the border.
+    Tasks with a score below -1 are triangles on the border.
     """
     figure, panels = new_figure(len(scores), height=4.0)
     for axes, (metric, (local, federated)) in zip(panels, scores.items(), strict=True):
         low = score_floor(np.concatenate([local, federated]))
+        within = (local >= low) & (federated >= low)
         axes.scatter(
-            np.maximum(local, low),
-            np.maximum(federated, low),
+            local[within],
+            federated[within],
             s=float(np.clip(6000 / max(local.size, 1), 5, 26)),
             color=BLUE,
             alpha=_faint(local.size),
@@ -70,6 +75,10 @@ def draw_scatter(scores: Mapping[str, tuple[Floats, Floats]]) -> Figure:
             clip_on=False,
         )
         _square(axes, metric, low)
+        if not within.all():
+            outside = np.maximum(np.array([local, federated])[:, ~within], low)
+            axes.plot(*outside, "v", color=BLUE, markersize=6, markeredgewidth=0, clip_on=False)
+            count_beyond(axes, np.where(within, low, low - 1), (low, 1.0), along="y")
     return figure
 
 
@@ -100,10 +109,14 @@ class SizeBin:
 def draw_sizes(n_labels: NDArray[np.int64], change: Floats, bins: Sequence[SizeBin], metric: str) -> Figure:
     """Change by number of labels, a point per task, and the means of bins with their intervals."""
     figure, (axes,) = new_figure()
-    low, high = change_limits(change)
+    bounds = [bound for part in bins for bound in part.change.interval_95 or ()]
+    low, high = change_limits(change, least=np.array(bounds))
+    within = inside(change, (low, high))
+    draw_beyond(axes, n_labels.astype(np.float64), change, (low, high), along="y")
+    count_beyond(axes, change, (low, high), along="y")
     axes.scatter(
-        n_labels,
-        np.clip(change, low, high),
+        n_labels[within],
+        change[within],
         s=14,
         color=GREY,
         alpha=_faint(change.size),
@@ -138,25 +151,32 @@ def draw_groups(
 ) -> Figure:
     """Mean change of named groups with their intervals, a row each; faint points for tasks if they may be shown."""
     figure, (axes,) = new_figure(height=1.1 + _ROW * max(len(groups), 2))
+    shown = [group.change for group in groups] + [x for group in groups for x in group.interval_95 or ()]
+    every = np.concatenate([*(points or {}).values(), np.array(shown)])
+    limits = change_limits(every, least=np.array(shown))
     for place, group in enumerate(groups):
-        own = (points or {}).get(group.name, np.zeros(0))
-        spread = (np.arange(own.size) * 0.618034) % 1 * 0.5 - 0.25  # golden ratio: evenly spread without random numbers
-        axes.scatter(
-            own, place + spread, s=9, color=GREY, alpha=_faint(own.size), linewidths=0, rasterized=own.size > MANY
-        )
+        _draw_tasks(axes, (points or {}).get(group.name, np.zeros(0)), place, limits)
         if group.interval_95:
             axes.plot(group.interval_95, [place] * 2, color=BLUE, solid_capstyle="butt", linewidth=2.4)
         axes.plot(group.change, place, "o", color=BLUE, markersize=7, markeredgecolor="white")
     _zero_line(axes)
-    shown = [group.change for group in groups] + [x for group in groups for x in group.interval_95 or ()]
-    spread_out = [*(points or {}).values(), np.array(shown)]
-    axes.set_xlim(*change_limits(np.concatenate(spread_out), least=np.array(shown)))
+    axes.set_xlim(*limits)
+    count_beyond(axes, every, limits, along="x")
     names = [f"{group.name}  ({with_noun(group.n_tasks, 'task')})" for group in groups]
     axes.set_yticks(range(len(groups)), names)
     axes.set_ylim(len(groups) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
     axes.set_xlabel(f"change of {SHORT[metric]}, {_DIFFERENCE}: mean and 95 % interval")
     return figure
+
+
+def _draw_tasks(axes: Axes, change: Floats, place: int, limits: tuple[float, float]) -> None:
+    """Faint points for the tasks of a group's row, those beyond the limits as triangles."""
+    spread = place + (np.arange(change.size) * 0.618034) % 1 * 0.5 - 0.25  # golden ratio: even without random numbers
+    within = inside(change, limits)
+    kind: dict[str, Any] = {"color": GREY, "alpha": _faint(change.size), "rasterized": change.size > MANY}
+    axes.scatter(change[within], spread[within], s=9, linewidths=0, **kind)
+    draw_beyond(axes, change, spread, limits, along="x")
 
 
 def draw_learning(curves: Mapping[str, Curve]) -> Figure:

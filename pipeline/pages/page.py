@@ -1,6 +1,7 @@
-"""Write a page that opens offline: one HTML file with its style and figures inside, without scripts or links.
+"""Write a page that opens offline: one HTML file with its style and figures inside, which requests nothing.
 
-Its layout is in page.html, its style in page.css.
+Its layout is in page.html, its style in page.css. A page with a table to search and sort has one script, page.js, and
+its content security policy allows that script alone, by its digest; without scripts the table is a plain one.
 """
 
 import base64
@@ -9,8 +10,10 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
 
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from pipeline.pages.figure_style import house_style, rendered
@@ -31,6 +34,7 @@ class PageTable:
     rows: Sequence[Sequence[str]]
     n_words: int = 1  # number of text columns, which come first
     folded: bool = False  # closed until the reader clicks, for long tables
+    file: str = ""  # name of a CSV file of it: the page's script lets the reader search, sort and download it
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,8 @@ class Page:
     sentence: str
     facts: Sequence[tuple[str, str]]
     sections: Sequence[Section] = field(default_factory=tuple)
-    second: str = ""  # the second result, a sentence below the first
+    more: Sequence[str] = ()  # further results, sentences below the first
+    footer: Sequence[tuple[str, str]] = ()  # names and values of what the page was made from
 
 
 def files_of(page: Page, name: str, source: str) -> dict[str, bytes]:
@@ -81,8 +86,26 @@ def files_of(page: Page, name: str, source: str) -> dict[str, bytes]:
         for path, content in drawn.items()
         if path.endswith(".svg")
     }
-    html = filled(__package__, "page.html", page=page, images=images, stamp=stamp(source))
+    script = _script() if any(table.file for section in page.sections for table in section.tables) else ""
+    html = filled(
+        __package__,
+        "page.html",
+        page=page,
+        images=images,
+        stamp=stamp(source),
+        script=Markup(script),  # noqa: S704 -- our own file
+        script_digest=_source_of(script),
+    )
     return drawn | {name: html.strip().encode()}
+
+
+def _script() -> str:
+    return (files(__package__) / "page.js").read_text()
+
+
+def _source_of(script: str) -> str:
+    """The script as a source of a content security policy (w3.org/TR/CSP3, hash-source)."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 def stamp(source: str) -> str:

@@ -7,12 +7,15 @@ from pipeline.pages.captions import (
     CHANGES,
     DATA,
     LEARNING,
+    PICKS,
     SCATTER,
     SIZES,
     TYPES,
+    WORTH,
     captions_of,
     domain_sentence,
     facts_of,
+    footer_of,
     how_to_read,
     with_noun,
 )
@@ -26,13 +29,16 @@ from pipeline.pages.tables import (
     kinds_table,
     median_table,
     model_table,
+    picks_table,
     rejected_table,
     task_table,
 )
-from pipeline.report.conclusion import network_sentence
+from pipeline.report.conclusion import gate_sentences, network_sentence
 from pipeline.report.metrics import CLASSIFICATION, LONG, REGRESSION, TaskKind
+from pipeline.report.picks import picks_sentence
 from pipeline.report.rows import SIZE_EDGES, Changes, changes, domain_by_task, size_label
 from pipeline.report.schema import Learning, Points, PreparationCounts, ReliabilityCurves, ReliabilityPoint, Report
+from pipeline.report.worth import worth_sentence
 
 _LARGEST_SIZE = 10_000  # labels at which the last bin ends, unless a task has more
 
@@ -42,8 +48,8 @@ def private_page(report: Report) -> Page:
     sections = [
         Section(
             "The result",
-            how_to_read(has_errors=report.summary.regression is not None),
-            _with_rows(*comparison_tables(report), median_table(report)),
+            (*how_to_read(has_errors=report.summary.regression is not None), PICKS, WORTH),
+            _with_rows(*comparison_tables(report), median_table(report), picks_table({"": report.picks}, "")),
         ),
         *_sections(report, CLASSIFICATION),
     ]
@@ -55,9 +61,19 @@ def private_page(report: Report) -> Page:
         subtitle="Private: this page names assays. `hocket report --shareable` writes what may be shared.",
         outcome=report.verdict.outcome,
         sentence=report.verdict.sentence,
-        facts=[*facts_of(report), ("validation fold", report.gate.sentence)],
+        facts=facts_of(report),
         sections=sections,
-        second=network_sentence(report.verdict.metric, report.network.summary),
+        more=[
+            sentence
+            for sentence in (
+                picks_sentence(report.picks),
+                worth_sentence(report.worth),
+                network_sentence(report.verdict.metric, report.network.summary),
+                gate_sentences(report),
+            )
+            if sentence
+        ],
+        footer=footer_of(report),
     )
 
 
@@ -95,7 +111,7 @@ def _over_tasks(report: Report, scored: Mapping[str, Changes], kind: TaskKind, h
             ),
         ]
         rows = report.rows(kind)
-        tables = [kinds_table(rows, kind), task_table(report, kind), model_table(rows, kind)]
+        tables = [kinds_table(rows, kind), task_table(report, kind), model_table(report, kind)]
         yield Section(f"{heading}Task by task", (), tables, drawings)
 
 

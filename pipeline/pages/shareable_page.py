@@ -11,16 +11,22 @@ from pipeline.pages.captions import (
     GROUPS,
     HISTOGRAM,
     LEARNING,
+    PICKS,
+    WORTH,
     captions_of,
     domain_sentence,
     facts_of,
+    footer_of,
     how_to_read,
 )
+from pipeline.pages.hidden_columns import without_hidden_columns
 from pipeline.pages.page import Drawing, Page, Section
-from pipeline.pages.tables import comparison_tables, group_table, kinds_share_table, rejected_share_table
+from pipeline.pages.tables import comparison_tables, group_table, kinds_share_table, picks_table, rejected_share_table
 from pipeline.report.conclusion import network_sentence
 from pipeline.report.metrics import CLASSIFICATION, REGRESSION, SIDES, TaskKind
+from pipeline.report.picks import picks_sentence
 from pipeline.report.shareable_schema import ShareableSummary, SharedGroup, SharedPreparation, Views
+from pipeline.report.worth import worth_sentence
 
 _NOTHING = "Too few tasks have a score: any number would be close to the score of a single task."
 _HIDDEN = "Counts below five, and numbers from which they could be found, are hidden."
@@ -28,13 +34,10 @@ _HIDDEN = "Counts below five, and numbers from which they could be found, are hi
 
 def shareable_page(summary: ShareableSummary) -> Page:
     """Make the page of a shareable summary (`pipeline.report.shareable`)."""
-    sections = [
-        Section(
-            "The result",
-            (*how_to_read(has_errors=summary.summary.regression is not None), _HIDDEN),
-            comparison_tables(summary),
-        ),
-    ]
+    tables, notes = without_hidden_columns(comparison_tables(summary))
+    picks = [picks_table({"": summary.picks}, "")] if summary.picks else []
+    explanation = how_to_read(has_errors=summary.summary.regression is not None)
+    sections = [Section("The result", (*explanation, PICKS, WORTH, _HIDDEN, *notes), [*tables, *picks])]
     for kind in (CLASSIFICATION, REGRESSION):
         if views := summary.views(kind):
             sections += _sections(views, kind)
@@ -46,7 +49,16 @@ def shareable_page(summary: ShareableSummary) -> Page:
         sentence=summary.verdict.sentence,
         facts=facts_of(summary),
         sections=sections,
-        second=network_sentence(summary.verdict.metric, summary.network),
+        more=[
+            sentence
+            for sentence in (
+                picks_sentence(summary.picks),
+                worth_sentence(summary.worth),
+                network_sentence(summary.verdict.metric, summary.network),
+            )
+            if sentence
+        ],
+        footer=footer_of(summary),
     )
 
 

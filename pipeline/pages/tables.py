@@ -14,8 +14,10 @@ from pipeline.report.schema import (
     Fold,
     GroupChange,
     InputTable,
+    Picks,
     RegressionComparisons,
     Report,
+    SharedWorth,
     TaskRow,
 )
 from pipeline.report.shareable_schema import (
@@ -25,12 +27,14 @@ from pipeline.report.shareable_schema import (
     SharedRegressionComparisons,
     Views,
 )
+from pipeline.report.worth import shown_worth
 
 _FACTS = {
     CLASSIFICATION: ("threshold", "labels", "test actives", "test inactives"),
     REGRESSION: ("values", "test exact", "test bounds"),
 }
-_SHOWN = {CLASSIFICATION: CLASSIFICATION.metrics, REGRESSION: ("r2", "rmse")}  # in the table of all tasks
+# in the table of all tasks
+_SHOWN = {CLASSIFICATION: (*CLASSIFICATION.metrics, "hit_rate_10"), REGRESSION: ("r2", "rmse")}
 
 MAIN_COLUMNS = (LABELS["local"], LABELS["federated"])
 NETWORK_COLUMNS = ("without", "with federation")
@@ -63,7 +67,7 @@ def _comparison_table(caption: str, models: tuple[str, str], summary: Comparison
 
 def comparison_header(models: tuple[str, str]) -> list[str]:
     """Names of the columns of `comparison_row`; models : of those of both models."""
-    tests = ["better", "worse", "equal", "RIPtoP", "p, tasks", "p, assays"]
+    tests = ["better", "worse", "equal", "RIPtoP", "p"]
     return ["tasks", *models, "change", "95 % interval", *tests]
 
 
@@ -71,7 +75,7 @@ def comparison_row(comparisons: AnyComparisons, metric: str, *, of_all: bool) ->
     """Cells of one metric's row: number of scored tasks (`of_all`: of how many), means, tests; dashes if hidden."""
     comparison = comparisons.comparison(metric)
     n_tasks = count((comparison or comparisons).n_judged) + (f" of {count(comparisons.n_tasks)}" if of_all else "")
-    return [n_tasks, *(_comparison_cells(comparison) if comparison else [NONE] * 10)]
+    return [n_tasks, *(_comparison_cells(comparison) if comparison else [NONE] * 9)]
 
 
 def _comparison_cells(comparison: ComparisonOverTasks | SharedComparison) -> list[str]:
@@ -83,9 +87,42 @@ def _comparison_cells(comparison: ComparisonOverTasks | SharedComparison) -> lis
         interval(comparison.interval_95 if is_enough else None),
         *(count(n) for n in (comparison.n_better, comparison.n_worse, comparison.n_equal)),
         signed(comparison.riptop),
-        p_value(comparison.p_tasks_holm),
         p_value(comparison.p_assays_holm),
     ]
+
+
+def picks_table(picks: Mapping[str, Sequence[Picks]], first: str) -> PageTable:
+    """Hit rates of both models and at random, a row for each name and share of picked compounds.
+
+    first : header of the column of names; "" without such a column
+    """
+    rows = [
+        [
+            *([name] if first else []),
+            f"best-ranked {each.percent} %",
+            count(each.n_tasks),
+            *(percent(rate, 1) for rate in (each.at_random, each.local, each.federated)),
+            signed(each.change),
+            interval(each.interval_95),
+            *(f"{rate / each.at_random:.2f}" for rate in (each.local, each.federated)),
+        ]
+        for name, of_name in picks.items()
+        for each in of_name
+    ]
+    models = ["enrichment: local", "federated"]
+    header = ["picked", "tasks", "at random", *MAIN_COLUMNS, "change", "95 % interval", *models]
+    caption = "Hits among picked compounds: hit rates on the test fold, means over tasks"
+    return PageTable(caption, [*([first] if first else []), *header], rows, 2 if first else 1)
+
+
+def worth_table(worth: Mapping[str, SharedWorth]) -> PageTable:
+    """What federation is worth in measurements, by partner."""
+    rows = [
+        [name, shown_worth(each.share), f"{shown_worth(each.low)} to {shown_worth(each.high)}"]
+        for name, each in worth.items()
+    ]
+    caption = "Worth in measurements: as if the partner had so many more of its own"
+    return PageTable(caption, ["partner", "more measurements", "95 % interval"], rows)
 
 
 def median_table(report: Report) -> PageTable:
@@ -153,10 +190,10 @@ def task_table(report: Report, kind: TaskKind) -> PageTable:
         header += [f"{SHORT[metric]} local", "federated", "change"]
     cells = [[*_facts(row), *(cell for metric in metrics for cell in _both(row, metric))] for row in reversed(scored)]
     caption = f"All scored {kind.name} tasks ({len(cells):,}), the most improved first"
-    return PageTable(caption, header, cells, 2, folded=True)
+    return PageTable(caption, header, cells, 2, folded=True, file=f"{report.partner}-{kind.name}-tasks.csv")
 
 
-def model_table(rows: Sequence[AnyRow], kind: TaskKind) -> PageTable:
+def model_table(report: Report, kind: TaskKind) -> PageTable:
     """Strongest local and take-home model of all tasks of one kind that are not auxiliary, with the reason."""
     main, has_threshold = kind.metrics[0], kind == CLASSIFICATION
     header = ["assay", "strongest local", "taken home", "why", *(["threshold"] if has_threshold else [])]
@@ -166,11 +203,12 @@ def model_table(rows: Sequence[AnyRow], kind: TaskKind) -> PageTable:
             *([f"{row.threshold:g}"] if isinstance(row, TaskRow) else []),
             _both(row, main)[-1],
         ]
-        for row in rows
+        for row in report.rows(kind)
         if not row.is_auxiliary
     ]
     caption = f"Models of the {kind.name} tasks ({len(cells):,}), and why each is taken home"
-    return PageTable(caption, [*header, f"change of {SHORT[main]}"], cells, 4, folded=True)
+    name = f"{report.partner}-{kind.name}-models.csv"
+    return PageTable(caption, [*header, f"change of {SHORT[main]}"], cells, 4, folded=True, file=name)
 
 
 def _scored(rows: Sequence[AnyRow], kind: TaskKind) -> list[AnyRow]:

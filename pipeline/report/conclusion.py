@@ -1,6 +1,7 @@
 """The conclusion of a report: whether federation helped, in one sentence, and the second result in another."""
 
 from pipeline.report.metrics import CLASSIFICATION, FEWEST_ASSAYS, LONG, REGRESSION
+from pipeline.report.numbers import p_equals
 from pipeline.report.schema import (
     ComparisonOverTasks,
     Comparisons,
@@ -8,6 +9,7 @@ from pipeline.report.schema import (
     Interval,
     Outcome,
     RegressionComparisons,
+    Report,
 )
 from pipeline.report.shareable_schema import SharedComparisons
 
@@ -15,22 +17,23 @@ _CHANCE = 0.05
 _WORDS = {
     "better": "Federation helped {who}",
     "worse": "Federation harmed {who}",
-    "undecided": "Federation made no significant difference to {who}",
+    "undecided": "It is not certain whether federation helped {who}",
 }
 
 
-def draw_conclusion(summary: Comparisons, who: str) -> Conclusion:
-    """Outcome and sentence from the comparison of average precision, or of R² if too few assays have the former.
+def draw_conclusion(summary: Comparisons, who: str, *, tells_p: bool = True) -> Conclusion:
+    """Outcome, deciding p and sentence, from average precision, or from R² if too few assays have the former.
 
     summary : of the take-home models with the strongest local ones
+    tells_p : whether the p may be told
 
-    Better or worse if the whole 95 % interval of the mean change is above or below zero, and the test over assays,
-    corrected for the number of metrics, agrees at 5 %: over very few assays the interval alone is too narrow.
+    p is that of the test over assays, corrected for the number of metrics. Below 0.05 it decides, in the direction of
+    the mean change, unless zero is inside the 95 % interval of that: the test is of ranks, the interval of the mean.
     """
     regression = summary.regression
     if regression and _n_assays(summary.average_precision) < FEWEST_ASSAYS <= _n_assays(regression.r2):
-        return _conclusion("r2", regression.r2, regression, who)
-    return _conclusion("average_precision", summary.average_precision, summary, who)
+        return _conclusion("r2", regression.r2, regression, who, tells_p=tells_p)
+    return _conclusion("average_precision", summary.average_precision, summary, who, tells_p=tells_p)
 
 
 def _n_assays(comparison: ComparisonOverTasks | None) -> int:
@@ -38,22 +41,39 @@ def _n_assays(comparison: ComparisonOverTasks | None) -> int:
 
 
 def _conclusion(
-    metric: str, comparison: ComparisonOverTasks | None, comparisons: Comparisons | RegressionComparisons, who: str
+    metric: str,
+    comparison: ComparisonOverTasks | None,
+    comparisons: Comparisons | RegressionComparisons,
+    who: str,
+    *,
+    tells_p: bool,
 ) -> Conclusion:
     if comparison is None or comparison.n_assays < FEWEST_ASSAYS:
         too_few = f"fewer than {FEWEST_ASSAYS} assays have scores"
         sentence = f"Too little data to conclude whether federation helped {who}: {too_few}."
-        return Conclusion(metric=metric, outcome="unjudged", sentence=sentence)
-    low, high = comparison.interval_95
-    is_sure = comparison.p_assays_holm < _CHANCE
+        return Conclusion(metric=metric, outcome="unjudged", p=None, sentence=sentence)
+    (low, high), p = comparison.interval_95, comparison.p_assays_holm
+    is_sure = p < _CHANCE
     outcome: Outcome = "better" if is_sure and low > 0 else "worse" if is_sure and high < 0 else "undecided"
+    told = f"p {p_equals(p)}" if tells_p else "p is not shared"
+    if tells_p and outcome == "undecided" and is_sure == (low <= 0 <= high):
+        told += f", although zero is {'inside' if is_sure else 'outside'} the interval"
     sentence = (
-        f"{_WORDS[outcome].format(who=who)}: mean {LONG[metric]} on the test fold went from {comparison.local:.3f} "
-        f"with the strongest local models to {comparison.federated:.3f} with federation, "
+        f"{_WORDS[outcome].format(who=who)} ({told}): mean {LONG[metric]} on the test fold went from "
+        f"{comparison.local:.3f} with the strongest local models to {comparison.federated:.3f} with federation, "
         f"{of_change(comparison.change, comparison.interval_95)} "
         f"over {comparisons.n_judged:,} tasks of {comparison.n_assays:,} assays."
     )
-    return Conclusion(metric=metric, outcome=outcome, sentence=sentence)
+    return Conclusion(metric=metric, outcome=outcome, p=p if tells_p else None, sentence=sentence)
+
+
+def gate_sentences(report: Report) -> str:
+    """The gate's result, and why it may differ from the conclusion."""
+    gate = report.gate.sentence
+    return (
+        f"{gate[0].upper()}{gate[1:]}. The gate chooses the models on the validation fold, the conclusion above is of "
+        "the test fold: other compounds, and partly other tasks, so the two changes may differ by chance."
+    )
 
 
 def network_sentence(metric: str, summary: Comparisons | SharedComparisons) -> str:

@@ -8,6 +8,7 @@ from typing import Literal
 from pipeline.errors import MixedFederations
 from pipeline.report.conclusion import of_change
 from pipeline.report.metrics import CLASSIFICATION, ERRORS, FORMAT, REGRESSION, TaskKind
+from pipeline.report.numbers import p_equals
 from pipeline.report.parts import ReportPart
 from pipeline.report.schema import Interval, Outcome
 from pipeline.report.shareable_schema import ShareableSummary, SharedComparison, SharedComparisons
@@ -23,7 +24,7 @@ class Pooled(ReportPart):
     local: float | None
     federated: float | None
     change: float | None
-    riptop: float
+    riptop: float  # of all tasks together
     interval_95: Interval | None
 
 
@@ -38,12 +39,13 @@ class Consortium(ReportPart):
     """consortium.json: the partners' summaries, and means over all of them."""
 
     kind: Literal["hocket consortium"] = "hocket consortium"
-    format: Literal[4] = FORMAT
+    format: Literal[5] = FORMAT
     federation: str
     plan: str
     trunk: str
     n_rounds: int
     local_steps: int
+    last_round: str  # date, UTC, the latest of the partners'
     pooled: dict[str, Pooled | None]  # by metric: take-home models over the strongest local ones
     network: dict[str, Pooled | None]  # by metric: the same network with federation over that without
     verdict: ConsortiumConclusion
@@ -74,6 +76,7 @@ def merge(summaries: Sequence[ShareableSummary]) -> Consortium:
         trunk=first.trunk,
         n_rounds=first.n_rounds,
         local_steps=first.local_steps,
+        last_round=max(summary.last_round for summary in partners),
         pooled=pooled,
         network=_pool([summary.network for summary in partners]),
         verdict=_conclusion(partners, pooled["average_precision"]),
@@ -139,30 +142,47 @@ def _pooled(comparisons: Sequence[SharedComparison], *, has_mean: bool) -> Poole
         local=mean([each.local for each in comparisons]) if has_mean else None,
         federated=mean([each.federated for each in comparisons]) if has_mean else None,
         change=change if has_mean else None,
-        riptop=mean([each.riptop for each in comparisons]),
+        riptop=_pooled_riptop(comparisons, n_scored, has_mean=has_mean),
         interval_95=interval,
     )
 
 
+def _pooled_riptop(comparisons: Sequence[SharedComparison], n_scored: Sequence[int], *, has_mean: bool) -> float:
+    """That of all partners' tasks together: a partner weighs by what its tasks lacked; for errors by its tasks."""
+    weight = [n * (1 - each.local) if has_mean else n for n, each in zip(n_scored, comparisons, strict=True)]
+    if not sum(weight):  # all tasks of all partners were perfect
+        weight = list(n_scored)
+    return sum(w * each.riptop for w, each in zip(weight, comparisons, strict=True)) / sum(weight)
+
+
 def _conclusion(partners: Sequence[ShareableSummary], pooled: Pooled | None) -> ConsortiumConclusion:
-    """Which partners federation helped and which it harmed, from the partners' own conclusions."""
+    """The change over all tasks, then which partners federation helped or harmed, by their own conclusions."""
     words: Mapping[Outcome, str] = {
-        "better": "helped {}",
-        "worse": "harmed {}",
-        "undecided": "made no significant difference to {}",
-        "unjudged": "left {} with too little data to conclude",
+        "better": "Federation helped {}",
+        "worse": "Federation harmed {}",
+        "undecided": "It is not certain whether federation helped {}",
+        "unjudged": "Too little data to conclude for {}",
     }
-    names = {outcome: [each.partner for each in partners if each.verdict.outcome == outcome] for outcome in words}
-    parts = [words[outcome].format(_listed(of_outcome)) for outcome, of_outcome in names.items() if of_outcome]
-    sentence = f"Federation {'; it '.join(parts)}."
+    of_outcome = {outcome: [each for each in partners if each.verdict.outcome == outcome] for outcome in words}
+    sentences = [
+        f"{words[outcome].format(_listed([_with_p(each) for each in named]))}."
+        for outcome, named in of_outcome.items()
+        if named
+    ]
     if pooled and pooled.change is not None and pooled.interval_95:
-        sentence += (
-            f" Over the {pooled.n_tasks:,} tasks in the partners' summaries, mean average precision on the test folds "
-            f"shows {of_change(pooled.change, pooled.interval_95)} against the strongest local models."
+        sentences.insert(
+            0,
+            f"Over the {pooled.n_tasks:,} tasks in the partners' summaries, mean average precision on the test folds "
+            f"shows {of_change(pooled.change, pooled.interval_95)} against the strongest local models.",
         )
     by_weight: tuple[Outcome, ...] = ("worse", "better", "undecided")  # harm to one partner must stay visible
-    outcome: Outcome = next((each for each in by_weight if names[each]), "unjudged")
-    return ConsortiumConclusion(outcome=outcome, sentence=sentence)
+    outcome: Outcome = next((each for each in by_weight if of_outcome[each]), "unjudged")
+    return ConsortiumConclusion(outcome=outcome, sentence=" ".join(sentences))
+
+
+def _with_p(partner: ShareableSummary) -> str:
+    p = partner.verdict.p
+    return partner.partner if p is None else f"{partner.partner} (p {p_equals(p)})"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ Not in `report.report`, because scoring models needs torch and reading a report 
 """
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 
 import numpy as np
 
@@ -56,6 +57,7 @@ def full_report(
     """
     plan, strongest, take_home = mailbox.plan, models.strongest, models.take_home
     rows, regression_rows = task_rows(prepared, own, models)
+    records = read_records(mailbox.home.metrics)
     gate_result = pass_gate(prepared, own, gate, local=strongest, federated=take_home)
     facts = Facts(
         partner=mailbox.me,
@@ -64,6 +66,7 @@ def full_report(
         trunk=trunk,
         n_rounds=plan.rounds.n_rounds,
         local_steps=plan.rounds.local_steps,
+        last_round=_date(records[-1]),
         gate=Gate.model_validate(gate_result.to_json()),
         seed=own.training.seed,
     )
@@ -75,9 +78,7 @@ def full_report(
         facts,
         rows,
         regression_rows,
-        learning=learning_curves(
-            read_records(mailbox.home.metrics), history, _n_followed(own.training_set, models.network_federated)
-        ),
+        learning=learning_curves(records, history, _n_followed(own.training_set, models.network_federated)),
         calibration=of_both(lambda model: probability_calibration(model, is_scored(rows, "roc_auc"))),
         data=_preparation(mailbox, prepared),
         regression_calibration=of_both(
@@ -86,6 +87,10 @@ def full_report(
         if regression_rows
         else None,
     )
+
+
+def _date(record: RoundRecord) -> str:
+    return datetime.fromtimestamp(record.at, UTC).date().isoformat()
 
 
 def _points(curve: reliability.Reliability) -> list[ReliabilityPoint]:

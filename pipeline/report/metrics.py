@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-FORMAT: Literal[4] = 4  # of report.json and of summary.json
+FORMAT: Literal[5] = 5  # of report.json and of summary.json
 SUMMARY_KIND: Literal["hocket shareable summary"] = "hocket shareable summary"
 
 Side = Literal["local", "federated"]
@@ -20,6 +20,7 @@ SHORT = {
     "spearman": "Spearman",
     "rmse": "RMSE",
     "censored_rmse": "cRMSE",
+    "hit_rate_10": "hits in 10 %",
 }
 LONG = {
     "average_precision": "average precision",

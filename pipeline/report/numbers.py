@@ -36,3 +36,9 @@ def p_value(p: float | None) -> str:
     if p is None:
         return "-"
     return "< 0.0001" if p < 1e-4 else f"{p:.4f}"  # noqa: PLR2004 -- four digits are shown
+
+
+def p_equals(p: float) -> str:
+    """A p-value behind the letter: "= 0.0123" or "< 0.0001"."""
+    shown = p_value(p)
+    return shown if shown.startswith("<") else f"= {shown}"

@@ -20,6 +20,7 @@ from pipeline.home.paths import Home
 from pipeline.report.conclusion import draw_conclusion
 from pipeline.report.metrics import CLASSIFICATION, FORMAT, REGRESSION, Side, TaskKind
 from pipeline.report.parts import problems
+from pipeline.report.picks import picks_of
 from pipeline.report.rows import domain_summary, network_scores, paired_scores
 from pipeline.report.schema import (
     AnyRow,
@@ -39,6 +40,7 @@ from pipeline.report.schema import (
     TwoModels,
 )
 from pipeline.report.shareable import shareable
+from pipeline.report.worth import worth_of
 
 SUMMARY = "summary.json"
 Pair = Callable[[Sequence[AnyRow], str], PairedScores]
@@ -88,6 +90,8 @@ def build_report(
         tasks=list(rows),
         regression_tasks=list(regression_rows) or None,
         verdict=draw_conclusion(main.summary, facts.partner),
+        picks=picks_of(rows, facts.seed),
+        worth=worth_of(rows, facts.seed),
         learning=learning,
         calibration=calibration,
         data=data,

@@ -39,6 +39,8 @@ class ClassificationScores(ReportPart):
     brier: float | None
     ece: float | None
     bedroc: float | None
+    hit_rate_1: float | None
+    hit_rate_10: float | None
 
 
 class RegressionScores(ReportPart):
@@ -84,6 +86,7 @@ class TaskRow(ReportPart):
     reason: str  # why these kinds
     local: ClassificationScores
     federated: ClassificationScores
+    half_data: float | None  # average precision of the strongest local model fitted on half of its measurements
     network: Sides[ClassificationScores]
     domain: Sides[Efficiency] | None
 
@@ -148,7 +151,7 @@ class ComparisonOverTasks(ReportPart):
     n_worse: int
     n_equal: int
     n_assays: int
-    riptop: float  # mean relative improvement of proximity to perfection
+    riptop: float  # relative improvement of proximity to perfection, of all tasks together
     median_riptop: float
     p_tasks: float  # Wilcoxon signed-rank test over tasks
     p_assays: float  # the same over assays
@@ -244,11 +247,46 @@ class GroupChange(ReportPart):
     interval_95: Interval | None
 
 
+class Picks(ReportPart):
+    """Hits among the best-ranked compounds of the test fold, means over the tasks that both models are scored on."""
+
+    percent: int  # of each task's compounds that are picked
+    n_tasks: int
+    n_assays: int
+    at_random: float  # share of actives among all compounds: the hit rate of a random pick
+    local: float  # share of actives among the picked
+    federated: float
+    change: float
+    interval_95: Interval | None  # bootstrap, of the mean change; None over fewer than five assays
+
+
+class SharedWorth(ReportPart):
+    """Measurements that would raise average precision as federation does, as a share of the partner's, 0 to 1."""
+
+    share: float  # 1: as many again, or more
+    low: float  # bootstrap 95 % interval
+    high: float
+
+
+class Worth(SharedWorth):
+    """The same with the means that it is made from, over the tasks with all three scores.
+
+    Made by `partners.scores.label_worth`.
+    """
+
+    n_tasks: int
+    n_assays: int
+    half: float  # mean average precision of the strongest local models fitted on half of the measurements
+    local: float
+    federated: float
+
+
 class Conclusion(ReportPart):
     """The conclusion of a report in one sentence."""
 
     metric: str  # on which it is based
     outcome: Outcome
+    p: float | None  # of the test that decides; None if there is too little data, or it is not shared
     sentence: str
 
 
@@ -345,13 +383,14 @@ class PreparationCounts(ReportPart):
 class Facts(ReportPart):
     """Partner, federation, plan and model of a report."""
 
-    format: Literal[4] = FORMAT
+    format: Literal[5] = FORMAT
     partner: str
     federation: str
     plan: str  # digest
     trunk: str  # digest
     n_rounds: int
     local_steps: int
+    last_round: str  # date of the last round, UTC, as 2026-01-31
     gate: Gate
     seed: int  # of the bootstrap
 
@@ -366,6 +405,8 @@ class Report(Facts, PartWithOptions):
     tasks: list[TaskRow]
     regression_tasks: list[RegressionRow] | None = None  # absent if the partner leaves regression out
     verdict: Conclusion
+    picks: list[Picks]
+    worth: Worth | None = None
     learning: Learning
     calibration: ReliabilityCurves
     data: PreparationCounts

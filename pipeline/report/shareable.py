@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from partners.scores.paired_scores import PairedScores
 from partners.settings import ModelKind
+from pipeline.report.conclusion import draw_conclusion
 from pipeline.report.disclosure import (
     FEWEST,
     HIDDEN,
@@ -28,6 +29,7 @@ from pipeline.report.disclosure import (
 )
 from pipeline.report.metrics import CLASSIFICATION, REGRESSION, TaskKind
 from pipeline.report.parts import Sides
+from pipeline.report.picks import shared_picks
 from pipeline.report.rows import (
     Changes,
     changes,
@@ -63,10 +65,12 @@ from pipeline.report.shareable_schema import (
     SharedFold,
     SharedGroup,
     SharedKind,
+    SharedPicks,
     SharedPreparation,
     SharedRegressionComparisons,
     Views,
 )
+from pipeline.report.worth import shared_worth
 
 OTHER_TYPES, OTHER_REASONS = "other types", "other reasons"
 OTHER_KINDS: Literal["other models"] = "other models"
@@ -91,14 +95,33 @@ def shareable(report: Report) -> ShareableSummary:
         trunk=report.trunk,
         n_rounds=report.n_rounds,
         local_steps=report.local_steps,
+        last_round=report.last_round,
         classification=_views(report, summary, CLASSIFICATION),
         regression=_views(report, summary, REGRESSION) if summary.regression else None,
         summary=summary,
         network=_of_network(report, summary),
-        verdict=SharedConclusion(**dict(report.verdict)),  # the partner's own, unchanged
+        verdict=_conclusion(report, summary),
+        picks=_picks(report, summary),
+        worth=shared_worth(report.worth) if summary.average_precision else None,
         data=_preparation(report.data),
     )
     return ShareableSummary.model_validate_json(json.dumps(rounded(exact.to_json())))
+
+
+def _conclusion(report: Report, summary: SharedComparisons) -> SharedConclusion:
+    """The partner's own conclusion, without its p where the summary does not share that."""
+    metric = report.verdict.metric
+    of_kind = summary.of(REGRESSION if metric in REGRESSION.metrics else CLASSIFICATION)
+    told = of_kind.comparison(metric) if of_kind else None
+    if told and told.p_assays_holm is not None:
+        return SharedConclusion(**dict(report.verdict))
+    return SharedConclusion(**dict(draw_conclusion(report.summary, report.partner, tells_p=False)))
+
+
+def _picks(report: Report, summary: SharedComparisons) -> list[SharedPicks]:
+    """Hits among picked compounds, if means over these tasks are shared."""
+    told = summary.average_precision
+    return [SharedPicks(**dict(each)) for each in shared_picks(report.picks, told.n_judged)] if told else []
 
 
 def _all_comparisons(report: Report) -> SharedComparisons:

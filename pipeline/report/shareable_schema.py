@@ -10,11 +10,12 @@ from partners.settings import ModelKind
 from pipeline.errors import DamagedReport, NotShareable
 from pipeline.report.metrics import CLASSIFICATION, FORMAT, SUMMARY_KIND, TaskKind
 from pipeline.report.parts import PartWithOptions, ReportPart, Sides, problems
-from pipeline.report.schema import Conclusion, Curve, GroupChange, Interval, Points
+from pipeline.report.schema import Conclusion, Curve, GroupChange, Interval, Picks, Points, SharedWorth
 
 _MOST_BYTES = 4_000_000  # a usual summary has a few thousand
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+Date = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 SharedKind = ModelKind | Literal["other models"]
 Count = Annotated[int, Field(ge=5)] | Literal["< 5", "withheld"]
@@ -87,6 +88,13 @@ class SharedGroup(GroupChange):
     n_tasks: Annotated[int, Field(ge=5)]
 
 
+class SharedPicks(Picks):
+    """Hits among the best-ranked compounds, over five assays or more."""
+
+    n_tasks: Annotated[int, Field(ge=5)]
+    n_assays: Annotated[int, Field(ge=5)]
+
+
 class SharedDomain(ReportPart):
     """Conformal efficiency or interval width of both models, over the tasks that have it for both."""
 
@@ -147,18 +155,21 @@ class ShareableSummary(PartWithOptions):
     """A partner's shareable summary, summary.json."""
 
     kind: Literal["hocket shareable summary"] = SUMMARY_KIND
-    format: Literal[4] = FORMAT
+    format: Literal[5] = FORMAT
     partner: Name
     federation: Name
     plan: Digest
     trunk: Digest
     n_rounds: Annotated[int, Field(ge=1)]
     local_steps: Annotated[int, Field(ge=1)]
+    last_round: Date  # UTC
     classification: Views
     regression: Views | None = None
     summary: SharedComparisons
     network: SharedComparisons  # of the same network without and with federation
     verdict: SharedConclusion
+    picks: list[SharedPicks]
+    worth: SharedWorth | None = None
     data: SharedPreparation
 
     def views(self, kind: TaskKind) -> Views | None:

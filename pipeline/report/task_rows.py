@@ -1,5 +1,7 @@
 """The rows of report.json, one for each task: its facts, its models and their scores."""
 
+import math
+
 from data_prep.prepared import Prepared, RegressionTask, Task
 from partners.models.compared import ComparedModels
 from partners.models.held_out import EvaluatedModel
@@ -24,6 +26,7 @@ def task_rows(
 def _task_row(task: Task, models: ComparedModels) -> TaskRow:
     column, is_scored = task.task_id, not task.is_auxiliary
     chosen, before, after = models.tasks[column], models.strongest, models.take_home
+    half_data = float(models.half_data[column])
     domain = Sides[Efficiency](
         local=Efficiency(**before.domain.of_task(column)), federated=Efficiency(**after.domain.of_task(column))
     )
@@ -45,6 +48,7 @@ def _task_row(task: Task, models: ComparedModels) -> TaskRow:
         reason=chosen.reason,
         local=scores(before),
         federated=scores(after),
+        half_data=half_data if is_scored and math.isfinite(half_data) else None,
         network=Sides[ClassificationScores](
             local=scores(models.network_local), federated=scores(models.network_federated)
         ),

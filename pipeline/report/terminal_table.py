@@ -5,14 +5,17 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.report.conclusion import gate_sentences
 from pipeline.report.disclosure import WITHHELD
 from pipeline.report.metrics import CLASSIFICATION, REGRESSION, SHORT
 from pipeline.report.numbers import number, p_value, signed
+from pipeline.report.picks import picks_sentence
 from pipeline.report.schema import ComparisonOverTasks, Comparisons, Report
 from pipeline.report.shareable_schema import ShareableSummary, SharedComparison, SharedComparisons
+from pipeline.report.worth import worth_sentence
 
 _WIDTH = 112  # characters if stdout is no terminal
-_MAIN = "Federated against the strongest local model, test fold, mean over tasks; p: Wilcoxon over tasks, Holm"
+_MAIN = "Federated against the strongest local model, test fold, mean over tasks; p: Wilcoxon over assays, Holm"
 _NETWORK = "The same network without and with federation; all else as above"
 _NONE, _HIDDEN = "-", "?"
 
@@ -20,15 +23,28 @@ AnySummary = Comparisons | SharedComparisons
 
 
 def print_report(reports: Sequence[Report | ShareableSummary]) -> None:
-    """Print the tables of one or several partners to stdout: over the strongest local model, over the same network."""
+    """Print the tables of one or several partners to stdout, and each one's conclusion below."""
+    console = print_tables(reports)
+    for report in reports:
+        for line in _conclusions(report):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_tables(reports: Sequence[Report | ShareableSummary]) -> Console:
+    """Print the two tables, over the strongest local model and over the same network, and return the console."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=_WIDTH)
     console.print(_table(_MAIN, [(report.partner, report.summary) for report in reports]))
     console.print(_table(_NETWORK, [(report.partner, _network(report)) for report in reports]))
-    for report in reports:
-        if isinstance(report, Report):
-            console.print(f"{report.partner}: {report.gate.sentence}", markup=False, highlight=False)
+    return console
+
+
+def _conclusions(report: Report | ShareableSummary) -> list[str]:
+    """The conclusion, the hits among picked compounds, and of a private report the gate."""
+    gate = gate_sentences(report) if isinstance(report, Report) else ""
+    sentences = (report.verdict.sentence, picks_sentence(report.picks), worth_sentence(report.worth), gate)
+    return [f"{report.partner}: {sentence}" for sentence in sentences if sentence]
 
 
 def _network(report: Report | ShareableSummary) -> AnySummary:
@@ -70,4 +86,4 @@ def _figures(comparison: ComparisonOverTasks | SharedComparison | None) -> list[
         low, high = comparison.interval_95
         change += f" [{signed(low)}, {signed(high)}]"
     counts = [_HIDDEN if n == WITHHELD else str(n) for n in (comparison.n_better, comparison.n_worse)]
-    return [number(comparison.local), number(comparison.federated), change, p_value(comparison.p_tasks_holm), *counts]
+    return [number(comparison.local), number(comparison.federated), change, p_value(comparison.p_assays_holm), *counts]

@@ -46,6 +46,7 @@ FACTS = Facts(
     trunk="cd" * 32,
     n_rounds=12,
     local_steps=25,
+    last_round="2026-01-31",
     gate=GATE,
     seed=1,
 )
@@ -98,6 +99,7 @@ def task_row(number: int, local: float | None, federated: float | None, **facts:
         "strongest": "forest",
         "kept": "mean on the trunk",
         "reason": "secret-reason",
+        "half_data": None,
         "network": Sides[ClassificationScores](local=scores(local), federated=scores(federated)),
         "domain": None,
     }
@@ -137,6 +139,7 @@ def _row(number: int, rng: np.random.Generator, gain: float) -> TaskRow:
         strongest=STRONGEST[number % len(STRONGEST)],
         kept=KEPT[number % len(KEPT)],
         reason=f"secret-reason-{number}",
+        half_data=local - 0.05,
         network=Sides[ClassificationScores](local=scores(local - 0.02), federated=scores(federated - 0.01)),
         domain=Sides[Efficiency](
             local=Efficiency(efficiency=efficiency, coverage=0.94),

@@ -31,6 +31,12 @@ def _counts(found: re.Match[str]) -> str:
     return "".join(f"{'n │':>{len(column)}}" for column in found.groups())
 
 
+def _estimates(found: re.Match[str]) -> str:
+    """Hits and percents, which hang on the last digits of scores."""
+    hits = re.sub(r"[+-]?\b\d+(\.\d)?(?= with| at random|, 95 %| to |\))", "n", found[0])
+    return re.sub(r"(?<!\()(?:about |over )?\b\d+(?= %)(?! % interval)", "n", hits)
+
+
 _NAMES = (  # in this order
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "TIME"),
     (re.compile(r"TIME to TIME"), "TIME"),  # of several members, some of whom did it in the same second
@@ -47,6 +53,8 @@ _NAMES = (  # in this order
     (re.compile(r"\b\d+( cores\b)"), r"N\1"),
     (re.compile(r"(?<![\d.])\d+\.\d+\.\d+(?!\.?\d)[\w.+]*"), "VERSION"),
     (re.compile(r"^(system +).*", re.MULTILINE), r"\1SYSTEM"),
+    (re.compile(r"^(last_round: ).*", re.MULTILINE), r"\1DATE"),
+    (re.compile(r"^\w+: (?:Hits in|The change is) .*", re.MULTILINE), _estimates),
     (re.compile(r"(?<![\d.])[+-]?\d+\.\d{3,}(?![\d.])"), lambda found: _shape(found[0])),
     (re.compile(r"(?<=[n-] │)( +(?:\d+|\?|< 5) │)( +(?:\d+|\?|< 5) │)$", re.MULTILINE), _counts),
 )

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import wilcoxon
 
-from partners.scores.comparison import compare, holm, number_groups, paired_test, riptop
+from partners.scores.comparison import compare, holm, number_groups, paired_test, riptop, total_riptop
 
 SCORES = st.floats(0, 1)
 PAIRS = st.lists(st.tuples(SCORES, SCORES), min_size=1, max_size=30)
@@ -63,6 +63,29 @@ def test_riptop_has_the_sign_of_the_change(local: float, federated: float):
     assert value <= 1
 
 
+@given(PAIRS)
+def test_the_riptop_of_all_tasks_is_a_ratio_of_sums(pairs: list[tuple[float, float]]):
+    """In plain Python; it has the sign of the mean change, and one nearly perfect task cannot outweigh the others."""
+    value = total_riptop(*columns(pairs))
+    room, gain = sum(1 - local for local, _ in pairs), sum(federated - local for local, federated in pairs)
+    if room > 1e-9:
+        assert value == pytest.approx(gain / room, rel=1e-9, abs=1e-12)
+    assert value <= 1 + 1e-12
+    nearly = [(0.999, 0.9), *[(0.5, 0.75)] * 9]
+    assert total_riptop(*columns(nearly)) == pytest.approx((9 * 0.25 - 0.099) / (9 * 0.5 + 0.001))
+    assert np.mean([plain_riptop(*pair) for pair in nearly]) < 0 < total_riptop(*columns(nearly))
+
+
+@given(st.lists(st.tuples(st.floats(0.1, 9), st.floats(0, 9)), min_size=1, max_size=9), st.floats(0.01, 100))
+def test_the_riptop_of_errors_has_no_unit(pairs: list[tuple[float, float]], unit: float):
+    """The mean of the tasks' own shares, so that a task in another unit counts as before."""
+    local, federated = columns(pairs)
+    value = total_riptop(local, federated, is_error=True)
+    assert value == pytest.approx(np.mean((local - federated) / local))
+    local[0], federated[0] = unit * local[0], unit * federated[0]
+    assert total_riptop(local, federated, is_error=True) == pytest.approx(value)
+
+
 @settings(deadline=None)
 @given(PAIRS)
 def test_compare_agrees_with_numpy(pairs: list[tuple[float, float]]):
@@ -73,7 +96,7 @@ def test_compare_agrees_with_numpy(pairs: list[tuple[float, float]]):
     assert comparison.local == pytest.approx(np.mean(local))
     assert comparison.federated == pytest.approx(np.mean(federated))
     assert comparison.to_json()["change"] == pytest.approx(np.mean(federated) - np.mean(local))
-    assert comparison.riptop == pytest.approx(np.mean([plain_riptop(*pair) for pair in pairs]))
+    assert comparison.riptop == total_riptop(local, federated)
     assert comparison.n_better == sum(after > before for before, after in pairs)
     assert comparison.n_worse == sum(after < before for before, after in pairs)
     assert comparison.n_equal == sum(after == before for before, after in pairs)
@@ -155,7 +178,7 @@ def test_an_error_is_better_when_smaller(pairs: list[tuple[float, float]]):
     assert errors is not None
     assert errors.n_better == int((federated < local).sum())
     assert errors.n_worse == int((federated > local).sum())
-    assert errors.riptop == pytest.approx(scores.riptop, rel=1e-9, abs=1e-9)
+    assert errors.median_riptop == pytest.approx(scores.median_riptop, rel=1e-9, abs=1e-9)
     assert errors.federated - errors.local == pytest.approx(-(scores.federated - scores.local), abs=1e-9)
 
 

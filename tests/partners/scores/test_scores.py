@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import warnings
 from pathlib import Path
 
@@ -107,6 +108,31 @@ def test_prevalence_is_capped_as_in_sparsechem():
     with np.errstate(divide="ignore"):
         calibrated = 1 / (1 + (1 / precision - 1) * odds)
     assert scores == pytest.approx(metrics.auc(recall, calibrated), abs=1e-12)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 2)), min_size=2, max_size=6), st.sampled_from([1, 10]))
+def test_hit_rates_of_ties_are_the_mean_over_orders(labels: list[tuple[bool, int]], percent: int):
+    """The share of actives among the first compounds of every order that the scores allow, one at least."""
+    active, score = np.array([a for a, _ in labels]), np.array([s for _, s in labels], dtype=float)
+    scores = score_labels(np.zeros(active.size, dtype=int), active, score, 1)
+    found = getattr(scores, f"hit_rate_{percent}")[0]
+    if not 0 < active.sum() < active.size:
+        assert np.isnan(found)
+        return
+    orders = [list(order) for order in itertools.permutations(range(active.size))]
+    falling = [order for order in orders if (np.diff(score[order]) <= 0).all()]
+    n_picks = max(1, math.ceil(active.size * percent / 100))
+    assert found == pytest.approx(np.mean([active[order[:n_picks]].mean() for order in falling]))
+
+
+@pytest.mark.parametrize(("n", "percent", "n_picks"), [(100, 1, 1), (101, 1, 2), (250, 10, 25), (251, 10, 26)])
+def test_a_hit_rate_is_of_whole_compounds(n: int, percent: int, n_picks: int):
+    """A part of a compound is rounded up: precision at that many, by sorting."""
+    rng = np.random.default_rng(n)
+    active, score = rng.random(n) < 0.4, rng.normal(size=n)
+    found = getattr(score_labels(np.zeros(n, dtype=int), active, score, 1), f"hit_rate_{percent}")[0]
+    assert found == active[np.argsort(-score)[:n_picks]].mean()
 
 
 @settings(deadline=None, max_examples=50)

@@ -1,15 +1,23 @@
 """The pages: complete without a network, the same bytes each time, readable in a real browser."""
 
+import base64
+import csv
+import hashlib
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from html.parser import HTMLParser
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+import pipeline.pages.page
 from pipeline.home.paths import Home
 from pipeline.pages.consortium_page import consortium_page
 from pipeline.pages.figure_style import new_figure
@@ -18,11 +26,14 @@ from pipeline.pages.page import Drawing, Page, PageTable, Section, files_of, wri
 from pipeline.pages.private_page import private_page
 from pipeline.pages.shareable_page import shareable_page
 from pipeline.report.consortium import merge
+from pipeline.report.numbers import p_equals
 from pipeline.report.report import write_report
 from pipeline.report.schema import Report
 from pipeline.report.shareable import shareable
 from tests.support.browser import CHROMIUM, SWITCHES, needs_chromium
 from tests.support.made_up_reports import made_up_report
+
+SCRIPT = (Path(pipeline.pages.page.__file__).parent / "page.js").read_text()
 
 
 class PageReader(HTMLParser):
@@ -73,14 +84,49 @@ def pages(report: Report) -> dict[str, dict[str, bytes]]:
 
 
 @pytest.mark.parametrize("name", ["private", "shareable", "consortium"])
-def test_a_page_loads_nothing_and_runs_nothing(pages: dict[str, dict[str, bytes]], name: str):
-    """No script, frame, form or link; images are inside, and a policy forbids the rest."""
+def test_a_page_loads_nothing_and_runs_our_script_alone(pages: dict[str, dict[str, bytes]], name: str):
+    """No frame, form or link to elsewhere; images are inside; a policy forbids the rest, and allows page.js by digest.
+
+    Pages without a table to search, which are those that others get, have no script at all.
+    """
     html = pages[name]["page.html"].decode()
     found = seen(html)
-    assert not {"script", "iframe", "object", "embed", "link", "form", "a"} & set(found.tags)
-    assert all(address.startswith("data:image/svg+xml;base64,") for address in found.asked)
+    assert not {"iframe", "object", "embed", "link", "form"} & set(found.tags)
+    assert all(address.startswith(("data:image/svg+xml;base64,", "#section-")) for address in found.asked)
     assert not re.search(r"url\(|@import|javascript:", html.split("<body>")[0])
     assert "default-src 'none'" in html
+    scripts = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    assert scripts == ([SCRIPT] if name == "private" else [])
+    assert found.tags.count("script") == len(scripts)
+    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+    assert (f"script-src 'sha256-{digest}'" in html) == bool(scripts)
+    assert html.count("script-src") == len(scripts)
+    assert not re.search(r"fetch|XMLHttpRequest|WebSocket|import\(|https?:", SCRIPT)
+
+
+@pytest.mark.parametrize("name", ["private", "shareable", "consortium"])
+def test_the_contents_lead_to_every_section(pages: dict[str, dict[str, bytes]], name: str):
+    """A link for each, and no other."""
+    html = pages[name]["page.html"].decode()
+    places = re.findall(r'<section id="([^"]+)">', html)
+    assert re.findall(r'href="#([^"]+)"', html) == places
+    assert len(places) >= 5
+
+
+@pytest.mark.parametrize("name", ["private", "shareable", "consortium"])
+def test_the_footer_says_what_the_page_is_of(report: Report, pages: dict[str, dict[str, bytes]], name: str):
+    """Version, partner, date of the last round and shortened digests; nothing depends on when the page is written."""
+    footer = pages[name]["page.html"].decode().split("<footer>")[1]
+    for part in (version("hocket"), "P01", report.last_round, f"{report.plan[:12]}…", f"{report.trunk[:12]}…"):
+        assert part in footer
+    assert report.plan not in footer
+
+
+def test_columns_that_are_mostly_hidden_are_left_out_with_a_note():
+    """Of few tasks most counts are small: the table has no column of them, and one sentence says so."""
+    result = shareable_page(shareable(made_up_report(9))).sections[0]
+    assert not {"worse", "equal"} & {name for table in result.tables for name in table.header}
+    assert len([text for text in result.text if text.startswith("Left out where most of it is hidden")]) == 1
 
 
 @pytest.mark.parametrize("name", ["private", "shareable", "consortium"])
@@ -119,9 +165,8 @@ def test_the_same_report_gives_the_same_bytes(report: Report, pages: dict[str, d
 def test_names_are_text_whatever_they_hold():
     """Markup in a partner's or an assay's name is escaped."""
     name = '<script>alert(1)</script> & "Co"'
-    page = Page(
-        name, name, "better", name, [(name, name)], [Section(name, [name], [PageTable(name, [name], [[name]])])]
-    )
+    table = PageTable(name, [name], [[name]])
+    page = Page(name, name, "better", name, [(name, name)], [Section(name, [name], [table])], [name], [(name, name)])
     html = files_of(page, "page.html", "x")["page.html"].decode()
     assert "<script" not in html
     assert html.count("&lt;script&gt;") >= 8
@@ -144,11 +189,13 @@ def test_the_verdict_is_one_sentence_of_its_colour(gain: float, outcome: str):
     report = made_up_report(60, gain=gain, seed=3)
     sentence = report.verdict.sentence
     assert report.verdict.outcome == outcome
-    assert {"better": "helped", "worse": "harmed", "undecided": "no significant difference"}[outcome] in sentence
+    assert {"better": "helped", "worse": "harmed", "undecided": "not certain"}[outcome] in sentence
     found = report.summary.average_precision
     assert found is not None
-    for number in (f"{found.local:.3f}", f"{found.federated:.3f}", f"{found.change:+.3f}", "60 tasks"):
+    p = f"p {p_equals(found.p_assays_holm)}"
+    for number in (f"{found.local:.3f}", f"{found.federated:.3f}", f"{found.change:+.3f}", "60 tasks", p):
         assert number in sentence
+    assert report.verdict.p == found.p_assays_holm
     assert sentence.count(". ") == 0
     assert private_page(report).outcome == outcome
 
@@ -252,4 +299,75 @@ def test_a_browser_shows_the_page_offline(pages: dict[str, dict[str, bytes]], na
     assert [url for url in asked if not url.startswith("data:")] == [file.as_uri()]
     assert said == []
     assert too_wide <= 0
-    assert verdict.startswith("Federation helped")
+    assert "Federation helped" in verdict
+
+
+TASK_TABLE = "table[data-file='P01-classification-tasks.csv']"
+
+
+@contextmanager
+def opened(content: bytes, folder: Path, **options: Any) -> Iterator[Any]:  # noqa: ANN401 -- playwright's page
+    """A page in a browser without a network; whatever its console says fails the test."""
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415
+
+    file = folder / "page.html"
+    file.write_bytes(content)
+    said: list[str] = []
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
+        page = browser.new_context(offline=True, **options).new_page()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto(file.as_uri())
+        yield page
+        browser.close()
+    assert said == []
+
+
+@needs_chromium
+def test_a_page_in_the_dark_without_scripts(report: Report, pages: dict[str, dict[str, bytes]], tmp_path: Path):
+    """The table is whole and without tools, the page is dark, and the figures are turned dark with it."""
+    with opened(pages["private"]["page.html"], tmp_path, color_scheme="dark", java_script_enabled=False) as page:
+        assert page.locator(f"{TASK_TABLE} tbody tr").count() == len(report.tasks)
+        assert page.locator(".tools").count() == 0
+        look = "element => [getComputedStyle(element).backgroundColor, getComputedStyle(element).filter]"
+        assert page.locator("body").evaluate(look)[0] == "rgb(26, 26, 26)"
+        assert "invert" in page.locator("img").first.evaluate(look)[1]
+
+
+@needs_chromium
+def test_a_reader_searches_sorts_filters_and_downloads(
+    report: Report, pages: dict[str, dict[str, bytes]], tmp_path: Path
+):
+    """The tools above the table of tasks do as they say, each against the report's rows."""
+    with opened(pages["private"]["page.html"], tmp_path) as page:
+        details = page.locator("details").filter(has=page.locator(TASK_TABLE)).first
+        details.locator("summary").click()
+        header = details.locator("th").all_text_contents()
+
+        def column(name: str) -> list[str]:
+            cells = details.locator(f"tbody tr:not([hidden]) td:nth-child({header.index(name) + 1})")
+            return list(cells.all_text_contents())
+
+        for is_falling in (True, False):
+            details.locator("th", has_text="labels").locator("button").click()
+            expected = sorted((row.n_labels for row in report.tasks), reverse=is_falling)
+            assert column("labels") == [f"{n:,}" for n in expected]
+        details.locator("select").last.select_option("worse")
+        changes = [row.federated.average_precision - row.local.average_precision for row in report.tasks]  # type: ignore[operator]
+        assert len(column("change")) == sum(change < 0 for change in changes) > 0
+        assert all(cell.startswith("-") for cell in column("change"))
+        details.locator("select").last.select_option("")
+        details.locator("select").first.select_option("PANEL")
+        assert len(column("type")) == sum(row.assay_type == "PANEL" for row in report.tasks) > 0
+        details.locator("select").first.select_option("")
+        details.locator("input").fill("SECRET-assay-1 7")
+        shown = list(zip(column("assay"), column("labels"), strict=True))
+        assert 0 < len(shown) < len(report.tasks)
+        assert all("secret-assay-1" in assay for assay, _ in shown)
+        with page.expect_download() as download:
+            details.locator("button", has_text="download").click()
+        assert download.value.suggested_filename == "P01-classification-tasks.csv"
+        download.value.save_as(tmp_path / "tasks.csv")
+    with (tmp_path / "tasks.csv").open(encoding="utf-8-sig", newline="") as written:
+        assert [(row["assay"], row["labels"]) for row in csv.DictReader(written)] == shown

@@ -181,7 +181,7 @@ def test_a_partner_without_a_mean_is_listed_and_left_out(tmp_path: Path):
     pooled = merged.pooled["roc_auc"]
     assert pooled is not None
     assert (pooled.n_tasks, pooled.interval_95) == (68, None)
-    assert re.search(r"P02 and P03 .*too little data", merged.verdict.sentence)
+    assert "Too little data to conclude for P02 and P03." in merged.verdict.sentence
     assert "P02" in (tmp_path / "out/consortium.html").read_text()
 
 
@@ -190,7 +190,7 @@ def test_harm_to_one_partner_decides_the_consortiums_outcome():
     verdict = merge([summary("P01"), summary("P02"), summary("P09", gain=-0.1)]).verdict
     assert verdict.outcome == "worse"
     assert "harmed P09" in verdict.sentence
-    assert re.search(r"helped P01 and P02\b", verdict.sentence)
+    assert re.search(r"helped P01 \(p [^)]*\) and P02 \(p [^)]*\)\.", verdict.sentence)
 
 
 Change = Callable[[dict[str, Any]], object]
