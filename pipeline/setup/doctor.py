@@ -6,7 +6,7 @@ from pipeline.errors import ExitCode, PipelineError
 from pipeline.exchange.storage import open_exchange
 from pipeline.plan.member_configs import MemberConfig, PartnerConfig
 from pipeline.plan.plan import Plan, read_plan
-from pipeline.setup.doctor_exchange import probe_exchange
+from pipeline.setup.doctor_exchange import examine_begun, probe_exchange
 from pipeline.setup.doctor_machine import examine_libraries, examine_machine
 from pipeline.setup.doctor_member import (
     examine_enrolment,
@@ -16,7 +16,7 @@ from pipeline.setup.doctor_member import (
     examine_tracking,
     open_keys,
 )
-from pipeline.setup.findings import Finding, examined, note, refused, wrong
+from pipeline.setup.findings import Finding, examined, exit_code, note, refused, wrong
 from secure.errors import SecureError
 from secure.keys.keys import PrivateKeys
 
@@ -36,7 +36,9 @@ def examine(config: MemberConfig) -> Iterator[Finding]:
     yield from examined("home", lambda: examine_home(config))
     keys, why = _keys(config)
     yield from why if keys is None else examined("keys", lambda: examine_keys(config, keys, plan))
-    yield from examined("exchange", lambda: probe_exchange(config.exchange_url))
+    yield from (probed := examined("exchange", lambda: probe_exchange(config.exchange_url)))
+    if plan is not None and exit_code(probed) == ExitCode.DONE:
+        yield from examined("exchange", lambda: examine_begun(config, plan))
     if plan is not None and keys is not None and keys.name in plan.cards:
         yield from examined("enrolment", lambda: _enrolment(config, plan, keys))
     if isinstance(config, PartnerConfig):
