@@ -1,5 +1,6 @@
 """The hocket command. Heavy imports happen inside the commands, so that --help answers at once."""
 
+import itertools
 import os
 import sys
 from collections.abc import Sequence
@@ -34,6 +35,20 @@ Exit codes: 0 done, 1 a bug, 2 usage or configuration, 3 data, 4 security (signa
 5 training, 6 not yet (--once: waiting for others).
 """
 
+_SECTIONS: dict[str, tuple[click.Command, ...]] = {  # every command once, under a heading of the help
+    "Set up": (
+        demo.demo,
+        key.key,
+        init.init,
+        prepare.prepare,
+        check_matrices.check_matrices,
+        doctor.doctor,
+        completion.completion,
+    ),
+    "Run": (run.partner, run.aggregator, engine.engine, status.status, ui.ui, verify.verify, inspect.inspect),
+    "Use the model": (report.report, predict.predict, extend.extend, embed.embed, export.export),
+}
+
 
 class Refusing(click.Group):
     """A command group that turns hocket's own errors into one message and an exit code, without a traceback."""
@@ -46,6 +61,13 @@ class Refusing(click.Group):
         """Parse as click does, after setting up the log for usage errors."""
         choose_log(ctx, args)
         return super().parse_args(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 -- click's
+        """Write the commands under the headings of _SECTIONS, in the order in which they are used."""
+        room = formatter.width - 6 - max(map(len, self.commands))  # as click has it
+        for title, commands in _SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(str(one.name), one.get_short_help_str(room)) for one in commands])
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 -- click's signature
         """Run the command; typed errors become a message and an exit code, anything else stays a traceback."""
@@ -96,27 +118,7 @@ def main() -> None:
     """Federated drug discovery: shared trunk, private heads, sealed aggregation."""
 
 
-for command in (
-    demo.demo,
-    init.init,
-    doctor.doctor,
-    key.key,
-    prepare.prepare,
-    check_matrices.check_matrices,
-    run.partner,
-    run.aggregator,
-    engine.engine,
-    report.report,
-    predict.predict,
-    extend.extend,
-    embed.embed,
-    export.export,
-    inspect.inspect,
-    verify.verify,
-    status.status,
-    ui.ui,
-    completion.completion,
-):
+for command in itertools.chain.from_iterable(_SECTIONS.values()):
     main.add_command(command)
 
 

@@ -118,5 +118,5 @@ def _header_fields(header: Header) -> dict[str, object]:
 
 def _unknown(where: str) -> SecureError:
     error = UnknownFile(f"{where}: no card, key, manifest, payload or sealed file of hocket")
-    error.add_note("plans, configurations and prepared data are shown by the other parts of `hocket inspect`")
+    error.add_note("`hocket inspect` describes the files that hocket writes, not tables such as T0, T1 and T2")
     return error

@@ -102,6 +102,15 @@ def shared() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _structure_processes() -> Iterator[None]:
+    """Processes that standardise structures outlive a test: each costs half a second to start."""
+    from data_prep.structures.watchdog import worker_pool  # noqa: PLC0415 -- not before a test runs
+
+    with worker_pool():
+        yield
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of eight megabytes."""

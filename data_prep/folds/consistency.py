@@ -3,6 +3,7 @@
 import csv
 import json
 from dataclasses import asdict
+from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -12,8 +13,8 @@ import rdkit
 from data_prep.folds.compounds import fingerprint_matrix
 from data_prep.folds.folds import assign_folds
 from data_prep.folds.keyed import bit_permutation, keyed_digest, require_strong_seed
-from data_prep.settings import Preparation
-from data_prep.structures.structures import fold_scaffolds, standardise_all
+from data_prep.settings import Chemistry, Fingerprint, Preparation
+from data_prep.structures.structures import FoldScaffolds, Structures, fold_scaffolds, standardise_all
 from data_prep.structures.watchdog import worker_pool
 from data_prep.version import CODE_VERSION
 
@@ -51,9 +52,7 @@ def reference_results(settings: Preparation, structure_seed: bytes) -> list[dict
 
     The result is secret: it shows folds and permuted bits, which depend on the seed.
     """
-    with worker_pool():
-        structures = standardise_all(reference_smiles(), settings.chemistry, settings.fingerprint)
-        scaffolds = fold_scaffolds(structures.murcko)
+    structures, scaffolds = _standardised(tuple(reference_smiles()), settings.chemistry, settings.fingerprint)
     results: list[dict[str, Any]] = [
         {"reason": reason or (scaffolds.refused.get(murcko) if murcko else None)}
         for reason, murcko in zip(structures.reasons, structures.murcko, strict=True)
@@ -73,3 +72,13 @@ def reference_results(settings: Preparation, structure_seed: bytes) -> list[dict
             "fold": int(folding[row]),
         }
     return results
+
+
+@lru_cache(maxsize=8)
+def _standardised(
+    smiles: tuple[str, ...], chemistry: Chemistry, fingerprint: Fingerprint
+) -> tuple[Structures, FoldScaffolds]:
+    """Structures and scaffolds of public SMILES, computed once in a process; they do not depend on the seed."""
+    with worker_pool():
+        structures = standardise_all(smiles, chemistry, fingerprint)
+        return structures, fold_scaffolds(structures.murcko)

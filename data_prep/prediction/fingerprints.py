@@ -21,6 +21,7 @@ class Fingerprints:
     x: sparse.csr_matrix  # (n_accepted, n_bits), as the x of training
     accepted: NDArray[np.int64]  # (n_accepted,) indices of the structures that have a row
     reasons: list[str | None]  # of each structure, None for those accepted; codes of standardise_all
+    smiles: list[str]  # of the accepted structures, canonical
     descriptors: NDArray[np.float32] | None = None  # (n_accepted, n_descriptors), see describe_all; None: not wanted
 
 
@@ -48,8 +49,8 @@ def fingerprint(
         reasons = [structures.reasons[i] for i in distinct]
         accepted = np.array([i for i, reason in enumerate(reasons) if reason is None], dtype=np.int64)
         rows = np.array(distinct, dtype=np.int64)[accepted]
+        canonical = [text for i in rows if (text := structures.smiles[i]) is not None]
         described = None
         if descriptors:
-            canonical = [text for i in rows if (text := structures.smiles[i]) is not None]
             described = describe_all(canonical, workers=workers, timeout_s=timeout_s, cache=cache)
-    return Fingerprints(fingerprint_matrix(structures, positions, rows), accepted, reasons, described)
+    return Fingerprints(fingerprint_matrix(structures, positions, rows), accepted, reasons, canonical, described)

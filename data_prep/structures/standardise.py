@@ -74,14 +74,7 @@ class Standardiser:
         self._fragments = rdMolStandardize.LargestFragmentChooser()
         self._uncharger = rdMolStandardize.Uncharger()
         self._counted = fingerprint.counts
-        self._morgan = rdFingerprintGenerator.GetMorganGenerator(
-            radius=fingerprint.radius,
-            fpSize=fingerprint.n_bits,
-            includeChirality=fingerprint.chirality,
-            atomInvariantsGenerator=(
-                rdFingerprintGenerator.GetMorganFeatureAtomInvGen() if fingerprint.features else None
-            ),
-        )
+        self._morgan = morgan_generator(fingerprint)
 
     def structure(self, smiles: str | None) -> Structure:
         """Return the standard form of `smiles`.
@@ -161,6 +154,17 @@ class Standardiser:
         return self._reioniser.reionize(self._normaliser.normalize(mol))
 
 
+def morgan_generator(fingerprint: Fingerprint) -> rdFingerprintGenerator.FingerprintGenerator64:
+    """Return RDKit's generator of these fingerprints."""
+    features = rdFingerprintGenerator.GetMorganFeatureAtomInvGen() if fingerprint.features else None
+    return rdFingerprintGenerator.GetMorganGenerator(
+        radius=fingerprint.radius,
+        fpSize=fingerprint.n_bits,
+        includeChirality=fingerprint.chirality,
+        atomInvariantsGenerator=features,
+    )
+
+
 def smiles_of_mol_block(block: str) -> str | None:
     """Return the SMILES of a mol block as drawn, None if RDKit cannot read it."""
     try:
@@ -196,12 +200,13 @@ def _round_trip(mol: Chem.Mol) -> tuple[str, Chem.Mol]:
     chirality see and its SMILES does not.
     """
     first = Chem.MolToSmiles(mol)
-    mol = _read_back(first)
+    mol = read_canonical(first)
     canonical = Chem.MolToSmiles(mol)
-    return canonical, mol if canonical == first else _read_back(canonical)
+    return canonical, mol if canonical == first else read_canonical(canonical)
 
 
-def _read_back(smiles: str) -> Chem.Mol:
+def read_canonical(smiles: str) -> Chem.Mol:
+    """Return the molecule of a canonical SMILES; raises NotAccepted if RDKit cannot read it."""
     mol = Chem.MolFromSmiles(smiles)
     if mol is None:
         raise NotAccepted("standardisation_failed")

@@ -55,7 +55,7 @@ class StructureStep:
 
     def identity(self) -> bytes:
         """Return settings and versions as JSON bytes."""
-        return _identity("structure", asdict(self.chemistry), asdict(self.fingerprint))
+        return identity_of("structure", asdict(self.chemistry), asdict(self.fingerprint))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class DescriptorStep:
 
     def identity(self) -> bytes:
         """Return the versions as JSON bytes; this step has no settings."""
-        return _identity("descriptors", DESCRIPTORS_VERSION)
+        return identity_of("descriptors", DESCRIPTORS_VERSION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class MolBlockStep:
 
     def identity(self) -> bytes:
         """Return the versions as JSON bytes; this step has no settings."""
-        return _identity("mol block")
+        return identity_of("mol block")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +106,9 @@ class ScaffoldStep:
 
     def identity(self) -> bytes:
         """Return the versions as JSON bytes; this step has no settings."""
-        return _identity("fold scaffold")
+        return identity_of("fold scaffold")
 
 
-def _identity(*parts: object) -> bytes:
+def identity_of(*parts: object) -> bytes:
+    """Return a step's name and settings with the versions that its results depend on, as JSON bytes."""
     return json.dumps([*parts, rdkit.__version__, CODE_VERSION], sort_keys=True).encode()

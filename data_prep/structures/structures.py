@@ -93,7 +93,7 @@ def standardise_all(
     `crashed`. `cache` is the file of earlier results. Raises ChildError if no process can be started.
     """
     step = StructureStep(chemistry, fingerprint)
-    results = _run_step(step, smiles, workers=workers, timeout_s=timeout_s, cache=cache, progress=progress)
+    results = run_step(step, smiles, workers=workers, timeout_s=timeout_s, cache=cache, progress=progress)
     bits = np.frombuffer(b"".join([result.numbers for result in results]), "<i4").astype(np.int32, copy=False)
     count_bytes = b"".join([result.counts for result in results])
     counts = np.frombuffer(count_bytes, "<i4").astype(np.int32, copy=False) if count_bytes else np.ones_like(bits)
@@ -124,9 +124,7 @@ def describe_all(
     process dies twice.
     """
     distinct = list(dict.fromkeys(smiles))
-    results = _run_step(
-        DescriptorStep(), distinct, workers=workers, timeout_s=timeout_s, cache=cache, progress=progress
-    )
+    results = run_step(DescriptorStep(), distinct, workers=workers, timeout_s=timeout_s, cache=cache, progress=progress)
     numbers_of = {text: result.numbers for text, result in zip(distinct, results, strict=True) if not result.reason}
     descriptors = np.full((len(smiles), len(DESCRIPTORS)), np.nan, np.float32)
     for row, text in zip(descriptors, smiles, strict=True):
@@ -150,7 +148,7 @@ def fold_scaffolds(
     """
     distinct = sorted({scaffold for scaffold in murcko if scaffold is not None})
     of_murcko = FoldScaffolds()
-    results = _run_step(ScaffoldStep(), distinct, workers=workers, timeout_s=timeout_s, cache=cache, progress=progress)
+    results = run_step(ScaffoldStep(), distinct, workers=workers, timeout_s=timeout_s, cache=cache, progress=progress)
     for scaffold, result in zip(distinct, results, strict=True):
         if result.reason is None:
             of_murcko[scaffold] = result.text
@@ -174,20 +172,20 @@ def smiles_of_mol_blocks(
     blocks: Sequence[str], *, workers: int = 1, timeout_s: float = DEFAULT_TIMEOUT_S
 ) -> tuple[list[str | None], list[str | None]]:
     """Return the SMILES and the reason of each mol block, one of them None (`unparsable`, `timeout`, `crashed`)."""
-    results = _run_step(MolBlockStep(), blocks, workers=workers, timeout_s=timeout_s, cache=None, progress=None)
+    results = run_step(MolBlockStep(), blocks, workers=workers, timeout_s=timeout_s)
     return [result.text for result in results], [result.reason for result in results]
 
 
-def _run_step(
+def run_step(
     step: Step,
     texts: Sequence[str | None],
     *,
-    workers: StructureWorkers,
-    timeout_s: float,
-    cache: Path | None,
-    progress: Progress | None,
+    workers: StructureWorkers = 1,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    cache: Path | None = None,
+    progress: Progress | None = None,
 ) -> list[StepResult]:
-    """Return the result of the step for each text, in order, from the cache or computed now."""
+    """Return the result of the step for each text, in order, from the cache or computed now; see standardise_all."""
     if isinstance(workers, int) and workers < 1:
         raise ValueError(f"workers: found {workers}, expected at least 1")
     if not 0 < timeout_s <= _LONGEST_S:

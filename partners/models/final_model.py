@@ -20,7 +20,7 @@ from partners.errors import CheckpointDamaged
 from partners.files.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from partners.models.conformal import Calibration, PValues, calibrate
 from partners.models.similarity import Neighbours
-from partners.network.predict import Predictor
+from partners.network.predict import Outputs, Predictor
 from partners.network.state import PartnerState
 from partners.network.trunk import TrunkLayout, trunk_digest, trunk_layout
 from partners.settings import Training, TrunkSettings
@@ -247,7 +247,7 @@ class FinalModel:
 
         Raises BadFeatures or FeatureCountMismatch.
         """
-        outputs = self._predictor(x, descriptors)
+        outputs = self.outputs(x, descriptors)
         similarity = self._neighbours.nearest(x)
         is_similar = (similarity >= self.least_similarity)[:, None]
         return Prediction(
@@ -259,6 +259,10 @@ class FinalModel:
             is_similar=np.repeat(is_similar, self.n_tasks, axis=1),
             value_is_similar=np.repeat(is_similar, self.n_regressions, axis=1),
         )
+
+    def outputs(self, x: sparse.csr_matrix, descriptors: NDArray[np.float32] | None = None) -> Outputs:
+        """Logits and values of all tasks, without p-values and similarity; raises what `predict` raises."""
+        return self._predictor(x, descriptors)
 
     def hidden(self, x: sparse.csr_matrix) -> NDArray[np.float32]:
         """The trunk's hidden layer after ReLU, (n, n_units); raises what a prediction raises."""

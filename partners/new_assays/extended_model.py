@@ -11,6 +11,7 @@ from partners.assay_models.predictor import ValuePredictor
 from partners.models.conformal import PValues
 from partners.models.final_model import FinalModel, Prediction
 from partners.models.similarity import Neighbours
+from partners.network.predict import Outputs
 from partners.new_assays.extension import Extension
 
 
@@ -45,6 +46,15 @@ class ExtendedModel:
         is_near = own.similarity >= self.base.least_similarity
         return _joined([own, *(added.predict(x, inputs, is_near) for added in self._added)])
 
+    def outputs(self, x: sparse.csr_matrix, descriptors: NDArray[np.float32] | None = None) -> Outputs:
+        """Logits and values of all tasks, without p-values and similarity; raises what `predict` raises."""
+        own = self.base.outputs(x, descriptors)
+        if not self._added:
+            return own
+        inputs = self.base.inputs(x, descriptors, on_trunk=self._needs_trunk)
+        parts = [own, *(added.outputs(inputs) for added in self._added)]
+        return Outputs(np.hstack([part.logits for part in parts]), np.hstack([part.values for part in parts]))
+
 
 class _AddedAssay:
     def __init__(self, extension: Extension, base: FinalModel, *, on_trunk: bool) -> None:
@@ -55,9 +65,12 @@ class _AddedAssay:
         self._neighbours = Neighbours(extension.known)
         self._least, self._half_width = base.least_similarity, self.side.calibration.half_widths()
 
+    def outputs(self, inputs: Inputs) -> Outputs:
+        return self.side.outputs(self._values(inputs if self.needs_trunk else inputs.without_hidden())[:, 0])
+
     def predict(self, x: sparse.csr_matrix, inputs: Inputs, is_near: NDArray[np.bool_]) -> Prediction:
         """is_near: (n,) whether a compound is similar to those that the trunk was trained on."""
-        outputs = self.side.outputs(self._values(inputs if self.needs_trunk else inputs.without_hidden())[:, 0])
+        outputs = self.outputs(inputs)
         similarity = self._neighbours.nearest(x)
         is_similar = similarity >= self._least
         if self.needs_trunk:

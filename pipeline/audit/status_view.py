@@ -1,7 +1,7 @@
 """Show the status: as a table on a terminal, which can be updated in place, as plain lines, or as JSON."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -20,6 +20,7 @@ from secure.messages.messages import utc
 
 _RED = ("TROUBLE", "LATE", "INVALID")
 _COLOURS = {"absent": "dim", "void": "red", "left out": "yellow", "sealed": "green", "summed": "green"}
+COLUMNS = ("member", "role", "state", "round.attempt", "since", "ago", "bytes")
 
 
 def status_json(status: Status, plan: Plan, now: float) -> dict[str, Any]:
@@ -79,7 +80,7 @@ def print_status(status: Status, plan: Plan, now: float, console: Console) -> No
     if console.is_terminal:
         console.print(_picture(status, plan, now))
         return
-    for line in (headline(status, plan), *_lines(status, now), *closing(status, now)):
+    for line in (headline(status, plan), _aligned(COLUMNS), *_lines(status, now), *closing(status, now)):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -167,8 +168,11 @@ def _round_text(status: Status) -> str:
 
 def _lines(status: Status, now: float) -> Iterator[str]:
     for member in status.members:
-        cells = member_cells(member, now)
-        yield f"{cells[0]:12} {cells[1]:10} {cells[2]:9} {', '.join(cell for cell in cells[3:] if cell)}".rstrip()
+        yield _aligned(member_cells(member, now))
+
+
+def _aligned(cells: Sequence[str]) -> str:
+    return f"{cells[0]:12} {cells[1]:10} {cells[2]:9} {', '.join(cell for cell in cells[3:] if cell)}".rstrip()
 
 
 def closing(status: Status, now: float) -> Iterator[str]:
@@ -201,7 +205,7 @@ def _ago(time_s: int, now: float) -> str:
 
 
 def _picture(status: Status, plan: Plan, now: float) -> Group:
-    table = Table("member", "role", "state", "round", "since", "ago", "bytes", "", box=None, pad_edge=False)
+    table = Table(*COLUMNS, "", box=None, pad_edge=False)
     for member in status.members:
         table.add_row(*map(Text, member_cells(member, now)), style=_COLOURS.get(member.state, ""))
     lines = (Text(line, style="red" if is_urgent(line) else "") for line in closing(status, now))

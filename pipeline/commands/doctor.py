@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -29,7 +31,7 @@ def doctor(config: Path, as_json: bool) -> None:
     from pipeline.setup.findings import exit_code
 
     member, findings = read_member_config(config, role_in(config)), []
-    for finding in examine(member):
+    for finding in examine(member, _checking):
         findings.append(finding)
         if not as_json:
             mark = click.style(f"{finding.level:5}", fg=_COLOURS[finding.level])
@@ -40,3 +42,14 @@ def doctor(config: Path, as_json: bool) -> None:
         table = {"member": member.name, "exit_code": int(code), "findings": [finding.to_json() for finding in findings]}
         click.echo(json.dumps(table, indent=1))
     sys.exit(int(code))
+
+
+@contextmanager
+def _checking(about: str) -> Iterator[None]:
+    """Say on stderr what is being checked; on a terminal the result takes the line's place."""
+    on_terminal = sys.stderr.isatty()
+    click.echo(f"checking {about} ...", err=True, nl=not on_terminal)
+    try:
+        yield
+    finally:
+        click.echo("\r\x1b[K" if on_terminal else "", err=True, nl=False)

@@ -1,6 +1,6 @@
 """Options, logging and help examples that several commands share.
 
-Every command ends its help with examples: `@click.command(epilog=examples("hocket verify exchange plan.toml", ...))`.
+Every command ends its help with examples: `@click.command(epilog=examples("hocket verify plan.toml exchange", ...))`.
 Each is a line for a shell, with a `# comment` if it needs one. tests/pipeline/commands/test_help.py checks that every
 command has an example, and that each is a valid command with all required arguments.
 """
@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,6 +18,20 @@ from pipeline.runtime.signals import ABANDONED, BEGINS_ANEW, GRACE_S, STOPPED, S
 
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 ANY_PATH = click.Path(path_type=Path)
+
+
+class _PlanFile(click.Path):
+    """An existing file; a folder or URL in its place is told apart, as people swap the two arguments."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 -- click's
+        if "://" in str(value) or Path(value).is_dir():
+            self.fail(
+                f"{str(value)!r} is a folder or URL, but PLAN (a file) comes first and EXCHANGE second.", param, ctx
+            )
+        return super().convert(value, param, ctx)
+
+
+PLAN_FILE = _PlanFile(exists=True, dir_okay=False, path_type=Path)
 _OPTION = "--log-format"
 _LOG = "hocket.log"  # key in click's meta, which a command shares with its groups
 OWN_PROCESS = "own process"  # click's obj of a command that is the whole process

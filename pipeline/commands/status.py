@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.commands.options import ANY_PATH, EXISTING_FILE, examples
+from pipeline.commands.options import ANY_PATH, PLAN_FILE, examples
 
 if TYPE_CHECKING:
     from pipeline.audit.member_states import Status
@@ -26,7 +26,7 @@ _SHORTEST_PAGE_S = 10.0
         "hocket status plan.toml exchange --watch --every 60 --html status.html",
     ),
 )
-@click.argument("plan", type=EXISTING_FILE)
+@click.argument("plan", type=PLAN_FILE)
 @click.argument("exchange")
 @click.option("--watch", "watching", is_flag=True, help="Follow the federation until it is finished or Ctrl-C.")
 @click.option(
@@ -50,8 +50,8 @@ def status(plan: Path, exchange: str, watching: bool, every_s: float, as_json: b
     """Show the state of the federation and of each member, from the signed messages in EXCHANGE (folder or URL).
 
     Tells who is awaited and since when, what happens by when, who is late or in trouble. Needs no key and reads no
-    sealed file. Messages with a wrong signature are listed and otherwise ignored. Exit code 2 if there is nothing of
-    this plan.
+    sealed file. A place such as 6.1 is round 6, attempt 1. Messages with a wrong signature are listed and otherwise
+    ignored. Exit code 2 if there is nothing of this plan.
     """
     import time
 

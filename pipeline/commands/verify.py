@@ -5,18 +5,18 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.options import EXISTING_FILE, examples
+from pipeline.commands.options import PLAN_FILE, examples
 
 
 @click.command(
     short_help="Check all messages of a federation, without any secret.",
-    epilog=examples("hocket verify exchange plan.toml", "hocket verify s3://bucket/all plan.toml --quick"),
+    epilog=examples("hocket verify plan.toml exchange", "hocket verify plan.toml s3://bucket/example --quick"),
 )
+@click.argument("plan", type=PLAN_FILE)
 @click.argument("exchange")
-@click.argument("plan", type=EXISTING_FILE)
 @click.option("--quick", is_flag=True, help="Do not add the updates of every sum again.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def verify(exchange: str, plan: Path, quick: bool, as_json: bool) -> None:
+def verify(plan: Path, exchange: str, quick: bool, as_json: bool) -> None:
     """Check all messages in EXCHANGE (folder or URL) against PLAN, without any secret.
 
     Checks signatures, files, rosters, order, and every sum, which is added again from its updates. Prints every attempt

@@ -146,7 +146,7 @@ def _print_next_steps(folder: Path, partner: str) -> None:
         f"  tables/                   the partners' T0, T1 and T2\n"
         f"  exchange/                 all that members send each other: signed messages and sealed files\n"
         f"  hocket inspect {folder}/exchange/round-0001/attempt-01/update.{partner}.arrow\n"
-        f"  hocket verify {folder}/exchange {folder}/plan.toml\n"
+        f"  hocket verify {folder}/plan.toml {folder}/exchange\n"
         f"  hocket report {folder}/{partner}/partner.toml\n"
         f"  hocket ui {folder}/{partner}/partner.toml"
     )

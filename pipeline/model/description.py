@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,8 @@ from pipeline.plan.toml_schema import Schema
 DESCRIPTION_FILE, COMPOUNDS_FILE = "model.json", "compounds.safetensors"
 
 Which = Literal["federated", "local"]
+
+_MOST_NEAREST = 3  # names shown for an unknown one
 
 
 def weights_file(which: Which) -> str:
@@ -36,6 +39,8 @@ class ClassTask(Schema):
     strongest: LocalKind  # kind of model of `hocket predict --model local`
     kept: ModelKind  # kind of the take-home model
     reason: str  # why these
+    n_active: int | None = None  # compounds that its model was fitted to; None: by an earlier version, which kept none
+    n_inactive: int | None = None
 
     @property
     def name(self) -> str:
@@ -52,6 +57,7 @@ class RegrTask(Schema):
     strongest: LocalKind
     kept: ModelKind
     reason: str
+    n_values: int | None = None  # as n_active
 
     @property
     def name(self) -> str:
@@ -131,7 +137,8 @@ class Description(Schema):
             raise ConfigError(f"{path}: is damaged or of another version: {error.error_count()} problem(s)") from None
 
 
-CLASS_COLUMNS = ("probability", "p_active", "p_inactive", "in_domain")  # columns of each task in prediction tables
+# columns of each task in prediction tables
+CLASS_COLUMNS = ("probability", "conformal_p_active", "conformal_p_inactive", "in_domain")
 REGR_COLUMNS = ("value", "low", "high", "in_domain")
 
 
@@ -158,10 +165,19 @@ def _split_names(names: Sequence[str], known: set[str]) -> Iterator[str]:
         parts = [name] if name in known else [part.strip() for part in name.split(",") if part.strip()]
         unknown = [part for part in parts if part not in known]
         if unknown or not parts:
-            error = ConfigError(f"--tasks: found {', '.join(unknown) or 'no name'}, expected assays or ASSAY@THRESHOLD")
-            error.add_note("the model's tasks are listed in HOME/model/model.json")
-            raise error
+            raise _unknown_tasks(unknown, known)
         yield from parts
+
+
+def _unknown_tasks(unknown: Sequence[str], known: set[str]) -> ConfigError:
+    error = ConfigError(f"--tasks: found {', '.join(unknown) or 'no name'}, expected assays or ASSAY@THRESHOLD")
+    same_in_lower_case = {name.lower(): name for name in sorted(known)}
+    for name in unknown:
+        nearest = get_close_matches(name.lower(), same_in_lower_case, _MOST_NEAREST)
+        if nearest:
+            error.add_note(f"nearest to {name}: {', '.join(same_in_lower_case[text] for text in nearest)}")
+    error.add_note("`hocket predict CONFIG --list-tasks` lists the model's tasks")
+    return error
 
 
 def _chosen(tasks: Sequence[ClassTask] | Sequence[RegrTask], wanted: set[str] | None) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ from pipeline.model.structure_batches import (
     StructureBatch,
     Tally,
     as_rejected_table,
+    check_structures,
     open_tables,
     rejected_file_of,
     structure_batches,
@@ -31,10 +32,11 @@ def embed_structures(config_file: Path, structures: Path, output: Path, log: Log
 
     output : `.parquet` with columns input_row, input_compound_id, h0000, h0001, ...; or `.npz` with arrays input_row,
              ids and hidden (n, n_units)
-    Raises as `predict_structures`; on an error no output is written.
+    Raises as PredictRequest and `predict_structures`; on an error no output is written.
     """
     config = PartnerConfig.read(config_file)
     reporter, rejected_file = ProgressReporter(config.name, log), rejected_file_of(output, structures, _KINDS)
+    check_structures(structures)
     model = OpenModel(model_folder(config, reporter), "federated")
     reporter.report(f"hidden layer of the federated trunk: {model.description.trunk.hidden[-1]} units")
     tally = Tally(reporter, "embedded")

@@ -107,7 +107,7 @@ def write_final_model(  # noqa: PLR0913 -- all results of a run
             descriptors=prepared.descriptors,
             workers=workers,
         )
-        tasks, regression_tasks = _described_tasks(prepared, fitted, training_set.n_regressions)
+        tasks, regression_tasks = _described_tasks(prepared, fitted, training_set)
         description = Description(
             version=version("hocket"),
             partner=partner,
@@ -135,17 +135,23 @@ def write_final_model(  # noqa: PLR0913 -- all results of a run
 
 
 def _described_tasks(
-    prepared: Prepared, fitted: FittedModels, n_regressions: int
+    prepared: Prepared, fitted: FittedModels, training_set: TrainingSet
 ) -> tuple[tuple[ClassTask, ...], tuple[RegrTask, ...]]:
-    """The tasks with the kinds of their models; n_regressions: number of regression tasks that are trained."""
+    """The tasks that are trained, with the kinds of their models and their labels in the training folds."""
+    n_regressions, rows = training_set.n_regressions, training_set.training_rows
     kinds, regression_kinds = fitted.kinds(prepared, n_regressions)
+    y, values = training_set.y[rows], training_set.y_regr[rows].getnnz(axis=0)
+    counts = zip((y > 0).getnnz(axis=0).tolist(), (y < 0).getnnz(axis=0).tolist(), strict=True)
+    labels = [{"n_active": active, "n_inactive": inactive} for active, inactive in counts]
     return (
         tuple(
-            ClassTask.model_validate(chosen_fields(ClassTask, asdict(task) | asdict(kind)))
-            for task, kind in zip(prepared.tasks, kinds, strict=True)
+            ClassTask.model_validate(chosen_fields(ClassTask, asdict(task) | asdict(kind) | counted))
+            for task, kind, counted in zip(prepared.tasks, kinds, labels, strict=True)
         ),
         tuple(
-            RegrTask.model_validate(chosen_fields(RegrTask, asdict(task) | asdict(kind)))
-            for task, kind in zip(prepared.regression_tasks[:n_regressions], regression_kinds, strict=True)
+            RegrTask.model_validate(chosen_fields(RegrTask, asdict(task) | asdict(kind) | {"n_values": n_values}))
+            for task, kind, n_values in zip(
+                prepared.regression_tasks[:n_regressions], regression_kinds, values.tolist(), strict=True
+            )
         ),
     )

@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 from data_prep.prediction.structure_files import StructureRecord
 from partners.models.final_model import Prediction
 from pipeline.home.paths import Home
-from pipeline.model.description import Selection, Which
+from pipeline.model.description import Selection
+from pipeline.model.explain import open_explainer
 from pipeline.model.folder import OpenModel
-from pipeline.model.prediction_tables import Format, as_table
+from pipeline.model.predict_request import PredictRequest
+from pipeline.model.prediction_tables import as_table
 from pipeline.model.rebuild import model_folder
 from pipeline.model.structure_batches import (
     StructureBatch,
@@ -19,10 +21,8 @@ from pipeline.model.structure_batches import (
     as_rejected_table,
     open_tables,
     prepare_batch,
-    rejected_file_of,
     structure_batches,
 )
-from pipeline.plan.member_configs import PartnerConfig
 from pipeline.runtime.log import Log
 from pipeline.runtime.progress import ProgressReporter
 
@@ -30,41 +30,35 @@ _MOST_ROWS = 4096  # compounds of a batch
 _MOST_CELLS = 1 << 20  # compounds x tasks of a batch; both limits together bound memory
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PredictOptions:
-    """The options of the command line."""
-
-    structures: Path
-    output: Path | None = None  # None: CSV to standard output
-    tasks: tuple[str, ...] | None = None  # None: all but auxiliary ones
-    which: Which | None = None  # None: the model that the gate keeps
-    format: Format = "long"
-
-
-def predict_structures(config_file: Path, options: PredictOptions, log: Log | None = None) -> None:
+def predict_structures(request: PredictRequest, log: Log | None = None) -> None:
     """Predict for a file of structures; rejected rows go to a second table in the output's folder.
 
-    Raises NotYet before the federation is finished here, ConfigError for tasks the model does not have or an output
-    that would replace the input, data_prep.errors.TableError for a file that cannot be read. On an error no output is
-    written.
+    Raises data_prep.errors.TableError for a file that cannot be read to its end, and what OpenModel raises. On an error
+    no output is written.
     """
-    config = PartnerConfig.read(config_file)
-    reporter = ProgressReporter(config.name, log)
-    rejected_file = rejected_file_of(options.output, options.structures) if options.output else None
-    model = OpenModel(model_folder(config, reporter), options.which)
-    selection = Selection(model.description, options.tasks)
+    config, rejected_file, folder = request.config, request.rejected_file, request.explanation_folder
+    reporter, workers = ProgressReporter(config.name, log), config.n_workers
+    model = OpenModel(model_folder(config, reporter), request.which)
+    selection = Selection(model.description, request.tasks)
     reporter.report(_announcement(model, selection))
-    cache = Home(config.home_folder).structures_cache
-    tally = Tally(reporter, "predicted")
-    n_tasks = len(model.description.tasks) + len(model.description.regression_tasks)
-    n_rows = max(128, min(_MOST_ROWS, _MOST_CELLS // max(n_tasks, 1)))
-    with open_tables(options.output, rejected_file) as (sink, reject):
-        for structures in structure_batches(model, options.structures, n_rows, config.n_workers, cache):
+    cache, tally = Home(config.home_folder).structures_cache, Tally(reporter, "predicted")
+    explaining = open_explainer(folder, model, selection, request.n_explained, workers)
+    with explaining as explainer, open_tables(request.output, rejected_file) as (sink, reject):
+        for structures in structure_batches(model, request.structures, _batch_size(model), workers, cache):
             batch = _predicted(model, structures)
-            sink(as_table(options.format, batch.rows, batch.ids, batch.prediction, selection))
+            sink(as_table(request.format, batch.rows, batch.ids, batch.prediction, selection))
             reject(as_rejected_table(batch.refused))
             tally.add(structures)
+            if explainer:
+                explainer.add(structures)
     tally.report(rejected_file)
+    if explainer:
+        reporter.report(f"{explainer.summary}: {folder}")
+
+
+def _batch_size(model: OpenModel) -> int:
+    n_tasks = len(model.description.tasks) + len(model.description.regression_tasks)
+    return max(128, min(_MOST_ROWS, _MOST_CELLS // max(n_tasks, 1)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,7 +4,7 @@ In both a classification task is named ASSAY@THRESHOLD, a regression task by its
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from data_prep.prediction.prediction_files import Texts
 from partners.models.final_model import Prediction
 from pipeline.model.description import CLASS_COLUMNS, REGR_COLUMNS, ClassTask, RegrTask, Selection
+from pipeline.model.predict_request import Format
 
-Format = Literal["long", "wide"]
 PredictionTable = dict[str, NDArray[Any] | Texts]
 
 

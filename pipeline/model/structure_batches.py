@@ -1,23 +1,28 @@
 """Files of structures read batch by batch for a finished model, with all that was rejected and why."""
 
+import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from data_prep.errors import TableError
 from data_prep.prediction.fingerprints import fingerprint
 from data_prep.prediction.prediction_files import KINDS, Sink, Texts, check_kind, growing_table, growing_tables
 from data_prep.prediction.structure_files import StructureRecord, read_batches
 from data_prep.structures.watchdog import worker_pool
 from pipeline.errors import ConfigError
-from pipeline.model.folder import OpenModel
 from pipeline.runtime.progress import ProgressReporter
+
+if TYPE_CHECKING:  # torch, which loads for seconds: what needs no model is checked before
+    from pipeline.model.folder import OpenModel
 
 _MOST_SHOWN = 20  # rejected rows shown on stderr
 _REPORT_S = 10.0  # seconds between two lines of progress
@@ -29,13 +34,14 @@ class StructureBatch:
 
     rows: NDArray[np.int64]  # (n,) in the file
     ids: list[str | None]
+    smiles: list[str]  # canonical, of the standardised structures
     x: sparse.csr_matrix  # (n, n_bits) in the group's order of bits
     descriptors: NDArray[np.float32] | None
     refused: list[StructureRecord]
 
 
 def prepare_batch(
-    model: OpenModel, records: list[StructureRecord], *, workers: int = 1, cache: Path | None = None
+    model: "OpenModel", records: list[StructureRecord], *, workers: int = 1, cache: Path | None = None
 ) -> StructureBatch:
     """Standardise and fingerprint some records; the result does not depend on the batch."""
     description = model.description
@@ -60,6 +66,7 @@ def prepare_batch(
     return StructureBatch(
         rows=np.array([record.input_row for record in accepted], dtype=np.int64),
         ids=[record.compound_id for record in accepted],
+        smiles=prepared.smiles,
         x=prepared.x,
         descriptors=prepared.descriptors,
         refused=sorted(refused, key=lambda record: record.input_row),
@@ -67,7 +74,7 @@ def prepare_batch(
 
 
 def structure_batches(
-    model: OpenModel, structures: Path, n_rows: int, workers: int, cache: Path
+    model: "OpenModel", structures: Path, n_rows: int, workers: int, cache: Path
 ) -> Iterator[StructureBatch]:
     """Yield a file's structures, at most n_rows at a time; at least one batch, so that an empty file gives a table."""
     is_empty = True
@@ -117,16 +124,40 @@ class Tally:
 
 
 def rejected_file_of(output: Path, structures: Path, kinds: Sequence[str] = KINDS) -> Path:
-    """The path NAME.rejected.csv in the output's folder.
+    """The path NAME.rejected.csv in the output's folder, after checking that both can be written there.
 
     kinds : endings that the output may have
-    Raises TableError for another ending, ConfigError for an output that is the input.
+    Raises ConfigError for another ending, an output that is the input or a folder, or a folder that cannot be used.
     """
-    kind = check_kind(output, kinds)
-    rejected = output.with_name(f"{output.name[: -len(kind)]}.rejected.csv")
+    rejected = output.with_name(f"{_stem(output, kinds)}.rejected.csv")
     if structures.resolve() in (output.resolve(), rejected.resolve()):
         raise ConfigError(f"{structures}: is the input file, expected another file for the output")
+    if output.is_dir():
+        raise ConfigError(f"{output}: is a folder, expected a file for the output")
+    check_folder(output.parent)
     return rejected
+
+
+def check_folder(folder: Path) -> None:
+    """Raise ConfigError unless files can be made in this folder."""
+    if not folder.is_dir():
+        error = ConfigError(f"{folder}: no such folder, expected one for the output")
+        error.add_note(f"make it: mkdir -p {folder}")
+        raise error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"{folder}: cannot be written, expected a folder of yours for the output")
+
+
+def _stem(output: Path, kinds: Sequence[str]) -> str:
+    try:
+        return output.name[: -len(check_kind(output, kinds))]
+    except TableError as error:
+        raise ConfigError(f"--output: {error}") from None
+
+
+def check_structures(structures: Path) -> None:
+    """Read the first record of a file of structures; raises TableError for a file that is none."""
+    next(read_batches(structures, 1), None)
 
 
 @contextmanager

@@ -4,13 +4,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 from pipeline.audit.member_states import Status
-from pipeline.audit.status_view import closing, headline, is_urgent, member_cells
+from pipeline.audit.status_view import COLUMNS, closing, headline, is_urgent, member_cells
 from pipeline.plan.plan import Plan
 from pipeline.runtime.templates import filled
 from secure.files import atomic_file
 from secure.messages.messages import utc
 
-_HEADER = ("member", "role", "state", "round", "since", "ago", "bytes", "")
 _FINISHED = "Finished: nobody is awaited."
 
 
@@ -29,7 +28,7 @@ def status_page(status: Status, plan: Plan, now: float, *, refresh_s: float) -> 
         urgent=[line for line in lines if is_urgent(line)],
         plain=[line for line in lines if not is_urgent(line)],
         is_finished=status.is_finished,
-        header=_HEADER,
+        header=(*COLUMNS, ""),
         rows=[member_cells(member, now) for member in status.members],
         written=utc(int(now)),
         refresh_s=int(refresh_s),

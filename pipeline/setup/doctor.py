@@ -1,13 +1,14 @@
 """`hocket doctor`: check a member's whole set-up before a run, and say what to do."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 
 from pipeline.errors import ExitCode, PipelineError
 from pipeline.exchange.storage import open_exchange
 from pipeline.plan.member_configs import MemberConfig, PartnerConfig
 from pipeline.plan.plan import Plan, read_plan
 from pipeline.setup.doctor_exchange import examine_begun, probe_exchange
-from pipeline.setup.doctor_machine import examine_libraries, examine_machine
+from pipeline.setup.doctor_machine import LoadingLibraries, examine_libraries, examine_machine
 from pipeline.setup.doctor_member import (
     examine_enrolment,
     examine_home,
@@ -16,34 +17,50 @@ from pipeline.setup.doctor_member import (
     examine_tracking,
     open_keys,
 )
-from pipeline.setup.findings import Finding, examined, exit_code, note, refused, wrong
+from pipeline.setup.findings import Finding, examined, note, refused, wrong
 from secure.errors import SecureError
 from secure.keys.keys import PrivateKeys
 
 _SHOWN_TABLE_FINDINGS = 3
 
 
-def examine(config: MemberConfig) -> Iterator[Finding]:
+Checking = Callable[[str], AbstractContextManager[object]]
+"""Says what is being checked, while a check that may take seconds is running."""
+
+
+def examine(config: MemberConfig, checking: Checking = nullcontext) -> Iterator[Finding]:
     """Yield the findings of all checks, each as soon as it is known. Nothing is changed in home or exchange.
 
     For the aggregator this needs neither torch nor rdkit nor polars.
     """
-    plan, why = _plan(config)
     role = "partner" if isinstance(config, PartnerConfig) else "aggregator"
+    with LoadingLibraries(role) as libraries:
+        yield from _examine(config, role, checking)
+        with checking("whether the libraries load"):
+            loading = examined("versions", libraries.findings)
+        yield from loading
+
+
+def _examine(config: MemberConfig, role: str, checking: Checking) -> Iterator[Finding]:
+    plan, why = _plan(config)
     yield from examined("machine", lambda: examine_machine(config, plan))
     yield from examined("versions", lambda: examine_libraries(role))
     yield from why if plan is None else examined("plan", lambda: examine_plan(config, plan))
     yield from examined("home", lambda: examine_home(config))
     keys, why = _keys(config)
     yield from why if keys is None else examined("keys", lambda: examine_keys(config, keys, plan))
-    yield from (probed := examined("exchange", lambda: probe_exchange(config.exchange_url)))
-    if plan is not None and exit_code(probed) == ExitCode.DONE:
-        yield from examined("exchange", lambda: examine_begun(config, plan))
+    with checking("the exchange"):
+        exchange = examined("exchange", lambda: _exchange(config, plan))
+    yield from exchange
     if plan is not None and keys is not None and keys.name in plan.cards:
         yield from examined("enrolment", lambda: _enrolment(config, plan, keys))
     if isinstance(config, PartnerConfig):
-        yield from examined("tables", lambda: _tables(config, plan))
-    yield from examined("tracking", lambda: examine_tracking(config))
+        with checking("the tables"):
+            tables = examined("tables", lambda: _tables(config, plan))
+        yield from tables
+    with checking("the tracking store"):
+        tracking = examined("tracking", lambda: examine_tracking(config))
+    yield from tracking
 
 
 def _plan(config: MemberConfig) -> tuple[Plan | None, list[Finding]]:
@@ -62,6 +79,12 @@ def _keys(config: MemberConfig) -> tuple[PrivateKeys | None, list[Finding]]:
 
 def _enrolment(config: MemberConfig, plan: Plan, keys: PrivateKeys) -> Iterator[Finding]:
     return examine_enrolment(config, plan, keys, open_exchange(config.exchange_url).below(plan.folder))
+
+
+def _exchange(config: MemberConfig, plan: Plan | None) -> Iterator[Finding]:
+    yield from probe_exchange(config.exchange_url)
+    if plan is not None:
+        yield from examine_begun(config, plan)
 
 
 def _tables(config: PartnerConfig, plan: Plan | None) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 from types import MappingProxyType
+from typing import Self
 
 from packaging.requirements import Requirement
 
@@ -27,10 +28,11 @@ _AGGREGATOR_NEEDS = 0.6 * _GIB  # bytes, with MLflow
 _PEAK_PER_PARAMETER = 52  # bytes of memory: weights, gradients, the optimiser's state, update, residual
 _HOME_PER_PARAMETER = 30  # bytes of disk
 _ROUNDS_AT_ONCE = 2  # of sealed files in a home
-_LOADED: Mapping[str, tuple[str, ...]] = MappingProxyType(
+# two processes each, as MLflow takes as long to load as all others
+_LOADED: Mapping[str, tuple[tuple[str, ...], ...]] = MappingProxyType(
     {
-        "partner": ("rdkit.Chem", "polars", "torch", "sklearn.metrics", "tenseal.sealapi", "mlflow"),
-        "aggregator": ("tenseal.sealapi", "pyarrow", "cryptography.hazmat.primitives.hpke", "mlflow"),
+        "partner": (("rdkit.Chem", "polars", "torch", "sklearn.metrics", "tenseal.sealapi"), ("mlflow",)),
+        "aggregator": (("tenseal.sealapi", "pyarrow", "cryptography.hazmat.primitives.hpke"), ("mlflow",)),
     }
 )
 _NOT_THE_AGGREGATORS = {"rdkit", "polars", "joblib", "torch", "scikit-learn", "crepes", "safetensors", "matplotlib"}
@@ -114,7 +116,7 @@ def _gib(n_bytes: float) -> str:
 
 
 def examine_libraries(role: str) -> Iterator[Finding]:
-    """Check the versions that hocket requires, and that the libraries of this role load."""
+    """Check the versions that hocket requires."""
     yield Finding("versions", f"hocket {installed('hocket')}, Python {platform.python_version()}")
     for needed in _requirements():
         if role == "aggregator" and needed.name in _NOT_THE_AGGREGATORS:
@@ -125,7 +127,6 @@ def examine_libraries(role: str) -> Iterator[Finding]:
             yield wrong("versions", f"{needed.name} is not installed, expected {needed}", advice)
         elif not needed.specifier.contains(version, prereleases=True):
             yield wrong("versions", f"{needed.name} {version}, expected {needed.specifier}", f"pip install '{needed}'")
-    yield _loads(_LOADED[role])
 
 
 def _requirements() -> list[Requirement]:
@@ -138,19 +139,54 @@ def _requirements() -> list[Requirement]:
     return [r for r in requirements if r.marker is None or r.marker.evaluate({"extra": ""})]
 
 
-def _loads(modules: tuple[str, ...]) -> Finding:
-    """Import the libraries in another process, because one built for another processor would kill this one."""
+class LoadingLibraries:
+    """Imports of this role's libraries in other processes, because one built for another processor would kill this one.
+
+    They take seconds, and run while other checks do.
+    """
+
+    def __init__(self, role: str) -> None:
+        """Start the processes."""
+        self._started = [(modules, _start_loading(modules)) for modules in _LOADED[role]]
+
+    def __enter__(self) -> Self:
+        """The same object."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End processes that still run."""
+        for _modules, process in self._started:
+            with process:
+                process.kill()
+
+    def findings(self) -> Iterator[Finding]:
+        """Wait for the processes: which libraries load, and of those that do not, why."""
+        loaded: list[str] = []
+        for modules, process in self._started:
+            problem = _problem(process)
+            if problem is None:
+                loaded += [name.split(".")[0] for name in modules]
+            else:
+                yield problem
+        if loaded:
+            yield Finding("versions", f"{', '.join(loaded)} load")
+
+
+def _start_loading(modules: tuple[str, ...]) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-P", "-c", _LOAD, *modules]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def _problem(process: "subprocess.Popen[str]") -> Finding | None:
     try:
-        ended = subprocess.run(
-            [sys.executable, "-P", "-c", _LOAD, *modules], capture_output=True, text=True, timeout=_LOAD_S, check=False
-        )
+        stdout, stderr = process.communicate(timeout=_LOAD_S)
     except subprocess.TimeoutExpired:
         text = f"the libraries did not load within {_LOAD_S:.0f} s"
         return note("versions", text, "is the machine busy, or the disk slow?")
-    if ended.returncode == 0:
-        return Finding("versions", f"{', '.join(name.split('.')[0] for name in modules)} load")
-    name = (ended.stdout.split() or ["Python"])[-1]
-    why = (ended.stderr.strip().splitlines() or [f"ended by signal {-ended.returncode}"])[-1]
+    if process.returncode == 0:
+        return None
+    name = (stdout.split() or ["Python"])[-1]
+    why = (stderr.strip().splitlines() or [f"ended by signal {-process.returncode}"])[-1]
     return wrong(
         "versions", f"{name} does not load: {why}", "install it again; a missing .so file is in a system package"
     )

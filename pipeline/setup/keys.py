@@ -14,6 +14,7 @@ from pipeline.plan.plan import Plan, read_plan
 from pipeline.protocol.enrolment import expect_dealt_for
 from pipeline.protocol.revision import check_chain
 from secure.ciphertexts.parameters import seal_parameters
+from secure.encoding.json_fields import is_name
 from secure.files import write_atomically
 from secure.keys.group import GroupSecret, deal_group_secret
 from secure.keys.keys import KEY_FILE, PrivateKeys, load_private_keys
@@ -21,10 +22,15 @@ from secure.messages.message_name import MessageName
 
 
 def new_keys(name: str, role: str, home: Path, passphrase_file: Path | None) -> str:
-    """Make a member's private keys in HOME/keys and return its card's text; existing keys are never replaced."""
+    """Make a member's private keys in HOME/keys and return its card's text; existing keys are never replaced.
+
+    Raises ConfigError for a name that no message could carry or an unusable passphrase, before any folder is made.
+    """
+    if not is_name(name):
+        raise ConfigError(f"name = {name!r}, expected 1 to 32 of A-Z a-z 0-9 _ -")
+    passphrase = read_passphrase(passphrase_file)
     Home(home).make()
     folder = Home(home).keys
-    passphrase = read_passphrase(passphrase_file)
     if (folder / KEY_FILE).exists() and not (folder / "card.toml").exists():
         keys = load_private_keys(folder, passphrase)  # stopped between the two files: nobody has the card yet
         if (keys.name, keys.role) != (name, role):

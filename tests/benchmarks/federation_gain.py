@@ -65,6 +65,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--weight-decay", type=float, default=0.0)
     parser.add_argument("--honest", nargs="+", help="shuffled: these partners in turn (default: all)")
     parser.add_argument("--regression-weight", type=float, default=0.0, help="train regression heads too; 0: none")
+    parser.add_argument("--regression-rows", action="store_true", help="share these heads' rows too, with a catalogue")
     parser.add_argument("--catalogue", choices=("none", *KINDS), nargs="+", default=["none"], help="shared head rows")
     parser.add_argument("--min-holders", type=int, default=3, help="partners that hold a shared row, 2 or more")
     parser.add_argument("--descriptors", action="store_true", help="descriptors beside the fingerprint, for forests")
@@ -92,7 +93,9 @@ def settings(asked: argparse.Namespace, arm: str) -> Iterator[list[Setting]]:
     if arm == "shuffled":
         common["honest"] = tuple(asked.honest) if asked.honest else None
     for rate, weights, catalogue in product(asked.server_rate, asked.weights, asked.catalogue):
-        rows = {} if catalogue == "none" else {"catalogue": catalogue, "min_holders": asked.min_holders}
+        rows = {}
+        if catalogue != "none":
+            rows = {"catalogue": catalogue, "min_holders": asked.min_holders, "regression_rows": asked.regression_rows}
         yield [Setting(**common, **rows, server_rate=rate, weights=weights, seed=seed) for seed in asked.seeds]
 
 

@@ -1,22 +1,14 @@
 """Golden structures, standardised once for all tests, and small tables to prepare."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 import pytest
+from filelock import FileLock
 
 from data_prep.settings import Chemistry, Fingerprint
 from data_prep.structures.structures import Structures, standardise_all
-from data_prep.structures.watchdog import worker_pool
 from tests.support.data_prep.small_tables import write_tables
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _children() -> Iterator[None]:
-    """Child processes outlive a test: each costs half a second to start."""
-    with worker_pool():
-        yield
 
 
 @pytest.fixture(scope="session")
@@ -26,9 +18,14 @@ def golden(shared: Path) -> pl.DataFrame:
 
 
 @pytest.fixture(scope="session")
-def standardised(golden: pl.DataFrame) -> Structures:
-    """Our results for the golden structures; tautomers take half a minute, so computed once, in two processes."""
-    return standardise_all(golden["smiles"].to_list(), Chemistry(), Fingerprint(), workers=2)
+def standardised(golden: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Structures:
+    """Our results for the golden structures; tautomers take half a minute, so computed once for all workers."""
+    folder = tmp_path_factory.getbasetemp()
+    run = folder if worker_id == "master" else folder.parent  # of this run of pytest alone
+    with FileLock(run / "golden.lock"):
+        return standardise_all(
+            golden["smiles"].to_list(), Chemistry(), Fingerprint(), workers=2, cache=run / "golden.cache"
+        )
 
 
 @pytest.fixture

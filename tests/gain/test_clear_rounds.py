@@ -14,7 +14,7 @@ from pipeline.home.catalogue_counts import held_rows, known_counts
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan
 from tests.support.clear_rounds import Agreed, Member, clear_rounds
-from tests.support.federation import Federation, run_all
+from tests.support.federation import Federation, run_rounds
 from tests.support.partners.synthetic import TRAINING, small_set, small_trunk
 
 HOLDERS = {"ONE": ["P01"], "TWO": ["P01", "P02", "P02"], "THREE": ["P01", "P02", "P03"]}
@@ -38,7 +38,7 @@ def test_the_real_protocol_ends_with_the_same_vectors(extra: str, training: str,
     for name in federation.partners:
         with federation.config(name).open("a") as config:
             config.write(training)
-    run_all(federation.members())
+    run_rounds(federation)
     plan = read_plan(federation.plan_file)
     members, counts = {}, HolderCounts()
     for name in federation.partners:

@@ -420,6 +420,21 @@ def test_rows_that_travel_are_equal_at_their_holders(tmp_path: Path):
     assert with_rows.facts["bytes_up"] > plain.facts["bytes_up"]
 
 
+def test_rows_of_regression_heads_are_shared_where_asked():
+    """After the rounds all holders of a row have the same one, and nobody else."""
+    members = {
+        name: Member(hybrid_set(seed=i), replace(TRAINING, regression_weight=0.4))
+        for i, name in enumerate(("P01", "P02", "P03"), 1)
+    }
+    seen = FoldScores()
+    arms.federated(members, _AGREED, seen, [{"P01": [0], "P02": [1, 2]}])
+    for part in ("weight", "bias"):
+        heads = [seen.models[2, name].state.heads[f"regression.{part}"] for name in members]
+        np.testing.assert_array_equal(heads[1][[1, 2]], heads[0][[0, 0]])
+        assert not np.array_equal(heads[2][0], heads[0][0])
+        assert not np.array_equal(heads[1][0], heads[0][0])
+
+
 def test_the_whole_benchmark_prints_its_tables(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

@@ -100,7 +100,7 @@ def test_version():
         ["aggregator", "run", "/nowhere/aggregator.toml", "--once"],
         ["report", "/nowhere/partner.toml"],
         ["inspect", "/nowhere/file"],
-        ["verify", "exchange"],
+        ["verify", "plan.toml"],
         ["export", "sparsechem", "/nowhere/partner.toml", "model.pt"],
         ["check-matrices", "--x", "/nowhere/x.npz", "--folding", "/nowhere/folding.npy"],
         ["ui", "/nowhere/partner.toml"],
@@ -724,7 +724,7 @@ def test_inspect_needs_no_torch_and_no_key(finished: Federation):
 
 def test_verify_prints_the_audit_trail(finished: Federation, monkeypatch: pytest.MonkeyPatch):
     """A round in three lines, the verdict in the last, from any folder."""
-    done = hocket("verify", finished.exchange, finished.plan_file)
+    done = hocket("verify", finished.plan_file, finished.exchange)
     assert done.exit_code == ExitCode.DONE
     assert "warning" not in done.stderr  # progress may stand there, where a machine is slow
     lines = done.stdout.splitlines()
@@ -733,14 +733,14 @@ def test_verify_prints_the_audit_trail(finished: Federation, monkeypatch: pytest
     assert all(name in line for line in rounds for name in finished.partners)
     assert "2 sums" in lines[-1]
     monkeypatch.chdir(finished.folder)
-    assert hocket("verify", "exchange", "plan.toml").stdout == done.stdout
-    assert "0 sums" in hocket("verify", "--quick", "exchange", "plan.toml").stdout.splitlines()[-1]
+    assert hocket("verify", "plan.toml", "exchange").stdout == done.stdout
+    assert "0 sums" in hocket("verify", "--quick", "plan.toml", "exchange").stdout.splitlines()[-1]
 
 
 def test_verify_as_json(finished: Federation):
     """For a program; the sums are added again unless asked otherwise."""
     for options, n_recomputed in (((), 2), (("--quick",), 0)):
-        found = json.loads(hocket("verify", "--json", *options, finished.exchange, finished.plan_file).stdout)
+        found = json.loads(hocket("verify", "--json", *options, finished.plan_file, finished.exchange).stdout)
         assert [(at["round_no"], at["outcome"]) for at in found["attempts"]] == [(1, "sum"), (2, "sum")]
         assert found["n_recomputed"] == n_recomputed
 
@@ -750,14 +750,14 @@ def test_verify_of_a_wrong_sum(done: Federation):
     flip(done.exchange / SUM.payload, -1000)
     say_again(done, SUM)
     folder = str((done.exchange / SUM.payload).parent)
-    assert f"{folder}:" in refused(ExitCode.SECURITY, "verify", done.exchange, done.plan_file)
-    assert hocket("verify", "--quick", done.exchange, done.plan_file).exit_code == ExitCode.DONE
+    assert f"{folder}:" in refused(ExitCode.SECURITY, "verify", done.plan_file, done.exchange)
+    assert hocket("verify", "--quick", done.plan_file, done.exchange).exit_code == ExitCode.DONE
 
 
 def test_warnings_are_no_failure(voided: Federation, monkeypatch: pytest.MonkeyPatch):
     """Exit code 0, the warning and the verdict on stdout."""
     monkeypatch.setattr(time, "time", lambda: 1e9)
-    done = hocket("verify", voided.exchange, voided.plan_file)
+    done = hocket("verify", voided.plan_file, voided.exchange)
     assert done.exit_code == ExitCode.DONE
     assert re.search(rf"^warning: .*\b{AGGREGATOR}\b", done.stdout, re.MULTILINE)
 
@@ -766,17 +766,28 @@ def test_verify_of_a_damaged_transcript(done: Federation):
     """Exit code 4, the file named, nothing on stdout."""
     path = done.exchange / "round-0002" / "attempt-01" / "sum.agg.arrow"
     path.write_bytes(path.read_bytes()[:-1] + b"?")
-    assert "sum.agg.arrow" in refused(ExitCode.SECURITY, "verify", done.exchange, done.plan_file)
+    assert "sum.agg.arrow" in refused(ExitCode.SECURITY, "verify", done.plan_file, done.exchange)
+
+
+@pytest.mark.parametrize("command", ["status", "verify"])
+@pytest.mark.parametrize("exchange", ["exchange", "s3://bucket/example"])
+def test_plan_and_exchange_swapped(
+    finished: Federation, monkeypatch: pytest.MonkeyPatch, command: str, exchange: str
+) -> None:
+    """Exit code 2, and the order in which they are expected; nothing is asked over a network."""
+    monkeypatch.chdir(finished.folder)
+    message = refused(ExitCode.CONFIGURATION, command, exchange, "plan.toml")
+    assert message.index("PLAN (") < message.index("EXCHANGE second")
 
 
 def test_verify_of_nothing(finished: Federation, tmp_path: Path):
     """A mistyped folder is not a sound transcript."""
-    assert str(tmp_path / "typo") in refused(ExitCode.CONFIGURATION, "verify", tmp_path / "typo", finished.plan_file)
+    assert str(tmp_path / "typo") in refused(ExitCode.CONFIGURATION, "verify", finished.plan_file, tmp_path / "typo")
 
 
 def test_a_real_process_refuses_without_traceback(finished: Federation):
     """The installed module end to end: one line on stderr, the code for the shell."""
-    done = finished.hocket("verify", str(finished.folder / "typo"), str(finished.plan_file))
+    done = finished.hocket("verify", str(finished.plan_file), str(finished.folder / "typo"))
     assert done.returncode == ExitCode.CONFIGURATION
     assert done.stdout == ""
     assert done.stderr.startswith("hocket: ")

@@ -233,6 +233,11 @@ def run_to(federation: Federation, round_no: int) -> None:
         assert states != {"done"}
 
 
+def run_rounds(federation: Federation) -> None:
+    """Drive all members through all rounds of the plan, and no further: local models and reports are not made."""
+    run_to(federation, read_plan(federation.plan_file).rounds.n_rounds + 1)
+
+
 def _moved(machines: dict[str, Machine]) -> bool:
     """Whether a second look gets somewhere: the first may have posted what another awaited."""
     return any(step(machine) == "on" for machine in machines.values())

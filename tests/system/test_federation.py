@@ -16,7 +16,7 @@ from pipeline.report.report import read_report
 from secure.messages.message_name import MessageName
 from secure.sealing.fixed_point import make_grid, quantise
 from secure.sealing.open_sum import OpenedSum
-from tests.support.federation import AGGREGATOR, Federation, age, run_all, step, until_waiting
+from tests.support.federation import AGGREGATOR, Federation, age, run_all, run_rounds, step, until_waiting
 
 
 class Witness:
@@ -60,7 +60,7 @@ def test_every_opened_sum_is_the_exact_integer_sum(extra: str, tmp_path: Path, m
     """In every round each partner opens the sum that plain numpy gives of all updates, and gets the same trunk."""
     witness = Witness(monkeypatch)
     federation = Federation(tmp_path / "f", n_partners=4, n_rounds=3, extra=extra)
-    run_all(federation.members())
+    run_rounds(federation)
     assert sorted(witness.opened) == [(1, 1), (2, 1), (3, 1)]
     for at, opened in witness.opened.items():
         assert sorted(witness.sent[at]) == federation.partners
@@ -78,7 +78,7 @@ def test_rounds_are_validated_at_the_interval_and_at_the_end(tmp_path: Path) -> 
     for name, every in (("P01", 1), ("P02", 2), ("P03", 50)):
         with federation.config(name).open("a") as config:
             config.write(f"[tracking]\nvalidate_every = {every}\n")
-    run_all(federation.members())
+    run_rounds(federation)
     for name, expected in (("P01", [1, 2, 3]), ("P02", [2, 3]), ("P03", [3])):
         records = read_records(federation.home(name).metrics)
         assert [r.step for r in records if r.step > 0 and "validation_loss" in r.metrics] == expected

@@ -289,7 +289,7 @@ def test_a_federation_in_a_bucket(fresh: Federation, finished: Federation, monke
         at(fresh, PLACE)
         running.start(*fresh.partners, AGGREGATOR)
         running.finish()
-        done = fresh.hocket("verify", PLACE, str(fresh.plan_file))
+        done = fresh.hocket("verify", str(fresh.plan_file), PLACE)
         assert done.returncode == 0, done.stderr
         assert "2 of 2 rounds done" in done.stdout
     for round_no in (1, 2):

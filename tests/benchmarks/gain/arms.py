@@ -47,15 +47,31 @@ def local(members: Members, agreed: Agreed, tell: Tell) -> None:
             tell(round_no + 1, name, Model(trunk, state, time.process_time() - before))
 
 
-def federated(members: Members, agreed: Agreed, tell: Tell) -> None:
-    """The rounds of the protocol."""
+def federated(
+    members: Members, agreed: Agreed, tell: Tell, regression_rows: Sequence[Mapping[str, Sequence[int]]] = ()
+) -> None:
+    """The rounds of the protocol.
+
+    regression_rows : each holder's tasks, for each row of the regression heads that is shared. The protocol shares none:
+        here all holders get the mean of their rows after every round
+    """
 
     def after(round_no: int, state: State) -> None:
+        for row in regression_rows:
+            _share_row(state.private, row)
         for name in members:
             clipped = state.clipped[name]
             tell(round_no, name, Model(state.trunk, state.private[name], state.seconds, state.cosine, clipped))
 
     clear_rounds(members, agreed, after)
+
+
+def _share_row(private: Mapping[str, PartnerState], row: Mapping[str, Sequence[int]]) -> None:
+    for part in ("weight", "bias"):
+        heads = {name: private[name].heads[f"{REGRESSION}.{part}"] for name in row}
+        mean = np.mean([heads[name][task] for name, tasks in row.items() for task in tasks], axis=0)
+        for name, tasks in row.items():
+            heads[name][list(tasks)] = mean
 
 
 def shuffled(members: Members, agreed: Agreed, tell: Tell, honest: Sequence[str]) -> None:

@@ -20,7 +20,7 @@ from tests.benchmarks.gain.scores import Scores, Watch
 from tests.support.clear_rounds import Agreed, Member
 
 # Added later: left out of the JSON if they have no effect, so that files of earlier runs are still found.
-_ADDED = ("regression_weight", "catalogue", "min_holders", "descriptors", "models")
+_ADDED = ("regression_weight", "catalogue", "min_holders", "descriptors", "models", "regression_rows")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +47,7 @@ class Setting:
     catalogue: str | None = None  # kind of catalogue, see catalogue.KINDS
     min_holders: int | None = None  # partners that hold a shared row
     descriptors: bool = False  # beside the fingerprint, for forests
+    regression_rows: bool = False  # of targets that `min_holders` partners measure, shared too
     models: int = 0  # version of the models of single assays; 0: the arm has none
 
     @property
@@ -60,7 +61,8 @@ class Setting:
         method = "" if self.method == "mean" else f" {self.method}"
         by = "by labels" if self.weights == "size" else "equal"
         rows = f", rows {self.catalogue} at {self.min_holders}+" if self.catalogue else ""
-        return f"{self.arm}{method} rate {self.server_rate:g}, {by}, {self.rounds} x {self.steps}{rows}{hybrid}"
+        shared = " in shared rows" if self.regression_rows else ""
+        return f"{self.arm}{method} rate {self.server_rate:g}, {by}, {self.rounds} x {self.steps}{rows}{hybrid}{shared}"
 
     def as_json(self) -> str:
         """The setting as JSON, whose digest names the run's file."""
@@ -137,18 +139,32 @@ def _run(setting: Setting, partners: Mapping[str, Partner]) -> Scores:
         return pooled_assay_models(partners)
     if setting.arm in {"strongest", "take-home"}:
         last, on_trunk = LastModels(watch, agreed.n_rounds), setting.arm == "take-home"
-        (arms.federated if on_trunk else arms.local)(members, agreed, last)
+        if on_trunk:
+            arms.federated(members, agreed, last, _regression_rows(setting, partners))
+        else:
+            arms.local(members, agreed, last)
         return scores_of_assay_models(partners, members, agreed, last, on_trunk=on_trunk)
     if setting.arm == "local":
         arms.local(members, agreed, watch)
     elif setting.arm == "federated":
-        arms.federated(members, agreed, watch)
+        arms.federated(members, agreed, watch, _regression_rows(setting, partners))
     elif setting.arm == "shuffled":
         arms.shuffled(members, agreed, watch, setting.honest or tuple(members))
     else:
         columns = arms.private_columns(members) if setting.arm == "joint" else _by_truth(members, partners)
         arms.together(members, columns, agreed, watch)
     return watch.scores()
+
+
+def _regression_rows(setting: Setting, partners: Mapping[str, Partner]) -> list[dict[str, list[int]]]:
+    """Holders' tasks of each target that enough partners measure."""
+    if not setting.regression_rows:
+        return []
+    targets: dict[str, dict[str, list[int]]] = {}
+    for name, partner in partners.items():
+        for task, target in enumerate(partner.regressions.targets):
+            targets.setdefault(target, {}).setdefault(name, []).append(task)
+    return [held for held in targets.values() if len(held) >= (setting.min_holders or 2)]
 
 
 def _by_truth(members: Members, partners: Mapping[str, Partner]) -> dict[str, Columns]:

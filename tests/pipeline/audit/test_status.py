@@ -495,8 +495,11 @@ def test_the_page_of_the_end(finished: Federation):
 def test_the_command_in_words(delivered: Federation):
     """The round, a line for each member, the awaited members, and invalid messages."""
     flip(delivered.exchange / UPDATE.manifest, -20)
-    head, *members, waiting, then, refused = printed("status", delivered.plan_file, delivered.exchange).splitlines()
+    head, columns, *members, waiting, then, refused = printed(
+        "status", delivered.plan_file, delivered.exchange
+    ).splitlines()
     assert all(part in head for part in ("0 of 2 rounds", "round 1", "attempt 1"))
+    assert columns.split()[:4] == ["member", "role", "state", "round.attempt,"]
     assert [line.split()[:3] for line in members] == [
         [AGGREGATOR, "aggregator", "rostered"],
         ["P01", "partner", "sealed"],

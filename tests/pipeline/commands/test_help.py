@@ -1,8 +1,12 @@
 """Help that can be followed: every command has examples, and they run."""
 
+import re
+from itertools import chain
+
 import click
 import pytest
 
+from pipeline.cli import main
 from pipeline.commands.options import examples
 from tests.support.cli_runner import hocket, printed
 from tests.support.command_lines import commands, examples_of, parse, words_of
@@ -33,8 +37,21 @@ def test_help_fits_a_terminal(name: str):
 def test_a_group_says_in_whole_sentences_what_its_commands_do(path: tuple[str, ...]):
     """On 80 columns; a command whose first sentence is longer has a short_help."""
     shown = hocket(*path, "--help", terminal_width=80).stdout
-    listed = shown.split("Commands:")[1].split("\n\n")[0]
+    listed = shown.split("Options:")[1]
     assert [line for line in listed.splitlines() if line.endswith("...")] == []
+
+
+def test_the_commands_stand_in_three_groups():
+    """Every command once, and the column of their descriptions has room in each."""
+    shown = hocket("--help", terminal_width=80).stdout
+    names = {
+        title: re.findall(r"^  (\S+)  ", shown.split(f"\n{title}:\n")[1].split("\n\n")[0], re.MULTILINE)
+        for title in ("Set up", "Run", "Use the model")
+    }
+    assert {"key", "init", "doctor"} <= set(names["Set up"])
+    assert {"partner", "aggregator", "status"} <= set(names["Run"])
+    assert {"report", "predict"} <= set(names["Use the model"])
+    assert sorted(chain.from_iterable(names.values())) == sorted(main.commands)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -55,9 +72,9 @@ def test_examples_stand_on_lines_of_their_own():
     [
         ("hocket nosuch", "nosuch"),
         ("hocket key nosuch", "nosuch"),
-        ("hocket verify exchange plan.toml --nosuch", "nosuch"),
-        ("hocket verify exchange", "plan is missing"),
-        ("hocket verify exchange plan.toml more", "too many"),
+        ("hocket verify plan.toml exchange --nosuch", "nosuch"),
+        ("hocket verify plan.toml", "exchange is missing"),
+        ("hocket verify plan.toml exchange more", "too many"),
         ("hocket key new P01", "home is missing"),
         ("hocket key new P01 --home h --role custodian", "custodian"),
         ("hocket ui a.toml --port 0", "0"),

@@ -104,6 +104,16 @@ def test_show_of_a_folder_without_keys(tmp_path: Path, missing: str) -> None:
 # ------------------------------------------------------------------------------------------------------ passphrase
 
 
+def test_new_keys_are_refused_before_a_folder_is_made(tmp_path: Path) -> None:
+    """A name that no message can carry, an empty passphrase: exit code 2, and no home."""
+    empty = tmp_path / "empty.pass"
+    empty.write_text("\n")
+    empty.chmod(0o600)
+    for name, options in (("Bayer AG", []), ("a/b", []), ("P01", ["--passphrase-file", empty])):
+        assert hocket("key", "new", name, "--home", tmp_path / "home", *options).exit_code == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["empty.pass"]
+
+
 def test_a_passphrase_is_set_changed_and_removed(tmp_path: Path) -> None:
     """The same keys each time, under the new passphrase only, in one file for its owner."""
     home, one, two = tmp_path / "home", passphrase_file(tmp_path, "one"), passphrase_file(tmp_path, "two")
@@ -206,7 +216,7 @@ def test_keys_are_lost_and_the_secret_rotated_through_real_processes(tmp_path: P
         stop(jobs)
     assert len({read_report(federation.home(name)).trunk for name in federation.partners}) == 1
     for plan, rounds in ((first, range(1, round_no)), (federation.plan_file, (round_no, round_no + 1))):
-        found = json.loads(federation.hocket("verify", "--json", str(federation.exchange), str(plan)).stdout)
+        found = json.loads(federation.hocket("verify", "--json", str(plan), str(federation.exchange)).stdout)
         summed = [attempt["round_no"] for attempt in found["attempts"] if attempt["outcome"] == "sum"]
         assert summed == list(rounds)
     held = json.loads(federation.hocket("key", "show", "--json", str(federation.home("P03").folder)).stdout)

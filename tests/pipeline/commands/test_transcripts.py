@@ -305,6 +305,7 @@ def test_status(golden: Golden, done: Federation, enrolled: Federation):
         run("hocket status plan.toml exchange", "a byte of a signed message was changed")
         run("hocket status plan.toml exchange --watch --json")
         run("hocket status plan.toml P01/T0.csv")
+        run("hocket status exchange plan.toml", "swapped")
 
 
 def test_verify(golden: Golden, done: Federation, enrolled: Federation):
@@ -315,15 +316,15 @@ def test_verify(golden: Golden, done: Federation, enrolled: Federation):
     (doubtful.exchange / UPDATE.payload).unlink()
     with golden.session(done.folder) as run:
         run("hocket verify --help")
-        run("hocket verify exchange plan.toml")
-        run("hocket verify exchange plan.toml --quick")
-        run("hocket verify doubtful/exchange doubtful/plan.toml", "an update is gone, and a round void without need")
-        run("hocket verify typo plan.toml")
-        run("hocket verify exchange other.toml", "another federation's plan")
+        run("hocket verify plan.toml exchange")
+        run("hocket verify plan.toml exchange --quick")
+        run("hocket verify doubtful/plan.toml doubtful/exchange", "an update is gone, and a round void without need")
+        run("hocket verify plan.toml typo")
+        run("hocket verify other.toml exchange", "another federation's plan")
         flip(done.exchange / SUM.payload, -1000)
-        run("hocket verify exchange plan.toml", "a byte of a sealed file was changed")
+        run("hocket verify plan.toml exchange", "a byte of a sealed file was changed")
         say_again(done, SUM)
-        run("hocket verify exchange plan.toml", "and signed: what the aggregator posted is not the sum of the updates")
+        run("hocket verify plan.toml exchange", "and signed: what the aggregator posted is not the sum of the updates")
 
 
 def test_inspect(golden: Golden, finished: Federation):
@@ -371,7 +372,11 @@ def test_predict(golden: Golden, done: Federation, enrolled: Federation):
         run("hocket predict P01/partner.toml new.csv")
         run("hocket predict P01/partner.toml new.csv --output predicted.csv")
         run("hocket predict P01/partner.toml P01/T1.csv", "no structures")
-        run("hocket predict P01/partner.toml new.csv --tasks nosuch")
+        run("hocket predict P01/partner.toml new.csv --tasks p01-a1,nosuch")
+        run("hocket predict P01/partner.toml --list-tasks")
+        run("hocket predict P01/partner.toml new.csv --tasks P01-A1@6 --explain 1 --output explained.csv")
+        run("hocket predict P01/partner.toml new.csv --explain 1")
+        run("hocket predict P01/partner.toml new.csv --output nosuch/predicted.csv")
         run("hocket predict before/P01/partner.toml new.csv", "before the end")
 
 

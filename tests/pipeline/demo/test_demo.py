@@ -41,6 +41,7 @@ def finished(tables: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_each_partner_has_a_report(finished: Path) -> None:
     """report.json holds both models' means, the summary and a row per task."""
     for name in PARTNERS:
@@ -55,6 +56,7 @@ def test_each_partner_has_a_report(finished: Path) -> None:
         assert report["local"]["average_precision"] == pytest.approx(mean)
 
 
+@pytest.mark.slow
 def test_a_second_start_prints_the_report_without_starting_anyone(finished: Path, tables: Path) -> None:
     """Run again in its folder, the demo is done."""
     log = (finished / "P01" / "run.log").read_bytes()
@@ -64,6 +66,7 @@ def test_a_second_start_prints_the_report_without_starting_anyone(finished: Path
     assert (finished / "P01" / "run.log").read_bytes() == log
 
 
+@pytest.mark.slow
 def test_other_options_in_the_same_folder_are_refused(finished: Path, tables: Path) -> None:
     """A folder holds one demo."""
     refused = hocket_process("demo", finished, "--data", tables, "--rounds", "3")
@@ -79,6 +82,7 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+@pytest.mark.slow
 def test_the_aggregator_holds_no_key_that_opens(finished: Path) -> None:
     """Its home holds a signing key and nothing else that is secret, and its plan card has no agreement key."""
     home = finished / "aggregator" / "home"
@@ -87,6 +91,7 @@ def test_the_aggregator_holds_no_key_that_opens(finished: Path) -> None:
     assert not list(home.rglob("*.secret")) + list(home.rglob("*.seeds"))
 
 
+@pytest.mark.slow
 def test_the_log_says_how_many_bytes_a_parameter_costs(finished: Path) -> None:
     """At most 4.0 bytes per parameter and round at 16 bits, in the aggregator's log."""
     found = re.findall(r"upload (\d+\.\d+) bytes per parameter", (finished / "aggregator" / "run.log").read_text())

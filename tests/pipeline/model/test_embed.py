@@ -89,9 +89,9 @@ def test_batches_do_not_show(finished: Federation, new: Path, tmp_path: Path, mo
 
 @pytest.mark.parametrize("name", ["out.csv", "out.csv.gz", "out", "out.npy"])
 def test_other_endings_are_refused(finished: Federation, new: Path, tmp_path: Path, name: str) -> None:
-    """Exit code 3, and nothing is written."""
+    """Exit code 2, and nothing is written."""
     result = hocket("embed", finished.config("P01"), new, "--output", tmp_path / name)
-    assert result.exit_code == 3
+    assert result.exit_code == 2
     assert f"{name}: found another ending, expected one of .parquet, .npz" in result.stderr
     assert [file.name for file in tmp_path.iterdir()] == ["new.csv"]
 

@@ -2,11 +2,14 @@
 
 import errno
 import gzip
+import io
 import json
 import os
 import re
 import shutil
 import stat
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,12 +19,15 @@ import pytest
 from click.testing import Result
 from rdkit import Chem, DataStructs
 from rdkit.Chem import rdFingerprintGenerator
+from rich.console import Console
 
 from data_prep.descriptors.listed import DESCRIPTORS, DESCRIPTORS_VERSION
+from data_prep.prediction.atom_bits import atom_bits
 from data_prep.prepared import DESCRIPTORS_FILE, Prepared, manifest_of, read_prepared
 from partners.assay_models.predictor import AssayPredictor
 from partners.files.checkpoint import load_checkpoint, save_checkpoint
 from partners.files.round_checkpoint import RoundStart
+from partners.models.occlusion import without_atoms
 from partners.models.take_home import read_models
 from partners.network.predict import Predictor
 from partners.network.state import PartnerState
@@ -30,8 +36,10 @@ from pipeline.errors import NotYet
 from pipeline.home.json_files import write_json
 from pipeline.model import predict as predicting
 from pipeline.model import rebuild as remaking
-from pipeline.model.description import Description
+from pipeline.model.description import CLASS_COLUMNS, REGR_COLUMNS, Description
 from pipeline.model.folder import OpenModel
+from pipeline.model.structure_batches import prepare_batch
+from pipeline.model.task_table import print_tasks, task_rows
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan
 from tests.support.cli_runner import hocket
@@ -202,12 +210,27 @@ def test_long_and_wide_say_the_same(hybrid: Federation, new: Path, tmp_path: Pat
         same = pl.col("threshold").is_null() if threshold is None else pl.col("threshold") == threshold
         part = long.filter((pl.col("input_assay_id") == assay) & same)
         task = assay if threshold is None else f"{assay}@{threshold:.10g}"
-        kind = ("value", "low", "high") if threshold is None else ("probability", "p_active", "p_inactive")
-        for column in (*kind, "in_domain"):
+        for column in REGR_COLUMNS if threshold is None else CLASS_COLUMNS:
             assert wide[f"{task}.{column}"].to_list() == part[column].to_list()
             names.remove(f"{task}.{column}")
         assert wide["similarity"].to_list() == part["similarity"].to_list()
     assert not names
+
+
+def test_a_regression_task_is_explained_in_its_units(hybrid: Federation, new: Path, tmp_path: Path) -> None:
+    """An atom's contribution is the value less the value without the atom's bits."""
+    said(hybrid, new, tmp_path / "out.csv", "--explain", 1, "--tasks", "P01-A1")
+    table = pl.read_csv(tmp_path / "out.explained" / "atoms.csv").filter(pl.col("threshold").is_null())
+    model = OpenModel(hybrid.home("P01").model)
+    batch = prepare_batch(model, [predicting.StructureRecord(1, "x", SMILES[0], None)])
+    (atoms,) = atom_bits(batch.smiles, model.description.fingerprint, model.places)
+    assert atoms is not None
+    assert table["symbol"].to_list() == atoms.symbols
+    (task,) = (i for i, task in enumerate(model.description.regression_tasks) if task.input_assay_id == "P01-A1")
+    whole = model.predictor.predict(batch.x).value[0, task]
+    for atom, contribution in enumerate(table["contribution"]):
+        left = without_atoms(batch.x, atoms.counts[[atom]])
+        assert contribution == pytest.approx(whole - model.predictor.predict(left).value[0, task], abs=1e-5)
 
 
 def test_one_by_one_equals_in_bulk(
@@ -223,7 +246,7 @@ def test_one_by_one_equals_in_bulk(
         of_classes = rows.filter(pl.col("probability").is_not_null())
         np.testing.assert_array_equal(of_classes["probability"].to_numpy(), alone.prediction.probability[0, kept])
         np.testing.assert_array_equal(
-            of_classes["p_active"].fill_null(np.nan).to_numpy(), alone.prediction.p_values.active[0, kept]
+            of_classes["conformal_p_active"].fill_null(np.nan).to_numpy(), alone.prediction.p_values.active[0, kept]
         )
         assert rows["similarity"][0] == alone.prediction.similarity[0]
     monkeypatch.setattr("pipeline.model.predict._MOST_ROWS", 128)
@@ -261,6 +284,93 @@ def test_tasks_are_chosen_by_assay_or_by_assay_and_threshold(finished: Federatio
     assert set(both.select("input_assay_id", "threshold").unique().iter_rows()) == {("P01-A1", 6.0), ("P01-A2", 6.0)}
     repeated = said(finished, new, tmp_path / "d.parquet", "--tasks", "P01-A1@6", "--tasks", "P01-A2@6")
     assert repeated.equals(both)
+
+
+def test_an_unknown_task_names_the_nearest(finished: Federation, new: Path, tmp_path: Path) -> None:
+    """In any case; and where all of them are listed."""
+    result = run(finished, new, "--output", tmp_path / "out.csv", "--tasks", "p01-a1@6,nothing-like-it")
+    assert result.exit_code == 2
+    (nearest,) = (line for line in result.stderr.splitlines() if "nearest" in line)
+    assert "P01-A1@6" in nearest
+    assert "nothing-like-it" not in nearest
+    assert "--list-tasks" in result.stderr
+
+
+@pytest.mark.parametrize("which", [None, "federated", "local"])
+def test_the_tasks_are_listed(hybrid: Federation, which: str | None) -> None:
+    """As CSV, with the labels of the training folds and the kind of model; --tasks chooses."""
+    options = ["--model", which] if which else []
+    result = run(hybrid, "--list-tasks", *options)
+    assert result.exit_code == 0, result.stderr
+    table = pl.read_csv(io.StringIO(result.stdout))
+    plan, prepared = read_plan(hybrid.plan_file), prepared_of(hybrid, "P01")
+    description = Description.read(hybrid.home("P01").model)
+    every = [*description.tasks, *description.regression_tasks]
+    is_local = which == "local" or (which is None and description.kept == "local")
+    assert table["task"].to_list() == [task.name for task in every]
+    assert table["model"].to_list() == [task.strongest if is_local else task.kept for task in every]
+    folds = plan.preparation.folds
+    rows = ~np.isin(prepared.folding, (folds.test, folds.validation))
+    y, values = prepared.y[rows], prepared.y_regr[rows]
+    n_values = [values[:, [i]].nnz for i in range(len(description.regression_tasks))]
+    assert table["n_active"].drop_nulls().to_list() == [int((y[:, [i]] > 0).sum()) for i in range(y.shape[1])]
+    assert table["n_inactive"].drop_nulls().to_list() == [int((y[:, [i]] < 0).sum()) for i in range(y.shape[1])]
+    assert table["n_values"].drop_nulls().to_list() == n_values
+    chosen = run(hybrid, "--list-tasks", "--tasks", "P01-A2", *options).stdout
+    assert pl.read_csv(io.StringIO(chosen)).equals(table.filter(pl.col("input_assay_id") == "P01-A2"))
+
+
+def test_the_tasks_on_a_terminal(hybrid: Federation) -> None:
+    """A line each, on 80 columns; what is auxiliary says so."""
+    description = Description.read(hybrid.home("P01").model)
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None)
+    print_tasks(task_rows(description, None, None), console)
+    assert isinstance(console.file, io.StringIO)
+    _, *lines = console.file.getvalue().splitlines()
+    every = [*description.tasks, *description.regression_tasks]
+    assert [line.split()[0] for line in lines] == [task.name for task in every]
+    assert ["auxiliary" in line for line in lines] == [task.is_auxiliary for task in every]
+
+
+def test_a_description_of_an_earlier_version_has_no_labels(finished: Federation) -> None:
+    """It is still read, and its tasks are listed with empty numbers."""
+    fields = json.loads((finished.home("P01").model / "model.json").read_text())
+    for task in fields["tasks"]:
+        del task["n_active"], task["n_inactive"]
+    rows = list(task_rows(Description.model_validate_json(json.dumps(fields)), None, None))
+    assert {row["n_active"] for row in rows} == {""}
+
+
+def test_without_structures_there_is_nothing_to_predict(finished: Federation) -> None:
+    """INPUT may lack only with --list-tasks."""
+    result = run(finished)
+    assert result.exit_code == 2
+    assert "INPUT" in result.stderr
+
+
+def test_the_request_is_checked_before_torch_is_loaded() -> None:
+    """A wrong header, an unknown task or a missing folder is told in a second."""
+    code = "import sys, pipeline.model.predict_request\nsys.exit(str({'torch', 'sklearn', 'crepes'} & {*sys.modules}))"
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr == "set()\n"
+
+
+@pytest.mark.parametrize("command", ["predict", "embed"])
+def test_input_and_output_are_checked_before_a_model_is_loaded(
+    finished: Federation, new: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """A folder that is missing, a folder in the file's place, a table without structures: no model is opened."""
+    monkeypatch.setattr("pipeline.model.folder.OpenModel.__init__", None)
+    (tmp_path / "folder.parquet").mkdir()
+    for structures, output, code in (
+        (new, tmp_path / "nosuch" / "out.parquet", 2),
+        (new, tmp_path / "folder.parquet", 2),
+        (finished.folder / "P01" / "T1.csv", tmp_path / "out.parquet", 3),
+        (finished.plan_file, tmp_path / "out.parquet", 3),
+    ):
+        result = hocket(command, finished.config("P01"), structures, "--output", output)
+        assert result.exit_code == code, result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.parquet"]
 
 
 def test_the_gates_choice_is_the_default(done: Federation, new: Path, tmp_path: Path) -> None:
@@ -380,7 +490,7 @@ def test_the_model_is_private(finished: Federation) -> None:
     [
         (["--tasks", "P01-A9"], 2, "P01-A9"),
         (["--tasks", " , "], 2, "--tasks"),
-        (["--output", "out.xlsx"], 3, "out.xlsx: "),
+        (["--output", "out.xlsx"], 2, "out.xlsx: "),
         (["--model", "global"], 2, "global"),
         (["--format", "tall"], 2, "tall"),
     ],

@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import ConfigError
-from pipeline.plan.catalogue import Catalogue, CatalogueTask, catalogue_text
+from pipeline.plan.catalogue import Catalogue, catalogue_text
 from pipeline.plan.plan import Plan, read_plan
 from tests.support.federation import Federation
 
@@ -130,15 +129,12 @@ def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, 
     assert {(task.id, task.threshold) for task in read} == wanted
 
 
-def test_ten_thousand_rows_cost_under_a_second(folder: Path):
-    """A public list of all targets is read, checked and bound into the digest at once, in the plan too."""
+def test_a_public_list_of_all_targets_is_a_catalogue(folder: Path):
+    """Ten thousand rows are read, checked and bound into the digest."""
     text = catalogue_text((f"CHEMBL{i // 4}", 5.0 + i % 4) for i in range(10_000))
-    before = time.process_time()
     plan = read_plan(put(folder, text))
-    assert plan.digest
     assert len(plan.catalogue.tasks) == 10_000
-    Catalogue(tasks=tuple(CatalogueTask(id=task.id, threshold=task.threshold) for task in plan.catalogue.tasks))
-    assert time.process_time() - before < 1.0
+    assert plan.digest != read_plan(put(folder, text.replace("CHEMBL7,", "CHEMBL2500,", 1))).digest
 
 
 # ------------------------------------------------------------------------------------------------------------ refusals

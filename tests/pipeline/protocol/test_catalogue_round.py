@@ -37,7 +37,7 @@ from secure.keys.group import GroupSecret
 from secure.messages.message_name import MessageName
 from secure.messages.messages import payload_digest
 from secure.sealing.open_sum import OpenedSum
-from tests.support.federation import AGGREGATOR, Federation, age, run_all, step, until_waiting
+from tests.support.federation import AGGREGATOR, Federation, age, run_all, run_rounds, step, until_waiting
 from tests.support.signed_transcripts import body_of, digest_of, refusal, remove, rewrite, run_audit, say, say_again
 
 ALL = ("P01", "P02", "P03", "P04")
@@ -355,7 +355,7 @@ def test_a_void_catalogue_round_is_held_again_with_all(federation: Federation, c
     age(federation, ROSTER, 3601)
     until_waiting(federation, [AGGREGATOR, "P01", "P02", "P04"])
     assert body_of(federation, VOID)["missing"] == ["P03"]
-    run_all(federation.members())
+    run_rounds(federation)
     again = MessageName("sum", CATALOGUE_ROUND, 2, AGGREGATOR)
     assert sorted(body_of(federation, again)["updates"]) == list(ALL)
     assert [counts_in(federation, name) for name in ALL] == [COUNTS] * 4
@@ -367,7 +367,7 @@ def test_a_void_catalogue_round_is_held_again_with_all(federation: Federation, c
         r"agg: catalogue round: .*\b4 updates",
     ):
         assert re.search(line, log, re.MULTILINE), line
-    shown = federation.hocket("verify", str(federation.exchange), str(federation.plan_file)).stdout
+    shown = federation.hocket("verify", str(federation.plan_file), str(federation.exchange)).stdout
     assert re.search(r"catalogue round, attempt 1: void .*P01, P02, P03, P04, .*P03\b", shown)
     assert re.search(r"catalogue round, attempt 2: sum .*P01, P02, P03, P04\b", shown)
     assert "round 0" not in log + shown

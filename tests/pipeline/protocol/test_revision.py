@@ -32,7 +32,7 @@ from secure.keys.keys import load_private_keys
 from secure.messages.message_name import MessageName
 from secure.messages.messages import manifest_digest, parse_manifest
 from secure.sealing.open_sum import open_sum
-from tests.support.federation import AGGREGATOR, Federation, run_all, run_to, step
+from tests.support.federation import AGGREGATOR, Federation, run_all, run_rounds, run_to, step
 
 ALL = ("P01", "P02", "P03")
 FIRST_ROUND = 3  # under the revision
@@ -107,7 +107,7 @@ def test_each_plan_has_its_own_transcript(revised: Federation) -> None:
 
 def test_the_audit_trail_of_a_revision_says_what_it_continues(revised: Federation) -> None:
     """It shows the plan, its first round and how many rounds are done."""
-    shown = revised.hocket("verify", str(revised.exchange), str(revised.plan_file)).stdout.splitlines()
+    shown = revised.hocket("verify", str(revised.plan_file), str(revised.exchange)).stdout.splitlines()
     assert re.match(rf"revision 2 .*round 3.* {under_first_plan(revised).digest}$", shown[1])
     assert re.match(r"2 of 2 rounds .*round 3", shown[-1])
 
@@ -170,10 +170,10 @@ def test_nothing_sealed_under_the_plan_before_is_sealed_again(
     assert sorted(name for name, _ in sealed) == list(ALL)
     federation.revise(FIRST_ROUND)
     deal(federation.plan_file, federation.home("P01").folder, None)
-    members = federation.members()
+    federation.members()
     for name in ALL:  # what lay in the outbox for the roster before is gone
         assert not list(federation.home(name).folder.rglob("*.arrow"))
-    run_all(members)
+    run_rounds(federation)
     old, new = dict(sealed[:3]), dict(sealed[3:6])
     for name in ALL:
         assert np.mean(old[name] == new[name]) < 0.5  # the rarest bits are in no compound, their weights never change
@@ -197,7 +197,7 @@ def test_a_partner_leaves_and_another_is_custodian_with_a_new_aggregator(tmp_pat
     federation.revise(2, n_rounds=2, custodian="P03")
     said = deal(federation.plan_file, federation.home("P03").folder, None)
     assert "P02, P03, P04" in said
-    run_all(federation.members())
+    run_rounds(federation)
     assert len(federation.trunks(2)) == 1
     plan = read_plan(federation.plan_file)
     assert group_of(federation, "P02", plan).structure_seed == structure_seed
@@ -213,7 +213,7 @@ def test_a_revision_of_a_revision(revised: Federation, federation: Federation) -
     run_to(federation, 4)
     federation.revise(4, revision=3)
     deal(federation.plan_file, federation.home("P01").folder, None)
-    run_all(federation.members())
+    run_rounds(federation)
     assert federation.trunks(3) == revised.trunks(3)  # the same chance as in any second revision
     assert len(federation.trunks(4)) == 1
     assert federation.trunks(4) != revised.trunks(4)
@@ -241,7 +241,7 @@ def test_a_home_behind_opens_the_missing_sum_under_the_plan_before(federation: F
     federation.use_plan(first)
     wait(federation, "P03")
     federation.use_plan(revision)
-    run_all(federation.members())
+    run_rounds(federation)
     assert len(federation.trunks(4)) == 1
 
 
@@ -259,7 +259,7 @@ def test_a_revision_taken_up_too_early_can_be_left_again(federation: Federation)
     wait(federation, "P03")
     federation.revise(4, revision=3)
     deal(federation.plan_file, federation.home("P01").folder, None)
-    run_all(federation.members())
+    run_rounds(federation)
     assert len(federation.trunks(3)) == len(federation.trunks(4)) == 1
 
 

@@ -437,7 +437,7 @@ def test_a_partner_with_a_wrong_table_is_seen_by_all(federation: Federation, mon
     (member,) = (one for one in status["members"] if one["name"] == "P03")
     assert status["trouble"] == ["P03"]
     assert (member["sign"]["exit_code"], member["sign"]["step"]) == (3, "preparation")
-    assert hocket("verify", federation.exchange, federation.plan_file).exit_code == ExitCode.DONE
+    assert hocket("verify", federation.plan_file, federation.exchange).exit_code == ExitCode.DONE
     table.write_bytes(right)
     assert hocket("partner", "run", federation.config("P03"), "--once").exit_code == ExitCode.NOT_YET
     assert hocket("aggregator", "run", federation.config(AGGREGATOR), "--once").exit_code == ExitCode.NOT_YET
@@ -445,7 +445,7 @@ def test_a_partner_with_a_wrong_table_is_seen_by_all(federation: Federation, mon
     assert (status["trouble"], status["late"]) == ([], {})
     signs = {one["name"]: one["sign"] and one["sign"]["step"] for one in status["members"]}
     assert (signs["P03"], signs[AGGREGATOR], signs["P01"]) == ("waiting", "waiting", None)
-    assert hocket("verify", federation.exchange, federation.plan_file).exit_code == ExitCode.DONE
+    assert hocket("verify", federation.plan_file, federation.exchange).exit_code == ExitCode.DONE
 
 
 # ------------------------------------------------------------------------------------------------------------- metrics

@@ -133,7 +133,7 @@ def test_new_assays_are_predicted(extended: tuple[Federation, str], new: Path, t
         wide = predicted(federation, new, tmp_path / f"{which}.parquet", "--model", which, "--tasks", "X1")
         known = [truth[int(name.removeprefix("n"))] for name in wide["input_compound_id"]]
         assert roc_auc_score(known, wide["X1@6.probability"].to_numpy()) > 0.8
-        for column in ("X1@6.p_active", "X1@6.p_inactive", "X1.value", "X1.low", "X1.high"):
+        for column in ("X1@6.conformal_p_active", "X1@6.conformal_p_inactive", "X1.value", "X1.low", "X1.high"):
             assert np.isfinite(wide[column].to_numpy()).all()
         assert wide["X1@6.in_domain"].any()
         assert not [name for name in wide.columns if name.startswith(("P01", "X, 2"))]
@@ -150,6 +150,9 @@ def test_a_compound_gets_the_same_bits_alone(extended: tuple[Federation, str]) -
         alone = model.predictor.predict(batch.x[[i]])
         np.testing.assert_array_equal(alone.probability[0], together.probability[i])
         np.testing.assert_array_equal(alone.value[0], together.value[i])
+    outputs = model.predictor.outputs(batch.x, batch.descriptors)  # without p-values and similarity
+    np.testing.assert_array_equal(outputs.probabilities, together.probability)
+    np.testing.assert_array_equal(outputs.values, together.value)
 
 
 def test_the_local_model_has_the_best_without_the_trunk(extended: tuple[Federation, str]) -> None:
