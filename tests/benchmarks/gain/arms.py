@@ -52,7 +52,7 @@ def federated(
 ) -> None:
     """The rounds of the protocol.
 
-    regression_rows : each holder's tasks, for each row of the regression heads that is shared. The protocol shares none:
+    regression_rows : holders' tasks, for each row of the regression heads that is shared. The protocol shares none:
         here all holders get the mean of their rows after every round
     """
 
