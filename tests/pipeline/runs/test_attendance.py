@@ -26,6 +26,7 @@ from pipeline.protocol.open_mailbox import open_partner_mailbox
 from pipeline.runs.attendance import Attendance
 from pipeline.runtime.openmetrics import Gauge, openmetrics
 from pipeline.runtime.progress import ProgressReporter
+from pipeline.setup.doctor_exchange import examine_begun
 from pipeline.tracking.tracker import read_member
 from secure.keys.keys import load_private_keys
 from tests.support.cli_runner import hocket, printed
@@ -249,6 +250,8 @@ def test_an_exchange_that_is_no_longer_mounted_is_waited_for(federation: Federat
     with pytest.raises(ExchangeUnreachable, match="nothing of this plan is here"):
         federation.partner(ME).advance()
     assert list(federation.exchange.iterdir()) == []
+    (finding,) = examine_begun(read_member(federation.config(ME), "partner").config, read_plan(federation.plan_file))
+    assert (finding.level, finding.code) == ("wrong", ExitCode.CONFIGURATION)
     federation.exchange.rmdir()
     hidden.rename(federation.exchange)
     run(federation, clock, DONE)
