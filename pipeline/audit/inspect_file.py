@@ -35,6 +35,7 @@ _NOTES: dict[str, tuple[str, set[str]]] = {
     "added.json": ("assays that a partner added to its model (private)", {"kind", "added", "refused"}),
     "finished.json": ("end of a member's run", {"plan"}),
     "tracked.json": ("end of a member's MLflow run", {"run"}),
+    "notified.json": ("notices that a member's run has sent", set()),
     "sent.json": ("files that a member's MLflow run has", {"run", "files", "left"}),
     _RECORD: ("record of a member's step, for MLflow (private)", {"step", "at", "metrics"}),
 }

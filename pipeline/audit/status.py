@@ -4,62 +4,22 @@ The aggregator's messages decide the round: it is that of the last roster, sum o
 such and otherwise ignored. `hocket verify` checks the payloads, and whether the messages fit together.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 
-from pipeline.errors import ExchangeConflict
+from pipeline.audit.member_states import ENROLMENT, Deadline, MemberState, RoundPlace, Status
+from pipeline.errors import ExchangeConflict, ExchangeError
+from pipeline.exchange.begun import advice, nothing_here
+from pipeline.exchange.signs import Sign, sign_name
 from pipeline.exchange.storage import Exchange
 from pipeline.exchange.transcript import REVISION, Message, check_sender, message_of, read_message
-from pipeline.plan.plan import CATALOGUE_ROUND, Plan
+from pipeline.plan.plan import Plan
 from secure.errors import SecureError
 from secure.messages.message_name import MessageName
+from secure.messages.message_schemas import SIGNS
 
-_ENROLMENT = (0, 0)
 _OUTCOMES = ("sum", "void")
-
-
-class RoundPlace(NamedTuple):
-    """An attempt at a round; (0, 0) is the enrolment."""
-
-    round_no: int
-    attempt: int
-
-    def __str__(self) -> str:
-        """Round and attempt as shown to people, for example 6.1."""
-        if self == _ENROLMENT:
-            return "enrolment"
-        return f"catalogue.{self.attempt}" if self.round_no == CATALOGUE_ROUND else f"{self.round_no}.{self.attempt}"
-
-
-@dataclass(frozen=True, slots=True)
-class MemberState:
-    """A member's state, from its newest message and the aggregator's.
-
-    Partners: absent, enrolled, ready (has trained), rostered (seals its update), sealed (has posted its update), left
-    out (of the roster), summed (opens the sum, then trains), void (trains the round again).
-    The aggregator: absent, waiting (for ready messages), rostered (waits for updates), summed, void.
-    """
-
-    name: str
-    role: str
-    state: str
-    place: RoundPlace
-    since: int | None = None  # seconds since 1970, by the signer's clock
-    n_bytes: int | None = None  # of that message's payload
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """The state of a federation."""
-
-    place: RoundPlace
-    n_summed: int  # rounds of training, since the plan's first
-    is_finished: bool
-    awaited: tuple[str, ...]  # members whose message the next step needs
-    members: tuple[MemberState, ...]
-    refused: tuple[str, ...]  # invalid messages, each with the reason
 
 
 class StatusReader:
@@ -70,19 +30,32 @@ class StatusReader:
         self._verified: dict[MessageName, Message] = {}
 
     def read_status(self) -> Status:
-        """Return the current state. Raises ExchangeError if the exchange cannot be read."""
+        """Return the current state.
+
+        Raises ExchangeError if the exchange cannot be read or has no message of this plan.
+        """
         snapshot = _Snapshot(self)
+        if not snapshot.has_message():
+            raise self._nothing_here(snapshot.refused)
         before, place = self._places(snapshot)
         states = _MemberStates(self.plan, snapshot, before, place)
         is_finished = place == before and place.round_no == self.plan.rounds.n_rounds
         return Status(
-            place=place if states.is_enrolled else RoundPlace(*_ENROLMENT),
+            place=place if states.is_enrolled else RoundPlace(*ENROLMENT),
             n_summed=max(0, (place.round_no if is_finished else place.round_no - 1) - self.plan.first_round + 1),
             is_finished=is_finished,
             awaited=() if is_finished else tuple(states.awaited()),
+            awaited_since=None if is_finished else states.awaited_since(),
+            deadline=None if is_finished else states.deadline(),
             members=tuple(states.all()),
             refused=tuple(snapshot.refused),
         )
+
+    def _nothing_here(self, refused: Sequence[str]) -> ExchangeError:
+        others = f", but {len(refused)} other file(s), such as {refused[0]}" if refused else ""
+        error = ExchangeError(f"{nothing_here(self.plan, self.exchange)}{others}")
+        error.add_note(advice(self.plan))
+        return error
 
     def _places(self, snapshot: "_Snapshot") -> tuple[RoundPlace | None, RoundPlace]:
         """The attempt that ended last, if any, and the current one; both are the last one after the end."""
@@ -103,6 +76,10 @@ class StatusReader:
         if name not in self._verified:
             self._verified[name] = read_message(name, self.plan, self.exchange, has_payload=has_payload)
         return self._verified[name]
+
+    def read_anew(self, name: MessageName) -> Message:
+        """Return a verified message without a payload as it is now. Raises secure.errors.SecureError."""
+        return read_message(name, self.plan, self.exchange, has_payload=False)
 
     def listed(self, refused: list[str]) -> dict[MessageName, set[bool]]:
         """Messages with a file in the exchange; the set has True for a manifest, False for a payload."""
@@ -135,12 +112,28 @@ class _Snapshot:
         files = self._files.get(name, set())
         if True not in files:
             return None
+        return self._checked(partial(self._reader.read, name, has_payload=False in files))
+
+    def _checked(self, read: Callable[[], Message]) -> Message | None:
         try:
-            return self._reader.read(name, has_payload=False in files)
+            return read()
         except SecureError as error:
             if str(error) not in self.refused:
                 self.refused.append(str(error))
             return None
+
+    def has_message(self) -> bool:
+        """Whether the exchange has a valid message of this plan."""
+        return any(
+            self.message(name.kind, RoundPlace(name.round_no, name.attempt), name.sender) for name in self._files
+        )
+
+    def sign(self, sender: str) -> Sign | None:
+        """A member's newest valid sign; it is read anew each time, because its sender replaces it."""
+        names = [name for name in (sign_name(kind, sender) for kind in sorted(SIGNS)) if name in self._files]
+        messages = (self._checked(partial(self._reader.read_anew, name)) for name in names)
+        signs = [Sign.of(message.manifest) for message in messages if message is not None]
+        return max(signs, key=lambda sign: sign.time, default=None)
 
     def sent_by_aggregator(self, kind: str, place: RoundPlace) -> Message | None:
         return self.message(kind, place, self._reader.plan.aggregator_name)
@@ -161,7 +154,7 @@ class _MemberStates:
 
     def __init__(self, plan: Plan, snapshot: _Snapshot, before: RoundPlace | None, place: RoundPlace) -> None:
         self._plan, self._snapshot, self._before, self._place = plan, snapshot, before, place
-        self._paired = self._of_partners("pairing", RoundPlace(*_ENROLMENT))
+        self._paired = self._of_partners("pairing", RoundPlace(*ENROLMENT))
         self._ready = self._of_partners("ready", place)
         self._updates = self._of_partners("update", place)
         self._roster = snapshot.sent_by_aggregator("roster", place)
@@ -173,22 +166,61 @@ class _MemberStates:
         )
 
     def all(self) -> Iterator[MemberState]:
-        yield self._aggregator()
-        for name in self._plan.partner_names:
-            yield self._partner(name)
+        for member in (self._aggregator(), *map(self._partner, self._plan.partner_names)):
+            yield replace(member, sign=self._snapshot.sign(member.name))
 
     def awaited(self) -> Iterator[str]:
         """Members whose message is needed for the next step."""
         partners = self._plan.partner_names
         if not self.is_enrolled:
             yield from (name for name in partners if name not in self._paired)
-            return
-        needed = (
-            partners if self._roster is None else [name for name in partners if name in self._members(self._roster)]
-        )
-        posted = self._ready if self._roster is None else self._updates
-        missing = [name for name in needed if name not in posted]
-        yield from missing or [self._plan.aggregator_name]
+        else:
+            yield from self._missing() or [self._plan.aggregator_name]
+
+    def awaited_since(self) -> int | None:
+        """When the last message before the awaited ones was signed, seconds since 1970; None if there is none."""
+        if not self.is_enrolled:
+            deal = self._snapshot.message("deal", RoundPlace(*ENROLMENT), self._plan.federation.custodian)
+            return None if deal is None else deal.manifest.time
+        if not self._missing():
+            return max((message.manifest.time for message in self._posted.values()), default=None)
+        begin = self._roster or self._outcome_before()
+        if begin is None:
+            return max((message.manifest.time for message in self._paired.values()), default=None)
+        return begin.manifest.time
+
+    def deadline(self) -> Deadline | None:
+        """What happens by when if the awaited partners post nothing; None if all wait for them without a limit."""
+        rounds, missing = self._plan.rounds, ", ".join(self._missing())
+        if not self.is_enrolled or not missing:
+            return None
+        if self._roster is not None:
+            time = int(self._roster.manifest.time + rounds.update_deadline_s)
+            is_last = self._place.attempt >= rounds.max_attempts
+            then = "the aggregator ends, for it is the last attempt" if is_last else "the attempt is void"
+            return Deadline(time, f"{then} if the update of {missing} is missing")
+        least = self._plan.min_roster(self._place.round_no)
+        if not self._ready or least == len(self._plan.partner_names):
+            return None
+        first = min(message.manifest.time for message in self._ready.values())
+        then = f"the round goes on without {missing} if at least {least} partners are ready"
+        return Deadline(int(first + rounds.ready_deadline_s), then)
+
+    @property
+    def _posted(self) -> Mapping[str, Message]:
+        """What the partners have posted of what the aggregator needs now."""
+        return self._ready if self._roster is None else self._updates
+
+    def _missing(self) -> list[str]:
+        partners = self._plan.partner_names
+        needed = partners if self._roster is None else self._members(self._roster)
+        return [name for name in partners if name in needed and name not in self._posted]
+
+    def _outcome_before(self) -> Message | None:
+        before = self._before
+        if before is None:
+            return None
+        return next(filter(None, (self._snapshot.sent_by_aggregator(kind, before) for kind in _OUTCOMES)), None)
 
     def _of_partners(self, kind: str, place: RoundPlace) -> Mapping[str, Message]:
         messages = ((name, self._snapshot.message(kind, place, name)) for name in self._plan.partner_names)
@@ -209,7 +241,7 @@ class _MemberStates:
             if message is not None and place is not None:
                 return self._state(name, state, place, message)
         state = "waiting" if self._ready else "absent"
-        return MemberState(name, "aggregator", state, self._place if self._ready else RoundPlace(*_ENROLMENT))
+        return MemberState(name, "aggregator", state, self._place if self._ready else RoundPlace(*ENROLMENT))
 
     def _partner(self, name: str) -> MemberState:
         place = self._place
@@ -244,8 +276,8 @@ class _MemberStates:
             note = "the aggregator did not get its update in time" if name in void.manifest.names("missing") else ""
             return self._state(name, "void", before, void, note)
         if name in self._paired:
-            return self._state(name, "enrolled", RoundPlace(*_ENROLMENT), self._paired[name])
-        return MemberState(name, "partner", "absent", RoundPlace(*_ENROLMENT))
+            return self._state(name, "enrolled", RoundPlace(*ENROLMENT), self._paired[name])
+        return MemberState(name, "partner", "absent", RoundPlace(*ENROLMENT))
 
     def _state(self, name: str, state: str, place: RoundPlace, message: Message, note: str = "") -> MemberState:
         role = "aggregator" if name == self._plan.aggregator_name else "partner"

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,13 +11,16 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.audit.status import MemberState, Status, StatusReader
+from pipeline.audit.member_states import Deadline, MemberState, Status
+from pipeline.audit.status import StatusReader
 from pipeline.errors import ExchangeError
+from pipeline.exchange.signs import Sign, trouble_text
 from pipeline.plan.plan import Plan
 from secure.messages.messages import utc
 
+_RED = ("TROUBLE", "LATE", "INVALID")
 _COLOURS = {"absent": "dim", "void": "red", "left out": "yellow", "sealed": "green", "summed": "green"}
-_COLUMNS = ("member", "role", "state", "round.attempt", "since", "ago", "bytes")
+COLUMNS = ("member", "role", "state", "round.attempt", "since", "ago", "bytes")
 
 
 def status_json(status: Status, plan: Plan, now: float) -> dict[str, Any]:
@@ -30,9 +34,30 @@ def status_json(status: Status, plan: Plan, now: float) -> dict[str, Any]:
         "n_summed": status.n_summed,
         "finished": status.is_finished,
         "awaited": list(status.awaited),
+        "awaited_since": _date(status.awaited_since),
+        "deadline": _deadline_json(status.deadline, now),
+        "late": {name: utc(since) for name, since in status.late(now).items()},
+        "trouble": [member.name for member in status.members if member.trouble],
         "members": [_member_json(member, now) for member in status.members],
         "refused": list(status.refused),
     }
+
+
+def _date(time: int | None) -> str | None:
+    return None if time is None else utc(time)
+
+
+def _deadline_json(deadline: Deadline | None, now: float) -> dict[str, Any] | None:
+    if deadline is None:
+        return None
+    return {"time": utc(deadline.time), "seconds_left": deadline.time - int(now), "then": deadline.then}
+
+
+def _sign_json(sign: Sign | None, now: float) -> dict[str, Any] | None:
+    if sign is None:
+        return None
+    place = {"round": sign.round_no, "attempt": sign.attempt, "step": sign.step}
+    return {"time": utc(sign.time), "seconds_since": int(now) - sign.time, **place, "exit_code": sign.exit_code}
 
 
 def _member_json(member: MemberState, now: float) -> dict[str, Any]:
@@ -42,10 +67,11 @@ def _member_json(member: MemberState, now: float) -> dict[str, Any]:
         "state": member.state,
         "round": member.place.round_no,
         "attempt": member.place.attempt,
-        "since": None if member.since is None else utc(member.since),
+        "since": _date(member.since),
         "seconds_since": None if member.since is None else int(now) - member.since,
         "bytes": member.n_bytes,
         "note": member.note,
+        "sign": _sign_json(member.sign, now),
     }
 
 
@@ -54,7 +80,7 @@ def print_status(status: Status, plan: Plan, now: float, console: Console) -> No
     if console.is_terminal:
         console.print(_picture(status, plan, now))
         return
-    for line in (_headline(status, plan), _aligned(_COLUMNS), *_lines(status, now), *_closing(status)):
+    for line in (headline(status, plan), _aligned(COLUMNS), *_lines(status, now), *closing(status, now)):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -65,49 +91,67 @@ def watch(
     every_s: float,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
+    seen: Callable[[Status, float], None] = lambda _status, _now: None,
 ) -> None:
     """Show the status until the federation is finished: on a terminal in place, elsewhere after each change.
 
     An exchange that cannot be read gives a message, and is read again later.
+    seen : called with each status and the time at which it was read
     """
+    statuses = _statuses(reader, clock, every_s=every_s, sleep=sleep, seen=seen)
     if not console.is_terminal:
-        for status in _changes(reader, console, every_s, sleep):
-            print_status(status, reader.plan, clock(), console)
+        for changed in _changes(statuses, console):
+            print_status(changed, reader.plan, clock(), console)
         return
     with Live(console=console, auto_refresh=False) as live:
-        while True:
-            try:
-                status = reader.read_status()
-            except ExchangeError as error:
-                live.update(Text(str(error), style="red"), refresh=True)
-            else:
-                live.update(_picture(status, reader.plan, clock()), refresh=True)
-                if status.is_finished:
-                    return
-            sleep(every_s)
+        for status, now in statuses:
+            shown = Text(status, style="red") if isinstance(status, str) else _picture(status, reader.plan, now)
+            live.update(shown, refresh=True)
 
 
-def _changes(
-    reader: StatusReader, console: Console, every_s: float, sleep: Callable[[float], None]
-) -> Iterator[Status]:
-    shown: Status | str | None = None
+def _statuses(
+    reader: StatusReader,
+    clock: Callable[[], float],
+    *,
+    every_s: float,
+    sleep: Callable[[float], None],
+    seen: Callable[[Status, float], None],
+) -> Iterator[tuple[Status | str, float]]:
+    """Statuses with their times until the federation is finished; a text why an exchange cannot be read."""
     while True:
         try:
             status = reader.read_status()
         except ExchangeError as error:
-            if str(error) != shown:
-                console.print(str(error), markup=False, highlight=False, soft_wrap=True)
-            shown = str(error)
+            yield str(error), clock()
         else:
-            if status != shown:
-                yield status
-            shown = status
+            now = clock()
+            seen(status, now)
+            yield status, now
             if status.is_finished:
                 return
         sleep(every_s)
 
 
-def _headline(status: Status, plan: Plan) -> str:
+def _changes(statuses: Iterator[tuple[Status | str, float]], console: Console) -> Iterator[Status]:
+    """The statuses that differ from the one before in more than the time of a sign of life."""
+    shown: object = None
+    for status, now in statuses:
+        if isinstance(status, str):
+            if status != shown:
+                console.print(status, markup=False, highlight=False, soft_wrap=True)
+            shown = status
+        elif (essence := _without_signs(status, now)) != shown:
+            yield status
+            shown = essence
+
+
+def _without_signs(status: Status, now: float) -> tuple[object, ...]:
+    members = tuple(replace(member, sign=member.trouble) for member in status.members)
+    return replace(status, members=members), sorted(status.late(now))
+
+
+def headline(status: Status, plan: Plan) -> str:
+    """How far the federation is, in a sentence."""
     n_rounds = plan.rounds.n_rounds - plan.first_round + 1
     where = "finished" if status.is_finished else f"at {_round_text(status)}"
     named = f"federation {plan.federation.name}, plan {plan.digest[:12]}"
@@ -124,32 +168,64 @@ def _round_text(status: Status) -> str:
 
 def _lines(status: Status, now: float) -> Iterator[str]:
     for member in status.members:
-        yield _aligned(_cells(member, now))
+        yield _aligned(member_cells(member, now))
 
 
 def _aligned(cells: Sequence[str]) -> str:
     return f"{cells[0]:12} {cells[1]:10} {cells[2]:9} {', '.join(cell for cell in cells[3:] if cell)}".rstrip()
 
 
-def _closing(status: Status) -> Iterator[str]:
+def closing(status: Status, now: float) -> Iterator[str]:
+    """Who is awaited and since when, what happens by when, who is in trouble or late, and what is invalid."""
     if status.awaited:
-        yield f"waiting for {', '.join(status.awaited)}"
+        since = "" if status.awaited_since is None else f", since {_when(status.awaited_since, now)}"
+        yield f"waiting for {', '.join(status.awaited)}{since}"
+    if status.deadline:
+        yield f"about {utc(status.deadline.time)}: {status.deadline.then}"
+    for name, trouble in ((member.name, member.trouble) for member in status.members):
+        if trouble:
+            yield f"TROUBLE: {trouble_text(name, trouble)}"
+    for name, since_s in status.late(now).items():
+        yield f"LATE: {name} has given no sign of life since {_when(since_s, now)}"
     for line in status.refused:
         yield f"INVALID: {line}"
 
 
+def is_urgent(line: str) -> bool:
+    """Whether a closing line tells of something that a person should act on."""
+    return line.startswith(_RED)
+
+
+def _when(time_s: int, now: float) -> str:
+    return f"{utc(time_s)} ({_ago(time_s, now)})"
+
+
+def _ago(time_s: int, now: float) -> str:
+    return f"{timedelta(seconds=max(0, int(now) - time_s))} ago"  # the sender's clock may be ahead
+
+
 def _picture(status: Status, plan: Plan, now: float) -> Group:
-    table = Table(*_COLUMNS, "", box=None, pad_edge=False)
+    table = Table(*COLUMNS, "", box=None, pad_edge=False)
     for member in status.members:
-        table.add_row(*map(Text, _cells(member, now)), style=_COLOURS.get(member.state, ""))
-    closing = (Text(line, style="red" if line.startswith("INVALID") else "") for line in _closing(status))
-    return Group(Text(_headline(status, plan), style="bold"), table, *closing)
+        table.add_row(*map(Text, member_cells(member, now)), style=_COLOURS.get(member.state, ""))
+    lines = (Text(line, style="red" if is_urgent(line) else "") for line in closing(status, now))
+    return Group(Text(headline(status, plan), style="bold"), table, *lines)
 
 
-def _cells(member: MemberState, now: float) -> tuple[str, ...]:
+def member_cells(member: MemberState, now: float) -> tuple[str, ...]:
+    """Name, role, state, round, since, how long ago, bytes, and notes with the last sign of life."""
     place = "" if member.state == "absent" else str(member.place)
+    note = ", ".join(filter(None, (member.note, _sign_text(member, now))))
     if member.since is None:
-        return member.name, member.role, member.state, place, "", "", "", member.note
-    ago = timedelta(seconds=max(0, int(now) - member.since))  # the sender's clock may be ahead
+        return member.name, member.role, member.state, place, "", "", "", note
     size = "" if member.n_bytes is None else f"{member.n_bytes} bytes"
-    return member.name, member.role, member.state, place, utc(member.since), f"{ago} ago", size, member.note
+    return member.name, member.role, member.state, place, utc(member.since), _ago(member.since, now), size, note
+
+
+def _sign_text(member: MemberState, now: float) -> str:
+    sign = member.sign
+    if sign is None:
+        return ""
+    if member.trouble:
+        return f"trouble, exit code {sign.exit_code}"
+    return "its run is finished" if member.is_over else f"{sign.step}, sign of life {_ago(sign.time, now)}"

@@ -90,7 +90,7 @@ def audit(
         paired={name: message.manifest.time for name, message in transcript.of("pairing").items()},
         attempts=tuple(attempts),
         n_files=transcript.n_files,
-        n_signatures=len(transcript.messages),
+        n_signatures=len(transcript.messages) + len(transcript.signs),
         notes=tuple(_notes(attempts, transcript)),
         warnings=tuple(chain(_warnings(attempts, transcript), clock_warnings(transcript, now))),
     )

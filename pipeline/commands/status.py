@@ -2,11 +2,20 @@
 
 import json
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.commands.options import PLAN_FILE, examples
+from pipeline.commands.options import ANY_PATH, PLAN_FILE, examples
+
+if TYPE_CHECKING:
+    from pipeline.audit.member_states import Status
+    from pipeline.plan.plan import Plan
+
+_PAGE_S = 60.0  # between two loads of a page that --watch does not write
+_SHORTEST_PAGE_S = 10.0
 
 
 @click.command(
@@ -14,6 +23,7 @@ from pipeline.commands.options import PLAN_FILE, examples
     epilog=examples(
         "hocket status plan.toml exchange",
         "hocket status plan.toml s3://bucket/example --watch",
+        "hocket status plan.toml exchange --watch --every 60 --html status.html",
     ),
 )
 @click.argument("plan", type=PLAN_FILE)
@@ -29,11 +39,19 @@ from pipeline.commands.options import PLAN_FILE, examples
     help="Time between two updates of --watch.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def status(plan: Path, exchange: str, watching: bool, every_s: float, as_json: bool) -> None:
+@click.option(
+    "--html",
+    "page",
+    type=ANY_PATH,
+    metavar="FILE",
+    help="Write a page that reloads itself; --watch keeps it up to date.",
+)
+def status(plan: Path, exchange: str, watching: bool, every_s: float, as_json: bool, page: Path | None) -> None:
     """Show the state of the federation and of each member, from the signed messages in EXCHANGE (folder or URL).
 
-    Needs no key and reads no sealed file. A place such as 6.1 is round 6, attempt 1. Messages with a wrong signature
-    are listed and otherwise ignored.
+    Tells who is awaited and since when, what happens by when, who is late or in trouble. Needs no key and reads no
+    sealed file. A place such as 6.1 is round 6, attempt 1. Messages with a wrong signature are listed and otherwise
+    ignored. Exit code 2 if there is nothing of this plan.
     """
     import time
 
@@ -49,8 +67,18 @@ def status(plan: Path, exchange: str, watching: bool, every_s: float, as_json: b
     reader, console = StatusReader(read_plan(plan), exchange_at(exchange, Path())), Console(highlight=False)
     if watching:
         with suppress(KeyboardInterrupt):
-            watch(reader, console, every_s=every_s)
-    elif as_json:
-        click.echo(json.dumps(status_json(reader.read_status(), reader.plan, time.time()), indent=1))
+            watch(reader, console, every_s=every_s, seen=partial(_write_page, page, reader.plan, every_s))
+        return
+    found, now = reader.read_status(), time.time()
+    _write_page(page, reader.plan, _PAGE_S, found, now)
+    if as_json:
+        click.echo(json.dumps(status_json(found, reader.plan, now), indent=1))
     else:
-        print_status(reader.read_status(), reader.plan, time.time(), console)
+        print_status(found, reader.plan, now, console)
+
+
+def _write_page(page: Path | None, plan: "Plan", every_s: float, status: "Status", now: float) -> None:
+    if page is not None:
+        from pipeline.pages.status_page import write_status_page
+
+        write_status_page(page, status, plan, now, refresh_s=max(every_s, _SHORTEST_PAGE_S))

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.errors import Equivocation, NotYet
+from pipeline.errors import Equivocation, ExchangeUnreachable, NotYet
+from pipeline.exchange.begun import is_begun, nothing_here
 from pipeline.exchange.storage import Exchange
 from pipeline.home.paths import Home
 from pipeline.plan.plan import Plan, round_name
@@ -34,6 +35,7 @@ class Outbox:
         self.keys = keys
         self.home = home
         self._clock = clock  # seconds since 1970
+        self._signed_at: float | None = None
 
     def sign(self, name: MessageName, body: dict[str, object]) -> None:
         """Sign a message, over its payload if the outbox has one, unless it was signed before.
@@ -58,6 +60,15 @@ class Outbox:
             payload=payload_digest(payload_file) if payload_file.exists() else None,
         )
         write_atomically(manifest_file, data)
+        self._signed_at = self._clock()
+
+    @property
+    def signed_at(self) -> float | None:
+        """When this member last signed a message of this plan, seconds since 1970, after restarts too; None: never."""
+        if self._signed_at is None:
+            manifests = self.home.outbox("").rglob("*.json")
+            self._signed_at = max((path.stat().st_mtime for path in manifests), default=None)
+        return self._signed_at
 
     def has(self, name: MessageName) -> bool:
         """Whether this member has signed the message."""
@@ -106,11 +117,27 @@ class Mailbox(Outbox):
             return True
         if not manifest_file.exists():
             return False
+        self.expect_begun()
         if payload_file.exists():
             self.exchange.send(payload_file, name.payload)
         self.exchange.send(manifest_file, name.manifest)
         self._posted.add(name)
         return True
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether the exchange holds something of this plan, see pipeline.exchange.begun."""
+        return is_begun(self.exchange)
+
+    def expect_begun(self) -> None:
+        """Raise ExchangeUnreachable if this home has received messages of the plan and the exchange has none of them.
+
+        A share that is not mounted is an empty folder: a message that is posted there reaches nobody.
+        """
+        if self.home.has_received and not self.is_begun:
+            error = ExchangeUnreachable(f"{nothing_here(self.plan, self.exchange)}, but it was once")
+            error.add_note("is it mounted, and is the path in the configuration still right?")
+            raise error
 
     def receive(self, name: MessageName) -> Manifest | None:
         """The message if it has come, else None.

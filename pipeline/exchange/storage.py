@@ -3,7 +3,8 @@
 import copy
 import errno
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -139,10 +140,32 @@ class Exchange:
                 return
             self._fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
             if self._local:
-                self._send_to_folder(source, target)
+                with source.open("rb") as own, _into_folder(Path(target)) as copy:
+                    _copy(own, copy, None)
             else:
                 temporary = f"{target.rsplit('/', 1)[0]}/.{secrets.token_hex(8)}{PART}"
                 self._fs.put_file(str(source), temporary)
+                self._fs.mv(temporary, target)
+        except self._failures as error:
+            raise _failed(self.where(path), "written", error) from error
+
+    def replace(self, content: bytes, path: str) -> None:
+        """Post a small file in place of an earlier one of this name; a reader sees the whole old or the whole new one.
+
+        Raises ExchangeUnreachable if the storage fails, ExchangeError if a retry would fail too.
+        """
+        target = f"{self._root}/{path}"
+        try:
+            if self._shows_whole:
+                self._fs.pipe_file(target, content)
+                return
+            self._fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
+            if self._local:
+                with _into_folder(Path(target)) as copy:
+                    copy.write(content)
+            else:
+                temporary = f"{target.rsplit('/', 1)[0]}/.{secrets.token_hex(8)}{PART}"
+                self._fs.pipe_file(temporary, content)
                 self._fs.mv(temporary, target)
         except self._failures as error:
             raise _failed(self.where(path), "written", error) from error
@@ -176,16 +199,6 @@ class Exchange:
             raise _failed(self.url, "listed", error) from error
         return sorted(str(entry["name"]).rsplit("/", 1)[-1] for entry in entries if entry["type"] == "directory")
 
-    def _send_to_folder(self, source: Path, target: str) -> None:
-        """Copy into the target's folder, fsync, rename: a reader of a shared folder never sees half a file."""
-        target_file = Path(target)
-        # left by this member when it was killed: no other member posts this file
-        for leftover in target_file.parent.glob(f".{target_file.name}.*{PART}"):
-            leftover.unlink(missing_ok=True)
-        # atomic_file takes a random name: anyone who can write to the exchange could plant a link under a known one
-        with source.open("rb") as own, atomic_file(target_file, 0o666) as copy:
-            _copy(own, copy, None)
-
     def _check_same(self, source: Path, path: str) -> None:
         """Raise ExchangeConflict unless the posted file has the same bytes: a member never replaces what it posted."""
         with self._fs.open(f"{self._root}/{path}", "rb") as posted, source.open("rb") as own:
@@ -199,6 +212,17 @@ class Exchange:
                     raise error
                 if not theirs:
                     return
+
+
+@contextmanager
+def _into_folder(target: Path) -> Iterator[BinaryIO]:
+    """Write into the target's folder, fsync, rename: a reader of a shared folder never sees half a file."""
+    # left by this member when it was killed: no other member posts this file
+    for leftover in target.parent.glob(f".{target.name}.*{PART}"):
+        leftover.unlink(missing_ok=True)
+    # atomic_file takes a random name: anyone who can write to the exchange could plant a link under a known one
+    with atomic_file(target, 0o666) as copy:
+        yield copy
 
 
 def exchange_at(url_or_path: str, folder: Path) -> Exchange:

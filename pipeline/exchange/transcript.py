@@ -9,11 +9,11 @@ from pipeline.exchange.storage import Exchange
 from pipeline.plan.plan import Plan, round_name
 from secure.keys.keys import Card
 from secure.messages.message_name import MessageName
-from secure.messages.message_schemas import BODIES, ENROLMENT, WITH_PAYLOAD, sender_role
+from secure.messages.message_schemas import BODIES, OUTSIDE_ROUNDS, SIGNS, WITH_PAYLOAD, sender_roles
 from secure.messages.messages import Expected, Manifest, manifest_digest, verify_manifest
 
 _PATH = re.compile(
-    r"(?:enrol|round-(?P<round>\d{4})/attempt-(?P<attempt>\d{2,}))/(?P<kind>[a-z]+)\.(?P<sender>[\w-]+)\.(?P<suffix>\w+)",
+    r"(?:enrol|signs|round-(?P<round>\d{4})/attempt-(?P<attempt>\d{2,}))/(?P<kind>[a-z]+)\.(?P<sender>[\w-]+)\.(?P<suffix>\w+)",
     re.ASCII,
 )
 REVISION = re.compile(r"revision-\d{2}/", re.ASCII)
@@ -40,10 +40,12 @@ class Message:
 
 
 class Transcript:
-    """All messages, by kind, round and attempt."""
+    """All messages, by kind, round and attempt; signs, which prove nothing of the course, are apart."""
 
     def __init__(self, messages: Mapping[MessageName, Message], unfinished: tuple[str, ...]) -> None:
-        self.messages = tuple(messages[name] for name in sorted(messages, key=_in_order))
+        ordered = [messages[name] for name in sorted(messages, key=_in_order)]
+        self.messages = tuple(message for message in ordered if message.name.kind not in SIGNS)
+        self.signs = tuple(message for message in ordered if message.name.kind in SIGNS)
         self.unfinished = unfinished  # payloads without a manifest: paths
         self._by_place: dict[tuple[str, int, int], dict[str, Message]] = {}
         for name in (message.name for message in self.messages):
@@ -53,7 +55,8 @@ class Transcript:
     @property
     def n_files(self) -> int:
         """Files on the exchange."""
-        return len(self.messages) + sum(message.has_payload for message in self.messages) + len(self.unfinished)
+        n_payloads = sum(message.has_payload for message in self.messages)
+        return len(self.messages) + len(self.signs) + n_payloads + len(self.unfinished)
 
     @property
     def attempts(self) -> list[tuple[int, int]]:
@@ -98,7 +101,7 @@ def message_of(path: str, exchange: Exchange) -> tuple[MessageName, bool]:
     if match and match["kind"] in BODIES:
         name = MessageName(match["kind"], int(match["round"] or 0), int(match["attempt"] or 0), match["sender"])
         allowed = (name.manifest, name.payload) if name.kind in WITH_PAYLOAD else (name.manifest,)
-        if path in allowed and (name.kind in ENROLMENT) == (name.attempt == 0):
+        if path in allowed and (name.kind in OUTSIDE_ROUNDS) == (name.attempt == 0):
             return name, path == name.manifest
     raise ExchangeConflict(f"{exchange.where(path)}: is no message of a federation; nothing else belongs here")
 
@@ -108,8 +111,8 @@ def check_sender(name: MessageName, cards: Mapping[str, Card], where: str) -> No
     card = cards.get(name.sender)
     if card is None:
         raise ExchangeConflict(f"{where}: {name.sender} is not a member of the plan")
-    if card.role != sender_role(name.kind):
-        raise ExchangeConflict(f"{where}: a {name.kind} is sent by a {sender_role(name.kind)}, not by {name.sender}")
+    if card.role not in (roles := sender_roles(name.kind)):
+        raise ExchangeConflict(f"{where}: a {name.kind} is sent by a {' or '.join(roles)}, not by {name.sender}")
 
 
 def _in_order(name: MessageName) -> tuple[int, int, str, str]:

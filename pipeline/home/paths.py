@@ -71,6 +71,11 @@ class Home:
         return self.folder / "finished.json"
 
     @property
+    def notified(self) -> Path:
+        """Which notices were sent, so that a run that is started again does not repeat them."""
+        return self.folder / "notified.json"
+
+    @property
     def tracked(self) -> Path:
         """File that is written when MLflow's store has everything."""
         return self.folder / "tracked.json"
@@ -124,6 +129,11 @@ class Home:
     def inbox(self, path: str) -> Path:
         """Copy of another member's message, verified before it was written."""
         return self.folder / self.revision / "inbox" / path
+
+    @property
+    def has_received(self) -> bool:
+        """Whether this member has received a message of the plan from the exchange."""
+        return next(self.inbox("").rglob("*.json"), None) is not None
 
     def outbox(self, path: str) -> Path:
         """One of this member's own messages, already posted or to be posted."""

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
@@ -153,6 +153,38 @@ class PartnerTracking(Tracking):
     """Rounds between two validations; the last one is always validated."""
 
 
+NoticeEvent = Literal["trouble", "void", "waiting", "finished"]
+_WEBHOOK = re.compile(r"https?://[^\s/]+(/\S*)?")
+
+
+class Notify(Schema):
+    """Notices of trouble, voids, long waits and the end, without secrets, labels and structures; none stops a run."""
+
+    command: tuple[str, ...] = ()
+    """A program and its arguments, started for each notice, which is JSON on its standard input; empty: none."""
+
+    webhook: str = ""
+    """http:// or https:// address to which each notice is posted as JSON; empty: none."""
+
+    events: tuple[NoticeEvent, ...] = ("trouble", "void", "waiting", "finished")
+    """Events that give a notice."""
+
+    waiting_s: float = Field(default=21_600.0, gt=0)
+    """Seconds that this member waits for others, the exchange or disk space until it gives the notice "waiting"."""
+
+    metrics_file: str = ""
+    """A file of metrics in OpenMetrics format, for example in the textfile folder of node_exporter, with the end .prom;
+    empty: none.
+    """
+
+    @field_validator("webhook")
+    @classmethod
+    def _is_address(cls, webhook: str) -> str:
+        if webhook and not _WEBHOOK.fullmatch(webhook):
+            raise ValueError("expected an address that begins with http:// or https://")
+        return webhook
+
+
 class MemberConfig(Schema):
     """The settings that a partner's and the aggregator's configuration share."""
 
@@ -178,6 +210,7 @@ class MemberConfig(Schema):
     """A file whose first line unlocks the private keys; empty: they have no passphrase."""
 
     tracking: Tracking = Tracking()
+    notify: Notify = Notify()
 
     _folder: Path = PrivateAttr(default=Path())
 

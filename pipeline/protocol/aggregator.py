@@ -153,6 +153,7 @@ class AggregatorRun:
             return None
 
     def _add(self, roster: Roster, files: dict[str, Path]) -> None:
+        self._reporter.step = "adding"
         members = list(roster.members)
         sum_file = self.home.outbox(self._name("sum").payload)
         sum_file.parent.mkdir(parents=True, exist_ok=True)
@@ -222,9 +223,8 @@ class AggregatorRun:
             raise error
         roster = self.mailbox.digest_of(self._name("roster"))
         self.mailbox.post(self._name("void"), {"roster": roster, "missing": missing})
-        self._reporter.report(
-            f"{round_name(self._position.round_no, self._position.attempt)}: void, {', '.join(missing)} did not deliver"
-        )
+        place = round_name(self._position.round_no, self._position.attempt)
+        self._reporter.announce("void", f"{place}: void, {', '.join(missing)} did not deliver", missing=missing)
 
     def _received(self, kind: str, senders: list[str]) -> dict[str, Manifest]:
         manifests = {name: self.mailbox.receive(self._name(kind, name)) for name in senders}

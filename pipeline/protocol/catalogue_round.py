@@ -47,6 +47,7 @@ class CatalogueRound:
     def advance(self) -> None:
         """Do the next step. Raises NotYet while others are awaited, LeftBehind and AttemptsUsedUp as Attempt does."""
         self._reporter.set_round(CATALOGUE_ROUND, self._attempt_no)
+        self._reporter.step = "counting"
         match self._attempt.stage():
             case None:
                 self.mailbox.post(self._attempt.mine("ready"), {"trunk": self._trunk, "preparation": self._preparation})
@@ -74,7 +75,8 @@ class CatalogueRound:
     def _abandon(self, void: Void) -> None:
         """Go on to the next attempt: same flags, same partners, so its sum adds nothing to what the void one gave."""
         missing = ", ".join(void.missing)
-        self._reporter.report(f"catalogue round, attempt {self._attempt_no}: void, the aggregator misses {missing}")
+        text = f"catalogue round, attempt {self._attempt_no}: void, the aggregator misses {missing}"
+        self._reporter.announce("void", text, missing=list(void.missing))
         self._attempt.update_file.unlink(missing_ok=True)
         self._attempt_no += 1
 

@@ -110,6 +110,7 @@ class PartnerRounds:
     def _train_and_post_ready(self, wait: str) -> None:
         """Train, then post `ready`, which holds nothing of the update."""
         if not self._files.is_trained:
+            self._reporter.step = "training"
             self._attempt.check_not_left_behind(wait)  # training takes hours, and would be for nothing
             with self._measures.timed("train"):
                 trained = self._train()
@@ -138,6 +139,7 @@ class PartnerRounds:
         self._attempt.post_update(roster)
 
     def _seal_update(self, roster: Roster) -> None:
+        self._reporter.step = "sealing"
         change, residual = self._files.read_change(), self._start.residual()
         for vector in (change, residual):
             if vector is not None:
@@ -169,9 +171,8 @@ class PartnerRounds:
     def _abandon(self, void: Void) -> None:
         """Remove the attempt's update and go on to the next attempt: an update is never sealed for two rosters."""
         missing = ", ".join(void.missing)
-        self._reporter.report(
-            f"round {self._round_no}, attempt {self._attempt_no}: void, the aggregator misses {missing}"
-        )
+        text = f"round {self._round_no}, attempt {self._attempt_no}: void, the aggregator misses {missing}"
+        self._reporter.announce("void", text, missing=list(void.missing))
         for name in self._attempt.delivered(void):  # no proof against either: it may have come just too late
             self._reporter.warn(f"the aggregator misses the update of {name}, but it is on the exchange: ask both")
         self._attempt.update_file.unlink(missing_ok=True)
@@ -180,6 +181,7 @@ class PartnerRounds:
 
     def _finish(self, total: Sum) -> None:
         """Open the sum, take the server step, store the start of the next round, which commits this one."""
+        self._reporter.step = "opening"
         sum_file, roster = self._attempt.fetch_sum(total), total.roster
         next_start = self._next_start(sum_file, roster)
         self._record(roster, next_start)

@@ -7,11 +7,13 @@ from pathlib import Path
 from shlex import quote
 
 from pipeline.errors import ConfigError, OutOfStep
+from pipeline.exchange.mailbox import Mailbox
 from pipeline.home.json_files import write_json
 from pipeline.home.lock import Holder
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
 from pipeline.protocol.aggregator import AggregatorRun
 from pipeline.protocol.open_mailbox import open_aggregator_mailbox, open_partner_mailbox
+from pipeline.runs.attendance import Attendance
 from pipeline.runtime.log import Log
 from pipeline.runtime.progress import ProgressReporter
 from pipeline.runtime.retry import Machine, RetryPolicy, drive
@@ -28,8 +30,9 @@ def run_partner(config_file: Path, *, once: bool, timeout_s: float | None = None
     config = PartnerConfig.read(config_file)
     reporter = ProgressReporter(config.name, log)
 
-    def open_machine() -> Machine:
+    def open_machine(begin: Callable[[Mailbox], None]) -> Machine:
         mailbox = open_partner_mailbox(config)
+        begin(mailbox)
         from pipeline.runs.partner_run import PartnerRun  # noqa: PLC0415 -- torch, rdkit: after all checks, never at an aggregator
         from pipeline.runs.report import WithPage  # noqa: PLC0415
 
@@ -46,14 +49,16 @@ def run_aggregator(config_file: Path, *, once: bool, timeout_s: float | None = N
     config = AggregatorConfig.read(config_file)
     reporter = ProgressReporter(config.name, log)
 
-    def open_machine() -> Machine:
-        return AggregatorRun(open_aggregator_mailbox(config), reporter, workers=config.n_workers)
+    def open_machine(begin: Callable[[Mailbox], None]) -> Machine:
+        mailbox = open_aggregator_mailbox(config)
+        begin(mailbox)
+        return AggregatorRun(mailbox, reporter, workers=config.n_workers)
 
     _run(open_machine, config_file, "aggregator", reporter, once=once, timeout_s=timeout_s)
 
 
 def _run(
-    open_machine: Callable[[], Machine],
+    open_machine: Callable[[Callable[[Mailbox], None]], Machine],
     config_file: Path,
     role: str,
     reporter: ProgressReporter,
@@ -71,6 +76,7 @@ def _run(
     with (
         home.alone() as before,
         Tracker(member.config_file, member.role, home, reporter.report, reporter.warn) as tracker,
+        Attendance(member, reporter) as attendance,
     ):
         _report_killed(before, reporter)
         if _is_finished(member):
@@ -78,11 +84,12 @@ def _run(
             tracker.start_rest()
         else:
             policy = RetryPolicy(reporter, home.folder, once=once, poll_s=config.poll_s, timeout_s=timeout_s)
-            machine = policy.call(open_machine)
+            machine = policy.call(lambda: open_machine(attendance.begin))
             policy.call(tracker.start)
-            drive(machine, policy, idle=tracker.poke)
+            drive(attendance.attend(machine), policy, idle=tracker.poke)
             policy.call(lambda: write_json(home.finished, {"plan": member.plan.digest}))
             reporter.set_round()
+            attendance.finished()
             reporter.report("finished")
     _report_model(member, config_file, reporter)
 

@@ -66,10 +66,13 @@ class PartnerRun:
         """Do the next step; False when the report is written. Raises NotYet while others are awaited."""
         self._reporter.set_round()  # no round; each round sets its own
         if self._enrolment is None:
+            self._reporter.step = "preparation"
             self._expect_usable_tables()
+            self._reporter.step = "enrolment"
             self._enrolment = enrol(self._mailbox, seal_parameters(self._mailbox.plan.seal))
             self._reporter.report("enrolled: received the group secret and a pairing of every partner")
         elif self._own is None:
+            self._reporter.step = "preparation"
             self._own = self._prepare(self._enrolment)
         elif self._rounds is None:
             self._begin_rounds(self._enrolment, self._own)
@@ -133,6 +136,7 @@ class PartnerRun:
         """Train the local model with the same number of steps, then write final model and report."""
         if report_file(self.home).exists() or not (self._enrolment and self._matrices and self._own):
             return False
+        self._reporter.step = "reporting"
         baseline, final = self._local_only(self._own), rounds.final()
         if final.private is None:
             raise ConfigError(_NO_HEADS)

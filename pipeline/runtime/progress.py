@@ -1,7 +1,7 @@
 """Messages and progress of a run on stderr: bars on a terminal, plain lines in a log, JSON lines for a program."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -30,10 +30,20 @@ class ProgressReporter:
         self.log.member = member
         self._console = Console(stderr=True, highlight=False)
         self._last = ("", "")
+        self.place = (0, 0)  # round and attempt; attempt 0: outside the rounds
+        self.step = "starting"  # what the run does now, one word
+        self.on_event: Callable[[str, str, Mapping[str, object]], None] | None = None
 
     def set_round(self, round_no: int | None = None, attempt: int | None = None) -> None:
         """Give round and attempt to all following lines, see Log.set_round."""
+        self.place = (round_no or 0, attempt or 0)
         self.log.set_round(round_no, attempt)
+
+    def announce(self, event: str, text: str, **fields: object) -> None:
+        """Write a line about an event that others may want to know, and pass it on to `on_event`."""
+        self.report(text)
+        if self.on_event:
+            self.on_event(event, text, fields)
 
     def report(self, text: str, **fields: Any) -> None:  # noqa: ANN401 -- any JSON value
         """Write one line with the time of day, unless it equals the last one. fields : only in JSON lines."""

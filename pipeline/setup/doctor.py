@@ -8,7 +8,7 @@ from pipeline.errors import ExitCode, PipelineError
 from pipeline.exchange.storage import open_exchange
 from pipeline.plan.member_configs import MemberConfig, PartnerConfig
 from pipeline.plan.plan import Plan, read_plan
-from pipeline.setup.doctor_exchange import probe_exchange
+from pipeline.setup.doctor_exchange import examine_begun, probe_exchange
 from pipeline.setup.doctor_machine import LoadingLibraries, examine_libraries, examine_machine
 from pipeline.setup.doctor_member import (
     examine_enrolment,
@@ -54,7 +54,7 @@ def _examine(config: MemberConfig, role: str, checking: Checking) -> Iterator[Fi
     keys, why = _keys(config)
     yield from why if keys is None else examined("keys", lambda: examine_keys(config, keys, plan))
     with checking("the exchange"):
-        exchange = examined("exchange", lambda: probe_exchange(config.exchange_url))
+        exchange = examined("exchange", lambda: _exchange(config, plan))
     yield from exchange
     if plan is not None and keys is not None and keys.name in plan.cards:
         yield from examined("enrolment", lambda: _enrolment(config, plan, keys))
@@ -83,6 +83,12 @@ def _keys(config: MemberConfig) -> tuple[PrivateKeys | None, list[Finding]]:
 
 def _enrolment(config: MemberConfig, plan: Plan, keys: PrivateKeys) -> Iterator[Finding]:
     return examine_enrolment(config, plan, keys, open_exchange(config.exchange_url).below(plan.folder))
+
+
+def _exchange(config: MemberConfig, plan: Plan | None) -> Iterator[Finding]:
+    yield from probe_exchange(config.exchange_url)
+    if plan is not None:
+        yield from examine_begun(config, plan)
 
 
 def _tables(config: PartnerConfig, plan: Plan | None) -> Iterator[Finding]:

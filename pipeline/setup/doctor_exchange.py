@@ -9,7 +9,11 @@ from pathlib import Path
 from fsspec.core import url_to_fs
 
 from pipeline.errors import ExchangeError
+from pipeline.exchange.begun import advice, is_begun, nothing_here
 from pipeline.exchange.storage import Exchange, open_exchange
+from pipeline.home.paths import Home
+from pipeline.plan.member_configs import MemberConfig
+from pipeline.plan.plan import Plan
 from pipeline.runtime.redact import without_password
 from pipeline.setup.findings import Finding, note, wrong
 from secure.messages.messages import utc
@@ -42,6 +46,21 @@ def probe_exchange(url: str, clock: Callable[[], float] = time.time) -> Iterator
     if failure:
         text = f"{shown}/{name}: cannot be removed ({failure})"
         yield note(_ABOUT, text, "harmless: members ignore the file, and runs need no right to remove files")
+
+
+def examine_begun(config: MemberConfig, plan: Plan) -> Iterator[Finding]:
+    """Whether the exchange has messages of this plan; a path that is mistyped or not mounted has none.
+
+    Raises ExchangeError if it cannot be looked up.
+    """
+    exchange = open_exchange(config.exchange_url).below(plan.folder)
+    if is_begun(exchange):
+        return
+    if Home(config.home_folder, plan.folder).has_received:
+        text = f"{nothing_here(plan, exchange)}, but this home has received messages from it"
+        yield wrong(_ABOUT, text, "mount it, or correct the path in the configuration")
+    else:
+        yield note(_ABOUT, nothing_here(plan, exchange), advice(plan))
 
 
 def _write_and_read(exchange: Exchange, name: str) -> None:

@@ -4,6 +4,7 @@ The mirror is an ordinary exchange in a local folder, and the ordinary runs of p
 complete messages that their sender signed for this plan and this path are stored in it.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,11 +16,22 @@ from pipeline.exchange.transcript import check_sender, message_of
 from pipeline.plan.member_configs import MemberConfig
 from pipeline.plan.plan import Plan
 from pipeline.transport.manifest_listing import ManifestListing
+from secure.encoding.canonical import digest
 from secure.files import atomic_path, write_atomically
 from secure.messages.message_name import MessageName
-from secure.messages.messages import Expected, Manifest, check_payload, payload_digest, verify_manifest
+from secure.messages.message_schemas import SIGNS
+from secure.messages.messages import (
+    Expected,
+    Manifest,
+    check_payload,
+    parse_manifest,
+    payload_digest,
+    verify_manifest,
+)
 
 _LONGEST_PATH = 200  # characters
+_SIGNS = "signs/"  # folder of the messages that their sender replaces
+_UNREAD = ((0, 0), "")
 
 
 class Mirror:
@@ -30,6 +42,7 @@ class Mirror:
         self._exchange = Exchange(f"file://{folder}").below(plan.folder)
         self._folder = folder / plan.folder
         self._listing = ManifestListing(self._folder)
+        self._versions: dict[str, tuple[tuple[int, int], str]] = {}  # of signs, by path, with the file's state
 
     def paths(self) -> list[str]:
         """Relative manifest paths of all complete messages, sorted. Raises ExchangeError if they cannot be read."""
@@ -40,6 +53,19 @@ class Mirror:
         name, _ = message_of(path, self._exchange)
         check_sender(name, self.plan.cards, self._exchange.where(path))
         return name
+
+    def version(self, path: str) -> str:
+        """What a peer confirms of a message: its path, and of a sign, which its sender replaces, the digest too."""
+        if not path.startswith(_SIGNS):
+            return path
+        try:
+            status = os.stat(f"{self._folder}/{path}")  # noqa: PTH116 -- asked for several times a second
+        except FileNotFoundError:
+            return path
+        state = (status.st_mtime_ns, status.st_ino)  # a sign is replaced by another file
+        if self._versions.get(path, _UNREAD)[0] != state:
+            self._versions[path] = state, version_of(path, self._exchange.read(path) or b"")
+        return self._versions[path][1]
 
     def name_of(self, path: object) -> MessageName:
         """Name of the message of a manifest path that a peer sent. Raises BadTransfer for anything else."""
@@ -70,8 +96,13 @@ class Mirror:
         return manifest
 
     def has(self, name: MessageName, data: bytes) -> bool:
-        """Whether this message is in the mirror. Raises Equivocation if it holds another version of it."""
+        """Whether this message, or a newer one of a sign, is in the mirror.
+
+        Raises Equivocation if it holds another version of a message that is no sign.
+        """
         kept = self.manifest(name)
+        if kept is not None and name.kind in SIGNS:
+            return parse_manifest(kept, name.manifest).time >= parse_manifest(data, name.manifest).time
         if kept is not None and kept != data:
             error = Equivocation(f"{name.manifest}: {name.sender} sends another message than the one that is here")
             error.add_note(
@@ -102,6 +133,11 @@ class Mirror:
     def keep(self, name: MessageName, data: bytes) -> None:
         """Store the manifest, which makes the message visible."""
         write_atomically(self._folder / name.manifest, data)
+
+
+def version_of(path: str, data: bytes) -> str:
+    """The version (see Mirror.version) of a message with these bytes as its manifest."""
+    return f"{path}#{digest(data)}" if path.startswith(_SIGNS) else path
 
 
 def mirror_folder(config: MemberConfig) -> Path:

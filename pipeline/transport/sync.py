@@ -14,9 +14,10 @@ from typing import Any, Protocol
 
 from pipeline.errors import BadTransfer, PipelineError, TransferFailed
 from pipeline.runtime.retry import FULL
-from pipeline.transport.mirror import Mirror
+from pipeline.transport.mirror import Mirror, version_of
 from secure.errors import SecureError
 from secure.messages.message_name import MessageName
+from secure.messages.message_schemas import SIGNS
 from secure.messages.messages import MAX_BYTES, Manifest
 
 MOST_MESSAGES = 64  # in one turn and direction; the next turn brings more
@@ -89,14 +90,14 @@ class MirrorSync:
     ) -> None:
         self._mirror, self._transfer, self._rules, self._me = mirror, transfer, rules, me
         self._report, self._clock = report, clock
-        self._peer_has: set[str] = set()  # paths of manifests that the peer has
-        self._to_confirm: set[str] = set()  # messages that the peer offered and that are here
-        self._offered: set[str] = set()  # messages offered in the last turn
+        self._peer_has: set[str] = set()  # versions (Mirror.version) of messages that the peer has
+        self._to_confirm: set[str] = set()  # versions that the peer offered and that are here
+        self._offered: set[str] = set()  # versions offered in the last turn
         self._pulling: set[str] = set()
         self._postponed: dict[str, tuple[int, float]] = {}  # number of tries, earliest time of the next
         self._to_pull: queue.SimpleQueue[_Pull | None] = queue.SimpleQueue()
         self._failure: PipelineError | SecureError | OSError | None = None
-        self.n_moved = 0  # messages that were received or confirmed
+        self.n_moved = 0  # messages that were received or confirmed, without signs, which come also if nothing goes on
         self.has_all_of_peer = False  # the peer has offered all its messages, and this member's own among them are here
         self._lock = threading.Lock()
         self._puller = threading.Thread(target=self._pull_all, daemon=True)
@@ -116,14 +117,14 @@ class MirrorSync:
         """Whether the next turn would carry something new."""
         if self._failure or not self._puller.is_alive():
             return True
-        return bool(self._to_confirm) or not self._offered.issuperset(self._pending())
+        return bool(self._to_confirm) or not self._offered.issuperset(map(self._mirror.version, self._pending()))
 
     def outgoing(self) -> Wire:
         """Return the offers and confirmations for the peer in this turn."""
         with self._lock:
             kept, self._to_confirm = sorted(self._to_confirm), set()
         pending = self._pending()
-        self._offered = set(pending[:MOST_MESSAGES])
+        self._offered = set(map(self._mirror.version, pending[:MOST_MESSAGES]))
         offers = [self._offer(path) for path in pending[:MOST_MESSAGES]]
         return {_MESSAGES: offers, _KEPT: kept[: 2 * MOST_MESSAGES], _MORE: len(pending) > MOST_MESSAGES}
 
@@ -138,7 +139,7 @@ class MirrorSync:
             raise BadTransfer(f"{self._rules.peer}: one of its answers ended the transfers; see the log")
         messages, kept, more = _list(wire, _MESSAGES), _list(wire, _KEPT), _flag(wire, _MORE)
         for path in kept:
-            self._confirmed(self._mirror.name_of(path))
+            self._confirmed(path)
         for message in messages:
             self._receive(*_message(message))
         self.has_all_of_peer |= not more and not self._lacks_own
@@ -150,7 +151,7 @@ class MirrorSync:
 
     def _pending(self) -> list[str]:
         """Messages to offer that the peer has not confirmed: a partner offers its own, the aggregator all."""
-        paths = [path for path in self._mirror.paths() if path not in self._peer_has]
+        paths = [path for path in self._mirror.paths() if self._mirror.version(path) not in self._peer_has]
         if self._rules.takes_all:
             return [path for path in paths if self._mirror.message(path).sender == self._me]
         return paths
@@ -160,11 +161,14 @@ class MirrorSync:
         payload = self._mirror.payload(name) if self._rules.gives_payload(name) else None
         return [path, self._mirror.manifest(name), self._transfer.offer(payload) if payload else ""]
 
-    def _confirmed(self, name: MessageName) -> None:
-        if name.manifest in self._peer_has or self._mirror.manifest(name) is None:
+    def _confirmed(self, version: object) -> None:
+        name = self._mirror.name_of(version.partition("#")[0] if isinstance(version, str) else version)
+        if version in self._peer_has or self._mirror.manifest(name) is None:
             return
-        self._peer_has.add(name.manifest)
-        self.n_moved += 1
+        if version != self._mirror.version(name.manifest):  # a sign that was replaced meanwhile
+            return
+        self._peer_has.add(version)
+        self.n_moved += name.kind not in SIGNS
         payload = self._mirror.payload(name)
         if payload:
             self._transfer.withdraw(payload)
@@ -184,24 +188,25 @@ class MirrorSync:
 
     def _take(self, name: MessageName, data: bytes, reference: str) -> None:
         if self._mirror.has(name, data):
-            self._record(name)
+            self._record(name, data)
             return
         manifest = self._mirror.check(name, data)
         if manifest.payload is None or not (reference or self._rules.needs_payload):
             self._mirror.keep(name, data)
-            self._record(name)
+            self._record(name, data)
         elif reference:
             self._pulling.add(name.manifest)
             self._to_pull.put(_Pull(name, data, manifest, reference))
         else:
             self._report(f"{name.payload}: {self._rules.peer} no longer has the payload; the message is refused")
 
-    def _record(self, name: MessageName) -> None:
+    def _record(self, name: MessageName, data: bytes) -> None:
         """Record that both this side and the peer have the message."""
+        version = version_of(name.manifest, data)
         with self._lock:
-            self.n_moved += name.manifest not in self._peer_has
-            self._peer_has.add(name.manifest)
-            self._to_confirm.add(name.manifest)
+            self.n_moved += version not in self._peer_has and name.kind not in SIGNS
+            self._peer_has.add(version)
+            self._to_confirm.add(version)
             self._postponed.pop(name.manifest, None)
 
     def _postpone(self, name: MessageName, error: PipelineError | OSError) -> None:
@@ -232,7 +237,7 @@ class MirrorSync:
             with self._mirror.receive_payload(name, pull.manifest) as received:
                 self._transfer.pull(pull.reference, received, payload.size)
         self._mirror.keep(name, pull.data)
-        self._record(name)
+        self._record(name, pull.data)
 
 
 @dataclass(frozen=True, slots=True)

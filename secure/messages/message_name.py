@@ -2,20 +2,24 @@
 
 from dataclasses import dataclass
 
+from secure.messages.message_schemas import SIGNS
+
 
 @dataclass(frozen=True, slots=True)
 class MessageName:
     """Where a message lies, equally in the exchange, an inbox and an outbox; FORMAT.md, section 4."""
 
     kind: str
-    round_no: int  # 0 at enrolment, and in the catalogue round of a catalogue
-    attempt: int  # 0 at enrolment
+    round_no: int  # 0 outside the rounds, and in the catalogue round of a catalogue
+    attempt: int  # 0 outside the rounds
     sender: str
 
     @property
     def folder(self) -> str:
         """Folder of the message, relative."""
-        return f"round-{self.round_no:04d}/attempt-{self.attempt:02d}" if self.attempt else "enrol"
+        if self.attempt:
+            return f"round-{self.round_no:04d}/attempt-{self.attempt:02d}"
+        return "signs" if self.kind in SIGNS else "enrol"
 
     @property
     def manifest(self) -> str:

@@ -1,5 +1,6 @@
 """The exact fields that the body of each kind of message must have."""
 
+import re
 from collections.abc import Callable
 
 from secure.encoding.canonical import is_digest
@@ -8,6 +9,8 @@ from secure.errors import BadManifest
 from secure.keys.keys import Role
 
 _Check = Callable[[object], bool]
+_STEP = re.compile(r"[a-z]{1,16}")
+_MAX_ROUND = 1 << 31
 
 
 def _names_to_digests(value: object) -> bool:
@@ -18,6 +21,20 @@ def _sorted_names(value: object) -> bool:
     return isinstance(value, list) and all(map(is_name, value)) and len(value) > 0 and value == sorted(set(value))
 
 
+def _is_place(value: object) -> bool:
+    return type(value) is int and 0 <= value < _MAX_ROUND
+
+
+def _is_step(value: object) -> bool:
+    return isinstance(value, str) and _STEP.fullmatch(value) is not None
+
+
+def _is_exit_code(value: object) -> bool:
+    return type(value) is int and 1 <= value <= 255  # noqa: PLR2004 -- what a process can end with
+
+
+_WHERE: dict[str, _Check] = {"round": _is_place, "attempt": _is_place, "step": _is_step}
+
 BODIES: dict[str, dict[str, _Check]] = {
     "deal": {"group": is_digest},
     "pairing": {"group": is_digest},
@@ -26,15 +43,21 @@ BODIES: dict[str, dict[str, _Check]] = {
     "update": {"roster": is_digest},
     "sum": {"roster": is_digest, "updates": _names_to_digests},
     "void": {"roster": is_digest, "missing": _sorted_names},
+    "alive": _WHERE,
+    "trouble": {**_WHERE, "exit_code": _is_exit_code},
 }
-ENROLMENT = frozenset({"deal", "pairing"})  # round 0, attempt 0
+ENROLMENT = frozenset({"deal", "pairing"})
+SIGNS = frozenset({"alive", "trouble"})  # a member's latest ones, which only it replaces
+OUTSIDE_ROUNDS = ENROLMENT | SIGNS  # round 0, attempt 0
 WITH_PAYLOAD = frozenset({"deal", "pairing", "update", "sum"})
 _BY_AGGREGATOR = frozenset({"roster", "sum", "void"})
 
 
-def sender_role(kind: str) -> Role:
-    """Return the role of the members that send this kind of message."""
-    return "aggregator" if kind in _BY_AGGREGATOR else "partner"
+def sender_roles(kind: str) -> tuple[Role, ...]:
+    """Return the roles of the members that send this kind of message."""
+    if kind in SIGNS:
+        return ("partner", "aggregator")
+    return ("aggregator",) if kind in _BY_AGGREGATOR else ("partner",)
 
 
 def check_body(kind: str, body: object, where: str) -> dict[str, object]:

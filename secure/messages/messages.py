@@ -19,7 +19,7 @@ from secure.errors import (
     WrongSender,
 )
 from secure.keys.keys import SIGNATURE_BYTES, Card, PrivateKeys
-from secure.messages.message_schemas import BODIES, ENROLMENT, WITH_PAYLOAD, check_body, sender_role
+from secure.messages.message_schemas import BODIES, OUTSIDE_ROUNDS, WITH_PAYLOAD, check_body, sender_roles
 
 FORMAT = "hocket.manifest"
 MAX_BYTES = 64 << 10
@@ -43,9 +43,9 @@ class PayloadDigest:
 class Manifest:
     """The content of a message file, checked for types and ranges; its signature is checked by verify_manifest."""
 
-    kind: str  # deal, pairing, ready, roster, update, sum or void
+    kind: str  # deal, pairing, ready, roster, update, sum, void, alive or trouble
     plan: str  # plan digest
-    round: int  # 0 for deal and pairing
+    round: int  # 0 for deal, pairing, alive and trouble
     attempt: int
     sender: str
     time: int  # of signing, seconds since 1970 by the sender's clock: a claim that the protocol does not rely on
@@ -64,10 +64,14 @@ class Manifest:
             raise BadManifest(f"{where}: round and attempt, expected whole numbers from 0")
         if not _is_count(self.time, _MAX_TIME):
             raise BadManifest(f"{where}: time, expected whole seconds since 1970")
-        if self.kind in ENROLMENT and (self.round, self.attempt) != (0, 0):
-            raise BadManifest(f"{where}: round {self.round}, attempt {self.attempt}, expected 0, 0 at enrolment")
+        if self.kind in OUTSIDE_ROUNDS and (self.round, self.attempt) != (0, 0):
+            raise BadManifest(f"{where}: round {self.round}, attempt {self.attempt}, expected 0, 0 for its kind")
         if (self.payload is not None) != (self.kind in WITH_PAYLOAD):
             raise BadManifest(f"{where}: has {'a' if self.payload else 'no'} payload, expected the opposite")
+
+    def count(self, key: str) -> int:
+        """A whole number of the body, which was checked to be one."""
+        return cast(int, self.body[key])
 
     def text(self, key: str) -> str:
         """A text field of the body, which was checked to be one."""
@@ -129,8 +133,8 @@ def sign_manifest(
     time : whole seconds since 1970 by the sender's clock; it is signed, but proves nothing
     """
     unsigned = Manifest(kind, plan, round_no, attempt, keys.name, time, body, payload, b"").unsigned()
-    if keys.role != sender_role(kind):
-        raise WrongSender(f"{keys.name} is an {keys.role}: a {kind} is sent by a {sender_role(kind)}")
+    if keys.role not in (roles := sender_roles(kind)):
+        raise WrongSender(f"{keys.name} is an {keys.role}: a {kind} is sent by a {' or '.join(roles)}")
     signature = keys.sign(_DOMAIN + canonical_json(unsigned))
     data = canonical_json(unsigned | {"signature": to_base64(signature)})
     if len(data) > MAX_BYTES:
@@ -146,7 +150,7 @@ def verify_manifest(data: bytes, card: Card, expected: Expected, where: str) -> 
     manifest = parse_manifest(data, where)
     if manifest.sender != card.name:
         raise WrongSender(f"{where}: from {manifest.sender}, expected {card.name}")
-    if card.role != sender_role(manifest.kind):
+    if card.role not in sender_roles(manifest.kind):
         raise WrongSender(f"{where}: a {manifest.kind} from {card.name}, who is an {card.role}")
     card.verify(manifest.signature, _DOMAIN + canonical_json(manifest.unsigned()), where)
     if manifest.kind != expected.kind:

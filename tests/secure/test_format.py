@@ -196,7 +196,7 @@ def test_cards_and_manifests(example):
                 }
                 check_payload(payload, parse_manifest(path.read_bytes(), kind).payload, path.name)
         n_seen += 1
-    assert n_seen == 4 + 3 + 1 + 3 + 1 + 3 + 1 + 1
+    assert n_seen == 4 + 3 + 1 + 3 + 1 + 3 + 1 + 1 + 2
     for round_no in (1, 2):
         roster = json.loads(example.path("roster", HUB, round_no=round_no).read_bytes())["body"]
         readies = {name: example.path("ready", name, round_no=round_no).read_bytes() for name in PARTNERS}

@@ -2,17 +2,22 @@
 
 import io
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from pipeline.audit.status import MemberState, RoundPlace, Status, StatusReader
+from pipeline.audit.member_states import MemberState, RoundPlace, Status
+from pipeline.audit.status import StatusReader
 from pipeline.audit.status_view import watch
-from pipeline.errors import ExchangeUnreachable, ExitCode
+from pipeline.errors import ExchangeError, ExchangeUnreachable, ExitCode
+from pipeline.exchange.signs import SILENT_S, Sign, SignBoard, sign_name
 from pipeline.exchange.storage import Exchange, open_exchange
+from pipeline.pages.status_page import status_page
 from pipeline.plan.plan import read_plan
+from secure.keys.keys import load_private_keys
 from secure.messages.message_name import MessageName
 from tests.support.cli_runner import printed, refused
 from tests.support.federation import AGGREGATOR, Federation, step, until_waiting
@@ -69,12 +74,24 @@ def delivered(sealed: Federation, tmp_path: Path) -> Federation:
 # ------------------------------------------------------------------------------------------------- state after state
 
 
-def test_before_anybody_came(enrolled: Federation):
-    """Nobody has posted anything: all are absent, all partners are awaited."""
-    status = look(enrolled)
-    assert states(status) == everybody("absent enrolment", ("P01", "P02", "P03", AGGREGATOR))
-    assert status.awaited == ("P01", "P02", "P03")
-    assert (status.place, status.n_summed, status.is_finished) == (RoundPlace(0, 0), 0, False)
+def test_before_anybody_came(enrolled: Federation, finished: Federation, tmp_path: Path):
+    """An exchange without a message of this plan is refused: new, mistyped, not mounted, or another plan's."""
+    plan = read_plan(enrolled.plan_file)
+    (tmp_path / "with").mkdir()
+    (tmp_path / "with" / "notes.txt").write_text("x")
+    other = tmp_path / "other.toml"
+    other.write_text(enrolled.plan_file.read_text().replace("seed = 3", "seed = 4"))
+    for folder, agreed in (("absent", plan), ("with", plan), (finished.exchange, read_plan(other))):
+        reader = StatusReader(agreed, open_exchange(f"file://{tmp_path / folder}"))
+        with pytest.raises(ExchangeError, match="nothing of this plan is here") as caught:
+            reader.read_status()
+        assert agreed.digest[:12] in str(caught.value)
+        assert "P01" in caught.value.__notes__[0]
+    refused(ExitCode.CONFIGURATION, "status", enrolled.plan_file, tmp_path / "absent")
+    refused(
+        ExitCode.CONFIGURATION, "status", enrolled.plan_file, tmp_path / "absent", "--json", "--html", tmp_path / "x"
+    )
+    assert not (tmp_path / "x").exists()
 
 
 def test_while_some_have_enrolled(ready: Federation, tmp_path: Path):
@@ -313,13 +330,174 @@ def test_watch_goes_on_when_the_exchange_comes_back(
     assert "finished" in console.file.getvalue()
 
 
+# ------------------------------------------------------------------------------- who is late, in trouble, by when
+
+
+def post_sign(federation: Federation, name: str, sign: Sign) -> Sign:
+    """Post a member's sign with its own keys."""
+    board = SignBoard(read_plan(federation.plan_file), open_exchange(f"file://{federation.exchange}"))
+    return board.post(load_private_keys(federation.home(name).keys), sign)
+
+
+def time_of(federation: Federation, name: MessageName) -> int:
+    """When a message was signed."""
+    return manifest_of(federation, name).time
+
+
+def test_a_deadline_for_updates(delivered: Federation):
+    """From the roster on: the attempt is void; after the plan's last attempt the aggregator ends."""
+    remove(delivered.exchange, UPDATE)
+    status = look(delivered)
+    assert status.awaited_since == time_of(delivered, ROSTER)
+    assert status.deadline.time == time_of(delivered, ROSTER) + 3600
+    assert "void" in status.deadline.then
+    assert "P02" in status.deadline.then
+
+
+def test_the_last_attempt_has_another_end(ready: Federation, tmp_path: Path):
+    """It is never void: the aggregator ends, and a late update can still be added."""
+    last = MessageName("roster", 1, 5, AGGREGATOR)
+    federation = ready.moved(tmp_path / "federation")
+    members = {name: digest_of(federation, replace(READY, sender=name)) for name in FOUR}
+    body = {"members": members, "trunk": body_of(federation, READY)["trunk"]}
+    say(federation, last, body, time=1_700_000_000)
+    status = look(federation)
+    assert (status.place, status.awaited) == (RoundPlace(1, 5), FOUR)
+    assert status.deadline.time == 1_700_003_600
+    assert "aggregator ends" in status.deadline.then
+
+
+def test_a_deadline_for_the_roster(ready: Federation, tmp_path: Path):
+    """From the first ready on: the round goes on without the others, if the plan allows that."""
+    federation = ready.moved(tmp_path / "federation")
+    remove(federation.exchange, READY)
+    first = min(time_of(federation, replace(READY, sender=name)) for name in ("P01", "P03", "P04"))
+    status = look(federation)
+    assert status.deadline.time == first + 3600
+    assert all(part in status.deadline.then for part in ("without P02", "at least 3"))
+    assert status.awaited_since == max(time_of(federation, replace(PAIRING, sender=name)) for name in FOUR)
+
+
+def test_no_deadline_where_all_are_needed(finished: Federation, tmp_path: Path):
+    """With three partners of three nobody can be left out; before the first ready and after the end neither."""
+    assert look(finished).deadline is look(finished).awaited_since is None
+    federation = finished.moved(tmp_path / "federation")
+    remove(federation.exchange, at_round(READY, 2), at_round(ROSTER, 2), at_round(SUM, 2))
+    for name in ("P01", "P02", "P03"):
+        remove(federation.exchange, at_round(replace(UPDATE, sender=name), 2))
+    status = look(federation)
+    assert (status.awaited, status.deadline) == (("P02",), None)
+    assert status.awaited_since == time_of(federation, SUM)
+    for name in ("P01", "P03"):
+        remove(federation.exchange, at_round(replace(READY, sender=name), 2))
+    assert look(federation).deadline is None
+
+
+def test_who_is_silent_is_late(delivered: Federation):
+    """After three signs of life that did not come; not who is finished, in trouble, or not awaited without a sign."""
+    remove(delivered.exchange, UPDATE)
+    called = time_of(delivered, ROSTER)
+    assert look(delivered).late(called + SILENT_S) == {}
+    assert look(delivered).late(called + SILENT_S + 1) == {"P02": called}  # it never left a sign, and is awaited
+    sign = post_sign(delivered, "P02", Sign(called + 100, 1, 1, "sealing"))
+    done = post_sign(delivered, "P03", Sign(called, 0, 0, "finished"))
+    broken = post_sign(delivered, "P04", Sign(called, 1, 1, "training", 5))
+    asleep = post_sign(delivered, AGGREGATOR, Sign(called - 9000, 1, 1, "waiting"))
+    status = look(delivered)
+    assert [member(status, name).sign for name in ("P02", "P03", "P04", AGGREGATOR)] == [sign, done, broken, asleep]
+    assert member(status, "P04").trouble == broken
+    assert status.late(called + 100 + SILENT_S) == {AGGREGATOR: asleep.time}
+    assert status.late(called + 101 + SILENT_S) == {AGGREGATOR: asleep.time, "P02": sign.time}
+
+
+def test_trouble_is_withdrawn_by_going_on(delivered: Federation):
+    """The newer sign holds."""
+    trouble = post_sign(delivered, "P02", Sign(2_000_000_000, 1, 1, "training", 3))
+    assert member(look(delivered), "P02").trouble == trouble
+    post_sign(delivered, "P02", Sign(1, 1, 1, "waiting"))
+    assert member(look(delivered), "P02").trouble is None
+
+
+def test_a_forged_sign_is_named_and_not_believed(delivered: Federation):
+    """The trouble of a member that has none would be an easy way to stop a federation."""
+    post_sign(delivered, "P02", Sign(100, 1, 1, "training"))
+    post_sign(delivered, "P03", Sign(200, 1, 1, "training", 4))
+    forged = delivered.exchange / sign_name("trouble", "P02").manifest
+    forged.write_bytes((delivered.exchange / sign_name("trouble", "P03").manifest).read_bytes())
+    status = look(delivered)
+    assert member(status, "P02").trouble is None
+    assert member(status, "P02").sign.step == "training"
+    assert [str(forged) in line for line in status.refused] == [True]
+
+
+def test_a_sign_is_read_anew_and_shown_only_if_it_matters(sealed_again: Federation, tmp_path: Path):
+    """Elsewhere than on a terminal a sign of life gives no line, trouble does; the caller gets each status."""
+    federation = sealed_again.moved(tmp_path / "federation")
+    seen: list[Status] = []
+    console = Console(file=io.StringIO(), width=300, color_system=None)
+    acts = iter(
+        [
+            lambda: post_sign(federation, "P02", Sign(1_999_999_990, 2, 1, "training")),
+            lambda: post_sign(federation, "P02", Sign(1_999_999_999, 2, 1, "waiting")),
+            lambda: post_sign(federation, "P02", Sign(1_999_999_999, 2, 1, "waiting", 5)),
+            lambda: (_ for _ in ()).throw(KeyboardInterrupt),
+        ]
+    )
+    with pytest.raises(KeyboardInterrupt):
+        watch(
+            reader_of(federation),
+            console,
+            every_s=1.0,
+            clock=lambda: 2e9,
+            sleep=lambda _: next(acts)(),
+            seen=lambda status, _: seen.append(status),
+        )
+    assert [member(status, "P02").sign and member(status, "P02").sign.step for status in seen] == [
+        None,
+        "training",
+        "waiting",
+        "waiting",
+    ]
+    shown = console.file.getvalue()
+    assert shown.count("federation small") == 2
+    assert shown.count("TROUBLE: P02 ended with exit code 5") == 1
+
+
+def test_the_page(delivered: Federation, tmp_path: Path):
+    """What the command prints, in one file without scripts or links that reloads itself; a name is escaped."""
+    remove(delivered.exchange, UPDATE)
+    post_sign(delivered, "P04", Sign(2_000_000_000, 1, 1, "training", 5))
+    file = tmp_path / "new" / "status.html"
+    assert printed("status", delivered.plan_file, delivered.exchange, "--html", file)
+    text = file.read_text()
+    assert '<meta http-equiv="refresh" content="60">' in text
+    assert "TROUBLE: P04 ended with exit code 5 in step training of round 1, attempt 1" in text
+    assert "waiting for P02, since " in text
+    assert "void if the update of P02 is missing" in text
+    assert [text.count(f'<td class="words">{name}</td>') for name in (AGGREGATOR, *FOUR)] == [1] * 5
+    assert not {"<script", "http://", "https://", "src="} & set(re.findall(r"<script|https?://|src=", text))
+    assert [path.name for path in file.parent.iterdir()] == ["status.html"]
+    status = look(delivered)
+    odd = replace(status, refused=("<b>&",))
+    assert "&lt;b&gt;&amp;" in status_page(odd, read_plan(delivered.plan_file), 2e9, refresh_s=10)
+
+
+def test_the_page_of_the_end(finished: Federation):
+    """It says so, and asks nobody."""
+    page = status_page(look(finished), read_plan(finished.plan_file), 2e9, refresh_s=10)
+    assert "Finished: nobody is awaited." in page
+    assert '<p class="verdict worse">' not in page
+
+
 # ------------------------------------------------------------------------------------------------------- the command
 
 
 def test_the_command_in_words(delivered: Federation):
     """The round, a line for each member, the awaited members, and invalid messages."""
     flip(delivered.exchange / UPDATE.manifest, -20)
-    head, columns, *members, waiting, refused = printed("status", delivered.plan_file, delivered.exchange).splitlines()
+    head, columns, *members, waiting, then, refused = printed(
+        "status", delivered.plan_file, delivered.exchange
+    ).splitlines()
     assert all(part in head for part in ("0 of 2 rounds", "round 1", "attempt 1"))
     assert columns.split()[:4] == ["member", "role", "state", "round.attempt,"]
     assert [line.split()[:3] for line in members] == [
@@ -332,7 +510,8 @@ def test_the_command_in_words(delivered: Federation):
     assert "Z, " in members[1]
     assert " ago, " in members[1]
     assert members[1].endswith(f"{manifest_of(delivered, replace(UPDATE, sender='P01')).payload.size} bytes")
-    assert waiting.endswith(" P02")
+    assert " P02, since " in waiting
+    assert "P02" in then
     assert str(delivered.exchange / UPDATE.manifest) in refused
 
 
@@ -347,11 +526,21 @@ def test_the_command_as_json(delivered: Federation):
         "finished": False,
     }
     assert found["awaited"] == [AGGREGATOR]
-    assert found["refused"] == []
+    assert found["refused"] == found["trouble"] == []
+    assert (found["deadline"], found["late"]) == (None, {})
     by_name = {one["name"]: one for one in found["members"]}
     assert by_name["P03"]["state"] == "sealed"
     assert by_name["P03"]["bytes"] == manifest_of(delivered, replace(UPDATE, sender="P03")).payload.size
     assert by_name["P03"]["seconds_since"] >= 0
+    assert by_name["P03"]["sign"] is None
+    remove(delivered.exchange, UPDATE)
+    post_sign(delivered, "P02", Sign(1_700_000_000, 1, 1, "sealing", 2))
+    found = json.loads(printed("status", delivered.plan_file, delivered.exchange, "--json"))
+    assert found["deadline"]["seconds_left"] <= 3600
+    assert "void" in found["deadline"]["then"]
+    assert found["trouble"] == ["P02"]
+    sign = next(one["sign"] for one in found["members"] if one["name"] == "P02")
+    assert (sign["step"], sign["exit_code"], sign["time"]) == ("sealing", 2, "2023-11-14T22:13:20Z")
 
 
 def test_a_void_is_no_sum(voided: Federation, tmp_path: Path):

@@ -308,7 +308,7 @@ def test_status(golden: Golden, done: Federation, enrolled: Federation):
     enrolled.moved(done.folder / "before")
     with golden.session(done.folder) as run:
         run("hocket status --help")
-        run("hocket status before/plan.toml before/exchange")
+        run("hocket status before/plan.toml before/exchange", "nobody has begun, or the path is wrong")
         run("hocket status plan.toml exchange")
         flip(done.exchange / at_round(UPDATE, 2).manifest, -20)
         run("hocket status plan.toml exchange", "a byte of a signed message was changed")

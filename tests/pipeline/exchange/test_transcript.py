@@ -8,13 +8,13 @@ from pipeline.errors import ExchangeConflict
 from pipeline.exchange.storage import Exchange
 from pipeline.exchange.transcript import message_of
 from secure.messages.message_name import MessageName
-from secure.messages.message_schemas import BODIES, ENROLMENT, WITH_PAYLOAD
+from secure.messages.message_schemas import BODIES, ENROLMENT, OUTSIDE_ROUNDS, SIGNS, WITH_PAYLOAD
 
 EXCHANGE = Exchange("memory://paths")
 
 NAMES = st.builds(
     MessageName,
-    st.sampled_from(sorted(set(BODIES) - ENROLMENT)),
+    st.sampled_from(sorted(set(BODIES) - OUTSIDE_ROUNDS)),
     st.integers(1, 9999),
     st.integers(1, 2000),
     st.from_regex(r"[A-Za-z0-9_-]{1,32}", fullmatch=True),
@@ -25,9 +25,16 @@ NAMES = st.builds(
     st.just(0),
     st.from_regex(r"[A-Za-z0-9_-]{1,32}", fullmatch=True),
 )
+ALL_NAMES = NAMES | st.builds(
+    MessageName,
+    st.sampled_from(sorted(SIGNS)),
+    st.just(0),
+    st.just(0),
+    st.from_regex(r"[A-Za-z0-9_-]{1,32}", fullmatch=True),
+)
 
 
-@given(NAMES)
+@given(ALL_NAMES)
 def test_a_message_is_found_again_by_its_paths(name: MessageName):
     """A message's path gives its name again."""
     assert message_of(name.manifest, EXCHANGE) == (name, True)
@@ -36,7 +43,7 @@ def test_a_message_is_found_again_by_its_paths(name: MessageName):
 
 
 @settings(max_examples=50)
-@given(st.lists(NAMES, min_size=2, max_size=20, unique=True))
+@given(st.lists(ALL_NAMES, min_size=2, max_size=20, unique=True))
 def test_no_two_messages_share_a_path(names: list[MessageName]):
     """Manifest or payload, each path belongs to one message."""
     paths = [path for name in names for path in (name.manifest, name.payload)]
@@ -67,6 +74,10 @@ def test_messages_list_in_their_order(names: list[MessageName]):
         "round-0001/attempt-01/update.P01.arrow.bak",
         "round-0001/attempt-01/update.P 1.json",
         "../enrol/deal.P01.json",
+        "signs/deal.P01.json",
+        "enrol/alive.P01.json",
+        "round-0001/attempt-01/trouble.P01.json",
+        "signs/alive.P01.arrow",
     ],
 )
 def test_a_path_of_no_message_is_refused(path: str):

@@ -23,6 +23,8 @@ from pipeline.errors import (
     TransferFailed,
     WrongSite,
 )
+from pipeline.exchange.signs import Sign, SignBoard, sign_name
+from pipeline.exchange.storage import Exchange
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan
 from pipeline.transport.endpoints import refusal
@@ -209,6 +211,79 @@ def test_what_did_not_come_is_tried_again_later(apart: Federation, broken: Excep
         assert [report for report in line.reports if re.search(r"\btry .*\b2 s\b", report)]
     finally:
         line.close()
+
+
+def leave(line: Line, name: str, time: int, step: str = "training", exit_code: int | None = None) -> Sign:
+    """A member's run leaves a sign in its own mirror."""
+    folder = line.federation.config(name).parent / "mirror"
+    keys = load_private_keys(line.federation.home(name).keys)
+    return SignBoard(line.plan, Exchange(f"file://{folder}")).post(keys, Sign(time, 1, 1, step, exit_code))
+
+
+def signs(line: Line, name: str) -> list[Sign | None]:
+    """The newest sign of a member in every member's mirror."""
+    folders = [line.federation.config(at).parent / "mirror" for at in (*line.federation.partners, AGGREGATOR)]
+    return [SignBoard(line.plan, Exchange(f"file://{folder}")).latest(name) for folder in folders]
+
+
+def test_signs_travel_and_the_newest_holds(running: Line) -> None:
+    """Of partners and aggregator, to everybody, again and again; a job submitted again brings no older one back."""
+    for time_s, code in ((100, None), (200, 3), (300, None)):
+        left = {name: leave(running, name, time_s, exit_code=code) for name in ("P02", AGGREGATOR)}
+        for _ in range(3):
+            running.turn()
+        for name, sign in left.items():
+            assert signs(running, name) == [sign] * 4
+    assert not any(link.refused for link in running.links.values())
+    assert not any(link.has_news for link in running.links.values())
+    again = Line(running.federation)
+    newest = leave(again, "P02", 400)
+    for _ in range(3):
+        again.turn()
+    assert signs(again, "P02") == [newest] * 4
+    again.close()
+
+
+def test_signs_do_not_keep_a_job_alive(running: Line) -> None:
+    """A job without enough sites ends when nothing moves; signs of life come also then."""
+    for _ in range(3):
+        running.turn()
+    moved = {name: link.n_moved for name, link in running.links.items()}
+    assert min(moved.values()) > 0
+    leave(running, "P02", 100)
+    for _ in range(3):
+        running.turn()
+    assert signs(running, "P02")[-1].time == 100
+    assert {name: link.n_moved for name, link in running.links.items()} == moved
+
+
+def test_a_sign_that_is_replaced_on_the_way_is_sent_again(running: Line) -> None:
+    """The confirmation of the old one is none of the new one."""
+    greeted(running, "P01")
+    sync = running.links["P01"]._sync
+    leave(running, AGGREGATOR, 100)
+    question = sync.outgoing()
+    leave(running, AGGREGATOR, 200)
+    sync.incoming(running.sides["P01"].answer(question))
+    assert sync.has_news
+    running.turn()
+    assert signs(running, AGGREGATOR)[0].time == 200
+
+
+@pytest.mark.parametrize("forged", [True, False])
+def test_nobody_leaves_the_sign_of_another(running: Line, *, forged: bool) -> None:
+    """A site sends its own signs only, signed with its own keys."""
+    greeted(running, "P01")
+    leave(running, "P02", 100)
+    mine, theirs = (running.mirror(name)._folder / sign_name("alive", name).manifest for name in ("P01", "P02"))
+    target = mine if forged else mine.with_name(theirs.name)
+    target.parent.mkdir(exist_ok=True)
+    target.write_bytes(theirs.read_bytes())
+    name = sign_name("alive", "P01" if forged else "P02")
+    offer = {"messages": [[name.manifest, target.read_bytes(), ""]], "kept": [], "more": False}
+    with pytest.raises(SecureError if forged else BadTransfer):
+        running.links["P01"]._sync.incoming(offer)
+    assert signs(running, "P02")[-1] is None
 
 
 def test_pauses_end_at_a_minute(apart: Federation) -> None:

@@ -33,13 +33,16 @@ BODIES = {
     "update": {"roster": OTHER},
     "sum": {"roster": OTHER, "updates": {"ash": OTHER, "birch": OTHER, "cedar": OTHER}},
     "void": {"roster": OTHER, "missing": ["ash", "birch"]},
+    "alive": {"round": 3, "attempt": 1, "step": "training"},
+    "trouble": {"round": 0, "attempt": 0, "step": "preparation", "exit_code": 3},
 }
 WITH_PAYLOAD = {"deal", "pairing", "update", "sum"}
 BY_HUB = {"roster", "sum", "void"}
+SIGNS = {"alive", "trouble"}
 
 
 def place(kind):
-    return (0, 0) if kind in {"deal", "pairing"} else (3, 1)
+    return (0, 0) if kind in {"deal", "pairing", *SIGNS} else (3, 1)
 
 
 def signed_manifest(kind: str, keys: PrivateKeys | None = None, **change: object) -> bytes:
@@ -91,6 +94,13 @@ def test_same_message_same_bytes():
         ("void", {"roster": OTHER, "missing": ["birch", "ash"]}),
         ("void", {"roster": OTHER, "missing": ["ash", "ash"]}),
         ("void", {"roster": OTHER, "missing": "ash"}),
+        ("alive", {"round": 1, "attempt": 1}),
+        ("alive", {"round": 1, "attempt": 1, "step": "assay CHEMBL25"}),
+        ("alive", {"round": -1, "attempt": 1, "step": "training"}),
+        ("alive", {"round": 1, "attempt": 1, "step": "training", "reason": "disk"}),
+        ("trouble", {"round": 1, "attempt": 1, "step": "training"}),
+        ("trouble", {"round": 1, "attempt": 1, "step": "training", "exit_code": 0}),
+        ("trouble", {"round": 1, "attempt": 1, "step": "training", "exit_code": True}),
     ],
 )
 def test_bodies_are_checked(kind, body):
@@ -99,7 +109,14 @@ def test_bodies_are_checked(kind, body):
         signed_manifest(kind, body=body)
 
 
-@pytest.mark.parametrize("kind", BODIES)
+@pytest.mark.parametrize("kind", sorted(SIGNS))
+def test_every_member_leaves_signs(kind):
+    """A sign of life or trouble is signed and read from partners and the aggregator alike."""
+    for keys in (ASH, HUB):
+        assert verify(signed_manifest(kind, keys), kind, card=keys.card()).sender == keys.name
+
+
+@pytest.mark.parametrize("kind", sorted(set(BODIES) - SIGNS))
 def test_roles(kind):
     """A kind of message from a member of the wrong role is neither signed nor read."""
     wrong = ASH if kind in BY_HUB else HUB
@@ -115,6 +132,8 @@ def test_enrolment_has_no_round_and_payloads_stand_where_they_belong():
     for kind, change in (
         ("deal", {"round_no": 1}),
         ("pairing", {"attempt": 1}),
+        ("alive", {"attempt": 1}),
+        ("trouble", {"round_no": 1}),
         ("ready", {"payload": PAYLOAD}),
         ("sum", {"payload": None}),
     ):

@@ -10,6 +10,7 @@ from tests.support.secure.worked_example import Example, known_bytes
 
 UPDATE = "round-0001/attempt-01/update.ash.arrow"
 BAD = "BadManifest"
+SIGNS = (("alive", "hub"), ("trouble", "cedar"))
 
 
 class Papers:
@@ -97,6 +98,10 @@ def _numbers(papers: Papers) -> Iterator[Row]:
         for key in ("round", "attempt"):
             data = papers.of(kind, "ash", **{key: 1})
             yield f"{kind}-with-{key}", "M-6", BAD, f"It is of {key} 1.", data, f"{kind} of ash", ""
+    for kind, who in SIGNS:
+        for key in ("round", "attempt"):
+            data = papers.of(kind, who, **{key: 1})
+            yield f"{kind}-with-{key}", "M-6", BAD, f"It is of {key} 1.", data, f"{kind} of {who}", ""
 
 
 def _bodies(papers: Papers) -> Iterator[Row]:
@@ -116,6 +121,26 @@ def _bodies(papers: Papers) -> Iterator[Row]:
     for name, missing in {"nobody": [], "order": ["birch", "ash"], "twice": ["ash", "ash"], "text": "ash"}.items():
         data = papers.of("void", "hub", body={"roster": OTHER, "missing": missing})
         yield f"void-{name}", "M-8", BAD, f"Those missing are {_short(missing)}.", data, "void of hub", ""
+    yield from _sign_bodies(papers)
+
+
+def _sign_bodies(papers: Papers) -> Iterator[Row]:
+    where = {"round": 1, "attempt": 1, "step": "training"}
+    steps = {"empty": "", "long": "a" * 17, "digit": "round1", "number": 1}
+    bodies: dict[str, dict[str, object]] = {f"step-{name}": where | {"step": step} for name, step in steps.items()}
+    bodies |= {"negative": where | {"round": -1}, "large": where | {"attempt": 1 << 31}, "more": where | {"why": "x"}}
+    for name, body in bodies.items():
+        data = papers.of("alive", "hub", body=body)
+        yield f"alive-{name}", "M-8", BAD, f"Its body is {_short(body)}.", data, "alive of hub", ""
+    codes = {
+        "no-code": {},
+        "code-0": {"exit_code": 0},
+        "code-256": {"exit_code": 256},
+        "code-true": {"exit_code": True},
+    }
+    for name, code in codes.items():
+        data = papers.of("trouble", "cedar", body=where | code)
+        yield f"trouble-{name}", "M-8", BAD, f"It says {_short(code)}.", data, "trouble of cedar", ""
 
 
 def _payload_fields(papers: Papers) -> Iterator[Row]:

@@ -117,9 +117,8 @@ class Example:
 
     def path(self, kind: str, sender: str, suffix: str = "json", round_no: int | None = None) -> Path:
         """Return a path in the exchange, by default of round 1."""
-        enrolment = kind in ("deal", "pairing")
-        folder_name = "enrol" if enrolment else f"round-{round_no or 1:04d}/attempt-01"
-        return self.folder / folder_name / f"{kind}.{sender}.{suffix}"
+        folders = {"deal": "enrol", "pairing": "enrol", "alive": "signs", "trouble": "signs"}
+        return self.folder / folders.get(kind, f"round-{round_no or 1:04d}/attempt-01") / f"{kind}.{sender}.{suffix}"
 
     def manifest(self, kind: str, sender: str) -> Manifest:
         """A message of round 1 or the enrolment, unverified."""
@@ -127,8 +126,8 @@ class Example:
 
     def expected(self, kind: str, round_no: int = 1) -> Expected:
         """Return the expected kind, plan, round and attempt of a message of the example."""
-        enrolment = kind in ("deal", "pairing")
-        return Expected(kind, self.plan.digest, *((0, 0) if enrolment else (round_no, 1)))
+        outside = kind in ("deal", "pairing", "alive", "trouble")
+        return Expected(kind, self.plan.digest, *((0, 0) if outside else (round_no, 1)))
 
     @property
     def roster(self) -> Roster:
@@ -175,6 +174,8 @@ class Example:
         self._write_roster(2, hashlib.sha256(b"the example's second trunk").hexdigest())
         voided = hashlib.sha256(self.path("roster", HUB, round_no=2).read_bytes()).hexdigest()
         self.sign("void", HUB, {"roster": voided, "missing": ["cedar"]}, round_no=2)
+        self.sign("alive", HUB, {"round": 2, "attempt": 2, "step": "waiting"})
+        self.sign("trouble", "cedar", {"round": 2, "attempt": 1, "step": "training", "exit_code": 5})
 
     def _write_enrolment(self) -> None:
         cards = [self.cards[name] for name in PARTNERS]

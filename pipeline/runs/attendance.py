@@ -1,0 +1,214 @@
+"""Let others know how a member's run goes: signs of life and trouble, notices, and a file of metrics."""
+
+import time
+from collections.abc import Callable, Mapping
+from threading import Event, Thread
+from types import TracebackType
+from typing import Self
+
+from pipeline.errors import ExchangeUnreachable, ExitCode, NotYet, PipelineError
+from pipeline.exchange.begun import advice, nothing_here
+from pipeline.exchange.mailbox import Mailbox
+from pipeline.exchange.signs import ALIVE_S, Sign, trouble_text
+from pipeline.runs.notices import Notices
+from pipeline.runs.own_signs import OwnSigns
+from pipeline.runs.run_metrics import write_metrics
+from pipeline.runtime.progress import ProgressReporter
+from pipeline.runtime.retry import FULL, Machine
+from pipeline.tracking.tracker import TrackedMember
+from secure.errors import SecureError
+from secure.messages.messages import utc
+
+_TICK_S = 15.0  # between two looks of the second thread; a file of metrics is as new as that
+_FAILURES = (PipelineError, SecureError, OSError)  # of telling, which stop no run
+_LAST_S = 5.0  # longest wait at the end for what the second thread is doing
+
+
+class Attendance:
+    """A context of a member's run, which tells others while it works and how it ended.
+
+    clock : seconds since 1970
+    """
+
+    def __init__(
+        self, member: TrackedMember, reporter: ProgressReporter, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._member, self._reporter, self._clock = member, reporter, clock
+        self._notices = Notices(member, reporter, clock)
+        self._over, self._thread = Event(), Thread(target=self._tick_until_over, daemon=True)
+        self._mailbox: Mailbox | None = None
+        self._signs: OwnSigns | None = None
+        self._began = self._progressed_at = clock()
+        self._looked_at = 0.0  # when the others' signs were read
+        self._in_trouble: dict[str, Sign] = {}  # other members
+        self._is_waiting = False
+        self._failures: set[str] = set()  # that were reported
+
+    def __enter__(self) -> Self:
+        self._reporter.on_event = self._event
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Post and notify trouble if the run ends with an error; a stop and a wait for others are none."""
+        self._over.set()
+        if isinstance(error, Exception) and (code := _exit_code_of(error)) != ExitCode.NOT_YET:
+            self._trouble(code)
+        if self._thread.is_alive() and not isinstance(error, KeyboardInterrupt):
+            self._thread.join(_LAST_S)
+        self._quietly(self._write_metrics)
+        self._reporter.on_event = None
+
+    def begin(self, mailbox: Mailbox) -> None:
+        """Tell by this mailbox from now on. Raises ExchangeUnreachable if the exchange has lost what it had."""
+        mailbox.expect_begun()
+        if mailbox.me == mailbox.plan.federation.custodian and not mailbox.is_begun:
+            self._reporter.report(f"{nothing_here(mailbox.plan, mailbox.exchange)}; this run begins it with the deal")
+        self._mailbox, self._signs = mailbox, OwnSigns(mailbox, self._reporter, self._clock)
+        self._quietly(self._write_metrics)  # the first sign of life follows at the first wait or tick: with a step
+        if self._thread.ident is None:
+            self._thread.start()
+
+    def attend(self, machine: Machine) -> Machine:
+        """The same step machine, whose waits are noticed."""
+        return _Attended(machine, self)
+
+    def finished(self) -> None:
+        """Tell that this member's run is done."""
+        if self._signs:
+            self._quietly(self._signs.finished)
+        me = self._member.config.name
+        self._notices.tell("finished", me, f"{me} is finished", fact=self._member.plan.digest)
+
+    def progressed(self) -> None:
+        """Note that a step succeeded."""
+        self._is_waiting = False
+        self._progressed_at = self._clock()
+
+    def waits(self, error: NotYet | ExchangeUnreachable | OSError) -> None:
+        """Note that a step waits; raises another error instead if the exchange is not the plan's."""
+        self._is_waiting = True
+        if isinstance(error, NotYet) and self._mailbox:
+            self._reporter.step = "waiting"
+            self._expect_begun(self._mailbox, error)
+            self._goes_on()
+        since = self._waits_since
+        if self._clock() - since >= self._notices.waiting_s:
+            me = self._member.config.name
+            text = f"{me} has waited since {utc(int(since))}: {_without_path(error)}"
+            self._notices.tell("waiting", me, text, fact=int(since), since=utc(int(since)))
+
+    @property
+    def _waits_since(self) -> float:
+        """When this member last posted something, after restarts too, or this run began."""
+        signed_at = self._mailbox.signed_at if self._mailbox else None
+        return self._began if signed_at is None else signed_at
+
+    @staticmethod
+    def _expect_begun(mailbox: Mailbox, wait: NotYet) -> None:
+        if mailbox.is_begun:
+            return
+        mailbox.expect_begun()
+        error = NotYet(f"{nothing_here(mailbox.plan, mailbox.exchange)}; {wait}")
+        error.add_note(advice(mailbox.plan))
+        raise error from wait
+
+    def _goes_on(self) -> None:
+        """Withdraw this member's trouble, once it waits for others as it should."""
+        signs = self._signs
+        if signs:
+            self._quietly(lambda: signs.alive(goes_on=True))
+            self._quietly(self._look_at_others)
+        self._notices.forget("trouble", self._member.config.name)
+
+    def _trouble(self, code: ExitCode) -> None:
+        signs, me = self._signs, self._member.config.name
+        if signs:
+            self._quietly(lambda: signs.trouble(int(code)))  # JSON has no IntEnum
+        trouble = Sign(int(self._clock()), *self._reporter.place, self._reporter.step, int(code))
+        self._tell_trouble(me, trouble, fact=trouble.body())
+
+    def _look_at_others(self) -> None:
+        """Report the trouble of other members, each once, and no more often than signs of life come."""
+        if self._signs is None or self._clock() - self._looked_at < ALIVE_S:
+            return
+        self._looked_at = self._clock()
+        in_trouble = self._signs.others_in_trouble()
+        for name, trouble in in_trouble.items():
+            if trouble != self._in_trouble.get(name):
+                self._reporter.warn(trouble_text(name, trouble))
+                self._tell_trouble(name, trouble, fact=trouble.time)
+        self._in_trouble = in_trouble
+
+    def _tell_trouble(self, about: str, trouble: Sign, *, fact: object) -> None:
+        text = trouble_text(about, trouble)
+        self._notices.tell("trouble", about, text, fact=fact, exit_code=trouble.exit_code, step=trouble.step)
+
+    def _event(self, event: str, text: str, fields: Mapping[str, object]) -> None:
+        me = self._member.config.name
+        self._notices.tell(event, me, f"{me}: {text}", fact=list(self._reporter.place), **fields)
+
+    def _tick_until_over(self) -> None:
+        while not self._over.wait(_TICK_S):
+            self._tick()
+
+    def _tick(self) -> None:
+        if self._signs:
+            self._quietly(self._signs.alive)
+            self._quietly(self._look_at_others)
+        self._quietly(self._write_metrics)
+
+    def _write_metrics(self) -> None:
+        write_metrics(
+            self._member,
+            self._reporter,
+            now=self._clock(),
+            progressed_at=self._progressed_at,
+            is_waiting=self._is_waiting,
+            is_in_trouble=bool(self._signs and self._signs.is_in_trouble),
+            n_in_trouble=len(self._in_trouble),
+        )
+
+    def _quietly(self, tell: Callable[[], None]) -> None:
+        """Call; a failure gives a warning in the log, each once: a storage that is down fails every few seconds."""
+        try:
+            tell()
+        except _FAILURES as error:
+            if (text := str(error)) not in self._failures:
+                self._failures.add(text)
+                self._reporter.warn(f"others cannot be told how this run goes: {text}")
+
+
+class _Attended:
+    """A step machine whose progress and waits an attendance notes."""
+
+    def __init__(self, machine: Machine, attendance: Attendance) -> None:
+        self._machine, self._attendance = machine, attendance
+
+    def advance(self) -> bool:
+        """Do the next step, see the machine's own."""
+        try:
+            more = self._machine.advance()
+        except (NotYet, ExchangeUnreachable) as error:
+            self._attendance.waits(error)
+            raise
+        except OSError as error:
+            if error.errno in FULL:
+                self._attendance.waits(error)
+            raise
+        self._attendance.progressed()
+        return more
+
+
+def _exit_code_of(error: Exception) -> ExitCode:
+    from pipeline.runtime.exit_codes import exit_code_of  # noqa: PLC0415 -- it knows all folders' errors
+
+    return exit_code_of(error)
+
+
+def _without_path(error: NotYet | ExchangeUnreachable | OSError) -> str:
+    """Why a run waits, for a notice: of the exchange and the disk without paths, which are this member's own."""
+    if isinstance(error, NotYet):
+        return str(error)
+    return "the exchange does not answer" if isinstance(error, ExchangeUnreachable) else "the disk is full"

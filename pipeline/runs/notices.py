@@ -1,0 +1,67 @@
+"""A run's notices: which events of `[notify]` are told, each once, also by a run that is started again."""
+
+import json
+from collections.abc import Callable
+
+from pipeline.home.json_files import write_json
+from pipeline.runtime.notifier import Notifier
+from pipeline.runtime.progress import ProgressReporter
+from pipeline.tracking.tracker import TrackedMember
+from secure.messages.messages import utc
+
+
+class Notices:
+    """The notices of one member's run; a notice that fails gives a warning in the log."""
+
+    def __init__(self, member: TrackedMember, reporter: ProgressReporter, clock: Callable[[], float]) -> None:
+        settings = member.config.notify
+        self._member, self._reporter, self._clock = member, reporter, clock
+        self._notifier = Notifier(settings.command, settings.webhook, member.config.resolve(""))
+        self._events = settings.events if self._notifier.is_used else ()
+        self.waiting_s = settings.waiting_s
+
+    def tell(self, event: str, about: str, text: str, *, fact: object, **fields: object) -> None:
+        """Send a notice, unless the last one of this event about this member was of the same fact.
+
+        about : the member that the event is about
+        fact  : a JSON value
+        """
+        key, told = f"{event} of {about}", self._told()
+        if event not in self._events or told.get(key) == fact:
+            return
+        for failure in self._notifier.send(self._notice(event, about, text, fields)):
+            self._reporter.warn(f'notice "{event}" failed: {failure}')
+        self._keep(told | {key: fact})
+
+    def forget(self, event: str, about: str) -> None:
+        """Let the next event of this kind about this member give a notice again."""
+        if self._events and (told := self._told()).pop(f"{event} of {about}", None) is not None:
+            self._keep(told)
+
+    def _notice(self, event: str, about: str, text: str, fields: dict[str, object]) -> dict[str, object]:
+        plan, (round_no, attempt) = self._member.plan, self._reporter.place
+        return {
+            "event": event,
+            "text": f"hocket, federation {plan.federation.name}: {text}",
+            "time": utc(int(self._clock())),
+            "federation": plan.federation.name,
+            "plan": plan.digest,
+            "sender": self._member.config.name,
+            "about": about,
+            "round": round_no,
+            "attempt": attempt,
+            **fields,
+        }
+
+    def _told(self) -> dict[str, object]:
+        try:
+            told = json.loads(self._member.home.notified.read_text())
+        except (OSError, ValueError):  # none yet, or damaged: a notice too many does no harm
+            return {}
+        return told if isinstance(told, dict) else {}
+
+    def _keep(self, told: dict[str, object]) -> None:
+        try:
+            write_json(self._member.home.notified, told)
+        except OSError as error:
+            self._reporter.warn(f"{error}: the next start may repeat a notice")
