@@ -2,22 +2,19 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
 from data_prep.columns import expected_words, words_of
 from data_prep.errors import TableError
-from data_prep.folds.compounds import Compounds, make_compounds
-from data_prep.folds.keyed import MIN_SEED_BYTES
 from data_prep.forecast import Forecast, forecast
 from data_prep.input_tables import InputTables, ids_as_rows, input_tables
 from data_prep.labels.activities import credible_limits
 from data_prep.labels.catalogue import settle_catalogue
 from data_prep.losses import ADVICE, Losses, implausible_notes
 from data_prep.settings import Activities, OwnTables, Preparation
-from data_prep.structures.structures import StructureWorkers
-from data_prep.structures.watchdog import DEFAULT_TIMEOUT_S
 from data_prep.tables.tables import (
     COLUMN_OF_REASON,
     Table,
@@ -26,6 +23,10 @@ from data_prep.tables.tables import (
     read_assays,
     read_structures,
 )
+
+if TYPE_CHECKING:  # RDKit is large, and not needed unless structures are checked
+    from data_prep.folds.compounds import Compounds
+    from data_prep.structure_check import StructureCheck
 
 _SHOWN_ROWS = 5
 _READERS = {"T0": read_assays, "T1": read_activities, "T2": read_structures}
@@ -62,27 +63,6 @@ class TableCheck:
         return any(finding.stops for finding in self.findings)
 
 
-@dataclass(frozen=True, slots=True)
-class StructureCheck:
-    """How structures are checked; see make_compounds."""
-
-    sample: int | None = 200  # number of rows that are standardised, None: all; 200 take some 3 s at most
-    workers: StructureWorkers = 1
-    timeout_s: float = DEFAULT_TIMEOUT_S
-    cache: Path | None = None
-
-    def compounds(self, structures: pl.DataFrame, settings: Preparation) -> Compounds:
-        """Return the compounds; without the group's secret, so their folds are like the group's, but not the same."""
-        return make_compounds(
-            structures,
-            settings,
-            bytes(MIN_SEED_BYTES),
-            workers=self.workers,
-            timeout_s=self.timeout_s,
-            cache=self.cache,
-        )
-
-
 _ANY_TABLES = OwnTables()
 
 
@@ -92,7 +72,7 @@ def check(
     t2: Path,
     settings: Preparation,
     own: OwnTables = _ANY_TABLES,
-    structures: StructureCheck | None = None,
+    structures: "StructureCheck | None" = None,
 ) -> TableCheck:
     """Return all findings about the tables, each with its number of rows and the first of them, and a forecast.
 
@@ -156,7 +136,7 @@ def _check_together(
     activities: pl.DataFrame,
     settings: Preparation,
     own: OwnTables,
-    structures: StructureCheck | None,
+    structures: "StructureCheck | None",
     earlier: list[TableFinding],
 ) -> TableCheck:
     """Return the earlier findings and those that need all three tables."""
@@ -182,8 +162,8 @@ def _check_together(
 
 
 def _compounds(
-    table: pl.DataFrame, structures: StructureCheck | None, settings: Preparation
-) -> tuple[Compounds | None, int]:
+    table: pl.DataFrame, structures: "StructureCheck | None", settings: Preparation
+) -> "tuple[Compounds | None, int]":
     """Return the compounds of all structures, or of an even sample and its number of rows."""
     if structures is None:
         return None, 0

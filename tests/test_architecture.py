@@ -81,7 +81,7 @@ FLOORS = {
     ],
     "data_prep": [
         {"prepare", "prediction", "check", "catalogue_tasks", "benchmark_split"},
-        {"forecast"},
+        {"forecast", "structure_check"},
         {"input_tables"},
         {"prepared", "summary", "losses"},
         {"folds"},

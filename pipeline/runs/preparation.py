@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from data_prep.check import StructureCheck
 from data_prep.errors import OutputOccupied
 from data_prep.folds.consistency import consistency_digest
 from data_prep.input_tables import read_tables
 from data_prep.prediction.new_structures import check_output, prepare_new, write_new
 from data_prep.prepare import prepare
 from data_prep.prepared import Prepared, read_prepared
+from data_prep.structure_check import StructureCheck
 from pipeline.errors import ConfigError
 from pipeline.home.paths import Home
 from pipeline.plan.member_configs import PartnerConfig

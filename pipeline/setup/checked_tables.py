@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from data_prep.check import StructureCheck, TableCheck, check
+from data_prep.check import TableCheck, check
 from data_prep.settings import Preparation
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import Plan
+
+if TYPE_CHECKING:
+    from data_prep.structure_check import StructureCheck  # RDKit
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,9 @@ class CheckedTables:
         }
 
 
-def checked_tables(config: PartnerConfig, plan: Plan | None, structures: StructureCheck | None = None) -> CheckedTables:
+def checked_tables(
+    config: PartnerConfig, plan: Plan | None, structures: "StructureCheck | None" = None
+) -> CheckedTables:
     """Check the tables by the plan's settings, or by the default ones if there is no plan.
 
     structures : None: they are not standardised

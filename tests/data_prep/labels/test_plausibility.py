@@ -6,7 +6,7 @@ from statistics import NormalDist
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_prep.labels.catalogue import settle_catalogue
@@ -72,6 +72,7 @@ def test_random_assays_of_two_units_are_refused(values, unit):
     assert odd(assay(), exactly(wrong)) == ["a"]
 
 
+@settings(max_examples=25)
 @given(values=bells, unit=st.sampled_from(["nM", "uM", "M", "log10 nM", "log10 M"]))
 def test_the_stated_unit_makes_them_plausible(values, unit):
     """The same values with their unit are converted and pass."""
