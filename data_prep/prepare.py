@@ -36,6 +36,7 @@ from data_prep.summary import (
     regression_summary,
     table_summary,
 )
+from data_prep.tables.plain_file import open_plain
 from data_prep.version import CODE_VERSION, FORMAT_VERSION
 
 
@@ -161,7 +162,7 @@ def _identity(t0: Path, t1: Path, t2: Path, settings: Preparation, structure_see
 
 def _file_digest(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as cause:
         raise TableError(f"{path.name}: cannot be read: {cause.strerror}") from cause

@@ -22,6 +22,7 @@ from data_prep.folds.keyed import bit_permutation, require_strong_seed
 from data_prep.settings import Preparation
 from data_prep.structures.structures import Progress, StructureWorkers, standardise_all
 from data_prep.structures.watchdog import DEFAULT_TIMEOUT_S
+from data_prep.tables.plain_file import open_plain
 from data_prep.tables.tables import Renamed, read_structures
 from data_prep.version import CODE_VERSION, FORMAT_VERSION
 
@@ -126,5 +127,5 @@ def write_new(new: NewStructures, source: Path, settings: Preparation, folder: P
 
 
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,6 +11,7 @@ import polars as pl
 
 from data_prep.errors import TableError
 from data_prep.tables.header import Wanted, match_columns, n_matches
+from data_prep.tables.plain_file import open_plain
 
 SEPARATORS = (",", ";", "\t")
 _SEPARATED = "fields separated by commas, semicolons or tabs, in UTF-8"
@@ -237,7 +238,7 @@ def _last_line_end(text: bytes) -> int:
 def _pieces(path: Path) -> Iterator[bytes]:
     r"""Yield the file unzipped, with \n for \r\n and \r."""
     try:
-        with path.open("rb") as raw:
+        with open_plain(path) as raw:
             zipped = raw.peek(2).startswith(_GZIP_MARK)
             file = gzip.GzipFile(fileobj=raw) if zipped else raw
             held = b""  # a \r at the end of a piece, which may belong to a \n

@@ -13,6 +13,7 @@ import polars as pl
 
 from data_prep.columns import COMPOUND_ID, SMILES
 from data_prep.errors import TableError
+from data_prep.tables.plain_file import open_plain
 
 SD_KINDS = (".sdf", ".sd")
 _LONGEST_RECORD = 1 << 24  # bytes of one record
@@ -117,7 +118,7 @@ def text_lines(path: Path) -> Iterator[bytes]:
     Raises TableError for a file that cannot be read, or has a line of more than a MiB.
     """
     try:
-        with path.open("rb") as raw:
+        with open_plain(path) as raw:
             zipped = raw.peek(2).startswith(b"\x1f\x8b")
             file: BinaryIO = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if zipped else raw
             while line := file.readline(_LONGEST_LINE):

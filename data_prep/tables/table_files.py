@@ -9,6 +9,7 @@ import polars as pl
 from data_prep.errors import TableError
 from data_prep.tables.csv_blocks import csv_blocks, csv_header, flagged
 from data_prep.tables.header import Wanted, match_columns, n_matches
+from data_prep.tables.plain_file import open_plain
 
 _BLOCK_ROWS = 1 << 19  # of a Parquet file at a time
 PARQUET, EXCEL = ".parquet", ".xlsx"
@@ -59,7 +60,15 @@ def _as_text(rows: pl.DataFrame, name: str, path: Path) -> pl.Expr:
     return pl.when(text != "").then(text).alias(name)  # an empty text is a missing value
 
 
+def _expect_plain(path: Path) -> None:
+    try:
+        open_plain(path).close()
+    except OSError as cause:
+        raise TableError(f"{path.name}: cannot be read: {cause.strerror}") from cause
+
+
 def _scan_parquet(path: Path) -> tuple[pl.LazyFrame, list[str]]:
+    _expect_plain(path)
     try:
         table = pl.scan_parquet(path)
         return table, table.collect_schema().names()
@@ -88,6 +97,7 @@ def _excel_block(path: Path, wanted: Wanted) -> pl.DataFrame:
 
 def _sheet(path: Path, wanted: Wanted) -> pl.DataFrame:
     """Return the sheet that has most of the wanted columns, the first of equals, all cells as text."""
+    _expect_plain(path)
     try:
         sheets: Mapping[str, pl.DataFrame] = pl.read_excel(
             path, sheet_id=0, infer_schema_length=0, drop_empty_rows=False, raise_if_empty=False

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import os
 
 import polars as pl
 import pytest
@@ -53,6 +54,16 @@ def test_blocks_of_any_size_give_the_same_rows(tmp_path, lines, block_bytes, zip
     _, rows = rows_of(path, block_bytes)
     assert rows.select(COLUMNS).rows() == expected.rows()
     assert rows["input_row"].to_list() == list(range(1, expected.height + 1))
+
+
+@pytest.mark.parametrize("kind", [".csv", ".parquet", ".xlsx"])
+def test_a_named_pipe_is_refused_at_once(tmp_path, kind):
+    """Nobody may ever write into it, and a folder is no file either."""
+    os.mkfifo(tmp_path / f"pipe{kind}")
+    (tmp_path / f"folder{kind}").mkdir()
+    for name in ("pipe", "folder"):
+        with pytest.raises(TableError, match=rf"^{name}{kind}: cannot be read: "):
+            list(read_blocks(tmp_path / f"{name}{kind}", Wanted(COLUMNS)))
 
 
 def test_blocks_are_really_cut(tmp_path):
