@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import pipeline.exchange.storage
 from pipeline.errors import ExchangeConflict, ExchangeError, ExitCode
 from pipeline.exchange.storage import Exchange, exchange_at, open_exchange
+from secure.errors import BadManifest, PayloadMismatch
 
 PATH = "round-0001/attempt-01/update.P01.arrow"
 KINDS = ("folder", "memory")
@@ -312,3 +313,19 @@ def test_a_password_in_the_url_is_never_shown():
     with pytest.raises(ExchangeError) as refused:
         open_exchange("nosuchprotocol://bob:hunter2@host/folder")
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_named_pipe_holds_up_nobody(tmp_path: Path, make: Callable[[Path], None]):
+    """Anyone who can write to the exchange can make one: it is a damaged message, as a folder is."""
+    exchange = open_exchange(url("folder", tmp_path))
+    pipe = tmp_path / "exchange" / PATH
+    pipe.parent.mkdir(parents=True)
+    make(pipe)
+    with pytest.raises(BadManifest, match="expected a file"):
+        exchange.read(PATH)
+    with pytest.raises(PayloadMismatch, match="expected a file"):
+        exchange.fetch(PATH, tmp_path / "target")
+    with pytest.raises(ExchangeConflict, match="expected a file"):
+        exchange.send(written(tmp_path, b"x"), PATH)
+    assert not (tmp_path / "target").exists()
