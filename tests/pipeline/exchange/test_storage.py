@@ -187,9 +187,9 @@ def test_what_cannot_be_read_is_an_error(tmp_path: Path):
     """A folder where a file should be, and a file where a folder should be."""
     exchange = open_exchange(f"file://{tmp_path}/exchange")
     (tmp_path / "exchange" / PATH).mkdir(parents=True)
-    with pytest.raises(ExchangeError, match=PATH):
+    with pytest.raises(BadManifest, match=PATH):
         exchange.read(PATH)
-    with pytest.raises(ExchangeError, match=PATH):
+    with pytest.raises(ExchangeConflict, match=PATH):
         exchange.send(written(tmp_path, b"x"), PATH)
     with pytest.raises(ExchangeError, match=f"{PATH}/deeper"):
         exchange.send(written(tmp_path, b"x"), f"{written(tmp_path / 'exchange', b'', 'file').name}/{PATH}/deeper")
@@ -199,7 +199,7 @@ def test_a_folder_is_never_fetched(tmp_path: Path):
     """A folder at a payload's path is an error, and leaves nothing in the home."""
     exchange = open_exchange(f"file://{tmp_path}/exchange")
     (tmp_path / "exchange" / PATH).mkdir(parents=True)
-    with pytest.raises(ExchangeError, match=PATH):
+    with pytest.raises(PayloadMismatch, match=PATH):
         exchange.fetch(PATH, tmp_path / "home" / "target")
     assert list((tmp_path / "home").iterdir()) == []
 
