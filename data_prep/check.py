@@ -13,7 +13,7 @@ from data_prep.forecast import Forecast, forecast
 from data_prep.input_tables import InputTables, ids_as_rows, input_tables
 from data_prep.labels.activities import credible_limits
 from data_prep.labels.catalogue import settle_catalogue
-from data_prep.losses import ADVICE, TASK_ADVICE, Losses, implausible_notes
+from data_prep.losses import TASK_ADVICE, Losses, implausible_notes
 from data_prep.settings import DOSE_TYPES, Activities, OwnTables, Preparation
 from data_prep.tables.tables import (
     COLUMN_OF_REASON,
@@ -153,7 +153,10 @@ def _check_together(
     findings += [TableFinding("T1", text, serious=True) for text in _implausible(tables)]
     findings += _sampled_structures(refused, sampled, losses, own) if sampled else []
     problems = [TableFinding("T1", text, serious=True, stops=True) for text in losses.problems(own)]
-    findings += [*problems, *(TableFinding("T1", text, serious=False) for text in (ADVICE if problems else ()))]
+    findings += [
+        *problems,
+        *(TableFinding("T1", text, serious=False) for text in (losses.advice() if problems else ())),
+    ]
     assays, structures_read = tables.assays.accepted, tables.structures.accepted
     findings += _check_unit(assays, activities, own.unit)
     findings += _remark("T0", _unmeasured(assays, activities, "input_assay_id"), "of assays without an activity in T1")

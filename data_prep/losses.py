@@ -11,10 +11,20 @@ from data_prep.labels.plausibility import ImplausibleAssay
 from data_prep.settings import Activities, OwnTables
 
 _SHOWN = 5  # assays in a message
-ADVICE = (
-    "state the unit of the values in T1's column standard_unit or as [data] unit",
-    "[data] accept = [ASSAY IDS] takes assays as they are; [data] most_rejected allows a larger share",
-)
+_UNIT = "state the unit of the values in T1's column standard_unit or as [data] unit"
+_ADVICE = {  # by reason; most of the rows are of few reasons
+    "unreadable": "save T1 in UTF-8, with the same number of fields in each row",
+    "missing_value": "leave rows without a value out of T1",
+    "not_a_number": "write numbers with a decimal point in standard_value, and < or > in standard_qualifier",
+    "unknown_compound": "T2 needs each input_compound_id of T1, written alike, capitals included",
+    "unknown_assay": "T0 needs each input_assay_id of T1, written alike, capitals included",
+    "rejected_compound": "correct T2: `hocket prepare CONFIG --check --all-structures` counts what is wrong with structures",
+    **dict.fromkeys(
+        ("implausible_assay", "out_of_range", "unknown_unit", "mixed_units", "unit_of_another_type"), _UNIT
+    ),
+}
+_ACCEPT = "[data] accept = [ASSAY IDS] takes assays as they are"
+_ALLOW = "[data] most_rejected allows a larger share"
 TASK_ADVICE = (
     "add measured compounds: the plan's [preparation.activities] and [preparation.regression] say how many a task needs"
 )
@@ -38,6 +48,12 @@ class Losses:
     def share(self) -> float:
         """Share of T1's rows that are rejected, 0 to 1, rounded to a hundredth of a percent."""
         return round(self.n_rejected / self.n_rows, 4) if self.n_rows else 0.0
+
+    def advice(self) -> list[str]:
+        """Return what to do about the rejected rows, for the most frequent reason first."""
+        by_number = sorted(self.reasons, key=lambda reason: (-self.reasons[reason], reason))
+        advice = list(dict.fromkeys(_ADVICE[reason] for reason in by_number if reason in _ADVICE))
+        return [*advice, *([_ACCEPT] if _UNIT in advice else []), _ALLOW]
 
     def problems(self, own: OwnTables) -> list[str]:
         """Return what is too much, as sentences; nothing if the partner allows any share."""
@@ -82,7 +98,7 @@ def expect_few(losses: Losses, own: OwnTables, implausible: Iterable[Implausible
     if not problems:
         return
     error = TooMuchLeftOut(f"T1: {'; '.join(problems)}")
-    for note in [*implausible_notes(implausible, unit), *ADVICE, _MORE]:
+    for note in [*implausible_notes(implausible, unit), *losses.advice(), _MORE]:
         error.add_note(note)
     raise error
 

@@ -42,6 +42,7 @@ def obtain_group_secret(mailbox: Mailbox, parameters: SealParameters) -> GroupSe
     custodian = mailbox.plan.federation.custodian
     name = MessageName("deal", 0, 0, custodian)
     if mailbox.me == custodian:
+        expect_dealt_for(mailbox)
         if not mailbox.repost(name):
             folder = mailbox.home.folder
             error = ConfigError(f"{folder}: {custodian} is the custodian and has not dealt the group secret")

@@ -61,6 +61,9 @@ def check_preparation(plan: Plan, home: Home, preparation: str) -> None:
     if before != preparation:
         error = Diverged(f"{start.path}: preparation {before[:12]}..., the plan's is {preparation[:12]}...")
         error.add_note("a revision must keep the preparation's settings and the structure seed of the group secret")
+        error.add_note(
+            "if no setting was changed, hocket or RDKit was: go on with the versions that the home began with"
+        )
         raise error
 
 

@@ -1,5 +1,7 @@
 """The report of a finished run, for `hocket report`: a missing or older page is written again, without training."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.errors import NotYet
@@ -9,6 +11,7 @@ from pipeline.report import report as reporting
 from pipeline.report.schema import Report
 from pipeline.runtime.progress import ProgressReporter
 from pipeline.runtime.retry import Machine
+from secure.files import atomic_file
 
 
 class WithPage:
@@ -65,9 +68,20 @@ def _score_again(config: PartnerConfig, home: Home) -> None:
     from pipeline.protocol.open_mailbox import open_partner_mailbox  # noqa: PLC0415 -- torch and rdkit: after all checks
     from pipeline.runs.partner_run import PartnerRun  # noqa: PLC0415
 
-    with home.alone():
-        mailbox = open_partner_mailbox(config)
-        reporting.report_file(home).unlink(missing_ok=True)
-        run = WithPage(PartnerRun(config, mailbox, ProgressReporter(config.name)), home)
+    with home.alone(), _set_aside(reporting.report_file(home)):
+        run = WithPage(PartnerRun(config, open_partner_mailbox(config), ProgressReporter(config.name)), home)
         while run.advance():
             pass
+
+
+@contextmanager
+def _set_aside(report: Path) -> Iterator[None]:
+    """Take a report away while another is made; it comes back if there is none in the end."""
+    kept = report.read_bytes() if report.exists() else None
+    report.unlink(missing_ok=True)
+    try:
+        yield
+    finally:
+        if kept is not None and not report.exists():
+            with atomic_file(report) as file:
+                file.write(kept)

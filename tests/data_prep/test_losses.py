@@ -48,4 +48,18 @@ def test_the_error_says_what_to_do():
     with pytest.raises(TooMuchLeftOut, match=r"7 assays \(a0, a1, a2, a3, a4, \.\.\.\)") as caught:
         expect_few(losses, OwnTables(most_rejected=0.1))
     assert "rows" not in str(caught.value)
-    assert any("accept" in note and "most_rejected" in note for note in caught.value.__notes__)
+    notes = caught.value.__notes__
+    for setting in ("standard_unit", "accept", "most_rejected"):
+        assert any(setting in note for note in notes), setting
+
+
+def test_advice_follows_the_reasons():
+    """The most frequent reason comes first, and the unit is asked for only if values were hardly possible."""
+    advice = Losses(100, {"unknown_compound": 5, "not_a_number": 9, "rejected_assay": 20}).advice()
+    assert [sum(word in note for note in advice[:1]) for word in ("standard_value", "standard_qualifier")] == [1, 1]
+    assert "input_compound_id" in advice[1]
+    assert not any("unit" in note or "accept" in note for note in advice)
+    assert (
+        Losses(100, {"out_of_range": 1, "implausible_assay": 90}).advice()[0]
+        == Losses(9, {"mixed_units": 9}).advice()[0]
+    )

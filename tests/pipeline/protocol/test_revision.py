@@ -263,6 +263,15 @@ def test_a_revision_taken_up_too_early_can_be_left_again(federation: Federation)
     assert len(federation.trunks(3)) == len(federation.trunks(4)) == 1
 
 
+def test_a_plan_changed_after_the_deal_posts_nothing(fresh: Federation) -> None:
+    """The custodian's run says what to do, and the exchange stays empty."""
+    fresh.plan_file.write_text(fresh.plan_file.read_text().replace("n_rounds = 2", "n_rounds = 3"))
+    with pytest.raises(WrongPlan) as caught:
+        fresh.partner("P01").advance()
+    assert any("deal again" in note for note in caught.value.__notes__)
+    assert not list(fresh.exchange.rglob("deal*"))
+
+
 def test_a_home_without_a_model_cannot_come_in_later(federation: Federation) -> None:
     """A partner whose home is lost, or a new one, has no trunk to go on from."""
     shutil.rmtree(federation.home("P02").folder / "rounds")

@@ -7,7 +7,7 @@ import pytest
 
 import partners.training.training
 from partners.files.checkpoint import load_checkpoint
-from pipeline.errors import DamagedReport, ExitCode, NotYet
+from pipeline.errors import DamagedReport, Diverged, ExitCode, NotYet
 from pipeline.home.paths import Home
 from pipeline.home.round_metrics import read_records
 from pipeline.plan.plan import read_plan
@@ -62,6 +62,18 @@ def test_an_older_format_is_scored_again(done: Federation, its_format: dict[str,
     del older["format"], older[lacks]
     report_file(home).write_text(json.dumps(its_format | older))
     assert current_report(done.config("P02")).to_json() == json.loads(kept)
+
+
+def test_a_report_that_cannot_be_made_again_leaves_the_older_one(done: Federation):
+    """For example if hocket standardises compounds in another way today than when the home began."""
+    home = done.home("P02")
+    older = report_file(home).read_text().replace('"format": ', '"format": 1', 1)
+    report_file(home).write_text(older)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("data_prep.folds.consistency.CODE_VERSION", 99)
+        with pytest.raises(Diverged, match=r"preparation "):
+            current_report(done.config("P02"))
+    assert report_file(home).read_text() == older
 
 
 def test_a_damaged_report_is_named(done: Federation):
