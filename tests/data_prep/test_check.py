@@ -61,7 +61,7 @@ def test_all_findings_come_at_once(tmp_path):
         ("T0: remark: 1 row (3)", "without an activity"),
         ("T2: remark: 2 rows (4, 5)", "without an activity"),
         ("T1: no task", "0 candidate tasks"),
-        ("T1: remark: add measured compounds", "[preparation.activities]"),
+        ("T1: remark: add", "[preparation.activities]"),
     )
 
 
