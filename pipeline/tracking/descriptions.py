@@ -16,6 +16,7 @@ STATE = "hocket.state"
 LOCAL_OF = "hocket.local_of"  # only of the run of a partner's strongest local models, instead of MEMBER
 SAID_VERDICT, SAID_GATE = "hocket.verdict", "hocket.gate"  # the report's conclusion and the gate's, as sentences
 # what the run has already, see pipeline.tracking.sync.Logged; MLflow's pages show no tag that begins with mlflow.
+CARD = "mlflow.hocket.card"  # digest of the model card among its artifacts
 LOGGED, LOGGED_BEFORE = "mlflow.hocket.logged", "hocket.logged"  # the second in runs of earlier versions
 
 KEPT = "kept"  # alias of the registered model that the gate keeps
@@ -75,6 +76,15 @@ def experiment_tags(plan: Plan) -> dict[str, str]:
 def identity_tags(member: str, role: str, plan: Plan) -> dict[str, str]:
     """Tags by which a member's run is found again."""
     return {MEMBER: member, ROLE: role, PLAN: plan.digest}
+
+
+def run_query(tag: str, member: str, plan: Plan) -> str:
+    """MLflow's filter for a member's runs under this plan, or under a revision for all of the federation.
+
+    tag : MEMBER or LOCAL_OF
+    """
+    query = f"tags.`{tag}` = '{member}'"
+    return query if plan.continues else f"{query} and tags.`{PLAN}` = '{plan.digest}'"
 
 
 def run_tags(member: str, role: str, plan: Plan) -> dict[str, str]:

@@ -67,14 +67,14 @@ def _metrics(member: TrackedMember, report: Report) -> "list[Metric]":
 
 
 def _find(member: TrackedMember, client: "MlflowClient", own_run: "Run") -> "Run | None":
-    query = f"tags.`{words.LOCAL_OF}` = '{member.config.name}'"
+    query = words.run_query(words.LOCAL_OF, member.config.name, member.plan)
     runs = client.search_runs([own_run.info.experiment_id], filter_string=query, max_results=1)
     return runs[0] if runs else None
 
 
 def _start(member: TrackedMember, client: "MlflowClient", own_run: "Run") -> "Run":
-    name, tags = member.config.name, {words.LOCAL_OF: member.config.name}
-    info = own_run.info
+    name, info = member.config.name, own_run.info
+    tags = {words.LOCAL_OF: name, words.PLAN: member.plan.digest}
     return client.create_run(info.experiment_id, info.start_time, tags, words.local_run_name(name))
 
 

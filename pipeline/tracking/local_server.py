@@ -25,7 +25,16 @@ _LONGEST_START_S = 300.0  # MLflow takes some ten seconds, more on a slow disk
 _LOOK_S = 0.2
 _LONGEST_END_S = 10.0
 _N_LINES = 3  # of the log, shown if the server ends
+NO_MODEL = 4  # exit code of the server of `hocket serve` if the store has no such model
 _LOCAL = build_opener(ProxyHandler({}))  # never through the machine's proxy
+
+
+class ServerEnded(ConfigError):
+    """A server ended or does not answer; its exit code is None if it is still there."""
+
+    def __init__(self, message: str, server_code: int | None) -> None:
+        super().__init__(message)
+        self.server_code = server_code
 
 
 def check_home(member: TrackedMember, config_file: Path) -> None:
@@ -94,7 +103,7 @@ def running(
 
     answers : a request to the server; raises URLError or OSError while it does not answer
     more    : environment variables, secrets among them
-    Raises ConfigError, with the last lines of its log, for a server that does not start.
+    Raises ServerEnded, with the last lines of its log, for a server that does not start.
     """
     with open(log_file, "wb", opener=_private) as log, listener:  # closed here after the server has inherited it
         process = subprocess.Popen(
@@ -131,10 +140,10 @@ def _wait_until_it_answers(process: "subprocess.Popen[bytes]", answers: Callable
     raise server_ended(process, log_file)
 
 
-def server_ended(process: "subprocess.Popen[bytes]", log_file: Path) -> ConfigError:
+def server_ended(process: "subprocess.Popen[bytes]", log_file: Path) -> ServerEnded:
     """The error of a server that ended or does not answer, with the last lines of its log."""
     how = "does not answer" if process.poll() is None else f"ended with exit code {process.returncode}"
-    error = ConfigError(f"MLflow's server {how}; its log is {log_file}")
+    error = ServerEnded(f"MLflow's server {how}; its log is {log_file}", process.returncode)
     lines = log_file.read_text(errors="replace").splitlines()
     for line in [line for line in lines if not line.startswith("[")][-_N_LINES:]:  # gunicorn's own begin with [
         error.add_note(line)

@@ -5,7 +5,7 @@ of the installed package; nothing is unpickled.
 """
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -49,7 +49,7 @@ _PACKAGES = (
 _NAME = "model"  # of the run's model
 _LAST = "MLmodel"  # MLflow's description of a model's folder, without which the folder is no model
 _EDITION = "hocket.edition"  # tag of a model and its version: which assays `hocket extend` had added
-_KEPT = "hocket.kept"  # tag of a version: whether it is the federated or the strongest local model
+_KEPT = "hocket.kept"  # tag of both: whether it is the federated or the strongest local model
 _EXAMPLES = ["CC(=O)Oc1ccccc1C(=O)O", "Cn1cnc2c1c(=O)n(C)c(=O)n2C"]  # aspirin and caffeine: public compounds
 
 
@@ -92,10 +92,19 @@ def registry_name(description: Description) -> str:
 
 
 def registered_version(client: "MlflowClient", description: Description, run_id: str) -> "ModelVersion | None":
-    """The version in the registry that is the run's model with these added assays; None if it is not registered."""
+    """The version in the registry that is the run's model as the description has it; None if it is not registered."""
     versions = client.search_model_versions(f"name = '{registry_name(description)}'")
-    same = (one for one in versions if one.run_id == run_id and one.tags.get(_EDITION, "") == description.edition)
+    same = (one for one in versions if one.run_id == run_id and _has_tags_of(description, one.tags))
     return next(same, None)
+
+
+def _has_tags_of(description: Description, tags: Mapping[str, str]) -> bool:
+    """Whether a model with these tags has the same added assays and is the same of both models.
+
+    Models of versions of hocket that did not set the second tag are taken to be the same.
+    """
+    same_assays = tags.get(_EDITION, "") == description.edition
+    return same_assays and tags.get(_KEPT, description.kept) == description.kept
 
 
 def describe_version(client: "MlflowClient", version: "ModelVersion", card: str) -> None:
@@ -111,8 +120,8 @@ def pack_final_model(folder: Path, store: str, run_id: str) -> PackedModel | Non
     """Pack the model in `folder` in MLflow's layout, unless an earlier start has done so.
 
     store : MLflow's tracking URI, which is its registry too
-    A model with other added assays is packed too, as a model of its own. None if the run has this one already, or the
-    home has none, as the aggregator's.
+    A model with other added assays is packed too, as a model of its own, and so is the other model if the gate keeps
+    that now. None if the run has this one already, or the home has none, as the aggregator's.
     """
     if not folder.exists():
         return None
@@ -127,7 +136,7 @@ def pack_final_model(folder: Path, store: str, run_id: str) -> PackedModel | Non
     if registered_version(client, description, run_id):
         shutil.rmtree(packed, ignore_errors=True)  # the process was killed after registering it
         return None
-    logged = _logged_model(client, run_id, description.edition)
+    logged = _logged_model(client, run_id, description)
     if not (packed / _LAST).exists() or mlflow.models.Model.load(str(packed)).model_id != logged.model_id:
         with atomic_folder(packed) as unfinished, _needed(folder, description) as needed:
             _save(needed, unfinished, description, logged)
@@ -149,16 +158,22 @@ def _needed(folder: Path, description: Description) -> Iterator[Path]:
         shutil.rmtree(needed, ignore_errors=True)
 
 
-def _logged_model(client: "MlflowClient", run_id: str, edition: str) -> "LoggedModel":
-    """The run's logged model with these added assays in the store, created if it is not there."""
+def _logged_model(client: "MlflowClient", run_id: str, description: Description) -> "LoggedModel":
+    """The run's logged model as the description has it, created if it is not in the store.
+
+    One that a registered version has, which is another model then, is left as it is.
+    """
     from mlflow.entities import LoggedModelOutput  # noqa: PLC0415 -- MLflow takes seconds to import
 
     run = client.get_run(run_id)
     experiment, mine = run.info.experiment_id, f"source_run_id = '{run_id}' AND name = '{_NAME}'"
     models = client.search_logged_models([experiment], filter_string=mine)
-    logged = next((model for model in models if model.tags.get(_EDITION, "") == edition), None)
+    versions = client.search_model_versions(f"name = '{registry_name(description)}'")
+    registered = {version.source for version in versions}
+    unregistered = (model for model in models if f"models:/{model.model_id}" not in registered)
+    logged = next((model for model in unregistered if _has_tags_of(description, model.tags)), None)
     if logged is None:
-        tags = {_EDITION: edition}
+        tags = {_EDITION: description.edition, _KEPT: description.kept}
         logged = client.create_logged_model(experiment, name=_NAME, source_run_id=run_id, tags=tags)
     outputs = run.outputs.model_outputs if run.outputs else []
     if logged.model_id not in {output.model_id for output in outputs}:

@@ -21,10 +21,10 @@ _MEASURED_ONCE = {"seconds_prepare", "upload_bytes", "upload_bytes_per_parameter
 
 
 def settings(member: TrackedMember) -> dict[str, str]:
-    """All settings of plan and configuration by their place there, such as `rounds.n_rounds`, and a few counts.
+    """Settings of plan and configuration by their place there, such as `rounds.n_rounds`, and a few counts.
 
-    Settings outside a table of the TOML file are under `plan` and the member's role. Values are as in JSON, without
-    passwords in URLs, and cut if they are longer than MLflow takes.
+    Left out are cards, catalogue tasks and `[notify]`. Settings outside a table of the TOML file are under `plan` and
+    the member's role. Values are as in JSON, without passwords in URLs, and cut if they are longer than MLflow takes.
     """
     plan = member.plan
     values: dict[str, Any] = {

@@ -1,5 +1,6 @@
 """Log what a partner's report says: metrics, the run of its local models, the card of the registered model."""
 
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from pipeline.model.description import Description
@@ -29,16 +30,19 @@ def log_report(member: TrackedMember, client: "MlflowClient", run: "Run", digest
     if report:
         sync_local_run(member, client, run, report, digest)
     if member.home.model.exists():
-        _describe_model(member, client, run.info.run_id, report)
+        _describe_model(member, client, run, report)
 
 
-def _describe_model(member: TrackedMember, client: "MlflowClient", run_id: str, report: Report | None) -> None:
-    card = model_card(member.home.model, report)
+def _describe_model(member: TrackedMember, client: "MlflowClient", run: "Run", report: Report | None) -> None:
+    run_id, card = run.info.run_id, model_card(member.home.model, report)
     version = registered_version(client, Description.read(member.home.model), run_id)
-    if version and version.description != card.short:
+    if version is None:
+        return
+    describe_version(client, version, card.short)
+    digest = sha256(card.whole.encode()).hexdigest()
+    if run.data.tags.get(words.CARD) != digest:
         client.log_text(run_id, card.whole, CARD_FILE)
-    if version:
-        describe_version(client, version, card.short)
+        client.set_tag(run_id, words.CARD, digest)
 
 
 def _log_conclusions(member: TrackedMember, client: "MlflowClient", run: "Run", report: Report) -> None:

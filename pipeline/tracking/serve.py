@@ -13,8 +13,19 @@ from shlex import quote
 
 from pipeline.errors import ConfigError, NotYet
 from pipeline.plan.member_configs import role_in
+from pipeline.runtime.redact import without_password
 from pipeline.tracking.descriptions import KEPT, registered_name
-from pipeline.tracking.local_server import HOST, ask, check_home, ended_by_signals, listener_on, running, server_ended
+from pipeline.tracking.local_server import (
+    HOST,
+    NO_MODEL,
+    ServerEnded,
+    ask,
+    check_home,
+    ended_by_signals,
+    listener_on,
+    running,
+    server_ended,
+)
 from pipeline.tracking.tracker import TrackedMember, read_member, relocate_store, send_rest
 from secure.files import atomic_file
 
@@ -27,8 +38,8 @@ _EXAMPLE = '{"dataframe_records": [{"smiles": "CCO"}]}'
 def serve_model(config_file: Path, port: int) -> None:
     """Bring the store up to date, serve the model that the gate keeps, print how to ask it, and end at a signal.
 
-    Raises ConfigError for the aggregator, a missing home, a port in use, or a server that does not start; NotYet before
-    the run is finished.
+    Raises ConfigError for the aggregator, a missing home, a port in use, a store without the model, or a server that
+    does not start; NotYet before the run is finished.
     """
     member = _finished_partner(config_file)
     log_file = member.home.folder / "serve.log"
@@ -36,14 +47,17 @@ def serve_model(config_file: Path, port: int) -> None:
         relocate_store(member)
         if not send_rest(member):
             _print(f"the store may lack the latest model; why: {member.home.folder / 'tracking.log'}", error=True)
-        with running(
-            [sys.executable, "-P", "-m", _SERVER, str(listener.fileno())],
-            listener,
-            lambda: ask(port, "/ping", {_HEADER_NAME: f"Bearer {token}"}, timeout_s=5),
-            home=member.home.folder,
-            log_file=log_file,
-            more={MODEL: _model_uri(member), STORE: member.store, TOKEN: token, "PYTHONWARNINGS": "ignore"},
-        ) as process:
+        with (
+            _model_expected(member),
+            running(
+                [sys.executable, "-P", "-m", _SERVER, str(listener.fileno())],
+                listener,
+                lambda: ask(port, "/ping", {_HEADER_NAME: f"Bearer {token}"}, timeout_s=5),
+                home=member.home.folder,
+                log_file=log_file,
+                more={MODEL: _model_name(member), STORE: member.store, TOKEN: token, "PYTHONWARNINGS": "ignore"},
+            ) as process,
+        ):
             _announce(member, port)
             process.wait()
             raise server_ended(process, log_file)
@@ -68,10 +82,31 @@ def _finished_partner(config_file: Path) -> TrackedMember:
     return member
 
 
+def _model_name(member: TrackedMember) -> str:
+    """Name of the model in the store's registry."""
+    federation = member.plan.federation
+    return registered_name(federation.name, federation.id, member.config.name)
+
+
 def _model_uri(member: TrackedMember) -> str:
     """MLflow's address of the model that the gate keeps, in the store's registry."""
-    federation = member.plan.federation
-    return f"models:/{registered_name(federation.name, federation.id, member.config.name)}@{KEPT}"
+    return f"models:/{_model_name(member)}@{KEPT}"
+
+
+@contextmanager
+def _model_expected(member: TrackedMember) -> Iterator[None]:
+    """Say what to do if the server ends because the store does not have the model."""
+    try:
+        yield
+    except ServerEnded as ended:
+        if ended.server_code != NO_MODEL:
+            raise
+        error = ConfigError(f"{without_password(member.store)}: has no model {_model_uri(member)}")
+        if member.all_sent:  # to a store that lost it, or to another one
+            error.add_note(f"remove {member.home.tracked} and start again: then it is sent")
+        else:
+            error.add_note(f"it is not sent yet; why: {member.home.folder / 'tracking.log'}")
+        raise error from ended
 
 
 @contextmanager

@@ -12,15 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from pipeline.home.json_files import write_json
 from pipeline.home.paths import Home
 from pipeline.home.round_metrics import RoundRecord, read_records
-from pipeline.runtime.redact import without_password
+from pipeline.runtime.redact import without_notify, without_password
 from pipeline.tracking import descriptions as words
 from pipeline.tracking.mlflow_model import pack_final_model
 from pipeline.tracking.parameters import constants, is_charted, log_params, settings
 from pipeline.tracking.relocation import artifact_folder
-from pipeline.tracking.tracker import TrackedMember, model_edition, report_digest, report_files
+from pipeline.tracking.tracker import TrackedMember, model_edition, note_all_sent, report_digest, report_files
 from pipeline.tracking.uploads import Upload, send
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def sync(member: TrackedMember, client: "MlflowClient") -> str:
         report = _send_files(member, client, run, logged)
         if run.info.status != "FINISHED":
             client.set_terminated(run_id, end_time=int(member.home.finished.stat().st_mtime * 1000))
-        write_json(member.home.tracked, {"run": run_id, "report": report, "model": edition})
+        note_all_sent(member.home, run_id, report=report, model=edition)
     return str(run_id)
 
 
@@ -119,9 +118,7 @@ def _remove_default(client: "MlflowClient") -> None:
 
 def _find_run(member: TrackedMember, client: "MlflowClient") -> "Run | None":
     """The member's run under this plan, or under a revision its latest run of the federation; None without one."""
-    query = f"tags.`{words.MEMBER}` = '{member.config.name}'"
-    if not member.plan.continues:
-        query += f" and tags.`{words.PLAN}` = '{member.plan.digest}'"
+    query = words.run_query(words.MEMBER, member.config.name, member.plan)
     runs = client.search_runs([_experiment(member, client)], filter_string=query, max_results=1)
     return runs[0] if runs else None
 
@@ -145,9 +142,8 @@ def _log_settings(member: TrackedMember, client: "MlflowClient", run: "Run", *, 
     catalogue = member.plan.catalogue.path(member.config.plan_file)
     for file in (member.config.plan_file, *([catalogue] if catalogue else [])):
         client.log_artifact(run_id, str(file), folder)
-    client.log_text(
-        run_id, without_password(member.config_file.read_text("utf-8")), f"{folder}/{member.config_file.name}"
-    )
+    configuration = without_password(without_notify(member.config_file.read_text("utf-8-sig")))
+    client.log_text(run_id, configuration, f"{folder}/{member.config_file.name}")
     params = settings(member)
     if not first:
         changed = {key: value for key, value in params.items() if known.get(key, value) != value}

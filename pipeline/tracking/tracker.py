@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from pipeline.errors import ConfigError
+from pipeline.home.json_files import write_json
 from pipeline.home.paths import Home
 from pipeline.model.description import Description
 from pipeline.plan.member_configs import MemberConfig, read_member_config
@@ -38,6 +39,7 @@ _LONGEST_WAIT_S = 300.0
 _LONGEST_WAIT_STOPPED_S = 2.0  # the same if the run was stopped
 _LONGEST_REST_S = 3600.0  # the same if nothing else is left to do
 UNREACHABLE = b"unreachable\n"  # line of the tracking process, written once
+_FORMAT = 2  # of tracked.json; a home with another one is sent again, which adds what earlier versions did not send
 BUSY = 3  # its exit code if another one holds the store's lock
 
 
@@ -94,10 +96,15 @@ class TrackedMember:
             return False
         try:
             tracked = json.loads(self.home.tracked.read_text())
-            edition = tracked.get("model", "")
-            return bool(tracked["report"] == report_digest(self.home) and edition == model_edition(self.home))
+            same_model = tracked["model"] == model_edition(self.home)
+            return bool(tracked["format"] == _FORMAT and tracked["report"] == report_digest(self.home) and same_model)
         except (ValueError, KeyError, TypeError, AttributeError):
             return False  # damaged, or of an earlier version: sync again
+
+
+def note_all_sent(home: Home, run_id: str, *, report: str, model: str) -> None:
+    """Note in the home that the store has everything: a report with this digest, and a model with these assays."""
+    write_json(home.tracked, {"format": _FORMAT, "run": run_id, "report": report, "model": model})
 
 
 def relocate_store(member: TrackedMember) -> None:

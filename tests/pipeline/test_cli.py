@@ -27,7 +27,7 @@ from pipeline.errors import ExchangeConflict, ExitCode, NotYet
 from pipeline.home.attempt_files import AttemptFiles
 from pipeline.home.json_files import write_json
 from pipeline.plan.plan import read_plan
-from pipeline.tracking.tracker import report_digest
+from pipeline.tracking.tracker import note_all_sent, report_digest
 from secure.ciphertexts.parameters import seal_parameters
 from secure.errors import TagMismatch, WrongPassphrase
 from secure.keys.keys import load_private_keys, parse_card
@@ -525,7 +525,7 @@ main()
 def test_a_run_after_the_end_is_at_once_done(done: Federation, role: str, name: str):
     """Exit code 0, no file changed, and neither torch nor MLflow loaded: they cannot be, in this process."""
     home = done.home(name)  # as the tracking process leaves it:
-    write_json(home.tracked, {"run": "0123", "report": report_digest(home)})
+    note_all_sent(home, "0123", report=report_digest(home), model="")
     (home.folder / "mlflow.db").touch()
     before = {path: path.stat().st_mtime_ns for path in done.folder.rglob("*") if path.is_file()}
     command = [sys.executable, "-P", "-c", BLOCKED, role, "run", str(done.config(name))]

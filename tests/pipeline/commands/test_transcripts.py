@@ -15,7 +15,7 @@ import pipeline.setup.doctor_machine as machine
 from pipeline.home.json_files import write_json
 from pipeline.report.report import write_report
 from pipeline.report.shareable import shareable
-from pipeline.tracking.tracker import report_digest
+from pipeline.tracking.tracker import note_all_sent, report_digest
 from tests.support.command_lines import commands
 from tests.support.data_prep.new_assay_tables import write_new_assays
 from tests.support.federation import AGGREGATOR, Federation
@@ -267,7 +267,7 @@ def test_partner_run(golden: Golden, done: Federation, enrolled: Federation, mon
         run("hocket partner run before/P01/partner.toml --once", "the custodian")
         home.finished.unlink()
         run("hocket partner run P01/partner.toml --once", "the last round is done")
-        write_json(home.tracked, {"run": "0123", "report": report_digest(home)})
+        note_all_sent(home, "0123", report=report_digest(home), model="")
         (home.folder / "mlflow.db").touch()
         run("hocket partner run P01/partner.toml", "and afterwards")
         done.revise(3)

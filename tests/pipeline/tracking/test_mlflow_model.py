@@ -8,10 +8,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipeline.home.json_files import write_json
 from pipeline.model.description import Description
 from pipeline.tracking.mlflow_model import describe_version, pack_final_model, registered_version, registry_name
-from pipeline.tracking.tracker import QUIET, TrackedMember, model_edition, read_member, report_digest
+from pipeline.tracking.tracker import QUIET, TrackedMember, model_edition, note_all_sent, read_member, report_digest
 from pipeline.tracking.uploads import send
 from tests.support.cli_runner import hocket
 from tests.support.data_prep.new_assay_tables import write_new_assays
@@ -166,7 +165,7 @@ def test_new_assays_make_a_second_version(done: Federation, tmp_path: Path) -> N
     assert mine.client.get_model_version_by_alias(mine.name, "kept").version == 1
     member = read_member(done.config("P01"), "partner")
     member.store_file.touch()
-    write_json(member.home.tracked, {"run": "1", "report": report_digest(member.home)})
+    note_all_sent(member.home, "1", report=report_digest(member.home), model="")
     assert member.all_sent
     tables = write_new_assays(tmp_path / "new", {"X1": 40})
     with pytest.MonkeyPatch.context() as patch:
@@ -180,9 +179,7 @@ def test_new_assays_make_a_second_version(done: Federation, tmp_path: Path) -> N
         assert [one.version for one in mine.versions()] == [2, 1]
     mine.describe()
     assert mine.client.get_model_version_by_alias(mine.name, "kept").version == 2
-    write_json(
-        member.home.tracked, {"run": "1", "report": report_digest(member.home), "model": model_edition(member.home)}
-    )
+    note_all_sent(member.home, "1", report=report_digest(member.home), model=model_edition(member.home))
     assert member.all_sent
     after = mine.load(2).predict(frame(smiles))
     assert mine.load().predict(frame(smiles)).equals(before)
@@ -193,6 +190,31 @@ def test_new_assays_make_a_second_version(done: Federation, tmp_path: Path) -> N
     expected = pl.read_parquet(tmp_path / "out.parquet").drop("input_row", "input_compound_id")
     for name in expected.columns:
         assert after[name].tolist() == expected[name].to_list()
+
+
+@pytest.mark.parametrize("is_tagged", [True, False])
+def test_the_other_model_is_a_second_version(done: Federation, tmp_path: Path, *, is_tagged: bool) -> None:
+    """If the gate keeps the other model now, the alias goes to its weights and back; the first version stays as it is.
+
+    Also if the first was logged by a version of hocket that did not tag it.
+    """
+    mine = Store(done, tmp_path)
+    before = {path: path.read_bytes() for path in mine.artifacts.rglob("*") if path.is_file()}
+    if not is_tagged:
+        (logged,) = mine.client.search_logged_models([mine.client.get_run(mine.run_id).info.experiment_id])
+        mine.client.delete_logged_model_tag(logged.model_id, "hocket.kept")
+    description = Description.read(mine.folder)
+    assert description.kept == "federated"
+    for kept, number in (("local", 2), ("federated", 1), ("local", 2)):
+        description.model_copy(update={"kept": kept}).write(mine.folder)
+        mine.log()
+        mine.describe()
+        version = mine.client.get_model_version_by_alias(mine.name, "kept")
+        assert (version.version, version.tags["hocket.kept"]) == (number, kept)
+        weights = mine.artifacts.rglob(f"{kept}.safetensors")
+        assert [path for path in weights if version.source.removeprefix("models:/") in path.parts]
+    assert len(mine.versions()) == 2
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_an_aggregator_has_no_model(finished: Federation, store: Store) -> None:

@@ -24,7 +24,7 @@ from pipeline.tracking import process as tracking_process
 from pipeline.tracking import sync as tracking_store
 from pipeline.tracking import tracker as tracking
 from pipeline.tracking.process import Store, follow
-from pipeline.tracking.tracker import QUIET, UNREACHABLE, TrackedMember, Tracker, send_rest
+from pipeline.tracking.tracker import QUIET, UNREACHABLE, TrackedMember, Tracker, note_all_sent, send_rest
 from tests.support.cli_runner import hocket
 from tests.support.federation import Federation, step
 from tests.support.ports import free_port
@@ -316,9 +316,20 @@ def test_a_report_made_later_goes_to_the_store(done: Federation, monkeypatch: py
     assert unsent.exit_code == 0
     assert "not in MLflow" in unsent.stderr
     member.store_file.touch()
-    write_json(member.home.tracked, {"run": "1", "report": tracking.report_digest(member.home)})
+    note_all_sent(member.home, "1", report=tracking.report_digest(member.home), model="")
     assert hocket(*report).stderr == ""
     assert len(sent) == 2
+
+
+def test_a_home_of_the_version_before_is_sent_again(done: Federation):
+    """Its note has no format: that version sent neither model card nor alias."""
+    member = member_of(done, "P01")
+    member.store_file.touch()
+    digest = tracking.report_digest(member.home)
+    write_json(member.home.tracked, {"run": "1", "report": digest, "model": ""})
+    assert not member.all_sent
+    note_all_sent(member.home, "1", report=digest, model="")
+    assert member.all_sent
 
 
 # ------------------------------------------------------------------------------------------------- settings

@@ -22,12 +22,14 @@ from pipeline.errors import ConfigError, NotYet
 from pipeline.tracking import serve
 from pipeline.tracking.bearer_door import REFUSED
 from pipeline.tracking.serve import serve_model
+from pipeline.tracking.tracker import note_all_sent, report_digest
 from tests.support.cli_runner import hocket
 from tests.support.federation import AGGREGATOR, Federation
 from tests.support.other_account import asked_as_another, needs_root
 from tests.support.partner_tables import SMILES
 from tests.support.ports import free_port
 from tests.support.tracking import ui_stranger
+from tests.support.tracking.tracking_reader import use_store
 
 _PATIENCE_S = 300.0
 
@@ -78,6 +80,19 @@ def test_a_server_that_does_not_start_is_an_error(done: Federation, monkeypatch:
     assert any("no_such_server" in note for note in refused.value.__notes__)
     assert modes == [0o600]
     assert list(done.home("P01").folder.glob("serve-*.header")) == []
+
+
+@pytest.mark.parametrize("is_sent", [True, False])
+def test_a_store_without_the_model_says_what_to_do(done: Federation, monkeypatch: pytest.MonkeyPatch, *, is_sent: bool):
+    """A store that is another one now gets it once the home's note is removed; else the log says why it is not sent."""
+    home = done.home("P01")
+    if is_sent:
+        note_all_sent(home, "1", report=report_digest(home), model="")
+    monkeypatch.setattr(serve, "send_rest", lambda _: True)
+    member = use_store(done, "P01", f"sqlite:///{home.folder}/empty.db")
+    with pytest.raises(ConfigError, match="has no model models:/small-abababab-P01@kept") as refused:
+        serve_model(member.config_file, free_port())
+    assert ("tracked.json" if is_sent else "tracking.log") in refused.value.__notes__[0]
 
 
 # ------------------------------------------------------------------------------------------------- a real server

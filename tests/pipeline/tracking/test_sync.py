@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -14,11 +14,13 @@ from scipy import sparse
 from pipeline.home.json_files import write_json
 from pipeline.home.round_metrics import RoundRecord, read_records, write_record
 from pipeline.report.report import read_report, report_file
+from pipeline.tracking import report_sync
 from pipeline.tracking import sync as tracking_store
+from pipeline.tracking.model_card import Card
 from pipeline.tracking.relocation import relocate
 from pipeline.tracking.report_metrics import report_in
 from pipeline.tracking.sync import sync
-from pipeline.tracking.tracker import QUIET, TrackedMember
+from pipeline.tracking.tracker import QUIET, TrackedMember, report_digest
 from tests.support.federation import AGGREGATOR, Federation
 from tests.support.tracking.tracking_reader import (
     artifacts,
@@ -164,6 +166,21 @@ def test_a_revision_goes_on_with_the_run(finished: Federation, tmp_path: Path):
         "settings/revision-02/aggregator.toml",
     } <= artifacts(member, run)
     assert [step for step, _ in curves(member, run)["9_round/members"]] == [1, 2]
+
+
+def test_no_token_of_notices_is_in_the_store(finished: Federation, tmp_path: Path):
+    """Webhooks have a token in their path, commands among their arguments; the configuration is there without them."""
+    member = use_store(
+        finished.moved(tmp_path / "f"),
+        AGGREGATOR,
+        "",
+        '[notify]\ncommand = [\n  "tell",\n  "--token=s3cr3t",\n]\nwebhook = "https://chat.example/hooks/s3cr3t"\n',
+    )
+    sync(member, client_of(member))
+    (path,) = (member.home.folder / "mlartifacts").rglob("aggregator.toml")
+    assert path.read_text().endswith('[notify]\ncommand = []\nwebhook = ""\n')
+    files = [member.store_file, *(member.home.folder / "mlartifacts").rglob("*")]
+    assert not [path for path in files if path.is_file() and b"s3cr3t" in path.read_bytes()]
 
 
 def test_the_file_of_a_catalogue_is_an_artifact_too(finished: Federation, tmp_path: Path):
@@ -331,6 +348,34 @@ def test_the_registered_model_has_a_card_and_an_alias(tracked: Tracked):
     (path,) = (tracked.member.home.folder / "mlartifacts").rglob("model_card.md")
     assert path.read_text() == version.description
     assert "P01-A1" in path.read_text()
+
+
+def test_a_card_that_changed_beyond_its_description_is_sent_again(tracked: Tracked, monkeypatch: pytest.MonkeyPatch):
+    """Of a long card the description has only the beginning."""
+    member = tracked.member
+    (path,) = (member.home.folder / "mlartifacts").rglob("model_card.md")
+    short = path.read_text()
+    for whole in (f"{short}more", short):
+        (run,) = runs_of(member)
+        monkeypatch.setattr(report_sync, "model_card", lambda *_, whole=whole: Card(whole, short))
+        report_sync.log_report(member, client_of(member), run, report_digest(member.home), is_new=False)
+        assert path.read_text() == whole
+
+
+def test_each_plan_has_its_own_run_of_local_models(finished: Federation, tmp_path: Path):
+    """As each has its own run; only a revision goes on with both."""
+    federation = finished.moved(tmp_path / "f")
+    before = member_of(federation, "P01")
+    sync(before, client_of(before))
+    text = federation.plan_file.read_text()
+    federation.plan_file.write_text(text.replace("[federation]", "# another\n[federation]"))
+    other = member_of(federation, "P01")
+    plan = other.plan.model_copy(update={"rounds": other.plan.rounds.model_copy(update={"local_steps": 7})})
+    assert plan.digest != before.plan.digest
+    sync(replace(other, plan=plan), client_of(other))
+    digests = {before.plan.digest, plan.digest}
+    assert {run.data.tags["hocket.plan"] for run in runs_of(other)} == digests
+    assert {run.data.tags["hocket.plan"] for run in local_runs_of(other)} == digests
 
 
 # ------------------------------------------------------------------------------------------------ what people see

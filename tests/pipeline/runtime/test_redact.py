@@ -1,0 +1,48 @@
+"""What is shown without secrets: here a member's configuration without the addresses of its notices."""
+
+import tomllib
+
+import pytest
+
+from pipeline.runtime.redact import without_notify
+
+OTHERS = 'exchange = "mail"  # a folder\n\n[data]\nwebhook = "kept"\n'
+NOTICES = [
+    '[notify]\nwebhook = "https://chat.example/hooks/hidden"\nwaiting_s = 5.0\n',
+    '[notify]\n# whom to tell\ncommand = ["tell", "--token=hidden"]  # hidden\nwaiting_s = 5.0',
+    '[notify]\nwaiting_s = 5.0\ncommand = [\n  "tell", # ]\n  """--token\n= ["hidden"]""",\n]\n',
+    '["notify"]\n"webhook" = "https://chat.example/hooks/\\u0068idden"\n"waiting_s" = 5.0\n',
+]
+
+
+@pytest.mark.parametrize("notices", NOTICES)
+def test_command_and_webhook_are_blank(notices: str):
+    """However they are written; every other line is as it was."""
+    shown = without_notify(OTHERS + notices)
+    assert shown.startswith(OTHERS)
+    assert "hidden" not in shown
+    assert "idden" not in shown
+    before, after = tomllib.loads(OTHERS + notices), tomllib.loads(shown)
+    assert after["notify"]["waiting_s"] == 5.0
+    assert {key: after["notify"][key] or None for key in before["notify"]} == {
+        key: None if key in ("command", "webhook") else value for key, value in before["notify"].items()
+    }
+
+
+@pytest.mark.parametrize(
+    "top",
+    [
+        'notify.webhook = "https://chat.example/hidden"\nnotify.waiting_s = 5.0\n',
+        'notify = { waiting_s = 5.0, webhook = "https://chat.example/hidden" }\n',
+    ],
+)
+def test_at_the_top_of_the_file_too(top: str):
+    """TOML has three ways to write a table."""
+    shown = without_notify(top + OTHERS)
+    assert shown.endswith(OTHERS)
+    assert tomllib.loads(shown) == tomllib.loads(OTHERS) | {"notify": {"waiting_s": 5.0, "webhook": ""}}
+
+
+def test_what_is_not_toml_is_left_out():
+    """A file that somebody is editing shows nothing of it."""
+    assert without_notify(OTHERS + '[notify]\ncommand = ["hidden",\n') == f"{OTHERS}[notify]\n"
