@@ -35,7 +35,7 @@ def open_plain(path: Path) -> BinaryIO:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise NotPlainFile(errno.EINVAL, "found a named pipe, a device or a folder, expected a file", str(path))
+        raise NotPlainFile(errno.EINVAL, "it is no plain file", str(path))
     return os.fdopen(descriptor, "rb")
 
 

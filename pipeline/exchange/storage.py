@@ -17,6 +17,7 @@ from secure.errors import BadManifest, PayloadMismatch
 from secure.files import PART, NotPlainFile, atomic_file, atomic_path, open_plain
 
 _PIECE = 1 << 20  # bytes
+_NOT_PLAIN = "found a named pipe, a device or a folder, expected a file"
 _OF_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _LARGEST_MANIFEST = 1 << 20  # bytes; a manifest lists members, not data
 # These show an object only when it is complete; a file server also shows a file that is being written.
@@ -106,7 +107,7 @@ class Exchange:
         except FileNotFoundError:
             return None
         except NotPlainFile as error:
-            raise BadManifest(f"{self.where(path)}: {error.strerror}") from error
+            raise BadManifest(f"{self.where(path)}: {_NOT_PLAIN}") from error
         except self._failures as error:
             raise _failed(self.where(path), "read", error) from error
 
@@ -123,7 +124,7 @@ class Exchange:
         except FileNotFoundError:
             return False
         except NotPlainFile as error:
-            raise PayloadMismatch(f"{self.where(path)}: {error.strerror}") from error
+            raise PayloadMismatch(f"{self.where(path)}: {_NOT_PLAIN}") from error
         except self._failures as error:
             if isinstance(error, OSError) and error.errno in _OF_WRITING:  # the copy's disk, not the exchange
                 raise OSError(error.errno, error.strerror, str(target)) from error
@@ -153,7 +154,7 @@ class Exchange:
                 self._fs.put_file(str(source), temporary)
                 self._fs.mv(temporary, target)
         except NotPlainFile as error:
-            raise ExchangeConflict(f"{self.where(path)}: {error.strerror}") from error
+            raise ExchangeConflict(f"{self.where(path)}: {_NOT_PLAIN}") from error
         except self._failures as error:
             raise _failed(self.where(path), "written", error) from error
 
