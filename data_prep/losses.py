@@ -18,7 +18,7 @@ _ADVICE = {  # by reason; most of the rows are of few reasons
     "not_a_number": "write numbers with a decimal point in standard_value, and < or > in standard_qualifier",
     "unknown_compound": "T2 needs each input_compound_id of T1, written alike, capitals included",
     "unknown_assay": "T0 needs each input_assay_id of T1, written alike, capitals included",
-    "rejected_compound": "correct T2: `hocket prepare CONFIG --check --all-structures` counts what is wrong with structures",
+    "rejected_compound": "correct the structures in T2; `hocket prepare CONFIG --check --all-structures` counts them",
     **dict.fromkeys(
         ("implausible_assay", "out_of_range", "unknown_unit", "mixed_units", "unit_of_another_type"), _UNIT
     ),
