@@ -85,9 +85,10 @@ FLOORS = {
     ],
     "data_prep": [
         {"prepare", "prediction", "check", "catalogue_tasks", "benchmark_split"},
-        {"forecast", "structure_check"},
+        {"structure_check"},
         {"input_tables"},
         {"prepared", "summary", "losses"},
+        {"forecast"},
         {"folds"},
         {"structures", "labels"},
         {"tables"},
