@@ -117,12 +117,18 @@ def kappa_max(cutoffs: Cutoffs) -> Floats:
     return max_by_task(cutoffs.task, kappa, cutoffs.n_tasks)
 
 
+def n_picked(n_labels: Counts, percent: int) -> Counts:
+    """Number of compounds in `percent` of each task's, rounded up, (n_tasks,)."""
+    n_picks: Counts = np.maximum(-(-n_labels * percent // 100), 1)
+    return n_picks
+
+
 def hit_rate(cutoffs: Cutoffs, percent: int) -> Floats:
     """Share of actives among the best-ranked `percent` of each task's compounds, at least one compound, (n_tasks,).
 
     Of tied compounds at the end of the pick, the share that fits counts: the mean over all their orders.
     """
-    n_picks = np.maximum(-(-cutoffs.n_labels * percent // 100), 1)
+    n_picks = n_picked(cutoffs.n_labels, percent)
     n_here = cutoffs.rise(cutoffs.true_pos) + cutoffs.rise(cutoffs.false_pos)
     n_before = cutoffs.true_pos + cutoffs.false_pos - n_here
     picked = np.clip((n_picks[cutoffs.task] - n_before) / n_here, 0, 1)

@@ -7,6 +7,7 @@ from partners.settings import EPSILON
 from pipeline.pages.page import page_digest
 from pipeline.report.consortium import Consortium
 from pipeline.report.metrics import CLASSIFICATION, LABELS, REGRESSION, SIDES, TaskKind
+from pipeline.report.picks import FEWEST_COMPOUNDS
 from pipeline.report.schema import DomainSummary, Report
 from pipeline.report.shareable_schema import ShareableSummary, SharedDomain
 
@@ -45,11 +46,13 @@ SCATTER = (
 WORTH = (
     "Worth in measurements: the strongest local models are fitted once more on half of the training measurements. What "
     "the other half brought in average precision on the test fold is taken as what a doubling would bring; the change "
-    "by federation, divided by it, is in doublings. Nothing is extrapolated beyond one doubling (100 % more)."
+    "by federation, divided by it, is in doublings. Nothing is extrapolated beyond one doubling (100 % more). Tasks "
+    "whose strongest local model is a network are left out."
 )
 PICKS = (
     "Hit rates on the test fold, means over tasks: the share of actives among a task's best-ranked 10 % (as if 100 of "
-    "1,000 candidates were tested) and, on a partner's own page, its best-ranked 1 %. At random: the share of actives "
+    "1,000 candidates were tested) and, on a partner's own page, its best-ranked 1 %, over the tasks with "
+    f"{FEWEST_COMPOUNDS[1]} test compounds or more; rounded up, at least one compound. At random: the share of actives "
     "among all of the task's test compounds. Enrichment: hit rate / hit rate at random."
 )
 HISTOGRAM = (

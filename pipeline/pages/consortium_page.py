@@ -98,12 +98,13 @@ def _pooled_row(pooled: Pooled) -> list[str]:
 def _picks(merged: Consortium) -> Iterator[Section]:
     picks = {summary.partner: summary.picks for summary in merged.partners if summary.picks}
     worth = {summary.partner: summary.worth for summary in merged.partners if summary.worth}
-    if not picks:
+    if not (picks or worth):
         return
     of_all = pooled_picks([of_partner[0] for of_partner in picks.values()])
     rows = picks | ({"all partners": [of_all]} if of_all else {})
-    tables = [picks_table(rows, "partner"), *([worth_table(worth)] if worth else [])]
-    yield Section("Hits and measurements, partner by partner", [PICKS, WORTH, *_missing(merged, picks)], tables)
+    tables = [*([picks_table(rows, "partner")] if picks else []), *([worth_table(worth)] if worth else [])]
+    text = [PICKS, WORTH, *_missing(merged, picks, "Hits not shown, for too few tasks, assays, hits or misses")]
+    yield Section("Hits and measurements, partner by partner", text, tables)
 
 
 def _hits(merged: Consortium) -> str:
@@ -111,10 +112,12 @@ def _hits(merged: Consortium) -> str:
     return picks_sentence([of_all] if of_all else [])
 
 
-def _missing(merged: Consortium, shown: Container[str]) -> list[str]:
+def _missing(
+    merged: Consortium, shown: Container[str], reason: str = "Not shown, for too few tasks or assays"
+) -> list[str]:
     """A sentence that names the partners that are not shown; none if all are."""
     names = [summary.partner for summary in merged.partners if summary.partner not in shown]
-    return [f"Not shown, for too few tasks or assays: {', '.join(names)}."] if names else []
+    return [f"{reason}: {', '.join(names)}."] if names else []
 
 
 def _sections(merged: Consortium, kind: TaskKind) -> list[Section]:

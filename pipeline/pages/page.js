@@ -7,6 +7,8 @@
     made.append(...children);
     return made;
   };
+  const isWords = (cell) => cell.classList.contains("words");
+  const plain = (cell) => (cell.textContent === "–" && !isWords(cell) ? "" : cell.textContent);
   const quoted = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
 
   const addTools = (table) => {
@@ -57,7 +59,7 @@
 
     const download = () => {
       const lines = [heads, ...[...body.rows].filter((row) => !row.hidden).map((row) => [...row.cells])];
-      const text = lines.map((cells) => cells.map((cell) => quoted(cell.textContent)).join(",")).join("\r\n");
+      const text = lines.map((cells) => cells.map((cell) => quoted(plain(cell))).join(",")).join("\r\n");
       const address = URL.createObjectURL(new Blob([`\uFEFF${text}\r\n`], { type: "text/csv;charset=utf-8" }));
       element("a", { href: address, download: table.dataset.file }).click();
       setTimeout(() => URL.revokeObjectURL(address), 10_000);
@@ -67,15 +69,15 @@
       const button = element("button", { type: "button" }, ...head.childNodes);
       button.addEventListener("click", () => {
         const direction = head.getAttribute("aria-sort");
-        sort(column, direction ? direction === "ascending" : !head.classList.contains("words"));
+        sort(column, direction ? direction === "ascending" : !isWords(head));
       });
       head.append(button);
       const values = [...new Set(rows.map((row) => textOf(row, column)))].sort();
-      if (head.classList.contains("words") && values.length > 1 && values.length <= 12) {
+      if (isWords(head) && values.length > 1 && values.length <= 12) {
         addChoice(`any ${head.textContent}`, values, (row, value) => textOf(row, column) === value);
       }
     });
-    const change = heads.findIndex((head) => head.textContent.startsWith("change"));
+    const change = heads.findIndex((head) => head.textContent.endsWith(" change"));
     if (change >= 0) {
       const signs = { better: 1, worse: -1, equal: 0 };
       const signOf = (row) => Math.sign(number(textOf(row, change)));

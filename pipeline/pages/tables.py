@@ -104,7 +104,7 @@ def picks_table(picks: Mapping[str, Sequence[Picks]], first: str) -> PageTable:
             *(percent(rate, 1) for rate in (each.at_random, each.local, each.federated)),
             signed(each.change),
             interval(each.interval_95),
-            *(f"{rate / each.at_random:.2f}" for rate in (each.local, each.federated)),
+            *(_enrichment(rate, each.at_random) for rate in (each.local, each.federated)),
         ]
         for name, of_name in picks.items()
         for each in of_name
@@ -113,6 +113,11 @@ def picks_table(picks: Mapping[str, Sequence[Picks]], first: str) -> PageTable:
     header = ["picked", "tasks", "at random", *MAIN_COLUMNS, "change", "95 % interval", *models]
     caption = "Hits among picked compounds: hit rates on the test fold, means over tasks"
     return PageTable(caption, [*([first] if first else []), *header], rows, 2 if first else 1)
+
+
+def _enrichment(rate: float, at_random: float) -> str:
+    """Hit rate over that at random; a dash if a shared rate at random is rounded to 0."""
+    return f"{rate / at_random:.2f}" if at_random > 0 else NONE
 
 
 def worth_table(worth: Mapping[str, SharedWorth]) -> PageTable:
@@ -187,7 +192,7 @@ def task_table(report: Report, kind: TaskKind) -> PageTable:
     scored = sorted(_scored(report.rows(kind), kind), key=lambda row: (_change(row, main), row.task_id))
     header = ["assay", "type", *_FACTS[kind]]
     for metric in metrics:
-        header += [f"{SHORT[metric]} local", "federated", "change"]
+        header += [f"{SHORT[metric]} {column}" for column in ("local", "federated", "change")]
     cells = [[*_facts(row), *(cell for metric in metrics for cell in _both(row, metric))] for row in reversed(scored)]
     caption = f"All scored {kind.name} tasks ({len(cells):,}), the most improved first"
     return PageTable(caption, header, cells, 2, folded=True, file=f"{report.partner}-{kind.name}-tasks.csv")
@@ -208,7 +213,7 @@ def model_table(report: Report, kind: TaskKind) -> PageTable:
     ]
     caption = f"Models of the {kind.name} tasks ({len(cells):,}), and why each is taken home"
     name = f"{report.partner}-{kind.name}-models.csv"
-    return PageTable(caption, [*header, f"change of {SHORT[main]}"], cells, 4, folded=True, file=name)
+    return PageTable(caption, [*header, f"{SHORT[main]} change"], cells, 4, folded=True, file=name)
 
 
 def _scored(rows: Sequence[AnyRow], kind: TaskKind) -> list[AnyRow]:

@@ -5,23 +5,40 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from partners.scores.ranking_metrics import n_picked
 from pipeline.report.disclosure import FEWEST
-from pipeline.report.metrics import CLASSIFICATION, FEWEST_ASSAYS
+from pipeline.report.metrics import CLASSIFICATION, FEWEST_ASSAYS, SIDES
 from pipeline.report.rows import is_scored, paired_scores
 from pipeline.report.schema import Picks, TaskRow
 
-PERCENTS = (10, 1)  # shares of the ranked compounds that are picked: 100 and 10 of 1,000 candidates
+# by the percents of the ranked compounds that are picked (100 and 10 of 1,000 candidates): test compounds that a task
+# has at least; of fewer than 100 the best-ranked one is more than 1 %
+FEWEST_COMPOUNDS = {10: 1, 1: 100}
+PERCENTS = tuple(FEWEST_COMPOUNDS)
 _N_CANDIDATES = 1000
 _SHARED_DIGITS = 2  # whole hits among 100
+_BASE_RATE_DIGITS = 4  # tells no hits; two digits would make a rare active none
+_FEWEST_PICKS = 50  # of all tasks together, to be shared
 
 
 def picks_of(rows: Sequence[TaskRow], seed: int) -> list[Picks]:
-    """Hit rates of both models for each of PERCENTS, means over the tasks with scores; empty without such a task.
+    """Hit rates of both models for each of PERCENTS, means over the tasks that are picked from; none without a task.
 
     No p-value: average precision decides whether federation helped.
     """
-    scored = [row for row, is_kept in zip(rows, is_scored(rows, CLASSIFICATION.metrics[0]), strict=True) if is_kept]
-    return [_picks(scored, percent, seed) for percent in PERCENTS] if scored else []
+    return [_picks(picked, percent, seed) for percent in PERCENTS if (picked := _picked_from(rows, percent))]
+
+
+def _picked_from(rows: Sequence[TaskRow], percent: int) -> list[TaskRow]:
+    """The tasks with scores and enough compounds in the test fold."""
+    scored = is_scored(rows, CLASSIFICATION.metrics[0])
+    fewest = FEWEST_COMPOUNDS[percent]
+    return [row for row, is_kept in zip(rows, scored, strict=True) if is_kept and _n_compounds(row) >= fewest]
+
+
+def _n_compounds(row: TaskRow) -> int:
+    """Number of the task's compounds in the test fold."""
+    return row.n_active + row.n_inactive
 
 
 def _picks(scored: Sequence[TaskRow], percent: int, seed: int) -> Picks:
@@ -31,7 +48,7 @@ def _picks(scored: Sequence[TaskRow], percent: int, seed: int) -> Picks:
         percent=percent,
         n_tasks=len(scored),
         n_assays=mean.n_groups,
-        at_random=float(np.mean([row.n_active / (row.n_active + row.n_inactive) for row in scored])),
+        at_random=float(np.mean([row.n_active / _n_compounds(row) for row in scored])),
         local=float(scores.local.mean()),
         federated=float(scores.federated.mean()),
         change=mean.change,
@@ -39,25 +56,38 @@ def _picks(scored: Sequence[TaskRow], percent: int, seed: int) -> Picks:
     )
 
 
-def shared_picks(picks: Sequence[Picks], n_shown: int) -> list[Picks]:
-    """The larger pick over five assays or more, in whole hits of a hundred.
+def shared_picks(picks: Sequence[Picks], rows: Sequence[TaskRow], n_shown: int) -> list[Picks]:
+    """The larger pick over five assays or more, in whole hits of a hundred, unless it tells small counts.
 
+    rows    : of all tasks
     n_shown : the number of scored tasks that the summary tells
     Of few compounds a task, as 1 % are, a mean of hit rates would tell how many tasks' best-ranked compound is active.
     """
-    return [_rounded(each, n_shown) for each in picks if each.percent == PERCENTS[0] and each.n_assays >= FEWEST]
+    return [
+        _rounded(each, n_shown)
+        for each in picks
+        if each.percent == PERCENTS[0] and each.n_assays >= FEWEST and _has_large_counts(rows, each.percent)
+    ]
+
+
+def _has_large_counts(rows: Sequence[TaskRow], percent: int) -> bool:
+    """Whether all tasks together have many picks, and each model five hits and five misses or more."""
+    picked = _picked_from(rows, percent)
+    n_picks = n_picked(np.array([_n_compounds(row) for row in picked], dtype=np.int64), percent)
+    rates = ([row.score(side, f"hit_rate_{percent}") for row in picked] for side in SIDES)
+    hits = [float(n_picks @ np.array(of_side, dtype=np.float64)) for of_side in rates]
+    n_all = int(n_picks.sum())
+    return n_all >= _FEWEST_PICKS and all(FEWEST <= n <= n_all - FEWEST for n in hits)
 
 
 def _rounded(picks: Picks, n_tasks: int) -> Picks:
-    at_random, local, federated, change = (
-        round(value, _SHARED_DIGITS) for value in (picks.at_random, picks.local, picks.federated, picks.change)
-    )
+    local, federated, change = (round(value, _SHARED_DIGITS) for value in (picks.local, picks.federated, picks.change))
     low, high = (round(bound, _SHARED_DIGITS) for bound in picks.interval_95 or (0.0, 0.0))
     return Picks(
         percent=picks.percent,
         n_tasks=n_tasks,
         n_assays=picks.n_assays,
-        at_random=at_random,
+        at_random=round(picks.at_random, _BASE_RATE_DIGITS),
         local=local,
         federated=federated,
         change=change,
@@ -101,7 +131,13 @@ def picks_sentence(picks: Sequence[Picks]) -> str:
         f"Hits in the next {_n_picks(first)} picks, the best-ranked of {_N_CANDIDATES:,} candidates like the test "
         f"fold's compounds: {_hits(first)}; mean over {first.n_tasks:,} tasks."
     )
-    return " ".join([sentence, *(f"In the first {_n_picks(each)}: {_hits(each)}." for each in others)])
+    return " ".join([sentence, *(_first_picks(each) for each in others)])
+
+
+def _first_picks(picks: Picks) -> str:
+    """Hits in a smaller pick, in a sentence."""
+    tasks = f"mean over the {picks.n_tasks:,} with {FEWEST_COMPOUNDS[picks.percent]} test compounds or more"
+    return f"In the first {_n_picks(picks)}: {_hits(picks)}; {tasks}."
 
 
 def _n_picks(picks: Picks) -> int:

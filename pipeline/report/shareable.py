@@ -121,7 +121,8 @@ def _conclusion(report: Report, summary: SharedComparisons) -> SharedConclusion:
 def _picks(report: Report, summary: SharedComparisons) -> list[SharedPicks]:
     """Hits among picked compounds, if means over these tasks are shared."""
     told = summary.average_precision
-    return [SharedPicks(**dict(each)) for each in shared_picks(report.picks, told.n_judged)] if told else []
+    picks = shared_picks(report.picks, report.tasks, told.n_judged) if told else []
+    return [SharedPicks(**dict(each)) for each in picks]
 
 
 def _all_comparisons(report: Report) -> SharedComparisons:

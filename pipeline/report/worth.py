@@ -1,6 +1,5 @@
 """What federation is worth in measurements of the partner's own, from the rows of a report."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,7 +8,7 @@ from partners.scores.label_worth import label_worth
 from pipeline.report.metrics import FEWEST_ASSAYS
 from pipeline.report.schema import SharedWorth, TaskRow, Worth
 
-_DIGITS = 2  # of the shared numbers: whole percents
+_MOST = 100  # percent: as many measurements again, or more
 
 
 def worth_of(rows: Sequence[TaskRow], seed: int) -> Worth | None:
@@ -39,26 +38,39 @@ def _scores(row: TaskRow) -> tuple[float | None, float | None, float | None]:
     return row.half_data, row.local.average_precision, row.federated.average_precision
 
 
-def shared_worth(worth: Worth | None) -> SharedWorth | None:
+def shared_worth(worth: SharedWorth | None) -> SharedWorth | None:
     """The estimate alone, in whole percents: its tasks may be few fewer than those of other means."""
-    return worth and SharedWorth(
-        share=round(worth.share, _DIGITS), low=round(worth.low, _DIGITS), high=round(worth.high, _DIGITS)
-    )
+    if worth is None:
+        return None
+    share, low, high = (_percents(each) / 100 for each in (worth.share, worth.low, worth.high))
+    return SharedWorth(share=share, low=low, high=high)
 
 
 def worth_sentence(worth: SharedWorth | None) -> str:
     """The estimate in a sentence; "" without one."""
     if worth is None:
         return ""
-    about = "about " if 0 < worth.share < 1 else ""
     more, low, high = map(shown_worth, (worth.share, worth.low, worth.high))
+    over = f"; mean over {worth.n_tasks:,} tasks" if isinstance(worth, Worth) else ""
+    interval = f"(95 % interval {low} to {high}{over})"
+    if worth.share <= 0:
+        return f"The change is worth no further measurements of the partner's own {interval}."
+    about = "about " if worth.share < 1 else ""
     return (
-        f"The change is what {about}{more} more measurements of the partner's own would bring (95 % interval {low} to "
-        f"{high}), if a doubling brings what the step from half of them to all brought; learning curves flatten, so "
-        "rather more would be needed."
+        f"The change is what {about}{more} more measurements of the partner's own would bring {interval}, if a "
+        "doubling brings what the step from half of them to all brought; learning curves flatten, so rather more would "
+        "be needed."
     )
 
 
 def shown_worth(share: float) -> str:
-    """A share of 0 to 1 in percent, above 0 as 1 % at least; 1 is the most that is estimated."""
-    return "over 100 %" if share >= 1 else f"{math.ceil(100 * share) if share < 0.01 else round(100 * share)} %"  # noqa: PLR2004 -- one percent
+    """A share of 0 to 1 in whole percents; 1 is the most that is estimated."""
+    percents = _percents(share)
+    return "over 100 %" if percents == _MOST else f"{percents} %"
+
+
+def _percents(share: float) -> int:
+    """Whole percents, the same before and after sharing: 0 and 100 only of a share of 0 and of 1."""
+    if 0 < share < 1:
+        return min(max(round(100 * share), 1), _MOST - 1)
+    return _MOST if share >= 1 else 0

@@ -134,8 +134,8 @@ def _row(number: int, rng: np.random.Generator, gain: float) -> TaskRow:
         assay_type=TYPES[int(rng.integers(len(TYPES)))],
         threshold=6.0 + number % 2,
         n_labels=int(10 ** rng.uniform(1.4, 4)),
-        n_active=31,
-        n_inactive=47,
+        n_active=31 * (1 + number % 2),
+        n_inactive=47 * (1 + number % 2),  # 78 test compounds, or 156
         strongest=STRONGEST[number % len(STRONGEST)],
         kept=KEPT[number % len(KEPT)],
         reason=f"secret-reason-{number}",

@@ -25,13 +25,15 @@ from pipeline.pages.files import PAGE, has_page, write_private_page
 from pipeline.pages.page import Drawing, Page, PageTable, Section, files_of, write_page
 from pipeline.pages.private_page import private_page
 from pipeline.pages.shareable_page import shareable_page
+from pipeline.pages.tables import model_table, task_table
 from pipeline.report.consortium import merge
+from pipeline.report.metrics import CLASSIFICATION, REGRESSION
 from pipeline.report.numbers import p_equals
 from pipeline.report.report import write_report
 from pipeline.report.schema import Report
 from pipeline.report.shareable import shareable
 from tests.support.browser import CHROMIUM, SWITCHES, needs_chromium
-from tests.support.made_up_reports import made_up_report
+from tests.support.made_up_reports import made_up_report, report_of
 
 SCRIPT = (Path(pipeline.pages.page.__file__).parent / "page.js").read_text()
 
@@ -200,6 +202,14 @@ def test_the_verdict_is_one_sentence_of_its_colour(gain: float, outcome: str):
     assert private_page(report).outcome == outcome
 
 
+def test_tables_to_download_have_columns_of_different_names(report: Report):
+    """And one that ends with " change", by which the script filters."""
+    for kind in (CLASSIFICATION, REGRESSION):
+        for table in (task_table(report, kind), model_table(report, kind)):
+            assert len(set(table.header)) == len(table.header)
+            assert any(name.endswith(" change") for name in table.header)
+
+
 @pytest.mark.parametrize("name", ["private", "shareable", "consortium"])
 def test_the_strongest_local_model_comes_first(pages: dict[str, dict[str, bytes]], name: str):
     """Headline and first table are against it, the second ones against the same network."""
@@ -336,6 +346,27 @@ def test_a_page_in_the_dark_without_scripts(report: Report, pages: dict[str, dic
 
 
 @needs_chromium
+def test_a_downloaded_table_has_a_name_for_each_column_and_no_dash(tmp_path: Path):
+    """A task without a score by one metric has empty fields there."""
+    rows = list(made_up_report(6).tasks)
+    rows[0] = rows[0].model_copy(update={"local": rows[0].local.model_copy(update={"roc_auc": None})})
+    table = task_table(report_of(rows), CLASSIFICATION)
+    assert len(set(table.header)) == len(table.header)
+    page = Page("title", "subtitle", "better", "sentence", [], [Section("section", tables=[table])])
+    with opened(files_of(page, "page.html", "x")["page.html"], tmp_path) as shown:
+        shown.locator("summary").click()
+        with shown.expect_download() as download:
+            shown.locator("button", has_text="download").click()
+        download.value.save_as(tmp_path / "tasks.csv")
+    with (tmp_path / "tasks.csv").open(encoding="utf-8-sig", newline="") as written:
+        fields = {row["assay"]: row for row in csv.DictReader(written) if row["AUC-ROC local"] == ""}
+    assert list(fields) == ["secret-assay-0"]
+    row = fields["secret-assay-0"]
+    assert row["AUC-ROC federated"] == row["AUC-ROC change"] == ""
+    assert float(row["AP change"]) == round(float(row["AP change"]), 4) != 0
+
+
+@needs_chromium
 def test_a_reader_searches_sorts_filters_and_downloads(
     report: Report, pages: dict[str, dict[str, bytes]], tmp_path: Path
 ):
@@ -355,8 +386,8 @@ def test_a_reader_searches_sorts_filters_and_downloads(
             assert column("labels") == [f"{n:,}" for n in expected]
         details.locator("select").last.select_option("worse")
         changes = [row.federated.average_precision - row.local.average_precision for row in report.tasks]  # type: ignore[operator]
-        assert len(column("change")) == sum(change < 0 for change in changes) > 0
-        assert all(cell.startswith("-") for cell in column("change"))
+        assert len(column("AP change")) == sum(change < 0 for change in changes) > 0
+        assert all(cell.startswith("-") for cell in column("AP change"))
         details.locator("select").last.select_option("")
         details.locator("select").first.select_option("PANEL")
         assert len(column("type")) == sum(row.assay_type == "PANEL" for row in report.tasks) > 0
