@@ -13,16 +13,17 @@ from data_prep.forecast import Forecast, forecast
 from data_prep.input_tables import InputTables, ids_as_rows, input_tables
 from data_prep.labels.activities import credible_limits
 from data_prep.labels.catalogue import settle_catalogue
-from data_prep.losses import ADVICE, Losses, implausible_notes
-from data_prep.settings import Activities, OwnTables, Preparation
+from data_prep.losses import ADVICE, TASK_ADVICE, Losses, implausible_notes
+from data_prep.settings import DOSE_TYPES, Activities, OwnTables, Preparation
 from data_prep.tables.tables import (
     COLUMN_OF_REASON,
     Table,
-    misspelled,
+    column_notes,
     read_activities,
     read_assays,
     read_structures,
 )
+from data_prep.tables.units import UNSTATED, unit_named
 
 if TYPE_CHECKING:  # RDKit is large, and not needed unless structures are checked
     from data_prep.folds.compounds import Compounds
@@ -83,7 +84,8 @@ def check(
     for (name, read), path in zip(_READERS.items(), (t0, t1, t2), strict=True):
         try:
             tables[name] = read(path, own.columns)
-            findings += _check_names(name, misspelled(path, name, own.columns))
+            notes = column_notes(path, name, own.columns)
+            findings += [TableFinding(name, note, serious=False) for note in notes]
         except TableError as error:
             texts = [str(error), *getattr(error, "__notes__", [])]  # a note says what to do
             findings.append(TableFinding(name, "; ".join(texts), serious=True, stops=True))
@@ -153,12 +155,41 @@ def _check_together(
     problems = [TableFinding("T1", text, serious=True, stops=True) for text in losses.problems(own)]
     findings += [*problems, *(TableFinding("T1", text, serious=False) for text in (ADVICE if problems else ()))]
     assays, structures_read = tables.assays.accepted, tables.structures.accepted
+    findings += _check_unit(assays, activities, own.unit)
     findings += _remark("T0", _unmeasured(assays, activities, "input_assay_id"), "of assays without an activity in T1")
     findings += _remark(
         "T2", _unmeasured(structures_read, activities, "input_compound_id"), "of compounds without an activity in T1"
     )
     folding = compounds.folding if compounds and not sampled else None
-    return TableCheck([*earlier, *findings], losses, forecast(tables.settled, values.accepted, settings, folding))
+    expected = forecast(tables.settled, values.accepted, settings, folding)
+    findings += _check_tasks(expected) if not activities.is_empty() else []
+    return TableCheck([*earlier, *findings], losses, expected)
+
+
+def _check_unit(assays: pl.DataFrame, activities: pl.DataFrame, unit: str) -> list[TableFinding]:
+    """Return a remark about rows without a unit that do not have the molar unit of the configuration."""
+    default = unit_named(unit)
+    if default is None or default.scale != "molar":
+        return []
+    others = assays.filter(~pl.col("assay_type").is_in(DOSE_TYPES), ~pl.col("is_binary"))
+    without = activities.filter(pl.col("unit") == UNSTATED)
+    text = f"without standard_unit in assays that [data] unit = {unit} does not convert (not {', '.join(DOSE_TYPES)})"
+    return _remark("T1", _of_assays(without, others), text)
+
+
+def _of_assays(activities: pl.DataFrame, assays: pl.DataFrame) -> pl.DataFrame:
+    ids = assays["input_assay_id"].cast(pl.String).unique()
+    return activities.filter(pl.col("input_assay_id").cast(pl.String).is_in(ids.implode()))
+
+
+def _check_tasks(expected: Forecast) -> list[TableFinding]:
+    """Return a finding that stops if no task is trained, and what to do."""
+    if not expected.problem:
+        return []
+    return [
+        TableFinding("T1", expected.problem, serious=True, stops=True),
+        TableFinding("T1", TASK_ADVICE, serious=False),
+    ]
 
 
 def _compounds(
@@ -191,11 +222,6 @@ def _sampled_structures(refused: pl.DataFrame, n_sampled: int, losses: Losses, o
 def _unmeasured(rows: pl.DataFrame, activities: pl.DataFrame, name: str) -> pl.DataFrame:
     measured = activities.select(pl.col(name).unique().cast(pl.String))
     return rows.with_columns(pl.col(name).cast(pl.String)).join(measured, on=name, how="anti")
-
-
-def _check_names(table: str, near: dict[str, str]) -> list[TableFinding]:
-    texts = (f"column {name} is not known and not read; is {column} meant?" for name, column in near.items())
-    return [TableFinding(table, text, serious=False) for text in texts]
 
 
 def _unknown_words(table: str, read: Table) -> list[TableFinding]:

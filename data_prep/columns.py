@@ -31,6 +31,10 @@ _SYNONYMS = (
     ("=", ("==", "equal", "exact", "eq")),
     ("<", ("lt", "less", "less than")),
     (">", ("gt", "greater", "greater than", "more than")),
+    ("standard_unit", ("unit", "units", "uom")),
+    ("direction", ("activity_direction",)),
+    ("is_binary", ("binary",)),
+    ("expert_threshold_1", ("threshold",)),
 )
 _SYNONYM = {theirs: ours for ours, words in _SYNONYMS for theirs in words}
 _MOST_SHOWN = 3  # unknown words
@@ -108,7 +112,7 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         Column(
             "standard_unit",
             "word",
-            "the unit of the value; empty: that of `[data] unit`, else log units",
+            "the unit of the value; empty: that of `[data] unit` (a molar one: `OTHER`, panels only), else log units",
             "-log10 M",
             words=UNITS,
         ),

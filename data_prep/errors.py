@@ -13,6 +13,10 @@ class TooMuchLeftOut(DataError):
     """More of T1 would be left out than the partner allows, or an assay whole."""
 
 
+class NoTask(DataError):
+    """The tables give no task that can be trained."""
+
+
 class StructureSeedError(DataError):
     """The group's structure seed is too short; the seed itself is never part of the message."""
 

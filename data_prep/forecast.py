@@ -23,6 +23,12 @@ class TaskForecast:
     not_trained: dict[str, int]  # by reason
     not_scored: dict[str, int]  # of the trained ones, by reason
 
+    @property
+    def reasons(self) -> str:
+        """The number of candidate tasks, and why they are not trained."""
+        why = ", ".join(f"{n:,} with {reason}" for reason, n in self.not_trained.items())
+        return f"{self.candidates:,} candidate tasks" + (f", {why}" if why else "")
+
     def line(self, accuracy: str) -> str:
         """Return the numbers as text; accuracy : of the number of scored tasks, such as "about"."""
         text = f"{self.candidates:,} candidate tasks -> {self.trained:,} trained -> {accuracy} {self.scored:,} scored"
@@ -43,6 +49,15 @@ class Forecast:
     training_labels: int  # of the classification tasks, outside test and validation fold
     training_values: int  # the same of the regression tasks
     even_folds: bool  # compounds were split evenly, so more tasks are scored than with scaffolds as folds
+
+    @property
+    def problem(self) -> str:
+        """What keeps every task from being trained, as a sentence; "" if a task is trained."""
+        if self.classification.trained or self.regression.trained:
+            return ""
+        kinds = (("classification", self.classification), ("regression", self.regression))
+        reasons = "; ".join(f"{kind}: {tasks.reasons}" for kind, tasks in kinds)
+        return f"no task can be trained, expected at least one; {reasons}"
 
     def lines(self) -> list[str]:
         """Return the forecast as lines of text."""

@@ -1,17 +1,18 @@
 """A partner's three input tables, as far as they can be judged without standardising structures."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 
+from data_prep.forecast import forecast
 from data_prep.labels.activities import credible
 from data_prep.labels.catalogue import settle_catalogue
 from data_prep.labels.plausibility import PlausibleActivities, plausible
 from data_prep.labels.replicates import aggregate
-from data_prep.losses import Losses, expect_few, losses_of
+from data_prep.losses import Losses, expect_a_task, expect_few, losses_of
 from data_prep.settings import OwnTables, Preparation
-from data_prep.tables.tables import Table, read_activities, read_assays, read_structures
+from data_prep.tables.tables import Table, column_notes, read_activities, read_assays, read_structures
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class InputTables:
     settled: pl.DataFrame  # the accepted assays, see settle_catalogue
     plausible: PlausibleActivities
     n_rows: dict[str, int]  # of each table
+    notes: tuple[str, ...] = ()  # about columns that are not read, see column_notes
 
     def values(self, rows: pl.DataFrame, settings: Preparation) -> Table:
         """Return one value per assay and compound, and all rejected activities.
@@ -44,6 +46,12 @@ class InputTables:
         """Return the losses of T1; rejected : all_rejected's rows."""
         return losses_of(values.accepted, rejected, self.n_rows["T1"], settings.activities, own)
 
+    def expect_usable(self, settings: Preparation, own: OwnTables) -> None:
+        """Raise TooMuchLeftOut or NoTask if too much is left out or no task is trained even with every structure."""
+        self.expect_few(settings, own)
+        values = self.values(ids_as_rows(self.structures.accepted), settings)
+        expect_a_task(forecast(self.settled, values.accepted, settings))
+
     def expect_few(self, settings: Preparation, own: OwnTables) -> None:
         """Raise TooMuchLeftOut if too much is left out even if every structure can be used."""
         if own.most_rejected >= 1:
@@ -56,7 +64,13 @@ class InputTables:
 def read_tables(t0: Path, t1: Path, t2: Path, settings: Preparation, own: OwnTables) -> InputTables:
     """Read the three tables. Raises TableError."""
     structures, assays = read_structures(t2, own.columns), read_assays(t0, own.columns)
-    return input_tables(assays, read_activities(t1, own.columns), structures, settings, own)
+    tables = input_tables(assays, read_activities(t1, own.columns), structures, settings, own)
+    notes = (
+        f"{table}: {note}"
+        for table, path in (("T0", t0), ("T1", t1), ("T2", t2))
+        for note in column_notes(path, table, own.columns)
+    )
+    return replace(tables, notes=tuple(notes))
 
 
 def input_tables(

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from data_prep.errors import TooMuchLeftOut
+from data_prep.errors import NoTask, TooMuchLeftOut
+from data_prep.forecast import Forecast
 from data_prep.labels.plausibility import ImplausibleAssay
 from data_prep.settings import Activities, OwnTables
 
@@ -13,6 +14,9 @@ _SHOWN = 5  # assays in a message
 ADVICE = (
     "state the unit of the values in T1's column standard_unit or as [data] unit",
     "[data] accept = [ASSAY IDS] takes assays as they are; [data] most_rejected allows a larger share",
+)
+TASK_ADVICE = (
+    "add measured compounds: the plan's [preparation.activities] and [preparation.regression] say how many a task needs"
 )
 _MORE = "`hocket prepare CONFIG --check` lists everything"
 
@@ -81,6 +85,15 @@ def expect_few(losses: Losses, own: OwnTables, implausible: Iterable[Implausible
     for note in [*implausible_notes(implausible, unit), *ADVICE, _MORE]:
         error.add_note(note)
     raise error
+
+
+def expect_a_task(forecast: Forecast) -> None:
+    """Raise NoTask if no task can be trained; its notes say what to do."""
+    if forecast.problem:
+        error = NoTask(f"T1: {forecast.problem}")
+        error.add_note(TASK_ADVICE)
+        error.add_note(_MORE)
+        raise error
 
 
 def implausible_notes(implausible: Iterable[ImplausibleAssay], unit: str) -> list[str]:

@@ -54,6 +54,7 @@ class _Result:
     n_rows: dict[str, int]  # of each input table
     losses: Losses
     plausible: PlausibleActivities
+    notes: tuple[str, ...]  # about columns that are not read
 
     @property
     def trained(self) -> pl.DataFrame:
@@ -148,6 +149,7 @@ def _compute(
         n_rows=tables.n_rows,
         losses=tables.losses(values, rejected, settings, own),
         plausible=tables.plausible,
+        notes=tables.notes,
     )
 
 
@@ -183,6 +185,7 @@ def _summary(result: _Result, settings: Preparation) -> dict[str, Any]:
         "warnings": [
             *balance_warnings(folds, settings.folds),
             *_machine_warnings(result),
+            *result.notes,
             *implausible_notes(result.plausible.implausible, result.plausible.likely_unit),
         ],
     }

@@ -1,4 +1,7 @@
-"""Small valid tables T0, T1 and T2 to start from; the structures are known drugs, the values are invented."""
+"""Small tables T0, T1 and T2 that show the columns; the structures are known drugs, the values are invented.
+
+Their rows are valid, but too few for a task.
+"""
 
 SAMPLE_TABLES = {
     "T0.csv": """\

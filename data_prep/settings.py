@@ -315,7 +315,7 @@ class OwnTables:
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Names in the partner's files, by the column's own name; the first that a file has is taken."""
 
-    unit: str = ""  # of values without `standard_unit`, see data_prep.tables.units; "": log units
+    unit: str = ""  # of values without `standard_unit`, see on_one_scale; "": log units
     accept: frozenset[str] = frozenset()  # assay ids whose values are not judged, and that may be left out whole
     most_rejected: float = 1.0  # share of T1's rows; 1: any, whole assays too
 
@@ -323,5 +323,5 @@ class OwnTables:
     def reading(self) -> dict[str, object]:
         """What changes the accepted rows, as JSON values; empty for the defaults."""
         columns = {column: list(names) for column, names in self.columns.items()}
-        facts: dict[str, object] = {"columns": columns, "unit": self.unit, "accept": sorted(self.accept)}
+        facts: dict[str, object] = {"columns": columns, "unit_if_unstated": self.unit, "accept": sorted(self.accept)}
         return {name: fact for name, fact in facts.items() if fact}

@@ -23,6 +23,22 @@ MAX_SECRET_BYTES = 1 << 20
 _GROUP_AND_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
+class NotPlainFile(OSError):
+    """A named pipe, a device or a folder under the name of a file."""
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """Open a file that others may have put there; a named pipe would hold up who opens it as usual.
+
+    Raises NotPlainFile for a named pipe, a device or a folder.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise NotPlainFile(errno.EINVAL, "found a named pipe, a device or a folder, expected a file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
 @contextmanager
 def atomic_file(path: Path, mode: int = 0o644, *, is_new: bool = False) -> Iterator[BinaryIO]:
     """Open a temporary file next to `path` for writing; rename it to `path` at the end, remove it on failure.

@@ -179,7 +179,7 @@ def test_the_front_page_is_short() -> None:
 
 
 def test_the_sample_tables_are_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`hocket init tables` writes README's, and `hocket prepare --check` finds nothing; all types are explained."""
+    """`hocket init tables` writes README's, of which `prepare --check` only finds too few rows; types are explained."""
     text = (ROOT / "data_prep" / "README.md").read_text()
     assert {kind for kind in ASSAY_TYPES if f"`{kind}`" not in section(text, "The assay types")} == set()
     monkeypatch.chdir(tmp_path)
@@ -195,8 +195,11 @@ def test_the_sample_tables_are_good(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     tables = ["--assays", "T0.csv", "--activities", "T1.csv", "--structures", "T2.csv"]
     assert hocket("init", "partner", "P01", "--exchange", "exchange", *tables).exit_code == ExitCode.DONE
     checked = hocket("prepare", "P01/partner.toml", "--check")
-    assert checked.exit_code == ExitCode.DONE, checked.output
-    assert checked.stdout.startswith("T1: 0 % of 12 rows are left out")
+    assert checked.exit_code == ExitCode.DATA, checked.output
+    stop, advice, share = checked.stdout.splitlines()[:3]
+    assert stop.startswith("T1: no task can be trained")
+    assert advice.startswith("T1: remark: add measured compounds")
+    assert share.startswith("T1: 0 % of 12 rows are left out")
 
 
 def test_the_extraction() -> None:

@@ -18,18 +18,19 @@ _OPPOSITE = {"<": ">", ">": "<", "=": "="}
 def on_one_scale(assays: pl.DataFrame, activities: pl.DataFrame, unit: str = "") -> Table:
     """Convert concentrations and their logarithms to -log10 of mol/l; where that turns the order around, "<" is ">".
 
-    activities : read_activities' rows; unit : of values without `standard_unit`, "": log units
+    activities : read_activities' rows; unit : of values without `standard_unit`, "": log units. A molar one is that of
+    dose-response assays only: those of another type may have values that are no concentrations, such as logD.
 
     Binary assays have no unit, and a value without any stays as it is. Codes: `unit_of_another_type`, `not_positive`
     (a concentration), `mixed_units` (of an assay's values that have a scale its type may have).
     """
-    rows = activities
-    if unit_named(unit):
-        stated = pl.col("unit") != UNSTATED
-        rows = rows.with_columns(pl.when(stated).then("unit").otherwise(pl.lit(unit_named(unit).name, UNIT)))  # type: ignore[union-attr]
-    if (rows["unit"] == UNSTATED).all():
-        return reject("T1", rows, pl.lit(None, pl.String))
-    rows = rows.join(_types(assays), on="input_assay_id", how="left", maintain_order="left")
+    default = unit_named(unit)
+    if default is None and (activities["unit"] == UNSTATED).all():
+        return reject("T1", activities, pl.lit(None, pl.String))
+    rows = activities.join(_types(assays), on="input_assay_id", how="left", maintain_order="left")
+    if default is not None:
+        has_default = (pl.col("unit") == UNSTATED) & (pl.col("is_dose") | pl.lit(default.scale != "molar"))
+        rows = rows.with_columns(pl.when(has_default).then(pl.lit(default.name, UNIT)).otherwise("unit").alias("unit"))
     rows = rows.with_columns(pl.when("is_binary").then(pl.lit(UNSTATED, UNIT)).otherwise("unit").alias("unit"))
     rows = rows.with_columns(_scale().alias("scale"))
     allowed = pl.col("scale").is_in(pl.col("scales")) | (pl.col("unit") == UNSTATED)

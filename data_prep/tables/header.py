@@ -10,6 +10,10 @@ from data_prep.errors import TableError
 NamesInFile = Mapping[str, Sequence[str]]
 """Names that columns may have in a file, by the column's own name; the first that the file has is taken."""
 
+_DECISIVE = ("direction", "is_binary", "standard_unit")
+"""Optional columns without which values have another meaning."""
+_LIKE, _VERY_LIKE = 0.75, 0.85  # by difflib; `standard_type` is .77 like `standard_unit`, `standard_units` .96
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -45,7 +49,8 @@ def wanted_columns(
 def match_columns(path: Path, header: Sequence[str], wanted: Wanted) -> dict[str, int]:
     """Return the index in the header of each wanted column that is there; letters may have any case.
 
-    Raises TableError if a required column is missing, or a wanted one is there more than once.
+    Raises TableError if a required column is missing, a wanted one is there more than once, or a column that decides
+    what values mean seems to be there under another name.
     """
     indices = {column: _indices(header, wanted.names_of(column)) for column in wanted.columns}
     repeated = [header[found[0]] for found in indices.values() if len(found) > 1]
@@ -56,6 +61,7 @@ def match_columns(path: Path, header: Sequence[str], wanted: Wanted) -> dict[str
     missing = [column for column in wanted.required if not indices[column]]
     if missing:
         raise _missing_error(path, header, missing, wanted)
+    _expect_no_misspelled(path, header, wanted)
     return {column: found[0] for column, found in indices.items() if found}
 
 
@@ -66,11 +72,26 @@ def n_matches(header: Sequence[str], wanted: Wanted) -> int:
 
 def misspelled_columns(header: Sequence[str], wanted: Wanted) -> dict[str, str]:
     """Return the header's names that are like an optional column that it lacks, with that column."""
+    return _near(header, wanted, wanted.optional, _LIKE)
+
+
+def _near(header: Sequence[str], wanted: Wanted, columns: Sequence[str], cutoff: float) -> dict[str, str]:
+    """Return the names in the header that are like one of these columns that it lacks, with that column."""
     indices = {column: _indices(header, wanted.names_of(column)) for column in wanted.columns}
-    lacking = [column for column in wanted.optional if not indices[column]]
-    used = {index for found in indices.values() for index in found}
-    near = {name: nearest(name, lacking, 0.75) for index, name in enumerate(header) if index not in used}
+    lacking = [column for column in columns if not indices[column]]
+    used = {index for places in indices.values() for index in places}
+    near = {name: nearest(name, lacking, cutoff) for index, name in enumerate(header) if index not in used}
     return {name: column for name, column in near.items() if column}
+
+
+def _expect_no_misspelled(path: Path, header: Sequence[str], wanted: Wanted) -> None:
+    decisive = [column for column in wanted.optional if column in _DECISIVE]
+    near = _near(header, wanted, decisive, _VERY_LIKE)
+    if near:
+        texts = [f"found column {name}, which is not known, expected {column}" for name, column in near.items()]
+        error = TableError(f"{path.name}: {'; '.join(texts)}")
+        error.add_note("rename it, or name it in [data.columns] of partner.toml; if it is something else, remove it")
+        raise error
 
 
 def _indices(header: Sequence[str], names: Sequence[str]) -> list[int]:

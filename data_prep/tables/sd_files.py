@@ -45,6 +45,10 @@ class SdRecord:
         others = (self._field(name) for name in names if name != COMPOUND_ID)
         return next((text for text in (*others, title, self._field(COMPOUND_ID)) if text), None)
 
+    def has_field(self, names: Sequence[str]) -> bool:
+        """Return whether one of the fields is there and not empty; letters may have any case."""
+        return any(self._field(name) for name in names)
+
     def _field(self, name: str) -> str:
         named = re.search(rf"^>.*<{re.escape(name)}>.*\n(.*)$", self.fields, re.MULTILINE | re.IGNORECASE)
         return named[1].strip() if named else ""

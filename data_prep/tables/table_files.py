@@ -35,7 +35,7 @@ def read_header(path: Path, wanted: Wanted) -> list[str]:
     """Return the names of a file's columns. Raises TableError for a file that is no table."""
     kind = path.suffix.lower()
     if kind == EXCEL:
-        return _sheet(path, wanted).columns
+        return _sheet(path, wanted)[0]
     return _scan_parquet(path)[1] if kind == PARQUET else csv_header(path, wanted)
 
 
@@ -88,24 +88,28 @@ def _parquet_blocks(path: Path, wanted: Wanted) -> Iterator[pl.DataFrame]:
 
 
 def _excel_block(path: Path, wanted: Wanted) -> pl.DataFrame:
-    sheet = _sheet(path, wanted)
-    columns = sheet.select(_renamed(sheet.columns, match_columns(path, sheet.columns, wanted)))
-    is_filled = sheet.select(pl.any_horizontal(pl.all().is_not_null())).to_series()
+    header, rows = _sheet(path, wanted)
+    columns = rows.select(_renamed(rows.columns, match_columns(path, header, wanted)))
+    is_filled = rows.select(pl.any_horizontal(pl.all().is_not_null())).to_series()
     filled = is_filled.arg_true()
     return flagged(columns.head(int(filled[-1]) + 1 if len(filled) else 0), [], multiline=False)
 
 
-def _sheet(path: Path, wanted: Wanted) -> pl.DataFrame:
-    """Return the sheet that has most of the wanted columns, the first of equals, all cells as text."""
+def _sheet(path: Path, wanted: Wanted) -> tuple[list[str], pl.DataFrame]:
+    """Return header and rows of the sheet that has most of the wanted columns, the first of equals, cells as text."""
     _expect_plain(path)
     try:
         sheets: Mapping[str, pl.DataFrame] = pl.read_excel(
-            path, sheet_id=0, infer_schema_length=0, drop_empty_rows=False, raise_if_empty=False
-        )
+            path, sheet_id=0, has_header=False, infer_schema_length=0, drop_empty_rows=False, raise_if_empty=False
+        )  # without header: polars would give the second of two equal names another name
     except (OSError, pl.exceptions.PolarsError, fastexcel.FastExcelError) as cause:
         raise TableError(f"{path.name}: expected an Excel file (.xlsx): {type(cause).__name__}") from cause
-    stripped = [sheet.rename({name: name.strip() for name in sheet.columns}) for sheet in sheets.values()]
-    return max(stripped, key=lambda sheet: n_matches(sheet.columns, wanted))
+    tables = [(_first_row(sheet), sheet[1:]) for sheet in sheets.values()]
+    return max(tables, key=lambda table: n_matches(table[0], wanted))
+
+
+def _first_row(sheet: pl.DataFrame) -> list[str]:
+    return [(cell or "").strip() for cell in sheet.row(0)] if sheet.height else []
 
 
 def _renamed(header: Sequence[str], indices: Mapping[str, int]) -> list[pl.Expr]:

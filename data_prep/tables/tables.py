@@ -14,7 +14,7 @@ from data_prep.columns import COMPOUND_ID, FALSE_WORDS, QUALIFIER_OF, SMILES, TR
 from data_prep.errors import TableError
 from data_prep.settings import ASSAY_TYPES
 from data_prep.tables.header import Wanted, misspelled_columns, wanted_columns
-from data_prep.tables.sd_files import is_sd_file, sd_blocks
+from data_prep.tables.sd_files import is_sd_file, sd_blocks, sd_records
 from data_prep.tables.table_files import read_blocks, read_header
 from data_prep.tables.units import units_of
 
@@ -92,6 +92,16 @@ def misspelled(path: Path, table: str, renamed: Renamed | None = None) -> dict[s
     """Return the file's columns that are not read and have nearly the name of a missing optional column, with that."""
     wanted = wanted_of(table, renamed)
     return {} if is_sd_file(path) else misspelled_columns(read_header(path, wanted), wanted)
+
+
+def column_notes(path: Path, table: str, renamed: Renamed | None = None) -> list[str]:
+    """Return what is odd about the columns of a table that can be read, as sentences. Raises TableError."""
+    near = misspelled(path, table, renamed)
+    notes = [f"column {name} is not known and not read; is {column} meant?" for name, column in near.items()]
+    fields = [name for name in wanted_of(table, renamed).names_of(COMPOUND_ID) if name != COMPOUND_ID]
+    if is_sd_file(path) and fields and not any(record.has_field(fields) for record in sd_records(path)):
+        notes.append(f"no record has the field {' or '.join(fields)} of [data.columns]; its title line is the id")
+    return notes
 
 
 def read_assays(path: Path, renamed: Renamed | None = None) -> Table:

@@ -6,7 +6,7 @@ from itertools import chain, product
 from pipeline.exchange.transcript import Message, Transcript
 from secure.messages.messages import utc
 
-_TOLERANCE_S = 60  # no warning below this difference
+TOLERANCE_S = 60  # no warning below this difference
 
 
 def clock_warnings(transcript: Transcript, now: float) -> Iterator[str]:
@@ -15,12 +15,12 @@ def clock_warnings(transcript: Transcript, now: float) -> Iterator[str]:
     for message in sorted(transcript.messages, key=_time):
         latest[message.name.sender] = message
     for sender, message in latest.items():
-        if _time(message) > now + _TOLERANCE_S:
+        if _time(message) > now + TOLERANCE_S:
             yield f"the clock of {sender} is ahead of this machine's: the {message} is signed {utc(_time(message))}"
     worst: dict[tuple[str, str], tuple[int, str]] = {}
     for first, second in _in_sequence(transcript):
         seconds, senders = _time(first) - _time(second), (first.name.sender, second.name.sender)
-        if seconds > max(_TOLERANCE_S, worst.get(senders, (0, ""))[0]):
+        if seconds > max(TOLERANCE_S, worst.get(senders, (0, ""))[0]):
             worst[senders] = (seconds, f"the {first} is signed {seconds} s after the {second}, which followed it")
     for (first_sender, second_sender), (_, reason) in worst.items():
         yield f"the clocks of {first_sender} and {second_sender} do not agree: {reason}"

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from pipeline.audit.clock_skew import TOLERANCE_S
 from pipeline.exchange.signs import FINISHED, SILENT_S, Sign
 from pipeline.plan.plan import CATALOGUE_ROUND
 
@@ -50,6 +51,10 @@ class MemberState:
         """Whether its run has left the last sign of life, at its end."""
         return self.sign is not None and self.sign.step == FINISHED
 
+    def is_ahead(self, now: float) -> bool:
+        """Whether its sign has a time that is yet to come, so that nobody can see how long the member is silent."""
+        return self.sign is not None and self.sign.time > now + TOLERANCE_S
+
 
 class Deadline(NamedTuple):
     """What happens at some time if nothing is posted until then."""
@@ -74,7 +79,8 @@ class Status:
     def late(self, now: float) -> dict[str, int]:
         """Members that have given no sign of life for SILENT_S though their run should work or wait, and since when.
 
-        A member that has never given one is late if it is awaited. Those in trouble are not listed.
+        A member that has never given one is late if it is awaited. Those in trouble are not listed, nor those whose
+        clock is ahead: their silence counts from now.
         now : seconds since 1970; the result too
         """
         last = {member.name: self._last_sign(member) for member in self.members if not member.trouble}

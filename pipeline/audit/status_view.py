@@ -228,4 +228,8 @@ def _sign_text(member: MemberState, now: float) -> str:
         return ""
     if member.trouble:
         return f"trouble, exit code {sign.exit_code}"
-    return "its run is finished" if member.is_over else f"{sign.step}, sign of life {_ago(sign.time, now)}"
+    if member.is_over:
+        return "its run is finished"
+    if member.is_ahead(now):
+        return f"{sign.step}, its clock is ahead: sign of life {utc(sign.time)}"
+    return f"{sign.step}, sign of life {_ago(sign.time, now)}"

@@ -151,9 +151,10 @@ def init_partner(folder: Path, force: bool, **options: Any) -> None:  # noqa: AN
 @click.argument("folder", type=ANY_PATH, default=".")
 @_FORCE
 def init_tables(folder: Path, force: bool) -> None:
-    """Write small valid tables T0.csv, T1.csv and T2.csv into FOLDER, the current one by default.
+    """Write small sample tables T0.csv, T1.csv and T2.csv into FOLDER, the current one by default.
 
-    They show the columns. Replace their rows with your own, or name your own columns in [data.columns] of partner.toml.
+    They show the columns and have too few rows for a task. Replace their rows with your own, or name your own
+    columns in [data.columns] of partner.toml.
     """
     from data_prep.samples import SAMPLE_TABLES
     from pipeline.setup.init_files import check_replaceable, write_file

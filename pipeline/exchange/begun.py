@@ -1,19 +1,32 @@
-"""Tell an exchange that a plan's members use from one that is new, mistyped or not mounted."""
-
-import re
+"""Tell an exchange that a plan's members use from one that is new, mistyped, not mounted or another federation's."""
 
 from pipeline.exchange.storage import Exchange
 from pipeline.plan.plan import Plan
+from secure.errors import SecureError
+from secure.messages.message_name import MessageName
+from secure.messages.messages import Expected, verify_manifest
 
-_OF_A_PLAN = re.compile(r"enrol|round-\d{4}", re.ASCII)  # folders; signs alone begin nothing
+
+def deal_of(plan: Plan) -> MessageName:
+    """Name of the message with which the plan begins."""
+    return MessageName("deal", 0, 0, plan.federation.custodian)
 
 
-def is_begun(exchange: Exchange) -> bool:
-    """Whether the exchange has the enrolment, with which every plan begins, or a round.
+def is_begun(plan: Plan, exchange: Exchange) -> bool:
+    """Whether the exchange has the deal of this plan, signed by its custodian; a revision has its own.
 
     Raises ExchangeUnreachable if the storage fails, ExchangeError if a retry would fail too.
     """
-    return any(_OF_A_PLAN.fullmatch(folder) for folder in exchange.list_folders())
+    name = deal_of(plan)
+    expected = Expected(kind=name.kind, plan=plan.digest, round_no=0, attempt=0)
+    try:
+        data = exchange.read(name.manifest)
+        if data is None:
+            return False
+        verify_manifest(data, plan.cards[name.sender], expected, exchange.where(name.manifest))
+    except SecureError:
+        return False
+    return True
 
 
 def nothing_here(plan: Plan, exchange: Exchange) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.errors import Equivocation, ExchangeUnreachable, NotYet
-from pipeline.exchange.begun import is_begun, nothing_here
+from pipeline.exchange.begun import deal_of, is_begun, nothing_here
 from pipeline.exchange.storage import Exchange
 from pipeline.home.paths import Home
 from pipeline.plan.plan import Plan, round_name
@@ -66,8 +66,7 @@ class Outbox:
     def signed_at(self) -> float | None:
         """When this member last signed a message of this plan, seconds since 1970, after restarts too; None: never."""
         if self._signed_at is None:
-            manifests = self.home.outbox("").rglob("*.json")
-            self._signed_at = max((path.stat().st_mtime for path in manifests), default=None)
+            self._signed_at = last_signed_at(self.home)
         return self._signed_at
 
     def has(self, name: MessageName) -> bool:
@@ -91,6 +90,7 @@ class Mailbox(Outbox):
     ) -> None:
         super().__init__(plan, keys, home, clock)
         self.exchange = exchange
+        self._knows_deal = False  # whether the exchange's deal was verified, by this process
         self._posted: set[MessageName] = set()  # by this process
         self._checked: set[MessageName] = set()  # payloads in the inbox, by this process
 
@@ -126,8 +126,11 @@ class Mailbox(Outbox):
 
     @property
     def is_begun(self) -> bool:
-        """Whether the exchange holds something of this plan, see pipeline.exchange.begun."""
-        return is_begun(self.exchange)
+        """Whether the exchange has the deal of this plan; its signature is verified once."""
+        if self._knows_deal:
+            return self.exchange.has(deal_of(self.plan).manifest)
+        self._knows_deal = is_begun(self.plan, self.exchange)
+        return self._knows_deal
 
     def expect_begun(self) -> None:
         """Raise ExchangeUnreachable if this home has received messages of the plan and the exchange has none of them.
@@ -197,6 +200,12 @@ class Mailbox(Outbox):
     def _kept(self, name: MessageName) -> Path:
         own = self.home.outbox(name.manifest)
         return own if own.exists() else self.home.inbox(name.manifest)
+
+
+def last_signed_at(home: Home) -> float | None:
+    """When the newest message in a home's outbox was signed, seconds since 1970; None if there is none."""
+    manifests = home.outbox("").rglob("*.json")
+    return max((path.stat().st_mtime for path in manifests), default=None)
 
 
 def check_payload_size(plan: Plan, manifest: Manifest, where: str) -> None:

@@ -3,8 +3,8 @@
 They inform people. No step of the protocol depends on them, and the exchange can hold back or restore one.
 """
 
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Self
 
 from pipeline.exchange.storage import Exchange
@@ -18,6 +18,8 @@ from secure.messages.messages import Expected, Manifest, sign_manifest, utc, ver
 ALIVE_S = 600.0  # longest time between two signs of life of a run that works or waits
 SILENT_S = 3 * ALIVE_S  # a member whose last sign is older counts as silent
 FINISHED = "finished"  # step of a member's last sign of life
+_KINDS = sorted(SIGNS)
+_ANY_ERROR = 1  # exit code of a trouble that is withdrawn when it is posted
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,11 @@ class Sign:
         """The sign that a verified manifest holds."""
         code = manifest.count("exit_code") if manifest.kind == "trouble" else None
         return cls(manifest.time, manifest.count("round"), manifest.count("attempt"), manifest.text("step"), code)
+
+    @property
+    def kind(self) -> str:
+        """The kind of its message."""
+        return "alive" if self.exit_code is None else "trouble"
 
     def body(self) -> dict[str, object]:
         """The body of the sign's manifest."""
@@ -65,29 +72,49 @@ class SignBoard:
 
     def latest(self, sender: str) -> Sign | None:
         """A member's newer sign, None if it has left none. Raises secure.errors.SecureError for a wrong one."""
-        return max(self._all(sender), key=lambda sign: sign.time, default=None)
+        return _newest(self._read(kind, sender) for kind in _KINDS)
+
+    def latest_valid(self, sender: str) -> tuple[Sign | None, dict[str, SecureError]]:
+        """A member's newer valid sign, None if it has none, and what is wrong with its other files, by kind."""
+        signs, errors = [], {}
+        for kind in _KINDS:
+            try:
+                signs.append(self._read(kind, sender))
+            except SecureError as error:
+                errors[kind] = error
+        return _newest(signs), errors
 
     def post(self, keys: PrivateKeys, sign: Sign) -> Sign:
-        """Replace this member's sign of the same kind; returns what was posted, whose time is later than all before."""
-        before = 0
-        with suppress(SecureError):  # a wrong sign under this name is replaced
-            before = max((earlier.time for earlier in self._all(keys.name)), default=0)
-        name = sign_name("alive" if sign.exit_code is None else "trouble", keys.name)
-        time = max(sign.time, before + 1)
+        """Replace this member's sign of the same kind; returns what was posted, whose time is later than all before.
+
+        A wrong file of the other kind is replaced too, by a sign that the posted one withdraws.
+        """
+        before, wrong = self.latest_valid(keys.name)
+        least = 1 if before is None else before.time + 1
+        other = replace(sign, time=max(sign.time - 1, least), exit_code=_ANY_ERROR if sign.exit_code is None else None)
+        if other.kind in wrong:
+            self._put(keys, other)
+            least = other.time + 1
+        posted = replace(sign, time=max(sign.time, least))
+        self._put(keys, posted)
+        return posted
+
+    def _put(self, keys: PrivateKeys, sign: Sign) -> None:
+        name = sign_name(sign.kind, keys.name)
         data = sign_manifest(
-            keys, kind=name.kind, plan=self._plan.digest, round_no=0, attempt=0, time=time, body=sign.body()
+            keys, kind=name.kind, plan=self._plan.digest, round_no=0, attempt=0, time=sign.time, body=sign.body()
         )
         self._exchange.replace(data, name.manifest)
-        return Sign(time, sign.round_no, sign.attempt, sign.step, sign.exit_code)
 
-    def _all(self, sender: str) -> list[Sign]:
-        signs = (self._read(sign_name(kind, sender)) for kind in sorted(SIGNS))
-        return [sign for sign in signs if sign is not None]
-
-    def _read(self, name: MessageName) -> Sign | None:
+    def _read(self, kind: str, sender: str) -> Sign | None:
+        name = sign_name(kind, sender)
         data = self._exchange.read(name.manifest)
         if data is None:
             return None
         expected = Expected(kind=name.kind, plan=self._plan.digest, round_no=0, attempt=0)
         where = self._exchange.where(name.manifest)
         return Sign.of(verify_manifest(data, self._plan.cards[name.sender], expected, where))
+
+
+def _newest(signs: Iterable[Sign | None]) -> Sign | None:
+    return max((sign for sign in signs if sign is not None), key=lambda sign: sign.time, default=None)

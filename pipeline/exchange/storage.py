@@ -6,14 +6,15 @@ import secrets
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import ExchangeConflict, ExchangeError, ExchangeUnreachable
 from pipeline.runtime.redact import without_password
-from secure.files import PART, atomic_file, atomic_path
+from secure.errors import BadManifest, PayloadMismatch
+from secure.files import PART, NotPlainFile, atomic_file, atomic_path, open_plain
 
 _PIECE = 1 << 20  # bytes
 _OF_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -96,13 +97,16 @@ class Exchange:
     def read(self, path: str) -> bytes | None:
         """Content of a small file, or None if there is none yet.
 
-        Raises ExchangeUnreachable if the storage fails, ExchangeError if a retry would fail too.
+        Raises ExchangeUnreachable if the storage fails, ExchangeError if a retry would fail too, and
+        secure.errors.BadManifest for a named pipe, a device or a folder.
         """
         try:
-            with self._fs.open(f"{self._root}/{path}", "rb") as file:
+            with self._open(path) as file:
                 return bytes(file.read(_LARGEST_MANIFEST))
         except FileNotFoundError:
             return None
+        except NotPlainFile as error:
+            raise BadManifest(f"{self.where(path)}: {error.strerror}") from error
         except self._failures as error:
             raise _failed(self.where(path), "read", error) from error
 
@@ -110,14 +114,16 @@ class Exchange:
         """Copy a file to `target` atomically; False if there is none.
 
         n_bytes : the expected size; of a larger file only one byte more is copied
+        Raises secure.errors.PayloadMismatch for a named pipe, a device or a folder.
         """
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            source = f"{self._root}/{path}"
-            with atomic_path(target) as part, self._fs.open(source, "rb") as posted, part.open("wb") as copy:
+            with atomic_path(target) as part, self._open(path) as posted, part.open("wb") as copy:
                 _copy(posted, copy, n_bytes)
         except FileNotFoundError:
             return False
+        except NotPlainFile as error:
+            raise PayloadMismatch(f"{self.where(path)}: {error.strerror}") from error
         except self._failures as error:
             if isinstance(error, OSError) and error.errno in _OF_WRITING:  # the copy's disk, not the exchange
                 raise OSError(error.errno, error.strerror, str(target)) from error
@@ -146,6 +152,8 @@ class Exchange:
                 temporary = f"{target.rsplit('/', 1)[0]}/.{secrets.token_hex(8)}{PART}"
                 self._fs.put_file(str(source), temporary)
                 self._fs.mv(temporary, target)
+        except NotPlainFile as error:
+            raise ExchangeConflict(f"{self.where(path)}: {error.strerror}") from error
         except self._failures as error:
             raise _failed(self.where(path), "written", error) from error
 
@@ -199,9 +207,14 @@ class Exchange:
             raise _failed(self.url, "listed", error) from error
         return sorted(str(entry["name"]).rsplit("/", 1)[-1] for entry in entries if entry["type"] == "directory")
 
+    def _open(self, path: str) -> BinaryIO:
+        """Open a file for reading. Raises NotPlainFile for a named pipe, which would otherwise be waited for."""
+        file = f"{self._root}/{path}"
+        return open_plain(Path(file)) if self._local else cast("BinaryIO", self._fs.open(file, "rb"))
+
     def _check_same(self, source: Path, path: str) -> None:
         """Raise ExchangeConflict unless the posted file has the same bytes: a member never replaces what it posted."""
-        with self._fs.open(f"{self._root}/{path}", "rb") as posted, source.open("rb") as own:
+        with self._open(path) as posted, source.open("rb") as own:
             while True:
                 theirs, ours = posted.read(_PIECE), own.read(_PIECE)
                 if theirs != ours:

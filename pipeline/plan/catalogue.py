@@ -5,9 +5,7 @@ import gzip
 import hashlib
 import io
 import math
-import os
 import re
-import stat
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -18,6 +16,7 @@ from pydantic import Field, model_validator
 
 from pipeline.errors import ConfigError
 from pipeline.plan.toml_schema import Schema
+from secure.files import open_plain
 
 FEWEST_HOLDERS = 2  # partners that hold a catalogue row, for it to be shared
 _DEFAULT_HOLDERS = 3  # with two holders each learns the other's row
@@ -119,10 +118,7 @@ def _content(file: Path) -> bytes:
 
 
 def _plain_bytes(file: Path) -> bytes:
-    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK)  # a pipe must not make us wait
-    with os.fdopen(descriptor, "rb") as opened:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError("it is no plain file")
+    with open_plain(file) as opened:
         return opened.read(_MOST_BYTES + 1)
 
 

@@ -1,15 +1,17 @@
 """Let others know how a member's run goes: signs of life and trouble, notices, and a file of metrics."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from threading import Event, Thread
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from pipeline.errors import ExchangeUnreachable, ExitCode, NotYet, PipelineError
 from pipeline.exchange.begun import advice, nothing_here
-from pipeline.exchange.mailbox import Mailbox
+from pipeline.exchange.mailbox import Mailbox, last_signed_at
 from pipeline.exchange.signs import ALIVE_S, Sign, trouble_text
+from pipeline.home.paths import Home
 from pipeline.runs.notices import Notices
 from pipeline.runs.own_signs import OwnSigns
 from pipeline.runs.run_metrics import write_metrics
@@ -22,6 +24,8 @@ from secure.messages.messages import utc
 _TICK_S = 15.0  # between two looks of the second thread; a file of metrics is as new as that
 _FAILURES = (PipelineError, SecureError, OSError)  # of telling, which stop no run
 _LAST_S = 5.0  # longest wait at the end for what the second thread is doing
+
+Result = TypeVar("Result")
 
 
 class Attendance:
@@ -46,6 +50,8 @@ class Attendance:
 
     def __enter__(self) -> Self:
         self._reporter.on_event = self._event
+        self._quietly(self._write_metrics)
+        self._thread.start()
         return self
 
     def __exit__(
@@ -67,42 +73,82 @@ class Attendance:
             self._reporter.report(f"{nothing_here(mailbox.plan, mailbox.exchange)}; this run begins it with the deal")
         self._mailbox, self._signs = mailbox, OwnSigns(mailbox, self._reporter, self._clock)
         self._quietly(self._write_metrics)  # the first sign of life follows at the first wait or tick: with a step
-        if self._thread.ident is None:
-            self._thread.start()
+
+    def begin_if_possible(self, open_mailbox: Callable[[], Mailbox]) -> None:
+        """Open the mailbox of a finished member and begin; a failure, such as of deleted keys, gives a warning."""
+        self._quietly(lambda: self.begin(open_mailbox()))
 
     def attend(self, machine: Machine) -> Machine:
         """The same step machine, whose waits are noticed."""
         return _Attended(machine, self)
 
-    def finished(self) -> None:
-        """Tell that this member's run is done."""
-        if self._signs:
-            self._quietly(self._signs.finished)
+    def attend_call(self, act: Callable[[], Result]) -> Callable[[], Result]:
+        """The same function, whose waits for the exchange and the disk are noticed."""
+
+        def attended() -> Result:
+            with self.noting_waits():
+                return act()
+
+        return attended
+
+    @contextmanager
+    def noting_waits(self) -> Iterator[None]:
+        """Note a wait if the code inside ends with an error that is tried again."""
+        try:
+            yield
+        except (NotYet, ExchangeUnreachable) as error:
+            self.waits(error)
+            raise
+        except OSError as error:
+            if error.errno in FULL:
+                self.waits(error)
+            raise
+        self._is_waiting = False
+
+    def finished(self) -> bool:
+        """Tell that this member's run is done, by a sign and a notice; False if one of them failed."""
+        is_signed = self._signs is not None and self._quietly(self._signs.finished)
         me = self._member.config.name
-        self._notices.tell("finished", me, f"{me} is finished", fact=self._member.plan.digest)
+        is_told = self._notices.tell("finished", me, f"{me} is finished", fact=self._member.plan.digest)
+        if not is_told:
+            self._notices.forget("finished", me)  # the next start tries again
+        return is_signed and is_told
 
     def progressed(self) -> None:
         """Note that a step succeeded."""
-        self._is_waiting = False
         self._progressed_at = self._clock()
 
     def waits(self, error: NotYet | ExchangeUnreachable | OSError) -> None:
         """Note that a step waits; raises another error instead if the exchange is not the plan's."""
-        self._is_waiting = True
-        if isinstance(error, NotYet) and self._mailbox:
-            self._reporter.step = "waiting"
-            self._expect_begun(self._mailbox, error)
-            self._goes_on()
+        self._is_waiting, why = True, _without_path(error)
+        try:
+            if isinstance(error, NotYet) and self._mailbox:
+                self._reporter.step = "waiting"
+                self._expect_begun(self._mailbox, error)
+                self._goes_on()
+        except NotYet:
+            why = "the exchange has nothing of this plan"
+            raise
+        except ExchangeUnreachable as unreachable:
+            why = _without_path(unreachable)
+            raise
+        finally:
+            self._tell_wait(why)
+
+    def _tell_wait(self, why: str) -> None:
         since = self._waits_since
         if self._clock() - since >= self._notices.waiting_s:
             me = self._member.config.name
-            text = f"{me} has waited since {utc(int(since))}: {_without_path(error)}"
+            text = f"{me} has waited since {utc(int(since))}: {why}"
             self._notices.tell("waiting", me, text, fact=int(since), since=utc(int(since)))
 
     @property
     def _waits_since(self) -> float:
         """When this member last posted something, after restarts too, or this run began."""
-        signed_at = self._mailbox.signed_at if self._mailbox else None
+        if self._mailbox:
+            signed_at = self._mailbox.signed_at
+        else:
+            signed_at = last_signed_at(Home(self._member.config.home_folder, self._member.plan.folder))
         return self._began if signed_at is None else signed_at
 
     @staticmethod
@@ -170,14 +216,19 @@ class Attendance:
             n_in_trouble=len(self._in_trouble),
         )
 
-    def _quietly(self, tell: Callable[[], None]) -> None:
-        """Call; a failure gives a warning in the log, each once: a storage that is down fails every few seconds."""
+    def _quietly(self, tell: Callable[[], None]) -> bool:
+        """Call; a failure gives a warning in the log, each once: a storage that is down fails every few seconds.
+
+        False if it failed.
+        """
         try:
             tell()
         except _FAILURES as error:
             if (text := str(error)) not in self._failures:
                 self._failures.add(text)
                 self._reporter.warn(f"others cannot be told how this run goes: {text}")
+            return False
+        return True
 
 
 class _Attended:
@@ -188,15 +239,8 @@ class _Attended:
 
     def advance(self) -> bool:
         """Do the next step, see the machine's own."""
-        try:
+        with self._attendance.noting_waits():
             more = self._machine.advance()
-        except (NotYet, ExchangeUnreachable) as error:
-            self._attendance.waits(error)
-            raise
-        except OSError as error:
-            if error.errno in FULL:
-                self._attendance.waits(error)
-            raise
         self._attendance.progressed()
         return more
 

@@ -3,6 +3,7 @@
 import json
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
@@ -22,6 +23,20 @@ from pipeline.tracking.tracker import TrackedMember, Tracker, read_member, reloc
 _FINISHED = "the federation is finished, nothing is left to do"
 
 
+@dataclass(frozen=True)
+class _Opening:
+    """How a run opens its mailbox, and the step machine that works with it."""
+
+    mailbox: Callable[[], Mailbox]
+    machine_of: Callable[[Mailbox], Machine]
+
+    def machine(self, attendance: Attendance) -> Machine:
+        """Open the mailbox, begin the attendance and make the machine."""
+        mailbox = self.mailbox()
+        attendance.begin(mailbox)
+        return self.machine_of(mailbox)
+
+
 def run_partner(config_file: Path, *, once: bool, timeout_s: float | None = None, log: Log | None = None) -> None:
     """Take part in the federation until the report is written; with `once`, until others are awaited.
 
@@ -30,15 +45,14 @@ def run_partner(config_file: Path, *, once: bool, timeout_s: float | None = None
     config = PartnerConfig.read(config_file)
     reporter = ProgressReporter(config.name, log)
 
-    def open_machine(begin: Callable[[Mailbox], None]) -> Machine:
-        mailbox = open_partner_mailbox(config)
-        begin(mailbox)
+    def machine_of(mailbox: Mailbox) -> Machine:
         from pipeline.runs.partner_run import PartnerRun  # noqa: PLC0415 -- torch, rdkit: after all checks, never at an aggregator
         from pipeline.runs.report import WithPage  # noqa: PLC0415
 
         return WithPage(PartnerRun(config, mailbox, reporter), mailbox.home)
 
-    _run(open_machine, config_file, "partner", reporter, once=once, timeout_s=timeout_s)
+    opening = _Opening(lambda: open_partner_mailbox(config), machine_of)
+    _run(opening, config_file, "partner", reporter, once=once, timeout_s=timeout_s)
 
 
 def run_aggregator(config_file: Path, *, once: bool, timeout_s: float | None = None, log: Log | None = None) -> None:
@@ -49,16 +63,15 @@ def run_aggregator(config_file: Path, *, once: bool, timeout_s: float | None = N
     config = AggregatorConfig.read(config_file)
     reporter = ProgressReporter(config.name, log)
 
-    def open_machine(begin: Callable[[Mailbox], None]) -> Machine:
-        mailbox = open_aggregator_mailbox(config)
-        begin(mailbox)
-        return AggregatorRun(mailbox, reporter, workers=config.n_workers)
-
-    _run(open_machine, config_file, "aggregator", reporter, once=once, timeout_s=timeout_s)
+    opening = _Opening(
+        lambda: open_aggregator_mailbox(config),
+        lambda mailbox: AggregatorRun(mailbox, reporter, workers=config.n_workers),
+    )
+    _run(opening, config_file, "aggregator", reporter, once=once, timeout_s=timeout_s)
 
 
 def _run(
-    open_machine: Callable[[Callable[[Mailbox], None]], Machine],
+    opening: _Opening,
     config_file: Path,
     role: str,
     reporter: ProgressReporter,
@@ -68,7 +81,7 @@ def _run(
 ) -> None:
     member = read_member(config_file, role)
     config, home = member.config, member.home
-    if _is_finished(member) and member.all_sent:
+    if _is_finished(member) and member.all_sent and _is_told(member):
         _relocate(member, reporter)
         reporter.report(_FINISHED)
         _report_model(member, config_file, reporter)
@@ -80,18 +93,44 @@ def _run(
     ):
         _report_killed(before, reporter)
         if _is_finished(member):
-            reporter.report(f"{_FINISHED} except sending to MLflow what is missing there")
-            tracker.start_rest()
+            _do_rest(member, opening, attendance, tracker, reporter)
         else:
             policy = RetryPolicy(reporter, home.folder, once=once, poll_s=config.poll_s, timeout_s=timeout_s)
-            machine = policy.call(lambda: open_machine(attendance.begin))
+            machine = policy.call(attendance.attend_call(lambda: opening.machine(attendance)))
             policy.call(tracker.start)
             drive(attendance.attend(machine), policy, idle=tracker.poke)
-            policy.call(lambda: write_json(home.finished, {"plan": member.plan.digest}))
+            policy.call(lambda: _note_finished(member, is_told=False))
             reporter.set_round()
-            attendance.finished()
+            _tell_finished(member, attendance, reporter)
             reporter.report("finished")
     _report_model(member, config_file, reporter)
+
+
+def _do_rest(
+    member: TrackedMember, opening: _Opening, attendance: Attendance, tracker: Tracker, reporter: ProgressReporter
+) -> None:
+    """Do what a finished run left undone: its last sign and notice, and what MLflow's store lacks."""
+    if not _is_told(member):
+        reporter.report(f"{_FINISHED} except telling others")
+        attendance.begin_if_possible(opening.mailbox)
+        _tell_finished(member, attendance, reporter)
+    if not member.all_sent:
+        reporter.report(f"{_FINISHED} except sending to MLflow what is missing there")
+        tracker.start_rest()
+
+
+def _tell_finished(member: TrackedMember, attendance: Attendance, reporter: ProgressReporter) -> None:
+    """Tell others that the run is finished; if that fails, the next start tries again."""
+    if not attendance.finished():
+        return
+    try:
+        _note_finished(member, is_told=True)
+    except OSError as error:
+        reporter.warn(f"{error}: the next start tells again that this run is finished")
+
+
+def _note_finished(member: TrackedMember, *, is_told: bool) -> None:
+    write_json(member.home.finished, {"plan": member.plan.digest, "told": is_told})
 
 
 def _relocate(member: TrackedMember, reporter: ProgressReporter) -> None:
@@ -133,3 +172,8 @@ def _is_finished(member: TrackedMember) -> bool:
     if plan != (expected := member.plan.digest):
         raise OutOfStep(f"{file}: the federation ended under plan {plan[:12]}..., expected {expected[:12]}...")
     return True
+
+
+def _is_told(member: TrackedMember) -> bool:
+    """Whether a finished run has posted its last sign and sent its notice; an earlier version did not note it."""
+    return json.loads(member.home.finished.read_text()).get("told") is not False

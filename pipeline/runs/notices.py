@@ -17,21 +17,24 @@ class Notices:
         settings = member.config.notify
         self._member, self._reporter, self._clock = member, reporter, clock
         self._notifier = Notifier(settings.command, settings.webhook, member.config.resolve(""))
+        self._told_now: dict[str, object] | None = None  # what was told; notified.json cannot always be written
         self._events = settings.events if self._notifier.is_used else ()
         self.waiting_s = settings.waiting_s
 
-    def tell(self, event: str, about: str, text: str, *, fact: object, **fields: object) -> None:
-        """Send a notice, unless the last one of this event about this member was of the same fact.
+    def tell(self, event: str, about: str, text: str, *, fact: object, **fields: object) -> bool:
+        """Send a notice, unless the last one of this event about this member was of the same fact; False if it failed.
 
         about : the member that the event is about
         fact  : a JSON value
         """
-        key, told = f"{event} of {about}", self._told()
-        if event not in self._events or told.get(key) == fact:
-            return
-        for failure in self._notifier.send(self._notice(event, about, text, fields)):
+        key = f"{event} of {about}"
+        if event not in self._events or self._told().get(key) == fact:
+            return True
+        failures = tuple(self._notifier.send(self._notice(event, about, text, fields)))
+        for failure in failures:
             self._reporter.warn(f'notice "{event}" failed: {failure}')
-        self._keep(told | {key: fact})
+        self._keep(self._told() | {key: fact})  # the other thread may have told something meanwhile
+        return not failures
 
     def forget(self, event: str, about: str) -> None:
         """Let the next event of this kind about this member give a notice again."""
@@ -54,6 +57,8 @@ class Notices:
         }
 
     def _told(self) -> dict[str, object]:
+        if self._told_now is not None:
+            return dict(self._told_now)
         try:
             told = json.loads(self._member.home.notified.read_text())
         except (OSError, ValueError):  # none yet, or damaged: a notice too many does no harm
@@ -61,6 +66,7 @@ class Notices:
         return told if isinstance(told, dict) else {}
 
     def _keep(self, told: dict[str, object]) -> None:
+        self._told_now = dict(told)
         try:
             write_json(self._member.home.notified, told)
         except OSError as error:

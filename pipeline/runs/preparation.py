@@ -72,6 +72,7 @@ def prepare_tables(
     config = PartnerConfig.read(config_file)
     with Home(config.home_folder).alone():
         mailbox = open_partner_mailbox(config)
+        expect_usable_tables(config, mailbox.plan)  # before the custodian deals the secret
         group = obtain_group_secret(mailbox, seal_parameters(mailbox.plan.seal))
         reporter = ProgressReporter(config.name, log)
         prepared = prepared_matrices(config, mailbox.plan, group, reporter, workers=workers, scheduler=scheduler)
@@ -121,8 +122,9 @@ def prepare_structures(
 
 
 def expect_usable_tables(config: PartnerConfig, plan: Plan) -> None:
-    """Raise what preparing the tables raises before structures are standardised: TableError, TooMuchLeftOut."""
-    read_tables(*_table_files(config), plan.preparation, config.data.own).expect_few(plan.preparation, config.data.own)
+    """Raise what makes the tables useless before structures are standardised: TableError, TooMuchLeftOut, NoTask."""
+    tables = read_tables(*_table_files(config), plan.preparation, config.data.own)
+    tables.expect_usable(plan.preparation, config.data.own)
 
 
 def check_tables(config_file: Path, *, all_structures: bool = False, workers: int | None = None) -> CheckedTables:

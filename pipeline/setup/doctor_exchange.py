@@ -54,7 +54,7 @@ def examine_begun(config: MemberConfig, plan: Plan) -> Iterator[Finding]:
     Raises ExchangeError if it cannot be looked up.
     """
     exchange = open_exchange(config.exchange_url).below(plan.folder)
-    if is_begun(exchange):
+    if is_begun(plan, exchange):
         return
     if Home(config.home_folder, plan.folder).has_received:
         text = f"{nothing_here(plan, exchange)}, but this home has received messages from it"

@@ -60,6 +60,8 @@ def test_all_findings_come_at_once(tmp_path):
         ("T1: assay A4:", "1 to 12"),
         ("T0: remark: 1 row (3)", "without an activity"),
         ("T2: remark: 2 rows (4, 5)", "without an activity"),
+        ("T1: no task", "0 candidate tasks"),
+        ("T1: remark: add measured compounds", "[preparation.activities]"),
     )
 
 
@@ -131,6 +133,33 @@ def test_an_empty_t1_stops_the_preparation(tmp_path):
     assert "no task" in stops[0].text
 
 
+@pytest.mark.parametrize(("n_rows", "stops"), [(1, True), (49, True), (63, False)])
+def test_tables_without_a_task_stop_the_preparation(tmp_path, n_rows, stops):
+    """The finding says how many candidate tasks there are and what they lack; one trained task is enough."""
+    checked = check(*write_tables(tmp_path, t1=t1_rows()[:n_rows]), FAST)
+    texts = [finding.text for finding in checked.findings if finding.stops]
+    assert (checked.stops, bool(texts)) == (stops, stops)
+    assert all("candidate tasks" in text and "too few" in text for text in texts)
+
+
+def test_a_molar_unit_of_the_configuration_is_not_that_of_adme(tmp_path):
+    """A remark counts the rows of ADME assays without a unit of their own, and none for a unit of every type."""
+    tables = write_tables(
+        tmp_path, t0=["A1,OTHER,true,false,6,high\n", "A2,ADME,true,false,,\n"], t1=["C0,A1,=,50\n", "C0,A2,=,1.1\n"]
+    )
+    for unit, expected in (("nM", True), ("log10", False), ("", False)):
+        texts = list(map(str, check(*tables, FAST, OwnTables(unit=unit)).findings))
+        assert any("1 row (2) without standard_unit" in text and "[data] unit" in text for text in texts) == expected
+
+
+def test_a_misspelled_direction_stops_the_preparation(tmp_path):
+    """The finding has the column, the one that is meant and what to do."""
+    t0, t1, t2 = write_tables(tmp_path)
+    t0.write_text(t0.read_text().replace("direction", "directions"))
+    (stop,) = (str(finding) for finding in check(t0, t1, t2, FAST).findings if finding.stops)
+    assert all(word in stop for word in ("T0.csv", "directions", "expected direction", "rename", "[data.columns]"))
+
+
 def test_a_field_that_merged_rows_is_reported(tmp_path):
     """A quote that closes rows later hides the rows between, in any column, and gives a remark."""
     t0, t1, t2 = write_tables(tmp_path)
@@ -154,7 +183,8 @@ def test_a_table_in_nanomolar_stops(tmp_path):
     text = "\n".join(map(str, checked.findings))
     assert all(word in text for word in ("assay A1: 100%", "nM", "60 of 60 rows", "at most 10 %", "accept"))
     assert (checked.stops, checked.losses.share, checked.losses.lost_assays) == (True, 1.0, ("A1",))
-    assert not check(*tables, FAST).stops  # any share is allowed
+    (stop,) = (finding.text for finding in check(*tables, FAST).findings if finding.stops)
+    assert "no task" in stop  # any share is allowed
     converted = check(*tables, FAST, OwnTables(most_rejected=0.1, unit="nM"))
     assert (converted.stops, converted.losses.share, converted.forecast.classification.trained) == (False, 0.0, 1)
 

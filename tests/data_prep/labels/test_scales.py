@@ -66,6 +66,22 @@ def test_values_without_a_unit_have_the_default_one():
     assert rows_of(on_one_scale(assay(), rows)) == [("=", 4), ("=", 100)]
 
 
+@pytest.mark.parametrize("assay_type", ["ADME", "AUX_PL", "AUX_HTS"])
+@given(unit=st.sampled_from(MOLAR), qualifier=st.sampled_from("<=>"), value=st.floats(-9, 9))
+def test_a_molar_default_leaves_other_types_as_they_are(assay_type, unit, qualifier, value):
+    """A logD, whatever its sign, is not taken as a concentration."""
+    rows = in_units([(qualifier, value)], UNSTATED)
+    assert rows_of(on_one_scale(assay(assay_type), rows, unit.name)) == [(qualifier, value)]
+
+
+def test_a_default_that_is_not_molar_is_that_of_every_type():
+    """Percent is refused for a dose-response assay, stated or not, and kept for ADME."""
+    rows = in_units([("=", 40)], UNSTATED)
+    assert reasons_of(on_one_scale(assay(), rows, "%")) == ["unit_of_another_type"]
+    mixed = in_units([("=", 40), ("=", 50)], "%", UNSTATED)
+    assert rows_of(on_one_scale(assay("ADME"), mixed, "%")) == [("=", 40), ("=", 50)]
+
+
 @pytest.mark.parametrize("value", [0.0, -0.0, -7.2])
 @pytest.mark.parametrize("unit", ["M", "mM", "uM", "nM", "pM"])
 def test_no_concentration_is_zero_or_negative(unit, value):

@@ -12,11 +12,11 @@ from xlsxwriter import Workbook
 
 from data_prep.errors import TableError
 from data_prep.prepare import prepare
-from data_prep.prepared import read_prepared
+from data_prep.prepared import read_prepared, read_summary
 from data_prep.settings import OwnTables
 from data_prep.tables.header import Wanted
 from data_prep.tables.table_files import read_blocks
-from data_prep.tables.tables import misspelled, read_activities, read_assays, read_structures
+from data_prep.tables.tables import column_notes, misspelled, read_activities, read_assays, read_structures
 from tests.support.data_prep.small_tables import FAST, SEED, STRUCTURES, write_tables
 
 T1 = pl.DataFrame(
@@ -73,6 +73,23 @@ def test_excel_reads_what_a_person_sees(tmp_path: Path) -> None:
     table = read_structures(tmp_path / "T2.xlsx")
     assert table.accepted.rows() == [(1, "7", "C"), (3, "8", "CC")]
     assert table.rejected.select("input_row", "reason").rows() == [(2, "missing_id")]
+
+
+@pytest.mark.parametrize("header", [["smiles", "smiles "], ["SMILES", "SMILES"]])
+def test_a_column_of_excel_is_there_once(tmp_path: Path, header: list[str]) -> None:
+    """Twice is refused as in CSV, also if a blank makes the names differ; other columns may be there twice."""
+    path = tmp_path / "T2.xlsx"
+    with Workbook(path) as book:
+        sheet = book.add_worksheet()
+        sheet.write_row(0, 0, ["input_compound_id", "note", "note", *header])
+        sheet.write_row(1, 0, ["8", "x", "y", "C", "CC"])
+    with pytest.raises(TableError, match=rf"^T2\.xlsx: found column {header[0]} more than once"):
+        read_structures(path)
+    with Workbook(path) as book:
+        sheet = book.add_worksheet()
+        sheet.write_row(0, 0, ["input_compound_id", "note", "note ", "note", header[0]])
+        sheet.write_row(1, 0, ["8", "x", "y", "z", "C"])
+    assert read_structures(path).accepted.rows() == [(1, "8", "C")]
 
 
 def test_all_tables_may_be_sheets_of_one_workbook(tmp_path: Path) -> None:
@@ -140,10 +157,30 @@ def test_columns_of_the_partners_own_names(tmp_path: Path) -> None:
 
 def test_a_misspelled_optional_column_is_found(tmp_path: Path) -> None:
     """In every format but SD, which has no columns."""
-    table = pl.DataFrame({"input_assay_id": ["a"], "assay_type": ["ADME"], "is_binnary": [True], "note": ["x"]})
+    table = pl.DataFrame({"input_assay_id": ["a"], "assay_type": ["ADME"], "use_regression": [True], "note": ["x"]})
     for name in ("comma.csv", "semicolon.csv", "T0.xlsx", "T0.parquet"):
-        assert misspelled(written(tmp_path, name, table), "T0") == {"is_binnary": "is_binary"}
+        assert misspelled(written(tmp_path, name, table), "T0") == {"use_regression": "use_in_regression"}
     assert misspelled(sd_file(tmp_path, {"a": "C"}), "T2") == {}
+
+
+def test_columns_that_are_not_read_are_warnings_of_the_preparation(tmp_path: Path) -> None:
+    """A misspelled optional column of T0, and a field that no record of an SD file has."""
+    t0, t1, t2 = write_tables(tmp_path)
+    t0.write_text(t0.read_text().replace("use_in_regression", "use_regression"))
+    own = OwnTables(columns={"input_compound_id": ("CMPDD",)})
+    sd = sd_file(tmp_path, {f"C{i}": smiles for i, smiles in enumerate(STRUCTURES)})
+    misspelled_one, field = read_summary(prepare(t0, t1, sd, FAST, SEED, tmp_path / "out", own=own))["warnings"][-2:]
+    assert misspelled_one.startswith("T0: column use_regression is not known")
+    assert field.startswith("T2: no record has the field CMPDD")
+    plain = read_summary(prepare(t0, t1, t2, FAST, SEED, tmp_path / "out", own=own))["warnings"]
+    assert not any("CMPDD" in warning for warning in plain)
+
+
+@pytest.mark.parametrize(("field", "n_notes"), [("cmpd", 0), ("", 1)])
+def test_a_field_that_some_record_has_is_no_warning(tmp_path: Path, field: str, n_notes: int) -> None:
+    """The name's letters may have any case."""
+    path = sd_file(tmp_path, {"a": "CCO", "b": "CCN"}, field)
+    assert len(column_notes(path, "T2", {"input_compound_id": ("CMPD",)})) == n_notes
 
 
 def test_unknown_words_are_counted(tmp_path: Path) -> None:

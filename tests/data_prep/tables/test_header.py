@@ -50,6 +50,34 @@ def test_a_renamed_optional_column_must_be_there() -> None:
 def test_nearly_the_name_of_an_optional_column() -> None:
     """It is reported if that column is missing; columns that are read, and unlike ones, are not."""
     wanted = Wanted(("input_assay_id",), ("direction", "is_binary"))
+    assert misspelled_columns(["threshold"], Wanted((), ("expert_threshold_1",))) == {"threshold": "expert_threshold_1"}
     assert misspelled_columns(["input_assay_id", "directions", "IS_BINARY", "binary?", "note"], wanted) == {
         "directions": "direction"
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        ("directions", "direction"),
+        ("Activity_Direction", "direction"),
+        ("is_binnary", "is_binary"),
+        ("standard_units", "standard_unit"),
+        ("UNIT", "standard_unit"),
+        ("units", "standard_unit"),
+        ("uom", "standard_unit"),
+    ],
+)
+def test_a_column_that_decides_what_values_mean_is_not_overlooked(name: str, column: str) -> None:
+    """It is refused with what to do, unless the column itself is there or the configuration names it."""
+    with pytest.raises(TableError, match=rf"^T\.csv: found column {name}, .*expected {column}") as caught:
+        match_columns(FILE, [name, "x"], Wanted((), (column,)))
+    assert "[data.columns]" in caught.value.__notes__[0]
+    assert match_columns(FILE, [name, column], Wanted((), (column,))) == {column: 1}
+    assert match_columns(FILE, [name], wanted_columns((), (column,), {column: (name,)})) == {column: 0}
+
+
+@pytest.mark.parametrize("name", ["standard_type", "standard_relation", "standard_id", "is_primary", "description", ""])
+def test_other_columns_are_not_taken_for_these(name: str) -> None:
+    """Columns of ChEMBL and the like are ignored as before."""
+    assert match_columns(FILE, [name], Wanted((), ("direction", "is_binary", "standard_unit"))) == {}

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from pipeline.audit.member_states import MemberState, RoundPlace, Status
 from pipeline.audit.status import StatusReader
-from pipeline.audit.status_view import watch
+from pipeline.audit.status_view import member_cells, watch
 from pipeline.errors import ExchangeError, ExchangeUnreachable, ExitCode
 from pipeline.exchange.signs import SILENT_S, Sign, SignBoard, sign_name
 from pipeline.exchange.storage import Exchange, open_exchange
@@ -408,6 +408,15 @@ def test_who_is_silent_is_late(delivered: Federation):
     assert member(status, "P04").trouble == broken
     assert status.late(called + 100 + SILENT_S) == {AGGREGATOR: asleep.time}
     assert status.late(called + 101 + SILENT_S) == {AGGREGATOR: asleep.time, "P02": sign.time}
+
+
+def test_a_clock_that_is_ahead_is_named(delivered: Federation):
+    """How long that member is silent cannot be seen, and it is not late."""
+    sign = post_sign(delivered, "P02", Sign(2_000_000_000, 1, 1, "training"))
+    status = look(delivered)
+    assert "its clock is ahead" in member_cells(member(status, "P02"), sign.time - 3600)[-1]
+    assert "clock" not in member_cells(member(status, "P02"), sign.time - 30)[-1]
+    assert "P02" not in status.late(sign.time - 3600)
 
 
 def test_trouble_is_withdrawn_by_going_on(delivered: Federation):

@@ -66,12 +66,17 @@ def test_words_that_are_none_are_reported_with_the_allowed_ones(fresh: Federatio
     """Assay types, directions, qualifiers and columns of T0 and T1, each with the nearest."""
     t0, t1 = fresh.folder / "P01/T0.csv", fresh.folder / "P01/T1.csv"
     t0.write_text(t0.read_text().replace("OTHER", "IC50", 1).replace("is_binary", "is_binnary"))
+    binary = "T0: T0.csv: found column is_binnary, which is not known, expected is_binary"
+    refused_check = hocket("prepare", fresh.config("P01"), "--check")
+    assert refused_check.exit_code == ExitCode.DATA
+    assert binary in refused_check.stdout
+    t0.write_text(t0.read_text().replace("is_binnary", "is_binary").replace("use_in_regression", "use_regression"))
     t1.write_text(t1.read_text().replace(",=,", ",≤,", 1))
     shown = hocket("prepare", fresh.config("P01"), "--check").stdout
     assert "assay_type: found 'IC50', expected one of ADME, PANEL, " in shown
     assert "nearest to 'IC50': OTHER" in shown
     assert "nearest to '≤': <=" in shown
-    assert "is_binnary is not known and not read; is is_binary meant?" in shown
+    assert "use_regression is not known and not read; is use_in_regression meant?" in shown
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.exchange.begun import is_begun
+from pipeline.exchange.begun import deal_of, is_begun
 from pipeline.exchange.signs import Sign, SignBoard, sign_name
 from pipeline.exchange.storage import Exchange
 from pipeline.exchange.transcript import read_transcript
@@ -93,17 +93,36 @@ def test_replacing_leaves_no_other_file(tmp_path: Path):
 
 
 def test_a_federation_begins_with_its_deal(ready: Federation, tmp_path: Path):
-    """A folder with any other file, signs included, has nothing of the plan; one message of the enrolment is enough."""
+    """A folder with any other file, signs and messages of another federation included, has nothing of the plan."""
     plan = read_plan(ready.plan_file)
     exchange = Exchange(f"file://{tmp_path}")
     keys = load_private_keys(ready.home("P02").keys)
     SignBoard(plan, exchange).post(keys, Sign(100, 0, 0, "starting"))
-    assert not is_begun(exchange)
-    assert is_begun(Exchange(f"file://{ready.exchange}"))
-    pairing = ready.exchange / "enrol/pairing.P03.json"
-    (tmp_path / "enrol").mkdir()
-    (tmp_path / "enrol/pairing.P03.json").write_bytes(pairing.read_bytes())
-    assert is_begun(exchange)
+    assert not is_begun(plan, exchange)
+    deal = ready.exchange / deal_of(plan).manifest
+    posted = tmp_path / deal_of(plan).manifest
+    posted.parent.mkdir()
+    (tmp_path / "round-0001").mkdir()
+    posted.write_bytes(deal.read_bytes().replace(plan.digest.encode(), b"0" * 64))
+    assert not is_begun(plan, exchange)
+    posted.write_bytes(deal.read_bytes())
+    assert is_begun(plan, exchange)
+
+
+@pytest.mark.parametrize("exit_code", [None, 3])
+def test_a_member_replaces_what_another_wrote_under_its_name(
+    plan: Plan, keys: PrivateKeys, tmp_path: Path, exit_code: int | None
+):
+    """Both files are valid after it has posted a sign, and that sign holds."""
+    board = SignBoard(plan, Exchange(f"file://{tmp_path}"))
+    board.post(keys, Sign(100, 1, 1, "training"))
+    for path in PATHS:
+        (tmp_path / path).write_text("junk")
+    sign, wrong = board.latest_valid("P02")
+    assert (sign, sorted(wrong)) == (None, sorted(SIGNS))
+    posted = board.post(keys, Sign(50, 1, 1, "training", exit_code))
+    assert board.latest("P02") == posted
+    assert (posted.exit_code, board.latest_valid("P02")) == (exit_code, (posted, {}))
 
 
 def test_verify_checks_signs_and_they_are_no_part_of_the_course(done: Federation):

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import pipeline.exchange.storage
 from pipeline.errors import ExchangeConflict, ExchangeError, ExitCode
 from pipeline.exchange.storage import Exchange, exchange_at, open_exchange
+from secure.errors import BadManifest, PayloadMismatch
 
 PATH = "round-0001/attempt-01/update.P01.arrow"
 KINDS = ("folder", "memory")
@@ -186,9 +187,9 @@ def test_what_cannot_be_read_is_an_error(tmp_path: Path):
     """A folder where a file should be, and a file where a folder should be."""
     exchange = open_exchange(f"file://{tmp_path}/exchange")
     (tmp_path / "exchange" / PATH).mkdir(parents=True)
-    with pytest.raises(ExchangeError, match=PATH):
+    with pytest.raises(BadManifest, match=PATH):
         exchange.read(PATH)
-    with pytest.raises(ExchangeError, match=PATH):
+    with pytest.raises(ExchangeConflict, match=PATH):
         exchange.send(written(tmp_path, b"x"), PATH)
     with pytest.raises(ExchangeError, match=f"{PATH}/deeper"):
         exchange.send(written(tmp_path, b"x"), f"{written(tmp_path / 'exchange', b'', 'file').name}/{PATH}/deeper")
@@ -198,7 +199,7 @@ def test_a_folder_is_never_fetched(tmp_path: Path):
     """A folder at a payload's path is an error, and leaves nothing in the home."""
     exchange = open_exchange(f"file://{tmp_path}/exchange")
     (tmp_path / "exchange" / PATH).mkdir(parents=True)
-    with pytest.raises(ExchangeError, match=PATH):
+    with pytest.raises(PayloadMismatch, match=PATH):
         exchange.fetch(PATH, tmp_path / "home" / "target")
     assert list((tmp_path / "home").iterdir()) == []
 
@@ -312,3 +313,19 @@ def test_a_password_in_the_url_is_never_shown():
     with pytest.raises(ExchangeError) as refused:
         open_exchange("nosuchprotocol://bob:hunter2@host/folder")
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_named_pipe_holds_up_nobody(tmp_path: Path, make: Callable[[Path], None]):
+    """Anyone who can write to the exchange can make one: it is a damaged message, as a folder is."""
+    exchange = open_exchange(url("folder", tmp_path))
+    pipe = tmp_path / "exchange" / PATH
+    pipe.parent.mkdir(parents=True)
+    make(pipe)
+    with pytest.raises(BadManifest, match="expected a file"):
+        exchange.read(PATH)
+    with pytest.raises(PayloadMismatch, match="expected a file"):
+        exchange.fetch(PATH, tmp_path / "target")
+    with pytest.raises(ExchangeConflict, match="expected a file"):
+        exchange.send(written(tmp_path, b"x"), PATH)
+    assert not (tmp_path / "target").exists()

@@ -237,7 +237,87 @@ def test_the_second_thread_leaves_signs_while_a_step_works(
     assert sign_of(federation).step == "training"
 
 
+def test_junk_under_its_name_silences_no_member(federation: Federation, clock: Clock):
+    """The next run replaces it, and its signs are read again."""
+    for kind in ("alive", "trouble"):
+        file_of(federation, kind).parent.mkdir(exist_ok=True)
+        file_of(federation, kind).write_text("junk")
+    ended(KeyboardInterrupt, federation, clock, NotYet("waiting"), KeyboardInterrupt())
+    assert (sign_of(federation).step, sign_of(federation).exit_code) == ("waiting", None)
+    file_of(federation, "alive").write_text("junk")
+    ended(DataError, federation, clock, DataError("x"))
+    assert sign_of(federation).exit_code == ExitCode.DATA
+
+
+def test_junk_of_one_member_hides_no_other(federation: Federation, clock: Clock, capsys: pytest.CaptureFixture[str]):
+    """The trouble of P03 is in the log, and a warning that names P01."""
+    board = SignBoard(read_plan(federation.plan_file), open_exchange(f"file://{federation.exchange}"))
+    board.post(load_private_keys(federation.home("P03").keys), Sign(int(clock.now), 1, 1, "training", 5))
+    (federation.exchange / sign_name("alive", "P01").manifest).write_text("junk")
+    clock.now += ALIVE_S
+    ended(KeyboardInterrupt, federation, clock, NotYet("x"), KeyboardInterrupt())
+    log = capsys.readouterr().err
+    assert "P03 ended with exit code 5" in log
+    assert log.count("a sign of P01 is wrong") == 1
+
+
+def test_a_clock_that_was_ahead_stops_no_signs(federation: Federation, clock: Clock):
+    """A sign of next year is followed by others, but not by one at every wait."""
+    right = clock.now
+    clock.now += 1e7
+    ended(KeyboardInterrupt, federation, clock, NotYet("x"), KeyboardInterrupt())
+    ahead, clock.now = sign_of(federation), right
+    ended(KeyboardInterrupt, federation, clock, NotYet("x"), 15, NotYet("x"), KeyboardInterrupt())
+    assert sign_of(federation).time == ahead.time + 1
+
+
+def test_a_thread_that_hangs_does_not_hold_up_the_end(
+    federation: Federation, clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """As with a network folder that no longer answers: the run ends, with a warning."""
+    monkeypatch.setattr("pipeline.runs.own_signs._LOCK_S", 0.01)
+    member = read_member(federation.config(ME), "partner")
+    with Attendance(member, ProgressReporter(ME), clock) as attendance:
+        attendance.begin(open_partner_mailbox(member.config, clock))
+        with attendance._signs._lock:
+            assert not attendance.finished()
+    assert "does not answer" in capsys.readouterr().err
+
+
 # --------------------------------------------------------------------------------------------------------- no exchange
+
+
+def test_a_finished_run_posts_nothing_into_an_empty_folder(federation: Federation, clock: Clock):
+    """The last sign is missing, which the run knows."""
+    member = read_member(federation.config(ME), "partner")
+    with Attendance(member, ProgressReporter(ME), clock) as attendance:
+        attendance.begin(open_partner_mailbox(member.config, clock))
+        shutil.rmtree(federation.exchange)
+        federation.exchange.mkdir()
+        assert not attendance.finished()
+    assert list(federation.exchange.iterdir()) == []
+
+
+def test_a_long_wait_for_a_wrong_exchange_is_told(
+    fresh: Federation, clock: Clock, server: NoticeServer, tmp_path: Path
+):
+    """Of a mistyped exchange, and of one that did not answer when the run was started; without its path."""
+    federation = fresh.moved(tmp_path / "fresh")
+    configure(federation, f'webhook = "{server.address}"\nwaiting_s = 60')
+    member = read_member(federation.config(ME), "partner")
+    with Attendance(member, ProgressReporter(ME), clock) as attendance:
+        attendance.begin(open_partner_mailbox(member.config, clock))
+        with pytest.raises(NotYet):
+            attendance.attend(Steps(clock, 61, NotYet("waiting for deal of P01"))).advance()
+    clock.now += 1000
+    with Attendance(member, ProgressReporter(ME), clock) as attendance, pytest.raises(ExchangeUnreachable):
+        attendance.attend_call(lambda: Steps(clock, 61, ExchangeUnreachable("/secret/path: gone")).advance())()
+    assert [notice["event"] for notice in server.notices] == ["waiting", "waiting"]
+    mistyped, unreachable = (notice["text"] for notice in server.notices)
+    assert "the exchange has nothing of this plan" in mistyped
+    assert "the exchange does not answer" in unreachable
+    assert str(federation.exchange) not in mistyped
+    assert "secret" not in unreachable
 
 
 def test_an_exchange_that_is_no_longer_mounted_is_waited_for(federation: Federation, clock: Clock):
@@ -319,6 +399,21 @@ def test_trouble_after_a_recovery_is_told_again(federation: Federation, clock: C
     ended(KeyboardInterrupt, federation, clock, NotYet("waiting"), KeyboardInterrupt())
     ended(DataError, federation, clock, DataError("x"))
     assert [notice["event"] for notice in server.notices] == ["trouble", "trouble"]
+
+
+def test_a_notice_is_not_repeated_if_it_cannot_be_noted(
+    federation: Federation, clock: Clock, server: NoticeServer, monkeypatch: pytest.MonkeyPatch
+):
+    """A run on a full disk waits for long, and tells it once."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pipeline.runs.notices.write_json", full)
+    configure(federation, f'webhook = "{server.address}"\nwaiting_s = 60')
+    waits = [NotYet("x")] * 3
+    ended(KeyboardInterrupt, federation, clock, 1000, *waits, KeyboardInterrupt())
+    assert [notice["event"] for notice in server.notices] == ["waiting"]
 
 
 def test_another_member_in_trouble_is_named(
@@ -449,6 +544,27 @@ def test_a_partner_with_a_wrong_table_is_seen_by_all(federation: Federation, mon
     signs = {one["name"]: one["sign"] and one["sign"]["step"] for one in status["members"]}
     assert (signs["P03"], signs[AGGREGATOR], signs["P01"]) == ("waiting", "waiting", None)
     assert hocket("verify", federation.plan_file, federation.exchange).exit_code == ExitCode.DONE
+
+
+def test_a_later_start_tells_what_a_finished_run_could_not(
+    federation: Federation, monkeypatch: pytest.MonkeyPatch, server: NoticeServer
+):
+    """The last sign and the notice, once; then nothing is left to tell."""
+    monkeypatch.setattr(pipeline.runs.jobs, "Tracker", NoTracker)
+    configure(federation, f'webhook = "{server.address}"')
+    home, hidden = federation.home(ME), federation.folder / "hidden"
+    home.finished.write_text(json.dumps({"plan": read_plan(federation.plan_file).digest, "told": False}))
+    federation.exchange.rename(hidden)
+    federation.exchange.mkdir()
+    assert hocket("partner", "run", federation.config(ME)).exit_code == ExitCode.DONE
+    assert not json.loads(home.finished.read_text())["told"]
+    federation.exchange.rmdir()
+    hidden.rename(federation.exchange)
+    for _ in range(2):
+        assert hocket("partner", "run", federation.config(ME)).exit_code == ExitCode.DONE
+    assert sign_of(federation).step == "finished"
+    assert json.loads(home.finished.read_text())["told"]
+    assert [notice["event"] for notice in server.notices] == ["finished"]
 
 
 # ------------------------------------------------------------------------------------------------------------- metrics

@@ -46,6 +46,26 @@ def test_a_table_in_nanomolar_is_not_even_enrolled(fresh: Federation, name: str)
     assert not fresh.home(name).prepared.exists()
 
 
+@pytest.mark.parametrize("command", [["prepare"], ["partner", "run", "--once"]])
+@pytest.mark.parametrize("n_rows", [0, 1])
+def test_tables_without_a_task_deal_and_enrol_nothing(fresh: Federation, command: list[str], n_rows: int) -> None:
+    """Exit code 3 for the custodian, and nothing of it on the exchange."""
+    t1 = fresh.folder / "P01" / "T1.csv"
+    t1.write_text("".join(t1.read_text().splitlines(keepends=True)[: 1 + n_rows]))
+    assert "no task can be trained" in refused(ExitCode.DATA, *command, fresh.config("P01"))
+    assert posted(fresh, "P01") == []
+    assert hocket("doctor", fresh.config("P01")).exit_code == ExitCode.DATA
+
+
+def test_a_custodian_with_bad_tables_deals_nothing(fresh: Federation) -> None:
+    """`hocket prepare` judges the tables before the secret is dealt; a misspelled direction is such a table."""
+    t0 = fresh.folder / "P01" / "T0.csv"
+    t0.write_text(t0.read_text().replace("direction", "directions", 1))
+    said = refused(ExitCode.DATA, "prepare", fresh.config("P01"))
+    assert all(word in said for word in ("T0.csv", "column directions", "[data.columns]"))
+    assert posted(fresh, "P01") == []
+
+
 def test_the_stated_unit_lets_it_go_on(fresh: Federation) -> None:
     """With [data] unit the run enrols and waits for the others, and its matrices are the same."""
     into_nanomolar(fresh.folder / "P01" / "T1.csv")
@@ -88,4 +108,4 @@ def test_tables_changed_after_enrolment_post_nothing_more(fresh: Federation, cap
     assert "2.5 % of T1's rows rejected" in line
     into_nanomolar(fresh.folder / "P01" / "T1.csv")
     assert "implausible_assay" in refused(ExitCode.DATA, "partner", "run", "--once", fresh.config("P01"))
-    assert posted(fresh, "P01") == before
+    assert set(posted(fresh, "P01")) - set(before) == {"trouble.P01.json"}
