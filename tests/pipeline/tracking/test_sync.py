@@ -364,16 +364,13 @@ def test_a_card_that_changed_beyond_its_description_is_sent_again(tracked: Track
 
 def test_each_plan_has_its_own_run_of_local_models(finished: Federation, tmp_path: Path):
     """As each has its own run; only a revision goes on with both."""
-    federation = finished.moved(tmp_path / "f")
-    before = member_of(federation, "P01")
+    before = member_of(finished.moved(tmp_path / "f"), "P01")
     sync(before, client_of(before))
-    text = federation.plan_file.read_text()
-    federation.plan_file.write_text(text.replace("[federation]", "# another\n[federation]"))
-    other = member_of(federation, "P01")
-    plan = other.plan.model_copy(update={"rounds": other.plan.rounds.model_copy(update={"local_steps": 7})})
-    assert plan.digest != before.plan.digest
-    sync(replace(other, plan=plan), client_of(other))
-    digests = {before.plan.digest, plan.digest}
+    rounds = before.plan.rounds.model_copy(update={"local_steps": 7})
+    other = replace(before, plan=before.plan.model_copy(update={"rounds": rounds}))
+    assert other.plan.digest != before.plan.digest
+    sync(other, client_of(other))
+    digests = {before.plan.digest, other.plan.digest}
     assert {run.data.tags["hocket.plan"] for run in runs_of(other)} == digests
     assert {run.data.tags["hocket.plan"] for run in local_runs_of(other)} == digests
 
