@@ -135,9 +135,10 @@ class Mailbox(Outbox):
     def expect_begun(self) -> None:
         """Raise ExchangeUnreachable if this home has received messages of the plan and the exchange has none of them.
 
-        A share that is not mounted is an empty folder: a message that is posted there reaches nobody.
+        A share that is not mounted is an empty folder: a message that is posted there reaches nobody. A deal that is
+        not as expected is refused by name when it is read.
         """
-        if self.home.has_received and not self.is_begun:
+        if self.home.has_received and not self.exchange.has(deal_of(self.plan).manifest):
             error = ExchangeUnreachable(f"{nothing_here(self.plan, self.exchange)}, but it was once")
             error.add_note("is it mounted, and is the path in the configuration still right?")
             raise error

@@ -19,7 +19,7 @@ from pipeline.runtime.progress import ProgressReporter
 from pipeline.runtime.retry import RetryPolicy, drive
 from secure.encoding.canonical import digest
 from secure.messages.message_name import MessageName
-from tests.support.federation import AGGREGATOR, Federation
+from tests.support.federation import AGGREGATOR, Federation, step
 from tests.support.full_disk import fill
 from tests.support.marked_process import Marked, marked
 from tests.support.signed_transcripts import say
@@ -201,6 +201,7 @@ def test_opening_waits_for_what_comes_by_itself(world: World, tmp_path: Path):
 @pytest.fixture
 def all_ready(fresh: Federation) -> Federation:
     """A federation whose partners posted `ready` without training, which the aggregator cannot know."""
+    assert step(fresh.partner("P01")) == "waiting"  # it has posted the deal, with which the plan begins
     for name in fresh.partners:
         body: dict[str, object] = {"trunk": digest(b"trunk"), "preparation": digest(b"preparation")}
         say(fresh, MessageName("ready", 1, 1, name), body, time=1_800_000_000)
@@ -241,8 +242,8 @@ def test_a_full_disk_is_waited_out(on_small_disk: Federation, small_disk: Path):
         if CALLED in line:
             break
     process.popen.terminate()
-    process.popen.communicate()
-    assert process.popen.returncode == ExitCode.NOT_YET
+    _, said = process.popen.communicate()
+    assert process.popen.returncode == ExitCode.NOT_YET, said
     assert on_small_disk.posted(ROSTER).exists()
     assert process.alive() == []
 
@@ -262,8 +263,8 @@ def test_a_full_disk_ends_the_run_where_it_may_not_wait(
     assert not on_small_disk.posted(ROSTER).exists()
     ballast.unlink()
     process = aggregator(on_small_disk, "--once")
-    process.popen.communicate()
-    assert process.popen.returncode == ExitCode.NOT_YET
+    _, said = process.popen.communicate()
+    assert process.popen.returncode == ExitCode.NOT_YET, said
     assert on_small_disk.posted(ROSTER).exists()
 
 

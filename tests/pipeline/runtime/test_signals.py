@@ -1,6 +1,5 @@
 """SIGTERM, SIGINT and SIGHUP end a process cleanly with exit code 6, whatever it does."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -184,18 +183,17 @@ def test_a_command_of_one_step_does_not_say_that_it_goes_on(body: str, grace_s: 
 
 @pytest.mark.parametrize("command", ["predict", "prepare"])
 def test_predictions_and_preparation_are_such_commands(done: Federation, tmp_path: Path, command: str):
-    """Commands stopped while they read structures leave no file, and say that they begin again."""
+    """Commands stopped while they standardise structures leave no file, and say that they begin again."""
     (tmp_path / "out").mkdir()
-    new, config = tmp_path / ("new.smi" if command == "predict" else "new.csv"), str(done.config("P01"))
-    os.mkfifo(new)
+    new, config = tmp_path / "new.csv", str(done.config("P01"))
+    rows = [f"n{i},{'C' * (i % 40 + 1)}N{'C' * (i // 40 + 1)}O\n" for i in range(2400)]
+    new.write_text("input_compound_id,smiles\n" + "".join(rows))
     options = [str(new)] if command == "predict" else ["--structures", str(new)]
     output = str(tmp_path / "out" / ("out.csv" if command == "predict" else "made"))
     process = marked(done.command(command, config, *options, "--output", output))
-    with new.open("w") as structures:  # returns when the process has opened it
-        structures.write("CCO n1\n" if command == "predict" else "input_compound_id,smiles\nn1,CCO\n")
-        structures.flush()
-        process.popen.terminate()
-        said = ended(process)
+    process.wait_for_processes(2)  # the second standardises
+    process.popen.terminate()
+    said = ended(process)
     assert said.splitlines()[-1] == f"hocket: {BEGINS_ANEW}"
     assert "go on" not in said
     assert list((tmp_path / "out").iterdir()) == []
