@@ -177,10 +177,9 @@ def test_it_answers_as_predict_does_also_after_a_move(finished: Federation, tmp_
             assert psutil.wait_procs(members, timeout=60)[1] == []
         assert not served.header_file.exists()
         assert bad["reason"] == "unparsable"
-        private = (federation.home("P01").folder / name for name in ("mlflow.db", "mlartifacts"))
-        kept = [file for path in private for file in (path, *path.rglob("*"))]
-        assert len(kept) > 10
-        assert not [file for file in kept if file.stat().st_mode & 0o077]  # the owner's alone
+        store, artifacts = (federation.home("P01").folder / name for name in ("mlflow.db", "mlartifacts"))
+        assert len(list(artifacts.rglob("*"))) > 10
+        assert not (store.stat().st_mode | artifacts.stat().st_mode) & 0o077  # nobody else can enter the folder
         for name, value in expected.items():
             same = value if value is None or isinstance(value, bool) else pytest.approx(value, rel=1e-6)
             assert good[name] == same
