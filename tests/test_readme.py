@@ -272,6 +272,8 @@ class Shell:
         else:
             if names[1] in ("report", "verify", "inspect", "predict"):
                 self._await_runs()
+            elif names[1] == "status":
+                self._await_deal()
             done = self._run(line)
             assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
 
@@ -298,6 +300,14 @@ class Shell:
             logs = "\n".join(log.read_text() for log in sorted(self._folder.glob("*.log")))
             assert process.wait(timeout=PATIENCE_S) == 0, f"{line}\n{logs}"
         self._running.clear()
+
+    def _await_deal(self) -> None:
+        """Until the custodian's run, which goes on beside the next line, has posted the first message."""
+        until = time.monotonic() + PATIENCE_S
+        while not list(self._folder.glob("exchange/enrol/deal.*.json")):
+            assert all(process.poll() is None for process in self._running.values())
+            assert time.monotonic() < until
+            time.sleep(0.2)
 
     def _look_at_ui(self, line: str) -> None:
         """Serve on a free port until the page is there, which is not for us: the address is on its stdout."""
