@@ -80,6 +80,10 @@ class Continues(Schema):
     round: int = Field(ge=1, le=9999)
     """The first round under this plan."""
 
+    unreleased: tuple[str, ...] = ()
+    """Only if somebody has released for this round under the plan before: members of its roster that have not, as they
+    confirmed outside the exchange. They have no card in this plan, so that the sum before is never opened."""
+
 
 class CardTable(Schema):
     """A member's card in the plan."""
@@ -134,6 +138,10 @@ class Plan(Schema):
             raise ValueError(f"rounds.min_partners is {self.rounds.min_partners}, but only {len(partners)} have cards")
         if self.catalogue.min_partners > len(partners):
             raise ValueError(f"catalogue.min_partners is {self.catalogue.min_partners}, but {len(partners)} have cards")
+        if odd := sorted(set(self.continues.unreleased if self.continues else ()) & set(partners)):
+            raise ValueError(
+                f"continues.unreleased lists {', '.join(odd)}, but only members without a card belong there"
+            )
         if self.federation.custodian not in partners:
             raise ValueError(f"federation.custodian {self.federation.custodian!r} is not one of {partners}")
 

@@ -411,6 +411,7 @@ class Report(Facts, PartWithOptions):
     calibration: ReliabilityCurves
     data: PreparationCounts
     regression_calibration: ReliabilityCurves | None = None
+    unconfirmed: list[str] | None = None  # partners that had not signed yet that they have the same last trunk
 
     def rows(self, kind: TaskKind) -> Sequence[AnyRow]:
         """The rows of one kind of task."""

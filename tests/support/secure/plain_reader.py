@@ -58,7 +58,7 @@ def canonical_plan(text: str, defaults: dict) -> bytes:
     """Return canonical JSON of a plan.toml, completed from FORMAT.md's table of defaults."""
     table = tomllib.loads(text)
     plan = {key: _completed(table.get(key), default, key) for key, default in defaults.items() if key != "card"}
-    plan |= {key: table[key] for key in ("continues",) if key in table}
+    plan |= {key: {"unreleased": []} | table[key] for key in ("continues",) if key in table}
     if table.get("catalogue", {}).get("tasks") or table.get("catalogue", {}).get("file"):  # section 13
         in_file = {"sha256": ""} if "file" in table["catalogue"] else {"tasks": [{"id": "", "threshold": 0.0}]}
         form = {**in_file, "min_partners": 3}
