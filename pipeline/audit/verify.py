@@ -71,12 +71,12 @@ def audit(
     exchange = exchange.below(plan.folder)
     transcript = read_transcript(plan, exchange)
     group = _check_enrolment(transcript, plan, exchange)
+    _check_one_release(transcript, exchange)
     attempts = [
         read_attempt(attempt, transcript, plan, exchange.where(MessageName("ready", *attempt, "").folder))
         for attempt in transcript.attempts
     ]
     _check_order(attempts, plan, exchange)
-    _check_one_release(transcript, exchange)
     _check_last_trunks(attempts, transcript, plan, exchange)
     attempts = [replace(record, outcome="closing") if is_closing(record, plan) else record for record in attempts]
     layout = _check_trunks(transcript, plan, exchange)

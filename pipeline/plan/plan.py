@@ -62,10 +62,10 @@ class Rounds(Schema):
     """Seconds after the first ready message; then the roster closes without the rest."""
 
     update_deadline_s: float = Field(default=86_400.0, gt=0)
-    """Seconds after the roster; then the attempt is void and all train again."""
+    """Seconds after the roster; then the attempt is void, and the same updates are sealed for another roster."""
 
     max_attempts: int = Field(default=5, ge=1, le=99)
-    """Most attempts at one round; each void attempt may give away more of an update."""
+    """Most attempts at one round."""
 
 
 class Continues(Schema):

@@ -17,7 +17,7 @@ from pipeline.home.round_files import RoundFiles
 from pipeline.home.round_metrics import RoundRecord, write_record
 from pipeline.home.round_state import stored_start
 from pipeline.plan.plan import CATALOGUE_ROUND
-from pipeline.protocol.closing import not_confirmed, post_last_trunk
+from pipeline.protocol.closing import closing_ready, not_confirmed, post_last_trunk
 from pipeline.protocol.counted_keys import named_in_ready, with_counts
 from pipeline.protocol.enrolment import Enrolment
 from pipeline.protocol.round_measures import RoundMeasures
@@ -84,11 +84,12 @@ class PartnerRounds:
         return True
 
     def _close(self) -> bool:
-        """Sign the last trunk; False, for nothing is left to do. Raises Diverged if another partner's differs."""
+        """Sign the last trunk, once; False if nothing is left to do. Raises Diverged if another partner's differs."""
         trunk, enrolment = self._start.digest, self._seal.enrolment
+        is_signed = self.mailbox.has(closing_ready(self.plan, self.mailbox.me))
         post_last_trunk(self.mailbox, enrolment, trunk=trunk, preparation=self._preparation)
         not_confirmed(self.plan, self.mailbox.exchange, trunk)
-        return False
+        return not is_signed
 
     def _begin(self, round_no: int) -> None:
         self._round_no = round_no

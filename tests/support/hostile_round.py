@@ -82,6 +82,7 @@ class Honest:
         self.exchange = self.folder / "exchange"
         self.opened: OpenedSum | None = None
         self.snapshots: list[Path] = []
+        self.before_release = 0  # number of the last backup that has no release
         self.put("enrol/deal.P01.json", world().deal)
         self.home.make()
         self.restart()
@@ -337,7 +338,10 @@ class Adversary:
 
     def advance(self, name: str) -> PipelineError | SecureError | None:
         """Back up a partner's home, let it advance, and take note of what it posts."""
-        self.honest[name].snapshot()
-        error = self.honest[name].advance()
+        member = self.honest[name]
+        member.snapshot()
+        if not any(sender == name for _, sender in self.releases):
+            member.before_release = len(member.snapshots) - 1
+        error = member.advance()
         self.harvest()
         return error

@@ -277,7 +277,7 @@ def test_a_void_may_only_miss_members_of_the_roster(delivered: Federation):
 
 
 def test_a_void_beside_a_sum_is_refused(delivered: Federation):
-    """Equivocation: some partners would go on and others train the round again."""
+    """Equivocation: some partners would go on and others begin another attempt."""
     files = {name: delivered.payload(update_of(name)) for name in ALL}
     post_sum(delivered, add(delivered, ROSTER, files))
     say(delivered, VOID, {"roster": digest_of(delivered, ROSTER), "missing": ["P02"]})

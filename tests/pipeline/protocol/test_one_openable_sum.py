@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pipeline.errors import Equivocation
+from pipeline.exchange.mailbox import Mailbox, Outbox
+from pipeline.protocol.attempt import Attempt
 from secure.encoding.roster import Roster
+from secure.messages.message_name import MessageName
+from secure.sealing.release import ReleaseSeed
 from tests.support.hostile_round import PARTNERS, VALUES, Adversary
 
 NAMES = st.sampled_from(PARTNERS)
@@ -87,21 +92,21 @@ class HostileRound(RuleBasedStateMachine):
             self.adversary.advance(name)
 
     @precondition(lambda self: self.adversary.releases)
-    @rule(pick=st.integers(0, 99), back=st.integers(1, 4))
-    def turn(self, pick: int, back: int) -> None:
-        """Restore a partner that has released, or hide its release; then lead it and others to another roster."""
-        (at, name) = sorted(self.adversary.releases)[pick % len(self.adversary.releases)]
-        released, member = self.adversary.rosters[at], self.adversary.honest[name]
-        if name in self.hidden:
-            for kind in ("update", "release"):
-                self.hide(name, kind, released.attempt)
-        else:
-            self.restored.add(name)
-            member.opened = None
-            member.restore(max(0, len(member.snapshots) - back))
-        for each in sorted(self.adversary.honest):
-            self.adversary.void(each, released)
-            self.adversary.advance(each)
+    @rule(pick=st.integers(0, 99))
+    def turn(self, pick: int) -> None:
+        """Restore partners to before their release, or hide it from them; then lead them to another roster."""
+        at, _ = sorted(self.adversary.releases)[pick % len(self.adversary.releases)]
+        released = self.adversary.rosters[at]
+        for name, member in self.adversary.honest.items():
+            if name in self.hidden:
+                for kind in ("update", "release"):
+                    self.hide(name, kind, released.attempt)
+            else:
+                self.restored.add(name)
+                member.opened = None
+                member.restore(member.before_release)
+            self.adversary.void(name, released)
+            self.adversary.advance(name)
         ready = [each for each in PARTNERS if self.adversary.ready(each, released.attempt + 1)]
         following = self.adversary.call(tuple(ready), released.attempt + 1)
         if following is not None:
@@ -222,6 +227,86 @@ def test_before_the_release_another_roster_is_served(adversary: Adversary):
     assert adversary.openable() == [second]
     assert all((first.digest, name) in adversary.updates for name in PARTNERS)
     check_is_sum(adversary, second)
+
+
+class Killed(BaseException):
+    """The process is gone: nothing of the code under test catches this."""
+
+
+def kill_once(monkeypatch: pytest.MonkeyPatch, owner: type, method: str, when: str, kind: str) -> list[str]:
+    """Kill a process once, before or after a call of this method, on messages of this kind; what was killed."""
+    real, killed = getattr(owner, method), list[str]()
+
+    def watched(self: object, *given: Any, **named: Any) -> object:  # noqa: ANN401 -- handed on as it is
+        message = next((each for each in given if isinstance(each, MessageName)), None)
+        is_due = not killed and (message is None or message.kind == kind)
+        if is_due and when == "before":
+            killed.append(method)
+            raise Killed
+        found = real(self, *given, **named)
+        if is_due:
+            killed.append(method)
+            raise Killed
+        return found
+
+    monkeypatch.setattr(owner, method, watched)
+    return killed
+
+
+KILLS = {
+    "the seed is kept, nothing sealed": (ReleaseSeed, "save", "after", ""),
+    "sealed, not in the outbox": (Attempt, "keep_sealed", "before", ""),
+    "in the outbox, not signed": (Attempt, "keep_sealed", "after", ""),
+    "update signed, not posted": (Outbox, "sign", "after", "update"),
+    "update posted": (Mailbox, "post", "after", "update"),
+    "tag checked, release not signed": (Mailbox, "post", "before", "release"),
+    "release signed, not posted": (Outbox, "sign", "after", "release"),
+    "release posted": (Mailbox, "post", "after", "release"),
+}
+
+
+@pytest.mark.parametrize("kill", KILLS.values(), ids=KILLS)
+def test_a_kill_at_any_step_changes_nothing(
+    adversary: Adversary, monkeypatch: pytest.MonkeyPatch, kill: tuple[type, str, str, str]
+):
+    """Started again, the partner goes on: one update, one release, and the sum that all open is the same."""
+    roster = called(adversary, *PARTNERS)
+    killed = kill_once(monkeypatch, *kill)
+    for _ in range(4):
+        for name in adversary.honest:
+            adversary.lead(name, roster)
+            try:
+                adversary.advance(name)
+            except Killed:
+                adversary.honest[name].restart()
+                adversary.harvest()
+    assert killed
+    assert adversary.openable() == [roster]
+    check_is_sum(adversary, roster)
+    assert all(member.opened is not None for member in adversary.honest.values())
+
+
+def test_a_kill_in_a_void_opens_nothing(adversary: Adversary, monkeypatch: pytest.MonkeyPatch):
+    """Killed right after the seed of a void attempt is deleted: the next start finishes the void, and seals again."""
+    first = called(adversary, *PARTNERS)
+    member = adversary.honest["P01"]
+    adversary.lead("P01", first, with_releases=False)
+    adversary.advance("P01")
+    adversary.void("P01", first)
+    killed = kill_once(monkeypatch, Attempt, "delivered", "after", "")
+    with pytest.raises(Killed):
+        adversary.advance("P01")
+    member.home.release_seed(1, 1).unlink()
+    member.restart()
+    assert killed
+    assert adversary.advance("P01") is None
+    adversary.lead("P02", first, with_releases=False)
+    adversary.advance("P02")
+    adversary.void("P02", first)
+    adversary.advance("P02")
+    second = called(adversary, *PARTNERS, attempt=2)
+    lead_to_release(adversary, second, "P01", "P02")
+    assert adversary.openable() == [second]
 
 
 def test_a_home_that_is_restored_refuses_a_second_roster(adversary: Adversary):
