@@ -153,13 +153,13 @@ def init_partner(folder: Path, force: bool, **options: Any) -> None:  # noqa: AN
 def init_tables(folder: Path, force: bool) -> None:
     """Write small sample tables T0.csv, T1.csv and T2.csv into FOLDER, the current one by default.
 
-    They show the columns and have too few rows for a task. Replace their rows with your own, or name your own
-    columns in [data.columns] of partner.toml.
+    They show the columns, and their 200 compounds are enough for a scored task. Replace their rows with your own, or
+    name your own columns in [data.columns] of partner.toml.
     """
-    from data_prep.samples import SAMPLE_TABLES
+    from data_prep.samples import sample_tables
     from pipeline.setup.init_files import check_replaceable, write_file
 
-    files = {folder / name: text for name, text in SAMPLE_TABLES.items()}
+    files = {folder / name: text for name, text in sample_tables().items()}
     for file in files:
         check_replaceable(file, replace=force)
     for file, text in files.items():
@@ -167,7 +167,7 @@ def init_tables(folder: Path, force: bool) -> None:
         click.echo(file)
     options = " ".join(f"--{table} {file}" for table, file in zip(_TABLES, files, strict=True))
     click.echo(
-        f"next: fill them with your own rows (`hocket prepare --columns` explains the columns), then "
+        f"next: replace their rows with your own (`hocket prepare --columns` explains the columns), then "
         f"`hocket init partner {folder} {options}`",
         err=True,
     )
