@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from pipeline.errors import ConfigError
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
 from pipeline.plan.plan import Plan, read_plan
+from pipeline.plan.toml_schema import read_table
 from pipeline.runtime.redact import without_password
 from secure.ciphertexts.parameters import seal_parameters
 from secure.inspect import inspect_file as inspect_sealed
@@ -95,10 +95,7 @@ def as_lines(facts: Mapping[str, Any], indent: str = "") -> Iterator[str]:
 
 def _settings(path: Path) -> dict[str, Any]:
     """Facts about a plan or a configuration, after validating it."""
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
+    table = read_table(path)
     if "federation" in table:
         return _plan(read_plan(path))
     config = PartnerConfig.read(path) if "data" in table else AggregatorConfig.read(path)
