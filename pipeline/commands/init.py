@@ -157,14 +157,11 @@ def init_tables(folder: Path, force: bool) -> None:
     name your own columns in [data.columns] of partner.toml.
     """
     from data_prep.samples import sample_tables
-    from pipeline.setup.init_files import check_replaceable, write_file
+    from pipeline.setup.init_files import write_files
 
     files = {folder / name: text for name, text in sample_tables().items()}
-    for file in files:
-        check_replaceable(file, replace=force)
-    for file, text in files.items():
-        write_file(file, text, replace=force)
-        click.echo(file)
+    write_files(files, replace=force)
+    click.echo("\n".join(map(str, files)))
     options = " ".join(f"--{table} {file}" for table, file in zip(_TABLES, files, strict=True))
     click.echo(
         f"next: replace their rows with your own (`hocket prepare --columns` explains the columns), then "
