@@ -13,6 +13,7 @@ from pipeline.plan.plan import Plan, read_plan
 from pipeline.plan.toml_schema import read_table
 from pipeline.runtime.redact import without_password
 from secure.ciphertexts.parameters import seal_parameters
+from secure.errors import UnknownFile
 from secure.inspect import inspect_file as inspect_sealed
 
 # pages and figures: description, text near the beginning, last bytes
@@ -70,7 +71,13 @@ def describe_file(path: Path) -> dict[str, Any]:
         return _matrices(path)
     if kind in _NOTES:
         return _note(path, *_NOTES[kind])
-    facts: dict[str, Any] = inspect_sealed(path)
+    try:
+        facts: dict[str, Any] = inspect_sealed(path)
+    except UnknownFile as error:  # it is no message with a wrong signature, but another program's file
+        refused = ConfigError(str(error))
+        for line in getattr(error, "__notes__", ()):
+            refused.add_note(line)
+        raise refused from error
     return facts
 
 
