@@ -52,6 +52,7 @@ _STATES = {
 }
 _ADDED = "assay-"  # beginning of the name of an added assay's file
 _STATES[_ADDED] = "models of an assay that a partner added to its model (private)"
+_SIGNED_OR_SECRET = (".json", ".arrow", ".envelopes", ".key", ".secret", ".seeds")  # another name is no damaged one
 _MATRICES = {".npz", ".npy", ".parquet", ".csv"}
 _SQLITE, _SQLITE_HEAD = b"SQLite format 3\0", 100  # first bytes, length of the header
 
@@ -59,7 +60,8 @@ _SQLITE, _SQLITE_HEAD = b"SQLite format 3\0", 100  # first bytes, length of the 
 def describe_file(path: Path) -> dict[str, Any]:
     """The facts about a file, with its description under "what", and no private values.
 
-    Raises ConfigError for a file that hocket did not write, secure.errors.SecureError for a damaged message or key.
+    Raises ConfigError for a file that hocket did not write, secure.errors.SecureError for a damaged message or key, and
+    for a file that is called as one and is none.
     """
     if path.suffix == ".toml" and path.name != "card.toml":
         return _settings(path)
@@ -73,7 +75,9 @@ def describe_file(path: Path) -> dict[str, Any]:
         return _note(path, *_NOTES[kind])
     try:
         facts: dict[str, Any] = inspect_sealed(path)
-    except UnknownFile as error:  # it is no message with a wrong signature, but another program's file
+    except UnknownFile as error:
+        if path.suffix in _SIGNED_OR_SECRET:
+            raise
         refused = ConfigError(str(error))
         for line in getattr(error, "__notes__", ()):
             refused.add_note(line)

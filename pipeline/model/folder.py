@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from data_prep.descriptors.listed import DESCRIPTORS_VERSION
 from data_prep.folds.keyed import bit_permutation
@@ -109,17 +110,10 @@ def write_final_model(  # noqa: PLR0913 -- all results of a run
         )
         tasks, regression_tasks = _described_tasks(prepared, fitted, training_set)
         description = Description(
-            version=version("hocket"),
+            **_facts_of(plan),
             partner=partner,
-            federation=plan.federation.name,
-            federation_id=plan.federation.id,
-            plan=plan.digest,
-            n_rounds=plan.rounds.n_rounds,
             kept=kept,
-            trunk=plan.trunk,
             training=training,
-            chemistry=plan.preparation.chemistry,
-            fingerprint=plan.preparation.fingerprint,
             compound_timeout_s=compound_timeout_s,
             tasks=tasks,
             regression_tasks=regression_tasks,
@@ -127,11 +121,29 @@ def write_final_model(  # noqa: PLR0913 -- all results of a run
             least_similarity=least_similarity,
         )
         left_out = add_stored(unfinished, description, extensions, trunk_digest(federated.trunk))
-        text = filled("pipeline.model", "readme.md.jinja", partner=partner, federation=plan.federation.name)
-        (unfinished / README_FILE).write_text(text)
+        _write_readme(unfinished, description)
         for file in unfinished.iterdir():
             file.chmod(FILE_MODE)
     return left_out
+
+
+def _facts_of(plan: Plan) -> dict[str, Any]:
+    """What the plan says of each of its models, as fields of Description."""
+    return {
+        "version": version("hocket"),
+        "federation": plan.federation.name,
+        "federation_id": plan.federation.id,
+        "plan": plan.digest,
+        "n_rounds": plan.rounds.n_rounds,
+        "trunk": plan.trunk,
+        "chemistry": plan.preparation.chemistry,
+        "fingerprint": plan.preparation.fingerprint,
+    }
+
+
+def _write_readme(folder: Path, description: Description) -> None:
+    names = {"partner": description.partner, "federation": description.federation}
+    (folder / README_FILE).write_text(filled("pipeline.model", "readme.md.jinja", **names))
 
 
 def _described_tasks(

@@ -655,9 +655,9 @@ def test_inspect_shows_no_secret(finished: Federation):
 def test_inspect_of_a_foreign_file(finished: Federation, tmp_path: Path):
     """A clear message, no guess."""
     for name in ("T0.csv", "T1.csv"):
-        assert name in refused(ExitCode.SECURITY, "inspect", finished.folder / "P01" / name)
+        assert name in refused(ExitCode.CONFIGURATION, "inspect", finished.folder / "P01" / name)
     (tmp_path / "notes.txt").write_text("hello")
-    assert "notes.txt" in refused(ExitCode.SECURITY, "inspect", tmp_path / "notes.txt")
+    assert "notes.txt" in refused(ExitCode.CONFIGURATION, "inspect", tmp_path / "notes.txt")
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff\xff\xff\xff", b"\xff" * 100, b"[" * 50_000])
