@@ -3,7 +3,6 @@
 import json
 import shlex
 import signal
-import socket
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from tests.support.cli_runner import hocket
 from tests.support.federation import AGGREGATOR, Federation
 from tests.support.other_account import asked_as_another, needs_root
 from tests.support.partner_tables import SMILES
-from tests.support.ports import free_port
+from tests.support.ports import free_port, port_in_use
 from tests.support.tracking import ui_stranger
 from tests.support.tracking.served_command import ServedCommand, serving_command
 from tests.support.tracking.tracking_reader import use_store
@@ -50,12 +49,8 @@ def test_before_the_end_there_is_no_model(fresh: Federation):
 
 def test_a_port_in_use_is_refused(finished: Federation):
     """Before a token is written."""
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        port = other.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"port {port}: ") as refused:
-            serve_model(finished.config("P01"), port)
+    with port_in_use() as port, pytest.raises(ConfigError, match=f"port {port}: ") as refused:
+        serve_model(finished.config("P01"), port)
     assert "--port" in refused.value.__notes__[0]
     assert list(finished.home("P01").folder.glob("serve*")) == []
 

@@ -22,7 +22,7 @@ from pipeline.tracking.ui import serve_ui
 from tests.support.browser import CHROMIUM, SWITCHES, needs_chromium
 from tests.support.federation import AGGREGATOR, Federation
 from tests.support.other_account import asked_as_another, needs_root
-from tests.support.ports import free_port
+from tests.support.ports import free_port, port_in_use
 from tests.support.tracking import ui_stranger
 from tests.support.tracking.served_command import ServedCommand, serving_command
 
@@ -38,12 +38,8 @@ _LOOK_MS = 90_000  # a page of MLflow on a busy machine
 
 def test_a_port_in_use_is_refused(finished: Federation):
     """A port in use is refused before anything is started, with a note on --port."""
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        port = other.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"port {port}: ") as refused:
-            serve_ui(finished.config("P01"), port)
+    with port_in_use() as port, pytest.raises(ConfigError, match=f"port {port}: ") as refused:
+        serve_ui(finished.config("P01"), port)
     assert "--port" in refused.value.__notes__[0]
 
 
