@@ -132,8 +132,8 @@ def unmatched_notes(rejected: pl.DataFrame, ids: Mapping[str, pl.Series]) -> tup
             known = ids[kind].cast(pl.String).str.to_lowercase().unique()
             n_alike = int(unknown.str.to_lowercase().is_in(known.implode()).sum())
             alike = "none" if not n_alike else "all" if n_alike == len(unknown) else f"{n_alike:,}"
-            count = f"{len(unknown):,} {kind}{'s' if len(unknown) > 1 else ''}"
-            notes.append(f"{count} of T1 not in {table}, of which it has {alike} in other capitals")
+            count = f"{len(unknown):,} {kind}s of T1 are" if len(unknown) > 1 else f"1 {kind} of T1 is"
+            notes.append(f"{count} not in {table}, which has {alike} of them in other capitals")
     return tuple(notes)
 
 

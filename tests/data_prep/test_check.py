@@ -251,11 +251,11 @@ def test_ids_in_other_capitals_are_counted(tmp_path):
     t2.write_text(t2.read_text().replace("C", "c", 50))
     checked = check(t0, t1, t2, FAST, OwnTables(most_rejected=0.1))
     text = "\n".join(map(str, checked.findings))
-    assert "compounds of T1 not in T2, of which it has all in other capitals" in text
+    assert "compounds of T1 are not in T2, which has all of them in other capitals" in text
     assert "capitals included" in text
     assert "unit" not in text
     t1.write_text(t1.read_text().replace(",A2,", ",B,"))
-    assert any("1 assay of T1 not in T0, of which it has none" in text for text in findings_of(t0, t1, t2))
+    assert any("1 assay of T1 is not in T0, which has none of them" in text for text in findings_of(t0, t1, t2))
 
 
 @pytest.mark.parametrize(("value", "advice"), [("", "without a value"), ("n.d.", "decimal point"), ("99", "the unit")])
