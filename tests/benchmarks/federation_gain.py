@@ -1,16 +1,17 @@
 """Gain of federation: each partner alone, all in one process, and the rounds of the protocol, in one table.
 
-Arms: *strongest* (each assay's strongest local model: Gaussian process, forest or their mean, chosen inside the training
-folds; first in `--arms` it is what all others are compared with); *local* (the network alone); *joint* (one trunk, private heads, every step takes a batch of every partner, one process); *federated*
-(the rounds' own code; sealing replaced by its exact integer arithmetic, which test_clear_rounds.py proves equal);
-*pooled* (joint, with equal tasks at several partners as one, by the truth no partner has); *take-home* (the models of single
-assays on the federated trunk, and as each partner's gate keeps them); *pooled models* (those of single assays, fitted to
-all partners' rows of a target); *shuffled* (federated, all
-other partners' training labels permuted: must show no gain). Every partner takes the same number of optimiser steps
-in every arm. Choose settings with `--fold validation`; look at `--fold test` once.
-With `--regression-weight` all arms train regression heads too (private in *joint*, by target in *pooled*), and a second
-table scores them. With `--catalogue` head rows of tasks that partners have in common are shared too; its kinds are
-in `gain/catalogue.py`. With `--average-seeds` the mean of the seeds' predictions is scored too, *local*'s as well.
+Arms: *strongest* (each assay's strongest local model: Gaussian process, forest or their mean, chosen inside the
+training folds; first in `--arms` it is what all others are compared with); *local* (the network alone); *joint* (one
+trunk, private heads, every step takes a batch of every partner, one process); *federated* (the rounds' own code;
+sealing replaced by its exact integer arithmetic, which test_clear_rounds.py proves equal); *pooled* (joint, with
+equal tasks at several partners as one, by the truth no partner has); *take-home* (the models of single assays on the
+federated trunk, and as each partner's gate keeps them); *pooled models* (those of single assays, fitted to all
+partners' rows of a target); *shuffled* (federated, all other partners' training labels permuted: must show no gain).
+Every partner takes the same number of optimiser steps in every arm. Choose settings with `--fold validation`; look at
+`--fold test` once. With `--regression-weight` all arms train regression heads too (private in *joint*, by target in
+*pooled*), and a second table scores them. With `--catalogue` head rows of tasks that partners have in common are
+shared too; its kinds are in `gain/catalogue.py`. With `--average-seeds` the mean of the seeds' predictions is scored
+too, *local*'s as well.
 Without arguments, a small example on the public MoleculeACE tables; `--data dev_p5` is the study's.
 """
 
