@@ -13,7 +13,8 @@ from pipeline.errors import BrokenTranscript, Diverged, Equivocation
 from pipeline.exchange.storage import Exchange, open_exchange
 from pipeline.plan.plan import read_plan
 from pipeline.report.report import read_report
-from pipeline.runs.report import confirm_trunk, current_report
+from pipeline.runs.last_trunk import confirm_trunk
+from pipeline.runs.report import current_report
 from secure.errors import WrongRelease
 from secure.messages.message_name import MessageName
 from tests.support.cli_runner import printed
