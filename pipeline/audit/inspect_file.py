@@ -2,8 +2,8 @@
 
 import hashlib
 import json
+import os
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,10 @@ from typing import Any
 from pipeline.errors import ConfigError
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
 from pipeline.plan.plan import Plan, read_plan
+from pipeline.plan.toml_schema import read_table
 from pipeline.runtime.redact import without_password
 from secure.ciphertexts.parameters import seal_parameters
+from secure.files import open_plain, read_plain
 from secure.inspect import inspect_file as inspect_sealed
 
 # pages and figures: description, text near the beginning, last bytes
@@ -52,6 +54,7 @@ _STATES = {
 _ADDED = "assay-"  # beginning of the name of an added assay's file
 _STATES[_ADDED] = "models of an assay that a partner added to its model (private)"
 _MATRICES = {".npz", ".npy", ".parquet", ".csv"}
+_MOST_JSON = 1 << 28  # bytes; a report of 100,000 tasks has less
 _SQLITE, _SQLITE_HEAD = b"SQLite format 3\0", 100  # first bytes, length of the header
 
 
@@ -60,6 +63,7 @@ def describe_file(path: Path) -> dict[str, Any]:
 
     Raises ConfigError for a file that hocket did not write, secure.errors.SecureError for a damaged message or key.
     """
+    open_plain(path).close()  # a named pipe would be waited for
     if path.suffix == ".toml" and path.name != "card.toml":
         return _settings(path)
     by_suffix = dict.fromkeys(_PICTURES, _picture) | {".safetensors": _state, ".cache": _cache}
@@ -77,10 +81,13 @@ def describe_file(path: Path) -> dict[str, Any]:
 def _picture(path: Path) -> dict[str, Any]:
     """Facts about a page or figure of a report; it cannot be told from the file whether it is private or shareable."""
     description, mark, end = _PICTURES[path.suffix]
-    content = path.read_bytes()
-    if mark not in content[:_PICTURE_HEAD] or not content.endswith(end):
+    with open_plain(path) as file:
+        head, n_bytes = file.read(_PICTURE_HEAD), file.seek(0, os.SEEK_END)
+        file.seek(max(0, n_bytes - len(end)))
+        is_whole = file.read() == end
+    if mark not in head or not is_whole:
         raise ConfigError(f"{path}: expected a complete {description} that hocket made")
-    return {"what": f"{description} (as private as its folder)", "bytes": len(content)}
+    return {"what": f"{description} (as private as its folder)", "bytes": n_bytes}
 
 
 def as_lines(facts: Mapping[str, Any], indent: str = "") -> Iterator[str]:
@@ -95,10 +102,7 @@ def as_lines(facts: Mapping[str, Any], indent: str = "") -> Iterator[str]:
 
 def _settings(path: Path) -> dict[str, Any]:
     """Facts about a plan or a configuration, after validating it."""
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
+    table = read_table(path)
     if "federation" in table:
         return _plan(read_plan(path))
     config = PartnerConfig.read(path) if "data" in table else AggregatorConfig.read(path)
@@ -188,7 +192,7 @@ def _matrices(path: Path) -> dict[str, Any]:
 
 def _table(path: Path) -> dict[str, Any]:
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = json.loads(read_plain(path, _MOST_JSON).decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: cannot be read as JSON: {error}") from error
     if not isinstance(table, dict):

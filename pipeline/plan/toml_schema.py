@@ -2,7 +2,6 @@
 
 import json
 import math
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,6 +9,11 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.errors import ConfigError
+from secure.encoding.limited_toml import parse_toml
+from secure.files import read_plain
+
+_MOST_BYTES = 1 << 22  # of a plan or configuration; a plan whose catalogue has 10,000 tasks has 500 kB
+_MOST_PROBLEMS = 20  # shown of a file
 
 
 class Schema(BaseModel):
@@ -37,7 +41,7 @@ def read_toml(path: Path, schema: type[AnySchema]) -> AnySchema:
 def read_table(path: Path) -> dict[str, Any]:
     """Parse a TOML file. Raises ConfigError if it cannot be read."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return parse_toml(read_plain(path, _MOST_BYTES).decode("utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None
     except (ValueError, RecursionError, OSError) as error:  # ValueError: not TOML, not UTF-8, an endless number
@@ -46,17 +50,20 @@ def read_table(path: Path) -> dict[str, Any]:
 
 def check_table(table: dict[str, Any], schema: type[AnySchema], where: str) -> AnySchema:
     """Validate a parsed table. It goes through JSON, because pydantic's strict types accept a JSON array as a tuple."""
-    not_json = list(_not_json(table))
-    if not_json:
-        raise _refusal(where, not_json)
     try:
+        not_json = list(_not_json(table))
+        if not_json:
+            raise _refusal(where, not_json)
         return schema.model_validate_json(json.dumps(table))
+    except RecursionError:
+        raise ConfigError(f"{where}: found tables that are too deep, expected at most three in one another") from None
     except ValidationError as error:
         raise _refusal(where, [_describe(item) for item in error.errors(include_url=False)]) from None
 
 
 def _refusal(where: str, lines: list[str]) -> ConfigError:
-    return ConfigError(f"{where}: {len(lines)} problem(s): " + "; ".join(lines))
+    more = f"; and {len(lines) - _MOST_PROBLEMS} more" if len(lines) > _MOST_PROBLEMS else ""
+    return ConfigError(f"{where}: {len(lines)} problem(s): " + "; ".join(lines[:_MOST_PROBLEMS]) + more)
 
 
 def _not_json(value: object, key: str = "") -> Iterator[str]:

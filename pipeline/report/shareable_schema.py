@@ -11,6 +11,7 @@ from pipeline.errors import DamagedReport, NotShareable
 from pipeline.report.metrics import CLASSIFICATION, FORMAT, SUMMARY_KIND, TaskKind
 from pipeline.report.parts import PartWithOptions, ReportPart, Sides, problems
 from pipeline.report.schema import Conclusion, Curve, GroupChange, Interval, Picks, Points, SharedWorth
+from secure.files import NotPlainFile, TooLarge, read_plain
 
 _MOST_BYTES = 4_000_000  # a usual summary has a few thousand
 
@@ -200,10 +201,10 @@ def read_shared(path: Path) -> ShareableSummary:
 
 
 def _object_in(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > _MOST_BYTES:
-        raise _damaged(path, f"{path.stat().st_size} bytes, expected {_MOST_BYTES} at most")
     try:
-        content = json.loads(path.read_bytes(), parse_constant=_refuse)
+        content = json.loads(read_plain(path, _MOST_BYTES), parse_constant=_refuse)
+    except (TooLarge, NotPlainFile) as error:
+        raise _damaged(path, str(error.strerror)) from None
     except (ValueError, RecursionError):
         raise _damaged(path, "no JSON") from None
     if not isinstance(content, dict):
