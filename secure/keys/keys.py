@@ -187,6 +187,11 @@ class PrivateKeys:
             raise WrongKey(f"{self.name} is an {self.role} and has no agreement key, expected a partner")
         return MLKEM768X25519PrivateKey(self._mlkem, self._x25519)
 
+    def chance(self, federation_id: str) -> int:
+        """A number of 256 bits that only this member can know, the same at every call for one federation."""
+        derived = derive_key(self._secret(), "hocket/chance/v1", {"federation": federation_id})
+        return int.from_bytes(derived, "big")
+
     def save(self, folder: Path, passphrase: str | None = None) -> Path:
         """Write a new file private.key of mode 0600 into `folder` (created with mode 0700) and return its path.
 

@@ -226,6 +226,14 @@ def test_keys_do_not_show(partner, tmp_path):
     assert to_base64(secret)[:20].encode() not in partner.save(tmp_path, "x").read_bytes()
 
 
+def test_chance_is_the_members_own(partner, tmp_path):
+    """Every member and federation has another number, and a home that is read again the same."""
+    partner.save(tmp_path)
+    assert load_private_keys(tmp_path).chance("ab" * 16) == partner.chance("ab" * 16) < 1 << 256
+    others = {PrivateKeys.generate("ash", "partner").chance("ab" * 16) for _ in range(3)}
+    assert len(others | {partner.chance("ab" * 16), partner.chance("cd" * 16)}) == 5
+
+
 # -------------------------------------------------------------------------------------------- points of small order
 
 _P = 2**255 - 19
