@@ -8,6 +8,7 @@ name that ends in PART, synced, renamed, and the folder synced. data_prep, which
 
 import errno
 import os
+import resource
 import shutil
 import stat
 from collections.abc import Iterator
@@ -177,6 +178,12 @@ def read_secret(path: Path) -> bytes:
             return file.read()
     finally:
         os.close(descriptor)
+
+
+def forbid_core_dumps() -> None:
+    """Let a crash of this process, and of those that it starts, leave no file with its memory, keys included."""
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, most))
 
 
 def make_private_folder(folder: Path) -> None:

@@ -55,6 +55,11 @@ if TYPE_CHECKING:  # numpy and pydantic
     metavar="N",
     help="Also write what each atom of the first N compounds contributes, into a folder next to OUTPUT.",
 )
+@click.option(
+    "--spreadsheet",
+    is_flag=True,
+    help="Write an apostrophe before ids that a spreadsheet would take for formulas: =, +, - or @ at the beginning.",
+)
 @id_column
 @smiles_column
 @log_format
@@ -67,6 +72,7 @@ def predict(  # noqa: PLR0913, PLR0917 -- click's options
     model: "Which | None",
     how: str,
     n_explained: int | None,
+    spreadsheet: bool,
     log: Log,
     **columns: str | None,
 ) -> None:
@@ -104,6 +110,7 @@ def predict(  # noqa: PLR0913, PLR0917 -- click's options
             which=model,
             format=cast("Format", how),
             n_explained=n_explained or 0,
+            for_spreadsheets=spreadsheet,
         )
         from pipeline.model.predict import predict_structures  # torch: only when the request is known to be sound
 

@@ -16,7 +16,15 @@ from secure.encoding.derive import derive_key
 from secure.encoding.json_fields import expect_keys, from_base64, is_name, to_base64
 from secure.encoding.limited_toml import parse_toml
 from secure.errors import BadCard, BadKeyFile, BadSignature, WrongKey
-from secure.files import TooLarge, atomic_file, make_private_folder, read_plain, read_secret, write_secret
+from secure.files import (
+    TooLarge,
+    atomic_file,
+    forbid_core_dumps,
+    make_private_folder,
+    read_plain,
+    read_secret,
+    write_secret,
+)
 from secure.keys.encrypted_files import lock, lock_with_key, unlock, unlock_with_key
 
 Role = Literal["partner", "aggregator"]
@@ -153,7 +161,8 @@ class PrivateKeys:
 
     @classmethod
     def generate(cls, name: str, role: Role) -> Self:
-        """Make new keys from the operating system's randomness."""
+        """Make new keys from the operating system's randomness; from then on a crash leaves no core dump."""
+        forbid_core_dumps()
         secret = Ed25519PrivateKey.generate().private_bytes_raw()
         if role == "partner":
             secret += (
@@ -229,8 +238,10 @@ class PrivateKeys:
 def load_private_keys(folder: Path, passphrase: str | None = None, card: Card | None = None) -> PrivateKeys:
     """Read what PrivateKeys.save wrote; with `card`, refuse keys of any other card.
 
-    Raises BadKeyFile (damaged, or readable by others), WrongPassphrase, WrongKey.
+    From then on a crash of this process leaves no core dump. Raises BadKeyFile (damaged, or readable by others),
+    WrongPassphrase, WrongKey.
     """
+    forbid_core_dumps()
     path = folder / KEY_FILE
     name, role, secret = unlock(read_secret(path), passphrase, str(path))
     keys = PrivateKeys(name, "partner" if role == "partner" else "aggregator", secret)
