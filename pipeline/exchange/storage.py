@@ -194,6 +194,8 @@ class Exchange:
             listed = self._fs.find(self._root, **strictly)
         except FileNotFoundError:
             return []
+        except NotADirectoryError as error:
+            raise ExchangeError(f"{self.url}: found a file, expected a folder") from error
         except self._failures as error:
             raise _failed(self.url, "listed", error) from error
         paths = [str(path).removeprefix(self._root).lstrip("/") for path in listed]
