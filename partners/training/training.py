@@ -49,7 +49,7 @@ def round_seed(
     """Seed of one attempt at one round under one revision of the plan, different for each.
 
     chance : a number that only this partner knows, or nothing
-    The local model and the federated one have the same seeds (first attempt, first plan).
+    The local network and the federated one have the same seeds (first attempt, first plan).
     """
     return (seed, round_no, attempt, *(() if revision == 1 else (revision,)), *chance)
 

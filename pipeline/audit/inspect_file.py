@@ -14,6 +14,7 @@ from pipeline.plan.plan import Plan, read_plan
 from pipeline.plan.toml_schema import read_table
 from pipeline.runtime.redact import without_password
 from secure.ciphertexts.parameters import seal_parameters
+from secure.errors import UnknownFile
 from secure.files import open_plain, read_plain
 from secure.inspect import inspect_file as inspect_sealed
 
@@ -53,6 +54,7 @@ _STATES = {
 }
 _ADDED = "assay-"  # beginning of the name of an added assay's file
 _STATES[_ADDED] = "models of an assay that a partner added to its model (private)"
+_SIGNED_OR_SECRET = (".json", ".arrow", ".envelopes", ".key", ".secret", ".seeds")  # another name is no damaged one
 _MATRICES = {".npz", ".npy", ".parquet", ".csv"}
 _MOST_JSON = 1 << 28  # bytes; a report of 100,000 tasks has less
 _SQLITE, _SQLITE_HEAD = b"SQLite format 3\0", 100  # first bytes, length of the header
@@ -61,7 +63,8 @@ _SQLITE, _SQLITE_HEAD = b"SQLite format 3\0", 100  # first bytes, length of the 
 def describe_file(path: Path) -> dict[str, Any]:
     """The facts about a file, with its description under "what", and no private values.
 
-    Raises ConfigError for a file that hocket did not write, secure.errors.SecureError for a damaged message or key.
+    Raises ConfigError for a file that hocket did not write, secure.errors.SecureError for a damaged message or key, and
+    for a file that is called as one and is none.
     """
     open_plain(path).close()  # a named pipe would be waited for
     if path.suffix == ".toml" and path.name != "card.toml":
@@ -74,7 +77,15 @@ def describe_file(path: Path) -> dict[str, Any]:
         return _matrices(path)
     if kind in _NOTES:
         return _note(path, *_NOTES[kind])
-    facts: dict[str, Any] = inspect_sealed(path)
+    try:
+        facts: dict[str, Any] = inspect_sealed(path)
+    except UnknownFile as error:
+        if path.suffix in _SIGNED_OR_SECRET:
+            raise
+        refused = ConfigError(str(error))
+        for line in getattr(error, "__notes__", ()):
+            refused.add_note(line)
+        raise refused from error
     return facts
 
 

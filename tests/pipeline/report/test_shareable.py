@@ -19,7 +19,7 @@ from pipeline.report.disclosure import FEWEST, HIDDEN
 from pipeline.report.metrics import METRICS, SIDES, SUMMARY_KIND, Side
 from pipeline.report.parts import Sides
 from pipeline.report.report import read_report
-from pipeline.report.schema import AnyRow, TaskRow
+from pipeline.report.row_schema import AnyRow, TaskRow
 from pipeline.report.shareable import OTHER_KINDS, shareable
 from pipeline.report.shareable_schema import ShareableSummary, read_shared
 from tests.support.federation import Federation
@@ -293,6 +293,7 @@ def test_that_search_would_find_an_id(finished: Federation, tmp_path: Path):
     assert {word for word in words if word in text}
 
 
+@pytest.mark.slow
 def test_made_up_pages_hide_their_ids(tmp_path: Path):
     """With enough tasks for every figure, regression too, none of the shared files says `secret`."""
     write_shareable(tmp_path, made_up_report(60, 30))
