@@ -94,6 +94,7 @@ def test_a_release_that_does_not_fit_is_refused(
     with pytest.raises(error, match=said) as caught:
         run_audit(done)
     if change is release_again:
+        assert any(OTHER in line and "released twice" in line for line in status_of(done).refused)
         assert body_of(done, RELEASE)["roster"] in str(caught.value)
         assert OTHER in str(caught.value)
 
