@@ -590,7 +590,7 @@ def test_inspect_knows_every_file_of_a_finished_federation(finished: Federation)
         "pair seeds",
         "payload: hocket.deal",
         "payload: hocket.pairing",
-        *(f"manifest: {kind}" for kind in ("deal", "pairing", "ready", "roster", "update", "sum")),
+        *(f"manifest: {kind}" for kind in ("deal", "pairing", "ready", "roster", "update", "sum", "release")),
         "hocket.sealed-update",
         "hocket.sealed-sum",
         "state at the start of a round (private)",
