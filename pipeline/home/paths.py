@@ -156,11 +156,15 @@ class Home:
                 payload.unlink(missing_ok=True)
 
     def remove_leftovers(self) -> None:
-        """Remove release seeds and sealed files of earlier plans: a revision trains its first round again."""
+        """Remove release seeds of all other plans and sealed files of earlier ones: this plan holds its rounds again.
+
+        A seed of a later plan goes too: who went back to this plan must not release under that one afterwards.
+        """
         for other in self.of_every_plan():
-            if other.revision < self.revision:
+            if other.revision != self.revision:
                 for folder in self.folder.glob("rounds/round-[0-9][0-9][0-9][0-9]"):
                     other.remove_release_seeds(int(folder.name.removeprefix("round-")))
+            if other.revision < self.revision:
                 other.remove_payloads()
 
     def make(self) -> None:

@@ -48,8 +48,7 @@ class PartnerRun:
         self._config = config
         check_place(mailbox.plan, mailbox.home)
         check_vector(mailbox.plan, mailbox.home)  # raises ConfigError if state or counts do not fit, before any work
-        if mailbox.plan.continues:
-            check_releases(mailbox.plan, mailbox.home, open_exchange(config.exchange_url))
+        check_releases(mailbox, open_exchange(config.exchange_url) if mailbox.plan.continues else mailbox.exchange)
         mailbox.home.remove_leftovers()
         self._mailbox = mailbox
         self._reporter = reporter

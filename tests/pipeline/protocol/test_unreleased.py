@@ -1,16 +1,19 @@
 """A revision that holds a round again for which somebody has released; pair keys are confirmed before sealing."""
 
 import contextlib
+import shutil
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import ConfigError, Equivocation, NotYet
+from pipeline.home.paths import Home
 from pipeline.plan.plan import read_plan
+from pipeline.setup.keys import deal
 from secure.errors import WrongKey
 from secure.keys.keys import load_private_keys
 from secure.keys.pairing import PairSeeds
-from tests.support.federation import Federation, step
+from tests.support.federation import Federation, step, until_waiting
 from tests.support.signed_transcripts import update_of
 
 
@@ -85,6 +88,55 @@ def test_a_member_with_a_card_is_not_unreleased(released: Federation):
     revise(released, '["P03"]')
     with pytest.raises(ConfigError, match="unreleased lists P03"):
         read_plan(released.plan_file)
+
+
+# ---------------------------------------------------------------------------------------------- back to another plan
+
+
+@pytest.fixture(scope="module")
+def released_later(sealed: Federation, tmp_path_factory: pytest.TempPathFactory) -> Federation:
+    """All sealed under plan 1, then revision 2 held round 1 again; under it only P01 has released. For reading only."""
+    federation = sealed.moved(tmp_path_factory.mktemp("later") / "f")
+    shutil.copytree(federation.home("P01").folder, federation.folder / "P01.backup")
+    federation.revise(1)
+    deal(federation.plan_file, federation.home("P01").folder, None)
+    until_waiting(federation, federation.partners)
+    step(federation.aggregator())
+    until_waiting(federation, federation.partners)
+    step(federation.aggregator())
+    drive(federation, "P01")
+    return federation
+
+
+@pytest.fixture
+def back(released_later: Federation, tmp_path: Path) -> Federation:
+    """The same, with every configuration at plan 1 again."""
+    federation = released_later.moved(tmp_path / "f")
+    federation.use_plan(federation.folder / "plan.toml")
+    return federation
+
+
+def restore(federation: Federation) -> None:
+    """Set P01's home back to before its release under revision 2."""
+    shutil.rmtree(federation.home("P01").folder)
+    shutil.copytree(federation.folder / "P01.backup", federation.home("P01").folder)
+
+
+@pytest.mark.parametrize("is_restored", [False, True], ids=["its outbox", "the exchange alone"])
+def test_who_released_under_a_later_plan_does_not_go_back(back: Federation, *, is_restored: bool):
+    """Equivocation: under plan 1 it would release a second time for the round."""
+    if is_restored:
+        restore(back)
+    with pytest.raises(Equivocation, match=r"release\.P01\.json: .*P01 released for round 1 under revision-02"):
+        back.partner("P01")
+
+
+def test_who_did_not_release_goes_back_and_never_releases_there(back: Federation):
+    """P02 goes back to plan 1 and its seed under revision 2 is gone, so that sum stays closed."""
+    later = Home(back.home("P02").folder, "revision-02").release_seed(1, 1)
+    assert later.exists()
+    back.partner("P02")
+    assert not later.exists()
 
 
 # ------------------------------------------------------------------------------------------------ key confirmation
