@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from pipeline.exchange.storage import Exchange
 from pipeline.home.paths import Home
-from pipeline.plan.plan import Plan
+from pipeline.plan.plan import Plan, round_name
 from secure.errors import WrongKind, WrongSender
 from secure.messages.message_name import MessageName
-from secure.messages.messages import Manifest, parse_manifest
+from secure.messages.messages import Manifest, manifest_digest, parse_manifest
 
 _OF_PLAN = re.compile(r"(?:(?P<revision>revision-\d{2})/)?(?P<path>round-.*)", re.ASCII)
 _RELEASE = re.compile(r"round-(?P<round>\d{4})/attempt-(?P<attempt>\d{2,})/release\.(?P<sender>[\w-]+)\.json", re.ASCII)
@@ -58,6 +58,11 @@ class OtherRelease:
         """Whether it is in this home, and so its signature was checked."""
         return self.file.is_verified
 
+    def __str__(self) -> str:
+        """As shown to users: only a release that was verified is its sender's."""
+        released = f"{self.name.sender} released for {round_name(self.name.round_no)}"
+        return f"{self.where}: {released}" if self.is_verified else f"{self.where}: a file says that {released}"
+
     def manifest(self) -> Manifest:
         """Its content; raises secure.errors.SecureError, naming the file, for what is no release of its sender."""
         manifest = parse_manifest(self.file.read(), self.where)
@@ -84,11 +89,23 @@ class OtherPlans:
                     yield OtherRelease(name, file)
 
     def members_of(self, release: OtherRelease) -> set[str]:
-        """Names on the roster that a release names by its digest, empty if that roster is nowhere."""
+        """Names on the roster of which a release gives the digest, empty if that roster is nowhere.
+
+        Raises secure.errors.SecureError, naming the file, for a release or roster that is none.
+        """
+        digest = release.manifest().text("roster")
         for file in self._files:
             if file.revision == release.revision and file.path.startswith(f"{release.name.folder}/roster."):
-                return set(parse_manifest(file.read(), file.where).named_digests("members"))
+                data = file.read()
+                if manifest_digest(data) == digest:
+                    return _members(parse_manifest(data, file.where), file.where)
         return set()
+
+
+def _members(roster: Manifest, where: str) -> set[str]:
+    if roster.kind != "roster":
+        raise WrongKind(f"{where}: a {roster.kind}, expected a roster")
+    return set(roster.named_digests("members"))
 
 
 def _in_home(home: Home) -> Iterator[_File]:

@@ -10,7 +10,7 @@ from pipeline.exchange.storage import Exchange
 from pipeline.home.catalogue_counts import known_counts, known_layout
 from pipeline.home.paths import Home
 from pipeline.home.round_state import newest_start
-from pipeline.plan.plan import Plan, round_name
+from pipeline.plan.plan import Plan
 from pipeline.protocol.other_plans import OtherPlans, OtherRelease
 from secure.errors import WrongPlan
 
@@ -59,15 +59,13 @@ def check_releases(mailbox: Mailbox, exchange: Exchange) -> None:
 
 
 def _check_earlier(release: OtherRelease, members: set[str], listed: set[str]) -> None:
-    name = release.name
-    where = f"{name.folder}: {name.sender} released for {round_name(name.round_no)} under the plan before"
-    if name.sender in listed:
+    where = f"{release} under a plan before"
+    if release.name.sender in listed:
         raise Equivocation(f"{where}, but continues.unreleased lists it: that sum can be opened")
     if listed.isdisjoint(members):
         error = Equivocation(f"{where}, expected in continues.unreleased who of its roster has not")
-        error.add_note(
-            f"if all have released: open the sum under the plan before; then go on from round {name.round_no + 1}"
-        )
+        following = release.name.round_no + 1
+        error.add_note(f"if all have released: open the sum under the plan before; then go on from round {following}")
         error.add_note("else ask each member outside the exchange: secure/KEYS.md, A revision of the plan")
         raise error
 
@@ -84,8 +82,8 @@ def _check_not_released_later(mailbox: Mailbox, others: OtherPlans) -> None:
         if release.revision > plan.folder and release.name.sender == mailbox.me:
             release.manifest()
             error = Equivocation(
-                f"{release.where}: {mailbox.me} released for {round_name(release.name.round_no)} under "
-                f"{release.revision}, expected no release of a round that revision {plan.revision} still holds"
+                f"{release} under {release.revision}, "
+                f"expected no release of a round that revision {plan.revision} still holds"
             )
             error.add_note("a member releases for one roster in a round: go on under the later plan")
             raise error
