@@ -162,6 +162,7 @@ class AggregatorRun:
             return None
 
     def _add(self, roster: Roster, files: dict[str, Path]) -> None:
+        self.mailbox.check_not_posted(self._name("void"))  # of a restored home: partners may have deleted their seeds
         self._reporter.step = "adding"
         members = list(roster.members)
         sum_file = self.home.outbox(self._name("sum").payload)

@@ -487,6 +487,14 @@ def test_an_aggregator_that_signed_a_sum_declares_no_void(sealed: Federation, re
     assert not federation.posted(VOID).exists()
 
 
+def test_an_aggregator_that_signed_a_void_adds_nothing(delivered: Federation):
+    """Equivocation at a restored aggregator that would add what it has declared void."""
+    say(delivered, VOID, {"roster": digest_of(delivered, ROSTER), "missing": ["P02"]})
+    with pytest.raises(Equivocation, match=r"void\.agg.* lacks its own"):
+        step(delivered.aggregator())
+    assert not delivered.posted(SUM).exists()
+
+
 # ------------------------------------------------------------------------------------------------------- replays
 
 
