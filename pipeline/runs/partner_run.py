@@ -194,7 +194,8 @@ class PartnerRun:
             workers=self._config.n_workers,
         )
         report_left_out(self._reporter, left_out)
-        write_report(self.home, report)
+        # a run that is killed before it has looked leaves a report in which nobody has confirmed
+        write_report(self.home, report.model_copy(update={"unconfirmed": plan.partner_names}))
 
     def _fitted(self, matrices: Prepared, own: PartnerData, local: Network, federated: Network) -> FittedModels:
         plan = self._mailbox.plan

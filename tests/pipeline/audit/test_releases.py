@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
+import pipeline.runs.partner_run
 from pipeline.audit.member_states import Status
 from pipeline.audit.status import StatusReader
 from pipeline.audit.status_view import closing, status_json
 from pipeline.errors import BrokenTranscript, Diverged, Equivocation
 from pipeline.exchange.storage import Exchange, open_exchange
 from pipeline.plan.plan import read_plan
-from pipeline.report.report import read_report
+from pipeline.report.report import read_report, report_file
 from pipeline.runs.last_trunk import confirm_trunk
 from pipeline.runs.report import current_report
 from secure.errors import WrongRelease
@@ -145,6 +146,21 @@ def test_the_report_says_who_has_not_confirmed(done: Federation):
     posted.write_bytes(data)
     assert current_report(done.config("P01")).unconfirmed is None
     assert status_of(done).unconfirmed == ()
+
+
+def test_a_report_confirms_nothing_before_it_has_looked(done: Federation, monkeypatch: pytest.MonkeyPatch):
+    """A run that ends between the report and the others' last trunks leaves all partners unconfirmed."""
+
+    def killed(*_: object) -> list[str]:
+        raise KeyboardInterrupt
+
+    home = done.home("P01")
+    report_file(home).unlink()
+    monkeypatch.setattr(pipeline.runs.partner_run, "confirm_trunk", killed)
+    with pytest.raises(KeyboardInterrupt):
+        advance_to_end(done, "P01")
+    assert read_report(home).unconfirmed == done.partners
+    assert current_report(done.config("P01")).unconfirmed is None
 
 
 # -------------------------------------------------------------------------------------------------------- left out
