@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.errors import ConfigError
 from pipeline.home.lock import Holder, hold
-from secure.files import PART
+from secure.files import PART, remove_for_good
 
 
 class Home:
@@ -133,7 +133,7 @@ class Home:
     def remove_release_seeds(self, round_no: int) -> None:
         """Delete the release seeds of a round under this plan: what they hide can then be opened by nobody, ever."""
         for seed in self.training(round_no).glob("attempt-*/release.seed"):
-            seed.unlink(missing_ok=True)
+            remove_for_good(seed)
 
     def inbox(self, path: str) -> Path:
         """Copy of another member's message, verified before it was written."""

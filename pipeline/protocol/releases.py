@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pipeline.errors import ConfigError, Equivocation, NotYet
 from pipeline.protocol.attempt import Attempt, Sum, Void
 from secure.encoding.roster import Roster
+from secure.files import remove_for_good
 from secure.messages.message_name import MessageName
 from secure.messages.messages import Manifest
 from secure.sealing.release import ReleaseSeed, released_seed
@@ -105,7 +106,7 @@ class Releases:
         self.attempt.check_last_roster(roster)
         seed, mailbox = self.held(roster), self.attempt.mailbox
         mailbox.post(self.attempt.mine("release"), {"roster": roster.digest, "seed": seed.to_text()})
-        self.attempt.seed_file.unlink(missing_ok=True)  # the outbox has it
+        remove_for_good(self.attempt.seed_file)  # the outbox has it
 
     def collect(self, roster: Roster, updates: Mapping[str, Manifest]) -> list[ReleaseSeed]:
         """The seeds of all members, each the one to which the member's update commits.

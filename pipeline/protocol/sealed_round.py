@@ -15,6 +15,7 @@ from pipeline.protocol.releases import Releases
 from pipeline.protocol.round_seal import RoundSeal
 from pipeline.runtime.progress import ProgressReporter
 from secure.encoding.roster import Roster
+from secure.files import remove_for_good
 from secure.messages.confirmations import confirmations
 from secure.sealing.open_sum import CheckedSum
 from secure.sealing.release import ReleaseSeed
@@ -127,7 +128,7 @@ class SealedRound:
         self._reporter.announce("void", f"{place}: void, the aggregator misses {missing}", missing=list(void.missing))
         for name in self.attempt.delivered(void):  # no proof against either: it may have come just too late
             self._reporter.warn(f"the aggregator misses the update of {name}, but it is on the exchange: ask both")
-        self.attempt.seed_file.unlink(missing_ok=True)
+        remove_for_good(self.attempt.seed_file)
         self.attempt.update_file.unlink(missing_ok=True)
         self.attempt_no, self._checked = self.attempt_no + 1, None
 
