@@ -97,6 +97,17 @@ def known_counts(plan: Plan, home: Home) -> HolderCounts | None:
     return HolderCounts(counted.counts, frozenset(counted.partners), least, counted.min_partners)
 
 
+def has_counted(plan: Plan, home: Home) -> bool:
+    """Whether the home has counts of exactly the plan's partners and tasks, under this plan or one before.
+
+    Counting again then tells nothing new. Raises ConfigError for a damaged file.
+    """
+    if not home.catalogue.exists():
+        return False
+    counted = _read(home.catalogue)
+    return (counted.partners, counted.tasks) == (tuple(plan.partner_names), plan.catalogue.tasks)
+
+
 def counted_digest(plan: Plan, counts: HolderCounts) -> str:
     """SHA-256, hex, of what was counted and how: equal at all partners whose places belong to the same rows."""
     least = counts.least if counts.least_when_counted is None else counts.least_when_counted

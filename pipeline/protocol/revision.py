@@ -7,7 +7,7 @@ before; only the state at the start of its first round is carried over.
 from pipeline.errors import ConfigError, Diverged, Equivocation, OutOfStep
 from pipeline.exchange.mailbox import Mailbox
 from pipeline.exchange.storage import Exchange
-from pipeline.home.catalogue_counts import known_counts, known_layout
+from pipeline.home.catalogue_counts import has_counted, known_counts, known_layout
 from pipeline.home.paths import Home
 from pipeline.home.round_state import newest_start
 from pipeline.plan.plan import Plan
@@ -53,7 +53,8 @@ def check_releases(mailbox: Mailbox, exchange: Exchange) -> None:
     if plan.continues is None or check_chain(plan, home) == plan.digest:
         return
     listed = set(plan.continues.unreleased)
-    for release in others.releases(range(plan.starts_with, plan.first_round + 1)):
+    first = plan.first_round if has_counted(plan, home) else plan.starts_with  # that sum was opened, and is the same
+    for release in others.releases(range(first, plan.first_round + 1)):
         if release.revision < plan.folder:
             _check_earlier(release, others.members_of(release), listed)
 

@@ -243,7 +243,7 @@ def test_a_process_with_keys_leaves_no_core_dump(tmp_path: Path) -> None:
 
 
 def test_what_is_removed_for_good_survives_no_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """The folder is synced after the file is gone, also when it was gone before; a folder that never was is no error."""
+    """The folder is synced after the file is gone, also if it was gone before; a folder that never was is no error."""
     path, synced = tmp_path / "seed", list[tuple[int, bool]]()
     path.write_bytes(b"x")
     monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append((os.fstat(descriptor).st_ino, path.exists())))
