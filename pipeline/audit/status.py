@@ -148,7 +148,7 @@ class _Snapshot:
         return [name for name in members if self.message("release", place, name) is None]
 
     def released_twice(self) -> Iterator[str]:
-        """A line for each partner that has released for two rosters of one round: proof against the aggregator."""
+        """A line for each partner that has released for two rosters of one round: it or the aggregator did wrong."""
         by_round: dict[tuple[int, str], list[RoundPlace]] = {}
         for name in sorted(self._files, key=lambda name: (name.round_no, name.attempt)):
             if name.kind == "release":

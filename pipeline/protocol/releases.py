@@ -65,7 +65,7 @@ class Releases:
                     self._check_same(theirs, release, roster)
 
     def check_void(self, void: Void) -> None:
-        """Raise Equivocation for a void of a roster for which a member has released: it was shown a sum."""
+        """Raise Equivocation for a void of an attempt at which a member has released: it says that it saw a sum."""
         attempt, mailbox = self.attempt, self.attempt.mailbox
         mailbox.check_not_posted(attempt.mine("release"))
         for member in void.roster.members:
@@ -75,9 +75,10 @@ class Releases:
                 where = attempt.theirs("void").manifest
                 error = Equivocation(
                     f"{where}: roster {void.roster.digest} is void, but {member} has released for roster "
-                    f"{found.text('roster')}: the aggregator signed a sum and a void"
+                    f"{found.text('roster')}: it says that there is a sum"
                 )
-                error.add_note(f"keep this file and {name.manifest}; ask {member} for the sum that it has")
+                error.add_note(f"keep this file and {name.manifest}; ask {member} for the aggregator's signed sum:")
+                error.add_note("with the void it is proof against the aggregator, and without it there is none")
                 raise error
 
     def expect_updates(self, total: Sum) -> dict[str, Manifest]:
@@ -137,4 +138,4 @@ class Releases:
         """Raise Equivocation, naming both rosters, for an update or release that is for another roster."""
         theirs = manifest.text("roster")
         if theirs != roster.digest:
-            raise self.attempt.two_rosters(f"{name.manifest}: {name.sender} has roster {theirs}", roster)
+            raise self.attempt.two_rosters(f"{name.manifest}: {name.sender} has roster {theirs}", roster, name.sender)

@@ -118,7 +118,8 @@ class SealedRound:
         """Raise Equivocation if the posted update is for another roster than the one in the inbox."""
         sealed_for = self.mailbox.own(self.attempt.mine("update")).text("roster")
         if sealed_for != roster.digest:
-            raise self.attempt.two_rosters(f"{self.mailbox.me} sealed for roster {sealed_for}", roster)
+            me = self.mailbox.me
+            raise self.attempt.two_rosters(f"{me} sealed for roster {sealed_for}", roster, me)
 
     def _abandon(self, void: Void) -> None:
         """Go on to the next attempt; the release seed is deleted first, so the void attempt's sum stays closed."""

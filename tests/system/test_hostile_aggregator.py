@@ -371,10 +371,13 @@ def released_by_one(summed: Federation, tmp_path: Path) -> Federation:
     return summed.moved(tmp_path / "federation")
 
 
-def refuses_release(federation: Federation, name: str, said: str) -> None:
-    """Equivocation at this partner, which signs no further release."""
+def refuses_release(federation: Federation, name: str, said: str, note: str = "") -> None:
+    """Equivocation at this partner, with this in its notes; it signs no further release."""
     before = sorted(federation.home(name).outbox("").rglob("release.*.json"))
     refuses(federation, name, Equivocation, said)
+    with pytest.raises(Equivocation) as caught:
+        drive(federation, name)
+    assert note in " ".join(caught.value.__notes__)
     assert sorted(federation.home(name).outbox("").rglob("release.*.json")) == before
 
 
@@ -391,7 +394,7 @@ def test_a_void_after_a_release_is_refused(released_by_one: Federation):
     remove_sum(federation, "P01")
     say(federation, VOID, {"roster": digest_of(federation, ROSTER), "missing": ["P02"]})
     refuses_release(federation, "P01", "void, but P01 has released")
-    refuses_release(federation, "P02", "void, but P01 has released")
+    refuses_release(federation, "P02", "void, but P01 has released", "ask P01 for the aggregator's signed sum")
 
 
 def test_two_rosters_after_a_release_are_refused(released_by_one: Federation):
@@ -408,7 +411,9 @@ def test_two_rosters_after_a_release_are_refused(released_by_one: Federation):
     federation.posted(VOID).unlink()
     for path, data in kept.items():
         path.write_bytes(data)
-    refuses_release(federation, "P01", rf"roster {second} after a sum, expected roster {first}")
+    refuses_release(
+        federation, "P01", rf"roster {second} after a sum, expected roster {first}", "the aggregator signed"
+    )
     federation.posted(SUM).unlink()
     say(federation, VOID, {"roster": first, "missing": ["P01"]})
     refuses_release(federation, "P02", "void, but P01 has released")

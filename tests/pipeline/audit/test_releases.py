@@ -1,4 +1,4 @@
-"""Releases and the closing round before `hocket verify`, `status` and `report`: who is awaited, and what is proof."""
+"""Releases and the closing round before `hocket verify`, `status` and `report`: who is awaited, and what is refused."""
 
 import time
 from collections.abc import Callable
@@ -100,15 +100,16 @@ def test_a_release_that_does_not_fit_is_refused(
         assert OTHER in str(caught.value)
 
 
-def test_a_release_beside_a_void_is_proof(voided: Federation, tmp_path: Path):
-    """Equivocation: who released was shown a sum of the attempt that others were told is void."""
+def test_a_release_beside_a_void_is_refused(voided: Federation, tmp_path: Path):
+    """Equivocation that says whom to ask: who released was shown a sum, or made its release up."""
     federation = voided.moved(tmp_path / "f")
     at = digest_of(federation, MessageName("roster", 1, 1, AGGREGATOR))
     later = body_of(federation, MessageName("release", 1, 2, "P01"))
     federation.posted(MessageName("release", 1, 2, "P01")).unlink()
     say(federation, MessageName("release", 1, 1, "P01"), later | {"roster": at})
-    with pytest.raises(Equivocation, match="a void, but P01 has released"):
+    with pytest.raises(Equivocation, match="a void, but P01 has released") as caught:
         run_audit(federation)
+    assert "ask P01" in caught.value.__notes__[0]
 
 
 # --------------------------------------------------------------------------------------------------------- closing
