@@ -428,10 +428,12 @@ def test_a_release_for_another_roster_is_refused(released_by_one: Federation):
 
 
 def test_a_wrong_seed_is_refused_and_its_sender_named(released_by_one: Federation):
-    """WrongRelease at all others: the seed is not that to which the update commits; nobody opens the sum."""
+    """WrongRelease at all others, the aggregator too: the update commits to another seed; nobody opens the sum."""
     body = body_of(released_by_one, release_of("P01")) | {"seed": "A" * 43 + "="}
     say(released_by_one, release_of("P01"), body)
     refuses(released_by_one, "P02", WrongRelease, r"release\.P01\.json.*P01 commits")
+    with pytest.raises(WrongRelease, match=r"release\.P01\.json.*P01 commits"):
+        step(released_by_one.aggregator())
 
 
 def test_a_home_restored_from_before_its_release_refuses(released_by_one: Federation, sealed: Federation):

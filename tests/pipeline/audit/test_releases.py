@@ -100,6 +100,16 @@ def test_a_release_that_does_not_fit_is_refused(
         assert OTHER in str(caught.value)
 
 
+@pytest.mark.parametrize("fields", [{"seed": "A" * 43 + "="}, {"roster": OTHER}], ids=["seed", "roster"])
+def test_status_awaits_who_released_something_else(done: Federation, fields: dict[str, object]):
+    """A wrong seed, or one for another roster, opens nothing: status names its sender, and needs no key to see it."""
+    say(done, LAST_RELEASE, body_of(done, LAST_RELEASE) | fields)
+    status = status_of(done)
+    assert not status.is_finished
+    assert status.unreleased == ("P02",)
+    assert any("release of P02" in line for line in status.refused)
+
+
 def test_a_release_beside_a_void_is_refused(voided: Federation, tmp_path: Path):
     """Equivocation that says whom to ask: who released was shown a sum, or made its release up."""
     federation = voided.moved(tmp_path / "f")
