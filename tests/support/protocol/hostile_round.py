@@ -176,16 +176,16 @@ class Adversary:
     # -- what it knows ------------------------------------------------------------------------------------------------
 
     def harvest(self) -> None:
-        """Take note of everything that honest partners have posted."""
+        """Take note of everything that honest partners have posted: for a roster one update, and one release."""
         for name, member in self.honest.items():
             for path in sorted(member.exchange.glob(f"round-0001/*/*.{name}.json")):
                 manifest = parse_manifest(path.read_bytes(), path.name)
                 self.posted.setdefault(str(path.relative_to(member.exchange)), path.read_bytes())
                 if manifest.kind == "update":
-                    sealed = path.with_suffix(".arrow").read_bytes()
-                    self.updates.setdefault((manifest.text("roster"), name), (path.read_bytes(), sealed))
+                    files = (path.read_bytes(), path.with_suffix(".arrow").read_bytes())
+                    assert self.updates.setdefault((manifest.text("roster"), name), files) == files
                 elif manifest.kind == "release":
-                    self.releases.setdefault((manifest.text("roster"), name), manifest)
+                    assert self.releases.setdefault((manifest.text("roster"), name), manifest) == manifest
 
     def openable(self) -> list[Roster]:
         """Rosters whose sum it can open: it has every update, and every seed."""
