@@ -1,7 +1,7 @@
 """The checkpoints of a round in a partner's home: the state at its start, and what training and sealing gave."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -19,6 +19,7 @@ from partners.files.checkpoint import (
     trunk_length,
     trunk_pieces,
 )
+from partners.network.input_columns import InputColumns
 from partners.network.server_state import ServerState, initial_server_state
 from partners.network.state import PartnerState
 from partners.network.trunk import TrunkLayout, initial_pieces, initial_trunk, trunk_digest
@@ -59,6 +60,15 @@ class RoundStart:
     )  # heads, optimiser, columns of its own; None before the first training; shared head rows as in vector
     residual: NDArray[np.float32] | None  # (n_params,) left by rounding and clipping, added to the next update
     under: Provenance  # of the sum that made it
+
+    def model(self, columns: InputColumns) -> tuple[NDArray[np.float32], PartnerState]:
+        """Whole trunk (layout.trunk.n_params,) and heads of a partner that has trained, to predict with.
+
+        columns : the partner's part in the input columns
+        """
+        if self.private is None:
+            raise ValueError("round start: found no heads, expected a partner that has trained")
+        return columns.trunk(self.layout, self.vector, self.private), replace(self.private, columns=None)
 
     @property
     def digest(self) -> str:

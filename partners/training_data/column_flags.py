@@ -23,13 +23,12 @@ def compounds_by_column(training_set: TrainingSet) -> NDArray[np.int64]:
 
 
 def column_flags(
-    n_compounds: NDArray[np.int64], min_compounds: int, withhold: float, chance: np.random.Generator
+    n_compounds: NDArray[np.int64], min_compounds: int, withhold: float, chance: NDArray[np.float64]
 ) -> ColumnFlags:
     """Flag the columns that at least `min_compounds` training compounds set, each but with probability `withhold`.
 
     n_compounds : `compounds_by_column`, (n_inputs,)
-    chance      : draws one number for each column, held or not
+    chance      : (n_inputs,) uniform in [0, 1), known to this partner alone
     """
-    is_held_back = chance.random(n_compounds.size) < withhold
-    is_flagged = (n_compounds >= min_compounds) & ~is_held_back
+    is_flagged = (n_compounds >= min_compounds) & (chance >= withhold)
     return ColumnFlags(np.flatnonzero(is_flagged), np.flatnonzero((n_compounds > 0) & ~is_flagged))

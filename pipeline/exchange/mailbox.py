@@ -214,7 +214,7 @@ def check_payload_size(plan: Plan, manifest: Manifest, where: str) -> None:
     most = MAX_BYTES
     if manifest.kind in ("update", "sum"):
         kind = UPDATE if manifest.kind == "update" else SUM
-        most = most_bytes(kind, plan.possible_n_params(manifest.round)[-1], plan.seal_parameters(manifest.round))
+        most = most_bytes(kind, plan.possible_lengths(manifest.round).longest, plan.seal_parameters(manifest.round))
     if manifest.payload is not None and manifest.payload.size > most:
         raise PayloadMismatch(f"{where}: announces {manifest.payload.size} bytes, expected at most {most}")
 

@@ -56,6 +56,11 @@ class Home:
         return self.folder / "catalogue.json"
 
     @property
+    def columns(self) -> Path:
+        """Which input columns this partner flagged in the catalogue round, and which it withheld; private."""
+        return self.folder / "columns.json"
+
+    @property
     def report(self) -> Path:
         """Folder of the report."""
         return self.folder / "report"

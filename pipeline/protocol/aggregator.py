@@ -13,6 +13,7 @@ from pathlib import Path
 from pipeline.errors import AttemptsUsedUp, Diverged, NotYet
 from pipeline.exchange.mailbox import Mailbox
 from pipeline.home.round_metrics import RoundRecord, write_record
+from pipeline.plan.lengths import PossibleLengths
 from pipeline.plan.plan import CATALOGUE_ROUND, round_name
 from pipeline.protocol.update_lengths import check_lengths, training_lengths
 from pipeline.runtime.progress import ProgressReporter
@@ -106,8 +107,8 @@ class AggregatorRun:
                     f"{round_name(self._position.round_no)}: the {key} digest of {named} differs from the others'"
                 )
                 error.add_note("compare hocket versions, machines and plans of the partners, and correct what differs")
-                if key == "preparation" and self.plan.catalogue.tasks:
-                    error.add_note("or they have other counts of the catalogue: compare catalogue.json in their homes")
+                if key == "preparation" and self.plan.has_counts:
+                    error.add_note("or they counted other holders: compare catalogue.json in their homes")
                 raise error
 
     def _collect_updates(self) -> None:
@@ -189,11 +190,11 @@ class AggregatorRun:
                 raise WrongSender(f"{file.name}: holds the update of {', '.join(header.members)}, expected {name}'s")
             lengths[name] = header.n_params
         counting = self._position.round_no == CATALOGUE_ROUND
-        allowed = self.plan.possible_n_params(CATALOGUE_ROUND) if counting else self._training_lengths
+        allowed = self.plan.possible_lengths(CATALOGUE_ROUND) if counting else self._training_lengths
         return check_lengths(lengths, files, allowed)
 
     @cached_property
-    def _training_lengths(self) -> list[int]:
+    def _training_lengths(self) -> PossibleLengths:
         return training_lengths(self.mailbox)
 
     def _record(self, members: list[str], sizes: list[int], sum_size: int, seconds: float, n_params: int) -> None:

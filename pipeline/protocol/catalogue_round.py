@@ -1,14 +1,17 @@
-"""The catalogue round: how many partners hold each task of the catalogue, as a sealed sum of flags.
+"""The catalogue round: how many partners hold each catalogue task and each input column, as a sealed sum of flags.
 
 It is a round like the others, with number 0: ready, roster, update, sum; or void, and another attempt. A partner seals
-1 for every row of the catalogue that it holds, else 0. The flags are the same in every attempt, so no two rosters may
-differ: the roster is always all partners, and a missing partner holds up the federation.
+1 for every row of the catalogue that it holds, else 0, and then the same for every input column. The flags are the same
+in every attempt, so no two rosters may differ: the roster is always all partners, and a missing partner holds up the
+federation.
 """
 
 from collections.abc import Collection
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pipeline.errors import ConfigError
 from pipeline.exchange.mailbox import Mailbox
 from pipeline.home.attempt_files import AttemptFiles
 from pipeline.home.catalogue_counts import keep_counts
@@ -29,16 +32,23 @@ class CatalogueRound:
         mailbox: Mailbox,
         enrolment: Enrolment,
         held: Collection[int],
+        flagged: NDArray[np.int64],
         preparation_digest: str,
         reporter: ProgressReporter,
     ) -> None:
+        """Begin.
+
+        held : rows of the catalogue; flagged : input columns, none if these are not counted
+        """
         self.mailbox = mailbox
         self._plan, self._home = mailbox.plan, mailbox.home
-        self._flags = np.zeros(len(self._plan.catalogue.tasks), dtype=np.float32)
+        self._n_tasks = len(self._plan.catalogue.tasks)
+        self._flags = np.zeros(self._plan.possible_lengths(CATALOGUE_ROUND).longest, dtype=np.float32)
         self._flags[list(held)] = 1
+        self._flags[self._n_tasks + flagged] = 1
         self._preparation = preparation_digest
         self._reporter = reporter
-        self._trunk = self._plan.first_digest(self._plan.layout)  # no rows yet
+        self._trunk = self._plan.first_digest(self._plan.layout)  # all columns, and no rows yet
         parameters = self._plan.seal_parameters(CATALOGUE_ROUND)
         self._seal = RoundSeal(mailbox.me, enrolment, parameters, [slice(0, self._flags.size)])
         self._bounds = np.array([parameters.limit], dtype=np.float64)  # a step of 1: flags are sent exactly
@@ -84,9 +94,15 @@ class CatalogueRound:
         sum_file, roster = self._attempt.fetch_sum(total), total.roster
         counts = self._seal.open(sum_file, roster, self._bounds).total
         self._check(counts, len(roster.members))
+        rows, columns = counts[: self._n_tasks], counts[self._n_tasks :]
+        self._check_shared(columns)
         keep_counts(self._plan, self._home, counts.tolist())
-        n_shared = int(np.count_nonzero(counts >= self._plan.catalogue.min_partners))
-        self._reporter.report(f"catalogue: {n_shared} of {counts.size} head rows are shared")
+        if rows.size:
+            n_shared = int(np.count_nonzero(rows >= self._plan.catalogue.min_partners))
+            self._reporter.report(f"catalogue: {n_shared} of {rows.size} head rows are shared")
+        if columns.size:
+            n_shared = int(np.count_nonzero(columns >= self._plan.columns.min_partners))
+            self._reporter.report(f"columns: {n_shared} of {columns.size} input columns are shared")
         self._home.remove_payloads(CATALOGUE_ROUND)
         self._home.remove_round(CATALOGUE_ROUND)
 
@@ -95,7 +111,20 @@ class CatalogueRound:
         others = counts - self._flags
         wrong = np.flatnonzero((others < 0) | (others > n_members - 1))
         if wrong.size:
+            first = int(wrong[0])
+            what = f"row {first} of the catalogue" if first < self._n_tasks else f"input column {first - self._n_tasks}"
             raise UpdateOutOfRange(
-                f"catalogue round: {counts[wrong[0]]} of {n_members} partners hold row {wrong[0]} of the catalogue, "
+                f"catalogue round: {counts[first]} of {n_members} partners hold {what}, "
                 "which is impossible: a partner sent other numbers than 0 and 1"
             )
+
+    def _check_shared(self, columns: np.ndarray) -> None:
+        """Raise ConfigError if no input column has enough holders: partners would have nothing to learn together."""
+        least = self._plan.columns.min_partners
+        if columns.size and not (columns >= least).any():
+            error = ConfigError(f"columns: no input column has {least} holders, so the vector would have none")
+            error.add_note(
+                "agree on fewer fingerprint.n_bits, or lower columns.min_partners, min_compounds or withhold,"
+            )
+            error.add_note("and begin anew, with a new federation.id, new homes and a new exchange")
+            raise error

@@ -13,7 +13,7 @@ from partners.training.local_round import LocalRound, RoundSettings, step_server
 from partners.training.partner_data import PartnerData
 from pipeline.exchange.mailbox import Mailbox
 from pipeline.home.attempt_files import AttemptFiles
-from pipeline.home.catalogue_counts import counted_digest
+from pipeline.home.catalogue_counts import Holders, counted_digest
 from pipeline.home.round_metrics import RoundRecord, write_record
 from pipeline.home.round_state import stored_start
 from pipeline.plan.plan import CATALOGUE_ROUND
@@ -48,12 +48,13 @@ class PartnerRounds:
         self._own = own
         self._reporter = reporter
         self._clock = clock
-        self._layout = plan.layout_with(own.counts.n_places)
+        self._holders = Holders(own.counts, own.columns.counts)
+        self._layout = self._holders.layout(plan)
         self._agreed = RoundSettings(self._layout, plan.trunk, plan.server, plan.rounds.local_steps)
         self._slices = [tensor.place for tensor in self._layout.tensors]
         self._preparation = own.preparation_digest  # as `ready` names it
-        if plan.catalogue.tasks:
-            counted = counted_digest(plan, own.counts)
+        if plan.has_counts:
+            counted = counted_digest(plan, self._holders)
             self._preparation = named_in_ready(own.preparation_digest, enrolment.group, counted)
             enrolment = with_counts(enrolment, counted)
         self._seal = RoundSeal(mailbox.me, enrolment, seal_parameters(plan.seal), self._slices, own.workers)
@@ -92,7 +93,7 @@ class PartnerRounds:
 
     def _begin(self, round_no: int) -> None:
         self._round_no, self._attempt_no = round_no, 1
-        self._start = stored_start(self.plan, self.home, round_no, self._own.counts.n_places)
+        self._start = stored_start(self.plan, self.home, round_no, self._holders)
         self._measures = RoundMeasures()
 
     @property
@@ -203,6 +204,7 @@ class PartnerRounds:
     def _next_start(self, sum_file: Path, roster: Roster) -> RoundStart:
         """The next round's start; heads and residual advance only if this partner's update is part of the sum."""
         mean, bounds = self._open(sum_file, roster)
+        self._own.columns.hold_back(mean, self._layout, roster.members)
         factors = self._own.counts.factors(roster.members)
         stepped = step_server(self._agreed, self._start.vector(), self._start.server(), mean, factors)
         del mean  # as large as the trunk
@@ -226,10 +228,13 @@ class PartnerRounds:
         measures, factors = self._measures, self._own.counts.factors(roster.members)
         if next_start.private is not None and self._own.is_validated(self._round_no, self.plan.rounds.n_rounds):
             with measures.timed("validate"):
-                measures.add(validation_scores(self._own, self._agreed, next_start.trunk, next_start.private))
+                measures.add(validation_scores(self._own, self._agreed, next_start.vector, next_start.private))
         measures.add({"attempt": self._attempt_no, "n_members": len(roster.members)})
         if self.plan.catalogue.tasks:
             measures.add({"catalogue_rows": int(np.count_nonzero(factors))})
+        if self.plan.columns.are_counted:
+            is_sent = self._own.columns.counts.is_sent(roster.members)
+            measures.add({"shared_columns": int(np.count_nonzero(is_sent))})
         if self.mailbox.has(self._attempt.mine("update")):
             payload = self.mailbox.own(self._attempt.mine("update")).payload
             n_bytes = payload.size if payload else 0

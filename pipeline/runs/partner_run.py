@@ -4,15 +4,21 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from data_prep.prepared import Prepared
 from partners.models.take_home import FittedModels, Network, compare_models, fit_models
+from partners.network.input_columns import NO_COLUMNS
 from partners.training.baseline import Baseline, Budget, train_baseline
 from partners.training.partner_data import PartnerData
+from partners.training_data.column_flags import ColumnFlags, column_flags, compounds_by_column
 from partners.training_data.dataset_facts import dataset_facts
 from partners.training_data.prepared_data import training_set
 from pipeline.errors import ConfigError
 from pipeline.exchange.mailbox import Mailbox
-from pipeline.home.catalogue_counts import held_rows, known_counts, opposite_tasks
+from pipeline.home.catalogue_counts import held_rows, known_holders, opposite_tasks
+from pipeline.home.own_columns import input_columns, obtain_flags
 from pipeline.home.paths import Home
 from pipeline.home.round_metrics import RoundRecord, write_record
 from pipeline.model.extensions import report_left_out
@@ -81,17 +87,34 @@ class PartnerRun:
         return True
 
     def _begin_rounds(self, enrolment: Enrolment, own: PartnerData) -> None:
-        """Begin the training rounds if the catalogue's holders are counted, else do a step of the catalogue round."""
-        counts = known_counts(self._mailbox.plan, self.home)
-        if counts is not None:
-            self._own = replace(own, counts=counts)
+        """Begin the training rounds if the holders are counted, else do a step of the catalogue round."""
+        plan = self._mailbox.plan
+        holders = known_holders(plan, self.home)
+        if holders is not None:
+            self._own = replace(own, counts=holders.rows, columns=input_columns(plan, self.home, holders))
             self._rounds = PartnerRounds(self._mailbox, enrolment, self._own, self._reporter, self._clock)
             return
         if self._catalogue_round is None:
             self._catalogue_round = CatalogueRound(
-                self._mailbox, enrolment, own.held, own.preparation_digest, self._reporter
+                self._mailbox, enrolment, own.held, self._flagged(own), own.preparation_digest, self._reporter
             )
         self._catalogue_round.advance()
+
+    def _flagged(self, own: PartnerData) -> NDArray[np.int64]:
+        """Input columns that this partner flags; none if they are not counted."""
+        plan, settings = self._mailbox.plan, self._mailbox.plan.columns
+        if not settings.are_counted:
+            return NO_COLUMNS
+
+        def make() -> ColumnFlags:
+            # not of the plan: a revision that counts again must not tell what the first count withheld
+            n_compounds = compounds_by_column(own.training_set)
+            chance = self._mailbox.keys.chance(
+                "hocket/withhold/v1", {"federation": plan.federation.id}, n_compounds.size
+            )
+            return column_flags(n_compounds, settings.min_compounds, settings.withhold, chance)
+
+        return obtain_flags(plan, self.home, make).flagged
 
     def _expect_usable_tables(self) -> None:
         """Refuse bad tables before this partner enrols, so that the others do not wait for it; once is enough."""
@@ -140,7 +163,7 @@ class PartnerRun:
         baseline, final = self._local_only(self._own), rounds.final()
         if final.private is None:
             raise ConfigError(_NO_HEADS)
-        local, federated = Network(baseline.trunk, baseline.state), Network(final.trunk, final.private)
+        local, federated = Network(baseline.trunk, baseline.state), Network(*final.model(self._own.columns))
         fitted = self._fitted(self._matrices, self._own, local, federated)
         plan = self._mailbox.plan
         report = full_report(
@@ -197,7 +220,10 @@ class PartnerRun:
             )
 
     def _local_only(self, own: PartnerData) -> Baseline:
-        plan, layout = self._mailbox.plan, self._mailbox.plan.layout_with(own.counts.n_places)
+        plan, layout = (
+            self._mailbox.plan,
+            self._mailbox.plan.layout_with(own.counts.n_places),
+        )  # all columns are its own
         first = plan.first_vector(layout)
         self.home.baseline.mkdir(parents=True, exist_ok=True)
         with self._reporter.progress("training the local model") as progress:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
+import numpy as np
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
@@ -13,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey, MLKEM768X25519PublicKey
 
 from secure.encoding.canonical import canonical_json, digest
-from secure.encoding.derive import derive_key
+from secure.encoding.derive import derive_key, uniform_numbers
 from secure.encoding.json_fields import expect_keys, from_base64, is_name, to_base64
 from secure.errors import BadCard, BadKeyFile, BadSignature, WrongKey
 from secure.files import atomic_file, make_private_folder, read_secret, write_secret
@@ -26,6 +27,7 @@ SIGNING_BYTES = 32
 SIGNATURE_BYTES = 64
 _MLKEM_PUBLIC, _MLKEM_SEED, _X25519 = 1184, 64, 32
 AGREEMENT_BYTES = _MLKEM_PUBLIC + _X25519
+_CHANCE_BITS = 53  # of a float64
 _CARD_DOMAIN = b"hocket/card/v1\0"
 _CARD_KEYS = {"name", "role", "signing", "signature"}
 
@@ -178,6 +180,14 @@ class PrivateKeys:
     def unlock(self, data: bytes, what: str, where: str) -> bytes:
         """Return the secret in a file that `lock` made; raises BadKeyFile or WrongKey."""
         return unlock_with_key(data, what, self._file_key(), where)
+
+    def chance(self, purpose: str, context: dict[str, object], n: int) -> np.ndarray:
+        """Return n numbers (float64, uniform in [0, 1)) that only the holder of these keys can repeat.
+
+        Every other purpose or context gives other numbers.
+        """
+        key = derive_key(self._secret(), purpose, context)
+        return np.asarray(uniform_numbers(key, 0, n, 1 << _CHANCE_BITS) * 2.0**-_CHANCE_BITS)
 
     def _file_key(self) -> bytes:
         return derive_key(self._secret(), "hocket/home/v1", {"name": self.name})

@@ -43,16 +43,16 @@ class CountedColumns:
 
         seed : of what is withheld, and of the first trunk
         """
+        n_bits = next(iter(partners.values())).training_set.n_inputs
         flags = {
             name: column_flags(
                 compounds_by_column(labels_only(partner.training_set)),
                 self.min_compounds,
                 self.withhold,
-                np.random.default_rng([seed, *name.encode()]),
+                np.random.default_rng([seed, *name.encode()]).random(n_bits),
             )
             for name, partner in partners.items()
         }
-        n_bits = next(iter(partners.values())).training_set.n_inputs
         counts = np.bincount(np.concatenate([each.flagged for each in flags.values()]), minlength=n_bits)
         holders = HolderCounts(tuple(counts.tolist()), frozenset(partners), self.min_partners)
         return {name: InputColumns(holders, each.flagged, each.withheld, seed) for name, each in flags.items()}
