@@ -22,7 +22,7 @@ from partners.training.baseline import Baseline
 from partners.training.training import RoundResult, TrainedInPlace
 from pipeline.audit.inspect_file import describe_file
 from pipeline.errors import ConfigError, Diverged, Equivocation, ExitCode
-from pipeline.home.catalogue_counts import counted_digest, held_rows, known_counts
+from pipeline.home.catalogue_counts import counted_digest, held_rows, known_holders
 from pipeline.home.round_metrics import read_records
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import CATALOGUE_ROUND, Plan, read_plan
@@ -542,7 +542,7 @@ def test_what_ready_names_shows_no_counts(watched: tuple[Federation, Witness]):
     under = final(federation, plan, "P01", 2).under
     assert under is not None
     assert under.preparation == named[0]
-    counts = known_counts(plan, federation.home("P01"))
+    counts = known_holders(plan, federation.home("P01"))
     assert counts is not None
     enrolment = enrol(open_partner_mailbox(PartnerConfig.read(federation.config("P01"))), seal_parameters(plan.seal))
     assert named[1] == named_in_ready(str(named[0]), enrolment.group, counted_digest(plan, counts))
