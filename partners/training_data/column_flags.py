@@ -32,3 +32,11 @@ def column_flags(
     """
     is_flagged = (n_compounds >= min_compounds) & (chance >= withhold)
     return ColumnFlags(np.flatnonzero(is_flagged), np.flatnonzero((n_compounds > 0) & ~is_flagged))
+
+
+def share_that_sets(training_set: TrainingSet, columns: NDArray[np.int64]) -> float:
+    """Share of the training folds' compounds that set at least one of these input columns."""
+    x = training_set.x[training_set.training_rows]
+    n_set = np.zeros(x.shape[0], dtype=np.int64)
+    np.add.at(n_set, np.repeat(np.arange(x.shape[0]), np.diff(x.indptr)), np.isin(x.indices, columns) & (x.data != 0))
+    return float(np.mean(n_set > 0)) if n_set.size else 0.0

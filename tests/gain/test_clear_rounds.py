@@ -33,7 +33,7 @@ CATALOGUE = "[catalogue]\ntasks = [{}]\nmin_partners = 2\n".format(
     ids=["mean", "columns, 8 bits and adam", "columns, catalogue and hybrid"],
 )
 def test_the_real_protocol_ends_with_the_same_vectors(column_holders: int, extra: str, training: str, tmp_path: Path):
-    """Every round's vector, the last heads and columns are equal bit for bit: sealing does not change the arithmetic."""
+    """Every vector, the last heads and columns are equal bit for bit: sealing does not change the arithmetic."""
     federation = Federation(
         tmp_path / "f", n_partners=4, n_rounds=3, column_holders=column_holders, extra=extra, holders=HOLDERS
     )

@@ -704,7 +704,7 @@ def with_columns(table: Table, **columns: object) -> Plan:
 
 
 def test_columns_are_counted_unless_the_plan_says_otherwise(table: Table):
-    """The defaults count them, in round 0; with min_partners = 0 there is neither that round nor a trace in the digest."""
+    """By default they are, in round 0; with min_partners = 0 there is neither that round nor a trace in the digest."""
     plan, without = with_columns(table), with_columns(table, min_partners=0)
     assert plan == check_table({key: value for key, value in table.items() if key != "columns"}, Plan, "")
     assert plan.columns.min_partners == 3
