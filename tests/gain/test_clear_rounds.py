@@ -24,19 +24,17 @@ CATALOGUE = "[catalogue]\ntasks = [{}]\nmin_partners = 2\n".format(
 
 
 @pytest.mark.parametrize(
-    ("column_holders", "extra", "training"),
+    ("columns", "extra", "training"),
     [
-        (0, "", ""),
-        (3, '[seal]\nbits = 8\nweights = "size"\nmax_weight = 1000\n[server]\nmethod = "adam"', ""),
-        (4, CATALOGUE, "regression_weight = 0.3"),
+        ("min_partners = 0", "", ""),
+        ("withhold = 0.2", '[seal]\nbits = 8\nweights = "size"\nmax_weight = 1000\n[server]\nmethod = "adam"', ""),
+        ("min_partners = 4\nmin_compounds = 2", CATALOGUE, "regression_weight = 0.3"),
     ],
     ids=["mean", "columns, 8 bits and adam", "columns, catalogue and hybrid"],
 )
-def test_the_real_protocol_ends_with_the_same_vectors(column_holders: int, extra: str, training: str, tmp_path: Path):
+def test_the_real_protocol_ends_with_the_same_vectors(columns: str, extra: str, training: str, tmp_path: Path):
     """Every vector, the last heads and columns are equal bit for bit: sealing does not change the arithmetic."""
-    federation = Federation(
-        tmp_path / "f", n_partners=4, n_rounds=3, column_holders=column_holders, extra=extra, holders=HOLDERS
-    )
+    federation = Federation(tmp_path / "f", n_partners=4, n_rounds=3, columns=columns, extra=extra, holders=HOLDERS)
     for name in federation.partners:
         with federation.config(name).open("a") as config:
             config.write(training)
@@ -65,7 +63,7 @@ def test_the_real_protocol_ends_with_the_same_vectors(column_holders: int, extra
         assert final.private.heads.keys() == last.private[name].heads.keys()
         for tensor, values in final.private.heads.items():
             np.testing.assert_array_equal(last.private[name].heads[tensor], values)
-        if column_holders:
+        if plan.columns.are_counted:
             np.testing.assert_array_equal(last.private[name].columns, final.private.columns)
 
 

@@ -55,7 +55,7 @@ catalogue_min_fold_inactive = 0
 hidden = [16]
 dropout = 0.2
 [columns]
-min_partners = {column_holders}
+{columns}
 {extra}
 """
 PARTNER = """\
@@ -90,7 +90,7 @@ class Federation:
         deadline_s: float = 3600.0,
         max_attempts: int = 5,
         min_partners: int = 3,
-        column_holders: int = 0,
+        columns: str = "min_partners = 0",
         extra: str = "",
         federation_id: str = "ab" * 16,
         holders: Mapping[str, Sequence[str]] = MappingProxyType({}),
@@ -107,7 +107,7 @@ class Federation:
             deadline_s=deadline_s,
             max_attempts=max_attempts,
             min_partners=min_partners,
-            column_holders=column_holders,
+            columns=columns,
             extra=extra,
         )
         self.plan_file.write_text(plan + "\n".join(f"[[card]]\n{card}" for card in cards))
