@@ -531,7 +531,7 @@ def test_partners_with_other_counts_open_nothing(federation: Federation, monkeyp
     for name in ("P01", "P03"):
         with pytest.raises(UpdateOutOfRange):
             drive(federation, name)
-    refusal(federation, Equivocation, "counted the catalogue")
+    refusal(federation, Equivocation, "counted holders")
 
 
 def test_what_ready_names_shows_no_counts(watched: tuple[Federation, Witness]):
