@@ -10,7 +10,7 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +21,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for the modules 
 
 from partners.network.trunk import trunk_layout
 from secure.ciphertexts.parameters import SealSettings, seal_parameters
-from tests.benchmarks.gain.gains import gain
+from tests.benchmarks.gain.gains import Gain, gain
 from tests.benchmarks.gain.partners import Partner, labels_only, load_partners, tables_of
 from tests.benchmarks.gain.runs import CountedColumns, Setting, obtain
+from tests.benchmarks.gain.scores import Scores
 
 MOST_SHOWN = 5  # holders, at most told apart
 
@@ -88,37 +89,33 @@ def compare(data: str, n_bits: int, asked: argparse.Namespace, work: Path, conso
     title = f"{data}, {n_bits} bits, {n_compounds} training compounds, hidden {asked.hidden}, {asked.rounds} x "
     title += f"{asked.steps} steps, seeds {asked.seeds}; {shares} % of a partner's compounds set a bit of its own"
     by_holders = [*(f"{n} holders" for n in range(MOST_SHOWN)), f"{MOST_SHOWN}+"]
-    table = Table("columns in the vector", *by_holders, "MB up", "MB down", "AP", "change [95 %]", title=title)
-    before = _runs(data, n_bits, None, asked, partners, work)
+    table = Table(
+        "columns in the vector", *by_holders, "MB up", "MB down", "AP", "gain over local", "change", title=title
+    )
+    common = {"data": data, "bits": n_bits, "hidden": (asked.hidden,), "rounds": asked.rounds, "steps": asked.steps}
+    local = [obtain(Setting(arm="local", **common, seed=seed), partners, work / "runs") for seed in asked.seeds]
+    rounds = {"arm": "federated", "server_rate": 2.0, "method": "mean", "weights": "size", "seal_bits": 16}
+
+    def runs(counted: CountedColumns | None) -> list[Scores]:
+        settings = [Setting(**common, **rounds, columns=counted, seed=seed) for seed in asked.seeds]
+        return [obtain(setting, partners, work / "runs") for setting in settings]
+
+    before = runs(None)
     for counted in (None, *choices(asked)):
         n_by_holders = holders(partners, counted)
         costs = [f"{size:.1f}" for size in megabytes(n_bits, asked.hidden, sum(n_by_holders))]
-        scores = ["", ""]
+        scores = [""]
         if before:
-            after = _runs(data, n_bits, counted, asked, partners, work)
-            change = gain(after, before, partners, "validation", "average_precision", 10)
-            low, high = change.interval
-            scores = [f"{change.mean:.4f}", f"{change.gain:+.4f} [{low:+.4f}, {high:+.4f}] n={change.n_tasks}"]
+            after = runs(counted)
+            gains = [gain(after, base, partners, "validation", "average_precision", 10) for base in (local, before)]
+            scores = [f"{gains[0].mean:.4f}", *(_interval(each) for each in gains)]
         table.add_row(str(counted or "all"), *map(str, n_by_holders), *costs, *scores)
     return table
 
 
-def _runs(
-    data: str,
-    n_bits: int,
-    counted: CountedColumns | None,
-    asked: argparse.Namespace,
-    partners: Mapping[str, Partner],
-    work: Path,
-) -> Sequence:
-    settings = [
-        Setting(
-            arm="federated", data=data, bits=n_bits, hidden=(asked.hidden,), rounds=asked.rounds, steps=asked.steps,
-            seed=seed, server_rate=2.0, method="mean", weights="size", seal_bits=16, columns=counted,
-        )
-        for seed in asked.seeds
-    ]  # fmt: skip
-    return [obtain(setting, partners, work / "runs") for setting in settings]
+def _interval(change: Gain) -> str:
+    low, high = change.interval
+    return f"{change.gain:+.4f} [{low:+.4f}, {high:+.4f}] n={change.n_tasks}"
 
 
 def main() -> None:
