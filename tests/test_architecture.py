@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections import Counter
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -112,10 +113,17 @@ MOST_MODULES = 20  # in one folder: more names than that are not read, but searc
 MODULES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
 
 
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """Every node of a module's syntax tree; several rules look at each module."""
+    return tuple(ast.walk(ast.parse(path.read_text())))
+
+
+@cache
 def imported(path: Path) -> set[str]:
     """Top-level names of everything a module imports, anywhere in it."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             names |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -138,7 +146,7 @@ def test_imports_point_one_way(path: Path) -> None:
 def imported_modules(path: Path) -> set[tuple[str, ...]]:
     """Full names, in parts, of everything a module imports, anywhere in it."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -246,9 +254,9 @@ def test_help_imports_nothing_heavy() -> None:
 def test_no_pickle_crosses_a_border() -> None:
     """No module unpickles: torch loads weights only, and numpy pickles only where the user said so, in one place."""
     for path in MODULES:
-        text, tree = path.read_text(), ast.parse(path.read_text())
+        text = path.read_text()
         assert not {"dill", "cloudpickle"} & imported(path), path
-        for node in ast.walk(tree):
+        for node in nodes(path):
             if isinstance(node, ast.Import):
                 assert "pickle" not in {alias.name for alias in node.names}, path
             elif isinstance(node, ast.ImportFrom) and node.module == "pickle":

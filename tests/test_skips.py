@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 LACKING = """\
 import pytest
@@ -41,6 +43,7 @@ def test_a_skip_says_why(tmp_path: Path):
     assert told[-1].startswith("3 skipped, 1 xfailed")
 
 
+@pytest.mark.slow
 def test_a_skip_is_a_failure_in_ci(tmp_path: Path):
     """With its reason; but for files that are no part of the repository, and a test that did run was not skipped."""
     told = outcome(tmp_path, CI="true")

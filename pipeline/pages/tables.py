@@ -159,7 +159,7 @@ def kinds_table(rows: Sequence[AnyRow], kind: TaskKind) -> PageTable:
 
 
 def kinds_share_table(views: Views, kind: TaskKind) -> PageTable:
-    """The same as shares."""
+    """Share of scored tasks by the kind of their strongest local and of their take-home model."""
     names = _by_size(views.strongest, views.kept)
     shares = [[of_kind.get(name, 0.0) for of_kind in (views.strongest, views.kept)] for name in names]
     cells = [

@@ -21,7 +21,7 @@ def paired_scores(rows: Sequence[AnyRow], metric: str) -> PairedScores:
 
 
 def network_scores(rows: Sequence[AnyRow], metric: str) -> PairedScores:
-    """The same of the network without and with federation."""
+    """Scores in one metric of the network without and with federation, (n_tasks,) each, an assay's tasks as a group."""
     local, federated = ([row.network_score(side, metric) for row in rows] for side in SIDES)
     return PairedScores.of(local, federated, _assays(rows), is_error=metric in ERRORS)
 

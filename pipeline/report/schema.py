@@ -269,7 +269,7 @@ class SharedWorth(ReportPart):
 
 
 class Worth(SharedWorth):
-    """The same with the means that it is made from, over the tasks with all three scores.
+    """Worth in measurements, with the means that it is made from, over the tasks with all three scores.
 
     Made by `partners.scores.label_worth`.
     """

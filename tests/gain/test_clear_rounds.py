@@ -23,6 +23,7 @@ CATALOGUE = "[catalogue]\ntasks = [{}]\nmin_partners = 2\n".format(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("columns", "extra", "training"),
     [

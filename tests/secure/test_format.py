@@ -272,6 +272,7 @@ def test_parameters(bits):
             assert plain.parameters(bits, n, max_weight) == seal_parameters(settings).to_dict()
 
 
+@pytest.mark.slow
 def test_two_blocks(tmp_path):
     """Both programs agree on a trunk of two blocks with the widest coefficients, which the example lacks."""
     c = make_consortium(3, bits=16, max_partners=3)

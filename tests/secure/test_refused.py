@@ -91,6 +91,7 @@ def test_every_rule_has_its_files():
     assert set(RULES) - {refusal.rule for refusal in REFUSALS} == {"E-12", "K-1", "K-2", "K-3", "K-4"}
 
 
+@pytest.mark.slow
 def test_the_folder_is_what_its_script_makes(valid: Valid):
     """Every file is written again byte for byte, and the folder has no other file."""
     made = dict(make_all(valid))

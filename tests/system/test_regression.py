@@ -111,6 +111,7 @@ def test_a_partner_may_leave_regression_out(regression: Federation) -> None:
     assert len(regression.trunks(2)) == 1
 
 
+@pytest.mark.slow
 def test_members_opened_afresh_end_alike(regression: Federation, tmp_path: Path) -> None:
     """Stopped after round 1 and opened again: the same trunk and, to the last bit, the same report."""
     stopped = measuring_federation(tmp_path / "f")

@@ -265,6 +265,7 @@ def test_a_manifest_before_its_payload_is_waited_for(lagging: str, fresh: Federa
     pytest.fail("the payload never came")
 
 
+@pytest.mark.slow
 def test_a_federation_on_a_late_storage_ends_as_on_any(lagging: str, fresh: Federation, finished: Federation):
     """Every file is seen late, payloads later than manifests: the same trunks and reports."""
     at(fresh, lagging)

@@ -43,6 +43,7 @@ class Tamperer:
             file.write_bytes(whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_every_file_of_the_exchange_is_refused_with_a_flipped_byte(
     seed: int, finished: Federation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -164,6 +164,7 @@ def test_folds_by_fingerprint_are_keyed_digests():
     assert folds_of(structures, Folds(method="random")) == expected
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_folds(smiles: list[str]):
     """Another seed gives other folds, for every method."""
     for chosen in METHODS.values():

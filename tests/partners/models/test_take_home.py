@@ -126,6 +126,7 @@ def test_only_the_take_home_side_uses_the_trunk(kept: Path):
     assert models.take_home.uses_descriptors
 
 
+@pytest.mark.slow
 def test_killed_while_writing_nothing_half_written_is_used(kept: Path, tmp_path: Path):
     """There is no such file; the next run fits and writes what an undisturbed one writes."""
     file = tmp_path / "models.safetensors"

@@ -33,6 +33,7 @@ def _all_arrays(result: RoundResult) -> list[np.ndarray]:
     return [result.trunk_change, result.losses, *kept]
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_bytes():
     """Other processes, with other memory layouts, give every bit of this one."""
     digests = [

@@ -116,6 +116,7 @@ print(grown(train_in_place, 150_000), grown(train_round, 150_000))
 """
 
 
+@pytest.mark.slow
 def test_training_in_place_holds_no_second_trunk():
     """Its peak memory beyond trunk and moments is a part of a trunk; `train_round`, which copies, needs three more."""
     done = subprocess.run([sys.executable, "-c", _PEAK], cwd=_ROOT, check=True, capture_output=True, text=True)

@@ -35,7 +35,7 @@ from partners.training_data.prepared_data import training_set
 from pipeline.errors import NotYet
 from pipeline.home.json_files import write_json
 from pipeline.model import predict as predicting
-from pipeline.model import rebuild as remaking
+from pipeline.model import rebuild
 from pipeline.model.description import CLASS_COLUMNS, REGR_COLUMNS, Description
 from pipeline.model.folder import OpenModel
 from pipeline.model.structure_batches import prepare_batch
@@ -503,7 +503,7 @@ def test_before_the_end_there_is_nothing_to_predict_with(fresh: Federation, new:
     assert "report.json" in result.stderr
     assert list(tmp_path.glob("*out*")) == []
     with pytest.raises(NotYet):
-        remaking.rebuild_final_model(PartnerConfig.read(fresh.config("P01")))
+        rebuild.rebuild_final_model(PartnerConfig.read(fresh.config("P01")))
 
 
 def test_the_model_is_private(finished: Federation) -> None:

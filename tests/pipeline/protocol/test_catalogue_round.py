@@ -312,6 +312,7 @@ def test_inspect_knows_the_files(watched: tuple[Federation, Witness]):
 # ------------------------------------------------------------------------------------------------------ interruptions
 
 
+@pytest.mark.slow
 def test_a_restart_after_every_step_changes_nothing(watched: tuple[Federation, Witness], tmp_path: Path):
     """Members opened again before each step, in the catalogue round too, end with the vector of an undisturbed run."""
     undisturbed, _ = watched
@@ -582,6 +583,7 @@ def test_rounds_without_the_catalogue_round_are_out_of_order(watched: tuple[Fede
     refusal(copy, BrokenTranscript, "round 1, attempt 1 is", "catalogue round, attempt 1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tasks", "reason"),
     [

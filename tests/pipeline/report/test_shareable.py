@@ -293,6 +293,7 @@ def test_that_search_would_find_an_id(finished: Federation, tmp_path: Path):
     assert {word for word in words if word in text}
 
 
+@pytest.mark.slow
 def test_made_up_pages_hide_their_ids(tmp_path: Path):
     """With enough tasks for every figure, regression too, none of the shared files says `secret`."""
     write_shareable(tmp_path, made_up_report(60, 30))

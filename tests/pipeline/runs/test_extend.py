@@ -198,6 +198,7 @@ def test_on_the_trunk_it_is_a_model_of_what_embed_gives(
     assert np.abs(without["X1.value"].to_numpy() - expected).max() > 0.01
 
 
+@pytest.mark.slow
 def test_the_same_tables_give_the_same_bytes(
     extended: tuple[Federation, str], tables: NewTableFiles, tmp_path: Path
 ) -> None:
@@ -347,6 +348,7 @@ def test_what_is_written_is_private(extended: tuple[Federation, str]) -> None:
     assert not any(smiles.encode() in everything for smiles in SMILES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["pipeline.runs.extend.extend_folder", "pipeline.model.extensions._digest"])
 def test_a_kill_leaves_the_old_model_whole(
     extended: tuple[Federation, str],
@@ -373,6 +375,7 @@ def test_a_kill_leaves_the_old_model_whole(
     assert not list(home.folder.glob(".model*"))
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_old_model_whole(
     finished: Federation, tables: NewTableFiles, tmp_path: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

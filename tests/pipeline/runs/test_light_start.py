@@ -3,9 +3,12 @@
 import subprocess
 import sys
 
+import pytest
+
 _LATE = ("sklearn", "scipy.stats", "crepes", "matplotlib", "mlflow")
 
 
+@pytest.mark.slow
 def test_a_partner_starts_without_what_only_its_end_needs():
     """Scoring's tests, conformal intervals and figures took 1.1 of 3.0 s of CPU, and 140 of 510 MB, at every start."""
     code = "import sys, pipeline.runs.partner_run, pipeline.runs.report\n"

@@ -46,6 +46,7 @@ def test_a_table_in_nanomolar_is_not_even_enrolled(fresh: Federation, name: str)
     assert not fresh.home(name).prepared.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["prepare"], ["partner", "run", "--once"]])
 @pytest.mark.parametrize("n_rows", [0, 1])
 def test_tables_without_a_task_deal_and_enrol_nothing(fresh: Federation, command: list[str], n_rows: int) -> None:

@@ -79,6 +79,7 @@ def test_no_process_below_is_left():
     ended(process)
 
 
+@pytest.mark.slow
 def test_a_long_call_of_a_library_is_abandoned():
     """In a long call of a library the process and its children end after GRACE_S, with the message."""
     body = (

@@ -80,6 +80,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 # ------------------------------------------------------------------------------------------ stores out of reach
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("kind", ["absent", "failing", "hanging", "half"])
 def test_a_server_out_of_reach_is_said_once(done: Federation, capfd: pytest.CaptureFixture[str], kind: str):

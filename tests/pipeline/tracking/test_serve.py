@@ -82,6 +82,7 @@ def test_a_server_that_does_not_start_is_an_error(done: Federation, monkeypatch:
     assert list(done.home("P01").folder.glob("serve-*.header")) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_sent", [True, False])
 def test_a_store_without_the_model_says_what_to_do(done: Federation, monkeypatch: pytest.MonkeyPatch, *, is_sent: bool):
     """A store that is another one now gets it once the home's note is removed; else the log says why it is not sent."""

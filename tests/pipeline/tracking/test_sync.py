@@ -465,6 +465,7 @@ class Lossy:
         return call
 
 
+@pytest.mark.slow
 def test_lost_answers_lose_and_double_nothing(finished: Federation, tmp_path: Path):
     """Every single call may fail after the server did its work; in the end the store is as if none had."""
     from mlflow.exceptions import MlflowException  # noqa: PLC0415 -- seconds to import, only where it is used
@@ -486,6 +487,7 @@ def test_lost_answers_lose_and_double_nothing(finished: Federation, tmp_path: Pa
     assert len(run.inputs.dataset_inputs) == 3
 
 
+@pytest.mark.slow
 def test_a_store_elsewhere_keeps_its_artifacts_beside_it(finished: Federation, tmp_path: Path):
     """Nothing of the run is in the home or where the process was started."""
     federation = finished.moved(tmp_path / "f")

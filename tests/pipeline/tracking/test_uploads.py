@@ -46,6 +46,7 @@ class Taker:
         self.taken[name] += 1
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(st.sampled_from("abcdefgh"), st.binary(max_size=9), min_size=1),
     st.lists(st.integers(0, 3), max_size=9),

@@ -154,6 +154,7 @@ def test_a_run_that_fails_is_not_started_again(tmp_path: Path) -> None:
         run.stop()
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_is_started_again(enrolled: Federation, tmp_path: Path) -> None:
     """After kill -9, another process goes on; a stop ends that one."""
     federation = enrolled.moved(tmp_path / "federation")

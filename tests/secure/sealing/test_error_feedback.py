@@ -137,6 +137,7 @@ def train(rounds: Rounds | None) -> float:
     return float(np.mean(losses[-12:]))
 
 
+@pytest.mark.slow
 def test_training_with_eight_bits(tmp_path):
     """With eight bits and error feedback training ends as with floats, and clearly worse without."""
     c, loss = make_consortium(3, bits=8, max_partners=3), {}

@@ -196,6 +196,7 @@ def test_other_group_secret_does_not_open(trio, sealed):
         stranger.open(sealed[1], N)
 
 
+@pytest.mark.slow
 def test_memory_of_adding_does_not_grow_with_the_trunk(trio, tmp_path):
     """Adding four times as much takes no more memory than a few blocks."""
     for n in (400_000, 1_600_000):

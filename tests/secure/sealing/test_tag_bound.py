@@ -71,6 +71,7 @@ def accepted(forgeries: list[Callable], t: int, n: int) -> np.ndarray:
     return passed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("t", [5, 13, 101])
 def test_forgeries_pass_as_often_as_the_bound_says(t):
     """Any forgery, guessed tags included, passes once in t times (binomial test), the 1/t proved for the real t."""
