@@ -5,16 +5,16 @@ payloads.py the payloads, and this module enrolment, order and trunks. The conte
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from partners.network.trunk import TrunkLayout
 from pipeline.audit.attempt_record import AttemptRecord, read_attempt
 from pipeline.audit.clock_skew import clock_warnings
 from pipeline.audit.payloads import Payloads
-from pipeline.errors import BrokenTranscript, Equivocation, ExchangeConflict
+from pipeline.errors import BrokenTranscript, Diverged, Equivocation, ExchangeConflict
 from pipeline.exchange.storage import Exchange
-from pipeline.exchange.transcript import Transcript, read_transcript
+from pipeline.exchange.transcript import Message, Transcript, read_transcript
 from pipeline.plan.plan import CATALOGUE_ROUND, Plan, round_name
 from secure.messages.message_name import MessageName
 from secure.messages.messages import utc
@@ -71,11 +71,14 @@ def audit(
     exchange = exchange.below(plan.folder)
     transcript = read_transcript(plan, exchange)
     group = _check_enrolment(transcript, plan, exchange)
+    _check_one_release(transcript, exchange)
     attempts = [
         read_attempt(attempt, transcript, plan, exchange.where(MessageName("ready", *attempt, "").folder))
         for attempt in transcript.attempts
     ]
     _check_order(attempts, plan, exchange)
+    _check_last_trunks(attempts, transcript, plan, exchange)
+    attempts = [replace(record, outcome="closing") if is_closing(record, plan) else record for record in attempts]
     layout = _check_trunks(transcript, plan, exchange)
     n_params = layout.n_params if layout else None
     payloads = Payloads(plan, exchange, n_params=n_params, recompute=recompute, workers=workers)
@@ -91,7 +94,7 @@ def audit(
         attempts=tuple(attempts),
         n_files=transcript.n_files,
         n_signatures=len(transcript.messages) + len(transcript.signs),
-        notes=tuple(_notes(attempts, transcript)),
+        notes=tuple(_notes(attempts, transcript, plan)),
         warnings=tuple(chain(_warnings(attempts, transcript), clock_warnings(transcript, now))),
     )
 
@@ -118,6 +121,9 @@ def _check_order(attempts: Sequence[AttemptRecord], plan: Plan, exchange: Exchan
     """Check that a round follows a sum, an attempt a void, and nothing the plan's last round."""
     expected: tuple[int, int] | None = (plan.starts_with, 1)
     for record in attempts:
+        if is_closing(record, plan) and expected == (record.round_no, record.attempt):
+            expected = None
+            continue
         if (record.round_no, record.attempt) != expected:
             raise BrokenTranscript(
                 f"{exchange.url}: {_place(record)} is out of order; "
@@ -133,6 +139,38 @@ def _check_order(attempts: Sequence[AttemptRecord], plan: Plan, exchange: Exchan
             "void": (record.round_no, record.attempt + 1),
             "open": None,
         }[record.outcome]
+
+
+def is_closing(record: AttemptRecord, plan: Plan) -> bool:
+    """Whether this is the closing round, in which partners sign their last trunk and nothing else."""
+    return (record.round_no, record.attempt) == (plan.rounds.n_rounds + 1, 1) and set(record.signed) <= {"ready"}
+
+
+def _check_one_release(transcript: Transcript, exchange: Exchange) -> None:
+    """Check that each partner has released for one roster in a round; two are proof against the aggregator."""
+    released: dict[tuple[int, str], Message] = {}
+    for message in (message for message in transcript.messages if message.name.kind == "release"):
+        name = message.name
+        first = released.setdefault((name.round_no, name.sender), message)
+        if first is not message:
+            rosters = " and ".join(each.manifest.text("roster") for each in (first, message))
+            where = exchange.where(name.manifest)
+            raise Equivocation(f"{where}: {name.sender} has released twice in a round, for the rosters {rosters}")
+
+
+def _check_last_trunks(
+    attempts: Sequence[AttemptRecord], transcript: Transcript, plan: Plan, exchange: Exchange
+) -> None:
+    """Check that all partners that signed their last trunk have the same one."""
+    for record in attempts:
+        if not is_closing(record, plan):
+            continue
+        holders: dict[str, list[str]] = {}
+        for name, message in transcript.of("ready", record.round_no, record.attempt).items():
+            holders.setdefault(message.manifest.text("trunk"), []).append(name)
+        if len(holders) > 1:
+            listed = "; ".join(f"{trunk[:12]} at {', '.join(names)}" for trunk, names in holders.items())
+            raise Diverged(f"{exchange.url}: partners end with different trunks: {listed}")
 
 
 def _check_trunks(transcript: Transcript, plan: Plan, exchange: Exchange) -> TrunkLayout | None:
@@ -165,10 +203,15 @@ def _check_trunks(transcript: Transcript, plan: Plan, exchange: Exchange) -> Tru
     return layout
 
 
-def _notes(attempts: Sequence[AttemptRecord], transcript: Transcript) -> Iterator[str]:
+def _notes(attempts: Sequence[AttemptRecord], transcript: Transcript, plan: Plan) -> Iterator[str]:
     for path in transcript.unfinished:
         yield f"{path}: has no manifest; its sender is still posting it, or was stopped"
     for record in attempts:
+        if record.unreleased:
+            yield f"{_place(record)}: {', '.join(record.unreleased)} has not released, so nobody can open the sum"
+        signed = record.signed.get("ready", {})
+        if record.outcome == "closing" and (silent := [name for name in plan.partner_names if name not in signed]):
+            yield f"{', '.join(silent)} has not signed its last trunk yet"
         if record.gone:
             effect = "not recomputed: " if record.outcome == "sum" else ""
             yield f"{_place(record)}: {effect}update of {', '.join(record.gone)} is gone, its manifest is there"
@@ -184,6 +227,8 @@ def _warnings(attempts: Sequence[AttemptRecord], transcript: Transcript) -> Iter
                 f"{_place(record)}: void although the update of {signed} is here: "
                 f"ask {', '.join(here)} and the aggregator when it was posted"
             )
+        for name in record.left_out_ready:
+            yield f"{_place(record)}: the roster lacks {name}, whose ready was signed before it: ask the aggregator"
         ready = transcript.of("ready", *round_attempt)
         for field in ("trunk", "preparation"):
             values = {name: message.manifest.text(field)[:12] for name, message in ready.items()}

@@ -422,6 +422,7 @@ class Report(Facts, PartWithOptions):
     data: PreparationCounts
     regression_calibration: ReliabilityCurves | None = None
     columns: ColumnFacts | None = None  # absent if the plan shares all
+    unconfirmed: list[str] | None = None  # partners that had not signed yet that they have the same last trunk
 
     def rows(self, kind: TaskKind) -> Sequence[AnyRow]:
         """The rows of one kind of task."""

@@ -42,9 +42,18 @@ def print_tables(reports: Sequence[Report | ShareableSummary]) -> Console:
 
 def _conclusions(report: Report | ShareableSummary) -> list[str]:
     """The conclusion, the hits among picked compounds, and of a private report the gate and what was shared."""
-    private = (gate_sentences(report), columns_sentence(report.columns)) if isinstance(report, Report) else ()
+    private: tuple[str, ...] = ()
+    if isinstance(report, Report):
+        private = (gate_sentences(report), columns_sentence(report.columns), _unconfirmed(report))
     sentences = (report.verdict.sentence, picks_sentence(report.picks), worth_sentence(report.worth), *private)
     return [f"{report.partner}: {sentence}" for sentence in sentences if sentence]
+
+
+def _unconfirmed(report: Report) -> str:
+    """Who has not signed yet that it has the same last trunk; empty if all have."""
+    if not report.unconfirmed:
+        return ""
+    return f"{', '.join(report.unconfirmed)} has not confirmed the last trunk yet; `hocket report` looks again."
 
 
 def _network(report: Report | ShareableSummary) -> AnySummary:

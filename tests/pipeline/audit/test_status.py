@@ -231,7 +231,7 @@ def test_files_that_do_not_belong_there_are_named(delivered: Federation):
 def test_an_update_for_another_roster_is_told(delivered: Federation):
     """It is signed, but can never be added here."""
     assert member(look(delivered), "P02").note == ""
-    say(delivered, UPDATE, {"roster": digest_of(delivered, READY)})
+    say(delivered, UPDATE, body_of(delivered, UPDATE) | {"roster": digest_of(delivered, READY)})
     assert "roster" in member(look(delivered), "P02").note
 
 

@@ -502,10 +502,15 @@ def test_too_small_a_roster_is_refused(done: Federation):
 
 def call(federation: Federation, round_no: int, attempt: int, trunk: str, **odd: dict[str, str]) -> None:
     """All partners say ready and the aggregator calls them; `odd` by partner: what it says otherwise."""
-    preparation, members = digest(b"preparation"), {}
+    preparation, members, confirmed = digest(b"preparation"), {}, {"P09": "A" * 22 + "=="}
     for name in ALL:
         ready = MessageName("ready", round_no, attempt, name)
-        say(federation, ready, {"trunk": trunk, "preparation": preparation} | odd.get(name, {}), time=NOW)
+        say(
+            federation,
+            ready,
+            {"trunk": trunk, "preparation": preparation, "confirmations": confirmed} | odd.get(name, {}),
+            time=NOW,
+        )
         members[name] = digest_of(federation, ready)
     say(federation, at_round(ROSTER, round_no, attempt), {"members": members, "trunk": trunk}, time=NOW)
 
