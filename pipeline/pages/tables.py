@@ -7,8 +7,8 @@ from typing import Any
 from pipeline.pages.page import PageTable
 from pipeline.report.metrics import CLASSIFICATION, FEWEST_ASSAYS, LABELS, REGRESSION, SHORT, SIDES, TaskKind
 from pipeline.report.numbers import NONE, count, interval, number, p_value, percent, signed
+from pipeline.report.row_schema import AnyRow, TaskRow
 from pipeline.report.schema import (
-    AnyRow,
     ComparisonOverTasks,
     Comparisons,
     Fold,
@@ -18,7 +18,6 @@ from pipeline.report.schema import (
     RegressionComparisons,
     Report,
     SharedWorth,
-    TaskRow,
 )
 from pipeline.report.shareable_schema import (
     ShareableSummary,

@@ -30,6 +30,7 @@ from pipeline.report.disclosure import (
 from pipeline.report.metrics import CLASSIFICATION, REGRESSION, TaskKind
 from pipeline.report.parts import Sides
 from pipeline.report.picks import shared_picks
+from pipeline.report.row_schema import AnyRow
 from pipeline.report.rows import (
     Changes,
     changes,
@@ -40,7 +41,6 @@ from pipeline.report.rows import (
     size_label,
 )
 from pipeline.report.schema import (
-    AnyRow,
     ComparisonOverTasks,
     Comparisons,
     Curve,
