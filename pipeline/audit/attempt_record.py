@@ -18,7 +18,7 @@ class AttemptRecord:
 
     round_no: int
     attempt: int
-    outcome: str  # "sum", "void", "open", or "closing" of the closing round
+    outcome: str  # "sum", "void" or "open"
     roster: tuple[str, ...] = ()  # its members; empty before the roster is posted
     left_out: tuple[str, ...] = ()  # partners that are not on the roster
     missing: tuple[str, ...] = ()  # of a void: partners whose update did not come, according to the aggregator

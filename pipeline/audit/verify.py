@@ -4,8 +4,8 @@ pipeline.exchange.transcript checks each message, attempt_record.py the messages
 payloads.py the payloads, and this module enrolment, order and trunks. The content of the sums stays sealed.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 
 from partners.network.trunk import TrunkLayout
@@ -30,6 +30,7 @@ class AuditTrail:
     dealt: int | None  # time of signing, seconds since 1970
     paired: dict[str, int]  # the same, by partner
     attempts: tuple[AttemptRecord, ...]
+    last_trunk: dict[str, int]  # when each partner signed its last trunk, in the closing round
     n_files: int
     n_signatures: int
     notes: tuple[str, ...]  # harmless, but worth knowing
@@ -72,13 +73,14 @@ def audit(
     transcript = read_transcript(plan, exchange)
     group = _check_enrolment(transcript, plan, exchange)
     _check_one_release(transcript, exchange)
-    attempts = [
+    records = [
         read_attempt(attempt, transcript, plan, exchange.where(MessageName("ready", *attempt, "").folder))
         for attempt in transcript.attempts
     ]
+    attempts = [record for record in records if not _is_closing(record, plan)]
     _check_order(attempts, plan, exchange)
-    _check_last_trunks(attempts, transcript, plan, exchange)
-    attempts = [replace(record, outcome="closing") if is_closing(record, plan) else record for record in attempts]
+    closing = transcript.of("ready", plan.rounds.n_rounds + 1, 1)
+    _check_closing(closing, attempts, plan, exchange)
     layout = _check_trunks(transcript, plan, exchange)
     n_params = layout.n_params if layout else None
     payloads = Payloads(plan, exchange, n_params=n_params, recompute=recompute, workers=workers)
@@ -92,6 +94,7 @@ def audit(
         dealt=next((message.manifest.time for message in transcript.of("deal").values()), None),
         paired={name: message.manifest.time for name, message in transcript.of("pairing").items()},
         attempts=tuple(attempts),
+        last_trunk={name: message.manifest.time for name, message in closing.items()},
         n_files=transcript.n_files,
         n_signatures=len(transcript.messages) + len(transcript.signs),
         notes=tuple(_notes(attempts, transcript, plan)),
@@ -120,10 +123,12 @@ def _check_enrolment(transcript: Transcript, plan: Plan, exchange: Exchange) -> 
 def _check_order(attempts: Sequence[AttemptRecord], plan: Plan, exchange: Exchange) -> None:
     """Check that a round follows a sum, an attempt a void, and nothing the plan's last round."""
     expected: tuple[int, int] | None = (plan.starts_with, 1)
-    for record in attempts:
-        if is_closing(record, plan) and expected == (record.round_no, record.attempt):
-            expected = None
-            continue
+    for record, following in zip(attempts, (*attempts[1:], None), strict=False):
+        if record.unreleased and following is not None:
+            missing = ", ".join(record.unreleased)
+            raise BrokenTranscript(
+                f"{exchange.url}: {_place(record)} lacks the release of {missing}, but another follows"
+            )
         if (record.round_no, record.attempt) != expected:
             raise BrokenTranscript(
                 f"{exchange.url}: {_place(record)} is out of order; "
@@ -141,7 +146,7 @@ def _check_order(attempts: Sequence[AttemptRecord], plan: Plan, exchange: Exchan
         }[record.outcome]
 
 
-def is_closing(record: AttemptRecord, plan: Plan) -> bool:
+def _is_closing(record: AttemptRecord, plan: Plan) -> bool:
     """Whether this is the closing round, in which partners sign their last trunk and nothing else."""
     return (record.round_no, record.attempt) == (plan.rounds.n_rounds + 1, 1) and set(record.signed) <= {"ready"}
 
@@ -158,19 +163,22 @@ def _check_one_release(transcript: Transcript, exchange: Exchange) -> None:
             raise Equivocation(f"{where}: {name.sender} has released twice in a round, for the rosters {rosters}")
 
 
-def _check_last_trunks(
-    attempts: Sequence[AttemptRecord], transcript: Transcript, plan: Plan, exchange: Exchange
+def _check_closing(
+    closing: Mapping[str, Message], attempts: Sequence[AttemptRecord], plan: Plan, exchange: Exchange
 ) -> None:
-    """Check that all partners that signed their last trunk have the same one."""
-    for record in attempts:
-        if not is_closing(record, plan):
-            continue
-        holders: dict[str, list[str]] = {}
-        for name, message in transcript.of("ready", record.round_no, record.attempt).items():
-            holders.setdefault(message.manifest.text("trunk"), []).append(name)
-        if len(holders) > 1:
-            listed = "; ".join(f"{trunk[:12]} at {', '.join(names)}" for trunk, names in holders.items())
-            raise Diverged(f"{exchange.url}: partners end with different trunks: {listed}")
+    """Check that last trunks are signed after the last sum, and that all partners have the same one."""
+    last = attempts[-1] if attempts else None
+    is_over = last is not None and (last.round_no, last.outcome, last.unreleased) == (plan.rounds.n_rounds, "sum", ())
+    if closing and not is_over:
+        raise BrokenTranscript(
+            f"{exchange.url}: {', '.join(closing)} signed a last trunk before the last round was over"
+        )
+    holders: dict[str, list[str]] = {}
+    for name, message in closing.items():
+        holders.setdefault(message.manifest.text("trunk"), []).append(name)
+    if len(holders) > 1:
+        listed = "; ".join(f"{trunk[:12]} at {', '.join(names)}" for trunk, names in holders.items())
+        raise Diverged(f"{exchange.url}: partners end with different trunks: {listed}")
 
 
 def _check_trunks(transcript: Transcript, plan: Plan, exchange: Exchange) -> TrunkLayout | None:
@@ -204,14 +212,14 @@ def _check_trunks(transcript: Transcript, plan: Plan, exchange: Exchange) -> Tru
 
 
 def _notes(attempts: Sequence[AttemptRecord], transcript: Transcript, plan: Plan) -> Iterator[str]:
+    closing = transcript.of("ready", plan.rounds.n_rounds + 1, 1)
+    if closing and (silent := [name for name in plan.partner_names if name not in closing]):
+        yield f"{', '.join(silent)} has not signed its last trunk yet"
     for path in transcript.unfinished:
         yield f"{path}: has no manifest; its sender is still posting it, or was stopped"
     for record in attempts:
         if record.unreleased:
             yield f"{_place(record)}: {', '.join(record.unreleased)} has not released, so nobody can open the sum"
-        signed = record.signed.get("ready", {})
-        if record.outcome == "closing" and (silent := [name for name in plan.partner_names if name not in signed]):
-            yield f"{', '.join(silent)} has not signed its last trunk yet"
         if record.gone:
             effect = "not recomputed: " if record.outcome == "sum" else ""
             yield f"{_place(record)}: {effect}update of {', '.join(record.gone)} is gone, its manifest is there"

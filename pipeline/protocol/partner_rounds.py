@@ -27,7 +27,7 @@ from pipeline.runtime.progress import ProgressReporter
 from secure.ciphertexts.parameters import seal_parameters
 from secure.encoding.roster import Roster
 from secure.sealing.fixed_point import next_bounds
-from secure.sealing.open_sum import CheckedSum
+from secure.sealing.open_sum import CheckedSum, OpenedSum
 from secure.sealing.release import ReleaseSeed
 
 # in the log line at the end of a round
@@ -79,8 +79,10 @@ class PartnerRounds:
         self._reporter.set_round(self._round_no, self._sealed.attempt_no)
         openable = self._sealed.advance(self)
         if openable is not None:
-            roster, (mean, bounds) = openable.roster, self._open(openable)
-            del openable  # as large as the trunk, as many things are below
+            roster, opened = openable.roster, self._open(openable)
+            del openable  # as large as the trunk, as many things below are
+            mean, bounds = self._mean_and_bounds(opened)
+            del opened
             self._finish(roster, self._next_start(roster, mean, bounds))
         return True
 
@@ -185,15 +187,15 @@ class PartnerRounds:
         self._tidy()
         self._begin(self._round_no + 1)
 
-    def _open(self, openable: Openable) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        """Mean change over the roster (n_params,), and the bounds of the next round (n_tensors,)."""
+    def _open(self, openable: Openable) -> OpenedSum:
         self._reporter.step = "opening"
         with self._measures.timed("open"):
-            opened = self._seal.open(openable.checked, openable.seeds, self._start.bounds)
-        mean, sent = opened.mean, opened.sent_mean
-        del opened  # each of these is as large as the trunk
-        n_members = len(openable.roster.members)
-        return mean, next_bounds(sent, self._slices, self._start.bounds, self.plan.seal, n_members)
+            return self._seal.open(openable.checked, openable.seeds, self._start.bounds)
+
+    def _mean_and_bounds(self, opened: OpenedSum) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Mean change over the roster (n_params,), and the bounds of the next round (n_tensors,)."""
+        sent, n_members = opened.sent_mean, opened.n_members
+        return opened.mean, next_bounds(sent, self._slices, self._start.bounds, self.plan.seal, n_members)
 
     def _next_start(self, roster: Roster, mean: NDArray[np.float32], bounds: NDArray[np.float64]) -> RoundStart:
         """The next round's start by the server step; heads and residual advance only if this partner is in the sum."""
