@@ -1,6 +1,7 @@
 """Federations whose input columns are counted: what is sealed of them, what stays, and what a partner takes home."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -235,9 +236,9 @@ def test_export_embed_and_a_rebuilt_model_have_the_whole_trunk(counted: tuple[Fe
     np.testing.assert_array_equal(exported_hidden, predict_hidden(x, trunk, plan.layout, plan.trunk))
 
 
-def test_report_verify_and_inspect_say_what_was_shared(counted: tuple[Federation, Sealed]):
+def test_report_verify_and_inspect_say_what_was_shared(counted: tuple[Federation, Sealed], tmp_path: Path):
     """The report's numbers by hand, the lengths of vectors by the audit, and what the files in the home are."""
-    federation, _ = counted
+    federation = counted[0].moved(tmp_path / "f")
     own, data = own_of(federation, "P01"), data_of(federation, "P01")
     shared = np.flatnonzero(counts_of(federation, "P01") >= 3)
     facts = read_report(federation.home("P01")).columns
@@ -252,6 +253,11 @@ def test_report_verify_and_inspect_say_what_was_shared(counted: tuple[Federation
     assert facts.n_private == len(private)
     dense = data.x[data.training_rows].toarray() > 0
     assert facts.private_compounds == dense[:, private].any(axis=1).mean()
+    (sentence,) = [line for line in hocket("report", federation.config("P01")).stdout.splitlines() if "columns" in line]
+    assert re.findall(r"\d+", sentence)[:5] == [
+        "01",
+        *map(str, (facts.n_shared, facts.n_columns, facts.n_sent, facts.n_private)),
+    ]
     said = hocket("verify", federation.plan_file, federation.exchange)
     assert said.exit_code == ExitCode.DONE
     assert f"vectors of {shared.size * 16 + 16} parameters, {512 * 16 + 16} if all were" in said.stdout
