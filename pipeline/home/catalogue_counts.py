@@ -1,6 +1,5 @@
 """What the catalogue round counted, at a partner: holders of each catalogue task and of each input column."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ from partners.network.input_columns import InputColumns
 from partners.network.shared_head_rows import HolderCounts
 from partners.network.trunk import TrunkLayout
 from pipeline.errors import ConfigError
-from pipeline.home.json_files import write_json
+from pipeline.home.json_files import read_json, write_json
 from pipeline.home.paths import Home
 from pipeline.plan.catalogue import Catalogue, CatalogueTask
 from pipeline.plan.plan import Plan
@@ -188,8 +187,8 @@ def _check_same_partners(plan: Plan, file: Path, counted: Counted | None) -> Non
 def _read(file: Path) -> Counted:
     """Read the counts; raises ConfigError for a damaged file."""
     try:
-        table = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        table = read_json(file)
+    except ValueError as error:
         raise ConfigError(f"{file}: cannot be read as JSON: {error}") from error
     if isinstance(table, dict) and "counts" in table and "min_partners" not in table:
         earlier = ConfigError(

@@ -113,7 +113,7 @@ class PartnerRun:
         def make() -> ColumnFlags:
             # not of the plan: a revision that counts again must not tell what the first count withheld
             n_compounds = compounds_by_column(own.training_set)
-            chance = self._mailbox.keys.chance(
+            chance = self._mailbox.keys.uniform_numbers(
                 "hocket/withhold/v1", {"federation": plan.federation.id}, n_compounds.size
             )
             return column_flags(n_compounds, settings.min_compounds, settings.withhold, chance)
@@ -143,6 +143,7 @@ class PartnerRun:
             config.n_workers,
             held=held,
             validate_every=config.tracking.validate_every,
+            chance=(self._mailbox.keys.chance(plan.federation.id),) if config.training.keyed_chance else (),
         )
         metrics = {
             "seconds_prepare": time.monotonic() - started,
@@ -247,7 +248,7 @@ class PartnerRun:
                 layout.trunk,
                 plan.trunk,
                 own.training,
-                Budget(n_rounds=plan.rounds.n_rounds, n_steps=plan.rounds.local_steps),
+                Budget(n_rounds=plan.rounds.n_rounds, n_steps=plan.rounds.local_steps, chance=own.chance),
                 self.home.baseline / "local.safetensors",
                 first_state=own.first_state(layout, first, own.seed(1)) if layout.n_rows else None,
                 progress=progress,
