@@ -31,9 +31,9 @@ from pipeline.protocol.partner_rounds import PartnerRounds
 from pipeline.protocol.revision import check_place, check_preparation, check_releases, check_vector
 from pipeline.report.full_report import full_report
 from pipeline.report.report import report_file, write_report
+from pipeline.runs.last_trunk import confirm_trunk
 from pipeline.runs.preparation import expect_usable_tables, preparation_digest, prepared_matrices
 from pipeline.runs.preparation_summary import PreparationSummary
-from pipeline.runs.report import confirm_trunk
 from pipeline.runtime.progress import ProgressReporter
 from secure.ciphertexts.parameters import seal_parameters
 from secure.messages.message_name import MessageName
