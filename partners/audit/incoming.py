@@ -1,0 +1,88 @@
+"""The trunk that comes back from a sum, looked at before training on it.
+
+A sender that wants the others' compounds can plant a trunk in which a hidden unit answers to single compounds: their
+gradients then stand in the next sum one by one (Fowl et al., "Robbing the Fed", ICLR 2022; Boenisch et al., "When the
+Curious Abandon Honesty", EuroS&P 2023). Such a trunk differs from all before it in the sizes of single weights and
+biases, or in units that a single compound switches on.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from partners.network.input_transform import transformed
+from partners.network.trunk import TrunkLayout
+from partners.settings import TrunkSettings
+
+_MOST_COMPOUNDS = 2000  # looked at for units of a single compound
+_JUMP = 4.0  # times the largest value before
+_TINY = np.finfo(np.float64).tiny
+# natural sizes: below them a jump means nothing. Demo and dev_p5, all rounds: largest unit 1.3 to 2.6 times the median,
+# biases 0.02 to 0.2 of it, units of a single compound 0 to 1 %, weights 1 to 1.5 times the first trunk's.
+_FLOORS = {"largest unit": 3.0, "largest bias": 0.5, "weights": 1.0, "units of one compound": 0.02}
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Sizes in one trunk: of each layer, and of its first layer on own compounds."""
+
+    round_no: int  # that begins with this trunk
+    sizes: dict[str, float]  # by "layer 1, largest unit" and so on
+
+
+def look_at(
+    round_no: int,
+    trunk: NDArray[np.float32],
+    layout: TrunkLayout,
+    trunk_settings: TrunkSettings,
+    x: sparse.csr_matrix,
+) -> Look:
+    """Measure a trunk; x: (n_compounds, n_inputs) of own training compounds, of which the first 2,000 are used.
+
+    largest unit          : largest norm of a unit's weights over their median
+    largest bias          : largest absolute bias over that median
+    weights               : root mean square
+    units of one compound : share of the first layer's units that exactly one compound switches on
+    """
+    views = layout.views(trunk)
+    sizes: dict[str, float] = {}
+    for layer in range(len(layout.hidden)):
+        sizes |= {f"layer {layer + 1}, {name}": size for name, size in _layer_sizes(views, layer)}
+    if trunk_settings.non_linearity == "relu":
+        sizes["layer 1, units of one compound"] = _share_of_one(views, trunk_settings, x)
+    return Look(round_no, sizes)
+
+
+def jumps(before: Sequence[Look], now: Look) -> list[str]:
+    """What is far outside the history, in words; empty for a trunk like those before.
+
+    before : of the same federation, the first trunk included. A size jumps if it exceeds four times the largest before.
+    """
+    found = []
+    for name, size in now.sizes.items():
+        past = [look.sizes[name] for look in before if name in look.sizes]
+        kind = name.split(", ")[1]
+        floor = _FLOORS[kind] if kind != "weights" else 0.0
+        most = max([*past, floor])
+        if past and size > _JUMP * most:
+            found.append(f"{name}: found {size:.3g}, expected at most {_JUMP * most:.3g} after {max(past):.3g} before")
+    return found
+
+
+def _layer_sizes(views: dict[str, NDArray[np.float32]], layer: int) -> Iterator[tuple[str, float]]:
+    weight, bias = views[f"trunk.{layer}.weight"], views[f"trunk.{layer}.bias"]
+    squares = np.square(weight, dtype=np.float64).sum(axis=0 if layer == 0 else 1)  # the first has inputs as rows
+    norms = np.sqrt(squares)
+    middle = max(float(np.median(norms)), _TINY)
+    yield "largest unit", float(norms.max()) / middle
+    yield "largest bias", float(np.abs(bias).max()) / middle
+    yield "weights", float(np.sqrt(squares.sum() / weight.size))
+
+
+def _share_of_one(views: dict[str, NDArray[np.float32]], trunk_settings: TrunkSettings, x: sparse.csr_matrix) -> float:
+    rows = transformed(x[:_MOST_COMPOUNDS], trunk_settings.input_transform)
+    is_on = rows @ views["trunk.0.weight"] + views["trunk.0.bias"] > 0
+    return float((is_on.sum(axis=0) == 1).mean())
