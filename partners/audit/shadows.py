@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from partners.audit.attacks import ShadowScores
 from partners.audit.frozen_trunk import Fit, fit_of, hidden_inputs, trunk_fit
@@ -63,7 +64,8 @@ class ShadowTask:
     def fit_of_trunk(self, trunk: NDArray[np.float32]) -> Fit:
         """How well heads that are fitted to a trunk on one half fit the other half."""
         hidden = hidden_inputs(self.candidates.x, trunk, self.layout, self.trunk_settings, self.training)
-        return trunk_fit(hidden, self.candidates.targets, self.candidates.halves)
+        with threadpool_limits(limits=self.training.n_threads):
+            return trunk_fit(hidden, self.candidates.targets, self.candidates.halves)
 
     def fit_of_model(self, trunk: NDArray[np.float32], state: PartnerState) -> Fit:
         """How well a trunk with its own heads fits each candidate."""

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
 from partners.audit.frozen_trunk import Heads, Targets, fit_heads, outputs_of
 from partners.network.input_transform import transformed
@@ -48,12 +49,12 @@ def step_agreement(
     2023, by inner products). No gradient of a single compound is held: of a layer it is the outer product of its input
     and its error.
     """
-    total = np.zeros(candidates.x.shape[0])
-    for before, after in pairwise(trunks):
-        network = _Layers(layout.views(before), trunk_settings.non_linearity, training.classification.non_linearity)
-        total += network.cosine(
-            layout.views(after - before), transformed(candidates.x, trunk_settings.input_transform), candidates
-        )
+    x = transformed(candidates.x, trunk_settings.input_transform)
+    functions = trunk_settings.non_linearity, training.classification.non_linearity
+    total = np.zeros(x.shape[0])
+    with threadpool_limits(limits=training.n_threads):
+        for before, after in pairwise(trunks):
+            total += _Layers(layout.views(before), *functions).cosine(layout.views(after - before), x, candidates)
     return total
 
 

@@ -5,6 +5,7 @@ from collections.abc import Container, Iterator, Mapping
 import numpy as np
 
 from pipeline.pages import consortium_figures as figures
+from pipeline.pages.audit_section import shared_audit_section
 from pipeline.pages.captions import PICKS, WORTH, captions_of, facts_of, footer_of, how_to_read
 from pipeline.pages.hidden_columns import without_hidden_columns
 from pipeline.pages.page import Drawing, Page, PageTable, Section
@@ -54,6 +55,7 @@ def consortium_page(merged: Consortium) -> Page:
     ]
     for kind in (CLASSIFICATION, REGRESSION):
         sections += _sections(merged, kind)
+    sections += shared_audit_section({each.partner: each.audit for each in merged.partners if each.audit})
     return Page(
         title=f"Did federation help the partners of {merged.federation}?",
         subtitle=f"Made from the shareable summaries of {len(merged.partners)} partners.",

@@ -16,6 +16,7 @@ from pipeline.home.attempt_files import AttemptFiles
 from pipeline.home.catalogue_counts import counted_digest
 from pipeline.home.round_metrics import RoundRecord, write_record
 from pipeline.home.round_state import stored_start
+from pipeline.home.trunk_history import TrunkHistory
 from pipeline.plan.plan import CATALOGUE_ROUND
 from pipeline.protocol.attempt import Attempt, Sum, Void
 from pipeline.protocol.counted_keys import named_in_ready, with_counts
@@ -41,6 +42,7 @@ class PartnerRounds:
         own: PartnerData,
         reporter: ProgressReporter,
         clock: Callable[[], float],
+        history: TrunkHistory,
     ) -> None:
         self.plan = plan = mailbox.plan
         self.mailbox = mailbox
@@ -48,6 +50,7 @@ class PartnerRounds:
         self._own = own
         self._reporter = reporter
         self._clock = clock
+        self._history = history
         self._layout = plan.layout_with(own.counts.n_places)
         self._agreed = RoundSettings(self._layout, plan.trunk, plan.server, plan.rounds.local_steps)
         self._slices = [tensor.place for tensor in self._layout.tensors]
@@ -112,12 +115,20 @@ class PartnerRounds:
         if not self._files.is_trained:
             self._reporter.step = "training"
             self._attempt.check_not_left_behind(wait)  # training takes hours, and would be for nothing
+            self._look_at_trunk()
             with self._measures.timed("train"):
                 trained = self._train()
             self._files.write_trained(trained.change, trained.private, trained.loss)
             del trained  # it is several times as large as the trunk
         trunk = self._start.digest
         self.mailbox.post(self._attempt.mine("ready"), {"trunk": trunk, "preparation": self._preparation})
+
+    def _look_at_trunk(self) -> None:
+        """Warn, before training on it, of a trunk with sizes far outside those of the rounds before."""
+        layout, data = self._layout.trunk, self._own.training_set
+        trunk, x = self._start.vector()[: layout.n_params], data.x[data.training_rows]
+        for text in self._history.warnings(self._round_no, trunk, layout, self.plan.trunk, x):
+            self._reporter.warn(f"round {self._round_no}: the trunk may be a trap for single compounds: {text}")
 
     def _train(self) -> LocalRound:
         vector, private = self._start.vector(), self._start.private()
@@ -185,6 +196,7 @@ class PartnerRounds:
         sum_file, roster = self._attempt.fetch_sum(total), total.roster
         next_start = self._next_start(sum_file, roster)
         self._record(roster, next_start)
+        self._history.keep(self._round_no + 1, next_start.vector)
         next_start.write(self.home.start_file(self._round_no + 1))
         del next_start  # it is several times as large as the trunk
         self._tidy()

@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from partners.settings import LocalKind, ModelKind
+from pipeline.report.audit_schema import Audit
 from pipeline.report.metrics import CLASSIFICATION, FORMAT, Side, TaskKind
 from pipeline.report.parts import PartWithOptions, ReportPart, Sides
 
@@ -411,6 +412,7 @@ class Report(Facts, PartWithOptions):
     calibration: ReliabilityCurves
     data: PreparationCounts
     regression_calibration: ReliabilityCurves | None = None
+    audit: Audit | None = None  # from audit.json; report.json has none
 
     def rows(self, kind: TaskKind) -> Sequence[AnyRow]:
         """The rows of one kind of task."""

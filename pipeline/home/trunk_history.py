@@ -1,0 +1,91 @@
+"""The trunks of all rounds in a partner's home: their sizes, which are checked, and if there is room themselves."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from partners.audit.incoming import Look, jumps, look_at
+from partners.network.trunk import TrunkLayout
+from partners.settings import TrunkSettings
+from pipeline.errors import ConfigError
+from pipeline.home.json_files import write_json
+from pipeline.home.paths import Home
+from secure.files import atomic_path
+
+_BYTES_PER_VALUE, _GB = 4, 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class TrunkHistory:
+    """What a home keeps of the trunks at the start of each round; equal at all partners, but for the looks."""
+
+    home: Home
+    n_rounds: int  # of the plan
+    most_gb: float  # for all trunks
+
+    def warnings(
+        self,
+        round_no: int,
+        trunk: NDArray[np.float32],
+        layout: TrunkLayout,
+        trunk_settings: TrunkSettings,
+        x: sparse.csr_matrix,
+    ) -> list[str]:
+        """Measure the trunk at the start of a round, and say what is far outside the rounds before.
+
+        x : (n_compounds, n_inputs) of own training compounds
+        """
+        looks = {look.round_no: look for look, _ in self.looks()}
+        now = look_at(round_no, trunk, layout, trunk_settings, x)
+        found = jumps([look for number, look in sorted(looks.items()) if number < round_no], now)
+        rows = [(look, past) for look, past in self.looks() if look.round_no != round_no] + [(now, found)]
+        rows.sort(key=lambda row: row[0].round_no)
+        write_json(self._looks, {"looks": [asdict(look) | {"warnings": texts} for look, texts in rows]})
+        return found
+
+    def looks(self) -> list[tuple[Look, list[str]]]:
+        """Sizes and warnings of each round's trunk, in order. Raises ConfigError for a damaged file."""
+        if not self._looks.exists():
+            return []
+        try:
+            rows = json.loads(self._looks.read_text(encoding="utf-8"))["looks"]
+            return [(Look(row["round_no"], row["sizes"]), list(row["warnings"])) for row in rows]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            broken = ConfigError(f"{self._looks}: is damaged: {error}")
+            broken.add_note("remove it: the trunks are then compared with later ones only")
+            raise broken from error
+
+    def keep(self, round_no: int, vector: NDArray[np.float32]) -> None:
+        """Keep the shared vector (n_params,) at the start of a round, if those of all rounds have room."""
+        if (self.n_rounds + 1) * vector.size * _BYTES_PER_VALUE > self.most_gb * _GB:
+            shutil.rmtree(self._trunks, ignore_errors=True)
+            return
+        self._trunks.mkdir(parents=True, exist_ok=True)
+        with atomic_path(self._file(round_no)) as path, path.open("wb") as file:
+            np.save(file, vector, allow_pickle=False)
+
+    def kept(self) -> list[int]:
+        """Rounds whose vector is kept, in order."""
+        return sorted(int(path.stem.removeprefix("round-")) for path in self._trunks.glob("round-*.npy"))
+
+    def vectors(self, rounds: list[int]) -> Iterator[NDArray[np.float32]]:
+        """The kept vectors of some rounds, one at a time."""
+        for round_no in rounds:
+            yield np.load(self._file(round_no), allow_pickle=False)
+
+    def _file(self, round_no: int) -> Path:
+        return self._trunks / f"round-{round_no:04d}.npy"
+
+    @property
+    def _trunks(self) -> Path:
+        return self.home.audit / "trunks"
+
+    @property
+    def _looks(self) -> Path:
+        return self.home.audit / "incoming.json"

@@ -1,0 +1,147 @@
+"""An audit in words and cells, for terminal and pages."""
+
+from collections.abc import Sequence
+
+from partners.audit.rates import FALSE_POSITIVE_RATES, epsilon_of_guesses, fewest_others
+from pipeline.report.audit_schema import TITLES, Audit, AuditEpsilon, AuditRate, AuditRates
+from pipeline.report.audit_shared import SharedAudit, SharedAuditRate
+from pipeline.report.numbers import NONE, count, percent
+
+_EXAMPLE = 200  # canaries
+_DELTA = 1e-5
+
+RATES_HEADER = ["AUC [95 %]", *(f"TPR at FPR {100 * rate:g} %" for rate in FALSE_POSITIVE_RATES)]
+COLUMNS_HEADER = ["own compounds that set the column", "columns", "compounds that set such a column"]
+HOW_TO_READ = (
+    "Each row is an attack on what this partner gave away: it scores compounds, and a compound above a threshold is "
+    "taken for one that was trained on. TPR is the share of the trained-on compounds that it finds, FPR the share of "
+    "the others that it takes for them; an attack that knows nothing has an AUC of 0.5 and a TPR as large as the FPR. "
+    "Others are canaries that were left out and the compounds of validation and test fold, which differ from the "
+    "trained-on ones by scaffold; the rows of the first trunk, which no compound has touched, and of permuted "
+    "memberships show how much of a figure is not membership. "
+    "A rate needs ten expected false positives: 100 others at 10 %, 1,000 at 1 %, 10,000 at 0.1 %."
+)
+
+
+def views_rows(audit: Audit, *, is_whole: bool) -> list[list[str]]:
+    """Cells of each view: name, attack, members, others, rates; is_whole: all attacks and controls."""
+    rows = []
+    for view in audit.views:
+        named = [(attack.name, attack.rates) for attack in (view.attacks if is_whole else view.attacks[:1])]
+        if is_whole:
+            named.append(("permuted memberships", view.permuted))
+        if is_whole and view.untrained:
+            named.append(("the first trunk", view.untrained))
+        rows += [[TITLES[view.name], name, *_sizes(rates), *rates_cells(rates)] for name, rates in named]
+    return rows
+
+
+def groups_rows(audit: Audit) -> list[list[str]]:
+    """Cells of each group of each view: view, group, members, others, rates."""
+    return [
+        [TITLES[view.name], group.name, *_sizes(group.rates), *rates_cells(group.rates)]
+        for view in audit.views
+        for group in view.groups
+    ]
+
+
+def shared_rows(shared: SharedAudit) -> list[list[str]]:
+    """Cells of each view of a shared audit: name, attack, rates."""
+    rows = []
+    for view in shared.views:
+        by_rate = {rate.false_positive_rate: rate for rate in view.at}
+        cells = [_rate(by_rate[rate]) if rate in by_rate else "< 5" for rate in FALSE_POSITIVE_RATES]
+        rows.append([TITLES[view.name], view.attack, _auc(view.auc, view.auc_interval), *cells])
+    return rows
+
+
+def columns_rows(audit: Audit) -> list[list[str]]:
+    """Cells of each class of columns."""
+    return [
+        [
+            f"{part.first} or more" if part.last is None else "–".join(map(str, sorted({part.first, part.last}))),  # noqa: RUF001
+            count(part.n_columns),
+            count(part.n_compounds) if part.first else NONE,
+        ]
+        for part in audit.columns.classes
+    ]
+
+
+def rates_cells(rates: AuditRates) -> list[str]:
+    """AUC and each rate, with intervals."""
+    return [_auc(rates.auc, rates.auc_interval), *(_rate(rate) for rate in rates.at)]
+
+
+def sentences(audit: Audit) -> list[str]:
+    """What the exact parts, the canaries and the missing parts say."""
+    columns, found = audit.columns, audit.reconstruction
+    alone = columns.of_one()
+    set_one = _of(alone.n_compounds, columns.n_compounds)
+    text = (
+        f"Columns: {alone.n_columns:,} of {columns.n_columns:,} are set by a single training compound of this partner, "
+        f"and {set_one} compounds set such a column."
+    )
+    lines = [text]
+    if columns.n_alone is not None and columns.n_exposed is not None:
+        exposed = _of(columns.n_exposed, columns.n_compounds)
+        lines.append(f"Shared columns with too few holders: {columns.n_alone:,}; {exposed} compounds set one.")
+    if found:
+        lines.append(
+            f"Reconstruction: {found.n_groups:,} groups of columns changed alike; they give {found.n_bits:,} bits of "
+            f"{_of(found.n_recovered, found.n_compounds)} compounds."
+        )
+    lines.append(_incoming(audit))
+    lines.append(_canaries(audit))
+    return [*lines, *(f"Not measured: {text}." for text in audit.missing)]
+
+
+def _incoming(audit: Audit) -> str:
+    incoming = audit.incoming
+    if not incoming.n_rounds:
+        return "Incoming trunks: none was looked at before training; runs of this version look at each."
+    if not incoming.warnings:
+        return f"Incoming trunks: {incoming.n_rounds} looked at before training, none far outside those before it."
+    return f"Incoming trunks: {len(incoming.warnings)} warnings: {'; '.join(incoming.warnings)}."
+
+
+def _canaries(audit: Audit) -> str:
+    view = audit.view("canaries")
+    if view is None:
+        largest = epsilon_of_guesses(_EXAMPLE, _EXAMPLE, _EXAMPLE, _DELTA, 0.05 / 3)
+        return (
+            f"Canaries would tell members from others without doubt: {_EXAMPLE} of them show an epsilon of "
+            f"{largest:.1f} at best, and cost {_EXAMPLE // 2} training compounds."
+        )
+    bounds = [f"{attack.epsilon.epsilon:.2f} by {attack.name}" for attack in view.attacks if attack.epsilon]
+    main = view.main.epsilon
+    return f"Canaries: epsilon is at least {', '.join(bounds)} (95 %). {_best(main, view.main.rates) if main else ''}"
+
+
+def _best(epsilon: AuditEpsilon, rates: AuditRates) -> str:
+    """What so many canaries can show at best, and what they cost."""
+    measurable = [rate for rate in FALSE_POSITIVE_RATES if rates.n_others >= fewest_others(rate)]
+    finest = f"rates down to FPR {100 * min(measurable):g} %" if measurable else "no rate at a fixed FPR"
+    return (
+        f"{epsilon.n_canaries} canaries can show an epsilon of {epsilon.largest:.1f} at best, and {finest}; they cost "
+        f"{rates.n_others} training compounds."
+    )
+
+
+def _of(n: int, n_all: int) -> str:
+    return f"{n:,} of {n_all:,} ({percent(n / n_all, 1)})" if n else f"0 of {n_all:,}"
+
+
+def _sizes(rates: AuditRates) -> list[str]:
+    return [count(rates.n_members), count(rates.n_others)]
+
+
+def _auc(auc: float, interval: Sequence[float]) -> str:
+    return f"{auc:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+
+
+def _rate(rate: AuditRate | SharedAuditRate) -> str:
+    if rate.true_positive_rate is None or rate.interval is None:
+        n = f" with n = {rate.n_others:,}" if isinstance(rate, AuditRate) else ""
+        return f"not measurable{n}"
+    low, high = rate.interval
+    return f"{100 * rate.true_positive_rate:.2f} % [{100 * low:.2f}, {100 * high:.2f}]"

@@ -1,0 +1,129 @@
+"""What an audit looks at: the finished federation of one partner, read from its home."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partners.audit.canaries import Canary
+from partners.audit.shadows import ShadowTask
+from partners.audit.trunk_steps import Candidates
+from partners.files.checkpoint import read_facts
+from partners.files.round_checkpoint import RoundStart
+from partners.network.state import PartnerState
+from partners.network.trunk import TrunkLayout
+from partners.settings import Training
+from partners.training_data.prepared_data import training_set
+from partners.training_data.training_set import TrainingSet
+from pipeline.errors import NotYet
+from pipeline.home.canaries import left_out_of, read_canaries
+from pipeline.home.catalogue_counts import known_layout
+from pipeline.home.paths import Home
+from pipeline.home.trunk_history import TrunkHistory
+from pipeline.model.rebuild import finished_matrices, trained_settings
+from pipeline.plan.member_configs import PartnerConfig
+from pipeline.plan.plan import Plan, read_plan
+
+_MOST_CANDIDATES = 20_000  # of which 10,000 others: enough for a false positive rate of 0.1 %
+_MOST_STEPS = 10  # of the trunk; more rounds are taken together
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSubject:
+    """A partner's data, as a whole and as it was trained on, and the trunks and heads of its finished federation."""
+
+    config: PartnerConfig
+    plan: Plan
+    home: Home
+    whole: TrainingSet  # with canaries that were left out
+    trained: TrainingSet
+    training: Training
+    canaries: list[Canary]
+    trunk: NDArray[np.float32]  # the last
+    trunk_digest: str
+    heads: PartnerState
+
+    @property
+    def layout(self) -> TrunkLayout:
+        """Layout of the trunk alone."""
+        return self.plan.layout.trunk
+
+    @property
+    def first_trunk(self) -> NDArray[np.float32]:
+        """The trunk before round 1."""
+        return self.plan.first_vector(self.layout)
+
+    @property
+    def history(self) -> TrunkHistory:
+        """What the home keeps of the trunks of all rounds."""
+        return TrunkHistory(self.home, self.plan.rounds.n_rounds, self.config.audit.history_gb)
+
+    @property
+    def n_steps(self) -> int:
+        """Optimiser steps of the whole federation."""
+        return self.plan.rounds.n_rounds * self.plan.rounds.local_steps
+
+    def trunks(self) -> Iterator[NDArray[np.float32]] | None:
+        """The first trunk and kept later ones up to the last, at most eleven; None if the home lacks the last."""
+        kept = self.history.kept()
+        if self.plan.rounds.n_rounds + 1 not in kept:
+            return None
+        chosen = np.unique(np.linspace(0, len(kept) - 1, min(len(kept), _MOST_STEPS)).round().astype(int))
+        return self._after_first([kept[i] for i in chosen])
+
+    def _after_first(self, rounds: Sequence[int]) -> Iterator[NDArray[np.float32]]:
+        yield self.first_trunk
+        for vector in self.history.vectors(list(rounds)):
+            yield vector[: self.layout.n_params]
+
+    def candidates(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Rows of the compounds whose membership is judged, at most 20,000, and which were trained on, (n,) each."""
+        rows = np.flatnonzero(self.whole.labels_per_row > 0)
+        if rows.size > _MOST_CANDIDATES:
+            drawn = np.random.default_rng(self.training.seed).permutation(rows.size)[:_MOST_CANDIDATES]
+            rows = rows[np.sort(drawn)]
+        return rows, np.isin(rows, self.trained.training_rows)
+
+    def shadow_task(self, rows: NDArray[np.int64]) -> ShadowTask:
+        """What all shadow models have in common; rows: of the candidates."""
+        return ShadowTask(
+            data=self.whole,
+            rows=rows,
+            candidates=Candidates.of(self.whole, rows, self.training.seed),
+            first_trunk=self.first_trunk,
+            layout=self.layout,
+            trunk_settings=self.plan.trunk,
+            training=self.training,
+            n_steps=self.n_steps,
+        )
+
+
+def read_subject(config_file: Path) -> AuditSubject:
+    """Read a finished partner's home. Raises NotYet before the report is written, and the errors of damaged files."""
+    config = PartnerConfig.read(config_file)
+    plan = read_plan(config.plan_file)
+    home = Home(config.home_folder, plan.folder)
+    last, local = home.start_file(plan.rounds.n_rounds + 1), home.baseline / "local.safetensors"
+    if not (last.exists() and local.exists() and home.assay_models.exists()):
+        error = NotYet(f"{home.folder}: the federation is not finished here, so there is nothing to audit yet")
+        error.add_note("canaries are drawn before round 1: [audit] canaries in partner.toml")
+        raise error
+    final = RoundStart.read(last, known_layout(plan, home) or plan.layout, to_predict=True)
+    if final.private is None:
+        raise NotYet(f"{last}: found no heads, expected those of a partner that took part in a round")
+    training, matrices = trained_settings(read_facts(local)), finished_matrices(home)
+    folds = plan.preparation.folds
+    return AuditSubject(
+        config=config,
+        plan=plan,
+        home=home,
+        whole=training_set(matrices, folds, training),
+        trained=training_set(matrices, folds, training, left_out_of(home, matrices.x)),
+        training=training.on_cpu() if training.device == "cpu" else training,
+        canaries=read_canaries(home),
+        trunk=final.trunk,
+        trunk_digest=final.digest,
+        heads=final.private,
+    )
