@@ -29,19 +29,19 @@ def audit_section(audit: Audit | None) -> Iterator[Section]:
         PageTable(
             "Who was trained on",
             ["what is attacked", "attack", *sizes, *RATES_HEADER],
-            views_rows(audit, is_whole=True),
+            views_rows(audit),
             2,
         ),
         PageTable(
             "By groups of compounds",
             ["what is attacked", "compounds", *sizes, *RATES_HEADER],
-            groups_rows(audit),
+            groups_rows(audit.views),
             2,
             folded=True,
         ),
         PageTable("Input columns", COLUMNS_HEADER, columns_rows(audit)),
     ]
-    yield Section(_TITLE, (HOW_TO_READ, *sentences(audit)), [table for table in tables if table.rows])
+    yield Section(_TITLE, (*HOW_TO_READ, *sentences(audit)), [table for table in tables if table.rows])
 
 
 def shared_audit_section(audits: Mapping[str, SharedAudit]) -> Iterator[Section]:
@@ -67,7 +67,7 @@ def shared_audit_section(audits: Mapping[str, SharedAudit]) -> Iterator[Section]
         ),
         PageTable("Exact parts", header, exact, len(partner)),
     ]
-    yield Section(_TITLE, (HOW_TO_READ,), [table for table in tables if table.rows])
+    yield Section(_TITLE, HOW_TO_READ, [table for table in tables if table.rows])
 
 
 def _share(share: float | None) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from partners.audit.rates import FALSE_POSITIVE_RATES, epsilon_of_guesses, fewest_others
-from pipeline.report.audit_schema import TITLES, Audit, AuditEpsilon, AuditRate, AuditRates
+from pipeline.report.audit_schema import TITLES, Audit, AuditEpsilon, AuditRate, AuditRates, AuditView
 from pipeline.report.audit_shared import SharedAudit, SharedAuditRate
 from pipeline.report.numbers import NONE, count, percent
 
@@ -12,35 +12,43 @@ _DELTA = 1e-5
 
 RATES_HEADER = ["AUC [95 %]", *(f"TPR at FPR {100 * rate:g} %" for rate in FALSE_POSITIVE_RATES)]
 COLUMNS_HEADER = ["own compounds that set the column", "columns", "compounds that set such a column"]
-HOW_TO_READ = (
-    "Each row is an attack on what this partner gave away: it scores compounds, and a compound above a threshold is "
-    "taken for one that was trained on. TPR is the share of the trained-on compounds that it finds, FPR the share of "
-    "the others that it takes for them; an attack that knows nothing has an AUC of 0.5 and a TPR as large as the FPR. "
-    "Others are canaries that were left out and the compounds of validation and test fold, which differ from the "
-    "trained-on ones by scaffold; the rows of the first trunk, which no compound has touched, and of permuted "
-    "memberships show how much of a figure is not membership. "
-    "A rate needs ten expected false positives: 100 others at 10 %, 1,000 at 1 %, 10,000 at 0.1 %."
+_ATTACKS = (
+    "Each row is an attack: it scores compounds, and takes those above a threshold for compounds that the training "
+    "had. TPR is the share of the training's compounds that it finds, FPR the share of the others that it takes for "
+    "them. An attack that knows nothing has an AUC of 0.5 and a TPR as large as the FPR. A rate needs ten expected "
+    "false positives: 100 others at 10 %, 1,000 at 1 %, 10,000 at 0.1 %."
 )
+_ATTACKED = (
+    "The attacker is given more than another partner has: structures, labels and settings of this partner. What is "
+    "attacked: the trunk, to which heads are fitted on other compounds than the judged one; trunk and this partner's "
+    "heads, which nobody is sent; the steps of the trunk from round to round, which all partners see."
+)
+_OTHERS = (
+    "Others are the compounds of validation and test fold and the canaries that were left out. Whole scaffolds are in "
+    "one fold, so these attacks also see whether a chemical series was trained on, which is easier to see than a "
+    "single compound. Canaries, and a shadow as target (a network trained without federation on a random half), are "
+    "free of that. The first trunk has seen no compound, and memberships are permuted: both rows must show nothing."
+)
+HOW_TO_READ = (_ATTACKS, _ATTACKED, _OTHERS)
 
 
-def views_rows(audit: Audit, *, is_whole: bool) -> list[list[str]]:
-    """Cells of each view: name, attack, members, others, rates; is_whole: all attacks and controls."""
+def views_rows(audit: Audit) -> list[list[str]]:
+    """Cells of each attack and control of each view: view, attack, members, others, rates."""
     rows = []
     for view in audit.views:
-        named = [(attack.name, attack.rates) for attack in (view.attacks if is_whole else view.attacks[:1])]
-        if is_whole:
-            named.append(("permuted memberships", view.permuted))
-        if is_whole and view.untrained:
+        named = [(attack.name, attack.rates) for attack in view.attacks]
+        named.append(("permuted memberships", view.permuted))
+        if view.untrained:
             named.append(("the first trunk", view.untrained))
         rows += [[TITLES[view.name], name, *_sizes(rates), *rates_cells(rates)] for name, rates in named]
     return rows
 
 
-def groups_rows(audit: Audit) -> list[list[str]]:
-    """Cells of each group of each view: view, group, members, others, rates."""
+def groups_rows(views: Sequence[AuditView]) -> list[list[str]]:
+    """Cells of each group of some views: view, group, members, others, rates."""
     return [
         [TITLES[view.name], group.name, *_sizes(group.rates), *rates_cells(group.rates)]
-        for view in audit.views
+        for view in views
         for group in view.groups
     ]
 
@@ -144,4 +152,4 @@ def _rate(rate: AuditRate | SharedAuditRate) -> str:
         n = f" with n = {rate.n_others:,}" if isinstance(rate, AuditRate) else ""
         return f"not measurable{n}"
     low, high = rate.interval
-    return f"{100 * rate.true_positive_rate:.2f} % [{100 * low:.2f}, {100 * high:.2f}]"
+    return f"{100 * rate.true_positive_rate:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"

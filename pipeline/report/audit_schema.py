@@ -20,12 +20,12 @@ _FORMAT: Literal[1] = 1
 Interval = tuple[float, float]
 ViewName = Literal["trunk", "model", "sums", "shadow trunk", "shadow model", "canaries"]
 TITLES: dict[ViewName, str] = {
-    "trunk": "the trunk, with heads fitted to other compounds",
-    "model": "the whole network, with this partner's heads",
-    "sums": "the steps of the trunk, which every partner sees",
-    "shadow trunk": "the trunk of a network without federation, on half of the compounds",
-    "shadow model": "that whole network",
-    "canaries": "canaries",
+    "trunk": "trunk",
+    "model": "trunk and heads",
+    "sums": "steps of the trunk",
+    "shadow trunk": "trunk of a shadow",
+    "shadow model": "trunk and heads of a shadow",
+    "canaries": "trunk, on canaries",
 }
 
 
@@ -85,8 +85,13 @@ class AuditView(ReportPart):
 
     @property
     def main(self) -> AuditAttack:
-        """The attack by which groups are judged."""
+        """The attack by which groups are judged; chosen before any figure is seen."""
         return self.attacks[0]
+
+    @property
+    def strongest(self) -> AuditAttack:
+        """The attack with the highest AUC."""
+        return max(self.attacks, key=lambda attack: attack.rates.auc)
 
 
 class AuditColumns(ReportPart):
@@ -149,15 +154,16 @@ class Audit(PartWithOptions):
         return next((view for view in self.views if view.name == name), None)
 
     def numbers(self) -> Iterator[tuple[str, float]]:
-        """Names and values of the main figures, for charts."""
+        """Names and values of the strongest attacks' figures and the exact parts, for charts."""
         for view in self.views:
             name = view.name.replace(" ", "_")
-            yield f"{name}_auc", view.main.rates.auc
-            for rate in view.main.rates.at:
+            yield f"{name}_auc", view.strongest.rates.auc
+            for rate in view.strongest.rates.at:
                 if rate.true_positive_rate is not None:
                     yield f"{name}_tpr_at_fpr_{rate.false_positive_rate:g}", rate.true_positive_rate
-            if view.main.epsilon:
-                yield f"{name}_epsilon_at_least", view.main.epsilon.epsilon
+            bounds = [attack.epsilon.epsilon for attack in view.attacks if attack.epsilon]
+            if bounds:
+                yield f"{name}_epsilon_at_least", max(bounds)
         if self.reconstruction:
             yield "compounds_recovered", float(self.reconstruction.n_recovered)
         yield "columns_of_one_compound", float(self.columns.of_one().n_columns)

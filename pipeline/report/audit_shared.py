@@ -22,7 +22,7 @@ class SharedAuditRate(ReportPart):
 
 
 class SharedAuditView(PartWithOptions):
-    """What one release tells about membership, by its main attack."""
+    """What one release tells about membership, by its strongest attack."""
 
     name: ViewName
     attack: Annotated[str, Field(max_length=100)]
@@ -46,11 +46,11 @@ def shared_audit(audit: Audit) -> SharedAudit:
     views = [
         SharedAuditView(
             name=view.name,
-            attack=view.main.name,
-            auc=view.main.rates.auc,
-            auc_interval=view.main.rates.auc_interval,
-            at=_rates(view.main.rates),
-            epsilon_at_least=view.main.epsilon.epsilon if view.main.epsilon else None,
+            attack=view.strongest.name,
+            auc=view.strongest.rates.auc,
+            auc_interval=view.strongest.rates.auc_interval,
+            at=_rates(view.strongest.rates),
+            epsilon_at_least=view.strongest.epsilon.epsilon if view.strongest.epsilon else None,
         )
         for view in audit.views
         if min(view.main.rates.n_members, view.main.rates.n_others) >= FEWEST

@@ -15,7 +15,7 @@ from pipeline.report.audit_rows import (
 )
 from pipeline.report.audit_schema import Audit
 
-_WIDTH = 160  # characters if stdout is no terminal
+_WIDTH = 180  # characters if stdout is no terminal
 _MEMBERSHIP = "Who was trained on: rates of attacks on what this partner gave away"
 _VIEWS = ["what is attacked", "attack", "trained on", "others", *RATES_HEADER]
 _GROUPS = ["what is attacked", "compounds", "trained on", "others", *RATES_HEADER]
@@ -26,9 +26,10 @@ def print_audit(audit: Audit) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=_WIDTH)
+    first = [view for view in audit.views[:1] if view.groups]
     for title, header, rows in (
-        (_MEMBERSHIP, _VIEWS, views_rows(audit, is_whole=True)),
-        ("The same by groups of compounds, by the first attack of each view", _GROUPS, groups_rows(audit)),
+        (_MEMBERSHIP, _VIEWS, views_rows(audit)),
+        ("The first view by groups of compounds, by its first attack; the page has all", _GROUPS, groups_rows(first)),
         ("Input columns", COLUMNS_HEADER, columns_rows(audit)),
     ):
         if rows:
