@@ -27,7 +27,8 @@ class ShadowTask:
     """What every shadow model of an audit has in common."""
 
     data: TrainingSet
-    rows: NDArray[np.int64]  # (n,) candidates, rows of the data
+    pool: NDArray[np.int64]  # (n_pool,) rows of the data, ascending: each shadow is trained on half of them
+    rows: NDArray[np.int64]  # (n,) rows of the candidates, all of them in the pool
     candidates: Candidates  # of these rows
     first_trunk: NDArray[np.float32]
     layout: TrunkLayout
@@ -36,19 +37,19 @@ class ShadowTask:
     n_steps: int  # optimiser steps, as many as in all rounds of the federation
 
     def inside(self, shadow: int) -> NDArray[np.bool_]:
-        """Which candidates a shadow is trained on: a random half, and every second shadow the other half of it.
+        """Which of the pool a shadow is trained on, (n_pool,): a random half, or what the shadow before it left.
 
-        So each candidate is inside half of the shadows, as in Carlini et al. (2022).
+        So each compound is inside half of the shadows, as in Carlini et al. (2022).
         """
         rng = np.random.default_rng((self.training.seed, _HALF, shadow // 2))
-        half = rng.permutation(self.rows.size) < self.rows.size // 2
+        half = rng.permutation(self.pool.size) < self.pool.size // 2
         return half if shadow % 2 == 0 else ~half
 
     def train(self, shadow: int, progress: Progress | None = None) -> "Shadow":
         """Train a shadow from the federation's first trunk, and score all candidates. Equal arguments, equal bits."""
         inside = self.inside(shadow)
         trained = train_round(
-            part_of(self.data, self.rows[inside]),
+            part_of(self.data, self.pool[inside]),
             self.first_trunk,
             None,
             self.layout,
@@ -59,7 +60,8 @@ class ShadowTask:
             progress=progress,
         )
         trunk = self.first_trunk + trained.trunk_change
-        return Shadow(inside, self.fit_of_trunk(trunk), self.fit_of_model(trunk, trained.state))
+        judged = inside[np.searchsorted(self.pool, self.rows)]
+        return Shadow(judged, self.fit_of_trunk(trunk), self.fit_of_model(trunk, trained.state))
 
     def fit_of_trunk(self, trunk: NDArray[np.float32]) -> Fit:
         """How well heads that are fitted to a trunk on one half fit the other half."""

@@ -1,6 +1,5 @@
 """`hocket audit`: what a finished partner's releases tell about its compounds."""
 
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,9 @@ from pipeline.report.audit_schema import (
     AuditColumnTable,
     AuditIncoming,
     AuditReconstruction,
-    AuditView,
 )
 from pipeline.runs.audit_subject import AuditSubject, read_subject
-from pipeline.runs.audit_views import canary_view, membership_views
+from pipeline.runs.audit_views import canary_views, membership_views
 from pipeline.runs.shadow_models import shadow_models
 from pipeline.runtime.log import Log
 from pipeline.runtime.progress import ProgressReporter
@@ -49,15 +47,11 @@ def run_audit(config_file: Path, *, quick: bool, n_shadows: int, log: Log | None
 
 
 def _quick(subject: AuditSubject, kept: Audit | None) -> Audit:
-    views = [view for view in kept.views if view.name != "canaries"] if kept else []
-    missing = [text for text in kept.missing if text in (_NO_TRUNKS, _NO_SHADOWS)] if kept else []
-    return Audit(
-        **_exact_parts(subject),
-        n_shadows=kept.n_shadows if kept else 0,
-        views=[*views, *_canaries(subject)],
-        reconstruction=kept.reconstruction if kept else None,
-        missing=[*missing, *_missing(subject)],
-    )
+    """Canaries were drawn before this trunk, so that a kept view of them is right."""
+    if kept:
+        return kept.model_copy(update=_exact_parts(subject))
+    missing = _missing(subject)
+    return Audit(**_exact_parts(subject), n_shadows=0, views=list(canary_views(subject)), missing=missing)
 
 
 def _whole(subject: AuditSubject, n_shadows: int, reporter: ProgressReporter) -> Audit:
@@ -65,7 +59,7 @@ def _whole(subject: AuditSubject, n_shadows: int, reporter: ProgressReporter) ->
     task, n = subject.shadow_task(rows), n_shadows if n_shadows >= _FEWEST_SHADOWS else 0
     shadows = shadow_models(task, n, subject.home.audit / "shadows", subject.config.n_workers, reporter) if n else []
     reporter.report("judging who was trained on")
-    views = [*membership_views(subject, task, is_member, shadows), *_canaries(subject)]
+    views = list(membership_views(subject, task, is_member, shadows))
     missing = [*([] if shadows else [_NO_SHADOWS]), *([] if subject.trunks() else [_NO_TRUNKS]), *_missing(subject)]
     return Audit(
         **_exact_parts(subject),
@@ -74,12 +68,6 @@ def _whole(subject: AuditSubject, n_shadows: int, reporter: ProgressReporter) ->
         reconstruction=_reconstruction(subject),
         missing=missing,
     )
-
-
-def _canaries(subject: AuditSubject) -> Iterator[AuditView]:
-    view = canary_view(subject) if subject.canaries else None
-    if view is not None:
-        yield view
 
 
 def _missing(subject: AuditSubject) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from partners.audit.canaries import Canary
+from partners.audit.canaries import Canary, canary_rows
 from partners.audit.shadows import ShadowTask
 from partners.audit.trunk_steps import Candidates
 from partners.files.checkpoint import read_facts
@@ -26,7 +26,7 @@ from pipeline.model.rebuild import finished_matrices, trained_settings
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import Plan, read_plan
 
-_MOST_CANDIDATES = 20_000  # of which 10,000 others: enough for a false positive rate of 0.1 %
+_MOST_CANDIDATES = 30_000  # of which 12,000 others with default folds: enough for a false positive rate of 0.1 %
 _MOST_STEPS = 10  # of the trunk; more rounds are taken together
 
 
@@ -79,17 +79,24 @@ class AuditSubject:
             yield vector[: self.layout.n_params]
 
     def candidates(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Rows of the compounds whose membership is judged, at most 20,000, and which were trained on, (n,) each."""
-        rows = np.flatnonzero(self.whole.labels_per_row > 0)
+        """Rows of the compounds whose membership is judged, with all canaries, and which were trained on, (n,) each."""
+        rows = self._pool
         if rows.size > _MOST_CANDIDATES:
-            drawn = np.random.default_rng(self.training.seed).permutation(rows.size)[:_MOST_CANDIDATES]
-            rows = rows[np.sort(drawn)]
+            canaries, _ = canary_rows(self.whole, self.canaries)
+            drawn = np.random.default_rng(self.training.seed).permutation(rows)[:_MOST_CANDIDATES]
+            rows = np.union1d(drawn, canaries)
         return rows, np.isin(rows, self.trained.training_rows)
+
+    @property
+    def _pool(self) -> NDArray[np.int64]:
+        """Rows of all labelled or measured compounds, of which each shadow is trained on half."""
+        return np.flatnonzero(self.whole.labels_per_row > 0)
 
     def shadow_task(self, rows: NDArray[np.int64]) -> ShadowTask:
         """What all shadow models have in common; rows: of the candidates."""
         return ShadowTask(
             data=self.whole,
+            pool=self._pool,
             rows=rows,
             candidates=Candidates.of(self.whole, rows, self.training.seed),
             first_trunk=self.first_trunk,

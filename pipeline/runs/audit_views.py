@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,20 +28,22 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 CONFIDENCE, GAINED, AGREEMENT = "confidence", "confidence gained", "agreement with the steps"
+_NONE = np.empty(0, dtype=np.int64)
 _FEWEST = 5  # members, and others, of a group
 
 
 def membership_views(
     subject: AuditSubject, task: ShadowTask, is_member: Flags, shadows: list[Shadow]
 ) -> Iterator[AuditView]:
-    """The views of trunk, network and steps, and a shadow as target; is_member: (n,) of the task's candidates."""
+    """The views of trunk, network, steps, a shadow as target, and canaries; is_member: (n,) of the candidates."""
     seed = subject.training.seed
     groups = list(groups_of(task.data, task.rows, joined(shadows, "model") if shadows else None))
     first = task.fit_of_trunk(subject.first_trunk)
     trunk, model = task.fit_of_trunk(subject.trunk), task.fit_of_model(subject.trunk, subject.heads)
     of_trunk, of_model = (joined(shadows, view) if shadows else None for view in ("trunk", "model"))
     without_training = _scores(first, of_trunk, first)
-    yield _view("trunk", _scores(trunk, of_trunk, first), is_member, groups, seed, without_training)
+    release = _scores(trunk, of_trunk, first)
+    yield _view("trunk", release, is_member, groups, seed, without_training)
     yield _view("model", _scores(model, of_model, None), is_member, groups, seed)
     if (trunks := subject.trunks()) is not None:
         agreement = step_agreement(trunks, task.candidates, task.layout, task.trunk_settings, task.training)
@@ -49,13 +52,20 @@ def membership_views(
         inside = shadows[0].inside
         yield _view("shadow trunk", _scores(shadows[0].trunk, of_trunk.without(0), None), inside, groups, seed)
         yield _view("shadow model", _scores(shadows[0].model, of_model.without(0), None), inside, groups, seed)
+    with_shadows = {name: release[name] for name in ATTACKS if name in release}
+    yield from canary_views(subject, task.rows, with_shadows)
 
 
-def canary_view(subject: AuditSubject) -> AuditView | None:
-    """The view of the canaries; None if there are none, or all of them are members or left out."""
+def canary_views(
+    subject: AuditSubject, judged: NDArray[np.int64] = _NONE, with_shadows: Mapping[str, Floats] = MappingProxyType({})
+) -> Iterator[AuditView]:
+    """The view of the canaries; nothing if there are none, or all of them are members or left out.
+
+    judged, with_shadows : rows of the trunk's candidates, (n,), canaries among them, and their scores by attack
+    """
     rows, is_member = canary_rows(subject.whole, subject.canaries)
     if is_member.all() or not is_member.any():
-        return None
+        return
     known = np.setdiff1d(subject.trained.training_rows, rows)
     every = np.concatenate([known, rows])
     is_canary = np.arange(every.size) >= known.size
@@ -65,12 +75,13 @@ def canary_view(subject: AuditSubject) -> AuditView | None:
     if (trunks := subject.trunks()) is not None:
         agreement = step_agreement(trunks, candidates, subject.layout, subject.plan.trunk, subject.training)
         scores[AGREEMENT] = agreement[is_canary]
+    scores |= {name: score[np.searchsorted(judged, rows)] for name, score in with_shadows.items()}
     view = _view("canaries", scores, is_member, [], subject.training.seed, {GAINED: first[is_canary]})
     attacks = [
         AuditAttack(name=name, rates=_rates(score, is_member), epsilon=_epsilon(score, is_member))
         for name, score in scores.items()
     ]
-    return view.model_copy(update={"attacks": attacks})
+    yield view.model_copy(update={"attacks": attacks})
 
 
 def _of_canaries(subject: AuditSubject, trunk: NDArray[np.float32], candidates: Candidates) -> Floats:

@@ -65,6 +65,6 @@ def _digest(task: ShadowTask) -> str:
         "trunk_settings": asdict(task.trunk_settings),
         "training": asdict(task.training),
         "n_steps": task.n_steps,
-        "rows": hashlib.sha256(np.ascontiguousarray(task.rows, dtype="<i8").data).hexdigest(),
+        "rows": hashlib.sha256(np.ascontiguousarray(task.rows, dtype="<i8").data).hexdigest(),  # the pool is the data's
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

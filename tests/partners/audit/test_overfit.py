@@ -54,7 +54,7 @@ def audited() -> Iterator[tuple[ShadowTask, list[np.ndarray], PartnerState, list
     trunks, heads = federation(partners)
     rows = np.arange(2 * N_COMPOUNDS)
     candidates = Candidates.of(partners[0], rows, 0)
-    task = ShadowTask(partners[0], rows, candidates, trunks[0], LAYOUT, SETTINGS, TRAINING, N_STEPS)
+    task = ShadowTask(partners[0], rows, rows, candidates, trunks[0], LAYOUT, SETTINGS, TRAINING, N_STEPS)
     return task, trunks, heads, [task.train(shadow) for shadow in range(8)]
 
 

@@ -1,5 +1,7 @@
 """Heads on a frozen trunk, steps of the trunk, shadows and groups, against plain code and autograd."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -98,7 +100,7 @@ def small_task(data: TrainingSet, n_steps: int = 4) -> ShadowTask:
     """Shadows of a small partner."""
     layout, first, settings = small_trunk(12)
     rows = all_rows(data)
-    return ShadowTask(data, rows, Candidates.of(data, rows, 0), first, layout, settings, TRAINING, n_steps)
+    return ShadowTask(data, rows, rows, Candidates.of(data, rows, 0), first, layout, settings, TRAINING, n_steps)
 
 
 def test_a_shadow_is_trained_on_its_half_alone():
@@ -115,6 +117,17 @@ def test_a_shadow_is_trained_on_its_half_alone():
     assert np.array_equal(inside.training_rows, np.arange(inside.n_compounds))
     scores = joined([shadow, again], "model")
     assert scores.confidence.shape == scores.inside.shape == (2, task.rows.size)
+
+
+def test_a_shadow_is_trained_on_half_of_all_and_judged_on_the_candidates():
+    """The same training, whoever is judged."""
+    data = small_set()
+    task = small_task(data)
+    few = task.rows[::3]
+    part = replace(task, rows=few, candidates=Candidates.of(data, few, 0)).train(1)
+    whole = task.train(1)
+    assert np.array_equal(part.inside, whole.inside[::3])
+    np.testing.assert_allclose(part.model.confidence, whole.model.confidence[::3])
 
 
 def test_the_model_view_has_the_mean_logit_of_the_right_labels():
