@@ -1,5 +1,6 @@
 """Check a partner's tables before any expensive step: report all findings at once, and what will come of the tables."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,10 +14,11 @@ from data_prep.forecast import Forecast, forecast
 from data_prep.input_tables import InputTables, ids_as_rows, input_tables
 from data_prep.labels.activities import credible_limits
 from data_prep.labels.catalogue import settle_catalogue
-from data_prep.losses import TASK_ADVICE, Losses, implausible_notes
+from data_prep.losses import STRUCTURE_ADVICE, TASK_ADVICE, Losses, implausible_notes
 from data_prep.settings import DOSE_TYPES, Activities, OwnTables, Preparation
 from data_prep.tables.tables import (
     COLUMN_OF_REASON,
+    ROW_NOTES,
     Table,
     column_notes,
     read_activities,
@@ -52,7 +54,7 @@ class TableFinding:
 
 @dataclass(frozen=True, slots=True)
 class TableCheck:
-    """All findings about the tables; the losses of T1 and the forecast if all three can be read."""
+    """All findings about the tables; the losses of T1 if all three can be read, the forecast if nothing stops."""
 
     findings: list[TableFinding]
     losses: Losses | None = None
@@ -79,9 +81,27 @@ def check(
 
     structures : None: they are not standardised. Unreadable files are findings too, no exception is raised for them.
     """
+    tables, findings = _read((t0, t1, t2), own)
+    for name, table in tables.items():
+        findings += _check_rows(name, table)
+    rows = {name: table.accepted for name, table in tables.items()}
+    if "T0" in rows:
+        findings += _check_assays(rows["T0"], settings.activities)
+    if "T1" in rows:
+        findings += _check_activities(rows["T1"])
+    if "T2" in rows:
+        findings += _check_structures(rows["T2"])
+    if len(rows) < len(_READERS):
+        return TableCheck(findings)
+    read_ones = input_tables(tables["T0"], tables["T1"], tables["T2"], settings, own)
+    return _check_together(read_ones, rows["T1"], settings, own, structures, findings)
+
+
+def _read(paths: Sequence[Path], own: OwnTables) -> tuple[dict[str, Table], list[TableFinding]]:
+    """Return the tables that can be read, by name, and findings about files and columns."""
     tables: dict[str, Table] = {}
     findings: list[TableFinding] = []
-    for (name, read), path in zip(_READERS.items(), (t0, t1, t2), strict=True):
+    for (name, read), path in zip(_READERS.items(), paths, strict=True):
         try:
             tables[name] = read(path, own.columns)
             notes = column_notes(path, name, own.columns)
@@ -89,22 +109,12 @@ def check(
         except TableError as error:
             texts = [str(error), *getattr(error, "__notes__", [])]  # a note says what to do
             findings.append(TableFinding(name, "; ".join(texts), serious=True, stops=True))
-    for name, table in tables.items():
-        findings += _rejections(table.rejected)
-        findings += _unknown_words(name, table)
-        findings += _remark(name, table.multiline, "with line ends within a field: a stray quote may have merged rows")
-    rows = {name: table.accepted for name, table in tables.items()}
-    if "T0" in rows:
-        findings += _check_assays(rows["T0"], settings.activities)
-    if "T1" in rows and rows["T1"].is_empty():
-        text = "no row with an activity, so there will be no task"
-        findings.append(TableFinding("T1", text, serious=True, stops=True))
-    if "T2" in rows:
-        findings += _check_structures(rows["T2"])
-    if len(rows) < len(_READERS):
-        return TableCheck(findings)
-    read_ones = input_tables(tables["T0"], tables["T1"], tables["T2"], settings, own)
-    return _check_together(read_ones, rows["T1"], settings, own, structures, findings)
+    return tables, findings
+
+
+def _check_rows(name: str, table: Table) -> list[TableFinding]:
+    noted = (f for note, text in ROW_NOTES.items() for f in _remark(name, table.noted.filter(note=note), text))
+    return [*_rejections(table.rejected), *_unknown_words(name, table), *noted]
 
 
 def _check_assays(assays: pl.DataFrame, settings: Activities) -> list[TableFinding]:
@@ -120,6 +130,14 @@ def _check_assays(assays: pl.DataFrame, settings: Activities) -> list[TableFindi
         *(f for note, text in _CATALOGUE.items() for f in _remark("T0", notes.filter(catalog_note=note), text)),
         *_remark("T0", assays.filter(~pl.col("input_assay_id").is_first_distinct()), "that repeat an earlier row"),
     ]
+
+
+def _check_activities(activities: pl.DataFrame) -> list[TableFinding]:
+    if activities.is_empty():
+        return [TableFinding("T1", "no row with an activity, so there will be no task", serious=True, stops=True)]
+    measurement = pl.struct(pl.all().exclude("input_row"))
+    repeated = activities.filter(~measurement.is_first_distinct())
+    return _remark("T1", repeated, "that repeat compound, assay and value of an earlier row: they count as replicates")
 
 
 def _check_structures(structures: pl.DataFrame) -> list[TableFinding]:
@@ -151,6 +169,7 @@ def _check_together(
     reported = {(f.table, f.text) for f in earlier}
     findings = [f for f in _rejections(rejected) if (f.table, f.text) not in reported]
     findings += [TableFinding("T1", text, serious=True) for text in _implausible(tables)]
+    findings += [TableFinding("T1", note, serious=False) for note in losses.notes]
     findings += _sampled_structures(refused, sampled, losses, own) if sampled else []
     problems = [TableFinding("T1", text, serious=True, stops=True) for text in losses.problems(own)]
     findings += [
@@ -165,8 +184,10 @@ def _check_together(
     )
     folding = compounds.folding if compounds and not sampled else None
     expected = forecast(tables.settled, values.accepted, settings, folding)
-    findings += _check_tasks(expected) if not activities.is_empty() else []
-    return TableCheck([*earlier, *findings], losses, expected)
+    findings = [*earlier, *findings]
+    if not any(finding.stops for finding in findings):  # else tasks lack what the tables lose
+        findings += _check_tasks(expected)
+    return TableCheck(findings, losses, None if any(finding.stops for finding in findings) else expected)
 
 
 def _check_unit(assays: pl.DataFrame, activities: pl.DataFrame, unit: str) -> list[TableFinding]:
@@ -219,6 +240,7 @@ def _sampled_structures(refused: pl.DataFrame, n_sampled: int, losses: Losses, o
     if losses.share <= own.most_rejected < losses.share + (1 - losses.share) * surely:
         text = f"{100 * share:g} % of a sample of {n_sampled} structures are rejected, with their rows of T1"
         findings.append(TableFinding("T2", text, serious=True, stops=True))
+        findings.append(TableFinding("T2", STRUCTURE_ADVICE, serious=False))
     return findings
 
 

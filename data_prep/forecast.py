@@ -108,34 +108,41 @@ def _numbers(tasks: pl.DataFrame, reason: pl.Expr) -> dict[str, int]:
     return dict(reasons.sort(["count", "reason"], descending=[True, False]).iter_rows())
 
 
-def _classification_reasons(settings: Activities) -> tuple[pl.Expr, pl.Expr]:
-    """Return why a task is not trained, and why a trained one is not scored."""
+_Reasons = tuple[pl.Expr, pl.Expr]
+"""Why a task is not trained, and why a trained one is not scored."""
+_Lack = tuple[str, pl.Expr, str]
+"""What a task lacks, when, and what it lacks else."""
+
+
+def _classification_reasons(settings: Activities) -> _Reasons:
     is_aux = pl.col("assay_type").str.starts_with("AUX")
     least_active = pl.when(is_aux).then(settings.aux_training_min_active).otherwise(settings.training_min_active)
-    return (
-        first_reason(**{
-            "too few actives": pl.col("n_active") < least_active,
-            "too few inactives": pl.lit(value=True),
-        }),
-        first_reason(**{
-            "an auxiliary threshold or type": pl.col("is_auxiliary"),
-            "too few actives in a fold": pl.col("min_fold_active") < settings.evaluation_min_active,
-            "too few inactives in a fold": pl.lit(value=True),
-        }),
-    )  # fmt: skip
+    few_in_fold = pl.col("min_fold_active") < settings.evaluation_min_active
+    return _reasons(
+        ("too few actives", pl.col("n_active") < least_active, "too few inactives"),
+        "an auxiliary threshold or type",
+        ("too few actives in a fold", few_in_fold, "too few inactives in a fold"),
+    )
 
 
-def _regression_reasons(settings: Preparation) -> tuple[pl.Expr, pl.Expr]:
+def _regression_reasons(settings: Preparation) -> _Reasons:
     quorum: Regression = settings.regression
+    few_in_fold = pl.col("min_fold_exact") < quorum.evaluation_min_exact
+    return _reasons(
+        ("too few values", pl.col("n_values") < quorum.training_min_values, "too few exact values"),
+        "an auxiliary type",
+        ("too few exact values in a fold", few_in_fold, "too little spread in a fold"),
+    )
+
+
+def _reasons(training: _Lack, auxiliary: str, scoring: _Lack) -> _Reasons:
+    always = pl.lit(value=True)
+    lack, is_lacking, else_lack = training
+    fold_lack, is_lacking_in_fold, else_fold_lack = scoring
     return (
+        first_reason(**{lack: is_lacking, else_lack: always}),
         first_reason(**{
-            "too few values": pl.col("n_values") < quorum.training_min_values,
-            "too few exact values": pl.lit(value=True),
-        }),
-        first_reason(**{
-            "an auxiliary type": pl.col("is_auxiliary"),
-            "too few exact values in a fold": pl.col("min_fold_exact") < quorum.evaluation_min_exact,
-            "too little spread in a fold": pl.lit(value=True),
+            auxiliary: pl.col("is_auxiliary"), fold_lack: is_lacking_in_fold, else_fold_lack: always
         }),
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ from data_prep.labels.activities import credible
 from data_prep.labels.catalogue import settle_catalogue
 from data_prep.labels.plausibility import PlausibleActivities, plausible
 from data_prep.labels.replicates import aggregate
-from data_prep.losses import Losses, expect_a_task, expect_few, losses_of
+from data_prep.losses import Losses, expect_a_task, expect_few, losses_of, unmatched_notes
 from data_prep.settings import OwnTables, Preparation
 from data_prep.tables.tables import Table, column_notes, read_activities, read_assays, read_structures
 
@@ -44,7 +44,12 @@ class InputTables:
 
     def losses(self, values: Table, rejected: pl.DataFrame, settings: Preparation, own: OwnTables) -> Losses:
         """Return the losses of T1; rejected : all_rejected's rows."""
-        return losses_of(values.accepted, rejected, self.n_rows["T1"], settings.activities, own)
+        losses = losses_of(values.accepted, rejected, self.n_rows["T1"], settings.activities, own)
+        ids = {
+            "compound": self.structures.accepted["input_compound_id"],
+            "assay": self.assays.accepted["input_assay_id"],
+        }
+        return replace(losses, notes=unmatched_notes(rejected, ids))
 
     def expect_usable(self, settings: Preparation, own: OwnTables) -> None:
         """Raise TooMuchLeftOut or NoTask if too much is left out or no task is trained even with every structure."""

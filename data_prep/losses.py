@@ -1,6 +1,6 @@
 """How much of T1 is left out, and when that is too much."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -12,17 +12,19 @@ from data_prep.settings import Activities, OwnTables
 
 _SHOWN = 5  # assays in a message
 _UNIT = "state the unit of the values in T1's column standard_unit or as [data] unit"
+STRUCTURE_ADVICE = "correct the structures in T2; `hocket prepare CONFIG --check --all-structures` counts them"
 _ADVICE = {  # by reason; most of the rows are of few reasons
     "unreadable": "save T1 in UTF-8, with the same number of fields in each row",
     "missing_value": "leave rows without a value out of T1",
     "not_a_number": "write numbers with a decimal point in standard_value, and < or > in standard_qualifier",
     "unknown_compound": "T2 needs each input_compound_id of T1, written alike, capitals included",
     "unknown_assay": "T0 needs each input_assay_id of T1, written alike, capitals included",
-    "rejected_compound": "correct the structures in T2; `hocket prepare CONFIG --check --all-structures` counts them",
+    "rejected_compound": STRUCTURE_ADVICE,
     **dict.fromkeys(
         ("implausible_assay", "out_of_range", "unknown_unit", "mixed_units", "unit_of_another_type"), _UNIT
     ),
 }
+_CAUSE = 0.1  # share of the rejected rows, or of an assay's, from which on a reason is worth advice
 _ACCEPT = "[data] accept = [ASSAY IDS] takes assays as they are"
 _ALLOW = "[data] most_rejected allows a larger share"
 TASK_ADVICE = (
@@ -38,6 +40,8 @@ class Losses:
     n_rows: int  # of T1
     reasons: dict[str, int]  # number of rejected rows by reason
     lost_assays: tuple[str, ...] = ()  # left out whole, although they have rows enough for a task; by id
+    lost_for: frozenset[str] = frozenset()  # the reasons for which they are lost
+    notes: tuple[str, ...] = ()  # what was seen of the rejected rows, as sentences
 
     @property
     def n_rejected(self) -> int:
@@ -50,9 +54,10 @@ class Losses:
         return round(self.n_rejected / self.n_rows, 4) if self.n_rows else 0.0
 
     def advice(self) -> list[str]:
-        """Return what to do about the rejected rows, for the most frequent reason first."""
+        """Return what to do about the rejected rows, for the most frequent reason first; rare ones are left out."""
         by_number = sorted(self.reasons, key=lambda reason: (-self.reasons[reason], reason))
-        advice = list(dict.fromkeys(_ADVICE[reason] for reason in by_number if reason in _ADVICE))
+        causes = [r for r in by_number if r in self.lost_for or self.reasons[r] >= _CAUSE * self.n_rejected]
+        advice = list(dict.fromkeys(_ADVICE[reason] for reason in causes if reason in _ADVICE))
         return [*advice, *([_ACCEPT] if _UNIT in advice else []), _ALLOW]
 
     def problems(self, own: OwnTables) -> list[str]:
@@ -86,7 +91,9 @@ def losses_of(
         pl.col("n") >= least, ~assay.is_in(kept.implode()), ~assay.is_in(list(own.accept))
     )  # fmt: skip
     reasons = dict(of_t1.group_by("reason").len().sort("reason").iter_rows())
-    return Losses(n_rows, reasons, tuple(lost["input_assay_id"].sort()))
+    causes = of_t1.join(lost, on="input_assay_id").group_by("input_assay_id", "reason").agg(pl.len(), pl.first("n"))
+    lost_for = causes.filter(pl.col("len") >= _CAUSE * pl.col("n"))["reason"]
+    return Losses(n_rows, reasons, tuple(lost["input_assay_id"].sort()), frozenset(lost_for))
 
 
 def expect_few(losses: Losses, own: OwnTables, implausible: Iterable[ImplausibleAssay] = (), unit: str = "") -> None:
@@ -98,7 +105,7 @@ def expect_few(losses: Losses, own: OwnTables, implausible: Iterable[Implausible
     if not problems:
         return
     error = TooMuchLeftOut(f"T1: {'; '.join(problems)}")
-    for note in [*implausible_notes(implausible, unit), *losses.advice(), _MORE]:
+    for note in [*implausible_notes(implausible, unit), *losses.notes, *losses.advice(), _MORE]:
         error.add_note(note)
     raise error
 
@@ -110,6 +117,24 @@ def expect_a_task(forecast: Forecast) -> None:
         error.add_note(TASK_ADVICE)
         error.add_note(_MORE)
         raise error
+
+
+def unmatched_notes(rejected: pl.DataFrame, ids: Mapping[str, pl.Series]) -> tuple[str, ...]:
+    """Return how many ids of T1 another table lacks, and how many of them it has in other capitals, as sentences.
+
+    ids : of "compound" and "assay", as the table has them
+    """
+    notes = []
+    for kind, table in (("compound", "T2"), ("assay", "T0")):
+        of_kind = rejected.filter(pl.col("table") == "T1", pl.col("reason") == f"unknown_{kind}")
+        unknown = of_kind[f"input_{kind}_id"].drop_nulls().unique()
+        if len(unknown):
+            known = ids[kind].cast(pl.String).str.to_lowercase().unique()
+            n_alike = int(unknown.str.to_lowercase().is_in(known.implode()).sum())
+            alike = "none" if not n_alike else "all" if n_alike == len(unknown) else f"{n_alike:,}"
+            count = f"{len(unknown):,} {kind}s of T1 are" if len(unknown) > 1 else f"1 {kind} of T1 is"
+            notes.append(f"{count} not in {table}, which has {alike} of them in other capitals")
+    return tuple(notes)
 
 
 def implausible_notes(implausible: Iterable[ImplausibleAssay], unit: str) -> list[str]:

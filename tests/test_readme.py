@@ -179,12 +179,13 @@ def test_the_front_page_is_short() -> None:
 
 
 def test_the_sample_tables_are_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`hocket init tables` writes README's, of which `prepare --check` only finds too few rows; types are explained."""
+    """`hocket init tables` writes README's rows and more, of which a task is scored; README explains the types."""
     text = (ROOT / "data_prep" / "README.md").read_text()
     assert {kind for kind in ASSAY_TYPES if f"`{kind}`" not in section(text, "The assay types")} == set()
     monkeypatch.chdir(tmp_path)
     assert hocket("init", "tables").stdout.split() == ["T0.csv", "T1.csv", "T2.csv"]
-    assert [Path(f"{name}.csv").read_text() for name in ("T0", "T1", "T2")] == blocks(text, ["csv"])
+    for name, first_rows in zip(("T0", "T1", "T2"), blocks(text, ["csv"]), strict=True):
+        assert Path(f"{name}.csv").read_text().startswith(first_rows)
     for name in (*PARTNERS, "hub"):
         role = "aggregator" if name == "hub" else "partner"
         card = hocket("key", "new", name, "--home", f"{name}/home", "--role", role)
@@ -195,11 +196,12 @@ def test_the_sample_tables_are_good(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     tables = ["--assays", "T0.csv", "--activities", "T1.csv", "--structures", "T2.csv"]
     assert hocket("init", "partner", "P01", "--exchange", "exchange", *tables).exit_code == ExitCode.DONE
     checked = hocket("prepare", "P01/partner.toml", "--check")
-    assert checked.exit_code == ExitCode.DATA, checked.output
-    stop, advice, share = checked.stdout.splitlines()[:3]
-    assert stop.startswith("T1: no task can be trained")
-    assert advice.startswith("T1: remark: add measured compounds")
-    assert share.startswith("T1: 0 % of 12 rows are left out")
+    assert checked.exit_code == ExitCode.DONE, checked.output
+    share, _, classification = checked.stdout.splitlines()[:3]
+    assert share.startswith("T1: 0 % of 208 rows are left out")
+    n_scored = re.search(r"-> about (\d+) scored", classification)
+    assert n_scored, classification
+    assert int(n_scored[1]) >= 1
 
 
 def test_the_extraction() -> None:

@@ -3,7 +3,7 @@
 import gzip
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,8 @@ _AFTER_QUOTES = {s: re.compile(rf'(?:^|{s})"(?:[^"]|"")*"[^"{s}]'.encode()) for 
 _MOST_UNREADABLE = 10_000  # rows of a block; a file with more is no such table
 _MOST_LINES_OF_A_ROW = 1000  # if a field in quotes spans a whole block
 _GZIP_MARK, _UTF8_MARK, _ZIP_MARK = b"\x1f\x8b", b"\xef\xbb\xbf", b"PK\x03\x04"
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_SAVE_AS_UTF8 = "save the table as UTF-8 (in Excel: CSV UTF-8)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ def csv_blocks(path: Path, wanted: Wanted) -> Iterator[pl.DataFrame]:
     Raises TableError for a file that is no such table.
     """
     layout: _Layout | None = None
-    n_rows = n_unreadable = 0
+    n_rows = n_unreadable = n_not_utf8 = 0
     for lines in _whole_lines(path):
         rows = lines
         if layout is None:
@@ -54,13 +56,14 @@ def csv_blocks(path: Path, wanted: Wanted) -> Iterator[pl.DataFrame]:
             block = _read_rows(rows, layout, n_rows)
             yield block
             n_rows += block.height
-            n_unreadable += block.filter("unreadable").height
+            n_unreadable += int(block["unreadable"].sum())
+            n_not_utf8 += int(block["not_utf8"].sum())
     if layout is None:
         raise TableError(f"{path.name}: found an empty file, expected a table with a header line")
     if n_rows and n_unreadable == n_rows:
-        raise _unreadable_error(path, 1, f"found no readable row in {n_rows}")
+        raise _unreadable_error(path, 1, f"found no readable row in {n_rows}", is_utf8=n_not_utf8 < n_rows)
     if not n_rows:
-        yield flagged(pl.DataFrame(schema=dict.fromkeys(layout.names, pl.String)), [], multiline=False)
+        yield flagged(pl.DataFrame(schema=dict.fromkeys(layout.names, pl.String)), [])
 
 
 def csv_header(path: Path, wanted: Wanted) -> list[str]:
@@ -69,12 +72,19 @@ def csv_header(path: Path, wanted: Wanted) -> list[str]:
     return _separate(header, path, wanted)[1] if header else []
 
 
-def flagged(block: pl.DataFrame, unreadable: list[int], *, multiline: bool) -> pl.DataFrame:
-    """Add the flags of read_blocks; multiline : whether fields may hold line ends, which are then looked for."""
+def flagged(
+    block: pl.DataFrame, unreadable: Sequence[int], *, not_utf8: Sequence[int] = (), multiline: bool = False
+) -> pl.DataFrame:
+    """Add the flags of read_blocks.
+
+    unreadable, not_utf8 : indices of rows; multiline : whether fields may hold line ends, which are then looked for
+    """
     indices = pl.int_range(pl.len(), dtype=pl.Int64)
     has_line_ends = pl.any_horizontal(pl.all().str.contains("\n", literal=True)) if multiline else pl.lit(value=False)
     return block.with_columns(
-        indices.is_in(unreadable).alias("unreadable"), has_line_ends.fill_null(value=False).alias("multiline")
+        indices.is_in(unreadable).alias("unreadable"),
+        indices.is_in(not_utf8).alias("not_utf8"),
+        has_line_ends.fill_null(value=False).alias("multiline"),
     )
 
 
@@ -95,6 +105,11 @@ def _separate(header: bytes, path: Path, wanted: Wanted) -> tuple[str, list[str]
         error = TableError(f"{path.name}: found an Excel file or zip archive, expected {_SEPARATED}")
         error.add_note("the name of an Excel file must end with .xlsx")
         raise error
+    if not _is_utf8(header) or b"\0" in header:  # ASCII in UTF-16 is valid UTF-8 with a NUL in every other byte
+        found = "UTF-16" if header.startswith(_UTF16_MARKS) or b"\0" in header else "text that is not UTF-8"
+        error = TableError(f"{path.name}: header line: found {found}, expected {_SEPARATED}")
+        error.add_note(_SAVE_AS_UTF8)
+        raise error
     split = [(separator, cells) for separator in SEPARATORS if (cells := _cells(header, separator)) is not None]
     best = max(split, key=lambda found: (n_matches(found[1], wanted), len(found[1])), default=None)
     if best is None or (len(split) < len(SEPARATORS) and not n_matches(best[1], wanted)):
@@ -105,9 +120,8 @@ def _separate(header: bytes, path: Path, wanted: Wanted) -> tuple[str, list[str]
 def _cells(header: bytes, separator: str) -> list[str] | None:
     """Return the fields of the header line, None if it cannot be read with this separator."""
     try:
-        header.decode()
         row = pl.read_csv(header, has_header=False, infer_schema=False, separator=separator).row(0)
-    except (UnicodeDecodeError, pl.exceptions.PolarsError):  # polars' message may show structures
+    except pl.exceptions.PolarsError:  # its message may show structures
         return None
     return [(cell or "").strip() for cell in row]
 
@@ -117,6 +131,7 @@ def _read_rows(rows: bytes, layout: _Layout, n_before: int) -> pl.DataFrame:
     n_quotes = rows.count(b'"')
     block = None if n_quotes % 2 else _parse(rows, layout)
     bad_rows: list[int] = []
+    not_utf8: list[int] = []
     if block is None:
         records = _split_rows(rows)
         for index in _unreadable_indices(records, layout):
@@ -126,14 +141,20 @@ def _read_rows(rows: bytes, layout: _Layout, n_before: int) -> pl.DataFrame:
                 raise _open_quote_error(layout.path, row_number)
             if len(bad_rows) > _MOST_UNREADABLE:
                 raise _unreadable_error(
-                    layout.path, n_before + min(bad_rows) + 1, f"found more than {_MOST_UNREADABLE} bad rows"
+                    layout.path,
+                    n_before + min(bad_rows) + 1,
+                    f"found more than {_MOST_UNREADABLE} bad rows",
+                    is_utf8=not not_utf8,
                 )
+            if not _is_utf8(records[index]):
+                not_utf8.append(index)
             records[index] = b""
         block = _parse(b"\n".join([*records, b""]), layout)
     if block is None:
         raise _unreadable_error(layout.path, n_before + 1, "found rows that cannot be separated")
     multiline = bool(n_quotes) and rows.count(b"\n") >= block.height
-    return flagged(block.rename(dict(zip(block.columns, layout.names, strict=True))), bad_rows, multiline=multiline)
+    named = block.rename(dict(zip(block.columns, layout.names, strict=True)))
+    return flagged(named, bad_rows, not_utf8=not_utf8, multiline=multiline)
 
 
 def _open_quote_error(path: Path, row: int) -> TableError:
@@ -142,10 +163,18 @@ def _open_quote_error(path: Path, row: int) -> TableError:
     return error
 
 
-def _unreadable_error(path: Path, first: int, found: str) -> TableError:
+def _unreadable_error(path: Path, first: int, found: str, *, is_utf8: bool = True) -> TableError:
     error = TableError(f"{path.name}: row {first} and others: {found}, expected {_SEPARATED}")
-    error.add_note("fields that contain the separator need double quotes around them")
+    error.add_note("fields that contain the separator need double quotes around them" if is_utf8 else _SAVE_AS_UTF8)
     return error
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _unreadable_indices(records: list[bytes], layout: _Layout) -> Iterator[int]:
@@ -178,11 +207,8 @@ def _unreadable_indices(records: list[bytes], layout: _Layout) -> Iterator[int]:
 
 def _plausible(record: bytes, layout: _Layout) -> bool:
     n_quotes = record.count(b'"')
-    try:
-        record.decode()
-    except UnicodeDecodeError:
-        return False
-    return n_quotes % 2 == 0 and (n_quotes > 0 or record.count(layout.separator.encode()) < layout.n_columns)
+    n_separators = record.count(layout.separator.encode())
+    return _is_utf8(record) and n_quotes % 2 == 0 and (n_quotes > 0 or n_separators < layout.n_columns)
 
 
 def _split_rows(rows: bytes) -> list[bytes]:

@@ -24,6 +24,7 @@ _SCHEMA = {
     COMPOUND_ID: pl.String,
     SMILES: pl.String,
     "unreadable": pl.Boolean,
+    "not_utf8": pl.Boolean,
     "multiline": pl.Boolean,
 }
 
@@ -79,7 +80,7 @@ def sd_blocks(path: Path, names: Sequence[str]) -> Iterator[pl.DataFrame]:
 
 
 def _as_rows(records: Sequence[SdRecord], names: Sequence[str]) -> pl.DataFrame:
-    rows = [(r.number, r.compound_id(names), r.block, r.block is None, False) for r in records]
+    rows = [(r.number, r.compound_id(names), r.block, r.block is None, r.block is None, False) for r in records]
     return pl.DataFrame(rows, _SCHEMA, orient="row")
 
 

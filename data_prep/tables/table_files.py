@@ -18,16 +18,17 @@ PARQUET, EXCEL = ".parquet", ".xlsx"
 def read_blocks(path: Path, wanted: Wanted) -> Iterator[pl.DataFrame]:
     """Yield the wanted columns as stripped text, `input_row` (1, 2, ...) first; at least one block.
 
-    Two flags follow: `unreadable` (no CSV row: too many fields, misplaced quotes or no UTF-8; its columns are null) and
-    `multiline` (a field in quotes holds line ends: perhaps rows, merged after a stray quote). An empty text is null,
-    and so is an optional column that the file does not have. Line ends may be LF, CRLF or CR; a UTF-8 mark is skipped.
+    Three flags follow: `unreadable` (no CSV row: too many fields, misplaced quotes or no UTF-8; its columns are null),
+    `not_utf8` (unreadable for this reason) and `multiline` (a field in quotes holds line ends: perhaps rows, merged
+    after a stray quote). An empty text is null, and so is an optional column that the file does not have. Line ends may
+    be LF, CRLF or CR; a UTF-8 mark is skipped.
     A file whose name ends with neither .parquet nor .xlsx is CSV, plain or gzipped; CSV and Parquet take little memory
     for a file of any size. Raises TableError for a file that is no such table.
     """
     start = 1
     for block in _blocks(path, wanted):
         columns = [_as_text(block, name, path) for name in wanted.columns]
-        yield block.select(*columns, "unreadable", "multiline").with_row_index("input_row", offset=start)
+        yield block.select(*columns, "unreadable", "not_utf8", "multiline").with_row_index("input_row", offset=start)
         start += block.height
 
 
@@ -82,7 +83,7 @@ def _parquet_blocks(path: Path, wanted: Wanted) -> Iterator[pl.DataFrame]:
     try:
         n_rows = table.select(pl.len()).collect().item()
         for start in range(0, max(n_rows, 1), _BLOCK_ROWS):
-            yield flagged(table.slice(start, _BLOCK_ROWS).select(columns).collect(), [], multiline=False)
+            yield flagged(table.slice(start, _BLOCK_ROWS).select(columns).collect(), [])
     except (OSError, pl.exceptions.PolarsError) as cause:
         raise TableError(f"{path.name}: expected a Parquet file: {type(cause).__name__}") from cause
 
@@ -92,7 +93,7 @@ def _excel_block(path: Path, wanted: Wanted) -> pl.DataFrame:
     columns = rows.select(_renamed(rows.columns, match_columns(path, header, wanted)))
     is_filled = rows.select(pl.any_horizontal(pl.all().is_not_null())).to_series()
     filled = is_filled.arg_true()
-    return flagged(columns.head(int(filled[-1]) + 1 if len(filled) else 0), [], multiline=False)
+    return flagged(columns.head(int(filled[-1]) + 1 if len(filled) else 0), [])
 
 
 def _sheet(path: Path, wanted: Wanted) -> tuple[list[str], pl.DataFrame]:

@@ -33,12 +33,21 @@ COLUMN_OF_REASON = {
     "unknown_unit": "standard_unit",
 }
 """The column whose words are not the allowed ones."""
+ROW_NOTES = {
+    "not_utf8": "not in UTF-8: save the table as UTF-8 (in Excel: CSV UTF-8)",
+    "multiline": "with line ends within a field: a stray quote may have merged rows",
+    "qualified": "with a qualifier in standard_value, such as >5: write it into standard_qualifier",
+    "decimal_comma": "with a decimal comma in standard_value: write a decimal point",
+}
+"""What may explain a row that was rejected or misread, by the code in Table.noted."""
+_NOTED_SCHEMA = {"input_row": pl.UInt32, "note": pl.String}
 _UNKNOWN_SCHEMA = {"reason": pl.String, "word": pl.String, "len": pl.UInt32}
 _T0_REQUIRED, _T0_OPTIONAL = names_of("T0", required=True), names_of("T0", required=False)
 _T1_REQUIRED, _T2_REQUIRED = names_of("T1", required=True), names_of("T2", required=True)
 _EXPERTS = tuple(name for name in _T0_OPTIONAL if name.startswith("expert_threshold"))
 _T0_KEPT = ("assay_type", "direction", "catalog_assay_id", "parent_assay_id")
 QUALIFIER = pl.Enum(["<", ">", "="])  # ascending precision
+_NUMBER_OF_NOTE = {"qualified": r"^(<|>|=|~|≤|≥).*[0-9]", "decimal_comma": r"^[-+]?[0-9]+,[0-9]+$"}
 _NO_NUMBER = ("", "nan", "na", "n/a", "null", "none")  # texts for "not measured"
 
 
@@ -46,13 +55,13 @@ _NO_NUMBER = ("", "nan", "na", "n/a", "null", "none")  # texts for "not measured
 class Table:
     """The accepted and the rejected rows of a table (columns of the latter: REJECTED_COLUMNS).
 
-    `multiline` has the `input_row` of all rows of the file, accepted or rejected, with line ends within a field.
+    `noted` has `input_row` and `note`, a code of ROW_NOTES, of rows that are accepted or rejected.
     `unknown` has the words for which rows were rejected: `reason`, `word` and `len`, the number of rows.
     """
 
     accepted: pl.DataFrame
     rejected: pl.DataFrame
-    multiline: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={"input_row": pl.UInt32}))
+    noted: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_NOTED_SCHEMA))
     unknown: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_UNKNOWN_SCHEMA))
 
     def unknown_words(self, reason: str) -> list[str]:
@@ -142,7 +151,7 @@ def read_assays(path: Path, renamed: Renamed | None = None) -> Table:
     flags = [pl.col("binary").alias("is_binary"), pl.col("regression").alias("use_in_regression")]
     ids = pl.col("input_assay_id").cast(assay_ids)
     accepted = table.accepted.select("input_row", ids, *_T0_KEPT, "experts", *flags)
-    return Table(accepted, table.rejected, _multiline(rows), _unknown(read, table.rejected))
+    return Table(accepted, table.rejected, _noted(rows), _unknown(read, table.rejected))
 
 
 def read_activities(path: Path, renamed: Renamed | None = None) -> Table:
@@ -156,7 +165,7 @@ def read_activities(path: Path, renamed: Renamed | None = None) -> Table:
     table = Table(
         pl.concat(b.accepted for b in blocks),
         pl.concat(b.rejected for b in blocks),
-        pl.concat(b.multiline for b in blocks),
+        pl.concat(b.noted for b in blocks),
         pl.concat(b.unknown for b in blocks),
     )
     n_rows = table.accepted.height + table.rejected.height
@@ -187,7 +196,8 @@ def _check_activities(rows: pl.DataFrame) -> Table:
     ids = [pl.col(name).cast(pl.Categorical) for name in ("input_compound_id", "input_assay_id")]
     value = pl.col("value").alias("standard_value")
     accepted = table.accepted.select("input_row", *ids, "standard_qualifier", value, "unit")
-    return Table(accepted, table.rejected, _multiline(rows), _unknown(rows, table.rejected))
+    noted = pl.concat([_noted(rows), _noted_values(rows, table.rejected)])
+    return Table(accepted, table.rejected, noted, _unknown(rows, table.rejected))
 
 
 def read_structures(path: Path, renamed: Renamed | None = None, *, number_unnamed: bool = False) -> Table:
@@ -209,7 +219,7 @@ def read_structures(path: Path, renamed: Renamed | None = None, *, number_unname
         raise TableError(f"{path.name}: found a header and no rows, expected structures")
     reason = first_reason(unreadable=pl.col("unreadable"), missing_id=pl.col("input_compound_id").is_null())
     table = reject("T2", rows, reason)
-    return Table(table.accepted.select("input_row", *_T2_REQUIRED), table.rejected, _multiline(rows))
+    return Table(table.accepted.select("input_row", *_T2_REQUIRED), table.rejected, _noted(rows))
 
 
 def _unknown(rows: pl.DataFrame, rejected: pl.DataFrame) -> pl.DataFrame:
@@ -223,8 +233,21 @@ def _unknown(rows: pl.DataFrame, rejected: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(counts)
 
 
-def _multiline(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.filter("multiline").select("input_row")
+def _noted(rows: pl.DataFrame) -> pl.DataFrame:
+    return pl.concat(
+        rows.filter(note).select("input_row", pl.lit(note).alias("note")) for note in ("not_utf8", "multiline")
+    )
+
+
+def _noted_values(rows: pl.DataFrame, rejected: pl.DataFrame) -> pl.DataFrame:
+    """Return `input_row` and `note` of the values that are numbers but for a qualifier or a decimal comma."""
+    refused = rejected.filter(pl.col("reason") == "not_a_number").select("input_row")
+    values = refused.join(rows, on="input_row") if refused.height else rows.clear()
+    number = _text("standard_value")
+    return pl.concat(
+        values.filter(number.str.contains(pattern)).select("input_row", pl.lit(note).alias("note"))
+        for note, pattern in _NUMBER_OF_NOTE.items()
+    )
 
 
 def _text(name: str) -> pl.Expr:

@@ -42,7 +42,10 @@ def assays_of(prepared: Prepared, data: TrainingSet) -> tuple[Assay, ...]:
 
 
 def measured_assays(prepared: Prepared, *, with_regression: bool) -> tuple[Assay, ...]:
-    """The same with all compounds; with_regression: assays that have a regression task alone belong to them too."""
+    """All assays that have a scored task, with all their compounds.
+
+    with_regression : whether assays that have a regression task alone belong to them too
+    """
     value_column = {task.input_assay_id: task.task_id for task in prepared.regression_tasks if not task.is_auxiliary}
     directions: dict[str, dict[int, int]] = {}
     for task in prepared.tasks:

@@ -108,6 +108,6 @@ def _as_arrays(trees: "list[DecisionTreeRegressor]", place: NDArray[np.int64]) -
 
 
 def _rounded_down(threshold: Floats) -> NDArray[np.float32]:
-    """The largest float32 that is not above: the same float32 inputs are at most this as are at most the threshold."""
+    """The largest float32 that is not above the threshold, so that float32 inputs fall on the same side of both."""
     nearest = threshold.astype(np.float32)
     return np.where(nearest > threshold, np.nextafter(nearest, np.float32(-np.inf)), nearest)

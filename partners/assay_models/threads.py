@@ -1,4 +1,4 @@
-"""Threads for the models of many assays: who is stopped does not wait for those that have not begun."""
+"""Threads for the models of many assays; if the run is stopped, models that have not begun are not fitted."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -23,7 +23,7 @@ class Yardstick:
 
     @classmethod
     def of(cls, assay: Assay, y: sparse.csr_matrix | sparse.csc_matrix) -> "Yardstick":
-        """That of an assay; y: (n, n_tasks) labels of its compounds and tasks."""
+        """What an assay's predictions are compared with; y: (n, n_tasks) labels of its compounds and tasks."""
         return cls(y.toarray().astype(np.int8), np.array(assay.signs, np.int64), assay.values, assay.marks == 0)
 
     def average_precision(self, predicted: Floats, rows: NDArray[np.int64]) -> Floats:

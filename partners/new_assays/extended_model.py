@@ -87,7 +87,7 @@ class _AddedAssay:
 
 
 def _joined(parts: Sequence[Prediction]) -> Prediction:
-    """Tasks side by side; the similarity is the first's."""
+    """Predictions of several models with their tasks side by side; the similarity is that of the first model."""
     return Prediction(
         probability=np.hstack([part.probability for part in parts]),
         p_values=PValues(

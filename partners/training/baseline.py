@@ -1,4 +1,4 @@
-"""The local model: trained on one partner's data alone, in as many rounds and optimiser steps as the federation."""
+"""The local network: the network without federation, trained on one partner's data in as many rounds and steps."""
 
 import json
 from dataclasses import asdict, dataclass, replace
@@ -39,7 +39,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Baseline:
-    """The local model after its last round, or after its best one if `patience` is set."""
+    """The local network after its last round, or after its best one if `patience` is set."""
 
     trunk: NDArray[np.float32]
     state: PartnerState
@@ -89,7 +89,7 @@ def train_baseline(  # noqa: PLR0913 -- as train_round, with a checkpoint file a
 
 
 def read_baseline(checkpoint_file: Path, layout: TrunkLayout) -> tuple[Baseline, dict[str, Any]]:
-    """Read a finished local model (the best round's if `patience` was set), and the facts that it depends on.
+    """Read a finished local network (the best round's if `patience` was set), and the facts that it depends on.
 
     Raises FileNotFoundError, CheckpointDamaged or CheckpointMismatch.
     """

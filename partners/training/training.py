@@ -46,7 +46,7 @@ class TrainedInPlace:
 def round_seed(seed: int, round_no: int, attempt: int = 0, revision: int = 1) -> tuple[int, ...]:
     """Seed of one attempt at one round under one revision of the plan, different for each.
 
-    The local model and the federated one have the same seeds (first attempt, first plan).
+    The local network and the federated one have the same seeds (first attempt, first plan).
     """
     return (seed, round_no, attempt) if revision == 1 else (seed, round_no, attempt, revision)
 

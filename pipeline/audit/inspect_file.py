@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,10 @@ from typing import Any
 from pipeline.errors import ConfigError
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
 from pipeline.plan.plan import Plan, read_plan
+from pipeline.plan.toml_schema import read_table
 from pipeline.runtime.redact import without_password
 from secure.ciphertexts.parameters import seal_parameters
+from secure.errors import UnknownFile
 from secure.inspect import inspect_file as inspect_sealed
 
 # pages and figures: description, text near the beginning, last bytes
@@ -51,6 +52,7 @@ _STATES = {
 }
 _ADDED = "assay-"  # beginning of the name of an added assay's file
 _STATES[_ADDED] = "models of an assay that a partner added to its model (private)"
+_SIGNED_OR_SECRET = (".json", ".arrow", ".envelopes", ".key", ".secret", ".seeds")  # another name is no damaged one
 _MATRICES = {".npz", ".npy", ".parquet", ".csv"}
 _SQLITE, _SQLITE_HEAD = b"SQLite format 3\0", 100  # first bytes, length of the header
 
@@ -58,7 +60,8 @@ _SQLITE, _SQLITE_HEAD = b"SQLite format 3\0", 100  # first bytes, length of the 
 def describe_file(path: Path) -> dict[str, Any]:
     """The facts about a file, with its description under "what", and no private values.
 
-    Raises ConfigError for a file that hocket did not write, secure.errors.SecureError for a damaged message or key.
+    Raises ConfigError for a file that hocket did not write, secure.errors.SecureError for a damaged message or key, and
+    for a file that is called as one and is none.
     """
     if path.suffix == ".toml" and path.name != "card.toml":
         return _settings(path)
@@ -70,7 +73,15 @@ def describe_file(path: Path) -> dict[str, Any]:
         return _matrices(path)
     if kind in _NOTES:
         return _note(path, *_NOTES[kind])
-    facts: dict[str, Any] = inspect_sealed(path)
+    try:
+        facts: dict[str, Any] = inspect_sealed(path)
+    except UnknownFile as error:
+        if path.suffix in _SIGNED_OR_SECRET:
+            raise
+        refused = ConfigError(str(error))
+        for line in getattr(error, "__notes__", ()):
+            refused.add_note(line)
+        raise refused from error
     return facts
 
 
@@ -95,10 +106,7 @@ def as_lines(facts: Mapping[str, Any], indent: str = "") -> Iterator[str]:
 
 def _settings(path: Path) -> dict[str, Any]:
     """Facts about a plan or a configuration, after validating it."""
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
+    table = read_table(path)
     if "federation" in table:
         return _plan(read_plan(path))
     config = PartnerConfig.read(path) if "data" in table else AggregatorConfig.read(path)

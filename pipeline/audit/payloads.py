@@ -82,7 +82,7 @@ class Payloads:
         return possible[0] if len(possible) == 1 else self._n_params
 
     def _length(self, file: Path, round_no: int) -> int:
-        """The same, known from the first file on, if its length is one that the plan allows."""
+        """Number of values of an update of this round; of the first file's if that is one that the plan allows."""
         known = self._known_length(round_no)
         if known is None:
             possible = self._plan.possible_n_params(round_no)

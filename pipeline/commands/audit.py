@@ -35,7 +35,7 @@ def audit(config: Path, quick: bool, shadows: int, as_json: bool, log: Log) -> N
     which the report's page shows, and prints it. Nothing is sent to any other member; `hocket report --shareable`
     shares rates.
     """
-    from pipeline.report.audit_table import print_audit
+    from pipeline.report.audit.table import print_audit
     from pipeline.runs.audit import run_audit
     from pipeline.runs.report import current_report
     from pipeline.tracking.tracker import read_member, send_rest

@@ -24,7 +24,8 @@ def doctor(config: Path, as_json: bool) -> None:
 
     CONFIG is partner.toml or aggregator.toml. Checks machine, library versions, plan digest, home, keys, exchange (a
     small file is written and removed), enrolment, tables and tracking store. Shows nothing secret. Exit code: 0 ready
-    to run (notes are no failure), 2 configuration, 3 tables, 4 keys, file modes or signatures, 5 a missing device.
+    to run (notes are no failure), 2 configuration, plan or mode of the home, 3 tables, 4 keys, their modes, or
+    signatures, 5 a missing device.
     """
     from pipeline.plan.member_configs import read_member_config, role_in
     from pipeline.setup.doctor import examine

@@ -4,15 +4,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.options import (
-    ANY_PATH,
-    EXISTING_FILE,
-    examples,
-    id_column,
-    interruptible,
-    log_format,
-    smiles_column,
-)
+from pipeline.commands.options import ANY_PATH, EXISTING_FILE, examples, input_columns, interruptible, log_format
 from pipeline.runtime.log import Log
 
 
@@ -26,8 +18,7 @@ from pipeline.runtime.log import Log
 @click.argument("config", type=EXISTING_FILE)
 @click.argument("structures", type=EXISTING_FILE, metavar="INPUT")
 @click.option("--output", type=ANY_PATH, required=True, help="A .parquet or .npz file.")
-@id_column
-@smiles_column
+@input_columns
 @log_format
 def embed(
     config: Path, structures: Path, output: Path, id_column: str | None, smiles_column: str | None, log: Log

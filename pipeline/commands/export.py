@@ -21,7 +21,7 @@ def export() -> None:
 @click.argument("output", type=ANY_PATH)
 @click.option("--json", "settings_file", type=ANY_PATH, help="File for its settings  [default: OUTPUT with .json].")
 def export_sparsechem(config: Path, output: Path, settings_file: Path | None) -> None:
-    """Write the partner's newest federated model as SparseChem's .pt (OUTPUT) and .json; both stay private."""
+    """Write the partner's network of the newest round as SparseChem's .pt (OUTPUT) and .json; both stay private."""
     from pipeline.model.sparsechem import export_sparsechem as export
 
     facts = export(config, output, settings_file or output.with_suffix(".json"))

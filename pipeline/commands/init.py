@@ -153,21 +153,18 @@ def init_partner(folder: Path, force: bool, **options: Any) -> None:  # noqa: AN
 def init_tables(folder: Path, force: bool) -> None:
     """Write small sample tables T0.csv, T1.csv and T2.csv into FOLDER, the current one by default.
 
-    They show the columns and have too few rows for a task. Replace their rows with your own, or name your own
-    columns in [data.columns] of partner.toml.
+    They show the columns, and their 200 compounds are enough for a scored task. Replace their rows with your own, or
+    name your own columns in [data.columns] of partner.toml.
     """
-    from data_prep.samples import SAMPLE_TABLES
-    from pipeline.setup.init_files import check_replaceable, write_file
+    from data_prep.samples import sample_tables
+    from pipeline.setup.init_files import write_files
 
-    files = {folder / name: text for name, text in SAMPLE_TABLES.items()}
-    for file in files:
-        check_replaceable(file, replace=force)
-    for file, text in files.items():
-        write_file(file, text, replace=force)
-        click.echo(file)
+    files = {folder / name: text for name, text in sample_tables().items()}
+    write_files(files, replace=force)
+    click.echo("\n".join(map(str, files)))
     options = " ".join(f"--{table} {file}" for table, file in zip(_TABLES, files, strict=True))
     click.echo(
-        f"next: fill them with your own rows (`hocket prepare --columns` explains the columns), then "
+        f"next: replace their rows with your own (`hocket prepare --columns` explains the columns), then "
         f"`hocket init partner {folder} {options}`",
         err=True,
     )

@@ -6,16 +6,17 @@ command has an example, and that each is a valid command with all required argum
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from pipeline.runtime.log import Log
 from pipeline.runtime.signals import ABANDONED, BEGINS_ANEW, GRACE_S, STOPPED, Stoppable
 
+FC = TypeVar("FC", bound=Callable[..., Any])  # a command, or the function that becomes one
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 ANY_PATH = click.Path(path_type=Path)
 
@@ -33,10 +34,23 @@ class _PlanFile(click.Path):
 
 PLAN_FILE = _PlanFile(exists=True, dir_okay=False, path_type=Path)
 _OPTION = "--log-format"
-id_column = click.option(
-    "--id-column", help="INPUT's column, or SD field, with the compounds' ids  [default: input_compound_id]."
-)
-smiles_column = click.option("--smiles-column", help="INPUT's column with the structures  [default: smiles].")
+
+
+def input_columns(command: FC) -> FC:
+    """Add the options that name the columns of INPUT."""
+    id_column = click.option(
+        "--id-column", help="INPUT's column, or SD field, with the compounds' ids  [default: input_compound_id]."
+    )
+    smiles_column = click.option("--smiles-column", help="INPUT's column with the structures  [default: smiles].")
+    return id_column(smiles_column(command))
+
+
+def port_option(default: int) -> Callable[[FC], FC]:
+    """Make the option for the port of a server on this machine."""
+    ports = click.IntRange(1, 65535)
+    return click.option("--port", default=default, show_default=True, type=ports, help="Port on 127.0.0.1.")
+
+
 _LOG = "hocket.log"  # key in click's meta, which a command shares with its groups
 OWN_PROCESS = "own process"  # click's obj of a command that is the whole process
 

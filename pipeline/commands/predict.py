@@ -5,15 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.commands.options import (
-    ANY_PATH,
-    EXISTING_FILE,
-    examples,
-    id_column,
-    interruptible,
-    log_format,
-    smiles_column,
-)
+from pipeline.commands.options import ANY_PATH, EXISTING_FILE, examples, input_columns, interruptible, log_format
 from pipeline.runtime.log import Log
 
 if TYPE_CHECKING:  # numpy and pydantic
@@ -55,8 +47,7 @@ if TYPE_CHECKING:  # numpy and pydantic
     metavar="N",
     help="Also write what each atom of the first N compounds contributes, into a folder next to OUTPUT.",
 )
-@id_column
-@smiles_column
+@input_columns
 @log_format
 def predict(  # noqa: PLR0913, PLR0917 -- click's options
     config: Path,

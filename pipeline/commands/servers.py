@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.options import EXISTING_FILE, examples
+from pipeline.commands.options import EXISTING_FILE, examples, port_option
 
 
 @click.command(
@@ -12,7 +12,7 @@ from pipeline.commands.options import EXISTING_FILE, examples
     epilog=examples("hocket serve partner.toml  # then send SMILES as the printed curl command does"),
 )
 @click.argument("config", type=EXISTING_FILE)
-@click.option("--port", default=5002, show_default=True, type=click.IntRange(1, 65535), help="Port on 127.0.0.1.")
+@port_option(5002)
 def serve(config: Path, port: int) -> None:
     """Serve the model that the gate keeps, on this machine only, until Ctrl-C.
 
@@ -30,7 +30,7 @@ def serve(config: Path, port: int) -> None:
     epilog=examples("hocket ui partner.toml --port 5001  # then open the address that it prints"),
 )
 @click.argument("config", type=EXISTING_FILE)
-@click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535), help="Port on 127.0.0.1.")
+@port_option(5000)
 def ui(config: Path, port: int) -> None:
     """Serve MLflow's pages for that member's store, on this machine only, until Ctrl-C.
 

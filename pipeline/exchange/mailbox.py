@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.errors import Equivocation, ExchangeUnreachable, NotYet
-from pipeline.exchange.begun import deal_of, is_begun, nothing_here
+from pipeline.exchange.begun import deal_explained, deal_of, is_begun, nothing_here
 from pipeline.exchange.storage import Exchange
 from pipeline.home.paths import Home
 from pipeline.plan.plan import Plan, round_name
@@ -76,7 +76,14 @@ class Outbox:
     def own(self, name: MessageName) -> Manifest:
         """A message that this member has signed."""
         path = self.home.outbox(name.manifest)
-        return verify_manifest(path.read_bytes(), self.plan.cards[self.me], self._expected(name), str(path))
+        return self._verified(name, path.read_bytes(), str(path))
+
+    def _verified(self, name: MessageName, data: bytes, where: str) -> Manifest:
+        sender = self.plan.cards[name.sender]
+        if name != deal_of(self.plan):
+            return verify_manifest(data, sender, self._expected(name), where)
+        with deal_explained(self.plan, self.home, self.me):
+            return verify_manifest(data, sender, self._expected(name), where)
 
     def _expected(self, name: MessageName) -> Expected:
         return Expected(kind=name.kind, plan=self.plan.digest, round_no=name.round_no, attempt=name.attempt)
@@ -151,12 +158,11 @@ class Mailbox(Outbox):
         """
         kept = self.home.inbox(name.manifest)
         if kept.exists():
-            return verify_manifest(kept.read_bytes(), self.plan.cards[name.sender], self._expected(name), str(kept))
+            return self._verified(name, kept.read_bytes(), str(kept))
         data = self.exchange.read(name.manifest)
         if data is None:
             return None
-        where = self.exchange.where(name.manifest)
-        manifest = verify_manifest(data, self.plan.cards[name.sender], self._expected(name), where)
+        manifest = self._verified(name, data, self.exchange.where(name.manifest))
         write_atomically(kept, data)
         return manifest
 

@@ -52,7 +52,7 @@ def _listed(catalogue: Catalogue, tasks: Iterable[Task]) -> dict[int, list[Task]
 
 
 def _of_one_direction(tasks: Sequence[Task]) -> Sequence[Task]:
-    """Those for which high values are active, or all if there are none: one head cannot learn both."""
+    """Tasks for which high values are active, or all if there are none, because one head cannot learn both."""
     return [task for task in tasks if task.direction != "low" or task.threshold_method == "binary"] or tasks
 
 

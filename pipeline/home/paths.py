@@ -97,7 +97,7 @@ class Home:
 
     @property
     def baseline(self) -> Path:
-        """Folder of the local model."""
+        """Folder of the local network."""
         return self.folder / "baseline"
 
     @property

@@ -3,12 +3,18 @@
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from data_prep.descriptors.listed import DESCRIPTORS_VERSION
 from data_prep.folds.keyed import bit_permutation
 from data_prep.prepared import Prepared
+from partners.assay_models.fitted import AssayModels
 from partners.models.final_model import FinalModel, write_model_files
 from partners.models.take_home import FittedModels, Network
+from partners.network.state import PartnerState
 from partners.network.trunk import trunk_digest
 from partners.new_assays.extended_model import ExtendedModel
 from partners.settings import Training
@@ -94,10 +100,7 @@ def write_final_model(  # noqa: PLR0913 -- all results of a run
     training = training.on_cpu()  # a model predicts the same on every machine
     with atomic_folder(folder) as unfinished:
         least_similarity = write_model_files(
-            {
-                unfinished / weights_file("local"): (local.trunk, local.state, fitted.strongest),
-                unfinished / weights_file("federated"): (federated.trunk, federated.state, fitted.take_home),
-            },
+            _models_by_file(unfinished, local, federated, fitted),
             unfinished / COMPOUNDS_FILE,
             training_set,
             bit_permutation(structure_seed, plan.preparation.fingerprint.n_bits),
@@ -107,51 +110,68 @@ def write_final_model(  # noqa: PLR0913 -- all results of a run
             descriptors=prepared.descriptors,
             workers=workers,
         )
-        tasks, regression_tasks = _described_tasks(prepared, fitted, training_set)
         description = Description(
-            version=version("hocket"),
+            **_facts_of(plan),
+            **_facts_of_data(prepared, fitted, training_set),
             partner=partner,
-            federation=plan.federation.name,
-            federation_id=plan.federation.id,
-            plan=plan.digest,
-            n_rounds=plan.rounds.n_rounds,
             kept=kept,
-            trunk=plan.trunk,
             training=training,
-            chemistry=plan.preparation.chemistry,
-            fingerprint=plan.preparation.fingerprint,
             compound_timeout_s=compound_timeout_s,
-            tasks=tasks,
-            regression_tasks=regression_tasks,
-            descriptors=DESCRIPTORS_VERSION if prepared.descriptors is not None else None,
             least_similarity=least_similarity,
         )
         left_out = add_stored(unfinished, description, extensions, trunk_digest(federated.trunk))
-        text = filled("pipeline.model", "readme.md.jinja", partner=partner, federation=plan.federation.name)
-        (unfinished / README_FILE).write_text(text)
-        for file in unfinished.iterdir():
-            file.chmod(FILE_MODE)
+        _add_readme(unfinished, description)
     return left_out
 
 
-def _described_tasks(
-    prepared: Prepared, fitted: FittedModels, training_set: TrainingSet
-) -> tuple[tuple[ClassTask, ...], tuple[RegrTask, ...]]:
-    """The tasks that are trained, with the kinds of their models and their labels in the training folds."""
+def _models_by_file(
+    folder: Path, local: Network, federated: Network, fitted: FittedModels
+) -> dict[Path, tuple[NDArray[np.float32], PartnerState, AssayModels]]:
+    return {
+        folder / weights_file("local"): (local.trunk, local.state, fitted.strongest),
+        folder / weights_file("federated"): (federated.trunk, federated.state, fitted.take_home),
+    }
+
+
+def _facts_of(plan: Plan) -> dict[str, Any]:
+    """What the plan says of each of its models, as fields of Description."""
+    return {
+        "version": version("hocket"),
+        "federation": plan.federation.name,
+        "federation_id": plan.federation.id,
+        "plan": plan.digest,
+        "n_rounds": plan.rounds.n_rounds,
+        "trunk": plan.trunk,
+        "chemistry": plan.preparation.chemistry,
+        "fingerprint": plan.preparation.fingerprint,
+    }
+
+
+def _add_readme(folder: Path, description: Description) -> None:
+    """Write the page for who finds the folder, and set the mode of all files."""
+    names = {"partner": description.partner, "federation": description.federation}
+    (folder / README_FILE).write_text(filled("pipeline.model", "readme.md.jinja", **names))
+    for file in folder.iterdir():
+        file.chmod(FILE_MODE)
+
+
+def _facts_of_data(prepared: Prepared, fitted: FittedModels, training_set: TrainingSet) -> dict[str, Any]:
+    """Fields of Description: descriptors, and trained tasks with kinds of models and labels in the training folds."""
     n_regressions, rows = training_set.n_regressions, training_set.training_rows
     kinds, regression_kinds = fitted.kinds(prepared, n_regressions)
     y, values = training_set.y[rows], training_set.y_regr[rows].getnnz(axis=0)
     counts = zip((y > 0).getnnz(axis=0).tolist(), (y < 0).getnnz(axis=0).tolist(), strict=True)
     labels = [{"n_active": active, "n_inactive": inactive} for active, inactive in counts]
-    return (
-        tuple(
+    return {
+        "descriptors": DESCRIPTORS_VERSION if prepared.descriptors is not None else None,
+        "tasks": tuple(
             ClassTask.model_validate(chosen_fields(ClassTask, asdict(task) | asdict(kind) | counted))
             for task, kind, counted in zip(prepared.tasks, kinds, labels, strict=True)
         ),
-        tuple(
+        "regression_tasks": tuple(
             RegrTask.model_validate(chosen_fields(RegrTask, asdict(task) | asdict(kind) | {"n_values": n_values}))
             for task, kind, n_values in zip(
                 prepared.regression_tasks[:n_regressions], regression_kinds, values.tolist(), strict=True
             )
         ),
-    )
+    }

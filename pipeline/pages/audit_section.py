@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from pipeline.pages.page import PageTable, Section
-from pipeline.report.audit_rows import (
+from pipeline.report.audit.rows import (
     COLUMNS_HEADER,
     HOW_TO_READ,
     RATES_HEADER,
@@ -13,8 +13,8 @@ from pipeline.report.audit_rows import (
     shared_rows,
     views_rows,
 )
-from pipeline.report.audit_schema import Audit
-from pipeline.report.audit_shared import SharedAudit
+from pipeline.report.audit.schema import Audit
+from pipeline.report.audit.shared import SharedAudit
 from pipeline.report.numbers import NONE, percent
 
 _TITLE = "What the result tells about the compounds"

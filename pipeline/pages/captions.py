@@ -1,7 +1,10 @@
-"""The texts of the pages: captions of figures, explanations of tables, facts."""
+"""The texts of the pages: captions of figures and explanations of tables, from captions.toml, and facts."""
 
+import tomllib
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.resources import files
+from typing import Any
 
 from partners.settings import EPSILON
 from pipeline.pages.page import page_digest
@@ -12,61 +15,11 @@ from pipeline.report.schema import DomainSummary, Report
 from pipeline.report.shareable_schema import ShareableSummary, SharedDomain
 
 _SHOWN = 12  # characters of a digest
-_MODELS = (
-    "Strongest local: for each assay a Gaussian process, a random forest or the mean of both, from the partner's data "
-    "alone, chosen by cross-validation inside the training folds; a network where an assay has too few measurements. "
-    "Federated: the take-home model, of the same kind with the hidden layer of the trunk which all partners trained "
-    "together beside the fingerprint; averaged with the network's head for tasks whose head row is shared. Both are "
-    "scored on the test fold, whose scaffolds no model was trained on."
-)
-_NETWORK = (
-    "The same network: the same data, seed and number of training steps, without and with federation. It is the easier "
-    "opponent: the strongest local model of a task may be another."
-)
-_NUMBERS = (
-    "Intervals are bootstrap percentiles of the mean change; tasks of one assay are drawn together. p: Wilcoxon "
-    "signed-rank test over assays (each assay's mean change), corrected by Holm for all metrics of the table. That of "
-    "the main metric decides: below 0.05, with zero outside the interval, federation helped or harmed. RIPtoP: sum of "
-    "the tasks' changes / sum of what their scores lacked to perfect before; 1 means perfect federated models (of "
-    "errors: mean over tasks of each one's ratio)."
-)
-_UNITS = (
-    "Errors (RMSE) are in the units of each assay. If assays have different units, their mean over tasks depends "
-    "mostly on those with large numbers: compare by R², Spearman correlation and RIPtoP, which have no unit."
-)
-_EDGE = "Triangles at an edge are tasks beyond it."
-CHANGES = (
-    "Cumulative distribution of the tasks' changes. On the right of the line federation helped; a curve that crosses "
-    "it at 0.3 means that 30 % of the tasks became worse."
-)
-SCATTER = (
-    "Score of the federated against the strongest local model, one point per task. Above the diagonal federation "
-    "helped."
-)
-WORTH = (
-    "Worth in measurements: the strongest local models are fitted once more on half of the training measurements. What "
-    "the other half brought in average precision on the test fold is taken as what a doubling would bring; the change "
-    "by federation, divided by it, is in doublings. Nothing is extrapolated beyond one doubling (100 % more). Tasks "
-    "whose strongest local model is a network are left out."
-)
-PICKS = (
-    "Hit rates on the test fold, means over tasks: the share of actives among a task's best-ranked 10 % (as if 100 of "
-    "1,000 candidates were tested) and, on a partner's own page, its best-ranked 1 %, over the tasks with "
-    f"{FEWEST_COMPOUNDS[1]} test compounds or more; rounded up, at least one compound. At random: the share of actives "
-    "among all of the task's test compounds. Enrichment: hit rate / hit rate at random."
-)
-HISTOGRAM = (
-    "Number of tasks by score of the strongest local and of the federated model. Above the diagonal federation "
-    "helped. Cells with fewer than five tasks are left white."
-)
-SIZES = f"Change of each task by its number of labels, with the mean of each range of sizes. {_EDGE}"
-TYPES = f"Change by type of assay: mean and 95 % interval; grey points are tasks. {_EDGE}"
-GROUPS = "Mean change and 95 % interval. Groups of fewer than five tasks are joined to others."
-LEARNING = (
-    "Scores of the network on the validation fold after each round: the federated trunk with the heads trained in that "
-    "round, and the same network without federation after as many steps."
-)
-DATA = "Share of compounds, labels and regression values in each fold. The dotted line is an even share."
+_NUMBERS = {
+    "epsilon": f"{EPSILON:g}",
+    "certainty": f"{100 * (1 - EPSILON):g}",
+    "fewest_compounds": str(FEWEST_COMPOUNDS[1]),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,31 +34,37 @@ class KindCaptions:
     consortium_domain: str
 
 
-_CONSORTIUM_DOMAIN = (
-    "Conformal prediction on each partner's test fold, calibrated on its validation fold. "  # then the measure
+def _filled(text: str) -> str:
+    """A text in one line, with its numbers."""
+    return " ".join(text.split()).format_map(_NUMBERS)
+
+
+def _texts() -> dict[str, Any]:
+    """The file of the texts: names, and names by kind of task."""
+    return tomllib.loads((files("pipeline.pages") / "captions.toml").read_text(encoding="utf-8"))
+
+
+_TEXTS = _texts()
+CHANGES, SCATTER, WORTH, PICKS, HISTOGRAM, SIZES, TYPES, GROUPS, LEARNING, DATA, ALL_PARTNERS, HIDDEN_COUNTS = (
+    _filled(_TEXTS[name])
+    for name in (
+        "changes",
+        "scatter",
+        "worth",
+        "picks",
+        "histogram",
+        "sizes",
+        "types",
+        "groups",
+        "learning",
+        "data",
+        "all_partners",
+        "hidden_counts",
+    )
 )
 _CAPTIONS = {
-    CLASSIFICATION: KindCaptions(
-        title="Classification",
-        calibration="Reliability on the test fold, labels of all scored tasks pooled. On the dotted line, of the "
-        "compounds predicted active with a probability of 0.8, 80 % are active.",
-        domain_axis="share of compounds with a single possible class",
-        domain="Conformal efficiency: per task, the share of the test fold's compounds for which exactly one class "
-        f"remains possible at epsilon {EPSILON:g}. A curve further right: the model decides between the classes for "
-        "more compounds.",
-        consortium_domain_axis="mean conformal efficiency",
-        consortium_domain=f"{_CONSORTIUM_DOMAIN}Share of compounds with exactly one possible class.",
-    ),
-    REGRESSION: KindCaptions(
-        title="Regression",
-        calibration="Measured by predicted values on the test fold, tasks pooled after scaling each by its mean and "
-        "deviation in the training folds. Ten groups of equal size; on the dotted line predictions are right on "
-        "average.",
-        domain_axis=f"width of the {100 * (1 - EPSILON):g} % prediction interval, units of the assay",
-        domain="Per task, the width of the conformal prediction interval. A curve further left: a more certain model.",
-        consortium_domain_axis="mean width of the 95 % prediction interval, units of the assay",
-        consortium_domain=f"{_CONSORTIUM_DOMAIN}Narrower intervals are better.",
-    ),
+    kind: KindCaptions(**{name: _filled(text) for name, text in _TEXTS[kind.name].items()})
+    for kind in (CLASSIFICATION, REGRESSION)
 }
 
 
@@ -116,7 +75,8 @@ def captions_of(kind: TaskKind) -> KindCaptions:
 
 def how_to_read(*, has_errors: bool) -> tuple[str, ...]:
     """The explanation of the two tables of comparisons; has_errors : whether it has errors of regression."""
-    return (_MODELS, _NETWORK, _NUMBERS, _UNITS) if has_errors else (_MODELS, _NETWORK, _NUMBERS)
+    names = ("models", "network", "numbers", "units") if has_errors else ("models", "network", "numbers")
+    return tuple(_filled(_TEXTS[name]) for name in names)
 
 
 def with_noun(n: int, noun: str) -> str:

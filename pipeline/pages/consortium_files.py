@@ -11,6 +11,7 @@ from pipeline.pages.page import page_digest, write_page
 from pipeline.report.consortium import Consortium, check_same, merge, network_sentence
 from pipeline.report.shareable_schema import read_shared
 from pipeline.report.terminal_table import print_tables
+from pipeline.runtime.outputs import writing
 
 PAGE, MERGED = "consortium.html", "consortium.json"
 
@@ -19,13 +20,15 @@ def merge_summaries(files: Sequence[Path], output: Path) -> Consortium:
     """Write consortium.html, its figures and consortium.json into `output`; return the merged summaries.
 
     Raises MixedFederations if plan or model differ or two summaries are of one partner, and the errors of
-    `read_shared`, all before anything is written.
+    `read_shared`, all before anything is written; ConfigError if the folder cannot be written.
     """
     summaries = [read_shared(path) for path in files]
     check_same(files, summaries)
     merged = merge(summaries)
-    write_page(output, consortium_page(merged), PAGE, page_digest(merged))
-    write_json(output / MERGED, merged.to_json())
+    page = consortium_page(merged)
+    with writing(output, whole=True):
+        write_page(output, page, PAGE, page_digest(merged))
+        write_json(output / MERGED, merged.to_json())
     return merged
 
 

@@ -6,7 +6,16 @@ import numpy as np
 
 from pipeline.pages import consortium_figures as figures
 from pipeline.pages.audit_section import shared_audit_section
-from pipeline.pages.captions import PICKS, WORTH, captions_of, facts_of, footer_of, how_to_read
+from pipeline.pages.captions import (
+    ALL_PARTNERS,
+    HIDDEN_COUNTS,
+    PICKS,
+    WORTH,
+    captions_of,
+    facts_of,
+    footer_of,
+    how_to_read,
+)
 from pipeline.pages.hidden_columns import without_hidden_columns
 from pipeline.pages.page import Drawing, Page, PageTable, Section
 from pipeline.pages.tables import (
@@ -25,12 +34,6 @@ from pipeline.report.numbers import NONE, count, interval, number, signed
 from pipeline.report.picks import picks_sentence, pooled_picks
 from pipeline.report.shareable_schema import SharedComparisons, Views
 
-_POOLED = (
-    "All partners: mean over the tasks in the partners' summaries; a partner weighs by its number of tasks with a "
-    "score. The interval takes the partners' intervals as normal and independent. Partners with fewer than five such "
-    "tasks share no mean. Errors (RMSE) are in the units of each assay: over all partners only RIPtoP has a mean."
-)
-_HIDDEN = "Counts below five, and numbers from which they could be found, are hidden."
 _N_FOREST = 2  # metrics with a figure of each partner's change
 
 ViewsByPartner = Mapping[str, Views]
@@ -47,7 +50,7 @@ def consortium_page(merged: Consortium) -> Page:
     sections = [
         Section(
             "Federated against the strongest local model, partner by partner",
-            (*explanation, _POOLED, _HIDDEN, *notes),
+            (*explanation, ALL_PARTNERS, HIDDEN_COUNTS, *notes),
             tables[: len(of_main)],
         ),
         *_picks(merged),

@@ -7,8 +7,8 @@ from typing import Any
 from pipeline.pages.page import PageTable
 from pipeline.report.metrics import CLASSIFICATION, FEWEST_ASSAYS, LABELS, REGRESSION, SHORT, SIDES, TaskKind
 from pipeline.report.numbers import NONE, count, interval, number, p_value, percent, signed
+from pipeline.report.row_schema import AnyRow, TaskRow
 from pipeline.report.schema import (
-    AnyRow,
     ComparisonOverTasks,
     Comparisons,
     Fold,
@@ -18,7 +18,6 @@ from pipeline.report.schema import (
     RegressionComparisons,
     Report,
     SharedWorth,
-    TaskRow,
 )
 from pipeline.report.shareable_schema import (
     ShareableSummary,
@@ -159,7 +158,7 @@ def kinds_table(rows: Sequence[AnyRow], kind: TaskKind) -> PageTable:
 
 
 def kinds_share_table(views: Views, kind: TaskKind) -> PageTable:
-    """The same as shares."""
+    """Share of scored tasks by the kind of their strongest local and of their take-home model."""
     names = _by_size(views.strongest, views.kept)
     shares = [[of_kind.get(name, 0.0) for of_kind in (views.strongest, views.kept)] for name in names]
     cells = [

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.plan.toml_schema import Schema
+from pipeline.plan.toml_schema import Schema, reference_in
 
 _COLUMNS = 120
 
@@ -43,11 +43,11 @@ def settings_of(schema: type[Schema]) -> list[Setting]:
 def _settings(table: dict[str, Any], tables: dict[str, Any], key: str) -> Iterator[Setting]:
     required = table.get("required", [])
     for name, about in table["properties"].items():
-        path, reference = f"{key}.{name}".lstrip("."), _reference(about)
+        path, reference = f"{key}.{name}".lstrip("."), reference_in(about)
         kinds = about.get("anyOf", [])
         optional = {"type": "null"} in kinds
         if reference:
-            inner = tables[reference.rsplit("/", 1)[-1]]
+            inner = tables[reference]
             described = _line(inner["description"].split("\n\n")[0])
             yield Setting(path, described, None, (), is_table=True, is_required=name in required, is_optional=optional)
             yield from _settings(inner, tables, path)
@@ -61,12 +61,6 @@ def _settings(table: dict[str, Any], tables: dict[str, Any], key: str) -> Iterat
 
 def _line(text: str) -> str:
     return " ".join(text.split())
-
-
-def _reference(about: dict[str, Any]) -> str:
-    """The reference to the schema of a nested table; "" for a setting."""
-    references = [part["$ref"] for part in (about, *about.get("anyOf", ())) if "$ref" in part]
-    return str(references[0]) if references else ""
 
 
 def commented_toml(

@@ -149,8 +149,8 @@ class Plan(Schema):
         """SHA-256, hex, of the canonical JSON of all settings and cards, defaults included."""
         catalogue = self.catalogue
         # the SHA-256 of a catalogue's file stands for its tasks, wherever the file is
-        unsaid = {"file", "tasks"} if catalogue.file else {"file", "sha256"}
-        without: dict[str, Any] = {"catalogue": unsaid if catalogue.file or catalogue.tasks else True}
+        left_out = {"file", "tasks"} if catalogue.file else {"file", "sha256"}
+        without: dict[str, Any] = {"catalogue": left_out if catalogue.file or catalogue.tasks else True}
         without |= {"continues": True} if self.continues is None else {}
         return digest(canonical_json(self.model_dump(mode="json", exclude=without)))
 

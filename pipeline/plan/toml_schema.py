@@ -2,14 +2,21 @@
 
 import json
 import math
+import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from data_prep.columns import nearest
 from pipeline.errors import ConfigError
+
+_LONGEST_SHOWN = 80  # characters of a value
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")  # pydantic's words for models and for dataclasses
+_POSITION = re.compile(r" \(at line (\d+), column (\d+)\)$")  # at the end of tomllib's message
+_UNQUOTED = re.compile(r"[^\W\d]|[/.~\\]")  # how texts begin, and no other value but true, false, inf and nan
 
 
 class Schema(BaseModel):
@@ -37,11 +44,38 @@ def read_toml(path: Path, schema: type[AnySchema]) -> AnySchema:
 def read_table(path: Path) -> dict[str, Any]:
     """Parse a TOML file. Raises ConfigError if it cannot be read."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        return tomllib.loads(text)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None
-    except (ValueError, RecursionError, OSError) as error:  # ValueError: not TOML, not UTF-8, an endless number
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text, which every TOML file is; save it as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: cannot be read as TOML: {_where(str(error), text)}") from error
+    except (ValueError, RecursionError, OSError) as error:  # ValueError: an endless number
         raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
+
+
+def _where(message: str, text: str) -> str:
+    """Return tomllib's message with the line's key, not its value, which may be a password; and what is likely wrong.
+
+    text : the file's
+    """
+    position = _POSITION.search(message)
+    if position is None:
+        return message
+    line, column = int(position[1]), int(position[2])
+    row = text.split("\n")[line - 1]
+    key, equals, _ = row[: column - 1].partition("=")
+    place = f"line {line}, column {column}" + (f", behind {key.strip()} =" if equals else "")
+    problem = _POSITION.sub("", message)
+    if problem == "Invalid value" and _UNQUOTED.match(row[column - 1 :]):
+        problem = "found a text without quotes, expected it in double quotes"
+    elif problem == r"Illegal character '\n'":
+        problem = "found a text whose quotes do not close in its line"
+    elif problem.startswith("Unescaped '\\'"):
+        problem += "; put the text in single quotes instead of double ones"
+    return f"{place}: {problem}"
 
 
 def check_table(table: dict[str, Any], schema: type[AnySchema], where: str) -> AnySchema:
@@ -52,7 +86,7 @@ def check_table(table: dict[str, Any], schema: type[AnySchema], where: str) -> A
     try:
         return schema.model_validate_json(json.dumps(table))
     except ValidationError as error:
-        raise _refusal(where, [_describe(item) for item in error.errors(include_url=False)]) from None
+        raise _refusal(where, [_describe(item, schema) for item in error.errors(include_url=False)]) from None
 
 
 def _refusal(where: str, lines: list[str]) -> ConfigError:
@@ -72,8 +106,33 @@ def _not_json(value: object, key: str = "") -> Iterator[str]:
         yield f"{key}: found {value}, expected a text or a number, no date or time"
 
 
-def _describe(item: Any) -> str:  # noqa: ANN401 -- pydantic's ErrorDetails, a TypedDict with free content
-    key = ".".join(str(part) for part in item["loc"]) or "the file as a whole"
-    value = repr(item["input"])
-    found = f", found {value}" if len(value) <= 80 and not isinstance(item["input"], dict) else ""  # noqa: PLR2004
+def _describe(item: Any, schema: type[Schema]) -> str:  # noqa: ANN401 -- pydantic's ErrorDetails, with free content
+    loc, value = item["loc"], item["input"]
+    key = ".".join(str(part) for part in loc) or "the file as a whole"
+    if item["type"] in _UNKNOWN:
+        is_section = isinstance(value, dict)
+        names = _names_at(loc[:-1], schema, sections=is_section)
+        near = nearest(str(loc[-1]), names)
+        expected = f"nearest: {near}" if near else f"expected one of {', '.join(names)}"
+        return f"{key}: unknown {'section' if is_section else 'setting'}; {expected}"
+    found = f", found {value!r}" if len(repr(value)) <= _LONGEST_SHOWN and not isinstance(value, dict) else ""
     return f"{key}: {item['msg'].removeprefix('Value error, ')}{found}"
+
+
+def _names_at(loc: Sequence[str | int], schema: type[Schema], *, sections: bool) -> list[str]:
+    """Return the sections or the settings that the table at a place of the file may have; all names if it has none."""
+    table = whole = schema.model_json_schema()
+    for part in loc:
+        table = table["items"] if isinstance(part, int) else table["properties"][part]
+        if reference := reference_in(table):
+            table = whole["$defs"][reference]
+    is_section = {
+        name: bool(reference_in(about)) or about.get("type") == "object" for name, about in table["properties"].items()
+    }
+    return [name for name, found in is_section.items() if found == sections] or list(is_section)
+
+
+def reference_in(about: dict[str, Any]) -> str:
+    """Return the name of the nested table that a JSON schema refers to; "" for a setting."""
+    references = [part["$ref"] for part in (about, *about.get("anyOf", ())) if "$ref" in part]
+    return str(references[0]).rsplit("/", 1)[-1] if references else ""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pipeline.errors import ConfigError, NotYet
 from pipeline.exchange.mailbox import Mailbox, Outbox
 from secure.ciphertexts.parameters import SealParameters
-from secure.errors import BadKeyFile, WrongKey, WrongPlan
+from secure.errors import BadKeyFile, WrongKey
 from secure.files import write_atomically
 from secure.keys.group import GroupSecret, receive_group_secret
 from secure.keys.pairing import PairKey, PairSeeds, open_pair_seed, pair_key, seal_pair_seeds
@@ -65,19 +65,11 @@ def obtain_group_secret(mailbox: Mailbox, parameters: SealParameters) -> GroupSe
 def expect_dealt_for(outbox: Outbox) -> None:
     """Check that the custodian's deal, if there is one, is for its present plan.
 
-    Raises secure.errors.WrongPlan if the plan was changed since, with a note on how to deal again.
+    Raises secure.errors.WrongPlan if the plan was changed since, with notes on how to deal again.
     """
     name = MessageName("deal", 0, 0, outbox.me)
-    if not outbox.has(name):
-        return
-    try:
+    if outbox.has(name):
         outbox.own(name)
-    except WrongPlan as error:
-        paths = f"{outbox.home.outbox('enrol')} {outbox.home.group_secret}"
-        error.add_note("the plan was changed after the deal. If nobody has enrolled yet:")
-        error.add_note(f"rm -r {paths}, empty the exchange, and deal again;")
-        error.add_note("else restore the plan as it was dealt, or make a revision: see secure/KEYS.md")
-        raise
 
 
 def _check_group(secret: GroupSecret, dealt: str, where: str) -> None:

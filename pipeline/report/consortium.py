@@ -148,7 +148,7 @@ def _pooled(comparisons: Sequence[SharedComparison], *, has_mean: bool) -> Poole
 
 
 def _pooled_riptop(comparisons: Sequence[SharedComparison], n_scored: Sequence[int], *, has_mean: bool) -> float:
-    """That of all partners' tasks together: a partner weighs by what its tasks lacked; for errors by its tasks."""
+    """RIPtoP of all partners' tasks together; a partner weighs by what its tasks lacked, for errors by their number."""
     weight = [n * (1 - each.local) if has_mean else n for n, each in zip(n_scored, comparisons, strict=True)]
     if not sum(weight):  # all tasks of all partners were perfect
         weight = list(n_scored)

@@ -8,8 +8,9 @@ import numpy as np
 from partners.scores.ranking_metrics import n_picked
 from pipeline.report.disclosure import FEWEST
 from pipeline.report.metrics import CLASSIFICATION, FEWEST_ASSAYS, SIDES
+from pipeline.report.row_schema import TaskRow
 from pipeline.report.rows import is_scored, paired_scores
-from pipeline.report.schema import Picks, TaskRow
+from pipeline.report.schema import Picks
 
 # by the percents of the ranked compounds that are picked (100 and 10 of 1,000 candidates): test compounds that a task
 # has at least; of fewer than 100 the best-ranked one is more than 1 %

@@ -17,14 +17,14 @@ from partners.scores.paired_scores import PairedScores, compare_metrics
 from pipeline.errors import DamagedReport, NotYet
 from pipeline.home.json_files import write_json
 from pipeline.home.paths import Home
-from pipeline.report.audit_schema import Audit
+from pipeline.report.audit.schema import Audit
 from pipeline.report.conclusion import draw_conclusion
 from pipeline.report.metrics import CLASSIFICATION, FORMAT, REGRESSION, Side, TaskKind
 from pipeline.report.parts import problems
 from pipeline.report.picks import picks_of
+from pipeline.report.row_schema import AnyRow, RegressionRow, TaskRow
 from pipeline.report.rows import domain_summary, network_scores, paired_scores
 from pipeline.report.schema import (
-    AnyRow,
     ComparisonOverTasks,
     Comparisons,
     DomainSummary,
@@ -34,10 +34,8 @@ from pipeline.report.schema import (
     PreparationCounts,
     RegressionComparisons,
     RegressionMeans,
-    RegressionRow,
     ReliabilityCurves,
     Report,
-    TaskRow,
     TwoModels,
 )
 from pipeline.report.shareable import shareable

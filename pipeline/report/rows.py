@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from partners.scores.paired_scores import PairedScores
 from pipeline.report.metrics import ERRORS, FEWEST_ASSAYS, SIDES, Side, TaskKind
 from pipeline.report.parts import Sides
-from pipeline.report.schema import AnyRow, DomainSummary, Efficiency, GroupChange, Width
+from pipeline.report.row_schema import AnyRow, Efficiency, Width
+from pipeline.report.schema import DomainSummary, GroupChange
 
 SIZE_EDGES = (0, 50, 100, 200, 500, 1000, 5000)  # first number of labels of each bin; the last bin is open
 
@@ -21,7 +22,7 @@ def paired_scores(rows: Sequence[AnyRow], metric: str) -> PairedScores:
 
 
 def network_scores(rows: Sequence[AnyRow], metric: str) -> PairedScores:
-    """The same of the network without and with federation."""
+    """Scores in one metric of the network without and with federation, (n_tasks,) each, an assay's tasks as a group."""
     local, federated = ([row.network_score(side, metric) for row in rows] for side in SIDES)
     return PairedScores.of(local, federated, _assays(rows), is_error=metric in ERRORS)
 

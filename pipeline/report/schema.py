@@ -10,128 +10,15 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-from partners.settings import LocalKind, ModelKind
-from pipeline.report.audit_schema import Audit
-from pipeline.report.metrics import CLASSIFICATION, FORMAT, Side, TaskKind
+from pipeline.report.audit.schema import Audit
+from pipeline.report.metrics import CLASSIFICATION, FORMAT, TaskKind
 from pipeline.report.parts import PartWithOptions, ReportPart, Sides
+from pipeline.report.row_schema import AnyRow, RegressionRow, TaskRow
 
 Interval = tuple[float, float]
 Outcome = Literal["better", "worse", "undecided", "unjudged"]
 Points = Sides[list[tuple[float, float]]]
 Curve = Sides[list[tuple[int, float]]]  # round, score on the validation fold
-
-
-# ------------------------------------------------------------------------------------------------------- rows of tasks
-
-
-class ClassificationScores(ReportPart):
-    """A model's scores of a classification task on the test fold; None if that has too few labels.
-
-    The metrics are described in `partners.scores.scores`.
-    """
-
-    roc_auc: float | None
-    average_precision: float | None
-    auc_pr: float | None
-    auc_pr_calibrated: float | None
-    f1_max: float | None
-    kappa_max: float | None
-    log_loss: float | None
-    brier: float | None
-    ece: float | None
-    bedroc: float | None
-    hit_rate_1: float | None
-    hit_rate_10: float | None
-
-
-class RegressionScores(ReportPart):
-    """A model's scores of a regression task on the test fold; None if that has too few values.
-
-    The metrics are described in `partners.scores.regression_scores`.
-    """
-
-    rmse: float | None  # units of the assay
-    censored_rmse: float | None  # units of the assay
-    r2: float | None
-    pearson: float | None
-    spearman: float | None
-
-
-class Efficiency(ReportPart):
-    """Conformal prediction of a classification task on the test fold, by one model."""
-
-    efficiency: float | None  # share of compounds with exactly one possible class
-    coverage: float | None  # share of labels that are among the possible classes
-
-
-class Width(ReportPart):
-    """Conformal prediction of a regression task on the test fold, by one model."""
-
-    width: float | None  # of the prediction interval, units of the assay
-    coverage: float | None  # share of values inside the interval
-
-
-class TaskRow(ReportPart):
-    """A classification task: an assay and a threshold, and the models that were chosen for it."""
-
-    task_id: int
-    input_assay_id: str
-    assay_type: str
-    threshold: float
-    n_labels: int  # in all folds
-    n_active: int  # in the test fold
-    n_inactive: int
-    is_auxiliary: bool  # only trained on, never scored
-    strongest: LocalKind
-    kept: ModelKind  # as take-home model
-    reason: str  # why these kinds
-    local: ClassificationScores
-    federated: ClassificationScores
-    half_data: float | None  # average precision of the strongest local model fitted on half of its measurements
-    network: Sides[ClassificationScores]
-    domain: Sides[Efficiency] | None
-
-    def score(self, side: Side, metric: str) -> float | None:
-        """One model's score by one metric."""
-        value: float | None = getattr(self.local if side == "local" else self.federated, metric)
-        return value
-
-    def network_score(self, side: Side, metric: str) -> float | None:
-        """The score of the network without or with federation by one metric."""
-        value: float | None = getattr(self.network.of(side), metric)
-        return value
-
-
-class RegressionRow(ReportPart):
-    """A regression task: an assay, and the models that were chosen for it."""
-
-    task_id: int
-    input_assay_id: str
-    assay_type: str
-    n_labels: int  # values in all folds
-    n_exact: int  # in the test fold
-    n_censored: int
-    is_auxiliary: bool
-    strongest: LocalKind
-    kept: ModelKind
-    reason: str
-    local: RegressionScores
-    federated: RegressionScores
-    network: Sides[RegressionScores]
-    domain: Sides[Width] | None
-
-    def score(self, side: Side, metric: str) -> float | None:
-        """One model's score by one metric."""
-        value: float | None = getattr(self.local if side == "local" else self.federated, metric)
-        return value
-
-    def network_score(self, side: Side, metric: str) -> float | None:
-        """The score of the network without or with federation by one metric."""
-        value: float | None = getattr(self.network.of(side), metric)
-        return value
-
-
-AnyRow = TaskRow | RegressionRow
 
 
 # ---------------------------------------------------------------------------------------------------- means over tasks
@@ -270,7 +157,7 @@ class SharedWorth(ReportPart):
 
 
 class Worth(SharedWorth):
-    """The same with the means that it is made from, over the tasks with all three scores.
+    """Worth in measurements, with the means that it is made from, over the tasks with all three scores.
 
     Made by `partners.scores.label_worth`.
     """

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from partners.scores.paired_scores import PairedScores
 from partners.settings import ModelKind
-from pipeline.report.audit_shared import shared_audit
+from pipeline.report.audit.shared import shared_audit
 from pipeline.report.conclusion import draw_conclusion
 from pipeline.report.disclosure import (
     FEWEST,
@@ -31,6 +31,7 @@ from pipeline.report.disclosure import (
 from pipeline.report.metrics import CLASSIFICATION, REGRESSION, TaskKind
 from pipeline.report.parts import Sides
 from pipeline.report.picks import shared_picks
+from pipeline.report.row_schema import AnyRow
 from pipeline.report.rows import (
     Changes,
     changes,
@@ -41,7 +42,6 @@ from pipeline.report.rows import (
     size_label,
 )
 from pipeline.report.schema import (
-    AnyRow,
     ComparisonOverTasks,
     Comparisons,
     Curve,

@@ -7,7 +7,7 @@ from partners.models.compared import ComparedModels
 from partners.models.held_out import EvaluatedModel
 from partners.training.partner_data import PartnerData
 from pipeline.report.parts import Sides
-from pipeline.report.schema import ClassificationScores, Efficiency, RegressionRow, RegressionScores, TaskRow, Width
+from pipeline.report.row_schema import ClassificationScores, Efficiency, RegressionRow, RegressionScores, TaskRow, Width
 
 
 def task_rows(

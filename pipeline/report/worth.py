@@ -6,7 +6,8 @@ import numpy as np
 
 from partners.scores.label_worth import label_worth
 from pipeline.report.metrics import FEWEST_ASSAYS
-from pipeline.report.schema import SharedWorth, TaskRow, Worth
+from pipeline.report.row_schema import TaskRow
+from pipeline.report.schema import SharedWorth, Worth
 
 _MOST = 100  # percent: as many measurements again, or more
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from partners.audit.columns import column_table
 from partners.audit.reconstruction import reconstruct
-from pipeline.report.audit_schema import (
+from pipeline.report.audit.schema import (
     Audit,
     AuditColumns,
     AuditColumnTable,

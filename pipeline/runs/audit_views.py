@@ -14,7 +14,7 @@ from partners.audit.groups import groups_of
 from partners.audit.rates import Rates, epsilon_bound, membership_rates, permuted
 from partners.audit.shadows import Shadow, ShadowTask, joined
 from partners.audit.trunk_steps import Candidates, step_agreement
-from pipeline.report.audit_schema import (
+from pipeline.report.audit.schema import (
     AuditAttack,
     AuditEpsilon,
     AuditGroup,

@@ -36,7 +36,9 @@ class OwnSigns:
         return self._last is not None and self._last.exit_code is not None
 
     def alive(self, *, goes_on: bool = False) -> None:
-        """Post a sign of life if the last one is old, or if it is trouble that goes_on withdraws.
+        """Post a sign of life if the last one is old.
+
+        goes_on : whether the run goes on, which withdraws a trouble that stands
 
         Raises ExchangeError.
         """

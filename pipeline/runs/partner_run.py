@@ -37,7 +37,7 @@ _NO_HEADS = "there is nothing to report: this partner was on no roster and has n
 
 
 class PartnerRun:
-    """A partner's run: enrol, prepare, take part in every round, train the local model, report."""
+    """A partner's run: enrol, prepare, take part in every round, train the local network, report."""
 
     def __init__(
         self,
@@ -150,7 +150,7 @@ class PartnerRun:
         return training_set(matrices, folds, training, left_out)
 
     def _conclude(self, rounds: PartnerRounds) -> bool:
-        """Train the local model with the same number of steps, then write final model and report."""
+        """Train the local network with the same number of steps, then write final model and report."""
         if report_file(self.home).exists() or not (self._enrolment and self._matrices and self._own):
             return False
         self._reporter.step = "reporting"
@@ -217,7 +217,7 @@ class PartnerRun:
         plan, layout = self._mailbox.plan, self._mailbox.plan.layout_with(own.counts.n_places)
         first = plan.first_vector(layout)
         self.home.baseline.mkdir(parents=True, exist_ok=True)
-        with self._reporter.progress("training the local model") as progress:
+        with self._reporter.progress("training the local network") as progress:
             return train_baseline(
                 own.training_set,
                 first[: layout.trunk.n_params],

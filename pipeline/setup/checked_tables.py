@@ -24,7 +24,7 @@ class CheckedTables:
 
     @property
     def n_training_labels(self) -> int | None:
-        """About the number of labels with which this partner weighs; None if a table cannot be read."""
+        """About the number of labels with which this partner weighs; None if the tables cannot be used."""
         forecast = self.tables.forecast
         if forecast is None:
             return None
@@ -39,10 +39,13 @@ class CheckedTables:
         """Yield the findings, then the share that is left out and the forecast, as lines of text."""
         yield from map(str, self.tables.findings)
         losses, forecast = self.tables.losses, self.tables.forecast
-        if losses is None or forecast is None:
+        if losses is None:
             return
         limit = f"at most {100 * self.most_rejected:g} % may be"
         yield f"T1: {100 * losses.share:g} % of {losses.n_rows:,} rows are left out, {limit}"
+        if forecast is None:
+            yield "no task is forecast, as these tables are not prepared before they are corrected"
+            return
         yield from forecast.lines()
         if self.max_weight is not None:
             advice = "agree on a larger one" if self.is_heavier else "enough for this partner"

@@ -71,7 +71,15 @@ def _plan(config: MemberConfig) -> tuple[Plan | None, list[Finding]]:
     try:
         return read_plan(config.plan_file), []
     except (PipelineError, SecureError) as error:
+        if not getattr(error, "__notes__", []):
+            error.add_note(_plan_advice(config))
         return None, [refused("plan", error)]
+
+
+def _plan_advice(config: MemberConfig) -> str:
+    if not config.plan_file.is_file():
+        return "put the path of the plan into the configuration: plan = PATH, relative to the configuration's folder"
+    return "take the plan that all members agreed on, whole; `hocket key show PLAN` prints its digest"
 
 
 def _keys(config: MemberConfig) -> tuple[PrivateKeys | None, list[Finding]]:

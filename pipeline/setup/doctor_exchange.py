@@ -9,7 +9,7 @@ from pathlib import Path
 from fsspec.core import url_to_fs
 
 from pipeline.errors import ExchangeError
-from pipeline.exchange.begun import advice, is_begun, nothing_here
+from pipeline.exchange.begun import advice, deal_of, nothing_here
 from pipeline.exchange.storage import Exchange, open_exchange
 from pipeline.home.paths import Home
 from pipeline.plan.member_configs import MemberConfig
@@ -51,10 +51,11 @@ def probe_exchange(url: str, clock: Callable[[], float] = time.time) -> Iterator
 def examine_begun(config: MemberConfig, plan: Plan) -> Iterator[Finding]:
     """Whether the exchange has messages of this plan; a path that is mistyped or not mounted has none.
 
+    A deal of another plan is no finding here: the member's enrolment is examined with it.
     Raises ExchangeError if it cannot be looked up.
     """
     exchange = open_exchange(config.exchange_url).below(plan.folder)
-    if is_begun(plan, exchange):
+    if exchange.has(deal_of(plan).manifest):
         return
     if Home(config.home_folder, plan.folder).has_received:
         text = f"{nothing_here(plan, exchange)}, but this home has received messages from it"

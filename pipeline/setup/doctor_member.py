@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from pipeline.errors import ConfigError, ExitCode
+from pipeline.exchange.begun import deal_explained, deal_of
 from pipeline.exchange.mailbox import Outbox
 from pipeline.exchange.storage import Exchange
 from pipeline.home.paths import Home
@@ -113,8 +114,8 @@ def examine_enrolment(config: MemberConfig, plan: Plan, keys: PrivateKeys, excha
     Raises secure.errors.SecureError for a message of another plan or signer, or a group secret that was not dealt.
     """
     home = Home(config.home_folder, plan.folder)
-    custodian = plan.federation.custodian
-    deal = _posted(plan, exchange, MessageName("deal", 0, 0, custodian))
+    with deal_explained(plan, home, keys.name):
+        deal = _posted(plan, exchange, deal_of(plan))
     if keys.role == "aggregator":
         if home.group_secret.exists():
             advice = "remove it, and make a revision with a new one: the aggregator must not be able to open updates"

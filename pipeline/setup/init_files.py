@@ -11,6 +11,7 @@ from pipeline.plan.commented_toml import commented_toml
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
 from pipeline.plan.plan import FEWEST_PARTNERS, Plan
 from pipeline.plan.toml_schema import AnySchema, check_table
+from pipeline.runtime.outputs import writing
 from secure.files import atomic_file
 from secure.keys.keys import Card, parse_card
 
@@ -91,19 +92,41 @@ def path_from(folder: Path, path: str) -> str:
 
 
 def check_replaceable(file: Path, *, replace: bool) -> None:
-    """Raise ConfigError if the file exists and may not be replaced."""
-    if file.exists() and not replace:
+    """Raise ConfigError if the file exists and may not be replaced, or cannot be looked up."""
+    with writing(file):
+        exists = file.exists()
+    if exists and not replace:
         error = ConfigError(f"{file}: exists, and is not replaced")
         error.add_note("--force replaces it")
         raise error
 
 
 def write_file(file: Path, text: str, *, replace: bool) -> None:
-    """Write a configuration file whole or not at all. Raises ConfigError if it exists and may not be replaced."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with atomic_file(file, is_new=not replace) as opened:
-            opened.write(text.encode())
-    except FileExistsError:
+    """Write a configuration file whole or not at all.
+
+    Raises ConfigError if it exists and may not be replaced, or cannot be written.
+    """
+    with writing(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with atomic_file(file, is_new=not replace) as opened:
+                opened.write(text.encode())
+        except FileExistsError:
+            check_replaceable(file, replace=replace)
+            raise
+
+
+def write_files(texts: Mapping[Path, str], *, replace: bool) -> None:
+    """Write files that belong together, as write_file does; if one cannot be written, the new ones are removed."""
+    for file in texts:
         check_replaceable(file, replace=replace)
+    new: list[Path] = []
+    try:
+        for file, text in texts.items():
+            is_new = not file.exists()
+            write_file(file, text, replace=replace)
+            new += [file] if is_new else []
+    except ConfigError:
+        for file in new:
+            file.unlink(missing_ok=True)
         raise

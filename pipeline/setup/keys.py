@@ -13,6 +13,7 @@ from pipeline.plan.member_configs import read_passphrase
 from pipeline.plan.plan import Plan, read_plan
 from pipeline.protocol.enrolment import expect_dealt_for
 from pipeline.protocol.revision import check_chain
+from pipeline.runtime.outputs import writing
 from secure.ciphertexts.parameters import seal_parameters
 from secure.encoding.json_fields import is_name
 from secure.files import write_atomically
@@ -24,13 +25,19 @@ from secure.messages.message_name import MessageName
 def new_keys(name: str, role: str, home: Path, passphrase_file: Path | None) -> str:
     """Make a member's private keys in HOME/keys and return its card's text; existing keys are never replaced.
 
-    Raises ConfigError for a name that no message could carry or an unusable passphrase, before any folder is made.
+    Raises ConfigError for a name that no message could carry or an unusable passphrase, before any folder is made, and
+    for a home that cannot be written. Keys whose card could not be written stay, for the next call.
     """
     if not is_name(name):
         raise ConfigError(f"name = {name!r}, expected 1 to 32 of A-Z a-z 0-9 _ -")
     passphrase = read_passphrase(passphrase_file)
-    Home(home).make()
     folder = Home(home).keys
+    with writing(folder):
+        Home(home).make()
+        return _make_keys(name, role, folder, passphrase)
+
+
+def _make_keys(name: str, role: str, folder: Path, passphrase: str | None) -> str:
     if (folder / KEY_FILE).exists() and not (folder / "card.toml").exists():
         keys = load_private_keys(folder, passphrase)  # stopped between the two files: nobody has the card yet
         if (keys.name, keys.role) != (name, role):

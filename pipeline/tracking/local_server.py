@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from urllib.error import URLError
 from urllib.request import ProxyHandler, Request, build_opener
 
 from pipeline.errors import ConfigError
-from pipeline.tracking.tracker import TrackedMember, environment
+from pipeline.tracking.tracker import TrackedMember, environment, relocate_store, send_rest
 
 HOST = "127.0.0.1"
 _LONGEST_START_S = 300.0  # MLflow takes some ten seconds, more on a slow disk
@@ -27,6 +28,11 @@ _LONGEST_END_S = 10.0
 _N_LINES = 3  # of the log, shown if the server ends
 NO_MODEL = 4  # exit code of the server of `hocket serve` if the store has no such model
 _LOCAL = build_opener(ProxyHandler({}))  # never through the machine's proxy
+
+
+def show(text: str, *, error: bool = False) -> None:
+    """Print a line at once, for who reads from a pipe; error : on standard error."""
+    print(text, file=sys.stderr if error else sys.stdout, flush=True)
 
 
 class ServerEnded(ConfigError):
@@ -70,6 +76,23 @@ def ask(port: int, path: str, headers: Mapping[str, str], timeout_s: float) -> b
     with _LOCAL.open(request, timeout=timeout_s) as answer:
         content: bytes = answer.read()
     return content
+
+
+def bring_up_to_date(member: TrackedMember, latest: str) -> None:
+    """Send to the store what it does not have yet, and say so if that fails; latest : what it may then lack.
+
+    Raises ConfigError for a database that cannot be used.
+    """
+    relocate_store(member)
+    if not send_rest(member):
+        show(f"the store may lack the latest {latest}; why: {member.home.folder / 'tracking.log'}", error=True)
+
+
+def wait_for_end(process: "subprocess.Popen[bytes]", log_file: Path) -> NoReturn:
+    """Wait until a signal ends this process; raises ServerEnded if the server ends before."""
+    show("MLflow serves this until Ctrl-C", error=True)
+    process.wait()
+    raise server_ended(process, log_file)
 
 
 @contextmanager

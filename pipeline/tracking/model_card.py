@@ -6,7 +6,8 @@ from pathlib import Path
 
 from pipeline.model.description import CLASS_COLUMNS, REGR_COLUMNS, ClassTask, Description, RegrTask
 from pipeline.report.metrics import CLASSIFICATION, REGRESSION, SHORT, TaskKind
-from pipeline.report.schema import AnyRow, ComparisonOverTasks, Report
+from pipeline.report.row_schema import AnyRow
+from pipeline.report.schema import ComparisonOverTasks, Report
 from pipeline.runtime.templates import filled
 from pipeline.tracking.descriptions import KEPT, registered_name
 

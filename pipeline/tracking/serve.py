@@ -14,24 +14,16 @@ from shlex import quote
 from pipeline.errors import ConfigError, NotYet
 from pipeline.plan.member_configs import role_in
 from pipeline.runtime.redact import without_password
+from pipeline.tracking import local_server
 from pipeline.tracking.descriptions import KEPT, registered_name
-from pipeline.tracking.local_server import (
-    HOST,
-    NO_MODEL,
-    ServerEnded,
-    ask,
-    check_home,
-    ended_by_signals,
-    listener_on,
-    running,
-    server_ended,
-)
-from pipeline.tracking.tracker import TrackedMember, read_member, relocate_store, send_rest
+from pipeline.tracking.local_server import HOST, NO_MODEL, ServerEnded, ask, check_home, show
+from pipeline.tracking.tracker import TrackedMember, read_member
 from secure.files import atomic_file
 
 MODEL, STORE, TOKEN = "HOCKET_SERVE_MODEL", "HOCKET_SERVE_STORE", "HOCKET_SERVE_TOKEN"  # environment variables
 _SERVER = "pipeline.tracking.model_server"
 _HEADER_NAME = "Authorization"
+_SQLITE = "sqlite:///"  # beginning of the URI of a store in a file
 _EXAMPLE = '{"dataframe_records": [{"smiles": "CCO"}]}'
 
 
@@ -43,13 +35,16 @@ def serve_model(config_file: Path, port: int) -> None:
     """
     member = _finished_partner(config_file)
     log_file = member.home.folder / "serve.log"
-    with ended_by_signals(), listener_on(port) as listener, _header_file(member, port) as token:
-        relocate_store(member)
-        if not send_rest(member):
-            _print(f"the store may lack the latest model; why: {member.home.folder / 'tracking.log'}", error=True)
+    with (
+        local_server.ended_by_signals(),
+        local_server.listener_on(port) as listener,
+        _header_file(member, port) as token,
+    ):
+        local_server.bring_up_to_date(member, "model")
+        _expect_store(member)
         with (
             _model_expected(member),
-            running(
+            local_server.running(
                 [sys.executable, "-P", "-m", _SERVER, str(listener.fileno())],
                 listener,
                 lambda: ask(port, "/ping", {_HEADER_NAME: f"Bearer {token}"}, timeout_s=5),
@@ -59,8 +54,7 @@ def serve_model(config_file: Path, port: int) -> None:
             ) as process,
         ):
             _announce(member, port)
-            process.wait()
-            raise server_ended(process, log_file)
+            local_server.wait_for_end(process, log_file)
 
 
 def header_path(member: TrackedMember, port: int) -> Path:
@@ -101,12 +95,23 @@ def _model_expected(member: TrackedMember) -> Iterator[None]:
     except ServerEnded as ended:
         if ended.server_code != NO_MODEL:
             raise
-        error = ConfigError(f"{without_password(member.store)}: has no model {_model_uri(member)}")
-        if member.all_sent:  # to a store that lost it, or to another one
-            error.add_note(f"remove {member.home.tracked} and start again: then it is sent")
-        else:
-            error.add_note(f"it is not sent yet; why: {member.home.folder / 'tracking.log'}")
-        raise error from ended
+        raise _no_model(member) from ended
+
+
+def _expect_store(member: TrackedMember) -> None:
+    """Raise ConfigError for an SQLite store that does not exist: MLflow would first make it, which takes long."""
+    file = Path(member.store.removeprefix(_SQLITE).partition("?")[0])
+    if member.store.startswith(_SQLITE) and file.is_absolute() and not file.exists():
+        raise _no_model(member)
+
+
+def _no_model(member: TrackedMember) -> ConfigError:
+    error = ConfigError(f"{without_password(member.store)}: has no model {_model_uri(member)}")
+    if member.all_sent:  # to a store that lost it, or to another one
+        error.add_note(f"remove {member.home.tracked} and start again: then it is sent")
+    else:
+        error.add_note(f"it is not sent yet; why: {member.home.folder / 'tracking.log'}")
+    return error
 
 
 @contextmanager
@@ -123,11 +128,6 @@ def _header_file(member: TrackedMember, port: int) -> Iterator[str]:
 
 def _announce(member: TrackedMember, port: int) -> None:
     address = f"http://{HOST}:{port}/invocations"
-    _print(f"{member.config.name}: {_model_uri(member)} answers at {address}")
+    show(f"{member.config.name}: {_model_uri(member)} answers at {address}")
     headers = f"-H {quote(f'@{header_path(member, port)}')} -H 'Content-Type: application/json'"
-    _print(f"curl {address} {headers} -d '{_EXAMPLE}'")
-    _print("MLflow serves this until Ctrl-C", error=True)
-
-
-def _print(text: str, *, error: bool = False) -> None:
-    print(text, file=sys.stderr if error else sys.stdout, flush=True)
+    show(f"curl {address} {headers} -d '{_EXAMPLE}'")

@@ -18,17 +18,10 @@ from urllib.parse import quote
 from pipeline.errors import ConfigError
 from pipeline.plan.member_configs import role_in
 from pipeline.runtime.redact import without_password
+from pipeline.tracking import local_server
 from pipeline.tracking.descriptions import experiment_name
-from pipeline.tracking.local_server import (
-    HOST,
-    ask,
-    check_home,
-    ended_by_signals,
-    listener_on,
-    running,
-    server_ended,
-)
-from pipeline.tracking.tracker import TrackedMember, read_member, relocate_store, send_rest
+from pipeline.tracking.local_server import HOST, ask, check_home, show
+from pipeline.tracking.tracker import TrackedMember, read_member
 
 # gunicorn with MLflow's pages alone: MLflow's default server adds an assistant that runs shell commands on request, and
 # a dozen processes for jobs
@@ -72,16 +65,11 @@ def serve_ui(config_file: Path, port: int) -> None:
         raise ConfigError(f"{config_file}: the store is a server already, open {without_password(member.store)}")
     check_home(member, config_file)
     address = _Address(port)
-    with ended_by_signals(), listener_on(port) as listener:
-        relocate_store(member)
-        if not send_rest(member):
-            reason = member.home.folder / "tracking.log"
-            _print(f"the store may lack the latest records; why: {reason}", error=True)
+    with local_server.ended_by_signals(), local_server.listener_on(port) as listener:
+        local_server.bring_up_to_date(member, "records")
         with _server(member, address, listener) as process:
-            _print(f"{member.config.name}: {address.url(_experiment_page(member, address))}")
-            _print("MLflow serves this until Ctrl-C", error=True)
-            process.wait()
-            raise server_ended(process, _log_file(member))
+            show(f"{member.config.name}: {address.url(_experiment_page(member, address))}")
+            local_server.wait_for_end(process, _log_file(member))
 
 
 def _log_file(member: TrackedMember) -> Path:
@@ -93,7 +81,7 @@ def _server(
 ) -> "AbstractContextManager[subprocess.Popen[bytes]]":
     command = [sys.executable, "-P", "-m", "gunicorn", *_SERVER]
     command += ["--bind", f"fd://{listener.fileno()}", "pipeline.tracking.ui_pages:pages()"]
-    return running(
+    return local_server.running(
         command,
         listener,
         lambda: address.ask("/health", timeout_s=5),
@@ -126,7 +114,3 @@ def _experiment_page(member: TrackedMember, address: _Address) -> str:
             raise
         return "/experiments?workflowType=machine_learning"
     return f"/experiments/{number}/runs?workflowType=machine_learning"
-
-
-def _print(text: str, *, error: bool = False) -> None:
-    print(text, file=sys.stderr if error else sys.stdout, flush=True)

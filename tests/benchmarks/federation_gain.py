@@ -1,13 +1,17 @@
 """Gain of federation: each partner alone, all in one process, and the rounds of the protocol, in one table.
 
-Arms: *local*; *joint* (one trunk, private heads, every step takes a batch of every partner, one process); *federated*
-(the rounds' own code; sealing replaced by its exact integer arithmetic, which test_clear_rounds.py proves equal);
-*pooled* (joint, with equal tasks at several partners as one, by the truth no partner has); *shuffled* (federated, all
-other partners' training labels permuted: must show no gain). Every partner takes the same number of optimiser steps
-in every arm. Choose settings with `--fold validation`; look at `--fold test` once.
-With `--regression-weight` all arms train regression heads too (private in *joint*, by target in *pooled*), and a second
-table scores them. With `--catalogue` head rows of tasks that partners have in common are shared too; its kinds are
-in `gain/catalogue.py`. With `--average-seeds` the mean of the seeds' predictions is scored too, *local*'s as well.
+Arms: *strongest* (each assay's strongest local model: Gaussian process, forest or their mean, chosen inside the
+training folds; first in `--arms` it is what all others are compared with); *local* (the network alone); *joint* (one
+trunk, private heads, every step takes a batch of every partner, one process); *federated* (the rounds' own code;
+sealing replaced by its exact integer arithmetic, which test_clear_rounds.py proves equal); *pooled* (joint, with
+equal tasks at several partners as one, by the truth no partner has); *take-home* (the models of single assays on the
+federated trunk, and as each partner's gate keeps them); *pooled models* (those of single assays, fitted to all
+partners' rows of a target); *shuffled* (federated, all other partners' training labels permuted: must show no gain).
+Every partner takes the same number of optimiser steps in every arm. Choose settings with `--fold validation`; look at
+`--fold test` once. With `--regression-weight` all arms train regression heads too (private in *joint*, by target in
+*pooled*), and a second table scores them. With `--catalogue` head rows of tasks that partners have in common are
+shared too; its kinds are in `gain/catalogue.py`. With `--average-seeds` the mean of the seeds' predictions is scored
+too, *local*'s as well.
 Without arguments, a small example on the public MoleculeACE tables; `--data dev_p5` is the study's.
 """
 
@@ -42,7 +46,7 @@ Line = tuple[str, Sequence[Scores]]  # of a table: its name and its runs, one fo
 def arguments() -> argparse.Namespace:
     """Parse the command line; a setting with several values is compared."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="demo", help="demo, dev_p3, dev_p5 or dev_p10")
+    parser.add_argument("--data", default="demo", help="demo, dev_p3, dev_p5, dev_p10, dev_sparse_p5 or admet_p4")
     parser.add_argument("--shared", type=Path, help="folder with dev_p3, ... (default: HOCKET_SHARED/data)")
     parser.add_argument("--bits", type=int, default=4096)
     parser.add_argument("--hidden", type=int, nargs="+", default=[256])

@@ -42,12 +42,12 @@ class Measured:
     found: Structures
 
 
-def measure(smiles: list[str], crew: StructureWorkers) -> Measured:
+def measure(smiles: list[str], workers: StructureWorkers) -> Measured:
     """Standardise all structures; the worker processes are warm, because the first structures are done before."""
     with worker_pool():
-        standardise_all(smiles[:64], Chemistry(), Fingerprint(), workers=crew)
+        standardise_all(smiles[:64], Chemistry(), Fingerprint(), workers=workers)
         before, started = cpu_seconds(), time.monotonic()
-        found = standardise_all(smiles, Chemistry(), Fingerprint(), workers=crew)
+        found = standardise_all(smiles, Chemistry(), Fingerprint(), workers=workers)
         return Measured(time.monotonic() - started, cpu_seconds() - before, found)
 
 

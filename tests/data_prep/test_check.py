@@ -201,6 +201,74 @@ def test_unknown_units_are_named(tmp_path):
     assert "x" * 30 not in named
 
 
+@pytest.mark.parametrize(
+    ("encoding", "found"),
+    [("utf-16", "UTF-16"), ("utf-16-be", "UTF-16"), ("utf-16-le", "UTF-16"), ("latin-1", "text that is not UTF-8")],
+)
+def test_a_header_in_another_encoding_is_named(tmp_path, encoding, found):
+    """With or without a mark; and what to do."""
+    t0, t1, t2 = write_tables(tmp_path)
+    t1.write_bytes(t1.read_text().replace("standard_value", "standard_value,für").encode(encoding))
+    (stop,) = (finding.text for finding in check(t0, t1, t2, FAST).findings if finding.stops)
+    assert f"header line: found {found}, expected" in stop
+    assert "save the table as UTF-8" in stop
+
+
+def test_rows_in_another_encoding_are_named(tmp_path):
+    """Some rows by their numbers; if no row can be read, the file's finding says so."""
+    t0, t1, t2 = write_tables(tmp_path, t0=[*t0_rows(), "Prüfung,OTHER,true,false,,\n"])
+    t0.write_bytes(t0.read_text().encode("latin-1"))
+    assert_findings(
+        findings_of(t0, t1, t2), ("T0: 1 row (3)", "unreadable"), ("T0: remark: 1 row (3)", "save the table as UTF-8")
+    )
+    t0.write_bytes(f"{T0}Prüfung,OTHER,true,false,,\n".encode("latin-1"))
+    (stop,) = (finding.text for finding in check(t0, t1, t2, FAST).findings if finding.stops)
+    assert "found no readable row in 1" in stop
+    assert "save the table as UTF-8" in stop
+
+
+def test_values_that_are_nearly_numbers_are_explained(tmp_path):
+    """A qualifier in the value and a decimal comma, each with the rows and what to write; other words with neither."""
+    t1 = [*t1_rows(), "C0,A1,=,>5\n", "C1,A1,=,≤ 5.5\n", 'C2,A1,=,"5,5"\n', "C3,A1,=,n.d.\n"]
+    tables = write_tables(tmp_path, t1=t1)
+    assert_findings(
+        findings_of(*tables),
+        ("T1: 4 rows (64, 65, 66, 67)", "not_a_number"),
+        ("T1: remark: 2 rows (64, 65)", "standard_qualifier"),
+        ("T1: remark: 1 row (66)", "decimal point"),
+    )
+
+
+def test_repeated_measurements_are_counted(tmp_path):
+    """The same compound, assay and value again is a remark; another value is a replicate without one."""
+    tables = write_tables(tmp_path, t1=[*t1_rows(), t1_rows()[0], t1_rows()[0], "C0,A1,=,5.55\n"])
+    assert_findings(findings_of(*tables), ("T1: remark: 2 rows (64, 65)", "repeat compound, assay and value"))
+
+
+def test_ids_in_other_capitals_are_counted(tmp_path):
+    """How many ids of T1 the other table lacks, and how many it has in other capitals; nothing about units."""
+    t0, t1, t2 = write_tables(tmp_path)
+    t2.write_text(t2.read_text().replace("C", "c", 50))
+    checked = check(t0, t1, t2, FAST, OwnTables(most_rejected=0.1))
+    text = "\n".join(map(str, checked.findings))
+    assert "compounds of T1 are not in T2, which has all of them in other capitals" in text
+    assert "capitals included" in text
+    assert "unit" not in text
+    t1.write_text(t1.read_text().replace(",A2,", ",B,"))
+    assert any("1 assay of T1 is not in T0, which has none of them" in text for text in findings_of(t0, t1, t2))
+
+
+@pytest.mark.parametrize(("value", "advice"), [("", "without a value"), ("n.d.", "decimal point"), ("99", "the unit")])
+def test_advice_is_about_the_reason(tmp_path, value, advice):
+    """A few rows out of range do not turn the advice about another reason into one about units."""
+    rows = [f"C{i},A1,=,{value}\n" if i < 20 else row for i, row in enumerate(t1_rows()[:60])]
+    checked = check(*write_tables(tmp_path, t1=[*rows, "C1,A1,=,11\n"]), FAST, OwnTables(most_rejected=0.1))
+    assert checked.stops
+    remarks = "\n".join(finding.text for finding in checked.findings if not finding.serious)
+    assert advice in remarks
+    assert ("the unit" in remarks) == (advice == "the unit")
+
+
 @pytest.mark.parametrize(("n_bad", "stops"), [(0, False), (3, False), (30, True)])
 def test_a_sample_of_the_structures_is_standardised(tmp_path, n_bad, stops):
     """Refused ones are named as part of a sample; only if surely too many are refused does it stop."""
@@ -209,7 +277,9 @@ def test_a_sample_of_the_structures_is_standardised(tmp_path, n_bad, stops):
     checked = check(*tables, FAST, OwnTables(most_rejected=0.2), StructureCheck(sample=40))
     of_sample = [finding.text for finding in checked.findings if "sample of 40" in finding.text]
     assert (checked.stops, bool(of_sample)) == (stops, n_bad > 0)
-    assert checked.forecast.even_folds
+    assert (checked.forecast is None) == stops  # what is refused gives no task
+    assert stops or checked.forecast.even_folds
+    assert any("correct the structures" in finding.text for finding in checked.findings) == stops
 
 
 def test_all_structures_give_the_losses_and_folds_of_the_preparation(tmp_path):

@@ -9,10 +9,9 @@ from partners.settings import LocalKind, ModelKind
 from pipeline.report.metrics import CLASSIFICATION, ERRORS, REGRESSION
 from pipeline.report.parts import Sides
 from pipeline.report.report import build_report
+from pipeline.report.row_schema import ClassificationScores, Efficiency, RegressionRow, RegressionScores, TaskRow, Width
 from pipeline.report.schema import (
-    ClassificationScores,
     Curve,
-    Efficiency,
     Facts,
     Fold,
     FollowedTasks,
@@ -20,13 +19,9 @@ from pipeline.report.schema import (
     InputTable,
     Learning,
     PreparationCounts,
-    RegressionRow,
-    RegressionScores,
     ReliabilityCurves,
     ReliabilityPoint,
     Report,
-    TaskRow,
-    Width,
 )
 
 GATE = Gate(

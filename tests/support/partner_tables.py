@@ -49,3 +49,11 @@ def _write(path: Path, header: tuple[str, ...], rows: list[tuple[object, ...]]) 
         writer = csv.writer(file)
         writer.writerow(header)
         writer.writerows(rows)
+
+
+def write_structures(path: Path, n: int, row: int, *others: str) -> Path:
+    """Write a table T2 of n structures, n0 to n(n - 1), with other rows, as text, before one of them."""
+    rows = [f"n{i},{smiles}" for i, smiles in enumerate(SMILES[:n])]
+    rows[row:row] = others
+    path.write_text("\n".join(["input_compound_id,smiles", *rows]) + "\n")
+    return path

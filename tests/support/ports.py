@@ -2,6 +2,8 @@
 
 import random
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 # Below those that Linux gives to connections by itself: one of them would be taken now and then before a server that
 # takes seconds to start listens there, the more so where tests run side by side.
@@ -18,3 +20,12 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
+
+
+@contextmanager
+def port_in_use() -> Iterator[int]:
+    """A port on which somebody listens."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        yield other.getsockname()[1]

@@ -84,7 +84,7 @@ def test_parquet_is_cut_by_rows(tmp_path):
     assert (whole[0], parts[0]) == (1, 4)
     assert whole[1].equals(parts[1])
     table.clear().write_parquet(tmp_path / "table.parquet")
-    assert rows_of(tmp_path / "table.parquet")[1].shape == (0, 5)
+    assert rows_of(tmp_path / "table.parquet")[1].shape == (0, 6)
 
 
 @pytest.mark.parametrize("cut", [1, 10, 100, 5000])
@@ -97,6 +97,7 @@ def test_a_truncated_gzip_is_refused_wherever_it_ends(tmp_path, cut):
 
 
 BAD = [b"7,7,extra", b"7,\xe9", b'"7" x,7', b'7,"7","7"', b"7,\xff,\xfe"]
+NOT_UTF8 = (BAD[1], BAD[4])
 GOOD = [b"1,CC", b"2", b"", b'3,"a ""b"", c"', b'4,"two\nlines"', "5,é".encode(), b'6,a " b "']
 
 
@@ -109,6 +110,7 @@ def test_bad_rows_cost_only_themselves(tmp_path, lines, block_bytes):
     _, rows = rows_of(tmp_path / "table.csv", block_bytes)
     assert rows["input_row"].to_list() == list(range(1, len(lines) + 1))
     assert rows["unreadable"].to_list() == [line in BAD for line in lines]
+    assert rows["not_utf8"].to_list() == [line in NOT_UTF8 for line in lines]
     assert rows["multiline"].to_list() == [b"\n" in line for line in lines]
     for line, row in zip(lines, rows.select(COLUMNS).iter_rows(), strict=True):
         fields = [] if line in BAD or not line else next(csv.reader(io.StringIO(line.decode(), newline="")))

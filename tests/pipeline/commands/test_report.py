@@ -9,6 +9,7 @@ from pipeline.audit.inspect_file import describe_file
 from pipeline.errors import ExitCode
 from tests.support.cli_runner import hocket
 from tests.support.federation import Federation
+from tests.support.full_disk import fill
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,18 @@ def test_private_reports_are_not_merged(reported: Federation, tmp_path: Path):
     assert "private" in done.stderr
     assert "P01-A" not in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_merge_without_space_leaves_no_folder(reported: Federation, small_disk: Path):
+    """Neither page nor figures in a new folder; the message has the folder and the reason."""
+    files = [reported.home(name).report / "shareable" / "summary.json" for name in reported.partners]
+    ballast = fill(small_disk)
+    with ballast.open("r+b") as file:
+        file.truncate(ballast.stat().st_size - 8_192)  # for a small figure
+    done = hocket("report", "--merge", *files, "--output", small_disk / "out")
+    assert done.exit_code == ExitCode.CONFIGURATION
+    assert f"{small_disk / 'out'}: cannot be written: No space left on device" in done.stderr
+    assert list(small_disk.iterdir()) == [ballast]
 
 
 @pytest.mark.parametrize(

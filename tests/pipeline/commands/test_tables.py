@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from data_prep.columns import columns_text
-from data_prep.samples import SAMPLE_TABLES
+from data_prep.samples import sample_tables
 from pipeline.errors import ExitCode
 from pipeline.plan.plan import read_plan
 from tests.support.cli_runner import hocket, refused
@@ -24,13 +24,13 @@ def test_columns_are_shown_without_a_configuration():
 def test_sample_tables_never_replace_others(tmp_path: Path):
     """Exit code 2 if one is there, and none is written; --force replaces them."""
     assert hocket("init", "tables", tmp_path / "a").exit_code == ExitCode.DONE
-    assert {file.name: file.read_text() for file in (tmp_path / "a").iterdir()} == SAMPLE_TABLES
+    assert {file.name: file.read_text() for file in (tmp_path / "a").iterdir()} == sample_tables()
     (tmp_path / "b").mkdir()
     (tmp_path / "b/T1.csv").write_text("mine")
     assert "T1.csv: exists" in refused(ExitCode.CONFIGURATION, "init", "tables", tmp_path / "b")
     assert [file.name for file in (tmp_path / "b").iterdir()] == ["T1.csv"]
     assert hocket("init", "tables", tmp_path / "b", "--force").exit_code == ExitCode.DONE
-    assert (tmp_path / "b/T1.csv").read_text() == SAMPLE_TABLES["T1.csv"]
+    assert (tmp_path / "b/T1.csv").read_text() == sample_tables()["T1.csv"]
 
 
 def own_tables(federation: Federation, name: str) -> None:

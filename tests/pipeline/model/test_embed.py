@@ -16,23 +16,13 @@ from pipeline.plan.plan import read_plan
 from tests.support.cli_runner import hocket
 from tests.support.federation import Federation
 from tests.support.full_disk import fill
-from tests.support.partner_tables import SMILES
-
-
-@pytest.fixture(scope="module")
-def finished(finished: Federation, tmp_path_factory: pytest.TempPathFactory) -> Federation:
-    """This module's copy, as the cache of structures grows."""
-    return finished.moved(tmp_path_factory.mktemp("embed") / "federation")
+from tests.support.partner_tables import SMILES, write_structures
 
 
 @pytest.fixture
 def new(tmp_path: Path) -> Path:
     """Structures, and two rows that cannot be used."""
-    path = tmp_path / "new.csv"
-    rows = [f"n{i},{smiles}" for i, smiles in enumerate(SMILES[:30])]
-    rows[3:3] = ["bad,C1CC", ",CCO"]
-    path.write_text("input_compound_id,smiles\n" + "\n".join(rows) + "\n")
-    return path
+    return write_structures(tmp_path / "new.csv", 30, 3, "bad,C1CC", ",CCO")
 
 
 def test_it_is_the_trunks_hidden_layer_of_a_compounds_row(finished: Federation, tmp_path: Path) -> None:

@@ -20,24 +20,15 @@ from pipeline.model.description import Description
 from pipeline.model.folder import OpenModel
 from tests.support.cli_runner import hocket
 from tests.support.federation import Federation
-from tests.support.partner_tables import SMILES
+from tests.support.partner_tables import SMILES, write_structures
 
 COLUMNS = ["input_row", "input_compound_id", "input_assay_id", "threshold", "atom", "symbol", "contribution", "smiles"]
 
 
 @pytest.fixture(scope="module")
-def finished(finished: Federation, tmp_path_factory: pytest.TempPathFactory) -> Federation:
-    """This module's copy, as each prediction adds to the cache of structures."""
-    return finished.moved(tmp_path_factory.mktemp("explain") / "federation")
-
-
-@pytest.fixture(scope="module")
 def new(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Structures of the partners' kind; the second cannot be used."""
-    path = tmp_path_factory.mktemp("new") / "new.csv"
-    rows = [f"n{i},{smiles}" for i, smiles in enumerate(SMILES[:6])]
-    path.write_text("\n".join(["input_compound_id,smiles", rows[0], "bad,C1CC", *rows[1:]]) + "\n")
-    return path
+    return write_structures(tmp_path_factory.mktemp("new") / "new.csv", 6, 1, "bad,C1CC")
 
 
 def run(federation: Federation, *arguments: object) -> Result:

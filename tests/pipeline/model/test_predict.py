@@ -34,7 +34,7 @@ from partners.training_data.prepared_data import training_set
 from pipeline.errors import NotYet
 from pipeline.home.json_files import write_json
 from pipeline.model import predict as predicting
-from pipeline.model import rebuild as remaking
+from pipeline.model import rebuild
 from pipeline.model.description import CLASS_COLUMNS, REGR_COLUMNS, Description
 from pipeline.model.folder import OpenModel
 from pipeline.model.structure_batches import prepare_batch
@@ -44,7 +44,7 @@ from pipeline.plan.plan import read_plan
 from tests.support.cli_runner import hocket
 from tests.support.federation import Federation, run_all
 from tests.support.full_disk import fill
-from tests.support.partner_tables import SMILES
+from tests.support.partner_tables import SMILES, write_structures
 
 EXTRA = """\
 [preparation.regression]
@@ -65,19 +65,9 @@ def hybrid(tmp_path_factory: pytest.TempPathFactory) -> Federation:
 
 
 @pytest.fixture(scope="module")
-def finished(finished: Federation, tmp_path_factory: pytest.TempPathFactory) -> Federation:
-    """This module's copy, as each prediction adds to the cache of structures."""
-    return finished.moved(tmp_path_factory.mktemp("predict") / "federation")
-
-
-@pytest.fixture(scope="module")
 def new(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Structures of the partners' kind, and some that cannot be used."""
-    path = tmp_path_factory.mktemp("new") / "new.csv"
-    rows = [f"n{i},{smiles}" for i, smiles in enumerate(SMILES[:40])]
-    rows[5:5] = ["bad,C1CC", ",CCO", "empty,"]
-    path.write_text("input_compound_id,smiles\n" + "\n".join(rows) + "\n")
-    return path
+    return write_structures(tmp_path_factory.mktemp("new") / "new.csv", 40, 5, "bad,C1CC", ",CCO", "empty,")
 
 
 def run(federation: Federation, *arguments: object, name: str = "P01") -> Result:
@@ -502,7 +492,7 @@ def test_before_the_end_there_is_nothing_to_predict_with(fresh: Federation, new:
     assert "report.json" in result.stderr
     assert list(tmp_path.glob("*out*")) == []
     with pytest.raises(NotYet):
-        remaking.rebuild_final_model(PartnerConfig.read(fresh.config("P01")))
+        rebuild.rebuild_final_model(PartnerConfig.read(fresh.config("P01")))
 
 
 def test_the_model_is_private(finished: Federation) -> None:

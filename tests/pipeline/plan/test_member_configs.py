@@ -114,7 +114,7 @@ def test_unknown_keys_are_refused(tmp_path: Path, kind: type[MemberConfig], text
     wrong = text + lines if table else "url = 3\n" + text
     message = refusal(tmp_path, wrong, kind)
     assert f"{table}.url".lstrip(".") in message
-    assert "found 3" in message
+    assert "unknown setting" in message
 
 
 @pytest.mark.parametrize("table", ["training", "data"])
@@ -196,11 +196,12 @@ def test_what_is_no_toml_is_refused(tmp_path: Path, text: str):
     assert "TOML" in refusal(tmp_path, text)
 
 
-def test_what_is_no_utf8_is_refused(tmp_path: Path):
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_what_is_no_utf8_is_refused(tmp_path: Path, encoding: str):
     """TOML is UTF-8."""
     path = tmp_path / "member.toml"
-    path.write_bytes('name = "Bücher"'.encode("latin-1"))
-    with pytest.raises(ConfigError, match=r"member\.toml: .*utf-8"):
+    path.write_bytes('name = "Bücher"'.encode(encoding))
+    with pytest.raises(ConfigError, match=r"member\.toml: .*UTF-8"):
         PartnerConfig.read(path)
 
 
@@ -277,3 +278,42 @@ def test_a_passphrase_may_come_through_a_pipe(tmp_path: Path):
 def test_no_file_is_no_passphrase():
     """Keys without a passphrase are allowed."""
     assert read_passphrase(None) is None
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ("pol_s = 1\n", "pol_s: unknown setting; nearest: poll_s"),
+        ("[trainig]\nx = 1\n", "trainig: unknown section; nearest: training"),
+        ("[training]\nlearning_rte = 1\n", "training.learning_rte: unknown setting; nearest: learning_rate"),
+        ("[gate]\nzzz = 1\n", "gate.zzz: unknown setting; expected one of "),
+        ("[notify.zzz]\n", "notify.zzz: unknown section; expected one of command, webhook, "),
+        ("[zzz]\n", "zzz: unknown section; expected one of tracking, notify, data, training, gate"),
+    ],
+)
+def test_an_unknown_name_comes_with_the_nearest(tmp_path: Path, more: str, expected: str):
+    """Sections are compared with sections, settings with settings; without likeness all are named."""
+    data = PARTNER.removeprefix(COMMON)
+    text = f"{COMMON}{more}{data}" if more.startswith("pol") else f"{PARTNER}{more}"
+    assert f": 1 problem(s): {expected}" in refusal(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("line", "place", "problem"),
+    [
+        ("home = /mnt/x", "line 4, column 8, behind home =", "found a text without quotes"),
+        ("home = secret-word", "line 4, column 8, behind home =", "found a text without quotes"),
+        ("home = [P01]", "line 4, column 9, behind home =", "found a text without quotes"),
+        ('home = "C:\\secret-word"', "line 4, column ", "single quotes"),
+        ('home = "secret-word', "line 4, column ", "quotes do not close"),
+        ("home = 1 2", "line 4, column 10, behind home =", "Expected newline"),
+        ("home", "line 4, column 5", "Expected '='"),
+    ],
+)
+def test_what_is_no_toml_is_named_by_line_and_key(tmp_path: Path, line: str, place: str, problem: str):
+    """Never with the value, which may be a password; texts without quotes are told from other faults."""
+    message = refusal(tmp_path, f"{COMMON}{line}\n[data]\n")
+    assert place in message
+    assert problem in message
+    assert "secret-word" not in message
+    assert ("without quotes" in message) == ("without quotes" in problem)

@@ -364,8 +364,7 @@ def test_unknown_keys_are_refused_at_every_level(table: Table, place: str):
     """A typing error never turns into a default."""
     key = f"{place}.n_roudns".lstrip(".")
     message = refusal(changed(table, key, 3))
-    assert key in message
-    assert "found 3" in message
+    assert f"{key}: unknown setting; " in message
 
 
 @pytest.mark.parametrize(

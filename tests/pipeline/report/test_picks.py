@@ -10,7 +10,8 @@ from pipeline.pages.tables import picks_table
 from pipeline.report.consortium import merge
 from pipeline.report.metrics import SIDES
 from pipeline.report.picks import FEWEST_COMPOUNDS, PERCENTS, picks_of, picks_sentence, pooled_picks
-from pipeline.report.schema import Picks, SharedWorth, TaskRow
+from pipeline.report.row_schema import TaskRow
+from pipeline.report.schema import Picks, SharedWorth
 from pipeline.report.shareable import shareable
 from pipeline.report.worth import shared_worth, shown_worth, worth_sentence
 from tests.support.made_up_reports import made_up_report, report_of, scores, task_row

@@ -17,15 +17,8 @@ from pipeline.report.conclusion import network_sentence
 from pipeline.report.metrics import METRICS, REGRESSION_METRICS, SIDES
 from pipeline.report.parts import ReportPart, Sides
 from pipeline.report.report import build_report, read_report, report_file, write_report
-from pipeline.report.schema import (
-    ClassificationScores,
-    Facts,
-    Means,
-    RegressionRow,
-    RegressionScores,
-    Report,
-    TaskRow,
-)
+from pipeline.report.row_schema import ClassificationScores, RegressionRow, RegressionScores, TaskRow
+from pipeline.report.schema import Facts, Means, Report
 from pipeline.report.shareable import shareable
 from pipeline.report.terminal_table import print_report
 from tests.support.federation import Federation

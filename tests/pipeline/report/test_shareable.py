@@ -19,7 +19,7 @@ from pipeline.report.disclosure import FEWEST, HIDDEN
 from pipeline.report.metrics import METRICS, SIDES, SUMMARY_KIND, Side
 from pipeline.report.parts import Sides
 from pipeline.report.report import read_report
-from pipeline.report.schema import AnyRow, TaskRow
+from pipeline.report.row_schema import AnyRow, TaskRow
 from pipeline.report.shareable import OTHER_KINDS, shareable
 from pipeline.report.shareable_schema import ShareableSummary, read_shared
 from tests.support.federation import Federation

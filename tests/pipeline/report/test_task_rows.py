@@ -13,7 +13,8 @@ from partners.network.predict import Outputs
 from partners.settings import Training
 from partners.training.partner_data import PartnerData
 from partners.training_data.prepared_data import training_set
-from pipeline.report.schema import AnyRow, ReportPart
+from pipeline.report.row_schema import AnyRow
+from pipeline.report.schema import ReportPart
 from pipeline.report.task_rows import task_rows
 from tests.support.partners.prepared_matrices import prepared_matrices
 

@@ -18,7 +18,7 @@ from pipeline.home.trunk_history import TrunkHistory
 from pipeline.pages.consortium_page import consortium_page
 from pipeline.pages.private_page import private_page
 from pipeline.plan.plan import read_plan
-from pipeline.report.audit_schema import AUDIT, Audit
+from pipeline.report.audit.schema import AUDIT, Audit
 from pipeline.report.consortium import merge
 from pipeline.report.report import read_report
 from pipeline.report.shareable import shareable

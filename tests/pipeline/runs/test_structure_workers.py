@@ -35,26 +35,26 @@ def config(folder: Path, scheduler: str = "") -> PartnerConfig:
     return PartnerConfig.read(path)
 
 
-def address(crew: object) -> str:
-    assert isinstance(crew, DaskCluster)
-    return crew._scheduler
+def address(workers: object) -> str:
+    assert isinstance(workers, DaskCluster)
+    return workers._scheduler
 
 
 def test_who_is_hired(tmp_path):
     """The command line wins over the configuration, and its number of workers over a configured scheduler."""
     plain, clustered = config(tmp_path), config(tmp_path, "tls://head.site:8786")
-    with open_workers(plain) as crew:
-        assert crew == 3
-    with open_workers(plain, workers=2) as crew:
-        assert crew == 2
-    with open_workers(plain, scheduler="local:2") as crew:
-        assert address(crew) == "local:2"
-    with open_workers(clustered) as crew:
-        assert address(crew) == "tls://head.site:8786"
-    with open_workers(clustered, scheduler="tcp://other:1") as crew:
-        assert address(crew) == "tcp://other:1"
-    with open_workers(clustered, workers=2) as crew:
-        assert crew == 2
+    with open_workers(plain) as workers:
+        assert workers == 3
+    with open_workers(plain, workers=2) as workers:
+        assert workers == 2
+    with open_workers(plain, scheduler="local:2") as workers:
+        assert address(workers) == "local:2"
+    with open_workers(clustered) as workers:
+        assert address(workers) == "tls://head.site:8786"
+    with open_workers(clustered, scheduler="tcp://other:1") as workers:
+        assert address(workers) == "tcp://other:1"
+    with open_workers(clustered, workers=2) as workers:
+        assert workers == 2
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,8 @@ def test_without_dask_it_says_how_to_get_it(tmp_path, monkeypatch):
     ):
         with pytest.raises(ConfigError, match=r"pip install hocket\[dask\]"):
             asked()
-    with open_workers(config(tmp_path)) as crew:
-        assert crew == 3
+    with open_workers(config(tmp_path)) as workers:
+        assert workers == 3
 
 
 def test_workers_and_scheduler_exclude_each_other(enrolled: Federation):

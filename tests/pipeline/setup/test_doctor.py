@@ -261,15 +261,15 @@ def not_a_table(at: Federation) -> None:
         (anothers_home, ExitCode.CONFIGURATION, "keys", "keys of P02", ""),
         (other_keys, ExitCode.SECURITY, "keys", "card of P01", "plan"),
         (locked_keys, ExitCode.SECURITY, "keys", "private.key", ""),
-        (wrong_setting, ExitCode.CONFIGURATION, "plan", "rounds.n_rounds", ""),
-        (forged_card, ExitCode.SECURITY, "plan", "card of P01", ""),
+        (wrong_setting, ExitCode.CONFIGURATION, "plan", "rounds.n_rounds", "agreed on"),
+        (forged_card, ExitCode.SECURITY, "plan", "card of P01", "agreed on"),
         (not_in_the_plan, ExitCode.CONFIGURATION, "plan", "P09", ""),
-        (no_plan, ExitCode.CONFIGURATION, "plan", "plan.toml", ""),
+        (no_plan, ExitCode.CONFIGURATION, "plan", "plan.toml", "plan = PATH"),
         (file_as_exchange, ExitCode.CONFIGURATION, "exchange", "a file", ""),
         (unknown_exchange, ExitCode.CONFIGURATION, "exchange", "nosuch://bucket", ""),
         (not_dealt, ExitCode.CONFIGURATION, "enrolment", "group secret", "hocket key deal"),
         (another_group, ExitCode.SECURITY, "enrolment", "group secret", ""),
-        (others_have_another_plan, ExitCode.SECURITY, "enrolment", "plan", ""),
+        (others_have_another_plan, ExitCode.SECURITY, "enrolment", "plan", "deal again"),
         (changed_since_the_deal, ExitCode.SECURITY, "enrolment", "deal.P01.json", "deal"),
         (no_table, ExitCode.DATA, "tables", "T2.csv", "[data]"),
         (not_a_table, ExitCode.DATA, "tables", "T0", "--check"),
@@ -288,6 +288,25 @@ def test_a_fault_is_found(
     assert advised in ours[0].advice
     assert exit_code(found) == code
     assert {"machine", "versions", "exchange", "tables", "tracking"} <= {finding.about for finding in found}
+
+
+def test_everybody_learns_what_to_do_about_a_plan_that_changed_after_the_deal(fresh: Federation):
+    """Run and doctor say what `key deal` says, for the custodian, a partner that enrolled and one that did not."""
+    until_waiting(fresh, ["P01", "P02"])
+    edit(fresh.plan_file, "local_steps = 4", "local_steps = 5")
+    keys = hocket("key", "deal", fresh.plan_file, "--home", fresh.home("P01").folder)
+    members = (("P01", "outbox", "deal again"), ("P02", "inbox", "P01 deals again"), ("P03", "", "P01 deals again"))
+    for name, received, deals in members:
+        run = hocket("partner", "run", "--once", fresh.config(name))
+        found = the(wrong_ones(fresh.config(name)), "made for plan")
+        assert (run.exit_code, found.code) == (ExitCode.SECURITY, ExitCode.SECURITY)
+        advice = [line.strip() for line in run.stderr.splitlines() if line.startswith("  ")]
+        assert found.advice == "; ".join(advice)
+        assert advice[0].startswith("the plan was changed after the deal; if nobody has enrolled yet: ")
+        assert "secure/KEYS.md" in advice[1]
+        assert deals in advice[0]
+        assert (f"rm -r {fresh.home(name).folder}/{received}" in advice[0]) == bool(received)
+        assert name != "P01" or all(line in keys.stderr for line in advice)
 
 
 def test_rows_that_are_left_out_stop_no_run(fresh: Federation):

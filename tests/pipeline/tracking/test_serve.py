@@ -3,10 +3,7 @@
 import json
 import shlex
 import signal
-import socket
 import stat
-import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +16,7 @@ import psutil
 import pytest
 
 from pipeline.errors import ConfigError, NotYet
-from pipeline.tracking import serve
+from pipeline.tracking import local_server, serve
 from pipeline.tracking.bearer_door import REFUSED
 from pipeline.tracking.serve import serve_model
 from pipeline.tracking.tracker import note_all_sent, report_digest
@@ -27,12 +24,10 @@ from tests.support.cli_runner import hocket
 from tests.support.federation import AGGREGATOR, Federation
 from tests.support.other_account import asked_as_another, needs_root
 from tests.support.partner_tables import SMILES
-from tests.support.ports import free_port
+from tests.support.ports import free_port, port_in_use
 from tests.support.tracking import ui_stranger
+from tests.support.tracking.served_command import ServedCommand, serving_command
 from tests.support.tracking.tracking_reader import use_store
-
-_PATIENCE_S = 300.0
-
 
 # ------------------------------------------------------------------------------------------------------ refusals
 
@@ -54,12 +49,8 @@ def test_before_the_end_there_is_no_model(fresh: Federation):
 
 def test_a_port_in_use_is_refused(finished: Federation):
     """Before a token is written."""
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        port = other.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"port {port}: ") as refused:
-            serve_model(finished.config("P01"), port)
+    with port_in_use() as port, pytest.raises(ConfigError, match=f"port {port}: ") as refused:
+        serve_model(finished.config("P01"), port)
     assert "--port" in refused.value.__notes__[0]
     assert list(finished.home("P01").folder.glob("serve*")) == []
 
@@ -71,9 +62,10 @@ def test_a_server_that_does_not_start_is_an_error(done: Federation, monkeypatch:
     def send_nothing(_: object) -> bool:
         (file,) = done.home("P01").folder.glob("serve-*.header")
         modes.append(stat.S_IMODE(file.stat().st_mode))
+        (done.home("P01").folder / "mlflow.db").touch()
         return True
 
-    monkeypatch.setattr(serve, "send_rest", send_nothing)
+    monkeypatch.setattr(local_server, "send_rest", send_nothing)
     monkeypatch.setattr(serve, "_SERVER", "pipeline.tracking.no_such_server")
     with pytest.raises(ConfigError, match="exit code 1") as refused:
         serve_model(done.config("P01"), free_port())
@@ -82,18 +74,32 @@ def test_a_server_that_does_not_start_is_an_error(done: Federation, monkeypatch:
     assert list(done.home("P01").folder.glob("serve-*.header")) == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("is_sent", [True, False])
-def test_a_store_without_the_model_says_what_to_do(done: Federation, monkeypatch: pytest.MonkeyPatch, *, is_sent: bool):
-    """A store that is another one now gets it once the home's note is removed; else the log says why it is not sent."""
+def test_a_store_that_is_not_there_says_what_to_do(done: Federation, monkeypatch: pytest.MonkeyPatch, *, is_sent: bool):
+    """A store that is another one now gets it once the home's note is removed; else the log says why it is not sent.
+
+    No server is started, which would first make an empty database: that takes MLflow minutes on a busy machine.
+    """
     home = done.home("P01")
     if is_sent:
         note_all_sent(home, "1", report=report_digest(home), model="")
-    monkeypatch.setattr(serve, "send_rest", lambda _: True)
+    monkeypatch.setattr(local_server, "send_rest", lambda _: True)
+    monkeypatch.setattr(serve, "_SERVER", "pipeline.tracking.no_such_server")
     member = use_store(done, "P01", f"sqlite:///{home.folder}/empty.db")
     with pytest.raises(ConfigError, match="has no model models:/small-abababab-P01@kept") as refused:
         serve_model(member.config_file, free_port())
     assert ("tracked.json" if is_sent else "tracking.log") in refused.value.__notes__[0]
+    assert not (home.folder / "empty.db").exists()
+
+
+@pytest.mark.slow
+def test_a_store_without_the_model_says_what_to_do(done: Federation, monkeypatch: pytest.MonkeyPatch):
+    """Of a store that is there only its server can tell; a store of plain files takes no time to make."""
+    monkeypatch.setattr(local_server, "send_rest", lambda _: True)
+    member = use_store(done, "P01", f"file://{done.home('P01').folder}/empty")
+    with pytest.raises(ConfigError, match="has no model models:/small-abababab-P01@kept") as refused:
+        serve_model(member.config_file, free_port())
+    assert "tracking.log" in refused.value.__notes__[0]
 
 
 # ------------------------------------------------------------------------------------------------- a real server
@@ -103,24 +109,17 @@ def test_a_store_without_the_model_says_what_to_do(done: Federation, monkeypatch
 class Served:
     """A model that is served."""
 
-    port: int
-    printed: str
+    command: ServedCommand
     header_file: Path
-    process: "subprocess.Popen[bytes]"
 
     @property
     def token(self) -> str:
         """The token."""
         return self.header_file.read_text().split()[-1]
 
-    def members(self) -> list[psutil.Process]:
-        """Its processes."""
-        me = psutil.Process(self.process.pid)
-        return [me, *me.children(recursive=True)]
-
     def printed_request(self) -> tuple[str, dict[str, str]]:
         """Address and headers of the printed curl command; `-H @FILE` is a file with headers."""
-        words = shlex.split(self.printed.splitlines()[1])
+        words = shlex.split(self.command.printed.splitlines()[1])
         headers = [words[i + 1] for i, word in enumerate(words) if word == "-H"]
         lines = [Path(text[1:]).read_text().strip() if text.startswith("@") else text for text in headers]
         return words[1], dict(line.split(": ", 1) for line in lines)
@@ -129,29 +128,13 @@ class Served:
 @contextmanager
 def serving(federation: Federation, name: str) -> Iterator[Served]:
     """`hocket serve` as a user starts it."""
-    port, folder = free_port(), federation.folder / name
-    with (folder / "serve.out").open("wb") as out, (folder / "serve.err").open("wb") as err:
-        process = subprocess.Popen(
-            federation.command("serve", str(federation.config(name)), "--port", str(port)),
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=err,
-        )
-    until = time.monotonic() + _PATIENCE_S
-    try:
-        while (printed := (folder / "serve.out").read_text()).count("\n") < 2:
-            assert process.poll() is None, (folder / "serve.err").read_text()
-            assert time.monotonic() < until
-            time.sleep(0.05)
-        yield Served(port, printed, federation.home(name).folder / f"serve-{port}.header", process)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait()
+    with serving_command(federation, name, "serve", n_lines=2) as command:
+        yield Served(command, federation.home(name).folder / f"serve-{command.port}.header")
 
 
-def posted(served: Served, smiles: list[str]) -> list[dict[str, Any]]:
+def posted(model: Served, smiles: list[str]) -> list[dict[str, Any]]:
     """Predictions for structures, asked for as the printed command does, with other content."""
-    address, headers = served.printed_request()
+    address, headers = model.printed_request()
     content = json.dumps({"dataframe_records": [{"smiles": text} for text in smiles]}).encode()
     with build_opener(ProxyHandler({})).open(Request(address, content, headers), timeout=60) as answer:  # noqa: S310
         return list(json.loads(answer.read())["predictions"])
@@ -169,14 +152,14 @@ def test_it_answers_as_predict_does_also_after_a_move(finished: Federation, tmp_
         if place == "second":
             (tmp_path / "first").rename(tmp_path / place)
             federation.folder = tmp_path / place
-        with serving(federation, "P01") as served:
-            assert "models:/small-abababab-P01@kept" in served.printed
-            good, bad = posted(served, [SMILES[0], "C1CC"])
-            members = served.members()
-            served.process.send_signal(signal.SIGINT)
-            assert served.process.wait(timeout=60) == 0
+        with serving(federation, "P01") as model:
+            assert "models:/small-abababab-P01@kept" in model.command.printed
+            good, bad = posted(model, [SMILES[0], "C1CC"])
+            members = model.command.members()
+            model.command.process.send_signal(signal.SIGINT)
+            assert model.command.process.wait(timeout=60) == 0
             assert psutil.wait_procs(members, timeout=60)[1] == []
-        assert not served.header_file.exists()
+        assert not model.header_file.exists()
         assert bad["reason"] == "unparsable"
         store, artifacts = (federation.home("P01").folder / name for name in ("mlflow.db", "mlartifacts"))
         assert len(list(artifacts.rglob("*"))) > 10
@@ -191,13 +174,13 @@ def test_it_answers_as_predict_does_also_after_a_move(finished: Federation, tmp_
 def test_another_account_gets_nothing(done: Federation):
     """Neither predictions nor the token: not without it, with a wrong one, from the processes or from the home."""
     paths = [("GET", "/ping"), ("GET", "/version"), ("GET", "/docs"), ("POST", "/invocations")]
-    with serving(done, "P01") as served:
-        token = served.token
-        requests = [(method, f"http://127.0.0.1:{served.port}{path}", "") for method, path in paths]
+    with serving(done, "P01") as model:
+        token = model.token
+        requests = [(method, f"http://127.0.0.1:{model.command.port}{path}", "") for method, path in paths]
         question = {
             "requests": requests,
-            "pids": [one.pid for one in served.members()],
-            "files": [str(served.header_file)],
+            "pids": [one.pid for one in model.command.members()],
+            "files": [str(model.header_file)],
         }
         found = asked_as_another(ui_stranger.__name__, question)
     assert found["answers"] == [[401, REFUSED.decode()]] * len(requests)

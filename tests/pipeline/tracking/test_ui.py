@@ -3,8 +3,6 @@
 import os
 import signal
 import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,20 +16,20 @@ import psutil
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.tracking import ui
+from pipeline.tracking import local_server, ui
 from pipeline.tracking.token_door import REFUSED
 from pipeline.tracking.ui import serve_ui
 from tests.support.browser import CHROMIUM, SWITCHES, needs_chromium
 from tests.support.federation import AGGREGATOR, Federation
 from tests.support.other_account import asked_as_another, needs_root
-from tests.support.ports import free_port
+from tests.support.ports import free_port, port_in_use
 from tests.support.tracking import ui_stranger
+from tests.support.tracking.served_command import ServedCommand, serving_command
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 _GROUP = "experiment-view-compare-runs-section-header"  # MLflow's mark of a group of charts
-_PATIENCE_S = 300.0
 _LOOK_MS = 90_000  # a page of MLflow on a busy machine
 
 
@@ -40,12 +38,8 @@ _LOOK_MS = 90_000  # a page of MLflow on a busy machine
 
 def test_a_port_in_use_is_refused(finished: Federation):
     """A port in use is refused before anything is started, with a note on --port."""
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        port = other.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"port {port}: ") as refused:
-            serve_ui(finished.config("P01"), port)
+    with port_in_use() as port, pytest.raises(ConfigError, match=f"port {port}: ") as refused:
+        serve_ui(finished.config("P01"), port)
     assert "--port" in refused.value.__notes__[0]
 
 
@@ -58,7 +52,7 @@ def test_the_port_is_taken_before_anything_else(done: Federation, monkeypatch: p
             found.append(other.connect_ex(("127.0.0.1", port)))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ui, "send_rest", take)
+    monkeypatch.setattr(local_server, "send_rest", take)
     serve_ui(done.config("P01"), port)
     assert found == [0]
 
@@ -75,7 +69,7 @@ def test_a_home_that_is_not_there_is_refused(fresh: Federation):
 
 def test_a_server_that_does_not_start_is_an_error(done: Federation, monkeypatch: pytest.MonkeyPatch):
     """A server that ends is an error with the last lines of its log, and no process is left."""
-    monkeypatch.setattr(ui, "send_rest", lambda _member: True)
+    monkeypatch.setattr(local_server, "send_rest", lambda _member: True)
     monkeypatch.setattr(ui, "_SERVER", ("--no-such-option",))
     with pytest.raises(ConfigError, match="exit code 2") as refused:
         serve_ui(done.config("P01"), free_port())
@@ -96,9 +90,17 @@ def test_a_store_that_cannot_be_read_is_an_error(done: Federation):
 class Served:
     """A store that is served."""
 
-    url: str  # of the experiment, as the command printed it
-    port: int
-    process: "subprocess.Popen[bytes]"
+    command: ServedCommand
+
+    @property
+    def url(self) -> str:
+        """The address of the experiment, as the command printed it."""
+        return self.command.printed.split()[-1]
+
+    @property
+    def port(self) -> int:
+        """Its port."""
+        return self.command.port
 
     @property
     def token(self) -> str:
@@ -115,33 +117,12 @@ class Served:
         except HTTPError as refused:
             return refused.code
 
-    def members(self) -> list[psutil.Process]:
-        """Its processes."""
-        me = psutil.Process(self.process.pid)
-        return [me, *me.children(recursive=True)]
-
 
 @contextmanager
 def serving(federation: Federation, name: str) -> Iterator[Served]:
     """`hocket ui` as a user starts it."""
-    port, folder = free_port(), federation.folder / name
-    with (folder / "ui.out").open("wb") as out, (folder / "ui.err").open("wb") as err:
-        process = subprocess.Popen(
-            federation.command("ui", str(federation.config(name)), "--port", str(port)),
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=err,
-        )
-    until = time.monotonic() + _PATIENCE_S
-    try:
-        while not (printed := (folder / "ui.out").read_text()).endswith("\n"):
-            assert process.poll() is None, (folder / "ui.err").read_text()
-            assert time.monotonic() < until
-            time.sleep(0.05)
-        yield Served(printed.split()[-1], port, process)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait()
+    with serving_command(federation, name, "ui", n_lines=1) as command:
+        yield Served(command)
 
 
 def listens(port: int) -> set[str]:
@@ -165,10 +146,10 @@ def test_it_serves_this_machine_alone_and_ends_cleanly(done: Federation, name: s
         assert served.status("/") == 200
         assert served.status("/ajax-api/3.0/mlflow/assistant/config") == 404
         assert served.status("/", Host="elsewhere.example") == 403
-        members = served.members()
+        members = served.command.members()
         assert len(members) >= 3
-        served.process.send_signal(how)
-        assert served.process.wait(timeout=60) == 0
+        served.command.process.send_signal(how)
+        assert served.command.process.wait(timeout=60) == 0
         assert psutil.wait_procs(members, timeout=60)[1] == []  # what was killed may take a moment to be gone
     (hint,) = (done.folder / name / "ui.err").read_text().splitlines()
     assert "Ctrl-C" in hint
@@ -197,7 +178,7 @@ def test_another_account_gets_nothing(done: Federation):
             for method, path in asked_for
             for tried in ("", f"{cookie}=wrong", f"{cookie}={served.token[:-1]}", f"ui={served.token}")
         ]
-        question = {"requests": requests, "pids": [one.pid for one in served.members()]}
+        question = {"requests": requests, "pids": [one.pid for one in served.command.members()]}
         found = asked_as_another(ui_stranger.__name__, question)
         assert served.status("/api/2.0/mlflow/experiments/get?experiment_id=1") == 200  # it was there to be had
         assert served.token not in str(found["processes"])

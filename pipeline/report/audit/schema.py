@@ -1,6 +1,6 @@
 """All keys of audit.json: what a partner's releases tell about its compounds, as `hocket audit` measured it.
 
-Private, for its counts may be small; `pipeline.report.audit_shared` makes what may be shared.
+Private, for its counts may be small; `pipeline.report.audit.shared` makes what may be shared.
 """
 
 import json

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pipeline.report.audit_schema import Audit, AuditRates, Interval, ViewName
+from pipeline.report.audit.schema import Audit, AuditRates, Interval, ViewName
 from pipeline.report.disclosure import FEWEST
 from pipeline.report.parts import PartWithOptions, ReportPart
 

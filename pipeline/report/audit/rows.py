@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from partners.audit.rates import FALSE_POSITIVE_RATES, epsilon_of_guesses, fewest_others
-from pipeline.report.audit_schema import TITLES, Audit, AuditEpsilon, AuditRate, AuditRates, AuditView
-from pipeline.report.audit_shared import SharedAudit, SharedAuditRate
+from pipeline.report.audit.schema import TITLES, Audit, AuditEpsilon, AuditRate, AuditRates, AuditView
+from pipeline.report.audit.shared import SharedAudit, SharedAuditRate
 from pipeline.report.numbers import NONE, count, percent
 
 _EXAMPLE = 200  # canaries

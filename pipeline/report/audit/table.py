@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.report.audit_rows import (
+from pipeline.report.audit.rows import (
     COLUMNS_HEADER,
     RATES_HEADER,
     columns_rows,
@@ -13,7 +13,7 @@ from pipeline.report.audit_rows import (
     sentences,
     views_rows,
 )
-from pipeline.report.audit_schema import Audit
+from pipeline.report.audit.schema import Audit
 
 _WIDTH = 180  # characters if stdout is no terminal
 _MEMBERSHIP = "Who was trained on: rates of attacks on what this partner gave away"
