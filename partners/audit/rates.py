@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from partners.audit.measurable import FALSE_POSITIVE_RATES, fewest_others
+
 Floats = NDArray[np.float64]
 
-FALSE_POSITIVE_RATES = (0.1, 0.01, 0.001)
-_FEWEST_FALSE_POSITIVES = 10  # expected among the others at a measurable rate
 _CONFIDENCE = 0.95
 _PRECISION = 1e-4  # of a bound of epsilon
 _SHARES_GUESSED = (1.0, 0.5, 0.2)  # of the canaries; fixed, so that no choice depends on the answers
@@ -69,11 +69,6 @@ def membership_rates(scores: Floats, is_member: NDArray[np.bool_]) -> Rates:
 def permuted(is_member: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_]:
     """The same memberships in a random order: a control in which no score may tell anything."""
     return rng.permutation(is_member)
-
-
-def fewest_others(false_positive_rate: float) -> int:
-    """Others that a rate needs: with fewer, the threshold would rest on a handful of scores."""
-    return math.ceil(round(_FEWEST_FALSE_POSITIVES / false_positive_rate, 6))
 
 
 def proportion_interval(n_found: int, n_all: int) -> tuple[float, float]:
@@ -149,7 +144,12 @@ def epsilon_bound(scores: Floats, is_member: NDArray[np.bool_], delta: float = 1
         right = int(is_member[order[:n_in]].sum() + (~is_member[order[n - (n_guesses - n_in) :]]).sum())
         best = max(best, (epsilon_of_guesses(n, n_guesses, right, delta, p), n_guesses, right))
     epsilon, n_guesses, n_right = best
-    return EpsilonBound(n, n_guesses, n_right, epsilon, epsilon_of_guesses(n, n, n, delta, p), delta)
+    return EpsilonBound(n, n_guesses, n_right, epsilon, largest_bound(n, delta), delta)
+
+
+def largest_bound(n: int, delta: float = 1e-5) -> float:
+    """The bound of epsilon if all guesses about n canaries were right: the most that so many can show."""
+    return epsilon_of_guesses(n, n, n, delta, (1 - _CONFIDENCE) / len(_SHARES_GUESSED))
 
 
 def _numbers_guessed(n: int) -> Sequence[int]:

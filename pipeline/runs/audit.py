@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from partners.audit.columns import column_table
+from partners.audit.rates import largest_bound
 from partners.audit.reconstruction import reconstruct
 from pipeline.report.audit.schema import (
+    EXAMPLE,
     Audit,
     AuditColumns,
     AuditColumnTable,
@@ -84,6 +86,7 @@ def _exact_parts(subject: AuditSubject) -> dict[str, Any]:
         "federation": subject.plan.federation.name,
         "plan": subject.plan.digest,
         "trunk": subject.trunk_digest,
+        "largest_epsilon": largest_bound(EXAMPLE),
         "columns": AuditColumnTable(
             n_columns=table.n_columns,
             n_compounds=table.n_compounds,

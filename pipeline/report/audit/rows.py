@@ -2,13 +2,10 @@
 
 from collections.abc import Sequence
 
-from partners.audit.rates import FALSE_POSITIVE_RATES, epsilon_of_guesses, fewest_others
-from pipeline.report.audit.schema import TITLES, Audit, AuditEpsilon, AuditRate, AuditRates, AuditView
+from partners.audit.measurable import FALSE_POSITIVE_RATES, fewest_others
+from pipeline.report.audit.schema import EXAMPLE, TITLES, Audit, AuditEpsilon, AuditRate, AuditRates, AuditView
 from pipeline.report.audit.shared import SharedAudit, SharedAuditRate
 from pipeline.report.numbers import NONE, count, percent
-
-_EXAMPLE = 200  # canaries
-_DELTA = 1e-5
 
 RATES_HEADER = ["AUC [95 %]", *(f"TPR at FPR {100 * rate:g} %" for rate in FALSE_POSITIVE_RATES)]
 COLUMNS_HEADER = ["own compounds that set the column", "columns", "compounds that set such a column"]
@@ -115,10 +112,9 @@ def _incoming(audit: Audit) -> str:
 def _canaries(audit: Audit) -> str:
     view = audit.view("canaries")
     if view is None:
-        largest = epsilon_of_guesses(_EXAMPLE, _EXAMPLE, _EXAMPLE, _DELTA, 0.05 / 3)
         return (
-            f"Canaries would tell members from others without doubt: {_EXAMPLE} of them show an epsilon of "
-            f"{largest:.1f} at best, and cost {_EXAMPLE // 2} training compounds."
+            f"Canaries would tell members from others without doubt: {EXAMPLE} of them show an epsilon of "
+            f"{audit.largest_epsilon:.1f} at best, and cost {EXAMPLE // 2} training compounds."
         )
     bounds = [f"{attack.epsilon.epsilon:.2f} by {attack.name}" for attack in view.attacks if attack.epsilon]
     main = view.main.epsilon

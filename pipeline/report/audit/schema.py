@@ -15,6 +15,7 @@ from pipeline.home.paths import Home
 from pipeline.report.parts import PartWithOptions, ReportPart, problems
 
 AUDIT = "audit.json"
+EXAMPLE = 200  # canaries
 _FORMAT: Literal[1] = 1
 
 Interval = tuple[float, float]
@@ -143,6 +144,7 @@ class Audit(PartWithOptions):
     plan: str  # digest
     trunk: str  # digest
     n_shadows: int
+    largest_epsilon: float  # that EXAMPLE canaries can show
     columns: AuditColumnTable
     incoming: AuditIncoming
     views: list[AuditView]

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
+from partners.audit.measurable import fewest_others
 from partners.audit.rates import (
     epsilon_bound,
     epsilon_of_guesses,
-    fewest_others,
     membership_rates,
     p_of_guesses,
     permuted,
