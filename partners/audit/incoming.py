@@ -17,7 +17,7 @@ from partners.network.input_transform import transformed
 from partners.network.trunk import TrunkLayout
 from partners.settings import TrunkSettings
 
-_MOST_COMPOUNDS = 2000  # looked at for units of a single compound
+MOST_COMPOUNDS = 2000  # looked at for units of a single compound
 _JUMP = 4.0  # times the largest value before
 _TINY = np.finfo(np.float64).tiny
 # natural sizes, below which a jump means nothing. In all rounds of the demo the largest unit is 1.03 to 1.10 times the
@@ -83,7 +83,7 @@ def _layer_sizes(views: dict[str, NDArray[np.float32]], layer: int) -> Iterator[
 
 
 def _share_of_one(views: dict[str, NDArray[np.float32]], trunk_settings: TrunkSettings, x: sparse.csr_matrix) -> float:
-    rows = transformed(x[:_MOST_COMPOUNDS], trunk_settings.input_transform)
+    rows = transformed(x[:MOST_COMPOUNDS], trunk_settings.input_transform)
     is_on = rows @ views["trunk.0.weight"] + views["trunk.0.bias"] > 0
     n_units = int((is_on.sum(axis=0) == 1).sum())
     return float(max(0, n_units - 1) / is_on.shape[1])

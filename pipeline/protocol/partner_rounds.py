@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from partners.audit.incoming import MOST_COMPOUNDS
 from partners.files.round_checkpoint import Provenance, RoundStart
 from partners.network.state import PartnerState
 from partners.training.local_round import LocalRound, RoundSettings, step_server, train_locally, validation_scores
@@ -126,7 +127,7 @@ class PartnerRounds:
     def _look_at_trunk(self) -> None:
         """Warn, before training on it, of a trunk with sizes far outside those of the rounds before."""
         layout, data = self._layout.trunk, self._own.training_set
-        trunk, x = self._start.vector()[: layout.n_params], data.x[data.training_rows]
+        trunk, x = self._start.vector()[: layout.n_params], data.x[data.training_rows[:MOST_COMPOUNDS]]
         for text in self._history.warnings(self._round_no, trunk, layout, self.plan.trunk, x):
             self._reporter.warn(f"round {self._round_no}: the trunk may be a trap for single compounds: {text}")
 

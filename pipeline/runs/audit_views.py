@@ -29,6 +29,7 @@ Flags = NDArray[np.bool_]
 
 CONFIDENCE, GAINED, AGREEMENT = "confidence", "confidence gained", "agreement with the steps"
 _NONE = np.empty(0, dtype=np.int64)
+_MOST_KNOWN = 30_000  # compounds that heads are fitted to, for canaries
 _FEWEST = 5  # members, and others, of a group
 
 
@@ -67,6 +68,7 @@ def canary_views(
     if is_member.all() or not is_member.any():
         return
     known = np.setdiff1d(subject.trained.training_rows, rows)
+    known = np.sort(np.random.default_rng(subject.training.seed).permutation(known)[:_MOST_KNOWN])
     every = np.concatenate([known, rows])
     is_canary = np.arange(every.size) >= known.size
     candidates = Candidates(subject.whole.x[every], Targets.of(subject.whole, every), is_canary)

@@ -15,7 +15,7 @@ from pipeline.report.audit.rows import (
 )
 from pipeline.report.audit.schema import Audit
 
-_WIDTH = 180  # characters if stdout is no terminal
+_WIDTH = 190  # characters if stdout is no terminal
 _MEMBERSHIP = "Who was trained on: rates of attacks on what this partner gave away"
 _VIEWS = ["what is attacked", "attack", "trained on", "others", *RATES_HEADER]
 _GROUPS = ["what is attacked", "compounds", "trained on", "others", *RATES_HEADER]
