@@ -3,18 +3,31 @@
 PYTHON ?= python3
 # On machines where pip's default torch is the large CUDA build: the URL of PyTorch's CPU index (see README).
 TORCH_INDEX ?=
+# HASHED=1: install only the files whose SHA-256 is in requirements.hashed.txt, with torch's CPU build.
+HASHED ?=
 DEMO ?= demo
 
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# the pip of a new .venv has known flaws in unpacking archives
+PIP_VERSION := $(shell sed -n "s/^pip==\([^ ]*\) .*/\1/p" requirements.hashed.txt)
 READY := $(VENV)/.ready
 
 .PHONY: install demo test test-slow lint bench clean
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt requirements.hashed.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+ifeq ($(HASHED),)
+	$(PIP) install --quiet --upgrade pip==$(PIP_VERSION)
+	$(PIP) install --quiet -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(PIP) install --quiet -c constraints.txt -e ".[dev]"
+else
+	grep -E '^(pip|setuptools)==' requirements.hashed.txt > $(VENV)/builders.txt
+	$(PIP) install --quiet --upgrade --require-hashes -r $(VENV)/builders.txt
+	$(PIP) install --quiet --require-hashes --no-deps --no-build-isolation $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r requirements.hashed.txt
+	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+endif
 	touch $@
 
 install: $(READY)

@@ -249,6 +249,11 @@ class Training:
     seed: int = 0
     """Seed of shuffling, dropout and the first heads."""
 
+    keyed_chance: bool = True
+    """If true, the seed is mixed with this partner's private keys, so that nobody else knows it; false: whoever knows
+    the seed can repeat the training, as in an experiment on public data.
+    """
+
     def __post_init__(self) -> None:
         """Refuse unknown choices and impossible numbers."""
         self._check_optimiser()

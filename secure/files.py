@@ -8,6 +8,7 @@ name that ends in PART, synced, renamed, and the folder synced. data_prep, which
 
 import errno
 import os
+import resource
 import shutil
 import stat
 from collections.abc import Iterator
@@ -23,19 +24,53 @@ MAX_SECRET_BYTES = 1 << 20
 _GROUP_AND_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
+class TooLarge(OSError):
+    """A file that is larger than any of its kind."""
+
+
 class NotPlainFile(OSError):
-    """A named pipe, a device or a folder under the name of a file."""
+    """A link, a named pipe, a device or a folder under the name of a file."""
 
 
 def open_plain(path: Path) -> BinaryIO:
-    """Open a file that others may have put there; a named pipe would hold up who opens it as usual.
+    """Open a file that somebody else may have put there; a link that a user named is followed.
 
-    Raises NotPlainFile for a named pipe, a device or a folder.
+    Raises NotPlainFile for a named pipe, which would hold up who opens it as usual, a device or a folder.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    return _as_plain(os.open(path, os.O_RDONLY | os.O_NONBLOCK), str(path))
+
+
+def plain_file(name: str, shown: str, folder: int) -> BinaryIO:
+    """Open a file in an open folder that others can write to, and follow no link.
+
+    shown : its path, for errors
+    Raises NotPlainFile as `open_plain`, and for a link.
+    """
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=folder)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise NotPlainFile(errno.ELOOP, "it is a link", shown) from error
+        raise
+    return _as_plain(descriptor, shown)
+
+
+def read_plain(path: Path, most: int) -> bytes:
+    """Read a file that somebody else may have made; no more than `most` bytes of it are ever in memory.
+
+    Raises NotPlainFile for a named pipe, a device or a folder, TooLarge for a larger file.
+    """
+    with open_plain(path) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise TooLarge(errno.EFBIG, f"has more than {most:,} bytes, the most that such a file can have", str(path))
+    return content
+
+
+def _as_plain(descriptor: int, shown: str) -> BinaryIO:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise NotPlainFile(errno.EINVAL, "it is no plain file", str(path))
+        raise NotPlainFile(errno.EINVAL, "it is no plain file", shown)
     return os.fdopen(descriptor, "rb")
 
 
@@ -143,6 +178,12 @@ def read_secret(path: Path) -> bytes:
             return file.read()
     finally:
         os.close(descriptor)
+
+
+def forbid_core_dumps() -> None:
+    """Let a crash of this process, and of those that it starts, leave no file with its memory, keys included."""
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, most))
 
 
 def make_private_folder(folder: Path) -> None:

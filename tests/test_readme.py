@@ -147,12 +147,12 @@ def test_a_script_is_there_and_has_its_options(call: str) -> None:
 
 
 def test_every_target_extra_and_place_is_there() -> None:
-    """`make X`, `hocket[X]`, and what is named in a folder of the repository."""
+    """`make X`, `'.[X]'`, and what is named in a folder of the repository."""
     all_code = "\n".join(of_documents(lambda text: [code(text)]))
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"^make ([a-z-]+)", all_code, re.MULTILINE)) <= targets
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert set(re.findall(r"hocket\[(\w+)\]", all_code)) <= set(extras)
+    assert set(re.findall(r"'\.\[(\w+)\]'", all_code)) <= set(extras)
     places = set(re.findall(rf"(?<![\w./-])(?:{'|'.join(FOLDERS)})/[\w./]*\w", all_code))
     assert {place for place in places if not (ROOT / place).exists()} == set()
 

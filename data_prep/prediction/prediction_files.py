@@ -29,9 +29,14 @@ class Texts:
     values: Sequence[str | None]
     at: NDArray[np.int64] | None = None  # (n_rows,) index of each row's text in values; None: one text per row
 
+    def for_spreadsheets(self) -> "Texts":
+        """The texts, none of which a spreadsheet takes for a formula."""
+        return Texts([None if text is None else no_formula(text) for text in self.values], self.at)
+
 
 Columns = Mapping[str, NDArray[Any] | Texts]  # by name, all of one length
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 KINDS = (".csv", ".csv.gz", ".parquet")
 NPZ = ".npz"  # of columns that may have several numbers in each row
 
@@ -41,6 +46,21 @@ class Sink(Protocol):
 
     def __call__(self, columns: Columns, /) -> None:
         """Append rows; every call has the same columns."""
+
+
+def no_formula(text: str) -> str:
+    """The text with an apostrophe before it if a spreadsheet would take it for a formula (OWASP, CSV injection)."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def sink_for_spreadsheets(sink: Sink) -> Sink:
+    """The sink for rows of which a spreadsheet takes no text, and no column's name, for a formula."""
+    return lambda columns: sink(
+        {
+            no_formula(name): column.for_spreadsheets() if isinstance(column, Texts) else column
+            for name, column in columns.items()
+        }
+    )
 
 
 def check_kind(path: Path, kinds: Sequence[str] = KINDS) -> str:

@@ -1,7 +1,7 @@
 """The local network: the network without federation, trained on one partner's data in as many rounds and steps."""
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,11 @@ _KIND = "baseline"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """Length of the local training, the same as the federation's."""
+    """Length of the local training, the same as the federation's, and the part of its seeds that the settings lack."""
 
     n_rounds: int
     n_steps: int  # optimiser steps per round
+    chance: tuple[int, ...] = field(default=(), repr=False)  # see `round_seed`
 
     def __post_init__(self) -> None:
         """Raise ValueError for a budget without a step."""
@@ -76,7 +77,7 @@ def train_baseline(  # noqa: PLR0913 -- as train_round, with a checkpoint file a
     files = _Files(checkpoint_file, facts, layout, HeadSizes.of(training_set, training))
     now = files.read()
     if now is None:
-        state = seeded_state(training_set, layout, training, round_seed(training.seed, 0))
+        state = seeded_state(training_set, layout, training, round_seed(training.seed, 0, chance=budget.chance))
         now = Baseline(copied(first_trunk), state if first_state is None else first_state.copied())
     if len(now.history) > budget.n_rounds:
         raise CheckpointMismatch(
@@ -120,7 +121,7 @@ def _next_round(
         layout,
         trunk_settings,
         training,
-        round_seed(training.seed, round_no),
+        round_seed(training.seed, round_no, chance=budget.chance),
         budget.n_steps,
         progress=_shifted(progress, now.history, budget),
     )

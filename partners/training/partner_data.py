@@ -25,10 +25,11 @@ class PartnerData:
     validate_every: int = 1  # rounds
     held: Mapping[int, Sequence[int]] = field(default_factory=dict)  # row of the catalogue to its tasks here
     counts: HolderCounts = field(default_factory=HolderCounts)  # of the catalogue's rows
+    chance: tuple[int, ...] = field(default=(), repr=False)  # part of every seed; never leaves the partner
 
     def seed(self, round_no: int, attempt: int = 1, revision: int = 1) -> tuple[int, ...]:
         """Seed of one attempt at a round, all counted from 1; each attempt and revision has a different seed."""
-        return round_seed(self.training.seed, round_no - 1, attempt - 1, revision)
+        return round_seed(self.training.seed, round_no - 1, attempt - 1, revision, self.chance)
 
     def first_state(self, layout: TrunkLayout, vector: NDArray[np.float32], seed: tuple[int, ...]) -> PartnerState:
         """State before any training: heads drawn from the seed, shared head rows as in the vector (n_params,)."""

@@ -43,12 +43,15 @@ class TrainedInPlace:
     n_compounds_seen: int
 
 
-def round_seed(seed: int, round_no: int, attempt: int = 0, revision: int = 1) -> tuple[int, ...]:
+def round_seed(
+    seed: int, round_no: int, attempt: int = 0, revision: int = 1, chance: tuple[int, ...] = ()
+) -> tuple[int, ...]:
     """Seed of one attempt at one round under one revision of the plan, different for each.
 
+    chance : a number that only this partner knows, or nothing
     The local network and the federated one have the same seeds (first attempt, first plan).
     """
-    return (seed, round_no, attempt) if revision == 1 else (seed, round_no, attempt, revision)
+    return (seed, round_no, attempt, *(() if revision == 1 else (revision,)), *chance)
 
 
 def train_round(  # noqa: PLR0913 -- data, model, settings and chance: each is one thing and has its own owner

@@ -4,6 +4,7 @@ import csv
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, cast
@@ -14,6 +15,7 @@ from scipy import io, sparse
 
 from partners.errors import BadMatrixFile, BadWeights
 from partners.training_data.training_set import TrainingSet
+from secure.files import open_plain
 
 _TRAINING, _CENSORED = ("training_weight", "weight"), ("censored_weight",)  # `weight` is the older name
 _MOST = {_TRAINING: 1.0, _CENSORED: float("inf")}  # SparseChem's own range
@@ -75,8 +77,9 @@ def read_training_set(
 def read_sparse(path: Path, *, trust_pickle: bool = False) -> sparse.csr_matrix:
     """Read a sparse matrix of real numbers from .npz (scipy), .mtx (Matrix Market) or, if trusted, pickled .npy.
 
-    Raises BadMatrixFile.
+    Raises BadMatrixFile, and secure.files.NotPlainFile for a named pipe, a device or a folder.
     """
+    open_plain(path).close()  # a pipe would be waited for
     try:
         content = _read_matrix(path, trust_pickle=trust_pickle)
     except (ValueError, KeyError, EOFError, UnpicklingError, ImportError, AttributeError, zipfile.BadZipFile) as error:
@@ -109,7 +112,8 @@ def _read_matrix(path: Path, *, trust_pickle: bool) -> Any:  # noqa: ANN401 -- a
 
 
 def read_folding(path: Path) -> NDArray[np.int64]:
-    """Read the fold of every compound, (n_compounds,), from .npy; raises BadMatrixFile."""
+    """Read the fold of every compound, (n_compounds,), from .npy; raises what `read_sparse` raises."""
+    open_plain(path).close()
     try:
         folding = np.load(path, allow_pickle=False)
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
@@ -125,7 +129,7 @@ def _read_weights(path: Path | None, n_tasks: int) -> Sequence[Mapping[str, str]
     if path is None:
         return ()
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with TextIOWrapper(open_plain(path), newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
         ids = [int(row["task_id"]) for row in rows]
     except (ValueError, KeyError, TypeError, csv.Error) as error:

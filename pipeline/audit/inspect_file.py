@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from pipeline.plan.toml_schema import read_table
 from pipeline.runtime.redact import without_password
 from secure.ciphertexts.parameters import seal_parameters
 from secure.errors import UnknownFile
+from secure.files import open_plain, read_plain
 from secure.inspect import inspect_file as inspect_sealed
 
 # pages and figures: description, text near the beginning, last bytes
@@ -54,6 +56,7 @@ _ADDED = "assay-"  # beginning of the name of an added assay's file
 _STATES[_ADDED] = "models of an assay that a partner added to its model (private)"
 _SIGNED_OR_SECRET = (".json", ".arrow", ".envelopes", ".key", ".secret", ".seeds")  # another name is no damaged one
 _MATRICES = {".npz", ".npy", ".parquet", ".csv"}
+_MOST_JSON = 1 << 28  # bytes; a report of 100,000 tasks has less
 _SQLITE, _SQLITE_HEAD = b"SQLite format 3\0", 100  # first bytes, length of the header
 
 
@@ -63,6 +66,7 @@ def describe_file(path: Path) -> dict[str, Any]:
     Raises ConfigError for a file that hocket did not write, secure.errors.SecureError for a damaged message or key, and
     for a file that is called as one and is none.
     """
+    open_plain(path).close()  # a named pipe would be waited for
     if path.suffix == ".toml" and path.name != "card.toml":
         return _settings(path)
     by_suffix = dict.fromkeys(_PICTURES, _picture) | {".safetensors": _state, ".cache": _cache}
@@ -88,10 +92,13 @@ def describe_file(path: Path) -> dict[str, Any]:
 def _picture(path: Path) -> dict[str, Any]:
     """Facts about a page or figure of a report; it cannot be told from the file whether it is private or shareable."""
     description, mark, end = _PICTURES[path.suffix]
-    content = path.read_bytes()
-    if mark not in content[:_PICTURE_HEAD] or not content.endswith(end):
+    with open_plain(path) as file:
+        head, n_bytes = file.read(_PICTURE_HEAD), file.seek(0, os.SEEK_END)
+        file.seek(max(0, n_bytes - len(end)))
+        is_whole = file.read() == end
+    if mark not in head or not is_whole:
         raise ConfigError(f"{path}: expected a complete {description} that hocket made")
-    return {"what": f"{description} (as private as its folder)", "bytes": len(content)}
+    return {"what": f"{description} (as private as its folder)", "bytes": n_bytes}
 
 
 def as_lines(facts: Mapping[str, Any], indent: str = "") -> Iterator[str]:
@@ -196,7 +203,7 @@ def _matrices(path: Path) -> dict[str, Any]:
 
 def _table(path: Path) -> dict[str, Any]:
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = json.loads(read_plain(path, _MOST_JSON).decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: cannot be read as JSON: {error}") from error
     if not isinstance(table, dict):

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from pipeline.commands.options import EXISTING_FILE, examples
+from pipeline.commands.options import EXISTING_FILE, echo, examples
 
 
 @click.command(
@@ -39,4 +39,4 @@ def check_matrices(plan: Path | None, as_json: bool, trust_pickle: bool, **optio
 
     folds = {name: options.pop(name) for name in ("test_fold", "validation_fold")}
     counts = check(MatrixFiles(**options), plan, trust_pickle=trust_pickle, **folds)
-    click.echo(json.dumps(counts, indent=1) if as_json else "\n".join(f"{k}: {v}" for k, v in counts.items()))
+    echo(json.dumps(counts, indent=1) if as_json else "\n".join(f"{k}: {v}" for k, v in counts.items()))

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from pipeline.commands.options import EXISTING_FILE, examples
+from pipeline.runtime.printable import printable
 
 _COLOURS = {"ok": "green", "note": "yellow", "wrong": "red"}
 
@@ -36,7 +37,7 @@ def doctor(config: Path, as_json: bool) -> None:
         findings.append(finding)
         if not as_json:
             mark = click.style(f"{finding.level:5}", fg=_COLOURS[finding.level])
-            click.echo(f"{mark}  {finding.about:9}  {finding.text}")
+            click.echo(f"{mark}  {finding.about:9}  {printable(finding.text)}")
             click.echo(f"{'':18}do: {finding.advice}" if finding.advice else "", nl=bool(finding.advice))
     code = exit_code(findings)
     if as_json:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.options import ANY_PATH, EXISTING_FILE, examples
+from pipeline.commands.options import ANY_PATH, EXISTING_FILE, echo, examples
 
 
 @click.group()
@@ -25,4 +25,4 @@ def export_sparsechem(config: Path, output: Path, settings_file: Path | None) ->
     from pipeline.model.sparsechem import export_sparsechem as export
 
     facts = export(config, output, settings_file or output.with_suffix(".json"))
-    click.echo("\n".join(f"{key}: {value}" for key, value in facts.items()))
+    echo("\n".join(f"{key}: {value}" for key, value in facts.items()))

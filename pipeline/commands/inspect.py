@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.options import EXISTING_FILE, examples
+from pipeline.commands.options import EXISTING_FILE, echo, examples
 
 
 @click.command(epilog=examples("hocket inspect plan.toml", "hocket inspect exchange/enrol/deal.P01.json --json"))
@@ -16,4 +16,4 @@ def inspect(file: Path, as_json: bool) -> None:
     from pipeline.audit.inspect_file import as_lines, describe_file
 
     facts = describe_file(file)
-    click.echo(json.dumps(facts, indent=1) if as_json else "\n".join(as_lines(facts)))
+    echo(json.dumps(facts, indent=1) if as_json else "\n".join(as_lines(facts)))

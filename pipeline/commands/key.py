@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.options import ANY_PATH, EXISTING_FILE, examples
+from pipeline.commands.options import ANY_PATH, EXISTING_FILE, echo, examples
 
 
 @click.group()
@@ -76,7 +76,7 @@ def key_show(place: Path, passphrase_file: Path | None, as_json: bool) -> None:
     from pipeline.setup.key_display import lines, show_home, show_plan
 
     facts = show_home(place, passphrase_file) if place.is_dir() else show_plan(place)
-    click.echo(json.dumps(facts, indent=1) if as_json else "\n".join(lines(facts)))
+    echo(json.dumps(facts, indent=1) if as_json else "\n".join(lines(facts)))
 
 
 @key.command(

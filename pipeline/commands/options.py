@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from pipeline.runtime.log import Log
+from pipeline.runtime.printable import printable
 from pipeline.runtime.signals import ABANDONED, BEGINS_ANEW, GRACE_S, STOPPED, Stoppable
 
 FC = TypeVar("FC", bound=Callable[..., Any])  # a command, or the function that becomes one
@@ -84,9 +85,13 @@ def report_error(log: Log, message: str, notes: Sequence[str], code: int) -> Non
     if log.as_json:
         log.write(message, "error", notes=list(notes), exit_code=code)
         return
-    click.echo(f"hocket: {message}", err=True)
-    for note in notes:
-        click.echo(f"  {note}", err=True)
+    for line in (f"hocket: {message}", *(f"  {note}" for note in notes)):
+        click.echo(printable(line), err=True)
+
+
+def echo(text: str) -> None:
+    """Write a text on stdout that may hold names, ids or messages of others."""
+    click.echo(printable(text))
 
 
 def examples(*lines: str) -> str:

@@ -47,6 +47,11 @@ if TYPE_CHECKING:  # numpy and pydantic
     metavar="N",
     help="Also write what each atom of the first N compounds contributes, into a folder next to OUTPUT.",
 )
+@click.option(
+    "--spreadsheet",
+    is_flag=True,
+    help="Write an apostrophe before ids that a spreadsheet would take for formulas: =, +, - or @ at the beginning.",
+)
 @input_columns
 @log_format
 def predict(  # noqa: PLR0913, PLR0917 -- click's options
@@ -58,6 +63,7 @@ def predict(  # noqa: PLR0913, PLR0917 -- click's options
     model: "Which | None",
     how: str,
     n_explained: int | None,
+    spreadsheet: bool,
     log: Log,
     **columns: str | None,
 ) -> None:
@@ -95,6 +101,7 @@ def predict(  # noqa: PLR0913, PLR0917 -- click's options
             which=model,
             format=cast("Format", how),
             n_explained=n_explained or 0,
+            for_spreadsheets=spreadsheet,
         )
         from pipeline.model.predict import predict_structures  # torch: only when the request is known to be sound
 

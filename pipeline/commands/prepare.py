@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.options import ANY_PATH, EXISTING_FILE, examples, interruptible, log_format
+from pipeline.commands.options import ANY_PATH, EXISTING_FILE, echo, examples, interruptible, log_format
 from pipeline.runtime.log import Log
 
 
@@ -80,12 +80,12 @@ def prepare(  # noqa: PLR0913, PLR0917 -- the command's options
     if check:
         with interruptible(log, goes_on=False):
             checked = check_tables(config, all_structures=all_structures, workers=workers)
-        click.echo(json.dumps(checked.to_json(), indent=1) if as_json else "\n".join(checked.lines()))
+        echo(json.dumps(checked.to_json(), indent=1) if as_json else "\n".join(checked.lines()))
         sys.exit(3 if checked.tables.stops else 0)
     if structures and output:
         with interruptible(log, goes_on=False):
             counts = prepare_structures(config, structures, output, workers, scheduler, log)
-        click.echo(json.dumps(counts, indent=1) if as_json else "\n".join(f"{k}: {v}" for k, v in counts.items()))
+        echo(json.dumps(counts, indent=1) if as_json else "\n".join(f"{k}: {v}" for k, v in counts.items()))
         return
     with interruptible(log, goes_on=False):
         prepared = prepare_tables(config, workers, scheduler, log)

@@ -39,7 +39,7 @@ def plan_toml(federation_id: str, seed: int, n_rounds: int, partners: Sequence[s
 def partner_toml(name: str, seed: int, tables: Mapping[str, str]) -> str:
     """The text of a partner.toml, with one worker process, because all partners share this machine."""
     data = {"data.assays": tables["T0"], "data.activities": tables["T1"], "data.structures": tables["T2"]}
-    training = {"training.batch_size": 200, "training.seed": seed}
+    training = {"training.batch_size": 200, "training.seed": seed, "training.keyed_chance": False}
     return partner_text(_member(name) | {"workers": 1} | data | training)
 
 

@@ -8,9 +8,11 @@ from pipeline.exchange.begun import deal_explained, deal_of, is_begun, nothing_h
 from pipeline.exchange.storage import Exchange
 from pipeline.home.paths import Home
 from pipeline.plan.plan import Plan, round_name
+from secure.encoding.derive import KEY_BYTES
 from secure.errors import PayloadMismatch
 from secure.files import atomic_path, write_atomically
-from secure.keys.envelopes import MAX_BYTES
+from secure.keys import envelopes
+from secure.keys.group import secret_bytes
 from secure.keys.keys import PrivateKeys
 from secure.messages.message_name import MessageName
 from secure.messages.messages import (
@@ -217,10 +219,13 @@ def last_signed_at(home: Home) -> float | None:
 
 def check_payload_size(plan: Plan, manifest: Manifest, where: str) -> None:
     """Raise PayloadMismatch for a payload larger than its kind can be, which would fill the receiver's disk."""
-    most = MAX_BYTES
+    parameters, n_partners = plan.seal_parameters(manifest.round), len(plan.partner_names)
     if manifest.kind in ("update", "sum"):
         kind = UPDATE if manifest.kind == "update" else SUM
-        most = most_bytes(kind, plan.possible_n_params(manifest.round)[-1], plan.seal_parameters(manifest.round))
+        most = most_bytes(kind, plan.possible_n_params(manifest.round)[-1], parameters)
+    else:
+        n_bytes = secret_bytes(parameters) if manifest.kind == "deal" else KEY_BYTES
+        most = envelopes.most_bytes(n_partners, n_bytes)
     if manifest.payload is not None and manifest.payload.size > most:
         raise PayloadMismatch(f"{where}: announces {manifest.payload.size} bytes, expected at most {most}")
 

@@ -3,8 +3,7 @@
 import copy
 import errno
 import secrets
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -12,19 +11,21 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import ExchangeConflict, ExchangeError, ExchangeUnreachable
+from pipeline.exchange.local_folder import LocalFolder
 from pipeline.runtime.redact import without_password
 from secure.errors import BadManifest, PayloadMismatch
-from secure.files import PART, NotPlainFile, atomic_file, atomic_path, open_plain
+from secure.files import PART, NotPlainFile, atomic_path
 
 _PIECE = 1 << 20  # bytes
-_NOT_PLAIN = "found a named pipe, a device or a folder, expected a file"
+_DEEPEST = 8  # folders inside one another that are listed; a message is in at most three
+_NOT_PLAIN = "found a link, a named pipe, a device or a folder, expected a file"
 _OF_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _LARGEST_MANIFEST = 1 << 20  # bytes; a manifest lists members, not data
 # These show an object only when it is complete; a file server also shows a file that is being written.
 _OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"})
 _S3 = frozenset({"s3", "s3a"})
 # a retry fails too until a person has changed something
-_LASTING = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
+_LASTING = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError, NotPlainFile)
 _LASTING_OF_BOTOCORE = frozenset(
     {"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "ParamValidationError"}
 )
@@ -68,7 +69,7 @@ class Exchange:
         except (ValueError, TypeError, NotImplementedError, ImportError) as error:
             raise ExchangeError(f"{self.url}: cannot be opened by fsspec: {error}") from error
         self._root = str(root).rstrip("/")
-        self._local = isinstance(self._fs, LocalFileSystem)
+        self._local = LocalFolder(self._root) if isinstance(self._fs, LocalFileSystem) else None
         protocols = {self._fs.protocol} if isinstance(self._fs.protocol, str) else set(self._fs.protocol)
         self._shows_whole = bool(protocols & _OBJECT_STORES)
         self._failures = _failures_of(protocols)
@@ -79,6 +80,7 @@ class Exchange:
         if folder:
             lower.url = f"{self.url.rstrip('/')}/{folder}"
             lower._root = f"{self._root}/{folder}"  # noqa: SLF001 -- a copy of this object
+            lower._local = self._local and self._local.lower(folder)  # noqa: SLF001 -- the same
         return lower
 
     def where(self, path: str) -> str:
@@ -91,7 +93,7 @@ class Exchange:
         Raises ExchangeUnreachable if the storage fails, ExchangeError if a retry would fail too.
         """
         try:
-            return bool(self._fs.isfile(f"{self._root}/{path}"))
+            return self._local.is_file(path) if self._local else bool(self._fs.isfile(f"{self._root}/{path}"))
         except self._failures as error:
             raise _failed(self.where(path), "looked up", error) from error
 
@@ -99,7 +101,7 @@ class Exchange:
         """Content of a small file, or None if there is none yet.
 
         Raises ExchangeUnreachable if the storage fails, ExchangeError if a retry would fail too, and
-        secure.errors.BadManifest for a named pipe, a device or a folder.
+        secure.errors.BadManifest for a link, a named pipe, a device or a folder.
         """
         try:
             with self._open(path) as file:
@@ -115,7 +117,7 @@ class Exchange:
         """Copy a file to `target` atomically; False if there is none.
 
         n_bytes : the expected size; of a larger file only one byte more is copied
-        Raises secure.errors.PayloadMismatch for a named pipe, a device or a folder.
+        Raises secure.errors.PayloadMismatch for a link, a named pipe, a device or a folder.
         """
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -139,20 +141,20 @@ class Exchange:
         """
         target = f"{self._root}/{path}"
         try:
-            if self._fs.exists(target):
+            if self._local.exists(path) if self._local else self._fs.exists(target):
                 self._check_same(source, path)
+                return
+            if self._local:
+                with source.open("rb") as own, self._local.replace(path) as copy:
+                    _copy(own, copy, None)
                 return
             if self._shows_whole:  # no folders to make: with makedirs s3fs would make a missing bucket
                 self._fs.put_file(str(source), target)
                 return
             self._fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
-            if self._local:
-                with source.open("rb") as own, _into_folder(Path(target)) as copy:
-                    _copy(own, copy, None)
-            else:
-                temporary = f"{target.rsplit('/', 1)[0]}/.{secrets.token_hex(8)}{PART}"
-                self._fs.put_file(str(source), temporary)
-                self._fs.mv(temporary, target)
+            temporary = f"{target.rsplit('/', 1)[0]}/.{secrets.token_hex(8)}{PART}"
+            self._fs.put_file(str(source), temporary)
+            self._fs.mv(temporary, target)
         except NotPlainFile as error:
             raise ExchangeConflict(f"{self.where(path)}: {_NOT_PLAIN}") from error
         except self._failures as error:
@@ -165,17 +167,17 @@ class Exchange:
         """
         target = f"{self._root}/{path}"
         try:
+            if self._local:
+                with self._local.replace(path) as copy:
+                    copy.write(content)
+                return
             if self._shows_whole:
                 self._fs.pipe_file(target, content)
                 return
             self._fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
-            if self._local:
-                with _into_folder(Path(target)) as copy:
-                    copy.write(content)
-            else:
-                temporary = f"{target.rsplit('/', 1)[0]}/.{secrets.token_hex(8)}{PART}"
-                self._fs.pipe_file(temporary, content)
-                self._fs.mv(temporary, target)
+            temporary = f"{target.rsplit('/', 1)[0]}/.{secrets.token_hex(8)}{PART}"
+            self._fs.pipe_file(temporary, content)
+            self._fs.mv(temporary, target)
         except self._failures as error:
             raise _failed(self.where(path), "written", error) from error
 
@@ -185,9 +187,15 @@ class Exchange:
         Raises ExchangeUnreachable if the storage fails, ExchangeError if a retry would fail too or it is a file.
         """
         try:
-            listed = self._fs.find(self._root)
+            if self._local:
+                return self._local.files()
+            # by default fsspec passes over a folder that it may not read
+            strictly = {} if self._shows_whole else {"on_error": "raise", "maxdepth": _DEEPEST}
+            listed = self._fs.find(self._root, **strictly)
         except FileNotFoundError:
             return []
+        except NotADirectoryError as error:
+            raise ExchangeError(f"{self.url}: found a file, expected a folder") from error
         except self._failures as error:
             raise _failed(self.url, "listed", error) from error
         paths = [str(path).removeprefix(self._root).lstrip("/") for path in listed]
@@ -201,6 +209,8 @@ class Exchange:
         Raises ExchangeUnreachable if the storage fails, ExchangeError if a retry would fail too.
         """
         try:
+            if self._local:
+                return self._local.folders()
             entries = self._fs.ls(self._root, detail=True)
         except FileNotFoundError:
             return []
@@ -209,9 +219,10 @@ class Exchange:
         return sorted(str(entry["name"]).rsplit("/", 1)[-1] for entry in entries if entry["type"] == "directory")
 
     def _open(self, path: str) -> BinaryIO:
-        """Open a file for reading. Raises NotPlainFile for a named pipe, which would otherwise be waited for."""
-        file = f"{self._root}/{path}"
-        return open_plain(Path(file)) if self._local else cast("BinaryIO", self._fs.open(file, "rb"))
+        """Open a file for reading. Raises NotPlainFile for what is no file in a local folder."""
+        if self._local:
+            return self._local.open(path)
+        return cast("BinaryIO", self._fs.open(f"{self._root}/{path}", "rb"))
 
     def _check_same(self, source: Path, path: str) -> None:
         """Raise ExchangeConflict unless the posted file has the same bytes: a member never replaces what it posted."""
@@ -226,17 +237,6 @@ class Exchange:
                     raise error
                 if not theirs:
                     return
-
-
-@contextmanager
-def _into_folder(target: Path) -> Iterator[BinaryIO]:
-    """Write into the target's folder, fsync, rename: a reader of a shared folder never sees half a file."""
-    # left by this member when it was killed: no other member posts this file
-    for leftover in target.parent.glob(f".{target.name}.*{PART}"):
-        leftover.unlink(missing_ok=True)
-    # atomic_file takes a random name: anyone who can write to the exchange could plant a link under a known one
-    with atomic_file(target, 0o666) as copy:
-        yield copy
 
 
 def exchange_at(url_or_path: str, folder: Path) -> Exchange:

@@ -1,6 +1,5 @@
 """The catalogue at a partner: which of its own tasks are in it, and how many partners hold each task."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
@@ -11,7 +10,7 @@ from data_prep.prepared import Task
 from partners.network.shared_head_rows import HolderCounts
 from partners.network.trunk import TrunkLayout
 from pipeline.errors import ConfigError
-from pipeline.home.json_files import write_json
+from pipeline.home.json_files import read_json, write_json
 from pipeline.home.paths import Home
 from pipeline.plan.catalogue import Catalogue, CatalogueTask
 from pipeline.plan.plan import Plan
@@ -143,8 +142,8 @@ def _check_same_partners(plan: Plan, file: Path, counted: Counted | None) -> Non
 def _read(file: Path) -> Counted:
     """Read the counts; raises ConfigError for a damaged file."""
     try:
-        table = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        table = read_json(file)
+    except ValueError as error:
         raise ConfigError(f"{file}: cannot be read as JSON: {error}") from error
     if isinstance(table, dict) and "counts" in table and "min_partners" not in table:
         earlier = ConfigError(

@@ -1,10 +1,18 @@
-"""JSON files, written atomically."""
+"""JSON files of a home: written atomically, and read as what a disk or a person may have made of them."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 from secure.files import write_atomically
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401 -- any JSON value
+    """Read a JSON file. Raises ValueError for a file that is no JSON in UTF-8, or nested too deep; OSError."""
+    try:
+        return json.loads(path.read_bytes())
+    except RecursionError as error:
+        raise ValueError(f"{path}: found JSON that is nested too deep") from error
 
 
 def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 -- any JSON value

@@ -15,6 +15,7 @@ from pipeline.errors import ConfigError, HomeInUse
 from secure.messages.messages import utc
 
 _LONGEST = 4096  # bytes read of a note
+_NUMBERS = 1 << 37  # numbers of processes and seconds since 1970 are below
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,12 @@ class Holder:
     def this(cls) -> Self:
         """This process, now."""
         return cls(os.getpid(), socket.gethostname(), int(time()))
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether a process can have written this: its note can be damaged, and goes to a terminal."""
+        numbers = all(type(n) is int and 0 <= n < _NUMBERS for n in (self.pid, self.since))
+        return numbers and isinstance(self.host, str) and self.host.isprintable()
 
     def __str__(self) -> str:
         """As shown to users."""
@@ -65,11 +72,12 @@ def hold(lock_file: Path, *, waits: bool = False) -> Iterator[Holder | None]:
 
 
 def _read(handle: int) -> Holder | None:
-    """The holder in the note; None if there is none."""
+    """The holder in the note; None if there is none, or the note is damaged."""
     try:
-        return Holder(**json.loads(os.pread(handle, _LONGEST, 0)))
-    except (ValueError, TypeError):
+        holder = Holder(**json.loads(os.pread(handle, _LONGEST, 0)))
+    except (ValueError, TypeError, RecursionError):
         return None
+    return holder if holder.is_possible else None
 
 
 def _write(handle: int, holder: Holder | None) -> None:

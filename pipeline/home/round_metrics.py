@@ -3,13 +3,13 @@
 The tracking process reads them later, so a tracking server that is down delays no round, and nothing is logged twice.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.home.json_files import write_json
+from pipeline.errors import ConfigError
+from pipeline.home.json_files import read_json, write_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,5 +30,12 @@ def write_record(folder: Path, record: RoundRecord) -> None:
 
 
 def read_records(folder: Path) -> list[RoundRecord]:
-    """All records, by step."""
-    return [RoundRecord(**json.loads(path.read_text())) for path in sorted(folder.glob("step-*.json"))]
+    """All records, by step. Raises ConfigError for a damaged one."""
+    return [_read_record(path) for path in sorted(folder.glob("step-*.json"))]
+
+
+def _read_record(path: Path) -> RoundRecord:
+    try:
+        return RoundRecord(**read_json(path))
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{path}: is damaged, expected the record of a step; remove it to send the others") from error

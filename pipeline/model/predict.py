@@ -43,7 +43,8 @@ def predict_structures(request: PredictRequest, log: Log | None = None) -> None:
     reporter.report(_announcement(model, selection))
     cache, tally = Home(config.home_folder).structures_cache, Tally(reporter, "predicted")
     explaining = open_explainer(folder, model, selection, request.n_explained, workers)
-    with explaining as explainer, open_tables(request.output, rejected_file) as (sink, reject):
+    tables = open_tables(request.output, rejected_file, for_spreadsheets=request.for_spreadsheets)
+    with explaining as explainer, tables as (sink, reject):
         for structures in structure_batches(model, request.new, _batch_size(model), workers, cache):
             batch = _predicted(model, structures)
             sink(as_table(request.format, batch.rows, batch.ids, batch.prediction, selection))

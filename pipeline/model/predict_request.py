@@ -33,6 +33,7 @@ class PredictRequest:
     tasks: tuple[str, ...] | None = None  # None: all but auxiliary ones
     which: Which | None = None  # None: the model that the gate keeps
     format: Format = "long"
+    for_spreadsheets: bool = False  # texts that a spreadsheet takes for formulas get an apostrophe
     n_explained: int = 0  # compounds whose atoms' contributions are written
 
     def __post_init__(self) -> None:

@@ -16,7 +16,15 @@ from scipy import sparse
 from data_prep.columns import COMPOUND_ID, SMILES
 from data_prep.errors import TableError
 from data_prep.prediction.fingerprints import fingerprint
-from data_prep.prediction.prediction_files import KINDS, Sink, Texts, check_kind, growing_table, growing_tables
+from data_prep.prediction.prediction_files import (
+    KINDS,
+    Sink,
+    Texts,
+    check_kind,
+    growing_table,
+    growing_tables,
+    sink_for_spreadsheets,
+)
 from data_prep.prediction.structure_files import StructureRecord, expect_columns, read_batches
 from data_prep.structures.watchdog import worker_pool
 from pipeline.errors import ConfigError
@@ -182,8 +190,20 @@ def check_structures(structures: StructureInput) -> None:
 
 
 @contextmanager
-def open_tables(output: Path | None, rejected_file: Path | None) -> Iterator[tuple[Sink, Sink]]:
-    """Open both output tables, for results and rejected rows; both files appear together at the end."""
+def open_tables(
+    output: Path | None, rejected_file: Path | None, *, for_spreadsheets: bool = False
+) -> Iterator[tuple[Sink, Sink]]:
+    """Open both output tables, for results and rejected rows; both files appear together at the end.
+
+    for_spreadsheets : texts that a spreadsheet would take for formulas get an apostrophe
+    """
+    with _tables(output, rejected_file) as sinks:
+        sink, reject = map(sink_for_spreadsheets, sinks) if for_spreadsheets else sinks
+        yield sink, reject
+
+
+@contextmanager
+def _tables(output: Path | None, rejected_file: Path | None) -> Iterator[tuple[Sink, Sink]]:
     if output is None or rejected_file is None:
         with growing_table(None) as sink:
             yield sink, lambda _columns: None

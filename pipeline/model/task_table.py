@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.model.description import ClassTask, Description, RegrTask, Selection, Which
+from pipeline.runtime.printable import printable
 
 _COLUMNS = (
     "task",
@@ -70,5 +71,5 @@ def print_tasks(rows: Iterator[Row], console: Console) -> None:
         table.add_column(title, justify="right" if name in _NUMBERS else "left", overflow="fold")
     for row in rows:
         model = row["model"] + (", auxiliary" if row["is_auxiliary"] == "yes" else "")
-        table.add_row(*(Text(cell) for name, cell in (row | {"model": model}).items() if name in _SHOWN))
+        table.add_row(*(Text(printable(cell)) for name, cell in (row | {"model": model}).items() if name in _SHOWN))
     console.print(table)

@@ -46,7 +46,7 @@ def expect_scheduler(scheduler: str) -> None:
     if scheduler and not _SCHEDULER.fullmatch(scheduler):
         raise ValueError(f"found {scheduler!r}, expected tcp://HOST:PORT, tls://HOST:PORT or local:N")
     if scheduler and find_spec("distributed") is None:
-        raise ValueError("Dask is not installed: pip install hocket[dask]")
+        raise ValueError("Dask is not installed: pip install -e '.[dask]' in hocket's folder")
 
 
 def expect_columns(columns: Iterable[str]) -> None:

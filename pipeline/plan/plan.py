@@ -110,8 +110,8 @@ class Plan(Schema):
     @model_validator(mode="after")
     def _members_fit(self) -> Self:
         names = [card.name for card in self.card]
-        if len(set(names)) != len(names):
-            raise ValueError(f"every member has one card, found {sorted(names)}")
+        if len({name.casefold() for name in names}) != len(names):  # a share that ignores case has one file for both
+            raise ValueError(f"every member has one card, and names differ not only in case, found {sorted(names)}")
         aggregators = [card.name for card in self.card if card.role == "aggregator"]
         if len(aggregators) != 1:
             raise ValueError(f"a plan has exactly one aggregator card, found {len(aggregators)}")

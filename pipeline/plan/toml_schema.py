@@ -12,6 +12,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from data_prep.columns import nearest
 from pipeline.errors import ConfigError
+from secure.encoding.limited_toml import parse_toml
+from secure.files import read_plain
+
+_MOST_BYTES = 1 << 22  # of a plan or configuration; a plan whose catalogue has 10,000 tasks has 500 kB
+_MOST_PROBLEMS = 20  # shown of a file
 
 _LONGEST_SHOWN = 80  # characters of a value
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")  # pydantic's words for models and for dataclasses
@@ -44,8 +49,8 @@ def read_toml(path: Path, schema: type[AnySchema]) -> AnySchema:
 def read_table(path: Path) -> dict[str, Any]:
     """Parse a TOML file. Raises ConfigError if it cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        return tomllib.loads(text)
+        text = read_plain(path, _MOST_BYTES).decode("utf-8-sig").replace("\r\n", "\n")
+        return parse_toml(text)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None
     except UnicodeDecodeError as error:
@@ -80,17 +85,20 @@ def _where(message: str, text: str) -> str:
 
 def check_table(table: dict[str, Any], schema: type[AnySchema], where: str) -> AnySchema:
     """Validate a parsed table. It goes through JSON, because pydantic's strict types accept a JSON array as a tuple."""
-    not_json = list(_not_json(table))
-    if not_json:
-        raise _refusal(where, not_json)
     try:
+        not_json = list(_not_json(table))
+        if not_json:
+            raise _refusal(where, not_json)
         return schema.model_validate_json(json.dumps(table))
+    except RecursionError:
+        raise ConfigError(f"{where}: found tables that are too deep, expected at most three in one another") from None
     except ValidationError as error:
         raise _refusal(where, [_describe(item, schema) for item in error.errors(include_url=False)]) from None
 
 
 def _refusal(where: str, lines: list[str]) -> ConfigError:
-    return ConfigError(f"{where}: {len(lines)} problem(s): " + "; ".join(lines))
+    more = f"; and {len(lines) - _MOST_PROBLEMS} more" if len(lines) > _MOST_PROBLEMS else ""
+    return ConfigError(f"{where}: {len(lines)} problem(s): " + "; ".join(lines[:_MOST_PROBLEMS]) + more)
 
 
 def _not_json(value: object, key: str = "") -> Iterator[str]:

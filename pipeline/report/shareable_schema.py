@@ -12,10 +12,14 @@ from pipeline.report.audit.shared import SharedAudit
 from pipeline.report.metrics import CLASSIFICATION, FORMAT, SUMMARY_KIND, TaskKind
 from pipeline.report.parts import PartWithOptions, ReportPart, Sides, problems
 from pipeline.report.schema import Conclusion, Curve, GroupChange, Interval, Picks, Points, SharedWorth
+from secure.files import NotPlainFile, TooLarge, read_plain
 
 _MOST_BYTES = 4_000_000  # a usual summary has a few thousand
+_LARGEST = 1e12  # no score or error of an assay is larger, and pages and figures can show it
+_LARGEST_COUNT = 1 << 53  # up to here every count is a number in JSON and in a figure
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+Partner = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")]  # as on a card
 Date = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 SharedKind = ModelKind | Literal["other models"]
@@ -157,7 +161,7 @@ class ShareableSummary(PartWithOptions):
 
     kind: Literal["hocket shareable summary"] = SUMMARY_KIND
     format: Literal[5] = FORMAT
-    partner: Name
+    partner: Partner
     federation: Name
     plan: Digest
     trunk: Digest
@@ -195,6 +199,7 @@ def read_shared(path: Path) -> ShareableSummary:
         error = NotShareable(f"{path}: is {kind}, expected {SUMMARY_KIND!r} of format {FORMAT}")
         error.add_note("`hocket report PARTNER.toml --shareable` of this version writes such a summary.json")
         raise error
+    _check_values(content, path)
     try:
         return ShareableSummary.model_validate_json(json.dumps(content))
     except ValidationError as error:
@@ -202,15 +207,32 @@ def read_shared(path: Path) -> ShareableSummary:
 
 
 def _object_in(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > _MOST_BYTES:
-        raise _damaged(path, f"{path.stat().st_size} bytes, expected {_MOST_BYTES} at most")
     try:
-        content = json.loads(path.read_bytes(), parse_constant=_refuse)
+        content = json.loads(read_plain(path, _MOST_BYTES), parse_constant=_refuse)
+    except (TooLarge, NotPlainFile) as error:
+        raise _damaged(path, str(error.strerror)) from None
     except (ValueError, RecursionError):
         raise _damaged(path, "no JSON") from None
     if not isinstance(content, dict):
         raise _damaged(path, "no JSON object")
     return content
+
+
+def _check_values(content: object, path: Path) -> None:
+    """Raise DamagedReport for a value that no partner's report has and no page or terminal can show."""
+    pending = [content]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, dict):
+            pending += [*value, *value.values()]
+        elif isinstance(value, list):
+            pending += value
+        elif isinstance(value, str) and not value.isprintable():
+            raise _damaged(path, f"found the text {value[:80]!a}, expected printable characters")
+        elif isinstance(value, int) and abs(value) > _LARGEST_COUNT:
+            raise _damaged(path, f"found a number of {value.bit_length()} bits, expected one below 2^53")
+        elif isinstance(value, float) and not abs(value) <= _LARGEST:
+            raise _damaged(path, f"found the number {value:g}, expected one of at most {_LARGEST:g}")
 
 
 def _refuse(constant: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from pipeline.report.conclusion import gate_sentences
 from pipeline.report.disclosure import WITHHELD
@@ -59,7 +60,7 @@ def _table(title: str, summaries: Sequence[tuple[str, AnySummary]]) -> Table:
         table.add_column(column, justify="left" if column == "metric" else "right", no_wrap=True)
     for partner, summary in summaries:
         for row in _rows(partner, summary):
-            table.add_row(*row)
+            table.add_row(*map(Text, row))  # a plain text would be read as markup
         table.add_section()
     return table
 

@@ -2,9 +2,11 @@
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from pipeline.report.numbers import number, signed
 from pipeline.runs.extend import ExtensionReport
+from pipeline.runtime.printable import printable
 
 _WIDTH = 112  # columns where stdout is no terminal
 _TITLE = "New assays: average precision out of fold"
@@ -31,12 +33,12 @@ def _added(report: ExtensionReport) -> Table:
     for result in report.results:
         name, model = result["input_assay_id"], result["kept"]
         if not result["tasks"]:
-            table.add_row(name, "-", str(result["n_compounds"]), "-", "-", "-", "-", model)
+            table.add_row(_id(name), "-", str(result["n_compounds"]), "-", "-", "-", "-", model)
         for task in result["tasks"]:
             kept, without = task["kept"], task["without_trunk"]
             gain = "-" if kept is None or without is None else signed(kept - without)
             counts = (str(task["n_labels"]), str(task["n_active"]))
-            table.add_row(name, f"{task['threshold']:.10g}", *counts, _text(kept), _text(without), gain, model)
+            table.add_row(_id(name), f"{task['threshold']:.10g}", *counts, _text(kept), _text(without), gain, model)
             name = ""
     return table
 
@@ -46,8 +48,13 @@ def _refused(report: ExtensionReport) -> Table:
     for column in ("assay", "compounds", "reason"):
         table.add_column(column, justify="right" if column == "compounds" else "left", overflow="fold")
     for one in report.refused:
-        table.add_row(one.input_assay_id, str(one.n_compounds), one.reason)
+        table.add_row(_id(one.input_assay_id), str(one.n_compounds), _id(one.reason))
     return table
+
+
+def _id(text: str) -> Text:
+    """An assay's id, which a plain text would let the table read as markup."""
+    return Text(printable(text))
 
 
 def _text(score: float | None) -> str:

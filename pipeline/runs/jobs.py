@@ -1,6 +1,5 @@
 """A member's whole run, as the run commands start it: under the home's lock, with tracking in another process."""
 
-import json
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from shlex import quote
 
 from pipeline.errors import ConfigError, OutOfStep
 from pipeline.exchange.mailbox import Mailbox
-from pipeline.home.json_files import write_json
+from pipeline.home.json_files import read_json, write_json
 from pipeline.home.lock import Holder
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
 from pipeline.protocol.aggregator import AggregatorRun
@@ -166,7 +165,7 @@ def _is_finished(member: TrackedMember) -> bool:
     if not file.exists():
         return False
     try:
-        plan = str(json.loads(file.read_text())["plan"])
+        plan = str(read_json(file)["plan"])
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{file}: is damaged; remove it, and the run finds out what is left to do") from error
     if plan != (expected := member.plan.digest):
@@ -176,4 +175,4 @@ def _is_finished(member: TrackedMember) -> bool:
 
 def _is_told(member: TrackedMember) -> bool:
     """Whether a finished run has posted its last sign and sent its notice; an earlier version did not note it."""
-    return json.loads(member.home.finished.read_text()).get("told") is not False
+    return read_json(member.home.finished).get("told") is not False

@@ -1,9 +1,8 @@
 """A run's notices: which events of `[notify]` are told, each once, also by a run that is started again."""
 
-import json
 from collections.abc import Callable
 
-from pipeline.home.json_files import write_json
+from pipeline.home.json_files import read_json, write_json
 from pipeline.runtime.notifier import Notifier
 from pipeline.runtime.progress import ProgressReporter
 from pipeline.tracking.tracker import TrackedMember
@@ -60,7 +59,7 @@ class Notices:
         if self._told_now is not None:
             return dict(self._told_now)
         try:
-            told = json.loads(self._member.home.notified.read_text())
+            told = read_json(self._member.home.notified)
         except (OSError, ValueError):  # none yet, or damaged: a notice too many does no harm
             return {}
         return told if isinstance(told, dict) else {}

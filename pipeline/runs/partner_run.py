@@ -120,6 +120,7 @@ class PartnerRun:
             config.n_workers,
             held=held,
             validate_every=config.tracking.validate_every,
+            chance=(self._mailbox.keys.chance(plan.federation.id),) if config.training.keyed_chance else (),
         )
         metrics = {
             "seconds_prepare": time.monotonic() - started,
@@ -224,7 +225,7 @@ class PartnerRun:
                 layout.trunk,
                 plan.trunk,
                 own.training,
-                Budget(n_rounds=plan.rounds.n_rounds, n_steps=plan.rounds.local_steps),
+                Budget(n_rounds=plan.rounds.n_rounds, n_steps=plan.rounds.local_steps, chance=own.chance),
                 self.home.baseline / "local.safetensors",
                 first_state=own.first_state(layout, first, own.seed(1)) if layout.n_rows else None,
                 progress=progress,

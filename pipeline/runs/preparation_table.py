@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from pipeline.runs.preparation_summary import PreparationSummary, PreparedTables
+from pipeline.runtime.printable import printable
 
 _WIDTH = 80  # columns where stdout is no terminal
 _OF_ASSAYS = {
@@ -30,7 +32,7 @@ def show_prepared(prepared: PreparedTables, console: Console | None = None) -> N
             console.print(table)
     console.print(_facts(summary))
     for warning in summary.warnings:
-        console.print(f"warning: {warning}", markup=False)
+        console.print(printable(f"warning: {warning}"), markup=False)
     console.print(f"consistency: {prepared.consistency}", markup=False, soft_wrap=True)  # compared with the others'
     console.print(f"folder: {prepared.folder}", markup=False, soft_wrap=True)  # whole, to be copied
 
@@ -100,7 +102,7 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]],
     for i, column in enumerate(columns):
         table.add_column(column, justify="left" if i < n_words else "right", overflow="fold")
     for row in rows:
-        table.add_row(*(_number(cell) if isinstance(cell, int) else str(cell) for cell in row))
+        table.add_row(*(_number(cell) if isinstance(cell, int) else Text(printable(str(cell))) for cell in row))
     return table
 
 

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Literal, TextIO
 
+from pipeline.runtime.printable import printable
+
 Level = Literal["info", "warning", "error"]
 
 
@@ -54,8 +56,8 @@ class Log:
 
 
 def as_text(text: str, level: Level) -> str:
-    """The text, with "warning: " before it if it is one."""
-    return f"warning: {text}" if level == "warning" else text
+    """The text for a terminal, with "warning: " before it if it is one."""
+    return printable(f"warning: {text}" if level == "warning" else text)
 
 
 def json_line(member: str, text: str, level: Level = "info", **fields: object) -> str:

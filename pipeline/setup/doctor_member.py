@@ -24,7 +24,7 @@ from pipeline.setup.findings import Finding, note, wrong
 from secure.ciphertexts.parameters import seal_parameters
 from secure.errors import WrongKey
 from secure.keys.group import GroupSecret
-from secure.keys.keys import KEY_FILE, PrivateKeys, load_private_keys, parse_card
+from secure.keys.keys import KEY_FILE, PrivateKeys, load_private_keys, read_card
 from secure.keys.pairing import PairSeeds
 from secure.messages.message_name import MessageName
 from secure.messages.messages import Expected, Manifest, verify_manifest
@@ -93,7 +93,7 @@ def examine_keys(config: MemberConfig, keys: PrivateKeys, plan: Plan | None) -> 
     yield Finding("keys", f"private keys of {keys.name} ({keys.role}), {lock}")
     card_file = home.keys / "card.toml"
     if card_file.exists():
-        keys.expect_card(parse_card(card_file.read_text(encoding="utf-8"), str(card_file)), str(home.keys))
+        keys.expect_card(read_card(card_file), str(home.keys))
     else:
         yield note("keys", f"{card_file}: is missing", f"`hocket key new {keys.name} --home HOME` writes it again")
     if plan is not None and config.name in plan.cards:

@@ -13,7 +13,7 @@ from pipeline.plan.plan import FEWEST_PARTNERS, Plan
 from pipeline.plan.toml_schema import AnySchema, check_table
 from pipeline.runtime.outputs import writing
 from secure.files import atomic_file
-from secure.keys.keys import Card, parse_card
+from secure.keys.keys import Card, read_card
 
 _PLAN_TITLE = (
     "The plan, on which all members agree. Every member has the same file; its digest (`hocket key show plan.toml`) is "
@@ -69,7 +69,7 @@ def read_cards(files: Sequence[Path]) -> list[Card]:
     cards = []
     for file in files:
         try:
-            cards.append(parse_card(file.read_text(encoding="utf-8-sig"), str(file)))
+            cards.append(read_card(file))
         except UnicodeDecodeError as error:
             raise ConfigError(f"{file}: is not UTF-8 text, expected a card from `hocket key new`") from error
     return sorted(cards, key=lambda card: (card.role != "partner", card.name))

@@ -8,7 +8,7 @@ from pipeline.home.paths import Home
 from pipeline.plan.member_configs import read_passphrase
 from pipeline.plan.plan import Plan, read_plan
 from secure.inspect import inspect_file
-from secure.keys.keys import KEY_FILE, load_private_keys, parse_card
+from secure.keys.keys import KEY_FILE, load_private_keys, read_card
 from secure.messages.messages import parse_manifest
 
 
@@ -22,7 +22,7 @@ def show_home(folder: Path, passphrase_file: Path | None) -> dict[str, Any]:
     if not card_file.exists() or not key_file.exists():
         raise ConfigError(f"{home.keys}: found no {KEY_FILE} with its card.toml, expected a home with keys")
     home.make()
-    card = parse_card(card_file.read_text(encoding="utf-8"), str(card_file))
+    card = read_card(card_file)
     locked = inspect_file(key_file)["passphrase"]
     if checked := not locked or passphrase_file is not None:
         load_private_keys(home.keys, read_passphrase(passphrase_file), card)

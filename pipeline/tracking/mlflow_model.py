@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from pipeline.tracking.served_model import ServedModel
 
 # packages that a served model imports; pinned to the versions installed here
+# not hocket itself: an index may have another package of this name
 _PACKAGES = (
-    "hocket",
     "numpy",
     "scipy",
     "rdkit",

@@ -6,7 +6,6 @@ does not import MLflow.
 """
 
 import hashlib
-import json
 import os
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from types import TracebackType
 from typing import Self
 
 from pipeline.errors import ConfigError
-from pipeline.home.json_files import write_json
+from pipeline.home.json_files import read_json, write_json
 from pipeline.home.paths import Home
 from pipeline.model.description import Description
 from pipeline.plan.member_configs import MemberConfig, read_member_config
@@ -95,7 +94,7 @@ class TrackedMember:
         if self.own_store and not self.store_file.exists():
             return False
         try:
-            tracked = json.loads(self.home.tracked.read_text())
+            tracked = read_json(self.home.tracked)
             same_model = tracked["model"] == model_edition(self.home)
             return bool(tracked["format"] == _FORMAT and tracked["report"] == report_digest(self.home) and same_model)
         except (ValueError, KeyError, TypeError, AttributeError):

@@ -4,13 +4,12 @@ A file that was not sent completely is sent again. Even a start that ends early 
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from pipeline.home.json_files import write_json
+from pipeline.home.json_files import read_json, write_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +37,9 @@ class Remaining:
     def read(cls, note: Path) -> Self | None:
         """Read the last note of `send`; None if there is none yet or it is damaged."""
         try:
-            remaining = json.loads(note.read_text())["left"]
+            remaining = read_json(note)["left"]
             return cls(int(remaining["files"]), int(remaining["bytes"]))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):  # the last: an endless number
             return None
 
     def __str__(self) -> str:
@@ -68,7 +67,7 @@ def send(uploads: Sequence[Upload], note: Path, run_id: str) -> None:
 def _sent(note: Path, run_id: str) -> dict[str, str]:
     """Digest of each file that the run has, by name."""
     try:
-        content = json.loads(note.read_text())
+        content = read_json(note)
         return dict(content["files"]) if content["run"] == run_id else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}  # no note, or a damaged one: all files are sent again

@@ -75,11 +75,6 @@ def refusal(error: Exception) -> Wire:
     return {_REFUSED: f"{type(error).__name__}; see this site's own log"}
 
 
-def printable(text: str) -> str:
-    """A peer's text without line breaks and control characters, so that it cannot forge lines of a log."""
-    return "".join(sign if sign.isprintable() else "?" for sign in text)
-
-
 class SiteEndpoint:
     """Answers the server's questions; starts the partner's run after the server's proof and its last message.
 

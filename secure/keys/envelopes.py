@@ -18,6 +18,8 @@ from secure.keys.keys import Card, PrivateKeys
 
 MAX_BYTES = 16 << 20
 _KEYS = {"format", "version", "plan", "sender", "group", "envelopes"}
+_HPKE_BYTES = 1088 + 32 + 16  # ML-KEM ciphertext, ephemeral X25519 key, tag
+_REST, _PER_RECEIVER = 1024, 64  # bytes for what surrounds the envelopes, and one of them
 _SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 
@@ -34,6 +36,11 @@ class Binding:
         """Return the HPKE info string for one receiver."""
         fields = {"plan": self.plan, "sender": self.sender, "group": self.group, "receiver": receiver}
         return canonical_json([self.purpose, 1, fields])
+
+
+def most_bytes(n_receivers: int, secret_bytes: int) -> int:
+    """The most bytes that a payload for so many receivers of a secret of this size can have."""
+    return _REST + n_receivers * (_PER_RECEIVER + 4 * -(-(secret_bytes + _HPKE_BYTES) // 3))
 
 
 def seal_envelopes(binding: Binding, secrets: Mapping[str, bytes], cards: Mapping[str, Card]) -> bytes:

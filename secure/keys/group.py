@@ -23,6 +23,11 @@ DEAL = "hocket.deal"
 _RING = 32
 
 
+def secret_bytes(parameters: SealParameters) -> int:
+    """Size of a group secret."""
+    return len(MAGIC) + _RING + 2 * KEY_BYTES + parameters.poly_bytes
+
+
 class GroupSecret:
     """The BFV secret key, the tag seed and the structure seed; never shown."""
 
@@ -72,7 +77,7 @@ class GroupSecret:
     @classmethod
     def from_bytes(cls, data: bytes, parameters: SealParameters, where: str = "group secret") -> Self:
         """Return the secret that to_bytes wrote; raises BadKeyFile, or ParameterMismatch for another ring."""
-        expected = len(MAGIC) + _RING + 2 * KEY_BYTES + parameters.poly_bytes
+        expected = secret_bytes(parameters)
         if not data.startswith(MAGIC):
             raise BadKeyFile(f"{where}: not a group secret, version 1")
         body = data[len(MAGIC) :]

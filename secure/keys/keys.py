@@ -1,6 +1,5 @@
 """A member's private keys, and its card with the public keys, which goes into the plan."""
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,17 @@ from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey, MLKEM7
 from secure.encoding.canonical import canonical_json, digest
 from secure.encoding.derive import derive_key
 from secure.encoding.json_fields import expect_keys, from_base64, is_name, to_base64
+from secure.encoding.limited_toml import parse_toml
 from secure.errors import BadCard, BadKeyFile, BadSignature, WrongKey
-from secure.files import atomic_file, make_private_folder, read_secret, write_secret
+from secure.files import (
+    TooLarge,
+    atomic_file,
+    forbid_core_dumps,
+    make_private_folder,
+    read_plain,
+    read_secret,
+    write_secret,
+)
 from secure.keys.encrypted_files import lock, lock_with_key, unlock, unlock_with_key
 
 Role = Literal["partner", "aggregator"]
@@ -26,6 +34,21 @@ SIGNING_BYTES = 32
 SIGNATURE_BYTES = 64
 _MLKEM_PUBLIC, _MLKEM_SEED, _X25519 = 1184, 64, 32
 AGREEMENT_BYTES = _MLKEM_PUBLIC + _X25519
+# Every encoding, without the sign bit, of a point of small order (as libsodium's ge25519_has_small_order has them):
+# under such a key the same 64 bytes are a signature of every message
+_SMALL_ORDER = {
+    bytes.fromhex(point)
+    for point in (
+        "00" * 32,
+        "01" + "00" * 31,
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        "ec" + "ff" * 30 + "7f",
+        "ed" + "ff" * 30 + "7f",
+        "ee" + "ff" * 30 + "7f",
+    )
+}
+MAX_CARD_BYTES = 1 << 14  # of a card's file
 _CARD_DOMAIN = b"hocket/card/v1\0"
 _CARD_KEYS = {"name", "role", "signing", "signature"}
 
@@ -79,10 +102,21 @@ def card_fields(card: Card) -> dict[str, str]:
     return _unsigned(card.name, card.role, card.signing, card.agreement) | {"signature": to_base64(card.signature)}
 
 
+def read_card(path: Path) -> Card:
+    """Read a card's file. Raises what `parse_card` raises, UnicodeDecodeError and OSError."""
+    try:
+        content = read_plain(path, MAX_CARD_BYTES)
+    except TooLarge as error:
+        raise BadCard(f"{path}: {error.strerror}, expected a card") from error
+    return parse_card(content.decode("utf-8-sig"), str(path))
+
+
 def parse_card(text: str, where: str) -> Card:
     """Read a card from its TOML text; raises BadCard unless the text is exactly a card."""
+    if len(text) > MAX_CARD_BYTES:
+        raise BadCard(f"{where}: found a text of {len(text)} characters, expected a card of at most {MAX_CARD_BYTES}")
     try:
-        fields = tomllib.loads(text)
+        fields = parse_toml(text)
     except (ValueError, RecursionError) as error:  # TOMLDecodeError, or an integer of thousands of digits
         raise BadCard(f"{where}: not TOML ({error}), expected a card") from error
     return card_from_fields(fields, where)
@@ -127,7 +161,8 @@ class PrivateKeys:
 
     @classmethod
     def generate(cls, name: str, role: Role) -> Self:
-        """Make new keys from the operating system's randomness."""
+        """Make new keys from the operating system's randomness; from then on a crash leaves no core dump."""
+        forbid_core_dumps()
         secret = Ed25519PrivateKey.generate().private_bytes_raw()
         if role == "partner":
             secret += (
@@ -160,6 +195,11 @@ class PrivateKeys:
         if not self._mlkem or not self._x25519:
             raise WrongKey(f"{self.name} is an {self.role} and has no agreement key, expected a partner")
         return MLKEM768X25519PrivateKey(self._mlkem, self._x25519)
+
+    def chance(self, federation_id: str) -> int:
+        """A number of 256 bits that only this member can know, the same at every call for one federation."""
+        derived = derive_key(self._secret(), "hocket/chance/v1", {"federation": federation_id})
+        return int.from_bytes(derived, "big")
 
     def save(self, folder: Path, passphrase: str | None = None) -> Path:
         """Write a new file private.key of mode 0600 into `folder` (created with mode 0700) and return its path.
@@ -202,8 +242,10 @@ class PrivateKeys:
 def load_private_keys(folder: Path, passphrase: str | None = None, card: Card | None = None) -> PrivateKeys:
     """Read what PrivateKeys.save wrote; with `card`, refuse keys of any other card.
 
-    Raises BadKeyFile (damaged, or readable by others), WrongPassphrase, WrongKey.
+    From then on a crash of this process leaves no core dump. Raises BadKeyFile (damaged, or readable by others),
+    WrongPassphrase, WrongKey.
     """
+    forbid_core_dumps()
     path = folder / KEY_FILE
     name, role, secret = unlock(read_secret(path), passphrase, str(path))
     keys = PrivateKeys(name, "partner" if role == "partner" else "aggregator", secret)
@@ -229,6 +271,8 @@ def _check_card(card: Card) -> None:
         raise BadCard(f"{where}: name or role {card.role!r} is not as expected")
     if (card.agreement is not None) != (card.role == "partner"):
         raise BadCard(f"{where}: a partner has an agreement key and an aggregator none")
+    if card.signing[:-1] + bytes([card.signing[-1] & 0x7F]) in _SMALL_ORDER:
+        raise BadCard(f"{where}: the signing key is a point of small order: anybody could sign for {card.name}")
     message = _card_message(_unsigned(card.name, card.role, card.signing, card.agreement))
     try:
         card.verify(card.signature, message, where)

@@ -3,6 +3,8 @@
 import errno
 import os
 import stat
+import subprocess
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from secure.files import (
     write_atomically,
     write_secret,
 )
+from secure.keys.keys import PrivateKeys
 
 
 def test_atomic_file_appears_at_the_end(tmp_path):
@@ -223,3 +226,16 @@ def test_private_folder(tmp_path):
     (tmp_path / "a").chmod(0o775)
     with pytest.raises(BadKeyFile):
         make_private_folder(tmp_path / "a")
+
+
+def test_a_process_with_keys_leaves_no_core_dump(tmp_path: Path) -> None:
+    """A process that has read private keys, and those that it starts, have a limit of 0 bytes for core dumps."""
+    PrivateKeys.generate("ash", "partner").save(tmp_path)
+    code = (
+        "import resource, subprocess, sys; from pathlib import Path; from secure.keys.keys import load_private_keys\n"
+        "_, most = resource.getrlimit(resource.RLIMIT_CORE); resource.setrlimit(resource.RLIMIT_CORE, (most, most))\n"
+        "load_private_keys(Path(sys.argv[1])); print(resource.getrlimit(resource.RLIMIT_CORE)[0], flush=True)\n"
+        "subprocess.run(['/bin/sh', '-c', 'ulimit -c'], check=True)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", "0"]

@@ -67,6 +67,7 @@ activities = "T1.csv"
 structures = "T2.csv"
 [training]
 batch_size = 40
+keyed_chance = false
 """
 MEASURING = """\
 [preparation.regression]

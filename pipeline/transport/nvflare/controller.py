@@ -22,8 +22,9 @@ from nvflare.fuel.f3.cellnet.fqcn import FQCN
 from pipeline.errors import PipelineError
 from pipeline.plan.member_configs import AggregatorConfig
 from pipeline.plan.plan import read_plan
+from pipeline.runtime.printable import printable
 from pipeline.transport.child_process import ChildRun
-from pipeline.transport.endpoints import ServerEndpoint, printable
+from pipeline.transport.endpoints import ServerEndpoint
 from pipeline.transport.job_monitor import JobMonitor
 from pipeline.transport.mirror import Mirror, mirror_folder
 from pipeline.transport.nvflare.file_transfer import FileTransfer, keep_loaded
@@ -157,7 +158,7 @@ class FederationController(Controller):  # type: ignore[misc] # NVFlare ships no
         return answers[0] if answers else None
 
     def _report(self, text: str) -> None:
-        self.logger.info(printable(text))
+        self.logger.info(printable(text, keep=""))
 
     @contextmanager
     def _panicking(self, fl_ctx: FLContext) -> Iterator[None]:

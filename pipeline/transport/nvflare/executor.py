@@ -15,8 +15,9 @@ from nvflare.fuel.f3.cellnet.fqcn import FQCN
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import Plan, read_plan
+from pipeline.runtime.printable import printable
 from pipeline.transport.child_process import ChildRun
-from pipeline.transport.endpoints import SiteEndpoint, printable, refusal
+from pipeline.transport.endpoints import SiteEndpoint, refusal
 from pipeline.transport.mirror import Mirror, mirror_folder
 from pipeline.transport.nvflare.file_transfer import FileTransfer, keep_loaded
 from pipeline.transport.nvflare.identity import Kit, expect_name, server_of
@@ -42,7 +43,7 @@ class PartnerExecutor(Executor):  # type: ignore[misc] # NVFlare ships no types
                 keep_loaded()
             return Shareable({CONTENT: self._endpoint.answer(shareable.get(CONTENT))})
         except (PipelineError, SecureError, OSError) as error:
-            self.log_error(fl_ctx, printable(" ".join([str(error), *getattr(error, "__notes__", [])])))
+            self.log_error(fl_ctx, printable(" ".join([str(error), *getattr(error, "__notes__", [])]), keep=""))
             self._close()
             return Shareable({CONTENT: refusal(error)})
 
@@ -79,7 +80,7 @@ class PartnerExecutor(Executor):  # type: ignore[misc] # NVFlare ships no types
         return MirrorSync(mirror, transfer, rules, me=config.name, report=self._report, clock=time.monotonic)
 
     def _report(self, text: str) -> None:
-        self.logger.info(printable(text))
+        self.logger.info(printable(text, keep=""))
 
     def _close(self) -> None:
         self._stop.trigger("the job is over")

@@ -126,6 +126,21 @@ def test_a_later_attempt_and_a_revision_have_fresh_chance():
     assert OWN.seed(1) == OWN.seed(1, 1, 1) == (TRAINING.seed, 0, 0)
 
 
+def test_chance_that_only_the_partner_knows_changes_its_heads_and_what_it_sends():
+    """Without the partner's number the first heads and the change of round 1 cannot be made again."""
+    vector = first_vector(PLAIN)
+
+    def trained(chance: tuple[int, ...]) -> np.ndarray:
+        own = replace(OWN, chance=chance)
+        result = train_locally(own, PLAIN, vector.copy(), pieces(vector), None, own.seed(1))
+        return np.concatenate([result.change, *(head.ravel() for head in result.private.heads.values())])
+
+    np.testing.assert_array_equal(trained((1 << 255,)), trained((1 << 255,)))
+    assert np.mean(trained((1 << 255,)) != trained((1 << 254,))) > 0.5
+    assert np.mean(trained((1 << 255,)) != trained(())) > 0.5
+    assert str(1 << 255) not in repr(replace(OWN, chance=(1 << 255,)))
+
+
 @pytest.mark.parametrize("method", ["mean", "momentum", "adam"])
 def test_the_server_step_is_taken_on_the_mean_over_holders(method: str):
     """Each catalogue row's mean is multiplied by its factor first; norm and next vector are of that mean."""

@@ -1,6 +1,7 @@
 """SparseChem's data files are read, and wrong ones refused in one sentence."""
 
 import dataclasses
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from partners.errors import (
 )
 from partners.training_data.sparsechem_files import MatrixFiles, read_folding, read_sparse, read_training_set
 from partners.training_data.training_set import TrainingSet
+from secure.files import NotPlainFile
 from tests.support.partners.synthetic import hybrid_set
 
 _DATA = hybrid_set()
@@ -212,3 +214,11 @@ def test_rubbish_is_refused_by_name(tmp_path: Path, suffix: str, content: bytes)
         read_sparse(path, trust_pickle=True)
     with pytest.raises(BadMatrixFile, match=r"^rubbish"):
         read_folding(path)
+
+
+@pytest.mark.parametrize("name", ["x.npz", "x.mtx", "folding.npy"])
+def test_a_named_pipe_is_not_waited_for(tmp_path: Path, name: str):
+    """Matrices come from other programs and people."""
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(NotPlainFile):
+        (read_folding if name.startswith("folding") else read_sparse)(tmp_path / name)

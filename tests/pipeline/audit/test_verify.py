@@ -286,7 +286,7 @@ def envelopes(change: Callable[[dict[str, Any]], Any]) -> Callable[[Federation, 
     ("damage", "error"),
     [
         (envelopes(lambda found: found["envelopes"].pop("P03")), BadEnvelope),
-        (envelopes(lambda found: found["envelopes"].update(P04=found["envelopes"]["P03"])), BadEnvelope),
+        (envelopes(lambda found: found["envelopes"].update(P04="AAAA")), BadEnvelope),
         (envelopes(lambda found: found["envelopes"].update(P03="not base64")), BadEnvelope),
         (envelopes(lambda found: found.update(plan=digest(b"another"))), WrongPlan),
         (envelopes(lambda found: found.update(sender="P03")), WrongSender),
@@ -308,11 +308,18 @@ def test_wrong_envelopes_are_refused(
 
 
 def test_the_payload_of_another_kind_is_refused(done: Federation):
-    """The custodian's deal as its pairing."""
+    """The custodian's pairing as its deal."""
+    shutil.copyfile(done.exchange / MessageName("pairing", 0, 0, "P01").payload, done.exchange / DEAL.payload)
+    say_again(done, DEAL)
+    refusal(done, WrongKind, DEAL.payload)
+
+
+def test_a_pairing_larger_than_any_is_refused(done: Federation):
+    """The custodian's deal as its pairing: too large for the plan's partners, so it is not read."""
     pairing = MessageName("pairing", 0, 0, "P01")
     shutil.copyfile(done.exchange / DEAL.payload, done.exchange / pairing.payload)
     say_again(done, pairing)
-    refusal(done, WrongKind, pairing.payload)
+    refusal(done, PayloadMismatch, pairing.manifest)
 
 
 # -------------------------------------------------------------------------------------------------------- damages

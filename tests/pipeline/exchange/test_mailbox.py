@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import Equivocation, ExchangeConflict, ExitCode, NotYet
-from pipeline.exchange.mailbox import Mailbox
+from pipeline.exchange.mailbox import Mailbox, check_payload_size
 from pipeline.exchange.storage import open_exchange
 from pipeline.home.paths import Home
 from pipeline.plan.plan import Plan, read_plan
@@ -23,9 +23,10 @@ from secure.errors import (
     WrongSender,
 )
 from secure.files import write_atomically
+from secure.keys.group import secret_bytes
 from secure.keys.keys import PrivateKeys, load_private_keys
 from secure.messages.message_name import MessageName
-from secure.messages.messages import payload_digest, sign_manifest
+from secure.messages.messages import Manifest, PayloadDigest, parse_manifest, payload_digest, sign_manifest
 from tests.support.federation import Federation
 
 NOW = 1_700_000_000
@@ -353,3 +354,24 @@ def test_a_roster_of_two_is_none(post_office: dict[str, Mailbox]):
     post_office["agg"].post(name, {"members": members, "trunk": digest_of("trunk")})
     with pytest.raises(BadRoster):
         post_office["P01"].expect(name).as_roster(post_office["P01"].digest_of(name))
+
+
+@pytest.mark.parametrize(("kind", "most"), [("deal", 300_000), ("pairing", 8_000)])
+def test_a_payload_of_envelopes_is_limited_by_the_plan(enrolled: Federation, plan: Plan, kind: str, most: int):
+    """What a deal or a pairing can hold follows from the partners; one byte more is refused before it is fetched."""
+    body: dict[str, object] = {"group": digest_of("group")}
+    keys = load_private_keys(enrolled.home("P01").keys)
+
+    def announcing(n_bytes: int) -> Manifest:
+        payload = PayloadDigest(digest_of("payload"), n_bytes)
+        data = sign_manifest(
+            keys, kind=kind, plan=plan.digest, round_no=0, attempt=0, time=NOW, body=body, payload=payload
+        )
+        return parse_manifest(data, "test")
+
+    n_secret = secret_bytes(plan.seal_parameters(1)) if kind == "deal" else 32
+    limit = 1024 + 3 * (64 + 4 * -(-(n_secret + 1136) // 3))
+    assert limit < most
+    check_payload_size(plan, announcing(limit), "here")
+    with pytest.raises(PayloadMismatch, match=f"{limit + 1} bytes"):
+        check_payload_size(plan, announcing(limit + 1), "here")

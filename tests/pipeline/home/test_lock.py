@@ -96,3 +96,22 @@ def test_a_lock_that_cannot_be_made_is_refused(tmp_path: Path):
     (tmp_path / "lock").mkdir()
     with pytest.raises(ConfigError, match=f"^{tmp_path}: "), hold(tmp_path / "lock"):
         pytest.fail("a folder is no lock")
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        b"[" * 4096,
+        b'{"pid": 1, "host": "h", "since": 1000000000000000000}',
+        b'{"pid": 1, "host": "h", "since": -1}',
+        b'{"pid": 1, "host": "h", "since": 1.5}',
+        b'{"pid": "1", "host": "h", "since": 1}',
+        b'{"pid": 1, "host": ["h"], "since": 1}',
+        b'{"pid": 1, "host": "\\u001b[31mh", "since": 1}',
+    ],
+)
+def test_a_damaged_note_is_no_holder(tmp_path: Path, note: bytes):
+    """The note is only for people: a damaged one ends no run, and nothing of it is shown."""
+    (tmp_path / "lock").write_bytes(note)
+    with hold(tmp_path / "lock") as before:
+        assert before is None

@@ -91,10 +91,10 @@ import secure.files as files
 from partners.files.checkpoint import Checkpoint, save_checkpoint
 from pipeline.exchange.storage import Exchange
 
-def die(*_):
+def die(*_, **__):
     os._exit(9)
 
-pathlib.Path.replace = os.link = die
+pathlib.Path.replace = os.replace = os.link = die
 home, writer = pathlib.Path(sys.argv[1]), sys.argv[2]
 home.mkdir(mode=0o700)
 if writer == "send":

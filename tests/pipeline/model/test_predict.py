@@ -221,6 +221,20 @@ def test_without_output_it_prints_csv(finished: Federation, new: Path, tmp_path:
     assert "row 8, empty: empty" in done.stderr
 
 
+def test_ids_for_spreadsheets_are_no_formulas(finished: Federation, tmp_path: Path) -> None:
+    """With --spreadsheet an id that begins as a formula gets an apostrophe, also among the rejected rows."""
+    file = tmp_path / "new.csv"
+    ids = ["=cmd|' /C calc'!A0", "+1", "-1", "@sum", "plain"]
+    rows = [f'"{name}",{smiles}' for name, smiles in zip(ids, SMILES, strict=False)]
+    file.write_text("input_compound_id,smiles\n" + "\n".join([*rows, "=bad,C1CC"]) + "\n")
+    exact = said(finished, file, tmp_path / "exact.csv", "--format", "wide")
+    assert exact["input_compound_id"].to_list() == ids  # a program gets what it gave
+    safe = said(finished, file, tmp_path / "safe.csv", "--format", "wide", "--spreadsheet")
+    assert safe["input_compound_id"].to_list() == [*(f"'{name}" for name in ids[:-1]), "plain"]
+    assert pl.read_csv(tmp_path / "safe.rejected.csv")["input_compound_id"].to_list() == ["'=bad"]
+    assert safe.drop("input_compound_id").equals(exact.drop("input_compound_id"))
+
+
 def test_long_and_wide_say_the_same(hybrid: Federation, new: Path, tmp_path: Path) -> None:
     """Every number of the long table stands in the wide one under the task's name."""
     long = said(hybrid, new, tmp_path / "long.parquet")

@@ -2,9 +2,11 @@
 
 import copy
 import math
+import os
 import pickle
 import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,14 @@ from hypothesis import strategies as st
 
 from partners.network.trunk import trunk_digest
 from partners.settings import TrunkSettings
+from pipeline.audit.inspect_file import describe_file
 from pipeline.errors import ConfigError, ExitCode
 from pipeline.plan.plan import Plan, read_plan
 from pipeline.plan.toml_schema import check_table
 from secure.ciphertexts import parameters
 from secure.ciphertexts.parameters import SealSettings, prove_margin, seal_parameters
 from secure.errors import BadCard
+from secure.keys.keys import PrivateKeys, card_fields
 from tests.support.federation import Federation
 
 Table = dict[str, Any]
@@ -689,3 +693,56 @@ def test_only_a_plan_from_the_first_round_on_has_a_catalogue_round(table: Table)
 def test_impossible_catalogues_are_refused(table: Table, catalogue: Table, said: str):
     """A task twice, a minimum of one or above the number of partners, tasks without id or threshold."""
     assert said in refusal(table | {"catalogue": catalogue})
+
+
+# ----------------------------------------------------------------------------------------------- files of somebody else
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_no_plan(tmp_path: Path, make: Callable[[Path], None]):
+    """A named pipe under the name of a plan is not waited for, by any command that reads one."""
+    make(tmp_path / "plan.toml")
+    with pytest.raises(ConfigError, match=r"plan\.toml"):
+        read_plan(tmp_path / "plan.toml")
+    with pytest.raises((ConfigError, OSError)):
+        describe_file(tmp_path / "plan.toml")
+
+
+def test_a_plan_larger_than_any_is_not_parsed(tmp_path: Path):
+    """A sparse file of 2 GiB is refused by its first bytes."""
+    with (tmp_path / "plan.toml").open("wb") as file:
+        file.truncate(1 << 31)
+    with pytest.raises(ConfigError, match="4,194,304 bytes"):
+        read_plan(tmp_path / "plan.toml")
+
+
+def test_a_page_larger_than_memory_is_not_read_whole(tmp_path: Path):
+    """A page of a report is known by its beginning and its end."""
+    page = tmp_path / "report.html"
+    page.write_bytes(b'<meta name="generator" content="hocket 1">')
+    with page.open("r+b") as file:
+        file.seek(1 << 33)
+        file.write(b"</html>")
+    assert describe_file(page)["bytes"] == (1 << 33) + 7
+
+
+@pytest.mark.parametrize("text", ["x = " + "{a.a.a.a.a.a.a.a.a=" * 60 + "1" + "}" * 60, "x = " + "[" * 90 + "]" * 90])
+def test_tables_that_are_too_deep_are_refused(tmp_path: Path, text: str):
+    """Whatever the parser takes and the checks cannot follow."""
+    (tmp_path / "plan.toml").write_text(text)
+    with pytest.raises(ConfigError, match=r"plan\.toml"):
+        read_plan(tmp_path / "plan.toml")
+
+
+def test_names_that_differ_in_case_only_are_refused(table: Table):
+    """On a share that ignores case their messages are one file."""
+    keys = PrivateKeys.generate("p01", "partner")
+    assert "differ" in refusal(table | {"card": [*table["card"], card_fields(keys.card())]})
+
+
+def test_the_problems_of_a_long_file_are_counted(table: Table):
+    """Not all of thousands of wrong keys are shown."""
+    shown = refusal(table | {f"wrong{i}": 1 for i in range(3000)})
+    assert "3000 problem(s)" in shown
+    assert "and 2980 more" in shown
+    assert len(shown) < 5000

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import re
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from pipeline.report.disclosure import FEWEST, spaced_counts
 from pipeline.report.metrics import METRICS, REGRESSION, SIDES
 from pipeline.report.shareable import shareable
 from pipeline.report.shareable_schema import ShareableSummary
+from pipeline.report.terminal_table import print_tables
 from tests.support.made_up_reports import made_up_report, report_of, without
 
 NAMES = ("P01", "P02", "P03")
@@ -216,6 +218,14 @@ def _put(*keys: str, value: Any) -> Change:  # noqa: ANN401
         (_put("format", value=1), NotShareable, "of format 1, expected"),
         (_put("tasks", value=[]), NotShareable, "private report"),
         (_put("extra", value=1), DamagedReport, "extra"),
+        (_put("partner", value="[/red]P02"), DamagedReport, "partner"),
+        (_put("partner", value="P" * 33), DamagedReport, "partner"),
+        (_put("partner", value="\x1b[31mP02"), DamagedReport, r"\\x1b"),
+        (_put("verdict", "sentence", value="\x9b2J"), DamagedReport, "printable"),
+        (_put("classification", "kept", value={"\u202e": 0.5}), DamagedReport, "printable"),
+        (_put("summary", "roc_auc", "change", value=1e308), DamagedReport, r"1e\+308"),
+        (_put("summary", "roc_auc", "change", value=-(10**400)), DamagedReport, "1329 bits"),
+        (_put("summary", "roc_auc", "n_judged", value=10**400), DamagedReport, "1329 bits"),
         (_put("summary", "n_judged", value=3), DamagedReport, "summary.n_judged"),
         (_put("network", "n_judged", value=3), DamagedReport, "network.n_judged"),
         (_put("classification", "kept", value={"A1": 0.5}), DamagedReport, "classification.kept"),
@@ -242,6 +252,29 @@ def test_what_does_not_belong_is_refused(tmp_path: Path, change: Change, error: 
         merge_summaries(files, tmp_path / "out")
     assert error is MixedFederations or str(files[1]) in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_damaged(tmp_path: Path, make: Callable[[Path], None]):
+    """A named pipe under the name of a partner's summary is not waited for."""
+    make(tmp_path / "summary.json")
+    with pytest.raises(DamagedReport, match="plain file"):
+        merge_summaries([tmp_path / "summary.json"], tmp_path / "out")
+
+
+def test_a_summary_larger_than_any_is_not_read(tmp_path: Path):
+    """The size counts before anything is parsed."""
+    file = tmp_path / "summary.json"
+    file.write_bytes(b" " * 4_000_001)
+    with pytest.raises(DamagedReport, match="4,000,000 bytes"):
+        merge_summaries([file], tmp_path / "out")
+
+
+def test_the_terminal_reads_no_markup_in_a_name(capsys: pytest.CaptureFixture[str]):
+    """A name is shown as it is: a table would take brackets for its own commands."""
+    report = made_up_report(9, partner="[/red]")
+    print_tables([report])
+    assert "[/red]" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\xfe", b'{"kind": NaN}', b"[" * 100_000])

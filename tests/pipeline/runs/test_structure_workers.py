@@ -76,7 +76,7 @@ def test_without_dask_it_says_how_to_get_it(tmp_path, monkeypatch):
         lambda: config(tmp_path, "local:2"),
         lambda: open_workers(config(tmp_path), scheduler="local:2").__enter__(),
     ):
-        with pytest.raises(ConfigError, match=r"pip install hocket\[dask\]"):
+        with pytest.raises(ConfigError, match=r"pip install -e '\.\[dask\]'"):
             asked()
     with open_workers(config(tmp_path)) as workers:
         assert workers == 3

@@ -121,7 +121,7 @@ def test_it_says_what_goes_in_and_comes_out(store: Store, expected: pl.DataFrame
     assert "CC(=O)Oc1ccccc1C(=O)O" in json.dumps(example)
     requirements = (folder / "requirements.txt").read_text().split()
     assert all("==" in line for line in requirements if not line.startswith("mlflow"))
-    assert {"hocket", "torch", "rdkit", "crepes"} <= {line.split("==")[0] for line in requirements}
+    assert {"torch", "rdkit", "crepes"} <= {line.split("==")[0] for line in requirements}
 
 
 def test_nothing_of_it_is_a_pickle(store: Store) -> None:

@@ -12,6 +12,8 @@ import pytest
 from secure.encoding.canonical import canonical_json
 from secure.encoding.json_fields import to_base64
 from secure.errors import BadCard, BadKeyFile, BadSignature, KeyFileExists, WrongKey, WrongPassphrase
+from secure.files import NotPlainFile
+from secure.keys import keys as keys_module
 from secure.keys.keys import (
     AGREEMENT_BYTES,
     KEY_FILE,
@@ -21,6 +23,7 @@ from secure.keys.keys import (
     change_passphrase,
     load_private_keys,
     parse_card,
+    read_card,
 )
 
 
@@ -221,3 +224,85 @@ def test_keys_do_not_show(partner, tmp_path):
     with pytest.raises(TypeError):
         pickle.dumps(partner)
     assert to_base64(secret)[:20].encode() not in partner.save(tmp_path, "x").read_bytes()
+
+
+def test_chance_is_the_members_own(partner, tmp_path):
+    """Every member and federation has another number, and a home that is read again the same."""
+    partner.save(tmp_path)
+    assert load_private_keys(tmp_path).chance("ab" * 16) == partner.chance("ab" * 16) < 1 << 256
+    others = {PrivateKeys.generate("ash", "partner").chance("ab" * 16) for _ in range(3)}
+    assert len(others | {partner.chance("ab" * 16), partner.chance("cd" * 16)}) == 5
+
+
+# -------------------------------------------------------------------------------------------- points of small order
+
+_P = 2**255 - 19
+_D = -121665 * pow(121666, -1, _P) % _P  # RFC 8032, section 5.1
+
+
+def on_curve(y: int) -> list[tuple[int, int]]:
+    """The points of edwards25519 with this y."""
+    square = (y * y - 1) * pow(_D * y * y + 1, -1, _P) % _P
+    root = pow(square, (_P + 3) // 8, _P)
+    roots = {root * factor % _P for factor in (1, pow(2, (_P - 1) // 4, _P))}
+    return [(sign * x % _P, y) for x in roots if x * x % _P == square for sign in (1, -1)]
+
+
+def double(point: tuple[int, int]) -> tuple[int, int]:
+    """The point added to itself."""
+    x, y = point
+    product = _D * x * x * y * y
+    return (
+        2 * x * y * pow(1 + product, -1, _P) % _P,
+        (y * y + x * x) * pow(1 - product, -1, _P) % _P,
+    )
+
+
+def y_of_order_8() -> list[int]:
+    """The two y of points whose double has y = 0, that is of order 8: x^2 = -y^2 and the curve's equation."""
+    # -x^2 + y^2 = 1 + d x^2 y^2 with x^2 = -y^2:  2 y^2 = 1 - d y^4
+    discriminant = (1 + _D) % _P
+    root = next(
+        r
+        for factor in (1, pow(2, (_P - 1) // 4, _P))
+        if (r := pow(discriminant, (_P + 3) // 8, _P) * factor % _P) ** 2 % _P == discriminant
+    )
+    found = []
+    for square in ((-1 + sign * root) * pow(_D, -1, _P) % _P for sign in (1, -1)):
+        y = pow(square, (_P + 3) // 8, _P)
+        ys = [y * factor % _P for factor in (1, pow(2, (_P - 1) // 4, _P))]
+        found += [sign * y % _P for y in ys if y * y % _P == square for sign in (1, -1)]
+    return sorted(set(found))
+
+
+def test_all_points_of_small_order_are_known():
+    """The list is exactly that of all encodings of the eight points that the cofactor takes to zero."""
+    small = {0, 1, _P - 1, *y_of_order_8()}
+    for y in small:
+        for point in on_curve(y):
+            assert double(double(double(point))) == (0, 1)
+    assert len(small) == 5  # 8 points: x and -x share one y, but for y = 1 and -1, which have one point each
+    encodings = {y + more for y in small for more in (0, _P) if y + more < 2**255}
+    assert {encoded.to_bytes(32, "little") for encoded in encodings} == keys_module._SMALL_ORDER
+
+
+def test_a_card_that_anybody_could_sign_for_is_refused(hub):
+    """Under the neutral point as key, one signature fits every message; this card was accepted once."""
+    forged = card_fields(hub.card()) | {
+        "signing": to_base64(b"\x01" + bytes(31)),
+        "signature": to_base64(b"\x01" + bytes(63)),
+    }
+    with pytest.raises(BadCard, match="small order"):
+        card_from_fields(forged, "test")
+
+
+def test_a_file_that_no_card_can_be_is_not_parsed(tmp_path, hub):
+    """A card has 16 KiB at most, and is no named pipe."""
+    file = tmp_path / "card"
+    file.write_text(hub.card().to_text() + "#" * (1 << 14))
+    with pytest.raises(BadCard, match="bytes"):
+        read_card(file)
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(NotPlainFile):
+        read_card(file)

@@ -5,8 +5,22 @@ import json
 from collections.abc import Iterator
 
 from secure.encoding.canonical import canonical_json
-from secure.keys.keys import card_fields
+from secure.keys.keys import PrivateKeys, card_fields
 from tests.support.secure.refusals import Row, Valid, stray_bits
+
+_ORDER_8 = "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"
+SMALL_ORDER = {
+    "zero": bytes(32),
+    "zero-signed": bytes(31) + b"\x80",
+    "one": b"\1" + bytes(31),
+    "one-signed": b"\1" + bytes(30) + b"\x80",
+    "order-8": bytes.fromhex(_ORDER_8),
+    "order-8-signed": bytes.fromhex(_ORDER_8[:-2] + "85"),
+    "order-8-other": bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"),
+    "minus-one": b"\xec" + b"\xff" * 30 + b"\x7f",
+    "prime": b"\xed" + b"\xff" * 30 + b"\x7f",
+    "prime-and-one": b"\xee" + b"\xff" * 30 + b"\x7f",
+}
 
 
 def cards(valid: Valid) -> Iterator[Row]:
@@ -28,6 +42,8 @@ def cards(valid: Valid) -> Iterator[Row]:
     wrong = {name: base64.b64encode(data).decode() for name, data in keys_of.items()}
     bad = "BadCard"
     yield "no-toml", "C-1", bad, "It is no TOML.", b"name: ash\n"
+    yield "long", "C-1", bad, "It has more bytes than a card can have.", text() + b"#" * (1 << 14)
+    yield "dots", "C-1", bad, "It has a key that takes a parser long.", text() + b"a." * 25 + b"a = 1\n"
     yield "doubled-key", "C-1", bad, "It has a name twice.", text() + b'name = "ash"\n'
     yield "unknown-key", "C-1", bad, "It has a key too many.", signed_card(email="ash@example.org")
     yield "number", "C-1", bad, "Its signature is a number.", text(signature=1)
@@ -50,6 +66,11 @@ def cards(valid: Valid) -> Iterator[Row]:
     yield "signing-of-another", "C-5", bad, "It has birch's signing key.", text(signing=birch["signing"])
     yield "signature-of-another", "C-5", bad, "It has birch's signature.", text(signature=birch["signature"])
     yield "small-order", "C-6", bad, "Its X25519 key has a small order.", signed_card(agreement=wrong["small"])
+    for name, point in SMALL_ORDER.items():
+        forged = base64.b64encode(point).decode()
+        everything = base64.b64encode(b"\1" + bytes(63)).decode()  # a signature of every message under such a key
+        why = "Its Ed25519 key has a small order."
+        yield f"ed25519-{name}", "C-7", bad, why, text(signing=forged, signature=everything)
     yield "mlkem", "C-6", bad, "Its ML-KEM key has numbers beyond the prime.", signed_card(agreement=wrong["beyond"])
 
 
@@ -76,6 +97,10 @@ def plans(valid: Valid) -> Iterator[Row]:
     yield "no-aggregator", "P-2", odd, "It has no aggregator.", put(b"[[card]]\n" + cards[-1], b"")
     yield "strange-custodian", "P-2", odd, "Its custodian is not in it.", put(b'n = "ash"', b'n = "date"')
     yield "custodian-hub", "P-2", odd, "Its custodian is the aggregator.", put(b'n = "ash"', b'n = "hub"')
+    yield "dots", "P-1", odd, "It has a key that takes a parser long.", plan + b"a." * 25 + b"a = 1\n"
+    capitals = PrivateKeys("ASH", "partner", valid.example.keys["birch"]._secret()).card().to_text().encode()
+    birch = next(card for card in cards if b'"birch"' in card)
+    yield "name-in-capitals", "P-2", odd, "Two names differ only in case.", put(birch, capitals + b"\n")
     yield "min-partners-2", "P-3", odd, "It allows rosters of two.", put(b"min_partners = 3", b"min_partners = 2")
     yield "min-partners-4", "P-3", odd, "It demands more than all.", put(b"min_partners = 3", b"min_partners = 4")
     yield (
