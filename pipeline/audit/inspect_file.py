@@ -33,7 +33,8 @@ _NOTES: dict[str, tuple[str, set[str]]] = {
     "summary.json": ("summary of a partner's report (may be shared)", {"partner", "plan", "summary"}),
     _MANIFEST: ("prepared matrices of a partner (private)", {"kind", "digest", "files"}),
     "consortium.json": ("partners' shareable summaries, merged", {"federation", "plan", "partners"}),
-    "catalogue.json": ("how many partners hold each task of the catalogue (private)", {"plan", "counts"}),
+    "catalogue.json": ("how many partners hold each catalogue task and input column (private)", {"plan", "counts"}),
+    "columns.json": ("input columns that a partner flagged or withheld (private)", {"flagged", "withheld"}),
     "model.json": ("description of a partner's finished model (private)", {"partner", "federation"}),
     "added.json": ("assays that a partner added to its model (private)", {"kind", "added", "refused"}),
     "finished.json": ("end of a member's run", {"plan"}),
@@ -144,6 +145,7 @@ def _plan(plan: Plan) -> dict[str, Any]:
         "min_partners": plan.rounds.min_partners,
         "trunk_parameters": plan.layout.trunk.n_params,
         "catalogue": catalogue if plan.catalogue.tasks else None,
+        "columns": plan.columns.model_dump() if plan.columns.are_counted else None,
         "sealed_with": parameters.to_dict(),
         "bytes_per_parameter": {
             "update": round(n_chunks * parameters.update_chunk_bytes / n_params, 3),

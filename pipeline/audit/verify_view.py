@@ -10,7 +10,7 @@ from rich.table import Table
 
 from pipeline.audit.attempt_record import KINDS, AttemptRecord
 from pipeline.audit.verify import AuditTrail
-from pipeline.plan.plan import Plan, round_name
+from pipeline.plan.plan import CATALOGUE_ROUND, Plan, round_name
 from secure.messages.messages import utc
 
 _START = "first ready"
@@ -55,6 +55,13 @@ def _header(trail: AuditTrail, plan: Plan) -> Iterator[str]:
         yield f"{card.role:10} {name}, card {card.fingerprint}{paired}"
     if trail.group and trail.dealt is not None:
         yield f"group secret {trail.group}, dealt by {plan.federation.custodian} {utc(trail.dealt)}"
+    lengths = {record.n_params for record in trail.attempts if record.round_no > CATALOGUE_ROUND and record.n_params}
+    if plan.columns.are_counted and lengths:
+        most = plan.possible_lengths(plan.first_round).longest
+        yield (
+            f"input columns that {plan.columns.min_partners} partners or more flagged are shared: vectors of "
+            f"{', '.join(map(str, sorted(lengths)))} parameters, {most} if all were"
+        )
 
 
 def _lines(record: AttemptRecord) -> Iterator[str]:
@@ -108,6 +115,7 @@ def _row(record: AttemptRecord) -> dict[str, str]:
         "called": after.get("roster", ""),
         "updates": after.get("update", ""),
         "end": after.get("sum", after.get("void", "")),
+        "released": after.get("release", ""),
     }
 
 

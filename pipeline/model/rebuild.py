@@ -20,7 +20,8 @@ from partners.training_data.prepared_data import training_set
 from partners.training_data.training_set import TrainingSet
 from pipeline.errors import ConfigError
 from pipeline.home.canaries import left_out_of
-from pipeline.home.catalogue_counts import known_layout
+from pipeline.home.catalogue_counts import Holders, known_holders
+from pipeline.home.own_columns import input_columns
 from pipeline.home.paths import Home
 from pipeline.model.extensions import report_left_out
 from pipeline.model.folder import write_final_model
@@ -45,13 +46,15 @@ def rebuild_final_model(config: PartnerConfig) -> list[str]:
     baseline_file = _existing(home.baseline / "local.safetensors")
     local, facts = read_baseline(baseline_file, plan.layout.trunk)
     final_file = _existing(home.start_file(plan.rounds.n_rounds + 1))
-    final = RoundStart.read(final_file, known_layout(plan, home) or plan.layout, to_predict=True)
+    holders = known_holders(plan, home) or Holders()
+    final = RoundStart.read(final_file, holders.layout(plan), to_predict=True)
     training = trained_settings(facts)
     if final.private is None:
         raise ConfigError(f"{final_file}: found no heads, expected those of a partner that took part in a round")
     prepared = finished_matrices(home)
     data = training_set(prepared, plan.preparation.folds, training, left_out_of(home, prepared.x))
-    _check_fitted(home.assay_models, data, (local.trunk, final.trunk))
+    federated = Network(*final.model(input_columns(plan, home, holders)))
+    _check_fitted(home.assay_models, data, (local.trunk, federated.trunk))
     group = group_secret(config, plan)
     return write_final_model(
         home.model,
@@ -62,7 +65,7 @@ def rebuild_final_model(config: PartnerConfig) -> list[str]:
         partner=config.name,
         training=training,
         local=Network(local.trunk, local.state),
-        federated=Network(final.trunk, final.private),
+        federated=federated,
         fitted=read_models(home.assay_models, plan.layout.trunk, data.training_rows.size),
         kept=report.gate.kept,
         compound_timeout_s=config.data.compound_timeout_s,

@@ -13,6 +13,7 @@ from pathlib import Path
 from pipeline.errors import AttemptsUsedUp, Diverged, NotYet
 from pipeline.exchange.mailbox import Mailbox
 from pipeline.home.round_metrics import RoundRecord, write_record
+from pipeline.plan.lengths import PossibleLengths
 from pipeline.plan.plan import CATALOGUE_ROUND, round_name
 from pipeline.protocol.update_lengths import check_lengths, training_lengths
 from pipeline.runtime.progress import ProgressReporter
@@ -53,6 +54,7 @@ class AggregatorRun:
             return False
         self._reporter.set_round(self._position.round_no, self._position.attempt)
         if self._repost("sum"):
+            self._expect_releases()
             self._tidy()
             self._position = Position(self._position.round_no + 1, 1)  # after the catalogue round comes the first
         elif self._repost("void"):
@@ -71,6 +73,14 @@ class AggregatorRun:
     def _repost(self, kind: str) -> bool:
         """Post this message again if it was signed before; False if it was not."""
         return self.mailbox.repost(self._name(kind))
+
+    def _expect_releases(self) -> None:
+        """Raise NotYet until every member has released: no partner can open the sum before, or be ready again."""
+        members = sorted(self.mailbox.own(self._name("sum")).named_digests("updates"))
+        released = self._received("release", members)
+        awaited = [name for name in members if name not in released]
+        if awaited:
+            raise NotYet(f"{round_name(self._position.round_no)}: waiting for the release of {', '.join(awaited)}")
 
     def _call_roster(self) -> None:
         ready = self._received("ready", self.plan.partner_names)
@@ -106,8 +116,8 @@ class AggregatorRun:
                     f"{round_name(self._position.round_no)}: the {key} digest of {named} differs from the others'"
                 )
                 error.add_note("compare hocket versions, machines and plans of the partners, and correct what differs")
-                if key == "preparation" and self.plan.catalogue.tasks:
-                    error.add_note("or they have other counts of the catalogue: compare catalogue.json in their homes")
+                if key == "preparation" and self.plan.has_counts:
+                    error.add_note("or they counted other holders: compare catalogue.json in their homes")
                 raise error
 
     def _collect_updates(self) -> None:
@@ -189,11 +199,11 @@ class AggregatorRun:
                 raise WrongSender(f"{file.name}: holds the update of {', '.join(header.members)}, expected {name}'s")
             lengths[name] = header.n_params
         counting = self._position.round_no == CATALOGUE_ROUND
-        allowed = self.plan.possible_n_params(CATALOGUE_ROUND) if counting else self._training_lengths
+        allowed = self.plan.possible_lengths(CATALOGUE_ROUND) if counting else self._training_lengths
         return check_lengths(lengths, files, allowed)
 
     @cached_property
-    def _training_lengths(self) -> list[int]:
+    def _training_lengths(self) -> PossibleLengths:
         return training_lengths(self.mailbox)
 
     def _record(self, members: list[str], sizes: list[int], sum_size: int, seconds: float, n_params: int) -> None:
@@ -213,7 +223,7 @@ class AggregatorRun:
         self._reporter.report(f"{round_name(self._position.round_no)}: {message}")
 
     def _void(self, missing: list[str]) -> None:
-        # after the last attempt no partner would train again, but a late update can still be added
+        # after the last attempt no partner would seal again, but a late update can still be added
         if self._position.attempt >= self.plan.rounds.max_attempts:
             error = AttemptsUsedUp(
                 f"{round_name(self._position.round_no)}: {', '.join(missing)} did not deliver in attempt "
@@ -221,6 +231,7 @@ class AggregatorRun:
             )
             error.add_note("the attempt is not void: when they have delivered, start the aggregator again")
             raise error
+        self.mailbox.check_not_posted(self._name("sum"))  # of a restored home: partners may have released for it
         roster = self.mailbox.digest_of(self._name("roster"))
         self.mailbox.post(self._name("void"), {"roster": roster, "missing": missing})
         place = round_name(self._position.round_no, self._position.attempt)

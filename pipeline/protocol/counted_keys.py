@@ -1,7 +1,7 @@
-"""A partner's counts of the catalogue, bound into every round after the catalogue round.
+"""A partner's counts of catalogue tasks and input columns, bound into every round after the catalogue round.
 
 Who forges the sum of flags could show different counts to different partners. Where as many rows travel, their first
-vectors are the same, but a place belongs to another row at each. So `ready` names the counts, under a key that only
+vectors may be the same, but a place belongs to another row at each. So `ready` names the counts, under a key that only
 partners have, and pair keys depend on them: masks between partners with different counts do not cancel.
 """
 

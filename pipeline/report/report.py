@@ -25,6 +25,7 @@ from pipeline.report.picks import picks_of
 from pipeline.report.row_schema import AnyRow, RegressionRow, TaskRow
 from pipeline.report.rows import domain_summary, network_scores, paired_scores
 from pipeline.report.schema import (
+    ColumnFacts,
     ComparisonOverTasks,
     Comparisons,
     DomainSummary,
@@ -79,6 +80,7 @@ def build_report(
     calibration: ReliabilityCurves,
     data: PreparationCounts,
     regression_calibration: ReliabilityCurves | None = None,
+    columns: ColumnFacts | None = None,
 ) -> Report:
     """Build a partner's report: both comparisons over its tasks, curves, calibration and data."""
     main = _compare(rows, regression_rows, facts.seed, paired_scores, has_domain=True)
@@ -95,6 +97,7 @@ def build_report(
         calibration=calibration,
         data=data,
         regression_calibration=regression_calibration,
+        columns=columns,
     )
 
 

@@ -73,14 +73,14 @@ def _whole(subject: AuditSubject, n_shadows: int, reporter: ProgressReporter) ->
 
 
 def _missing(subject: AuditSubject) -> list[str]:
-    return [*([] if subject.canaries else [_NO_CANARIES]), _NO_HOLDERS]
+    return [*([] if subject.canaries else [_NO_CANARIES]), *([] if subject.columns.is_counted else [_NO_HOLDERS])]
 
 
 def _exact_parts(subject: AuditSubject) -> dict[str, Any]:
     """Whose audit it is, columns, incoming trunks."""
     looks = subject.history.looks()
     warnings = [f"round {look.round_no}: {text}" for look, texts in looks for text in texts]
-    table = column_table(subject.trained.x[subject.trained.training_rows])
+    table = column_table(subject.trained.x[subject.trained.training_rows], subject.holders())
     return {
         "partner": subject.config.name,
         "federation": subject.plan.federation.name,

@@ -12,14 +12,16 @@ from partners.audit.shadows import ShadowTask
 from partners.audit.trunk_steps import Candidates
 from partners.files.checkpoint import read_facts
 from partners.files.round_checkpoint import RoundStart
+from partners.network.input_columns import InputColumns
 from partners.network.state import PartnerState
-from partners.network.trunk import TrunkLayout
+from partners.network.trunk import INPUT_WEIGHT, TrunkLayout
 from partners.settings import Training
 from partners.training_data.prepared_data import training_set
 from partners.training_data.training_set import TrainingSet
 from pipeline.errors import NotYet
 from pipeline.home.canaries import left_out_of, read_canaries
-from pipeline.home.catalogue_counts import known_layout
+from pipeline.home.catalogue_counts import Holders, known_holders
+from pipeline.home.own_columns import input_columns
 from pipeline.home.paths import Home
 from pipeline.home.trunk_history import TrunkHistory
 from pipeline.model.rebuild import finished_matrices, trained_settings
@@ -41,8 +43,11 @@ class AuditSubject:
     trained: TrainingSet
     training: Training
     canaries: list[Canary]
-    trunk: NDArray[np.float32]  # the last
-    trunk_digest: str
+    columns: InputColumns  # of which those that are shared are in the vector
+    vector_layout: TrunkLayout
+    vector: NDArray[np.float32]  # the last, which all partners have
+    trunk_digest: str  # of the vector
+    own_trunk: NDArray[np.float32]  # the last, with input columns of this partner's own
     heads: PartnerState
 
     @property
@@ -54,6 +59,30 @@ class AuditSubject:
     def first_trunk(self) -> NDArray[np.float32]:
         """The trunk before round 1."""
         return self.plan.first_vector(self.layout)
+
+    @property
+    def trunk(self) -> NDArray[np.float32]:
+        """The last trunk as the others know it."""
+        return self.released(self.vector)
+
+    def released(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
+        """A trunk as the others know it: columns that are not in the vector are as in the first trunk."""
+        shared = self.columns.shared
+        if shared is None:
+            return vector[: self.layout.n_params]
+        trunk, given = self.first_trunk, self.vector_layout.views(vector)
+        for name, values in self.layout.views(trunk).items():
+            values[shared if name == INPUT_WEIGHT else slice(None)] = given[name]
+        return trunk
+
+    def holders(self) -> list[int] | None:
+        """How many partners have said that they hold each shared column, 0 for others; None if they are not counted."""
+        shared = self.columns.shared
+        if shared is None:
+            return None
+        counts = np.zeros(self.layout.n_inputs, dtype=np.int64)
+        counts[shared] = np.asarray(self.columns.counts.counts)[shared]
+        return [int(count) for count in counts]
 
     @property
     def history(self) -> TrunkHistory:
@@ -76,7 +105,7 @@ class AuditSubject:
     def _after_first(self, rounds: Sequence[int]) -> Iterator[NDArray[np.float32]]:
         yield self.first_trunk
         for vector in self.history.vectors(list(rounds)):
-            yield vector[: self.layout.n_params]
+            yield self.released(vector)
 
     def candidates(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Rows of the compounds whose membership is judged, with all canaries, and which were trained on, (n,) each."""
@@ -117,10 +146,13 @@ def read_subject(config_file: Path) -> AuditSubject:
         error = NotYet(f"{home.folder}: the federation is not finished here, so there is nothing to audit yet")
         error.add_note("canaries are drawn before round 1: [audit] canaries in partner.toml")
         raise error
-    final = RoundStart.read(last, known_layout(plan, home) or plan.layout, to_predict=True)
+    holders = known_holders(plan, home) or Holders()
+    columns = input_columns(plan, home, holders)
+    final = RoundStart.read(last, holders.layout(plan), to_predict=True)
     if final.private is None:
         raise NotYet(f"{last}: found no heads, expected those of a partner that took part in a round")
     training, matrices = trained_settings(read_facts(local)), finished_matrices(home)
+    own_trunk, heads = final.model(columns)
     folds = plan.preparation.folds
     return AuditSubject(
         config=config,
@@ -130,7 +162,10 @@ def read_subject(config_file: Path) -> AuditSubject:
         trained=training_set(matrices, folds, training, left_out_of(home, matrices.x)),
         training=training.on_cpu() if training.device == "cpu" else training,
         canaries=read_canaries(home),
-        trunk=final.trunk,
+        columns=columns,
+        vector_layout=final.layout,
+        vector=final.vector,
         trunk_digest=final.digest,
-        heads=final.private,
+        own_trunk=own_trunk,
+        heads=heads,
     )

@@ -40,7 +40,7 @@ def membership_views(
     seed = subject.training.seed
     groups = list(groups_of(task.data, task.rows, joined(shadows, "model") if shadows else None))
     first = task.fit_of_trunk(subject.first_trunk)
-    trunk, model = task.fit_of_trunk(subject.trunk), task.fit_of_model(subject.trunk, subject.heads)
+    trunk, model = task.fit_of_trunk(subject.trunk), task.fit_of_model(subject.own_trunk, subject.heads)
     of_trunk, of_model = (joined(shadows, view) if shadows else None for view in ("trunk", "model"))
     without_training = _scores(first, of_trunk, first)
     release = _scores(trunk, of_trunk, first)

@@ -4,17 +4,24 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from data_prep.prepared import Prepared
 from partners.models.take_home import FittedModels, Network, compare_models, fit_models
+from partners.network.input_columns import NO_COLUMNS
 from partners.training.baseline import Baseline, Budget, train_baseline
 from partners.training.partner_data import PartnerData
+from partners.training_data.column_flags import ColumnFlags, column_flags, compounds_by_column
 from partners.training_data.dataset_facts import dataset_facts
 from partners.training_data.prepared_data import training_set
 from partners.training_data.training_set import TrainingSet
 from pipeline.errors import ConfigError
 from pipeline.exchange.mailbox import Mailbox
+from pipeline.exchange.storage import open_exchange
 from pipeline.home.canaries import left_out_of, obtain_canaries
-from pipeline.home.catalogue_counts import held_rows, known_counts, opposite_tasks
+from pipeline.home.catalogue_counts import held_rows, known_holders, opposite_tasks
+from pipeline.home.own_columns import input_columns, obtain_flags
 from pipeline.home.paths import Home
 from pipeline.home.round_metrics import RoundRecord, write_record
 from pipeline.home.trunk_history import TrunkHistory
@@ -24,11 +31,12 @@ from pipeline.plan.member_configs import PartnerConfig
 from pipeline.protocol.catalogue_round import CatalogueRound
 from pipeline.protocol.enrolment import Enrolment, enrol
 from pipeline.protocol.partner_rounds import PartnerRounds
-from pipeline.protocol.revision import check_place, check_preparation, check_vector
+from pipeline.protocol.revision import check_place, check_preparation, check_releases, check_vector
 from pipeline.report.full_report import full_report
 from pipeline.report.report import report_file, write_report
 from pipeline.runs.preparation import expect_usable_tables, preparation_digest, prepared_matrices
 from pipeline.runs.preparation_summary import PreparationSummary
+from pipeline.runs.report import confirm_trunk
 from pipeline.runtime.progress import ProgressReporter
 from secure.ciphertexts.parameters import seal_parameters
 from secure.messages.message_name import MessageName
@@ -49,6 +57,8 @@ class PartnerRun:
         self._config = config
         check_place(mailbox.plan, mailbox.home)
         check_vector(mailbox.plan, mailbox.home)  # raises ConfigError if state or counts do not fit, before any work
+        if mailbox.plan.continues:
+            check_releases(mailbox.plan, mailbox.home, open_exchange(config.exchange_url))
         mailbox.home.remove_leftovers()
         self._mailbox = mailbox
         self._reporter = reporter
@@ -84,18 +94,35 @@ class PartnerRun:
         return True
 
     def _begin_rounds(self, enrolment: Enrolment, own: PartnerData) -> None:
-        """Begin the training rounds if the catalogue's holders are counted, else do a step of the catalogue round."""
-        counts = known_counts(self._mailbox.plan, self.home)
-        if counts is not None:
-            self._own = replace(own, counts=counts)
-            history = TrunkHistory(self.home, self._mailbox.plan.rounds.n_rounds, self._config.audit.history_gb)
+        """Begin the training rounds if the holders are counted, else do a step of the catalogue round."""
+        plan = self._mailbox.plan
+        holders = known_holders(plan, self.home)
+        if holders is not None:
+            self._own = replace(own, counts=holders.rows, columns=input_columns(plan, self.home, holders))
+            history = TrunkHistory(self.home, plan.rounds.n_rounds, self._config.audit.history_gb)
             self._rounds = PartnerRounds(self._mailbox, enrolment, self._own, self._reporter, self._clock, history)
             return
         if self._catalogue_round is None:
             self._catalogue_round = CatalogueRound(
-                self._mailbox, enrolment, own.held, own.preparation_digest, self._reporter
+                self._mailbox, enrolment, own.held, self._flagged(own), own.preparation_digest, self._reporter
             )
         self._catalogue_round.advance()
+
+    def _flagged(self, own: PartnerData) -> NDArray[np.int64]:
+        """Input columns that this partner flags; none if they are not counted."""
+        plan, settings = self._mailbox.plan, self._mailbox.plan.columns
+        if not settings.are_counted:
+            return NO_COLUMNS
+
+        def make() -> ColumnFlags:
+            # not of the plan: a revision that counts again must not tell what the first count withheld
+            n_compounds = compounds_by_column(own.training_set)
+            chance = self._mailbox.keys.uniform_numbers(
+                "hocket/withhold/v1", {"federation": plan.federation.id}, n_compounds.size
+            )
+            return column_flags(n_compounds, settings.min_compounds, settings.withhold, chance)
+
+        return obtain_flags(plan, self.home, make).flagged
 
     def _expect_usable_tables(self) -> None:
         """Refuse bad tables before this partner enrols, so that the others do not wait for it; once is enough."""
@@ -151,14 +178,25 @@ class PartnerRun:
         return training_set(matrices, folds, training, left_out)
 
     def _conclude(self, rounds: PartnerRounds) -> bool:
-        """Train the local network with the same number of steps, then write final model and report."""
-        if report_file(self.home).exists() or not (self._enrolment and self._matrices and self._own):
-            return False
+        """Train the local network with the same number of steps, then write final model and report.
+
+        Raises Diverged if a partner has signed another last trunk.
+        """
+        if not report_file(self.home).exists():
+            self._write_report(rounds)
+        mailbox = self._mailbox
+        if missing := confirm_trunk(self.home, mailbox.plan, mailbox.exchange):
+            self._reporter.report(f"the last trunk is not yet confirmed by {', '.join(missing)}")
+        return False
+
+    def _write_report(self, rounds: PartnerRounds) -> None:
+        if not (self._enrolment and self._matrices and self._own):
+            return
         self._reporter.step = "reporting"
         baseline, final = self._local_only(self._own), rounds.final()
         if final.private is None:
             raise ConfigError(_NO_HEADS)
-        local, federated = Network(baseline.trunk, baseline.state), Network(final.trunk, final.private)
+        local, federated = Network(baseline.trunk, baseline.state), Network(*final.model(self._own.columns))
         fitted = self._fitted(self._matrices, self._own, local, federated)
         plan = self._mailbox.plan
         report = full_report(
@@ -198,7 +236,6 @@ class PartnerRun:
         )
         report_left_out(self._reporter, left_out)
         write_report(self.home, report)
-        return True
 
     def _fitted(self, matrices: Prepared, own: PartnerData, local: Network, federated: Network) -> FittedModels:
         plan = self._mailbox.plan
@@ -215,7 +252,10 @@ class PartnerRun:
             )
 
     def _local_only(self, own: PartnerData) -> Baseline:
-        plan, layout = self._mailbox.plan, self._mailbox.plan.layout_with(own.counts.n_places)
+        plan, layout = (
+            self._mailbox.plan,
+            self._mailbox.plan.layout_with(own.counts.n_places),
+        )  # all columns are its own
         first = plan.first_vector(layout)
         self.home.baseline.mkdir(parents=True, exist_ok=True)
         with self._reporter.progress("training the local network") as progress:

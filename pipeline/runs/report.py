@@ -1,12 +1,15 @@
 """The report of a finished run, for `hocket report`: a missing or older page is written again, without training."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pipeline.errors import NotYet
+from pipeline.errors import ExchangeError, NotYet
+from pipeline.exchange.storage import Exchange, open_exchange
 from pipeline.home.paths import Home
 from pipeline.plan.member_configs import PartnerConfig
+from pipeline.plan.plan import Plan, read_plan
+from pipeline.protocol.closing import not_confirmed
 from pipeline.report import report as reporting
 from pipeline.report.schema import Report
 from pipeline.runtime.progress import ProgressReporter
@@ -46,6 +49,7 @@ def current_report(config_file: Path) -> Report:
     home = Home(config.home_folder)
     if _must_be_scored(home):
         _score_again(config, home)
+    look_again(config)
     report = reporting.read_report(home)
     from pipeline.pages.files import has_page  # noqa: PLC0415 -- matplotlib: after all checks
 
@@ -53,6 +57,33 @@ def current_report(config_file: Path) -> Report:
         with home.alone():
             _write_missing_page(home)
     return report
+
+
+def confirm_trunk(home: Home, plan: Plan, exchange: Exchange) -> list[str]:
+    """Note in the report which partners have not confirmed the last trunk yet, and return them; needs no key.
+
+    exchange : of this plan, see Exchange.below
+    Raises what `not_confirmed` raises, Diverged above all.
+    """
+    report = reporting.read_report(home)
+    missing = not_confirmed(plan, exchange, report.trunk)
+    if (missing or None) != report.unconfirmed:
+        reporting.write_report(home, report.model_copy(update={"unconfirmed": missing or None}))
+    return missing
+
+
+def look_again(config: PartnerConfig) -> None:
+    """Complete a report that some partners had not confirmed; without the exchange it stays as it is.
+
+    Raises Diverged, HomeInUse.
+    """
+    home = Home(config.home_folder)
+    if not reporting.is_of_this_format(home) or not reporting.read_report(home).unconfirmed:
+        return
+    with suppress(ExchangeError), home.alone():
+        plan = read_plan(config.plan_file)
+        confirm_trunk(home, plan, open_exchange(config.exchange_url).below(plan.folder))
+        _write_missing_page(home)
 
 
 def _must_be_scored(home: Home) -> bool:

@@ -34,6 +34,7 @@ _CURVES = {
     "n_members": "9_round/members",
     "attempt": "9_round/attempt",
     "catalogue_rows": "9_round/catalogue_tasks",
+    "shared_columns": "9_round/input_columns",
 }
 _GROUPS = {"validation_": f"{VALIDATION}/", "seconds_": "7_seconds/", "n_": "9_data/"}
 

@@ -28,9 +28,10 @@ HUB = PrivateKeys.generate("hub", "aggregator")
 BODIES = {
     "deal": {"group": OTHER},
     "pairing": {"group": OTHER},
-    "ready": {"trunk": TRUNK, "preparation": OTHER},
+    "ready": {"trunk": TRUNK, "preparation": OTHER, "confirmations": {"birch": "A" * 22 + "=="}},
     "roster": {"members": {"ash": OTHER, "birch": OTHER, "cedar": OTHER}, "trunk": TRUNK},
-    "update": {"roster": OTHER},
+    "update": {"roster": OTHER, "release_commitment": OTHER},
+    "release": {"roster": OTHER, "seed": "A" * 43 + "="},
     "sum": {"roster": OTHER, "updates": {"ash": OTHER, "birch": OTHER, "cedar": OTHER}},
     "void": {"roster": OTHER, "missing": ["ash", "birch"]},
     "alive": {"round": 3, "attempt": 1, "step": "training"},
