@@ -168,8 +168,8 @@ def test_the_figures_stand_on_the_pages_and_in_the_metrics(audited: tuple[Federa
     other = summary.model_copy(update={"partner": "P02", "audit": None})
     assert "Who was trained on" in str(consortium_page(merge([summary, other])).sections[-1])
     metrics = audit_metrics(report)
-    assert metrics["10_audit/trunk_auc"] == audit.view("trunk").strongest.rates.auc
-    assert "10_audit/canaries_epsilon_at_least" in metrics
+    assert metrics["audit/trunk_auc"] == audit.view("trunk").strongest.rates.auc
+    assert "audit/canaries_epsilon_at_least" in metrics
     assert audit_metrics(report.model_copy(update={"audit": None})) == {}
 
 
