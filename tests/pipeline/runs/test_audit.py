@@ -146,6 +146,30 @@ def test_shadows_do_not_depend_on_the_number_of_processes(audited: tuple[Federat
     assert run_audit(twin.config("P01"), quick=False, n_shadows=4) == audit
 
 
+@pytest.mark.slow
+def test_columns_of_too_few_holders_are_attacked_as_others_know_them(tmp_path: Path):
+    """In the released trunk they are as in the first; shared ones have holders enough; all views are measured."""
+    federation = Federation(tmp_path / "federation", columns="min_partners = 3")
+    run_rounds(federation)
+    run_all({"P01": federation.partner("P01")})
+    subject = read_subject(federation.config("P01"))
+    shared = subject.columns.shared
+    assert shared is not None
+    assert 0 < shared.size < 512
+    released, own, first = (
+        subject.layout.views(trunk)["trunk.0.weight"]
+        for trunk in (subject.trunk, subject.own_trunk, subject.first_trunk)
+    )
+    others = np.setdiff1d(np.arange(512), shared)
+    assert np.array_equal(released[others], first[others])
+    assert np.array_equal(released[shared], own[shared])
+    assert not np.array_equal(own[others], first[others])
+    audit = run_audit(federation.config("P01"), quick=False, n_shadows=2)
+    assert (audit.columns.n_alone, audit.columns.n_exposed) == (0, 0)
+    assert [view.name for view in audit.views] == ["trunk", "model", "sums", "shadow trunk", "shadow model"]
+    assert [text.split(":")[0] for text in audit.missing] == ["canaries"]
+
+
 def _counting(task: ShadowTask, trained: list[int]):  # noqa: ANN202
     def train(shadow: int):  # noqa: ANN202
         trained.append(shadow)
