@@ -85,24 +85,24 @@ def fit_heads(hidden: Floats, targets: Targets, fitted: NDArray[np.bool_]) -> He
 def _ridge(inputs: Floats, values: Floats, penalty: float) -> tuple[Floats, float]:
     """Weights and bias; solved in whichever of both spaces is smaller."""
     mean, middle = inputs.mean(axis=0), float(values.mean())
-    centred, rest = inputs - mean, values - middle
+    centred, deviation = inputs - mean, values - middle
     n, width = centred.shape
     if n <= width:
-        weight = centred.T @ linalg.solve(centred @ centred.T + penalty * np.eye(n), rest, assume_a="pos")
+        weight = centred.T @ linalg.solve(centred @ centred.T + penalty * np.eye(n), deviation, assume_a="pos")
     else:
-        weight = linalg.solve(centred.T @ centred + penalty * np.eye(width), centred.T @ rest, assume_a="pos")
+        weight = linalg.solve(centred.T @ centred + penalty * np.eye(width), centred.T @ deviation, assume_a="pos")
     return weight, middle - float(mean @ weight)
 
 
 def outputs_of(heads: Heads, hidden: Floats, targets: Targets) -> Floats:
     """The heads' outputs where something was measured, in the order of targets.values, (n_stored,)."""
     stored = targets.values.tocoo()
-    found = np.empty(stored.nnz)
+    outputs = np.empty(stored.nnz)
     for start in range(0, stored.nnz, _BLOCK):
         part = slice(start, start + _BLOCK)
         row, column = stored.row[part], stored.col[part]
-        found[part] = np.einsum("ij,ij->i", hidden[row], heads.weight[column]) + heads.bias[column]
-    return found
+        outputs[part] = np.einsum("ij,ij->i", hidden[row], heads.weight[column]) + heads.bias[column]
+    return outputs
 
 
 def fit_of(targets: Targets, logits: Floats) -> Fit:

@@ -63,14 +63,14 @@ def jumps(before: Sequence[Look], now: Look) -> list[str]:
 
     before : of the same federation, the first trunk included. A size jumps if it exceeds four times the largest before.
     """
-    found = []
+    texts = []
     for name, size in now.sizes.items():
         past = [look.sizes[name] for look in before if name in look.sizes]
         kind = name.split(", ")[1]
         most = max([*past, _FLOORS[kind]])
         if past and size > _JUMP * most:
-            found.append(f"{name}: found {size:.3g}, expected at most {_JUMP * most:.3g} after {max(past):.3g} before")
-    return found
+            texts.append(f"{name}: found {size:.3g}, expected at most {_JUMP * most:.3g} after {max(past):.3g} before")
+    return texts
 
 
 def _layer_sizes(views: dict[str, NDArray[np.float32]], layer: int) -> Iterator[tuple[str, float]]:

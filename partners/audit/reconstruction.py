@@ -39,12 +39,11 @@ def reconstruct(change: NDArray[np.float32], x: sparse.csr_matrix) -> Reconstruc
     for group in groups:
         columns = changed[group]
         n_set = np.asarray(bits[:, columns].sum(axis=1)).ravel()
-        found = np.flatnonzero(n_set >= _PRECISION * columns.size)
-        if found.size == 1:
-            compound = int(found[0])
-            told = recovered.setdefault(compound, set())
-            told |= {int(column) for column in columns if bits[compound, column]}
-    n_bits = sum(len(told) for told in recovered.values())
+        owners = np.flatnonzero(n_set >= _PRECISION * columns.size)
+        if owners.size == 1:
+            compound = int(owners[0])
+            recovered.setdefault(compound, set()).update(int(column) for column in columns if bits[compound, column])
+    n_bits = sum(len(columns) for columns in recovered.values())
     return Reconstruction(changed.size, len(groups), len(recovered), n_bits, x.shape[0])
 
 

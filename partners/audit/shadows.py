@@ -1,4 +1,4 @@
-"""Shadow models: the partner's network, trained by itself on random halves of its own compounds."""
+"""Shadow models: the partner's network, trained without federation on random halves of its compounds."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -80,8 +80,8 @@ class ShadowTask:
         for start in range(0, self.rows.size, _BLOCK):
             part = slice(start, start + _BLOCK)
             stored = targets.values[part].tocoo()
-            found = _joined(predictor(self.candidates.x[part]), state)
-            yield found[stored.row, stored.col]
+            outputs = _joined(predictor(self.candidates.x[part]), state)
+            yield outputs[stored.row, stored.col]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,7 +125,7 @@ def joined(shadows: list[Shadow], view: str) -> ShadowScores:
 
 
 def part_of(data: TrainingSet, rows: NDArray[np.int64]) -> TrainingSet:
-    """A training set of some compounds, all of them in a training fold, whatever fold they were in."""
+    """A training set of some compounds, all of them moved to a training fold."""
     fold = max(data.test_fold, data.validation_fold) + 1
     return replace(
         data,

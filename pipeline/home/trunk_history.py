@@ -43,11 +43,11 @@ class TrunkHistory:
         """
         looks = {look.round_no: look for look, _ in self.looks()}
         now = look_at(round_no, vector, layout, trunk_settings, x)
-        found = jumps([look for number, look in sorted(looks.items()) if number < round_no], now)
-        rows = [(look, past) for look, past in self.looks() if look.round_no != round_no] + [(now, found)]
+        texts = jumps([look for number, look in sorted(looks.items()) if number < round_no], now)
+        rows = [(look, past) for look, past in self.looks() if look.round_no != round_no] + [(now, texts)]
         rows.sort(key=lambda row: row[0].round_no)
-        write_json(self._looks, {"looks": [asdict(look) | {"warnings": texts} for look, texts in rows]})
-        return found
+        write_json(self._looks, {"looks": [asdict(look) | {"warnings": warnings} for look, warnings in rows]})
+        return texts
 
     def looks(self) -> list[tuple[Look, list[str]]]:
         """Sizes and warnings of each round's trunk, in order. Raises ConfigError for a damaged file."""

@@ -101,5 +101,5 @@ def _exact_parts(subject: AuditSubject) -> dict[str, Any]:
 def _reconstruction(subject: AuditSubject) -> AuditReconstruction:
     name = "trunk.0.weight"
     change = subject.layout.views(subject.trunk - subject.first_trunk)[name]
-    found = reconstruct(change, subject.trained.x[subject.trained.training_rows])
-    return AuditReconstruction.model_validate(asdict(found))
+    result = reconstruct(change, subject.trained.x[subject.trained.training_rows])
+    return AuditReconstruction.model_validate(asdict(result))

@@ -79,7 +79,7 @@ def rates_cells(rates: AuditRates) -> list[str]:
 
 def sentences(audit: Audit) -> list[str]:
     """What the exact parts, the canaries and the missing parts say."""
-    columns, found = audit.columns, audit.reconstruction
+    columns, recovered = audit.columns, audit.reconstruction
     alone = columns.of_one()
     set_one = _of(alone.n_compounds, columns.n_compounds)
     text = (
@@ -90,10 +90,10 @@ def sentences(audit: Audit) -> list[str]:
     if columns.n_alone is not None and columns.n_exposed is not None:
         exposed = _of(columns.n_exposed, columns.n_compounds)
         lines.append(f"Shared columns with too few holders: {columns.n_alone:,}; {exposed} compounds set one.")
-    if found:
+    if recovered:
         lines.append(
-            f"Reconstruction: {found.n_groups:,} groups of columns changed alike; they give {found.n_bits:,} bits of "
-            f"{_of(found.n_recovered, found.n_compounds)} compounds."
+            f"Reconstruction: {recovered.n_groups:,} groups of columns changed alike; they give "
+            f"{recovered.n_bits:,} bits of {_of(recovered.n_recovered, recovered.n_compounds)} compounds."
         )
     lines.append(_incoming(audit))
     lines.append(_canaries(audit))

@@ -188,5 +188,5 @@ class Audit(PartWithOptions):
         except (ValueError, RecursionError):
             problem = "no JSON"
         damaged = DamagedReport(f"{path}: is damaged: {problem}")
-        damaged.add_note("remove it; `hocket audit` writes it again, without training shadows anew")
+        damaged.add_note("remove it; `hocket audit` writes it again from the kept shadows")
         raise damaged
