@@ -48,7 +48,7 @@ class StatusReader:
             awaited_since=None if is_finished else states.awaited_since(),
             deadline=None if is_finished else states.deadline(),
             members=tuple(states.all()),
-            refused=(*snapshot.refused, *(states.other_trunks() if is_finished else ())),
+            refused=(*snapshot.refused, *snapshot.released_twice(), *(states.other_trunks() if is_finished else ())),
             unreleased=tuple(states.unreleased()),
             unconfirmed=tuple(states.unconfirmed()) if is_finished else (),
         )
@@ -146,6 +146,18 @@ class _Snapshot:
         """Members of a sum that have not released yet."""
         members = sorted(total.manifest.named_digests("updates"))
         return [name for name in members if self.message("release", place, name) is None]
+
+    def released_twice(self) -> Iterator[str]:
+        """A line for each partner that has released for two rosters of one round: proof against the aggregator."""
+        by_round: dict[tuple[int, str], list[RoundPlace]] = {}
+        for name in sorted(self._files, key=lambda name: (name.round_no, name.attempt)):
+            if name.kind == "release":
+                by_round.setdefault((name.round_no, name.sender), []).append(RoundPlace(name.round_no, name.attempt))
+        for (round_no, sender), places in by_round.items():
+            messages = [self.message("release", place, sender) for place in places] if len(places) > 1 else []
+            rosters = [message.manifest.text("roster") for message in messages if message is not None]
+            if len(rosters) > 1:
+                yield f"{sender} has released twice in round {round_no}, for the rosters {' and '.join(rosters)}"
 
     def has_payload(self, message: Message) -> bool:
         return False in self._files[message.name]

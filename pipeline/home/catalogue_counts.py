@@ -1,4 +1,4 @@
-"""What the catalogue round counted, at a partner: holders of each catalogue task and of each input column."""
+"""What the counting round counted, at a partner: holders of each catalogue task and of each input column."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -69,7 +69,7 @@ class CountedColumns(Schema):
 
 
 class Counted(Schema):
-    """The file in a home with the result of the catalogue round."""
+    """The file in a home with the result of the counting round."""
 
     plan: str  # digest of the plan under which it was counted
     partners: tuple[str, ...]  # who was counted, sorted
@@ -98,7 +98,7 @@ class Holders:
 
 
 def known_holders(plan: Plan, home: Home) -> Holders | None:
-    """How many partners hold each task and each input column; None while the catalogue round of this plan is not done.
+    """How many partners hold each task and each input column; None while the counting round of this plan is not done.
 
     Raises ConfigError if the plan does not fit what was counted before.
     """
@@ -106,7 +106,7 @@ def known_holders(plan: Plan, home: Home) -> Holders | None:
         return Holders()
     file = home.catalogue
     counted = _read(file) if file.exists() else None
-    if plan.has_catalogue_round and (counted is None or counted.plan != plan.digest):
+    if plan.has_counting_round and (counted is None or counted.plan != plan.digest):
         _check_same_partners(plan, file, counted)
         return None
     tasks, n_columns = plan.catalogue.tasks, plan.layout.n_inputs if plan.columns.are_counted else 0
@@ -146,7 +146,7 @@ def _least_when_counted(counts: HolderCounts) -> int:
 
 
 def known_layout(plan: Plan, home: Home) -> TrunkLayout | None:
-    """Layout of the shared vector; None while the catalogue round of this plan is not done.
+    """Layout of the shared vector; None while the counting round of this plan is not done.
 
     Raises ConfigError as `known_holders` does.
     """
@@ -155,7 +155,7 @@ def known_layout(plan: Plan, home: Home) -> TrunkLayout | None:
 
 
 def keep_counts(plan: Plan, home: Home, counts: Sequence[int]) -> None:
-    """Write the counts of the catalogue round, which ends it.
+    """Write the counts of the counting round, which ends it.
 
     counts : by task, then by input column if these are counted
     """

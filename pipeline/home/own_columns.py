@@ -1,4 +1,4 @@
-"""The input columns that a partner flagged in the catalogue round, kept in its home: they are never flagged anew."""
+"""The input columns that a partner flagged in the counting round, kept in its home: they are never flagged anew."""
 
 import json
 from collections.abc import Callable

@@ -52,12 +52,12 @@ class Home:
 
     @property
     def catalogue(self) -> Path:
-        """Result of the catalogue round: how many partners hold each task of the catalogue."""
+        """Result of the counting round: how many partners hold each task of the catalogue."""
         return self.folder / "catalogue.json"
 
     @property
     def columns(self) -> Path:
-        """Which input columns this partner flagged in the catalogue round, and which it withheld; private."""
+        """Which input columns this partner flagged in the counting round, and which it withheld; private."""
         return self.folder / "columns.json"
 
     @property

@@ -23,12 +23,12 @@ from secure.errors import ParameterMismatch
 from secure.keys.keys import Card, card_from_fields
 
 FEWEST_PARTNERS = 3  # the sum of two partners shows each the other's update
-CATALOGUE_ROUND = 0  # number of the round that counts the holders of catalogue tasks and input columns
+COUNTING_ROUND = 0  # number of the round that counts the holders of catalogue tasks and input columns
 
 
 def round_name(round_no: int, attempt: int | None = None) -> str:
     """A round, or an attempt at it, as shown to people."""
-    named = "catalogue round" if round_no == CATALOGUE_ROUND else f"round {round_no}"
+    named = "counting round" if round_no == COUNTING_ROUND else f"round {round_no}"
     return named if attempt is None else f"{named}, attempt {attempt}"
 
 
@@ -179,8 +179,8 @@ class Plan(Schema):
         return self.continues.round if self.continues else 1
 
     @property
-    def has_catalogue_round(self) -> bool:
-        """Whether the plan begins with the catalogue round; a later revision keeps its counts."""
+    def has_counting_round(self) -> bool:
+        """Whether the plan begins with the counting round; a later revision keeps its counts."""
         return self.has_counts and self.first_round == 1
 
     @property
@@ -190,16 +190,16 @@ class Plan(Schema):
 
     @property
     def starts_with(self) -> int:
-        """The number of the plan's first round: that of the catalogue round, or the first round of training."""
-        return CATALOGUE_ROUND if self.has_catalogue_round else self.first_round
+        """The number of the plan's first round: that of the counting round, or the first round of training."""
+        return COUNTING_ROUND if self.has_counting_round else self.first_round
 
     def min_roster(self, round_no: int) -> int:
-        """Fewest members of a roster; in the catalogue round all, because every attempt sends the same flags."""
-        return len(self.partner_names) if round_no == CATALOGUE_ROUND else self.rounds.min_partners
+        """Fewest members of a roster; in the counting round all, because every attempt sends the same flags."""
+        return len(self.partner_names) if round_no == COUNTING_ROUND else self.rounds.min_partners
 
     def possible_lengths(self, round_no: int) -> PossibleLengths:
         """Lengths that the vector of a round can have: only partners know how many rows and columns are in it."""
-        if round_no == CATALOGUE_ROUND:
+        if round_no == COUNTING_ROUND:
             n_columns = self.preparation.fingerprint.n_bits if self.columns.are_counted else 0
             return PossibleLengths.one(len(self.catalogue.tasks) + n_columns)
         longest = [layout.n_params for layout in self.possible_layouts]
@@ -210,8 +210,8 @@ class Plan(Schema):
         return PossibleLengths(tuple(range(most - n_fewer, most + 1, n_units) for most in longest))
 
     def seal_parameters(self, round_no: int) -> SealParameters:
-        """Parameters of sealing in a round; in the catalogue round all partners weigh the same."""
-        return seal_parameters(replace(self.seal, weights="equal") if round_no == CATALOGUE_ROUND else self.seal)
+        """Parameters of sealing in a round; in the counting round all partners weigh the same."""
+        return seal_parameters(replace(self.seal, weights="equal") if round_no == COUNTING_ROUND else self.seal)
 
     @property
     def folder(self) -> str:

@@ -18,7 +18,7 @@ from pipeline.home.round_files import RoundFiles
 from pipeline.home.round_metrics import RoundRecord, write_record
 from pipeline.home.round_state import stored_start
 from pipeline.home.trunk_history import TrunkHistory
-from pipeline.plan.plan import CATALOGUE_ROUND
+from pipeline.plan.plan import COUNTING_ROUND
 from pipeline.protocol.closing import closing_ready, not_confirmed, post_last_trunk
 from pipeline.protocol.counted_keys import named_in_ready, with_counts
 from pipeline.protocol.enrolment import Enrolment
@@ -264,6 +264,6 @@ class PartnerRounds:
 
     def _sweep_finished_rounds(self) -> None:
         """Remove what a kill between `_finish` and `_tidy` left, above all the update in the clear."""
-        for round_no in range(CATALOGUE_ROUND, self._round_no):
+        for round_no in range(COUNTING_ROUND, self._round_no):
             self.home.remove_round(round_no)
             self.home.remove_payloads(round_no)

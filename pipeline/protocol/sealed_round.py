@@ -71,7 +71,7 @@ class SealedRound:
         return Releases(self.attempt)
 
     def advance(self, work: Work) -> Openable | None:
-        """Do the next step; the sum as soon as it can be opened, None after a void.
+        """Do the next step; the sum as soon as it can be opened, None after a void and after this partner's release.
 
         Raises NotYet while others are awaited, LeftBehind, AttemptsUsedUp and Equivocation as Attempt and Releases do,
         secure.errors.SecureError for what is not as it must be.
@@ -131,14 +131,15 @@ class SealedRound:
         self.attempt.update_file.unlink(missing_ok=True)
         self.attempt_no, self._checked = self.attempt_no + 1, None
 
-    def _release(self, total: Sum, work: Work) -> Openable:
-        """Release once everything is as it must be, then wait for the others' releases."""
+    def _release(self, total: Sum, work: Work) -> Openable | None:
+        """Release once everything is as it must be; the next step waits for the others' releases."""
         releases, roster = self._releases, total.roster
         self._warn_if_left_out(roster)
         updates = releases.expect_updates(total)
         if self.mailbox.me in roster.members and not releases.has_released:
             self._check(total, work)
             releases.post(roster)
+            return None
         seeds = releases.collect(roster, updates)
         openable = Openable(roster, self._check(total, work), seeds)
         self._checked = None  # as large as the trunk, and no longer needed here

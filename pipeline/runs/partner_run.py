@@ -28,15 +28,15 @@ from pipeline.home.trunk_history import TrunkHistory
 from pipeline.model.extensions import report_left_out
 from pipeline.model.folder import write_final_model
 from pipeline.plan.member_configs import PartnerConfig
-from pipeline.protocol.catalogue_round import CatalogueRound
+from pipeline.protocol.counting_round import CountingRound
 from pipeline.protocol.enrolment import Enrolment, enrol
 from pipeline.protocol.partner_rounds import PartnerRounds
 from pipeline.protocol.revision import check_place, check_preparation, check_releases, check_vector
 from pipeline.report.full_report import full_report
 from pipeline.report.report import report_file, write_report
+from pipeline.runs.last_trunk import confirm_trunk
 from pipeline.runs.preparation import expect_usable_tables, preparation_digest, prepared_matrices
 from pipeline.runs.preparation_summary import PreparationSummary
-from pipeline.runs.report import confirm_trunk
 from pipeline.runtime.progress import ProgressReporter
 from secure.ciphertexts.parameters import seal_parameters
 from secure.messages.message_name import MessageName
@@ -65,7 +65,7 @@ class PartnerRun:
         self._clock = clock
         self._tables_usable = False
         self._enrolment: Enrolment | None = None
-        self._catalogue_round: CatalogueRound | None = None
+        self._counting_round: CountingRound | None = None
         self._rounds: PartnerRounds | None = None
         self._matrices: Prepared | None = None
         self._own: PartnerData | None = None
@@ -94,7 +94,7 @@ class PartnerRun:
         return True
 
     def _begin_rounds(self, enrolment: Enrolment, own: PartnerData) -> None:
-        """Begin the training rounds if the holders are counted, else do a step of the catalogue round."""
+        """Begin the training rounds if the holders are counted, else do a step of the counting round."""
         plan = self._mailbox.plan
         holders = known_holders(plan, self.home)
         if holders is not None:
@@ -102,11 +102,11 @@ class PartnerRun:
             history = TrunkHistory(self.home, plan.rounds.n_rounds, self._config.audit.history_gb)
             self._rounds = PartnerRounds(self._mailbox, enrolment, self._own, self._reporter, self._clock, history)
             return
-        if self._catalogue_round is None:
-            self._catalogue_round = CatalogueRound(
+        if self._counting_round is None:
+            self._counting_round = CountingRound(
                 self._mailbox, enrolment, own.held, self._flagged(own), own.preparation_digest, self._reporter
             )
-        self._catalogue_round.advance()
+        self._counting_round.advance()
 
     def _flagged(self, own: PartnerData) -> NDArray[np.int64]:
         """Input columns that this partner flags; none if they are not counted."""

@@ -5,13 +5,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.errors import ExchangeError, NotYet
-from pipeline.exchange.storage import Exchange, open_exchange
+from pipeline.exchange.storage import open_exchange
 from pipeline.home.paths import Home
 from pipeline.plan.member_configs import PartnerConfig
-from pipeline.plan.plan import Plan, read_plan
-from pipeline.protocol.closing import not_confirmed
+from pipeline.plan.plan import read_plan
 from pipeline.report import report as reporting
 from pipeline.report.schema import Report
+from pipeline.runs.last_trunk import confirm_trunk
 from pipeline.runtime.progress import ProgressReporter
 from pipeline.runtime.retry import Machine
 from secure.files import atomic_file
@@ -57,19 +57,6 @@ def current_report(config_file: Path) -> Report:
         with home.alone():
             _write_missing_page(home)
     return report
-
-
-def confirm_trunk(home: Home, plan: Plan, exchange: Exchange) -> list[str]:
-    """Note in the report which partners have not confirmed the last trunk yet, and return them; needs no key.
-
-    exchange : of this plan, see Exchange.below
-    Raises what `not_confirmed` raises, Diverged above all.
-    """
-    report = reporting.read_report(home)
-    missing = not_confirmed(plan, exchange, report.trunk)
-    if (missing or None) != report.unconfirmed:
-        reporting.write_report(home, report.model_copy(update={"unconfirmed": missing or None}))
-    return missing
 
 
 def look_again(config: PartnerConfig) -> None:

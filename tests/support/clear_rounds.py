@@ -40,7 +40,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Agreed:
-    """What a plan says about the rounds, and what its catalogue round gave."""
+    """What a plan says about the rounds, and what its counting round gave."""
 
     layout: TrunkLayout  # of the shared vector: counted input columns, and a catalogue's rows included
     trunk: TrunkSettings

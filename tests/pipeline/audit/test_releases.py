@@ -13,7 +13,8 @@ from pipeline.errors import BrokenTranscript, Diverged, Equivocation
 from pipeline.exchange.storage import Exchange, open_exchange
 from pipeline.plan.plan import read_plan
 from pipeline.report.report import read_report
-from pipeline.runs.report import confirm_trunk, current_report
+from pipeline.runs.last_trunk import confirm_trunk
+from pipeline.runs.report import current_report
 from secure.errors import WrongRelease
 from secure.messages.message_name import MessageName
 from tests.support.cli_runner import printed
@@ -93,6 +94,7 @@ def test_a_release_that_does_not_fit_is_refused(
     with pytest.raises(error, match=said) as caught:
         run_audit(done)
     if change is release_again:
+        assert any(OTHER in line and "released twice" in line for line in status_of(done).refused)
         assert body_of(done, RELEASE)["roster"] in str(caught.value)
         assert OTHER in str(caught.value)
 

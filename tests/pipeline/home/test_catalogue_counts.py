@@ -124,7 +124,7 @@ def rows_of(plan: Plan, home: Home) -> HolderCounts:
 
 
 def test_counts_come_back(plan: Plan, home: Home):
-    """There are no counts before the catalogue round, and its counts after it."""
+    """There are no counts before the counting round, and its counts after it."""
     assert known_holders(plan, home) is None
     assert known_layout(plan, home) is None
     keep_counts(plan, home, [3, 1, 2])

@@ -69,7 +69,7 @@ def test_the_rows_of_a_file_are_the_catalogue(folder: Path, text: str):
     """Rows in the file's order, whatever the line ends, quotes, empty lines, and blanks around a cell."""
     plan = read_plan(put(folder, text))
     assert pairs(plan) == TASKS
-    assert plan.has_catalogue_round
+    assert plan.has_counting_round
     assert plan.possible_lengths(0) == PossibleLengths.one(3)
 
 

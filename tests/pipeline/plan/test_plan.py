@@ -631,7 +631,7 @@ def test_without_a_catalogue_nothing_changes(table: Table):
     assert plain.digest == empty.digest
     assert plain.layout == empty.layout
     assert plain.possible_lengths(1).only == empty.possible_lengths(1).only == plain.layout.n_params
-    assert not plain.has_catalogue_round
+    assert not plain.has_counting_round
     assert plain.starts_with == 1
 
 
@@ -672,10 +672,10 @@ def test_catalogue_flags_weigh_the_same_under_the_same_key(table: Table):
     assert plan.seal_parameters(0).ring_digest() == plan.seal_parameters(1).ring_digest()
 
 
-def test_only_a_plan_from_the_first_round_on_has_a_catalogue_round(table: Table):
+def test_only_a_plan_from_the_first_round_on_has_a_counting_round(table: Table):
     """A later revision keeps the counts: another count would show which partner came or left."""
     later = check_table(table | {"catalogue": {"tasks": TASKS}, "continues": CONTINUES | {"round": 2}}, Plan, "plan")
-    assert not later.has_catalogue_round
+    assert not later.has_counting_round
     assert later.starts_with == 2
 
 
@@ -764,7 +764,7 @@ def test_columns_are_counted_unless_the_plan_says_otherwise(table: Table):
     plan, without = with_columns(table), with_columns(table, min_partners=0)
     assert plan == check_table({key: value for key, value in table.items() if key != "columns"}, Plan, "")
     assert plan.columns.min_partners == 3
-    assert (plan.has_catalogue_round, plan.starts_with, without.has_catalogue_round) == (True, 0, False)
+    assert (plan.has_counting_round, plan.starts_with, without.has_counting_round) == (True, 0, False)
     assert without.digest == with_columns(table, min_partners=0, min_compounds=9, withhold=0.5).digest
     others = [with_columns(table, **{key: value}) for key, value in (("min_compounds", 9), ("withhold", 0.5))]
     assert len({each.digest for each in (plan, without, with_columns(table, min_partners=2), *others)}) == 5

@@ -22,7 +22,7 @@ from pipeline.errors import ConfigError, ExitCode
 from pipeline.home.catalogue_counts import known_holders
 from pipeline.home.own_columns import input_columns
 from pipeline.plan.member_configs import PartnerConfig
-from pipeline.plan.plan import CATALOGUE_ROUND, read_plan
+from pipeline.plan.plan import COUNTING_ROUND, read_plan
 from pipeline.report.report import read_report
 from secure.messages.message_name import MessageName
 from tests.support.cli_runner import hocket
@@ -102,7 +102,7 @@ def weights_at(federation: Federation, name: str, round_no: int) -> np.ndarray:
 def test_the_count_is_the_sum_of_what_partners_flag(counted: tuple[Federation, Sealed]):
     """Bits that two training compounds set, but a tenth at random: the flags in the sealed vectors, and their sum."""
     federation, sealed = counted
-    flags = {name: sealed.vectors[CATALOGUE_ROUND, name] for name in ALL}
+    flags = {name: sealed.vectors[COUNTING_ROUND, name] for name in ALL}
     for name in ALL:
         own, n_compounds = own_of(federation, name), compounds_by_column(data_of(federation, name))
         assert np.flatnonzero(flags[name]).tolist() == own["flagged"]

@@ -23,7 +23,7 @@ from pipeline.protocol.attempt import Attempt
 from secure.encoding.roster import Roster
 from secure.messages.message_name import MessageName
 from secure.sealing.release import ReleaseSeed
-from tests.support.hostile_round import PARTNERS, VALUES, Adversary
+from tests.support.protocol.hostile_round import PARTNERS, VALUES, Adversary
 
 NAMES = st.sampled_from(PARTNERS)
 

@@ -1,8 +1,10 @@
 """Manifests: accepted only with the expected content; each damage raises its own error."""
 
+import json
+
 import pytest
 
-from secure.encoding.canonical import digest
+from secure.encoding.canonical import canonical_json, digest
 from secure.errors import (
     BadManifest,
     PayloadMismatch,
@@ -157,3 +159,11 @@ def test_payloads(tmp_path):
     check_payload(path, PAYLOAD, "test")
     with pytest.raises(PayloadMismatch):
         check_payload(tmp_path / "missing", PAYLOAD, "test")
+
+
+def test_a_message_of_the_version_before_the_release_says_what_to_do():
+    """BadManifest, whose note tells that an earlier hocket wrote it and that nothing can go on from it."""
+    fields = json.loads(signed_manifest("update")) | {"version": 1}
+    with pytest.raises(BadManifest, match="version 1, expected version 2: an earlier hocket") as caught:
+        verify(canonical_json(fields))
+    assert "federation.id" in "".join(caught.value.__notes__)

@@ -1,4 +1,4 @@
-"""The catalogue round: how many partners hold each catalogue task and each input column, as a sealed sum of flags.
+"""The counting round: how many partners hold each catalogue task and each input column, as a sealed sum of flags.
 
 It is a round like the others, with number 0: ready, roster, update, sum, release; or void, and another attempt. A
 partner seals 1 for every row of the catalogue that it holds, else 0, and then the same for every input column. The
@@ -15,7 +15,7 @@ from pipeline.errors import ConfigError
 from pipeline.exchange.mailbox import Mailbox
 from pipeline.home.catalogue_counts import keep_counts
 from pipeline.home.round_files import RoundFiles
-from pipeline.plan.plan import CATALOGUE_ROUND
+from pipeline.plan.plan import COUNTING_ROUND
 from pipeline.protocol.enrolment import Enrolment
 from pipeline.protocol.round_seal import RoundSeal
 from pipeline.protocol.sealed_round import Openable, SealedRound
@@ -26,8 +26,8 @@ from secure.sealing.open_sum import CheckedSum
 from secure.sealing.release import ReleaseSeed
 
 
-class CatalogueRound:
-    """The step machine of the catalogue round: its state is the inbox and the outbox, its result a file in the home."""
+class CountingRound:
+    """The step machine of the counting round: its state is the inbox and the outbox, its result a file in the home."""
 
     def __init__(
         self,
@@ -45,21 +45,21 @@ class CatalogueRound:
         self.mailbox = mailbox
         self._plan, self._home = mailbox.plan, mailbox.home
         self._n_tasks = len(self._plan.catalogue.tasks)
-        self._flags = np.zeros(self._plan.possible_lengths(CATALOGUE_ROUND).longest, dtype=np.float32)
+        self._flags = np.zeros(self._plan.possible_lengths(COUNTING_ROUND).longest, dtype=np.float32)
         self._flags[list(held)] = 1
         self._flags[self._n_tasks + flagged] = 1
         self._reporter = reporter
         self._trunk = self._plan.first_digest(self._plan.layout)  # all columns, and no rows yet
-        parameters = self._plan.seal_parameters(CATALOGUE_ROUND)
+        parameters = self._plan.seal_parameters(COUNTING_ROUND)
         self._seal = RoundSeal(mailbox.me, enrolment, parameters, [slice(0, self._flags.size)])
         self._bounds = np.array([parameters.limit], dtype=np.float64)  # a step of 1: flags are sent exactly
         self._sealed = SealedRound(
-            mailbox, self._seal, CATALOGUE_ROUND, trunk=self._trunk, preparation=preparation_digest, reporter=reporter
+            mailbox, self._seal, COUNTING_ROUND, trunk=self._trunk, preparation=preparation_digest, reporter=reporter
         )
 
     def advance(self) -> None:
         """Do the next step. Raises NotYet while others are awaited, and what SealedRound raises."""
-        self._reporter.set_round(CATALOGUE_ROUND, self._sealed.attempt_no)
+        self._reporter.set_round(COUNTING_ROUND, self._sealed.attempt_no)
         self._reporter.step = "counting"
         openable = self._sealed.advance(self)
         if openable is not None:
@@ -70,7 +70,7 @@ class CatalogueRound:
 
     def seal(self, roster: Roster, release: ReleaseSeed) -> Path:
         """Seal the flags for a roster; the same ones in every attempt."""
-        unposted = RoundFiles(self._home.training(CATALOGUE_ROUND), self._plan.layout).unposted
+        unposted = RoundFiles(self._home.training(COUNTING_ROUND), self._plan.layout).unposted
         flags, exactly = self._flags.copy(), np.random.default_rng(0)  # nothing is rounded
         self._seal.seal(flags, roster, unposted, release=release, bounds=self._bounds, rng=exactly)
         return unposted
@@ -91,8 +91,8 @@ class CatalogueRound:
         if columns.size:
             n_shared = int(np.count_nonzero(columns >= self._plan.columns.min_partners))
             self._reporter.report(f"columns: {n_shared} of {columns.size} input columns are shared")
-        self._home.remove_payloads(CATALOGUE_ROUND)
-        self._home.remove_round(CATALOGUE_ROUND)
+        self._home.remove_payloads(COUNTING_ROUND)
+        self._home.remove_round(COUNTING_ROUND)
 
     def _check_counts(self, counts: np.ndarray, n_members: int) -> None:
         """Raise UpdateOutOfRange for a count that flags of 0 and 1 cannot give."""
@@ -102,7 +102,7 @@ class CatalogueRound:
             first = int(wrong[0])
             what = f"row {first} of the catalogue" if first < self._n_tasks else f"input column {first - self._n_tasks}"
             raise UpdateOutOfRange(
-                f"catalogue round: {counts[first]} of {n_members} partners hold {what}, "
+                f"counting round: {counts[first]} of {n_members} partners hold {what}, "
                 "which is impossible: a partner sent other numbers than 0 and 1"
             )
 
