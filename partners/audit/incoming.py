@@ -35,19 +35,21 @@ class Look:
 
 def look_at(
     round_no: int,
-    trunk: NDArray[np.float32],
+    vector: NDArray[np.float32],
     layout: TrunkLayout,
     trunk_settings: TrunkSettings,
     x: sparse.csr_matrix,
 ) -> Look:
-    """Measure a trunk; x: (n_compounds, n_inputs) of own training compounds, of which the first 2,000 are used.
+    """Measure a trunk.
 
+    vector, layout        : of what is shared
+    x                     : (n_compounds, columns in the vector) of own training compounds; the first 2,000 are used
     largest unit          : largest norm of a unit's weights over their median
     largest bias          : largest absolute bias over that median
     weights               : root mean square
     units of one compound : share of the first layer's units, beyond one, that exactly one compound switches on
     """
-    views = layout.views(trunk)
+    views = layout.views(vector)
     sizes: dict[str, float] = {}
     for layer in range(len(layout.hidden)):
         sizes |= {f"layer {layer + 1}, {name}": size for name, size in _layer_sizes(views, layer)}

@@ -32,17 +32,17 @@ class TrunkHistory:
     def warnings(
         self,
         round_no: int,
-        trunk: NDArray[np.float32],
+        vector: NDArray[np.float32],
         layout: TrunkLayout,
         trunk_settings: TrunkSettings,
         x: sparse.csr_matrix,
     ) -> list[str]:
         """Measure the trunk at the start of a round, and say what is far outside the rounds before.
 
-        x : (n_compounds, n_inputs) of own training compounds
+        vector, layout : of what is shared; x : (n_compounds, columns in the vector) of own training compounds
         """
         looks = {look.round_no: look for look, _ in self.looks()}
-        now = look_at(round_no, trunk, layout, trunk_settings, x)
+        now = look_at(round_no, vector, layout, trunk_settings, x)
         texts = jumps([look for number, look in sorted(looks.items()) if number < round_no], now)
         rows = [(look, past) for look, past in self.looks() if look.round_no != round_no] + [(now, texts)]
         rows.sort(key=lambda row: row[0].round_no)

@@ -126,9 +126,9 @@ class PartnerRounds:
 
     def _look_at_trunk(self) -> None:
         """Warn, before training on it, of a trunk with sizes far outside those of the rounds before."""
-        layout, data = self._layout.trunk, self._own.training_set
-        trunk, x = self._start.vector()[: layout.n_params], data.x[data.training_rows[:MOST_COMPOUNDS]]
-        for text in self._history.warnings(self._round_no, trunk, layout, self.plan.trunk, x):
+        data, vector = self._own.training_set, self._start.vector()
+        x = data.x[data.training_rows[:MOST_COMPOUNDS]]
+        for text in self._history.warnings(self._round_no, vector, self._layout, self.plan.trunk, x):
             self._reporter.warn(f"round {self._round_no}: the trunk may be a trap for single compounds: {text}")
 
     def _train(self) -> LocalRound:
