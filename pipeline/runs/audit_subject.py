@@ -41,6 +41,7 @@ class AuditSubject:
     trained: TrainingSet
     training: Training
     canaries: list[Canary]
+    vector_layout: TrunkLayout
     trunk: NDArray[np.float32]  # the last
     trunk_digest: str
     heads: PartnerState
@@ -75,7 +76,7 @@ class AuditSubject:
 
     def _after_first(self, rounds: Sequence[int]) -> Iterator[NDArray[np.float32]]:
         yield self.first_trunk
-        for vector in self.history.vectors(list(rounds)):
+        for vector in self.history.vectors(rounds, self.vector_layout):
             yield vector[: self.layout.n_params]
 
     def candidates(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -130,6 +131,7 @@ def read_subject(config_file: Path) -> AuditSubject:
         trained=training_set(matrices, folds, training, left_out_of(home, matrices.x)),
         training=training.on_cpu() if training.device == "cpu" else training,
         canaries=read_canaries(home),
+        vector_layout=final.layout,
         trunk=final.trunk,
         trunk_digest=final.digest,
         heads=final.private,
