@@ -1,7 +1,8 @@
 """Shadow models: the partner's network, trained without federation on random halves of its compounds."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,26 +93,20 @@ class Shadow:
     trunk: Fit
     model: Fit
 
-    def arrays(self) -> dict[str, NDArray[np.generic]]:
+    def arrays(self) -> dict[str, NDArray[Any]]:
         """The scores by name, for a file."""
         fits = {
             f"{view}_{name}": getattr(fit, name)
             for view, fit in (("trunk", self.trunk), ("model", self.model))
             for name in ("confidence", "likelihood")
         }
-        return {"inside": self.inside, **fits}
+        return {"inside": self.inside.astype(np.int32), **fits}
 
     @classmethod
-    def from_arrays(cls, arrays: dict[str, NDArray[np.generic]]) -> "Shadow":
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "Shadow":
         """The shadow of these arrays; raises KeyError if one is missing."""
-        trunk, model = (
-            Fit(
-                np.asarray(arrays[f"{view}_confidence"], dtype=np.float64),
-                np.asarray(arrays[f"{view}_likelihood"], dtype=np.float64),
-            )
-            for view in ("trunk", "model")
-        )
-        return cls(np.asarray(arrays["inside"], dtype=np.bool_), trunk, model)
+        trunk, model = (Fit(arrays[f"{view}_confidence"], arrays[f"{view}_likelihood"]) for view in ("trunk", "model"))
+        return cls(arrays["inside"].astype(np.bool_), trunk, model)
 
 
 def joined(shadows: list[Shadow], view: str) -> ShadowScores:

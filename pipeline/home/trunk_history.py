@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from partners.audit.incoming import Look, jumps, look_at
+from partners.files.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from partners.network.trunk import TrunkLayout
 from partners.settings import TrunkSettings
 from pipeline.errors import ConfigError
 from pipeline.home.json_files import write_json
 from pipeline.home.paths import Home
-from secure.files import atomic_path
 
 _BYTES_PER_VALUE, _GB = 4, 10**9
 
@@ -67,20 +67,20 @@ class TrunkHistory:
             shutil.rmtree(self._trunks, ignore_errors=True)
             return
         self._trunks.mkdir(parents=True, exist_ok=True)
-        with atomic_path(self._file(round_no)) as path, path.open("wb") as file:
-            np.save(file, vector, allow_pickle=False)
+        save_checkpoint(self._file(round_no), Checkpoint(vector))
 
     def kept(self) -> list[int]:
         """Rounds whose vector is kept, in order."""
-        return sorted(int(path.stem.removeprefix("round-")) for path in self._trunks.glob("round-*.npy"))
+        return sorted(int(path.stem.removeprefix("trunk-")) for path in self._trunks.glob("trunk-*.safetensors"))
 
-    def vectors(self, rounds: list[int]) -> Iterator[NDArray[np.float32]]:
-        """The kept vectors of some rounds, one at a time."""
+    def vectors(self, rounds: Sequence[int], layout: TrunkLayout) -> Iterator[NDArray[np.float32]]:
+        """The kept vectors of some rounds, one at a time; layout: of the vector. Raises CheckpointDamaged."""
         for round_no in rounds:
-            yield np.load(self._file(round_no), allow_pickle=False)
+            path = self._file(round_no)
+            yield load_checkpoint(path, layout, only=["trunk"]).need_trunk(path)
 
     def _file(self, round_no: int) -> Path:
-        return self._trunks / f"round-{round_no:04d}.npy"
+        return self._trunks / f"trunk-{round_no:04d}.safetensors"
 
     @property
     def _trunks(self) -> Path:

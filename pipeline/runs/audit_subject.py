@@ -104,7 +104,7 @@ class AuditSubject:
 
     def _after_first(self, rounds: Sequence[int]) -> Iterator[NDArray[np.float32]]:
         yield self.first_trunk
-        for vector in self.history.vectors(list(rounds)):
+        for vector in self.history.vectors(rounds, self.vector_layout):
             yield self.released(vector)
 
     def candidates(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from partners.audit.shadows import Shadow, ShadowTask
+from partners.files.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from partners.network.trunk import trunk_digest
 from pipeline.runtime.progress import ProgressReporter
-from secure.files import atomic_path
 from secure.sealing.workers import Workers
 
 _VERSION = 1  # of what a shadow is; files of another one are made again
@@ -30,30 +30,24 @@ def shadow_models(
         if other != mine:
             shutil.rmtree(other, ignore_errors=True)
     mine.mkdir(parents=True, exist_ok=True)
-    files = [mine / f"shadow-{shadow:03d}.npz" for shadow in range(n_shadows)]
+    files = [mine / f"shadow-{shadow:03d}.safetensors" for shadow in range(n_shadows)]
     missing = [shadow for shadow, file in enumerate(files) if not file.exists()]
     n = max(1, min(workers // task.training.n_threads, len(missing)))
     n = 1 if task.training.device == "cuda" else n
     with reporter.progress("training shadow models") as progress, Workers(_trainer, (task,), n) as pool:
         progress(n_shadows - len(missing), n_shadows)
         for n_done, (shadow, trained) in enumerate(zip(missing, pool.in_order(missing), strict=True), 1):
-            _write(files[shadow], trained)
+            save_checkpoint(files[shadow], Checkpoint(others=trained.arrays()))
             progress(n_shadows - len(missing) + n_done, n_shadows)
-    return [_read(file) for file in files]
+    return [_read(file, task) for file in files]
 
 
 def _trainer(task: ShadowTask) -> Callable[[int], Shadow]:
     return task.train
 
 
-def _write(path: Path, shadow: Shadow) -> None:
-    with atomic_path(path) as part, part.open("wb") as file:
-        np.savez(file, allow_pickle=False, **shadow.arrays())
-
-
-def _read(path: Path) -> Shadow:
-    with np.load(path, allow_pickle=False) as arrays:
-        return Shadow.from_arrays(dict(arrays))
+def _read(path: Path, task: ShadowTask) -> Shadow:
+    return Shadow.from_arrays(load_checkpoint(path, task.layout, only=["others"]).others)
 
 
 def _digest(task: ShadowTask) -> str:

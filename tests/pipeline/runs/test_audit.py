@@ -12,6 +12,7 @@ import pipeline.runs.shadow_models
 from partners.audit.shadows import ShadowTask
 from partners.files.round_checkpoint import RoundStart
 from partners.network.trunk import trunk_digest
+from pipeline.audit.inspect_file import describe_file
 from pipeline.errors import ConfigError, DamagedReport, NotYet
 from pipeline.home.canaries import canaries_file, read_canaries
 from pipeline.home.trunk_history import TrunkHistory
@@ -106,9 +107,9 @@ def test_canaries_are_drawn_before_round_1_or_not_at_all(audited: tuple[Federati
 def test_the_trunks_of_all_rounds_are_those_of_the_records(audited: tuple[Federation, Audit]):
     """Each kept vector has the digest of its round, and no round was warned of."""
     federation, audit = audited
-    history = TrunkHistory(federation.home("P01"), 2, 1.0)
+    history, layout = TrunkHistory(federation.home("P01"), 2, 1.0), read_plan(federation.plan_file).layout
     assert history.kept() == [2, 3]
-    for round_no, vector in zip(history.kept(), history.vectors(history.kept()), strict=True):
+    for round_no, vector in zip([2, 3], history.vectors([2, 3], layout), strict=True):
         assert {trunk_digest(vector)} == federation.trunks(round_no - 1)
     assert [look.round_no for look, _ in history.looks()] == [1, 2]
     assert audit.incoming.warnings == []
@@ -124,7 +125,7 @@ def test_an_audit_goes_on_from_the_shadows_of_an_interrupted_one(
     federation, audit = audited
     twin = federation.moved(tmp_path / "twin")
     home, trained = twin.home("P01"), []
-    (lost,) = home.audit.glob("shadows/*/shadow-002.npz")
+    (lost,) = home.audit.glob("shadows/*/shadow-002.safetensors")
     lost.unlink()
     monkeypatch.setattr(pipeline.runs.shadow_models, "_trainer", lambda task: _counting(task, trained))
     assert run_audit(twin.config("P01"), quick=False, n_shadows=4) == audit
@@ -207,6 +208,16 @@ def test_an_audit_of_another_trunk_is_not_shown(done: Federation):
     (home.report / AUDIT).write_text('{"format": 1}')
     with pytest.raises(DamagedReport, match=AUDIT):
         read_report(home)
+
+
+def test_inspect_knows_the_files_of_an_audit(audited: tuple[Federation, Audit]):
+    """Without private values."""
+    federation, _ = audited
+    home = federation.home("P01")
+    files = [*home.audit.rglob("*.json"), *home.audit.rglob("*.safetensors"), home.report / AUDIT]
+    described = {path.name: describe_file(path)["what"] for path in files}
+    assert len(described) == 2 + 2 + 4 + 1
+    assert "state of a partner (private)" not in described.values()
 
 
 def test_before_the_end_there_is_nothing_to_audit(fresh: Federation):
