@@ -590,7 +590,7 @@ def test_inspect_knows_every_file_of_a_finished_federation(finished: Federation)
         "pair seeds",
         "payload: hocket.deal",
         "payload: hocket.pairing",
-        *(f"manifest: {kind}" for kind in ("deal", "pairing", "ready", "roster", "update", "sum")),
+        *(f"manifest: {kind}" for kind in ("deal", "pairing", "ready", "roster", "update", "sum", "release")),
         "hocket.sealed-update",
         "hocket.sealed-sum",
         "state at the start of a round (private)",
@@ -701,7 +701,7 @@ def test_inspect_of_a_changed_file_is_a_refusal(done: Federation):
         flip(path, path.stat().st_size // 2)
         assert str(path) in refused(ExitCode.CONFIGURATION, "inspect", path)
     for path in (done.exchange / name for name in (UPDATE.payload, SUM.payload, UPDATE.manifest)):
-        flip(path, 100)
+        flip(path, 3)
         assert path.name in refused(ExitCode.SECURITY, "inspect", path)
 
 
