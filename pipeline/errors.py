@@ -76,7 +76,7 @@ class Diverged(PipelineError):
 
 
 class AttemptsUsedUp(PipelineError):
-    """A round had all attempts that the plan allows: each void may give away more of an update."""
+    """A round had all attempts that the plan allows."""
 
     exit_code = ExitCode.SECURITY
 

@@ -108,5 +108,9 @@ class TagMismatch(SecureError):
     """The sum is not the sum of exactly the roster's updates: an update was dropped, added or changed."""
 
 
+class WrongRelease(SecureError):
+    """A released seed is not the one to which its member's update commits, or a member's seed is missing."""
+
+
 class UnknownFile(SecureError):
     """A file has none of the formats of this folder."""

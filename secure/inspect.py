@@ -14,6 +14,7 @@ from secure.keys import group, pairing
 from secure.keys.envelopes import MAX_BYTES, parse_envelopes
 from secure.keys.keys import parse_card
 from secure.messages.messages import FORMAT, manifest_digest, parse_manifest, utc
+from secure.sealing import release
 from secure.sealing.container import ChunkReader, Header, read_chunks
 
 _ARROW = b"\xff\xff\xff\xff"
@@ -73,7 +74,7 @@ def _json(data: bytes, where: str) -> dict[str, object]:
         return {"what": "private keys", "name": name, "role": role, "passphrase": is_locked, "content": _HIDDEN}
     if file_format == locked.FORMAT_OF_OTHERS:
         what = parse_document(data, locked.KEYS_OF_OTHERS, where, BadKeyFile)["what"]
-        if what in (group.WHAT, pairing.WHAT):
+        if what in (group.WHAT, pairing.WHAT, release.WHAT):
             return {"what": what, "locked": "with its member's private keys", "content": _HIDDEN}
     raise _unknown(where)
 

@@ -7,8 +7,9 @@ from pipeline.errors import BrokenTranscript, Equivocation
 from pipeline.exchange.transcript import Message, Transcript
 from pipeline.plan.plan import Plan
 from secure.errors import WrongRoster
+from secure.sealing.release import released_seed
 
-KINDS = ("ready", "roster", "update", "sum", "void")
+KINDS = ("ready", "roster", "update", "sum", "release", "void")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ class AttemptRecord:
     sum_bytes: int | None = None
     n_params: int | None = None  # length of the sealed vectors; None: not known
     gone: tuple[str, ...] = ()  # partners whose update was deleted from the exchange; only its manifest is there
+    unreleased: tuple[str, ...] = ()  # of a sum: members that have not released yet, so nobody can open it
+    left_out_ready: tuple[str, ...] = ()  # left out although their `ready` was signed before the roster, by the clocks
     recomputed: bool = False  # the updates were added again and gave exactly the bytes of the sum
 
 
@@ -38,16 +41,21 @@ def read_attempt(round_attempt: tuple[int, int], transcript: Transcript, plan: P
     messages = {kind: transcript.of(kind, *round_attempt) for kind in KINDS}
     signed = {kind: {name: m.manifest.time for name, m in sent.items()} for kind, sent in messages.items() if sent}
     if not messages["roster"]:
-        if messages["update"] or messages["sum"] or messages["void"]:
-            raise BrokenTranscript(f"{place}: found updates, a sum or a void, but no roster")
+        if any(messages[kind] for kind in ("update", "sum", "release", "void")):
+            raise BrokenTranscript(f"{place}: found updates, a sum, releases or a void, but no roster")
         return AttemptRecord(*round_attempt, "open", signed=signed)
     members = _check_roster(messages, plan, place)
     outcome, missing = _outcome(messages, members, place)
+    _check_releases(messages, outcome, place)
+    called = next(iter(messages["roster"].values())).manifest.time
+    left_out = tuple(name for name in plan.partner_names if name not in members)
     return AttemptRecord(
         *round_attempt,
         outcome,
         roster=members,
-        left_out=tuple(name for name in plan.partner_names if name not in members),
+        left_out=left_out,
+        left_out_ready=tuple(name for name in left_out if signed.get("ready", {}).get(name, called + 1) <= called),
+        unreleased=tuple(name for name in members if outcome == "sum" and name not in messages["release"]),
         missing=missing,
         signed=signed,
         update_bytes={name: message.n_bytes for name, message in messages["update"].items()},
@@ -74,11 +82,27 @@ def _check_roster(messages: dict[str, dict[str, Message]], plan: Plan, place: st
     if len({manifest.text("preparation") for manifest in ready}) > 1:
         what = "prepare compounds, or counted the catalogue," if plan.catalogue.tasks else "prepare compounds"
         raise Equivocation(f"{place}: the roster's members {what} differently")
-    for message in chain(messages["update"].values(), messages["sum"].values(), messages["void"].values()):
-        sender, is_update = message.name.sender, message.name.kind == "update"
-        if message.manifest.text("roster") != roster.digest or (is_update and sender not in members):
-            raise WrongRoster(f"{place}: the {message.name.kind} of {sender} is for another roster")
+    for message in chain.from_iterable(messages[kind].values() for kind in KINDS[2:]):
+        kind, sender = message.name.kind, message.name.sender
+        found = message.manifest.text("roster")
+        if found != roster.digest and kind == "release":
+            raise Equivocation(f"{place}: {sender} has released for roster {found}, this attempt's is {roster.digest}")
+        if found != roster.digest or (kind in ("update", "release") and sender not in members):
+            raise WrongRoster(f"{place}: the {kind} of {sender} is for another roster")
     return tuple(sorted(members))
+
+
+def _check_releases(messages: dict[str, dict[str, Message]], outcome: str, place: str) -> None:
+    """Check that members have released only for a sum, and each the seed to which its update commits."""
+    (roster,) = messages["roster"].values()
+    if messages["release"] and outcome == "void":
+        raise Equivocation(f"{place}: a void, but {', '.join(messages['release'])} has released: there was a sum too")
+    for name, release in messages["release"].items():
+        update = messages["update"].get(name)
+        if update is None or outcome != "sum":
+            raise BrokenTranscript(f"{place}: found the release of {name}, but no {'sum' if update else 'update'}")
+        where = f"{place}: {release}"
+        released_seed(release.manifest, update.manifest, roster.manifest.as_roster(roster.digest), where)
 
 
 def _outcome(

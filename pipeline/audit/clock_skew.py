@@ -42,4 +42,6 @@ def _in_sequence(transcript: Transcript) -> Iterator[tuple[Message, Message]]:
             yield from ((ready[name], roster) for name in roster.manifest.named_digests("members"))
         yield from product(rosters, chain(updates.values(), voids))
         yield from product(updates.values(), sums)
-        before = [*sums, *voids]
+        releases = list(transcript.of("release", *attempt).values())
+        yield from product(sums, releases)
+        before = releases or [*sums, *voids]

@@ -28,7 +28,7 @@ class MemberState:
     """A member's state, from its newest message and the aggregator's.
 
     Partners: absent, enrolled, ready (has trained), rostered (seals its update), sealed (has posted its update), left
-    out (of the roster), summed (opens the sum, then trains), void (trains the round again).
+    out (of the roster), summed (releases, opens the sum, then trains), released, void (seals for the next roster).
     The aggregator: absent, waiting (for ready messages), rostered (waits for updates), summed, void.
     """
 
@@ -75,6 +75,8 @@ class Status:
     refused: tuple[str, ...]  # invalid messages, each with the reason
     awaited_since: int | None = None  # when the last message that the next step needs before theirs was signed
     deadline: Deadline | None = None
+    unreleased: tuple[str, ...] = ()  # members of a sum whose release is awaited
+    unconfirmed: tuple[str, ...] = ()  # after the end: partners that have not signed their last trunk yet
 
     def late(self, now: float) -> dict[str, int]:
         """Members that have given no sign of life for SILENT_S though their run should work or wait, and since when.

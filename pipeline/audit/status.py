@@ -48,7 +48,9 @@ class StatusReader:
             awaited_since=None if is_finished else states.awaited_since(),
             deadline=None if is_finished else states.deadline(),
             members=tuple(states.all()),
-            refused=tuple(snapshot.refused),
+            refused=(*snapshot.refused, *snapshot.released_twice(), *(states.other_trunks() if is_finished else ())),
+            unreleased=tuple(states.unreleased()),
+            unconfirmed=tuple(states.unconfirmed()) if is_finished else (),
         )
 
     def _nothing_here(self, refused: Sequence[str]) -> ExchangeError:
@@ -61,7 +63,9 @@ class StatusReader:
         """The attempt that ended last, if any, and the current one; both are the last one after the end."""
         first = RoundPlace(self.plan.starts_with, 1)
         for place in snapshot.places:
-            if snapshot.sent_by_aggregator("sum", place):
+            if total := snapshot.sent_by_aggregator("sum", place):
+                if snapshot.unreleased(total, place):
+                    return snapshot.place_before(place), place
                 if place.round_no >= self.plan.rounds.n_rounds:
                     return place, place
                 return place, RoundPlace(place.round_no + 1, 1)
@@ -138,6 +142,23 @@ class _Snapshot:
     def sent_by_aggregator(self, kind: str, place: RoundPlace) -> Message | None:
         return self.message(kind, place, self._reader.plan.aggregator_name)
 
+    def unreleased(self, total: Message, place: RoundPlace) -> list[str]:
+        """Members of a sum that have not released yet."""
+        members = sorted(total.manifest.named_digests("updates"))
+        return [name for name in members if self.message("release", place, name) is None]
+
+    def released_twice(self) -> Iterator[str]:
+        """A line for each partner that has released for two rosters of one round: proof against the aggregator."""
+        by_round: dict[tuple[int, str], list[RoundPlace]] = {}
+        for name in sorted(self._files, key=lambda name: (name.round_no, name.attempt)):
+            if name.kind == "release":
+                by_round.setdefault((name.round_no, name.sender), []).append(RoundPlace(name.round_no, name.attempt))
+        for (round_no, sender), places in by_round.items():
+            messages = [self.message("release", place, sender) for place in places] if len(places) > 1 else []
+            rosters = [message.manifest.text("roster") for message in messages if message is not None]
+            if len(rosters) > 1:
+                yield f"{sender} has released twice in round {round_no}, for the rosters {' and '.join(rosters)}"
+
     def has_payload(self, message: Message) -> bool:
         return False in self._files[message.name]
 
@@ -158,6 +179,9 @@ class _MemberStates:
         self._ready = self._of_partners("ready", place)
         self._updates = self._of_partners("update", place)
         self._roster = snapshot.sent_by_aggregator("roster", place)
+        self._total = snapshot.sent_by_aggregator("sum", place)
+        self._releases = self._of_partners("release", place)
+        self._last = self._of_partners("ready", RoundPlace(plan.rounds.n_rounds + 1, 1))
 
     @property
     def is_enrolled(self) -> bool:
@@ -168,6 +192,21 @@ class _MemberStates:
     def all(self) -> Iterator[MemberState]:
         for member in (self._aggregator(), *map(self._partner, self._plan.partner_names)):
             yield replace(member, sign=self._snapshot.sign(member.name))
+
+    def unreleased(self) -> list[str]:
+        """Members of the sum at this place whose release is awaited."""
+        return [] if self._total is None else self._snapshot.unreleased(self._total, self._place)
+
+    def unconfirmed(self) -> list[str]:
+        """Partners that have not signed their last trunk."""
+        return [name for name in self._plan.partner_names if name not in self._last]
+
+    def other_trunks(self) -> Iterator[str]:
+        """A line if partners have signed different last trunks."""
+        trunks = {name: message.manifest.text("trunk")[:12] for name, message in self._last.items()}
+        if len(set(trunks.values())) > 1:
+            listed = ", ".join(f"{name} {trunk}" for name, trunk in trunks.items())
+            yield f"partners end with different trunks: {listed}"
 
     def awaited(self) -> Iterator[str]:
         """Members whose message is needed for the next step."""
@@ -182,6 +221,8 @@ class _MemberStates:
         if not self.is_enrolled:
             deal = self._snapshot.message("deal", RoundPlace(*ENROLMENT), self._plan.federation.custodian)
             return None if deal is None else deal.manifest.time
+        if self._total is not None:
+            return self._total.manifest.time
         if not self._missing():
             return max((message.manifest.time for message in self._posted.values()), default=None)
         begin = self._roster or self._outcome_before()
@@ -192,7 +233,7 @@ class _MemberStates:
     def deadline(self) -> Deadline | None:
         """What happens by when if the awaited partners post nothing; None if all wait for them without a limit."""
         rounds, missing = self._plan.rounds, ", ".join(self._missing())
-        if not self.is_enrolled or not missing:
+        if not self.is_enrolled or not missing or self._total is not None:
             return None
         if self._roster is not None:
             time = int(self._roster.manifest.time + rounds.update_deadline_s)
@@ -212,6 +253,8 @@ class _MemberStates:
         return self._ready if self._roster is None else self._updates
 
     def _missing(self) -> list[str]:
+        if self._total is not None:
+            return self.unreleased()
         partners = self._plan.partner_names
         needed = partners if self._roster is None else self._members(self._roster)
         return [name for name in partners if name in needed and name not in self._posted]
@@ -245,19 +288,35 @@ class _MemberStates:
 
     def _partner(self, name: str) -> MemberState:
         place = self._place
-        total = self._snapshot.sent_by_aggregator("sum", place)
-        if total is not None and name in total.manifest.named_digests("updates"):  # the last round's
-            return self._state(name, "summed", place, total)
+        total = self._total
+        if total is not None and name in total.manifest.named_digests("updates"):
+            return self._summed(name, total)
         if name in self._updates:
             return self._sealed(name, self._updates[name])
         if self._roster is not None:
-            state = "rostered" if name in self._members(self._roster) else "left out"
-            return self._state(name, state, place, self._roster)
+            return self._called(name, self._roster)
         if name in self._ready:
             opened = self._before and self._snapshot.sent_by_aggregator("sum", self._before)
             note = f"opened the sum of {self._before}" if opened else ""
             return self._state(name, "ready", place, self._ready[name], note)
         return self._state_before(name)
+
+    def _called(self, name: str, roster: Message) -> MemberState:
+        if name in self._members(roster):
+            return self._state(name, "rostered", self._place, roster)
+        ready = self._ready.get(name)
+        was_ready = ready is not None and ready.manifest.time <= roster.manifest.time
+        note = "its ready was signed before the roster: ask the aggregator" if was_ready else ""
+        return self._state(name, "left out", self._place, roster, note)
+
+    def _summed(self, name: str, total: Message) -> MemberState:
+        """The state of a member of the sum, before all have released, or after the last round."""
+        if name not in self._releases:
+            return self._state(name, "summed", self._place, total, "has not released yet")
+        if self.unreleased():
+            return self._state(name, "released", self._place, self._releases[name])
+        note = "" if name in self._last else "has not signed its last trunk yet"
+        return self._state(name, "summed", self._place, total, note)
 
     def _sealed(self, name: str, update: Message) -> MemberState:
         if self._roster is None or update.manifest.text("roster") != self._roster.digest:

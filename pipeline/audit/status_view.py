@@ -19,7 +19,8 @@ from pipeline.plan.plan import Plan
 from secure.messages.messages import utc
 
 _RED = ("TROUBLE", "LATE", "INVALID")
-_COLOURS = {"absent": "dim", "void": "red", "left out": "yellow", "sealed": "green", "summed": "green"}
+_COLOURS = {"absent": "dim", "void": "red", "left out": "yellow"}
+_COLOURS |= dict.fromkeys(("sealed", "released", "summed"), "green")
 COLUMNS = ("member", "role", "state", "round.attempt", "since", "ago", "bytes")
 
 
@@ -36,6 +37,8 @@ def status_json(status: Status, plan: Plan, now: float) -> dict[str, Any]:
         "awaited": list(status.awaited),
         "awaited_since": _date(status.awaited_since),
         "deadline": _deadline_json(status.deadline, now),
+        "unreleased": list(status.unreleased),
+        "unconfirmed": list(status.unconfirmed),
         "late": {name: utc(since) for name, since in status.late(now).items()},
         "trouble": [member.name for member in status.members if member.trouble],
         "members": [_member_json(member, now) for member in status.members],
@@ -182,6 +185,7 @@ def closing(status: Status, now: float) -> Iterator[str]:
         yield f"waiting for {', '.join(status.awaited)}{since}"
     if status.deadline:
         yield f"about {utc(status.deadline.time)}: {status.deadline.then}"
+    yield from _releases(status)
     for name, trouble in ((member.name, member.trouble) for member in status.members):
         if trouble:
             yield f"TROUBLE: {trouble_text(name, trouble)}"
@@ -189,6 +193,18 @@ def closing(status: Status, now: float) -> Iterator[str]:
         yield f"LATE: {name} has given no sign of life since {_when(since_s, now)}"
     for line in status.refused:
         yield f"INVALID: {line}"
+
+
+def _releases(status: Status) -> Iterator[str]:
+    """Whose release is awaited, with what to ask before a revision, and who has not signed its last trunk."""
+    if status.unreleased:
+        names = ", ".join(status.unreleased)
+        yield (
+            f"the sum of {_round_text(status)} opens when {names} has released; before a revision leaves a member out, "
+            "ask it outside the exchange whether it has released: secure/KEYS.md"
+        )
+    if status.unconfirmed:
+        yield f"not yet signed its last trunk: {', '.join(status.unconfirmed)}"
 
 
 def is_urgent(line: str) -> bool:

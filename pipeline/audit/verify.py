@@ -4,7 +4,7 @@ pipeline.exchange.transcript checks each message, attempt_record.py the messages
 payloads.py the payloads, and this module enrolment, order and trunks. The content of the sums stays sealed.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -12,9 +12,9 @@ from partners.network.trunk import TrunkLayout
 from pipeline.audit.attempt_record import AttemptRecord, read_attempt
 from pipeline.audit.clock_skew import clock_warnings
 from pipeline.audit.payloads import Payloads
-from pipeline.errors import BrokenTranscript, Equivocation, ExchangeConflict
+from pipeline.errors import BrokenTranscript, Diverged, Equivocation, ExchangeConflict
 from pipeline.exchange.storage import Exchange
-from pipeline.exchange.transcript import Transcript, read_transcript
+from pipeline.exchange.transcript import Message, Transcript, read_transcript
 from pipeline.plan.plan import CATALOGUE_ROUND, Plan, round_name
 from secure.messages.message_name import MessageName
 from secure.messages.messages import utc
@@ -30,6 +30,7 @@ class AuditTrail:
     dealt: int | None  # time of signing, seconds since 1970
     paired: dict[str, int]  # the same, by partner
     attempts: tuple[AttemptRecord, ...]
+    last_trunk: dict[str, int]  # when each partner signed its last trunk, in the closing round
     n_files: int
     n_signatures: int
     notes: tuple[str, ...]  # harmless, but worth knowing
@@ -71,11 +72,15 @@ def audit(
     exchange = exchange.below(plan.folder)
     transcript = read_transcript(plan, exchange)
     group = _check_enrolment(transcript, plan, exchange)
-    attempts = [
+    _check_one_release(transcript, exchange)
+    records = [
         read_attempt(attempt, transcript, plan, exchange.where(MessageName("ready", *attempt, "").folder))
         for attempt in transcript.attempts
     ]
+    attempts = [record for record in records if not _is_closing(record, plan)]
     _check_order(attempts, plan, exchange)
+    closing = transcript.of("ready", plan.rounds.n_rounds + 1, 1)
+    _check_closing(closing, attempts, plan, exchange)
     layout = _check_trunks(transcript, plan, exchange)
     n_params = layout.n_params if layout else None
     payloads = Payloads(plan, exchange, n_params=n_params, recompute=recompute, workers=workers)
@@ -89,9 +94,10 @@ def audit(
         dealt=next((message.manifest.time for message in transcript.of("deal").values()), None),
         paired={name: message.manifest.time for name, message in transcript.of("pairing").items()},
         attempts=tuple(attempts),
+        last_trunk={name: message.manifest.time for name, message in closing.items()},
         n_files=transcript.n_files,
         n_signatures=len(transcript.messages) + len(transcript.signs),
-        notes=tuple(_notes(attempts, transcript)),
+        notes=tuple(_notes(attempts, transcript, plan)),
         warnings=tuple(chain(_warnings(attempts, transcript), clock_warnings(transcript, now))),
     )
 
@@ -117,7 +123,12 @@ def _check_enrolment(transcript: Transcript, plan: Plan, exchange: Exchange) -> 
 def _check_order(attempts: Sequence[AttemptRecord], plan: Plan, exchange: Exchange) -> None:
     """Check that a round follows a sum, an attempt a void, and nothing the plan's last round."""
     expected: tuple[int, int] | None = (plan.starts_with, 1)
-    for record in attempts:
+    for record, following in zip(attempts, (*attempts[1:], None), strict=False):
+        if record.unreleased and following is not None:
+            missing = ", ".join(record.unreleased)
+            raise BrokenTranscript(
+                f"{exchange.url}: {_place(record)} lacks the release of {missing}, but another follows"
+            )
         if (record.round_no, record.attempt) != expected:
             raise BrokenTranscript(
                 f"{exchange.url}: {_place(record)} is out of order; "
@@ -133,6 +144,41 @@ def _check_order(attempts: Sequence[AttemptRecord], plan: Plan, exchange: Exchan
             "void": (record.round_no, record.attempt + 1),
             "open": None,
         }[record.outcome]
+
+
+def _is_closing(record: AttemptRecord, plan: Plan) -> bool:
+    """Whether this is the closing round, in which partners sign their last trunk and nothing else."""
+    return (record.round_no, record.attempt) == (plan.rounds.n_rounds + 1, 1) and set(record.signed) <= {"ready"}
+
+
+def _check_one_release(transcript: Transcript, exchange: Exchange) -> None:
+    """Check that each partner has released for one roster in a round; two are proof against the aggregator."""
+    released: dict[tuple[int, str], Message] = {}
+    for message in (message for message in transcript.messages if message.name.kind == "release"):
+        name = message.name
+        first = released.setdefault((name.round_no, name.sender), message)
+        if first is not message:
+            rosters = " and ".join(each.manifest.text("roster") for each in (first, message))
+            where = exchange.where(name.manifest)
+            raise Equivocation(f"{where}: {name.sender} has released twice in a round, for the rosters {rosters}")
+
+
+def _check_closing(
+    closing: Mapping[str, Message], attempts: Sequence[AttemptRecord], plan: Plan, exchange: Exchange
+) -> None:
+    """Check that last trunks are signed after the last sum, and that all partners have the same one."""
+    last = attempts[-1] if attempts else None
+    is_over = last is not None and (last.round_no, last.outcome, last.unreleased) == (plan.rounds.n_rounds, "sum", ())
+    if closing and not is_over:
+        raise BrokenTranscript(
+            f"{exchange.url}: {', '.join(closing)} signed a last trunk before the last round was over"
+        )
+    holders: dict[str, list[str]] = {}
+    for name, message in closing.items():
+        holders.setdefault(message.manifest.text("trunk"), []).append(name)
+    if len(holders) > 1:
+        listed = "; ".join(f"{trunk[:12]} at {', '.join(names)}" for trunk, names in holders.items())
+        raise Diverged(f"{exchange.url}: partners end with different trunks: {listed}")
 
 
 def _check_trunks(transcript: Transcript, plan: Plan, exchange: Exchange) -> TrunkLayout | None:
@@ -164,10 +210,15 @@ def _check_trunks(transcript: Transcript, plan: Plan, exchange: Exchange) -> Tru
     return layout
 
 
-def _notes(attempts: Sequence[AttemptRecord], transcript: Transcript) -> Iterator[str]:
+def _notes(attempts: Sequence[AttemptRecord], transcript: Transcript, plan: Plan) -> Iterator[str]:
+    closing = transcript.of("ready", plan.rounds.n_rounds + 1, 1)
+    if closing and (silent := [name for name in plan.partner_names if name not in closing]):
+        yield f"{', '.join(silent)} has not signed its last trunk yet"
     for path in transcript.unfinished:
         yield f"{path}: has no manifest; its sender is still posting it, or was stopped"
     for record in attempts:
+        if record.unreleased:
+            yield f"{_place(record)}: {', '.join(record.unreleased)} has not released, so nobody can open the sum"
         if record.gone:
             effect = "not recomputed: " if record.outcome == "sum" else ""
             yield f"{_place(record)}: {effect}update of {', '.join(record.gone)} is gone, its manifest is there"
@@ -183,6 +234,8 @@ def _warnings(attempts: Sequence[AttemptRecord], transcript: Transcript) -> Iter
                 f"{_place(record)}: void although the update of {signed} is here: "
                 f"ask {', '.join(here)} and the aggregator when it was posted"
             )
+        for name in record.left_out_ready:
+            yield f"{_place(record)}: the roster lacks {name}, whose ready was signed before it: ask the aggregator"
         ready = transcript.of("ready", *round_attempt)
         for field in ("trunk", "preparation"):
             values = {name: message.manifest.text(field)[:12] for name, message in ready.items()}

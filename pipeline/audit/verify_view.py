@@ -108,6 +108,7 @@ def _row(record: AttemptRecord) -> dict[str, str]:
         "called": after.get("roster", ""),
         "updates": after.get("update", ""),
         "end": after.get("sum", after.get("void", "")),
+        "released": after.get("release", ""),
     }
 
 

@@ -15,6 +15,7 @@ from secure.keys import envelopes
 from secure.keys.group import secret_bytes
 from secure.keys.keys import PrivateKeys
 from secure.messages.message_name import MessageName
+from secure.messages.message_schemas import WITH_PAYLOAD
 from secure.messages.messages import (
     Expected,
     Manifest,
@@ -112,8 +113,8 @@ class Mailbox(Outbox):
 
     def check_not_posted(self, name: MessageName) -> None:
         """Raise Equivocation if the exchange has this message but the outbox does not: the home is an old copy."""
-        own = {name.manifest: self.home.outbox(name.manifest), name.payload: self.home.outbox(name.payload)}
-        for path, file in own.items():
+        for path in (name.manifest, name.payload) if name.kind in WITH_PAYLOAD else (name.manifest,):
+            file = self.home.outbox(path)
             if not file.exists() and self.exchange.has(path):
                 error = Equivocation(f"{self.exchange.where(path)}: was posted, but this home lacks its own {file}")
                 error.add_note("was the home restored from a backup? Then it needs a revision: secure/KEYS.md")

@@ -127,9 +127,18 @@ class Home:
         """Folder of a round: its start, and this member's attempts."""
         return self.folder / f"rounds/round-{round_no:04d}"
 
-    def attempt(self, round_no: int, attempt: int) -> Path:
-        """Folder of one attempt at a round, see pipeline.home.attempt_files."""
-        return self.round(round_no) / self.revision / f"attempt-{attempt:02d}"
+    def training(self, round_no: int) -> Path:
+        """Folder of what a partner makes once in a round under this plan, see pipeline.home.round_files."""
+        return self.round(round_no) / self.revision
+
+    def release_seed(self, round_no: int, attempt: int) -> Path:
+        """The seed that hides an attempt's update until it is released, or is deleted because the attempt is void."""
+        return self.training(round_no) / f"attempt-{attempt:02d}" / "release.seed"
+
+    def remove_release_seeds(self, round_no: int) -> None:
+        """Delete the release seeds of a round under this plan: what they hide can then be opened by nobody, ever."""
+        for seed in self.training(round_no).glob("attempt-*/release.seed"):
+            seed.unlink(missing_ok=True)
 
     def inbox(self, path: str) -> Path:
         """Copy of another member's message, verified before it was written."""
@@ -152,9 +161,11 @@ class Home:
                 payload.unlink(missing_ok=True)
 
     def remove_leftovers(self) -> None:
-        """Remove the sealed files of earlier plans: a revision trains its first round again."""
+        """Remove release seeds and sealed files of earlier plans: a revision trains its first round again."""
         for other in self.of_every_plan():
             if other.revision < self.revision:
+                for folder in self.folder.glob("rounds/round-[0-9][0-9][0-9][0-9]"):
+                    other.remove_release_seeds(int(folder.name.removeprefix("round-")))
                 other.remove_payloads()
 
     def make(self) -> None:

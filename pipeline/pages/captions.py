@@ -95,12 +95,14 @@ def facts_of(report: Report | ShareableSummary | Consortium) -> list[tuple[str, 
 def footer_of(report: Report | ShareableSummary | Consortium) -> list[tuple[str, str]]:
     """The last lines of a page: version, who it is from, date, and the beginnings of the digests."""
     members = [each.partner for each in report.partners] if isinstance(report, Consortium) else [report.partner]
+    unconfirmed = report.unconfirmed if isinstance(report, Report) else None
     return [
         ("hocket", version("hocket")),
         ("of", ", ".join(members)),
         ("last round", f"{report.last_round} (UTC)"),
         ("plan", f"{report.plan[:_SHOWN]}…"),
         ("trunk", f"{report.trunk[:_SHOWN]}…"),
+        *([("trunk not yet confirmed by", ", ".join(unconfirmed))] if unconfirmed else []),
         ("data of this page", f"{page_digest(report)[:_SHOWN]}…"),
     ]
 

@@ -62,10 +62,10 @@ class Rounds(Schema):
     """Seconds after the first ready message; then the roster closes without the rest."""
 
     update_deadline_s: float = Field(default=86_400.0, gt=0)
-    """Seconds after the roster; then the attempt is void and all train again."""
+    """Seconds after the roster; then the attempt is void, and the same updates are sealed for another roster."""
 
     max_attempts: int = Field(default=5, ge=1, le=99)
-    """Most attempts at one round; each void attempt may give away more of an update."""
+    """Most attempts at one round."""
 
 
 class Continues(Schema):
@@ -79,6 +79,10 @@ class Continues(Schema):
 
     round: int = Field(ge=1, le=9999)
     """The first round under this plan."""
+
+    unreleased: tuple[str, ...] = ()
+    """Only if somebody has released for this round under the plan before: members of its roster that have not, as they
+    confirmed outside the exchange. They have no card in this plan, so that the sum before is never opened."""
 
 
 class CardTable(Schema):
@@ -134,6 +138,10 @@ class Plan(Schema):
             raise ValueError(f"rounds.min_partners is {self.rounds.min_partners}, but only {len(partners)} have cards")
         if self.catalogue.min_partners > len(partners):
             raise ValueError(f"catalogue.min_partners is {self.catalogue.min_partners}, but {len(partners)} have cards")
+        if odd := sorted(set(self.continues.unreleased if self.continues else ()) & set(partners)):
+            raise ValueError(
+                f"continues.unreleased lists {', '.join(odd)}, but only members without a card belong there"
+            )
         if self.federation.custodian not in partners:
             raise ValueError(f"federation.custodian {self.federation.custodian!r} is not one of {partners}")
 

@@ -53,6 +53,7 @@ class AggregatorRun:
             return False
         self._reporter.set_round(self._position.round_no, self._position.attempt)
         if self._repost("sum"):
+            self._expect_releases()
             self._tidy()
             self._position = Position(self._position.round_no + 1, 1)  # after the catalogue round comes the first
         elif self._repost("void"):
@@ -71,6 +72,14 @@ class AggregatorRun:
     def _repost(self, kind: str) -> bool:
         """Post this message again if it was signed before; False if it was not."""
         return self.mailbox.repost(self._name(kind))
+
+    def _expect_releases(self) -> None:
+        """Raise NotYet until every member has released: no partner can open the sum before, or be ready again."""
+        members = sorted(self.mailbox.own(self._name("sum")).named_digests("updates"))
+        released = self._received("release", members)
+        awaited = [name for name in members if name not in released]
+        if awaited:
+            raise NotYet(f"{round_name(self._position.round_no)}: waiting for the release of {', '.join(awaited)}")
 
     def _call_roster(self) -> None:
         ready = self._received("ready", self.plan.partner_names)
@@ -213,7 +222,7 @@ class AggregatorRun:
         self._reporter.report(f"{round_name(self._position.round_no)}: {message}")
 
     def _void(self, missing: list[str]) -> None:
-        # after the last attempt no partner would train again, but a late update can still be added
+        # after the last attempt no partner would seal again, but a late update can still be added
         if self._position.attempt >= self.plan.rounds.max_attempts:
             error = AttemptsUsedUp(
                 f"{round_name(self._position.round_no)}: {', '.join(missing)} did not deliver in attempt "
@@ -221,6 +230,7 @@ class AggregatorRun:
             )
             error.add_note("the attempt is not void: when they have delivered, start the aggregator again")
             raise error
+        self.mailbox.check_not_posted(self._name("sum"))  # of a restored home: partners may have released for it
         roster = self.mailbox.digest_of(self._name("roster"))
         self.mailbox.post(self._name("void"), {"roster": roster, "missing": missing})
         place = round_name(self._position.round_no, self._position.attempt)

@@ -1,7 +1,7 @@
 """One attempt at a round at a partner: the aggregator's messages, checked against the partner's own."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,8 @@ from pipeline.exchange.mailbox import Mailbox
 from pipeline.plan.plan import round_name
 from secure.encoding.roster import Roster, check_roster, check_summed
 from secure.errors import SecureError
+from secure.keys.pairing import PairKey
+from secure.messages.confirmations import check_confirmation
 from secure.messages.message_name import MessageName
 from secure.messages.messages import Manifest
 
@@ -50,6 +52,20 @@ class Attempt:
         """The aggregator's message."""
         return MessageName(kind, self.round_no, self.number, self.mailbox.plan.aggregator_name)
 
+    def of(self, kind: str, member: str) -> MessageName:
+        """A partner's message."""
+        return MessageName(kind, self.round_no, self.number, member)
+
+    @property
+    def round_text(self) -> str:
+        """The round as shown to people."""
+        return round_name(self.round_no)
+
+    @property
+    def seed_file(self) -> Path:
+        """This partner's release seed of this attempt, until it is released."""
+        return self.mailbox.home.release_seed(self.round_no, self.number)
+
     @property
     def update_file(self) -> Path:
         """This partner's sealed update in its outbox."""
@@ -67,7 +83,7 @@ class Attempt:
             self._check_allowed()
             called = self.mailbox.receive(self.theirs("roster"))
             return None if called is None else self._checked_roster(called)
-        with self._or_left_behind():
+        with self.or_left_behind():
             roster = self._checked_roster(self.mailbox.expect(self.theirs("roster")))
         return self._checked_void(outcome, roster) if outcome.kind == "void" else self._checked_sum(outcome, roster)
 
@@ -97,13 +113,53 @@ class Attempt:
         self.update_file.parent.mkdir(parents=True, exist_ok=True)
         sealed.replace(self.update_file)
 
-    def post_update(self, roster: Roster) -> None:
-        """Sign and post the update that was sealed for this roster."""
-        self.mailbox.post(self.mine("update"), {"roster": roster.digest})
+    def post_update(self, roster: Roster, commitment: str) -> None:
+        """Sign and post the update that was sealed for this roster, with the commitment to its release seed."""
+        self.mailbox.post(self.mine("update"), {"roster": roster.digest, "release_commitment": commitment})
+
+    def received(self, kind: str, member: str) -> Manifest:
+        """A partner's message, this one's own too; raises NotYet if it has not come."""
+        name = self.of(kind, member)
+        return self.mailbox.own(name) if self.mailbox.has(name) else self.mailbox.expect(name)
+
+    def check_readies(self, roster: Roster, pair_keys: Mapping[str, PairKey]) -> None:
+        """Check that the roster lists the members' `ready` messages, and that these confirm this partner's pair keys.
+
+        Raises NotYet while one is awaited, Equivocation if the roster lists another, secure.errors.WrongKey for a wrong
+        pair seed.
+        """
+        listed = self.mailbox.expect(self.theirs("roster")).named_digests("members")
+        for member in roster.members:
+            if member == self.mailbox.me:
+                continue
+            name = self.of("ready", member)
+            ready, where = self.mailbox.expect(name), self.mailbox.exchange.where(name.manifest)
+            if self.mailbox.digest_of(name) != listed[member]:
+                raise Equivocation(f"{where}: is not the ready of {member} that the roster lists")
+            check_confirmation(ready, self.mailbox.me, pair_keys[member], where)
+
+    def is_left_out(self, roster: Roster) -> bool:
+        """Whether a roster lacks this partner although its `ready` was signed before, by both members' clocks."""
+        if self.mailbox.me in roster.members or not self.mailbox.has(self.mine("ready")):
+            return False
+        return self.mailbox.own(self.mine("ready")).time <= self.mailbox.expect(self.theirs("roster")).time
+
+    def check_last_roster(self, roster: Roster) -> None:
+        """Raise Equivocation if the aggregator has called another roster after it signed the sum of this one."""
+        following = MessageName("roster", self.round_no, self.number + 1, self.mailbox.plan.aggregator_name)
+        if self.mailbox.receive(following) is not None:
+            digest = self.mailbox.digest_of(following)
+            raise self.two_rosters(f"{following.manifest}: roster {digest} after a sum", roster)
+
+    def two_rosters(self, found: str, roster: Roster) -> Equivocation:
+        """The error for two rosters of one round, with both digests: proof against the aggregator, who signed both."""
+        error = Equivocation(f"{found}, expected roster {roster.digest} of {self.round_text}, attempt {self.number}")
+        error.add_note("the aggregator signed both rosters: keep both messages, do not go on, and tell the others")
+        return error
 
     def fetch_sum(self, total: Sum) -> Path:
         """The sealed sum's file; raises NotYet while the exchange does not show it, LeftBehind if it was removed."""
-        with self._or_left_behind():
+        with self.or_left_behind():
             return self.mailbox.fetch_payload(self.theirs("sum"), total.manifest)
 
     def delivered(self, void: Void) -> list[str]:
@@ -144,7 +200,10 @@ class Attempt:
         if me in roster.members:
             if not self.mailbox.has(self.mine("update")):
                 raise Equivocation(f"{where}: lists an update of {me}, which sealed none for this attempt")
-            payload = self.mailbox.own(self.mine("update")).payload
+            update = self.mailbox.own(self.mine("update"))
+            payload, sealed_for = update.payload, update.text("roster")
+            if sealed_for != roster.digest:
+                raise self.two_rosters(f"{where}: {me} sealed for roster {sealed_for}", roster)
             if payload is None or updates[me] != payload.sha256:
                 raise Equivocation(f"{where}: lists an update of {me} that is not the one it sealed")
         return Sum(roster, total)
@@ -166,7 +225,7 @@ class Attempt:
         return update is not None and update.text("roster") == roster
 
     def _check_allowed(self) -> None:
-        """Raise AttemptsUsedUp beyond the plan's last attempt: each void may give away more of an update."""
+        """Raise AttemptsUsedUp beyond the plan's last attempt."""
         most = self.mailbox.plan.rounds.max_attempts
         if self.number > most:
             place, me = round_name(self.round_no), self.mailbox.me
@@ -175,7 +234,7 @@ class Attempt:
             raise error
 
     @contextmanager
-    def _or_left_behind(self) -> Iterator[None]:
+    def or_left_behind(self) -> Iterator[None]:
         """Raise LeftBehind instead of NotYet if a later round has its sum: the missing message was there once."""
         try:
             yield

@@ -1,24 +1,27 @@
 """The catalogue round: how many partners hold each task of the catalogue, as a sealed sum of flags.
 
-It is a round like the others, with number 0: ready, roster, update, sum; or void, and another attempt. A partner seals
-1 for every row of the catalogue that it holds, else 0. The flags are the same in every attempt, so no two rosters may
-differ: the roster is always all partners, and a missing partner holds up the federation.
+It is a round like the others, with number 0: ready, roster, update, sum, release; or void, and another attempt. A
+partner seals 1 for every row of the catalogue that it holds, else 0. The roster is always all partners, so that later
+counts have the same holders, and a missing partner holds up the federation.
 """
 
 from collections.abc import Collection
+from pathlib import Path
 
 import numpy as np
 
 from pipeline.exchange.mailbox import Mailbox
-from pipeline.home.attempt_files import AttemptFiles
 from pipeline.home.catalogue_counts import keep_counts
+from pipeline.home.round_files import RoundFiles
 from pipeline.plan.plan import CATALOGUE_ROUND
-from pipeline.protocol.attempt import Attempt, Sum, Void
 from pipeline.protocol.enrolment import Enrolment
 from pipeline.protocol.round_seal import RoundSeal
+from pipeline.protocol.sealed_round import Openable, SealedRound
 from pipeline.runtime.progress import ProgressReporter
 from secure.encoding.roster import Roster
 from secure.errors import UpdateOutOfRange
+from secure.sealing.open_sum import CheckedSum
+from secure.sealing.release import ReleaseSeed
 
 
 class CatalogueRound:
@@ -36,61 +39,47 @@ class CatalogueRound:
         self._plan, self._home = mailbox.plan, mailbox.home
         self._flags = np.zeros(len(self._plan.catalogue.tasks), dtype=np.float32)
         self._flags[list(held)] = 1
-        self._preparation = preparation_digest
         self._reporter = reporter
         self._trunk = self._plan.first_digest(self._plan.layout)  # no rows yet
         parameters = self._plan.seal_parameters(CATALOGUE_ROUND)
         self._seal = RoundSeal(mailbox.me, enrolment, parameters, [slice(0, self._flags.size)])
         self._bounds = np.array([parameters.limit], dtype=np.float64)  # a step of 1: flags are sent exactly
-        self._attempt_no = 1
+        self._sealed = SealedRound(
+            mailbox, self._seal, CATALOGUE_ROUND, trunk=self._trunk, preparation=preparation_digest, reporter=reporter
+        )
 
     def advance(self) -> None:
-        """Do the next step. Raises NotYet while others are awaited, LeftBehind and AttemptsUsedUp as Attempt does."""
-        self._reporter.set_round(CATALOGUE_ROUND, self._attempt_no)
+        """Do the next step. Raises NotYet while others are awaited, and what SealedRound raises."""
+        self._reporter.set_round(CATALOGUE_ROUND, self._sealed.attempt_no)
         self._reporter.step = "counting"
-        match self._attempt.stage():
-            case None:
-                self.mailbox.post(self._attempt.mine("ready"), {"trunk": self._trunk, "preparation": self._preparation})
-                raise self._attempt.not_yet("catalogue round: waiting for the roster of all partners")
-            case Roster() as roster:
-                if not self._attempt.is_sealed():
-                    self._seal_flags(roster)
-                self._attempt.post_update(roster)
-                raise self._attempt.not_yet(f"catalogue round: waiting for the sum of {', '.join(roster.members)}")
-            case Void() as void:
-                self._abandon(void)
-            case Sum() as total:
-                self._finish(total)
+        openable = self._sealed.advance(self)
+        if openable is not None:
+            self._finish(openable)
 
-    @property
-    def _attempt(self) -> Attempt:
-        return Attempt(self.mailbox, CATALOGUE_ROUND, self._attempt_no, self._trunk)
+    def prepare(self) -> None:
+        """The flags are there."""
 
-    def _seal_flags(self, roster: Roster) -> None:
-        unposted = AttemptFiles(self._home.attempt(CATALOGUE_ROUND, self._attempt_no), self._plan.layout).unposted
+    def seal(self, roster: Roster, release: ReleaseSeed) -> Path:
+        """Seal the flags for a roster; the same ones in every attempt."""
+        unposted = RoundFiles(self._home.training(CATALOGUE_ROUND), self._plan.layout).unposted
         flags, exactly = self._flags.copy(), np.random.default_rng(0)  # nothing is rounded
-        self._seal.seal(flags, roster, unposted, bounds=self._bounds, rng=exactly)
-        self._attempt.keep_sealed(unposted)
+        self._seal.seal(flags, roster, unposted, release=release, bounds=self._bounds, rng=exactly)
+        return unposted
 
-    def _abandon(self, void: Void) -> None:
-        """Go on to the next attempt: same flags, same partners, so its sum adds nothing to what the void one gave."""
-        missing = ", ".join(void.missing)
-        text = f"catalogue round, attempt {self._attempt_no}: void, the aggregator misses {missing}"
-        self._reporter.announce("void", text, missing=list(void.missing))
-        self._attempt.update_file.unlink(missing_ok=True)
-        self._attempt_no += 1
+    def check(self, sum_file: Path, roster: Roster) -> CheckedSum:
+        """Decrypt the sum of flags and check its tag."""
+        return self._seal.check(sum_file, roster)
 
-    def _finish(self, total: Sum) -> None:
-        sum_file, roster = self._attempt.fetch_sum(total), total.roster
-        counts = self._seal.open(sum_file, roster, self._bounds).total
-        self._check(counts, len(roster.members))
+    def _finish(self, openable: Openable) -> None:
+        counts = self._seal.open(openable.checked, openable.seeds, self._bounds).total
+        self._check_counts(counts, len(openable.roster.members))
         keep_counts(self._plan, self._home, counts.tolist())
         n_shared = int(np.count_nonzero(counts >= self._plan.catalogue.min_partners))
         self._reporter.report(f"catalogue: {n_shared} of {counts.size} head rows are shared")
         self._home.remove_payloads(CATALOGUE_ROUND)
         self._home.remove_round(CATALOGUE_ROUND)
 
-    def _check(self, counts: np.ndarray, n_members: int) -> None:
+    def _check_counts(self, counts: np.ndarray, n_members: int) -> None:
         """Raise UpdateOutOfRange for a count that flags of 0 and 1 cannot give."""
         others = counts - self._flags
         wrong = np.flatnonzero((others < 0) | (others > n_members - 1))

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from partners.settings import ClassificationHead
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, Equivocation
 from pipeline.exchange.mailbox import Mailbox
 from pipeline.exchange.storage import open_exchange
 from pipeline.home.paths import Home
@@ -16,10 +16,12 @@ from secure.keys.keys import load_private_keys
 def open_partner_mailbox(config: PartnerConfig, clock: Callable[[], float] = time.time) -> Mailbox:
     """Read a partner's plan and keys and open its exchange.
 
-    Raises ConfigError for a partner that is not in the plan, secure.errors.WrongKey for another member's keys.
+    Raises ConfigError for a partner that is not in the plan, Equivocation for one that has
+    released though a revision lists it as unreleased, secure.errors.WrongKey for another member's keys.
     """
     plan = read_plan(config.plan_file)
     if config.name not in plan.partner_names:
+        _expect_unreleased(config, plan)
         raise ConfigError(f"{config.plan_file}: {config.name} is not one of the partners {plan.partner_names}")
     _check_heads(config, plan)
     return _open(config, plan, clock)
@@ -34,6 +36,15 @@ def open_aggregator_mailbox(config: AggregatorConfig, clock: Callable[[], float]
     if config.name != plan.aggregator_name:
         raise ConfigError(f"{config.plan_file}: the plan's aggregator is {plan.aggregator_name}, not {config.name}")
     return _open(config, plan, clock)
+
+
+def _expect_unreleased(config: PartnerConfig, plan: Plan) -> None:
+    """Raise Equivocation if the plan lists this partner as one that has not released, but it has."""
+    if plan.continues is None or config.name not in plan.continues.unreleased:
+        return
+    for home in Home(config.home_folder).of_every_plan():
+        for path in home.outbox(f"round-{plan.first_round:04d}").glob(f"*/release.{config.name}.json"):
+            raise Equivocation(f"{path}: {config.name} has released, but continues.unreleased of the plan lists it")
 
 
 def _check_heads(config: PartnerConfig, plan: Plan) -> None:

@@ -1,4 +1,4 @@
-"""A partner's part in the rounds: train, post `ready`, seal for the roster, open the sum, take the server step."""
+"""A partner's part in the rounds: train, seal for the roster, open the sum, take the server step."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,21 +13,24 @@ from partners.network.state import PartnerState
 from partners.training.local_round import LocalRound, RoundSettings, step_server, train_locally, validation_scores
 from partners.training.partner_data import PartnerData
 from pipeline.exchange.mailbox import Mailbox
-from pipeline.home.attempt_files import AttemptFiles
 from pipeline.home.catalogue_counts import counted_digest
+from pipeline.home.round_files import RoundFiles
 from pipeline.home.round_metrics import RoundRecord, write_record
 from pipeline.home.round_state import stored_start
 from pipeline.home.trunk_history import TrunkHistory
 from pipeline.plan.plan import CATALOGUE_ROUND
-from pipeline.protocol.attempt import Attempt, Sum, Void
+from pipeline.protocol.closing import closing_ready, not_confirmed, post_last_trunk
 from pipeline.protocol.counted_keys import named_in_ready, with_counts
 from pipeline.protocol.enrolment import Enrolment
 from pipeline.protocol.round_measures import RoundMeasures
 from pipeline.protocol.round_seal import RoundSeal
+from pipeline.protocol.sealed_round import Openable, SealedRound
 from pipeline.runtime.progress import ProgressReporter
 from secure.ciphertexts.parameters import seal_parameters
 from secure.encoding.roster import Roster
 from secure.sealing.fixed_point import next_bounds
+from secure.sealing.open_sum import CheckedSum, OpenedSum
+from secure.sealing.release import ReleaseSeed
 
 # in the log line at the end of a round
 _SHOWN = ("loss_train", "validation_loss", "validation_roc_auc", "validation_r2")
@@ -72,57 +75,61 @@ class PartnerRounds:
     def advance(self) -> bool:
         """Do the next step; False after the last round.
 
-        Raises NotYet while others are awaited, LeftBehind and AttemptsUsedUp as Attempt does.
+        Raises NotYet while others are awaited, and what SealedRound raises.
         """
         if self._round_no > self.plan.rounds.n_rounds:
-            return self._train_missing_heads()
-        self._reporter.set_round(self._round_no, self._attempt_no)
-        match self._attempt.stage():
-            case None:
-                wait = f"round {self._round_no}: waiting for the roster"
-                self._train_and_post_ready(wait)
-                raise self._attempt.not_yet(wait)
-            case Roster() as roster:
-                if self.mailbox.me in roster.members:
-                    self._deliver(roster)
-                raise self._attempt.not_yet(
-                    f"round {self._round_no}: waiting for the sum of {', '.join(roster.members)}"
-                )
-            case Void() as void:
-                self._abandon(void)
-            case Sum() as total:
-                self._finish(total)
+            return self._train_missing_heads() or self._close()
+        self._reporter.set_round(self._round_no, self._sealed.attempt_no)
+        openable = self._sealed.advance(self)
+        if openable is not None:
+            roster, opened = openable.roster, self._open(openable)
+            del openable  # as large as the trunk, as many things below are
+            mean, bounds = self._mean_and_bounds(opened)
+            del opened
+            self._finish(roster, self._next_start(roster, mean, bounds))
         return True
 
+    def _close(self) -> bool:
+        """Sign the last trunk, once; False if nothing is left to do. Raises Diverged if another partner's differs."""
+        trunk, enrolment = self._start.digest, self._seal.enrolment
+        is_signed = self.mailbox.has(closing_ready(self.plan, self.mailbox.me))
+        post_last_trunk(self.mailbox, enrolment, trunk=trunk, preparation=self._preparation)
+        not_confirmed(self.plan, self.mailbox.exchange, trunk)
+        return not is_signed
+
     def _begin(self, round_no: int) -> None:
-        self._round_no, self._attempt_no = round_no, 1
+        self._round_no = round_no
         self._start = stored_start(self.plan, self.home, round_no, self._own.counts.n_places)
         self._measures = RoundMeasures()
+        self._sealed = SealedRound(
+            self.mailbox,
+            self._seal,
+            round_no,
+            trunk=self._start.digest,
+            preparation=self._preparation,
+            reporter=self._reporter,
+        )
 
     @property
-    def _attempt(self) -> Attempt:
-        return Attempt(self.mailbox, self._round_no, self._attempt_no, self._start.digest)
-
-    @property
-    def _files(self) -> AttemptFiles:
-        return AttemptFiles(self.home.attempt(self._round_no, self._attempt_no), self._layout)
+    def _files(self) -> RoundFiles:
+        return RoundFiles(self.home.training(self._round_no), self._layout)
 
     @property
     def _seed(self) -> tuple[int, ...]:
-        return self._own.seed(self._round_no, self._attempt_no, self.plan.revision)
+        """The same in all attempts at a round: a void one changes neither training nor rounding."""
+        return self._own.seed(self._round_no, revision=self.plan.revision)
 
-    def _train_and_post_ready(self, wait: str) -> None:
-        """Train, then post `ready`, which holds nothing of the update."""
-        if not self._files.is_trained:
-            self._reporter.step = "training"
-            self._attempt.check_not_left_behind(wait)  # training takes hours, and would be for nothing
-            self._look_at_trunk()
-            with self._measures.timed("train"):
-                trained = self._train()
-            self._files.write_trained(trained.change, trained.private, trained.loss)
-            del trained  # it is several times as large as the trunk
-        trunk = self._start.digest
-        self.mailbox.post(self._attempt.mine("ready"), {"trunk": trunk, "preparation": self._preparation})
+    def prepare(self) -> None:
+        """Train, once in a round."""
+        if self._files.is_trained:
+            return
+        self._reporter.step = "training"
+        # training takes hours, and would be for nothing
+        self._sealed.attempt.check_not_left_behind(f"round {self._round_no}: waiting for the roster")
+        self._look_at_trunk()
+        with self._measures.timed("train"):
+            trained = self._train()
+        self._files.write_trained(trained.change, trained.private, trained.loss)
 
     def _look_at_trunk(self) -> None:
         """Warn, before training on it, of a trunk with sizes far outside those of the rounds before."""
@@ -144,13 +151,8 @@ class PartnerRounds:
         replace(start, private=self._rows.from_vector(start.vector, trained.private)).write(self._start.path)
         return True
 
-    def _deliver(self, roster: Roster) -> None:
-        """Seal for exactly this roster, once, and post."""
-        if not self._attempt.is_sealed():
-            self._seal_update(roster)
-        self._attempt.post_update(roster)
-
-    def _seal_update(self, roster: Roster) -> None:
+    def seal(self, roster: Roster, release: ReleaseSeed) -> Path:
+        """Seal the update for a roster: in every attempt the same integers, but for rows that are held back."""
         self._reporter.step = "sealing"
         change, residual = self._files.read_change(), self._start.residual()
         for vector in (change, residual):
@@ -162,6 +164,7 @@ class PartnerRounds:
                 change,
                 roster,
                 self._files.unposted,
+                release=release,
                 bounds=self._start.bounds,
                 rng=np.random.default_rng((*self._seed, *self.mailbox.me.encode())),
                 weight=self._weight(),
@@ -169,7 +172,7 @@ class PartnerRounds:
                 progress=progress,
             )
         self._files.write_residual(report.residual, report.clipped_share)  # before the update can be posted
-        self._attempt.keep_sealed(self._files.unposted)
+        return self._files.unposted
 
     def _weight(self) -> int:
         """1, or the number of labels in the training folds if the plan weighs by size."""
@@ -180,45 +183,36 @@ class PartnerRounds:
             self._reporter.report(f"{n_labels} training labels count as {most}, the plan's seal.max_weight")
         return max(1, min(n_labels, most))
 
-    def _abandon(self, void: Void) -> None:
-        """Remove the attempt's update and go on to the next attempt: an update is never sealed for two rosters."""
-        missing = ", ".join(void.missing)
-        text = f"round {self._round_no}, attempt {self._attempt_no}: void, the aggregator misses {missing}"
-        self._reporter.announce("void", text, missing=list(void.missing))
-        for name in self._attempt.delivered(void):  # no proof against either: it may have come just too late
-            self._reporter.warn(f"the aggregator misses the update of {name}, but it is on the exchange: ask both")
-        self._attempt.update_file.unlink(missing_ok=True)
-        self._files.remove()
-        self._attempt_no += 1
+    def check(self, sum_file: Path, roster: Roster) -> CheckedSum:
+        """Decrypt a sum and check its tag."""
+        doing = f"round {self._round_no}: opening the sum"
+        with self._measures.timed("open"), self._reporter.progress(doing) as progress:
+            checked = self._seal.check(sum_file, roster, progress)
+        self._measures.add({"download_bytes": sum_file.stat().st_size})
+        return checked
 
-    def _finish(self, total: Sum) -> None:
-        """Open the sum, take the server step, store the start of the next round, which commits this one."""
-        self._reporter.step = "opening"
-        sum_file, roster = self._attempt.fetch_sum(total), total.roster
-        next_start = self._next_start(sum_file, roster)
+    def _finish(self, roster: Roster, next_start: RoundStart) -> None:
+        """Store the start of the next round, which commits this one."""
         self._record(roster, next_start)
         self._history.keep(self._round_no + 1, next_start.vector)
         next_start.write(self.home.start_file(self._round_no + 1))
-        del next_start  # it is several times as large as the trunk
         self._tidy()
         self._begin(self._round_no + 1)
 
-    def _open(self, sum_file: Path, roster: Roster) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        """Mean change over the roster (n_params,), and the bounds of the next round (n_tensors,)."""
-        doing = f"round {self._round_no}: opening the sum"
-        with self._measures.timed("open"), self._reporter.progress(doing) as progress:
-            opened = self._seal.open(sum_file, roster, self._start.bounds, progress)
-        self._measures.add({"download_bytes": sum_file.stat().st_size})
-        mean, sent = opened.mean, opened.sent_mean
-        del opened  # each of these is as large as the trunk
-        return mean, next_bounds(sent, self._slices, self._start.bounds, self.plan.seal, len(roster.members))
+    def _open(self, openable: Openable) -> OpenedSum:
+        self._reporter.step = "opening"
+        with self._measures.timed("open"):
+            return self._seal.open(openable.checked, openable.seeds, self._start.bounds)
 
-    def _next_start(self, sum_file: Path, roster: Roster) -> RoundStart:
-        """The next round's start; heads and residual advance only if this partner's update is part of the sum."""
-        mean, bounds = self._open(sum_file, roster)
+    def _mean_and_bounds(self, opened: OpenedSum) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Mean change over the roster (n_params,), and the bounds of the next round (n_tensors,)."""
+        sent, n_members = opened.sent_mean, opened.n_members
+        return opened.mean, next_bounds(sent, self._slices, self._start.bounds, self.plan.seal, n_members)
+
+    def _next_start(self, roster: Roster, mean: NDArray[np.float32], bounds: NDArray[np.float64]) -> RoundStart:
+        """The next round's start by the server step; heads and residual advance only if this partner is in the sum."""
         factors = self._own.counts.factors(roster.members)
         stepped = step_server(self._agreed, self._start.vector(), self._start.server(), mean, factors)
-        del mean  # as large as the trunk
         self._measures.add({"mean_change_norm": stepped.change_norm})
         private, residual = self._private_and_residual(roster)
         if private is not None:
@@ -240,11 +234,11 @@ class PartnerRounds:
         if next_start.private is not None and self._own.is_validated(self._round_no, self.plan.rounds.n_rounds):
             with measures.timed("validate"):
                 measures.add(validation_scores(self._own, self._agreed, next_start.trunk, next_start.private))
-        measures.add({"attempt": self._attempt_no, "n_members": len(roster.members)})
+        measures.add({"attempt": self._sealed.attempt_no, "n_members": len(roster.members)})
         if self.plan.catalogue.tasks:
             measures.add({"catalogue_rows": int(np.count_nonzero(factors))})
-        if self.mailbox.has(self._attempt.mine("update")):
-            payload = self.mailbox.own(self._attempt.mine("update")).payload
+        if self.mailbox.has(update := self._sealed.attempt.mine("update")):
+            payload = self.mailbox.own(update).payload
             n_bytes = payload.size if payload else 0
             measures.add({"upload_bytes": n_bytes, "upload_bytes_per_parameter": n_bytes / self._layout.n_params})
         metrics = measures.finished()
@@ -255,8 +249,8 @@ class PartnerRounds:
 
     def _tidy(self) -> None:
         """Remove a finished round's files except messages: the next start has its state, the exchange its payloads."""
-        self._attempt.update_file.unlink(missing_ok=True)
-        self.home.inbox(self._attempt.theirs("sum").payload).unlink(missing_ok=True)
+        self._sealed.attempt.update_file.unlink(missing_ok=True)
+        self.home.inbox(self._sealed.attempt.theirs("sum").payload).unlink(missing_ok=True)
         self._files.remove()
         self.home.start_file(self._round_no).unlink(missing_ok=True)
         self.home.remove_round(self._round_no)

@@ -17,10 +17,11 @@ class RoundMeasures:
 
     @contextmanager
     def timed(self, part: str) -> Iterator[None]:
-        """Measure the seconds of a part; an error gives none, and a repeated part replaces the first."""
+        """Measure the seconds of a part; an error gives none, and a repeated part adds to the first."""
         started = time.monotonic()
         yield
-        self._metrics[f"seconds_{part}"] = time.monotonic() - started
+        seconds = time.monotonic() - started
+        self._metrics[f"seconds_{part}"] = self._metrics.get(f"seconds_{part}", 0.0) + seconds
 
     def add(self, metrics: Mapping[str, float]) -> None:
         """Add these metrics."""

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from pipeline.protocol.enrolment import Enrolment
 from secure.ciphertexts.parameters import SealParameters
 from secure.encoding.roster import Roster
-from secure.sealing.open_sum import OpenedSum, open_sum
+from secure.sealing.open_sum import CheckedSum, OpenedSum, check_sum
+from secure.sealing.release import ReleaseSeed
 from secure.sealing.seal import SealReport, seal_update
 from secure.sealing.workers import Progress
 
@@ -25,12 +26,13 @@ class RoundSeal:
     slices: Sequence[slice]  # of the vector, a tensor each
     workers: int = 1  # most processes
 
-    def seal(
+    def seal(  # noqa: PLR0913 -- by name, see `seal_update`
         self,
         vector: NDArray[np.float32],
         roster: Roster,
         path: Path,
         *,
+        release: ReleaseSeed,
         bounds: NDArray[np.float64],
         rng: np.random.Generator,
         weight: int = 1,
@@ -39,7 +41,7 @@ class RoundSeal:
     ) -> SealReport:
         """Seal a vector (n_params,) for exactly this roster; the file of an interrupted seal is replaced.
 
-        The new residual takes the vector's memory. bounds, rng, weight, residual, errors: see `seal_update`.
+        The new residual takes the vector's memory. release, bounds, rng, weight, residual, errors: see `seal_update`.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
@@ -52,6 +54,7 @@ class RoundSeal:
             roster=roster,
             me=self.me,
             pair_keys=self.enrolment.pair_keys,
+            release=release,
             group=self.enrolment.group,
             parameters=self.parameters,
             rng=rng,
@@ -61,17 +64,18 @@ class RoundSeal:
             progress=progress,
         )
 
-    def open(
-        self, sum_file: Path, roster: Roster, bounds: NDArray[np.float64], progress: Progress | None = None
-    ) -> OpenedSum:
-        """Open the sum of a roster; bounds as they were for sealing. Raises what `open_sum` raises."""
-        return open_sum(
+    def check(self, sum_file: Path, roster: Roster, progress: Progress | None = None) -> CheckedSum:
+        """Decrypt the sum of a roster and check its tag. Raises what `check_sum` raises."""
+        return check_sum(
             sum_file,
             roster=roster,
             group=self.enrolment.group,
             parameters=self.parameters,
-            slices=self.slices,
-            bounds=bounds,
+            n_params=self.slices[-1].stop,
             workers=self.workers,
             progress=progress,
         )
+
+    def open(self, checked: CheckedSum, seeds: Sequence[ReleaseSeed], bounds: NDArray[np.float64]) -> OpenedSum:
+        """Open a checked sum with all members' seeds; bounds as for sealing. Raises what `CheckedSum.open` raises."""
+        return checked.open(seeds, slices=self.slices, bounds=bounds, workers=self.workers)

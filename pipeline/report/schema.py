@@ -300,6 +300,7 @@ class Report(Facts, PartWithOptions):
     data: PreparationCounts
     regression_calibration: ReliabilityCurves | None = None
     audit: Audit | None = None  # from audit.json; report.json has none
+    unconfirmed: list[str] | None = None  # partners that had not signed yet that they have the same last trunk
 
     def rows(self, kind: TaskKind) -> Sequence[AnyRow]:
         """The rows of one kind of task."""

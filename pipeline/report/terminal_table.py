@@ -44,8 +44,16 @@ def print_tables(reports: Sequence[Report | ShareableSummary]) -> Console:
 def _conclusions(report: Report | ShareableSummary) -> list[str]:
     """The conclusion, the hits among picked compounds, and of a private report the gate."""
     gate = gate_sentences(report) if isinstance(report, Report) else ""
-    sentences = (report.verdict.sentence, picks_sentence(report.picks), worth_sentence(report.worth), gate)
+    waits = _unconfirmed(report) if isinstance(report, Report) else ""
+    sentences = (report.verdict.sentence, picks_sentence(report.picks), worth_sentence(report.worth), gate, waits)
     return [f"{report.partner}: {sentence}" for sentence in sentences if sentence]
+
+
+def _unconfirmed(report: Report) -> str:
+    """Who has not signed yet that it has the same last trunk; empty if all have."""
+    if not report.unconfirmed:
+        return ""
+    return f"{', '.join(report.unconfirmed)} has not confirmed the last trunk yet; `hocket report` looks again."
 
 
 def _network(report: Report | ShareableSummary) -> AnySummary:

@@ -10,6 +10,7 @@ from pipeline.errors import ConfigError, OutOfStep
 from pipeline.exchange.mailbox import Mailbox
 from pipeline.home.json_files import read_json, write_json
 from pipeline.home.lock import Holder
+from pipeline.home.paths import Home
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
 from pipeline.protocol.aggregator import AggregatorRun
 from pipeline.protocol.open_mailbox import open_aggregator_mailbox, open_partner_mailbox
@@ -51,6 +52,10 @@ def run_partner(config_file: Path, *, once: bool, timeout_s: float | None = None
         return WithPage(PartnerRun(config, mailbox, reporter), mailbox.home)
 
     opening = _Opening(lambda: open_partner_mailbox(config), machine_of)
+    if Home(config.home_folder).finished.exists():
+        from pipeline.runs.report import look_again  # noqa: PLC0415 -- not at an aggregator
+
+        look_again(config)
     _run(opening, config_file, "partner", reporter, once=once, timeout_s=timeout_s)
 
 

@@ -13,6 +13,7 @@ from partners.training_data.prepared_data import training_set
 from partners.training_data.training_set import TrainingSet
 from pipeline.errors import ConfigError
 from pipeline.exchange.mailbox import Mailbox
+from pipeline.exchange.storage import open_exchange
 from pipeline.home.canaries import left_out_of, obtain_canaries
 from pipeline.home.catalogue_counts import held_rows, known_counts, opposite_tasks
 from pipeline.home.paths import Home
@@ -24,9 +25,10 @@ from pipeline.plan.member_configs import PartnerConfig
 from pipeline.protocol.catalogue_round import CatalogueRound
 from pipeline.protocol.enrolment import Enrolment, enrol
 from pipeline.protocol.partner_rounds import PartnerRounds
-from pipeline.protocol.revision import check_place, check_preparation, check_vector
+from pipeline.protocol.revision import check_place, check_preparation, check_releases, check_vector
 from pipeline.report.full_report import full_report
 from pipeline.report.report import report_file, write_report
+from pipeline.runs.last_trunk import confirm_trunk
 from pipeline.runs.preparation import expect_usable_tables, preparation_digest, prepared_matrices
 from pipeline.runs.preparation_summary import PreparationSummary
 from pipeline.runtime.progress import ProgressReporter
@@ -49,6 +51,8 @@ class PartnerRun:
         self._config = config
         check_place(mailbox.plan, mailbox.home)
         check_vector(mailbox.plan, mailbox.home)  # raises ConfigError if state or counts do not fit, before any work
+        if mailbox.plan.continues:
+            check_releases(mailbox.plan, mailbox.home, open_exchange(config.exchange_url))
         mailbox.home.remove_leftovers()
         self._mailbox = mailbox
         self._reporter = reporter
@@ -151,9 +155,20 @@ class PartnerRun:
         return training_set(matrices, folds, training, left_out)
 
     def _conclude(self, rounds: PartnerRounds) -> bool:
-        """Train the local network with the same number of steps, then write final model and report."""
-        if report_file(self.home).exists() or not (self._enrolment and self._matrices and self._own):
-            return False
+        """Train the local network with the same number of steps, then write final model and report.
+
+        Raises Diverged if a partner has signed another last trunk.
+        """
+        if not report_file(self.home).exists():
+            self._write_report(rounds)
+        mailbox = self._mailbox
+        if missing := confirm_trunk(self.home, mailbox.plan, mailbox.exchange):
+            self._reporter.report(f"the last trunk is not yet confirmed by {', '.join(missing)}")
+        return False
+
+    def _write_report(self, rounds: PartnerRounds) -> None:
+        if not (self._enrolment and self._matrices and self._own):
+            return
         self._reporter.step = "reporting"
         baseline, final = self._local_only(self._own), rounds.final()
         if final.private is None:
@@ -198,7 +213,6 @@ class PartnerRun:
         )
         report_left_out(self._reporter, left_out)
         write_report(self.home, report)
-        return True
 
     def _fitted(self, matrices: Prepared, own: PartnerData, local: Network, federated: Network) -> FittedModels:
         plan = self._mailbox.plan

@@ -1,14 +1,17 @@
 """The report of a finished run, for `hocket report`: a missing or older page is written again, without training."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pipeline.errors import NotYet
+from pipeline.errors import ExchangeError, NotYet
+from pipeline.exchange.storage import open_exchange
 from pipeline.home.paths import Home
 from pipeline.plan.member_configs import PartnerConfig
+from pipeline.plan.plan import read_plan
 from pipeline.report import report as reporting
 from pipeline.report.schema import Report
+from pipeline.runs.last_trunk import confirm_trunk
 from pipeline.runtime.progress import ProgressReporter
 from pipeline.runtime.retry import Machine
 from secure.files import atomic_file
@@ -46,6 +49,7 @@ def current_report(config_file: Path) -> Report:
     home = Home(config.home_folder)
     if _must_be_scored(home):
         _score_again(config, home)
+    look_again(config)
     report = reporting.read_report(home)
     from pipeline.pages.files import has_page  # noqa: PLC0415 -- matplotlib: after all checks
 
@@ -53,6 +57,20 @@ def current_report(config_file: Path) -> Report:
         with home.alone():
             _write_missing_page(home)
     return report
+
+
+def look_again(config: PartnerConfig) -> None:
+    """Complete a report that some partners had not confirmed; without the exchange it stays as it is.
+
+    Raises Diverged, HomeInUse.
+    """
+    home = Home(config.home_folder)
+    if not reporting.is_of_this_format(home) or not reporting.read_report(home).unconfirmed:
+        return
+    with suppress(ExchangeError), home.alone():
+        plan = read_plan(config.plan_file)
+        confirm_trunk(home, plan, open_exchange(config.exchange_url).below(plan.folder))
+        _write_missing_page(home)
 
 
 def _must_be_scored(home: Home) -> bool:

@@ -11,6 +11,7 @@ from secure.encoding.canonical import canonical_json
 from secure.encoding.roster import Roster
 
 KEY_BYTES = 32
+CONFIRM_BYTES = 16  # by which a `ready` shows another partner that both hold the same pair key
 _WORD_BYTES = 8
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Self
 
 from secure.encoding.canonical import canonical_json
-from secure.encoding.derive import KEY_BYTES, derive_key
+from secure.encoding.derive import CONFIRM_BYTES, KEY_BYTES, derive_key
 from secure.encoding.json_fields import expect_keys, from_base64, is_name, parse_document, to_base64
 from secure.errors import BadEnvelope, BadKeyFile
 from secure.files import read_secret, write_secret
@@ -137,3 +137,9 @@ def pair_key(seed_ij: bytes, seed_ji: bytes, i: str, j: str, plan_digest: str) -
 def counted_pair_key(key: PairKey, counted: str) -> PairKey:
     """Return the key of the same partners for the rounds after a catalogue round; counted : digest of its counts."""
     return PairKey(key.names, derive_key(key.key, "hocket/counted-pair/v1", {"counted": counted}))
+
+
+def confirmation(key: PairKey, plan_digest: str, round_no: int, sender: str, receiver: str) -> bytes:
+    """Return the 16 bytes with which `sender` shows `receiver`, in its `ready`, that it holds this pair key."""
+    context: dict[str, object] = {"plan": plan_digest, "round": round_no, "sender": sender, "receiver": receiver}
+    return derive_key(key.key, "hocket/confirm/v2", context)[:CONFIRM_BYTES]

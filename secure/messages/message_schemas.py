@@ -4,7 +4,8 @@ import re
 from collections.abc import Callable
 
 from secure.encoding.canonical import is_digest
-from secure.encoding.json_fields import expect_keys, is_name
+from secure.encoding.derive import CONFIRM_BYTES, KEY_BYTES
+from secure.encoding.json_fields import expect_keys, from_base64, is_name
 from secure.errors import BadManifest
 from secure.keys.keys import Role
 
@@ -15,6 +16,25 @@ _MAX_ROUND = 1 << 31
 
 def _names_to_digests(value: object) -> bool:
     return isinstance(value, dict) and len(value) > 0 and all(is_name(k) and is_digest(v) for k, v in value.items())
+
+
+def _is_base64(value: object, size: int) -> bool:
+    try:
+        return len(from_base64(value, size, "", BadManifest)) == size
+    except BadManifest:
+        return False
+
+
+def _is_seed(value: object) -> bool:
+    return _is_base64(value, KEY_BYTES)
+
+
+def _names_to_confirmations(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and len(value) > 0
+        and all(is_name(name) and _is_base64(text, CONFIRM_BYTES) for name, text in value.items())
+    )
 
 
 def _sorted_names(value: object) -> bool:
@@ -38,10 +58,11 @@ _WHERE: dict[str, _Check] = {"round": _is_place, "attempt": _is_place, "step": _
 BODIES: dict[str, dict[str, _Check]] = {
     "deal": {"group": is_digest},
     "pairing": {"group": is_digest},
-    "ready": {"trunk": is_digest, "preparation": is_digest},
+    "ready": {"trunk": is_digest, "preparation": is_digest, "confirmations": _names_to_confirmations},
     "roster": {"members": _names_to_digests, "trunk": is_digest},
-    "update": {"roster": is_digest},
+    "update": {"roster": is_digest, "release_commitment": is_digest},
     "sum": {"roster": is_digest, "updates": _names_to_digests},
+    "release": {"roster": is_digest, "seed": _is_seed},
     "void": {"roster": is_digest, "missing": _sorted_names},
     "alive": _WHERE,
     "trouble": {**_WHERE, "exit_code": _is_exit_code},

@@ -1,6 +1,7 @@
 """Manifests: the signed messages between members; each commits to at most one payload file by its digest."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +26,8 @@ FORMAT = "hocket.manifest"
 MAX_BYTES = 64 << 10
 _MAX_ROUND = 1 << 31
 _MAX_PAYLOAD = 1 << 50
-_DOMAIN = b"hocket/manifest/v1\0"
+VERSION = 2  # 1 had no release
+_DOMAIN = b"hocket/manifest/v2\0"
 _MAX_TIME = 1 << 37  # the year 6325: every accepted time can be shown as a date
 _KEYS = {"format", "version", "kind", "plan", "round", "attempt", "sender", "time", "body", "payload", "signature"}
 _READ = 1 << 20
@@ -43,7 +45,7 @@ class PayloadDigest:
 class Manifest:
     """The content of a message file, checked for types and ranges; its signature is checked by verify_manifest."""
 
-    kind: str  # deal, pairing, ready, roster, update, sum, void, alive or trouble
+    kind: str  # deal, pairing, ready, roster, update, sum, release, void, alive or trouble
     plan: str  # plan digest
     round: int  # 0 for deal, pairing, alive and trouble
     attempt: int
@@ -95,7 +97,7 @@ class Manifest:
         payload = self.payload and {"sha256": self.payload.sha256, "size": self.payload.size}
         return {
             "format": FORMAT,
-            "version": 1,
+            "version": VERSION,
             "kind": self.kind,
             "plan": self.plan,
             "round": self.round,
@@ -169,8 +171,8 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
     if len(data) > MAX_BYTES:
         raise BadManifest(f"{where}: {len(data)} bytes, expected at most {MAX_BYTES}")
     fields = parse_document(data, _KEYS, where, BadManifest)
-    if fields["format"] != FORMAT or type(fields["version"]) is not int or fields["version"] != 1:
-        raise BadManifest(f"{where}: not a manifest, version 1")
+    if fields["format"] != FORMAT or type(fields["version"]) is not int or fields["version"] != VERSION:
+        raise _not_a_manifest(fields, where)
     if not isinstance(fields["kind"], str) or fields["kind"] not in BODIES:
         raise BadManifest(f"{where}: kind, expected one of {', '.join(BODIES)}")
     try:
@@ -220,6 +222,16 @@ def check_payload(path: Path, expected: PayloadDigest, where: str) -> None:
     actual = payload_digest(path)
     if actual != expected:
         raise PayloadMismatch(f"{where}: {path.name} has digest {actual.sha256[:12]}, expected {expected.sha256[:12]}")
+
+
+def _not_a_manifest(fields: Mapping[str, object], where: str) -> BadManifest:
+    """The error for another format or version; of the version before the release with what to do."""
+    if (fields["format"], fields["version"]) != (FORMAT, 1):
+        return BadManifest(f"{where}: not a manifest, version {VERSION}")
+    error = BadManifest(f"{where}: a manifest of version 1, expected version {VERSION}: an earlier hocket wrote it")
+    error.add_note("rounds of that version have no release, and nothing here can go on from them:")
+    error.add_note("finish with that version, or begin anew, with a new federation.id, new homes and a new exchange")
+    return error
 
 
 def _text(value: object) -> str:

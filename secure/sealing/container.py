@@ -37,6 +37,7 @@ Kind = Literal["hocket.sealed-update", "hocket.sealed-sum"]
 UPDATE: Kind = "hocket.sealed-update"
 SUM: Kind = "hocket.sealed-sum"
 MAX_PARAMS = 1 << 36
+VERSION = 2  # 1 had no release stream
 _KEY = b"hocket"
 _KEYS = {"format", "version", "plan", "round", "attempt", "roster", "members", "n_params", "parameters"}
 _MAX_SCHEMA_BYTES = 1 << 18
@@ -65,7 +66,7 @@ class Header:
         return canonical_json(
             {
                 "format": self.kind,
-                "version": 1,
+                "version": VERSION,
                 "plan": self.plan,
                 "round": self.round_no,
                 "attempt": self.attempt,
@@ -235,9 +236,12 @@ def parse_header(data: bytes, where: str) -> Header:
     """Return the header in the metadata; raises BadContainer."""
     fields = parse_document(data, _KEYS, f"{where}: metadata", BadContainer)
     kind, members, parameters = fields["format"], fields["members"], fields["parameters"]
-    version_is_right = type(fields["version"]) is int and fields["version"] == 1
-    if kind not in (UPDATE, SUM) or not version_is_right or not isinstance(parameters, dict):
-        raise BadContainer(f"{where}: not a sealed update or sum, version 1")
+    version = fields["version"]
+    if kind not in (UPDATE, SUM) or type(version) is not int or not isinstance(parameters, dict):
+        raise BadContainer(f"{where}: not a sealed update or sum, version {VERSION}")
+    if version != VERSION:
+        earlier = ": an earlier hocket, without release, sealed it" if version == 1 else ""
+        raise BadContainer(f"{where}: a sealed file of version {version}, expected version {VERSION}{earlier}")
     if not is_digest(fields["plan"]) or not is_digest(fields["roster"]):
         raise BadContainer(f"{where}: plan or roster is not a digest")
     if not isinstance(members, list) or not all(map(is_name, members)) or members != sorted(set(members)):

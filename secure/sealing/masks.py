@@ -1,7 +1,10 @@
-"""Masks that cancel only in the sum over the whole roster (Bonawitz et al., CCS 2017, without dropout recovery)."""
+"""Masks that cancel only in the sum over the whole roster (Bonawitz et al., CCS 2017, without dropout recovery).
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+On top comes the stream of a member's release seed, which does not cancel: whoever opens the sum needs all seeds.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -9,11 +12,12 @@ from secure.encoding.derive import attempt_context, derive_key, uniform_numbers
 from secure.encoding.roster import Roster
 from secure.errors import BadRoster
 from secure.keys.pairing import PairKey
+from secure.sealing.release import ReleaseSeed
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Masks:
-    """One member's masks for one attempt: a stream for every other member, added or subtracted."""
+    """Streams for the slots of one attempt, added or subtracted: a member's masks, or what opening takes away."""
 
     streams: tuple[tuple[bytes, bool], ...]  # key of the stream, and whether it is added
     t: int
@@ -29,6 +33,10 @@ class Masks:
                 slots += t
                 slots -= stream
             reduce_once(slots, t)
+
+    def with_release(self, seed: ReleaseSeed) -> "Masks":
+        """Return these masks and the stream of the member's release seed."""
+        return replace(self, streams=(*self.streams, (seed.stream_key, True)))
 
     def __repr__(self) -> str:
         return f"Masks({len(self.streams)} streams, hidden)"
@@ -49,6 +57,11 @@ def make_masks(me: str, roster: Roster, pair_keys: Mapping[str, PairKey], t: int
         key = derive_key(pair_keys[other].key, "hocket/mask/v1", attempt_context(roster))
         streams.append((key, me < other))
     return Masks(tuple(streams), t)
+
+
+def released(seeds: Iterable[ReleaseSeed], t: int) -> Masks:
+    """Return what takes the streams of these seeds out of a sum."""
+    return Masks(tuple((seed.stream_key, False) for seed in seeds), t)
 
 
 def reduce_once(slots: np.ndarray, t: np.uint64) -> None:

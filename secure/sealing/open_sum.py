@@ -1,4 +1,8 @@
-"""Open a sealed sum: decrypt it and check by its tag that it is the sum of exactly the roster's updates."""
+"""Open a sealed sum, in two steps.
+
+First decrypt it and check by its tag that it is the sum of exactly the roster's updates; this needs no seed. Then, when
+every member has released its seed, take their streams away and unpack.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -9,13 +13,15 @@ from pathlib import Path
 import numpy as np
 
 from secure.ciphertexts.bfv import Cipher, Ring
-from secure.ciphertexts.packing import Block, unpack
-from secure.ciphertexts.parameters import SealParameters
+from secure.ciphertexts.packing import Block, blocks, unpack
+from secure.ciphertexts.parameters import N_SLOTS, SealParameters
 from secure.encoding.roster import Roster
-from secure.errors import BadContainer, SumIncomplete, TagMismatch, UpdateOutOfRange
+from secure.errors import BadContainer, SumIncomplete, TagMismatch, UpdateOutOfRange, WrongRelease
 from secure.keys.group import GroupSecret
 from secure.sealing.container import SUM, ChunkReader, check_header, read_chunks
 from secure.sealing.fixed_point import Grid, make_grid
+from secure.sealing.masks import Masks, released
+from secure.sealing.release import ReleaseSeed
 from secure.sealing.tags import Tagger
 from secure.sealing.workers import Progress, ProgressCounter, Workers, n_workers_for
 
@@ -54,49 +60,133 @@ class OpenedSum:
         return self.mean * np.float32(self.weight_total / (self.max_weight * self.n_members))
 
 
-def open_sum(
+@dataclass(frozen=True, slots=True, repr=False)
+class CheckedSum:
+    """A decrypted sum with the right tag, which the streams of its members' release seeds still hide."""
+
+    roster: Roster
+    parameters: SealParameters
+    n_params: int
+    slots: np.ndarray  # (n_slots,) uint64 below t
+    where: str  # its file, for messages
+
+    def open(
+        self, seeds: Sequence[ReleaseSeed], *, slices: Sequence[slice], bounds: np.ndarray, workers: int = 1
+    ) -> OpenedSum:
+        """Take the release streams of all members away, and unpack the sum.
+
+        seeds          : of every member of the roster, each checked against its commitment
+        slices, bounds : the same as for sealing
+        workers        : most processes to use; fewer, or only this one, for small sums
+        Raises WrongRelease for other seeds than the members', UpdateOutOfRange if members must have sent more than
+        they may. Memory: the total and a few MB.
+        """
+        if sorted(seed.member for seed in seeds) != list(self.roster.members):
+            found = ", ".join(sorted(seed.member for seed in seeds))
+            raise WrongRelease(f"{self.where}: seeds of {found}, expected those of {', '.join(self.roster.members)}")
+        grid, n_members = make_grid(slices, bounds, self.parameters), len(self.roster.members)
+        total, weight_total, largest = np.empty(self.n_params, dtype=np.int32), 0, 0
+        arguments, n_workers = (released(seeds, self.parameters.t),), n_workers_for(self._n_blocks, workers)
+        with Workers(BlockRevealer, arguments, n_workers) as revealers:
+            for block, slots in revealers.in_order(self._blocks()):
+                if block.is_last:
+                    weight_total = int(slots[-2])
+                total[block.start : block.stop] = sums = unpack(slots, block, self.parameters, n_members)
+                largest = max(largest, int(np.abs(sums).max(initial=0)))
+        limit, most = self.parameters.limit, self.parameters.max_weight
+        if largest > n_members * limit or not n_members <= weight_total <= n_members * most:
+            raise UpdateOutOfRange(
+                f"{self.where}: the sum is beyond what {n_members} members may send, weights included"
+            )
+        return OpenedSum(total, weight_total, n_members, grid, most)
+
+    @property
+    def _n_blocks(self) -> int:
+        return len(list(blocks(self.n_params, self.parameters)))
+
+    def _blocks(self) -> Iterator[tuple[Block, np.ndarray]]:
+        first = 0
+        for block in blocks(self.n_params, self.parameters):
+            yield block, self.slots[first : first + block.n_slots].copy()
+            first += block.n_slots
+
+    def __repr__(self) -> str:
+        return f"CheckedSum({self.where}, hidden)"
+
+
+class BlockRevealer:
+    """Takes release streams out of blocks of slots; runs in a worker process."""
+
+    def __init__(self, streams: Masks) -> None:
+        self._streams = streams
+
+    def __call__(self, task: tuple[Block, np.ndarray]) -> tuple[Block, np.ndarray]:
+        """Return the block and its slots without the streams. task : the block, (n_slots,) uint64."""
+        block, slots = task
+        self._streams.add_to(slots, block.number)
+        return block, slots
+
+
+def check_sum(
     path: Path,
     *,
     roster: Roster,
     group: GroupSecret,
     parameters: SealParameters,
-    slices: Sequence[slice],
-    bounds: np.ndarray,
+    n_params: int,
     workers: int = 1,
     progress: Progress | None = None,
-) -> OpenedSum:
+) -> CheckedSum:
     """Decrypt a sealed sum; it is returned only if the tag proves that it is the sum of exactly the roster's updates.
 
-    slices, bounds : the same as for sealing
-    workers        : most processes to use; fewer, or only this one, for small sums
-    Raises BadContainer, ParameterMismatch, WrongPlan, WrongRound, WrongAttempt, WrongRoster, SumIncomplete,
-    TagMismatch, and UpdateOutOfRange if members must have sent more than they may. Memory: the total and a few MB.
+    n_params : length of the vector
+    workers  : most processes to use; fewer, or only this one, for small sums
+    Raises BadContainer, ParameterMismatch, WrongPlan, WrongRound, WrongAttempt, WrongRoster, SumIncomplete and
+    TagMismatch. Memory: 8 bytes per slot and a few MB.
     """
-    grid = make_grid(slices, bounds, parameters)
-    n_members, total = len(roster.members), np.empty(grid.n_params, dtype=np.int32)
-    tagger, count_chunks = (
-        Tagger(group.tag_seed, roster, parameters.t),
-        ProgressCounter(progress, parameters.n_chunks(grid.n_params)),
-    )
-    weight_total, tag, largest = 0, -1, 0
+    n_chunks = parameters.n_chunks(n_params)
+    tagger, count_chunks = Tagger(group.tag_seed, roster, parameters.t), ProgressCounter(progress, n_chunks)
+    decrypted, first = np.empty(n_chunks * N_SLOTS, dtype=np.uint64), 0
     with ExitStack() as stack:
         reader = stack.enter_context(read_chunks(path))
-        _check(reader, roster, grid, parameters)
+        _check(reader, roster, n_params, parameters)
         opener_arguments = (parameters, group.bfv_key, tagger)
         stack.enter_context(_with_file_name(reader.where))
         openers = stack.enter_context(Workers(BlockOpener, opener_arguments, n_workers_for(reader.n_blocks, workers)))
         for block, slots, part in openers.in_order(iter(reader)):
             tagger.add(part)
-            if block.is_last:
-                weight_total, tag = int(slots[-2]), int(slots[-1])
-            total[block.start : block.stop] = sums = unpack(slots, block, parameters, n_members)
-            largest = max(largest, int(np.abs(sums).max(initial=0)))
+            decrypted[first : first + block.n_slots] = slots
+            first += block.n_slots
             count_chunks(block.n_chunks)
-    if tag != tagger.tag(*roster.members):
+    if int(decrypted[-1]) != tagger.tag(*roster.members):
         raise _tag_mismatch(path, roster)
-    if largest > n_members * parameters.limit or not n_members <= weight_total <= n_members * parameters.max_weight:
-        raise UpdateOutOfRange(f"{path.name}: the sum is beyond what {n_members} members may send, weights included")
-    return OpenedSum(total, weight_total, n_members, grid, parameters.max_weight)
+    return CheckedSum(roster, parameters, n_params, decrypted, path.name)
+
+
+def open_sum(  # noqa: PLR0913 -- everything a sum is bound to, by name
+    path: Path,
+    *,
+    roster: Roster,
+    group: GroupSecret,
+    parameters: SealParameters,
+    seeds: Sequence[ReleaseSeed],
+    slices: Sequence[slice],
+    bounds: np.ndarray,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> OpenedSum:
+    """Decrypt a sealed sum, check its tag and take the release streams away: `check_sum`, then `CheckedSum.open`."""
+    n_params = make_grid(slices, bounds, parameters).n_params
+    checked = check_sum(
+        path,
+        roster=roster,
+        group=group,
+        parameters=parameters,
+        n_params=n_params,
+        workers=workers,
+        progress=progress,
+    )
+    return checked.open(seeds, slices=slices, bounds=bounds, workers=workers)
 
 
 class BlockOpener:
@@ -118,13 +208,13 @@ class BlockOpener:
         return block, slots, part
 
 
-def _check(reader: ChunkReader, roster: Roster, grid: Grid, parameters: SealParameters) -> None:
+def _check(reader: ChunkReader, roster: Roster, n_params: int, parameters: SealParameters) -> None:
     check_header(reader.header, SUM, roster, parameters, reader.where)
     if reader.header.members != roster.members:
         found = ", ".join(reader.header.members)
         raise SumIncomplete(f"{reader.where}: the sum of {found}, expected that of {', '.join(roster.members)}")
-    if reader.header.n_params != grid.n_params:
-        raise BadContainer(f"{reader.where}: {reader.header.n_params} parameters, expected {grid.n_params}")
+    if reader.header.n_params != n_params:
+        raise BadContainer(f"{reader.where}: {reader.header.n_params} parameters, expected {n_params}")
     reader.expect_shape(parameters)
 
 

@@ -17,6 +17,7 @@ from secure.keys.pairing import PairKey
 from secure.sealing.container import UPDATE, make_header, write_chunks
 from secure.sealing.fixed_point import Grid, make_grid, quantise
 from secure.sealing.masks import Masks, make_masks
+from secure.sealing.release import ReleaseSeed
 from secure.sealing.tags import Tagger
 from secure.sealing.workers import Progress, ProgressCounter, Workers, n_workers_for
 
@@ -41,6 +42,7 @@ def seal_update(  # noqa: PLR0913 -- everything an update is bound to, by name
     roster: Roster,
     me: str,
     pair_keys: Mapping[str, PairKey],
+    release: ReleaseSeed,
     group: GroupSecret,
     parameters: SealParameters,
     rng: np.random.Generator,
@@ -56,6 +58,7 @@ def seal_update(  # noqa: PLR0913 -- everything an update is bound to, by name
     bounds   : (n_tensors,), largest change of a parameter per tensor; the excess is clipped into the residual
     slices   : of the tensors in the vector; they tile it in order
     residual : (n_params,) float32 of the previous round, or None
+    release  : the seed for this roster, which `me` gives away to let the sum be opened
     rng      : for the rounding; the same inputs and rng give the same residual (but never the same file)
     residual_out : (n_params,) float32 for the new residual, may be `change` or `residual` itself; None allocates it
     workers  : most processes to use; fewer, or only this one, for small updates
@@ -71,7 +74,7 @@ def seal_update(  # noqa: PLR0913 -- everything an update is bound to, by name
         else _checked_vector(residual_out, grid, "out")
     )
     quantiser = _Quantiser(_checked_vector(change, grid, "change"), residual, scale, grid, rng, new_residual)
-    masks = make_masks(me, roster, pair_keys, parameters.t)
+    masks = make_masks(me, roster, pair_keys, parameters.t).with_release(release)
     tagger = Tagger(group.tag_seed, roster, parameters.t)
     header = make_header(UPDATE, roster, (me,), grid.n_params, parameters)
     *most, last = blocks(grid.n_params, parameters)

@@ -24,8 +24,8 @@ from partners.errors import TrainingDiverged
 from pipeline.audit.inspect_file import describe_file
 from pipeline.cli import main
 from pipeline.errors import ExchangeConflict, ExitCode, NotYet
-from pipeline.home.attempt_files import AttemptFiles
 from pipeline.home.json_files import write_json
+from pipeline.home.round_files import RoundFiles
 from pipeline.plan.plan import read_plan
 from pipeline.tracking.tracker import note_all_sent, report_digest
 from secure.ciphertexts.parameters import seal_parameters
@@ -590,7 +590,7 @@ def test_inspect_knows_every_file_of_a_finished_federation(finished: Federation)
         "pair seeds",
         "payload: hocket.deal",
         "payload: hocket.pairing",
-        *(f"manifest: {kind}" for kind in ("deal", "pairing", "ready", "roster", "update", "sum")),
+        *(f"manifest: {kind}" for kind in ("deal", "pairing", "ready", "roster", "update", "sum", "release")),
         "hocket.sealed-update",
         "hocket.sealed-sum",
         "state at the start of a round (private)",
@@ -701,7 +701,7 @@ def test_inspect_of_a_changed_file_is_a_refusal(done: Federation):
         flip(path, path.stat().st_size // 2)
         assert str(path) in refused(ExitCode.CONFIGURATION, "inspect", path)
     for path in (done.exchange / name for name in (UPDATE.payload, SUM.payload, UPDATE.manifest)):
-        flip(path, 100)
+        flip(path, 3)
         assert path.name in refused(ExitCode.SECURITY, "inspect", path)
 
 
@@ -716,7 +716,7 @@ def test_inspect_of_what_only_some_homes_hold(done: Federation):
     """The record that MLflow has everything, and the residual of an unfinished attempt."""
     write_json(done.home("P01").tracked, {"run": "0123"})
     assert "MLflow run" in hocket("inspect", done.home("P01").tracked).stdout
-    attempt = AttemptFiles(done.home("P01").attempt(3, 1), read_plan(done.plan_file).layout)
+    attempt = RoundFiles(done.home("P01").training(3), read_plan(done.plan_file).layout)
     attempt.write_residual(np.zeros(4, np.float32), 0.5)
     leftover = attempt.folder / "leftover.safetensors"
     kind = hocket("inspect", leftover).stdout.splitlines()[0]

@@ -80,7 +80,8 @@ def test_the_page_speaks_of_these_bytes(example, total, group, pair_keys):
     mask = plain.mask_of(
         "ash", {"birch": pair_keys["ash", "birch"], "cedar": pair_keys["ash", "cedar"]}, N_SLOTS, header
     )
-    slots = packed("ash", header)
+    slots, seed = packed("ash", header), known_bytes("release seed of ash", 32)
+    stream = plain.release_stream("ash", seed, N_SLOTS, header)
     found = {
         "plan digest": plain.digest(canonical_plan()),
         "fingerprint of ash": plain.digest(plain.card_message(card_of("ash")))[:32],
@@ -92,9 +93,11 @@ def test_the_page_speaks_of_these_bytes(example, total, group, pair_keys):
         "parameters": {key: p[key] for key in ("q", "t", "radix", "fields")},
         "slots 0, 1, 25 and 26 of ash": slots[[0, 1, 25, 26]].tolist(),
         "its masks there": mask[[0, 1, 25, 26]].tolist(),
-        "its weight, masked": (slots + mask)[8190] % p["t"],
+        "commitment of ash": plain.commitment("ash", seed, header),
+        "its release stream there": stream[[0, 1, 25, 26]].tolist(),
+        "its weight, masked": (slots + mask + stream)[8190] % p["t"],
         "first of r": plain.uniform(plain.derive(tag_seed, "hocket/tag/v1", context), 0, 1, p["t"])[0],
-        "tag of ash": tag_of("ash", slots + mask, tag_seed, header),
+        "tag of ash": tag_of("ash", slots + mask + stream, tag_seed, header),
         "c1 of ash, first two": plain.expand_seed(chunk[:64], p["q"])[:2].tolist(),
         "digest of the sum": plain.digest(total.read_bytes()),
         "mean change of parameter 0": float(example.open(total).mean[0]),
@@ -196,7 +199,7 @@ def test_cards_and_manifests(example):
                 }
                 check_payload(payload, parse_manifest(path.read_bytes(), kind).payload, path.name)
         n_seen += 1
-    assert n_seen == 4 + 3 + 1 + 3 + 1 + 3 + 1 + 1 + 2
+    assert n_seen == 4 + 3 + 1 + 3 + 1 + 3 + 3 + 1 + 1 + 2
     for round_no in (1, 2):
         roster = json.loads(example.path("roster", HUB, round_no=round_no).read_bytes())["body"]
         readies = {name: example.path("ready", name, round_no=round_no).read_bytes() for name in PARTNERS}
@@ -204,6 +207,17 @@ def test_cards_and_manifests(example):
     digest = plain.digest(example.path("roster", HUB).read_bytes())
     for kind, sender in [*(("update", name) for name in PARTNERS), ("sum", HUB)]:
         assert example.manifest(kind, sender).body["roster"] == digest == example.roster.digest
+
+
+def test_confirmations(example, pair_keys):
+    """Each ready confirms the pair keys of both programs; that of another round, sender or receiver is another."""
+    found = {name: example.manifest("ready", name).body["confirmations"] for name in PARTNERS}
+    for (i, j), key in pair_keys.items():
+        for sender, receiver in ((i, j), (j, i)):
+            context = {"plan": example.plan.digest, "round": 1, "sender": sender, "receiver": receiver}
+            wanted = plain.derive(key, "hocket/confirm/v2", context)[:16]
+            assert base64.b64decode(found[sender][receiver]) == wanted
+    assert len({text for texts in found.values() for text in texts.values()}) == 6
 
 
 def test_envelopes(example, group, pair_keys):
@@ -227,7 +241,8 @@ def test_updates(example, group, pair_keys):
         p, packed_c1 = header["parameters"], plain.expand_seed(chunk[:64], header["parameters"]["q"])
         slots = plain.decrypt_halves(plain.coefficients(chunk[64:]), packed_c1, key, p["q"], p["t"])
         keys = {i if j == name else j: value for (i, j), value in pair_keys.items() if name in (i, j)}
-        masked = (packed(name, header) + plain.mask_of(name, keys, N_SLOTS, header)) % p["t"]
+        stream = plain.release_stream(name, known_bytes(f"release seed of {name}", 32), N_SLOTS, header)
+        masked = (packed(name, header) + plain.mask_of(name, keys, N_SLOTS, header) + stream) % p["t"]
         masked[8191] = tag_of(name, masked, tag_seed, header)
         np.testing.assert_array_equal(slots, masked)
 
@@ -240,7 +255,12 @@ def test_sum(example, total, group):
     np.testing.assert_array_equal(plain.coefficients(chunk[: len(chunk) // 2]), c0)
     np.testing.assert_array_equal(plain.coefficients(chunk[len(chunk) // 2 :]), c1)
     wanted = sum(integers(name) for name in PARTNERS)
-    sums, weight = plain.open_sum(total.read_bytes(), list(PARTNERS), group)
+    released = {name: json.loads(example.path("release", name).read_bytes())["body"]["seed"] for name in PARTNERS}
+    seeds = {name: base64.b64decode(text) for name, text in released.items()}
+    for name, seed in seeds.items():
+        committed = example.manifest("update", name).body["release_commitment"]
+        assert plain.commitment(name, seed, header) == committed == example.release(name).commitment
+    sums, weight = plain.open_sum(total.read_bytes(), seeds, group)
     opened = example.open(total)
     assert sums == wanted.tolist() == opened.total.tolist()
     assert weight == opened.weight_total == 7
@@ -282,7 +302,8 @@ def test_two_blocks(tmp_path):
     files = c.seal_all(tmp_path, changes)
     add_updates(files, c.parameters, tmp_path / "sum", roster=c.roster())
     assert (c.parameters.q.bit_length(), c.parameters.n_chunks(n)) == (60, 5)
-    sums, weight = plain.open_sum((tmp_path / "sum").read_bytes(), list(c.partners), c.group.to_bytes())
+    seeds = {name: base64.b64decode(c.release(name).to_text()) for name in c.partners}
+    sums, weight = plain.open_sum((tmp_path / "sum").read_bytes(), seeds, c.group.to_bytes())
     assert sums == c.open(tmp_path / "sum", n).total.tolist()
     assert weight == 3
     _, chunks = plain.read_sealed((tmp_path / "sum").read_bytes())

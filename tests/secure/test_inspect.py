@@ -23,7 +23,7 @@ def files(trio, tmp_path_factory):
     """One file of every kind, by kind."""
     folder, cards = tmp_path_factory.mktemp("files"), [trio.cards[name] for name in trio.partners]
     seeds = PairSeeds.generate("ash", ["birch", "cedar"])
-    ready = {"trunk": trio.plan, "preparation": trio.plan}
+    ready = {"trunk": trio.plan, "preparation": trio.plan, "confirmations": {"birch": "A" * 22 + "=="}}
     contents = {
         "card": trio.cards["ash"].to_text().encode(),
         "manifest: ready": sign_manifest(

@@ -71,6 +71,7 @@ def test_what_is_valid_is_read(valid: Valid, read: str, tmp_path: Path):
     end = "arrow" if kind == "update" else "envelopes"
     name = f"{kind}.{sender}.{end if read.startswith('payload') else 'json'}"
     files = {"audited pairing of ash": "pairing.ash.envelopes", "audited update of ash": "update.ash.arrow"}
+    files |= {"released seed of ash": "release.ash.json", "ready of ash, by birch": "ready.ash.json"}
     files |= {"called roster": "roster.hub.json", "sum's list": "sum.hub.json", "sealed update": "update.ash.arrow"}
     content = valid.files.get({"sealed sum": "sum", "audited sum": "sum", "plan": "plan.toml"}.get(read, read))
     if read == "card":
@@ -88,7 +89,8 @@ def test_every_rule_has_its_files():
         assert f"`{refusal.error}`" in RULES[refusal.rule], refusal
     # E-12 needs a whole group secret in an envelope, 73 kB of chance; test_enrolment.py makes one on the spot.
     # K rules need a catalogue round; tests/pipeline/protocol/test_catalogue_round.py makes one for each
-    assert set(RULES) - {refusal.rule for refusal in REFUSALS} == {"E-12", "K-1", "K-2", "K-3", "K-4"}
+    # A-4 needs a whole transcript; tests/pipeline/audit/test_releases.py has them
+    assert set(RULES) - {refusal.rule for refusal in REFUSALS} == {"A-4", "E-12", "K-1", "K-2", "K-3", "K-4"}
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ def post(federation: Federation, name: MessageName, body: dict[str, object], pay
 def call_roster(federation: Federation, members: dict[str, str], *, attempt: int = 1) -> str:
     """Sign and post a roster of round 1 with these members' ready digests; the digest to which all is bound."""
     roster = MessageName("roster", 1, attempt, AGGREGATOR)
-    trunk = body_of(federation, MessageName("ready", 1, attempt, "P01"))["trunk"]
+    trunk = body_of(federation, MessageName("ready", 1, 1, "P01"))["trunk"]
     say(federation, roster, {"members": members, "trunk": trunk})
     return digest_of(federation, roster)
 

@@ -135,8 +135,16 @@ def flip(path: Path, position: int, mask: int = 1) -> None:
     path.write_bytes(data)
 
 
+def unrelease(federation: Federation, round_no: int) -> None:
+    """Take away the releases of a federation's last round, and the last trunks that were signed after it."""
+    closing = read_plan(federation.plan_file).rounds.n_rounds + 1
+    for name in federation.partners:
+        remove(federation.exchange, MessageName("release", round_no, 1, name), ready_of(name, closing))
+
+
 def make_void(federation: Federation, round_no: int, *missing: str) -> None:
     """The aggregator declares an attempt that has come to its end void, with all updates on the exchange."""
+    unrelease(federation, round_no)
     total, roster = at_round(SUM, round_no), at_round(ROSTER, round_no)
     time = manifest_of(federation, total).time
     for path in (total.manifest, total.payload):

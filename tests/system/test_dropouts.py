@@ -131,9 +131,11 @@ def test_a_partner_killed_between_sealing_and_posting_posts_the_same_bytes(seale
 
 @pytest.fixture(scope="module")
 def missed(sealed: Federation, tmp_path_factory: pytest.TempPathFactory) -> Federation:
-    """P04 was away since it delivered in round 1; the others have ended. For reading only."""
+    """P04 was away since it released in round 1; the others have ended. For reading only."""
     federation = sealed.moved(tmp_path_factory.mktemp("missed") / "federation")
     others = ["P01", "P02", "P03"]
+    step(federation.aggregator())
+    assert come_back(federation) == "waiting"  # it has released, but seen no other's release
     until_waiting(federation, [*others, AGGREGATOR])
     for name in others:
         age(federation, ready_of(name, 2), 3601)
@@ -169,10 +171,12 @@ def advance_all(machine: Machine) -> None:
 
 
 def remove(*paths: str) -> Callable[[Federation], None]:
-    """Remove files or folders of the exchange."""
+    """Remove files or folders of the exchange, and the copies of files that P04 has."""
 
     def damage(federation: Federation) -> None:
         for path in paths:
+            if "." in path:
+                federation.home("P04").inbox(path).unlink(missing_ok=True)
             found = federation.exchange / path
             shutil.rmtree(found) if found.is_dir() else found.unlink()
 
@@ -269,11 +273,11 @@ def test_the_last_attempt_is_not_declared_void(last_attempt: Federation):
 
 
 def test_a_partner_takes_part_in_no_attempt_beyond_the_last(last_attempt: Federation):
-    """After the last attempt a partner neither trains nor posts `ready`, even after a restart."""
+    """After the last attempt a partner neither seals nor posts `ready`, even after a restart."""
     say(last_attempt, VOID, {"roster": digest_of(last_attempt, ROSTER), "missing": ["P02"]})
     for _ in range(2):
         with pytest.raises(AttemptsUsedUp, match="1 attempts are void") as caught:
             come_back(last_attempt, "P01")
         assert "rounds.max_attempts" in caught.value.__notes__[0]
     assert not last_attempt.posted(ready_of("P01", 1, 2)).exists()
-    assert not list(last_attempt.home("P01").folder.rglob("trained.safetensors"))
+    assert not list(last_attempt.home("P01").folder.rglob("release.seed"))

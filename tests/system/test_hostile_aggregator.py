@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from pipeline.errors import Diverged, Equivocation, LeftBehind, NotYet
-from pipeline.home.attempt_files import AttemptFiles
+from pipeline.home.round_files import RoundFiles
 from pipeline.home.round_state import stored_start
 from pipeline.plan.plan import read_plan
 from secure.ciphertexts.parameters import seal_parameters
@@ -21,7 +22,9 @@ from secure.errors import (
     RosterTooSmall,
     SumIncomplete,
     TagMismatch,
+    UpdateOutOfRange,
     WrongAttempt,
+    WrongRelease,
     WrongRoster,
     WrongRound,
 )
@@ -30,10 +33,12 @@ from secure.keys.keys import load_private_keys
 from secure.messages.message_name import MessageName
 from secure.messages.messages import payload_digest
 from secure.sealing.add import add_updates
-from secure.sealing.open_sum import open_sum
-from tests.support.federation import AGGREGATOR, Federation, step, until_waiting
+from secure.sealing.masks import released
+from secure.sealing.open_sum import check_sum
+from secure.sealing.release import ReleaseSeed
+from tests.support.federation import AGGREGATOR, Federation, age, step, until_waiting
 from tests.support.hostile_members import OTHER, call_roster, post, ready_digests
-from tests.support.signed_transcripts import digest_of, rewrite, say, update_of
+from tests.support.signed_transcripts import body_of, digest_of, rewrite, say, update_of
 
 ALL = ("P01", "P02", "P03", "P04")
 ROSTER = MessageName("roster", 1, 1, AGGREGATOR)
@@ -88,6 +93,16 @@ def add(federation: Federation, roster: MessageName, updates: dict[str, Path]) -
     path = federation.folder / "hostile.sum"
     add_updates(list(updates.values()), seal_parameters(plan.seal), path, roster=at)
     return path
+
+
+def roster_of(federation: Federation) -> Roster:
+    """The roster of round 1 as it is posted, of all partners."""
+    return Roster(read_plan(federation.plan_file).digest, 1, 1, ALL, digest_of(federation, ROSTER))
+
+
+def release_of(name: str, attempt: int = 1) -> MessageName:
+    """A partner's release in round 1."""
+    return MessageName("release", 1, attempt, name)
 
 
 def post_sum(federation: Federation, total: Path, **listed: str) -> None:
@@ -151,8 +166,8 @@ def test_a_restored_home_does_not_seal_again(called: Federation, tmp_path: Path,
     assert not called.home("P01").outbox(update_of("P01").payload).exists()
 
 
-def test_a_partner_that_delivers_nothing_can_open_the_sum_alone(called: Federation, tmp_path: Path):
-    """Nothing stops it: the others' updates and its own, which it never posts, make the roster's sum."""
+def test_a_partner_that_delivers_nothing_opens_nothing(called: Federation, tmp_path: Path):
+    """The others' updates and its own, which it never posts, make a sum with the right tag, hidden by their seeds."""
     call_roster(called, ready_digests(called, *ALL))
     for name in ("P01", "P02", "P03"):
         drive(called, name)
@@ -160,19 +175,19 @@ def test_a_partner_that_delivers_nothing_can_open_the_sum_alone(called: Federati
     drive(shadow, "P04")
     total = add(shadow, ROSTER, {name: shadow.payload(update_of(name)) for name in ALL})
     assert not called.posted(update_of("P04")).exists()
-    plan, home = read_plan(called.plan_file), called.home("P04")
-    parameters = seal_parameters(plan.seal)
-    start = stored_start(plan, home, 1)
-    opened = open_sum(
-        total,
-        roster=Roster(plan.digest, 1, 1, ALL, digest_of(called, ROSTER)),
-        group=GroupSecret.load(home.group_secret, parameters, load_private_keys(home.keys)),
-        parameters=parameters,
-        slices=[tensor.place for tensor in plan.layout.tensors],
-        bounds=start.bounds,
-    )
-    changes = [AttemptFiles(shadow.home(name).attempt(1, 1), plan.layout).read_change() for name in ALL]
-    np.testing.assert_allclose(opened.mean, np.mean(changes, axis=0), atol=float(start.bounds[0]) / parameters.limit)
+    plan, home, roster = read_plan(called.plan_file), shadow.home("P04"), roster_of(called)
+    parameters, keys = seal_parameters(plan.seal), load_private_keys(home.keys)
+    group = GroupSecret.load(home.group_secret, parameters, keys)
+    n_params = plan.layout.n_params
+    checked = check_sum(total, roster=roster, group=group, parameters=parameters, n_params=n_params)
+    own = ReleaseSeed.load(home.release_seed(1, 1), roster, keys)
+    slots = checked.slots[: parameters.n_value_slots(n_params)].copy()
+    released([own], parameters.t).add_to(slots, 0)
+    assert stats.kstest(slots / parameters.t, "uniform").pvalue > 1e-6
+    seeds = [own, *(ReleaseSeed(bytes(32), roster, name) for name in ALL[:3])]
+    places = [tensor.place for tensor in plan.layout.tensors]
+    with pytest.raises(UpdateOutOfRange):
+        checked.open(seeds, slices=places, bounds=stored_start(plan, home, 1).bounds)
 
 
 def test_a_roster_on_another_trunk_is_refused(called: Federation):
@@ -196,7 +211,7 @@ def test_a_second_roster_for_the_attempt_is_never_used(called: Federation):
 
 
 def test_different_rosters_for_different_partners_give_nothing_to_add(called: Federation):
-    """WrongRoster if the aggregator adds it; TagMismatch at the partners if it forges the headers."""
+    """WrongRoster if it is added; if headers are forged, Equivocation at the partners, who see the manifest."""
     shown = {"P01": ALL, "P02": ALL, "P03": ("P01", "P03", "P04"), "P04": ALL}
     for name, members in shown.items():
         call_roster(called, ready_digests(called, *members))
@@ -207,31 +222,39 @@ def test_different_rosters_for_different_partners_give_nothing_to_add(called: Fe
     at = digest_of(called, ROSTER)
     rewrite(called, update_of("P03"), lambda header: replace(header, roster=at))
     post_sum(called, add(called, ROSTER, files))
-    refuses(called, "P01", TagMismatch)
+    refuses(called, "P01", Equivocation, rf"P03 has roster .* roster {at}")
     refuses(called, "P03", Equivocation, "sum of another")
+    assert not any(called.posted(release_of(name)).exists() for name in ALL)
 
 
 # ---------------------------------------------------------------------------------------------------------- voids
 
 
 def test_a_void_after_receiving_everything_ends_honestly(delivered: Federation, capsys: pytest.CaptureFixture[str]):
-    """Every partner warns that the update is posted, removes its own, and trains again with other random numbers."""
-    layout = read_plan(delivered.plan_file).layout
-    attempts = [AttemptFiles(delivered.home("P01").attempt(1, attempt), layout) for attempt in (1, 2)]
-    first = attempts[0].read_change()
+    """Every partner warns that the update is posted, deletes its seed, and seals the same for the next roster."""
+    home, layout = delivered.home("P01"), read_plan(delivered.plan_file).layout
+    change, residual = RoundFiles(home.training(1), layout).read_change(), home.training(1) / "leftover.safetensors"
+    rounded = residual.read_bytes()
+    assert home.release_seed(1, 1).exists()
     say(delivered, VOID, {"roster": digest_of(delivered, ROSTER), "missing": ["P02"]})
     drive(delivered, "P01")
     assert re.search(r"\bupdate of P02, .*\bexchange\b", capsys.readouterr().err)
     assert not delivered.home("P01").outbox(update_of("P01").payload).exists()
-    assert not attempts[0].is_trained
-    assert not np.array_equal(attempts[1].read_change(), first)
+    assert not home.release_seed(1, 1).exists()
+    for name in ALL[1:]:
+        drive(delivered, name)
+    call_roster(delivered, ready_digests(delivered, *ALL, attempt=2), attempt=2)
+    drive(delivered, "P01")
+    np.testing.assert_array_equal(RoundFiles(home.training(1), layout).read_change(), change)
+    assert residual.read_bytes() == rounded  # the same integers were sealed
+    assert has_sealed(delivered, "P01", attempt=2)
 
 
 def test_an_honest_void_accuses_nobody(called: Federation, capsys: pytest.CaptureFixture[str]):
     """A missing update, or one that is not correct for the roster, gives no warning."""
     roster = call_roster(called, ready_digests(called, *ALL))
     drive(called, "P01")
-    post(called, update_of("P02"), {"roster": OTHER}, called.payload(update_of("P01")))
+    post(called, update_of("P02"), {"roster": OTHER, "release_commitment": OTHER}, called.payload(update_of("P01")))
     called.posted(update_of("P03")).write_bytes(b"{}")
     say(called, VOID, {"roster": roster, "missing": ["P02", "P03", "P04"]})
     drive(called, "P01")
@@ -254,7 +277,7 @@ def test_a_void_may_only_miss_members_of_the_roster(delivered: Federation):
 
 
 def test_a_void_beside_a_sum_is_refused(delivered: Federation):
-    """Equivocation: some partners would go on and others train the round again."""
+    """Equivocation: some partners would go on and others begin another attempt."""
     files = {name: delivered.payload(update_of(name)) for name in ALL}
     post_sum(delivered, add(delivered, ROSTER, files))
     say(delivered, VOID, {"roster": digest_of(delivered, ROSTER), "missing": ["P02"]})
@@ -328,6 +351,140 @@ def test_a_sum_kept_from_a_partner_is_noticed(later: Federation, decoys: tuple[s
     shutil.rmtree(fresh.folder / "rounds")
     shutil.rmtree(fresh.folder / "inbox" / "round-0001")
     refuses(later, "P04", LeftBehind)
+
+
+# ------------------------------------------------------------------------------------------------------- releases
+
+
+@pytest.fixture(scope="module")
+def summed(sealed: Federation, tmp_path_factory: pytest.TempPathFactory) -> Federation:
+    """The sum of round 1 is posted; P01 has released, nobody else has looked. For reading only."""
+    federation = sealed.moved(tmp_path_factory.mktemp("summed") / "federation")
+    step(federation.aggregator())
+    drive(federation, "P01")
+    return federation
+
+
+@pytest.fixture
+def released_by_one(summed: Federation, tmp_path: Path) -> Federation:
+    """A copy in which anything may happen."""
+    return summed.moved(tmp_path / "federation")
+
+
+def refuses_release(federation: Federation, name: str, said: str) -> None:
+    """Equivocation at this partner, which signs no further release."""
+    before = sorted(federation.home(name).outbox("").rglob("release.*.json"))
+    refuses(federation, name, Equivocation, said)
+    assert sorted(federation.home(name).outbox("").rglob("release.*.json")) == before
+
+
+def remove_sum(federation: Federation, *seen_by: str) -> None:
+    """The aggregator takes its sum away, also from the inboxes of these partners."""
+    inboxes = [federation.home(name).inbox(SUM.manifest) for name in seen_by]
+    for path in (federation.posted(SUM), federation.payload(SUM), *inboxes):
+        path.unlink(missing_ok=True)
+
+
+def test_a_void_after_a_release_is_refused(released_by_one: Federation):
+    """Equivocation at who has released, and at everybody who sees the release: the aggregator signed a sum."""
+    federation = released_by_one
+    remove_sum(federation, "P01")
+    say(federation, VOID, {"roster": digest_of(federation, ROSTER), "missing": ["P02"]})
+    refuses_release(federation, "P01", "void, but P01 has released")
+    refuses_release(federation, "P02", "void, but P01 has released")
+
+
+def test_two_rosters_after_a_release_are_refused(released_by_one: Federation):
+    """Equivocation that names both rosters: at who has released, and at who was shown a void and the next roster."""
+    federation = released_by_one
+    first = digest_of(federation, ROSTER)
+    kept = {path: path.read_bytes() for path in map(federation.posted, (SUM, release_of("P01")))}
+    for path in kept:
+        path.unlink()
+    say(federation, VOID, {"roster": first, "missing": ["P01"]})
+    for name in ("P02", "P03", "P04"):
+        drive(federation, name)
+    second = call_roster(federation, ready_digests(federation, "P02", "P03", "P04", attempt=2), attempt=2)
+    federation.posted(VOID).unlink()
+    for path, data in kept.items():
+        path.write_bytes(data)
+    refuses_release(federation, "P01", rf"roster {second} after a sum, expected roster {first}")
+    federation.posted(SUM).unlink()
+    say(federation, VOID, {"roster": first, "missing": ["P01"]})
+    refuses_release(federation, "P02", "void, but P01 has released")
+    assert not has_sealed(federation, "P02", attempt=2)
+
+
+def test_a_release_for_another_roster_is_refused(released_by_one: Federation):
+    """Equivocation that names both rosters, though the release is rightly signed."""
+    at = digest_of(released_by_one, ROSTER)
+    say(released_by_one, release_of("P01"), body_of(released_by_one, release_of("P01")) | {"roster": OTHER})
+    refuses(released_by_one, "P02", Equivocation, f"P01 has roster {OTHER}, expected roster {at}")
+
+
+def test_a_wrong_seed_is_refused_and_its_sender_named(released_by_one: Federation):
+    """WrongRelease at all others: the seed is not that to which the update commits; nobody opens the sum."""
+    body = body_of(released_by_one, release_of("P01")) | {"seed": "A" * 43 + "="}
+    say(released_by_one, release_of("P01"), body)
+    refuses(released_by_one, "P02", WrongRelease, r"release\.P01\.json.*P01 commits")
+
+
+def test_a_home_restored_from_before_its_release_refuses(released_by_one: Federation, sealed: Federation):
+    """Equivocation: the exchange is the witness that it has released, whatever it is shown now."""
+    federation = released_by_one
+    shutil.rmtree(federation.home("P01").folder)
+    shutil.copytree(sealed.home("P01").folder, federation.home("P01").folder)
+    refuses_release(federation, "P01", "release.* lacks its own")
+    remove_sum(federation, "P01")
+    say(federation, VOID, {"roster": digest_of(federation, ROSTER), "missing": ["P02"]})
+    refuses_release(federation, "P01", "release.* lacks its own")
+
+
+def test_a_sum_without_every_updates_manifest_releases_nothing(delivered: Federation):
+    """A partner waits while a member's signed update is withheld: it may be for another roster."""
+    step(delivered.aggregator())
+    held = delivered.posted(update_of("P03"))
+    data = held.read_bytes()
+    held.unlink()
+    drive(delivered, "P01")
+    assert not delivered.posted(release_of("P01")).exists()
+    held.write_bytes(data)
+    drive(delivered, "P01")
+    assert delivered.posted(release_of("P01")).exists()
+
+
+def test_a_sum_that_lists_another_update_of_another_is_refused(delivered: Federation):
+    """Equivocation at every partner, though the sum itself is the roster's; nothing is released."""
+    total = add(delivered, ROSTER, {name: delivered.payload(update_of(name)) for name in ALL})
+    post_sum(delivered, total, P02=OTHER)
+    refuses_release(delivered, "P01", "update of P02 that is not the one it sealed")
+    assert not delivered.posted(release_of("P01")).exists()
+
+
+def test_after_a_wrong_tag_nothing_is_released(delivered: Federation):
+    """TagMismatch before the release: the seed would open whatever the aggregator keeps."""
+    post_sum(delivered, add(delivered, ROSTER, {name: delivered.payload(update_of(name)) for name in ALL}))
+    total = delivered.payload(SUM)
+    data = bytearray(total.read_bytes())
+    for position in range(len(data) // 4, len(data) // 4 + 64):
+        data[position] ^= 64  # also in high bytes of coefficients, beyond the noise
+    total.write_bytes(data)
+    post_sum(delivered, total)
+    refuses(delivered, "P01", TagMismatch)
+    assert not delivered.posted(release_of("P01")).exists()
+
+
+def test_an_aggregator_that_signed_a_sum_declares_no_void(sealed: Federation, released_by_one: Federation):
+    """Equivocation at a restored aggregator that would void what it has added."""
+    federation = released_by_one
+    shutil.rmtree(federation.home(AGGREGATOR).folder)
+    shutil.copytree(sealed.home(AGGREGATOR).folder, federation.home(AGGREGATOR).folder)
+    for path in (federation.posted(update_of("P02")), federation.home(AGGREGATOR).inbox(update_of("P02").manifest)):
+        path.unlink(missing_ok=True)
+    age(federation, ROSTER, 3601)
+    with pytest.raises(Equivocation, match=r"sum\.agg.* lacks its own"):
+        step(federation.aggregator())
+    assert not federation.posted(VOID).exists()
 
 
 # ------------------------------------------------------------------------------------------------------- replays

@@ -83,7 +83,7 @@ def header_with(**changes: object) -> Damage:
 
 def of_another_roster(federation: Federation) -> None:
     """A manifest that says itself that it is for another roster."""
-    say(federation, UPDATE, {"roster": OTHER})
+    say(federation, UPDATE, body_of(federation, UPDATE) | {"roster": OTHER})
 
 
 def of_another_plan(federation: Federation) -> None:

@@ -12,7 +12,7 @@ FIRST_UPDATE = MessageName("update", 1, 1, "P01")
 
 def test_true_times_give_no_warning(finished: Federation):
     """Up to the second in which the last message was signed, and a minute before."""
-    assert run_audit(finished, now=manifest_of(finished, LAST).time - 60).warnings == ()
+    assert run_audit(finished, now=max(run_audit(finished).last_trunk.values()) - 60).warnings == ()
 
 
 @pytest.mark.parametrize(("seconds", "n_warnings"), [(-61, 1), (-60, 0), (0, 0)])

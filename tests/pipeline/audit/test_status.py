@@ -136,9 +136,19 @@ def test_called_and_partly_delivered(delivered: Federation):
 
 
 def test_summed(delivered: Federation):
-    """With the sum the next round begins: all have to open it and train."""
+    """After the sum all have to release; then the next round begins: all have to open the sum and train."""
     assert look(delivered).awaited == (AGGREGATOR,)
     step(delivered.aggregator())
+    status = look(delivered)
+    assert states(status) == everybody("summed 1.1", (*FOUR, AGGREGATOR))
+    assert (status.place, status.awaited, status.unreleased) == (RoundPlace(1, 1), FOUR, FOUR)
+    until_waiting(delivered, list(FOUR[:3]))
+    status = look(delivered)
+    assert states(status) == everybody("released 1.1") | {"P04": "summed 1.1", AGGREGATOR: "summed 1.1"}
+    assert status.awaited == ("P04",)
+    until_waiting(delivered, ["P04"])
+    for name in FOUR:
+        remove(delivered.exchange, replace(at_round(READY, 2), sender=name))
     status = look(delivered)
     assert states(status) == everybody("summed 1.1", (*FOUR, AGGREGATOR))
     assert (status.place, status.n_summed) == (RoundPlace(2, 1), 1)
@@ -231,7 +241,7 @@ def test_files_that_do_not_belong_there_are_named(delivered: Federation):
 def test_an_update_for_another_roster_is_told(delivered: Federation):
     """It is signed, but can never be added here."""
     assert member(look(delivered), "P02").note == ""
-    say(delivered, UPDATE, {"roster": digest_of(delivered, READY)})
+    say(delivered, UPDATE, body_of(delivered, UPDATE) | {"roster": digest_of(delivered, READY)})
     assert "roster" in member(look(delivered), "P02").note
 
 
@@ -287,7 +297,7 @@ def test_watch_follows_to_the_end(sealed_again: Federation, tmp_path: Path, *, t
     assert "2 of 2 rounds" in shown
     assert ("\x1b[" in shown) == terminal
     if not terminal:
-        assert shown.count("federation small") == 2
+        assert shown.count("federation small") == 3
 
 
 def test_watch_reads_each_message_once(sealed_again: Federation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -52,6 +52,7 @@ from tests.support.signed_transcripts import (
     run_audit,
     say,
     say_again,
+    unrelease,
 )
 
 LATE = MessageName("ready", 1, 2, "P03")
@@ -81,9 +82,10 @@ def test_a_finished_transcript_lists_every_round(finished: Federation):
         assert found.update_bytes == {name: (folder / f"update.{name}.arrow").stat().st_size for name in ALL}
         assert found.sum_bytes == (folder / "sum.agg.arrow").stat().st_size
         assert {kind: sorted(times) for kind, times in found.signed.items()} == {
-            "ready": list(ALL), "roster": [AGGREGATOR], "update": list(ALL), "sum": [AGGREGATOR]
+            "ready": list(ALL), "roster": [AGGREGATOR], "update": list(ALL), "sum": [AGGREGATOR], "release": list(ALL)
         }  # fmt: skip
         assert found.signed["update"]["P02"] == manifest_of(finished, at_round(UPDATE, found.round_no)).time
+    assert sorted(trail.last_trunk) == list(ALL)
     assert trail.group == body_of(finished, DEAL)["group"]
     assert (trail.dealt, sorted(trail.paired)) == (manifest_of(finished, DEAL).time, list(ALL))
     assert trail.n_files == sum(path.is_file() for path in finished.exchange.rglob("*"))
@@ -122,6 +124,7 @@ def test_progress_is_told_by_attempts(finished: Federation):
 
 def test_an_unfinished_transcript_is_open(done: Federation):
     """An attempt without outcome is listed as open."""
+    unrelease(done, 2)
     for path in (SUM.manifest, SUM.payload):
         (done.exchange / path.replace("round-0001", "round-0002")).unlink()
     assert outcomes(done) == [(1, 1, "sum"), (2, 1, "open")]
@@ -130,6 +133,7 @@ def test_an_unfinished_transcript_is_open(done: Federation):
 def test_a_payload_whose_manifest_is_still_to_come_is_no_damage(done: Federation):
     """Payloads are posted first; it is noted."""
     last = MessageName("sum", 2, 1, AGGREGATOR)
+    unrelease(done, 2)
     (done.exchange / last.manifest).unlink()
     trail = run_audit(done)
     assert outcomes(done) == [(1, 1, "sum"), (2, 1, "open")]
@@ -140,6 +144,7 @@ def test_a_payload_whose_manifest_is_still_to_come_is_no_damage(done: Federation
 
 def test_an_attempt_without_a_roster_is_open(done: Federation):
     """Partners that are ready for a round that was never called."""
+    unrelease(done, 2)
     shutil.rmtree(done.exchange / "round-0002" / "attempt-01")
     name = MessageName("ready", 2, 1, "P01")
     say(done, name, body_of(done, MessageName("ready", 1, 1, "P01")), time=NOW)
@@ -150,8 +155,8 @@ def test_an_attempt_without_a_roster_is_open(done: Federation):
 
 def test_an_enrolment_alone_has_no_attempts(done: Federation):
     """Verified, though no round has begun."""
-    shutil.rmtree(done.exchange / "round-0001")
-    shutil.rmtree(done.exchange / "round-0002")
+    for round_no in (1, 2, 3):
+        shutil.rmtree(done.exchange / f"round-000{round_no}")
     assert run_audit(done).attempts == ()
     remove(done.exchange, PAIRING)
     assert sorted(run_audit(done).paired) == ["P01", "P03"]
@@ -192,7 +197,8 @@ def test_a_void_through_real_members(voided: Federation):
     assert sorted(first.update_bytes) == ["P01", "P02", "P04"]
     assert (second.outcome, second.roster, second.left_out) == ("sum", ("P01", "P02", "P04"), ("P03",))
     assert (first.recomputed, second.recomputed) == (False, True)
-    assert (trail.notes, trail.warnings) == ((), ())
+    assert trail.notes == ("P03 has not signed its last trunk yet",)  # it was never seen again
+    assert trail.warnings == ()
 
 
 def late_ready(federation: Federation, **change: str) -> None:
@@ -219,6 +225,7 @@ def test_a_late_ready_from_elsewhere_is_warned_of(voided_copy: Federation, what:
 
 def test_diverged_partners_that_were_never_called_are_warned_of(done: Federation):
     """The aggregator stops there; the transcript is sound."""
+    unrelease(done, 2)
     remove(done.exchange, *(MessageName(kind, 2, 1, name) for kind in ("ready", "update") for name in ("P01", "P02")))
     remove(done.exchange, MessageName("ready", 2, 1, "P03"), MessageName("update", 2, 1, "P03"))
     remove(done.exchange, at_round(ROSTER, 2), at_round(SUM, 2))
@@ -439,15 +446,25 @@ def test_a_second_attempt_after_a_sum_is_refused(done: Federation):
 
 def test_a_round_after_an_open_one_is_refused(done: Federation):
     """Nothing may follow an attempt without outcome."""
-    for path in (SUM.manifest, SUM.payload):
-        (done.exchange / path).unlink()
+    for name in ALL:
+        remove(done.exchange, MessageName("release", 1, 1, name))
+    remove(done.exchange, SUM)
     refusal(done, BrokenTranscript, "round 2, attempt 1")
 
 
+def test_a_round_after_one_without_all_releases_is_refused(done: Federation):
+    """Nobody could have opened its sum."""
+    remove(done.exchange, MessageName("release", 1, 1, "P02"))
+    refusal(done, BrokenTranscript, "round 1, attempt 1 lacks the release of P02")
+
+
 def test_more_rounds_than_the_plan_has_are_refused(done: Federation):
-    """Round 3 of 2."""
-    say(done, at_round(READY, 3), body_of(done, at_round(READY, 2)), time=NOW)
-    refusal(done, BrokenTranscript, "round 3, ", "plan 2")
+    """Round 4 of 2, and a roster in the closing round."""
+    say(done, at_round(ROSTER, 3), body_of(done, at_round(ROSTER, 2)), time=NOW)
+    refusal(done, WrongRoster, "round-0003")
+    remove(done.exchange, at_round(ROSTER, 3))
+    say(done, at_round(READY, 4), body_of(done, at_round(READY, 2)), time=NOW)
+    refusal(done, BrokenTranscript, "round 4, attempt 1 is out of order")
 
 
 def test_more_attempts_than_the_plan_allows_are_refused(done: Federation):
@@ -509,17 +526,22 @@ def test_too_small_a_roster_is_refused(done: Federation):
 
 def call(federation: Federation, round_no: int, attempt: int, trunk: str, **odd: dict[str, str]) -> None:
     """All partners say ready and the aggregator calls them; `odd` by partner: what it says otherwise."""
-    preparation, members = digest(b"preparation"), {}
+    preparation, members, confirmed = digest(b"preparation"), {}, {"P09": "A" * 22 + "=="}
     for name in ALL:
         ready = MessageName("ready", round_no, attempt, name)
-        say(federation, ready, {"trunk": trunk, "preparation": preparation} | odd.get(name, {}), time=NOW)
+        say(
+            federation,
+            ready,
+            {"trunk": trunk, "preparation": preparation, "confirmations": confirmed} | odd.get(name, {}),
+            time=NOW,
+        )
         members[name] = digest_of(federation, ready)
     say(federation, at_round(ROSTER, round_no, attempt), {"members": members, "trunk": trunk}, time=NOW)
 
 
 def test_a_first_round_that_does_not_start_from_the_plans_trunk_is_refused(done: Federation):
     """The first trunk follows from the plan alone: all members together cannot choose another."""
-    for round_no in (1, 2):
+    for round_no in (1, 2, 3):
         shutil.rmtree(done.exchange / f"round-000{round_no}")
     call(done, 1, 1, digest(b"another"))
     refusal(done, Equivocation, ROSTER.manifest, f"starts from trunk {digest(b'another')[:12]}")

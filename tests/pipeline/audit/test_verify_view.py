@@ -48,8 +48,10 @@ def test_lines_of_a_finished_federation(finished: Federation):
         sizes = [str(size), f"{size / plan.layout.n_params:.2f}", str(down)]
         assert re.findall(r"[\d.]+", lines[line + 1]) == sizes
         span = rf"{TIME}(?: to {TIME})?"
-        assert re.fullmatch(rf"  ready {span}, roster {TIME}, update {span}, sum {TIME}: \d:\d\d:\d\d", lines[line + 2])
-    assert re.findall(r"\d+", lines[12]) == ["2", "2", "32", "20", "2"]
+        assert re.fullmatch(
+            rf"  ready {span}, roster {TIME}, update {span}, sum {TIME}, release {span}: \d:\d\d:\d\d", lines[line + 2]
+        )
+    assert re.findall(r"\d+", lines[12]) == ["2", "2", "41", "29", "2"]
     assert len(lines) == 13
 
 
@@ -59,7 +61,9 @@ def test_lines_of_a_void(voided: Federation):
     void, total = (line for line in lines if line.startswith("round"))
     assert re.match(r"round 1, attempt 1: void .*P01, P02, P03, P04, .*P03$", void)
     assert re.match(r"round 1, attempt 2: sum .*P01, P02, P04, .*P03\b", total)
-    assert not [line for line in lines if line.startswith(("note", "warning"))]
+    assert [line for line in lines if line.startswith(("note", "warning"))] == [
+        "note: P03 has not signed its last trunk yet"
+    ]
     assert lines[-1].startswith("1 of 1 rounds done; ")
 
 
@@ -70,7 +74,7 @@ def test_notes_warnings_and_what_was_not_recomputed(done: Federation):
     note, warning, verdict = shown(done)[-3:]
     assert re.match(r"note: round 1, attempt 1: .*\bP02\b", note)
     assert re.match(r"warning: round 2, attempt 1: .*\bP02\b", warning)
-    assert re.findall(r"\d+", verdict) == ["1", "2", "30", "20", "0", "1", "1"]
+    assert re.findall(r"\d+", verdict) == ["1", "2", "33", "23", "0", "1", "1"]
 
 
 def test_a_quick_look_says_that_no_sum_was_added(finished: Federation):
@@ -85,7 +89,7 @@ def test_a_table_on_a_terminal(voided: Federation, done: Federation):
     columns, (first, second) = table(voided)
     assert columns == [
         "round", "outcome", "roster", "missing", "without", "bytes up", "down", "first ready", "all ready", "called",
-        "updates", "end",
+        "updates", "end", "released",
     ]  # fmt: skip
     assert first[:5] == ["1.1", "void", "P01, P02, P03, P04", "P03", ""]
     assert second[:5] == ["1.2", "sum, recomputed", "P01, P02, P04", "", "P03"]

@@ -40,7 +40,8 @@ def digest_of(text: str) -> str:
 
 
 BODY: dict[str, object] = {"trunk": digest_of("trunk"), "preparation": digest_of("preparation")}
-UPDATE_BODY: dict[str, object] = {"roster": digest_of("roster")}
+BODY["confirmations"] = {"P02": "A" * 22 + "=="}
+UPDATE_BODY: dict[str, object] = {"roster": digest_of("roster"), "release_commitment": digest_of("seed")}
 
 
 @pytest.fixture(scope="module")

@@ -143,23 +143,25 @@ def test_each_revision_has_its_own_messages_secrets_and_attempts(tmp_path: Path)
     """Plans share only the start of a round; the first plan's files have no revision folder."""
     first, second = Home(tmp_path), Home(tmp_path, "revision-02")
     for home in (first, second):
-        for path in (home.group_secret, home.inbox("a"), home.outbox("a"), home.pair_seeds, home.attempt(3, 1) / "a"):
+        for path in (home.group_secret, home.inbox("a"), home.outbox("a"), home.pair_seeds, home.training(3) / "a"):
             write_atomically(path, home.revision.encode())
-        assert home.group_secret.read_bytes() == home.attempt(3, 1).joinpath("a").read_bytes() == home.revision.encode()
+        assert home.group_secret.read_bytes() == home.training(3).joinpath("a").read_bytes() == home.revision.encode()
     assert first.start_file(3) == second.start_file(3)
-    assert second.attempt(3, 1).is_relative_to(first.round(3))
+    assert second.training(3).is_relative_to(first.round(3))
     assert [home.revision for home in second.of_every_plan()] == ["", "revision-02"]
 
 
 def test_leftovers_are_the_payloads_of_earlier_plans(tmp_path: Path):
-    """Payloads of the same and of later revisions stay, and all manifests."""
+    """Payloads and release seeds of the same and of later revisions stay, and all manifests."""
     name = MessageName("update", 3, 1, "P01")
     homes = [Home(tmp_path, revision) for revision in ("", "revision-02", "revision-03")]
     for home in homes:
         write_atomically(home.outbox(name.payload), b"x")
         write_atomically(home.outbox(name.manifest), b"x")
+        write_atomically(home.release_seed(3, 1), b"x")
     homes[1].remove_leftovers()
     assert [home.outbox(name.payload).exists() for home in homes] == [False, True, True]
+    assert [home.release_seed(3, 1).exists() for home in homes] == [False, True, True]
     assert all(home.outbox(name.manifest).exists() for home in homes)
 
 
@@ -167,7 +169,7 @@ def test_rounds_started_are_those_with_a_start(tmp_path: Path):
     """A round's folder without a start file is not a started round."""
     home = Home(tmp_path)
     write_atomically(home.start_file(3), b"x")
-    home.attempt(4, 1).mkdir(parents=True)
+    home.training(4).mkdir(parents=True)
     assert home.rounds_started() == [3]
     assert home.start_file(3).parent == home.round(3)
-    assert home.attempt(4, 1).parent == home.round(4)
+    assert home.release_seed(4, 1).is_relative_to(home.round(4))

@@ -30,13 +30,14 @@ from pipeline.protocol.aggregator import AggregatorRun
 from pipeline.protocol.counted_keys import named_in_ready
 from pipeline.protocol.enrolment import enrol
 from pipeline.protocol.open_mailbox import open_partner_mailbox
+from pipeline.protocol.round_seal import RoundSeal
 from pipeline.report.report import read_report
 from secure.ciphertexts.parameters import seal_parameters
-from secure.errors import BadContainer, RosterTooSmall, TagMismatch, UpdateOutOfRange, WrongRoster
+from secure.errors import BadContainer, RosterTooSmall, TagMismatch, UpdateOutOfRange, WrongKey, WrongRoster
 from secure.keys.group import GroupSecret
 from secure.messages.message_name import MessageName
 from secure.messages.messages import payload_digest
-from secure.sealing.open_sum import OpenedSum
+from secure.sealing.open_sum import CheckedSum, OpenedSum
 from tests.support.federation import AGGREGATOR, Federation, age, run_all, run_rounds, step, until_waiting
 from tests.support.signed_transcripts import body_of, digest_of, refusal, remove, rewrite, run_audit, say, say_again
 
@@ -74,9 +75,13 @@ class Witness:
         monkeypatch.setattr(pipeline.runs.partner_run, "train_baseline", self.baseline)
         self._train = partners.training.local_round.train_in_place
         monkeypatch.setattr(partners.training.local_round, "train_in_place", self.train)
-        self._seal, self._open = pipeline.protocol.round_seal.seal_update, pipeline.protocol.round_seal.open_sum
+        self._seal, witnessed = pipeline.protocol.round_seal.seal_update, RoundSeal.open
+
+        def watched(seal: RoundSeal, checked: CheckedSum, seeds: Any, bounds: Any) -> OpenedSum:  # noqa: ANN401 -- handed on
+            return self.open(checked, witnessed(seal, checked, seeds, bounds))
+
         monkeypatch.setattr(pipeline.protocol.round_seal, "seal_update", self.seal)
-        monkeypatch.setattr(pipeline.protocol.round_seal, "open_sum", self.open)
+        monkeypatch.setattr(RoundSeal, "open", watched)
 
     def train(self, *given: Any, **named: Any) -> TrainedInPlace:  # noqa: ANN401 -- handed on as it is
         """Train and record; heads as a copy, because the next round changes them in place."""
@@ -99,10 +104,9 @@ class Witness:
         at[given["me"]] = (change.copy(), source[0] if source else None)
         return self._seal(change, **given)
 
-    def open(self, path: Path, **given: Any) -> OpenedSum:  # noqa: ANN401 -- handed on as it is
-        """Open and record."""
-        found = self._open(path, **given)
-        self.opened.setdefault(given["roster"].round_no, []).append(found)
+    def open(self, checked: CheckedSum, found: OpenedSum) -> OpenedSum:
+        """Record what was opened."""
+        self.opened.setdefault(checked.roster.round_no, []).append(found)
         return found
 
 
@@ -401,6 +405,7 @@ def run_to_training(federation: Federation) -> None:
     until_waiting(federation, [AGGREGATOR])
     drive(federation, *ALL)
     until_waiting(federation, [AGGREGATOR])
+    drive(federation, *ALL)  # all release
     drive(federation, *(name for name in ALL if name != "P03"))
     until_waiting(federation, [AGGREGATOR])
 
@@ -446,14 +451,16 @@ def test_more_holders_than_partners_are_noticed(federation: Federation, monkeypa
     until_waiting(federation, [AGGREGATOR])
     drive(federation, *ALL)
     until_waiting(federation, [AGGREGATOR])
-    with pytest.raises(UpdateOutOfRange, match=r"\b10 of 4 .*row 4"):
-        drive(federation, "P01")
+    drive(federation, *ALL[:3])
+    for name in ("P04", "P01"):
+        with pytest.raises(UpdateOutOfRange, match=r"\b10 of 4 .*row 4"):
+            drive(federation, name)
     assert not federation.home("P01").catalogue.exists()
 
 
 def until_sealed(federation: Federation) -> MessageName:
     """After the catalogue round, with every update of round 1 posted; the name of P03's."""
-    for _ in range(3):
+    for _ in range(4):
         drive(federation, *ALL)
         until_waiting(federation, [AGGREGATOR])
     drive(federation, *ALL)
@@ -491,6 +498,7 @@ def until_ready(federation: Federation, **other: object) -> None:
     for _ in range(2):
         drive(federation, *ALL)
         until_waiting(federation, [AGGREGATOR])
+    drive(federation, *ALL)  # all release
     drive(federation, *ALL[:2], ALL[3])
     counts, partner = federation.home("P03").catalogue, federation.partner("P03")
     while not counts.exists():
@@ -522,16 +530,15 @@ def test_a_partner_with_other_counts_is_named(federation: Federation, other: dic
 
 
 def test_partners_with_other_counts_open_nothing(federation: Federation, monkeypatch: pytest.MonkeyPatch):
-    """An aggregator that calls them all the same: masks stay in the sum, which is noise; `hocket verify` sees why."""
+    """An aggregator that calls them all the same: no pair key of P03 is confirmed, nobody seals; verify sees why."""
     until_ready(federation, **OTHER_ROW)
     monkeypatch.setattr(AggregatorRun, "_check_alike", lambda *_: None)
     until_waiting(federation, [AGGREGATOR])
-    drive(federation, *ALL)
-    until_waiting(federation, [AGGREGATOR])
-    assert federation.posted(MessageName("sum", 1, 1, AGGREGATOR)).exists()
-    for name in ("P01", "P03"):
-        with pytest.raises(UpdateOutOfRange):
+    assert federation.posted(MessageName("roster", 1, 1, AGGREGATOR)).exists()
+    for name, other in (("P01", "P03"), ("P03", "P01")):
+        with pytest.raises(WrongKey, match=rf"{other} and {name} hold different pair keys"):
             drive(federation, name)
+        assert not federation.payload(MessageName("update", 1, 1, name)).exists()
     refusal(federation, Equivocation, "counted the catalogue")
 
 
@@ -578,7 +585,13 @@ def test_rounds_without_the_catalogue_round_are_out_of_order(watched: tuple[Fede
     from pipeline.errors import BrokenTranscript  # noqa: PLC0415
 
     copy = watched[0].moved(tmp_path / "f")
-    for kind, senders in (("ready", ALL), ("update", ALL), ("roster", [AGGREGATOR]), ("sum", [AGGREGATOR])):
+    for kind, senders in (
+        ("ready", ALL),
+        ("update", ALL),
+        ("release", ALL),
+        ("roster", [AGGREGATOR]),
+        ("sum", [AGGREGATOR]),
+    ):
         remove(copy.exchange, *(MessageName(kind, CATALOGUE_ROUND, 1, sender) for sender in senders))
     refusal(copy, BrokenTranscript, "round 1, attempt 1 is", "catalogue round, attempt 1")
 

@@ -1,5 +1,6 @@
 """A revision of the plan: other keys and another group secret from a round on, the same model, folds and bits."""
 
+import base64
 import json
 import re
 import shutil
@@ -17,7 +18,7 @@ from partners.errors import CheckpointDamaged
 from partners.files.checkpoint import Checkpoint, save_checkpoint
 from partners.files.round_checkpoint import RoundStart
 from pipeline.audit.verify import audit
-from pipeline.errors import ConfigError, Diverged, ExitCode, OutOfStep
+from pipeline.errors import ConfigError, Diverged, Equivocation, ExitCode, OutOfStep
 from pipeline.exchange.storage import Exchange
 from pipeline.home.json_files import write_json
 from pipeline.home.paths import Home
@@ -26,12 +27,14 @@ from pipeline.plan.plan import Plan, read_plan
 from pipeline.report.report import read_report
 from pipeline.setup.keys import deal, new_keys
 from secure.ciphertexts.parameters import seal_parameters
+from secure.encoding.roster import Roster
 from secure.errors import TagMismatch, WrongKey, WrongPlan
 from secure.keys.group import GroupSecret
 from secure.keys.keys import load_private_keys
 from secure.messages.message_name import MessageName
 from secure.messages.messages import manifest_digest, parse_manifest
 from secure.sealing.open_sum import open_sum
+from secure.sealing.release import ReleaseSeed
 from tests.support.federation import AGGREGATOR, Federation, run_all, run_rounds, run_to, step
 
 ALL = ("P01", "P02", "P03")
@@ -131,6 +134,15 @@ def test_prepared_data_is_used_again(half: Federation, revised: Federation) -> N
         assert before == after
 
 
+def seeds_of(folder: Path, round_no: int, roster: Roster) -> list[ReleaseSeed]:
+    """The seeds that all members released."""
+    texts = {
+        name: json.loads((folder / MessageName("release", round_no, 1, name).manifest).read_bytes())["body"]["seed"]
+        for name in roster.members
+    }
+    return [ReleaseSeed(base64.b64decode(text), roster, name) for name, text in texts.items()]
+
+
 def test_neither_secret_opens_the_sums_of_the_other_plan(revised: Federation) -> None:
     """The old secret cannot open later sums, the new one no earlier sums; each opens its own."""
     plans = {2: under_first_plan(revised), 3: read_plan(revised.plan_file)}
@@ -146,6 +158,7 @@ def test_neither_secret_opens_the_sums_of_the_other_plan(revised: Federation) ->
                 "slices": [tensor.place for tensor in plan.layout.tensors],
                 "bounds": bounds,
             }
+            given["seeds"] = seeds_of(folder, round_no, given["roster"])
             sum_file = folder / MessageName("sum", round_no, 1, AGGREGATOR).payload
             if holder is plan:
                 assert open_sum(sum_file, **given).n_members == len(ALL)
@@ -223,8 +236,8 @@ def test_a_revision_of_a_revision(revised: Federation, federation: Federation) -
 
 
 def one_behind(federation: Federation, round_no: int) -> None:
-    """Let all seal for a round and the aggregator add, but P03 not open the sum."""
-    wait(federation, *ALL, AGGREGATOR, *ALL, AGGREGATOR, "P01", "P02")
+    """Let all seal for a round, the aggregator add and all release, but P03 not open the sum."""
+    wait(federation, *ALL, AGGREGATOR, *ALL, AGGREGATOR, "P03", "P01", "P02", "P01")
     assert [max(federation.home(name).rounds_started()) for name in ALL] == [round_no + 1, round_no + 1, round_no]
 
 
@@ -246,12 +259,13 @@ def test_a_home_behind_opens_the_missing_sum_under_the_plan_before(federation: F
 
 
 def test_a_revision_taken_up_too_early_can_be_left_again(federation: Federation) -> None:
-    """P03 took up the revision before opening a sum: it goes back, opens it, and takes up the next revision."""
+    """P03 would hold a round again for which it has released: refused; it opens the sum, and takes up the next one."""
     one_behind(federation, 3)
     first = federation.plan_file
     federation.revise(3)
     deal(federation.plan_file, federation.home("P01").folder, None)
-    wait(federation, "P03")
+    with pytest.raises(Equivocation, match="released for round 3"):
+        federation.partner("P03")
     with pytest.raises(OutOfStep, match="sum of round 3") as caught:
         federation.partner("P01")
     assert "round 4" in caught.value.__notes__[0]

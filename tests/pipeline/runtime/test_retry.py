@@ -204,6 +204,7 @@ def all_ready(fresh: Federation) -> Federation:
     assert step(fresh.partner("P01")) == "waiting"  # it has posted the deal, with which the plan begins
     for name in fresh.partners:
         body: dict[str, object] = {"trunk": digest(b"trunk"), "preparation": digest(b"preparation")}
+        body["confirmations"] = {"P02": "A" * 22 + "=="}
         say(fresh, MessageName("ready", 1, 1, name), body, time=1_800_000_000)
     return fresh
 

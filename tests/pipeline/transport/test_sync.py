@@ -397,7 +397,7 @@ def test_a_payload_larger_than_any_is_not_pulled(line: Line, over: tuple[Federat
         round_no=1,
         attempt=1,
         time=0,
-        body={"roster": "ab" * 32},
+        body={"roster": "ab" * 32, "release_commitment": "cd" * 32},
         payload=PayloadDigest("cd" * 32, 1 << 40),
     )
     greeted(line, "P02")

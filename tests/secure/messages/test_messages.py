@@ -1,8 +1,10 @@
 """Manifests: accepted only with the expected content; each damage raises its own error."""
 
+import json
+
 import pytest
 
-from secure.encoding.canonical import digest
+from secure.encoding.canonical import canonical_json, digest
 from secure.errors import (
     BadManifest,
     PayloadMismatch,
@@ -28,9 +30,10 @@ HUB = PrivateKeys.generate("hub", "aggregator")
 BODIES = {
     "deal": {"group": OTHER},
     "pairing": {"group": OTHER},
-    "ready": {"trunk": TRUNK, "preparation": OTHER},
+    "ready": {"trunk": TRUNK, "preparation": OTHER, "confirmations": {"birch": "A" * 22 + "=="}},
     "roster": {"members": {"ash": OTHER, "birch": OTHER, "cedar": OTHER}, "trunk": TRUNK},
-    "update": {"roster": OTHER},
+    "update": {"roster": OTHER, "release_commitment": OTHER},
+    "release": {"roster": OTHER, "seed": "A" * 43 + "="},
     "sum": {"roster": OTHER, "updates": {"ash": OTHER, "birch": OTHER, "cedar": OTHER}},
     "void": {"roster": OTHER, "missing": ["ash", "birch"]},
     "alive": {"round": 3, "attempt": 1, "step": "training"},
@@ -156,3 +159,11 @@ def test_payloads(tmp_path):
     check_payload(path, PAYLOAD, "test")
     with pytest.raises(PayloadMismatch):
         check_payload(tmp_path / "missing", PAYLOAD, "test")
+
+
+def test_a_message_of_the_version_before_the_release_says_what_to_do():
+    """BadManifest, whose note tells that an earlier hocket wrote it and that nothing can go on from it."""
+    fields = json.loads(signed_manifest("update")) | {"version": 1}
+    with pytest.raises(BadManifest, match="version 1, expected version 2: an earlier hocket") as caught:
+        verify(canonical_json(fields))
+    assert "federation.id" in "".join(caught.value.__notes__)

@@ -13,7 +13,7 @@ from scipy import stats
 from secure.ciphertexts.packing import blocks
 from secure.encoding.canonical import digest
 from secure.encoding.roster import Roster
-from secure.sealing.masks import make_masks
+from secure.sealing.masks import make_masks, released
 from tests.support.secure.ciphertexts import decrypt, exact_bounds, packed, read_polynomials, seal_integers
 from tests.support.secure.consortium import Consortium, make_consortium
 
@@ -57,13 +57,20 @@ class Stolen:
     files: dict[str, Path]
     integers: dict[str, np.ndarray]  # what is in them
 
-    def sum_of(self, members: Iterable[str]) -> np.ndarray:
-        """Decrypt the sum of some updates; the slots without the tag."""
+    def sum_of(self, members: Iterable[str], seeds_of: Iterable[str] | None = None) -> np.ndarray:
+        """Decrypt the sum of some updates; the slots without the tag.
+
+        seeds_of : members whose release seeds are known, by default all of them, so that masks alone hide the rest
+        """
+        members = list(members)
         parts = [read_polynomials(self.files[name], self.c.parameters) for name in members]
         total = parts[0]
         for part in parts[1:]:
             total = (total + part) % np.uint64(self.c.parameters.q)
-        return decrypt(total, self.c)[:-1]
+        slots = decrypt(total, self.c)
+        known = [self.c.release(name, self.roster) for name in (members if seeds_of is None else seeds_of)]
+        released(known, self.c.parameters.t).add_to(slots, 0)
+        return slots[:-1]
 
 
 def steal(c: Consortium, folder: Path, integers: dict[str, np.ndarray], roster: Roster) -> Stolen:
@@ -124,6 +131,15 @@ def test_full_sum_is_the_lawful_one(stolen):
     np.testing.assert_array_equal(stolen.sum_of(stolen.c.partners), slots[:-1])
 
 
+@pytest.mark.parametrize("n_released", [0, 1, 3])
+def test_the_full_sum_is_noise_until_all_have_released(stolen, n_released):
+    """Three seeds of four: the roster's own sum is uniform, and independent of what is in it."""
+    slots = stolen.sum_of(stolen.c.partners, stolen.c.partners[:n_released])
+    assert_uniform(slots, stolen.c.parameters.t)
+    right = packed(sum(stolen.integers.values()), stolen.c.parameters, n_members=4)
+    assert_independent(slots[: N // 2], right[: N // 2])
+
+
 @pytest.mark.parametrize(
     "change", [{"attempt": 1}, {"round_no": 2}, {"digest": digest(b"x")}], ids=lambda change: next(iter(change))
 )
@@ -131,7 +147,7 @@ def test_two_updates_of_one_partner(stolen, tmp_path, change):
     """The same update in another attempt, round or roster: the difference of the two is uniform, for masks are new."""
     later = dataclasses.replace(stolen.roster, **change)
     seal_integers(stolen.c, "date", stolen.integers["date"], tmp_path / "later", later)
-    other = dataclasses.replace(stolen, files={"date": tmp_path / "later"})
+    other = dataclasses.replace(stolen, files={"date": tmp_path / "later"}, roster=later)
     t = np.uint64(stolen.c.parameters.t)
     assert_uniform((stolen.sum_of(["date"]) + t - other.sum_of(["date"])) % t, int(t))
 

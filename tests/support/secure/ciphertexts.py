@@ -143,7 +143,7 @@ def seal_numbers(c: Consortium, me: str, slots: np.ndarray, path: Path, roster: 
     p = c.parameters
     (block,) = blocks(n_params, p)
     work = slots.copy()
-    make_masks(me, roster, c.pair_keys[me], p.t).add_to(work, block.number)
+    make_masks(me, roster, c.pair_keys[me], p.t).with_release(c.release(me, roster)).add_to(work, block.number)
     return seal_masked(c, me, work, path, roster, n_params)
 
 

@@ -1,5 +1,6 @@
 """A consortium in memory: keys, cards, group secret, pair keys, and rounds with the real classes."""
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from secure.keys.keys import Card, PrivateKeys
 from secure.keys.pairing import PairKey, PairSeeds, open_pair_seed, pair_key, seal_pair_seeds
 from secure.sealing.add import AddReport, add_updates
 from secure.sealing.open_sum import OpenedSum, open_sum
+from secure.sealing.release import ReleaseSeed
 from secure.sealing.seal import SealReport, seal_update
 
 NAMES = ("ash", "birch", "cedar", "date", "elm", "fir", "gum", "hazel", "iris", "jade")
@@ -44,6 +46,11 @@ class Consortium:
         text = f"{self.plan} {round_no} {attempt} {chosen}"
         return Roster(self.plan, round_no, attempt, chosen, digest(text.encode()))
 
+    def release(self, me: str, roster: Roster | None = None) -> ReleaseSeed:
+        """A member's release seed for a roster, the same each time."""
+        chosen = roster or self.roster()
+        return ReleaseSeed(hashlib.sha256(f"{chosen.digest} {me}".encode()).digest(), chosen, me)
+
     def seal(self, me: str, change: np.ndarray, path: Path, roster: Roster | None = None, **more: object) -> SealReport:
         """Seal for a member; by default one tensor with the first bound, and seed 0."""
         options: dict[str, object] = {
@@ -53,6 +60,7 @@ class Consortium:
             "residual": None,
             "rng": np.random.default_rng(0),
             "parameters": self.parameters,
+            "release": self.release(me, roster),
         }
         return seal_update(
             change,
@@ -67,6 +75,7 @@ class Consortium:
     def open(self, path: Path, n_params: int, roster: Roster | None = None, **more: object) -> OpenedSum:
         """Open a sum; by default one tensor with the first bound."""
         options: dict[str, object] = {"bounds": np.array([self.settings.first_bound]), "slices": [slice(0, n_params)]}
+        options["seeds"] = [self.release(name, roster) for name in (roster or self.roster()).members]
         return open_sum(
             path, roster=roster or self.roster(), group=self.group, parameters=self.parameters, **(options | more)
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.support.secure.refusals import FOLDER, INDEX, WHOLE_BYTES, Refusal, Row, Valid, edits_text, find_edits
 from tests.support.secure.refused_envelopes import envelopes, groups
-from tests.support.secure.refused_manifests import manifests, payloads, rosters
+from tests.support.secure.refused_manifests import manifests, payloads, releases, rosters
 from tests.support.secure.refused_papers import cards, plans
 from tests.support.secure.refused_sealed import sealed_sums, sealed_updates
 from tests.support.secure.worked_example import Example
@@ -24,6 +24,7 @@ KINDS: list[tuple[str, str, str, Callable[[Valid], Iterator[Row]]]] = [  # first
     ("manifest", "update of ash", "", manifests),
     ("payload", "payload of update of ash", UPDATE, payloads),
     ("roster", "called roster", "", rosters),
+    ("release", "released seed of ash", "", releases),
     ("envelopes", "payload of pairing of ash", "enrol/pairing.ash.envelopes", envelopes),
     ("group", "group secret", "group secret", groups),
     ("update", "sealed update", UPDATE, sealed_updates),

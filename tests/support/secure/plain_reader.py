@@ -50,7 +50,7 @@ def verify_manifest(data: bytes, card: dict[str, str]) -> dict:
     manifest = json.loads(data)
     assert canonical(manifest) == data
     unsigned = {key: value for key, value in manifest.items() if key != "signature"}
-    verify(card, b"hocket/manifest/v1\0" + canonical(unsigned), manifest["signature"])
+    verify(card, b"hocket/manifest/v2\0" + canonical(unsigned), manifest["signature"])
     return manifest
 
 
@@ -58,7 +58,7 @@ def canonical_plan(text: str, defaults: dict) -> bytes:
     """Return canonical JSON of a plan.toml, completed from FORMAT.md's table of defaults."""
     table = tomllib.loads(text)
     plan = {key: _completed(table.get(key), default, key) for key, default in defaults.items() if key != "card"}
-    plan |= {key: table[key] for key in ("continues",) if key in table}
+    plan |= {key: {"unreleased": []} | table[key] for key in ("continues",) if key in table}
     if table.get("catalogue", {}).get("tasks") or table.get("catalogue", {}).get("file"):  # section 13
         in_file = {"sha256": ""} if "file" in table["catalogue"] else {"tasks": [{"id": "", "threshold": 0.0}]}
         form = {**in_file, "min_partners": 3}
@@ -341,16 +341,21 @@ def _evaluate(polynomial: np.ndarray, root: int, q: int) -> np.ndarray:
 # -- masks, tag, numbers -----------------------------------------------------------------------------------------------
 
 
-def open_sum(data: bytes, members: list[str], group: bytes) -> tuple[list[int], int]:
-    """Sum of the members' integers and of their weights, if the tag is right. group : the group secret's bytes."""
+def open_sum(data: bytes, seeds: dict[str, bytes], group: bytes) -> tuple[list[int], int]:
+    """Sum of the members' integers and of their weights, if the tag is right.
+
+    seeds : released, by member; group : the group secret's bytes
+    """
     header, chunks = read_sealed(data)
     p = header["parameters"]
     at = len(GROUP_MAGIC) + 32
     tag_seed, key = group[at : at + 32], coefficients(group[at + 64 :])
     slots = np.concatenate([decrypt(chunk, key, p["q"], p["t"]) for chunk in chunks])
-    weight, tag, slots[-1] = slots[-2], slots[-1], 0
+    members, tag, slots[-1] = list(seeds), slots[-1], 0
     assert tag == expected_tag(slots, members, tag_seed, header)
-    limit = 2 ** (p["bits"] - 1) - 1
+    streams = sum(release_stream(name, seed, len(slots), header) for name, seed in seeds.items())
+    slots = (slots - streams) % p["t"]
+    weight, limit = slots[-2], 2 ** (p["bits"] - 1) - 1
     return [digit - len(members) * limit for digit in digits(slots, header)], weight
 
 
@@ -376,6 +381,22 @@ def mask_of(me: str, keys: dict[str, bytes], n_slots: int, header: dict) -> np.n
         parts = [uniform(stream, number, len(block), t) for number, block in enumerate(blocks(mask))]
         mask += np.concatenate(parts) * (1 if me < other else -1)
     return mask % t
+
+
+def release_context(member: str, header: dict) -> dict:
+    return attempt_of(header) | {"member": member}
+
+
+def commitment(member: str, seed: bytes, header: dict) -> str:
+    """What the member's update says of its seed."""
+    return digest(b"hocket/release/v2\0" + canonical(release_context(member, header)) + seed)
+
+
+def release_stream(member: str, seed: bytes, n_slots: int, header: dict) -> np.ndarray:
+    """What a member adds to its slots until it releases the seed."""
+    key = derive(seed, "hocket/release-stream/v2", release_context(member, header))
+    t, whole = header["parameters"]["t"], blocks(np.zeros(n_slots, dtype=object))
+    return np.concatenate([uniform(key, number, len(block), t) for number, block in enumerate(whole)])
 
 
 def blocks(slots: np.ndarray) -> list[np.ndarray]:

@@ -15,9 +15,11 @@ from secure.keys.envelopes import Binding, check_envelopes
 from secure.keys.group import GroupSecret, receive_group_secret
 from secure.keys.keys import PrivateKeys, parse_card
 from secure.keys.pairing import open_pair_seed
+from secure.messages.confirmations import check_confirmation
 from secure.messages.messages import check_payload, manifest_digest, payload_digest, verify_manifest
 from secure.sealing.add import add_updates
 from secure.sealing.container import UPDATE
+from secure.sealing.release import released_seed
 from secure.verify import check_adding, check_sealed
 from tests.support.secure.worked_example import HUB, N_PARAMS, PARTNERS, Example
 
@@ -117,7 +119,7 @@ def _bytes(text: str) -> bytes:
     return b"".join(bytes.fromhex(digits) * int(times or 1) for digits, _, times in parts)
 
 
-def signed_fields(keys: PrivateKeys, fields: dict[str, object], domain: bytes = b"hocket/manifest/v1\0") -> bytes:
+def signed_fields(keys: PrivateKeys, fields: dict[str, object], domain: bytes = b"hocket/manifest/v2\0") -> bytes:
     """Manifest of any fields, signed."""
     unsigned = {key: value for key, value in fields.items() if key != "signature"}
     signature = keys.sign(domain + canonical_json(unsigned))
@@ -152,6 +154,16 @@ def _roster(example: Example, path: Path, me: str = "birch") -> None:
 def _summed(example: Example, path: Path) -> None:
     manifest = verify_manifest(path.read_bytes(), example.cards[HUB], example.expected("sum"), path.name)
     check_summed(manifest.body["updates"], example.roster, path.name)
+
+
+def _released(example: Example, path: Path) -> None:
+    release = verify_manifest(path.read_bytes(), example.cards["ash"], example.expected("release"), path.name)
+    released_seed(release, example.manifest("update", "ash"), example.roster, path.name)
+
+
+def _confirmed(example: Example, path: Path) -> None:
+    ready = verify_manifest(path.read_bytes(), example.cards["ash"], example.expected("ready"), path.name)
+    check_confirmation(ready, "birch", example.pair_keys["birch"]["ash"], path.name)
 
 
 def _payload(example: Example, path: Path) -> None:
@@ -201,12 +213,18 @@ def _audited_sum(example: Example, path: Path) -> None:
 READERS: dict[str, Callable[[Example, Path], object]] = {
     "card": lambda _, path: parse_card(path.read_text(), path.name),
     "plan": lambda _, path: read_plan(path),
-    **{f"{kind} of {who}": _manifest(kind, who) for kind in ("deal", "pairing", "ready", "update") for who in ("ash",)},
+    **{
+        f"{kind} of {who}": _manifest(kind, who)
+        for kind in ("deal", "pairing", "ready", "update", "release")
+        for who in ("ash",)
+    },
     **{f"{kind} of hub": _manifest(kind, HUB) for kind in ("roster", "sum", "void", "alive")},
     "trouble of cedar": _manifest("trouble", "cedar"),
     "called roster": _roster,
     "called roster, by date": lambda example, path: _roster(example, path, "date"),
     "sum's list": _summed,
+    "released seed of ash": _released,
+    "ready of ash, by birch": _confirmed,
     "payload of update of ash": _payload,
     "payload of deal of ash": _deal,
     "payload of pairing of ash": _pairing("ash"),

@@ -78,7 +78,8 @@ def _fields(papers: Papers) -> Iterator[Row]:
         yield f"without-{key}", "M-2", BAD, f"It has no {key}.", data
     yield "array", "M-2", BAD, "It is an array.", b"[]"
     yield "other-format", "M-3", BAD, "Its format is another.", ash(format="hocket.manifesto")
-    yield "version-2", "M-3", BAD, "Its version is 2.", ash(version=2)
+    yield "version-1", "M-3", BAD, "Its version is 1, that before the release.", ash(version=1)
+    yield "version-3", "M-3", BAD, "Its version is 3.", ash(version=3)
     yield "version-true", "M-3", BAD, "Its version is true.", ash(version=True)
     yield "version-text", "M-3", BAD, "Its version is a text.", ash(version="1")
     yield "unknown-kind", "M-4", BAD, "Its kind is none.", ash(kind="hello")
@@ -105,14 +106,19 @@ def _numbers(papers: Papers) -> Iterator[Row]:
 
 
 def _bodies(papers: Papers) -> Iterator[Row]:
-    bodies = {"null": None, "empty": {}, "no-digest": {"roster": 1}, "more": {"roster": OTHER, "more": 1}}
+    bodies = {
+        "null": None,
+        "empty": {},
+        "no-digest": {"roster": 1},
+        "more": {"roster": OTHER, "release_commitment": OTHER, "more": 1},
+    }
     for name, body in bodies.items():
         yield f"body-{name}", "M-8", BAD, f"Its body is {_short(body)}.", papers.ash(body=body)
     for kind in ("deal", "pairing"):
         data = papers.of(kind, "ash", body={"group": "x"})
         yield f"{kind}-body", "M-8", BAD, "Its group is no digest.", data, f"{kind} of ash", ""
-    data = papers.of("ready", "ash", body={"trunk": OTHER})
-    yield "ready-body", "M-8", BAD, "It does not say its preparation.", data, "ready of ash", ""
+    yield from _ready_bodies(papers)
+    yield from _release_bodies(papers)
     for name, members in {"nobody": {}, "list": ["ash"], "name": {"a b": OTHER}, "digest": {"ash": "x"}}.items():
         data = papers.of("roster", "hub", body={"members": members, "trunk": OTHER})
         yield f"roster-{name}", "M-8", BAD, f"Its members are {_short(members)}.", data, "roster of hub", ""
@@ -122,6 +128,26 @@ def _bodies(papers: Papers) -> Iterator[Row]:
         data = papers.of("void", "hub", body={"roster": OTHER, "missing": missing})
         yield f"void-{name}", "M-8", BAD, f"Those missing are {_short(missing)}.", data, "void of hub", ""
     yield from _sign_bodies(papers)
+
+
+def _ready_bodies(papers: Papers) -> Iterator[Row]:
+    ready = json.loads(papers.of("ready", "ash"))["body"]
+    bodies = {"body": {"trunk": OTHER}, "no-confirmations": ready | {"confirmations": {}}}
+    for name, text in {"short": "AAAA", "long": "A" * 24, "number": 1, "stray-bits": "A" * 21 + "B=="}.items():
+        bodies[f"confirmation-{name}"] = ready | {"confirmations": {"birch": text}}
+    bodies["confirmation-name"] = ready | {"confirmations": {"a b": "A" * 22 + "=="}}
+    for name, body in bodies.items():
+        data = papers.of("ready", "ash", body=body)
+        yield f"ready-{name}", "M-8", BAD, "Its body is not that of a ready.", data, "ready of ash", ""
+
+
+def _release_bodies(papers: Papers) -> Iterator[Row]:
+    release = json.loads(papers.of("release", "ash"))["body"]
+    for name, seed in {"short": "AAAA", "number": 1, "null": None, "stray-bits": "A" * 42 + "B="}.items():
+        data = papers.of("release", "ash", body=release | {"seed": seed})
+        yield f"release-seed-{name}", "M-8", BAD, f"Its seed is {_short(seed)}.", data, "release of ash", ""
+    data = papers.of("release", "ash", body={"seed": release["seed"]})
+    yield "release-no-roster", "M-8", BAD, "It does not say for which roster.", data, "release of ash", ""
 
 
 def _sign_bodies(papers: Papers) -> Iterator[Row]:
@@ -168,7 +194,13 @@ def _signatures(papers: Papers) -> Iterator[Row]:
     yield "signed-by-other-keys", "M-13", no, "It is signed by keys that no card has.", signed_fields(another, good)
     yield "signed-as-card", "M-13", no, "It is signed as a card.", signed_fields(keys["ash"], good, b"hocket/card/v1\0")
     yield "signed-bare", "M-13", no, "It is signed without its purpose.", signed_fields(keys["ash"], good, b"")
-    changes = {"plan": OTHER, "round": 2, "attempt": 2, "time": good["time"] + 1, "body": {"roster": OTHER}}
+    changes = {
+        "plan": OTHER,
+        "round": 2,
+        "attempt": 2,
+        "time": good["time"] + 1,
+        "body": good["body"] | {"roster": OTHER},
+    }
     changes |= {"payload": good["payload"] | {"sha256": OTHER}}
     changes |= {"signature": json.loads(papers.of("update", "birch"))["signature"]}
     for key, value in changes.items():
@@ -223,6 +255,24 @@ def rosters(valid: Valid) -> Iterator[Row]:
     yield "sum-of-two", "T-1", no, "The sum lacks cedar's update.", added("ash", "birch"), read, ""
     yield "sum-of-four", "T-1", no, "There is a stranger too.", added("ash", "birch", "cedar", "date"), read, ""
     yield "sum-of-a-stranger", "T-1", no, "There is a stranger for cedar.", added("ash", "birch", "date"), read, ""
+
+
+def releases(valid: Valid) -> Iterator[Row]:
+    """Rightly signed releases and readies that do not fit other messages."""
+    papers = Papers(valid.example)
+    body = json.loads(papers.of("release", "ash"))["body"]
+    other = papers.of("release", "ash", body=body | {"roster": OTHER})
+    yield "other-roster", "L-1", "WrongRoster", "It is for another roster.", other
+    theirs = json.loads(papers.of("release", "birch"))["body"]["seed"]
+    for name, seed in {"zero": "A" * 43 + "=", "of-birch": theirs}.items():
+        data = papers.of("release", "ash", body=body | {"seed": seed})
+        yield name, "L-2", "WrongRelease", "It is not the seed to which the update commits.", data
+    ready, read = json.loads(papers.of("ready", "ash"))["body"], "ready of ash, by birch"
+    confirmed = ready["confirmations"]
+    swapped = confirmed | {"birch": confirmed["cedar"]}
+    for name, found in {"of-cedar": swapped, "nobody": {"cedar": confirmed["cedar"]}}.items():
+        data = papers.of("ready", "ash", body=ready | {"confirmations": found})
+        yield f"confirmation-{name}", "R-4", "WrongKey", "It does not confirm the key of ash and birch.", data, read, ""
 
 
 def _short(value: object) -> str:

@@ -12,7 +12,7 @@ from secure.ciphertexts.coefficients import pack_coefficients
 from secure.encoding.canonical import canonical_json
 from tests.support.secure import plain_reader as plain
 from tests.support.secure.refusals import OTHER, Edit, Row, Valid
-from tests.support.secure.worked_example import PARTNERS, Example
+from tests.support.secure.worked_example import PARTNERS, Example, known_bytes
 
 UPDATE = "round-0001/attempt-01/update.ash.arrow"
 END = 8  # bytes
@@ -171,7 +171,7 @@ def _headers(good: Sealed) -> Iterator[Row]:
         yield f"header-without-{key}", "S-3", bad, f"Its header has no {key}.", good.headed(less)
     for key, rule, values in (
         ("format", "S-4", {"other": "hocket.update"}),
-        ("version", "S-4", {"2": 2, "true": True, "with-point": 1.0}),
+        ("version", "S-4", {"1": 1, "3": 3, "true": True, "with-point": 2.0}),
         ("parameters", "S-4", {"list": []}),
         ("plan", "S-5", {"short": "x"}),
         ("roster", "S-5", {"number": 1}),
@@ -341,6 +341,10 @@ def _forged(example: Example, good: Sealed, change: dict[int, int], weight: int)
     slots = np.zeros(8192, dtype=object)
     slots[:n_value_slots] = sums[:n_value_slots] + sums[n_value_slots:] * p["radix"]
     slots[-2] = weight
+    seeds = {name: known_bytes(f"release seed of {name}", 32) for name in members}
+    streams = (plain.release_stream(name, seed, len(slots), good.header) for name, seed in seeds.items())
+    slots = (slots + sum(streams)) % t
+    slots[-1] = 0
     slots[-1] = plain.expected_tag(slots, members, example.group.tag_seed, good.header)
     c0 = (2 * q * slots + t) // (2 * t)
     packed = pack_coefficients(c0.astype(np.uint64)[None, :], q.bit_length()).tobytes()

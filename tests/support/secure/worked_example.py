@@ -19,9 +19,11 @@ from secure.encoding.roster import Roster
 from secure.keys.group import GroupSecret, deal_group_secret
 from secure.keys.keys import Card, PrivateKeys
 from secure.keys.pairing import PairKey, PairSeeds, pair_key, seal_pair_seeds
+from secure.messages.confirmations import confirmations
 from secure.messages.messages import Expected, Manifest, parse_manifest, payload_digest, sign_manifest
 from secure.sealing.add import add_updates
 from secure.sealing.open_sum import OpenedSum, open_sum
+from secure.sealing.release import ReleaseSeed
 from secure.sealing.seal import seal_update
 from tests.support.secure.plain_reader import evaluate_at_odd_powers
 
@@ -135,6 +137,10 @@ class Example:
         found = hashlib.sha256(self.path("roster", HUB).read_bytes()).hexdigest()
         return Roster(self.plan.digest, 1, 1, PARTNERS, found)
 
+    def release(self, name: str) -> ReleaseSeed:
+        """The seed that a partner releases in round 1."""
+        return ReleaseSeed(known_bytes(f"release seed of {name}", 32), self.roster, name)
+
     def update(self, name: str) -> Path:
         """A sealed update of round 1."""
         return self.path("update", name, "arrow")
@@ -151,6 +157,7 @@ class Example:
             roster=self.roster,
             group=self.group,
             parameters=self.parameters,
+            seeds=[self.release(name) for name in PARTNERS],
             slices=[tensor.place for tensor in self.plan.layout.tensors],
             bounds=np.full(2, self.plan.seal.first_bound),
         )
@@ -166,11 +173,14 @@ class Example:
         self._write_roster(1, trunk)
         for name in PARTNERS:
             self._keep(self.update(name), self.roster.digest, partial(self._seal, name))
-            self.sign("update", name, {"roster": self.roster.digest}, payload=self.update(name))
+            committed = {"roster": self.roster.digest, "release_commitment": self.release(name).commitment}
+            self.sign("update", name, committed, payload=self.update(name))
         with tempfile.TemporaryDirectory() as folder:
             total = self.add(Path(folder) / "sum")
             updates = {name: payload_digest(self.update(name)).sha256 for name in PARTNERS}
             self.sign("sum", HUB, {"roster": self.roster.digest, "updates": updates}, payload=total)
+        for name in PARTNERS:
+            self.sign("release", name, {"roster": self.roster.digest, "seed": self.release(name).to_text()})
         self._write_roster(2, hashlib.sha256(b"the example's second trunk").hexdigest())
         voided = hashlib.sha256(self.path("roster", HUB, round_no=2).read_bytes()).hexdigest()
         self.sign("void", HUB, {"roster": voided, "missing": ["cedar"]}, round_no=2)
@@ -189,9 +199,13 @@ class Example:
             self.sign("pairing", name, {"group": self.group.digest()}, payload=pairing)
 
     def _write_roster(self, round_no: int, trunk: str) -> None:
-        ready = {"trunk": trunk, "preparation": hashlib.sha256(b"the example's preparation").hexdigest()}
+        ready: dict[str, object] = {
+            "trunk": trunk,
+            "preparation": hashlib.sha256(b"the example's preparation").hexdigest(),
+        }
         for name in PARTNERS:
-            self.sign("ready", name, ready, round_no=round_no)
+            confirmed = confirmations(self.pair_keys[name], self.plan.digest, round_no, name)
+            self.sign("ready", name, ready | {"confirmations": confirmed}, round_no=round_no)
         readies = {name: self.path("ready", name, round_no=round_no).read_bytes() for name in PARTNERS}
         members = {name: hashlib.sha256(data).hexdigest() for name, data in readies.items()}
         self.sign("roster", HUB, {"members": members, "trunk": trunk}, round_no=round_no)
@@ -224,6 +238,7 @@ class Example:
                 roster=self.roster,
                 me=name,
                 pair_keys=self.pair_keys[name],
+                release=self.release(name),
                 group=self.group,
                 parameters=self.parameters,
                 rng=np.random.default_rng(0),

@@ -1,4 +1,4 @@
-"""The files of an attempt: read as written, named if missing, and removed when the attempt is over."""
+"""The files of a round: read as written, named if missing, and removed when the round is over."""
 
 from pathlib import Path
 
@@ -7,19 +7,19 @@ import pytest
 
 from partners.training.training import seeded_state
 from pipeline.errors import ConfigError
-from pipeline.home.attempt_files import AttemptFiles
+from pipeline.home.round_files import RoundFiles
 from tests.support.partners.synthetic import TRAINING, small_set, small_trunk
 
 LAYOUT, TRUNK, _ = small_trunk(6)
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> AttemptFiles:
-    """The files of an attempt that has none yet."""
-    return AttemptFiles(tmp_path / "round-0001" / "attempt-01", LAYOUT)
+def files(tmp_path: Path) -> RoundFiles:
+    """The files of a round that has none yet."""
+    return RoundFiles(tmp_path / "round-0001", LAYOUT)
 
 
-def test_what_training_and_sealing_gave_comes_back(files: AttemptFiles):
+def test_what_training_and_sealing_gave_comes_back(files: RoundFiles):
     """Change, heads, loss, residual and share, to the last bit."""
     state = seeded_state(small_set(), LAYOUT, TRAINING, 3)
     assert not files.is_trained
@@ -37,13 +37,13 @@ def test_what_training_and_sealing_gave_comes_back(files: AttemptFiles):
 
 
 @pytest.mark.parametrize("read", ["read_change", "read_private", "read_residual"])
-def test_a_missing_file_is_named(files: AttemptFiles, read: str):
+def test_a_missing_file_is_named(files: RoundFiles, read: str):
     """A missing file is an error: the home was not restored completely."""
-    with pytest.raises(ConfigError, match=r"round-0001/attempt-01/\w+\.safetensors: .*outbox"):
+    with pytest.raises(ConfigError, match=r"round-0001/\w+\.safetensors: .*outbox"):
         getattr(files, read)()
 
 
-def test_nothing_is_left_of_an_attempt_that_is_over(files: AttemptFiles):
+def test_nothing_is_left_of_a_round_that_is_over(files: RoundFiles):
     """All files are removed, above all the change in the clear; removing again is no error."""
     files.write_trained(TRUNK, seeded_state(small_set(), LAYOUT, TRAINING, 3), 0.5)
     files.write_residual(TRUNK, 0.0)

@@ -1,4 +1,4 @@
-"""Files that a partner makes in one attempt at a round and never posts; removed when the attempt is over."""
+"""Files that a partner makes once in a round, for all attempts at it, and never posts; removed with the round."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,8 @@ File = TypeVar("File", TrainedFile, ResidualFile)
 
 
 @dataclass(frozen=True, slots=True)
-class AttemptFiles:
-    """The files of one attempt, written atomically.
+class RoundFiles:
+    """The files of one round under one plan, written atomically.
 
     Reading raises ConfigError for a missing file, partners.errors.CheckpointDamaged or CheckpointMismatch.
     """
@@ -27,12 +27,12 @@ class AttemptFiles:
 
     @property
     def unposted(self) -> Path:
-        """The sealed update, as long as its residual is not on disk."""
+        """The sealed update of an attempt, as long as its residual is not on disk."""
         return self.folder / "update.unposted"
 
     @property
     def is_trained(self) -> bool:
-        """Whether this attempt's training is done."""
+        """Whether this round's training is done."""
         return self._trained.path.exists()
 
     def write_trained(self, change: NDArray[np.float32], private: PartnerState, loss: float) -> None:
@@ -56,7 +56,7 @@ class AttemptFiles:
         return _existing(self._residual).read()
 
     def remove(self) -> None:
-        """Remove all files of the attempt: an update is never sealed for two rosters."""
+        """Remove all files of the round, above all the update in the clear."""
         for file in (self._trained.path, self._residual.path, self.unposted):
             file.unlink(missing_ok=True)
 
