@@ -138,7 +138,7 @@ def report_file(home: Home) -> Path:
 def write_report(home: Home, report: Report) -> None:
     """Write summary.json, then report.json, whose presence means that the models are scored."""
     write_summary(home, report)
-    write_json(report_file(home), report.to_json())
+    write_json(report_file(home), report.model_copy(update={"audit": None}).to_json())
 
 
 def write_summary(home: Home, report: Report) -> None:
