@@ -66,6 +66,11 @@ class Home:
         return self.folder / "report"
 
     @property
+    def audit(self) -> Path:
+        """Folder of what `hocket audit` needs: canaries, trunks of all rounds, sizes of the trunks, shadows' scores."""
+        return self.folder / "audit"
+
+    @property
     def metrics(self) -> Path:
         """Folder with a JSON file per round of the metrics for MLflow."""
         return self.folder / "metrics"

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from pipeline.pages import figures
+from pipeline.pages.audit_section import audit_section
 from pipeline.pages.captions import (
     CHANGES,
     DATA,
@@ -55,6 +56,7 @@ def private_page(report: Report) -> Page:
     ]
     if report.regression_tasks is not None:
         sections += _sections(report, REGRESSION)
+    sections += audit_section(report.audit)
     sections.append(_data(report.data, columns_sentence(report.columns)))
     return Page(
         title=f"Did federation help {report.partner}?",

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from partners.audit.incoming import MOST_COMPOUNDS
 from partners.files.round_checkpoint import Provenance, RoundStart
 from partners.network.state import PartnerState
 from partners.training.local_round import LocalRound, RoundSettings, step_server, train_locally, validation_scores
@@ -16,6 +17,7 @@ from pipeline.home.catalogue_counts import Holders, counted_digest
 from pipeline.home.round_files import RoundFiles
 from pipeline.home.round_metrics import RoundRecord, write_record
 from pipeline.home.round_state import stored_start
+from pipeline.home.trunk_history import TrunkHistory
 from pipeline.plan.plan import COUNTING_ROUND
 from pipeline.protocol.closing import closing_ready, not_confirmed, post_last_trunk
 from pipeline.protocol.counted_keys import named_in_ready, with_counts
@@ -44,6 +46,7 @@ class PartnerRounds:
         own: PartnerData,
         reporter: ProgressReporter,
         clock: Callable[[], float],
+        history: TrunkHistory,
     ) -> None:
         self.plan = plan = mailbox.plan
         self.mailbox = mailbox
@@ -51,6 +54,7 @@ class PartnerRounds:
         self._own = own
         self._reporter = reporter
         self._clock = clock
+        self._history = history
         self._holders = Holders(own.counts, own.columns.counts)
         self._layout = self._holders.layout(plan)
         self._agreed = RoundSettings(self._layout, plan.trunk, plan.server, plan.rounds.local_steps)
@@ -123,9 +127,19 @@ class PartnerRounds:
         self._reporter.step = "training"
         # training takes hours, and would be for nothing
         self._sealed.attempt.check_not_left_behind(f"round {self._round_no}: waiting for the roster")
+        self._look_at_trunk()
         with self._measures.timed("train"):
             trained = self._train()
         self._files.write_trained(trained.change, trained.private, trained.loss)
+
+    def _look_at_trunk(self) -> None:
+        """Warn, before training on it, of a trunk with sizes far outside those of the rounds before."""
+        data, shared = self._own.training_set, self._own.columns.shared
+        x = data.x[data.training_rows[:MOST_COMPOUNDS]]
+        x = x if shared is None else x[:, shared]
+        vector = self._start.vector()
+        for text in self._history.warnings(self._round_no, vector, self._layout, self.plan.trunk, x):
+            self._reporter.warn(f"round {self._round_no}: the trunk may be a trap for single compounds: {text}")
 
     def _train(self) -> LocalRound:
         vector, private = self._start.vector(), self._start.private()
@@ -183,6 +197,7 @@ class PartnerRounds:
     def _finish(self, roster: Roster, next_start: RoundStart) -> None:
         """Store the start of the next round, which commits this one."""
         self._record(roster, next_start)
+        self._history.keep(self._round_no + 1, next_start.vector)
         next_start.write(self.home.start_file(self._round_no + 1))
         self._tidy()
         self._begin(self._round_no + 1)

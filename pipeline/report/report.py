@@ -17,6 +17,7 @@ from partners.scores.paired_scores import PairedScores, compare_metrics
 from pipeline.errors import DamagedReport, NotYet
 from pipeline.home.json_files import write_json
 from pipeline.home.paths import Home
+from pipeline.report.audit.schema import Audit
 from pipeline.report.conclusion import draw_conclusion
 from pipeline.report.metrics import CLASSIFICATION, FORMAT, REGRESSION, Side, TaskKind
 from pipeline.report.parts import problems
@@ -137,7 +138,7 @@ def report_file(home: Home) -> Path:
 def write_report(home: Home, report: Report) -> None:
     """Write summary.json, then report.json, whose presence means that the models are scored."""
     write_summary(home, report)
-    write_json(report_file(home), report.to_json())
+    write_json(report_file(home), report.model_copy(update={"audit": None}).to_json())
 
 
 def write_summary(home: Home, report: Report) -> None:
@@ -146,7 +147,7 @@ def write_summary(home: Home, report: Report) -> None:
 
 
 def read_report(home: Home) -> Report:
-    """Read the report.
+    """Read the report, with the audit of the same trunk if there is one.
 
     Raises NotYet if there is none yet, DamagedReport for a file that a run of this version does not write.
     """
@@ -155,7 +156,9 @@ def read_report(home: Home) -> Report:
     if its_format != FORMAT:
         raise _damaged(path, f"format: found {str(its_format)[:20]}, expected {FORMAT}")
     try:
-        return Report.model_validate_json(path.read_bytes())
+        report = Report.model_validate_json(path.read_bytes())
+        audit = Audit.read(home)
+        return report.model_copy(update={"audit": audit}) if audit and audit.trunk == report.trunk else report
     except ValidationError as error:
         raise _damaged(path, f"is damaged: {problems(error)}") from None
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import JsonValue
 
+from pipeline.report.audit.schema import Audit
 from pipeline.report.metrics import CLASSIFICATION, FORMAT, TaskKind
 from pipeline.report.parts import PartWithOptions, ReportPart, Sides
 from pipeline.report.row_schema import AnyRow, RegressionRow, TaskRow
@@ -308,6 +309,7 @@ class Report(Facts, PartWithOptions):
     calibration: ReliabilityCurves
     data: PreparationCounts
     regression_calibration: ReliabilityCurves | None = None
+    audit: Audit | None = None  # from audit.json; report.json has none
     columns: ColumnFacts | None = None  # absent if the plan shares all
     unconfirmed: list[str] | None = None  # partners that had not signed yet that they have the same last trunk
 

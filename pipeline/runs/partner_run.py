@@ -15,13 +15,16 @@ from partners.training.partner_data import PartnerData
 from partners.training_data.column_flags import ColumnFlags, column_flags, compounds_by_column
 from partners.training_data.dataset_facts import dataset_facts
 from partners.training_data.prepared_data import training_set
+from partners.training_data.training_set import TrainingSet
 from pipeline.errors import ConfigError
 from pipeline.exchange.mailbox import Mailbox
 from pipeline.exchange.storage import open_exchange
+from pipeline.home.canaries import left_out_of, obtain_canaries
 from pipeline.home.catalogue_counts import held_rows, known_holders, opposite_tasks
 from pipeline.home.own_columns import input_columns, obtain_flags
 from pipeline.home.paths import Home
 from pipeline.home.round_metrics import RoundRecord, write_record
+from pipeline.home.trunk_history import TrunkHistory
 from pipeline.model.extensions import report_left_out
 from pipeline.model.folder import write_final_model
 from pipeline.plan.member_configs import PartnerConfig
@@ -96,7 +99,8 @@ class PartnerRun:
         holders = known_holders(plan, self.home)
         if holders is not None:
             self._own = replace(own, counts=holders.rows, columns=input_columns(plan, self.home, holders))
-            self._rounds = PartnerRounds(self._mailbox, enrolment, self._own, self._reporter, self._clock)
+            history = TrunkHistory(self.home, plan.rounds.n_rounds, self._config.audit.history_gb)
+            self._rounds = PartnerRounds(self._mailbox, enrolment, self._own, self._reporter, self._clock, history)
             return
         if self._counting_round is None:
             self._counting_round = CountingRound(
@@ -135,7 +139,7 @@ class PartnerRun:
         held = held_rows(plan.catalogue, self._matrices.tasks)
         for warning in opposite_tasks(plan.catalogue, self._matrices.tasks):
             self._reporter.warn(warning)
-        data = training_set(self._matrices, plan.preparation.folds, config.training)
+        data = self._without_canaries(self._matrices)
         own = PartnerData(
             data,
             config.training,
@@ -159,6 +163,19 @@ class PartnerRun:
         counts += f", {100 * share:g} % of T1's rows rejected"
         self._reporter.report(f"prepared {counts}; consistency digest, equal for all partners: {preparation}")
         return own
+
+    def _without_canaries(self, matrices: Prepared) -> TrainingSet:
+        """The training set, without the canaries that are left out."""
+        folds, training = self._mailbox.plan.preparation.folds, self._config.training
+        whole, me = training_set(matrices, folds, training), self._mailbox.me
+        has_begun = bool(self.home.rounds_started()) or self._mailbox.has(MessageName("ready", 1, 1, me))
+        wanted = self._config.audit.canaries
+        canaries = obtain_canaries(self.home, self._mailbox.keys, whole, wanted, has_begun=has_begun)
+        if not canaries:
+            return whole
+        left_out = left_out_of(self.home, matrices.x)
+        self._reporter.report(f"{len(canaries)} canaries: {left_out.size} compounds are left out of the training")
+        return training_set(matrices, folds, training, left_out)
 
     def _conclude(self, rounds: PartnerRounds) -> bool:
         """Train the local network with the same number of steps, then write final model and report.

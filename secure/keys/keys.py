@@ -221,6 +221,10 @@ class PrivateKeys:
         """Return the secret in a file that `lock` made; raises BadKeyFile or WrongKey."""
         return unlock_with_key(data, what, self._file_key(), where)
 
+    def seed(self, purpose: str, context: Mapping[str, object]) -> bytes:
+        """Return 32 bytes for a draw that nobody without these keys can repeat; the same each time."""
+        return derive_key(self._secret(), purpose, dict(context))
+
     def uniform_numbers(self, purpose: str, context: dict[str, object], n: int) -> np.ndarray:
         """Return n numbers (float64, uniform in [0, 1)) that only the holder of these keys can repeat.
 

@@ -53,6 +53,17 @@ def test_card_holds_no_secret(partner):
     assert len(partner.card().agreement) == AGREEMENT_BYTES == 1184 + 32
 
 
+def test_seeds_for_draws_depend_on_keys_purpose_and_context(partner, hub):
+    """The same each time, and others for all else."""
+    seed = partner.seed("draw", {"name": "a"})
+    assert len(seed) == 32
+    assert seed == partner.seed("draw", {"name": "a"})
+    assert (
+        len({seed, partner.seed("other", {"name": "a"}), partner.seed("draw", {}), hub.seed("draw", {"name": "a"})})
+        == 4
+    )
+
+
 def test_aggregator_has_no_agreement_key(hub):
     """Nothing can be sealed for an aggregator."""
     assert hub.card().agreement is None
