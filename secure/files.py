@@ -127,6 +127,13 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
+def remove_for_good(path: Path) -> None:
+    """Remove a file, if it is there, so that no power cut brings it back."""
+    path.unlink(missing_ok=True)
+    if path.parent.is_dir():  # also if a process was killed after it had removed the file
+        _sync(path.parent)
+
+
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
     """Make a temporary folder of mode 0700 to write into; it replaces `folder` at the end and is removed on failure.

@@ -96,7 +96,10 @@ def _check_releases(messages: dict[str, dict[str, Message]], outcome: str, place
     """Check that members have released only for a sum, and each the seed to which its update commits."""
     (roster,) = messages["roster"].values()
     if messages["release"] and outcome == "void":
-        raise Equivocation(f"{place}: a void, but {', '.join(messages['release'])} has released: there was a sum too")
+        names = ", ".join(messages["release"])
+        error = Equivocation(f"{place}: a void, but {names} has released, expected releases for a sum only")
+        error.add_note(f"ask {names} for the aggregator's signed sum: with the void it is proof against the aggregator")
+        raise error
     for name, release in messages["release"].items():
         update = messages["update"].get(name)
         if update is None or outcome != "sum":

@@ -18,6 +18,7 @@ from pipeline.plan.plan import Plan
 from secure.errors import SecureError
 from secure.messages.message_name import MessageName
 from secure.messages.message_schemas import SIGNS
+from secure.sealing.release import released_seed
 
 _OUTCOMES = ("sum", "void")
 
@@ -145,10 +146,18 @@ class _Snapshot:
     def unreleased(self, total: Message, place: RoundPlace) -> list[str]:
         """Members of a sum that have not released yet."""
         members = sorted(total.manifest.named_digests("updates"))
-        return [name for name in members if self.message("release", place, name) is None]
+        return [name for name in members if self.release(place, name) is None]
+
+    def release(self, place: RoundPlace, sender: str) -> Message | None:
+        """A partner's release, if its seed is the one to which its update commits; else it is refused, and shown."""
+        release, update = (self.message(kind, place, sender) for kind in ("release", "update"))
+        roster = self.sent_by_aggregator("roster", place)
+        if release is None or update is None or roster is None:
+            return release
+        return self._checked(partial(_with_right_seed, release, update, roster))
 
     def released_twice(self) -> Iterator[str]:
-        """A line for each partner that has released for two rosters of one round: proof against the aggregator."""
+        """A line for each partner that has released for two rosters of one round: it or the aggregator did wrong."""
         by_round: dict[tuple[int, str], list[RoundPlace]] = {}
         for name in sorted(self._files, key=lambda name: (name.round_no, name.attempt)):
             if name.kind == "release":
@@ -170,6 +179,12 @@ class _Snapshot:
         return None
 
 
+def _with_right_seed(release: Message, update: Message, roster: Message) -> Message:
+    """The release; raises secure.errors.SecureError for another roster or seed."""
+    released_seed(release.manifest, update.manifest, roster.manifest.as_roster(roster.digest), str(release))
+    return release
+
+
 class _MemberStates:
     """The members' states in the current attempt, or in the one before."""
 
@@ -180,7 +195,8 @@ class _MemberStates:
         self._updates = self._of_partners("update", place)
         self._roster = snapshot.sent_by_aggregator("roster", place)
         self._total = snapshot.sent_by_aggregator("sum", place)
-        self._releases = self._of_partners("release", place)
+        released = {name: snapshot.release(place, name) for name in plan.partner_names}
+        self._releases = {name: message for name, message in released.items() if message is not None}
         self._last = self._of_partners("ready", RoundPlace(plan.rounds.n_rounds + 1, 1))
 
     @property

@@ -152,7 +152,7 @@ def _is_closing(record: AttemptRecord, plan: Plan) -> bool:
 
 
 def _check_one_release(transcript: Transcript, exchange: Exchange) -> None:
-    """Check that each partner has released for one roster in a round; two are proof against the aggregator."""
+    """Check that each partner has released for one roster in a round; of two, either it or the aggregator did wrong."""
     released: dict[tuple[int, str], Message] = {}
     for message in (message for message in transcript.messages if message.name.kind == "release"):
         name = message.name

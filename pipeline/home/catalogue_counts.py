@@ -109,7 +109,7 @@ def known_holders(plan: Plan, home: Home) -> Holders | None:
     if plan.has_counting_round and (counted is None or counted.plan != plan.digest):
         _check_same_partners(plan, file, counted)
         return None
-    tasks, n_columns = plan.catalogue.tasks, plan.layout.n_inputs if plan.columns.are_counted else 0
+    tasks, n_columns = plan.catalogue.tasks, _n_counted_columns(plan)
     if counted is None or counted.tasks != tasks or len(counted.columns.counts if counted.columns else ()) != n_columns:
         error = ConfigError(f"{file}: holds no counts of what the plan counts: a later revision keeps the first one's")
         error.add_note(
@@ -124,6 +124,23 @@ def known_holders(plan: Plan, home: Home) -> Holders | None:
         least = plan.columns.min_partners
         columns = HolderCounts(counted.columns.counts, partners, least, counted.columns.min_partners)
     return Holders(rows, columns)
+
+
+def _n_counted_columns(plan: Plan) -> int:
+    return plan.layout.n_inputs if plan.columns.are_counted else 0
+
+
+def has_counted(plan: Plan, home: Home) -> bool:
+    """Whether the home has counts of exactly the plan's partners, tasks and columns, under this plan or one before.
+
+    Counting again then tells nothing new, as flags are made once. Raises ConfigError for a damaged file.
+    """
+    if not home.catalogue.exists():
+        return False
+    counted = _read(home.catalogue)
+    n_columns = len(counted.columns.counts) if counted.columns else 0
+    expected = (tuple(plan.partner_names), plan.catalogue.tasks, _n_counted_columns(plan))
+    return (counted.partners, counted.tasks, n_columns) == expected
 
 
 def counted_digest(plan: Plan, holders: Holders) -> str:

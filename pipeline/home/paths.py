@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.errors import ConfigError
 from pipeline.home.lock import Holder, hold
-from secure.files import PART
+from secure.files import PART, remove_for_good
 
 
 class Home:
@@ -143,7 +143,7 @@ class Home:
     def remove_release_seeds(self, round_no: int) -> None:
         """Delete the release seeds of a round under this plan: what they hide can then be opened by nobody, ever."""
         for seed in self.training(round_no).glob("attempt-*/release.seed"):
-            seed.unlink(missing_ok=True)
+            remove_for_good(seed)
 
     def inbox(self, path: str) -> Path:
         """Copy of another member's message, verified before it was written."""
@@ -166,11 +166,15 @@ class Home:
                 payload.unlink(missing_ok=True)
 
     def remove_leftovers(self) -> None:
-        """Remove release seeds and sealed files of earlier plans: a revision trains its first round again."""
+        """Remove release seeds of all other plans and sealed files of earlier ones: this plan holds its rounds again.
+
+        A seed of a later plan goes too: who went back to this plan must not release under that one afterwards.
+        """
         for other in self.of_every_plan():
-            if other.revision < self.revision:
+            if other.revision != self.revision:
                 for folder in self.folder.glob("rounds/round-[0-9][0-9][0-9][0-9]"):
                     other.remove_release_seeds(int(folder.name.removeprefix("round-")))
+            if other.revision < self.revision:
                 other.remove_payloads()
 
     def make(self) -> None:

@@ -23,6 +23,7 @@ from secure.messages.message_name import MessageName
 from secure.messages.messages import Manifest
 from secure.sealing.add import add_updates
 from secure.sealing.container import read_chunks
+from secure.sealing.release import released_seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +76,16 @@ class AggregatorRun:
         return self.mailbox.repost(self._name(kind))
 
     def _expect_releases(self) -> None:
-        """Raise NotYet until every member has released: no partner can open the sum before, or be ready again."""
+        """Raise NotYet until every member has released: no partner can open the sum before, or be ready again.
+
+        Raises secure.errors.SecureError for a release for another roster, or with another seed than committed to.
+        """
         members = sorted(self.mailbox.own(self._name("sum")).named_digests("updates"))
-        released = self._received("release", members)
+        released, updates = self._received("release", members), self._received("update", members)
+        roster = self.mailbox.own(self._name("roster")).as_roster(self.mailbox.digest_of(self._name("roster")))
+        for name in released.keys() & updates.keys():
+            where = self.mailbox.exchange.where(self._name("release", name).manifest)
+            released_seed(released[name], updates[name], roster, where)
         awaited = [name for name in members if name not in released]
         if awaited:
             raise NotYet(f"{round_name(self._position.round_no)}: waiting for the release of {', '.join(awaited)}")
@@ -163,6 +171,7 @@ class AggregatorRun:
             return None
 
     def _add(self, roster: Roster, files: dict[str, Path]) -> None:
+        self.mailbox.check_not_posted(self._name("void"))  # of a restored home: partners may have deleted their seeds
         self._reporter.step = "adding"
         members = list(roster.members)
         sum_file = self.home.outbox(self._name("sum").payload)

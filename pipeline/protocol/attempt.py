@@ -149,13 +149,20 @@ class Attempt:
         following = MessageName("roster", self.round_no, self.number + 1, self.mailbox.plan.aggregator_name)
         if self.mailbox.receive(following) is not None:
             digest = self.mailbox.digest_of(following)
-            raise self.two_rosters(f"{following.manifest}: roster {digest} after a sum", roster)
+            error = self._two_rosters(f"{following.manifest}: roster {digest} after a sum", roster)
+            error.add_note(
+                "the aggregator signed this sum and a later roster: keep both, do not go on, tell the others"
+            )
+            raise error
 
-    def two_rosters(self, found: str, roster: Roster) -> Equivocation:
-        """The error for two rosters of one round, with both digests: proof against the aggregator, who signed both."""
-        error = Equivocation(f"{found}, expected roster {roster.digest} of {self.round_text}, attempt {self.number}")
-        error.add_note("the aggregator signed both rosters: keep both messages, do not go on, and tell the others")
+    def two_rosters(self, found: str, roster: Roster, name: str) -> Equivocation:
+        """The error if a partner names another roster than the one here; no proof against it or the aggregator."""
+        error = self._two_rosters(found, roster)
+        error.add_note(f"ask {name} and the aggregator: only two rosters that it signed are proof that it called two")
         return error
+
+    def _two_rosters(self, found: str, roster: Roster) -> Equivocation:
+        return Equivocation(f"{found}, expected roster {roster.digest} of {self.round_text}, attempt {self.number}")
 
     def fetch_sum(self, total: Sum) -> Path:
         """The sealed sum's file; raises NotYet while the exchange does not show it, LeftBehind if it was removed."""
@@ -203,7 +210,7 @@ class Attempt:
             update = self.mailbox.own(self.mine("update"))
             payload, sealed_for = update.payload, update.text("roster")
             if sealed_for != roster.digest:
-                raise self.two_rosters(f"{where}: {me} sealed for roster {sealed_for}", roster)
+                raise self.two_rosters(f"{where}: {me} sealed for roster {sealed_for}", roster, me)
             if payload is None or updates[me] != payload.sha256:
                 raise Equivocation(f"{where}: lists an update of {me} that is not the one it sealed")
         return Sum(roster, total)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from itertools import product
 
 from partners.settings import ClassificationHead
 from pipeline.errors import ConfigError, Equivocation
@@ -42,8 +43,9 @@ def _expect_unreleased(config: PartnerConfig, plan: Plan) -> None:
     """Raise Equivocation if the plan lists this partner as one that has not released, but it has."""
     if plan.continues is None or config.name not in plan.continues.unreleased:
         return
-    for home in Home(config.home_folder).of_every_plan():
-        for path in home.outbox(f"round-{plan.first_round:04d}").glob(f"*/release.{config.name}.json"):
+    rounds = range(plan.starts_with, plan.first_round + 1)
+    for home, round_no in product(Home(config.home_folder).of_every_plan(), rounds):
+        for path in home.outbox(f"round-{round_no:04d}").glob(f"*/release.{config.name}.json"):
             raise Equivocation(f"{path}: {config.name} has released, but continues.unreleased of the plan lists it")
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pipeline.errors import ConfigError, Equivocation, NotYet
 from pipeline.protocol.attempt import Attempt, Sum, Void
 from secure.encoding.roster import Roster
+from secure.files import remove_for_good
 from secure.messages.message_name import MessageName
 from secure.messages.messages import Manifest
 from secure.sealing.release import ReleaseSeed, released_seed
@@ -64,7 +65,7 @@ class Releases:
                     self._check_same(theirs, release, roster)
 
     def check_void(self, void: Void) -> None:
-        """Raise Equivocation for a void of a roster for which a member has released: it was shown a sum."""
+        """Raise Equivocation for a void of an attempt at which a member has released: it says that it saw a sum."""
         attempt, mailbox = self.attempt, self.attempt.mailbox
         mailbox.check_not_posted(attempt.mine("release"))
         for member in void.roster.members:
@@ -74,9 +75,10 @@ class Releases:
                 where = attempt.theirs("void").manifest
                 error = Equivocation(
                     f"{where}: roster {void.roster.digest} is void, but {member} has released for roster "
-                    f"{found.text('roster')}: the aggregator signed a sum and a void"
+                    f"{found.text('roster')}: it says that there is a sum"
                 )
-                error.add_note(f"keep this file and {name.manifest}; ask {member} for the sum that it has")
+                error.add_note(f"keep this file and {name.manifest}; ask {member} for the aggregator's signed sum:")
+                error.add_note("with the void it is proof against the aggregator, and without it there is none")
                 raise error
 
     def expect_updates(self, total: Sum) -> dict[str, Manifest]:
@@ -105,7 +107,7 @@ class Releases:
         self.attempt.check_last_roster(roster)
         seed, mailbox = self.held(roster), self.attempt.mailbox
         mailbox.post(self.attempt.mine("release"), {"roster": roster.digest, "seed": seed.to_text()})
-        self.attempt.seed_file.unlink(missing_ok=True)  # the outbox has it
+        remove_for_good(self.attempt.seed_file)  # the outbox has it
 
     def collect(self, roster: Roster, updates: Mapping[str, Manifest]) -> list[ReleaseSeed]:
         """The seeds of all members, each the one to which the member's update commits.
@@ -136,4 +138,4 @@ class Releases:
         """Raise Equivocation, naming both rosters, for an update or release that is for another roster."""
         theirs = manifest.text("roster")
         if theirs != roster.digest:
-            raise self.attempt.two_rosters(f"{name.manifest}: {name.sender} has roster {theirs}", roster)
+            raise self.attempt.two_rosters(f"{name.manifest}: {name.sender} has roster {theirs}", roster, name.sender)

@@ -4,20 +4,15 @@ A revision has its own digest, so its deal, pair keys, masks and tags have nothi
 before; only the state at the start of its first round is carried over.
 """
 
-import re
-from collections.abc import Mapping
-
 from pipeline.errors import ConfigError, Diverged, Equivocation, OutOfStep
+from pipeline.exchange.mailbox import Mailbox
 from pipeline.exchange.storage import Exchange
-from pipeline.home.catalogue_counts import known_layout
+from pipeline.home.catalogue_counts import has_counted, known_holders, known_layout
 from pipeline.home.paths import Home
 from pipeline.home.round_state import newest_start
-from pipeline.plan.plan import Plan, round_name
+from pipeline.plan.plan import Plan
+from pipeline.protocol.other_plans import OtherPlans, OtherRelease
 from secure.errors import WrongPlan
-from secure.messages.message_name import MessageName
-from secure.messages.messages import parse_manifest
-
-_RELEASE = re.compile(r"round-(?P<round>\d{4})/attempt-(?P<attempt>\d{2,})/release\.(?P<sender>[\w-]+)\.json", re.ASCII)
 
 
 def check_place(plan: Plan, home: Home) -> None:
@@ -44,50 +39,55 @@ def check_chain(plan: Plan, home: Home) -> str | None:
     return under
 
 
-def check_releases(plan: Plan, home: Home, exchange: Exchange) -> None:
-    """Check that a revision holds no round again of which the sum may still be opened under a plan before.
+def check_releases(mailbox: Mailbox, exchange: Exchange) -> None:
+    """Check that this plan holds no round again of which the sum may still be opened under another plan.
 
     exchange : of all plans
-    Where anybody has released, somebody of that roster must be in continues.unreleased, and must not have released.
-    Raises Equivocation; only releases in this home are verified, for the plan before is not known here.
+    A revision: where anybody has released under a plan before, somebody of that roster must be in continues.unreleased,
+    and must not have released. Any plan: this partner must not have released under a later revision.
+    Raises Equivocation; only releases in this home are verified, for the other plans are not known here.
     """
+    plan, home = mailbox.plan, mailbox.home
+    others = OtherPlans(plan, home, exchange)
+    _check_not_released_later(mailbox, others)
     if plan.continues is None or check_chain(plan, home) == plan.digest:
         return
     listed = set(plan.continues.unreleased)
-    for name, manifests in _earlier_releases(plan, home, exchange).items():
-        where = f"{name.folder}: {name.sender} released for {round_name(name.round_no)} under the plan before"
-        if name.sender in listed:
-            raise Equivocation(f"{where}, but continues.unreleased lists it: that sum can be opened")
-        if listed.isdisjoint(manifests):
-            error = Equivocation(f"{where}, expected in continues.unreleased who of its roster has not")
-            error.add_note(
-                f"if all have released: open the sum under the plan before; then go on from round {name.round_no + 1}"
+    first = plan.first_round if has_counted(plan, home) else plan.starts_with  # that sum was opened, and is the same
+    for release in others.releases(range(first, plan.first_round + 1)):
+        if release.revision < plan.folder:
+            _check_earlier(release, others.members_of(release), listed)
+
+
+def _check_earlier(release: OtherRelease, members: set[str], listed: set[str]) -> None:
+    where = f"{release} under a plan before"
+    if release.name.sender in listed:
+        raise Equivocation(f"{where}, but continues.unreleased lists it: that sum can be opened")
+    if listed.isdisjoint(members):
+        error = Equivocation(f"{where}, expected in continues.unreleased who of its roster has not")
+        following = release.name.round_no + 1
+        error.add_note(f"if all have released: open the sum under the plan before; then go on from round {following}")
+        error.add_note("else ask each member outside the exchange: secure/KEYS.md, A revision of the plan")
+        raise error
+
+
+def _check_not_released_later(mailbox: Mailbox, others: OtherPlans) -> None:
+    """Raise Equivocation if this partner has released under a later revision for a round still to be held.
+
+    Raises secure.errors.SecureError for a file that is no release.
+    """
+    plan, home = mailbox.plan, mailbox.home
+    current = max(home.rounds_started(), default=1)
+    first = plan.starts_with if known_holders(plan, home) is None else current
+    for release in others.releases(range(first, plan.rounds.n_rounds + 1)):
+        if release.revision > plan.folder and release.name.sender == mailbox.me:
+            release.manifest()
+            error = Equivocation(
+                f"{release} under {release.revision}, "
+                f"expected no release of a round that revision {plan.revision} still holds"
             )
-            error.add_note("else ask each member outside the exchange: secure/KEYS.md, A revision of the plan")
+            error.add_note("a member releases for one roster in a round: go on under the later plan")
             raise error
-
-
-def _earlier_releases(plan: Plan, home: Home, exchange: Exchange) -> dict[MessageName, set[str]]:
-    """Releases under plans before, for rounds that this plan holds, with the names on their rosters."""
-    found: dict[MessageName, set[str]] = {}
-    for earlier in home.of_every_plan():
-        if earlier.revision >= plan.folder:
-            continue
-        boxes = (Exchange(f"file://{box('')}") for box in (earlier.inbox, earlier.outbox))
-        files = {path: place for place in (exchange.below(earlier.revision), *boxes) for path in place.list_files()}
-        for match in filter(None, map(_RELEASE.fullmatch, files)):
-            name = MessageName("release", int(match["round"]), int(match["attempt"]), match["sender"])
-            if plan.starts_with <= name.round_no <= plan.first_round:
-                found[name] = _roster_of(name, files)
-    return found
-
-
-def _roster_of(release: MessageName, files: Mapping[str, Exchange]) -> set[str]:
-    """Names on the roster of a release's attempt, empty if it is nowhere. files : where each is."""
-    path = next((path for path in files if path.startswith(f"{release.folder}/roster.")), None)
-    if path is None:
-        return set()
-    return set(parse_manifest(files[path].read(path) or b"", files[path].where(path)).named_digests("members"))
 
 
 def check_vector(plan: Plan, home: Home) -> None:

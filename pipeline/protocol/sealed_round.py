@@ -15,6 +15,7 @@ from pipeline.protocol.releases import Releases
 from pipeline.protocol.round_seal import RoundSeal
 from pipeline.runtime.progress import ProgressReporter
 from secure.encoding.roster import Roster
+from secure.files import remove_for_good
 from secure.messages.confirmations import confirmations
 from secure.sealing.open_sum import CheckedSum
 from secure.sealing.release import ReleaseSeed
@@ -117,7 +118,8 @@ class SealedRound:
         """Raise Equivocation if the posted update is for another roster than the one in the inbox."""
         sealed_for = self.mailbox.own(self.attempt.mine("update")).text("roster")
         if sealed_for != roster.digest:
-            raise self.attempt.two_rosters(f"{self.mailbox.me} sealed for roster {sealed_for}", roster)
+            me = self.mailbox.me
+            raise self.attempt.two_rosters(f"{me} sealed for roster {sealed_for}", roster, me)
 
     def _abandon(self, void: Void) -> None:
         """Go on to the next attempt; the release seed is deleted first, so the void attempt's sum stays closed."""
@@ -127,7 +129,7 @@ class SealedRound:
         self._reporter.announce("void", f"{place}: void, the aggregator misses {missing}", missing=list(void.missing))
         for name in self.attempt.delivered(void):  # no proof against either: it may have come just too late
             self._reporter.warn(f"the aggregator misses the update of {name}, but it is on the exchange: ask both")
-        self.attempt.seed_file.unlink(missing_ok=True)
+        remove_for_good(self.attempt.seed_file)
         self.attempt.update_file.unlink(missing_ok=True)
         self.attempt_no, self._checked = self.attempt_no + 1, None
 

@@ -57,8 +57,7 @@ class PartnerRun:
         self._config = config
         check_place(mailbox.plan, mailbox.home)
         check_vector(mailbox.plan, mailbox.home)  # raises ConfigError if state or counts do not fit, before any work
-        if mailbox.plan.continues:
-            check_releases(mailbox.plan, mailbox.home, open_exchange(config.exchange_url))
+        check_releases(mailbox, open_exchange(config.exchange_url) if mailbox.plan.continues else mailbox.exchange)
         mailbox.home.remove_leftovers()
         self._mailbox = mailbox
         self._reporter = reporter
@@ -235,7 +234,8 @@ class PartnerRun:
             workers=self._config.n_workers,
         )
         report_left_out(self._reporter, left_out)
-        write_report(self.home, report)
+        # a run that is killed before it has looked leaves a report in which nobody has confirmed
+        write_report(self.home, report.model_copy(update={"unconfirmed": plan.partner_names}))
 
     def _fitted(self, matrices: Prepared, own: PartnerData, local: Network, federated: Network) -> FittedModels:
         plan = self._mailbox.plan

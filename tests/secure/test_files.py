@@ -19,6 +19,7 @@ from secure.files import (
     atomic_path,
     make_private_folder,
     read_secret,
+    remove_for_good,
     write_atomically,
     write_secret,
 )
@@ -239,3 +240,14 @@ def test_a_process_with_keys_leaves_no_core_dump(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["0", "0"]
+
+
+def test_what_is_removed_for_good_survives_no_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The folder is synced after the file is gone, also if it was gone before; a folder that never was is no error."""
+    path, synced = tmp_path / "seed", list[tuple[int, bool]]()
+    path.write_bytes(b"x")
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append((os.fstat(descriptor).st_ino, path.exists())))
+    for _ in range(2):
+        remove_for_good(path)
+    assert synced == [(tmp_path.stat().st_ino, False)] * 2
+    remove_for_good(tmp_path / "never" / "seed")

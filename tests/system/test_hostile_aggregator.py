@@ -371,10 +371,13 @@ def released_by_one(summed: Federation, tmp_path: Path) -> Federation:
     return summed.moved(tmp_path / "federation")
 
 
-def refuses_release(federation: Federation, name: str, said: str) -> None:
-    """Equivocation at this partner, which signs no further release."""
+def refuses_release(federation: Federation, name: str, said: str, note: str = "") -> None:
+    """Equivocation at this partner, with this in its notes; it signs no further release."""
     before = sorted(federation.home(name).outbox("").rglob("release.*.json"))
     refuses(federation, name, Equivocation, said)
+    with pytest.raises(Equivocation) as caught:
+        drive(federation, name)
+    assert note in " ".join(caught.value.__notes__)
     assert sorted(federation.home(name).outbox("").rglob("release.*.json")) == before
 
 
@@ -391,7 +394,7 @@ def test_a_void_after_a_release_is_refused(released_by_one: Federation):
     remove_sum(federation, "P01")
     say(federation, VOID, {"roster": digest_of(federation, ROSTER), "missing": ["P02"]})
     refuses_release(federation, "P01", "void, but P01 has released")
-    refuses_release(federation, "P02", "void, but P01 has released")
+    refuses_release(federation, "P02", "void, but P01 has released", "ask P01 for the aggregator's signed sum")
 
 
 def test_two_rosters_after_a_release_are_refused(released_by_one: Federation):
@@ -408,7 +411,9 @@ def test_two_rosters_after_a_release_are_refused(released_by_one: Federation):
     federation.posted(VOID).unlink()
     for path, data in kept.items():
         path.write_bytes(data)
-    refuses_release(federation, "P01", rf"roster {second} after a sum, expected roster {first}")
+    refuses_release(
+        federation, "P01", rf"roster {second} after a sum, expected roster {first}", "the aggregator signed"
+    )
     federation.posted(SUM).unlink()
     say(federation, VOID, {"roster": first, "missing": ["P01"]})
     refuses_release(federation, "P02", "void, but P01 has released")
@@ -423,10 +428,12 @@ def test_a_release_for_another_roster_is_refused(released_by_one: Federation):
 
 
 def test_a_wrong_seed_is_refused_and_its_sender_named(released_by_one: Federation):
-    """WrongRelease at all others: the seed is not that to which the update commits; nobody opens the sum."""
+    """WrongRelease at all others, the aggregator too: the update commits to another seed; nobody opens the sum."""
     body = body_of(released_by_one, release_of("P01")) | {"seed": "A" * 43 + "="}
     say(released_by_one, release_of("P01"), body)
     refuses(released_by_one, "P02", WrongRelease, r"release\.P01\.json.*P01 commits")
+    with pytest.raises(WrongRelease, match=r"release\.P01\.json.*P01 commits"):
+        step(released_by_one.aggregator())
 
 
 def test_a_home_restored_from_before_its_release_refuses(released_by_one: Federation, sealed: Federation):
@@ -485,6 +492,14 @@ def test_an_aggregator_that_signed_a_sum_declares_no_void(sealed: Federation, re
     with pytest.raises(Equivocation, match=r"sum\.agg.* lacks its own"):
         step(federation.aggregator())
     assert not federation.posted(VOID).exists()
+
+
+def test_an_aggregator_that_signed_a_void_adds_nothing(delivered: Federation):
+    """Equivocation at a restored aggregator that would add what it has declared void."""
+    say(delivered, VOID, {"roster": digest_of(delivered, ROSTER), "missing": ["P02"]})
+    with pytest.raises(Equivocation, match=r"void\.agg.* lacks its own"):
+        step(delivered.aggregator())
+    assert not delivered.posted(SUM).exists()
 
 
 # ------------------------------------------------------------------------------------------------------- replays

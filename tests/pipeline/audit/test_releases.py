@@ -1,4 +1,4 @@
-"""Releases and the closing round before `hocket verify`, `status` and `report`: who is awaited, and what is proof."""
+"""Releases and the closing round before `hocket verify`, `status` and `report`: who is awaited, and what is refused."""
 
 import time
 from collections.abc import Callable
@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
+import pipeline.runs.partner_run
 from pipeline.audit.member_states import Status
 from pipeline.audit.status import StatusReader
 from pipeline.audit.status_view import closing, status_json
 from pipeline.errors import BrokenTranscript, Diverged, Equivocation
 from pipeline.exchange.storage import Exchange, open_exchange
 from pipeline.plan.plan import read_plan
-from pipeline.report.report import read_report
+from pipeline.report.report import read_report, report_file
 from pipeline.runs.last_trunk import confirm_trunk
 from pipeline.runs.report import current_report
 from secure.errors import WrongRelease
@@ -99,15 +100,26 @@ def test_a_release_that_does_not_fit_is_refused(
         assert OTHER in str(caught.value)
 
 
-def test_a_release_beside_a_void_is_proof(voided: Federation, tmp_path: Path):
-    """Equivocation: who released was shown a sum of the attempt that others were told is void."""
+@pytest.mark.parametrize("fields", [{"seed": "A" * 43 + "="}, {"roster": OTHER}], ids=["seed", "roster"])
+def test_status_awaits_who_released_something_else(done: Federation, fields: dict[str, object]):
+    """A wrong seed, or one for another roster, opens nothing: status names its sender, and needs no key to see it."""
+    say(done, LAST_RELEASE, body_of(done, LAST_RELEASE) | fields)
+    status = status_of(done)
+    assert not status.is_finished
+    assert status.unreleased == ("P02",)
+    assert any("release of P02" in line for line in status.refused)
+
+
+def test_a_release_beside_a_void_is_refused(voided: Federation, tmp_path: Path):
+    """Equivocation that says whom to ask: who released was shown a sum, or made its release up."""
     federation = voided.moved(tmp_path / "f")
     at = digest_of(federation, MessageName("roster", 1, 1, AGGREGATOR))
     later = body_of(federation, MessageName("release", 1, 2, "P01"))
     federation.posted(MessageName("release", 1, 2, "P01")).unlink()
     say(federation, MessageName("release", 1, 1, "P01"), later | {"roster": at})
-    with pytest.raises(Equivocation, match="a void, but P01 has released"):
+    with pytest.raises(Equivocation, match="a void, but P01 has released") as caught:
         run_audit(federation)
+    assert "ask P01" in caught.value.__notes__[0]
 
 
 # --------------------------------------------------------------------------------------------------------- closing
@@ -145,6 +157,21 @@ def test_the_report_says_who_has_not_confirmed(done: Federation):
     posted.write_bytes(data)
     assert current_report(done.config("P01")).unconfirmed is None
     assert status_of(done).unconfirmed == ()
+
+
+def test_a_report_confirms_nothing_before_it_has_looked(done: Federation, monkeypatch: pytest.MonkeyPatch):
+    """A run that ends between the report and the others' last trunks leaves all partners unconfirmed."""
+
+    def killed(*_: object) -> list[str]:
+        raise KeyboardInterrupt
+
+    home = done.home("P01")
+    report_file(home).unlink()
+    monkeypatch.setattr(pipeline.runs.partner_run, "confirm_trunk", killed)
+    with pytest.raises(KeyboardInterrupt):
+        advance_to_end(done, "P01")
+    assert read_report(home).unconfirmed == done.partners
+    assert current_report(done.config("P01")).unconfirmed is None
 
 
 # -------------------------------------------------------------------------------------------------------- left out

@@ -14,6 +14,7 @@ from partners.network.shared_head_rows import HolderCounts
 from pipeline.errors import ConfigError
 from pipeline.home.catalogue_counts import (
     counted_digest,
+    has_counted,
     held_rows,
     keep_counts,
     known_holders,
@@ -145,6 +146,16 @@ def test_a_revision_from_the_first_round_on_counts_anew(enrolled: Federation, pl
     other = cards[0] | {"name": "P99"}
     with pytest.raises(ConfigError, match=r"other partners.*\bP99\b"):
         known_holders(continued(enrolled, plan, 1, card=[*cards, other]), home)
+
+
+def test_counts_of_the_same_partners_and_tasks_are_known(enrolled: Federation, plan: Plan, home: Home):
+    """Under another plan too; not those of other partners or tasks, and none before the catalogue round."""
+    assert not has_counted(plan, home)
+    keep_counts(plan, home, [3, 1, 2])
+    assert has_counted(continued(enrolled, plan, 1), home)
+    cards = [card.model_dump(exclude_none=True) for card in plan.card]
+    assert not has_counted(continued(enrolled, plan, 1, card=[*cards, cards[0] | {"name": "P99"}]), home)
+    assert not has_counted(continued(enrolled, plan, 1, catalogue={"tasks": TASKS[:2]}), home)
 
 
 def test_a_later_revision_keeps_what_was_counted(enrolled: Federation, plan: Plan, home: Home):

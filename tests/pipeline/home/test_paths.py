@@ -151,8 +151,8 @@ def test_each_revision_has_its_own_messages_secrets_and_attempts(tmp_path: Path)
     assert [home.revision for home in second.of_every_plan()] == ["", "revision-02"]
 
 
-def test_leftovers_are_the_payloads_of_earlier_plans(tmp_path: Path):
-    """Payloads and release seeds of the same and of later revisions stay, and all manifests."""
+def test_leftovers_are_the_payloads_of_earlier_plans_and_the_seeds_of_others(tmp_path: Path):
+    """Payloads of the same and of later revisions stay, and all manifests; of release seeds only the plan's own."""
     name = MessageName("update", 3, 1, "P01")
     homes = [Home(tmp_path, revision) for revision in ("", "revision-02", "revision-03")]
     for home in homes:
@@ -161,7 +161,7 @@ def test_leftovers_are_the_payloads_of_earlier_plans(tmp_path: Path):
         write_atomically(home.release_seed(3, 1), b"x")
     homes[1].remove_leftovers()
     assert [home.outbox(name.payload).exists() for home in homes] == [False, True, True]
-    assert [home.release_seed(3, 1).exists() for home in homes] == [False, True, True]
+    assert [home.release_seed(3, 1).exists() for home in homes] == [False, True, False]
     assert all(home.outbox(name.manifest).exists() for home in homes)
 
 

@@ -467,6 +467,23 @@ def until_sealed(federation: Federation) -> MessageName:
     return MessageName("update", 1, 1, "P03")
 
 
+def test_a_revision_from_round_1_follows_a_complete_catalogue_round(federation: Federation):
+    """All have counted the same tasks, so releases of that round stop nobody; one without its counts is refused."""
+    until_sealed(federation)
+    federation.revise(1, n_rounds=1)
+    for name in ALL:
+        federation.partner(name)
+    federation.home("P02").catalogue.unlink()
+    with pytest.raises(Equivocation, match="released for catalogue round"):
+        federation.partner("P02")
+    text = federation.plan_file.read_text()
+    cards = text.split("[[card]]")
+    without = "[[card]]".join(card for card in cards if 'name = "P04"' not in card)
+    federation.plan_file.write_text(without.replace("revision = 2\n", 'revision = 2\nunreleased = ["P04"]\n'))
+    with pytest.raises(Equivocation, match="P04 has released"):
+        federation.partner("P04")
+
+
 @pytest.mark.parametrize("n_places", [1, 4, 3, 1 << 20])
 def test_an_update_of_another_length_is_refused(federation: Federation, n_places: int):
     """A length that the plan allows, and one that it does not: its sender is named; `hocket verify` refuses it too."""
