@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from pipeline.commands import (
+    audit,
     check_matrices,
     completion,
     demo,
@@ -24,9 +25,8 @@ from pipeline.commands import (
     prepare,
     report,
     run,
-    serve,
+    servers,
     status,
-    ui,
     verify,
 )
 from pipeline.commands.options import OWN_PROCESS, choose_log, get_log, report_error
@@ -46,11 +46,12 @@ _SECTIONS: dict[str, tuple[click.Command, ...]] = {  # every command once, under
         doctor.doctor,
         completion.completion,
     ),
-    "Run": (run.partner, run.aggregator, engine.engine, status.status, ui.ui, verify.verify, inspect.inspect),
+    "Run": (run.partner, run.aggregator, engine.engine, status.status, servers.ui, verify.verify, inspect.inspect),
     "Use the model": (
         report.report,
+        audit.audit,
         predict.predict,
-        serve.serve,
+        servers.serve,
         extend.extend,
         embed.embed,
         export.export,

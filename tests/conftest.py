@@ -19,7 +19,7 @@ _STDERR = pytest.StashKey[int]()
 _LONGEST = (
     "tests/pipeline/model/test_predict.py",
     "tests/pipeline/pages/test_pages.py",
-    "tests/pipeline/protocol/test_catalogue_round.py",
+    "tests/pipeline/protocol/test_counting_round.py",
     "tests/system/test_federation.py",
     "tests/pipeline/runs/test_extend.py",
     "tests/pipeline/report/test_consortium.py",

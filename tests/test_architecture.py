@@ -74,7 +74,7 @@ FLOORS = {
         {"errors"},
     ],
     "partners": [
-        {"new_assays"},
+        {"new_assays", "audit"},
         {"models"},
         {"assay_models"},
         {"training"},

@@ -31,7 +31,7 @@ _FORMAT = 1
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")  # in messages of safetensors, which is written in Rust
 _KEY = "hocket"
 _TRUNK, _HEAD, _FIRST, _SECOND, _SERVER = "trunk", "head/", "adam.first/", "adam.second/", "server/"
-_VECTOR, _NORMALISATION, _OTHER = "vector/", "normalisation/", "other/"
+_VECTOR, _NORMALISATION, _COLUMNS, _OTHER = "vector/", "normalisation/", "columns", "other/"
 
 _PIECE = 1 << 23  # bytes read at a time
 # safetensors' names of the types
@@ -48,7 +48,7 @@ Part = Literal["trunk", "heads", "moments", "server", "vectors", "others"]
 
 _PARTS: dict[Part, tuple[str, ...]] = {  # prefixes of the names of each part's arrays
     "trunk": (_TRUNK,),
-    "heads": (_HEAD, _NORMALISATION),
+    "heads": (_HEAD, _NORMALISATION, _COLUMNS),
     "moments": (_FIRST, _SECOND),
     "server": (_SERVER,),
     "vectors": (_VECTOR,),
@@ -158,6 +158,7 @@ def _arrays(checkpoint: Checkpoint) -> Arrays:
         arrays |= {_FIRST + name: array for name, array in checkpoint.partner.first_moment.items()}
         arrays |= {_SECOND + name: array for name, array in checkpoint.partner.second_moment.items()}
         arrays |= {_NORMALISATION + name: array for name, array in checkpoint.partner.normalisation.items()}
+        arrays |= {} if checkpoint.partner.columns is None else {_COLUMNS: checkpoint.partner.columns}
     if checkpoint.server is not None:
         arrays |= {_SERVER + name: array for name, array in checkpoint.server.arrays.items()}
     arrays |= {_VECTOR + name: array for name, array in checkpoint.vectors.items()}
@@ -269,6 +270,7 @@ def _checkpoint(arrays: Arrays, facts: Mapping[str, Any], layout: TrunkLayout, s
             second_moment=_part(arrays, _SECOND),
             n_steps=int(facts["partner"]["n_steps"]),
             normalisation=_part(arrays, _NORMALISATION),
+            columns=arrays.get(_COLUMNS),
         )
         check_state(partner, layout, partner.sizes if sizes is None else sizes)
     server = None

@@ -1,7 +1,7 @@
 """The checkpoints of a round in a partner's home: the state at its start, and what training and sealing gave."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -19,6 +19,7 @@ from partners.files.checkpoint import (
     trunk_length,
     trunk_pieces,
 )
+from partners.network.input_columns import InputColumns
 from partners.network.server_state import ServerState, initial_server_state
 from partners.network.state import PartnerState
 from partners.network.trunk import TrunkLayout, initial_pieces, initial_trunk, trunk_digest
@@ -43,6 +44,7 @@ class FirstRound:
     seed: int  # of the shared vector
     server: ServerOptimiser
     bounds: NDArray[np.float64]  # (n_tensors,) largest change a parameter of the tensor may have
+    columns: NDArray[np.int64] | None = None  # (layout.n_columns,) input columns in the vector; None: all
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,17 +52,23 @@ class RoundStart:
     """State at the start of a round; vector, server and bounds are equal at all partners."""
 
     layout: TrunkLayout  # of the vector
-    vector: NDArray[np.float32]  # (n_params,) the trunk, then the catalogue's head rows
+    vector: NDArray[np.float32]  # (n_params,) what is shared: the trunk, then the catalogue's head rows
     server: ServerState
     bounds: NDArray[np.float64]  # (n_tensors,) largest change a parameter of the tensor may have in this round
-    private: PartnerState | None  # heads and optimiser; None before the first training; shared head rows as in vector
+    private: (
+        PartnerState | None
+    )  # heads, optimiser, columns of its own; None before the first training; shared head rows as in vector
     residual: NDArray[np.float32] | None  # (n_params,) left by rounding and clipping, added to the next update
     under: Provenance  # of the sum that made it
 
-    @property
-    def trunk(self) -> NDArray[np.float32]:
-        """The trunk alone, a view."""
-        return self.vector[: self.layout.trunk.n_params]
+    def model(self, columns: InputColumns) -> tuple[NDArray[np.float32], PartnerState]:
+        """Whole trunk (layout.trunk.n_params,) and heads of a partner that has trained, to predict with.
+
+        columns : the partner's part in the input columns
+        """
+        if self.private is None:
+            raise ValueError("round start: found no heads, expected a partner that has trained")
+        return columns.trunk(self.layout, self.vector, self.private), replace(self.private, columns=None)
 
     @property
     def digest(self) -> str:
@@ -77,7 +85,7 @@ class RoundStart:
     def read(cls, path: Path, layout: TrunkLayout, *, to_predict: bool = False) -> Self:
         """Read a start; raises FileNotFoundError, CheckpointDamaged or CheckpointMismatch.
 
-        to_predict : read trunk and heads only, not the states of optimiser and server step
+        to_predict : read vector, heads and columns only, not the states of optimiser and server step
         """
         if to_predict:
             checkpoint = load_checkpoint(path, layout, only=("trunk", "heads"))
@@ -108,13 +116,13 @@ class StoredStart:
     def vector(self) -> NDArray[np.float32]:
         """RoundStart.vector."""
         if not self.path.exists():
-            return initial_trunk(self.first.layout, self.first.seed)
+            return initial_trunk(self.first.layout, self.first.seed, self.first.columns)
         return self._read("trunk").need_trunk(self.path)
 
     def pieces(self) -> Iterator[tuple[slice, NDArray[np.float32]]]:
         """Slices and values of the vector, in order, one piece at a time."""
         if not self.path.exists():
-            return initial_pieces(self.first.layout, self.first.seed)
+            return initial_pieces(self.first.layout, self.first.seed, self.first.columns)
         return trunk_pieces(self.path)
 
     def private(self) -> PartnerState | None:

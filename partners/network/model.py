@@ -18,10 +18,10 @@ from partners.network.input_layer import InputLayer, InputRows, Part
 from partners.network.kernels import Masked, MaskedRelu, ObservedOutputs
 from partners.network.state import CLASSIFICATION, REGRESSION, Arrays, HeadSizes
 from partners.network.tied_heads import Groups, TiedHeads
-from partners.network.trunk import TrunkLayout
+from partners.network.trunk import INPUT_WEIGHT, TrunkLayout
 from partners.settings import ClassificationHead, NonLinearity, Training, TrunkSettings
 
-_INPUT_WEIGHT, _INPUT_BIAS = "trunk.0.weight", "trunk.0.bias"
+_INPUT_BIAS = "trunk.0.bias"
 Gradients = list[tuple[torch.Tensor, torch.Tensor]]  # parameters or pieces of them, each with its gradient
 
 _FUNCTIONS = {"relu": torch.relu, "tanh": torch.tanh}
@@ -74,7 +74,7 @@ class Network:
         }
         self._functions = non_linearities
         # autograd stops before the input layer: its gradient is computed and used piece by piece
-        self.input_layer = InputLayer(self.parameters[_INPUT_WEIGHT], self.parameters[_INPUT_BIAS])
+        self.input_layer = InputLayer(self.parameters[INPUT_WEIGHT], self.parameters[_INPUT_BIAS])
         self._parts: list[Part] = []
         self._tied = TiedHeads(tied, device)
 
@@ -101,7 +101,7 @@ class Network:
 
     def pieces(self, name: str) -> list[tuple[slice, torch.Tensor]]:
         """Consecutive rows of a parameter as tensors that share its memory, each with its place in the parameter."""
-        if name == _INPUT_WEIGHT:
+        if name == INPUT_WEIGHT:
             return list(zip(self.input_layer.places, self.input_layer.pieces, strict=True))
         return [(slice(None), self.parameters[name])]
 

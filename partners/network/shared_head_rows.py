@@ -18,9 +18,12 @@ from partners.network.trunk import CATALOGUE_BIAS, CATALOGUE_WEIGHT, TrunkLayout
 
 @dataclass(frozen=True, slots=True)
 class HolderCounts:
-    """How many partners hold each row of the catalogue: the same at all partners, who learn no more than these."""
+    """How many partners hold each row of the catalogue: the same at all partners, who learn no more than these.
 
-    counts: tuple[int, ...] = ()  # by row; empty without a catalogue
+    Input columns are counted in the same way: see `partners.network.input_columns`.
+    """
+
+    counts: tuple[int, ...] = ()  # by row; empty: nothing is counted
     partners: frozenset[str] = frozenset()  # the partners that were counted
     least: int = 0  # the plan's catalogue.min_partners
     least_when_counted: int | None = None  # that of the plan under which they were counted; None: the same
@@ -49,11 +52,15 @@ class HolderCounts:
         the members, times members / holders, is the mean over the holders. If holders may be absent, the factor is the
         smallest possible, so that a row never moves too far.
         """
-        n_absent, n_members = len(self.partners - set(members)), len(members)
-        counts = np.zeros(self.n_places)
-        counts[: len(self.travelling)] = [self.counts[row] for row in self.travelling]
-        sent = (counts > 0) & (counts - n_absent >= self.least)
-        return np.where(sent, n_members / np.minimum(np.maximum(counts, 1.0), n_members), 0.0)
+        counts, is_sent, travelling = np.ones(self.n_places), np.zeros(self.n_places, dtype=bool), self.travelling
+        counts[: len(travelling)] = [self.counts[row] for row in travelling]
+        is_sent[: len(travelling)] = self.is_sent(members)
+        return np.where(is_sent, len(members) / np.minimum(counts, len(members)), 0.0)
+
+    def is_sent(self, members: Collection[str]) -> NDArray[np.bool_]:
+        """Whether each travelling row surely has enough holders on a roster, (n_travelling,)."""
+        n_absent = len(self.partners - set(members))
+        return np.array([self.counts[row] for row in self.travelling], dtype=np.int64) - n_absent >= self.least
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -60,13 +60,17 @@ def _layer_sizes(heads: Arrays, kind: str) -> Iterator[int]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PartnerState:
-    """A partner's private heads and its optimiser's moments. Head rows identify targets: they never leave the partner.
+    """What stays at a partner between rounds: its heads, its optimiser's moments, and input columns of its own.
+
+    Head rows identify targets, and columns that few hold identify compounds: they never leave the partner.
 
     heads         : weight and bias of every head layer, see `head_shapes`
     first_moment  : running mean of the gradient (Adam) or last step (SGD), for every trunk tensor and head, or empty
     second_moment : Adam's running mean of the squared gradient, same names, or empty
     n_steps       : optimiser steps taken so far, over all rounds
     normalisation : MEAN and DEVIATION of every regression task's values; empty without regression
+    columns       : (n_own, hidden[0]) input columns that are not taken from the shared vector, ascending; None if they
+                    are not kept apart from the trunk
     """
 
     heads: Arrays
@@ -74,14 +78,16 @@ class PartnerState:
     second_moment: Arrays
     n_steps: int
     normalisation: Arrays = field(default_factory=dict)
+    columns: NDArray[np.float32] | None = None
 
     def copied(self) -> "PartnerState":
-        """Copy heads and moments into new memory."""
+        """Copy heads, moments and columns into new memory."""
         heads, first, second = (
             {name: copied(array) for name, array in arrays.items()}
             for arrays in (self.heads, self.first_moment, self.second_moment)
         )
-        return PartnerState(heads, first, second, self.n_steps, self.normalisation)
+        columns = None if self.columns is None else copied(self.columns)
+        return PartnerState(heads, first, second, self.n_steps, self.normalisation, columns)
 
     @property
     def sizes(self) -> HeadSizes:
@@ -138,10 +144,10 @@ def fresh_state(heads: Arrays, normalisation: Arrays, layout: TrunkLayout, train
     """State of these heads with an optimiser before its first step."""
     shapes = parameter_shapes(layout, HeadSizes.from_heads(heads))
     kept = moment_names(training)
-    moments = {
-        part: {name: zeros(shape) for name, shape in shapes.items()} if part in kept else {} for part in (FIRST, SECOND)
-    }
-    return PartnerState(heads, **moments, n_steps=0, normalisation=normalisation)
+    first, second = (
+        {name: zeros(shape) for name, shape in shapes.items()} if part in kept else {} for part in (FIRST, SECOND)
+    )
+    return PartnerState(heads, first, second, n_steps=0, normalisation=normalisation)
 
 
 def check_state(state: PartnerState, layout: TrunkLayout, sizes: HeadSizes) -> None:

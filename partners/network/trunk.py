@@ -1,4 +1,7 @@
-"""The shared part of the network as one flat float32 vector: the trunk, followed by the catalogue's head rows."""
+"""The shared part of the network as one flat float32 vector: the trunk, followed by the catalogue's head rows.
+
+If input columns are counted, the vector has those of the trunk's input weight that enough partners hold, and no other.
+"""
 
 import hashlib
 import math
@@ -12,6 +15,7 @@ from partners.errors import TrunkMismatch
 from partners.settings import TrunkSettings
 from partners.training_data.aligned_arrays import empty, pieces
 
+INPUT_WEIGHT = "trunk.0.weight"  # (n_inputs, hidden[0]): a row for each input column
 CATALOGUE_WEIGHT, CATALOGUE_BIAS = "catalogue.weight", "catalogue.bias"
 
 
@@ -42,10 +46,11 @@ class TrunkLayout:
     hidden: tuple[int, ...]
     tensors: tuple[TrunkTensor, ...]
     n_rows: int = 0  # places for rows of the catalogue; 0: the vector is the trunk alone
+    n_columns: int | None = None  # input columns in the vector; None: all
 
     @property
     def trunk(self) -> "TrunkLayout":
-        """Layout of the trunk alone, which is the beginning of the vector."""
+        """Layout of the whole trunk alone; it is the beginning of a vector that has all input columns."""
         return trunk_layout(self.n_inputs, self.hidden)
 
     @property
@@ -63,16 +68,19 @@ def padded_rows(n_travelling: int) -> int:
     return 1 << (n_travelling - 1).bit_length() if n_travelling else 0
 
 
-def trunk_layout(n_inputs: int, hidden: tuple[int, ...], n_rows: int = 0) -> TrunkLayout:
+def trunk_layout(n_inputs: int, hidden: tuple[int, ...], n_rows: int = 0, n_columns: int | None = None) -> TrunkLayout:
     """Layout of a trunk: `trunk.0.weight` (n_inputs, hidden[0]), then `trunk.i.weight` (hidden[i], hidden[i-1]).
 
     Every weight is followed by its bias `trunk.i.bias` (hidden[i],). The input weight has inputs as rows because a
-    sparse compound picks whole rows of it. With a catalogue of `n_rows` head rows, `catalogue.weight` (n_rows,
-    hidden[-1]) and `catalogue.bias` (n_rows,) come last.
+    sparse compound picks whole rows of it; with `n_columns` it has as many rows only. With a catalogue of `n_rows` head
+    rows, `catalogue.weight` (n_rows, hidden[-1]) and `catalogue.bias` (n_rows,) come last.
     """
     if n_inputs < 1 or not hidden or min(hidden) < 1:
         raise TrunkMismatch(f"trunk: found {n_inputs} inputs and layers {hidden}, expected positive numbers")
-    return TrunkLayout(n_inputs, tuple(hidden), tuple(_tensors(n_inputs, hidden, n_rows)), n_rows)
+    if n_columns is not None and not 1 <= n_columns <= n_inputs:
+        raise TrunkMismatch(f"trunk: found {n_columns} shared input columns, expected 1 to {n_inputs}")
+    tensors = _tensors(n_inputs if n_columns is None else n_columns, hidden, n_rows)
+    return TrunkLayout(n_inputs, tuple(hidden), tuple(tensors), n_rows, n_columns)
 
 
 def _tensors(n_inputs: int, hidden: tuple[int, ...], n_rows: int) -> Iterator[TrunkTensor]:
@@ -92,26 +100,46 @@ def _shapes(n_inputs: int, hidden: tuple[int, ...], n_rows: int) -> Iterator[tup
         yield CATALOGUE_BIAS, (n_rows,)
 
 
-def initial_trunk(layout: TrunkLayout, seed: int) -> NDArray[np.float32]:
+def initial_trunk(layout: TrunkLayout, seed: int, columns: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
     """First shared vector of a federation: (n_params,) float32, the same on every machine for the same seed.
 
     Only PCG64's raw output is used, whose stream numpy guarantees; numpy's distributions may change. Weights are
     uniform in +-sqrt(6 / (rows + columns)) (Glorot and Bengio, 2010), rows of a catalogue in +-1/sqrt(columns) as
     other heads are, biases zero. The trunk is the same with and without a catalogue.
+    columns : input columns that have a place in the vector, (layout.n_columns,) ascending; None: all. They have the
+        values that they have in the whole trunk.
     """
     trunk = empty((layout.n_params,))
-    for place, values in initial_pieces(layout, seed):
+    for place, values in initial_pieces(layout, seed, columns):
         trunk[place] = values
     return trunk
 
 
-def initial_pieces(layout: TrunkLayout, seed: int) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+def initial_pieces(
+    layout: TrunkLayout, seed: int, columns: NDArray[np.int64] | None = None
+) -> Iterator[tuple[slice, NDArray[np.float32]]]:
     """Positions and values of `initial_trunk`, in order, a piece at a time."""
-    return _drawn(layout.tensors, np.random.PCG64(seed))
+    whole = trunk_layout(layout.n_inputs, layout.hidden, layout.n_rows)
+    drawn = _drawn(whole.tensors, np.random.PCG64(seed))
+    return drawn if columns is None else _with_columns(drawn, whole, columns)
+
+
+def _with_columns(
+    drawn: Iterator[tuple[slice, NDArray[np.float32]]], whole: TrunkLayout, columns: NDArray[np.int64]
+) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Leave the other columns out of the pieces of a whole vector, and move what follows to its place."""
+    is_shared = np.isin(np.arange(whole.n_inputs), columns)
+    n_weights, start = whole.tensors[0].n_params, 0
+    for place, piece in drawn:
+        values = piece
+        if place.start < n_weights:
+            values = piece[is_shared[np.arange(place.start, place.stop) // whole.hidden[0]]]
+        yield slice(start, start + values.size), values
+        start += values.size
 
 
 def initial_digests(layouts: Sequence[TrunkLayout], seed: int) -> Iterator[str]:
-    """`trunk_digest` of the first vector of each layout, in order; they have one trunk, which is drawn once.
+    """`trunk_digest` of the first vector of each layout, in order; they have one whole trunk, which is drawn once.
 
     No vector is held: the aggregator, too, looks for the layout of a digest.
     """
@@ -154,7 +182,9 @@ def check_trunk(trunk: NDArray[np.float32], layout: TrunkLayout) -> None:
 
 
 def check_layers(layout: TrunkLayout, trunk_settings: TrunkSettings) -> None:
-    """Raise TrunkMismatch if the layout has other layers than the settings, or rows of a catalogue."""
+    """Raise TrunkMismatch if the layout has other layers than the settings, or is not that of a whole trunk alone."""
+    if layout.n_columns is not None:
+        raise TrunkMismatch(f"trunk: found {layout.n_columns} of {layout.n_inputs} input columns, expected all")
     if layout.n_rows:
         raise TrunkMismatch(f"trunk: found {layout.n_rows} rows of a catalogue after it, expected the trunk alone")
     if layout.hidden != tuple(trunk_settings.hidden):

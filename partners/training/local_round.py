@@ -22,7 +22,7 @@ from partners.training.training import Progress, train_in_place
 class RoundSettings:
     """Settings of a round's arithmetic, the same at all partners."""
 
-    layout: TrunkLayout  # of the shared vector, a catalogue's rows included
+    layout: TrunkLayout  # of the shared vector: counted input columns, and a catalogue's rows included
     trunk: TrunkSettings
     server: ServerOptimiser
     n_steps: int  # optimiser steps of every partner
@@ -32,7 +32,7 @@ class RoundSettings:
 class LocalRound:
     """Result of one round's training at a partner."""
 
-    change: NDArray[np.float32]  # (n_params,) vector after minus vector before, zero in rows that are not shared
+    change: NDArray[np.float32]  # (n_params,) vector after minus before, zero in rows and columns that it must not send
     private: PartnerState
     loss: float  # mean training loss over the steps
 
@@ -57,21 +57,23 @@ def train_locally(
 ) -> LocalRound:
     """Train trunk and heads for one round from the shared vector, in the memory of vector and private state.
 
+    If input columns are counted, a whole trunk is held beside the vector.
     vector  : (n_params,) float32, the start of all partners; its memory then holds the change
     before  : positions and values of the same vector, a piece at a time, so that no second vector is held
     private : heads and optimiser of the round before; None: drawn from the seed
     seed    : of everything random in this training, see `round_seed`
     Raises what `train_round` raises.
     """
-    layout, rows = agreed.layout.trunk, own.shared_rows(agreed.layout)
+    rows, columns = own.shared_rows(agreed.layout), own.columns
     if private is None:
-        private = own.first_state(agreed.layout, vector, seed)
+        private = columns.begin(agreed.layout, own.first_state(agreed.layout, vector, seed))
+    trunk = columns.trunk(agreed.layout, vector, private)
     result = train_in_place(
         own.training_set,
-        vector[: layout.n_params],
+        trunk,
         # a row that an earlier revision did not share was trained as private heads, which must not be sent
         rows.from_vector(vector, private),
-        layout,
+        agreed.layout.trunk,
         agreed.trunk,
         own.training,
         seed=seed,
@@ -80,9 +82,10 @@ def train_locally(
         progress=progress,
     )
     rows.to_vector(result.state, vector)
+    state = columns.take_back(agreed.layout, trunk, vector, result.state)
     for place, values in before:
         vector[place] -= values
-    return LocalRound(vector, result.state, float(result.losses.mean()))
+    return LocalRound(vector, state, float(result.losses.mean()))
 
 
 def step_server(
@@ -105,14 +108,14 @@ def step_server(
 
 
 def validation_scores(
-    own: PartnerData, agreed: RoundSettings, trunk: NDArray[np.float32], private: PartnerState
+    own: PartnerData, agreed: RoundSettings, vector: NDArray[np.float32], private: PartnerState
 ) -> dict[str, float]:
     """Loss and mean scores on the validation fold by name; NaN if no task can be scored.
 
-    trunk   : the trunk alone, without the catalogue's rows
+    vector  : (n_params,) of what is shared
     Raises what `evaluate` raises: BadFolds if the fold has no labelled compound.
     """
-    data = own.training_set
+    data, trunk = own.training_set, own.columns.trunk(agreed.layout, vector, private)
     evaluation = evaluate(data, data.validation_fold, trunk, private, agreed.layout.trunk, agreed.trunk, own.training)
     means = {name: getattr(evaluation.mean, name) for name in scores.METRICS}
     if data.n_regressions:

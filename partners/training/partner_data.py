@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from partners.network.input_columns import InputColumns
 from partners.network.shared_head_rows import HolderCounts, SharedHeadRows, hold_back_rows
 from partners.network.state import PartnerState
 from partners.network.trunk import TrunkLayout
@@ -25,6 +26,7 @@ class PartnerData:
     validate_every: int = 1  # rounds
     held: Mapping[int, Sequence[int]] = field(default_factory=dict)  # row of the catalogue to its tasks here
     counts: HolderCounts = field(default_factory=HolderCounts)  # of the catalogue's rows
+    columns: InputColumns = field(default_factory=InputColumns)  # which input columns are shared, and which its own
     chance: tuple[int, ...] = field(default=(), repr=False)  # part of every seed; never leaves the partner
 
     def seed(self, round_no: int, attempt: int = 1, revision: int = 1) -> tuple[int, ...]:
@@ -51,5 +53,9 @@ class PartnerData:
         return frozenset(task for row, tasks in self.held.items() if row in shared for task in tasks)
 
     def hold_back(self, vector: NDArray[np.float32], layout: TrunkLayout, members: Collection[str]) -> None:
-        """Zero, in place, the rows that may have too few holders on a roster; vector: (n_params,), to be sealed."""
+        """Zero, in place, head rows and input columns that may have too few holders on a roster.
+
+        vector : (n_params,), to be sealed
+        """
         hold_back_rows(vector, layout, self.counts, members)
+        self.columns.hold_back(vector, layout, members)

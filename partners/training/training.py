@@ -206,8 +206,8 @@ class Stepper:
         network = self._network
         trunk_names = {tensor.name for tensor in network.layout.tensors}
         heads = {name: network.array(name) for name in network.parameters if name not in trunk_names}
-        moments = {part: self._optimiser.arrays(part) for part in (FIRST, SECOND)}
-        return PartnerState(heads, **moments, n_steps=self._n_steps, normalisation=self._before.normalisation)
+        first, second = (self._optimiser.arrays(part) for part in (FIRST, SECOND))
+        return PartnerState(heads, first, second, self._n_steps, self._before.normalisation, self._before.columns)
 
 
 def _diverged(step: int, learning_rate: float) -> TrainingDiverged:

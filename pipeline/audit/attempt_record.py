@@ -80,7 +80,7 @@ def _check_roster(messages: dict[str, dict[str, Message]], plan: Plan, place: st
     if {manifest.text("trunk") for manifest in ready} != {roster.manifest.text("trunk")}:
         raise Equivocation(f"{place}: the roster's trunk is not the trunk in its members' ready messages")
     if len({manifest.text("preparation") for manifest in ready}) > 1:
-        what = "prepare compounds, or counted the catalogue," if plan.catalogue.tasks else "prepare compounds"
+        what = "prepare compounds, or counted holders," if plan.has_counts else "prepare compounds"
         raise Equivocation(f"{place}: the roster's members {what} differently")
     for message in chain.from_iterable(messages[kind].values() for kind in KINDS[2:]):
         kind, sender = message.name.kind, message.name.sender

@@ -33,9 +33,13 @@ _NOTES: dict[str, tuple[str, set[str]]] = {
     "summary.json": ("summary of a partner's report (may be shared)", {"partner", "plan", "summary"}),
     _MANIFEST: ("prepared matrices of a partner (private)", {"kind", "digest", "files"}),
     "consortium.json": ("partners' shareable summaries, merged", {"federation", "plan", "partners"}),
-    "catalogue.json": ("how many partners hold each task of the catalogue (private)", {"plan", "counts"}),
+    "catalogue.json": ("how many partners hold each catalogue task and input column (private)", {"plan", "counts"}),
+    "columns.json": ("input columns that a partner flagged or withheld (private)", {"flagged", "withheld"}),
     "model.json": ("description of a partner's finished model (private)", {"partner", "federation"}),
     "added.json": ("assays that a partner added to its model (private)", {"kind", "added", "refused"}),
+    "audit.json": ("what the result tells about a partner's compounds (private)", {"partner", "columns", "views"}),
+    "canaries.json": ("canaries of a partner (private)", {"canaries"}),
+    "incoming.json": ("sizes of the trunks that a partner trained on (private)", {"looks"}),
     "finished.json": ("end of a member's run", {"plan"}),
     "tracked.json": ("end of a member's MLflow run", {"run"}),
     "notified.json": ("notices that a member's run has sent", set()),
@@ -50,8 +54,11 @@ _STATES = {
     "compounds.safetensors": "fingerprints of a partner's training compounds (private)",
     "local.safetensors": "local-only model of a partner (private)",
     "assay_models.safetensors": "models of a partner's single assays (private)",
+    "trunk.safetensors": "trunk at the start of a round, kept for the audit (private)",
+    "shadow.safetensors": "scores of an audit's shadow model (private)",
     "local.best.safetensors": "local-only model of a partner after its best round (private)",
 }
+_KEPT = re.compile(r"(trunk|shadow)-\d+")  # of a round or a shadow model
 _ADDED = "assay-"  # beginning of the name of an added assay's file
 _STATES[_ADDED] = "models of an assay that a partner added to its model (private)"
 _SIGNED_OR_SECRET = (".json", ".arrow", ".envelopes", ".key", ".secret", ".seeds")  # another name is no damaged one
@@ -144,6 +151,7 @@ def _plan(plan: Plan) -> dict[str, Any]:
         "min_partners": plan.rounds.min_partners,
         "trunk_parameters": plan.layout.trunk.n_params,
         "catalogue": catalogue if plan.catalogue.tasks else None,
+        "columns": plan.columns.model_dump() if plan.columns.are_counted else None,
         "sealed_with": parameters.to_dict(),
         "bytes_per_parameter": {
             "update": round(n_chunks * parameters.update_chunk_bytes / n_params, 3),
@@ -161,7 +169,7 @@ def _state(path: Path) -> dict[str, Any]:
         shapes = checkpoint_shapes(path)
     except CheckpointDamaged as error:
         raise ConfigError(f"{path}: is not a state of a partner, or is damaged: {error}") from error
-    name = _ADDED if path.name.startswith(_ADDED) else path.name
+    name = _ADDED if path.name.startswith(_ADDED) else _KEPT.sub(r"\1", path.name)
     return {"what": _STATES.get(name, "state of a partner (private)"), "tensors": shapes}
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from pipeline.audit.clock_skew import TOLERANCE_S
 from pipeline.exchange.signs import FINISHED, SILENT_S, Sign
-from pipeline.plan.plan import CATALOGUE_ROUND
+from pipeline.plan.plan import COUNTING_ROUND
 
 ENROLMENT = (0, 0)  # round and attempt
 
@@ -20,7 +20,7 @@ class RoundPlace(NamedTuple):
         """Round and attempt as shown to people, for example 6.1."""
         if self == ENROLMENT:
             return "enrolment"
-        return f"catalogue.{self.attempt}" if self.round_no == CATALOGUE_ROUND else f"{self.round_no}.{self.attempt}"
+        return f"counting.{self.attempt}" if self.round_no == COUNTING_ROUND else f"{self.round_no}.{self.attempt}"
 
 
 @dataclass(frozen=True, slots=True)

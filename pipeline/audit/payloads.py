@@ -78,17 +78,17 @@ class Payloads:
 
     def _known_length(self, round_no: int) -> int | None:
         """The length that the vectors of a round must have, in all rounds of training the same; None: not known yet."""
-        possible = self._plan.possible_n_params(round_no)
-        return possible[0] if len(possible) == 1 else self._n_params
+        only = self._plan.possible_lengths(round_no).only
+        return self._n_params if only is None else only
 
     def _length(self, file: Path, round_no: int) -> int:
         """Number of values of an update of this round; of the first file's if that is one that the plan allows."""
         known = self._known_length(round_no)
         if known is None:
-            possible = self._plan.possible_n_params(round_no)
+            possible = self._plan.possible_lengths(round_no)
             with read_chunks(file) as reader:
                 found = reader.header.n_params
-            known = self._n_params = found if found in possible else possible[0]
+            known = self._n_params = found if found in possible else possible.shortest
         return known
 
     def _check_adding(self, total: Message, files: list[Path], roster: Roster) -> None:

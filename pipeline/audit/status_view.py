@@ -165,7 +165,7 @@ def _round_text(status: Status) -> str:
     place = status.place
     if not place.attempt:
         return "enrolment"
-    named = f"round {place.round_no}" if place.round_no else "the catalogue round"
+    named = f"round {place.round_no}" if place.round_no else "the counting round"
     return f"{named}, attempt {place.attempt}"
 
 

@@ -15,7 +15,7 @@ from pipeline.audit.payloads import Payloads
 from pipeline.errors import BrokenTranscript, Diverged, Equivocation, ExchangeConflict
 from pipeline.exchange.storage import Exchange
 from pipeline.exchange.transcript import Message, Transcript, read_transcript
-from pipeline.plan.plan import CATALOGUE_ROUND, Plan, round_name
+from pipeline.plan.plan import COUNTING_ROUND, Plan, round_name
 from secure.messages.message_name import MessageName
 from secure.messages.messages import utc
 
@@ -43,13 +43,13 @@ class AuditTrail:
 
     @property
     def n_sums(self) -> int:
-        """Number of sums, with that of the catalogue round."""
+        """Number of sums, with that of the counting round."""
         return sum(record.outcome == "sum" for record in self.attempts)
 
     @property
     def n_rounds(self) -> int:
         """Number of finished rounds of training."""
-        return sum(record.outcome == "sum" and record.round_no != CATALOGUE_ROUND for record in self.attempts)
+        return sum(record.outcome == "sum" and record.round_no != COUNTING_ROUND for record in self.attempts)
 
 
 def audit(
@@ -184,17 +184,18 @@ def _check_closing(
 def _check_trunks(transcript: Transcript, plan: Plan, exchange: Exchange) -> TrunkLayout | None:
     """Check that all attempts at a round start from one trunk, those at the first round from the plan's.
 
-    The trunk is the whole shared vector, in the catalogue round without rows. Returns the vector's layout, which the
-    first round's trunk tells; None if round 1 is not part of the transcript.
+    The trunk is the whole shared vector, in the counting round all input columns and no rows. Returns the vector's
+    layout, which the first round's trunk tells; None if round 1 is not part of the transcript, or if input columns are
+    counted: then only partners know which columns the first vector has.
     """
     trunks: dict[int, str] = {}
     layout = None
     for round_no, attempt in transcript.attempts:
         for message in transcript.of("roster", round_no, attempt).values():
             trunk = message.manifest.text("trunk")
-            if round_no == CATALOGUE_ROUND and not trunks:
+            if round_no == COUNTING_ROUND and not trunks:
                 trunks[round_no] = plan.first_digest(plan.layout)
-            elif round_no == 1 and layout is None:
+            elif round_no == 1 and layout is None and not plan.columns.are_counted:
                 layout = plan.first_layout(trunk) or plan.layout
                 trunks[round_no] = plan.first_digest(layout)
             if trunk != trunks.setdefault(round_no, trunk):

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from pipeline.audit.attempt_record import KINDS, AttemptRecord
 from pipeline.audit.verify import AuditTrail
-from pipeline.plan.plan import Plan, round_name
+from pipeline.plan.plan import COUNTING_ROUND, Plan, round_name
 from secure.messages.messages import utc
 
 _START = "first ready"
@@ -55,6 +55,13 @@ def _header(trail: AuditTrail, plan: Plan) -> Iterator[str]:
         yield f"{card.role:10} {name}, card {card.fingerprint}{paired}"
     if trail.group and trail.dealt is not None:
         yield f"group secret {trail.group}, dealt by {plan.federation.custodian} {utc(trail.dealt)}"
+    lengths = {record.n_params for record in trail.attempts if record.round_no > COUNTING_ROUND and record.n_params}
+    if plan.columns.are_counted and lengths:
+        most = plan.possible_lengths(plan.first_round).longest
+        yield (
+            f"input columns that {plan.columns.min_partners} partners or more flagged are shared: vectors of "
+            f"{', '.join(map(str, sorted(lengths)))} parameters, {most} if all were"
+        )
 
 
 def _lines(record: AttemptRecord) -> Iterator[str]:
@@ -96,7 +103,7 @@ def _row(record: AttemptRecord) -> dict[str, str]:
     start = spans["ready"][0]
     after = {kind: _duration(last - start) for kind, (_, last) in spans.items()}
     return {
-        "round": f"{record.round_no or 'catalogue'}.{record.attempt}",
+        "round": f"{record.round_no or 'counting'}.{record.attempt}",
         "outcome": f"{record.outcome}, recomputed" if record.recomputed else record.outcome,
         "roster": ", ".join(record.roster),
         "missing": ", ".join(record.missing),

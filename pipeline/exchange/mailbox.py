@@ -223,7 +223,7 @@ def check_payload_size(plan: Plan, manifest: Manifest, where: str) -> None:
     parameters, n_partners = plan.seal_parameters(manifest.round), len(plan.partner_names)
     if manifest.kind in ("update", "sum"):
         kind = UPDATE if manifest.kind == "update" else SUM
-        most = most_bytes(kind, plan.possible_n_params(manifest.round)[-1], parameters)
+        most = most_bytes(kind, plan.possible_lengths(manifest.round).longest, parameters)
     else:
         n_bytes = secret_bytes(parameters) if manifest.kind == "deal" else KEY_BYTES
         most = envelopes.most_bytes(n_partners, n_bytes)

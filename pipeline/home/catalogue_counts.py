@@ -1,12 +1,14 @@
-"""The catalogue at a partner: which of its own tasks are in it, and how many partners hold each task."""
+"""What the counting round counted, at a partner: holders of each catalogue task and of each input column."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from pydantic import model_validator
 
 from data_prep.prepared import Task
+from partners.network.input_columns import InputColumns
 from partners.network.shared_head_rows import HolderCounts
 from partners.network.trunk import TrunkLayout
 from pipeline.errors import ConfigError
@@ -59,14 +61,22 @@ def _assays(tasks: Iterable[Task]) -> str:
     return ", ".join(sorted({task.input_assay_id for task in tasks}))
 
 
+class CountedColumns(Schema):
+    """How many partners flagged each input column."""
+
+    counts: tuple[int, ...]  # by column
+    min_partners: int  # of that plan: columns that fewer flagged are not in the vector
+
+
 class Counted(Schema):
-    """The file in a home with the result of the catalogue round."""
+    """The file in a home with the result of the counting round."""
 
     plan: str  # digest of the plan under which it was counted
     partners: tuple[str, ...]  # who was counted, sorted
     tasks: tuple[CatalogueTask, ...]
     counts: tuple[int, ...]  # how many partners hold each
     min_partners: int  # of that plan: rows that fewer hold have no place in the vector
+    columns: CountedColumns | None = None  # None: not counted, all columns are in the vector
 
     @model_validator(mode="after")
     def _a_count_for_each(self) -> Self:
@@ -75,70 +85,108 @@ class Counted(Schema):
         return self
 
 
-def known_counts(plan: Plan, home: Home) -> HolderCounts | None:
-    """How many partners hold each task; None while the catalogue round of this plan is not done.
+@dataclass(frozen=True, slots=True)
+class Holders:
+    """How many partners hold each row of the catalogue and each input column; empty where nothing is counted."""
+
+    rows: HolderCounts = field(default_factory=HolderCounts)
+    columns: HolderCounts = field(default_factory=HolderCounts)
+
+    def layout(self, plan: Plan) -> TrunkLayout:
+        """Layout of the shared vector."""
+        return plan.layout_with(self.rows.n_places, InputColumns(self.columns).n_columns)
+
+
+def known_holders(plan: Plan, home: Home) -> Holders | None:
+    """How many partners hold each task and each input column; None while the counting round of this plan is not done.
 
     Raises ConfigError if the plan does not fit what was counted before.
     """
-    tasks, file = plan.catalogue.tasks, home.catalogue
-    if not tasks:
-        return HolderCounts()
+    if not plan.has_counts:
+        return Holders()
+    file = home.catalogue
     counted = _read(file) if file.exists() else None
-    if plan.has_catalogue_round and (counted is None or counted.plan != plan.digest):
+    if plan.has_counting_round and (counted is None or counted.plan != plan.digest):
         _check_same_partners(plan, file, counted)
         return None
-    if counted is None or counted.tasks != tasks:
-        error = ConfigError(f"{file}: holds no counts of the plan's catalogue: a later revision keeps the first one's")
+    tasks, n_columns = plan.catalogue.tasks, _n_counted_columns(plan)
+    if counted is None or counted.tasks != tasks or len(counted.columns.counts if counted.columns else ()) != n_columns:
+        error = ConfigError(f"{file}: holds no counts of what the plan counts: a later revision keeps the first one's")
         error.add_note(
-            "give the plan the [catalogue] tasks of the plan before, in their order; min_partners may differ"
+            "give the plan the [catalogue] tasks of the plan before, in their order, and its [columns]; "
+            "min_partners may differ"
         )
         raise error
-    least = plan.catalogue.min_partners
-    return HolderCounts(counted.counts, frozenset(counted.partners), least, counted.min_partners)
+    partners, rows, columns = frozenset(counted.partners), HolderCounts(), HolderCounts()
+    if tasks:
+        rows = HolderCounts(counted.counts, partners, plan.catalogue.min_partners, counted.min_partners)
+    if counted.columns:
+        least = plan.columns.min_partners
+        columns = HolderCounts(counted.columns.counts, partners, least, counted.columns.min_partners)
+    return Holders(rows, columns)
+
+
+def _n_counted_columns(plan: Plan) -> int:
+    return plan.layout.n_inputs if plan.columns.are_counted else 0
 
 
 def has_counted(plan: Plan, home: Home) -> bool:
-    """Whether the home has counts of exactly the plan's partners and tasks, under this plan or one before.
+    """Whether the home has counts of exactly the plan's partners, tasks and columns, under this plan or one before.
 
-    Counting again then tells nothing new. Raises ConfigError for a damaged file.
+    Counting again then tells nothing new, as flags are made once. Raises ConfigError for a damaged file.
     """
     if not home.catalogue.exists():
         return False
     counted = _read(home.catalogue)
-    return (counted.partners, counted.tasks) == (tuple(plan.partner_names), plan.catalogue.tasks)
+    n_columns = len(counted.columns.counts) if counted.columns else 0
+    expected = (tuple(plan.partner_names), plan.catalogue.tasks, _n_counted_columns(plan))
+    return (counted.partners, counted.tasks, n_columns) == expected
 
 
-def counted_digest(plan: Plan, counts: HolderCounts) -> str:
-    """SHA-256, hex, of what was counted and how: equal at all partners whose places belong to the same rows."""
-    least = counts.least if counts.least_when_counted is None else counts.least_when_counted
-    counted = {
+def counted_digest(plan: Plan, holders: Holders) -> str:
+    """SHA-256, hex, of what was counted and how: equal at all partners whose vectors have the same rows and columns."""
+    partners = sorted(holders.rows.partners | holders.columns.partners)
+    counted: dict[str, object] = {
         "tasks": [task.model_dump(mode="json") for task in plan.catalogue.tasks],
-        "partners": sorted(counts.partners),
-        "min_partners": least,
-        "counts": list(counts.counts),
+        "partners": partners,
+        "min_partners": _least_when_counted(holders.rows) if plan.catalogue.tasks else plan.catalogue.min_partners,
+        "counts": list(holders.rows.counts),
     }
+    if holders.columns.counts:
+        least = _least_when_counted(holders.columns)
+        counted["columns"] = {"counts": list(holders.columns.counts), "min_partners": least}
     return digest(canonical_json(counted))
 
 
+def _least_when_counted(counts: HolderCounts) -> int:
+    return counts.least if counts.least_when_counted is None else counts.least_when_counted
+
+
 def known_layout(plan: Plan, home: Home) -> TrunkLayout | None:
-    """Layout of the shared vector; None while the catalogue round of this plan is not done.
+    """Layout of the shared vector; None while the counting round of this plan is not done.
 
-    Raises ConfigError as `known_counts` does.
+    Raises ConfigError as `known_holders` does.
     """
-    counts = known_counts(plan, home)
-    return None if counts is None else plan.layout_with(counts.n_places)
+    holders = known_holders(plan, home)
+    return None if holders is None else holders.layout(plan)
 
 
-def keep_counts(plan: Plan, home: Home, counts: Iterable[int]) -> None:
-    """Write the counts of the catalogue round, which ends it."""
+def keep_counts(plan: Plan, home: Home, counts: Sequence[int]) -> None:
+    """Write the counts of the counting round, which ends it.
+
+    counts : by task, then by input column if these are counted
+    """
+    n_tasks = len(plan.catalogue.tasks)
+    columns = CountedColumns(counts=tuple(counts[n_tasks:]), min_partners=plan.columns.min_partners)
     counted = Counted(
         plan=plan.digest,
         partners=tuple(plan.partner_names),
         tasks=plan.catalogue.tasks,
-        counts=tuple(counts),
+        counts=tuple(counts[:n_tasks]),
         min_partners=plan.catalogue.min_partners,
+        columns=columns if plan.columns.are_counted else None,
     )
-    write_json(home.catalogue, counted.model_dump(mode="json"))
+    write_json(home.catalogue, counted.model_dump(mode="json", exclude_none=True))
 
 
 def _check_same_partners(plan: Plan, file: Path, counted: Counted | None) -> None:
@@ -146,7 +194,10 @@ def _check_same_partners(plan: Plan, file: Path, counted: Counted | None) -> Non
     odd = set(counted.partners) ^ set(plan.partner_names) if counted else None
     if odd:
         error = ConfigError(f"{file}: was counted with other partners, the plan differs in {', '.join(sorted(odd))}")
-        error.add_note("two counts would show which tasks those partners hold: give the revision an empty catalogue")
+        error.add_note(
+            "two counts would show what those partners hold: give the revision an empty catalogue, and columns with "
+            "min_partners = 0"
+        )
         raise error
 
 

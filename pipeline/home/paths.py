@@ -52,13 +52,23 @@ class Home:
 
     @property
     def catalogue(self) -> Path:
-        """Result of the catalogue round: how many partners hold each task of the catalogue."""
+        """Result of the counting round: how many partners hold each task of the catalogue."""
         return self.folder / "catalogue.json"
+
+    @property
+    def columns(self) -> Path:
+        """Which input columns this partner flagged in the counting round, and which it withheld; private."""
+        return self.folder / "columns.json"
 
     @property
     def report(self) -> Path:
         """Folder of the report."""
         return self.folder / "report"
+
+    @property
+    def audit(self) -> Path:
+        """Folder of what `hocket audit` needs: canaries, trunks of all rounds, sizes of the trunks, shadows' scores."""
+        return self.folder / "audit"
 
     @property
     def metrics(self) -> Path:

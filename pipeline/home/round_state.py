@@ -1,19 +1,24 @@
 """A partner's state at the start of a round: from its file in the home, or for the first round from the plan."""
 
 from partners.files.round_checkpoint import FirstRound, StoredStart
+from partners.network.input_columns import InputColumns
+from pipeline.home.catalogue_counts import Holders
 from pipeline.home.paths import Home
 from pipeline.plan.plan import Plan
 from secure.sealing.fixed_point import first_bounds
 
+_NOTHING = Holders()
 
-def stored_start(plan: Plan, home: Home, round_no: int, n_places: int = 0) -> StoredStart:
+
+def stored_start(plan: Plan, home: Home, round_no: int, holders: Holders = _NOTHING) -> StoredStart:
     """The start of a round in the home; without a file it is that of the first round, made from the plan.
 
-    n_places : for rows of the catalogue in the vector, `HolderCounts.n_places`; only its arrays depend on them
+    holders : what was counted; only the arrays of the start depend on it
     """
-    layout = plan.layout_with(n_places)
+    layout, columns = holders.layout(plan), InputColumns(holders.columns).shared
     bounds = first_bounds(len(layout.tensors), plan.seal)
-    return StoredStart(home.start_file(round_no), FirstRound(layout, plan.federation.seed, plan.server, bounds))
+    first = FirstRound(layout, plan.federation.seed, plan.server, bounds, columns)
+    return StoredStart(home.start_file(round_no), first)
 
 
 def newest_start(plan: Plan, home: Home) -> StoredStart:

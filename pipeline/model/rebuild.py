@@ -1,8 +1,9 @@
 """Rebuild a missing model folder from the other files in a partner's home."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,9 @@ from partners.training.baseline import read_baseline
 from partners.training_data.prepared_data import training_set
 from partners.training_data.training_set import TrainingSet
 from pipeline.errors import ConfigError
-from pipeline.home.catalogue_counts import known_layout
+from pipeline.home.canaries import left_out_of
+from pipeline.home.catalogue_counts import Holders, known_holders
+from pipeline.home.own_columns import input_columns
 from pipeline.home.paths import Home
 from pipeline.model.extensions import report_left_out
 from pipeline.model.folder import write_final_model
@@ -43,13 +46,15 @@ def rebuild_final_model(config: PartnerConfig) -> list[str]:
     baseline_file = _existing(home.baseline / "local.safetensors")
     local, facts = read_baseline(baseline_file, plan.layout.trunk)
     final_file = _existing(home.start_file(plan.rounds.n_rounds + 1))
-    final = RoundStart.read(final_file, known_layout(plan, home) or plan.layout, to_predict=True)
-    # the settings of the training, even if partner.toml has others today
-    training = TypeAdapter(Training).validate_json(json.dumps(facts["training"]))
+    holders = known_holders(plan, home) or Holders()
+    final = RoundStart.read(final_file, holders.layout(plan), to_predict=True)
+    training = trained_settings(facts)
     if final.private is None:
         raise ConfigError(f"{final_file}: found no heads, expected those of a partner that took part in a round")
-    prepared, data = _matrices(home, plan, training)
-    _check_fitted(home.assay_models, data, (local.trunk, final.trunk))
+    prepared = finished_matrices(home)
+    data = training_set(prepared, plan.preparation.folds, training, left_out_of(home, prepared.x))
+    federated = Network(*final.model(input_columns(plan, home, holders)))
+    _check_fitted(home.assay_models, data, (local.trunk, federated.trunk))
     group = group_secret(config, plan)
     return write_final_model(
         home.model,
@@ -60,7 +65,7 @@ def rebuild_final_model(config: PartnerConfig) -> list[str]:
         partner=config.name,
         training=training,
         local=Network(local.trunk, local.state),
-        federated=Network(final.trunk, final.private),
+        federated=federated,
         fitted=read_models(home.assay_models, plan.layout.trunk, data.training_rows.size),
         kept=report.gate.kept,
         compound_timeout_s=config.data.compound_timeout_s,
@@ -90,21 +95,25 @@ def group_secret(config: PartnerConfig, plan: Plan) -> GroupSecret:
     return GroupSecret.load(_existing(home.group_secret), seal_parameters(plan.seal), keys)
 
 
+def trained_settings(facts: Mapping[str, Any]) -> Training:
+    """The settings of the finished training, even if partner.toml has others today; facts: of the local model."""
+    return TypeAdapter(Training).validate_json(json.dumps(facts["training"]))
+
+
 def _existing(file: Path) -> Path:
     if not file.exists():
         raise ConfigError(f"{file}: is missing, but needed to rebuild the finished model")
     return file
 
 
-def _matrices(home: Home, plan: Plan, training: Training) -> tuple[Prepared, TrainingSet]:
+def finished_matrices(home: Home) -> Prepared:
     """The prepared matrices that the models of assays were fitted on; the home may hold others beside them."""
     folder = home.prepared / str(read_facts(_existing(home.assay_models)).get("prepared"))
     if not folder.is_dir():
         error = ConfigError(f"{folder}: found no such matrices, but the models of assays were fitted on them")
         error.add_note("`hocket prepare` makes them from the same tables and plan, with `descriptors` as it was")
         raise error
-    prepared = read_prepared(folder)
-    return prepared, training_set(prepared, plan.preparation.folds, training)
+    return read_prepared(folder)
 
 
 def _check_fitted(file: Path, data: TrainingSet, trunks: Iterable[NDArray[np.float32]]) -> None:

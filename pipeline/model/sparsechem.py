@@ -7,9 +7,11 @@ from typing import Any
 from partners.files.matrix_counts import InputLayer, count_matrices
 from partners.files.round_checkpoint import RoundStart
 from partners.files.sparsechem_model import SparseChemModel, write_sparsechem
+from partners.network.input_columns import InputColumns
 from partners.training_data.sparsechem_files import MatrixFiles
 from pipeline.errors import ConfigError, NotYet
-from pipeline.home.catalogue_counts import known_layout
+from pipeline.home.catalogue_counts import known_holders
+from pipeline.home.own_columns import input_columns
 from pipeline.home.paths import Home
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan
@@ -28,11 +30,12 @@ def export_sparsechem(config_file: Path, model_file: Path, settings_file: Path) 
     with home.alone():
         plan = read_plan(config.plan_file)
         round_no = max(home.rounds_started(), default=0)
-        layout = known_layout(plan, home) if round_no else None
-        start = RoundStart.read(home.start_file(round_no), layout, to_predict=True) if layout else None
+        holders = known_holders(plan, home) if round_no else None
+        start = RoundStart.read(home.start_file(round_no), holders.layout(plan), to_predict=True) if holders else None
+        columns = input_columns(plan, home, holders) if holders else InputColumns()
     if start is None or start.private is None:
         raise NotYet(f"{config.name}: no model yet, expected at least one round in which this partner took part")
-    model = SparseChemModel(plan.layout.trunk, start.trunk, start.private, plan.trunk, config.training)
+    model = SparseChemModel(plan.layout.trunk, *start.model(columns), plan.trunk, config.training)
     write_sparsechem(model, model_file, settings_file)
     return {
         "model": str(model_file),

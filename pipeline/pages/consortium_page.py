@@ -5,6 +5,7 @@ from collections.abc import Container, Iterator, Mapping
 import numpy as np
 
 from pipeline.pages import consortium_figures as figures
+from pipeline.pages.audit_section import shared_audit_section
 from pipeline.pages.captions import (
     ALL_PARTNERS,
     HIDDEN_COUNTS,
@@ -57,6 +58,7 @@ def consortium_page(merged: Consortium) -> Page:
     ]
     for kind in (CLASSIFICATION, REGRESSION):
         sections += _sections(merged, kind)
+    sections += shared_audit_section({each.partner: each.audit for each in merged.partners if each.audit})
     return Page(
         title=f"Did federation help the partners of {merged.federation}?",
         subtitle=f"Made from the shareable summaries of {len(merged.partners)} partners.",

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from pipeline.pages import figures
+from pipeline.pages.audit_section import shared_audit_section
 from pipeline.pages.captions import (
     CHANGES,
     DATA,
@@ -41,6 +42,7 @@ def shareable_page(summary: ShareableSummary) -> Page:
     for kind in (CLASSIFICATION, REGRESSION):
         if views := summary.views(kind):
             sections += _sections(views, kind)
+    sections += shared_audit_section({"": summary.audit} if summary.audit else {})
     sections.append(_data(summary.data))
     return Page(
         title=f"Did federation help {summary.partner}?",

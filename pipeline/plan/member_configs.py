@@ -153,6 +153,20 @@ class PartnerTracking(Tracking):
     """Rounds between two validations; the last one is always validated."""
 
 
+class AuditSettings(Schema):
+    """What is left out of the training and kept for `hocket audit`; to be decided before round 1."""
+
+    canaries: int = Field(default=0, ge=0, le=100_000)
+    """Training compounds that are drawn at random, each left out with probability 1/2, so that an audit knows exactly
+    what was trained on; half of them are lost to the training. 0: none.
+    """
+
+    history_gb: float = Field(default=1.0, ge=0)
+    """Most disk space in the home, in 10^9 bytes, for the trunks of all rounds, without which an audit cannot judge the
+    opened sums; if they need more, none is kept.
+    """
+
+
 NoticeEvent = Literal["trouble", "void", "waiting", "finished"]
 _WEBHOOK = re.compile(r"https?://[^\s/]+(/\S*)?")
 
@@ -257,6 +271,7 @@ class PartnerConfig(MemberConfig):
     data: Tables
     training: Training = Training()
     gate: GateSettings = GateSettings()
+    audit: AuditSettings = AuditSettings()
 
 
 class AggregatorConfig(MemberConfig):

@@ -14,6 +14,8 @@ from data_prep.settings import Preparation
 from partners.network.trunk import TrunkLayout, initial_digests, initial_trunk, padded_rows, trunk_layout
 from partners.settings import ServerOptimiser, TrunkSettings
 from pipeline.plan.catalogue import Catalogue
+from pipeline.plan.columns import Columns
+from pipeline.plan.lengths import PossibleLengths
 from pipeline.plan.toml_schema import Schema, read_toml
 from secure.ciphertexts.parameters import SealParameters, SealSettings, seal_parameters
 from secure.encoding.canonical import canonical_json, digest
@@ -21,12 +23,12 @@ from secure.errors import ParameterMismatch
 from secure.keys.keys import Card, card_from_fields
 
 FEWEST_PARTNERS = 3  # the sum of two partners shows each the other's update
-CATALOGUE_ROUND = 0  # number of the round that counts the holders of each catalogue task
+COUNTING_ROUND = 0  # number of the round that counts the holders of catalogue tasks and input columns
 
 
 def round_name(round_no: int, attempt: int | None = None) -> str:
     """A round, or an attempt at it, as shown to people."""
-    named = "catalogue round" if round_no == CATALOGUE_ROUND else f"round {round_no}"
+    named = "counting round" if round_no == COUNTING_ROUND else f"round {round_no}"
     return named if attempt is None else f"{named}, attempt {attempt}"
 
 
@@ -109,6 +111,7 @@ class Plan(Schema):
     server: ServerOptimiser = ServerOptimiser()
     seal: SealSettings = SealSettings()
     catalogue: Catalogue = Catalogue()
+    columns: Columns = Columns()
     card: tuple[CardTable, ...]
 
     @model_validator(mode="after")
@@ -138,6 +141,8 @@ class Plan(Schema):
             raise ValueError(f"rounds.min_partners is {self.rounds.min_partners}, but only {len(partners)} have cards")
         if self.catalogue.min_partners > len(partners):
             raise ValueError(f"catalogue.min_partners is {self.catalogue.min_partners}, but {len(partners)} have cards")
+        if self.columns.min_partners > len(partners):
+            raise ValueError(f"columns.min_partners is {self.columns.min_partners}, but {len(partners)} have cards")
         if odd := sorted(set(self.continues.unreleased if self.continues else ()) & set(partners)):
             raise ValueError(
                 f"continues.unreleased lists {', '.join(odd)}, but only members without a card belong there"
@@ -160,6 +165,7 @@ class Plan(Schema):
         left_out = {"file", "tasks"} if catalogue.file else {"file", "sha256"}
         without: dict[str, Any] = {"catalogue": left_out if catalogue.file or catalogue.tasks else True}
         without |= {"continues": True} if self.continues is None else {}
+        without |= {} if self.columns.are_counted else {"columns": True}
         return digest(canonical_json(self.model_dump(mode="json", exclude=without)))
 
     @property
@@ -173,28 +179,39 @@ class Plan(Schema):
         return self.continues.round if self.continues else 1
 
     @property
-    def has_catalogue_round(self) -> bool:
-        """Whether the plan begins with the catalogue round; a later revision keeps its counts."""
-        return bool(self.catalogue.tasks) and self.first_round == 1
+    def has_counting_round(self) -> bool:
+        """Whether the plan begins with the counting round; a later revision keeps its counts."""
+        return self.has_counts and self.first_round == 1
+
+    @property
+    def has_counts(self) -> bool:
+        """Whether holders of catalogue tasks or of input columns are counted, under this plan or an earlier one."""
+        return bool(self.catalogue.tasks) or self.columns.are_counted
 
     @property
     def starts_with(self) -> int:
-        """The number of the plan's first round: that of the catalogue round, or the first round of training."""
-        return CATALOGUE_ROUND if self.has_catalogue_round else self.first_round
+        """The number of the plan's first round: that of the counting round, or the first round of training."""
+        return COUNTING_ROUND if self.has_counting_round else self.first_round
 
     def min_roster(self, round_no: int) -> int:
-        """Fewest members of a roster; in the catalogue round all, because every attempt sends the same flags."""
-        return len(self.partner_names) if round_no == CATALOGUE_ROUND else self.rounds.min_partners
+        """Fewest members of a roster; in the counting round all, because every attempt sends the same flags."""
+        return len(self.partner_names) if round_no == COUNTING_ROUND else self.rounds.min_partners
 
-    def possible_n_params(self, round_no: int) -> list[int]:
-        """Lengths, ascending, that the vector of a round can have: only partners know how many rows travel."""
-        if round_no == CATALOGUE_ROUND:
-            return [len(self.catalogue.tasks)]
-        return [layout.n_params for layout in self.possible_layouts]
+    def possible_lengths(self, round_no: int) -> PossibleLengths:
+        """Lengths that the vector of a round can have: only partners know how many rows and columns are in it."""
+        if round_no == COUNTING_ROUND:
+            n_columns = self.preparation.fingerprint.n_bits if self.columns.are_counted else 0
+            return PossibleLengths.one(len(self.catalogue.tasks) + n_columns)
+        longest = [layout.n_params for layout in self.possible_layouts]
+        if not self.columns.are_counted:
+            return PossibleLengths.these(longest)
+        n_units = self.trunk.hidden[0]
+        n_fewer = (self.preparation.fingerprint.n_bits - 1) * n_units  # parameters of all input columns but one
+        return PossibleLengths(tuple(range(most - n_fewer, most + 1, n_units) for most in longest))
 
     def seal_parameters(self, round_no: int) -> SealParameters:
-        """Parameters of sealing in a round; in the catalogue round all partners weigh the same."""
-        return seal_parameters(replace(self.seal, weights="equal") if round_no == CATALOGUE_ROUND else self.seal)
+        """Parameters of sealing in a round; in the counting round all partners weigh the same."""
+        return seal_parameters(replace(self.seal, weights="equal") if round_no == COUNTING_ROUND else self.seal)
 
     @property
     def folder(self) -> str:
@@ -225,13 +242,19 @@ class Plan(Schema):
         """Names and shapes of the trunk's tensors."""
         return self.layout_with(0)
 
-    def layout_with(self, n_places: int) -> TrunkLayout:
-        """Layout of the shared vector: the trunk's tensors, then places for head rows, `HolderCounts.n_places`."""
-        return trunk_layout(self.preparation.fingerprint.n_bits, self.trunk.hidden, n_places)
+    def layout_with(self, n_places: int, n_columns: int | None = None) -> TrunkLayout:
+        """Layout of the shared vector: the trunk's tensors, then places for head rows, `HolderCounts.n_places`.
+
+        n_columns : `InputColumns.n_columns`; None: all
+        """
+        return trunk_layout(self.preparation.fingerprint.n_bits, self.trunk.hidden, n_places, n_columns)
 
     @property
     def possible_layouts(self) -> list[TrunkLayout]:
-        """Layouts that the shared vector can have, the shortest first: each power of two up to the whole catalogue."""
+        """Layouts with all input columns that the shared vector can have, the shortest first.
+
+        Places for the catalogue's rows are 0 or a power of two, up to the whole catalogue.
+        """
         most = padded_rows(len(self.catalogue.tasks))
         return [self.layout, *(self.layout_with(1 << power) for power in range(most.bit_length()))]
 
@@ -244,7 +267,12 @@ class Plan(Schema):
         return next(initial_digests([layout], self.federation.seed))
 
     def first_layout(self, trunk: str) -> TrunkLayout | None:
-        """The layout whose first vector has this digest, None if no possible one has; computed each time."""
+        """The layout whose first vector has this digest, None if no possible one has; computed each time.
+
+        None, too, if input columns are counted: only partners know which columns the vector has.
+        """
+        if self.columns.are_counted:
+            return None
         layouts = self.possible_layouts
         found = zip(layouts, initial_digests(layouts, self.federation.seed), strict=True)
         return next((layout for layout, first in found if first == trunk), None)

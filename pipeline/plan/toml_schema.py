@@ -88,17 +88,19 @@ def check_table(table: dict[str, Any], schema: type[AnySchema], where: str) -> A
     try:
         not_json = list(_not_json(table))
         if not_json:
-            raise _refusal(where, not_json)
+            raise _refusal(where, not_json, len(not_json))
         return schema.model_validate_json(json.dumps(table))
     except RecursionError:
         raise ConfigError(f"{where}: found tables that are too deep, expected at most three in one another") from None
     except ValidationError as error:
-        raise _refusal(where, [_describe(item, schema) for item in error.errors(include_url=False)]) from None
+        problems = error.errors(include_url=False)
+        lines = [_describe(item, schema) for item in problems[:_MOST_PROBLEMS]]  # each takes milliseconds
+        raise _refusal(where, lines, len(problems)) from None
 
 
-def _refusal(where: str, lines: list[str]) -> ConfigError:
-    more = f"; and {len(lines) - _MOST_PROBLEMS} more" if len(lines) > _MOST_PROBLEMS else ""
-    return ConfigError(f"{where}: {len(lines)} problem(s): " + "; ".join(lines[:_MOST_PROBLEMS]) + more)
+def _refusal(where: str, lines: list[str], n_problems: int) -> ConfigError:
+    more = f"; and {n_problems - _MOST_PROBLEMS} more" if n_problems > _MOST_PROBLEMS else ""
+    return ConfigError(f"{where}: {n_problems} problem(s): " + "; ".join(lines[:_MOST_PROBLEMS]) + more)
 
 
 def _not_json(value: object, key: str = "") -> Iterator[str]:

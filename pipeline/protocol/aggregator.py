@@ -13,7 +13,8 @@ from pathlib import Path
 from pipeline.errors import AttemptsUsedUp, Diverged, NotYet
 from pipeline.exchange.mailbox import Mailbox
 from pipeline.home.round_metrics import RoundRecord, write_record
-from pipeline.plan.plan import CATALOGUE_ROUND, round_name
+from pipeline.plan.lengths import PossibleLengths
+from pipeline.plan.plan import COUNTING_ROUND, round_name
 from pipeline.protocol.update_lengths import check_lengths, training_lengths
 from pipeline.runtime.progress import ProgressReporter
 from secure.encoding.roster import Roster
@@ -56,7 +57,7 @@ class AggregatorRun:
         if self._repost("sum"):
             self._expect_releases()
             self._tidy()
-            self._position = Position(self._position.round_no + 1, 1)  # after the catalogue round comes the first
+            self._position = Position(self._position.round_no + 1, 1)  # after the counting round comes the first
         elif self._repost("void"):
             self._tidy()
             self._position = Position(self._position.round_no, self._position.attempt + 1)
@@ -123,8 +124,8 @@ class AggregatorRun:
                     f"{round_name(self._position.round_no)}: the {key} digest of {named} differs from the others'"
                 )
                 error.add_note("compare hocket versions, machines and plans of the partners, and correct what differs")
-                if key == "preparation" and self.plan.catalogue.tasks:
-                    error.add_note("or they have other counts of the catalogue: compare catalogue.json in their homes")
+                if key == "preparation" and self.plan.has_counts:
+                    error.add_note("or they counted other holders: compare catalogue.json in their homes")
                 raise error
 
     def _collect_updates(self) -> None:
@@ -206,12 +207,12 @@ class AggregatorRun:
             if header.members != (name,):
                 raise WrongSender(f"{file.name}: holds the update of {', '.join(header.members)}, expected {name}'s")
             lengths[name] = header.n_params
-        counting = self._position.round_no == CATALOGUE_ROUND
-        allowed = self.plan.possible_n_params(CATALOGUE_ROUND) if counting else self._training_lengths
+        counting = self._position.round_no == COUNTING_ROUND
+        allowed = self.plan.possible_lengths(COUNTING_ROUND) if counting else self._training_lengths
         return check_lengths(lengths, files, allowed)
 
     @cached_property
-    def _training_lengths(self) -> list[int]:
+    def _training_lengths(self) -> PossibleLengths:
         return training_lengths(self.mailbox)
 
     def _record(self, members: list[str], sizes: list[int], sum_size: int, seconds: float, n_params: int) -> None:

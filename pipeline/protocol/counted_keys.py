@@ -1,7 +1,7 @@
-"""A partner's counts of the catalogue, bound into every round after the catalogue round.
+"""A partner's counts of catalogue tasks and input columns, bound into every round after the counting round.
 
 Who forges the sum of flags could show different counts to different partners. Where as many rows travel, their first
-vectors are the same, but a place belongs to another row at each. So `ready` names the counts, under a key that only
+vectors may be the same, but a place belongs to another row at each. So `ready` names the counts, under a key that only
 partners have, and pair keys depend on them: masks between partners with different counts do not cancel.
 """
 
@@ -14,7 +14,7 @@ from secure.keys.pairing import counted_pair_key
 
 
 def named_in_ready(preparation: str, group: GroupSecret, counted: str) -> str:
-    """The `preparation` of a `ready` after the catalogue round; it confirms no guess to who lacks the group secret.
+    """The `preparation` of a `ready` after the counting round; it confirms no guess to who lacks the group secret.
 
     preparation : digest of how this partner prepares compounds; counted : see `counted_digest`
     """
@@ -23,6 +23,6 @@ def named_in_ready(preparation: str, group: GroupSecret, counted: str) -> str:
 
 
 def with_counts(enrolment: Enrolment, counted: str) -> Enrolment:
-    """The enrolment with pair keys for the rounds after the catalogue round."""
+    """The enrolment with pair keys for the rounds after the counting round."""
     keys = {name: counted_pair_key(key, counted) for name, key in enrolment.pair_keys.items()}
     return replace(enrolment, pair_keys=keys)

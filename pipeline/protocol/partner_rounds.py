@@ -7,16 +7,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from partners.audit.incoming import MOST_COMPOUNDS
 from partners.files.round_checkpoint import Provenance, RoundStart
 from partners.network.state import PartnerState
 from partners.training.local_round import LocalRound, RoundSettings, step_server, train_locally, validation_scores
 from partners.training.partner_data import PartnerData
 from pipeline.exchange.mailbox import Mailbox
-from pipeline.home.catalogue_counts import counted_digest
+from pipeline.home.catalogue_counts import Holders, counted_digest
 from pipeline.home.round_files import RoundFiles
 from pipeline.home.round_metrics import RoundRecord, write_record
 from pipeline.home.round_state import stored_start
-from pipeline.plan.plan import CATALOGUE_ROUND
+from pipeline.home.trunk_history import TrunkHistory
+from pipeline.plan.plan import COUNTING_ROUND
 from pipeline.protocol.closing import closing_ready, not_confirmed, post_last_trunk
 from pipeline.protocol.counted_keys import named_in_ready, with_counts
 from pipeline.protocol.enrolment import Enrolment
@@ -44,6 +46,7 @@ class PartnerRounds:
         own: PartnerData,
         reporter: ProgressReporter,
         clock: Callable[[], float],
+        history: TrunkHistory,
     ) -> None:
         self.plan = plan = mailbox.plan
         self.mailbox = mailbox
@@ -51,12 +54,14 @@ class PartnerRounds:
         self._own = own
         self._reporter = reporter
         self._clock = clock
-        self._layout = plan.layout_with(own.counts.n_places)
+        self._history = history
+        self._holders = Holders(own.counts, own.columns.counts)
+        self._layout = self._holders.layout(plan)
         self._agreed = RoundSettings(self._layout, plan.trunk, plan.server, plan.rounds.local_steps)
         self._slices = [tensor.place for tensor in self._layout.tensors]
         self._preparation = own.preparation_digest  # as `ready` names it
-        if plan.catalogue.tasks:
-            counted = counted_digest(plan, own.counts)
+        if plan.has_counts:
+            counted = counted_digest(plan, self._holders)
             self._preparation = named_in_ready(own.preparation_digest, enrolment.group, counted)
             enrolment = with_counts(enrolment, counted)
         self._seal = RoundSeal(mailbox.me, enrolment, seal_parameters(plan.seal), self._slices, own.workers)
@@ -95,7 +100,7 @@ class PartnerRounds:
 
     def _begin(self, round_no: int) -> None:
         self._round_no = round_no
-        self._start = stored_start(self.plan, self.home, round_no, self._own.counts.n_places)
+        self._start = stored_start(self.plan, self.home, round_no, self._holders)
         self._measures = RoundMeasures()
         self._sealed = SealedRound(
             self.mailbox,
@@ -122,9 +127,19 @@ class PartnerRounds:
         self._reporter.step = "training"
         # training takes hours, and would be for nothing
         self._sealed.attempt.check_not_left_behind(f"round {self._round_no}: waiting for the roster")
+        self._look_at_trunk()
         with self._measures.timed("train"):
             trained = self._train()
         self._files.write_trained(trained.change, trained.private, trained.loss)
+
+    def _look_at_trunk(self) -> None:
+        """Warn, before training on it, of a trunk with sizes far outside those of the rounds before."""
+        data, shared = self._own.training_set, self._own.columns.shared
+        x = data.x[data.training_rows[:MOST_COMPOUNDS]]
+        x = x if shared is None else x[:, shared]
+        vector = self._start.vector()
+        for text in self._history.warnings(self._round_no, vector, self._layout, self.plan.trunk, x):
+            self._reporter.warn(f"round {self._round_no}: the trunk may be a trap for single compounds: {text}")
 
     def _train(self) -> LocalRound:
         vector, private = self._start.vector(), self._start.private()
@@ -182,6 +197,7 @@ class PartnerRounds:
     def _finish(self, roster: Roster, next_start: RoundStart) -> None:
         """Store the start of the next round, which commits this one."""
         self._record(roster, next_start)
+        self._history.keep(self._round_no + 1, next_start.vector)
         next_start.write(self.home.start_file(self._round_no + 1))
         self._tidy()
         self._begin(self._round_no + 1)
@@ -198,6 +214,7 @@ class PartnerRounds:
 
     def _next_start(self, roster: Roster, mean: NDArray[np.float32], bounds: NDArray[np.float64]) -> RoundStart:
         """The next round's start by the server step; heads and residual advance only if this partner is in the sum."""
+        self._own.columns.hold_back(mean, self._layout, roster.members)
         factors = self._own.counts.factors(roster.members)
         stepped = step_server(self._agreed, self._start.vector(), self._start.server(), mean, factors)
         self._measures.add({"mean_change_norm": stepped.change_norm})
@@ -220,10 +237,13 @@ class PartnerRounds:
         measures, factors = self._measures, self._own.counts.factors(roster.members)
         if next_start.private is not None and self._own.is_validated(self._round_no, self.plan.rounds.n_rounds):
             with measures.timed("validate"):
-                measures.add(validation_scores(self._own, self._agreed, next_start.trunk, next_start.private))
+                measures.add(validation_scores(self._own, self._agreed, next_start.vector, next_start.private))
         measures.add({"attempt": self._sealed.attempt_no, "n_members": len(roster.members)})
         if self.plan.catalogue.tasks:
             measures.add({"catalogue_rows": int(np.count_nonzero(factors))})
+        if self.plan.columns.are_counted:
+            is_sent = self._own.columns.counts.is_sent(roster.members)
+            measures.add({"shared_columns": int(np.count_nonzero(is_sent))})
         if self.mailbox.has(update := self._sealed.attempt.mine("update")):
             payload = self.mailbox.own(update).payload
             n_bytes = payload.size if payload else 0
@@ -244,6 +264,6 @@ class PartnerRounds:
 
     def _sweep_finished_rounds(self) -> None:
         """Remove what a kill between `_finish` and `_tidy` left, above all the update in the clear."""
-        for round_no in range(CATALOGUE_ROUND, self._round_no):
+        for round_no in range(COUNTING_ROUND, self._round_no):
             self.home.remove_round(round_no)
             self.home.remove_payloads(round_no)

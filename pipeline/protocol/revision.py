@@ -7,7 +7,7 @@ before; only the state at the start of its first round is carried over.
 from pipeline.errors import ConfigError, Diverged, Equivocation, OutOfStep
 from pipeline.exchange.mailbox import Mailbox
 from pipeline.exchange.storage import Exchange
-from pipeline.home.catalogue_counts import has_counted, known_counts, known_layout
+from pipeline.home.catalogue_counts import has_counted, known_holders, known_layout
 from pipeline.home.paths import Home
 from pipeline.home.round_state import newest_start
 from pipeline.plan.plan import Plan
@@ -78,7 +78,7 @@ def _check_not_released_later(mailbox: Mailbox, others: OtherPlans) -> None:
     """
     plan, home = mailbox.plan, mailbox.home
     current = max(home.rounds_started(), default=1)
-    first = plan.starts_with if known_counts(plan, home) is None else current
+    first = plan.starts_with if known_holders(plan, home) is None else current
     for release in others.releases(range(first, plan.rounds.n_rounds + 1)):
         if release.revision > plan.folder and release.name.sender == mailbox.me:
             release.manifest()

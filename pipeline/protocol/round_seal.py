@@ -1,4 +1,4 @@
-"""Seal a vector and open a sum, with a partner's keys: the same in training rounds and in the catalogue round."""
+"""Seal a vector and open a sum, with a partner's keys: the same in training rounds and in the counting round."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,8 +1,9 @@
 """The conclusion of a report: whether federation helped, in one sentence, and the second result in another."""
 
 from pipeline.report.metrics import CLASSIFICATION, FEWEST_ASSAYS, LONG, REGRESSION
-from pipeline.report.numbers import p_equals
+from pipeline.report.numbers import count, p_equals, percent
 from pipeline.report.schema import (
+    ColumnFacts,
     ComparisonOverTasks,
     Comparisons,
     Conclusion,
@@ -89,6 +90,17 @@ def network_sentence(metric: str, summary: Comparisons | SharedComparisons) -> s
     return (
         f"Over the same network without federation: from {comparison.local:.3f} to {comparison.federated:.3f}, "
         f"{of_change(comparison.change, comparison.interval_95)}."
+    )
+
+
+def columns_sentence(columns: ColumnFacts | None) -> str:
+    """What this partner's updates told of its fingerprint bits; "" if all input columns are shared."""
+    if columns is None:
+        return ""
+    return (
+        f"{count(columns.n_shared)} of {count(columns.n_columns)} input columns were shared, and this partner's "
+        f"updates changed {count(columns.n_sent)} of them. {count(columns.n_private)} that its compounds set stayed "
+        f"here: {percent(columns.private_compounds, 0)} of its training compounds set one of these."
     )
 
 

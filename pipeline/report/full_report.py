@@ -20,6 +20,7 @@ from partners.scores import reliability
 from partners.scores.gate import GateSettings
 from partners.training.history import RoundScores
 from partners.training.partner_data import PartnerData
+from partners.training_data.column_flags import compounds_by_column, share_that_sets
 from partners.training_data.training_set import TrainingSet
 from pipeline.exchange.mailbox import Mailbox
 from pipeline.home.round_metrics import RoundRecord, read_records
@@ -27,6 +28,7 @@ from pipeline.report.metrics import CLASSIFICATION, REGRESSION
 from pipeline.report.report import build_report
 from pipeline.report.rows import is_scored
 from pipeline.report.schema import (
+    ColumnFacts,
     Curve,
     Facts,
     FollowedTasks,
@@ -86,6 +88,22 @@ def full_report(
         )
         if regression_rows
         else None,
+        columns=column_facts(own),
+    )
+
+
+def column_facts(own: PartnerData) -> ColumnFacts | None:
+    """Which input columns were shared and which stayed at this partner; None if they are not counted."""
+    columns, data = own.columns, own.training_set
+    if columns.shared is None:
+        return None
+    own_and_set = np.intersect1d(columns.own, np.flatnonzero(compounds_by_column(data)))
+    return ColumnFacts(
+        n_columns=data.n_inputs,
+        n_shared=columns.shared.size,
+        n_sent=np.intersect1d(columns.shared, columns.flagged).size,
+        n_private=own_and_set.size,
+        private_compounds=share_that_sets(data, own_and_set),
     )
 
 

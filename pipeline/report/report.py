@@ -17,6 +17,7 @@ from partners.scores.paired_scores import PairedScores, compare_metrics
 from pipeline.errors import DamagedReport, NotYet
 from pipeline.home.json_files import write_json
 from pipeline.home.paths import Home
+from pipeline.report.audit.schema import Audit
 from pipeline.report.conclusion import draw_conclusion
 from pipeline.report.metrics import CLASSIFICATION, FORMAT, REGRESSION, Side, TaskKind
 from pipeline.report.parts import problems
@@ -24,6 +25,7 @@ from pipeline.report.picks import picks_of
 from pipeline.report.row_schema import AnyRow, RegressionRow, TaskRow
 from pipeline.report.rows import domain_summary, network_scores, paired_scores
 from pipeline.report.schema import (
+    ColumnFacts,
     ComparisonOverTasks,
     Comparisons,
     DomainSummary,
@@ -78,6 +80,7 @@ def build_report(
     calibration: ReliabilityCurves,
     data: PreparationCounts,
     regression_calibration: ReliabilityCurves | None = None,
+    columns: ColumnFacts | None = None,
 ) -> Report:
     """Build a partner's report: both comparisons over its tasks, curves, calibration and data."""
     main = _compare(rows, regression_rows, facts.seed, paired_scores, has_domain=True)
@@ -94,6 +97,7 @@ def build_report(
         calibration=calibration,
         data=data,
         regression_calibration=regression_calibration,
+        columns=columns,
     )
 
 
@@ -134,7 +138,7 @@ def report_file(home: Home) -> Path:
 def write_report(home: Home, report: Report) -> None:
     """Write summary.json, then report.json, whose presence means that the models are scored."""
     write_summary(home, report)
-    write_json(report_file(home), report.to_json())
+    write_json(report_file(home), report.model_copy(update={"audit": None}).to_json())
 
 
 def write_summary(home: Home, report: Report) -> None:
@@ -143,7 +147,7 @@ def write_summary(home: Home, report: Report) -> None:
 
 
 def read_report(home: Home) -> Report:
-    """Read the report.
+    """Read the report, with the audit of the same trunk if there is one.
 
     Raises NotYet if there is none yet, DamagedReport for a file that a run of this version does not write.
     """
@@ -152,7 +156,9 @@ def read_report(home: Home) -> Report:
     if its_format != FORMAT:
         raise _damaged(path, f"format: found {str(its_format)[:20]}, expected {FORMAT}")
     try:
-        return Report.model_validate_json(path.read_bytes())
+        report = Report.model_validate_json(path.read_bytes())
+        audit = Audit.read(home)
+        return report.model_copy(update={"audit": audit}) if audit and audit.trunk == report.trunk else report
     except ValidationError as error:
         raise _damaged(path, f"is damaged: {problems(error)}") from None
 

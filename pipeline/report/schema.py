@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import JsonValue
 
+from pipeline.report.audit.schema import Audit
 from pipeline.report.metrics import CLASSIFICATION, FORMAT, TaskKind
 from pipeline.report.parts import PartWithOptions, ReportPart, Sides
 from pipeline.report.row_schema import AnyRow, RegressionRow, TaskRow
@@ -264,6 +265,16 @@ class PreparationCounts(ReportPart):
     warnings: list[str]
 
 
+class ColumnFacts(ReportPart):
+    """Which input columns were shared, and which of them this partner's updates say anything about."""
+
+    n_columns: int
+    n_shared: int  # in the vector
+    n_sent: int  # of these, flagged by this partner: in all others its updates are zero
+    n_private: int  # set by its training compounds, and its own
+    private_compounds: float  # share of its training compounds that set one of its own columns
+
+
 # ----------------------------------------------------------------------------------------------------------- the whole
 
 
@@ -298,6 +309,8 @@ class Report(Facts, PartWithOptions):
     calibration: ReliabilityCurves
     data: PreparationCounts
     regression_calibration: ReliabilityCurves | None = None
+    audit: Audit | None = None  # from audit.json; report.json has none
+    columns: ColumnFacts | None = None  # absent if the plan shares all
     unconfirmed: list[str] | None = None  # partners that had not signed yet that they have the same last trunk
 
     def rows(self, kind: TaskKind) -> Sequence[AnyRow]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from partners.scores.paired_scores import PairedScores
 from partners.settings import ModelKind
+from pipeline.report.audit.shared import shared_audit
 from pipeline.report.conclusion import draw_conclusion
 from pipeline.report.disclosure import (
     FEWEST,
@@ -104,6 +105,7 @@ def shareable(report: Report) -> ShareableSummary:
         picks=_picks(report, summary),
         worth=shared_worth(report.worth) if summary.average_precision else None,
         data=_preparation(report.data),
+        audit=shared_audit(report.audit) if report.audit else None,
     )
     return ShareableSummary.model_validate_json(json.dumps(rounded(exact.to_json())))
 

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from partners.settings import ModelKind
 from pipeline.errors import DamagedReport, NotShareable
+from pipeline.report.audit.shared import SharedAudit
 from pipeline.report.metrics import CLASSIFICATION, FORMAT, SUMMARY_KIND, TaskKind
 from pipeline.report.parts import PartWithOptions, ReportPart, Sides, problems
 from pipeline.report.schema import Conclusion, Curve, GroupChange, Interval, Picks, Points, SharedWorth
@@ -175,6 +176,7 @@ class ShareableSummary(PartWithOptions):
     picks: list[SharedPicks]
     worth: SharedWorth | None = None
     data: SharedPreparation
+    audit: SharedAudit | None = None
 
     def views(self, kind: TaskKind) -> Views | None:
         """The data for the figures of one kind of task."""

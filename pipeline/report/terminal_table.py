@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.report.conclusion import gate_sentences
+from pipeline.report.conclusion import columns_sentence, gate_sentences
 from pipeline.report.disclosure import WITHHELD
 from pipeline.report.metrics import CLASSIFICATION, REGRESSION, SHORT
 from pipeline.report.numbers import number, p_value, signed
@@ -42,10 +42,11 @@ def print_tables(reports: Sequence[Report | ShareableSummary]) -> Console:
 
 
 def _conclusions(report: Report | ShareableSummary) -> list[str]:
-    """The conclusion, the hits among picked compounds, and of a private report the gate."""
-    gate = gate_sentences(report) if isinstance(report, Report) else ""
-    waits = _unconfirmed(report) if isinstance(report, Report) else ""
-    sentences = (report.verdict.sentence, picks_sentence(report.picks), worth_sentence(report.worth), gate, waits)
+    """The conclusion, the hits among picked compounds, and of a private report the gate and what was shared."""
+    private: tuple[str, ...] = ()
+    if isinstance(report, Report):
+        private = (gate_sentences(report), columns_sentence(report.columns), _unconfirmed(report))
+    sentences = (report.verdict.sentence, picks_sentence(report.picks), worth_sentence(report.worth), *private)
     return [f"{report.partner}: {sentence}" for sentence in sentences if sentence]
 
 

@@ -4,22 +4,31 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from data_prep.prepared import Prepared
 from partners.models.take_home import FittedModels, Network, compare_models, fit_models
+from partners.network.input_columns import NO_COLUMNS
 from partners.training.baseline import Baseline, Budget, train_baseline
 from partners.training.partner_data import PartnerData
+from partners.training_data.column_flags import ColumnFlags, column_flags, compounds_by_column
 from partners.training_data.dataset_facts import dataset_facts
 from partners.training_data.prepared_data import training_set
+from partners.training_data.training_set import TrainingSet
 from pipeline.errors import ConfigError
 from pipeline.exchange.mailbox import Mailbox
 from pipeline.exchange.storage import open_exchange
-from pipeline.home.catalogue_counts import held_rows, known_counts, opposite_tasks
+from pipeline.home.canaries import left_out_of, obtain_canaries
+from pipeline.home.catalogue_counts import held_rows, known_holders, opposite_tasks
+from pipeline.home.own_columns import input_columns, obtain_flags
 from pipeline.home.paths import Home
 from pipeline.home.round_metrics import RoundRecord, write_record
+from pipeline.home.trunk_history import TrunkHistory
 from pipeline.model.extensions import report_left_out
 from pipeline.model.folder import write_final_model
 from pipeline.plan.member_configs import PartnerConfig
-from pipeline.protocol.catalogue_round import CatalogueRound
+from pipeline.protocol.counting_round import CountingRound
 from pipeline.protocol.enrolment import Enrolment, enrol
 from pipeline.protocol.partner_rounds import PartnerRounds
 from pipeline.protocol.revision import check_place, check_preparation, check_releases, check_vector
@@ -55,7 +64,7 @@ class PartnerRun:
         self._clock = clock
         self._tables_usable = False
         self._enrolment: Enrolment | None = None
-        self._catalogue_round: CatalogueRound | None = None
+        self._counting_round: CountingRound | None = None
         self._rounds: PartnerRounds | None = None
         self._matrices: Prepared | None = None
         self._own: PartnerData | None = None
@@ -84,17 +93,35 @@ class PartnerRun:
         return True
 
     def _begin_rounds(self, enrolment: Enrolment, own: PartnerData) -> None:
-        """Begin the training rounds if the catalogue's holders are counted, else do a step of the catalogue round."""
-        counts = known_counts(self._mailbox.plan, self.home)
-        if counts is not None:
-            self._own = replace(own, counts=counts)
-            self._rounds = PartnerRounds(self._mailbox, enrolment, self._own, self._reporter, self._clock)
+        """Begin the training rounds if the holders are counted, else do a step of the counting round."""
+        plan = self._mailbox.plan
+        holders = known_holders(plan, self.home)
+        if holders is not None:
+            self._own = replace(own, counts=holders.rows, columns=input_columns(plan, self.home, holders))
+            history = TrunkHistory(self.home, plan.rounds.n_rounds, self._config.audit.history_gb)
+            self._rounds = PartnerRounds(self._mailbox, enrolment, self._own, self._reporter, self._clock, history)
             return
-        if self._catalogue_round is None:
-            self._catalogue_round = CatalogueRound(
-                self._mailbox, enrolment, own.held, own.preparation_digest, self._reporter
+        if self._counting_round is None:
+            self._counting_round = CountingRound(
+                self._mailbox, enrolment, own.held, self._flagged(own), own.preparation_digest, self._reporter
             )
-        self._catalogue_round.advance()
+        self._counting_round.advance()
+
+    def _flagged(self, own: PartnerData) -> NDArray[np.int64]:
+        """Input columns that this partner flags; none if they are not counted."""
+        plan, settings = self._mailbox.plan, self._mailbox.plan.columns
+        if not settings.are_counted:
+            return NO_COLUMNS
+
+        def make() -> ColumnFlags:
+            # not of the plan: a revision that counts again must not tell what the first count withheld
+            n_compounds = compounds_by_column(own.training_set)
+            chance = self._mailbox.keys.uniform_numbers(
+                "hocket/withhold/v1", {"federation": plan.federation.id}, n_compounds.size
+            )
+            return column_flags(n_compounds, settings.min_compounds, settings.withhold, chance)
+
+        return obtain_flags(plan, self.home, make).flagged
 
     def _expect_usable_tables(self) -> None:
         """Refuse bad tables before this partner enrols, so that the others do not wait for it; once is enough."""
@@ -111,7 +138,7 @@ class PartnerRun:
         held = held_rows(plan.catalogue, self._matrices.tasks)
         for warning in opposite_tasks(plan.catalogue, self._matrices.tasks):
             self._reporter.warn(warning)
-        data = training_set(self._matrices, plan.preparation.folds, config.training)
+        data = self._without_canaries(self._matrices)
         own = PartnerData(
             data,
             config.training,
@@ -136,6 +163,19 @@ class PartnerRun:
         self._reporter.report(f"prepared {counts}; consistency digest, equal for all partners: {preparation}")
         return own
 
+    def _without_canaries(self, matrices: Prepared) -> TrainingSet:
+        """The training set, without the canaries that are left out."""
+        folds, training = self._mailbox.plan.preparation.folds, self._config.training
+        whole, me = training_set(matrices, folds, training), self._mailbox.me
+        has_begun = bool(self.home.rounds_started()) or self._mailbox.has(MessageName("ready", 1, 1, me))
+        wanted = self._config.audit.canaries
+        canaries = obtain_canaries(self.home, self._mailbox.keys, whole, wanted, has_begun=has_begun)
+        if not canaries:
+            return whole
+        left_out = left_out_of(self.home, matrices.x)
+        self._reporter.report(f"{len(canaries)} canaries: {left_out.size} compounds are left out of the training")
+        return training_set(matrices, folds, training, left_out)
+
     def _conclude(self, rounds: PartnerRounds) -> bool:
         """Train the local network with the same number of steps, then write final model and report.
 
@@ -155,7 +195,7 @@ class PartnerRun:
         baseline, final = self._local_only(self._own), rounds.final()
         if final.private is None:
             raise ConfigError(_NO_HEADS)
-        local, federated = Network(baseline.trunk, baseline.state), Network(final.trunk, final.private)
+        local, federated = Network(baseline.trunk, baseline.state), Network(*final.model(self._own.columns))
         fitted = self._fitted(self._matrices, self._own, local, federated)
         plan = self._mailbox.plan
         report = full_report(
@@ -212,7 +252,10 @@ class PartnerRun:
             )
 
     def _local_only(self, own: PartnerData) -> Baseline:
-        plan, layout = self._mailbox.plan, self._mailbox.plan.layout_with(own.counts.n_places)
+        plan, layout = (
+            self._mailbox.plan,
+            self._mailbox.plan.layout_with(own.counts.n_places),
+        )  # all columns are its own
         first = plan.first_vector(layout)
         self.home.baseline.mkdir(parents=True, exist_ok=True)
         with self._reporter.progress("training the local network") as progress:

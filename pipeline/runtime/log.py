@@ -21,7 +21,7 @@ class Log:
         self._round: dict[str, int] = {}
 
     def set_round(self, round_no: int | None = None, attempt: int | None = None) -> None:
-        """Give round (0: the catalogue round) and attempt to all following lines; None: to none of them."""
+        """Give round (0: the counting round) and attempt to all following lines; None: to none of them."""
         numbers = {"round": round_no, "attempt": attempt}
         self._round = {key: number for key, number in numbers.items() if number is not None}
 

@@ -26,6 +26,7 @@ _GIB = 1 << 30
 _PARTNER_BASE = 1.0 * _GIB  # bytes; libraries, tables and matrices of some 10,000 compounds
 _AGGREGATOR_NEEDS = 0.6 * _GIB  # bytes, with MLflow
 _PEAK_PER_PARAMETER = 52  # bytes of memory: weights, gradients, the optimiser's state, update, residual
+_WHOLE_TRUNK = 4  # bytes more, if the vector has some of the trunk's input columns and is no trunk itself
 _HOME_PER_PARAMETER = 30  # bytes of disk
 _ROUNDS_AT_ONCE = 2  # of sealed files in a home
 # two processes each, as MLflow takes as long to load as all others
@@ -67,7 +68,8 @@ def _memory(config: MemberConfig, plan: Plan) -> Finding:
     """Compare total memory with an estimate of the peak; too little free memory is only a note."""
     n_params = plan.possible_layouts[-1].n_params
     is_partner = isinstance(config, PartnerConfig)
-    needed = _PARTNER_BASE + _PEAK_PER_PARAMETER * n_params if is_partner else _AGGREGATOR_NEEDS
+    each = _PEAK_PER_PARAMETER + (_WHOLE_TRUNK if plan.columns.are_counted else 0)
+    needed = _PARTNER_BASE + each * n_params if is_partner else _AGGREGATOR_NEEDS
     total, free = memory()
     size = f"at most {n_params:,} parameters with the catalogue" if plan.catalogue.tasks else f"{n_params:,} parameters"
     text = f"{_gib(total)} GiB in all, {_gib(free)} free; a trunk of {size} takes about {_gib(needed)}"

@@ -22,6 +22,7 @@ LOGGED, LOGGED_BEFORE = "mlflow.hocket.logged", "hocket.logged"  # the second in
 KEPT = "kept"  # alias of the registered model that the gate keeps
 NOTE = "mlflow.note.content"  # MLflow shows it as the description
 VALIDATION, TEST, VERDICT, GATE = "1_validation", "2_test", "3_verdict", "4_gate"
+AUDIT = "audit"
 _CURVES = {
     "loss_train": "5_training/loss",
     "clipped_share": "6_update/clipped_share",
@@ -33,6 +34,7 @@ _CURVES = {
     "n_members": "9_round/members",
     "attempt": "9_round/attempt",
     "catalogue_rows": "9_round/catalogue_tasks",
+    "shared_columns": "9_round/input_columns",
 }
 _GROUPS = {"validation_": f"{VALIDATION}/", "seconds_": "7_seconds/", "n_": "9_data/"}
 

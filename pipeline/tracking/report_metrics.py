@@ -8,7 +8,7 @@ from pipeline.home.paths import Home
 from pipeline.report.metrics import CLASSIFICATION, REGRESSION, Side
 from pipeline.report.report import read_report
 from pipeline.report.schema import ComparisonOverTasks, Comparisons, Report
-from pipeline.tracking.descriptions import GATE, TEST, VALIDATION, VERDICT
+from pipeline.tracking.descriptions import AUDIT, GATE, TEST, VALIDATION, VERDICT
 
 _OUTCOMES = {"better": 1, "undecided": 0, "worse": -1}  # others, such as "unjudged", are no number
 
@@ -52,6 +52,11 @@ def gate(report: Report) -> dict[str, float]:
     numbers = {"change": found.change, "low": found.low, "high": found.high, "tasks": found.n_tasks}
     metrics = {f"{GATE}/{name}": float(number) for name, number in numbers.items() if number is not None}
     return metrics | _outcome(GATE, found.outcome) | {f"{GATE}/keeps_federated": float(found.kept == "federated")}
+
+
+def audit(report: Report) -> dict[str, float]:
+    """What `hocket audit` measured: AUC and rates of each view, and counts; empty without an audit."""
+    return {f"{AUDIT}/{name}": value for name, value in report.audit.numbers()} if report.audit else {}
 
 
 def validation_curves(report: Report, side: Side) -> Iterator[tuple[str, int, float]]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
+import numpy as np
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey, MLKEM768X25519PublicKey
 
 from secure.encoding.canonical import canonical_json, digest
-from secure.encoding.derive import derive_key
+from secure.encoding.derive import derive_key, uniform_numbers
 from secure.encoding.json_fields import expect_keys, from_base64, is_name, to_base64
 from secure.encoding.limited_toml import parse_toml
 from secure.errors import BadCard, BadKeyFile, BadSignature, WrongKey
@@ -34,6 +35,7 @@ SIGNING_BYTES = 32
 SIGNATURE_BYTES = 64
 _MLKEM_PUBLIC, _MLKEM_SEED, _X25519 = 1184, 64, 32
 AGREEMENT_BYTES = _MLKEM_PUBLIC + _X25519
+_CHANCE_BITS = 53  # of a float64
 # Every encoding, without the sign bit, of a point of small order (as libsodium's ge25519_has_small_order has them):
 # under such a key the same 64 bytes are a signature of every message
 _SMALL_ORDER = {
@@ -218,6 +220,18 @@ class PrivateKeys:
     def unlock(self, data: bytes, what: str, where: str) -> bytes:
         """Return the secret in a file that `lock` made; raises BadKeyFile or WrongKey."""
         return unlock_with_key(data, what, self._file_key(), where)
+
+    def seed(self, purpose: str, context: Mapping[str, object]) -> bytes:
+        """Return 32 bytes for a draw that nobody without these keys can repeat; the same each time."""
+        return derive_key(self._secret(), purpose, dict(context))
+
+    def uniform_numbers(self, purpose: str, context: dict[str, object], n: int) -> np.ndarray:
+        """Return n numbers (float64, uniform in [0, 1)) that only the holder of these keys can repeat.
+
+        Every other purpose or context gives other numbers.
+        """
+        key = derive_key(self._secret(), purpose, context)
+        return np.asarray(uniform_numbers(key, 0, n, 1 << _CHANCE_BITS) * 2.0**-_CHANCE_BITS)
 
     def _file_key(self) -> bytes:
         return derive_key(self._secret(), "hocket/home/v1", {"name": self.name})

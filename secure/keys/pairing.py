@@ -135,7 +135,7 @@ def pair_key(seed_ij: bytes, seed_ji: bytes, i: str, j: str, plan_digest: str) -
 
 
 def counted_pair_key(key: PairKey, counted: str) -> PairKey:
-    """Return the key of the same partners for the rounds after a catalogue round; counted : digest of its counts."""
+    """Return the key of the same partners for the rounds after a counting round; counted : digest of its counts."""
     return PairKey(key.names, derive_key(key.key, "hocket/counted-pair/v1", {"counted": counted}))
 
 

@@ -10,7 +10,7 @@ class MessageName:
     """Where a message lies, equally in the exchange, an inbox and an outbox; FORMAT.md, section 4."""
 
     kind: str
-    round_no: int  # 0 outside the rounds, and in the catalogue round of a catalogue
+    round_no: int  # 0 outside the rounds, and in the counting round of a catalogue
     attempt: int  # 0 outside the rounds
     sender: str
 

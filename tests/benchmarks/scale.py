@@ -26,8 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for the consorti
 from secure.ciphertexts.parameters import SealParameters, SealSettings, seal_parameters
 from secure.messages.messages import _MAX_PAYLOAD as MAX_PAYLOAD
 from secure.sealing.container import MAX_PARAMS
-from tests.benchmarks.round_steps import Cost, apart, changes_of, open_mean, seal_apart
 from tests.support.secure.consortium import Consortium, make_consortium
+from tests.support.secure.round_steps import Cost, apart, changes_of, open_mean, seal_apart
 
 FULL_MILLIONS, FULL_FITTED, FITTED = 192.0, 20.0, 8.0  # parameters: of the large run, of what is fitted for it, else
 MORE = 4  # times as many partners has the smallest run, for a quarter of the parameters

@@ -14,8 +14,8 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for the consortium of the tests
 
-from tests.benchmarks.round_steps import Cost, apart, open_mean, seal_apart
 from tests.support.secure.consortium import make_consortium
+from tests.support.secure.round_steps import Cost, apart, open_mean, seal_apart
 
 CORES = len(os.sched_getaffinity(0))
 AGGREGATOR_LIMIT_MB = 300.0

@@ -598,6 +598,8 @@ def test_inspect_knows_every_file_of_a_finished_federation(finished: Federation)
         "models of a partner's single assays (private)",
         "prepared matrices of a partner (private)",
         "part of prepared matrices (private)",
+        "trunk at the start of a round, kept for the audit (private)",
+        "sizes of the trunks that a partner trained on (private)",
         "record of a member's step, for MLflow (private)",
         "report of a partner (private)",
         "summary of a partner's report (may be shared)",

@@ -156,6 +156,14 @@ def test_plan_digest(example, tmp_path):
     assert plain.digest(plain.canonical_plan(revised, block("defaults"))) == read_plan(tmp_path / "plan.toml").digest
 
 
+@pytest.mark.parametrize("columns", ["", "withhold = 0.5", "min_partners = 0\nmin_compounds = 4", "min_partners = 2"])
+def test_plan_digest_with_columns(columns, tmp_path):
+    """The settings of input columns are part of the plan's digest, unless nothing is counted."""
+    text = (FOLDER / "plan.toml").read_text().replace("[columns]\nmin_partners = 0", f"[columns]\n{columns}")
+    (tmp_path / "plan.toml").write_text(text)
+    assert plain.digest(plain.canonical_plan(text, block("defaults"))) == read_plan(tmp_path / "plan.toml").digest
+
+
 @pytest.mark.parametrize(
     "catalogue",
     [

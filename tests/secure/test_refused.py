@@ -88,7 +88,7 @@ def test_every_rule_has_its_files():
     for refusal in REFUSALS:
         assert f"`{refusal.error}`" in RULES[refusal.rule], refusal
     # E-12 needs a whole group secret in an envelope, 73 kB of chance; test_enrolment.py makes one on the spot.
-    # K rules need a catalogue round; tests/pipeline/protocol/test_catalogue_round.py makes one for each
+    # K rules need a counting round; tests/pipeline/protocol/test_counting_round.py makes one for each
     # A-4 needs a whole transcript; tests/pipeline/audit/test_releases.py has them
     assert set(RULES) - {refusal.rule for refusal in REFUSALS} == {"A-4", "E-12", "K-1", "K-2", "K-3", "K-4"}
 

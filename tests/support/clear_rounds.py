@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from partners.network.input_columns import InputColumns
 from partners.network.server_state import initial_server_state
 from partners.network.shared_head_rows import HolderCounts, SharedHeadRows, scale_rows
 from partners.network.state import PartnerState
-from partners.network.trunk import TrunkLayout, initial_trunk
+from partners.network.trunk import TrunkLayout, initial_trunk, trunk_layout
 from partners.settings import ServerOptimiser, Training, TrunkSettings
 from partners.training.server_step import server_step
 from partners.training.training import round_seed, seeded_state, train_in_place
@@ -34,13 +35,14 @@ class Member:
     training_set: TrainingSet
     training: Training
     held: Mapping[int, Sequence[int]] = field(default_factory=dict)  # row of the catalogue to classification tasks
+    columns: InputColumns = field(default_factory=InputColumns)
 
 
 @dataclass(frozen=True)
 class Agreed:
-    """What a plan says about the rounds, and what its catalogue round gave."""
+    """What a plan says about the rounds, and what its counting round gave."""
 
-    layout: TrunkLayout  # of the shared vector, a catalogue's rows included
+    layout: TrunkLayout  # of the shared vector: counted input columns, and a catalogue's rows included
     trunk: TrunkSettings
     trunk_seed: int
     n_rounds: int
@@ -55,7 +57,7 @@ class State:
     """Where the federation stands; `private` and `residual` are each partner's own."""
 
     vector: NDArray[np.float32]  # the trunk, and behind it the catalogue's rows
-    n_trunk: int  # parameters of the trunk
+    layout: TrunkLayout  # of the vector
     bounds: NDArray[np.float64]
     private: dict[str, PartnerState] = field(default_factory=dict)
     residual: dict[str, NDArray[np.float32]] = field(default_factory=dict)
@@ -63,10 +65,9 @@ class State:
     seconds: float = 0.0  # CPU seconds of the last round, all partners
     cosine: float = float("nan")  # mean cosine between two partners' changes of the trunk, last round
 
-    @property
-    def trunk(self) -> NDArray[np.float32]:
-        """The trunk alone, a view."""
-        return self.vector[: self.n_trunk]
+    def trunk(self, name: str, member: Member) -> NDArray[np.float32]:
+        """The whole trunk of one partner."""
+        return member.columns.trunk(self.layout, self.vector, self.private[name])
 
 
 AfterRound = Callable[[int, State], None]
@@ -81,16 +82,16 @@ def clear_rounds(members: Mapping[str, Member], agreed: Agreed, after_round: Aft
     slices = [tensor.place for tensor in layout.tensors]
     weights = {name: _weight(member.training_set, agreed.seal) for name, member in members.items()}
     server = initial_server_state(agreed.server, layout.n_params)
-    first = initial_trunk(layout, agreed.trunk_seed)
-    state = State(first, layout.trunk.n_params, first_bounds(len(slices), agreed.seal))
+    first = initial_trunk(layout, agreed.trunk_seed, next(iter(members.values())).columns.shared)
+    state, n_trunk = State(first, layout, first_bounds(len(slices), agreed.seal)), _n_trunk(layout)
     for round_no in range(1, agreed.n_rounds + 1):
         before = time.process_time()
         grid = make_grid(slices, state.bounds, parameters)
         total = np.zeros(layout.n_params, dtype=np.int32)
-        spread = _Spread(state.n_trunk)
+        spread = _Spread(n_trunk)
         for name in sorted(members):
             change = _change(name, members[name], agreed, state, round_no)
-            spread.add(change[: state.n_trunk])
+            spread.add(change[:n_trunk])
             scale = np.float32(weights[name] / parameters.max_weight)
             chance = np.random.default_rng((*_seed(members[name], round_no), *name.encode()))
             _add_sent(name, change, scale, state, grid, chance, total)
@@ -98,6 +99,7 @@ def clear_rounds(members: Mapping[str, Member], agreed: Agreed, after_round: Aft
         mean, sent = opened.mean, opened.sent_mean
         state.bounds = next_bounds(sent, slices, state.bounds, agreed.seal, len(members))
         scale_rows(mean, layout, agreed.counts.factors(members))  # `sent` may be the same array
+        next(iter(members.values())).columns.hold_back(mean, layout, members)
         state.vector, server = server_step(state.vector, mean, agreed.server, server)
         for name, member in members.items():
             state.private[name] = _rows(member, agreed).from_vector(state.vector, state.private[name])
@@ -111,6 +113,11 @@ def _seed(member: Member, round_no: int) -> tuple[int, ...]:
     return round_seed(member.training.seed, round_no - 1)
 
 
+def _n_trunk(layout: TrunkLayout) -> int:
+    """Values of the vector before the catalogue's rows."""
+    return trunk_layout(layout.n_inputs, layout.hidden, n_columns=layout.n_columns).n_params
+
+
 def _rows(member: Member, agreed: Agreed) -> SharedHeadRows:
     return SharedHeadRows.of(agreed.layout, member.held, agreed.counts)
 
@@ -121,13 +128,14 @@ def _change(name: str, member: Member, agreed: Agreed, state: State, round_no: i
     private = state.private.get(name)
     if private is None:
         drawn = seeded_state(member.training_set, layout.trunk, member.training, seed)
-        private = rows.from_vector(state.vector, drawn)
-    vector, trunk = copied(state.vector), layout.trunk
+        private = member.columns.begin(layout, rows.from_vector(state.vector, drawn))
+    vector = copied(state.vector)
+    trunk = member.columns.trunk(layout, vector, private)
     result = train_in_place(
         member.training_set,
-        vector[: trunk.n_params],
-        private,
         trunk,
+        private,
+        layout.trunk,
         agreed.trunk,
         member.training,
         seed,
@@ -135,8 +143,8 @@ def _change(name: str, member: Member, agreed: Agreed, state: State, round_no: i
         tied=rows.tied,
     )
     rows.to_vector(result.state, vector)
+    state.private[name] = member.columns.take_back(layout, trunk, vector, result.state)
     vector -= state.vector
-    state.private[name] = result.state
     return vector
 
 

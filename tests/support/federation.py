@@ -54,6 +54,8 @@ catalogue_min_fold_inactive = 0
 [trunk]
 hidden = [16]
 dropout = 0.2
+[columns]
+{columns}
 {extra}
 """
 PARTNER = """\
@@ -89,6 +91,7 @@ class Federation:
         deadline_s: float = 3600.0,
         max_attempts: int = 5,
         min_partners: int = 3,
+        columns: str = "min_partners = 0",
         extra: str = "",
         federation_id: str = "ab" * 16,
         holders: Mapping[str, Sequence[str]] = MappingProxyType({}),
@@ -105,6 +108,7 @@ class Federation:
             deadline_s=deadline_s,
             max_attempts=max_attempts,
             min_partners=min_partners,
+            columns=columns,
             extra=extra,
         )
         self.plan_file.write_text(plan + "\n".join(f"[[card]]\n{card}" for card in cards))

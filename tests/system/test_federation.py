@@ -183,6 +183,8 @@ def test_homes_hold_no_more_than_they_need(finished: Federation) -> None:
         home = finished.home(name).folder
         assert [path.name for path in home.rglob("*.arrow")] == []
         assert sorted(str(path.relative_to(home)) for path in home.rglob("*.safetensors")) == [
+            "audit/trunks/trunk-0002.safetensors",  # of [audit] history_gb: all that the audit can look back at
+            "audit/trunks/trunk-0003.safetensors",
             "baseline/assay_models.safetensors",
             "baseline/local.safetensors",
             "model/compounds.safetensors",

@@ -61,7 +61,8 @@ def federated(
             _share_row(state.private, row)
         for name in members:
             clipped = state.clipped[name]
-            tell(round_no, name, Model(state.trunk, state.private[name], state.seconds, state.cosine, clipped))
+            trunk = state.trunk(name, members[name])
+            tell(round_no, name, Model(trunk, state.private[name], state.seconds, state.cosine, clipped))
 
     clear_rounds(members, agreed, after)
 

@@ -1,4 +1,4 @@
-"""Shared head rows: catalogues as a consortium could declare them, with the counts of a catalogue round."""
+"""Shared head rows: catalogues as a consortium could declare them, with the counts of a counting round."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -19,7 +19,7 @@ from partners.training_data.training_set import TrainingSet
 from pipeline.demo.benchmark_data import ensure_wheel
 
 STRUCTURE_SEED = bytes(range(32))  # the same for all partners, so that folds agree; no secret here
-DEMO_PARTNERS, DEMO_SHARE = 5, 0.5
+DEMOS = {"demo": (5, 0.5), "demo3": (3, 0.35)}  # partners, share of the compounds; demo3 is what `hocket demo` takes
 
 Truth = dict[tuple[str, str], str]  # (partner, assay) -> target and endpoint
 
@@ -46,11 +46,11 @@ class Partner:
 
 
 def tables_of(data: str, work: Path, shared: Path) -> Path:
-    """Folder with P01, P02, ...: one of `../shared/data`, or for "demo" the public MoleculeACE tables dealt out."""
-    if data != "demo":
+    """Folder with P01, P02, ...: one of `../shared/data`, or the public MoleculeACE tables dealt out, see DEMOS."""
+    if data not in DEMOS:
         return shared / data
-    folder = work / "demo"
-    split_benchmark(ensure_wheel(), DEMO_PARTNERS, DEMO_SHARE, 0, folder)
+    folder, (n_partners, share) = work / data, DEMOS[data]
+    split_benchmark(ensure_wheel(), n_partners, share, 0, folder)
     return folder
 
 

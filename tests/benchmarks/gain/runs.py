@@ -8,8 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from partners.network.input_columns import InputColumns
+from partners.network.shared_head_rows import HolderCounts
 from partners.network.trunk import trunk_layout
 from partners.settings import ServerOptimiser, Training, TrunkSettings
+from partners.training_data.column_flags import column_flags, compounds_by_column
 from secure.ciphertexts.parameters import SealSettings
 from tests.benchmarks.gain import arms
 from tests.benchmarks.gain.arms import Columns, Members
@@ -20,7 +23,39 @@ from tests.benchmarks.gain.scores import Scores, Watch
 from tests.support.clear_rounds import Agreed, Member
 
 # Added later: left out of the JSON if they have no effect, so that files of earlier runs are still found.
-_ADDED = ("regression_weight", "catalogue", "min_holders", "descriptors", "models", "regression_rows")
+_ADDED = ("regression_weight", "catalogue", "min_holders", "descriptors", "models", "regression_rows", "columns")
+
+
+@dataclass(frozen=True)
+class CountedColumns:
+    """The plan's settings for input columns that few hold."""
+
+    min_partners: int = 3
+    min_compounds: int = 1
+    withhold: float = 0.0
+
+    def __str__(self) -> str:
+        """As in a table."""
+        return f"of {self.min_compounds}+ compounds at {self.min_partners}+ partners, {self.withhold:.0%} withheld"
+
+    def of(self, partners: Mapping[str, Partner], seed: int) -> dict[str, InputColumns]:
+        """Every partner's part after the counting round, by name.
+
+        seed : of what is withheld, and of the first trunk
+        """
+        n_bits = next(iter(partners.values())).training_set.n_inputs
+        flags = {
+            name: column_flags(
+                compounds_by_column(labels_only(partner.training_set)),
+                self.min_compounds,
+                self.withhold,
+                np.random.default_rng([seed, *name.encode()]).random(n_bits),
+            )
+            for name, partner in partners.items()
+        }
+        counts = np.bincount(np.concatenate([each.flagged for each in flags.values()]), minlength=n_bits)
+        holders = HolderCounts(tuple(counts.tolist()), frozenset(partners), self.min_partners)
+        return {name: InputColumns(holders, each.flagged, each.withheld, seed) for name, each in flags.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +83,7 @@ class Setting:
     min_holders: int | None = None  # partners that hold a shared row
     descriptors: bool = False  # beside the fingerprint, for forests
     regression_rows: bool = False  # of targets that `min_holders` partners measure, shared too
+    columns: CountedColumns | None = None  # which input columns are shared; None: all
     models: int = 0  # version of the models of single assays; 0: the arm has none
 
     @property
@@ -62,6 +98,7 @@ class Setting:
         by = "by labels" if self.weights == "size" else "equal"
         rows = f", rows {self.catalogue} at {self.min_holders}+" if self.catalogue else ""
         shared = " in shared rows" if self.regression_rows else ""
+        shared += f", columns {self.columns}" if self.columns else ""
         return f"{self.arm}{method} rate {self.server_rate:g}, {by}, {self.rounds} x {self.steps}{rows}{hybrid}{shared}"
 
     def as_json(self) -> str:
@@ -99,6 +136,7 @@ def _read(file: Path) -> Scores:
 def members_of(setting: Setting, partners: Mapping[str, Partner], rows: HeldCatalogue) -> dict[str, Member]:
     """Partners with their training settings; regression only if the setting gives it a weight."""
     members = {}
+    columns = setting.columns.of(partners, _trunk_seed(setting)) if setting.columns else {}
     for number, (name, partner) in enumerate(partners.items()):
         training = Training(
             batch_size=setting.batch,
@@ -109,23 +147,28 @@ def members_of(setting: Setting, partners: Mapping[str, Partner], rows: HeldCata
         )
         whole = partner.training_set
         training_set = whole if setting.regression_weight else labels_only(whole)
-        members[name] = Member(training_set, training, rows.held.get(name, {}))
+        members[name] = Member(training_set, training, rows.held.get(name, {}), columns.get(name, InputColumns()))
     return members
 
 
 def agreed_of(setting: Setting, members: Members, rows: HeldCatalogue) -> Agreed:
     """Part of a setting that a plan would have."""
     most = max(member.training_set.n_training_labels for member in members.values())
+    n_columns = next(iter(members.values())).columns.n_columns
     return Agreed(
-        layout=trunk_layout(setting.bits, setting.hidden, rows.counts.n_places),
+        layout=trunk_layout(setting.bits, setting.hidden, rows.counts.n_places, n_columns),
         trunk=TrunkSettings(hidden=setting.hidden, dropout=setting.dropout),
-        trunk_seed=1000 + setting.seed,
+        trunk_seed=_trunk_seed(setting),
         n_rounds=setting.rounds,
         local_steps=setting.steps,
         server=ServerOptimiser(method=setting.method or "mean", learning_rate=setting.server_rate or 1.0),
         seal=SealSettings(bits=setting.seal_bits or 16, weights=setting.weights or "equal", max_weight=most),
         counts=rows.counts,
     )
+
+
+def _trunk_seed(setting: Setting) -> int:
+    return 1000 + setting.seed
 
 
 def _run(setting: Setting, partners: Mapping[str, Partner]) -> Scores:

@@ -61,6 +61,16 @@ def test_everything_comes_back(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
 
 
+def test_columns_of_a_partners_own_come_back(tmp_path: Path):
+    """They are read with the heads, and are None where the trunk has them all."""
+    file, columns = tmp_path / "own.safetensors", np.linspace(-1, 1, 24, dtype=np.float32).reshape(3, 8)
+    save_checkpoint(file, Checkpoint(partner=replace(_partner(), columns=columns)))
+    for only in (["heads"], ["heads", "moments"]):
+        np.testing.assert_array_equal(load_checkpoint(file, _LAYOUT, only=only).partner.columns, columns)
+    save_checkpoint(file, Checkpoint(partner=_partner()))
+    assert load_checkpoint(file, _LAYOUT).partner.columns is None
+
+
 def test_any_part_may_be_absent(tmp_path: Path):
     """A file of the trunk alone, or of facts alone, is a checkpoint too."""
     file = tmp_path / "part.safetensors"

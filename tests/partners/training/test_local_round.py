@@ -8,11 +8,12 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from partners.errors import BadFolds, TrainingDiverged
+from partners.network.input_columns import InputColumns
 from partners.network.predict import predict
 from partners.network.server_state import initial_server_state
 from partners.network.shared_head_rows import HolderCounts
 from partners.network.state import HEAD_BIAS, HEAD_WEIGHT
-from partners.network.trunk import CATALOGUE_BIAS, CATALOGUE_WEIGHT, initial_trunk, trunk_layout
+from partners.network.trunk import CATALOGUE_BIAS, CATALOGUE_WEIGHT, INPUT_WEIGHT, initial_trunk, trunk_layout
 from partners.settings import ServerOptimiser
 from partners.training.local_round import RoundSettings, step_server, train_locally, validation_scores
 from partners.training.partner_data import PartnerData
@@ -54,6 +55,41 @@ def test_without_a_catalogue_it_is_the_trainers_round():
         for name, head in expected.state.heads.items():
             np.testing.assert_array_equal(result.private.heads[name], head)
         vector, private, kept = vector + result.change, result.private, expected.state
+
+
+def test_counted_columns_train_as_one_network_and_only_flagged_ones_are_sent():
+    """Two rounds by hand: the trainer on the whole trunk, whose flagged columns and other tensors make the change."""
+    rng = np.random.default_rng(3)
+    counts, kind = rng.integers(0, 5, N_INPUTS), rng.integers(0, 3, N_INPUTS)
+    flagged, withheld = np.flatnonzero(kind == 0), np.flatnonzero(kind == 1)
+    columns = InputColumns(HolderCounts(tuple(counts.tolist()), COUNTS.partners, 3), flagged, withheld, trunk_seed=1)
+    own = replace(OWN, columns=columns)
+    agreed = replace(PLAIN, layout=trunk_layout(N_INPUTS, (12,), n_columns=columns.n_columns))
+    shared = np.flatnonzero(counts >= 3)
+    sent = np.isin(shared, flagged)
+    whole, kept, private = initial_trunk(PLAIN.layout, 1), None, None
+    vector = initial_trunk(agreed.layout, 1, shared)
+    for round_no in (1, 2):
+        seed = own.seed(round_no)
+        expected = train_round(own.training_set, whole, kept, PLAIN.layout, TRUNK, TRAINING, seed, N_STEPS)
+        result = train_locally(own, agreed, vector.copy(), pieces(vector), private, seed)
+        assert result.loss == expected.losses.mean()
+        change = agreed.layout.views(result.change)
+        trained = PLAIN.layout.views(whole + expected.trunk_change)
+        at = PLAIN.layout.views(whole)[INPUT_WEIGHT][shared[sent]]
+        np.testing.assert_allclose(change[INPUT_WEIGHT][sent], trained[INPUT_WEIGHT][shared[sent]] - at, atol=1e-7)
+        assert change[INPUT_WEIGHT][sent].any()
+        assert not change[INPUT_WEIGHT][~sent].any()
+        np.testing.assert_allclose(result.private.columns, trained[INPUT_WEIGHT][columns.own], atol=1e-7)
+        vector, private, kept = vector + result.change, result.private, expected.state
+        whole = columns.trunk(agreed.layout, vector, private)
+        is_kept = np.ones(N_INPUTS, dtype=bool)
+        is_kept[np.setdiff1d(shared, np.union1d(flagged, withheld))] = False
+        np.testing.assert_allclose(
+            PLAIN.layout.views(whole)[INPUT_WEIGHT][is_kept], trained[INPUT_WEIGHT][is_kept], atol=1e-7
+        )
+    scores = validation_scores(own, agreed, vector, private)
+    assert scores == validation_scores(OWN, PLAIN, whole, replace(private, columns=None))
 
 
 def test_shared_rows_start_from_the_vector_and_their_change_is_sent():

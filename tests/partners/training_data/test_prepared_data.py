@@ -37,6 +37,22 @@ def test_without_a_regression_weight_values_are_left_out():
     assert training_set(prepared, FOLDS, Training(regression_weight=0.1)).n_regressions == 2
 
 
+def test_compounds_that_are_left_out_lose_labels_and_values_alone():
+    """All other rows, and the inputs of these, stay as they are."""
+    prepared, training = prepared_matrices(), Training(regression_weight=0.1)
+    rows = np.array([0, 7, 99])
+    whole, part = training_set(prepared, FOLDS, training), training_set(prepared, FOLDS, training, rows)
+    others = np.setdiff1d(np.arange(100), rows)
+    for name in ("y", "y_regr", "y_censor"):
+        found, expected = getattr(part, name).toarray(), getattr(whole, name).toarray()
+        np.testing.assert_array_equal(found[others], expected[others])
+        assert not found[rows].any()
+    assert part.labels_per_row[rows].tolist() == [0, 0, 0]
+    assert not set(rows) & set(part.training_rows)
+    np.testing.assert_array_equal(part.x.toarray(), whole.x.toarray())
+    assert training_set(prepared, FOLDS, training, rows[:0]).digest() == whole.digest() != part.digest()
+
+
 def test_means_are_over_tasks_that_every_fold_can_score():
     """If there are none, means are over all tasks that are not auxiliary; the same for regression."""
     prepared, training = prepared_matrices(), Training(regression_weight=0.1)

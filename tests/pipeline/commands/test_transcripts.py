@@ -489,6 +489,17 @@ def test_ui(golden: Golden, fresh: Federation):
         run("hocket ui P03/partner.toml", "the store is a server")
 
 
+@pytest.mark.usefixtures("without_figures")
+def test_audit(golden: Golden, done: Federation):
+    """The exact parts of a finished partner; without the last round; of an aggregator."""
+    with golden.session(done.folder) as run:
+        run("hocket audit --help")
+        run("hocket audit P01/partner.toml --quick")
+        run("hocket audit agg/aggregator.toml")
+        shutil.rmtree("P02/home/rounds")
+        run("hocket audit P02/partner.toml", "as before the last round")
+
+
 def test_serve(golden: Golden, fresh: Federation):
     """What it refuses; the served model has tests of its own."""
     with golden.session(fresh.folder) as run, socket.socket() as taken:

@@ -17,7 +17,7 @@ from pipeline.home.catalogue_counts import (
     has_counted,
     held_rows,
     keep_counts,
-    known_counts,
+    known_holders,
     known_layout,
     opposite_tasks,
 )
@@ -117,28 +117,35 @@ def home(tmp_path: Path) -> Home:
     return Home(tmp_path)
 
 
+def rows_of(plan: Plan, home: Home) -> HolderCounts:
+    """The counts of the catalogue's rows in a home."""
+    holders = known_holders(plan, home)
+    assert holders is not None
+    return holders.rows
+
+
 def test_counts_come_back(plan: Plan, home: Home):
-    """There are no counts before the catalogue round, and its counts after it."""
-    assert known_counts(plan, home) is None
+    """There are no counts before the counting round, and its counts after it."""
+    assert known_holders(plan, home) is None
     assert known_layout(plan, home) is None
     keep_counts(plan, home, [3, 1, 2])
     assert known_layout(plan, home) == plan.layout_with(1)
-    assert known_counts(plan, home) == HolderCounts((3, 1, 2), frozenset(plan.partner_names), 3, 3)
+    assert rows_of(plan, home) == HolderCounts((3, 1, 2), frozenset(plan.partner_names), 3, 3)
 
 
 def test_a_plan_without_a_catalogue_needs_no_counts(enrolled: Federation, home: Home):
     """A plan without a catalogue has counts at once."""
-    assert known_counts(plan_with(enrolled, catalogue={}), home) == HolderCounts()
+    assert rows_of(plan_with(enrolled, catalogue={}), home) == HolderCounts()
 
 
 def test_a_revision_from_the_first_round_on_counts_anew(enrolled: Federation, plan: Plan, home: Home):
     """Counting again needs the same partners: with others the difference would be a partner's flags."""
     keep_counts(plan, home, [3, 1, 2])
-    assert known_counts(continued(enrolled, plan, 1), home) is None
+    assert known_holders(continued(enrolled, plan, 1), home) is None
     cards = [card.model_dump(exclude_none=True) for card in plan.card]
     other = cards[0] | {"name": "P99"}
     with pytest.raises(ConfigError, match=r"other partners.*\bP99\b"):
-        known_counts(continued(enrolled, plan, 1, card=[*cards, other]), home)
+        known_holders(continued(enrolled, plan, 1, card=[*cards, other]), home)
 
 
 def test_counts_of_the_same_partners_and_tasks_are_known(enrolled: Federation, plan: Plan, home: Home):
@@ -155,7 +162,7 @@ def test_a_later_revision_keeps_what_was_counted(enrolled: Federation, plan: Pla
     """A later revision keeps counts, counted partners and places, with its own min_partners."""
     keep_counts(plan, home, [3, 1, 2])
     later = continued(enrolled, plan, 2, catalogue={"tasks": TASKS, "min_partners": 2})
-    assert known_counts(later, home) == HolderCounts((3, 1, 2), frozenset(plan.partner_names), 2, 3)
+    assert rows_of(later, home) == HolderCounts((3, 1, 2), frozenset(plan.partner_names), 2, 3)
     assert known_layout(later, home) == plan.layout_with(1)
 
 
@@ -163,10 +170,10 @@ def test_a_later_revision_has_the_same_catalogue(enrolled: Federation, plan: Pla
     """A later revision cannot add or change rows, and needs counts."""
     later = continued(enrolled, plan, 2)
     with pytest.raises(ConfigError, match=r"catalogue\.json: .*no counts"):
-        known_counts(later, home)
+        known_holders(later, home)
     keep_counts(plan, home, [3, 1, 2])
     with pytest.raises(ConfigError, match="later revision keeps"):
-        known_counts(continued(enrolled, plan, 2, catalogue={"tasks": TASKS[::-1]}), home)
+        known_holders(continued(enrolled, plan, 2, catalogue={"tasks": TASKS[::-1]}), home)
 
 
 def test_counts_of_an_earlier_version_are_explained(plan: Plan, home: Home):
@@ -175,7 +182,7 @@ def test_counts_of_an_earlier_version_are_explained(plan: Plan, home: Home):
     table = json.loads(home.catalogue.read_text())
     home.catalogue.write_text(json.dumps({key: value for key, value in table.items() if key != "min_partners"}))
     with pytest.raises(ConfigError, match=r"catalogue\.json: .*\bearlier version") as caught:
-        known_counts(plan, home)
+        known_holders(plan, home)
     assert "begin anew" in "".join(caught.value.__notes__)
 
 
@@ -193,7 +200,7 @@ def test_damaged_counts_are_refused(plan: Plan, home: Home, change, said: str):
     keep_counts(plan, home, [3, 1, 2])
     home.catalogue.write_text(change(home.catalogue.read_text()))
     with pytest.raises(ConfigError, match=said):
-        known_counts(plan, home)
+        known_holders(plan, home)
 
 
 def test_what_was_counted_has_a_digest(enrolled: Federation, plan: Plan, home: Home):
@@ -203,6 +210,6 @@ def test_what_was_counted_has_a_digest(enrolled: Federation, plan: Plan, home: H
     said = f'{{"counts":[3,1,2],"min_partners":3,"partners":["P01","P02","P03"],"tasks":{tasks}}}'
     later = continued(enrolled, plan, 2, catalogue={"tasks": TASKS, "min_partners": 2})
     for one in (plan, later):
-        counts = known_counts(one, home)
+        counts = known_holders(one, home)
         assert counts is not None
         assert counted_digest(one, counts) == hashlib.sha256(said.encode()).hexdigest()

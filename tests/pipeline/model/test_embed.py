@@ -11,6 +11,7 @@ import pytest
 
 from data_prep.prepared import read_prepared
 from partners.files.round_checkpoint import RoundStart
+from partners.network.input_columns import InputColumns
 from partners.network.predict import predict_hidden
 from pipeline.plan.plan import read_plan
 from tests.support.cli_runner import hocket
@@ -34,7 +35,7 @@ def test_it_is_the_trunks_hidden_layer_of_a_compounds_row(finished: Federation, 
     compounds.select(input_compound_id=pl.col("row"), smiles="canonical_smiles").write_csv(known)
     assert hocket("embed", finished.config("P01"), known, "--output", tmp_path / "h.npz").exit_code == 0
     start = RoundStart.read(home.start_file(plan.rounds.n_rounds + 1), plan.layout)
-    expected = np.maximum(predict_hidden(prepared.x, start.trunk, plan.layout.trunk, plan.trunk), 0)
+    expected = np.maximum(predict_hidden(prepared.x, start.model(InputColumns())[0], plan.layout.trunk, plan.trunk), 0)
     with np.load(tmp_path / "h.npz", allow_pickle=False) as found:
         np.testing.assert_array_equal(found["hidden"], expected)
         assert found["hidden"].dtype == np.float32

@@ -28,6 +28,7 @@ from partners.files.checkpoint import load_checkpoint, save_checkpoint
 from partners.files.round_checkpoint import RoundStart
 from partners.models.occlusion import without_atoms
 from partners.models.take_home import read_models
+from partners.network.input_columns import InputColumns
 from partners.network.predict import Predictor
 from partners.network.state import PartnerState
 from partners.training_data.prepared_data import training_set
@@ -105,7 +106,7 @@ def test_known_compounds_get_what_the_models_say_of_their_row(hybrid: Federation
     home = hybrid.home("P01")
     if which == "federated":
         start = RoundStart.read(home.start_file(plan.rounds.n_rounds + 1), plan.layout)
-        trunk, state = start.trunk, start.private
+        trunk, state = start.model(InputColumns())
     else:
         stored = load_checkpoint(home.baseline / "local.safetensors", plan.layout)
         trunk, state = stored.trunk, stored.partner

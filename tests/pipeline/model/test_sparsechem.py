@@ -10,6 +10,7 @@ from scipy import sparse
 
 from partners.files.round_checkpoint import RoundStart
 from partners.files.sparsechem_model import read_sparsechem
+from partners.network.input_columns import InputColumns
 from partners.network.predict import predict
 from pipeline.errors import ExitCode
 from pipeline.plan.member_configs import PartnerConfig
@@ -30,7 +31,7 @@ def test_the_exported_model_is_the_federated_one(done: Federation, tmp_path: Pat
     model = read_sparsechem(model_file, model_file.with_suffix(".json"))
     x = sparse.load_npz(next(home.prepared.glob("*/x.npz")))
     training = PartnerConfig.read(done.config("P02")).training
-    expected = predict(x, start.trunk, start.private, plan.layout, plan.trunk, training)
+    expected = predict(x, *start.model(InputColumns()), plan.layout, plan.trunk, training)
     found = predict(x, model.trunk, model.state, model.layout, model.trunk_settings, model.training)
     np.testing.assert_array_equal(found.logits, expected.logits)
     assert f"classification_tasks: {start.private.n_tasks}" in said.stdout.splitlines()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import ConfigError
 from pipeline.plan.catalogue import Catalogue, catalogue_text
+from pipeline.plan.lengths import PossibleLengths
 from pipeline.plan.plan import Plan, read_plan
 from tests.support.federation import Federation
 
@@ -68,8 +69,8 @@ def test_the_rows_of_a_file_are_the_catalogue(folder: Path, text: str):
     """Rows in the file's order, whatever the line ends, quotes, empty lines, and blanks around a cell."""
     plan = read_plan(put(folder, text))
     assert pairs(plan) == TASKS
-    assert plan.has_catalogue_round
-    assert plan.possible_n_params(0) == [3]
+    assert plan.has_counting_round
+    assert plan.possible_lengths(0) == PossibleLengths.one(3)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from partners.network.trunk import trunk_digest
 from partners.settings import TrunkSettings
 from pipeline.audit.inspect_file import describe_file
 from pipeline.errors import ConfigError, ExitCode
+from pipeline.plan.lengths import PossibleLengths
 from pipeline.plan.plan import Plan, read_plan
 from pipeline.plan.toml_schema import check_table
 from secure.ciphertexts import parameters
@@ -99,11 +100,11 @@ def test_the_plan_is_frozen(enrolled: Federation):
 # ---------------------------------------------------------------------------------------------------- the digest
 
 
-APART = {"card", "continues", "catalogue"}  # each has its own test of what it does to the digest
+APART = {"card", "continues", "catalogue", "columns"}  # each has its own test of what it does to the digest
 
 
 def leaves(tree: object, prefix: str = "") -> dict[str, object]:
-    """Every setting of a plan by its dotted key, without cards, catalogue and `continues`."""
+    """Every setting of a plan by its dotted key, without those that are tested apart."""
     if not isinstance(tree, dict):
         return {prefix: tree}
     found: dict[str, object] = {}
@@ -629,8 +630,8 @@ def test_without_a_catalogue_nothing_changes(table: Table):
     plain, empty = check_table(table, Plan, "plan"), with_catalogue(table, tasks=[], min_partners=2)
     assert plain.digest == empty.digest
     assert plain.layout == empty.layout
-    assert plain.possible_n_params(1) == empty.possible_n_params(1) == [plain.layout.n_params]
-    assert not plain.has_catalogue_round
+    assert plain.possible_lengths(1).only == empty.possible_lengths(1).only == plain.layout.n_params
+    assert not plain.has_counting_round
     assert plain.starts_with == 1
 
 
@@ -647,11 +648,11 @@ def test_a_catalogue_makes_the_vector_longer(table: Table):
     """A row of weights and a bias for each place: the trunk alone, or padded to 1, 2 or 4 rows; flags have three."""
     plan = with_catalogue(table, tasks=TASKS)
     trunk = 512 * 16 + 16
-    assert plan.possible_n_params(1) == [trunk, trunk + 17, trunk + 2 * 17, trunk + 4 * 17]
+    assert plan.possible_lengths(1) == PossibleLengths.these([trunk, trunk + 17, trunk + 2 * 17, trunk + 4 * 17])
     assert [layout.n_rows for layout in plan.possible_layouts] == [0, 1, 2, 4]
     assert plan.layout.n_params == trunk
-    assert plan.possible_n_params(0) == [3]
-    assert with_catalogue(table, tasks=TASKS[:1]).possible_n_params(1) == [trunk, trunk + 17]
+    assert plan.possible_lengths(0).only == 3
+    assert with_catalogue(table, tasks=TASKS[:1]).possible_lengths(1) == PossibleLengths.these([trunk, trunk + 17])
     assert plan.starts_with == 0
 
 
@@ -671,10 +672,10 @@ def test_catalogue_flags_weigh_the_same_under_the_same_key(table: Table):
     assert plan.seal_parameters(0).ring_digest() == plan.seal_parameters(1).ring_digest()
 
 
-def test_only_a_plan_from_the_first_round_on_has_a_catalogue_round(table: Table):
+def test_only_a_plan_from_the_first_round_on_has_a_counting_round(table: Table):
     """A later revision keeps the counts: another count would show which partner came or left."""
     later = check_table(table | {"catalogue": {"tasks": TASKS}, "continues": CONTINUES | {"round": 2}}, Plan, "plan")
-    assert not later.has_catalogue_round
+    assert not later.has_counting_round
     assert later.starts_with == 2
 
 
@@ -746,3 +747,52 @@ def test_the_problems_of_a_long_file_are_counted(table: Table):
     assert "3000 problem(s)" in shown
     assert "and 2980 more" in shown
     assert len(shown) < 5000
+
+
+# ------------------------------------------------------------------------------------------------ the input columns
+
+
+def with_columns(table: Table, **columns: object) -> Plan:
+    """The plan with these settings of input columns."""
+    return check_table(
+        {key: value for key, value in table.items() if key != "columns"} | {"columns": columns}, Plan, ""
+    )
+
+
+def test_columns_are_counted_unless_the_plan_says_otherwise(table: Table):
+    """By default they are, in round 0; with min_partners = 0 there is neither that round nor a trace in the digest."""
+    plan, without = with_columns(table), with_columns(table, min_partners=0)
+    assert plan == check_table({key: value for key, value in table.items() if key != "columns"}, Plan, "")
+    assert plan.columns.min_partners == 3
+    assert (plan.has_counting_round, plan.starts_with, without.has_counting_round) == (True, 0, False)
+    assert without.digest == with_columns(table, min_partners=0, min_compounds=9, withhold=0.5).digest
+    others = [with_columns(table, **{key: value}) for key, value in (("min_compounds", 9), ("withhold", 0.5))]
+    assert len({each.digest for each in (plan, without, with_columns(table, min_partners=2), *others)}) == 5
+
+
+def test_the_vector_may_have_any_number_of_columns(table: Table):
+    """From one on, with each number of places for rows; the flags are one for each task and column."""
+    plan = with_columns(table | {"catalogue": {"tasks": TASKS[:1]}})
+    lengths = plan.possible_lengths(1)
+    for n_columns in (1, 2, 511, 512):
+        for n_places in (0, 1):
+            assert plan.layout_with(n_places, n_columns).n_params in lengths
+    assert {0, 16, 31, 512 * 16 + 15, 513 * 16 + 17 + 16} & {n for n in range(9000) if n in lengths} == set()
+    assert (lengths.only, lengths.longest) == (None, 512 * 16 + 16 + 17)
+    assert plan.possible_lengths(0).only == 1 + 512
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"min_partners": 1}, "columns: min_partners: found 1"),
+        ({"min_partners": -1}, "columns.min_partners: "),
+        ({"min_partners": 4}, "columns.min_partners is 4"),
+        ({"min_compounds": 0}, "columns.min_compounds: "),
+        ({"withhold": 1.0}, "columns.withhold: "),
+        ({"withhold": -0.1}, "columns.withhold: "),
+    ],
+)
+def test_impossible_columns_are_refused(table: Table, columns: Table, said: str):
+    """A minimum of one or above the number of partners, no compound, a share that is none."""
+    assert said in refusal(table | {"columns": columns})

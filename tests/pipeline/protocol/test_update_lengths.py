@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.plan.lengths import PossibleLengths
 from pipeline.protocol.update_lengths import check_lengths
 from secure.errors import BadContainer
 
@@ -16,7 +17,7 @@ def refusal(*lengths: int, allowed: list[int] = POSSIBLE) -> str:
     """What the refusal of updates of these lengths says."""
     files = {name: Path(f"update.{name}.arrow") for name in NAMES}
     with pytest.raises(BadContainer) as caught:
-        check_lengths(dict(zip(NAMES, lengths, strict=False)), files, allowed)
+        check_lengths(dict(zip(NAMES, lengths, strict=False)), files, PossibleLengths.these(allowed))
     assert "catalogue.json" in caught.value.__notes__[0]
     return str(caught.value)
 
@@ -24,7 +25,7 @@ def refusal(*lengths: int, allowed: list[int] = POSSIBLE) -> str:
 @pytest.mark.parametrize("allowed", [[104], POSSIBLE])
 def test_one_length_of_all_is_right(allowed: list[int]):
     """If the plan, or the first vector, allows it."""
-    assert check_lengths(dict.fromkeys(NAMES, 104), {}, allowed) == 104
+    assert check_lengths(dict.fromkeys(NAMES, 104), {}, PossibleLengths.these(allowed)) == 104
 
 
 def test_the_length_of_the_first_vector_is_not_voted_on():

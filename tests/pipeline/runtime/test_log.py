@@ -16,7 +16,7 @@ import pipeline.runs.jobs
 import pipeline.runtime.progress
 from pipeline.errors import ExitCode, NotYet
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
-from pipeline.plan.plan import CATALOGUE_ROUND
+from pipeline.plan.plan import COUNTING_ROUND
 from pipeline.protocol.aggregator import AggregatorRun
 from pipeline.protocol.open_mailbox import open_aggregator_mailbox, open_partner_mailbox
 from pipeline.runs.partner_run import PartnerRun
@@ -61,7 +61,7 @@ def test_round_attempt_and_level_are_fields(capsys: pytest.CaptureFixture[str]):
     """Round and attempt are fields of every line until they change."""
     reporter = ProgressReporter("P01", Log(as_json=True))
     reporter.report("enrolled")
-    reporter.set_round(CATALOGUE_ROUND, 1)
+    reporter.set_round(COUNTING_ROUND, 1)
     reporter.report("void, the aggregator misses P02")
     reporter.set_round(12, 2)
     reporter.warn("the aggregator misses P02")

@@ -58,6 +58,7 @@ SETTINGS = {
     "seal",
     "catalogue",
     "aggregator",
+    "columns",
     "tracking",
 }
 CURVES = {

@@ -7,6 +7,7 @@ import pickle
 import stat
 import tomllib
 
+import numpy as np
 import pytest
 
 from secure.encoding.canonical import canonical_json
@@ -50,6 +51,17 @@ def test_card_holds_no_secret(partner):
     """A partner's card has a signing and an agreement key of the right sizes; an aggregator's only the first."""
     assert len(partner.card().signing) == 32
     assert len(partner.card().agreement) == AGREEMENT_BYTES == 1184 + 32
+
+
+def test_seeds_for_draws_depend_on_keys_purpose_and_context(partner, hub):
+    """The same each time, and others for all else."""
+    seed = partner.seed("draw", {"name": "a"})
+    assert len(seed) == 32
+    assert seed == partner.seed("draw", {"name": "a"})
+    assert (
+        len({seed, partner.seed("other", {"name": "a"}), partner.seed("draw", {}), hub.seed("draw", {"name": "a"})})
+        == 4
+    )
 
 
 def test_aggregator_has_no_agreement_key(hub):
@@ -214,6 +226,19 @@ def test_wrong_card(partner, tmp_path):
     partner.save(tmp_path)
     with pytest.raises(WrongKey):
         load_private_keys(tmp_path, card=PrivateKeys.generate("ash", "partner").card())
+
+
+def test_only_the_holder_of_the_keys_can_repeat_its_numbers(partner):
+    """Same keys, purpose and context: the same uniform numbers; anything else gives others."""
+    numbers = partner.uniform_numbers("test/v1", {"n": 1}, 10_000)
+    np.testing.assert_array_equal(partner.uniform_numbers("test/v1", {"n": 1}, 10_000), numbers)
+    assert abs(np.histogram(numbers, 10, (0, 1))[0] - 1000).max() < 200
+    for other in (
+        partner.uniform_numbers("test/v2", {"n": 1}, 10_000),
+        partner.uniform_numbers("test/v1", {"n": 2}, 10_000),
+        PrivateKeys.generate("other", "partner").uniform_numbers("test/v1", {"n": 1}, 10_000),
+    ):
+        assert not np.isin(numbers, other).any()
 
 
 def test_keys_do_not_show(partner, tmp_path):

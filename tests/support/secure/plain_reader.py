@@ -63,6 +63,8 @@ def canonical_plan(text: str, defaults: dict) -> bytes:
         in_file = {"sha256": ""} if "file" in table["catalogue"] else {"tasks": [{"id": "", "threshold": 0.0}]}
         form = {**in_file, "min_partners": 3}
         plan["catalogue"] = _completed(table["catalogue"], form, "catalogue")
+    if plan["columns"]["min_partners"] == 0:  # section 13
+        del plan["columns"]
     plan["card"] = [{"agreement": None} | card for card in table["card"]]
     return canonical(plan)
 

@@ -116,3 +116,6 @@ def plans(valid: Valid) -> Iterator[Row]:
     yield "catalogue-twice", "P-5", odd, "Its catalogue has a task twice.", put(trunk, twice + trunk)
     few = alone + b"min_partners = 1\n"
     yield "catalogue-min-1", "P-5", odd, "A row of its catalogue may travel alone.", put(trunk, few + trunk)
+    counted, all_shared = b"[columns]\nmin_partners = ", b"[columns]\nmin_partners = 0"
+    yield "columns-min-1", "P-6", odd, "Weights of a bit that one has may travel.", put(all_shared, counted + b"1")
+    yield "columns-min-4", "P-6", odd, "It demands more holders than partners.", put(all_shared, counted + b"4")

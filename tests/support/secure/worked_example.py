@@ -48,6 +48,8 @@ update_deadline_s = 60
 n_bits = 16
 [trunk]
 hidden = [3]
+[columns]
+min_partners = 0
 [seal]
 first_bound = 0.03124904632568359375  # 32767 steps of 2^-20
 weights = "size"

@@ -68,8 +68,8 @@ def test_a_site_without_a_kit_says_so(enrolled: Federation, tmp_path: Path, monk
     ("change", "said"),
     [
         (lambda text: text.replace('"P01"', '"P09"'), "P09 is not"),
-        (lambda text: f'passphrase = "a secret"\n{text}', "a secret"),
-        (lambda text: text.replace("[data]", '[data]\nnot_a_setting = "of a secret project"'), "of a secret project"),
+        (lambda text: f'passphrase = "a secret"\n{text}', "passphrase: unknown"),
+        (lambda text: text.replace("[data]", '[data]\nnot_a_setting = "of a secret project"'), "not_a_setting:"),
     ],
 )
 def test_what_a_site_s_settings_say_stays_there(

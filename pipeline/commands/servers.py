@@ -1,4 +1,4 @@
-"""`hocket serve`: serve a partner's finished model to scripts."""
+"""`hocket serve` and `hocket ui`: serve a partner's finished model, or MLflow's pages, on this machine."""
 
 from pathlib import Path
 
@@ -23,3 +23,20 @@ def serve(config: Path, port: int) -> None:
     from pipeline.tracking.serve import serve_model
 
     serve_model(config, port)
+
+
+@click.command(
+    short_help="Serve MLflow's pages for a member's store.",
+    epilog=examples("hocket ui partner.toml --port 5001  # then open the address that it prints"),
+)
+@click.argument("config", type=EXISTING_FILE)
+@port_option(5000)
+def ui(config: Path, port: int) -> None:
+    """Serve MLflow's pages for that member's store, on this machine only, until Ctrl-C.
+
+    Prints the address to open. The address holds a token, new at every start, without which nothing is answered.
+    First sends to the store what it does not have yet.
+    """
+    from pipeline.tracking.ui import serve_ui
+
+    serve_ui(config, port)

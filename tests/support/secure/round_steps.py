@@ -5,7 +5,6 @@ Counted are that process and all its workers: CPU time as the kernel charges it,
 
 import multiprocessing
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -15,8 +14,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for the consortium of the tests
 
 from tests.support.secure.consortium import Consortium
 

@@ -1,4 +1,4 @@
-"""Federations with a catalogue: the catalogue round, what is sealed of the heads, and what becomes of a row."""
+"""Federations with a catalogue: the counting round, what is sealed of the heads, and what becomes of a row."""
 
 import json
 import re
@@ -22,10 +22,10 @@ from partners.training.baseline import Baseline
 from partners.training.training import RoundResult, TrainedInPlace
 from pipeline.audit.inspect_file import describe_file
 from pipeline.errors import ConfigError, Diverged, Equivocation, ExitCode
-from pipeline.home.catalogue_counts import counted_digest, held_rows, known_counts
+from pipeline.home.catalogue_counts import counted_digest, held_rows, known_holders
 from pipeline.home.round_metrics import read_records
 from pipeline.plan.member_configs import PartnerConfig
-from pipeline.plan.plan import CATALOGUE_ROUND, Plan, read_plan
+from pipeline.plan.plan import COUNTING_ROUND, Plan, read_plan
 from pipeline.protocol.aggregator import AggregatorRun
 from pipeline.protocol.counted_keys import named_in_ready
 from pipeline.protocol.enrolment import enrol
@@ -54,7 +54,7 @@ def catalogue_of(*ids: str) -> str:
 
 CATALOGUE = catalogue_of(*HOLDERS)
 EQUAL = '[seal]\nweights = "equal"\n'  # so that plain sums are the oracle
-ROSTER, SUM, VOID = (MessageName(kind, CATALOGUE_ROUND, 1, AGGREGATOR) for kind in ("roster", "sum", "void"))
+ROSTER, SUM, VOID = (MessageName(kind, COUNTING_ROUND, 1, AGGREGATOR) for kind in ("roster", "sum", "void"))
 
 
 def make(folder: Path, **changes: Any) -> Federation:  # noqa: ANN401 -- Federation's own
@@ -122,7 +122,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Federati
 
 @pytest.fixture(scope="module")
 def ready(tmp_path_factory: pytest.TempPathFactory) -> Federation:
-    """All have posted `ready` for the catalogue round; the aggregator has not run since. For reading only."""
+    """All have posted `ready` for the counting round; the aggregator has not run since. For reading only."""
     federation = make(tmp_path_factory.mktemp("catalogue") / "f", n_rounds=1)
     until_waiting(federation, list(ALL))
     return federation
@@ -173,14 +173,14 @@ def counts_in(federation: Federation, name: str) -> list[int]:
 
 
 def test_all_learn_how_many_hold_each_row(watched: tuple[Federation, Witness]):
-    """The exact sum of flags that are 0 or 1, each partner's own; nothing else is sealed in the catalogue round."""
+    """The exact sum of flags that are 0 or 1, each partner's own; nothing else is sealed in the counting round."""
     federation, witness = watched
     for name in ALL:
-        flags, _ = witness.sealed[CATALOGUE_ROUND][name]
+        flags, _ = witness.sealed[COUNTING_ROUND][name]
         np.testing.assert_array_equal(flags, [float(name in names) for names in HOLDERS.values()])
         assert counts_in(federation, name) == COUNTS
-    assert len(witness.opened[CATALOGUE_ROUND]) == len(ALL)
-    for opened in witness.opened[CATALOGUE_ROUND]:
+    assert len(witness.opened[COUNTING_ROUND]) == len(ALL)
+    for opened in witness.opened[COUNTING_ROUND]:
         assert opened.total.tolist() == COUNTS
         assert opened.weight_total == len(ALL)
 
@@ -190,7 +190,7 @@ def test_what_is_sealed_is_the_trunks_change_and_the_rows_that_travel(watched: t
     federation, witness = watched
     plan = read_plan(federation.plan_file)
     n_trunk = plan.layout.n_params
-    assert sorted(witness.sealed) == [CATALOGUE_ROUND, 1, 2]
+    assert sorted(witness.sealed) == [COUNTING_ROUND, 1, 2]
     for round_no, before in ((1, initial_trunk(layout_of(plan), plan.federation.seed)), (2, None)):
         for name in ALL:
             change, result = witness.sealed[round_no][name]
@@ -259,7 +259,7 @@ def test_holders_end_with_equal_rows_and_their_own_private_heads(watched: tuple[
 
 
 def test_the_transcript_is_as_it_must_be(watched: tuple[Federation, Witness]):
-    """`hocket verify` adds the catalogue round's sum again, but does not count it as a training round."""
+    """`hocket verify` adds the counting round's sum again, but does not count it as a training round."""
     federation, _ = watched
     trail = run_audit(federation)
     assert [(found.round_no, found.outcome) for found in trail.attempts] == [(0, "sum"), (1, "sum"), (2, "sum")]
@@ -306,11 +306,11 @@ def test_the_local_model_begins_with_the_same_rows(watched: tuple[Federation, Wi
 
 
 def test_inspect_knows_the_files(watched: tuple[Federation, Witness]):
-    """The plan's catalogue, the counts in a home, and the sealed files of the catalogue round."""
+    """The plan's catalogue, the counts in a home, and the sealed files of the counting round."""
     federation, _ = watched
     assert describe_file(federation.plan_file)["catalogue"] == {"tasks": 5, "min_partners": 3}
     assert "catalogue" in describe_file(federation.home("P01").catalogue)["what"]
-    assert describe_file(federation.payload(SUM))["round"] == CATALOGUE_ROUND
+    assert describe_file(federation.payload(SUM))["round"] == COUNTING_ROUND
 
 
 # ------------------------------------------------------------------------------------------------------ interruptions
@@ -318,7 +318,7 @@ def test_inspect_knows_the_files(watched: tuple[Federation, Witness]):
 
 @pytest.mark.slow
 def test_a_restart_after_every_step_changes_nothing(watched: tuple[Federation, Witness], tmp_path: Path):
-    """Members opened again before each step, in the catalogue round too, end with the vector of an undisturbed run."""
+    """Members opened again before each step, in the counting round too, end with the vector of an undisturbed run."""
     undisturbed, _ = watched
     restless = make(tmp_path / "f")
     done: set[str] = set()
@@ -326,7 +326,7 @@ def test_a_restart_after_every_step_changes_nothing(watched: tuple[Federation, W
         until_waiting(restless, [AGGREGATOR])
         for name in ALL:
             machine = restless.partner(name)
-            if [step(machine) for _ in range(4)][-1] == "done":  # enrol, prepare, catalogue round or begin, one step
+            if [step(machine) for _ in range(4)][-1] == "done":  # enrol, prepare, counting round or begin, one step
                 done.add(name)
     assert restless.trunks(2) == undisturbed.trunks(2)
     for name in ALL:
@@ -334,15 +334,15 @@ def test_a_restart_after_every_step_changes_nothing(watched: tuple[Federation, W
         assert (before.local, before.federated, before.tasks) == (after.local, after.federated, after.tasks)
 
 
-def test_the_catalogue_round_waits_for_every_partner(tmp_path: Path):
+def test_the_counting_round_waits_for_every_partner(tmp_path: Path):
     """No deadline closes the roster with fewer, because two rosters would reveal the flags of the difference."""
     federation = make(tmp_path / "f", n_rounds=1)
     for _ in range(2):  # all must have enrolled
         for name in ALL:
             step(federation.partner(name))
     until_waiting(federation, list(ALL[:3]))
-    federation.aggregator().mailbox.receive(MessageName("ready", CATALOGUE_ROUND, 1, "P01"))
-    age(federation, MessageName("ready", CATALOGUE_ROUND, 1, "P01"), 3601)
+    federation.aggregator().mailbox.receive(MessageName("ready", COUNTING_ROUND, 1, "P01"))
+    age(federation, MessageName("ready", COUNTING_ROUND, 1, "P01"), 3601)
     until_waiting(federation, [*ALL[:3], AGGREGATOR])
     assert not federation.posted(ROSTER).exists()
     until_waiting(federation, ["P04"])
@@ -350,10 +350,10 @@ def test_the_catalogue_round_waits_for_every_partner(tmp_path: Path):
     assert sorted(body_of(federation, ROSTER)["members"]) == list(ALL)
 
 
-def test_a_void_catalogue_round_is_held_again_with_all(federation: Federation, capsys: pytest.CaptureFixture[str]):
+def test_a_void_counting_round_is_held_again_with_all(federation: Federation, capsys: pytest.CaptureFixture[str]):
     """P03 is late: the attempt is void, the next one has the same flags and partners, and the counts are right.
 
-    Everybody calls it the catalogue round, also `verify`: nobody has to know its number.
+    Everybody calls it the counting round, also `verify`: nobody has to know its number.
     """
     until_waiting(federation, [AGGREGATOR])
     until_waiting(federation, ["P01", "P02", "P04", AGGREGATOR])
@@ -361,20 +361,20 @@ def test_a_void_catalogue_round_is_held_again_with_all(federation: Federation, c
     until_waiting(federation, [AGGREGATOR, "P01", "P02", "P04"])
     assert body_of(federation, VOID)["missing"] == ["P03"]
     run_rounds(federation)
-    again = MessageName("sum", CATALOGUE_ROUND, 2, AGGREGATOR)
+    again = MessageName("sum", COUNTING_ROUND, 2, AGGREGATOR)
     assert sorted(body_of(federation, again)["updates"]) == list(ALL)
     assert [counts_in(federation, name) for name in ALL] == [COUNTS] * 4
     assert run_audit(federation).n_rounds == 1
     log = capsys.readouterr().err
     for line in (
-        r"P01: catalogue round, attempt 1: void\b.* P03$",
-        r"agg: catalogue round, attempt 2: .*P01, P02, P03, P04\b",
-        r"agg: catalogue round: .*\b4 updates",
+        r"P01: counting round, attempt 1: void\b.* P03$",
+        r"agg: counting round, attempt 2: .*P01, P02, P03, P04\b",
+        r"agg: counting round: .*\b4 updates",
     ):
         assert re.search(line, log, re.MULTILINE), line
     shown = federation.hocket("verify", str(federation.plan_file), str(federation.exchange)).stdout
-    assert re.search(r"catalogue round, attempt 1: void .*P01, P02, P03, P04, .*P03\b", shown)
-    assert re.search(r"catalogue round, attempt 2: sum .*P01, P02, P03, P04\b", shown)
+    assert re.search(r"counting round, attempt 1: void .*P01, P02, P03, P04, .*P03\b", shown)
+    assert re.search(r"counting round, attempt 2: sum .*P01, P02, P03, P04\b", shown)
     assert "round 0" not in log + shown
 
 
@@ -401,7 +401,7 @@ def test_rows_stay_where_holders_may_be_absent(federation: Federation):
 
 
 def run_to_training(federation: Federation) -> None:
-    """After the catalogue round, with all but P03 ready for round 1, as the aggregator knows."""
+    """After the counting round, with all but P03 ready for round 1, as the aggregator knows."""
     until_waiting(federation, [AGGREGATOR])
     drive(federation, *ALL)
     until_waiting(federation, [AGGREGATOR])
@@ -415,12 +415,12 @@ def run_to_training(federation: Federation) -> None:
 
 def test_a_catalogue_roster_without_a_partner_is_refused(federation: Federation):
     """RosterTooSmall, though the plan's min_partners is three; nothing is sealed. `hocket verify` refuses it too."""
-    ready = {name: digest_of(federation, MessageName("ready", CATALOGUE_ROUND, 1, name)) for name in ALL[:3]}
-    trunk = body_of(federation, MessageName("ready", CATALOGUE_ROUND, 1, "P01"))["trunk"]
+    ready = {name: digest_of(federation, MessageName("ready", COUNTING_ROUND, 1, name)) for name in ALL[:3]}
+    trunk = body_of(federation, MessageName("ready", COUNTING_ROUND, 1, "P01"))["trunk"]
     say(federation, ROSTER, {"members": ready, "trunk": trunk})
     with pytest.raises(RosterTooSmall, match=r"\b3 members.*\b4\b"):
         drive(federation, "P01")
-    assert not federation.payload(MessageName("update", CATALOGUE_ROUND, 1, "P01")).exists()
+    assert not federation.payload(MessageName("update", COUNTING_ROUND, 1, "P01")).exists()
     refusal(federation, WrongRoster, "too few")
 
 
@@ -459,7 +459,7 @@ def test_more_holders_than_partners_are_noticed(federation: Federation, monkeypa
 
 
 def until_sealed(federation: Federation) -> MessageName:
-    """After the catalogue round, with every update of round 1 posted; the name of P03's."""
+    """After the counting round, with every update of round 1 posted; the name of P03's."""
     for _ in range(4):
         drive(federation, *ALL)
         until_waiting(federation, [AGGREGATOR])
@@ -511,7 +511,7 @@ def test_half_of_a_roster_names_nobody_else(federation: Federation):
 
 
 def until_ready(federation: Federation, **other: object) -> None:
-    """After the catalogue round, with all ready for round 1; of what was counted P03's home says something other."""
+    """After the counting round, with all ready for round 1; of what was counted P03's home says something other."""
     for _ in range(2):
         drive(federation, *ALL)
         until_waiting(federation, [AGGREGATOR])
@@ -556,7 +556,7 @@ def test_partners_with_other_counts_open_nothing(federation: Federation, monkeyp
         with pytest.raises(WrongKey, match=rf"{other} and {name} hold different pair keys"):
             drive(federation, name)
         assert not federation.payload(MessageName("update", 1, 1, name)).exists()
-    refusal(federation, Equivocation, "counted the catalogue")
+    refusal(federation, Equivocation, "counted holders")
 
 
 def test_what_ready_names_shows_no_counts(watched: tuple[Federation, Witness]):
@@ -567,7 +567,7 @@ def test_what_ready_names_shows_no_counts(watched: tuple[Federation, Witness]):
     under = final(federation, plan, "P01", 2).under
     assert under is not None
     assert under.preparation == named[0]
-    counts = known_counts(plan, federation.home("P01"))
+    counts = known_holders(plan, federation.home("P01"))
     assert counts is not None
     enrolment = enrol(open_partner_mailbox(PartnerConfig.read(federation.config("P01"))), seal_parameters(plan.seal))
     assert named[1] == named_in_ready(str(named[0]), enrolment.group, counted_digest(plan, counts))
@@ -576,7 +576,7 @@ def test_what_ready_names_shows_no_counts(watched: tuple[Federation, Witness]):
 
 
 def test_the_first_trunk_tells_only_the_number_of_places(watched: tuple[Federation, Witness]):
-    """Anyone can compute it, so it must not depend on which rows travel; that of the catalogue round has none."""
+    """Anyone can compute it, so it must not depend on which rows travel; that of the counting round has none."""
     federation, plan = watched[0], read_plan(watched[0].plan_file)
     trunk = body_of(federation, MessageName("ready", 1, 1, "P01"))["trunk"]
     assert trunk == trunk_digest(initial_trunk(plan.layout_with(2), plan.federation.seed))
@@ -597,8 +597,8 @@ def test_an_exchange_of_an_earlier_version_is_explained(federation: Federation, 
     assert plan.first_layout(str(body_of(federation, MessageName("ready", 1, 1, "P01"))["trunk"])) is None
 
 
-def test_rounds_without_the_catalogue_round_are_out_of_order(watched: tuple[Federation, Witness], tmp_path: Path):
-    """A plan with a catalogue must begin with the catalogue round, whatever messages follow."""
+def test_rounds_without_the_counting_round_are_out_of_order(watched: tuple[Federation, Witness], tmp_path: Path):
+    """A plan with a catalogue must begin with the counting round, whatever messages follow."""
     from pipeline.errors import BrokenTranscript  # noqa: PLC0415
 
     copy = watched[0].moved(tmp_path / "f")
@@ -609,8 +609,8 @@ def test_rounds_without_the_catalogue_round_are_out_of_order(watched: tuple[Fede
         ("roster", [AGGREGATOR]),
         ("sum", [AGGREGATOR]),
     ):
-        remove(copy.exchange, *(MessageName(kind, CATALOGUE_ROUND, 1, sender) for sender in senders))
-    refusal(copy, BrokenTranscript, "round 1, attempt 1 is", "catalogue round, attempt 1")
+        remove(copy.exchange, *(MessageName(kind, COUNTING_ROUND, 1, sender) for sender in senders))
+    refusal(copy, BrokenTranscript, "round 1, attempt 1 is", "counting round, attempt 1")
 
 
 @pytest.mark.slow

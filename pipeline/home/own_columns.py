@@ -1,0 +1,72 @@
+"""The input columns that a partner flagged in the counting round, kept in its home: they are never flagged anew."""
+
+import json
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Self
+
+import numpy as np
+from pydantic import model_validator
+
+from partners.network.input_columns import InputColumns
+from partners.training_data.column_flags import ColumnFlags
+from pipeline.errors import ConfigError
+from pipeline.home.catalogue_counts import Holders
+from pipeline.home.json_files import write_json
+from pipeline.home.paths import Home
+from pipeline.plan.plan import Plan
+from pipeline.plan.toml_schema import Schema, check_table
+
+
+class OwnColumns(Schema):
+    """The file in a home with what this partner flagged; tables that grow later change nothing of it."""
+
+    plan: str  # digest of the plan under which it was flagged
+    flagged: tuple[int, ...]
+    withheld: tuple[int, ...]
+
+    @model_validator(mode="after")
+    def _are_ascending(self) -> Self:
+        for columns in (self.flagged, self.withheld):
+            if any(column < 0 for column in columns[:1]) or any(a >= b for a, b in pairwise(columns)):
+                raise ValueError("found columns that are not ascending numbers from 0 on")
+        return self
+
+
+def obtain_flags(plan: Plan, home: Home, make: Callable[[], ColumnFlags]) -> ColumnFlags:
+    """What this partner flags under a plan: made once, and kept before anything is sealed."""
+    kept = _read(home) if home.columns.exists() else None
+    if kept is not None and kept.plan == plan.digest:
+        return _flags(kept)
+    flags = make()
+    own = OwnColumns(plan=plan.digest, flagged=tuple(flags.flagged.tolist()), withheld=tuple(flags.withheld.tolist()))
+    write_json(home.columns, own.model_dump(mode="json"))
+    return flags
+
+
+def input_columns(plan: Plan, home: Home, holders: Holders) -> InputColumns:
+    """A partner's part in the input columns that were counted. Raises ConfigError for a missing or damaged file."""
+    if not plan.columns.are_counted:
+        return InputColumns()
+    if not home.columns.exists():
+        error = ConfigError(f"{home.columns}: is missing, but {home.catalogue} was counted with what it says")
+        error.add_note("restore the whole home, then go on under a revision of the plan: see secure/KEYS.md")
+        raise error
+    flags = _flags(_read(home))
+    most = max(flags.flagged.max(initial=-1), flags.withheld.max(initial=-1))
+    if most >= plan.layout.n_inputs:
+        raise ConfigError(f"{home.columns}: found column {most}, expected columns below {plan.layout.n_inputs}")
+    return InputColumns(holders.columns, flags.flagged, flags.withheld, plan.federation.seed)
+
+
+def _flags(own: OwnColumns) -> ColumnFlags:
+    return ColumnFlags(np.array(own.flagged, dtype=np.int64), np.array(own.withheld, dtype=np.int64))
+
+
+def _read(home: Home) -> OwnColumns:
+    """Read the file; raises ConfigError if it is damaged."""
+    try:
+        table = json.loads(home.columns.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{home.columns}: cannot be read as JSON: {error}") from error
+    return check_table(table, OwnColumns, str(home.columns))
