@@ -68,12 +68,8 @@ def seal_update(  # noqa: PLR0913 -- everything an update is bound to, by name
     _check_inputs(path, roster, me, pair_keys, parameters)
     grid = make_grid(slices, bounds, parameters)
     scale, sent_weight = _scale_and_weight(weight, parameters)
-    new_residual = (
-        np.empty(grid.n_params, dtype=np.float32)
-        if residual_out is None
-        else _checked_vector(residual_out, grid, "out")
-    )
-    quantiser = _Quantiser(_checked_vector(change, grid, "change"), residual, scale, grid, rng, new_residual)
+    change, new_residual = _checked_vector(change, grid, "change"), _residual_buffer(residual_out, grid)
+    quantiser = _Quantiser(change, residual, scale, grid, rng, new_residual)
     masks = make_masks(me, roster, pair_keys, parameters.t).with_release(release)
     tagger = Tagger(group.tag_seed, roster, parameters.t)
     header = make_header(UPDATE, roster, (me,), grid.n_params, parameters)
@@ -96,6 +92,11 @@ def seal_update(  # noqa: PLR0913 -- everything an update is bound to, by name
         written = writer.close()
     count_chunks(last.n_chunks)
     return SealReport(quantiser.residual, quantiser.n_clipped / grid.n_params, written.sha256, written.size)
+
+
+def _residual_buffer(given: np.ndarray | None, grid: Grid) -> np.ndarray:
+    """Where the new residual goes, (n_params,) float32: the given vector, or a new one."""
+    return np.empty(grid.n_params, dtype=np.float32) if given is None else _checked_vector(given, grid, "out")
 
 
 def _check_inputs(
