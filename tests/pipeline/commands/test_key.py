@@ -205,7 +205,8 @@ def test_keys_are_lost_and_the_secret_rotated_through_real_processes(tmp_path: P
     assert federation.hocket("key", "new", "P02", "--home", str(keys.parent)).returncode == ExitCode.DONE
     federation.revise(round_no, n_rounds=round_no + 1)
     shown = json.loads(federation.hocket("key", "show", "--json", str(federation.plan_file)).stdout)
-    assert shown["continues"] == {"plan": read_plan(first).digest, "revision": 2, "round": round_no}
+    expected = {"plan": read_plan(first).digest, "revision": 2, "round": round_no, "unreleased": []}
+    assert shown["continues"] == expected
     dealt = federation.hocket("key", "deal", str(federation.plan_file), "--home", str(federation.home("P01").folder))
     assert (dealt.returncode, all(name in dealt.stdout for name in federation.partners)) == (0, True)
     jobs = {name: start(federation, name) for name in members}
