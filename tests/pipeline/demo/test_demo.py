@@ -94,7 +94,7 @@ def test_the_aggregator_holds_no_key_that_opens(finished: Path) -> None:
 
 @pytest.mark.slow
 def test_the_log_says_how_many_bytes_a_parameter_costs(finished: Path) -> None:
-    """At most 4.0 bytes per parameter and round at 16 bits, in the aggregator's log, after those of a flag in round 0."""
+    """At most 4.0 bytes per parameter and round at 16 bits, in the aggregator's log, after those of round 0."""
     _, *found = re.findall(r"upload (\d+\.\d+) bytes per parameter", (finished / "aggregator" / "run.log").read_text())
     assert len(found) == 2
     assert all(float(value) <= 4.0 for value in found)
