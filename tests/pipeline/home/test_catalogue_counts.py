@@ -149,7 +149,7 @@ def test_a_revision_from_the_first_round_on_counts_anew(enrolled: Federation, pl
 
 
 def test_counts_of_the_same_partners_and_tasks_are_known(enrolled: Federation, plan: Plan, home: Home):
-    """Under another plan too; not those of other partners or tasks, and none before the catalogue round."""
+    """Under another plan too; not those of other partners or tasks, and none before the counting round."""
     assert not has_counted(plan, home)
     keep_counts(plan, home, [3, 1, 2])
     assert has_counted(continued(enrolled, plan, 1), home)

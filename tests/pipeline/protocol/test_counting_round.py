@@ -467,14 +467,14 @@ def until_sealed(federation: Federation) -> MessageName:
     return MessageName("update", 1, 1, "P03")
 
 
-def test_a_revision_from_round_1_follows_a_complete_catalogue_round(federation: Federation):
+def test_a_revision_from_round_1_follows_a_complete_counting_round(federation: Federation):
     """All have counted the same tasks, so releases of that round stop nobody; one without its counts is refused."""
     until_sealed(federation)
     federation.revise(1, n_rounds=1)
     for name in ALL:
         federation.partner(name)
     federation.home("P02").catalogue.unlink()
-    with pytest.raises(Equivocation, match="released for catalogue round"):
+    with pytest.raises(Equivocation, match="released for counting round"):
         federation.partner("P02")
     text = federation.plan_file.read_text()
     cards = text.split("[[card]]")
