@@ -1,6 +1,5 @@
 """The trunks of all rounds in a partner's home: their sizes, which are checked, and if there is room themselves."""
 
-import json
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -15,10 +14,21 @@ from partners.files.checkpoint import Checkpoint, load_checkpoint, save_checkpoi
 from partners.network.trunk import TrunkLayout
 from partners.settings import TrunkSettings
 from pipeline.errors import ConfigError
-from pipeline.home.json_files import write_json
+from pipeline.home.json_files import read_json, write_json
 from pipeline.home.paths import Home
+from pipeline.plan.toml_schema import Schema, check_table
 
 _BYTES_PER_VALUE, _GB = 4, 10**9
+
+
+class _KeptLook(Schema):
+    round_no: int
+    sizes: dict[str, float]
+    warnings: tuple[str, ...]
+
+
+class _KeptLooks(Schema):
+    looks: tuple[_KeptLook, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +64,12 @@ class TrunkHistory:
         if not self._looks.exists():
             return []
         try:
-            rows = json.loads(self._looks.read_text(encoding="utf-8"))["looks"]
-            return [(Look(row["round_no"], row["sizes"]), list(row["warnings"])) for row in rows]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            kept = check_table(read_json(self._looks), _KeptLooks, str(self._looks))
+        except (ValueError, ConfigError) as error:
             broken = ConfigError(f"{self._looks}: is damaged: {error}")
             broken.add_note("remove it: the trunks are then compared with later ones only")
             raise broken from error
+        return [(Look(row.round_no, row.sizes), list(row.warnings)) for row in kept.looks]
 
     def keep(self, round_no: int, vector: NDArray[np.float32]) -> None:
         """Keep the shared vector (n_params,) at the start of a round, if those of all rounds have room."""
