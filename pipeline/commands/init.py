@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from pipeline.commands.options import ANY_PATH, EXISTING_FILE, examples
+from pipeline.commands.options import ANY_PATH, EXISTING_FILE, examples, member_config
 
 _TABLES = ("assays", "activities", "structures")
 _FORCE = click.option("--force", is_flag=True, help="Replace an existing file.")
@@ -199,7 +199,7 @@ def init_aggregator(folder: Path, force: bool, **options: Any) -> None:  # noqa:
     short_help="Propose rows for the plan's catalogue.",
     epilog=examples("hocket init catalogue partner.toml", "hocket init catalogue partner.toml --output rows.csv"),
 )
-@click.argument("config", type=EXISTING_FILE)
+@member_config
 @click.option("--output", "file", type=ANY_PATH, default="catalogue.csv", show_default=True, help="File to write.")
 @_FORCE
 def init_catalogue(config: Path, file: Path, force: bool) -> None:

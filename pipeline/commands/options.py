@@ -34,6 +34,7 @@ class _PlanFile(click.Path):
 
 
 PLAN_FILE = _PlanFile(exists=True, dir_okay=False, path_type=Path)
+member_config = click.argument("config", type=EXISTING_FILE)  # partner.toml or aggregator.toml
 _OPTION = "--log-format"
 
 

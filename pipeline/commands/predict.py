@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.commands.options import ANY_PATH, EXISTING_FILE, examples, input_columns, interruptible, log_format
+from pipeline.commands.options import (
+    ANY_PATH,
+    EXISTING_FILE,
+    examples,
+    input_columns,
+    interruptible,
+    log_format,
+    member_config,
+)
 from pipeline.runtime.log import Log
 
 if TYPE_CHECKING:  # numpy and pydantic
@@ -22,7 +30,7 @@ if TYPE_CHECKING:  # numpy and pydantic
         "hocket predict partner.toml --list-tasks",
     ),
 )
-@click.argument("config", type=EXISTING_FILE)
+@member_config
 @click.argument("structures", type=EXISTING_FILE, metavar="INPUT", required=False)
 @click.option("--output", type=ANY_PATH, help="A .csv, .csv.gz or .parquet file  [default: CSV to standard output].")
 @click.option(
