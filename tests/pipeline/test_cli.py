@@ -6,8 +6,6 @@ import re
 import shutil
 import socket
 import stat
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +29,7 @@ from pipeline.tracking.tracker import note_all_sent, report_digest
 from secure.ciphertexts.parameters import seal_parameters
 from secure.errors import TagMismatch, WrongPassphrase
 from secure.keys.keys import load_private_keys, parse_card
-from tests.support.cli_runner import hocket, printed, refused
+from tests.support.cli_runner import hocket, light_process, printed, refused
 from tests.support.federation import AGGREGATOR, Federation
 from tests.support.signed_transcripts import SUM, UPDATE, flip, say_again
 from tests.support.tracking.no_tracker import NoTracker
@@ -513,14 +511,6 @@ def test_a_busy_home_is_refused(fresh: Federation):
     assert f"process {os.getpid()} on {socket.gethostname()}" in said
 
 
-BLOCKED = """
-import sys
-for name in ("torch", "rdkit", "polars", "sklearn", "mlflow"): sys.modules[name] = None
-from pipeline.cli import main
-main()
-"""
-
-
 @pytest.mark.parametrize(("role", "name"), [("partner", "P01"), ("aggregator", AGGREGATOR)])
 def test_a_run_after_the_end_is_at_once_done(done: Federation, role: str, name: str):
     """Exit code 0, no file changed, and neither torch nor MLflow loaded: they cannot be, in this process."""
@@ -528,8 +518,7 @@ def test_a_run_after_the_end_is_at_once_done(done: Federation, role: str, name: 
     note_all_sent(home, "0123", report=report_digest(home), model="")
     (home.folder / "mlflow.db").touch()
     before = {path: path.stat().st_mtime_ns for path in done.folder.rglob("*") if path.is_file()}
-    command = [sys.executable, "-P", "-c", BLOCKED, role, "run", str(done.config(name))]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    ended = light_process(role, "run", done.config(name))
     assert ended.returncode == ExitCode.DONE, ended.stderr
     assert ended.stdout == ""
     assert f" {name}: " in ended.stderr
@@ -734,8 +723,7 @@ def test_inspect_of_a_file_that_is_not_listed(done: Federation):
 def test_inspect_needs_no_torch_and_no_key(finished: Federation):
     """An update is read from its container, with the heavy libraries unimportable."""
     update = finished.exchange / "round-0001" / "attempt-01" / "update.P01.arrow"
-    command = [sys.executable, "-P", "-c", BLOCKED, "inspect", "--json", str(update)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    ended = light_process("inspect", "--json", update)
     assert ended.returncode == ExitCode.DONE, ended.stderr
     found = json.loads(ended.stdout)
     assert found == json.loads(json.dumps(describe_file(update)))

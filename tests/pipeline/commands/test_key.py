@@ -1,8 +1,6 @@
 """`hocket key show` and `hocket key passphrase`, and the life of keys through real processes."""
 
 import json
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -14,9 +12,7 @@ from secure.errors import WrongPassphrase
 from secure.keys.keys import KEY_FILE, PrivateKeys, load_private_keys, parse_card
 from tests.support.cli_runner import hocket, printed
 from tests.support.federation import AGGREGATOR, Federation
-
-LONGEST_WAIT_S = 240.0
-MOST_S = 60.0  # for a stopped job to end
+from tests.support.running_members import Running
 
 
 def passphrase_file(folder: Path, passphrase: str) -> Path:
@@ -157,36 +153,16 @@ def test_the_group_secret_opens_under_a_changed_passphrase(fresh: Federation, tm
 # ------------------------------------------------------------------------------------------------- real processes
 
 
-def start(federation: Federation, name: str) -> "subprocess.Popen[bytes]":
-    """A member's job."""
-    role = "aggregator" if name == AGGREGATOR else "partner"
-    with (federation.folder / name / "run.log").open("ab") as log:
-        command = federation.command(role, "run", str(federation.config(name)))
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-
-
-def stop(jobs: "dict[str, subprocess.Popen[bytes]]") -> None:
-    """End these processes and wait for them."""
-    for job in jobs.values():
-        job.terminate()
-        try:
-            job.wait(MOST_S)
-        except subprocess.TimeoutExpired:
-            job.kill()
-            job.wait()
-
-
-def until_all_stand_at_one_round(federation: Federation, jobs: "dict[str, subprocess.Popen[bytes]]") -> int:
+def until_all_stand_at_one_round(federation: Federation, running: Running) -> int:
     """Stop the aggregator after some round; the round at which all partners wait then."""
-    deadline = time.monotonic() + LONGEST_WAIT_S
-    while min(max(federation.home(name).rounds_started(), default=1) for name in federation.partners) < 3:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    stop({AGGREGATOR: jobs[AGGREGATOR]})
+
+    def started() -> list[list[int]]:
+        return [federation.home(name).rounds_started() for name in federation.partners]
+
+    running.wait_for(lambda: min(max(rounds, default=1) for rounds in started()) >= 3)
+    running.stop(AGGREGATOR)
     n_sums = len(list(federation.exchange.glob("round-*/*/sum.agg.json")))
-    while any(n_sums + 1 not in federation.home(name).rounds_started() for name in federation.partners):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    running.wait_for(lambda: all(n_sums + 1 in rounds for rounds in started()))
     return n_sums + 1
 
 
@@ -195,11 +171,11 @@ def test_keys_are_lost_and_the_secret_rotated_through_real_processes(tmp_path: P
     """Rounds, new keys of one partner, a revision, a deal and the rest of the rounds, by the commands alone."""
     federation = Federation(tmp_path / "f", n_rounds=500)
     members = [*federation.partners, AGGREGATOR]
-    first, jobs = federation.plan_file, {name: start(federation, name) for name in members}
-    try:
-        round_no = until_all_stand_at_one_round(federation, jobs)
-    finally:
-        stop(jobs)
+    first = federation.plan_file
+    with Running(federation) as running:
+        running.start(*members)
+        round_no = until_all_stand_at_one_round(federation, running)
+        running.stop(*federation.partners)
     keys = federation.home("P02").keys
     keys.rename(keys.with_name("keys-lost"))
     assert federation.hocket("key", "new", "P02", "--home", str(keys.parent)).returncode == ExitCode.DONE
@@ -209,12 +185,9 @@ def test_keys_are_lost_and_the_secret_rotated_through_real_processes(tmp_path: P
     assert shown["continues"] == expected
     dealt = federation.hocket("key", "deal", str(federation.plan_file), "--home", str(federation.home("P01").folder))
     assert (dealt.returncode, all(name in dealt.stdout for name in federation.partners)) == (0, True)
-    jobs = {name: start(federation, name) for name in members}
-    try:
-        for name, job in jobs.items():
-            assert job.wait(LONGEST_WAIT_S) == 0, (federation.folder / name / "run.log").read_text()
-    finally:
-        stop(jobs)
+    with Running(federation) as running:
+        running.start(*members)
+        running.finish()
     assert len({read_report(federation.home(name)).trunk for name in federation.partners}) == 1
     for plan, rounds in ((first, range(1, round_no)), (federation.plan_file, (round_no, round_no + 1))):
         found = json.loads(federation.hocket("verify", "--json", str(plan), str(federation.exchange)).stdout)

@@ -7,8 +7,6 @@ import json
 import os
 import shutil
 import stat
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,7 +40,7 @@ from pipeline.model.structure_batches import prepare_batch
 from pipeline.model.task_table import print_tasks, task_rows
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan
-from tests.support.cli_runner import hocket
+from tests.support.cli_runner import hocket, python_process
 from tests.support.federation import Federation, run_all
 from tests.support.full_disk import fill
 from tests.support.partner_tables import SMILES, write_structures
@@ -388,7 +386,7 @@ def test_without_structures_there_is_nothing_to_predict(finished: Federation) ->
 def test_the_request_is_checked_before_torch_is_loaded() -> None:
     """A wrong header, an unknown task or a missing folder is told in a second."""
     code = "import sys, pipeline.model.predict_request\nsys.exit(str({'torch', 'sklearn', 'crepes'} & {*sys.modules}))"
-    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
+    done = python_process(code)
     assert done.stderr == "set()\n"
 
 

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -39,6 +38,7 @@ from tests.support.tracking.tracking_reader import (
     use_store,
 )
 from tests.support.tracking.tracking_servers import failing_server, half_hanging_server, hanging_server, mlflow_server
+from tests.support.waiting import wait_until
 
 GUARD = """\
 import os, socket
@@ -289,8 +289,7 @@ def test_a_warning_comes_at_once_and_its_end_is_told(tmp_path: Path, monkeypatch
     said: list[str] = []
     with Tracker(tmp_path / "partner.toml", "partner", Home(tmp_path), said.append, said.append) as tracker:
         tracker.start()
-        while not said:
-            tracker.poke()
+        _wait_and_poke(lambda: said, tracker)
         tracker.poke()
         assert len(said) == 1
     (again,) = said[1:]
@@ -381,7 +380,7 @@ def test_system_metrics_are_logged_where_wanted(done: Federation, monkeypatch: p
     store = Store(member, io.BytesIO(), client)
     store.update()
     (run,) = runs_of(member)
-    _until(lambda: "system/cpu_utilization_percentage" in client.get_run(run.info.run_id).data.metrics, lambda: None)
+    wait_until(lambda: "system/cpu_utilization_percentage" in client.get_run(run.info.run_id).data.metrics)
     (done.folder / "later").rename(member.home.finished)
     store.close()
     store.update()
@@ -423,7 +422,7 @@ def test_a_federation_does_not_notice_a_server_that_hangs(fresh: Federation, tmp
         said: list[str] = []
         with Tracker(member.config_file, "partner", Home(tmp_path), said.append, said.append) as tracker:
             tracker.start()
-            _until(lambda: bool(said), tracker.poke)
+            _wait_and_poke(lambda: said, tracker)
         assert tracker._process is not None
         assert tracker._process.returncode == 1  # it gave up by itself, long before it would have been killed
     assert _log_of(fresh, "P01").count("cannot be reached") == 1
@@ -447,9 +446,9 @@ def test_a_server_that_comes_midway_gets_everything_once(done: Federation, tmp_p
     said: list[str] = []
     with Tracker(member.config_file, "partner", Home(tmp_path), said.append, said.append) as tracker:
         tracker.start()
-        _until(lambda: bool(said), tracker.poke)
+        _wait_and_poke(lambda: said, tracker)
         with mlflow_server(tmp_path / "server", port):
-            _until(lambda: bool(_steps(member)), tracker.poke)
+            _wait_and_poke(lambda: _steps(member), tracker)
             for path in later:
                 path.with_suffix(".later").rename(path)
             tracker.poke()
@@ -463,12 +462,12 @@ def test_a_server_that_comes_midway_gets_everything_once(done: Federation, tmp_p
     assert "reached again" in said[1]
 
 
-def _until(condition: Callable[[], bool], act: Callable[[], None]) -> None:
-    until = time.monotonic() + 240
-    while not condition():
-        assert time.monotonic() < until
-        act()
-        time.sleep(0.05)
+def _wait_and_poke(condition: Callable[[], object], tracker: Tracker) -> None:
+    def holds() -> object:
+        tracker.poke()
+        return condition()
+
+    wait_until(holds)
 
 
 def _steps(member: TrackedMember) -> set[int]:

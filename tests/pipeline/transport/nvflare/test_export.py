@@ -15,6 +15,7 @@ from pipeline.transport.nvflare.controller import FederationController
 from pipeline.transport.nvflare.executor import PartnerExecutor
 from pipeline.transport.nvflare.export import ADMIN, ServerAddress, export_nvflare, files, project_name
 from pipeline.transport.nvflare.names import AGGREGATOR_FILE, CONTROLLER, EXECUTOR, PARTNER_FILE, TASK
+from tests.support.cli_runner import finished_process, python_process
 from tests.support.federation import Federation
 from tests.support.transport.nvflare_sites import at_home
 
@@ -126,7 +127,7 @@ def test_the_readme_says_the_commands(exported: dict[str, str], plan: Plan) -> N
 def run(*arguments: str, folder: Path) -> "subprocess.CompletedProcess[str]":
     """An nvflare command, in its own home folder."""
     command = [sys.executable, "-m", "nvflare.cli", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=at_home(folder))
+    return finished_process(command, folder=folder, environment=at_home(folder))
 
 
 @pytest.mark.slow
@@ -219,11 +220,11 @@ def test_the_core_needs_no_nvflare() -> None:
         "import pipeline.cli, pipeline.runs.jobs, pipeline.transport.nvflare.export\n"
         "import pipeline.transport.endpoints, pipeline.transport.child_process"
     )
-    assert subprocess.run([sys.executable, "-P", "-c", code], check=False).returncode == 0
+    assert python_process(code).returncode == 0
 
 
 def test_the_server_s_part_needs_no_torch_or_rdkit() -> None:
     """The controller imports with torch, rdkit, polars and mlflow made unimportable."""
     blocked = ["torch", "rdkit", "polars", "sklearn", "safetensors", "mlflow"]
     code = f"import sys\nfor name in {blocked}: sys.modules[name] = None\nimport pipeline.transport.nvflare.controller"
-    assert subprocess.run([sys.executable, "-P", "-c", code], check=False).returncode == 0
+    assert python_process(code).returncode == 0
