@@ -1,6 +1,9 @@
-"""`hocket key show` and `hocket key passphrase`, and the life of keys through real processes."""
+"""`hocket key`: new, deal, show and passphrase, and the life of keys through real processes."""
 
 import json
+import re
+import shutil
+import stat
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ from pipeline.plan.plan import read_plan
 from pipeline.report.report import read_report
 from secure.errors import WrongPassphrase
 from secure.keys.keys import KEY_FILE, PrivateKeys, load_private_keys, parse_card
-from tests.support.cli_runner import hocket, printed
+from tests.support.cli_runner import hocket, printed, refused
 from tests.support.federation import AGGREGATOR, Federation
 from tests.support.running_members import Running
 
@@ -21,6 +24,138 @@ def passphrase_file(folder: Path, passphrase: str) -> Path:
     path.touch(0o600)
     path.write_text(passphrase)
     return path
+
+
+# ---------------------------------------------------------------------------------------------------- new and deal
+
+
+def mode(path: Path) -> int:
+    """Permission bits."""
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize("role", ["partner", "aggregator"])
+def test_key_new_prints_the_card(tmp_path: Path, role: str):
+    """A genuine card on stdout, the same in the home; the private file for its owner only."""
+    home = tmp_path / "home"
+    done = hocket("key", "new", "acme", "--home", home, "--role", role)
+    card = parse_card(done.stdout, "stdout")
+    assert done.exit_code == ExitCode.DONE
+    assert card.fingerprint in done.stderr
+    assert (card.name, card.role) == ("acme", role)
+    assert (card.agreement is None) == (role == "aggregator")
+    assert (home / "keys" / "card.toml").read_text() == done.stdout
+    load_private_keys(home / "keys", None, card)
+    assert mode(home / "keys" / "private.key") == 0o600
+    assert mode(home / "keys") == mode(home) == 0o700
+    assert sorted(path.name for path in (home / "keys").iterdir()) == ["card.toml", "private.key"]
+
+
+def test_key_new_never_overwrites(tmp_path: Path):
+    """Neither the private keys nor the card, not even for another name or role."""
+    hocket("key", "new", "acme", "--home", tmp_path)
+    before = {path: path.read_bytes() for path in (tmp_path / "keys").iterdir()}
+    for arguments in (["acme"], ["other"], ["acme", "--role", "aggregator"]):
+        assert "private.key" in refused(ExitCode.SECURITY, "key", "new", *arguments, "--home", tmp_path)
+    assert {path: path.read_bytes() for path in (tmp_path / "keys").iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["a b", "../x", "", "x" * 33, "Zürich"])
+def test_key_new_refuses_names_that_are_no_names(tmp_path: Path, name: str):
+    """They become parts of file names; nothing is made."""
+    done = hocket("key", "new", name, "--home", tmp_path / "home")
+    assert done.exit_code in (ExitCode.CONFIGURATION, ExitCode.SECURITY)
+    assert "name" in done.stderr
+    assert "32" in done.stderr
+    assert list(tmp_path.rglob("*.key")) == []
+
+
+def test_a_passphrase_locks_the_keys(tmp_path: Path):
+    """The right one opens, another or none is refused, and no file holds it."""
+    secret = tmp_path / "secret"
+    secret.touch(0o600)
+    secret.write_text("correct horse\r\nsecond line")
+    assert hocket("key", "new", "acme", "--home", tmp_path, "--passphrase-file", secret).exit_code == ExitCode.DONE
+    assert load_private_keys(tmp_path / "keys", "correct horse").name == "acme"
+    for wrong in ("correct hors", None):
+        with pytest.raises(WrongPassphrase):
+            load_private_keys(tmp_path / "keys", wrong)
+    assert all(b"correct horse" not in path.read_bytes() for path in (tmp_path / "keys").iterdir())
+
+
+def test_an_empty_passphrase_makes_no_keys(tmp_path: Path):
+    """An empty file is a mistake, not a wish for unlocked keys."""
+    (tmp_path / "secret").touch(0o600)
+    (tmp_path / "secret").write_text("")
+    message = refused(
+        ExitCode.CONFIGURATION, "key", "new", "acme", "--home", tmp_path, "--passphrase-file", tmp_path / "secret"
+    )
+    assert str(tmp_path / "secret") in message
+    assert not (tmp_path / "keys" / "private.key").exists()
+
+
+def test_the_custodian_deals_once(fresh: Federation):
+    """A group secret for its owner only, a deal for all partners; dealing again changes nothing."""
+    home = fresh.home("P01")
+    for path in (home.group_secret, *home.outbox("enrol").iterdir()):
+        path.unlink()
+    first = hocket("key", "deal", fresh.plan_file, "--home", home.folder)
+    assert first.exit_code == ExitCode.DONE
+    assert re.search(r"\b[0-9a-f]{16}\b", first.stdout)
+    assert all(name in first.stdout for name in fresh.partners)
+    assert mode(home.group_secret) == 0o600
+    before = {path: path.read_bytes() for path in (home.group_secret, *home.outbox("enrol").iterdir())}
+    assert {path.name for path in before} == {"group.secret", "deal.P01.envelopes", "deal.P01.json"}
+    assert hocket("key", "deal", fresh.plan_file, "--home", home.folder).stdout == first.stdout
+    assert {path: path.read_bytes() for path in (home.group_secret, *home.outbox("enrol").iterdir())} == before
+
+
+def test_a_plan_that_was_changed_is_not_dealt_again_in_silence(fresh: Federation):
+    """Exit code 4, how to begin anew, and not a byte changed; what the message says to do works."""
+    home = fresh.home("P01")
+    fresh.plan_file.write_text(fresh.plan_file.read_text().replace("local_steps = 4", "local_steps = 5"))
+    before = {path: path.read_bytes() for path in (home.group_secret, *home.outbox("enrol").iterdir())}
+    message = refused(ExitCode.SECURITY, "key", "deal", fresh.plan_file, "--home", home.folder)
+    assert "plan was changed" in message
+    assert str(home.outbox("enrol/deal.P01.json")) in message
+    assert f"rm -r {home.outbox('enrol')} {home.group_secret}" in message
+    assert {path: path.read_bytes() for path in (home.group_secret, *home.outbox("enrol").iterdir())} == before
+    shutil.rmtree(home.outbox("enrol"))
+    home.group_secret.unlink()
+    assert hocket("key", "deal", fresh.plan_file, "--home", home.folder).exit_code == ExitCode.DONE
+
+
+@pytest.mark.parametrize("name", ["P02", AGGREGATOR])
+def test_only_the_custodian_deals(fresh: Federation, name: str):
+    """Nobody else makes a group secret."""
+    message = refused(ExitCode.CONFIGURATION, "key", "deal", fresh.plan_file, "--home", fresh.home(name).folder)
+    assert str(fresh.home(name).keys) in message
+    assert "P01" in message
+    assert not fresh.home(name).group_secret.exists()
+    assert not fresh.home(name).outbox("enrol").exists()
+
+
+def test_keys_of_another_card_do_not_deal(fresh: Federation, tmp_path: Path):
+    """The custodian's name with keys that are not in the plan."""
+    hocket("key", "new", "P01", "--home", tmp_path / "other")
+    message = refused(ExitCode.SECURITY, "key", "deal", fresh.plan_file, "--home", tmp_path / "other")
+    assert str(tmp_path / "other" / "keys") in message
+    assert not (tmp_path / "other" / "group.secret").exists()
+
+
+@pytest.mark.parametrize("size", [0, 16, 31, 33])
+def test_a_structure_seed_has_32_bytes(fresh: Federation, tmp_path: Path, size: int):
+    """A shorter key could be guessed, a longer file is another file; nothing is dealt."""
+    home = fresh.home("P01")
+    home.group_secret.unlink()
+    shutil.rmtree(home.outbox(""))
+    (tmp_path / "seed").touch(0o600)
+    (tmp_path / "seed").write_bytes(b"s" * size)
+    done = hocket("key", "deal", fresh.plan_file, "--home", home.folder, "--structure-seed-file", tmp_path / "seed")
+    assert done.exit_code in (ExitCode.CONFIGURATION, ExitCode.SECURITY)
+    assert re.findall(r"\b\d+\b", done.stderr) == [str(size), "32"]
+    assert not home.group_secret.exists()
+    assert not home.outbox("").exists()
 
 
 # ------------------------------------------------------------------------------------------------------------ show
