@@ -24,6 +24,7 @@ from pipeline.tracking import sync as tracking_store
 from pipeline.tracking import tracker as tracking
 from pipeline.tracking.process import Store, follow
 from pipeline.tracking.tracker import QUIET, UNREACHABLE, TrackedMember, Tracker, note_all_sent, send_rest
+from secure.files import PART
 from tests.support.cli_runner import hocket
 from tests.support.federation import Federation, step
 from tests.support.ports import free_port
@@ -272,11 +273,12 @@ def test_a_stop_ends_the_tracking_process_without_a_warning(tmp_path: Path, monk
 def test_a_store_is_made_whole(fresh: Federation):
     """MLflow cannot take up a database that it was killed in making, so it is made under another name."""
     member = member_of(fresh, "P01")
-    unfinished = member.store_file.with_name("mlflow.db.new")
-    for leftover in (unfinished, Path(f"{unfinished}-journal")):
-        leftover.write_bytes(b"killed in the middle")
+    unfinished = member.store_file.with_name(f".mlflow.db{PART}")
+    unfinished.mkdir()
+    for leftover in ("mlflow.db", "mlflow.db-journal"):
+        (unfinished / leftover).write_bytes(b"killed in the middle")
     tracking_process._make_store(member)
-    assert [path.name for path in member.home.folder.glob("mlflow.db*")] == ["mlflow.db"]
+    assert [path.name for path in member.home.folder.iterdir() if "mlflow.db" in path.name] == ["mlflow.db"]
     made = member.store_file.stat()
     tracking_process._make_store(member)
     assert member.store_file.stat() == made

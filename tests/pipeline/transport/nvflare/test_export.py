@@ -1,6 +1,8 @@
 """`hocket engine nvflare export`: what it writes, that NVFlare takes it, and that it grants nothing more."""
 
 import json
+import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -185,6 +187,9 @@ def test_an_existing_folder_is_left_alone(plan: Plan, tmp_path: Path) -> None:
         export_nvflare(plan, PLACE, folder)
     assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert list(folder.parent.iterdir()) == [folder]
+    umask = os.umask(0)
+    os.umask(umask)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o777 & ~umask
 
 
 def test_a_failed_export_leaves_nothing(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +198,7 @@ def test_a_failed_export_leaves_nothing(plan: Plan, tmp_path: Path, monkeypatch:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pipeline.transport.nvflare.export.shutil.move", full)
+    monkeypatch.setattr("secure.files._sync", full)
     with pytest.raises(ConfigError, match="No space left"):
         export_nvflare(plan, PLACE, tmp_path / "nvflare")
     assert list(tmp_path.iterdir()) == []
