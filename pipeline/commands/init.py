@@ -156,7 +156,7 @@ def init_tables(folder: Path, force: bool) -> None:
     They show the columns, and their 200 compounds are enough for a scored task. Replace their rows with your own, or
     name your own columns in [data.columns] of partner.toml.
     """
-    from data_prep.samples import sample_tables
+    from data_prep.samples.sample_tables import sample_tables
     from pipeline.setup.init_files import write_files
 
     files = {folder / name: text for name, text in sample_tables().items()}

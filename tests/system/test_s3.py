@@ -17,11 +17,11 @@ from pipeline.report.report import report_file
 from pipeline.runtime.progress import ProgressReporter
 from pipeline.runtime.retry import RetryPolicy
 from secure.messages.message_name import MessageName
+from tests.support.exchange.lagging_storage import LaggingFileSystem
+from tests.support.exchange.s3_servers import BUCKET, FaultyServer, client, environment, moto_server, use
 from tests.support.federation import AGGREGATOR, Federation, step
-from tests.support.lagging_storage import LaggingFileSystem
 from tests.support.ports import free_port
 from tests.support.running_members import Running
-from tests.support.s3_servers import BUCKET, FaultyServer, client, environment, moto_server, use
 from tests.support.waiting import wait_until
 
 PLACE = f"s3://{BUCKET}/federation"
