@@ -34,7 +34,7 @@ from data_prep.preparation.summary import (
 )
 from data_prep.settings import OwnTables, Preparation
 from data_prep.structures.steps import CRASHED, TIMEOUT
-from data_prep.structures.structures import Progress, StructureWorkers
+from data_prep.structures.structures import StructureProgress, StructureWorkers
 from data_prep.structures.watchdog import DEFAULT_TIMEOUT_S
 from data_prep.tables.plain_file import open_plain
 from data_prep.version import CODE_VERSION, FORMAT_VERSION
@@ -79,7 +79,7 @@ def prepare(  # noqa: PLR0913 - inputs of a run; all after the tables' settings 
     workers: StructureWorkers = 1,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     cache: Path | None = None,
-    progress: Progress | None = None,
+    progress: StructureProgress | None = None,
     descriptors: bool = False,
     own: OwnTables = _ANY_TABLES,
 ) -> Path:

@@ -7,8 +7,8 @@ import click
 from pipeline.commands.options import (
     ANY_PATH,
     EXISTING_FILE,
+    column_options,
     examples,
-    input_columns,
     interruptible,
     log_format,
     member_config,
@@ -26,7 +26,7 @@ from pipeline.runtime.log import Log
 @member_config
 @click.argument("structures", type=EXISTING_FILE, metavar="INPUT")
 @click.option("--output", type=ANY_PATH, required=True, help="A .parquet or .npz file.")
-@input_columns
+@column_options
 @log_format
 def embed(
     config: Path, structures: Path, output: Path, id_column: str | None, smiles_column: str | None, log: Log

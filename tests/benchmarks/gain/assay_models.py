@@ -16,7 +16,7 @@ from partners.assay_models.forest import fit_forest
 from partners.assay_models.gaussian_process import MOST_ROWS, expected_values, fit_gaussian_process
 from partners.assay_models.inputs import Inputs, kernel
 from partners.assay_models.predictor import AssayPredictor
-from partners.network.predict import Predictor
+from partners.network.inference import Predictor
 from partners.scores.regression_scores import score_measurements
 from partners.scores.scores import score_labels
 from partners.training_data.training_set import TrainingSet

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.audit.inspect_file import describe_file
+from pipeline.audit.describe_file import describe_file
 from pipeline.errors import ExitCode
 from pipeline.home.json_files import write_json
 from pipeline.home.round_files import RoundFiles

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from scipy import sparse
 
-from pipeline.audit.inspect_file import describe_file
+from pipeline.audit.describe_file import describe_file
 from pipeline.errors import ExitCode
 from tests.support.cli_runner import hocket, printed, refused
 from tests.support.federation import Federation

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import DamagedReport, ExitCode, MixedFederations, NotShareable, PipelineError
 from pipeline.pages.consortium_files import merge_summaries
-from pipeline.report.consortium import comparison_of, merge, network_sentence
+from pipeline.report.consortium import comparison_of, merge, pooled_network_sentence
 from pipeline.report.disclosure import FEWEST, spaced_counts
 from pipeline.report.metrics import METRICS, REGRESSION, SIDES
 from pipeline.report.shareable import shareable
@@ -92,8 +92,8 @@ def test_the_network_is_pooled_apart():
     assert pooled.change != main.change
     assert f"{main.change:+.3f}" in merged.verdict.sentence
     assert "against the strongest local models" in merged.verdict.sentence
-    assert f"{pooled.change:+.3f}" in network_sentence(merged)
-    assert network_sentence(merge([summary(name, 8) for name in NAMES])) == ""
+    assert f"{pooled.change:+.3f}" in pooled_network_sentence(merged)
+    assert pooled_network_sentence(merge([summary(name, 8) for name in NAMES])) == ""
 
 
 def partial_summary(name: str, n_regressions: int, missing: dict[str, int]) -> tuple[ShareableSummary, list[Any]]:
