@@ -14,7 +14,7 @@ from tests.support.signed_transcripts import SUM, flip, say_again
 
 
 def test_verify_prints_the_audit_trail(finished: Federation, monkeypatch: pytest.MonkeyPatch):
-    """A round in three lines, the verdict in the last, from any folder."""
+    """A round in three lines, the conclusion in the last, from any folder."""
     done = hocket("verify", finished.plan_file, finished.exchange)
     assert done.exit_code == ExitCode.DONE
     assert "warning" not in done.stderr  # progress may stand there, where a machine is slow
@@ -46,7 +46,7 @@ def test_verify_of_a_wrong_sum(done: Federation):
 
 
 def test_warnings_are_no_failure(voided: Federation, monkeypatch: pytest.MonkeyPatch):
-    """Exit code 0, the warning and the verdict on stdout."""
+    """Exit code 0, the warning and the conclusion on stdout."""
     monkeypatch.setattr(time, "time", lambda: 1e9)
     done = hocket("verify", voided.plan_file, voided.exchange)
     assert done.exit_code == ExitCode.DONE
