@@ -19,7 +19,7 @@ from pipeline.plan.plan import COUNTING_ROUND, Plan, round_name
 from secure.messages.message_name import MessageName
 from secure.messages.messages import utc
 
-Progress = Callable[[int, int], None]  # (done, total) attempts
+AttemptProgress = Callable[[int, int], None]  # (done, total) attempts
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def audit(
     now: float,
     recompute: bool = True,
     workers: int = 1,
-    progress: Progress | None = None,
+    progress: AttemptProgress | None = None,
 ) -> AuditTrail:
     """Check every file of the exchange.
 

@@ -22,7 +22,7 @@ from partners.assay_models.inputs import Inputs, kernel
 from partners.assay_models.out_of_fold import predicted_out_of_fold
 from partners.assay_models.predictor import AssayPredictor
 from partners.assay_models.yardstick import Yardstick
-from partners.network.predict import Predictor
+from partners.network.inference import Predictor
 from partners.scores.regression_scores import score_measurements
 from partners.scores.scores import score_labels
 from partners.settings import LocalKind
