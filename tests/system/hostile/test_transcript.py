@@ -61,12 +61,12 @@ def stage_of(name: MessageName) -> str:
 
 def manifests() -> list[Kind]:
     """Each manifest, each change of its file, made by an outsider."""
-    kinds = [
-        Kind(f"{about}: {how}", c.manifest(name, c.FILE_CHANGES[how]), REFUSED, name.manifest, stage=stage_of(name))
-        for about, name in MESSAGES.items()
-        for how in (c.FILE_CHANGES if name in (READY, SUM) else SOME)
-    ]
+    kinds = []
     for about, name in MESSAGES.items():
+        for how in c.FILE_CHANGES if name in (READY, SUM) else SOME:
+            # in an empty folder there is no file: then the message is missing
+            named, change = name.folder if how == "a folder" else name.manifest, c.FILE_CHANGES[how]
+            kinds.append(Kind(f"{about}: {how}", c.manifest(name, change), REFUSED, named, stage=stage_of(name)))
         code = HARMLESS if about in MAY_BE_MISSING else REFUSED
         kinds.append(Kind(f"{about}: missing", c.manifest(name, c.missing), code, stage=stage_of(name)))
     return kinds
