@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -44,7 +45,8 @@ class Commands:
     ) -> None:
         assert self._server.stdin is not None
         assert self._server.stdout is not None
-        self._server.stdin.close()
+        with suppress(BrokenPipeError):
+            self._server.stdin.close()
         self._server.stdout.close()
         self._server.wait()
 
@@ -58,5 +60,6 @@ class Commands:
         assert self._server.stdout is not None
         self._server.stdin.write(json.dumps(asdict(request)) + "\n")
         self._server.stdin.flush()
-        answer = json.loads(self._server.stdout.readline())
-        return Ended(**answer, out=out.read_text("utf-8", "replace"), err=err.read_text("utf-8", "replace"))
+        answer = self._server.stdout.readline()
+        assert answer, "the process that forks for commands has ended; its standard error has the reason"
+        return Ended(**json.loads(answer), out=out.read_text("utf-8", "replace"), err=err.read_text("utf-8", "replace"))
