@@ -33,6 +33,7 @@ from tests.support.cli_runner import hocket, printed
 from tests.support.federation import AGGREGATOR, Federation
 from tests.support.tracking.no_tracker import NoTracker
 from tests.support.transport.notice_server import NoticeServer, notice_server
+from tests.support.waiting import wait_until
 
 ME = "P02"
 ON, DONE = True, False  # what a step machine answers
@@ -225,8 +226,7 @@ def test_the_second_thread_leaves_signs_while_a_step_works(
         def advance(self) -> bool:
             before = sign_of(federation)
             clock.now += ALIVE_S
-            while sign_of(federation) == before:
-                time.sleep(0.005)
+            wait_until(lambda: sign_of(federation) != before, pause_s=0.005)
             return False
 
     member, reporter = read_member(federation.config(ME), "partner"), ProgressReporter(ME)
