@@ -62,7 +62,7 @@ def test_lines_of_a_void(voided: Federation):
     assert re.match(r"round 1, attempt 1: void .*P01, P02, P03, P04, .*P03$", void)
     assert re.match(r"round 1, attempt 2: sum .*P01, P02, P04, .*P03\b", total)
     assert [line for line in lines if line.startswith(("note", "warning"))] == [
-        "note: P03 has not signed its last trunk yet"
+        "note: P03 has not signed the last trunk yet"
     ]
     assert lines[-1].startswith("1 of 1 rounds done; ")
 
