@@ -22,6 +22,7 @@ from pipeline.plan.plan import COUNTING_ROUND
 from pipeline.protocol.closing import closing_ready, not_confirmed, post_last_trunk
 from pipeline.protocol.counted_keys import named_in_ready, with_counts
 from pipeline.protocol.enrolment import Enrolment
+from pipeline.protocol.privacy_budget import PrivacyBudget
 from pipeline.protocol.round_measures import RoundMeasures
 from pipeline.protocol.round_seal import RoundSeal
 from pipeline.protocol.sealed_round import Openable, SealedRound
@@ -33,7 +34,7 @@ from secure.sealing.open_sum import CheckedSum, OpenedSum
 from secure.sealing.release import ReleaseSeed
 
 # in the log line at the end of a round
-_SHOWN = ("loss_train", "validation_loss", "validation_roc_auc", "validation_r2")
+_SHOWN = ("loss_train", "validation_loss", "validation_roc_auc", "validation_r2", "epsilon")
 
 
 class PartnerRounds:
@@ -47,6 +48,7 @@ class PartnerRounds:
         reporter: ProgressReporter,
         clock: Callable[[], float],
         history: TrunkHistory,
+        budget: PrivacyBudget | None = None,
     ) -> None:
         self.plan = plan = mailbox.plan
         self.mailbox = mailbox
@@ -55,6 +57,7 @@ class PartnerRounds:
         self._reporter = reporter
         self._clock = clock
         self._history = history
+        self._budget = budget
         self._holders = Holders(own.counts, own.columns.counts)
         self._layout = self._holders.layout(plan)
         self._agreed = RoundSettings(self._layout, plan.trunk, plan.server, plan.rounds.local_steps)
@@ -143,8 +146,11 @@ class PartnerRounds:
 
     def _train(self) -> LocalRound:
         vector, private = self._start.vector(), self._start.private()
+        noise = self._budget.noise(self._round_no) if self._budget else None
         with self._reporter.progress(f"round {self._round_no}: training") as progress:
-            return train_locally(self._own, self._agreed, vector, self._start.pieces(), private, self._seed, progress)
+            return train_locally(
+                self._own, self._agreed, vector, self._start.pieces(), private, self._seed, progress, noise
+            )
 
     def _train_missing_heads(self) -> bool:
         """Train the heads once at the end, for a partner that was on no roster and so has only the trunk."""
@@ -226,6 +232,8 @@ class PartnerRounds:
 
     def _private_and_residual(self, roster: Roster) -> tuple[PartnerState | None, NDArray[np.float32] | None]:
         if self.mailbox.me not in roster.members:
+            if self._budget:
+                self._budget.drop(self._round_no)
             return self._start.private(), self._start.residual()
         private, loss = self._files.read_private()
         residual, clipped_share = self._files.read_residual()
@@ -244,6 +252,8 @@ class PartnerRounds:
         if self.plan.columns.are_counted:
             is_sent = self._own.columns.counts.is_sent(roster.members)
             measures.add({"shared_columns": int(np.count_nonzero(is_sent))})
+        if self._budget:
+            measures.add({"epsilon": self._budget.spent()})
         if self.mailbox.has(update := self._sealed.attempt.mine("update")):
             payload = self.mailbox.own(update).payload
             n_bytes = payload.size if payload else 0
