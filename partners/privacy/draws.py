@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from secure.encoding.derive import derive_key, uniform_numbers
+from secure.encoding.derive import derive_key, random_words, uniform_numbers
 
 _CHANCE_BITS = 53  # of a float64
 _PIECE = 1 << 16  # values at a time: all temporaries of a piece stay in the cache
@@ -33,18 +33,20 @@ class KeyedNoise:
         flat = values.view(-1)
         for start in range(0, flat.numel(), _PIECE):
             piece = flat[start : start + _PIECE]
-            piece.add_(self._normal(piece.numel()).to(piece.device), alpha=deviation)
+            radius, angle = (numbers.to(piece.device) for numbers in self._polar(-(-piece.numel() // 2)))
+            n_first = radius.numel()
+            piece[:n_first].addcmul_(radius, angle.cos(), value=deviation)
+            n_second = piece.numel() - n_first
+            piece[n_first:].addcmul_(radius[:n_second], angle[:n_second].sin_(), value=deviation)
 
-    def _normal(self, n: int) -> torch.Tensor:
-        """The next n standard normal numbers; every piece is a block of the key's stream."""
-        words = uniform_numbers(self._key, self._n_pieces, -(-n // 2), 1 << 64)
+    def _polar(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Radius and angle of the next n pairs of normal numbers; each call is a block of the key's stream."""
+        words = random_words(self._key, self._n_pieces, n).view(np.int32)
         self._n_pieces += 1
-        uniform = torch.from_numpy(words.view(np.int32)).bitwise_and_(_LOW_BITS).float()
-        first, second = uniform.view(-1, 2).unbind(1)
+        uniform = torch.from_numpy(words).bitwise_and_(_LOW_BITS).float()
+        radius, angle = uniform[:n], uniform[n:]
         # (k + 1/2) / 2^31 is in (0, 1]
-        radius = first.add(0.5).mul_(2.0**-31).log_().mul_(-2).sqrt_()
-        angle = second.mul(2 * math.pi * 2.0**-31)
-        return torch.cat([radius * angle.cos(), radius * angle.sin()])[:n]
+        return radius.add_(0.5).mul_(2.0**-31).log_().mul_(-2).sqrt_(), angle.mul_(2 * math.pi * 2.0**-31)
 
 
 def poisson_batches(

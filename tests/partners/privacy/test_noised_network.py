@@ -86,7 +86,7 @@ def test_clipped_gradients_are_those_of_single_compounds(seed, clip, hidden, hea
         for task in group[1:]:
             state.heads[HEAD_WEIGHT][task] = state.heads[HEAD_WEIGHT][group[0]]
     rows = np.random.default_rng(seed).permutation(data.training_rows)[:7]
-    noise = NoiseSettings(clip_norm=clip, noise_multiplier=_NO_NOISE, sampling_share=1.0)
+    noise = NoiseSettings(clip_norm=clip, noise_multiplier=_NO_NOISE / clip, sampling_share=1.0)
     network = NoisedNetwork(layout, trunk, state.heads, trunk_settings, training, noise=noise, seed=seed, tied=groups)
     make = BatchMaker(data, trunk_settings, training, state.normalisation, equal_weights=True)
     parts = [rows] if most is None else np.array_split(rows, 3)

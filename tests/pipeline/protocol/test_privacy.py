@@ -24,7 +24,7 @@ from tests.support.cli_runner import hocket_command, printed, refused
 from tests.support.federation import AGGREGATOR, Federation, run_rounds, until_waiting
 from tests.support.partners.synthetic import TRAINING, small_set
 
-EPSILON, DELTA = 6.0, 1e-4
+EPSILON, DELTA = 2.0, 1e-4
 PRIVATE = f'[seal]\nweights = "equal"\n[privacy]\nepsilon = {EPSILON}\ndelta = {DELTA}\n'
 
 
@@ -209,14 +209,14 @@ def test_commands_say_the_bound(tmp_path: Path):
     config = federation.config("P01")
     assert "privacy" in printed("doctor", federation.config(AGGREGATOR))
     logs = run_to_the_end(federation)
-    assert all(re.search(r"epsilon 6 at delta 0\.0001 over all rounds; noise multiplier", log) for log in logs.values())
+    assert all(re.search(r"epsilon 2 at delta 0\.0001 over all rounds; noise multiplier", log) for log in logs.values())
     home = federation.home("P01")
     facts = read_report(home).privacy
     assert (facts.epsilon, facts.delta) == (EPSILON, DELTA)
     assert 0 < facts.spent <= EPSILON
     shared = read_shared(home.report / "summary.json").privacy
     assert shared.to_json() == {"epsilon": EPSILON, "delta": DELTA}
-    assert "epsilon 6 at delta 0.0001" in " ".join(printed("report", config).split())
+    assert "epsilon 2 at delta 0.0001" in " ".join(printed("report", config).split())
     assert json.loads(printed("audit", config, "--quick", "--json"))["allowed_epsilon"] == EPSILON
 
 
