@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -20,9 +19,10 @@ from pipeline.protocol.privacy_budget import PrivacyBudget, check_continuity
 from pipeline.report.report import read_report
 from pipeline.report.shareable_schema import read_shared
 from secure.messages.message_name import MessageName
-from tests.support.cli_runner import hocket_command, printed, refused
+from tests.support.cli_runner import hocket, refused
 from tests.support.federation import AGGREGATOR, Federation, run_rounds, until_waiting
 from tests.support.partners.synthetic import TRAINING, small_set
+from tests.support.running_members import Running
 
 EPSILON, DELTA = 2.0, 1e-4
 PRIVATE = f'[seal]\nweights = "equal"\n[privacy]\nepsilon = {EPSILON}\ndelta = {DELTA}\n'
@@ -203,34 +203,26 @@ def test_every_weight_of_the_trunk_is_noised(private: Federation):
 
 
 @pytest.mark.slow
-def test_commands_say_the_bound(tmp_path: Path):
-    """Doctor, log, report, summary and audit have epsilon and delta; only the partner sees what it spent."""
+def test_commands_keep_and_say_the_bound(tmp_path: Path):
+    """Runs, one killed in its first round; log, report, summary and audit have epsilon and delta."""
     federation = federation_with(tmp_path / "federation")
-    config = federation.config("P01")
-    assert "privacy" in printed("doctor", federation.config(AGGREGATOR))
-    logs = run_to_the_end(federation)
-    assert all(re.search(r"epsilon 2 at delta 0\.0001 over all rounds; noise multiplier", log) for log in logs.values())
-    home = federation.home("P01")
+    config, home = federation.config("P01"), federation.home("P01")
+    ledger = PrivacyLedger(home.privacy)
+    with Running(federation) as running:
+        running.start(*federation.partners, AGGREGATOR)
+        running.wait_for(lambda: ledger.exists and bool(ledger.read()))
+        running.kill("P01")
+        running.start("P01")
+        running.finish()
+        assert re.search(r"epsilon 2 at delta 0\.0001 over all rounds; noise multiplier", running.log("P01"))
+    assert list(ledger.read()) == [(1, 1), (1, 2)]
     facts = read_report(home).privacy
     assert (facts.epsilon, facts.delta) == (EPSILON, DELTA)
     assert 0 < facts.spent <= EPSILON
     shared = read_shared(home.report / "summary.json").privacy
     assert shared.to_json() == {"epsilon": EPSILON, "delta": DELTA}
-    assert "epsilon 2 at delta 0.0001" in " ".join(printed("report", config).split())
-    assert json.loads(printed("audit", config, "--quick", "--json"))["allowed_epsilon"] == EPSILON
-
-
-def run_to_the_end(federation: Federation) -> dict[str, str]:
-    """Run all members as commands until each is done; standard error of the partners."""
-    members = {name: ("partner", "run", federation.config(name)) for name in federation.partners}
-    members[AGGREGATOR] = ("aggregator", "run", federation.config(AGGREGATOR))
-    running = {
-        name: subprocess.Popen(hocket_command(*words), stderr=subprocess.PIPE, text=True)
-        for name, words in members.items()
-    }
-    logs = {name: process.communicate()[1] for name, process in running.items()}
-    assert {process.returncode for process in running.values()} == {0}, logs
-    return {name: logs[name] for name in federation.partners}
+    assert "epsilon 2 at delta 0.0001" in " ".join(hocket("report", config).stdout.split())
+    assert json.loads(hocket("audit", config, "--quick", "--json").stdout)["allowed_epsilon"] == EPSILON
 
 
 @pytest.mark.parametrize(
