@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from partners.audit.incoming import Look, jumps, look_at
-from partners.files.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from partners.files.round_checkpoint import TrunkFile
 from partners.network.trunk import TrunkLayout
 from partners.settings import TrunkSettings
 from pipeline.errors import ConfigError
@@ -66,8 +66,7 @@ class TrunkHistory:
         if (self.n_rounds + 1) * vector.size * _BYTES_PER_VALUE > self.most_gb * _GB:
             shutil.rmtree(self._trunks, ignore_errors=True)
             return
-        self._trunks.mkdir(parents=True, exist_ok=True)
-        save_checkpoint(self._file(round_no), Checkpoint(vector))
+        TrunkFile.write(self._file(round_no), vector)
 
     def kept(self) -> list[int]:
         """Rounds whose vector is kept, in order."""
@@ -76,8 +75,7 @@ class TrunkHistory:
     def vectors(self, rounds: Sequence[int], layout: TrunkLayout) -> Iterator[NDArray[np.float32]]:
         """The kept vectors of some rounds, one at a time; layout: of the vector. Raises CheckpointDamaged."""
         for round_no in rounds:
-            path = self._file(round_no)
-            yield load_checkpoint(path, layout, only=["trunk"]).need_trunk(path)
+            yield TrunkFile(self._file(round_no), layout).read()
 
     def _file(self, round_no: int) -> Path:
         return self._trunks / f"trunk-{round_no:04d}.safetensors"
