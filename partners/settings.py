@@ -98,6 +98,21 @@ class TrunkSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NoiseSettings:
+    """Differential privacy of a round's steps: how batches are drawn, gradients clipped and noised."""
+
+    clip_norm: float  # most that one compound's gradient, over all weights, may be long
+    noise_multiplier: float  # standard deviation of the noise on the sum of a batch's gradients, in clip_norm
+    sampling_share: float  # probability with which each compound is in a step's batch
+
+    def __post_init__(self) -> None:
+        """Refuse impossible numbers."""
+        _require(_positive(self.clip_norm), "clip_norm", self.clip_norm, "a number above 0")
+        _require(_positive(self.noise_multiplier), "noise_multiplier", self.noise_multiplier, "a number above 0")
+        _require(0 < self.sampling_share <= 1, "sampling_share", self.sampling_share, "a number above 0, at most 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptimiser:
     """How every partner turns the mean change into the next trunk."""
 

@@ -91,6 +91,14 @@ class OutOfStep(PipelineError):
     """A home is not at the round from which a revision of the plan goes on."""
 
 
+class EpsilonOutOfReach(PipelineError):
+    """The plan's epsilon cannot be kept with its rounds, a partner's number of compounds and the most noise."""
+
+
+class PrivacyLost(PipelineError):
+    """A home's rounds were trained partly with and partly without differential privacy, so that no epsilon holds."""
+
+
 class BrokenTranscript(PipelineError):
     """A message of a federation is missing, superfluous or out of order."""
 

@@ -30,6 +30,7 @@ HOMES = {
     "sklearn": "partners",
     "safetensors": "partners",
     "crepes": "partners",
+    "dp_accounting": "partners",
     "tenseal": "secure",
     "cryptography": "secure",
     "pyarrow": "secure",
@@ -43,6 +44,7 @@ HOMES = {
     "nvflare": "pipeline",
 }
 ONLY_IN = {
+    "dp_accounting": ("partners/privacy/accounting.py",),
     "dask": ("data_prep/structures/cluster.py",),
     "distributed": ("data_prep/structures/cluster.py",),
     "click": ("pipeline/cli.py", "pipeline/commands/"),
@@ -77,7 +79,7 @@ FLOORS = {
         {"models"},
         {"assay_models"},
         {"training"},
-        {"files"},
+        {"files", "privacy"},
         {"network"},
         {"training_data", "scores"},
         {"settings"},

@@ -41,10 +41,20 @@ class Batch:
 
 
 class BatchMaker:
-    """Makes batches from rows of a training set: inputs transformed, values normalised, task weights included."""
+    """Makes batches from rows of a training set: inputs transformed, values normalised, task weights included.
+
+    equal_weights : every label and value of a kind weighs the same, because the tasks' weights follow from how many
+                    labels they have, which differential privacy must not tell
+    """
 
     def __init__(
-        self, training_set: TrainingSet, trunk_settings: TrunkSettings, training: Training, normalisation: Arrays
+        self,
+        training_set: TrainingSet,
+        trunk_settings: TrunkSettings,
+        training: Training,
+        normalisation: Arrays,
+        *,
+        equal_weights: bool = False,
     ) -> None:
         self._set = training_set
         self._transform = trunk_settings.input_transform
@@ -52,7 +62,10 @@ class BatchMaker:
         self._frequent = features_for_block(training_set.x)  # a transform keeps the pattern, even if it gives 0
         self._values = normalised(training_set.y_regr, normalisation)
         self._is_censored = bool(training_set.y_censor.data.any())
-        self.class_weight, self.regr_weight = loss_weights(training_set, training)
+        self.class_weight, self.regr_weight = loss_weights(training_set, training, equal=equal_weights)
+        self._censored_weight = training_set.censored_weight
+        if equal_weights:
+            self._censored_weight = np.ones_like(self._censored_weight)
 
     def __call__(self, rows: NDArray[np.int64]) -> Batch:
         """Make the batch of these rows of the training set, in this order."""
@@ -77,7 +90,7 @@ class BatchMaker:
         censoring = None
         if self._is_censored:
             marks = self._set.y_censor[rows].data  # of the same pattern as the values
-            weights = np.where(marks == 0, weights, weights * self._set.censored_weight[values.indices])
+            weights = np.where(marks == 0, weights, weights * self._censored_weight[values.indices])
             censoring = torch.tensor(marks, device=self._device)
         return Targets(
             pattern=observed(values, device=self._device),
@@ -87,17 +100,20 @@ class BatchMaker:
         )
 
 
-def loss_weights(training_set: TrainingSet, training: Training) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def loss_weights(
+    training_set: TrainingSet, training: Training, *, equal: bool = False
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Factor on the loss of each classification task, (n_tasks,), and of each regression task, (n_regressions,).
 
     `training.regression_weight` weighs the two kinds as in SparseChem; with one kind alone it has no effect.
+    equal : all tasks of a kind weigh the same
     """
     both = training_set.n_tasks > 0 and training_set.n_regressions > 0
     share = training.regression_weight if both else 0.5
-    return (
-        training_set.training_weight * np.float32((1 - share) * 2),
-        training_set.regr_weight * np.float32(share * 2),
-    )
+    of_class, of_regr = training_set.training_weight, training_set.regr_weight
+    if equal:
+        of_class, of_regr = np.ones_like(of_class), np.ones_like(of_regr)
+    return of_class * np.float32((1 - share) * 2), of_regr * np.float32(share * 2)
 
 
 def parts_of(rows: NDArray[np.int64], internal_batch_max: int | None) -> Iterator[NDArray[np.int64]]:

@@ -61,6 +61,16 @@ class InputRows:
         """Number of compounds."""
         return self.tail.shape[0]
 
+    def squared_norms(self) -> torch.Tensor:
+        """Squared length of every row, (n_rows,)."""
+        starts, values = self.tail.indptr.long(), self.tail.values
+        n_stored = starts.diff()
+        if values is None:
+            return n_stored.float() + self.dense.square().sum(dim=1)
+        of_tail = torch.zeros(self.n_rows, device=values.device)
+        row = torch.repeat_interleave(torch.arange(self.n_rows, device=values.device), n_stored)
+        return of_tail.index_add_(0, row, values.square()) + self.dense.square().sum(dim=1)
+
 
 def input_rows(
     x: sparse.csr_matrix,
@@ -125,13 +135,13 @@ class InputLayer:
         return out
 
     def each_gradient(self, parts: Sequence[Part], use: Callable[[torch.Tensor, torch.Tensor], None]) -> None:
-        """Call `use` with every piece of the weight and its gradient, summed over the parts of a batch.
+        """Call `use` with every piece of the weight and its gradient, summed over the parts of a batch; 0 without any.
 
         `use` must be done with the gradient when it returns.
         """
         dense = [rows.dense.T @ slope for rows, slope in parts]
         for place, piece in zip(self.places, self.pieces, strict=True):
-            use(piece, _summed_gradient(parts, dense, place))
+            use(piece, _summed_gradient(parts, dense, place) if parts else torch.zeros_like(piece, requires_grad=False))
 
 
 def _summed_gradient(parts: Sequence[Part], dense: Sequence[torch.Tensor], place: slice) -> torch.Tensor:

@@ -113,21 +113,41 @@ class ObservedOutputs(torch.autograd.Function):
     def backward(
         ctx: Any,  # noqa: ANN401 -- torch gives it no type
         slope: torch.Tensor,
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, None]:
-        """Compute the gradients of hidden, weight and bias from the outputs' gradient (n_labels,)."""
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None, None]:
+        """Compute the gradients of hidden, and of weight and bias if wanted, from the outputs' gradient (n_labels,)."""
         hidden, weight = ctx.saved_tensors
         labels: Observed = ctx.labels
-        if labels.dense:
-            full = torch.zeros(labels.shape, device=slope.device)
-            full[labels.rows, labels.tasks] = slope
-            return full @ weight, full.T @ hidden, full.sum(dim=0), None
-        n_rows, n_tasks = labels.shape
-        slope = slope.contiguous()
-        by_row = SparseRows(labels.indptr, labels.tasks, slope, labels.shape)
-        task_rows, task_slope = labels.rows[labels.by_task].int(), slope[labels.by_task]
-        by_task = SparseRows(labels.task_indptr, task_rows, task_slope, (n_tasks, n_rows))
-        bias_slope = sparse_times_dense(by_task, torch.ones(n_rows, 1, device=slope.device)).squeeze(1)
-        return sparse_times_dense(by_row, weight), sparse_times_dense(by_task, hidden), bias_slope, None
+        if not ctx.needs_input_grad[1]:
+            return _hidden_gradient(slope, weight, labels), None, None, None
+        return _hidden_gradient(slope, weight, labels), *head_gradients(slope, hidden, labels), None
+
+
+def _hidden_gradient(slope: torch.Tensor, weight: torch.Tensor, labels: Observed) -> torch.Tensor:
+    if labels.dense:
+        return _dense_slopes(slope, labels) @ weight
+    by_row = SparseRows(labels.indptr, labels.tasks, slope.contiguous(), labels.shape)
+    return sparse_times_dense(by_row, weight)
+
+
+def head_gradients(slope: torch.Tensor, hidden: torch.Tensor, labels: Observed) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gradients of a head's weight (n_tasks, h) and bias (n_tasks,) from the outputs' gradient.
+
+    slope : (n_labels,) in row order; hidden : (n_rows, h), the layer's input
+    """
+    if labels.dense:
+        full = _dense_slopes(slope, labels)
+        return full.T @ hidden, full.sum(dim=0)
+    n_rows, n_tasks = labels.shape
+    task_rows, task_slope = labels.rows[labels.by_task].int(), slope.contiguous()[labels.by_task]
+    by_task = SparseRows(labels.task_indptr, task_rows, task_slope, (n_tasks, n_rows))
+    bias_slope = sparse_times_dense(by_task, torch.ones(n_rows, 1, device=slope.device)).squeeze(1)
+    return sparse_times_dense(by_task, hidden), bias_slope
+
+
+def _dense_slopes(slope: torch.Tensor, labels: Observed) -> torch.Tensor:
+    full = torch.zeros(labels.shape, device=slope.device)
+    full[labels.rows, labels.tasks] = slope
+    return full
 
 
 class MaskedRelu(torch.autograd.Function):

@@ -18,10 +18,9 @@ from partners.network.input_layer import InputLayer, InputRows, Part
 from partners.network.kernels import Masked, MaskedRelu, ObservedOutputs
 from partners.network.state import CLASSIFICATION, REGRESSION, Arrays, HeadSizes
 from partners.network.tied_heads import Groups, TiedHeads
-from partners.network.trunk import INPUT_WEIGHT, TrunkLayout
+from partners.network.trunk import INPUT_BIAS, INPUT_WEIGHT, TrunkLayout
 from partners.settings import ClassificationHead, NonLinearity, Training, TrunkSettings
 
-_INPUT_BIAS = "trunk.0.bias"
 Gradients = list[tuple[torch.Tensor, torch.Tensor]]  # parameters or pieces of them, each with its gradient
 
 _FUNCTIONS = {"relu": torch.relu, "tanh": torch.tanh}
@@ -74,7 +73,7 @@ class Network:
         }
         self._functions = non_linearities
         # autograd stops before the input layer: its gradient is computed and used piece by piece
-        self.input_layer = InputLayer(self.parameters[INPUT_WEIGHT], self.parameters[_INPUT_BIAS])
+        self.input_layer = InputLayer(self.parameters[INPUT_WEIGHT], self.parameters[INPUT_BIAS])
         self._parts: list[Part] = []
         self._tied = TiedHeads(tied, device)
 
@@ -134,15 +133,14 @@ class Network:
                 if layers
             }
 
-    def loss_and_gradients(self, parts: Iterable[Batch], n_compounds: int, dropout: "Dropout | None" = None) -> float:
+    def loss_and_gradients(self, parts: Iterable[Batch], n_compounds: float, dropout: "Dropout | None" = None) -> float:
         """Loss over all batches of one optimiser step; `each_gradient` then gives its gradient.
 
         The gradient is in the parameters' `grad`, except the input weight's, which is computed piece by piece.
         parts        : computed one after the other, gradients added up, so that memory is that of the largest part
         n_compounds  : in all parts; the summed loss is divided by it
         """
-        self._forget_gradients()
-        self._parts = []
+        self._begin(n_compounds)
         return sum(self._add_part(batch, n_compounds, dropout) for batch in parts)
 
     def each_gradient(self, use: Callable[[Gradients], None]) -> None:
@@ -154,11 +152,16 @@ class Network:
         self._parts = []
         self._tied.copy_weights(self.parameters)
 
+    def _begin(self, n_compounds: float) -> None:  # noqa: ARG002 -- for networks that need it
+        """Forget the last batch."""
+        self._forget_gradients()
+        self._parts = []
+
     def _forget_gradients(self) -> None:
         for parameter in self.parameters.values():
             parameter.grad = None
 
-    def _add_part(self, batch: Batch, n_compounds: int, dropout: "Dropout | None") -> float:
+    def _add_part(self, batch: Batch, n_compounds: float, dropout: "Dropout | None") -> float:
         first = self.input_layer(batch.x).requires_grad_()
         loss = self._summed_loss(self.trunk_output(first, dropout), batch, dropout) / n_compounds
         loss.backward()  # type: ignore[no-untyped-call]  # torch declares no types here
@@ -166,7 +169,7 @@ class Network:
         if slope is None:  # pragma: no cover -- backward always fills a leaf
             raise AssertionError("backward left no gradient at the input layer")
         self._parts.append((batch.x, slope))
-        bias, bias_slope = self.parameters[_INPUT_BIAS], slope.sum(dim=0)
+        bias, bias_slope = self.parameters[INPUT_BIAS], slope.sum(dim=0)
         bias.grad = bias_slope if bias.grad is None else bias.grad + bias_slope
         return float(loss.detach())
 

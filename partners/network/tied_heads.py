@@ -23,6 +23,21 @@ class TiedHeads:
             firsts, others = torch.tensor(pairs, device=device).unbind(1)
             self._others.append((firsts, others))
 
+    def firsts(self, n_tasks: int) -> torch.Tensor | None:
+        """First task of each task's group, (n_tasks,), itself for a task that is in none; None if no head is tied."""
+        if not self._others:
+            return None
+        first = torch.arange(n_tasks, device=self._others[0][0].device)
+        for firsts, others in self._others:
+            first[others] = firsts
+        return first
+
+    def copy_gradients(self, parameters: Mapping[str, torch.Tensor]) -> None:
+        """Give all heads of a group the gradient of its first, in place."""
+        for gradient in (parameters[name].grad for name in (HEAD_WEIGHT, HEAD_BIAS) if self._others):
+            if gradient is not None:
+                self._copy(gradient)
+
     def sum_gradients(self, parameters: Mapping[str, torch.Tensor]) -> None:
         """Give all heads of a group the sum of their gradients, in place, always in the same order."""
         for gradient in (parameters[name].grad for name in (HEAD_WEIGHT, HEAD_BIAS) if self._others):

@@ -16,6 +16,7 @@ from partners.settings import TrunkSettings
 from partners.training_data.aligned_arrays import empty, pieces
 
 INPUT_WEIGHT = "trunk.0.weight"  # (n_inputs, hidden[0]): a row for each input column
+INPUT_BIAS = "trunk.0.bias"  # (hidden[0],)
 CATALOGUE_WEIGHT, CATALOGUE_BIAS = "catalogue.weight", "catalogue.bias"
 
 

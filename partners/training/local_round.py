@@ -11,7 +11,7 @@ from partners.network.shared_head_rows import scale_rows
 from partners.network.state import PartnerState
 from partners.network.trunk import TrunkLayout
 from partners.scores import regression_scores, scores
-from partners.settings import ServerOptimiser, TrunkSettings
+from partners.settings import NoiseSettings, ServerOptimiser, TrunkSettings
 from partners.training.evaluation import evaluate
 from partners.training.partner_data import PartnerData
 from partners.training.server_step import server_step
@@ -54,6 +54,7 @@ def train_locally(
     private: PartnerState | None,
     seed: tuple[int, ...],
     progress: TrainingProgress | None = None,
+    noise: NoiseSettings | None = None,
 ) -> LocalRound:
     """Train trunk and heads for one round from the shared vector, in the memory of vector and private state.
 
@@ -62,6 +63,7 @@ def train_locally(
     before  : positions and values of the same vector, a piece at a time, so that no second vector is held
     private : heads and optimiser of the round before; None: drawn from the seed
     seed    : of everything random in this training, see `round_seed`
+    noise   : see `train_in_place`; None: without differential privacy
     Raises what `train_round` raises.
     """
     rows, columns = own.shared_rows(agreed.layout), own.columns
@@ -79,6 +81,7 @@ def train_locally(
         seed=seed,
         n_steps=agreed.n_steps,
         tied=rows.tied,
+        noise=noise,
         progress=progress,
     )
     rows.to_vector(result.state, vector)

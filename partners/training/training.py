@@ -16,7 +16,9 @@ from partners.network.normalisation import normalisation_of
 from partners.network.state import FIRST, SECOND, HeadSizes, PartnerState, check_state, fresh_state, initial_heads
 from partners.network.tied_heads import Groups
 from partners.network.trunk import TrunkLayout, check_layers, check_trunk
-from partners.settings import Training, TrunkSettings
+from partners.privacy.draws import poisson_batches
+from partners.privacy.noised_network import NoisedNetwork
+from partners.settings import NoiseSettings, Training, TrunkSettings
 from partners.training.optimiser import Optimiser, check_moments, learning_rate_at, steps_per_epoch
 from partners.training_data.aligned_arrays import copied
 from partners.training_data.training_set import TrainingSet, check_features
@@ -93,12 +95,15 @@ def train_in_place(  # noqa: PLR0913 -- as train_round
     n_steps: int,
     *,
     tied: Groups = (),
+    noise: NoiseSettings | None = None,
     progress: TrainingProgress | None = None,
 ) -> TrainedInPlace:
     """Train as `train_round` does, to the same bits, in the memory of trunk and state.
 
     trunk : (n_params,) float32, afterwards the new trunk; state: afterwards use the one returned
     tied  : groups of classification tasks whose heads are equal in the state, and are trained as one
+    noise : train with differential privacy: on random batches of `training.batch_size` on average (see
+            `sampling_share_of`), with clipped and noised gradients and equal weights of all tasks; a secret seed
     On the CPU no other array as large as the trunk is held, if the arrays are `aligned_arrays.is_sharable`.
     """
     check_fit(training_set, trunk, layout, trunk_settings)
@@ -109,11 +114,20 @@ def train_in_place(  # noqa: PLR0913 -- as train_round
     check_moments(state, training)
     dropout = Dropout.of(trunk_settings, training, np.random.default_rng(dropout_seed))
     rows = training_set.training_rows
-    batches = shuffled_rows(rows, training.batch_size, np.random.default_rng(batch_seed))
-    make_batch = BatchMaker(training_set, trunk_settings, training, state.normalisation)
+    make_batch = BatchMaker(
+        training_set, trunk_settings, training, state.normalisation, equal_weights=noise is not None
+    )
     with arithmetic(training):
-        network = Network.of(layout, trunk, state.heads, trunk_settings, training, in_place=True, tied=tied)
-        stepper = Stepper(network, state, training, steps_per_epoch(rows.size, training.batch_size))
+        if noise is None:
+            batches = shuffled_rows(rows, training.batch_size, np.random.default_rng(batch_seed))
+            network = Network.of(layout, trunk, state.heads, trunk_settings, training, in_place=True, tied=tied)
+        else:
+            batches = poisson_batches(rows, noise.sampling_share, seed)
+            network = NoisedNetwork(
+                layout, trunk, state.heads, trunk_settings, training, noise=noise, seed=seed, in_place=True, tied=tied
+            )
+        n_expected = None if noise is None else training.batch_size
+        stepper = Stepper(network, state, training, steps_per_epoch(rows.size, training.batch_size), n_expected)
         losses = stepper.take(n_steps, batches, make_batch, dropout, progress)
         after = stepper.state()
     if not np.may_share_memory(trunk, network.trunk()):
@@ -163,14 +177,30 @@ def shuffled_rows(rows: NDArray[np.int64], batch_size: int, rng: np.random.Gener
         yield batch
 
 
-class Stepper:
-    """Takes optimiser steps on a network, from a partner's state on."""
+def sampling_share_of(training_set: TrainingSet, training: Training) -> float:
+    """Probability with which a compound is in a random batch of `batch_size` on average; 1 if there are not so many."""
+    return min(1.0, training.batch_size / training_set.training_rows.size)
 
-    def __init__(self, network: Network, state: PartnerState, training: Training, n_per_epoch: int) -> None:
+
+class Stepper:
+    """Takes optimiser steps on a network, from a partner's state on.
+
+    n_expected : number by which summed losses and gradients are divided; None: compounds in the batch
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        state: PartnerState,
+        training: Training,
+        n_per_epoch: int,
+        n_expected: int | None = None,
+    ) -> None:
         self._network = network
         self._before = state
         self._training = training
         self._n_per_epoch = n_per_epoch
+        self._n_expected = n_expected
         self._n_steps = state.n_steps
         self._optimiser = Optimiser(network, state, training)
 
@@ -191,8 +221,8 @@ class Stepper:
         losses = np.empty(n_steps)
         for step in range(n_steps):
             rows = next(batches)
-            parts = map(make_batch, parts_of(rows, self._training.internal_batch_max))
-            losses[step] = self._network.loss_and_gradients(parts, rows.size, dropout)
+            parts = map(make_batch, parts_of(rows, self._training.internal_batch_max) if rows.size else ())
+            losses[step] = self._network.loss_and_gradients(parts, self._n_expected or rows.size, dropout)
             if not math.isfinite(losses[step]):
                 raise _diverged(step + 1, self.learning_rate)
             self._network.each_gradient(partial(self._optimiser.step, self.learning_rate))

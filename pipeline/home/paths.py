@@ -61,6 +61,11 @@ class Home:
         return self.folder / "columns.json"
 
     @property
+    def privacy(self) -> Path:
+        """Ledger of the noised steps of all rounds, from which the spent epsilon follows; only with [privacy]."""
+        return self.folder / "privacy.json"
+
+    @property
     def report(self) -> Path:
         """Folder of the report."""
         return self.folder / "report"

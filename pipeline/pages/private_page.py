@@ -34,7 +34,7 @@ from pipeline.pages.tables import (
     rejected_table,
     task_table,
 )
-from pipeline.report.conclusion import columns_sentence, gate_sentences, network_sentence
+from pipeline.report.conclusion import columns_sentence, gate_sentences, network_sentence, privacy_sentence
 from pipeline.report.metrics import CLASSIFICATION, LONG, REGRESSION, TaskKind
 from pipeline.report.picks import picks_sentence
 from pipeline.report.rows import SIZE_EDGES, Changes, changes, domain_by_task, size_label
@@ -57,7 +57,7 @@ def private_page(report: Report) -> Page:
     if report.regression_tasks is not None:
         sections += _sections(report, REGRESSION)
     sections += audit_section(report.audit)
-    sections.append(_data(report.data, columns_sentence(report.columns)))
+    sections.append(_data(report.data, columns_sentence(report.columns), privacy_sentence(report.privacy)))
     return Page(
         title=f"Did federation help {report.partner}?",
         subtitle="Private: this page names assays. `hocket report --shareable` writes what may be shared.",
@@ -205,13 +205,13 @@ def _domain(report: Report, kind: TaskKind, heading: str) -> Iterator[Section]:
         )
 
 
-def _data(data: PreparationCounts, columns: str) -> Section:
+def _data(data: PreparationCounts, *about_updates: str) -> Section:
     amounts = {name: [getattr(fold, name) for fold in data.folds] for name in ("compounds", "labels", "values")}
     present = {name: of_folds for name, of_folds in amounts.items() if any(of_folds)}
     folds = [fold.fold for fold in data.folds]
     tables = [input_table(data.tables), rejected_table(data.tables), fold_table(data.folds)]
     drawings = [Drawing("folds", DATA, lambda: figures.draw_folds(folds, present))] if present else []
-    sentences = [columns] if columns else []
+    sentences = [sentence for sentence in about_updates if sentence]
     sentences += [f"Warning: {warning}" for warning in data.warnings]
     return Section("Data", sentences, _with_rows(*tables), drawings)
 

@@ -23,7 +23,7 @@ from pipeline.pages.captions import (
 from pipeline.pages.hidden_columns import without_hidden_columns
 from pipeline.pages.page import Drawing, Page, Section
 from pipeline.pages.tables import comparison_tables, group_table, kinds_share_table, picks_table, rejected_share_table
-from pipeline.report.conclusion import network_sentence
+from pipeline.report.conclusion import network_sentence, privacy_sentence
 from pipeline.report.metrics import CLASSIFICATION, REGRESSION, SIDES, TaskKind
 from pipeline.report.picks import picks_sentence
 from pipeline.report.shareable_schema import ShareableSummary, SharedGroup, SharedPreparation, Views
@@ -43,7 +43,7 @@ def shareable_page(summary: ShareableSummary) -> Page:
         if views := summary.views(kind):
             sections += _sections(views, kind)
     sections += shared_audit_section({"": summary.audit} if summary.audit else {})
-    sections.append(_data(summary.data))
+    sections.append(_data(summary.data, privacy_sentence(summary.privacy)))
     return Page(
         title=f"Did federation help {summary.partner}?",
         subtitle="For the consortium: no task, no id, no structure and no count below five.",
@@ -140,7 +140,7 @@ def _domain(views: Views, kind: TaskKind, title: str) -> Iterator[Section]:
         yield Section(f"{title}: Applicability domain", [domain_sentence(domain)], drawings=[drawing])
 
 
-def _data(data: SharedPreparation) -> Section:
+def _data(data: SharedPreparation, privacy: str) -> Section:
     amounts = {
         "compounds": [fold.compounds for fold in data.folds],
         "labels": [fold.labels for fold in data.folds],
@@ -149,4 +149,4 @@ def _data(data: SharedPreparation) -> Section:
     folds = [fold.fold for fold in data.folds]
     tables = [rejected_share_table(data.rejected)]
     drawings = [Drawing("folds", DATA, lambda: figures.draw_folds(folds, present))] if present else []
-    return Section("Data", (), [table for table in tables if table.rows], drawings)
+    return Section("Data", [privacy] if privacy else (), [table for table in tables if table.rows], drawings)

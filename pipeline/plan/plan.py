@@ -16,6 +16,7 @@ from partners.settings import ServerOptimiser, TrunkSettings
 from pipeline.plan.catalogue import Catalogue
 from pipeline.plan.columns import Columns
 from pipeline.plan.lengths import PossibleLengths
+from pipeline.plan.privacy import Privacy
 from pipeline.plan.toml_schema import Schema, read_toml
 from secure.ciphertexts.parameters import SealParameters, SealSettings, seal_parameters
 from secure.encoding.canonical import canonical_json, digest
@@ -112,6 +113,7 @@ class Plan(Schema):
     seal: SealSettings = SealSettings()
     catalogue: Catalogue = Catalogue()
     columns: Columns = Columns()
+    privacy: Privacy | None = None
     card: tuple[CardTable, ...]
 
     @field_validator("format", mode="before")
@@ -136,6 +138,10 @@ class Plan(Schema):
             seal_parameters(self.seal)
         except ParameterMismatch as error:  # a sum could fail to decrypt
             raise ValueError(f"seal: {error}") from error
+        if self.privacy and self.seal.weights != "equal":
+            raise ValueError(
+                f'seal.weights is "{self.seal.weights}", but [privacy] needs "equal": numbers of labels would be told'
+            )
         return self
 
     def _check_partners(self) -> None:
@@ -171,7 +177,7 @@ class Plan(Schema):
         # the SHA-256 of a catalogue's file stands for its tasks, wherever the file is
         left_out = {"file", "tasks"} if catalogue.file else {"file", "sha256"}
         without: dict[str, Any] = {"catalogue": left_out if catalogue.file or catalogue.tasks else True}
-        without |= {"continues": True} if self.continues is None else {}
+        without |= {name: True for name in ("continues", "privacy") if getattr(self, name) is None}
         without |= {} if self.columns.are_counted else {"columns": True}
         return digest(canonical_json(self.model_dump(mode="json", exclude=without)))
 

@@ -22,6 +22,7 @@ from pipeline.plan.plan import COUNTING_ROUND
 from pipeline.protocol.closing import closing_ready, not_confirmed, post_last_trunk
 from pipeline.protocol.counted_keys import named_in_ready, with_counts
 from pipeline.protocol.enrolment import Enrolment
+from pipeline.protocol.privacy_budget import PrivacyBudget
 from pipeline.protocol.round_measures import RoundMeasures, roster_measures, shown_scores, upload_measures
 from pipeline.protocol.round_seal import RoundSeal, update_weight
 from pipeline.protocol.sealed_round import Openable, SealedRound
@@ -44,6 +45,7 @@ class PartnerRounds:
         reporter: ProgressReporter,
         clock: Callable[[], float],
         history: TrunkHistory,
+        budget: PrivacyBudget | None = None,
     ) -> None:
         self.plan = plan = mailbox.plan
         self.mailbox = mailbox
@@ -52,6 +54,7 @@ class PartnerRounds:
         self._reporter = reporter
         self._clock = clock
         self._history = history
+        self._budget = budget
         self._holders = Holders(own.counts, own.columns.counts)
         self._layout = self._holders.layout(plan)
         self._agreed = RoundSettings(self._layout, plan.trunk, plan.server, plan.rounds.local_steps)
@@ -140,8 +143,11 @@ class PartnerRounds:
 
     def _train(self) -> LocalRound:
         vector, private = self._start.vector(), self._start.private()
+        noise = self._budget.noise(self._round_no) if self._budget else None
         with self._reporter.progress(f"round {self._round_no}: training") as progress:
-            return train_locally(self._own, self._agreed, vector, self._start.pieces(), private, self._seed, progress)
+            return train_locally(
+                self._own, self._agreed, vector, self._start.pieces(), private, self._seed, progress, noise
+            )
 
     def _train_missing_heads(self) -> bool:
         """Train the heads once at the end, for a partner that was on no roster and so has only the trunk."""
@@ -214,6 +220,8 @@ class PartnerRounds:
 
     def _private_and_residual(self, roster: Roster) -> tuple[PartnerState | None, NDArray[np.float32] | None]:
         if self.mailbox.me not in roster.members:
+            if self._budget:
+                self._budget.drop(self._round_no)
             return self._start.private(), self._start.residual()
         private, loss = self._files.read_private()
         residual, clipped_share = self._files.read_residual()
@@ -228,6 +236,8 @@ class PartnerRounds:
                 measures.add(validation_scores(self._own, self._agreed, next_start.vector, next_start.private))
         measures.add({"attempt": self._sealed.attempt_no} | roster_measures(self.plan, self._own, roster.members))
         measures.add(upload_measures(self.mailbox, self._sealed.attempt.mine("update"), self._layout.n_params))
+        if self._budget:
+            measures.add({"epsilon": self._budget.spent()})
         facts = {"trunk": next_start.digest, "roster": list(roster.members)}
         record = RoundRecord(self._round_no, self._clock(), measures.finished(), facts)
         write_record(self.home.metrics, record)

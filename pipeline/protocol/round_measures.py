@@ -14,7 +14,8 @@ from pipeline.plan.plan import Plan
 from secure.messages.message_name import MessageName
 
 _BUSY = ("train", "seal", "open", "validate")  # all other seconds of a round are waiting
-_SHOWN = ("loss_train", "validation_loss", "validation_roc_auc", "validation_r2")  # in the log line of a round
+# in the log line of a round
+_SHOWN = ("loss_train", "validation_loss", "validation_roc_auc", "validation_r2", "epsilon")
 
 
 class RoundMeasures:

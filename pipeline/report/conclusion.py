@@ -9,6 +9,8 @@ from pipeline.report.schema import (
     Conclusion,
     Interval,
     Outcome,
+    PrivacyBound,
+    PrivacyFacts,
     RegressionComparisons,
     Report,
 )
@@ -101,6 +103,17 @@ def columns_sentence(columns: ColumnFacts | None) -> str:
         f"{count(columns.n_shared)} of {count(columns.n_columns)} input columns were shared, and this partner's "
         f"updates changed {count(columns.n_sent)} of them. {count(columns.n_private)} that its compounds set stayed "
         f"here: {percent(columns.private_compounds, 0)} of its training compounds set one of these."
+    )
+
+
+def privacy_sentence(privacy: PrivacyBound | None) -> str:
+    """What all updates of a partner tell at most about one of its compounds; "" without differential privacy."""
+    if privacy is None:
+        return ""
+    spent = f" (spent: {privacy.spent:.3g})" if isinstance(privacy, PrivacyFacts) else ""
+    return (
+        f"Differential privacy: all updates together keep epsilon {privacy.epsilon:g} at delta {privacy.delta:g} for "
+        f"each compound with all its labels{spent}; counts, scores and models taken home are not covered."
     )
 
 

@@ -24,6 +24,7 @@ from partners.training_data.column_flags import compounds_by_column, share_that_
 from partners.training_data.training_set import TrainingSet
 from pipeline.exchange.mailbox import Mailbox
 from pipeline.home.round_metrics import RoundRecord, read_records
+from pipeline.plan.plan import Plan
 from pipeline.report.metrics import CLASSIFICATION, REGRESSION
 from pipeline.report.report import build_report
 from pipeline.report.rows import is_scored
@@ -35,6 +36,7 @@ from pipeline.report.schema import (
     Gate,
     Learning,
     PreparationCounts,
+    PrivacyFacts,
     ReliabilityCurves,
     ReliabilityPoint,
     Report,
@@ -51,11 +53,13 @@ def full_report(
     *,
     trunk: str,
     history: Sequence[RoundScores],
+    spent_epsilon: float | None = None,
 ) -> Report:
     """The report of a partner after the last round.
 
     trunk   : digest of the federated trunk
     history : of the network without federation, round by round
+    spent_epsilon : of all rounds; None without differential privacy
     """
     plan, strongest, take_home = mailbox.plan, models.strongest, models.take_home
     rows, regression_rows = task_rows(prepared, own, models)
@@ -89,7 +93,14 @@ def full_report(
         if regression_rows
         else None,
         columns=column_facts(own),
+        privacy=_privacy(plan, spent_epsilon),
     )
+
+
+def _privacy(plan: Plan, spent: float | None) -> PrivacyFacts | None:
+    if plan.privacy is None or spent is None:
+        return None
+    return PrivacyFacts(epsilon=plan.privacy.epsilon, delta=plan.privacy.delta, spent=spent)
 
 
 def column_facts(own: PartnerData) -> ColumnFacts | None:

@@ -32,6 +32,7 @@ from pipeline.report.schema import (
     Learning,
     Means,
     PreparationCounts,
+    PrivacyFacts,
     RegressionComparisons,
     RegressionMeans,
     ReliabilityCurves,
@@ -70,7 +71,7 @@ def _comparison(compared: Comparison) -> ComparisonOverTasks:
     return ComparisonOverTasks(**{**compared.to_json(), "interval_95": compared.interval})
 
 
-def build_report(
+def build_report(  # noqa: PLR0913 -- the parts of a report, by name
     facts: Facts,
     rows: Sequence[TaskRow],
     regression_rows: Sequence[RegressionRow] = (),
@@ -80,6 +81,7 @@ def build_report(
     data: PreparationCounts,
     regression_calibration: ReliabilityCurves | None = None,
     columns: ColumnFacts | None = None,
+    privacy: PrivacyFacts | None = None,
 ) -> Report:
     """Build a partner's report: both comparisons over its tasks, curves, calibration and data."""
     main = _compare(rows, regression_rows, facts.seed, paired_scores, has_domain=True)
@@ -97,6 +99,7 @@ def build_report(
         data=data,
         regression_calibration=regression_calibration,
         columns=columns,
+        privacy=privacy,
     )
 
 

@@ -275,6 +275,19 @@ class ColumnFacts(ReportPart):
     private_compounds: float  # share of its training compounds that set one of its own columns
 
 
+class PrivacyBound(ReportPart):
+    """The plan's bound on what all updates of a partner tell about one of its compounds."""
+
+    epsilon: float
+    delta: float
+
+
+class PrivacyFacts(PrivacyBound):
+    """The bound, and what this partner's updates told at most."""
+
+    spent: float  # epsilon at the same delta
+
+
 # ----------------------------------------------------------------------------------------------------------- the whole
 
 
@@ -311,6 +324,7 @@ class Report(Facts, PartWithOptions):
     regression_calibration: ReliabilityCurves | None = None
     audit: Audit | None = None  # from audit.json; report.json has none
     columns: ColumnFacts | None = None  # absent if the plan shares all
+    privacy: PrivacyFacts | None = None  # absent without differential privacy
     unconfirmed: list[str] | None = None  # partners that had not signed yet that they have the same last trunk
 
     def rows(self, kind: TaskKind) -> Sequence[AnyRow]:

@@ -50,6 +50,7 @@ from pipeline.report.schema import (
     Learning,
     Points,
     PreparationCounts,
+    PrivacyBound,
     RegressionComparisons,
     ReliabilityCurves,
     ReliabilityPoint,
@@ -107,7 +108,11 @@ def shareable(report: Report) -> ShareableSummary:
         data=_preparation(report.data),
         audit=shared_audit(report.audit) if report.audit else None,
     )
-    return ShareableSummary.model_validate_json(json.dumps(rounded(exact.to_json())))
+    summary_of_all = ShareableSummary.model_validate_json(json.dumps(rounded(exact.to_json())))
+    if report.privacy is None:
+        return summary_of_all
+    bound = PrivacyBound(epsilon=report.privacy.epsilon, delta=report.privacy.delta)  # not rounded, delta is small
+    return summary_of_all.model_copy(update={"privacy": bound})
 
 
 def _conclusion(report: Report, summary: SharedComparisons) -> SharedConclusion:

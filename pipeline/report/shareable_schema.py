@@ -11,7 +11,16 @@ from pipeline.errors import DamagedReport, NotShareable
 from pipeline.report.audit.shared import SharedAudit
 from pipeline.report.metrics import CLASSIFICATION, FORMAT, SUMMARY_KIND, TaskKind
 from pipeline.report.parts import PartWithOptions, ReportPart, Sides, problems
-from pipeline.report.schema import Conclusion, Curve, GroupChange, Interval, Picks, Points, SharedWorth
+from pipeline.report.schema import (
+    Conclusion,
+    Curve,
+    GroupChange,
+    Interval,
+    Picks,
+    Points,
+    PrivacyBound,
+    SharedWorth,
+)
 from secure.files import NotPlainFile, TooLarge, read_plain
 
 _MOST_BYTES = 4_000_000  # a usual summary has a few thousand
@@ -177,6 +186,7 @@ class ShareableSummary(PartWithOptions):
     worth: SharedWorth | None = None
     data: SharedPreparation
     audit: SharedAudit | None = None
+    privacy: PrivacyBound | None = None  # the plan's: what was spent would tell the number of compounds
 
     def views(self, kind: TaskKind) -> Views | None:
         """The data for the figures of one kind of task."""

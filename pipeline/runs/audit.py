@@ -87,6 +87,7 @@ def _exact_parts(subject: AuditSubject) -> dict[str, Any]:
         "plan": subject.plan.digest,
         "trunk": subject.trunk_digest,
         "largest_epsilon": largest_bound(EXAMPLE),
+        "allowed_epsilon": subject.plan.privacy.epsilon if subject.plan.privacy else None,
         "columns": AuditColumnTable(
             n_columns=table.n_columns,
             n_compounds=table.n_compounds,

@@ -28,9 +28,11 @@ from pipeline.home.trunk_history import TrunkHistory
 from pipeline.model.extensions import report_left_out
 from pipeline.model.folder import write_final_model
 from pipeline.plan.member_configs import PartnerConfig
+from pipeline.plan.privacy import expect_fitting
 from pipeline.protocol.counting_round import CountingRound
 from pipeline.protocol.enrolment import Enrolment, enrol
 from pipeline.protocol.partner_rounds import PartnerRounds
+from pipeline.protocol.privacy_budget import PrivacyBudget, check_continuity
 from pipeline.protocol.revision import check_place, check_preparation, check_releases, check_vector
 from pipeline.report.full_report import full_report
 from pipeline.report.report import report_file, write_report
@@ -57,6 +59,9 @@ class PartnerRun:
         self._config = config
         check_place(mailbox.plan, mailbox.home)
         check_vector(mailbox.plan, mailbox.home)  # raises ConfigError if state or counts do not fit, before any work
+        check_continuity(mailbox.plan, mailbox.home)
+        if mailbox.plan.privacy:
+            expect_fitting(config.training, config.name)
         check_releases(mailbox, open_exchange(config.exchange_url) if mailbox.plan.continues else mailbox.exchange)
         mailbox.home.remove_leftovers()
         self._mailbox = mailbox
@@ -68,6 +73,7 @@ class PartnerRun:
         self._rounds: PartnerRounds | None = None
         self._matrices: Prepared | None = None
         self._own: PartnerData | None = None
+        self._budget: PrivacyBudget | None = None
 
     @property
     def home(self) -> Home:
@@ -99,7 +105,9 @@ class PartnerRun:
         if holders is not None:
             self._own = replace(own, counts=holders.rows, columns=input_columns(plan, self.home, holders))
             history = TrunkHistory(self.home, plan.rounds.n_rounds, self._config.audit.history_gb)
-            self._rounds = PartnerRounds(self._mailbox, enrolment, self._own, self._reporter, self._clock, history)
+            self._rounds = PartnerRounds(
+                self._mailbox, enrolment, self._own, self._reporter, self._clock, history, self._budget
+            )
             return
         if self._counting_round is None:
             self._counting_round = CountingRound(
@@ -148,6 +156,9 @@ class PartnerRun:
             validate_every=config.tracking.validate_every,
             chance=(self._mailbox.keys.chance(plan.federation.id),) if config.training.keyed_chance else (),
         )
+        self._budget = PrivacyBudget.of(plan, self.home, own)
+        if self._budget:
+            self._reporter.report(self._budget.begin())
         metrics = {
             "seconds_prepare": time.monotonic() - started,
             "n_compounds": own.training_set.n_compounds,
@@ -215,6 +226,7 @@ class PartnerRun:
             ),
             trunk=final.digest,
             history=baseline.history,
+            spent_epsilon=self._budget.spent() if self._budget else None,
         )
         self._reporter.report(report.gate.sentence)
         left_out = write_final_model(

@@ -36,7 +36,11 @@ _LOADED: Mapping[str, tuple[tuple[str, ...], ...]] = MappingProxyType(
         "aggregator": (("tenseal.sealapi", "pyarrow", "cryptography.hazmat.primitives.hpke"), ("mlflow",)),
     }
 )
-_NOT_THE_AGGREGATORS = {"rdkit", "polars", "joblib", "torch", "scikit-learn", "crepes", "safetensors", "matplotlib"}
+_NOT_THE_AGGREGATORS = {
+    *("rdkit", "polars", "joblib"),
+    *("torch", "scikit-learn", "crepes", "safetensors", "dp-accounting"),
+    "matplotlib",
+}
 _LOAD = "import importlib, sys\nfor name in sys.argv[1:]: print(name, flush=True); importlib.import_module(name)"
 _LOAD_S = 300.0  # seconds; cold disks are slow
 

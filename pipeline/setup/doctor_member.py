@@ -18,9 +18,10 @@ from pipeline.exchange.storage import Exchange
 from pipeline.home.paths import Home
 from pipeline.plan.member_configs import MemberConfig, PartnerConfig
 from pipeline.plan.plan import Plan
+from pipeline.plan.privacy import expect_fitting
 from pipeline.protocol.enrolment import expect_dealt_for
 from pipeline.runtime.redact import without_password
-from pipeline.setup.findings import Finding, note, wrong
+from pipeline.setup.findings import Finding, note, refused, wrong
 from secure.ciphertexts.parameters import seal_parameters
 from secure.errors import WrongKey
 from secure.keys.group import GroupSecret
@@ -45,10 +46,24 @@ def examine_plan(config: MemberConfig, plan: Plan) -> Iterator[Finding]:
         actual = "is not in it" if card is None else f"is its {card.role}"
         raise ConfigError(f"{config.plan_file}: {config.name} {actual}, expected a {role}, one of {of_role}")
     yield Finding("plan", f"fingerprint of {config.name}: {card.fingerprint}: the others compare it with their plan's")
+    yield from _privacy(config, plan)
     fewest, n_partners = plan.rounds.min_partners, len(plan.partner_names)
     if fewest < n_partners - 2:
         advice = "the sum of a small roster hides little: agree on a higher number"
         yield note("plan", f"min_partners is {fewest} of {n_partners}", advice)
+
+
+def _privacy(config: MemberConfig, plan: Plan) -> Iterator[Finding]:
+    """Show the plan's differential privacy, and check that this partner's training fits it."""
+    if plan.privacy is None:
+        return
+    n_steps = plan.rounds.n_rounds * plan.rounds.local_steps
+    yield Finding("privacy", f"{plan.privacy} for one compound of a partner, over {n_steps:,} noised steps")
+    if isinstance(config, PartnerConfig):
+        try:
+            expect_fitting(config.training, config.name)
+        except ConfigError as error:
+            yield refused("privacy", error)
 
 
 def examine_home(config: MemberConfig) -> Iterator[Finding]:

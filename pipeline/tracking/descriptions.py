@@ -35,6 +35,7 @@ _CURVES = {
     "attempt": "9_round/attempt",
     "catalogue_rows": "9_round/catalogue_tasks",
     "shared_columns": "9_round/input_columns",
+    "epsilon": "9_round/epsilon",
 }
 _GROUPS = {"validation_": f"{VALIDATION}/", "seconds_": "7_seconds/", "n_": "9_data/"}
 

@@ -12,7 +12,7 @@ from secure.encoding.roster import Roster
 
 KEY_BYTES = 32
 CONFIRM_BYTES = 16  # by which a `ready` shows another partner that both hold the same pair key
-_WORD_BYTES = 8
+_WORD_BYTES, _AES_BLOCK = 8, 16
 
 
 def derive_key(secret: bytes, purpose: str, context: dict[str, object]) -> bytes:
@@ -46,3 +46,14 @@ def uniform_numbers(key: bytes, block: int, n: int, modulus: int) -> np.ndarray:
         numbers = numbers[numbers < modulus]
         numbers = np.concatenate([numbers, words(n - numbers.size)])
     return numbers
+
+
+def random_words(key: bytes, block: int, n: int) -> np.ndarray:
+    """Return the beginning of a block of the stream itself, (n,) uint64 that may be written to.
+
+    These are the numbers of `uniform_numbers` with modulus 2^64, in half the time.
+    """
+    words = bytearray(_WORD_BYTES * n + _AES_BLOCK - 1)  # update_into demands the margin
+    encryptor = Cipher(algorithms.AES(key), modes.CTR(block.to_bytes(8, "big") + bytes(8))).encryptor()
+    encryptor.update_into(bytes(_WORD_BYTES * n), words)
+    return np.frombuffer(words, dtype="<u8", count=n)

@@ -5,7 +5,9 @@ show sums and the ratios' range. What a step takes includes making its batch fro
 sides in one piece (SparseChem's own loader fetches compound by compound, which costs more). The first step of each is
 not counted. Peak memory is the whole process's (VmHWM) for a few steps in a process of its own, ours with what a round
 does around them: the trunk comes from a file, and the change is formed with it.
-usage: trainer.py [--full] [--turns N] [--threads N] [--data folder of a partner's T0..T2 --cache folder]
+With --noise instead: our step with differential privacy (random batches, clipped gradients of single compounds, noise
+on every weight) beside our plain step, by turns of a few steps each; exit code 1 above 2.5 times the CPU seconds.
+usage: trainer.py [--noise] [--full] [--turns N] [--threads N] [--data folder of a partner's T0..T2 --cache folder]
 """
 
 import argparse
@@ -30,8 +32,8 @@ from partners.files.checkpoint import Checkpoint, load_checkpoint, save_checkpoi
 from partners.network.device import use_threads
 from partners.network.state import HEAD_BIAS, HEAD_WEIGHT
 from partners.network.trunk import initial_trunk, trunk_layout
-from partners.settings import Training, TrunkSettings
-from partners.training.training import shuffled_rows, train_in_place, train_round
+from partners.settings import NoiseSettings, Training, TrunkSettings
+from partners.training.training import sampling_share_of, shuffled_rows, train_in_place, train_round
 from partners.training_data.training_set import TrainingSet
 from tests.support.partners.plain_sparsechem import PlainNetwork, PlainTrainer
 
@@ -39,6 +41,8 @@ N_HIDDEN = 2000
 DROPOUT = 0.6
 RSS_LIMIT = 0.65
 N_PEAK_STEPS = 4
+NOISE_LIMIT = 2.5
+N_NOISED_STEPS = 5
 
 
 @dataclass(frozen=True)
@@ -255,9 +259,48 @@ def print_peak(who: str, folder: Path, batch_size: int, n_threads: int) -> None:
     print(int(status.split("VmHWM:")[1].split()[0]) / 1024)  # noqa: T201 -- the answer to the parent process
 
 
+# inputs, hidden, batch size
+NOISED = ((4_096, 512, 500), (4_096, 2_000, 500), (32_000, 512, 500), (32_000, 2_000, 4_000))
+
+
+def compare_noised(n_turns: int) -> int:
+    """Print the table of steps with and without noise; 1 if one is above the limit, else 0."""
+    table = Table(title=f"CPU seconds of a step, with noise and plain, torch {torch.__version__}")
+    for column in ("compounds", "inputs", "hidden", "batch", "noised", "plain", "limit", "ratio"):
+        table.add_column(column, justify="right")
+    worst = 0.0
+    for n_inputs, n_hidden, batch_size in NOISED:
+        data = power_law_set(20_000, 200, 0.02, n_inputs)
+        turns = [
+            [_step_s(data, n_hidden, batch_size, turn, is_noised=is_noised) for is_noised in (True, False)]
+            for turn in range(n_turns)
+        ]
+        noised, plain = np.median(turns, axis=0)
+        worst = max(worst, noised / plain)
+        case = (f"{number:,}" for number in (data.training_rows.size, n_inputs, n_hidden, batch_size))
+        table.add_row(*case, f"{noised:.3f}", f"{plain:.3f}", f"{NOISE_LIMIT:g}", f"{noised / plain:.2f}")
+    Console(width=110).print(table)
+    return int(worst > NOISE_LIMIT)
+
+
+def _step_s(data: TrainingSet, n_hidden: int, batch_size: int, seed: int, *, is_noised: bool) -> float:
+    """CPU seconds of one step; the first two, in which memory is taken, are subtracted."""
+    seconds = []
+    for n_steps in (2, 2 + N_NOISED_STEPS):
+        layout, settings = trunk_layout(data.n_inputs, (n_hidden,)), TrunkSettings(hidden=(n_hidden,), dropout=DROPOUT)
+        trunk, training = initial_trunk(layout, 0), Training(batch_size=batch_size)
+        noise = NoiseSettings(clip_norm=1.0, noise_multiplier=1.0, sampling_share=sampling_share_of(data, training))
+        started = time.process_time()
+        train_in_place(data, trunk, None, layout, settings, training, seed, n_steps, noise=noise if is_noised else None)
+        seconds.append(time.process_time() - started)
+    return (seconds[1] - seconds[0]) / N_NOISED_STEPS
+
+
 def main() -> None:
     """Measure and print."""
     arguments = _arguments()
+    if arguments.noise:
+        sys.exit(compare_noised(arguments.turns))
     if arguments.peak:
         who, folder, batch_size = arguments.peak
         print_peak(who, Path(folder), int(batch_size), arguments.threads)
@@ -297,6 +340,7 @@ def _arguments() -> argparse.Namespace:
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--quick", action="store_true", help="4 turns of each case (default)")
     how.add_argument("--full", action="store_true", help="12 turns, peak memory of all cases")
+    parser.add_argument("--noise", action="store_true", help="compare steps with and without differential privacy")
     parser.add_argument("--turns", type=int)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--data", type=Path, help="a partner's folder with T0.csv.gz, T1.csv.gz and T2.csv.gz")

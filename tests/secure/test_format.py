@@ -156,6 +156,15 @@ def test_plan_digest(example, tmp_path):
     assert plain.digest(plain.canonical_plan(revised, block("defaults"))) == read_plan(tmp_path / "plan.toml").digest
 
 
+@pytest.mark.parametrize("more", ["", "noise_multiplier = 2\nmost_noise = 3", "clip_norm = 2"])
+def test_plan_digest_with_privacy(more, tmp_path):
+    """The settings of differential privacy are part of the plan's digest; a plan without them is as before."""
+    text = (FOLDER / "plan.toml").read_text().replace('"size"', '"equal"')
+    text = text.replace("[[card]]", f"[privacy]\nepsilon = 8\ndelta = 1e-6\n{more}\n[[card]]", 1)
+    (tmp_path / "plan.toml").write_text(text)
+    assert plain.digest(plain.canonical_plan(text, block("defaults"))) == read_plan(tmp_path / "plan.toml").digest
+
+
 @pytest.mark.parametrize("columns", ["", "withhold = 0.5", "min_partners = 0\nmin_compounds = 4", "min_partners = 2"])
 def test_plan_digest_with_columns(columns, tmp_path):
     """The settings of input columns are part of the plan's digest, unless nothing is counted."""

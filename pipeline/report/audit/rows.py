@@ -97,6 +97,8 @@ def sentences(audit: Audit) -> list[str]:
         )
     lines.append(_incoming(audit))
     lines.append(_canaries(audit))
+    if audit.allowed_epsilon is not None:
+        lines.append(f"Differential privacy: the plan allows an epsilon of {audit.allowed_epsilon:g} to all updates.")
     return [*lines, *(f"Not measured: {text}." for text in audit.missing)]
 
 

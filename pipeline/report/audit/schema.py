@@ -145,6 +145,7 @@ class Audit(PartWithOptions):
     trunk: str  # digest
     n_shadows: int
     largest_epsilon: float  # that EXAMPLE canaries can show
+    allowed_epsilon: float | None = None  # the plan's [privacy]
     columns: AuditColumnTable
     incoming: AuditIncoming
     views: list[AuditView]

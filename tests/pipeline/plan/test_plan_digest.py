@@ -231,3 +231,41 @@ def test_whole_numbers_and_fractions_of_one_value_are_one_setting(enrolled: Fede
     """`learning_rate = 2` is `learning_rate = 2.0`."""
     plans = [check_table(changed(table, "server.learning_rate", rate), Plan, "plan") for rate in (2, 2.0)]
     assert {plan.digest for plan in plans} == {read_plan(enrolled.plan_file).digest}
+
+
+PRIVACY = {"epsilon": 8.0, "delta": 1e-5}
+
+
+def test_what_privacy_says_enters_the_digest(table: Table):
+    """A plan without [privacy] has its old digest, and each of its settings changes that of a plan with it."""
+    plain = changed(table, "seal.weights", "equal")
+    digests = [check_table(plain, Plan, "plan").digest]
+    more: tuple[Table, ...] = ({}, {"epsilon": 4.0}, {"delta": 1e-6}, {"clip_norm": 2.0}, {"noise_multiplier": 2.0})
+    for part in (*more, {"most_noise": 9.0}):
+        digests += [check_table(plain | {"privacy": PRIVACY | part}, Plan, "plan").digest]
+    assert len(set(digests)) == len(digests)
+    assert "privacy" not in check_table(plain, Plan, "plan").model_dump(mode="json", exclude_none=True)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("epsilon", 0.0),
+        ("epsilon", 1001.0),
+        ("delta", 0.0),
+        ("delta", 0.01),
+        ("clip_norm", 0.0),
+        ("noise_multiplier", 0.0),
+    ],
+)
+def test_impossible_privacy_is_refused(table: Table, key: str, value: float):
+    """Epsilon, delta, clip and noise have ranges, and are named."""
+    wrong = changed(table, "seal.weights", "equal") | {"privacy": PRIVACY | {key: value}}
+    assert f"privacy.{key}: " in refusal(wrong)
+
+
+def test_privacy_needs_equal_weights_and_noise_within_the_most(table: Table):
+    """Weights by size would tell numbers of labels; noise above the most is a contradiction."""
+    assert "seal.weights" in refusal(changed(table, "seal.weights", "size") | {"privacy": PRIVACY})
+    above = PRIVACY | {"noise_multiplier": 3.0, "most_noise": 2.0}
+    assert "most_noise 2" in refusal(changed(table, "seal.weights", "equal") | {"privacy": above})

@@ -15,11 +15,14 @@ from PIL import Image
 
 from partners.settings import ModelKind
 from pipeline.pages.files import write_private_page, write_shareable
+from pipeline.pages.private_page import private_page
+from pipeline.pages.shareable_page import shareable_page
 from pipeline.report.disclosure import FEWEST, HIDDEN
 from pipeline.report.metrics import METRICS, SIDES, SUMMARY_KIND, Side
 from pipeline.report.parts import Sides
 from pipeline.report.report import read_report
 from pipeline.report.row_schema import AnyRow, TaskRow
+from pipeline.report.schema import PrivacyFacts
 from pipeline.report.shareable import OTHER_KINDS, shareable
 from pipeline.report.shareable_schema import ShareableSummary, read_shared
 from tests.support.federation import Federation
@@ -212,6 +215,19 @@ def test_shares_do_not_reveal_how_many_tasks_are_hidden():
     views = shareable(report_of([], some)).regression
     assert views is not None
     assert (views.strongest, views.kept) == ({}, {})
+
+
+def test_the_plans_bound_of_privacy_is_told_and_what_was_spent_is_not():
+    """Spent epsilon would tell the number of training compounds; delta, which is small, is not rounded."""
+    facts = PrivacyFacts(epsilon=8.0, delta=1e-7, spent=3.14159)
+    report = made_up_report(9).model_copy(update={"privacy": facts})
+    summary = shareable(report)
+    assert summary.privacy.to_json() == {"epsilon": 8.0, "delta": 1e-7}
+    assert "3.14" not in json.dumps(summary.to_json())
+    assert "privacy" not in shareable(made_up_report(9)).to_json()
+    private, shared = (page.sections[-1].text for page in (private_page(report), shareable_page(summary)))
+    assert any("epsilon 8 at delta 1e-07" in sentence and "3.14" in sentence for sentence in private)
+    assert any("epsilon 8 at delta 1e-07" in sentence and "3.14" not in sentence for sentence in shared)
 
 
 def test_reports_that_differ_in_ids_alone_share_the_same():

@@ -390,3 +390,17 @@ def test_a_bug_stays_a_bug():
 
     with pytest.raises(ZeroDivisionError):
         examined("x", steps)
+
+
+def test_differential_privacy_is_shown_and_settings_that_break_it_are_wrong(fresh: Federation):
+    """Every member sees the bound; a partner whose chance others could repeat is told so, exit code 2."""
+    text = fresh.plan_file.read_text()
+    private = '[seal]\nweights = "equal"\n[privacy]\nepsilon = 4.0\ndelta = 1e-4\n[[card]]'
+    fresh.plan_file.write_text(text.replace("[[card]]", private, 1))
+    for name in ("P01", AGGREGATOR):
+        shown = the(findings(fresh.config(name)), "epsilon 4 at delta 0.0001")
+        assert (shown.about, shown.level) == ("privacy", "ok")
+    (broken,) = [finding for finding in wrong_ones(fresh.config("P01")) if finding.about == "privacy"]
+    assert "keyed_chance" in broken.text
+    assert broken.code == ExitCode.CONFIGURATION
+    assert not [finding for finding in wrong_ones(fresh.config(AGGREGATOR)) if finding.about == "privacy"]

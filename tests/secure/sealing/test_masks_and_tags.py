@@ -13,7 +13,7 @@ from secure.ciphertexts.coefficients import pack_coefficients, unpack_coefficien
 from secure.ciphertexts.packing import blocks, pack, unpack
 from secure.ciphertexts.parameters import BLOCK_CHUNKS, N_SLOTS, Q_BITS, SealSettings, largest_prime, seal_parameters
 from secure.encoding.canonical import digest
-from secure.encoding.derive import derive_key, uniform_numbers
+from secure.encoding.derive import derive_key, random_words, uniform_numbers
 from secure.encoding.roster import Roster
 from secure.errors import BadRoster
 from secure.keys.pairing import PairKey, pair_key
@@ -58,6 +58,8 @@ def test_stream_against_its_definition():
     encryptor = Cipher(algorithms.AES(key), modes.CTR(bytes(7) + b"\x09" + bytes(8))).encryptor()
     words = np.frombuffer(encryptor.update(bytes(8 * 100)), "<u8") & np.uint64(7)
     np.testing.assert_array_equal(uniform_numbers(key, 9, 50, modulus), words[words < modulus][:50])
+    for n in (0, 1, 7):
+        np.testing.assert_array_equal(random_words(key, 9, n), uniform_numbers(key, 9, n, 1 << 64))
 
 
 @given(st.integers(0, 60), st.integers(0, 60), st.sampled_from([3, 5, T]))

@@ -10,7 +10,7 @@ from pipeline.plan.plan import Plan
 from pipeline.plan.toml_schema import check_table
 
 Table = dict[str, Any]
-APART = {"card", "continues", "catalogue", "columns"}  # each has its own test of what it does to the digest
+APART = {"card", "continues", "catalogue", "columns", "privacy"}  # each has its own test of what it does to the digest
 CONTINUES = {"plan": "ab" * 32, "revision": 2, "round": 2}
 
 

@@ -59,6 +59,10 @@ def canonical_plan(text: str, defaults: dict) -> bytes:
     table = tomllib.loads(text)
     plan = {key: _completed(table.get(key), default, key) for key, default in defaults.items() if key != "card"}
     plan |= {key: {"unreleased": []} | table[key] for key in ("continues",) if key in table}
+    if "privacy" in table:
+        noise = {"clip_norm": 1.0, "noise_multiplier": None, "most_noise": 20.0}
+        given = noise | table["privacy"]
+        plan["privacy"] = {key: None if value is None else float(value) for key, value in given.items()}
     if table.get("catalogue", {}).get("tasks") or table.get("catalogue", {}).get("file"):  # section 13
         in_file = {"sha256": ""} if "file" in table["catalogue"] else {"tasks": [{"id": "", "threshold": 0.0}]}
         form = {**in_file, "min_partners": 3}

@@ -119,3 +119,8 @@ def plans(valid: Valid) -> Iterator[Row]:
     counted, all_shared = b"[columns]\nmin_partners = ", b"[columns]\nmin_partners = 0"
     yield "columns-min-1", "P-6", odd, "Weights of a bit that one has may travel.", put(all_shared, counted + b"1")
     yield "columns-min-4", "P-6", odd, "It demands more holders than partners.", put(all_shared, counted + b"4")
+    privacy = b"[privacy]\nepsilon = 8.0\ndelta = 1e-6\n"
+    by_size = put(b"[[card]]", privacy + b"[[card]]")
+    yield "privacy-by-size", "P-7", odd, "Numbers of labels would be told.", by_size
+    noise = put(b'"size"\nmax_weight = 4\n', b'"equal"\n' + privacy + b"noise_multiplier = 3\nmost_noise = 2\n")
+    yield "privacy-noise", "P-7", odd, "Its noise is above the most.", noise

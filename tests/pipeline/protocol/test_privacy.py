@@ -1,0 +1,255 @@
+"""A federation with differential privacy: noise by the budget, refusals, revisions, and what is shown."""
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from partners.files.round_checkpoint import RoundStart
+from partners.privacy.accounting import epsilon_of
+from partners.training.partner_data import PartnerData
+from pipeline.errors import ConfigError, EpsilonOutOfReach, ExitCode, PrivacyLost
+from pipeline.home.paths import Home
+from pipeline.home.privacy_ledger import PrivacyLedger
+from pipeline.home.round_metrics import read_records
+from pipeline.plan.plan import Plan, read_plan
+from pipeline.protocol.privacy_budget import PrivacyBudget, check_continuity
+from pipeline.report.report import read_report
+from pipeline.report.shareable_schema import read_shared
+from secure.messages.message_name import MessageName
+from tests.support.cli_runner import hocket, refused
+from tests.support.federation import AGGREGATOR, Federation, run_rounds, until_waiting
+from tests.support.partners.synthetic import TRAINING, small_set
+from tests.support.running_members import Running
+
+EPSILON, DELTA = 2.0, 1e-4
+PRIVATE = f'[seal]\nweights = "equal"\n[privacy]\nepsilon = {EPSILON}\ndelta = {DELTA}\n'
+
+
+def federation_with(folder: Path, extra: str = PRIVATE, **options: int) -> Federation:
+    """A small federation whose partners' chance is keyed."""
+    federation = Federation(folder, extra=extra, **options)
+    for name in federation.partners:
+        config = federation.config(name)
+        config.write_text(config.read_text().replace("keyed_chance = false\n", ""))
+    return federation
+
+
+@pytest.fixture(scope="module")
+def private(tmp_path_factory: pytest.TempPathFactory) -> Federation:
+    """Two rounds with noise. For reading only."""
+    federation = federation_with(tmp_path_factory.mktemp("private") / "federation")
+    run_rounds(federation)
+    return federation
+
+
+@pytest.fixture
+def plan(enrolled: Federation) -> Plan:
+    """Twenty rounds of four steps, with [privacy]."""
+    text = enrolled.plan_file.read_text().replace("n_rounds = 2", "n_rounds = 20")
+    file = enrolled.folder / "private-plan.toml"
+    file.write_text(text.replace("[[card]]", PRIVATE + "[[card]]", 1))
+    return read_plan(file)
+
+
+def changed(plan: Plan, **changes: object) -> Plan:
+    """The plan with other settings of [privacy]."""
+    return plan.model_copy(update={"privacy": plan.privacy.model_copy(update=changes)})
+
+
+def own_data(batch_size: int = 10) -> PartnerData:
+    """A partner of 72 training compounds."""
+    return PartnerData(small_set(), dataclasses.replace(TRAINING, batch_size=batch_size), "digest")
+
+
+def budget_of(plan: Plan, folder: Path, batch_size: int = 10) -> PrivacyBudget:
+    """The budget of that partner."""
+    budget = PrivacyBudget.of(plan, Home(folder, plan.folder), own_data(batch_size))
+    assert budget is not None
+    return budget
+
+
+# --------------------------------------------------------------------------------------------------------- the budget
+
+
+def test_all_rounds_stay_within_epsilon(plan: Plan, tmp_path: Path):
+    """The noise is the same in all rounds, also after a restart; in the end epsilon is nearly spent, not more."""
+    budget = budget_of(plan, tmp_path)
+    budget.begin()
+    assert budget.spent() == 0
+    settings = [budget.noise(round_no) for round_no in range(1, 11)]
+    again = budget_of(plan, tmp_path)
+    again.begin()
+    settings += [again.noise(round_no) for round_no in range(10, 21)]  # round 10 once more, as after a crash
+    assert len(set(settings)) == 1
+    assert settings[0].sampling_share == 10 / small_set().training_rows.size
+    assert 0.97 * EPSILON < again.spent() <= EPSILON
+    steps = PrivacyLedger(Home(tmp_path).privacy).read()
+    assert sum(some.n_steps for some in steps.values()) == 80
+
+
+def test_a_round_without_this_partner_costs_nothing(plan: Plan, tmp_path: Path):
+    """What was trained for a roster that lacked the partner is forgotten."""
+    budget = budget_of(plan, tmp_path)
+    budget.begin()
+    budget.noise(1)
+    before = budget.spent()
+    budget.noise(2)
+    assert budget.spent() > before
+    budget.drop(2)
+    budget.drop(2)
+    assert budget.spent() == before
+
+
+def test_other_compounds_change_the_noise_and_not_the_bound(plan: Plan, tmp_path: Path):
+    """If the tables changed in between, the rest is spent on the rounds to come."""
+    first = budget_of(plan, tmp_path)
+    first.begin()
+    before, *_ = [first.noise(round_no) for round_no in range(1, 11)]
+    second = budget_of(plan, tmp_path, batch_size=20)
+    second.begin()
+    after, *_ = [second.noise(round_no) for round_no in range(11, 21)]
+    assert after.sampling_share == 2 * before.sampling_share
+    assert after.noise_multiplier > before.noise_multiplier
+    assert 0.97 * EPSILON < second.spent() <= EPSILON
+
+
+def test_out_of_reach_names_the_smallest_epsilon_in_reach(plan: Plan, tmp_path: Path):
+    """Before anything is trained; with the epsilon that it names the partner begins, with a smaller one it does not."""
+    narrow = changed(plan, epsilon=0.05, most_noise=3.0)
+    with pytest.raises(EpsilonOutOfReach, match=r"privacy\.epsilon: found 0\.05\b") as caught:
+        budget_of(narrow, tmp_path).begin()
+    assert caught.value.exit_code == ExitCode.CONFIGURATION
+    smallest = float(re.search(r"at least ([\d.]+)", str(caught.value))[1])
+    budget_of(changed(narrow, epsilon=smallest), tmp_path).begin()
+    with pytest.raises(EpsilonOutOfReach):
+        budget_of(changed(narrow, epsilon=0.99 * smallest), tmp_path / "other").begin()
+
+
+def test_a_noise_multiplier_in_the_plan_is_taken_if_it_keeps_epsilon(plan: Plan, tmp_path: Path):
+    """All partners then have the same noise, and each its own epsilon below the plan's."""
+    budget = budget_of(changed(plan, noise_multiplier=5.0), tmp_path)
+    budget.begin()
+    assert budget.noise(1).noise_multiplier == 5.0
+    with pytest.raises(EpsilonOutOfReach, match=r"noise_multiplier 0\.5"):
+        budget_of(changed(plan, noise_multiplier=0.5), tmp_path / "other").begin()
+
+
+def test_a_delta_that_gives_compounds_away_is_refused(plan: Plan, tmp_path: Path):
+    """Delta must be below one by the number of compounds."""
+    with pytest.raises(EpsilonOutOfReach, match=r"privacy\.delta"):
+        budget_of(changed(plan, delta=0.02), tmp_path).begin()
+
+
+def test_rounds_under_a_revision_come_on_top(plan: Plan, tmp_path: Path):
+    """A round that is held again under a revision counts twice; the noise grows accordingly."""
+    first = budget_of(plan, tmp_path)
+    first.begin()
+    noise, *_ = [first.noise(round_no).noise_multiplier for round_no in (1, 2, 3)]
+    continues = {"plan": plan.digest, "revision": 2, "round": 3}
+    table = plan.model_dump(mode="json") | {"continues": continues}
+    revised = Plan.model_validate_json(json.dumps(table))
+    home = Home(tmp_path, revised.folder)
+    home.start_file(3).parent.mkdir(parents=True)
+    home.start_file(3).touch()
+    second = budget_of(revised, tmp_path)
+    second.begin()
+    later = [second.noise(round_no).noise_multiplier for round_no in range(3, 21)]
+    assert len(set(later)) == 1
+    assert later[0] > noise
+    assert 0.97 * EPSILON < second.spent() <= EPSILON
+    assert len(PrivacyLedger(home.privacy).read()) == 21
+
+
+def test_a_home_is_private_from_the_first_round_to_the_last_or_never(plan: Plan, enrolled: Federation, tmp_path: Path):
+    """A revision can neither add [privacy] nor drop it; a lost ledger is noticed."""
+    home, plain = Home(tmp_path), read_plan(enrolled.plan_file)
+    check_continuity(plan, home)
+    check_continuity(plain, home)
+    home.start_file(2).parent.mkdir(parents=True)
+    home.start_file(2).touch()
+    check_continuity(plain, home)
+    with pytest.raises(PrivacyLost):
+        check_continuity(plan, home)
+    PrivacyLedger(home.privacy).begin()
+    check_continuity(plan, home)
+    with pytest.raises(PrivacyLost):
+        check_continuity(plain, home)
+
+
+# ------------------------------------------------------------------------------------------------------- a federation
+
+
+def test_a_private_federation_ends_alike_and_says_its_epsilon(private: Federation):
+    """All partners have one trunk; each record has an epsilon that grows and stays below the plan's."""
+    assert len(private.trunks(2)) == 1
+    for name in private.partners:
+        home = private.home(name)
+        epsilons = [record.metrics["epsilon"] for record in read_records(home.metrics) if record.step]
+        assert 0 < epsilons[0] < epsilons[1] <= EPSILON
+        steps = PrivacyLedger(home.privacy).read()
+        assert list(steps) == [(1, 1), (1, 2)]
+        assert epsilons[1] == pytest.approx(epsilon_of(list(steps.values()), DELTA), abs=1e-3)
+
+
+def test_every_weight_of_the_trunk_is_noised(private: Federation):
+    """No weight of the shared vector is as it was drawn: also bits that no compound sets have noise."""
+    plan = read_plan(private.plan_file)
+    last = private.partner("P01").home.start_file(3)
+    vector = RoundStart.read(last, plan.layout, to_predict=True).vector
+    assert (vector != plan.first_vector(plan.layout)).mean() > 0.99
+
+
+@pytest.mark.slow
+def test_commands_keep_and_say_the_bound(tmp_path: Path):
+    """Runs, one killed in its first round; log, report, summary and audit have epsilon and delta."""
+    federation = federation_with(tmp_path / "federation")
+    config, home = federation.config("P01"), federation.home("P01")
+    ledger = PrivacyLedger(home.privacy)
+    with Running(federation) as running:
+        running.start(*federation.partners, AGGREGATOR)
+        running.wait_for(lambda: ledger.exists and bool(ledger.read()))
+        running.kill("P01")
+        running.start("P01")
+        running.finish()
+        assert re.search(r"epsilon 2 at delta 0\.0001 over all rounds; noise multiplier", running.log("P01"))
+    assert list(ledger.read()) == [(1, 1), (1, 2)]
+    facts = read_report(home).privacy
+    assert (facts.epsilon, facts.delta) == (EPSILON, DELTA)
+    assert 0 < facts.spent <= EPSILON
+    shared = read_shared(home.report / "summary.json").privacy
+    assert shared.to_json() == {"epsilon": EPSILON, "delta": DELTA}
+    assert "epsilon 2 at delta 0.0001" in " ".join(hocket("report", config).stdout.split())
+    assert json.loads(hocket("audit", config, "--quick", "--json").stdout)["allowed_epsilon"] == EPSILON
+
+
+@pytest.mark.parametrize(
+    ("setting", "named"),
+    [
+        ("keyed_chance = false", "keyed_chance"),
+        ('precision = "bfloat16"', "precision"),
+        ("regression_weight = 0.5", "normalise_regression"),
+    ],
+)
+def test_settings_that_break_the_bound_are_refused(enrolled: Federation, tmp_path: Path, setting: str, named: str):
+    """Noise that others can repeat, norms that are not exact, means that tell: exit code 2, before enrolment."""
+    federation = enrolled.moved(tmp_path / "federation")
+    plan = federation.plan_file.read_text()
+    federation.plan_file.write_text(plan.replace("[[card]]", PRIVATE + "[[card]]", 1))
+    config = federation.config("P02")
+    config.write_text(config.read_text().replace("keyed_chance = false", setting))
+    with pytest.raises(ConfigError, match=rf"\[training\].*\[privacy\]: {named}: "):
+        federation.partner("P02")
+
+
+def test_a_run_that_cannot_keep_epsilon_ends_before_it_trains(tmp_path: Path):
+    """Exit code 2 through the command, the smallest epsilon in reach is named, and nobody is ready."""
+    federation = federation_with(tmp_path / "federation", PRIVATE.replace(f"epsilon = {EPSILON}", "epsilon = 0.01"))
+    with pytest.raises(EpsilonOutOfReach):
+        until_waiting(federation, federation.partners)
+    message = refused(ExitCode.CONFIGURATION, "partner", "run", federation.config("P01"), "--once")
+    assert re.search(r"privacy\.epsilon: found 0\.01\b.*\bat least \d", " ".join(message.split()))
+    assert not federation.posted(MessageName("ready", 1, 1, "P01")).exists()
+    assert not list(federation.home("P01").training(1).glob("*"))
