@@ -17,6 +17,10 @@ class NoTask(DataError):
     """The tables give no task that can be trained."""
 
 
+class ThresholdsFromData(DataError):
+    """An assay has no expert threshold, and differential privacy allows none that follows from the values."""
+
+
 class StructureSeedError(DataError):
     """The group's structure seed is too short; the seed itself is never part of the message."""
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, Self, get_args
 
 # of conformal prediction: a class with a p-value of at most this is excluded, intervals have confidence 1 - EPSILON
@@ -10,6 +10,8 @@ EPSILON = 0.05
 
 SCHEMA_CONFIG: dict[str, object] = {"extra": "forbid", "strict": True, "use_attribute_docstrings": True}
 """How pydantic reads a table of a configuration file as one of these classes; the text under a setting describes it."""
+
+_NOISE_KEY_BYTES = 32
 
 NonLinearity = Literal["relu", "tanh"]
 InputTransform = Literal["none", "binarize", "log1p", "tanh"]
@@ -104,12 +106,14 @@ class NoiseSettings:
     clip_norm: float  # most that one compound's gradient, over all weights, may be long
     noise_multiplier: float  # standard deviation of the noise on the sum of a batch's gradients, in clip_norm
     sampling_share: float  # probability with which each compound is in a step's batch
+    key: bytes = field(repr=False)  # 32 secret bytes, fresh in every training: noise and batches are drawn from them
 
     def __post_init__(self) -> None:
         """Refuse impossible numbers."""
         _require(_positive(self.clip_norm), "clip_norm", self.clip_norm, "a number above 0")
         _require(_positive(self.noise_multiplier), "noise_multiplier", self.noise_multiplier, "a number above 0")
         _require(0 < self.sampling_share <= 1, "sampling_share", self.sampling_share, "a number above 0, at most 1")
+        _require(len(self.key) == _NOISE_KEY_BYTES, "key", f"{len(self.key)} bytes", f"{_NOISE_KEY_BYTES}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

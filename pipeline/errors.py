@@ -96,7 +96,7 @@ class EpsilonOutOfReach(PipelineError):
 
 
 class PrivacyLost(PipelineError):
-    """A home's rounds were trained partly with and partly without differential privacy, so that no epsilon holds."""
+    """A home's rounds were trained partly without differential privacy, or its ledger lacks some: no epsilon holds."""
 
 
 class BrokenTranscript(PipelineError):

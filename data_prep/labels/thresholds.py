@@ -31,6 +31,11 @@ def label(value: pl.Expr, qualifier: pl.Expr, threshold: pl.Expr, side: pl.Expr)
     return pl.when((height >= bound) & ~at_most).then(1).when(inactive).then(-1).cast(pl.Int8)
 
 
+def uses_experts() -> pl.Expr:
+    """Return whether an assay's thresholds are the expert ones of T0; if it has none, they are chosen by its values."""
+    return ~pl.col("is_binary") & (pl.col("assay_type") != "AUX_HTS")
+
+
 def candidate_tasks(assays: pl.DataFrame, values: pl.DataFrame, settings: Activities) -> pl.DataFrame:
     """Return all possible tasks of the assays with values, sorted by assay and threshold.
 
@@ -41,13 +46,13 @@ def candidate_tasks(assays: pl.DataFrame, values: pl.DataFrame, settings: Activi
     measured = assays.drop("input_row").unique("input_assay_id").join(values, on="input_assay_id", how="semi")
     measured = measured.with_columns(_side().alias("side"))
     by_expert = measured["experts"].list.len() > 0
-    dose = ~pl.col("is_binary") & ~pl.col("assay_type").is_in(["ADME", "AUX_HTS"])
-    adme = ~pl.col("is_binary") & (pl.col("assay_type") == "ADME")
+    dose = uses_experts() & (pl.col("assay_type") != "ADME")
+    adme = uses_experts() & (pl.col("assay_type") == "ADME")
     dose_without, adme_without = measured.filter(dose & ~by_expert), measured.filter(adme & ~by_expert)
     main = pl.concat(
         [
             _fixed(measured, settings),
-            measured.filter((dose | adme) & by_expert)
+            measured.filter(uses_experts() & by_expert)
             .select("input_assay_id", pl.col("experts").alias("threshold"), pl.lit("expert").alias("threshold_method"))
             .explode("threshold"),
             _adaptive(dose_without, values, settings),

@@ -12,6 +12,7 @@ from data_prep.columns import expected_words, words_of
 from data_prep.errors import TableError
 from data_prep.labels.activities import credible_limits
 from data_prep.labels.catalogue import settle_catalogue
+from data_prep.labels.thresholds import uses_experts
 from data_prep.preparation.forecast import Forecast, forecast
 from data_prep.preparation.input_tables import InputTables, ids_as_rows, input_tables
 from data_prep.preparation.losses import STRUCTURE_ADVICE, TASK_ADVICE, Losses, implausible_notes
@@ -118,7 +119,7 @@ def _check_rows(name: str, table: Table) -> list[TableFinding]:
 
 
 def _check_assays(assays: pl.DataFrame, settings: Activities) -> list[TableFinding]:
-    used = ~pl.col("is_binary") & (pl.col("assay_type") != "AUX_HTS")
+    used = uses_experts()
     low, high = credible_limits(settings)
     threshold = pl.col("experts")
     outside = (threshold.list.min() < low) | (threshold.list.max() > high)

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import polars as pl
 
+from data_prep.errors import ThresholdsFromData
 from data_prep.labels.activities import credible
 from data_prep.labels.catalogue import settle_catalogue
 from data_prep.labels.plausibility import PlausibleActivities, plausible
 from data_prep.labels.replicates import aggregate
+from data_prep.labels.thresholds import uses_experts
 from data_prep.preparation.forecast import forecast
 from data_prep.preparation.losses import Losses, expect_a_task, expect_few, losses_of, unmatched_notes
 from data_prep.settings import OwnTables, Preparation
@@ -76,6 +78,19 @@ def read_tables(t0: Path, t1: Path, t2: Path, settings: Preparation, own: OwnTab
         for note in column_notes(path, table, own.columns)
     )
     return replace(tables, notes=tuple(notes))
+
+
+def expect_expert_thresholds(t0: Path, own: OwnTables) -> None:
+    """Raise ThresholdsFromData if thresholds of an assay in T0 would be chosen by its values. Raises TableError."""
+    assays = read_assays(t0, own.columns).accepted.unique("input_assay_id")
+    without = assays.filter(uses_experts() & (pl.col("experts").list.len() == 0))
+    if without.height:
+        error = ThresholdsFromData(
+            f"{t0.name}: {without.height} of {assays.height} assays have no expert threshold, expected one for each "
+            "that is neither binary nor AUX_HTS: [privacy] does not cover thresholds that follow from the values"
+        )
+        error.add_note("give these assays expert_threshold_1, chosen without regard to the values, or leave them out")
+        raise error
 
 
 def input_tables(

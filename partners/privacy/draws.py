@@ -1,11 +1,11 @@
-"""Noise and batches of a training with differential privacy, drawn from a key that only the partner has.
+"""Noise and batches of a training with differential privacy, drawn from a fresh key that only the partner has.
 
 Both are secret for the claim to hold: who could repeat the noise would subtract it, and who knew a step's batch would
 know more than sampling allows. So they are the output of AES-256-CTR, and not of a statistical generator.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -22,10 +22,11 @@ class KeyedNoise:
     """Normal numbers by Box and Muller's transform of 31-bit uniform numbers; the largest is 6.7 deviations.
 
     Equal keys give equal bits on one machine; how logarithm and sine round may differ by processor.
+    key : secret; of one training only
     """
 
-    def __init__(self, seed: int | Sequence[int]) -> None:
-        self._key = _key(seed, "hocket/noise/v1")
+    def __init__(self, key: bytes) -> None:
+        self._key = derive_key(key, "hocket/noise/v2", {})
         self._n_pieces = 0
 
     def add_to(self, values: torch.Tensor, deviation: float) -> None:
@@ -49,19 +50,13 @@ class KeyedNoise:
         return radius.add_(0.5).mul_(2.0**-31).log_().mul_(-2).sqrt_(), angle.mul_(2 * math.pi * 2.0**-31)
 
 
-def poisson_batches(
-    rows: NDArray[np.int64], sampling_share: float, seed: int | Sequence[int]
-) -> Iterator[NDArray[np.int64]]:
+def poisson_batches(rows: NDArray[np.int64], sampling_share: float, key: bytes) -> Iterator[NDArray[np.int64]]:
     """Yield batches without end, each row in each of them with this probability, independent of all others.
 
     A batch may be empty.
+    key : secret; of one training only
     """
-    key, block, below = _key(seed, "hocket/batches/v1"), 0, sampling_share * (1 << _CHANCE_BITS)
+    stream, block, below = derive_key(key, "hocket/batches/v2", {}), 0, sampling_share * (1 << _CHANCE_BITS)
     while True:
-        yield rows[uniform_numbers(key, block, rows.size, 1 << _CHANCE_BITS) < below]
+        yield rows[uniform_numbers(stream, block, rows.size, 1 << _CHANCE_BITS) < below]
         block += 1
-
-
-def _key(seed: int | Sequence[int], purpose: str) -> bytes:
-    numbers = (seed,) if isinstance(seed, int) else tuple(map(int, seed))
-    return derive_key(repr(numbers).encode(), purpose, {})

@@ -7,7 +7,7 @@ gradients is the plain product, with each compound's gradient at the output time
 enough (book-keeping: Bu et al., ICML 2023).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,10 +41,9 @@ class NoisedNetwork(Network):
 
     The gradient after `loss_and_gradients` is (sum of clipped gradients + noise) / n_compounds, where n_compounds is
     the number expected in a batch. A compound's gradient is over all weights: trunk and heads, shared or not.
-    seed : of the noise; secret
     """
 
-    def __init__(  # noqa: PLR0913 -- as Network, with the noise
+    def __init__(
         self,
         layout: TrunkLayout,
         trunk: NDArray[np.float32],
@@ -53,13 +52,12 @@ class NoisedNetwork(Network):
         training: Training,
         *,
         noise: NoiseSettings,
-        seed: int | Sequence[int],
         in_place: bool = False,
         tied: Groups = (),
     ) -> None:
         functions = NonLinearities.of(trunk_settings, training)
         super().__init__(layout, trunk, heads, functions, device=training.device, in_place=in_place, tied=tied)
-        self._settings, self._keyed_noise = noise, KeyedNoise(seed)
+        self._settings, self._keyed_noise = noise, KeyedNoise(noise.key)
         self._uses: list[_Use] = []
         self._deviation = 0.0
 

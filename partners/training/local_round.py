@@ -62,7 +62,7 @@ def train_locally(
     vector  : (n_params,) float32, the start of all partners; its memory then holds the change
     before  : positions and values of the same vector, a piece at a time, so that no second vector is held
     private : heads and optimiser of the round before; None: drawn from the seed
-    seed    : of everything random in this training, see `round_seed`
+    seed    : of everything random in this training but noise and its batches, see `round_seed`
     noise   : see `train_in_place`; None: without differential privacy
     Raises what `train_round` raises.
     """

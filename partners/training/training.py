@@ -103,7 +103,8 @@ def train_in_place(  # noqa: PLR0913 -- as train_round
     trunk : (n_params,) float32, afterwards the new trunk; state: afterwards use the one returned
     tied  : groups of classification tasks whose heads are equal in the state, and are trained as one
     noise : train with differential privacy: on random batches of `training.batch_size` on average (see
-            `sampling_share_of`), with clipped and noised gradients and equal weights of all tasks; a secret seed
+            `sampling_share_of`), with clipped and noised gradients and equal weights of all tasks; batches and noise
+            are drawn from its key, and not from the seed
     On the CPU no other array as large as the trunk is held, if the arrays are `aligned_arrays.is_sharable`.
     """
     check_fit(training_set, trunk, layout, trunk_settings)
@@ -122,9 +123,9 @@ def train_in_place(  # noqa: PLR0913 -- as train_round
             batches = shuffled_rows(rows, training.batch_size, np.random.default_rng(batch_seed))
             network = Network.of(layout, trunk, state.heads, trunk_settings, training, in_place=True, tied=tied)
         else:
-            batches = poisson_batches(rows, noise.sampling_share, seed)
+            batches = poisson_batches(rows, noise.sampling_share, noise.key)
             network = NoisedNetwork(
-                layout, trunk, state.heads, trunk_settings, training, noise=noise, seed=seed, in_place=True, tied=tied
+                layout, trunk, state.heads, trunk_settings, training, noise=noise, in_place=True, tied=tied
             )
         n_expected = None if noise is None else training.batch_size
         stepper = Stepper(network, state, training, steps_per_epoch(rows.size, training.batch_size), n_expected)

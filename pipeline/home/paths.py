@@ -125,7 +125,9 @@ class Home:
         return self.round(round_no) / "start.safetensors"
 
     def remove_round(self, round_no: int) -> None:
-        """Remove the folder of a finished round."""
+        """Remove the folder of a finished round, secrets under every plan first."""
+        for home in self.of_every_plan():
+            remove_for_good(home.noise_secret(round_no))
         shutil.rmtree(self.round(round_no), ignore_errors=True)
 
     def rounds_started(self) -> list[int]:
@@ -140,6 +142,10 @@ class Home:
     def training(self, round_no: int) -> Path:
         """Folder of what a partner makes once in a round under this plan, see pipeline.home.round_files."""
         return self.round(round_no) / self.revision
+
+    def noise_secret(self, round_no: int) -> Path:
+        """The secret from which the noise of a round's training is drawn, until the training is done."""
+        return self.training(round_no) / "noise.secret"
 
     def release_seed(self, round_no: int, attempt: int) -> Path:
         """The seed that hides an attempt's update until it is released, or is deleted because the attempt is void."""
@@ -171,14 +177,17 @@ class Home:
                 payload.unlink(missing_ok=True)
 
     def remove_leftovers(self) -> None:
-        """Remove release seeds of all other plans and sealed files of earlier ones: this plan holds its rounds again.
+        """Remove the seeds and secrets of rounds under all other plans, and sealed files of earlier ones.
 
-        A seed of a later plan goes too: who went back to this plan must not release under that one afterwards.
+        This plan holds its rounds again. A seed of a later plan goes too: who went back to this plan must not release
+        under that one afterwards.
         """
         for other in self.of_every_plan():
             if other.revision != self.revision:
                 for folder in self.folder.glob("rounds/round-[0-9][0-9][0-9][0-9]"):
-                    other.remove_release_seeds(int(folder.name.removeprefix("round-")))
+                    round_no = int(folder.name.removeprefix("round-"))
+                    other.remove_release_seeds(round_no)
+                    remove_for_good(other.noise_secret(round_no))
             if other.revision < self.revision:
                 other.remove_payloads()
 

@@ -11,7 +11,9 @@ from partners.files.round_checkpoint import ResidualFile, TrainedFile
 from partners.network.state import PartnerState
 from partners.network.trunk import TrunkLayout
 from pipeline.errors import ConfigError
+from secure.files import remove_for_good
 
+TRAINED_FILE = "trained.safetensors"
 File = TypeVar("File", TrainedFile, ResidualFile)
 
 
@@ -58,11 +60,11 @@ class RoundFiles:
     def remove(self) -> None:
         """Remove all files of the round, above all the update in the clear."""
         for file in (self._trained.path, self._residual.path, self.unposted):
-            file.unlink(missing_ok=True)
+            remove_for_good(file)
 
     @property
     def _trained(self) -> TrainedFile:
-        return TrainedFile(self.folder / "trained.safetensors", self.layout)
+        return TrainedFile(self.folder / TRAINED_FILE, self.layout)
 
     @property
     def _residual(self) -> ResidualFile:

@@ -138,11 +138,25 @@ class Plan(Schema):
             seal_parameters(self.seal)
         except ParameterMismatch as error:  # a sum could fail to decrypt
             raise ValueError(f"seal: {error}") from error
-        if self.privacy and self.seal.weights != "equal":
+        if self.privacy:
+            self._check_privacy()
+        return self
+
+    def _check_privacy(self) -> None:
+        if self.seal.weights != "equal":
             raise ValueError(
                 f'seal.weights is "{self.seal.weights}", but [privacy] needs "equal": numbers of labels would be told'
             )
-        return self
+        if self.columns.are_counted:
+            raise ValueError(
+                f"columns.min_partners is {self.columns.min_partners}, but [privacy] needs 0: whether a partner "
+                "holds a bit can tell of a single compound, and no noise hides it"
+            )
+        if self.catalogue.tasks or self.catalogue.file:
+            raise ValueError(
+                "catalogue has tasks, but [privacy] needs none: whether a partner holds a task can tell of a single "
+                "compound, and no noise hides it; leave [catalogue] out"
+            )
 
     def _check_partners(self) -> None:
         partners = self.partner_names

@@ -12,11 +12,13 @@ from pipeline.plan.toml_schema import Schema
 class Privacy(Schema):
     """Only for differential privacy: noise on every partner's training bounds what its updates tell about one compound.
 
-    seal.weights must be "equal". See secure/THREAT_MODEL.md.
+    The plan must have seal.weights "equal", columns.min_partners 0 and no catalogue. See secure/THREAT_MODEL.md.
     """
 
     epsilon: float = Field(gt=0, le=1000)
-    """Bound over all rounds, for a compound with all its labels at one partner; below about 10 it protects."""
+    """Bound over all rounds, for a compound with all its labels at one partner. Smaller protects more; above 10 the
+    bound alone says little. Needs seal.weights = "equal", columns.min_partners = 0 and no catalogue.
+    """
 
     delta: float = Field(gt=0, le=1e-3)
     """Probability that the bound does not hold; below 1 / training compounds of the largest partner."""

@@ -122,8 +122,12 @@ class PartnerRounds:
 
     def prepare(self) -> None:
         """Train, once in a round."""
-        if self._files.is_trained:
-            return
+        if not self._files.is_trained:
+            self._train_for_roster()
+        if self._budget:
+            self._budget.forget_noise(self._round_no)
+
+    def _train_for_roster(self) -> None:
         self._reporter.step = "training"
         # training takes hours, and would be for nothing
         self._sealed.attempt.check_not_left_behind(f"round {self._round_no}: waiting for the roster")
@@ -155,6 +159,8 @@ class PartnerRounds:
             return False
         trained, start = self._train(), RoundStart.read(self._start.path, self._layout)
         replace(start, private=self._rows.from_vector(start.vector, trained.private)).write(self._start.path)
+        if self._budget:
+            self._budget.forget_noise(self._round_no)
         return True
 
     def seal(self, roster: Roster, release: ReleaseSeed) -> Path:
@@ -221,6 +227,7 @@ class PartnerRounds:
     def _private_and_residual(self, roster: Roster) -> tuple[PartnerState | None, NDArray[np.float32] | None]:
         if self.mailbox.me not in roster.members:
             if self._budget:
+                self._files.remove()  # a training without an entry in the ledger would be taken for a lost ledger
                 self._budget.drop(self._round_no)
             return self._start.private(), self._start.residual()
         private, loss = self._files.read_private()

@@ -110,10 +110,11 @@ def privacy_sentence(privacy: PrivacyBound | None) -> str:
     """What all updates of a partner tell at most about one of its compounds; "" without differential privacy."""
     if privacy is None:
         return ""
-    spent = f" (spent: {privacy.spent:.3g})" if isinstance(privacy, PrivacyFacts) else ""
+    spent = f" (spent: {privacy.spent:g})" if isinstance(privacy, PrivacyFacts) else ""
     return (
         f"Differential privacy: all updates together keep epsilon {privacy.epsilon:g} at delta {privacy.delta:g} for "
-        f"each compound with all its labels{spent}; counts, scores and models taken home are not covered."
+        f"each compound with all its labels{spent}. Not covered: which tasks and thresholds there are, counts, others' "
+        "copies of a compound, scores, and models taken home."
     )
 
 

@@ -37,7 +37,12 @@ from pipeline.protocol.revision import check_place, check_preparation, check_rel
 from pipeline.report.full_report import full_report
 from pipeline.report.report import report_file, write_report
 from pipeline.runs.last_trunk import confirm_trunk
-from pipeline.runs.preparation import expect_usable_tables, preparation_digest, prepared_matrices
+from pipeline.runs.preparation import (
+    expect_fixed_thresholds,
+    expect_usable_tables,
+    preparation_digest,
+    prepared_matrices,
+)
 from pipeline.runs.preparation_summary import PreparationSummary
 from pipeline.runtime.progress import ProgressReporter
 from secure.ciphertexts.parameters import seal_parameters
@@ -133,8 +138,11 @@ class PartnerRun:
 
     def _expect_usable_tables(self) -> None:
         """Refuse bad tables before this partner enrols, so that the others do not wait for it; once is enough."""
-        if not self._tables_usable and not self._mailbox.has(MessageName("pairing", 0, 0, self._mailbox.me)):
-            expect_usable_tables(self._config, self._mailbox.plan)
+        if self._tables_usable:
+            return
+        is_enrolled = self._mailbox.has(MessageName("pairing", 0, 0, self._mailbox.me))
+        expect = expect_fixed_thresholds if is_enrolled else expect_usable_tables
+        expect(self._config, self._mailbox.plan)
         self._tables_usable = True
 
     def _prepare(self, enrolment: Enrolment) -> PartnerData:

@@ -6,7 +6,7 @@ from typing import Any
 from data_prep.errors import OutputOccupied
 from data_prep.folds.consistency import consistency_digest
 from data_prep.prediction.new_structures import check_output, prepare_new, write_new
-from data_prep.preparation.input_tables import read_tables
+from data_prep.preparation.input_tables import expect_expert_thresholds, read_tables
 from data_prep.preparation.prepare import prepare
 from data_prep.preparation.structure_check import StructureCheck
 from data_prep.prepared import Prepared, read_prepared
@@ -122,9 +122,19 @@ def prepare_structures(
 
 
 def expect_usable_tables(config: PartnerConfig, plan: Plan) -> None:
-    """Raise what makes the tables useless before structures are standardised: TableError, TooMuchLeftOut, NoTask."""
+    """Raise what makes the tables useless before structures are standardised: TableError, TooMuchLeftOut, NoTask.
+
+    Raises what `expect_fixed_thresholds` raises.
+    """
+    expect_fixed_thresholds(config, plan)
     tables = read_tables(*_table_files(config), plan.preparation, config.data.own)
     tables.expect_usable(plan.preparation, config.data.own)
+
+
+def expect_fixed_thresholds(config: PartnerConfig, plan: Plan) -> None:
+    """Raise ThresholdsFromData if the plan has [privacy] and thresholds would follow from the values; TableError."""
+    if plan.privacy:
+        expect_expert_thresholds(_table_files(config)[0], config.data.own)
 
 
 def check_tables(config_file: Path, *, all_structures: bool = False, workers: int | None = None) -> CheckedTables:

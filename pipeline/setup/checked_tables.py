@@ -1,10 +1,12 @@
 """What `hocket prepare --check` and `hocket doctor` say of a partner's tables; private to the partner."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from data_prep.preparation.check import TableCheck, check
+from data_prep.errors import TableError, ThresholdsFromData
+from data_prep.preparation.check import TableCheck, TableFinding, check
+from data_prep.preparation.input_tables import expect_expert_thresholds
 from data_prep.settings import Preparation
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import Plan
@@ -75,5 +77,16 @@ def checked_tables(
     data = config.data
     files = (config.resolve(data.assays), config.resolve(data.activities), config.resolve(data.structures))
     tables = check(*files, plan.preparation if plan else Preparation(), data.own, structures)
+    if plan and plan.privacy:
+        tables = replace(tables, findings=[*tables.findings, *_thresholds_from_data(config)])
     max_weight = plan.seal.max_weight if plan and plan.seal.weights == "size" else None
     return CheckedTables(tables, data.most_rejected, max_weight, config.training.regression_weight > 0)
+
+
+def _thresholds_from_data(config: PartnerConfig) -> Iterator[TableFinding]:
+    try:
+        expect_expert_thresholds(config.resolve(config.data.assays), config.data.own)
+    except ThresholdsFromData as error:
+        yield TableFinding("T0", "; ".join([str(error), *error.__notes__]), serious=True, stops=True)
+    except TableError:
+        return  # which the check of the tables has found

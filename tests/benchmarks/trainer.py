@@ -289,7 +289,8 @@ def _step_s(data: TrainingSet, n_hidden: int, batch_size: int, seed: int, *, is_
     for n_steps in (2, 2 + N_NOISED_STEPS):
         layout, settings = trunk_layout(data.n_inputs, (n_hidden,)), TrunkSettings(hidden=(n_hidden,), dropout=DROPOUT)
         trunk, training = initial_trunk(layout, 0), Training(batch_size=batch_size)
-        noise = NoiseSettings(clip_norm=1.0, noise_multiplier=1.0, sampling_share=sampling_share_of(data, training))
+        share = sampling_share_of(data, training)
+        noise = NoiseSettings(clip_norm=1.0, noise_multiplier=1.0, sampling_share=share, key=bytes(32))
         started = time.process_time()
         train_in_place(data, trunk, None, layout, settings, training, seed, n_steps, noise=noise if is_noised else None)
         seconds.append(time.process_time() - started)

@@ -87,8 +87,8 @@ def test_clipped_gradients_are_those_of_single_compounds(seed, clip, hidden, hea
         for task in group[1:]:
             state.heads[HEAD_WEIGHT][task] = state.heads[HEAD_WEIGHT][group[0]]
     rows = np.random.default_rng(seed).permutation(data.training_rows)[:7]
-    noise = NoiseSettings(clip_norm=clip, noise_multiplier=_NO_NOISE / clip, sampling_share=1.0)
-    network = NoisedNetwork(layout, trunk, state.heads, trunk_settings, training, noise=noise, seed=seed, tied=groups)
+    noise = NoiseSettings(clip_norm=clip, noise_multiplier=_NO_NOISE / clip, sampling_share=1.0, key=bytes(32))
+    network = NoisedNetwork(layout, trunk, state.heads, trunk_settings, training, noise=noise, tied=groups)
     make = BatchMaker(data, trunk_settings, training, state.normalisation, equal_weights=True)
     parts = [rows] if most is None else np.array_split(rows, 3)
     network.loss_and_gradients(map(make, parts), _EXPECTED)
@@ -101,13 +101,13 @@ def test_clipped_gradients_are_those_of_single_compounds(seed, clip, hidden, hea
         assert _length(found, groups) <= clip * rows.size / _EXPECTED * 1.0001
 
 
-def _noised(multiplier: float, clip: float = 2.0, seed: int = 0) -> tuple[NoisedNetwork, BatchMaker, TrainingSet]:
+def _noised(multiplier: float, clip: float = 2.0) -> tuple[NoisedNetwork, BatchMaker, TrainingSet]:
     data = hybrid_set()
     layout, trunk, trunk_settings = small_trunk(64)
     training = Training(regression_weight=0.5)
     state = first_state(data, layout, training, np.random.default_rng(1))
-    noise = NoiseSettings(clip_norm=clip, noise_multiplier=multiplier, sampling_share=0.5)
-    network = NoisedNetwork(layout, trunk, state.heads, trunk_settings, training, noise=noise, seed=seed)
+    noise = NoiseSettings(clip_norm=clip, noise_multiplier=multiplier, sampling_share=0.5, key=bytes(32))
+    network = NoisedNetwork(layout, trunk, state.heads, trunk_settings, training, noise=noise)
     return network, BatchMaker(data, trunk_settings, training, state.normalisation, equal_weights=True), data
 
 
@@ -145,7 +145,7 @@ def test_without_noise_and_clipping_the_training_is_the_plain_one():
     layout, trunk, _ = small_trunk(16, 8)
     trunk_settings = TrunkSettings(hidden=(16, 8), dropout=0.0)
     training = Training(regression_weight=0.5, batch_size=int(data.training_rows.size), optimiser="sgd")
-    noise = NoiseSettings(clip_norm=1e6, noise_multiplier=1e-14, sampling_share=1.0)
+    noise = NoiseSettings(clip_norm=1e6, noise_multiplier=1e-14, sampling_share=1.0, key=bytes(32))
     results = []
     for chosen in (None, noise):
         after = trunk.copy()
@@ -156,16 +156,16 @@ def test_without_noise_and_clipping_the_training_is_the_plain_one():
 
 
 def test_a_training_repeats_its_noise_and_no_other_has_it():
-    """Equal seeds give equal bits, another seed another noise; weights of tasks have no influence."""
+    """Equal keys give equal bits, another key another noise and other batches; weights of tasks have no influence."""
     data, other = hybrid_set(), hybrid_set()
     other.training_weight[:] *= 0.3
     layout, trunk, trunk_settings = small_trunk(16)
     training = Training(batch_size=20, regression_weight=0.5)
-    noise = NoiseSettings(clip_norm=1.0, noise_multiplier=1.0, sampling_share=0.2)
     trunks = []
-    for chosen, seed in ((data, (1, 2)), (other, (1, 2)), (data, (1, 3))):
+    for chosen, key in ((data, b"a"), (other, b"a"), (data, b"b")):
+        noise = NoiseSettings(clip_norm=1.0, noise_multiplier=1.0, sampling_share=0.2, key=32 * key)
         after = trunk.copy()
-        train_in_place(chosen, after, None, layout, trunk_settings, training, seed, 4, noise=noise)
+        train_in_place(chosen, after, None, layout, trunk_settings, training, (1, 2), 4, noise=noise)
         trunks.append(after)
     np.testing.assert_array_equal(trunks[0], trunks[1])
     assert (trunks[0] != trunks[2]).mean() > 0.99

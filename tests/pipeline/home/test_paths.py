@@ -151,16 +151,18 @@ def test_each_revision_has_its_own_messages_secrets_and_attempts(tmp_path: Path)
 
 
 def test_leftovers_are_the_payloads_of_earlier_plans_and_the_seeds_of_others(tmp_path: Path):
-    """Payloads of the same and of later revisions stay, and all manifests; of release seeds only the plan's own."""
+    """Payloads of the same and of later revisions stay, and all manifests; of seeds and secrets only the plan's own."""
     name = MessageName("update", 3, 1, "P01")
     homes = [Home(tmp_path, revision) for revision in ("", "revision-02", "revision-03")]
     for home in homes:
         write_atomically(home.outbox(name.payload), b"x")
         write_atomically(home.outbox(name.manifest), b"x")
         write_atomically(home.release_seed(3, 1), b"x")
+        write_atomically(home.noise_secret(3), b"x")
     homes[1].remove_leftovers()
     assert [home.outbox(name.payload).exists() for home in homes] == [False, True, True]
     assert [home.release_seed(3, 1).exists() for home in homes] == [False, True, False]
+    assert [home.noise_secret(3).exists() for home in homes] == [False, True, False]
     assert all(home.outbox(name.manifest).exists() for home in homes)
 
 

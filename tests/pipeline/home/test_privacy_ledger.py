@@ -11,25 +11,29 @@ from pipeline.errors import ConfigError
 from pipeline.home.privacy_ledger import PrivacyLedger
 
 _STEPS = st.builds(NoisedSteps, st.integers(0, 10**6), st.floats(1e-6, 1), st.floats(1e-3, 1e3))
+_CHEAP = NoisedSteps(1, 0.5, 1.0)
 _PLACES = st.tuples(st.integers(1, 99), st.integers(1, 9999))
 
 
 @settings(max_examples=30, deadline=None)
 @given(rounds=st.dictionaries(_PLACES, _STEPS, max_size=5), removed=st.integers(0, 4))
 def test_a_ledger_is_read_as_it_was_written(tmp_path_factory: pytest.TempPathFactory, rounds, removed):
-    """To the last bit, in the order of plans and rounds; a round is replaced and removed."""
+    """To the last bit, in the order of plans and rounds; a round that is trained otherwise counts twice."""
     ledger = PrivacyLedger(tmp_path_factory.mktemp("ledger") / "privacy.json")
     ledger.begin()
     assert ledger.read() == {}
     for place, steps in rounds.items():
-        ledger.add(place, NoisedSteps(1, 0.5, 1.0))
+        ledger.add(place, _CHEAP)
         ledger.add(place, steps)
+        ledger.add(place, _CHEAP)
     ledger.begin()
-    assert list(ledger.read().items()) == sorted(rounds.items(), key=lambda item: item[0])
+    both = {place: tuple(dict.fromkeys([_CHEAP, steps])) for place, steps in rounds.items()}
+    assert list(ledger.read().items()) == sorted(both.items())
+    assert ledger.all_steps() == [steps for place in sorted(both) for steps in both[place]]
     for place in list(rounds)[:removed]:
         ledger.remove(place)
         ledger.remove(place)
-    assert ledger.read() == dict(list(rounds.items())[removed:])
+    assert ledger.read() == dict(list(both.items())[removed:])
 
 
 _ROW = '{"revision": 1, "round": 1, "n_steps": 4, "sampling_share": 0.5, "noise_multiplier": 1.0'

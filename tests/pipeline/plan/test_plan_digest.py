@@ -236,9 +236,14 @@ def test_whole_numbers_and_fractions_of_one_value_are_one_setting(enrolled: Fede
 PRIVACY = {"epsilon": 8.0, "delta": 1e-5}
 
 
+def fitting(table: Table) -> Table:
+    """The plan with all that [privacy] needs."""
+    return changed(changed(table, "seal.weights", "equal"), "columns.min_partners", 0) | {"catalogue": {}}
+
+
 def test_what_privacy_says_enters_the_digest(table: Table):
     """A plan without [privacy] has its old digest, and each of its settings changes that of a plan with it."""
-    plain = changed(table, "seal.weights", "equal")
+    plain = fitting(table)
     digests = [check_table(plain, Plan, "plan").digest]
     more: tuple[Table, ...] = ({}, {"epsilon": 4.0}, {"delta": 1e-6}, {"clip_norm": 2.0}, {"noise_multiplier": 2.0})
     for part in (*more, {"most_noise": 9.0}):
@@ -260,7 +265,7 @@ def test_what_privacy_says_enters_the_digest(table: Table):
 )
 def test_impossible_privacy_is_refused(table: Table, key: str, value: float):
     """Epsilon, delta, clip and noise have ranges, and are named."""
-    wrong = changed(table, "seal.weights", "equal") | {"privacy": PRIVACY | {key: value}}
+    wrong = fitting(table) | {"privacy": PRIVACY | {key: value}}
     assert f"privacy.{key}: " in refusal(wrong)
 
 
@@ -268,4 +273,14 @@ def test_privacy_needs_equal_weights_and_noise_within_the_most(table: Table):
     """Weights by size would tell numbers of labels; noise above the most is a contradiction."""
     assert "seal.weights" in refusal(changed(table, "seal.weights", "size") | {"privacy": PRIVACY})
     above = PRIVACY | {"noise_multiplier": 3.0, "most_noise": 2.0}
-    assert "most_noise 2" in refusal(changed(table, "seal.weights", "equal") | {"privacy": above})
+    assert "most_noise 2" in refusal(fitting(table) | {"privacy": above})
+
+
+def test_privacy_needs_a_plan_that_counts_no_holders(table: Table):
+    """Flags of bits and of the catalogue's tasks can follow from a single compound, and have no noise."""
+    private = fitting(table) | {"privacy": PRIVACY}
+    check_table(private, Plan, "plan")
+    assert "columns.min_partners is 2" in refusal(changed(private, "columns.min_partners", 2))
+    assert "columns.min_partners is 3" in refusal(private | {"columns": {}})
+    assert "[catalogue]" in refusal(changed(private, "catalogue.tasks", [{"id": "C1", "threshold": 6.0}]))
+    assert "[catalogue]" in refusal(private | {"catalogue": {"file": "tasks.csv", "sha256": "ab" * 32}})

@@ -3,21 +3,34 @@
 import dataclasses
 import json
 import re
+import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from data_prep.errors import ThresholdsFromData
 from partners.files.round_checkpoint import RoundStart
 from partners.privacy.accounting import epsilon_of
+from partners.privacy.steps import NoisedSteps
 from partners.training.partner_data import PartnerData
 from pipeline.errors import ConfigError, EpsilonOutOfReach, ExitCode, PrivacyLost
 from pipeline.home.paths import Home
 from pipeline.home.privacy_ledger import PrivacyLedger
+from pipeline.home.round_files import TRAINED_FILE
 from pipeline.home.round_metrics import read_records
+from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import Plan, read_plan
 from pipeline.protocol.privacy_budget import PrivacyBudget, check_continuity
+from pipeline.report.conclusion import privacy_sentence
 from pipeline.report.report import read_report
+from pipeline.report.schema import PrivacyFacts
 from pipeline.report.shareable_schema import read_shared
+from pipeline.runs.preparation import expect_fixed_thresholds, expect_usable_tables
+from pipeline.runtime.exit_codes import exit_code_of
+from pipeline.setup.checked_tables import checked_tables
+from secure.errors import BadKeyFile
+from secure.files import write_atomically, write_secret
 from secure.messages.message_name import MessageName
 from tests.support.cli_runner import hocket, refused
 from tests.support.federation import AGGREGATOR, Federation, run_rounds, until_waiting
@@ -25,6 +38,7 @@ from tests.support.partners.synthetic import TRAINING, small_set
 from tests.support.running_members import Running
 
 EPSILON, DELTA = 2.0, 1e-4
+Draw = Callable[[int], bytes]
 PRIVATE = f'[seal]\nweights = "equal"\n[privacy]\nepsilon = {EPSILON}\ndelta = {DELTA}\n'
 
 
@@ -60,13 +74,13 @@ def changed(plan: Plan, **changes: object) -> Plan:
 
 
 def own_data(batch_size: int = 10) -> PartnerData:
-    """A partner of 72 training compounds."""
+    """A partner of 67 training compounds."""
     return PartnerData(small_set(), dataclasses.replace(TRAINING, batch_size=batch_size), "digest")
 
 
-def budget_of(plan: Plan, folder: Path, batch_size: int = 10) -> PrivacyBudget:
+def budget_of(plan: Plan, folder: Path, batch_size: int = 10, draw: Draw = secrets.token_bytes) -> PrivacyBudget:
     """The budget of that partner."""
-    budget = PrivacyBudget.of(plan, Home(folder, plan.folder), own_data(batch_size))
+    budget = PrivacyBudget.of(plan, Home(folder, plan.folder), own_data(batch_size), draw)
     assert budget is not None
     return budget
 
@@ -83,11 +97,67 @@ def test_all_rounds_stay_within_epsilon(plan: Plan, tmp_path: Path):
     again = budget_of(plan, tmp_path)
     again.begin()
     settings += [again.noise(round_no) for round_no in range(10, 21)]  # round 10 once more, as after a crash
-    assert len(set(settings)) == 1
+    assert len({noise.noise_multiplier for noise in settings}) == 1
     assert settings[0].sampling_share == 10 / small_set().training_rows.size
     assert 0.97 * EPSILON < again.spent() <= EPSILON
-    steps = PrivacyLedger(Home(tmp_path).privacy).read()
-    assert sum(some.n_steps for some in steps.values()) == 80
+    assert sum(some.n_steps for some in PrivacyLedger(Home(tmp_path).privacy).all_steps()) == 80
+
+
+def test_noise_is_fresh_and_only_a_training_that_is_repeated_has_it_again(plan: Plan, tmp_path: Path):
+    """The key is of fresh chance, in a file of mode 0600 until the training is stored; of one round and one plan."""
+    (tmp_path / "copy").mkdir()
+    budgets = [budget_of(plan, folder) for folder in (tmp_path, tmp_path, tmp_path / "copy")]
+    for budget in budgets:
+        budget.begin()
+    first, repeated, elsewhere = (budget.noise(1).key for budget in budgets)
+    assert first == repeated != elsewhere
+    assert "key" not in repr(budgets[0].noise(1))
+    secret = Home(tmp_path).noise_secret(1)
+    assert secret.stat().st_mode & 0o777 == 0o600
+    budgets[0].forget_noise(1)
+    budgets[0].forget_noise(1)
+    assert not secret.exists()
+    assert budgets[0].noise(1).key != first
+
+
+def test_equal_chance_gives_other_noise_in_another_round_and_under_another_plan(plan: Plan, tmp_path: Path):
+    """Plan and round are in the key: a chance that repeats gives no two trainings the same noise."""
+    keys = []
+    for name, under in (("a", plan), ("again", plan), ("b", changed(plan, delta=2 * DELTA))):
+        (tmp_path / name).mkdir()
+        budget = budget_of(under, tmp_path / name, draw=bytes)
+        budget.begin()
+        keys += [budget.noise(1).key, budget.noise(2).key]
+    assert keys[:2] == keys[2:4]
+    assert len(set(keys)) == 4
+
+
+def test_a_damaged_secret_is_refused(plan: Plan, tmp_path: Path):
+    """Too short, or readable by others: no noise is drawn from it."""
+    budget = budget_of(plan, tmp_path)
+    budget.begin()
+    secret = Home(tmp_path).noise_secret(1)
+    write_secret(secret, b"short")
+    with pytest.raises(BadKeyFile, match=r"noise\.secret: 5 bytes"):
+        budget.noise(1)
+    secret.write_bytes(bytes(32))
+    secret.chmod(0o644)
+    with pytest.raises(BadKeyFile, match="0644"):
+        budget.noise(1)
+
+
+def test_a_training_that_is_repeated_with_other_compounds_counts_twice(plan: Plan, tmp_path: Path):
+    """What was in the ledger stays there, the dearer with the cheaper; repeated alike it counts once."""
+    budget, other = budget_of(plan, tmp_path, batch_size=20), budget_of(plan, tmp_path)
+    budget.begin()
+    noise = budget.noise(1).noise_multiplier
+    before = other.spent()
+    assert budget_of(plan, tmp_path, batch_size=20).noise(1).noise_multiplier == noise
+    assert other.spent() == before
+    other.noise(1)
+    assert other.spent() > before
+    first, second = PrivacyLedger(Home(tmp_path).privacy).all_steps()
+    assert first.sampling_share == 2 * second.sampling_share
 
 
 def test_a_round_without_this_partner_costs_nothing(plan: Plan, tmp_path: Path):
@@ -152,8 +222,7 @@ def test_rounds_under_a_revision_come_on_top(plan: Plan, tmp_path: Path):
     table = plan.model_dump(mode="json") | {"continues": continues}
     revised = Plan.model_validate_json(json.dumps(table))
     home = Home(tmp_path, revised.folder)
-    home.start_file(3).parent.mkdir(parents=True)
-    home.start_file(3).touch()
+    write_atomically(home.start_file(3), b"")
     second = budget_of(revised, tmp_path)
     second.begin()
     later = [second.noise(round_no).noise_multiplier for round_no in range(3, 21)]
@@ -179,6 +248,30 @@ def test_a_home_is_private_from_the_first_round_to_the_last_or_never(plan: Plan,
         check_continuity(plain, home)
 
 
+def released(home: Home, name: MessageName) -> None:
+    """As if this partner had released for a roster."""
+    write_atomically(home.outbox(name.manifest), b"{}")
+
+
+def test_a_ledger_that_lacks_a_round_of_its_home_is_refused(plan: Plan, tmp_path: Path):
+    """Emptied, or restored from before the last training or release, under whichever revision; the whole one passes."""
+    home, revised = Home(tmp_path), Home(tmp_path, "revision-02")
+    ledger = PrivacyLedger(home.privacy)
+    ledger.begin()
+    write_atomically(home.training(1) / TRAINED_FILE, b"x")
+    released(home, MessageName("release", 1, 2, "P01"))
+    released(home, MessageName("update", 2, 1, "P01"))
+    released(revised, MessageName("release", 3, 1, "P01"))
+    for place in ((1, 1), (2, 3)):
+        with pytest.raises(PrivacyLost, match=f"lacks round {place[1]} of revision {place[0]}"):
+            check_continuity(plan, home)
+        ledger.add(place, NoisedSteps(4, 0.1, 1.0))
+    check_continuity(plan, home)
+    home.privacy.unlink()
+    with pytest.raises(PrivacyLost, match="is missing"):
+        check_continuity(plan, home)
+
+
 # ------------------------------------------------------------------------------------------------------- a federation
 
 
@@ -191,7 +284,9 @@ def test_a_private_federation_ends_alike_and_says_its_epsilon(private: Federatio
         assert 0 < epsilons[0] < epsilons[1] <= EPSILON
         steps = PrivacyLedger(home.privacy).read()
         assert list(steps) == [(1, 1), (1, 2)]
-        assert epsilons[1] == pytest.approx(epsilon_of(list(steps.values()), DELTA), abs=1e-3)
+        assert not list(home.folder.rglob("noise.secret"))
+        check_continuity(read_plan(private.plan_file), home)
+        assert epsilons[1] == pytest.approx(epsilon_of(PrivacyLedger(home.privacy).all_steps(), DELTA), abs=1e-3)
 
 
 def test_every_weight_of_the_trunk_is_noised(private: Federation):
@@ -242,6 +337,38 @@ def test_settings_that_break_the_bound_are_refused(enrolled: Federation, tmp_pat
     config.write_text(config.read_text().replace("keyed_chance = false", setting))
     with pytest.raises(ConfigError, match=rf"\[training\].*\[privacy\]: {named}: "):
         federation.partner("P02")
+
+
+def test_thresholds_that_follow_from_the_values_are_refused(enrolled: Federation, tmp_path: Path):
+    """An assay without expert thresholds: exit code 3 before and after enrolment, in --check too; binary ones pass."""
+    federation = enrolled.moved(tmp_path / "federation")
+    plain, text = read_plan(federation.plan_file), federation.plan_file.read_text()
+    federation.plan_file.write_text(text.replace("[[card]]", PRIVATE + "[[card]]", 1))
+    file = federation.config("P02")
+    file.write_text(file.read_text().replace("keyed_chance = false\n", ""))
+    config, private, t0 = PartnerConfig.read(file), read_plan(federation.plan_file), file.parent / "T0.csv"
+    expect_fixed_thresholds(config, private)
+    assert not checked_tables(config, private).tables.stops
+    rows = t0.read_text()
+    t0.write_text(rows.replace("6.0", "", 1))
+    expect_fixed_thresholds(config, plain)
+    for refuses in (lambda: expect_usable_tables(config, private), federation.partner("P02").advance):
+        with pytest.raises(ThresholdsFromData, match=r"T0\.csv: 1 of 2 assays") as caught:
+            refuses()
+        assert exit_code_of(caught.value) == ExitCode.DATA
+        assert "expert_threshold_1" in caught.value.__notes__[0]
+    findings = checked_tables(config, private).tables.findings
+    assert [finding.stops for finding in findings if "1 of 2 assays" in finding.text] == [True]
+    t0.write_text(rows.replace("true,false,6.0", "true,true,", 1))
+    expect_fixed_thresholds(config, private)
+
+
+def test_a_spent_epsilon_is_shown_rounded_up():
+    """12.346 is not shown as 12.3; the sentence names what is not covered, and without [privacy] there is none."""
+    sentence = privacy_sentence(PrivacyFacts(epsilon=16.0, delta=DELTA, spent=12.346))
+    assert "12.346" in sentence
+    assert all(word in sentence for word in ("tasks", "thresholds", "copies of a compound", "counts", "scores"))
+    assert not privacy_sentence(None)
 
 
 def test_a_run_that_cannot_keep_epsilon_ends_before_it_trains(tmp_path: Path):

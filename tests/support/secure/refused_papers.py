@@ -124,3 +124,8 @@ def plans(valid: Valid) -> Iterator[Row]:
     yield "privacy-by-size", "P-7", odd, "Numbers of labels would be told.", by_size
     noise = put(b'"size"\nmax_weight = 4\n', b'"equal"\n' + privacy + b"noise_multiplier = 3\nmost_noise = 2\n")
     yield "privacy-noise", "P-7", odd, "Its noise is above the most.", noise
+    bounded = put(b'"size"\nmax_weight = 4\n', b'"equal"\n' + privacy)
+    flagged = bounded.replace(all_shared, counted + b"3", 1)
+    yield "privacy-columns", "P-8", odd, "Flags of bits would tell of single compounds.", flagged
+    listed = bounded.replace(trunk, alone + trunk, 1)
+    yield "privacy-catalogue", "P-8", odd, "Who holds a task would tell of single compounds.", listed
