@@ -51,7 +51,7 @@ def expect_fitting(training: Training, where: str) -> None:
     """
     wrong = []
     if not training.keyed_chance:
-        wrong.append("keyed_chance: found false, expected true: who knows the seed could subtract the noise")
+        wrong.append("keyed_chance: found false, expected true: others could repeat rounding and dropout")
     if training.precision != "float32":
         wrong.append(f'precision: found "{training.precision}", expected "float32": norms of gradients must be exact')
     if training.regression_weight > 0 and training.normalise_regression:

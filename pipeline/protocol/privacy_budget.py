@@ -163,10 +163,9 @@ class PrivacyBudget:
 
     def _last_noise(self) -> Sequence[float]:
         """Noise multiplier of the last training under this plan, which is kept if it is still enough; or none."""
-        rounds = self._ledger.read().items()
-        return [steps.noise_multiplier for place, all_ in rounds if place[0] == self._plan.revision for steps in all_][
-            -1:
-        ]
+        rounds, plan = self._ledger.read(), self._plan.revision
+        under_plan = [steps for (revision, _), entries in rounds.items() if revision == plan for steps in entries]
+        return [steps.noise_multiplier for steps in under_plan[-1:]]
 
     def _out_of_reach(self, n_steps: int, most: float, reached: float) -> EpsilonOutOfReach:
         privacy = self._privacy

@@ -21,6 +21,7 @@ from pipeline.home.round_files import TRAINED_FILE
 from pipeline.home.round_metrics import read_records
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import Plan, read_plan
+from pipeline.protocol import partner_rounds
 from pipeline.protocol.privacy_budget import PrivacyBudget, check_continuity
 from pipeline.report.conclusion import privacy_sentence
 from pipeline.report.report import read_report
@@ -329,7 +330,7 @@ def test_commands_keep_and_say_the_bound(tmp_path: Path):
     ],
 )
 def test_settings_that_break_the_bound_are_refused(enrolled: Federation, tmp_path: Path, setting: str, named: str):
-    """Noise that others can repeat, norms that are not exact, means that tell: exit code 2, before enrolment."""
+    """Chance that others can repeat, norms that are not exact, means that tell: exit code 2, before enrolment."""
     federation = enrolled.moved(tmp_path / "federation")
     plan = federation.plan_file.read_text()
     federation.plan_file.write_text(plan.replace("[[card]]", PRIVATE + "[[card]]", 1))
@@ -337,6 +338,32 @@ def test_settings_that_break_the_bound_are_refused(enrolled: Federation, tmp_pat
     config.write_text(config.read_text().replace("keyed_chance = false", setting))
     with pytest.raises(ConfigError, match=rf"\[training\].*\[privacy\]: {named}: "):
         federation.partner("P02")
+
+
+def test_a_killed_training_is_repeated_with_its_noise_and_a_new_one_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """In two copies of a federation, same keys, plan and data: equal bits if noise was drawn before, else others."""
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    federation = federation_with(tmp_path / "federation")
+    with monkeypatch.context() as patch:
+        patch.setattr(partner_rounds, "train_locally", killed)
+        with pytest.raises(KeyboardInterrupt):
+            until_waiting(federation, federation.partners)
+    has_secret = {name: federation.home(name).noise_secret(1).exists() for name in federation.partners}
+    assert sorted(has_secret.values()) == [False, False, True]
+    copies = [federation, federation.moved(tmp_path / "copy")]
+    for copy in copies:
+        until_waiting(copy, copy.partners)
+    for name, was_drawn in has_secret.items():
+        homes = [copy.home(name) for copy in copies]
+        first, second = ((home.training(1) / TRAINED_FILE).read_bytes() for home in homes)
+        assert (first == second) == was_drawn
+        assert not any(home.noise_secret(1).exists() for home in homes)
+        assert [list(PrivacyLedger(home.privacy).read()) for home in homes] == [[(1, 1)], [(1, 1)]]
 
 
 def test_thresholds_that_follow_from_the_values_are_refused(enrolled: Federation, tmp_path: Path):
