@@ -64,7 +64,7 @@ class Ring:
         return sums
 
     def pack(self, words: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Pack (n, 8192) uint64 coefficients below q into (n, poly_bytes) uint8, a new array or these columns of one."""
+        """Pack (n, 8192) uint64 coefficients below q into (n, poly_bytes) uint8: a new array, or columns of one."""
         return pack_coefficients(words, self._q_bits, out)
 
     def unpack(self, packed: np.ndarray) -> np.ndarray:
