@@ -41,6 +41,7 @@ STEPS = ("seal", "add", "open")
 LIMITS = {16: (8.0, 8.0, 3.9), 8: (9.0, 8.0, 2.7)}
 PEER, PLAIN = "NVFlare's CKKS", "plain float32"
 CALLS, WITH_FILES, PAD = "SEAL's calls alone", "SEAL, load and save", "pad of AES-CTR"
+GROUP = 4  # ciphertexts that take each step together, as in a block of ours
 Result = TypeVar("Result")
 
 
@@ -147,35 +148,46 @@ class SealAlone:
 
     def run(self, slots: np.ndarray, clock: Stopwatch, *, with_files: bool) -> np.ndarray:
         """Encrypt each row, add it n times, decrypt; return the sums. with_files : count SEAL's load and save too."""
-        return np.stack([self._chunk(row, clock, with_files) for row in slots])
+        groups = [self._group(slots[i : i + GROUP], clock, with_files) for i in range(0, len(slots), GROUP)]
+        return np.concatenate(groups)
 
-    def _chunk(self, row: np.ndarray, clock: Stopwatch, with_files: bool) -> np.ndarray:  # noqa: FBT001 -- private
-        ring, plain = self._ring, seal.Plaintext()
-        total, other, opened = seal.Ciphertext(), seal.Ciphertext(), seal.Plaintext()
+    def _group(self, rows: np.ndarray, clock: Stopwatch, with_files: bool) -> np.ndarray:  # noqa: FBT001 -- private
+        heads, plains, sums = self._ring.heads, [seal.Plaintext() for _ in rows], [seal.Ciphertext() for _ in rows]
         with clock("seal", is_counted=with_files):
-            self._plain.load(plain, row)
+            for plain, row in zip(plains, rows, strict=True):
+                self._plain.load(plain, row)
         with clock("seal"):
-            fresh = self._encryptor.encrypt_symmetric(plain)
+            encrypted = [self._encryptor.encrypt_symmetric(plain) for plain in plains]
         with clock("seal", is_counted=with_files):
-            n_bytes = POLYNOMIAL_BYTES + len(ring.heads.fresh_tail) + SEED_BYTES
-            sealed = bytes(ring.output.save(fresh, ring.heads.fresh, n_bytes))
+            n_bytes = POLYNOMIAL_BYTES + len(heads.fresh_tail) + SEED_BYTES
+            sealed = [self._saved(ciphertext, heads.fresh, n_bytes) for ciphertext in encrypted]
+        for total, update in zip(sums, sealed, strict=True):
+            self._add(total, update, clock, with_files)
         with clock("add", is_counted=with_files):
-            self._fresh.load(total, sealed)
+            added = [self._saved(total, heads.sum, 2 * POLYNOMIAL_BYTES) for total in sums]
+        with clock("open", is_counted=with_files):
+            for total, words in zip(sums, added, strict=True):
+                self._sum.load(total, words)
+        with clock("open"):
+            for total, plain in zip(sums, plains, strict=True):
+                self._decryptor.decrypt(total, plain)
+        with clock("open", is_counted=with_files):
+            for plain in plains:
+                plain.resize(N_SLOTS)
+            return np.stack([np.frombuffer(self._saved(p, heads.plain, POLYNOMIAL_BYTES), "<u8") for p in plains])
+
+    def _add(self, total: object, update: bytes, clock: Stopwatch, with_files: bool) -> None:  # noqa: FBT001 -- private
+        with clock("add", is_counted=with_files):
+            self._fresh.load(total, update)
         for _ in range(self._n - 1):
             with clock("add", is_counted=with_files):
-                self._fresh.load(other, sealed)
+                other = seal.Ciphertext()
+                self._fresh.load(other, update)
             with clock("add"):
                 self._evaluator.add_inplace(total, other)
-        with clock("add", is_counted=with_files):
-            summed = bytes(ring.output.save(total, ring.heads.sum, 2 * POLYNOMIAL_BYTES))
-        with clock("open", is_counted=with_files):
-            self._sum.load(total, summed)
-        with clock("open"):
-            self._decryptor.decrypt(total, opened)
-        with clock("open", is_counted=with_files):
-            opened.resize(N_SLOTS)
-            saved = ring.output.save(opened, ring.heads.plain, POLYNOMIAL_BYTES)
-            return np.frombuffer(bytes(saved), dtype="<u8")
+
+    def _saved(self, thing: object, head: bytes, n_bytes: int) -> bytes:
+        return bytes(self._ring.output.save(thing, head, n_bytes))
 
 
 def seal_alone(p: SealParameters, change: np.ndarray, n_partners: int, *, with_files: bool) -> Measured:
